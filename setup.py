@@ -36,7 +36,11 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=[*find_packages(include=["jobengine", "jobengine.*"]), "twisted.plugins"],
-    package_data={"jobengine": ["py.typed"], "jobengine.web": ["openapi.json", "dashboard/*"]},
+    package_data={
+        "jobengine": ["py.typed"],
+        "jobengine.engine.postgres.sql": ["*.sql"],
+        "jobengine.web": ["openapi.json", "dashboard/*"],
+    },
     cmdclass={"build_py": BuildWithSchema},
     python_requires=">=3.11",
     install_requires=[

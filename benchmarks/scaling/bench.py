@@ -15,11 +15,12 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.batch.decide import Result
-from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.encryption import Seal
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import migrate, opened
+from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.stats import ServerActivity
 from jobengine.storage.frames import Kdf
 

@@ -17,11 +17,12 @@ from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch import claim_start
 from jobengine.engine.postgres.batch.begin import begin
 from jobengine.engine.postgres.batch.claim_start import ClaimStarts, _record, _step, advance_claim_start, set_back
-from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.batch.write import Change
 from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.database.pipeline import Row
 from jobengine.engine.postgres.database.rows import NO_CLAIM_START, RowRank
+from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.wake.waiters import poll
 from tests.contract.asking import KEY
 from tests.contract.postgres_server import WHO, Server, statements_sent

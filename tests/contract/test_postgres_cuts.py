@@ -139,8 +139,9 @@ def test_cut_at_any_byte_the_start_fails_with_a_message(database: Database, prox
             told.add(str(error).partition(";")[0].partition(",")[0])
             assert proxy.has_cut()
         else:
-            assert not proxy.has_cut()
-            break
+            # The last message only ends the connection: without it the start has succeeded.
+            if not proxy.has_cut():
+                break
     assert cuts > 20
     assert told == {"the database can't be reached", "the connection to the database was lost during the start"}
 

@@ -11,9 +11,10 @@ from psycopg import Connection
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch.plan import Task
-from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.pipeline import Row
+from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.wake.event_log import Watch, Watches, begin_watch, read_watched
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on

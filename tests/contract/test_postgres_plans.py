@@ -13,9 +13,9 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.ids import ordered_uuid
-from jobengine.engine.postgres.batch.begin import queues_read
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.sql import named
 from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 
@@ -189,8 +189,8 @@ def later(database: Database) -> Iterator[Session]:
 def test_jobs_that_are_due_later_are_not_read_when_a_batch_begins(
     later: Session, settings: str, names: list[str] | None
 ) -> None:
-    begin = queues_read(later.rows, later.clock, names)
-    values = [] if names is None else [[later.rows.name(name) for name in names]]
+    begin = named("read_all_queues" if names is None else "read_queues").at(later.clock)
+    values = {} if names is None else {"digests": [later.rows.name(name) for name in names]}
 
     def explain(connection: Any) -> Any:
         """The plan, and the rows of the statement itself."""

@@ -15,11 +15,12 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres.batch.claim_start import advance_claim_start
-from jobengine.engine.postgres.batch.session import DATABASE_CLOCK, Session
+from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import NO_CLAIM_START, Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Correction, recount
+from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.wake.event_log import begin_watch
 from jobengine.engine.waiting_line import Done
 from tests.contract.named_items import SetItem

@@ -7,6 +7,7 @@ from .mutant import Mutant
 _SESSION: Final = "jobengine/engine/postgres/batch/session.py"
 _LOADING: Final = "jobengine/engine/postgres/batch/load.py"
 _STATEMENTS: Final = "jobengine/engine/postgres/batch/queries.py"
+_SQL: Final = "jobengine/engine/postgres/sql"
 _RACES: Final = "tests/contract/test_postgres_races.py"
 _CLAIM_STARTS: Final = "jobengine/engine/postgres/batch/claim_start.py"
 _OF_CLAIM_STARTS: Final = "tests/contract/test_postgres_claim_start.py"
@@ -54,17 +55,17 @@ OF_POSTGRES: Final = (
     Mutant(
         "unique-key-lock",
         "that whoever adds a job with a unique key locks the key",
-        _STATEMENTS,
-        '"ORDER BY k.queue_id, k.key FOR UPDATE OF k"',
-        '"ORDER BY k.queue_id, k.key"',
+        f"{_SQL}/jobs.sql",
+        "\nFOR UPDATE OF k;",
+        ";",
         (f"{_RACES}::test_two_adds_at_once_with_one_unique_key_add_one_job",),
     ),
     Mutant(
         "job-lock",
         "that whoever changes a job locks it before the rules are asked",
         _STATEMENTS,
-        ' + (_LOCKED if locks else "")',
-        "",
+        "(_LOCK_JOBS if locks else _READ_JOBS)",
+        "_READ_JOBS",
         (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone",),
     ),
     Mutant(
@@ -86,10 +87,10 @@ OF_POSTGRES: Final = (
     Mutant(
         "lane-waited-for",
         "that who asks whether a commit was made waits for a server process that may still make it",
-        _SESSION,
-        '"INSERT INTO last_batch VALUES (%s, 0, {clock}) '
-        'ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"',
-        '"SELECT batch FROM last_batch WHERE id = %s"',
+        f"{_SQL}/servers.sql",
+        "INSERT INTO last_batch VALUES (:lane, 0, :clock) "
+        "ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch;",
+        "SELECT batch FROM last_batch WHERE id = :lane;",
         (f"{_CUTS}::test_a_batch_is_not_redone_while_the_server_may_still_commit_it",),
     ),
     Mutant(

@@ -18,7 +18,9 @@ def _functions_of(file: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_text_of_each_mutant_and_its_tests_exist(mutant: Mutant) -> None:
-    ast.parse(mutated(mutant))
+    text = mutated(mutant)
+    if mutant.file.endswith(".py"):
+        ast.parse(text)
     assert mutant.tests
     for test in mutant.tests:
         file, _, name = test.partition("::")

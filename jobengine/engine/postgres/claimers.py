@@ -26,6 +26,7 @@ from ..door import Unavailable
 from .batch.lane import Lane
 from .database.pipeline import Row
 from .database.rows import Rows
+from .sql import named
 
 R = TypeVar("R")
 
@@ -39,15 +40,9 @@ _OLD: Final = 3_600_000
 _READ: Final = 1.0
 #: The most waiting claims, and the most origins of workers, that a row has.
 _MOST: Final = 1_000
-
-_WRITE: Final[LiteralString] = (
-    "INSERT INTO claimers (server, at, sealed) SELECT %s, {clock}, %s "
-    "ON CONFLICT (server) DO UPDATE SET at = excluded.at, sealed = excluded.sealed"
-)
-_CLEAN: Final[LiteralString] = "DELETE FROM claimers WHERE at < {clock} - %s OR at > {clock} + %s"
-_FIND: Final[LiteralString] = (
-    "SELECT sealed FROM claimers WHERE server <> %s AND at BETWEEN {clock} - %s AND {clock} + %s"
-)
+_WRITE_CLAIMERS: Final = named("write_claimers")
+_DELETE_OLD_CLAIMERS: Final = named("delete_old_claimers")
+_READ_CLAIMERS: Final = named("read_claimers")
 
 
 class _ServerClaims(Struct):
@@ -119,8 +114,7 @@ class SharedClaims:
             self._read_at = None
 
     def _find(self, connection: "Connection[Row]") -> Sequence[_ServerClaims]:
-        values = [self._server, _VALID, _VALID]
-        found = connection.execute(_FIND.format(clock=self.time), values, binary=True).fetchall()
+        found = _READ_CLAIMERS.at(self.time).execute(connection, server=self._server, age=_VALID).fetchall()
         return [claims for (sealed,) in found if (claims := self._opened(sealed)) is not None]
 
     def _opened(self, sealed: bytes) -> _ServerClaims | None:
@@ -173,8 +167,8 @@ class SharedClaims:
         with connection.transaction():
             # The next writing makes up for a lost one.
             connection.execute("SET LOCAL synchronous_commit TO off")
-            connection.execute(_WRITE.format(clock=self.time), [self._server, sealed])
-            connection.execute(_CLEAN.format(clock=self.time), [_OLD, _OLD])
+            _WRITE_CLAIMERS.at(self.time).execute(connection, server=self._server, sealed=sealed)
+            _DELETE_OLD_CLAIMERS.at(self.time).execute(connection, age=_OLD)
 
     def _run(self, work: "Callable[[Connection[Row]], R]") -> "Deferred[R]":
         return self.lane.thread(lambda: self.lane.session.run(work))

@@ -27,7 +27,7 @@ from .batch.claim_start import ClaimStarts
 from .batch.decide import Result
 from .batch.lane import Lane, Shared
 from .batch.plan import Task, overlaps
-from .batch.session import DATABASE_CLOCK, Session
+from .batch.session import Session
 from .claimers import SharedClaims
 from .database.connection import connected, start_failures
 from .database.pipeline import Row
@@ -35,6 +35,7 @@ from .database.rows import Rows
 from .database.schema import opened
 from .history import HistoryKeeper
 from .queue_scan import read_part, scan_queue
+from .sql import DATABASE_CLOCK
 from .stats import ServerActivity, figures_of
 from .sweeper import Sweeper
 from .wake.event_log import Watches, begin_watch

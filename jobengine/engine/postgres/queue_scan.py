@@ -17,13 +17,11 @@ from .batch.load import load
 from .batch.plan import PlannedCommand, PlannedPart
 from .database.pipeline import Row
 from .database.rows import Rows
+from .sql import named
 
 #: The key was checked before the view was made.
 _READS: Final = Grant(Role.VIEWER)
-_UIDS: Final[LiteralString] = (
-    "SELECT q.id, j.uid, j.bytes FROM queue q LEFT JOIN job j ON j.queue_id = q.id WHERE q.name_digest = %s "
-    "ORDER BY j.inv_prio, j.arrival"
-)
+_SCAN_QUEUE: Final = named("scan_queue")
 
 
 @frozen
@@ -42,7 +40,7 @@ def scan_queue(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> 
 
     Raises QueueNotFound.
     """
-    found = connection.execute(_UIDS, [rows.name(command.queue)], binary=True).fetchall()
+    found = _SCAN_QUEUE.execute(connection, digest=rows.name(command.queue)).fetchall()
     if not found:
         raise QueueNotFound(command.queue)
     return QueueScan(found[0][0], list(_parts([row[1:] for row in found if row[1] is not None], command.limit)))

@@ -19,10 +19,11 @@ from ...storage.errors import Damaged, StorageError
 from .batch.damage import set_apart
 from .batch.write import tally
 from .database.arrays import bigints
-from .database.connection import together
+from .database.connection import copied_jobs, together
 from .database.known_damage import DamageFound, SuspectJob
-from .database.pipeline import Row, Statement
+from .database.pipeline import Row
 from .database.rows import MARKS_RECOUNTED, Rows, check_place
+from .sql import named
 
 #: The slot of the corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1
@@ -37,20 +38,11 @@ _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     # The table is read whole: see transfer.py.
     "SET LOCAL enable_seqscan = on",
 )
-_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
-_JOBS: Final[LiteralString] = (
-    "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE place >= 0) TO STDOUT (FORMAT BINARY)"
-)
-_COUNTED: Final[LiteralString] = (
-    "SELECT queue_id, place, sum(jobs) FROM tally WHERE queue_id = ANY(%s) AND place = ANY(%s) GROUP BY 1, 2"
-)
-_RECOUNTED: Final[LiteralString] = (
-    "UPDATE job SET place = place + %s WHERE queue_id = ANY(%s) AND place > %s AND place < 0"
-)
-#: Those of queues that were deleted during the recount. Their numbers are not used again.
-_STRAYS: Final[LiteralString] = (
-    "DELETE FROM tally WHERE slot = %s AND NOT EXISTS (SELECT FROM queue WHERE id = queue_id)"
-)
+_LIST_QUEUES: Final = named("list_queues")
+_LIST_COUNTED_JOBS: Final = named("list_counted_jobs")
+_READ_TALLY: Final = named("read_tally")
+_MARK_RECOUNTED: Final = named("mark_recounted")
+_DELETE_STRAY_COUNTS: Final = named("delete_stray_counts")
 
 
 @frozen
@@ -86,7 +78,7 @@ def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, 
         try:
             with connection.transaction():
                 done = _Counting.begin(connection, rows).correct(progress)
-            connection.execute(_STRAYS, [CORRECTIONS])
+            _DELETE_STRAY_COUNTS.execute(connection, slot=CORRECTIONS)
         except DamageFound as found:
             set_apart(connection, rows, found.jobs, 0)
         except (SerializationFailure, DeadlockDetected):
@@ -114,7 +106,7 @@ class _Counting:
         for statement in _SNAPSHOT:
             connection.execute(statement)
         queues, damaged = {}, []
-        for number, *its in connection.execute(_QUEUES, binary=True).fetchall():
+        for number, *its in _LIST_QUEUES.execute(connection).fetchall():
             try:
                 queues[number] = rows.queue(number, *its)
             except Damaged:
@@ -124,13 +116,12 @@ class _Counting:
     def correct(self, progress: Callable[[int, int], None]) -> Recount:
         """Count, and write the corrections; raises DamageFound."""
         numbers = [*self._queues]
-        counted = Counter(
-            {row[:2]: int(row[2]) for row in self._connection.execute(_COUNTED, [numbers, list(map(int, _COUNTS))])}
-        )
+        tally_rows = _READ_TALLY.execute(self._connection, queue_ids=numbers, places=list(map(int, _COUNTS)))
+        counted = Counter({row[:2]: int(row[2]) for row in tally_rows})
         self._count(progress, _jobs_in(counted))
         wrong = sorted(key for key in self._jobs.keys() | counted.keys() if self._jobs[key] != counted[key])
         corrections = {key: self._jobs[key] - counted[key] for key in wrong}
-        recounted = Statement(_RECOUNTED, [MARKS_RECOUNTED, bigints(numbers), MARKS_RECOUNTED])
+        recounted = _MARK_RECOUNTED(mark=MARKS_RECOUNTED, queue_ids=bigints(numbers))
         together(self._connection, recounted, *tally(corrections, CORRECTIONS))
         names = {number: number.name.lower() for number in _COUNTS}
         made = [
@@ -159,9 +150,7 @@ class _Counting:
             raise DamageFound(suspects)
 
     def _records(self) -> Iterator[Row]:
-        with self._connection.cursor().copy(_JOBS) as found:
-            found.set_types(["int8", "text", "bytea", "bytea", "int2"])
-            yield from found.rows()
+        return copied_jobs(self._connection, _LIST_COUNTED_JOBS)
 
 
 def _jobs_in(counted: Mapping[tuple[int, int], int]) -> int:

@@ -15,11 +15,12 @@ from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
 from .batch.queries import ARRIVALS
 from .batch.write import Change, Writing
-from .database.connection import sent_as_made, together
+from .database.connection import copied_jobs, sent_as_made, together
 from .database.history_rows import kept_of, write_periods
 from .database.item_rows import all_items, items_written
 from .database.pipeline import Row
 from .database.rows import Known, Rows, check_place
+from .sql import named
 
 #: Jobs are written when there are this many, or when they have this many bytes.
 _JOBS, _BYTES = 1_000, 4 << 20
@@ -33,21 +34,14 @@ _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET LOCAL synchronize_seqscans = off",
     "SET LOCAL tcp_user_timeout = '10min'",
 )
-_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue ORDER BY id"
-_COUNT: Final[LiteralString] = (
-    "SELECT coalesce(sum(jobs), 0)::bigint FROM tally WHERE queue_id = ANY(%s) AND place = ANY(%s)"
-)
-_ALL: Final[LiteralString] = "COPY (SELECT queue_id, uid, sealed, said, place FROM job) TO STDOUT (FORMAT BINARY)"
-_OF_QUEUE: Final[LiteralString] = (
-    "COPY (SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = %s) TO STDOUT (FORMAT BINARY)"
-)
-#: Until the commit nobody else makes a queue.
-_ALONE: Final[LiteralString] = "SELECT ahead, EXISTS (SELECT FROM queue) FROM meta FOR UPDATE OF meta"
-_QUEUE: Final[LiteralString] = "INSERT INTO queue (name_digest, sealed) VALUES (%s, %s) RETURNING id"
-#: Jobs that are added from now on come after those that were put in.
-_ARRIVED: Final[LiteralString] = (
-    "SELECT setval('batch', %s) WHERE %s >= (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM batch)"
-)
+_LIST_QUEUES: Final = named("list_queues")
+_READ_AHEAD: Final = named("read_ahead")
+_COUNT_ALL_JOBS: Final = named("count_all_jobs")
+_LIST_JOBS: Final = named("list_jobs")
+_LIST_QUEUE_JOBS: Final = named("list_queue_jobs")
+_LOCK_FOR_IMPORT: Final = named("lock_for_import")
+_INSERT_QUEUE: Final = named("insert_queue")
+_ADVANCE_ARRIVALS: Final = named("advance_arrivals")
 
 
 @define
@@ -90,26 +84,29 @@ class Contents:
 
     def size(self) -> int:
         """How many jobs there are."""
-        row = self._connection.execute(_COUNT, [[*self._known], list(map(int, Place))]).fetchone()
+        row = _COUNT_ALL_JOBS.execute(
+            self._connection, queue_ids=[*self._known], places=list(map(int, Place))
+        ).fetchone()
         return row[0] if row is not None else 0
 
     def jobs(self) -> Iterator[JobAdded]:
         """Each job, with its queue's name; no more than a few of them are in memory."""
-        query, values = (_OF_QUEUE, [*self._known]) if len(self._known) == 1 else (_ALL, [])
-        with self._connection.cursor().copy(query, values) as rows:
-            rows.set_types(["int8", "text", "bytea", "bytea", "int2"])
-            for number, uid, sealed, standing, place in rows.rows():
-                # Rows of a queue that was deleted may be left.
-                queue = self._known.get(number)
-                if queue is None:
-                    continue
-                try:
-                    job = self._rows.job(queue, uid, sealed, standing)
-                    check_place(job, place)
-                except Damaged:
-                    self.damaged.append(f"job {uid} of queue {queue.name!r}")
-                else:
-                    yield JobAdded(queue.name, job)
+        if len(self._known) == 1:
+            found = copied_jobs(self._connection, _LIST_QUEUE_JOBS, queue_id=next(iter(self._known)))
+        else:
+            found = copied_jobs(self._connection, _LIST_JOBS)
+        for number, uid, sealed, standing, place in found:
+            # Rows of a queue that was deleted may be left.
+            queue = self._known.get(number)
+            if queue is None:
+                continue
+            try:
+                job = self._rows.job(queue, uid, sealed, standing)
+                check_place(job, place)
+            except Damaged:
+                self.damaged.append(f"job {uid} of queue {queue.name!r}")
+            else:
+                yield JobAdded(queue.name, job)
 
 
 @contextmanager
@@ -118,8 +115,8 @@ def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
     with connection.transaction():
         for statement in _SNAPSHOT:
             connection.execute(statement)
-        ((ahead,),) = connection.execute("SELECT ahead FROM meta").fetchall()
-        found = connection.execute(_QUEUES, binary=True).fetchall()
+        ((ahead,),) = _READ_AHEAD.execute(connection).fetchall()
+        found = _LIST_QUEUES.execute(connection).fetchall()
         queues, damaged = {}, []
         for number, *its in found:
             try:
@@ -173,13 +170,13 @@ class Filling:
         self._write()
         batch = self._last_arrival >> ARRIVALS
         if batch:
-            self._connection.execute(_ARRIVED, [batch, batch])
+            _ADVANCE_ARRIVALS.execute(self._connection, batch=batch)
         # Otherwise PostgreSQL would plan for empty tables.
         self._connection.execute("ANALYZE queue, job, tag, tally")
 
     def _add_queue(self, queue: Queue) -> None:
-        values = [self._rows.name(queue.name), self._rows.sealed_queue(queue)]
-        ((number,),) = self._connection.execute(_QUEUE, values).fetchall()
+        digest, sealed = self._rows.name(queue.name), self._rows.sealed_queue(queue)
+        ((number,),) = _INSERT_QUEUE.execute(self._connection, digest=digest, sealed=sealed).fetchall()
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
 
     def _add_periods(self, fact: PeriodsCounted) -> None:
@@ -206,7 +203,7 @@ class Filling:
 def filling(connection: "Connection[Row]", rows: Rows) -> Iterator[Filling]:
     """Put in all of it, or nothing; raises StorageError if the database has queues."""
     with connection.transaction():
-        ((ahead, is_used),) = connection.execute(_ALONE).fetchall()
+        ((ahead, is_used),) = _LOCK_FOR_IMPORT.execute(connection).fetchall()
         if is_used:
             raise StorageError(
                 "the database has queues already, and an import does not mix with them; make another database, run "

@@ -15,44 +15,21 @@ from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
+from ..sql import named
 
 #: Whatever the default of the database is: each statement must see what is committed when it begins.
 BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL READ COMMITTED"
-#: A proposed claim start never comes before the claim start, so a job that comes after the proposal comes after both.
-_FLOOR: Final[LiteralString] = "coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival)"
-#: The first deadline by each clock is compared. Of `EXISTS (... due <= ...)` PostgreSQL expects that it is true of a
-#: third of the jobs, so it may read all jobs of the queue to find one, though none is due.
-#: With LIMIT 1 PostgreSQL knows that `meta` has one row. Otherwise it expects hundreds, for each of which it would look
-#: for due jobs, finds the plan for any queues too costly, and makes a new one for each batch: 90 microseconds.
-_QUEUES: Final[LiteralString] = (
-    "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, "
-    "coalesce((SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1) "
-    "<= t.wall - t.ahead, false) OR coalesce((SELECT due_wall FROM job WHERE queue_id = q.id "
-    "AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1) <= t.wall, false) "
-    "FROM (SELECT {clock} AS wall, ahead, undone FROM meta LIMIT 1) t LEFT JOIN queue q ON {which}"
-)
-#: Some queues in which jobs are due, and when the next job of the others is; not those that are known to be damaged.
-#: Each queue costs two looks into an index.
-#: An index over the deadlines of all queues would cost less, but a queue with many due jobs would slow down all others.
-_DUE_QUEUES: Final[LiteralString] = (
-    "WITH t AS MATERIALIZED (SELECT {clock} AS wall, ahead, undone FROM meta), "
-    "first AS MATERIALIZED (SELECT q.id, least("
-    "(SELECT due FROM job WHERE queue_id = q.id AND due IS NOT NULL ORDER BY due LIMIT 1), (SELECT due_wall - t.ahead "
-    "FROM job WHERE queue_id = q.id AND due_wall IS NOT NULL ORDER BY due_wall LIMIT 1)) AS soonest FROM t, queue q "
-    "WHERE q.id <> ALL(%s)) "
-    "SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed, {floor}, true, "
-    "(SELECT min(soonest) FROM first WHERE soonest > t.wall - t.ahead) "
-    "FROM t LEFT JOIN (SELECT f.soonest, q.* FROM first f JOIN queue q USING (id)) q ON q.soonest <= t.wall - t.ahead "
-    "ORDER BY q.soonest LIMIT 50"
-)
-#: Until the commit nobody else makes a queue.
-_ALONE: Final[LiteralString] = "SELECT 1 FROM meta FOR UPDATE"
+_READ_QUEUES: Final = named("read_queues")
+_READ_ALL_QUEUES: Final = named("read_all_queues")
+_READ_DUE_QUEUES: Final = named("read_due_queues")
+_LOCK_QUEUE_CREATION: Final = named("lock_queue_creation")
+_MISSING_TABLES: Final = named("missing_tables")
+_READ_CLOCK: Final = named("read_clock")
+_SAVE_CLOCK: Final = named("save_clock")
+_DELETE_OLD_CLOCKS: Final = named("delete_old_clocks")
+_CORRECT_CLOCK: Final = named("correct_clock")
 
 
-#: The tables, and the sequence of batches, that are not there.
-_MISSING: Final[LiteralString] = (
-    "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass('jobengine.' || name) IS NULL ORDER BY 1"
-)
 _TABLES: Final = ("batch", "event", "gone", "item", "job", "last_batch", "meta", "queue", "tag", "tally", "unique_key")
 
 
@@ -105,16 +82,16 @@ def begin(
 
     With `alone`, no other may make queues.
     """
-    alone_first = [Statement(_ALONE)] if alone else []
+    alone_first = [_LOCK_QUEUE_CREATION()] if alone else []
     begun = together(connection, Statement(BEGIN), *first, *alone_first, queues_read(rows, clock, names))
     return now_of(rows, begun[-1])
 
 
 def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:
     """The statement that reads the time and these queues (None: all)."""
-    which: LiteralString = "true" if names is None else "q.name_digest = ANY((SELECT %s)::bytea[])"
-    values = [] if names is None else [byteas([rows.name(name) for name in names])]
-    return Statement(_QUEUES.format(clock=clock, which=which, floor=_FLOOR), values)
+    if names is None:
+        return _READ_ALL_QUEUES.at(clock)()
+    return _READ_QUEUES.at(clock)(digests=byteas([rows.name(name) for name in names]))
 
 
 def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement]) -> Now:
@@ -123,8 +100,8 @@ def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
         connection,
         Statement(BEGIN),
         *first,
-        Statement(_MISSING, [texts(_TABLES)]),
-        Statement(_DUE_QUEUES.format(clock=clock, floor=_FLOOR), [bigints(rows.damaged.numbers())]),
+        _MISSING_TABLES(names=texts(_TABLES)),
+        _READ_DUE_QUEUES.at(clock)(damaged=bigints(rows.damaged.numbers())),
     )
     if missing:
         raise Lacking("tables are missing: " + ", ".join(name for (name,) in missing))
@@ -175,24 +152,6 @@ _SAVED: Final = 600_000
 
 
 _FORGOTTEN: Final = 90 * 86_400_000
-
-
-_BEGIN: Final[LiteralString] = (
-    "SELECT {clock}, m.ahead, m.undone, c.ahead, c.difference, c.at FROM meta m LEFT JOIN clock c ON c.machine = %s"
-)
-
-
-_SAVE: Final[LiteralString] = (
-    "INSERT INTO clock (machine, ahead, difference, at, saved) VALUES (%s, %s, %s, %s, {clock}) "
-    "ON CONFLICT (machine) DO UPDATE SET ahead = excluded.ahead, difference = excluded.difference, at = excluded.at, "
-    "saved = excluded.saved"
-)
-
-
-_FORGET: Final[LiteralString] = "DELETE FROM clock WHERE saved < {clock} - %s"
-
-
-_CORRECT: Final[LiteralString] = "UPDATE meta SET ahead = %s, undone = undone + %s WHERE ahead = %s"
 
 
 @frozen
@@ -344,7 +303,7 @@ def _only_ahead_has_changed(reading: ClockReading, jump: int, reference: _Refere
 def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
     """Take the reference of a server at its start; `clock` reads the time, in SQL."""
     before = steps.machine.now()
-    ((wall, ahead, undone, *saved),) = connection.execute(_BEGIN.format(clock=clock), [steps.machine.name]).fetchall()
+    ((wall, ahead, undone, *saved),) = _READ_CLOCK.at(clock).execute(connection, machine=steps.machine.name).fetchall()
     reading = ClockReading(wall - ahead, ahead, undone, before, steps.machine.now())
     its_ahead, difference, at = saved
     steps.begin(reading, None if at is None else _Reference(difference, difference, its_ahead, undone, at))
@@ -352,7 +311,7 @@ def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: Cloc
 
 def corrected(correction: Correction, reading: ClockReading) -> Statement:
     """The statement that makes a correction, unless another server has made one since the reading."""
-    return Statement(_CORRECT, [reading.ahead + correction.by, int(correction.undoes), reading.ahead])
+    return _CORRECT_CLOCK(corrected=reading.ahead + correction.by, undoes=int(correction.undoes), ahead=reading.ahead)
 
 
 def save_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
@@ -360,7 +319,12 @@ def save_clock(connection: "Connection[Row]", clock: LiteralString, steps: Clock
     reference = steps.to_save()
     if reference is not None:
         difference = (reference.least + reference.most) // 2
-        values = [steps.machine.name, reference.ahead, difference, reference.at]
-        connection.execute(_SAVE.format(clock=clock), values)
-        connection.execute(_FORGET.format(clock=clock), [_FORGOTTEN])
+        _SAVE_CLOCK.at(clock).execute(
+            connection,
+            machine=steps.machine.name,
+            ahead=reference.ahead,
+            difference=difference,
+            at=reference.at,
+        )
+        _DELETE_OLD_CLOCKS.at(clock).execute(connection, age=_FORGOTTEN)
         steps.saved()

@@ -20,7 +20,7 @@ The columns of the table queue are called floor_prio and floor_arrival.
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, LiteralString
+from typing import Final
 
 from attrs import define, evolve, field, frozen
 from psycopg import Connection
@@ -29,41 +29,17 @@ from psycopg.errors import LockNotAvailable
 from ....core.model import Job
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, RowRank, keep
+from ..sql import named
 from .write import Change
 
-_LOWERED: Final[LiteralString] = (
-    "{which}_prio = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.prio ELSE {which}_prio END, "
-    "{which}_arrival = CASE WHEN (n.prio, n.arrival) < ({which}_prio, {which}_arrival) THEN n.arrival "
-    "ELSE {which}_arrival END"
-)
-#: A proposal need not be set back: to lock the row is enough. But then each later batch with such a job would lock it.
-_LOWER_BOTH: Final[LiteralString] = (
-    "UPDATE queue SET {floor}, {proposed} FROM (SELECT %s AS prio, %s AS arrival) n WHERE id = %s AND "
-    "((n.prio, n.arrival) < (floor_prio, floor_arrival) OR (n.prio, n.arrival) < (proposed_prio, proposed_arrival))"
-)
-_LOWER: Final = _LOWER_BOTH.format(floor=_LOWERED.format(which="floor"), proposed=_LOWERED.format(which="proposed"))
 #: Batches that have locked the row hold it until they are committed. This does not wait for them long: it comes again.
 _BEGUN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'"
-_FLOOR: Final[LiteralString] = (
-    "SELECT floor_prio, floor_arrival, proposed_prio, proposed_arrival, proposed_by, known_from FROM queue "
-    "WHERE id = %s FOR UPDATE"
-)
-#: Sent after the queue's row is locked, so its snapshot has all that was committed until then.
-_SEEN: Final[LiteralString] = (
-    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint, "
-    "j.inv_prio, j.arrival "
-    "FROM (SELECT) one LEFT JOIN LATERAL (SELECT inv_prio, arrival FROM job WHERE queue_id = %s AND place = 0 "
-    "AND (inv_prio, arrival) >= (%s, %s) ORDER BY inv_prio, arrival LIMIT 1) j ON true"
-)
-_RAISE: Final[LiteralString] = (
-    "UPDATE queue SET floor_prio = %s, floor_arrival = %s, proposed_prio = %s, proposed_arrival = %s, "
-    "proposed_by = %s, known_from = %s WHERE id = %s"
-)
-#: Asked for alone, in a new transaction: one that waits for the row may have got its number before the proposal.
-_NUMBER: Final[LiteralString] = "SELECT pg_current_xact_id()::text::bigint"
-_NOTE: Final[LiteralString] = (
-    "UPDATE queue SET known_from = %s WHERE id = %s AND proposed_by = %s AND known_from IS NULL"
-)
+_SET_CLAIM_START_BACK: Final = named("set_claim_start_back")
+_LOCK_CLAIM_START: Final = named("lock_claim_start")
+_OBSERVE_READY_JOBS: Final = named("observe_ready_jobs")
+_WRITE_CLAIM_START: Final = named("write_claim_start")
+_TRANSACTION_NUMBER: Final = named("transaction_number")
+_RECORD_TRANSACTION_NUMBER: Final = named("record_transaction_number")
 
 
 @frozen
@@ -120,24 +96,39 @@ def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> Cla
     """Take the first or the third step; returns the claim start that is committed, or None if the queue is gone."""
     with connection.transaction():
         connection.execute(_BEGUN)
-        row = connection.execute(_FLOOR, [queue_id]).fetchone()
+        row = _LOCK_CLAIM_START.execute(connection, queue_id=queue_id).fetchone()
         if row is None:
             return None
         before = ClaimStart((row[0], row[1]), _rank(row[2], row[3]), row[4], row[5])
-        ((oldest, number, *first),) = connection.execute(_SEEN, [queue_id, *before.at]).fetchall()
+        inv_prio, arrival = before.at
+        observed = _OBSERVE_READY_JOBS.execute(connection, queue_id=queue_id, inv_prio=inv_prio, arrival=arrival)
+        ((oldest, number, *first),) = observed.fetchall()
         after = advanced(before, Observation(oldest, number, _rank(*first)), claimed)
         if after != before:
-            proposed = after.proposed or (None, None)
-            connection.execute(_RAISE, [*after.at, *proposed, after.proposed_by, after.known_from, queue_id])
+            _write(connection, queue_id, after)
         return after
+
+
+def _write(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> None:
+    proposed = start.proposed or (None, None)
+    _WRITE_CLAIM_START.execute(
+        connection,
+        inv_prio=start.at[0],
+        arrival=start.at[1],
+        proposed_inv_prio=proposed[0],
+        proposed_arrival=proposed[1],
+        proposed_by=start.proposed_by,
+        known_from=start.known_from,
+        queue_id=queue_id,
+    )
 
 
 def _record(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> None:
     """Take the second step, for a proposal that is committed, unless there is another one by now."""
     with connection.transaction():
         connection.execute(_BEGUN)
-        ((number,),) = connection.execute(_NUMBER).fetchall()
-        connection.execute(_NOTE, [number, queue_id, start.proposed_by])
+        ((number,),) = _TRANSACTION_NUMBER.execute(connection).fetchall()
+        _RECORD_TRANSACTION_NUMBER.execute(connection, number=number, queue_id=queue_id, proposed_by=start.proposed_by)
 
 
 def _rank(inv_prio: int | None, arrival: int | None) -> RowRank | None:
@@ -158,7 +149,10 @@ def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statemen
         rank = (~job.spec.priority, job.spec.arrival)
         if start is None or rank < start:
             lowest[one.queue.id] = min(rank, lowest.get(one.queue.id, rank))
-    return {queue_id: Statement(_LOWER, [*rank, queue_id]) for queue_id, rank in lowest.items()}
+    return {
+        queue_id: _SET_CLAIM_START_BACK(inv_prio=inv_prio, arrival=arrival, queue_id=queue_id)
+        for queue_id, (inv_prio, arrival) in lowest.items()
+    }
 
 
 def _made_ready(change: Change) -> Job | None:

@@ -8,7 +8,7 @@ records stay as they are. A row whose records were restored goes back to its pla
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, LiteralString
+from typing import Final
 
 from attrs import field, frozen
 from psycopg import Connection
@@ -21,35 +21,16 @@ from ..database.connection import together
 from ..database.known_damage import SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import Rows, check_place, is_set_apart
+from ..sql import named
 from .write import tally
 
 #: The most jobs that are examined behind a damaged one, since damaged rows are often neighbours.
 _FOLLOWING: Final = 100
-
-_NAMED: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall FROM "
-    "unnest((SELECT %s), %s::text[]) AS w (queue_id, uid) JOIN job j USING (queue_id, uid) "
-    "ORDER BY j.queue_id, j.uid FOR UPDATE OF j"
-)
-_FOLLOW: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall FROM job j "
-    "WHERE j.queue_id = %s AND j.place = %s AND (j.inv_prio, j.arrival) > "
-    "((SELECT inv_prio FROM job WHERE queue_id = %s AND uid = %s), "
-    "(SELECT arrival FROM job WHERE queue_id = %s AND uid = %s)) "
-    "ORDER BY j.inv_prio, j.arrival LIMIT %s FOR UPDATE SKIP LOCKED"
-)
-_SET_APART: Final[LiteralString] = (
-    "UPDATE job j SET place = CASE WHEN place < 0 THEN place ELSE -1 - place END, due = NULL, due_wall = NULL, "
-    "unique_key = NULL FROM unnest(%s::bigint[], %s::text[]) AS n (queue_id, uid) "
-    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
-)
-_CORRECT: Final[LiteralString] = (
-    "UPDATE job j SET due = n.due, due_wall = n.due_wall "
-    "FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS n (queue_id, uid, due, due_wall) "
-    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
-)
-#: One look over the tags of the queue.
-_UNTAG: Final[LiteralString] = "DELETE FROM tag WHERE queue_id = %s AND uid = ANY(%s)"
+_LOCK_SUSPECTS: Final = named("lock_suspects")
+_LOCK_FOLLOWERS: Final = named("lock_followers")
+_SET_JOBS_APART: Final = named("set_jobs_apart")
+_CORRECT_DEADLINES: Final = named("correct_deadlines")
+_DELETE_TAGS_OF_JOBS: Final = named("delete_tags_of_jobs")
 
 
 @frozen
@@ -93,11 +74,11 @@ def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[Suspect
     queues = {one.queue_id: one.queue for one in found}
     places = sorted((one.queue_id, one.uid) for one in found)
     followed = {one.queue_id: one.uid for one in found if one.is_claimed}
-    named = Statement(_NAMED, [bigints([one[0] for one in places]), texts([one[1] for one in places])])
-    (answer,) = together(connection, named)
+    suspects = _LOCK_SUSPECTS(queue_ids=bigints([one[0] for one in places]), uids=texts([one[1] for one in places]))
+    (answer,) = together(connection, suspects)
     for queue_id, uid in followed.items():
-        values: list[int | str] = [queue_id, int(Place.READY), queue_id, uid, queue_id, uid, _FOLLOWING]
-        answer = answer + together(connection, Statement(_FOLLOW, values))[0]
+        followers = _LOCK_FOLLOWERS(queue_id=queue_id, place=int(Place.READY), uid=uid, most=_FOLLOWING)
+        answer = answer + together(connection, followers)[0]
     return (_examine(rows, queues[row[0]], row) for row in answer)
 
 
@@ -119,11 +100,12 @@ def _apart(jobs: Sequence[_Examined], slot: int) -> Iterator[Statement]:
     if not jobs:
         return
     jobs = sorted(jobs, key=lambda one: (one.queue_id, one.uid))
-    yield Statement(_SET_APART, [bigints([one.queue_id for one in jobs]), texts([one.uid for one in jobs])])
+    yield _SET_JOBS_APART(queue_ids=bigints([one.queue_id for one in jobs]), uids=texts([one.uid for one in jobs]))
     # Only jobs that can be claimed have tags.
     ready = [one for one in jobs if one.place == Place.READY]
     for queue_id in dict.fromkeys(one.queue_id for one in ready):
-        yield Statement(_UNTAG, [queue_id, texts([one.uid for one in ready if one.queue_id == queue_id])])
+        uids = texts([one.uid for one in ready if one.queue_id == queue_id])
+        yield _DELETE_TAGS_OF_JOBS(queue_id=queue_id, uids=uids)
     counted = Counter((one.queue_id, one.place) for one in jobs if one.place in PLACES_OF[None])
     yield from tally({key: -count for key, count in counted.items()}, slot)
 
@@ -132,4 +114,6 @@ def _corrected(jobs: Iterable[_Examined]) -> Iterator[Statement]:
     dues = [(one.queue_id, one.uid, *one.deadlines) for one in jobs if one.deadlines is not None]
     if dues:
         ids, uids, elapsed, wall = zip(*sorted(dues, key=lambda one: one[:2]), strict=True)
-        yield Statement(_CORRECT, [bigints(ids), texts(uids), bigints(elapsed), bigints(wall)])
+        yield _CORRECT_DEADLINES(
+            queue_ids=bigints(ids), uids=texts(uids), dues=bigints(elapsed), due_walls=bigints(wall)
+        )

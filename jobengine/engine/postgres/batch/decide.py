@@ -7,7 +7,7 @@ The rules are those of jobengine.core; none is repeated in SQL.
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
 from msgspec.json import Decoder, Encoder
@@ -24,6 +24,7 @@ from ...waiting_line import Done, Outcome, Refused
 from ..database.item_rows import items_written
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
+from ..sql import named
 from .begin import Now
 from .claim_start import set_back
 from .loaded import LoadedTables
@@ -38,11 +39,10 @@ EventRecord = tuple[str, State | None, State | None]
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
 #: The limit for expiring: all jobs that were loaded.
 _ALL: Final = 1 << 30
-_NUMBER: Final[LiteralString] = "UPDATE queue SET events = events + %s WHERE id = %s"
-_EVENT: Final[LiteralString] = "INSERT INTO event SELECT id, events, %s, %s, %s FROM queue WHERE id = %s"
+_NUMBER_EVENTS: Final = named("number_events")
+_INSERT_EVENTS: Final = named("insert_events")
+_DISCARD_JOB: Final = named("discard_job")
 
-#: A damaged job that was set apart has no tags, and no place counts it.
-_DISCARD: Final[LiteralString] = "DELETE FROM job WHERE queue_id = %s AND uid = %s"
 
 _encode: Final = Encoder().encode
 read_events: Final = Decoder(list[EventRecord]).decode
@@ -181,7 +181,7 @@ class Batch:
         if command.uid not in self.tables.queues[name].damaged:
             return False
         self.tables.queues[name].damaged.remove(command.uid)
-        self._discarded.append(Statement(_DISCARD, [self._now.known[name].id, command.uid]))
+        self._discarded.append(_DISCARD_JOB(queue_id=self._now.known[name].id, uid=command.uid))
         return True
 
     def _claim(self, claims: c.Claims, parts: Sequence[PlannedPart]) -> c.ClaimResult:
@@ -238,8 +238,8 @@ class Batch:
     def _event(self, known: Known, records: list[EventRecord]) -> list[Statement]:
         count, sealed = len(records), self.rows.seal.seal(_encode(records))
         return [
-            Statement(_NUMBER, [count, known.id]),
-            Statement(_EVENT, [count, self._now.wall, sealed, known.id]),
+            _NUMBER_EVENTS(count=count, queue_id=known.id),
+            _INSERT_EVENTS(count=count, wall=self._now.wall, sealed=sealed, queue_id=known.id),
         ]
 
 

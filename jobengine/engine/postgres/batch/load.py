@@ -150,7 +150,7 @@ class _Loading:
             *self._sizes(limited),
             *self._next_arrival(parts),
             # Holders of unique keys are locked as well: a claim in the same batch may take them.
-            *(_Query(one, self._take_jobs) for one in statements.named(uids, keys, locks=self.tables.locked)),
+            *(_Query(one, self._take_jobs) for one in statements.jobs_named(uids, keys, locks=self.tables.locked)),
             *self._claims(parts, uids),
         ]
 

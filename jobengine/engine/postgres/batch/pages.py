@@ -1,6 +1,6 @@
 """Which jobs are on a page of a queue."""
 
-from typing import Final, LiteralString
+from typing import Final
 
 from attrs import frozen
 from psycopg import Connection
@@ -10,26 +10,19 @@ from ....core.places import PLACES_OF
 from ....core.required_rows import PageOf
 from ....core.sorting import Sort
 from ....core.tables import PAGE_BYTES
-from ..database.pipeline import Row, Statement
+from ..database.pipeline import Row
+from ..sql import NamedStatement, named
 
-_TIMES: Final[dict[Sort, LiteralString]] = {Sort.CREATED: "created", Sort.UPDATED: "updated"}
+_PAGE_BY_RANK: Final = named("page_by_rank")
+_PAGES_BY_TIME: Final = {
+    Sort.CREATED: named("page_by_created"),
+    Sort.NEWEST_CREATED: named("page_by_newest_created"),
+    Sort.UPDATED: named("page_by_updated"),
+    Sort.NEWEST_UPDATED: named("page_by_newest_updated"),
+}
 #: The least and the largest number in a column.
 _LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 63) - 1
-
-#: The index gives execution order within one place. Jobs that are due are left out: they have left the place, even if
-#: that is not written yet.
-_OF_PLACE: Final[LiteralString] = (
-    "(SELECT uid, bytes, inv_prio AS value, arrival FROM job WHERE queue_id = %s AND place = %s AND "
-    "(inv_prio, arrival) > (%s, %s) AND coalesce(due > %s, true) AND coalesce(due_wall > %s, true) "
-    "ORDER BY inv_prio, arrival LIMIT %s)"
-)
-_OF_PLACES: Final[LiteralString] = "SELECT * FROM ({places}) p ORDER BY value, arrival LIMIT %s"
-_BY_TIME: Final[LiteralString] = (
-    "SELECT uid, bytes, {time}, arrival FROM job WHERE queue_id = %s AND place = ANY(%s) AND "
-    "({time}, arrival) {after} (%s, %s) AND coalesce(due > %s, true) AND coalesce(due_wall > %s, true) "
-    "ORDER BY {time} {way}, arrival {way} LIMIT %s"
-)
 
 
 @frozen
@@ -43,10 +36,16 @@ class PageRows:
 
 def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapsed: int, wall: int) -> PageRows:
     """Find the jobs on a page at this time; the page ends early if their contents are long."""
-    statement = (
-        _by_place(queue_id, page, elapsed, wall) if page.sort is None else _by_time(queue_id, page, elapsed, wall)
-    )
-    found = connection.execute(statement.text, statement.values).fetchall()
+    statement, after = _by_rank(page) if page.sort is None else _by_time(page, page.sort)
+    found = statement.execute(
+        connection,
+        queue_id=queue_id,
+        places=list(map(int, PLACES_OF[page.state])),
+        elapsed=elapsed,
+        wall=wall,
+        most=page.limit + 1,
+        **{name: max(_LEAST, min(number, _MOST)) for name, number in after.items()},
+    ).fetchall()
     some = found[: _fitting(found, page.limit)]
     return PageRows([row[0] for row in some], _position(some[-1], page.sort) if len(some) < len(found) else None)
 
@@ -67,25 +66,13 @@ def _position(row: Row, sort: Sort | None) -> Position:
     return (value + 1 if sort is None else value, arrival, uid)
 
 
-def _by_place(queue_id: int, page: PageOf, elapsed: int, wall: int) -> Statement:
+def _by_rank(page: PageOf) -> tuple[NamedStatement, dict[str, int]]:
+    """The statement that finds a page in execution order, and where it begins."""
     value, arrival, _ = page.after or (_LEAST + 1, -1, "")
-    limit = page.limit + 1
-    places = PLACES_OF[page.state]
-    values: list[int] = []
-    for place in places:
-        values += [queue_id, int(place), _bounded(value - 1), _bounded(arrival), elapsed, wall, limit]
-    text = _OF_PLACES.format(places=" UNION ALL ".join([_OF_PLACE] * len(places)))
-    return Statement(text, [*values, limit])
+    return _PAGE_BY_RANK, {"inv_prio": value - 1, "arrival": arrival}
 
 
-def _by_time(queue_id: int, page: PageOf, elapsed: int, wall: int) -> Statement:
-    assert page.sort is not None
-    down = page.sort.is_descending
-    value, arrival, _ = page.after or ((_MOST, _MOST, "") if down else (_LEAST, _LEAST, ""))
-    text = _BY_TIME.format(time=_TIMES[page.sort.ascending], after="<" if down else ">", way="DESC" if down else "ASC")
-    places = list(map(int, PLACES_OF[page.state]))
-    return Statement(text, [queue_id, places, _bounded(value), _bounded(arrival), elapsed, wall, page.limit + 1])
-
-
-def _bounded(number: int) -> int:
-    return max(_LEAST, min(number, _MOST))
+def _by_time(page: PageOf, sort: Sort) -> tuple[NamedStatement, dict[str, int]]:
+    first = _MOST if sort.is_descending else _LEAST
+    value, arrival, _ = page.after or (first, first, "")
+    return _PAGES_BY_TIME[sort], {"time": value, "arrival": arrival}

@@ -35,6 +35,7 @@ from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.recheck import Recheck
 from ..database.rows import Known, Rows, keep
+from ..sql import DATABASE_CLOCK, named
 from .begin import ClockReading, ClockSteps, Lacking, Machine, Now, begin, begin_sweep, corrected, save_clock
 from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
@@ -44,8 +45,6 @@ from .loaded import LoadedTables
 from .plan import SMALL, Task, changes_jobs, names_of, plan
 
 R = TypeVar("R")
-#: The database's clock, in milliseconds since the Unix epoch.
-DATABASE_CLOCK: Final[LiteralString] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 #: How often a batch is tried in all.
 _ATTEMPTS: Final = 5
 #: After a connection is lost in a commit: how often to connect again to ask whether the commit was made, and the
@@ -63,15 +62,9 @@ _TIDY, _TIDYING = 10, 0.1
 _PLANNED: Final = 1
 #: The most rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
 _SLOTS: Final = 64
+_RECORD_BATCH: Final = named("record_batch")
+_READ_BATCH: Final = named("read_batch")
 
-_LANE: Final[LiteralString] = (
-    "INSERT INTO last_batch VALUES (%s, %s, {clock}) "
-    "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at"
-)
-#: Waits for a transaction that has written the row, also for one that has inserted it: a SELECT would not see that.
-_LAST: Final[LiteralString] = (
-    "INSERT INTO last_batch VALUES (%s, 0, {clock}) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch"
-)
 _DAMAGED: Final = (
     "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
 )
@@ -298,7 +291,7 @@ class Session:
         for _ in range(_RETURNS):
             try:
                 # If the old backend has not ended yet, it holds the row's lock: this waits for it.
-                row = self._connected().execute(_LAST.format(clock=self.clock), [self._lane]).fetchone()
+                row = _READ_BATCH.at(self.clock).execute(self._connected(), lane=self._lane).fetchone()
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
                 self.close()
@@ -417,7 +410,7 @@ class Session:
         then waits for the row's lock, even if the COMMIT has not reached the backend yet.
         """
         self._batch += 1
-        return Statement(_LANE.format(clock=self.clock), [self._lane, self._batch])
+        return _RECORD_BATCH.at(self.clock)(lane=self._lane, batch=self._batch)
 
     def _commit(self, connection: "Connection[Row]", tables: LoadedTables) -> Result:
         """Decide, write, commit."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 from attrs import define, field
 from psycopg import Connection
@@ -16,55 +16,21 @@ from ..database.arrays import Array, bigints, byteas, texts
 from ..database.connection import together
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
+from ..sql import NamedStatement, named
 from .begin import Now
 from .load import Redo
 
-#: The rows that are written. Several `unnest` in the FROM clause would each be carried out as a whole and kept.
-_STANDING_ROWS: Final[LiteralString] = (
-    "SELECT unnest(%s::bigint[]) AS queue_id, unnest(%s::text[]) AS uid, unnest(%s::bigint[]) AS place, "
-    "unnest(%s::bigint[]) AS due, unnest(%s::bigint[]) AS due_wall, unnest(%s::bigint[]) AS updated, "
-    "unnest(%s::bytea[]) AS unique_key, unnest(%s::bigint[]) AS bytes"
-)
-_MOVED_ROWS: Final[LiteralString] = _STANDING_ROWS + ", unnest(%s::bytea[]) AS said"
-_JOB_ROWS: Final[LiteralString] = (
-    _STANDING_ROWS + ", unnest(%s::bigint[]) AS inv_prio, unnest(%s::bigint[]) AS arrival, "
-    "unnest(%s::bigint[]) AS created, unnest(%s::bytea[]) AS sealed"
-)
-_INSERT: Final[LiteralString] = (
-    "INSERT INTO job (queue_id, uid, place, due, due_wall, updated, unique_key, bytes, inv_prio, arrival, created, "
-    "sealed) " + _JOB_ROWS
-)
-_CHANGE: Final[LiteralString] = (
-    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
-    "n.unique_key, bytes = n.bytes, {more} FROM ({rows}) n WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
-)
-#: For jobs whose fixed half has changed: a client has edited them, or a new job has the uid of a removed one.
-_RENEW: Final[LiteralString] = _CHANGE.format(
-    more="inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL",
-    rows=_JOB_ROWS,
-)
-#: For jobs of which only the standing has changed, which are most.
-_MOVE: Final[LiteralString] = _CHANGE.format(more="said = n.said", rows=_MOVED_ROWS)
-_DELETE: Final[LiteralString] = (
-    "DELETE FROM job j USING unnest(%s::bigint[], %s::text[]) AS n (queue_id, uid) "
-    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
-)
-_TAG: Final[LiteralString] = (
-    "INSERT INTO tag SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::text[])"
-)
-_UNTAG: Final[LiteralString] = (
-    "DELETE FROM tag t USING unnest(%s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::text[]) "
-    "AS n (queue_id, tag, inv_prio, arrival, uid) WHERE t.queue_id = n.queue_id AND t.tag = n.tag "
-    "AND t.inv_prio = n.inv_prio AND t.arrival = n.arrival AND t.uid = n.uid"
-)
-_TALLY: Final[LiteralString] = (
-    "INSERT INTO tally AS t SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
-    "ORDER BY 1, 2, 3 ON CONFLICT (queue_id, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs"
-)
-_GONE: Final[LiteralString] = "DELETE FROM queue WHERE id = %s AND rev = %s RETURNING id"
-_RECONFIGURED: Final[LiteralString] = (
-    "UPDATE queue SET sealed = %s, rev = rev + 1 WHERE id = %s AND rev = %s RETURNING id"
-)
+_INSERT_JOBS: Final = named("insert_jobs")
+_RENEW_JOBS: Final = named("renew_jobs")
+_MOVE_JOBS: Final = named("move_jobs")
+_DELETE_JOBS: Final = named("delete_jobs")
+_INSERT_TAGS: Final = named("insert_tags")
+_DELETE_TAGS: Final = named("delete_tags")
+_ADD_TO_TALLY: Final = named("add_to_tally")
+_INSERT_QUEUE: Final = named("insert_queue")
+_RECONFIGURE_QUEUE: Final = named("reconfigure_queue")
+_DELETE_QUEUE: Final = named("delete_queue")
+_INSERT_GONE: Final = named("insert_gone")
 #: Columns of rows, each as long as there are rows.
 _Columns = Sequence[Sequence[Any]]
 #: The rows of a statement. While the database works at one, the next is made.
@@ -112,16 +78,14 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
     """The statements for a fact about a queue; each returns a row if it changed something."""
     match fact:
         case QueueCreated(queue):
-            values = [rows.name(queue.name), rows.sealed_queue(queue)]
-            return [Statement("INSERT INTO queue (name_digest, sealed) VALUES (%s, %s) RETURNING id", values)]
+            return [_INSERT_QUEUE(digest=rows.name(queue.name), sealed=rows.sealed_queue(queue))]
         case QueueChanged(queue):
             its = now.known[queue.name]
-            return [Statement(_RECONFIGURED, [rows.sealed_queue(queue), its.id, its.rev])]
+            return [_RECONFIGURE_QUEUE(sealed=rows.sealed_queue(queue), queue_id=its.id, rev=its.rev)]
         case QueueDeleted(name):
             its_known = now.known.get(name)
             number, rev = (its_known.id, its_known.rev) if its_known else now.damaged[rows.name(name)]
-            gone = Statement("INSERT INTO gone VALUES (%s, %s) RETURNING queue_id", [number, now.wall])
-            return [Statement(_GONE, [number, rev]), gone]
+            return [_DELETE_QUEUE(queue_id=number, rev=rev), _INSERT_GONE(queue_id=number, wall=now.wall)]
     return []
 
 
@@ -144,15 +108,15 @@ class Writing:
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
         moved = [one for one in self.changes if _keeps_spec(one)]
         renewed = [one for one in self.changes if one.old is not None and one.new is not None and not _keeps_spec(one)]
-        sorts: list[tuple[LiteralString, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]] = [
-            (_DELETE, _UIDS, removed, _uids_of),
-            (_MOVE, _STANDINGS, moved, self._moved),
-            (_RENEW, _JOBS, renewed, self._whole),
-            (_INSERT, _JOBS, new, self._whole),
+        sorts: list[tuple[NamedStatement, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]] = [
+            (_DELETE_JOBS, _UIDS, removed, _uids_of),
+            (_MOVE_JOBS, _STANDINGS, moved, self._moved),
+            (_RENEW_JOBS, _JOBS, renewed, self._whole),
+            (_INSERT_JOBS, _JOBS, new, self._whole),
         ]
-        for text, kinds, changes, columns in sorts:
+        for statement, kinds, changes, columns in sorts:
             for start in range(0, len(changes), _SLICE):
-                yield _statement(text, kinds, columns(changes[start : start + _SLICE]))
+                yield _statement(statement, kinds, columns(changes[start : start + _SLICE]))
         yield from self._retagged()
         yield from self._tally(slot)
 
@@ -190,8 +154,8 @@ class Writing:
         changes = [one for one in self.changes if _has_tags(one.old) or _has_tags(one.new)]
         was = self._tags((one.queue.id, one.old) for one in changes)
         now = self._tags((one.queue.id, one.new) for one in changes)
-        sorts: list[tuple[LiteralString, set[_TagRow]]] = [(_UNTAG, was - now), (_TAG, now - was)]
-        return [_statement(text, _TAGS, _columns(rows)) for text, rows in sorts if rows]
+        sorts: list[tuple[NamedStatement, set[_TagRow]]] = [(_DELETE_TAGS, was - now), (_INSERT_TAGS, now - was)]
+        return [_statement(statement, _TAGS, _columns(rows)) for statement, rows in sorts if rows]
 
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
         """The tags of those that can be claimed."""
@@ -217,7 +181,7 @@ class Writing:
 def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:
     """The statement that adds to the counts of places, by queue number and place, in this slot."""
     rows = [(queue_id, slot, place, by) for (queue_id, place), by in counted.items() if by]
-    return [_statement(_TALLY, _NUMBERS, _columns(rows))] if rows else []
+    return [_statement(_ADD_TO_TALLY, _NUMBERS, _columns(rows))] if rows else []
 
 
 def _has_tags(job: Job | None) -> bool:
@@ -251,6 +215,6 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> _Columns:
     return list(zip(*sorted(rows), strict=True))
 
 
-def _statement(text: LiteralString, kinds: _Kinds, columns: _Columns) -> Statement:
+def _statement(statement: NamedStatement, kinds: _Kinds, columns: _Columns) -> Statement:
     """The statement that sends these columns, each as one array."""
-    return Statement(text, [kind(column) for kind, column in zip(kinds, columns, strict=True)])
+    return Statement(statement.text, [kind(column) for kind, column in zip(kinds, columns, strict=True)])

@@ -10,6 +10,7 @@ from psycopg.errors import DiskFull, InsufficientPrivilege
 from psycopg.pq.abc import PGconn
 
 from ....storage.errors import StorageError
+from ..sql import NamedStatement, named
 from .pipeline import Row, Statement, Trips, nothing
 
 #: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
@@ -42,11 +43,7 @@ _PATIENCE: Final = {
 }
 #: Set together with them: a connection without it goes through a pooler, which did not pass them on.
 _MARK: Final = "jobengine.direct"
-_READ: Final = (
-    "SELECT format('ALTER ROLE %%I IN DATABASE %%I SET ', current_user, current_database()), "
-    "current_setting('synchronous_commit'), current_setting(%s, true), ARRAY(SELECT current_setting(name, true) "
-    "FROM unnest(%s::text[]) WITH ORDINALITY AS o (name, at) ORDER BY at)"
-)
+_READ_SETTINGS: Final = named("read_settings")
 
 
 class BadUrl(StorageError):
@@ -62,6 +59,7 @@ class _Counted(Connection[Row]):
     def __init__(self, pgconn: PGconn, *how: Any) -> None:
         super().__init__(pgconn, *how)
         self.trips = Trips(self)
+        self.on_round_trip = nothing
 
     def execute(self, query: Any, params: Any = None, **how: Any) -> "Cursor[Row]":
         self.on_round_trip()
@@ -123,7 +121,7 @@ def _connected(url: str, options: str) -> _Counted:
 
 def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
     """Close the connection and raise StorageError if its settings differ, or if its commits should wait and do not."""
-    ((role, durability, mark, found),) = made.cursor().execute(_READ, [_MARK, [*settings]]).fetchall()
+    ((role, durability, mark, found),) = _READ_SETTINGS.execute(made, mark=_MARK, names=[*settings]).fetchall()
     if not mark:
         # The next transaction may be on another connection, on which nothing was prepared.
         made.prepare_threshold = None
@@ -186,3 +184,10 @@ def sent_as_made(
     """The same; while the next statement is made, the database carries out those before it. See Trips.make."""
     assert isinstance(connection, _Counted)
     return connection.together(statements, sent)
+
+
+def copied_jobs(connection: "Connection[Row]", jobs: NamedStatement, **values: int) -> Iterator[Row]:
+    """The jobs that a statement finds, read as they arrive: queue_id, uid, sealed, said, place."""
+    with connection.cursor().copy(f"COPY ({jobs.text}) TO STDOUT (FORMAT BINARY)", values) as found:
+        found.set_types(["int8", "text", "bytea", "bytea", "int2"])
+        yield from found.rows()

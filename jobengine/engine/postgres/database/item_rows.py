@@ -6,53 +6,41 @@ the rows themselves need no lock.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, LiteralString
+from typing import Final
 
 from psycopg import Connection
 
 from ....core.facts import ItemSet
 from ....core.model import Queue
 from ....storage.errors import Damaged
-from .arrays import bigints, byteas
+from ..sql import named
+from .arrays import Array, bigints, byteas
 from .pipeline import Row, Statement
 from .rows import Rows
 
-#: Reads the things with these keys.
-_NAMED: Final[LiteralString] = (
-    "SELECT i.queue_id, i.key, i.sealed FROM unnest((SELECT %s), %s::bytea[]) AS n (queue_id, key) "
-    "JOIN item i USING (queue_id, key)"
-)
-#: Reads all things of these kinds.
-_OF_KINDS: Final[LiteralString] = (
-    "SELECT i.queue_id, i.key, i.sealed FROM unnest((SELECT %s), %s::bytea[]) AS n (queue_id, kind) "
-    "JOIN item i USING (queue_id, kind)"
-)
-_OF_QUEUE: Final[LiteralString] = "SELECT queue_id, key, sealed FROM item WHERE queue_id = %s ORDER BY key"
-_WRITE: Final[LiteralString] = (
-    "INSERT INTO item (queue_id, key, kind, sealed) "
-    "SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[]) ORDER BY 1, 2 "
-    "ON CONFLICT (queue_id, key) DO UPDATE SET sealed = excluded.sealed"
-)
-_REMOVE: Final[LiteralString] = (
-    "DELETE FROM item i USING unnest(%s::bigint[], %s::bytea[]) AS n (queue_id, key) "
-    "WHERE i.queue_id = n.queue_id AND i.key = n.key"
-)
+_READ_ITEMS: Final = named("read_items")
+_READ_ITEMS_OF_KINDS: Final = named("read_items_of_kinds")
+_LIST_QUEUE_ITEMS: Final = named("list_queue_items")
+_WRITE_ITEMS: Final = named("write_items")
+_DELETE_ITEMS: Final = named("delete_items")
 #: A queue's number, and the digest of a thing's kind and name, or of a kind.
 Key = tuple[int, bytes]
 
 
 def items_named(keys: Sequence[Key]) -> list[Statement]:
     """The statement that reads things by their keys."""
-    return _reading(_NAMED, keys)
+    queue_ids, digests = _columns(keys)
+    return [_READ_ITEMS(queue_ids=queue_ids, keys=digests)] if keys else []
 
 
 def items_of_kinds(kinds: Sequence[Key]) -> list[Statement]:
     """The statement that reads all things of some kinds."""
-    return _reading(_OF_KINDS, kinds)
+    queue_ids, digests = _columns(kinds)
+    return [_READ_ITEMS_OF_KINDS(queue_ids=queue_ids, kinds=digests)] if kinds else []
 
 
-def _reading(text: LiteralString, keys: Sequence[Key]) -> list[Statement]:
-    return [Statement(text, [bigints([one[0] for one in keys]), byteas([one[1] for one in keys])])] if keys else []
+def _columns(keys: Sequence[Key]) -> tuple[Array, Array]:
+    return bigints([one[0] for one in keys]), byteas([one[1] for one in keys])
 
 
 def item_of(rows: Rows, queue: Queue, row: Row) -> ItemSet:
@@ -66,7 +54,7 @@ def item_of(rows: Rows, queue: Queue, row: Row) -> ItemSet:
 
 def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue) -> Iterator[ItemSet | Damaged]:
     """The things of a queue, and for a damaged row why it is damaged."""
-    for row in connection.execute(_OF_QUEUE, [number], binary=True):
+    for row in _LIST_QUEUE_ITEMS.execute(connection, queue_id=number):
         try:
             yield item_of(rows, queue, row)
         except Damaged as error:
@@ -85,8 +73,10 @@ def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tup
         )
         kinds = [rows.kind(fact.kind) for fact in kept.values()]
         ids, keys = zip(*kept, strict=True)
-        statements.append(Statement(_WRITE, [bigints(ids), byteas(keys), byteas(kinds), byteas(sealed)]))
+        statements.append(
+            _WRITE_ITEMS(queue_ids=bigints(ids), keys=byteas(keys), kinds=byteas(kinds), sealed=byteas(sealed))
+        )
     if gone:
         ids, keys = zip(*gone, strict=True)
-        statements.append(Statement(_REMOVE, [bigints(ids), byteas(keys)]))
+        statements.append(_DELETE_ITEMS(queue_ids=bigints(ids), keys=byteas(keys)))
     return statements

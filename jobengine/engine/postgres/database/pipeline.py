@@ -5,8 +5,10 @@ This is psycopg's pipeline, on its functions of libpq, but without a cursor for 
 to send each value, and without asking the system before each statement whether it can be sent.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate, count
 from typing import Any, Final, LiteralString
 
@@ -57,12 +59,17 @@ class Statement(Value, frozen=True):
     beginning of a batch takes PostgreSQL 128 microseconds instead of 31.
     """
 
+    #: Parameters stand there as the driver has them, `%s` or `%(name)s`; values are in the order of their first places.
     text: LiteralString
     values: Sequence[Parameter] = ()
 
 
 #: The bytes of values from which on a statement is sent at once. Until then libpq sends it together with others.
 _LARGE: Final = 16_384
+#: A parameter, with its name if it has one.
+_PARAMETER: Final = re.compile(r"%(?:s|\((\w+)\)s)")
+#: How many texts are kept as they are sent: more than there are.
+_TEXTS: Final = 1_000
 #: What is prepared: a text, with the types of its parameters.
 _Form = tuple[str, tuple[int, ...]]
 
@@ -156,10 +163,12 @@ def _packed(values: Sequence[object]) -> tuple[tuple[int, ...], list[bytes]]:
     return tuple([oid for oid, _ in kinds]), [pack(value) for (_, pack), value in zip(kinds, values, strict=True)]
 
 
+@lru_cache(_TEXTS)
 def _sql(text: str) -> bytes:
-    """A statement with its parameters as PostgreSQL names them: $1, $2."""
-    first, *others = text.split("%s")
-    return "".join([first, *(f"${number}{other}" for number, other in enumerate(others, 1))]).encode()
+    """A statement with its parameters as PostgreSQL names them: $1, $2. Those with one name are one."""
+    numbers: dict[object, int] = {}
+    numbered = _PARAMETER.sub(lambda its: f"${numbers.setdefault(its[1] or its.start(), len(numbers) + 1)}", text)
+    return numbered.replace("%%", "%").encode()
 
 
 def _results(pgconn: PGconn) -> abc.PQGen[list[PGresult]]:

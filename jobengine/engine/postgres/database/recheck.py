@@ -5,7 +5,7 @@ A server may also have set a row apart by mistake, such as one with a fault in i
 """
 
 from collections import Counter
-from typing import Final, LiteralString
+from typing import Final
 
 from attrs import define, field
 from psycopg import Connection
@@ -15,6 +15,7 @@ from ....core.places import mark_of, place_of
 from ....storage.errors import Damaged
 from ..batch.claim_start import set_back
 from ..batch.write import Change, tally
+from ..sql import named
 from .arrays import bigints, byteas, texts
 from .connection import together
 from .pipeline import Row, Statement
@@ -22,29 +23,13 @@ from .rows import MARKS_RECOUNTED, Known, Rows
 
 #: Jobs that are examined at a time.
 _SLICE: Final = 100
+_READ_QUEUE_ROWS: Final = named("read_queue_rows")
+_COUNT_DAMAGED_JOBS: Final = named("count_damaged_jobs")
+_FIND_DAMAGED_JOBS: Final = named("find_damaged_jobs")
+_LOCK_DAMAGED_JOBS: Final = named("lock_damaged_jobs")
+_PUT_JOBS_BACK: Final = named("put_jobs_back")
+_TAG_JOB: Final = named("tag_job")
 
-_QUEUES: Final[LiteralString] = "SELECT id, rev, name_digest, sealed FROM queue WHERE id = ANY(%s)"
-#: One look into an index for each queue.
-_COUNT: Final[LiteralString] = (
-    "SELECT coalesce(sum((SELECT count(*) FROM job WHERE queue_id = q.id AND place < 0)), 0)::bigint FROM queue q"
-)
-_SET_APART: Final[LiteralString] = (
-    "SELECT q.id, j.uid FROM queue q, LATERAL (SELECT uid FROM job WHERE queue_id = q.id AND place < 0 OFFSET 0) j "
-    "WHERE (q.id, j.uid) > (%s, %s) ORDER BY 1, 2 LIMIT %s"
-)
-_LOCKED: Final[LiteralString] = (
-    "SELECT j.queue_id, j.uid, j.sealed, j.said, j.place FROM unnest((SELECT %s), %s::text[]) AS w (queue_id, uid) "
-    "JOIN job j USING (queue_id, uid) WHERE j.place < 0 ORDER BY j.queue_id, j.uid FOR UPDATE OF j SKIP LOCKED"
-)
-_PUT_BACK: Final[LiteralString] = (
-    "UPDATE job j SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = "
-    "n.unique_key, bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival FROM (SELECT unnest(%s::bigint[]) AS "
-    "queue_id, unnest(%s::text[]) AS uid, unnest(%s::bigint[]) AS place, unnest(%s::bigint[]) AS due, "
-    "unnest(%s::bigint[]) AS due_wall, unnest(%s::bigint[]) AS updated, unnest(%s::bytea[]) AS unique_key, "
-    "unnest(%s::bigint[]) AS bytes, unnest(%s::bigint[]) AS inv_prio, unnest(%s::bigint[]) AS arrival) n "
-    "WHERE j.queue_id = n.queue_id AND j.uid = n.uid"
-)
-_TAG: Final[LiteralString] = "INSERT INTO tag SELECT %s, unnest(%s::bytea[]), %s, %s, %s ON CONFLICT DO NOTHING"
 _FIRST: Final = (-1, "")
 
 
@@ -58,10 +43,12 @@ class Recheck:
     def recheck(self, connection: "Connection[Row]", rows: Rows, slot: int) -> int:
         """Examine damaged queues and some damaged jobs; returns how many jobs are damaged now."""
         _recheck_queues(connection, rows)
-        ((count,),) = connection.execute(_COUNT).fetchall()
+        ((count,),) = _COUNT_DAMAGED_JOBS.execute(connection).fetchall()
         if not count:
             return 0
-        found = connection.execute(_SET_APART, [*self._last, _SLICE]).fetchall()
+        found = _FIND_DAMAGED_JOBS.execute(
+            connection, queue_id=self._last[0], uid=self._last[1], most=_SLICE
+        ).fetchall()
         self._last = (found[-1][0], found[-1][1]) if len(found) == _SLICE else _FIRST
         return int(count) - (_recheck_jobs(connection, rows, found, slot) if found else 0)
 
@@ -70,7 +57,7 @@ def _recheck_queues(connection: "Connection[Row]", rows: Rows) -> None:
     numbers = rows.damaged.numbers()
     if not numbers:
         return
-    there = {row[0]: row for row in connection.execute(_QUEUES, [numbers], binary=True)}
+    there = {row[0]: row for row in _READ_QUEUE_ROWS.execute(connection, queue_ids=numbers)}
     for number in numbers:
         try:
             if number in there:
@@ -84,8 +71,8 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
     """Put jobs that can be read again back to their places; returns how many."""
     with connection.transaction():
         known = _known(connection, rows, sorted({queue_id for queue_id, _ in places}))
-        columns = (bigints([place[0] for place in places]), texts([place[1] for place in places]))
-        (found,) = together(connection, Statement(_LOCKED, columns))
+        queue_ids, uids = bigints([place[0] for place in places]), texts([place[1] for place in places])
+        (found,) = together(connection, _LOCK_DAMAGED_JOBS(queue_ids=queue_ids, uids=uids))
         changes, counted = [], Counter[tuple[int, int]]()
         for row in found:
             change = _change(rows, known[row[0]], row) if row[0] in known else None
@@ -100,7 +87,7 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
 def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dict[int, Known]:
     """Those of these queues that can be opened."""
     known = {}
-    for number, rev, digest, sealed in connection.execute(_QUEUES, [numbers], binary=True):
+    for number, rev, digest, sealed in _READ_QUEUE_ROWS.execute(connection, queue_ids=numbers):
         try:
             queue = rows.queue(number, rev, digest, sealed)
         except Damaged:
@@ -138,7 +125,7 @@ def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list
     ranks = [bigints([~job.spec.priority for job in jobs]), bigints([job.spec.arrival for job in jobs])]
     ids = [one.queue.id for one in changes]
     return [
-        Statement(_PUT_BACK, [bigints(ids), texts(uids), *columns, *ranks]),
+        Statement(_PUT_JOBS_BACK.text, [bigints(ids), texts(uids), *columns, *ranks]),
         *(_tagged(rows, queue_id, job) for queue_id, job in zip(ids, jobs, strict=True) if job.ready and job.spec.tags),
         *counts,
         *(statement for _, statement in sorted(set_back(changes, is_known=False).items())),
@@ -147,4 +134,6 @@ def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list
 
 def _tagged(rows: Rows, queue_id: int, job: Job) -> Statement:
     tags = byteas(rows.tags(job.spec.tags))
-    return Statement(_TAG, [queue_id, tags, ~job.spec.priority, job.spec.arrival, job.spec.uid])
+    return _TAG_JOB(
+        queue_id=queue_id, tags=tags, inv_prio=~job.spec.priority, arrival=job.spec.arrival, uid=job.spec.uid
+    )

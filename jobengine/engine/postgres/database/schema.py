@@ -7,6 +7,7 @@ from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, Uniq
 
 from ....storage.errors import NewerFormat, NotADatabase
 from ....storage.frames import Kdf
+from ..sql import named
 from .connection import rights_failures
 from .encryption import Seal, SealedKey, new_key, open_key
 from .pipeline import Row
@@ -92,8 +93,11 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)
 
-_FOUND: Final = "SELECT to_regnamespace('jobengine') IS NULL, to_regclass('jobengine.meta') IS NOT NULL"
-_META: Final = "SELECT version, passes, kib, salt, sealed FROM meta"
+_FIND_SCHEMA: Final = named("find_schema")
+_READ_META: Final = named("read_meta")
+_LOCK_META: Final = named("lock_meta")
+_INSERT_META: Final = named("insert_meta")
+_UPDATE_VERSION: Final = named("update_version")
 
 
 @rights_failures()
@@ -113,7 +117,7 @@ def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
 
 def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     with connection.transaction():
-        ((is_bare, has_tables),) = connection.execute(_FOUND).fetchall()
+        ((is_bare, has_tables),) = _FIND_SCHEMA.execute(connection).fetchall()
         if is_bare:
             # IF NOT EXISTS would need the right to make schemas even if the schema is there.
             connection.execute("CREATE SCHEMA jobengine")
@@ -124,7 +128,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
         if not version:
             _insert_meta(connection, new_key(secret, kdf))
         elif version < VERSION:
-            connection.execute("UPDATE meta SET version = %s", [VERSION])
+            _UPDATE_VERSION.execute(connection, version=VERSION)
         connection.execute("ANALYZE queue, job, tag, tally")
     return version
 
@@ -137,7 +141,7 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
     Raises NewerFormat, NotADatabase or WrongSecret, and StorageError if the user lacks a right.
     """
     try:
-        row = connection.execute(_META).fetchone()
+        row = _READ_META.execute(connection).fetchone()
     except UndefinedTable:
         raise NotADatabase("the database has no tables of JobEngine; make them with: jobengine db migrate") from None
     if row is None:
@@ -150,7 +154,7 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
 
 def _version(connection: "Connection[Row]", secret: bytes) -> int:
     # Wait for another migration that is under way.
-    row = connection.execute(_META + " FOR UPDATE").fetchone()
+    row = _LOCK_META.execute(connection).fetchone()
     if row is None:
         raise NotADatabase("the table meta is empty")
     if row[0] > VERSION:
@@ -165,7 +169,6 @@ def _seal(row: Row, secret: bytes) -> Seal:
 
 
 def _insert_meta(connection: "Connection[Row]", key: SealedKey) -> None:
-    connection.execute(
-        "INSERT INTO meta (version, passes, kib, salt, sealed) VALUES (%s, %s, %s, %s, %s)",
-        [VERSION, key.kdf.passes, key.kdf.kib, key.salt, key.sealed],
+    _INSERT_META.execute(
+        connection, version=VERSION, passes=key.kdf.passes, kib=key.kdf.kib, salt=key.salt, sealed=key.sealed
     )

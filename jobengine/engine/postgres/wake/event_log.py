@@ -22,30 +22,19 @@ from ..database.arrays import bigints
 from ..database.connection import together
 from ..database.pipeline import Row, Statement
 from ..database.rows import Rows
+from ..sql import named
 from .news import EVENTS, News
 
 #: Milliseconds after a poll for which a queue still counts as watched.
 _KEPT: Final = 60_000
 #: Rows that are read at a time for each watcher.
 _ROWS: Final = 100
+_BEGIN_WATCH: Final = named("begin_watch")
+_EXTEND_WATCHES: Final = named("extend_watches")
+_READ_EVENTS: Final = named("read_events")
+_FORGET_EVENTS: Final = named("forget_events")
+_DELETE_EVENTS: Final = named("delete_events")
 
-#: If it was not watched, there were changes without events: none before this one is kept.
-_WATCH: Final[LiteralString] = (
-    "UPDATE queue SET watched_until = now + %s, "
-    "events = events + CASE WHEN watched_until < now THEN 1 ELSE 0 END, "
-    "events_from = CASE WHEN watched_until < now THEN events + 1 ELSE events_from END "
-    "FROM (SELECT {clock} AS now OFFSET 0) t "
-)
-_BEGIN: Final[LiteralString] = _WATCH + "WHERE name_digest = %s RETURNING id, events, events_from"
-_GO_ON: Final[LiteralString] = _WATCH + "WHERE id = ANY(%s) RETURNING id, events_from"
-_READ: Final[LiteralString] = (
-    "SELECT w.watch, e.last, e.number, e.at, e.sealed FROM unnest((SELECT %s), %s::bigint[], %s::bigint[]) "
-    "AS w (watch, queue_id, after), LATERAL (SELECT * FROM event e WHERE e.queue_id = w.queue_id AND e.last > w.after "
-    "ORDER BY e.last LIMIT %s) e ORDER BY 1, 2"
-)
-_GONE_UNTIL: Final[LiteralString] = (
-    "UPDATE queue SET events_from = greatest(events_from, least(%s, events)) WHERE id = %s"
-)
 _DAMAGED: Final = "events of queue number {queue_id} were damaged and are deleted; its watchers read the jobs again"
 _log: Final = Logger()
 
@@ -92,7 +81,7 @@ def begin_watch(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None
 ) -> WatchStart:
     """Have the events of a queue kept from now on; raises QueueNotFound."""
-    row = connection.execute(_BEGIN.format(clock=clock), [_KEPT, rows.name(name)]).fetchone()
+    row = _BEGIN_WATCH.at(clock).execute(connection, kept=_KEPT, digest=rows.name(name)).fetchone()
     if row is None:
         raise QueueNotFound(name)
     queue_id, last, first = row
@@ -107,11 +96,15 @@ def read_watched(
 ) -> ReadEvents:
     """The events after these numbers; also marks their queues as still watched."""
     ids = sorted({watch.queue_id for watch, _ in watches})
-    columns = [range(len(watches)), [watch.queue_id for watch, _ in watches], [after for _, after in watches]]
     there, found = together(
         connection,
-        Statement(_GO_ON.format(clock=clock), [_KEPT, bigints(ids)]),
-        Statement(_READ, [*map(bigints, columns), _ROWS]),
+        _EXTEND_WATCHES.at(clock)(kept=_KEPT, queue_ids=bigints(ids)),
+        _READ_EVENTS(
+            watches=bigints(range(len(watches))),
+            queue_ids=bigints([watch.queue_id for watch, _ in watches]),
+            numbers=bigints([after for _, after in watches]),
+            most=_ROWS,
+        ),
     )
     events, damaged = [], dict[Watch, int]()
     for index, last, count, at, sealed in found:
@@ -135,8 +128,8 @@ def _drop(connection: "Connection[Row]", queue_id: int, last: int) -> None:
     together(
         connection,
         Statement("BEGIN"),
-        Statement(_GONE_UNTIL, [last, queue_id]),
-        Statement("DELETE FROM event WHERE queue_id = %s AND last = %s", [queue_id, last]),
+        _FORGET_EVENTS(last=last, queue_id=queue_id),
+        _DELETE_EVENTS(queue_id=queue_id, last=last),
         Statement("COMMIT"),
     )
     _log.error(_DAMAGED, queue_id=queue_id)

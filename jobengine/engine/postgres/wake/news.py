@@ -20,6 +20,7 @@ from ..batch.decide import Result
 from ..database.arrays import texts
 from ..database.connection import connected, together
 from ..database.pipeline import Row, Statement
+from ..sql import named
 
 #: Kinds of news of a queue: jobs have become ready; jobs were finished or are gone; there are events for watchers.
 READY, ENDED, EVENTS = "R", "E", "W"
@@ -30,7 +31,7 @@ _PAUSE: Final = 0.05
 #: News in one notification: PostgreSQL takes less than 8,000 bytes.
 _MOST: Final = 200
 _LISTEN: Final[LiteralString] = "LISTEN jobengine"
-_NOTIFY: Final[LiteralString] = "SELECT pg_notify('jobengine', payload) FROM unnest(%s::text[]) payload"
+_NOTIFY: Final = named("notify")
 
 
 def news_of(result: Result) -> News:
@@ -64,7 +65,7 @@ def notify(connection: "Connection[Row]", payloads: list[str]) -> None:
         connection,
         Statement("BEGIN"),
         Statement("SET LOCAL synchronous_commit TO off"),
-        Statement(_NOTIFY, [texts(payloads)]),
+        _NOTIFY(payloads=texts(payloads)),
         Statement("COMMIT"),
     )
 

@@ -8,7 +8,7 @@ and then.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 from attrs import define, field
 from psycopg import Connection
@@ -25,24 +25,17 @@ from ..batch.plan import Task
 from ..batch.tables import LoadedTable
 from ..database.pipeline import Row
 from ..database.rows import Rows
+from ..sql import named
 from .news import ENDED, READY, News
 
 #: Waiters that are served in one batch.
 _SERVED: Final = 200
 #: More jobs than there are.
 _ANY_NUMBER: Final = 1 << 62
-#: The queues, with their revisions, and whether a job can be claimed.
-_QUEUES: Final[LiteralString] = (
-    "SELECT name_digest, id, rev, EXISTS (SELECT FROM job j WHERE j.queue_id = q.id AND j.place = 0 "
-    "AND (j.inv_prio, j.arrival) >= (q.floor_prio, q.floor_arrival)) "
-    "FROM queue q WHERE name_digest = ANY(%s)"
-)
-_UNFINISHED_PLACES: Final = [int(place) for place in Place if place.state in UNFINISHED]
-_UNFINISHED: Final[LiteralString] = (
-    "SELECT w.name_digest, w.uid FROM unnest(%s::bytea[], %s::text[]) AS w (name_digest, uid) "
-    "JOIN queue q USING (name_digest) JOIN job j ON j.queue_id = q.id AND j.uid = w.uid "
-    "WHERE j.place = ANY(%s)"
-)
+#: The places of jobs that are not finished.
+_UNFINISHED: Final = [int(place) for place in Place if place.state in UNFINISHED]
+_POLL_QUEUES: Final = named("poll_queues")
+_POLL_UNFINISHED_JOBS: Final = named("poll_unfinished_jobs")
 
 
 @define
@@ -64,14 +57,18 @@ def poll(
     """Read these queues and the jobs whose end is awaited."""
     result = PollResult()
     digests = {rows.name(name): name for name in (*names, *(name for name, _ in ends))}
-    for digest, number, rev, ready in connection.execute(_QUEUES, [list(digests)], binary=True):
+    for digest, number, rev, ready in _POLL_QUEUES.execute(connection, digests=list(digests)):
         name = digests[digest]
         result.revisions[name] = (number, rev)
         if ready:
             (result.paused if rows.is_paused(number, rev) else result.ready).add(name)
     if ends:
-        columns = [[rows.name(name) for name, _ in ends], [uid for _, uid in ends], _UNFINISHED_PLACES]
-        answer = connection.execute(_UNFINISHED, columns, binary=True)
+        answer = _POLL_UNFINISHED_JOBS.execute(
+            connection,
+            digests=[rows.name(name) for name, _ in ends],
+            uids=[uid for _, uid in ends],
+            places=_UNFINISHED,
+        )
         result.unfinished = {(digests[digest], uid) for digest, uid in answer}
     return result
 

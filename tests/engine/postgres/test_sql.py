@@ -1,0 +1,60 @@
+"""The named statements: each is prepared by PostgreSQL, described, and used."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from jobengine.engine import postgres
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.sql import DATABASE_CLOCK, STATEMENTS, NamedStatement, named
+from tests.postgres import Database
+
+FOLDER = Path(postgres.__file__).parent
+FILES = sorted((FOLDER / "sql").glob("*.sql"))
+CODE = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.py")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=lambda statement: statement.name)
+def test_each_statement_can_be_prepared_on_the_schema(database: Database, statement: NamedStatement) -> None:
+    timed = statement.at(DATABASE_CLOCK)
+    numbers = {f"%({name})s": f"${number}" for number, name in enumerate(timed.parameters, 1)}
+    text = re.sub(r"%\(\w+\)s", lambda its: numbers[its[0]], timed.text).replace("%%", "%")
+    with connected(database.url) as connection:
+        connection.execute(f"PREPARE one AS {text}")
+        ((found,),) = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchall()
+    assert len(found) == len(timed.parameters)
+
+
+def test_each_statement_is_used_by_one_name() -> None:
+    used = set(re.findall(r'named\("(\w+)"\)', CODE)) | {name for name in STATEMENTS if name.startswith("delete_gone_")}
+    assert used == set(STATEMENTS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_statement_has_a_comment_that_says_what_it_is_for(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    bare = [line for line, following in pairwise(lines) if line.startswith("-- name:") and following[:3] != "-- "]
+    assert bare == []
+    assert max(map(len, lines)) <= 120
+
+
+def test_a_parameter_that_stands_in_several_places_is_sent_once() -> None:
+    claim = named("claim")(queue_id=7, wall=1, most=2, bytes=3)
+    assert claim.values == [7, 1, 2, 3]
+    assert claim.text.count("%(queue_id)s") > 1
+
+
+def test_a_wrong_name_is_an_error() -> None:
+    with pytest.raises(KeyError, match="no_such_statement"):
+        named("no_such_statement")
+    with pytest.raises(KeyError, match="uids"):
+        named("lock_jobs")(queue_ids=[1])
+
+
+def test_the_clock_stands_in_a_statement_before_it_is_sent() -> None:
+    timed = named("record_batch").at("now()")
+    assert timed.parameters == ["lane", "batch"]
+    assert "now()" in timed.text
