@@ -14,8 +14,6 @@ from jobengine.engine.door import Engine
 from tests.contract.asking import ANY_UID, KEY, Asker, Contract, World, every_question, new_job
 from tests.core.test_rules import kinds
 
-__all__ = ["AccessContract"]
-
 #: The commands that each role may give, as the documentation has them; the owner may give all.
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},

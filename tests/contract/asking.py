@@ -10,8 +10,6 @@ from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Rol
 from jobengine.core.sorting import Sort
 from jobengine.engine.door import Engine
 
-__all__ = ["ANY_UID", "KEY", "MINUTE", "Asker", "Contract", "Pending", "Verb", "World", "every_question", "new_job"]
-
 T = TypeVar("T")
 MINUTE = 60
 KEY = b"key"

@@ -10,8 +10,6 @@ from jobengine.core import commands as c
 from jobengine.core.model import EventBatch, JobEvent, Role, State
 from tests.contract.asking import Asker, Contract, Pending, World
 
-__all__ = ["EventsContract"]
-
 
 def events_of(batches: Sequence[EventBatch]) -> list[JobEvent]:
     return [event for batch in batches for event in batch.events]

@@ -5,8 +5,6 @@ from jobengine.core.history import QueueHistory
 from jobengine.core.model import State
 from tests.contract.asking import Asker, Contract, World
 
-__all__ = ["HistoryContract"]
-
 HOUR = 3_600
 
 

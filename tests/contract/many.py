@@ -9,8 +9,6 @@ from jobengine.core import errors as e
 from jobengine.core.model import State
 from tests.contract.asking import KEY, Asker, Contract, World
 
-__all__ = ["ManyContract"]
-
 HOUR = 3_600
 
 

@@ -9,8 +9,6 @@ from jobengine.core.values import Value
 from jobengine.core.wall_time import shown
 from tests.contract.asking import Asker, Contract, World
 
-__all__ = ["NewCommandContract", "ReadTwo", "Two"]
-
 
 class Two(Value, frozen=True):
     """Two jobs, and how many bytes they have."""

@@ -9,8 +9,6 @@ from twisted.python.failure import Failure
 
 from tests.doubles import new_clock
 
-__all__ = ["Begun", "ToldWorld", "result_of"]
-
 
 class _Settles(Protocol):
     def settle(self) -> None: ...

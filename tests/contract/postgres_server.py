@@ -15,8 +15,6 @@ from jobengine.engine.postgres.database.pipeline import Row, Statement, Trips
 from tests.contract.asking import KEY
 from tests.contract.postgres_world import session_on
 
-__all__ = ["WHO", "Server", "statements_sent"]
-
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 
 

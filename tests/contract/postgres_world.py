@@ -19,8 +19,6 @@ from tests.contract.pending import ToldWorld
 from tests.doubles import SECRET, AtOnce, CountedIds
 from tests.postgres import PRETENDED, Pretended
 
-__all__ = ["Held", "PostgresWorld", "session_on"]
-
 R = TypeVar("R")
 
 

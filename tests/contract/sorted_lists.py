@@ -7,8 +7,6 @@ from jobengine.core.model import State
 from jobengine.core.sorting import Sort
 from tests.contract.asking import Asker, Contract, World
 
-__all__ = ["SortedListsContract"]
-
 
 class SortedListsContract(Contract):
     """Lists by the time at which jobs were added, or updated last."""

@@ -8,8 +8,6 @@ from jobengine.core.claimers import Origin
 from jobengine.core.model import Job, Role, State
 from tests.contract.asking import KEY, Asker, Contract, Pending, World
 
-__all__ = ["WaitingContract"]
-
 
 def given(pending: Pending) -> list[str]:
     return [one.job.spec.uid for one in pending.answer.jobs]

@@ -28,8 +28,6 @@ from jobengine.engine.local.executor import Executor
 from tests.doubles import CountedIds, Stepped, make_engine, new_clock, start
 from tests.storage.simulated_files import FaultyFiles
 
-__all__ = ["Asked", "Desk"]
-
 KEY = b"key"
 
 
