@@ -1,13 +1,18 @@
 """A recount corrects what counts jobs, also those of retrying and cancelled jobs, which only their records know."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import Job, State
-from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.connection import connected, copied_jobs
+from jobengine.engine.postgres.database.pipeline import Row
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Correction, Recount, recount
+from jobengine.engine.postgres.sql import NamedStatement
 from tests.contract.asking import MINUTE, Asker
 from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET
@@ -116,6 +121,20 @@ def test_changes_during_a_recount_are_counted(world: PostgresWorld, ask: Asker) 
     assert len(_recount(world, [*jobs], ask).corrections) == 5
     assert (_counts(ask), ask.counts()) == ((0, 0), {State.QUEUED: 1})
     assert _recount(world).corrections == []
+
+
+def test_rows_and_counts_of_one_moment_are_compared(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [ask.add() for _ in range(3)]
+
+    def copied_later(connection: Any, statement: NamedStatement) -> Iterator[Row]:
+        """Delete a job when the counts are read and the rows are not."""
+        ask.delete(jobs.pop())
+        return copied_jobs(connection, statement)
+
+    monkeypatch.setattr("jobengine.engine.postgres.recount.copied_jobs", copied_later)
+    assert _recount(world) == Recount(queues=1, jobs=3, corrections=[], damaged=[])
 
 
 def test_a_damaged_job_that_is_deleted_during_a_recount_makes_it_start_again(world: PostgresWorld, ask: Asker) -> None:
