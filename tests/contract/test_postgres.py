@@ -181,7 +181,7 @@ def test_a_lost_connection_is_made_anew_and_nothing_is_done_twice(world: Postgre
         assert len(ask.jobs()) == count
 
 
-def test_a_host_that_takes_no_changes_any_more_is_left_and_the_next_request_looks_for_another(
+def test_a_host_that_became_a_standby_is_left_and_the_next_request_finds_the_primary(
     world: PostgresWorld,
 ) -> None:
     ask = Asker(world)
@@ -198,7 +198,7 @@ def test_a_host_that_takes_no_changes_any_more_is_left_and_the_next_request_look
 
 
 @pytest.mark.parametrize(("more", "seconds"), [("", "10"), (" keepalives_idle=99", "99")])
-def test_a_host_that_is_not_heard_of_is_given_up_soon_unless_the_url_says_otherwise(
+def test_a_silent_host_is_given_up_soon_unless_the_url_has_other_limits(
     database: Database, more: str, seconds: str
 ) -> None:
     with connected(database.url + more) as connection:

@@ -266,7 +266,7 @@ def test_a_claim_start_advanced_just_after_its_proposal_was_set_back_stays_there
     assert two.advance_claim_start(0) == (~1, change.new.spec.arrival if change.new else None)
 
 
-def test_a_number_is_noted_only_for_the_proposal_that_was_seen(two: _Two) -> None:
+def test_a_number_is_recorded_only_for_the_proposal_that_was_read(two: _Two) -> None:
     two.one.add(2)
     with connected(two.url) as connection:
         proposed = _step(connection, _queue_id(connection), NO_CLAIM_START)
@@ -278,7 +278,7 @@ def test_a_number_is_noted_only_for_the_proposal_that_was_seen(two: _Two) -> Non
         assert known_from > proposed_by
 
 
-def test_a_number_that_another_got_before_the_proposal_was_committed_is_not_noted(
+def test_a_number_from_before_the_commit_of_the_proposal_is_not_recorded(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL gives a transaction its number while it still waits for the row's lock."""

@@ -58,7 +58,7 @@ def test_a_claim_that_waits_on_is_listed_at_other_servers_all_the_time(ask: Aske
     assert other.ask(c.ListClaimers).waiting == []
 
 
-def test_what_a_server_told_is_forgotten_when_it_tells_no_more(ask: Asker, other: Asker) -> None:
+def test_claims_of_a_server_that_stops_writing_them_are_forgotten(ask: Asker, other: Asker) -> None:
     ask.claiming(worker="a", wait=50)
     _advance(1, ask, other)
     assert other.ask(c.ReadStats).workers_waiting == 1
@@ -82,7 +82,7 @@ def test_a_damaged_row_of_a_server_is_passed_over(world: PostgresWorld, ask: Ask
     assert other.ask(c.ListClaimers).waiting == []
 
 
-def test_nothing_is_told_while_nobody_claims(world: PostgresWorld, ask: Asker) -> None:
+def test_no_row_is_written_while_nobody_claims(world: PostgresWorld, ask: Asker) -> None:
     ask.claim()
     world.advance(1)
     world.advance(20)

@@ -162,7 +162,7 @@ def test_a_waiting_claim_gets_the_next_sound_job(world: PostgresWorld, ask: Aske
     assert [one.job.spec for one in waiting.answer.jobs] == [second.spec]
 
 
-def test_who_awaits_a_job_that_is_damaged_meanwhile_is_told(world: PostgresWorld, ask: Asker) -> None:
+def test_a_waiter_for_a_job_that_is_damaged_meanwhile_gets_an_error(world: PostgresWorld, ask: Asker) -> None:
     ask.add(timeout_seconds=5)
     job = ask.hold()
     damage(world, job)
@@ -416,7 +416,7 @@ EVENT_DAMAGE = {
 
 
 @pytest.mark.parametrize("how", EVENT_DAMAGE.values(), ids=list(EVENT_DAMAGE))
-def test_watchers_are_told_that_damaged_events_are_not_kept(world: PostgresWorld, ask: Asker, how: str) -> None:
+def test_watchers_learn_that_damaged_events_are_missing(world: PostgresWorld, ask: Asker, how: str) -> None:
     ask.create("other")
     other = ask.get(world.engine.watch(c.Subscribe(queue="other", access_key=b"key")))
     stream = ask.watch()

@@ -123,7 +123,7 @@ def test_a_job_is_found_by_its_uid_and_changed_there(plans: _Plans) -> None:
     assert plans.most(*tasks, update) <= FEW
 
 
-def test_adding_looks_at_no_other_job(plans: _Plans) -> None:
+def test_adding_reads_no_other_job(plans: _Plans) -> None:
     jobs = (c.NewJob(content=b"{}", uid=ordered_uuid(), tags=("t",), unique_key="k"), c.NewJob(content=b"{}"))
     assert plans.most(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())) <= FEW
 

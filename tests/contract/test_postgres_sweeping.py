@@ -155,7 +155,7 @@ def test_while_many_jobs_are_due_sweeps_do_not_rest(sweeps: _Sweeps) -> None:
 # What else a sweep does
 
 
-def test_what_a_sweep_has_expired_is_told_though_tidying_up_fails(
+def test_expired_jobs_are_announced_though_cleanup_fails(
     session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_self: Tidying, _connection: object, elapsed: int, wall: int) -> bool:

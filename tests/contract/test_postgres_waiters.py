@@ -88,7 +88,7 @@ def test_claims_of_long_jobs_in_one_batch_each_get_one(world: PostgresWorld, lon
     assert [len(one.jobs) for one in answers] == [1] * 7 + [0]
 
 
-def test_a_watcher_whose_server_was_cut_off_is_told_that_events_may_be_missing(
+def test_a_watcher_whose_server_was_cut_off_learns_that_events_may_be_missing(
     world: PostgresWorld, ask: Asker, other: Asker
 ) -> None:
     stream = ask.watch()
@@ -158,7 +158,7 @@ def test_a_claim_gets_a_job_though_others_change_all_the_long_ones_that_were_loa
     assert [one.job.spec for one in claimed.jobs] == [jobs[2].spec]
 
 
-def test_a_look_that_can_not_be_used_is_logged_and_looks_go_on(
+def test_a_failed_poll_is_logged_and_polling_goes_on(
     world: PostgresWorld, ask: Asker, other: Asker, monkeypatch: pytest.MonkeyPatch, events: list[Any]
 ) -> None:
     waiting = ask.claiming()

@@ -134,7 +134,7 @@ def test_a_job_that_comes_between_an_empty_claim_and_waiting_is_not_missed(
     assert _given(claim) == [job.spec.uid]
 
 
-def test_without_notifications_a_server_looks_every_two_seconds(
+def test_without_notifications_a_server_polls_every_two_seconds(
     worlds: tuple[HearingWorld, HearingWorld], database: Database
 ) -> None:
     here, _ = worlds
@@ -150,7 +150,9 @@ def test_without_notifications_a_server_looks_every_two_seconds(
     silent.close()
 
 
-def test_without_its_own_echo_it_looks_every_quarter_of_a_second(worlds: tuple[HearingWorld, HearingWorld]) -> None:
+def test_without_its_own_echo_a_server_polls_every_quarter_of_a_second(
+    worlds: tuple[HearingWorld, HearingWorld],
+) -> None:
     here, there = worlds
     # It says hello, and nothing comes.
     here.advance(30)
@@ -164,7 +166,7 @@ def test_without_its_own_echo_it_looks_every_quarter_of_a_second(worlds: tuple[H
     assert claim.answered
 
 
-def test_a_connection_that_is_lost_is_made_anew_and_counts_again_when_the_echo_is_heard(
+def test_a_lost_connection_is_replaced_and_counts_again_once_the_echo_arrives(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds

@@ -66,7 +66,7 @@ OF_POSTGRES: Final = (
         _STATEMENTS,
         "(_LOCK_JOBS if locks else _READ_JOBS)",
         "_READ_JOBS",
-        (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_is_told_that_it_is_gone",),
+        (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_gets_not_found",),
     ),
     Mutant(
         "redo-conflict",

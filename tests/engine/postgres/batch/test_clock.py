@@ -106,7 +106,7 @@ STEPS = [HOUR, -HOUR, 10 * SECOND, -10 * SECOND]
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("servers", [1, 2, 3])
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_a_step_moves_no_time_whichever_server_looks_first(world: _World, step: int, servers: int, first: int) -> None:
+def test_a_step_moves_no_time_whichever_server_reads_first(world: _World, step: int, servers: int, first: int) -> None:
     made = [world.server() for _ in range(servers)]
     world.set += step
     assert is_right(made[first % servers].look(), world)

@@ -57,7 +57,7 @@ class _World:
         return answers
 
 
-def test_what_a_batch_has_left_is_carried_out_though_nobody_could_be_told_of_it(events: list[Any]) -> None:
+def test_the_tail_of_a_cut_batch_is_carried_out_though_waking_waiters_fails(events: list[Any]) -> None:
     world = _World()
     world.told = [lambda: 1 // 0]
     answers = world.ask("1", "2", "3")
