@@ -224,9 +224,9 @@ class WaitingContract(Contract):
     # Ends of jobs
 
     def test_a_waiter_for_a_job_is_woken_when_the_job_is_finished(self, ask: Asker) -> None:
-        job = ask.add()
+        job = ask.add(max_attempts=2)
         waiting = ask.awaiting(job)
-        ask.update(ask.hold(), State.INPROGRESS)
+        ask.update(ask.hold(), State.FAILED)
         assert not waiting.answered
         ask.update(job, State.COMPLETE, result=b"7")
         assert (waiting.answer.state, waiting.answer.standing.notes.result) == (State.COMPLETE, b"7")

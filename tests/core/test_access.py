@@ -182,6 +182,46 @@ def test_a_key_of_the_go_version_stays_valid_for_a_while_after_it_was_replaced(w
         world.ask(c.CheckKey(queue="q", access_key=KEY))
 
 
+# The owner's key after it was replaced
+
+
+def renew(world: World, old: bytes, new: bytes, seconds: int = 60) -> None:
+    world.ask(c.ChangeQueue(queue="q", access_key=old, new_access_key=new, old_key_seconds=seconds))
+
+
+def opens(world: World, key: bytes) -> bool:
+    """Whether the key opens the queue."""
+    try:
+        world.ask(c.CheckKey(queue="q", access_key=key))
+    except AccessDenied:
+        return False
+    return True
+
+
+def test_only_the_last_key_before_the_owners_stays_valid(world: World) -> None:
+    renew(world, KEY, b"second")
+    renew(world, b"second", b"third")
+    assert [opens(world, key) for key in (KEY, b"second", b"third")] == [False, True, True]
+    renew(world, b"third", b"fourth", 0)
+    assert [opens(world, key) for key in (b"second", b"third", b"fourth")] == [False, False, True]
+
+
+def test_the_old_key_can_be_made_the_key_again(world: World) -> None:
+    renew(world, KEY, b"second")
+    renew(world, KEY, KEY, 0)
+    assert [opens(world, key) for key in (KEY, b"second")] == [True, False]
+    renew(world, KEY, KEY)
+
+
+def test_the_old_key_gets_no_role_while_it_is_valid(world: World) -> None:
+    renew(world, KEY, b"second")
+    command = c.AddKey(queue="q", access_key=b"second", role=Role.VIEWER, new_access_key=KEY)
+    with pytest.raises(KeyTaken):
+        world.ask(command)
+    world.now += 60_000
+    assert world.ask(command)
+
+
 def test_a_key_of_the_go_version_is_compared_in_constant_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = of_go(world)
     compared: list[tuple[str, str]] = []

@@ -176,6 +176,13 @@ def test_releases_in_a_row_are_one_entry_from_the_first_start_to_the_last_end(wo
     ]
 
 
+@pytest.mark.parametrize(("has_lease", "attempts"), [(True, 0), (False, 1)])
+def test_a_release_restores_the_attempt_only_with_the_lease(world: World, has_lease: bool, attempts: int) -> None:
+    uid = world.add(max_attempts=2).spec.uid
+    lease = world.hold().standing.lease
+    assert world.update(uid, State.QUEUED, lease=lease if has_lease else None).standing.attempts == attempts
+
+
 # Retrying
 
 

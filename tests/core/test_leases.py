@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobengine.core.errors import LeaseLost, LeaseRequired
+from jobengine.core.errors import ClaimRequired, LeaseLost, LeaseRequired
 from jobengine.core.model import State
 from jobengine.engine.local.tables.state import latest_change
 from tests.core.worlds import NOW, World, picture
@@ -86,6 +86,26 @@ def test_a_queue_may_demand_the_lease_of_jobs_in_progress(world: World) -> None:
     assert world.update(uid, cancel=True).standing.notes.cancel_requested
     assert world.update(uid, State.COMPLETE, lease=lease).state is State.COMPLETE
     assert world.update(uid, State.QUEUED).state is State.QUEUED
+
+
+def test_where_leases_are_demanded_only_a_claim_puts_a_job_in_progress(world: World) -> None:
+    uid = world.add().spec.uid
+    world.set_up(require_lease=True)
+    for progress in (None, 1):
+        with pytest.raises(ClaimRequired):
+            world.update(uid, State.INPROGRESS, progress=progress)
+    lease = world.hold().standing.lease
+    assert world.update(uid, State.INPROGRESS, lease=lease)
+
+
+def test_a_job_that_was_put_in_progress_without_a_claim_is_updated_without_a_lease(world: World) -> None:
+    uid = world.add().spec.uid
+    world.update(uid, State.INPROGRESS)
+    world.set_up(require_lease=True)
+    with pytest.raises(LeaseLost):
+        world.update(uid, lease="any", progress=1)
+    world.update(uid, State.INPROGRESS, progress=1)
+    assert world.update(uid, State.COMPLETE).state is State.COMPLETE
 
 
 def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:

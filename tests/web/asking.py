@@ -80,11 +80,11 @@ def hold(server: MemoryServer, **more: Any) -> Any:
     return job
 
 
-def waiting(server: MemoryServer, *names: str, **more: Any) -> list[Answer]:
+def waiting(server: MemoryServer, *names: str, key: str = "key", **more: Any) -> list[Answer]:
     """A claim that waits; the list gets its answer."""
     answers: list[Any] = []
     body = {"queue_names": names or ["q"], "wait": 30, **more}
-    server.ask("POST", "/api/v1/job/next", body=body).addBoth(answers.append)
+    server.ask("POST", "/api/v1/job/next", body=body, key=key).addBoth(answers.append)
     server.pump()
     return answers
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, put, read
+from tests.web.asking import add
 
 ADMIN = {"X-Admin-Key": "admin"}
 WRONG: list[dict[str, Any]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}]
@@ -151,20 +151,6 @@ def test_a_key_needs_a_role_that_there_is(server: MemoryServer, role: Any) -> No
 def test_a_key_must_fit_in_a_header(server: MemoryServer, key: Any) -> None:
     assert _add_key(server, key=key).status == 400
     assert _keys(server) == []
-
-
-def test_a_producer_reads_the_jobs_that_it_added_and_no_others(server: MemoryServer) -> None:
-    _add_key(server, "producer", "p1")
-    _add_key(server, "producer", "p2")
-    mine, other = put(server, key="p1").json["uid"], put(server, key="p2").json["uid"]
-    owners = add(server)["uid"]
-
-    def ask(uid: str, key: str) -> int:
-        return server.call("GET", "/api/v1/job", query={"queueName": "q", "jobUID": uid}, key=key).status
-
-    assert [ask(uid, "p1") for uid in (mine, other, owners)] == [200, 404, 404]
-    assert [ask(uid, "key") for uid in (mine, other, owners)] == [200, 200, 200]
-    assert "p1" not in read(server, mine).body.decode()
 
 
 def test_a_producer_may_wait_for_a_job_that_it_added(server: MemoryServer) -> None:

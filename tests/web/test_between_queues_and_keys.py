@@ -3,7 +3,7 @@
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, claim, read, update
+from tests.web.asking import add, claim, read
 
 
 def _key(server: MemoryServer, role: str, key: str) -> int:
@@ -22,11 +22,6 @@ def test_a_key_that_opens_the_queue_already_is_not_added_again(server: MemorySer
     assert server.call("POST", "/api/v1/queue", body={"name": "q", "new_access_key": "v"}).status == 409
 
 
-def test_a_queue_has_no_more_than_100_keys(server: MemoryServer) -> None:
-    assert {_key(server, "viewer", f"v{number}") for number in range(100)} == {201}
-    assert _key(server, "viewer", "one more") == 409
-
-
 def test_a_producer_is_not_shown_the_job_of_another_by_its_unique_key_or_uid(server: MemoryServer) -> None:
     _key(server, "producer", "p")
     uid = "11111111-1111-4111-8111-111111111111"
@@ -35,26 +30,6 @@ def test_a_producer_is_not_shown_the_job_of_another_by_its_unique_key_or_uid(ser
         status, problem = _put(server, "p", **asked)
         assert status == 409
         assert "content" not in problem
-
-
-def test_each_producer_has_its_own_idempotency_keys(server: MemoryServer) -> None:
-    _key(server, "producer", "p")
-    body = {"queue_name": "q", "job": {"content": {}}}
-    answers = [
-        server.call("PUT", "/api/v1/job", key=key, body=body, headers={"Idempotency-Key": "once"})
-        for key in ("key", "p", "p")
-    ]
-    assert [answer.status for answer in answers] == [201, 201, 200]
-
-
-def test_a_unique_key_stays_one_after_a_failed_job_with_it_was_queued_again(server: MemoryServer) -> None:
-    _, first = _put(server, unique_key="u")
-    update(server, str(first["uid"]), "failed")
-    _, second = _put(server, unique_key="u")
-    update(server, str(first["uid"]), "queued")
-    update(server, str(first["uid"]), "complete")
-    status, again = _put(server, unique_key="u")
-    assert (status, again["uid"]) == (200, second["uid"])
 
 
 @pytest.mark.parametrize("more", [{"progress": 99}, {"result": 1}, {"content": {}}, {"new_status": "failed"}])

@@ -9,10 +9,9 @@ from jobengine.http.limits import Limits
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
 from tests.schema import check_answer
-from tests.web.asking import add, change, hold, listed, page, put, read, set_up, take, update
+from tests.web.asking import add, listed, page, put, read, set_up, take, update
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
-OTHER = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a12"
 
 
 def _add_many(server: MemoryServer, *jobs: Any, key: str = "key") -> Answer:
@@ -81,14 +80,6 @@ def test_a_queue_that_takes_no_jobs_says_at_which_it_ended(server: MemoryServer)
     set_up(server, draining=True, max_jobs=0)
     answer = _add_many(server, {})
     assert (answer.status, answer.json["index"]) == (409, 0)
-
-
-def test_jobs_may_be_the_same_as_each_other_and_as_earlier_ones(server: MemoryServer) -> None:
-    first = put(server, uid=UID).json
-    answer = _add_many(server, {"uid": UID}, {"uid": OTHER}, {"uid": OTHER}, {"unique_key": "k"}, {"unique_key": "k"})
-    jobs = answer.json["jobs"]
-    assert (answer.status, jobs[0], jobs[1], jobs[3]) == (201, first, jobs[2], jobs[4])
-    assert listed(server)["size"] == 3
 
 
 @pytest.mark.parametrize("jobs", [None, [], {}, "x"])
@@ -163,14 +154,6 @@ def test_updates_are_made_in_their_order_and_in_one_commit(server: MemoryServer)
     assert server.engine.executor.totals["commits"] == before + 1
 
 
-def test_a_lease_is_demanded_item_by_item(server: MemoryServer) -> None:
-    add(server)
-    set_up(server, require_lease=True)
-    job = hold(server)
-    items = [{"uid": job["uid"], "progress": 1}, {"uid": job["uid"], "progress": 2, "lease": job["lease"]}]
-    assert [result["status"] for result in _update_many(server, *items).json["results"]] == [409, 200]
-
-
 @pytest.mark.parametrize(
     "bad", [{}, {"uid": ""}, {"uid": UID}, {"uid": UID, "new_status": "done"}, {"uid": UID, "progress": 101}, 1]
 )
@@ -218,19 +201,6 @@ def test_the_change_must_be_clear(server: MemoryServer, body: Any) -> None:
 # All that match
 
 
-@pytest.mark.slow
-def test_all_failed_jobs_are_queued_again_in_one_call(server: MemoryServer) -> None:
-    uids = [add(server)["uid"] for _ in range(1200)]
-    for index in range(0, 1200, 500):
-        _update_many(server, *[{"uid": uid, "new_status": "failed"} for uid in uids[index : index + 500]])
-    add(server)
-    assert _sweep(server, {"state": "FAILED"}, new_status="queued", dry_run=True).json == {"matched": 1200}
-    assert len(page(server, state="failed", limit=1000)["jobs"]) == 1000
-    assert _sweep(server, {"state": "failed"}, new_status="queued").json == {"matched": 1200}
-    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
-    assert stats["counts"] == {"queued": 1201, "inprogress": 0, "complete": 0, "failed": 0}
-
-
 def _some_jobs(server: MemoryServer) -> list[str]:
     jobs = [{"tags": ["a"]}, {"content": {"to": "Ada"}}, {"tags": ["a"], "content": {"to": "ADA"}}, {}]
     return [job["uid"] for job in _add_many(server, *jobs).json["jobs"]]
@@ -258,31 +228,6 @@ def test_a_filter_changes_and_removes_the_jobs_that_it_lists(
     assert listed(server)["size"] == 4
     assert _remove(server, **wanted, dry_run="false").json == {"matched": len(matched)}
     assert [job["uid"] for job in listed(server)["jobs"]] == [uid for uid in uids if uid not in chosen]
-
-
-def test_a_queue_of_many_jobs_is_emptied_in_one_call(server: MemoryServer) -> None:
-    _add_many(server, *[{}] * 1100)
-    assert _remove(server).json == {"matched": 1100}
-    server.restart()
-    assert listed(server)["size"] == 0
-
-
-def test_the_owner_needs_no_lease_for_all_that_match(server: MemoryServer) -> None:
-    add(server)
-    set_up(server, require_lease=True)
-    job = hold(server)
-    assert _sweep(server, {"state": "inprogress"}, cancel=True).json == {"matched": 1}
-    assert change(server, job["uid"], lease=job["lease"], new_status="inprogress").json["cancel_requested"] is True
-    assert _sweep(server, {}, new_status="failed").json == {"matched": 1}
-    assert read(server, job["uid"]).json["state"] == "failed"
-
-
-@pytest.mark.parametrize("priority", [-5, 1, 5])
-def test_a_change_of_priority_by_filter_reaches_each_job_once(server: MemoryServer, priority: int) -> None:
-    _add_many(server, *[{"priority": number % 3} for number in range(1100)])
-    assert _sweep(server, {}, priority=priority, progress=1).json == {"matched": 1100}
-    jobs = listed(server)["jobs"]
-    assert {(job["priority"], job["progress"]) for job in jobs} == {(priority, 1)}
 
 
 @pytest.mark.only_on_a_file("there are rows instead of records")

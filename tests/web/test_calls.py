@@ -132,20 +132,6 @@ def test_zero_is_not_left_out(server: MemoryServer) -> None:
     assert (job["keep_minutes"], job["timeout_minutes"]) == (0, 0)
 
 
-def test_numbers_go_to_the_ends_of_64_bits(server: MemoryServer) -> None:
-    largest, least = (1 << 63) - 1, -(1 << 63)
-    for priority in (least, largest):
-        numbers = dict.fromkeys(("keep_minutes", "timeout_minutes", "timeout_time"), largest)
-        job = add(server, priority=priority, **numbers)
-        assert {name: job[name] for name in numbers} == numbers
-        assert job["priority"] == priority
-    assert claim(server).json["priority"] == largest
-    assert update(server, claim(server).json["uid"], "complete").status == 200
-    server.restart()
-    shown = server.call("GET", "/api/v1/queue", query={"name": "q"}).json
-    assert [job["priority"] for job in shown["jobs"]] == [largest, least]
-
-
 @pytest.mark.parametrize(
     "job",
     [

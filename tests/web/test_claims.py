@@ -5,12 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, claim, hold, listed, make_queue, peek, put, read, set_up, take
-
-
-def _put_in(server: MemoryServer, name: str, **job: Any) -> str:
-    body = {"queue_name": name, "job": {"content": {}, **job}}
-    return str(server.call("PUT", "/api/v1/job", body=body).json["uid"])
+from tests.web.asking import add, claim, hold, peek, put, read, take
 
 
 def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: MemoryServer) -> None:
@@ -33,59 +28,18 @@ def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: M
     }
 
 
-def test_a_claim_gets_as_many_as_there_are_in_execution_order(server: MemoryServer) -> None:
-    low, first, second = add(server)["uid"], add(server, priority=1)["uid"], add(server, priority=1)["uid"]
-    assert [job["uid"] for job in take(server, count=2).json["jobs"]] == [first, second]
-    assert [job["uid"] for job in take(server, count=1000).json["jobs"]] == [low]
-    answer = take(server, count=1000)
-    assert (answer.status, answer.body) == (204, b"")
-
-
-def test_jobs_of_the_queue_named_first_go_first_with_any_priority(server: MemoryServer) -> None:
-    make_queue(server, "r")
-    mine, other = add(server, priority=9)["uid"], _put_in(server, "r")
-    jobs = take(server, "r", "q", count=5).json["jobs"]
-    assert [(job["queue_name"], job["uid"]) for job in jobs] == [("r", other), ("q", mine)]
-
-
 def test_a_queue_named_twice_is_claimed_from_once(server: MemoryServer) -> None:
     add(server)
     assert len(take(server, "q", "q", count=5).json["jobs"]) == 1
 
 
-@pytest.mark.parametrize("names", [("q", "r"), ("r", "q")])
-def test_all_queues_must_take_the_key_or_none_is_touched(server: MemoryServer, names: tuple[str, ...]) -> None:
-    make_queue(server, "r", "other")
-    add(server)
-    assert take(server, *names, count=5).status == 401
-    assert [job["state"] for job in listed(server)["jobs"]] == ["queued"]
-
-
-def test_a_missing_queue_is_404_even_if_another_has_jobs(server: MemoryServer) -> None:
-    add(server)
-    assert take(server, "q", "none").status == 404
-    assert peek(server).status == 200
-
-
 def test_only_jobs_with_all_of_the_tags_are_claimed(server: MemoryServer) -> None:
     add(server)
-    add(server, tags=["a"])
     both = add(server, tags=["b", "a", "b"])
     assert both["tags"] == ["b", "a"]
     assert take(server, tags=["a", "none"]).status == 204
     assert hold(server, tags=["a", "b"])["uid"] == both["uid"]
-    assert hold(server, tags=["a"])["tags"] == ["a"]
-    assert take(server, tags=["a"]).status == 204
     assert "tags" not in hold(server, tags=[])
-
-
-def test_a_paused_queue_gives_nothing_and_others_still_do(server: MemoryServer) -> None:
-    make_queue(server, "r")
-    add(server)
-    _put_in(server, "r")
-    set_up(server, paused=True)
-    assert [job["queue_name"] for job in take(server, "q", "r", count=9).json["jobs"]] == ["r"]
-    assert claim(server).status == 204
 
 
 @pytest.mark.parametrize(

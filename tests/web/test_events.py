@@ -1,15 +1,13 @@
 """The stream of events: its content, where it begins, and when it ends."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.logger import LogEvent
 
-from tests.doubles import MemoryServer, Stepped
-from tests.kinds import run_until
-from tests.web.asking import add, change, hold, make_queue, set_up, update, waiters
+from tests.doubles import MemoryServer
+from tests.web.asking import add, change, hold, set_up, update, waiters
 from tests.web.watching import Watcher
 
 
@@ -46,19 +44,6 @@ def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
     assert json.loads(event["data"])["at"] == server.clock.seconds()
 
 
-def test_the_changes_of_other_queues_are_not_told(server: MemoryServer) -> None:
-    watcher = Watcher(server)
-    make_queue(server, "r")
-    server.call("PUT", "/api/v1/job", body={"queue_name": "r", "job": {"content": {}}})
-    assert watcher.events == []
-
-
-def test_all_watchers_get_the_event(server: MemoryServer) -> None:
-    watchers = [Watcher(server) for _ in range(3)]
-    add(server)
-    assert [len(watcher.events) for watcher in watchers] == [1, 1, 1]
-
-
 def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServer) -> None:
     first = Watcher(server)
     uids = [add(server)["uid"] for _ in range(3)]
@@ -73,16 +58,6 @@ def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServ
     assert len(set(ids)) == len(ids)
 
 
-def test_a_stream_that_goes_on_tells_nothing_of_other_queues(server: MemoryServer) -> None:
-    first = Watcher(server)
-    add(server)
-    make_queue(server, "r")
-    server.call("PUT", "/api/v1/job", body={"queue_name": "r", "job": {"content": {}}})
-    mine = add(server)["uid"]
-    resumed = Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
-    assert [uid for uid, _, _ in resumed.changes] == [mine]
-
-
 @pytest.mark.parametrize("last", ["x", "0-1", "1", "-", "\u00fc", "00000000-999999", "00000000-\u00b2"])
 def test_a_stream_that_cannot_go_on_there_begins_with_gone(server: MemoryServer, last: str) -> None:
     add(server)
@@ -90,40 +65,6 @@ def test_a_stream_that_cannot_go_on_there_begins_with_gone(server: MemoryServer,
     assert [event["event"] for event in watcher.events] == ["gone"]
     add(server)
     assert [event["event"] for event in watcher.events] == ["gone", "job"]
-
-
-@pytest.mark.only_on_a_file("events are kept for ten minutes, also over a restart")
-def test_an_event_of_before_a_restart_is_gone(server: MemoryServer) -> None:
-    first = Watcher(server)
-    add(server)
-    last = first.events[0]["id"]
-    server.engine_parts["new_id"] = lambda: "feedfeed-0000-0000-0000-000000000000"
-    server.restart()
-    assert first.ended
-    assert [event["event"] for event in Watcher(server, f"Last-Event-ID: {last}").events] == ["gone"]
-
-
-@pytest.mark.only_on_a_file("events are kept for ten minutes, also over a restart")
-def test_what_is_no_longer_kept_is_gone(server: MemoryServer) -> None:
-    first = Watcher(server)
-    add(server)
-    first.connection.go()
-    for _ in range(2):
-        jobs: Any = [{"content": {}}] * 5001
-        assert server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": jobs}).status == 201
-    resumed = Watcher(server, f"Last-Event-ID: {first.events[0]['id']}")
-    assert [event["event"] for event in resumed.events] == ["gone"]
-
-
-def test_an_event_is_told_when_it_is_on_disk(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
-    server = start(engine_parts={"thread": stepped})
-    watcher = Watcher(server)
-    run_until(server, lambda: bool(watcher.connection.sent) and not stepped.waiting)
-    server.ask("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
-    server.pump()
-    assert watcher.events == []
-    run_until(server, lambda: not stepped.waiting)
-    assert len(watcher.events) == 1
 
 
 def _add_2000(server: MemoryServer) -> None:
@@ -241,14 +182,3 @@ def test_errors_are_reported_before_the_stream_begins(server: MemoryServer) -> N
 
     assert [ask({}, "key"), ask({"queueName": "q"}, None)] == [400, 400]
     assert [ask({"queueName": "none"}, "wrong"), ask({"queueName": "q"}, "wrong")] == [404, 401]
-
-
-def test_a_queue_of_the_same_name_begins_its_own_stream(server: MemoryServer) -> None:
-    first = Watcher(server)
-    add(server)
-    last = first.events[0]["id"]
-    stream = last.rpartition("-")[0]
-    assert server.call("DELETE", "/api/v1/queue", query={"name": "q"}).status == 204
-    assert server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}).status == 201
-    for event_id in (last, f"{stream}-0", f"{stream}-{'9' * 30}"):
-        assert [event["event"] for event in Watcher(server, f"Last-Event-ID: {event_id}").events] == ["gone"]

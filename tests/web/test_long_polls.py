@@ -8,7 +8,7 @@ import pytest
 from tests.doubles import Answer, MemoryServer, Stepped
 from tests.http.connection import Connection, request
 from tests.kinds import run_until
-from tests.web.asking import add, change, claim, make_queue, page, peek, put, read, set_up, update, waiters, waiting
+from tests.web.asking import add, change, page, peek, put, read, set_up, take, waiters, waiting
 
 POLL = request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", "X-Access-Key: key")
 
@@ -37,11 +37,6 @@ def test_waiting_works_by_get_as_well(server: MemoryServer) -> None:
     assert (answer.status, json.loads(answer.body)["uid"]) == (200, uid)
 
 
-def test_a_claim_that_finds_a_job_does_not_wait(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    assert _uids(waiting(server)) == [uid]
-
-
 def test_a_wait_that_ends_without_a_job_is_answered_with_204(server: MemoryServer) -> None:
     answers = waiting(server, wait=2.5)
     server.clock.advance(2.4)
@@ -54,74 +49,6 @@ def test_a_wait_that_ends_without_a_job_is_answered_with_204(server: MemoryServe
     assert peek(server).status == 200
 
 
-def _release(server: MemoryServer, uid: str) -> None:
-    update(server, uid, "queued")
-
-
-def _fail_with_attempts_left(server: MemoryServer, uid: str) -> None:
-    change(server, uid, new_status="failed", error="x")
-
-
-def _time_out(server: MemoryServer, _uid: str) -> None:
-    server.clock.advance(20)
-
-
-@pytest.mark.parametrize("back", [_release, _fail_with_attempts_left, _time_out])
-def test_a_job_that_is_released_wakes_a_waiter(server: MemoryServer, back: Any) -> None:
-    uid = add(server, max_attempts=2, timeout_seconds=20)["uid"]
-    claim(server)
-    answers = waiting(server)
-    back(server, uid)
-    server.pump()
-    assert _uids(answers) == [uid]
-    assert read(server, uid).json["attempts"] == 2
-
-
-def test_the_end_of_a_delay_wakes_a_waiter(server: MemoryServer) -> None:
-    uid = add(server, delay_seconds=10)["uid"]
-    answers = waiting(server)
-    server.clock.advance(9.999)
-    server.pump()
-    assert answers == []
-    server.clock.advance(0.001)
-    server.pump()
-    assert _uids(answers) == [uid]
-
-
-def test_the_end_of_a_pause_wakes_a_waiter(server: MemoryServer) -> None:
-    set_up(server, paused=True)
-    uid = add(server)["uid"]
-    answers = waiting(server)
-    assert answers == []
-    set_up(server, paused=False)
-    assert _uids(answers) == [uid]
-
-
-def test_a_job_wakes_the_first_waiter_whose_tags_match(server: MemoryServer) -> None:
-    picky, any_job = waiting(server, tags=["x"]), waiting(server)
-    plain = add(server)["uid"]
-    assert (picky, _uids(any_job)) == ([], [plain])
-    tagged = add(server, tags=["x"])["uid"]
-    assert _uids(picky) == [tagged]
-
-
-def test_first_come_first_served_over_all_queues_named(server: MemoryServer) -> None:
-    make_queue(server, "r")
-    first, second, third = waiting(server, "q", "r"), waiting(server, "r"), waiting(server, "q")
-    body = {"queue_name": "r", "job": {"content": {}}}
-    in_r = [server.call("PUT", "/api/v1/job", body=body).json["uid"] for _ in range(2)]
-    assert (_uids(first), _uids(second), third) == (in_r[:1], in_r[1:], [])
-    in_q = add(server)["uid"]
-    assert _uids(third) == [in_q]
-
-
-def test_many_jobs_at_once_go_to_the_waiters_in_their_order(server: MemoryServer) -> None:
-    one, two, none = waiting(server), waiting(server, count=5), waiting(server)
-    body = {"queue_name": "q", "jobs": [{"content": {}} for _ in range(4)]}
-    uids = [job["uid"] for job in server.call("PUT", "/api/v1/jobs", body=body).json["jobs"]]
-    assert (_uids(one), _uids(two), none) == (uids[:1], uids[1:], [])
-
-
 def test_a_client_that_has_gone_is_not_given_a_job(server: MemoryServer) -> None:
     gone = Connection(server).send(POLL)
     behind = waiting(server)
@@ -129,15 +56,6 @@ def test_a_client_that_has_gone_is_not_given_a_job(server: MemoryServer) -> None
     uid = add(server)["uid"]
     assert _uids(behind) == [uid]
     assert read(server, uid).json["attempts"] == 1
-
-
-def test_the_job_stays_ready_if_all_waiters_have_disconnected(server: MemoryServer) -> None:
-    for _ in range(3):
-        Connection(server).send(POLL).go()
-    uid = add(server)["uid"]
-    shown = read(server, uid).json
-    assert (shown["state"], "attempts" in shown) == ("queued", False)
-    assert claim(server).json["uid"] == uid
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -164,30 +82,15 @@ def test_a_client_that_goes_while_its_job_is_being_written_gives_it_back(
     assert list(poll.answers) == answers
 
 
-def test_waiters_for_a_queue_that_is_deleted_are_told(server: MemoryServer) -> None:
-    answers = waiting(server)
-    server.call("DELETE", "/api/v1/queue", query={"name": "q"})
-    assert [answer.status for answer in answers] == [404]
-
-
-def test_waiters_whose_key_is_revoked_are_told_and_get_nothing(server: MemoryServer) -> None:
-    body = {"queue_name": "q", "role": "worker", "access_key": "w"}
-    key_id = server.call("PUT", "/api/v1/queue/key", body=body).json["id"]
-    answers: list[Any] = []
-    ask = {"queue_names": ["q"], "wait": 30}
-    server.ask("POST", "/api/v1/job/next", body=ask, key="w").addBoth(answers.append)
-    server.pump()
-    server.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": key_id})
-    uid = add(server)["uid"]
-    assert [answer.status for answer in answers] == [401]
-    assert read(server, uid).json["state"] == "queued"
-
-
-def test_waiters_with_an_old_owners_key_are_told(server: MemoryServer) -> None:
-    answers = waiting(server)
+def test_a_waiter_is_answered_with_the_error_when_its_key_or_queue_is_gone(server: MemoryServer) -> None:
+    old = waiting(server)
     set_up(server, new_access_key="new")
-    server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}}, key="new")
-    assert [answer.status for answer in answers] == [401]
+    assert put(server, key="new").status == 201
+    assert [answer.status for answer in old] == [401]
+    assert take(server, key="new").status == 200
+    new = waiting(server, key="new")
+    server.call("DELETE", "/api/v1/queue", query={"name": "q"}, key="new")
+    assert [answer.status for answer in new] == [404]
 
 
 def test_a_stopping_server_releases_its_waiters(server: MemoryServer) -> None:
@@ -204,14 +107,6 @@ def test_a_server_that_is_stopping_lets_no_command_wait(server: MemoryServer) ->
     assert server.call("GET", "/api/v1/job", query=query).json == unfinished
     assert put(server, headers={"Prefer": "wait=30"}).json["state"] == "queued"
     assert server.call("GET", "/api/v1/events", query={"queueName": "q"}).body == b":\n\n"
-
-
-def test_a_job_that_was_claimed_for_a_waiter_is_held_after_a_restart(server: MemoryServer) -> None:
-    answers = waiting(server, worker="w")
-    uid = add(server)["uid"]
-    lease = answers[0].json["jobs"][0]["lease"]
-    server.restart()
-    assert change(server, uid, lease=lease, new_status="inprogress").json["worker"] == "w"
 
 
 def test_nothing_is_left_of_former_waiters(server: MemoryServer) -> None:

@@ -189,11 +189,6 @@ def test_text_of_a_client_does_not_become_a_label(server: MemoryServer) -> None:
     assert "MADEUP" not in str(seen)
 
 
-def test_metrics_of_a_deleted_queue_are_gone(server: MemoryServer) -> None:
-    server.call("DELETE", "/api/v1/queue", query={"name": "q"})
-    assert not [key for key in _samples(server) if key[0] == "jobengine_jobs"]
-
-
 def test_a_queue_of_any_name_can_be_a_label(server: MemoryServer) -> None:
     name = 'a "b" \\ \n c=d,{e}'
     server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None)

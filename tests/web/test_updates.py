@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, change, claim, each, hold, listed, page, peek, put, read, take, update
+from tests.web.asking import add, change, each, hold, read, take, update
 
 
 @pytest.mark.parametrize(
@@ -61,37 +61,6 @@ def test_a_result_is_given_back_byte_for_byte(server: MemoryServer) -> None:
     assert b'"result":{"b" : 1.0, "a":[ ]}' in read(server, uid).body
 
 
-def test_a_new_priority_changes_the_place_and_new_tags_can_be_claimed_by(server: MemoryServer) -> None:
-    first, second = add(server)["uid"], add(server)["uid"]
-    change(server, second, priority=1, tags=["t"])
-    assert [job["uid"] for job in listed(server)["jobs"]] == [second, first]
-    assert hold(server, tags=["t"])["uid"] == second
-
-
-def test_a_queued_job_is_delayed_and_made_ready_again(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    assert change(server, uid, delay_seconds=10).json["not_before"] == int(server.clock.seconds()) + 10
-    assert claim(server).status == 204
-    assert "not_before" not in change(server, uid, delay_seconds=0).json
-    assert claim(server).json["uid"] == uid
-
-
-def test_a_job_is_released_for_later(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    lease = hold(server)["lease"]
-    assert change(server, uid, lease=lease, new_status="queued", delay_seconds=10).json["state"] == "queued"
-    assert claim(server).status == 204
-    server.clock.advance(10)
-    assert claim(server).json["uid"] == uid
-
-
-def test_a_queued_job_expires_by_its_new_time(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    change(server, uid, timeout_time=int(server.clock.seconds()) + 5)
-    server.clock.advance(5)
-    assert read(server, uid).status == 404
-
-
 def test_an_update_as_in_v1_is_answered_with_nothing_and_any_other_with_the_job(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert update(server, uid, "inprogress").body == b""
@@ -132,60 +101,3 @@ def test_null_changes_nothing(server: MemoryServer) -> None:
 
 
 # Cancelling
-
-
-def test_a_queued_job_that_is_cancelled_has_failed(server: MemoryServer) -> None:
-    uid = add(server, max_attempts=5)["uid"]
-    job = change(server, uid, cancel=True).json
-    assert (job["state"], job["error"]) == ("failed", "cancelled")
-    assert peek(server).status == 204
-
-
-def test_the_worker_of_a_cancelled_job_learns_it_from_its_next_heartbeat(server: MemoryServer) -> None:
-    uid = add(server, max_attempts=5)["uid"]
-    lease = hold(server)["lease"]
-    assert change(server, uid, lease=lease, new_status="inprogress").json["cancel_requested"] is False
-    assert change(server, uid, cancel=True).json["cancel_requested"] is True
-    server.restart()
-    job = change(server, uid, lease=lease, new_status="inprogress").json
-    assert (job["state"], job["cancel_requested"]) == ("inprogress", True)
-    ended = change(server, uid, lease=lease, new_status="failed", error="stopped").json
-    assert (ended["state"], ended["error"], "cancel_requested" in ended) == ("failed", "stopped", False)
-
-
-def test_a_cancelled_job_may_still_be_completed(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    lease = hold(server)["lease"]
-    change(server, uid, cancel=True)
-    assert change(server, uid, lease=lease, new_status="complete").json["state"] == "complete"
-
-
-def test_cancelling_does_not_extend_the_lease(server: MemoryServer) -> None:
-    uid = add(server, timeout_seconds=10, max_attempts=5)["uid"]
-    hold(server)
-    server.clock.advance(6)
-    assert change(server, uid, cancel=True).json["lease_expires"] == int(server.clock.seconds()) + 4
-    server.clock.advance(4)
-    assert read(server, uid).json["state"] == "failed"
-
-
-@pytest.mark.parametrize("state", ["complete", "failed"])
-def test_cancelling_a_finished_job_changes_nothing(server: MemoryServer, state: str) -> None:
-    uid = add(server)["uid"]
-    update(server, uid, state)
-    before = read(server, uid).json
-    server.clock.advance(5)
-    assert change(server, uid, cancel=True).json == before
-
-
-def test_a_job_that_was_cancelled_can_be_queued_again(server: MemoryServer) -> None:
-    uid = add(server, max_attempts=2)["uid"]
-    hold(server)
-    change(server, uid, cancel=True)
-    update(server, uid, "queued")
-    released = read(server, uid).json
-    assert (released["state"], released["error"]) == ("failed", "cancelled")
-    update(server, uid, "queued")
-    assert hold(server)["cancel_requested"] is False
-    assert put(server).status == 201
-    assert len(page(server)["jobs"]) == 2
