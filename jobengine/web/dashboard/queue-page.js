@@ -96,7 +96,7 @@ class QueuePage extends HTMLElement {
     this.rates = h('span');
     this.spark = sparkline();
     this.line = h('div', { class: 'summary', role: 'group', 'aria-label': 'State of the queue' }, Object.values(this.counts).map(({ element }) => element),
-      h('span', { class: 'more-figures' }, 'Oldest ready ', this.oldest), h('span', { class: 'more-figures rates' }, 'Last minute: ', this.rates),
+      h('span', { class: 'more-figures' }, 'Oldest ready ', this.oldest), h('span', { class: 'more-figures rates' }, 'Last minute ', this.rates),
       h('a', { class: 'more-figures', href: queueLink(this.name, 'overview'), title: 'The last hour' }, this.spark));
     this.tabs = h('nav', { class: 'tabs', 'aria-label': 'Parts of the queue' }, PARTS.map(([part, text]) => h('a', { href: queueLink(this.name, part), 'data-part': part }, text)));
     this.below = h('div', { class: 'part' });
@@ -158,6 +158,7 @@ class QueuePage extends HTMLElement {
     if (this.marks.textContent !== marks.map((mark) => mark.textContent).join('')) replace(this.marks, marks);
     setOldest(this.oldest, stats.oldest_ready_seconds);
     setText(this.rates, ratesText(stats.last_minute));
+    this.rates.title = this.rates.textContent;
     setSparkline(this.spark, stats.minutes);
     this.#drawActs(stats);
     this.lower?.stats?.(stats);

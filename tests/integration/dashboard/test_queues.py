@@ -33,7 +33,7 @@ def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Pers
     expect(cells.nth(6)).to_contain_text("s")
     expect(cells.nth(6)).to_have_attribute("title", re.compile(r"^Ready since .* UTC"))
     expect(cells.nth(7)).to_have_text("2")
-    expect(cells.nth(8)).to_contain_text("8 in, 0 done in a minute")
+    expect(cells.nth(8)).to_contain_text("8 in, 0 done/min")
     expect(cells.nth(8).locator("svg")).to_be_visible()
 
 
