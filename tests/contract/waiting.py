@@ -91,7 +91,7 @@ class WaitingContract(Contract):
 
     def test_a_waiter_is_woken_when_its_queue_or_key_is_gone(self, ask: Asker) -> None:
         key_id = ask.add_key(Role.WORKER, b"w")
-        worker, owner = ask.claiming(key=b"w"), ask.claiming()
+        owner, worker = ask.claiming(), ask.claiming(key=b"w")
         ask.ask(c.RevokeKey, key_id=key_id)
         with pytest.raises(e.AccessDenied):
             assert worker.answer
@@ -218,7 +218,9 @@ class WaitingContract(Contract):
 
     def test_a_peek_waits_no_longer_than_it_says(self, world: World, ask: Asker) -> None:
         waiting = ask.peeking(wait=2)
-        world.advance(2)
+        world.advance(1.999)
+        assert not waiting.answered
+        world.advance(0.001)
         assert waiting.answer is None
 
     # Ends of jobs

@@ -67,24 +67,6 @@ class Watching:
 
 
 ADDED = (None, State.QUEUED)
-CLAIMED = (State.QUEUED, State.INPROGRESS)
-DONE = (State.INPROGRESS, State.COMPLETE)
-
-
-def test_every_change_of_state_is_an_event_and_no_other_change_is(desk: Desk) -> None:
-    watching = Watching(desk)
-    uid = desk.told(desk.adding(keep_minutes=1)).spec.uid
-    desk.told(desk.claiming())
-    desk.told(desk.updating(uid, State.INPROGRESS))
-    desk.told(desk.updating(uid, State.COMPLETE))
-    desk.told(desk.adding("other"))
-    desk.clock.advance(60)
-    desk.settle()
-    assert watching.moves == [ADDED, CLAIMED, DONE, (State.COMPLETE, None)]
-    events = [event for event in watching.events if event is not None]
-    assert {event.uid for event in events} == {uid}
-    assert [event.at for event in events] == [1_800_000_000_000] * 3 + [1_800_000_060_000]
-    assert len({event.id for event in events}) == 4
 
 
 def test_an_event_is_told_when_it_is_on_disk_and_not_before(desk: Desk) -> None:
@@ -106,20 +88,6 @@ def test_changes_that_found_no_room_are_published_when_there_is_room(desk: Desk)
     desk.clock.advance(0.5)
     desk.settle()
     assert watching.moves == [ADDED]
-
-
-def test_a_watcher_that_returns_continues_after_its_last_event(desk: Desk) -> None:
-    first = Watching(desk)
-    uid = desk.told(desk.adding()).spec.uid
-    seen = first.last()
-    desk.told(desk.claiming())
-    desk.told(desk.adding("other"))
-    desk.told(desk.updating(uid, State.COMPLETE))
-    again = Watching(desk, seen)
-    assert again.moves == [CLAIMED, DONE]
-    desk.told(desk.adding())
-    assert again.moves == [CLAIMED, DONE, ADDED]
-    assert Watching(desk, first.last()).moves == []
 
 
 def test_an_event_under_way_when_one_comes_back_is_told_once(desk: Desk) -> None:
@@ -159,17 +127,6 @@ def test_a_number_that_is_still_to_come_is_not_known(desk: Desk) -> None:
     desk.told(desk.adding())
     stream, _, number = first.last().rpartition("-")
     assert Watching(desk, f"{stream}-{int(number) + 1}").moves == [None]
-
-
-def test_the_stream_ends_with_the_queue_and_with_the_engine(desk: Desk) -> None:
-    watching, other = Watching(desk), Watching(desk, queue="other")
-    assert (watching.moves, other.moves) == ([], [])
-    desk.told(desk.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
-    assert (watching.moves, other.moves) == ([], [])
-    assert (watching.over, other.over) == (True, False)
-    desk.stop()
-    other.read()
-    assert other.over
 
 
 # The feed alone

@@ -119,25 +119,7 @@ def test_a_ready_job_whose_tags_change_goes_to_a_waiter_for_the_new_tags(desk: D
     assert given(waiting) == [uid]
 
 
-def test_the_end_of_a_pause_gives_waiters_the_jobs_added_meanwhile(desk: Desk) -> None:
-    set_up(desk, paused=True)
-    waiting = [claiming(desk, "gpu"), claiming(desk), claiming(desk, "gpu", "eu")]
-    uids = add_many(desk, ("eu",), ("gpu",), ("gpu", "eu"))
-    assert not any(one.answered for one in waiting)
-    set_up(desk, paused=False)
-    assert [given(one) for one in waiting] == [[uids[1]], [uids[0]], [uids[2]]]
-
-
 # Peeks that wait
-
-
-def test_a_peek_that_waits_is_shown_the_job_that_comes_and_leaves_it_to_the_next(desk: Desk) -> None:
-    peeker, claimer = peeking(desk), claiming(desk)
-    uid = add(desk)
-    assert (peeker.answer.spec.uid, peeker.answer.state) == (uid, State.QUEUED)
-    assert given(claimer) == [uid]
-    (job,) = desk.jobs()
-    assert job.standing.attempts == 1
 
 
 def test_a_peek_that_came_after_a_claim_is_not_shown_the_job_that_the_claim_takes(desk: Desk) -> None:
@@ -147,17 +129,6 @@ def test_a_peek_that_came_after_a_claim_is_not_shown_the_job_that_the_claim_take
     assert not peeker.answered
     another = add(desk)
     assert peeker.answer.spec.uid == another
-
-
-def test_a_peek_waits_as_long_as_requested_and_not_at_all_if_a_job_is_ready(desk: Desk) -> None:
-    waiting = peeking(desk, wait=5)
-    desk.clock.advance(4.999)
-    assert not waiting.answered
-    desk.clock.advance(0.001)
-    assert waiting.answer is None
-    uid = add(desk)
-    assert peeking(desk).answer.spec.uid == uid
-    assert not desk.engine.executor.waiters.line
 
 
 def test_a_peek_that_waits_is_told_when_its_key_or_its_queue_is_gone(desk: Desk) -> None:
@@ -201,26 +172,6 @@ def test_finish_and_claim_are_one_commit(desk: Desk) -> None:
     assert desk.files.calls == ["write", "sync"]
 
 
-def test_updates_that_come_with_a_claim_are_carried_out_one_by_one(desk: Desk) -> None:
-    first, _ = add(desk), add(desk)
-    job = held(desk)
-    updates = [
-        finish(desk, uid, lease) for uid, lease in (("none", None), (first, "wrong"), (first, job.standing.lease))
-    ]
-    claim = claiming(desk, updates=tuple(updates))
-    kinds = [type(one).__name__ for one in claim.answer.results]
-    assert kinds == ["JobNotFound", "LeaseLost", "Job"]
-    assert len(given(claim)) == 1
-
-
-def test_a_claim_with_updates_is_answered_at_once_though_there_is_nothing_to_claim(desk: Desk) -> None:
-    uid = add(desk)
-    job = held(desk)
-    claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease),))
-    assert [one.state for one in claim.answer.results] == [State.COMPLETE]
-    assert given(claim) == []
-
-
 def test_jobs_that_an_update_makes_ready_go_to_earlier_waiters_before_its_own_claim(desk: Desk) -> None:
     uid = add(desk)
     job = held(desk)
@@ -235,19 +186,6 @@ def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(des
     job = held(desk)
     claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease, state=State.QUEUED),))
     assert given(claim) == [uid]
-
-
-@pytest.mark.parametrize(("queue", "key", "error"), [("none", KEY, QueueNotFound), ("other", b"another", AccessDenied)])
-def test_nothing_is_done_if_a_queue_of_an_update_may_not_be_updated(
-    desk: Desk, queue: str, key: bytes, error: type[Exception]
-) -> None:
-    desk.told(desk.engine.ask(c.CreateQueue(queue="other", access_key=b"another")))
-    first, second = add(desk), add(desk)
-    job = held(desk)
-    updates = (finish(desk, first, job.standing.lease), finish(desk, second, None, queue))
-    claim = claiming(desk, updates=updates)
-    assert claim.error is error
-    assert [job.state for job in desk.jobs()] == [State.INPROGRESS, State.QUEUED]
 
 
 def test_a_client_that_leaves_after_finish_and_claim_has_finished_the_old_job_and_released_the_new_one(

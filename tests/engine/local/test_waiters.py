@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from jobengine.core import commands as c
-from jobengine.core.errors import AccessDenied, JobNotFound, QueueNotFound
-from jobengine.core.model import Defaults, Role, State
+from jobengine.core.model import State
 from jobengine.engine.claimers import ClaimLog
 from jobengine.engine.waiting_line import Ends, Line
 from jobengine.engine.waits import Waits
@@ -48,18 +47,7 @@ def given(asked: Asked) -> list[str]:
     return [one.job.spec.uid for one in asked.answer.jobs]
 
 
-def set_up(desk: Desk, queue: str = "q", **more: Any) -> None:
-    desk.told(desk.engine.ask(c.ChangeQueue(queue=queue, access_key=KEY, **more)))
-
-
 # Claims
-
-
-def test_the_first_waiter_is_served_first(desk: Desk) -> None:
-    waiting = [claiming(desk, "q") for _ in range(3)]
-    uids = [add(desk) for _ in range(2)]
-    assert [given(one) for one in waiting[:2]] == [[uids[0]], [uids[1]]]
-    assert not waiting[2].answered
 
 
 def test_the_first_waiter_is_served_first_when_several_queues_get_jobs_at_once(desk: Desk) -> None:
@@ -69,29 +57,6 @@ def test_the_first_waiter_is_served_first_when_several_queues_get_jobs_at_once(d
     desk.settle()
     assert given(first) == [uid]
     assert given(second) == [other]
-
-
-def test_a_waiter_for_other_tags_does_not_delay_those_after_it(desk: Desk) -> None:
-    first, second = claiming(desk, "q", tags=("gpu",)), claiming(desk, "q")
-    uid = add(desk, tags=("cpu",))
-    assert not first.answered
-    assert given(second) == [uid]
-
-
-def test_a_waiter_gets_as_many_jobs_as_there_are_up_to_its_count(desk: Desk) -> None:
-    waiting = claiming(desk, "q", "other", count=3)
-    command = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 5, defaults=Defaults())
-    desk.told(desk.engine.ask(command))
-    assert len(given(waiting)) == 3
-
-
-def test_a_waiter_that_left_gets_nothing_and_the_next_one_does(desk: Desk) -> None:
-    first, second = claiming(desk, "q"), claiming(desk, "q")
-    first.deferred.cancel()
-    uid = add(desk)
-    assert first.error is CancelledError
-    assert given(second) == [uid]
-    assert desk.jobs()[0].standing.attempts == 1
 
 
 def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next(desk: Desk) -> None:
@@ -106,28 +71,6 @@ def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_nex
     assert (job.state, job.standing.attempts) == (State.INPROGRESS, 1)
 
 
-def test_after_its_time_a_waiter_gets_nothing_and_is_given_nothing_later(desk: Desk) -> None:
-    waiting = claiming(desk, "q", wait=5)
-    desk.clock.advance(4.999)
-    assert not waiting.answered
-    desk.clock.advance(0.001)
-    assert given(waiting) == []
-    add(desk)
-    assert [job.state for job in desk.jobs()] == [State.QUEUED]
-    assert not desk.engine.executor.waiters.line
-
-
-def test_a_job_whose_delay_ends_goes_to_a_waiter_without_any_request(desk: Desk) -> None:
-    waiting = claiming(desk, "q")
-    uid = add(desk, delay_seconds=7)
-    desk.clock.advance(6.999)
-    desk.settle()
-    assert not waiting.answered
-    desk.clock.advance(0.001)
-    desk.settle()
-    assert given(waiting) == [uid]
-
-
 def test_no_waiter_is_answered_before_the_answer_is_on_disk(desk: Desk) -> None:
     waiting = claiming(desk, "q")
     adding = desk.ask(desk.adding())
@@ -135,31 +78,6 @@ def test_no_waiter_is_answered_before_the_answer_is_on_disk(desk: Desk) -> None:
     assert not waiting.answered
     desk.settle()
     assert given(waiting) == [adding.answer.spec.uid]
-
-
-def test_a_waiter_for_a_queue_that_is_deleted_is_told_at_once(desk: Desk) -> None:
-    waiting = [claiming(desk, "q"), claiming(desk, "other", "q"), claiming(desk, "other")]
-    desk.told(desk.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
-    assert [one.error for one in waiting] == [QueueNotFound, QueueNotFound, None]
-    assert not waiting[2].answered
-
-
-def test_a_waiter_whose_key_is_revoked_is_woken_at_once_at_any_place_in_line(desk: Desk) -> None:
-    command = c.AddKey(queue="q", access_key=KEY, role=Role.WORKER, new_access_key=b"worker")
-    key = desk.told(desk.engine.ask(command))
-    first, second = claiming(desk, "q"), claiming(desk, "q", access_key=b"worker")
-    desk.told(desk.engine.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=key.id)))
-    assert second.error is AccessDenied
-    assert not first.answered
-
-
-def test_waiters_get_no_job_during_a_pause_and_are_served_at_its_end(desk: Desk) -> None:
-    set_up(desk, paused=True)
-    waiting = [claiming(desk, "q"), claiming(desk, "q")]
-    uids = [add(desk), add(desk)]
-    assert not any(one.answered for one in waiting)
-    set_up(desk, paused=False)
-    assert [given(one) for one in waiting] == [[uid] for uid in uids]
 
 
 class _Later(Clock):
@@ -209,22 +127,6 @@ def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended_and_does_not_come
     desk.kill()
     desk.start()
     assert desk.engine.executor.tables.queues["q"].jobs == {}
-
-
-def test_a_waiter_whose_time_is_over_sees_the_job_as_it_is(desk: Desk) -> None:
-    waiting = reading(desk, add(desk), wait=5)
-    desk.clock.advance(5)
-    desk.settle()
-    assert waiting.answer.state is State.QUEUED
-
-
-def test_a_waiter_for_a_job_that_is_deleted_is_told_at_once(desk: Desk) -> None:
-    waiting = [reading(desk, add(desk)), reading(desk, add(desk))]
-    first, _ = desk.jobs()
-    desk.told(desk.deleting(first.spec.uid))
-    assert [one.error for one in waiting] == [JobNotFound, None]
-    desk.told(desk.engine.ask(c.DeleteQueue(queue="q", access_key=KEY)))
-    assert waiting[1].error is QueueNotFound
 
 
 def test_an_end_that_found_no_room_wakes_no_waiter(desk: Desk) -> None:
