@@ -11,7 +11,8 @@ from jobengine.core import commands as c
 from jobengine.core import errors as e
 from jobengine.core.model import Defaults, Role, State
 from jobengine.engine.door import Engine
-from tests.contract.asking import ANY_UID, KEY, Asker, Contract, World, every_question, new_job
+from tests.contract.asking import ANY_UID, KEY, Asker, Contract, every_question, new_job
+from tests.contract.world import World
 from tests.core.test_rules import kinds
 
 #: The commands that each role may give, as the documentation has them; the owner may give all.

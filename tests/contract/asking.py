@@ -1,7 +1,7 @@
-"""The world around an engine in the tests of its contract, and short ways to give it commands."""
+"""Short ways to give commands to an engine in the tests of its contract."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -9,6 +9,8 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Role, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.door import Engine
+from tests.contract.world import World
+from tests.pending import Pending
 
 T = TypeVar("T")
 MINUTE = 60
@@ -16,51 +18,6 @@ KEY = b"key"
 ANY_UID = "00000000-0000-0000-0000-00000000dead"
 #: A function that gives an engine a command, that command, and whether it names a job.
 Verb = tuple[Callable[[Any], Awaitable[Any]], Any, bool]
-
-
-class Pending(Protocol):
-    """A command that is under way."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether it has its answer, or its error."""
-
-    @property
-    def answer(self) -> Any:
-        """The answer; raises the error."""
-
-    def cancel(self) -> None:
-        """Leave without the answer, and let everything happen that needs no time."""
-
-
-class World(Protocol):
-    """A running engine, and the time and the storage around it."""
-
-    @property
-    def engine(self) -> Engine:
-        """The engine, without any queues."""
-
-    @property
-    def now(self) -> int:
-        """The time of its clock, in milliseconds."""
-
-    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        """Ask all of these at once; returns the result or the exception of each."""
-
-    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Pending:
-        """Ask, and let everything happen that needs no time, unless `settle` is false."""
-
-    def settle(self) -> None:
-        """Let everything happen that needs no time."""
-
-    def advance(self, seconds: float) -> None:
-        """Let time go by, and settle."""
-
-    def set_wall_clock(self, seconds: int) -> None:
-        """Set the wall clock forward by this many seconds, or back if negative; no time passes."""
-
-    def reopen(self) -> None:
-        """Stop the engine in good order, and start a new one on its storage."""
 
 
 class Asker:

@@ -8,7 +8,9 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.model import EventBatch, JobEvent, Role, State
-from tests.contract.asking import Asker, Contract, Pending, World
+from tests.contract.asking import Asker, Contract
+from tests.contract.world import World
+from tests.pending import Pending
 
 
 def events_of(batches: Sequence[EventBatch]) -> list[JobEvent]:

@@ -3,7 +3,8 @@
 from jobengine.core import commands as c
 from jobengine.core.history import QueueHistory
 from jobengine.core.model import State
-from tests.contract.asking import Asker, Contract, World
+from tests.contract.asking import Asker, Contract
+from tests.contract.world import World
 
 HOUR = 3_600
 

@@ -7,7 +7,8 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core import errors as e
 from jobengine.core.model import State
-from tests.contract.asking import KEY, Asker, Contract, World
+from tests.contract.asking import KEY, Asker, Contract
+from tests.contract.world import World
 
 HOUR = 3_600
 

@@ -6,7 +6,8 @@ from jobengine.core.facts import ItemSet
 from jobengine.core.model import Grant, Queue
 from jobengine.core.required_rows import Needs
 from jobengine.core.tables import NOTHING, Decision, NewId, RecentActivity, Table
-from tests.contract.asking import Asker, Contract, World
+from tests.contract.asking import Asker, Contract
+from tests.contract.world import World
 
 KIND = "group"
 

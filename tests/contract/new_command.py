@@ -7,7 +7,8 @@ from jobengine.core.required_rows import Needs
 from jobengine.core.tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
 from jobengine.core.values import Value
 from jobengine.core.wall_time import shown
-from tests.contract.asking import Asker, Contract, World
+from tests.contract.asking import Asker, Contract
+from tests.contract.world import World
 
 
 class Two(Value, frozen=True):

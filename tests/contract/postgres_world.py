@@ -15,7 +15,7 @@ from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.engine.postgres.stats import ServerActivity
-from tests.contract.pending import ToldWorld
+from tests.contract.world import World
 from tests.doubles import SECRET, AtOnce, CountedIds
 from tests.postgres import PRETENDED, Pretended
 
@@ -56,7 +56,7 @@ class Held(AtOnce):
             later.callback(result)
 
 
-class PostgresWorld(ToldWorld):
+class PostgresWorld(World):
     """A PostgresEngine whose database has a clock of its own."""
 
     def __init__(self, url: str, *, through: str | None = None, **parts: Any) -> None:

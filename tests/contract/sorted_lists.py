@@ -5,7 +5,8 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import State
 from jobengine.core.sorting import Sort
-from tests.contract.asking import Asker, Contract, World
+from tests.contract.asking import Asker, Contract
+from tests.contract.world import World
 
 
 class SortedListsContract(Contract):

@@ -16,13 +16,14 @@ from jobengine.core.model import Job, Role, State
 from jobengine.core.retention import retention
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
-from tests.contract.asking import KEY, MINUTE, Asker, Contract, World, every_question
+from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
 from tests.contract.events import EventsContract
 from tests.contract.many import ManyContract
 from tests.contract.named_items import NamedItemsContract
 from tests.contract.new_command import NewCommandContract
 from tests.contract.sorted_lists import SortedListsContract
 from tests.contract.waiting import WaitingContract
+from tests.contract.world import World
 
 __all__ = ["EngineContract"]
 

@@ -10,12 +10,12 @@ from jobengine.core.commands import Claimed, ClaimResult, Claims, Peek
 from jobengine.engine.door import Engine
 from jobengine.engine.local.engine import LocalEngine
 from tests.contract.asking import Asker
-from tests.contract.pending import ToldWorld
 from tests.contract.suite import EngineContract
+from tests.contract.world import World
 from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, start
 
 
-class LocalWorld(ToldWorld):
+class LocalWorld(World):
     """A LocalEngine on a file, with a clock of its own."""
 
     def __init__(self, path: Path, thread: type[AtOnce] | type[Stepped], **parts: Any) -> None:

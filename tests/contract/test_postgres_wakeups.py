@@ -13,9 +13,10 @@ from jobengine.core.model import State
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.decide import Result
 from jobengine.engine.postgres.wake.news import ENDED, READY, NewsSender, news_of
-from tests.contract.asking import Asker, Pending
+from tests.contract.asking import Asker
 from tests.contract.postgres_world import Held, PostgresWorld
 from tests.doubles import AtOnce
+from tests.pending import Pending
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,9 @@ from jobengine.core import commands as c
 from jobengine.core import errors as e
 from jobengine.core.claimers import Origin
 from jobengine.core.model import Job, Role, State
-from tests.contract.asking import KEY, Asker, Contract, Pending, World
+from tests.contract.asking import KEY, Asker, Contract
+from tests.contract.world import World
+from tests.pending import Pending
 
 
 def given(pending: Pending) -> list[str]:

@@ -11,8 +11,9 @@ from jobengine.core.model import Job, JobEvent, Spec, Standing, State
 from jobengine.core.retention import retention
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
 from tests.doubles import CountedIds
-from tests.engine.local.engines import KEY, Asked, Desk
+from tests.engine.local.engines import KEY, Desk
 from tests.engine.local.test_durability import FULL
+from tests.pending import Pending
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ class Watching:
         self.stream: Any = desk.told(desk.engine.watch(command))
         self.events: list[JobEvent | None] = []
         self.over = False
-        self.asked: Asked | None = None
+        self.asked: Pending | None = None
         # A stream begins when it is first read.
         self.read()
 
@@ -40,7 +41,7 @@ class Watching:
         """All events so far; None means that some were missed."""
         while not self.over:
             if self.asked is None:
-                self.asked = Asked(self._next())
+                self.asked = Pending(self._next())
             # Others are let in between events that come together.
             self.desk.turn()
             if not self.asked.answered:
@@ -232,7 +233,7 @@ def test_a_watcher_that_does_not_read_is_dropped_and_holds_nothing() -> None:
     assert (len(slow._waiting), len(other._waiting)) == (0, 0)
     assert slow.stream.watchers == set()
     assert not other.ended
-    assert Asked(slow.next()).answer is None
+    assert Pending(slow.next()).answer is None
 
 
 def test_a_watcher_that_left_gets_nothing_more() -> None:
@@ -248,7 +249,7 @@ def test_all_watchers_get_the_same_values() -> None:
     feed = Feed(CountedIds())
     watchers = [feed.watch("q", None) for _ in range(3)]
     publish_together(feed, "q", 3 * _PIECE)
-    first, *others = [Asked(watcher.next()).answer for watcher in watchers]
+    first, *others = [Pending(watcher.next()).answer for watcher in watchers]
     assert [len(batch.events) for batch in first] == [_PIECE]
     assert all(other[0] is first[0] for other in others)
 
@@ -257,4 +258,4 @@ def test_the_events_taken_at_a_time_are_bounded_and_small_batches_are_joined() -
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     publish(feed, "q", _PIECE + 1)
-    assert [len(Asked(watcher.next()).answer) for _ in range(2)] == [_PIECE, 1]
+    assert [len(Pending(watcher.next()).answer) for _ in range(2)] == [_PIECE, 1]

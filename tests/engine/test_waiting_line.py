@@ -9,7 +9,8 @@ from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, QueueNotFound
 from jobengine.core.model import Defaults, Role, State
 from tests.core.test_tags import Counted
-from tests.engine.local.engines import KEY, Asked, Desk
+from tests.engine.local.engines import KEY, Desk
+from tests.pending import Pending
 
 #: Jobs of each kind, and waiters.
 MANY, WAITERS = 300, 200
@@ -22,20 +23,20 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-def claiming(desk: Desk, *tags: str, **more: Any) -> Asked:
+def claiming(desk: Desk, *tags: str, **more: Any) -> Pending:
     command = c.Claims(**{"queues": ("q",), "access_key": KEY, "wait": 30, "tags": tags, **more})
     asked = desk.ask(desk.engine.claim(command))
     desk.settle()
     return asked
 
 
-def peeking(desk: Desk, wait: float = 30, key: bytes = KEY) -> Asked:
+def peeking(desk: Desk, wait: float = 30, key: bytes = KEY) -> Pending:
     asked = desk.ask(desk.engine.peek(c.Peek(queue="q", access_key=key, wait=wait)))
     desk.settle()
     return asked
 
 
-def given(asked: Asked) -> list[str]:
+def given(asked: Pending) -> list[str]:
     return [one.job.spec.uid for one in asked.answer.jobs]
 
 
@@ -196,7 +197,7 @@ def test_a_client_that_leaves_after_finish_and_claim_has_finished_the_old_job_an
     command = c.Claims(queues=("q",), access_key=KEY, updates=(finish(desk, first, job.standing.lease),))
     asked = desk.ask(desk.engine.claim(command))
     desk.turn()
-    asked.deferred.cancel()
+    asked.cancel()
     desk.settle()
     states = {one.spec.uid: (one.state, one.standing.attempts) for one in desk.jobs()}
     assert states == {first: (State.COMPLETE, 1), second: (State.QUEUED, 0)}

@@ -10,26 +10,20 @@ from twisted.internet.defer import Deferred
 
 from tests.doubles import Answer, CountedIds, MemoryServer, new_clock
 from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refused
+from tests.pending import Pending
 
 
-class Pending:
-    """A request that is under way."""
+class Request(Pending):
+    """A request whose answer is decoded, or is the refusal in the words of the model."""
 
-    def __init__(self, question: "Deferred[Answer]", decode: Any) -> None:
-        self.answers: list[Any] = []
-        self.question = question
-        self.decode = decode
-        question.addBoth(self.answers.append)
-
-    @property
-    def answered(self) -> bool:
-        return bool(self.answers)
+    def __init__(self, answer: "Deferred[Answer]", decode: Any, settle: Any) -> None:
+        super().__init__(answer, settle)
+        self._decode = decode
 
     @property
     def answer(self) -> Any:
-        (answer,) = self.answers
-        assert isinstance(answer, Answer), answer
-        return refused(answer.status, answer.json) if answer.status >= 400 else self.decode(answer)
+        answer = super().answer
+        return refused(answer.status, answer.json) if answer.status >= 400 else self._decode(answer)
 
 
 @define(eq=False)
@@ -78,13 +72,12 @@ class HttpDriver(ApiDriver):
     # Waiting
 
     def start(self, decode: Any, method: str, path: str, **more: Any) -> Pending:
-        pending = Pending(self.server.ask(method, path, **more), decode)
+        pending = Request(self.server.ask(method, path, **more), decode, self.server.pump)
         self.server.pump()
         return pending
 
     def leave(self, pending: Pending) -> None:
-        pending.question.cancel()
-        self.server.pump()
+        pending.cancel()
 
     def start_read(self, name: str, key: str, uid: str, wait: float) -> Pending:
         query = {"queueName": name, "jobUID": uid, "wait": str(wait)}

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import astuple, define, field, fields
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from jobengine.core import commands as c
 from jobengine.core import errors
@@ -20,34 +19,23 @@ from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock, start
 from tests.machine.jobs import Asked
 from tests.machine.model import Refused
+from tests.pending import Pending
 
 #: The slack of compaction: small, so that files are compacted now and then.
 SLACK = 3_000
 
 
-class Pending:
-    """A question that is under way."""
-
-    def __init__(self, question: Deferred[Any]) -> None:
-        self.results: list[Any] = []
-        self.deferred = question
-        question.addBoth(self.results.append)
-
-    @property
-    def answered(self) -> bool:
-        return bool(self.results)
+class Question(Pending):
+    """A command whose refusal is its answer, in the words of the model."""
 
     @property
     def answer(self) -> Any:
-        (result,) = self.results
-        if isinstance(result, Failure):
-            if result.check(CancelledError):
-                return None
-            error = result.value
-            if not isinstance(error, errors.DomainError):
-                result.raiseException()
+        try:
+            return super().answer
+        except CancelledError:
+            return None
+        except errors.DomainError as error:
             return refused(error)
-        return result
 
 
 def refused(error: BaseException) -> Refused:
@@ -172,7 +160,7 @@ class LocalDriver:
     # Asking
 
     def start(self, question: Coroutine[Any, Any, Any]) -> Pending:
-        return Pending(Deferred.fromCoroutine(question))
+        return Question(question, self.pump)
 
     def get(self, question: Coroutine[Any, Any, Any]) -> Any:
         pending = self.start(question)
@@ -183,8 +171,7 @@ class LocalDriver:
         return answer
 
     def leave(self, pending: Pending) -> None:
-        pending.deferred.cancel()
-        self.pump()
+        pending.cancel()
 
     # Queues
 

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from jobengine.core.commands import (
     AddJobs,
@@ -26,33 +24,10 @@ from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.local.engine import LocalEngine
 from jobengine.engine.local.executor import Executor
 from tests.doubles import CountedIds, Stepped, make_engine, new_clock, start
+from tests.pending import Pending
 from tests.storage.simulated_files import FaultyFiles
 
 KEY = b"key"
-
-
-class Asked:
-    """A command to the engine, and its outcome."""
-
-    def __init__(self, question: Coroutine[Any, Any, Any]) -> None:
-        self.results: list[Any] = []
-        self.deferred = Deferred.fromCoroutine(question).addBoth(self.results.append)
-
-    @property
-    def answered(self) -> bool:
-        return bool(self.results)
-
-    @property
-    def answer(self) -> Any:
-        """The answer; raises what the engine raised."""
-        (result,) = self.results
-        if isinstance(result, Failure):
-            result.raiseException()
-        return result
-
-    @property
-    def error(self) -> type[BaseException] | None:
-        return self.results[0].type if self.results and isinstance(self.results[0], Failure) else None
 
 
 @define
@@ -140,12 +115,12 @@ class Desk:
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
 
-    def ask(self, question: Coroutine[Any, Any, Any]) -> Asked:
-        return Asked(question)
+    def ask(self, question: Coroutine[Any, Any, Any]) -> Pending:
+        return Pending(question)
 
     def told(self, question: Coroutine[Any, Any, Any]) -> Any:
         """The answer to a command, after everything has happened that needs no time."""
-        asked = Asked(question)
+        asked = Pending(question)
         self.settle()
         return asked.answer
 

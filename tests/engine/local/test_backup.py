@@ -90,7 +90,7 @@ def test_one_that_is_given_up_before_it_has_begun_leaves_no_file_open(
     pieces, before = begun(desk), times_open(desk.path)
     asked = desk.ask(anext(pieces, b""))
     desk.turn()
-    asked.deferred.cancel()
+    asked.cancel()
     desk.settle()
     assert asked.error is CancelledError
     assert times_open(desk.path) == before

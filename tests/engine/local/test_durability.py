@@ -16,8 +16,9 @@ from jobengine.engine.door import Busy, Full, OutcomeUnknown
 from jobengine.engine.local.executor import Executor
 from jobengine.engine.local.tables.snapshot import Snapshot
 from jobengine.engine.local.tables.state import Tables
-from tests.engine.local.engines import Asked, Desk
+from tests.engine.local.engines import Desk
 from tests.golden.facts import MAIL, job
+from tests.pending import Pending
 from tests.storage.simulated_files import FaultyFiles
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -75,7 +76,7 @@ def answers_early(kind: type[Executor], path: Path) -> list[str]:
     uid = desk.told(desk.adding()).spec.uid
     change = desk.ask(desk.updating(uid, State.COMPLETE))
     desk.turn()
-    asked: dict[str, Asked] = {
+    asked: dict[str, Pending] = {
         "change": change,
         "read": desk.ask(desk.reading(uid)),
         "peek": desk.ask(desk.peeking()),
@@ -106,7 +107,7 @@ def test_without_anything_under_way_a_read_is_answered_at_once(desk: Desk) -> No
 def test_a_client_that_disconnects_disturbs_no_other_and_its_change_stands(desk: Desk) -> None:
     first, second = desk.ask(desk.adding()), desk.ask(desk.adding())
     desk.turn()
-    first.deferred.cancel()
+    first.cancel()
     desk.settle()
     assert second.answer.state is State.QUEUED
     assert len(desk.jobs()) == 2
@@ -161,7 +162,7 @@ def test_many_changes_of_one_job_that_found_no_room_are_rolled_back(desk: Desk) 
     assert desk.jobs() == kept
 
 
-def assert_full(desk: Desk, asked: Asked) -> None:
+def assert_full(desk: Desk, asked: Pending) -> None:
     desk.settle()
     assert asked.error is Full
 

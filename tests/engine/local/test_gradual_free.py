@@ -13,7 +13,8 @@ from jobengine.core.errors import QueueNotFound
 from jobengine.core.model import Defaults
 from jobengine.engine.door import Full
 from jobengine.engine.local.tables.queue_table import QueueTable
-from tests.engine.local.engines import KEY, Asked, Desk
+from tests.engine.local.engines import KEY, Desk
+from tests.pending import Pending
 
 JOBS = 20_000
 #: The most jobs that one turn of the reactor may free.
@@ -38,7 +39,7 @@ def table_of(desk: Desk) -> QueueTable:
     return desk.engine.executor.tables.queues["q"]
 
 
-def delete(desk: Desk) -> Asked:
+def delete(desk: Desk) -> Pending:
     return desk.ask(desk.engine.ask(DeleteQueue(queue="q", access_key=KEY)))
 
 

@@ -8,7 +8,8 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
 from tests.doubles import AtOnce, make_engine, new_clock, start
-from tests.engine.local.engines import KEY, Asked, Desk
+from tests.engine.local.engines import KEY, Desk
+from tests.pending import Pending
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-def claiming(desk: Desk, wait: float = 30) -> Asked:
+def claiming(desk: Desk, wait: float = 30) -> Pending:
     return desk.ask(desk.engine.claim(c.Claims(queues=("q",), access_key=KEY, wait=wait)))
 
 
@@ -47,7 +48,7 @@ def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_nex
     desk.turn()
     gone = claiming(desk)
     desk.ask(desk.adding("q"))
-    gone.deferred.cancel()
+    gone.cancel()
     desk.settle()
     next_one = claiming(desk, wait=0)
     desk.settle()
@@ -59,16 +60,16 @@ def test_thousands_of_jobs_that_come_due_at_once_delay_only_their_own_queue(tmp_
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce())
     start(engine, lambda: clock.advance(0))
     for name in ("q", "other"):
-        Asked(engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
+        Pending(engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
     jobs = (c.NewJob(content=b"{}", delay_seconds=10),) * 2_000
-    Asked(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    Pending(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     clock.advance(0)
     # The time has come, but the reactor has not come to its timers.
     clock.rightNow += 10
     answered: list[str] = []
-    busy = Asked(engine.ask(c.ReadStats(queue="q", access_key=KEY)))
+    busy = Pending(engine.ask(c.ReadStats(queue="q", access_key=KEY)))
     busy.deferred.addCallback(lambda _: answered.append("q"))
-    other = Asked(engine.peek(c.Peek(queue="other", access_key=KEY)))
+    other = Pending(engine.peek(c.Peek(queue="other", access_key=KEY)))
     other.deferred.addCallback(lambda _: answered.append("other"))
     clock.advance(0)
     assert answered == ["other", "q"]
@@ -79,16 +80,16 @@ def test_a_request_with_many_updates_that_exceed_the_backlog_is_not_begun(tmp_pa
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce(), max_backlog=1)
     start(engine, lambda: clock.advance(0))
-    Asked(engine.ask(c.CreateQueue(queue="q", access_key=KEY)))
+    Pending(engine.ask(c.CreateQueue(queue="q", access_key=KEY)))
     clock.advance(0)
     jobs = (c.NewJob(content=b"{}"),) * 3
-    added = Asked(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
+    added = Pending(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     clock.advance(0)
     failed = c.Changes(state=State.FAILED)
     each = tuple(c.JobUpdate(uid=one.job.spec.uid, changes=failed) for one in added.answer)
     updates = c.UpdateJobs(queue="q", access_key=KEY, updates=each)
-    whole = Asked(engine.ask(updates))
-    refused = Asked(engine.ask(updates))
+    whole = Pending(engine.ask(updates))
+    refused = Pending(engine.ask(updates))
     clock.advance(0)
     assert [job.state for job in whole.answer] == [State.FAILED] * 3
     assert refused.error is Busy

@@ -13,8 +13,9 @@ from jobengine.core.model import State
 from jobengine.engine.claimers import ClaimLog
 from jobengine.engine.waiting_line import Ends, Line
 from jobengine.engine.waits import Waits
-from tests.engine.local.engines import KEY, Asked, Desk
+from tests.engine.local.engines import KEY, Desk
 from tests.engine.local.test_durability import FULL
+from tests.pending import Pending
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-def claiming(desk: Desk, *queues: str, **more: Any) -> Asked:
+def claiming(desk: Desk, *queues: str, **more: Any) -> Pending:
     """A waiter, for half a minute."""
     asked = desk.ask(desk.engine.claim(c.Claims(**{"queues": queues, "access_key": KEY, "wait": 30, **more})))
     desk.settle()
     return asked
 
 
-def reading(desk: Desk, uid: str, wait: float = 30) -> Asked:
+def reading(desk: Desk, uid: str, wait: float = 30) -> Pending:
     asked = desk.ask(desk.engine.read_job(c.ReadJob(queue="q", access_key=KEY, uid=uid, wait=wait)))
     desk.settle()
     return asked
@@ -43,7 +44,7 @@ def add(desk: Desk, queue: str = "q", **more: Any) -> str:
     return uid
 
 
-def given(asked: Asked) -> list[str]:
+def given(asked: Pending) -> list[str]:
     return [one.job.spec.uid for one in asked.answer.jobs]
 
 
@@ -64,7 +65,7 @@ def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_nex
     adding = desk.ask(desk.adding())
     desk.turn()
     assert not first.answered
-    first.deferred.cancel()
+    first.cancel()
     desk.settle()
     assert given(second) == [adding.answer.spec.uid]
     (job,) = desk.jobs()

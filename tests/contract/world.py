@@ -1,0 +1,73 @@
+"""The world around an engine in the tests of its contract: its time passes only when a test says so."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jobengine.engine.door import Engine
+from tests.doubles import new_clock
+from tests.pending import Pending
+
+__all__ = ["World"]
+
+
+class World(ABC):
+    """A running engine, and the time and the storage around it."""
+
+    def __init__(self) -> None:
+        self._clock = new_clock()
+        #: By how many seconds the wall clock was set.
+        self._ahead = 0
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine:
+        """The engine, without any queues."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Let everything happen that needs no time."""
+
+    @abstractmethod
+    def advance(self, seconds: float) -> None:
+        """Let time go by, and settle."""
+
+    @abstractmethod
+    def set_wall_clock(self, seconds: int) -> None:
+        """Set the wall clock forward by this many seconds, or back if negative; no time passes."""
+
+    @abstractmethod
+    def reopen(self) -> None:
+        """Stop the engine in good order, and start a new one on its storage."""
+
+    @property
+    def now(self) -> int:
+        """The time of the wall clock, in milliseconds."""
+        return int((self._clock.seconds() + self._ahead) * 1000)
+
+    def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
+        """Give all of these commands at once; returns the result or the exception of each."""
+        pending = [self.begin(one, settle=False) for one in asked]
+        self._run_until(lambda: all(one.answered for one in pending))
+        return [_result_of(one) for one in pending]
+
+    def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Pending:
+        """Give a command, and settle, unless `settle` is false."""
+        pending = Pending(asked, self.settle)
+        if settle:
+            self.settle()
+        return pending
+
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        for _ in range(1000):
+            if done():
+                return
+            self.settle()
+        raise AssertionError("it never came to an end")
+
+
+def _result_of(pending: Pending) -> Any:
+    try:
+        return pending.answer
+    except Exception as error:
+        return error
