@@ -80,7 +80,7 @@ class Options(_Options):
         """Check every value; raises BadSetting."""
         self.settings = read_settings(self)
         if self.settings.log_format == "json" and self.parent is None:
-            raise BadSetting("LOG_FORMAT must be text with a .tac file, which does not know where twistd logs to")
+            raise BadSetting("LOG_FORMAT must be text with a .tac file: the file does not know where twistd logs to")
 
 
 def makeService(options: Options) -> IService:

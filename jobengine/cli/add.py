@@ -48,11 +48,9 @@ _THERE: Final = 200
     "--not-before", type=Moment(), help="The job can't be claimed before this time: 2027-01-15T08:00, in UTC with a Z."
 )
 @click.option(
-    "--uid", metavar="UUID", help="Its uid; if a job has it already, nothing is added. By default one is made."
+    "--uid", metavar="UUID", help="Its uid; if a job has it already, nothing is added. By default a random one."
 )
-@click.option(
-    "--meta", type=Content(), metavar="JSON", help="A JSON object that is kept with it, for programs: as CONTENT."
-)
+@click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT.")
 @click.option("--unique-key", metavar="TEXT", help="Adds nothing while a job with this key is unfinished.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one.")

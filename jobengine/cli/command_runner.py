@@ -105,7 +105,7 @@ def _complete(ending: Ending) -> Verdict:
 
 
 def _without_result(why: str) -> Verdict:
-    return Verdict("complete", note=f"its output was not kept as its result: {why}")
+    return Verdict("complete", note=f"its output was not kept as the result: {why}")
 
 
 def _check(result: Any) -> None:

@@ -47,7 +47,7 @@ def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[
             last = None
         except Unavailable as error:
             if not away:
-                session.output.note(f"{plain(error.detail)} Trying until it answers; events may be missing then.")
+                session.output.note(f"{plain(error.detail)} Retrying until it answers; events may be missed.")
             away = began = True
 
 

@@ -13,7 +13,7 @@ from .session import current
 
 #: A key is never an argument.
 KEY_FILE = click.option(
-    "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default one is made."
+    "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default a new key is made."
 )
 #: The most bytes of a key: a longer one fits in no header.
 _LONGEST = 1 << 16
@@ -46,6 +46,6 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is no terminal to ask at: add --yes.")
+        raise click.UsageError(f"{question} There is no terminal for a confirmation: add --yes.")
     if not click.confirm(question, err=True):
         raise click.exceptions.Exit(1)

@@ -141,7 +141,7 @@ def _not_lost(queue_name: str, made: Secret | None) -> Iterator[None]:
     except OutcomeUnknown:
         if made is not None:
             output = current().output
-            output.note(f"This is the key of the queue {queue_name!r} if the server has carried this out:")
+            output.note(f"If the server has carried this out, this is the key of the queue {queue_name!r}:")
             output.value(made.reveal(), name=queue_name, access_key=made.reveal())
         raise
 
@@ -216,10 +216,10 @@ for one in (
     show,
     stats,
     configure,
-    _switch("pause", "pause", "Let no job be claimed; jobs can still be added."),
-    _switch("resume", "resume", "Let jobs be claimed again."),
-    _switch("drain", "drain", "Let no job be added; jobs can still be claimed."),
-    _switch("undrain", "undrain", "Let jobs be added again."),
+    _switch("pause", "pause", "Refuse claims; jobs can still be added."),
+    _switch("resume", "resume", "Accept claims again."),
+    _switch("drain", "drain", "Refuse new jobs; jobs can still be claimed."),
+    _switch("undrain", "undrain", "Accept new jobs again."),
     delete,
 ):
     queue.add_command(one)

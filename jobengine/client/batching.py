@@ -302,7 +302,7 @@ class UpdateLane(Lane):
 
 def _check_count(response: Response, results: Sequence[Any], batch: Sequence[Item]) -> None:
     if len(results) != len(batch):
-        raise calls.not_jobengine(response, f"it has {len(results)} outcomes of {len(batch)}")
+        raise calls.not_jobengine(response, f"it has {len(results)} outcomes, not {len(batch)}")
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | None, repeated: bool) -> None:

@@ -58,7 +58,7 @@ def read(call: calls.Call[Any], response: Response, count: int, added: int, *, b
     except JobEngineError as error:
         raise _placed(error, added) from None
     if len(jobs) != count:
-        raise calls.not_jobengine(response, f"it has {len(jobs)} jobs of {count}")
+        raise calls.not_jobengine(response, f"it has {len(jobs)} jobs, not {count}")
     return jobs
 
 
@@ -74,7 +74,7 @@ def _whole(response: Response) -> list[Job]:
             if not job.startswith(_BEGINS):
                 _job(job)
     except (ValueError, RecursionError):
-        raise calls.not_jobengine(response, "its fields are others") from None
+        raise calls.not_jobengine(response, "its fields are not the expected ones") from None
     return list(map(Job._later, jobs))
 
 

@@ -85,7 +85,7 @@ def json_of(response: Response, shape: s.Shape) -> Any:
         shape(response.body)
         return decode(response.body)
     except (ValueError, RecursionError) as error:
-        seen = "its fields are others" if isinstance(error, ValidationError) else "it is not JSON"
+        seen = "its fields are not the expected ones" if isinstance(error, ValidationError) else "it is not JSON"
         raise not_jobengine(response, seen) from None
 
 
@@ -106,14 +106,14 @@ def check_status(call: Call[Any], response: Response) -> None:
     if not 200 <= response.status < 300:
         raise failure(response, call.special)
     if response.status not in call.statuses:
-        raise not_jobengine(response, "this call has no such status")
+        raise not_jobengine(response, "this call never answers with this status")
 
 
 def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | None = None) -> e.JobEngineError:
     """The error for an answer."""
     problem = _problem(response)
     if problem is None and response.status not in _OF_PROXIES:
-        return not_jobengine(response, "no error of a JobEngine is in it")
+        return not_jobengine(response, "it is not a JobEngine error")
     return e.error_of(
         response.status,
         problem or {},
@@ -156,7 +156,7 @@ def _nothing(response: Response) -> None:
 
 def _text(response: Response) -> str:
     if _METRIC not in response.body:
-        raise not_jobengine(response, "no metrics of a JobEngine are in it")
+        raise not_jobengine(response, "it has no JobEngine metrics")
     return response.body.decode("utf-8", "replace")
 
 
@@ -201,20 +201,20 @@ def _claimed(response: Response) -> Mapping[str, Any]:
 def _matched(response: Response) -> int:
     answer = json_of(response, _matched_shape)
     if "matched" not in answer:
-        raise not_jobengine(response, "its fields are others")
+        raise not_jobengine(response, "its fields are not the expected ones")
     matched: int = answer["matched"]
     return matched
 
 
 def _health(response: Response) -> None:
     if not json_of(response, _healthy):
-        raise not_jobengine(response, "its fields are others")
+        raise not_jobengine(response, "its fields are not the expected ones")
 
 
 def _document(response: Response) -> Any:
     document = json_of(response, Decoder(dict[str, Any]).decode)
     if not isinstance(document.get("openapi"), str):
-        raise not_jobengine(response, "it is no OpenAPI document")
+        raise not_jobengine(response, "it is not an OpenAPI document")
     return document
 
 

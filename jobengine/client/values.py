@@ -42,7 +42,7 @@ class Field(Generic[T]):
             raise NotJobEngine(f"The answer did not come from a JobEngine: its {self.wire} is {value!r:.80}.") from None
 
     def __set__(self, holder: "Answer", value: T) -> None:
-        raise AttributeError("an answer of the server can't be changed")
+        raise AttributeError("values from the server are read-only")
 
 
 class Answer:
@@ -58,7 +58,7 @@ class Answer:
         object.__setattr__(self, "raw", raw)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("an answer of the server can't be changed")
+        raise AttributeError("values from the server are read-only")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Answer) and type(self) is type(other) and self.raw == other.raw

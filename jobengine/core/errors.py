@@ -78,7 +78,7 @@ class ItemDamaged(DomainError):
     """A named thing of a queue, such as the settings of a group, can't be read."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"The {kind} {name!r} can't be read: its row in the database is damaged.")
+        super().__init__(f"The {kind} {name!r} can't be read: its row is damaged. Restore the row from a backup.")
 
 
 class QueueDamaged(DomainError):
@@ -105,21 +105,24 @@ class UniqueKeyTaken(DomainError):
     """A job with the unique key exists, and the caller may not read it."""
 
     def __init__(self) -> None:
-        super().__init__("A job with this unique_key is queued or in progress; it was added with another access key.")
+        super().__init__(
+            "A job with this unique_key is queued or in progress; it was added with another access key. Try again when "
+            "it has finished."
+        )
 
 
 class QueueFull(DomainError):
     """The queue holds as many jobs as it may."""
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"The queue takes no more than {most} jobs; try again when some are done and removed.")
+        super().__init__(f"The queue takes no more than {most} jobs; try again when some have been removed.")
 
 
 class QueueDraining(DomainError):
     """The queue is draining."""
 
     def __init__(self) -> None:
-        super().__init__("The queue is draining: it takes no new jobs.")
+        super().__init__("The queue is draining: it takes no new jobs until its owner stops the draining.")
 
 
 class LeaseLost(DomainError):
@@ -140,7 +143,7 @@ class LeaseRequired(DomainError):
         self.state = state
         self.worker = worker
         super().__init__(
-            "This queue requires leases: send the one that came with the claimed job in every update of it."
+            "This queue requires leases: send a job's lease, which its claim returned, in every update of the job."
         )
 
 

@@ -97,7 +97,7 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 
 SETTINGS: Final = (
-    Setting("db-path", "DB_PATH", "./jobengine.jedb", _text, "The database file; made if it is not there."),
+    Setting("db-path", "DB_PATH", "./jobengine.jedb", _text, "The database file; created if missing."),
     Setting(
         "database-url-file",
         "DATABASE_URL_FILE",

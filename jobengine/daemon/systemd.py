@@ -64,4 +64,4 @@ class Systemd:
                 out.setblocking(False)
                 out.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
-            self._log.warn("systemd did not get {lines}: {error}", lines=lines, error=error)
+            self._log.warn("systemd could not be notified of {lines}: {error}", lines=lines, error=error)

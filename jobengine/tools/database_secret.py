@@ -72,8 +72,8 @@ def find_go_secret(database: str, file: str | None, environment: Mapping[str, st
     secret = secret_from("GO_SECRET", environment)
     if secret is None:
         raise WrongSecret(
-            f"no SECRET of the Go version is given; set GO_SECRET to the one that {database} was written with, or give "
-            "a file that holds it as --go-secret-file"
+            f"the SECRET of the Go version is missing; set GO_SECRET to the one that {database} was written with, or "
+            "name a file that holds it by --go-secret-file"
         )
     return secret
 

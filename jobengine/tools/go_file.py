@@ -88,8 +88,8 @@ def _opened(sealed: bytes, secret: bytes) -> bytes:
         return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
     except InvalidTag:
         raise WrongSecret(
-            "it does not open with this SECRET of the Go version: it has another one, is damaged, or is not of the Go "
-            "version at all"
+            "it does not open with this SECRET of the Go version: the SECRET is another one, or the file is damaged "
+            "or not of the Go version"
         ) from None
 
 
@@ -99,5 +99,5 @@ def _queue(name: str, raw: Raw) -> GoQueue:
     except (DecodeError, RecursionError) as error:
         raise BadGoFile(f"queue {name!r}: {error}") from None
     if queue.name != name:
-        raise BadGoFile(f"queue {name!r} calls itself {queue.name!r}")
+        raise BadGoFile(f"queue {name!r} has a record with the name {queue.name!r}")
     return queue

@@ -125,33 +125,34 @@ class Reader:
             return self._queue(line)
         if isinstance(line, HistoryLine | ItemLine):
             if line.queue not in self._uids:
-                raise BadLine(f"the line of its queue {line.queue!r} must come before it")
+                raise BadLine(f"the line of the queue {line.queue!r} must come before it")
             return record_in(line)
         if isinstance(line, EndLine):
             self._finish(line)
             return None
-        raise BadLine("it is a second first line")
+        raise BadLine("an export has only one first line")
 
     def _job(self, line: JobLine) -> bytes:
         uids = self._uids.get(line.queue)
         if uids is None:
-            raise BadLine(f"the line of its queue {line.queue!r} must come before it")
+            raise BadLine(f"the line of the queue {line.queue!r} must come before it")
         if line.uid in uids:
-            raise BadLine(f"the queue {line.queue!r} has a job {line.uid} already")
+            raise BadLine(f"the queue {line.queue!r} has two jobs {line.uid}")
         uids.add(line.uid)
         self.jobs += 1
         return record_in(line)
 
     def _queue(self, line: QueueLine) -> bytes:
         if line.name in self._uids:
-            raise BadLine(f"there is a queue {line.name!r} already")
+            raise BadLine(f"there are two queues {line.name!r}")
         self._uids[line.name] = set()
         return record_in(line)
 
     def _finish(self, line: EndLine) -> None:
         if (line.queues, line.jobs) != (self.queues, self.jobs):
             raise BadLine(
-                f"{line.queues} queues and {line.jobs} jobs were exported, but there are {self.queues} and {self.jobs}"
+                f"{line.queues} queues and {line.jobs} jobs were exported, "
+                f"but the file has {self.queues} and {self.jobs}"
             )
         self._end = line
 
@@ -164,7 +165,7 @@ def _blocks(path: str, descriptor: int, files: Files, progress: Progress) -> Ite
         *lines, rest = (rest + block).split(b"\n")
         yield lines
         if len(rest) > _LONGEST_LINE:
-            raise BadExport(f"{path}: a line that begins before byte {position} is too long to be one of an export")
+            raise BadExport(f"{path}: the line that ends near byte {position} is too long for an export")
         progress(position, size)
     if rest:
         yield [rest]

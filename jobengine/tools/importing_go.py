@@ -90,7 +90,7 @@ def _check(queues: Sequence[GoQueue]) -> None:
     if wrong:
         shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in wrong)
         raise BeyondLimits(
-            f"names of queues have 1 to {_LONGEST_NAME} characters here, and these {len(wrong)} are empty or longer: "
+            f"queue names must have 1 to {_LONGEST_NAME} characters, and these {len(wrong)} are empty or longer: "
             f"{shown}. Move their jobs to other queues with the Go version first"
         )
 
@@ -150,5 +150,5 @@ def _content(content: bytes) -> bytes:
     if content == b"null":
         return b"{}"
     if not content.startswith(b"{"):
-        raise ValueError("its content is no object")
+        raise ValueError("its content is not an object")
     return content

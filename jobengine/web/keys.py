@@ -22,7 +22,7 @@ from .errors import AdminRequired, WrongBearer, problem_of, routing_problem
 from .throttle import KeyThrottle
 
 _HAS_NONE: Final = "This server has no admin key; start it with ADMIN_KEY."
-_IS_WRONG: Final = "The admin key is not right; send the server's in X-Admin-Key."
+_IS_WRONG: Final = "The admin key is wrong; send the server's in X-Admin-Key."
 
 
 @frozen

@@ -19,7 +19,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence for an error text: the known name nearest to `name` or, if none is near, all known names."""
     by_letters = {_letters(each): each for each in known}
     if not by_letters:
-        return "There are none here."
+        return "It has none at all."
     nearest = get_close_matches(_letters(name[:_LONGEST]), by_letters, n=1, cutoff=_ALIKE)
     if nearest:
         return f"Did you mean {by_letters[nearest[0]]!r}?"

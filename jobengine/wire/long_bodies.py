@@ -168,7 +168,7 @@ def _start_of(body: bytes, listed: bytes) -> int:
     """Where the list starts. If the same text occurs twice, either place will do: the other is left as it is."""
     around = len(body) - len(listed)
     if around > _MOST_AROUND:
-        raise BadInput(f"The body has more than {_MOST_AROUND} bytes beside the list of items.")
+        raise BadInput(f"The body has more than {_MOST_AROUND} bytes outside the list of items.")
     return next(start for start in range(around + 1) if body.startswith(listed, start))
 
 

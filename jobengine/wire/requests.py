@@ -422,11 +422,11 @@ def _update(sent: _Update, index: int, most: int) -> c.JobUpdate:
 def _changes(sent: _Changes, most: int) -> c.Changes:
     changes = _read_changes(sent, most)
     if changes == _NO_CHANGES:
-        raise BadInput("new_status is missing, and nothing else is changed.")
+        raise BadInput("The update changes nothing: send new_status or another change.")
     if changes.cancel and changes != c.Changes(cancel=True):
         raise BadInput("cancel can't be combined with other changes.")
     if changes.delay_seconds is not None and changes.state in _NEVER_DELAYED:
-        raise BadInput("delay_seconds is only for a job that is queued or will be.")
+        raise BadInput("delay_seconds can't be combined with new_status inprogress or complete.")
     return changes
 
 

@@ -325,7 +325,7 @@ def test_events_are_followed_over_outages_of_the_server(shell: Shell, monkeypatc
     assert (done.exit_code, len(done.stdout.splitlines())) == (3, 2)
     assert streams.after == [None, "1.0", "1.0", None]
     assert done.stderr.splitlines() == [
-        "No answer. Trying until it answers; events may be missing then.",
+        "No answer. Retrying until it answers; events may be missed.",
         "Events are missing: the server no longer has them. Read the jobs again.",
         "jobengine: no",
     ]

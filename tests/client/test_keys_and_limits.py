@@ -69,7 +69,7 @@ def test_with_one_key_a_refusal_is_an_error_at_once(keys: dict[str, str]) -> Non
 
 def test_if_neither_key_opens_the_queue_that_is_the_error() -> None:
     engine, pool = _engine(
-        [answer(401, _WRONG), answer(401, {"detail": "The admin key is not right."})], access_key="k", admin_key="a"
+        [answer(401, _WRONG), answer(401, {"detail": "The admin key is wrong."})], access_key="k", admin_key="a"
     )
     with pytest.raises(AccessDenied, match="admin key"):
         engine.queue("q").stats()

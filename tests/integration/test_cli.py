@@ -64,7 +64,7 @@ def test_a_refused_key_says_what_to_do_even_after_many_others(shell: Shell) -> N
 
 def test_a_wrong_admin_key_says_which_variable_to_set(shell: Shell) -> None:
     said = shell("queue", "list", code=4, environment={"JOBENGINE_ADMIN_KEY": "wrong"}).stderr
-    assert said.startswith("jobengine: The admin key is not right; set JOBENGINE_ADMIN_KEY to the server's.")
+    assert said.startswith("jobengine: The admin key is wrong; set JOBENGINE_ADMIN_KEY to the server's.")
 
 
 def test_a_queue_is_made_set_up_and_removed_with_the_key_that_was_printed(shell: Shell) -> None:

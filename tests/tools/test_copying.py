@@ -127,7 +127,7 @@ def test_a_repair_of_an_unclear_end_has_all_that_is_before_it(data: bytes) -> No
     repaired = repair(PATH, COPY, SECRET, files=files)
     assert records(files, COPY) == [encode(fact) for fact in FACTS]
     assert (repaired.taken, repaired.left, repaired.frames_left) == (len(data), 500, 0)
-    assert "a crash would not leave it so" in str(repaired.damage)
+    assert "no crash explains" in str(repaired.damage)
 
 
 def test_a_repair_of_a_damaged_snapshot_has_its_undamaged_part_and_says_so(data: bytes) -> None:

@@ -154,7 +154,7 @@ def test_a_text_that_is_not_of_the_go_version_is_damaged(text: bytes, reason: st
         ({"timeout_time": 1.5}, "jobs[0].timeout_time"),
         ({"uid": "seven"}, "jobs[0].uid"),
         ({"colour": "red"}, "unknown field `colour`"),
-        ({"content": [1]}, "its content is no object"),
+        ({"content": [1]}, "its content is not an object"),
         ({"state": "asleep"}, "'asleep' is not a valid State"),
     ],
 )
@@ -168,7 +168,7 @@ def test_queues_that_do_not_hold_together_are_refused() -> None:
     twice = go_file(go_queue("mail", b"key", [go_job(1), go_job(1)]))
     assert f"queue 'mail' has two jobs {go_job(1)['uid']}" in refused(twice, BadGoFile)
     other = sealed(json.dumps({"queues": {"a": go_queue("b", b"key", [])}}).encode())
-    assert "queue 'a' calls itself 'b'" in refused(other, BadGoFile)
+    assert "queue 'a' has a record with the name 'b'" in refused(other, BadGoFile)
     assert "access_key" in refused(go_file(go_queue("mail", b"key", [], access_key="ab")), BadGoFile)
 
 

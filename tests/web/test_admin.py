@@ -65,9 +65,9 @@ def test_without_an_admin_key_what_needs_one_says_so(server: MemoryServer) -> No
 
 def test_a_wrong_admin_key_and_a_missing_one_are_told_apart(guarded: MemoryServer) -> None:
     assert _detail(guarded, {}) == "Send the server's admin key in X-Admin-Key."
-    assert _detail(guarded, {"X-Admin-Key": "wrong"}).startswith("The admin key is not right; ")
+    assert _detail(guarded, {"X-Admin-Key": "wrong"}).startswith("The admin key is wrong; ")
     read = guarded.call("GET", "/api/v1/queue", query={"name": "q"}, headers={"X-Admin-Key": "wrong"})
-    assert read.json["detail"].startswith("The admin key is not right; ")
+    assert read.json["detail"].startswith("The admin key is wrong; ")
 
 
 def _detail(server: MemoryServer, headers: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ async def _receive(caller: AsyncCaller, file: NewFile) -> None:
                 head = part
                 head.url = caller.pool.address.url
                 if head.status == HTTPStatus.OK and head.media_type != _BYTES:
-                    raise calls.not_jobengine(head, "it is no copy of a database")
+                    raise calls.not_jobengine(head, "it is not a copy of a database")
             elif head.status == HTTPStatus.OK:
                 await blocking(file.write, part)
             else:

@@ -98,7 +98,7 @@ async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | No
 def _is_stream(head: Response) -> bool:
     """Whether events follow; raises NotJobEngine if something else follows a 200."""
     if head.status == HTTPStatus.OK and head.media_type != _STREAM:
-        raise calls.not_jobengine(head, "it is no stream of events")
+        raise calls.not_jobengine(head, "it is not an event stream")
     return head.status == HTTPStatus.OK
 
 

@@ -36,7 +36,7 @@ def _receive(caller: Caller, file: NewFile) -> None:
                 head = part
                 head.url = caller.pool.address.url
                 if head.status == HTTPStatus.OK and head.media_type != _BYTES:
-                    raise calls.not_jobengine(head, "it is no copy of a database")
+                    raise calls.not_jobengine(head, "it is not a copy of a database")
             elif head.status == HTTPStatus.OK:
                 blocking(file.write, part)
             else:

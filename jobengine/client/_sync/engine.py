@@ -285,14 +285,14 @@ def _claimed(queues: Mapping[str, Queue], answer: Mapping[str, Any], response: R
     try:
         return [ClaimedJob(queues[job["queue_name"]], Job(job)) for job in answer["jobs"]]
     except KeyError:
-        raise calls.not_jobengine(response, "its jobs are of other queues") from None
+        raise calls.not_jobengine(response, "it has jobs of other queues") from None
 
 
 def _results(answer: Mapping[str, Any], count: int, response: Response) -> list[Any] | None:
     """The results of the updates; None from an old server, which has ignored them."""
     results: list[Any] | None = answer.get("results")
     if results is not None and len(results) != count:
-        raise calls.not_jobengine(response, f"it has {len(results)} outcomes of {count}")
+        raise calls.not_jobengine(response, f"it has {len(results)} outcomes, not {count}")
     return results
 
 

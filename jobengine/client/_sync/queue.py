@@ -335,7 +335,7 @@ class Queue:
         """
         if uid is not None:
             if filters or dry_run:
-                raise TypeError("choose a job by its uid, or jobs by filters; only those can be counted")
+                raise TypeError("give either uid or filters; dry_run needs filters")
             return self.update(uid, new_status="queued")
         wanted: JobFilter = {"state": "failed", **filters}
         return self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)

@@ -50,7 +50,7 @@ function options(given) {
   }));
   const tags = given.has('tags') ? JSON.parse(given.get('tags')) : [];
   return h('details', { class: 'more', open: given.size > 0 }, h('summary', {}, 'Options'), h('div', { class: 'fields' },
-    numbers, field('Unique key', { name: 'unique_key', maxlength: 256, value: text('unique_key') }, 'No other job with it is added while this one is not finished.'),
+    numbers, field('Unique key', { name: 'unique_key', maxlength: 256, value: text('unique_key') }, 'While this job is unfinished, no other job with this key is added.'),
     h('div', { class: 'field wide' }, tagsField(tags))), jsonField('Meta', 'meta', given.has('meta') ? pretty(given.get('meta')) : '', { required: false }));
 }
 

@@ -163,7 +163,7 @@ export const events = (queue, after, signal) => send('GET', 'api/v1/events', {
 
 /** The message for a change that failed. */
 export function inWords(error) {
-  if (error instanceof NoAnswer) return 'The server did not answer. The change may have been made: look before you repeat it.';
+  if (error instanceof NoAnswer) return 'The server did not answer. The change may have been made: check before you repeat it.';
   if (error instanceof Refused || error instanceof Wrong) return error.message;
   console.error(error);
   return `This did not work: ${error.message}`;

@@ -83,7 +83,7 @@ class App extends HTMLElement {
     }
     this.bannerText ??= h('span', { 'aria-live': 'off' });
     if (!this.bannerText.isConnected) {
-      replace(this.banner, h('b', {}, 'The server can’t be reached.'), ' What is shown may be old. ', this.bannerText, ' ',
+      replace(this.banner, h('b', {}, 'The server can’t be reached.'), ' The page may show old data. ', this.bannerText, ' ',
         h('button', { type: 'button', onclick: () => connection.knock() }, 'Try now'));
     }
     setText(this.bannerText, `Trying again in ${Math.max(0, Math.ceil((connection.next - Date.now()) / 1000))} s.`);

@@ -35,7 +35,7 @@ export class Draft {
       check(form);
       note.remove();
     };
-    const note = h('p', { class: 'hint line' }, 'This is what you typed before; it was not sent.', h('button', { type: 'button', class: 'link', onclick: discard }, 'Discard'));
+    const note = h('p', { class: 'hint line' }, 'This is your earlier input; it was not sent.', h('button', { type: 'button', class: 'link', onclick: discard }, 'Discard'));
     return note;
   }
 
@@ -206,7 +206,7 @@ export function confirm(heading, text, button, act, { typed = null, danger = tru
   return dialog(heading, (close) => {
     const word = typed !== null && field('Type the queue’s name to confirm', { required: true, autofocus: true }, typed);
     const run = async (element) => {
-      if (word && element.querySelector('input').value !== typed) throw new Wrong(`That is not the name. It is: ${typed}`);
+      if (word && element.querySelector('input').value !== typed) throw new Wrong(`Wrong name. Type: ${typed}`);
       await act(element);
       close();
     };

@@ -18,7 +18,7 @@ export const ACTIONS = {
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
   },
   priority: { name: 'Change priority', states: STATES, will: 'have another priority', done: 'changed', change: (given) => ({ priority: given.priority }) },
-  delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be taken back', done: 'deleted', danger: true },
+  delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be undone', done: 'deleted', danger: true },
 };
 
 /** The states of which the dashboard's own are parts. */

@@ -76,7 +76,7 @@ class JobPage extends HTMLElement {
   }
 
   #retry() {
-    this.#change({ new_status: 'queued' }, 'It is queued again.');
+    this.#change({ new_status: 'queued' }, 'The job is queued again.');
   }
 
   /** For the key `r`: retry a job that failed; returns whether it is one. A complete job is not repeated by a key. */
@@ -101,21 +101,21 @@ class JobPage extends HTMLElement {
     const held = this.job.state === 'inprogress';
     confirm('Cancel the job', held ? 'Its worker is asked to stop.' : 'It will fail at once, with the error “cancelled”.', 'Cancel the job', async () => {
       await api.updateJob(this.queue, this.uid, { cancel: true });
-      tell(held ? 'Its worker is asked to stop.' : 'It is cancelled.');
+      tell(held ? 'Its worker is asked to stop.' : 'The job is cancelled.');
       this.changed();
     });
   }
 
   #release() {
-    confirm('Release the job', 'It is taken from its worker and queued again. What the worker sends after that is refused.', 'Release', async () => {
+    confirm('Release the job', 'The job is taken from its worker and queued again. Later updates by this worker are refused.', 'Release', async () => {
       await api.updateJob(this.queue, this.uid, { new_status: 'queued' });
-      tell('It is queued again.');
+      tell('The job is queued again.');
       this.changed();
     });
   }
 
   #delete() {
-    confirm('Delete the job', `The job ${this.uid} will be deleted. This can’t be taken back.`, 'Delete', async (element) => {
+    confirm('Delete the job', `The job ${this.uid} will be deleted. This can’t be undone.`, 'Delete', async (element) => {
       const isHere = whereabouts(element);
       await api.deleteJob(this.queue, this.uid);
       tell('The job is deleted.');

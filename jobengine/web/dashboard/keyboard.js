@@ -9,7 +9,7 @@ const OFF = 'jobengine.keys-off';
 const KEYS = [
   ['?', 'Show these keys', () => showKeys()],
   ['g q', 'Go to the queues', () => { location.hash = '#/queues'; }],
-  ['e', 'Go to the errors, in a queue to its own', () => { location.hash = errorsHere(); }],
+  ['e', 'Go to the errors; in a queue, to its errors', () => { location.hash = errorsHere(); }],
   ['g s', 'Go to the server', () => { location.hash = '#/server'; }],
   ['r', 'Retry the failed job or the selected jobs; elsewhere refresh the page', () => retryOrRefresh()],
   ['n', 'Add a job', () => document.querySelector('je-queue')?.addJob?.()],

@@ -14,13 +14,13 @@ class NarrowPart extends HTMLElement {
     const producer = session.may(queue, 'add');
     this.className = 'stack';
     replace(this, h('p', {}, producer
-      ? 'This key adds jobs, and reads those that it added.'
-      : 'This key claims jobs and updates them. It reads no lists.'), producer ? this.#ask(queue) : this.#next(queue));
+      ? 'This key adds jobs and reads the jobs it added.'
+      : 'This key claims jobs and updates them. It can’t list jobs.'), producer ? this.#ask(queue) : this.#next(queue));
   }
 
   #ask(queue) {
-    const uid = field('Job', { name: 'uid', required: true, class: 'code' }, 'The uid that the answer gave when it was added.');
-    return h('section', { class: 'panel', 'aria-labelledby': 'one-job' }, h('h2', { id: 'one-job' }, 'Look at a job'),
+    const uid = field('Job', { name: 'uid', required: true, class: 'code' }, 'The uid from the answer to its add request.');
+    return h('section', { class: 'panel', 'aria-labelledby': 'one-job' }, h('h2', { id: 'one-job' }, 'Read a job'),
       form('Show job', (element) => { location.hash = jobLink(queue, values(element).uid.trim()); }, [uid]));
   }
 
@@ -35,8 +35,8 @@ class NarrowPart extends HTMLElement {
       }
     };
     look();
-    return h('section', { class: 'panel', 'aria-labelledby': 'next-job' }, h('h2', { id: 'next-job' }, 'The job that is next'), place,
-      h('div', { class: 'buttons' }, h('button', { type: 'button', onclick: look }, 'Look again')));
+    return h('section', { class: 'panel', 'aria-labelledby': 'next-job' }, h('h2', { id: 'next-job' }, 'Next job'), place,
+      h('div', { class: 'buttons' }, h('button', { type: 'button', onclick: look }, 'Refresh')));
   }
 }
 customElements.define('je-narrow', NarrowPart);

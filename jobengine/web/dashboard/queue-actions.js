@@ -30,7 +30,7 @@ export async function purge(queue, done) {
   const isHere = whereabouts();
   const { matched } = await api.deleteMatching(queue.name, {}, true).catch(() => ({ matched: queue.size }));
   if (!isHere()) return;
-  const text = `${jobs(matched)} of “${queue.name}” will be deleted, those in progress as well. This can’t be taken back.`;
+  const text = `${jobs(matched)} of “${queue.name}” will be deleted, those in progress as well. This can’t be undone.`;
   confirm('Purge the queue', text, 'Purge', async () => {
     const deleted = await api.deleteMatching(queue.name, {}, false);
     tell(`${jobs(deleted.matched)} deleted.`);
@@ -40,7 +40,7 @@ export async function purge(queue, done) {
 
 /** Ask, then delete a queue with its jobs, and call `done(isHere)`: whether the person is still where they confirmed it. */
 export function remove(queue, done) {
-  const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be taken back.`;
+  const text = `The queue “${queue.name}”, its keys and its ${jobs(queue.size)} will be deleted. This can’t be undone.`;
   confirm('Delete the queue', text, 'Delete queue', async (element) => {
     const isHere = whereabouts(element);
     await api.deleteQueue(queue.name);
@@ -52,8 +52,8 @@ export function remove(queue, done) {
 
 /** Badges for the state of a queue: paused, draining. */
 export const badges = (queue) => [
-  queue.paused && h('span', { class: 'badge warn', title: 'It gives no jobs out.' }, 'Paused'),
-  queue.draining && h('span', { class: 'badge warn', title: 'It takes no jobs in.' }, 'Draining'),
+  queue.paused && h('span', { class: 'badge warn', title: 'No job can be claimed.' }, 'Paused'),
+  queue.draining && h('span', { class: 'badge warn', title: 'No job can be added.' }, 'Draining'),
 ].filter(Boolean);
 
 /** "9,990 ready, 10 delayed", or nothing if all are ready. */

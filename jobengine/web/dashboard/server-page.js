@@ -75,7 +75,7 @@ function factsOf(figures, status, durability) {
   return [
     ['Version', label('version'), `on Python ${label('python')}`],
     ['State', status, ''],
-    ['Durability', durability, durability === 'commit' ? 'A change is on disk before its answer.' : 'A power cut can lose what is not synced yet.'],
+    ['Durability', durability, durability === 'commit' ? 'A change is on disk before its answer.' : 'A power cut can lose unsynced changes.'],
     ['Started', '', null, of('process_start_time_seconds')],
     ['Connections', some('jobengine_connections'), `${some('jobengine_waiters{on="job"}')} wait for a job, ${some('jobengine_waiters{on="events"}')} watch events`],
     ['Commits', some('jobengine_commits_total'), `${mean('jobengine_batch_records', (value) => value.toFixed(1))} changes in each`],
@@ -96,7 +96,7 @@ class BackupPanel {
     this.stop = h('button', { type: 'button', hidden: true, onclick: () => this.stopper.abort() }, 'Stop');
     this.trouble = h('div');
     this.element = h('section', { class: 'panel', 'aria-labelledby': 'backup' }, h('h2', { id: 'backup' }, 'Backup'),
-      h('p', {}, 'A copy of the database as it is at this moment, encrypted with the server’s SECRET. The server goes on meanwhile.'),
+      h('p', {}, 'A copy of the database at this moment, encrypted with the server’s SECRET. The server keeps running.'),
       this.trouble, h('div', { class: 'buttons' }, this.start, this.stop, this.told));
   }
 
@@ -110,7 +110,7 @@ class BackupPanel {
       save(blob, `jobengine-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.jedb`);
       setText(this.told, `${bytes(blob.size)} downloaded. Check it with jobengine db check.`);
     } catch (error) {
-      setText(this.told, this.stopper.signal.aborted ? 'Stopped; nothing was kept.' : '');
+      setText(this.told, this.stopper.signal.aborted ? 'Stopped; no file was saved.' : '');
       if (!this.stopper.signal.aborted) replace(this.trouble, failure(error));
     }
     this.#running(false);
@@ -119,7 +119,7 @@ class BackupPanel {
   #running(now) {
     this.start.disabled = now;
     this.stop.hidden = !now;
-    if (now) setText(this.told, 'Asking for it …');
+    if (now) setText(this.told, 'Requesting the backup …');
   }
 
   #counter() {

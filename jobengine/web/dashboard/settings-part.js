@@ -44,9 +44,9 @@ class SettingsPart extends HTMLElement {
     const given = (name) => stats.defaults?.[name];
     const draft = new Draft(`settings.${this.queue}`);
     const fields = [
-      h('div', { class: 'fields' }, field('Most jobs', { name: 'max_jobs', type: 'number', min: 0, step: 1, value: stats.max_jobs }, 'Of every state; 0 is any number.'),
+      h('div', { class: 'fields' }, field('Job limit', { name: 'max_jobs', type: 'number', min: 0, step: 1, value: stats.max_jobs }, 'In all states together; 0 is no limit.'),
         tick('Require the lease', { name: 'require_lease', checked: stats.require_lease }, 'Only the worker that holds a job may update it while it is in progress.')),
-      h('fieldset', {}, h('legend', {}, 'Defaults of jobs'), h('p', { class: 'hint' }, 'For jobs that do not set them. An empty field means the server’s default.'),
+      h('fieldset', {}, h('legend', {}, 'Job defaults'), h('p', { class: 'hint' }, 'For jobs that do not set them. An empty field means the server’s default.'),
         h('div', { class: 'fields' }, DEFAULTS.map(([name, label, min]) => field(label, { name, type: 'number', min, step: 1, value: given(name) }, name === 'timeout_seconds' ? '0 is never.' : null)))),
     ];
     const save = async (element) => {
@@ -94,7 +94,7 @@ class SettingsPart extends HTMLElement {
   }
 
   #keyRow(key) {
-    const revoke = () => confirm('Revoke the key', `The ${key.role}’s key ${key.id} will open nothing any more.`, 'Revoke', async () => {
+    const revoke = () => confirm('Revoke the key', `The ${key.role}’s key ${key.id} will stop working.`, 'Revoke', async () => {
       await api.revokeKey(this.queue, key.id);
       tell('The key is revoked.');
       this.#readKeys();
@@ -149,7 +149,7 @@ function keyField(label) {
 /** The settings, for keys that may only read. */
 function shown(stats) {
   const { defaults } = stats;
-  const facts = [['Most jobs', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Requires the lease', stats.require_lease ? 'yes' : 'no'],
+  const facts = [['Job limit', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Requires the lease', stats.require_lease ? 'yes' : 'no'],
     ...(defaults ? [['Keeps complete jobs', duration(defaults.keep_minutes * 60)], ['Keeps failed jobs', duration(defaults.keep_failed_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
       ['Attempts', number(defaults.max_attempts)], ['Retry delay', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']])];
   return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'),

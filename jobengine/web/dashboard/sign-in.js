@@ -59,7 +59,7 @@ export function createQueue() {
   const draft = new Draft('create');
   dialog('Create queue', (close) => {
     const name = field('Name', { name: 'name', required: true, maxlength: 256, autofocus: true });
-    const key = field('Key of the owner', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code', 'data-secret': '' },
+    const key = field('Owner key', { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code', 'data-secret': '' },
       'It can’t be shown again: copy it before you go on. Whoever has it may do everything with the queue.');
     key.append(keyWarning(key), copyButton('Copy the key', () => key.querySelector('input').value));
     const create = async (element) => {
@@ -68,7 +68,7 @@ export function createQueue() {
       await api.createQueue(given.name, given.key);
       draft.forget();
       if (session.admin === null) session.addQueue(given.name, given.key, 'owner');
-      tell(`The queue ${given.name} is there. `, h('a', { href: queueLink(given.name) }, 'Show it'));
+      tell(`The queue ${given.name} was created. `, h('a', { href: queueLink(given.name) }, 'Show it'));
       if (isHere()) go('#/queues');
       close();
     };

@@ -2,7 +2,7 @@
 
 /** Labels of the fields of the API, as they stand on the forms. */
 const LABELS = {
-  max_jobs: 'Most jobs', require_lease: 'Require the lease', keep_minutes: 'Keep finished jobs', keep_failed_minutes: 'Keep failed jobs',
+  max_jobs: 'Job limit', require_lease: 'Require the lease', keep_minutes: 'Keep finished jobs', keep_failed_minutes: 'Keep failed jobs',
   timeout_seconds: 'Time-out', max_attempts: 'Attempts', retry_delay_seconds: 'Retry delay', delay_seconds: 'Delay', unique_key: 'Unique key',
   access_key: 'Key', new_access_key: 'New key', old_key_seconds: 'Seconds for which the old key stays valid', queue_name: 'Queue',
   name: 'Name', priority: 'Priority', content: 'Content', tags: 'Tags', meta: 'Meta', error: 'Error', worker: 'Worker', q: 'Search', tag: 'Tag',
@@ -23,8 +23,8 @@ const KNOWN = [
 const hasApiWords = (text) => /\b(?:GET|PUT|POST|DELETE|query parameter|header|body)\b|\/api\/|\bX-[A-Z]|`|\$\.|\b[a-z]+_[a-z_]+\b/.test(text.replace(/'[^']*'|“[^”]*”/g, ''));
 
 const BY_STATUS = {
-  400: 'The server can’t use this input.', 401: 'The key does not open this.', 403: 'This key may not do this.', 404: 'The server does not have this.',
-  409: 'This does not fit the present state.', 413: 'This is too long.', 429: 'Too many requests; try again later.',
+  400: 'The server can’t use this input.', 401: 'The key does not open this.', 403: 'This key may not do this.', 404: 'The server has no such thing.',
+  409: 'This conflicts with the current state.', 413: 'This is too long.', 429: 'Too many requests; try again later.',
 };
 
 /** An error of the server, with its HTTP status, for people at the dashboard. */
@@ -32,5 +32,5 @@ export function inWordsOf(status, detail) {
   const text = KNOWN.reduce((before, [pattern, words]) => before.replace(pattern, words), detail);
   if (!hasApiWords(text)) return text;
   const label = /“[^”]+”/.exec(text)?.[0];
-  return status === 400 && label ? `The server can’t use this input: look at ${label}.` : BY_STATUS[status] ?? 'The server refused this.';
+  return status === 400 && label ? `The server can’t use this input: check ${label}.` : BY_STATUS[status] ?? 'The server refused this.';
 }

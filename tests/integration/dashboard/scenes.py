@@ -254,13 +254,13 @@ def add_job_wrong(person: Person, _shop: Shop) -> None:
 @_scene
 def producer(person: Person, _shop: Shop) -> None:
     person.look_at("mail", "the shop's")
-    _wait(person, "Look at a job")
+    _wait(person, "Read a job")
 
 
 @_scene
 def worker(person: Person, _shop: Shop) -> None:
     person.look_at("mail", "the mailer's")
-    _wait(person, "The job that is next")
+    _wait(person, "Next job")
 
 
 # A job

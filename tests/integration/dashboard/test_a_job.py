@@ -142,7 +142,7 @@ def test_it_is_cancelled_and_retried(person: Person, queue: Queue) -> None:
     expect(person.button("Retry")).to_be_visible()
     assert (queue.get(uid).state, queue.get(uid).error) == ("failed", "cancelled")
     person.press("Retry")
-    person.is_told("It is queued again.")
+    person.is_told("The job is queued again.")
     assert queue.get(uid).state == "queued"
     person.page.mouse.move(0, 0)  # buttons do not change while the pointer is at one
     queue.claim(worker="ann")

@@ -46,7 +46,7 @@ def test_a_job_is_found_opened_retried_and_left_by_keys_alone(person: Person, qu
     opened = person.page.url[-36:]
     person.button("Retry").focus()
     keys.press("Enter")
-    person.is_told("It is queued again.")
+    person.is_told("The job is queued again.")
     assert queue.get(opened).state == "queued"
     keys.press("u")
     person.sees(queue.name)
@@ -84,7 +84,7 @@ def test_r_retries_and_refreshes_and_e_leads_to_the_errors(person: Person, queue
     person.open(f"queue/{queue.name}/job/{failed}")
     expect(person.page.get_by_role("heading", name="Error", exact=True)).to_be_visible()
     keys.press("r")
-    person.is_told("It is queued again.")
+    person.is_told("The job is queued again.")
     assert queue.get(failed).state == "queued"
 
 

@@ -32,7 +32,7 @@ def test_nothing_can_be_done_with_a_queue_before_its_figures_are_there(person: P
 def _settings_read_before(person: Person, queue: Queue) -> Iterator[Held]:
     """Change the most jobs from 0 to 500, and hold back the figures that the page has asked for before."""
     person.look_at(queue.name, part="/settings")
-    most = person.field("Most jobs")
+    most = person.field("Job limit")
     expect(most).to_have_value("0")
     with Held(person.page, "queue/stats", most=1) as older:
         queue.add({})
@@ -49,7 +49,7 @@ def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(perso
     asked = "**/api/v1/queue/stats*"
     with _settings_read_before(person, queue) as older, person.page.expect_request(asked):
         older.let_go()
-    expect(person.field("Most jobs")).to_have_value("500")
+    expect(person.field("Job limit")).to_have_value("500")
     person.field("Attempts").fill("3")
     person.press("Save")
     until("it is saved", lambda: (queue.stats().raw["defaults"] or {}).get("max_attempts") == 3)
@@ -64,7 +64,7 @@ def test_settings_are_not_built_from_what_was_read_before_a_change(person: Perso
             older.let_go()
             newer.wait()
             person.page.get_by_role("link", name="Settings").click()
-            expect(person.field("Most jobs")).to_have_value("500")
+            expect(person.field("Job limit")).to_have_value("500")
 
 
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
@@ -135,7 +135,7 @@ def test_a_queue_that_was_made_meanwhile_is_told_and_not_shown(person: Person, q
         _leave(person, "server")
         person.sees("Server")
         made.let_go()
-    person.is_told(f"The queue {queue.name} late is there.")
+    person.is_told(f"The queue {queue.name} late was created.")
     assert person.page.url.endswith("#/server")
 
 

@@ -81,7 +81,7 @@ def test_a_short_key_gets_a_warning(admin: Person, queue: Queue) -> None:
     admin.press("Create queue")
     dialog = admin.dialog("Create queue")
     warning = dialog.get_by_text("Fewer than 16 characters")
-    key = dialog.get_by_label("Key of the owner")
+    key = dialog.get_by_label("Owner key")
     expect(warning).to_have_count(0)
     key.fill("fifteen letters")
     expect(warning).to_be_visible()
@@ -99,9 +99,9 @@ def test_a_queue_is_made_with_a_key_that_is_shown_once(admin: Person, engine: Jo
     admin.press("Create queue")
     dialog = admin.dialog("Create queue")
     dialog.get_by_label("Name").fill(name)
-    key = dialog.get_by_label("Key of the owner").input_value()
+    key = dialog.get_by_label("Owner key").input_value()
     dialog.get_by_role("button", name="Create", exact=True).click()
-    admin.is_told(f"The queue {name} is there.")
+    admin.is_told(f"The queue {name} was created.")
     expect(admin.row("Queues", name)).to_be_visible()
     assert engine.queue(name, access_key=key).access().role == "owner"
 
@@ -182,7 +182,7 @@ def test_a_queue_is_deleted_only_after_its_name_was_typed(person: Person, queue:
 def test_defaults_and_limits_are_set(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.page.get_by_role("link", name="Settings").click()
-    person.field("Most jobs").fill("500")
+    person.field("Job limit").fill("500")
     person.field("Require the lease").check()
     person.field("Attempts").fill("3")
     person.field("Time-out, seconds").fill("90")
@@ -194,9 +194,9 @@ def test_defaults_and_limits_are_set(person: Person, queue: Queue) -> None:
     assert stats.defaults is not None
     assert (stats.defaults.max_attempts, stats.defaults.raw["timeout_seconds"]) == (3, 90)
     assert stats.defaults.raw["keep_failed_minutes"] == 60
-    person.field("Most jobs").fill("-1")
+    person.field("Job limit").fill("-1")
     person.press("Save")
-    expect(person.page.get_by_role("alert").first).to_contain_text("Most jobs")
+    expect(person.page.get_by_role("alert").first).to_contain_text("Job limit")
     assert queue.stats().max_jobs == 500
 
 

@@ -16,7 +16,7 @@ SHOWN = {
     "owner": ({"Add job", "Pause", "More actions"}, set[str]()),
     "viewer": (set[str](), {"Add job", "Pause", "More actions"}),
     "producer": ({"Add job", "Show job"}, {"Pause", "More actions"}),
-    "worker": ({"Look again"}, {"Add job", "Pause", "More actions"}),
+    "worker": ({"Refresh"}, {"Add job", "Pause", "More actions"}),
 }
 
 
@@ -106,13 +106,13 @@ _WORDS = {
     (401, "The access key does not open this queue; send one that does in X-Access-Key."): (
         "The access key does not open this queue."
     ),
-    (401, "The admin key is not right; send the server's in X-Admin-Key."): "The admin key is not right.",
+    (401, "The admin key is wrong; send the server's in X-Admin-Key."): "The admin key is wrong.",
     (400, "job.max_attempts must be at least 1, not 0."): "“Attempts” must be at least 1, not 0.",
     (400, "new_access_key must not contain `$.access_key`."): (
-        "The server can’t use this input: look at “New key”."  # noqa: RUF001  # as it is on the page
+        "The server can’t use this input: check “New key”."  # noqa: RUF001  # as it is on the page
     ),
-    (409, "The queue takes no more than 100 jobs; try again when some are done and removed."): (
-        "The queue takes no more than 100 jobs; try again when some are done and removed."
+    (409, "The queue takes no more than 100 jobs; try again when some have been removed."): (
+        "The queue takes no more than 100 jobs; try again when some have been removed."
     ),
     (418, "Send it with GET /brew."): "The server refused this.",
 }
