@@ -16,25 +16,25 @@ from attrs import evolve
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-#: Roles that a command names as those that may give it; every set has the owner.
+#: The owner's role alone; every set of roles has it.
 OWNERS: Final = frozenset({Role.OWNER})
 READERS: Final = frozenset({Role.OWNER, Role.VIEWER})
 WORKERS: Final = frozenset({Role.OWNER, Role.WORKER})
 PRODUCERS: Final = frozenset({Role.OWNER, Role.PRODUCER})
 
-#: The beginning of digests that were made of a key's SHA-512, not of the key.
+#: Marks digests made from a key's SHA-512, not from the key.
 _OF_SHA512: Final = "sha512:"
-#: For the owner's key, and for the admin key of the server.
+#: The grant of the owner's key, and of the server's admin key.
 _ALL: Final = Grant(Role.OWNER)
 
 
 def digest_of(access_key: bytes, salt: str) -> str:
-    """The digest under which an access key is kept, as 64 hexadecimal characters; `salt` is at most 64 bytes."""
+    """The stored digest of an access key, as 64 hexadecimal characters; `salt` is at most 64 bytes."""
     return blake2b(access_key, key=salt.encode(), digest_size=32, person=b"je-access").hexdigest()
 
 
 def digest_of_sha512(hexadecimal: str, salt: str) -> str:
-    """The same for a key of which only the SHA-512 is known, as 128 hexadecimal characters in lower case."""
+    """The stored digest of a key of which only the SHA-512 is known, as 128 hexadecimal characters in lower case."""
     return _OF_SHA512 + digest_of(hexadecimal.encode(), salt)
 
 
@@ -56,18 +56,18 @@ def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
 
 
 def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
-    """The uid of the job that a key adds to `queue` with an Idempotency-Key: the same for each repetition."""
+    """The uid of the job that this key adds to `queue` with an Idempotency-Key: the same at each repetition."""
     text = f"{key_id or ''}/{idempotency_key}"
     digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-once").digest()
     return str(UUID(bytes=digest, version=4))
 
 
 class Keyed(Protocol):
-    """A command about one queue, as far as its key is concerned; see QueueCommand."""
+    """What `authorise` uses of a command about one queue; see QueueCommand."""
 
     @property
     def roles(self) -> frozenset[Role]:
-        """The roles that may give it."""
+        """The roles that may send the command."""
 
     @property
     def access_key(self) -> bytes:
@@ -99,7 +99,7 @@ def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
     old = queue.old_key
     if old is not None and _is_of(old.digest, queue, access_key, digest) and now < old.until:
         found = _ALL
-    # The owner's key is checked last: had it been added with a role as well, it must still open everything.
+    # The owner's key is checked last: if it was also added with a role, it must still open everything.
     if _is_of(queue.digest, queue, access_key, digest):
         found = _ALL
     if found is None:

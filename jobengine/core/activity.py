@@ -1,8 +1,8 @@
 """
-Recent activity of each queue: what happens is counted, and how long jobs wait and run.
+Recent activity of each queue: counts of what happens, and how long jobs wait and run.
 
-Changes are counted as they are applied. What was counted in a period is gathered here until the engine has kept it
-somewhere (see take_unsaved); what is kept comes back with each question.
+Changes are counted as they are applied. The counts of a period are gathered here until the engine has saved them (see
+take_unsaved); callers pass saved periods to `recent` and `history`.
 """
 
 from collections import Counter, deque
@@ -30,27 +30,27 @@ from .history import (
 from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Standing, State
 from .stats import Recent, Spread, Times
 
-#: How many of the latest waiting times, and running times, are kept of each queue.
+#: How many of the latest waiting times, and running times, are kept per queue.
 _SAMPLES: Final = 1_000
 #: See core.model.QUEUED.
 _FAILED: Final = State.FAILED
 #: Outcomes of attempts that count as failed.
 _FAILURES: Final = frozenset({"failed", "timeout"})
-#: What is counted since the start.
+#: Counters that run since the start.
 _TOTALS: Final = (*COUNTED, "timed_out")
 
-#: Periods with what was counted in them.
+#: Periods with their counts.
 Unsaved = Sequence[Period]
 
 
 def nothing_kept(_name: str, _span: int, _number: int) -> str | None:
-    """For an engine that keeps periods elsewhere: none was begun before the start."""
+    """For an engine that keeps periods elsewhere: no period began before the start."""
     return None
 
 
 @define
 class _Open:
-    """A period that is not over, or not kept yet."""
+    """A period that is not over, or not saved yet."""
 
     number: int
     tally: Tally
@@ -66,7 +66,7 @@ class _QueueActivity:
     unsaved: dict[tuple[int, int], Tally] = field(factory=dict)
     #: Counts since the start.
     totals: Counter[str] = field(factory=Counter)
-    #: Waiting and running times since the start, by bucket, and the sums of them.
+    #: Waiting and running times since the start: counts by bucket, and totals.
     wait_total: Counter[int] = field(factory=Counter)
     run_total: Counter[int] = field(factory=Counter)
     wait_sum: int = 0
@@ -76,7 +76,7 @@ class _QueueActivity:
     run: deque[int] = field(factory=lambda: deque(maxlen=_SAMPLES))
     #: When the delay of a queued job ended, by uid.
     ready_since: dict[str, int] = field(factory=dict)
-    #: The counts and times of one second that are not in the periods and totals yet, and when it ends.
+    #: The latest second's counts and times, which are not in the periods and totals yet, and the end of that second.
     _newest: Counter[str] = field(factory=Counter)
     _waits: list[int] = field(factory=list)
     _runs: list[int] = field(factory=list)
@@ -111,7 +111,7 @@ class _QueueActivity:
         return last.tally
 
     def live(self) -> dict[tuple[int, int], Tally]:
-        """The periods that are newer here than where they are kept."""
+        """The periods whose counts here are newer than the saved ones."""
         self.gather()
         return {**self.unsaved, **{(span, one.number): one.tally for span, one in enumerate(self.last) if one}}
 
@@ -141,10 +141,10 @@ class _QueueActivity:
         return None if new is None else "added"
 
     def _moved(self, was: Standing, standing: Standing, uid: str, now: int) -> str | None:
-        """The count that a change of a job adds to, or None."""
+        """The counter that a change of a job increments, or None."""
         state = standing.state
         if state is QUEUED and _delayed(was) and not _delayed(standing):
-            # The claim computes the waiting time from it, and drops it.
+            # The claim computes the waiting time from this value, and drops it.
             self.ready_since[uid] = now
         elif self.ready_since and state is not INPROGRESS:
             self.ready_since.pop(uid, None)
@@ -160,7 +160,7 @@ class _QueueActivity:
         return None if state is QUEUED else state
 
     def _count_end(self, standing: Standing) -> None:
-        """Count the end of an attempt that was not completed, if it has ended."""
+        """Count an attempt that has just ended, unless it was completed."""
         notes = standing.notes
         if standing.state is INPROGRESS or not notes.history:
             return
@@ -187,7 +187,7 @@ class Activity:
         """
         Count changes of jobs in a queue.
 
-        `steady` is the clock in milliseconds by which counts age, which must not go back; `now` is elapsed time.
+        `steady` is a clock in milliseconds that never goes back; counts age by it. `now` is elapsed time.
         """
         activity = self._queues.get(name)
         if activity is None:
@@ -200,11 +200,11 @@ class Activity:
 
     @property
     def is_unsaved(self) -> bool:
-        """Whether there is anything to keep."""
+        """Whether any period is unsaved."""
         return bool(self._changed)
 
     def take_unsaved(self) -> dict[str, Unsaved]:
-        """The periods that have changed since the last call, by queue; each replaces what is kept of it."""
+        """The periods that have changed since the last call, by queue; each replaces its saved version."""
         taken: dict[str, Unsaved] = {}
         for name in self._changed:
             activity = self._queues.get(name)
@@ -217,7 +217,7 @@ class Activity:
         return taken
 
     def put_back(self, taken: Mapping[str, Unsaved]) -> None:
-        """Mark periods as unsaved again, after an attempt to save them has failed."""
+        """Mark periods as unsaved again, after saving them has failed."""
         for name, periods in taken.items():
             activity = self._queues.get(name)
             if activity is not None:

@@ -6,11 +6,11 @@ from .values import Value
 
 
 class Origin(Value, frozen=True, kw_only=True):
-    """Where a claim comes from, as its client says; what is None was not said."""
+    """Where a claim comes from, as reported by its client; None where nothing was reported."""
 
     #: The name of the machine.
     host: str | None = None
-    #: The number of the process there, as text.
+    #: The process id there, as text.
     pid: str | None = None
     #: The name and version of the client.
     client: str | None = None
@@ -21,13 +21,13 @@ class WaitingClaim(Value, frozen=True, kw_only=True):
 
     #: The name of its worker, if it gave one.
     worker: str | None
-    #: Since when the worker waits: claims in a row that got nothing count as one wait.
+    #: Since when the worker waits: consecutive claims without a job count as one wait.
     since: int
     #: When the request came.
     last_claim: int
-    #: The queues from which it claims.
+    #: The queues to claim from.
     queues: tuple[str, ...]
-    #: Where it comes from, if it said so.
+    #: Where it comes from, if reported.
     origin: Origin | None = None
 
 
@@ -36,5 +36,6 @@ class Claimers(Value, frozen=True, kw_only=True):
 
     #: The claims that wait, those that have waited longest first; at most some thousands.
     waiting: Sequence[WaitingClaim] = ()
-    #: Where the last claim of a worker came from, by the worker's name: of those that said so, as far as it is kept.
+    #: Where the last claim of each worker came from, by worker name; only workers that reported it, and only recent
+    #: ones.
     origins: Mapping[str, Origin] = {}

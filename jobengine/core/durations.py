@@ -1,7 +1,7 @@
 """
-Counts of durations in buckets, which can be added up, and the percentiles that follow from them.
+Counts durations in buckets, which can be added up, and computes percentiles from them.
 
-The bounds grow by a third at most, and a percentile is found within its bucket: it is off by a quarter at most.
+Each bound is at most a third above the one before, so a percentile is wrong by a quarter at most.
 """
 
 from bisect import bisect_left
@@ -11,7 +11,8 @@ from itertools import accumulate
 from typing import Final
 
 _STEPS: Final = (10, 12, 16, 20, 25, 30, 40, 50, 60, 80)
-#: The upper bounds of the buckets in milliseconds: 0, 1, 2 and so on to more than a month; longer ones are in one more.
+#: The upper bounds of the buckets in milliseconds: 0, 1, 2 and so on to more than a month; one more bucket takes longer
+#: durations.
 BOUNDS: Final[tuple[int, ...]] = tuple(
     sorted({*range(10), *(step * 10**power for power in range(9) for step in _STEPS), 3_600_000, 86_400_000})
 )
@@ -22,7 +23,7 @@ _PAIR: Final = "*"
 
 
 def spread(durations: Iterable[int]) -> Counter[int]:
-    """How many of these durations, in milliseconds, are in each bucket, by its index in BOUNDS."""
+    """How many of these durations, in milliseconds, each bucket has, by its index in BOUNDS."""
     found: Counter[int] = Counter()
     # Jobs that were claimed together have often waited for the same time.
     for duration, count in Counter(durations).items():
@@ -31,7 +32,7 @@ def spread(durations: Iterable[int]) -> Counter[int]:
 
 
 def percentile(buckets: Mapping[int, int], share: int) -> int | None:
-    """The duration in milliseconds below which `share` percent of those in the buckets are; None if there are none."""
+    """The percentile in milliseconds: `share` percent of the durations are below it. None without durations."""
     total = sum(buckets.values())
     if not total:
         return None
@@ -45,7 +46,7 @@ def percentile(buckets: Mapping[int, int], share: int) -> int | None:
 
 
 def _within(bucket: int, share: float) -> int:
-    """A place in a bucket, by the share of its durations that are not longer."""
+    """A value within a bucket, by the share of its durations that are not longer."""
     if bucket >= len(BOUNDS):
         return BOUNDS[-1]
     lower = BOUNDS[bucket - 1] if bucket else 0
@@ -53,7 +54,7 @@ def _within(bucket: int, share: float) -> int:
 
 
 def cumulated(buckets: Mapping[int, int]) -> list[int]:
-    """How many durations are no longer than each of EXPORTED, and how many there are in all."""
+    """How many durations are at most each bound of EXPORTED, and how many there are in all."""
     sums = list(accumulate(buckets.get(bucket, 0) for bucket in range(len(BOUNDS) + 1)))
     return [*(sums[at] for at in _EXPORTED_AT), sums[-1]]
 

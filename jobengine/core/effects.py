@@ -1,4 +1,4 @@
-"""The effects of facts: what was there before each change, and what is there after it."""
+"""The effects of facts: the state before and after each change."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -11,7 +11,7 @@ from .values import Value
 
 
 class JobEffect(Value, frozen=True):
-    """The effect of a fact about a job; None is no job."""
+    """The effect of a fact about a job; None where there is no job."""
 
     #: The queue's name.
     queue: str
@@ -27,7 +27,7 @@ class QueueEffect(Value, frozen=True, gc=True):
 
     #: The queue's name.
     queue: str
-    #: What was there before: the queue with its jobs; its configuration alone if only that changed; or nothing.
+    #: The value before: the queue with its jobs; its configuration alone if only that changed; or None.
     old: "Table | Queue | None"
 
 
@@ -39,7 +39,7 @@ class ClockEffect(Value, frozen=True):
 
 
 class HistoryEffect(Value, frozen=True):
-    """The effect of the fact that periods of a queue were counted; it is not rolled back, since the counts are true."""
+    """The effect of counting periods of a queue; it is not rolled back, since the counts stay true."""
 
     queue: str
 
@@ -61,7 +61,7 @@ _queue_of: Final = attrgetter("queue")
 
 
 def by_queue(effects: Sequence[JobEffect]) -> Iterable[tuple[str, Sequence[JobEffect]]]:
-    """Changes of jobs by queue, in order: runs of changes in the same queue."""
+    """Changes of jobs by queue, in order: one run for consecutive changes in the same queue."""
     if len(effects) == 1:
         return ((effects[0].queue, effects),)
     return [(name, list(run)) for name, run in groupby(effects, _queue_of)]

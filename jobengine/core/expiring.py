@@ -1,4 +1,4 @@
-"""The rules of what time alone brings about, one for each type of due thing."""
+"""The rules for changes by time alone, one for each type of due thing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -24,7 +24,7 @@ class _Moment:
 
 def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     """
-    The facts that time alone has brought about by `now`, for at most `limit` due things, in each queue by deadline.
+    The facts that time alone has caused by `now`, for at most `limit` due things, in each queue by deadline.
 
     Apply them and call this again until it returns none: a job that times out may be due for removal at once.
     """
@@ -34,7 +34,7 @@ def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
 
 
 def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
-    """A job in progress times out, a delayed one becomes ready, and one that is kept or waits no longer is removed."""
+    """The facts of a due job: a time-out if it is in progress, ready if it was delayed, or its removal."""
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
         return (JobChanged(name, spec.uid, timed_out(job, moment.now)),)
@@ -45,5 +45,5 @@ def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
     return (JobRemoved(name, spec.uid),)
 
 
-#: The rule of each type of due thing (see tables.Due): the facts that follow, given the name of its queue.
+#: The rule of each type of due thing (see tables.Due): takes the queue's name, the thing and the time; returns facts.
 _RULES: Final[Mapping[type, Callable[[str, Any, _Moment], Sequence[Fact]]]] = {Job: _job_is_due}

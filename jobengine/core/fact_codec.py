@@ -49,7 +49,7 @@ from .retention import Retention, retention
 
 
 class UnknownRecord(ValueError):
-    """A record that this version can't read: a newer version must have written it."""
+    """A record of a kind or version that is not known here: a newer JobEngine wrote it."""
 
 
 _line: Final = Encoder().encode
@@ -61,10 +61,10 @@ _read_line: Final = Decoder(list[Any]).decode
 #: The newest version of the records of queues, and of those of jobs.
 _QUEUE: Final = 5
 _JOB: Final = 4
-#: The kinds that have other versions as well.
+#: The kinds whose newest version is not 1.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
-#: The types of fields: checked in lines that others have written (fact_lines), not in records that are read back here.
+#: The types of fields: checked in lines from exports (fact_lines), but not in records, which JobEngine wrote itself.
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
@@ -241,10 +241,10 @@ _STATES: Final = {state.value: state for state in State}
 @lru_cache(maxsize=4096, typed=True)
 def _shared(value: T) -> T:
     """
-    Intern a value: equal ones that come soon after one another become one object.
+    Intern a value: equal values that come soon after one another become one object.
 
-    Without this, times, tags and workers that are read back would take 170 bytes a job. Jobs that were just added share
-    them.
+    Without this, times, tags and workers from recovery would take 170 bytes a job. Jobs that were just added share them
+    anyway.
     """
     return value
 
@@ -253,7 +253,7 @@ def _shared(value: T) -> T:
 def _bare(
     state: str, updated: int, attempts: int, claimed: int, keep: int, keep_failed: int, *times: int
 ) -> tuple[Standing, Retention, tuple[int, ...]]:
-    """A standing without notes, retention and times: interned together, for all jobs that were added at once."""
+    """A standing without notes, retention and times, interned together for all jobs that were added at once."""
     standing = Standing(state=_STATES[state], updated=updated, attempts=attempts, claimed=claimed)
     return standing, retention(keep, keep_failed), times
 
@@ -307,7 +307,7 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
     queue, uid, priority, arrival, keep, keep_failed, timeout, timeout_time, created, more, *standing = written
     state, updated, attempts, claimed, lease, worker, more_standing = standing
     if not more and not more_standing and lease is None and worker is None:
-        # Most jobs are read here: without **more it takes half the time.
+        # Nearly all jobs are read by this branch: without **more it takes half the time.
         bare, kept, (timeout, timeout_time, created) = _bare(
             state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created
         )
@@ -350,7 +350,7 @@ def _read_rare(more: dict[str, Any]) -> Rare:
         return NO_RARE
     if "context" in written:
         written["context"] = Context(**written["context"])
-    # Most that have an author have nothing else, and the same one.
+    # Most jobs with an author have no other rare field, and the same author.
     rare = Rare(**written)
     return _shared(rare) if len(written) == 1 and "author" in written else rare
 
@@ -376,7 +376,7 @@ def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
     return JobChanged(queue, uid, _read_standing(standing))
 
 
-# The other versions only added optional fields, so records of the version before are read in the same way.
+# These versions only added optional fields, so records of the version before are read in the same way.
 _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
@@ -404,7 +404,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
 
 
 class Head(Struct, array_like=True):
-    """The beginning of a record, in every version: for a job its queue's name and its uid, for a queue its name."""
+    """The first fields of a record, the same in every version: queue and uid of a job, name of a queue."""
 
     kind: str
     version: int
@@ -418,12 +418,12 @@ _JOB_ADDED: Final = b'["job-added",'
 
 
 def is_job_added(record: bytes) -> bool:
-    """Whether it is the record of a job as a whole."""
+    """Whether it is the record of a whole job."""
     return record.startswith(_JOB_ADDED)
 
 
 def head_of(record: bytes) -> Head:
-    """The beginning of a record, which is faster to read than all of it; raises UnknownRecord."""
+    """The first fields of a record, which is faster than decoding all of it; raises UnknownRecord."""
     head = _read_head(record.partition(b"\n")[0])
     if (head.kind, head.version) not in _DECODERS:
         raise UnknownRecord(f"record {head.kind!r} of version {head.version}")
@@ -446,7 +446,7 @@ def decode(record: bytes) -> Fact:
 
 def fields_of(record: bytes) -> tuple[list[Any], bytes]:
     """
-    The fields of a record of a queue or job as its newest version has them, and the content behind them, if any.
+    The fields of a record about a queue or job, as in its newest version, and the content that follows them, if any.
 
     Raises UnknownRecord.
     """
@@ -458,6 +458,6 @@ def fields_of(record: bytes) -> tuple[list[Any], bytes]:
 
 
 def record_of(kind: str, fields: Sequence[Any], content: bytes | None = None) -> bytes:
-    """The record that has these fields: `fields_of` the other way round."""
+    """The record with these fields: the reverse of `fields_of`."""
     line = _line((kind, _NEWEST[kind], *fields))
     return line if content is None else line + b"\n" + content

@@ -1,8 +1,8 @@
 """
-The facts a journal is made of.
+The facts that make up the journal.
 
-A fact is absolute: it says what is, not what to add or subtract, so applying it a second time changes nothing. That is
-what lets a snapshot be taken in slices while the state keeps changing (docs/database-format.md).
+A fact is absolute: it states the new value, not a difference, so applying it a second time changes nothing. Therefore a
+snapshot can be taken in slices while the state keeps changing (docs/database-format.md).
 """
 
 from .history import Period
@@ -17,13 +17,13 @@ class QueueCreated(Value, frozen=True):
 
 
 class QueueChanged(Value, frozen=True):
-    """A queue was reconfigured: this is what it is now; its jobs are as they were."""
+    """A queue was reconfigured: its new configuration; its jobs stay unchanged."""
 
     queue: Queue
 
 
 class QueueDeleted(Value, frozen=True):
-    """A queue and all its jobs are gone."""
+    """A queue and all its jobs were deleted."""
 
     name: str
 
@@ -36,7 +36,7 @@ class JobAdded(Value, frozen=True):
 
 
 class JobChanged(Value, frozen=True):
-    """A job was claimed, updated, or moved on by time: this is its changing half now."""
+    """A job was claimed, updated, or changed by time: its new standing."""
 
     queue: str
     uid: str
@@ -44,7 +44,7 @@ class JobChanged(Value, frozen=True):
 
 
 class JobRemoved(Value, frozen=True):
-    """A job is gone: deleted by a client, or past its time."""
+    """A job was removed: deleted by a client, or expired."""
 
     queue: str
     uid: str
@@ -57,20 +57,20 @@ class ClockSet(Value, frozen=True):
 
 
 class PeriodsCounted(Value, frozen=True):
-    """What happened in some periods of a queue: each replaces what was known of the same period."""
+    """The counts of some periods of a queue; each replaces earlier counts of the same period."""
 
     queue: str
     periods: tuple[Period, ...]
 
 
 class ItemSet(Value, frozen=True):
-    """A named thing of a queue, such as the settings of one of its groups, is this from now on."""
+    """The new value of a named thing of a queue, such as the settings of a group."""
 
     queue: str
-    #: What it is; with its name unique in the queue.
+    #: The kind of thing; kind and name together are unique in the queue.
     kind: str
     name: str
-    #: JSON text, whose form depends on the kind; None if the thing is gone.
+    #: JSON text, whose form depends on the kind; None if the thing was removed.
     value: str | None
 
 

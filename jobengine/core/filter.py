@@ -1,4 +1,4 @@
-"""Filters, and which jobs match them."""
+"""Filters on jobs, and how they match."""
 
 from typing import Final
 
@@ -24,16 +24,16 @@ class Filter(Value, frozen=True, kw_only=True):
     state: State | None = None
     #: With this tag; None is any.
     tag: str | None = None
-    #: With this text in their content, in any case; it must be casefolded (str.casefold). None is any.
+    #: With this text in the content, in any case; it must be casefolded (str.casefold). None is any.
     text: str | None = None
     #: Held, or last held, by a worker of this name; None is any.
     worker: str | None = None
-    #: With this text in their error, casefolded as well; None is any.
+    #: With this text in the error, casefolded as well; None is any.
     error: str | None = None
     #: Added, or last changed, at least this many seconds ago; None is any time.
     older_than: int | None = None
     updated_before: int | None = None
-    #: Queued again after an attempt that failed, or not; failed because it was cancelled, or not. None is both.
+    #: Whether the job is queued again after a failed attempt; whether it failed because it was cancelled. None is both.
     retrying: bool | None = None
     cancelled: bool | None = None
 
@@ -79,7 +79,7 @@ def _text(content: bytes) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """JSON text with its escapes replaced by what they stand for."""
+    """JSON text with its escapes decoded."""
     # Only methods at C speed: contents may be long, and a list looks through many. After the first step every backslash
     # begins an escape, and those of four digits are written as in Python.
     text = text.replace("\\\\", "\\u005c")

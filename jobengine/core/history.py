@@ -1,8 +1,8 @@
 """
-The history of a queue: what happened in each of the last 60 seconds, 60 minutes and 168 hours.
+The history of a queue: counts for each of the last 60 seconds, 60 minutes and 168 hours.
 
-Periods are counted by elapsed time, so setting the wall clock moves none of them: the last minute is the last minute. A
-period that is kept is a line of text, since there may be some hundred of each queue.
+Periods are counted by elapsed time, so setting the wall clock moves none of them. A stored period is a line of text,
+since a queue may have some hundreds.
 """
 
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ from .durations import percentile, read_spread, spread_text
 from .model import MINUTE, SECOND
 from .values import Value
 
-#: What is counted in each period.
+#: The counters of each period.
 COUNTED: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
 
 
@@ -25,9 +25,9 @@ class Span:
 
     #: Milliseconds.
     width: int
-    #: How many periods are kept, the present one among them.
+    #: How many periods are kept, with the present one.
     kept: int
-    #: Whether waiting and running times are kept of each.
+    #: Whether each period has waiting and running times.
     has_times: bool
 
 
@@ -36,12 +36,12 @@ SPANS: Final = (Span(SECOND, 60, False), Span(MINUTE, 60, True), Span(60 * MINUT
 SECONDS, MINUTES, HOURS = range(3)
 
 
-#: About how many bytes a period takes in a record beside its text.
+#: About how many bytes a period takes in a record, without its text.
 _PERIOD_BYTES: Final = 16
 
 
 class Period(Value, frozen=True):
-    """What happened in one period, as it is kept."""
+    """The stored counts of one period."""
 
     #: See SPANS.
     span: int
@@ -60,15 +60,15 @@ class KeptPeriod(Value, frozen=True):
 
 @define
 class Tally:
-    """What was counted in a period, of one server or of several."""
+    """The counts of a period, by one server or several."""
 
     counts: Counter[str] = field(factory=Counter)
-    #: Times from ready to claimed and from claimed to the end of the attempt, by bucket; see durations.
+    #: Times from ready to claimed, and from claimed to the end of the attempt: counts by bucket; see durations.
     wait: Counter[int] = field(factory=Counter)
     run: Counter[int] = field(factory=Counter)
 
     def add(self, other: "Tally", *, times: bool = True) -> None:
-        """Add what another counted; without `times` only its counts."""
+        """Add the counts of another tally, and its times if `times`."""
         self.counts.update(other.counts)
         if times:
             self.wait.update(other.wait)
@@ -92,7 +92,7 @@ def read_tally(text: str) -> Tally:
 
 
 class KeptPeriods:
-    """The periods of one queue that are kept: of each span the newest."""
+    """The stored periods of one queue: the newest of each span."""
 
     def __init__(self) -> None:
         #: The texts of periods, by number, for each span.
@@ -101,7 +101,7 @@ class KeptPeriods:
         self.size = 0
 
     def put(self, periods: Iterable[Period]) -> None:
-        """Keep periods in place of what is kept of them; drop those that are out of date."""
+        """Store periods in place of earlier versions; drop outdated ones."""
         for one in periods:
             texts = self._texts[one.span]
             newest = max(texts, default=one.number)
@@ -155,7 +155,7 @@ def _columns(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> d
 
 
 def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> dict[str, int]:
-    """The counts of all kept periods of a span together."""
+    """The total counts of all stored periods of a span."""
     last = now // SPANS[span].width
     totals: Counter[str] = Counter()
     for number in range(last - SPANS[span].kept + 1, last + 1):
@@ -167,9 +167,9 @@ def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> 
 
 def merged(kept: Iterable[KeptPeriod], own: int, live: Mapping[tuple[int, int], Tally]) -> dict[tuple[int, int], Tally]:
     """
-    What all servers counted, by span and number: of the server `own` the newest, which is `live`.
+    The counts of all servers, by span and number; for the server `own` the newer ones in `live`.
 
-    A period that can't be read is passed over: it is of a newer version, or damaged.
+    A period that can't be read is skipped: it is of a newer version, or damaged.
     """
     found: defaultdict[tuple[int, int], Tally] = defaultdict(Tally)
     for one in kept:

@@ -18,7 +18,7 @@ from .values import Value
 
 #: A place in execution order: negative priority, arrival, uid.
 Rank = tuple[int, int, str]
-#: A place in the order of a list: what it is sorted by, arrival, uid. In execution order it is the rank.
+#: A position in the order of a list: the sorted value, arrival, uid. In execution order it is the rank.
 Position = tuple[int, int, str]
 
 SECOND: Final = 1_000
@@ -37,11 +37,11 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-#: For the hot paths: through the class each takes 75 ns on Python 3.11, three times as long.
+#: For the hot paths: access through the class takes 75 ns on Python 3.11, three times as long.
 QUEUED: Final = State.QUEUED
 INPROGRESS: Final = State.INPROGRESS
 COMPLETE: Final = State.COMPLETE
-#: The states of a job that is only kept to be read.
+#: The states of a job that is only kept for reading.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
 #: The states of a job that is not done.
 UNFINISHED: Final = frozenset({State.QUEUED, State.INPROGRESS})
@@ -58,11 +58,11 @@ class Role(StrEnum):
 
 @frozen(kw_only=True)
 class Defaults:
-    """The values of what a new job leaves out."""
+    """Default values for fields that a new job omits."""
 
     #: Minutes a complete job is kept.
     keep_minutes: int = 60
-    #: Minutes a failed job is kept; None, in a queue that was set up by a version without this, is the server's.
+    #: Minutes a failed job is kept; None is the server's default, in a queue from a version without this field.
     keep_failed_minutes: int | None = 4_320
     #: Seconds without an update until a job in progress has timed out; 0 is never.
     timeout_seconds: int = 600
@@ -73,7 +73,7 @@ class Defaults:
 
 
 class Context(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a client attaches to a job for others to read; no rule looks at it, and most jobs have none."""
+    """Values that a client attaches to a job for other programs; no rule uses them, and most jobs have none."""
 
     #: A JSON object as text, as the client sent it, or None.
     meta: str | None = None
@@ -86,7 +86,7 @@ NO_CONTEXT: Final = Context()
 
 
 class Rare(Value, frozen=True, kw_only=True):
-    """What few jobs have of the fixed half: one field of Spec, so that it costs the other jobs nothing."""
+    """The parts of the fixed half that few jobs have: one field of Spec, so that they cost other jobs nothing."""
 
     #: No second job with this key is added while this one is queued or in progress.
     unique_key: str | None = None
@@ -98,12 +98,12 @@ class Rare(Value, frozen=True, kw_only=True):
     context: Context = NO_CONTEXT
 
 
-#: For a job with none of it.
+#: For a job without rare fields.
 NO_RARE: Final = Rare()
 
 
 class Spec(Value, frozen=True, kw_only=True):
-    """The fixed half of a job: what was asked for. Only a client changes it."""
+    """The fixed half of a job, as requested. Only a client changes it."""
 
     #: A UUID as text, unique within the queue.
     uid: str
@@ -127,7 +127,7 @@ class Spec(Value, frozen=True, kw_only=True):
     max_attempts: int = 1
     #: Seconds before the second attempt; doubled at each one after it, up to a day.
     retry_delay_seconds: int = 0
-    #: What few jobs have.
+    #: The fields that few jobs have.
     rare: Rare = NO_RARE
     #: The job's place in execution order: smaller goes first. One tuple, shared by every index that holds it. Computed
     #: from the other fields; a value that is passed is ignored.
@@ -148,7 +148,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     ended: int
     #: "complete", "failed", "timeout" or "released".
     outcome: str
-    #: What the worker said went wrong, if anything.
+    #: The error that the worker reported, if any.
     error: str | None = None
     #: The number of releases; 1 for any other outcome.
     times: int = 1
@@ -173,7 +173,7 @@ class Notes(Value, frozen=True, kw_only=True):
     cancelled: bool = False
 
 
-#: For a job of which nothing was reported.
+#: For a job without any report.
 NO_NOTES: Final = Notes()
 
 
@@ -188,22 +188,22 @@ class Standing(Value, frozen=True, kw_only=True):
     attempts: int = 0
     #: When it was claimed last; 0 if never.
     claimed: int = 0
-    #: The token that its holder has, or had when it finished.
+    #: The token of its holder, or of its last holder once it has finished.
     lease: str | None = None
-    #: The name its holder gave.
+    #: The holder's name.
     worker: str | None = None
     #: Milliseconds by which the lease ends later than `updated` plus the time-out.
     shift: int = 0
-    #: Queued, but not to be claimed before this; 0 is at once.
+    #: Queued, but not claimable before this elapsed time; 0 is at once.
     ready_at: int = 0
-    #: Nor before this time of the wall clock, in milliseconds since the Unix epoch; 0 is at once.
+    #: Queued, but not claimable before this time of the wall clock, in milliseconds since the Unix epoch; 0 is at once.
     not_before: int = 0
-    #: What was reported about it.
+    #: What workers and clients have reported.
     notes: Notes = NO_NOTES
 
 
 class Job(Value, frozen=True):
-    """A job as it is now: its fixed half and the half that changes."""
+    """A job at one moment: its fixed half and its standing."""
 
     spec: Spec
     standing: Standing
@@ -307,19 +307,19 @@ class Queue:
     digest: str = field(repr=False)
     #: When it was created.
     created: int
-    #: Whether no job can be claimed.
+    #: Whether claiming jobs is refused.
     paused: bool = False
-    #: Whether no job can be added.
+    #: Whether adding jobs is refused.
     draining: bool = False
     #: Whether an update of a job in progress must send its lease.
     require_lease: bool = False
-    #: How many jobs it may hold, of every state; 0 is any number.
+    #: The most jobs that it may hold, of every state; 0 is no limit.
     max_jobs: int = 0
     #: Defaults for new jobs; None for the server's.
     defaults: Defaults | None = None
     #: Keys beside the owner's.
     keys: tuple[AccessKey, ...] = ()
-    #: The owner's previous key, if it was to stay valid for a while; that time may be over.
+    #: The owner's previous key, if a rotation kept it valid for a while; that time may be over.
     old_key: OldKey | None = None
 
 

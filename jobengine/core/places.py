@@ -1,4 +1,4 @@
-"""Where in a queue a job is. Indexes in memory, columns and counts on PostgreSQL, and stats come from this table."""
+"""Where in a queue a job is. Indexes in memory, columns and counts in PostgreSQL, and stats follow this table."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -28,13 +28,13 @@ class Place(IntEnum):
 
 
 class Mark(IntEnum):
-    """A kind of jobs that is counted beside the places: a job with a mark is in a place as well."""
+    """A kind of job that is counted beside the places: a job with a mark is in a place as well."""
 
     RETRYING = 5
     CANCELLED = 6
 
 
-#: The places of each state, and all of them by None.
+#: The places of each state; all places for None.
 PLACES_OF: Final[Mapping[State | None, tuple[Place, ...]]] = {
     None: tuple(Place),
     **{state: tuple(place for place in Place if place.state is state) for state in State},
@@ -60,7 +60,7 @@ def mark_of(job: Job) -> Mark | None:
 
 
 def counts_of(jobs: Mapping[Any, int]) -> QueueCounts:
-    """The counts of a queue, given how many jobs each place and mark has; those that are left out have none."""
+    """The counts of a queue, from the number of jobs by place and mark; a missing number is 0."""
     return QueueCounts(
         states={state: sum(jobs.get(place, 0) for place in PLACES_OF[state]) for state in State},
         ready=jobs.get(Place.READY, 0),

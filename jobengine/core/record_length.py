@@ -1,4 +1,4 @@
-"""The length of the parts of a record that few jobs have, without making the record."""
+"""The length of a record's rare parts, without making the record."""
 
 from functools import lru_cache
 from typing import Final
@@ -44,5 +44,5 @@ def length_of_reported(standing: Standing) -> int:
 
 @lru_cache(maxsize=1024)
 def _length_of_name(worker: str) -> int:
-    """The bytes of a worker's name in a record; many jobs have the same."""
+    """The bytes of a worker's name in a record; cached, since many jobs have the same worker."""
     return len(_line(worker))

@@ -1,8 +1,8 @@
 """
-What a command needs of a queue's table, for an engine that keeps tables elsewhere and loads parts of them.
+What a command needs of a queue's table, for an engine that loads parts of tables.
 
-QueueCommand.needs derives it from the queue and the key's grant. A LoadedTable gives a rule that and nothing else: a
-rule that uses more raises NotLoaded instead of getting a wrong answer. Then `needs` is wrong.
+QueueCommand.needs derives it from the queue and the key's grant. A LoadedTable gives a rule these parts only: a rule
+that uses more raises NotLoaded instead of getting a wrong answer. Then `needs` is wrong.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ class ReadyOf(Value, frozen=True):
 
 
 class PageOf(Value, frozen=True):
-    """Jobs in some order, and whether more follow: see Table.page."""
+    """A page of jobs in some order, and whether more follow: see Table.page."""
 
     after: Position | None
     limit: int
@@ -33,22 +33,22 @@ class PageOf(Value, frozen=True):
 class Needs(Value, frozen=True, kw_only=True):
     """What a command needs besides the queue itself and its next arrival number."""
 
-    #: The jobs with these uids, if they are there.
+    #: The jobs with these uids, as far as they exist.
     uids: frozenset[str] = frozenset()
     #: The unfinished jobs with these unique keys.
     unique_keys: frozenset[str] = frozenset()
-    #: The named things with these kinds and names, if they are there, and all things of these kinds; see ItemSet.
+    #: The named things with these kinds and names, and all named things of these kinds; see ItemSet.
     items: frozenset[tuple[str, str]] = frozenset()
     kinds: frozenset[str] = frozenset()
     ready: ReadyOf | None = None
     page: PageOf | None = None
-    #: How many jobs there are.
+    #: The number of jobs.
     size: bool = False
-    #: How many there are of each kind, and when the oldest of those that can be claimed was added.
+    #: The number of jobs of each kind, and when the oldest ready job was added.
     counts: bool = False
-    #: The kept periods of its history.
+    #: The stored periods of its history.
     periods: bool = False
-    #: How many jobs that can be claimed come before those with the uids.
+    #: For the jobs with these uids, the number of ready jobs before each.
     ahead: bool = False
 
 

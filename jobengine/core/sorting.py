@@ -8,7 +8,7 @@ from .model import Job, Position
 
 
 class Sort(StrEnum):
-    """By which time jobs are listed, and from which end; the values are those of the API."""
+    """The time by which jobs are listed, and from which end; the values are those of the API."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -43,7 +43,7 @@ _TIMES: Final[Mapping[Sort | None, Callable[[Job], int]]] = {
 
 
 def position(job: Job, sort: Sort | None) -> Position:
-    """The job's place in this order; None is execution order."""
+    """The job's position in this order; None is execution order."""
     if sort is None:
         return job.spec.rank
     return _TIMES[sort](job), job.spec.arrival, job.spec.uid

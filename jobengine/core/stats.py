@@ -1,4 +1,4 @@
-"""The figures of queues: counts, recent activity, and how long things took."""
+"""Queue stats: counts, recent activity, and durations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from .model import Queue, State
 
 @frozen(kw_only=True)
 class Times:
-    """How long something took, in milliseconds; None where it never happened."""
+    """Percentiles of a duration, in milliseconds; None without any measurement."""
 
     p50: int | None = None
     p90: int | None = None
@@ -18,9 +18,9 @@ class Times:
 
 @frozen(kw_only=True)
 class Spread:
-    """How durations are spread."""
+    """The distribution of durations."""
 
-    #: How many there are in each bucket, by its index in jobengine.core.durations.BOUNDS.
+    #: The number of durations in each bucket, by its index in jobengine.core.durations.BOUNDS.
     buckets: Mapping[int, int] = field(factory=dict)
     #: Their sum in milliseconds.
     total: int = 0
@@ -28,11 +28,11 @@ class Spread:
 
 @frozen(kw_only=True)
 class QueueCounts:
-    """How many jobs a queue has of each kind."""
+    """The number of a queue's jobs of each kind."""
 
     #: Jobs by state.
     states: dict[State, int]
-    #: Queued jobs that can be claimed, and those that can't be yet.
+    #: Queued jobs that can be claimed now, and delayed ones.
     ready: int
     delayed: int
     #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
@@ -43,9 +43,9 @@ class QueueCounts:
 
 @frozen(kw_only=True)
 class Recent:
-    """Recent activity of a queue, as far as this engine counted it."""
+    """Recent activity of a queue, as counted by this engine."""
 
-    #: In the last minute and hour, by what is counted: see COUNTED of jobengine.core.history.
+    #: In the last minute and hour, by counter: see COUNTED of jobengine.core.history.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
     #: The same for each of the last 60 minutes, oldest first; the last minute is not over.
@@ -57,19 +57,19 @@ class Recent:
 
 @frozen(kw_only=True)
 class QueueStats:
-    """The figures of a queue."""
+    """The stats of a queue."""
 
     #: The queue.
     queue: Queue
     #: Jobs by state.
     counts: dict[State, int]
-    #: Queued jobs that can be claimed, and those that can't be yet.
+    #: Queued jobs that can be claimed now, and delayed ones.
     ready: int
     delayed: int
     #: See QueueCounts.
     retrying: int
     cancelled: int
-    #: Milliseconds since the oldest job that can be claimed was added; None if there is none.
+    #: Milliseconds since the oldest ready job was added; None if there is none.
     oldest_ready: int | None
     #: See Recent.
     last_minute: dict[str, int]
@@ -81,7 +81,7 @@ class QueueStats:
     run: Times
     #: How many claims wait for jobs.
     workers_waiting: int = 0
-    #: When jobs were last claimed, or a claim got nothing; None if that is not known.
+    #: When jobs were last claimed, or a claim got none; None if unknown.
     last_claim: int | None = None
 
     @property
@@ -92,7 +92,7 @@ class QueueStats:
 
 @frozen(kw_only=True)
 class QueueTotals:
-    """The figures of a queue that are cheap to compute, so that those of all queues can be read often."""
+    """The stats of a queue that are cheap to compute, so that they can be read often for all queues."""
 
     #: The queue's name.
     name: str
@@ -102,12 +102,12 @@ class QueueTotals:
     retrying: int
     #: See QueueStats.
     oldest_ready: int | None
-    #: The counts since the engine was started: those of a period and "timed_out".
+    #: Counts since the engine was started: the counters of a period and "timed_out".
     totals: Mapping[str, int]
     #: Waiting and running times since the engine was started.
     wait: Spread = Spread()
     run: Spread = Spread()
     #: How many claims wait for jobs at this server.
     workers_waiting: int = 0
-    #: Whether no job can be claimed.
+    #: Whether claiming jobs is refused.
     paused: bool = False

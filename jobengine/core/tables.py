@@ -1,7 +1,7 @@
 """
-What rules decide on, and what they return.
+What rules read, and what they return.
 
-A rule sees a queue's table through these protocols: an engine may implement all of it, or load only what a command
+A rule reads a queue's table through these protocols: an engine may implement all of it, or load only what a command
 needs. A rule changes nothing; it returns facts and an answer.
 """
 
@@ -19,10 +19,10 @@ from .stats import QueueCounts, Recent, Spread
 A = TypeVar("A")
 #: Facts, and the answer.
 Decision = tuple[Sequence[Fact], A]
-#: Makes a random UUID as text at each call.
+#: Returns a new random UUID as text at each call.
 NewId = Callable[[], str]
 
-#: What changes by itself when its time has come; jobengine.core.expiring has a rule for each type.
+#: What changes by itself at its deadline; jobengine.core.expiring has a rule for each type.
 Due = Job
 
 #: The facts of a command that changes nothing.
@@ -30,7 +30,7 @@ NOTHING: Final[tuple[Fact, ...]] = ()
 
 
 class Table(Protocol):
-    """One queue, its jobs, and figures about all of them."""
+    """One queue, its jobs, and their counts."""
 
     @property
     def queue(self) -> Queue:
@@ -47,48 +47,48 @@ class Table(Protocol):
         """The job with this uid."""
 
     def item(self, kind: str, name: str) -> str | None:
-        """The value of a named thing of the queue (see ItemSet); None if it is not there."""
+        """The value of a named thing of the queue (see ItemSet); None if it does not exist."""
 
     def holders(self, unique_key: str) -> list[Job]:
         """The unfinished jobs with this unique key: one, unless a finished one was queued again."""
 
     def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
         """
-        The first `count` jobs that can be claimed and have all of `tags`, in the order in which claims get them.
+        The first `count` ready jobs with all of `tags`, in the order in which claims get them.
 
-        Jobs whose `timeout_time` has come are left out, also if they have not expired yet. Not valid after a change.
+        Jobs whose `timeout_time` has come are left out, even before they expire. Not valid after a change.
         """
 
     def due(self, now: int) -> Iterator[Due]:
         """The things whose deadline has come, by deadline. Not valid after a change."""
 
     def size(self) -> int:
-        """How many jobs there are, of every state."""
+        """The number of jobs, of every state."""
 
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
     ) -> tuple[list[Job], Position | None]:
         """
-        At most `limit` jobs after the place `after`, of one state if it is given.
+        At most `limit` jobs after the position `after`, of one state if it is given.
 
-        They are in the order of `sort`, or in execution order if it is None. With them comes the place of the last, or
-        None if no more follow.
+        They are in the order of `sort`, or in execution order if it is None. The second value is the position of the
+        last job, or None if no more follow.
         """
 
     def ahead(self, rank: Rank) -> int:
         """How many ready jobs come before a place."""
 
     def counts(self) -> QueueCounts:
-        """How many jobs there are of each kind."""
+        """The number of jobs of each kind."""
 
     def oldest_ready(self) -> int | None:
-        """When the oldest job that can be claimed was added; None if there is none."""
+        """When the oldest ready job was added; None if there is none."""
 
     def items(self, kind: str) -> Iterable[tuple[str, str]]:
         """The name and value of each named thing of a kind, by name."""
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
-        """The periods of the queue's history that are kept."""
+        """The stored periods of the queue's history."""
 
 
 class TableSet(Protocol):
@@ -105,23 +105,26 @@ class TableSet(Protocol):
         """The things whose deadline has come, with their queue's name. Not valid after a change."""
 
     def count_queues(self) -> int:
-        """The number of queues, with those whose tables are not here."""
+        """The number of all queues, even of those whose tables are not loaded."""
 
 
 class RecentActivity(Protocol):
     """Gives the recent activity of a queue by its name."""
 
     def recent(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> Recent:
-        """In the last minute and hour before `now`, an elapsed time; `kept` are the kept periods of its table."""
+        """
+        The activity in the last minute and hour before `now`, an elapsed time; `kept` are the table's stored
+        periods.
+        """
 
     def history(self, name: str, now: int, kept: Iterable[KeptPeriod]) -> QueueHistory:
-        """In each of the last 60 minutes and 168 hours."""
+        """The activity in each of the last 60 minutes and 168 hours."""
 
     def times(self, name: str) -> tuple[Spread, Spread]:
         """Waiting and running times since the engine was started."""
 
     def since_start(self, name: str) -> Mapping[str, int]:
-        """Since the engine was started; see QueueTotals."""
+        """The counts since the engine was started; see QueueTotals."""
 
     def claimers(self, name: str) -> Claimers:
         """Who claims from it now."""
@@ -130,7 +133,7 @@ class RecentActivity(Protocol):
         """How many claims wait for its jobs at this server."""
 
     def claims(self, name: str) -> tuple[int, int | None]:
-        """How many claims wait for its jobs at all servers, and when the last request to claim some came."""
+        """How many claims wait for its jobs at all servers, and when the last claim came."""
 
 
 def table_of(tables: TableSet, name: str) -> Table:

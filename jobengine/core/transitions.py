@@ -1,4 +1,4 @@
-"""The rules for changing a job: leases, transitions, retries, cancelling."""
+"""The rules for changing a job: leases, state transitions, retries, cancelling."""
 
 from hmac import compare_digest
 from typing import Final
@@ -27,25 +27,25 @@ from .values import Value
 
 #: The error of a queued job that was cancelled.
 _CANCELLED: Final = "cancelled"
-#: The error of a job whose lease ran out.
+#: The error of a job whose lease expired.
 _TIMED_OUT: Final = "timed out"
-#: The outcome of an attempt that was given back.
+#: The outcome of an attempt that its holder gave back.
 _RELEASED: Final = "released"
-#: The most by which a delay before an attempt is longer or shorter, in parts of 10,000.
+#: The largest random change of a delay before an attempt, in parts of 10,000.
 _JITTER: Final = 1_000
 _32_BITS: Final = 0xFFFFFFFF
-#: The changes of an update that leaves the fixed half alone.
+#: The changed fields of an update that leaves the fixed half unchanged.
 _UNCHANGED: Final = (None, None, None, None)
 
 
 class Changes(Value, frozen=True, kw_only=True):
-    """The changes of an update; what is None stays as it is."""
+    """The changes of an update; None leaves a field unchanged."""
 
     #: The new state; a failure with attempts left becomes queued.
     state: State | None = None
     #: Whether a failure may be tried again.
     retry: bool = True
-    #: Request cancellation: a queued job fails, the worker of one in progress is told.
+    #: Request cancellation: a queued job fails; the worker of a job in progress learns of it from its next update.
     cancel: bool = False
     #: See Notes.
     progress: int | None = None
@@ -66,7 +66,7 @@ def update(
     """
     The fact that changes `job`, or None if nothing changes, and the job after it.
 
-    `by_owner` skips the check of the lease. Raises LeaseLost or LeaseRequired.
+    `by_owner` skips the lease check. Raises LeaseLost or LeaseRequired.
     """
     if lease is not None and _repeats(job, changes, lease):
         return None, job
@@ -103,7 +103,7 @@ def retry_delay(spec: Spec, attempts: int) -> int:
 
 
 def _repeats(job: Job, changes: Changes, lease: str) -> bool:
-    """Whether a holder repeats what finished the job: the answer to it may have been lost."""
+    """Whether a holder repeats the update that finished the job: its answer may have been lost."""
     standing = job.standing
     return standing.state in FINISHED and changes.state is standing.state and _holds(standing, lease)
 
@@ -140,7 +140,7 @@ def _spec(spec: Spec, changes: Changes) -> Spec:
 
 def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
     standing = job.standing
-    # First, and by its constant, as it is what most updates ask for: see core.model.QUEUED.
+    # First, and by its constant, since most updates complete a job: see core.model.QUEUED.
     if changes.state is COMPLETE:
         return _complete(standing, changes, now)
     match changes.state:
@@ -190,13 +190,13 @@ def _ready_at(changes: Changes, now: int) -> int:
 
 
 def _at(standing: Standing, ready_at: int) -> Standing:
-    """Delayed until `ready_at`, which replaces any other delay."""
+    """The standing, delayed until `ready_at`, which replaces any other delay."""
     return replace(standing, ready_at=ready_at, not_before=0)
 
 
 def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing:
     """
-    Queued again by an update: a finished job starts over, with all its attempts.
+    The standing of a job that an update queues again: a finished job starts over, with all its attempts.
 
     A release by the holder gives the attempt back.
     """
@@ -209,13 +209,13 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
     if standing.state in FINISHED:
         attempts, notes = 0, _restarted(notes)
     else:
-        # `retrying` stays as it is: a release tells nothing new about the job.
+        # `retrying` stays unchanged: a release reports nothing about the job.
         attempts = standing.attempts - by_holder
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
 
 
 def _held(job: Job, now: int) -> Standing:
-    """In progress: for longer, by a heartbeat, or from now on, by an update without a claim."""
+    """The standing in progress: a heartbeat extends the lease, and an update without a claim begins a time-out."""
     standing = job.standing
     if standing.state is State.INPROGRESS:
         return replace(standing, updated=now, shift=0)
@@ -254,19 +254,19 @@ def _cancelled(job: Job, now: int) -> Standing:
         notes = replace(standing.notes, error=_CANCELLED, retrying=False, cancelled=True)
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     if standing.state is State.INPROGRESS:
-        # This update is not the worker's: the lease must end when it would have ended.
+        # This update is not from the worker: the lease must keep its end.
         shift = standing.shift - (now - standing.updated)
         return replace(standing, updated=now, shift=shift, notes=replace(standing.notes, cancel_requested=True))
     return standing
 
 
 def _restarted(notes: Notes) -> Notes:
-    """The notes of a finished job that a client changes: its end does not count any more."""
+    """The notes after a client changed a finished job: its outcome does not count any more."""
     return replace(notes, retrying=False, cancelled=False) if notes.retrying or notes.cancelled else notes
 
 
 def _remembered(standing: Standing, now: int, outcome: str, error: str | None) -> tuple[Attempt, ...]:
-    """The history with the attempt that ends now; releases in a row are one entry, so that they displace no failure."""
+    """The history with the attempt that ends now; consecutive releases share an entry, so that no failure drops out."""
     history = standing.notes.history
     if outcome == _RELEASED and history and history[-1].outcome == _RELEASED:
         latest = replace(history[-1], worker=standing.worker, ended=now, times=history[-1].times + 1)

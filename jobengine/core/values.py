@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-#: Fields with secrets or clients' data: left out of reprs, and so of logs and tracebacks.
+#: Fields with secrets or client data: left out of reprs, and so of logs and tracebacks.
 _HIDDEN: Final = frozenset(
     {"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank", "value"}
 )

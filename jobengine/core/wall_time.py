@@ -18,20 +18,20 @@ A = TypeVar("A")
 
 
 def shown(answer: A, ahead: int) -> A:
-    """The answer with its times converted to a wall clock that is ahead of elapsed time by `ahead` milliseconds."""
+    """The answer with its times converted to a wall clock that is `ahead` milliseconds ahead of elapsed time."""
     return _moved(answer, ahead) if ahead else answer
 
 
 @runtime_checkable
 class HasTimes(Protocol):
-    """An answer made of other values, which converts their times by itself."""
+    """An answer of several values, which converts their times itself."""
 
     def at_wall_clock(self, ahead: int) -> Self:
-        """The same with its times converted; see shown."""
+        """The answer with its times converted; see shown."""
 
 
 def _moved(answer: A, ahead: int) -> A:
-    """An answer of any type; one without times comes back as it is."""
+    """Convert an answer of any type; one without times is returned unchanged."""
     if isinstance(answer, list | tuple):
         return cast("A", type(answer)(_moved(item, ahead) for item in answer))
     return cast("A", _value(answer, ahead))

@@ -1,4 +1,4 @@
-"""Commands: what an engine can be asked, as frozen values, each typed by its answer, with the rule that decides it."""
+"""Commands: the requests to an engine, as frozen values, each typed by its answer, with its rule."""
 
 # Each module lists its names in `__all__`, so a new command is named in one file.
 from .adding import *

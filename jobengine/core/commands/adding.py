@@ -1,4 +1,4 @@
-"""Adding jobs: defaults, limits, and which requests repeat an earlier one."""
+"""Adding jobs: defaults, limits, and repeated requests."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -41,7 +41,7 @@ class NewJob(Value, frozen=True, kw_only=True):
     not_before: int = 0
     #: Its uid, if the client chose one.
     uid: str | None = None
-    #: The uid is derived from this, so that the same key means the same job.
+    #: The uid is derived from this key, so that the same key means the same job.
     idempotency_key: str | None = None
 
 
@@ -50,7 +50,7 @@ class Added(Value, frozen=True):
 
     #: The job as it is now.
     job: Job
-    #: Whether this request added it; otherwise an earlier one did.
+    #: Whether this request added the job; otherwise an earlier one did.
     new: bool
 
     def at_wall_clock(self, ahead: int) -> "Added":
@@ -65,11 +65,11 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
     is_batched = True
     overlaps = True
 
-    #: Which ones.
+    #: The jobs to add.
     jobs: tuple[NewJob, ...]
     #: The server's defaults, for a queue without its own.
     defaults: Defaults
-    #: Whether the request is for many, so that an error names the index of its job.
+    #: Whether the request has a list of jobs; then an error names the index of the job.
     many: bool = False
 
     @property
@@ -92,7 +92,7 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
         """
         Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `many`.
 
-        A job that an earlier request added is returned as it is, without a fact.
+        A job that an earlier request added is returned unchanged, without a fact.
         """
         batch = _Batch(table, grant, self.defaults, now, new_id)
         added = []
@@ -125,7 +125,7 @@ class _Batch:
         if failed is None:
             failed = self.server_defaults.keep_failed_minutes
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
-        # Shared by all jobs without a delay, and by those that have nothing rare but their author.
+        # Shared by all jobs without a delay; below, shared by jobs with no rare field but their author.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
         author = self.grant.key_id
         self.rare = NO_RARE if author is None else Rare(author=author)
@@ -137,12 +137,12 @@ class _Batch:
 
     def add(self, request: NewJob) -> Added:
         """
-        Make one job, or find the one that an earlier request made.
+        Make one job, or find the job that an earlier request made.
 
         Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken.
         """
         uid = fingerprint = None
-        # Most jobs have nothing by which they could be there already.
+        # Most jobs have no uid or key by which they could exist already.
         if request.uid is not None or request.idempotency_key is not None or request.unique_key is not None:
             uid, fingerprint = self._identity(request)
             there = self._there(request, uid, fingerprint)
@@ -158,7 +158,7 @@ class _Batch:
         return Added(job, new=True)
 
     def _identity(self, request: NewJob) -> tuple[str | None, str | None]:
-        """The uid and fingerprint of a job that its client can request again; None and None for others."""
+        """The uid and fingerprint of a job that its client can request again; (None, None) for others."""
         uid = request.uid
         if uid is None and request.idempotency_key is not None:
             uid = derived_uid(self.table.queue, request.idempotency_key, self.grant.key_id)
@@ -168,7 +168,7 @@ class _Batch:
         """
         The existing job that answers this request, or None.
 
-        Raises UidTaken or UniqueKeyTaken if another has its place.
+        Raises UidTaken or UniqueKeyTaken if a different job has its uid or key.
         """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
             if there.spec.rare.fingerprint != fingerprint or not self._may_read(there):
@@ -180,7 +180,10 @@ class _Batch:
         return there
 
     def _holder(self, unique_key: str) -> Job | None:
-        """The unfinished job with the key; the oldest of two, if a finished one was queued again beside another."""
+        """
+        The unfinished job with the key; the older of two, if a finished one was queued again while another had the
+        key.
+        """
         holders = self.table.holders(unique_key)
         return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
 
@@ -233,9 +236,9 @@ class _Batch:
 
 def _fingerprint(request: NewJob) -> str:
     """
-    A digest of all that a client asked for; equal for equal requests.
+    A digest of everything a client requested; equal for equal requests.
 
-    The trace is left out: a repeated request may have a trace context of its own.
+    The trace is left out: a repeated request may have another trace context.
     """
     requested = (
         request.priority,
@@ -257,5 +260,5 @@ def _fingerprint(request: NewJob) -> str:
 
 @lru_cache(maxsize=64)
 def _text_of(requested: tuple[Any, ...]) -> bytes:
-    """The text of values that many jobs share. A digest takes 0.7 microseconds with it kept, and 1.3 without."""
+    """The text of values that many jobs share. With this cache a digest takes 0.7 microseconds, without it 1.3."""
     return repr(list(requested)).encode()

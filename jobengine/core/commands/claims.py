@@ -1,4 +1,4 @@
-"""Claiming jobs, looking at the next one to be claimed, and undoing claims."""
+"""Claiming jobs, peeking at the next job, and undoing claims."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -35,13 +35,13 @@ _CLAIMED_BYTES: Final = 16 << 20
 
 
 class Peek(QueueCommand[Job | None], frozen=True, kw_only=True):
-    """Look at the first ready job, without changing it."""
+    """Read the first ready job, without changing it."""
 
     roles = READERS | WORKERS
     reads = True
     is_batched = True
 
-    #: How many seconds to wait for one.
+    #: Seconds to wait for a ready job.
     wait: float = 0
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
@@ -66,7 +66,7 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     #: The name of the claiming worker, for others to see.
     worker: str | None = None
-    #: Only jobs with these uids, claimed in this order; None is all ready jobs in execution order.
+    #: Only jobs with these uids, claimed in this order; None: all ready jobs in execution order.
     uids: tuple[str, ...] | None = None
 
     @property
@@ -139,7 +139,7 @@ class ClaimResult(Value, frozen=True, kw_only=True, gc=True):
 
     #: The jobs that were claimed.
     jobs: Sequence[Claimed] = ()
-    #: The outcome of each update that came with it; see UpdateJobs.
+    #: The outcome of each update that came with the claim; see UpdateJobs.
     results: Sequence[Job | DomainError] = ()
 
     def at_wall_clock(self, ahead: int) -> "ClaimResult":
@@ -154,7 +154,7 @@ class DecidePart(Protocol):
 
 
 def _nothing(_now: int) -> None:
-    """What comes after updates where no waiter is served between them and the claim."""
+    """The default for `after_updates`: serve no waiter between the updates and the claim."""
 
 
 class Claims(Command[ClaimResult], frozen=True, kw_only=True):
@@ -163,7 +163,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     reads = False
     is_batched = True
 
-    #: The queues' names; jobs of an earlier one go first.
+    #: The queues' names; jobs of earlier queues are claimed first.
     queues: tuple[str, ...]
     #: Updates to carry out before the claim.
     updates: tuple[QueueUpdate, ...] = ()
@@ -174,7 +174,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     count: int = 1
     tags: tuple[str, ...] = ()
     worker: str | None = None
-    #: How many seconds to wait for one; ignored if there are updates.
+    #: Seconds to wait for a ready job; ignored if there are updates.
     wait: float = 0
     #: Where it comes from, for others to see.
     origin: Origin | None = None
@@ -197,8 +197,8 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         """
         Its rule: update, then claim from one queue after the other until there are `count` jobs.
 
-        The key is checked for all parts before the first of them is decided. Then each of `parts` is decided once, in
-        that order; claims with the count that is left.
+        The key is checked for all parts before the first is decided. Then each of `parts` is decided once, in order;
+        each claim takes at most the rest of `count`.
         """
         results: list[Job | DomainError] = []
         if self.updates or len(self.queues) > 1:
@@ -252,7 +252,7 @@ class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     """
     Undo claims: put the jobs back at their places and give the attempts back.
 
-    A job that another lease holds by now is left as it is.
+    A job that another lease holds by now is left unchanged.
     """
 
     roles = WORKERS

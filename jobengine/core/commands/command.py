@@ -1,8 +1,8 @@
 """
-What all commands have in common.
+The base classes of all commands.
 
-The class of a command says all about it: who may give it, whether it changes anything, whether it may share a batch,
-which rows it needs, and by which rule it is decided. Engines read that; no command is listed anywhere else.
+The class of a command says everything about it: its roles, whether it changes anything, whether it may share a batch,
+which rows it needs, and its rule. Engines read these attributes; there is no other list of commands.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ A_co = TypeVar("A_co", covariant=True)
 
 
 class Command(Value, Generic[A_co], frozen=True, kw_only=True):
-    """A question or an order to an engine; A_co is the type of its answer."""
+    """A request to an engine, to read or to change; A_co is the type of its answer."""
 
     #: Whether it changes nothing: then an engine locks no job for it, and writes nothing.
     reads: ClassVar[bool]
-    #: Whether it may share a batch: it needs only jobs that are named, or the first ones of a queue.
+    #: Whether it may share a batch: it needs only named jobs, or the first jobs of a queue.
     is_batched: ClassVar[bool] = False
-    #: Whether it may be carried out beside others about its queue: none of them minds which is first.
+    #: Whether it may run beside other commands about its queue: the order of those does not matter.
     overlaps: ClassVar[bool] = False
 
     @property
@@ -38,7 +38,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     @property
     def parts(self) -> "Sequence[QueueCommand[object]]":
-        """The commands that it is made of, each about one queue; none if it is about no queue that must exist."""
+        """The commands that it consists of, each about one queue; none if it needs no existing queue."""
         return ()
 
     @property
@@ -47,7 +47,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
         return 1
 
     def check(self, tables: TableSet, now: int) -> None:
-        """Raise QueueNotFound, AccessDenied or NotAllowed unless the key may do all of its parts at `now`."""
+        """Raise QueueNotFound, AccessDenied or NotAllowed unless the key may carry out all of its parts at `now`."""
         for part in self.parts:
             if (table := tables.queues.get(part.queue)) is None:
                 raise QueueNotFound(part.queue)
@@ -55,7 +55,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         """
-        The fact by which its key gets a digest of its own, if it opens a queue of the Go version.
+        The fact that replaces the digest of a queue from the Go version by one of the key itself, or None.
 
         Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
         """
@@ -66,7 +66,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
         Its facts at `now` (elapsed milliseconds), and its answer. Changes nothing.
 
         Nothing may be due at `now`: apply the facts of `expire` first. The queue is checked first, then the key, then
-        the job. Raises a DomainError if it can't be carried out.
+        the job. Raises a DomainError if the command is refused.
         """
         # A Struct can't be an abstract class. Each command overrides this, or `decide_in`.
         raise NotImplementedError
@@ -75,7 +75,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     """A command about one queue, with the caller's key."""
 
-    #: The roles that may give it. A producer reads only the jobs that it added; the rules see to that.
+    #: The roles that may send it. A producer reads only the jobs that it added; the rules enforce that.
     roles: ClassVar[frozenset[Role]]
 
     #: The queue's name.
@@ -94,7 +94,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
         return (self,)
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        """What it needs of the table of its queue."""
+        """The parts of its queue's table that it needs."""
         return NOTHING_MORE
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
@@ -109,7 +109,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[A_co]:
-        """Its rule: as `decide`, in the table of its queue, for a key that has this grant."""
+        """Its rule: like `decide`, on the table of its queue, for a key with this grant."""
         # See Command.decide.
         raise NotImplementedError
 

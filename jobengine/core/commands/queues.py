@@ -1,4 +1,4 @@
-"""Making, reconfiguring and deleting queues, and their keys."""
+"""Creating, reconfiguring and deleting queues, and their keys."""
 
 from collections.abc import Sequence
 from hmac import compare_digest
@@ -39,7 +39,7 @@ class CreateQueue(Command[None], frozen=True, kw_only=True):
     access_key: bytes = b""
     #: The caller has shown the server's admin key.
     admin: bool = False
-    #: How many queues there may be, for callers without the admin key; None is any number.
+    #: The most queues for callers without the admin key; None is no limit.
     max_queues: int | None = None
 
     @property
@@ -70,7 +70,7 @@ class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
-    """Reconfigure a queue; what is None stays as it is."""
+    """Reconfigure a queue; None leaves a setting unchanged."""
 
     roles = OWNERS
     reads = False
@@ -81,7 +81,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     require_lease: bool | None = None
     max_jobs: int | None = None
     defaults: Defaults | None = None
-    #: A new owner's key, and for how many seconds the present one stays valid beside it; older ones are not.
+    #: A new owner's key; the present key stays valid beside it for this many seconds, older keys do not.
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
 
@@ -102,7 +102,7 @@ class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):
     roles = OWNERS
     reads = False
 
-    #: What it may do.
+    #: What the key may do.
     role: Role
     #: The key.
     new_access_key: bytes
@@ -156,7 +156,7 @@ class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
 
 
 class CheckKey(QueueCommand[Grant], frozen=True, kw_only=True):
-    """See whether the key opens the queue, with any role."""
+    """Check that the key opens the queue, with any role."""
 
     roles = frozenset(Role)
     reads = True
@@ -170,7 +170,7 @@ class CheckKey(QueueCommand[Grant], frozen=True, kw_only=True):
 
 
 class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
-    """Watch the events of a queue, which come through Engine.watch."""
+    """Watch the events of a queue; Engine.watch yields them."""
 
     roles = READERS
     reads = True

@@ -1,4 +1,4 @@
-"""Looking at jobs: one, a page of many, and why one is not running."""
+"""Reading jobs: one job, a page of many, and why a job is not running."""
 
 from ..access import PRODUCERS, READERS
 from ..errors import JobNotFound
@@ -15,16 +15,16 @@ __all__ = ["ExplainJob", "Explanation", "Filter", "ListJobs", "Page", "ReadJob"]
 
 
 class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
-    """Look at one job."""
+    """Read one job."""
 
     roles = READERS | PRODUCERS
     reads = True
     is_batched = True
     overlaps = True
 
-    #: Which one.
+    #: The job's uid.
     uid: str
-    #: How many seconds to wait for it to finish.
+    #: Seconds to wait for it to finish.
     wait: float = 0
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
@@ -39,7 +39,7 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
 
 
 class Page(Value, frozen=True, kw_only=True):
-    """Some jobs of a queue in the order that was asked for."""
+    """Some jobs of a queue in the requested order."""
 
     #: At most `limit` jobs; a short or empty page need not be the last.
     jobs: list[Job]
@@ -51,20 +51,20 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
-    """Read jobs in some order."""
+    """Read a page of jobs."""
 
     roles = READERS
     reads = True
 
-    #: Which ones.
+    #: Which jobs.
     filter: Filter = Filter()
     #: The order; None is execution order.
     sort: Sort | None = None
-    #: Start after this place in that order; None starts at the front.
+    #: Start after this position in that order; None starts at the front.
     after: Position | None = None
     #: At most this many jobs.
     limit: int
-    #: Examine at most this many, whether they match or not.
+    #: Examine at most this many jobs, matching or not.
     scan: int = 500
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
@@ -85,7 +85,7 @@ class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
 
 
 class Explanation(Value, frozen=True, kw_only=True):
-    """Why a job is where it is."""
+    """Why a job is not running: the job, its queue, and how many jobs come first."""
 
     #: The job.
     job: Job
@@ -99,12 +99,12 @@ class Explanation(Value, frozen=True, kw_only=True):
 
 
 class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
-    """Say why a job is not running."""
+    """Explain why a job is not running."""
 
     roles = READERS
     reads = True
 
-    #: Which one.
+    #: The job's uid.
     uid: str
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

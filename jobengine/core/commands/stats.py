@@ -1,4 +1,4 @@
-"""The figures of queues."""
+"""Reading queue stats."""
 
 from collections.abc import Sequence
 from heapq import nsmallest
@@ -15,7 +15,7 @@ __all__ = ["CountQueues", "ListQueues", "ReadHistory", "ReadStats"]
 
 
 class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
-    """Counts and times of the queue."""
+    """Read the queue's counts and times."""
 
     roles = READERS
     reads = True
@@ -30,7 +30,7 @@ class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
 
 
 class ReadHistory(QueueCommand[QueueHistory], frozen=True, kw_only=True):
-    """What happened in each of the last 60 minutes and 168 hours."""
+    """Read the counts of each of the last 60 minutes and 168 hours."""
 
     roles = READERS
     reads = True
@@ -45,7 +45,7 @@ class ReadHistory(QueueCommand[QueueHistory], frozen=True, kw_only=True):
 
 
 class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
-    """All figures of the queues."""
+    """Read the stats of all queues."""
 
     def decide(
         self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
@@ -54,7 +54,7 @@ class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
 
 
 class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
-    """The figures of queues that are cheap to compute."""
+    """Read those queue stats that are cheap to compute."""
 
     def decide(
         self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
@@ -84,7 +84,10 @@ def _some_tables(tables: TableSet, after: str | None, limit: int) -> list[Table]
 
 
 def _age(since: int | None, now: int) -> int | None:
-    """Milliseconds since a time; 0 if it is ahead, since the wall clock may have been set back between two runs."""
+    """
+    Milliseconds since a time; 0 if the time is in the future, as after a wall clock that was set back between two
+    runs.
+    """
     return None if since is None else max(0, now - since)
 
 

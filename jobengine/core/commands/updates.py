@@ -33,11 +33,11 @@ class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
     is_batched = True
     overlaps = True
 
-    #: Which one.
+    #: The job's uid.
     uid: str
-    #: How.
+    #: What to change.
     changes: Changes
-    #: The caller's lease, which must be the one that holds the job; None skips the check.
+    #: The caller's lease, which must be the job's current one; None skips the check.
     lease: str | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
@@ -51,7 +51,7 @@ class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
 
 
 class JobUpdate(Value, frozen=True, kw_only=True):
-    """One update of many; see UpdateJob."""
+    """One entry of UpdateJobs; see UpdateJob."""
 
     uid: str
     changes: Changes
@@ -70,7 +70,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
     is_batched = True
     overlaps = True
 
-    #: Which ones, and how.
+    #: The updates, in order.
     updates: tuple[JobUpdate, ...]
 
     @property
@@ -109,7 +109,7 @@ class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
     is_batched = True
     overlaps = True
 
-    #: Which one.
+    #: The job's uid.
     uid: str
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
@@ -124,7 +124,7 @@ class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class Swept(Value, frozen=True):
-    """The outcome of one slice."""
+    """The outcome of one slice of a sweep."""
 
     #: How many jobs of the slice matched.
     matched: int
@@ -133,14 +133,14 @@ class Swept(Value, frozen=True):
 
 
 class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
-    """A change of all jobs that match, one slice at a time."""
+    """A change of all matching jobs, one slice at a time."""
 
     roles = OWNERS
     reads = False
 
-    #: Which ones.
+    #: Which jobs.
     filter: Filter
-    #: Start after this place; None starts at the front.
+    #: Start after this rank; None starts at the front.
     after: Rank | None = None
     #: Examine at most this many jobs, in one commit.
     limit: int = 500
@@ -161,7 +161,7 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
 class UpdateMatching(_Sweep, frozen=True, kw_only=True):
     """Change the jobs that match."""
 
-    #: How.
+    #: What to change.
     changes: Changes
     #: Only these, instead of a page after `after`: a new priority moves jobs, and a walk by place could meet one twice.
     uids: tuple[str, ...] | None = None
