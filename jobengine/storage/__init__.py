@@ -1,1 +1,1 @@
-"""The encrypted file and how it is written; knows nothing of jobs."""
+"""The encrypted file and how it is written; independent of jobs."""

@@ -1,13 +1,13 @@
 """
-Group commit, on the reactor's side: what is submitted during a write becomes the next write, as one frame.
+Group commit, on the reactor's side: all submissions during a write become the next write, as one frame.
 
 The phases, and what happens to a submission in each:
 
 - IDLE: nothing to do; a submission begins a batch.
 - COLLECTING: a batch is open until the end of this reactor turn.
 - WRITING: one write is in flight; submissions gather in the next batch.
-- FULL: the disk has no room. What is not on disk yet is kept and tried again. `admit` refuses clients' changes; those
-  that time makes are submitted without it, and kept.
+- FULL: the disk has no room. Unwritten changes are kept and tried again. `admit` refuses clients' changes; changes by
+  time are submitted without it, and kept.
 - FAILED: it is unknown what is on disk. Nothing more is written, and `admit` refuses changes.
 - CLOSED: the last commit was made.
 """
@@ -27,7 +27,7 @@ from .errors import NoRoom, StorageBroken, StorageError
 #: Seconds between attempts to write to a full disk.
 RETRY_SECONDS: Final = 0.5
 
-#: Gives the slice of a snapshot to go with a write, given the bytes of the records in that write (maybe 0).
+#: Returns the slice of a snapshot to go with a write, given the bytes of that write's records (maybe 0).
 NextSlice = Callable[[int], Sequence[bytes]]
 
 M = TypeVar("M")
@@ -39,7 +39,7 @@ class Backlog(StorageError):
 
 
 class Phase(Enum):
-    """The phases of the module's docstring."""
+    """The committer's phases; see the module's docstring."""
 
     IDLE = "idle"
     COLLECTING = "collecting"
@@ -63,12 +63,12 @@ class Run(Protocol):
     """Runs blocking calls on another thread, one at a time, in order."""
 
     def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
-        """A Deferred of what the call returns or raises."""
+        """A Deferred of the call's result."""
 
 
 @define
 class _Batch(Generic[M]):
-    """What will be one frame."""
+    """The submissions of the next frame."""
 
     records: list[bytes] = field(factory=list)
     memos: list[M] = field(factory=list)
@@ -82,7 +82,7 @@ class _Batch(Generic[M]):
         self.size += sum(map(len, records))
 
     def take_in(self, later: "_Batch[M]") -> None:
-        """Append the records of another batch; its waiters stay with it."""
+        """Append the records of a later batch; its waiters stay with it."""
         self.records += later.records
         self.memos += later.memos
         self.size += later.size
@@ -107,15 +107,15 @@ class _Batch(Generic[M]):
 
 @frozen(kw_only=True)
 class Hooks(Generic[M]):
-    """What the committer tells its owner; each gets the memos of the submissions concerned, oldest first."""
+    """Callbacks to the committer's owner; each gets the memos of the affected submissions, oldest first."""
 
-    #: These are not on disk, which is full: roll them back.
+    #: Called when the disk is full: roll these back.
     stalled: Callable[[list[M]], None]
-    #: There is room again, and these are on disk or will be before anything newer: apply them again.
+    #: Called when there is room again: apply these again; they are on disk, or will be before anything newer.
     resumed: Callable[[list[M]], None]
-    #: Nothing more can be written; the process should end.
+    #: Called when nothing more can be written; the process should end.
     failed: Callable[[StorageError], None]
-    #: Called when a write is done, with the number of records and bytes it had, and its memos.
+    #: Called after a write, with the number and bytes of its records, and its memos.
     written: Callable[[int, int, list[M]], None]
 
 
@@ -124,7 +124,7 @@ class Committer(Generic[M]):
     """
     Collects submissions and keeps one write in flight.
 
-    Each submission carries a memo, opaque to the committer: the owner gets it back if the write stalls.
+    Each submission carries a memo, opaque to the committer: if the write stalls, the owner gets the memo back.
     """
 
     #: Where it writes to, on the thread that `run` uses.
@@ -133,7 +133,7 @@ class Committer(Generic[M]):
     run: Run
     #: Schedules the end of a reactor turn, and the next attempt.
     clock: IReactorTime
-    #: What to call when something happens.
+    #: What to call after writes and failures.
     hooks: Hooks[M]
     #: Bytes that may wait before submissions are refused.
     max_backlog: int = 64 << 20
@@ -156,13 +156,13 @@ class Committer(Generic[M]):
             # One exception is raised many times: without this, each time would add to its traceback.
             raise self.trouble.with_traceback(None)
         if self._pending.size > self.max_backlog:
-            raise Backlog("more is waiting to be written than may wait")
+            raise Backlog("too many bytes are waiting to be written")
 
     def submit(self, records: Sequence[bytes], memo: M) -> None:
         """
         Take records for the next commit, after `admit` has returned.
 
-        Without room they are kept as well: they are changes that time alone has made.
+        On a full disk they are kept as well: they are changes that time alone has made.
         """
         self._pending.add(records, memo)
         if self.phase is Phase.IDLE:
@@ -170,9 +170,9 @@ class Committer(Generic[M]):
 
     def durable(self) -> "Deferred[None] | None":
         """
-        None if all that was submitted is on disk; otherwise a Deferred that fires when it is.
+        None if all submissions are on disk; otherwise a Deferred that fires when they are.
 
-        It fails with NoRoom or StorageBroken. None while the disk is full: what is not on disk was rolled back.
+        It fails with NoRoom or StorageBroken. None while the disk is full: unwritten changes were rolled back.
         """
         if self.phase is Phase.FULL:
             return None
@@ -189,7 +189,7 @@ class Committer(Generic[M]):
         self._next_slice = next_slice
 
     def poke(self) -> None:
-        """Make a write soon for a slice to go with, even if nothing is submitted; not while a drain waits."""
+        """Write a slice soon, even without a submission; not while a drain waits."""
         if self.phase is Phase.IDLE and not self._idle_waiters:
             self._collect()
 
@@ -226,7 +226,7 @@ class Committer(Generic[M]):
 
     @property
     def _over(self) -> bool:
-        """Whether to ignore the result of a write that ends now."""
+        """Whether to ignore the result of a write that has just ended."""
         return self.phase in (Phase.FAILED, Phase.CLOSED)
 
     def _wrote(self, _: None) -> None:
@@ -236,14 +236,14 @@ class Committer(Generic[M]):
         assert batch is not None
         if self.sync_interval and batch.records:
             self._sync_later()
-        # Idle before the owner is told: it may want another write at once.
+        # Idle before the owner's hook is called: it may request another write at once.
         self.phase = Phase.IDLE
         self.hooks.written(len(batch.records), batch.size, batch.memos)
         batch.release(None)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Begin the next write at once if there is something for it."""
+        """Begin the next write at once if there is something to write."""
         if self.phase is Phase.IDLE and self._pending.records:
             self._write()
         elif self.phase is Phase.IDLE:
@@ -266,7 +266,7 @@ class Committer(Generic[M]):
         self._pending = _Batch()
         self.phase = Phase.FULL
         self.trouble = error
-        self._log.error("no room for the database: {why}; changes are refused until there is", why=error)
+        self._log.error("no room for the database: {why}; changes are refused until there is room", why=error)
         self.hooks.stalled(batch.memos)
         _Batch(waiters=waiters).release(failure)
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
@@ -292,18 +292,18 @@ class Committer(Generic[M]):
             return
         batch = self._flying
         assert batch is not None
-        self._log.info("there is room again: what was waiting is on disk, changes are taken")
+        self._log.info("there is room again: waiting changes are on disk, new ones are accepted")
         self.trouble = None
         self.phase = Phase.WRITING
         self.hooks.resumed(batch.memos + self._pending.memos)
         self._wrote(None)
 
     def give_up(self, failure: Failure) -> None:
-        """Fail all waiters with an unknown outcome, and tell the owner, once."""
+        """Fail all waiters with an unknown outcome, and call the owner's hook, once."""
         if self._over:
             return
         error = failure.value if isinstance(failure.value, StorageBroken) else StorageBroken(failure.getErrorMessage())
-        self._log.failure("the database can't be written any more", failure)
+        self._log.failure("the database can no longer be written", failure)
         self.phase, self.trouble = Phase.FAILED, error
         for batch in (self._flying, self._pending):
             if batch is not None:

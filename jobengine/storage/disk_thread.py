@@ -31,5 +31,5 @@ class DiskThread:
         self._pool.stop()
 
     def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":
-        """A Deferred of what `call` returns or raises on the thread."""
+        """A Deferred of the call's result on the thread."""
         return deferToThreadPool(self._reactor, self._pool, call)

@@ -1,4 +1,4 @@
-"""The few calls that the journal makes of a file system; tests replace them by faults and simulated crashes."""
+"""The few file system calls of the journal; tests replace them by faults and simulated crashes."""
 
 import fcntl
 import os
@@ -25,11 +25,11 @@ class Files:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def open_to_read(self, path: str) -> int:
-        """Open an existing file for reading alone; does not wait for the other end of a pipe."""
+        """Open an existing file for reading only; does not wait for the other end of a pipe."""
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def is_regular(self, descriptor: int) -> bool:
-        """Whether it is a file, and no directory, pipe or device."""
+        """Whether it is a regular file, not a directory, pipe or device."""
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def keep_owner(self, descriptor: int, path: str) -> None:
@@ -95,11 +95,14 @@ class Files:
         os.ftruncate(descriptor, length)
 
     def sync(self, descriptor: int) -> None:
-        """Return when the data, and the length it needs, are on disk."""
+        """Return when the data, and the file length it needs, are on disk."""
         os.fdatasync(descriptor)
 
     def begin_sync(self, descriptor: int, position: int, length: int) -> None:
-        """Start to write these bytes to disk, without waiting: a sync has less to do then. They may leave the cache."""
+        """
+        Start to write these bytes to disk, without waiting, so that a later sync is shorter. They may leave the
+        cache.
+        """
         # Linux starts to write pages that it can't drop yet. This is only advice: nothing depends on its success.
         with suppress(OSError):
             os.posix_fadvise(descriptor, position, length, os.POSIX_FADV_DONTNEED)
@@ -121,7 +124,7 @@ class Files:
         os.link(old, new)
 
     def remove(self, path: str) -> None:
-        """Remove a file; it is no error if there is none."""
+        """Remove a file; a missing file is no error."""
         with suppress(FileNotFoundError):
             os.unlink(path)
 

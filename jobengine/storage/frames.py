@@ -19,7 +19,7 @@ from nacl.utils import random
 
 from .errors import Damaged, NewerFormat, NotADatabase, WrongSecret
 
-#: As PNG does it: a byte above 127, a line end and an end-of-file character show files that were sent as text.
+#: Like PNG's: a byte above 127, a line end and an end-of-file character reveal files that were transferred as text.
 _MAGIC: Final = b"\x89JEDB\r\n\x1a"
 _MAJOR: Final = 1
 _MINOR: Final = 0
@@ -31,7 +31,7 @@ HEADER_SIZE: Final = _CLEAR.size + _SEALED + 4
 MAX_PASSES: Final = 10
 MAX_KIB: Final = 1 << 20
 
-#: Begins every frame, so that a good frame after a damaged place is found quickly.
+#: Begins every frame, so that a good frame after damage is found quickly.
 MARKER: Final = b"\xf2JEF"
 #: marker, length of the box, CRC-32 of length and position
 _HEAD: Final = struct.Struct(">4sII")
@@ -46,7 +46,7 @@ MAX_BOX: Final = 1 << 28
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The kinds of frames."""
 
     #: A part of the snapshot that a file begins with.
     SLICE = 1
@@ -54,7 +54,7 @@ class Kind(IntEnum):
     SNAPSHOT_END = 2
     #: One commit.
     COMMIT = 3
-    #: The daemon closed the file in good order; it has no records.
+    #: The daemon closed the file in an orderly way; it has no records.
     CLOSE = 4
 
 
@@ -74,7 +74,7 @@ class Kdf:
 
 @frozen(kw_only=True)
 class Lock:
-    """What encrypts the data key of a database: the key derived from the SECRET, and how it was derived."""
+    """Encrypts the data key of a database: a key derived from the SECRET, and the derivation's parameters."""
 
     #: The parameters of the derivation.
     kdf: Kdf
@@ -96,13 +96,13 @@ class Frame:
     """The contents of a frame."""
 
     kind: Kind
-    #: The records, each with its length before it; below, where each record ends.
+    #: The records, each preceded by its length; below, where each record ends.
     _body: bytes = field(repr=False)
     _ends: Sequence[int] = field(repr=False)
 
     @property
     def records(self) -> tuple[bytes, ...]:
-        """The records; they are split anew at each call, which takes a quarter of a second for a million."""
+        """The records; they are split at each call, which takes a quarter of a second for a million."""
         body, begin = self._body, 0
         records: list[bytes] = []
         for end in self._ends:
@@ -113,7 +113,7 @@ class Frame:
 
 @frozen(kw_only=True)
 class Chain:
-    """The end of a chain of frames: what the next frame must match."""
+    """The end of a chain of frames, which the next frame must continue."""
 
     _box: SecretBox = field(repr=False)
     #: The 16 random bytes that identify the file.
@@ -147,7 +147,7 @@ class Chain:
         file_id, number, tag, kind, body = self._unseal(box)
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
             raise BadFrame("it is a frame, but not the next one of this file")
-        # The kind first: what a newer version puts into its frames is not known here.
+        # The kind first: a newer version may put other contents into its frames.
         return Frame(kind=_kind(kind), body=body, ends=_ends(body)), self._followed_by(box)
 
     def is_frame(self, box: bytes) -> bool:
@@ -202,7 +202,7 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
     if major > _MAJOR:
         raise NewerFormat(f"its format is version {major}, this JobEngine reads up to {_MAJOR}")
     if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:
-        raise Damaged("its header is not as it was written")
+        raise Damaged("its header does not match its checksum")
     if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):
         raise Damaged("its key derivation parameters are out of bounds")
     lock = Lock.derive(secret, Kdf(passes=passes, kib=kib), salt)
@@ -221,7 +221,7 @@ def box_length(head: bytes, position: int) -> int:
         raise BadFrame("its head is cut short")
     marker, length, checksum = _HEAD.unpack(head)
     if marker != MARKER or checksum != _checksum(length, position):
-        raise BadFrame("its head is not as it was written")
+        raise BadFrame("its head has a wrong marker or checksum")
     if not _BOX_OVERHEAD <= length <= MAX_BOX:
         raise BadFrame("its length is out of bounds")
     return int(length)
@@ -241,7 +241,7 @@ def _data_key(lock: Lock, clear: bytes, sealed: bytes) -> bytes:
         # Raised from None: the cause adds nothing, and its traceback holds the key.
         raise WrongSecret("the SECRET is not the one this database was written with") from None
     if opened[32:] != _digest(clear):
-        raise Damaged("its header is not the one its data key was sealed with")
+        raise Damaged("its header is not the one that is sealed with its data key")
     return bytes(opened[:32])
 
 
@@ -261,5 +261,5 @@ def _ends(body: bytes) -> list[int]:
         at += _LENGTH.size + length_at(body, at)[0]
         ends.append(at)
     if at != end:
-        raise BadFrame("its records don't fill it")
+        raise BadFrame("its records don't add up to its length")
     return ends

@@ -2,8 +2,8 @@
 The database file: lock and open it, append to it, sync it, and compact it into a new file.
 
 Everything here blocks. A server makes or reads the file on its reactor thread (`lock`, `open`, `make`, `recover`), and
-closes it there if it can't go on. From `confirm` on, it calls all that touches the file on the writer thread: `append`,
-`sync`, `backup_reader`, `start_copy`, `finish_copy` and the orderly `close`. Meanwhile the reactor thread looks only at
+closes it there if it can't go on. From `confirm` on, all calls that touch the file are on the writer thread: `append`,
+`sync`, `backup_reader`, `start_copy`, `finish_copy` and the orderly `close`. Meanwhile the reactor thread reads only
 `size`, `compacting`, `syncs` and `sync_seconds`, each of which is one value.
 """
 
@@ -23,7 +23,7 @@ from .files import Files
 from .frames import HEADER_SIZE, MAX_BOX, Chain, Kdf, Kind, Lock, check_magic, new_file, open_header
 from .recovery import Recovery
 
-#: Errors after which a write can succeed later: no room, quota, file-size limit.
+#: Errors after which a write can succeed later: disk full, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: The most bytes of records in one frame, unless it is a single record; well below MAX_BOX, as records have overhead.
 _MOST: Final = MAX_BOX // 2
@@ -39,7 +39,7 @@ class Torn:
 
     #: The file to which it was copied.
     copy: str
-    #: How many bytes.
+    #: Its length in bytes.
     length: int
 
 
@@ -73,7 +73,7 @@ class _FrameFile:
         try:
             self.files.truncate(self.descriptor, end)
         except OSError as error:
-            raise StorageBroken(f"a write failed ({cause}), and so did cutting it off ({error})") from error
+            raise StorageBroken(f"a write failed ({cause}), and cutting it off failed too ({error})") from error
 
 
 @define
@@ -88,9 +88,9 @@ class Journal:
     path: str
     _files: Files = field(factory=Files)
     _kdf: Kdf = field(factory=Kdf)
-    #: What recovery cut off, if anything.
+    #: The torn write that recovery cut off, if any.
     torn: Torn | None = field(default=None, init=False)
-    #: Whether the file was new or closed in good order.
+    #: Whether the file was new or closed in an orderly way.
     clean: bool = field(default=False, init=False)
     #: The number of syncs since it was opened, and the seconds they took in total.
     syncs: int = field(default=0, init=False)
@@ -99,11 +99,11 @@ class Journal:
     #: The directory of the file, kept open for syncs: later there might be no descriptor left to open it.
     _directory: int | None = field(default=None, init=False)
     _lock: Lock | None = field(default=None, init=False)
-    #: The recovery in progress, and the descriptor that it reads.
+    #: The recovery in progress, and the file descriptor it reads.
     _walk: tuple[Recovery, int] | None = field(default=None, init=False)
     #: How many bytes were on disk for certain when the file was opened.
     _sure: int = field(default=0, init=False)
-    #: Whether a write or sync has failed permanently, so that nothing more may be written.
+    #: Whether a write or sync has failed permanently, so that no more may be written.
     _broken: bool = field(default=False, init=False)
     _main: _FrameFile | None = field(default=None, init=False)
     _copy: _FrameFile | None = field(default=None, init=False)
@@ -117,7 +117,7 @@ class Journal:
 
     @property
     def compacting(self) -> bool:
-        """Whether a copy is being made."""
+        """Whether a copy is in progress."""
         return self._copy is not None
 
     def lock(self) -> bool:
@@ -168,7 +168,7 @@ class Journal:
 
     @property
     def opened(self) -> bool:
-        """Whether a file was opened and is not read yet."""
+        """Whether a file was opened but not read yet."""
         return self._walk is not None
 
     @property
@@ -187,11 +187,11 @@ class Journal:
 
     def confirm(self) -> None:
         """
-        Make sure that what was read is on disk before it is shown; raises StorageBroken.
+        Make sure that the recovered data is on disk before any answer uses it; raises StorageBroken.
 
-        It may have come from the kernel's cache, and after a failed sync the kernel may take pages for written that are
-        not (docs/database-format.md, "Recovery"). So everything that may not be synced is written again, in place and
-        unchanged. That takes no room, and a crash meanwhile leaves each sector as it was.
+        The data may have come from the kernel's cache, and after a failed sync the kernel may take unwritten pages for
+        written (docs/database-format.md, "Recovery"). So everything that may be unsynced is written again, in place and
+        unchanged. That takes no room, and a crash meanwhile leaves each sector unchanged.
         """
         main = self._current
         try:
@@ -200,7 +200,7 @@ class Journal:
                 self._files.write(main.descriptor, self._files.read(main.descriptor, length, position), position)
         except OSError as error:
             self._broken = True
-            raise StorageBroken(f"{self.path}: what was read could not be put on disk for certain: {error}") from error
+            raise StorageBroken(f"{self.path}: the recovered data could not be synced to disk: {error}") from error
         self.sync()
         self._sync_directory()
 
@@ -219,7 +219,7 @@ class Journal:
             self._append_copy(slice_, records)
 
     def sync(self) -> None:
-        """Return when all that was appended is on disk; raises StorageBroken on any error."""
+        """Return when all appended records are on disk; raises StorageBroken on any error."""
         self._check_whole()
         began = perf_counter()
         try:
@@ -232,9 +232,10 @@ class Journal:
 
     def backup_reader(self) -> BackupReader:
         """
-        All frames that the file has now, to be read on any thread; raises OSError.
+        A reader of all frames that the file has now, for any thread; raises OSError.
 
-        Opened again, so that the file is not made shorter when a compaction has taken its name (see Files.discard).
+        It opens the file again, so that a compaction, which takes the file's name, does not truncate it (see
+        Files.discard).
         """
         return BackupReader(self._files, self._files.open(self.path), self._current.end)
 
@@ -247,7 +248,7 @@ class Journal:
         """
         Finish the copy and replace this file by it; returns False if the copy was given up.
 
-        Raises StorageBroken if it is unknown which of the two a crash would leave.
+        Raises StorageBroken if it is unknown which of the two files a crash would leave.
         """
         if self._copy is None:
             return False
@@ -276,8 +277,8 @@ class Journal:
             self._release()
 
     def _close_in_order(self, main: _FrameFile) -> None:
-        # The closing frame says that all before it is on disk, so sync that first, and cut the frame off if it can't be
-        # synced.
+        # The closing frame states that everything before it is on disk, so sync first, and cut the frame off if it
+        # can't be synced.
         self.sync()
         end = main.end
         main.append(Kind.CLOSE, ())
@@ -289,7 +290,7 @@ class Journal:
 
     def _check_whole(self) -> None:
         if self._broken:
-            raise StorageBroken("a write or sync has failed before: nothing may be written any more")
+            raise StorageBroken("an earlier write or sync failed: nothing more may be written")
 
     @property
     def _current(self) -> _FrameFile:
@@ -302,7 +303,7 @@ class Journal:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Add to an error which file it is about and what to do."""
+        """Add to an error the file's path and what to do."""
         try:
             yield
         except StorageError as error:
@@ -385,7 +386,7 @@ class Journal:
             self.drop_copy()
 
     def _sync_copy_in_steps(self) -> None:
-        """Syncing all of it at the end would delay the commits that come meanwhile."""
+        """One sync of the whole copy at the end would delay commits."""
         if self._copy is not None and self._copy.end - self._copied > _COPY_STEP:
             self._files.sync(self._copy.descriptor)
             self._copied = self._copy.end
@@ -416,7 +417,10 @@ class Journal:
 
 
 def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:
-    """One frame with the records, to be written at `position`, or as many as it takes for that much; and the chain."""
+    """
+    One frame with the records, to be written at `position`, or several if they are too long; and the chain after
+    them.
+    """
     frames = []
     for part in _parts(records):
         frame, chain = chain.seal(kind, part, position)
@@ -448,7 +452,7 @@ def _advice(error: StorageError) -> str:
 
 
 def check_beginning(path: str) -> None:
-    """Raise NotADatabase unless the file begins as a database does, which is seen without the SECRET; and OSError."""
+    """Raise NotADatabase unless the file begins like a database, which needs no SECRET to check; raises OSError."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise NotADatabase("it is not a file")

@@ -13,13 +13,13 @@ from attrs import define
 from .errors import Damaged, Unclear
 from .frames import FRAME_HEAD, HEADER_SIZE, MARKER, BadFrame, Chain, Frame, Kind, box_length
 
-#: Reads this many bytes at a position, fewer only at the end of the file.
+#: Reads this many bytes at a position; fewer only at the end of the file.
 Read = Callable[[int, int], bytes]
 
 #: The bytes that a disk writes as a whole or not at all.
 _SECTOR: Final = 512
 _SCAN: Final = 1 << 20
-#: The kinds of frames that are written only after all before them was synced.
+#: The kinds of frames that are written only after everything before them was synced.
 _VOUCHING: Final = frozenset({Kind.SNAPSHOT_END, Kind.CLOSE})
 
 
@@ -31,7 +31,7 @@ class Recovery:
     read: Read
     #: The length of the file.
     size: int
-    #: What the next frame must be.
+    #: The chain that the next frame must continue.
     chain: Chain
     #: Where the next frame begins; after the walk, the end of the good part.
     end: int = HEADER_SIZE
@@ -42,7 +42,7 @@ class Recovery:
     closed: bool = False
     #: Whether the snapshot at the beginning is complete.
     whole_snapshot: bool = False
-    #: The bytes of the frame that was given last: its head and its box.
+    #: The bytes of the frame yielded last: its head and its box.
     last: tuple[bytes, bytes] = (b"", b"")
 
     @property
@@ -52,7 +52,7 @@ class Recovery:
 
     def frames(self) -> Iterator[Frame]:
         """
-        Yield every good frame in order; what is left of the file then is a torn last write, or nothing.
+        Yield every good frame in order; the rest of the file is then a torn last write, or nothing.
 
         Raises Damaged or Unclear if no crash could leave such a file.
         """
@@ -69,7 +69,7 @@ class Recovery:
             self.whole_snapshot = self.whole_snapshot or frame.kind is Kind.SNAPSHOT_END
             yield frame
         if not self.whole_snapshot:
-            raise Damaged("it ends before its snapshot does")
+            raise Damaged("it ends in the middle of its snapshot")
         self.closed = self.closed and not self.torn
 
     def _next(self) -> tuple[Frame, int]:
@@ -87,10 +87,10 @@ class Recovery:
         if not self.whole_snapshot:
             raise Damaged(f"{place}, and the snapshot is not complete there")
         if not (self._cut_short() or self._unwritten_sector()):
-            raise Unclear(f"{place}, and a crash would not leave it so")
+            raise Unclear(f"{place}, in a way that no crash explains")
 
     def good_boxes(self) -> Iterator[int]:
-        """The lengths of the boxes of this file anywhere from here on, even at the wrong place."""
+        """The lengths of this file's boxes anywhere from here on, even at the wrong place."""
         return (length for position in self._markers() if (length := self._box_at(position)))
 
     def _markers(self) -> Iterator[int]:
@@ -127,7 +127,7 @@ class Recovery:
         return self._last_frame_end() > self.size
 
     def _unwritten_sector(self) -> bool:
-        """Whether some sector of the last frame was never written: it is all zeros, as all of them may be."""
+        """Whether some sector of the last frame was never written, and so is all zeros; all of them may be."""
         return any(not any(piece) for piece in self._pieces(min(self.size, self._last_frame_end())))
 
     def _pieces(self, end: int) -> Iterator[bytes]:
