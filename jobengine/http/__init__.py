@@ -1,1 +1,1 @@
-"""Bytes and connections: limits, requests, long answers, the access log. Knows nothing of jobs."""
+"""Bytes and connections: limits, requests, long answers, the access log. Independent of jobs."""

@@ -16,26 +16,26 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-#: What a handler adds to the line of its request: names and values.
+#: Names and values that a handler adds to its request's line.
 Notes = Mapping[str, str | int]
 
 _log: Final = Logger(namespace="jobengine.web")
-#: The most characters shown of anything that a client sent: so each line is bounded.
+#: The most characters shown of any text from a client, so that each line is bounded.
 _SHOWN: Final = 100
-#: One more than is shown; the rest is not looked at.
+#: One more than is shown; the rest is not examined.
 _MANY: Final = _SHOWN + 1
-#: Notes that need no quotes, if there are no spaces and no further = in them.
+#: Values that need no quotes, unless they contain spaces or another =.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
-#: The same for one value.
+#: The same pattern for one value.
 _WORD: Final = re.compile(rf"[!#-<>-\[\]-~]{{0,{_SHOWN}}}")
-#: Shown as escapes: all but printable ASCII, and quotes and backslashes.
+#: Characters shown as escapes: all but printable ASCII, and quotes and backslashes.
 _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
 
 
 class Line(Struct, frozen=True, gc=False):
     """A request that has ended; str() is its line, without secrets."""
 
-    #: As in the header X-Request-Id; "-" if the request was refused before it was complete.
+    #: As in the header X-Request-Id; "-" for a request that was refused before it was complete.
     id: str
     #: The client's IP address, or "-" for a Unix socket.
     address: str
@@ -48,27 +48,27 @@ class Line(Struct, frozen=True, gc=False):
     ms: float
     #: Seconds since the epoch at which it ended.
     time: float
-    #: What its handler added.
+    #: What the request's handler added.
     notes: Notes
-    #: Whether the client asked to wait.
+    #: Whether the client requested to wait.
     waits: bool = False
 
     def __str__(self) -> str:
         what, notes = _what(self.sent_method[:_MANY], self.sent_path[:_MANY]), self.notes
         text = "".join([f" {name}={value}" for name, value in notes.items()])
-        # Checking all of them together takes a third of the time.
+        # One check of all values together takes a third of the time.
         if text.count(" ") != len(notes) or text.count("=") != len(notes) or not _PLAIN.fullmatch(text):
             text = "".join([f" {name}={_quoted(value)}" for name, value in notes.items()])
         return f"{self.id} {self.address} {what} {self.status} {self.ms:.1f}ms{text}"
 
     @property
     def method(self) -> str:
-        """In printable ASCII, shortened if it is long."""
+        """The method in printable ASCII, shortened if it is long."""
         return _printable(self.sent_method)
 
     @property
     def path(self) -> str:
-        """In printable ASCII, shortened if it is long."""
+        """The path in printable ASCII, shortened if it is long."""
         return _printable(self.sent_path)
 
     def shortened_notes(self) -> dict[str, str | int]:
@@ -131,11 +131,11 @@ def _cut(text: str) -> str:
 
 @lru_cache(maxsize=1_000)
 def _what(method: bytes, path: bytes) -> str:
-    """Method and path as in a line; the caller has cut each to `_MANY` bytes."""
+    """Method and path as shown in a line; the caller has cut each to `_MANY` bytes."""
     return f"{_printable(method)} {_printable(path)}"
 
 
 def _printable(sent: bytes) -> str:
-    """ASCII, with escapes for bytes that would end the line or control a terminal; "-" for nothing."""
+    """ASCII, with escapes for bytes that would end the line or control a terminal; "-" if empty."""
     shown = _ESCAPED.sub(lambda found: b"\\x%02x" % found[0][0], sent[:_SHOWN]).decode("ascii")
     return (shown + "..." if len(sent) > _SHOWN else shown) or "-"

@@ -1,4 +1,4 @@
-"""What browsers may do: the origins whose pages may use the API, and the host names under which the server answers."""
+"""Rules for browsers: the origins whose pages may use the API, and the host names under which the server answers."""
 
 from attrs import frozen
 
@@ -15,7 +15,7 @@ class Browsers:
     hosts: Hosts = Hosts()
 
     def answers(self, request: JobRequest) -> bool:
-        """Answer a preflight request, or one under an unknown host name; or return False."""
+        """Answer a preflight request, or a request under an unknown host name; otherwise return False."""
         if self.cors.origins and self.cors.answers(request):
             return True
         # After CORS: a page of a configured origin can then read the reason.

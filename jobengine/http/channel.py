@@ -1,8 +1,8 @@
 """
-HTTP with limits that hold while bytes arrive: size and time of headers and body, and number of connections.
+HTTP with limits that apply while bytes arrive: size and time of headers and body, and number of connections.
 
-Time limits are absolute. Twisted's own time-out restarts with every byte, so one byte a minute keeps a connection open
-for ever.
+Time limits are absolute. Twisted's own time-out restarts with every byte, so one byte a minute would keep a connection
+open indefinitely.
 """
 
 import re
@@ -38,7 +38,7 @@ _CHUNKED: Final = 8 << 10
 _KEPT: Final = 16 << 10
 #: Seconds for which a refused client can read its answer, while the rest of its request is discarded.
 _LINGER: Final = 2.0
-#: The most bytes to discard. Then reading stops: 2 s of a fast network are many GiB.
+#: The most bytes to discard. Then reading stops: in 2 s a fast network delivers many GiB.
 _THROWN_AWAY: Final = 64 << 20
 
 #: The call that accepts a longer body if the query names the queue.
@@ -55,7 +55,7 @@ class _Phase(Enum):
     GONE = "the connection is lost"
 
 
-#: For the hot paths: through the class each takes three times as long on Python 3.11.
+#: For the hot paths: access through the class takes three times as long on Python 3.11.
 _IDLE: Final = _Phase.IDLE
 _BUSY: Final = _Phase.BUSY
 _REFUSED: Final = _Phase.REFUSED
@@ -67,10 +67,10 @@ class Host(Protocol):
     """The site, as a connection uses it."""
 
     limits: Limits
-    #: All open connections, and those that wait for their next request.
+    #: All connections that are open, idle ones too.
     channels: "set[LimitedChannel]"
     idle: "IdleConnections[LimitedChannel]"
-    #: Long work is done in these turns.
+    #: Gives turns to long work.
     turns: Turns
     #: Whether the server is stopping.
     draining: bool
@@ -89,7 +89,7 @@ class Host(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class LimitedChannel(HTTPChannel):
-    """One connection, within the limits of its site."""
+    """One connection, within its site's limits."""
 
     #: Longer lines are refused before they are complete.
     MAX_LENGTH = 8 << 10
@@ -98,7 +98,7 @@ class LimitedChannel(HTTPChannel):
     requests: list[JobRequest]
     requestFactory: type[JobRequest]
     callLater: Callable[..., IDelayedCall]
-    #: Whether the client does not read its answers. LineReceiver then parses nothing more.
+    #: Whether the client does not read its answers. LineReceiver then stops parsing.
     paused: bool
 
     _phase = _Phase.HEAD
@@ -106,7 +106,7 @@ class LimitedChannel(HTTPChannel):
     _timer: IDelayedCall | None = None
     _peer: IAddress | None = None
     _host: IAddress | None = None
-    #: The client's IP address for the log, once `getPeer` was called: every request does.
+    #: The client's IP address for the log, once `getPeer` was called, as for every request.
     peer_host = "-"
     _head_bytes = 0
     _head_lines = 0
@@ -115,14 +115,14 @@ class LimitedChannel(HTTPChannel):
     #: Method and target of the current request.
     _method = b""
     _target = b""
-    #: Whether the key for a long body was, or is being, checked.
+    #: Whether the check of the key for a long body has begun.
     _checked = False
     #: Whether the current request was read in one piece.
     _whole = False
     #: Bytes to handle after the current request, or in the reactor's next turn if `_planned`.
     _kept: list[bytes]
     _planned = False
-    #: What the client had yet to take at the last check for idleness.
+    #: What the client had yet to read at the last idle check.
     _untaken: Unsent | None = None
     #: Whether the client has closed its sending side.
     _no_more = False
@@ -152,14 +152,14 @@ class LimitedChannel(HTTPChannel):
         super().connectionLost(reason)
 
     def getPeer(self) -> IAddress:
-        """The client's address, cached: every request asks for it, and the transport makes a new object each time."""
+        """The client's address, cached: every request uses it, and the transport makes a new object each time."""
         if self._peer is None:
             self._peer = super().getPeer()
             self.peer_host = host_of(self._peer)
         return self._peer
 
     def getHost(self) -> IAddress:
-        """The server's address, cached: every request asks for it, and the transport asks the system each time."""
+        """The server's address, cached: every request uses it, and the transport makes a system call each time."""
         if self._host is None:
             self._host = super().getHost()
         return self._host
@@ -201,7 +201,7 @@ class LimitedChannel(HTTPChannel):
         request only in `requests`.
         """
         head = plain_head(data, self.limits.header_bytes)
-        # No request follows the last one; over TLS, bytes still arrive after it.
+        # No request follows the last one; over TLS, bytes may still arrive after it.
         if head is None or not self.persistent or not self._is_just(head, len(data)):
             return False
         self.site.idle.discard(self)
@@ -249,7 +249,7 @@ class LimitedChannel(HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        The client has closed its sending side: answer what it has sent, then close.
+        The client has closed its sending side: answer its requests, then close.
 
         A client that disconnected looks the same. So a request that waits is aborted: its answer might reach nobody.
         """
@@ -262,12 +262,12 @@ class LimitedChannel(HTTPChannel):
         """Do nothing: this side was closed on purpose."""
 
     def _close_if_over(self) -> None:
-        """Close the connection if the client sends no more and everything was answered."""
+        """Close the connection if the client sends no more and all requests are answered."""
         if self._no_more and not self._planned and self._phase in (_Phase.IDLE, _Phase.HEAD, _Phase.BODY):
             self.loseConnection()
 
     def pauseProducing(self) -> None:
-        """The client does not read its answers: start no further request, even if it is here already."""
+        """The client does not read its answers: start no further request, even if one has arrived."""
         self.paused = True
         super().pauseProducing()
         self._read_on_or_not()
@@ -282,10 +282,10 @@ class LimitedChannel(HTTPChannel):
 
     def _read_on_or_not(self) -> None:
         """
-        Stop reading while the client does not read its answers, or has sent enough ahead: 16 KiB during a request,
-        64 MiB after a refusal.
+        Stop reading while the client does not read its answers, or has sent enough ahead: 16 KiB during a request, 64
+        MiB after a refusal.
 
-        Twisted alone would read on during a request, and keep without limit what the client sends and what is for it.
+        Twisted alone would read on during a request, and buffer requests and answers without limit.
         """
         transport: Any = self.transport
         if self._no_more:
@@ -300,7 +300,7 @@ class LimitedChannel(HTTPChannel):
         if self._phase is _Phase.REFUSED:
             return
         if not line and not self._head_lines:
-            # Twisted passes over one empty line before a request (RFC 9112, 2.2), and refuses a second one.
+            # Twisted skips one empty line before a request (RFC 9112, 2.2), and refuses a second one.
             super().lineReceived(line)
             return
         self._head_bytes += len(line) + 2
@@ -322,7 +322,7 @@ class LimitedChannel(HTTPChannel):
         self._refuse_head()
 
     def headerReceived(self, line: bytes) -> bool:
-        """Read a header, unless it is a length of too many digits."""
+        """Read a header, unless it is a Content-Length with too many digits."""
         try:
             received: bool = super().headerReceived(line)
         except ValueError:
@@ -343,7 +343,10 @@ class LimitedChannel(HTTPChannel):
             super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Read bytes of a body. During an answer they are a next request's, and Twisted keeps them, as `_keep` does."""
+        """
+        Read bytes of a body. During an answer they belong to the next request, and Twisted keeps them, as `_keep`
+        does.
+        """
         if self._phase is _Phase.REFUSED:
             return
         if self._phase is _Phase.BUSY:
@@ -360,7 +363,7 @@ class LimitedChannel(HTTPChannel):
         """The request is complete: from now on it has no time limit."""
         if self._phase is not _Phase.REFUSED:
             self._enter(_Phase.BUSY)
-            # The next request on this connection gets its own time, even if it is here already.
+            # The next request on this connection gets its own time limits, even if it has arrived.
             self._timed = None
             super().allContentReceived()
 
@@ -389,12 +392,12 @@ class LimitedChannel(HTTPChannel):
             self._close_if_over()
 
     def abort(self) -> None:
-        """Break the connection, which tells the client that its answer is incomplete."""
+        """Break the connection, so that the client sees an incomplete answer."""
         transport: Any = self.transport
         transport.abortConnection()
 
     def unsent(self) -> Unsent | None:
-        """What the client has yet to take, or None if that is unknown."""
+        """What the client has yet to read, or None if unknown."""
         return unsent(self.transport)
 
     def timeoutConnection(self) -> None:
@@ -422,7 +425,7 @@ class LimitedChannel(HTTPChannel):
 
     async def _check_key(self, request: JobRequest) -> None:
         problem = await self.site.admit(request)
-        # A request that is complete by now is answered as usual.
+        # A request that is complete by now gets its usual answer.
         if problem is not None and self._phase is _Phase.BODY and self.requests[-1] is request:
             self.refuse(evolve(problem, headers={**problem.headers, "X-Request-Id": request.id}))
 
@@ -438,7 +441,7 @@ class LimitedChannel(HTTPChannel):
         """Answer at once, and close after the client had time to read the answer."""
         if self._phase is _Phase.REFUSED:
             return
-        # What is in an incomplete head may be anything, such as a key.
+        # An incomplete head may contain anything, such as a key.
         known = (self._method, self._target.partition(b"?")[0]) if self._phase is _Phase.BODY else ()
         self._enter(_Phase.REFUSED)
         self._set_timer()
@@ -447,7 +450,7 @@ class LimitedChannel(HTTPChannel):
         transport.write(raw_response(problem))
         # Closing with unread data would reset the connection, and the answer could be lost.
         if ISSLTransport.providedBy(transport):
-            # Sends TLS's close, and reads until the client's arrives; until then the socket must stay open.
+            # Sends TLS's close, and reads until the client's close arrives; until then the socket must stay open.
             self.loseConnection()
         elif hasattr(transport, "loseWriteConnection"):
             transport.loseWriteConnection()
@@ -466,12 +469,12 @@ class LimitedChannel(HTTPChannel):
         """
         Answer with a problem where Twisted sends an empty 400.
 
-        The name is private to Twisted. Without it, Twisted's own answer would be sent.
+        The name is private to Twisted. If Twisted drops the name, its own answer is sent.
         """
         self.refuse(NO_REQUEST)
 
     def _body_limit_of(self, uri: bytes) -> int:
-        """The most bytes of a request's body: one with many jobs may be longer if the query names its queue."""
+        """The most bytes of a request's body: a body with many jobs may be longer if the query names its queue."""
         path, _, query = uri.partition(b"?")
         is_long = path == _BULK_PATH and _NAMES_QUEUE.search(query)
         return self.limits.bulk_body_bytes if is_long else self.limits.body_bytes

@@ -1,4 +1,4 @@
-"""Answers browsers that ask whether a page of another origin may use the API (the Fetch standard, 3.2)."""
+"""Answers CORS requests of browsers for pages of other origins (the Fetch standard, 3.2)."""
 
 from http import HTTPStatus
 from typing import Final
@@ -19,13 +19,14 @@ _REMEMBERED: Final = b"600"
 
 @frozen
 class Cors:
-    """The origins whose pages may use the API, as browsers name them; * for all."""
+    """The origins whose pages may use the API, as browsers send them; * for all."""
 
     origins: frozenset[bytes] = frozenset()
 
     def answers(self, request: JobRequest) -> bool:
         """
-        Allow the page to read the answer, if it may. True if this was a preflight request, which is now answered.
+        Allow the page to read the answer, if its origin may. True if this was a preflight request, which is now
+        answered.
 
         Call it only if there are origins.
         """

@@ -1,4 +1,7 @@
-"""Answers without a request: to one that is refused before it is complete, and to a connection beyond the limit."""
+"""
+Answers without a request object: for a request refused before it is complete, and for a connection beyond the
+limit.
+"""
 
 from http import HTTPStatus
 from typing import Final
@@ -14,7 +17,7 @@ _NEVER_FIRST: Final = frozenset(range(0x20)) - frozenset(b"\r\n")
 
 
 def first_byte_problem(data: bytes) -> Problem | None:
-    """The problem to answer with if no request begins like this; there might never be a line end to refuse it at."""
+    """The problem to answer if no request begins like this; a line end to refuse at might never come."""
     if not data or data[0] not in _NEVER_FIRST:
         return None
     return _NO_TLS if data[0] == 0x16 else NO_REQUEST
@@ -37,7 +40,7 @@ class Overflow(Protocol):
     """A connection beyond the limit: it gets an answer and is closed."""
 
     def connectionMade(self) -> None:
-        """Say why, and close."""
+        """Send the reason, and close."""
         assert self.transport is not None
         detail = "The server has reached its limit of connections; try again, or keep one open and reuse it."
         problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""Turns for long work: in each turn of the reactor, one waiter goes on."""
+"""Turns for long work: in each turn of the reactor, one waiter continues."""
 
 from collections import deque
 from typing import Final
@@ -16,7 +16,7 @@ class Turns:
     """
     Waiters for a turn, first come first served.
 
-    If each went on in the reactor's next turn, hundreds of requests of 10 ms would delay all others for seconds.
+    If each continued in the reactor's next turn, hundreds of requests of 10 ms would delay all others for seconds.
     """
 
     clock: IReactorTime

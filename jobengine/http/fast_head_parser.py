@@ -1,8 +1,8 @@
 """
 Parses plain request heads in one go; nearly all are plain.
 
-Twisted parses a head line by line, with a dozen calls for each line; docs/performance.md says what that costs. Heads
-that are not plain are left to Twisted, to parse or to refuse.
+Twisted parses a head line by line, with a dozen calls for each line; docs/performance.md has the cost. Other heads are
+left to Twisted, to parse or to refuse.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-#: RFC 9110, 5.6.2: what the name of a header is made of.
+#: RFC 9110, 5.6.2: the characters of a header's name.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: A plain request line: a method in capitals, and a path of printable ASCII.
 _LINE: Final = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1")

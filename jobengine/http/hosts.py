@@ -2,7 +2,7 @@
 Refuses browsers that reach this server under an unknown name.
 
 The owner of a domain can point it at any address, such as 127.0.0.1 (DNS rebinding). A browser then takes this server
-for a part of that site, and gives its pages the answers. Only the header Host shows it: it names that domain.
+for a part of that site, and lets its pages read the answers. Only the header Host reveals it: it has the domain's name.
 """
 
 import re
@@ -17,7 +17,7 @@ from .request import JobRequest
 
 #: A host, and maybe a port, as browsers write them. An IPv6 address is in brackets.
 _HOST: Final = re.compile(rb"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?")
-#: A name that no public domain has, since it has no dot.
+#: A name without a dot, which no public domain has.
 _LOCAL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 #: The most characters of Host in an error text.
 _LONGEST: Final = 64
@@ -31,7 +31,7 @@ class Hosts:
     allowed: frozenset[str] = frozenset()
 
     def problem(self, request: JobRequest) -> Problem | None:
-        """The problem to answer a browser with, or None to go on."""
+        """The problem to answer a browser with, or None to continue."""
         sent = request.sent
         if (b"origin" not in sent and b"sec-fetch-site" not in sent) or "*" in self.allowed:
             return None
@@ -45,7 +45,7 @@ class Hosts:
         if found[1] is not None:
             return _is_address(IPv6Address, found[1].decode())
         name = found[2].decode().lower()
-        # With a dot at its end, a name is looked up as a public domain, except for localhost (RFC 6761, 6.3).
+        # With a final dot, a name is resolved as a public domain, except for localhost (RFC 6761, 6.3).
         bare = name.removesuffix(".")
         is_local = bare == "localhost" or _LOCAL.fullmatch(name) is not None
         return is_local or _is_address(IPv4Address, name) or bare in self.allowed

@@ -17,16 +17,17 @@ class IdleConnections(Generic[C]):
     """
     The idle connections, with one timer for all.
 
-    A timer for each would be cancelled at each request and set again after it, which takes 4 microseconds a request.
+    A timer per connection would be cancelled at each request and set again after it, which takes 4 microseconds a
+    request.
     """
 
     _seconds: float
     _clock: IReactorTime
     #: Called with each connection that was idle for too long, after it was removed.
     _too_long: Callable[[C], None]
-    #: When each connection has been idle for too long; the longest idle is first.
+    #: When each connection has been idle for too long; the longest idle comes first.
     _until: dict[C, float] = field(factory=dict)
-    #: Set for the connection that was the longest idle, or for one that is no longer idle.
+    #: Set for the connection that was the longest idle, even if it is no longer idle.
     _timer: IDelayedCall | None = None
 
     def add(self, one: C) -> None:

@@ -1,4 +1,4 @@
-"""An error as an answer, in the form of RFC 9457."""
+"""An error answer, in the form of RFC 9457."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,9 +10,9 @@ from attrs import field, frozen
 
 @frozen
 class Problem:
-    """An error as an answer."""
+    """An error answer."""
 
-    #: The HTTP status.
+    #: Its HTTP status.
     status: HTTPStatus
     #: What is wrong and what the client can do about it.
     detail: str
@@ -23,7 +23,7 @@ class Problem:
 
     @property
     def body(self) -> bytes:
-        """The problem+json of RFC 9457."""
+        """The JSON of RFC 9457."""
         problem = {
             "type": "about:blank",
             "title": self.status.phrase,

@@ -1,4 +1,4 @@
-"""A request with an id and a bounded body in memory, and its answer."""
+"""A request with an id and a bounded body in memory, and the answer to it."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -34,12 +34,12 @@ _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
-#: To look for a number takes a tenth of the time of `b"%" in query`.
+#: A search for a number takes a tenth of the time of `b"%" in query`.
 _EQUALS: Final = ord("=")
 _PERCENT: Final = ord("%")
 _PLUS: Final = ord("+")
 _NO_CONTENT: Final = HTTPStatus.NO_CONTENT.value
-#: Statuses without a body, and so without its length.
+#: Statuses without a body, and so without a Content-Length.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 #: The client disconnected before its answer (nginx's number). Only the log and the metrics show it.
 _CLIENT_GONE: Final = 499
@@ -63,14 +63,14 @@ class RequestSite(Protocol):
     channels: Collection[object]
 
     def begin(self, request: "JobRequest") -> bool:
-        """Start to answer a request on the fast path, or do nothing and return False."""
+        """Start to answer a request on the fast path; False if it is not for the fast path."""
 
     def cut_off(self, request: "JobRequest") -> None:
         """Record a request whose connection was lost before the end of its answer."""
 
 
 class Cancellable(Protocol):
-    """Work for a request."""
+    """The work for a request, which can be cancelled."""
 
     def cancel(self) -> None:
         """Cancel it."""
@@ -108,7 +108,7 @@ class JobRequest(Request):
     """A request with a bounded body in memory, which reports its end to its site."""
 
     channel: Connection  # type: ignore[assignment]  # Twisted names its own class; this is all that is used
-    #: What makes the answer; cancelled if the client disconnects.
+    #: The work for the answer; cancelled if the client disconnects.
     answering: "Cancellable | None" = None
     #: The answer's content type, set by `reply`.
     _type = b""
@@ -117,25 +117,25 @@ class JobRequest(Request):
     _caching = b"no-store"
     #: Whether the server is breaking the connection because the answer is incomplete.
     broken = False
-    #: The values of each header, by its name in lower case.
+    #: The values of each header as received, by its name in lower case.
     sent: Mapping[bytes, Sequence[bytes]]
-    #: Whether Twisted has not seen the headers: the request was read in one piece.
+    #: Whether Twisted has no headers yet: the request was read in one piece.
     _unseen = False
     #: In the log and in X-Request-Id: the client's own id, or a unique one.
     id = ""
     #: When the request was complete, on the reactor's clock; None before.
     began: float | None = None
-    #: What its handler adds to the log.
+    #: What the handler adds to the log.
     notes: "dict[str, str | int]"
-    #: Whether the client asked to wait. The time of such a request says nothing about the server, and its answer is of
-    #: use only to a client that is still connected.
+    #: Whether the client requested to wait. The time of such a request says nothing about the server's speed, and its
+    #: answer is of use only to a client that is still connected.
     waits = False
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory: Twisted would write a long one to a temporary file, unencrypted."""
         self.content = BytesIO()
-        # Don't parse it as a form, which would be refused anyway. The name is private to Twisted: without
-        # it, forms are parsed in vain.
+        # Don't parse it as a form, which would be refused anyway. The name is private to Twisted: without it, forms are
+        # parsed for nothing.
         self._parsePOSTFormSubmission = False
         self.sent = by_name(self.requestHeaders)
 
@@ -184,7 +184,7 @@ class JobRequest(Request):
 
     @property
     def gone(self) -> bool:
-        """Whether nobody can be answered: the client disconnected, or the connection is being broken."""
+        """Whether no answer can arrive: the client disconnected, or the connection is being broken."""
         return self.broken or self.channel is None
 
     def process(self) -> None:
@@ -209,7 +209,7 @@ class JobRequest(Request):
             super().process()
 
     def _has_its_host(self) -> bool:
-        """Whether it has one Host header, or none in HTTP/1.0. Requests that were read in one piece have one."""
+        """Whether it has one Host header, or is HTTP/1.0 without one. Requests that were read in one piece have one."""
         count = len(self.sent.get(b"host", ()))
         return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")
 
@@ -251,7 +251,7 @@ class JobRequest(Request):
         return body
 
     def may_be_kept(self, caching: bytes) -> None:
-        """Let caches keep the answer, as the value of Cache-Control says; by default they may not."""
+        """Let caches store the answer, as this Cache-Control says; by default they may not."""
         self._caching = caching
         self.setHeader(b"Cache-Control", caching)
 
@@ -271,7 +271,7 @@ class JobRequest(Request):
         super().write(data)
 
     def _is_plain(self) -> bool:
-        """Whether the answer is unsent, to HTTP/1.1, and has no headers besides those of every answer."""
+        """Whether the answer is unsent, to HTTP/1.1, and has only the headers of every answer."""
         return (
             not self.startedWriting
             and self.clientproto == b"HTTP/1.1"
@@ -307,7 +307,7 @@ class JobRequest(Request):
         return None if self.channel is None else self.channel.unsent()
 
     def abort(self) -> None:
-        """Break the connection: it is the only way to say that the answer is missing or incomplete."""
+        """Break the connection: only this tells the client that the answer is missing or incomplete."""
         self.broken = True
         self.channel.abort()
 
@@ -353,7 +353,7 @@ def _unquoted(text: bytes) -> bytes:
 
 
 def _sent_id(values: Sequence[bytes]) -> str | None:
-    """The id that the client sent, if it is safe in a log and a header; otherwise None."""
+    """The client's own id, if it is safe in a log and a header; otherwise None."""
     plain = len(values) == 1 and _PLAIN_ID.fullmatch(values[0])
     return values[0].decode() if plain else None
 
@@ -369,7 +369,7 @@ def _same_head(status: int, type_: bytes, second: int) -> bytes:
 
 
 def _common(second: int) -> list[tuple[bytes, bytes]]:
-    """The headers that are the same for all answers within a second."""
+    """The headers that all answers of one second share."""
     return [(b"Server", version), (b"Date", _date(second))]
 
 

@@ -47,11 +47,11 @@ class JobSite(Site):
         turns: Turns | None = None,
     ) -> None:
         """
-        `observe` is called with every request that has ended; those with a status below `least_status` are not logged.
+        `observe` is called with every ended request; those with a status below `least_status` are not logged.
 
-        `admit` checks a request with a long body before the body has arrived: the problem to answer with, or None.
-        `begin` answers requests on the fast path; if it returns False, `resource` does.
-        `turns` are for long work; by default the site has its own.
+        `admit` checks a request with a long body before the body has arrived: the problem to answer, or None. `begin`
+        answers requests on the fast path; if it returns False, `resource` does. `turns` are for long work; by default
+        the site has its own.
         """
         super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
         # Twisted's time-out is not used: it restarts with every byte. See IdleConnections.
@@ -68,7 +68,7 @@ class JobSite(Site):
         self._recorder = Recorder(self.reactor, least_status)
 
     def startFactory(self) -> None:
-        """Do nothing: Twisted would open a log, and wake up each second to know the date for it."""
+        """Do nothing: Twisted would open a log, and wake up each second to format the date for it."""
 
     def stopFactory(self) -> None:
         """Do nothing: startFactory started nothing."""
@@ -101,7 +101,7 @@ class JobSite(Site):
         self._recorder.add(line)
 
     def drain(self) -> "Deferred[None]":
-        """Close idle connections. The Deferred fires when all requests are answered and no connection is left."""
+        """Close idle connections. The Deferred fires when all requests are answered and all connections closed."""
         self.draining = True
         if not self.channels:
             return succeed(None)

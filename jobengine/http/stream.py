@@ -21,13 +21,13 @@ class TooSlow(Exception):
 
 @implementer(IPushProducer)
 class _Flow:
-    """Whether the client reads; registered as a producer to be told."""
+    """Whether the client reads; registered as a producer, whose methods Twisted calls."""
 
     def __init__(self) -> None:
         self._open: Deferred[None] | None = None
 
     def pauseProducing(self) -> None:
-        """The client is behind."""
+        """The client does not keep up."""
         if self._open is None:
             self._open = Deferred()
 
@@ -45,8 +45,8 @@ class _Flow:
         """
         Return when the client can be sent more; raises TooSlow if it reads nothing for too long.
 
-        A slow client may read for minutes before the system's buffer has room again. `unsent` gives what it has yet
-        to take, or None.
+        A slow client may read for minutes before the system's buffer has room again. `unsent` returns what the client
+        has yet to read, or None.
         """
         while self._open is not None:
             before, opened = unsent(), self._open
@@ -60,7 +60,7 @@ class _Flow:
                     raise
                 if unsent() == before:
                     raise TooSlow from None
-                # It reads, if slowly: wait again for the next change.
+                # It reads slowly: wait again for the next change.
                 if self._open is opened:
                     self._open = Deferred()
             else:
@@ -69,14 +69,14 @@ class _Flow:
 
 async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], clock: IReactorTime) -> None:
     """
-    Write the pieces, each when the client has read the one before; then close them.
+    Write the pieces, each when the client has read the one before; then close the iterator.
 
     Raises TooSlow if the client reads nothing for too long: its answer would fill the memory.
     """
     flow = _Flow()
     request.registerProducer(flow, True)
     if request.channel is not None and request.channel.paused:
-        # Twisted reports only later changes to a producer.
+        # Twisted notifies a producer only of later changes.
         flow.pauseProducing()
     try:
         async with aclosing(pieces):
