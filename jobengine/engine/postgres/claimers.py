@@ -1,9 +1,9 @@
 """
-Shares with other servers which claims wait at this one, and when its queues were last claimed from.
+Shares with other servers which claims wait here, and when this server's queues were last claimed from.
 
 Each server has one row in the table `claimers`. It writes the row some seconds after a claim, and again while claims
-wait; a row that is not written again is out of date soon. The rows of others are read when a client needs them, at most
-once a second, so a server that gets no claim and no such request does nothing.
+wait; a row without updates is soon outdated. The rows of others are read when a client needs them, at most once a
+second, so a server without claims and such requests does nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,15 +30,15 @@ from .sql import named
 
 R = TypeVar("R")
 
-#: Seconds from a claim to the writing of the row, and between writings while claims wait.
+#: Seconds from a claim to the write of the row, and between writes while claims wait.
 _FIRST, _PAUSE = 0.5, 5.0
-#: Milliseconds after which a row of another server is out of date: it has stopped, or lost the database.
+#: Milliseconds after which another server's row is outdated: that server has stopped, or lost the database.
 _VALID: Final = 12_000
 #: Milliseconds after which a row is removed.
 _OLD: Final = 3_600_000
-#: Seconds for which what was read is used again.
+#: Seconds for which the read rows are used again.
 _READ: Final = 1.0
-#: The most waiting claims, and the most origins of workers, that a row has.
+#: The most waiting claims, and the most origins of workers, in a row.
 _MOST: Final = 1_000
 _WRITE_CLAIMERS: Final = named("write_claimers")
 _DELETE_OLD_CLAIMERS: Final = named("delete_old_claimers")
@@ -51,7 +51,7 @@ class _ServerClaims(Struct):
     #: Claims that wait, at most _MOST; and how many wait for each queue.
     waiting: list[WaitingClaim] = []
     counts: dict[str, int] = {}
-    #: When queues were last claimed from, in elapsed time, if that was lately.
+    #: When queues were last claimed from, in elapsed time; only recent claims.
     last: dict[str, int] = {}
     #: Where the workers of these queues run, by queue and worker.
     origins: dict[str, dict[str, Origin]] = {}
@@ -63,7 +63,7 @@ _decode: Final = Decoder(_ServerClaims).decode
 
 @define(kw_only=True, eq=False)
 class SharedClaims:
-    """The claims of all servers, as far as this one knows."""
+    """The claims of all servers, as far as known here."""
 
     clock: IReactorTime
     own: ClaimLog
@@ -77,7 +77,7 @@ class SharedClaims:
     _others: Sequence[_ServerClaims] = field(default=(), init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
-    #: When the others were read, by the monotonic clock.
+    #: When the others' rows were read, by the monotonic clock.
     _read_at: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -110,7 +110,7 @@ class SharedClaims:
         try:
             self._others = await self._run(self._find)
         except Unavailable:
-            # Then the command for which this is done fails as well.
+            # Then the command that needs them fails as well.
             self._read_at = None
 
     def _find(self, connection: "Connection[Row]") -> Sequence[_ServerClaims]:
@@ -118,7 +118,7 @@ class SharedClaims:
         return [claims for (sealed,) in found if (claims := self._opened(sealed)) is not None]
 
     def _opened(self, sealed: bytes) -> _ServerClaims | None:
-        """The claims in a row; None if the row is damaged, or of a version with other fields."""
+        """The claims in a row; None if the row is damaged, or from a version with other fields."""
         try:
             return _decode(self.rows.seal.open(sealed))
         except (Damaged, DecodeError):
@@ -127,12 +127,12 @@ class SharedClaims:
     # Writing
 
     def write_later(self) -> None:
-        """Write the row in a while, because there was a claim."""
+        """Write the row in a while, because of a claim."""
         if self._timer is None and not self._stopped:
             self._timer = self.clock.callLater(_FIRST, self._write_now)
 
     def stop(self) -> None:
-        """Write no more. The row is left: removing it could take as long as the database does not answer."""
+        """Stop writing. The row stays: removing it could take as long as an unreachable database."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -165,7 +165,7 @@ class SharedClaims:
     def _write(self, connection: "Connection[Row]", claims: _ServerClaims) -> None:
         sealed = self.rows.seal.seal(_encode(claims))
         with connection.transaction():
-            # The next writing makes up for a lost one.
+            # The next write makes up for a lost one.
             connection.execute("SET LOCAL synchronous_commit TO off")
             _WRITE_CLAIMERS.at(self.time).execute(connection, server=self._server, sealed=sealed)
             _DELETE_OLD_CLAIMERS.at(self.time).execute(connection, age=_OLD)
@@ -175,7 +175,7 @@ class SharedClaims:
 
 
 def _some(origins: Mapping[str, Mapping[str, Origin]], most: int) -> dict[str, dict[str, Origin]]:
-    """Origins of at most so many workers: in each queue those of the last claims."""
+    """Origins of at most so many workers: in each queue those with the latest claims."""
     some: dict[str, dict[str, Origin]] = {}
     for name, its in origins.items():
         if most <= 0:

@@ -1,4 +1,4 @@
-"""The engine on PostgreSQL: any number of servers, which keep nothing, on one database."""
+"""The engine on PostgreSQL: any number of servers, which store nothing, on one database."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
@@ -46,7 +46,7 @@ from .wake.waiters import Waiters, jobs_in
 
 A = TypeVar("A")
 R = TypeVar("R")
-#: Lanes for batched commands. Commands that take long have one more.
+#: Lanes for batched commands. Long commands have one more.
 _LANES: Final = 4
 #: Commands whose answers show the claims at all servers.
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
@@ -60,7 +60,7 @@ class PostgresEngine:
     url: str = field(repr=False)
     #: Returns the SECRET; called when the database is opened, and the SECRET is not kept.
     secret: Callable[[], bytes]
-    #: Makes a thread with a name.
+    #: Returns a thread with this name.
     thread: Callable[[str], Thread]
     #: Timers, the end of a reactor turn, and the monotonic clock.
     clock: IReactorTime
@@ -72,7 +72,7 @@ class PostgresEngine:
     readers: IReactorFDSet | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
-    #: The clock with which the database's is compared; None: the monotonic clock, which no other server shares.
+    #: The clock to compare with the database's; None: the monotonic clock, which no other server shares.
     machine: Machine | None = None
     _rows: Rows = field(init=False)
     #: See Session.
@@ -93,7 +93,7 @@ class PostgresEngine:
     _ahead: int = field(default=0, init=False)
     _started: bool = field(default=False, init=False)
     _waits: Waits = field(init=False)
-    #: Looks for the changes of other servers.
+    #: Polls for the changes of other servers.
     _poller: Poller = field(init=False)
     #: The lane of the sweeper and the poller, whose tasks are short and must not wait.
     _side: Lane = field(init=False)
@@ -219,7 +219,7 @@ class PostgresEngine:
         )
 
     def _reason(self) -> str:
-        """Why a started server accepts no changes; empty if it does."""
+        """Why a started server refuses changes; empty if it does not."""
         # The sweeper uses the database each second, even without requests: a proxy sends none to a server that is not
         # ready.
         session = self._side.session
@@ -251,7 +251,7 @@ class PostgresEngine:
         return self._lanes[hash(task.queue_names[0]) % _LANES]
 
     def _applied(self, result: Result) -> None:
-        """Note the changes of a batch, before its callers are answered."""
+        """Record the changes of a batch, before its callers are answered."""
         self._ahead = result.now.ahead
         self._offset = result.now.elapsed - self._steady()
         self._activity.count(result)
@@ -262,7 +262,7 @@ class PostgresEngine:
         return int(self.clock.seconds() * 1000)
 
     def _elapsed(self) -> int:
-        """Elapsed time now, in milliseconds, as far as is known from the last batch."""
+        """Elapsed time now, in milliseconds, estimated from the last batch."""
         return self._steady() + self._offset
 
     def _answered(self, result: Result) -> None:
@@ -275,7 +275,7 @@ class PostgresEngine:
             self._poller.hurry()
 
     def _waits_behind(self, task: Task) -> bool:
-        """Whether a task claims or peeks where waiters wait in line for jobs of the same queue."""
+        """Whether a task claims or peeks while waiters wait in line for jobs of the same queue."""
         return isinstance(task, c.Claims | c.Peek) and any(map(self._waiters.line.waits_for, task.queue_names))
 
     def _submit_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
@@ -287,7 +287,7 @@ class PostgresEngine:
         return [submitted[index] for index in range(len(tasks))]
 
     def _put_back(self, outcome: Outcome[Any]) -> None:
-        """Undo a claim whose caller has gone."""
+        """Undo a claim whose caller has left."""
         for one in jobs_in(outcome):
             claim = (one.job.spec.uid, one.job.standing.lease or "")
             task = c.ReturnClaims(queue=one.queue, admin=True, claims=(claim,))
@@ -295,7 +295,7 @@ class PostgresEngine:
             self._lane_for(task).submit(task).addErrback(lambda _: None)
 
     def _run(self, work: "Callable[[Connection[Row]], R]") -> "Deferred[R]":
-        """Do something on the connection for long work."""
+        """Run work on the connection for long commands."""
         self._check_started()
         lane = self._lanes[_LANES]
         return lane.thread(lambda: lane.session.run(work))
@@ -331,7 +331,7 @@ class PostgresEngine:
         return shown(await self._waits.in_time(end, until, None), self._ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
-        """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has gone."""
+        """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has left."""
         until = self._waits.until(wait)
         with self._waiters.pending(command.queue_names if wait else ()) as pending:
             outcome = await self._submit(command)
@@ -342,7 +342,7 @@ class PostgresEngine:
             return await self._submit(command)
         if not (wait and _is_empty(outcome) and self._waits.may_wait(until)):
             return outcome
-        # Some jobs may have become ready while the command was carried out.
+        # Jobs may have become ready while the command was carried out.
         if pending.outdated:
             self._poller.soon()
         else:

@@ -1,9 +1,9 @@
 """
-Keeps what this server counted in the table `history`, and reads what all servers have.
+Saves this server's counts in the table `history`, and reads those of all servers.
 
 There is a row for each queue, period and server, with whole counts and not differences: writing it twice changes
-nothing. It is written some seconds after a change, in a transaction of its own; while nothing changes, nothing is
-written. A server that is killed loses what it counted in these seconds.
+nothing. It is written some seconds after a change, in a transaction of its own; without changes, nothing is written. A
+server that is killed loses the counts of these seconds.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ from .database.history_rows import write_periods
 from .database.pipeline import Row
 from .stats import ServerActivity
 
-#: Seconds from a change to the writing of what was counted.
+#: Seconds from a change to the write of its counts.
 _PAUSE: Final = 5.0
 
 
 @define(kw_only=True, eq=False)
 class HistoryKeeper:
-    """The timer of the writings."""
+    """The timer of the writes."""
 
     clock: IReactorTime
     activity: ServerActivity
@@ -39,12 +39,12 @@ class HistoryKeeper:
     _log: Logger = field(factory=Logger, init=False)
 
     def write_later(self) -> None:
-        """Note that something was counted: write it in a while."""
+        """Schedule a write, because something was counted."""
         if self._timer is None and not self._stopped:
             self._timer = self.clock.callLater(_PAUSE, self._begin)
 
     async def stop(self) -> None:
-        """Write what is left, unless the database is away."""
+        """Write the rest, unless the database is unreachable."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -63,7 +63,7 @@ class HistoryKeeper:
         counted = [(ids[name], its) for name, its in taken.items() if name in ids]
 
         def work(connection: "Connection[Row]") -> None:
-            """Write on the lane's thread; the next writing makes up for a lost one."""
+            """Write on the lane's thread; the next write makes up for a lost one."""
             with connection.transaction():
                 connection.execute("SET LOCAL synchronous_commit TO off")
                 write_periods(connection, server, counted)

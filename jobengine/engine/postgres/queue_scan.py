@@ -1,4 +1,4 @@
-"""Reads a whole queue in parts: the jobs that it has at the beginning, each as it is when its part is read."""
+"""Reads a whole queue in parts: the jobs that it has at the beginning, each in its state when its part is read."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, LiteralString
@@ -19,7 +19,7 @@ from .database.pipeline import Row
 from .database.rows import Rows
 from .sql import named
 
-#: The key was checked before the view was made.
+#: The key was checked before the scan was made.
 _READS: Final = Grant(Role.VIEWER)
 _SCAN_QUEUE: Final = named("scan_queue")
 
@@ -36,7 +36,7 @@ class QueueScan:
 
 def scan_queue(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> QueueScan:
     """
-    The jobs that a queue has now, in parts of as many as its limit, or fewer if they are long.
+    The jobs that a queue has now, in parts of at most the command's limit, or fewer if they are long.
 
     Raises QueueNotFound.
     """
@@ -68,9 +68,9 @@ def read_part(
     command: ListJobs,
 ) -> list[Job]:
     """
-    The jobs of a part as they are now.
+    The jobs of a part in their present state.
 
-    Jobs that are gone are left out; raises QueueNotFound if the queue is gone.
+    Removed jobs are left out; raises QueueNotFound if the queue was deleted.
     """
     name = command.queue
     now = begin(connection, rows, time, [name])

@@ -27,7 +27,7 @@ from .sql import named
 
 #: The slot of the corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1
-#: How often a recount is started in all, if damaged rows are found or restored meanwhile.
+#: The most attempts at a recount, if damaged rows are found or restored meanwhile.
 _TRIES: Final = 5
 #: How many jobs are read between reports of the progress.
 _REPORTED: Final = 1_000
@@ -35,7 +35,7 @@ _COUNTS: Final = (*Place, *Mark)
 
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-    # The table is read whole: see transfer.py.
+    # The table is read as a whole: see transfer.py.
     "SET LOCAL enable_seqscan = on",
 )
 _LIST_QUEUES: Final = named("list_queues")
@@ -52,14 +52,14 @@ class Correction:
     queue: str
     #: A place in lower case, retrying, or cancelled.
     count: str
-    #: What the count said, and how many jobs there were.
+    #: The wrong count, and the number of jobs that were found.
     was: int
     jobs: int
 
 
 @frozen(kw_only=True)
 class Recount:
-    """What a recount has done."""
+    """The result of a recount."""
 
     queues: int
     jobs: int
@@ -70,7 +70,7 @@ class Recount:
 
 def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, int], None]) -> Recount:
     """
-    Count the jobs of all queues, and correct wrong counts. Damaged jobs that it finds are set apart, and not counted.
+    Count the jobs of all queues, and correct wrong counts. Damaged jobs are set apart, and not counted.
 
     Raises StorageError if it was disturbed too often.
     """
@@ -135,7 +135,7 @@ class _Counting:
         for at, (number, uid, sealed, standing, place) in enumerate(self._records(), 1):
             if not at % _REPORTED:
                 progress(at, max(at, size))
-            # Rows of a queue that was deleted may be left.
+            # A deleted queue may have rows left.
             queue = self._queues.get(number)
             if queue is None:
                 continue
@@ -154,5 +154,5 @@ class _Counting:
 
 
 def _jobs_in(counted: Mapping[tuple[int, int], int]) -> int:
-    """The number of jobs, given those by queue number and place: marks count jobs again."""
+    """The number of jobs, from counts by queue number and place: a job with a mark is counted twice there."""
     return sum(jobs for (_, place), jobs in counted.items() if place in PLACES_OF[None])

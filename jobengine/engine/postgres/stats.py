@@ -23,12 +23,12 @@ from .wake.waiters import Waiters
 
 _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch events."
 _ACCEPTS: Final = "1 if changes are accepted; 0 while the database can't be reached."
-_BATCHES: Final = "Transactions that carried out what clients asked for, and the seconds that they took."
+_BATCHES: Final = "Transactions that carried out requests of clients, and the seconds that they took."
 _REDONE: Final = "Batches that were carried out again after a conflict with another connection."
 _ROUND_TRIPS: Final = "Round trips to the database."
 _SNAPSHOT: Final = "Seconds for which the oldest snapshot of the database has been open, looked up every ten seconds."
-_DAMAGED: Final = "Rows that were altered and can't be read, which are passed over; counted every ten seconds."
-_RECEIVES: Final = "1 if the database's notifications are heard; 0 if not, as behind some poolers."
+_DAMAGED: Final = "Altered rows that can't be read and are skipped; counted every ten seconds."
+_RECEIVES: Final = "1 if the database's notifications are received; 0 if not, as behind some poolers."
 
 
 def figures_of(
@@ -40,7 +40,7 @@ def figures_of(
     damaged_queues: int,
     accepts: bool,
 ) -> Sequence[Figure]:
-    """The figures of the engine; totals count from its start."""
+    """The engine's measurements; totals count from its start."""
     batches = sum(one.batches for one in sessions)
     listener = notifications.listener
     connected, received = (0, 0) if listener is None else (listener.connected, listener.received)
@@ -60,7 +60,7 @@ def figures_of(
         *_damaged_rows(max(one.damaged_jobs for one in sessions), damaged_queues),
         _gauge("hears_notifications", _RECEIVES, int(notifications.receives)),
         _counter("notifications_sent", "Notifications sent to other servers.", notifications.sender.sent),
-        _counter("notifications_received", "Notifications heard of other servers.", received),
+        _counter("notifications_received", "Notifications received from other servers.", received),
     ]
 
 
@@ -99,10 +99,10 @@ class ServerActivity:
     _steady: Callable[[], float]
     #: The claims; None for a session without an engine.
     shared: SharedClaims | None = None
-    #: The number of this server in the table of histories.
+    #: This server's number in the table of histories.
     server: int = field(factory=lambda: randbits(62), init=False)
     _activity: Activity = field(init=False)
-    #: The numbers of the queues that it has.
+    #: The numbers of the queues with counts.
     ids: dict[str, int] = field(factory=dict, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 
@@ -110,7 +110,7 @@ class ServerActivity:
         self._activity = Activity(source=self.server)
 
     def count(self, result: Result) -> None:
-        """Count what a batch has changed."""
+        """Count a batch's changes."""
         with self._lock:
             jobs = [one for one in result.effects if isinstance(one, JobEffect)]
             for name, changed in by_queue(jobs):
@@ -124,7 +124,7 @@ class ServerActivity:
                         self.shared.own.forget(effect.queue)
 
     def _forget_outdated(self, name: str, result: Result) -> None:
-        """Forget a queue if it was made again since, by any server; forget all queues if there are too many."""
+        """Forget a queue that was deleted and created again, by any server; forget all queues if there are too many."""
         known = result.now.known.get(name)
         if known is not None and self.ids.get(name) != known.id:
             self._activity.forget(name)

@@ -1,10 +1,10 @@
 """
-Expires jobs each second, and at the nearest deadline that is known.
+Expires jobs each second, and at the nearest known deadline.
 
-No server leads: each sweeps, and skips jobs that another has locked. A sweep reads all queues, 2.5 µs each. After it
-comes a rest, so that sweeps take at most a tenth of the time. But while there is much to expire there is no rest, and
-no rest is longer than a second, so that jobs expire in time: with 100,000 queues a sweep took 0.26 s, and sweeps took
-a fifth of the time.
+No server leads: each sweeps, and skips jobs that another has locked. A sweep reads all queues, 2.5 µs each, and is
+followed by a rest, so that sweeps take at most a tenth of the time. There is no rest while many jobs expire, and none
+is longer than a second, so that jobs expire in time: with 100,000 queues a sweep took 0.26 s, and sweeps took a fifth
+of the time.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 from ..door import Unavailable
 from .batch.decide import Result
 
-#: Seconds between two sweeps at most: deadlines that other servers have set are not known here.
+#: The most seconds between two sweeps: deadlines set by other servers are not known here.
 _PAUSE: Final = 1.0
-#: After a sweep follows a rest of this many times the seconds that it took, but no longer than _PAUSE; none after a
-#: sweep that has expired _MANY jobs or more.
+#: A sweep is followed by a rest of this many times its duration, but at most _PAUSE; by none after a sweep that has
+#: expired _MANY jobs or more.
 _REST: Final = 9
 _MANY: Final = 50
 
@@ -32,24 +32,24 @@ class Sweeper:
     """The timer of the sweeps."""
 
     clock: IReactorTime
-    #: Expires what is due, and says when the next job is.
+    #: Expires due jobs, and returns when the next is due.
     sweep: "Callable[[], Deferred[Result]]"
     _timer: IDelayedCall | None = field(default=None, init=False)
     _running: bool = field(default=False, init=False)
-    #: The nearest deadline that came in since the last sweep began, in seconds of the monotonic clock.
+    #: The nearest deadline reported since the last sweep began, in seconds of the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
-    #: When the last sweep began, and until when to rest, by that clock.
+    #: When the last sweep began, and the end of the rest, by that clock.
     _began: float = field(default=0, init=False)
     _rests_until: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def start(self) -> None:
-        """Sweep from now on."""
+        """Begin sweeping."""
         self._running = True
         self.hurry()
 
     def stop(self) -> None:
-        """Sweep no more."""
+        """Stop sweeping."""
         self._running = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -83,7 +83,7 @@ class Sweeper:
         now = self.clock.seconds()
         self._rests_until = now if len(result.effects) >= _MANY else now + _REST * (now - self._began)
         if result.effects:
-            # More may be due in the same queues: the sweep did not check.
+            # More jobs of the same queues may be due: the sweep did not check.
             self.hurry()
         elif result.soonest is not None:
             self.no_later((result.soonest - result.now.elapsed) / 1000)

@@ -1,4 +1,4 @@
-"""Reads all queues and jobs of a database, and puts exported ones into a database that has none."""
+"""Reads all queues and jobs of a database, and imports exported ones into an empty database."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,12 +22,12 @@ from .database.pipeline import Row
 from .database.rows import Known, Rows, check_place
 from .sql import named
 
-#: Jobs are written when there are this many, or when they have this many bytes.
+#: Jobs are written once there are this many, or they have this many bytes.
 _JOBS, _BYTES = 1_000, 4 << 20
 
-#: The transaction sees the database at one moment. A table that is read whole is read in its order, from its first row
-#: on; with the settings that servers use (see connection.py) it would be read by an index. It may stand still for ten
-#: minutes, such as for a slow disk or while its user has stopped it, before the database takes it for lost.
+#: The transaction sees the database at one moment. A whole table is read in its physical order, from its first row on;
+#: with the settings of servers (see connection.py) it would be read by an index. The transaction may pause for ten
+#: minutes, for a slow disk or a stopped process, before the database drops the connection.
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "SET LOCAL enable_seqscan = on",
@@ -46,14 +46,14 @@ _ADVANCE_ARRIVALS: Final = named("advance_arrivals")
 
 @define
 class Contents:
-    """What a database has at one moment."""
+    """The contents of a database at one moment."""
 
     _connection: "Connection[Row]"
     _rows: Rows
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
     ahead: int
     _known: dict[int, Queue]
-    #: The damaged rows, which are passed over: queues at once, and jobs as they are read.
+    #: The damaged rows, which are skipped: queues at once, and jobs as they are read.
     damaged: list[str]
 
     @property
@@ -62,7 +62,7 @@ class Contents:
         return [*self._known.values()]
 
     def only(self, name: str) -> None:
-        """Leave out all but this queue and its jobs."""
+        """Leave out everything but this queue and its jobs."""
         self._known = {number: queue for number, queue in self._known.items() if queue.name == name}
 
     def histories(self) -> Iterator[tuple[str, list[Period]]]:
@@ -83,20 +83,20 @@ class Contents:
                     self.damaged.append(f"a named thing of queue {queue.name!r}")
 
     def size(self) -> int:
-        """How many jobs there are."""
+        """The number of jobs."""
         row = _COUNT_ALL_JOBS.execute(
             self._connection, queue_ids=[*self._known], places=list(map(int, Place))
         ).fetchone()
         return row[0] if row is not None else 0
 
     def jobs(self) -> Iterator[JobAdded]:
-        """Each job, with its queue's name; no more than a few of them are in memory."""
+        """Each job, with its queue's name; at most a few of them are in memory."""
         if len(self._known) == 1:
             found = copied_jobs(self._connection, _LIST_QUEUE_JOBS, queue_id=next(iter(self._known)))
         else:
             found = copied_jobs(self._connection, _LIST_JOBS)
         for number, uid, sealed, standing, place in found:
-            # Rows of a queue that was deleted may be left.
+            # A deleted queue may have rows left.
             queue = self._known.get(number)
             if queue is None:
                 continue
@@ -111,7 +111,7 @@ class Contents:
 
 @contextmanager
 def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
-    """What the database has now, while others go on changing it."""
+    """The present contents of the database, which others may go on changing."""
     with connection.transaction():
         for statement in _SNAPSHOT:
             connection.execute(statement)
@@ -128,13 +128,13 @@ def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
 
 @define
 class Filling:
-    """Puts queues and jobs into a database that has none."""
+    """Imports queues and jobs into an empty database."""
 
     _connection: "Connection[Row]"
     _rows: Rows
     #: How far the wall clock is ahead here.
     _ahead: int
-    #: The milliseconds to add to an elapsed time in the facts, so that it is an elapsed time of this database.
+    #: The milliseconds to add to an elapsed time of the facts, to get an elapsed time of this database.
     _later: int = field(init=False)
     _known: dict[str, Known] = field(factory=dict, init=False)
     _changes: list[Change] = field(factory=list, init=False)
@@ -146,9 +146,9 @@ class Filling:
 
     def add(self, facts: Iterable[Fact]) -> None:
         """
-        Put in the queues and jobs of these facts. ClockSet, if there is one, comes first, and a queue before its jobs.
+        Import the queues and jobs of these facts. ClockSet, if there is one, comes first, and a queue before its jobs.
 
-        Times are moved: a lease that has 40 seconds left still has them afterwards.
+        Times are moved: a lease with 40 seconds left still has them afterwards.
         """
         for fact in facts:
             match fact:
@@ -166,7 +166,7 @@ class Filling:
                     self._add_periods(fact)
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
         self._write()
         batch = self._last_arrival >> ARRIVALS
         if batch:
@@ -180,7 +180,7 @@ class Filling:
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
 
     def _add_periods(self, fact: PeriodsCounted) -> None:
-        """Put in a history; its periods begin at elapsed times, which are moved by whole periods."""
+        """Import a history; its periods begin at elapsed times, which are moved by whole periods."""
         moved = [
             Period(one.span, one.number + round(self._later / SPANS[one.span].width), one.text) for one in fact.periods
         ]
@@ -201,7 +201,7 @@ class Filling:
 
 @contextmanager
 def filling(connection: "Connection[Row]", rows: Rows) -> Iterator[Filling]:
-    """Put in all of it, or nothing; raises StorageError if the database has queues."""
+    """Import everything, or nothing; raises StorageError if the database has queues."""
     with connection.transaction():
         ((ahead, is_used),) = _LOCK_FOR_IMPORT.execute(connection).fetchall()
         if is_used:

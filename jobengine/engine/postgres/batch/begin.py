@@ -1,4 +1,4 @@
-"""Begins transactions: reads the time, and the queues that a batch is about."""
+"""Begins transactions: reads the time, and the queues of a batch."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ _TABLES: Final = ("batch", "event", "gone", "item", "job", "last_batch", "meta",
 
 
 class Lacking(Exception):
-    """The database lacks tables or rows without which nothing can be carried out; str() says which."""
+    """The database lacks tables or rows that every command needs; str() says which."""
 
 
 @frozen
@@ -45,9 +45,9 @@ class Now:
     elapsed: int
     wall: int
     known: dict[str, Known]
-    #: How often a correction of `ahead` was undone; see clock.py.
+    #: How many corrections of `ahead` were undone; see ClockSteps.
     undone: int = 0
-    #: When the next job is due, by elapsed time, in the queues that are not known; only for a sweep.
+    #: When the next job is due, by elapsed time, in queues that are not in `known`; only for a sweep.
     soonest: int | None = None
     #: The numbers and revisions of queues that can't be opened, by the digests of their names.
     damaged: Mapping[bytes, tuple[int, int]] = field(factory=dict)
@@ -58,11 +58,11 @@ class Now:
         return self.wall - self.elapsed
 
     def damaged_among(self, names: Sequence[str], rows: Rows) -> frozenset[str]:
-        """Those of these queues that can't be opened."""
+        """The damaged ones of these queues."""
         return frozenset(name for name in names if rows.name(name) in self.damaged) if self.damaged else frozenset()
 
     def confirms(self, guess: Mapping[str, Known]) -> bool:
-        """Whether these queues, and no others, are as they were guessed, and have no jobs that are due."""
+        """Whether exactly these queues are unchanged since they were guessed, and have no due jobs."""
         return self.known.keys() == guess.keys() and all(
             (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
         )
@@ -78,9 +78,9 @@ def begin(
     alone: bool = False,
 ) -> Now:
     """
-    Begin a transaction: carry out `first`, and read the time and these queues (None: all).
+    Begin a transaction: execute `first`, and read the time and these queues (None: all).
 
-    With `alone`, no other may make queues.
+    With `alone`, no other transaction may create queues.
     """
     alone_first = [_LOCK_QUEUE_CREATION()] if alone else []
     begun = together(connection, Statement(BEGIN), *first, *alone_first, queues_read(rows, clock, names))
@@ -95,7 +95,7 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
 
 
 def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement]) -> Now:
-    """Begin a transaction: carry out `first`, and read the time, and the queues in which jobs are due."""
+    """Begin a transaction: execute `first`, and read the time, and the queues with due jobs."""
     *_, missing, found = together(
         connection,
         Statement(BEGIN),
@@ -110,7 +110,7 @@ def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:
-    """The time and the queues in the answer to `queues_read`."""
+    """The time and the queues from the rows of `queues_read`."""
     known, damaged = {}, {}
     for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *start, due in found:
         if number is None:
@@ -134,7 +134,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
 _STEP: Final = 2_000
 
 
-#: They may also drift apart by a millisecond in so many: each may be slowed or sped up a little.
+#: They may also drift apart by one millisecond in this many: each may be slowed or sped up a little.
 _DRIFT: Final = 2_000
 
 
@@ -142,12 +142,12 @@ _DRIFT: Final = 2_000
 _LONG: Final = 1_000
 
 
-#: Milliseconds after its start for which a server without a saved reference does not doubt corrections by others: the
+#: For this many milliseconds after its start, a server without a saved reference accepts all corrections by others: the
 #: step may have been before its start.
 _TRUSTS: Final = 60_000
 
 
-#: Milliseconds between two times of saving the reference, and milliseconds after which those of others are removed.
+#: Milliseconds between saves of the reference, and milliseconds after which other machines' references are removed.
 _SAVED: Final = 600_000
 
 
@@ -156,16 +156,16 @@ _FORGOTTEN: Final = 90 * 86_400_000
 
 @frozen
 class Machine:
-    """The clock of a machine, which nobody sets."""
+    """A machine's clock that nobody sets."""
 
     #: Its milliseconds.
     now: Callable[[], int]
-    #: What all servers have in common that use this clock, until the machine boots; None if they can't know.
+    #: A name that all servers with this clock share, until the machine boots; None if there is no such name.
     name: str | None = None
 
 
 def this_machine() -> Machine:
-    """The time since this machine was booted, with that for which it was suspended."""
+    """The time since this machine was booted, including its suspended time."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         # Containers may have a clock of their own.
@@ -179,31 +179,32 @@ def _since_boot() -> int:
 
 @frozen
 class ClockReading:
-    """What a server has read of the database's clock."""
+    """A server's reading of the database's clock."""
 
     #: Elapsed time, in milliseconds.
     elapsed: int
-    #: By how many milliseconds the database's clock is ahead of it, and how often a correction of that was undone.
+    #: By how many milliseconds the database's clock is ahead of elapsed time, and how many corrections of that were
+    #: undone.
     ahead: int
     undone: int
-    #: It was read between these two times of the machine's clock.
+    #: The machine's clock before and after the reading.
     before: int
     after: int
 
 
 @frozen
 class Correction:
-    """A change of `ahead`, which was wrong in a reading."""
+    """A correction of a wrong `ahead`."""
 
     #: The milliseconds to add.
     by: int
-    #: Whether it undoes the correction of another server, whose machine had stood still.
+    #: Whether it undoes the correction by another server, whose machine had stopped for a while.
     undoes: bool
 
 
 @frozen
 class _Reference:
-    """By how much elapsed time differs from the machine's clock."""
+    """The difference between elapsed time and the machine's clock."""
 
     #: The bounds of the difference, in milliseconds.
     least: int
@@ -216,7 +217,7 @@ class _Reference:
 
     @classmethod
     def of(cls, reading: ClockReading) -> "_Reference":
-        """The reference that a reading gives."""
+        """The reference from a reading."""
         return cls(
             reading.elapsed - reading.after,
             reading.elapsed - reading.before,
@@ -226,7 +227,10 @@ class _Reference:
         )
 
     def jump(self, reading: ClockReading) -> int:
-        """By how many milliseconds elapsed time has jumped until a reading; 0 if it may be drift."""
+        """
+        By how many milliseconds elapsed time has jumped between the reference and a reading; 0 if drift may explain
+        it.
+        """
         other = _Reference.of(reading)
         drift = _STEP + max(0, reading.before - self.at) // _DRIFT
         if other.least > self.most + drift:
@@ -247,8 +251,8 @@ class ClockSteps:
     _lock: Lock = field(factory=Lock, init=False)
 
     def begin(self, reading: ClockReading, saved: _Reference | None) -> None:
-        """Take the reference at the start of a server: the saved one if it may still hold, or else this reading."""
-        # If `ahead` was changed since it was saved, and it does not fit now, whoever changed it knew more.
+        """Take the reference at a server's start: the saved one if it may still be right, otherwise this reading."""
+        # If `ahead` was changed after the save and the reference does not fit now, whoever changed it knew more.
         if saved is None or saved.at > reading.after or (saved.jump(reading) and saved.ahead != reading.ahead):
             self._reference, self._doubts_from = _Reference.of(reading), reading.after + _TRUSTS
         else:
@@ -256,9 +260,9 @@ class ClockSteps:
 
     def check(self, reading: ClockReading) -> Correction | None:
         """
-        The correction if elapsed time has jumped; None if it goes on as it should.
+        The correction if elapsed time has jumped; otherwise None.
 
-        The correction fails if another server has changed `ahead` since. Then, as after a correction, read again.
+        The correction fails if another server has changed `ahead` meanwhile. Then, as after a correction, read again.
         """
         with self._lock:
             reference = self._reference
@@ -273,30 +277,30 @@ class ClockSteps:
 
     def _accepts(self, reading: ClockReading, jump: int, reference: _Reference) -> bool:
         """
-        Whether elapsed time has jumped because another server has put it right.
+        Whether elapsed time has jumped because another server has corrected it.
 
-        A machine may stand still, and then its servers take that for a step of the database's clock. Others undo their
-        correction, and they accept that.
+        A machine may stop for a while, and its servers then take the pause for a step of the database's clock. Others
+        undo their correction, and they accept that.
         """
         if reading.before < reference.at:
-            # It may be older than the reference.
+            # The reading may be older than the reference.
             return False
         if reading.undone != reference.undone:
             return True
         return reading.before < self._doubts_from and _only_ahead_has_changed(reading, jump, reference)
 
     def to_save(self) -> _Reference | None:
-        """The reference, if it is time to save it for the next servers on this machine."""
+        """The reference, if it is due to be saved for the next servers on this machine."""
         is_time = self.machine.name is not None and self.machine.now() >= self._save_at
         return self._reference if is_time else None
 
     def saved(self) -> None:
-        """The reference was saved."""
+        """Record that the reference was saved."""
         self._save_at = self.machine.now() + _SAVED
 
 
 def _only_ahead_has_changed(reading: ClockReading, jump: int, reference: _Reference) -> bool:
-    """Whether the database's clock went on as it should, and elapsed time has jumped since `ahead` was changed."""
+    """Whether the database's clock went on normally, and elapsed time has jumped because `ahead` was changed."""
     return abs(jump + reading.ahead - reference.ahead) <= _STEP
 
 
@@ -310,12 +314,12 @@ def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: Cloc
 
 
 def corrected(correction: Correction, reading: ClockReading) -> Statement:
-    """The statement that makes a correction, unless another server has made one since the reading."""
+    """The statement for a correction; it changes nothing if another server has made one since the reading."""
     return _CORRECT_CLOCK(corrected=reading.ahead + correction.by, undoes=int(correction.undoes), ahead=reading.ahead)
 
 
 def save_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
-    """Save the reference of a server if it is time to."""
+    """Save a server's reference if it is due."""
     reference = steps.to_save()
     if reference is not None:
         difference = (reference.least + reference.most) // 2

@@ -1,8 +1,8 @@
 """
 The claim start of a queue: no job that can be claimed comes before this rank. Claims begin there.
 
-Until PostgreSQL vacuums, its indexes have entries of all jobs that went through. Without a claim start, each claim
-would walk past them.
+Until PostgreSQL vacuums, its indexes have entries of all finished jobs. Without a claim start, each claim would walk
+past them.
 
 A transaction that makes a job ready before the claim start also sets the claim start back. So in any snapshot the claim
 start is right, and one statement reads it and the jobs from there on.
@@ -32,7 +32,8 @@ from ..database.rows import NO_CLAIM_START, RowRank, keep
 from ..sql import named
 from .write import Change
 
-#: Batches that have locked the row hold it until they are committed. This does not wait for them long: it comes again.
+#: Batches that have locked the row hold it until they commit. This waits only briefly for them, since it will be tried
+#: again.
 _BEGUN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'"
 _SET_CLAIM_START_BACK: Final = named("set_claim_start_back")
 _LOCK_CLAIM_START: Final = named("lock_claim_start")
@@ -44,24 +45,24 @@ _RECORD_TRANSACTION_NUMBER: Final = named("record_transaction_number")
 
 @frozen
 class ClaimStart:
-    """The claim start of a queue, and the one that is proposed, if any."""
+    """The claim start of a queue, and its proposed successor, if any."""
 
     at: RowRank
     proposed: RowRank | None = None
     #: The number of the transaction that proposed it.
     proposed_by: int | None = None
-    #: All transactions with higher numbers know of the proposal; None if no such number is recorded yet.
+    #: All transactions with higher numbers know of the proposal; None until such a number is recorded.
     known_from: int | None = None
 
 
 @frozen
 class Observation:
-    """What a transaction finds when it wants to advance a claim start."""
+    """What a transaction reads before it advances a claim start."""
 
-    #: The number of the oldest transaction that has not ended, and its own.
+    #: The number of the oldest running transaction, and its own.
     oldest: int
     number: int
-    #: The first job from the claim start on that can be claimed.
+    #: The first ready job from the claim start on.
     first: RowRank | None
 
 
@@ -72,8 +73,8 @@ def advanced(start: ClaimStart, seen: Observation, claimed: RowRank) -> ClaimSta
     if start.known_from is None:
         return start
     if start.known_from > seen.number:
-        # The database was restored, and its numbers start again; or another has recorded one while this waited for
-        # the row. It does no harm to record a new number.
+        # The database was restored, and its numbers start again; or another transaction has recorded one while this one
+        # waited for the row. Recording a new number does no harm.
         return evolve(start, known_from=None)
     if seen.oldest < start.known_from:
         return start
@@ -85,7 +86,7 @@ def _proposing(at: RowRank, proposed: RowRank, number: int) -> ClaimStart:
 
 
 def advance_claim_start(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> None:
-    """Advance the claim start of a queue as far as it can be by now, and propose the next; see `advanced`."""
+    """Advance the claim start of a queue as far as possible now, and propose the next; see `advanced`."""
     with suppress(LockNotAvailable):
         start = _step(connection, queue_id, claimed)
         if start is not None and start.proposed is not None and start.known_from is None:
@@ -93,7 +94,7 @@ def advance_claim_start(connection: "Connection[Row]", queue_id: int, claimed: R
 
 
 def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> ClaimStart | None:
-    """Take the first or the third step; returns the claim start that is committed, or None if the queue is gone."""
+    """Take the first or the third step; returns the committed claim start, or None if the queue was deleted."""
     with connection.transaction():
         connection.execute(_BEGUN)
         row = _LOCK_CLAIM_START.execute(connection, queue_id=queue_id).fetchone()
@@ -124,7 +125,7 @@ def _write(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> N
 
 
 def _record(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> None:
-    """Take the second step, for a proposal that is committed, unless there is another one by now."""
+    """Take the second step, for a committed proposal, unless it was replaced meanwhile."""
     with connection.transaction():
         connection.execute(_BEGUN)
         ((number,),) = _TRANSACTION_NUMBER.execute(connection).fetchall()
@@ -156,7 +157,7 @@ def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statemen
 
 
 def _made_ready(change: Change) -> Job | None:
-    """The job, if it is ready now and was not, or may have been at another place."""
+    """The job, if it is ready and was not before, or may have moved."""
     old, new = change.old, change.new
     was_there = old is not None and new is not None and old.ready and old.spec is new.spec
     return None if new is None or not new.ready or was_there else new
@@ -164,9 +165,9 @@ def _made_ready(change: Change) -> Job | None:
 
 @define
 class ClaimStarts:
-    """Finds the claim starts that are worth advancing, from what lanes claim."""
+    """Collects from the lanes' claims which claim starts are worth advancing."""
 
-    #: How many jobs are claimed from a queue until its claim start is advanced. Walking past fewer costs less.
+    #: How many jobs are claimed from a queue before its claim start is advanced. Walking past fewer costs less.
     worth: int = 2_000
     #: Milliseconds between two times of advancing claim starts.
     pause: int = 1_000
@@ -176,12 +177,12 @@ class ClaimStarts:
     _next: int = field(default=0, init=False)
 
     def count(self, queue_id: int, jobs: int, last: RowRank) -> None:
-        """Some jobs were claimed. Any thread may call this; now and then it misses some of them, which does no harm."""
+        """Count claimed jobs. Any thread may call this; now and then it misses some jobs, which does no harm."""
         before, _ = self._claimed.get(queue_id, (0, last))
         keep(self._claimed, queue_id, (before + jobs, last))
 
     def take(self, now: int) -> list[tuple[int, RowRank]]:
-        """The queues whose claim starts are to be advanced now, each with the rank of the last job that was claimed."""
+        """The queues whose claim starts are due to be advanced, each with the rank of the last claimed job."""
         if now < self._next:
             return []
         self._next = now + self.pause

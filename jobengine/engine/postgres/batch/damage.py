@@ -1,9 +1,9 @@
 """
 Sets damaged jobs apart, so that a sweep or a claim meets each of them once.
 
-A row of a job is damaged if its records can't be opened, belong to another row, or name another place than the column
-`place`. It is set apart by a negative `place` and without deadlines, so no index leads to it but that of uids. Its
-records stay as they are. A row whose records were restored goes back to its place.
+A job's row is damaged if its records can't be opened, belong to another row, or contradict the column `place`. It is
+set apart by a negative `place` and no deadlines, so only the index of uids leads to it. Its records stay unchanged. A
+row whose records were restored returns to its place.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from ..database.rows import Rows, check_place, is_set_apart
 from ..sql import named
 from .write import tally
 
-#: The most jobs that are examined behind a damaged one, since damaged rows are often neighbours.
+#: The most jobs that are examined after a damaged one, since damaged rows are often neighbours.
 _FOLLOWING: Final = 100
 _LOCK_SUSPECTS: Final = named("lock_suspects")
 _LOCK_FOLLOWERS: Final = named("lock_followers")
@@ -43,10 +43,10 @@ class _Examined:
     place: int
     #: Whether a deadline is set.
     is_due: bool
-    #: The job if the row is sound, or else why it is not.
+    #: The job of a sound row, otherwise the reason for damage.
     job: Job | None
     why: str = field(default="")
-    #: The deadlines of the job, if the columns say something else.
+    #: The job's deadlines, if the columns have others.
     deadlines: tuple[int | None, int | None] | None = None
 
 
@@ -54,9 +54,9 @@ def set_apart(
     connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob], slot: int
 ) -> list[tuple[str, str, str]]:
     """
-    Set the damaged ones of these jobs apart, and damaged ones that follow them; correct wrong deadlines.
+    Set apart the damaged ones of these jobs and of those that follow them; correct wrong deadlines.
 
-    Returns the queue, the uid, and what is wrong, of each row that was changed.
+    Returns queue, uid and reason for each changed row.
     """
     with connection.transaction():
         examined = {(one.queue_id, one.uid): one for one in _examined(connection, rows, found)}
@@ -70,7 +70,7 @@ def set_apart(
 
 
 def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob]) -> Iterator[_Examined]:
-    """These jobs, locked in the order of locks, and those that follow claimed ones in their queues."""
+    """These jobs, and jobs that follow claimed ones in their queues, locked in the order of locks."""
     queues = {one.queue_id: one.queue for one in found}
     places = sorted((one.queue_id, one.uid) for one in found)
     followed = {one.queue_id: one.uid for one in found if one.is_claimed}
@@ -101,7 +101,7 @@ def _apart(jobs: Sequence[_Examined], slot: int) -> Iterator[Statement]:
         return
     jobs = sorted(jobs, key=lambda one: (one.queue_id, one.uid))
     yield _SET_JOBS_APART(queue_ids=bigints([one.queue_id for one in jobs]), uids=texts([one.uid for one in jobs]))
-    # Only jobs that can be claimed have tags.
+    # Only ready jobs have rows of tags.
     ready = [one for one in jobs if one.place == Place.READY]
     for queue_id in dict.fromkeys(one.queue_id for one in ready):
         uids = texts([one.uid for one in ready if one.queue_id == queue_id])

@@ -57,7 +57,7 @@ class Result:
     now: Now
     #: One for each task.
     outcomes: Sequence[Outcome[Any]]
-    #: The effects that were written, in order.
+    #: The written effects, in order.
     effects: Sequence[Effect]
     #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
     soonest: int | None
@@ -71,9 +71,9 @@ class Batch:
     new_id: NewId
     activity: RecentActivity
     tables: LoadedTables
-    #: Where the tally is kept; see Writing.
+    #: The slot of the tally; see Writing.
     slot: int
-    #: Whether the claim starts of queues are known; see claim_start.py.
+    #: Whether the queues' claim starts are known; see claim_start.py.
     knows_claim_starts: bool
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
@@ -92,12 +92,12 @@ class Batch:
         return self.tables.now
 
     def decide(self) -> None:
-        """Expire, then decide the tasks in order, or the first of them; each sees the changes of those before it."""
+        """Expire, then decide the tasks in order, or only the first ones; each task sees earlier changes."""
         self._expire()
         is_cut = any(table.cut for table in self.tables.queues.values())
         for one in self.tables.planned:
             if self._outcomes and is_cut and any(map(self.tables.lacks_jobs, one.parts)):
-                # It and those after it are for the next batch.
+                # It and the tasks after it are left for the next batch.
                 break
             self._outcomes.append(self._outcome(one))
         self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
@@ -123,7 +123,7 @@ class Batch:
         yield from self._last
 
     def result(self) -> Result:
-        """The result, once all statements are made."""
+        """The result, once all statements are built."""
         soonest = self._writing.soonest(self._now.ahead)
         return Result(now=self._now, outcomes=self._outcomes, effects=self._effects, soonest=soonest)
 
@@ -132,7 +132,7 @@ class Batch:
         write_queues(connection, self.rows, self._of_queues, self._now)
 
     def _expire(self) -> None:
-        """Expire what is due. Jobs that are not locked expire for these decisions only: another batch writes them."""
+        """Expire what is due. Unlocked jobs expire for these decisions only: another batch writes them."""
         if not any(one.due for one in self._now.known.values()):
             return
         while due := expire(self.tables, self._now.elapsed, _ALL):
@@ -170,7 +170,7 @@ class Batch:
         return answer
 
     def _has_deleted_damaged(self, command: c.DeleteJob | c.DeleteQueue) -> bool:
-        """Delete a job or a queue that can't be opened; returns whether this is one."""
+        """Delete a job or a queue that can't be opened; returns whether the command does that."""
         name = command.queue
         if isinstance(command, c.DeleteQueue):
             if name in self._now.known or not self._now.damaged_among([name], self.rows):
@@ -197,7 +197,7 @@ class Batch:
         self._apply(command.renew_key(self.tables))
         table = self.tables.queues[command.queue]
         table.restrict_to(part)
-        # Its key was checked when the batch was loaded, and no command that shares a batch changes keys.
+        # Its key was checked at loading, and no command that shares a batch changes keys.
         facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer
@@ -218,7 +218,7 @@ class Batch:
         return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
 
     def _made_last(self) -> list[Statement]:
-        """The statements that store events and set claim starts back, by queue number: that is the order of locks."""
+        """The statements that store events and set claim starts back, by queue number, which is the order of locks."""
         made = self._made_events()
         for queue_id, statement in set_back(self._writing.changes, is_known=self.knows_claim_starts).items():
             made.setdefault(queue_id, []).append(statement)

@@ -1,8 +1,8 @@
 """
-A lane gathers the tasks of a turn of the reactor, and carries them out as one batch on a thread of its own.
+A lane gathers the tasks of a reactor turn, and carries them out as one batch on a thread of its own.
 
-While a batch is under way, the next one gathers. Tasks that may overlap with others are shared by lanes: while the
-database works for one lane, or writes to its disk, this server works for another.
+While a batch is running, the next one gathers. Lanes share the tasks that may overlap with others: while the database
+works for one lane, or writes to its disk, this server works for another.
 """
 
 from collections import deque
@@ -22,8 +22,8 @@ from .decide import Result
 from .plan import Task
 from .session import Session
 
-#: How much a batch may hold, counted in tasks and in jobs that they add, claim or change. Larger batches cost a job
-#: hardly less, and leave the other lanes without work.
+#: The largest batch, counted in tasks and in jobs that they add, claim or change. Larger batches hardly save time per
+#: job, and leave the other lanes without work.
 _MOST: Final = 1_000
 
 
@@ -33,7 +33,7 @@ class _Queued:
 
     task: Task
     done: "Deferred[Outcome[Any]]"
-    #: Of two that wait in different backlogs, the one with the lower number is carried out first.
+    #: The order across backlogs: the lower number is carried out first.
     number: int
 
 
@@ -41,7 +41,7 @@ class _Backlog(deque[_Queued]):
     """Tasks that wait for a batch."""
 
     def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
-        """Wait at its end, until the Deferred is cancelled."""
+        """Append a task, until the Deferred is cancelled."""
         waiting = _Queued(task, Deferred(lambda _: self._leave(waiting)), number)
         self.append(waiting)
         return waiting.done
@@ -53,22 +53,22 @@ class _Backlog(deque[_Queued]):
 
 @define(eq=False)
 class Shared:
-    """Tasks for any of some lanes."""
+    """Tasks that several lanes share."""
 
     lanes: "list[Lane]" = field(factory=list)
     backlog: _Backlog = field(factory=_Backlog, init=False)
-    #: The numbers of tasks; 0 is for those that come before all others.
+    #: The numbers of tasks; 0 is for tasks that come before all others.
     numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
 
     def submit(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
-        """Carry out a task on this lane if it is free, or else on the first one that is; see Lane.submit."""
+        """Carry out a task on this lane if it is free, or else on the first free lane; see Lane.submit."""
         done = self.backlog.enter(task, next(self.numbers))
         if not first.begin_soon():
             self.begin_soon()
         return done
 
     def begin_soon(self) -> None:
-        """Let a lane that is free take what waits."""
+        """Let a free lane take the waiting tasks."""
         if self.backlog:
             any(lane.begin_soon() for lane in self.lanes)
 
@@ -78,23 +78,23 @@ class Lane:
     """Tasks in order, and the session that carries them out."""
 
     session: Session
-    #: The tasks that it shares with others.
+    #: The tasks shared with other lanes.
     shared: Shared = field(factory=Shared)
     thread: Thread
     clock: IReactorTime
     #: Called with each result before the batch's callers are answered.
     applied: Callable[[Result], None]
-    #: Called with the same result after they are answered.
+    #: Called with the same result after the callers are answered.
     answered: Callable[[Result], None]
-    #: Called with the outcome of a task whose caller left while it was carried out.
+    #: Called with the outcome of a task whose caller left meanwhile.
     dropped: Callable[[Outcome[Any]], None]
-    #: Whether a claim must begin a new batch, because waiters wait for the same jobs.
+    #: Whether a claim needs a new batch, because waiters wait for the same jobs.
     waits_behind: Callable[[Task], bool]
     _backlog: _Backlog = field(factory=_Backlog, init=False)
-    #: Whether it will begin at the end of this turn, and whether a batch is under way.
+    #: Whether it will begin at the end of this turn, and whether a batch is running.
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
-    #: What the last batch has left undone.
+    #: The tasks that the last batch has left undone.
     _rest: list[_Queued] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -112,7 +112,7 @@ class Lane:
         return [one.done for one in first]
 
     def begin_soon(self) -> bool:
-        """Begin at the end of this turn of the reactor, with all that it brings; False if a batch is under way."""
+        """Begin at the end of this reactor turn, with all its tasks; False if a batch is running."""
         if not self._runs and not self._begins:
             self._begins = True
             self.clock.callLater(0, self._begin)
@@ -144,13 +144,13 @@ class Lane:
         return batch
 
     def _begins_another(self, waiting: _Queued) -> bool:
-        """Whether a task must not be in the same batch as those before it."""
+        """Whether a task needs another batch than the tasks before it."""
         # The claims of the waiters themselves have the number 0.
         is_of_waiter = waiting.number == 0
         return not waiting.task.is_batched or (not is_of_waiter and self.waits_behind(waiting.task))
 
     def _next_backlog(self) -> _Backlog:
-        """The backlog whose first task comes next; an empty one if there is none."""
+        """The backlog with the next task; an empty one if no task waits."""
         mine, shared = self._backlog, self.shared.backlog
         if mine and shared:
             return mine if mine[0].number < shared[0].number else shared

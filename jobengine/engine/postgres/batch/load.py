@@ -30,7 +30,7 @@ from .queries import Claiming
 from .tables import LoadedTable
 
 _first: Final = itemgetter(0)
-#: What a command about all queues may use of those that it shows.
+#: What a command about all queues may use of the shown ones.
 _SHOWN: Final = Needs(counts=True, periods=True)
 
 
@@ -49,9 +49,9 @@ def begin_and_load(
     """
     Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
 
-    Their queues are guessed. If one has changed since, or has jobs that are due, no tables are returned.
+    The queues are guessed. If one has changed, or has due jobs, no tables are returned.
     """
-    # At time 0 no key and no job has expired, so at least what is needed is loaded.
+    # At time 0 no key and no job has expired, so at least the needed rows are loaded.
     wanted = [plan(task, guess, 0) for task in tasks]
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     loading = _Loading(connection, rows, tables)
@@ -70,12 +70,12 @@ def begin_and_load(
 
 
 def _has_old_keys(now: Now) -> bool:
-    """Whether there are keys that run out. One may have run out since what it may do was looked up."""
+    """Whether any keys expire. One may have expired since its rights were read."""
     return any(one.queue.old_key is not None for one in now.known.values())
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> LoadedTables:
-    """Load and lock the jobs that are due, at most `most` a queue and clock; skips those that others have locked."""
+    """Load and lock due jobs, at most `most` a queue and clock; skips jobs that others have locked."""
     tables = LoadedTables(now=now, planned=(), locked=True)
     _Loading(connection, rows, tables).load_due(most)
     return tables
@@ -90,7 +90,7 @@ def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[
 
 @frozen
 class _Query:
-    """A statement, and the function that takes its rows."""
+    """A statement, and the function for its rows."""
 
     statement: Statement
     take: Callable[[list[Row]], None]
@@ -101,13 +101,13 @@ class _Loading:
     """
     Fills the tables of one batch; used once.
 
-    Queries for jobs are sent first. Those for figures follow, which depend on the jobs.
+    Queries for jobs are sent first. Those for counts follow, since they depend on the jobs.
     """
 
     connection: "Connection[Row]"
     rows: Rows
     tables: LoadedTables
-    #: The jobs whose rows are damaged and not set apart yet.
+    #: The jobs whose rows seem damaged and are not set apart yet.
     _suspects: list[SuspectJob] = field(factory=list, init=False)
     #: The tables by the numbers of their queues.
     _by_id: dict[int, LoadedTable] = field(init=False)
@@ -116,7 +116,7 @@ class _Loading:
         self._by_id = {one.id: self.tables.queues[name] for name, one in self.tables.now.known.items()}
 
     def load(self) -> None:
-        """Load what the tasks need."""
+        """Load everything that the tasks need."""
         parts = self._parts()
         self._find_page(parts)
         self._send(self.queries())
@@ -124,7 +124,7 @@ class _Loading:
         self._send([*self._figures(parts), *self._number_of_queues()])
 
     def load_due(self, most: int) -> None:
-        """Load only what is due: in each queue at most `most` jobs by each of the two clocks."""
+        """Load only due jobs: in each queue at most `most` by each of the two clocks."""
         now = self.tables.now
         queues = [one.id for one in now.known.values() if one.due]
         due = [one for queue_id in queues for one in statements.due(queue_id, now.elapsed, now.wall, most)]
@@ -133,15 +133,15 @@ class _Loading:
 
     def queries(self) -> list[_Query]:
         """
-        What loads jobs, in the order of locks.
+        The queries for jobs, in the order of locks.
 
-        Unique keys come first, then jobs by uid, then claims, which wait for nobody. New jobs, the tally and queues
+        Unique keys come first, then jobs by uid, then claims, which skip locked jobs. New jobs, the tally and queues
         follow when the batch is written. So batches that wait for each other do not deadlock.
         """
         parts = self._parts()
         uids, keys = self._uids(parts), self._keys(parts)
         items = {(self._id(part), self.rows.item(*item)): item for part in parts for item in part.needs.items}
-        # Who reads only waits for nobody.
+        # A batch that only reads takes no locks, and so waits for nobody.
         locked = items if self.tables.locked else ()
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         return [
@@ -149,7 +149,7 @@ class _Loading:
             *self._items(parts, items),
             *self._sizes(limited),
             *self._next_arrival(parts),
-            # Holders of unique keys are locked as well: a claim in the same batch may take them.
+            # Holders of unique keys are locked as well: a claim in the same batch may take these jobs.
             *(_Query(one, self._take_jobs) for one in statements.jobs_named(uids, keys, locks=self.tables.locked)),
             *self._claims(parts, uids),
         ]
@@ -169,7 +169,7 @@ class _Loading:
         return [_Query(one, take) for one in (*items_named(sorted(named)), *items_of_kinds(kinds))]
 
     def take(self, queries: Sequence[_Query], answers: Sequence[list[Row]]) -> None:
-        """Take the answers to queries."""
+        """Pass the answers to the queries' functions."""
         for query, answer in zip(queries, answers, strict=True):
             query.take(answer)
 
@@ -214,7 +214,7 @@ class _Loading:
     def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
         def check(answer: list[Row]) -> None:
             if len(answer) < len(keys):
-                # Another connection has just removed a key that no job used.
+                # Another connection has just removed a key without jobs.
                 raise Redo
 
         return [_Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
@@ -251,7 +251,7 @@ class _Loading:
 
     def _take_claimed(self, table: LoadedTable, jobs: Sequence[Job], tags: tuple[str, ...], claiming: Claiming) -> None:
         last = rank_of(jobs[-1])
-        # Other commands of the batch may take as many as they name.
+        # Other commands of the batch may take as many jobs as they name.
         are_fewer = len(jobs) < claiming.most + len(claiming.uids)
         if are_fewer and sum(job.size for job in jobs) > statements.CLAIMED_BYTES:
             table.cut[tags] = last
@@ -274,14 +274,14 @@ class _Loading:
                     table.jobs[uid] = job
 
     def _pass_over(self, suspect: SuspectJob, place: int) -> None:
-        """A damaged job that is set apart was named by a command: no claim, page or deadline leads to it."""
+        """A damaged job that is set apart was named by a command: no claim, page or deadline finds it."""
         if is_set_apart(place):
             self._by_id[suspect.queue_id].damaged.add(suspect.uid)
         else:
             self._suspects.append(suspect)
 
     def _take_due(self, answer: list[Row]) -> None:
-        """Take jobs that are due by the columns of their rows, but not those that are not due by their records."""
+        """Take jobs that are due by the columns of their rows, except jobs that are not due by their records."""
         self._take_jobs([row for row in answer if not is_set_apart(row[4])])
         for queue_id, uid, *_, place in answer:
             table = self._by_id[queue_id]
@@ -292,7 +292,7 @@ class _Loading:
     # Numbers
 
     def _sizes(self, limited: Sequence[int]) -> list[_Query]:
-        """How many jobs these queues have; nobody else adds any, since their keys are locked."""
+        """How many jobs these queues have; no other batch adds any, since their keys are locked."""
         for queue_id in limited:
             self._by_id[queue_id].unloaded = 0
         return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
@@ -320,7 +320,7 @@ class _Loading:
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _number_of_queues(self) -> list[_Query]:
-        """The number of queues, for a caller who may not make any number of them."""
+        """The number of queues, for a caller with a limit on queues."""
         made = [one.task for one in self.tables.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
         limits = [one.max_queues for one in made if one.max_queues is not None]
         return [_Query(statements.queues_counted(most), self._take_number) for most in limits]
@@ -329,7 +329,7 @@ class _Loading:
         ((self.tables.number_of_queues,),) = answer
 
     def _shown(self, parts: Sequence[PlannedPart]) -> dict[int, LoadedTable]:
-        """The tables of which counts are needed, by the numbers of their queues."""
+        """The tables whose counts are needed, by queue number."""
         known = self.tables.now.known
         names = [part.command.queue for part in parts if part.needs.counts]
         for one in self.tables.planned:
@@ -339,7 +339,7 @@ class _Loading:
         return {known[name].id: self.tables.queues[name] for name in names}
 
     def _histories(self, parts: Sequence[PlannedPart], shown: Collection[int]) -> list[_Query]:
-        """The kept periods of queues; hours only for the one whose history is requested."""
+        """The stored periods of queues; hours only for the queue whose history is requested."""
         whole = [self._id(part) for part in parts if isinstance(part.command, c.ReadHistory)]
         listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.tables.planned)
         ids = whole or (list(shown) if listed else [])

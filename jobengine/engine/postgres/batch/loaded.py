@@ -1,4 +1,4 @@
-"""What was loaded for a batch, as tables on which the rules can decide."""
+"""The loaded rows of a batch, as tables for the rules."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,12 +14,12 @@ from .tables import LoadedTable, NotLoaded
 
 @define(kw_only=True)
 class LoadedTables:
-    """The tables of all queues that the commands of a batch name and that are there."""
+    """The tables of all existing queues that the batch's commands name."""
 
-    #: The time of the batch, and its queues; they may be a guess: see `confirm`.
+    #: The batch's time and queues; they may be a guess: see `confirm`.
     now: Now
     planned: Sequence[PlannedCommand]
-    #: Whether all jobs that were loaded are locked, or none; only locked ones may be changed.
+    #: Whether all loaded jobs are locked, or none; only locked ones may be changed.
     locked: bool
     queues: dict[str, LoadedTable] = field(init=False)
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.
@@ -30,7 +30,7 @@ class LoadedTables:
         self.queues = {name: LoadedTable(known.queue, ahead) for name, known in self.now.known.items()}
 
     def confirm(self, now: Now) -> None:
-        """Replace the guessed time, and the queues, which are as they were guessed."""
+        """Replace the guessed time by the real one; the queues were guessed right."""
         self.now = now
         for table in self.queues.values():
             table.clock_ahead = now.ahead
@@ -47,7 +47,7 @@ class LoadedTables:
         return ((name, job) for name, table in self.queues.items() for job in table.due(now))
 
     def lacks_jobs(self, part: PlannedPart) -> bool:
-        """Whether a claim finds no job, because those before it took all that were loaded; the database has more."""
+        """Whether a claim finds no job because earlier claims took all loaded ones; the database has more."""
         ready, table = part.needs.ready, self.queues[part.command.queue]
         if ready is None or ready.tags not in table.cut:
             return False
@@ -55,11 +55,11 @@ class LoadedTables:
         return next(table.claim_order(ready.tags, self.now.elapsed, ready.count), None) is None
 
     def apply(self, facts: Iterable[Fact]) -> list[Effect]:
-        """Apply facts in order; returns the effect of each. Each job and queue that they change must be there."""
+        """Apply facts in order; returns the effect of each. Each changed job and queue must be loaded."""
         return [self._applied(fact) for fact in facts]
 
     def _applied(self, fact: Fact) -> Effect:
-        # By isinstance, because `match` takes three times as long, and there is one for each change of a job.
+        # By isinstance, because `match` takes three times as long, and each change of a job passes here.
         if isinstance(fact, JobChanged):
             table = self.queues[fact.queue]
             old = table.jobs[fact.uid]

@@ -1,4 +1,4 @@
-"""Which jobs are on a page of a queue."""
+"""Finds the jobs on a page of a queue."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ class PageRows:
 
 
 def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapsed: int, wall: int) -> PageRows:
-    """Find the jobs on a page at this time; the page ends early if their contents are long."""
+    """Find a page's jobs at this time; the page ends early if their contents are long."""
     statement, after = _by_rank(page) if page.sort is None else _by_time(page, page.sort)
     found = statement.execute(
         connection,

@@ -1,4 +1,4 @@
-"""The tasks of a batch, and what each needs to be loaded."""
+"""The tasks of a batch, and what must be loaded for each."""
 
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
@@ -13,15 +13,15 @@ from ....core.required_rows import Needs
 from ....core.values import Value
 from ..database.rows import Known
 
-#: A command to the engine, which the rules decide.
+#: A command to the engine.
 Task = c.Command[object]
 
-#: The most that a small batch, or a small claim, weighs; see Command.weight. It is carried out in a few milliseconds.
+#: The largest weight of a small batch, or a small claim; see Command.weight. It is carried out in a few milliseconds.
 SMALL: Final = 100
 
 
 class PlannedPart(Value, frozen=True):
-    """A command about one queue, what its key may do there, and what it needs of the queue."""
+    """A command about one queue, its key's grant there, and what it needs of the queue."""
 
     command: c.QueueCommand[object]
     grant: Grant
@@ -33,12 +33,12 @@ class PlannedCommand(Value, frozen=True, gc=True):
 
     task: Task
     parts: Sequence[PlannedPart] = ()
-    #: Why it is refused; None if it is not.
+    #: The error of a refused task, otherwise None.
     refused: DomainError | None = None
 
 
 def names_of(tasks: Iterable[Task]) -> list[str]:
-    """The names of the queues that tasks name, each once."""
+    """The names of the tasks' queues, each once."""
     return list(dict.fromkeys(name for task in tasks for name in task.queue_names))
 
 
@@ -49,11 +49,11 @@ def changes_jobs(tasks: Iterable[Task]) -> bool:
 
 def overlaps(task: Task) -> bool:
     """
-    Whether a task may overlap with others about its queue on another connection.
+    Whether a task may overlap on another connection with other tasks about its queue.
 
-    Small claims may not: they cost less in one batch, and each would pass over the jobs that another has locked. For a
-    large one, to pass over them costs less than to wait. Nor may adding with a unique key, which waits for others that
-    add with the same key.
+    Small claims may not: they cost less in one batch, and each would skip the jobs that another has locked. A large
+    claim costs more, so skipping is cheaper than waiting. Tasks that add jobs with a unique key may not: they wait for
+    others with the same key.
     """
     if isinstance(task, c.Claims):
         return task.weight > SMALL
@@ -64,7 +64,7 @@ def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str
     """
     The parts of a task; refused if a queue does not exist, or the key does not open it.
 
-    `damaged` are queues that can't be opened. A claim passes over them if it names others too.
+    `damaged` are queues that can't be opened. A claim skips them if it names others too.
     """
     try:
         if damaged and _deletes_damaged(task, damaged):
@@ -81,7 +81,7 @@ def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
 
 
 def _without(damaged: Container[str], task: Task) -> Task:
-    """The task, without its claims from damaged queues if it names others; raises QueueDamaged if it can't go on."""
+    """The task, without its claims from damaged queues if it names others; raises QueueDamaged if nothing is left."""
     if isinstance(task, c.CreateQueue) and task.queue in damaged:
         raise QueueDamaged(task.queue)
     if not isinstance(task, c.Claims):

@@ -1,4 +1,4 @@
-"""The statements that lock and load jobs, and those that read figures of queues."""
+"""The statements that lock and load jobs, and those that read stats of queues."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,18 +10,18 @@ from ..database.arrays import Array, bigints, byteas, texts
 from ..database.pipeline import Statement
 from ..sql import named
 
-#: A queue's number with the uid of a job, or with a unique key, as a digest.
+#: A queue's number, with a job's uid or the digest of a unique key.
 Uid = tuple[int, str]
 Key = tuple[int, bytes]
 
-#: Whoever adds jobs to a queue with a limit locks this as a unique key; the keys of jobs are never empty. The queue's
-#: row will not do: with events it is locked last, after the jobs.
+#: Whoever adds jobs to a queue with a limit locks this as a unique key; real keys are never empty. The queue's row
+#: can't be used: with events it is locked last, after the jobs.
 LIMIT: Final = b""
 #: A batch has 2 to this power arrival numbers, more than it can add jobs.
 ARRIVALS: Final = 20
-#: Bytes of contents that are loaded for all claims with the same queue and tags. The rules hand out no more to one.
+#: Bytes of contents that are loaded for all claims with the same queue and tags. A rule gives no claim more than this.
 CLAIMED_BYTES: Final = 16 << 20
-#: How many priorities are looked at for the oldest job; see QueueTable.oldest_ready.
+#: How many priorities are searched for the oldest job; see QueueTable.oldest_ready.
 _PRIORITIES: Final = 100
 
 _LOCK_DUE_JOBS: Final = named("lock_due_jobs")
@@ -46,7 +46,7 @@ _COUNT_JOBS_AHEAD: Final = named("count_jobs_ahead")
 
 
 def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
-    """Lock and load the jobs that are due, at most so many by each clock; skips those that others have locked."""
+    """Lock and load due jobs, at most so many by each clock; skips jobs that others have locked."""
     return [
         _LOCK_DUE_JOBS(queue_id=queue_id, elapsed=elapsed, most=most),
         _LOCK_JOBS_DUE_BY_WALL_CLOCK(queue_id=queue_id, wall=wall, most=most),
@@ -54,7 +54,7 @@ def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
 
 
 def keys_locked(keys: Sequence[Key]) -> list[Statement]:
-    """Make the rows of sorted unique keys that are not there, then lock all: the latter returns a row for each."""
+    """Insert the missing rows of sorted unique keys, then lock all: the second statement returns a row for each."""
     if not keys:
         return []
     queue_ids, digests = _columns_of_keys(keys)
@@ -74,20 +74,23 @@ def jobs_named(uids: Sequence[Uid], keys: Sequence[Key], *, locks: bool) -> list
 
 @frozen(kw_only=True)
 class Claiming:
-    """All claims of a batch from one queue with the same tags."""
+    """All of a batch's claims from one queue with the same tags."""
 
     queue_id: int
     #: The digests of the tags.
     tags: Sequence[bytes]
-    #: How many jobs all claims of the batch from this queue take.
+    #: The most jobs for all of the batch's claims from this queue.
     most: int
-    #: The jobs of the queue that are loaded by uid.
+    #: The queue's jobs that are loaded by uid.
     uids: Sequence[str]
     wall: int
 
 
 def claim(claiming: Claiming, *, locks: bool) -> Statement:
-    """Load the first jobs; skips those that others have locked. Returns one row of NULLs if these are all."""
+    """
+    Load the first jobs; skips jobs that others have locked. Returns one row of NULLs if there are only locked
+    ones.
+    """
     values: dict[str, Any] = {"queue_id": claiming.queue_id, "wall": claiming.wall, "most": claiming.most}
     if claiming.tags:
         values |= {"tag": claiming.tags[0], "tags": byteas(claiming.tags), "tag_count": len(claiming.tags)}
@@ -101,12 +104,12 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
 
 
 def next_arrival() -> Statement:
-    """The arrival number of the first job that a batch adds; those of its other jobs follow."""
+    """The arrival number of the batch's first new job; those of its other new jobs follow."""
     return _NEXT_ARRIVAL()
 
 
 def sizes(queue_ids: Sequence[int]) -> Statement:
-    """How many jobs each of these queues has: a row for each that has had any."""
+    """How many jobs each of these queues has: one row for each that ever had any."""
     return _COUNT_JOBS(queue_ids=bigints(queue_ids), places=bigints([*Place]))
 
 
@@ -116,7 +119,7 @@ def counts(queue_ids: Sequence[int]) -> Statement:
 
 
 def queues_counted(most: int) -> Statement:
-    """How many queues there are, if there may be `most` or more; or else a number of fewer than that."""
+    """The number of queues, if it is at least `most`; otherwise some number below that."""
     return _COUNT_QUEUES(most=most)
 
 

@@ -45,20 +45,19 @@ from .loaded import LoadedTables
 from .plan import SMALL, Task, changes_jobs, names_of, plan
 
 R = TypeVar("R")
-#: How often a batch is tried in all.
+#: The most attempts at a batch.
 _ATTEMPTS: Final = 5
-#: After a connection is lost in a commit: how often to connect again to ask whether the commit was made, and the
-#: seconds between.
+#: After a connection is lost in a commit: how often to connect again to find out whether the commit was made, and the
+#: seconds between attempts.
 _RETURNS, _PAUSE = 10, 0.5
 #: Jobs that expire in one transaction, in each queue.
 _SLICE: Final = 200
 #: The most transactions that expire jobs, or set damaged ones apart, before a batch is carried out.
 _SLICES: Final = 10_000
-#: Seconds from one tidying up to the next, and seconds after which one that is not done leaves the rest to the next
-#: sweep.
+#: Seconds between cleanups, and seconds after which an unfinished cleanup leaves the rest to the next sweep.
 _TIDY, _TIDYING = 10, 0.1
-#: Seconds for which plans are kept. One that was made for a short queue may read all of it for each job that it is
-#: about; PostgreSQL itself makes it anew when it has new statistics, which may take a minute.
+#: Seconds for which plans are kept. A plan made for a short queue may later read the whole queue for each job;
+#: PostgreSQL replaces it only with new statistics, which may take a minute.
 _PLANNED: Final = 1
 #: The most rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
 _SLOTS: Final = 64
@@ -72,7 +71,7 @@ _DAMAGED: Final = (
 
 @define
 class Totals:
-    """What a session counts of itself since the start."""
+    """What a session measures of itself since the start."""
 
     batches: int = 0
     tasks: int = 0
@@ -86,7 +85,7 @@ class Totals:
     damaged_jobs: int = 0
 
     def count_round_trip(self) -> None:
-        """One more."""
+        """Count one more round trip."""
         self.round_trips += 1
 
 
@@ -104,35 +103,35 @@ class Session:
     steady: Callable[[], float]
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
-    #: Held while a batch that is not small is decided. Without it, threads would share the interpreter, finish at
-    #: the same time, and then wait for the database together; so one waits for it while another decides.
+    #: Held while a large batch is decided. Without it, threads would share the interpreter, finish at the same time,
+    #: and then wait for the database together; so one thread waits for it while another decides.
     turn: AbstractContextManager[object] = field(factory=Lock)
-    #: The claim starts that are worth advancing, for all sessions of a server.
+    #: The claim starts worth advancing, for all sessions of a server.
     claim_starts: ClaimStarts = field(factory=ClaimStarts)
-    #: The reference of the server's time, for all its sessions.
+    #: The server's clock reference, for all its sessions.
     clock_steps: ClockSteps = field()
     totals: Totals = field(factory=Totals, init=False)
     #: Why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
-    #: What the database lacked in the last sweep or since: tables, columns or rights; empty if nothing.
+    #: What the last sweep, or a later task, found missing: tables, columns or rights; empty if nothing.
     lacking: str = field(default="", init=False)
     _logged_lack: str = field(default="", init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
-    #: Whether the transaction that is under way has written its number.
+    #: Whether the running transaction has written its number.
     _is_numbered: bool = field(default=False, init=False)
-    #: When to tidy up next, by the monotonic clock.
+    #: When the next cleanup is due, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
     _recheck: Recheck = field(factory=Recheck, init=False)
-    #: When to make plans anew, by the monotonic clock.
+    #: When plans are due to be replaced, by the monotonic clock.
     _plan_at: float = field(default=0, init=False)
-    #: The queues as they were last read, and whether the next batch may guess that they are still so.
+    #: The queues as last read, and whether the next batch may guess that they are unchanged.
     _known: dict[str, Known] = field(factory=dict, init=False)
     _guesses: bool = field(default=True, init=False)
-    #: The effects of expiring jobs before the tasks of this batch.
+    #: The effects of jobs that expired before this batch's tasks.
     _expired: list[Effect] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -142,7 +141,7 @@ class Session:
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
-        Carry out tasks in one transaction, or only the first of them: as many as there are outcomes.
+        Carry out tasks in one transaction, or only the first ones: as many as there are outcomes.
 
         Raises Unavailable.
         """
@@ -156,10 +155,10 @@ class Session:
 
     def sweep(self) -> Result:
         """
-        Expire what is due in all queues, up to a number of jobs and queues; now and then tidy up and advance claim
+        Expire due jobs in all queues, up to a number of jobs and queues; now and then clean up and advance claim
         starts.
 
-        `soonest` is when the next job is due, unless jobs have expired: then more of their queues may be.
+        `soonest` is when the next job is due, unless jobs have expired: then more jobs of their queues may be due.
 
         Raises Unavailable.
         """
@@ -170,18 +169,18 @@ class Session:
             raise
         self.lacking = ""
         self._log_lack()
-        # These are transactions of their own: if they fail, waiters learn of expired jobs all the same.
+        # Separate transactions: if they fail, waiters still learn of expired jobs.
         try:
             self._tidy(result.now)
             self._advance_claim_starts()
         except Unavailable:
             pass
         except DatabaseError:
-            self._log.failure("tidying up has failed")
+            self._log.failure("a cleanup of the database has failed")
         return result
 
     def _log_lack(self) -> None:
-        """Log once that the database lacks something, and once that it lacks nothing any more."""
+        """Log once that the database lacks something, and once that it is complete again."""
         if self.lacking == self._logged_lack:
             return
         self._logged_lack = self.lacking
@@ -191,7 +190,7 @@ class Session:
             self._log.info("the database is usable again")
 
     def _tidy(self, at: Now) -> None:
-        """Tidy up if it is time to."""
+        """Clean up if it is due."""
         now = self.steady()
         if now < self._tidy_at:
             return
@@ -205,7 +204,7 @@ class Session:
         self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
 
     def _advance_claim_starts(self) -> None:
-        """Advance the claim starts that are worth it, as far as that can be done now."""
+        """Advance the claim starts that are worth it, as far as possible now."""
         for queue_id, claimed in self.claim_starts.take(self._milliseconds()):
             self.run(partial(advance_claim_start, queue_id=queue_id, claimed=claimed))
 
@@ -228,7 +227,7 @@ class Session:
         raise Busy("Damaged rows were found that can't be set apart now; nothing was carried out. Try again.")
 
     def _set_apart(self, found: Sequence[SuspectJob]) -> bool:
-        """Set damaged jobs apart, and log them; whether any was damaged."""
+        """Set damaged jobs apart, and log them; returns whether any was damaged."""
         changed = self._run(lambda connection: set_apart(connection, self.rows, found, self._slot))
         for queue, uid, why in changed:
             self._log.error(_DAMAGED, queue=queue, uid=uid, why=why)
@@ -251,7 +250,7 @@ class Session:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made.") from None
             except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
-                # ReadOnlySqlTransaction: this host has become a standby, and another one has taken its place.
+                # ReadOnlySqlTransaction: this host has become a standby, and another one the primary.
                 # InvalidSqlStatementName: after a conflict the driver may use a statement that was never prepared.
                 reason = "The connection to the database was lost again and again"
                 self.close()
@@ -287,7 +286,7 @@ class Session:
             self._connection = None
 
     def _was_made(self) -> bool:
-        """Whether the last commit was made although its connection was lost; raises OutcomeUnknown."""
+        """Whether the last commit was made, although its connection was lost; raises OutcomeUnknown."""
         for _ in range(_RETURNS):
             try:
                 # If the old backend has not ended yet, it holds the row's lock: this waits for it.
@@ -300,8 +299,8 @@ class Session:
                 self.close()
                 time.sleep(_PAUSE)
         raise OutcomeUnknown(
-            "The database was lost while a change was under way, which may or may not be there. Look before you "
-            "repeat it."
+            "The connection to the database was lost during a change: it may or may not have been made. Check "
+            "before you repeat it."
         )
 
     # Transactions
@@ -313,7 +312,7 @@ class Session:
         return self._commit(connection, tables)
 
     def _load_by_guess(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> LoadedTables | None:
-        """Begin and load in one round trip if the queues are as they were in the last batches; None if not."""
+        """Begin and load in one round trip if the queues are unchanged since the last batches; otherwise None."""
         names = names_of(tasks)
         guess = {name: self._known[name] for name in names if name in self._known}
         if not self._guesses or len(guess) < len(names) or not all(task.is_batched for task in tasks):
@@ -356,7 +355,7 @@ class Session:
         """
         Begin a transaction; one that `writes` locks its lane's row first.
 
-        If the database's clock was set, write by how much it is ahead, and begin anew.
+        If the database's clock was set, write by how much it is ahead, and begin again.
         """
         while True:
             before, first = self.clock_steps.machine.now(), self._first(writes=writes)
@@ -365,7 +364,7 @@ class Session:
                 return now
 
     def _begin_sweep(self, connection: "Connection[Row]") -> Now:
-        """Begin a transaction that knows the queues in which jobs are due."""
+        """Begin a transaction, and read the queues with due jobs."""
         while True:
             before, first = self.clock_steps.machine.now(), self._first(writes=False)
             now = begin_sweep(connection, self.rows, self.clock, first)
@@ -382,7 +381,10 @@ class Session:
         return first
 
     def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
-        """Whether the transaction goes on. If the clock was set, roll back, and write by how much it is ahead now."""
+        """
+        Whether the transaction may continue. If the clock was set, roll back, and write by how much it is ahead
+        now.
+        """
         reading = ClockReading(now.elapsed, now.ahead, now.undone, before, self.clock_steps.machine.now())
         correction = self.clock_steps.check(reading)
         if correction is not None:
@@ -404,10 +406,10 @@ class Session:
 
     def _number_batch(self) -> Statement:
         """
-        Writes the number of the batch into the lane's row.
+        Write the batch's number into the lane's row.
 
-        It is carried out in an earlier round trip than the COMMIT: whoever asks afterwards whether the batch was made
-        then waits for the row's lock, even if the COMMIT has not reached the backend yet.
+        This is an earlier round trip than the COMMIT: so whoever checks later whether the batch was committed waits for
+        the row's lock, even if the COMMIT has not reached the backend yet.
         """
         self._batch += 1
         return _RECORD_BATCH.at(self.clock)(lane=self._lane, batch=self._batch)
@@ -436,7 +438,7 @@ class Session:
         return batch.result()
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
-        """Write and commit; `sent` is called when all is under way."""
+        """Write and commit; `sent` is called when everything has been sent."""
         end = Statement("COMMIT" if batch.changes else "ROLLBACK")
         try:
             sent_as_made(connection, chain(batch.statements(), [end]), sent)
@@ -449,5 +451,5 @@ class Session:
 
 
 def _what(error: Lacking | DatabaseError) -> str:
-    """What the database lacks."""
+    """A text for what the database lacks."""
     return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)

@@ -1,8 +1,8 @@
 """
-The table of a queue in a batch: the few jobs and figures that were loaded, without the indexes of a whole queue.
+The table of a queue in a batch: the few jobs and counts that were loaded, without the indexes of a whole queue.
 
-Most of these jobs are changed once and then written. Building indexes for them and keeping those up to date would take
-more time than the rules do.
+Most of these jobs are changed once and then written. Building and updating indexes for them would take more time than
+the rules do.
 """
 
 from bisect import bisect_left
@@ -28,16 +28,16 @@ _FAIL_FOR_DAMAGE: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.Up
 
 
 class NotLoaded(Exception):
-    """A rule used something that the `needs` of its command do not name."""
+    """A rule used something that its command's `needs` do not include."""
 
 
 @define(eq=False)
 class LoadedTable:
     """
-    A queue with the jobs and figures that the commands of a batch need of it.
+    A queue with the jobs and counts that a batch's commands need.
 
-    A command gets only what its own `needs` name: otherwise its rule would work or not depending on the commands beside
-    it. For anything else NotLoaded is raised, since the answer could be wrong.
+    A command gets only its own `needs`: otherwise its rule might work or fail depending on the other commands. For
+    anything else NotLoaded is raised, since the answer could be wrong.
     """
 
     queue: Queue
@@ -46,30 +46,30 @@ class LoadedTable:
     #: By uid.
     jobs: dict[str, Job] = field(factory=dict)
     next_arrival: int = 0
-    #: What the current command may use, and the command; see `restrict_to`.
+    #: What the current command may use, and that command; see `restrict_to`.
     needs: Needs = NOTHING_MORE
     command: c.QueueCommand[object] | None = None
     #: How many jobs of the queue were not loaded; None if no command needs its size.
     unloaded: int | None = None
-    #: Its counts, and when its oldest job that can be claimed was added; None if no command needs them.
+    #: Its counts, and when its oldest ready job was added; None if no command needs them.
     counted: QueueCounts | None = None
     oldest: int | None = None
     #: How many ready jobs come before a rank.
     places: dict[Rank, int] = field(factory=dict)
-    #: The kept periods of its history.
+    #: The stored periods of its history.
     periods: list[KeptPeriod] = field(factory=list)
     paged: PageRows | None = None
-    #: By tags: the last job that was loaded for claims, where others were not, since contents are long.
+    #: By tags: the last job that was loaded for claims, if long contents kept others from being loaded.
     cut: dict[tuple[str, ...], RowRank] = field(factory=dict)
     #: The uids of damaged jobs that a command names.
     damaged: set[str] = field(factory=set)
     #: The values of its named things by kind and name; None for one whose row is damaged.
     named: dict[tuple[str, str], str | None] = field(factory=dict)
-    #: Whether a claim has found no job but locked ones.
+    #: Whether a claim has found only locked jobs.
     passed_over: bool = False
-    #: How many jobs were locked for claims, and the rank of the last one; None if there are none.
+    #: How many jobs were locked for claims, and the rank of the last one; None if none were.
     claimed: tuple[int, RowRank] | None = None
-    #: The ranks of ready jobs in order, and of some that are ready no more; None until a claim needs them.
+    #: The ranks of ready jobs in order, and of some that were ready before; None until a claim needs them.
     _ready: list[Rank] | None = field(default=None, init=False)
     #: The uids of jobs by unique key; None until a command needs them.
     _by_key: dict[str, set[str]] | None = field(default=None, init=False)
@@ -158,7 +158,7 @@ class LoadedTable:
         return self.periods
 
     def due(self, now: int) -> Iterator[Job]:
-        """Of the jobs that are loaded."""
+        """Only of loaded jobs."""
         wall = self.wall(now)
         elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values())
         by_wall = ((job.wall_deadline, job.spec.rank) for job in self.jobs.values())
@@ -178,10 +178,10 @@ class LoadedTable:
         return old
 
     def _ready_jobs(self, tags: tuple[str, ...]) -> Iterator[Job]:
-        """The order ends where loading did, since jobs that come later may be loaded for other reasons."""
+        """The order ends where loading ended, since later jobs may have been loaded for other reasons."""
         if self._ready is None:
             self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
-        # Earlier commands of the batch have claimed those at the front.
+        # Earlier commands of the batch have claimed the first ones.
         claimed = sum(1 for _ in takewhile(lambda rank: self._at(rank) is None, self._ready))
         del self._ready[:claimed]
         jobs = (job for rank in self._ready if (job := self._at(rank)) is not None)
@@ -202,7 +202,7 @@ def _until(limit: int, deadlines: "Iterable[tuple[int | None, Rank]]") -> "Seque
 
 
 def _insert(ranks: list[Rank], rank: Rank) -> None:
-    """Insert it in order, unless it is there."""
+    """Insert a rank in order, unless it is there."""
     at = bisect_left(ranks, rank)
     if ranks[at : at + 1] != [rank]:
         ranks.insert(at, rank)

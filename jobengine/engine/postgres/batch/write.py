@@ -33,9 +33,9 @@ _DELETE_QUEUE: Final = named("delete_queue")
 _INSERT_GONE: Final = named("insert_gone")
 #: Columns of rows, each as long as there are rows.
 _Columns = Sequence[Sequence[Any]]
-#: The rows of a statement. While the database works at one, the next is made.
+#: The rows of a statement. While the database executes one, the next is built.
 _SLICE: Final = 250
-#: How the columns of statements are sent.
+#: How the columns of a statement are packed.
 _Kinds = Sequence[Callable[[Any], Array]]
 _UIDS: Final[_Kinds] = (bigints, texts)
 _TAGS: Final[_Kinds] = (bigints, byteas, bigints, bigints, texts)
@@ -57,7 +57,10 @@ class Change(Value, frozen=True):
 
 
 def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list[Change]:
-    """The change of each job, from before its first effect to after its last; jobs that came and went are left out."""
+    """
+    The change of each job, from before its first effect to after its last; jobs both added and removed are left
+    out.
+    """
     made: dict[tuple[str, str], Change] = {}
     for effect in effects:
         key = (effect.queue, effect.uid)
@@ -98,12 +101,11 @@ class Writing:
     #: When jobs change by themselves, by elapsed time and by the wall clock.
     _dues: list[int | None] = field(factory=list, init=False)
     _walls: list[int | None] = field(factory=list, init=False)
-    #: How many of the changed jobs are in each place of a queue now, are retrying or cancelled, less those that were
-    #: before.
+    #: How many of the changed jobs are in each place of a queue, retrying or cancelled now, minus how many were before.
     _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> Iterator[Statement]:
-        """In the order of locks, the tally in this slot. New rows are sorted: others may insert the same keys."""
+        """In the order of locks, with the tally in this slot. New rows are sorted: others may insert the same keys."""
         removed = [one for one in self.changes if one.new is None]
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
         moved = [one for one in self.changes if _keeps_spec(one)]
@@ -124,7 +126,7 @@ class Writing:
         """
         The first time at which one of the written jobs changes by itself, in elapsed milliseconds.
 
-        It is known once all statements are made.
+        It is known once all statements are built.
         """
         walls = [wall - ahead for wall in self._walls if wall is not None]
         return min([*walls, *(due for due in self._dues if due is not None)], default=None)
@@ -158,7 +160,7 @@ class Writing:
         return [_statement(statement, _TAGS, _columns(rows)) for statement, rows in sorts if rows]
 
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
-        """The tags of those that can be claimed."""
+        """The tags of the ready ones of these jobs."""
         return {
             (queue_id, digest, ~job.spec.priority, job.spec.arrival, job.spec.uid)
             for queue_id, job in jobs
@@ -167,7 +169,7 @@ class Writing:
         }
 
     def _tally(self, slot: int) -> list[Statement]:
-        """Counts all changes, once the other statements are made."""
+        """Counts all changes, once the other statements are built."""
         self._counted.subtract(
             (one.queue.id, place_of(one.old.standing)) for one in self.changes if one.old is not None
         )
@@ -202,7 +204,7 @@ def _ids_of(changes: Sequence[Change]) -> list[int]:
 
 
 def _jobs_of(changes: Sequence[Change]) -> list[tuple[Queue, Job]]:
-    """The jobs as they are after the batch, each with its queue."""
+    """The jobs after the batch, each with its queue."""
     return [(one.queue.queue, one.new) for one in changes if one.new is not None]
 
 

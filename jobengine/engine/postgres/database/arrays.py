@@ -1,7 +1,7 @@
 """
 Columns of many rows as arrays in PostgreSQL's binary format.
 
-psycopg finds out the type of each item, and converts them one by one. Our types are known: all are packed at once.
+psycopg looks up each item's type, and converts items one by one. Our types are known: all items are packed at once.
 """
 
 import struct

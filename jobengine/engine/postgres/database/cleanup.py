@@ -11,15 +11,15 @@ from .pipeline import Row
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
-#: If a slice had this many unused keys, the next one follows at once.
+#: If a slice had this many unused keys, the next one follows immediately.
 _MANY: Final = 100
-#: Milliseconds after which no transaction that has seen a deleted queue is still under way.
+#: Milliseconds after which no running transaction has seen a deleted queue.
 _UNSEEN: Final = 60_000
 #: Milliseconds for which events are kept, and for which the number of a connection's last batch is kept.
 _EVENTS: Final = 600_000
 _LANES: Final = 86_400_000
 
-#: What removes some rows of a deleted queue from a table.
+#: The statements that remove some rows of a deleted queue from a table.
 _DELETE_GONE: Final = [
     named(f"delete_gone_{rows}") for rows in ("jobs", "history", "items", "tags", "keys", "events", "counts")
 ]
@@ -46,11 +46,11 @@ class Tidying:
     _key: tuple[int, bytes] = field(default=_FIRST, init=False)
 
     def tidy(self, connection: "Connection[Row]", elapsed: int, wall: int) -> bool:
-        """Remove some rows; returns whether to go on at once."""
+        """Remove some rows; returns whether to continue immediately."""
         with connection.transaction():
             _FORGET_OLD_EVENTS.execute(connection, before=wall - _EVENTS)
             _DELETE_OLD_EVENTS.execute(connection)
-        # Alone, since batches lock their lane first and queues last.
+        # In a transaction of its own, since batches lock their lane first and queues last.
         _DELETE_OLD_BATCHES.execute(connection, before=wall - _LANES)
         for span, number in outdated(elapsed):
             _DELETE_OLD_PERIODS.execute(connection, span=span, number=number, most=_SLICE)

@@ -13,8 +13,8 @@ from ....storage.errors import StorageError
 from ..sql import NamedStatement, named
 from .pipeline import Row, Statement, Trips, nothing
 
-#: The schema, and plans that always use the indexes: a plan that was made for an empty table would otherwise go on
-#: scanning the whole table when it is long.
+#: The schema, and plans that always use the indexes: a plan made for an empty table would otherwise go on scanning the
+#: whole table after it has grown long.
 _SETTINGS: Final = {
     "search_path": "jobengine",
     "enable_seqscan": "off",
@@ -23,8 +23,8 @@ _SETTINGS: Final = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-#: Asked for, but a connection without them is used too. The database ends the connection, and so frees its locks, when
-#: it has not heard of this server for half a minute, or when a transaction has been idle for a minute.
+#: Settings that the server wants; a connection without them is used too. With them the database ends a connection, and
+#: frees its locks, when this server has been silent for half a minute, or a transaction idle for a minute.
 _WISHES: Final = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -41,7 +41,7 @@ _PATIENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-#: Set together with them: a connection without it goes through a pooler, which did not pass them on.
+#: Set together with them: a connection that lacks it goes through a pooler, which did not pass them on.
 _MARK: Final = "jobengine.direct"
 _READ_SETTINGS: Final = named("read_settings")
 
@@ -92,35 +92,35 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
     except (OperationalError, InterfaceError) as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     made.on_round_trip = round_trip
-    # Behind a pooler it may get the notifications that another connection listens for. The driver would keep them all.
+    # Behind a pooler it may receive notifications meant for another connection. The driver would keep them all.
     made.add_notify_handler(_pass_over)
     return made
 
 
 def _pass_over(_: Notify) -> None:
-    """Drop a notification; only Listener takes them, in a way of its own."""
+    """Drop a notification: only the Listener handles them, without the driver's handlers."""
 
 
 def _patient(url: str) -> str:
-    """DATABASE_URL, with those settings of _PATIENCE that it does not have itself; raises ProgrammingError."""
+    """DATABASE_URL, with each setting of _PATIENCE that it lacks; raises ProgrammingError."""
     given = conninfo_to_dict(url)
     return make_conninfo(url, **{name: value for name, value in _PATIENCE.items() if name not in given})
 
 
 def _connected(url: str, options: str) -> _Counted:
-    # The URL may have some of its own, as Neon needs them.
+    # The URL may have options of its own, as Neon needs them.
     its = conninfo_to_dict(url).get("options") or ""
     try:
         return _Counted.connect(url, autocommit=True, options=f"{its} {options}".lstrip())
     except OperationalError as error:
-        # What pgbouncer says of options that it does not know.
+        # pgbouncer's error text for options that it does not know.
         if "startup parameter" not in str(error):
             raise
         return _Counted.connect(url, autocommit=True)
 
 
 def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
-    """Close the connection and raise StorageError if its settings differ, or if its commits should wait and do not."""
+    """Close the connection and raise StorageError if its settings differ, or if its commits don't wait and should."""
     ((role, durability, mark, found),) = _READ_SETTINGS.execute(made, mark=_MARK, names=[*settings]).fetchall()
     if not mark:
         # The next transaction may be on another connection, on which nothing was prepared.
@@ -132,8 +132,8 @@ def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
     if wrong:
         made.close()
         raise StorageError(
-            "the database does not have the settings that JobEngine needs; give them to the role, and have a pooler "
-            "connect anew: " + "; ".join(role + one for one in wrong)
+            "the database lacks settings that JobEngine needs; set them for the role, and have any pooler "
+            "reconnect: " + "; ".join(role + one for one in wrong)
         )
 
 
@@ -153,23 +153,23 @@ def start_failures() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
-            "the connection to the database was lost during the start, and nothing was changed. See that the database "
-            f"runs and can be reached, and start again: {error}"
+            "the connection to the database was lost during the start; nothing was changed. Check that the "
+            f"database runs and can be reached, and start again: {error}"
         ) from None
 
 
 @contextmanager
 def storage_failures() -> Iterator[None]:
-    """Raises StorageError if the database fails within the block, which must be one transaction."""
+    """Raises StorageError if the database fails within the block. The block must be one transaction."""
     try:
         with rights_failures():
             yield
     except DiskFull:
-        raise StorageError("the database has no room for it; nothing was changed") from None
+        raise StorageError("the database has no room left; nothing was changed") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
-            "the connection to the database was lost: either all was done or nothing. Run it again; an import that was "
-            f"done says that there are queues already: {error}"
+            "the connection to the database was lost: either all was done or nothing. Run the command again; after an "
+            f"import that was done it says that the database has queues: {error}"
         ) from None
 
 
@@ -181,7 +181,7 @@ def together(connection: "Connection[Row]", *statements: Statement) -> list[list
 def sent_as_made(
     connection: "Connection[Row]", statements: Iterable[Statement], sent: Callable[[], None] = nothing
 ) -> list[list[Row]]:
-    """The same; while the next statement is made, the database carries out those before it. See Trips.make."""
+    """Like `together`; while the next statement is built, the database executes the earlier ones. See Trips.make."""
     assert isinstance(connection, _Counted)
     return connection.together(statements, sent)
 

@@ -1,8 +1,8 @@
 """
-Seals what clients send before it goes to the database: only with the SECRET can it be read.
+Encrypts client data before it goes to the database: only with the SECRET can it be read.
 
-The SECRET opens the data key; the data key seals records, and keys the digests by which names, tags and unique keys are
-looked up.
+The SECRET opens the data key; the data key encrypts records, and keys the digests of names, tags and unique keys for
+look-ups.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _SEALED_KEY: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + SecretBox.KEY_S
 
 @frozen
 class SealedKey:
-    """The data key as it is stored, and how the SECRET becomes the key that sealed it."""
+    """The data key as stored, and the parameters of its encryption with the SECRET."""
 
     kdf: Kdf
     #: The 16 bytes of the salt.
@@ -50,7 +50,7 @@ class Seal:
         return self.seal_all([record])[0]
 
     def seal_all(self, records: Sequence[bytes]) -> list[bytes]:
-        """Each record, sealed as SecretBox does it, without what that costs beside: a third."""
+        """Each record, encrypted like SecretBox does it but a third faster."""
         key, size = self._key, SecretBox.NONCE_SIZE
         random_bytes = random(size * len(records))
         nonces = [random_bytes[at : at + size] for at in range(0, len(random_bytes), size)]
@@ -61,7 +61,7 @@ class Seal:
         try:
             return bytes(self._box.decrypt(sealed))
         except (CryptoError, ValueError):
-            raise Damaged("a row of the database is not as it was written") from None
+            raise Damaged("a row fails authentication: it was altered or damaged") from None
 
     def digest(self, kind: bytes, text: str) -> bytes:
         """The 16 bytes by which a text is looked up. `kind` keeps names, tags and keys apart; at most 16 bytes."""
@@ -75,14 +75,14 @@ def new_key(secret: bytes, kdf: Kdf) -> SealedKey:
 
 
 def _may_be_key(kept: SealedKey) -> bool:
-    """Whether a row may hold a data key. Others would fail in ways that say nothing, or take all memory."""
+    """Whether a row may hold a data key. Other rows would fail with meaningless errors, or take all memory."""
     kdf = kept.kdf
     is_kdf = 1 <= kdf.passes <= MAX_PASSES and 8 <= kdf.kib <= MAX_KIB
     return is_kdf and len(kept.salt) == argon2id.SALTBYTES and len(kept.sealed) == _SEALED_KEY
 
 
 def open_key(kept: SealedKey, secret: bytes) -> Seal:
-    """Open the data key, for a Seal; raises WrongSecret, and Damaged if the row can't hold a key."""
+    """Decrypt the data key, for a Seal; raises WrongSecret, and Damaged if the row can't hold a key."""
     if not _may_be_key(kept):
         raise Damaged("the row of the table meta was altered; restore it from a backup")
     lock = Lock.derive(secret, kept.kdf, kept.salt)

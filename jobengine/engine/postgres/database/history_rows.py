@@ -1,4 +1,4 @@
-"""The rows of the table `history`: what servers counted in periods of queues."""
+"""The rows of the table `history`: the servers' counts by queue and period."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,18 +17,18 @@ _READ_QUEUE_PERIODS: Final = named("read_queue_periods")
 
 
 def kept_of(connection: "Connection[Row]", queue_id: int) -> list[KeptPeriod]:
-    """All kept periods of a queue."""
+    """All stored periods of a queue."""
     rows = _READ_QUEUE_PERIODS.execute(connection, queue_id=queue_id)
     return [KeptPeriod(server, Period(*its)) for server, *its in rows]
 
 
 def periods_of(queue_ids: list[int], *, hours: bool) -> Statement:
-    """The statement that reads the kept periods of queues; without `hours` only seconds and minutes."""
+    """The statement that reads the stored periods of queues; without `hours` only seconds and minutes."""
     return _READ_PERIODS(queue_ids=bigints(queue_ids), span=HOURS if hours else HOURS - 1)
 
 
 def write_periods(connection: "Connection[Row]", server: int, counted: Iterable[tuple[int, Unsaved]]) -> None:
-    """Write periods by the number of their queue; those of queues that are gone are left out."""
+    """Write periods by queue number; periods of deleted queues are left out."""
     rows = [(queue_id, one.span, one.number, server, one.text) for queue_id, its in counted for one in its]
     if rows:
         columns = map(list, zip(*rows, strict=True))
@@ -36,5 +36,5 @@ def write_periods(connection: "Connection[Row]", server: int, counted: Iterable[
 
 
 def outdated(elapsed: int) -> list[tuple[int, int]]:
-    """The spans, each with the number of the last period that is out of date."""
+    """The spans, each with the number of its last outdated period."""
     return [(span, elapsed // one.width - one.kept) for span, one in enumerate(SPANS)]

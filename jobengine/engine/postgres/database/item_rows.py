@@ -1,8 +1,8 @@
 """
 The rows of the table `item`: the named things of queues.
 
-Whoever may change a thing has locked its key in the table `unique_key` before, also while there is no such thing. So
-the rows themselves need no lock.
+A transaction that may change a thing first locks its key in the table `unique_key`, even for a thing that does not
+exist. So the rows themselves need no lock.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,12 +48,12 @@ def item_of(rows: Rows, queue: Queue, row: Row) -> ItemSet:
     _, key, sealed = row
     fact = rows.opened(sealed)
     if not isinstance(fact, ItemSet) or fact.queue != queue.salt or rows.item(fact.kind, fact.name) != key:
-        raise Damaged("a row of the table item holds the record of another thing")
+        raise Damaged("a row of the table item holds the record of another named thing")
     return ItemSet(queue.name, fact.kind, fact.name, fact.value)
 
 
 def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue) -> Iterator[ItemSet | Damaged]:
-    """The things of a queue, and for a damaged row why it is damaged."""
+    """The things of a queue; for a damaged row, the reason."""
     for row in _LIST_QUEUE_ITEMS.execute(connection, queue_id=number):
         try:
             yield item_of(rows, queue, row)
@@ -62,7 +62,7 @@ def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Que
 
 
 def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> list[Statement]:
-    """The statements that write things, the last fact about each; `queues` has the numbers of their queues."""
+    """The statements that write things, by the last fact about each; `queues` has the numbers of their queues."""
     last = {(queues[fact.queue][0], rows.item(fact.kind, fact.name)): fact for fact in facts}
     kept = {key: fact for key, fact in sorted(last.items()) if fact.value is not None}
     gone = sorted(last.keys() - kept.keys())

@@ -1,4 +1,4 @@
-"""What this server knows of damaged rows."""
+"""The damaged rows that this server knows of."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -16,14 +16,14 @@ _DAMAGED: Final = (
 
 @define(eq=False)
 class DamagedQueues:
-    """Each damaged queue is logged once. Any thread may call these methods."""
+    """The queues whose rows are damaged; each is logged once. Any thread may call these methods."""
 
     _numbers: set[int] = field(factory=set, init=False)
     _lock: Lock = field(factory=Lock, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def note(self, number: int, why: str) -> None:
-        """Note that the row of a queue can't be opened."""
+        """Record that the row of a queue can't be opened."""
         with self._lock:
             is_new = number not in self._numbers
             self._numbers.add(number)
@@ -36,7 +36,7 @@ class DamagedQueues:
             return sorted(self._numbers)
 
     def forget(self, number: int) -> None:
-        """The queue is gone, or its row can be opened again."""
+        """Forget a queue that was deleted, or whose row can be opened again."""
         with self._lock:
             self._numbers.discard(number)
 
@@ -53,7 +53,7 @@ class SuspectJob:
 
 
 class DamageFound(Exception):
-    """A batch has loaded rows that seem to be damaged: they are set apart, and the batch is carried out again."""
+    """A batch has loaded rows that seem to be damaged: set them apart, and carry the batch out again."""
 
     def __init__(self, jobs: Sequence[SuspectJob]) -> None:
         super().__init__(f"{len(jobs)} rows seem to be damaged")

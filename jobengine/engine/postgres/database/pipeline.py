@@ -1,8 +1,8 @@
 """
 Round trips: statements that are sent to PostgreSQL together.
 
-This is psycopg's pipeline, on its functions of libpq, but without a cursor for each statement, without finding out how
-to send each value, and without asking the system before each statement whether it can be sent.
+This is psycopg's pipeline, on its functions of libpq, but without a cursor per statement, without type look-ups of
+values, and without asking the system before each statement whether it can send.
 """
 
 import re
@@ -23,7 +23,7 @@ from psycopg.waiting import Wait
 from ....core.values import Value
 from .arrays import Array, Bigints, Byteas, Texts
 
-#: A row of an answer.
+#: A row of a result.
 Row = tuple[Any, ...]
 
 
@@ -35,7 +35,7 @@ def _as_it_is(packed: Array) -> bytes:
     return packed
 
 
-#: How a parameter is sent, by its type: as which type of pg_type, and as which bytes.
+#: How a parameter is sent, by its Python type: the type in pg_type, and the function that packs it.
 _KINDS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
     int: (20, struct.Struct(">q").pack),
     str: (25, str.encode),
@@ -54,29 +54,29 @@ class Statement(Value, frozen=True):
     """
     A statement and its parameters: numbers, texts, bytes and packed arrays.
 
-    PostgreSQL keeps a plan only if a plan for the lengths of the arrays that it is sent would not be cheaper. It does
-    not see the length of an array in `(SELECT %s)`, and soon keeps the plan. Without that, reading a queue at the
+    PostgreSQL keeps a generic plan unless a plan for the actual array lengths would be cheaper. It does not see the
+    length of an array in `(SELECT %s)`, and soon keeps the generic plan. Without this form, reading a queue at the
     beginning of a batch takes PostgreSQL 128 microseconds instead of 31.
     """
 
-    #: Parameters stand there as the driver has them, `%s` or `%(name)s`; values are in the order of their first places.
+    #: The SQL, with parameters in the driver's form, `%s` or `%(name)s`; values are in the order of their first use.
     text: LiteralString
     values: Sequence[Parameter] = ()
 
 
-#: The bytes of values from which on a statement is sent at once. Until then libpq sends it together with others.
+#: Bytes of values from which on a statement is sent immediately. Smaller ones are sent together by libpq.
 _LARGE: Final = 16_384
 #: A parameter, with its name if it has one.
 _PARAMETER: Final = re.compile(r"%(?:s|\((\w+)\)s)")
-#: How many texts are kept as they are sent: more than there are.
+#: How many converted texts are cached: more than there are.
 _TEXTS: Final = 1_000
-#: What is prepared: a text, with the types of its parameters.
+#: The key of a prepared statement: its text, and the types of its parameters.
 _Form = tuple[str, tuple[int, ...]]
 
 
 @define(eq=False)
 class Trips:
-    """Makes the round trips of a connection; each statement is prepared when it is sent for the first time."""
+    """Makes the round trips of a connection; each statement is prepared when it is first sent."""
 
     _connection: "Connection[Any]"
     #: Whether all round trips go to one backend. If not, nothing is prepared.
@@ -94,7 +94,7 @@ class Trips:
         """
         The rows of each statement; raises the error of the first one that fails.
 
-        A statement is sent as soon as it is made, and `sent` is called after the last. If one can't be made, the
+        A statement is sent as soon as it is built, and `sent` is called after the last. If one can't be built, the
         connection is closed.
         """
         new: dict[_Form, bytes] = {}
@@ -109,7 +109,7 @@ class Trips:
             if pgconn.status != ConnStatus.BAD:
                 pgconn.exit_pipeline_mode()
         ends = list(accumulate(counts))
-        # What is prepared stays so, even if its transaction is rolled back.
+        # Prepared statements stay, even if their transaction is rolled back.
         prepared = [results[end - 2] for count, end in zip(counts, ends, strict=True) if count > 1]
         self._names |= {
             form: name
@@ -120,23 +120,23 @@ class Trips:
         return [self._rows(results[end - 1]) for end in ends]
 
     def _send_all(self, statements: Iterable[Statement], new: dict[_Form, bytes]) -> list[int]:
-        """Send statements; returns how many results each will have. If that fails, the connection is closed."""
+        """Send statements; returns the number of results of each. If sending fails, the connection is closed."""
         counts = []
         try:
             for one in statements:
                 types, values = _packed(one.values)
                 counts.append(self._send(one.text, types, values, new))
                 if sum(map(len, values)) > _LARGE:
-                    # The database begins with it now, as far as it can be sent without waiting.
+                    # The database begins to work on it now, as far as it can be sent without waiting.
                     self._connection.pgconn.flush()
         except BaseException:
-            # What it was sent is half of a batch.
+            # Only half of a batch was sent.
             self._connection.close()
             raise
         return counts
 
     def _send(self, text: str, types: tuple[int, ...], values: list[bytes], new: dict[_Form, bytes]) -> int:
-        """Send a statement, and record the name of one that is `new`; returns how many results that will have."""
+        """Send a statement, and record the name of one that is `new`; returns its number of results."""
         pgconn, formats = self._connection.pgconn, [Format.BINARY] * len(values)
         if not self.prepares:
             pgconn.send_query_params(_sql(text), values, types, formats, Format.BINARY)
@@ -165,17 +165,17 @@ def _packed(values: Sequence[object]) -> tuple[tuple[int, ...], list[bytes]]:
 
 @lru_cache(_TEXTS)
 def _sql(text: str) -> bytes:
-    """A statement with its parameters as PostgreSQL names them: $1, $2. Those with one name are one."""
+    """A statement with its parameters in PostgreSQL's form: $1, $2. Parameters of the same name become one."""
     numbers: dict[object, int] = {}
     numbered = _PARAMETER.sub(lambda its: f"${numbers.setdefault(its[1] or its.start(), len(numbers) + 1)}", text)
     return numbered.replace("%%", "%").encode()
 
 
 def _results(pgconn: PGconn) -> abc.PQGen[list[PGresult]]:
-    """The results of all that was sent, once they are there."""
+    """The results of everything sent, once they have arrived."""
     while pgconn.flush():
         yield Wait.RW
-        # What the server has to say first would otherwise keep it from reading on.
+        # Unread results would keep the server from reading on.
         pgconn.consume_input()
     results: list[PGresult] = []
     while True:
@@ -192,7 +192,7 @@ def _results(pgconn: PGconn) -> abc.PQGen[list[PGresult]]:
         else:
             results.append(result)
     while pgconn.notifies():
-        # Behind a pooler there may be some that another connection listens for; libpq would keep them all.
+        # Behind a pooler there may be notifications for another connection; libpq would keep them all.
         pass
     return results
 

@@ -1,7 +1,7 @@
 """
-Examines damaged rows again: those that were restored are used again, and the others are counted.
+Examines damaged rows again: restored rows are used again, and the others are counted.
 
-A server may also have set a row apart by mistake, such as one with a fault in its memory.
+A server may also have set a row apart by mistake, for instance because of faulty memory.
 """
 
 from collections import Counter
@@ -68,7 +68,7 @@ def _recheck_queues(connection: "Connection[Row]", rows: Rows) -> None:
 
 
 def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], slot: int) -> int:
-    """Put jobs that can be read again back to their places; returns how many."""
+    """Put restored jobs back in their places; returns how many."""
     with connection.transaction():
         known = _known(connection, rows, sorted({queue_id for queue_id, _ in places}))
         queue_ids, uids = bigints([place[0] for place in places]), texts([place[1] for place in places])
@@ -85,7 +85,7 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
 
 
 def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dict[int, Known]:
-    """Those of these queues that can be opened."""
+    """The readable ones of these queues."""
     known = {}
     for number, rev, digest, sealed in _READ_QUEUE_ROWS.execute(connection, queue_ids=numbers):
         try:
@@ -97,7 +97,7 @@ def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dic
 
 
 def _change(rows: Rows, known: Known, row: Row) -> Change | None:
-    """The job of a row that can be read again, at the place that it had; None if it is damaged still."""
+    """The job of a restored row, at its former place; None if the row is still damaged."""
     _, uid, sealed, standing, place = row
     try:
         job = rows.job(known.queue, uid, sealed, standing)
@@ -108,7 +108,7 @@ def _change(rows: Rows, known: Known, row: Row) -> Change | None:
 
 
 def _counts_lacking(change: Change, set_apart: int) -> list[int]:
-    """The counts that lack a job while its row is at this negative place."""
+    """The counts without the job while its row has this negative place."""
     job = change.new
     if job is None:
         return []

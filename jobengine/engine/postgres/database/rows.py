@@ -1,8 +1,8 @@
 """
 Jobs and queues as rows of the database, and back.
 
-Jobs that were sealed or opened lately are kept, since most are claimed and finished where they were added: that saves a
-tenth of a job's time in bulk, see docs/performance.md.
+Jobs that were recently encrypted or decrypted are cached, since most are claimed and finished where they were added:
+that saves a tenth of a job's time in bulk, see docs/performance.md.
 """
 
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ from .known_damage import DamagedQueues
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: Added to the negative `place` of a damaged row by a recount. Setting a row apart leaves the counts of retrying and
-#: cancelled jobs as they are, since its records can't be read; after a recount they do not count it any more.
+#: Added by a recount to the negative `place` of a damaged row. A row that is set apart stays in the counts of retrying
+#: and cancelled jobs, since its records can't be read; a recount takes it out.
 MARKS_RECOUNTED: Final = -10
-#: The most jobs in each half of the cache, and the most bytes of the records of one: 16 MiB in all, and as much again
-#: for the jobs.
+#: The most jobs in each half of the cache, and the most record bytes of one job: 16 MiB in all, and as much again for
+#: the job values.
 _KEPT: Final = 4_096
 _LONG: Final = 2_048
-#: The most queues that a cache keeps.
+#: The most queues in a cache.
 MOST_QUEUES: Final = 20_000
 #: A place in execution order: the columns `inv_prio` and `arrival`.
 RowRank = tuple[int, int]
-#: No job comes before it.
+#: The claim start before all jobs.
 NO_CLAIM_START: Final[RowRank] = (-(1 << 63), -1)
 #: The largest number in a column; later than any time.
 _MOST: Final = (1 << 63) - 1
@@ -45,41 +45,41 @@ class Known:
 
     #: Its number; a queue that is deleted and made again gets another one.
     id: int
-    #: How often it was reconfigured.
+    #: How many times it was reconfigured.
     rev: int
     queue: Queue
     #: Whether its events are kept for watchers.
     watched: bool
-    #: Whether some of its jobs are due.
+    #: Whether some jobs are due.
     due: bool
-    #: The claim start that is proposed, or else the claim start; see claim_start.py.
+    #: The proposed claim start, or else the claim start; see claim_start.py.
     claim_start: RowRank = NO_CLAIM_START
 
 
 def keep(queues: dict[K, V], key: K, value: V) -> None:
-    """Put a value into a cache of queues, and empty it first if it is full: deleted queues leave it in no other way."""
+    """Put a value into a cache of queues, and empty a full cache first: deleted queues leave it in no other way."""
     if len(queues) >= MOST_QUEUES:
         queues.clear()
     queues[key] = value
 
 
-#: The records of a job as the database has them: the salt of its queue, and the columns `sealed` and `said`.
+#: A job's records as stored: the salt of its queue, and the columns `sealed` and `said`.
 _Records = tuple[str, bytes, bytes | None]
 
 
 @define
 class _JobCache:
-    """The jobs that were sealed or opened last by uid, with their records: at most twice _KEPT of them."""
+    """A cache of the jobs last encrypted or decrypted, by uid, with their records: at most twice _KEPT."""
 
     _young: dict[str, tuple[_Records, Job]] = field(factory=dict)
     _old: dict[str, tuple[_Records, Job]] = field(factory=dict)
 
     def get(self, uid: str) -> tuple[_Records, Job] | None:
-        """What is kept of a job."""
+        """The cached job with this uid."""
         return self._young.get(uid) or self._old.get(uid)
 
     def keep(self, records: _Records, job: Job) -> None:
-        """Keep a job, unless its records are long."""
+        """Cache a job, unless its records are long."""
         if len(records[1]) + len(records[2] or b"") > _LONG:
             return
         if len(self._young) >= _KEPT:
@@ -93,7 +93,7 @@ class Rows:
 
     seal: Seal
     _cache: _JobCache = field(factory=_JobCache, init=False)
-    #: A cache of queues by number, each with its revision, so that a revision is seldom decrypted twice.
+    #: A cache of queues by number, each with its revision, so that a revision is rarely decrypted twice.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
     damaged: DamagedQueues = field(factory=DamagedQueues, init=False)
 
@@ -106,7 +106,7 @@ class Rows:
         return kept[1]
 
     def is_paused(self, number: int, rev: int) -> bool:
-        """Whether a queue is known to be paused in this revision."""
+        """Whether this revision of a queue is known to be paused."""
         kept = self._queues.get(number)
         return kept is not None and kept[0] == rev and kept[1].paused
 
@@ -134,7 +134,7 @@ class Rows:
 
     def _whole(self, queue: Queue, uid: str, sealed: bytes) -> Job:
         fact = self.opened(sealed)
-        # Records hold the salt, not the name: a record of a deleted queue with the same name does not fit.
+        # Records hold the salt, not the name: so a record of a deleted queue with the same name is refused.
         if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the record of another job")
         return fact.job
@@ -152,7 +152,7 @@ class Rows:
         except UnknownRecord as error:
             raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
         except (MsgspecError, TypeError, ValueError):
-            # It was sealed for another table, where there are no facts.
+            # It was encrypted for another table, which has no facts.
             raise Damaged("a row of the database holds no fact") from None
 
     def sealed(self, facts: Sequence[Fact]) -> list[bytes]:
@@ -168,14 +168,14 @@ class Rows:
 
     def sealed_standings(self, jobs: "Sequence[tuple[Queue, Job]]") -> list[bytes]:
         """
-        The sealed records of the changing halves of jobs, for the column `said`.
+        The encrypted standings of jobs, for the column `said`.
 
-        Finished jobs are hardly read again, and not kept.
+        Finished jobs are hardly read again, so they are not cached.
         """
         records = self.sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
         for (queue, job), record in zip(jobs, records, strict=True):
             kept = self._cache.get(job.spec.uid) if job.state in UNFINISHED else None
-            # While the fixed half is the same, so is its record.
+            # While the fixed half is the same, its record is too.
             if kept is not None and kept[1].spec is job.spec:
                 self._cache.keep((queue.salt, kept[0][1], record), job)
         return records
@@ -222,18 +222,18 @@ class Rows:
 
 
 def rank_of(job: Job) -> RowRank:
-    """Its place in execution order."""
+    """The job's place in execution order."""
     return ~job.spec.priority, job.spec.arrival
 
 
 def check_place(job: Job, place: int) -> None:
-    """Raise Damaged if the column `place` of a row is not that of the job in its records."""
+    """Raise Damaged if a row's column `place` contradicts the job in its records."""
     if place_of(job.standing) != place:
-        raise Damaged("the records of a row of the table job are not those of its place")
+        raise Damaged("a row of the table job has a place that its records contradict")
 
 
 def is_set_apart(place: int) -> bool:
-    """Whether the row with this `place` was set apart because it is damaged; see damage.py."""
+    """Whether the row with this `place` was set apart as damaged; see damage.py."""
     return place < 0
 
 

@@ -1,4 +1,4 @@
-"""The tables of the database, and the steps that make them."""
+"""The database's tables, and the steps that create them."""
 
 from typing import Final, LiteralString
 
@@ -13,7 +13,7 @@ from .encryption import Seal, SealedKey, new_key, open_key
 from .pipeline import Row
 from .rows import NO_CLAIM_START
 
-#: Each step leads from one version to the next; a step that was released stays as it is.
+#: Each step leads from one version to the next; a released step never changes.
 _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
     (
         # One row. `ahead`: by how many milliseconds the wall clock is ahead of elapsed time.
@@ -58,8 +58,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_CLAIM_START[1]}, "
         "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN proposed_by bigint, "
         "ADD COLUMN known_from bigint",
-        # Servers of version 1 set no claim start back when they make a job ready. Without this table they change
-        # nothing any more.
+        # Servers of version 1 do not set claim starts back when they make a job ready. Without this table they can
+        # change nothing.
         "ALTER TABLE lane RENAME TO last_batch",
     ),
     (
@@ -68,7 +68,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "ALTER TABLE meta ADD COLUMN undone bigint NOT NULL DEFAULT 0",
         "CREATE TABLE clock (machine text PRIMARY KEY, ahead bigint NOT NULL, difference bigint NOT NULL, "
         "at bigint NOT NULL, saved bigint NOT NULL)",
-        # See claimers.py: for each server the claims that wait there, and when it wrote this, by the wall clock.
+        # See claimers.py: each server's waiting claims, and when it wrote them, by the wall clock.
         "CREATE TABLE claimers (server bigint PRIMARY KEY, at bigint NOT NULL, sealed bytea NOT NULL) "
         "WITH (fillfactor = 50)",
     ),
@@ -77,7 +77,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # servers of version 3 do not know.
     ),
     (
-        # See history_rows.py: what a server counted in a period of a queue. It is not sealed: counts are no secret.
+        # See history_rows.py: a server's counts in a period of a queue. They are not encrypted: counts are no secret.
         "CREATE TABLE history (queue_id bigint NOT NULL, span bigint NOT NULL, number bigint NOT NULL, "
         "server bigint NOT NULL, counted text NOT NULL, PRIMARY KEY (queue_id, span, number, server)) "
         "WITH (fillfactor = 50)",
@@ -103,15 +103,15 @@ _UPDATE_VERSION: Final = named("update_version")
 @rights_failures()
 def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
-    Bring the schema to VERSION, in one transaction; returns the version that it had, 0 for none.
+    Bring the schema to VERSION, in one transaction; returns its former version, 0 for none.
 
-    Several migrations at once do no harm. Raises NewerFormat if the schema is newer than that, WrongSecret, and
-    StorageError if the user lacks a right.
+    Several migrations at once do no harm. Raises NewerFormat if the schema is newer, WrongSecret, and StorageError if
+    the user lacks a right.
     """
     try:
         return _migrate(connection, secret, kdf)
     except (UniqueViolation, DuplicateTable, DuplicateSchema):
-        # Another has made the first tables at the same time.
+        # Another migration has created the first tables at the same time.
         return _migrate(connection, secret, kdf)
 
 
@@ -119,7 +119,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     with connection.transaction():
         ((is_bare, has_tables),) = _FIND_SCHEMA.execute(connection).fetchall()
         if is_bare:
-            # IF NOT EXISTS would need the right to make schemas even if the schema is there.
+            # IF NOT EXISTS would need the right to create schemas even if the schema exists.
             connection.execute("CREATE SCHEMA jobengine")
         version = _version(connection, secret) if has_tables else 0
         for step in _STEPS[version:]:
@@ -136,7 +136,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
 @rights_failures()
 def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
     """
-    Open the database: a Seal that seals and opens its records.
+    Open the database: a Seal for its records.
 
     Raises NewerFormat, NotADatabase or WrongSecret, and StorageError if the user lacks a right.
     """
@@ -153,7 +153,7 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
 
 
 def _version(connection: "Connection[Row]", secret: bytes) -> int:
-    # Wait for another migration that is under way.
+    # Wait for a running migration.
     row = _LOCK_META.execute(connection).fetchone()
     if row is None:
         raise NotADatabase("the table meta is empty")

@@ -34,9 +34,9 @@ class NamedStatement:
     """A statement of these files."""
 
     name: str
-    #: With parameters as the driver has them.
+    #: The SQL, with parameters in the driver's form.
     text: LiteralString
-    #: The names of the parameters in the order in which they come first.
+    #: The names of the parameters in the order of their first use.
     parameters: Sequence[str]
 
     def __call__(self, **values: Parameter) -> Statement:
@@ -44,7 +44,7 @@ class NamedStatement:
         return Statement(self.text, [values[name] for name in self.parameters])
 
     def execute(self, connection: "Connection[Row]", **values: Any) -> "Cursor[Row]":
-        """Carry it out alone; values may be lists, which the driver converts."""
+        """Execute it alone; values may be lists, which the driver converts."""
         return connection.execute(self.text, values, binary=True)
 
     def at(self, clock: LiteralString) -> "NamedStatement":

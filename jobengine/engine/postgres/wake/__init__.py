@@ -1,1 +1,1 @@
-"""How waiters are woken by changes, those of other servers too."""
+"""How changes wake waiters, on this server and on others."""

@@ -2,7 +2,7 @@
 Events of queues, for their watchers.
 
 A queue's events are kept while anybody watches it, on any server. Each batch numbers its events under the lock of the
-queue's row, so all watchers see them in one order.
+queue's row, so all watchers see them in the same order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,14 +41,14 @@ _log: Final = Logger()
 
 @frozen
 class WatchStart:
-    """A watch that has begun."""
+    """Where a new watch starts."""
 
     #: The queue's name.
     queue: str
-    #: The queue's number, and the number of the last event that the watcher has.
+    #: The queue's number, and the number of the last event before the watch.
     queue_id: int
     number: int
-    #: Whether some of the events that it needs are no longer kept.
+    #: Whether some of the requested events are no longer kept.
     gone: bool
 
 
@@ -59,7 +59,7 @@ class Watch:
     #: The queue's name and number.
     queue: str
     queue_id: int
-    #: The number of the last event that it was given.
+    #: The number of the last event delivered to it.
     number: int
     watcher: Watcher
     #: Whether it has ended because events are missing.
@@ -68,11 +68,11 @@ class Watch:
 
 @frozen
 class ReadEvents:
-    """What was read for the watchers."""
+    """The events read for the watchers."""
 
-    #: Events for a watcher, with the number of the last one.
+    #: Events for a watcher, with the number of the last event.
     events: Sequence[tuple[Watch, int, EventBatch]]
-    #: The watchers whose queue is gone, and those that miss events which were not kept.
+    #: The watchers of deleted queues, and those whose events are no longer kept.
     ended: Sequence[Watch]
     missed: Sequence[Watch]
 
@@ -80,7 +80,7 @@ class ReadEvents:
 def begin_watch(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None
 ) -> WatchStart:
-    """Have the events of a queue kept from now on; raises QueueNotFound."""
+    """Keep the events of a queue from now on; raises QueueNotFound."""
     row = _BEGIN_WATCH.at(clock).execute(connection, kept=_KEPT, digest=rows.name(name)).fetchone()
     if row is None:
         raise QueueNotFound(name)
@@ -124,7 +124,7 @@ def read_watched(
 
 
 def _drop(connection: "Connection[Row]", queue_id: int, last: int) -> None:
-    """Delete a damaged row: to watchers its events, and those before, are no longer kept."""
+    """Delete a damaged row: for watchers, its events and earlier ones are no longer kept."""
     together(
         connection,
         Statement("BEGIN"),
@@ -186,15 +186,15 @@ class Watches:
             self._watches.remove(watch)
 
     def news(self) -> News:
-        """The news that the watchers are waiting for."""
+        """The news that watchers wait for."""
         return {(EVENTS, watch.queue) for watch in self._watches}
 
     def numbers(self) -> list[tuple[Watch, int]]:
-        """Each watcher, with the number of the last event that it was given."""
+        """Each watcher, with the number of the last event delivered to it."""
         return [(watch, watch.number) for watch in self._watches]
 
     def deliver(self, read: ReadEvents) -> None:
-        """Hand out what was read, and end streams that can't go on."""
+        """Deliver the events, and end streams that can't continue."""
         for watch in read.missed:
             watch.missed = True
             watch.watcher.end()

@@ -1,7 +1,7 @@
 """
 Receives the notifications of other servers, on a connection of its own.
 
-The reactor waits for its socket, as for those of clients. A thread that waits for it could not be stopped.
+The reactor waits for its socket, as for those of clients. A thread blocked on the socket could not be stopped.
 """
 
 import os
@@ -17,9 +17,9 @@ from zope.interface import implementer
 from ...threads import Thread
 from ..database.pipeline import Row
 
-#: Seconds within which the echo must arrive of its server's notification; seconds from an echo to the next such trial.
+#: Seconds within which the echo of the server's own notification must arrive; seconds from an echo to the next test.
 _ECHO, _PAUSE = 2.0, 30.0
-#: Seconds until a connection that was lost, or on which no echo came, is made anew.
+#: Seconds before a lost connection, or one without echoes, is replaced.
 _RETRY: Final = 5.0
 
 
@@ -27,11 +27,11 @@ _RETRY: Final = 5.0
 @define(kw_only=True, eq=False)
 class Listener:
     """
-    A connection that listens, and is made anew when it is lost.
+    A connection that listens, and is replaced when it is lost.
 
-    Notifications count as received while the echo of those arrives that this server sends over another connection.
-    Behind a pooler in transaction mode there is no echo: between two statements it has no connection to the database.
-    It must be another connection that sends, because a connection receives its own notifications even there.
+    Notifications count as received while echoes arrive: echoes of notifications that this server sends over another
+    connection. Behind a pooler in transaction mode there is no echo: between two statements the listener has no
+    connection to the database. A connection receives its own notifications even there, so another one must send.
     """
 
     #: Makes the connection, which listens; blocks.
@@ -41,7 +41,7 @@ class Listener:
     clock: IReactorTime
     #: Sends a notification over another connection.
     hello: Callable[[], None]
-    #: Told of each notification; returns whether this server has sent it.
+    #: Called with each notification; returns whether this server has sent it.
     on_notification: Callable[[str], bool]
     #: Called when notifications are no longer received.
     silenced: Callable[[], None]
@@ -63,7 +63,7 @@ class Listener:
         self.thread(self.connect).addCallbacks(self._begun, lambda _: self._end())
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._stopped = True
         self._end()
 
@@ -82,7 +82,7 @@ class Listener:
         self._set(_ECHO, self._end)
 
     def _end(self) -> None:
-        """Give the connection up, and try anew in a while."""
+        """Close the connection, and connect again in a while."""
         receives, self.receives = self.receives, False
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -111,7 +111,7 @@ class Listener:
         return self._descriptor
 
     def doRead(self) -> None:
-        """Take what has come; nothing here blocks."""
+        """Read what has arrived, without blocking."""
         if self._connection is None:
             return
         database = self._connection.pgconn
@@ -131,9 +131,9 @@ class Listener:
         self._set(_PAUSE, self._send_hello)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Told by the reactor that the socket is of no use any more."""
+        """Called by the reactor when the socket is unusable."""
         self._end()
 
     def logPrefix(self) -> str:
-        """What it is called in the log."""
+        """Its name in the log."""
         return "listening to the database"

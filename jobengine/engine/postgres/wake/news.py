@@ -1,7 +1,7 @@
 """
 Notifies other servers which queues have changed, so that they wake their waiters and watchers.
 
-This is done after the commits, a few times a second: PostgreSQL makes commits that notify one at a time.
+Notifications are sent after the commits, a few times a second: PostgreSQL serialises commits that notify.
 """
 
 from collections.abc import Callable, Set
@@ -26,7 +26,7 @@ from ..sql import named
 READY, ENDED, EVENTS = "R", "E", "W"
 #: Kinds of news, each with the name of a queue.
 News = Set[tuple[str, str]]
-#: The least seconds from one sending to the next.
+#: The least seconds between two sends.
 _PAUSE: Final = 0.05
 #: News in one notification: PostgreSQL takes less than 8,000 bytes.
 _MOST: Final = 200
@@ -35,7 +35,7 @@ _NOTIFY: Final = named("notify")
 
 
 def news_of(result: Result) -> News:
-    """The news that a batch makes."""
+    """The news from a batch."""
     ready, ended, changed = set[str](), set[str](), set[str]()
     for effect in result.effects:
         if isinstance(effect, JobEffect):
@@ -45,7 +45,7 @@ def news_of(result: Result) -> News:
             elif effect.queue not in ready and has_become_ready(effect.old, effect.new):
                 ready.add(effect.queue)
     queues = {effect.queue for effect in result.effects if isinstance(effect, QueueEffect)}
-    # Jobs may have expired in a queue that was deleted since.
+    # Jobs may have expired in a queue that was deleted meanwhile.
     known = result.now.known
     watched = {name for name in changed if name in known and known[name].watched}
     kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))
@@ -72,19 +72,19 @@ def notify(connection: "Connection[Row]", payloads: list[str]) -> None:
 
 @define(kw_only=True, eq=False)
 class NewsSender:
-    """Gathers news and sends them: the first at once, and those that come in the pause that follows at its end."""
+    """Gathers news and sends them: the first immediately, and later ones after a pause."""
 
     clock: IReactorTime
-    #: The digest of a queue's name: notifications hold no name.
+    #: Returns the digest of a queue's name: notifications hold no name.
     digest: Callable[[str], bytes]
     #: Sends notifications.
     send: "Callable[[list[str]], Deferred[None]]"
     #: How many notifications were sent.
     sent: int = field(default=0, init=False)
-    #: What its own notifications begin with.
+    #: What this server's own notifications begin with.
     _server: str = field(factory=lambda: token_hex(8), init=False)
     _news: set[tuple[str, str]] = field(factory=set, init=False)
-    #: Whether to send, even if there are no news.
+    #: Whether to send even without news.
     _wanted: bool = field(default=False, init=False)
     _under_way: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
@@ -92,18 +92,18 @@ class NewsSender:
     _timer: IDelayedCall | None = field(default=None, init=False)
 
     def add(self, news: News) -> None:
-        """Notify other servers."""
+        """Add news for other servers."""
         if news:
             self._news |= news
             self.hello()
 
     def hello(self) -> None:
-        """Send a notification, even if there are no news: this server listens for its echo."""
+        """Send a notification even without news: this server listens for its echo."""
         self._wanted = True
         self._set()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -141,4 +141,4 @@ class NewsSender:
 
 
 def _ignore(_: object) -> None:
-    """Ignore a failure: other servers find the changes by looking."""
+    """Ignore a failure: other servers find the changes by polling."""

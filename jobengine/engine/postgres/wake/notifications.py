@@ -1,4 +1,4 @@
-"""Wakes waiters and watchers when another server has changed something, and notifies others of changes here."""
+"""Wakes waiters and watchers after changes by other servers, and notifies others of changes here."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,15 +25,15 @@ _KEPT: Final = 10_000
 
 @define(kw_only=True, eq=False)
 class Notifications:
-    """Sends and receives notifications, and wakes whom they concern."""
+    """Sends and receives notifications, and wakes the affected waiters."""
 
     clock: IReactorTime
     waiters: Waiters
     watches: Watches
     poller: Poller
-    #: The digest of a queue's name.
+    #: Returns the digest of a queue's name.
     digest: Callable[[str], bytes]
-    #: The lane that sends notifications; see Listener for why it is another connection than the one that listens.
+    #: The lane that sends notifications; see Listener for why it does not use the listener's connection.
     lane: Lane
     sender: NewsSender = field(init=False)
     listener: Listener | None = field(default=None, init=False)
@@ -47,7 +47,7 @@ class Notifications:
         return self.listener is not None and self.listener.receives
 
     def begin(self, connect: "Callable[[], Connection[Row]]", thread: Thread, readers: IReactorFDSet) -> None:
-        """Send and listen from now on."""
+        """Begin to send and listen."""
         thread.start()
         self.listener = Listener(
             connect=connect,
@@ -61,14 +61,14 @@ class Notifications:
         self.listener.begin()
 
     def stop(self) -> None:
-        """Neither send nor listen any more."""
+        """Stop sending and listening."""
         self.sender.stop()
         if self.listener is not None:
             self.listener.stop()
             self.listener.thread.stop()
 
     def announce(self, result: Result) -> None:
-        """Notify other servers of the changes of a batch."""
+        """Notify other servers of a batch's changes."""
         news = news_of(result)
         self.waiters.mark_outdated(news)
         if self.listener is not None:

@@ -15,12 +15,13 @@ from ..database.pipeline import Row
 from .event_log import ReadEvents, Watches, read_watched
 from .waiters import PollResult, Waiters, poll
 
-#: Seconds to the first poll for a waiter. Its claim may have passed over jobs that another connection had locked; if
-#: that connection does not take them, there is no notification. Also the seconds between polls while none are received.
+#: Seconds to the first poll for a waiter. Its claim may have skipped jobs that another connection had locked; if that
+#: connection does not take them, there is no notification. Also the seconds between polls while no notifications are
+#: received.
 _PAUSE: Final = 0.25
 #: Seconds between polls while notifications are received.
 _RECEIVING: Final = 2.0
-#: Seconds between polls that follow notifications.
+#: Seconds between polls that notifications cause.
 _PACE: Final = 0.05
 _Polled = tuple[PollResult, ReadEvents | None]
 
@@ -38,17 +39,17 @@ class Poller:
     _time: LiteralString = field(default="", init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _under_way: bool = field(default=False, init=False)
-    #: When to poll next, and when the last poll began, by the monotonic clock.
+    #: When the next poll is due, and when the last one began, by the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
     _began: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     def begin(self, lane: Lane, time: LiteralString) -> None:
-        """Poll through this lane from now on; `time` reads the time, in SQL."""
+        """Begin to poll through this lane; `time` reads the time, in SQL."""
         self._lane, self._time = lane, time
 
     def stop(self) -> None:
-        """Poll no more."""
+        """Stop polling."""
         self._lane = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -62,7 +63,7 @@ class Poller:
         self._poll_within(self._began + _PACE - self.clock.seconds())
 
     def hurry(self) -> None:
-        """Poll now if anybody watches, because something has happened on this server."""
+        """Poll now if anybody watches, because of a change on this server."""
         if self.watches:
             self._poll_within(0)
 

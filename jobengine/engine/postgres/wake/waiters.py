@@ -1,8 +1,8 @@
 """
-The waiters: for jobs, first come first served on each server, and for the end of a job.
+Waiters for jobs, first come first served on each server, and for the end of a job.
 
-Changes by this server wake them at once. Small queries look for changes by other servers: after a notification, and now
-and then.
+Changes by this server wake them immediately. Small queries poll for changes by other servers: after a notification, and
+now and then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,14 +40,14 @@ _POLL_UNFINISHED_JOBS: Final = named("poll_unfinished_jobs")
 
 @define
 class PollResult:
-    """What a poll of the database has found."""
+    """The result of a poll of the database."""
 
-    #: The number and revision of each queue that is there, by name.
+    #: The number and revision of each existing queue, by name.
     revisions: dict[str, tuple[int, int]] = field(factory=dict)
-    #: The names of queues with jobs that can be claimed, and of those that are known to be paused.
+    #: The names of queues with ready jobs, and of queues known to be paused.
     ready: set[str] = field(factory=set)
     paused: set[str] = field(factory=set)
-    #: The awaited jobs, by queue and uid, that are neither finished nor gone.
+    #: The awaited jobs, by queue and uid, that still exist unfinished.
     unfinished: set[tuple[str, str]] = field(factory=set)
 
 
@@ -75,35 +75,35 @@ def poll(
 
 @define
 class _QueueChange:
-    """What has changed in a queue since its waiters were last served."""
+    """The changes in a queue since its waiters were last served."""
 
     #: How many jobs have become ready; below, their tags, each combination once.
     jobs: int = 0
     kinds: set[tuple[str, ...]] = field(factory=set)
-    #: Whether it concerns all waiters, as when the queue was reconfigured.
+    #: Whether the change concerns all waiters, as a reconfiguration does.
     concerns_all: bool = False
 
     def concerns(self, waiter: Waiter) -> bool:
-        """Whether it concerns this waiter."""
+        """Whether the change concerns this waiter."""
         return self.concerns_all or any(waiter.tags.issubset(tags) for tags in self.kinds)
 
 
 @define(eq=False)
 class PendingClaim:
-    """A claim that is under way. Its client is no waiter yet, but may be one next."""
+    """A running claim. Its client is no waiter yet, but may become one."""
 
     queues: Sequence[str]
-    #: Whether jobs have become ready in its queues meanwhile: its answer may not know of them.
+    #: Whether jobs have become ready in its queues meanwhile: its answer may lack them.
     outdated: bool = False
 
 
 @define(kw_only=True, eq=False)
 class Waiters:
-    """All waiters, and what has happened since they were last served."""
+    """All waiters, and the changes since they were last served."""
 
     #: Carries out tasks in their order before all others; see Lane.submit_first.
     submit_first: "Callable[[Sequence[Task]], list[Deferred[Outcome[Any]]]]"
-    #: Undoes claims whose callers have gone.
+    #: Undoes claims whose callers have left.
     put_back: Callable[[Outcome[Any]], None]
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
@@ -119,7 +119,7 @@ class Waiters:
 
     @contextmanager
     def pending(self, queues: Sequence[str]) -> Iterator[PendingClaim]:
-        """Track a claim while it is under way."""
+        """Track a running claim."""
         one = PendingClaim(queues)
         self._pending.add(one)
         try:
@@ -128,18 +128,18 @@ class Waiters:
             self._pending.remove(one)
 
     def news(self) -> News:
-        """The news that waiters, and claims under way, are waiting for."""
+        """The news that waiters, and running claims, wait for."""
         pending = {name for one in self._pending for name in one.queues}
         ready = {(READY, name) for name in pending.union(self.line.names())}
         return ready | {(ENDED, name) for name, _ in self.ends.places()}
 
     def mark_outdated(self, news: News) -> None:
-        """Mark the claims under way whose queues have got ready jobs."""
+        """Mark the running claims whose queues have got ready jobs."""
         for one in self._pending:
             one.outdated = one.outdated or any((READY, name) in news for name in one.queues)
 
     def wake(self, result: Result) -> None:
-        """Wake the waiters that the changes of a batch concern."""
+        """Wake the waiters that a batch's changes concern."""
         if self:
             for effect in result.effects:
                 self._collect(effect)
@@ -159,7 +159,7 @@ class Waiters:
         self._serve()
 
     def _has_peeks(self, name: str) -> bool:
-        """Whether somebody waits to see the first job of a queue: that can be done while it is paused."""
+        """Whether somebody waits to peek at a queue: that works while it is paused."""
         return any(isinstance(one.command, Peek) for one in self.line.of([name]))
 
     def _collect(self, effect: Effect) -> None:
@@ -197,7 +197,7 @@ class Waiters:
         self._serving = False
 
     async def _serve_round(self, changes: Mapping[str, _QueueChange]) -> None:
-        """Let the concerned waiters claim, in the order in which they came, as long as there are jobs for them."""
+        """Let the concerned waiters claim, first come first served, as long as there are jobs for them."""
         concerned = (one for one in self.line.of(changes) if _concerns(changes, one))
         concerns_all = any(one.concerns_all for one in changes.values())
         jobs = _ANY_NUMBER if concerns_all else sum(one.jobs for one in changes.values())
@@ -206,7 +206,7 @@ class Waiters:
             served = [self._served(*one) for one in zip(waiters, self.submit_first(_tasks(waiters)), strict=True)]
             claimed = sum(await gatherResults(served))
             jobs -= claimed
-            # If they got nothing, another server has the jobs. Then the other waiters are served in full batches.
+            # If they got none, another server has the jobs. Then the other waiters are served in full batches.
             most = jobs if claimed else _SERVED
 
     def _served(self, waiter: Waiter, claimed: "Deferred[Outcome[Any]]") -> "Deferred[int]":
@@ -238,7 +238,7 @@ def jobs_in(outcome: Outcome[Any]) -> Sequence[Claimed]:
 
 
 def _given(waiter: Waiter, outcome: Outcome[Any]) -> Outcome[ClaimResult] | None:
-    """What a waiter gets: jobs, or an error; None if it goes on waiting."""
+    """What a waiter gets: jobs, or an error; None if it keeps waiting."""
     if isinstance(outcome, Refused) or jobs_in(outcome):
         return outcome
     if isinstance(waiter.command, Peek) and outcome.answer is not None:
