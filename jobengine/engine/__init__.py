@@ -1,1 +1,1 @@
-"""The engine that keeps the jobs, and its door."""
+"""The engine, which keeps the jobs, and its protocol for callers."""

@@ -1,7 +1,7 @@
 """
 Who claims from each queue: the claims that wait, when jobs were last claimed, and where workers run.
 
-All of it is kept in memory, and what grows with the names that clients send is bounded.
+All of it is kept in memory; data that grows with names from clients is bounded.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from .waiting_line import Line, Waiter
 _QUEUES: Final = 100_000
 #: The most workers of a queue whose origin is kept: those that claimed last.
 _WORKERS: Final = 1_000
-#: The most claims that are remembered after they got nothing.
+#: The most claims without a job that are remembered.
 _REMEMBERED: Final = 10_000
 #: Milliseconds within which the next claim of a worker continues its wait.
 _GAP: Final = 10_000
@@ -27,14 +27,14 @@ _LISTED: Final = 1_000
 
 @define(eq=False)
 class ClaimLog:
-    """The claims of one server: those that wait, and the last ones."""
+    """The claims of one server: the waiting and the last ones."""
 
     line: Line
-    #: When each queue was last claimed from, by its name.
+    #: When jobs were last claimed from each queue, by its name.
     last: dict[str, int] = field(factory=dict)
     #: Where the last claim of a worker came from, by queue and worker.
     origins: dict[str, dict[str, Origin]] = field(factory=dict)
-    #: Claims that got nothing lately: since when their worker had waited, and until when.
+    #: Recent claims without a job: since when their worker had waited, and until when.
     _empty: dict[object, tuple[int, int]] = field(factory=dict)
 
     def record(self, claims: Claims, now: int) -> None:
@@ -56,12 +56,12 @@ class ClaimLog:
         its[worker] = origin
 
     def waits_since(self, claims: Claims, now: int) -> int:
-        """Since when the worker of a claim that begins to wait has waited: its last claim may have got nothing."""
+        """Since when the worker of a claim that begins to wait has waited: its last claim may have got no job."""
         since, until = self._empty.pop(_identity(claims), (now, now))
         return since if now - until <= _GAP else now
 
     def record_empty(self, claims: Claims, since: int, now: int) -> None:
-        """Record that a claim has waited and got nothing, if its worker can be identified by name or origin."""
+        """Record that a claim has waited without a job, if its worker can be identified by name or origin."""
         if claims.worker is None and claims.origin is None:
             return
         if len(self._empty) >= _REMEMBERED:
@@ -69,7 +69,7 @@ class ClaimLog:
         self._empty[_identity(claims)] = (since, now)
 
     def forget(self, name: str) -> None:
-        """Drop what is kept of a deleted queue."""
+        """Drop the claims of a deleted queue."""
         self.last.pop(name, None)
         self.origins.pop(name, None)
 
@@ -86,7 +86,7 @@ class ClaimLog:
         )
 
     def shown(self, waiter: Waiter) -> WaitingClaim | None:
-        """A waiter as others see it; None unless it waits with a claim."""
+        """A waiter as listed for others; None unless it waits with a claim."""
         claims = waiter.command
         if not isinstance(claims, Claims):
             return None

@@ -1,8 +1,8 @@
 """
-The door between callers and the engine that keeps the jobs.
+The protocol between callers and the engine that keeps the jobs.
 
-Every verb takes and gives values of jobengine.core and returns an awaitable, so that an engine on another machine can
-stand behind the same door. An answer is given only when all that it shows is on disk.
+Every method takes and returns values of jobengine.core and returns an awaitable, so that an engine on another machine
+can implement it too. An answer is returned only when all its contents are on disk.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
@@ -18,7 +18,7 @@ A = TypeVar("A")
 
 
 class Unavailable(Exception):
-    """The engine can't carry out a command now; str() of it is the message for the client."""
+    """The engine can't carry out a command now; str() is the message for the client."""
 
 
 class Full(Unavailable):
@@ -26,7 +26,7 @@ class Full(Unavailable):
 
 
 class OutcomeUnknown(Unavailable):
-    """Storage has failed: the change may or may not be there after the restart that follows."""
+    """Storage has failed: after the restart that follows, the change may or may not exist."""
 
 
 class Starting(Unavailable):
@@ -34,7 +34,7 @@ class Starting(Unavailable):
 
 
 class Busy(Unavailable):
-    """Too much is going on at the same time; nothing of this command was carried out."""
+    """Too many commands are in progress; no part of this one was carried out."""
 
 
 class NotOffered(Unavailable):
@@ -43,7 +43,7 @@ class NotOffered(Unavailable):
 
 @frozen(kw_only=True)
 class Readiness:
-    """Whether the engine takes changes."""
+    """Whether the engine accepts changes."""
 
     #: Whether it does.
     ready: bool
@@ -51,7 +51,7 @@ class Readiness:
     reason: str
     #: "commit", "interval" or, if the server itself syncs, such as "interval (50 ms)"; see the README on DURABILITY.
     durability: str
-    #: Whether commands are carried out, at least those that change nothing; false while the database is being read.
+    #: Whether commands are carried out, at least those that only read; false while the database is being read.
     started: bool = True
 
 
@@ -62,31 +62,31 @@ class FigureKind(StrEnum):
     COUNTER = "counter"
     #: The present value.
     GAUGE = "gauge"
-    #: A total, and the number of things that it sums up.
+    #: A total, and the number of summed values.
     SUMMARY = "summary"
 
 
 @frozen(kw_only=True)
 class Figure:
-    """A number that an engine measures of itself; each kind of engine has its own."""
+    """A measured number of an engine; each kind of engine has its own."""
 
     #: Lower case with underscores, ending in its unit. Figures of one name are adjacent and differ in their labels.
     name: str
-    #: A sentence that describes it.
+    #: A sentence for Prometheus.
     help: str
     kind: FigureKind
     value: float
-    #: Of a summary: how many things its value sums up.
+    #: For a summary: the number of summed values.
     count: int = 0
     labels: Mapping[str, str] = Factory(dict)
 
 
 class Engine(Protocol):
     """
-    What an engine does.
+    The protocol of an engine.
 
-    Every verb raises QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable; the queue is checked first,
-    then the key, then the job. The rule of a command, in jobengine.core.commands, says what else it can raise.
+    Every method raises QueueNotFound, AccessDenied, NotAllowed and the kinds of Unavailable; the queue is checked
+    first, then the key, then the job. The rule of a command, in jobengine.core.commands, names its other errors.
     """
 
     # Its life
@@ -100,10 +100,9 @@ class Engine(Protocol):
 
     def start(self) -> Awaitable[None]:
         """
-        Read what is stored, in slices; returns when that is done, or `stop` was called.
+        Read the stored state, in slices; returns when that is done, or `stop` was called.
 
-        Raises the errors of its storage, and OSError. Until it returns, all verbs except those of its life raise
-        Starting.
+        Raises the errors of its storage, and OSError. Until it returns, all commands raise Starting.
         """
 
     def abandon(self) -> None:
@@ -122,12 +121,12 @@ class Engine(Protocol):
         """Whether changes are accepted."""
 
     async def figures(self) -> Sequence[Figure]:
-        """What the engine measures of itself."""
+        """The engine's measurements."""
 
     # Plain questions
 
     async def ask(self, command: c.Command[A]) -> A:
-        """Carry out a command; its answer is on disk. Never waits for a job, even if the command asks to."""
+        """Carry out a command; its answer is on disk. Never waits for a job, even if the command has a wait."""
 
     # What waits
 
@@ -156,16 +155,16 @@ class Engine(Protocol):
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
         """
-        The jobs that a queue has when the first of them are read, at most `command.limit` at a time.
+        The jobs that a queue has when reading begins, at most `command.limit` at a time.
 
-        They come in execution order, each as it is when it is yielded and none twice, even if jobs change meanwhile;
-        jobs that are removed before are left out. Close the iterator if you do not read it to its end. Of the command
-        only queue, key and limit are used.
+        They come in execution order, each in its state when it is yielded and none twice, even if jobs change
+        meanwhile; jobs that are removed before are left out. Close the iterator if you do not read it to its end. Of
+        the command only queue, key and limit are used.
         """
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
         """
-        Events of a queue as they happen, in batches, from when the first item is asked for.
+        Events of a queue as they happen, in batches, beginning when the first item is requested.
 
         The first item is None if the events after `command.after` are no longer kept. The stream ends when the queue is
         deleted, the key is revoked, the engine stops, or the watcher falls too far behind.
@@ -173,8 +172,8 @@ class Engine(Protocol):
 
     async def backup(self) -> AsyncGenerator[bytes, None]:
         """
-        All that is stored, as it is now: some bytes at a time, no faster than they are asked for.
+        A copy of everything stored now, in pieces, no faster than they are read.
 
         It has what is on disk at this moment; commands are carried out meanwhile. Close it if it is not read to its
-        end. Raises Busy if too many are being made, NotOffered, and OSError.
+        end. Raises Busy if too many backups are running, NotOffered, and OSError.
         """

@@ -1,5 +1,5 @@
 """
-Changes of jobs as streams of events: which are kept, and who watches.
+Changes of jobs as streams of events, and their watchers.
 
 An event is published only when its change is on disk. Memory is bounded twice: a fixed number of the newest events is
 kept for all queues together, and a watcher that falls too far behind is dropped.
@@ -16,22 +16,22 @@ from twisted.internet.defer import Deferred
 from ..core.effects import JobEffect
 from ..core.model import EventBatch, JobEvent, State
 
-#: Events that are kept for watchers that reconnect. The oldest are kept as long as others of the same request.
+#: Events that are kept for watchers that reconnect. The oldest events are kept or dropped with all of their request.
 _KEPT: Final = 10_000
 #: A number with more digits was never published.
 _DIGITS: Final = 19
-#: A watcher with more events than this waiting is dropped when more come. One request may bring as many again.
+#: A watcher with a longer backlog than this is dropped when more events come. One request may add as many again.
 _BACKLOG: Final = 10_000
-#: Events that a watcher gets at a time. Their encoded form is in memory as well, once for all watchers.
+#: Events that a watcher gets at a time. Their encoded form, shared by all watchers, is in memory as well.
 _PIECE: Final = 500
 
 
 class Events(Struct, frozen=True):
-    """The changes of jobs in one queue by one request, from which events are made if the queue has watchers."""
+    """The changes of jobs in one queue by one request; events are made from them if the queue has watchers."""
 
-    #: The stream that they belong to.
+    #: Their stream.
     stream: "Stream"
-    #: The number of the first one; the others are consecutive.
+    #: The number of the first event; the others are consecutive.
     first: int
     #: The job's uid, the state it was in, and the state it is in; see JobEvent.
     changes: list[tuple[str, State | None, State | None]]
@@ -40,7 +40,7 @@ class Events(Struct, frozen=True):
 
     @property
     def last(self) -> int:
-        """The number of the last one."""
+        """The number of the last event."""
         return self.first + len(self.changes) - 1
 
     def batches(self, after: int = 0) -> Iterator[EventBatch]:
@@ -56,11 +56,11 @@ class Events(Struct, frozen=True):
 
 @define(eq=False)
 class Stream:
-    """The events of one queue, from its creation or the start of the server to its deletion or the server's end."""
+    """The events of one queue, from its creation or the server's start to its deletion or the server's end."""
 
-    #: Random text that distinguishes its events from those of other streams.
+    #: Random text that distinguishes its events from other streams'.
     id: str
-    #: The numbers of the last event made, the last published, and the last no longer kept.
+    #: The numbers of the last event made, the last published, and the last one dropped.
     made: int = 0
     published: int = 0
     dropped: int = 0
@@ -68,7 +68,7 @@ class Stream:
     watchers: "set[Watcher]" = field(factory=set)
 
     def number_in(self, event_id: str) -> int | None:
-        """The number in an event's id, or None if the event after it is no longer kept, or never was."""
+        """The number in an event's id, or None if the event after it was dropped or never existed."""
         stream, _, number = event_id.rpartition("-")
         if stream != self.id or not (number.isascii() and number.isdigit() and len(number) < _DIGITS):
             return None
@@ -83,7 +83,7 @@ class Watcher:
     #: Whether the first events that it requested are no longer kept.
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
-    #: The number of events that wait.
+    #: The number of waiting events.
     behind: int = 0
     _wake: "Deferred[None] | None" = field(default=None)
     _ended: bool = False
@@ -104,7 +104,7 @@ class Watcher:
         return batches
 
     def give(self, batches: Iterable[EventBatch]) -> None:
-        """Hand over events, or drop the watcher if it is too far behind."""
+        """Deliver events, or drop the watcher if it is too far behind."""
         if self.behind > _BACKLOG:
             self.end()
             return
@@ -138,7 +138,7 @@ class Feed:
     #: Makes random text.
     _new_id: Callable[[], str]
     _kept: deque[Events] = field(factory=deque)
-    #: How many events are kept, without those of the first request that are not (see Stream.dropped).
+    #: How many events are kept, without those of the first request that were dropped (see Stream.dropped).
     _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 

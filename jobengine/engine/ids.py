@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 from typing import Final
 
-#: The digit with the variant, in which two bits are fixed, by a random digit.
+#: The digit that holds the variant, in which two bits are fixed, by a random digit.
 _VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 
@@ -17,10 +17,10 @@ def new_uuid() -> str:
 
 def ordered_uuid() -> str:
     """
-    A UUID of version 7: milliseconds since the Unix epoch, then 74 random bits; in 0.6 microseconds.
+    A UUID of version 7: milliseconds since the Unix epoch, then 74 random bits; takes 0.6 microseconds.
 
-    Ids that are made one after the other are neighbours in an index, which PostgreSQL changes for 15 % less processor
-    time than one with ids all over the place.
+    Consecutive ids are neighbours in an index, which PostgreSQL updates with 15 % less processor time than for random
+    ids.
     """
     digits = os.urandom(10).hex()
     begin = _beginning(time.time_ns() // 1_000_000)
@@ -29,6 +29,6 @@ def ordered_uuid() -> str:
 
 @lru_cache(maxsize=2)
 def _beginning(milliseconds: int) -> str:
-    """The shared prefix of all ordered UUIDs of one millisecond."""
+    """The shared prefix of all UUIDv7s of one millisecond."""
     digits = f"{milliseconds:012x}"
     return f"{digits[:8]}-{digits[8:]}-7"

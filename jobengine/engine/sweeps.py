@@ -1,4 +1,4 @@
-"""Changes all jobs that match, a slice at a time; other requests go in between."""
+"""Changes all matching jobs, a slice at a time; other requests run in between."""
 
 from typing import Protocol, TypeVar
 
@@ -12,17 +12,17 @@ A = TypeVar("A")
 
 
 class Asks(Protocol):
-    """What these functions use of an Engine."""
+    """The part of an Engine that these functions use."""
 
     async def ask(self, command: c.Command[A]) -> A:
         """Carry out a command."""
 
 
 async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching) -> int:
-    """Change all that match; returns how many did. If the priority changes, jobs move, so all are picked before."""
+    """Change all matching jobs; returns how many. A new priority moves jobs, so then all are selected first."""
     if command.changes.priority is None or command.dry_run:
         return await sweep(engine, clock, command)
-    # Some keys may list jobs and not change them: check that first, even if nothing matches.
+    # Some keys may list jobs but not change them: check that first, even if no job matches.
     matched = await sweep(engine, clock, replace(command, uids=()))
     uids = await _matching(engine, clock, command)
     for start in range(0, len(uids), command.limit):
@@ -32,7 +32,7 @@ async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMa
 
 
 async def sweep(engine: Asks, clock: IReactorTime, command: c.UpdateMatching | c.DeleteMatching) -> int:
-    """Change all that match, by place; returns how many did."""
+    """Change all matching jobs, by rank; returns how many."""
     matched = 0
     while True:
         swept = await engine.ask(command)

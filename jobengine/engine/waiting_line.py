@@ -46,10 +46,10 @@ class Waiter:
 @define
 class Line:
     """
-    All waiters for jobs, in the order in which they came.
+    All waiters for jobs, first come first.
 
-    They are kept by queue, then by one of the tags that they want (None if they want none), then by all their tags. So
-    a job is compared only with waiters that want one of its tags.
+    They are grouped by queue, then by one of their tags (None without tags), then by all their tags. So a job is
+    compared only with waiters for one of its tags.
     """
 
     #: Empty if nobody waits.
@@ -99,7 +99,7 @@ class Line:
 
     def claims(self, name: str) -> Iterator[Waiter]:
         """
-        The claims that wait for jobs of a queue, in no order; waiting peeks are left out.
+        The claims that wait for jobs of a queue, unordered; waiting peeks are left out.
 
         May be called on any thread: each container is copied in one step of the interpreter.
         """
@@ -155,9 +155,9 @@ class ReadyJobs:
     _table: Table
     #: The ranks of the jobs by their tags.
     kinds: dict[tuple[str, ...], dict[Rank, None]] = field(factory=dict)
-    #: How many of them are still ready, as far as is known.
+    #: How many of these jobs are still ready, as far as is known.
     left: int = 0
-    #: The ready jobs for waiters that want certain tags, in execution order; made when the first such waiter is served.
+    #: The ready jobs for waiters with certain tags, in execution order; made when the first such waiter is served.
     _choices: dict[Tags, deque[Rank]] = field(factory=dict)
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -168,7 +168,7 @@ class ReadyJobs:
             kind[job.spec.rank] = None
 
     def any_with(self, tags: Tags) -> bool:
-        """Whether there is one with all of these tags."""
+        """Whether any job has all of these tags."""
         return any(tags.issubset(kind) for kind in self.kinds)
 
     def uids(self, tags: Tags, most: int) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ class ReadyJobs:
         return tuple(islice((rank[2] for rank in choice if self._is_ready(rank[2])), most))
 
     def recount(self, uids: Iterable[str]) -> None:
-        """After an offer: count which jobs are no longer ready."""
+        """After an offer: count which jobs are still ready."""
         self.left -= sum(1 for uid in uids if not self._is_ready(uid))
 
     def _is_ready(self, uid: str) -> bool:
@@ -206,7 +206,7 @@ class Ends:
         return sum(map(len, self.jobs.values()))
 
     def places(self) -> list[tuple[str, str]]:
-        """The jobs that are awaited: queue and uid of each."""
+        """The awaited jobs: queue and uid of each."""
         return list(self.jobs)
 
     def add(self, queue: str, uid: str) -> "Deferred[Job | None]":
@@ -228,7 +228,7 @@ class Ends:
             self.jobs.pop((queue, uid), None)
 
     def wake(self, queue: str, uid: str, job: Job | None) -> None:
-        """Wake the waiters for a job that is finished or gone."""
+        """Wake the waiters for a job that is finished or removed."""
         for done in self.jobs.pop((queue, uid), ()):
             done.callback(job)
 
@@ -239,7 +239,7 @@ class Ends:
 
 
 def has_become_ready(old: Job | None, new: Job) -> bool:
-    """Whether a job can be claimed now and could not be before, or not under its present tags."""
+    """Whether a job can be claimed now and could not be before, or only under other tags."""
     return new.ready and (old is None or not old.ready or old.spec.tags != new.spec.tags)
 
 
@@ -253,7 +253,7 @@ class Done(Struct, Generic[A_co], frozen=True):
     answer: A_co
     #: Whether it changed anything.
     changed: bool
-    #: Whether a claim without updates got nothing because others had locked all ready jobs: it may be repeated.
+    #: Whether a claim without updates got no job because all ready jobs were locked: it may be repeated.
     passed_over: bool = False
 
     def get(self) -> A_co:
@@ -273,5 +273,5 @@ class Refused(Struct, frozen=True):
 
 
 Outcome = Done[A] | Refused
-#: The outcome for a request that has waited in vain.
+#: The outcome of a wait without a job.
 NO_JOBS: Final = Done(ClaimResult(), changed=False)

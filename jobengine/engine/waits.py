@@ -1,4 +1,4 @@
-"""Lets requests wait, in both engines: in line for jobs, or for a job to finish."""
+"""How requests wait, in both engines: in line for jobs, or for a job to finish."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @define
 class Waits:
-    """All that waits in one engine; after `release` nothing does."""
+    """All waiting requests of one engine; after `release` none waits."""
 
     clock: IReactorTime
-    #: The claims that wait, in line.
+    #: The claim log, with the line of waiters.
     log: ClaimLog
     ends: Ends
     #: Elapsed time now, in milliseconds.
@@ -30,13 +30,13 @@ class Waits:
     released: bool = False
 
     def release(self) -> None:
-        """Wake all waiters, with no jobs. A request in progress may begin to wait only after this."""
+        """Wake all waiters, without jobs. A request in progress can't begin to wait afterwards."""
         self.released = True
         self.log.line.end()
         self.ends.end()
 
     def until(self, seconds: float) -> float:
-        """When a wait that begins now ends, by the monotonic clock."""
+        """The end of a wait that begins now, by the monotonic clock."""
         return self.clock.seconds() + seconds
 
     def may_wait(self, until: float) -> bool:
@@ -44,14 +44,14 @@ class Waits:
         return not self.released and self.clock.seconds() < until
 
     def in_time(self, waiting: "Deferred[T]", until: float, otherwise: T) -> "Deferred[T]":
-        """The result of `waiting`, or `otherwise` if it has not fired by then; it is cancelled in that case."""
+        """The result of `waiting`, or `otherwise` if it has not fired in time; then it is cancelled."""
         late: list[bool] = []
 
         def give_up() -> None:
             late.append(True)
             waiting.cancel()
 
-        # The time may be over already: it has gone on since the caller read the clock.
+        # The time may be over: the clock has moved since the caller read it.
         timer = self.clock.callLater(max(0.0, until - self.clock.seconds()), give_up)
 
         def done(result: T) -> T:
@@ -77,7 +77,7 @@ class Waits:
         finished: "Callable[[Deferred[Job | None], float], Awaitable[Job | None]]",
     ) -> Job:
         """
-        Read a job once it is finished, or when its wait is over; raises JobNotFound.
+        Read a job once it is finished, or at the end of the wait; raises JobNotFound.
 
         `finished` awaits the end of the job until a time; it returns the finished job by the wall clock, or None.
         """

@@ -1,4 +1,4 @@
-"""Counts the recent activity of each queue, for rules to read, and has the counts kept from time to time."""
+"""Counts the recent activity of each queue for the rules, and saves the counts from time to time."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -15,7 +15,7 @@ from ...core.stats import Recent, Spread
 from ..claimers import ClaimLog
 from .tables.state import Tables
 
-#: Seconds from a change to the commit that keeps what was counted.
+#: Seconds from a change to the commit that saves its counts.
 _KEEP_AFTER: Final = 5.0
 
 
@@ -26,10 +26,10 @@ class LocalActivity:
     _clock: IReactorTime
     _claim_log: ClaimLog
     _tables: Tables
-    #: Called some seconds after a change, to keep what is `unsaved`.
+    #: Called some seconds after a change, to save the `unsaved` facts.
     _keep: Callable[[], None]
     _counts: Activity = field(init=False)
-    #: Runs while there are counts that are not in the tables.
+    #: Runs while there are unsaved counts.
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
 
@@ -44,18 +44,18 @@ class LocalActivity:
             self._timer = self._clock.callLater(_KEEP_AFTER, self._fire)
 
     def unsaved(self) -> list[Fact]:
-        """The facts that keep what was counted since the last call."""
+        """The facts that save the counts since the last call."""
         taken = self._counts.take_unsaved()
         return [PeriodsCounted(name, tuple(its)) for name, its in taken.items() if name in self._tables.queues]
 
     def stop(self) -> None:
-        """Keep nothing more by itself."""
+        """Stop the timer: save nothing more by itself."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
 
     def forget(self, name: str) -> None:
-        """Drop what is kept of a deleted queue."""
+        """Drop the counts of a deleted queue."""
         self._counts.forget(name)
         self._claim_log.forget(name)
 

@@ -23,7 +23,7 @@ class Timeline:
 
     def start(self, ahead: int, latest: int) -> None:
         """
-        Start at the wall clock's time, minus how far it was last known to be ahead.
+        Start at the wall clock's time, minus its last known lead over elapsed time.
 
         It never starts before `latest`, the newest recorded time: if the wall clock was set back while the server was
         stopped, no time counts as elapsed.

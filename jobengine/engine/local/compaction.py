@@ -1,8 +1,8 @@
 """
-Compaction: rewrites the file, in slices between commits, when too much of it is no longer needed.
+Compaction: rewrites the file, in slices between commits, when too much of it is outdated.
 
 It never delays a commit for long: a small slice goes with each commit, and larger ones are written alone while no
-commit waits. docs/database-format.md says how the two files are kept in step.
+commit waits. docs/database-format.md explains how the two files stay consistent.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from .tables.state import Tables
 
 R = TypeVar("R")
 
-#: Facts in a slice that is written alone: a fifth of a millisecond, for which requests wait.
+#: Facts in a slice that is written alone: it delays requests by a fifth of a millisecond.
 _SLICE: Final = 100
 #: A slice that goes with a commit has this many times its bytes. So the file grows by no more than half of its live
 #: bytes during a compaction, and ends below twice them.
 _SHARE: Final = 2
 #: Facts that are encoded at a time for such a slice.
 _FEW: Final = 8
-#: Seconds between slices that are written alone, so that most requests meet none.
+#: Seconds between slices that are written alone, so that most requests are not delayed.
 PAUSE: Final = 0.001
 #: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So it ends well below the promise
 #: of twice the live bytes plus 64 MiB.
@@ -58,7 +58,7 @@ class Compaction:
     journal: Journal
     #: Runs a call on the writer thread.
     run: Run
-    #: Makes the writes that slices go with.
+    #: Makes the writes that carry slices.
     committer: Carrier
     #: Waits between slices.
     clock: IReactorTime
@@ -67,7 +67,7 @@ class Compaction:
     #: See SLACK and PAUSE; 0 is no pause.
     slack: int = SLACK
     pause: float = PAUSE
-    #: How many compactions were completed, and how many given up.
+    #: How many compactions were completed, and how many were given up.
     done: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
     #: When the last one was completed, by the wall clock, and how many seconds it took; 0 before the first.
@@ -116,7 +116,7 @@ class Compaction:
             self._do(self.journal.start_copy, self._started)
 
     def _go_on(self) -> None:
-        """Write the next slice alone, after a pause, if no commit waits that it could go with."""
+        """Write the next slice alone, after a pause, unless a commit waits and takes it along."""
         if not self.pause:
             self.committer.poke()
         elif not self._waking:

@@ -31,9 +31,9 @@ from .tables.queue_scan import QueueScan
 from .tables.state import Tables
 
 A = TypeVar("A")
-#: How many queues may be read whole at a time: each keeps up to eight bytes a job, and the places of removed jobs.
+#: How many reads of whole queues may run at a time: each keeps up to eight bytes a job, and the ranks of removed jobs.
 _MOST_SCANS: Final = 32
-#: Backups that are made at a time.
+#: The most backups at a time.
 _MOST_BACKUPS: Final = 4
 
 
@@ -43,9 +43,9 @@ class LocalEngine:
 
     #: Carries out the commands.
     executor: Executor
-    #: Gives the SECRET when the file is opened; it is not kept.
+    #: Returns the SECRET when the file is opened; the SECRET is not kept.
     secret: Callable[[], bytes]
-    #: Where backups are read: a slow read keeps no commit waiting.
+    #: The thread that reads backups: a slow read delays no commit.
     reader: Thread
     journal: Journal = field(init=False)
     _thread: Thread = field(init=False)
@@ -54,11 +54,11 @@ class LocalEngine:
     _feed: Feed = field(init=False)
     _waits: Waits = field(init=False)
     _sort_indexes: SortIndexes = field(init=False)
-    #: How many queues are being read whole now.
+    #: How many reads of whole queues are running.
     _scans: int = field(default=0, init=False)
-    #: How many backups are being made now.
+    #: How many backups are running.
     _backups: int = field(default=0, init=False)
-    #: Fires when the database was read, or reading it has failed.
+    #: Fires when reading the database is over, or has failed.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: Whether to stop reading the database.
     _stopping: bool = field(default=False, init=False)
@@ -104,7 +104,7 @@ class LocalEngine:
             self._start_over.callback(None)
 
     async def _recover(self) -> None:
-        """Read the file back in slices, and confirm it; breaks off if the engine is stopped."""
+        """Read the file back in slices, and confirm it; stops early if the engine is stopped."""
         began = logged = self._clock.seconds()
         for _ in self.executor.read_back():
             await deferLater(self._clock, 0)
@@ -208,7 +208,7 @@ class LocalEngine:
 
     async def _finished(self, end: "Deferred[Job | None]", until: float) -> Job | None:
         job = await self._waits.in_time(end, until, None)
-        # Woken by a commit, so go on when that is on disk.
+        # A commit has woken it, so wait until that commit is on disk.
         await self.executor.durable(changed=False)
         return shown(job, self._tables.ahead)
 
@@ -243,7 +243,7 @@ class LocalEngine:
     # What streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
-        """Raises Busy if too many are being read."""
+        """Raises Busy if too many reads are running."""
         await self.ask(replace(command, limit=1, scan=1))
         return self._pages(command)
 
@@ -267,12 +267,12 @@ class LocalEngine:
         if table is None:
             raise QueueNotFound(command.queue)
         if self._scans >= _MOST_SCANS:
-            raise Busy("Too many queues are being read whole; this read was not started. Try again.")
+            raise Busy("Too many reads of whole queues are running; this one was not started. Try again.")
         self._scans += 1
         return QueueScan(table)
 
     async def _still_there(self, command: c.ListJobs, scan: QueueScan, ranks: Sequence[Rank]) -> list[Job]:
-        """The jobs of a scan at these places, as they are on disk."""
+        """The jobs of a scan with these ranks that still exist, as they are on disk."""
         while True:
             while self.executor.is_behind(command):
                 await deferLater(self._clock, 0)
@@ -287,7 +287,7 @@ class LocalEngine:
         return self._events(command)
 
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
-        # Its queue may have been deleted since: then nothing would end the stream.
+        # Its queue may have been deleted meanwhile: then nothing would end the stream.
         if self._waits.released or not self.executor.allows(command):
             return
         watcher = self._feed.watch(command.queue, command.after)
@@ -297,7 +297,7 @@ class LocalEngine:
             while (batches := await watcher.next()) is not None and self.executor.allows(command):
                 yield batches
                 if watcher.behind:
-                    # There may be many: other requests go in between.
+                    # There may be many events: let other requests run in between.
                     await deferLater(self._clock, 0)
         finally:
             self._feed.leave(watcher)
@@ -323,11 +323,11 @@ class LocalEngine:
             self._backups -= 1
 
     def _backup_reader(self) -> "Deferred[BackupReader]":
-        """What the file has now; it is closed if the caller has left before it came."""
+        """A reader of the file as it is now; it is closed if the caller has left meanwhile."""
         waiting: Deferred[BackupReader] = Deferred()
 
         def made(backup_reader: BackupReader) -> None:
-            """Hand it over, or close it."""
+            """Pass it on, or close it."""
             if waiting.called:
                 backup_reader.close()
             else:

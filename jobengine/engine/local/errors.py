@@ -9,12 +9,12 @@ def unavailable(error: StorageError) -> Unavailable:
     """The public error for a storage error; its text says whether the change was made, and what to do."""
     if isinstance(error, NoRoom):
         return Full(
-            "The disk has no room for the change. It was not made now; it may still be made when there is room, so "
+            "The disk has no room for the change. It was not made now, but may still be made when there is room: "
             "check before you repeat it. Reads are answered."
         )
     if isinstance(error, Backlog):
-        return Busy("More changes are waiting to be written than may wait; this one was not made. Try again.")
+        return Busy("Too many changes are waiting to be written; this one was not made. Try again.")
     return OutcomeUnknown(
-        "Storage has failed and the server is stopping: the change may or may not be there when it is back. Check "
-        "before you repeat it."
+        "Storage has failed and the server is stopping: the change may or may not have been made. Check after the "
+        "restart, before you repeat it."
     )

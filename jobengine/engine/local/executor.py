@@ -1,8 +1,8 @@
 """
-The owner of clock, tables and committer: reads the time, has the rules decide, applies facts and submits their records.
+The owner of clock, tables and committer: reads the time, runs the rules, applies facts and submits their records.
 
-Between reading the clock and submitting the facts there is no await: that unbroken stretch is what serialises all
-changes on the reactor thread. When a change is applied, one call serves the waiters.
+Between reading the clock and submitting the facts there is no await: so changes are serialised on the reactor thread
+without a lock. When a change is applied, one call serves the waiters.
 """
 
 from collections import Counter
@@ -51,7 +51,7 @@ A = TypeVar("A")
 
 
 class _Change(Struct, frozen=True):
-    """Facts that were applied and are not on disk yet, with their effects and events."""
+    """Applied facts that are not on disk yet, with their effects and events."""
 
     facts: Sequence[Fact]
     effects: list[Effect]
@@ -152,7 +152,7 @@ class Executor:
     async def stop(self) -> bool:
         """Stop expiring jobs and make the last commit; returns whether all is on disk."""
         if self._running:
-            # Record it now if the wall clock was set: after a restart this could not be known.
+            # Record now whether the wall clock was set: after a restart this is unknown.
             self._tick()
             self._keep_counts()
         self._running = False
@@ -177,12 +177,12 @@ class Executor:
 
     @property
     def progress(self) -> str:
-        """The progress of reading the database, in words."""
+        """The progress of reading the database, as a text."""
         return f"recovering, {int(self.journal.progress * 100)} %"
 
     def is_behind(self, command: Command[A]) -> bool:
         """
-        Apply a slice of what is due in the queues of a command; returns whether more is due.
+        Apply a slice of what is due in a command's queues; returns whether more is due.
 
         Yield to the reactor between calls. Raises Starting.
         """
@@ -205,7 +205,7 @@ class Executor:
         return outcome
 
     def execute_claim(self, command: Claims | Peek) -> Outcome[ClaimResult]:
-        """Carry out a claim or a peek, as `execute`. The job of a peek is in the answer and stays as it is."""
+        """Carry out a claim or a peek, like `execute`. A peek answers with a job and leaves it unchanged."""
         now = self._tick()
         try:
             done = self.take(command, now)
@@ -216,7 +216,7 @@ class Executor:
         return done
 
     def take(self, command: Claims | Peek, now: int, offer: Offer | None = None) -> Done[ClaimResult]:
-        """Claim or peek, as `execute_claim`; a claim takes only offered jobs if there is an offer."""
+        """Claim or peek, like `execute_claim`; with an offer, a claim takes only offered jobs."""
         if isinstance(command, Peek):
             job = self._decide(command, now).answer
             return Done(ClaimResult(jobs=[] if job is None else [Claimed(command.queue, job)]), changed=False)
@@ -229,14 +229,14 @@ class Executor:
             return done.answer
 
         if offer is None:
-            # Jobs that the updates made ready go to waiters first, since those came before.
+            # Waiters get the jobs that the updates made ready, since they came before this claim.
             result = command.carry_out(self.tables, now, decide, self.waiters.serve)
         else:
             result = command.carry_out_offer(self.tables, now, decide, offer)
         return Done(result, changed)
 
     def put_back(self, claimed: Sequence[Claimed]) -> None:
-        """Undo a claim whose caller has gone, if that can be written now."""
+        """Undo a claim whose caller has left, if that can be written now."""
         now = self._tick()
         for one in claimed if self.committer.trouble is None else ():
             lease = one.job.standing.lease or ""
@@ -246,7 +246,7 @@ class Executor:
         self.waiters.serve(now)
 
     def allows(self, command: Command[A]) -> bool:
-        """Whether its queue exists, and its key may give it now."""
+        """Whether the queue exists, and the key may send the command now."""
         try:
             command.check(self.tables, self.timeline.elapsed())
         except DomainError:
@@ -258,7 +258,7 @@ class Executor:
         Wait until all changes so far are on disk. Returns False if they were rolled back for lack of room and the
         caller has not `changed` anything.
 
-        Such a caller has seen what was rolled back, and must read again. Raises Unavailable.
+        Such a caller may have read rolled-back changes, and must read again. Raises Unavailable.
         """
         try:
             waiting = self.committer.durable()
@@ -288,7 +288,7 @@ class Executor:
         return Done(answer, bool(facts))
 
     def _renew_key(self, command: Command[A], now: int) -> None:
-        """Give the key of a command a digest of its own if changes are accepted: reads go on without."""
+        """Replace the digest of a key from the Go version if changes are accepted; reads work without."""
         facts = command.renew_key(self.tables)
         if facts:
             with suppress(Unavailable):
@@ -340,13 +340,13 @@ class Executor:
         return made
 
     def _keep_counts(self) -> None:
-        """Keep what was counted, with the next commit: a kill loses the counts since the last call."""
+        """Save the activity counts with the next commit: a kill loses the counts since the last call."""
         if self.committer.trouble is None and (facts := self._activity.unsaved()):
             records, effects = list(map(encode, facts)), self.tables.apply(facts)
             self.committer.submit(records, _Change(facts, effects, [], of_queues=False))
 
     def _forget_queues(self, effects: Sequence[Effect]) -> None:
-        """Drop what is kept of deleted queues."""
+        """Drop the counts, claims and streams of deleted queues."""
         for effect in effects:
             if isinstance(effect, QueueEffect) and effect.queue not in self.tables.queues:
                 self._activity.forget(effect.queue)
@@ -366,14 +366,14 @@ class Executor:
         deadline = self.tables.next_deadline
         if deadline is not None and deadline <= now:
             self._expire(now)
-        # Jobs whose delay has ended go to waiters first, since those came before this caller.
+        # Waiters get the jobs whose delay has ended, since they came before this caller.
         if self.waiters.pending:
             self.waiters.serve(now)
         return now
 
     @property
     def _expires(self) -> bool:
-        """Whether what becomes due is applied."""
+        """Whether due changes are applied."""
         return self._running and self.committer.phase is not _FAILED
 
     def _expire(self, now: int) -> None:
@@ -393,12 +393,12 @@ class Executor:
     # Storage
 
     def _roll_back(self, changes: list[_Change]) -> None:
-        """Roll back changes that found no room on disk."""
+        """Roll back changes for which the disk had no room."""
         for change in reversed(changes):
             self.tables.restore(change.effects)
 
     def _apply_again(self, changes: list[_Change]) -> None:
-        """Apply again what was rolled back: there is room now."""
+        """Apply rolled-back changes again: there is room now."""
         for change in changes:
             change.effects[:] = self.tables.apply(change.facts)
             self.waiters.record(change.effects)

@@ -1,4 +1,4 @@
-"""Frees memory that is no longer used, a few slices in each turn of the reactor."""
+"""Frees unused memory, a few slices in each turn of the reactor."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class GradualFree:
             self.clock.callLater(0, self._free)
 
     def add_deleted(self, effects: Sequence[Effect], tables: Tables) -> None:
-        """Free the queues that these changes deleted; the changes are on disk and will not be rolled back."""
+        """Free the queues that these changes deleted; the changes are on disk and can't be rolled back."""
         for effect in effects:
             if type(effect) is not QueueEffect or not isinstance(effect.old, QueueTable):
                 continue

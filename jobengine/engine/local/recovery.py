@@ -1,4 +1,4 @@
-"""Reads the file back at the start: its facts are applied again, without rules and without a clock."""
+"""Reads the file back at the start: applies its facts again, without rules or clock."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -33,7 +33,7 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
         n, path = journal.torn.length, journal.torn.copy
         _log.warn("a crash had cut the last write short; its {n} bytes are in {path}", n=n, path=path)
     if not journal.clean:
-        _log.info("the database was not closed in good order: making sure that what was read is on disk")
+        _log.info("the database was not closed in good order: syncing the recovered data to disk")
 
 
 def _facts(records: Sequence[bytes], path: str) -> list[Fact]:

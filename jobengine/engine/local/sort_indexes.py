@@ -1,4 +1,4 @@
-"""Builds indexes for lists by time when they are first used, and drops them when they are no longer used."""
+"""Builds indexes for lists by time at their first use, and drops unused ones."""
 
 from typing import Final
 

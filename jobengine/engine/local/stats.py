@@ -1,4 +1,4 @@
-"""What the local engine measures of itself."""
+"""The local engine's measurements."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,7 +13,7 @@ _WAITERS: Final = "Clients that wait for a job, wait for a job's end, or watch e
 
 
 def figures_of(executor: Executor) -> Sequence[Figure]:
-    """The engine's figures; totals count from its start."""
+    """The engine's measurements; totals count from its start."""
     totals, journal, compaction = executor.totals, executor.journal, executor.compaction
     waiters = executor.waiters
     return [

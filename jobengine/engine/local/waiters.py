@@ -1,5 +1,5 @@
 """
-The waiters: for jobs to claim, first come first served, and for a job to finish.
+Waiters for jobs to claim, first come first served, and for a job to finish.
 
 The executor calls `record` when facts are applied, and `serve` once all facts of a command are.
 """
@@ -17,12 +17,12 @@ from ..door import Unavailable
 from ..waiting_line import Done, Ends, Line, Outcome, ReadyJobs, Refused, Waiter, has_become_ready
 from .tables.state import Tables
 
-#: Jobs that are offered to a waiter: uids by queue, in the order of its queues.
+#: Jobs offered to a waiter: uids by queue, in the order of its queues.
 Offer = Sequence[tuple[str, tuple[str, ...]]]
 
 
 class Take(Protocol):
-    """Claims jobs of an offer, or peeks."""
+    """Claims offered jobs, or peeks."""
 
     def __call__(self, command: Claims | Peek, now: int, offer: Offer, /) -> Done[ClaimResult]:
         """Raises DomainError or Unavailable."""
@@ -42,7 +42,7 @@ class Waiters:
     _ready: dict[str, ReadyJobs] = field(factory=dict)
     #: Queues that were created, reconfigured or deleted, and whether this ended a pause.
     _reconfigured: dict[str, bool] = field(factory=dict)
-    #: Jobs that are finished, or None if they are gone.
+    #: Jobs that have finished, or None for removed ones.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
     def record(self, effects: Sequence[Effect]) -> None:
@@ -80,7 +80,7 @@ class Waiters:
         return self.line.of(names)
 
     def _check(self, waiter: Waiter, now: int) -> None:
-        """Wake a waiter with an error if its key no longer opens its queues, or one of them is gone."""
+        """Wake a waiter with an error if its key no longer opens its queues, or one of them was deleted."""
         try:
             waiter.command.check(self._tables, now)
         except DomainError as error:
@@ -99,7 +99,7 @@ class Waiters:
                     ready[name].recount(uids)
 
     def _offer_for(self, waiter: Waiter, ready: dict[str, ReadyJobs]) -> Offer:
-        """The jobs that have become ready for a waiter, at most as many as it takes."""
+        """The ready jobs for a waiter, at most as many as it takes."""
         offer = []
         count = waiter.count
         for name in waiter.queues:
@@ -113,7 +113,7 @@ class Waiters:
         try:
             done = self._take(waiter.command, now, offer)
         except DomainError as error:
-            # Its key was an old one, which ends by time: no change of the queue says so.
+            # Its key was an old one, which expires: no change of the queue shows that.
             self._wake(waiter, Refused(error))
         except Unavailable as error:
             self.line.remove(waiter)

@@ -11,13 +11,13 @@ from .queue_table import QueueTable
 
 class QueueScan:
     """
-    The places of all jobs at the moment it is made, in execution order.
+    The ranks of all jobs when the scan is made, in execution order.
 
-    A job is shown as it is when its part is read; jobs that were removed or added meanwhile are left out. So a job that
-    is there throughout is in it exactly once, wherever a new priority has moved it.
+    Each job is returned in its state at reading; jobs that were removed or added meanwhile are left out. So a job that
+    exists throughout is returned exactly once, wherever a new priority moves it.
 
-    It keeps the old blocks of indexes that were changed since and not read yet: at most eight bytes a job, and the
-    places of removed jobs. Call `close` at the end.
+    The scan keeps the old blocks of indexes that were changed and not read yet: at most eight bytes a job, and the
+    ranks of removed jobs. Call `close` at the end.
     """
 
     def __init__(self, table: QueueTable) -> None:
@@ -26,7 +26,7 @@ class QueueScan:
         self._ranks: Iterator[Rank] = merge(*[_values(index.freeze()) for index in self._indexes])
 
     def take(self, most: int) -> list[Rank]:
-        """The next places, at most `most`, fewer if the jobs are long; none at the end."""
+        """The next ranks, at most `most`, fewer if the jobs are long; none at the end."""
         ranks, size = [], 0
         for rank in islice(self._ranks, most):
             ranks.append(rank)
@@ -37,7 +37,7 @@ class QueueScan:
         return ranks
 
     def jobs(self, ranks: Sequence[Rank]) -> list[Job]:
-        """The jobs that had these places, as they are now; removed ones are left out."""
+        """The jobs with these ranks in their present state; removed jobs are left out."""
         return [job for rank in ranks if (job := self._job(rank)) is not None]
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class QueueScan:
 
     def _job(self, rank: Rank) -> Job | None:
         job = self.table.jobs.get(rank[2])
-        # A job with the same uid that was added since is another one.
+        # A job with the same uid that was added later is a different job.
         return job if job is not None and job.spec.arrival == rank[1] else None
 
 

@@ -22,7 +22,7 @@ from .sorted_list import SortedList
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
-#: How many priorities are looked at for the oldest ready job.
+#: How many priorities are searched for the oldest ready job.
 _PRIORITIES: Final = 100
 #: Jobs that are freed in one step.
 _FREED_AT_ONCE: Final = 1_000
@@ -51,28 +51,28 @@ class QueueTable:
     jobs: dict[str, Job] = field(factory=dict, init=False)
     #: The ranks of the jobs in each place, in execution order.
     places: dict[Place, SortedList[Rank]] = field(factory=lambda: {place: SortedList() for place in Place}, init=False)
-    #: The ranks of the ready jobs: of all of them, and by tag.
+    #: The ranks of the ready jobs: all of them, and by tag.
     ready: SortedList[Rank] = field(init=False)
     ready_by_tag: dict[str, SortedList[Rank]] = field(factory=dict, init=False)
     #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
     #: only one of them.
     ready_by_tags: dict[tuple[str, ...], SortedList[Rank]] = field(factory=dict, init=False)
-    #: The uids of the unfinished jobs with a unique key, by that key: one, unless a finished one was queued again.
+    #: The uids of the unfinished jobs with a unique key, by key: one, unless a finished one was queued again.
     unique: dict[str, dict[str, None]] = field(factory=dict, init=False)
     #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
     #: finished are adjacent.
     deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
-    #: The same for jobs that change at a time of the wall clock.
+    #: The same for jobs that change at a wall-clock time.
     wall_deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
-    #: The earliest deadline, converted to elapsed time if it is one of the wall clock; None if there is none.
+    #: The earliest deadline, as elapsed time even if it is a wall-clock deadline; None if there is none.
     next_deadline: int | None = field(default=None, init=False)
     #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
     sort_indexes: dict[Sort, SortIndex] = field(factory=dict, init=False)
-    #: Pending changes of the indexes: what to insert, and what to remove. Insertions come first, since a job may
+    #: Pending changes of the indexes: values to insert, and values to remove. Insertions come first, since a job may
     #: enter a place and leave it in one batch.
     _entering: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
     _leaving: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
-    #: Whether any of them is of a deadline.
+    #: Whether any pending change is about a deadline.
     _deadlines_changed: bool = field(default=False, init=False)
     #: Tags, and combinations of tags, that may have no ready job left.
     _left_tags: dict[str, None] = field(factory=dict, init=False)
@@ -81,13 +81,13 @@ class QueueTable:
     marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
     live_bytes: int = field(init=False)
-    #: About how many of them the queue's name takes in each job's record.
+    #: How many of these bytes the queue's name takes in each job's record, roughly.
     name_bytes: int = field(init=False)
     #: The arrival number of the next job to be added.
     next_arrival: int = field(default=0, init=False)
-    #: The values of its named things, by kind and name; see ItemSet.
+    #: The values of named things, by kind and name; see ItemSet.
     named: dict[tuple[str, str], str] = field(factory=dict, init=False)
-    #: What happened in it, by seconds, minutes and hours.
+    #: The counts by second, minute and hour.
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -126,7 +126,7 @@ class QueueTable:
         return 0 if value is None else len(encode(ItemSet(self.queue.name, kind, name, value)))
 
     def keep_periods(self, periods: Iterable[Period]) -> None:
-        """Keep periods of its history."""
+        """Store periods of the queue's history."""
         size = self.history.size
         self.history.put(periods)
         self.live_bytes += self.history.size - size
@@ -141,7 +141,7 @@ class QueueTable:
         return counts_of({**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks})
 
     def oldest_ready(self) -> int | None:
-        """The first job of each priority is its oldest, so no index by age is needed."""
+        """The first job of each priority is the oldest, so no index by age is needed."""
         oldest: int | None = None
         at = self.ready.first()
         for _ in range(_PRIORITIES):
@@ -210,7 +210,7 @@ class QueueTable:
         """
         Add at most `most` jobs to the index of an order; returns whether it is complete.
 
-        The index is kept up to date from then on: drop it when it is no longer used.
+        From then on the index is kept up to date: drop it when it is unused.
         """
         index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
         if not index.is_whole:
@@ -228,7 +228,7 @@ class QueueTable:
         return (self.jobs[rank[2]] for rank in ranks)
 
     def reconfigure(self, queue: Queue) -> None:
-        """Replace the configuration of the queue; its jobs stay."""
+        """Replace the queue's configuration; its jobs stay."""
         self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
         self.queue = queue
 
@@ -269,13 +269,13 @@ class QueueTable:
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
         old_notes, new_notes = before.notes, after.notes
-        # Most jobs have no notes until they end, and most that end are neither.
+        # Most jobs have no notes until they end, and most that end are neither retried nor cancelled.
         if (new_notes is not NO_NOTES or old_notes is not NO_NOTES) and (
             new_notes.retrying or new_notes.cancelled or old_notes.retrying or old_notes.cancelled
         ):
             self._count(old, -1)
             self._count(new, 1)
-        # Nothing else that the weight depends on has changed.
+        # Nothing else that affects the weight has changed.
         if old_notes is not new_notes or before.worker != after.worker:
             self.live_bytes += length_of_reported(after) - length_of_reported(before)
 
@@ -391,7 +391,7 @@ class QueueTable:
         self._left_combinations.clear()
 
     def dismantle(self) -> Iterator[None]:
-        """Free the memory of a table that is no longer used; each step frees a slice."""
+        """Free the memory of an unused table; each step frees a slice."""
         indexes: list[SortedList[Any]] = [*self.places.values(), self.deadlines, self.wall_deadlines]
         indexes += (*self.ready_by_tag.values(), *self.ready_by_tags.values())
         indexes += (part for index in self.sort_indexes.values() for part in index.states.values())
@@ -410,5 +410,5 @@ class QueueTable:
                 yield
 
     def weight(self, job: Job) -> int:
-        """About how long the job's record is."""
+        """The estimated length of the job's record."""
         return len(job.spec.content) + self.name_bytes + _RECORD_OVERHEAD + length_of_more(job)

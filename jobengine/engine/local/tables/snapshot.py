@@ -8,10 +8,10 @@ from .state import Tables
 
 class Snapshot:
     """
-    Gives a state as facts, slice by slice, while it keeps changing.
+    Yields a state as facts, slice by slice, while it keeps changing.
 
-    Each slice shows the state at the moment it is taken. Later changes of that part are in the facts applied since:
-    replaying slices and facts in the order in which they were made gives the state.
+    Each slice has the state at the moment it is taken. Later changes of that part are in facts applied later: replaying
+    slices and facts in their order yields the final state.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -19,7 +19,7 @@ class Snapshot:
         self._begun = False
         self._names = iter(list(tables.queues))
         self._table: QueueTable | None = None
-        #: Kind and name of the named things of the queue that are still to be given.
+        #: Kind and name of the queue's named things that were not taken yet.
         self._items: list[tuple[str, str]] = []
         self._after: Rank | None = None
         self._end = 0
@@ -48,7 +48,7 @@ class Snapshot:
         tables = (self._tables.queues.get(name) for name in self._names)
         self._table = next((table for table in tables if table is not None), None)
         if self._table is not None:
-            # Jobs added from now on are in the facts applied since. A walk that followed them might never end.
+            # Jobs added from now on are in later facts. A walk that included them might never end.
             self._after, self._end = None, self._table.next_arrival
             self._items = list(self._table.named)
         return self._table
@@ -59,6 +59,6 @@ class Snapshot:
 
 
 def _queue_facts(table: QueueTable) -> list[Fact]:
-    """A queue, and its history if it has any."""
+    """The facts of a queue: its configuration, and its history if it has one."""
     periods = tuple(table.history.all())
     return [QueueCreated(table.queue), *([PeriodsCounted(table.queue.name, periods)] if periods else [])]

@@ -33,7 +33,7 @@ class SortIndex:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all jobs are in it."""
+        """Whether it has all jobs."""
         return self.covered is _END
 
     def cover(self, jobs: Sequence[Job], *, are_last: bool) -> None:
@@ -43,13 +43,13 @@ class SortIndex:
         self.covered = _END if are_last else jobs[-1].spec.rank
 
     def dismantle(self) -> Iterator[None]:
-        """Free its memory when it is no longer used; each step frees a slice."""
+        """Free the memory of an unused index; each step frees a slice."""
         for positions in self.states.values():
             while positions.drop_block():
                 yield
 
     def change(self, old: Job | None, new: Job | None, entering: Changed, leaving: Changed) -> None:
-        """Note what to insert and remove when `old` becomes `new`; None is no job."""
+        """Collect the values to insert and remove when `old` becomes `new`; None is no job."""
         if old is not None and old.spec.rank <= self.covered:
             leaving[self.states[old.standing.state]].append(position(old, self.sort))
         if new is not None and new.spec.rank <= self.covered:

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T", bound=Any)
 
-#: The length of a block after a split, the most it may grow to, and the least before it is merged with a neighbour.
+#: The length of a block after a split, the longest block, and the shortest before it is merged with a neighbour.
 _BLOCK: Final = 1_000
 _LONGEST: Final = 2 * _BLOCK
 _SHORTEST: Final = _BLOCK // 2
@@ -15,20 +15,20 @@ _SHORTEST: Final = _BLOCK // 2
 
 class SortedList(Generic[T]):
     """
-    A sorted list of values that can be compared.
+    A sorted list of comparable values.
 
-    It is kept in blocks, so that a change moves a few thousand values at most, however many there are. Adjacent values
-    are inserted or removed as one slice: in a run of a thousand that takes 0.04 us a value, where the SortedList of
-    sortedcontainers takes 0.4.
+    It consists of blocks, so that a change moves a few thousand values at most, however long the list is. Adjacent
+    values are inserted or removed as one slice: in a run of a thousand that takes 0.04 us a value, where the SortedList
+    of sortedcontainers takes 0.4.
     """
 
     def __init__(self) -> None:
-        #: None of them is empty.
+        #: No block is empty.
         self._blocks: list[list[T]] = []
         #: The last value of each block.
         self._lasts: list[T] = []
         self._length = 0
-        #: How many readers have frozen it, and the ids of the blocks they see, which are copied before a change.
+        #: How many readers have frozen it, and the ids of their blocks, which are copied before a change.
         self._frozen = 0
         self._seen: set[int] | None = None
 
@@ -36,7 +36,7 @@ class SortedList(Generic[T]):
         """Insert values in any order; sorts the list that is passed."""
         run.sort()
         self._length += len(run)
-        # Most come after all others.
+        # Most values come after all others.
         is_last = run and (not self._lasts or not run[0] < self._lasts[-1])
         done = self._append(run, 0) if is_last else 0
         while done < len(run):
@@ -66,7 +66,7 @@ class SortedList(Generic[T]):
         return self._blocks[0][0] if self._blocks else None
 
     def behind(self, value: T | None) -> Iterator[T]:
-        """The values after `value`, which need not be there, or all of them. Not valid after a change."""
+        """The values after `value`, which may be missing, or all values. Not valid after a change."""
         if value is None:
             return iter(self)
         at = bisect_right(self._lasts, value)
@@ -78,7 +78,10 @@ class SortedList(Generic[T]):
         return chain(rest, chain.from_iterable(islice(self._blocks, at + 1, None)))
 
     def back_from(self, value: T | None) -> Iterator[T]:
-        """The values before `value`, which need not be there, or all of them, last first. Not valid after a change."""
+        """
+        The values before `value`, which may be missing, or all values, in descending order. Not valid after a
+        change.
+        """
         if value is None:
             return chain.from_iterable(map(reversed, reversed(self._blocks)))
         at = bisect_left(self._lasts, value)
@@ -89,19 +92,19 @@ class SortedList(Generic[T]):
         return chain(map(block.__getitem__, range(bisect_left(block, value) - 1, -1, -1)), earlier)
 
     def before(self, value: T) -> int:
-        """How many values come before `value`, which need not be there; takes time in proportion to their blocks."""
+        """The number of values before `value`, which may be missing; takes time in proportion to their blocks."""
         at = bisect_left(self._lasts, value)
         inside = bisect_left(self._blocks[at], value) if at < len(self._blocks) else 0
         return sum(map(len, self._blocks[:at])) + inside
 
     def freeze(self) -> list[list[T]]:
-        """The blocks as they are now; they do not change until `thaw` was called as often as this."""
+        """The blocks as they are now; they stay unchanged until `thaw` was called as often as this."""
         self._frozen += 1
         self._seen = {*(self._seen or ()), *map(id, self._blocks)}
         return self._blocks.copy()
 
     def thaw(self) -> None:
-        """End one freeze: its reader needs the blocks no more."""
+        """End one freeze."""
         self._frozen -= 1
         if not self._frozen:
             self._seen = None
@@ -141,7 +144,7 @@ class SortedList(Generic[T]):
         value = run[start]
         at = place = 0
         block = self._blocks[0]
-        # Most are the first of all.
+        # Most values are the first of their block.
         if block[0] != value:
             at = bisect_left(self._lasts, value)
             block = self._blocks[at]
@@ -178,7 +181,7 @@ class SortedList(Generic[T]):
 
 
 def _alike(block: list[T], place: int, run: list[T], start: int) -> int:
-    """A number of values from `place` and `start` on that are equal: at least half of all that are."""
+    """How many values from `place` and `start` on are equal in both: at least half of the true number."""
     most = min(len(block) - place, len(run) - start)
     length = 1
     while length < most:

@@ -1,8 +1,8 @@
 """
 All queues and jobs in memory.
 
-`apply` is the only way to change it, and `restore` the only way to roll a change back. Both take many changes at once,
-so that adjacent entries of an index are inserted as one slice at the end.
+Only `apply` changes it, and only `restore` rolls a change back. Both take many changes at once, so that adjacent
+entries of an index are inserted as one slice at the end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ from .sorted_list import SortedList
 
 
 class Tables:
-    """The state of one engine: its queues by name, and their deadlines."""
+    """All queues of an engine by name, and their deadlines."""
 
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
@@ -38,9 +38,9 @@ class Tables:
         self.ahead = 0
         #: (next deadline, name) of every queue that has one.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
-        #: The first of them, or None.
+        #: The first of these deadlines, or None.
         self.next_deadline: int | None = None
-        #: The names of the queues whose owner's key is known as the Go version kept it (see access).
+        #: The names of the queues of which only the Go version's digest of the owner's key is known (see access).
         self.of_go_version: set[str] = set()
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
@@ -95,7 +95,7 @@ class Tables:
         return len(self.queues)
 
     def kept_period(self, name: str, span: int, number: int) -> str | None:
-        """The text of a kept period of a queue."""
+        """The text of a stored period of a queue."""
         table = self.queues.get(name)
         return None if table is None else table.history.get(span, number)
 
@@ -108,7 +108,7 @@ class Tables:
         return ClockEffect(self._set_clock(fact.ahead))
 
     def _set_clock(self, ahead: int) -> int:
-        """Sets how far the wall clock is ahead; returns how far it was before."""
+        """Set how far the wall clock is ahead; returns the old value."""
         self._update_indexes()
         old, self.ahead = self.ahead, ahead
         self._clock.ahead = ahead
@@ -122,7 +122,7 @@ class Tables:
         name = fact.queue.name
         old = self.queues.get(name)
         if old is not None and old.queue.salt == fact.queue.salt:
-            # The same queue again, as a slice of a snapshot may have it.
+            # Replaces the same queue, which a slice of a snapshot may repeat.
             return self._queue_changed(QueueChanged(fact.queue))
         return QueueEffect(name, self._replace_queue(name, QueueTable(fact.queue, self._clock)))
 
