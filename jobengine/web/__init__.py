@@ -1,1 +1,1 @@
-"""The HTTP side: routes, limits, errors, metrics."""
+"""The HTTP side of the API: routes, errors, metrics, the dashboard's files."""

@@ -1,5 +1,5 @@
 """
-The calls of the API: each decodes a request, asks the engine and encodes the answer.
+The calls of the API: each decodes a request, passes a command to the engine and encodes the answer.
 
 jobengine.wire validates requests, and jobengine.web.errors maps errors to statuses.
 """
@@ -99,7 +99,7 @@ class Api:
     clock: IReactorTime
     #: See Keys.
     admin_key: bytes | None = None
-    #: Long work waits here for its turn, so that other requests run in between.
+    #: Turns for long work, so that other requests run in between.
     turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))
     metrics: Metrics = field(init=False)
     keys: Keys = field(init=False)
@@ -111,7 +111,7 @@ class Api:
         self._request_log = RequestLog(self.engine, self.clock.seconds)
 
     def resource(self, browsers: Browsers, others: Others = no_others) -> Dispatcher:
-        """The root resource; `others` answers requests that are no calls of the API."""
+        """The root resource; `others` answers requests outside the API."""
         return Dispatcher(self._app, partial(getattr, self), self.check_query, self.failed, browsers, others)
 
     def check_query(self, call: Call, request: JobRequest) -> None:
@@ -123,7 +123,7 @@ class Api:
 
     @_app.route("/api/v1/queue", methods=["PUT"])
     async def create_queue(self, request: JobRequest) -> bytes:
-        """Make a queue."""
+        """Create a queue."""
         command = self.wire.create_queue(await self._body(request), self.keys.is_admin(request))
         self.keys.check_admin(request)
         await self.engine.ask(self._request_log.logged(request, command))
@@ -211,7 +211,7 @@ class Api:
 
     @_app.route("/api/v1/access", methods=["GET"])
     async def read_access(self, request: JobRequest) -> bytes:
-        """What the key that was sent may do."""
+        """What the request's key may do."""
         if b"queueName" not in request.args:
             self.keys.check_is_admin(request)
             return request.reply(to_json(access_value(None, None)))
@@ -223,7 +223,7 @@ class Api:
 
     @_app.route("/api/v1/job", methods=["PUT"])
     async def add_job(self, request: JobRequest) -> bytes:
-        """Add a job to a queue, and wait for its end if the client prefers that."""
+        """Add a job to a queue, and wait until it is finished if the client prefers that."""
         sent = request.sent
         key = idempotency_key(sent[b"idempotency-key"]) if b"idempotency-key" in sent else None
         trace = sent_trace(sent[b"traceparent"]) if b"traceparent" in sent else None
@@ -276,7 +276,7 @@ class Api:
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
         wait, access = seconds(request.args, "wait"), self.keys.access(request)
         worker, origin = worker_of(request.args), claim_origin(request.args)
-        # HEAD is safe by definition, and its answer could not carry the job.
+        # HEAD is safe by definition, and its answer has no body for the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait, worker=worker, origin=origin)
             claimed = (await self.engine.claim(self._request_log.logged(request, claims))).jobs
@@ -287,7 +287,7 @@ class Api:
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
-        """Make the updates of the request, then claim jobs of several queues."""
+        """Carry out the request's updates, then claim jobs of several queues."""
         claims = self.wire.claim(await self._body(request), self.keys.access(request))
         result = await self.engine.claim(self._request_log.logged(request, claims))
         note_claimed(request, result.jobs)
@@ -388,7 +388,7 @@ class Api:
 
     @_app.route("/api/v1/workers", methods=["GET"])
     async def list_workers(self, request: JobRequest) -> bytes:
-        """The workers of a queue: how many jobs each holds, and since when; and the claims that wait."""
+        """The workers of a queue: how many jobs each holds, and since when; and the waiting claims."""
         name, access = one(request.args, "queueName"), self.keys.access(request)
         command = self._request_log.logged(request, jobs_held(name, access))
         holders = await count_holders(self.engine, command, self.turns.next)
@@ -424,7 +424,7 @@ class Api:
 
     @_app.route("/healthz", methods=["GET"])
     async def healthz(self, request: JobRequest) -> bytes:
-        """Tell that the process is alive."""
+        """Answer that the process is alive."""
         return request.reply(to_json({"status": "ok"}))
 
     @_app.route("/readyz", methods=["GET"])
@@ -447,8 +447,8 @@ class Api:
         """Answer an error, expected or not."""
         assert isinstance(request, JobRequest)
         if request.startedWriting:
-            # The status is sent already: only breaking the connection tells the client that its answer is incomplete.
-            # The queue may have been deleted meanwhile, or the database gone away.
+            # The status is sent already: only breaking the connection shows the client that its answer is incomplete.
+            # The queue may have been deleted meanwhile, or the database may be unreachable.
             if not failure.check(TooSlow, DomainError, Unavailable):
                 request.incident(failure)
             request.abort()

@@ -1,8 +1,8 @@
 """
-The files of the dashboard, for browsers: read and compressed once, and sent as they are.
+The files of the dashboard, for browsers: read and compressed once.
 
 The page is at `/`, for requests that accept HTML. In it, "dashboard/NAME" becomes "dashboard/DIGEST/NAME", with a
-digest of all files: the file at such a path never changes, so a browser keeps it and does not ask again.
+digest of all files: the file at such a path never changes, so a browser caches it without revalidation.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 
 _INDEX: Final = "index.html"
-#: By the end of a name; other files are not sent.
+#: Media types by file extension; files with other extensions are not sent.
 _TYPES: Final = {
     ".css": b"text/css; charset=utf-8",
     ".html": b"text/html; charset=utf-8",
@@ -28,7 +28,7 @@ _TYPES: Final = {
     ".svg": b"image/svg+xml",
 }
 _FOR_EVER: Final = b"public, max-age=31536000, immutable"
-#: Caches may keep it, but must ask each time whether it has changed.
+#: Caches may keep it, but must revalidate it each time.
 _ASK_EACH_TIME: Final = b"no-cache"
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -40,7 +40,7 @@ _HEADERS: Final = (
     (b"Referrer-Policy", b"no-referrer"),
     (b"X-Content-Type-Options", b"nosniff"),
 )
-#: In Accept-Encoding, unless it is refused with q=0.
+#: gzip in Accept-Encoding, unless it is refused with q=0.
 _TAKES_GZIP: Final = re.compile(rb"(?:^|[,\s])gzip\s*(?!;\s*q=0(?:\.0*)?\s*(?:,|$))(?:[;,]|$)")
 _METHODS: Final = (b"GET", b"HEAD")
 
@@ -53,7 +53,7 @@ class _File:
     plain: bytes
     packed: bytes
     caching: bytes
-    #: The header Vary: what the answer depends on besides the path.
+    #: The header Vary: the request headers that the answer depends on.
     vary: bytes = b"Accept-Encoding"
     tag: bytes = b""
 
@@ -94,7 +94,7 @@ def read_dashboard() -> DashboardFiles:
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
-    """Names these contents: a digest of them all, in hexadecimal digits."""
+    """A digest of all these contents, in hexadecimal digits."""
     whole = sha256()
     for name, content in sorted(contents.items()):
         whole.update(b"%b %d\n%b" % (name.encode(), len(content), content))
@@ -125,12 +125,12 @@ def _send(request: JobRequest, file: _File) -> None:
 
 
 def _tags(request: JobRequest) -> list[bytes]:
-    """The versions of the page that the browser has."""
+    """The browser's cached versions of the page."""
     return [tag.strip() for tag in b",".join(request.sent.get(b"if-none-match", ())).split(b",")]
 
 
 def _encoded(request: JobRequest, file: _File) -> bytes:
-    """The content, compressed if the client takes that."""
+    """The content, compressed if the client accepts gzip."""
     if not _TAKES_GZIP.search(b",".join(request.sent.get(b"accept-encoding", ())).lower()):
         return file.plain
     request.setHeader(b"Content-Encoding", b"gzip")

@@ -23,7 +23,7 @@ class AdminRequired(Exception):
 
 
 class WrongBearer(Exception):
-    """The call takes the admin key as a bearer too, and another key was sent as one."""
+    """The call also takes the admin key as a bearer, and another key was sent that way."""
 
     def __init__(self) -> None:
         super().__init__("The key in the header Authorization is not the server's admin key.")
@@ -68,7 +68,7 @@ _RETRY_AFTER: Final[Mapping[type[Exception], int]] = {
     e.QueueFull: 5,
     e.TooManyQueues: 60,
 }
-#: RFC 9110, 11.6.1: a 401 names a scheme.
+#: RFC 9110, 11.6.1: a 401 names an authentication scheme.
 _SCHEME: Final[Mapping[type[Exception], str]] = {
     AdminRequired: 'X-Admin-Key realm="server"',
     WrongBearer: 'X-Admin-Key realm="server", Bearer realm="server"',
@@ -77,7 +77,7 @@ _SCHEME: Final[Mapping[type[Exception], str]] = {
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """The problem to answer with, or None for an unexpected error."""
+    """The problem to answer, or None for an unexpected error."""
     if isinstance(error, e.BadItem):
         return _item_problem(error)
     status = _STATUS.get(type(error))
@@ -87,7 +87,7 @@ def problem_of(error: Exception) -> Problem | None:
 
 
 def routing_problem(error: HTTPException, method: str, path: str) -> Problem:
-    """The problem to answer with if there is nothing at a path, or nothing for the method."""
+    """The problem to answer for an unknown path, or for a method that the path does not allow."""
     status = HTTPStatus(error.code or 404)
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
@@ -124,7 +124,7 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
 
 
 def _more(error: Exception) -> dict[str, Any]:
-    """Extra members: the index of the bad item, or who holds the job."""
+    """Extra members: the index of the bad item, or the holder of the job."""
     if isinstance(error, BadInput) and error.index is not None:
         return {"index": error.index}
     if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired):

@@ -36,7 +36,7 @@ class Keys:
     guard: KeyThrottle
 
     def access(self, request: JobRequest) -> Access:
-        """The key that was sent; raises BadInput if there is none, or more than one."""
+        """The request's key, for a command; raises BadInput without a key, or with more than one."""
         if self.admin_key is not None and self._admin_keys(request):
             # A wrong admin key must be reported, even if a good access key came with it; no queue has an empty key.
             return {"admin": True} if self.is_admin(request) else {"access_key": b""}
@@ -60,10 +60,10 @@ class Keys:
 
     def check_scraper(self, request: JobRequest) -> None:
         """
-        Raise AdminRequired or WrongBearer if the server has an admin key and the request does not.
+        Raise AdminRequired or WrongBearer if the server has an admin key and the request does not have it.
 
-        It may be sent as `Authorization: Bearer` too: before 2.55, Prometheus sends no other header. Raises BadInput if
-        it has several.
+        `Authorization: Bearer` is accepted too: before 2.55, Prometheus sends no other header. Raises BadInput for
+        several keys.
         """
         sent = None if self.admin_key is None else bearer(request.sent.get(b"authorization", ()))
         if sent is None:
@@ -74,18 +74,21 @@ class Keys:
             raise WrongBearer
 
     async def check_named(self, request: JobRequest, access: Access) -> bool:
-        """Whether the query names a queue; if so, check that the key opens it. Raises BadInput and as Engine.ask."""
+        """
+        Whether the query names a queue; if so, check that the key opens it. Raises BadInput, and the errors of
+        Engine.ask.
+        """
         if b"queueName" not in request.args:
             return False
         await self.engine.ask(c.CheckKey(queue=one(request.args, "queueName"), **access))
         return True
 
     async def most_values(self, request: JobRequest, access: Access) -> int:
-        """The most values in a body for many jobs: more if the query names a queue, whose key is then checked."""
+        """The most values in a body with many jobs: more if the query names a queue, whose key is then checked."""
         return MOST_BULK_VALUES if await self.check_named(request, access) else MOST_VALUES
 
     async def admit(self, request: JobRequest) -> Problem | None:
-        """Check the key of a request before its long body has arrived: the problem to answer with, or None."""
+        """Check the key of a request before its long body has arrived: the problem to answer, or None."""
         try:
             use_main_names(CALLS["PUT", "/api/v1/jobs"], request.args)
             await self.check_named(request, self.access(request))
@@ -96,7 +99,7 @@ class Keys:
         return None
 
     def problem(self, request: JobRequest, error: BaseException | None) -> Problem | None:
-        """The problem to answer with, or None for an unexpected error. Counts wrong keys."""
+        """The problem to answer, or None for an unexpected error. Counts wrong keys."""
         if isinstance(error, AccessDenied) and self._admin_keys(request):
             error = self._refusal(request)
         if isinstance(error, HTTPException):
@@ -114,5 +117,5 @@ class Keys:
         return self.admin_key is not None and compare_digest(sent, self.admin_key)
 
     def _admin_keys(self, request: JobRequest) -> Sequence[bytes]:
-        """The admin keys that were sent, if the server has one."""
+        """The admin keys of the request, if the server has one."""
         return () if self.admin_key is None else request.sent.get(b"x-admin-key", ())

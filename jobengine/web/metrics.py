@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: requests, the engine's figures, queues and the process, as text (format 0.0.4)."""
+"""Metrics for Prometheus: requests, the engine's measurements, queues and the process, as text (format 0.0.4)."""
 
 import platform
 from bisect import bisect_left
@@ -24,8 +24,7 @@ _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", 
 #: In seconds; the last ones are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
 _BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
-#: Seconds to wait for some queues: Prometheus gives up after 10, and an attempt to connect to a database may take as
-#: long.
+#: Seconds to wait for some queues: Prometheus gives up after 10, and connecting to a database may take as long.
 _PATIENCE: Final = 5
 #: Prometheus's text format; see https://prometheus.io/docs/instrumenting/exposition_formats.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,14 +32,14 @@ _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
 
 def labels_of(labels: Mapping[str, str]) -> str:
-    """Labels as they follow a name, with escapes; an empty text without labels."""
+    """Labels in the form that follows a name, with escapes; an empty text without labels."""
     if not labels:
         return ""
     return "{" + ",".join([f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items()]) + "}"
 
 
 class Family:
-    """The samples of one metric, which must be together."""
+    """The samples of one metric, which must be adjacent."""
 
     def __init__(self, name: str, kind: str, sentence: str) -> None:
         """`kind` is counter, gauge, summary or histogram; `sentence` is its description, in one line."""
@@ -58,16 +57,16 @@ class Family:
         self._packed.append(("\n".join([*lines, ""])).encode())
 
     def text(self) -> bytes:
-        """All of it."""
+        """The whole text."""
         self.pack()
         return b"".join(self._packed)
 
 
 @define
 class _Times:
-    """Times of requests, as a histogram."""
+    """A histogram of request times."""
 
-    #: The number in each bucket; the last counts those above all buckets.
+    #: The number in each bucket; the last one counts times above all bounds.
     counts: list[int] = field(factory=lambda: [0] * (len(_BUCKETS) + 1))
     ms: float = 0.0
 
@@ -82,18 +81,18 @@ class _Times:
 
 @define
 class _Place:
-    """The requests by one method to one route; both empty for all that are not known."""
+    """The requests with one method to one route; both are empty for unknown ones."""
 
     method: str
     route: str
     #: By status.
     answers: defaultdict[int, int] = field(factory=lambda: defaultdict(int))
-    #: Requests that are answered at once, and those that wait.
+    #: Times of requests with an immediate answer, and of those that wait.
     prompt: _Times = field(factory=_Times)
     waiting: _Times = field(factory=_Times)
 
     def labels(self, **more: str) -> dict[str, str]:
-        """Its labels, and more."""
+        """The labels of the place, and more."""
         return {"method": self.method, "route": self.route, **more}
 
 
@@ -108,11 +107,11 @@ class Metrics:
     def __init__(self, paths: Iterable[str]) -> None:
         """`paths` are the known paths; all others are counted together."""
         known = {path.encode(): path for path in paths}
-        #: By method and path as they were sent.
+        #: By method and path as sent.
         self._places = {
             (sent, path): _Place(method, route) for path, route in known.items() for sent, method in _METHODS.items()
         }
-        #: For all other methods, by path; and for all other paths.
+        #: For unknown methods, by path; and for unknown paths.
         self._other_methods = {path: _Place("", route) for path, route in known.items()}
         self._others = _Place("", "")
         self._process = CollectorRegistry()
@@ -131,7 +130,7 @@ class Metrics:
         times.ms += line.ms
 
     def text(self, figures: Sequence[Figure], connections: int) -> bytes:
-        """All metrics except those of queues, with the engine's figures; `connections` are open."""
+        """All metrics except those of queues, with the engine's measurements; `connections` are open."""
         families = [*self._families(), _connections(connections), *_engine_families(figures)]
         return b"".join([*(family.text() for family in families), generate_latest(self._process)])
 
@@ -218,7 +217,7 @@ class QueueMetrics:
             family.pack()
 
     def text(self) -> bytes:
-        """All of it."""
+        """The whole text."""
         return b"".join([family.text() for family in self._families()])
 
     def _families(self) -> list[Family]:
@@ -245,7 +244,7 @@ def _add_spread(family: Family, times: Spread, queue: str) -> None:
     family.add(times.total / 1000, queue, "_sum")
 
 
-#: The bounds of the times of queues, as they are written.
+#: The bounds of the histograms of queues, as text.
 _QUEUE_BOUNDS: Final = (*(f"{bound / 1000:g}" for bound in EXPORTED), "+Inf")
 _TOTALS: Final = {
     "added": "Jobs that were added.",
@@ -261,15 +260,15 @@ async def scrape(
     metrics: Metrics, engine: Engine, connections: int, pause: Callable[[], Awaitable[None]], clock: IReactorTime
 ) -> bytes:
     """
-    All metrics, in the format of Prometheus; `connections` are open.
+    All metrics, in Prometheus's format; `connections` are open.
 
-    Those of queues are left out while they can't be read in time: the others tell what is wrong. Raises Starting.
+    The metrics of queues are left out if they can't be read in time: the others then show the reason. Raises Starting.
     """
     try:
         queues = await _of_queues(engine, pause, clock)
     except (Unavailable, defer.TimeoutError):
         queues = QueueMetrics()
-    # After those of queues, which may have shown that the database is away.
+    # After the metrics of queues, which may have detected an unreachable database.
     return metrics.text(await engine.figures(), connections) + queues.text()
 
 

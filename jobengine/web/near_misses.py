@@ -1,4 +1,4 @@
-"""The call that is meant by a request for an unknown path, or with a method that its path does not have."""
+"""Suggests the intended call for an unknown path, or for a method that its path does not allow."""
 
 import re
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ _HEALTH: Final = "GET /healthz says whether the server is alive, GET /readyz whe
 _QUEUE: Final = "A queue is named in the query: GET /api/v1/queue?name=NAME, or GET /api/v1/queue/stats?name=NAME."
 _JOB: Final = "A job is named in the query: GET /api/v1/job?queue_name=NAME&uid=UID."
 _JOBS: Final = "A queue is named in the query: GET /api/v1/jobs?queue_name=NAME."
-#: Usual paths of other servers. The first that fits counts.
+#: Common paths of other servers. The first match counts.
 _PATHS: Final = [
     (re.compile(pattern), advice)
     for pattern, advice in (
@@ -43,7 +43,7 @@ _LONGEST: Final = 64
 
 
 def near_path(path: str) -> str:
-    """A sentence that names the call that was meant by an unknown path, or says where all calls are listed."""
+    """A sentence that names the likely intended call for an unknown path, or says where all calls are listed."""
     short = path[:_LONGEST]
     bare = "/" + short.strip("/").lower()
     for known in (bare, _PREFIX + bare):
@@ -57,5 +57,5 @@ def near_path(path: str) -> str:
 
 
 def near_method(method: str, path: str) -> str:
-    """A sentence that names the call that was meant by a method which its path does not have, or nothing."""
+    """A sentence that names the likely intended call for a method that its path does not allow, or nothing."""
     return _METHODS.get((method.upper(), path), "")

@@ -1,4 +1,4 @@
-"""The schema of the API as JSON: setup.py makes openapi.json beside this module from api_schema.yml."""
+"""The API's schema as JSON: setup.py makes openapi.json beside this module from api_schema.yml."""
 
 from importlib.resources import files
 from typing import Final

@@ -19,7 +19,7 @@ _COUNTED_AT_ONCE: Final = 500
 
 
 async def filled_page(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> c.Page:
-    """Fill a page with the number of jobs asked for: the engine looks at some jobs at a time, and not all may match."""
+    """Fill a page with the requested number of jobs: the engine examines some jobs at a time, and not all may match."""
     jobs: list[Job] = []
     size = 0
     while True:
@@ -41,7 +41,7 @@ def jobs_held(queue: str, access: Access) -> c.ListJobs:
 
 @define
 class Holders:
-    """What each worker holds, by its name; None stands for all workers without a name."""
+    """The jobs of each worker, by its name; None stands for all workers without a name."""
 
     by_name: dict[str | None, Holder] = field(factory=dict)
 
@@ -56,7 +56,7 @@ class Holders:
 
 
 async def count_holders(engine: Engine, command: c.ListJobs, pause: Callable[[], Awaitable[None]]) -> list[Holder]:
-    """Count the jobs of each worker; each page shows the queue at the time when it is read."""
+    """Count the jobs of each worker; each page shows the queue at the time of reading."""
     holders = Holders()
     while True:
         page = await engine.ask(command)

@@ -1,4 +1,4 @@
-"""Parts of requests and answers that many calls share."""
+"""Parts of requests and answers that several calls share."""
 
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +9,7 @@ from ..wire.request_head import BadInput, Query, check_encoding, once, preferred
 
 #: The media type of bodies.
 _JSON: Final = b"application/json"
-#: The values of Content-Type in nearly all requests.
+#: The Content-Type of nearly all requests.
 _JSON_ALONE: Final = [_JSON]
 
 
@@ -35,7 +35,7 @@ def _check_media(sent: Query) -> None:
 
 
 def is_minimal(request: JobRequest) -> bool:
-    """Whether the client prefers a short answer; if so, a header of the answer says that it is (RFC 7240)."""
+    """Whether the client prefers a short answer; if so, a header of the answer confirms it (RFC 7240)."""
     minimal = preferred_return(request.sent.get(b"prefer", ())) == "minimal"
     if minimal:
         request.setHeader(b"Preference-Applied", b"return=minimal")

@@ -1,4 +1,4 @@
-"""Adds to the log the queue and jobs of a request, and the role of its key."""
+"""Adds a request's queue, its jobs and its key's role to the access log."""
 
 import re
 from collections import OrderedDict
@@ -18,21 +18,21 @@ from ..http.request import JobRequest
 
 C = TypeVar("C", bound=c.QueueCommand[object] | c.Claims | c.CreateQueue)
 
-#: How many keys to remember, and for how many seconds: asking the engine each time takes 15 % longer.
+#: The most cached keys, and the seconds for which each is cached: without the cache a request takes 15 % longer.
 _MOST: Final = 1_000
 _SECONDS: Final = 10.0
-#: A uid. Anything else that a client sends in its place may be a secret.
+#: A uid. Any other text in its place may be a secret.
 _UID: Final = re.compile("[0-9A-Fa-f-]{36}")
 
 
 class _LogFields(Struct, frozen=True):
-    """How the log describes commands of one type."""
+    """What to log about commands of one type."""
 
-    #: Whether it has a uid.
+    #: Whether the command has a uid.
     uid: bool
-    #: Its field with many jobs, if it has one.
+    #: The command's field with many jobs, if it has one.
     many: str
-    #: Whether it may wait, and whether it always does.
+    #: Whether the command may wait, and whether it always does.
     wait: bool
     endless: bool
 
@@ -68,11 +68,11 @@ class RequestLog:
     _engine: Engine
     #: The monotonic clock, in seconds.
     _now: Callable[[], float]
-    #: By queue and hash of the key: when it expires, and what to log. The keys themselves are not kept.
+    #: By queue and hash of the key: when the entry expires, and what to log. The keys themselves are not kept.
     _known: "OrderedDict[tuple[str, int], tuple[float, dict[str, str | int]]]" = field(factory=OrderedDict)
 
     def logged(self, request: JobRequest, command: C) -> C:
-        """Return the command, after adding to the log what it is about and who calls."""
+        """Return the command, after adding its queue, its jobs and its caller to the log."""
         any_command = cast("Any", command)
         fields = _log_fields(any_command.__class__)
         request.notes = notes = self._caller(command)
@@ -87,10 +87,10 @@ class RequestLog:
         return command
 
     def _caller(self, command: c.QueueCommand[object] | c.Claims | c.CreateQueue) -> dict[str, str | int]:
-        """The first queue of a command, and role and id of its key, which may come later."""
+        """The first queue of a command, and its key's role and id, which may be added later."""
         queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
         if isinstance(command, c.CreateQueue):
-            # The key of a queue that is being made opens nothing yet.
+            # The key of a new queue opens nothing yet.
             return {"queue": queue}
         if command.admin:
             return {"queue": queue, "role": "admin"}
@@ -99,16 +99,16 @@ class RequestLog:
         if found is not None and found[0] >= self._now():
             return found[1].copy()
         notes: dict[str, str | int] = {}
-        # The request does not wait for this. The engine answers it by the time it carries out the command; if it fails,
-        # so does the command.
+        # The request does not wait for this. The engine answers before it carries out the command; if the look-up
+        # fails, so does the command.
         Deferred.fromCoroutine(self._identify(place, command.access_key, notes)).addErrback(lambda _: None)
         return notes
 
     async def _identify(self, place: tuple[str, int], access_key: bytes, notes: dict[str, str | int]) -> None:
         """
-        Ask the engine for role and id, and add them and the queue to the log.
+        Look up role and id in the engine, and add them and the queue to the log.
 
-        Until it is known that there is such a queue, its name may be anything, such as a key in the wrong place.
+        Until it is known that the queue exists, its name may be anything, such as a key in the wrong place.
         """
         try:
             grant = await self._engine.ask(c.CheckKey(queue=place[0], access_key=access_key))

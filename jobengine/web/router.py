@@ -23,20 +23,20 @@ from ..http.browsers import Browsers
 from ..http.request import JobRequest
 from ..wire.call_table import CALLS, Call
 
-#: Answers a request: calls `reply` and returns the body, or returns None if it has written the answer itself.
+#: Answers a request: calls `reply` and returns the body, or returns None after writing the answer itself.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 
-#: Answers a request that is not a call of the API, or returns False.
+#: Answers a request outside the API, or returns False.
 Others = Callable[[JobRequest], bool]
 
-#: The calls by path and method, as they are sent.
+#: The calls by path and method, as sent.
 _CALLS: Final = {(path.encode(), method.encode()): call for (method, path), call in CALLS.items()}
 #: Methods that Klein answers, even for known paths.
 _KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
 
 
 def no_others(_request: JobRequest) -> bool:
-    """Answer no requests but calls of the API."""
+    """Answer no requests outside the API."""
     return False
 
 
@@ -84,10 +84,10 @@ class Dispatcher(Resource):
         others: Others,
     ) -> None:
         """
-        `handler` finds the handler of an endpoint; `failed` makes the body for an error.
+        `handler` looks up the handler of an endpoint; `failed` makes the body for an error.
 
-        `check_query` raises BadInput if the query of a request is not valid for its call.
-        `others` is asked about requests without a handler.
+        `check_query` raises BadInput if a request's query is not valid for its call. `others` gets requests without a
+        handler.
         """
         super().__init__()
         self._klein = app.resource()
@@ -156,17 +156,17 @@ class Dispatcher(Resource):
 
 class Running:
     """
-    The coroutine of a request, which awaits Deferreds. It is begun at once, and must not raise.
+    Runs a request's coroutine, which awaits Deferreds. The coroutine is started at once, and must not raise.
 
-    Deferred.fromCoroutine makes a Deferred of the result too, which nobody needs: without it, this takes half the time
-    (docs/performance.md).
+    Deferred.fromCoroutine also makes a Deferred for the result, which is not needed: without it, this takes half the
+    time (docs/performance.md).
     """
 
     __slots__ = ("_awaited", "_coroutine")
 
     def __init__(self, coroutine: "Coroutine[Deferred[Any], Any, None]") -> None:
         self._coroutine = coroutine
-        #: What it waits for.
+        #: The Deferred that it waits for.
         self._awaited: Deferred[Any] | None = None
         self._go_on(None)
 
@@ -176,12 +176,12 @@ class Running:
         return self._awaited is None
 
     def cancel(self) -> None:
-        """Cancel what it waits for, so that it gets a CancelledError."""
+        """Cancel the awaited Deferred, so that the coroutine gets a CancelledError."""
         if self._awaited is not None:
             self._awaited.cancel()
 
     def _go_on(self, result: object) -> None:
-        """Run the coroutine until it waits or ends. It takes a result from the Deferred that it awaits."""
+        """Run the coroutine until it waits or ends. `result` comes from the awaited Deferred."""
         try:
             awaited = self._awaited = (
                 result.throwExceptionIntoGenerator(self._coroutine)

@@ -1,4 +1,4 @@
-"""Answers that are sent in parts, as the engine delivers jobs or events."""
+"""Answers that are sent in parts, as jobs or events arrive from the engine."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -20,7 +20,7 @@ _SIGN_OF_LIFE: Final = 20
 async def send_events(
     request: JobRequest, watching: AsyncGenerator[Sequence[EventBatch] | None, None], clock: IReactorTime
 ) -> None:
-    """Send the events of a watch as they come, and comments in between; raises TooSlow."""
+    """Send the events of a watch as they happen, and comments in between; raises TooSlow."""
     request.write(b":\n\n")
     alive = LoopingCall(request.write, b":\n\n")
     alive.clock = clock
@@ -41,7 +41,7 @@ async def _as_sent_events(watching: AsyncGenerator[Sequence[EventBatch] | None, 
 async def queue_in_parts(
     name: str, begun: Sequence[Sequence[Job]], pages: AsyncGenerator[Sequence[Job], None]
 ) -> AsyncGenerator[bytes, None]:
-    """Encode a queue page by page; the number of jobs comes last, when it is known."""
+    """Encode a queue page by page; the number of jobs comes last, once it is known."""
     yield queue_head(name) + b",".join([job_json(job) for page in begun for job in page])
     size = sum(map(len, begun))
     async for page in pages:

@@ -9,10 +9,10 @@ from attrs import define, field
 
 from ..http.problem import Problem
 
-#: The number of failures, and the seconds in which they count, before an address is throttled.
+#: The failures that throttle an address, and the seconds within which they count.
 _FAILURES: Final = 10
 _SECONDS: Final = 60
-#: How many addresses to remember; the ones that failed longest ago are forgotten first.
+#: The most remembered addresses; the earliest failures are forgotten first.
 _ADDRESSES: Final = 10_000
 
 
@@ -25,7 +25,7 @@ class KeyThrottle:
     _failures: OrderedDict[str, deque[float]] = field(factory=OrderedDict)
 
     def failed(self, address: object, problem: Problem) -> Problem:
-        """Count a failure. Returns the problem to answer with: the given one, or a 429 after too many."""
+        """Count a failure. Returns the problem to answer: the given one, or a 429 after too many."""
         now, host = self._now(), str(getattr(address, "host", address))
         times = self._failures.setdefault(host, deque(maxlen=_FAILURES))
         self._failures.move_to_end(host)
