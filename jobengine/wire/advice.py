@@ -1,4 +1,4 @@
-"""What to send in place of a field that a call does not have, or if a required one is missing; see advice_of."""
+"""What to send instead of an unknown field, or of a missing required one; see advice_of."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -27,7 +27,7 @@ FOR_UPDATE_JOBS: Final[Mapping[str, str]] = {
 
 
 def for_add_job(fields: Iterable[str]) -> Mapping[str, str]:
-    """Advice for a request to add a job, whose job has these fields."""
+    """Advice for a request to add a job with these fields."""
     return {
         **dict.fromkeys(fields, 'The fields of a job belong in job: send {"queue_name": …, "job": {"content": {…}}}.'),
         "job": 'Send {"queue_name": …, "job": {"content": {…}}}.',

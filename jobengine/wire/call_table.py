@@ -17,11 +17,11 @@ def _names(text: str) -> frozenset[bytes]:
 class Call:
     """One call of the API."""
 
-    #: The names of its query parameters, as bytes; passed in as text, separated by spaces.
+    #: The names of its query parameters, as bytes; given as text, separated by spaces.
     parameters: frozenset[bytes] = field(converter=_names)
-    #: Whether the first version of the API had it. Older clients may send such a call unknown parameters.
+    #: Whether the API's first version had it. Older clients may send such a call unknown parameters.
     v1: bool = False
-    #: The names of parameters by their other names.
+    #: The main names of parameters by their aliases.
     aliases: Mapping[bytes, bytes] = field(init=False)
 
     @aliases.default
@@ -30,7 +30,7 @@ class Call:
         return {other.encode(): name for name, names in others.items() for other in names}
 
 
-#: Other names of query parameters, separated by spaces: those in bodies, and for a queue every name that one has.
+#: Aliases of query parameters, separated by spaces: their names in bodies, and for a queue each of its names.
 ALIASES: Final[Mapping[str, str]] = {
     "name": "queue_name queueName",
     "queueName": "queue_name name",
@@ -39,7 +39,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "markQueued": "mark_queued",
 }
 
-#: Parameters of other APIs that read lists in pages.
+#: Paging parameters of other APIs.
 _OF_PAGES: Final = frozenset({"offset", "page", "page_size", "per_page", "pagesize", "size", "skip", "start"})
 _PAGES: Final = "To read the next page, send the next_cursor of an answer as cursor; limit is the size of a page."
 
@@ -86,8 +86,8 @@ def check_query(
     """
     Raise BadInput unless each parameter belongs to the call, occurs once and has a value.
 
-    `text` is the query as it was sent, and `query` its parsed parameters: other names in it are replaced by those that
-    handlers read. With `pass_unknown`, calls of the first version ignore unknown parameters.
+    `text` is the query as sent, and `query` its parsed parameters; aliases in `query` are replaced by main names. With
+    `pass_unknown`, calls of the first version ignore unknown parameters.
     """
     passed = pass_unknown and call.v1
     for name, values in query.items():
@@ -103,12 +103,12 @@ def check_query(
         elif not values[0]:
             raise BadInput(f"The query parameter {name.decode()} is empty: give it a value, or leave it out.")
     if text.count(b"&") + text.count(b";") >= len(query):
-        # There are more parts than parameters: `query` has none without "=".
+        # There are more parts than parameters: `query` lacks parts without "=".
         _check_parts(call, text, passed=passed)
 
 
 def use_main_names(call: Call, query: MutableMapping[bytes, list[bytes]]) -> None:
-    """Replace other names of parameters by those that handlers read; raises BadInput if both are there."""
+    """Replace aliases of parameters by their main names; raises BadInput if both were sent."""
     for other in [name for name in query if name in call.aliases]:
         name = call.aliases[other]
         if name in query:

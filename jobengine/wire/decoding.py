@@ -1,4 +1,4 @@
-"""Decodes a body into a struct, with errors that say what to send instead."""
+"""Decodes a body into a struct, with errors that suggest what to send instead."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -38,7 +38,7 @@ def decode(
 def _decode_unusual(
     body: bytes, decoder: "msgspec.json.Decoder[T]", unknown: UnknownField, *, pass_unknown: bool
 ) -> tuple[T, Iterable[str]]:
-    """Decode a body that has a field which its struct has not: the other name of a queue, or an unknown field."""
+    """Decode a body with a field that its struct lacks: the other name of a queue, or an unknown field."""
     changed = with_main_names(body, decoder.type, pass_unknown=pass_unknown) if unknown.names_queue else body
     if pass_unknown:
         changed = known_only(changed, decoder.type)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-#: The most characters of a name that are shown and compared: a client may send any length.
+#: The most characters of a name that are shown and compared: clients may send any length.
 _LONGEST: Final = 64
 #: The least similarity for a suggestion (see difflib); "delay" and "delay_seconds" have 0.59.
 _ALIKE: Final = 0.5

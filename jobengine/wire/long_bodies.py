@@ -2,8 +2,8 @@
 Splits long bodies. A body with many items becomes pieces, each a body with some of the items. Any other long body is
 checked in steps.
 
-A piece takes a few ms, and other requests can run between pieces. The fields beside the list are repeated in every
-piece, and validated with the first.
+A piece takes a few ms, and other requests can run between pieces. Each piece repeats the fields outside the list, which
+are validated with the first.
 """
 
 import re
@@ -28,15 +28,15 @@ Pause = Callable[[], Awaitable[None]]
 #: The most values in a body, if its access key was checked before the body arrived.
 MOST_BULK_VALUES: Final = 1_000_000
 #: A piece ends with the item that brings it to this many bytes. Most bodies of 1,000 jobs are one piece: with 64 KiB a
-#: job in bulk took 8 % more, and others were delayed as long (benchmarks.stalls).
+#: job in bulk took 8 % more, and other requests were delayed as long (benchmarks.stalls).
 _PIECE: Final = 128 << 10
 #: A body without a list that has more bytes is checked in steps.
 _LONG: Final = 64 << 10
 #: A body of at most this many bytes is read without a pause: that takes no longer than the rest of the request.
 SHORT: Final = 8 << 10
-#: The most bytes of a body beside its list.
+#: The most bytes of a body outside its list.
 _MOST_AROUND: Final = 4 << 10
-#: The most bytes of an item beside its content and its result.
+#: The most bytes of an item without its content and its result.
 _MOST_BESIDE: Final = 64 << 10
 #: The place of an item in an error text.
 _INDEX: Final = re.compile(r"\b(jobs|updates)\[(\d+)\]")
@@ -53,7 +53,7 @@ class Bounds:
 
 
 class Checked(bytes):
-    """A body that is known to be strict JSON."""
+    """A body that was found to be strict JSON."""
 
     #: The names of its fields.
     fields: frozenset[str]
@@ -63,7 +63,7 @@ async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
     """
     Return the body, checked in steps if it is long, with a `pause` between steps. Raises BadInput.
 
-    A body that is not long is not checked here: that happens when it is read.
+    A short body is checked when it is read.
     """
     if len(body) > SHORT:
         await pause()
@@ -104,7 +104,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     await _count(body, bounds.values, pause)
     listed = _listed(body)
     if listed is None:
-        # Either one change to many jobs, or a bad body: `read` finds out which.
+        # One change to many jobs, or a bad body: `read` finds out.
         if len(body) > 2 * bounds.content_bytes + _MOST_BESIDE:
             raise BadInput("The body has no list of items, and is too long for anything else.")
         return [read(body)]
@@ -117,7 +117,10 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
 
 
 def _read(read: Callable[[bytes], T], piece: bytes, first: int) -> T:
-    """Call `read` with a piece; an error names the item by its index in the whole body, where `first` precede it."""
+    """
+    Call `read` with a piece; an error names the item by its index in the whole body. `first` is the number of items
+    before the piece.
+    """
     try:
         return read(piece)
     except BadInput as error:

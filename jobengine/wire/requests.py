@@ -1,4 +1,4 @@
-"""Turns the bodies of requests into commands."""
+"""Decodes request bodies into commands."""
 
 import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -23,17 +23,17 @@ from .unknown_fields import Ignored
 
 _NAME_LENGTH: Final = 256
 _KEY_LENGTH: Final = 1024
-#: Characters of `error`: each record of a job has the errors of its last 20 attempts.
+#: Characters of `error`: each job's record may have the errors of its last 20 attempts.
 _ERROR_LENGTH: Final = 4096
 #: Bytes of `meta`.
 _META_LENGTH: Final = 4096
 _MOST_JOBS: Final = 10_000
 _MOST_CLAIMS: Final = 1_000
-#: What a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
+#: Texts that a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
 
-#: How a request opens a queue: the fields of Command for that.
+#: A request's key: the fields of Command for it.
 Access = Mapping[str, Any]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=_NAME_LENGTH)]
@@ -106,7 +106,7 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     uid: _Uid | None = None
     meta: Raw = _NOTHING
     traceparent: str | None = None
-    # A job as it was read or claimed can be sent back unchanged to add it.
+    # A job that was read or claimed can be sent back unchanged to add it.
     created: Ignored = _NOTHING
     last_updated: Ignored = _NOTHING
     state: Ignored = _NOTHING
@@ -204,7 +204,7 @@ _claim: Final = _decoder(_Claim)
 
 @frozen(kw_only=True)
 class Wire:
-    """Turns bodies into commands, with the server's defaults and limits. Every method raises BadInput."""
+    """Decodes bodies into commands, with the server's defaults and limits. Every method raises BadInput."""
 
     #: Used where neither the client nor the queue sets a value.
     defaults: Defaults = Defaults()
@@ -212,13 +212,13 @@ class Wire:
     max_depth: int = 32
     #: The most bytes of one job's content, and of its result.
     max_job_bytes: int = 1 << 20
-    #: The most queues that callers without the admin key may make.
+    #: The most queues that callers without the admin key may create.
     max_queues: int = 1_000
     #: Whether calls of the first version ignore unknown fields and parameters.
     pass_unknown: bool = False
 
     def checked(self, body: bytes, pause: Pause) -> Coroutine[Any, Any, bytes]:
-        """The body of any call but those for many jobs; a long one is checked in steps, with a `pause` between them."""
+        """The body of any call without a list of jobs; a long one is checked in steps, with a `pause` between them."""
         return checked(body, self.max_depth, pause)
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
@@ -355,7 +355,7 @@ class Wire:
         return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
     def _filled(self, sent: _Defaults) -> Defaults:
-        """A queue's defaults, completed with the server's."""
+        """A queue's defaults, completed by the server's."""
         given = {name: value for name, value in asdict(sent).items() if value is not None}
         return evolve(self.defaults, **given)
 
@@ -374,7 +374,7 @@ class Wire:
 
 
 def _new_job(sent: _NewJob, most: int) -> c.NewJob:
-    """The job; raises BadInput, with a text that goes on after the job's place."""
+    """The job; raises BadInput, with a text that continues after the job's place."""
     return c.NewJob(
         content=_object(sent.content, ".content", most),
         priority=sent.priority or 0,
@@ -402,7 +402,7 @@ def _context(sent: _NewJob) -> Context:
 
 
 def _timeout(sent: _NewJob, minutes: int) -> int:
-    """The time-out in seconds; a job that was read has it in minutes too."""
+    """The time-out in seconds; a job that was read before has it in minutes too."""
     seconds = sent.timeout_seconds
     if seconds is None:
         return minutes * 60

@@ -1,4 +1,4 @@
-"""Turns the engine's answers into JSON."""
+"""Encodes the engine's answers as JSON."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
@@ -17,14 +17,14 @@ from .shown_job import job_value, not_before_of, to_json
 
 T = TypeVar("T")
 
-#: Items that are encoded without a pause: some ms.
+#: Items that are encoded without a pause: a few ms.
 _SLICE: Final = 1_000
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
 
 
 def brief_added(added: Added) -> dict[str, Any]:
-    """The outcome for a job to be added, in short: 201 if it is new, 200 if it existed."""
+    """Short result of a bulk add: 201 added, 200 already there."""
     return {"uid": added.job.spec.uid, "status": 201 if added.new else 200}
 
 
@@ -48,23 +48,22 @@ async def list_json(
 
 @define
 class Holder:
-    """A worker, or all workers without a name, and the jobs that they hold."""
+    """A worker, or all workers without a name, and the number and times of their jobs."""
 
     #: Its name, if it gave one.
     worker: str | None
-    #: How many jobs.
+    #: The number of jobs.
     jobs: int
-    #: When it claimed its oldest job, and when it last updated any of them, in milliseconds.
+    #: When it claimed its oldest job, and when it last updated any job, in milliseconds.
     oldest_claimed: int
     last_updated: int
 
 
 def workers_value(holders: Sequence[Holder], claimers: Claimers) -> dict[str, Any]:
     """
-    The workers that hold jobs and the number of all of them, then the claims that wait.
+    The workers that hold jobs, their total number, and the waiting claims.
 
-    The workers with the most jobs come first, then those with the oldest job; of the claims those that have waited
-    longest.
+    Workers are sorted by number of jobs, largest first, then by the age of the oldest job; claims by waiting time.
     """
     most = nsmallest(_MOST_WORKERS, holders, key=lambda one: (-one.jobs, one.oldest_claimed, one.worker or ""))
     held = [_worker(one, claimers.origins.get(one.worker or "")) for one in most]
@@ -139,7 +138,7 @@ def access_value(queue: str | None, grant: Grant | None) -> dict[str, Any]:
 
 
 def stats_value(stats: QueueStats) -> dict[str, Any]:
-    """The statistics of a queue; times are in seconds."""
+    """The stats of a queue; times are in seconds."""
     return {
         **queue_value(stats.queue),
         "size": sum(stats.counts.values()),
@@ -169,7 +168,7 @@ def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
 
 
 def explanation_json(explanation: Explanation) -> bytes:
-    """Why a job is in its place: as a sentence, and as fields."""
+    """Why a job is not running: as a sentence, and as fields."""
     job = explanation.job
     value: dict[str, Any] = {
         "uid": job.spec.uid,

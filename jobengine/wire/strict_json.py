@@ -21,11 +21,11 @@ from .did_you_mean import quoted
 MOST_VALUES: Final = 100_000
 #: The most numbers with an exponent of three digits or more: they are slow to read.
 _MOST_EXTREME: Final = 20_000
-#: Bytes that are looked at in one step, where a step would take long: values are counted, long integers checked.
+#: Bytes that one step examines, where a step would take long: values are counted, long integers checked.
 _SLICE: Final = 1 << 18
 #: Only texts of at most this many bytes are searched for the repeated key, or for the lone surrogate.
 _SHORT: Final = 4 << 10
-#: To look for a number takes a tenth of the time of `b"\\\\" in text`.
+#: A search for a number takes a tenth of the time of `b"\\\\" in text`.
 _BACKSLASH: Final = ord("\\")
 #: Together these keep only brackets, and turn braces into brackets.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
@@ -52,7 +52,7 @@ _LEAST: Final = b"%d" % (1 << 63)
 _decode_usual: Final = msgspec.json.Decoder().decode
 #: For texts whose numbers all fit in a double: floats stay raw, as their values are not needed.
 _decode_fine: Final = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
-#: Python takes at most half a microsecond for any float.
+#: Decodes any float in at most half a microsecond, by Python.
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=float).decode
 
 
@@ -72,7 +72,7 @@ def check(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Any:
 
 
 def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> Generator[None, None, Any]:
-    """Do as `check`, in steps: other work can be done between them."""
+    """Like `check`, in steps: other work can be done between them."""
     outside = _within_limits(text, max_depth, max_values)
     digits = outside.translate(_DIGITS, _NO_DIGITS)
     yield
@@ -93,7 +93,7 @@ def count_values(text: bytes, max_values: int) -> Iterator[None]:
     count, start, inside = 1, 0, 0
     while start < len(text):
         piece = text[start : start + _SLICE]
-        # A backslash stays with the character that it escapes.
+        # A backslash stays with the character it escapes.
         if start + _SLICE < len(text) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
             piece = piece[:-1]
         start += len(piece)
@@ -135,7 +135,7 @@ def _brackets(outside: bytes) -> int:
     """
     The number of opening brackets.
 
-    Each counts as a value more, even that of an empty list; so does each comma.
+    Each adds one to the count of values, even for an empty list; so does each comma.
     """
     return outside.count(b"[") + outside.count(b"{")
 
@@ -150,7 +150,7 @@ def _is_deeper(outside: bytes, max_depth: int) -> bool:
     for _ in range(max_depth):
         fewer = brackets.replace(b"[]", b"")
         if len(fewer) == len(brackets):
-            # The rest has unmatched brackets: it is not JSON, and the decoder will say so.
+            # The rest has unmatched brackets: it is not JSON, and the decoder will report that.
             return False
         brackets = fewer
     return bool(brackets)
@@ -170,7 +170,7 @@ def _decoder_for(digits: bytes) -> Callable[[bytes], Any]:
 
 
 def _pieces(outside: bytes) -> Iterator[bytes]:
-    """Slices of a text between strings; none ends within a number, as a comma follows each."""
+    """Slices of a text between strings; none ends within a number, since a comma follows each."""
     start = 0
     while start < len(outside):
         comma = outside.find(b",", start + _SLICE)
@@ -191,15 +191,15 @@ def _check_integers(outside: bytes) -> None:
 
 
 def _check_encoded(value: Any, text: bytes, outside: bytes, max_values: int) -> None:
-    """Raise NotStrict if decoding has lost something: the encoded value shows it."""
+    """Raise NotStrict if decoding has lost data: the encoded value shows it."""
     encoded = msgspec.json.encode(value)
-    # Most texts are equal to what msgspec writes: then there is nothing to compare.
+    # Most texts equal what msgspec writes: then there is nothing to compare.
     if encoded != text:
         _compare(text, outside, _outside_strings(encoded, max_values))
 
 
 def _compare(text: bytes, outside: bytes, again: bytes) -> None:
-    """Raise NotStrict if the text outside strings shows that decoding and encoding has lost something."""
+    """Raise NotStrict if the text outside strings shows that decoding and encoding has lost data."""
     # A repeated key leaves one value, and one colon fewer.
     if outside.count(b":") != again.count(b":"):
         raise NotStrict(f"{_repeated_key(text)} occurs twice in an object")
@@ -213,7 +213,7 @@ def _repeated_key(text: bytes) -> str:
     repeated = ["a key"]
 
     def look(pairs: list[tuple[str, Any]]) -> None:
-        """Note a key that an object has twice."""
+        """Record a key that an object has twice."""
         keys = [key for key, _ in pairs]
         if len(set(keys)) < len(keys):
             repeated.append(f"the key {quoted(max(keys, key=keys.count))}")
@@ -234,12 +234,12 @@ def _decode(text: bytes, decode: Callable[[bytes], Any]) -> Any:
         # Every type is accepted, so only a number can be wrong.
         raise NotStrict("a number is too large") from None
     except msgspec.DecodeError as error:
-        # msgspec reports half a pair at the end of a string as a text that is cut off.
+        # msgspec reports half a pair at the end of a string as truncated input.
         raise NotStrict(_HALF if _has_half_a_pair(text) else reason(error)) from None
 
 
 def reason(error: Exception) -> str:
-    """Why a text is no JSON, from msgspec's error; completes a sentence."""
+    """Why a text is not JSON, from msgspec's error; completes a sentence."""
     text = str(error).removeprefix("JSON is malformed: ")
     return "it ends too early" if text == "Input data was truncated" else text
 

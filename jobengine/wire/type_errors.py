@@ -1,4 +1,4 @@
-"""Error texts for values of a wrong type or size: the field's place, what it must be, and what it is."""
+"""Error texts for values of a wrong type or size: the field's place, the rule, and the value's type."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from .unknown_fields import advice_of
 
-#: How msgspec says what is wrong, and where; only this module knows its words.
+#: Marks the place in msgspec's errors; only this module depends on their wording.
 _PLACE: Final = " - at `$"
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _TYPE: Final = re.compile(r"Expected `([a-z]+)(?: \| null)?`, got `([a-z]+)`")
@@ -26,7 +26,7 @@ _NAMES: Final = {
     "object": "an object",
     "str": "a text",
 }
-#: What a value is, by the type that msgspec reports.
+#: The type of a value, by msgspec's name.
 _GIVEN: Final = {**_NAMES, "bool": "a boolean"}
 _UNITS: Final = {"array": "items", "str": "characters"}
 
@@ -43,7 +43,7 @@ def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
 
 
 def _rule(problem: str) -> str:
-    """What the value must be."""
+    """The rule for the value."""
     if (found := _TYPE.fullmatch(problem)) is not None:
         return f"must be {_NAMES.get(found[1], found[1])}, not {_GIVEN.get(found[2], found[2])}"
     if (found := _LENGTH.fullmatch(problem)) is not None:

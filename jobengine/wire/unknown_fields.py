@@ -1,4 +1,4 @@
-"""Unknown fields of bodies: the error text for them, and a way to remove them."""
+"""Unknown fields in bodies: their error text, and their removal."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ from .request_head import BadInput
 #: The type of a field that is accepted and ignored.
 Ignored = Annotated[Raw, Meta(description="ignored")]
 
-#: The names of a queue in bodies: each call has one as its field, and takes the other too.
+#: The names of a queue in bodies: each call has one as its field, and accepts the other too.
 _OTHER: Final = {"name": "queue_name", "queue_name": "name"}
-#: How msgspec reports an unknown field, and its place.
+#: How msgspec reports an unknown field; its place follows.
 _UNKNOWN: Final = "Object contains unknown field `"
 _PLACE: Final = "` - at `$"
 _STEP: Final = re.compile(r"\.(\w+)")
@@ -36,7 +36,7 @@ class UnknownField(NamedTuple):
 
 
 def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> UnknownField | None:
-    """The field that `kind` does not have; None if `error` is about something else."""
+    """The field that `kind` lacks; None if the error has another reason."""
     text = str(error)
     if not text.startswith(_UNKNOWN):
         return None
@@ -50,13 +50,13 @@ def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> Unknown
 
 
 def advice_of(kind: type[Struct]) -> Mapping[str, str]:
-    """What to send instead of an unknown field, or of an object without a required one, by the field's name."""
+    """What to send instead of an unknown field, or for a missing required one, by the field's name."""
     advice: Mapping[str, str] = getattr(kind, "advice", {})
     return advice
 
 
 def known_only(body: bytes, kind: type[Struct]) -> bytes:
-    """A JSON object without the fields that `kind` does not have; the rest stays as it was, byte for byte."""
+    """A JSON object without the fields that `kind` lacks; the rest is unchanged, byte for byte."""
     given = _read_object(body)
     kept = {}
     for field in fields(kind):
@@ -71,7 +71,7 @@ def known_only(body: bytes, kind: type[Struct]) -> bytes:
 
 def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = False) -> bytes:
     """
-    A JSON object in which a queue has the name of its field in `kind`, at any depth.
+    A JSON object with each queue under the name of its field in `kind`, at any depth.
 
     Raises BadInput for an object with both names of a queue, unless unknown fields are ignored.
     """
@@ -100,7 +100,7 @@ def _queue_field(kind: type[Struct]) -> str | None:
 
 
 def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
-    """The fields of a struct that hold structs, and these."""
+    """The fields of a struct that hold structs, and these structs."""
     for field in fields(kind):
         within = _struct_in(field.type)
         if within is not None:
