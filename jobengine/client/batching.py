@@ -1,8 +1,8 @@
 """
-Gathers calls into bulk requests, as the server gathers commits. Pure state, without threads, tasks or sockets.
+Gathers calls into bulk requests, like the server gathers commits. Pure state, without threads, tasks or sockets.
 
-A lane holds the calls for one queue. If no request is under way, a call is sent at once; calls that come meanwhile go
-into the next request. So a lane has at most one request under way, and calls are carried out in the order of `put`.
+A lane holds the calls for one queue. If no request is in flight, a call is sent at once; calls that arrive meanwhile go
+into the next request. So a lane has at most one request in flight, and calls are carried out in the order of `put`.
 Threads wait a moment between two requests: see Returning. Coroutines are all back within a turn of their loop.
 """
 
@@ -16,17 +16,17 @@ from . import calls, shapes
 from .errors import BadRequest, Conflict, JobEngineError, JobNotFound, LeaseLost, QueueNotFound, error_of
 from .http_codec import Response
 
-#: The most items in one request. The next request is prepared while one is under way, so larger ones only delay others:
+#: The most items in one request. The next request is prepared while one is in flight, so larger ones only cause delays:
 #: measured with 1,000 coroutines, 500 is as fast as 250 and a quarter faster than 1,000.
 MOST: Final = 500
 #: The most bytes of items in one request, except for one long item: many proxies stop at 1 MB.
 MOST_BYTES: Final = 900_000
 #: The most bytes of waiting items.
 _WAITING_BYTES: Final = 64 << 20
-#: The most and the least share of the last round trip for which a request waits for callers that may return.
+#: The largest and smallest share of the last round trip for which a request waits for returning callers.
 _SHARE: Final = 0.25
 _LEAST_SHARE: Final = 0.004
-#: How the detail of an error begins that is about one of many.
+#: The beginning of an error's detail about one of many items.
 _PLACE: Final = re.compile(r"^(?:jobs|updates)\[\d+\](?:\.|: )")
 
 
@@ -57,7 +57,7 @@ class Item:
         self.safe = safe
         #: Whether the caller needs no answer beyond success.
         self.brief = brief
-        #: Whether it has a lease; below, the status that it asks for.
+        #: Whether it has a lease; below, the status that it sets.
         self.lease = lease
         self.status = status
         #: Whether it was sent before, with an unknown outcome.
@@ -65,11 +65,11 @@ class Item:
         self.settled = False
         #: Whether it is the last item of its call.
         self.closes = False
-        #: The job in the answer, as a JSON object, if it succeeded.
+        #: The job in a successful answer, as a JSON object.
         self.answer: Mapping[str, Any] = {}
-        #: Why it failed.
+        #: The error of a failure.
         self.error: JobEngineError | None = None
-        #: What to wake when it is settled, if anything.
+        #: What to wake once it is settled, if anything.
         self.waiter: Any = None
         #: Whether its caller has to send the next request.
         self.leads = False
@@ -93,11 +93,11 @@ class Item:
 
 class Returning:
     """
-    The callers that the last answer has released: those in a loop call again at once.
+    The callers that the last answer has released: callers in a loop call again at once.
 
     If the first of them were sent alone, all others would have to wait for its answer. So the next request waits until
-    the released callers are back, for at most a quarter of the last round trip. Each time that they do not come back,
-    the wait is halved; after some times it is a quarter again, as other callers may have come. A caller alone never
+    the released callers are back, for at most a quarter of the last round trip. Each time they don't come back, the
+    wait is halved; after some times it is a quarter again, since other callers may have appeared. A lone caller never
     waits.
     """
 
@@ -107,13 +107,13 @@ class Returning:
         self._share = _SHARE
 
     def released(self, batch: Sequence[Item], waiting: int, began: float, now: float) -> None:
-        """The answer to a batch has come, while `waiting` others wait; times are in seconds on any clock."""
+        """The answer to a batch has arrived, while `waiting` other items wait; times are in seconds on any clock."""
         callers = sum([item.settled and item.closes for item in batch])
         self._expected = min(callers + waiting, MOST)
         self._until = now + (now - began) * self._share
 
     def are_there(self, waiting: int) -> bool:
-        """Whether no more callers are expected when this many wait."""
+        """Whether no more callers are expected once this many wait."""
         return self._expected < 2 or waiting >= self._expected
 
     def patience(self, waiting: int, now: float) -> float:
@@ -121,7 +121,7 @@ class Returning:
         return 0 if self.are_there(waiting) else max(self._until - now, 0)
 
     def waited(self, waiting: int) -> None:
-        """The wait has ended, and this many callers wait."""
+        """The wait has ended with this many waiting callers."""
         self._share *= 2 if self.are_there(waiting) else 0.5
         if not _LEAST_SHARE < self._share < _SHARE:
             self._share = _SHARE
@@ -156,7 +156,7 @@ class Lane:
         self._bytes += len(item.data)
 
     def put_back(self, items: Sequence[Item]) -> None:
-        """Return items that were taken to the front."""
+        """Return taken items to the front."""
         self._waiting.extendleft(reversed(items))
         self._bytes += sum([len(item.data) for item in items])
 
@@ -167,7 +167,7 @@ class Lane:
         return self._waiting[0] if self._waiting else None
 
     def withdraw(self, item: Item) -> None:
-        """Forget an item whose caller has stopped waiting, unless it was sent already."""
+        """Remove an item whose caller has stopped waiting, unless it was sent already."""
         item.settled = True  # `take` skips it
 
     def take(self) -> list[Item]:
@@ -192,7 +192,7 @@ class Lane:
 
     def answered(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
         """
-        Settle the items according to an answer. If one item was refused, put the others back to be sent again.
+        Settle the items by an answer. If one item was refused, put the others back to be sent again.
 
         `repeated`: an earlier request with these items may have succeeded.
         """
@@ -217,7 +217,7 @@ class Lane:
                 item.failed(error._again())
 
     def _refused(self, batch: list[Item], error: JobEngineError) -> None:
-        """Settle a request that was refused: because of one item, or for a reason that holds for all."""
+        """Settle a refused request: one item may be the reason, or all are refused."""
         if len(batch) == 1 or not _concerns_one(error):
             self.lost(batch, _of_one(error) if len(batch) == 1 else error)
             return
@@ -235,7 +235,7 @@ class Lane:
 
 
 def _of_one(error: JobEngineError) -> JobEngineError:
-    """The error for the caller whose item it is about: it does not know of the list that the item was sent in."""
+    """The error for the caller of the refused item, without its index: the caller does not know the request's list."""
     error.detail = _PLACE.sub("", error.detail)
     error.args = (error.detail,)
     return error
@@ -275,7 +275,7 @@ def add_body(queue: bytes, jobs: Sequence[bytes]) -> bytes:
 
 
 def single_body(queue: bytes, job: bytes) -> bytes:
-    """The same for one job."""
+    """The body of a request with one job."""
     return b'{"queue_name":%b,"job":%b}' % (queue, job)
 
 
@@ -309,7 +309,7 @@ def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | No
     """Settle an update with its result in the answer to the request with that id."""
     status = result["status"]
     if status == 200:
-        # Of the job, a short answer has only whether it should stop.
+        # A short answer has only whether the job should stop.
         item.done(result.get("job") or result)
         return
     error = error_of(status, result, request_id=request_id, special={409: LeaseLost} if item.lease else None)
@@ -323,8 +323,8 @@ def _was_done(item: Item, error: JobEngineError) -> bool:
     """
     Whether an update that ends its own lease succeeded in the request whose answer was lost.
 
-    After it, a job that is retried or released has no lease any more, and one that is not kept is gone. The server
-    knows a finished job by its last lease.
+    Afterwards a retried or released job has no lease any more, and a job that is not kept is gone. The server
+    recognises a finished job's last lease.
     """
     if not item.lease or isinstance(error, QueueNotFound):
         return False

@@ -37,9 +37,9 @@ A = TypeVar("A", bound=Answer)
 _JSON: Final = ("application/json", "")
 #: In the metrics of every JobEngine.
 _METRIC: Final = b"jobengine_"
-#: Statuses with which proxies answer for a server.
+#: Statuses that proxies send in place of a server.
 _OF_PROXIES: Final = frozenset({408, 413, 429, 502, 503, 504})
-#: In the answer to a path that is none of the API.
+#: Part of the server's answer to a path outside the API.
 _NOWHERE: Final = b"There is nothing at this path"
 
 
@@ -50,24 +50,24 @@ class Call(NamedTuple, Generic[T]):
     operation: str
     method: str
     path: str
-    #: The methods of the client for it.
+    #: The client's methods that make it.
     served_by: tuple[str, ...]
-    #: Reads the result from the answer.
+    #: Decodes the result from the answer.
     read: Callable[[Response], T]
     #: Whether it may be sent again after its answer was lost.
     safe: bool = True
     #: Whether the admin key is sent, if the client has one.
     admin: bool = False
-    #: Whether a 404 to a repeated request means that an earlier one has succeeded.
+    #: Whether a 404 to a repeated request means that an earlier attempt has succeeded.
     gone_is_done: bool = False
     #: The statuses of a successful answer.
     statuses: tuple[int, ...] = (200,)
-    #: Errors for statuses that mean something special for this call.
+    #: Errors for statuses with a special meaning for this call.
     special: Mapping[int, type[e.JobEngineError]] | None = None
 
 
 def not_jobengine(response: Response, seen: str) -> e.NotJobEngine:
-    """The error for an answer of another program; `seen` says what shows that."""
+    """The error for another program's answer; `seen` describes what reveals it."""
     kind = f", {response.media_type}" if response.media_type else ""
     status = f" with status {response.status}{kind}, and" if response.status else ";"
     return e.NotJobEngine(
@@ -90,7 +90,7 @@ def json_of(response: Response, shape: s.Shape) -> Any:
 
 
 def check_type(response: Response) -> None:
-    """Raise NotJobEngine unless the answer says that it is JSON."""
+    """Raise NotJobEngine unless the answer's media type is JSON."""
     if response.media_type not in _JSON:
         raise not_jobengine(response, "it is not JSON")
 
@@ -102,7 +102,7 @@ def read_answer(call: Call[T], response: Response) -> T:
 
 
 def check_status(call: Call[Any], response: Response) -> None:
-    """Raise the error of a call that was refused, or NotJobEngine for a success that the call does not have."""
+    """Raise the error of a refused call, or NotJobEngine for a success status that the call lacks."""
     if not 200 <= response.status < 300:
         raise failure(response, call.special)
     if response.status not in call.statuses:
@@ -129,7 +129,7 @@ def is_refusal(response: Response, status: int) -> bool:
 
 
 def _problem(response: Response) -> dict[str, Any] | None:
-    """The problem in an answer of a JobEngine; None if there is none."""
+    """The problem in a JobEngine's answer; None if there is none."""
     try:
         problem = decode(response.body)
     except (ValueError, RecursionError):
@@ -139,7 +139,7 @@ def _problem(response: Response) -> dict[str, Any] | None:
 
 
 def advised(response: Response, address: Address) -> Response:
-    """The answer, with advice if the path in the server's URL may be why there is nothing at the call's path."""
+    """The answer; with advice, if the path in the server's URL may be the reason for a 404."""
     if response.status != HTTPStatus.NOT_FOUND or not address.prefix or _NOWHERE not in response.body:
         return response
     detail = (
@@ -171,7 +171,7 @@ def _list(name: str, kind: type[A]) -> Callable[[Response], list[A]]:
 
 
 def _later(make: Callable[[], Any]) -> s.Shape:
-    """A shape that is made when it is first used: most programs use few."""
+    """A shape that is made at its first use: most programs use few."""
     made = cache(lambda: Decoder(make()).decode)
     return lambda body: made()(body)
 

@@ -1,4 +1,4 @@
-"""The errors of the client's calls, and the answers that they stand for."""
+"""The errors of the client's calls, by the server's answers."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ class JobEngineError(Exception):
         self.status = status
         #: The id of the request in the server's log, if the server has answered.
         self.request_id = request_id
-        #: Seconds after which to retry, if the server said so.
+        #: Seconds after which to retry, if the server sent them.
         self.retry_after = retry_after
         #: The index of the item that was refused, from 0.
         self.index = index
@@ -44,7 +44,7 @@ class NotJobEngine(JobEngineError):
 
 
 class BadRequest(JobEngineError):
-    """The server rejects what was sent."""
+    """The server rejects the request."""
 
 
 class AccessDenied(JobEngineError):
@@ -112,9 +112,9 @@ _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
     504: Unavailable,
     507: Unavailable,
 }
-#: How a 404 for a missing queue begins; the type of the problem is the same for all.
+#: The beginning of a 404 for a missing queue; other 404s have the same problem type.
 _NO_QUEUE: Final = "There is no queue"
-#: How a 429 ends for a wrong key after many others; for a full queue the type of the problem is the same.
+#: The end of a 429 for wrong keys; a full queue's 429 has the same problem type.
 _KEY_REFUSED: Final = "a right key works at once."
 
 

@@ -12,7 +12,7 @@ class SentEvent(NamedTuple):
 
 
 class EventParser:
-    """Takes bytes and gives the complete events."""
+    """Takes bytes and returns complete events."""
 
     def __init__(self) -> None:
         self._rest = b""

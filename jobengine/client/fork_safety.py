@@ -1,4 +1,4 @@
-"""Tells clients in a forked child process that they were forked."""
+"""Restarts clients in a forked child process."""
 
 import os
 import weakref
@@ -7,7 +7,7 @@ from typing import Protocol
 
 class _Forgets(Protocol):
     def _after_fork(self) -> None:
-        """Start afresh in the child process."""
+        """Restart in the child process."""
 
 
 _clients: "weakref.WeakSet[_Forgets]" = weakref.WeakSet()

@@ -4,7 +4,7 @@ from .values import Answer, Field, Minutes
 
 
 class Periods(Minutes):
-    """As Minutes, with percentiles of waiting and running times in seconds; None without data."""
+    """Like Minutes, with percentiles of waiting and running times in seconds; None without data."""
 
     __slots__ = ()
 
@@ -15,7 +15,7 @@ class Periods(Minutes):
 
 
 class QueueHistory(Answer):
-    """What happened in a queue, oldest first; the last minute and the last hour are not over."""
+    """The counts of a queue by period, oldest first; the last minute and the last hour are not over."""
 
     __slots__ = ()
 

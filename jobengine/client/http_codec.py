@@ -22,12 +22,12 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class NotConnected(Exception):
-    """The connection failed, so nothing was sent; str() says why."""
+    """The connection failed, so nothing was sent; str() is the reason."""
 
 
 def why_not_connected(error: OSError) -> str:
-    """Why a connection failed, for NotConnected."""
-    # An ssl.SSLError; the module is loaded only for TLS.
+    """The reason for NotConnected."""
+    # An ssl.SSLError, compared by name: the module ssl is loaded only for TLS.
     if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
         return "it does not speak TLS; try http:// instead of https://"
     return error.strerror or str(error) or type(error).__name__
@@ -43,7 +43,7 @@ class Broken(Exception):
 
 
 class TooLong(Broken):
-    """The answer is longer than any of a JobEngine."""
+    """The answer is longer than any JobEngine sends."""
 
 
 class Address:
@@ -64,7 +64,7 @@ class Address:
         return f"Address({self.url!r})"
 
     def is_same(self, other: "Address") -> bool:
-        """Whether both URLs mean the same, however they are written."""
+        """Whether both URLs are equivalent."""
         return (self.tls, self.host, self.port, self.prefix) == (other.tls, other.host, other.port, other.prefix)
 
 
@@ -230,7 +230,7 @@ class ResponseParser:
         self.streamed = streamed
 
     def feed(self, data: bytes) -> None:
-        """Parse bytes; then `complete` says whether the answer is. Raises Broken if it is not HTTP."""
+        """Parse bytes; afterwards `complete` tells whether the answer is complete. Raises Broken if it is not HTTP."""
         self.begun = True
         try:
             self._parser.feed_data(data)
@@ -255,7 +255,7 @@ class ResponseParser:
         return self.head
 
     def take(self) -> bytes:
-        """The bytes of an endless answer that arrived since the last call."""
+        """The bytes of an endless answer since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 

@@ -1,4 +1,4 @@
-"""Writes new jobs, changes and filters as they are on the wire."""
+"""Encodes new jobs, changes and filters for the wire."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from msgspec.json import encode as encode_fast
 
 from .encoding import encode_text, new_uid
 
-#: The longest error that the server accepts, in characters; of a longer one the end is sent, with the reason.
+#: The longest error that the server accepts, in characters; of a longer one only the end, with the reason, is sent.
 ERROR_LENGTH: Final = 4096
 #: Seconds, or a timedelta.
 Span = float | timedelta
@@ -55,7 +55,7 @@ class JobOptions(TypedDict, total=False):
 
 
 class JobChanges(TypedDict, total=False):
-    """Changes of a job; what is left out stays as it is."""
+    """Changes of a job; omitted fields stay unchanged."""
 
     #: queued, inprogress, complete or failed.
     new_status: str
@@ -65,7 +65,7 @@ class JobChanges(TypedDict, total=False):
     progress: int
     #: The result; any JSON.
     result: Any
-    #: What went wrong.
+    #: The error text.
     error: str
     priority: int
     content: Mapping[str, Any]
@@ -94,9 +94,9 @@ class JobFilter(TypedDict, total=False):
     older_than: Span
     #: Was last updated at least this many seconds ago.
     updated_before: Span
-    #: Is queued again after an attempt that failed or timed out, or not.
+    #: Is queued again after an attempt that failed or timed out; False selects the others.
     retrying: bool
-    #: Failed because it was cancelled, or not.
+    #: Failed because it was cancelled; False selects the others.
     cancelled: bool
 
 
@@ -136,7 +136,7 @@ def _words(value: Sequence[str]) -> list[str]:
     return list(value)
 
 
-#: Encoders of options that have another form on the wire.
+#: Encoders of options with another form on the wire.
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_minutes": _whole_minutes,
     "timeout_minutes": _whole_minutes,
@@ -152,7 +152,7 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
 _FILTERS: Final = JobFilter.__optional_keys__
-#: The fields that a worker sends for most jobs. The fast encoder writes a NaN as null, but none of these is a number.
+#: The fields that a worker sends for most jobs. The fast encoder writes NaN as null, but these fields are not numbers.
 _ONLY_WORDS: Final = frozenset({"new_status", "lease"})
 
 
@@ -162,12 +162,12 @@ def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
 
 
 def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of new jobs as they are on the wire; raises TypeError."""
+    """The options of new jobs in their wire form; raises TypeError."""
     return _written(options, _OPTIONS)
 
 
 def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
-    """As `job_json`, with options from `written_options`."""
+    """Like `job_json`, with options from `written_options`."""
     return encode_text({"uid": new_uid(), **options, "content": _object(content)}).encode()
 
 
@@ -179,7 +179,7 @@ def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
 
 
 def claimed_json(queue: str, uid: str, changes: Mapping[str, Any]) -> bytes:
-    """As `changes_json`, with the name of the job's queue: an update that goes with a claim."""
+    """Like `changes_json`, with the name of the job's queue: an update that goes with a claim."""
     if changes.keys() <= _ONLY_WORDS and None not in changes.values():
         return encode_fast({"queue_name": queue, "uid": uid, **changes})
     return encode_text({"queue_name": queue, **changes_value(uid, changes)}).encode()

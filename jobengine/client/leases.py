@@ -4,7 +4,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-#: Entries of stopped holders that are kept, beyond as many as there are active ones: removing them all takes time.
+#: Entries of stopped holders that may remain, beyond the number of active ones: removing them all takes time.
 _FEW: Final = 1_000
 
 

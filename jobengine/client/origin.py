@@ -1,4 +1,4 @@
-"""Where the claims of this process come from: they say so, for the people who look after the queues."""
+"""Describes this process in claims, for the operators of queues."""
 
 import os
 import socket
@@ -7,7 +7,7 @@ from typing import Final
 
 from .. import __version__
 
-#: The most characters of each text that a server takes.
+#: The most characters of each text that a server accepts.
 _LONGEST: Final = 100
 
 

@@ -19,7 +19,7 @@ class Patience:
 
     def __init__(self, seconds: float, random: Callable[[], float]) -> None:
         self._seconds = seconds
-        #: Counts from the first failure: a call that waits may have taken long before that.
+        #: Runs from the first failure: a waiting call may have taken long before that.
         self._deadline: float | None = None
         self._random = random
         self._attempts = 0

@@ -5,7 +5,7 @@ from typing import Final
 
 from .errors import BadSettings
 
-#: What a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
+#: Texts that a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 
 
@@ -40,8 +40,8 @@ def as_secret(key: str | Secret) -> Secret:
 
 def secret(key: str | Secret | None) -> Secret | None:
     """
-    As `as_secret`, for an optional key.
+    Like `as_secret`, for an optional key.
 
-    Assign the value to the variable that held the text, so that no variable holds it any more.
+    Assign the value to the variable that held the text, so that no variable holds the text any more.
     """
     return None if key is None else as_secret(key)

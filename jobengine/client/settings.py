@@ -23,7 +23,7 @@ class Settings(NamedTuple):
     address: Address
     #: Opens the queues that have no key in `keys`.
     access_key: Secret | None = None
-    #: Creates and deletes queues, and opens queues for which there is no other key.
+    #: Creates and deletes queues, and opens queues without another key.
     admin_key: Secret | None = None
     #: Keys by the name of their queue.
     keys: Mapping[str, Secret] = {}
@@ -38,14 +38,14 @@ class _Layer(NamedTuple):
     access_key: Secret | None = None
     admin_key: Secret | None = None
     keys: Mapping[str, Secret] = {}
-    #: How a message names the source of `url`.
+    #: The source of `url` in messages.
     source: str = ""
     #: The name of the profile; None if the layer is not a profile.
     profile: str | None = None
 
     @property
     def has_keys(self) -> bool:
-        """Whether it has a key of any kind."""
+        """Whether it has any key."""
         return bool(self.access_key or self.admin_key or self.keys)
 
 
@@ -60,7 +60,7 @@ def load(
     path: Path | None = None,
 ) -> Settings:
     """
-    The settings, in order of precedence: arguments, a profile that they name, environment variables, the profile in
+    The settings, in order of precedence: arguments, a profile named there, environment variables, the profile in
     JOBENGINE_PROFILE.
 
     The keys of a profile are for its own address, http://127.0.0.1:6006 if it names none: BadSettings is raised if
@@ -105,7 +105,7 @@ def _environment(given: Mapping[str, str]) -> _Layer:
 
 
 def _address(layers: Sequence[_Layer]) -> Address:
-    """The address of the first layer that has one; raises BadSettings if a profile has keys for another."""
+    """The address of the first layer that has one; raises BadSettings if a profile has keys for another address."""
     chosen = next((layer for layer in layers if layer.url), _Layer())
     address = Address(chosen.url or _URL)
     for layer in layers:
@@ -115,7 +115,7 @@ def _address(layers: Sequence[_Layer]) -> Address:
 
 
 def _for_another_address(profile: _Layer, chosen: _Layer, address: Address) -> str:
-    """The message for a profile whose keys would be sent to another server than its own."""
+    """The message for a profile whose keys would be sent to another server."""
     whose = f"{chosen.source} is {address.url}, but the profile {profile.profile!r} has keys"
     leave_out = f"unset {_URL_VARIABLE}" if chosen.source == _URL_VARIABLE else "leave the URL out"
     if profile.url:
@@ -186,7 +186,7 @@ def read_key_file(path: Path) -> Secret:
 
 
 def _refuse_if_others_write(path: Path, status: os.stat_result) -> None:
-    """Refuse a file in which others could set the address to which keys from elsewhere are sent."""
+    """Refuse a file in which others could set the address that receives keys from other sources."""
     if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise BadSettings(f"Others may write {path}, and so choose where keys are sent: run `chmod 600 {path}`.")
 

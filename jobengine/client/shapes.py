@@ -19,7 +19,7 @@ Shape = Callable[[bytes], object]
 _Uid = Annotated[str, Meta(min_length=1)]
 #: Seconds that datetime can represent.
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
-#: The fields that an answer must have, besides those of a class that has none: texts, and objects.
+#: The fields that an answer must have if its class has them: texts and, below, objects.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id"})
 _REQUIRED_OBJECTS: Final = frozenset({"hours"})
 
@@ -56,7 +56,7 @@ def fields_of(kind: type[Answer]) -> dict[str, "Field[Any]"]:
 
 
 def of(kind: type[Answer]) -> Any:
-    """The struct for answers that are read as `kind`. Only what identifies an answer is required: fields may be new."""
+    """The struct for answers of this `kind`. Only identifying fields are required: others may be new."""
     if kind not in _made:
         fields: list[Any] = []
         for wire, field in fields_of(kind).items():
@@ -99,7 +99,10 @@ class _Result(_Brief):
 
 
 class _Claimed(Struct, gc=False):
-    """A claimed job: what runs it. A worker on short jobs spends its time here, so other fields are left unchecked."""
+    """
+    A claimed job's fields that matter for running it. Checking costs a worker with short jobs most of its time, so
+    other fields stay unchecked.
+    """
 
     uid: _Uid
     lease: _Uid

@@ -136,7 +136,7 @@ class Job(Answer):
 
     @classmethod
     def _later(cls, json: bytes) -> Self:
-        """A job from its JSON, which is read when the job is first looked at: most that were added never are."""
+        """A job from its JSON, which is decoded at first use: most added jobs are never used."""
         job = cls.__new__(cls)
         object.__setattr__(job, "_json", json)
         return job
@@ -144,22 +144,22 @@ class Job(Answer):
     if not TYPE_CHECKING:  # otherwise every misspelt name would have a type
 
         def __getattr__(self, name: str) -> Any:
-            """Read the JSON. Python calls this for attributes that are not set, as `raw` of a job from `_later`."""
+            """Decode the JSON. Python calls this for missing attributes, such as `raw` of a job from `_later`."""
             if name != "raw":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             raw = decode(self._json)
             object.__setattr__(self, "raw", raw)
             return raw
 
-    #: Identifies it in its queue: a UUID as text.
+    #: Identifies the job in its queue: a UUID as text.
     uid = Field[str]("uid")
     #: Higher goes first; equal ones in order of arrival.
     priority = Field[int]("priority", default=0)
-    #: How long it is kept after it is complete; see `removed_at` for a failed one.
+    #: How long it is kept after it is complete; see `removed_at` for a failed job.
     keep = Field[timedelta]("keep_minutes", _minutes)
-    #: As `timeout`, rounded up to whole minutes.
+    #: Like `timeout`, rounded up to whole minutes.
     timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: _limit(minutes * 60))
-    #: How long it may be in progress without an update; None is for ever.
+    #: How long it may be in progress without an update; None is no limit.
     timeout = Field[timedelta | None]("timeout_seconds", _limit)
     #: When it was added.
     created = Field[datetime]("created", _time)
@@ -243,7 +243,7 @@ class JobEvent(Answer):
 
 
 class Explanation(Answer):
-    """Why a job is in its place."""
+    """Why a job is not running."""
 
     __slots__ = ()
     _shown = ("uid", "state", "reason")
@@ -277,7 +277,7 @@ class QueueDefaults(Answer):
     keep = Field[timedelta]("keep_minutes", _minutes)
     #: How long a failed job is kept; None is the server's default.
     keep_failed = Field[timedelta | None]("keep_failed_minutes", _minutes)
-    #: None is for ever.
+    #: None is no limit.
     timeout = Field[timedelta | None]("timeout_seconds", _limit)
     max_attempts = Field[int]("max_attempts", default=1)
     retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
@@ -299,7 +299,7 @@ class QueueSetup(Answer):
     require_lease = Field[bool]("require_lease", default=False)
     #: The most jobs in it, in any state; 0 is no limit.
     max_jobs = Field[int]("max_jobs", default=0)
-    #: None: the server's defaults apply.
+    #: None if the server's defaults apply.
     defaults = Field[QueueDefaults | None]("defaults", QueueDefaults)
 
 
@@ -316,7 +316,7 @@ class Counts(Answer):
 
 
 class Lately(Answer):
-    """How many jobs were added, claimed, completed, failed and cancelled in a time, and how many attempts failed."""
+    """How many jobs were added, claimed, completed, failed and cancelled in a period, and how many attempts failed."""
 
     __slots__ = ()
     _shown = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
@@ -332,7 +332,7 @@ class Lately(Answer):
 
 
 class Minutes(Answer):
-    """As Lately, for each of the last 60 minutes, oldest first; the last one is not over."""
+    """Like Lately, for each of the last 60 minutes, oldest first; the last one is not over."""
 
     __slots__ = ()
     _shown = ("added", "claimed", "complete", "failed")
@@ -346,7 +346,7 @@ class Minutes(Answer):
 
 
 class Times(Answer):
-    """Percentiles of a time span; None without data."""
+    """Percentiles of a duration; None without data."""
 
     __slots__ = ()
     _shown = ("p50", "p90", "p99")
@@ -357,7 +357,7 @@ class Times(Answer):
 
 
 class QueueStats(QueueSetup):
-    """The statistics of a queue."""
+    """The stats of a queue."""
 
     __slots__ = ()
     _shown = ("name", "size", "ready")
@@ -378,21 +378,21 @@ class QueueStats(QueueSetup):
     last_minute = Field[Lately]("last_minute", Lately)
     last_hour = Field[Lately]("last_hour", Lately)
     minutes = Field[Minutes]("minutes", Minutes)
-    #: From when a job can be claimed to its claim.
+    #: From ready to claimed.
     wait = Field[Times]("wait_seconds", Times)
-    #: From claim to end.
+    #: From claimed to the end of the attempt.
     run = Field[Times]("run_seconds", Times)
     #: How many claims wait for jobs.
     workers_waiting = Field[int]("workers_waiting", default=0)
-    #: When a worker last asked for jobs, even if it got none; None if that is not known.
+    #: When a worker last sent a claim, with or without success; None if unknown.
     last_claim = Field[datetime | None]("last_claim", _time)
 
 
 class WorkerJobs(Answer):
     """
-    A worker, or all workers without a name, and the jobs that they hold; or a claim that waits for jobs.
+    A worker, or all workers without a name, and their jobs; or a claim that waits for jobs.
 
-    A worker that holds jobs and waits for more is there twice.
+    A worker that holds jobs and waits for more is listed twice.
     """
 
     __slots__ = ()
@@ -406,15 +406,15 @@ class WorkerJobs(Answer):
     oldest_claimed = Field[datetime | None]("oldest_claimed", _time)
     #: When it last claimed or updated any of them.
     last_updated = Field[datetime | None]("last_updated", _time)
-    #: Whether it is a claim that waits for jobs: the following three are about such claims.
+    #: Whether it is a claim that waits for jobs: the next three fields are about it.
     waiting = Field[bool]("waiting", default=False)
-    #: Since when its worker waits; claims in a row that got nothing count as one wait.
+    #: Since when its worker waits; consecutive claims without a job count as one wait.
     since = Field[datetime | None]("since", _time)
     #: When it was sent.
     last_claim = Field[datetime | None]("last_claim", _time)
-    #: The queues from which it claims.
+    #: The queues to claim from.
     queues = Field[list[str]]("queues", default=[])
-    #: The machine and the process of the last claim, and its client, if that said so.
+    #: Machine, process and client of the last claim, if reported.
     host = Field[str | None]("host")
     pid = Field[str | None]("pid")
     client = Field[str | None]("client")
@@ -455,5 +455,5 @@ class Readiness(Answer):
 
     #: "ready", or why it is not.
     status = Field[str]("status")
-    #: How safe a change is once it was answered.
+    #: How safe an acknowledged change is.
     durability = Field[str | None]("durability")

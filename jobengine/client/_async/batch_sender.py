@@ -1,4 +1,4 @@
-"""Sends the calls of lanes, in a task for each lane, which ends when no call waits."""
+"""Sends the calls of lanes, in one task per lane, which ends when no call waits."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ class BatchSender:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     async def submit(self, items: Sequence[Item]) -> None:
-        """Add items, after waiting for room; return when every one has its outcome."""
+        """Submit items, after waiting for room; return when each has its outcome."""
         loop = asyncio.get_running_loop()
         await self._wait_for_room(loop)
         for item in items:

@@ -29,7 +29,7 @@ class AsyncCaller:
         self.admin_key = admin_key
         self.timeout = timeout
         self.retry_for = retry_for
-        #: Called with what is wrong before a call is sent again.
+        #: Called with an error before the call is sent again.
         self.tell: Callable[[JobEngineError], object] | None = None
 
     def request(
@@ -81,14 +81,14 @@ class AsyncCaller:
         return await self.exchange(request)
 
     async def exchange(self, request: Request) -> tuple[Response, bool]:
-        """As `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
+        """Like `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
         response, uncertain = await self.repeat(request)
         admin_key = self._other_key(request, response)
         return (response, uncertain) if admin_key is None else await self.repeat(request.as_admin(admin_key))
 
     async def repeat(self, request: Request) -> tuple[Response, bool]:
         """
-        Send a request, and retry it if need be. Returns the answer, and whether an earlier attempt may have succeeded.
+        Send a request, and retry it if needed. Returns the answer, and whether an earlier attempt may have succeeded.
 
         Raises Unavailable if no attempt within `retry_for` got an answer, or only "not now".
         """
@@ -115,7 +115,7 @@ class AsyncCaller:
             await self._pause(patience, trouble, again=again, uncertain=uncertain)
 
     async def answer(self, request: Request, connection: Any) -> Response:
-        """The answer to a request from `begin`. It is sent again if need be, or if `begin` returned None."""
+        """The answer to a request from `begin`. The request is sent again if needed, or if `begin` returned None."""
         if connection is not None:
             try:
                 response = await self.pool.finish(request, connection)
@@ -140,7 +140,7 @@ class AsyncCaller:
         return other
 
     async def begin(self, request: Request) -> Any:
-        """Send a request, whose answer `answer` returns; None if it can't be sent now."""
+        """Send a request; `answer` returns its answer. None if it can't be sent now."""
         try:
             return await self.pool.begin(request)
         except (NotConnected, Broken):

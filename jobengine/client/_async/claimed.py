@@ -17,7 +17,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class AsyncHolder(Protocol):
-    """The job's queue, as the job uses it."""
+    """The job's queue, as a claimed job uses it."""
 
     name: str
     _updates: BatchSender
@@ -29,8 +29,8 @@ class AsyncClaimedJob:
     A job that is held under a lease.
 
     As a context manager it extends the lease in the background, at a third of the job's time-out. When the block ends,
-    the job is completed; if it raises, the job is failed; if it is cancelled or interrupted, the job is released. A
-    block that has ended the job itself is left alone.
+    the job is completed; if it raises, the job is failed; if it is cancelled or interrupted, the job is released. A job
+    that the block has already ended is not changed.
     """
 
     __slots__ = ("_uncertain", "cancel_requested", "ended", "job", "lost", "queue")
@@ -40,13 +40,13 @@ class AsyncClaimedJob:
         self.queue = queue
         #: The job as it was at its claim.
         self.job = job
-        #: Whether the last answer said that the job was cancelled.
+        #: Whether the last answer reported a cancellation.
         self.cancel_requested = job.cancel_requested
         #: Whether the lease was lost: the server accepts no results any more.
         self.lost = False
         #: Whether complete, fail or release succeeded.
         self.ended = False
-        #: Whether one of them may have succeeded: its outcome is unknown.
+        #: Whether one of them has an unknown outcome.
         self._uncertain = False
 
     def __repr__(self) -> str:
@@ -54,12 +54,12 @@ class AsyncClaimedJob:
 
     @property
     def uid(self) -> str:
-        """Identifies it in its queue."""
+        """The job's id, unique in its queue."""
         return self.job.uid
 
     @property
     def content(self) -> Any:
-        """The JSON object that was sent."""
+        """Its JSON object."""
         return self.job.content
 
     @property
@@ -69,7 +69,7 @@ class AsyncClaimedJob:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The words that it was added with."""
+        """Its tags."""
         return self.job.tags
 
     @property
@@ -136,16 +136,16 @@ class AsyncClaimedJob:
         return item
 
     def _json(self, changes: JobChanges) -> bytes:
-        """An update of the job as JSON, to go with a claim."""
+        """An update of the job as JSON, to be sent with a claim."""
         return claimed_json(self.queue.name, self.uid, {**changes, "lease": self.lease})
 
     def _note_result(
         self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None
     ) -> JobEngineError | None:
         """
-        Note the result of such an update, from the answer to the request with that id, and return its error.
+        Record the result of such an update, from the answer to the request with that id, and return its error.
 
-        A job that has ended well takes no Item: it would be a tenth of the time that a worker spends on a short job.
+        A completed job takes no Item: it would be a tenth of a worker's time for a short job.
         """
         if result["status"] == 200:
             self._accepted(changes.get("new_status"), result.get("job") or result)
@@ -156,7 +156,7 @@ class AsyncClaimedJob:
         return item.error
 
     def _note_outcome(self, item: Item) -> None:
-        """Note the outcome of an update."""
+        """Record the outcome of an update."""
         if isinstance(item.error, LeaseLost | JobNotFound):
             self.lost = True
         elif isinstance(item.error, OutcomeUnknown):
@@ -189,7 +189,7 @@ class AsyncClaimedJob:
 
     @property
     def beat_seconds(self) -> float | None:
-        """Seconds between heartbeats, or None if the lease lasts for ever."""
+        """Seconds between heartbeats, or None if the lease never expires."""
         seconds = self.job.raw.get("timeout_seconds")
         return seconds / 3 if seconds else None
 
@@ -208,7 +208,7 @@ def update_item(uid: str, changes: JobChanges) -> Item:
 
 
 async def extend(jobs: Iterable[AsyncClaimedJob]) -> None:
-    """Extend the leases of jobs, with one request for each queue, and note each outcome in its job."""
+    """Extend the leases of jobs, with one request for each queue, and record each outcome in its job."""
     by_queue = defaultdict(list)
     for job in jobs:
         by_queue[job.queue].append((job, job._item({"new_status": "inprogress"})))

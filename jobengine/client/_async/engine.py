@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-#: Of jobs that are finished, the answer needs no more than the outcome.
+#: For finished jobs, the answer needs only the outcomes.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 
 
@@ -63,7 +63,7 @@ class AsyncJobEngine:
     ) -> None:
         access_key, admin_key = secret(access_key), secret(admin_key)
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
-        #: What claims say of where they come from.
+        #: The fields about this process in claims.
         self._origin = origin()
         self._settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self._max_pending = max_pending
@@ -75,7 +75,7 @@ class AsyncJobEngine:
         forget_in_children(self)
 
     def _after_fork(self) -> None:
-        """Start afresh in a child process, without the connections and leases of its parent."""
+        """Restart in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self._origin = origin()
         self._heartbeats = Heartbeats(extend)
@@ -105,10 +105,10 @@ class AsyncJobEngine:
         retry_for: float | None = None,
     ) -> AsyncQueue:
         """
-        The queue of that name, with `access_key` if it is given; sends nothing.
+        The queue of that name, with `access_key` if given; sends nothing.
 
-        `timeout` and `retry_for` are limits for the calls of the object that is returned, in place of the client's.
-        Calls with the same limits share requests.
+        `timeout` and `retry_for` are limits for calls of the returned object, instead of the client's. Calls with the
+        same limits share requests.
         """
         access_key = secret(access_key) or self._settings.key_for(name)
         place = name, access_key, timeout, retry_for
@@ -120,7 +120,7 @@ class AsyncJobEngine:
         return queue
 
     async def queues(self) -> list[QueueStats]:
-        """The statistics of all queues; needs the admin key."""
+        """The stats of all queues; needs the admin key."""
         return await self._caller.call(calls.LIST_QUEUES)
 
     async def backup(self, path: "str | PathLike[str]") -> int:
@@ -227,7 +227,7 @@ class AsyncJobEngine:
         )
         response, _ = await caller.exchange(request)
         if response.status == 400 and self._origin and b"no field 'host'" in response.body:
-            # A server of an earlier version does not know these fields.
+            # An older server does not know these fields.
             self._origin = {}
             return await self._claim(queues, count, wait, tags, worker, updates)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)

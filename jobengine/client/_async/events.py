@@ -26,7 +26,7 @@ _LOST = "The next events are no longer kept: read the jobs again, then watch aga
 
 async def watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
     """
-    Watch the events of a queue; continues after the last one if the connection breaks. Raises EventsLost.
+    Watch the events of a queue; resumes after the last one if the connection breaks. Raises EventsLost.
 
     If the access key is refused, the admin key is sent instead, if there is one.
     """
@@ -96,12 +96,12 @@ async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | No
 
 
 def _is_stream(head: Response) -> bool:
-    """Whether events follow; raises NotJobEngine if something else follows a 200."""
+    """Whether events follow; raises NotJobEngine for a 200 with anything else."""
     if head.status == HTTPStatus.OK and head.media_type != _STREAM:
         raise calls.not_jobengine(head, "it is not an event stream")
     return head.status == HTTPStatus.OK
 
 
 def _read(data: str, url: str) -> Any:
-    """The data of an event from the server at a URL."""
+    """The data of an event from the server at `url`."""
     return calls.json_of(Response(HTTPStatus.OK, {}, data.encode(), url), _event)

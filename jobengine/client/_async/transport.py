@@ -12,7 +12,7 @@ from ..http_codec import Address, Broken, NotConnected, Request, Response, Respo
 _IDLE: Final = 30.0
 #: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: Seconds to wait for an answer that is no longer wanted, so that jobs in it can be released.
+#: Seconds to wait for an unwanted answer, so that jobs in it can be released.
 _RESCUE: Final = 0.1
 #: The most connections for requests that do not wait; requests that wait may use more.
 _MOST: Final = 100
@@ -28,7 +28,7 @@ monotonic = time.monotonic
 
 
 class Pool:
-    """A connection for each request under way; idle ones are kept and used again."""
+    """One connection for each request in flight; idle ones are kept and used again."""
 
     def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
         self.address = address
@@ -87,12 +87,12 @@ class Pool:
         return response
 
     def drop(self, connection: "_Connection") -> None:
-        """Close a connection whose answer is not wanted or can't be had."""
+        """Close a connection whose answer is unwanted or can't arrive."""
         self._used.discard(connection)
         connection.abort()
 
     async def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
-        """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without any."""
+        """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without data."""
         connection = await self.begin(request)
         connection.parser.streamed = True
         try:
@@ -160,7 +160,7 @@ class Pool:
 
 
 class _Connection(asyncio.Protocol):
-    """A connection, with at most one request under way."""
+    """A connection, with at most one request in flight."""
 
     def __init__(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
         self._address = address
@@ -201,7 +201,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         yield self.parser.head
         while True:
-            # Reading pauses while the caller handles these: then the server waits too.
+            # Reading pauses while the caller handles these parts: then the server waits too.
             self._transport.pause_reading()
             yield self.parser.take()
             self._transport.resume_reading()
@@ -254,7 +254,7 @@ class _Connection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> None:
-        """End the answer, or fail if it is not whole."""
+        """End the answer, or fail if it is incomplete."""
         if not self.parser.begun:
             self._fail(Broken("the connection was closed without an answer", stale=self._used_before))
             return

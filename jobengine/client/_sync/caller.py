@@ -30,7 +30,7 @@ class Caller:
         self.admin_key = admin_key
         self.timeout = timeout
         self.retry_for = retry_for
-        #: Called with what is wrong before a call is sent again.
+        #: Called with an error before the call is sent again.
         self.tell: Callable[[JobEngineError], object] | None = None
 
     def request(
@@ -82,14 +82,14 @@ class Caller:
         return self.exchange(request)
 
     def exchange(self, request: Request) -> tuple[Response, bool]:
-        """As `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
+        """Like `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
         response, uncertain = self.repeat(request)
         admin_key = self._other_key(request, response)
         return (response, uncertain) if admin_key is None else self.repeat(request.as_admin(admin_key))
 
     def repeat(self, request: Request) -> tuple[Response, bool]:
         """
-        Send a request, and retry it if need be. Returns the answer, and whether an earlier attempt may have succeeded.
+        Send a request, and retry it if needed. Returns the answer, and whether an earlier attempt may have succeeded.
 
         Raises Unavailable if no attempt within `retry_for` got an answer, or only "not now".
         """
@@ -116,7 +116,7 @@ class Caller:
             self._pause(patience, trouble, again=again, uncertain=uncertain)
 
     def answer(self, request: Request, connection: Any) -> Response:
-        """The answer to a request from `begin`. It is sent again if need be, or if `begin` returned None."""
+        """The answer to a request from `begin`. The request is sent again if needed, or if `begin` returned None."""
         if connection is not None:
             try:
                 response = self.pool.finish(request, connection)
@@ -141,7 +141,7 @@ class Caller:
         return other
 
     def begin(self, request: Request) -> Any:
-        """Send a request, whose answer `answer` returns; None if it can't be sent now."""
+        """Send a request; `answer` returns its answer. None if it can't be sent now."""
         try:
             return self.pool.begin(request)
         except (NotConnected, Broken):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-    #: Of jobs that are finished, the answer needs no more than the outcome.
+    #: For finished jobs, the answer needs only the outcomes.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 
 
@@ -64,7 +64,7 @@ class JobEngine:
     ) -> None:
         access_key, admin_key = secret(access_key), secret(admin_key)
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
-        #: What claims say of where they come from.
+        #: The fields about this process in claims.
         self._origin = origin()
         self._settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self._max_pending = max_pending
@@ -76,7 +76,7 @@ class JobEngine:
         forget_in_children(self)
 
     def _after_fork(self) -> None:
-        """Start afresh in a child process, without the connections and leases of its parent."""
+        """Restart in a child process, without the connections and leases of its parent."""
         self._pool.after_fork()
         self._origin = origin()
         self._heartbeats = Heartbeats(extend)
@@ -106,10 +106,10 @@ class JobEngine:
         retry_for: float | None = None,
     ) -> Queue:
         """
-        The queue of that name, with `access_key` if it is given; sends nothing.
+        The queue of that name, with `access_key` if given; sends nothing.
 
-        `timeout` and `retry_for` are limits for the calls of the object that is returned, in place of the client's.
-        Calls with the same limits share requests.
+        `timeout` and `retry_for` are limits for calls of the returned object, instead of the client's. Calls with the
+        same limits share requests.
         """
         access_key = secret(access_key) or self._settings.key_for(name)
         place = name, access_key, timeout, retry_for
@@ -121,7 +121,7 @@ class JobEngine:
         return queue
 
     def queues(self) -> list[QueueStats]:
-        """The statistics of all queues; needs the admin key."""
+        """The stats of all queues; needs the admin key."""
         return self._caller.call(calls.LIST_QUEUES)
 
     def backup(self, path: "str | PathLike[str]") -> int:
@@ -228,7 +228,7 @@ class JobEngine:
         )
         response, _ = caller.exchange(request)
         if response.status == 400 and self._origin and b"no field 'host'" in response.body:
-            # A server of an earlier version does not know these fields.
+            # An older server does not know these fields.
             self._origin = {}
             return self._claim(queues, count, wait, tags, worker, updates)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)

@@ -33,12 +33,12 @@ from .transport import Stream
 
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
-#: Jobs that a list reads at a time.
+#: Jobs per request of a list.
 _PAGE = 500
 
 
 class Client(Protocol):
-    """The client, as its queues use it."""
+    """The part of the client that its queues use."""
 
     _caller: Caller
     _heartbeats: Heartbeats[ClaimedJob]
@@ -59,19 +59,19 @@ class Queue:
     """A queue, by its name. Making this object sends nothing; all of its methods raise JobEngineError."""
 
     def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
-        """`caller` sends the requests, by default that of `engine`."""
+        """`caller` sends the requests; by default it is that of `engine`."""
         self._engine = engine
         #: The queue's name.
         self.name = name
         #: Its key; None stands for the admin key.
         self._key = key
-        #: Its keys with a role.
+        #: The keys with a role.
         self.keys = Keys(self)
         self._caller = caller or engine._caller
         self._begin()
 
     def _begin(self) -> None:
-        """Start with empty lanes."""
+        """Begin with empty lanes."""
         #: Extends leases.
         self._heartbeats = self._engine._heartbeats
         #: The lanes: jobs to add and, below, updates.
@@ -123,7 +123,7 @@ class Queue:
         old_key_seconds: int | None = None,
     ) -> QueueSetup:
         """
-        Change the settings of the queue; what is left out stays as it is.
+        Change the settings of the queue; omitted ones stay unchanged.
 
         `defaults` has keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds;
         `old_key_seconds` is how long the owner's old key stays valid beside the new one.
@@ -155,12 +155,12 @@ class Queue:
         return self.configure(draining=False)
 
     def stats(self) -> QueueStats:
-        """The statistics of the queue."""
+        """The stats of the queue."""
         stats: QueueStats = self._ask(calls.READ_STATS, query={"name": self.name})
         return stats
 
     def history(self) -> QueueHistory:
-        """What happened in each minute of the last hour and each hour of the last week."""
+        """The counts of each minute of the last hour and each hour of the last week."""
         history: QueueHistory = self._ask(calls.READ_HISTORY, query={"name": self.name})
         return history
 
@@ -180,8 +180,7 @@ class Queue:
         """
         Add a job; when this returns, it is on disk.
 
-        Adds of many callers at the same time share a request. Raises TypeError or ValueError for content that can't be
-        JSON.
+        Concurrent adds share a request. Raises TypeError or ValueError for content that can't be JSON.
         """
         item = Item(job_json(content, options))
         self._adds.submit([item])
@@ -198,8 +197,8 @@ class Queue:
         Add jobs from an iterable, which is read while they are sent.
 
         `options` are for all jobs; a NewJob can have others. `progress` is called with the number of jobs added so far.
-        Each request has some hundred jobs, and adds all of them or none. An error's `index` says which job was refused;
-        the jobs of earlier requests were added.
+        Each request has some hundred jobs, and adds all of them or none. An error's `index` tells which job was
+        refused; the jobs of earlier requests were added.
         """
         jobs = []
         for chunk in self.add_in_chunks(contents, **options):
@@ -212,7 +211,7 @@ class Queue:
         self, contents: Iterable[Mapping[str, Any] | NewJob], *, brief: bool = False, **options: Unpack[JobOptions]
     ) -> Stream[list[Job]]:
         """
-        As add_many, for more jobs than fit in memory: yields the jobs of each request after they were added.
+        Like add_many, for more jobs than fit in memory: yields the jobs of each request after they were added.
 
         With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
         existed. A job that was sent alone is complete.
@@ -249,7 +248,7 @@ class Queue:
                 return job
 
     def explain(self, uid: str) -> Explanation:
-        """Why the job is in its place."""
+        """Why the job is not running."""
         explanation: Explanation = self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
         return explanation
 
@@ -266,7 +265,7 @@ class Queue:
         return Job(item.result())
 
     def cancel(self, uid: str) -> Job:
-        """Cancel the job: if it is queued it fails, and if it is in progress its worker is told to stop."""
+        """Cancel the job: a queued job fails; the worker of a job in progress is requested to stop."""
         item = Item(b'{"uid":%b,"cancel":true}' % encode(uid))
         self._updates.submit([item])
         return Job(item.result())
@@ -276,7 +275,7 @@ class Queue:
         self._ask(calls.DELETE_JOB, query=self._job(uid))
 
     def delete(self, uid: str) -> None:
-        """Delete the job, as `remove_job` does."""
+        """Delete the job, like `remove_job`."""
         self.remove_job(uid)
 
     def peek(self) -> Job | None:
@@ -301,7 +300,7 @@ class Queue:
         self, *, limit: int | None = None, sort: JobOrder | None = None, **filters: Unpack[JobFilter]
     ) -> Stream[Job]:
         """
-        The jobs that match, at most `limit`, in execution order; they are read as the iteration goes on.
+        The jobs that match, at most `limit`, in execution order; read while you iterate.
 
         `sort`: by time of adding or of the last update; oldest first or, with a "-", newest first. A job that is
         updated meanwhile appears again with "updated", and may be missing with "-updated".
@@ -380,9 +379,9 @@ class Queue:
 
     def events(self, after: str | None = None) -> Stream[JobEvent]:
         """
-        Watch changes of state as they happen, from now on or after the event with the id `after`.
+        Watch state changes as they happen, from now on or after the event with the id `after`.
 
-        After a broken connection it reconnects and continues after the last event. Raises EventsLost if the next events
+        After a broken connection it reconnects and resumes after the last event. Raises EventsLost if the next events
         are no longer kept: read the jobs again, then watch again.
         """
         return watch(self._caller, self.name, self._key, after)
@@ -405,7 +404,7 @@ class Keys:
         return added
 
     def list(self) -> "list[AccessKey]":
-        """The keys, in the order of their adding."""
+        """The keys, oldest first."""
         keys: list[AccessKey] = self._queue._ask(calls.LIST_KEYS, query={"name": self._queue.name})
         return keys
 
