@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ..client.jobs import JobChanges
 
-#: Seconds between heartbeats of a job without a time-out: they only ask whether it was cancelled.
+#: Seconds between heartbeats of a job without a time-out: they only check for a cancellation.
 _WITHOUT_TIMEOUT: Final = 60.0
 
 
@@ -17,11 +17,11 @@ class Claimed(Protocol):
 
     @property
     def uid(self) -> str:
-        """Identifies it in its queue."""
+        """The job's id, unique in its queue."""
 
     @property
     def beat_seconds(self) -> float | None:
-        """Seconds between heartbeats; None if the lease lasts for ever."""
+        """Seconds between heartbeats; None if the lease never expires."""
 
 
 class Hold:
@@ -61,9 +61,9 @@ class Hold:
         self.refused = False
         #: Whether the answer to a report was lost.
         self.uncertain = False
-        #: For the backlog: when it must be started.
+        #: For the backlog: the latest time to start it.
         self.start_by = 0.0
-        #: For the pool: the job as its handler sees it, while that runs; for the loop: when that started.
+        #: For the pool: the job as its running handler sees it; for the loop: when the handler started.
         self.running: Any = None
         self.began = 0.0
 
@@ -75,7 +75,7 @@ class Start(NamedTuple):
 
 
 class Interrupt(NamedTuple):
-    """Tell a handler to stop: its result is no longer needed."""
+    """Interrupt a handler: its result is no longer needed."""
 
     hold: Hold
 
@@ -89,7 +89,7 @@ class Claim(NamedTuple):
 
 
 class Abort(NamedTuple):
-    """End a claim that waits."""
+    """Abort a waiting claim."""
 
     group: int
 
@@ -103,13 +103,13 @@ class Report(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """Extend leases and report progress."""
+    """Send heartbeats, with any progress."""
 
     holds: tuple[Hold, ...]
 
 
 class Ended(NamedTuple):
-    """The worker no longer holds these jobs; `note` says what was unusual, for the log."""
+    """The worker no longer holds these jobs; `note` has anything unusual, for the log."""
 
     holds: Sequence[Hold]
     note: str = ""

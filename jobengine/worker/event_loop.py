@@ -16,7 +16,7 @@ from .supervisor import Supervisor
 
 _log: Final = getLogger("jobengine.worker")
 
-#: Makes the pool from three functions to call: when handlers have ended, report progress, or can't run.
+#: Makes the pool from three callbacks: for handlers that have ended, for progress, and for a broken pool.
 MakePool = Callable[
     [Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], HandlerPool
 ]
@@ -66,7 +66,7 @@ class WorkerLoop:
             await self._close()
 
     def stop(self, grace: float) -> None:
-        """Start to stop; see Supervisor.stop."""
+        """Begin to stop; see Supervisor.stop."""
         if running := self._supervisor.stop(self._loop.time(), grace):
             jobs, them = ("1 job has", "it") if running == 1 else (f"{running} jobs have", "them")
             _log.info("Stopping: %s %g seconds to end. A second signal releases %s at once.", jobs, grace, them)
@@ -220,7 +220,7 @@ class WorkerLoop:
         least = INFO if _log.isEnabledFor(INFO) else WARNING
         now = self._loop.time()
         for hold in action.holds:
-            # Python shows warnings even where nobody has set up logging.
+            # Python shows warnings even without a logging configuration.
             level = WARNING if action.note or _has_failed(hold) else INFO
             if level >= least:
                 seconds = now - hold.began if hold.began else 0.0

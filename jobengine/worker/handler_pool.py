@@ -53,7 +53,7 @@ class HandlerPool:
     Runs handlers.
 
     In the loop it calls `done` with holds and their outcomes, `report_progress` with a hold and its progress, and
-    `broken` if no handler can run any more.
+    `broken` if it can run no more handlers.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class HandlerPool:
             self._ended([(hold, _CANCELLED if task.cancelled() else task.result())])
 
     def _ended(self, ends: Ends) -> None:
-        """Forget the running jobs. They refer to their holds: to collect such cycles took a third of the time."""
+        """Forget the running jobs. They refer to their holds, and collecting such cycles took a third of the time."""
         for hold, _ in ends:
             hold.running = None
         self._done(ends)

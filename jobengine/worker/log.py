@@ -1,4 +1,4 @@
-"""The worker's log: a line for each job that has ended, with fields for programs, and lines of JSON."""
+"""The worker's log: one line for each ended job, with fields for programs, and lines of JSON."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from .actions import Hold
 
-#: How the log names a reported state.
+#: The log's names for reported states.
 _OUTCOMES: Final = {"complete": "complete", "failed": "failed", "queued": "released"}
-#: The longest delay of a retry, in seconds, and after how many attempts it is no longer doubled; as in the server.
+#: The longest delay of a retry, in seconds, and the attempts after which it is no longer doubled; as in the server.
 _DAY: Final = 86400
 _DOUBLINGS: Final = 17
-#: Attributes that every record has; all others are fields.
+#: Attributes of every record; all others are fields.
 _OF_EVERY_RECORD: Final = frozenset(LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -20,7 +20,7 @@ def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, A
     """
     The fields of the line for a job that the worker no longer holds.
 
-    `note` says what was unusual, `seconds` is how long the handler has run, `now` is Unix seconds.
+    `note` has anything unusual, `seconds` is how long the handler has run, `now` is Unix seconds.
     """
     changes = hold.changes or {}
     outcome = _OUTCOMES[changes.get("new_status", "failed")]
@@ -40,7 +40,7 @@ def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, A
 
 
 def _retry_at(hold: Hold, now: float) -> str | None:
-    """When the job is to be tried again, without the server's jitter; None if it is not."""
+    """When the job will be retried, without the server's jitter; None if it will not."""
     changes = hold.changes or {}
     state, job = changes.get("new_status"), hold.claimed.job
     if state == "queued":
@@ -77,11 +77,11 @@ class JsonFormatter(Formatter):
     Formats a record of `logging` as a line of JSON: time (RFC 3339), level, logger, message, and the record's fields.
 
     The fields of the worker's lines are queue, uid, attempt, outcome, seconds, error_type and retry_at; those of your
-    own lines are what you pass as `extra`. A traceback is in `traceback`.
+    own lines come from `extra`. A traceback is in `traceback`.
     """
 
     def format(self, record: LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without its line end."""
         head = {
             "time": _utc(record.created, "milliseconds"),
             "level": record.levelname.lower(),

@@ -1,4 +1,4 @@
-"""Turns a handler's result or exception into the changes of its job."""
+"""Converts a handler's result or exception into changes of its job."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,15 +15,15 @@ _log: Final = getLogger("jobengine.worker")
 
 
 class Outcome(JobChanges, total=False):
-    """The changes of a job, and what only the log says."""
+    """The changes of a job, and details for the log."""
 
     #: The class of the exception that ended the handler; see `error_type`.
     error_type: str
 
 
-#: The changes of a job without a result; nobody changes them.
+#: The changes of a job without a result; never modified.
 _COMPLETE: Final[Outcome] = {"new_status": "complete"}
-#: Modules that are left out of the names of exceptions' classes.
+#: Modules that are left out of the names of exception classes.
 _OWN_MODULES: Final = frozenset({"builtins", "__main__", "jobengine"})
 
 
@@ -42,8 +42,8 @@ class Fail(Exception):
     """
     Raise it to fail the job without further attempts; its text becomes the job's error.
 
-    With `retry`, the job is tried again if it has attempts left. So it is after any other exception, with the traceback
-    as the error.
+    With `retry`, the job is retried if it has attempts left. Any other exception has the same effect, with the
+    traceback as the error.
     """
 
     def __init__(self, error: str = "", *, retry: bool = False) -> None:
@@ -60,7 +60,7 @@ class Hooks(NamedTuple):
 
 
 class Attempt:
-    """One call of a handler; turns its result or exception into the changes of its job, and calls the hooks."""
+    """One call of a handler; converts its result or exception into the changes of its job, and calls the hooks."""
 
     __slots__ = ("_hooks", "_job")
 
@@ -82,14 +82,14 @@ class Attempt:
         return _COMPLETE if result is None else {"new_status": "complete", "result": result}
 
     def failed(self, error: BaseException) -> Outcome:
-        """The changes for the handler's exception, or for one of `returned`."""
+        """The changes for the handler's exception, or for an exception of `returned`."""
         if not isinstance(error, Cancelled | Retry):
             _call(self._hooks.failed, self._job, error)
         return _outcome_of(error, self._job)
 
 
 def failure(error: str, *, retry: bool = True) -> Outcome:
-    """A failed attempt. A long error keeps its end, where a traceback names the reason."""
+    """A failed attempt. A long error keeps its end, where a traceback has the reason."""
     changes: Outcome = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
     if not retry:
         changes["retry"] = False

@@ -1,4 +1,4 @@
-"""Jobs that are claimed ahead: how many to claim, and those whose handlers have not started yet. Pure."""
+"""Claiming ahead: how many jobs to claim, and the jobs whose handlers have not started. Pure."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,8 +12,8 @@ _AHEAD: Final = 0.1
 _MOST: Final = 2_000
 #: Seconds over which the pace is averaged.
 _REMEMBERED: Final = 0.1
-#: Fewer seconds of work say nothing of the pace; below, those that are added, so that a few fast jobs do not make it
-#: claim many.
+#: A shorter time of work says nothing about the pace; below, seconds that are added to it, so that a few fast jobs do
+#: not cause many claims.
 _LEAST: Final = 0.001
 _DOUBT: Final = 0.01
 #: Seconds within which a job that was claimed ahead must be started.
@@ -22,10 +22,10 @@ _PATIENCE: Final = 0.5
 
 class Pace:
     """
-    How fast jobs have ended lately, while handlers ran.
+    The recent pace of ended jobs, while handlers ran.
 
-    Time without a running handler does not count: then the worker waits for jobs, and would do more if it had more. So
-    it takes a few requests to come from one job at a time to as many as it can do.
+    Time without a running handler does not count: then the worker waits for jobs, and could do more. So after a few
+    requests it claims as many jobs as it can do, even if it began with one.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Pace:
         self._ended += 1
 
     def measure(self, now: float, *, busy: bool) -> None:
-        """Measure the pace since the last time; `busy` is whether handlers have run since then."""
+        """Measure the pace since the last call; `busy` is whether handlers have run since then."""
         seconds = now - self._now
         kept = max(1 - seconds / _REMEMBERED, 0)
         self._jobs = self._jobs * kept + self._ended
@@ -74,7 +74,7 @@ class Backlog:
         return self._holds.popleft()
 
     def next_at(self) -> float | None:
-        """When the first of them will have waited too long."""
+        """When the first job will have waited too long."""
         return self._holds[0].start_by if self._holds else None
 
     def take_late(self, now: float) -> list[Hold]:
@@ -92,5 +92,5 @@ class Backlog:
         return taken
 
     def take_all(self) -> list[Hold]:
-        """All of them."""
+        """Take all jobs."""
         return self.take_late(float("inf"))

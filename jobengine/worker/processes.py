@@ -1,11 +1,11 @@
 """
-Runs handlers in processes, each of which can be killed by itself.
+Runs handlers in processes, each of which can be killed alone.
 
 They are forked from the nursery, a process that was forked before the worker had connections, threads or a loop. So
 handlers need not be importable, and no child keeps the worker's connections open.
 
-Why no library: multiprocessing's pools and concurrent.futures can't kill one task. pebble can, but its threads wake
-up ten times a second, and its tasks can't report progress.
+Why no library: multiprocessing's pools and concurrent.futures can't kill one task. pebble can, but its threads wake up
+ten times a second, and its tasks can't report progress.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class Processes:
         return changes
 
     def _free(self) -> "_Child | None":
-        """An idle child, if there is one; one that was killed meanwhile would fail a job that never began."""
+        """An idle child, if there is one; a child that was killed meanwhile would fail a job that never began."""
         while self._idle:
             child = self._idle.pop()
             if not child.ended():
@@ -119,7 +119,7 @@ class _Child:
         return self._reader.at_eof()
 
     async def perform(self, job: RunningJob) -> Outcome | None:
-        """The outcome of a job; None if the child ended before it."""
+        """The outcome of a job; None if the child ended first."""
         raw = {name: value for name, value in job.job.raw.items() if name != "lease"}
         self._writer.write(encode_text([job.queue, raw]).encode() + b"\n")
         try:
@@ -140,7 +140,7 @@ class _Child:
         self.dismiss()
 
     def dismiss(self) -> None:
-        """Let it end."""
+        """Let the child end."""
         self._writer.close()
 
 
@@ -151,7 +151,7 @@ def _live(life: Callable[[], object]) -> None:
     """Run a forked process to its end; never returns."""
     try:
         # The worker decides when this process ends, even if a terminal or a service manager signals all processes.
-        # SIG_IGN would not do: programs that handlers start would inherit it.
+        # SIG_IGN can't be used: programs started by handlers would inherit it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(-1)

@@ -1,4 +1,7 @@
-"""A group of queues with the same key: what is done and under way for it, and its pauses after errors. Pure."""
+"""
+A group of queues with the same key: its unreported outcomes and requests in flight, and its pauses after errors.
+Pure.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -7,15 +10,15 @@ from ..client.errors import AccessDenied, BadRequest, Forbidden, JobEngineError,
 from ..client.retrying import Patience
 from .actions import Hold
 
-#: The most outcomes in one request, and the most jobs to ask for.
+#: The most outcomes in one request, and the most requested jobs.
 MAX_ITEMS: Final = 1_000
-#: The server refuses the key or the queue.
+#: Errors of a server that refuses the key or the queue.
 REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
-#: Seconds to wait after that: 10 failed keys a minute throttle the whole address.
+#: Seconds to wait after a refusal: 10 failed keys a minute throttle the whole address.
 _REFUSED: Final = 30.0
 #: The most seconds between attempts while the server can't be reached, if the worker holds no job.
 _LONGEST_PAUSE: Final = 60.0
-#: The outcome of a job whose heartbeats are less than this many seconds apart is not gathered: its lease may end soon.
+#: An outcome is not gathered if the job's heartbeats are less than this many seconds apart: its lease may end soon.
 _SHORT: Final = 1.0
 
 
@@ -40,15 +43,15 @@ class QueueGroup:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        #: Jobs whose outcomes are not reported yet.
+        #: Jobs with unreported outcomes.
         self.done: list[Hold] = []
-        #: When they are reported at the latest, if they are gathered; below, whether one must be reported at once.
+        #: When gathered outcomes are reported at the latest; below, whether one must be reported at once.
         self.gathers_until: float | None = None
         self.is_urgent = False
-        #: How many reports are under way, and the most jobs that they may return.
+        #: How many reports are in flight, and the most jobs that they may return.
         self.reports = 0
         self.expected = 0
-        #: The most jobs that the claim under way may return; 0 without a claim.
+        #: The most jobs that the claim in flight may return; 0 without a claim.
         self.asking = 0
         #: Whether that claim waits for jobs; below, whether it was aborted.
         self.waiting = False
@@ -58,12 +61,12 @@ class QueueGroup:
         self.claimed_at = float("-inf")
         #: Whether it has ever answered a claim.
         self.known = False
-        #: Nothing is sent before this time.
+        #: The earliest time of the next request.
         self.not_before = float("-inf")
         self.pauses: Pauses | None = None
 
     def add(self, hold: Hold) -> None:
-        """Keep an outcome until it is reported."""
+        """Add an outcome to report."""
         self.done.append(hold)
         self.is_urgent = self.is_urgent or _is_urgent(hold)
 
@@ -74,25 +77,25 @@ class QueueGroup:
         return holds
 
     def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
-        """Send nothing for a while: longer each time, but short enough that no lease expires."""
+        """Pause requests: longer each time, but short enough that no lease expires."""
         self.pauses = self.pauses or Pauses(random)
         self.not_before = now + self.pauses.next(now, error, self.done)
 
     def begin_claim(self, count: int, *, waiting: bool) -> None:
-        """A claim was sent."""
+        """Record that a claim was sent."""
         self.asking, self.waiting, self.aborting = count, waiting, False
 
     @property
     def coming(self) -> int:
-        """The most jobs that requests under way may bring, without a claim that waits at the server."""
+        """The most jobs that requests in flight may return, without a claim that waits at the server."""
         return self.expected + (0 if self.waiting else self.asking)
 
     def answered(self) -> None:
-        """The server has answered."""
+        """Record an answer of the server."""
         self.pauses, self.not_before = None, float("-inf")
 
 
 def _is_urgent(hold: Hold) -> bool:
-    """Whether to report it at once: another worker may claim a job that is released, or the lease is short."""
+    """Whether to report an outcome at once: another worker may claim a released job, or the lease is short."""
     assert hold.changes is not None
     return hold.changes["new_status"] == "queued" or hold.beat_seconds < _SHORT

@@ -1,4 +1,4 @@
-"""A job as its handler sees it."""
+"""The job that a handler gets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,12 +33,12 @@ class RunningJob:
 
     @property
     def uid(self) -> str:
-        """Identifies it in its queue."""
+        """The job's id, unique in its queue."""
         return self.job.uid
 
     @property
     def content(self) -> Any:
-        """The JSON object that was sent."""
+        """Its JSON object."""
         return self.job.raw.get("content")
 
     @property
@@ -48,7 +48,7 @@ class RunningJob:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The words that it was added with."""
+        """Its tags."""
         return self.job.tags
 
     def progress(self, percent: int) -> None:

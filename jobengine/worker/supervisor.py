@@ -27,25 +27,25 @@ from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 
 #: Seconds between requests with progress.
 _PROGRESS: Final = 0.5
-#: Seconds for which a group that was empty gets no claim again, while the worker is busy with others.
+#: Seconds for which an empty group gets no further claim, while the worker is busy with others.
 _TRUST: Final = 1.0
 #: Seconds for the last reports: after the grace, and after an immediate end.
 _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
-#: The most reports under way for a group: one is carried out while another is written to disk.
+#: The most reports in flight for a group: one is carried out while another is written to disk.
 _REPORTS: Final = 2
-#: While more jobs than this wait to be started, outcomes are gathered. Without that, two small reports would be under
-#: way, and later outcomes would wait for them: 40,000 jobs that do nothing took 1,250 reports, and take 90 with it.
+#: While more jobs than this wait to be started, outcomes are gathered. Without gathering, two small reports would be in
+#: flight, and later outcomes would wait for them: 40,000 jobs without work took 1,250 reports, and take 90 with it.
 _MANY: Final = 32
-#: One more report may be under way if it has more outcomes than this, as the first comes back meanwhile. It kept the
-#: server busy for 85 % of the time instead of 82, with jobs that do nothing. A small one would cost more than it saves.
+#: One more report may be in flight if it has more outcomes than this, while the first one returns. It kept the server
+#: busy for 85 % of the time instead of 82, with jobs without work. A small report would cost more than it saves.
 _LARGE: Final = 32
 #: Outcomes are gathered until they are this share of the held jobs, so that the other jobs last until more are claimed;
 #: or for this many seconds.
 _SHARE: Final = 1 / 3
 _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
-#: What the log says of a job that another worker has, or had, meanwhile.
+#: The log's note on a job that another worker has, or had, meanwhile.
 _LOST: Final = "the lease was lost, so the outcome is discarded"
 _CANCELLED: Final = failure("cancelled", retry=False)
 
@@ -55,8 +55,8 @@ class Supervisor:
     The decisions of one worker.
 
     It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that these will be started
-    within 100 ms, and releases those that were not started within 0.5 s. `wait` is the most seconds for which the
-    server may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
+    within 100 ms, and releases jobs that were not started within 0.5 s. `wait` is the most seconds for which the server
+    may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
     """
 
     #: The number of jobs that have ended, with any outcome.
@@ -86,11 +86,11 @@ class Supervisor:
         self._holds: set[Hold] = set()
         #: The number of running handlers.
         self._running = 0
-        #: Whether any ran after the last plan.
+        #: Whether any handler ran after the last plan.
         self._was_running = False
         self._pace = Pace()
         self._backlog = Backlog()
-        #: Jobs in reports that also ask for others.
+        #: Jobs in reports that also request others.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False
@@ -117,7 +117,7 @@ class Supervisor:
         group.rest(now, error, self._random)
 
     def aborted(self, now: float, number: int) -> None:
-        """A claim was aborted, as ordered."""
+        """A claim was aborted, as planned."""
         group = self._groups[number]
         group.asking, group.waiting, group.claimed_at = 0, False, now
 
@@ -180,7 +180,7 @@ class Supervisor:
 
     def stop(self, now: float, grace: float) -> int:
         """
-        Claim nothing more, and release running jobs after `grace` seconds. Returns how many have that time.
+        Claim nothing more, and release running jobs after `grace` seconds. Returns how many jobs have that time.
 
         The second call releases them at once, and returns 0.
         """
@@ -193,7 +193,7 @@ class Supervisor:
     # Orders
 
     def plan(self, now: float) -> list[Action]:
-        """The actions to carry out now; they count as under way."""
+        """The actions to carry out now; their requests count as in flight."""
         self._pace.measure(now, busy=self._was_running)
         if self._deadline is not None:
             self._wind_up(now, self._deadline)
@@ -210,7 +210,7 @@ class Supervisor:
         return actions
 
     def next_at(self, now: float) -> float | None:
-        """When `plan` is due if nothing happens before; None if it is not."""
+        """When the next plan is due if nothing happens before; None if never."""
         times = [group.not_before for group in self._groups if group.not_before > now]
         times += [at for group in self._groups if (at := self._gathered_at(group)) is not None and at > now]
         if not self._beating:
@@ -273,9 +273,9 @@ class Supervisor:
 
     def _room(self, *, ahead: int = 0, leaving: int = 0) -> int:
         """
-        How many jobs to ask for: so many that the worker then holds as many as it can run, and `ahead` more.
+        How many jobs to request, so that the worker then holds as many as it can run, and `ahead` more.
 
-        Jobs make room when the report that takes them away asks for others; `leaving` are those of the next report.
+        The jobs of a report make room if the report also requests jobs; `leaving` are those of the next report.
         """
         staying = len(self._holds) - self._leaving - leaving
         coming = sum([group.coming for group in self._groups])
@@ -288,12 +288,12 @@ class Supervisor:
             self._wait_for_jobs(now)
 
     def _claim_one_by_one(self, now: float) -> None:
-        """Claim from groups that may have jobs, one after the other, while there is room for jobs of one more."""
+        """Claim from groups that may have jobs, one after the other, while there is room."""
         while self._room() and (group := self._next_group(now)) is not None:
             self._begin_claim(group, self._room(ahead=self._pace.ahead), 0)
 
     def _next_group(self, now: float) -> QueueGroup | None:
-        """The group that may have jobs and was claimed from longest ago."""
+        """The group that may have jobs and whose last claim is the oldest."""
         trust = float("inf") if self._until_empty else _TRUST
         stale = [
             group
@@ -332,7 +332,7 @@ class Supervisor:
         return _may_report(group) and (now >= group.gathers_until or not self._gathers(group))
 
     def _gathers(self, group: QueueGroup) -> bool:
-        """Whether outcomes may wait for others. When the worker stops they do not: then no jobs wait to be started."""
+        """Whether outcomes may wait for others. Not while the worker stops: then no jobs wait to be started."""
         return (
             len(self._backlog) > _MANY
             and len(group.done) < min(len(self._holds) * _SHARE, MAX_ITEMS)
@@ -345,7 +345,7 @@ class Supervisor:
         return group.gathers_until if _may_report(group) else None
 
     def _report(self, now: float, group: QueueGroup) -> None:
-        """Report outcomes, and in the same request ask for as many jobs as there is then room for, if it may ask."""
+        """Report outcomes, and in the same request claim as many jobs as there is room for, if it may claim."""
         holds = group.take()
         group.reports += 1
         room = 0
@@ -357,7 +357,10 @@ class Supervisor:
         self._actions.append(Report(group.number, holds, room))
 
     def _claims_with_report(self, now: float, group: QueueGroup) -> bool:
-        """Whether a report asks for jobs: not beside a claim, and of several groups only the next to claim from."""
+        """
+        Whether a report also claims jobs: not beside a claim in flight, and of several groups only the next to claim
+        from.
+        """
         if self._deadline is not None or group.asking:
             return False
         return len(self._groups) == 1 or self._next_group(now) is group

@@ -1,4 +1,4 @@
-"""Runs plain functions in threads, and delivers their results to the loop, several at a time if several have ended."""
+"""Runs plain functions in threads, and delivers their results to the loop, several at a time if possible."""
 
 import threading
 from asyncio import AbstractEventLoop
@@ -16,8 +16,8 @@ class Threads(Generic[K]):
     Threads that are made on demand. They do not keep the process alive.
 
     Why no ThreadPoolExecutor: the process waits for its threads, even for one that hangs; and it wakes the loop for
-    each call, although it is cheaper to do so once for several short calls. Here one sleeping thread is woken at a
-    time, and wakes the next if there is more to do, so that short calls wake no more threads than they need.
+    each call, although one wake-up for several short calls is cheaper. Here one sleeping thread is woken at a time, and
+    wakes the next if there is more to do, so that short calls wake no more threads than they need.
     """
 
     def __init__(self, loop: AbstractEventLoop, done: Callable[[list[tuple[K, Any]]], object]) -> None:
@@ -75,7 +75,7 @@ class Threads(Generic[K]):
         self._announce()
 
     def _announce(self) -> None:
-        """Tell the loop that a call has ended, unless it was told already."""
+        """Wake the loop because a call has ended, unless that was done already."""
         if not self._announced:
             self._announced = True
             with suppress(RuntimeError):  # the loop is closed: there is nobody to tell

@@ -44,7 +44,7 @@ class Worker:
     worker. Raises BadSettings, and ValueError for other invalid arguments.
     """
 
-    #: The signal that stopped it, if one did.
+    #: The signal that stopped it, if any.
     _stopped_by: signal.Signals | None = None
     _running: tuple[asyncio.AbstractEventLoop, WorkerLoop] | None = None
 
@@ -131,7 +131,7 @@ class Worker:
         self._run(until_empty=False)
 
     def run_until_empty(self) -> int:
-        """Work until no job is ready; delayed jobs are not waited for. Returns how many jobs have ended."""
+        """Work until no job is ready, without waiting for delayed jobs. Returns how many jobs have ended."""
         return self._run(until_empty=True)
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ class Worker:
         return supervisor.ended
 
     def _engine(self) -> AsyncJobEngine:
-        """A client that does not retry: the supervisor does."""
+        """A client that does not retry, since the supervisor does."""
         settings = self._settings
         return AsyncJobEngine(
             settings.address.url,
@@ -220,7 +220,7 @@ def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -
 
 
 def _check_handler(function: Callable[..., Any]) -> None:
-    """Raise TypeError if the function does not take what a handler is called with."""
+    """Raise TypeError if the function can't take a handler's arguments."""
     try:
         taken = signature(function)
     except ValueError:  # some functions in C don't say what they take
