@@ -63,7 +63,10 @@ class Options(_Options):
         return "" if os.path.basename(sys.argv[0]) == "jobengine" else str(super().getSynopsis())
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read and check them; ends the process with one line if one is wrong: twistd would show its whole usage."""
+        """
+        Read and check the options; ends the process with one line if one is wrong: twistd would show its whole
+        usage.
+        """
         try:
             super().parseOptions(options)
         except BadSetting as error:
@@ -72,7 +75,7 @@ class Options(_Options):
             end_early(BadSetting(f"{error}; --help lists the options"))
 
     def parseArgs(self, *arguments: str) -> None:
-        """Raise UsageError for arguments that are no options."""
+        """Raise UsageError for arguments: there are only options."""
         if arguments:
             raise UsageError(f"{arguments[0]!r} is not an option")
 
@@ -138,7 +141,7 @@ def _engine(
 
 
 def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], reactor: Any) -> Engine:
-    """The engine on PostgreSQL. Its driver is loaded only here, so a server on a file needs none."""
+    """The engine on PostgreSQL. Its driver is imported only here, so a server on a file does not need it."""
     try:
         from .engine.postgres.batch.begin import this_machine
         from .engine.postgres.engine import PostgresEngine
@@ -194,7 +197,7 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
 
 
 def _check_place(settings: Settings) -> None:
-    """End the process here if something else is in the place of the database, before a missing SECRET is blamed."""
+    """End the process here if DB_PATH is not a file, so that the error is not about a missing SECRET."""
     path = settings.db_path
     if settings.database_url is not None or not os.path.exists(path):
         return
@@ -207,7 +210,7 @@ def _check_place(settings: Settings) -> None:
 
 
 def _check_before_fork(settings: Settings) -> None:
-    """End the process here if the SECRET is wrong: after twistd has forked, its exit code can't say so."""
+    """End the process here if the SECRET is wrong: after twistd has forked, its exit code can't show that."""
     secret = SecretSource(settings)
     try:
         if settings.database_url is not None:

@@ -33,7 +33,7 @@ _DEADLINE: Final = 30.0
 class Server:
     """A daemon that listens on a free port of the loopback interface, and its keys."""
 
-    #: Opens every queue that `queue` makes.
+    #: Opens every queue that `queue` creates.
     access_key = _ACCESS_KEY
     admin_key = _ADMIN_KEY
 
@@ -63,9 +63,9 @@ class Server:
 
 @pytest.fixture(scope="session")
 def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The daemon, for the whole session; its queues are those that tests have made."""
+    """The daemon, for the whole session; its queues are those of the tests."""
     home = tmp_path_factory.mktemp("jobengine")
-    # Tests lose nothing in a power cut, and are faster without syncs.
+    # Power cuts do not matter to tests, which are faster without syncs.
     settings = {"API_PORT": "0", "SECRET": "the secret of the tests", "ADMIN_KEY": _ADMIN_KEY, "DURABILITY": "interval"}
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG") if name in os.environ}
     with (home / "log").open("wb") as log:
@@ -89,7 +89,7 @@ def jobengine_server(jobengine_daemon: Server, monkeypatch: pytest.MonkeyPatch) 
     """
     The daemon without queues; the test's queues are deleted after it.
 
-    Clients and workers that are made without arguments connect to it, through environment variables.
+    Clients and workers without arguments connect to it, through environment variables.
     """
     monkeypatch.delenv("JOBENGINE_PROFILE", raising=False)
     monkeypatch.setenv("JOBENGINE_URL", jobengine_daemon.url)

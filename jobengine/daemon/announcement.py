@@ -1,8 +1,8 @@
-"""What the log says when the server is ready: where its jobs are, and where to look at them."""
+"""The log's lines at a server's start: its database, its address and its dashboard."""
 
 from attrs import frozen
 
-#: Addresses that mean every address of the machine, and what a browser on it would use.
+#: Addresses that mean every address of the machine, and their replacements for a browser on the machine.
 _EVERYWHERE = {"//0.0.0.0:": "//localhost:", "//[::]:": "//localhost:"}
 
 
@@ -12,7 +12,7 @@ class Announcement:
 
     #: The absolute path of the database; None if PostgreSQL keeps the jobs.
     db_path: str | None
-    #: Whether there was no such file before the start.
+    #: Whether the file did not exist before the start.
     is_new: bool
     #: Whether browsers get a dashboard.
     dashboard: bool

@@ -1,5 +1,5 @@
 """
-Notices when the wall clock is set, at no cost while it is not.
+Detects that the wall clock was set, at no cost otherwise.
 
 On Linux, a timer is cancelled when the clock is set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). On other systems
 there is no notice: the engine reads the clock at each request and at each deadline.
@@ -18,7 +18,7 @@ _NONBLOCK: Final = os.O_NONBLOCK
 _CLOEXEC: Final = os.O_CLOEXEC
 #: TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET of <sys/timerfd.h>.
 _FLAGS: Final = 1 | 2
-#: The timer must not expire in the server's life: 2^40 seconds are some 35,000 years.
+#: So far that the timer never expires: 2^40 seconds are some 35,000 years.
 _FAR: Final = 1 << 40
 
 
@@ -63,7 +63,7 @@ class ClockWatch(FileDescriptor):
         os.close(self._timer)
 
     def logPrefix(self) -> str:
-        """For Twisted's log."""
+        """Its name in Twisted's log."""
         return "clock"
 
     def _arm(self) -> None:

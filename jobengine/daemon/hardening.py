@@ -1,4 +1,7 @@
-"""Keeps secrets inside this process: out of its environment, which others may read, and out of core dumps."""
+"""
+Protects secrets in this process: removes them from its environment, which others may read, and forbids core
+dumps.
+"""
 
 import ctypes
 import os
@@ -14,12 +17,12 @@ def forbid_dumps() -> None:
     """
     Forbid core dumps of this process, and forbid all users but root to read its memory or environment.
 
-    Forks inherit both. After a change of user (twistd --uid), fs.suid_dumpable decides about the second; its value is
-    0, or 2 with systemd-coredump, and neither lets others read the memory.
+    Forks inherit both. After a change of user (twistd --uid), fs.suid_dumpable decides about reading; its value is 0,
+    or 2 with systemd-coredump, and neither lets others read the memory.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        # A pipe for core dumps ignores the limit, but is not started for a process that is not dumpable.
+        # A core_pattern pipe ignores the limit, but is not started for a process that is not dumpable.
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, ctypes.c_ulong(0))
 
 

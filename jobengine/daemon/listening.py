@@ -1,4 +1,4 @@
-"""Makes the site listen, and tells where it does."""
+"""Starts the site's listening port, and reports its address."""
 
 import errno
 import os
@@ -46,7 +46,10 @@ class _Place:
 
 
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
-    """The service that makes `factory` listen; str() of its `endpoint` says where. Raises any error for a bad one."""
+    """
+    The service that makes `factory` listen; str() of its `endpoint` is the address. Raises any error for a bad
+    endpoint.
+    """
     made: StreamServerEndpointService = service(endpoint, factory, reactor)
     made.endpoint = _Place(made.endpoint, "https" if endpoint.startswith("ssl:") else "http")
     return made

@@ -25,7 +25,7 @@ from zope.interface import provider
 
 from ..http.access_log import Line
 
-#: The fields of an event that may be logged beside its message; all others may hold secrets.
+#: The event fields that may be logged beside the message; all others may hold secrets.
 _FIELDS = ("id", "database", "jobs", "queues", "seconds")
 
 
@@ -73,7 +73,7 @@ def text_lines(event: LogEvent) -> str | None:
     """
     An event as twistd's own observer writes it; each request looks like an event of its own.
 
-    Twisted's formatting takes 17 microseconds for each, more than all rules together.
+    Twisted's own formatting takes 17 microseconds per request, more than all rules together.
     """
     if "requests" not in event:
         return formatEventAsClassicLogText(event)
@@ -100,7 +100,7 @@ def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files:
 
 
 def _to_syslog(prefix: str) -> ILogObserver:
-    """Do as twistd's own observer, with one record for each request."""
+    """Like twistd's own observer, with one record for each request."""
     emit: Any = SyslogObserver(prefix).emit
     write = LegacyLogObserverWrapper(emit)
 
@@ -120,12 +120,12 @@ def _rotated_file(path: str, file_bytes: int, files: int) -> LogFile:
     """
     A log file as twistd opens it, which is also rotated at SIGUSR1 and when it is long.
 
-    If the file is gone at the signal, logrotate or another program has rotated it: then it is only opened again.
+    If the file does not exist at the signal, logrotate or another program has rotated it: then it is only opened again.
     """
     file = LogFile.fromFullPath(path, rotateLength=file_bytes, maxRotatedFiles=files)
 
     def rotate(*_: Any) -> None:
-        """Rotate the file, or open it again if it is gone."""
+        """Rotate the file, or open it again if another program has moved it."""
         from twisted.internet import reactor
 
         renew = file.rotate if os.path.exists(path) else file.reopen

@@ -31,7 +31,7 @@ def secret_from(variable: str, environment: Mapping[str, str], file: str | None 
         raise BadSecret(f"{variable} and {variable}_FILE are both set; keep only one")
     if path:
         return _read_named(variable, path)
-    # The exact bytes that were set, which may not be UTF-8.
+    # The exact bytes of the variable, which may not be UTF-8.
     secret = os.fsencode(value) if value else None
     if secret is not None and _is_blank(secret):
         raise BadSecret(f"{variable} is only white space")
@@ -77,5 +77,5 @@ def read_secret_file(path: str) -> bytes:
 
 
 def _is_blank(secret: bytes) -> bool:
-    """Whether it is only white space, or zeros as a power cut may leave them."""
+    """Whether it is only white space, or zeros, which a power cut may leave."""
     return not secret.strip(b"\0 \t\r\n\v\f")

@@ -1,4 +1,4 @@
-"""Gives the SECRET of the database, and says where it came from if it is wrong."""
+"""Returns the SECRET of the database, and explains a wrong one by its source."""
 
 import os.path
 
@@ -18,13 +18,13 @@ class SecretSource:
     _found: bool = field(default=False, init=False)
 
     def __call__(self) -> bytes:
-        """The SECRET that is set, or the one in the key file."""
+        """The configured SECRET, or the one in the key file."""
         secret = self._settings.secret or key_file_secret(self._settings.db_path)
         self._found = True
         return secret
 
     def explain(self, error: Exception) -> Exception:
-        """The error; if the SECRET is wrong, with where it came from and what to do."""
+        """The error; for a wrong SECRET, with its source and what to do."""
         if not self._found or not isinstance(error, WrongSecret):
             return error
         return WrongSecret(f"{error}. {self._advice()}")

@@ -77,10 +77,10 @@ _START_ERRORS: Final = (StorageError, CannotListenError, OSError, ValueError, Ov
 
 class StartError(SystemExit, Exception):
     """
-    The server can't start; str() says why. Ends the process with the exit code of the reason.
+    The server can't start; str() is the reason. Ends the process with the exit code for it.
 
-    It is also an Exception, because twistd handles only those: it removes its pid file and, if it has forked, tells its
-    parent, which shows the reason.
+    It is also an Exception, because twistd handles only those: it removes its pid file and, if it has forked, passes
+    the reason to its parent, which shows it.
     """
 
     def __init__(self, reason: Exception) -> None:
@@ -131,9 +131,9 @@ class Daemon(Service):
         explain: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
         """
-        `listener` makes `site` listen, and str() of its endpoint says where.
+        `listener` makes `site` listen; str() of its endpoint is the address.
 
-        `observer` makes the log observer, if not twistd's; `explain` adds to an error of the start what to do.
+        `observer` makes the log observer, if not twistd's; `explain` adds advice to a start error.
         """
         self._engine = engine
         self._site = site
@@ -186,7 +186,7 @@ class Daemon(Service):
             raise self._start_error
 
     async def _take_up(self) -> None:
-        """Start the engine, which recovers the stored jobs after the port is open; if it can't, end the process."""
+        """Start the engine, which recovers the stored jobs after the port is open; end the process if that fails."""
         try:
             await self._engine.start()
         except Exception as error:  # without an engine there is nothing to serve
@@ -209,7 +209,7 @@ class Daemon(Service):
 
     def _handle_signals(self) -> None:
         """
-        Stop in order at SIGTERM and SIGINT, with exit code 0; twistd would die of the signal.
+        Stop cleanly at SIGTERM and SIGINT, with exit code 0; twistd would die of the signal.
 
         A SIGINT before the reactor runs would leave the writer thread, and so the process, running.
         """
@@ -243,7 +243,7 @@ class Daemon(Service):
         await self._engine.stop()
 
     def fail(self, error: StorageError) -> None:
-        """End the process after a failure of storage; open requests are answered first."""
+        """End the process after a storage failure; open requests are answered first."""
         self._log.critical("storage has failed, the server stops: {error}", error=error)
         self._end_with(error)
 

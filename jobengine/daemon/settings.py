@@ -40,7 +40,7 @@ class Setting:
     variable: str
     #: The default, as text.
     default: str
-    #: Turns the text into the value; raises ValueError, whose text completes "must be …".
+    #: Converts the text into the value; raises ValueError, whose text completes "must be …".
     parse: Callable[[str], Any]
     #: For --help.
     help: str
@@ -52,7 +52,7 @@ def _text(text: str) -> str:
 
 def _whole(least: int, most: int = (1 << 63) - 1) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        """Read the number; raises ValueError with what it must be."""
+        """Parse the number; raises ValueError with the rule."""
         # Python parses no more than 4,300 digits, and has its own error for that.
         if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
             bounds = f"of {least} or more" if most > 1 << 32 else f"from {least} to {most}"
@@ -88,7 +88,7 @@ def _hosts(text: str) -> frozenset[str]:
 
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        """Check the word; raises ValueError with the possible ones."""
+        """Check the word; raises ValueError with the valid words."""
         if text not in choices:
             raise ValueError(" or ".join(choices))
         return text
@@ -205,13 +205,13 @@ class Settings:
 
     #: The absolute path of the database.
     db_path: str
-    #: The connection string of the PostgreSQL that keeps the jobs instead; None for the file.
+    #: The connection string of a PostgreSQL for the jobs; None for a file.
     database_url: str | None = field(repr=False)
     #: A Twisted endpoint description.
     endpoint: str
-    #: What encrypts the database; None to use or make the key file beside it.
+    #: The secret that encrypts the database; None to use or make the key file beside it.
     secret: bytes | None = field(repr=False)
-    #: The option or variable that gave the secret, for messages.
+    #: The option or variable of the secret, for messages.
     secret_origin: str
     #: The key of the operator; None if there is none.
     admin_key: bytes | None = field(repr=False)
@@ -229,7 +229,7 @@ class Settings:
     allowed_hosts: frozenset[str]
     #: Whether browsers get a dashboard.
     dashboard: bool
-    #: The most queues that callers without the admin key may make.
+    #: The most queues that callers without the admin key may create.
     max_queues: int
     #: Whether calls of the first version ignore unknown fields and parameters.
     pass_unknown: bool
@@ -296,7 +296,7 @@ def _limits(values: Mapping[str, Any]) -> Limits:
 
 
 def _value(setting: Setting, option: str | None, environment: Mapping[str, str]) -> Any:
-    # A variable set to nothing, which is common in compose files, counts as not set.
+    # An empty variable, which is common in compose files, counts as not set.
     variable = environment.get(setting.variable) or setting.default
     name, text = (f"--{setting.option}", option) if option is not None else (setting.variable, variable)
     try:

@@ -1,4 +1,4 @@
-"""Tells systemd how the start goes and when the server stops, for a unit of Type=notify; see sd_notify(3)."""
+"""Notifies systemd of the start's progress and of the stop, for a unit of Type=notify; see sd_notify(3)."""
 
 import socket
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from ..engine.door import Readiness
 
 #: Seconds between two messages while the server is not ready.
 _STEP: Final = 1.0
-#: Each of these messages asks systemd to wait for this many more microseconds: ten steps.
+#: Each of these messages makes systemd wait for this many more microseconds: ten steps.
 _PATIENCE: Final = 10_000_000
 
 
@@ -20,7 +20,7 @@ class Systemd:
     """Reports the state of one server to systemd."""
 
     def __init__(self, address: str, readiness: Callable[[], Awaitable[Readiness]], clock: Any) -> None:
-        """`address` is NOTIFY_SOCKET: a path, or @ and an abstract name; nothing is told if it is empty."""
+        """`address` is NOTIFY_SOCKET: a path, or @ and an abstract name; if it is empty, no message is sent."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._readiness = readiness
         self._steps = LoopingCall(lambda: Deferred.fromCoroutine(self.tell_readiness()))
@@ -29,12 +29,12 @@ class Systemd:
         self._log = Logger()
 
     def begin(self) -> None:
-        """Tell how far the start is, at each step until the server is ready."""
+        """Report the start's progress, at each step until the server is ready."""
         if self._address:
             self._steps.start(_STEP)
 
     async def tell_readiness(self) -> None:
-        """Tell that the server is ready; or why it is not, and to go on waiting for it."""
+        """Report that the server is ready; otherwise the reason, and a longer time-out."""
         readiness = await self._readiness()
         if self._ended:
             return
@@ -45,7 +45,7 @@ class Systemd:
             self._tell(f"STATUS={readiness.reason}", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
 
     def end(self) -> None:
-        """Tell that the server stops."""
+        """Report that the server stops."""
         self._ended = True
         self._end_steps()
         self._tell("STOPPING=1", "STATUS=stopping")
