@@ -19,16 +19,16 @@ class Report:
 
     #: The version of its format, such as "1.0".
     version: str
-    #: Its bytes, and how many of them are whole frames from the beginning.
+    #: Its bytes, and the bytes of whole frames from the beginning on.
     size: int
     good: int
     #: The number of commits since the file was last rewritten.
     commits: int
     #: Its queues and their jobs, up to the last good frame.
     queues: Sequence[QueueCount]
-    #: About how many of its bytes are obsolete; a server rewrites the file when they are many.
+    #: Its obsolete bytes, estimated; a server rewrites the file when there are many.
     garbage: int
-    #: Whether a server has closed it in order, and none has been started since.
+    #: Whether a server has closed it in an orderly way, and none has been started since.
     closed: bool
     #: The damage, if there is any: it begins at byte `good`.
     damage: Damaged | Unclear | None
@@ -43,8 +43,7 @@ class Report:
         """
         The bytes of an incomplete last frame, which is not damage.
 
-        A server is writing it, or was killed while it did. The next start cuts it off; nothing that was acknowledged is
-        in it.
+        A server is writing it, or was killed while it did. The next start cuts it off; it has no acknowledged change.
         """
         return 0 if self.damage else self.size - self.good
 

@@ -26,7 +26,7 @@ def backup(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> Copied:
     """
-    Copy a database as it is at the start of the copy; every frame is checked. A server may run on it.
+    Copy a database as of the start of the copy; every frame is checked. A server may run on it.
 
     Raises StorageError, TargetExists and OSError, and then makes no `target`.
     """
@@ -40,7 +40,7 @@ def restore(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> tuple[Copied, Sequence[QueueCount]]:
     """
-    Copy a database after reading every record of it, and report its queues and jobs.
+    Copy a database after reading every record, and report its queues and jobs.
 
     Raises StorageError, TargetExists and OSError, and then makes no `target`.
     """

@@ -1,4 +1,4 @@
-"""Finds the SECRET of a database as the server does."""
+"""Finds the SECRET of a database, like the server does."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     """
     The SECRET from SECRET or SECRET_FILE, or from the key file of the first of `databases` that has one.
 
-    Also forbids core dumps of this process. Raises BadSecret, WrongSecret if there is none, NotADatabase if the first
-    is none, and OSError, also if that is missing.
+    Also forbids core dumps of this process. Raises BadSecret, WrongSecret without any SECRET, NotADatabase if the first
+    of `databases` is not one, and OSError.
     """
     secret = _find(databases, environment)
     if secret is None:
@@ -24,7 +24,7 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
 
 
 def find_new_secret(database: str, environment: Mapping[str, str] = os.environ) -> bytes:
-    """The same for a database that is to be made."""
+    """The SECRET for a new database, from the same sources."""
     secret = _find([database], environment)
     if secret is None:
         raise _missing([database], f"set the SECRET that {database} is to have")
@@ -63,7 +63,7 @@ def find_set_secret(environment: Mapping[str, str] = os.environ) -> bytes:
 
 def find_go_secret(database: str, file: str | None, environment: Mapping[str, str] = os.environ) -> bytes:
     """
-    The SECRET of the Go version, from a file that was named for it or from GO_SECRET.
+    The SECRET of the Go version, from a file named by an option or from GO_SECRET.
 
     Raises BadSecret, and WrongSecret if there is none.
     """

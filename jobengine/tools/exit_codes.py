@@ -17,7 +17,7 @@ class DbExit(IntEnum):
     """The exit codes of a command that works on files."""
 
     DONE = 0
-    #: It failed, or the target exists.
+    #: The command failed, or the target exists.
     COULD_NOT = 1
     USAGE = 2
     WRONG_SECRET = 3

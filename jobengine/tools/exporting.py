@@ -20,7 +20,7 @@ _LENGTH: Final = 4
 
 
 class NoSuchQueue(Exception):
-    """The database has no queue of that name; str() says which it has."""
+    """The database has no queue of that name; str() lists its queues."""
 
 
 @frozen(kw_only=True)
@@ -38,11 +38,11 @@ class Exported:
 
 
 class _LastChanges:
-    """The record of the last change of each job, by the number of its record "job-added"; they are in a file."""
+    """The last "job-changed" record of each job, by the number of its record "job-added"; the records are in a file."""
 
     def __init__(self, file: NewFile) -> None:
         self._file = file
-        #: The place of each in the file, from 1; 0 if there is no change.
+        #: The position of each in the file, from 1; 0 without a change.
         self._places = array("Q")
 
     def put(self, number: int, record: bytes) -> None:
@@ -63,10 +63,10 @@ class _LastChanges:
 
 @define
 class _LiveJobs:
-    """The jobs of a queue that are exported."""
+    """The exported jobs of a queue."""
 
     _changes: _LastChanges
-    #: By uid: the number of the record "job-added" that is its last.
+    #: By uid: the number of its last record "job-added".
     numbers: dict[str, int] = field(factory=dict)
 
     def add(self, uid: str, number: int, record: bytes) -> None:
@@ -90,11 +90,11 @@ def export(
     files: Files | None = None,
 ) -> Exported:
     """
-    Write the queues and jobs of a database, or one queue and its jobs, as it is when this begins.
+    Write the queues and jobs of a database, or one queue and its jobs, as of the start of the export.
 
-    A server may run on it. The database is read twice, so that no job is kept in memory: each takes some 150 bytes,
-    its uid among them, and 8 for each record "job-added". Raises NoSuchQueue, StorageError, TargetExists and OSError,
-    and then makes no `target`.
+    A server may run on it. The database is read twice, so that no job is kept in memory: each takes some 150 bytes, its
+    uid among them, and 8 for each record "job-added". Raises NoSuchQueue, StorageError, TargetExists and OSError, and
+    then makes no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -112,7 +112,7 @@ def export(
 
 
 def named(name: str, path: str, queues: Collection[str]) -> str:
-    """The name, if there is a queue of that name; raises NoSuchQueue."""
+    """The name of an existing queue; raises NoSuchQueue."""
     if name in queues:
         return name
     near = get_close_matches(name, queues, 3, 0.5)
@@ -121,7 +121,7 @@ def named(name: str, path: str, queues: Collection[str]) -> str:
 
 
 def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
-    """The records that add jobs, frame by frame; raises Damaged if there are fewer than in the first reading."""
+    """The records "job-added", frame by frame; raises Damaged if there are fewer than in the first reading."""
     for frame in source.frames(lambda done, size: progress(size + done, 2 * size)):
         yield [record for record in frame.records if is_job_added(record)]
     if source.walk.torn:
@@ -135,7 +135,7 @@ def _write(
     changes: _LastChanges,
     added: Iterator[list[bytes]],
 ) -> int:
-    """Write all lines; returns how many jobs there are."""
+    """Write all lines; returns the number of jobs."""
     queues = [live.queues[name] for name in names]
     file.write(line_of(BeginLine(ahead=live.ahead)), *(queue_line(one.queue) for one in queues))
     histories = ((one.queue.name, list(one.history.all())) for one in queues)
@@ -153,7 +153,7 @@ def _write(
 
 
 def _present(live: LiveRecords[_LiveJobs]) -> bytearray:
-    """For each record "job-added", in order, whether its job is present, and was not added again since."""
+    """For each record "job-added", in order, whether its job is present and this is its last such record."""
     present = bytearray(live.added)
     for queue in live.queues.values():
         for number in queue.jobs.numbers.values():

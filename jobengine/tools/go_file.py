@@ -1,9 +1,9 @@
 """
-Reads the database of the Go version of JobEngine: one sealed JSON text.
+Reads the database of the Go version of JobEngine: one encrypted JSON text.
 
-It is sealed by AES-256-GCM (NIST SP 800-38D): a nonce of 12 bytes, then the text, then a tag of 16. The key is the MD5
-of the SECRET, as 32 hexadecimal characters. AES-GCM comes from `cryptography`, which TLS needs anyway: libsodium has it
-only on processors with AES instructions.
+The encryption is AES-256-GCM (NIST SP 800-38D): a nonce of 12 bytes, then the text, then a tag of 16. The key is the
+MD5 of the SECRET, as 32 hexadecimal characters. AES-GCM comes from `cryptography`, which TLS needs anyway: libsodium
+has it only on processors with AES instructions.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class GoQueue(Struct, forbid_unknown_fields=True):
     """A queue with its jobs; jobs of the same priority are in the order of their arrival."""
 
     name: str
-    #: SHA-512 of the key of the queue.
+    #: SHA-512 of the queue's key.
     access_key: Annotated[str, Meta(pattern="^[0-9a-fA-F]{128}\\Z")]
     #: Go writes null for an empty list.
     written: list[GoJob] | None = field(name="jobs")
@@ -54,7 +54,7 @@ class GoQueue(Struct, forbid_unknown_fields=True):
 
     @property
     def jobs(self) -> Sequence[GoJob]:
-        """Its jobs."""
+        """The queue's jobs."""
         return self.written or ()
 
 

@@ -27,12 +27,12 @@ from .target import NewDatabase, check_free, new_target
 
 #: Bytes that are read at a time.
 _BLOCK: Final = 1 << 16
-#: The most bytes of a line: a job with a longer one could not be stored.
+#: The most bytes of a line: a job with a longer line could not be stored.
 _LONGEST_LINE: Final = MAX_BOX
 
 
 class BadExport(Exception):
-    """A file that is not an export, or not a complete one; str() names the line."""
+    """A file that is not an export, or an incomplete one; str() names the line."""
 
 
 @frozen(kw_only=True)
@@ -55,7 +55,7 @@ def import_lines(
     kdf: Kdf | None = None,
 ) -> Imported:
     """
-    Make a database from an export; it is equal to the exported one, except for file id and data key.
+    Make a database from an export, equal to the exported one except for file id and data key.
 
     It keeps the uids in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError,
     and then makes no `target`.
@@ -79,7 +79,7 @@ def reading(path: str, files: Files, progress: Progress) -> Iterator["Reader"]:
 
 @define
 class Reader:
-    """Turns lines into records, and checks that they belong together."""
+    """Converts lines into records, and checks that they are consistent."""
 
     _path: str
     _lines: Iterator[list[bytes]]
@@ -90,11 +90,11 @@ class Reader:
 
     @property
     def queues(self) -> int:
-        """How many there are so far."""
+        """The number of queues so far."""
         return len(self._uids)
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """All records, some at a time; raises BadExport, after the last of them if lines are missing at the end."""
+        """All records, some at a time; raises BadExport, for missing lines after the last record."""
         for lines in self._lines:
             yield self._records(lines)
         self._check_end()
@@ -159,7 +159,7 @@ class Reader:
 
 def _blocks(path: str, descriptor: int, files: Files, progress: Progress) -> Iterator[list[bytes]]:
     size, position, rest = files.size(descriptor), 0, b""
-    # A long line is read in ever longer blocks: not all of it is copied again and again.
+    # A long line is read in growing blocks, so that it is not copied again and again.
     while block := files.read(descriptor, max(_BLOCK, len(rest)), position):
         position += len(block)
         *lines, rest = (rest + block).split(b"\n")

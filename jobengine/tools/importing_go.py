@@ -1,4 +1,4 @@
-"""Makes a database from one of the Go version."""
+"""Makes a database from a database of the Go version."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -28,7 +28,7 @@ _USUAL_CONTENT: Final = 1 << 20
 
 
 class BeyondLimits(Exception):
-    """Queues with names that are not allowed here; str() lists them."""
+    """Queues with names that are too long or empty; str() lists them."""
 
 
 @frozen(kw_only=True)
@@ -39,7 +39,7 @@ class ImportedGo:
     size: int
     queues: int
     jobs: int
-    #: Queue and uid of each job whose content is longer than that.
+    #: Queue and uid of each job with a longer content than _USUAL_CONTENT.
     long: Sequence[tuple[str, str]]
 
 
@@ -54,7 +54,7 @@ def import_go(
     kdf: Kdf | None = None,
 ) -> ImportedGo:
     """
-    Make a database, encrypted with `secret`, from one of the Go version, all of which is held in memory.
+    Make a database, encrypted with `secret`, from one of the Go version, which is held in memory.
 
     The access keys stay valid (see jobengine.core.access). Raises WrongSecret, BadGoFile, BeyondLimits, TargetExists
     and OSError, and then makes no `target`.
@@ -130,7 +130,7 @@ def _job_records(queue: GoQueue) -> Iterator[bytes]:
 
 
 def _job(job: GoJob, arrival: int) -> Job:
-    """The job as one of ours; raises ValueError. One that is not queued counts as tried once."""
+    """The job as one of this version; raises ValueError. A job that is not queued counts as tried once."""
     state = State(job.state)
     spec = Spec(
         uid=job.uid,

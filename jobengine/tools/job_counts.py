@@ -10,17 +10,17 @@ from ..core.fact_codec import fields_of
 from ..core.model import State
 from .live_records import LiveRecords
 
-#: States by number; that of a deleted job is 0.
+#: The number of each state; a deleted job has 0.
 _NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
 REMOVED: Final = 0
-#: The place of the state among the fields of a job's record, from their end.
+#: The index of the state in a record of a job, from the end.
 _STATE_FIELD: Final = -7
 _STATE: Final = 7
 _HASH: Final = (1 << 64) - 1 - _STATE
 #: The initial number of places.
 _PLACES: Final = 64
 _LOW: Final = (1 << 32) - 1
-#: Bytes of a change's record that the record of the whole job has as well.
+#: Bytes of a change's record that are in the record of the whole job too.
 _BARE: Final = 150
 
 
@@ -34,12 +34,11 @@ class QueueCount:
 
 class JobCounts:
     """
-    The state of each job of a queue, and two lengths, by a hash of its uid.
+    The state of each job of a queue, and two record lengths, by a hash of its uid.
 
-    A hash table with open addressing over two arrays. It takes 24 to 48 bytes for each job: 61 bits of hash, the
-    state, and two lengths of 32 bits: those of the record of the whole job and of its last change. Two jobs with equal
-    hashes count as one; among 1,000,000 jobs the chance of that is one in millions. A deleted job keeps its place until
-    the table is rebuilt.
+    A hash table with open addressing over two arrays. It takes 24 to 48 bytes per job: 61 bits of hash, the state, and
+    two lengths of 32 bits, of the record of the whole job and of its last change. Two jobs with equal hashes count as
+    one; among 1,000,000 jobs the chance is one in millions. A deleted job keeps its place until the table is rebuilt.
     """
 
     def __init__(self) -> None:
@@ -70,7 +69,7 @@ class JobCounts:
         self.set(uid, REMOVED, 0)
 
     def put(self, uid: str, state: int, length: int) -> None:
-        """Set the state and the first length of a job, new or not; the second length becomes 0."""
+        """Set the state and the first length of a job, new or not; its second length becomes 0."""
         key = _key(uid)
         at = self._find(key)
         if self._keys[at]:
@@ -114,7 +113,7 @@ class JobCounts:
         new, last = self._keys, places - 1
         for key, of_key in zip(keys, lengths, strict=True):
             if key & _STATE:
-                # The first free place: no two keys are equal.
+                # The first free place, without comparing: no two keys are equal.
                 at = key >> 3 & last
                 while new[at]:
                     at = at + 1 & last
@@ -123,12 +122,12 @@ class JobCounts:
 
 
 def _number_of(record: bytes) -> int:
-    """The number of the state in a record of a job."""
+    """The number of the state in a job's record."""
     return _NUMBER[fields_of(record)[0][_STATE_FIELD]]
 
 
 def _places(number: int) -> "array[int]":
-    """Free places; `number` is a power of 2."""
+    """An array of free places; `number` is a power of 2."""
     return array("Q", bytes(8 * number))
 
 
@@ -147,6 +146,6 @@ def counts_in(live: LiveRecords[JobCounts]) -> Sequence[QueueCount]:
 
 
 def live_bytes(live: LiveRecords[JobCounts]) -> int:
-    """About how many bytes the records of the present queues and jobs take."""
+    """The estimated bytes of the records of all present queues and jobs."""
     items = sum(len(record) for queue in live.queues.values() for record in queue.items.values())
     return items + sum(queue.length + queue.history.size + queue.jobs.total for queue in live.queues.values())

@@ -1,4 +1,4 @@
-"""The queues and jobs that the records of a database leave, by the rules of jobengine.engine.local.tables.state."""
+"""The queues and jobs that a database's records lead to, by the rules of jobengine.engine.local.tables.state."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -12,10 +12,10 @@ from ..storage.errors import NewerFormat
 
 
 class LiveJobs(Protocol):
-    """What is kept of the jobs of one queue."""
+    """What a tool keeps of a queue's jobs."""
 
     def add(self, uid: str, number: int, record: bytes) -> None:
-        """Replace a job by that of a record "job-added", the `number`-th of all queues, from 0."""
+        """Set a job from a record "job-added", the `number`-th of all queues, from 0."""
 
     def change(self, uid: str, record: bytes) -> None:
         """Change a job by a record "job-changed", if there is such a job."""
@@ -41,10 +41,10 @@ class LiveQueue(Generic[J]):
 
 
 class LiveRecords(Generic[J]):
-    """The state that the records so far make; each user keeps of the jobs what it needs."""
+    """The state after the records so far; each tool keeps what it needs of the jobs."""
 
     def __init__(self, path: str, make_jobs: Callable[[], J], only: str | None = None) -> None:
-        """`path` is named in errors; jobs of other queues than `only` are left out, if it is given."""
+        """`path` is named in errors; with `only`, jobs of other queues are left out."""
         #: By how much the wall clock is ahead, in milliseconds.
         self.ahead = 0
         #: The number of records "job-added".
@@ -67,7 +67,7 @@ class LiveRecords(Generic[J]):
         }
 
     def add(self, records: Iterable[bytes]) -> None:
-        """Read more records; raises NewerFormat for an unknown one, and the OSErrors of the jobs."""
+        """Read more records; raises NewerFormat for an unknown one, and OSError from the jobs."""
         try:
             for record in records:
                 head = head_of(record)
@@ -80,14 +80,14 @@ class LiveRecords(Generic[J]):
         self.ahead = fact.ahead
 
     def _queue_created(self, head: Head, record: bytes) -> None:
-        # The same queue again, as a slice of a snapshot may have it, keeps its jobs.
+        # The same queue again, which a slice of a snapshot may repeat, keeps its jobs.
         if not self._queue_changed(head, record):
             self._queue_deleted(head, record)
             fact: Any = decode(record)
             self.queues[head.queue] = LiveQueue(fact.queue, len(record), self._make_jobs())
 
     def _queue_changed(self, head: Head, record: bytes) -> bool:
-        """Change a queue; whether there was one of that name and salt."""
+        """Replace a queue; returns whether one of that name and salt existed."""
         fact: Any = decode(record)
         found = self.queues.get(head.queue)
         if found is None or found.queue.salt != fact.queue.salt:

@@ -1,7 +1,7 @@
 """
-Opens the PostgreSQL that the environment names, brings its schema up to date, and corrects its counts of jobs.
+Opens the PostgreSQL of the environment, brings its schema up to date, and corrects its counts of jobs.
 
-Without such a database no driver is needed, and none is loaded.
+Without a DATABASE_URL no driver is needed or loaded.
 """
 
 import os
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def is_set(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a database is named."""
+    """Whether DATABASE_URL or DATABASE_URL_FILE is set."""
     return bool(environment.get("DATABASE_URL") or environment.get("DATABASE_URL_FILE"))
 
 
 @contextmanager
 def driver() -> Iterator[None]:
-    """For imports of the engine; raises StorageError without a driver."""
+    """Raises StorageError instead of ImportError without a driver."""
     try:
         yield
     except ImportError as error:
@@ -39,7 +39,7 @@ def driver() -> Iterator[None]:
 @contextmanager
 def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
     """
-    A connection to the database that DATABASE_URL or DATABASE_URL_FILE names.
+    A connection to the database of DATABASE_URL or DATABASE_URL_FILE.
 
     Raises BadSecret if it is missing or malformed, and StorageError without a driver, a connection or a right, and if
     the database ends the connection.
@@ -59,9 +59,9 @@ def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
 
 def migrate(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """
-    Bring the schema up to date; returns the version that it had, 0 for none, and the one that it has.
+    Bring the schema up to date; returns its former version, 0 for none, and the present one.
 
-    Raises BadSecret for settings that are missing or malformed, WrongSecret, and other StorageErrors.
+    Raises BadSecret for missing or malformed settings, WrongSecret, and other StorageErrors.
     """
     with database(environment) as connection, driver():
         from ..engine.postgres.database import schema

@@ -30,7 +30,7 @@ def export_database(
     files: Files | None = None,
 ) -> Exported:
     """
-    Write the queues and jobs of the database, or one queue and its jobs, as it is when this begins.
+    Write the queues and jobs of the database, or one queue and its jobs, as of the start of the export.
 
     Servers may work on it meanwhile, and no job is kept in memory. `progress` counts jobs. Raises BadSecret,
     NoSuchQueue, StorageError, TargetExists and OSError; there is no `target` then.
@@ -50,7 +50,7 @@ def export_database(
 
 
 def _write(found: "Contents", file: NewFile, progress: Progress) -> int:
-    """Write the lines of an export; returns how many jobs it has."""
+    """Write the lines of an export; returns the number of jobs."""
     file.write(line_of(BeginLine(ahead=found.ahead)), *map(queue_line, found.queues))
     for name, periods in found.histories():
         file.write(history_line(name, periods))
@@ -73,7 +73,7 @@ def import_into_database(
     files: Files | None = None,
 ) -> Imported:
     """
-    Put all of an export into the database, or nothing of it; the database must have no queues.
+    Import a whole export into the database, or nothing; the database must have no queues.
 
     It keeps the uids in memory, some 110 bytes for each job. Raises BadSecret, BadExport, StorageError and OSError.
     """
@@ -88,7 +88,7 @@ def import_into_database(
 
 
 def _rows(connection: Any, environment: Mapping[str, str]) -> Any:
-    """Reads and writes the rows of the database, with the SECRET that is set; raises BadSecret."""
+    """Encodes and decodes the database's rows, with the configured SECRET; raises BadSecret."""
     from ..engine.postgres.database import rows, schema
 
     return rows.Rows(schema.opened(connection, find_set_secret(environment)))

@@ -21,7 +21,7 @@ def rekey(
     kdf: Kdf | None = None,
 ) -> int:
     """
-    Rewrite a database with a new SECRET and a new data key, in its place. Returns the new length.
+    Rewrite a database in place with a new SECRET and a new data key. Returns the new length.
 
     A crash leaves either the old file or the new one under the name. Raises Locked if a server runs on it,
     StorageError, FileNotFoundError and OSError. Then nothing has changed, except that a torn last write was cut off.

@@ -22,10 +22,10 @@ class Repaired:
     size: int
     #: The queues and jobs in it.
     queues: Sequence[QueueCount]
-    #: How many bytes of the old file are in it, from the beginning on; below, how many are not.
+    #: How many bytes of the old file were rescued, from the beginning on; below, how many were not.
     taken: int
     left: int
-    #: The number of good frames after the damage; below, their bytes. They can't be used: what they change is missing.
+    #: The number of good frames after the damage; below, their bytes. They can't be used: earlier changes are missing.
     frames_left: int
     frame_bytes_left: int
     #: Whether the damage is in the snapshot: jobs that were added long ago may be missing.

@@ -1,4 +1,4 @@
-"""A database that is only read; a server may write to it and compact it meanwhile."""
+"""A database opened for reading; a server may write to it and compact it meanwhile."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from ..storage.files import Files
 from ..storage.frames import HEADER_SIZE, Chain, Frame, format_version, open_header
 from ..storage.recovery import Read, Recovery
 
-#: Called now and then with the bytes done so far, and the bytes of all.
+#: Called now and then with the bytes done so far, and the total.
 Progress = Callable[[int, int], None]
 
 #: Bytes that are read at a time; progress is reported after each.
@@ -25,13 +25,13 @@ def no_progress(_done: int, _size: int) -> None:
 @define
 class Source:
     """
-    A database as it was when it was opened; what is appended later is not read.
+    A database at the time of opening; bytes appended later are not read.
 
     A server that compacts gives the name to another file; this one stays the same.
     """
 
     path: str
-    #: Its first 160 bytes; below, the number of its format, such as "1.0".
+    #: Its first 160 bytes; below, its format version, such as "1.0".
     header: bytes
     version: str
     _descriptor: int
@@ -39,7 +39,7 @@ class Source:
     #: The walk over its frames; see Recovery.
     walk: Recovery
     _reread_at: int = field(default=0, init=False)
-    #: What the first frame must be.
+    #: The chain that the first frame must continue.
     _chain: Chain = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,9 +47,9 @@ class Source:
 
     def frames(self, progress: Progress = no_progress) -> Iterator[Frame]:
         """
-        Every good frame in order; `walk.last` has the bytes of the last one that was given.
+        Every good frame in order; `walk.last` has the bytes of the last one yielded.
 
-        Afterwards `walk.torn` says whether an incomplete frame follows: a server is writing it, or was killed while it
+        Afterwards `walk.torn` tells whether an incomplete frame follows: a server is writing it, or was killed while it
         did. Raises Damaged, Unclear and NewerFormat where the file is damaged or unknown.
         """
         reported = 0
@@ -75,16 +75,16 @@ class Source:
         return max(0, self.walk.size - self.walk.end)
 
     def begin_again(self) -> None:
-        """Go back to the first frame, to walk as far as before: frames that were appended since are not there."""
+        """Go back to the first frame, for a second walk that ends where the first one did."""
         self.walk = Recovery(read=self.walk.read, size=self.walk.end, chain=self._chain)
         self._reread_at = 0
 
     def _reread(self) -> bool:
         """
-        Read again from the last good frame, once for each; whether that was done.
+        Read again from the last good frame, once per frame; returns whether that was done.
 
-        The bytes after it may have been written during the read: a server on a full disk cuts off what it could not
-        write, and writes again.
+        The bytes after it may have been written during the read: a server on a full disk cuts off an incomplete write,
+        and writes again.
         """
         if self._reread_at == self.walk.end:
             return False
@@ -123,12 +123,12 @@ def open_file(path: str, files: Files) -> Iterator[int]:
 
 
 def explained(path: str, error: StorageError) -> StorageError:
-    """The same error with the name of its file."""
+    """The same error with the file's name."""
     return type(error)(f"{path}: {error}")
 
 
 def _in_blocks(files: Files, descriptor: int) -> Read:
-    """A reader in blocks: most frames are short and contiguous."""
+    """A reader in blocks, since most frames are short and contiguous."""
     begin, block = 0, b""
 
     def read(length: int, position: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A new file that is complete under its name, or does not exist. Existing files are never overwritten."""
+"""A new file that gets its name when it is complete. Existing files are never overwritten."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ _SYNCED_AT_ONCE: Final = 64 << 20
 
 
 class TargetExists(Exception):
-    """The target exists already; str() says so."""
+    """The target exists already; str() names it."""
 
 
 @define
@@ -34,7 +34,7 @@ class NewFile:
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)
-    #: Where the bytes begin whose writing to disk was not started; below, those that are not synced.
+    #: The first byte not yet being written to disk; below, the first unsynced byte.
     _begun: int = field(default=0, init=False)
     _synced: int = field(default=0, init=False)
 
@@ -53,7 +53,7 @@ class NewFile:
                 self._begun = self.size
 
     def read(self, length: int, position: int) -> bytes:
-        """Some of what was written; raises OSError."""
+        """Some of the written bytes; raises OSError."""
         if self._waiting:
             self._flush()
         return self._files.read(self._descriptor, length, position)
@@ -84,14 +84,14 @@ class NewDatabase:
         self._file.write(header)
 
     def add(self, records: Sequence[bytes]) -> None:
-        """Append records to the snapshot, in the order in which recovery reads them; raises OSError."""
+        """Append records to the snapshot, in the order of recovery; raises OSError."""
         if records:
             self._append(Kind.SLICE, records)
 
     def finish(self) -> None:
-        """End the snapshot, and mark the file as closed in order; raises OSError."""
+        """End the snapshot, and mark the file as closed in an orderly way; raises OSError."""
         self._append(Kind.SNAPSHOT_END, ())
-        # The mark vouches for all bytes before it. That is safe: the file gets its name only after they are on disk.
+        # The mark vouches for all bytes before it. That is safe: the file gets its name only once they are on disk.
         self._append(Kind.CLOSE, ())
 
     def _append(self, kind: Kind, records: Sequence[bytes]) -> None:
@@ -108,7 +108,7 @@ def check_free(path: str, files: Files | None = None) -> None:
 @contextmanager
 def new_target(path: str, files: Files | None = None, *, replaces: bool = False) -> Iterator[NewFile]:
     """
-    Make a file (mode 0600) that gets its name once all of it is on disk; after an error there is no file.
+    Make a file (mode 0600) that gets its name once it is complete and on disk; after an error there is no file.
 
     An existing file of that name is an error or, with `replaces`, is replaced atomically by one with the same owner.
     Raises TargetExists and OSError. A kill leaves a file `path`.new-…, which nothing reads.
@@ -138,7 +138,7 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
 
 @contextmanager
 def unnamed_file(path: str, files: Files) -> Iterator[NewFile]:
-    """Make a file without a name (0600) in the directory of `path`; it is gone when this ends."""
+    """Make a file without a name (0600) in the directory of `path`; it is gone after the block."""
     temporary = f"{abspath(path)}.new-{token_hex(4)}"
     descriptor = files.create(temporary)
     try:
