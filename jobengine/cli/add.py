@@ -146,14 +146,14 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
 
 
 class _Once:
-    """Says once that the server does not answer, as it may take a minute until the command gives up."""
+    """Reports once that the server does not answer, since the command may go on trying for a minute."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._shown = False
 
     def __call__(self, error: JobEngineError) -> None:
-        """Say so."""
+        """Print the error, the first time."""
         if not self._shown:
             self._shown = True
             self._session.output.note(f"{self._session.what_is_wrong(error)} Trying for a minute.")
@@ -175,7 +175,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any) -> int:
-    """Add the jobs; returns how many existed before, if the server said so."""
+    """Add the jobs; returns how many existed before, if the server reported it."""
     numbers: list[int] = []
     added = there = 0
     with ProgressBar(jobs.jobs, shown=not session.json) as progress:
@@ -198,7 +198,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
 
 
 def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
-    """Where in the file the error is; `numbers` are the lines of the request."""
+    """The error's place in the file; `numbers` are the lines of the request."""
     index = None if error.index is None else error.index - added
     if index is not None and 0 <= index < len(numbers):
         return f", line {numbers[index]}"

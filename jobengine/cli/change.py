@@ -14,7 +14,7 @@ from .session import current
 
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
-#: The error of a job that was cancelled, for servers that do not say more.
+#: The error of a cancelled job, for servers without a field for it.
 _CANCELLED_ERROR: Final = "cancelled"
 _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it."
 
@@ -86,7 +86,7 @@ _WAS_CANCELLED: Final = Sentence("was cancelled", "were cancelled")
 
 
 def _cancelled(job: Job) -> Sentence:
-    """What cancelling has done to a job."""
+    """The effect of cancelling on a job."""
     if job.state == "inprogress":
         return Sentence("is running; its worker is asked to stop", "are running; their workers are asked to stop")
     if job.state == "complete":
@@ -116,13 +116,13 @@ _CANCELLED: Final = Words(
 )
 @selection()
 def cancel(**options: Any) -> None:
-    """Cancel jobs: queued ones fail, and the workers of those in progress are told to stop."""
+    """Cancel jobs: queued ones fail, and workers of running ones are asked to stop."""
     session = current()
     selected = Selection.of(session, options)
     to_all = selected.queue.cancel_all
 
     def unfinished(*, state: str | None = None, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; a state is a filter
-        """Count the jobs that cancelling would change: finished ones stay as they are."""
+        """Count the jobs that cancelling would change: finished ones stay unchanged."""
         states = [one for one in _UNFINISHED if state in (None, one)]
         return sum(to_all(dry_run=True, state=one, **wanted) for one in states)
 

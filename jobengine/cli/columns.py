@@ -1,4 +1,4 @@
-"""Columns of tables, and how values are shown in them."""
+"""Columns of tables, and the texts of their values."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _MOMENTS: Final = frozenset(
         "since",
     }
 )
-#: Stands for a queue in which jobs wait and no worker is.
+#: For a queue with waiting jobs and no worker.
 _NO_WORKER: Final = "no worker"
 _COLOURS: Final = {
     "failed": "red",
@@ -49,12 +49,12 @@ class Column(NamedTuple, Generic[T]):
     #: The text for an item.
     of: Callable[[T], str]
     number: bool = False
-    #: The least width; below, whether longer texts are cut to it if there is no room.
+    #: The least width; below, whether longer texts are cut to it in a narrow terminal.
     least: int = 0
     cut: bool = False
-    #: At a terminal, the heading of the column that it follows instead of its place in the list.
+    #: At a terminal, the heading of the column to its left, if that is not its neighbour in the list.
     shown_after: str = ""
-    #: Whether it gets room before other columns that are cut.
+    #: Whether it is widened before other columns that are cut.
     first_to_grow: bool = False
     #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.
     spare: int = 0
@@ -74,7 +74,7 @@ def _standing(queue: QueueStats) -> str:
 
 
 def _count(name: str) -> Callable[[QueueStats], str]:
-    """The text of a count that older servers do not have."""
+    """The text of a count that older servers lack."""
     return lambda queue: f"{queue.raw.get(name, '')}"
 
 
@@ -150,7 +150,7 @@ WORKERS: Final[Sequence[Column[Holder]]] = (
     Column("jobs", lambda holder: f"{holder.held.jobs}", number=True),
     Column("silent since", lambda holder: moment(holder.held.last_updated)),
 )
-#: Of claims that wait for jobs.
+#: For claims that wait for jobs.
 WAITING: Final[Sequence[Column[Holder]]] = (
     Column("idle worker", _worker, least=12, cut=True),
     Column("queues", lambda holder: ",".join(holder.queues), least=8, cut=True),

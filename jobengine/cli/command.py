@@ -1,4 +1,4 @@
-"""Parts of every command: common options, examples in the help, and how errors end it."""
+"""The base of every command: common options, examples in the help, and errors."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from .suggestions import complete_profiles
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Store an option in the session; it may be given before or after the command's name."""
+    """Store an option in the session; it may come before or after the command's name."""
     if value:
         setattr(context.ensure_object(Session), str(parameter.name), value)
 
@@ -58,7 +58,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, examples: str = "", common: bool = True, **more: Any) -> None:
         super().__init__(*args, **more)
-        #: Lines for a shell, all of which can be run.
+        #: Lines for a shell; all of them work.
         self.examples = [line.strip() for line in examples.strip().splitlines()]
         if common:
             self.params += common_options()
@@ -105,13 +105,13 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command to run; for an unknown one the error names the nearest."""
+        """The command to run; the error about an unknown one suggests the nearest."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"There is no command {args[0]!r}{self._advice(ctx, args[0])}")
         return super().resolve_command(ctx, args)
 
     def _advice(self, ctx: click.Context, name: str) -> str:
-        """What to write instead of a name that is not known."""
+        """The suggestion for an unknown name."""
         from .unknown_command import similar  # only needed after a mistake
 
         commands = {one: found for one in self.list_commands(ctx) if (found := self.get_command(ctx, one)) is not None}

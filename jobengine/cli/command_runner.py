@@ -1,5 +1,5 @@
 """
-Runs one command for a job: passes in the content, limits the outputs, and turns the command's end into a verdict.
+Runs one command for a job: passes in the content, limits the outputs, and turns the exit code into a verdict.
 
 The command has its own process group. So Ctrl-C at the worker's terminal does not reach it, and killing the group also
 kills the processes that it has started.
@@ -20,7 +20,7 @@ from ..worker import Fail
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
-#: The server's limits for a body, less what the update has around its result: three levels, and its other fields.
+#: The server's limit on nesting, without the three levels that the update puts around its result; and its other fields.
 _DEPTH: Final = 32 - 3
 _VALUES: Final = MOST_VALUES - 100
 #: The most bytes of standard error to keep, from its end: an error can't be longer.
@@ -109,7 +109,7 @@ def _without_result(why: str) -> Verdict:
 
 
 def _check(result: Any) -> None:
-    """Raise ValueError or RecursionError if the server, with its usual limits, would refuse this as a result."""
+    """Raise ValueError or RecursionError if a server with the usual limits would refuse this result."""
     text = encode_text(result).encode()
     if len(text) > MOST_OUTPUT:
         raise NotStrict(f"it is longer than {MOST_OUTPUT} bytes")
@@ -190,7 +190,7 @@ class CommandRunner:
         try:
             run.feed(content)
             await run.ended.wait()
-            # It may have ended before anything was read.
+            # The command may have ended before it was read.
             await _at_most(_LINGER, asyncio.gather(run.silent.wait(), numbers.ended.wait()))
         finally:
             closing()
@@ -231,14 +231,14 @@ class _Run(asyncio.SubprocessProtocol):
         return pid
 
     def tell(self, number: int) -> None:
-        """Send it a signal, or do so as soon as it has started."""
+        """Send it a signal, now or once it has started."""
         if self.started:
             _signal(self.group, number)
         else:
             self._untold.append(number)
 
     def feed(self, content: bytes) -> None:
-        """Write its standard input, even if it does not read it."""
+        """Write its standard input, even if the command does not read it."""
         pipe = self._transport.get_pipe_transport(0)
         pipe.write(content)
         pipe.close()
@@ -277,7 +277,7 @@ class _Run(asyncio.SubprocessProtocol):
 
 
 async def _settled(task: "asyncio.Future[None]") -> None:
-    """Wait for a task that is done at once, even if this is cancelled meanwhile."""
+    """Wait for a task that ends immediately, even if this is cancelled meanwhile."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait({task})
@@ -314,7 +314,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 class _Slot:
-    """The file descriptor at which a command finds the pipe for its progress: of one digit, if one is free."""
+    """The file descriptor at which a command finds its progress pipe: of one digit, if one is free."""
 
     def __init__(self) -> None:
         #: Kept open by /dev/null between two commands; None if no descriptor of one digit was free.
@@ -328,7 +328,7 @@ class _Slot:
         """
         Put a pipe there, and close it afterwards: then it ends when the processes that have inherited it end.
 
-        Two commands may be starting at the same time, since a process is started before anything is waited for.
+        Two commands may be starting at the same time, since a process is started before the first wait.
         """
         try:
             yield write_end if self._number is None else os.dup2(write_end, self._number, inheritable=False)
@@ -347,28 +347,28 @@ async def _listen(pipe: FileIO, numbers: "_Numbers") -> Callable[[], None]:
 
 
 class _Beginning:
-    """Keeps the beginning of an output."""
+    """Keeps the first bytes of an output."""
 
     def __init__(self) -> None:
         self.kept = bytearray()
         self.cut = False
 
     def take(self, data: bytes) -> None:
-        """Keep what there is room for."""
+        """Keep the bytes that still fit."""
         room = MOST_OUTPUT - len(self.kept)
         self.kept += data[:room]
         self.cut = self.cut or len(data) > room
 
 
 class _End:
-    """Keeps the end of an output, and passes all of it on."""
+    """Keeps the last bytes of an output, and passes all on."""
 
     def __init__(self, echo: BinaryIO | None) -> None:
         self.kept = bytearray()
         self._echo = echo
 
     def take(self, data: bytes) -> None:
-        """Keep the end, and pass all of it on."""
+        """Keep the last bytes, and pass all on."""
         self.kept += data
         del self.kept[:-MOST_ERRORS]
         if self._echo is not None:
@@ -402,4 +402,4 @@ class _Numbers(asyncio.Protocol):
 
 
 class CommandFailed(Fail):
-    """The command has failed; the name of this class is the `error_type` in the log."""
+    """The command has failed; this class name is the `error_type` in the log."""

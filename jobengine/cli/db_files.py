@@ -65,7 +65,7 @@ def _text(error: Exception) -> str:
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
-    """End in order, so that no incomplete file is left."""
+    """Stop cleanly, so that no incomplete file is left."""
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -140,7 +140,7 @@ def restore(source: str, path: str) -> None:
 
 
 def _report_copy(target: str, copied: Copied, **counted: int) -> None:
-    """Report the copy; `counted` is what it contains."""
+    """Report the copy; `counted` has its queues and jobs."""
     session = current()
     if session.json:
         session.output.json({"file": target, "bytes": copied.size, "unfinished_bytes": copied.unfinished, **counted})

@@ -79,7 +79,7 @@ def import_(source: str, path: str | None) -> None:
 
 
 def _database_and_text(names: tuple[str, ...]) -> tuple[str | None, str]:
-    """What to export, None for PostgreSQL, and where to."""
+    """The database to export, None for PostgreSQL, and the new file."""
     usage = "jobengine db export FILE OUT.jsonl"
     if not 1 <= len(names) <= 2:
         raise click.UsageError(f"Name the database and the new file: {usage}")
@@ -116,7 +116,7 @@ def import_go(source: str, path: str, go_secret_file: str | None) -> None:
 
 
 def _report_transfer(target: str | None, *, size: int | None, queues: int, jobs: int) -> None:
-    """Say what was made: a file, or None for what is in PostgreSQL now."""
+    """Report the new file; None for PostgreSQL."""
     session = current()
     file = {} if target is None else {"file": target, "bytes": size}
     if session.json:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from jobengine.client import Job
 
-#: The line of a Python exception group, which has a margin.
+#: The main line of a Python exception group, which has a margin.
 _GROUP: Final = re.compile(r"\s*\|\s?(\S.* \(\d+ sub-exceptions?\))")
 _FRAME: Final = re.compile(r'[\s+|]*Traceback \(most recent call last\):|\s+File ".+", line \d+')
-#: The parts in which errors of a group differ: uids, hexadecimal and other numbers.
+#: The parts in which errors of a group may differ: uids, hexadecimal and other numbers.
 _VARYING: Final = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+",
     re.ASCII | re.IGNORECASE,
@@ -26,7 +26,7 @@ _NONE: Final = "no error was given"
 
 def error_line(error: str | None) -> str:
     """
-    The line that names an error: after the last Python traceback its exception, in other texts the first line.
+    The line that names an error: the exception after the last Python traceback, in other texts the first line.
 
     A worker cuts the head of a long traceback, so the word Traceback may be missing.
     """
@@ -47,10 +47,10 @@ class ErrorGroup:
     def __init__(self, latest: Job) -> None:
         #: The job whose error is the newest.
         self.latest: Final = latest
-        #: The line that names the newest error, cut; empty if there is none.
+        #: The line that names the newest error, cut; empty without an error.
         self.line: Final = error_line(latest.error)[:_COMPARED]
         self._all_alike = True
-        #: Jobs that have failed and, below, those that will be tried again.
+        #: Jobs that have failed and, below, those that will be retried.
         self.failed = 0
         self.retrying = 0
 
@@ -64,19 +64,19 @@ class ErrorGroup:
 
     @property
     def name(self) -> str:
-        """The line, or that there is none."""
+        """The line, or a text for jobs without an error."""
         return self.line or _NONE
 
     @property
     def filter(self) -> str:
-        """A text that is in the errors of all jobs of the group, for `--error`."""
+        """A text that occurs in the errors of all jobs of the group, for `--error`."""
         if self._all_alike:
             return self.line
         return max((piece.strip() for piece in _VARYING.split(self.line)), key=len)
 
     @property
     def last(self) -> datetime:
-        """When the newest error came."""
+        """The time of the newest error."""
         return self.latest.last_updated.astimezone(UTC)
 
     @property

@@ -30,7 +30,7 @@ def events(queue_name: str, after: str | None, count: int | None) -> None:
 
 
 def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[JobEvent]:
-    """The events, for ever. Raises JobEngineError if the server does not answer at the start, or refuses."""
+    """The events, endlessly. Raises JobEngineError if the server does not answer at the start, or refuses."""
     queue = session.queue(queue_name)
     queue.stats()
     last, away, began = after, False, after is None

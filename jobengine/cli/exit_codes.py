@@ -1,4 +1,4 @@
-"""How a command fails: its message and its exit code."""
+"""The message and the exit code of a failed command."""
 
 from enum import IntEnum
 from typing import Any, Final
@@ -24,7 +24,7 @@ class Exit(IntEnum):
     """The exit codes of commands."""
 
     DONE = 0
-    #: The server refused, the awaited job has failed or is not finished, or a question was answered with no.
+    #: The server refused, the awaited job has failed or is not finished, or a confirmation was denied.
     REFUSED = 1
     USAGE = 2
     NOT_FOUND = 3
@@ -35,7 +35,7 @@ class Exit(IntEnum):
 
 #: Statuses of a proxy that can't reach the server.
 _OF_A_PROXY = (502, 504)
-#: Parts of the server's texts, and what to tell a user of the command line instead.
+#: Parts of the server's texts, and their replacements for the command line.
 _AT_A_SHELL: Final = {
     "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
     "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
@@ -62,7 +62,7 @@ class Failed(click.ClickException):
 
 
 def what_is_wrong(error: JobEngineError) -> str:
-    """The text of a client's error on one line, in the terms of the command line."""
+    """The text of a client's error on one line, in command line terms."""
     detail = plain(error.detail)
     for text, shell_text in _AT_A_SHELL.items():
         detail = detail.replace(text, shell_text)

@@ -1,4 +1,4 @@
-"""`jobengine history`: what has happened in a queue in each minute of the last hour, and each hour of the last week."""
+"""`jobengine history`: a queue's counts and times in each minute of the last hour, and each hour of the last week."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .terminal_text import duration, moment
 
 Numbers = Sequence[float | None]
 
-#: The counts, and the times in seconds, in the order in which they are shown.
+#: The counts, and the times in seconds, in display order.
 _COUNTS: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
 _SPANS: Final = ("wait_p50", "wait_p99", "run_p50", "run_p99")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -78,7 +78,7 @@ def bars(numbers: Numbers, *, add: bool) -> str:
     """
     A character for each number or, if there are too many, for each group of them: its sum with `add`, or its largest.
 
-    A space stands for 0 and for what is unknown.
+    A space stands for 0 or an unknown number.
     """
     size = -(-len(numbers) // _WIDTH)
     groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
@@ -100,5 +100,5 @@ def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float) -> list[list
 
 
 def _number(value: float | None) -> str:
-    """A count, or seconds to the millisecond; nothing for what is unknown."""
+    """A count, or seconds to the millisecond; empty if unknown."""
     return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")

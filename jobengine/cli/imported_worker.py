@@ -14,7 +14,7 @@ from jobengine.worker import Worker
 
 from .exit_codes import Exit, Failed
 
-#: Where files of frames are that are not the user's.
+#: Parts of the file names of frames that are not the user's.
 _OF_OTHERS: Final = ("<frozen ", f"{Path(jobengine.__file__).parent}{os.sep}")
 _OF_PYTHON: Final = f"{Path(os.__file__).parent}{os.sep}"
 #: The user's code may be installed here, below Python's own.
@@ -44,7 +44,7 @@ def imported_worker(app: str) -> Worker:
 
 
 def _described(error: Exception) -> str:
-    """The exception in its first line, and below it the frames of the user's code."""
+    """The exception on the first line, then the frames of the user's code."""
     what = traceback.TracebackException.from_exception(error)
     what.stack = traceback.StackSummary.from_list([one for one in what.stack if not _is_of_others(one.filename)])
     *place, line = "".join(what.format_exception_only()).rstrip().split("\n")

@@ -15,7 +15,7 @@ def keyboard() -> Iterator[Callable[[float], str]]:
     """
     A function that waits up to so many seconds for a key, and returns it; without a key the text is empty.
 
-    Ctrl-C still interrupts. If standard input is no terminal, the function only waits.
+    Ctrl-C still interrupts. If standard input is not a terminal, the function only waits.
     """
     if not sys.stdin.isatty():
         yield _no_key
@@ -35,7 +35,7 @@ def _no_key(seconds: float) -> str:
 
 
 def _key(descriptor: int, seconds: float) -> str:
-    """The key; one that sends several bytes, such as an arrow, counts as one without a meaning."""
+    """The key; a key that sends several bytes, such as an arrow, counts as one unknown key."""
     if not select.select([descriptor], [], [], seconds)[0]:
         return ""
     pressed = os.read(descriptor, 32).decode(errors="replace")

@@ -32,7 +32,7 @@ def table_of(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> Ta
 
 
 def _in_order(columns: Sequence[Column[T]]) -> list[Column[T]]:
-    """The columns with each in its place at a terminal."""
+    """The columns in their order at a terminal."""
     ordered = [column for column in columns if not column.shown_after]
     for column in columns:
         if column.shown_after:

@@ -13,7 +13,7 @@ from .terminal_text import json_text, plain, plain_lines
 
 T = TypeVar("T", bound="Shown")
 
-#: Rows that are laid out together: the first ones of a long list appear while others are read.
+#: Rows that are laid out together: the first rows of a long list appear while others are read.
 _ROWS = 500
 
 
@@ -72,7 +72,7 @@ class Output:
             self.rows(list(rows_of(raw, plain_lines if self.at_terminal else plain)))
 
     def rows(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Print names and values, in which nothing controls the terminal."""
+        """Print names and values; their characters can't control the terminal."""
         if self.at_terminal:
             from .layout import grid_of  # only for a terminal
 

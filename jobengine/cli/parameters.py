@@ -82,7 +82,7 @@ class Content(click.ParamType[Any]):
 
 
 def read_text(value: str) -> str:
-    """The text of an argument: itself, of standard input, or of a file. Raises ValueError."""
+    """The text of an argument: itself, or the contents of standard input or a file. Raises ValueError."""
     if value == "-":
         return _decoded(sys.stdin.buffer.read(), "standard input")
     if not value.startswith("@"):
@@ -111,7 +111,7 @@ def _finite(text: str) -> float:
 
 
 class _Repeated(ValueError):
-    """A key occurs twice in an object: one of its values would be lost."""
+    """A key occurs twice in an object, so one of its values would be lost."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def parse_json(text: str) -> Any:
 
 
 def _where(error: ValueError, text: str) -> str:
-    """What is wrong, and where; the number of the line only if there are several."""
+    """The error and its place; the line number only if there are several lines."""
     if isinstance(error, json.JSONDecodeError) and "\n" not in text:
         return f"{error.msg}, at column {error.colno}"
     return str(error)
@@ -184,7 +184,7 @@ CONDITIONS: Final = {
 
 
 def filters(function: F) -> F:
-    """Add the options that select jobs, except those whose names an update needs."""
+    """Add the options that select jobs, except those whose names the command `update` needs."""
     return with_options(function, _FILTERS)
 
 

@@ -24,7 +24,7 @@ class ProgressBar:
         self.stop()
 
     def at(self, done: int, total: int | None = None) -> None:
-        """Set how many are done, and how many there are if that has changed."""
+        """Set the number done and, if it has changed, the total."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
 

@@ -1,4 +1,4 @@
-"""Reads the key for a queue from a file or standard input, or makes one; and asks before what can't be undone."""
+"""Reads the key for a queue from a file or standard input, or makes one; and confirms changes that can't be undone."""
 
 import secrets
 import sys
@@ -22,7 +22,7 @@ _SHORT = 16
 
 
 def key_from(path: str | None) -> tuple[Secret, bool]:
-    """The key, and whether it was made here; warns of a short one. Raises BadSettings."""
+    """The key, and whether it was made here; warns about a short one. Raises BadSettings."""
     if path is None:
         return Secret(secrets.token_urlsafe(32)), True
     key = _from_standard_input() if path == "-" else read_key_file(Path(path))
@@ -42,7 +42,7 @@ def _from_standard_input() -> Secret:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Return if the answer is yes, or if `yes` says so already; otherwise end the command."""
+    """Return if the answer is yes, or without a question if `yes`; otherwise end the command."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -28,7 +28,7 @@ _NUMBERS = frozenset(
     }
 )
 
-#: What is said of a new key: it is on the next line, or where standard output was redirected to.
+#: The message about a new key: it is on the next line, or in redirected standard output.
 _TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"
 _KEPT_BY_THE_SHELL: Final = "Its key went to standard output; it can't be shown again."
 
@@ -81,7 +81,7 @@ def stats(queue_name: str) -> None:
     """Show the statistics of a queue: number, age and speed of its jobs; times are in seconds."""
     session = current()
     raw = session.queue(queue_name).stats().raw
-    # The figures of each minute are for programs: 240 numbers.
+    # The counts of each minute are for programs: 240 numbers.
     session.output.record(raw if session.json else {name: value for name, value in raw.items() if name != "minutes"})
 
 
@@ -113,7 +113,7 @@ def stats(queue_name: str) -> None:
 @KEY_FILE
 @click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **options: Any) -> None:
-    """Change the settings of a queue; others stay as they are."""
+    """Change the settings of a queue; others stay unchanged."""
     session = current()
     queue = session.queue(queue_name)
     new_key, key_file = options.pop("new_key"), options.pop("key_file")
@@ -135,7 +135,7 @@ def configure(queue_name: str, **options: Any) -> None:
 
 @contextmanager
 def _not_lost(queue_name: str, made: Secret | None) -> Iterator[None]:
-    """Print a key that was made here if the answer is lost: it may be the only key of the queue by now."""
+    """Print a new key if the answer is lost: it may be the queue's only key by now."""
     try:
         yield
     except OutcomeUnknown:
@@ -175,7 +175,7 @@ def _switch(name: str, method: str, help_text: str) -> Command:
     @command(name, f"jobengine queue {name} mail", help=help_text)
     @QUEUE
     def switch(queue_name: str) -> None:
-        """Switch the setting, and say what holds now."""
+        """Switch the setting, and report the new state."""
         session = current()
         setup = getattr(session.queue(queue_name), method)()
         if session.json:
@@ -186,7 +186,7 @@ def _switch(name: str, method: str, help_text: str) -> Command:
     return switch
 
 
-#: What holds for a queue, by whether it is paused and draining.
+#: The state of a queue, by whether it is paused and draining.
 _WHAT_HOLDS: Final = {
     (False, False): "jobs can be added and claimed.",
     (True, False): "no job can be claimed; jobs can be added.",

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def chosen(options: dict[str, Any]) -> JobFilter:
-    """The filter that the options make; they are taken out of `options`."""
+    """The filter from the given options, which are removed from `options`."""
     given = {condition: options.pop(option, None) for option, condition in CONDITIONS.items()}
     return cast(JobFilter, {name: value for name, value in given.items() if value is not None})
 
@@ -40,7 +40,7 @@ def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = T
 
 
 class Selection(NamedTuple):
-    """The selected jobs, and whether to ask."""
+    """The selected jobs, and whether to confirm."""
 
     queue: Queue
     uids: Sequence[str]
@@ -64,48 +64,51 @@ class Selection(NamedTuple):
         return cls(queue, uids, wanted, every, options.pop("dry_run"), options.pop("yes"))
 
 
-#: The command asks before it changes this many jobs or more.
+#: The command asks for a confirmation before it changes this many jobs or more.
 _MANY: Final = 2
-#: Acts on all that match; takes the arguments of Queue.cancel_all.
+#: Acts on all matching jobs; takes the arguments of Queue.cancel_all.
 ToAll = Callable[..., int]
 #: Acts on one job.
 ToOne = Callable[[str], Job | None]
 
 
 class Sentence(NamedTuple):
-    """What is counts of one job, and of several."""
+    """The words after a count: for one job, and for several."""
 
     one: str
     several: str
 
     def of(self, count: int, where: str = "") -> str:
-        """A sentence about so many jobs."""
+        """A sentence about this many jobs."""
         return f"{_jobs(count)}{where} {self.one if count == 1 else self.several}."
 
 
 class Words(NamedTuple):
-    """How a command says what it does."""
+    """The words of a command for its effect."""
 
-    #: Of the jobs that match, before and after.
+    #: About the matching jobs, before and after the change.
     before: Sentence
     after: Sentence
-    #: What has happened to one job, from the server's answer; None if it is the same for all.
+    #: The effect on one job, from the server's answer; None if it is the same for all.
     outcome: Callable[[Job], Sentence] | None = None
 
     @classmethod
     def of(cls, verb: str) -> "Words":
-        """The words for what happens to every job that matches; `verb` is a participle, such as "deleted"."""
+        """The words if all matching jobs are affected alike; `verb` is a participle, such as "deleted"."""
         return cls(Sentence(f"would be {verb}", f"would be {verb}"), Sentence(f"was {verb}", f"were {verb}"))
 
     def of_answer(self, job: Job | None) -> Sentence:
-        """What has happened to one job."""
+        """The effect on one job."""
         return self.after if job is None or self.outcome is None else self.outcome(job)
 
 
 def act(
     session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll, count: ToAll | None = None
 ) -> None:
-    """Act on the jobs, and say so in `words`; `count` counts those that would change, if not all that match."""
+    """
+    Act on the jobs, and report it in `words`; `count` counts the jobs that would change, if not all matching
+    ones.
+    """
     if selected.uids:
         _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)
         return

@@ -1,4 +1,4 @@
-"""What all parts of one command share: common options, the client, and the output."""
+"""The state that all parts of one command share: common options, the client, and the output."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .output import Output
 
 #: Seconds for which a call is retried if the server can't be reached.
 _RETRY_FOR = 5.0
-#: Seconds for an answer while a command line is completed.
+#: Seconds to wait for an answer during shell completion.
 _QUICK = 1.0
 
 
@@ -49,7 +49,7 @@ class Session:
         return self.engine._settings
 
     def quick_engine(self) -> JobEngine:
-        """A client that gives up soon, for the completion of a command line. Raises BadSettings."""
+        """A client with a short time-out, for shell completion. Raises BadSettings."""
         self._engine = self._make_engine(self.url, profile=self.profile, retry_for=0, timeout=_QUICK)
         return self._engine
 
@@ -64,7 +64,7 @@ class Session:
         return queue
 
     def what_is_wrong(self, error: JobEngineError) -> str:
-        """The text of a client's error in the terms of the command line, and what to do if there was no server."""
+        """The text of a client's error in command line terms, and advice if no server answered."""
         text = what_is_wrong(error)
         if type(error) is not Unavailable or not error.detail.startswith("No answer from "):
             return text

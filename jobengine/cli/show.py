@@ -20,7 +20,7 @@ from .session import current
 from .terminal_text import duration, moment
 
 _LIMIT = 50
-#: Jobs of which the errors are grouped; as many as in the dashboard.
+#: The most jobs whose errors are grouped, as in the dashboard.
 _GROUPED = 1000
 
 
@@ -47,7 +47,7 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **opti
     if every:
         session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
         return
-    # One extra job tells whether there are more.
+    # One extra job reveals whether there are more.
     found = iter(queue.jobs(limit=limit + 1, sort=sort, **wanted))
     session.output.list(JOBS, _first(found, limit))
     if next(found, None) is not None:
@@ -81,7 +81,7 @@ def errors(queue_name: str, which: str, limit: int) -> None:
     """
     session = current()
     queue = session.queue(queue_name)
-    # One extra job tells whether there are more.
+    # One extra job reveals whether there are more.
     read = [queue.jobs(limit=limit + 1, sort="-updated", **wanted) for wanted in _WITH_ERRORS[which]]
     found = list(islice(merge(*read, key=lambda job: -job.raw["last_updated"]), limit + 1))
     groups = grouped(found[:limit])
@@ -143,7 +143,7 @@ def _claimed(queue: Queue, wait: float, tags: tuple[str, ...], worker: str | Non
 @QUEUE
 @UID
 def explain(queue_name: str, uid: str) -> None:
-    """Explain why a job is in its place."""
+    """Explain why a job is not running."""
     session = current()
     explanation = session.queue(queue_name).explain(uid)
     session.output.record(explanation.raw if session.json else {**explanation.raw, "reason": _readable(explanation)})

@@ -24,7 +24,7 @@ def main() -> None:
 
 def _open_what_is_closed() -> None:
     """
-    Connect standard input and outputs that were closed at the start, as by `<&-`, with /dev/null.
+    Connect standard input and outputs that were closed at the start, as by `<&-`, to /dev/null.
 
     Otherwise the next file or connection would get one of their numbers.
     """
@@ -38,5 +38,5 @@ def _open_what_is_closed() -> None:
 
 
 def _drop_what_is_not_printed() -> None:
-    """Discard what is left in the buffer: the process would try to print it once more at its end."""
+    """Discard unprinted output in the buffer: the process would try to print it again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)

@@ -1,4 +1,4 @@
-"""`jobengine status`: one look at the server and its queues."""
+"""`jobengine status`: a summary of the server and its queues."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,9 +14,9 @@ from .suggestions import complete_queues
 from .terminal_text import plain
 from .troubles import troubles
 
-#: Seconds for which a call is retried: next to none, because the answer is about now.
+#: Seconds for which a call is retried: almost 0, because the status is about now.
 _RETRY_FOR: Final = 0.001
-#: The status of a server that is there and not ready.
+#: The HTTP status of a running server that is not ready.
 _NOT_READY: Final = 503
 
 

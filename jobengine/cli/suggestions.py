@@ -1,4 +1,4 @@
-"""The names that a shell completes: of queues and of profiles."""
+"""Names for shell completion: queues and profiles."""
 
 import click
 
@@ -8,7 +8,7 @@ from .session import Session
 
 
 def complete_queues(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The queues that a profile has keys for and, with the admin key, all queues of a server that answers at once."""
+    """The queues with keys in the profile and, with the admin key, all queues of a server that answers quickly."""
     names: set[str] = set()
     session = context.ensure_object(Session)
     try:

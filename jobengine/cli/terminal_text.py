@@ -1,4 +1,4 @@
-"""Texts for a terminal: what a server sent, without control characters that would change the terminal; times."""
+"""Texts for a terminal: server texts without control characters, and times."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,12 @@ def plain(text: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """As `plain`, but with its line ends."""
+    """Like `plain`, but with its line ends."""
     return "\n".join(map(plain, text.split("\n")))
 
 
 def json_text(value: Any) -> str:
-    """JSON on one line; what a terminal might not print as it is, is escaped in strings."""
+    """JSON on one line; characters that a terminal may not print are escaped in strings."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if text.isprintable():
         return text

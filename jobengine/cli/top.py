@@ -17,7 +17,7 @@ from .session import Session, current
 from .suggestions import complete_queues
 from .top_data import SORTS, Snapshot, snapshot
 
-#: Seconds for which a call is retried: next to none, because the next refresh is soon.
+#: Seconds for which a call is retried: almost 0, because the next refresh is soon.
 _RETRY_FOR: Final = 0.001
 _ORDERS: Final = tuple(SORTS)
 
@@ -65,18 +65,18 @@ def _print(session: Session, seen: Snapshot) -> None:
 
 
 class _Screen:
-    """What is on the screen, and what keys have changed."""
+    """The contents of the screen, and the state that keys change."""
 
     def __init__(self, session: Session, names: Sequence[str], sort: str) -> None:
         self._session = session
         self._names = names
         self._seen = Snapshot((), ())
         self._trouble = ""
-        #: By what queues are sorted.
+        #: The order of queues.
         self.sort = sort
 
     def drawn(self, width: int) -> Any:
-        """The whole screen, read anew."""
+        """The whole screen, from fresh data."""
         from .top_screen import screen  # only for a terminal
 
         engine = self._session.engine
@@ -87,7 +87,7 @@ class _Screen:
         return screen(self._seen, self._trouble, self._session.settings.address.url, time.time(), width, sort=self.sort)
 
     def take(self, key: str) -> bool:
-        """React to a key; returns whether to go on."""
+        """React to a key; returns whether to continue."""
         if key in ("s", "S"):
             self.sort = _ORDERS[(_ORDERS.index(self.sort) + 1) % len(_ORDERS)]
         return key not in ("q", "Q")
@@ -106,7 +106,7 @@ def _live(screen: _Screen, interval: float) -> None:
 
 
 def _turns(screen: _Screen, interval: float, next_key: Callable[[float], str]) -> Iterator[None]:
-    """Yield before each refresh: after the interval, or after a key; stop at the key q."""
+    """Yield before each refresh, after the interval or a key; stop at the key q."""
     while True:
         yield
         if not screen.take(next_key(interval)):

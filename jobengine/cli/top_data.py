@@ -1,4 +1,4 @@
-"""What `jobengine top` shows: queues and workers."""
+"""The data of `jobengine top`: queues and workers."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,11 +25,11 @@ class Holder(NamedTuple):
 
     @property
     def queues(self) -> Sequence[str]:
-        """The queues from which it claims."""
+        """The queues to claim from."""
         return self.raw.get("queues") or (self.queue,)
 
     def text(self, name: str) -> str:
-        """A field that says who the worker is; empty if it did not say so."""
+        """A field that identifies the worker; empty if the worker did not send it."""
         return str(self.raw.get(name) or "")
 
     def time(self, name: str) -> datetime | None:
@@ -51,7 +51,7 @@ def _unfinished(queue: QueueStats) -> int:
     return queue.counts.queued + queue.counts.inprogress
 
 
-#: By what queues can be sorted: the largest first.
+#: The orders of queues: the largest first.
 SORTS: Final[dict[str, Callable[[QueueStats], float]]] = {
     "unfinished": _unfinished,
     "ready": lambda queue: queue.ready,
@@ -69,7 +69,7 @@ def snapshot(engine: JobEngine, names: Sequence[str], sort: str) -> Snapshot:
     queues.sort(key=lambda queue: (-SORTS[sort](queue), queue.name))
     manned = [queue.name for queue in queues if queue.counts.inprogress or queue.raw.get("workers_waiting")]
     found = [one for name in manned for one in holders(engine, name)]
-    # A claim of several queues is listed by each of them.
+    # A claim from several queues is listed by each queue.
     waiting = {repr(one.raw): one for one in found if one.waits}
     return Snapshot(queues, [one for one in found if not one.waits], list(waiting.values()))
 

@@ -33,7 +33,7 @@ def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int, sort:
 
 
 def _spans_at(time: datetime, columns: Sequence[Column[Holder]], heading: str) -> Sequence[Column[Holder]]:
-    """The columns of workers, with the last one, a time, as how long ago that was."""
+    """The columns of workers; the last one, a time, is shown as its age."""
 
     def span(holder: Holder) -> str:
         """How long a worker has been silent or idle."""

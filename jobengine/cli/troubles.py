@@ -1,4 +1,4 @@
-"""What is wrong with a queue, from its statistics."""
+"""The troubles of a queue, from its stats."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from jobengine.client import QueueStats
 
 from .terminal_text import duration
 
-#: Seconds that a job must have waited before a lack of workers is worth a word: one may be restarting.
+#: Seconds that a job must have waited before a lack of workers is reported: a worker may be restarting.
 _PATIENCE: Final = 60
 
 
@@ -18,7 +18,7 @@ def lacks_workers(queue: QueueStats) -> bool:
 
 
 def troubles(queue: QueueStats) -> list[str]:
-    """What is wrong with the queue, the worst first; empty if nothing is."""
+    """The troubles of the queue, the worst first."""
     found = []
     if queue.paused:
         found.append(f"paused, {queue.ready:,} ready" if queue.ready else "paused")

@@ -1,4 +1,4 @@
-"""What to write instead of a command that does not exist."""
+"""Suggestions for unknown commands."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-#: Commands of other programs, and those of this one that do the same.
+#: Commands of other programs, and the equivalents here.
 _SAME: Final = {
     "list": "jobs",
     "ls": "jobs",
@@ -44,7 +44,7 @@ _SAME: Final = {
     "queues": "queue list",
     "keys": "key list",
 }
-#: The same, within a group such as `jobengine queue`.
+#: The equivalents within a group such as `jobengine queue`.
 _SAME_IN_A_GROUP: Final = {
     "ls": "list",
     "get": "show",
@@ -64,9 +64,9 @@ _SAME_IN_A_GROUP: Final = {
 
 def similar(name: str, path: str, commands: Mapping[str, click.Command]) -> str:
     """
-    What to write instead of the command `name`, as the end of a sentence; empty if nothing is like it.
+    The suggestion for the command `name`, as the end of a sentence; empty if no command is similar.
 
-    `path` is what comes before it on the command line, and `commands` are those that can follow.
+    `path` is the command line before it, and `commands` are those that can follow.
     """
     if name == "help":
         return f"write `{path} --help`, or --help after any command."

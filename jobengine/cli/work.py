@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("jobengine.work")
 
-#: The least seconds before a released job is tried again. Without it, a job that is always released, and has no delay,
+#: The least seconds before a released job is tried again. Without it, a job without a delay that is always released
 #: would keep the machine busy.
 _LEAST_DELAY: Final = 1.0
-#: Signals that are passed on to running commands.
+#: Signals that running commands receive too.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
-#: Variables that a worker reads its settings from.
+#: Environment variables with a worker's settings.
 _URL: Final = "JOBENGINE_URL"
 _PROFILE: Final = "JOBENGINE_PROFILE"
 _ACCESS_KEY: Final = "JOBENGINE_ACCESS_KEY"
@@ -112,7 +112,7 @@ def work(
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats a record as a line of text, in which a server's text can't control the terminal."""
+    """Formats a record as a line of text; a server's text in it can't control the terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # named by logging
         """The line, without a traceback."""
@@ -197,13 +197,13 @@ def _not_found(command: str) -> str:
 
 
 async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
-    """Run the command for a job: returns its result, or raises what its exit code means."""
+    """Run the command for a job: returns its result, or raises the exception for its exit code."""
     from jobengine.worker import Cancelled, Retry
 
     from .command_runner import CommandFailed, environment_of, verdict
 
     def progress(percent: int) -> None:
-        """Report how far the command is."""
+        """Report the command's progress."""
         with suppress(Cancelled):  # the command is about to be ended
             job.progress(percent)
 
