@@ -134,7 +134,7 @@ def _and_above(name: str) -> Iterator[str]:
     yield ""
 
 
-def test_the_walk_sees_the_imports() -> None:
+def test_the_check_of_the_rooms_finds_imports() -> None:
     assert {"core.model", "core.tables"} <= set(ours(PACKAGE / "core" / "expiring.py"))
     assert {"engine.door", "core.commands"} <= set(ours(PACKAGE / "web" / "api.py"))
     assert "klein" in {room_of(name) for name in imports(PACKAGE / "web" / "api.py")}
@@ -177,7 +177,7 @@ def test_the_package_itself_holds_its_version_and_nothing_else() -> None:
     assert jobengine.__version__ == version("jobengine")
 
 
-def test_the_plugin_is_a_service_maker_and_nothing_else() -> None:
+def test_the_plugin_is_only_a_service_maker() -> None:
     folder = ROOT / "twisted" / "plugins"
     assert not (folder / "__init__.py").exists()
     assert not (ROOT / "twisted" / "__init__.py").exists()

@@ -25,7 +25,7 @@ def test_a_report_fails_if_and_only_if_it_names_a_vulnerability(packages: list[o
     assert (said in message, exit_code) == (True, code)
 
 
-def test_without_the_service_it_says_that_nothing_was_audited() -> None:
+def test_without_the_service_the_audit_reports_that_nothing_was_audited() -> None:
     errors = "requests.exceptions.ConnectionError: Max retries exceeded"
     assert verdict("", errors) == ("not audited: the service can't be reached", 0)
 

@@ -48,7 +48,7 @@ class Double(Server):
 
 
 @pytest.mark.parametrize("page", ["README.md", PAGE])
-def test_the_commands_on_the_pages_are_there(page: str) -> None:
+def test_the_commands_on_the_pages_exist(page: str) -> None:
     for module in re.findall(r"python -m (benchmarks\.\w+)", (ROOT / page).read_text()):
         assert find_spec(module) is not None, module
     for target in re.findall(r"\bmake (\w+)$", (ROOT / page).read_text(), re.MULTILINE):
@@ -85,7 +85,7 @@ def test_the_row_of_a_contender_without_a_client_names_the_package() -> None:
     assert Double(library="attrs").missing() == ""
 
 
-def test_the_end_that_works_says_when_it_is_warm_and_knows_the_last_job() -> None:
+def test_the_count_reports_the_warm_up_and_the_last_job() -> None:
     said: list[str] = []
     count = Count(warm=2, jobs=3, say=said.append)
     assert [count() for _ in range(2)] == [False, False]
@@ -104,7 +104,7 @@ def test_jobs_go_from_one_process_to_another_and_all_are_complete(threads: int, 
 
 
 @pytest.mark.slow
-def test_an_end_that_breaks_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_a_benchmark_process_that_fails_is_named_with_its_last_output(tmp_path: Path) -> None:
     end = Player(["add", "no_such_library", "1", "1", "1", "1", "1"], tmp_path / "errors")
     try:
         with pytest.raises(Failed, match=r"add no_such_library did not come to 'warm': .* No module named"):
@@ -118,7 +118,7 @@ def test_a_worker_without_jobs_has_one_poll_that_waits() -> None:
     assert idle_requests(1) == 0
 
 
-def test_a_row_has_the_median_of_the_ratios_of_each_round_and_tells_of_a_busy_client() -> None:
+def test_a_row_has_the_median_ratio_of_its_rounds_and_marks_a_busy_client() -> None:
     ours, theirs = (Outcome(name, [Run(rate, share) for rate in rates]) for name, share, rates in _RATES)
     table = Results()
     table.compare("work", ours, theirs, 1)
@@ -154,7 +154,7 @@ _BACKUPS = ((0.5, 100_000_000), (1.5, 400_000_000))
 
 
 @pytest.mark.slow
-def test_the_daemon_that_is_measured_lives_through_a_restart_and_is_gone_at_the_end() -> None:
+def test_the_measured_daemon_survives_a_restart_and_is_stopped_at_the_end() -> None:
     server = JobEngine()
     with server.running():
         assert server.bulk(10, 0.01).jobs > 0

@@ -66,7 +66,7 @@ def _run(folder: Path, *options: str, **environment: str) -> "subprocess.Complet
         pytest.param(("-n", "2"), {"CI": "true", "EVERYTHING": "0"}, id="in several, under CI"),
     ],
 )
-def test_what_the_machine_refuses_is_left_out_and_listed_with_its_reason_at_the_end(
+def test_tests_that_the_machine_forbids_are_skipped_and_listed_with_the_reason(
     tmp_path: Path, options: tuple[str, ...], environment: dict[str, str]
 ) -> None:
     done = _run(tmp_path, *options, **environment)
@@ -79,7 +79,7 @@ def test_what_the_machine_refuses_is_left_out_and_listed_with_its_reason_at_the_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"EVERYTHING": "1"}, {"CI": "true"}], ids=str)
-def test_where_all_tests_must_run_it_fails(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_forbidden_test_fails_where_all_tests_must_run(tmp_path: Path, environment: dict[str, str]) -> None:
     done = _run(tmp_path, **environment)
     assert done.returncode == 1
     assert len(re.findall(rf"^E +Failed: {re.escape(REASON)}!?$", done.stdout, re.MULTILINE)) == 2
@@ -87,7 +87,7 @@ def test_where_all_tests_must_run_it_fails(tmp_path: Path, environment: dict[str
     assert "left out" not in done.stdout
 
 
-def test_a_need_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requirement_is_tried_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("EVERYTHING", raising=False)
     tried = []
@@ -114,9 +114,7 @@ def _pretend_disk(monkeypatch: pytest.MonkeyPatch, disk: Path, size: int, free: 
     monkeypatch.setattr(os, "statvfs", lambda _: figures)
 
 
-def test_a_ballast_leaves_so_much_of_a_shared_disk_and_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ballast_file_leaves_the_wanted_room_and_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "je-disk-of-a-killed-process").mkdir()
     (tmp_path / "another").mkdir()
     _pretend_disk(monkeypatch, tmp_path, size=3 << 20, free=(3 << 20) - 8192)

@@ -31,7 +31,7 @@ def channel() -> HTTPChannel:
 
 
 @pytest.mark.parametrize("name", CHANNEL)
-def test_a_channel_has_it(channel: HTTPChannel, name: str) -> None:
+def test_a_channel_has_the_private_name(channel: HTTPChannel, name: str) -> None:
     assert hasattr(channel, name)
 
 
@@ -41,7 +41,7 @@ def test_the_buffers_have_their_known_types(channel: HTTPChannel) -> None:
 
 
 @pytest.mark.parametrize("name", REQUEST)
-def test_a_request_has_it(name: str) -> None:
+def test_a_request_has_the_private_name(name: str) -> None:
     # It is set in __init__ and read by requestReceived.
     assert name in http.Request.__init__.__code__.co_names or hasattr(http.Request, name)
 
@@ -66,7 +66,7 @@ def _is_stored(node: ast.Attribute) -> bool:
 @pytest.mark.parametrize(
     "path", ["http/channel.py", "http/request.py", "http/site.py", "http/stream.py", "web/router.py"]
 )
-def test_no_other_private_name_is_used_where_we_build_on_twisted(path: str) -> None:
+def test_no_other_private_name_of_twisted_is_used(path: str) -> None:
     tree = ast.parse((SOURCE / path).read_text())
     used = {
         node.attr

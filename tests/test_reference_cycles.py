@@ -111,12 +111,12 @@ class _Plain:
 
 
 @pytest.mark.parametrize("kind", [Exception, Any, object, _Plain, Callable[[], int], list[Any], Job | BaseException])
-def test_a_field_that_may_hold_anything_is_a_risk(kind: Any) -> None:
+def test_a_field_of_any_type_may_form_a_cycle(kind: Any) -> None:
     made = msgspec.defstruct("Made", [("name", str), ("field", kind)], gc=False)
     assert len(list(_risks_of_record(made, ()))) == 1
 
 
-def test_a_struct_that_may_hold_itself_is_a_risk() -> None:
+def test_a_struct_that_may_hold_itself_may_form_a_cycle() -> None:
     assert list(_risks_of_record(_Node, ())) == ["_Node > itself"]
 
 

@@ -48,7 +48,7 @@ def _git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", folder, *arguments], check=True)
 
 
-def test_the_commits_of_a_branch_are_those_that_main_has_not(tmp_path: Path) -> None:
+def test_the_commits_of_a_branch_are_those_missing_from_main(tmp_path: Path) -> None:
     _git(tmp_path, "init", "-q", "-b", "main")
     _commit(tmp_path, "Old", "Older")
     assert branch_subjects(tmp_path) == []
@@ -74,5 +74,5 @@ def test_words_of_identifiers_are_found_in_each_spelling_once(tmp_path: Path) ->
     assert found == ["_looked_at", "asked", "ToldOnce", "HTTPSaid"]
 
 
-def test_each_exception_has_a_reason() -> None:
+def test_each_allowed_exception_has_a_reason() -> None:
     assert all(ALLOWED.values())

@@ -83,7 +83,7 @@ def test_numbers_from_any_shell_are_progress() -> None:
     assert done.stdout.splitlines() == ["10", "33", "b''"]
 
 
-def test_progress_is_heard_though_the_command_has_ended_before_it_was_read() -> None:
+def test_progress_is_reported_though_the_command_ends_before_it_is_read() -> None:
     class Late(CommandRunner):
         async def _attend(self, run: Any, *more: Any) -> None:
             await run.ended.wait()
@@ -95,7 +95,7 @@ def test_progress_is_heard_though_the_command_has_ended_before_it_was_read() -> 
     assert said == [50]
 
 
-def test_progress_is_heard_where_no_short_file_descriptor_is_free() -> None:
+def test_progress_is_reported_though_no_short_file_descriptor_is_free() -> None:
     taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
     said: list[int] = []
     _sh("echo 50 > /dev/fd/$JOBENGINE_PROGRESS", said=said)
@@ -135,14 +135,14 @@ def _ready(home: Path) -> str:
     return f"echo $! > {home}/pid; mv {home}/pid {home}/ready"
 
 
-def test_cancelled_it_ends_all_of_the_group_with_sigterm(tmp_path: Path) -> None:
+def test_cancellation_ends_the_whole_process_group_with_sigterm(tmp_path: Path) -> None:
     script = f"trap 'echo term > {tmp_path}/told; exit' TERM; sleep 60 & {_ready(tmp_path)}; wait"
     asyncio.run(_cancelled(["sh", "-c", script], 10, tmp_path / "ready"))
     assert (tmp_path / "told").read_text() == "term\n"
     assert not _alive(int((tmp_path / "ready").read_text()))
 
 
-def test_cancelled_while_it_starts_it_ends_it_too() -> None:
+def test_cancellation_during_the_start_ends_the_process_too() -> None:
     before = children()
 
     async def main() -> None:
@@ -176,7 +176,7 @@ def test_a_child_of_a_command_that_has_ended_at_sigterm_is_killed_too(tmp_path: 
     assert not _alive(int((tmp_path / "ready").read_text()))
 
 
-def test_a_command_that_is_not_there_is_an_error_and_leaks_nothing() -> None:
+def test_a_missing_command_is_an_error_and_leaks_nothing() -> None:
     before = len(os.listdir("/proc/self/fd"))
     runner = CommandRunner(["/no/such/command"])
     for _ in range(5):
@@ -240,7 +240,7 @@ def test_the_environment_has_the_job_and_no_key() -> None:
         (Ending(-50), Verdict("failed", error="The command was ended by signal 50.")),
     ],
 )
-def test_the_end_of_a_command_decides_on_its_job(ending: Ending, wanted: Verdict) -> None:
+def test_the_exit_of_a_command_decides_the_outcome_of_its_job(ending: Ending, wanted: Verdict) -> None:
     assert verdict(ending) == wanted
 
 

@@ -120,7 +120,7 @@ def test_connections_are_closed_however_it_ends(shell: Shell) -> None:
     assert shell.engine.closed
 
 
-def test_without_any_key_nothing_is_asked() -> None:
+def test_without_any_key_no_request_is_sent() -> None:
     shell = Shell(FakeEngine(access_key=None))
     done = shell("add", "mail", "{}")
     assert done.exit_code == 4
@@ -207,7 +207,7 @@ def test_content_with_a_key_twice_is_wrong_usage(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("content", "where"), [('{"a" 1}', "at column 6."), ('{"a":\nx}', "line 2 column 1")])
-def test_content_that_is_no_json_is_pointed_at(shell: Shell, content: str, where: str) -> None:
+def test_content_that_is_not_json_is_marked_at_the_error(shell: Shell, content: str, where: str) -> None:
     assert where in shell("add", "mail", content).stderr
 
 
@@ -331,7 +331,7 @@ def test_events_are_followed_over_outages_of_the_server(shell: Shell, monkeypatc
     ]
 
 
-def test_a_server_that_is_not_there_at_the_start_is_not_waited_for(shell: Shell) -> None:
+def test_a_server_missing_at_the_start_ends_the_command(shell: Shell) -> None:
     shell.mail.answers["stats"] = _AWAY
     assert shell("events", "mail").exit_code == 5
 
@@ -341,7 +341,7 @@ def test_events_that_are_missing_from_the_start_are_an_error(shell: Shell, monke
     assert shell("events", "mail", "--after", "e").exit_code == 1
 
 
-def test_top_without_a_terminal_looks_once(shell: Shell) -> None:
+def test_top_prints_once_without_a_terminal(shell: Shell) -> None:
     held: list[dict[str, Any]] = [{"worker": "w2", "jobs": 700}, {"worker": None, "jobs": 1}]
     shell.mail.answers["workers"] = [WorkerJobs({**one, "last_updated": 1800000000}) for one in held]
     queues, workers = shell("top", "mail").stdout.split("\n\n")
@@ -370,7 +370,7 @@ def test_top_of_all_queues_needs_the_admin_key() -> None:
     ("name", "which"),
     [("retry", "All failed jobs"), ("cancel", "All jobs"), ("delete", "All jobs"), ("update", "All jobs")],
 )
-def test_the_help_says_which_jobs_all_of_them_are(shell: Shell, name: str, which: str) -> None:
+def test_the_help_explains_which_jobs_all_selects(shell: Shell, name: str, which: str) -> None:
     assert re.search(rf"--all +{which} of the\s+queue", shell(name, "--help").stdout)
 
 
@@ -388,7 +388,7 @@ def test_a_command_for_many_jobs_counts_them_and_asks_first(shell: Shell) -> Non
     assert [more["dry_run"] for _, more in shell.mail.asked] == [True, True]
 
 
-def test_yes_does_it_unasked(shell: Shell) -> None:
+def test_yes_skips_the_confirmation(shell: Shell) -> None:
     done = shell("delete", "mail", "--all", "--yes")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "7 jobs were deleted.\n")
     assert shell.mail.asked == [("delete_all", {"all": True})]
@@ -409,13 +409,13 @@ def test_a_dry_run_only_counts(shell: Shell) -> None:
         (job_of(state="failed", error="no such mailbox"), "1 job has failed already."),
     ],
 )
-def test_cancel_says_what_became_of_the_job(shell: Shell, job: Any, said: str) -> None:
+def test_cancel_reports_its_effect_on_the_job(shell: Shell, job: Any, said: str) -> None:
     shell.mail.answers["cancel"] = job
     done = shell("cancel", "mail", UID)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"{said}\n")
 
 
-def test_one_job_alone_is_not_asked_about(shell: Shell) -> None:
+def test_one_job_needs_no_confirmation(shell: Shell) -> None:
     done = shell("retry", "mail", "--tag", "x")
     assert (done.exit_code, done.stderr) == (0, "1 job was queued again.\n")
     assert [asked for _, asked in shell.mail.asked] == [{"dry_run": True, "tag": "x"}, {"tag": "x"}]

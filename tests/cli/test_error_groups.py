@@ -82,7 +82,7 @@ def test_errors_as_json_have_a_filter_and_the_whole_text_of_the_newest(shell: Sh
     assert json.loads(line) == {**expected, "last": 1800000100, "last_uid": "0", "last_error": f"{_TRACE}Error: 1"}
 
 
-def test_errors_says_that_nothing_has_failed_or_that_there_are_more(shell: Shell) -> None:
+def test_errors_reports_no_failures_or_further_ones(shell: Shell) -> None:
     assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
     assert shell("errors", "mail", "--failed").stderr == "No job of 'mail' has failed.\n"
     shell.mail.found = _failed("a", "a", "a")

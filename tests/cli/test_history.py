@@ -46,7 +46,7 @@ def test_only_one_part_of_the_history_is_shown_on_request(shell: Shell, option: 
     assert list(json.loads(shell("history", "mail", "--json").stdout)) == ["minutes", "hours"]
 
 
-def test_bars_show_how_much_there_was() -> None:
+def test_bars_are_as_high_as_their_numbers() -> None:
     assert bars([0, 1, 4, 8, None], add=True) == " ▁▄█ "
     assert bars([0] * 60, add=True) == " " * 60
     many: list[float | None] = [0] * 162 + [1, 2, 3, 6, 0, None]

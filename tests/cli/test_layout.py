@@ -76,7 +76,7 @@ def test_idle_workers_are_shown_with_their_queues_and_how_long_they_have_been_id
     assert ada.split() == ["ada", "mail,news", "h1", "7", "42s"]
 
 
-def test_a_queue_with_jobs_and_no_worker_says_so_in_red() -> None:
+def test_a_queue_with_jobs_and_no_worker_is_marked_in_red() -> None:
     lonely = stats_of(ready=292, oldest_ready_seconds=780.0, workers_waiting=0, counts={"queued": 292})
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
     console.print(table_of(TOP, [lonely], 80))
@@ -99,14 +99,14 @@ def test_text_in_jobs_can_not_control_the_terminal() -> None:
     assert "[red]no markup[/]" in drawn
 
 
-def test_a_state_has_a_colour() -> None:
+def test_each_state_has_a_colour() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
     console.print(table_of(QUEUES, [stats_of(paused=True)], 80))
     assert isinstance(console.file, io.StringIO)
     assert "\x1b[33mpaused" in console.file.getvalue()
 
 
-def test_top_shows_what_is_wrong_above_what_it_saw_last() -> None:
+def test_top_shows_the_error_above_the_last_data() -> None:
     drawn = _drawn(screen(Snapshot([stats_of()], ()), "No answer.", "http://x", 0, 80), 80)
     assert "No answer." in drawn
     assert "mail" in drawn

@@ -43,7 +43,7 @@ def test_after_a_correction_in_a_batch_the_other_lines_make_the_same_jobs() -> N
     assert len(after) == 4
 
 
-def test_line_ends_of_another_system_make_no_other_job() -> None:
+def test_windows_line_ends_make_the_same_jobs() -> None:
     assert _uids(LINES, "b") == _uids(LINES.replace(b"\n", b"\r\n"), "b")
 
 
@@ -116,7 +116,7 @@ def test_an_interruption_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None
     assert "0 of 3" in done.stderr
 
 
-def test_a_server_that_does_not_answer_is_told_of_once(
+def test_a_server_that_does_not_answer_is_reported_once(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def added(*what: Any, **more: Any) -> Any:
@@ -129,9 +129,7 @@ def test_a_server_that_does_not_answer_is_told_of_once(
     assert said.count("No answer. Trying for a minute.\n") == 1
 
 
-def test_a_line_that_the_server_can_not_read_is_looked_for_from_the_first_that_was_not_added(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_an_unreadable_line_is_searched_from_the_first_line_that_was_not_added(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = BadRequest("a number is too large", status=400)
     said = shell("add", "mail", "--many", _file(tmp_path, b"\n" + LINES)).stderr
     assert "line 2 or one after it: a number" in said
@@ -139,7 +137,7 @@ def test_a_line_that_the_server_can_not_read_is_looked_for_from_the_first_that_w
 
 
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
-def test_an_error_that_is_not_the_files_does_not_advise_to_correct_the_file(
+def test_an_error_outside_the_file_does_not_advise_to_correct_it(
     shell: Shell, tmp_path: Path, error: JobEngineError
 ) -> None:
     shell.mail.answers["add_in_chunks"] = error
@@ -156,6 +154,6 @@ def test_a_line_that_the_server_refuses_is_named_with_the_batch_to_go_on_with(sh
     assert set(_uids(b"\n" + LINES)) == set(_uids(b"\n" + LINES, batch))
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
+def test_a_missing_file_is_wrong_usage(shell: Shell) -> None:
     assert shell("add", "mail", "--many", "/no/such/file").exit_code == 2
     assert shell("add", "mail", "{}", "--many", "x").exit_code == 2

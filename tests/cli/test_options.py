@@ -29,16 +29,14 @@ from .fakes import UID, Shell, job_of
         ("xyzzy", "There is no command 'xyzzy'."),
     ],
 )
-def test_a_command_that_does_not_exist_is_refused_with_the_one_that_was_meant(
-    shell: Shell, line: str, advice: str
-) -> None:
+def test_an_unknown_command_is_refused_with_a_suggestion(shell: Shell, line: str, advice: str) -> None:
     done = shell(*line.split())
     assert done.exit_code == 2
     assert done.stderr.endswith(f"{advice}\n")
 
 
 @pytest.mark.parametrize("arguments", [(UID, "--state", "complete"), ("--state", "complete")])
-def test_an_update_that_only_selects_by_state_is_told_of_new_status(shell: Shell, arguments: tuple[str, ...]) -> None:
+def test_an_update_with_state_instead_of_new_status_gets_advice(shell: Shell, arguments: tuple[str, ...]) -> None:
     done = shell("update", "mail", *arguments)
     assert done.exit_code == 2
     assert "--state selects jobs by their state; --new-status sets it." in done.stderr
@@ -69,7 +67,7 @@ def test_jobs_are_selected_by_retrying_and_cancelled(
     assert shell.mail.asked == [("jobs", None, {"sort": None, **filters}), ("delete_all", filters)]
 
 
-def test_retry_of_all_leaves_out_what_was_cancelled(shell: Shell) -> None:
+def test_retry_of_all_skips_cancelled_jobs(shell: Shell) -> None:
     shell("retry", "mail", "--all", "--yes")
     shell("retry", "mail", "--cancelled", "--yes")
     shell("retry", "mail", "--tag", "x", "--yes")
@@ -87,7 +85,7 @@ def test_jobs_are_changed_by_error_and_worker(shell: Shell, name: str) -> None:
     assert filters == {"error": "no route", "worker": "ada-1"}
 
 
-def test_the_error_of_an_update_is_a_change(shell: Shell) -> None:
+def test_an_error_in_an_update_is_a_change(shell: Shell) -> None:
     shell("update", "mail", UID, "--error", "no route", "--new-status", "failed")
     assert shell.mail.asked == [("update", UID, {"new_status": "failed", "error": "no route"})]
 
@@ -183,7 +181,7 @@ def test_a_job_that_failed_is_listed_with_the_line_that_names_its_error(shell: S
         ({"paused": True, "error": "a\nb"}, r"It can't be claimed before \."),
     ],
 )
-def test_explain_has_times_that_can_be_read(shell: Shell, fields: dict[str, Any], reason: str) -> None:
+def test_explain_shows_readable_times(shell: Shell, fields: dict[str, Any], reason: str) -> None:
     time = fields.get("not_before") or fields.get("lease_expires", "")
     raw = {"uid": UID, "state": "queued", "reason": f"It can't be claimed before {time}.", **fields}
     shell.mail.answers["explain"] = Explanation(raw)

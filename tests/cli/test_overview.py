@@ -42,7 +42,7 @@ _FINE: dict[str, Any] = {
         ({"max_jobs": 6}, ["full, with 6 jobs"]),
     ],
 )
-def test_what_is_wrong_with_a_queue(fields: dict[str, Any], expected: list[str]) -> None:
+def test_the_troubles_of_a_queue_are_listed_worst_first(fields: dict[str, Any], expected: list[str]) -> None:
     assert troubles(stats_of(**{**_FINE, **fields})) == expected
 
 
@@ -139,7 +139,7 @@ def test_a_claim_of_several_queues_is_one_idle_worker(shell: Shell) -> None:
         ("oldest", ["a", "b", "c"]),
     ],
 )
-def test_queues_are_sorted_as_was_asked(shell: Shell, sort: str, order: list[str]) -> None:
+def test_queues_are_sorted_by_the_requested_order(shell: Shell, sort: str, order: list[str]) -> None:
     shell.engine.listed = [
         stats_of("c", counts={"queued": 1}, retrying=9, oldest_ready_seconds=None),
         stats_of("b", counts={"queued": 3}, oldest_ready_seconds=1.0),
@@ -163,7 +163,7 @@ def test_keys_sort_and_end_top(shell: Shell) -> None:
     assert waited == [2.5] * 5
 
 
-def test_a_server_that_is_away_leaves_what_was_seen_on_the_screen(shell: Shell) -> None:
+def test_an_unreachable_server_leaves_the_last_data_on_the_screen(shell: Shell) -> None:
     answers: Iterator[Any] = iter([stats_of(), Unavailable("No answer.")])
 
     class Away(FakeEngine):

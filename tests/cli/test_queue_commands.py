@@ -102,12 +102,12 @@ def test_a_key_of_less_than_16_characters_gets_a_warning(shell: Shell, command: 
         ({"paused": True, "draining": True}, "no job can be added or claimed."),
     ],
 )
-def test_a_switch_of_a_queue_says_what_holds_now(shell: Shell, setup: Any, said: str) -> None:
+def test_switching_a_queue_reports_its_new_state(shell: Shell, setup: Any, said: str) -> None:
     shell.mail.answers["pause"] = QueueSetup({"name": "mail", **setup})
     assert shell("queue", "pause", "mail").stderr == f"The queue 'mail': {said}\n"
 
 
-def test_a_file_that_is_not_executable_is_no_command(
+def test_a_file_that_is_not_executable_is_refused_as_a_command(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -134,7 +134,7 @@ def test_an_imported_worker_has_the_settings_of_the_command(
     assert seen["JOBENGINE_ADMIN_KEY"] == "of all"
 
 
-def test_a_queue_with_jobs_is_not_removed_unasked(shell: Shell) -> None:
+def test_a_queue_with_jobs_is_not_deleted_without_confirmation(shell: Shell) -> None:
     done = shell("queue", "delete", "mail")
     assert done.exit_code == 2
     assert "--yes" in done.stderr

@@ -316,7 +316,7 @@ def test_adds_of_tasks_during_a_request_go_into_the_next_one_and_a_bad_one_fails
     _run(test())
 
 
-def test_calls_of_one_turn_of_the_loop_go_together() -> None:
+def test_calls_of_one_loop_turn_share_a_request() -> None:
     async def test() -> None:
         server = AsyncHeld()
         server.open.set()

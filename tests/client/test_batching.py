@@ -55,7 +55,7 @@ def test_one_job_goes_in_a_single_call_and_several_in_a_bulk_call() -> None:
     assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
 
 
-def test_an_error_about_one_of_several_says_nothing_of_a_list_that_its_caller_did_not_send() -> None:
+def test_an_error_about_one_of_several_items_has_no_index_of_the_callers_request() -> None:
     items = _items(3)
     lane = _filled(items)
     problem = {"detail": "jobs[1].content is longer than 1048576 bytes.", "index": 1}
@@ -78,7 +78,7 @@ def test_a_request_ends_before_it_has_too_many_bytes() -> None:
     assert [len(lane.take()) for _ in range(4)] == [3, 3, 3, 1]
 
 
-def test_one_that_is_longer_than_a_request_goes_alone() -> None:
+def test_an_item_longer_than_a_request_is_sent_alone() -> None:
     small, large, last = Item(b"1"), Item(b"x" * (MOST_BYTES + 1)), Item(b"2")
     lane = _filled([small, large, last])
     assert [lane.take() for _ in range(3)] == [[small], [large], [last]]
@@ -137,7 +137,7 @@ def test_many_bad_items_cost_few_requests_and_few_bytes(monkeypatch: pytest.Monk
     assert sum(sent) < 4 * len(items)
 
 
-def test_a_conflict_of_one_fails_alone() -> None:
+def test_a_conflict_of_one_item_fails_alone() -> None:
     items = _items(10)
     _server(_filled(items), {items[0].data: (409, True)})
     assert [item.error is None for item in items] == [False] + [True] * 9
@@ -218,7 +218,9 @@ def test_a_conflict_is_a_lost_lease_only_if_a_lease_was_sent() -> None:
         (409, "inprogress", False),
     ],
 )
-def test_an_end_whose_answer_was_lost_is_done_when_the_lease_is_gone(status: int, asked: str, done: bool) -> None:
+def test_a_lost_answer_to_the_end_of_a_job_is_a_success_once_the_lease_is_gone(
+    status: int, asked: str, done: bool
+) -> None:
     assert (_updated(status, repeated=True, asked=asked).error is None) == done
     assert _updated(status, repeated=False, asked=asked).error is not None
     assert _updated(status, repeated=True, asked=asked, lease=False).error is not None
@@ -257,7 +259,7 @@ def test_a_caller_that_was_released_alone_is_not_waited_for() -> None:
     assert returning.patience(0, 4) == 0
 
 
-def test_an_item_that_is_sent_again_and_one_inside_a_call_are_no_callers() -> None:
+def test_a_repeated_item_and_an_inner_item_count_as_no_callers() -> None:
     returning = Returning()
     one, inside, again = _calls(3)
     inside.closes = again.settled = False

@@ -59,7 +59,7 @@ def _engine(replies: Any, **more: Any) -> tuple[JobEngine, FakePool]:
     return engine, pool
 
 
-def test_each_attempt_that_is_repeated_is_told_of(clock: Clock) -> None:
+def test_each_retry_is_reported(clock: Clock) -> None:
     engine, _ = _engine([NotConnected("refused"), answer(503, {"detail": "starting"}), answer(201, JOB)])
     told: list[str] = []
     engine._caller.tell = lambda error: told.append(error.detail)
@@ -98,7 +98,7 @@ def test_an_add_is_sent_again_with_the_same_uid(clock: Clock, trouble: Reply) ->
     assert len(clock.slept) == 1
 
 
-def test_a_connection_that_the_server_had_closed_is_no_reason_to_wait(clock: Clock) -> None:
+def test_a_connection_closed_by_the_server_is_replaced_without_a_pause(clock: Clock) -> None:
     engine, _ = _engine([Broken("closed", stale=True), answer(201, JOB)])
     engine.queue("q").add({})
     assert clock.slept == []
@@ -204,7 +204,7 @@ def test_a_refused_item_is_not_sent_again(clock: Clock, reply: Reply, kind: type
     assert len(pool.requests) == 1
 
 
-def test_a_web_page_is_no_answer(clock: Clock) -> None:
+def test_a_web_page_is_not_an_answer_of_a_jobengine(clock: Clock) -> None:
     engine, _ = _engine([Response(200, {}, b"<html>welcome</html>")])
     with pytest.raises(
         JobEngineError,
@@ -244,7 +244,7 @@ def _frames_of_the_client(text: str) -> str:
     return "\n".join(block for block in text.split('  File "') if "test_caller.py" not in block.partition("\n")[0])
 
 
-def test_a_change_of_many_jobs_must_say_which() -> None:
+def test_a_change_of_many_jobs_needs_a_selection() -> None:
     engine, pool = _engine([])
     for call in (engine.queue("q").cancel_all, engine.queue("q").delete_all):
         with pytest.raises(TypeError, match="all=True"):
@@ -262,7 +262,7 @@ def test_a_wait_that_is_longer_than_one_request_may_be_is_made_of_several(monkey
     assert [request.query and request.query["wait"] for request in pool.requests] == ["50.000", "50.000", "20.000"]
 
 
-def test_a_server_that_does_not_know_how_to_finish_with_a_claim_is_told_apart() -> None:
+def test_a_server_without_finish_and_claim_is_detected() -> None:
     claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
 
     def old_server(request: Request) -> Reply:
@@ -277,7 +277,7 @@ def test_a_server_that_does_not_know_how_to_finish_with_a_claim_is_told_apart() 
     assert pool.requests[-1].path == "/api/v1/jobs"
 
 
-def test_a_claim_says_where_it_comes_from() -> None:
+def test_a_claim_sends_its_origin() -> None:
     engine, pool = _engine(lambda _request: answer(204, None))
     engine.claim(["q"])
     said = json.loads(pool.requests[-1].body or b"")
@@ -285,7 +285,7 @@ def test_a_claim_says_where_it_comes_from() -> None:
     assert said["client"].startswith("jobengine-python/")
 
 
-def test_a_claim_does_not_say_it_to_a_server_that_does_not_know_these_fields() -> None:
+def test_a_claim_sends_no_origin_to_a_server_without_these_fields() -> None:
     def old_server(request: Request) -> Reply:
         if "host" in json.loads(request.body or b""):
             return answer(400, {"detail": "There is no field 'host'. Did you mean 'count'?"})

@@ -131,7 +131,7 @@ def test_progress_shows_that_the_job_was_cancelled() -> None:
     assert not job.lost
 
 
-def test_progress_and_an_end_ask_for_a_short_answer() -> None:
+def test_progress_and_an_end_request_a_short_answer() -> None:
     server = Server()
     (job,) = _claim(server)
     job.progress()
@@ -139,13 +139,13 @@ def test_progress_and_an_end_ask_for_a_short_answer() -> None:
     assert server.prefer == ["return=minimal"] * 2
 
 
-def test_in_a_short_answer_there_is_still_whether_to_stop() -> None:
+def test_a_short_answer_still_reports_a_cancellation() -> None:
     server = Server(short={"cancel_requested": True})
     (job,) = _claim(server)
     assert job.progress() is False
 
 
-def test_an_end_whose_outcome_is_unknown_can_be_sent_again_and_is_done_if_the_lease_is_gone() -> None:
+def test_an_end_with_an_unknown_outcome_can_be_repeated_and_succeeds_if_the_lease_is_gone() -> None:
     server = Server()
     (job,) = _claim(server)
     server.broken = True
@@ -165,7 +165,7 @@ def test_leases_of_one_queue_are_extended_in_one_request() -> None:
     assert all(job.cancelled for job in jobs)
 
 
-def test_a_beat_that_is_lost_is_no_lost_lease() -> None:
+def test_a_lost_heartbeat_is_not_a_lost_lease() -> None:
     server = Server()
     (job,) = _claim(server)
     server.broken = True

@@ -36,7 +36,7 @@ def _circle() -> Any:
 @pytest.mark.parametrize(
     "value", [float("nan"), [float("-inf")], b"", {1, 2}, {"a": object()}, {(): 1}, _circle(), OrderedDict(a=iter(()))]
 )
-def test_what_json_can_not_hold_is_refused_in_the_same_words(value: Any) -> None:
+def test_values_outside_json_are_refused_with_the_same_error(value: Any) -> None:
     def said(encode: Callable[[Any], str]) -> str:
         with pytest.raises((TypeError, ValueError)) as refused:
             encode(value)
@@ -45,12 +45,12 @@ def test_what_json_can_not_hold_is_refused_in_the_same_words(value: Any) -> None
     assert said(encode_text) == said(_USUAL)
 
 
-def test_without_the_part_in_c_values_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_c_encoder_values_are_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json.encoder, "c_make_encoder", None)
     assert encoding._kept()({"a": [1.5, None, "ä"]}) == '{"a":[1.5,null,"ä"]}'
 
 
-def test_pythons_have_the_part_in_c() -> None:
+def test_json_has_its_c_encoder() -> None:
     """It has no documentation. If this fails, the client is slower, and the fast way can go."""
     assert encoding.encode_text.__name__ == "encode_text"
 

@@ -81,7 +81,7 @@ def test_an_answer_that_is_not_http_breaks_the_connection() -> None:
         ResponseParser().feed(b"SSH-2.0-OpenSSH\r\n")
 
 
-def test_the_body_of_an_answer_without_end_is_had_in_parts() -> None:
+def test_the_body_of_an_endless_answer_is_returned_in_parts() -> None:
     parser = ResponseParser()
     parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n")
     assert (parser.take(), parser.take()) == (b"hel", b"")
@@ -101,7 +101,7 @@ def test_a_request_has_its_keys_its_query_and_its_body() -> None:
     assert body == b"{}"
 
 
-def test_a_header_that_would_be_two_is_not_sent() -> None:
+def test_a_header_value_with_a_line_end_is_not_sent() -> None:
     with pytest.raises(ValueError, match="Last-Event-ID"):
         _request(headers={"Last-Event-ID": "1\r\nX-Admin-Key: x"}).encode(Address("http://a"))
 
@@ -123,7 +123,7 @@ def test_a_long_body_names_its_queue_in_the_query() -> None:
     ("url", "host", "port"),
     [("http://a", "a", 80), ("https://a", "a", 443), ("http://[::1]:6006", "::1", 6006), ("http://a:1/", "a", 1)],
 )
-def test_a_url_says_where_the_server_is(url: str, host: str, port: int) -> None:
+def test_a_url_has_scheme_host_port_and_path(url: str, host: str, port: int) -> None:
     address = Address(url)
     assert (address.host, address.port) == (host, port)
 

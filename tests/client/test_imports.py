@@ -40,6 +40,6 @@ def test_asyncio_is_loaded_when_it_is_used() -> None:
     assert "asyncio" in _loaded("from jobengine.client import AsyncJobEngine")
 
 
-def test_making_a_client_and_a_handle_loads_nothing_more_of_weight() -> None:
+def test_creating_a_client_and_a_queue_object_imports_no_further_large_module() -> None:
     code = "from jobengine.client import JobEngine\nJobEngine('http://127.0.0.1:1', access_key='k').queue('q')"
     assert not _loaded(code) & {"asyncio", "ssl", "tomllib", "platformdirs"}

@@ -37,7 +37,7 @@ def _shown(settings: Settings) -> tuple[Any, ...]:
     return (settings.address.url, *keys, {name: key.reveal() for name, key in settings.keys.items()})
 
 
-def test_without_anything_it_is_the_server_on_this_machine_and_no_key() -> None:
+def test_without_settings_the_client_uses_the_local_server_and_no_key() -> None:
     assert _shown(load(environment={})) == ("http://127.0.0.1:6006", None, None, {})
 
 
@@ -103,7 +103,7 @@ def test_keys_of_a_profile_without_a_url_are_for_the_server_on_this_machine(path
     assert _shown(load(profile="p", environment={}, path=path))[:2] == ("http://127.0.0.1:6006", "k")
 
 
-def test_a_queue_is_opened_by_its_own_key_or_else_by_the_one_for_all(path: Path) -> None:
+def test_a_queue_uses_its_own_key_or_else_the_default_one(path: Path) -> None:
     settings = load(profile="work", environment={}, path=path)
     keys = [settings.key_for(queue) for queue in ("mail", "other")]
     assert [key and key.reveal() for key in keys] == ["of mail", "of the profile"]
@@ -151,13 +151,13 @@ def test_a_key_file_that_others_can_read_is_refused(path: Path) -> None:
         ('[p]\naccess_key = " a"', "spaces at its beginning"),
     ],
 )
-def test_what_can_not_be_used_is_said(path: Path, text: str, says: str) -> None:
+def test_an_unusable_profile_is_refused_with_the_reason(path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(BadSettings, match=says):
         load(profile="p", environment={}, path=path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"config\.toml, does not exist"):
         load(profile="p", environment={}, path=tmp_path / "config.toml")
 

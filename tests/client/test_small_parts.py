@@ -41,7 +41,7 @@ def test_attempts_come_further_and_further_apart_until_the_time_is_over() -> Non
     assert 25 < now <= 30
 
 
-def test_the_time_counts_from_the_first_failure() -> None:
+def test_the_retry_time_runs_from_the_first_failure() -> None:
     patience = Patience(10, lambda: 1)
     assert patience.delay(1000) == 0.1
     assert patience.delay(1009) == 0.2
@@ -57,7 +57,7 @@ def test_retry_after_is_followed_if_there_is_time() -> None:
     assert Patience(5, lambda: 0).delay(0, retry_after=7) is None
 
 
-def test_no_time_at_all_is_one_attempt() -> None:
+def test_a_retry_time_of_zero_means_one_attempt() -> None:
     assert Patience(0, lambda: 0).delay(0) is None
 
 
@@ -76,7 +76,7 @@ def test_beats_come_at_the_interval_of_each_until_it_is_removed() -> None:
     assert (beats.next_at(), len(beats), beats.due(99)) == (None, 0, [])
 
 
-def test_one_that_ends_and_begins_again_has_one_beat() -> None:
+def test_a_restarted_holder_has_one_heartbeat() -> None:
     beats: Beats[str] = Beats()
     for now in range(5):
         beats.add("a", now, 10)
@@ -86,7 +86,7 @@ def test_one_that_ends_and_begins_again_has_one_beat() -> None:
     assert beats.next_at() == 110
 
 
-def test_holders_that_have_stopped_are_forgotten_though_one_goes_on_that_was_first() -> None:
+def test_stopped_holders_are_removed_even_while_the_first_one_continues() -> None:
     class Holder:
         """Can be referred to weakly, as a text can't."""
 
@@ -104,7 +104,7 @@ def test_holders_that_have_stopped_are_forgotten_though_one_goes_on_that_was_fir
     assert (len(beats), beats.next_at(), beats.due(1_000)) == (1, 1_000, [first])
 
 
-def test_beats_that_are_late_come_once() -> None:
+def test_late_heartbeats_are_sent_once() -> None:
     beats: Beats[str] = Beats()
     beats.add("a", 0, 1)
     assert beats.due(1000) == ["a"]
@@ -141,7 +141,7 @@ _RAW = {
 }
 
 
-def test_numbers_of_the_wire_are_times_and_spans_of_time() -> None:
+def test_numbers_on_the_wire_become_times_and_durations() -> None:
     job = Job(_RAW)
     assert job.created == datetime(2027, 1, 15, 8, tzinfo=UTC)
     assert (job.keep, job.timeout, job.timeout_time) == (timedelta(hours=1), timedelta(seconds=30), None)
@@ -155,7 +155,7 @@ def test_unknown_fields_of_a_newer_server_are_kept_and_break_nothing() -> None:
     assert Job(_RAW).raw["from_a_newer_server"] == [1]
 
 
-def test_times_beyond_what_can_be_held_break_nothing() -> None:
+def test_times_beyond_the_range_of_datetime_break_nothing() -> None:
     job = Job({**_RAW, "timeout_time": (1 << 63) - 1, "keep_minutes": (1 << 63) - 1, "timeout_seconds": 0})
     assert (job.timeout_time, job.keep, job.timeout) == (None, timedelta.max, None)
 
@@ -303,7 +303,7 @@ def test_an_error_has_the_words_of_the_server() -> None:
     assert (error.retry_after, error.index) == (5, 3)
 
 
-def test_the_call_and_the_text_decide_which_error_it_is() -> None:
+def test_the_error_class_depends_on_the_call_and_the_text() -> None:
     gone = {"detail": "There is no queue named 'q'; create it with PUT /api/v1/queue."}
     assert type(error_of(404, gone)) is QueueNotFound
     assert type(error_of(404, {"detail": "The queue holds no job"})) is JobNotFound

@@ -189,7 +189,7 @@ USES: dict[str, Use] = {
 }
 
 
-def test_every_method_that_makes_a_call_is_tried_here() -> None:
+def test_every_method_that_makes_a_call_is_tested_here() -> None:
     served = {method for call in CALLS.values() for method in call.served_by}
     # `report` returns the errors; ClaimedJob tries it.
     assert served - {"JobEngine.report"} == {use.partition(" ")[0] for use in USES}
@@ -235,7 +235,7 @@ def _in_a_loop(use: Use, stranger: Stranger, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", USES)
-def test_no_method_takes_an_answer_of_a_stranger(stranger: Stranger, tmp_path: Path, name: str) -> None:
+def test_no_method_accepts_an_answer_of_another_program(stranger: Stranger, tmp_path: Path, name: str) -> None:
     for what, stranger.answer in STRANGERS.items():
         if what == _OTHER_QUEUE and name in ("Queue.all_jobs", "Queue.jobs"):
             continue  # this could be their answer
@@ -270,7 +270,7 @@ COMMANDS = ["add q {}", "show q u", "jobs q", "queue list", "next q", "explain q
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_ends_with_one_line_that_says_so(
+def test_a_command_reports_a_stranger_in_one_line(
     stranger: Stranger, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("JOBENGINE_URL", stranger.url)

@@ -115,9 +115,7 @@ def test_a_connection_that_the_server_has_closed_is_replaced_silently(server: Se
         assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
 
 
-def test_a_connection_that_was_idle_is_looked_at_before_a_claim_goes_over_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_connection_is_checked_before_it_sends_a_claim(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with _engine(server) as engine:
         server.replies.put(_EMPTY)
         engine.test()
@@ -145,7 +143,7 @@ def without_tls() -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_server_without_tls_is_told_from_one_that_is_away(without_tls: str) -> None:
+def test_a_server_without_tls_is_distinguished_from_an_unreachable_one(without_tls: str) -> None:
     with (
         JobEngine(without_tls, access_key="k", retry_for=0) as engine,
         pytest.raises(Unavailable, match="does not speak TLS; try http:// instead of https://\\."),
@@ -153,7 +151,7 @@ def test_a_server_without_tls_is_told_from_one_that_is_away(without_tls: str) ->
         engine.queue("q").stats()
 
 
-def test_in_a_loop_a_server_without_tls_is_told_from_one_that_is_away(without_tls: str) -> None:
+def test_in_a_loop_a_server_without_tls_is_distinguished_from_an_unreachable_one(without_tls: str) -> None:
     async def ask() -> None:
         async with AsyncJobEngine(without_tls, access_key="k", retry_for=0) as engine:
             await engine.queue("q").stats()

@@ -19,7 +19,7 @@ def test_async_words_are_removed_and_the_rest_stays() -> None:
     )
 
 
-def test_a_change_on_one_side_alone_is_seen() -> None:
+def test_a_change_of_only_one_client_is_detected() -> None:
     source = (CLIENT / "_async" / "queue.py").read_text()
     assert meaning(made(source.replace("paused=True", "paused=False", 1), "queue")) != meaning(
         (CLIENT / "_sync" / "queue.py").read_text()

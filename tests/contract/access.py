@@ -53,7 +53,7 @@ def _objects() -> int:
 class AccessContract(Contract):
     """Keys, roles, and the settings of a queue."""
 
-    def test_every_command_and_every_verb_of_an_engine_is_among_the_questions(self, world: World) -> None:
+    def test_every_command_and_method_of_an_engine_is_tested(self, world: World) -> None:
         asked = every_question(world.engine)
         assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims}
         verbs = {name for name in vars(Engine) if not name.startswith("_")}
@@ -138,7 +138,7 @@ class AccessContract(Contract):
 
     # Settings
 
-    def test_a_paused_queue_gives_nothing_out_until_its_pause_ends(self, world: World, ask: Asker) -> None:
+    def test_no_job_of_a_paused_queue_is_claimed_until_the_pause_ends(self, world: World, ask: Asker) -> None:
         job = ask.add()
         assert ask.reconfigure(paused=True).paused
         assert ask.claim() is None
@@ -147,13 +147,13 @@ class AccessContract(Contract):
         ask.reconfigure(paused=False)
         assert ask.hold().spec == job.spec
 
-    def test_a_draining_queue_takes_nothing_in(self, ask: Asker) -> None:
+    def test_a_draining_queue_accepts_no_job(self, ask: Asker) -> None:
         ask.reconfigure(draining=True)
         with pytest.raises(e.QueueDraining):
             ask.add()
         assert ask.jobs() == []
 
-    def test_a_full_queue_takes_nothing_in_and_says_which_of_many_did_not_fit(self, world: World, ask: Asker) -> None:
+    def test_a_full_queue_refuses_jobs_and_names_the_first_that_did_not_fit(self, world: World, ask: Asker) -> None:
         ask.reconfigure(max_jobs=2)
         ask.add()
         many = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 3, defaults=Defaults(), many=True)
@@ -201,7 +201,7 @@ class AccessContract(Contract):
 
     # In numbers
 
-    def test_a_queue_in_numbers(self, world: World, ask: Asker) -> None:
+    def test_the_stats_of_a_queue_have_counts_ages_and_rates(self, world: World, ask: Asker) -> None:
         ask.create("empty")
         jobs = [ask.add(), ask.add(), ask.add(delay_seconds=60)]
         world.advance(3)

@@ -84,7 +84,7 @@ class EventsContract(Contract):
         with pytest.raises(StopAsyncIteration):
             ask.get(anext(stream))
 
-    def test_a_queue_that_is_made_anew_has_a_stream_of_its_own(self, world: World, ask: Asker) -> None:
+    def test_a_recreated_queue_has_its_own_event_stream(self, world: World, ask: Asker) -> None:
         next_one = world.begin(anext(ask.watch()))
         ask.add()
         (event,) = events_of(next_one.answer)

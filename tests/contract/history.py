@@ -72,7 +72,7 @@ class HistoryContract(Contract):
         world.reopen()
         assert sum(number or 0 for number in ask.ask(c.ReadHistory).hours["added"]) == 0
 
-    def test_what_is_older_than_a_week_is_forgotten(self, world: World, ask: Asker) -> None:
+    def test_periods_older_than_a_week_are_dropped(self, world: World, ask: Asker) -> None:
         ask.add(keep_minutes=1 << 40, content=b"{}")
         for _ in range(4):
             world.advance(42 * HOUR)

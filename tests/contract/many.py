@@ -82,7 +82,7 @@ class ManyContract(Contract):
         first, *_ = ask.read(job).standing.notes.history
         assert (first.outcome, first.error) == ("failed", "first")
 
-    def test_a_lease_that_has_run_out_is_good_no_more(self, world: World, ask: Asker) -> None:
+    def test_an_expired_lease_is_invalid(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=5, max_attempts=2)
         job = ask.hold()
         world.advance(5)

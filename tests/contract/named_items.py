@@ -75,7 +75,7 @@ class NamedItemsContract(Contract):
         world.reopen()
         assert ask.ask(ListItems) == [("a", "1")]
 
-    def test_a_new_queue_has_none_of_an_earlier_one_of_its_name(self, world: World, ask: Asker) -> None:
+    def test_a_new_queue_has_nothing_of_an_earlier_queue_of_the_same_name(self, world: World, ask: Asker) -> None:
         ask.ask(SetItem, name="a", value="1")
         ask.ask(c.DeleteQueue)
         ask.create()

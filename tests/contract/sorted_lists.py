@@ -70,7 +70,7 @@ class SortedListsContract(Contract):
         assert shown == [jobs[at].spec.uid for at in (0, 1, 2, 3, 5, 0, 4)]
 
     @pytest.mark.parametrize("sort", Sort)
-    def test_a_place_in_a_list_by_time_holds_while_jobs_come_and_go_and_when_the_engine_is_opened_anew(
+    def test_a_position_by_time_stays_valid_while_jobs_come_and_go_and_after_a_restart(
         self, ask: Asker, world: World, sort: Sort
     ) -> None:
         jobs = [ask.add() for _ in range(6)]

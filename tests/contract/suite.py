@@ -47,13 +47,13 @@ class JobsContract(Contract):
             ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"another")))
 
     @pytest.mark.parametrize("key", [KEY, b"wrong"])
-    def test_every_verb_says_first_that_there_is_no_queue(self, world: World, ask: Asker, key: bytes) -> None:
+    def test_every_method_checks_the_queue_first(self, world: World, ask: Asker, key: bytes) -> None:
         for verb, command, _ in every_question(world.engine, "none", key):
             with pytest.raises(QueueNotFound):
                 ask.get(verb(command))
 
     @pytest.mark.parametrize("key", [b"wrong", b"", b"ke", b"keyy", b"\xff\xfe"])
-    def test_every_verb_says_next_that_the_key_is_wrong_and_does_nothing(
+    def test_every_method_checks_the_key_next_and_does_nothing_with_a_wrong_one(
         self, world: World, ask: Asker, key: bytes
     ) -> None:
         job = ask.add()
@@ -62,7 +62,7 @@ class JobsContract(Contract):
                 ask.get(verb(command))
         assert ask.jobs() == [job]
 
-    def test_every_verb_on_a_job_says_last_that_there_is_no_such_job(self, world: World, ask: Asker) -> None:
+    def test_every_method_on_a_job_checks_the_job_last(self, world: World, ask: Asker) -> None:
         for verb, command, of_a_job in every_question(world.engine):
             if of_a_job:
                 with pytest.raises(JobNotFound):
@@ -173,13 +173,13 @@ class JobsContract(Contract):
         jobs[4] = ask.update(jobs[4], State.INPROGRESS)
         assert ask.jobs(limit) == [jobs[at] for at in (1, 4, 3, 0, 2, 5)]
 
-    def test_the_last_page_says_that_it_is_the_last(self, world: World, ask: Asker) -> None:
+    def test_the_last_page_has_no_cursor(self, world: World, ask: Asker) -> None:
         for _ in range(2):
             ask.add()
         page = ask.get(world.engine.ask(c.ListJobs(queue="q", access_key=KEY, limit=2)))
         assert (len(page.jobs), page.following) == (2, None)
 
-    def test_a_place_holds_while_jobs_come_and_go(self, world: World, ask: Asker) -> None:
+    def test_a_position_stays_valid_while_jobs_come_and_go(self, world: World, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(6)]
         page = ask.get(world.engine.ask(c.ListJobs(queue="q", access_key=KEY, limit=3)))
         assert page.jobs == jobs[:3]
@@ -221,7 +221,7 @@ class JobsContract(Contract):
         world.advance(0.001)
         assert (ask.peek(), ask.claim(), ask.jobs()) == (None, None, [])
 
-    def test_a_time_out_or_expiry_of_zero_never_comes(self, world: World, ask: Asker) -> None:
+    def test_a_time_out_or_expiry_of_zero_means_never(self, world: World, ask: Asker) -> None:
         running, waiting = ask.add(timeout_seconds=0, priority=1), ask.add(timeout_time=0)
         ask.claim()
         world.advance(1e9)
@@ -353,7 +353,7 @@ class JobsContract(Contract):
             assert [one.name for one in ask.get(world.engine.ask(kind(after="q", limit=3)))] == ["z"]
             assert ask.get(world.engine.ask(kind(after="z", limit=3))) == []
 
-    def test_a_key_can_ask_for_its_role(self, world: World, ask: Asker) -> None:
+    def test_a_key_can_read_its_own_role(self, world: World, ask: Asker) -> None:
         assert ask.get(world.engine.ask(c.CheckKey(queue="q", access_key=KEY))).role is Role.OWNER
 
     def test_a_backup_comes_in_pieces_or_is_refused_as_not_offered(self, world: World, ask: Asker) -> None:

@@ -30,7 +30,7 @@ def _rows(world: PostgresWorld) -> dict[str, int]:
     return {table: len(world.control.execute(f"SELECT 1 FROM {table}").fetchall()) for table in tables}
 
 
-def test_of_a_deleted_queue_no_row_is_left(world: PostgresWorld) -> None:
+def test_a_deleted_queue_leaves_no_row(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     world.begin(anext(ask.watch()))
@@ -72,7 +72,7 @@ def test_a_row_of_a_deleted_queue_that_is_locked_for_minutes_is_removed_once_it_
     assert set(_rows(world).values()) == {0}
 
 
-def test_what_a_server_has_written_reads_the_same_at_one_that_must_open_it(database: Database) -> None:
+def test_a_row_cached_by_its_writer_reads_the_same_at_another_server(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here, there = Asker(first), Asker(second)
@@ -144,7 +144,7 @@ def test_no_data_of_clients_is_in_the_tables_in_clear(world: PostgresWorld) -> N
             assert all("secret" not in value for value in row if isinstance(value, str))
 
 
-def test_what_two_servers_do_is_seen_by_both(database: Database) -> None:
+def test_each_of_two_servers_sees_the_others_changes(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here, there = Asker(first), Asker(second)
@@ -171,7 +171,7 @@ def test_what_two_servers_do_is_seen_by_both(database: Database) -> None:
     second.close()
 
 
-def test_a_lost_connection_is_made_anew_and_nothing_is_done_twice(world: PostgresWorld) -> None:
+def test_a_lost_connection_is_replaced_and_nothing_is_done_twice(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "

@@ -313,7 +313,7 @@ def test_jobs_of_several_priorities_that_are_added_at_once_set_the_claim_start_b
     assert two.one.claim(count=3) == [added[at].job.spec.uid for at in (1, 2, 0)]
 
 
-def test_the_claim_start_of_a_queue_that_is_gone_is_left_alone(two: _Two) -> None:
+def test_the_claim_start_of_a_deleted_queue_is_not_touched(two: _Two) -> None:
     with connected(two.url) as connection:
         queue_id = _queue_id(connection)
         two.one.ask(c.DeleteQueue(**WHO))
@@ -370,7 +370,7 @@ def test_jobs_of_one_priority_set_no_claim_start_back_and_a_batch_has_its_number
         assert numbered < read
 
 
-def test_a_new_claim_start_goes_with_a_proposal_that_was_lowered(two: _Two) -> None:
+def test_a_lowered_proposal_becomes_the_new_claim_start(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
     two.advance_claim_start(1)

@@ -48,7 +48,7 @@ def test_each_server_lists_and_counts_the_claims_that_wait_at_any(ask: Asker, ot
     assert [each.workers_waiting for each in ask.get(ask.world.engine.ask(c.CountQueues()))] == [1]
 
 
-def test_a_claim_that_waits_on_is_listed_at_other_servers_all_the_time(ask: Asker, other: Asker) -> None:
+def test_a_claim_that_keeps_waiting_stays_listed_at_other_servers(ask: Asker, other: Asker) -> None:
     ask.claiming(worker="a", wait=30)
     for _ in range(25):
         _advance(1, ask, other)
@@ -74,7 +74,7 @@ def test_the_last_claim_at_another_server_is_known(world: PostgresWorld, ask: As
     assert other.ask(c.ReadStats).last_claim == claimed
 
 
-def test_a_damaged_row_of_a_server_is_passed_over(world: PostgresWorld, ask: Asker, other: Asker) -> None:
+def test_a_damaged_row_of_a_server_is_skipped(world: PostgresWorld, ask: Asker, other: Asker) -> None:
     ask.claiming(worker="a")
     _advance(1, ask, other)
     world.control.execute("UPDATE claimers SET sealed = 'x'")

@@ -28,7 +28,7 @@ def _ends(uids: list[str]) -> c.UpdateJobs:
     return c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids))
 
 
-def test_a_claim_that_goes_with_the_ends_of_jobs_locks_no_more_than_it_takes(servers: tuple[Server, Server]) -> None:
+def test_a_claim_in_the_same_batch_as_updates_locks_only_the_jobs_it_takes(servers: tuple[Server, Server]) -> None:
     server, other = servers
     uids = server.add(6)
     held = server.claim(count=3)
@@ -37,7 +37,7 @@ def test_a_claim_that_goes_with_the_ends_of_jobs_locks_no_more_than_it_takes(ser
     assert server.claim(_ends(held), count=1) + others == uids[3:]
 
 
-def test_a_claim_gets_the_jobs_that_commands_before_it_have_left(servers: tuple[Server, Server]) -> None:
+def test_a_claim_gets_the_jobs_that_earlier_commands_left(servers: tuple[Server, Server]) -> None:
     server, _ = servers
     uids = server.add(4)
     assert server.claim(c.DeleteJob(**WHO, uid=uids[0]), _ends(uids[1:2]), count=2) == uids[2:]
@@ -57,7 +57,7 @@ def test_jobs_that_many_commands_of_a_batch_add_are_claimed_and_listed_in_the_or
     assert listed == server.claim(count=6) == uids
 
 
-def test_a_claim_that_goes_with_many_ends_of_jobs_does_not_read_the_queue_for_each(
+def test_a_claim_in_the_same_batch_as_many_updates_reads_the_queue_once(
     servers: tuple[Server, Server], database: Database
 ) -> None:
     server, _ = servers

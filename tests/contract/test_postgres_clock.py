@@ -90,7 +90,9 @@ def test_the_first_use_of_any_connection_after_a_restart_finds_the_step(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_while_no_server_runs_is_found_at_the_start(world: PostgresWorld, spans: _Spans, step: int) -> None:
+def test_a_clock_step_while_no_server_runs_is_found_at_the_start(
+    world: PostgresWorld, spans: _Spans, step: int
+) -> None:
     world.advance(SPAN / 2)
     world.reopen(meanwhile=lambda: world.set_clock_of_database(step))
     assert spans.are_as_they_were()

@@ -82,7 +82,7 @@ def test_cut_at_any_byte_an_add_is_made_once(
 
 
 @pytest.mark.parametrize("direction", ["request", "answer"])
-def test_a_claim_is_made_once_too(ask: Asker, proxy: UnixProxy, direction: str) -> None:
+def test_a_claim_is_made_only_once(ask: Asker, proxy: UnixProxy, direction: str) -> None:
     uids = [ask.add().spec.uid for _ in range(80)]
     claimed: list[str] = []
     while len(claimed) < len(uids):

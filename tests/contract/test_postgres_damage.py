@@ -59,7 +59,7 @@ def damage(world: PostgresWorld, job: Job, how: str = DAMAGE["altered"], other: 
 
 
 @pytest.mark.parametrize("how", DAMAGE.values(), ids=DAMAGE)
-def test_claims_pass_over_a_damaged_job_at_the_head(world: PostgresWorld, ask: Asker, how: str) -> None:
+def test_claims_skip_a_damaged_job_at_the_head(world: PostgresWorld, ask: Asker, how: str) -> None:
     first, second, third = ask.add(tags=("t",)), ask.add(tags=("t",)), ask.add(tags=("t",))
     damage(world, first, how, second)
     assert ask.peek() == second
@@ -70,7 +70,7 @@ def test_claims_pass_over_a_damaged_job_at_the_head(world: PostgresWorld, ask: A
         assert ask.counts() == {State.INPROGRESS: 2}
 
 
-def test_claims_pass_over_a_finished_job_at_the_place_of_a_ready_one(world: PostgresWorld, ask: Asker) -> None:
+def test_claims_skip_a_finished_job_in_the_place_of_a_ready_one(world: PostgresWorld, ask: Asker) -> None:
     first, second = ask.add(), ask.add()
     ask.update(ask.hold(), State.COMPLETE)
     damage(world, first, "place = 0")
@@ -78,7 +78,7 @@ def test_claims_pass_over_a_finished_job_at_the_place_of_a_ready_one(world: Post
 
 
 @pytest.mark.parametrize("how", CHANGED.values(), ids=CHANGED)
-def test_a_sweep_passes_over_a_damaged_job_that_is_due(world: PostgresWorld, ask: Asker, how: str) -> None:
+def test_a_sweep_skips_a_damaged_due_job(world: PostgresWorld, ask: Asker, how: str) -> None:
     for _ in range(2):
         ask.add(timeout_seconds=10, max_attempts=2)
     first, second = ask.hold(), ask.hold()
@@ -105,7 +105,7 @@ def test_a_wrong_deadline_in_a_row_is_corrected(world: PostgresWorld, ask: Asker
 
 
 @pytest.mark.parametrize("how", DAMAGE.values(), ids=DAMAGE)
-def test_what_names_a_damaged_job_fails_alone(world: PostgresWorld, ask: Asker, how: str) -> None:
+def test_only_commands_that_name_a_damaged_job_fail(world: PostgresWorld, ask: Asker, how: str) -> None:
     first, second = ask.add(), ask.add()
     damage(world, first, how, second)
     uid = first.spec.uid
@@ -138,7 +138,7 @@ def test_commands_in_the_same_batch_are_carried_out(world: PostgresWorld, ask: A
     assert ask.counts("other")[State.QUEUED] == 100
 
 
-def test_lists_streams_counts_and_changes_of_all_pass_over_a_damaged_job(world: PostgresWorld, ask: Asker) -> None:
+def test_lists_streams_counts_and_changes_of_all_skip_a_damaged_job(world: PostgresWorld, ask: Asker) -> None:
     jobs = [ask.add(priority=priority) for priority in (3, 2, 1)]
     damage(world, jobs[1])
     sound = [jobs[0], jobs[2]]
@@ -238,7 +238,7 @@ def damaged(world: PostgresWorld, ask: Asker, request: pytest.FixtureRequest) ->
     return "bad"
 
 
-def test_everything_but_a_damaged_queue_goes_on(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+def test_everything_except_a_damaged_queue_keeps_working(world: PostgresWorld, ask: Asker, damaged: str) -> None:
     delayed = ask.add(delay_seconds=5)
     waiting = ask.claiming()
     world.advance(6)
@@ -249,7 +249,7 @@ def test_everything_but_a_damaged_queue_goes_on(world: PostgresWorld, ask: Asker
     assert [one.queue.name for one in ask.get(world.engine.ask(c.ListQueues()))] == ["new", "q"]
 
 
-def test_what_names_a_damaged_queue_fails_alone(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+def test_only_commands_that_name_a_damaged_queue_fail(world: PostgresWorld, ask: Asker, damaged: str) -> None:
     added = [world.engine.ask(new_job("q", b"key")) for _ in range(10)]
     failed = [world.engine.ask(new_job(damaged, b"key")) for _ in range(10)]
     results = world.all_of(*(one for pair in zip(added, failed, strict=True) for one in pair))
@@ -478,7 +478,7 @@ def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: As
     ask.add()
 
 
-def test_wrong_counts_do_not_fail(world: PostgresWorld, ask: Asker) -> None:
+def test_wrong_counts_cause_no_failure(world: PostgresWorld, ask: Asker) -> None:
     ask.add()
     world.control.execute("UPDATE tally SET place = 77")
     world.control.execute("INSERT INTO tally SELECT queue_id, slot, 0, -5 FROM tally")

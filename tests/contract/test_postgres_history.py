@@ -34,7 +34,7 @@ def _added(ask: Asker) -> list[int]:
     return [sum(history.minutes["added"]), sum(history.hours["added"]), stats.last_hour["added"]]  # type: ignore[arg-type]
 
 
-def test_what_all_servers_counted_is_added_up(ask: Asker, other: Asker) -> None:
+def test_the_counts_of_all_servers_are_added_up(ask: Asker, other: Asker) -> None:
     ask.add()
     other.add()
     other.add()
@@ -47,7 +47,7 @@ def test_what_all_servers_counted_is_added_up(ask: Asker, other: Asker) -> None:
     assert [one.last_hour["added"] for one in listed] == [3]
 
 
-def test_a_damaged_row_is_passed_over(world: PostgresWorld, ask: Asker, other: Asker) -> None:
+def test_a_damaged_row_is_skipped(world: PostgresWorld, ask: Asker, other: Asker) -> None:
     ask.add()
     world.advance(6)
     world.control.execute("UPDATE history SET counted = 'no tally'")
@@ -64,7 +64,7 @@ def test_nothing_is_written_while_nothing_changes(world: PostgresWorld, ask: Ask
     assert world.control.execute("SELECT 1 FROM history").fetchall() == []
 
 
-def test_rows_that_are_out_of_date_are_removed(world: PostgresWorld, ask: Asker) -> None:
+def test_outdated_rows_are_removed(world: PostgresWorld, ask: Asker) -> None:
     ask.add(keep_minutes=1 << 30)
     world.advance(6)
     spans = "SELECT span FROM history ORDER BY span"

@@ -99,7 +99,7 @@ def test_an_add_with_the_unique_key_of_a_job_that_others_update_does_not_deadloc
     assert two.redone([_TALLY, _KEYS], [_updates(LAST), _new(unique_key="k")], [_updates(FIRST, LAST)]) == 0
 
 
-def test_a_look_for_the_events_of_several_queues_locks_the_first_queue_first(two: _Two) -> None:
+def test_a_poll_for_events_locks_queues_in_order(two: _Two) -> None:
     two.ask(c.CreateQueue(queue="r", access_key=KEY))
     watches = [(two.watch(queue), 0) for queue in ("q", "r")]
     with connected(two.database.url) as holder:

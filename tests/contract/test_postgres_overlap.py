@@ -77,7 +77,7 @@ def test_while_one_add_is_under_way_the_next_is_carried_out(world: OverlappingWo
     assert len(world.ask.jobs()) == 2
 
 
-def test_what_comes_in_one_turn_is_one_batch(world: OverlappingWorld) -> None:
+def test_tasks_of_one_turn_are_one_batch(world: OverlappingWorld) -> None:
     world.hold()
     for _ in range(3):
         world.adding(settle=False)

@@ -157,7 +157,7 @@ def test_figures_are_read_from_the_tally(plans: _Plans) -> None:
 
 
 @pytest.mark.parametrize("most", [None, 10_000])
-def test_making_a_queue_reads_few_rows_however_many_queues_there_are(plans: _Plans, most: int | None) -> None:
+def test_creating_a_queue_reads_few_rows_however_many_queues_there_are(plans: _Plans, most: int | None) -> None:
     def made(number: int) -> int:
         """The most rows that a step of a plan has handled when one more queue was made."""
         plans._plans.clear()

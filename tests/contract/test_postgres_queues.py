@@ -32,7 +32,7 @@ def _make(session: Session, name: str, most: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("most", [None, 10_000])
-def test_making_a_queue_reads_as_much_however_many_there_are(
+def test_creating_a_queue_reads_equally_much_however_many_there_are(
     session: Session, monkeypatch: pytest.MonkeyPatch, most: int | None
 ) -> None:
     read: list[int] = []

@@ -146,7 +146,7 @@ def test_the_rest_after_a_long_sweep_is_a_second(sweeps: _Sweeps) -> None:
     assert [b - a for a, b in pairwise(began)] == pytest.approx([1.5, 1.5], abs=0.05)
 
 
-def test_while_many_jobs_are_due_sweeps_do_not_rest(sweeps: _Sweeps) -> None:
+def test_while_many_jobs_are_due_sweeps_follow_without_a_rest(sweeps: _Sweeps) -> None:
     sweeps.jobs = 50
     sweeps.clock.pump([0.001] * 1000)
     assert sweeps.within_a_second() > 80
@@ -166,7 +166,7 @@ def test_expired_jobs_are_announced_though_cleanup_fails(
     assert len(session.sweep().effects) == 10
 
 
-def test_if_much_is_to_be_tidied_up_a_sweep_goes_on_with_it_for_a_while(session: Session, time: _Time) -> None:
+def test_if_much_is_to_be_cleaned_up_a_sweep_continues_for_a_while(session: Session, time: _Time) -> None:
     def left() -> int:
         ((left,),) = time.database.connection.execute("SELECT count(*) FROM unique_key").fetchall()
         return int(left)
@@ -177,7 +177,7 @@ def test_if_much_is_to_be_tidied_up_a_sweep_goes_on_with_it_for_a_while(session:
     assert left() == 0
 
 
-def test_a_result_that_can_not_be_used_is_logged_and_sweeps_go_on(events: list[Any]) -> None:
+def test_a_failing_callback_is_logged_and_sweeps_continue(events: list[Any]) -> None:
     clock, broken = Clock(), Result(now=Now(0, 0, {}), outcomes=(), effects=None, soonest=None)  # type: ignore[arg-type]
     sweeps: list[float] = []
 

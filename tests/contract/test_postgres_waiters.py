@@ -104,7 +104,7 @@ def test_a_watcher_whose_server_was_cut_off_learns_that_events_may_be_missing(
     assert ask.get(anext(ask.watch(after=last))) is None
 
 
-def test_who_waits_for_the_first_job_of_a_paused_queue_sees_it_though_another_server_has_added_it(
+def test_a_waiting_peek_at_a_paused_queue_sees_a_job_added_at_another_server(
     world: PostgresWorld, ask: Asker, other: Asker
 ) -> None:
     ask.reconfigure(paused=True)
@@ -125,16 +125,14 @@ def test_a_claim_at_the_end_of_what_was_loaded_does_not_take_a_job_that_comes_la
     assert [one.jobs[0].job.spec.uid for one in (*first, last)] == [one.spec.uid for one in jobs[:3]]
 
 
-def test_who_wants_to_see_the_first_job_after_claims_of_long_ones_sees_it(
-    world: PostgresWorld, long_jobs: LongJobs
-) -> None:
+def test_a_peek_after_claims_of_long_jobs_sees_the_first_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
     jobs = long_jobs(3)
     claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(2)]
     *_, seen = world.all_of(*claims, world.engine.peek(c.Peek(queue="q", access_key=KEY)))
     assert seen.spec == jobs[2].spec
 
 
-def test_claims_of_other_tags_are_answered_though_long_jobs_of_some_are_left(
+def test_claims_with_other_tags_get_jobs_though_long_jobs_of_one_tag_are_left(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     long_jobs(3)

@@ -110,7 +110,7 @@ def test_a_client_that_waits_at_one_server_is_woken_by_a_change_at_another(
     assert [one.state for batch in event.answer for one in batch.events] == [State.COMPLETE]
 
 
-def test_a_job_goes_to_a_client_at_another_server_before_a_look_is_due(
+def test_a_job_reaches_a_client_at_another_server_before_the_next_poll(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -121,7 +121,7 @@ def test_a_job_goes_to_a_client_at_another_server_before_a_look_is_due(
     peek.cancel()
 
 
-def test_a_job_that_comes_between_an_empty_claim_and_waiting_is_not_missed(
+def test_a_job_added_between_an_empty_claim_and_its_wait_is_not_missed(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -189,7 +189,7 @@ def test_a_lost_connection_is_replaced_and_counts_again_once_the_echo_arrives(
     assert _given(claim) == [job.spec.uid]
 
 
-def test_a_notification_names_no_queue_and_one_that_nobody_understands_is_passed_over(
+def test_a_notification_names_no_queue_and_a_malformed_one_is_skipped(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -266,6 +266,6 @@ def test_after_a_stop_nothing_is_sent_though_a_send_was_under_way() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_of_a_job_that_expired_before_its_queue_was_deleted_there_are_news_but_no_events() -> None:
+def test_a_job_that_expired_before_its_queue_was_deleted_makes_news_but_no_events() -> None:
     removed = [JobEffect("gone", "uid", None, None)]
     assert news_of(Result(now=Now(0, 0, {}), outcomes=(), effects=removed, soonest=None)) == {(ENDED, "gone")}

@@ -83,7 +83,7 @@ class WaitingContract(Contract):
         assert (back.state, back.standing.attempts, back.standing.lease) == (State.QUEUED, 0, None)
         assert ask.peek() == back
 
-    def test_a_pause_holds_back_and_its_end_gives_out(self, ask: Asker) -> None:
+    def test_a_pause_stops_claims_and_its_end_serves_waiters(self, ask: Asker) -> None:
         ask.reconfigure(paused=True)
         waiting = [ask.claiming(), ask.claiming()]
         jobs = [ask.add(), ask.add()]
@@ -152,7 +152,7 @@ class WaitingContract(Contract):
         assert ask.ask(c.ListClaimers).waiting == []
         assert (ask.ask(c.ReadStats).workers_waiting, peek.answered) == (0, False)
 
-    def test_claims_of_a_worker_in_a_row_that_get_nothing_are_one_wait(self, world: World, ask: Asker) -> None:
+    def test_consecutive_claims_without_a_job_are_one_wait(self, world: World, ask: Asker) -> None:
         began = world.now
         for gap in (9, 11, 0):
             ask.claiming(worker="w", wait=20)
@@ -172,7 +172,7 @@ class WaitingContract(Contract):
         (waiting,) = ask.ask(c.ListClaimers).waiting
         assert waiting.since == world.now
 
-    def test_the_last_claim_is_the_last_request_even_one_that_got_nothing(self, world: World, ask: Asker) -> None:
+    def test_the_last_claim_is_the_last_request_even_without_a_job(self, world: World, ask: Asker) -> None:
         assert ask.ask(c.ReadStats).last_claim is None
         ask.claim()
         claimed = world.now
@@ -246,7 +246,7 @@ class WaitingContract(Contract):
         ask.update(job, State.COMPLETE)
         assert waiting.answer.state is State.COMPLETE
 
-    def test_a_waiter_whose_time_is_over_sees_the_job_as_it_is(self, world: World, ask: Asker) -> None:
+    def test_a_waiter_at_the_end_of_its_wait_gets_the_job_in_its_present_state(self, world: World, ask: Asker) -> None:
         waiting = ask.awaiting(ask.add(), wait=5)
         world.advance(5)
         assert waiting.answer.state is State.QUEUED

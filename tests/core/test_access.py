@@ -54,7 +54,7 @@ def test_each_role_may_do_what_is_documented_and_nothing_else(world: World, role
 
 @pytest.mark.parametrize("key", [b"", b"wrong", b"revoked", b"others", b"k", b"keyy"])
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.__name__)
-def test_with_no_key_of_the_queue_nothing_may_be_done(world: World, kind: type, key: bytes) -> None:
+def test_without_a_queue_key_nothing_is_allowed(world: World, kind: type, key: bytes) -> None:
     world.create("other", key=b"others")
     revoked = add_key(world, Role.WORKER, b"revoked")
     world.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=revoked.id))
@@ -102,7 +102,7 @@ def test_a_producer_reads_only_jobs_that_it_added_itself(world: World) -> None:
             world.ask(c.ReadJob(queue="q", access_key=key, uid=uid))
 
 
-def test_a_key_is_listed_without_anything_of_it_and_revoked_by_its_id(world: World) -> None:
+def test_a_key_is_listed_without_its_secret_and_revoked_by_its_id(world: World) -> None:
     key = add_key(world, Role.VIEWER, b"canary")
     other = add_key(world, Role.WORKER, b"w")
     keys = world.ask(c.ListKeys(queue="q", access_key=KEY))

@@ -27,7 +27,7 @@ def test_a_change_counts_in_its_own_minute_and_for_sixty_seconds(world: World) -
     assert activity.recent("q", 119_000).last_hour["added"] == 1
 
 
-def test_reading_in_between_changes_no_count(world: World) -> None:
+def test_reading_meanwhile_changes_no_count(world: World) -> None:
     activity, read_often = Activity(), Activity()
     for steady in (0, 1, 998, 999, 1_000, 59_000, 60_000):
         for one in (activity, read_often):
@@ -147,7 +147,7 @@ def test_buckets_that_are_added_up_are_those_of_all_durations() -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1", "1*2*3", "-1*2", "1*-2", "999*1"])
-def test_a_text_that_is_none_of_buckets_is_refused(text: str) -> None:
+def test_a_malformed_bucket_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the text differs
         read_spread(text)
 
@@ -155,7 +155,7 @@ def test_a_text_that_is_none_of_buckets_is_refused(text: str) -> None:
 # What is kept
 
 
-def test_what_is_taken_to_be_kept_gives_the_same_history_in_another_life(world: World) -> None:
+def test_saved_periods_give_the_same_history_after_a_restart(world: World) -> None:
     activity, at = Activity(), 3_600_000 * 1_000
     for hour in range(3):
         _add(activity, world, at + hour * 3_600_000)
@@ -176,7 +176,7 @@ def _places(periods: Any) -> list[tuple[tuple[int, int], str]]:
     return [((one.span, one.number), one.text) for one in periods]
 
 
-def test_only_what_has_changed_is_taken_and_what_was_not_kept_is_taken_again(world: World) -> None:
+def test_only_changed_periods_are_taken_and_unsaved_ones_are_taken_again(world: World) -> None:
     activity = Activity()
     _add(activity, world, 60_000)
     taken = activity.take_unsaved()
@@ -188,7 +188,7 @@ def test_only_what_has_changed_is_taken_and_what_was_not_kept_is_taken_again(wor
     assert again == {(SECONDS, 60): 1, (SECONDS, 61): 1, (MINUTES, 1): 2, (HOURS, 0): 2}
 
 
-def test_what_several_servers_counted_is_added_up(world: World) -> None:
+def test_the_counts_of_several_servers_are_added_up(world: World) -> None:
     activity = Activity(source=7)
     _add(activity, world, 60_000)
     other = KeptPeriod(8, Period(MINUTES, 1, "5,4,3,2,1,0|3*1|"))
@@ -199,7 +199,7 @@ def test_what_several_servers_counted_is_added_up(world: World) -> None:
     assert (history.minutes["wait_p50"][-1], history.minutes["run_p50"][-1]) == (3, None)
 
 
-def test_periods_that_are_out_of_date_are_not_gathered_for_ever(world: World) -> None:
+def test_outdated_periods_do_not_accumulate(world: World) -> None:
     activity = Activity()
     for second in range(300):
         _add(activity, world, second * 1_000)

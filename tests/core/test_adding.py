@@ -104,13 +104,13 @@ def test_a_repeated_request_is_recognised_although_the_job_was_changed(world: Wo
     assert (again.new, again.job.spec.priority) == (False, 5)
 
 
-def test_a_uid_that_the_server_chose_is_not_to_be_asked_for(world: World) -> None:
+def test_a_uid_chosen_by_the_server_can_not_be_requested_again(world: World) -> None:
     uid = world.add().spec.uid
     with pytest.raises(UidTaken):
         world.add(uid=uid)
 
 
-def test_a_uid_is_free_again_when_its_job_is_gone(world: World) -> None:
+def test_a_uid_is_free_again_once_its_job_is_removed(world: World) -> None:
     world.add(uid=UID)
     world.delete(UID)
     (again,) = world.add_all(new(uid=UID, priority=2))
@@ -151,7 +151,7 @@ def test_a_finished_job_that_is_queued_again_holds_its_unique_key_beside_another
     assert picture(world.tables)
 
 
-def test_within_one_request_the_same_is_the_same(world: World) -> None:
+def test_the_same_uid_or_unique_key_within_a_request_is_one_job(world: World) -> None:
     added = world.add_all(
         new(uid=UID), new(unique_key="k"), new(uid=UID), new(unique_key="k", priority=3), new(uid=OTHER_UID)
     )
@@ -160,7 +160,7 @@ def test_within_one_request_the_same_is_the_same(world: World) -> None:
     assert [job.spec.arrival for job in world.list()] == [0, 1, 2]
 
 
-def test_a_producer_is_not_shown_the_jobs_of_another(world: World) -> None:
+def test_a_producer_can_not_read_jobs_of_another_producer(world: World) -> None:
     key_id = add_key(world, Role.PRODUCER, b"p")
     world.add(uid=UID, unique_key="k")
     with pytest.raises(UidTaken):
@@ -238,7 +238,7 @@ def test_a_draining_queue_refuses_new_jobs_and_its_jobs_can_be_claimed(world: Wo
         ({"delay_seconds": 1, "not_before": NOW // 1000 + 3}, 3_000),
     ],
 )
-def test_the_later_of_delay_and_time_holds(world: World, more: dict[str, int], wait: int) -> None:
+def test_the_later_of_delay_and_not_before_counts(world: World, more: dict[str, int], wait: int) -> None:
     (added,) = world.add_all(new(**more))
     assert added.job.ready is not bool(wait)
     world.now += max(0, wait - 1)

@@ -34,7 +34,7 @@ def test_by_default_a_failure_is_final(world: World) -> None:
     assert {job.state for job in world.list()} == {State.FAILED}
 
 
-def test_a_job_is_tried_as_often_as_it_may_be_and_then_has_failed(world: World) -> None:
+def test_a_job_is_tried_up_to_max_attempts_and_then_fails(world: World) -> None:
     world.add(max_attempts=3)
     assert [fail(world).state for _ in range(3)] == [State.QUEUED, State.QUEUED, State.FAILED]
     (job,) = world.list()
@@ -52,7 +52,7 @@ def test_a_time_out_is_tried_again_like_a_failure(world: World) -> None:
     assert job.standing.notes.history == (attempt,)
 
 
-def test_retry_false_ends_it(world: World) -> None:
+def test_retry_false_makes_a_failure_final(world: World) -> None:
     world.add(max_attempts=3)
     assert fail(world, retry=False).state is State.FAILED
 
@@ -197,7 +197,7 @@ def test_a_job_is_retrying_while_it_is_queued_again_after_a_failed_attempt(world
 
 
 @pytest.mark.parametrize("failed", [True, False])
-def test_a_release_leaves_retrying_as_the_last_other_attempt_made_it(world: World, failed: bool) -> None:
+def test_a_release_does_not_change_retrying(world: World, failed: bool) -> None:
     uid = world.add(max_attempts=3).spec.uid
     if failed:
         fail(world)
@@ -225,7 +225,7 @@ def test_a_finished_job_that_is_queued_again_starts_over_and_is_not_retrying(wor
 
 @pytest.mark.parametrize("target", State)
 @pytest.mark.parametrize("source", State)
-def test_attempts_are_as_counted_after_every_move(world: World, source: State, target: State) -> None:
+def test_attempts_are_counted_right_after_every_transition(world: World, source: State, target: State) -> None:
     uid = world.add(max_attempts=9).spec.uid
     world.hold()
     if source is not State.INPROGRESS:
@@ -239,7 +239,7 @@ def test_attempts_are_as_counted_after_every_move(world: World, source: State, t
     assert picture(world.tables)
 
 
-def test_an_update_of_other_things_moves_nothing_and_is_kept(world: World) -> None:
+def test_an_update_of_other_fields_moves_no_times_and_is_kept(world: World) -> None:
     uid = world.add().spec.uid
     held = world.hold()
     world.now += 10
@@ -296,7 +296,7 @@ def test_a_queued_job_that_is_cancelled_has_failed(world: World) -> None:
     assert job.cancelled
 
 
-def test_one_in_progress_is_marked_and_its_lease_ends_when_it_would_have(world: World) -> None:
+def test_cancelling_a_job_in_progress_marks_it_and_keeps_its_lease_end(world: World) -> None:
     uid = world.add(timeout_seconds=10, max_attempts=3).spec.uid
     held = world.hold()
     for _ in range(3):
@@ -310,7 +310,7 @@ def test_one_in_progress_is_marked_and_its_lease_ends_when_it_would_have(world: 
 
 
 @pytest.mark.parametrize("how", ["failed", "released", "timeout"])
-def test_a_job_whose_end_was_asked_for_is_not_tried_again(world: World, how: str) -> None:
+def test_a_job_with_a_cancel_request_is_not_retried(world: World, how: str) -> None:
     uid = world.add(timeout_seconds=10, max_attempts=3).spec.uid
     world.hold()
     world.update(uid, cancel=True)
@@ -327,7 +327,7 @@ def test_a_job_whose_end_was_asked_for_is_not_tried_again(world: World, how: str
     assert not again.retrying
 
 
-def test_a_job_that_completes_after_its_end_was_asked_for_is_complete(world: World) -> None:
+def test_a_job_that_completes_after_a_cancel_request_is_complete(world: World) -> None:
     uid = world.add().spec.uid
     world.hold()
     world.update(uid, cancel=True)

@@ -100,7 +100,7 @@ def test_a_key_that_may_not_do_all_of_it_does_nothing(
     assert (engine.parts, picture(world.tables)) == ([], before)
 
 
-def test_of_offered_jobs_only_those_that_are_still_ready_are_claimed(engine: Engine) -> None:
+def test_only_offered_jobs_that_are_still_ready_are_claimed(engine: Engine) -> None:
     world = engine.world
     first, second, third = (world.add(queue).spec.uid for queue in ("q", "other", "other"))
     taken = world.hold(queue="other", uids=(second,)).standing.lease

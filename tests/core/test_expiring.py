@@ -69,7 +69,7 @@ def test_a_job_that_is_kept_for_0_minutes_is_removed_right_after_the_answer(worl
         world.read(uid)
 
 
-def test_a_timed_out_job_that_is_not_kept_goes_in_one_step(world: World) -> None:
+def test_a_timed_out_job_that_is_not_kept_is_removed_in_one_step(world: World) -> None:
     uid = world.add(keep_minutes=0, timeout_seconds=60).spec.uid
     world.claim()
     world.now += MINUTE
@@ -79,7 +79,7 @@ def test_a_timed_out_job_that_is_not_kept_goes_in_one_step(world: World) -> None
     assert removed == JobRemoved("q", uid)
 
 
-def test_zero_is_never_for_timeouts(world: World) -> None:
+def test_zero_means_no_timeout(world: World) -> None:
     queued, claimed = world.add(priority=-1, timeout_time=0), world.add(timeout_seconds=0)
     world.claim()
     world.now += FAR
@@ -88,7 +88,7 @@ def test_zero_is_never_for_timeouts(world: World) -> None:
     assert not world.tables.deadlines
 
 
-def test_a_clock_that_goes_back_brings_nothing_about(world: World) -> None:
+def test_a_clock_that_goes_back_expires_nothing(world: World) -> None:
     uid = world.add().spec.uid
     world.claim()
     world.now -= 60 * MINUTE
@@ -97,7 +97,7 @@ def test_a_clock_that_goes_back_brings_nothing_about(world: World) -> None:
     assert picture(world.tables)
 
 
-def test_time_goes_by_in_slices_over_all_queues(world: World) -> None:
+def test_jobs_expire_in_slices_over_all_queues(world: World) -> None:
     world.create("other")
     for queue in ("q", "other"):
         for _ in range(5):

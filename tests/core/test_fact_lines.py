@@ -38,7 +38,7 @@ def test_a_record_of_an_older_version_is_written_as_the_newest() -> None:
     assert (line["timeout_seconds"], line["attempts"], line["state"]) == (600, 1, "failed")
 
 
-def test_a_job_is_as_its_last_change_left_it() -> None:
+def test_a_job_has_the_state_of_its_last_change() -> None:
     job = golden.FULL_JOB
     plain = JobAdded("mail", golden.job(8))
     changed = job_line(encode(plain), encode(JobChanged("mail", job.spec.uid, job.standing)))

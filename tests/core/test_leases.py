@@ -41,7 +41,7 @@ def test_a_lease_of_a_job_without_a_holder_is_lost(world: World, state: State) -
 
 
 @pytest.mark.parametrize("lease", ["", "wrong", "\u00e9"])
-def test_a_lease_that_never_was_is_lost(world: World, lease: str) -> None:
+def test_an_unknown_lease_is_a_lost_lease(world: World, lease: str) -> None:
     uid = world.add().spec.uid
     world.hold()
     with pytest.raises(LeaseLost):
@@ -74,7 +74,7 @@ def test_without_a_lease_the_first_versions_rules_hold(world: World) -> None:
     assert world.update(uid, State.COMPLETE).state is State.COMPLETE
 
 
-def test_a_queue_may_demand_the_lease_of_jobs_in_progress(world: World) -> None:
+def test_a_queue_may_require_the_lease_of_jobs_in_progress(world: World) -> None:
     uid = world.add().spec.uid
     world.set_up(require_lease=True)
     assert world.update(uid, priority=3).spec.priority == 3

@@ -78,7 +78,7 @@ def test_a_claim_takes_as_many_as_it_wants_and_names_its_worker(world: World) ->
     ]
 
 
-def test_a_paused_queue_gives_nothing_out_but_can_be_looked_at_and_added_to(world: World) -> None:
+def test_no_job_of_a_paused_queue_is_claimed_but_adding_and_peeking_work(world: World) -> None:
     world.set_up(paused=True)
     job = world.add()
     assert world.claim() is None
@@ -155,7 +155,7 @@ def test_a_sweep_changes_all_that_match_slice_by_slice(world: World) -> None:
     assert found(world, state=State.FAILED) == found(world, tag="t")
 
 
-def test_a_sweep_meets_each_job_once_though_it_takes_them_out_of_the_state_it_looks_in(world: World) -> None:
+def test_a_sweep_meets_each_job_once_though_it_changes_the_state_it_filters_by(world: World) -> None:
     for _ in range(7):
         world.add()
     command = UpdateMatching(
@@ -182,7 +182,7 @@ def test_a_sweep_removes_all_that_match(world: World) -> None:
     assert picture(world.tables)
 
 
-def test_a_sweep_is_the_owners_and_asks_for_no_lease(world: World) -> None:
+def test_a_sweep_by_the_owner_needs_no_lease(world: World) -> None:
     uid = world.add().spec.uid
     world.set_up(require_lease=True)
     world.hold()
@@ -193,7 +193,7 @@ def test_a_sweep_is_the_owners_and_asks_for_no_lease(world: World) -> None:
     assert world.read(uid).ready
 
 
-def test_a_sweep_of_named_jobs_passes_over_those_that_are_gone_or_do_not_match_any_more(world: World) -> None:
+def test_a_sweep_of_named_jobs_skips_removed_and_unmatched_ones(world: World) -> None:
     uids = tuple(world.add(tags=("t",)).spec.uid for _ in range(4))
     world.delete(uids[1])
     world.update(uids[2], tags=())

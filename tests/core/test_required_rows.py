@@ -173,7 +173,7 @@ def test_a_command_has_the_same_outcome_on_a_loaded_table_as_on_the_whole_one(
     assert part == whole
 
 
-def test_every_command_on_a_queue_is_tried() -> None:
+def test_every_command_on_a_queue_is_tested() -> None:
     """Except those that need only the queue."""
     tried = {type(one) for one in every_command()}
     assert tried == kinds()
@@ -200,7 +200,7 @@ def test_every_command_on_a_queue_is_tried() -> None:
         lambda table, job: table.kept_periods(),
     ],
 )
-def test_reading_what_was_not_loaded_is_an_error_and_never_none(world: World, read: Callable[[Any, Job], Any]) -> None:
+def test_reading_an_unloaded_value_is_an_error_and_never_none(world: World, read: Callable[[Any, Job], Any]) -> None:
     job = world.add(unique_key="u")
     with pytest.raises(NotLoaded):
         read(_table(world.tables.queues["q"], n.Needs(), 0, world.now), job)
@@ -245,7 +245,7 @@ def test_a_command_does_not_see_what_only_another_command_of_its_batch_needs(
         read(table, job)
 
 
-def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: World) -> None:
+def test_a_rule_that_takes_more_ready_jobs_than_it_declared_is_detected(world: World) -> None:
     for _ in range(3):
         world.add()
     table = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
@@ -254,6 +254,6 @@ def test_a_rule_that_takes_more_ready_jobs_than_it_named_is_found_out(world: Wor
         table.claim_order((), world.now, 2)
 
 
-def test_a_job_that_is_known_not_to_be_there_is_none(world: World) -> None:
+def test_a_job_known_to_be_missing_is_none(world: World) -> None:
     table = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
     assert table.job("none") is None

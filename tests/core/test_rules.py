@@ -79,7 +79,7 @@ def kinds(base: type[QueueCommand[Any]] = QueueCommand) -> set[type[QueueCommand
     return {kind for one in ours for kind in kinds(one)} or {base}
 
 
-def test_every_command_on_a_queue_is_among_them() -> None:
+def test_every_command_on_a_queue_is_listed() -> None:
     assert {type(command) for command in every_command()} == kinds()
 
 
@@ -106,7 +106,7 @@ def test_the_key_is_checked_before_the_job(world: World, command: QueueCommand[o
 
 
 @pytest.mark.parametrize("command", [c for c in every_command() if hasattr(c, "uid")], ids=lambda c: type(c).__name__)
-def test_a_job_that_is_not_there_is_not_found(world: World, command: QueueCommand[object]) -> None:
+def test_a_missing_job_is_not_found(world: World, command: QueueCommand[object]) -> None:
     with pytest.raises(JobNotFound, match="'none'"):
         world.ask(command)
 

@@ -31,7 +31,7 @@ def counted(world: World) -> Counted:
 
 
 @pytest.mark.parametrize("tags", [("gpu", "eu"), ("eu", "gpu"), ("eu", "gpu", "eu")])
-def test_a_claim_for_two_tags_looks_at_no_job_that_has_one_of_them(world: World, tags: tuple[str, ...]) -> None:
+def test_a_claim_for_two_tags_examines_no_job_with_only_one_of_them(world: World, tags: tuple[str, ...]) -> None:
     for _ in range(MANY):
         world.add(tags=("gpu",))
         world.add(tags=("eu",))
@@ -47,7 +47,7 @@ def test_a_claim_for_two_tags_looks_at_no_job_that_has_one_of_them(world: World,
     assert picture(world.tables)
 
 
-def test_a_claim_for_two_tags_looks_only_at_jobs_with_the_rarer_one(world: World) -> None:
+def test_a_claim_for_two_tags_examines_only_jobs_with_the_rarer_one(world: World) -> None:
     for number in range(MANY):
         world.add(tags=("gpu", f"customer-{number}"))
     jobs = counted(world)

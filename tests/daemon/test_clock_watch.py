@@ -52,7 +52,7 @@ def watch(reactor: _Reactor, told: list[str]) -> Any:
     watch.stop()
 
 
-def test_it_tells_each_time_that_the_clock_is_set(
+def test_the_callback_runs_each_time_the_clock_is_set(
     settable: None, watch: ClockWatch, reactor: _Reactor, told: list[str]
 ) -> None:
     assert watch in reactor.readers
@@ -64,7 +64,7 @@ def test_it_tells_each_time_that_the_clock_is_set(
         assert told == ["set"] * times
 
 
-def test_it_tells_each_time_that_its_timer_wakes_it(
+def test_the_callback_runs_at_each_wake_up_of_the_timer(
     reactor: _Reactor, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A machine may refuse to set its clock, but a timer that has expired wakes the watch as a cancelled one does.
@@ -81,7 +81,7 @@ def test_it_tells_each_time_that_its_timer_wakes_it(
     watch.stop()
 
 
-def test_it_tells_nothing_while_the_clock_goes_on(watch: ClockWatch, told: list[str]) -> None:
+def test_the_callback_does_not_run_while_the_clock_goes_on(watch: ClockWatch, told: list[str]) -> None:
     watch.doRead()
     assert told == []
 

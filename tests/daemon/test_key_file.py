@@ -44,7 +44,7 @@ def test_a_key_file_that_holds_no_secret_is_refused_and_left_as_it_is(
 
 @pytest.mark.parametrize("call", ["create", "write", "sync", "link"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_where_it_can_not_be_made_whole_nothing_is_left_of_it(db: Path, call: str, code: int) -> None:
+def test_a_key_file_that_fails_halfway_leaves_nothing_behind(db: Path, call: str, code: int) -> None:
     files = FaultyFiles(faults={call: [OSError(code, os.strerror(code))]}, short=10)
     with pytest.raises(OSError, match=os.strerror(code)):
         key_file_secret(str(db), files)
@@ -82,7 +82,7 @@ def test_a_power_cut_leaves_a_whole_key_file_or_none_and_a_whole_one_once_it_is_
     assert len(content) == 65
 
 
-def test_without_its_syncs_a_power_cut_would_leave_an_empty_one_or_lose_it() -> None:
+def test_without_syncs_a_power_cut_would_lose_or_empty_the_key_file() -> None:
     during, _ = _left_by_a_crash(syncs=False)
     assert b"" in during
     _, after = _left_by_a_crash(directory_syncs=False)

@@ -52,7 +52,7 @@ def _told(endpoint: str) -> str:
         ("unix:/run/jobs.sock", "unix:/run/jobs.sock"),
     ],
 )
-def test_the_address_is_told_as_clients_write_it(endpoint: str, told: str) -> None:
+def test_the_address_is_announced_as_clients_write_it(endpoint: str, told: str) -> None:
     assert _told(endpoint) == told
 
 

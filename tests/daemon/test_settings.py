@@ -28,7 +28,7 @@ def listening_at(settings: Settings) -> tuple[str, int]:
     return interface, port
 
 
-def test_with_nothing_set_the_documented_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_settings_the_documented_defaults_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = read()
     assert settings.db_path == str(tmp_path / "jobengine.jedb")
@@ -59,13 +59,13 @@ def test_the_option_wins_over_the_environment() -> None:
     assert listening_at(read_settings({"api-port": None}, {"API_PORT": "2"}))[1] == 2
 
 
-def test_a_variable_set_to_nothing_is_not_set() -> None:
+def test_an_empty_variable_counts_as_not_set() -> None:
     settings = read(API_PORT="", DB_PATH="", SECRET="", SECRET_FILE="", ADMIN_KEY="", DURABILITY="")
     assert settings == read()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::1", "fe80::1%eth0", "localhost"])
-def test_every_form_of_address_reaches_the_reactor_as_it_was_set(host: str) -> None:
+def test_every_form_of_address_reaches_the_reactor_unchanged(host: str) -> None:
     assert listening_at(read(API_HOST=host, API_PORT="80")) == (host, 80)
 
 
@@ -80,7 +80,7 @@ def test_unknown_fields_can_be_allowed_for_old_clients() -> None:
         read(UNKNOWN_FIELDS="ignore")
 
 
-def test_each_limit_and_default_has_its_setting() -> None:
+def test_each_limit_and_default_has_a_setting() -> None:
     settings = read(
         MAX_BODY_BYTES="1",
         MAX_HEADERS="2",
@@ -144,7 +144,7 @@ def test_an_invalid_value_is_named_with_the_allowed_values(variable: str, value:
 
 
 @given(st.sampled_from(SETTINGS), st.text(st.characters(exclude_categories=["Cs"])))
-def test_no_value_at_all_fails_in_another_way(setting: Setting, value: str) -> None:
+def test_arbitrary_values_fail_in_no_other_way(setting: Setting, value: str) -> None:
     with suppress(BadSetting):
         read(**{setting.variable: value})
 
@@ -207,7 +207,7 @@ def test_secrets_are_not_in_the_repr() -> None:
 
 
 @pytest.mark.parametrize(("value", "least"), [("all", 0), ("errors", 400), ("none", 1000)])
-def test_which_requests_are_logged_is_said_by_their_status(value: str, least: int) -> None:
+def test_requests_are_logged_depending_on_their_status(value: str, least: int) -> None:
     assert read(LOG_REQUESTS=value).least_status_logged == least
 
 
@@ -230,7 +230,7 @@ def test_hosts_are_named_without_ports_in_any_case() -> None:
 @pytest.mark.parametrize(
     "value", ["https://a.example", "a.example:80", "*.example.org", ".example.org", "a b", "a.example/", "é.example"]
 )
-def test_a_host_that_no_browser_would_name_so_is_refused(value: str) -> None:
+def test_an_allowed_host_that_no_browser_sends_is_refused(value: str) -> None:
     with pytest.raises(
         BadSetting, match=r"ALLOWED_HOSTS must be host names such as jobs\.example\.org, without a port"
     ):

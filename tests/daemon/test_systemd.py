@@ -41,7 +41,7 @@ def _all(heard: socket.socket) -> list[str]:
             return messages
 
 
-def test_each_second_it_is_told_why_the_server_is_not_ready_and_to_wait(heard: socket.socket) -> None:
+def test_each_second_systemd_gets_the_reason_for_not_being_ready_and_a_longer_timeout(heard: socket.socket) -> None:
     server, clock = _Server(), Clock()
     systemd = Systemd(heard.getsockname(), server.readiness, clock)
     systemd.begin()
@@ -52,7 +52,7 @@ def test_each_second_it_is_told_why_the_server_is_not_ready_and_to_wait(heard: s
     assert _all(heard) == [f"STATUS={why}{wait}" for why in (*["recovering, 7 %"] * 2, "can't grow: no room")]
 
 
-def test_it_is_told_once_that_the_server_is_ready_and_then_the_server_does_not_wake_up_any_more(
+def test_readiness_is_reported_once_and_no_timer_remains(
     heard: socket.socket,
 ) -> None:
     server, clock = _Server(), Clock()
@@ -65,7 +65,7 @@ def test_it_is_told_once_that_the_server_is_ready_and_then_the_server_does_not_w
     assert clock.getDelayedCalls() == []
 
 
-def test_after_it_was_told_that_the_server_stops_it_is_told_no_more(heard: socket.socket) -> None:
+def test_after_the_stop_no_further_message_is_sent(heard: socket.socket) -> None:
     server, clock = _Server(), Clock()
     systemd = Systemd(heard.getsockname(), server.readiness, clock)
     systemd.begin()
@@ -84,7 +84,7 @@ def test_an_abstract_socket_begins_with_an_at_sign() -> None:
         assert _all(bound) == ["STOPPING=1\nSTATUS=stopping"]
 
 
-def test_without_a_socket_nothing_is_told_nor_waited_for() -> None:
+def test_without_a_socket_nothing_is_sent_to_systemd() -> None:
     clock = Clock()
     systemd = Systemd("", _Server().readiness, clock)
     systemd.begin()
@@ -92,6 +92,8 @@ def test_without_a_socket_nothing_is_told_nor_waited_for() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_if_it_can_not_be_told_the_log_says_so_and_the_server_goes_on(tmp_path: Path, events: list[LogEvent]) -> None:
+def test_if_systemd_can_not_be_notified_the_log_says_so_and_the_server_continues(
+    tmp_path: Path, events: list[LogEvent]
+) -> None:
     Systemd(str(tmp_path / "none"), _Server().readiness, Clock()).end()
     assert [event["log_level"].name for event in events] == ["warn"]

@@ -70,7 +70,7 @@ class Watching:
 ADDED = (None, State.QUEUED)
 
 
-def test_an_event_is_told_when_it_is_on_disk_and_not_before(desk: Desk) -> None:
+def test_an_event_is_sent_only_once_it_is_on_disk(desk: Desk) -> None:
     watching = Watching(desk)
     desk.ask(desk.adding())
     desk.turn()
@@ -91,7 +91,7 @@ def test_changes_that_found_no_room_are_published_when_there_is_room(desk: Desk)
     assert watching.moves == [ADDED]
 
 
-def test_an_event_under_way_when_one_comes_back_is_told_once(desk: Desk) -> None:
+def test_an_event_in_flight_at_a_reconnect_is_sent_once(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())
     seen = first.last()
@@ -103,7 +103,7 @@ def test_an_event_under_way_when_one_comes_back_is_told_once(desk: Desk) -> None
 
 
 @pytest.mark.parametrize("after", ["nonsense", "-", "0-1", "\u0661"])
-def test_a_watcher_with_an_unknown_id_is_told_that_events_are_missing(desk: Desk, after: str) -> None:
+def test_a_watcher_with_an_unknown_id_learns_that_events_are_missing(desk: Desk, after: str) -> None:
     watching = Watching(desk, after)
     desk.told(desk.adding())
     assert watching.moves == [None, ADDED]
@@ -117,13 +117,13 @@ def test_after_a_restart_the_old_ids_are_not_known(desk: Desk) -> None:
     assert Watching(desk, seen).moves == [None]
 
 
-def test_an_id_of_another_queue_is_not_one_of_this(desk: Desk) -> None:
+def test_an_event_id_of_another_queue_is_unknown(desk: Desk) -> None:
     other = Watching(desk, queue="other")
     desk.told(desk.adding("other"))
     assert Watching(desk, other.last()).moves == [None]
 
 
-def test_a_number_that_is_still_to_come_is_not_known(desk: Desk) -> None:
+def test_a_future_event_number_is_unknown(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())
     stream, _, number = first.last().rpartition("-")
@@ -222,7 +222,7 @@ def test_each_change_of_a_state_is_an_event() -> None:
     assert feed.events("q", effects[1:2], 8) is None
 
 
-def test_a_watcher_that_does_not_read_is_dropped_and_holds_nothing() -> None:
+def test_a_watcher_that_does_not_read_is_dropped_and_keeps_no_events() -> None:
     feed = Feed(CountedIds())
     slow, other = feed.watch("q", None), feed.watch("other", None)
     publish(feed, "q", _BACKLOG + 1)

@@ -79,7 +79,7 @@ def test_waiters_for_two_tags_cost_nothing_when_jobs_with_one_of_them_come(desk:
     assert not waiting[1].answered
 
 
-def test_reconfiguring_or_resuming_a_queue_does_not_look_at_every_waiter(desk: Desk) -> None:
+def test_reconfiguring_or_resuming_a_queue_does_not_examine_every_waiter(desk: Desk) -> None:
     add_many(desk, *[("gpu", "a"), ("eu", "b")] * MANY)
     for _ in range(WAITERS):
         claiming(desk, "gpu", "eu")
@@ -89,7 +89,7 @@ def test_reconfiguring_or_resuming_a_queue_does_not_look_at_every_waiter(desk: D
     assert jobs.looks < WAITERS
 
 
-def test_many_jobs_that_come_at_once_are_looked_at_a_few_times_each(desk: Desk) -> None:
+def test_many_jobs_at_once_are_each_examined_a_few_times(desk: Desk) -> None:
     waiting = [claiming(desk) for _ in range(WAITERS)]
     jobs = counted(desk)
     uids = add_many(desk, *[(f"customer-{number}",) for number in range(MANY)])
@@ -132,7 +132,7 @@ def test_a_peek_that_came_after_a_claim_is_not_shown_the_job_that_the_claim_take
     assert peeker.answer.spec.uid == another
 
 
-def test_a_peek_that_waits_is_told_when_its_key_or_its_queue_is_gone(desk: Desk) -> None:
+def test_a_waiting_peek_fails_when_its_key_is_revoked_or_its_queue_deleted(desk: Desk) -> None:
     add_key = c.AddKey(queue="q", access_key=KEY, role=Role.VIEWER, new_access_key=b"viewer")
     key = desk.told(desk.engine.ask(add_key))
     viewer, owner = peeking(desk, key=b"viewer"), peeking(desk)

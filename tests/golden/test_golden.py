@@ -197,7 +197,7 @@ def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
 
 
 @pytest.mark.parametrize(("name", "fact"), ALL_RECORDS.items(), ids=list(ALL_RECORDS))
-def test_a_record_of_each_version_reads_as_it_was_meant(name: str, fact: Fact) -> None:
+def test_a_record_of_each_version_decodes_to_its_fact(name: str, fact: Fact) -> None:
     assert decode((HERE / name).read_bytes()) == fact
 
 
@@ -216,7 +216,7 @@ def test_a_fact_is_written_in_the_newest_version_of_its_kind(name: str, fact: Fa
         b'["queue-changed",6,"mail"]',
     ],
 )
-def test_a_record_of_an_unknown_kind_or_version_is_not_guessed_at(record: bytes) -> None:
+def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> None:
     with pytest.raises(UnknownRecord):
         decode(record)
 

@@ -144,7 +144,7 @@ def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
     assert f" {what} {status} 0.0ms refused=" in str(line)
 
 
-def test_a_client_that_has_gone_before_its_answer_has_its_line(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_a_client_that_left_before_its_answer_is_logged(server: MemoryServer, events: list[LogEvent]) -> None:
     polls = Connection(server)
     polls.send(request("GET", "/api/v1/job/next?queueName=q&markQueued=true&wait=30", "X-Access-Key: key"))
     before = len(_lines(events))
@@ -153,7 +153,7 @@ def test_a_client_that_has_gone_before_its_answer_has_its_line(server: MemorySer
     assert (line.status, line.path, line.notes["end"]) == (499, "/api/v1/job/next", "client gone")
 
 
-def test_a_stream_of_events_has_its_line_when_its_client_goes(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_an_event_stream_is_logged_when_its_client_leaves(server: MemoryServer, events: list[LogEvent]) -> None:
     stream = Connection(server)
     stream.send(request("GET", "/api/v1/events?queueName=q", "X-Access-Key: key"))
     before = len(_lines(events))

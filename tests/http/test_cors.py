@@ -68,7 +68,7 @@ def test_pages_of_other_origins_may_not_use_the_api(start: Callable[..., MemoryS
     assert _preflight(server, "https://other.example").status == 405
 
 
-def test_a_browser_that_only_asks_does_nothing(start: Callable[..., MemoryServer]) -> None:
+def test_a_preflight_request_changes_nothing(start: Callable[..., MemoryServer]) -> None:
     server = start(cors_origins=frozenset({b"*"}))
     asked = _ask(server, "OPTIONS", ORIGIN, "/api/v1/queue?name=q", "Access-Control-Request-Method: DELETE")
     assert asked.status == 204

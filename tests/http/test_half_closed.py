@@ -86,7 +86,7 @@ def test_a_waiting_client_that_closes_its_side_counts_as_disconnected_and_gets_n
     assert (shown.status, shown.json["state"]) == (200, "queued")
 
 
-def test_nothing_is_read_any_more(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
+def test_a_half_closed_connection_is_not_read_any_more(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(PUT + PUT)
     _close(connection)

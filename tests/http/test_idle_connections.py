@@ -26,7 +26,7 @@ def test_each_connection_is_closed_when_it_was_idle_for_long_enough() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_a_request_in_between_starts_the_time_again() -> None:
+def test_a_request_restarts_the_idle_time() -> None:
     clock = Clock()
     idle, ended = _idle(clock)
     idle.add("a")

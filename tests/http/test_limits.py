@@ -74,7 +74,7 @@ def test_a_chunked_body_is_refused_while_it_arrives_and_the_rest_is_thrown_away(
     assert len(connection.answers) == 1
 
 
-def test_one_huge_chunk_is_refused_without_being_held(server: MemoryServer) -> None:
+def test_one_huge_chunk_is_refused_without_being_kept_in_memory(server: MemoryServer) -> None:
     connection = Connection(server)
     connection.send(request("PUT", "/api/v1/job", JSON, KEY, "Transfer-Encoding: chunked") + b"280000000\r\n")
     for _ in range(40):
@@ -162,7 +162,7 @@ def test_headers_that_drip_are_cut_at_ten_seconds_in_all(server: MemoryServer) -
     assert connection.refusal().status == 408
 
 
-def test_a_client_that_says_nothing_is_cut_at_ten_seconds(server: MemoryServer) -> None:
+def test_a_silent_client_is_cut_after_ten_seconds(server: MemoryServer) -> None:
     connection = Connection(server).wait(9.9)
     assert connection.sent == b""
     assert connection.wait(0.2).refusal().status == 408
@@ -277,7 +277,7 @@ def test_the_sizes_of_one_request_do_not_count_for_the_next(server: MemoryServer
     assert [answer.status for answer in Connection(server).send(long * 5).answers] == [200] * 5
 
 
-def test_a_client_that_asks_for_it_or_speaks_http_1_0_is_closed_after_the_answer(server: MemoryServer) -> None:
+def test_connection_close_or_http_1_0_closes_the_connection_after_the_answer(server: MemoryServer) -> None:
     for sent in (request("GET", "/test", "Connection: close"), request("GET", "/test", version="HTTP/1.0")):
         connection = Connection(server).send(sent)
         assert [answer.status for answer in connection.answers] == [200]
@@ -329,7 +329,7 @@ def test_the_server_answers_to_any_name(server: MemoryServer, host: bytes) -> No
 @pytest.mark.parametrize(
     "line", [b"CONNECT x:1", b"OPTIONS *", b"GET http://x/test", b"GET //", b"GET /?%", b"M-X! /test"]
 )
-def test_an_odd_request_line_is_never_an_error_of_the_server(server: MemoryServer, line: bytes) -> None:
+def test_an_odd_request_line_is_never_a_5xx(server: MemoryServer, line: bytes) -> None:
     connection = Connection(server).send(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert [answer.status < 500 for answer in connection.answers] == [True]
 

@@ -84,7 +84,7 @@ def test_the_queue_in_the_query_is_that_of_the_body(server: MemoryServer) -> Non
     assert server.call("POST", PATH, query={"queueName": "other"}, body=body).status == 400
 
 
-def test_a_key_that_is_still_looked_at_when_the_body_is_whole_is_answered_once(
+def test_a_key_still_being_checked_when_the_body_is_complete_gets_one_answer(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})

@@ -144,7 +144,7 @@ def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_lis
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["behind with reading", "reading"])
-def test_a_client_that_goes_in_the_middle_leaves_nothing_behind(
+def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(
     server: MemoryServer, events: list[LogEvent], waits: bool
 ) -> None:
     _fill(server, 1600)
@@ -172,7 +172,7 @@ class _Untaken:
         connection.channel.unsent = lambda: None if self.bytes is None else (self.bytes, 0)
 
 
-def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_takes(server: MemoryServer) -> None:
+def test_a_client_that_reads_slowly_but_steadily_is_kept(server: MemoryServer) -> None:
     _fill(server, 1600)
     connection = _begin(server)
     unsent = _Untaken(connection)
@@ -184,7 +184,7 @@ def test_a_client_that_takes_a_little_now_and_then_is_kept_for_as_long_as_it_tak
 
 
 @pytest.mark.parametrize("known", [None, 7])
-def test_a_client_that_takes_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
+def test_a_client_that_reads_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
     _fill(server, 1600)
     connection = _begin(server)
     unsent = _Untaken(connection)

@@ -56,7 +56,7 @@ def test_an_incomplete_request_behind_it_is_refused_after_its_own_ten_seconds(
     assert [answer.status for answer in connection.wait(2).answers] == [200, 201, 408]
 
 
-def test_more_than_16_kib_behind_it_are_left_to_the_system_until_it_is_answered(
+def test_more_than_16_kib_of_following_requests_stay_with_the_system_until_the_answer(
     connection: Connection, stepped: Stepped
 ) -> None:
     transport: Any = connection.transport

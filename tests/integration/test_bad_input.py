@@ -108,7 +108,7 @@ def test_headers_without_end_are_refused_with_431_and_memory_stays_flat(daemon: 
         ("BODY_SECONDS", HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
     ],
 )
-def test_a_drip_is_cut_off_with_408_however_steady_it_is(
+def test_a_slow_request_is_cut_off_with_408_however_steady_it_is(
     make_daemon: MakeDaemon, setting: str, begin: bytes, drip: bytes
 ) -> None:
     daemon = make_daemon(settings={setting: "0.5"}).start()

@@ -137,7 +137,7 @@ def without_keys(but: str) -> dict[str, str]:
     return {"JOBENGINE_ACCESS_KEY": but, "JOBENGINE_ADMIN_KEY": ""}
 
 
-def test_the_exit_code_says_what_went_wrong(shell: Shell) -> None:
+def test_the_exit_code_depends_on_the_error(shell: Shell) -> None:
     shell("show", "mail", UID, code=3)
     shell("jobs", "nowhere", code=3)
     shell("jobs", "mail", code=4, environment=without_keys("wrong"))
@@ -206,7 +206,7 @@ def test_keys_are_in_no_output_and_on_no_command_line(shell: Shell) -> None:
     assert not [key for key in (KEY, ADMIN_KEY, "wrong key") if key in said]
 
 
-def test_a_profile_says_where_the_server_is_and_has_the_keys(shell: Shell) -> None:
+def test_a_profile_has_the_address_and_the_keys(shell: Shell) -> None:
     path = shell.home / ".config" / "jobengine" / "config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(f'[here]\nurl = "http://127.0.0.1:{shell.daemon.port}"\n[here.keys]\nmail = "{KEY}"\n')

@@ -41,7 +41,7 @@ def test_the_profile_of_the_page_opens_its_queues(daemon: Daemon) -> None:
     ours("--profile", "home", "jobs", "mail", environment=environment)
 
 
-def test_the_exit_codes_of_the_page_are_those_there_are() -> None:
+def test_the_page_lists_exactly_the_existing_exit_codes() -> None:
     of_files, of_others = [
         [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
         for table in (ROOT / PAGE).read_text().split("\n## In scripts\n")
@@ -49,7 +49,7 @@ def test_the_exit_codes_of_the_page_are_those_there_are() -> None:
     assert (of_files, of_others) == (sorted(DbExit), sorted(Exit))
 
 
-def test_every_command_there_is_is_on_the_page() -> None:
+def test_every_command_is_on_the_page() -> None:
     from .test_cli import _examples
 
     text = (ROOT / PAGE).read_text()

@@ -59,7 +59,7 @@ def terminal(shell: Shell) -> Iterator[Terminal]:
     terminal.close()
 
 
-def test_a_new_key_stands_below_what_is_said_of_it(shell: Shell, terminal: Terminal) -> None:
+def test_a_new_key_is_printed_below_its_message(shell: Shell, terminal: Terminal) -> None:
     terminal.type("jobengine queue create parcels")
     terminal.wait_for(r"This is its key, .* or a profile:\n\S{43}$")
     shell("queue", "delete", "parcels", "--yes", environment={"JOBENGINE_ACCESS_KEY": ""})
@@ -94,7 +94,7 @@ def test_the_key_q_ends_top_at_once_and_leaves_the_terminal_as_it_was(shell: She
     terminal.wait_for("^icanon$")
 
 
-def test_top_goes_on_when_the_server_does_not_answer(terminal: Terminal) -> None:
+def test_top_continues_when_the_server_does_not_answer(terminal: Terminal) -> None:
     terminal.type("jobengine --url http://127.0.0.1:9 top mail --interval 0.1s")
     assert "No queue has been read yet." in terminal.wait_for("No answer from http://127.0.0.1:9")
 
@@ -112,7 +112,7 @@ def test_lists_are_tables_with_colours_unless_these_are_turned_off(shell: Shell,
     assert "\x1b[3" not in terminal.seen(colours=True)
 
 
-def test_a_question_can_be_answered_with_no_or_yes(shell: Shell, terminal: Terminal) -> None:
+def test_a_confirmation_can_be_answered_with_no_or_yes(shell: Shell, terminal: Terminal) -> None:
     shell.add([{}, {}])
     for answer, left in (("n", 2), ("y", 0)):
         terminal.type("clear; jobengine delete mail --all; echo ended with $?")

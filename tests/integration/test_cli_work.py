@@ -27,7 +27,7 @@ def _script(shell: Shell, text: str) -> str:
     return "script"
 
 
-def test_the_exit_code_of_the_command_decides_on_the_job(shell: Shell) -> None:
+def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shell) -> None:
     script = _script(
         shell,
         """
@@ -63,7 +63,7 @@ def test_the_exit_code_of_the_command_decides_on_the_job(shell: Shell) -> None:
     assert done.stderr.count("heard") == 5
 
 
-def test_a_command_knows_its_job_and_no_key(shell: Shell) -> None:
+def test_a_command_has_its_job_in_the_environment_but_no_key(shell: Shell) -> None:
     (uid,) = shell.add([{}], priority=-7)
     shell("work", "mail", "--until-empty", "--", "sh", "-c", "env > environment")
     environment = dict(line.split("=", 1) for line in (shell.home / "environment").read_text().splitlines())
@@ -113,7 +113,7 @@ def test_a_worker_that_is_stopped_releases_its_job_and_leaves_nothing_running(sh
     assert "Traceback" not in (shell.home / "errors").read_text()
 
 
-def test_a_second_signal_ends_it_at_once_and_leaves_nothing_running(shell: Shell) -> None:
+def test_a_second_signal_ends_the_worker_and_its_processes_at_once(shell: Shell) -> None:
     shell.add([{}])
     worker = shell.start("work", "mail", "--", "sh", "-c", f"trap '' TERM; {_STARTED}; wait")
     pid = _running(shell)

@@ -56,7 +56,7 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(make_daemon: Ma
     assert sorted(there) == sorted(added)
 
 
-def test_a_server_that_is_not_there_is_reported_soon_and_with_its_address() -> None:
+def test_an_unreachable_server_is_reported_soon_with_its_address() -> None:
     port = free_port()
     with (
         JobEngine(f"http://127.0.0.1:{port}", access_key="key", retry_for=0.2) as engine,
@@ -137,7 +137,7 @@ def test_a_lease_is_extended_while_the_block_runs(engine: JobEngine) -> None:
     assert (job.state, job.attempts) == ("complete", 1)
 
 
-def test_a_job_that_another_worker_has_now_is_lost_to_the_block(engine: JobEngine) -> None:
+def test_a_job_that_another_worker_holds_now_is_a_lost_lease_for_the_block(engine: JobEngine) -> None:
     queue = engine.queue("q")
     uid = queue.add({}, timeout_seconds=1).uid
     with queue.claim()[0] as job:

@@ -154,9 +154,7 @@ def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_los
     assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
 
 
-def test_an_end_of_a_job_that_is_not_kept_is_no_error_when_it_is_sent_again(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
+def test_repeating_the_end_of_an_unkept_job_is_no_error(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
     def act() -> None:
         engine.queue("q").add({}, keep_minutes=0)
         (job,) = engine.queue("q").claim()

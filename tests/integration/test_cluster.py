@@ -79,7 +79,7 @@ def test_as_the_page_says_jobs_move_into_a_database_and_back_and_a_worker_keeps_
             assert client.change(job["uid"], lease=job["lease"], new_status="complete").status == 200
 
 
-def test_several_that_migrate_at_once_make_the_tables_once(cluster: Cluster) -> None:
+def test_concurrent_migrations_create_the_tables_once(cluster: Cluster) -> None:
     url = cluster.make_database("at_once")
     barrier = Barrier(4)
 
@@ -164,7 +164,7 @@ def test_the_certificate_of_the_database_is_checked(cluster: Cluster, certificat
             connected(f"{url}{certificate}/cert.pem".replace("localhost", "127.0.0.1"))
 
 
-def test_an_export_that_stands_still_is_given_longer_than_a_server_that_does() -> None:
+def test_a_paused_export_is_kept_longer_than_a_silent_server() -> None:
     """The database can't tell it from one that is lost; on a Unix socket it does not try."""
     port = str(free_port())
     with running(None, listen_addresses="127.0.0.1", port=port) as cluster:
@@ -181,7 +181,7 @@ def _shown(connection: "psycopg.Connection[Any]", setting: str) -> str:
     return str(value)
 
 
-def test_of_several_hosts_the_one_that_takes_changes_is_found(cluster: Cluster) -> None:
+def test_of_several_hosts_the_primary_is_found(cluster: Cluster) -> None:
     url = cluster.url("postgres").replace("host=", "host=/nowhere,").replace("port=", "port=5432,")
     with connected(f"{url} target_session_attrs=read-write") as connection:
         assert connection.info.host == str(cluster.path)

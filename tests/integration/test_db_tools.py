@@ -106,12 +106,12 @@ def test_wrong_usage_is_2_and_changes_nothing(db: Db, arguments: list[str]) -> N
     assert db.files() == before
 
 
-def test_a_command_that_is_nearly_there_is_named(db: Db) -> None:
+def test_a_similar_command_is_suggested(db: Db) -> None:
     assert "did you mean 'backup'" in db("bakup", "jobengine.jedb", "copy", code=2).stderr
 
 
 @pytest.mark.parametrize("command", ["backup", "restore", "repair"])
-def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) -> None:
+def test_an_existing_target_ends_it_with_1_and_stays_unchanged(db: Db, command: str) -> None:
     (db.home / "there").write_text("dear to somebody")
     (db.home / "link").symlink_to("nowhere")
     for target in ("there", "link", "jobengine.jedb"):
@@ -224,7 +224,7 @@ def filled(make_daemon: MakeDaemon) -> Daemon:
     return daemon
 
 
-def test_others_are_answered_while_a_client_is_slow_to_take_a_backup(filled: Daemon, tmp_path: Path) -> None:
+def test_other_requests_are_answered_while_a_client_reads_a_backup_slowly(filled: Daemon, tmp_path: Path) -> None:
     before, memory = filled.db_path.read_bytes(), filled.memory("VmRSS")
     slow = HTTPConnection("127.0.0.1", filled.port, timeout=20)
     slow.request("GET", "/api/v1/backup", headers={"X-Admin-Key": ADMIN})
@@ -308,7 +308,7 @@ def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None
 
 
 @pytest.mark.parametrize(("call", "error"), [("fdatasync", "EIO"), ("pwrite64", "EIO"), ("/^link", "EPERM")])
-def test_when_a_call_fails_there_is_no_target_and_the_reason_is_said(db: Db, call: str, error: str) -> None:
+def test_a_failed_file_call_leaves_no_target_and_names_the_reason(db: Db, call: str, error: str) -> None:
     before = db.files()
     done = db.run("backup", "jobengine.jedb", "target", prefix=at(call, f"error={error}"))
     assert done.returncode == 1

@@ -144,7 +144,7 @@ def test_wrong_usage_is_2_and_makes_no_file(db: Db, text: Path, arguments: list[
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_target_that_is_there_is_1_and_stays_as_it_is(db: Db, command: str) -> None:
+def test_an_existing_target_ends_it_with_1_and_stays_unchanged(db: Db, command: str) -> None:
     (db.home / "target").write_text("dear to somebody")
     done = db(*begun(db, command), code=1)
     assert "target exists already" in done.stderr

@@ -162,7 +162,7 @@ def test_no_secret_of_the_cluster_is_in_the_environment_of_a_container() -> None
             assert name == "jobengine" or variable in OPEN or "/" in value or value == "jobengine"
 
 
-def test_the_proxy_uses_both_servers_and_the_other_one_when_one_has_gone(
+def test_the_proxy_uses_both_servers_and_the_remaining_one_after_a_failure(
     make_daemon: MakeDaemon, database: Database, tmp_path: Path
 ) -> None:
     database.clear(secret=SECRET.encode())

@@ -67,7 +67,7 @@ def test_a_web_handler_adds_a_job_and_does_not_hang_if_the_server_is_silent(daem
     assert done.stdout == "503 Please try again in a minute.\n"
 
 
-def test_jobs_are_worked_off_as_the_page_says(daemon: Daemon) -> None:
+def test_jobs_are_worked_on_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     uids = [mail.add({"to": f"{number}@example.org"}).uid for number in range(3)]
     _run(daemon, _section("## Work on jobs"))
@@ -116,7 +116,7 @@ def test_an_error_is_handled_as_the_page_says(daemon: Daemon) -> None:
     assert _run(daemon, _section("## When something goes wrong")).startswith("429 ")
 
 
-def test_the_errors_of_the_page_are_those_there_are() -> None:
+def test_the_page_lists_exactly_the_existing_errors() -> None:
     section = (ROOT / PAGE).read_text().partition("\n## When something goes wrong\n")[2].partition("\n## ")[0]
     table = "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
     errors = {name for name in client.__all__ if isinstance(getattr(client, name), type)}

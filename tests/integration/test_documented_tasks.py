@@ -69,7 +69,7 @@ def _add(daemon: Daemon, count: int, **job: object) -> None:
             assert client.add({"to": f"{number}@example.org"}, "mail", **job).status == 201
 
 
-def test_the_worker_in_a_shell_works_off_the_queue(mail: Daemon) -> None:
+def test_the_worker_in_a_shell_empties_the_queue(mail: Daemon) -> None:
     _add(mail, 3)
     said = _run(mail, *blocks("docs/write-a-worker.md", heading="## In a shell"))
     assert len([line for line in said if line.startswith("mail was sent for")]) == 3
@@ -82,7 +82,7 @@ def test_the_queue_of_the_pages_is_made_as_they_say(daemon: Daemon) -> None:
         assert client.jobs("mail") == {}
 
 
-def test_the_worker_in_python_works_off_the_queue(mail: Daemon) -> None:
+def test_the_worker_in_python_empties_the_queue(mail: Daemon) -> None:
     _add(mail, 3, timeout_seconds=20)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
     done = subprocess.run(

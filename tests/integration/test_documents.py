@@ -59,18 +59,18 @@ def _run(daemon: Daemon, steps: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("page", "missing"), [("README.md", set()), ("docs/run.md", {Exit.STOPPED})])
-def test_the_exit_codes_in_the_pages_are_those_there_are(page: str, missing: set[Exit]) -> None:
+def test_the_pages_list_exactly_the_existing_exit_codes(page: str, missing: set[Exit]) -> None:
     codes = [int(code) for code in re.findall(r"^\| (\d) \|", (ROOT / page).read_text(), re.MULTILINE)]
     assert codes == sorted(set(Exit) - missing)
 
 
-def test_the_settings_in_the_readme_are_those_there_are() -> None:
+def test_the_readme_lists_exactly_the_existing_settings() -> None:
     rows = re.findall(r"^\| `--([a-z-]+)` \| `([A-Z_]+)` \| (?:`(.*?)`)? ?\|", (ROOT / "README.md").read_text(), re.M)
     assert rows == [(setting.option, setting.variable, setting.default) for setting in SETTINGS]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/durability.md"])
-def test_the_tests_that_a_page_names_are_there(page: str) -> None:
+def test_the_tests_named_on_a_page_exist(page: str) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text())
     assert named
     missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
@@ -120,7 +120,7 @@ def test_the_container_is_started_directly_as_a_user_without_rights() -> None:
     assert json.loads(lines["ENTRYPOINT"])[1:] == ["--nodaemon", "--pidfile=", "jobengine"]
 
 
-def test_the_health_check_of_the_container_tells_a_server_from_none(daemon: Daemon) -> None:
+def test_the_health_check_of_the_container_detects_a_missing_server(daemon: Daemon) -> None:
     check = json.loads(_dockerfile()["HEALTHCHECK"].partition("CMD ")[2])
     command = [sys.executable, *check[1:]]
     healthy = subprocess.run(command, env={"API_PORT": str(daemon.port)}, capture_output=True, check=False)

@@ -151,7 +151,7 @@ def test_a_watcher_that_returns_with_the_last_id_misses_nothing(daemon: Daemon) 
     assert list(reader.changes().values()) == [_CREATED_CLAIMED_DONE] * jobs
 
 
-def test_after_a_restart_a_watcher_is_told_that_older_events_are_gone(daemon: Daemon) -> None:
+def test_after_a_restart_a_watcher_learns_that_older_events_are_gone(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         with _reading(daemon) as reader:

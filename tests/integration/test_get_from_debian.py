@@ -48,7 +48,7 @@ def _said(done: "subprocess.CompletedProcess[str]") -> str:
     return line
 
 
-def test_when_all_is_there_nothing_is_asked_of_debian(get: Get, tmp_path: Path) -> None:
+def test_with_all_programs_present_nothing_is_installed(get: Get, tmp_path: Path) -> None:
     done = get("python3", "list", no_such_program="", none_at_all="", apt_get="touch asked")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "asked").exists()
@@ -64,7 +64,7 @@ def test_root_gets_the_packages_of_missing_programs_installed(get: Get, tmp_path
     ]
 
 
-def test_another_user_is_told_the_command_in_one_line(get: Get, tmp_path: Path) -> None:
+def test_a_user_without_root_gets_the_command_in_one_line(get: Get, tmp_path: Path) -> None:
     said = _said(get("python3", "list", apt_get="touch asked", id="echo 1000"))
     command = "apt-get install --no-install-recommends some-package other-package"
     assert said == f"{MISSING} As root: {command}"

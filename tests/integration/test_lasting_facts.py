@@ -43,7 +43,7 @@ def _everything(client: Client) -> Any:
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-def test_jobs_in_every_condition_are_there_as_they_were(daemon: Daemon, deaths: int) -> None:
+def test_jobs_in_every_state_survive_unchanged(daemon: Daemon, deaths: int) -> None:
     with daemon.client() as client:
         client.make_queue()
         tried = _held(client, max_attempts=3, timeout_seconds=60)

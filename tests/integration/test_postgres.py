@@ -77,7 +77,7 @@ def test_without_tables_it_ends_with_4_and_migrate_makes_them(
         ({"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}, 1, "DATABASE_URL must be like postgresql://"),
     ],
 )
-def test_it_does_not_start_with_settings_that_are_wrong_and_says_why(
+def test_wrong_settings_end_the_start_with_a_reason(
     make_server: Callable[..., Daemon], settings: dict[str, str], code: int, reason: str
 ) -> None:
     daemon = make_server(**settings)
@@ -87,7 +87,7 @@ def test_it_does_not_start_with_settings_that_are_wrong_and_says_why(
 
 
 @pytest.mark.parametrize("passed", [150, 900, 1_100])
-def test_a_connection_that_is_cut_during_the_start_is_told_without_a_traceback(
+def test_a_connection_cut_during_the_start_is_reported_without_a_traceback(
     make_daemon: MakeDaemon, cluster: Cluster, database: Database, passed: int
 ) -> None:
     database.clear(secret=SECRET.encode())
@@ -102,7 +102,7 @@ def test_a_connection_that_is_cut_during_the_start_is_told_without_a_traceback(
     assert "Traceback" not in told
 
 
-def test_a_user_without_rights_is_told_which_is_missing(make_daemon: MakeDaemon, cluster: Cluster) -> None:
+def test_a_user_without_rights_gets_the_name_of_the_missing_right(make_daemon: MakeDaemon, cluster: Cluster) -> None:
     url = cluster.make_database("closed")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE ROLE guest LOGIN")
@@ -116,7 +116,7 @@ def test_a_user_without_rights_is_told_which_is_missing(make_daemon: MakeDaemon,
         assert "permission denied for table meta" in daemon.log + daemon.errors
 
 
-def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_repeat_it(make_daemon: MakeDaemon) -> None:
+def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_print_it(make_daemon: MakeDaemon) -> None:
     migrate = _migrate(make_daemon(settings={"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}))
     assert (migrate.returncode, "DATABASE_URL must be like postgresql://" in migrate.stderr) == (2, True)
     assert "hunter2" not in migrate.stderr

@@ -73,7 +73,7 @@ def test_while_it_recovers_it_is_alive_says_how_far_it_is_and_refuses_the_rest(k
         assert len(client.jobs()) == REQUESTS * BULK
 
 
-def test_systemd_is_told_how_far_it_is_that_it_is_ready_and_that_it_stops(killed: Daemon) -> None:
+def test_systemd_gets_progress_readiness_and_stop(killed: Daemon) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(killed.home / "notify"))
         systemd.settimeout(DEADLINE)
@@ -90,7 +90,7 @@ def test_systemd_is_told_how_far_it_is_that_it_is_ready_and_that_it_stops(killed
     assert all(re.fullmatch(r"STATUS=recovering, \d+ %\nEXTEND_TIMEOUT_USEC=10000000", one) for one in before)
 
 
-def test_asked_to_stop_while_it_recovers_it_ends_in_good_order_and_leaves_the_file_as_it_is(killed: Daemon) -> None:
+def test_stopped_during_recovery_it_ends_cleanly_and_leaves_the_file_unchanged(killed: Daemon) -> None:
     before = killed.db_path.read_bytes()
     killed.launch()
     with killed.client() as client:

@@ -66,7 +66,7 @@ def test_no_secret_can_be_read_in_its_environment_or_memory_and_none_gets_into_a
     assert not list(secretive.home.glob("core*"))
 
 
-def test_its_user_could_read_the_environment_of_another_process() -> None:
+def test_without_hardening_its_user_could_read_the_environment_of_another_process() -> None:
     other = subprocess.Popen([*AS_ITS_USER, "sleep", "60"])
     try:
         until("it can be read", lambda: _read_as_its_user(other.pid, "environ").stdout)

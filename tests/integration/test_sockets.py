@@ -70,7 +70,7 @@ def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon)
 
 
 @pytest.mark.parametrize("path", ["/test", "/api/v1/jobs?queueName=q&limit=1000", "/api/v1/queue?name=q"])
-def test_a_client_that_takes_no_answers_is_not_read_without_end(daemon: Daemon, path: str) -> None:
+def test_a_client_that_reads_no_answers_is_not_read_endlessly(daemon: Daemon, path: str) -> None:
     with daemon.client() as client:
         client.make_queue()
         client.add_many([{"content": {"text": "x" * 10_000, "n": n}} for n in range(1_000)])

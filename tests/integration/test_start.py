@@ -128,7 +128,7 @@ def test_a_file_with_a_damaged_header_ends_it_with_4_and_is_left_as_it_is(
 
 @pytest.mark.parametrize("secret", [SECRET, ""])
 @pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
-def test_what_is_no_database_is_said_to_be_none_whether_there_is_a_secret_or_not(
+def test_a_file_that_is_not_a_database_is_reported_with_and_without_a_secret(
     make_daemon: MakeDaemon, command: tuple[str, ...], secret: str
 ) -> None:
     daemon = make_daemon(settings={"SECRET": secret}, command=command)
@@ -233,7 +233,7 @@ def test_a_bad_option_ends_it_with_1_and_one_line(
         ({"DB_PATH": "log/db"}, "DB_PATH"),
     ],
 )
-def test_a_setting_that_only_the_system_can_refuse_ends_it_with_1_too(
+def test_a_setting_that_only_the_system_refuses_ends_it_with_1_too(
     make_daemon: MakeDaemon, settings: dict[str, str], reason: str
 ) -> None:
     daemon = make_daemon(settings=settings)

@@ -78,7 +78,7 @@ _KEYED = b"X-Access-Key: wrong\r\nContent-Type: application/json\r\n"
     ],
     ids=[200, 400, 431, 413, 404],
 )
-def test_an_answer_that_ends_a_connection_ends_it_in_good_order(secure: Daemon, sent: bytes, status: int) -> None:
+def test_an_answer_that_closes_the_connection_closes_it_cleanly(secure: Daemon, sent: bytes, status: int) -> None:
     for _ in range(3):
         assert _exchange(secure, sent).startswith(b"HTTP/1.1 %d " % status)
     assert secure.stop() == 0
@@ -106,7 +106,7 @@ def test_a_client_that_never_closes_is_cut_after_two_seconds(secure: Daemon) -> 
     assert "Traceback" not in secure.log
 
 
-def test_the_log_tells_the_address_with_https(secure: Daemon) -> None:
+def test_the_log_has_the_address_with_https(secure: Daemon) -> None:
     until(
         "it tells", lambda: f"JobEngine is ready at https://127.0.0.1:{secure.port}, with the database " in secure.log
     )

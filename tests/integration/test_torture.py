@@ -161,7 +161,7 @@ def test_a_change_that_no_owner_made_is_noticed_through_cut_connections() -> Non
     _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner ")
 
 
-def test_a_backup_with_less_is_noticed() -> None:
+def test_a_backup_that_lacks_changes_is_noticed() -> None:
     _is_seen(Backups(times=1, loader=False, back_up=_back_up_nothing), "in the copy is none of the")
 
 

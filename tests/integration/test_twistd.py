@@ -209,7 +209,7 @@ def test_at_sigusr1_a_forked_daemon_begins_a_new_log(forked: Forked, log_format:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_log_takes_no_more_room_than_its_files_may(forked: Forked, log_format: str) -> None:
+def test_the_log_stays_within_the_size_of_its_files(forked: Forked, log_format: str) -> None:
     forked.settings |= {"LOG_FORMAT": log_format, "LOG_FILE_BYTES": "5000", "LOG_FILES": "2"}
     forked.start()
     with forked.client(sampled=True) as client:
@@ -223,9 +223,7 @@ def test_the_log_takes_no_more_room_than_its_files_may(forked: Forked, log_forma
 
 
 @pytest.mark.parametrize(("log_requests", "logged"), [("all", [200, 404]), ("errors", [404]), ("none", [])])
-def test_it_logs_the_requests_that_it_is_asked_to(
-    make_daemon: MakeDaemon, log_requests: str, logged: list[int]
-) -> None:
+def test_it_logs_the_configured_requests(make_daemon: MakeDaemon, log_requests: str, logged: list[int]) -> None:
     daemon = make_daemon(settings={"LOG_REQUESTS": log_requests, "LOG_FORMAT": "json"}).start()
     with daemon.client() as client:
         client.call("GET", "/test")
@@ -251,7 +249,7 @@ def test_the_log_of_a_start_has_the_version_and_the_jobs_that_were_read_back(mak
     assert "1 jobs in 1 queues" in read_back["message"]
 
 
-def test_the_log_tells_where_it_is_ready_and_shows_no_objects(daemon: Daemon) -> None:
+def test_the_log_has_the_address_and_no_object_reprs(daemon: Daemon) -> None:
     until("it tells", lambda: f"JobEngine is ready at http://127.0.0.1:{daemon.port}, with the database " in daemon.log)
     assert f"with the database {daemon.db_path} and the dashboard http://127.0.0.1:{daemon.port}/\n" in daemon.log
     assert " object at 0x" not in daemon.log
@@ -267,7 +265,7 @@ def test_the_log_warns_of_a_database_that_is_new_at_its_first_start_only(daemon:
     assert warning not in daemon.log
 
 
-def test_its_version_is_its_own_and_not_only_twisteds() -> None:
+def test_the_version_shown_is_that_of_jobengine_too() -> None:
     said = subprocess.run([*TWISTD, "jobengine", "--version"], capture_output=True, text=True, check=True)
     assert said.stdout.startswith(f"JobEngine {jobengine.__version__}, Twisted ")
     assert len(said.stdout.splitlines()) == 1

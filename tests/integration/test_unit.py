@@ -39,14 +39,14 @@ def _calls_in(group: str) -> frozenset[str]:
     return frozenset(names).difference(groups).union(*map(_calls_in, groups))
 
 
-def test_systemd_finds_no_mistake_in_it(tmp_path: Path) -> None:
+def test_systemd_finds_no_mistake_in_the_unit(tmp_path: Path) -> None:
     here = str(Path(sys.executable).parent)
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/opt/jobengine/bin", here))
     _analyze("verify", copy)
 
 
-def test_systemd_finds_no_mistake_in_what_has_it_work_on_postgresql(tmp_path: Path) -> None:
+def test_systemd_finds_no_mistake_in_the_drop_in_for_postgresql(tmp_path: Path) -> None:
     here = str(Path(sys.executable).parent)
     (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/opt/jobengine/bin", here))
     places = tmp_path / f"{UNIT.name}.d"

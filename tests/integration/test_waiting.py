@@ -62,7 +62,7 @@ def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order
         assert _given(waiting[-5:] + waiting[:5]) == list(range(MANY - 5, MANY + 5))
 
 
-def test_an_idle_daemon_does_not_wake_up(polls: Polls, traced: Traced) -> None:
+def test_an_idle_daemon_makes_no_system_calls(polls: Polls, traced: Traced) -> None:
     with polls.daemon.client() as client:
         client.add(delay_seconds=3600)
         assert traced.calls(2) == []

@@ -24,7 +24,7 @@ def _work(queues: Any, handler: Callable[[Any, RunningJob], Any], **options: Any
     return worker.run_until_empty()
 
 
-def test_jobs_are_worked_off_and_those_that_they_add_as_well(jobengine_server: Server) -> None:
+def test_run_until_empty_also_works_on_jobs_added_meanwhile(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
 
     def double(content: Any, job: RunningJob) -> int:
@@ -61,7 +61,7 @@ def _requests(server: Server) -> dict[str, float]:
     return counted
 
 
-def test_queues_with_keys_of_their_own_are_worked_off_together(jobengine_server: Server) -> None:
+def test_queues_with_their_own_keys_are_worked_on_together(jobengine_server: Server) -> None:
     with jobengine_server.engine() as engine:
         queues = [engine.queue(name, access_key=f"key of {name}") for name in ("p", "q")]
         for queue in queues:
@@ -83,7 +83,7 @@ def test_a_result_that_the_server_refuses_fails_its_job_and_no_other(jobengine_s
     assert queue.stats().counts.complete == 7
 
 
-def test_a_job_to_try_later_is_released_until_then(jobengine_server: Server) -> None:
+def test_retry_with_a_delay_releases_the_job_until_then(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     job = queue.add({})
 
@@ -124,7 +124,7 @@ def test_a_worker_is_stopped_from_another_thread_and_can_run_again(jobengine_ser
     worker.stop()  # nothing runs, and nothing happens
 
 
-def test_a_worker_with_a_wrong_key_or_queue_says_so_and_not_that_it_goes_on(
+def test_a_worker_with_a_wrong_key_or_queue_does_not_announce_a_retry(
     jobengine_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobengine_server.queue("q")

@@ -15,7 +15,7 @@ _KEY_FILE: Final = "jobengine/daemon/key_file.py"
 _EVERY_CRASH: Final = (
     "tests/storage/test_crashes.py::test_every_crash_leaves_what_was_acknowledged_and_only_what_was_attempted",
 )
-_CORPUS: Final = ("tests/fuzz/test_corpus.py::test_every_input_that_is_kept_holds",)
+_CORPUS: Final = ("tests/fuzz/test_corpus.py::test_every_saved_fuzz_input_passes",)
 
 OF_FILES: Final = (
     Mutant(
@@ -112,7 +112,7 @@ OF_FILES: Final = (
         _JOURNAL,
         '            self._broken = True\n            raise StorageBroken(f"sync failed',
         '            raise StorageBroken(f"sync failed',
-        ("tests/storage/test_faults.py::test_a_failed_sync_is_the_end_for_any_reason",),
+        ("tests/storage/test_faults.py::test_a_failed_sync_is_final_for_any_reason",),
     ),
     Mutant(
         "cut-back",
@@ -145,7 +145,7 @@ OF_FILES: Final = (
         "        if (file_id, number, tag) != (self.file_id, self.number, self.tag):\n",
         "        if (file_id, number) != (self.file_id, self.number):\n",
         (
-            "tests/storage/test_damage.py::test_an_older_end_of_the_same_file_does_not_fit_a_newer_beginning",
+            "tests/storage/test_damage.py::test_an_older_tail_of_the_same_file_does_not_fit_a_newer_head",
             *_CORPUS,
         ),
     ),
@@ -195,7 +195,7 @@ OF_FILES: Final = (
         _FRAMES,
         "    if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:\n",
         "    if len(header) < 4:\n",
-        ("tests/storage/test_header.py::test_a_wrong_secret_is_told_from_damage",),
+        ("tests/storage/test_header.py::test_a_wrong_secret_is_distinguished_from_damage",),
     ),
     Mutant(
         "header-digest",
@@ -219,7 +219,7 @@ OF_FILES: Final = (
         _FRAMES,
         "    key: bytes = field(repr=False)\n",
         "    key: bytes\n",
-        ("tests/storage/test_header.py::test_a_value_that_holds_a_key_does_not_show_it",),
+        ("tests/storage/test_header.py::test_the_repr_of_a_value_hides_its_key",),
     ),
     Mutant(
         "later-good-frame",
@@ -243,7 +243,7 @@ OF_FILES: Final = (
         _RECOVERY,
         "        if not (self._cut_short() or self._unwritten_sector()):\n",
         "        if self.size < 0:\n",
-        ("tests/storage/test_damage.py::test_anything_else_behind_the_last_frame_is_refused",),
+        ("tests/storage/test_damage.py::test_any_other_bytes_after_the_last_frame_are_refused",),
     ),
     Mutant(
         "unwritten-zeros",
@@ -269,7 +269,7 @@ OF_FILES: Final = (
         "        self._tell_idle()\n",
         (
             "tests/storage/test_committer.py::"
-            "test_the_batch_that_found_no_room_is_tried_again_and_work_goes_on_by_itself",
+            "test_the_batch_refused_by_a_full_disk_is_retried_and_work_resumes_by_itself",
         ),
     ),
     Mutant(
@@ -286,7 +286,7 @@ OF_FILES: Final = (
         _TARGET,
         "        files.link(temporary, path)\n",
         "        files.rename(temporary, path)\n",
-        ("tests/tools/test_copying.py::test_a_file_that_appears_while_the_copy_is_made_is_not_written_over",),
+        ("tests/tools/test_copying.py::test_a_file_that_appears_during_a_copy_is_not_overwritten",),
     ),
     Mutant(
         "target-sync",

@@ -42,7 +42,7 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/engine.py",
         "begin_clock(connection, self.time, self._clock_steps)",
         "pass",
-        (f"{_CLOCK}::test_a_step_while_no_server_runs_is_found_at_the_start",),
+        (f"{_CLOCK}::test_a_clock_step_while_no_server_runs_is_found_at_the_start",),
     ),
     Mutant(
         "stood-still",
@@ -142,7 +142,7 @@ OF_POSTGRES: Final = (
         _DAMAGE,
         "{key: -count for",
         "{key: 0 * count for",
-        (f"{_OF_DAMAGE}::test_claims_pass_over_a_damaged_job_at_the_head",),
+        (f"{_OF_DAMAGE}::test_claims_skip_a_damaged_job_at_the_head",),
     ),
     Mutant(
         "damaged-place",
@@ -150,7 +150,7 @@ OF_POSTGRES: Final = (
         _ROWS,
         "if place_of(job.standing) != place:",
         "if False:",
-        (f"{_OF_DAMAGE}::test_claims_pass_over_a_finished_job_at_the_place_of_a_ready_one",),
+        (f"{_OF_DAMAGE}::test_claims_skip_a_finished_job_in_the_place_of_a_ready_one",),
     ),
     Mutant(
         "damaged-queue",
@@ -158,7 +158,7 @@ OF_POSTGRES: Final = (
         _ROWS,
         " or self.name(fact.queue.name) != digest",
         "",
-        (f"{_OF_DAMAGE}::test_what_names_a_damaged_queue_fails_alone",),
+        (f"{_OF_DAMAGE}::test_only_commands_that_name_a_damaged_queue_fail",),
     ),
     Mutant(
         "damaged-restored",

@@ -11,7 +11,7 @@ _CHANNEL: Final = "jobengine/http/channel.py"
 _REQUEST: Final = "jobengine/http/request.py"
 _SUPERVISOR: Final = "jobengine/worker/supervisor.py"
 
-_REFUSED: Final = ("tests/wire/test_strict_json.py::test_json_is_refused",)
+_REFUSED: Final = ("tests/wire/test_strict_json.py::test_malformed_json_is_refused",)
 
 OF_REQUESTS: Final = (
     Mutant(
@@ -41,7 +41,7 @@ OF_REQUESTS: Final = (
         "jobengine/engine/local/clock.py",
         "        return int(self.clock.seconds() * 1000) + self._origin\n",
         "        return self.wall()\n",
-        ("tests/engine/local/test_clock_steps.py::test_a_span_counts_elapsed_time_however_the_clock_is_set",),
+        ("tests/engine/local/test_clock_steps.py::test_a_time_span_runs_by_elapsed_time_however_the_clock_is_set",),
     ),
     Mutant(
         "all-or-nothing-claim",
@@ -65,7 +65,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/transitions.py",
         "        if queue.require_lease and held and",
         "        if not queue.name and held and",
-        ("tests/core/test_leases.py::test_a_queue_may_demand_the_lease_of_jobs_in_progress",),
+        ("tests/core/test_leases.py::test_a_queue_may_require_the_lease_of_jobs_in_progress",),
     ),
     Mutant(
         "key-check",
@@ -73,7 +73,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "    if found is None:\n        raise AccessDenied\n    return found\n",
         "    return found or _ALL\n",
-        ("tests/core/test_access.py::test_with_no_key_of_the_queue_nothing_may_be_done",),
+        ("tests/core/test_access.py::test_without_a_queue_key_nothing_is_allowed",),
     ),
     Mutant(
         "constant-time",
@@ -153,7 +153,7 @@ OF_REQUESTS: Final = (
         _STRICT_JSON,
         '    if 1 + outside.count(b",") + brackets > max_values:\n',
         "    if max_values < 0:\n",
-        ("tests/wire/test_strict_json.py::test_values_are_counted_before_anything_is_made_of_them",),
+        ("tests/wire/test_strict_json.py::test_values_are_counted_before_they_are_decoded",),
     ),
     Mutant(
         "unknown-fields",
@@ -257,7 +257,7 @@ OF_REQUESTS: Final = (
         _SUPERVISOR,
         "        if isinstance(error, Conflict | JobNotFound | QueueNotFound):\n            assert",
         "        if isinstance(error, JobNotFound | QueueNotFound):\n            assert",
-        ("tests/worker/test_supervisor.py::test_a_result_that_comes_too_late_is_thrown_away_with_a_note",),
+        ("tests/worker/test_supervisor.py::test_a_late_result_is_discarded_with_a_note",),
     ),
     Mutant(
         "client-no-repeat",

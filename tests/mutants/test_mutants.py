@@ -32,7 +32,7 @@ def test_no_two_mutants_have_the_same_name_or_make_the_same_change() -> None:
     assert len({(mutant.file, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
 
 
-def test_a_text_that_is_not_there_just_once_is_not_replaced() -> None:
+def test_only_a_text_that_occurs_exactly_once_is_replaced() -> None:
     for old in ("there is no such text", "import "):
         with pytest.raises(NotFound):
             mutated(Mutant("name", "", "jobengine/storage/files.py", old, "", ()))

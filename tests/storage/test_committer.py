@@ -176,7 +176,7 @@ def test_a_write_of_only_a_slice_delays_no_commit() -> None:
     assert bench.committer.durable() is None
 
 
-def test_every_waiter_has_a_deferred_of_its_own_and_a_cancelled_one_disturbs_no_other() -> None:
+def test_every_waiter_has_its_own_deferred_and_cancelling_one_affects_no_other() -> None:
     bench = Bench()
     bench.submit("a")
     waiters = [bench.wait() for _ in range(3)]
@@ -190,7 +190,7 @@ def test_every_waiter_has_a_deferred_of_its_own_and_a_cancelled_one_disturbs_no_
     assert bench.writer.frames == [[b"a"]]
 
 
-def test_the_owner_is_told_the_number_and_bytes_of_written_records() -> None:
+def test_the_owner_gets_the_number_and_bytes_of_written_records() -> None:
     bench = Bench()
     bench.submit("a", "bcd")
     bench.turn()
@@ -222,7 +222,7 @@ def test_without_room_submissions_are_refused_and_reads_wait_for_nothing() -> No
     assert bench.committer.durable() is None
 
 
-def test_the_batch_that_found_no_room_is_tried_again_and_work_goes_on_by_itself() -> None:
+def test_the_batch_refused_by_a_full_disk_is_retried_and_work_resumes_by_itself() -> None:
     bench = full_bench()
     bench.writer.faults = [NO_ROOM, NO_ROOM]
     for _ in range(3):
@@ -265,7 +265,7 @@ def full_bench() -> Bench:
     return bench
 
 
-def test_a_failure_releases_every_waiter_with_it_and_is_told_once() -> None:
+def test_a_failure_reaches_every_waiter_and_is_reported_once() -> None:
     bench = Bench()
     bench.submit("a")
     flying = bench.wait()
@@ -296,7 +296,7 @@ def test_an_unforeseen_error_is_a_failure_too() -> None:
 
 
 @pytest.mark.parametrize("outcome", [None, NO_ROOM, BROKEN], ids=["success", "no room", "failure"])
-def test_a_write_that_ends_after_the_failure_brings_nothing_back(outcome: StorageError | None) -> None:
+def test_a_write_that_ends_after_a_failure_changes_nothing(outcome: StorageError | None) -> None:
     """As when a compaction fails while a commit is in flight behind it."""
     bench = Bench()
     bench.submit("a")
@@ -325,7 +325,7 @@ def test_nothing_is_written_after_a_failure_that_came_before_the_write(phase: Ph
     assert bench.committer.phase is Phase.FAILED
 
 
-def test_a_failure_in_a_try_to_write_again_is_a_failure() -> None:
+def test_a_failed_retry_of_a_write_is_a_failure() -> None:
     bench = full_bench()
     bench.fail_once(BROKEN)
     bench.clock.advance(RETRY_SECONDS)
@@ -376,7 +376,7 @@ def test_a_drain_fires_after_the_last_commit() -> None:
     assert bench.writer.frames == [[b"a"], [b"b"]]
 
 
-def test_a_drain_does_not_wait_for_an_owner_that_always_wants_another_write() -> None:
+def test_a_drain_does_not_wait_for_an_owner_that_keeps_writing() -> None:
     bench = Bench()
     bench.after_write = lambda: bench.committer.poke()
     bench.submit("a")
@@ -412,7 +412,7 @@ def test_an_attempt_that_ends_after_the_close_is_ignored(outcome: StorageError |
     assert not bench.clock.getDelayedCalls()
 
 
-def test_a_close_ends_the_tries() -> None:
+def test_a_close_ends_the_retries() -> None:
     bench = full_bench()
     bench.committer.close()
     assert not bench.clock.getDelayedCalls()

@@ -153,7 +153,7 @@ def test_a_frame_of_another_file_is_refused(path: Path, frames: list[bytes], tmp
     assert outcome(path, b"".join([frames[0], *others[1:]])) is None
 
 
-def test_an_older_end_of_the_same_file_does_not_fit_a_newer_beginning(path: Path) -> None:
+def test_an_older_tail_of_the_same_file_does_not_fit_a_newer_head(path: Path) -> None:
     """As when a backup was restored and used: the same key, but other frames."""
     backup = write(path, COMMITS[:1])
     first = _split(write(path, [(b"x1",), (b"y",)]))
@@ -170,7 +170,7 @@ def test_zeros_behind_the_last_frame_are_a_torn_write(path: Path, whole: bytes, 
 
 @pytest.mark.parametrize("length", [1, 3, 11, 12, 100, 512, 2000])
 @pytest.mark.parametrize("fill", [b"\xff" * 2000, NOISE], ids=["0xff", "noise"])
-def test_anything_else_behind_the_last_frame_is_refused(path: Path, whole: bytes, fill: bytes, length: int) -> None:
+def test_any_other_bytes_after_the_last_frame_are_refused(path: Path, whole: bytes, fill: bytes, length: int) -> None:
     assert refusal(path, whole + fill[:length]) is Unclear
 
 
@@ -205,7 +205,7 @@ def test_a_torn_tail_is_kept_beside_the_file(path: Path, whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("secret", [b"another", b"", SECRET + b"\n"])
-def test_a_wrong_secret_leaves_everything_as_it_is(path: Path, whole: bytes, secret: bytes) -> None:
+def test_a_wrong_secret_changes_nothing(path: Path, whole: bytes, secret: bytes) -> None:
     os.utime(path, (1, 1))
     path.with_name("db.new").write_bytes(b"left over")
     before, info = listing(path.parent), path.stat()
@@ -216,7 +216,7 @@ def test_a_wrong_secret_leaves_everything_as_it_is(path: Path, whole: bytes, sec
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (info.st_mtime_ns, info.st_ino)
 
 
-def test_the_lock_is_let_go_when_the_file_is_refused(path: Path, whole: bytes) -> None:
+def test_the_lock_is_released_when_the_file_is_refused(path: Path, whole: bytes) -> None:
     assert whole
     with pytest.raises(WrongSecret):
         opened(path, secret=b"another")

@@ -56,7 +56,7 @@ def test_another_process_that_reads_it_still_reads_all_of_it(path: Path, steps: 
     assert steps == []
 
 
-def test_under_another_name_it_stays_as_it_is(path: Path, steps: list[int]) -> None:
+def test_a_file_with_another_name_is_not_truncated(path: Path, steps: list[int]) -> None:
     descriptor = Files().open(str(path))
     backup = path.with_name("backup")
     os.link(path, backup)

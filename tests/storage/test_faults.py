@@ -81,7 +81,7 @@ def test_a_write_that_fails_for_another_reason_is_the_last(path: Path, files: Fa
     assert read(path) == [(b"first",)]
 
 
-def test_a_cut_that_fails_is_the_end(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_a_failed_truncation_is_final(path: Path, files: FaultyFiles, journal: Journal) -> None:
     files.faults, files.short = {"write": [FULL], "truncate": [BROKEN]}, 30
     with pytest.raises(StorageBroken, match="cutting it off"):
         journal.append([b"second"])
@@ -90,7 +90,7 @@ def test_a_cut_that_fails_is_the_end(path: Path, files: FaultyFiles, journal: Jo
 
 
 @pytest.mark.parametrize("error", [BROKEN, FULL], ids=["EIO", "ENOSPC"])
-def test_a_failed_sync_is_the_end_for_any_reason(
+def test_a_failed_sync_is_final_for_any_reason(
     path: Path, files: FaultyFiles, journal: Journal, error: OSError
 ) -> None:
     files.faults = {"sync": [error]}
@@ -184,9 +184,7 @@ def no_descriptors_left() -> Iterator[None]:
         gc.enable()
 
 
-def test_with_no_descriptors_left_a_copy_is_not_begun_and_one_that_was_comes_to_its_end(
-    path: Path, journal: Journal
-) -> None:
+def test_without_descriptors_no_copy_is_started_and_a_running_one_completes(path: Path, journal: Journal) -> None:
     with no_descriptors_left(), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         journal.start_copy()
     journal.start_copy()
@@ -199,7 +197,7 @@ def test_with_no_descriptors_left_a_copy_is_not_begun_and_one_that_was_comes_to_
 
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["ENOSPC", "EIO"])
 @pytest.mark.parametrize("method", ["create", "write"])
-def test_a_copy_that_cannot_be_begun_leaves_nothing(
+def test_a_copy_that_cannot_be_started_leaves_nothing(
     path: Path, files: FaultyFiles, journal: Journal, method: str, error: OSError
 ) -> None:
     files.faults = {method: [error]}

@@ -118,7 +118,7 @@ def in_order(jobs: dict[str, list[Any]]) -> list[str]:
     return sorted(jobs, key=lambda uid: (-jobs[uid][0], jobs[uid][1], uid))
 
 
-def test_the_first_golden_file_is_as_the_document_says() -> None:
+def test_the_first_golden_file_matches_the_document() -> None:
     data = (GOLDEN / "format-1.0.db").read_bytes()
     assert [kind for kind, _ in frames(data)] == [1, 1, 2, 3, 3, 3, 3, 4, 3, 4]
     state = state_of(data)
@@ -130,7 +130,7 @@ def test_the_first_golden_file_is_as_the_document_says() -> None:
     assert json.loads(jobs[in_order(jobs)[0]][-1]) == {"n": 2, "text": "Grüße\n"}
 
 
-def test_the_newest_golden_file_is_as_the_document_says() -> None:
+def test_the_newest_golden_file_matches_the_document() -> None:
     data = (GOLDEN / "format-1.0-records-2.db").read_bytes()
     assert [kind for kind, _ in frames(data)] == [1, 1, 2, 3, 3, 3, 3, 4, 3, 4]
     mail = state_of(data)["mail"]
@@ -145,7 +145,7 @@ def test_the_newest_golden_file_is_as_the_document_says() -> None:
     assert json.loads(content) == {"n": 8, "text": "Grüße\n"}
 
 
-def test_a_file_that_the_engine_wrote_is_as_the_document_says(tmp_path: Path) -> None:
+def test_a_file_by_the_engine_matches_the_document(tmp_path: Path) -> None:
     server = MemoryServer(tmp_path / "db")
     server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None)
     added = [add(server, priority) for priority in (0, 5, 0)]
@@ -193,7 +193,7 @@ def test_the_document_names_every_record_and_file(name: str) -> None:
     assert name in DOCUMENT
 
 
-def test_the_reader_is_not_the_products_own() -> None:
+def test_the_reader_of_the_format_is_independent_of_the_product() -> None:
     source = Path(__file__).read_text()
     assert "from " + "jobengine" not in source
     assert "import " + "jobengine" not in source

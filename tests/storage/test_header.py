@@ -61,7 +61,7 @@ def test_absurd_parameters_are_refused_before_anything_is_derived(
 
 
 @pytest.mark.parametrize(("passes", "kib"), [(1, 8), (10, 1 << 20), (3, 65536)])
-def test_parameters_within_bounds_are_worked_with(passes: int, kib: int, derivations: list[int]) -> None:
+def test_key_derivation_parameters_within_bounds_are_accepted(passes: int, kib: int, derivations: list[int]) -> None:
     data = with_kdf(passes, kib)
     derivations.clear()
     with pytest.raises(WrongSecret):
@@ -81,7 +81,7 @@ def test_a_header_with_a_changed_file_id_is_refused() -> None:
         open_header(other_id, SECRET)
 
 
-def test_a_wrong_secret_is_told_from_damage() -> None:
+def test_a_wrong_secret_is_distinguished_from_damage() -> None:
     with pytest.raises(WrongSecret):
         open_header(header(), b"another")
     for at in range(12, HEADER_SIZE):
@@ -123,7 +123,7 @@ def test_no_two_files_share_an_id_a_key_or_a_nonce() -> None:
     assert len({chain.seal(Kind.COMMIT, [b"x"], 0)[0][12:36] for _ in range(50)}) == 50
 
 
-def test_a_value_that_holds_a_key_does_not_show_it() -> None:
+def test_the_repr_of_a_value_hides_its_key() -> None:
     lock = Lock.derive(SECRET, QUICK_KDF)
     _, chain = new_file(lock)
     assert repr(lock.key)[2:10] not in repr(lock)

@@ -36,7 +36,7 @@ def test_check_reports_an_undamaged_file_and_does_not_change_it() -> None:
     assert files.now() == before
 
 
-def test_the_beginning_of_a_last_frame_is_no_damage(data: bytes) -> None:
+def test_a_partial_last_frame_is_not_damage(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     for length in range(last + 1, end):
         report = checked(data[:length])

@@ -29,7 +29,7 @@ def test_a_copy_of_a_whole_file_is_the_file(tool: Callable[..., object], data: b
     assert files.now() == {PATH: files.now()[PATH], COPY: files.now()[PATH]}
 
 
-def test_a_frame_that_is_not_whole_is_not_copied_and_is_told(data: bytes) -> None:
+def test_an_incomplete_frame_is_not_copied_but_reported(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     files = SimulatedFiles(disk={PATH: data[: end - 5]})
     copied = backup(PATH, COPY, SECRET, files=files)
@@ -49,7 +49,7 @@ def test_a_damaged_file_is_not_copied(tool: Callable[..., object], data: bytes) 
 
 
 @pytest.mark.parametrize("tool", [backup, restore, repair])
-def test_a_file_that_is_there_is_not_written_over(tool: Callable[..., object]) -> None:
+def test_an_existing_file_is_not_overwritten(tool: Callable[..., object]) -> None:
     files = made()
     files = SimulatedFiles(disk={**files.now(), COPY: b"dear to somebody"})
     before = files.now()
@@ -58,7 +58,7 @@ def test_a_file_that_is_there_is_not_written_over(tool: Callable[..., object]) -
     assert files.now() == before
 
 
-def test_a_file_that_appears_while_the_copy_is_made_is_not_written_over() -> None:
+def test_a_file_that_appears_during_a_copy_is_not_overwritten() -> None:
     files = made()
 
     def come() -> None:

@@ -40,7 +40,7 @@ def jobs_of(*jobs: Mapping[str, Any]) -> Sequence[Job]:
     return found
 
 
-def test_a_job_has_all_that_it_had() -> None:
+def test_an_imported_job_keeps_all_its_fields() -> None:
     (job,) = jobs_of(
         go_job(
             7,
@@ -66,7 +66,7 @@ def test_jobs_keep_their_order_and_states() -> None:
     assert [job.state for job in found] == [states[n % 4] for n in (1, 3, 5, 7, 0, 2, 4, 6)]
 
 
-def test_queues_are_taken_over_and_empty_ones_are_too() -> None:
+def test_all_queues_are_imported_even_empty_ones() -> None:
     files = of(go_file(go_queue("mail", b"a", [go_job(1)]), go_queue("empty", b"b", None), go_queue("Grüße", b"c", [])))
     made = taken_over(files)
     found = tables(files, PATH)
@@ -77,7 +77,7 @@ def test_queues_are_taken_over_and_empty_ones_are_too() -> None:
 
 
 @pytest.mark.parametrize("queues", [b'{"queues":{}}', b'{"queues":null}'])
-def test_a_file_without_queues_is_taken_over(queues: bytes) -> None:
+def test_a_file_without_queues_is_imported(queues: bytes) -> None:
     assert taken_over(of(sealed(queues))).queues == 0
 
 
@@ -99,7 +99,7 @@ def test_it_can_be_exported_and_imported_again() -> None:
     assert whole_state(tables(files, COPY)) == whole_state(tables(files, PATH))
 
 
-def test_a_content_longer_than_usual_is_taken_over_and_named() -> None:
+def test_a_content_longer_than_usual_is_imported_and_reported() -> None:
     long, short = go_job(1, content={"x": "y" * (1 << 20)}), go_job(2, content=None)
     files = of(go_file(go_queue("mail", b"key", [long, short])))
     assert taken_over(files).long == [("mail", long["uid"])]
@@ -164,7 +164,7 @@ def test_absurd_values_are_refused_with_their_queue_and_job(changes: dict[str, A
     assert reason in said
 
 
-def test_queues_that_do_not_hold_together_are_refused() -> None:
+def test_inconsistent_queues_are_refused() -> None:
     twice = go_file(go_queue("mail", b"key", [go_job(1), go_job(1)]))
     assert f"queue 'mail' has two jobs {go_job(1)['uid']}" in refused(twice, BadGoFile)
     other = sealed(json.dumps({"queues": {"a": go_queue("b", b"key", [])}}).encode())
@@ -172,14 +172,14 @@ def test_queues_that_do_not_hold_together_are_refused() -> None:
     assert "access_key" in refused(go_file(go_queue("mail", b"key", [], access_key="ab")), BadGoFile)
 
 
-def test_names_that_can_not_be_used_here_are_all_named() -> None:
+def test_all_unusable_queue_names_are_listed() -> None:
     names = ["", "x" * 257]
     said = refused(go_file(*(go_queue(name, b"key", []) for name in ["mail", *names])), BeyondLimits)
     assert "these 2 are empty or longer: '', 'xxxx" in said
     taken_over(of(go_file(go_queue("x" * 256, b"key", []))))
 
 
-def test_a_target_that_is_there_is_not_written_over_and_a_folder_is_no_file() -> None:
+def test_an_existing_target_is_not_overwritten_and_a_folder_is_refused() -> None:
     files = SimulatedFiles(disk={GO: go_file(), PATH: b"dear to somebody"})
     with pytest.raises(TargetExists, match=PATH):
         taken_over(files)

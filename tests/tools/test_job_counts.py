@@ -22,7 +22,7 @@ def _live() -> LiveRecords[JobCounts]:
 
 
 @given(st.lists(facts, max_size=60))
-def test_any_facts_come_to_the_same_queues_and_jobs_as_in_the_tables(made_up: list[Fact]) -> None:
+def test_the_records_of_any_facts_lead_to_the_same_queues_and_jobs_as_the_tables(made_up: list[Fact]) -> None:
     tables, live = Tables(), _live()
     tables.apply(made_up)
     live.add([encode(fact) for fact in made_up])
@@ -31,7 +31,7 @@ def test_any_facts_come_to_the_same_queues_and_jobs_as_in_the_tables(made_up: li
     }
 
 
-def test_live_bytes_are_the_length_of_the_records_that_are_needed() -> None:
+def test_live_bytes_are_the_length_of_the_needed_records() -> None:
     live = _live()
     lengths = [len(encode(fact)) for fact in FACTS]
     live.add([encode(fact) for fact in FACTS])
@@ -41,7 +41,7 @@ def test_live_bytes_are_the_length_of_the_records_that_are_needed() -> None:
     assert live_bytes(live) == sum(lengths) - lengths[1] + len(encode(longer))
 
 
-def test_the_records_of_a_job_count_once_and_are_gone_with_it() -> None:
+def test_the_records_of_a_job_count_once_and_no_more_after_its_removal() -> None:
     live = _live()
     live.add([encode(fact) for fact in FACTS])
     before = live_bytes(live)

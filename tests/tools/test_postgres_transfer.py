@@ -119,7 +119,7 @@ def test_one_queue_is_exported_alone_and_an_unknown_one_is_refused(database: Dat
     assert (mail["name"], len(jobs), end) == ("mail", 3, {"kind": "end", "queues": 1, "jobs": 3})
 
 
-def test_nothing_is_imported_from_a_file_that_is_not_whole_or_into_a_database_with_queues(database: Database) -> None:
+def test_nothing_is_imported_from_an_incomplete_file_or_into_a_database_with_queues(database: Database) -> None:
     database.clear()
     files = made()
     exported(files)

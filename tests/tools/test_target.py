@@ -24,7 +24,7 @@ class Asked(Files):
         self.calls.append(("sync", 0, 0))
 
 
-def test_the_disk_begins_every_8_mib_and_is_done_every_64() -> None:
+def test_writing_to_disk_begins_every_8_mib_and_is_synced_every_64() -> None:
     files = Asked()
     file = NewFile(files, descriptor=7)
     for _ in range(76):

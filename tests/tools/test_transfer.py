@@ -72,7 +72,7 @@ def test_an_import_of_an_export_is_equal_and_so_is_its_export(made_up: list[Fact
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_a_database_of_every_released_version_goes_the_same_way(path: Path) -> None:
+def test_a_database_of_every_released_version_passes_the_same_steps(path: Path) -> None:
     files = SimulatedFiles(disk={PATH: path.read_bytes()})
     exported(files)
     imported(files)
@@ -96,7 +96,7 @@ MIXED: list[Fact] = [
 ]
 
 
-def test_what_is_gone_or_was_changed_since_is_not_in_it() -> None:
+def test_an_export_leaves_out_removed_jobs_and_outdated_changes() -> None:
     begin, mail, other, one, two, of_other, end = map(json.loads, text(*MIXED).splitlines())
     assert (begin["kind"], begin["version"], begin["ahead"]) == ("jobengine-export", 1, 5)
     assert (mail["name"], mail["set_up"], other["name"]) == ("mail", {"paused": True}, "other")
@@ -128,7 +128,7 @@ def test_commits_made_during_an_export_are_not_in_it() -> None:
     assert files.now() == {PATH: data, TEXT: text(*FACTS[:-1])}
 
 
-def test_a_frame_that_is_not_whole_is_not_in_it_and_is_told() -> None:
+def test_an_incomplete_frame_is_not_exported_but_reported() -> None:
     data = made().now()[PATH]
     last, end = frame_starts(data)[-3:-1]
     files = SimulatedFiles(disk={PATH: data[: end - 5]})
@@ -181,7 +181,7 @@ def test_a_record_of_a_newer_version_is_refused_though_another_took_its_place() 
         exported(files)
 
 
-def test_a_file_that_is_there_is_not_written_over() -> None:
+def test_an_existing_file_is_not_overwritten() -> None:
     files = SimulatedFiles(disk={**made().now(), TEXT: text(), COPY: b"dear to somebody"})
     before = files.now()
     with pytest.raises(TargetExists, match=COPY):
@@ -191,7 +191,7 @@ def test_a_file_that_is_there_is_not_written_over() -> None:
     assert files.now() == before
 
 
-def test_without_any_one_of_its_lines_it_is_refused() -> None:
+def test_an_export_missing_any_line_is_refused() -> None:
     lines = text(*MIXED).splitlines(keepends=True)
     for number in range(len(lines)):
         refusal(b"".join(lines[:number] + lines[number + 1 :]))
@@ -227,9 +227,7 @@ def test_cut_short_at_any_byte_it_is_refused() -> None:
         (lambda lines: [*lines[:3], b"", *lines[3:]], "line 4: "),
     ],
 )
-def test_lines_that_do_not_go_together_are_refused_by_number(
-    change: Callable[[list[bytes]], list[bytes]], reason: str
-) -> None:
+def test_inconsistent_lines_are_refused_by_number(change: Callable[[list[bytes]], list[bytes]], reason: str) -> None:
     lines = change(text().splitlines())
     assert re.search(f"^{TEXT}: .*{reason}", refusal(b"".join(line + b"\n" for line in lines)))
 

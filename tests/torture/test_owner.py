@@ -52,7 +52,7 @@ def _first_job(server: MemoryServer) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_it_agrees_with_a_server_that_is_right_through_steps_of_all_kinds(server: MemoryServer) -> None:
+def test_the_model_agrees_with_a_correct_server_through_steps_of_all_kinds(server: MemoryServer) -> None:
     owner = _at_work(server, 400)
     assert owner.answered.keys() == {*WEIGHTS, "create"}
 
@@ -141,7 +141,7 @@ def test_differences_after_a_crash_are_seen(server: MemoryServer, harm: Callable
         owner.judge()
 
 
-def test_a_wrong_answer_is_seen(server: MemoryServer) -> None:
+def test_a_wrong_answer_is_detected(server: MemoryServer) -> None:
     owner = _at_work(server, 50)
     _remove_all(server)
     with pytest.raises(Disagreement, match="404"):

@@ -30,7 +30,7 @@ def soak_of_two_jobs() -> Soak:
     return soak
 
 
-def test_what_was_not_acknowledged_may_be_there() -> None:
+def test_unacknowledged_changes_may_survive() -> None:
     verdict = judge(soak_of_two_jobs(), {"a": "complete", "b": "queued", "c": "queued"})
     assert verdict == "3 jobs are there, 2 were acknowledged, 0 claims"
 
@@ -39,7 +39,7 @@ def test_what_was_not_acknowledged_may_be_there() -> None:
     ("kept", "why"),
     [({"a": "complete"}, "lost"), ({"a": "inprogress", "b": "complete"}, "reported complete")],
 )
-def test_what_is_missing_or_undone_is_noticed(kept: dict[str, str], why: str) -> None:
+def test_missing_and_undone_changes_are_detected(kept: dict[str, str], why: str) -> None:
     with pytest.raises(Disagreement, match=why):
         judge(soak_of_two_jobs(), kept)
 

@@ -35,7 +35,7 @@ def test_the_owners_key_has_no_id_and_may_come_as_a_bearer(server: MemoryServer)
 
 
 @pytest.mark.parametrize("queue", ["q", None])
-def test_the_admin_is_told_so_with_a_queue_and_without(guarded: MemoryServer, queue: str | None) -> None:
+def test_the_admin_sees_the_role_admin_with_a_queue_and_without(guarded: MemoryServer, queue: str | None) -> None:
     answer = _access(guarded, queue, None, **ADMIN)
     assert (answer.status, answer.json) == (200, {"queue_name": queue, "role": "admin", "key_id": None})
 
@@ -65,7 +65,7 @@ def test_a_server_without_an_admin_key_has_no_admin(server: MemoryServer) -> Non
     assert _access(server, None, None, **ADMIN).status == 401
 
 
-def test_guessing_keys_is_throttled_here_too(server: MemoryServer) -> None:
+def test_wrong_keys_are_throttled_here_too(server: MemoryServer) -> None:
     statuses = [_access(server, key=f"guess {number}").status for number in range(11)]
     assert statuses == [401] * 10 + [429]
     assert _access(server).status == 200

@@ -26,7 +26,7 @@ _BAD_TRACES = [
 # Every field
 
 
-def test_a_job_has_all_that_it_was_given(server: MemoryServer) -> None:
+def test_a_job_has_all_given_fields(server: MemoryServer) -> None:
     given = {
         "uid": UID,
         "content": {"a": 1},
@@ -49,14 +49,14 @@ def test_a_job_has_all_that_it_was_given(server: MemoryServer) -> None:
     assert read(server, UID).json == expected
 
 
-def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
+def test_null_counts_as_left_out(server: MemoryServer) -> None:
     names = ["timeout_seconds", "tags", "max_attempts", "retry_delay_seconds", "unique_key", "delay_seconds"]
     job = add(server, **dict.fromkeys([*names, "not_before", "uid", "meta", "traceparent"]))
     assert set(job) - set(add(server)) == set()
 
 
 @pytest.mark.parametrize(("seconds", "minutes"), [(0, 0), (1, 1), (59, 1), (60, 1), (61, 2), (600, 10)])
-def test_seconds_may_stand_in_place_of_minutes_which_are_rounded_up(
+def test_timeout_seconds_may_replace_minutes_which_are_rounded_up(
     server: MemoryServer, seconds: int, minutes: int
 ) -> None:
     job = add(server, timeout_seconds=seconds)
@@ -122,7 +122,7 @@ def _put_traced(server: MemoryServer, *headers: tuple[str, str], **job: Any) -> 
     return server.call("PUT", "/api/v1/job", body=body, headers=dict(headers))
 
 
-def test_the_trace_of_a_request_is_that_of_a_job_that_does_not_say(server: MemoryServer) -> None:
+def test_a_job_without_a_trace_gets_that_of_its_request(server: MemoryServer) -> None:
     assert _put_traced(server, ("traceparent", TRACE)).json["traceparent"] == TRACE
     assert _put_traced(server, ("traceparent", TRACE), traceparent=OTHER_TRACE).json["traceparent"] == OTHER_TRACE
 

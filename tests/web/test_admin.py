@@ -58,12 +58,12 @@ def test_without_an_admin_key_the_header_means_nothing(server: MemoryServer) -> 
     assert _asks_for_admin(server.call("GET", "/api/v1/queues", headers=ADMIN))
 
 
-def test_without_an_admin_key_what_needs_one_says_so(server: MemoryServer) -> None:
+def test_without_an_admin_key_calls_that_need_one_are_refused(server: MemoryServer) -> None:
     assert "This server has no admin key; start it with ADMIN_KEY." in _detail(server, {})
     assert "This server has no admin key" in _detail(server, {"X-Admin-Key": "any"})
 
 
-def test_a_wrong_admin_key_and_a_missing_one_are_told_apart(guarded: MemoryServer) -> None:
+def test_a_wrong_admin_key_and_a_missing_one_are_distinguished(guarded: MemoryServer) -> None:
     assert _detail(guarded, {}) == "Send the server's admin key in X-Admin-Key."
     assert _detail(guarded, {"X-Admin-Key": "wrong"}).startswith("The admin key is wrong; ")
     read = guarded.call("GET", "/api/v1/queue", query={"name": "q"}, headers={"X-Admin-Key": "wrong"})
@@ -101,7 +101,7 @@ def test_a_wrong_admin_key_is_refused_even_with_a_right_access_key(guarded: Memo
     assert _asks_for_admin(guarded.call("GET", "/api/v1/queue", query={"name": "q"}, headers=headers))
 
 
-def test_the_admin_needs_no_key_of_the_queue_nor_is_a_wrong_one_looked_at(guarded: MemoryServer) -> None:
+def test_the_admin_needs_no_queue_key_and_a_wrong_one_is_ignored(guarded: MemoryServer) -> None:
     uid = add(guarded)["uid"]
     query = {"queueName": "q", "jobUID": uid}
     for key in (None, "wrong"):
@@ -142,7 +142,7 @@ def test_keys_are_added_listed_and_revoked(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("role", ["owner", "", "admin", "WORKER", None, 1])
-def test_a_key_needs_a_role_that_there_is(server: MemoryServer, role: Any) -> None:
+def test_a_key_needs_a_known_role(server: MemoryServer, role: Any) -> None:
     assert _add_key(server, role).status == 400
     assert _keys(server) == []
 
@@ -197,7 +197,7 @@ def test_only_failed_keys_count(server: MemoryServer) -> None:
     assert _try(server).status == 401
 
 
-def test_a_failed_admin_key_counts_as_well(guarded: MemoryServer) -> None:
+def test_a_wrong_admin_key_counts_as_a_failure_too(guarded: MemoryServer) -> None:
     for _ in range(10):
         assert guarded.call("GET", "/metrics", headers={"X-Admin-Key": "guess"}).status == 401
     assert guarded.call("GET", "/metrics", headers={"X-Admin-Key": "guess"}).status == 429

@@ -139,14 +139,14 @@ def test_a_ready_job_has_its_place_in_line(server: MemoryServer) -> None:
     assert _explain(server, uids[2])["ahead"] == 2
 
 
-def test_a_job_in_a_paused_queue_says_so_and_keeps_its_place(server: MemoryServer) -> None:
+def test_a_job_in_a_paused_queue_is_explained_by_the_pause_and_its_place(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     set_up(server, paused=True)
     shown = _explain(server, uid)
     assert (shown["paused"], shown["ahead"], shown["reason"]) == (True, 0, "The queue is paused. It is the next.")
 
 
-def test_a_delayed_job_says_until_when(server: MemoryServer) -> None:
+def test_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServer) -> None:
     uid = add(server, delay_seconds=60)["uid"]
     due = int(server.clock.seconds()) + 60
     shown = _explain(server, uid)
@@ -154,7 +154,7 @@ def test_a_delayed_job_says_until_when(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("worker", ["w", None])
-def test_a_held_job_says_by_whom_until_when(server: MemoryServer, worker: str | None) -> None:
+def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker: str | None) -> None:
     uid = add(server, timeout_seconds=30)["uid"]
     lease = hold(server, worker=worker)["lease"]
     end = int(server.clock.seconds()) + 30
@@ -172,6 +172,6 @@ def test_a_finished_job_says_so(server: MemoryServer, state: str) -> None:
     assert (shown["state"], shown["error"], shown["reason"][: len(state) + 6]) == (state, "e", f"It is {state}")
 
 
-def test_a_job_that_is_not_there_is_404(server: MemoryServer) -> None:
+def test_a_missing_job_is_404(server: MemoryServer) -> None:
     query = {"queueName": "q", "jobUID": "none"}
     assert server.call("GET", "/api/v1/job/explain", query=query).status == 404

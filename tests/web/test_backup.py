@@ -26,7 +26,7 @@ def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
 
 
 @ELSEWHERE
-def test_the_answer_is_a_database_with_all_that_was_answered(guarded: MemoryServer, tmp_path: Path) -> None:
+def test_a_backup_has_every_acknowledged_change(guarded: MemoryServer, tmp_path: Path) -> None:
     for _ in range(3):
         add(guarded, {"text": "x" * 200_000})
     answer = backup(guarded)
@@ -64,6 +64,6 @@ class _Elsewhere:
         return getattr(self._engine, verb)
 
 
-def test_an_engine_without_backups_says_so(start: Callable[..., MemoryServer]) -> None:
+def test_an_engine_without_backups_refuses_them(start: Callable[..., MemoryServer]) -> None:
     answer = backup(start(admin_key=b"admin", door=_Elsewhere))
     assert (answer.status, answer.json["detail"]) == (501, "The jobs are elsewhere; back them up there.")

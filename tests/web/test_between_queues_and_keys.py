@@ -50,7 +50,7 @@ def test_an_error_is_no_longer_than_4096_characters(server: MemoryServer) -> Non
         assert server.call("POST", "/api/v1/job", body=body).status == status
 
 
-def test_no_job_of_many_is_longer_than_a_job_alone_may_be(server: MemoryServer) -> None:
+def test_a_job_of_many_may_be_no_longer_than_a_single_job(server: MemoryServer) -> None:
     body = {"queue_name": "q", "jobs": [{"content": {"text": "x" * (1 << 20)}}]}
     answer = server.call("PUT", "/api/v1/jobs", query={"queueName": "q"}, body=body)
     assert (answer.status, "jobs[0].content" in answer.json["detail"]) == (400, True)

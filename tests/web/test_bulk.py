@@ -71,7 +71,7 @@ def test_a_uid_that_is_taken_is_409_with_its_index_and_none_is_added(server: Mem
     assert listed(server)["size"] == 1
 
 
-def test_a_queue_that_takes_no_jobs_says_at_which_it_ended(server: MemoryServer) -> None:
+def test_a_queue_that_refuses_jobs_reports_the_first_refused_one(server: MemoryServer) -> None:
     set_up(server, max_jobs=2)
     answer = _add_many(server, {}, {}, {})
     assert (answer.status, answer.json["index"], answer.headers["Retry-After"]) == (429, 2, "5")
@@ -83,7 +83,7 @@ def test_a_queue_that_takes_no_jobs_says_at_which_it_ended(server: MemoryServer)
 
 
 @pytest.mark.parametrize("jobs", [None, [], {}, "x"])
-def test_there_must_be_jobs(server: MemoryServer, jobs: Any) -> None:
+def test_a_list_of_jobs_must_not_be_empty(server: MemoryServer, jobs: Any) -> None:
     body = {"queue_name": "q", "jobs": jobs}
     assert server.call("PUT", "/api/v1/jobs", body=body, key="wrong").status == 400
 
@@ -192,7 +192,7 @@ def test_a_malformed_update_is_400_that_names_it_and_none_is_made(server: Memory
         {"all": "true", "new_status": "queued"},
     ],
 )
-def test_the_change_must_be_clear(server: MemoryServer, body: Any) -> None:
+def test_an_ambiguous_change_of_many_jobs_is_refused(server: MemoryServer, body: Any) -> None:
     added = add(server)
     assert server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **body}).status == 400
     assert listed(server)["jobs"] == [added]
@@ -247,7 +247,7 @@ def test_a_change_of_priority_by_filter_is_one_record_for_each_job(server: Memor
         *["", "dry_run=true", "all=false", "all=", "all", "all=1", "all=true&tag=a", "all=true&all=true"],
     ],
 )
-def test_a_bad_parameter_removes_nothing(server: MemoryServer, query: str) -> None:
+def test_a_bad_parameter_deletes_no_job(server: MemoryServer, query: str) -> None:
     add(server)
     for key in ("key", "wrong"):
         assert server.call("DELETE", f"/api/v1/jobs?queueName=q&{query}", key=key).status == 400

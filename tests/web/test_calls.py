@@ -122,7 +122,7 @@ def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer)
     }
 
 
-def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
+def test_null_counts_as_left_out(server: MemoryServer) -> None:
     job = add(server, priority=None, keep_minutes=None, timeout_minutes=None, timeout_time=None)
     assert (job["priority"], job["keep_minutes"], job["timeout_minutes"], job["timeout_time"]) == (0, 60, 10, 0)
 
@@ -173,7 +173,7 @@ def test_a_peek_changes_nothing(server: MemoryServer, query: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("value", ["", "1", "yes", "true ", "truefalse"])
-def test_mark_queued_takes_nothing_else(server: MemoryServer, value: str) -> None:
+def test_mark_queued_accepts_no_other_value(server: MemoryServer, value: str) -> None:
     add(server)
     assert server.call("GET", f"/api/v1/job/next?queueName=q&markQueued={value}").status == 400
     assert claim(server).status == 200
@@ -205,9 +205,7 @@ def test_a_job_is_put_in_a_state_in_any_case(server: MemoryServer, state: str, s
         ("noreturn=representation", False),
     ],
 )
-def test_the_answer_to_such_an_update_is_the_job_where_that_is_preferred(
-    server: MemoryServer, prefer: str, is_shown: bool
-) -> None:
+def test_a_v1_update_is_answered_with_the_job_if_preferred(server: MemoryServer, prefer: str, is_shown: bool) -> None:
     uid = add(server)["uid"]
     body = {"queue_name": "q", "uid": uid, "new_status": "complete"}
     answer = server.call("POST", "/api/v1/job", body=body, headers={"Prefer": prefer})
@@ -217,7 +215,7 @@ def test_the_answer_to_such_an_update_is_the_job_where_that_is_preferred(
 
 
 @pytest.mark.parametrize("status", ["", "done", "in progress", " failed", "queued\n", None, 1, ["queued"]])
-def test_a_status_that_is_none_is_refused(server: MemoryServer, status: Any) -> None:
+def test_an_unknown_status_is_refused(server: MemoryServer, status: Any) -> None:
     added = add(server)
     assert update(server, added["uid"], status).status == 400
     assert read(server, added["uid"]).json == added
@@ -233,7 +231,7 @@ def test_a_deleted_job_is_gone(server: MemoryServer) -> None:
 
 
 @keyed
-def test_a_missing_queue_comes_before_the_key(
+def test_the_queue_is_checked_before_its_key(
     server: MemoryServer, method: str, path: str, query: Any, body: Any
 ) -> None:
     for key in ("key", "wrong"):
@@ -241,14 +239,16 @@ def test_a_missing_queue_comes_before_the_key(
 
 
 @keyed
-def test_a_wrong_key_comes_before_the_job(server: MemoryServer, method: str, path: str, query: Any, body: Any) -> None:
+def test_the_key_is_checked_before_the_job_exists(
+    server: MemoryServer, method: str, path: str, query: Any, body: Any
+) -> None:
     answer = server.call(method, path, query=query, body=body, key="wrong")
     assert answer.status == 401
     assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
 
 
 @of_a_job
-def test_a_missing_job_comes_last(server: MemoryServer, method: str, path: str, query: Any, body: Any) -> None:
+def test_the_job_is_checked_last(server: MemoryServer, method: str, path: str, query: Any, body: Any) -> None:
     assert server.call(method, path, query=query, body=body).status == 404
 
 

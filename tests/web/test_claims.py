@@ -65,7 +65,7 @@ def test_a_claim_with_a_bad_field_is_refused_before_anything_is_looked_up(server
     assert peek(server).json["state"] == "queued"
 
 
-def test_null_is_as_good_as_left_out(server: MemoryServer) -> None:
+def test_null_counts_as_left_out(server: MemoryServer) -> None:
     add(server)
     add(server)
     assert "worker" not in hold(server, count=None, wait=None, worker=None, tags=None)
@@ -79,7 +79,7 @@ def test_a_claim_by_get_carries_its_lease_and_no_queue_name(server: MemoryServer
 
 
 @pytest.mark.parametrize("wait", ["-1", "60.001", "61", "x", "", "1e2", "nan", "+1", " 1"])
-def test_a_wait_that_is_none_is_refused(server: MemoryServer, wait: str) -> None:
+def test_an_invalid_wait_is_refused(server: MemoryServer, wait: str) -> None:
     uid = add(server)["uid"]
     for path, query in (("/api/v1/job", {"jobUID": uid}), ("/api/v1/job/next", {"markQueued": "true"})):
         assert server.call("GET", path, query={"queueName": "q", "wait": wait, **query}).status == 400

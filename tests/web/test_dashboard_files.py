@@ -47,7 +47,7 @@ def _place(server: MemoryServer) -> str:
     return f"/{place}"
 
 
-def test_a_browser_gets_the_page_with_the_places_of_the_other_files(browsed: MemoryServer) -> None:
+def test_the_page_names_the_other_files_by_digest(browsed: MemoryServer) -> None:
     answer = _get(browsed, "/", HTML)
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.body.count(_place(browsed)[1:].encode()) == 2
@@ -56,7 +56,7 @@ def test_a_browser_gets_the_page_with_the_places_of_the_other_files(browsed: Mem
         assert (file.status, file.headers["content-type"], file.body) == (200, kind, CONTENTS[name])
 
 
-def test_a_program_is_told_at_the_same_place_that_there_is_nothing(start: Callable[..., MemoryServer]) -> None:
+def test_a_program_gets_404_at_the_path_of_the_dashboard(start: Callable[..., MemoryServer]) -> None:
     browsed, plain = start(others=DashboardFiles(CONTENTS).answers), start()
     for accept in ("Accept: */*", "Accept: application/json", "X-Without: any"):
         for method in ("GET", "POST"):
@@ -85,12 +85,12 @@ def test_a_program_is_told_at_the_same_place_that_there_is_nothing(start: Callab
         "/index.html",
     ],
 )
-def test_there_is_nothing_else(browsed: MemoryServer, path: str) -> None:
+def test_other_paths_of_the_dashboard_are_404(browsed: MemoryServer, path: str) -> None:
     answer = _get(browsed, path.replace("PLACE", _place(browsed)), HTML)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_the_files_are_kept_for_ever_and_the_page_is_asked_for_again(browsed: MemoryServer) -> None:
+def test_the_files_are_cached_permanently_and_the_page_is_revalidated(browsed: MemoryServer) -> None:
     assert _get(browsed, _place(browsed) + "a.js").headers["cache-control"] == "public, max-age=31536000, immutable"
     page = _get(browsed, "/", HTML)
     assert page.headers["cache-control"] == "no-cache"

@@ -44,7 +44,7 @@ def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
     assert json.loads(event["data"])["at"] == server.clock.seconds()
 
 
-def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServer) -> None:
+def test_a_stream_resumes_after_the_last_seen_event(server: MemoryServer) -> None:
     first = Watcher(server)
     uids = [add(server)["uid"] for _ in range(3)]
     first.connection.go()
@@ -59,7 +59,7 @@ def test_a_stream_goes_on_behind_the_last_event_that_was_seen(server: MemoryServ
 
 
 @pytest.mark.parametrize("last", ["x", "0-1", "1", "-", "\u00fc", "00000000-999999", "00000000-\u00b2"])
-def test_a_stream_that_cannot_go_on_there_begins_with_gone(server: MemoryServer, last: str) -> None:
+def test_a_stream_that_cannot_resume_begins_with_gone(server: MemoryServer, last: str) -> None:
     add(server)
     watcher = Watcher(server, f"Last-Event-ID: {last}")
     assert [event["event"] for event in watcher.events] == ["gone"]
@@ -91,7 +91,7 @@ def test_a_reader_that_is_too_slow_is_dropped_and_others_are_not(server: MemoryS
     assert (slow.ended, len(slow.events) < 14_000) == (True, True)
 
 
-def test_a_reader_that_is_behind_for_a_moment_is_not_dropped_for_a_request_that_changes_many_jobs(
+def test_a_watcher_that_is_briefly_behind_survives_a_request_that_changes_many_jobs(
     server: MemoryServer,
 ) -> None:
     watcher = Watcher(server)
@@ -105,7 +105,7 @@ def test_a_reader_that_is_behind_for_a_moment_is_not_dropped_for_a_request_that_
     assert not watcher.ended
 
 
-def test_a_reader_that_takes_nothing_is_cut_off_and_that_is_no_incident(
+def test_a_client_that_reads_nothing_is_cut_off_without_an_incident(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
     watcher = Watcher(server)
@@ -118,7 +118,7 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_that_is_no_incident(
     assert [event for event in events if "log_failure" in event] == []
 
 
-def test_a_silent_stream_has_signs_of_life(server: MemoryServer) -> None:
+def test_a_silent_stream_sends_comments(server: MemoryServer) -> None:
     watcher = Watcher(server)
     for _ in range(3):
         server.clock.advance(20)

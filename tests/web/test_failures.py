@@ -90,7 +90,7 @@ def broken(start: Callable[..., MemoryServer]) -> Callable[[Any], MemoryServer]:
     ],
 )
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
-def test_an_engine_that_cannot_says_why_and_when_to_try_again(
+def test_an_unavailable_engine_reports_the_reason_and_when_to_retry(
     broken: Any, error: Exception, status: int, retry_after: str, method: str, path: str, query: Any, body: Any
 ) -> None:
     if status == 507 and method == "GET" and not path.endswith("next"):
@@ -101,9 +101,7 @@ def test_an_engine_that_cannot_says_why_and_when_to_try_again(
 
 
 @pytest.mark.parametrize("error", [Starting("recovering, 43 %"), Busy("too much waits"), ZeroDivisionError()])
-def test_the_name_of_a_queue_that_may_not_be_one_is_not_logged(
-    broken: Any, events: list[LogEvent], error: Exception
-) -> None:
+def test_the_unverified_name_of_a_queue_is_not_logged(broken: Any, events: list[LogEvent], error: Exception) -> None:
     # The key stands in the wrong place.
     broken(_Refusing(error)).call("GET", "/api/v1/queue/stats", query={"name": CANARY})
     line = _last_line(events)
@@ -111,7 +109,7 @@ def test_the_name_of_a_queue_that_may_not_be_one_is_not_logged(
     assert CANARY not in str(line)
 
 
-def test_nor_is_it_for_a_client_that_goes_before_it_is_known(broken: Any, events: list[LogEvent]) -> None:
+def test_the_unverified_queue_name_of_a_client_that_leaves_is_not_logged(broken: Any, events: list[LogEvent]) -> None:
     server = broken(_Silent())
     Connection(server).send(request("GET", f"/api/v1/queue/stats?name={CANARY}", "X-Access-Key: key")).go()
     line = _last_line(events)
@@ -185,7 +183,7 @@ def test_readyz_shows_durability_by_the_interval_of_a_database(broken: Any) -> N
     assert broken(_Refusing(Full("x"), readiness)).call("GET", "/readyz").json["durability"] == "interval"
 
 
-def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(broken: Any) -> None:
+def test_a_server_that_refuses_changes_is_alive_but_not_ready_with_a_reason(broken: Any) -> None:
     readiness = Readiness(ready=False, reason="no room for the database", durability="commit")
     server = broken(_Refusing(Full("x"), readiness))
     answer = server.call("GET", "/readyz", key=None)
@@ -193,7 +191,7 @@ def test_a_server_that_takes_no_changes_is_alive_but_not_ready_and_says_why(brok
     assert server.call("GET", "/healthz", key=None).status == 200
 
 
-def test_the_test_call_says_no_until_calls_are_accepted(broken: Any) -> None:
+def test_the_test_call_answers_503_until_calls_are_accepted(broken: Any) -> None:
     for started, status in ((False, 503), (True, 200)):
         readiness = Readiness(ready=False, reason="recovering, 43 %", durability="commit", started=started)
         answer = broken(_Refusing(Full("x"), readiness)).call("GET", "/test", key=None)
@@ -201,7 +199,7 @@ def test_the_test_call_says_no_until_calls_are_accepted(broken: Any) -> None:
         assert (b"recovering, 43 %" in answer.body) is not started
 
 
-def test_metrics_do_without_those_of_queues_while_a_database_is_away(broken: Any) -> None:
+def test_metrics_lack_those_of_queues_while_the_database_is_unreachable(broken: Any) -> None:
     answer = broken(_Away(Busy("the database can't be reached"))).call("GET", "/metrics", key=None)
     assert answer.status == 200
     assert b"jobengine_accepts_changes 0" in answer.body
@@ -224,7 +222,7 @@ def test_metrics_wait_five_seconds_for_those_of_queues(broken: Any) -> None:
 
 
 @pytest.mark.parametrize(("what", "method"), [("end", "GET"), ("reply", "GET"), ("reply", "get")])
-def test_if_no_answer_can_be_made_the_connection_is_broken(
+def test_if_no_answer_can_be_built_the_connection_is_broken(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch, events: list[LogEvent], what: str, method: str
 ) -> None:
     def fail(*_: Any) -> None:

@@ -29,14 +29,14 @@ def test_a_worker_finishes_a_job_and_gets_the_next_in_one_commit(server: MemoryS
     assert change(server, second, lease=following["lease"], progress=1).status == 200
 
 
-def test_the_answer_comes_at_once_though_there_is_no_job(server: MemoryServer) -> None:
+def test_a_claim_with_updates_is_answered_at_once_without_a_job(server: MemoryServer) -> None:
     add(server)
     answer = take(server, updates=[_done(hold(server))], wait=30)
     assert (answer.status, answer.json["jobs"], len(answer.json["results"])) == (200, [], 1)
 
 
 @pytest.mark.parametrize("updates", [None, []])
-def test_without_updates_it_is_a_claim_as_ever(server: MemoryServer, updates: Any) -> None:
+def test_without_updates_a_claim_works_as_before(server: MemoryServer, updates: Any) -> None:
     answers: list[Any] = []
     body = {"queue_names": ["q"], "wait": 30, "updates": updates}
     server.ask("POST", "/api/v1/job/next", body=body).addBoth(answers.append)
@@ -57,7 +57,7 @@ def test_each_update_has_its_own_result_and_the_claim_is_made_all_the_same(serve
     assert [job["state"] for job in listed(server)["jobs"]] == ["inprogress", "complete", "inprogress"]
 
 
-def test_the_results_may_be_short(server: MemoryServer) -> None:
+def test_results_may_be_requested_in_short(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     add(server, {"needed": 1})
     body = {"queue_names": ["q"], "updates": [_done(hold(server))]}

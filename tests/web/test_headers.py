@@ -46,7 +46,7 @@ def test_the_key_may_come_as_bearer(server: MemoryServer, value: str) -> None:
         ({"Authorization": "Basic a2V5OmtleQ==", "X-Access-Key": "key"}, 200),
     ],
 )
-def test_there_is_one_key_in_one_header(server: MemoryServer, headers: Any, status: int) -> None:
+def test_a_key_comes_once_in_one_header(server: MemoryServer, headers: Any, status: int) -> None:
     assert _get(server, headers).status == status
 
 
@@ -56,7 +56,7 @@ def test_a_key_with_spaces_may_come_as_bearer(server: MemoryServer) -> None:
     assert _get(server, {"Authorization": "Bearer two words"}, "/api/v1/queue?name=w").status == 401
 
 
-def test_a_wrong_key_is_told_of_both_schemes(server: MemoryServer) -> None:
+def test_the_error_for_a_wrong_key_names_both_schemes(server: MemoryServer) -> None:
     answer = _get(server, {"Authorization": "Bearer wrong"})
     assert answer.headers["WWW-Authenticate"] == 'X-Access-Key realm="queue", Bearer realm="queue"'
 
@@ -79,7 +79,7 @@ def test_a_header_that_comes_twice_is_refused_and_named(start: Any, name: str) -
     assert (answer.status, answer.json["detail"]) == (400, f"The header {name} occurs more than once.")
 
 
-def test_the_last_event_that_was_seen_is_named_once(server: MemoryServer) -> None:
+def test_the_last_seen_event_id_is_sent_once(server: MemoryServer) -> None:
     answer = server.call("GET", "/api/v1/events?queueName=q", headers={"Last-Event-ID": ["1", "1"]})
     assert answer.status == 400
 
@@ -96,7 +96,7 @@ def test_a_compressed_body_is_415_with_what_to_do(server: MemoryServer, encoding
 
 
 @pytest.mark.parametrize("encoding", ["identity", ""])
-def test_a_body_that_says_that_it_is_plain_is_taken(server: MemoryServer, encoding: str) -> None:
+def test_a_body_with_content_encoding_identity_is_accepted(server: MemoryServer, encoding: str) -> None:
     body = {"queue_name": "q", "job": {"content": {}}}
     assert server.call("PUT", "/api/v1/job", body=body, headers={"Content-Encoding": encoding}).status == 201
 
@@ -106,18 +106,18 @@ def test_a_body_that_says_that_it_is_plain_is_taken(server: MemoryServer, encodi
 
 @pytest.mark.parametrize("sent", ["a", "A-1_b.c", "x" * 64, "5f0c2a1b-42"])
 @pytest.mark.parametrize("path", ["/test", QUEUE, "/none", "/api/v1/queue?name=none"])
-def test_a_plain_id_of_a_request_is_taken_over(server: MemoryServer, sent: str, path: str) -> None:
+def test_a_plain_request_id_is_kept(server: MemoryServer, sent: str, path: str) -> None:
     assert server.call("GET", path, headers={"X-Request-Id": sent}).headers["X-Request-Id"] == sent
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "a\u00e9", "x" * 65, "a;b", 'a"', ["a", "a"], "a\tb"])
-def test_any_other_id_of_a_request_is_ignored(server: MemoryServer, sent: Any) -> None:
+def test_any_other_request_id_is_ignored(server: MemoryServer, sent: Any) -> None:
     given = server.call("GET", "/test", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
     assert given not in (sent, "a")
 
 
 @pytest.mark.parametrize("connection", ["Connection: keep-alive", "Connection: close", "Cookie: a=b"])
-def test_an_id_is_taken_over_however_the_head_was_read(server: MemoryServer, connection: str) -> None:
+def test_a_request_id_is_kept_however_the_head_was_read(server: MemoryServer, connection: str) -> None:
     asked = request("GET", "/test", "X-Request-Id: mine", connection)
     assert b"X-Request-Id: mine\r\n" in Connection(server).send(asked).sent
 
@@ -157,7 +157,7 @@ def test_jobs_are_changed_with_a_short_answer(server: MemoryServer) -> None:
     assert read(server, first).json["result"] == [1]
 
 
-def test_a_short_answer_says_that_a_job_is_to_stop(server: MemoryServer) -> None:
+def test_a_short_answer_reports_a_cancellation(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     lease = hold(server)["lease"]
     update = {"uid": uid, "lease": lease, "new_status": "inprogress"}
@@ -168,14 +168,14 @@ def test_a_short_answer_says_that_a_job_is_to_stop(server: MemoryServer) -> None
 
 
 @pytest.mark.parametrize("prefer", ["", "return=representation", "wait=1", "return=minimum", "x=minimal"])
-def test_without_that_preference_the_answer_has_the_jobs(server: MemoryServer, prefer: str) -> None:
+def test_without_the_preference_the_answer_has_the_jobs(server: MemoryServer, prefer: str) -> None:
     answer = _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}])
     assert "Preference-Applied" not in answer.headers
     assert answer.json["jobs"] == listed(server)["jobs"]
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal, wait=3", "wait=3,Return=minimal", 'return="minimal"'])
-def test_the_preference_may_stand_beside_others(server: MemoryServer, prefer: str) -> None:
+def test_the_preference_may_come_with_others(server: MemoryServer, prefer: str) -> None:
     assert _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}]).json["jobs"][0].keys() == {"uid", "status"}
 
 
@@ -210,7 +210,7 @@ def test_a_peek_may_wait_and_changes_nothing(server: MemoryServer) -> None:
     assert read(server, added["uid"]).json == added
 
 
-def test_a_peek_that_waits_in_vain_is_answered_with_nothing(server: MemoryServer) -> None:
+def test_a_peek_whose_wait_ends_without_a_job_gets_an_empty_answer(server: MemoryServer) -> None:
     answers: list[Any] = []
     server.ask("GET", "/api/v1/job/next?queueName=q&wait=60").addBoth(answers.append)
     server.pump()

@@ -27,7 +27,7 @@ def test_a_history_has_counts_and_times_in_seconds(server: MemoryServer) -> None
     }
 
 
-def test_an_idle_server_keeps_what_it_counted_once_and_then_sets_no_timer(server: MemoryServer) -> None:
+def test_an_idle_server_saves_its_counts_once_and_then_sets_no_timer(server: MemoryServer) -> None:
     add(server, timeout_time=0)
     for _ in range(3):
         server.clock.advance(5)

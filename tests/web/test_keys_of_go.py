@@ -73,7 +73,7 @@ def test_after_a_restart_it_opens_the_queue_by_its_new_digest(server: MemoryServ
 
 
 @pytest.mark.parametrize("key", ["wrong", go_queue("q", b"key", [])["access_key"]])
-def test_no_other_key_opens_it_or_is_recorded(server: MemoryServer, path: Path, key: str) -> None:
+def test_no_other_key_opens_the_queue_or_is_recorded(server: MemoryServer, path: Path, key: str) -> None:
     before = path.read_bytes()
     for _ in range(2):
         assert server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status == 401

@@ -55,14 +55,14 @@ def test_a_lease_that_is_no_text_is_refused(server: MemoryServer, lease: Any) ->
     assert change(server, uid, lease=lease, progress=1).status == 400
 
 
-def test_a_job_that_never_times_out_has_no_end_of_its_lease(server: MemoryServer) -> None:
+def test_a_job_without_a_timeout_has_no_lease_end(server: MemoryServer) -> None:
     add(server, timeout_seconds=0)
     job = hold(server)
     assert job["lease"]
     assert "lease_expires" not in job
 
 
-def test_a_finish_may_be_repeated_with_the_same_lease(server: MemoryServer) -> None:
+def test_finishing_may_be_repeated_with_the_same_lease(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     lease = hold(server)["lease"]
     first = change(server, uid, lease=lease, new_status="complete", result=1)
@@ -71,7 +71,7 @@ def test_a_finish_may_be_repeated_with_the_same_lease(server: MemoryServer) -> N
     assert (first.status, again.status, again.json) == (200, 200, first.json)
 
 
-def test_a_queue_may_demand_the_lease(server: MemoryServer) -> None:
+def test_a_queue_may_require_the_lease(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     set_up(server, require_lease=True)
     unclaimed = update(server, uid, "inprogress")

@@ -92,7 +92,7 @@ def test_text_is_found_as_it_reads_and_not_as_it_is_escaped(server: MemoryServer
     assert page(server, q="u00fc")["jobs"] == []
 
 
-def test_spacing_is_as_it_was_sent_with_escapes_and_without(server: MemoryServer) -> None:
+def test_spacing_is_kept_with_and_without_escapes(server: MemoryServer) -> None:
     for content in ('{"a":1,"b":"x"}', '{"a":1,"b":"\\n"}'):
         raw = '{"queue_name":"q","job":{"content":' + content + "}}"
         assert server.call("PUT", "/api/v1/job", raw=raw.encode()).status == 201
@@ -199,7 +199,7 @@ def test_a_list_may_be_by_time_and_its_links_keep_to_that(
     assert _uids(answer.json) + _uids(server.call("GET", target).json) == expected
 
 
-def test_a_cursor_goes_on_only_in_the_order_that_it_is_of(server: MemoryServer) -> None:
+def test_a_cursor_is_valid_only_for_its_own_order(server: MemoryServer) -> None:
     add(server)
     add(server)
     orders: list[dict[str, str]] = [{}, *({"sort": sort} for sort in ("created", "-created", "updated", "-updated"))]
@@ -211,7 +211,7 @@ def test_a_cursor_goes_on_only_in_the_order_that_it_is_of(server: MemoryServer) 
             assert answer.status == 200 or "The cursor is from a list with" in answer.json["detail"]
 
 
-def test_an_order_that_is_not_known_is_refused_and_those_that_are_get_named(server: MemoryServer) -> None:
+def test_an_unknown_order_is_refused_with_the_known_ones(server: MemoryServer) -> None:
     answer = _get(server, "queueName=q&sort=priority")
     assert answer.status == 400
     assert "created, updated, -created, -updated" in answer.json["detail"]

@@ -18,7 +18,7 @@ def _uids(answers: list[Answer]) -> list[str]:
     return [job["uid"] for job in answers[0].json["jobs"]]
 
 
-def test_a_claim_waits_for_a_job_that_is_added_and_gets_it_with_its_lease(server: MemoryServer) -> None:
+def test_a_waiting_claim_gets_an_added_job_with_its_lease(server: MemoryServer) -> None:
     answers = waiting(server, worker="w")
     assert answers == []
     server.clock.advance(29)
@@ -49,7 +49,7 @@ def test_a_wait_that_ends_without_a_job_is_answered_with_204(server: MemoryServe
     assert peek(server).status == 200
 
 
-def test_a_client_that_has_gone_is_not_given_a_job(server: MemoryServer) -> None:
+def test_a_client_that_has_left_gets_no_job(server: MemoryServer) -> None:
     gone = Connection(server).send(POLL)
     behind = waiting(server)
     gone.go()
@@ -59,7 +59,7 @@ def test_a_client_that_has_gone_is_not_given_a_job(server: MemoryServer) -> None
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_a_client_that_goes_while_its_job_is_being_written_gives_it_back(
+def test_a_client_that_leaves_while_its_claim_is_written_releases_the_job(
     start: Any, stepped: Stepped, steps: int
 ) -> None:
     server = start(engine_parts={"thread": stepped})

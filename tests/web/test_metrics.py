@@ -147,7 +147,7 @@ def test_waiting_requests_are_counted_separately(server: MemoryServer) -> None:
         deferred.addErrback(lambda _: None)
 
 
-def test_the_samples_of_a_name_stand_together_under_one_head(server: MemoryServer) -> None:
+def test_the_samples_of_a_metric_are_adjacent_under_one_head(server: MemoryServer) -> None:
     for name in ("a", "b"):
         make_queue(server, name)
     lines = server.call("GET", "/metrics").body.decode().splitlines()
@@ -230,7 +230,7 @@ def test_prometheus_may_send_the_admin_key_as_bearer(
     assert (answer.status, b"jobengine_" in answer.body) == (status, status == 200)
 
 
-def test_a_wrong_bearer_is_told_of_both_ways_and_counted(start: Callable[..., MemoryServer]) -> None:
+def test_the_error_for_a_wrong_bearer_names_both_headers_and_is_counted(start: Callable[..., MemoryServer]) -> None:
     server = start(admin_key=b"admin")
     answers = [_with(server, {"Authorization": "Bearer wrong"}) for _ in range(11)]
     assert answers[0].headers["WWW-Authenticate"] == 'X-Admin-Key realm="server", Bearer realm="server"'
@@ -238,7 +238,7 @@ def test_a_wrong_bearer_is_told_of_both_ways_and_counted(start: Callable[..., Me
     assert _with(server, {"Authorization": "Bearer admin"}).status == 200
 
 
-def test_for_anything_else_the_admin_key_is_no_bearer(start: Callable[..., MemoryServer]) -> None:
+def test_only_metrics_take_the_admin_key_as_bearer(start: Callable[..., MemoryServer]) -> None:
     server = start(admin_key=b"admin")
     for path in ("/api/v1/queues", "/api/v1/backup", "/api/v1/queue?name=q"):
         assert _with(server, {"Authorization": "Bearer admin"}, path).status == 401

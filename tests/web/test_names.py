@@ -48,7 +48,7 @@ def test_a_query_parameter_has_the_same_effect_under_its_other_name(
     assert one.body == b"" or one.status < 400 or f"{name} is missing" not in one.json["detail"]
 
 
-def test_without_a_value_the_other_name_is_said_too(server: MemoryServer) -> None:
+def test_the_error_for_a_missing_value_names_the_alias_too(server: MemoryServer) -> None:
     for query in ("queue_name=", "queue_name", "queue_name=q&queue_name=q"):
         answer = server.call("GET", f"/api/v1/job/next?{query}")
         assert answer.status == 400
@@ -146,7 +146,7 @@ def test_many_jobs_and_long_bodies_take_either_name(start: Any) -> None:
         ("GET", "/" + "x" * 5_000, None, "GET /openapi.json lists the calls."),
     ],
 )
-def test_a_near_miss_is_answered_with_the_right_call(
+def test_a_wrong_path_is_answered_with_the_intended_call(
     server: MemoryServer, method: str, path: str, body: Any, advice: str
 ) -> None:
     answer = server.call(method, path, body=body)
@@ -219,7 +219,7 @@ def test_a_value_of_a_wrong_type_is_named_by_its_place_in_our_words(
 
 @pytest.mark.parametrize("call", BODIES, ids=" ".join)
 @pytest.mark.parametrize("raw", [b"[]", b"1", b"null", b'"x"', b"", b"{", b"[1", b"nul", b'{"a":}', b"{}{}", b"\xff"])
-def test_a_body_that_is_no_object_is_refused_in_our_words(
+def test_a_body_that_is_not_an_object_is_refused_in_the_usual_words(
     server: MemoryServer, call: tuple[str, str], raw: bytes
 ) -> None:
     answer = server.call(*call, raw=raw)

@@ -38,7 +38,7 @@ def test_it_is_api_schema_yml_as_json_and_takes_no_key(server: MemoryServer) -> 
     assert answer.json == schema(), "openapi.json is not of this api_schema.yml; run `make venv/installed-test`"
 
 
-def test_it_is_whole_in_itself(server: MemoryServer) -> None:
+def test_the_references_of_the_document_stay_within_it(server: MemoryServer) -> None:
     document = server.call("GET", "/openapi.json").json
     references = set(_references(document))
     assert len(references) > 50

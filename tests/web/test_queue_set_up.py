@@ -156,7 +156,7 @@ def test_the_admin_makes_as_many_queues_as_are_needed(start: Callable[..., Memor
     assert server.call("PUT", "/api/v1/queue", body=body, key=None, headers=headers).status == 201
 
 
-def test_v1_shows_nothing_of_how_a_queue_is_set_up(server: MemoryServer) -> None:
+def test_v1_shows_no_settings_of_a_queue(server: MemoryServer) -> None:
     set_up(server, paused=True)
     assert listed(server) == {"name": "q", "jobs": [], "size": 0}
 

@@ -190,7 +190,7 @@ def test_no_other_key_opens_anything(table: _Table, call: Call, key: str | None,
 
 
 @_named(KEYED)
-def test_a_role_of_one_queue_says_nothing_of_another(table: _Table, call: Call) -> None:
+def test_a_role_in_one_queue_gives_no_rights_in_another(table: _Table, call: Call) -> None:
     statuses = {table.ask(call, _key_of(role), q="other").status for role in ROLES}
     assert statuses == {401}
 
@@ -202,7 +202,7 @@ def test_a_missing_queue_is_404_for_every_key(table: _Table, call: Call) -> None
 
 
 @_named([call for call in KEYED if "UID" in str(call)])
-def test_the_role_comes_before_the_job(table: _Table, call: Call) -> None:
+def test_the_role_is_checked_before_the_job(table: _Table, call: Call) -> None:
     """A call that the role does not allow reveals nothing about which jobs exist."""
     assert call.allowed is not None
     for role in set(ROLES) - call.allowed:
@@ -224,12 +224,12 @@ def test_a_wrong_admin_key_opens_nothing(guarded: _Table, call: Call) -> None:
 
 
 @_named(KEYED)
-def test_an_admin_key_changes_nothing_for_the_keys_of_a_queue(guarded: _Table, call: Call) -> None:
+def test_an_admin_key_does_not_affect_queue_keys(guarded: _Table, call: Call) -> None:
     assert guarded.ask(call, "key").status == call.status
 
 
 @_named(UNKEYED)
-def test_a_call_without_a_queues_key_is_open_or_for_the_admin(guarded: _Table, call: Call) -> None:
+def test_each_call_needs_a_queue_key_or_is_public_or_for_the_admin(guarded: _Table, call: Call) -> None:
     for key in (None, "key", ADMIN):
         answer = guarded.ask(call, key)
         assert answer.status == call.open_status

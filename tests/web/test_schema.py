@@ -99,7 +99,7 @@ def test_every_body_and_parameter_has_an_example() -> None:
     assert all(parameter.get("examples") for parameter in document["components"]["parameters"].values())
 
 
-def test_the_checker_takes_right_answers() -> None:
+def test_the_checker_accepts_right_answers() -> None:
     check_answer("GET", "/api/v1/job?queueName=q", 200, _HEADERS, json.dumps(_JOB).encode())
     check_answer("HEAD", "/api/v1/job", 200, _HEADERS, b"")
     check_answer("DELETE", "/api/v1/job", 204, _HEADERS, b"")
@@ -145,7 +145,7 @@ def _problem() -> dict[str, str]:
         pytest.param("PATCH", "/api/v1/job", 404, _HEADERS | _problem(), _PROBLEM, id="404 for a method"),
     ],
 )
-def test_the_checker_refuses(method: str, path: str, status: int, headers: Any, body: Any) -> None:
+def test_the_checker_refuses_wrong_answers(method: str, path: str, status: int, headers: Any, body: Any) -> None:
     with pytest.raises(AssertionError):
         check_answer(method, path, status, headers, json.dumps(body).encode())
 

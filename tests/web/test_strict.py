@@ -68,7 +68,7 @@ OBJECTS = [
 ]
 
 
-def test_every_call_with_a_body_is_tried_here() -> None:
+def test_every_call_with_a_body_is_tested_here() -> None:
     documented = {(method, path) for method, path, operation in operations() if "requestBody" in operation}
     assert set(BODIES) == documented
 
@@ -104,7 +104,7 @@ def test_without_a_near_name_all_known_names_are_listed(server: MemoryServer) ->
     assert answer.json["detail"] == "There is no field 'xyz'. Known are access_key, name."
 
 
-def test_a_name_of_any_length_is_answered_in_short(server: MemoryServer) -> None:
+def test_a_long_name_is_shortened_in_the_error(server: MemoryServer) -> None:
     for answer in (_put(server, {"x" * 100_000: 1}), server.call("GET", "/test?" + "x" * 7_000 + "=1")):
         assert answer.status == 400
         assert len(answer.json["detail"]) < 500
@@ -182,7 +182,7 @@ def test_the_nearest_parameter_is_named(server: MemoryServer, method: str, path:
     assert server.call(method, path).json["detail"] == detail
 
 
-def test_the_table_of_parameters_is_that_of_the_schema() -> None:
+def test_the_table_of_parameters_matches_the_schema() -> None:
     documented = {
         (method, path): frozenset(
             parameter["name"].encode()
@@ -331,7 +331,7 @@ def test_ignoring_unknown_fields_does_not_change_the_others(lenient: MemoryServe
     assert lenient.call("POST", "/api/v1/job", body=body).body == b""
 
 
-def test_parameters_are_ignored_too(lenient: MemoryServer) -> None:
+def test_unknown_parameters_are_ignored_too(lenient: MemoryServer) -> None:
     uid = add(lenient)["uid"]
     for query in ("&x=1", "&x=", "&x", "&x=1&x=2", "&x=1;y"):
         assert lenient.call("GET", f"/api/v1/job?queueName=q&jobUID={uid}{query}").status == 200
@@ -350,7 +350,7 @@ def test_parameters_are_ignored_too(lenient: MemoryServer) -> None:
         ("PUT", "/api/v1/job", {"raw": b'{"queue_name": "q", "job": {"content": {}}, "x": 1, "x": 2}'}),
     ],
 )
-def test_all_else_is_refused_as_ever(lenient: MemoryServer, method: str, path: str, more: Any) -> None:
+def test_other_requests_are_refused_as_before(lenient: MemoryServer, method: str, path: str, more: Any) -> None:
     add(lenient)
     assert lenient.call(method, path, **more).status == 400
     assert listed(lenient)["size"] == 1

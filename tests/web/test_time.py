@@ -53,7 +53,7 @@ def test_all_changes_of_time_happen_on_time_without_any_request(server: MemorySe
     assert told == [[], [gone], [gone], [gone, failed], [gone, failed], [gone, failed, removed]]
 
 
-def test_a_job_past_its_time_is_never_shown_in_its_old_state_even_if_the_timer_is_late(
+def test_a_due_job_is_never_shown_in_its_old_state_even_if_the_timer_is_late(
     start: Callable[..., MemoryServer],
 ) -> None:
     clock = new_clock()

@@ -61,7 +61,7 @@ def test_a_result_is_given_back_byte_for_byte(server: MemoryServer) -> None:
     assert b'"result":{"b" : 1.0, "a":[ ]}' in read(server, uid).body
 
 
-def test_an_update_as_in_v1_is_answered_with_nothing_and_any_other_with_the_job(server: MemoryServer) -> None:
+def test_a_v1_update_is_answered_without_a_body_and_any_other_with_the_job(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert update(server, uid, "inprogress").body == b""
     assert change(server, uid, new_status="inprogress", retry=True).json["uid"] == uid

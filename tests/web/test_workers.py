@@ -67,7 +67,7 @@ def test_jobs_of_many_pages_are_counted(server: MemoryServer) -> None:
     assert [(one["worker"], one["jobs"]) for one in _workers(server)["workers"]] == [("w", 1_200)]
 
 
-def test_the_thousand_that_hold_most_are_named_and_all_are_counted(server: MemoryServer) -> None:
+def test_the_thousand_workers_with_the_most_jobs_are_listed_and_all_are_counted(server: MemoryServer) -> None:
     for number in range(1_001):
         add(server)
         hold(server, worker=f"w{number:04}")
@@ -114,7 +114,7 @@ def test_a_worker_that_holds_jobs_is_listed_with_the_origin_of_its_last_claim(se
     assert [(one["worker"], one.get("host")) for one in _workers(server)["workers"]] == [("w", "b"), ("x", None)]
 
 
-def test_so_many_waiting_claims_are_listed_at_most_those_that_waited_longest(
+def test_at_most_1000_waiting_claims_are_listed_longest_wait_first(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claimers, "_LISTED", 2)
@@ -139,7 +139,7 @@ def test_a_text_about_the_origin_of_a_claim_has_1_to_100_characters(server: Memo
     assert server.call("POST", "/api/v1/job/next", body={"queue_names": ["q"], name: "é" * 100}).status == 200
 
 
-def test_statistics_count_waiting_claims_and_say_when_the_last_claim_came(server: MemoryServer) -> None:
+def test_stats_count_waiting_claims_and_have_the_time_of_the_last_claim(server: MemoryServer) -> None:
     def shown() -> tuple[int, int | None]:
         stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
         return stats["workers_waiting"], stats["last_claim"]

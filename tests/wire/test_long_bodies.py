@@ -63,7 +63,7 @@ def test_a_short_body_is_read_at_once_and_one_of_more_than_8_kib_in_a_turn_of_it
 
 @pytest.mark.parametrize("spaced", [False, True])
 @pytest.mark.parametrize("first", [False, True])
-def test_the_list_is_found_wherever_it_stands(spaced: bool, first: bool) -> None:
+def test_the_list_in_a_body_is_found_at_any_place(spaced: bool, first: bool) -> None:
     body = _body("jobs", _jobs(1000))
     if first:
         body = b'{"jobs":%b, "queue_name": "q"}' % body[body.index(b"[") : -1]
@@ -129,14 +129,14 @@ def test_a_long_body_that_is_not_right_is_refused_as_a_short_one_is(body: bytes)
         _read("add_jobs", body)
 
 
-def test_more_than_ten_thousand_are_refused_before_they_are_looked_at() -> None:
+def test_more_than_ten_thousand_items_are_refused_before_they_are_decoded() -> None:
     pauses: list[None] = []
     with pytest.raises(BadInput, match="more than 10000 items"):
         _read("add_jobs", _body("jobs", [0] * 60_000), pauses)
     assert len(pauses) < 5
 
 
-def test_one_item_is_no_longer_than_a_job_may_be() -> None:
+def test_one_item_may_be_no_longer_than_a_job() -> None:
     with pytest.raises(BadInput, match=r"Item 1 of the list is longer"):
         _read("add_jobs", _body("jobs", [{"content": {}}, {"content": {"a": "x" * (3 << 20)}}]))
 

@@ -80,7 +80,7 @@ def _ended(state: State) -> Job:
     return Job(job.spec, msgspec.structs.replace(job.standing, state=state))
 
 
-def test_each_field_is_shown_from_its_own_place() -> None:
+def test_each_shown_field_has_its_own_source() -> None:
     assert {*_SHOWN, *_SHOWN_AT_THE_END} == set(ShownJob.__struct_fields__)
     assert json.loads(to_json(job_value(_full_job(), lease=True, queue="mail"))) == _SHOWN
     failed = json.loads(to_json(job_value(_ended(State.FAILED), lease=True, queue="mail")))
@@ -92,7 +92,7 @@ def test_a_complete_job_is_removed_after_its_own_time() -> None:
     assert job_value(_ended(State.COMPLETE)).removed_at == 1_700_000_100 + 61 * 60
 
 
-def test_a_job_without_rare_fields_shows_those_of_the_first_version_and_seconds() -> None:
+def test_a_job_without_rare_fields_shows_only_the_first_versions_fields_and_seconds() -> None:
     spec = Spec(
         uid="u",
         priority=0,
@@ -152,7 +152,7 @@ def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: 
     assert optional - elsewhere == set(written.__struct_fields__)
 
 
-def test_a_record_brings_each_field_back() -> None:
+def test_each_field_survives_encoding_and_decoding() -> None:
     fact = JobAdded("mail", _full_job())
     assert decode(encode(fact)) == fact
 

@@ -51,7 +51,7 @@ OBJECTS = st.dictionaries(st.text(), VALUES, max_size=5)
         b"[" + b"[]," * 5000 + b"{}]",
     ],
 )
-def test_json_is_taken(text: bytes) -> None:
+def test_valid_json_is_accepted(text: bytes) -> None:
     assert check(text, 32) == json.loads(text)
 
 
@@ -113,7 +113,7 @@ def test_json_is_taken(text: bytes) -> None:
         b'["\\\\",' + b"[" * 32 + b"]" * 33,
     ],
 )
-def test_json_is_refused(text: bytes) -> None:
+def test_malformed_json_is_refused(text: bytes) -> None:
     with pytest.raises(NotStrict):
         check(text, 32)
 
@@ -183,7 +183,7 @@ def test_an_integer_beyond_64_bits_is_found_wherever_a_slice_is_cut(before: int)
         list(check_steps(start + b"9223372036854775808" + b",1" * 100 + b"]", 32))
 
 
-def test_values_are_counted_before_anything_is_made_of_them() -> None:
+def test_values_are_counted_before_they_are_decoded() -> None:
     check(b"[" + b"0," * 99_000 + b"0]", 32)
     for many in (b"0", b"{}", b'""', b'{"a":[]}', b'"\\"{,"'):
         with pytest.raises(NotStrict, match="more than 100000 values"):
@@ -194,7 +194,7 @@ def test_values_are_counted_before_anything_is_made_of_them() -> None:
 
 @pytest.mark.parametrize("pad", range(4))
 @pytest.mark.parametrize("unit", [b'"\\\\",', b'"\\",,,\\"",', b'{"a":[]},', b'"[,[,",', b'"' + b"x" * 300_000 + b'",'])
-def test_counting_in_slices_comes_to_the_same_wherever_they_are_cut(unit: bytes, pad: int) -> None:
+def test_counting_in_slices_gives_the_same_result_for_any_slices(unit: bytes, pad: int) -> None:
     units = 700_000 // len(unit)
     text = b"[" + b" " * pad + unit * units + b"0]"
     values = units * (3 if b"{" in unit else 1) + 2

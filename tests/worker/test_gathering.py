@@ -40,11 +40,11 @@ def test_while_many_jobs_wait_outcomes_are_gathered_until_a_third_of_the_held_jo
     assert (len(report.holds), len(running)) == (59, 10)
 
 
-def test_when_few_jobs_wait_what_was_gathered_is_reported_at_once() -> None:
+def test_gathered_outcomes_are_reported_at_once_when_few_jobs_wait() -> None:
     assert [len(report.holds) for report in end(*busy(), 151)] == [59, 59, 33]
 
 
-def test_the_first_outcome_is_kept_for_20_ms() -> None:
+def test_the_first_outcome_waits_20_ms_for_others() -> None:
     bench, running = busy()
     assert end(bench, running) == []
     assert bench.next_in() == pytest.approx(0.02)
@@ -71,7 +71,7 @@ def test_outcomes_are_reported_at_once_while_heartbeats_fail() -> None:
     assert len(end(bench, running)) == 1
 
 
-def test_outcomes_whose_report_has_failed_are_reported_without_another_delay() -> None:
+def test_outcomes_of_a_failed_report_are_reported_again_without_gathering() -> None:
     bench, running = busy()
     (failed,) = end(bench, running, 59)
     bench.answer(failed, AWAY, *[None] * 58)
@@ -80,7 +80,7 @@ def test_outcomes_whose_report_has_failed_are_reported_without_another_delay() -
     assert len(report.holds) == 1
 
 
-def test_what_was_gathered_is_reported_at_once_when_the_worker_is_told_to_stop() -> None:
+def test_gathered_outcomes_are_reported_at_once_when_the_worker_stops() -> None:
     bench, running = busy()
     one = running[0]
     assert end(bench, running) == []

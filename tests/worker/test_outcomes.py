@@ -143,7 +143,7 @@ def test_hooks_are_called_around_the_handler_and_one_that_fails_changes_nothing(
 
 
 @pytest.mark.parametrize("error", [Cancelled(), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_a_hook_that_raises_what_is_no_exception_changes_nothing_either(error: BaseException) -> None:
+def test_a_hook_that_raises_a_base_exception_changes_nothing_either(error: BaseException) -> None:
     def broken(*arguments: Any) -> None:
         raise error
 

@@ -66,7 +66,7 @@ def test_a_few_fast_jobs_do_not_make_it_claim_many() -> None:
     assert 0 < _ended(pace, 2, 0.001) < 20
 
 
-def test_a_burst_of_ends_and_a_pause_change_the_number_claimed_ahead_little() -> None:
+def test_a_burst_of_finished_jobs_or_a_pause_hardly_changes_the_number_claimed_ahead() -> None:
     pace = _at_200()
     assert 200 < _ended(pace, 160, 0.12) < 400
     assert 200 < _ended(pace, 0, 0.14) < 320
@@ -90,7 +90,7 @@ def _work_off(bench: Bench, running: list[Hold]) -> list[Report]:
     return reports
 
 
-def test_a_worker_with_fast_jobs_comes_in_four_answers_to_the_most_jobs_that_it_may_hold() -> None:
+def test_a_worker_with_fast_jobs_holds_the_maximum_after_four_answers() -> None:
     bench = Bench.of(32)
     running, held = bench.run(32), []
     for _ in range(4):

@@ -32,7 +32,7 @@ def test_a_claim_that_waits_is_ended_when_there_is_no_room_for_it_any_more() -> 
     assert bench.end(one).room == 1
 
 
-def test_when_both_bring_a_job_at_one_time_the_one_beyond_the_room_is_released() -> None:
+def test_of_two_jobs_at_once_the_one_beyond_the_room_is_released() -> None:
     bench = _waiting(1)
     bench.give(FakeJob())
     assert bench.give(FakeJob(), group=1) == []

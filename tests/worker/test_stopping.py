@@ -66,7 +66,7 @@ def test_a_job_that_runs_after_the_grace_is_interrupted_and_released_and_its_res
     assert bench.over
 
 
-def test_told_to_stop_twice_it_releases_at_once_all_that_it_holds() -> None:
+def test_a_second_stop_releases_all_held_jobs_at_once() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     assert bench.supervisor.stop(bench.now, 30) == 1
@@ -80,7 +80,7 @@ def test_told_to_stop_twice_it_releases_at_once_all_that_it_holds() -> None:
     assert bench.over
 
 
-def test_a_worker_that_can_not_tell_the_server_ends_all_the_same() -> None:
+def test_a_worker_that_can_not_report_ends_anyway() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.stop(bench.now, 30)
@@ -102,7 +102,7 @@ def test_a_worker_that_works_until_it_is_empty_does_not_wait_for_jobs() -> None:
     assert (bench.plan(), bench.over) == ([], True)
 
 
-def test_it_is_not_empty_until_it_was_asked_after_the_last_handler_has_ended() -> None:
+def test_a_queue_is_empty_only_by_a_claim_after_the_last_handler_has_ended() -> None:
     bench = Bench.of(2, until_empty=True)
     (one,) = bench.run()
     assert not bench.over

@@ -36,7 +36,7 @@ def test_an_idle_worker_makes_72_requests_in_an_hour_and_never_wakes_up_beside_t
     assert claims == 72
 
 
-def test_it_claims_no_more_than_it_has_room_for() -> None:
+def test_a_worker_claims_only_as_many_jobs_as_it_has_room_for() -> None:
     bench = Bench.of(3)
     assert len(bench.run(2)) == 2
     assert [action for action in bench.actions if isinstance(action, Claim)] == [Claim(0, 1, 50)]
@@ -52,7 +52,7 @@ def test_a_job_beyond_its_room_is_released_and_not_started() -> None:
     assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
 
 
-def test_what_has_ended_is_reported_in_one_request_that_claims_as_many() -> None:
+def test_ended_jobs_are_reported_in_one_request_that_claims_as_many() -> None:
     bench = Bench.of(3)
     one, two, _ = bench.run(3)
     assert bench.end(one, two) == Report(0, (one, two), 2)
@@ -100,7 +100,7 @@ def test_it_waits_for_jobs_only_when_no_report_can_bring_any() -> None:
     assert bench.answer(second, jobs=[])[-1] == Claim(0, 2, 50)
 
 
-def test_what_ends_while_a_claim_waits_is_reported_without_another_claim() -> None:
+def test_a_job_that_ends_during_a_waiting_claim_is_reported_alone() -> None:
     bench = Bench.of(3)
     (one,) = bench.run(1)
     assert bench.end(one) == Report(0, (one,), 0)
@@ -193,7 +193,7 @@ def test_a_handler_that_has_lost_its_lease_is_interrupted_and_keeps_its_room_unt
     assert actions[1:] == [Claim(0, 1, 50)]
 
 
-def test_a_server_that_is_away_is_asked_again_and_again_ever_more_slowly() -> None:
+def test_an_unreachable_server_is_retried_with_growing_pauses() -> None:
     bench, pauses = Bench.of(1), []
     for _ in range(9):
         assert len(bench.plan(Claim)) == 1
@@ -217,7 +217,7 @@ def test_a_result_is_sent_again_before_its_lease_can_end() -> None:
     assert max(pauses) == pytest.approx(1)
 
 
-def test_the_pause_that_the_server_asks_for_is_kept() -> None:
+def test_the_pause_requested_by_the_server_is_kept() -> None:
     bench = Bench.of(1)
     bench.plan()
     bench.supervisor.claim_failed(bench.now, 0, Unavailable("Not now.", retry_after=20))
@@ -238,7 +238,7 @@ def test_a_result_is_kept_for_hours_until_the_server_takes_it() -> None:
     assert ended(bench.answer(report)) == [(one, False)]
 
 
-def test_a_lost_answer_to_a_failure_and_then_a_lost_lease_are_no_loss() -> None:
+def test_a_lost_lease_after_a_lost_answer_to_a_failure_is_a_success() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     report = bench.end(one, changes={"new_status": "failed"})
@@ -249,7 +249,7 @@ def test_a_lost_answer_to_a_failure_and_then_a_lost_lease_are_no_loss() -> None:
 
 
 @pytest.mark.parametrize("error", [LeaseLost("Held by another."), QueueNotFound("It is gone.")])
-def test_a_result_that_comes_too_late_is_thrown_away_with_a_note(error: JobEngineError) -> None:
+def test_a_late_result_is_discarded_with_a_note(error: JobEngineError) -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     assert ended(bench.answer(bench.end(one), error)) == [(one, True)]

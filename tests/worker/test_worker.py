@@ -37,7 +37,7 @@ def test_the_plugin_for_pytest_loads_nothing_of_jobengine_but_itself() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"queues": []}, {"concurrency": 0}, {"wait": 0}, {"wait": 51}, {"grace": -1}])
-def test_a_worker_that_could_do_nothing_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="A worker needs"):
         Worker(wrong.pop("queues", ["q"]), url=_URL, **wrong)
 

@@ -58,14 +58,14 @@ def jobs_in(data: bytes, tmp_path: Path) -> int:
     return sum(report.states.values())
 
 
-def test_it_is_the_file_as_it_is(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_is_equal_to_the_file(desk: Desk, tmp_path: Path) -> None:
     desk.told(desk.adding(content=LONG))
     whole = all_of(desk, begun(desk))
     assert whole == desk.path.read_bytes()
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_commits_made_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) -> None:
+def test_commits_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     before, first = desk.path.read_bytes(), piece(desk, pieces)
@@ -75,16 +75,14 @@ def test_commits_made_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) 
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_a_write_under_way_when_it_begins_is_in_it_whole(desk: Desk, tmp_path: Path) -> None:
+def test_a_write_in_flight_at_its_start_is_completely_in_the_backup(desk: Desk, tmp_path: Path) -> None:
     adding = desk.ask(desk.adding())
     desk.turn()
     assert not adding.answered
     assert jobs_in(all_of(desk, begun(desk)), tmp_path) == 1
 
 
-def test_one_that_is_given_up_before_it_has_begun_leaves_no_file_open(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backup_abandoned_before_it_begins_leaves_no_file_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     # At once instead of in the background.
     monkeypatch.setattr(FaultyFiles, "discard", lambda _, descriptor: os.close(descriptor))
     pieces, before = begun(desk), times_open(desk.path)
@@ -111,7 +109,7 @@ def test_a_compaction_does_not_take_the_file_away(desk: Desk, tmp_path: Path) ->
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_nothing_is_read_before_it_is_asked_for(desk: Desk) -> None:
+def test_nothing_is_read_before_it_is_requested(desk: Desk) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     piece(desk, pieces)
@@ -119,7 +117,7 @@ def test_nothing_is_read_before_it_is_asked_for(desk: Desk) -> None:
     assert not desk.thread.waiting
 
 
-def test_four_are_made_at_a_time_and_one_that_is_given_up_makes_room(desk: Desk) -> None:
+def test_at_most_four_backups_run_and_an_abandoned_one_makes_room(desk: Desk) -> None:
     several = [begun(desk) for _ in range(4)]
     for pieces in several:
         assert piece(desk, pieces)
@@ -129,7 +127,7 @@ def test_four_are_made_at_a_time_and_one_that_is_given_up_makes_room(desk: Desk)
     assert piece(desk, begun(desk))
 
 
-def test_it_lets_go_of_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_closes_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     discarded: list[int] = []
     real = desk.files.open
@@ -148,7 +146,7 @@ def test_it_lets_go_of_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
     assert discarded == opened
 
 
-def test_a_read_that_fails_ends_it_with_the_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_read_ends_the_stream_with_its_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: int) -> bytes:
         raise OSError("the disk has had enough")
 

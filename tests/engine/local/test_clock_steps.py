@@ -56,7 +56,7 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.mark.parametrize("span", SPANS)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_span_counts_elapsed_time_however_the_clock_is_set(desk: Desk, span: str, step: int) -> None:
+def test_a_time_span_runs_by_elapsed_time_however_the_clock_is_set(desk: Desk, span: str, step: int) -> None:
     SPANS[span](desk)
     before = picture(desk)
     desk.clock.advance(40)
@@ -86,7 +86,7 @@ def test_restarts_after_a_step_leave_a_span_as_it_is(desk: Desk, span: str, step
     assert picture(desk) != before
 
 
-def test_a_step_outlasts_compaction(desk: Desk) -> None:
+def test_a_clock_step_survives_compaction(desk: Desk) -> None:
     _add(desk, delay_seconds=120)
     desk.set_wall_clock(HOUR)
     before = picture(desk)
@@ -106,7 +106,7 @@ def test_a_clock_that_was_set_back_while_nothing_ran_makes_no_lease_longer(desk:
     assert shown(desk).state is State.FAILED
 
 
-def test_a_step_that_was_not_noticed_before_the_end_is_noticed_at_the_end(desk: Desk) -> None:
+def test_an_unnoticed_clock_step_is_recorded_at_the_stop(desk: Desk) -> None:
     _hold(desk, timeout_seconds=100)
     desk.set_wall_clock(HOUR, noticed=False)
     desk.restart()
@@ -164,7 +164,7 @@ def test_times_are_shown_as_the_clock_stands(desk: Desk) -> None:
     assert job.lease_expires == (begun + HOUR + 100) * 1000
 
 
-def test_a_step_is_one_record_however_many_jobs_there_are(desk: Desk) -> None:
+def test_a_clock_step_is_one_record_however_many_jobs_there_are(desk: Desk) -> None:
     for _ in range(20):
         _hold(desk, timeout_seconds=100)
     size = desk.engine.journal.size

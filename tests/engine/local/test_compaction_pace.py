@@ -28,7 +28,7 @@ def writes(desk: Desk) -> int:
     return desk.files.calls.count("write")
 
 
-def test_between_slices_that_go_alone_there_is_a_pause(desk: Desk) -> None:
+def test_between_slices_written_alone_there_is_a_pause(desk: Desk) -> None:
     begin(desk)
     desk.settle()
     before = writes(desk)
@@ -46,7 +46,7 @@ def test_a_commit_does_not_wait_for_the_pause(desk: Desk) -> None:
     assert asked.answered
 
 
-def test_slices_that_go_alone_come_to_an_end(desk: Desk) -> None:
+def test_slices_written_alone_come_to_an_end(desk: Desk) -> None:
     begin(desk)
     steps = 0
     while desk.engine.journal.compacting:
@@ -57,7 +57,7 @@ def test_slices_that_go_alone_come_to_an_end(desk: Desk) -> None:
     assert desk.figure("compactions", outcome="done") == 1
 
 
-def test_it_is_told_when_the_last_one_was_done_and_how_long_it_took(desk: Desk) -> None:
+def test_the_time_and_duration_of_the_last_compaction_are_measured(desk: Desk) -> None:
     assert desk.figure("last_compaction_timestamp_seconds") == 0
     begin(desk)
     begun = desk.clock.seconds()
@@ -88,7 +88,7 @@ def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(d
     assert desk.path.stat().st_size < desk.figure("live_bytes") * 3 / 2 + SLACK
 
 
-def test_with_small_commits_go_small_slices(desk: Desk) -> None:
+def test_small_commits_carry_small_slices(desk: Desk) -> None:
     begin(desk)
     before = desk.path.with_name("db.new").stat().st_size
     desk.told(desk.adding())

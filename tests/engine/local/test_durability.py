@@ -51,7 +51,7 @@ def test_200_adds_at_a_time_make_far_fewer_writes(desk: Desk) -> None:
     assert len(desk.jobs()) == 200
 
 
-def test_one_after_the_other_each_is_on_disk_before_its_answer(desk: Desk) -> None:
+def test_sequential_changes_are_each_on_disk_before_their_answer(desk: Desk) -> None:
     for _ in range(5):
         desk.files.calls.clear()
         asked = desk.ask(desk.adding())
@@ -99,7 +99,7 @@ def test_without_the_read_barrier_the_same_check_finds_early_answers(tmp_path: P
     assert "read" in answers_early(NoBarrier, tmp_path / "db")
 
 
-def test_without_anything_under_way_a_read_is_answered_at_once(desk: Desk) -> None:
+def test_without_a_write_in_flight_a_read_is_answered_at_once(desk: Desk) -> None:
     uid = desk.told(desk.adding()).spec.uid
     assert desk.ask(desk.reading(uid)).answer.spec.uid == uid
 
@@ -127,7 +127,7 @@ def test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk(desk:
     assert not desk.told(desk.engine.readiness()).ready
 
 
-def test_a_job_that_found_no_room_is_not_seen_until_there_is(desk: Desk) -> None:
+def test_a_job_that_the_full_disk_refused_is_invisible_until_it_is_written(desk: Desk) -> None:
     without_room(desk)
     assert_full(desk, desk.ask(desk.adding()))
     assert desk.jobs() == []
@@ -167,7 +167,7 @@ def assert_full(desk: Desk, asked: Pending) -> None:
     assert asked.error is Full
 
 
-def test_on_a_full_disk_time_goes_on(desk: Desk) -> None:
+def test_on_a_full_disk_jobs_still_expire(desk: Desk) -> None:
     claimed = desk.told(desk.adding())
     expiring = desk.told(desk.adding(priority=-1, timeout_time=1_800_000_060))
     desk.told(desk.claiming())
@@ -419,7 +419,7 @@ def test_the_content_of_a_job_and_a_key_are_in_no_file(tmp_path: Path) -> None:
     assert not any(canary in path.read_bytes() for path in tmp_path.iterdir())
 
 
-def test_a_fault_that_is_not_called_does_not_count(tmp_path: Path) -> None:
+def test_a_fault_that_was_never_reached_does_not_count(tmp_path: Path) -> None:
     files = FaultyFiles()
     files.faults["write"] = [FULL]
     with pytest.raises(OSError, match="space"):

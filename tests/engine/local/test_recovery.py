@@ -65,7 +65,7 @@ def test_it_is_read_back_a_thousand_records_at_a_time(desk: Desk) -> None:
     assert len(desk.jobs()) == JOBS
 
 
-def test_stopped_meanwhile_it_changes_nothing(desk: Desk) -> None:
+def test_stopped_during_recovery_the_engine_changes_nothing(desk: Desk) -> None:
     before = desk.path.read_bytes()
     desk.files.calls.clear()
     started = desk.engine.start()
@@ -81,7 +81,7 @@ def test_stopped_meanwhile_it_changes_nothing(desk: Desk) -> None:
     assert len(desk.jobs()) == JOBS
 
 
-def test_damage_that_is_found_meanwhile_is_the_end_of_the_start(desk: Desk) -> None:
+def test_damage_found_during_the_start_ends_it(desk: Desk) -> None:
     whole = bytearray(desk.path.read_bytes())
     whole[len(whole) // 2] ^= 1
     desk.path.write_bytes(whole)

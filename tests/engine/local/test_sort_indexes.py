@@ -80,7 +80,7 @@ def test_one_index_serves_both_directions(desk: Desk) -> None:
     assert table_of(desk).sort_indexes.keys() == {Sort.CREATED, Sort.UPDATED}
 
 
-def test_for_a_few_jobs_no_index_is_made(tmp_path: Path) -> None:
+def test_a_short_queue_is_sorted_without_an_index(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "db")
     desk.create()
     add(desk, 1_000)

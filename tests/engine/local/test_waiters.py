@@ -106,7 +106,7 @@ def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(des
 # Ends of jobs
 
 
-def test_a_waiter_for_the_end_of_a_job_is_told_when_it_is_on_disk(desk: Desk) -> None:
+def test_a_waiter_for_the_end_of_a_job_is_woken_once_it_is_on_disk(desk: Desk) -> None:
     uid = add(desk)
     waiting = reading(desk, uid)
     update = desk.ask(desk.updating(uid, State.COMPLETE))
@@ -130,7 +130,7 @@ def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended_and_does_not_come
     assert desk.engine.executor.tables.queues["q"].jobs == {}
 
 
-def test_an_end_that_found_no_room_wakes_no_waiter(desk: Desk) -> None:
+def test_a_finished_job_that_the_full_disk_refused_wakes_no_waiter(desk: Desk) -> None:
     uid = add(desk)
     waiting = reading(desk, uid)
     desk.files.faults["write"] = [FULL] * 1000
@@ -143,7 +143,7 @@ def test_an_end_that_found_no_room_wakes_no_waiter(desk: Desk) -> None:
     assert waiting.answer.state is State.QUEUED
 
 
-def test_a_wait_whose_time_is_over_before_it_begins_is_given_up_at_once() -> None:
+def test_a_wait_that_is_over_before_it_begins_ends_at_once() -> None:
     clock, answers = Clock(), list[str]()
     waiting: Deferred[str] = Deferred()
     waits = Waits(clock, ClaimLog(Line()), Ends(), lambda: 0)

@@ -54,7 +54,7 @@ def test_a_wrong_name_is_an_error() -> None:
         named("lock_jobs")(queue_ids=[1])
 
 
-def test_the_clock_stands_in_a_statement_before_it_is_sent() -> None:
+def test_the_clock_is_inserted_into_a_statement_before_it_is_sent() -> None:
     timed = named("record_batch").at("now()")
     assert timed.parameters == ["lane", "batch"]
     assert "now()" in timed.text

@@ -41,7 +41,9 @@ def test_a_queue_that_was_made_again_through_another_server_has_no_counts_of_the
     assert activity.since_start("q")["added"] == 1
 
 
-def test_counts_are_kept_of_so_many_queues_at_most(activity: ServerActivity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_kept_for_a_limited_number_of_queues(
+    activity: ServerActivity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recent, "MOST_QUEUES", 2)
     for number, name in enumerate("abc"):
         _count(activity, name, number)
@@ -49,7 +51,7 @@ def test_counts_are_kept_of_so_many_queues_at_most(activity: ServerActivity, mon
 
 
 @pytest.mark.parametrize(("others", "waited"), [(1, 5), (2, 15)])
-def test_when_delays_ended_is_kept_of_so_many_jobs_at_most(
+def test_ends_of_delays_are_kept_for_a_limited_number_of_jobs(
     activity: ServerActivity, monkeypatch: pytest.MonkeyPatch, others: int, waited: int
 ) -> None:
     monkeypatch.setattr(recent, "_DELAYS", 2)

@@ -202,7 +202,7 @@ def test_its_address_is_copied_without_a_key(arrive: Arrive, queue: Queue) -> No
 
 
 @pytest.mark.parametrize("role", ["producer", "worker"])
-def test_a_key_that_may_read_little_gets_a_page_too(person: Person, queue: Queue, role: str) -> None:
+def test_a_key_with_few_rights_gets_a_page_too(person: Person, queue: Queue, role: str) -> None:
     key = f"{role}'s"
     queue.keys.add(role, key)
     uid = queue.add({"first": 1}).uid

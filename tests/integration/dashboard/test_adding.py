@@ -29,7 +29,7 @@ def test_a_job_is_added(person: Person, queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("name", ["Command line", "curl"])
-def test_the_lines_for_a_first_job_add_one(person: Person, engine: JobEngine, queue: Queue, name: str) -> None:
+def test_the_shell_lines_for_a_first_job_add_a_job(person: Person, engine: JobEngine, queue: Queue, name: str) -> None:
     """They are run as they stand on the page of a queue whose name is not one word of a shell."""
     quoted = engine.queue(f'{queue.name}\'s "first"')
     quoted.create()

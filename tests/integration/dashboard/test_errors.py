@@ -71,7 +71,7 @@ def test_the_errors_of_all_queues_are_grouped_on_one_page(arrive: Arrive, engine
     expect(person.jobs()).to_have_count(2)
 
 
-def test_delete_is_not_beside_retry(person: Person, queue: Queue) -> None:
+def test_the_delete_button_is_not_beside_retry(person: Person, queue: Queue) -> None:
     _fail(queue, "no route")
     person.look_at(queue.name, part="/errors")
     expect(person.button("Retry")).to_be_visible()

@@ -68,7 +68,7 @@ def test_the_chart_shows_the_last_hour_day_or_week(owner: Person, queue: Queue) 
             assert owner.page.url.endswith("/overview?period=week")
 
 
-def test_the_filter_is_by_state_tag_and_text_and_stands_in_the_address(owner: Person, queue: Queue) -> None:
+def test_the_filter_is_by_state_tag_and_text_and_is_in_the_address(owner: Person, queue: Queue) -> None:
     red, blue = queue.add({"to": "alice"}, tags=["red"]).uid, queue.add({"to": "bob"}, tags=["blue"]).uid
     (failed,) = _fail(queue, "no route")
     owner.open(f"queue/{queue.name}")
@@ -255,7 +255,7 @@ def _figures(person: Person, **others: Any) -> None:
     person.page.route("**/api/v1/queue/stats*", answer)
 
 
-def test_jobs_that_no_worker_takes_get_a_red_note(owner: Person, queue: Queue) -> None:
+def test_jobs_without_a_worker_get_a_red_note(owner: Person, queue: Queue) -> None:
     queue.add_many([{}] * 3)
     note = owner.page.get_by_text("ready, no worker")
     owner.open(f"queue/{queue.name}")
@@ -272,7 +272,7 @@ def test_jobs_that_no_worker_takes_get_a_red_note(owner: Person, queue: Queue) -
     expect(note).to_have_count(0)
 
 
-def test_jobs_that_are_tried_again_are_counted_listed_and_among_the_errors(owner: Person, queue: Queue) -> None:
+def test_retrying_jobs_are_counted_listed_and_among_the_errors(owner: Person, queue: Queue) -> None:
     _fail(queue, "no route")
     queue.add({})
     uid = queue.add({}, max_attempts=3, retry_delay_seconds=600, priority=1).uid

@@ -14,7 +14,7 @@ from .holding import Held
 from .person import Person
 
 
-def test_nothing_can_be_done_with_a_queue_before_its_figures_are_there(person: Person, queue: Queue) -> None:
+def test_no_action_on_a_queue_is_possible_before_its_stats_are_loaded(person: Person, queue: Queue) -> None:
     """A click at a button that does nothing yet would be lost without a word."""
     pause, more = person.button("Pause"), person.button("More actions")
     with Held(person.page, "queue/stats") as figures:
@@ -43,7 +43,7 @@ def _settings_read_before(person: Person, queue: Queue) -> Iterator[Held]:
         yield older
 
 
-def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(person: Person, queue: Queue) -> None:
+def test_settings_read_before_a_change_do_not_reappear_after_it(person: Person, queue: Queue) -> None:
     """The next change would write them."""
     # The page asks again once it has the older answer.
     asked = "**/api/v1/queue/stats*"
@@ -56,7 +56,7 @@ def test_settings_that_were_read_before_a_change_do_not_come_back_after_it(perso
     assert queue.stats().max_jobs == 500
 
 
-def test_settings_are_not_built_from_what_was_read_before_a_change(person: Person, queue: Queue) -> None:
+def test_the_settings_form_is_not_built_from_data_read_before_a_change(person: Person, queue: Queue) -> None:
     with _settings_read_before(person, queue) as older:
         person.page.get_by_role("link", name="Jobs", exact=True).click()
         expect(person.jobs()).to_have_count(1)
@@ -68,7 +68,7 @@ def test_settings_are_not_built_from_what_was_read_before_a_change(person: Perso
 
 
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
-def test_a_page_is_turned_once_however_often_it_is_asked_for(person: Person, queue: Queue, name: str) -> None:
+def test_a_page_is_turned_once_however_often_the_button_is_pressed(person: Person, queue: Queue, name: str) -> None:
     queue.add_many([{"number": number} for number in range(160)])
     person.look_at(queue.name, part="?sort=created")
     shown = person.page.get_by_role("main").get_by_role("status").filter(has_text="Jobs ")
@@ -83,7 +83,7 @@ def test_a_page_is_turned_once_however_often_it_is_asked_for(person: Person, que
     expect(person.jobs().first).to_contain_text("number: 100" if name == "Next page" else "number: 0")
 
 
-def test_the_keys_that_were_asked_for_last_are_shown(person: Person, queue: Queue) -> None:
+def test_the_latest_answer_with_keys_is_shown(person: Person, queue: Queue) -> None:
     with Held(person.page, "queue/key", most=1) as older:
         person.look_at(queue.name, part="/settings")
         older.wait()
@@ -108,7 +108,7 @@ def _admin_at(person: Person, route: str) -> None:
 
 
 @pytest.mark.parametrize("admin", [False, True])
-def test_who_has_left_the_form_is_not_signed_in(person: Person, queue: Queue, admin: bool) -> None:
+def test_a_left_sign_in_form_does_not_sign_in(person: Person, queue: Queue, admin: bool) -> None:
     person.open()
     with Held(person.page, "access") as access:
         if admin:
@@ -124,7 +124,7 @@ def test_who_has_left_the_form_is_not_signed_in(person: Person, queue: Queue, ad
     expect(person.field("Queue")).to_have_value("another")
 
 
-def test_a_queue_that_was_made_meanwhile_is_told_and_not_shown(person: Person, queue: Queue) -> None:
+def test_a_queue_created_after_leaving_the_page_is_reported_but_not_opened(person: Person, queue: Queue) -> None:
     _admin_at(person, "queues")
     person.press("Create queue")
     dialog = person.dialog("Create queue")
@@ -139,7 +139,7 @@ def test_a_queue_that_was_made_meanwhile_is_told_and_not_shown(person: Person, q
     assert person.page.url.endswith("#/server")
 
 
-def test_a_job_or_queue_that_was_deleted_meanwhile_leads_nowhere(person: Person, queue: Queue) -> None:
+def test_a_deletion_that_ends_after_leaving_the_page_changes_no_page(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     _admin_at(person, f"queue/{queue.name}/job/{uid}")
     person.choose("More actions", "Delete")
@@ -165,7 +165,7 @@ def test_a_job_or_queue_that_was_deleted_meanwhile_leads_nowhere(person: Person,
     assert person.page.url.endswith("#/server")
 
 
-def test_who_has_closed_or_left_a_count_is_asked_no_more(person: Person, queue: Queue) -> None:
+def test_a_count_that_ends_after_closing_or_leaving_opens_no_dialog(person: Person, queue: Queue) -> None:
     queue.update(queue.add({}).uid, new_status="failed", error="no route")
     dialogs = person.page.get_by_role("dialog")
     person.look_at(queue.name, part="/errors")

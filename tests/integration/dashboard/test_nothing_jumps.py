@@ -45,7 +45,7 @@ def _places(person: Person) -> Any:
     return person.jobs().evaluate_all("(rows) => rows.map((row) => [row.dataset.key, row.getBoundingClientRect()])")
 
 
-def test_the_table_of_queues_stands_still_while_its_numbers_grow(arrive: Arrive, queue: Queue) -> None:
+def test_the_layout_of_the_queues_table_stays_still_while_its_numbers_grow(arrive: Arrive, queue: Queue) -> None:
     person = _arrive(arrive, WIDE)
     person.list_queues(queue.name)
     cells = person.row("Queues", queue.name).get_by_role("cell")
@@ -59,7 +59,7 @@ def test_the_table_of_queues_stands_still_while_its_numbers_grow(arrive: Arrive,
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-def test_the_page_of_a_queue_stands_still_while_jobs_go_through(
+def test_the_layout_of_a_queue_page_stays_still_while_jobs_are_processed(
     arrive: Arrive, queue: Queue, size: tuple[int, int]
 ) -> None:
     """While the pointer is at a row, rows change in place, and new ones are only announced."""
@@ -84,7 +84,7 @@ def test_the_page_of_a_queue_stands_still_while_jobs_go_through(
     assert _places(person) == before
 
 
-def test_the_page_of_the_server_stands_still_from_the_first_figures_on(arrive: Arrive, queue: Queue) -> None:
+def test_the_layout_of_the_server_page_stays_still_from_the_first_numbers_on(arrive: Arrive, queue: Queue) -> None:
     person = _arrive(arrive, PHONE)
     person.open()
     person.sign_in_as_admin(ADMIN_KEY)
@@ -123,7 +123,7 @@ def test_no_other_button_comes_under_the_pointer(arrive: Arrive, queue: Queue) -
 
 @pytest.mark.parametrize(("size", "most"), [(WIDE, 300), (PHONE, 400)], ids=["wide", "phone"])
 @pytest.mark.parametrize("part", ["", "/errors", "/workers"])
-def test_the_first_row_is_high_on_the_page(
+def test_the_first_row_is_near_the_top_of_the_page(
     arrive: Arrive, queue: Queue, size: tuple[int, int], most: int, part: str
 ) -> None:
     """Counts and charts take one line; they took half of a screen, and all of a phone's."""

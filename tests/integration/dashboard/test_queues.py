@@ -37,7 +37,7 @@ def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Pers
     expect(cells.nth(8).locator("svg")).to_be_visible()
 
 
-def test_the_counts_are_kept_true(person: Person, queue: Queue) -> None:
+def test_the_counts_stay_correct(person: Person, queue: Queue) -> None:
     person.list_queues(queue.name)
     queued = person.row("Queues", queue.name).get_by_role("cell").nth(3)
     expect(queued).to_have_text("0")

@@ -43,7 +43,7 @@ def axe(node_modules: Path) -> str:
     return (node_modules / "axe-core" / "axe.min.js").read_text()
 
 
-def test_axe_finds_nothing_and_nothing_sticks_out(
+def test_axe_finds_no_fault_and_nothing_overflows(
     name: str, arrive: Arrive, shop: Shop, axe: str, pytestconfig: pytest.Config
 ) -> None:
     pictures = pytestconfig.getoption("--pictures")

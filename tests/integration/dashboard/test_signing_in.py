@@ -21,7 +21,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("role", SHOWN)
-def test_a_key_shows_what_it_may_do_and_no_more(person: Person, queue: Queue, role: str) -> None:
+def test_the_page_shows_only_what_the_key_may_do(person: Person, queue: Queue, role: str) -> None:
     key = "key" if role == "owner" else f"{role}'s"
     if role != "owner":
         queue.keys.add(role, key)
@@ -118,7 +118,7 @@ _WORDS = {
 }
 
 
-def test_errors_of_the_server_are_told_without_words_of_the_api(person: Person) -> None:
+def test_errors_of_the_server_are_shown_without_api_terms(person: Person) -> None:
     person.open()
     person.sees("Sign in")
     told = person.page.evaluate(_IN_WORDS, [list(error) for error in _WORDS])
@@ -128,9 +128,7 @@ def test_errors_of_the_server_are_told_without_words_of_the_api(person: Person) 
     expect(alert).to_have_text("There is no queue named 'no such queue'.")
 
 
-def test_an_address_that_was_shared_asks_for_the_key_and_leads_there(
-    person: Person, arrive: Arrive, queue: Queue
-) -> None:
+def test_a_shared_address_requests_the_key_and_then_opens(person: Person, arrive: Arrive, queue: Queue) -> None:
     uid = queue.add({"to": "alice"}).uid
     person.look_at(queue.name)
     person.page.get_by_role("link", name=uid[:8]).click()
@@ -145,7 +143,7 @@ def test_an_address_that_was_shared_asks_for_the_key_and_leads_there(
     other.sees(f"Job {uid[:8]}")
 
 
-def test_a_key_that_was_revoked_is_asked_for_again(person: Person, queue: Queue) -> None:
+def test_a_revoked_key_is_requested_again(person: Person, queue: Queue) -> None:
     key = queue.keys.add("viewer", "viewer's")
     person.look_at(queue.name, "viewer's")
     queue.keys.revoke(key.id)

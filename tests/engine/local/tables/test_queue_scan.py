@@ -57,7 +57,7 @@ def test_jobs_that_exist_throughout_are_shown_once_even_if_jobs_change_meanwhile
     assert shown == [job.spec.uid for job in jobs]
 
 
-def test_a_job_is_shown_as_it_is_and_left_out_when_it_is_gone(world: World) -> None:
+def test_a_scan_shows_the_present_job_and_leaves_out_removed_ones(world: World) -> None:
     scan = scan_of(world)
     first, second, *_, last = world.list()
     edit(world, last, priority=99, tags=("moved",))
@@ -78,7 +78,7 @@ def test_a_job_that_was_removed_and_added_again_is_another(world: World) -> None
     assert uid not in read_rest(scan)
 
 
-def test_once_it_is_closed_nothing_is_copied_for_it_any_more(world: World) -> None:
+def test_after_its_close_no_block_is_copied_for_a_scan(world: World) -> None:
     index = world.tables.queues["q"].ready
     scan, other = scan_of(world), scan_of(world)
     before = list(map(id, index._blocks))

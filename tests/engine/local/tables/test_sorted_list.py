@@ -48,7 +48,7 @@ def check(one: SortedList[int], model: list[int]) -> None:
 @pytest.mark.usefixtures("short_blocks")
 @given(RUNS)
 @settings(deadline=None, max_examples=300)
-def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -> None:
+def test_it_has_the_same_values_as_a_sorted_list(runs: list[tuple[bool, list[int]]]) -> None:
     one: SortedList[int] = SortedList()
     model: list[int] = []
     frozen = []
@@ -70,7 +70,7 @@ def test_it_holds_what_a_sorted_list_would(runs: list[tuple[bool, list[int]]]) -
             frozen.pop(0)
 
 
-def test_it_holds_what_a_sorted_list_would_when_there_is_much_of_it() -> None:
+def test_it_has_the_same_values_as_a_long_sorted_list() -> None:
     random = Random(4)
     one: SortedList[int] = SortedList()
     model: list[int] = []

@@ -72,7 +72,7 @@ def test_a_fact_applied_twice_is_a_fact_applied_once(before: list[Fact], fact: F
 @pytest.mark.slow
 @given(any_facts)
 @settings(deadline=None, max_examples=500)
-def test_a_record_reads_as_the_fact_that_it_was_made_of(fact: Fact) -> None:
+def test_a_record_decodes_to_its_fact(fact: Fact) -> None:
     assert decode(encode(fact)) == fact
 
 
@@ -227,7 +227,7 @@ def test_claiming_takes_the_same_steps_with_100000_jobs_as_with_100() -> None:
     assert index_steps(100_000, claim) == few
 
 
-def test_facts_about_what_does_not_exist_are_ignored() -> None:
+def test_facts_about_missing_jobs_and_queues_are_ignored() -> None:
     world = World()
     world.create()
     job = world.add()
@@ -236,7 +236,7 @@ def test_facts_about_what_does_not_exist_are_ignored() -> None:
     assert picture(world.tables) == before
 
 
-def test_a_mistake_among_facts_leaves_the_tables_in_step_with_those_before_it() -> None:
+def test_a_bad_fact_leaves_the_tables_consistent_with_the_facts_before_it() -> None:
     world = World()
     world.create()
     world.add()

@@ -115,7 +115,7 @@ def test_a_step_moves_no_time_whichever_server_reads_first(world: _World, step: 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_each_of_several_steps_is_corrected(world: _World, step: int) -> None:
+def test_each_of_several_clock_steps_is_corrected(world: _World, step: int) -> None:
     made = [world.server() for _ in range(2)]
     for sign in (1, -1, 1, 1, -1):
         world.set += sign * step
@@ -124,7 +124,7 @@ def test_each_of_several_steps_is_corrected(world: _World, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_is_corrected_by_a_server_that_starts_after_it(world: _World, step: int) -> None:
+def test_a_clock_step_is_corrected_by_a_server_that_starts_after_it(world: _World, step: int) -> None:
     world.server("a").look()
     world.servers.clear()
     world.set += step
@@ -158,7 +158,7 @@ def test_a_machine_that_stood_still_moves_no_time_for_long(world: _World, first:
     assert all(is_right(one.look(), world) for one in made)
 
 
-def test_after_it_stood_still_a_machine_leaves_a_reference_that_is_right(world: _World) -> None:
+def test_a_machine_that_had_stopped_saves_a_correct_reference(world: _World) -> None:
     made = [world.server("a"), world.server("b")]
     world.wait(2 * MINUTE)
     made[0].stand_still(HOUR)
@@ -168,7 +168,7 @@ def test_after_it_stood_still_a_machine_leaves_a_reference_that_is_right(world: 
     assert world.undone == 1
 
 
-def test_two_that_find_the_same_step_at_once_correct_it_once(world: _World) -> None:
+def test_two_servers_that_find_a_clock_step_at_once_correct_it_once(world: _World) -> None:
     server = world.server()
     world.set += HOUR
     looks = [server._read(), server._read()]
@@ -179,7 +179,7 @@ def test_two_that_find_the_same_step_at_once_correct_it_once(world: _World) -> N
     assert is_right(server.look(), world)
 
 
-def test_a_look_from_before_a_correction_is_taken_again(world: _World) -> None:
+def test_a_clock_reading_from_before_a_correction_is_repeated(world: _World) -> None:
     server = world.server()
     world.wait(2 * MINUTE)
     world.set += HOUR
@@ -199,7 +199,7 @@ def test_a_reference_that_does_not_fit_a_changed_ahead_is_not_used(world: _World
     assert server.steps.check(server._read()) is None
 
 
-def test_drift_is_no_step(world: _World) -> None:
+def test_clock_drift_is_not_a_step(world: _World) -> None:
     server = world.server("a")
     server.look()
     world.servers.clear()
@@ -211,7 +211,7 @@ def test_drift_is_no_step(world: _World) -> None:
     assert server.steps.check(server._read()) is None
 
 
-def test_a_long_look_is_no_reference(world: _World) -> None:
+def test_a_slow_clock_reading_is_no_reference(world: _World) -> None:
     server = world.server()
     assert server.steps.check(server._read(20 * SECOND)) is None
     world.set += 10 * SECOND
@@ -219,7 +219,7 @@ def test_a_long_look_is_no_reference(world: _World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_time_is_right_soon_after_anything_that_happens(seed: int) -> None:
+def test_the_time_is_corrected_soon_after_any_event(seed: int) -> None:
     chance, world = random.Random(seed), _World()
     happens: list[Callable[[], object]] = [
         lambda: setattr(world, "set", world.set + chance.choice(STEPS)),

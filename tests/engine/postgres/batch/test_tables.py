@@ -115,7 +115,7 @@ def test_ready_jobs_are_in_order_after_they_were_claimed_released_edited_and_add
     assert uids(table) == ["4", "3"]
 
 
-def test_making_and_deleting_a_queue_have_the_effects_that_they_have_on_large_tables() -> None:
+def test_creating_and_deleting_a_queue_have_the_same_effects_as_on_large_tables() -> None:
     few = loaded()
     (made,) = few.apply([QueueCreated(QUEUES[0])])
     table = few.queues["a"]

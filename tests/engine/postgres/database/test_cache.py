@@ -51,7 +51,7 @@ def test_a_queue_that_left_a_full_cache_is_read_again(
 
 
 @pytest.mark.slow
-def test_plans_that_were_made_for_a_short_queue_are_made_anew(session: Session) -> None:
+def test_plans_made_for_a_short_queue_are_replaced(session: Session) -> None:
     session.carry_out([c.CreateQueue(**WHO)])
     for _ in range(8):
         go_through(session, 1)

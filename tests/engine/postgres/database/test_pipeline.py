@@ -38,7 +38,7 @@ def _driver(connection: "psycopg.Connection[Row]", text: Any, values: list[objec
     return cursor.fetchall() if cursor.description else []
 
 
-def test_rows_are_those_that_the_driver_reads(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
+def test_rows_are_equal_to_the_drivers(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
     plain: list[tuple[Any, list[Any]]] = [
         ("SELECT %s + 1, 'ä' || %s, %s || '\\x00'::bytea, NULL, true", [-5, "ö%", b"\xff"]),
         ("CREATE TEMPORARY TABLE things (a bigint, b text, c bytea)", []),
@@ -130,7 +130,7 @@ def test_notifications_that_nobody_reads_are_not_kept(connection: "psycopg.Conne
     assert connection.pgconn.notifies() is None
 
 
-def test_what_was_prepared_before_an_error_is_not_prepared_again(connection: "psycopg.Connection[Row]") -> None:
+def test_statements_prepared_before_an_error_are_not_prepared_again(connection: "psycopg.Connection[Row]") -> None:
     trips = Trips(connection)
     for _ in range(3):
         with pytest.raises(DivisionByZero):

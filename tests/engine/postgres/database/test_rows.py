@@ -60,14 +60,14 @@ def test_other_records_of_a_kept_job_are_opened(its_rows: Rows) -> None:
     assert its_rows.job(queue(), UID, edited, None).spec.content == b"[1]"
 
 
-def test_the_standing_of_an_edited_job_is_not_kept_with_its_old_record(its_rows: Rows) -> None:
+def test_the_standing_of_an_edited_job_is_not_combined_with_its_old_record(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     (said,) = its_rows.sealed_standings([(queue(), claimed(job(content=b"[1]")))])
     assert its_rows.job(queue(), UID, sealed, said).spec.content == b"{}"
 
 
-def test_a_kept_job_is_refused_in_a_row_of_another_queue_and_of_another_uid(its_rows: Rows) -> None:
+def test_a_cached_job_is_refused_in_a_row_of_another_queue_or_uid(its_rows: Rows) -> None:
     (sealed,) = its_rows.sealed_jobs([(queue(), job())])
     with pytest.raises(Damaged):
         its_rows.job(queue(OTHER_SALT), UID, sealed, None)
@@ -78,7 +78,7 @@ def test_a_kept_job_is_refused_in_a_row_of_another_queue_and_of_another_uid(its_
 @pytest.mark.parametrize(
     ("others", "content", "is_kept"), [(7, b"{}", True), (8, b"{}", False), (0, b"0" * 2_048, False)]
 )
-def test_what_is_kept_is_bounded_in_jobs_and_in_bytes(
+def test_the_cache_is_bounded_in_jobs_and_in_bytes(
     its_rows: Rows, monkeypatch: pytest.MonkeyPatch, others: int, content: bytes, is_kept: bool
 ) -> None:
     monkeypatch.setattr(rows, "_KEPT", 4)
