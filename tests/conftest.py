@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 # So that failed assertions in them show their values.
-pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection")
+pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection", "tests.contract", "tests.pending")
 
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
 from tests.doubles import MemoryServer, Stepped  # noqa: E402  # they import modules whose asserts pytest rewrites

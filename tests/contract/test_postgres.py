@@ -13,8 +13,8 @@ from jobengine.engine.postgres.database.connection import connected
 from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
 from tests.contract.named_items import SetItem
-from tests.contract.postgres_world import PostgresWorld
 from tests.contract.suite import EngineContract
+from tests.engine.postgres.world import PostgresWorld
 from tests.postgres import TABLES, Database
 
 pytestmark = pytest.mark.slow

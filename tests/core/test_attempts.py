@@ -271,7 +271,7 @@ def test_a_delay_is_given_and_taken_back(world: World) -> None:
 
 @pytest.mark.parametrize("more", [{"delay_seconds": 5}, {"not_before": NOW // 1000 + 5}])
 def test_a_job_for_later_is_ready_at_the_exact_time_and_not_updated_by_that(world: World, more: dict[str, Any]) -> None:
-    uid = world.add(**more).spec.uid
+    uid = world.add(timeout_time=NOW // 1000 + 60, **more).spec.uid
     world.now += 4_999
     assert world.claim() is None
     world.now += 1

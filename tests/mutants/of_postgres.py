@@ -8,16 +8,16 @@ _SESSION: Final = "jobengine/engine/postgres/batch/session.py"
 _LOADING: Final = "jobengine/engine/postgres/batch/load.py"
 _STATEMENTS: Final = "jobengine/engine/postgres/batch/queries.py"
 _SQL: Final = "jobengine/engine/postgres/sql"
-_RACES: Final = "tests/contract/test_postgres_races.py"
+_RACES: Final = "tests/engine/postgres/batch/test_races.py"
 _CLAIM_STARTS: Final = "jobengine/engine/postgres/batch/claim_start.py"
-_OF_CLAIM_STARTS: Final = "tests/contract/test_postgres_claim_start.py"
+_OF_CLAIM_STARTS: Final = "tests/engine/postgres/batch/test_nothing_missed.py"
 _DAMAGE: Final = "jobengine/engine/postgres/batch/damage.py"
 _RECHECK: Final = "jobengine/engine/postgres/database/recheck.py"
 _ROWS: Final = "jobengine/engine/postgres/database/rows.py"
-_OF_RECOUNT: Final = "tests/contract/test_postgres_recount.py"
-_OF_DAMAGE: Final = "tests/contract/test_postgres_damage.py"
-_CLOCK: Final = "tests/contract/test_postgres_clock.py"
-_CUTS: Final = "tests/contract/test_postgres_cuts.py"
+_OF_RECOUNT: Final = "tests/engine/postgres/test_recount.py"
+_OF_DAMAGE: Final = "tests/engine/postgres/database/test_damage.py"
+_CLOCK: Final = "tests/engine/postgres/batch/test_clock_steps.py"
+_CUTS: Final = "tests/engine/postgres/database/test_cuts.py"
 
 OF_POSTGRES: Final = (
     Mutant(
@@ -108,7 +108,7 @@ OF_POSTGRES: Final = (
         "if _has_old_keys(now):",
         "if False:",
         (
-            "tests/contract/test_postgres_old_key.py::"
+            "tests/engine/postgres/batch/test_old_key.py::"
             "test_an_old_key_opens_a_queue_that_is_known_until_its_time_has_passed",
         ),
     ),

@@ -1,7 +1,6 @@
 """What a server on PostgreSQL keeps is bounded, and plans are kept for a short time."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database import rows
 from jobengine.engine.postgres.database.pipeline import Row
-from tests.contract.postgres_world import session_on
-from tests.postgres import Database
 
 WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
 
@@ -25,14 +22,6 @@ def test_a_cache_of_queues_that_is_full_is_emptied() -> None:
     assert len(cache) == rows.MOST_QUEUES
     rows.keep(cache, -1, "the newest")
     assert cache == {-1: "the newest"}
-
-
-@pytest.fixture
-def session(database: Database) -> Iterator[Session]:
-    database.clear()
-    session = session_on(database.url)
-    yield session
-    session.close()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from jobengine.core import commands as c
-from tests.contract.postgres_world import session_on
+from tests.engine.postgres.world import session_on
 from tests.postgres import Database
 
 from .test_cache import WHO, go_through

@@ -16,8 +16,8 @@ from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.transfer import contents
 from tests.contract.asking import Asker, new_job
 from tests.contract.named_items import ListItems, SetItem
-from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
@@ -39,13 +39,6 @@ CHANGED = {
     "of another job": "said = (SELECT said FROM job o WHERE o.uid = %(other)s)",
     "of the fixed half": "said = sealed",
 }
-
-
-@pytest.fixture
-def ask(world: PostgresWorld) -> Asker:
-    ask = Asker(world)
-    ask.create()
-    return ask
 
 
 def damage(world: PostgresWorld, job: Job, how: str = DAMAGE["altered"], other: Job | None = None) -> None:

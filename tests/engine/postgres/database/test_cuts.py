@@ -15,8 +15,8 @@ from jobengine.engine.door import OutcomeUnknown, Unavailable
 from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.storage.errors import StorageError
 from tests.contract.asking import Asker
-from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET, AtOnce
+from tests.engine.postgres.world import PostgresWorld
 from tests.integration.cutting import UnixProxy
 from tests.postgres import Cluster, Database, until_waiting
 

@@ -20,7 +20,7 @@ from jobengine.engine.postgres.database.cleanup import Tidying
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.sweeper import Sweeper
 from tests.contract.asking import KEY
-from tests.contract.postgres_world import session_on
+from tests.engine.postgres.world import session_on
 from tests.postgres import PRETENDED, Database, Pretended
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.sql import named
-from tests.contract.postgres_world import session_on
+from tests.engine.postgres.world import session_on
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow

@@ -1,33 +1,15 @@
 """Claims that wait at several servers on one PostgreSQL."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.claimers import Origin
 from tests.contract.asking import Asker
-from tests.contract.postgres_world import PostgresWorld
-from tests.postgres import Database
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
 HERE, THERE = Origin(host="here"), Origin(host="there")
-
-
-@pytest.fixture
-def ask(world: PostgresWorld) -> Asker:
-    asker = Asker(world)
-    asker.create()
-    return asker
-
-
-@pytest.fixture
-def other(database: Database, ask: Asker) -> Iterator[Asker]:
-    """Asks another server."""
-    world = PostgresWorld(database.url)
-    yield Asker(world)
-    world.close()
 
 
 def _advance(seconds: float, *askers: Asker) -> None:

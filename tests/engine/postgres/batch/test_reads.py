@@ -1,6 +1,5 @@
 """A command that only reads locks no row, and writes none."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from tests.contract.named_items import ListItems, SetItem
 from tests.contract.new_command import ReadTwo
-from tests.contract.postgres_world import session_on
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -20,12 +18,9 @@ WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
 
 
 @pytest.fixture
-def session(database: Database) -> Iterator[Session]:
-    database.clear()
-    session = session_on(database.url)
+def session(session: Session) -> Session:
     session.carry_out([c.CreateQueue(**WHO)])
-    yield session
-    session.close()
+    return session
 
 
 def _written(database: Database) -> list[Any]:

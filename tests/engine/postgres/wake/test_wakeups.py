@@ -14,8 +14,8 @@ from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.decide import Result
 from jobengine.engine.postgres.wake.news import ENDED, READY, NewsSender, news_of
 from tests.contract.asking import Asker
-from tests.contract.postgres_world import Held, PostgresWorld
 from tests.doubles import AtOnce
+from tests.engine.postgres.world import Held, PostgresWorld
 from tests.pending import Pending
 from tests.postgres import Database
 

@@ -14,19 +14,12 @@ from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Correction, Recount, recount
 from jobengine.engine.postgres.sql import NamedStatement
 from tests.contract.asking import MINUTE, Asker
-from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
 _DAMAGE = "UPDATE job SET sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1) WHERE uid = %s"
-
-
-@pytest.fixture
-def ask(world: PostgresWorld) -> Asker:
-    ask = Asker(world)
-    ask.create()
-    return ask
 
 
 def _recount(world: PostgresWorld, meanwhile: "list[Job] | None" = None, ask: Asker | None = None) -> Recount:

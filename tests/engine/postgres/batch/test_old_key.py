@@ -11,8 +11,8 @@ from jobengine.core.errors import AccessDenied, QueueNotFound
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
 from tests.contract.asking import KEY, Asker
-from tests.contract.postgres_world import PostgresWorld
 from tests.doubles import SECRET
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,8 @@ from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.wake.event_log import begin_watch
 from jobengine.engine.waiting_line import Done
 from tests.contract.named_items import SetItem
-from tests.contract.postgres_world import session_on
 from tests.doubles import SECRET
+from tests.engine.postgres.world import session_on
 from tests.postgres import Database, until_waiting
 
 pytestmark = pytest.mark.slow

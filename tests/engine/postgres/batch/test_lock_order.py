@@ -17,7 +17,7 @@ from jobengine.engine.postgres.database.pipeline import Row
 from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.wake.event_log import Watch, Watches, begin_watch, read_watched
 from tests.contract.asking import KEY
-from tests.contract.postgres_world import session_on
+from tests.engine.postgres.world import session_on
 from tests.postgres import Database, until_waiting
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,6 @@
 """Clients that wait, claim or watch at one server: what they cost the database, and what they must not miss."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,27 +10,11 @@ from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.postgres.batch import queries as statements
 from jobengine.engine.postgres.wake.waiters import Waiters
 from tests.contract.asking import KEY, Asker, new_job
-from tests.contract.postgres_world import PostgresWorld
-from tests.postgres import Database
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
 LongJobs = Callable[[int], list[Job]]
-
-
-@pytest.fixture
-def ask(world: PostgresWorld) -> Asker:
-    asker = Asker(world)
-    asker.create()
-    return asker
-
-
-@pytest.fixture
-def other(database: Database, ask: Asker) -> Iterator[Asker]:
-    """Asks another server."""
-    world = PostgresWorld(database.url)
-    yield Asker(world)
-    world.close()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.database.rows import Rows
 from tests.contract.asking import KEY, Asker, new_job
-from tests.contract.postgres_world import Held, PostgresWorld, session_on
 from tests.doubles import AtOnce
+from tests.engine.postgres.world import Held, PostgresWorld, session_on
 from tests.pending import Pending
 from tests.postgres import Database
 

@@ -1,6 +1,6 @@
 """What making a queue reads, however many queues there are."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -10,20 +10,10 @@ from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.pipeline import Row, Statement, Trips
 from jobengine.engine.postgres.database.rows import Rows
 from tests.contract.asking import KEY
-from tests.contract.postgres_world import session_on
-from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
 
 MANY = 200
-
-
-@pytest.fixture
-def session(database: Database) -> Iterator[Session]:
-    database.clear()
-    session = session_on(database.url)
-    yield session
-    session.close()
 
 
 def _make(session: Session, name: str, most: int | None = None) -> None:

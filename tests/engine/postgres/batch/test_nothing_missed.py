@@ -25,7 +25,7 @@ from jobengine.engine.postgres.database.rows import NO_CLAIM_START, RowRank
 from jobengine.engine.postgres.sql import DATABASE_CLOCK
 from jobengine.engine.postgres.wake.waiters import poll
 from tests.contract.asking import KEY
-from tests.contract.postgres_server import WHO, Server, statements_sent
+from tests.engine.postgres.server import WHO, Server, statements_sent
 from tests.postgres import PRETENDED, Database, Pretended, until_waiting
 
 pytestmark = pytest.mark.slow

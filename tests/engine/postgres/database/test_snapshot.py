@@ -13,8 +13,8 @@ from jobengine.engine.postgres.batch.claim_start import advance_claim_start
 from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.database.pipeline import Statement
 from tests.contract.asking import KEY, Asker
-from tests.contract.postgres_server import statements_sent
-from tests.contract.postgres_world import PostgresWorld
+from tests.engine.postgres.server import statements_sent
+from tests.engine.postgres.world import PostgresWorld
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow

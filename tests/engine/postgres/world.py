@@ -1,9 +1,10 @@
 """The engine on PostgreSQL in a world whose time goes by only when it is told to."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import pytest
 from twisted.internet.defer import Deferred
 
 from jobengine.engine.door import Engine
@@ -17,7 +18,7 @@ from jobengine.engine.postgres.engine import PostgresEngine
 from jobengine.engine.postgres.stats import ServerActivity
 from tests.contract.world import World
 from tests.doubles import SECRET, AtOnce, CountedIds
-from tests.postgres import PRETENDED, Pretended
+from tests.postgres import PRETENDED, Database, Pretended
 
 R = TypeVar("R")
 
@@ -143,3 +144,12 @@ class PostgresWorld(World):
     def _stop(self) -> None:
         stopped = Deferred.fromCoroutine(self._postgres.stop())
         self._run_until(lambda: bool(stopped.called))
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[PostgresWorld]:
+    """An engine alone on its PostgreSQL, for modules that have no world of their own."""
+    database.clear()
+    world = PostgresWorld(database.url)
+    yield world
+    world.close()

@@ -13,7 +13,7 @@ from jobengine.engine.postgres.batch.plan import Task
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.pipeline import Row, Statement, Trips
 from tests.contract.asking import KEY
-from tests.contract.postgres_world import session_on
+from tests.engine.postgres.world import session_on
 
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 

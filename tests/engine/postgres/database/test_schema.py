@@ -12,8 +12,8 @@ from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.database.rows import NO_CLAIM_START
 from jobengine.engine.waiting_line import Refused
 from tests.contract.asking import KEY
-from tests.contract.postgres_world import session_on
 from tests.doubles import QUICK_KDF, SECRET
+from tests.engine.postgres.world import session_on
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from attrs import define, field
 from jobengine.core import commands as c
 from jobengine.core.model import Job, State
 from tests.contract.asking import Asker
-from tests.contract.postgres_world import PostgresWorld
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 

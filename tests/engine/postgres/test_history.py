@@ -1,32 +1,14 @@
 """Histories that several servers count on one PostgreSQL."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from jobengine.core import commands as c
 from tests.contract.asking import Asker
-from tests.contract.postgres_world import PostgresWorld
-from tests.postgres import Database
+from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
 WEEK = 7 * 24 * 3_600
-
-
-@pytest.fixture
-def ask(world: PostgresWorld) -> Asker:
-    asker = Asker(world)
-    asker.create()
-    return asker
-
-
-@pytest.fixture
-def other(database: Database, ask: Asker) -> Iterator[Asker]:
-    """Asks another server."""
-    world = PostgresWorld(database.url)
-    yield Asker(world)
-    world.close()
 
 
 def _added(ask: Asker) -> list[int]:

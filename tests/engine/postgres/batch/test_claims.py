@@ -7,7 +7,7 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.database.connection import connected
-from tests.contract.postgres_server import WHO, Server
+from tests.engine.postgres.server import WHO, Server
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
