@@ -1,7 +1,9 @@
 """Text is found as it reads, however it was escaped."""
 
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +13,8 @@ from jobengine.core.model import Job, Spec, Standing, State
 from jobengine.core.retention import retention
 
 
-@given(ascii_only=st.booleans(), text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_any_text_is_found_however_it_was_escaped(ascii_only: bool, text: str) -> None:
-    content = json.dumps({"a": text}, ensure_ascii=ascii_only).encode()
+def holds(content: bytes, text: str) -> bool:
+    """Whether a job with this content is found by the text."""
     spec = Spec(
         uid="u",
         priority=0,
@@ -24,5 +25,56 @@ def test_any_text_is_found_however_it_was_escaped(ascii_only: bool, text: str) -
         content=content,
         created=0,
     )
-    job = Job(spec, Standing(state=State.QUEUED, updated=0))
-    assert matches(job, Filter(text=f'"{text}"'.casefold()), 0)
+    return matches(Job(spec, Standing(state=State.QUEUED, updated=0)), Filter(text=text.casefold()), 0)
+
+
+@given(ascii_only=st.booleans(), text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_text_is_found_however_it_was_escaped(ascii_only: bool, text: str) -> None:
+    assert holds(json.dumps({"a": text}, ensure_ascii=ascii_only).encode(), f'"{text}"')
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "found"),
+    [
+        ({"to": "Ada@Example.org"}, "ada@example", True),
+        ({"to": "ada"}, "ADA", True),
+        ({"to": "ada"}, "bob", False),
+        ({"to": {"deep": ["x", "needle"]}}, "needle", True),
+        ({"key name": 1}, "key name", True),
+        ({"n": 4711}, "4711", True),
+        ({"a": "Stra\u00dfe"}, "STRASSE", True),
+        ({"a": "STRASSE"}, "stra\u00dfe", True),
+        ({"a": "\u00dcber"}, "\u00fcber", True),
+        ({"a": 'say "hi"'}, 'say "hi"', True),
+        ({"a": 'say "hi"'}, '\\"hi\\"', False),
+        ({"a": "C:\\new\\table"}, "c:\\new\\table", True),
+        ({"a": "C:\\new"}, "\\\\new", False),
+        ({"a": "one\ntwo"}, "one\ntwo", True),
+        ({"a": "one\ntwo"}, "one\\ntwo", False),
+        ({"a": "one\\ntwo"}, "one\\ntwo", True),
+        ({"a": "one\\ntwo"}, "one\ntwo", False),
+        ({"a": "\t\r\b\f/"}, "\t\r\b\f/", True),
+        ({"a": "\\u0041"}, "\\u0041", True),
+        ({"key": "\\u0041"}, '"a"', False),
+        ({"a": "\\\\"}, "\\\\", True),
+        ({"a": "\u0001\u20ac \U00010000"}, "\u0001\u20ac \U00010000", True),
+        ({"a": "x", "b": "\\"}, '"a": "x", "b"', True),
+        ({"a": "x", "b": "/"}, '"a": "x", "b"', True),
+        ({"a": "\U0001f600"}, "\U0001f600", True),
+    ],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_text_is_found_in_the_content_in_any_case(content: Any, text: str, found: bool, ascii_only: bool) -> None:
+    assert holds(json.dumps(content, ensure_ascii=ascii_only).encode(), text) is found
+
+
+def test_text_is_found_as_it_reads_and_not_as_it_is_escaped() -> None:
+    content = b'{"a":"\\u00fcber\\/all \\u0041"}'
+    assert holds(content, "\u00fcber/all a")
+    assert not holds(content, "u00fc")
+
+
+@pytest.mark.parametrize("content", [b'{"a":1,"b":"x"}', b'{"a":1,"b":"\\n"}'])
+def test_spacing_is_as_it_was_sent_with_escapes_and_without(content: bytes) -> None:
+    assert holds(content, '"a":1,"b"')
+    assert not holds(content, '"a": 1')

@@ -151,24 +151,6 @@ def test_a_watcher_that_returns_with_the_last_id_misses_nothing(daemon: Daemon) 
     assert list(reader.changes().values()) == [_CREATED_CLAIMED_DONE] * jobs
 
 
-def test_after_a_restart_a_watcher_learns_that_older_events_are_gone(daemon: Daemon) -> None:
-    with daemon.client() as client:
-        client.make_queue()
-        with _reading(daemon) as reader:
-            client.add()
-            _has_seen(reader, 1)
-            daemon.kill()
-            until("the stream ends", lambda: reader.ended)
-    daemon.start()
-    reader.open()
-    with daemon.client() as client:
-        client.add()
-    _has_seen(reader, 3)
-    reader.leave()
-    assert reader.seen[1] is None
-    assert (reader.seen[2]["before"], reader.seen[2]["state"]) == (None, "queued")
-
-
 def _asleep(daemon: Daemon) -> HTTPResponse:
     """A stream that is not read yet."""
     sleeper = socket.socket()

@@ -13,9 +13,7 @@ import pytest
 
 from jobengine.client import AccessDenied, QueueNotFound
 from jobengine.testing import Server
-from jobengine.worker import Retry, RunningJob, Worker
-
-from .daemons import until
+from jobengine.worker import RunningJob, Worker
 
 
 def _work(queues: Any, handler: Callable[[Any, RunningJob], Any], **options: Any) -> int:
@@ -81,19 +79,6 @@ def test_a_result_that_the_server_refuses_fails_its_job_and_no_other(jobengine_s
     assert failed.content == {"n": 5}
     assert (failed.error or "").startswith("The server has refused the result:")
     assert queue.stats().counts.complete == 7
-
-
-def test_retry_with_a_delay_releases_the_job_until_then(jobengine_server: Server) -> None:
-    queue = jobengine_server.queue("q")
-    job = queue.add({})
-
-    def later(content: Any, job: RunningJob) -> None:
-        raise Retry(delay=3600)
-
-    assert _work("q", later) == 1
-    left = queue.get(job.uid)
-    assert (left.state, left.attempts, [attempt.outcome for attempt in left.history]) == ("queued", 0, ["released"])
-    assert left.not_before is not None
 
 
 def test_progress_is_seen_while_the_job_runs(jobengine_server: Server) -> None:
@@ -175,17 +160,3 @@ def test_the_lines_of_the_log_have_fields(
     assert fields == {"queue": "q", "uid": job.uid, "attempt": 1, "outcome": "failed", "error_type": "LookupError"}
     assert record.__dict__["retry_at"] > datetime.now(UTC).isoformat()
     assert queue.get(job.uid).state == "queued"
-
-
-def test_a_worker_waits_for_a_queue_that_is_paused(jobengine_server: Server) -> None:
-    queue = jobengine_server.queue("q")
-    queue.pause()
-    job = queue.add({})
-    worker = Worker("q")
-    worker.handler()(lambda content, job: 1)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    queue.resume()
-    until("it is done", lambda: queue.get(job.uid).state == "complete")
-    worker.stop()
-    thread.join(20)

@@ -22,8 +22,6 @@ KEYED: list[tuple[str, str, dict[str, str] | None, Any]] = [
     ("POST", "/api/v1/job", None, {"queue_name": "q", "uid": UID, "new_status": "complete"}),
     ("DELETE", "/api/v1/job", {"queueName": "q", "jobUID": UID}, None),
 ]
-#: The calls that name a job.
-OF_A_JOB = [call for call in KEYED if UID in str(call)]
 #: The methods of each path.
 METHODS = {
     "/test": "GET, HEAD",
@@ -38,7 +36,6 @@ METHODS = {
 #: Values that are no integers within 64 bits.
 _NOT_COUNTS: list[Any] = ["1", 1.5, 1.0, True, [], 1 << 63, -(1 << 63) - 1]
 keyed = pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
-of_a_job = pytest.mark.parametrize(("method", "path", "query", "body"), OF_A_JOB)
 
 
 def _in_queue(name: str, query: dict[str, str] | None, body: Any) -> dict[str, Any]:
@@ -94,14 +91,6 @@ def test_a_queue_may_have_any_name_and_a_key_that_a_header_carries(server: Memor
     assert server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None).status == 201
     shown = server.call("GET", "/api/v1/queue", query={"name": name}, key=key)
     assert (shown.status, shown.json) == (200, {"name": name, "jobs": [], "size": 0})
-
-
-def test_a_deleted_queue_is_gone_and_its_name_is_free(server: MemoryServer) -> None:
-    add(server)
-    assert server.call("DELETE", "/api/v1/queue", query={"name": "q"}).status == 204
-    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).status == 404
-    assert server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None).status == 201
-    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
 
 
 def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer) -> None:
@@ -228,28 +217,6 @@ def test_a_deleted_job_is_gone(server: MemoryServer) -> None:
     assert [server.call(method, "/api/v1/job", **gone).status for method in ("GET", "DELETE")] == [404, 404]
     assert update(server, uid, "queued").status == 404
     assert claim(server).status == 204
-
-
-@keyed
-def test_the_queue_is_checked_before_its_key(
-    server: MemoryServer, method: str, path: str, query: Any, body: Any
-) -> None:
-    for key in ("key", "wrong"):
-        assert server.call(method, path, **_in_queue("none", query, body), key=key).status == 404
-
-
-@keyed
-def test_the_key_is_checked_before_the_job_exists(
-    server: MemoryServer, method: str, path: str, query: Any, body: Any
-) -> None:
-    answer = server.call(method, path, query=query, body=body, key="wrong")
-    assert answer.status == 401
-    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
-
-
-@of_a_job
-def test_the_job_is_checked_last(server: MemoryServer, method: str, path: str, query: Any, body: Any) -> None:
-    assert server.call(method, path, query=query, body=body).status == 404
 
 
 @keyed

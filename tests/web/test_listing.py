@@ -49,55 +49,11 @@ def test_a_list_may_be_of_one_state_in_any_case(server: MemoryServer, state: str
     assert _uids(page(server, state=state.upper())) == [uids[state]]
 
 
-@pytest.mark.parametrize(
-    ("content", "q", "found"),
-    [
-        ({"to": "Ada@Example.org"}, "ada@example", True),
-        ({"to": "ada"}, "ADA", True),
-        ({"to": "ada"}, "bob", False),
-        ({"to": {"deep": ["x", "needle"]}}, "needle", True),
-        ({"key name": 1}, "key name", True),
-        ({"n": 4711}, "4711", True),
-        ({"a": "Stra\u00dfe"}, "STRASSE", True),
-        ({"a": "STRASSE"}, "stra\u00dfe", True),
-        ({"a": "\u00dcber"}, "\u00fcber", True),
-        ({"a": 'say "hi"'}, 'say "hi"', True),
-        ({"a": 'say "hi"'}, '\\"hi\\"', False),
-        ({"a": "C:\\new\\table"}, "c:\\new\\table", True),
-        ({"a": "C:\\new"}, "\\\\new", False),
-        ({"a": "one\ntwo"}, "one\ntwo", True),
-        ({"a": "one\ntwo"}, "one\\ntwo", False),
-        ({"a": "one\\ntwo"}, "one\\ntwo", True),
-        ({"a": "one\\ntwo"}, "one\ntwo", False),
-        ({"a": "\t\r\b\f/"}, "\t\r\b\f/", True),
-        ({"a": "\\u0041"}, "\\u0041", True),
-        ({"key": "\\u0041"}, '"a"', False),
-        ({"a": "\\\\"}, "\\\\", True),
-        ({"a": "\u0001\u20ac \U00010000"}, "\u0001\u20ac \U00010000", True),
-        ({"a": "x", "b": "\\"}, '"a": "x", "b"', True),
-        ({"a": "x", "b": "/"}, '"a": "x", "b"', True),
-        ({"a": "\U0001f600"}, "\U0001f600", True),
-    ],
-)
-def test_text_is_found_in_the_content_in_any_case(server: MemoryServer, content: Any, q: str, found: bool) -> None:
-    uid = add(server, content)["uid"]
+def test_text_is_found_in_the_content_in_any_case(server: MemoryServer) -> None:
+    uid = add(server, {"a": "Stra\u00dfe & \u00dcber"})["uid"]
     add(server, {"other": "thing"})
-    assert _uids(page(server, q=q)) == ([uid] if found else [])
-
-
-def test_text_is_found_as_it_reads_and_not_as_it_is_escaped(server: MemoryServer) -> None:
-    raw = b'{"queue_name":"q","job":{"content":{"a":"\\u00fcber\\/all \\u0041"}}}'
-    assert server.call("PUT", "/api/v1/job", raw=raw).status == 201
-    assert len(page(server, q="\u00fcber/all a")["jobs"]) == 1
+    assert _uids(page(server, q="STRASSE & \u00fc")) == [uid]
     assert page(server, q="u00fc")["jobs"] == []
-
-
-def test_spacing_is_kept_with_and_without_escapes(server: MemoryServer) -> None:
-    for content in ('{"a":1,"b":"x"}', '{"a":1,"b":"\\n"}'):
-        raw = '{"queue_name":"q","job":{"content":' + content + "}}"
-        assert server.call("PUT", "/api/v1/job", raw=raw.encode()).status == 201
-    assert len(page(server, q='"a":1,"b"')["jobs"]) == 2
-    assert page(server, q='"a": 1')["jobs"] == []
 
 
 def test_a_list_may_be_of_one_worker(server: MemoryServer) -> None:
