@@ -1,4 +1,4 @@
-"""How JobEngine is installed; settings of the tools are in pyproject.toml."""
+"""The installation of JobEngine; settings of the tools are in pyproject.toml."""
 
 import json
 import re

@@ -1,5 +1,5 @@
 """
-Measures all figures of docs/performance.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
+Measures everything in docs/performance.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
 
 A part that can't be measured is left out, with the reason. The table is printed; the table and the charts in docs are
 rewritten.
@@ -45,12 +45,12 @@ _PARTS: dict[str, Part] = {
 #: The share of the machine that other processes may use.
 _QUIET = 0.05
 _DOCS = Path(__file__).parents[1] / "docs"
-#: This module writes what is between these lines of the page.
+#: This module rewrites the page between these lines.
 _BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -->\n"
 
 
 def main() -> int:
-    """Run it; 1 if a part could not be measured."""
+    """Run all parts; 1 if a part could not be measured."""
     be_a_client()
     if (share := others_share()) > _QUIET:
         say(f"{share:.0%} of the machine is used by other processes: the figures will be unreliable")

@@ -9,7 +9,7 @@ from .calls import connect
 
 _END = b"\xce"
 _METHOD = 1
-#: Bytes of a frame beside its payload.
+#: Bytes of a frame around its payload.
 _AROUND = 8
 #: Methods by class and number.
 _ACK, _NACK, _GET_EMPTY = (60, 80), (60, 120), (60, 72)
@@ -44,7 +44,7 @@ class Channel:
     gets: int = 0
     #: How many were delivered.
     delivered: int = 0
-    #: All messages up to this number are confirmed, and beyond it those in the set.
+    #: All messages up to this number are confirmed, and those in the set.
     _all_up_to: int = 0
     _beyond: set[int] = field(factory=set)
     _socket: socket.socket = field(init=False)

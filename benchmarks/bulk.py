@@ -14,7 +14,7 @@ _SIZES = (100, 1_000)
 
 
 def measure(results: Results) -> None:
-    """Add the rows for whole lives of jobs (add, claim, complete), and for adding alone."""
+    """Add the rows for whole job lives (add, claim, complete), and for adding only."""
     results.saw(Beanstalkd(), RabbitMQ())
     _lives(results)
     ours, theirs = rounds([(JobEngine(), _adding), (Beanstalkd(name="beanstalkd lazy, pipelined"), _adding)])

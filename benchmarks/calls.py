@@ -87,7 +87,7 @@ def connect(port: int) -> socket.socket:
 
 @define(eq=False)
 class Connection:
-    """A connection that has at most one request under way."""
+    """A connection with at most one request in flight."""
 
     port: int
     _socket: socket.socket = field(init=False)
@@ -151,7 +151,7 @@ def converse(port: int, conversations: Iterable[Conversation]) -> None:
 
 
 def converse_with(conversations: Iterable[tuple[int, Conversation]]) -> None:
-    """As `converse`, but each conversation is with the server at its own port."""
+    """Like `converse`, but each conversation is with the server at its own port."""
     with selectors.DefaultSelector() as selector:
         for port, conversation in conversations:
             connection = Connection(port)

@@ -84,7 +84,7 @@ def _from_file(server: Server) -> Run:
 
 
 def _by_hand(server: Server) -> Run:
-    """Code as a user would write it who wants no job twice: it sends a uid, and reads the answer."""
+    """The code of a user who wants no job twice: it sends a uid, and reads the answer."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def add(content: Mapping[str, Any]) -> Any:

@@ -29,13 +29,13 @@ from .servers.server import last_words
 _BULK = 500
 #: The number of threads that add, and of threads that work: in the first rows, and in the others.
 _SOME, _MANY = 8, 32
-#: Seconds to wait for the next word of a process; see play.py.
+#: Seconds to wait for the next line of a process; see play.py.
 _PATIENCE = 120.0
 
 
 @frozen
 class Way:
-    """One way to use a library."""
+    """One way of using a library."""
 
     #: The module in benchmarks/libraries.
     library: str
@@ -74,7 +74,7 @@ class Way:
 
 @define(eq=False)
 class Player:
-    """A process that plays one part of a measurement, such as adding jobs; it runs until it is stopped."""
+    """A process with one part of a measurement, such as adding jobs; it runs until it is stopped."""
 
     arguments: Sequence[str]
     #: The file for its standard error.
@@ -96,7 +96,7 @@ class Player:
             )
 
     def hear(self, word: str) -> None:
-        """Wait until the process says `word`; raises Failed if it ends, says something else, or takes too long."""
+        """Wait until the process prints `word`; raises Failed if it ends, prints something else, or takes too long."""
         line = self.line(_PATIENCE)
         if line != word:
             raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {line} {last_words(self.errors)}")
@@ -111,7 +111,7 @@ class Player:
             timer.cancel()
 
     def go(self) -> None:
-        """Let it begin."""
+        """Let the process begin."""
         pipe = _pipe(self._process.stdin)
         pipe.write("\n")
         pipe.flush()
@@ -145,7 +145,7 @@ def _bulk(library: str, jobs: int) -> Way:
     return Way(library, jobs, threads=1, bulk=_BULK, concurrency=_MANY)
 
 
-#: The server of each library, the target for JobEngine's ratio to it, and the ways in which it is measured.
+#: The server of each library, JobEngine's target ratio to it, and the ways of using it.
 _CONTENDERS: Sequence[tuple[Server, float, Way, Way]] = (
     (Redis(name="RQ on Redis", library="rq"), 10, Way("rq", 800), _bulk("rq", 1_000)),
     (Redis(name="Celery on Redis", library="celery"), 10, Way("celery", 1_600), _large("celery", 1_600)),
@@ -158,7 +158,7 @@ _CONTENDERS: Sequence[tuple[Server, float, Way, Way]] = (
     ),
     (RabbitMQ(name="pika on a quorum queue", library="pika"), 3, Way("pika", 4_000), _large("pika", 4_800)),
 )
-#: The same for JobEngine.
+#: The two ways of using JobEngine.
 _OURS = Way("jobengine", 16_000), _bulk("jobengine", 20_000)
 _WHATS = (
     f"one process adds, one works off: {_SOME} threads each, one job in a call",

@@ -2,9 +2,9 @@
 Is the dashboard quick, and does it delay other requests? Run from the root: `python -m benchmarks.dashboard`.
 
 A live daemon has a queue of 100,000 jobs. Chromium opens its page: the times to the first paint, to the first row and
-to the result of a filter are measured. Then 20 browsers look at the page while another client adds, claims and deletes
-jobs: the times of its requests are measured. Last, one browser looks at a queue while nothing happens, and while 1,000
-jobs a second go through: its frames are counted. The browsers share one core, which is not the daemon's.
+to the result of a filter are measured. Then 20 browsers show the page while another client adds, claims and deletes
+jobs: the times of its requests are measured. Last, one browser shows a queue while nothing happens, and while 1,000
+jobs a second are processed: its frames are counted. The browsers share one core, which is not the daemon's.
 """
 
 import os
@@ -49,7 +49,7 @@ _FILTER = """(state) => new Promise((resolve) => {
         ? requestAnimationFrame(look) : resolve(performance.now() - began);
     setTimeout(look);
 })"""
-#: When the first row came, by the clock of the page's own navigation.
+#: When the first row appeared, by the clock of the page's own navigation.
 _WATCH_ROWS = """
     const look = () => document.querySelector('table.jobs tbody tr')
         ? (window.usable = performance.now()) : requestAnimationFrame(look);
@@ -89,7 +89,7 @@ def filtering(page: Page, states: list[str]) -> list[float]:
 
 @contextmanager
 def going_through(daemon: Daemon) -> Iterator[None]:
-    """Have 1,000 jobs a second added, claimed and completed in the queue `q`."""
+    """Add, claim and complete 1,000 jobs a second in the queue `q`, during the block."""
     ended = Event()
     thread = Thread(target=_go, args=(daemon, ended))
     thread.start()
@@ -115,7 +115,7 @@ def _go(daemon: Daemon, ended: Event) -> None:
 
 
 def measure(results: Results) -> None:
-    """Measure all of it, and add a row for each figure."""
+    """Measure everything, and add a row for each figure."""
     if shutil.which("chromium") is None:
         raise RuntimeError("not installed: chromium")
     with directory() as home, chromium() as browser:
@@ -134,7 +134,7 @@ def measure(results: Results) -> None:
 
 
 def measure_opening(results: Results, browser: Browser, url: str) -> None:
-    """The first paint, the first row and the filter of the long queue."""
+    """Measure the first paint, the first row and the filter of the long queue."""
     page = look_at(browser, url, "long")
     paints, rows = zip(*[opening(page) for _ in range(_TIMES)], strict=True)
     filters = filtering(page, ["queued", "failed", ""] * _TIMES)
@@ -145,7 +145,7 @@ def measure_opening(results: Results, browser: Browser, url: str) -> None:
 
 
 def measure_others(results: Results, browser: Browser, url: str, daemon: Daemon) -> None:
-    """The times of other requests while many browsers look at the long queue."""
+    """Measure other requests while many browsers show the long queue."""
     alone = slowest(daemon, 3)
     pages = [look_at(browser, url, "long") for _ in range(BROWSERS)]
     meanwhile = slowest(daemon, _SECONDS)
@@ -165,7 +165,7 @@ def slowest(daemon: Daemon, seconds: float) -> float:
 
 
 def measure_frames(results: Results, browser: Browser, url: str, daemon: Daemon) -> None:
-    """The frames a second of a page on which nothing changes, and of one on which many jobs change."""
+    """Measure the frames a second of a page without changes, and of one with many changing jobs."""
     page = look_at_empty(browser, url)
     still = frames(page)
     with going_through(daemon):

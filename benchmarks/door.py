@@ -2,9 +2,9 @@
 A process that works on PostgreSQL as a server does, without HTTP: `python -m benchmarks.door URL CLIENTS SIZE SECONDS
 JOBS`.
 
-CLIENTS in the process ask its engine to add, claim and complete jobs in the queue "bench", SIZE at a time. It says
-"warm" when the first are through, waits for a line, and works for SECONDS or until JOBS are done; 0 is no limit. Then
-it prints a Work as JSON.
+CLIENTS in the process add, claim and complete jobs in the queue "bench" through the engine, SIZE at a time. It prints
+"warm" when the first jobs are complete, waits for a line, and works for SECONDS or until JOBS are done; 0 is no limit.
+Then it prints a Work as JSON.
 """
 
 import gc
@@ -40,19 +40,19 @@ reactor: Any = _reactor
 
 
 class Work(Struct):
-    """What was done."""
+    """The work done."""
 
     jobs: int
-    #: The seconds that it took, and the seconds of processor time that this process used.
+    #: Its seconds, and the seconds of processor time of this process.
     seconds: float
     used: float
-    #: Jobs a second in each tenth of the jobs that were asked for.
+    #: Jobs a second in each tenth of the requested jobs.
     rates: list[float]
 
 
 @define(eq=False)
 class Clients:
-    """The clients of an engine, and what they have done."""
+    """The clients of an engine, and the work they have done."""
 
     engine: PostgresEngine
     size: int
@@ -61,7 +61,10 @@ class Clients:
     _marks: list[float] = field(factory=list)
 
     async def life(self) -> None:
-        """Add `size` jobs, then claim and complete as many; a claim may get fewer while others are about to commit."""
+        """
+        Add `size` jobs, then claim and complete as many; a claim may get fewer while commits of others are in
+        flight.
+        """
         added = tuple(c.NewJob(content=CONTENT_BYTES) for _ in range(self.size))
         await self.engine.ask(c.AddJobs(**_WHO, jobs=added, defaults=Defaults()))
         left = self.size
@@ -89,7 +92,7 @@ class Clients:
                 self._marks.append(time.perf_counter())
 
     def rates(self, began: float, jobs: int) -> list[float]:
-        """See Work."""
+        """The rates of each tenth; see Work."""
         starts = [began, *self._marks]
         return [jobs / _SLICES / (end - start) for start, end in zip(starts, self._marks, strict=False)]
 
@@ -105,7 +108,7 @@ async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, 
         await engine.ask(c.CreateQueue(**_WHO))
     crowd = Clients(engine, size)
     await _all(crowd.life() for _ in range(clients))
-    # As the daemon does.
+    # Like the daemon.
     gc.freeze()
     gc.set_threshold(10_000)
     sys.stdout.write("warm\n")
@@ -141,7 +144,7 @@ def main() -> None:
     reactor.callWhenRunning(begin)
     reactor.run()
     if failures:
-        # Its threads would keep the process.
+        # The engine's threads would keep the process running.
         sys.stderr.write(failures[0].getTraceback())
         sys.stderr.flush()
         os._exit(1)

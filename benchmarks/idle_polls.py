@@ -1,7 +1,7 @@
 """
 What do 1,000 waiting workers cost? Run from the root: `python -m benchmarks.idle_polls`.
 
-A live daemon has 1,000 long polls and nothing else to do. strace counts the system calls of its threads in 10 s: each
+A live daemon has 1,000 long polls and no other work. strace counts the system calls of its threads in 10 s: each
 wake-up makes at least one.
 """
 
@@ -45,7 +45,7 @@ def _wake_ups() -> int:
 
 
 def _calls(server: JobEngine) -> int:
-    """The number of system calls of its threads, without those in which they wait."""
+    """The number of system calls of its threads, without those that only wait."""
     path = server.home / "calls"
     command = ["strace", "-f", "-ttt", "-p", str(server.pid), "-o", str(path)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

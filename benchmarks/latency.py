@@ -1,9 +1,9 @@
 """
 How long does a request take at 1,000 requests a second? Run from the root: `python -m benchmarks.latency`.
 
-Requests add, claim and complete jobs. Each is due at a fixed time and is timed from then on, so a stall shows in all
-requests that were due during it. They are measured once with nothing else going on, and once while a file with 100,000
-live jobs is compacted.
+Requests add, claim and complete jobs. Each is due at a fixed time and is timed from then on, so a stall affects all
+requests due during it. They are measured once without other work, and once while a file with 100,000 live jobs is
+compacted.
 """
 
 import gc
@@ -22,15 +22,15 @@ from .servers.jobengine import QUEUE, additions
 
 RATE = 1_000
 _CONNECTIONS = 64
-#: Seconds to measure: with nothing else going on, and at least and at most for a compaction.
+#: Seconds to measure: without other work, and at least and at most for a compaction.
 _PLAIN, _BEFORE_AND_AFTER, _MOST = 10.0, 1.0, 120.0
 #: Seconds in which the old file is freed after a compaction.
 _FREED = 0.6
-#: Seconds of the first requests, which are not counted: caches are cold.
+#: Seconds of the first requests, which are not counted, since caches are cold.
 _WARM_UP = 1.0
 _LIVE = 100_000
-#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. It is
-#: jobs of this length, this many in a request.
+#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. It
+#: consists of jobs of this length, this many in a request.
 _WASTE, _AT_ONCE, _CLOSE = 100_000, 20, 1 << 18
 #: Seconds between two checks whether a compaction is running.
 _LOOK = 0.005
@@ -38,10 +38,10 @@ _LOOK = 0.005
 
 @define
 class OpenLoop:
-    """One thread that plays all clients, and notes when a compaction was running."""
+    """One thread that acts as all clients, and records when a compaction was running."""
 
     server: JobEngine
-    #: When each request was due, in seconds since the first, and the seconds from then to its answer.
+    #: When each request was due, in seconds since the first one, and the seconds from then to its answer.
     due: list[float] = field(factory=list)
     took: list[float] = field(factory=list)
     compaction: tuple[float, float] = (inf, inf)
@@ -50,7 +50,7 @@ class OpenLoop:
     _free: deque[Connection] = field(factory=deque)
     _waiting: dict[Connection, float] = field(factory=dict)
     _selector: Any = field(factory=selectors.SelectSelector)
-    #: Jobs that are claimed and not completed.
+    #: Claimed jobs that are not completed.
     _claimed: deque[bytes] = field(factory=deque)
     _sent: int = 0
     _began: float = 0
@@ -120,7 +120,7 @@ class OpenLoop:
                 self._claimed += uids_in(answer)
 
     def in_compaction(self) -> list[float]:
-        """As `during`, for the compaction and the time in which the old file is freed."""
+        """Like `during`, for the compaction and the time in which the old file is freed."""
         begin, end = self.compaction
         return self.during(begin, end + _FREED)
 
@@ -152,7 +152,7 @@ def _room(server: JobEngine) -> int:
 
 
 def through_a_compaction(server: JobEngine) -> OpenLoop:
-    """The requests before, in and after a compaction that they cause."""
+    """The requests before, during and after a compaction that they cause."""
     waste(server)
     loop = OpenLoop(server)
     loop.run()

@@ -1,9 +1,9 @@
 """
 Does reading a long queue delay other requests? Run from the root: `python -m benchmarks.long_list [jobs]`.
 
-A live daemon has a queue of 1,000,000 jobs. One client reads all of it with one request, the GET of a queue of the
-first version of the API, while another adds, claims and deletes jobs in a short queue, one after the other. The time of
-the long answer, the memory that it takes, and the times of the other requests are printed.
+A live daemon has a queue of 1,000,000 jobs. One client reads the whole queue with one request, a GET of the API's first
+version, while another adds, claims and deletes jobs in a short queue, one after the other. The time of the long answer,
+its memory, and the times of the other requests are printed.
 """
 
 import sys
@@ -18,7 +18,7 @@ from attrs import define, field
 from tests.integration.daemons import Client, Daemon
 
 JOBS, BULK = 1_000_000, 10_000
-#: The longest that any other request may take.
+#: The longest time for any other request.
 TARGET = 0.05
 
 

@@ -3,8 +3,8 @@ How soon does a waiting worker get a job? Run from the root: `python -m benchmar
 
 Workers wait for jobs of a live daemon by long polls, each on its own connection. Jobs are added at a steady rate, one
 in a request, on other connections; a worker that gets a job waits again. Jobs are completed 50 at a time, or with
-`each` one by one by their workers, which makes three requests a job. It prints the time from sending the request that
-adds a job until a worker has the job: adding, claim and commits are part of it.
+`each` one by one by their workers, which makes three requests a job. It prints the time from sending an add to the
+arrival of the job at a worker, with adding, claim and commits.
 """
 
 import json
@@ -27,7 +27,7 @@ ADDERS = 32
 RATE, SECONDS = 1_000, 10
 #: Jobs that are completed with one request.
 BULK = 50
-#: Seconds at the beginning whose jobs are not counted.
+#: Seconds at the beginning in which jobs are not counted.
 WARM_UP = 1.0
 TARGETS = {50: 0.004, 99: 0.015}
 
@@ -37,14 +37,14 @@ POLL = request("POST", "/api/v1/job/next", {"queue_names": ["q"], "wait": 60})
 
 @define
 class Bench:
-    """One thread that plays all clients."""
+    """One thread that acts as all clients."""
 
     daemon: Daemon
     rate: int
     seconds: float
     #: Whether each worker completes its jobs itself.
     each: bool
-    #: By the number of a job: when the request that adds it was sent; and the seconds until a worker had it.
+    #: By job number: when its add was sent, and the seconds until a worker had it.
     sent: list[float] = field(factory=list)
     took: list[float] = field(factory=list)
     _workers: set[Connection] = field(factory=set)
@@ -53,7 +53,7 @@ class Bench:
     #: Jobs to complete.
     _done: list[dict[str, str]] = field(factory=list)
     _selector: Any = field(factory=selectors.DefaultSelector)
-    #: The most jobs that were due while no connection was free to add them.
+    #: The most due jobs without a free connection.
     late: int = 0
 
     def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The machine: which core does what, how much of it a client uses, and its description."""
+"""The machine: which core does what, how much of a core a client uses, and a description."""
 
 import os
 import platform
@@ -45,7 +45,7 @@ def be_a_client() -> None:
 @contextmanager
 def directory() -> Iterator[Path]:
     """A new directory on a disk, in TMPDIR or /var/tmp: /tmp is often memory, and nothing is durable there."""
-    # mkdtemp's directory belongs to this user alone, so a place that all may write to does no harm.
+    # mkdtemp's directory belongs to this user alone, so a parent that everyone may write to does no harm.
     path = Path(tempfile.mkdtemp(prefix="jobengine-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")))  # noqa: S108
     path.chmod(0o755)  # servers with a user of their own have their directories in it
     try:
@@ -64,7 +64,7 @@ def free_port() -> int:
 
 @define
 class Effort:
-    """How long something took, and how much of a core this process and the children that ended in it used."""
+    """The duration of something, and the share of a core that this process and its ended children used."""
 
     seconds: float = 0
     share: float = 0
@@ -72,7 +72,7 @@ class Effort:
     @classmethod
     @contextmanager
     def measured(cls) -> Iterator["Effort"]:
-        """Measures the block."""
+        """Measure the block."""
         effort, began, used = cls(), perf_counter(), _cpu_seconds()
         yield effort
         effort.seconds = perf_counter() - began
@@ -92,7 +92,7 @@ def others_share(seconds: float = 1.0) -> float:
 
 
 def _ticks() -> tuple[int, int]:
-    """The ticks of all cores since the machine was started: those idle or waiting for the disk, and all."""
+    """The ticks of all cores since the machine was started: idle or waiting for the disk, and in total."""
     ticks = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
 
@@ -104,7 +104,7 @@ def used(pid: int) -> float:
 
 
 def used_in_all(pid: int) -> float:
-    """The seconds of processor time that a process, its children and those of them that have ended have used."""
+    """The seconds of processor time of a process, its children, and children that have ended."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -117,7 +117,7 @@ def used_in_all(pid: int) -> float:
 
 
 def resident(pid: int) -> int:
-    """The bytes of memory that a process has."""
+    """The bytes of memory of a process."""
     return int(_found(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text())) << 10
 
 

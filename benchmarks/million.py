@@ -4,7 +4,7 @@ What do 1,000,000 queued jobs cost? Run from the root: `python -m benchmarks.mil
 One daemon is given the jobs, 1,000 in a request; another has an empty queue. In turn, jobs are added to both, claimed
 and deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the file is
 compacted, and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter lengths. Last,
-it is given 5,000,000 jobs, and killed once more.
+it is given 5,000,000 jobs, and killed again.
 """
 
 import signal
@@ -25,12 +25,12 @@ _LENGTHS = (0, 1_000, 10_000, 100_000, 300_000)
 _CONNECTIONS = 4
 #: Turns of adding and claiming whose median is a rate.
 _TURNS = 5
-#: Targets: bytes of memory a job; rates beside those of an empty queue; milliseconds through a compaction.
+#: Targets: bytes of memory a job; rates compared with an empty queue; milliseconds during a compaction.
 _MEMORY, _SHARE, _P99 = 700, 0.9, 25
 #: Targets after a stop or a kill: seconds until it is ready, for each million jobs, and bytes of memory a job.
 _READY, _MEMORY_AGAIN = 5, 550
 _MANY = 5 * JOBS
-#: Seconds that are drawn before and after a compaction.
+#: Seconds drawn before and after a compaction.
 _AROUND = 1.0
 #: The file may have twice its live data and this many bytes.
 _SLACK = 64 << 20
@@ -39,7 +39,7 @@ _Rates = tuple[float, float]
 
 
 def measure(results: Results) -> None:
-    """Add the rows, and the figures of the charts."""
+    """Add the rows, and the data of the charts."""
     empty, full = JobEngine(), JobEngine()
     with ExitStack() as stack:
         stack.enter_context(empty.running())
@@ -79,7 +79,7 @@ def _grow(server: JobEngine, jobs: int) -> None:
 
 
 def _rates(server: JobEngine) -> _Rates:
-    """Requests a second of adding and of claiming; the queue is as long as before."""
+    """Requests a second for adding and for claiming; the queue keeps its length."""
     with _crowd(server) as crowd:
         turns = [turn(crowd, QUEUE) for _ in range(_TURNS)]
     return median(adding for adding, _ in turns), median(claiming for _, claiming in turns)
@@ -126,7 +126,7 @@ def _compact(results: Results, server: JobEngine) -> None:
 
 
 def _share_of_limit(server: JobEngine, longest: int) -> float:
-    """The greatest length that the file had, divided by the greatest that it may have."""
+    """The greatest length of the file, divided by the greatest allowed one."""
     live = server.metric("jobengine_live_bytes")
     say(f"the file had {longest / (1 << 20):,.0f} MiB at most, {live / (1 << 20):,.0f} MiB of them live")
     return longest / (2 * live + _SLACK)

@@ -26,7 +26,7 @@ from .results import TIMES, Outcome, Results, rounds, run_alone, say
 from .servers import Failed, JobEngine, PostgreSQL, Run, Server
 from .servers.postgresql import pgmq
 
-#: A machine that others share gets slower and faster within a minute. So ratios are those of many short rounds.
+#: A shared machine gets slower and faster within a minute. So ratios come from many short rounds.
 _SECONDS, _ROUNDS = 2.0, 7
 #: Over HTTP, where no row has a target.
 _HTTP_SECONDS = 4.0
@@ -34,7 +34,8 @@ _JOBS = 1_000_000
 _CLIENTS, _BULK_CLIENTS = 32, 4
 #: The most seconds that a process may take for its work.
 _PATIENCE = 1_800.0
-#: Targets: jobs a second in bulk; two and four servers beside one; the last tenth of many jobs beside the third.
+#: Targets: jobs a second in bulk; two and four servers compared with one; the last tenth of many jobs compared with the
+#: third.
 _BULK, _TWO, _FOUR, _LAST = 20_000, 1.2, 1, 0.9
 
 
@@ -45,7 +46,7 @@ def _migrated(server: PostgreSQL) -> None:
 
 @define(eq=False, kw_only=True)
 class WithoutHttp(PostgreSQL):
-    """Servers without HTTP on one PostgreSQL and one queue, with clients in each of them."""
+    """Servers without HTTP on one PostgreSQL and one queue, each with its clients."""
 
     name: str = "JobEngine on PostgreSQL, without HTTP"
     daemons: int = 1
@@ -71,7 +72,7 @@ class WithoutHttp(PostgreSQL):
         return Run(rate, 0, cost=(self.cost() - before) / jobs)
 
     def work(self, clients: int, size: int, seconds: float, jobs: int) -> list[Work]:
-        """What each server has done; see benchmarks/door.py. Raises Failed."""
+        """The work of each server; see benchmarks/door.py. Raises Failed."""
         arguments = [self.url, *map(str, (clients, size, seconds, jobs))]
         with directory() as home, ExitStack() as stack:
             players = [Player(arguments, home / str(number), "benchmarks.door") for number in range(self.daemons)]
@@ -174,7 +175,7 @@ def _through_http(results: Results) -> None:
 def _compare(
     results: Results, what: str, ours: Outcome, theirs: Sequence[Outcome], targets: Sequence[float | None]
 ) -> None:
-    """Add the rates, and print what a job costs PostgreSQL."""
+    """Add the rates, and print PostgreSQL's cost of a job."""
     for outcome, target in zip(theirs, targets, strict=True):
         results.compare(f"{what}, without HTTP", ours, outcome, target)
     for outcome in (ours, *theirs):

@@ -1,8 +1,9 @@
 """
 Does a long queue cost more than a short one? Run from the root: `python -m benchmarks.queue_length [jobs]`.
 
-A live daemon has a queue of 100 jobs and one of 100,000. In turn, jobs are added to each, and as many claimed and
-deleted, so that it keeps its length. The rates of adding and of claiming at both lengths are printed, and their ratios.
+A live daemon has a queue of 100 jobs and one of 100,000. In turn, jobs are added to each, and as many are claimed and
+deleted, so that each keeps its length. The rates of adding and of claiming at both lengths are printed, and their
+ratios.
 """
 
 import json
@@ -69,7 +70,7 @@ def addition(queue: str) -> bytes:
 
 
 def turn(crowd: Crowd, queue: str) -> tuple[float, float]:
-    """Requests a second of adding and of claiming. The queue keeps its length."""
+    """Requests a second for adding and for claiming. The queue keeps its length."""
     additions = [addition(queue)] * REQUESTS
     claims = [request("GET", f"/api/v1/job/next?queueName={queue}&markQueued=true")] * REQUESTS
     began = perf_counter()

@@ -9,9 +9,9 @@ from attrs import define, field, frozen
 from .machine import be_a_client
 from .servers import Failed, Run, Server
 
-#: The number of rounds in which everything is measured.
+#: How many rounds are measured.
 TIMES = 3
-#: From this share of a core on, the client may limit the figure.
+#: From this share of a core on, the client may be the limit.
 _BUSY = 0.95
 _HEADINGS = ("what", "JobEngine", "contender", "ratio", "target", "met", "spread")
 #: Errors of a server or a client; its row then shows the error.
@@ -41,7 +41,7 @@ class Row:
 
 @frozen
 class Outcome:
-    """The runs of a server, one in each round; or why there are none."""
+    """The runs of a server, one in each round; or the reason for having none."""
 
     name: str
     runs: Sequence[Run] = ()
@@ -57,15 +57,15 @@ class Outcome:
 
 @define
 class Results:
-    """All that was measured so far."""
+    """All measurements so far."""
 
     rows: list[Row] = field(factory=list)
     #: Names and versions of the servers.
     versions: list[str] = field(factory=list)
     #: Requests a second by length of the queue: (jobs, adding, claiming).
     rates: list[tuple[int, float, float]] = field(factory=list)
-    #: For each request, the seconds from the beginning of a compaction to the time at which it was due, and the
-    #: milliseconds that it took; below, the seconds that the compaction took.
+    #: For each request, the seconds from the beginning of a compaction to its due time, and its milliseconds; below,
+    #: the seconds of the compaction.
     compaction: list[tuple[float, float]] = field(factory=list)
     compaction_seconds: float = 0
 
@@ -112,7 +112,7 @@ class Results:
         self.rows.append(Row(what, f"failed: {' '.join(str(why).split())[:300] or type(why).__name__}"))
 
     def saw(self, *servers: Server) -> None:
-        """Note the versions of the servers that are installed."""
+        """Record the versions of the installed servers."""
         installed = [server.version() for server in servers if server.found()]
         self.versions = list(dict.fromkeys([*self.versions, *installed]))
 
@@ -123,11 +123,11 @@ class Results:
 
 
 def _digits(target: float) -> int:
-    """The digits to show after the point of a figure with this target."""
+    """The decimal places of a figure with this target."""
     return 0 if not target or target >= 100 else 1 if target >= 2 else 2
 
 
-#: The work of a server while it is measured.
+#: The work of a server under measurement.
 Work = Callable[[Server], Run]
 
 

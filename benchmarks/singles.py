@@ -2,8 +2,8 @@
 How many jobs a second, one by one over 32 connections? Run from the root: `python -m benchmarks.singles`.
 
 Each job is added, claimed and completed. JobEngine and Klein's no-op get the same requests from wrk (lifecycle.lua),
-and the others the same work from a client that speaks their own protocol. All but the no-op sync before they answer.
-JobEngine pays for an HTTP request for each step, and the others do not. benchmarks.bulk measures clients that batch.
+and the others the same work from a client for their own protocol. All but the no-op sync before they answer. JobEngine
+needs an HTTP request for each step, and the others do not. benchmarks.bulk measures clients that batch.
 """
 
 from .results import Results, rounds, run_alone

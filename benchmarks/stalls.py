@@ -2,7 +2,7 @@
 How long does one request delay all others? Run from the root: `python -m benchmarks.stalls`.
 
 Clients with and without a key send the requests that take the daemon longest. Meanwhile another client sends a cheap
-request, a ping, every millisecond. Each row has the longest time that a ping took; in the first row there are no other
+request, a ping, every millisecond. Each row has the longest time of a ping; in the first row there are no other
 requests. The clients share one core, so the times include waiting for that core.
 """
 
@@ -34,13 +34,13 @@ class Call:
     """A request that may delay others."""
 
     name: str
-    #: Makes the bytes to send on each connection; called for each measurement.
+    #: Returns the bytes to send on each connection; called for each measurement.
     sent: Callable[[], bytes]
-    #: The longest delay of others, in milliseconds.
+    #: The longest allowed delay of other requests, in milliseconds.
     target: float = _ANY
-    #: The number of connections on which it is sent at the same time.
+    #: The number of connections that send it at the same time.
     connections: int = 1
-    #: Called before each time that it is sent.
+    #: Called before each sending.
     before: Callable[[], None] = lambda: None
 
 
@@ -86,7 +86,7 @@ def _longest(port: int, sent: bytes, connections: int = 1) -> float:
 
 
 def _send(port: int, sent: bytes, connections: int) -> None:
-    """Send it, and read until the last answer has come or the connection is closed."""
+    """Send the request, and read until the last answer has come or the connection is closed."""
     if not sent:
         sleep(1)
         return
@@ -209,7 +209,7 @@ def _large(server: JobEngine) -> Sequence[Call]:
 
 
 def _once(call: Callable[[], None]) -> Callable[[], None]:
-    """A call that does something the first time only."""
+    """A call that acts only the first time."""
     rest = iter((call,))
     return lambda: next(rest, lambda: None)()
 

@@ -1,9 +1,9 @@
 """
 How fast are the commands for database files? Run from the root: `python -m benchmarks.tools`.
 
-A file of lines is imported, and the database that this makes is checked, backed up and exported, each by the command
-that a user would give: the figures include its start-up. Beside each backup the same bytes are copied and synced by a
-plain loop, which shows what the disk can do at that moment.
+A file of lines is imported; the new database is checked, backed up and exported, each by the command that a user would
+enter: the times include its start. Beside each backup the same bytes are copied and synced by a plain loop, which shows
+what the disk can do at that moment.
 """
 
 import os
@@ -41,7 +41,7 @@ _COMMAND = [str(Path(sys.executable).with_name("jobengine")), "db"]
 
 @frozen
 class Ran:
-    """What a command took: its time and memory."""
+    """The time and memory of a command."""
 
     seconds: float
     #: Its peak of memory, in bytes.
@@ -77,7 +77,7 @@ class Files:
         return ran
 
     def size(self, name: str) -> int:
-        """How many bytes a file has."""
+        """The bytes of a file."""
         return (self.home / name).stat().st_size
 
     def remove(self, *names: str) -> None:
@@ -131,10 +131,10 @@ def _spec(number: int) -> Spec:
 
 @frozen
 class Round:
-    """What all commands took in one round."""
+    """The results of all commands in one round."""
 
     ran: Mapping[str, Ran]
-    #: Bytes of the database, and the seconds that a plain copy of it took.
+    #: Bytes of the database, and the seconds of a plain copy of it.
     size: int
     copied: float
 
@@ -166,7 +166,7 @@ def copy(source: Path, target: Path) -> float:
 
 
 def _backup_row(few: Round, many: list[Round]) -> Row:
-    """The rate without the command's start-up: from the bytes and seconds that many jobs take more than few."""
+    """The rate without the command's start, from the extra bytes and seconds of many jobs compared with few."""
     ours = [(one.size - few.size) / (one.ran["backup"].seconds - few.ran["backup"].seconds) for one in many]
     disks = [one.size / one.copied for one in many]
     ratios = [rate / disk for rate, disk in zip(ours, disks, strict=True)]

@@ -22,7 +22,7 @@ from .servers.jobengine import QUEUE
 
 _ALONE = 2_000
 _MANY = 20_000
-#: Seconds for which a worker without jobs is watched, and seconds that it gets to start.
+#: Seconds for which a worker without jobs is measured, and seconds for its start.
 _IDLE, _BEGINNING = 60.0, 2.0
 
 

@@ -1,4 +1,4 @@
-"""Counts finished jobs, so that the process that does them knows when it is warm and when it is done."""
+"""Counts finished jobs, so that the working process knows when it is warm and when it is done."""
 
 from collections.abc import Callable
 from itertools import count
@@ -24,6 +24,6 @@ class Count:
         return number == self.warm + self.jobs
 
     def to_the_end(self) -> None:
-        """Count one more job; says "done" at the last, for libraries that can't be told to return."""
+        """Count one more job; prints "done" at the last one, for libraries that can't be stopped."""
         if self():
             self.say("done")

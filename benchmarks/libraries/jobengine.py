@@ -24,7 +24,7 @@ def adding(port: int) -> Iterator[Callable[[int], object]]:
 
 
 def work(port: int, concurrency: int, count: Count) -> None:
-    """A worker whose handler is a plain function, in threads; it returns when all ends are reported."""
+    """A worker whose handler is a plain function, in threads; it returns when all outcomes are reported."""
     worker = Worker(QUEUE, concurrency=concurrency, url=f"http://127.0.0.1:{port}", access_key="key")
 
     @worker.handler()

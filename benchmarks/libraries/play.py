@@ -1,8 +1,8 @@
 """
 One part of a measurement: `python -m benchmarks.libraries.play add|work LIBRARY PORT THREADS JOBS BULK CONCURRENCY`.
 
-Both processes say "warm" when the first jobs are through, so that connections are made and modules loaded. Then the one
-that adds waits for a line on its input. The one that works says "done" at the last job.
+Both processes print "warm" when the first jobs are done, so that connections are made and modules loaded. Then the
+adding one waits for a line on its input. The working one prints "done" at the last job.
 """
 
 import os
@@ -16,13 +16,13 @@ from .count import Count
 
 #: Seconds for all threads to become warm.
 _PATIENCE = 60
-#: The process that measures reads this. What libraries print goes to the standard error.
+#: The measuring process reads this. What libraries print goes to standard error.
 _LISTENER = os.dup(1)
 os.dup2(2, 1)
 
 
 def say(word: str) -> None:
-    """Tell the process that measures."""
+    """Print a line for the measuring process."""
     os.write(_LISTENER, f"{word}\n".encode())
 
 
@@ -31,7 +31,7 @@ def _add(add: Callable[[int], object], threads: int, jobs: int, bulk: int) -> No
     calls, rest = divmod(jobs, threads * bulk)
     if rest:
         raise ValueError(f"{jobs} jobs can't be added by {threads} threads, {bulk} in a call")
-    # The first call goes alone: what it makes is there for all threads, and an error shows at once.
+    # The first call is made alone: its objects are then shared by all threads, and an error shows at once.
     add(1)
     warm, begin = Barrier(threads + 1), Barrier(threads + 1)
 

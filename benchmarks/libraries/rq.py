@@ -1,7 +1,7 @@
 """
 RQ: `enqueue` from threads or `enqueue_many`, and a SimpleWorker.
 
-Its workers have no threads. By default they fork a process for each job; this one does not.
+Its workers have no threads. By default they fork a process for each job; a SimpleWorker does not.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _ends: list[Callable[[], None]] = []
 
 
 def handle(content: object) -> None:
-    """The job: it only counts."""
+    """The job, which is only counted."""
     _ends[0]()
 
 

@@ -1,1 +1,4 @@
-"""How far many daemons on one PostgreSQL go: measures what their work costs, and simulates large machines with that."""
+"""
+How well many daemons scale on one PostgreSQL: measures the cost of their work, and simulates large machines with
+it.
+"""

@@ -1,8 +1,8 @@
 """
-How many jobs a second do many daemons on one PostgreSQL do? Run from the root: `python -m benchmarks.scaling`.
+How many jobs a second do many daemons on one PostgreSQL process? Run from the root: `python -m benchmarks.scaling`.
 
-Prints the tables of docs/scaling.md, which says what was measured and what is assumed. Each figure is the median of
-three simulations.
+Prints the tables of docs/scaling.md, which separates measurements from assumptions. Each figure is the median of three
+simulations.
 """
 
 import sys
@@ -14,7 +14,7 @@ from attrs import evolve
 from .parameters import BIG, COSTS
 from .simulation import Answer, Costs, Load, simulate
 
-#: Jobs in a request, and clients of each daemon: one by one over many connections, and in bulk over a few.
+#: Jobs in a request, and clients of each daemon: one job at a time over many connections, and in bulk over a few.
 _SINGLE, _BULK = (1, 32), (100, 4)
 _DAEMONS = (1, 8, 64)
 _QUEUES, _SERVERS = 64, 4

@@ -1,4 +1,4 @@
-"""Measures what work on a database takes: processor time of this process and of PostgreSQL, and bytes of WAL."""
+"""Measures the cost of work on a database: processor time of this process and of PostgreSQL, and bytes of WAL."""
 
 import sys
 import time
@@ -34,14 +34,14 @@ JOB: Final = c.NewJob(content=CONTENT_BYTES)
 
 
 def work_of(pid: int) -> float:
-    """The microseconds of processor time that all threads of a process have used."""
+    """The microseconds of processor time of all threads of a process."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1_000
 
 
 @define
 class Used:
-    """What something has used: microseconds of processor time, and bytes of WAL."""
+    """The cost of some work: microseconds of processor time, and bytes of WAL."""
 
     daemon: float
     postgres: float
@@ -52,12 +52,12 @@ class Used:
 
     @staticmethod
     def best(those: "Sequence[Used]") -> "Used":
-        """The least work, and the mean of the bytes."""
+        """The least processor times, and the mean of the bytes."""
         return evolve(Used.of(min, *those), wal=mean(one.wal for one in those))
 
     @staticmethod
     def of(how: Callable[[Sequence[float]], float], *those: "Used") -> "Used":
-        """Each figure as `how` combines it, such as min or mean."""
+        """Each value as `how` combines it, such as min or mean."""
         return Used(*map(how, zip(*((one.daemon, one.postgres, one.wal) for one in those), strict=True)))
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Bench:
         )
 
     def use(self, session: Session, work: Callable[[], R]) -> tuple[R, Used]:
-        """Do `work`; returns its answer, and what it took of this process, of the session's backend and of WAL."""
+        """Do `work`; returns its answer, and its cost for this process, the session's backend and WAL."""
         backend = session.run(lambda connection: connection.info.backend_pid)
         wal, postgres, own = self.wal(), work_of(backend), time.process_time()
         answer = work()
@@ -98,7 +98,7 @@ class Bench:
         return answer, Used(own * 1e6, postgres, self.wal() - wal)
 
     def wal(self) -> float:
-        """The bytes of WAL that were ever written."""
+        """The total bytes of WAL written."""
         return float(self.one("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
     def one(self, text: Any) -> Any:

@@ -1,5 +1,5 @@
 """
-Compares 1, 2 and 4 daemons on PostgreSQL, measured, with what the simulation computes; and measures the standby's work.
+Compares measurements of 1, 2 and 4 daemons on PostgreSQL with the simulation, and measures the standby's work.
 
 PostgreSQL has one core; daemons, clients and the standby share the other.
 """
@@ -30,7 +30,7 @@ from .simulation import Load, Place, simulate
 from .slowly import slowly
 
 _ROUNDS: Final = 3
-#: Seconds by which what the standby sends is delayed.
+#: Seconds by which the standby's messages are delayed.
 _FAR: Final = 0.02
 
 
@@ -50,7 +50,7 @@ def near(bench: Bench) -> None:
 
 
 def far(bench: Bench) -> None:
-    """Compare with a standby that is far away, so that daemons wait more than they work."""
+    """Compare with a distant standby, so that daemons wait more than they work."""
     with directory() as home, _standby(bench, home, delay=_FAR):
         _compare(bench, Place(cores=1, daemon_cores=1, trip=_trip(bench), sync=0, standby=_commit(bench)))
 
@@ -62,7 +62,7 @@ def _compare(bench: Bench, place: Place) -> None:
             load = Load(daemons=number, clients=clients, size=size)
             found, computed = _middle(bench, load), simulate(load, place, evolve(COSTS, wal_removal=0)).jobs
             requests = 3 / load.size
-            # Without rules and driver, HTTP and JSON are left.
+            # Without rules and driver, HTTP and JSON remain.
             request = (found.daemons - COSTS.batch * found.batches - COSTS.task * requests - COSTS.job * 3) / requests
             rate = f"{found.rate:,.0f} jobs/s, computed {computed:,.0f} ({computed / found.rate - 1:+.0%})"
             each = f"HTTP {request:.0f} µs a request, client {found.clients / requests:.0f}"
@@ -94,7 +94,7 @@ def a_daemon(bench: Bench) -> Iterator[JobEngine]:
 
 @frozen
 class _Round:
-    """What was measured in one round; work is in microseconds of processor time."""
+    """The measurements of one round; work is in microseconds of processor time."""
 
     #: Jobs a second; then, for each job, the work of daemons, clients and PostgreSQL, and batches.
     rate: float
@@ -116,7 +116,7 @@ def _round(bench: Bench, servers: Sequence[JobEngine], load: Load) -> _Round:
 
 
 def _counted(bench: Bench, servers: Sequence[JobEngine]) -> tuple[float, float, float, float]:
-    """Until now: the work of daemons, clients and PostgreSQL, and the number of batches."""
+    """The totals so far: the work of daemons, clients and PostgreSQL, and the number of batches."""
     backends = _named(bench.server.pid, "postgres")
     daemons = sum(work_of(server.pid) for server in servers)
     return daemons, work_of(os.getpid()), sum(map(work_of, backends)), _batches(servers)
@@ -137,7 +137,7 @@ def _commit(bench: Bench) -> float:
 
 
 def _trip(bench: Bench) -> float:
-    """The microseconds that a question and its answer are on the way, without the work of both ends."""
+    """The microseconds of a round trip, without the work of both ends."""
     found = []
     with connected(bench.url) as connection:
         for _ in range(500):
@@ -171,7 +171,7 @@ def standby(bench: Bench) -> None:
 
 @contextmanager
 def _standby(bench: Bench, home: Path, delay: float = 0) -> Iterator[int]:
-    """A standby that commits wait for, and whose answers are delayed by `delay` seconds; gives its process id."""
+    """A standby that commits wait for, and whose answers are delayed by `delay` seconds; yields its process id."""
     given_to("postgres", home)
     port = slowly(bench.server.port, delay)
     data, programs = str(home / "data"), Path(tool("postgres")).parent

@@ -1,8 +1,8 @@
 """
 What does the work of daemons on PostgreSQL cost? Run from the root: `python -m benchmarks.scaling.measured`.
 
-Measures what parameters.py has; name parts to measure only these: door, near, far, standby, upkeep. PostgreSQL has a
-core of its own. Work is the least of several rounds, because other processes only add to it.
+Measures the values in parameters.py; name parts to measure only these: door, near, far, standby, upkeep. PostgreSQL has
+a core of its own. Each cost is the least of several rounds, because other processes only add to it.
 """
 
 import re
@@ -32,7 +32,7 @@ from .simulation import Costs
 _SIZES: Final = (1, 32, 100, 1_000)
 _ROUNDS: Final = 5
 _UPDATES: Final = "SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables WHERE relname = 'job'"
-#: The time in two hours, in SQL: then all jobs that are complete now have been kept for long enough.
+#: The time in two hours, in SQL: then the retention of all complete jobs is over.
 _LATER = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 7200000"
 _FIRST: Final = (
     "SELECT uid FROM job WHERE queue_id = %s AND place = 0 ORDER BY inv_prio, arrival LIMIT 100 FOR UPDATE SKIP LOCKED"
@@ -77,7 +77,7 @@ def _full_pages(bench: Bench) -> None:
 
 
 def _removed(bench: Bench) -> Used:
-    """What it costs to remove a job that has been kept for long enough."""
+    """The cost of removing a job after its retention."""
     bench.clear()
     for _ in range(4):
         bench.lives(1_000)
@@ -92,7 +92,7 @@ def _removed(bench: Bench) -> Used:
 
 
 def _walk(bench: Bench) -> float:
-    """The microseconds for each locked row that a claim passes over."""
+    """The microseconds for each locked row that a claim skips."""
     bench.clear()
     for _ in range(5):
         bench.session.carry_out([c.AddJobs(**WHO, jobs=(JOB,) * 1_000, defaults=Defaults())])
@@ -134,7 +134,7 @@ def door(bench: Bench) -> None:
 
 
 def upkeep(bench: Bench) -> None:
-    """Measure rows at rest, vacuum, sweeps and looks of idle daemons, and NOTIFY."""
+    """Measure rows at rest, vacuum, sweeps and polls of idle daemons, and NOTIFY."""
     _vacuum(bench)
     for queues in (1, 100, 1_000):
         while bench.one("SELECT count(*) FROM queue") < queues:
@@ -192,7 +192,7 @@ def _held(bench: Bench) -> None:
 
 
 def _notified(bench: Bench) -> None:
-    """Measure a daemon that hears of changes in a queue for which nobody waits."""
+    """Measure a daemon that is notified of changes in a queue without waiters."""
     with a_daemon(bench) as server:
         time.sleep(1)  # it has started to listen
         before = work_of(server.pid)

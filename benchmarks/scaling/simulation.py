@@ -1,6 +1,8 @@
 """
-A simulation of daemons on PostgreSQL: each batch uses the daemon's core, PostgreSQL's cores, the disk and the standby
-for some time, and waits for each while others use it.
+A simulation of daemons on PostgreSQL.
+
+Each batch uses the daemon's core, PostgreSQL's cores, the disk and the standby for some time, and waits while others
+use them.
 """
 
 import random
@@ -16,18 +18,18 @@ from jobengine.engine.postgres.batch.plan import overlaps
 
 from .stations import Clock, Disk, Lock, Process, Station
 
-#: What happens to each job.
+#: The requests for each job, in order.
 LIFE: Final = ("add", "claim", "complete")
-#: The round trips of a batch: time, queues and jobs; what it writes, with COMMIT.
+#: The round trips of a batch: one reads time, queues and jobs, one writes and commits.
 TRIPS: Final = 2
-#: Jobs in a batch at most, and lanes of a daemon; see jobengine.engine.postgres.batch.lane and .engine.
+#: The most jobs in a batch, and the lanes of a daemon; see jobengine.engine.postgres.batch.lane and .engine.
 _MOST: Final = 1_000
 _LANES: Final = 4
 
 
 @frozen(kw_only=True)
 class Costs:
-    """What work costs: microseconds of a core, or bytes of WAL. A task is a request in a batch."""
+    """The cost of work: microseconds of a core, or bytes of WAL. A task is a request in a batch."""
 
     #: At the daemon; `request` and `request_job` are for HTTP and JSON.
     request: float
@@ -38,17 +40,17 @@ class Costs:
     #: At the client, for each request and each job in it.
     client: float
     client_job: float
-    #: At PostgreSQL. `pg_walk` is for each row that another claim has locked and that is passed over.
+    #: At PostgreSQL. `pg_walk` is for each row that a claim skips because another claim has locked it.
     pg_batch: float
     pg_job: float
     pg_walk: float
     wal_batch: float
     wal_job: float
-    #: To remove a job that has been kept: at the daemon; at PostgreSQL and in WAL, with the vacuum.
+    #: For the removal of a job after its retention: at the daemon; at PostgreSQL and in WAL, with the vacuum.
     removal: float
     pg_removal: float
     wal_removal: float
-    #: Of the one process that replays at the standby, for each 1,000 bytes of WAL.
+    #: At the standby's single replay process, for each 1,000 bytes of WAL.
     replay: float
 
 
@@ -70,21 +72,21 @@ class Place:
 
 @frozen(kw_only=True)
 class Load:
-    """Clients that add, claim and complete `size` jobs in a request, each in one queue, over and over."""
+    """Clients that repeatedly add, claim and complete `size` jobs in a request, each in one queue."""
 
     daemons: int
-    #: Of each daemon.
+    #: For each daemon.
     clients: int
     size: int
     queues: int = 1
-    #: Whether a queue has `max_jobs`: then a batch that adds to it holds it from loading to commit.
+    #: Whether a queue has `max_jobs`: then a batch that adds to it locks it from loading to commit.
     limited: bool = False
     #: Whether a queue is watched: then batches about it commit one after the other.
     watched: bool = False
 
     @property
     def claims_in_turn(self) -> bool:
-        """Whether claims from a queue go to one lane of a daemon, and so come one after the other."""
+        """Whether claims from a queue use one lane of a daemon, and so come one after the other."""
         return not overlaps(c.Claims(queues=("q",), access_key=b"", count=self.size))
 
 
@@ -142,7 +144,7 @@ class Daemon:
             self.begin_soon()
 
     def begin_soon(self) -> None:
-        """Let a lane that is free take what any may take."""
+        """Let a free lane take the shared requests."""
         if any(client.lane is None for client in self.waiting):
             any(lane.begin_soon() for lane in self.lanes)
 
@@ -153,7 +155,7 @@ class Lane:
 
     daemon: Daemon
     _process: Process = field(init=False)
-    #: Whether it will begin, and whether a batch is under way.
+    #: Whether it will begin, and whether a batch is running.
     _begins: bool = False
     _runs: bool = False
 
@@ -161,7 +163,7 @@ class Lane:
         self._process = self._run()
 
     def begin_soon(self) -> bool:
-        """Begin when the daemon has read what has arrived; False if a batch is under way."""
+        """Begin when the daemon has read all that has arrived; False if a batch is running."""
         if not self._runs and not self._begins:
             self._begins = True
             self.daemon.world.clock.wake(self._process, self.daemon.reads_until)
@@ -222,7 +224,7 @@ class Lane:
         return Counter({queue: size * its for queue, its in _queues(batch, "claim").items()})
 
     def _remove(self, jobs: int) -> Process:
-        """Remove jobs: nobody waits for it, but it uses all resources."""
+        """Remove jobs: no client waits for it, but it uses all resources."""
         clock, costs, database = self.daemon.world.clock, self.daemon.world.costs, self.daemon.world.database
         yield self.daemon.core.done(clock.now, jobs * costs.removal)
         yield database.cores.done(clock.now, jobs * costs.pg_removal)
@@ -231,7 +233,7 @@ class Lane:
 
 
 def _queues(batch: "list[Client]", kind: str) -> Counter[int]:
-    """How many clients of each queue ask for this."""
+    """How many clients of each queue have sent this kind of request."""
     return Counter(client.queue for client in batch if client.kind == kind)
 
 
@@ -241,7 +243,7 @@ class Client:
 
     daemon: Daemon
     queue: int
-    #: What it asks for, and the lane that must do it; None if any may.
+    #: Its next request, and the lane for it; None if any lane may take it.
     kind: str = field(default="", init=False)
     lane: Lane | None = field(default=None, init=False)
     process: Process = field(init=False)
@@ -301,7 +303,7 @@ class World:
         return work * (1 + self.spread * (2 * self.random.random() - 1))
 
     def run(self, until: float) -> Counter[str]:
-        """Let time pass until `until`, in microseconds; returns what was done and used by then."""
+        """Let time pass until `until`, in microseconds; returns the jobs and resources used by then."""
         self.clock.run(until)
         stations = set(self.daemons)
         database = self.database
@@ -323,7 +325,7 @@ class Answer:
     jobs: float
     #: Bytes of WAL.
     written: float
-    #: The share of its time that each resource works.
+    #: The share of time in which each resource works.
     busy: Mapping[str, float]
 
     @property
@@ -336,7 +338,7 @@ class Answer:
 def simulate(
     load: Load, place: Place, costs: Costs, *, seconds: float = 4, spread: float = 0.5, seed: int = 1
 ) -> Answer:
-    """Simulate this many seconds; what is done after the first quarter counts. The same seed gives the same answer."""
+    """Simulate this many seconds; only the time after the first quarter counts. The same seed gives the same answer."""
     world = World(costs, place, load, spread, random.Random(seed))  # noqa: S311  # it protects nothing
     before = world.run(seconds * 0.25e6)
     done = world.run(seconds * 1e6)

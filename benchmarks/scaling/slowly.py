@@ -1,4 +1,4 @@
-"""A proxy that delays what is sent to a server, as if the server were further away."""
+"""A proxy that delays data to a server, as if the server were further away."""
 
 import socket
 import time
@@ -9,7 +9,7 @@ from threading import Thread
 
 
 def slowly(port: int, delay: float) -> int:
-    """Open a port that leads to `port` on this machine; what is sent there arrives `delay` seconds later."""
+    """Open a port that leads to `port` on this machine; data arrives there `delay` seconds later."""
     listener = socket.create_server(("127.0.0.1", 0))
     _start(lambda: _serve(listener, port, delay))
     return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The servers that are measured, one module each, all with the same interface: start, do the work, stop."""
+"""The measured servers, one module each, all with the same interface: start, do the work, stop."""
 
 from .beanstalkd import Beanstalkd
 from .jobengine import JobEngine

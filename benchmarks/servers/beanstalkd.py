@@ -21,7 +21,10 @@ _SINGLES, _PIPELINES = 32, 4
 
 @define(eq=False, kw_only=True)
 class Beanstalkd(Server):
-    """Syncing at every write or not; its client is one process with plain sockets: it writes to all, then reads all."""
+    """
+    beanstalkd, syncing at every write or not; its client is one process with plain sockets: it writes to all, then
+    reads all.
+    """
 
     name: str = "beanstalkd"
     package: str = "beanstalkd"
@@ -85,12 +88,12 @@ class _Crowd:
 
     @classmethod
     def connected(cls, port: int, number: int, size: int) -> "_Crowd":
-        """`number` connections."""
+        """Make `number` connections."""
         sockets = [connect(port) for _ in range(number)]
         return cls(sockets, [each.sendall for each in sockets], [each.recv for each in sockets], size)
 
     def ask(self, requests: Sequence[bytes], begin: bytes, end: bytes) -> list[bytes]:
-        """The answer on each connection; raises Failed if a part of one does not begin and end as given."""
+        """The answer on each connection; raises Failed if a part of an answer lacks the given beginning and end."""
         for send, request in zip(self.send, requests, strict=True):
             send(request)
         length = 128 * self.size
@@ -98,7 +101,7 @@ class _Crowd:
         for number, answer in enumerate(answers):
             if not answer.startswith(begin):
                 raise Failed(f"beanstalkd answered {answer[:80]!r}")
-            # With one command in a write, the end is enough.
+            # With one command in a write, checking the end is enough.
             if not answer.endswith(end) or (self.size > 1 and answer.count(end) < self.size):
                 answers[number] = self._rest(number, answer, end)
         return answers

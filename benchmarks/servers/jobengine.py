@@ -44,7 +44,7 @@ class JobEngine(Server):
     """A daemon that can be started again on the same database."""
 
     name: str = "JobEngine"
-    #: More environment variables than the necessary ones.
+    #: Environment variables beyond the necessary ones.
     settings: dict[str, str] = field(factory=dict)
     home: Path = Path()
     core: int = SERVER_CORE
@@ -56,7 +56,7 @@ class JobEngine(Server):
         self.ask(make_queue(QUEUE))
 
     def begin(self) -> float:
-        """Start it on the database that is there; returns the seconds until it is ready."""
+        """Start it on the existing database; returns the seconds until it is ready."""
         least = {"PYTHONPATH": str(_ROOT), "API_PORT": str(self.port), "SECRET": "the secret of the benchmark"}
         settings = {**_DEFAULTS, **least, **self.settings}
         began = perf_counter()
@@ -77,12 +77,12 @@ class JobEngine(Server):
 
     @property
     def memory(self) -> int:
-        """The bytes of memory that it has."""
+        """The bytes of memory it uses."""
         return resident(self.pid)
 
     @property
     def compacts(self) -> bool:
-        """Whether a compaction is running: its new file is there."""
+        """Whether a compaction is running, which has a new file."""
         return (self.home / "jobengine.jedb.new").exists()
 
     @property
@@ -106,7 +106,7 @@ class JobEngine(Server):
         return float(found[1])
 
     def requests(self) -> int:
-        """How many requests have ended; the one that asks is not among them."""
+        """How many requests have ended, without the one that reads this number."""
         text = self.ask(request("GET", "/metrics")).decode()
         return sum(int(float(number)) for number in _REQUESTS.findall(text))
 
@@ -133,7 +133,7 @@ class JobEngine(Server):
 
 
 def _lives(size: int, deadline: float, done: list[int]) -> Conversation:
-    """Add, claim and complete `size` jobs at a time until the deadline, at least once; note each time in `done`."""
+    """Add, claim and complete `size` jobs at a time until the deadline, at least once; record each time in `done`."""
     addition, claiming = add_many(QUEUE, size), claim_many(QUEUE, size)
     while True:
         yield addition
@@ -147,7 +147,7 @@ def _lives(size: int, deadline: float, done: list[int]) -> Conversation:
 
 
 def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
-    """Add `size` jobs at a time until the deadline, at least once; note each time in `done`."""
+    """Add `size` jobs at a time until the deadline, at least once; record each time in `done`."""
     addition = add_many(QUEUE, size)
     while True:
         yield addition
@@ -157,7 +157,7 @@ def _additions(size: int, deadline: float, done: list[int]) -> Conversation:
 
 
 def additions(queue: str, jobs: int, size: int = 1_000, content: object = CONTENT) -> Conversation:
-    """Add this many jobs, a multiple of `size`, which is the number in a request."""
+    """Requests that add this many jobs, a multiple of `size`, with `size` jobs in each."""
     addition = add_many(queue, size, content)
     for _ in range(jobs // size):
         yield addition

@@ -1,4 +1,4 @@
-"""A Klein application that does nothing: the same routes and requests, answers of the same length, and no work."""
+"""A Klein application without work: the same routes and requests, and answers of the same length."""
 
 import sys
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from twisted.web.server import Site
 
 from .server import Run, Server
 
-#: An answer with a job as JobEngine gives it, with a uid for the client to find.
+#: An answer with a job like JobEngine's, with a uid for the client to find.
 _JOB = (
     b'{"uid":"8cc41a2a-45da-4a4c-b931-be4b7851d6be","priority":50,"keep_minutes":60,"timeout_minutes":10,'
     b'"created":1700000000,"last_updated":1700000000,"timeout_time":0,'
@@ -44,11 +44,11 @@ class Noop(Server):
     """The application on Twisted's own web server."""
 
     name: str = "Klein no-op"
-    #: Whether it has a line for each request in a file, as JobEngine has. Without one it is faster.
+    #: Whether it logs a line for each request to a file, like JobEngine. Without a log it is faster.
     logs: bool = False
 
     def version(self) -> str:
-        """The versions of the packages that it is made of."""
+        """The versions of its packages."""
         return f"Klein {version('klein')}, Twisted {version('twisted')}"
 
     def start(self, home: Path) -> None:

@@ -82,7 +82,7 @@ DELETE FROM q_bench WHERE msg_id = ANY(:ids::bigint[]);
 
 
 def tool(name: str) -> str:
-    """The path of one of its programs, of the newest version; empty if there is none."""
+    """The path of one of PostgreSQL's programs, of the newest version; empty if there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
     return str(found[-1]) if found else shutil.which(name) or ""
 
@@ -117,7 +117,7 @@ class PostgreSQL(Server):
         self._sql(self.table)
 
     def _answers(self) -> bool:
-        """Whether it answers: it listens before it is ready."""
+        """Whether it answers queries: it listens before it is ready."""
         with suppress(Failed):
             self._sql("SELECT 1")
             return True
@@ -129,7 +129,7 @@ class PostgreSQL(Server):
         return f"postgresql://bench@127.0.0.1:{self.port}/postgres"
 
     def cost(self) -> float:
-        """The seconds of processor time that all of its processes have used."""
+        """The seconds of processor time of all its processes."""
         return used_in_all(self._processes[0].pid)
 
     def _sql(self, text: str) -> None:

@@ -25,7 +25,7 @@ class RabbitMQ(Server):
 
     name: str = "RabbitMQ quorum queue"
     package: str = "rabbitmq-server"
-    #: Whether each job is fetched by a get, like a claim, instead of sent to a consumer as soon as it is there.
+    #: Whether each job is fetched by a get, like a claim, instead of being pushed to a consumer.
     gets: bool = False
     _epmd_port: int = field(factory=free_port)
     _node_port: int = field(factory=free_port)
@@ -72,7 +72,7 @@ class RabbitMQ(Server):
         return True
 
     def singles(self, seconds: float) -> Run:
-        """Each of 32 connections publishes a job, has it confirmed, gets or is sent one, and acknowledges it."""
+        """Each of 32 connections publishes a job, has it confirmed, gets or receives one, and acknowledges it."""
         return self._lives(_SINGLES, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:

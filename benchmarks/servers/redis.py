@@ -25,7 +25,7 @@ class Redis(Server):
         return "Redis " + version(["redis-server", "--version"], r"v=(\S+)")
 
     def start(self, home: Path) -> None:
-        """Start it with its file in the directory, and without snapshots, which would add nothing."""
+        """Start it with its file in the directory, and without snapshots, which this measurement does not need."""
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(home)]
         self.launch(["redis-server", *where, *durable], home, self.listens)

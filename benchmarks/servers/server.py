@@ -1,4 +1,4 @@
-"""The shape of a server that is measured, and how its processes are started and ended."""
+"""The interface of a measured server, and how its processes are started and ended."""
 
 import os
 import pwd
@@ -21,14 +21,14 @@ _DEADLINE = 60.0
 
 
 class Failed(Exception):
-    """A server did not start, or did not do its work; str() says why."""
+    """A server did not start, or did not do its work; str() is the reason."""
 
 
 @frozen
 class Run:
-    """What a server did while it was measured."""
+    """The work of a server under measurement."""
 
-    #: Jobs a second that were added, claimed and completed; in `adding`, only added.
+    #: Jobs a second: added, claimed and completed; in `adding`, only added.
     jobs: float
     #: The share of a core that the client used.
     client: float
@@ -56,7 +56,7 @@ class Server(ABC):
         return True
 
     def missing(self) -> str:
-        """How to install what is missing, it or its client; empty if both are there."""
+        """How to install the server or client that is missing; empty if both exist."""
         if not self.found():
             return f"`apt-get install {self.package}`"
         return f"`pip install {self.library}`" if self.library and find_spec(self.library) is None else ""
@@ -103,7 +103,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """Of the process that was launched last."""
+        """The process id of the last launched process."""
         return self._processes[-1].pid
 
     def listens(self) -> bool:
@@ -177,7 +177,7 @@ class Process:
 
 
 def as_user(user: str) -> list[str]:
-    """What to put before a command so that root runs it as this user: some servers refuse to run as root."""
+    """The prefix of a command so that root runs it as this user: some servers refuse to run as root."""
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user and os.geteuid() == 0 else []
 
 
