@@ -88,10 +88,10 @@ export const addKey = (queue, role, accessKey) => json('PUT', 'api/v1/queue/key'
 });
 export const revokeKey = (queue, id) => json('DELETE', 'api/v1/queue/key', { query: { name: queue, keyID: id }, key: keyOf(queue) });
 
-/** States of the dashboard that are a part of a state of the API: cancelled jobs are apart from those that failed. */
+/** The dashboard's states that are part of an API state: cancelled jobs are separate from failed ones. */
 const PARTS = { failed: { state: 'failed', cancelled: false }, cancelled: { state: 'failed', cancelled: true }, retrying: { state: 'queued', retrying: true } };
 
-/** A filter as the API has it, without what is empty. */
+/** A filter in the API's form, without empty conditions. */
 function asFilter({ state, ...rest }) {
   const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value));
   return state ? { ...given, ...PARTS[state] ?? { state } } : given;

@@ -4,7 +4,7 @@ import * as api from './api.js';
 import { gist, number } from './format.js';
 
 const PAGE = 200;
-/** The switch between jobs that failed for the last time and those that are tried again. */
+/** The switch between permanently failed and retrying jobs. */
 export const KINDS = [['both', 'Both'], ['failed', 'Failed'], ['retrying', 'Retrying']];
 /** The parts in which equal errors differ: uids, hexadecimal and other numbers. */
 const VARYING = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+/gi;

@@ -199,7 +199,7 @@ export function dialog(heading, build, { wide = false } = {}) {
 export const keep = (close, label = 'Keep as it is') => h('button', { type: 'button', onclick: close }, label);
 
 /**
- * Ask before something that can't be taken back. `text` is what will happen, `typed` the word to type first, if there is
+ * Confirm an action that can't be undone. `text` describes the effect, `typed` is the word to type first, if there is
  * one, and `act(form)` does it.
  */
 export function confirm(heading, text, button, act, { typed = null, danger = true } = {}) {

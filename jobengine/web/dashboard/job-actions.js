@@ -8,8 +8,8 @@ import { dialog, failure, field, form, keep, values } from './forms.js';
 const STATES = ['queued', 'inprogress', 'complete', 'failed'];
 
 /**
- * By name: `states` are those of the jobs that it is for, `usual` those that are meant if no state is chosen, `will` and
- * `done` say what becomes of the jobs, and `change` is what is sent; without it they are deleted.
+ * Actions by name. `states`: states of jobs that the action applies to; `usual`: its states if none is chosen; `will` and
+ * `done`: the effect in words; `change`: the update to send; without it the jobs are deleted.
  */
 export const ACTIONS = {
   retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, with all their attempts', done: 'queued again', change: () => ({ new_status: 'queued' }) },

@@ -264,7 +264,7 @@ function attemptText({ attempts, max_attempts: most = 1 }) {
   return attempts ? `attempt ${number(attempts)} of ${number(Math.max(attempts, most))}` : '';
 }
 
-/** Texts with a time, or with `true` the time since when it goes on; or a text with a duration in words. */
+/** Labels with a time, or with `true` the time of a beginning; or a label with a duration in words. */
 function timesOf(job) {
   const last = job.history?.at(-1);
   if (job.state === 'inprogress') return job.started ? [['Started', job.started], ['Running for', job.started, true]] : [];

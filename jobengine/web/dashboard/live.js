@@ -23,8 +23,8 @@ const isWrongKey = (error) => error instanceof Refused && error.status === 401;
 
 /**
  * Calls `read(signal)`, which is async, now, every `idle` milliseconds, and soon after `soon()` was called; never twice at a
- * time, and on a slow server not for more than a sixth of the time. It rests while nobody looks or the server does not
- * answer, and after a wrong key until the keys change or the user asks.
+ * time, and on a slow server not for more than a sixth of the time. It pauses while the page is hidden or the server does not
+ * answer, and after a wrong key until the keys change or the user refreshes.
  */
 export class Refresher {
   #read;
@@ -95,9 +95,9 @@ export class Refresher {
 }
 
 /**
- * Watches the jobs of a queue until `signal` aborts. `onChanges(changes)` is called once a frame with what came, as
- * `{uid: {before, state, at}}` where `before` is as it was at first; null means that some were missed: read anew. The
- * stream is open while somebody looks, so that the tabs of a browser do not use up its six connections. After a wrong key
+ * Watches the jobs of a queue until `signal` aborts. `onChanges(changes)` is called once a frame with the new changes, as
+ * `{uid: {before, state, at}}` where `before` is the first old state; null means that changes were missed: read again. The
+ * stream is open while the page is visible, so that the tabs of a browser do not use up its six connections. After a wrong key
  * it stays closed until the keys change.
  */
 export class Feed {

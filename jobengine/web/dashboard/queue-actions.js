@@ -25,7 +25,7 @@ export const drain = (queue, done) => (queue.draining
   ? change(queue.name, { draining: false }, 'takes jobs in again.', done)
   : change(queue.name, { draining: true }, 'draining, it takes no jobs in.', done));
 
-/** Ask, with the number of jobs, then remove all jobs. It is not asked elsewhere than at the page of the click. */
+/** Confirm, with the number of jobs, then remove all jobs. The dialog opens only on the page of the click. */
 export async function purge(queue, done) {
   const isHere = whereabouts();
   const { matched } = await api.deleteMatching(queue.name, {}, true).catch(() => ({ matched: queue.size }));

@@ -18,7 +18,7 @@ const COLUMNS = [
   ['name', 'Queue'], ['trouble', 'Trouble'], ['failed', 'Failed'], ['retrying', 'Retrying'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete'],
   ['oldest', 'Oldest ready'], ['workers', 'Workers'], ['rate', 'Last hour'],
 ];
-/** What each order compares; a text goes up, a number down. */
+/** The value that each order compares: texts ascending, numbers descending. */
 const SORTS = {
   name: (queue) => queue.name, failed: failedCount, retrying: (queue) => queue.retrying, queued: (queue) => queue.counts.queued,
   inprogress: (queue) => queue.counts.inprogress, complete: (queue) => queue.counts.complete,

@@ -6,11 +6,11 @@ import { session } from './session.js';
 /** Calls at a time; browsers open six connections. */
 const AT_ONCE = 4;
 
-/** What is known of queues whose key can't read or is wrong, by what the session has of them: a wrong key is not sent again. */
+/** Notes on queues whose key is wrong or can't read, by the session's entry: a wrong key is not sent again. */
 const refused = new WeakMap();
 
 /**
- * The figures of all queues: of the server with the admin key, else of those that the tab is signed in to. A queue whose
+ * The stats of all queues of the server with the admin key, otherwise of the tab's queues. A queue whose
  * key can't read them has a `note` instead.
  */
 export async function allQueues(signal) {

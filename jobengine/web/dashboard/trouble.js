@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { duration, exact, number } from './format.js';
 
-/** Workers may ask now and then: a queue has none if nobody asked for this many seconds. */
+/** Workers may claim only now and then: a queue has none if there was no claim for this many seconds. */
 const QUIET = 60;
 /** Ready jobs without a worker are worst, then failures of the last hour, then older ones. */
 const [WAITING, FAILING, FAILED] = [3, 2, 1];
@@ -14,7 +14,7 @@ export const failedCount = ({ counts, cancelled }) => counts.failed - cancelled;
 /** Attempts that failed or timed out in a period of the figures, whether their jobs are tried again or not. */
 export const failedAttempts = (period) => period.attempts_failed ?? period.failed;
 
-/** Whether jobs are ready, and no worker holds any or has asked for one lately. */
+/** Whether jobs are ready, and no worker holds any or has claimed lately. */
 function lacksWorkers({ ready, counts, paused, workers_waiting: waiting, last_claim: last, oldest_ready_seconds: oldest }) {
   if (paused || ready === 0 || counts.inprogress > 0 || waiting > 0) return false;
   return oldest >= QUIET && (last === null || Date.now() / 1000 - last >= QUIET);

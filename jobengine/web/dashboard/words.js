@@ -19,7 +19,7 @@ const KNOWN = [
   [/[`“"]([a-z]\w*)[`”"]|\b([a-z]+(?:_[a-z]+)+)\b/g, (found, quoted, bare) => { const label = LABELS[quoted ?? bare]; return label ? `“${label}”` : found; }],
 ];
 
-/** The text has words of the API; what stands in quotes comes from users. */
+/** Whether a text has API terms; quoted parts come from users and do not count. */
 const hasApiWords = (text) => /\b(?:GET|PUT|POST|DELETE|query parameter|header|body)\b|\/api\/|\bX-[A-Z]|`|\$\.|\b[a-z]+_[a-z_]+\b/.test(text.replace(/'[^']*'|“[^”]*”/g, ''));
 
 const BY_STATUS = {
