@@ -1,6 +1,5 @@
 """Events of jobs: published when on disk, resumed after the last one, and bounded for watchers that do not read."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,7 @@ from tests.pending import Pending
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
+def desk(desk: Desk) -> Desk:
     desk.create("other")
     return desk
 

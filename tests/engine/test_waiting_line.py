@@ -1,9 +1,6 @@
 """The line of waiters for jobs: who is offered which job, and what it costs the others."""
 
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.errors import AccessDenied, QueueNotFound
@@ -14,13 +11,6 @@ from tests.pending import Pending
 
 #: Jobs of each kind, and waiters.
 MANY, WAITERS = 300, 200
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
-    return desk
 
 
 def claiming(desk: Desk, *tags: str, **more: Any) -> Pending:

@@ -82,11 +82,8 @@ def hold(server: MemoryServer, **more: Any) -> Any:
 
 def waiting(server: MemoryServer, *names: str, key: str = "key", **more: Any) -> list[Answer]:
     """A claim that waits; the list gets its answer."""
-    answers: list[Any] = []
     body = {"queue_names": names or ["q"], "wait": 30, **more}
-    server.ask("POST", "/api/v1/job/next", body=body, key=key).addBoth(answers.append)
-    server.pump()
-    return answers
+    return server.begin("POST", "/api/v1/job/next", body=body, key=key)
 
 
 def waiters(server: MemoryServer, on: str) -> int:

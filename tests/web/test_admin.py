@@ -155,10 +155,8 @@ def test_a_key_must_fit_in_a_header(server: MemoryServer, key: Any) -> None:
 
 def test_a_producer_may_wait_for_a_job_that_it_added(server: MemoryServer) -> None:
     _add_key(server, "producer", "p")
-    answers: list[Any] = []
     body = {"queue_name": "q", "job": {"content": {}}}
-    server.ask("PUT", "/api/v1/job", body=body, key="p", headers={"Prefer": "wait=5"}).addBoth(answers.append)
-    server.pump()
+    answers = server.begin("PUT", "/api/v1/job", body=body, key="p", headers={"Prefer": "wait=5"})
     server.clock.advance(5)
     server.pump()
     assert [answer.status for answer in answers] == [201]

@@ -10,19 +10,13 @@ from tests.web.asking import add, change, claim, hold, listed, put, read, set_up
 
 
 def _await(server: MemoryServer, uid: str, wait: str = "30", key: str = "key") -> list[Answer]:
-    answers: list[Any] = []
     query = {"queueName": "q", "jobUID": uid, "wait": wait}
-    server.ask("GET", "/api/v1/job", query=query, key=key).addBoth(answers.append)
-    server.pump()
-    return answers
+    return server.begin("GET", "/api/v1/job", query=query, key=key)
 
 
 def _add_and_await(server: MemoryServer, prefer: str | list[str], **job: Any) -> list[Answer]:
-    answers: list[Any] = []
     body = {"queue_name": "q", "job": {"content": {}, **job}}
-    server.ask("PUT", "/api/v1/job", body=body, headers={"Prefer": prefer}).addBoth(answers.append)
-    server.pump()
-    return answers
+    return server.begin("PUT", "/api/v1/job", body=body, headers={"Prefer": prefer})
 
 
 def test_a_job_is_answered_when_it_is_finished(server: MemoryServer) -> None:

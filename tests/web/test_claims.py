@@ -95,8 +95,7 @@ def test_a_wait_may_be_written_as_any_number_is(server: MemoryServer, wait: str)
 def test_a_peek_shows_a_delayed_job_when_its_time_has_come(server: MemoryServer) -> None:
     assert put(server, delay_seconds=5).status == 201
     assert server.call("GET", "/api/v1/job/next", query={"queueName": "q"}).status == 204
-    answers: list[Any] = []
-    server.ask("GET", "/api/v1/job/next", query={"queueName": "q", "wait": "60"}).addBoth(answers.append)
+    answers = server.begin("GET", "/api/v1/job/next", query={"queueName": "q", "wait": "60"})
     for seconds, statuses in ((4.9, []), (0.1, [200])):
         server.clock.advance(seconds)
         server.pump()

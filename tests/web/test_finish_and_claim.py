@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, change, hold, listed, read, take
+from tests.web.asking import add, change, hold, listed, read, take, waiting
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 
@@ -37,10 +37,7 @@ def test_a_claim_with_updates_is_answered_at_once_without_a_job(server: MemorySe
 
 @pytest.mark.parametrize("updates", [None, []])
 def test_without_updates_a_claim_works_as_before(server: MemoryServer, updates: Any) -> None:
-    answers: list[Any] = []
-    body = {"queue_names": ["q"], "wait": 30, "updates": updates}
-    server.ask("POST", "/api/v1/job/next", body=body).addBoth(answers.append)
-    server.pump()
+    answers = waiting(server, updates=updates)
     assert answers == []
     add(server)
     server.pump()

@@ -211,9 +211,7 @@ def test_a_peek_may_wait_and_changes_nothing(server: MemoryServer) -> None:
 
 
 def test_a_peek_whose_wait_ends_without_a_job_gets_an_empty_answer(server: MemoryServer) -> None:
-    answers: list[Any] = []
-    server.ask("GET", "/api/v1/job/next?queueName=q&wait=60").addBoth(answers.append)
-    server.pump()
+    answers = server.begin("GET", "/api/v1/job/next?queueName=q&wait=60")
     server.clock.advance(54.9)
     server.pump()
     assert answers == []

@@ -1,7 +1,6 @@
 """The wall clock is set, while the engine runs or not: leases and delays go on, and absolute times follow the clock."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,13 +44,6 @@ def shown(desk: Desk) -> Job:
     """The one job, as a client sees it."""
     (job,) = desk.jobs()
     return job
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
-    return desk
 
 
 @pytest.mark.parametrize("span", SPANS)

@@ -25,13 +25,6 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
-    return desk
-
-
 def without_room(desk: Desk) -> None:
     desk.files.faults["write"] = [FULL] * 1000
 

@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
+def desk(desk: Desk) -> Desk:
     desk.told(adding(desk, JOBS))
     return desk
 

@@ -13,10 +13,8 @@ from tests.pending import Pending
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    for name in ("q", "other"):
-        desk.told(desk.engine.ask(c.CreateQueue(queue=name, access_key=KEY)))
+def desk(desk: Desk) -> Desk:
+    desk.create("other")
     return desk
 
 

@@ -22,9 +22,7 @@ KEPT, NOT_YET = 300, 299
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
+def desk(desk: Desk) -> Desk:
     add(desk, JOBS)
     return desk
 

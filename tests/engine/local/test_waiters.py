@@ -1,7 +1,6 @@
 """Waiters: the order in which they are served, and that their answers are on disk."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +18,7 @@ from tests.pending import Pending
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "db")
-    desk.create()
+def desk(desk: Desk) -> Desk:
     desk.create("other")
     return desk
 
