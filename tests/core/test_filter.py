@@ -9,22 +9,13 @@ from hypothesis import strategies as st
 
 from jobengine.core.commands import Filter
 from jobengine.core.filter import matches
-from jobengine.core.model import Job, Spec, Standing, State
-from jobengine.core.retention import retention
+from jobengine.core.model import Job, Standing, State
+from tests.core.worlds import spec_of
 
 
 def holds(content: bytes, text: str) -> bool:
     """Whether a job with this content is found by the text."""
-    spec = Spec(
-        uid="u",
-        priority=0,
-        arrival=0,
-        keep=retention(0, 0),
-        timeout_seconds=0,
-        timeout_time=0,
-        content=content,
-        created=0,
-    )
+    spec = spec_of(content=content)
     return matches(Job(spec, Standing(state=State.QUEUED, updated=0)), Filter(text=text.casefold()), 0)
 
 

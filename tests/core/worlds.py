@@ -21,8 +21,9 @@ from jobengine.core.commands import (
 from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, ItemSet, QueueCreated
-from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, State
+from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, Spec, State
 from jobengine.core.places import Place
+from jobengine.core.retention import retention
 from jobengine.core.sorting import position
 from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
@@ -31,6 +32,20 @@ from tests.doubles import START, CountedIds, NoActivity
 KEY = b"key"
 NOW = START * 1000
 MINUTE = 60_000
+
+
+def spec_of(uid: str = "u", **more: Any) -> Spec:
+    """The lasting part of a plain job."""
+    plain: dict[str, Any] = {
+        "priority": 0,
+        "arrival": 0,
+        "keep": retention(60, 60),
+        "timeout_seconds": 600,
+        "timeout_time": 0,
+        "content": b"{}",
+        "created": 0,
+    }
+    return Spec(uid=uid, **{**plain, **more})
 
 
 class World:

@@ -6,9 +6,9 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.effects import JobEffect
-from jobengine.core.model import Job, JobEvent, Spec, Standing, State
-from jobengine.core.retention import retention
+from jobengine.core.model import Job, JobEvent, Standing, State
 from jobengine.engine.event_feed import _BACKLOG, _KEPT, _PIECE, Feed, Watcher
+from tests.core.worlds import spec_of
 from tests.doubles import CountedIds
 from tests.engine.local.engines import KEY, Desk
 from tests.engine.local.test_durability import FULL
@@ -131,16 +131,7 @@ def test_a_future_event_number_is_unknown(desk: Desk) -> None:
 
 
 def job(number: int) -> Job:
-    spec = Spec(
-        uid=str(number),
-        priority=0,
-        arrival=number,
-        keep=retention(0, 0),
-        timeout_seconds=0,
-        timeout_time=0,
-        content=b"{}",
-        created=0,
-    )
+    spec = spec_of(str(number), arrival=number)
     return Job(spec, Standing(state=State.QUEUED, updated=0))
 
 

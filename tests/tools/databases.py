@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, QueueCreated
-from jobengine.core.model import Job, Queue, Spec, Standing, State
-from jobengine.core.retention import retention
+from jobengine.core.model import Job, Queue, Standing, State
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.journal import Journal
+from tests.core.worlds import spec_of
 from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.files_of_commits import recovered
 from tests.storage.simulated_files import SimulatedFiles
@@ -19,16 +19,7 @@ MAIL = Queue(name="mail", salt="s", digest="d" * 64, created=1)
 
 
 def job(number: int, state: State = State.QUEUED, content: bytes = b"{}") -> JobAdded:
-    spec = Spec(
-        uid=f"uid-{number}",
-        priority=0,
-        arrival=number,
-        keep=retention(60, 60),
-        timeout_seconds=600,
-        timeout_time=0,
-        content=content,
-        created=1,
-    )
+    spec = spec_of(f"uid-{number}", arrival=number, content=content)
     return JobAdded("mail", Job(spec, Standing(state=state, updated=1)))
 
 

@@ -16,6 +16,7 @@ from jobengine.core.retention import retention
 from jobengine.wire import requests
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
 from jobengine.wire.unknown_fields import Ignored
+from tests.core.worlds import spec_of
 from tests.golden.facts import FULL_JOB
 from tests.schema import resolve
 
@@ -93,16 +94,7 @@ def test_a_complete_job_is_removed_after_its_own_time() -> None:
 
 
 def test_a_job_without_rare_fields_shows_only_the_first_versions_fields_and_seconds() -> None:
-    spec = Spec(
-        uid="u",
-        priority=0,
-        arrival=0,
-        keep=retention(60, 60),
-        timeout_seconds=600,
-        timeout_time=0,
-        content=b"{}",
-        created=1_000,
-    )
+    spec = spec_of()
     required = {field.name for field in fields(ShownJob) if field.required}
     assert set(json.loads(job_json(Job(spec, Standing(state=State.QUEUED, updated=1_000))))) == required
 

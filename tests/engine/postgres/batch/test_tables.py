@@ -8,16 +8,15 @@ from hypothesis import strategies as st
 
 from jobengine.core.effects import QueueEffect
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from jobengine.core.model import Job, Queue, Spec, Standing, State
+from jobengine.core.model import Job, Queue, Standing, State
 from jobengine.core.required_rows import Needs, ReadyOf
-from jobengine.core.retention import retention
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
 from jobengine.engine.postgres.batch.begin import Now
 from jobengine.engine.postgres.batch.loaded import LoadedTables
 from jobengine.engine.postgres.batch.tables import LoadedTable
 from tests.core.random_facts import facts
-from tests.core.worlds import MINUTE, NOW
+from tests.core.worlds import MINUTE, NOW, spec_of
 
 QUEUES = [Queue(name=name, salt="s", digest="d" * 64, created=NOW) for name in ("a", "b")]
 TIMES = [NOW + minutes * MINUTE for minutes in range(9)]
@@ -45,16 +44,7 @@ def claimable(table: LoadedTable, tags: tuple[str, ...] = ()) -> list[Job]:
 
 def ready_job(uid: str, priority: int) -> Job:
     return Job(
-        Spec(
-            uid=uid,
-            priority=priority,
-            arrival=0,
-            keep=retention(1, 1),
-            timeout_seconds=1,
-            timeout_time=0,
-            content=b"{}",
-            created=NOW,
-        ),
+        spec_of(uid, priority=priority, created=NOW),
         QUEUED,
     )
 

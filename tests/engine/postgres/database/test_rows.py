@@ -3,12 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from jobengine.core.model import Job, Queue, Spec, Standing, State
-from jobengine.core.retention import retention
+from jobengine.core.model import Job, Queue, Standing, State
 from jobengine.engine.postgres.database import rows
 from jobengine.engine.postgres.database.encryption import Seal
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.storage.errors import Damaged
+from tests.core.worlds import spec_of
 
 UID, SALT, OTHER_SALT = (f"00000000-0000-4000-8000-{at:012}" for at in range(3))
 KEY = bytes(32)
@@ -19,16 +19,7 @@ def queue(salt: str = SALT) -> Queue:
 
 
 def job(uid: str = UID, content: bytes = b"{}") -> Job:
-    spec = Spec(
-        uid=uid,
-        priority=0,
-        arrival=1,
-        keep=retention(60, 60),
-        timeout_seconds=60,
-        timeout_time=0,
-        content=content,
-        created=1,
-    )
+    spec = spec_of(uid, content=content)
     return Job(spec, Standing(state=State.QUEUED, updated=1))
 
 
