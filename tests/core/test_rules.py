@@ -37,7 +37,7 @@ from jobengine.core.commands import (
 )
 from jobengine.core.errors import JobNotFound, KeyNotFound, QueueNotFound
 from jobengine.core.expiring import expire
-from jobengine.core.model import Defaults, Job, Role, State
+from jobengine.core.model import Defaults, Role, State
 from tests.core.worlds import KEY, NOW, World, picture
 from tests.doubles import NoActivity
 
@@ -122,19 +122,6 @@ def test_a_new_job_is_queued_with_the_requested_fields(world: World) -> None:
     assert (job.state, job.updated, spec.created) == (State.QUEUED, NOW, NOW)
     assert (spec.priority, spec.keep.minutes, spec.timeout_seconds, spec.timeout_time) == (-3, 1, 2, FAR)
     assert spec.content == b'{"a": 1}'
-
-
-def test_pages_give_every_job_once_in_order(world: World) -> None:
-    for number in range(25):
-        world.add(priority=number % 3)
-    whole, after, seen = world.list(), None, list[Job]()
-    while True:
-        page = world.ask(ListJobs(queue="q", access_key=KEY, after=after, limit=5, scan=7))
-        seen += page.jobs
-        after = page.following
-        if after is None:
-            break
-    assert seen == whole
 
 
 def test_a_deleted_job_is_gone_and_so_are_those_of_a_deleted_queue(world: World) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, claim, hold, peek, put, read, take
+from tests.web.asking import add, claim, hold, peek, read, take
 
 
 def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: MemoryServer) -> None:
@@ -90,13 +90,3 @@ def test_an_invalid_wait_is_refused(server: MemoryServer, wait: str) -> None:
 def test_a_wait_may_be_written_as_any_number_is(server: MemoryServer, wait: str) -> None:
     add(server)
     assert server.call("GET", "/api/v1/job/next", query={"queueName": "q", "wait": wait}).status == 200
-
-
-def test_a_peek_shows_a_delayed_job_when_its_time_has_come(server: MemoryServer) -> None:
-    assert put(server, delay_seconds=5).status == 201
-    assert server.call("GET", "/api/v1/job/next", query={"queueName": "q"}).status == 204
-    answers = server.begin("GET", "/api/v1/job/next", query={"queueName": "q", "wait": "60"})
-    for seconds, statuses in ((4.9, []), (0.1, [200])):
-        server.clock.advance(seconds)
-        server.pump()
-        assert [answer.status for answer in answers] == statuses
