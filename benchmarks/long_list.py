@@ -56,8 +56,9 @@ def fill(client: Client, jobs: int) -> None:
     """Add this many jobs to the long queue."""
     for first in range(0, jobs, BULK):
         many = [{"content": {"n": n}} for n in range(first, min(jobs, first + BULK))]
-        if client.add_many(many, "long").status != 201:
-            raise RuntimeError("the jobs were not taken")
+        status = client.add_many(many, "long").status
+        if status != 201:
+            raise RuntimeError(f"the server did not add the jobs: status {status}")
 
 
 def work(client: Client) -> list[float]:

@@ -90,7 +90,7 @@ def makeService(options: Options) -> IService:
     """Construct the server; nothing is opened yet."""
     from twisted.internet import reactor
 
-    # twistd forks after this, and the fork inherits it.
+    # Before twistd forks: the child inherits the ban on core dumps and the wiped variables.
     forbid_dumps()
     wipe_variables("SECRET", "ADMIN_KEY", "DATABASE_URL")
     settings = options.settings

@@ -67,7 +67,7 @@ def test_without_a_repository_or_all_of_its_commits_none_is_checked(tmp_path: Pa
     assert branch_subjects(shallow) == []
 
 
-def test_words_of_identifiers_are_found_in_each_spelling_once(tmp_path: Path) -> None:
+def test_an_identifier_with_a_forbidden_word_is_reported_once_in_any_case_style(tmp_path: Path) -> None:
     source = tmp_path / "source.py"
     source.write_text("def _looked_at(asked):  # heard\n    return asked, ToldOnce, HTTPSaid, 'noted', basked, aside\n")
     found = [line.rpartition(": ")[2] for line in gone_words([source])]

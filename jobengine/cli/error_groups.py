@@ -50,7 +50,7 @@ class ErrorGroup:
         #: The line that names the newest error, cut; empty without an error.
         self.line: Final = error_line(latest.error)[:_COMPARED]
         self._all_alike = True
-        #: Jobs that have failed and, below, those that will be retried.
+        #: How many of the jobs have failed, and how many will be retried.
         self.failed = 0
         self.retrying = 0
 

@@ -37,7 +37,7 @@ _URL: Final = "JOBENGINE_URL"
 _PROFILE: Final = "JOBENGINE_PROFILE"
 _ACCESS_KEY: Final = "JOBENGINE_ACCESS_KEY"
 _ADMIN_KEY: Final = "JOBENGINE_ADMIN_KEY"
-#: The key under which the arguments after `--` are kept.
+#: Where `context.meta` of click has the command that was given after `--`.
 _COMMAND: Final = "jobengine.command"
 
 

@@ -120,7 +120,7 @@ class Attempt(Answer):
     outcome = Field[str]("outcome")
     #: What went wrong.
     error = Field[str | None]("error")
-    #: The number of releases in a row, which are one entry; 1 for any other outcome.
+    #: How many releases in a row this entry stands for; 1 for any other outcome.
     times = Field[int]("times", default=1)
 
 

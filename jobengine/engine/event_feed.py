@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from ..core.effects import JobEffect
 from ..core.model import EventBatch, JobEvent, State
 
-#: Events that are kept for watchers that reconnect. The oldest events are kept or dropped with all of their request.
+#: Events that are kept for watchers that reconnect; in memory all events of a request are freed together.
 _KEPT: Final = 10_000
 #: A number with more digits was never published.
 _DIGITS: Final = 19

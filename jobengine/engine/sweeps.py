@@ -19,7 +19,12 @@ class Asks(Protocol):
 
 
 async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching) -> int:
-    """Change all matching jobs; returns how many. A new priority moves jobs, so then all are selected first."""
+    """
+    Change all matching jobs; returns how many.
+
+    If the priority changes, list all uids first: a changed job moves in execution order, and a walk in that order could
+    meet it twice.
+    """
     if command.changes.priority is None or command.dry_run:
         return await sweep(engine, clock, command)
     # Some keys may list jobs but not change them: check that first, even if no job matches.

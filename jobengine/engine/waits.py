@@ -44,7 +44,7 @@ class Waits:
         return not self.released and self.clock.seconds() < until
 
     def in_time(self, waiting: "Deferred[T]", until: float, otherwise: T) -> "Deferred[T]":
-        """The result of `waiting`, or `otherwise` if it has not fired in time; then it is cancelled."""
+        """The result of `waiting`. If it has not fired by `until`, cancel it and return `otherwise`."""
         late: list[bool] = []
 
         def give_up() -> None:

@@ -125,7 +125,7 @@ class Reader:
             return self._queue(line)
         if isinstance(line, HistoryLine | ItemLine):
             if line.queue not in self._uids:
-                raise BadLine(f"the line of the queue {line.queue!r} must come before it")
+                raise BadLine(f"it belongs to the queue {line.queue!r}, whose own line must come earlier in the file")
             return record_in(line)
         if isinstance(line, EndLine):
             self._finish(line)
@@ -135,7 +135,7 @@ class Reader:
     def _job(self, line: JobLine) -> bytes:
         uids = self._uids.get(line.queue)
         if uids is None:
-            raise BadLine(f"the line of the queue {line.queue!r} must come before it")
+            raise BadLine(f"it belongs to the queue {line.queue!r}, whose own line must come earlier in the file")
         if line.uid in uids:
             raise BadLine(f"the queue {line.queue!r} has two jobs {line.uid}")
         uids.add(line.uid)

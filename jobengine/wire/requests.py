@@ -263,7 +263,7 @@ class Wire:
     def add_job(
         self, body: bytes, access: Access, idempotency_key: str | None = None, trace: str | None = None
     ) -> c.AddJobs:
-        """The body of PUT /api/v1/job; `trace` is the request's, and applies to a job that has none."""
+        """The body of PUT /api/v1/job. A job without a `traceparent` of its own gets `trace`, that of the request."""
         sent, _ = self._decode(body, _add_job, v1=True)
         try:
             job = _new_job(sent.job, self.max_job_bytes)

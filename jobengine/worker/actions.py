@@ -109,7 +109,7 @@ class Beat(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The worker no longer holds these jobs; `note` has anything unusual, for the log."""
+    """The worker no longer holds these jobs; `note` says why their outcome was discarded, or is empty."""
 
     holds: Sequence[Hold]
     note: str = ""

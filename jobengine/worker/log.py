@@ -20,7 +20,8 @@ def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, A
     """
     The fields of the line for a job that the worker no longer holds.
 
-    `note` has anything unusual, `seconds` is how long the handler has run, `now` is Unix seconds.
+    `note` says why the outcome was discarded, or is empty; `seconds` is how long the handler ran; `now` is in Unix
+    seconds.
     """
     changes = hold.changes or {}
     outcome = _OUTCOMES[changes.get("new_status", "failed")]

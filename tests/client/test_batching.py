@@ -252,7 +252,7 @@ def test_released_callers_are_waited_for_up_to_a_quarter_of_the_round_trip() -> 
     assert returning.patience(7, 14) == 0
 
 
-def test_a_caller_that_was_released_alone_is_not_waited_for() -> None:
+def test_a_request_does_not_wait_for_a_lone_caller_to_return() -> None:
     returning = Returning()
     assert returning.patience(1, 0) == 0
     returning.released(_calls(1), 0, began=0, now=4)

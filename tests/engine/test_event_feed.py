@@ -172,7 +172,7 @@ def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() ->
     assert len(feed._kept) == _KEPT
 
 
-def test_the_oldest_events_of_a_request_go_before_its_newest() -> None:
+def test_the_oldest_events_of_a_large_request_are_dropped_before_its_newest() -> None:
     feed = Feed(CountedIds())
     events = publish_together(feed, "q", 1_000)
     publish_together(feed, "other", _KEPT - 400)

@@ -298,7 +298,7 @@ def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_a
 
 
 @pytest.mark.parametrize("command", ["backup", "rekey"])
-def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None:
+def test_backup_and_rekey_leave_no_files_when_ended_by_sigterm(db: Db, command: str) -> None:
     (db.home / "new").write_text("another secret")
     more = ("--new-secret-file", "new") if command == "rekey" else ("target",)
     before = db.files()

@@ -207,7 +207,7 @@ def _jobs_in(target: Path, command: str) -> int:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_ended_by_sigterm_it_leaves_nothing_behind(db: Db, command: str) -> None:
+def test_backup_and_rekey_leave_no_files_when_ended_by_sigterm(db: Db, command: str) -> None:
     arguments = begun(db, command)
     before = db.files()
     done = db.run(*arguments, prefix=at("pwrite64", "signal=TERM:when=1"))

@@ -148,7 +148,7 @@ OF_POSTGRES: Final = (
         "damaged-place",
         "that a row is damaged if its records are not those of its place",
         _ROWS,
-        "if place_of(job.standing) != place:",
+        "if true != place:",
         "if False:",
         (f"{_OF_DAMAGE}::test_claims_skip_a_finished_job_in_the_place_of_a_ready_one",),
     ),

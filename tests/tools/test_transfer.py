@@ -212,7 +212,10 @@ def test_cut_short_at_any_byte_it_is_refused() -> None:
         (lambda lines: [lines[0], *lines], "line 2: an export has only one first line"),
         (lambda lines: [lines[0], lines[1], *lines[1:]], "line 3: there are two queues 'mail'"),
         (lambda lines: [*lines[:3], *lines[2:]], "line 4: the queue 'mail' has two jobs uid-1"),
-        (lambda lines: [lines[0], lines[2], lines[1]], "line 2: the line of the queue 'mail' must come before it"),
+        (
+            lambda lines: [lines[0], lines[2], lines[1]],
+            "line 2: it belongs to the queue 'mail', whose own line must come earlier",
+        ),
         (lambda lines: [*lines[:-2], lines[-1]], "1 queues and 3 jobs were exported, but the file has 1 and 2"),
         (lambda lines: lines[1:], "line 1: it does not begin as an export does"),
         (lambda lines: [lines[0] + b"\xff", *lines[1:]], "line 1: it does not begin as an export does"),

@@ -38,7 +38,7 @@ class Fake:
             raise ValueError("it is not as it should be")
 
 
-def test_each_round_uses_the_next_seed_and_without_time_each_trial_runs_once(tmp_path: Path) -> None:
+def test_each_round_uses_the_next_seed_and_zero_seconds_run_each_trial_once(tmp_path: Path) -> None:
     one, other, out = Fake("one"), Fake("other"), io.StringIO()
     tallies = run([one, other], seconds=0, seed=5, out=out)
     assert (one.seeds, other.seeds) == ([5], [6])

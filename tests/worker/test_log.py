@@ -71,7 +71,7 @@ def test_the_line_of_a_job_has_its_outcome_and_when_it_is_tried_again(
         (_hold(FAILED), "the lease was lost", "mail u, attempt 2: the lease was lost, after 0.123 s"),
     ],
 )
-def test_the_text_of_a_line_can_be_read(hold: Hold, note: str, text: str) -> None:
+def test_the_log_message_has_queue_uid_attempt_outcome_and_seconds(hold: Hold, note: str, text: str) -> None:
     assert end_message(end_fields(hold, note, 0.123, NOW), note) == text
 
 

@@ -94,7 +94,7 @@ class _Mine(Exception):
         (_Mine(), f"{__name__}._Mine"),
     ],
 )
-def test_the_class_of_an_exception_is_named_for_the_log(error: Exception, name: str) -> None:
+def test_error_type_is_the_class_name_of_the_exception(error: Exception, name: str) -> None:
     assert _raise(error).get("error_type") == name
 
 

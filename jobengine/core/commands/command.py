@@ -47,7 +47,11 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
         return 1
 
     def check(self, tables: TableSet, now: int) -> None:
-        """Raise QueueNotFound, AccessDenied or NotAllowed unless the key may carry out all of its parts at `now`."""
+        """
+        Check at `now` that the queue of each part exists, and that the key of this command is allowed to do the part.
+
+        Raises QueueNotFound, AccessDenied or NotAllowed.
+        """
         for part in self.parts:
             if (table := tables.queues.get(part.queue)) is None:
                 raise QueueNotFound(part.queue)

@@ -51,7 +51,7 @@ class _ServerClaims(Struct):
     #: Claims that wait, at most _MOST; and how many wait for each queue.
     waiting: list[WaitingClaim] = []
     counts: dict[str, int] = {}
-    #: When queues were last claimed from, in elapsed time; only recent claims.
+    #: By queue, the elapsed time of its last claim, if that is not too long ago; see _VALID.
     last: dict[str, int] = {}
     #: Where the workers of these queues run, by queue and worker.
     origins: dict[str, dict[str, Origin]] = {}

@@ -23,7 +23,7 @@ const KNOWN = [
 const hasApiWords = (text) => /\b(?:GET|PUT|POST|DELETE|query parameter|header|body)\b|\/api\/|\bX-[A-Z]|`|\$\.|\b[a-z]+_[a-z_]+\b/.test(text.replace(/'[^']*'|“[^”]*”/g, ''));
 
 const BY_STATUS = {
-  400: 'The server can’t use this input.', 401: 'The key does not open this.', 403: 'This key may not do this.', 404: 'The server has no such thing.',
+  400: 'The server can’t use this input.', 401: 'The key does not open this.', 403: 'This key may not do this.', 404: 'This was not found on the server; it may have been deleted.',
   409: 'This conflicts with the current state.', 413: 'This is too long.', 429: 'Too many requests; try again later.',
 };
 

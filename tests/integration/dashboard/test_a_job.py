@@ -190,7 +190,7 @@ def test_an_error_of_the_api_stands_where_it_belongs(person: Person, queue: Queu
     expect(person.page.get_by_role("main").get_by_role("alert")).to_contain_text("0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
 
 
-def test_its_address_is_copied_without_a_key(arrive: Arrive, queue: Queue) -> None:
+def test_the_copied_link_to_a_job_has_no_key(arrive: Arrive, queue: Queue) -> None:
     person = arrive(permissions=["clipboard-read", "clipboard-write"])
     uid = queue.add({}).uid
     _look_at(person, queue, uid)

@@ -73,7 +73,7 @@ def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[Suspect
     """These jobs, and jobs that follow claimed ones in their queues, locked in the order of locks."""
     queues = {one.queue_id: one.queue for one in found}
     places = sorted((one.queue_id, one.uid) for one in found)
-    followed = {one.queue_id: one.uid for one in found if one.is_claimed}
+    followed = {one.queue_id: one.uid for one in found if one.found_by_claim}
     suspects = _LOCK_SUSPECTS(queue_ids=bigints([one[0] for one in places]), uids=texts([one[1] for one in places]))
     (answer,) = together(connection, suspects)
     for queue_id, uid in followed.items():

@@ -243,7 +243,7 @@ class _Loading:
             if answer and answer[0][1] is None:
                 table.passed_over = True
             elif answer:
-                self._take_jobs(answer, is_claimed=True)
+                self._take_jobs(answer, by_claim=True)
                 if not self._suspects:
                     self._take_claimed(table, [table.jobs[row[1]] for row in answer], tags, claiming)
 
@@ -259,7 +259,7 @@ class _Loading:
             count, others = table.claimed or (0, NO_CLAIM_START)
             table.claimed = (count + len(jobs), max(others, last))
 
-    def _take_jobs(self, answer: list[Row], *, is_claimed: bool = False) -> None:
+    def _take_jobs(self, answer: list[Row], *, by_claim: bool = False) -> None:
         for queue_id, rows in groupby(answer, _first):
             table = self._by_id[queue_id]
             for _, uid, sealed, standing, place in rows:
@@ -269,7 +269,7 @@ class _Loading:
                     job = self.rows.job(table.queue, uid, sealed, standing)
                     check_place(job, place)
                 except Damaged:
-                    self._pass_over(SuspectJob(queue_id, table.queue, uid, is_claimed), place)
+                    self._pass_over(SuspectJob(queue_id, table.queue, uid, by_claim), place)
                 else:
                     table.jobs[uid] = job
 

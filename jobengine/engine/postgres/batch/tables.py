@@ -158,7 +158,7 @@ class LoadedTable:
         return self.periods
 
     def due(self, now: int) -> Iterator[Job]:
-        """Only of loaded jobs."""
+        """As Table.due, for the jobs that are loaded."""
         wall = self.wall(now)
         elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values())
         by_wall = ((job.wall_deadline, job.spec.rank) for job in self.jobs.values())

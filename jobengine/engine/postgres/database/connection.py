@@ -153,8 +153,8 @@ def start_failures() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
-            "the connection to the database was lost during the start; nothing was changed. Check that the "
-            f"database runs and can be reached, and start again: {error}"
+            f"the connection to the database was lost during the start ({str(error).strip()}); nothing was changed. "
+            "Check that the database runs and can be reached, and start again"
         ) from None
 
 
@@ -168,8 +168,8 @@ def storage_failures() -> Iterator[None]:
         raise StorageError("the database has no room left; nothing was changed") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
-            "the connection to the database was lost: either all was done or nothing. Run the command again; after an "
-            f"import that was done it says that the database has queues: {error}"
+            f"the connection to the database was lost ({str(error).strip()}). The command was carried out completely "
+            "or not at all: run it again. If an import was complete, it now reports that the database has queues"
         ) from None
 
 

@@ -48,8 +48,8 @@ class SuspectJob:
     queue_id: int
     queue: Queue
     uid: str
-    #: Whether a claim has found it.
-    is_claimed: bool = False
+    #: Whether a claim came upon its row; then the ready jobs that follow are examined too.
+    found_by_claim: bool = False
 
 
 class DamageFound(Exception):

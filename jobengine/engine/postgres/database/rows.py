@@ -228,8 +228,9 @@ def rank_of(job: Job) -> RowRank:
 
 def check_place(job: Job, place: int) -> None:
     """Raise Damaged if a row's column `place` contradicts the job in its records."""
-    if place_of(job.standing) != place:
-        raise Damaged("a row of the table job has a place that its records contradict")
+    true = place_of(job.standing)
+    if true != place:
+        raise Damaged(f"the column place of a row of the table job is {place}, but its records say {true}")
 
 
 def is_set_apart(place: int) -> bool:

@@ -136,7 +136,7 @@ def test_cut_at_any_byte_the_start_fails_with_a_message(database: Database, prox
         try:
             engine.open()
         except StorageError as error:
-            told.add(str(error).partition(";")[0].partition(",")[0])
+            told.add(str(error).partition(";")[0].partition(",")[0].partition(" (")[0])
             assert proxy.has_cut()
         else:
             # The last message only ends the connection: without it the start has succeeded.
