@@ -85,7 +85,7 @@ def lane() -> AddLane:
     return AddLane("q", 100)
 
 
-def test_a_call_alone_is_sent_by_its_own_thread_at_once(lane: AddLane) -> None:
+def test_a_lone_call_is_sent_at_once_by_its_own_thread(lane: AddLane) -> None:
     senders = []
 
     def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
@@ -98,7 +98,7 @@ def test_a_call_alone_is_sent_by_its_own_thread_at_once(lane: AddLane) -> None:
     assert senders == [threading.get_ident()]
 
 
-def test_adds_of_threads_during_a_request_go_into_the_next_one(lane: AddLane) -> None:
+def test_jobs_added_by_threads_during_a_request_share_the_next_request(lane: AddLane) -> None:
     server = Held()
     threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
@@ -115,9 +115,7 @@ def test_adds_of_threads_during_a_request_go_into_the_next_one(lane: AddLane) ->
     assert server.batches.empty()
 
 
-def test_threads_that_call_again_and_again_all_go_into_each_request(
-    lane: AddLane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_in_a_loop_share_every_request(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_SHARE", 1e9)  # nobody is left behind because the machine is slow
     server = Held()
     sender = sync_sender.BatchSender(lane, server.send)
@@ -141,7 +139,7 @@ def test_threads_that_call_again_and_again_all_go_into_each_request(
     assert sizes == [1, 8, 8, 8, 8, 8]
 
 
-def test_a_thread_that_calls_alone_is_never_held_up(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lone_thread_never_waits_for_others(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_SHARE", 1e9)
     sender = sync_sender.BatchSender(lane, lambda lane, batch: _answer(batch))
 
@@ -155,7 +153,7 @@ def test_a_thread_that_calls_alone_is_never_held_up(lane: AddLane, monkeypatch: 
     assert not thread.is_alive()
 
 
-def test_in_threads_a_bad_item_fails_alone(lane: AddLane) -> None:
+def test_one_bad_item_of_several_threads_fails_only_its_own_call(lane: AddLane) -> None:
     server = Held()
     threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
@@ -170,7 +168,7 @@ def test_in_threads_a_bad_item_fails_alone(lane: AddLane) -> None:
     assert [type(item.error) for item in items] == [type(None), BadRequest, type(None)]
 
 
-def test_a_thread_that_is_interrupted_leaves_the_others_to_go_on(lane: AddLane) -> None:
+def test_an_interrupted_thread_does_not_stop_the_calls_of_other_threads(lane: AddLane) -> None:
     server = Held()
     threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
@@ -200,7 +198,7 @@ def _interrupt_the_leader_of(server: Held, lane: Lane, items: Sequence[Item]) ->
     return threads
 
 
-def test_calls_that_are_not_safe_to_repeat_are_not_sent_again_after_the_leader_was_interrupted(lane: AddLane) -> None:
+def test_an_interrupted_leader_makes_the_outcome_of_unsafe_calls_unknown(lane: AddLane) -> None:
     server = Held()
     leader, other = (Item(name, safe=False) for name in (b"leader", b"other"))
     threads = _interrupt_the_leader_of(server, lane, (leader, other))
@@ -211,7 +209,7 @@ def test_calls_that_are_not_safe_to_repeat_are_not_sent_again_after_the_leader_w
     assert len(lane) == 0
 
 
-def test_calls_that_are_sent_again_after_the_leader_was_interrupted_may_have_been_carried_out(lane: AddLane) -> None:
+def test_safe_calls_resent_after_an_interrupted_leader_are_marked_as_repeated(lane: AddLane) -> None:
     server = Held()
     leader, other = Item(b"leader"), Item(b"other")
     threads = _interrupt_the_leader_of(server, lane, (leader, other))
@@ -222,7 +220,7 @@ def test_calls_that_are_sent_again_after_the_leader_was_interrupted_may_have_bee
     assert other.result() == {"uid": "other"}
 
 
-def test_each_caller_in_a_request_learns_that_the_server_can_not_be_reached(lane: AddLane) -> None:
+def test_each_caller_in_a_request_gets_the_error_of_an_unreachable_server(lane: AddLane) -> None:
     def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
         raise Unavailable("gone")
 
@@ -232,7 +230,7 @@ def test_each_caller_in_a_request_learns_that_the_server_can_not_be_reached(lane
     assert items[0].error is not items[1].error
 
 
-def test_when_too_many_adds_wait_a_thread_waits_for_room() -> None:
+def test_a_thread_waits_while_the_lane_is_full() -> None:
     lane, server = AddLane("q", 2), Held()
     threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
@@ -250,7 +248,7 @@ def test_when_too_many_adds_wait_a_thread_waits_for_room() -> None:
     assert late.result() == {"uid": "late"}
 
 
-def test_many_threads_with_many_calls_each_all_get_their_own_answers() -> None:
+def test_each_of_many_threads_gets_the_answers_to_its_own_calls() -> None:
     lane = AddLane("q", 7)
     sender = sync_sender.BatchSender(lane, lambda lane, batch: _answer(batch, b"3-13"))
     wrong: list[Any] = []
@@ -298,7 +296,7 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-def test_adds_of_tasks_during_a_request_go_into_the_next_one_and_a_bad_one_fails_alone() -> None:
+def test_jobs_added_by_tasks_during_a_request_share_the_next_request_and_only_a_bad_job_fails() -> None:
     async def test() -> None:
         server = AsyncHeld()
         sender = async_sender.BatchSender(AddLane("q", 100), server.send)
@@ -327,7 +325,7 @@ def test_calls_of_one_loop_turn_share_a_request() -> None:
     _run(test())
 
 
-def test_a_task_that_is_cancelled_before_its_call_was_sent_takes_it_back() -> None:
+def test_the_call_of_a_task_cancelled_before_sending_is_not_sent() -> None:
     async def test() -> None:
         server = AsyncHeld()
         sender = async_sender.BatchSender(AddLane("q", 100), server.send)
@@ -343,7 +341,7 @@ def test_a_task_that_is_cancelled_before_its_call_was_sent_takes_it_back() -> No
     _run(test())
 
 
-def test_a_task_that_is_cancelled_leaves_those_of_the_same_request_alone() -> None:
+def test_a_cancelled_task_does_not_affect_other_tasks_in_the_same_request() -> None:
     async def test() -> None:
         server = AsyncHeld()
         sender = async_sender.BatchSender(AddLane("q", 100), server.send)
@@ -358,7 +356,7 @@ def test_a_task_that_is_cancelled_leaves_those_of_the_same_request_alone() -> No
     _run(test())
 
 
-def test_when_too_many_adds_wait_tasks_wait_for_room_in_order() -> None:
+def test_tasks_wait_in_order_while_the_lane_is_full() -> None:
     async def test() -> None:
         server = AsyncHeld()
         lane = AddLane("q", 2)

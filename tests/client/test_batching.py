@@ -47,7 +47,7 @@ def _server(lane: Lane, bad: Mapping[bytes, tuple[int, bool]], most: int = 1_000
     return requests
 
 
-def test_one_job_goes_in_a_single_call_and_several_in_a_bulk_call() -> None:
+def test_one_job_is_sent_as_a_single_call_and_several_as_a_bulk_call() -> None:
     lane = AddLane('a"b', 10)
     one, two = _items(2)
     assert json.loads(lane.body([one])) == {"queue_name": 'a"b', "job": json.loads(one.data)}
@@ -55,7 +55,7 @@ def test_one_job_goes_in_a_single_call_and_several_in_a_bulk_call() -> None:
     assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
 
 
-def test_an_error_about_one_of_several_items_has_no_index_of_the_callers_request() -> None:
+def test_an_error_about_one_item_of_a_batch_omits_its_index() -> None:
     items = _items(3)
     lane = _filled(items)
     problem = {"detail": "jobs[1].content is longer than 1048576 bytes.", "index": 1}
@@ -64,7 +64,7 @@ def test_an_error_about_one_of_several_items_has_no_index_of_the_callers_request
     assert lane.take() == [items[0]], "half as many are sent, in case there are more bad ones"
 
 
-def test_items_go_in_order_and_a_request_has_no_more_than_is_allowed() -> None:
+def test_requests_keep_the_order_of_items_and_have_at_most_the_allowed_number() -> None:
     items = _items(MOST + 5)
     lane = _filled(items)
     assert lane.take() == items[:MOST]
@@ -72,7 +72,7 @@ def test_items_go_in_order_and_a_request_has_no_more_than_is_allowed() -> None:
     assert lane.take() == []
 
 
-def test_a_request_ends_before_it_has_too_many_bytes() -> None:
+def test_a_request_takes_no_item_beyond_its_byte_limit() -> None:
     items = _items(10, MOST_BYTES // 4)
     lane = _filled(items)
     assert [len(lane.take()) for _ in range(4)] == [3, 3, 3, 1]
@@ -84,13 +84,13 @@ def test_an_item_longer_than_a_request_is_sent_alone() -> None:
     assert [lane.take() for _ in range(3)] == [[small], [large], [last]]
 
 
-def test_updates_that_must_not_be_repeated_go_in_separate_requests_in_order() -> None:
+def test_updates_that_must_not_be_repeated_are_sent_in_separate_requests_in_order() -> None:
     safe, unsafe, after = Item(b"1"), Item(b"2", safe=False), Item(b"3")
     lane = _filled([safe, unsafe, after], UpdateLane)
     assert [lane.take() for _ in range(3)] == [[safe], [unsafe], [after]]
 
 
-def test_a_lane_is_full_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_is_full_at_its_item_limit_or_its_byte_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = _filled(_items(3), most=3)
     assert lane.full()
     lane.take()
@@ -111,7 +111,7 @@ def test_items_of_cancelled_callers_are_not_sent() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["the server says which", "the server does not say which"])
-def test_a_bad_item_fails_alone(named: bool) -> None:
+def test_only_the_bad_item_of_a_batch_fails(named: bool) -> None:
     items = _items(100)
     requests = _server(_filled(items), {items[42].data: (400, named)})
     assert [number for number, item in enumerate(items) if item.error] == [42]
@@ -120,7 +120,7 @@ def test_a_bad_item_fails_alone(named: bool) -> None:
     assert requests < 25
 
 
-def test_many_bad_items_cost_few_requests_and_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_bad_items_in_a_batch_cause_few_requests_and_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     items = _items(1000)
     lane = _filled(items)
     sent: list[int] = []
@@ -137,13 +137,13 @@ def test_many_bad_items_cost_few_requests_and_few_bytes(monkeypatch: pytest.Monk
     assert sum(sent) < 4 * len(items)
 
 
-def test_a_conflict_of_one_item_fails_alone() -> None:
+def test_only_the_conflicting_item_of_a_batch_fails() -> None:
     items = _items(10)
     _server(_filled(items), {items[0].data: (409, True)})
     assert [item.error is None for item in items] == [False] + [True] * 9
 
 
-def test_a_queue_takes_jobs_up_to_its_limit_and_refuses_more() -> None:
+def test_a_batch_fills_a_queue_to_its_limit_and_the_remaining_items_fail() -> None:
     items = _items(1000)
     requests = _server(_filled(items), {}, most=300)
     refused = [item for item in items if item.error is not None]
@@ -152,7 +152,7 @@ def test_a_queue_takes_jobs_up_to_its_limit_and_refuses_more() -> None:
     assert requests < 10
 
 
-def test_an_error_about_the_queue_fails_all_items_each_with_an_error_of_its_own() -> None:
+def test_an_error_about_the_queue_fails_each_item_with_a_separate_error() -> None:
     items = _items(10)
     lane = _filled(items)
     lane.answered(lane.take(), _answer(401, {"detail": "no"}, **{"x-request-id": "r-1"}), repeated=False)
@@ -178,7 +178,7 @@ def _updated(status: int, *, repeated: bool, asked: str, lease: bool = True, **m
     return item
 
 
-def test_updates_are_carried_out_or_refused_one_by_one() -> None:
+def test_each_update_of_a_batch_succeeds_or_fails_by_itself() -> None:
     items = _items(3)
     lane = _filled(items, UpdateLane)
     results = [
@@ -192,7 +192,7 @@ def test_updates_are_carried_out_or_refused_one_by_one() -> None:
     assert items[2].result() == {"uid": "c", "status": 200}
 
 
-def test_a_refusal_within_an_answer_has_the_id_of_its_request() -> None:
+def test_the_error_of_one_update_in_a_batch_has_the_request_id() -> None:
     items = _items(2)
     lane = _filled(items, UpdateLane)
     results = [{"status": 200}, {"status": 404, "error": "gone"}]
@@ -218,7 +218,7 @@ def test_a_conflict_is_a_lost_lease_only_if_a_lease_was_sent() -> None:
         (409, "inprogress", False),
     ],
 )
-def test_a_lost_answer_to_the_end_of_a_job_is_a_success_once_the_lease_is_gone(
+def test_a_repeated_finish_succeeds_if_the_first_answer_was_lost_and_the_lease_is_gone(
     status: int, asked: str, done: bool
 ) -> None:
     assert (_updated(status, repeated=True, asked=asked).error is None) == done
@@ -226,7 +226,7 @@ def test_a_lost_answer_to_the_end_of_a_job_is_a_success_once_the_lease_is_gone(
     assert _updated(status, repeated=True, asked=asked, lease=False).error is not None
 
 
-def test_a_lost_outcome_fails_the_items_without_one() -> None:
+def test_a_lost_answer_fails_only_items_without_an_outcome() -> None:
     done, lost = _items(2)
     done.done({"uid": "a"})
     AddLane("q", 9).lost([done, lost], OutcomeUnknown("lost"))
@@ -243,7 +243,7 @@ def _calls(count: int) -> list[Item]:
     return items
 
 
-def test_released_callers_are_waited_for_up_to_a_quarter_of_the_round_trip() -> None:
+def test_a_request_waits_for_returning_callers_at_most_a_quarter_of_the_round_trip() -> None:
     returning = Returning()
     returning.released(_calls(5), 2, began=10, now=14)
     assert returning.patience(3, 14) == 1
@@ -259,7 +259,7 @@ def test_a_request_does_not_wait_for_a_lone_caller_to_return() -> None:
     assert returning.patience(0, 4) == 0
 
 
-def test_a_repeated_item_and_an_inner_item_count_as_no_callers() -> None:
+def test_repeated_items_and_all_but_the_last_item_of_a_call_do_not_count_as_callers() -> None:
     returning = Returning()
     one, inside, again = _calls(3)
     inside.closes = again.settled = False
@@ -275,17 +275,17 @@ def _patience(returning: Returning, waiting: int) -> float:
     return seconds
 
 
-def test_callers_that_do_not_return_are_waited_for_less_each_time_until_they_do() -> None:
+def test_the_wait_for_callers_halves_each_time_they_stay_away_and_doubles_when_they_return() -> None:
     returning = Returning()
     assert [_patience(returning, waiting) for waiting in (1, 1, 1, 5, 5, 5, 5)] == [4, 2, 1, 0.5, 1, 2, 4]
 
 
-def test_callers_that_have_not_returned_six_times_are_given_time_again() -> None:
+def test_the_wait_for_callers_is_full_again_after_they_stayed_away_six_times() -> None:
     returning = Returning()
     assert [_patience(returning, 1) for _ in range(7)] == [4, 2, 1, 0.5, 0.25, 0.125, 4]
 
 
-def test_no_more_callers_are_waited_for_than_a_request_takes() -> None:
+def test_a_full_request_waits_for_no_more_callers() -> None:
     returning = Returning()
     returning.released(_calls(MOST), 7, began=0, now=4)
     assert returning.are_there(MOST)

@@ -59,7 +59,7 @@ def _engine(replies: Any, **more: Any) -> tuple[JobEngine, FakePool]:
     return engine, pool
 
 
-def test_each_retry_is_reported(clock: Clock) -> None:
+def test_each_retry_of_a_call_is_reported(clock: Clock) -> None:
     engine, _ = _engine([NotConnected("refused"), answer(503, {"detail": "starting"}), answer(201, JOB)])
     told: list[str] = []
     engine._caller.tell = lambda error: told.append(error.detail)
@@ -67,7 +67,7 @@ def test_each_retry_is_reported(clock: Clock) -> None:
     assert told == ["No answer from http://server.example:6006: refused.", "starting"]
 
 
-def test_nothing_at_a_path_below_the_path_of_the_url_is_advised_on(clock: Clock) -> None:
+def test_the_error_for_an_unknown_path_advises_to_remove_the_api_path_from_the_url(clock: Clock) -> None:
     nowhere = {"detail": "There is nothing at this path; GET /openapi.json lists the calls."}
     engine, pool = _engine([answer(404, nowhere)] * 2 + [answer(404, {"detail": "no such queue"})])
     with pytest.raises(QueueNotFound, match="There is nothing at this path"):
@@ -104,13 +104,13 @@ def test_a_connection_closed_by_the_server_is_replaced_without_a_pause(clock: Cl
     assert clock.slept == []
 
 
-def test_a_call_is_retried_as_retry_after_says(clock: Clock) -> None:
+def test_a_call_is_retried_after_the_delay_in_retry_after(clock: Clock) -> None:
     engine, _ = _engine([answer(503, {"detail": "busy"}, retry_after="7"), answer(201, JOB)])
     engine.queue("q").add({})
     assert 7 <= clock.slept[0] < 8
 
 
-def test_after_retry_for_the_outcome_is_unknown_if_something_was_sent(clock: Clock) -> None:
+def test_a_sent_call_without_an_answer_ends_as_outcome_unknown_after_retry_for(clock: Clock) -> None:
     engine, pool = _engine(lambda request: Broken("the connection was closed"), retry_for=10)
     with pytest.raises(OutcomeUnknown, match=r"http://server\.example:6006: the connection was closed"):
         engine.queue("q").add({})
@@ -158,7 +158,7 @@ def test_an_unsafe_call_is_not_repeated(clock: Clock, call: Any) -> None:
     assert len(pool.requests) == 1
 
 
-def test_a_claim_that_never_left_is_tried_again(clock: Clock) -> None:
+def test_a_claim_that_could_not_connect_is_sent_again(clock: Clock) -> None:
     engine, _ = _engine([NotConnected("Connection refused"), Response(204, {}, b"")])
     assert engine.queue("q").claim() == []
 
@@ -254,7 +254,7 @@ def test_a_change_of_many_jobs_needs_a_selection() -> None:
     assert pool.requests == []
 
 
-def test_a_wait_that_is_longer_than_one_request_may_be_is_made_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_longer_than_one_request_allows_is_split_into_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, pool = _engine(lambda request: answer(200, {**JOB, "state": "inprogress"}))
     times = iter([0.0, 0.0, 50.0, 50.0, 100.0, 100.0, 120.0])
     monkeypatch.setattr(engine, "_now", lambda: next(times))
@@ -262,7 +262,7 @@ def test_a_wait_that_is_longer_than_one_request_may_be_is_made_of_several(monkey
     assert [request.query and request.query["wait"] for request in pool.requests] == ["50.000", "50.000", "20.000"]
 
 
-def test_a_server_without_finish_and_claim_is_detected() -> None:
+def test_finish_and_claim_uses_separate_calls_with_an_old_server() -> None:
     claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
 
     def old_server(request: Request) -> Reply:
@@ -285,7 +285,7 @@ def test_a_claim_sends_its_origin() -> None:
     assert said["client"].startswith("jobengine-python/")
 
 
-def test_a_claim_sends_no_origin_to_a_server_without_these_fields() -> None:
+def test_a_claim_omits_its_origin_once_the_server_refused_the_host_field() -> None:
     def old_server(request: Request) -> Reply:
         if "host" in json.loads(request.body or b""):
             return answer(400, {"detail": "There is no field 'host'. Did you mean 'count'?"})
@@ -297,7 +297,7 @@ def test_a_claim_sends_no_origin_to_a_server_without_these_fields() -> None:
     assert ["host" in json.loads(request.body or b"") for request in pool.requests] == [True, False, False]
 
 
-def test_jobs_whose_finish_was_lost_with_a_claim_are_finished_by_themselves_and_nothing_is_claimed(
+def test_finish_and_claim_repeats_only_the_updates_after_a_lost_answer(
     clock: Clock,
 ) -> None:
     claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
@@ -317,7 +317,7 @@ def test_jobs_whose_finish_was_lost_with_a_claim_are_finished_by_themselves_and_
     assert second.ended
 
 
-def test_jobs_are_finished_and_claimed_in_one_request_where_the_server_knows_how() -> None:
+def test_finish_and_claim_is_one_request() -> None:
     claimed = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
 
     def server(request: Request) -> Reply:

@@ -65,7 +65,7 @@ def _ends(server: Server) -> list[dict[str, Any]]:
         (lambda job: job.progress(40), {"new_status": "inprogress", "progress": 40}),
     ],
 )
-def test_each_end_is_sent_with_the_lease(end: Any, sent: dict[str, Any]) -> None:
+def test_each_update_of_a_claimed_job_is_sent_with_its_lease(end: Any, sent: dict[str, Any]) -> None:
     server = Server()
     (job,) = _claim(server)
     end(job)
@@ -73,48 +73,48 @@ def test_each_end_is_sent_with_the_lease(end: Any, sent: dict[str, Any]) -> None
     assert server.updates[0]["lease"] == "l"
 
 
-def test_a_block_that_ends_completes_the_job() -> None:
+def test_leaving_the_with_block_completes_the_job() -> None:
     server = Server()
     with _claim(server)[0]:
         pass
     assert _ends(server) == [{"new_status": "complete"}]
 
 
-def test_a_block_that_has_ended_its_job_reports_nothing_more() -> None:
+def test_leaving_the_with_block_sends_nothing_for_a_job_already_finished() -> None:
     server = Server()
     with _claim(server)[0] as job:
         job.complete(7)
     assert len(server.updates) == 1
 
 
-def test_a_block_that_raises_fails_the_job_and_the_exception_goes_on() -> None:
+def test_an_exception_in_the_with_block_fails_the_job_and_is_raised() -> None:
     server = Server()
     with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
         raise ValueError("no such address")
     assert _ends(server) == [{"new_status": "failed", "error": "ValueError: no such address"}]
 
 
-def test_an_error_while_reporting_a_failure_does_not_hide_the_first_error() -> None:
+def test_an_error_while_reporting_a_failure_does_not_hide_the_original_exception() -> None:
     server = Server(409)
     with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
         raise ValueError("no such address")
 
 
-def test_a_block_that_is_interrupted_releases_the_job() -> None:
+def test_an_interrupt_in_the_with_block_releases_the_job() -> None:
     server = Server()
     with pytest.raises(KeyboardInterrupt), _claim(server)[0]:
         raise KeyboardInterrupt
     assert _ends(server) == [{"new_status": "queued"}]
 
 
-def test_a_long_error_is_sent_with_its_end() -> None:
+def test_of_a_long_error_text_the_end_is_sent() -> None:
     server = Server()
     _claim(server)[0].fail("x" * 5000 + "the end")
     assert len(server.updates[0]["error"]) == 4096
     assert server.updates[0]["error"].endswith("the end")
 
 
-def test_a_lost_lease_is_raised_and_nothing_is_sent_after_it() -> None:
+def test_a_lost_lease_raises_and_no_later_call_is_sent() -> None:
     server = Server(409)
     with _claim(server)[0] as job:
         with pytest.raises(LeaseLost):
@@ -131,7 +131,7 @@ def test_progress_shows_that_the_job_was_cancelled() -> None:
     assert not job.lost
 
 
-def test_progress_and_an_end_request_a_short_answer() -> None:
+def test_progress_and_finish_calls_prefer_a_minimal_answer() -> None:
     server = Server()
     (job,) = _claim(server)
     job.progress()
@@ -145,7 +145,7 @@ def test_a_short_answer_still_reports_a_cancellation() -> None:
     assert job.progress() is False
 
 
-def test_an_end_with_an_unknown_outcome_can_be_repeated_and_succeeds_if_the_lease_is_gone() -> None:
+def test_finishing_again_after_an_unknown_outcome_succeeds_if_the_lease_is_gone() -> None:
     server = Server()
     (job,) = _claim(server)
     server.broken = True
@@ -165,7 +165,7 @@ def test_leases_of_one_queue_are_extended_in_one_request() -> None:
     assert all(job.cancelled for job in jobs)
 
 
-def test_a_lost_heartbeat_is_not_a_lost_lease() -> None:
+def test_a_heartbeat_without_an_answer_does_not_mark_the_lease_as_lost() -> None:
     server = Server()
     (job,) = _claim(server)
     server.broken = True
@@ -193,7 +193,7 @@ def test_a_thread_extends_leases_until_they_are_removed() -> None:
     assert not thread.is_alive()
 
 
-def test_a_task_extends_leases_until_they_are_removed_and_ends() -> None:
+def test_a_task_extends_leases_until_they_are_removed_and_then_ends() -> None:
     async def test() -> None:
         times = asyncio.Semaphore(0)
 

@@ -23,7 +23,7 @@ _VALUES = st.recursive(
 
 
 @given(_VALUES)
-def test_a_value_is_written_as_json_does_it(value: Any) -> None:
+def test_the_fast_encoder_writes_the_same_text_as_json_dumps(value: Any) -> None:
     assert encode_text(value) == _USUAL(value)
 
 
@@ -45,12 +45,12 @@ def test_values_outside_json_are_refused_with_the_same_error(value: Any) -> None
     assert said(encode_text) == said(_USUAL)
 
 
-def test_without_the_c_encoder_values_are_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_is_encoded_in_the_same_way_without_the_c_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json.encoder, "c_make_encoder", None)
     assert encoding._kept()({"a": [1.5, None, "ä"]}) == '{"a":[1.5,null,"ä"]}'
 
 
-def test_json_has_its_c_encoder() -> None:
+def test_this_python_has_the_c_encoder_of_json() -> None:
     """It has no documentation. If this fails, the client is slower, and the fast way can go."""
     assert encoding.encode_text.__name__ == "encode_text"
 

@@ -15,7 +15,7 @@ def _request(**more: object) -> Request:
 
 
 @pytest.mark.parametrize("answer", [_ANSWER, _CHUNKED], ids=["with a length", "in chunks"])
-def test_an_answer_is_whole_in_any_parts(answer: bytes) -> None:
+def test_an_answer_is_parsed_from_pieces_of_any_size(answer: bytes) -> None:
     for size in range(1, len(answer) + 1):
         parser = ResponseParser()
         for begin in range(0, len(answer), size):
@@ -48,7 +48,7 @@ def test_an_interim_answer_is_skipped() -> None:
     assert parser.response().status == 201
 
 
-def test_a_connection_is_not_used_again_after_more_than_the_answer_or_a_close() -> None:
+def test_a_connection_is_not_reused_after_excess_bytes_or_connection_close() -> None:
     parser = ResponseParser()
     parser.feed(_ANSWER + _ANSWER)
     assert (parser.complete, parser.reusable) == (True, False)
@@ -57,7 +57,7 @@ def test_a_connection_is_not_used_again_after_more_than_the_answer_or_a_close() 
     assert (parser.complete, parser.reusable) == (True, False)
 
 
-def test_an_answer_that_is_cut_anywhere_is_broken() -> None:
+def test_an_answer_cut_at_any_byte_is_an_error() -> None:
     for answer in (_ANSWER, _CHUNKED):
         for length in range(len(answer)):
             parser = ResponseParser()
@@ -89,7 +89,7 @@ def test_the_body_of_an_endless_answer_is_returned_in_parts() -> None:
     assert parser.take() == b"lo"
 
 
-def test_a_request_has_its_keys_its_query_and_its_body() -> None:
+def test_an_encoded_request_has_keys_query_and_body() -> None:
     request = _request(query={"name": "a b&c"}, body=b"{}", key=Secret("clé"), admin_key=Secret("root"))
     head, _, body = request.encode(Address("https://example.org:8443/jobs/")).partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -106,15 +106,15 @@ def test_a_header_value_with_a_line_end_is_not_sent() -> None:
         _request(headers={"Last-Event-ID": "1\r\nX-Admin-Key: x"}).encode(Address("http://a"))
 
 
-def test_a_request_without_a_body_says_nothing_of_one() -> None:
+def test_a_request_without_a_body_has_no_content_headers() -> None:
     assert b"Content" not in _request().encode(Address("http://127.0.0.1"))
 
 
-def test_a_path_before_the_api_is_kept_as_it_was_given() -> None:
+def test_a_path_in_the_server_url_is_percent_encoded_only_once() -> None:
     assert _request().encode(Address("http://a/my%20jobs/é/")).startswith(b"PUT /my%20jobs/%C3%A9/x HTTP/1.1\r\n")
 
 
-def test_a_long_body_names_its_queue_in_the_query() -> None:
+def test_a_request_with_a_body_over_1_mib_names_its_queue_in_the_query() -> None:
     assert long_body_query("q", b"x" * (1 << 20)) is None
     assert long_body_query("q", b"x" * ((1 << 20) + 1)) == {"queueName": "q"}
 

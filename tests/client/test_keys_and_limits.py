@@ -43,7 +43,7 @@ def _opens_only_as_admin(status: int, problem: dict[str, str]) -> Any:
 @pytest.mark.parametrize(
     ("status", "problem"), [(401, _WRONG), (403, {"detail": "A viewer may not do this."}), (429, _THROTTLED)]
 )
-def test_the_admin_key_opens_what_the_access_key_does_not(status: int, problem: dict[str, str]) -> None:
+def test_a_call_refused_for_the_access_key_is_repeated_with_the_admin_key(status: int, problem: dict[str, str]) -> None:
     for use in (
         lambda queue: queue.add({}),
         lambda queue: queue.add_many([{}] * 3),
@@ -59,7 +59,7 @@ def test_the_admin_key_opens_what_the_access_key_does_not(status: int, problem: 
 
 
 @pytest.mark.parametrize("keys", [{"access_key": "k"}, {"admin_key": "a"}])
-def test_with_one_key_a_refusal_is_an_error_at_once(keys: dict[str, str]) -> None:
+def test_a_refused_call_is_not_repeated_with_only_one_key(keys: dict[str, str]) -> None:
     for status, error in ((401, AccessDenied), (403, Forbidden)):
         engine, pool = _engine([answer(status, _WRONG)], **keys)
         with pytest.raises(error):
@@ -67,7 +67,7 @@ def test_with_one_key_a_refusal_is_an_error_at_once(keys: dict[str, str]) -> Non
         assert len(pool.requests) == 1
 
 
-def test_if_neither_key_opens_the_queue_that_is_the_error() -> None:
+def test_the_last_refusal_is_raised_if_both_keys_are_refused() -> None:
     engine, pool = _engine(
         [answer(401, _WRONG), answer(401, {"detail": "The admin key is wrong."})], access_key="k", admin_key="a"
     )

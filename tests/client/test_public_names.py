@@ -91,5 +91,5 @@ def test_the_page_about_workers_lists_all_names() -> None:
 
 
 @pytest.mark.parametrize("module", [client, worker])
-def test_completion_shows_what_a_module_exports(module: Any) -> None:
+def test_dir_lists_exactly_the_exported_names(module: Any) -> None:
     assert {name for name in dir(module) if not name.startswith("_")} == set(module.__all__)

@@ -107,7 +107,7 @@ def test_each_field_of_a_filter_is_an_argument() -> None:
     assert set(_properties("Filter")) - set(get_type_hints(JobFilter)) == set()
 
 
-def test_each_order_of_a_list_is_one_that_can_be_asked_for() -> None:
+def test_the_client_offers_each_job_order_in_the_schema() -> None:
     assert "sort" in inspect.signature(client.Queue.jobs).parameters
     assert set(schema()["components"]["parameters"]["sort"]["schema"]["enum"]) == set(get_args(JobOrder))
 

@@ -52,7 +52,7 @@ def test_settings_come_from_a_profile(path: Path) -> None:
     assert _shown(load(environment={"JOBENGINE_PROFILE": "work"}, path=path)) == expected
 
 
-def test_arguments_come_before_a_named_profile_the_environment_and_its_profile(path: Path) -> None:
+def test_settings_precedence_is_arguments_then_named_profile_then_environment_then_its_profile(path: Path) -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "default"}
     assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", None)
     assert _shown(load(profile="work", environment=environment, path=path))[:2] == (
@@ -82,7 +82,9 @@ def test_arguments_come_before_a_named_profile_the_environment_and_its_profile(p
         ("keys.mail", None, r"keys for http://own, which are sent nowhere else"),
     ],
 )
-def test_keys_of_a_profile_are_sent_only_to_its_own_address(path: Path, key: str, url: str | None, says: str) -> None:
+def test_the_keys_of_a_profile_are_sent_only_to_the_url_of_that_profile(
+    path: Path, key: str, url: str | None, says: str
+) -> None:
     path.write_text(f'[p]\nurl = "http://own"\n{key} = "k"\n')
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_PROFILE": "p"}
     with pytest.raises(BadSettings, match=says):
@@ -109,7 +111,7 @@ def test_a_queue_uses_its_own_key_or_else_the_default_one(path: Path) -> None:
     assert [key and key.reveal() for key in keys] == ["of mail", "of the profile"]
 
 
-def test_a_file_with_keys_that_others_can_read_is_refused(path: Path) -> None:
+def test_a_settings_file_with_keys_is_refused_if_others_can_read_it(path: Path) -> None:
     for mode in (0o640, 0o604):
         path.chmod(mode)
         with pytest.raises(BadSettings, match=r"^Others may read .*chmod 600"):
@@ -121,7 +123,7 @@ def test_a_file_with_keys_that_others_can_read_is_refused(path: Path) -> None:
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
 
 
-def test_a_file_that_others_can_write_is_refused_whatever_is_in_it(path: Path) -> None:
+def test_a_settings_file_that_others_can_write_is_refused_even_without_keys(path: Path) -> None:
     path.write_text('[default]\nurl = "http://one:1"\n')
     for mode in (0o620, 0o602, 0o664):
         path.chmod(mode)
@@ -157,19 +159,19 @@ def test_an_unusable_profile_is_refused_with_the_reason(path: Path, text: str, s
         load(profile="p", environment={}, path=path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_settings_file_has_its_path(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"config\.toml, does not exist"):
         load(profile="p", environment={}, path=tmp_path / "config.toml")
 
 
-def test_the_file_is_in_the_users_directory_for_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_settings_file_is_in_the_users_configuration_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert profile_path() == tmp_path / "jobengine" / "config.toml"
 
 
-def test_both_clients_take_their_settings_from_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path
-) -> None:
+def test_both_clients_read_the_users_settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "jobengine").mkdir()
     for name in ("config.toml", "admin.key"):
@@ -178,7 +180,7 @@ def test_both_clients_take_their_settings_from_there(
         assert kind(profile="work")._settings.address.url == "https://work.example"
 
 
-def test_one_line_end_of_a_key_file_does_not_count(tmp_path: Path) -> None:
+def test_one_line_end_after_the_key_in_a_key_file_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.touch(0o600)
     for text in ("a key", "a key\n", "a key\r\n"):

@@ -31,7 +31,7 @@ from jobengine.client.retrying import Patience
 # Back-off
 
 
-def test_attempts_come_further_and_further_apart_until_the_time_is_over() -> None:
+def test_retry_delays_double_up_to_5_seconds_until_the_retry_time_is_over() -> None:
     patience, now, delays = Patience(30, lambda: 1), 0.0, []
     while (delay := patience.delay(now)) is not None:
         delays.append(delay)
@@ -48,11 +48,11 @@ def test_the_retry_time_runs_from_the_first_failure() -> None:
     assert patience.delay(1010) is None
 
 
-def test_half_of_a_delay_is_random() -> None:
+def test_a_retry_delay_is_reduced_at_random_by_up_to_half() -> None:
     assert Patience(9, lambda: 0).delay(0) == pytest.approx(0.05)
 
 
-def test_retry_after_is_followed_if_there_is_time() -> None:
+def test_retry_after_is_obeyed_unless_it_exceeds_the_retry_time() -> None:
     assert Patience(30, lambda: 0).delay(0, retry_after=7) == 7
     assert Patience(5, lambda: 0).delay(0, retry_after=7) is None
 
@@ -64,7 +64,7 @@ def test_a_retry_time_of_zero_means_one_attempt() -> None:
 # Heartbeats
 
 
-def test_beats_come_at_the_interval_of_each_until_it_is_removed() -> None:
+def test_each_holder_is_due_at_its_own_interval_until_it_is_removed() -> None:
     beats: Beats[str] = Beats()
     beats.add("slow", 0, 10)
     beats.add("fast", 0, 3)
@@ -76,7 +76,7 @@ def test_beats_come_at_the_interval_of_each_until_it_is_removed() -> None:
     assert (beats.next_at(), len(beats), beats.due(99)) == (None, 0, [])
 
 
-def test_a_restarted_holder_has_one_heartbeat() -> None:
+def test_a_holder_removed_and_added_again_has_one_heartbeat() -> None:
     beats: Beats[str] = Beats()
     for now in range(5):
         beats.add("a", now, 10)
@@ -86,7 +86,7 @@ def test_a_restarted_holder_has_one_heartbeat() -> None:
     assert beats.next_at() == 110
 
 
-def test_stopped_holders_are_removed_even_while_the_first_one_continues() -> None:
+def test_removed_holders_are_freed_while_an_older_holder_remains() -> None:
     class Holder:
         """Can be referred to weakly, as a text can't."""
 
@@ -104,7 +104,7 @@ def test_stopped_holders_are_removed_even_while_the_first_one_continues() -> Non
     assert (len(beats), beats.next_at(), beats.due(1_000)) == (1, 1_000, [first])
 
 
-def test_late_heartbeats_are_sent_once() -> None:
+def test_a_heartbeat_that_is_many_intervals_late_is_sent_once() -> None:
     beats: Beats[str] = Beats()
     beats.add("a", 0, 1)
     assert beats.due(1000) == ["a"]
@@ -115,7 +115,7 @@ def test_late_heartbeats_are_sent_once() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_events_are_found_in_any_parts(size: int) -> None:
+def test_events_are_parsed_from_pieces_of_any_size(size: int) -> None:
     text = b':\n\nid: a-1\nevent: job\ndata: {"uid":"\xc3\xa9"}\n\n:\n\nevent: gone\ndata: {}\n\nid: a-2\ndata: cut'
     parser = EventParser()
     events = [event for at in range(0, len(text), size) for event in parser.feed(text[at : at + size])]
@@ -172,7 +172,7 @@ def test_an_answer_can_not_be_changed_and_is_equal_to_another_like_it() -> None:
     assert (pickle.loads(pickle.dumps(event)).id, event.at.microsecond) == ("e-1", 500_000)
 
 
-def test_jobs_that_were_added_are_decoded_when_they_are_looked_at_and_then_once(
+def test_an_added_job_is_decoded_once_at_the_first_access(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoded: list[bytes] = []
@@ -189,7 +189,7 @@ def test_jobs_that_were_added_are_decoded_when_they_are_looked_at_and_then_once(
     assert second == Job({"uid": "v"}) == pickle.loads(pickle.dumps(second))
 
 
-def test_a_job_that_is_not_decoded_yet_has_no_other_attributes_than_one_that_is() -> None:
+def test_a_job_not_yet_decoded_has_the_attributes_of_a_decoded_one() -> None:
     (job,) = read(ADD_JOBS, Response(201, {}, b'{"jobs":[{"uid":"u"}]}'), 1, 0)
     with pytest.raises(AttributeError, match="'Job' object has no attribute 'prioritty'"):
         job.prioritty  # type: ignore[attr-defined]  # noqa: B018
@@ -209,7 +209,7 @@ def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> Non
     assert "ada" not in repr(NewJob({"to": "ada@example.org"}, priority=1))
 
 
-def test_numbers_within_numbers_are_read() -> None:
+def test_nested_stats_are_converted() -> None:
     stats = QueueStats({"counts": {"queued": 3}, "wait_seconds": {"p50": 0.5, "p90": None}, "oldest_ready_seconds": 2})
     assert (stats.counts.queued, stats.wait.p50, stats.wait.p90) == (3, timedelta(seconds=0.5), None)
     assert stats.oldest_ready == timedelta(seconds=2)
@@ -222,12 +222,12 @@ def _sent(**options: Any) -> Any:
     return json.loads(job_json({"a": 1}, options))
 
 
-def test_a_job_has_a_uid_of_its_own_whether_one_was_given_or_not() -> None:
+def test_a_new_job_has_the_given_uid_or_a_unique_one() -> None:
     assert _sent(uid="mine")["uid"] == "mine"
     assert len({_sent()["uid"] for _ in range(100)}) == 100
 
 
-def test_times_may_be_given_as_python_has_them() -> None:
+def test_timedelta_and_datetime_options_are_sent_as_numbers() -> None:
     sent = _sent(
         delay_seconds=timedelta(seconds=1.2),
         keep_minutes=timedelta(hours=1),
@@ -281,7 +281,7 @@ def test_an_invalid_value_fails_before_it_is_sent(
         job_json(content, options)
 
 
-def test_a_result_of_none_is_sent_and_other_fields_without_a_value_are_not() -> None:
+def test_a_result_of_none_is_sent_and_other_none_fields_are_omitted() -> None:
     assert changes_value("u", {"result": None, "error": None}) == {"uid": "u", "result": None}
 
 
@@ -296,7 +296,7 @@ def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
 # Errors
 
 
-def test_an_error_has_the_words_of_the_server() -> None:
+def test_an_error_has_the_detail_status_and_request_id_of_the_answer() -> None:
     error = error_of(429, {"detail": "full", "index": 3}, request_id="r-1", retry_after=5)
     assert isinstance(error, TooManyRequests)
     assert (str(error), error.detail, error.status, error.request_id) == ("full", "full", 429, "r-1")

@@ -189,13 +189,13 @@ USES: dict[str, Use] = {
 }
 
 
-def test_every_method_that_makes_a_call_is_tested_here() -> None:
+def test_every_client_method_that_makes_a_call_has_a_case_in_this_file() -> None:
     served = {method for call in CALLS.values() for method in call.served_by}
     # `report` returns the errors; ClaimedJob tries it.
     assert served - {"JobEngine.report"} == {use.partition(" ")[0] for use in USES}
 
 
-def test_a_call_succeeds_with_the_statuses_in_the_schema() -> None:
+def test_each_call_accepts_the_success_statuses_in_the_schema() -> None:
     documented = {
         operation["operationId"]: tuple(int(status) for status in operation["responses"] if status.startswith("2"))
         for _, _, operation in operations()
@@ -246,7 +246,9 @@ def test_no_method_accepts_an_answer_of_another_program(stranger: Stranger, tmp_
             raise
 
 
-def test_an_answer_without_end_is_given_up(stranger: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_fails_if_the_answer_exceeds_the_longest_length(
+    stranger: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_codec, "_LONGEST", 100_000)
     stranger.answer = (200, "application/json", b" " * 200_000)
     before = stranger.requests
@@ -254,7 +256,7 @@ def test_an_answer_without_end_is_given_up(stranger: Stranger, tmp_path: Path, m
     assert stranger.requests == before + 1
 
 
-def test_a_lost_deletion_is_done_only_if_a_jobengine_says_that_nothing_is_there() -> None:
+def test_a_404_to_a_repeated_deletion_counts_as_success_only_if_a_jobengine_sent_it() -> None:
     thens: list[tuple[Response, type[Exception] | None]] = [
         (answer(404, {"detail": "There is no job"}), None),
         (Response(404, {}, b"<html>"), NotJobEngine),
@@ -270,7 +272,7 @@ COMMANDS = ["add q {}", "show q u", "jobs q", "queue list", "next q", "explain q
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_reports_a_stranger_in_one_line(
+def test_a_command_reports_an_answer_of_another_program_in_one_line(
     stranger: Stranger, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("JOBENGINE_URL", stranger.url)

@@ -98,7 +98,7 @@ def _engine(server: Server, **more: Any) -> JobEngine:
     return JobEngine(server.url, access_key="k", **more)
 
 
-def test_a_connection_is_used_again_and_a_new_one_made_when_it_is_closed(server: Server) -> None:
+def test_a_connection_is_reused_and_replaced_when_it_is_closed(server: Server) -> None:
     with _engine(server) as engine:
         for reply in (_EMPTY, _EMPTY.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"), _EMPTY):
             server.replies.put(reply)
@@ -160,14 +160,14 @@ def test_in_a_loop_a_server_without_tls_is_distinguished_from_an_unreachable_one
         asyncio.run(ask())
 
 
-def test_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
+def test_a_call_closes_its_connection_if_no_answer_comes_before_the_timeout(server: Server) -> None:
     with _engine(server, timeout=1, retry_for=0) as engine, pytest.raises(OutcomeUnknown, match="in time"):
         engine.test()
     server.replies.put(_EMPTY)
     assert server.gone.get(timeout=PATIENCE) == 0
 
 
-def test_an_answer_that_comes_before_the_whole_request_was_sent_is_read(server: Server) -> None:
+def test_an_answer_is_read_even_if_it_comes_before_the_whole_request_was_sent(server: Server) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     too_long = _reply(413, {"detail": "The body is too long."})
 
@@ -187,7 +187,9 @@ def test_an_answer_that_comes_before_the_whole_request_was_sent_is_read(server: 
     listener.close()
 
 
-def test_an_interrupted_claim_releases_the_jobs_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_claim_releases_the_jobs_in_an_answer_already_on_its_way(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Interrupted(BaseException):
         pass
 
@@ -213,7 +215,7 @@ _MANY_ADDED = _reply(201, {"jobs": [{"uid": "u"}] * MOST})
 _TWO_REQUESTS: list[dict[str, Any]] = [{}] * (MOST + 1)
 
 
-def test_a_failed_add_many_leaves_the_connection_that_it_gave_back_alone(server: Server) -> None:
+def test_a_failed_add_many_leaves_its_connection_open_for_other_calls(server: Server) -> None:
     for reply in (_BUSY, _BUSY, _EMPTY):
         server.replies.put(reply)
     with _engine(server, retry_for=0) as engine:
@@ -223,7 +225,7 @@ def test_a_failed_add_many_leaves_the_connection_that_it_gave_back_alone(server:
     assert [server.next()[0] for _ in range(3)] == [0, 0, 0]
 
 
-def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(server: Server) -> None:
+def test_an_abandoned_add_in_chunks_closes_its_connection(server: Server) -> None:
     server.replies.put(_MANY_ADDED)
     with _engine(server) as engine:
         chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
@@ -234,7 +236,7 @@ def test_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(serve
         assert server.gone.get(timeout=PATIENCE) == 0
 
 
-def test_a_pool_can_be_told_to_drop_a_connection_at_any_moment_by_the_thread_that_has_locked_it(server: Server) -> None:
+def test_a_thread_that_holds_the_pool_lock_can_drop_a_connection(server: Server) -> None:
     server.replies.put(_MANY_ADDED)
     engine = _engine(server)
     pool, chunks = engine._caller.pool, engine.queue("q").add_in_chunks(_TWO_REQUESTS)
@@ -267,7 +269,9 @@ async def _asked(server: Server) -> tuple[int, str]:
     return await asyncio.get_running_loop().run_in_executor(None, server.next)
 
 
-def test_a_cancelled_claim_releases_the_jobs_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_claim_releases_the_jobs_in_an_answer_already_on_its_way(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("jobengine.client._async.transport._RESCUE", PATIENCE)
 
     async def test() -> None:
@@ -285,7 +289,7 @@ def test_a_cancelled_claim_releases_the_jobs_under_way(server: Server, monkeypat
     _run(test)
 
 
-def test_a_cancelled_claim_shows_the_server_that_the_caller_is_gone(server: Server) -> None:
+def test_a_cancelled_claim_closes_its_connection(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             claim = asyncio.create_task(engine.queue("q").claim(wait=20))
@@ -312,7 +316,7 @@ def test_in_a_loop_a_connection_is_used_again_or_replaced(server: Server) -> Non
     assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
 
 
-def test_in_a_loop_an_answer_that_does_not_come_in_time_is_given_up(server: Server) -> None:
+def test_in_a_loop_a_call_closes_its_connection_if_no_answer_comes_before_the_timeout(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k", timeout=1, retry_for=0) as engine:
             with pytest.raises(OutcomeUnknown, match="in time"):
@@ -321,7 +325,7 @@ def test_in_a_loop_an_answer_that_does_not_come_in_time_is_given_up(server: Serv
     _run(test)
 
 
-def test_in_a_loop_a_failed_add_many_leaves_the_connection_that_it_gave_back_alone(server: Server) -> None:
+def test_in_a_loop_a_failed_add_many_leaves_its_connection_open_for_other_calls(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k", retry_for=0) as engine:
             with pytest.raises(Unavailable):
@@ -334,7 +338,7 @@ def test_in_a_loop_a_failed_add_many_leaves_the_connection_that_it_gave_back_alo
     assert [server.next()[0] for _ in range(3)] == [0, 0, 0]
 
 
-def test_in_a_loop_an_add_many_that_is_given_up_closes_its_connection_and_forgets_it(server: Server) -> None:
+def test_in_a_loop_an_abandoned_add_in_chunks_closes_its_connection(server: Server) -> None:
     async def test() -> None:
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)

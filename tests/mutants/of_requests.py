@@ -273,7 +273,7 @@ OF_REQUESTS: Final = (
         "jobengine/client/jobs.py",
         '    return encode_text({"uid": new_uid(), **options',
         "    return encode_text({**options",
-        ("tests/client/test_small_parts.py::test_a_job_has_a_uid_of_its_own_whether_one_was_given_or_not",),
+        ("tests/client/test_small_parts.py::test_a_new_job_has_the_given_uid_or_a_unique_one",),
     ),
     Mutant(
         "client-secret-in-repr",
@@ -289,7 +289,7 @@ OF_REQUESTS: Final = (
         "jobengine/client/settings.py",
         "        if layer.profile is not None and layer.has_keys and",
         "        if layer.profile is None and layer.has_keys and",
-        ("tests/client/test_settings.py::test_keys_of_a_profile_are_sent_only_to_its_own_address",),
+        ("tests/client/test_settings.py::test_the_keys_of_a_profile_are_sent_only_to_the_url_of_that_profile",),
     ),
     Mutant(
         "profile-written-by-others",
@@ -297,7 +297,7 @@ OF_REQUESTS: Final = (
         "jobengine/client/settings.py",
         "    _refuse_if_others_write(path, status)\n",
         "",
-        ("tests/client/test_settings.py::test_a_file_that_others_can_write_is_refused_whatever_is_in_it",),
+        ("tests/client/test_settings.py::test_a_settings_file_that_others_can_write_is_refused_even_without_keys",),
     ),
     Mutant(
         "terminal-escapes",
