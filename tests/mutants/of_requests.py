@@ -257,7 +257,7 @@ OF_REQUESTS: Final = (
         _SUPERVISOR,
         "        if isinstance(error, Conflict | JobNotFound | QueueNotFound):\n            assert",
         "        if isinstance(error, JobNotFound | QueueNotFound):\n            assert",
-        ("tests/worker/test_supervisor.py::test_a_late_result_is_discarded_with_a_note",),
+        ("tests/worker/test_supervisor.py::test_a_result_whose_lease_or_queue_is_gone_is_discarded_with_a_note",),
     ),
     Mutant(
         "client-no-repeat",

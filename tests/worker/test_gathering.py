@@ -33,7 +33,7 @@ def end(bench: Bench, running: list[Hold], jobs: int = 1, changes: JobChanges = 
     return reports
 
 
-def test_while_many_jobs_wait_outcomes_are_gathered_until_a_third_of_the_held_jobs_are_done() -> None:
+def test_with_many_waiting_jobs_outcomes_are_gathered_until_a_third_of_the_held_jobs_are_done() -> None:
     bench, running = busy()
     assert end(bench, running, 58) == []
     (report,) = end(bench, running)

@@ -46,7 +46,7 @@ FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
         (_hold(FAILED), "the lease was lost", "discarded", None),
     ],
 )
-def test_the_line_of_a_job_has_its_outcome_and_when_it_is_tried_again(
+def test_the_log_fields_of_a_finished_job_have_its_outcome_and_retry_time(
     hold: Hold, note: str, outcome: str, retry_at: str | None
 ) -> None:
     fields = end_fields(hold, note, 0.12345, NOW)
@@ -81,7 +81,7 @@ def _record(message: str, *arguments: Any, exc_info: Any = None, **fields: Any) 
     )
 
 
-def test_a_record_is_one_line_of_json_with_its_fields() -> None:
+def test_the_json_formatter_writes_a_record_and_its_fields_as_one_line() -> None:
     record = _record("%s\n\x9b", "hello", queue="mail", retry_at=None, other={1})
     record.created = NOW + 0.25
     line = JsonFormatter().format(record)
@@ -98,7 +98,7 @@ def test_a_record_is_one_line_of_json_with_its_fields() -> None:
     }
 
 
-def test_a_traceback_is_a_field_of_the_line() -> None:
+def test_the_json_formatter_writes_a_traceback_as_a_field() -> None:
     try:
         raise OSError("no")
     except OSError:

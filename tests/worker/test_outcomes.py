@@ -43,11 +43,11 @@ def test_a_handler_that_returns_nothing_completes_its_job() -> None:
 
 
 @pytest.mark.parametrize("result", [object(), float("nan"), "\ud800"])
-def test_a_result_that_json_can_not_hold_fails_its_job(result: object) -> None:
+def test_a_result_that_json_can_not_represent_fails_its_job(result: object) -> None:
     assert _perform(lambda content, job: result)["new_status"] == "failed"
 
 
-def test_an_error_is_sent_with_its_traceback_from_the_handler_on() -> None:
+def test_an_error_is_sent_with_a_traceback_that_starts_at_the_handler() -> None:
     changes = _raise(LookupError("it is not there"))
     assert changes["new_status"] == "failed"
     assert "retry" not in changes
@@ -57,17 +57,17 @@ def test_an_error_is_sent_with_its_traceback_from_the_handler_on() -> None:
     assert lines[-1] == "LookupError: it is not there"
 
 
-def test_the_end_of_a_long_error_is_sent() -> None:
+def test_a_long_error_is_cut_at_its_start() -> None:
     error = _raise(LookupError("x" * 10_000 + " the end"))["error"]
     assert (len(error), error.endswith("xxx the end\n")) == (4096, True)
 
 
-def test_an_error_that_utf_8_can_not_hold_is_sent_all_the_same() -> None:
+def test_an_error_that_utf_8_can_not_encode_is_still_sent() -> None:
     assert _raise(LookupError("\ud800"))["error"].endswith("LookupError: ?\n")
 
 
 @pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (30, 30), (timedelta(minutes=2), 120)])
-def test_retry_releases_the_job(delay: Any, seconds: float) -> None:
+def test_raising_retry_releases_the_job(delay: Any, seconds: float) -> None:
     assert _raise(Retry(delay)) == {"new_status": "queued", "delay_seconds": seconds}
 
 
@@ -76,7 +76,7 @@ def test_a_negative_delay_of_a_retry_is_an_error() -> None:
         Retry(-1)
 
 
-def test_fail_ends_the_job_permanently_with_its_text() -> None:
+def test_raising_fail_fails_the_job_permanently_with_the_given_error() -> None:
     expected = {"new_status": "failed", "retry": False, "error": "no such address", "error_type": "Fail"}
     assert _raise(Fail("no such address")) == expected
 
@@ -99,7 +99,7 @@ def test_error_type_is_the_class_name_of_the_exception(error: Exception, name: s
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_any_exception_fails_the_job_and_not_the_worker(error: BaseException) -> None:
+def test_an_exception_outside_exception_fails_only_the_job(error: BaseException) -> None:
     assert _raise(error)["new_status"] == "failed"
 
 
@@ -121,7 +121,7 @@ def test_invalid_progress_is_an_error_of_the_handler(percent: Any) -> None:
     assert "from 0 to 100" in changes["error"]
 
 
-def test_hooks_are_called_around_the_handler_and_one_that_fails_changes_nothing() -> None:
+def test_hooks_run_before_and_after_the_handler_and_a_failing_hook_is_ignored() -> None:
     called: list[Any] = []
 
     def broken(job: RunningJob) -> None:
@@ -143,7 +143,7 @@ def test_hooks_are_called_around_the_handler_and_one_that_fails_changes_nothing(
 
 
 @pytest.mark.parametrize("error", [Cancelled(), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_a_hook_that_raises_a_base_exception_changes_nothing_either(error: BaseException) -> None:
+def test_a_hook_that_raises_a_base_exception_is_ignored(error: BaseException) -> None:
     def broken(*arguments: Any) -> None:
         raise error
 

@@ -52,7 +52,7 @@ def _at_200() -> Pace:
     return pace
 
 
-def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_100_ms() -> None:
+def test_the_number_of_jobs_claimed_ahead_is_that_expected_to_start_within_100_ms() -> None:
     assert _ended(_at_200(), 0, 60, busy=False) == 0
     pace = Pace()
     _ended(pace, 0, 0, busy=False)
@@ -60,7 +60,7 @@ def test_jobs_that_end_fast_are_claimed_ahead_as_many_as_will_be_begun_in_100_ms
     assert _ended(pace, 50_000, 0.1) == 2_000  # the most
 
 
-def test_a_few_fast_jobs_do_not_make_it_claim_many() -> None:
+def test_a_few_fast_jobs_do_not_make_the_worker_claim_many_ahead() -> None:
     pace = Pace()
     _ended(pace, 0, 0, busy=False)
     assert 0 < _ended(pace, 2, 0.001) < 20
@@ -90,7 +90,7 @@ def _work_off(bench: Bench, running: list[Hold]) -> list[Report]:
     return reports
 
 
-def test_a_worker_with_fast_jobs_holds_the_maximum_after_four_answers() -> None:
+def test_a_worker_with_fast_jobs_claims_the_maximum_ahead_after_four_answers() -> None:
     bench = Bench.of(32)
     running, held = bench.run(32), []
     for _ in range(4):
@@ -104,7 +104,7 @@ def test_a_worker_with_fast_jobs_holds_the_maximum_after_four_answers() -> None:
     assert held[-1] == 2_032
 
 
-def test_claiming_ahead_does_not_run_more_handlers_at_a_time() -> None:
+def test_claiming_ahead_does_not_raise_the_number_of_concurrent_handlers() -> None:
     bench, running, waiting = at_pace(2)
     assert len(running) == 2
     bench.supervisor.finished(running[0], DONE)
@@ -112,7 +112,7 @@ def test_claiming_ahead_does_not_run_more_handlers_at_a_time() -> None:
     assert set(bench.supervisor.unsent) >= set(waiting)
 
 
-def test_jobs_that_take_long_are_not_claimed_ahead() -> None:
+def test_long_jobs_are_not_claimed_ahead() -> None:
     bench = Bench.of(2)
     running = bench.run(2)
     for _ in range(20):
@@ -131,7 +131,7 @@ def test_a_job_that_is_not_started_within_half_a_second_is_released() -> None:
     assert all(hold.changes == {"new_status": "queued"} for hold in waiting)
 
 
-def test_jobs_that_are_not_started_are_released_at_once_at_a_stop() -> None:
+def test_a_stopping_worker_releases_jobs_not_started_at_once() -> None:
     bench, running, waiting = at_pace(1)
     bench.supervisor.stop(bench.now, 30)
     (report,) = bench.plan(Report)
@@ -147,7 +147,7 @@ def test_leases_of_jobs_claimed_ahead_are_extended() -> None:
     assert set(beat.holds) == {*running, *waiting}
 
 
-def test_a_job_that_is_cancelled_or_lost_before_it_is_started_is_never_started() -> None:
+def test_a_held_job_that_was_cancelled_or_lost_is_not_started() -> None:
     bench, (one,), waiting = at_pace(1, beat_seconds=0.2)
     bench.now += 0.2
     (beat,) = bench.plan(Beat)

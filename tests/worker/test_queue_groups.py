@@ -5,7 +5,7 @@ from jobengine.worker.actions import Abort, Claim, Report, Start
 from .fakes import Bench, FakeJob
 
 
-def test_groups_are_claimed_from_one_by_one_before_it_waits_at_all_of_them() -> None:
+def test_a_worker_claims_from_each_queue_group_once_before_it_waits_on_all() -> None:
     bench = Bench.of(4, groups=2)
     assert bench.plan() == [Claim(0, 4, 0)]
     bench.give()
@@ -23,7 +23,7 @@ def _waiting(concurrency: int) -> Bench:
     return bench
 
 
-def test_a_claim_that_waits_is_ended_when_there_is_no_room_for_it_any_more() -> None:
+def test_a_waiting_claim_is_aborted_when_the_worker_is_at_its_concurrency() -> None:
     bench = _waiting(1)
     (one,) = bench.give(FakeJob())
     assert Abort(1) in bench.actions
@@ -32,7 +32,7 @@ def test_a_claim_that_waits_is_ended_when_there_is_no_room_for_it_any_more() -> 
     assert bench.end(one).room == 1
 
 
-def test_of_two_jobs_at_once_the_one_beyond_the_room_is_released() -> None:
+def test_a_job_beyond_the_concurrency_from_a_second_group_is_released() -> None:
     bench = _waiting(1)
     bench.give(FakeJob())
     assert bench.give(FakeJob(), group=1) == []
@@ -40,7 +40,7 @@ def test_of_two_jobs_at_once_the_one_beyond_the_room_is_released() -> None:
     assert (report.group, [hold.changes for hold in report.holds]) == (1, [{"new_status": "queued"}])
 
 
-def test_a_busy_source_delays_another_by_a_second_at_most() -> None:
+def test_a_busy_queue_group_delays_another_group_by_at_most_a_second() -> None:
     bench = _waiting(1)
     (one,) = bench.give(FakeJob())
     bench.supervisor.aborted(bench.now, 1)

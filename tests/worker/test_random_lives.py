@@ -123,7 +123,9 @@ def _kind(request: Any) -> tuple[type, int]:
 @pytest.mark.parametrize("pause", [1, 0.001])
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("seed", range(30))
-def test_each_job_ends_once_and_the_room_is_kept(seed: int, groups: int, pause: float) -> None:
+def test_random_runs_start_and_finish_each_job_once_and_stay_within_the_concurrency(
+    seed: int, groups: int, pause: float
+) -> None:
     world = World(seed, groups, pause)
     for _ in range(600):
         world.step()

@@ -8,7 +8,7 @@ from .fakes import DONE, Bench, FakeJob, ended, interrupted
 AWAY = Unavailable("No answer.")
 
 
-def test_an_idle_worker_that_is_told_to_stop_aborts_its_claim_and_ends() -> None:
+def test_an_idle_worker_that_is_stopped_aborts_its_claim_and_ends() -> None:
     bench = Bench.of(2)
     bench.plan()
     bench.supervisor.stop(bench.now, 30)
@@ -19,7 +19,7 @@ def test_an_idle_worker_that_is_told_to_stop_aborts_its_claim_and_ends() -> None
     assert (bench.plan(), bench.over) == ([], True)
 
 
-def test_jobs_that_come_while_it_stops_are_released_and_not_started() -> None:
+def test_a_stopping_worker_releases_jobs_that_arrive_without_starting_them() -> None:
     bench = Bench.of(2)
     bench.plan()
     bench.supervisor.stop(bench.now, 30)
@@ -30,7 +30,7 @@ def test_jobs_that_come_while_it_stops_are_released_and_not_started() -> None:
     assert bench.over
 
 
-def test_running_jobs_have_the_grace_to_end_and_no_others_are_claimed() -> None:
+def test_a_stopping_worker_gives_running_jobs_the_grace_period_and_claims_no_others() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.stop(bench.now, 30)
@@ -42,7 +42,7 @@ def test_running_jobs_have_the_grace_to_end_and_no_others_are_claimed() -> None:
     assert bench.over
 
 
-def test_leases_are_extended_during_the_grace() -> None:
+def test_leases_are_extended_during_the_grace_period() -> None:
     bench = Bench.of(1)
     bench.run(beat_seconds=5)
     bench.supervisor.stop(bench.now, 30)
@@ -50,7 +50,7 @@ def test_leases_are_extended_during_the_grace() -> None:
     bench.beat()
 
 
-def test_a_job_that_runs_after_the_grace_is_interrupted_and_released_and_its_result_is_discarded() -> None:
+def test_a_job_still_running_after_the_grace_period_is_interrupted_and_released() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.stop(bench.now, 30)
@@ -80,7 +80,7 @@ def test_a_second_stop_releases_all_held_jobs_at_once() -> None:
     assert bench.over
 
 
-def test_a_worker_that_can_not_report_ends_anyway() -> None:
+def test_a_stopping_worker_ends_5_seconds_after_the_grace_period_even_if_it_can_not_report() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.stop(bench.now, 30)
@@ -95,14 +95,14 @@ def test_a_worker_that_can_not_report_ends_anyway() -> None:
     assert list(bench.supervisor.unsent) == [one]
 
 
-def test_a_worker_that_works_until_it_is_empty_does_not_wait_for_jobs() -> None:
+def test_with_until_empty_a_worker_does_not_wait_for_jobs() -> None:
     bench = Bench.of(2, until_empty=True)
     assert bench.plan() == [Claim(0, 2, 0)]
     bench.give()
     assert (bench.plan(), bench.over) == ([], True)
 
 
-def test_a_queue_is_empty_only_by_a_claim_after_the_last_handler_has_ended() -> None:
+def test_with_until_empty_a_worker_ends_only_if_a_claim_after_the_last_job_finds_none() -> None:
     bench = Bench.of(2, until_empty=True)
     (one,) = bench.run()
     assert not bench.over

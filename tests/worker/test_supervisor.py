@@ -18,14 +18,14 @@ from .fakes import DONE, Bench, FakeJob, ended, interrupted
 AWAY = Unavailable("No answer.")
 
 
-def test_an_idle_worker_waits_with_one_claim_for_as_many_as_it_has_room_for() -> None:
+def test_an_idle_worker_waits_with_one_claim_for_jobs_up_to_its_concurrency() -> None:
     bench = Bench.of(3)
     assert bench.plan() == [Claim(0, 3, 50)]
     assert bench.plan() == []
     assert bench.next_in() is None
 
 
-def test_an_idle_worker_makes_72_requests_in_an_hour_and_never_wakes_up_beside_them() -> None:
+def test_an_idle_worker_makes_72_requests_in_an_hour_and_sets_no_other_timer() -> None:
     bench, claims = Bench.of(8), 0
     while bench.now < 1_000 + 3_600:
         (claim,) = bench.plan()
@@ -36,7 +36,7 @@ def test_an_idle_worker_makes_72_requests_in_an_hour_and_never_wakes_up_beside_t
     assert claims == 72
 
 
-def test_a_worker_claims_only_as_many_jobs_as_it_has_room_for() -> None:
+def test_a_worker_claims_no_more_jobs_than_its_concurrency() -> None:
     bench = Bench.of(3)
     assert len(bench.run(2)) == 2
     assert [action for action in bench.actions if isinstance(action, Claim)] == [Claim(0, 1, 50)]
@@ -44,7 +44,7 @@ def test_a_worker_claims_only_as_many_jobs_as_it_has_room_for() -> None:
     assert bench.plan(Claim) == []
 
 
-def test_a_job_beyond_its_room_is_released_and_not_started() -> None:
+def test_a_job_beyond_the_concurrency_is_released_and_not_started() -> None:
     bench = Bench.of(1)
     bench.plan()
     assert len(bench.give(FakeJob(), FakeJob())) == 1
@@ -52,13 +52,13 @@ def test_a_job_beyond_its_room_is_released_and_not_started() -> None:
     assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
 
 
-def test_ended_jobs_are_reported_in_one_request_that_claims_as_many() -> None:
+def test_finished_jobs_are_reported_in_one_request_that_claims_as_many_new_ones() -> None:
     bench = Bench.of(3)
     one, two, _ = bench.run(3)
     assert bench.end(one, two) == Report(0, (one, two), 2)
 
 
-def test_two_reports_are_under_way_at_most_and_what_ends_meanwhile_goes_into_the_next() -> None:
+def test_at_most_two_reports_are_in_flight_and_jobs_that_finish_then_share_the_next() -> None:
     bench = Bench.of(4)
     one, two, three, four = bench.run(4)
     first = bench.end(one)
@@ -70,7 +70,7 @@ def test_two_reports_are_under_way_at_most_and_what_ends_meanwhile_goes_into_the
     assert report == Report(0, (three, four), 3)
 
 
-def test_a_third_report_is_under_way_if_it_has_many_outcomes() -> None:
+def test_a_third_report_may_be_in_flight_if_it_has_many_outcomes() -> None:
     bench = Bench.of(70)
     running = bench.run(70)
     bench.end(running[0]), bench.end(running[1])
@@ -83,7 +83,7 @@ def test_a_third_report_is_under_way_if_it_has_many_outcomes() -> None:
     assert bench.plan(Report) == []
 
 
-def test_no_request_asks_for_more_than_a_thousand_jobs() -> None:
+def test_a_request_claims_at_most_1000_jobs() -> None:
     bench = Bench.of(2_500)
     (claim,) = bench.plan(Claim)
     running = bench.give(*[FakeJob() for _ in range(claim.room)])
@@ -92,7 +92,7 @@ def test_no_request_asks_for_more_than_a_thousand_jobs() -> None:
     assert [action.room for action in bench.actions if isinstance(action, Claim)] == [1_000]
 
 
-def test_it_waits_for_jobs_only_when_no_report_can_bring_any() -> None:
+def test_a_worker_starts_a_waiting_claim_only_when_no_report_is_in_flight() -> None:
     bench = Bench.of(2)
     one, two = bench.run(2)
     first, second = bench.end(one), bench.end(two)
@@ -106,13 +106,13 @@ def test_a_job_that_ends_during_a_waiting_claim_is_reported_alone() -> None:
     assert bench.end(one) == Report(0, (one,), 0)
 
 
-def test_when_a_report_brought_no_jobs_it_waits_for_some() -> None:
+def test_a_report_that_claims_no_jobs_is_followed_by_a_waiting_claim() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     assert bench.answer(bench.end(one), jobs=[])[-1] == Claim(0, 1, 50)
 
 
-def test_jobs_that_come_with_the_answer_to_a_report_are_started() -> None:
+def test_jobs_claimed_by_a_report_are_started() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     actions = bench.answer(bench.end(one), jobs=[FakeJob()])
@@ -143,7 +143,7 @@ def test_a_lease_of_a_job_that_has_ended_is_not_extended() -> None:
     assert bench.plan(Beat) == []
 
 
-def test_heartbeats_that_failed_are_sent_again_soon() -> None:
+def test_a_failed_heartbeat_is_retried_soon() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.now += 30
@@ -153,7 +153,7 @@ def test_heartbeats_that_failed_are_sent_again_soon() -> None:
     assert bench.beat()[0].holds == (one,)
 
 
-def test_progress_is_sent_at_once_and_then_not_more_often_than_twice_a_second() -> None:
+def test_progress_is_sent_at_once_and_then_at_most_twice_a_second() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     bench.supervisor.progressed(one, 1)
@@ -166,7 +166,7 @@ def test_progress_is_sent_at_once_and_then_not_more_often_than_twice_a_second() 
     assert [hold.progress for hold in bench.beat()[0].holds] == [3]
 
 
-def test_a_handler_whose_job_is_cancelled_is_interrupted_once_and_its_result_is_not_taken() -> None:
+def test_the_handler_of_a_cancelled_job_is_interrupted_once_and_its_result_is_discarded() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     one.claimed.cancel_requested = True
@@ -178,7 +178,7 @@ def test_a_handler_whose_job_is_cancelled_is_interrupted_once_and_its_result_is_
     assert report.holds[0].changes == {"new_status": "failed", "error": "cancelled", "retry": False}
 
 
-def test_a_handler_that_has_lost_its_lease_is_interrupted_and_keeps_its_room_until_it_ends() -> None:
+def test_a_handler_with_a_lost_lease_is_interrupted_and_counts_as_running_until_it_ends() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     one.claimed.lost = True
@@ -193,7 +193,7 @@ def test_a_handler_that_has_lost_its_lease_is_interrupted_and_keeps_its_room_unt
     assert actions[1:] == [Claim(0, 1, 50)]
 
 
-def test_an_unreachable_server_is_retried_with_growing_pauses() -> None:
+def test_claims_at_an_unreachable_server_are_retried_with_growing_pauses() -> None:
     bench, pauses = Bench.of(1), []
     for _ in range(9):
         assert len(bench.plan(Claim)) == 1
@@ -206,7 +206,7 @@ def test_an_unreachable_server_is_retried_with_growing_pauses() -> None:
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
 
 
-def test_a_result_is_sent_again_before_its_lease_can_end() -> None:
+def test_a_failed_report_is_repeated_before_the_lease_can_expire() -> None:
     bench, pauses = Bench.of(1), []
     report = bench.end(*bench.run(beat_seconds=1))
     for _ in range(8):
@@ -217,14 +217,14 @@ def test_a_result_is_sent_again_before_its_lease_can_end() -> None:
     assert max(pauses) == pytest.approx(1)
 
 
-def test_the_pause_requested_by_the_server_is_kept() -> None:
+def test_a_failed_claim_is_retried_after_the_pause_in_retry_after() -> None:
     bench = Bench.of(1)
     bench.plan()
     bench.supervisor.claim_failed(bench.now, 0, Unavailable("Not now.", retry_after=20))
     assert bench.next_in() == pytest.approx(22)
 
 
-def test_a_result_is_kept_for_hours_until_the_server_takes_it() -> None:
+def test_a_result_is_reported_again_for_hours_until_the_server_accepts_it() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     report = bench.end(one, changes={"new_status": "complete", "result": 42})
@@ -238,7 +238,7 @@ def test_a_result_is_kept_for_hours_until_the_server_takes_it() -> None:
     assert ended(bench.answer(report)) == [(one, False)]
 
 
-def test_a_lost_lease_after_a_lost_answer_to_a_failure_is_a_success() -> None:
+def test_a_failure_report_repeated_after_a_lost_answer_succeeds_if_the_lease_is_gone() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     report = bench.end(one, changes={"new_status": "failed"})
@@ -249,13 +249,13 @@ def test_a_lost_lease_after_a_lost_answer_to_a_failure_is_a_success() -> None:
 
 
 @pytest.mark.parametrize("error", [LeaseLost("Held by another."), QueueNotFound("It is gone.")])
-def test_a_late_result_is_discarded_with_a_note(error: JobEngineError) -> None:
+def test_a_result_whose_lease_or_queue_is_gone_is_discarded_with_a_note(error: JobEngineError) -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     assert ended(bench.answer(bench.end(one), error)) == [(one, True)]
 
 
-def test_a_job_whose_result_is_refused_fails_permanently_and_is_given_up_if_that_is_refused_too() -> None:
+def test_a_refused_result_fails_its_job_permanently_and_a_second_refusal_discards_the_job() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     (report,) = bench.answer(bench.end(one), BadRequest("Too long."))
@@ -268,14 +268,14 @@ def test_a_job_whose_result_is_refused_fails_permanently_and_is_given_up_if_that
     assert ended(bench.answer(report, BadRequest("Still."))) == [(one, True)]
 
 
-def test_a_worker_whose_key_is_refused_at_the_beginning_says_so() -> None:
+def test_a_key_refused_at_the_first_claim_is_a_fatal_error() -> None:
     bench, error = Bench.of(1), AccessDenied("Wrong key.")
     bench.plan()
     bench.supervisor.claim_failed(bench.now, 0, error)
     assert bench.supervisor.fatal is error
 
 
-def test_a_worker_whose_key_is_refused_later_goes_on_trying_and_rarely() -> None:
+def test_a_key_refused_at_a_later_claim_is_retried_after_33_seconds() -> None:
     bench = Bench.of(1)
     bench.plan()
     bench.give()

@@ -26,13 +26,13 @@ async def _calls(number: int) -> tuple[list[Any], int]:
     return ended, len({name for _, name in ended})
 
 
-def test_all_started_calls_run_at_the_same_time_and_each_is_reported_once() -> None:
+def test_all_calls_run_concurrently_in_threads_and_each_is_reported_once() -> None:
     ended, threads = asyncio.run(_calls(5))
     assert sorted(key for key, _ in ended) == [0, 1, 2, 3, 4]
     assert threads == 5
 
 
-def test_a_call_that_never_returns_does_not_keep_the_process_from_ending() -> None:
+def test_a_call_that_never_returns_does_not_block_the_process_exit() -> None:
     async def start() -> threading.Thread:
         began: list[threading.Thread] = []
         running = threading.Event()

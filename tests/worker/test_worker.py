@@ -20,7 +20,7 @@ class _Task:
         pass
 
 
-def test_importing_the_worker_loads_nothing_of_the_server() -> None:
+def test_importing_the_worker_imports_no_module_of_the_server() -> None:
     code = "import jobengine.worker, sys; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -30,7 +30,7 @@ def test_importing_the_worker_loads_nothing_of_the_server() -> None:
     assert ours == {"client", "worker"}
 
 
-def test_the_plugin_for_pytest_loads_nothing_of_jobengine_but_itself() -> None:
+def test_the_pytest_plugin_imports_no_other_module_of_jobengine() -> None:
     code = "import jobengine.testing, sys; print(*[name for name in sys.modules if name.startswith('jobengine')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["jobengine", "jobengine.testing"]
@@ -42,7 +42,7 @@ def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> 
         Worker(wrong.pop("queues", ["q"]), url=_URL, **wrong)
 
 
-def test_a_queue_has_one_handler() -> None:
+def test_a_second_handler_for_a_queue_is_refused() -> None:
     worker = Worker(["q"], url=_URL)
     worker.handler("q")(_handle)
     with pytest.raises(ValueError, match="has a handler already"):
@@ -50,23 +50,23 @@ def test_a_queue_has_one_handler() -> None:
 
 
 @pytest.mark.parametrize("function", [lambda content: None, lambda: None, lambda content, job, more: None, _Task])
-def test_a_handler_that_does_not_take_the_content_and_the_job_is_refused(function: Any) -> None:
+def test_a_handler_that_does_not_accept_content_and_job_is_refused(function: Any) -> None:
     with pytest.raises(TypeError, match="must take two arguments, the content and the job"):
         Worker(["q"], url=_URL).handler("q")(function)
 
 
 @pytest.mark.parametrize("function", [_handle, _Task().handle, lambda *both: None, lambda a, b, c=1: None, max])
-def test_a_handler_may_be_anything_that_can_be_called_with_both(function: Any) -> None:
+def test_any_callable_that_accepts_content_and_job_may_be_a_handler(function: Any) -> None:
     worker = Worker(["q"], url=_URL)
     assert worker.handler("q")(function) is function
 
 
-def test_a_decorator_without_its_parentheses_is_refused_with_what_to_write() -> None:
+def test_the_error_for_a_decorator_without_parentheses_shows_the_right_form() -> None:
     with pytest.raises(TypeError, match=r"Write @worker\.handler\('q'\)"):
         Worker(["q"], url=_URL).handler(_handle)  # type: ignore[arg-type]  # the mistake that is tried
 
 
-def test_a_handler_is_for_queues_of_the_worker() -> None:
+def test_a_handler_for_a_queue_outside_the_worker_is_refused() -> None:
     with pytest.raises(ValueError, match="does not work on the queue 'p'"):
         Worker(["q"], url=_URL).handler("p")
 
