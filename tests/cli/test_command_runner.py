@@ -34,11 +34,11 @@ def _sh(script: str, content: bytes = b"{}", **more: Any) -> Ending:
     return _run(["sh", "-c", script], content, **more)
 
 
-def test_the_content_is_on_standard_input_and_the_outputs_come_back() -> None:
+def test_a_command_gets_the_content_on_standard_input_and_its_outputs_are_returned() -> None:
     assert _sh("cat; echo oh >&2; exit 7", b'{"to": "ada"}') == Ending(7, b'{"to": "ada"}', errors=b"oh\n")
 
 
-def test_a_signal_that_comes_while_a_command_is_being_started_reaches_it() -> None:
+def test_a_signal_sent_while_a_command_starts_reaches_the_command() -> None:
     async def told() -> Ending:
         runner = CommandRunner(["sleep", "5"])
         running = asyncio.create_task(runner.run(b"{}", ENVIRONMENT, print))
@@ -49,29 +49,29 @@ def test_a_signal_that_comes_while_a_command_is_being_started_reaches_it() -> No
     assert asyncio.run(told()).code == -signal.SIGUSR1
 
 
-def test_a_command_need_not_read_its_input() -> None:
+def test_a_command_may_leave_its_input_unread() -> None:
     assert _sh("exec <&-; exit 3", b" " * 5_000_000).code == 3
 
 
-def test_the_beginning_of_a_long_output_and_the_end_of_errors_are_kept() -> None:
+def test_the_start_of_a_long_standard_output_and_the_end_of_standard_error_are_kept() -> None:
     ending = _sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end >&2")
     assert (len(ending.output), ending.cut) == (1 << 20, True)
     assert (len(ending.errors), ending.errors[-4:]) == (4096, b"end\n")
 
 
-def test_standard_error_is_shown_as_it_comes() -> None:
+def test_standard_error_is_shown_while_the_command_runs() -> None:
     shown = io.BytesIO()
     _sh("echo hello >&2", echo=shown)
     assert shown.getvalue() == b"hello\n"
 
 
-def test_standard_error_that_can_not_be_shown_is_kept_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_standard_error_is_kept_without_a_warning_if_it_can_not_be_shown(caplog: pytest.LogCaptureFixture) -> None:
     with open("/dev/full", "wb", buffering=0) as full:
         assert _sh("echo hello >&2; exit 1", echo=full).errors == b"hello\n"
     assert caplog.messages == []
 
 
-def test_numbers_from_any_shell_are_progress() -> None:
+def test_numbers_that_a_shell_writes_to_the_progress_descriptor_are_reported() -> None:
     # In a process of its own, in which few file descriptors are in use.
     code = (
         "import asyncio; from jobengine.cli.command_runner import CommandRunner; "
@@ -83,7 +83,7 @@ def test_numbers_from_any_shell_are_progress() -> None:
     assert done.stdout.splitlines() == ["10", "33", "b''"]
 
 
-def test_progress_is_reported_though_the_command_ends_before_it_is_read() -> None:
+def test_progress_is_reported_even_if_the_command_ends_before_it_is_read() -> None:
     class Late(CommandRunner):
         async def _attend(self, run: Any, *more: Any) -> None:
             await run.ended.wait()
@@ -95,7 +95,7 @@ def test_progress_is_reported_though_the_command_ends_before_it_is_read() -> Non
     assert said == [50]
 
 
-def test_progress_is_reported_though_no_short_file_descriptor_is_free() -> None:
+def test_progress_is_reported_even_if_no_one_digit_file_descriptor_is_free() -> None:
     taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
     said: list[int] = []
     _sh("echo 50 > /dev/fd/$JOBENGINE_PROGRESS", said=said)
@@ -142,7 +142,7 @@ def test_cancellation_ends_the_whole_process_group_with_sigterm(tmp_path: Path) 
     assert not _alive(int((tmp_path / "ready").read_text()))
 
 
-def test_cancellation_during_the_start_ends_the_process_too() -> None:
+def test_cancellation_while_a_command_starts_ends_the_process() -> None:
     before = children()
 
     async def main() -> None:
@@ -160,7 +160,7 @@ def test_cancellation_during_the_start_ends_the_process_too() -> None:
 
 
 @pytest.mark.parametrize(("grace", "twice"), [(0.3, False), (60, True)])
-def test_a_command_that_ignores_sigterm_is_killed_after_a_while_or_when_it_is_cancelled_again(
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period_or_at_a_second_cancellation(
     tmp_path: Path, grace: float, twice: bool
 ) -> None:
     stubborn = f"trap '' TERM; sleep 60 & {_ready(tmp_path)}; wait; wait"
@@ -170,7 +170,7 @@ def test_a_command_that_ignores_sigterm_is_killed_after_a_while_or_when_it_is_ca
     assert not _alive(int((tmp_path / "ready").read_text()))
 
 
-def test_a_child_of_a_command_that_has_ended_at_sigterm_is_killed_too(tmp_path: Path) -> None:
+def test_a_child_that_survives_a_command_ended_by_sigterm_is_killed(tmp_path: Path) -> None:
     script = f"(trap '' TERM; sleep 60; sleep 60) & {_ready(tmp_path)}; wait"
     asyncio.run(_cancelled(["sh", "-c", script], 0.3, tmp_path / "ready"))
     assert not _alive(int((tmp_path / "ready").read_text()))
@@ -258,7 +258,9 @@ def test_the_exit_of_a_command_decides_the_outcome_of_its_job(ending: Ending, wa
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_json_that_the_server_refuses_is_no_result_and_the_note_says_why(output: bytes, why: str) -> None:
+def test_output_that_the_server_would_refuse_as_json_is_not_a_result_and_the_note_has_the_reason(
+    output: bytes, why: str
+) -> None:
     said = verdict(Ending(0, output))
     assert (said.kind, said.result) == ("complete", None)
     assert why in said.note
@@ -276,7 +278,7 @@ def test_json_that_the_server_refuses_is_no_result_and_the_note_says_why(output:
     ],
     ids=["largest", "least", "deep", "many", "floats", "long"],
 )
-def test_the_server_takes_every_result_that_is_kept(output: bytes) -> None:
+def test_the_server_accepts_every_output_that_is_kept_as_result(output: bytes) -> None:
     async def no_pause() -> None:
         pass
 
@@ -289,7 +291,7 @@ def test_the_server_takes_every_result_that_is_kept(output: bytes) -> None:
     assert len(read.updates) == 1
 
 
-def test_an_output_that_was_cut_is_no_result_and_the_note_says_so() -> None:
+def test_output_that_was_cut_is_not_a_result_and_the_note_has_the_reason() -> None:
     said = verdict(Ending(0, json.dumps("x" * 100).encode(), cut=True))
     assert (said.kind, said.result) == ("complete", None)
     assert "longer" in said.note

@@ -71,7 +71,7 @@ def test_errors_go_to_standard_error_and_set_the_exit_code(shell: Shell, error: 
         (("--profile", "home"), "JOBENGINE_URL or the profile 'home'"),
     ],
 )
-def test_without_an_answer_the_source_of_the_address_is_named(
+def test_the_error_for_an_unreachable_server_names_the_source_of_its_address(
     shell: Shell, options: tuple[str, ...], source: str
 ) -> None:
     shell.mail.answers["stats"] = Unavailable("No answer from http://localhost:1: Connection refused.")
@@ -108,13 +108,13 @@ def test_text_that_is_not_utf_8_is_wrong_usage(shell: Shell) -> None:
     assert (done.exit_code, done.output) == (2, "jobengine: An argument or environment variable is not UTF-8.\n")
 
 
-def test_ctrl_c_is_130_without_a_traceback(shell: Shell) -> None:
+def test_ctrl_c_ends_a_command_with_130_and_no_traceback(shell: Shell) -> None:
     shell.mail.answers["stats"] = KeyboardInterrupt()
     done = shell("queue", "stats", "mail")
     assert (done.exit_code, done.output) == (130, "")
 
 
-def test_connections_are_closed_however_it_ends(shell: Shell) -> None:
+def test_a_failing_command_closes_its_connections(shell: Shell) -> None:
     shell.mail.answers["stats"] = QueueNotFound("no")
     shell("queue", "stats", "mail")
     assert shell.engine.closed
@@ -131,7 +131,9 @@ def test_without_any_key_no_request_is_sent() -> None:
 @pytest.mark.parametrize(
     "arguments", [("--profile", "p", "--json", "jobs", "mail"), ("jobs", "mail", "--json", "--profile", "p")]
 )
-def test_options_of_all_commands_are_taken_before_or_after_their_name(shell: Shell, arguments: tuple[str, ...]) -> None:
+def test_common_options_may_stand_before_or_after_the_name_of_the_command(
+    shell: Shell, arguments: tuple[str, ...]
+) -> None:
     shell.mail.found = [job_of()]
     done = shell(*arguments)
     assert json.loads(done.stdout)["uid"] == UID
@@ -164,7 +166,7 @@ def test_the_help_of_each_command_ends_with_examples_of_it(shell: Shell, name: s
 
 
 @pytest.mark.parametrize(("name", "command"), list(_commands()))
-def test_no_option_takes_a_key_itself(name: str, command: Command) -> None:
+def test_no_option_has_a_key_as_its_value(name: str, command: Command) -> None:
     for parameter in command.params:
         said = {*parameter.opts, *parameter.secondary_opts}
         assert not said & {"--key", "--access-key", "--admin-key", "--lease", "--secret"}, name
@@ -193,13 +195,13 @@ def test_content_comes_from_standard_input_or_a_file(shell: Shell, tmp_path: Pat
     "content",
     ["{", "[1]", "NaN", '{"a": NaN}', '{"a": 1e999}', r'{"a": "\ud800"}', "@/no/such/file", "[" * 100_000],
 )
-def test_content_that_is_no_object_is_wrong_usage(shell: Shell, content: str) -> None:
+def test_content_other_than_an_object_is_wrong_usage(shell: Shell, content: str) -> None:
     done = shell("add", "mail", content)
     assert done.exit_code == 2
     assert shell.engine.made == []
 
 
-def test_content_with_a_key_twice_is_wrong_usage(shell: Shell) -> None:
+def test_content_with_a_repeated_key_is_wrong_usage(shell: Shell) -> None:
     done = shell("add", "mail", '{"b": 1, "to": {"a": 1, "c": 2, "a": 3}}')
     assert done.exit_code == 2
     assert "The key 'a' occurs twice in an object." in done.stderr
@@ -207,7 +209,7 @@ def test_content_with_a_key_twice_is_wrong_usage(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("content", "where"), [('{"a" 1}', "at column 6."), ('{"a":\nx}', "line 2 column 1")])
-def test_content_that_is_not_json_is_marked_at_the_error(shell: Shell, content: str, where: str) -> None:
+def test_the_error_for_invalid_json_content_marks_the_position(shell: Shell, content: str, where: str) -> None:
     assert where in shell("add", "mail", content).stderr
 
 
@@ -218,7 +220,7 @@ def test_wait_prints_the_result(shell: Shell) -> None:
     assert (name, content, more) == ("add_and_wait", {}, {"timeout": 30.0, "uid": more["uid"]})
 
 
-def test_ctrl_c_while_it_waits_says_which_job_is_left(shell: Shell) -> None:
+def test_ctrl_c_during_add_wait_shows_how_to_cancel_the_job_that_stays(shell: Shell) -> None:
     shell.mail.answers["add_and_wait"] = KeyboardInterrupt()
     done = shell("add", "mail", "{}", "--wait")
     ((_, _, more),) = shell.mail.asked
@@ -235,7 +237,7 @@ def test_ctrl_c_while_it_waits_says_which_job_is_left(shell: Shell) -> None:
         (job_of(state="inprogress"), "still inprogress"),
     ],
 )
-def test_waiting_for_a_job_that_does_not_complete_ends_with_1(shell: Shell, job: Any, said: str) -> None:
+def test_add_wait_ends_with_1_if_the_job_fails_or_does_not_finish(shell: Shell, job: Any, said: str) -> None:
     shell.mail.answers["add_and_wait"] = job
     done = shell("add", "mail", "{}", "--wait")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -245,7 +247,7 @@ def test_waiting_for_a_job_that_does_not_complete_ends_with_1(shell: Shell, job:
 # Looking
 
 
-def test_jobs_are_lines_with_tabs_where_there_is_no_terminal(shell: Shell) -> None:
+def test_jobs_prints_lines_with_tabs_without_a_terminal(shell: Shell) -> None:
     shell.mail.found = [job_of(tags=["a", "b"], worker="w\x1b[31m\n1")]
     done = shell("jobs", "mail", "--state", "queued", "--tag", "a", "--search", "ada")
     assert (
@@ -256,7 +258,7 @@ def test_jobs_are_lines_with_tabs_where_there_is_no_terminal(shell: Shell) -> No
 
 
 @pytest.mark.parametrize("how_many", [["--limit", "3"], ["--all"]])
-def test_jobs_are_listed_by_time_with_the_option_sort(shell: Shell, how_many: list[str]) -> None:
+def test_jobs_passes_the_option_sort_to_the_server(shell: Shell, how_many: list[str]) -> None:
     assert shell("jobs", "mail", "--sort", "-updated", *how_many).exit_code == 0
     assert [more for _, _, more in shell.mail.asked] == [{"sort": "-updated"}]
 
@@ -280,18 +282,18 @@ def test_a_job_is_shown_field_by_field(shell: Shell) -> None:
     assert json.loads(shell("show", "mail", UID, "--json").stdout)["history"] == [attempt]
 
 
-def test_next_without_a_ready_job_ends_with_3(shell: Shell) -> None:
+def test_next_ends_with_3_if_no_job_is_ready(shell: Shell) -> None:
     assert shell("next", "mail").exit_code == 0
     shell.mail.answers["peek"] = None
     done = shell("next", "mail")
     assert (done.exit_code, done.stdout) == (3, "")
 
 
-def test_next_waits_only_for_a_claim(shell: Shell) -> None:
+def test_next_with_wait_but_without_claim_is_wrong_usage(shell: Shell) -> None:
     assert shell("next", "mail", "--wait", "5s").exit_code == 2
 
 
-def test_events_come_as_lines_or_json_with_their_ids(shell: Shell) -> None:
+def test_events_prints_lines_or_json_with_event_ids(shell: Shell) -> None:
     lines = shell("events", "mail", "--count", "2").stdout.splitlines()
     assert [re.split(r"  +", line)[2:] for line in lines] == [["new", "queued"], ["queued", "inprogress"]]
     events = [json.loads(line) for line in shell("events", "mail", "--json", "--after", "e").stdout.splitlines()]
@@ -318,7 +320,7 @@ class _Outages:
 _AWAY = Unavailable("No answer.")
 
 
-def test_events_are_followed_over_outages_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_continues_after_outages_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     streams = _Outages((1, _AWAY), (0, _AWAY), (0, EventsLost("lost")), (1, QueueNotFound("no", status=404)))
     monkeypatch.setattr(shell.mail, "events", streams)
     done = shell("events", "mail")
@@ -331,12 +333,14 @@ def test_events_are_followed_over_outages_of_the_server(shell: Shell, monkeypatc
     ]
 
 
-def test_a_server_missing_at_the_start_ends_the_command(shell: Shell) -> None:
+def test_events_ends_if_the_server_is_unreachable_at_the_start(shell: Shell) -> None:
     shell.mail.answers["stats"] = _AWAY
     assert shell("events", "mail").exit_code == 5
 
 
-def test_events_that_are_missing_from_the_start_are_an_error(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_ends_with_1_if_the_events_after_the_given_id_are_lost(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shell.mail, "events", _Outages((0, EventsLost("lost"))))
     assert shell("events", "mail", "--after", "e").exit_code == 1
 
@@ -375,12 +379,12 @@ def test_the_help_explains_which_jobs_all_selects(shell: Shell, name: str, which
 
 
 @pytest.mark.parametrize("arguments", [(), (UID, "--tag", "x"), ("--tag", "x", "--all"), (UID, "--all")])
-def test_jobs_are_selected_in_exactly_one_way(shell: Shell, arguments: tuple[str, ...]) -> None:
+def test_selecting_jobs_in_no_way_or_in_two_ways_is_wrong_usage(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert shell("cancel", "mail", *arguments).exit_code == 2
     assert shell.engine.made == []
 
 
-def test_a_command_for_many_jobs_counts_them_and_asks_first(shell: Shell) -> None:
+def test_a_command_for_many_jobs_counts_them_and_requires_confirmation(shell: Shell) -> None:
     done = shell("cancel", "mail", "--tag", "x")
     assert done.exit_code == 2
     assert "14 jobs of 'mail' would be cancelled" in done.stderr
@@ -394,7 +398,7 @@ def test_yes_skips_the_confirmation(shell: Shell) -> None:
     assert shell.mail.asked == [("delete_all", {"all": True})]
 
 
-def test_a_dry_run_only_counts(shell: Shell) -> None:
+def test_a_dry_run_prints_the_count_and_changes_nothing(shell: Shell) -> None:
     done = shell("update", "mail", "--state", "queued", "--priority", "3", "--dry-run", "--json")
     assert json.loads(done.stdout) == {"matched": 7}
     assert shell.mail.asked == [("update_all", {"priority": 3}, {"dry_run": True, "state": "queued"})]
@@ -421,7 +425,7 @@ def test_one_job_needs_no_confirmation(shell: Shell) -> None:
     assert [asked for _, asked in shell.mail.asked] == [{"dry_run": True, "tag": "x"}, {"tag": "x"}]
 
 
-def test_one_job_that_is_gone_keeps_no_other_from_being_changed(shell: Shell) -> None:
+def test_a_missing_job_does_not_prevent_the_change_of_another(shell: Shell) -> None:
     done = shell("update", "mail", "gone", UID, "--priority", "9", "--new-status", "queued")
     assert (done.exit_code, done.stderr) == (3, "jobengine: gone: no such job\n1 job was updated.\n")
     assert shell.mail.asked[-1] == ("update", UID, {"priority": 9, "new_status": "queued"})

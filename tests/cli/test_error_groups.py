@@ -33,7 +33,7 @@ _ERRORS = {
 
 
 @pytest.mark.parametrize(("error", "line"), list(_ERRORS.items()))
-def test_the_line_that_names_an_error_is_found(error: str, line: str) -> None:
+def test_error_line_returns_the_line_that_names_the_error(error: str, line: str) -> None:
     assert error_line(error) == line
 
 
@@ -44,12 +44,12 @@ def _failed(*errors: str | None) -> list[Job]:
     ]
 
 
-def test_errors_that_differ_in_numbers_and_uids_are_one_group() -> None:
+def test_errors_that_differ_only_in_numbers_and_uids_form_one_group() -> None:
     (group,) = grouped(_failed(f"job {UID} of 7 at 0xfe: no such user 12", "job 0x1 of 1 at 1: no such user 3"))
     assert (group.failed, group.latest.uid, group.filter) == (2, "0", ": no such user")
 
 
-def test_the_largest_group_comes_first_and_a_missing_error_is_a_group() -> None:
+def test_groups_are_sorted_by_size_and_jobs_without_an_error_form_a_group() -> None:
     groups = grouped(_failed("a", None, "b", "b", None, "b"))
     assert [(group.name, group.failed, group.filter) for group in groups] == [
         ("b", 3, "b"),
@@ -65,7 +65,7 @@ def test_errors_prints_groups_with_the_line_that_names_the_error(shell: Shell) -
     assert shell.mail.asked == [("jobs", 1001, {"sort": "-updated", "state": "failed", "cancelled": False})]
 
 
-def test_errors_of_jobs_that_are_tried_again_are_counted_apart(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_retrying_jobs_are_counted_separately(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {None: _failed("a", "b"), True: [job_of("r", error="a", last_updated=1800000099.5)]}
     monkeypatch.setattr(shell.mail, "jobs", lambda limit, sort, **more: iter(found[more.get("retrying")]))
     assert [line.split("\t")[:2] for line in shell("errors", "mail").stdout.splitlines()] == [["1", "1"], ["1", "0"]]
@@ -82,7 +82,7 @@ def test_errors_as_json_have_a_filter_and_the_whole_text_of_the_newest(shell: Sh
     assert json.loads(line) == {**expected, "last": 1800000100, "last_uid": "0", "last_error": f"{_TRACE}Error: 1"}
 
 
-def test_errors_reports_no_failures_or_further_ones(shell: Shell) -> None:
+def test_errors_prints_a_note_if_no_job_failed_or_more_jobs_failed_than_shown(shell: Shell) -> None:
     assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
     assert shell("errors", "mail", "--failed").stderr == "No job of 'mail' has failed.\n"
     shell.mail.found = _failed("a", "a", "a")

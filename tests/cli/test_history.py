@@ -29,7 +29,7 @@ def at_a_quarter_past(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobengine.cli.history.time", SimpleNamespace(time=lambda: 1800000915.0))
 
 
-def test_history_is_a_line_for_each_minute_and_hour_without_a_terminal(shell: Shell) -> None:
+def test_history_prints_a_line_for_each_minute_and_hour_without_a_terminal(shell: Shell) -> None:
     shell.mail.answers["history"] = _history(added=[*range(60)], run_p50=[None] * 59 + [12.003])
     lines = [line.split("\t") for line in shell("history", "mail").stdout.splitlines()]
     assert [(len(line), line[0]) for line in lines] == [(12, "minute")] * 60 + [(12, "hour")] * 168
@@ -39,14 +39,14 @@ def test_history_is_a_line_for_each_minute_and_hour_without_a_terminal(shell: Sh
 
 
 @pytest.mark.parametrize(("option", "unit", "count"), [("--minutes", "minutes", 60), ("--hours", "hours", 168)])
-def test_only_one_part_of_the_history_is_shown_on_request(shell: Shell, option: str, unit: str, count: int) -> None:
+def test_history_can_be_limited_to_minutes_or_hours(shell: Shell, option: str, unit: str, count: int) -> None:
     shell.mail.answers["history"] = _history()
     assert len(shell("history", "mail", option).stdout.splitlines()) == count
     assert list(json.loads(shell("history", "mail", option, "--json").stdout)) == [unit]
     assert list(json.loads(shell("history", "mail", "--json").stdout)) == ["minutes", "hours"]
 
 
-def test_bars_are_as_high_as_their_numbers() -> None:
+def test_the_height_of_a_bar_is_proportional_to_its_number() -> None:
     assert bars([0, 1, 4, 8, None], add=True) == " ▁▄█ "
     assert bars([0] * 60, add=True) == " " * 60
     many: list[float | None] = [0] * 162 + [1, 2, 3, 6, 0, None]
@@ -55,7 +55,7 @@ def test_bars_are_as_high_as_their_numbers() -> None:
     assert bars([1, 1, 1] * 55 + [1, 2, 8], add=False)[-2:] == "▁█"
 
 
-def test_charts_have_only_figures_that_are_not_0() -> None:
+def test_charts_omit_figures_that_are_always_0() -> None:
     figures: dict[str, list[float | None]] = {"added": [0, 1200], "failed": [0, 0], "run_p99": [None, 65.0]}
     assert history._charts(figures) == [("  added", " █ 1,200"), ("  run p99", " █ up to 1m 5s")]
     assert history._charts({"added": [0, 0]}) == [("  nothing", "")]

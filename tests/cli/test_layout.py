@@ -36,14 +36,14 @@ BUSY = stats_of(
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
-def test_numbers_are_never_cut_however_narrow_the_terminal_is(width: int) -> None:
+def test_top_never_cuts_numbers_in_a_narrow_terminal(width: int) -> None:
     drawn = _drawn(table_of(TOP, [BUSY], width), width)
     assert all(len(line) <= width for line in drawn.splitlines())
     assert {"123456789", "1234567", "6666666", "888888"} <= set(drawn.split())
     assert drawn.count("…") <= 1  # the name
 
 
-def test_a_wide_terminal_shows_all() -> None:
+def test_top_shows_all_columns_in_a_wide_terminal() -> None:
     drawn = _drawn(table_of(TOP, [BUSY], 250), 250)
     headings = drawn.splitlines()[0]
     places = [headings.index(heading) for heading in ("running", "idle", "failed", "retrying", "oldest")]
@@ -53,14 +53,14 @@ def test_a_wide_terminal_shows_all() -> None:
     assert "…" not in drawn
 
 
-def test_a_terminal_of_80_columns_shows_that_a_queue_is_paused_and_how_much_there_is_to_do() -> None:
+def test_top_at_80_columns_shows_paused_queues_and_numbers_of_jobs() -> None:
     queues = [stats_of(counts={"queued": 5718, "inprogress": 1234567, "complete": 0, "failed": 0}, paused=True)]
     drawn = _drawn(screen(Snapshot(queues, ()), "", "http://127.0.0.1:6006", 0, 80), 80)
     assert "paused" in drawn
     assert "queued 5,718 in progress 1,234,567" in " ".join(drawn.split())
 
 
-def test_workers_are_shown_with_how_long_they_have_been_silent() -> None:
+def test_top_shows_the_seconds_since_the_last_update_of_each_worker() -> None:
     held = [{"worker": name, "jobs": 1, "last_updated": at} for name, at in (("ada", 58), ("bob", 101))]
     workers = [Holder("mail", WorkerJobs(one)) for one in held]
     drawn = _drawn(screen(Snapshot([BUSY], workers), "", "http://x", 100, 80), 80)
@@ -84,7 +84,7 @@ def test_a_queue_with_jobs_and_no_worker_is_marked_in_red() -> None:
     assert "\x1b[31mno worker" in console.file.getvalue()
 
 
-def test_a_job_has_its_whole_uid_and_columns_with_nothing_in_them_are_left_out() -> None:
+def test_a_table_of_jobs_has_whole_uids_and_no_empty_columns() -> None:
     drawn = _drawn(table_of(JOBS, [job_of(content={"text": "x" * 1000})], 80), 80)
     assert UID in drawn
     assert "worker" not in drawn
@@ -126,5 +126,5 @@ def test_top_shows_the_error_above_the_last_data() -> None:
         (187200, "2d 4h"),
     ],
 )
-def test_a_span_of_time_is_one_or_two_words(seconds: float, text: str) -> None:
+def test_a_duration_is_printed_in_at_most_two_units(seconds: float, text: str) -> None:
     assert duration(timedelta(seconds=seconds)) == text

@@ -25,47 +25,47 @@ def _uids(data: bytes, batch: str | None = None) -> list[str]:
     return uids
 
 
-def test_the_same_file_makes_the_same_jobs_and_a_line_twice_makes_two() -> None:
+def test_a_file_always_gives_the_same_uids_and_equal_lines_different_ones() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3
     assert [str(UUID(uid)) for uid in uids] == uids
 
 
-def test_another_file_or_batch_makes_other_jobs() -> None:
+def test_another_file_or_batch_gives_other_uids() -> None:
     assert not set(_uids(LINES)) & set(_uids(LINES + b"{}\n"))
     assert not set(_uids(LINES)) & set(_uids(LINES, "again"))
 
 
-def test_after_a_correction_in_a_batch_the_other_lines_make_the_same_jobs() -> None:
+def test_correcting_a_line_in_a_batch_keeps_the_uids_of_the_other_lines() -> None:
     before, after = _uids(LINES, "b"), _uids(LINES.replace(b"2", b"3") + b"{}\n", "b")
     assert [one for one in before if one not in after] == [before[1]]
     assert len(after) == 4
 
 
-def test_windows_line_ends_make_the_same_jobs() -> None:
+def test_windows_line_ends_give_the_same_uids() -> None:
     assert _uids(LINES, "b") == _uids(LINES.replace(b"\n", b"\r\n"), "b")
 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b'"x"', b"\xff", b'{"n": NaN}', b'{"n": 1, "n": 1}'])
-def test_a_line_that_is_no_job_is_named(line: bytes) -> None:
+def test_the_error_for_an_invalid_line_has_its_number(line: bytes) -> None:
     with pytest.raises(BadLine, match=r"^line 5: "):
         JobFile.read(io.BytesIO(LINES + line), None)
 
 
-def test_the_only_line_number_of_a_bad_line_is_that_of_the_file() -> None:
+def test_the_error_for_invalid_json_has_the_line_number_in_the_file_and_no_other() -> None:
     with pytest.raises(BadLine, match=r"^line 2: It is not JSON: Expecting value, at column 7\.$"):
         JobFile.read(io.BytesIO(b'{}\n{"a": \n{}\n'), None)
 
 
-def test_a_line_is_sent_as_it_was_checked() -> None:
+def test_the_content_of_a_line_is_sent_unchanged() -> None:
     line = b' {"a": [1.50, -0, 1e2, "\\ud83d\\ude00"], "b": 123456789012345678901, "c": {"x": null}} '
     jobs = JobFile.read(io.BytesIO(line), None)
     assert [job.content for job in jobs.new_jobs([])] == [json.loads(line)]
 
 
 @pytest.mark.parametrize("line", [b'{"n": 1', b"[11111]"])
-def test_a_line_that_was_changed_after_the_check_is_named(line: bytes) -> None:
+def test_the_error_for_a_line_changed_after_the_check_has_its_number(line: bytes) -> None:
     file = io.BytesIO(b'{"n": 0}\n{"n": 1}')
     jobs = JobFile.read(file, None)
     file.seek(9)
@@ -93,7 +93,7 @@ def test_all_lines_are_added_with_the_options(shell: Shell, tmp_path: Path) -> N
     assert {str(more) for _, _, more in shell.mail.asked} == {"{'priority': 4}"}
 
 
-def test_lines_come_from_standard_input_too(shell: Shell) -> None:
+def test_a_job_file_may_come_from_standard_input(shell: Shell) -> None:
     assert shell("add", "mail", "--many", "-", sent=LINES).exit_code == 0
     assert _contents(shell.mail.asked) == [1, 2, 1]
 
@@ -105,7 +105,7 @@ def test_a_file_with_a_bad_line_adds_nothing(shell: Shell, tmp_path: Path) -> No
     assert shell.mail.asked == []
 
 
-def test_an_interruption_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
+def test_an_interrupted_add_many_shows_its_progress_or_how_to_resume(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = OutcomeUnknown("lost")
     done = shell("add", "mail", "--many", _file(tmp_path))
     assert done.exit_code == 5
@@ -116,7 +116,7 @@ def test_an_interruption_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None
     assert "0 of 3" in done.stderr
 
 
-def test_a_server_that_does_not_answer_is_reported_once(
+def test_add_many_reports_an_unresponsive_server_once(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def added(*what: Any, **more: Any) -> Any:
@@ -129,7 +129,7 @@ def test_a_server_that_does_not_answer_is_reported_once(
     assert said.count("No answer. Trying for a minute.\n") == 1
 
 
-def test_an_unreadable_line_is_searched_from_the_first_line_that_was_not_added(shell: Shell, tmp_path: Path) -> None:
+def test_an_error_without_an_index_names_the_first_line_that_was_not_added(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = BadRequest("a number is too large", status=400)
     said = shell("add", "mail", "--many", _file(tmp_path, b"\n" + LINES)).stderr
     assert "line 2 or one after it: a number" in said
@@ -137,14 +137,14 @@ def test_an_unreadable_line_is_searched_from_the_first_line_that_was_not_added(s
 
 
 @pytest.mark.parametrize("error", [QueueNotFound("no", status=404), TooManyRequests("full", status=429, index=1)])
-def test_an_error_outside_the_file_does_not_advise_to_correct_it(
+def test_an_error_unrelated_to_the_file_does_not_advise_correcting_the_file(
     shell: Shell, tmp_path: Path, error: JobEngineError
 ) -> None:
     shell.mail.answers["add_in_chunks"] = error
     assert "correct the file" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
 
 
-def test_a_line_that_the_server_refuses_is_named_with_the_batch_to_go_on_with(shell: Shell, tmp_path: Path) -> None:
+def test_the_error_for_a_refused_line_has_its_number_and_the_batch_to_resume_with(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = BadRequest("too long", status=400, index=1)
     path = _file(tmp_path, b"\n" + LINES)
     done = shell("add", "mail", "--many", path)

@@ -46,7 +46,7 @@ def test_an_update_with_state_instead_of_new_status_gets_advice(shell: Shell, ar
 # Selecting
 
 
-def test_jobs_are_listed_by_error_and_worker(shell: Shell) -> None:
+def test_jobs_accepts_filters_by_error_and_worker(shell: Shell) -> None:
     shell("jobs", "mail", "--error", "no route", "--worker", "ada-1", "--all")
     assert shell.mail.asked == [("jobs", None, {"sort": None, "error": "no route", "worker": "ada-1"})]
 
@@ -59,7 +59,7 @@ def test_jobs_are_listed_by_error_and_worker(shell: Shell) -> None:
         (("--not-cancelled", "--state", "failed"), {"cancelled": False, "state": "failed"}),
     ],
 )
-def test_jobs_are_selected_by_retrying_and_cancelled(
+def test_jobs_and_delete_accept_filters_by_retrying_and_cancelled(
     shell: Shell, options: tuple[str, ...], filters: dict[str, Any]
 ) -> None:
     shell("jobs", "mail", *options, "--all")
@@ -79,13 +79,13 @@ def test_retry_of_all_skips_cancelled_jobs(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", ["retry", "delete"])
-def test_jobs_are_changed_by_error_and_worker(shell: Shell, name: str) -> None:
+def test_retry_and_delete_accept_filters_by_error_and_worker(shell: Shell, name: str) -> None:
     shell(name, "mail", "--error", "no route", "--worker", "ada-1", "--yes")
     ((_, filters),) = shell.mail.asked
     assert filters == {"error": "no route", "worker": "ada-1"}
 
 
-def test_an_error_in_an_update_is_a_change(shell: Shell) -> None:
+def test_update_with_the_option_error_changes_the_error(shell: Shell) -> None:
     shell("update", "mail", UID, "--error", "no route", "--new-status", "failed")
     assert shell.mail.asked == [("update", UID, {"new_status": "failed", "error": "no route"})]
 
@@ -118,7 +118,7 @@ def test_cancel_all_does_not_report_finished_jobs_as_cancelled(shell: Shell) -> 
 # Adding
 
 
-def test_add_takes_meta_uid_and_the_time_before_which_it_is_not_claimed(shell: Shell) -> None:
+def test_add_accepts_meta_uid_and_not_before(shell: Shell) -> None:
     done = shell(
         "add", "mail", "{}", "--uid", "mine", "--meta", '{"by": "shop"}', "--not-before", "2027-01-15T08:00:00Z"
     )
@@ -135,7 +135,7 @@ def test_add_takes_meta_uid_and_the_time_before_which_it_is_not_claimed(shell: S
         ("2027-01-15T08:00+01:00", datetime.fromisoformat("2027-01-15T08:00+01:00")),
     ],
 )
-def test_a_time_is_written_as_in_iso_8601_or_in_unix_seconds(shell: Shell, text: str, time: Any) -> None:
+def test_a_time_option_accepts_iso_8601_or_unix_seconds(shell: Shell, text: str, time: Any) -> None:
     shell("add", "mail", "{}", "--not-before", text)
     assert shell.mail.asked == [("add", {}, {"not_before": time})]
 
@@ -147,14 +147,14 @@ def test_a_time_is_written_as_in_iso_8601_or_in_unix_seconds(shell: Shell, text:
         (("--meta", "[1]"), "must be a JSON object"),
     ],
 )
-def test_a_time_or_meta_that_can_not_be_read_is_wrong_usage(shell: Shell, options: tuple[str, ...], says: str) -> None:
+def test_an_invalid_time_or_meta_is_wrong_usage(shell: Shell, options: tuple[str, ...], says: str) -> None:
     done = shell("add", "mail", "{}", *options)
     assert done.exit_code == 2
     assert says in done.stderr
     assert shell.engine.made == []
 
 
-def test_a_uid_is_for_one_job_and_is_the_one_that_is_waited_for(shell: Shell) -> None:
+def test_add_wait_waits_for_the_given_uid_which_add_many_refuses(shell: Shell) -> None:
     assert shell("add", "mail", "--many", "-", "--uid", UID, sent="{}").exit_code == 2
     shell("add", "mail", "{}", "--uid", UID, "--wait", "--wait-at-most", "1s")
     assert shell.mail.asked == [("add_and_wait", {}, {"timeout": 1.0, "uid": UID})]
@@ -163,7 +163,7 @@ def test_a_uid_is_for_one_job_and_is_the_one_that_is_waited_for(shell: Shell) ->
 # Showing
 
 
-def test_a_job_that_failed_is_listed_with_the_line_that_names_its_error(shell: Shell) -> None:
+def test_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell) -> None:
     shell.mail.found = [
         job_of(
             state="failed", error='Traceback (most recent call last):\n  File "a.py", line 1, in b\n    c\nOSError: no'

@@ -42,7 +42,7 @@ _FINE: dict[str, Any] = {
         ({"max_jobs": 6}, ["full, with 6 jobs"]),
     ],
 )
-def test_the_troubles_of_a_queue_are_listed_worst_first(fields: dict[str, Any], expected: list[str]) -> None:
+def test_the_problems_of_a_queue_are_listed_worst_first(fields: dict[str, Any], expected: list[str]) -> None:
     assert troubles(stats_of(**{**_FINE, **fields})) == expected
 
 
@@ -89,7 +89,7 @@ def test_status_without_a_key_for_queues_shows_the_server() -> None:
         (JobEngineError("It is none.", status=500), 1, "jobengine: It is none.\n"),
     ],
 )
-def test_the_exit_code_of_status_says_whether_the_server_is_ready(
+def test_the_exit_code_of_status_shows_whether_the_server_is_ready(
     shell: Shell, error: JobEngineError, code: int, output: str
 ) -> None:
     shell.engine.readiness = error
@@ -105,7 +105,7 @@ _HELD = {"worker": "ada", "jobs": 2, "last_updated": 1800000000}
 _WAITS = {"worker": "bob", "waiting": True, "since": 1800000000, "last_claim": 1800000060, "queues": ["mail", "news"]}
 
 
-def test_workers_lists_those_that_hold_jobs_and_those_that_wait(shell: Shell) -> None:
+def test_workers_lists_workers_that_hold_jobs_and_workers_that_wait(shell: Shell) -> None:
     shell.mail.answers["workers"] = [WorkerJobs(_HELD), WorkerJobs({**_WAITS, "host": "h", "pid": "7", "client": "c"})]
     assert shell("workers", "mail").stdout == (
         "ada\tmail\t2\t2027-01-15T08:00:00Z\n\nbob\tmail,news\th\t7\tc\t2027-01-15T08:01:00Z\t2027-01-15T08:00:00Z\n"
@@ -118,7 +118,7 @@ def test_workers_lists_those_that_hold_jobs_and_those_that_wait(shell: Shell) ->
     assert shell("workers", "mail").stderr == "No worker holds a job of 'mail' or waits for one.\n"
 
 
-def test_a_claim_of_several_queues_is_one_idle_worker(shell: Shell) -> None:
+def test_a_waiting_claim_from_several_queues_is_shown_as_one_idle_worker(shell: Shell) -> None:
     for name in ("mail", "news"):
         shell.engine.queue(name).answers["stats"] = stats_of(name, workers_waiting=1)
         shell.engine.queue(name).answers["workers"] = [WorkerJobs(_WAITS)]
@@ -149,7 +149,7 @@ def test_queues_are_sorted_by_the_requested_order(shell: Shell, sort: str, order
     assert [queue.name for queue in snapshot(engine, (), sort).queues] == order
 
 
-def test_keys_sort_and_end_top(shell: Shell) -> None:
+def test_keyboard_keys_sort_and_end_top(shell: Shell) -> None:
     keys = iter(["", "s", "x", "S", "q"])
     waited = []
 
@@ -192,12 +192,14 @@ def _completed(engine: FakeEngine, args: list[str], incomplete: str = "") -> lis
 @pytest.mark.parametrize(
     "args", [["jobs"], ["queue", "pause"], ["update"], ["top", "news"], ["work"], ["--profile", "p", "errors"]]
 )
-def test_queues_are_completed_from_the_server(args: list[str]) -> None:
+def test_completion_of_queue_names_reads_them_from_the_server(args: list[str]) -> None:
     assert _completed(FakeEngine(admin_key="admin"), args, "ma") == ["mail"]
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Forbidden("no", status=403)])
-def test_queues_that_can_not_be_read_are_no_error(error: JobEngineError, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_of_queue_names_is_empty_if_the_server_refuses_or_is_unreachable(
+    error: JobEngineError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(self: FakeEngine) -> Any:
         raise error
 
@@ -206,7 +208,7 @@ def test_queues_that_can_not_be_read_are_no_error(error: JobEngineError, monkeyp
     assert _completed(FakeEngine(), ["jobs"]) == []
 
 
-def test_profiles_are_completed_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_of_profiles_reads_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert _completed(FakeEngine(), ["--profile"]) == []
     (tmp_path / "jobengine").mkdir()

@@ -31,7 +31,7 @@ def test_create_takes_a_key_from_a_file_or_standard_input_and_does_not_print_it(
     assert "mine" not in by_file.output + by_input.output
 
 
-def test_a_file_with_a_key_that_others_may_read_is_refused(shell: Shell, tmp_path: Path) -> None:
+def test_create_refuses_a_key_file_that_others_may_read(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("mine\n")
     path.chmod(0o644)
@@ -41,7 +41,7 @@ def test_a_file_with_a_key_that_others_may_read_is_refused(shell: Shell, tmp_pat
     assert shell.mail.asked == []
 
 
-def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_was_created(shell: Shell) -> None:
+def test_create_prints_the_new_key_even_if_the_outcome_is_unknown(shell: Shell) -> None:
     shell.mail.answers["create"] = OutcomeUnknown("lost")
     done = shell("queue", "create", "mail")
     assert done.exit_code == 5
@@ -51,7 +51,7 @@ def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_was_created(
 LIMITS = ("--retry-delay", "1h", "--require-lease")
 
 
-def test_a_queue_is_set_up_in_the_units_of_the_server(shell: Shell) -> None:
+def test_configure_converts_its_options_to_the_units_of_the_server(shell: Shell) -> None:
     done = shell("queue", "configure", "mail", "--max-jobs", "9", "--keep", "90s", "--timeout", "1.5m", *LIMITS)
     shell("queue", "configure", "mail", "--keep-failed", "7d")
     assert done.exit_code == 0
@@ -66,20 +66,20 @@ def test_configure_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
     assert shell("queue", "configure", "mail").exit_code == 2
 
 
-def test_a_new_key_of_a_queue_is_printed(shell: Shell) -> None:
+def test_configure_prints_a_new_key(shell: Shell) -> None:
     done = shell("queue", "configure", "mail", "--new-key", "--old-key-for", "1h")
     ((_, asked),) = shell.mail.asked
     assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
 
 
-def test_a_new_key_is_shown_even_if_it_is_unknown_whether_the_queue_has_it_now(shell: Shell) -> None:
+def test_configure_prints_the_new_key_even_if_the_outcome_is_unknown(shell: Shell) -> None:
     shell.mail.answers["configure"] = OutcomeUnknown("lost")
     done = shell("queue", "configure", "mail", "--new-key")
     assert done.exit_code == 5
     assert shell.mail.asked == [("configure", {"new_access_key": Secret(done.stdout.strip())})]
 
 
-def test_a_given_key_is_not_shown_when_the_answer_is_lost(shell: Shell) -> None:
+def test_a_given_key_is_not_printed_when_the_answer_is_lost(shell: Shell) -> None:
     shell.mail.answers["configure"] = OutcomeUnknown("lost")
     done = shell("queue", "configure", "mail", "--key-file", "-", sent="mine, with over 16\n")
     assert (done.exit_code, done.output) == (5, "jobengine: lost\n")
@@ -102,12 +102,12 @@ def test_a_key_of_less_than_16_characters_gets_a_warning(shell: Shell, command: 
         ({"paused": True, "draining": True}, "no job can be added or claimed."),
     ],
 )
-def test_switching_a_queue_reports_its_new_state(shell: Shell, setup: Any, said: str) -> None:
+def test_pause_prints_which_actions_remain_possible(shell: Shell, setup: Any, said: str) -> None:
     shell.mail.answers["pause"] = QueueSetup({"name": "mail", **setup})
     assert shell("queue", "pause", "mail").stderr == f"The queue 'mail': {said}\n"
 
 
-def test_a_file_that_is_not_executable_is_refused_as_a_command(
+def test_work_refuses_a_command_file_that_is_not_executable(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_executable_is_refused_as_a_command(
     assert "There is no command 'nosuch'." in shell("work", "mail", "--", "nosuch").stderr
 
 
-def test_an_imported_worker_has_the_settings_of_the_command(
+def test_work_imports_its_module_with_the_settings_of_the_command_line(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
