@@ -1,9 +1,9 @@
 """
 Shares with other servers which claims wait here, and when this server's queues were last claimed from.
 
-Each server has one row in the table `claimers`. It writes the row some seconds after a claim, and again while claims
-wait; a row without updates is soon outdated. The rows of others are read when a client needs them, at most once a
-second, so a server without claims and such requests does nothing.
+Each server has one row in the table `claimers`. It writes the row half a second after a claim, and then every five
+seconds while claims wait or were recent; a row without updates is soon outdated. The rows of other servers are read
+when a client needs them, at most once a second. So a server without claims and without such requests does nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ class SharedClaims:
     own: ClaimLog
     #: Elapsed time now, in milliseconds.
     elapsed: Callable[[], int]
-    #: Reads the database's time, in SQL.
+    #: The SQL expression that reads the database's time.
     time: LiteralString
     lane: Lane
     rows: Rows
@@ -102,7 +102,7 @@ class SharedClaims:
     # Reading
 
     async def refresh(self) -> None:
-        """Read the rows of other servers, unless that was done just now."""
+        """Read the rows of other servers, unless they were read within the last second."""
         now = self.clock.seconds()
         if self._read_at is not None and now < self._read_at + _READ:
             return
@@ -110,7 +110,7 @@ class SharedClaims:
         try:
             self._others = await self._run(self._find)
         except Unavailable:
-            # Then the command that needs them fails as well.
+            # The command that needs these rows fails as well, with the same error.
             self._read_at = None
 
     def _find(self, connection: "Connection[Row]") -> Sequence[_ServerClaims]:
@@ -127,7 +127,7 @@ class SharedClaims:
     # Writing
 
     def write_later(self) -> None:
-        """Write the row in a while, because of a claim."""
+        """Schedule a write of this server's row, after a claim."""
         if self._timer is None and not self._stopped:
             self._timer = self.clock.callLater(_FIRST, self._write_now)
 
@@ -175,7 +175,7 @@ class SharedClaims:
 
 
 def _some(origins: Mapping[str, Mapping[str, Origin]], most: int) -> dict[str, dict[str, Origin]]:
-    """Origins of at most so many workers: in each queue those with the latest claims."""
+    """The origins of at most `most` workers: in each queue, of those with the latest claims."""
     some: dict[str, dict[str, Origin]] = {}
     for name, its in origins.items():
         if most <= 0:

@@ -87,7 +87,7 @@ class PostgresEngine:
     _activity: ServerActivity = field(init=False)
     _claims: SharedClaims = field(init=False)
     _history: HistoryKeeper = field(init=False)
-    #: By how many milliseconds elapsed time is ahead of the monotonic clock, as far as is known.
+    #: By how many milliseconds elapsed time was ahead of the monotonic clock at the last batch.
     _offset: int = field(default=0, init=False)
     #: By how many milliseconds the wall clock was ahead of elapsed time at the last batch.
     _ahead: int = field(default=0, init=False)
@@ -112,7 +112,7 @@ class PostgresEngine:
             receives=lambda: self._notifications.receives,
         )
 
-    # Its life
+    # Start and stop
 
     def open(self) -> None:
         """Open the database; raises StorageError."""
@@ -225,7 +225,7 @@ class PostgresEngine:
         session = self._side.session
         return "the database can't be reached" if session.trouble else session.lacking
 
-    # Plain questions
+    # Commands without waiting
 
     async def ask(self, command: c.Command[A]) -> A:
         if isinstance(command, _OF_ALL_SERVERS):
@@ -266,7 +266,7 @@ class PostgresEngine:
         return self._steady() + self._offset
 
     def _answered(self, result: Result) -> None:
-        """Wake waiters and watchers. The batch's callers were answered first: one of them may wait already."""
+        """Wake waiters and watchers, after the batch's callers were answered: one of them may already wait again."""
         self._waiters.wake(result)
         self._notifications.announce(result)
         if result.soonest is not None:
@@ -308,7 +308,7 @@ class PostgresEngine:
         self._answered(result)
         return result
 
-    # What waits
+    # Commands that may wait
 
     async def claim(self, command: c.Claims) -> c.ClaimResult:
         outcome = await self._take(command, 0 if command.updates else command.wait)
@@ -357,7 +357,7 @@ class PostgresEngine:
     async def delete_matching(self, command: c.DeleteMatching) -> int:
         return await sweep(self, self.clock, command)
 
-    # What streams
+    # Streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
         await self.ask(replace(command, limit=1, scan=1))

@@ -1,4 +1,4 @@
-"""The figures of the engine on PostgreSQL."""
+"""The engine's measurements, and its counts for the rules."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from secrets import randbits
@@ -87,7 +87,7 @@ def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
     return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
 
 
-#: The most ends of delays that are kept of a queue: their jobs may be claimed, or removed, by another server.
+#: The most delay ends that are kept for a queue. They would pile up if other servers claim or remove the jobs.
 _DELAYS: Final = 10_000
 
 

@@ -1,4 +1,4 @@
-"""Reads all queues and jobs of a database, and imports exported ones into an empty database."""
+"""Reads all queues and jobs of a database, and imports an export into an empty database."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -111,7 +111,7 @@ class Contents:
 
 @contextmanager
 def contents(connection: "Connection[Row]", rows: Rows) -> Iterator[Contents]:
-    """The present contents of the database, which others may go on changing."""
+    """The database's contents at this moment; others may change the database meanwhile."""
     with connection.transaction():
         for statement in _SNAPSHOT:
             connection.execute(statement)
@@ -132,7 +132,7 @@ class Filling:
 
     _connection: "Connection[Row]"
     _rows: Rows
-    #: How far the wall clock is ahead here.
+    #: How far this database's wall clock is ahead of its elapsed time, in milliseconds.
     _ahead: int
     #: The milliseconds to add to an elapsed time of the facts, to get an elapsed time of this database.
     _later: int = field(init=False)
@@ -148,7 +148,7 @@ class Filling:
         """
         Import the queues and jobs of these facts. ClockSet, if there is one, comes first, and a queue before its jobs.
 
-        Times are moved: a lease with 40 seconds left still has them afterwards.
+        Times are moved: a lease with 40 seconds left has 40 seconds left afterwards.
         """
         for fact in facts:
             match fact:
@@ -166,7 +166,7 @@ class Filling:
                     self._add_periods(fact)
 
     def finish(self) -> None:
-        """Write the rest."""
+        """Write the remaining jobs, and make the next arrival numbers follow those of the imported jobs."""
         self._write()
         batch = self._last_arrival >> ARRIVALS
         if batch:

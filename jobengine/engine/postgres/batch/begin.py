@@ -17,7 +17,8 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import named
 
-#: Whatever the default of the database is: each statement must see what is committed when it begins.
+#: Names the isolation level, since the database's default may differ: each statement must see what is committed when it
+#: begins.
 BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _READ_QUEUES: Final = named("read_queues")
 _READ_ALL_QUEUES: Final = named("read_all_queues")
@@ -39,7 +40,7 @@ class Lacking(Exception):
 
 @frozen
 class Now:
-    """The time of a batch, and the queues that it names."""
+    """The time of a batch, and the queues that its tasks name."""
 
     #: Elapsed time and the wall clock, in milliseconds.
     elapsed: int
@@ -58,11 +59,11 @@ class Now:
         return self.wall - self.elapsed
 
     def damaged_among(self, names: Sequence[str], rows: Rows) -> frozenset[str]:
-        """The damaged ones of these queues."""
+        """The names among `names` whose queues are damaged."""
         return frozenset(name for name in names if rows.name(name) in self.damaged) if self.damaged else frozenset()
 
     def confirms(self, guess: Mapping[str, Known]) -> bool:
-        """Whether exactly these queues are unchanged since they were guessed, and have no due jobs."""
+        """Whether the queues are exactly those of `guess`, with the same revisions and without due jobs."""
         return self.known.keys() == guess.keys() and all(
             (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
         )
@@ -134,7 +135,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
 _STEP: Final = 2_000
 
 
-#: They may also drift apart by one millisecond in this many: each may be slowed or sped up a little.
+#: The two clocks may also drift apart by one millisecond in this many: each may be slowed or sped up a little.
 _DRIFT: Final = 2_000
 
 
@@ -156,16 +157,16 @@ _FORGOTTEN: Final = 90 * 86_400_000
 
 @frozen
 class Machine:
-    """A machine's clock that nobody sets."""
+    """A machine's clock that only goes forward: it does not jump when the machine's time is set."""
 
-    #: Its milliseconds.
+    #: Returns the milliseconds since some fixed moment.
     now: Callable[[], int]
     #: A name that all servers with this clock share, until the machine boots; None if there is no such name.
     name: str | None = None
 
 
 def this_machine() -> Machine:
-    """The time since this machine was booted, including its suspended time."""
+    """The clock since this machine's boot, suspended time included; without that clock, the monotonic one."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         # Containers may have a clock of their own.
@@ -196,9 +197,9 @@ class ClockReading:
 class Correction:
     """A correction of a wrong `ahead`."""
 
-    #: The milliseconds to add.
+    #: The milliseconds to add to `ahead`.
     by: int
-    #: Whether it undoes the correction by another server, whose machine had stopped for a while.
+    #: Whether this correction undoes one by another server, whose machine had stopped for a while.
     undoes: bool
 
 
@@ -212,7 +213,7 @@ class _Reference:
     #: See ClockReading.
     ahead: int
     undone: int
-    #: When it was taken, by the machine's clock.
+    #: When the clocks were read, by the machine's clock.
     at: int
 
     @classmethod
@@ -244,7 +245,7 @@ class ClockSteps:
 
     machine: Machine
     _reference: _Reference | None = field(default=None, init=False)
-    #: From when on it doubts corrections by other servers, by the machine's clock.
+    #: The time of the machine's clock from which on corrections by other servers are doubted.
     _doubts_from: int = field(default=0, init=False)
     #: When to save the reference next.
     _save_at: int = field(default=0, init=False)
@@ -260,9 +261,9 @@ class ClockSteps:
 
     def check(self, reading: ClockReading) -> Correction | None:
         """
-        The correction if elapsed time has jumped; otherwise None.
+        The correction to write if elapsed time has jumped; otherwise None.
 
-        The correction fails if another server has changed `ahead` meanwhile. Then, as after a correction, read again.
+        Writing it changes nothing if another server has changed `ahead` meanwhile. In both cases, read the time again.
         """
         with self._lock:
             reference = self._reference
@@ -279,8 +280,8 @@ class ClockSteps:
         """
         Whether elapsed time has jumped because another server has corrected it.
 
-        A machine may stop for a while, and its servers then take the pause for a step of the database's clock. Others
-        undo their correction, and they accept that.
+        When a machine stops for a while, its servers take the pause for a step of the database's clock, and correct
+        elapsed time. Servers of other machines undo that correction, and the servers of this machine accept that.
         """
         if reading.before < reference.at:
             # The reading may be older than the reference.
@@ -305,7 +306,7 @@ def _only_ahead_has_changed(reading: ClockReading, jump: int, reference: _Refere
 
 
 def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
-    """Take the reference of a server at its start; `clock` reads the time, in SQL."""
+    """Take the reference of a server at its start; `clock` is the SQL expression that reads the time."""
     before = steps.machine.now()
     ((wall, ahead, undone, *saved),) = _READ_CLOCK.at(clock).execute(connection, machine=steps.machine.name).fetchall()
     reading = ClockReading(wall - ahead, ahead, undone, before, steps.machine.now())

@@ -9,9 +9,9 @@ start is right, and one statement reads it and the jobs from there on.
 
 A claim start is advanced in three steps, each a transaction of its own:
 
-1. A new one is proposed. Transactions that know of the proposal, and make a job ready before it, set the proposal back.
+1. A new claim start is proposed. Transactions that know of the proposal, and make a job ready before it, set it back.
 2. Then a new transaction records its own number. All transactions with a higher number know of the proposal: those that
-   write get their number before they read the queue, or set both back without reading it first (see `set_back`).
+   write get their number before they read the queue, or set claim start and proposal back without reading (`set_back`).
 3. Once all transactions with lower numbers have ended, the proposal becomes the claim start; or the first ready job
    does, if that job comes before the proposal.
 
@@ -32,8 +32,8 @@ from ..database.rows import NO_CLAIM_START, RowRank, keep
 from ..sql import named
 from .write import Change
 
-#: Batches that have locked the row hold it until they commit. This waits only briefly for them, since it will be tried
-#: again.
+#: A batch that has locked the queue's row holds the lock until it commits. Advancing waits only briefly for that lock,
+#: since it is tried again later.
 _BEGUN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'"
 _SET_CLAIM_START_BACK: Final = named("set_claim_start_back")
 _LOCK_CLAIM_START: Final = named("lock_claim_start")
@@ -59,7 +59,7 @@ class ClaimStart:
 class Observation:
     """What a transaction reads before it advances a claim start."""
 
-    #: The number of the oldest running transaction, and its own.
+    #: The numbers of the oldest running transaction, and of the one that reads this.
     oldest: int
     number: int
     #: The first ready job from the claim start on.
@@ -140,7 +140,7 @@ def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statemen
     """
     The statements that set claim starts back, by queue number: at most one for each queue in which jobs become ready.
 
-    With `is_known`, the claim starts were read after the transaction had its number, so most need none.
+    With `is_known`, the claim starts were read after the transaction had its number, so most queues need no statement.
     """
     lowest: dict[int, RowRank] = {}
     for one in changes:
@@ -157,7 +157,7 @@ def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statemen
 
 
 def _made_ready(change: Change) -> Job | None:
-    """The job, if it is ready and was not before, or may have moved."""
+    """The changed job if it is ready, and was not ready before or may have moved; otherwise None."""
     old, new = change.old, change.new
     was_there = old is not None and new is not None and old.ready and old.spec is new.spec
     return None if new is None or not new.ready or was_there else new
@@ -167,9 +167,9 @@ def _made_ready(change: Change) -> Job | None:
 class ClaimStarts:
     """Collects from the lanes' claims which claim starts are worth advancing."""
 
-    #: How many jobs are claimed from a queue before its claim start is advanced. Walking past fewer costs less.
+    #: How many jobs are claimed from a queue before its claim start is advanced: walking past fewer costs less.
     worth: int = 2_000
-    #: Milliseconds between two times of advancing claim starts.
+    #: The least milliseconds between two rounds of advancing claim starts.
     pause: int = 1_000
     #: By queue: how many jobs were claimed since its claim start was advanced, and the rank of the last one.
     _claimed: dict[int, tuple[int, RowRank]] = field(factory=dict, init=False)

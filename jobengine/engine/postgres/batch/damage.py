@@ -41,12 +41,12 @@ class _Examined:
     queue_id: int
     uid: str
     place: int
-    #: Whether a deadline is set.
+    #: Whether the row has a deadline.
     is_due: bool
-    #: The job of a sound row, otherwise the reason for damage.
+    #: The job of a sound row; for a damaged row None, and `why` is the reason.
     job: Job | None
     why: str = field(default="")
-    #: The job's deadlines, if the columns have others.
+    #: The deadlines by the job's records if the columns have others, otherwise None.
     deadlines: tuple[int | None, int | None] | None = None
 
 
@@ -54,7 +54,7 @@ def set_apart(
     connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob], slot: int
 ) -> list[tuple[str, str, str]]:
     """
-    Set apart the damaged ones of these jobs and of those that follow them; correct wrong deadlines.
+    Set apart the damaged jobs among `found`, and among the jobs that follow claimed ones; correct wrong deadlines.
 
     Returns queue, uid and reason for each changed row.
     """

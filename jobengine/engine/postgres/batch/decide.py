@@ -35,7 +35,7 @@ A = TypeVar("A")
 #: The uid of a job, its state before, and its state after; see JobEvent.
 EventRecord = tuple[str, State | None, State | None]
 
-#: The facts about queues.
+#: The types of facts about queues.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
 #: The limit for expiring: all jobs that were loaded.
 _ALL: Final = 1 << 30
@@ -55,7 +55,7 @@ class Result:
     """The result of a batch."""
 
     now: Now
-    #: One for each task.
+    #: One for each task in order; if there are fewer, the later tasks were not carried out.
     outcomes: Sequence[Outcome[Any]]
     #: The written effects, in order.
     effects: Sequence[Effect]
@@ -78,12 +78,13 @@ class Batch:
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _effects: list[Effect] = field(factory=list, init=False)
-    #: The facts about queues, the changes of jobs, and the statements that lock rows of queues.
+    #: The facts about queues, each queue's last one.
     _of_queues: list[Fact] = field(factory=list, init=False)
     #: The statements that delete damaged jobs.
     _discarded: list[Statement] = field(factory=list, init=False)
     #: The statements that write named things.
     _items: list[Statement] = field(factory=list, init=False)
+    #: The changes of jobs, and the statements that lock rows of queues.
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
 
@@ -92,12 +93,16 @@ class Batch:
         return self.tables.now
 
     def decide(self) -> None:
-        """Expire, then decide the tasks in order, or only the first ones; each task sees earlier changes."""
+        """
+        Expire due jobs, then decide the tasks in order; each task sees the changes of earlier ones.
+
+        Once the loaded jobs are used up, the other tasks are left for the next batch.
+        """
         self._expire()
         is_cut = any(table.cut for table in self.tables.queues.values())
         for one in self.tables.planned:
             if self._outcomes and is_cut and any(map(self.tables.lacks_jobs, one.parts)):
-                # It and the tasks after it are left for the next batch.
+                # This task and those after it are left for the next batch.
                 break
             self._outcomes.append(self._outcome(one))
         self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
@@ -132,7 +137,7 @@ class Batch:
         write_queues(connection, self.rows, self._of_queues, self._now)
 
     def _expire(self) -> None:
-        """Expire what is due. Unlocked jobs expire for these decisions only: another batch writes them."""
+        """Expire due jobs. Unlocked jobs expire for these decisions only; another batch writes the change."""
         if not any(one.due for one in self._now.known.values()):
             return
         while due := expire(self.tables, self._now.elapsed, _ALL):
@@ -197,7 +202,7 @@ class Batch:
         self._apply(command.renew_key(self.tables))
         table = self.tables.queues[command.queue]
         table.restrict_to(part)
-        # Its key was checked at loading, and no command that shares a batch changes keys.
+        # The caller's key was checked at loading, and no command that shares a batch changes keys.
         facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer

@@ -41,7 +41,7 @@ class _Backlog(deque[_Queued]):
     """Tasks that wait for a batch."""
 
     def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
-        """Append a task, until the Deferred is cancelled."""
+        """Append a task; cancelling the Deferred removes it."""
         waiting = _Queued(task, Deferred(lambda _: self._leave(waiting)), number)
         self.append(waiting)
         return waiting.done
@@ -61,7 +61,7 @@ class Shared:
     numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
 
     def submit(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
-        """Carry out a task on this lane if it is free, or else on the first free lane; see Lane.submit."""
+        """Carry out a task on the lane `first` if that is free, or else on any free lane; see Lane.submit."""
         done = self.backlog.enter(task, next(self.numbers))
         if not first.begin_soon():
             self.begin_soon()
@@ -91,7 +91,7 @@ class Lane:
     #: Whether a claim needs a new batch, because waiters wait for the same jobs.
     waits_behind: Callable[[Task], bool]
     _backlog: _Backlog = field(factory=_Backlog, init=False)
-    #: Whether it will begin at the end of this turn, and whether a batch is running.
+    #: Whether a batch begins at the end of this turn, and whether one is running.
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
     #: The tasks that the last batch has left undone.
@@ -112,7 +112,7 @@ class Lane:
         return [one.done for one in first]
 
     def begin_soon(self) -> bool:
-        """Begin at the end of this reactor turn, with all its tasks; False if a batch is running."""
+        """Begin a batch at the end of this reactor turn, with all tasks until then; False if a batch is running."""
         if not self._runs and not self._begins:
             self._begins = True
             self.clock.callLater(0, self._begin)

@@ -30,7 +30,7 @@ from .queries import Claiming
 from .tables import LoadedTable
 
 _first: Final = itemgetter(0)
-#: What a command about all queues may use of the shown ones.
+#: What a command about all queues may use of each queue that it shows.
 _SHOWN: Final = Needs(counts=True, periods=True)
 
 
@@ -47,9 +47,9 @@ def begin_and_load(
     first: Sequence[Statement],
 ) -> tuple[Now, LoadedTables | None]:
     """
-    Begin, and load what tasks need, in one round trip: for tasks that may share a batch.
+    Begin a transaction and load what tasks need, in one round trip; only for tasks that may share a batch.
 
-    The queues are guessed. If one has changed, or has due jobs, no tables are returned.
+    `guess` has their queues as last read. If one has changed, or has due jobs, None is returned instead of tables.
     """
     # At time 0 no key and no job has expired, so at least the needed rows are loaded.
     wanted = [plan(task, guess, 0) for task in tasks]
@@ -70,12 +70,12 @@ def begin_and_load(
 
 
 def _has_old_keys(now: Now) -> bool:
-    """Whether any keys expire. One may have expired since its rights were read."""
+    """Whether a queue has an old key, which expires: it may have done so since the tasks were planned."""
     return any(one.queue.old_key is not None for one in now.known.values())
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> LoadedTables:
-    """Load and lock due jobs, at most `most` a queue and clock; skips jobs that others have locked."""
+    """Load and lock due jobs, at most `most` by each clock in each queue; skips jobs that others have locked."""
     tables = LoadedTables(now=now, planned=(), locked=True)
     _Loading(connection, rows, tables).load_due(most)
     return tables
@@ -90,7 +90,7 @@ def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[
 
 @frozen
 class _Query:
-    """A statement, and the function for its rows."""
+    """A statement, and the function that takes its rows."""
 
     statement: Statement
     take: Callable[[list[Row]], None]
@@ -174,7 +174,7 @@ class _Loading:
             query.take(answer)
 
     def finish(self) -> None:
-        """Call it once all jobs were taken; raises DamageFound."""
+        """Finish loading, once all jobs were taken; raises DamageFound if rows seem to be damaged."""
         if self._suspects:
             raise DamageFound(self._suspects)
         for table in self._by_id.values():
@@ -194,7 +194,7 @@ class _Loading:
     # Jobs
 
     def _find_page(self, parts: Sequence[PlannedPart]) -> None:
-        """A command with a page is alone in its batch."""
+        """Find the page that a command needs; such a command is alone in its batch."""
         for part in parts:
             if part.needs.page is not None:
                 now, queue_id = self.tables.now, self._id(part)
@@ -274,7 +274,7 @@ class _Loading:
                     table.jobs[uid] = job
 
     def _pass_over(self, suspect: SuspectJob, place: int) -> None:
-        """A damaged job that is set apart was named by a command: no claim, page or deadline finds it."""
+        """Record a damaged job, as a suspect if it is not set apart yet. One set apart is found only by its uid."""
         if is_set_apart(place):
             self._by_id[suspect.queue_id].damaged.add(suspect.uid)
         else:

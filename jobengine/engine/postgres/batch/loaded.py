@@ -19,7 +19,7 @@ class LoadedTables:
     #: The batch's time and queues; they may be a guess: see `confirm`.
     now: Now
     planned: Sequence[PlannedCommand]
-    #: Whether all loaded jobs are locked, or none; only locked ones may be changed.
+    #: Whether the loaded jobs are locked, all or none; only locked jobs may be changed.
     locked: bool
     queues: dict[str, LoadedTable] = field(init=False)
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.

@@ -16,7 +16,7 @@ from ..database.rows import Known
 #: A command to the engine.
 Task = c.Command[object]
 
-#: The largest weight of a small batch, or a small claim; see Command.weight. It is carried out in a few milliseconds.
+#: The largest weight of a small batch, or a small claim; see Command.weight. A small batch takes a few milliseconds.
 SMALL: Final = 100
 
 
@@ -29,7 +29,7 @@ class PlannedPart(Value, frozen=True):
 
 
 class PlannedCommand(Value, frozen=True, gc=True):
-    """A task and its parts. It has none if it is about no queue, or is refused."""
+    """A task and its parts. A task that is about no queue, or is refused, has no parts."""
 
     task: Task
     parts: Sequence[PlannedPart] = ()
@@ -43,7 +43,7 @@ def names_of(tasks: Iterable[Task]) -> list[str]:
 
 
 def changes_jobs(tasks: Iterable[Task]) -> bool:
-    """Whether any of them may change a job."""
+    """Whether any of these tasks may change a job."""
     return not all(task.reads for task in tasks)
 
 
@@ -62,7 +62,7 @@ def overlaps(task: Task) -> bool:
 
 def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str] = ()) -> PlannedCommand:
     """
-    The parts of a task; refused if a queue does not exist, or the key does not open it.
+    The task with its parts; refused if a queue does not exist, or the caller's key does not open it.
 
     `damaged` are queues that can't be opened. A claim skips them if it names others too.
     """
@@ -76,12 +76,16 @@ def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str
 
 
 def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
-    """Whether an admin deletes a queue that can't be opened. No other key can be checked."""
+    """Whether an admin deletes a damaged queue. Any other key could not be checked, since the queue holds the keys."""
     return isinstance(task, c.DeleteQueue) and task.admin and task.queue in damaged
 
 
 def _without(damaged: Container[str], task: Task) -> Task:
-    """The task, without its claims from damaged queues if it names others; raises QueueDamaged if nothing is left."""
+    """
+    The task; a claim that also names sound queues, without the damaged ones.
+
+    Raises QueueDamaged for the creation of a damaged queue.
+    """
     if isinstance(task, c.CreateQueue) and task.queue in damaged:
         raise QueueDamaged(task.queue)
     if not isinstance(task, c.Claims):

@@ -14,10 +14,10 @@ from ..sql import named
 Uid = tuple[int, str]
 Key = tuple[int, bytes]
 
-#: Whoever adds jobs to a queue with a limit locks this as a unique key; real keys are never empty. The queue's row
-#: can't be used: with events it is locked last, after the jobs.
+#: A batch that adds jobs to a queue with a limit locks this like a unique key; real unique keys are never empty. The
+#: queue's row can't be locked instead: in batches with events it is locked last, after the jobs.
 LIMIT: Final = b""
-#: A batch has 2 to this power arrival numbers, more than it can add jobs.
+#: Each batch gets 2 to this power arrival numbers: more than the jobs that it can add.
 ARRIVALS: Final = 20
 #: Bytes of contents that are loaded for all claims with the same queue and tags. A rule gives no claim more than this.
 CLAIMED_BYTES: Final = 16 << 20
@@ -46,7 +46,7 @@ _COUNT_JOBS_AHEAD: Final = named("count_jobs_ahead")
 
 
 def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
-    """Lock and load due jobs, at most so many by each clock; skips jobs that others have locked."""
+    """Lock and load due jobs, at most `most` by each clock; skips jobs that others have locked."""
     return [
         _LOCK_DUE_JOBS(queue_id=queue_id, elapsed=elapsed, most=most),
         _LOCK_JOBS_DUE_BY_WALL_CLOCK(queue_id=queue_id, wall=wall, most=most),
@@ -62,7 +62,7 @@ def keys_locked(keys: Sequence[Key]) -> list[Statement]:
 
 
 def jobs_named(uids: Sequence[Uid], keys: Sequence[Key], *, locks: bool) -> list[Statement]:
-    """Load the jobs with these uids, and the holders of these unique keys, in one order; with keys it locks them."""
+    """Load the jobs with these uids and the holders of these keys; locks them if `locks`, or if there are keys."""
     values: dict[str, Array] = {}
     if uids:
         values |= {"queue_ids": bigints([one[0] for one in uids]), "uids": texts([one[1] for one in uids])}
@@ -109,7 +109,7 @@ def next_arrival() -> Statement:
 
 
 def sizes(queue_ids: Sequence[int]) -> Statement:
-    """How many jobs each of these queues has: one row for each that ever had any."""
+    """How many jobs each of these queues has: one row for each queue that ever had jobs."""
     return _COUNT_JOBS(queue_ids=bigints(queue_ids), places=bigints([*Place]))
 
 

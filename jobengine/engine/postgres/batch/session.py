@@ -71,7 +71,7 @@ _DAMAGED: Final = (
 
 @define
 class Totals:
-    """What a session measures of itself since the start."""
+    """A session's measurements since its start."""
 
     batches: int = 0
     tasks: int = 0
@@ -103,8 +103,8 @@ class Session:
     steady: Callable[[], float]
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
-    #: Held while a large batch is decided. Without it, threads would share the interpreter, finish at the same time,
-    #: and then wait for the database together; so one thread waits for it while another decides.
+    #: Held while a large batch is decided. Without this lock, threads would share the interpreter, finish at the same
+    #: time, and then wait for the database together; with it, one thread waits for the database while another decides.
     turn: AbstractContextManager[object] = field(factory=Lock)
     #: The claim starts worth advancing, for all sessions of a server.
     claim_starts: ClaimStarts = field(factory=ClaimStarts)
@@ -210,7 +210,8 @@ class Session:
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """
-        Do `work` with the connection, again after a conflict, a lost connection, or once damaged rows are set apart.
+        Do `work` with the connection. Repeats it after a conflict or a lost connection, and once damaged rows are set
+        apart.
 
         Raises Unavailable.
         """
@@ -245,10 +246,13 @@ class Session:
             except (Lacking, UndefinedTable, UndefinedColumn, InsufficientPrivilege) as error:
                 self._roll_back()
                 self.lacking = _what(error)
-                raise Busy(f"The database is not usable now: {self.lacking}; nothing was carried out.") from None
+                raise Busy(
+                    f"The database is not usable now: {self.lacking}; nothing was carried out. Try again once it is "
+                    "repaired."
+                ) from None
             except DiskFull:
                 self._roll_back()
-                raise Full("The database has no room for the change; it was not made.") from None
+                raise Full("The database has no room for the change; it was not made. Try again later.") from None
             except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
                 # ReadOnlySqlTransaction: this host has become a standby, and another one the primary.
                 # InvalidSqlStatementName: after a conflict the driver may use a statement that was never prepared.
@@ -338,7 +342,7 @@ class Session:
         return load(connection, self.rows, now, [plan(task, now.known, now.elapsed, damaged) for task in tasks])
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
-        """Begin a transaction in which no job is due, except jobs that others have locked."""
+        """Begin a transaction in which no job of these queues is due, except jobs that others have locked."""
         for _ in range(_SLICES):
             now = self._read_now(connection, names, **how)
             if not any(one.due for one in now.known.values()):
@@ -415,7 +419,7 @@ class Session:
         return _RECORD_BATCH.at(self.clock)(lane=self._lane, batch=self._batch)
 
     def _commit(self, connection: "Connection[Row]", tables: LoadedTables) -> Result:
-        """Decide, write, commit."""
+        """Decide a batch, write its changes and commit them; raises Redo if another connection was faster."""
         batch = Batch(
             rows=self.rows,
             new_id=self.new_id,
@@ -438,7 +442,7 @@ class Session:
         return batch.result()
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
-        """Write and commit; `sent` is called when everything has been sent."""
+        """Write and commit; `sent` is called when everything has been sent. Raises Redo if nothing was committed."""
         end = Statement("COMMIT" if batch.changes else "ROLLBACK")
         try:
             sent_as_made(connection, chain(batch.statements(), [end]), sent)

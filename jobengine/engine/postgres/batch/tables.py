@@ -43,7 +43,7 @@ class LoadedTable:
     queue: Queue
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
     clock_ahead: int
-    #: By uid.
+    #: The loaded jobs by uid.
     jobs: dict[str, Job] = field(factory=dict)
     next_arrival: int = 0
     #: What the current command may use, and that command; see `restrict_to`.
@@ -51,7 +51,7 @@ class LoadedTable:
     command: c.QueueCommand[object] | None = None
     #: How many jobs of the queue were not loaded; None if no command needs its size.
     unloaded: int | None = None
-    #: Its counts, and when its oldest ready job was added; None if no command needs them.
+    #: The queue's counts, and when its oldest ready job was added; None if no command needs them.
     counted: QueueCounts | None = None
     oldest: int | None = None
     #: How many ready jobs come before a rank.
@@ -75,7 +75,7 @@ class LoadedTable:
     _by_key: dict[str, set[str]] | None = field(default=None, init=False)
 
     def restrict_to(self, part: PlannedPart) -> None:
-        """Give a command what it needs, and nothing else, until the next call."""
+        """Until the next call, let the rule of this part's command use what the command needs, and nothing else."""
         self.needs, self.command = part.needs, part.command
 
     def wall(self, now: int) -> int:
@@ -178,7 +178,7 @@ class LoadedTable:
         return old
 
     def _ready_jobs(self, tags: tuple[str, ...]) -> Iterator[Job]:
-        """The order ends where loading ended, since later jobs may have been loaded for other reasons."""
+        """The ready jobs with these tags in order, up to the last loaded for them: later ones may leave out others."""
         if self._ready is None:
             self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
         # Earlier commands of the batch have claimed the first ones.

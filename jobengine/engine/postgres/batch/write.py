@@ -31,9 +31,9 @@ _INSERT_QUEUE: Final = named("insert_queue")
 _RECONFIGURE_QUEUE: Final = named("reconfigure_queue")
 _DELETE_QUEUE: Final = named("delete_queue")
 _INSERT_GONE: Final = named("insert_gone")
-#: Columns of rows, each as long as there are rows.
+#: The columns of some rows; each column has one value for each row.
 _Columns = Sequence[Sequence[Any]]
-#: The rows of a statement. While the database executes one, the next is built.
+#: The most rows in a statement. While the database executes one statement, the next is built.
 _SLICE: Final = 250
 #: How the columns of a statement are packed.
 _Kinds = Sequence[Callable[[Any], Array]]
@@ -98,14 +98,18 @@ class Writing:
 
     rows: Rows
     changes: Sequence[Change]
-    #: When jobs change by themselves, by elapsed time and by the wall clock.
+    #: The deadlines of the written jobs, by elapsed time and by the wall clock, in milliseconds.
     _dues: list[int | None] = field(factory=list, init=False)
     _walls: list[int | None] = field(factory=list, init=False)
     #: How many of the changed jobs are in each place of a queue, retrying or cancelled now, minus how many were before.
     _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> Iterator[Statement]:
-        """In the order of locks, with the tally in this slot. New rows are sorted: others may insert the same keys."""
+        """
+        The statements in the order of locks, with the tally in this slot.
+
+        New rows are sorted, since other connections may insert the same keys.
+        """
         removed = [one for one in self.changes if one.new is None]
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
         moved = [one for one in self.changes if _keeps_spec(one)]
@@ -126,7 +130,7 @@ class Writing:
         """
         The first time at which one of the written jobs changes by itself, in elapsed milliseconds.
 
-        It is known once all statements are built.
+        Call this once all statements are built.
         """
         walls = [wall - ahead for wall in self._walls if wall is not None]
         return min([*walls, *(due for due in self._dues if due is not None)], default=None)
@@ -160,7 +164,7 @@ class Writing:
         return [_statement(statement, _TAGS, _columns(rows)) for statement, rows in sorts if rows]
 
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
-        """The tags of the ready ones of these jobs."""
+        """The rows of the table tag for these jobs; only ready jobs have any."""
         return {
             (queue_id, digest, ~job.spec.priority, job.spec.arrival, job.spec.uid)
             for queue_id, job in jobs
@@ -169,7 +173,7 @@ class Writing:
         }
 
     def _tally(self, slot: int) -> list[Statement]:
-        """Counts all changes, once the other statements are built."""
+        """The statement that counts all changes; call this once the other statements are built."""
         self._counted.subtract(
             (one.queue.id, place_of(one.old.standing)) for one in self.changes if one.old is not None
         )

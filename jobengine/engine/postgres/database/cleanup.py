@@ -13,7 +13,7 @@ from .pipeline import Row
 _SLICE: Final = 1_000
 #: If a slice had this many unused keys, the next one follows immediately.
 _MANY: Final = 100
-#: Milliseconds after which no running transaction has seen a deleted queue.
+#: Milliseconds from a queue's deletion until no running transaction has read the queue.
 _UNSEEN: Final = 60_000
 #: Milliseconds for which events are kept, and for which the number of a connection's last batch is kept.
 _EVENTS: Final = 600_000
@@ -40,7 +40,7 @@ _LAST: Final = ((1 << 63) - 1, b"")
 
 @define
 class Tidying:
-    """Goes through the tables again and again."""
+    """Cleans up some rows of each table at a time, and goes through the unique keys slice by slice."""
 
     #: The last unique key that was checked.
     _key: tuple[int, bytes] = field(default=_FIRST, init=False)
@@ -61,7 +61,7 @@ class Tidying:
         return more or removed >= _MANY
 
     def _tidy_keys(self, connection: "Connection[Row]") -> int:
-        """Remove the unused ones of a slice of the unique keys; returns how many."""
+        """Remove the unused keys in the next slice of the unique keys; returns how many."""
         with connection.transaction():
             queue_id, key = self._key
             found = _FIND_KEY_SLICE_END.execute(connection, queue_id=queue_id, key=key, skipped=_SLICE - 1)

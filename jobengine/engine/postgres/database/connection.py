@@ -41,7 +41,7 @@ _PATIENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-#: Set together with them: a connection that lacks it goes through a pooler, which did not pass them on.
+#: Set together with these settings: a connection without it goes through a pooler that did not pass them on.
 _MARK: Final = "jobengine.direct"
 _READ_SETTINGS: Final = named("read_settings")
 
@@ -72,11 +72,11 @@ class _Counted(Connection[Row]):
 
 def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = nothing) -> "Connection[Row]":
     """
-    A new connection. With `interval` its commits do not wait for the disk; with False they do, and it is refused if
-    they would not; None leaves it to the database. `round_trip` is called for each round trip from now on.
+    A new connection. If `interval` is True, its commits do not wait for the disk. If False, they do, and a database
+    where they would not is refused; None leaves it to the database. `round_trip` is called for each later round trip.
 
-    Raises BadUrl, and StorageError if there is no connection, or one with other settings: its text has host and port,
-    but never the password.
+    Raises BadUrl, and StorageError if the database can't be reached or has other settings. The error's text has host
+    and port, but never the password.
     """
     settings = {**_SETTINGS, **({"synchronous_commit": "off"} if interval else {})}
     options = " ".join(f"-c {name}={value}" for name, value in {**settings, **_WISHES, _MARK: "on"}.items())
@@ -84,10 +84,10 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
         made = _connected(_patient(url), options)
         if made.info.parameter_status("crdb_version") or "-YB-" in (made.info.parameter_status("server_version") or ""):
             made.close()
-            raise StorageError("JobEngine needs PostgreSQL; CockroachDB and YugabyteDB have never been tried")
+            raise StorageError("JobEngine does not work with CockroachDB and YugabyteDB; use a PostgreSQL server")
         _check(made, settings, waits=interval is False)
     except ProgrammingError:
-        # It quotes the string, and with it the password.
+        # The driver's error quotes the string, and with it the password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
@@ -143,7 +143,9 @@ def rights_failures() -> Iterator[None]:
     try:
         yield
     except InsufficientPrivilege as error:
-        raise StorageError(f"the user of DATABASE_URL lacks a right: {error.diag.message_primary}") from None
+        raise StorageError(
+            f"the user of DATABASE_URL lacks a right; grant it, and try again: {error.diag.message_primary}"
+        ) from None
 
 
 @contextmanager
@@ -165,7 +167,7 @@ def storage_failures() -> Iterator[None]:
         with rights_failures():
             yield
     except DiskFull:
-        raise StorageError("the database has no room left; nothing was changed") from None
+        raise StorageError("the database has no room left; nothing was changed. Free some, and try again") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
             f"the connection to the database was lost ({str(error).strip()}). The command was carried out completely "
@@ -174,7 +176,7 @@ def storage_failures() -> Iterator[None]:
 
 
 def together(connection: "Connection[Row]", *statements: Statement) -> list[list[Row]]:
-    """The rows of each statement, all sent at once: one round trip."""
+    """Send statements together, in one round trip; returns the rows of each."""
     return sent_as_made(connection, statements)
 
 

@@ -64,7 +64,7 @@ class Seal:
             raise Damaged("a row fails authentication: it was altered or damaged") from None
 
     def digest(self, kind: bytes, text: str) -> bytes:
-        """The 16 bytes by which a text is looked up. `kind` keeps names, tags and keys apart; at most 16 bytes."""
+        """The 16 bytes by which a text is looked up. `kind`, at most 16 bytes, keeps names, tags and keys apart."""
         return blake2b(text.encode(), key=self._key, digest_size=_DIGEST_BYTES, person=kind).digest()
 
 

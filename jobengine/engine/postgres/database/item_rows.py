@@ -62,7 +62,7 @@ def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Que
 
 
 def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> list[Statement]:
-    """The statements that write things, by the last fact about each; `queues` has the numbers of their queues."""
+    """The statements that write things by the last fact about each; `queues` has each queue's number, by name."""
     last = {(queues[fact.queue][0], rows.item(fact.kind, fact.name)): fact for fact in facts}
     kept = {key: fact for key, fact in sorted(last.items()) if fact.value is not None}
     gone = sorted(last.keys() - kept.keys())

@@ -1,8 +1,8 @@
 """
 Round trips: statements that are sent to PostgreSQL together.
 
-This is psycopg's pipeline, on its functions of libpq, but without a cursor per statement, without type look-ups of
-values, and without asking the system before each statement whether it can send.
+They are sent as psycopg's pipeline sends them, with its functions of libpq, but without a cursor per statement, without
+type look-ups of values, and without polling the socket before each statement.
 """
 
 import re
@@ -68,7 +68,7 @@ class Statement(Value, frozen=True):
 _LARGE: Final = 16_384
 #: A parameter, with its name if it has one.
 _PARAMETER: Final = re.compile(r"%(?:s|\((\w+)\)s)")
-#: How many converted texts are cached: more than there are.
+#: The most converted texts that are cached: more than there are statements.
 _TEXTS: Final = 1_000
 #: The key of a prepared statement: its text, and the types of its parameters.
 _Form = tuple[str, tuple[int, ...]]

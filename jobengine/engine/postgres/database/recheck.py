@@ -35,7 +35,7 @@ _FIRST: Final = (-1, "")
 
 @define
 class Recheck:
-    """Goes through the damaged rows again and again."""
+    """Examines the damaged jobs slice by slice, and starts again after the last."""
 
     #: The last job that was examined.
     _last: tuple[int, str] = field(default=_FIRST, init=False)
@@ -85,7 +85,7 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
 
 
 def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dict[int, Known]:
-    """The readable ones of these queues."""
+    """Those of these queues that can be read, by number."""
     known = {}
     for number, rev, digest, sealed in _READ_QUEUE_ROWS.execute(connection, queue_ids=numbers):
         try:
@@ -108,7 +108,7 @@ def _change(rows: Rows, known: Known, row: Row) -> Change | None:
 
 
 def _counts_lacking(change: Change, set_apart: int) -> list[int]:
-    """The counts without the job while its row has this negative place."""
+    """The counts that lack the job while its row has this negative place: of its place, and maybe of its mark."""
     job = change.new
     if job is None:
         return []

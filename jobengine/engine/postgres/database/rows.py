@@ -1,8 +1,8 @@
 """
 Jobs and queues as rows of the database, and back.
 
-Jobs that were recently encrypted or decrypted are cached, since most are claimed and finished where they were added:
-that saves a tenth of a job's time in bulk, see docs/performance.md.
+Jobs that were recently encrypted or decrypted are cached, since most are claimed and finished on the server that added
+them: the cache saves a tenth of a job's time in bulk, see docs/performance.md.
 """
 
 from collections.abc import Sequence
@@ -43,12 +43,12 @@ _MOST: Final = (1 << 63) - 1
 class Known:
     """A queue as the database has it."""
 
-    #: Its number; a queue that is deleted and made again gets another one.
+    #: The queue's number; a queue that is deleted and made again gets another one.
     id: int
-    #: How many times it was reconfigured.
+    #: How many times the queue was reconfigured.
     rev: int
     queue: Queue
-    #: Whether its events are kept for watchers.
+    #: Whether the queue's events are kept for watchers.
     watched: bool
     #: Whether some jobs are due.
     due: bool
@@ -150,7 +150,7 @@ class Rows:
         try:
             return decode(self.seal.open(sealed))
         except UnknownRecord as error:
-            raise NewerFormat(f"the database has records that this JobEngine can't read: {error}") from None
+            raise NewerFormat(f"the database has newer records; use a newer JobEngine: {error}") from None
         except (MsgspecError, TypeError, ValueError):
             # It was encrypted for another table, which has no facts.
             raise Damaged("a row of the database holds no fact") from None
@@ -175,13 +175,13 @@ class Rows:
         records = self.sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
         for (queue, job), record in zip(jobs, records, strict=True):
             kept = self._cache.get(job.spec.uid) if job.state in UNFINISHED else None
-            # While the fixed half is the same, its record is too.
+            # While the spec is the same, its record is too.
             if kept is not None and kept[1].spec is job.spec:
                 self._cache.keep((queue.salt, kept[0][1], record), job)
         return records
 
     def standings(self, jobs: Sequence[Job]) -> list[Sequence[Any]]:
-        """The columns of jobs that change with their standing, and the uid, in the order of writing.py."""
+        """The uids of jobs, then the columns that change with a job's standing, in the order of batch/write.py."""
         return [
             [job.spec.uid for job in jobs],
             [place_of(job.standing) for job in jobs],

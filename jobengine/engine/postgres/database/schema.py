@@ -19,13 +19,13 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # One row. `ahead`: by how many milliseconds the wall clock is ahead of elapsed time.
         "CREATE TABLE meta (version int NOT NULL, passes int NOT NULL, kib int NOT NULL, salt bytea NOT NULL, "
         "sealed bytea NOT NULL, ahead bigint NOT NULL DEFAULT 0)",
-        # `events`: the number of the last event; those after `events_from` are kept. Both stand still unless it is
-        # watched, which ends at `watched_until` by the wall clock.
+        # `events`: the number of the last event; those after `events_from` are kept. Both change only while the queue
+        # is watched: until `watched_until`, by the wall clock.
         "CREATE TABLE queue (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name_digest bytea NOT NULL UNIQUE, "
         "rev bigint NOT NULL DEFAULT 0, sealed bytea NOT NULL, watched_until bigint NOT NULL DEFAULT 0, "
         "events bigint NOT NULL DEFAULT 0, events_from bigint NOT NULL DEFAULT 0) WITH (fillfactor = 50)",
-        # `place`: the number of a core.places.Place. `due` and `due_wall`: when it changes by itself, by elapsed time
-        # and by the wall clock. `sealed`: the record of the whole job; `said`: of its changing half, if it is newer.
+        # `place`: the number of a core.places.Place. `due` and `due_wall`: the job's deadlines, by elapsed time and by
+        # the wall clock. `sealed`: the record of the whole job; `said`: of its standing, if that has changed since.
         'CREATE TABLE job (queue_id bigint NOT NULL, uid text COLLATE "C" NOT NULL, place smallint NOT NULL, '
         "inv_prio bigint NOT NULL, arrival bigint NOT NULL, due bigint, due_wall bigint, created bigint NOT NULL, "
         "updated bigint NOT NULL, unique_key bytea, bytes bigint NOT NULL, sealed bytea NOT NULL, said bytea, "
@@ -64,7 +64,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
     ),
     (
         # How often a correction of `ahead` was undone, and by how much elapsed time differed from the clock of each
-        # machine with servers, `at` this time of that clock; see clock.py.
+        # machine with servers, `at` this time of that clock; see begin.py.
         "ALTER TABLE meta ADD COLUMN undone bigint NOT NULL DEFAULT 0",
         "CREATE TABLE clock (machine text PRIMARY KEY, ahead bigint NOT NULL, difference bigint NOT NULL, "
         "at bigint NOT NULL, saved bigint NOT NULL)",

@@ -44,7 +44,7 @@ class NamedStatement:
         return Statement(self.text, [values[name] for name in self.parameters])
 
     def execute(self, connection: "Connection[Row]", **values: Any) -> "Cursor[Row]":
-        """Execute it alone; values may be lists, which the driver converts."""
+        """Execute the statement in a round trip of its own; values may be lists, which the driver converts."""
         return connection.execute(self.text, values, binary=True)
 
     def at(self, clock: LiteralString) -> "NamedStatement":

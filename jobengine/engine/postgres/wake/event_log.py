@@ -62,7 +62,7 @@ class Watch:
     #: The number of the last event delivered to it.
     number: int
     watcher: Watcher
-    #: Whether it has ended because events are missing.
+    #: Whether the watch has ended because its next events are no longer kept.
     missed: bool = field(default=False, init=False)
 
 
@@ -80,7 +80,11 @@ class ReadEvents:
 def begin_watch(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None
 ) -> WatchStart:
-    """Keep the events of a queue from now on; raises QueueNotFound."""
+    """
+    Keep the events of a queue from now on, for a watch that starts after the event with the id `after`.
+
+    None starts it after the queue's last event. Raises QueueNotFound.
+    """
     row = _BEGIN_WATCH.at(clock).execute(connection, kept=_KEPT, digest=rows.name(name)).fetchone()
     if row is None:
         raise QueueNotFound(name)
@@ -156,7 +160,7 @@ def _number(event: JobEvent) -> int:
 
 
 def _number_in(event_id: str, queue_id: int) -> int | None:
-    """The number in an event's id, or None if it is not one of this queue's."""
+    """The number in an event's id, or None if no event of this queue has such an id."""
     queue, _, number = event_id.rpartition("-")
     if queue != str(queue_id) or not (number.isascii() and number.isdigit() and len(number) < 19):
         return None

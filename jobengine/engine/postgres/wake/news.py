@@ -28,7 +28,7 @@ READY, ENDED, EVENTS = "R", "E", "W"
 News = Set[tuple[str, str]]
 #: The least seconds between two sends.
 _PAUSE: Final = 0.05
-#: News in one notification: PostgreSQL takes less than 8,000 bytes.
+#: The most news in one notification: PostgreSQL accepts less than 8,000 bytes.
 _MOST: Final = 200
 _LISTEN: Final[LiteralString] = "LISTEN jobengine"
 _NOTIFY: Final = named("notify")
@@ -60,7 +60,7 @@ def listen(url: str) -> "Connection[Row]":
 
 
 def notify(connection: "Connection[Row]", payloads: list[str]) -> None:
-    """Send notifications. A server that misses some polls by itself, so this commit does not wait for the disk."""
+    """Send notifications. A server finds lost ones' changes by polling, so this commit does not wait for the disk."""
     together(
         connection,
         Statement("BEGIN"),
@@ -81,10 +81,10 @@ class NewsSender:
     send: "Callable[[list[str]], Deferred[None]]"
     #: How many notifications were sent.
     sent: int = field(default=0, init=False)
-    #: What this server's own notifications begin with.
+    #: The first word of this server's own notifications.
     _server: str = field(factory=lambda: token_hex(8), init=False)
     _news: set[tuple[str, str]] = field(factory=set, init=False)
-    #: Whether to send even without news.
+    #: Whether to send, with news or without.
     _wanted: bool = field(default=False, init=False)
     _under_way: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)

@@ -28,7 +28,7 @@ _Polled = tuple[PollResult, ReadEvents | None]
 
 @define(kw_only=True, eq=False)
 class Poller:
-    """Polls one after the other, as long as there are waiters or watchers."""
+    """Polls with a pause after each poll, as long as there are waiters or watchers."""
 
     clock: IReactorTime
     waiters: Waiters
@@ -45,7 +45,7 @@ class Poller:
     _log: Logger = field(factory=Logger, init=False)
 
     def begin(self, lane: Lane, time: LiteralString) -> None:
-        """Begin to poll through this lane; `time` reads the time, in SQL."""
+        """Begin to poll through this lane; `time` is the SQL expression that reads the time."""
         self._lane, self._time = lane, time
 
     def stop(self) -> None:

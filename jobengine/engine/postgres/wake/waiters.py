@@ -30,7 +30,7 @@ from .news import ENDED, READY, News
 
 #: Waiters that are served in one batch.
 _SERVED: Final = 200
-#: More jobs than there are.
+#: More jobs than a queue can have.
 _ANY_NUMBER: Final = 1 << 62
 #: The places of jobs that are not finished.
 _UNFINISHED: Final = [int(place) for place in Place if place.state in UNFINISHED]
@@ -54,7 +54,7 @@ class PollResult:
 def poll(
     connection: "Connection[Row]", rows: Rows, names: Sequence[str], ends: Sequence[tuple[str, str]]
 ) -> PollResult:
-    """Read these queues and the jobs whose end is awaited."""
+    """Read which of these queues have ready jobs, and which of the awaited jobs, by queue and uid, are unfinished."""
     result = PollResult()
     digests = {rows.name(name): name for name in (*names, *(name for name, _ in ends))}
     for digest, number, rev, ready in _POLL_QUEUES.execute(connection, digests=list(digests)):
@@ -77,7 +77,7 @@ def poll(
 class _QueueChange:
     """The changes in a queue since its waiters were last served."""
 
-    #: How many jobs have become ready; below, their tags, each combination once.
+    #: How many jobs have become ready, and their tags, each combination once.
     jobs: int = 0
     kinds: set[tuple[str, ...]] = field(factory=set)
     #: Whether the change concerns all waiters, as a reconfiguration does.
@@ -90,10 +90,10 @@ class _QueueChange:
 
 @define(eq=False)
 class PendingClaim:
-    """A running claim. Its client is no waiter yet, but may become one."""
+    """A claim that is being carried out; its client waits in line if the claim finds no job."""
 
     queues: Sequence[str]
-    #: Whether jobs have become ready in its queues meanwhile: its answer may lack them.
+    #: Whether jobs have become ready in these queues meanwhile: the claim's answer may lack them.
     outdated: bool = False
 
 
