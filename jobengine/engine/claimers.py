@@ -1,7 +1,7 @@
 """
 Who claims from each queue: the claims that wait, when jobs were last claimed, and where workers run.
 
-All of it is kept in memory; data that grows with names from clients is bounded.
+All of this is kept in memory; data that grows with names from clients is bounded.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ _LISTED: Final = 1_000
 
 @define(eq=False)
 class ClaimLog:
-    """The claims of one server: the waiting and the last ones."""
+    """The waiting claims and the last claims on one server."""
 
     line: Line
-    #: When jobs were last claimed from each queue, by its name.
+    #: The elapsed milliseconds of the last claim from each queue, by its name.
     last: dict[str, int] = field(factory=dict)
     #: Where the last claim of a worker came from, by queue and worker.
     origins: dict[str, dict[str, Origin]] = field(factory=dict)
-    #: Recent claims without a job: since when their worker had waited, and until when.
+    #: Recent claims without a job, by worker: since when the worker had waited, and until when.
     _empty: dict[object, tuple[int, int]] = field(factory=dict)
 
     def record(self, claims: Claims, now: int) -> None:
-        """Record a claim whose key opens its queues."""
+        """Record a claim that was carried out, with or without jobs, at the elapsed time `now`."""
         last = self.last
         if len(last) > _QUEUES:
             # Other servers may have deleted queues.
@@ -56,7 +56,11 @@ class ClaimLog:
         its[worker] = origin
 
     def waits_since(self, claims: Claims, now: int) -> int:
-        """Since when the worker of a claim that begins to wait has waited: its last claim may have got no job."""
+        """
+        Since when the worker of this claim waits, in elapsed milliseconds.
+
+        That is `now`, or the beginning of its last claims if they got no job and came shortly before.
+        """
         since, until = self._empty.pop(_identity(claims), (now, now))
         return since if now - until <= _GAP else now
 
@@ -86,7 +90,7 @@ class ClaimLog:
         )
 
     def shown(self, waiter: Waiter) -> WaitingClaim | None:
-        """A waiter as listed for others; None unless it waits with a claim."""
+        """A waiter as it is listed for clients; None for a waiting peek."""
         claims = waiter.command
         if not isinstance(claims, Claims):
             return None
@@ -104,5 +108,5 @@ class ClaimLog:
 
 
 def _identity(claims: Claims) -> object:
-    """Distinguishes the claims of one worker from those of others."""
+    """A key that is equal for claims of the same worker for the same jobs."""
     return (claims.worker, claims.origin, claims.queues, claims.tags)

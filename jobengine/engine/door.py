@@ -1,8 +1,8 @@
 """
 The protocol between callers and the engine that keeps the jobs.
 
-Every method takes and returns values of jobengine.core and returns an awaitable, so that an engine on another machine
-can implement it too. An answer is returned only when all its contents are on disk.
+Arguments and results are values of jobengine.core, and results are awaited, so that an engine on another machine can
+implement the protocol too. An answer is returned only when all its contents are on disk.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
@@ -38,25 +38,25 @@ class Busy(Unavailable):
 
 
 class NotOffered(Unavailable):
-    """The engine has no such verb; another one may have it."""
+    """The command is not offered by this kind of engine; another kind may offer it."""
 
 
 @frozen(kw_only=True)
 class Readiness:
-    """Whether the engine accepts changes."""
+    """The state of an engine, for health checks."""
 
-    #: Whether it does.
+    #: Whether the engine accepts changes.
     ready: bool
-    #: Why it does not, or an empty string.
+    #: Why the engine accepts none, or an empty string.
     reason: str
-    #: "commit", "interval" or, if the server itself syncs, such as "interval (50 ms)"; see the README on DURABILITY.
+    #: "commit" or "interval", with the milliseconds if the server itself syncs: "interval (50 ms)"; see DURABILITY.
     durability: str
     #: Whether commands are carried out, at least those that only read; false while the database is being read.
     started: bool = True
 
 
 class FigureKind(StrEnum):
-    """The kind of a figure."""
+    """The kind of a measurement, as Prometheus has them."""
 
     #: A total since the start of the process.
     COUNTER = "counter"
@@ -68,7 +68,7 @@ class FigureKind(StrEnum):
 
 @frozen(kw_only=True)
 class Figure:
-    """A measured number of an engine; each kind of engine has its own."""
+    """A measurement of an engine; each kind of engine has its own measurements."""
 
     #: Lower case with underscores, ending in its unit. Figures of one name are adjacent and differ in their labels.
     name: str
@@ -89,11 +89,11 @@ class Engine(Protocol):
     first, then the key, then the job. The rule of a command, in jobengine.core.commands, names its other errors.
     """
 
-    # Its life
+    # Start and stop
 
     def open(self) -> None:
         """
-        Check whether it can be started, and lock what only one server may have; changes nothing that is stored.
+        Check whether the engine can be started, and lock storage that only one server may use; stores nothing.
 
         Raises the errors of its storage, and OSError.
         """
@@ -109,7 +109,7 @@ class Engine(Protocol):
         """Close the storage of an open engine that will not be started; the reactor does not run yet."""
 
     def wall_clock_was_set(self) -> None:
-        """Read the wall clock now, and apply what is due by it."""
+        """Read the wall clock now, and apply the changes that are due by it."""
 
     def release(self) -> None:
         """Answer all waiters at once; from now on no command waits."""
@@ -123,22 +123,22 @@ class Engine(Protocol):
     async def figures(self) -> Sequence[Figure]:
         """The engine's measurements."""
 
-    # Plain questions
+    # Commands without waiting
 
     async def ask(self, command: c.Command[A]) -> A:
         """Carry out a command; its answer is on disk. Never waits for a job, even if the command has a wait."""
 
-    # What waits
+    # Commands that may wait
 
     async def claim(self, command: c.Claims) -> c.ClaimResult:
         """
         Update jobs, then claim the first ready jobs.
 
-        Without updates it waits as the command says, first come first served. If it is cancelled, the claim is undone.
+        Without updates the claim waits as the command says, first come first served. Cancelling undoes the claim.
         """
 
     async def peek(self, command: c.Peek) -> Job | None:
-        """The first ready job, unchanged; waits in the same line as claims."""
+        """The first ready job, unchanged, or None; waits as the command says, in the same line as claims."""
 
     async def read_job(self, command: c.ReadJob) -> Job:
         """The job as it is now, or once it is finished if the command waits; raises JobNotFound."""
@@ -151,15 +151,15 @@ class Engine(Protocol):
     async def delete_matching(self, command: c.DeleteMatching) -> int:
         """Remove all jobs that match; returns how many did."""
 
-    # What streams
+    # Streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
         """
         The jobs that a queue has when reading begins, at most `command.limit` at a time.
 
-        They come in execution order, each in its state when it is yielded and none twice, even if jobs change
-        meanwhile; jobs that are removed before are left out. Close the iterator if you do not read it to its end. Of
-        the command only queue, key and limit are used.
+        The jobs come in execution order, each in its state when it is yielded and none twice, even if jobs change
+        meanwhile; jobs that are removed before their turn are left out. Close the iterator if you do not read it to
+        its end. Of the command only queue, key and limit are used.
         """
 
     async def watch(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
@@ -174,6 +174,6 @@ class Engine(Protocol):
         """
         A copy of everything stored now, in pieces, no faster than they are read.
 
-        It has what is on disk at this moment; commands are carried out meanwhile. Close it if it is not read to its
-        end. Raises Busy if too many backups are running, NotOffered, and OSError.
+        The copy has the changes on disk at this moment; commands are carried out meanwhile. Close the iterator if you
+        do not read it to its end. Raises Busy if too many backups are running, NotOffered, and OSError.
         """

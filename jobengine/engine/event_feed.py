@@ -16,20 +16,20 @@ from twisted.internet.defer import Deferred
 from ..core.effects import JobEffect
 from ..core.model import EventBatch, JobEvent, State
 
-#: Events that are kept for watchers that reconnect; in memory all events of a request are freed together.
+#: The most events kept for watchers that reconnect; in memory all events of a request are freed together.
 _KEPT: Final = 10_000
-#: A number with more digits was never published.
+#: The event number in an id has fewer digits than this.
 _DIGITS: Final = 19
-#: A watcher with a longer backlog than this is dropped when more events come. One request may add as many again.
+#: A watcher with more waiting events than this is dropped when others come. One request may add as many again.
 _BACKLOG: Final = 10_000
-#: Events that a watcher gets at a time. Their encoded form, shared by all watchers, is in memory as well.
+#: The most events in a batch, which all watchers share, in encoded form as well.
 _PIECE: Final = 500
 
 
 class Events(Struct, frozen=True):
     """The changes of jobs in one queue by one request; events are made from them if the queue has watchers."""
 
-    #: Their stream.
+    #: The stream of these events.
     stream: "Stream"
     #: The number of the first event; the others are consecutive.
     first: int
@@ -58,13 +58,13 @@ class Events(Struct, frozen=True):
 class Stream:
     """The events of one queue, from its creation or the server's start to its deletion or the server's end."""
 
-    #: Random text that distinguishes its events from other streams'.
+    #: Random text in the ids of the stream's events, which no other stream has.
     id: str
     #: The numbers of the last event made, the last published, and the last one dropped.
     made: int = 0
     published: int = 0
     dropped: int = 0
-    #: Its watchers.
+    #: The stream's watchers.
     watchers: "set[Watcher]" = field(factory=set)
 
     def number_in(self, event_id: str) -> int | None:
@@ -80,7 +80,7 @@ class Watcher:
     """A watcher of a queue; `next` gives the events since the last call."""
 
     stream: Stream
-    #: Whether the first events that it requested are no longer kept.
+    #: Whether some of the events that it requested are no longer kept.
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
     #: The number of waiting events.
@@ -89,7 +89,7 @@ class Watcher:
     _ended: bool = False
 
     async def next(self) -> list[EventBatch] | None:
-        """A batch of events, as soon as there are any; None at the end of the stream."""
+        """Wait for events, and return some batches of them; None at the end of the stream."""
         if not self._waiting and not self._ended:
             self._wake = Deferred()
             await self._wake
@@ -138,12 +138,12 @@ class Feed:
     #: Makes random text.
     _new_id: Callable[[], str]
     _kept: deque[Events] = field(factory=deque)
-    #: How many events are kept, without those of the first request that were dropped (see Stream.dropped).
+    #: How many events are kept. Dropped events of the first request in `_kept` don't count; see Stream.dropped.
     _number: int = 0
     _streams: dict[str, Stream] = field(factory=dict)
 
     def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
-        """The events of changes in a queue, not published yet: one for each job whose state has changed, if any."""
+        """The events of changes in a queue, to be published later: one for each change of a state, or None."""
         changes = [
             (effect.uid, before, state)
             for effect in effects
@@ -171,7 +171,7 @@ class Feed:
                 self.leave(watcher)
 
     def watch(self, queue: str, after: str | None) -> Watcher:
-        """Watch a queue, from after the event with the id `after`, or from now on."""
+        """Watch a queue: the events after the one with the id `after`, or for None the events from now on."""
         stream = self._stream(queue)
         number = None if after is None else stream.number_in(after)
         watcher = Watcher(stream, gone=after is not None and number is None)

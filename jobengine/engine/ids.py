@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 from typing import Final
 
-#: The digit that holds the variant, in which two bits are fixed, by a random digit.
+#: By each random digit, the digit that stands for it where a UUID has its variant: two of its bits are fixed.
 _VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 

@@ -27,7 +27,7 @@ async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMa
     """
     if command.changes.priority is None or command.dry_run:
         return await sweep(engine, clock, command)
-    # Some keys may list jobs but not change them: check that first, even if no job matches.
+    # A key may be allowed to list jobs but not to change them: an update without uids checks that, even if none match.
     matched = await sweep(engine, clock, replace(command, uids=()))
     uids = await _matching(engine, clock, command)
     for start in range(0, len(uids), command.limit):
@@ -37,7 +37,7 @@ async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMa
 
 
 async def sweep(engine: Asks, clock: IReactorTime, command: c.UpdateMatching | c.DeleteMatching) -> int:
-    """Change all matching jobs, by rank; returns how many."""
+    """Change or remove all matching jobs in execution order; returns how many matched."""
     matched = 0
     while True:
         swept = await engine.ask(command)

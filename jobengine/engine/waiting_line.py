@@ -24,16 +24,16 @@ class Waiter:
     """A waiter for jobs."""
 
     command: Claims | Peek
-    #: Its place among all waiters.
+    #: Lower for waiters that came earlier.
     number: int
-    #: Fires with the jobs that it was given.
+    #: Fires with the jobs that the waiter was given.
     done: "Deferred[Outcome[ClaimResult]]"
-    #: Since when its worker waits, and when the request came, in elapsed milliseconds; see WaitingClaim.
+    #: Since when the waiter's worker waits, and when the request came, in elapsed milliseconds; see WaitingClaim.
     since: int = 0
     requested: int = 0
     queues: tuple[str, ...] = field(init=False)
     tags: Tags = field(init=False)
-    #: The most jobs that it takes.
+    #: The most jobs that the waiter takes.
     count: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Line:
     compared only with waiters for one of its tags.
     """
 
-    #: Empty if nobody waits.
+    #: The waiters by queue, tag, tags and number; empty if nobody waits.
     queues: dict[str, dict[str | None, dict[Tags, dict[int, Waiter]]]] = field(factory=dict)
     _numbers: "count[int]" = field(factory=count)
 
@@ -112,11 +112,11 @@ class Line:
         return [(tuple(tags), sum(waiter.count for waiter in group.values())) for tags, group in self._groups(name)]
 
     def of(self, names: Iterable[str]) -> Iterator[Waiter]:
-        """The waiters for any of these queues; one that leaves meanwhile is skipped."""
+        """The waiters for any of these queues, first come first; a waiter that leaves meanwhile is skipped."""
         return _in_order([group for name in names for _, group in self._groups(name)])
 
     def matching(self, ready: Mapping[str, "ReadyJobs"]) -> Iterator[Waiter]:
-        """The waiters whose tags a ready job with these tags has."""
+        """The waiters, first come first, that may get one of these ready jobs by its tags."""
         groups = []
         for name, jobs in ready.items():
             queue = self.queues.get(name, {})
@@ -172,7 +172,7 @@ class ReadyJobs:
         return any(tags.issubset(kind) for kind in self.kinds)
 
     def uids(self, tags: Tags, most: int) -> tuple[str, ...]:
-        """The first jobs with all of these tags that are still ready, in execution order."""
+        """The uids of the first `most` jobs with all of these tags that are still ready, in execution order."""
         choice = self._choices.get(tags)
         if choice is None:
             matching = (ranks for kind, ranks in self.kinds.items() if tags.issubset(kind))
@@ -182,7 +182,7 @@ class ReadyJobs:
         return tuple(islice((rank[2] for rank in choice if self._is_ready(rank[2])), most))
 
     def recount(self, uids: Iterable[str]) -> None:
-        """After an offer: count which jobs are still ready."""
+        """Subtract the jobs of an offer that are no longer ready."""
         self.left -= sum(1 for uid in uids if not self._is_ready(uid))
 
     def _is_ready(self, uid: str) -> bool:
@@ -194,7 +194,7 @@ class ReadyJobs:
 class Ends:
     """All waiters for a job to finish."""
 
-    #: By queue and uid; empty if nobody waits.
+    #: The waiters by queue and uid of the job; empty if nobody waits.
     jobs: "dict[tuple[str, str], list[Deferred[Job | None]]]" = field(factory=dict)
 
     def __bool__(self) -> bool:
@@ -213,7 +213,7 @@ class Ends:
         """
         A Deferred that fires with the finished job, or None if it is removed unfinished.
 
-        `remove` it to stop waiting.
+        To stop waiting, cancel it or call `remove`.
         """
         done: Deferred[Job | None] = Deferred(lambda _: self.remove(queue, uid, done))
         self.jobs.setdefault((queue, uid), []).append(done)
@@ -233,7 +233,7 @@ class Ends:
             done.callback(job)
 
     def end(self, queues: Iterable[str] | None = None) -> None:
-        """Wake all waiters, or those for jobs of some queues."""
+        """Wake all waiters, or only the waiters for jobs of these queues, with None."""
         for queue, uid in [place for place in self.jobs if queues is None or place[0] in queues]:
             self.wake(queue, uid, None)
 
@@ -251,7 +251,7 @@ class Done(Struct, Generic[A_co], frozen=True):
     """The command was carried out."""
 
     answer: A_co
-    #: Whether it changed anything.
+    #: Whether the command changed anything.
     changed: bool
     #: Whether a claim without updates got no job because all ready jobs were locked: it may be repeated.
     passed_over: bool = False

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @define
 class Waits:
-    """All waiting requests of one engine; after `release` none waits."""
+    """All waiting requests of one engine; after `release` no request waits."""
 
     clock: IReactorTime
     #: The claim log, with the line of waiters.
@@ -40,7 +40,7 @@ class Waits:
         return self.clock.seconds() + seconds
 
     def may_wait(self, until: float) -> bool:
-        """Whether a request may wait now, and time is left."""
+        """Whether a request may wait until this time of the monotonic clock: not after that time or a release."""
         return not self.released and self.clock.seconds() < until
 
     def in_time(self, waiting: "Deferred[T]", until: float, otherwise: T) -> "Deferred[T]":
@@ -51,7 +51,7 @@ class Waits:
             late.append(True)
             waiting.cancel()
 
-        # The time may be over: the clock has moved since the caller read it.
+        # The wait may be over already: the clock has moved since the caller read it.
         timer = self.clock.callLater(max(0.0, until - self.clock.seconds()), give_up)
 
         def done(result: T) -> T:
@@ -62,7 +62,7 @@ class Waits:
         return waiting.addBoth(done)
 
     async def in_line(self, command: Claims | Peek, until: float) -> Outcome[ClaimResult]:
-        """Wait in line for jobs."""
+        """Wait in line for jobs until this time of the monotonic clock; NO_JOBS if none came."""
         log, requested = self.log, self.elapsed()
         since = log.waits_since(command, requested) if isinstance(command, Claims) else requested
         outcome = await self.in_time(log.line.add(command, since, requested), until, NO_JOBS)
@@ -79,7 +79,8 @@ class Waits:
         """
         Read a job once it is finished, or at the end of the wait; raises JobNotFound.
 
-        `finished` awaits the end of the job until a time; it returns the finished job by the wall clock, or None.
+        `finished` awaits the job's end until a time of the monotonic clock. It returns the finished job with its times
+        by the wall clock, or None.
         """
         if not command.wait:
             return await engine.ask(command)

@@ -26,7 +26,7 @@ class LocalActivity:
     _clock: IReactorTime
     _claim_log: ClaimLog
     _tables: Tables
-    #: Called some seconds after a change, to save the `unsaved` facts.
+    #: Called _KEEP_AFTER seconds after a change, to save the facts from `unsaved`.
     _keep: Callable[[], None]
     _counts: Activity = field(init=False)
     #: Runs while there are unsaved counts.
@@ -49,7 +49,7 @@ class LocalActivity:
         return [PeriodsCounted(name, tuple(its)) for name, its in taken.items() if name in self._tables.queues]
 
     def stop(self) -> None:
-        """Stop the timer: save nothing more by itself."""
+        """Stop the timer: no later save is scheduled."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()

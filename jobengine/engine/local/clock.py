@@ -1,4 +1,4 @@
-"""The engine's time, in elapsed milliseconds by the monotonic clock, however the wall clock is set; and its timer."""
+"""The engine's time in elapsed milliseconds, which ignores settings of the wall clock; and a timer for deadlines."""
 
 from collections.abc import Callable
 from math import inf
@@ -23,15 +23,15 @@ class Timeline:
 
     def start(self, ahead: int, latest: int) -> None:
         """
-        Start at the wall clock's time, minus its last known lead over elapsed time.
+        Start at the wall clock's time minus `ahead`, the milliseconds by which it was last ahead of elapsed time.
 
-        It never starts before `latest`, the newest recorded time: if the wall clock was set back while the server was
-        stopped, no time counts as elapsed.
+        Elapsed time never starts before `latest`, the newest recorded time: if the wall clock was set back while the
+        server was stopped, the stop counts as no time.
         """
         self._origin = max(self.wall() - ahead, latest) - int(self.clock.seconds() * 1000)
 
     def elapsed(self) -> int:
-        """Elapsed time now."""
+        """Elapsed time now, in milliseconds."""
         return int(self.clock.seconds() * 1000) + self._origin
 
 
@@ -42,7 +42,7 @@ class DeadlineTimer:
     _clock: IReactorTime
     _timeline: Timeline
     _call: Callable[[], None]
-    #: The deadline that it is set for, in elapsed milliseconds; infinity if it is not set.
+    #: The deadline that the timer is set for, in elapsed milliseconds; infinity if it is not set.
     due: float = field(default=inf, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
 

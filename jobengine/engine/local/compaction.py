@@ -1,8 +1,8 @@
 """
 Compaction: rewrites the file, in slices between commits, when too much of it is outdated.
 
-It never delays a commit for long: a small slice goes with each commit, and larger ones are written alone while no
-commit waits. docs/database-format.md explains how the two files stay consistent.
+A compaction never delays a commit for long: a small slice goes with each commit, and larger slices are written alone
+while no commit waits. docs/database-format.md explains how the two files stay consistent.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,15 +23,15 @@ R = TypeVar("R")
 
 #: Facts in a slice that is written alone: it delays requests by a fifth of a millisecond.
 _SLICE: Final = 100
-#: A slice that goes with a commit has this many times its bytes. So the file grows by no more than half of its live
-#: bytes during a compaction, and ends below twice them.
+#: A slice that goes with a commit has this many times the commit's bytes. So during a compaction the file grows by no
+#: more than half of its live bytes, and ends below twice its live bytes.
 _SHARE: Final = 2
-#: Facts that are encoded at a time for such a slice.
+#: Facts that are encoded at a time for a slice that goes with a commit.
 _FEW: Final = 8
 #: Seconds between slices that are written alone, so that most requests are not delayed.
 PAUSE: Final = 0.001
-#: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So it ends well below the promise
-#: of twice the live bytes plus 64 MiB.
+#: Compaction begins when the file is longer than 1.5 times its live bytes plus this. So the file stays well below the
+#: promised length: twice its live bytes plus 64 MiB.
 SLACK: Final = 32 << 20
 
 
@@ -64,13 +64,13 @@ class Compaction:
     clock: IReactorTime
     #: The wall clock, in milliseconds since the epoch.
     now: Callable[[], int]
-    #: See SLACK and PAUSE; 0 is no pause.
+    #: See SLACK and PAUSE; with a pause of 0, slices follow each other at once.
     slack: int = SLACK
     pause: float = PAUSE
     #: How many compactions were completed, and how many were given up.
     done: int = field(default=0, init=False)
     given_up: int = field(default=0, init=False)
-    #: When the last one was completed, by the wall clock, and how many seconds it took; 0 before the first.
+    #: When the last compaction was completed, by the wall clock, and how many seconds it took; 0 before the first.
     last_done: int = field(default=0, init=False)
     last_seconds: float = field(default=0, init=False)
     _snapshot: Snapshot | None = field(default=None, init=False)

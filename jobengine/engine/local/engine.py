@@ -31,7 +31,7 @@ from .tables.queue_scan import QueueScan
 from .tables.state import Tables
 
 A = TypeVar("A")
-#: How many reads of whole queues may run at a time: each keeps up to eight bytes a job, and the ranks of removed jobs.
+#: The most reads of whole queues at a time: each keeps up to eight bytes a job, and the ranks of removed jobs.
 _MOST_SCANS: Final = 32
 #: The most backups at a time.
 _MOST_BACKUPS: Final = 4
@@ -58,7 +58,7 @@ class LocalEngine:
     _scans: int = field(default=0, init=False)
     #: How many backups are running.
     _backups: int = field(default=0, init=False)
-    #: Fires when reading the database is over, or has failed.
+    #: Fires when the database was read, or reading has failed.
     _start_over: "Deferred[None]" = field(factory=lambda: succeed(None), init=False)
     #: Whether to stop reading the database.
     _stopping: bool = field(default=False, init=False)
@@ -70,7 +70,7 @@ class LocalEngine:
         self._tables, self._feed, self._waits = executor.tables, executor.feed, executor.waits
         self._sort_indexes = SortIndexes(self._clock)
 
-    # Its life
+    # Start and stop
 
     def open(self) -> None:
         """Raises StorageError or OSError."""
@@ -169,7 +169,7 @@ class LocalEngine:
         self.executor.check_started()
         return figures_of(self.executor)
 
-    # Plain questions
+    # Commands without waiting
 
     async def ask(self, command: c.Command[A]) -> A:
         while True:
@@ -184,9 +184,9 @@ class LocalEngine:
 
     def _is_unsorted(self, command: c.ListJobs) -> bool:
         """
-        Build a slice of the index for a list; returns whether it is incomplete.
+        Build a slice of the index for a list; returns whether the index is incomplete.
 
-        A caller that may not list builds none.
+        Nothing is built for a caller that may not list the queue.
         """
         self.executor.check_started()
         table = self._tables.queues.get(command.queue)
@@ -194,7 +194,7 @@ class LocalEngine:
             return False
         return self._sort_indexes.build_slice(table, command.sort)
 
-    # What waits
+    # Commands that may wait
 
     def claim(self, command: c.Claims) -> Coroutine[Any, Any, c.ClaimResult]:
         return self._take(command, 0 if command.updates else command.wait)
@@ -208,12 +208,12 @@ class LocalEngine:
 
     async def _finished(self, end: "Deferred[Job | None]", until: float) -> Job | None:
         job = await self._waits.in_time(end, until, None)
-        # A commit has woken it, so wait until that commit is on disk.
+        # A commit has woken this request, so wait until that commit is on disk.
         await self.executor.durable(changed=False)
         return shown(job, self._tables.ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> c.ClaimResult:
-        """Claim or peek at jobs, or wait this many seconds for some."""
+        """Claim or peek at jobs; if there are none, wait up to `wait` seconds for some."""
         until = self._waits.until(wait) if wait else 0
         outcome: Outcome[c.ClaimResult] = NO_JOBS
         try:
@@ -240,7 +240,7 @@ class LocalEngine:
     async def delete_matching(self, command: c.DeleteMatching) -> int:
         return await sweep(self, self._clock, command)
 
-    # What streams
+    # Streams
 
     async def read_queue(self, command: c.ListJobs) -> AsyncGenerator[Sequence[Job], None]:
         """Raises Busy if too many reads are running."""
@@ -287,7 +287,7 @@ class LocalEngine:
         return self._events(command)
 
     async def _events(self, command: c.Subscribe) -> AsyncGenerator[Sequence[EventBatch] | None, None]:
-        # Its queue may have been deleted meanwhile: then nothing would end the stream.
+        # The queue may have been deleted meanwhile: then nothing would end the stream.
         if self._waits.released or not self.executor.allows(command):
             return
         watcher = self._feed.watch(command.queue, command.after)
@@ -323,7 +323,7 @@ class LocalEngine:
             self._backups -= 1
 
     def _backup_reader(self) -> "Deferred[BackupReader]":
-        """A reader of the file as it is now; it is closed if the caller has left meanwhile."""
+        """A reader of the file as it is now. If the caller leaves before the reader is made, it is closed."""
         waiting: Deferred[BackupReader] = Deferred()
 
         def made(backup_reader: BackupReader) -> None:

@@ -1,5 +1,5 @@
 """
-The owner of clock, tables and committer: reads the time, runs the rules, applies facts and submits their records.
+The Executor owns clock, tables and committer: it reads the time, runs the rules, applies facts, submits their records.
 
 Between reading the clock and submitting the facts there is no await: so changes are serialised on the reactor thread
 without a lock. When a change is applied, one call serves the waiters.
@@ -56,15 +56,15 @@ class _Change(Struct, frozen=True):
     facts: Sequence[Fact]
     effects: list[Effect]
     events: list[Events]
-    #: Whether it has effects on queues or the clock.
+    #: Whether any effect is on a queue or the clock, not on a job.
     of_queues: bool
 
 
 @define(kw_only=True, eq=False)
 class Executor:
-    """Carries out commands, one at a time, and knows when they are on disk."""
+    """Carries out commands one at a time, and waits until their changes are on disk."""
 
-    #: The file.
+    #: The database file.
     journal: Journal
     #: The thread that writes the journal.
     thread: Thread
@@ -96,7 +96,7 @@ class Executor:
     _activity: LocalActivity = field(init=False)
     _gradual_free: GradualFree = field(init=False)
     _timer: DeadlineTimer = field(init=False)
-    #: Whether the database was read.
+    #: Whether the database was read, so that commands can be carried out.
     started: bool = field(default=False, init=False)
     _running: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -131,7 +131,7 @@ class Executor:
             pause=self.compaction_pause,
         )
 
-    # Life
+    # Start and stop
 
     def read_back(self) -> Iterator[None]:
         """Read the file back, a slice at each step; raises StorageError or OSError."""
@@ -182,7 +182,7 @@ class Executor:
 
     def is_behind(self, command: Command[A]) -> bool:
         """
-        Apply a slice of what is due in a command's queues; returns whether more is due.
+        Apply a slice of the due changes in a command's queues; returns whether more are due.
 
         Yield to the reactor between calls. Raises Starting.
         """
@@ -194,7 +194,7 @@ class Executor:
         )
 
     def execute(self, command: Command[A]) -> Outcome[A]:
-        """Carry out a command. Its outcome may be shown once it is `durable`. Raises Unavailable."""
+        """Carry out a command; show its outcome to nobody before `durable` has returned True. Raises Unavailable."""
         now = self._tick()
         try:
             outcome: Outcome[A] = self._decide(command, now)
@@ -236,7 +236,7 @@ class Executor:
         return Done(result, changed)
 
     def put_back(self, claimed: Sequence[Claimed]) -> None:
-        """Undo a claim whose caller has left, if that can be written now."""
+        """Undo a claim whose caller has left, unless changes are refused now: then the leases run out."""
         now = self._tick()
         for one in claimed if self.committer.trouble is None else ():
             lease = one.job.standing.lease or ""
@@ -246,7 +246,7 @@ class Executor:
         self.waiters.serve(now)
 
     def allows(self, command: Command[A]) -> bool:
-        """Whether the queue exists, and the key may send the command now."""
+        """Whether the command's queues exist, and its key may send it now."""
         try:
             command.check(self.tables, self.timeline.elapsed())
         except DomainError:
@@ -288,7 +288,7 @@ class Executor:
         return Done(answer, bool(facts))
 
     def _renew_key(self, command: Command[A], now: int) -> None:
-        """Replace the digest of a key from the Go version if changes are accepted; reads work without."""
+        """Replace the digest of a key from the Go version, if changes are accepted; reads work with the old digest."""
         facts = command.renew_key(self.tables)
         if facts:
             with suppress(Unavailable):
@@ -318,7 +318,7 @@ class Executor:
         self._set_timer()
 
     def _behind(self, name: str) -> bool:
-        """Apply a slice of what is due in a queue; returns whether more is due."""
+        """Apply a slice of the due changes in a queue; returns whether more are due."""
         if not self._is_due(name):
             return False
         self._tick()
@@ -340,7 +340,7 @@ class Executor:
         return made
 
     def _keep_counts(self) -> None:
-        """Save the activity counts with the next commit: a kill loses the counts since the last call."""
+        """Save the activity counts with the next commit. A killed process loses the counts since the last save."""
         if self.committer.trouble is None and (facts := self._activity.unsaved()):
             records, effects = list(map(encode, facts)), self.tables.apply(facts)
             self.committer.submit(records, _Change(facts, effects, [], of_queues=False))
@@ -355,7 +355,7 @@ class Executor:
     # Time
 
     def _tick(self) -> int:
-        """Read the clock and apply what is due; returns the time."""
+        """Read the clock, and apply a slice of the due changes; returns elapsed time in milliseconds."""
         now = self.timeline.elapsed()
         ahead = self.now() - now
         step = ahead - self.tables.ahead
@@ -377,7 +377,7 @@ class Executor:
         return self._running and self.committer.phase is not _FAILED
 
     def _expire(self, now: int) -> None:
-        """Apply a slice of what is due; the timer fires again at once for the rest."""
+        """Apply a slice of the due changes; the timer fires again at once for the others."""
         if self.committer.phase is not _FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 

@@ -18,7 +18,7 @@ _AT_ONCE: Final = 4
 @define
 class GradualFree:
     """
-    Objects to be freed in slices.
+    Frees large objects in slices, one object after the other.
 
     Freed in one piece, a table of 1,000,000 jobs would block the reactor for 270 ms.
     """

@@ -19,7 +19,11 @@ _log: Final = Logger()
 
 
 def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: int) -> Iterator[None]:
-    """Read the file into the tables, a slice at each step; raises StorageError or OSError."""
+    """
+    Read the file into the tables, a slice at each step; `now` is the wall clock, in milliseconds.
+
+    Raises StorageError or OSError.
+    """
     done = 0
     for records in journal.recover(now):
         for start in range(0, len(records), _AT_ONCE):

@@ -30,7 +30,7 @@ class SortIndexes:
         self._gradual_free = GradualFree(self.clock)
 
     def build_slice(self, table: QueueTable, sort: Sort) -> bool:
-        """Build a slice of an index; returns whether it is incomplete. Yield to the reactor between calls."""
+        """Build a slice of an index; returns whether the index is incomplete. Yield to the reactor between calls."""
         by = sort.ascending
         if table.size() <= _FEW and by not in table.sort_indexes:
             return False

@@ -1,7 +1,7 @@
 """
 Waiters for jobs to claim, first come first served, and for a job to finish.
 
-The executor calls `record` when facts are applied, and `serve` once all facts of a command are.
+The executor calls `record` when facts are applied, and `serve` once all facts of a command are applied.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ Offer = Sequence[tuple[str, tuple[str, ...]]]
 
 
 class Take(Protocol):
-    """Claims offered jobs, or peeks."""
+    """A function that claims offered jobs, or peeks, for a waiter."""
 
     def __call__(self, command: Claims | Peek, now: int, offer: Offer, /) -> Done[ClaimResult]:
         """Raises DomainError or Unavailable."""
@@ -40,9 +40,9 @@ class Waiters:
     pending: bool = False
     #: The jobs that have become ready, by queue; only of queues with waiters.
     _ready: dict[str, ReadyJobs] = field(factory=dict)
-    #: Queues that were created, reconfigured or deleted, and whether this ended a pause.
+    #: Queues that were created, reconfigured or deleted, and whether a pause has ended by that.
     _reconfigured: dict[str, bool] = field(factory=dict)
-    #: Jobs that have finished, or None for removed ones.
+    #: Queue, uid and job of each finished job; None instead of a removed job.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
     def record(self, effects: Sequence[Effect]) -> None:
@@ -56,7 +56,7 @@ class Waiters:
                 self._record_queue(effect)
 
     def serve(self, now: int) -> None:
-        """Check keys if a queue was reconfigured, hand out ready jobs, report finished ones."""
+        """Check the keys of waiters for reconfigured queues, hand out ready jobs, report finished jobs."""
         while self.pending:
             for waiter in self._affected(now):
                 self._check(waiter, now)
@@ -87,7 +87,7 @@ class Waiters:
             self._wake(waiter, Refused(error))
 
     def _offer_jobs(self, now: int) -> None:
-        """Offer the jobs that have become ready, first come first served, until as many were claimed."""
+        """Offer the jobs that have become ready, first come first served, until all of them are claimed."""
         ready, self._ready = self._ready, {}
         for waiter in self.line.matching(ready):
             if not any(one.left for one in ready.values()):
@@ -113,7 +113,7 @@ class Waiters:
         try:
             done = self._take(waiter.command, now, offer)
         except DomainError as error:
-            # Its key was an old one, which expires: no change of the queue shows that.
+            # The waiter's key was a replaced one that has expired: no change of the queue shows that.
             self._wake(waiter, Refused(error))
         except Unavailable as error:
             self.line.remove(waiter)

@@ -26,7 +26,7 @@ class QueueScan:
         self._ranks: Iterator[Rank] = merge(*[_values(index.freeze()) for index in self._indexes])
 
     def take(self, most: int) -> list[Rank]:
-        """The next ranks, at most `most`, fewer if the jobs are long; none at the end."""
+        """The next ranks: at most `most`, fewer if the jobs are long; an empty list at the end."""
         ranks, size = [], 0
         for rank in islice(self._ranks, most):
             ranks.append(rank)

@@ -1,4 +1,4 @@
-"""One queue and its jobs in memory, with the indexes that answer in O(log n)."""
+"""One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -57,12 +57,12 @@ class QueueTable:
     #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
     #: only one of them.
     ready_by_tags: dict[tuple[str, ...], SortedList[Rank]] = field(factory=dict, init=False)
-    #: The uids of the unfinished jobs with a unique key, by key: one, unless a finished one was queued again.
+    #: The uids of the unfinished jobs with a unique key, by key: one uid, unless a finished job was queued again.
     unique: dict[str, dict[str, None]] = field(factory=dict, init=False)
     #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
     #: finished are adjacent.
     deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
-    #: The same for jobs that change at a wall-clock time.
+    #: (deadline, rank) of every job that changes by itself at a wall-clock time.
     wall_deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
     #: The earliest deadline, as elapsed time even if it is a wall-clock deadline; None if there is none.
     next_deadline: int | None = field(default=None, init=False)
@@ -74,7 +74,7 @@ class QueueTable:
     _leaving: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
     #: Whether any pending change is about a deadline.
     _deadlines_changed: bool = field(default=False, init=False)
-    #: Tags, and combinations of tags, that may have no ready job left.
+    #: Tags, and combinations of tags, that lost a ready job and may have none left.
     _left_tags: dict[str, None] = field(factory=dict, init=False)
     _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
     #: How many jobs have each mark.
@@ -87,7 +87,7 @@ class QueueTable:
     next_arrival: int = field(default=0, init=False)
     #: The values of named things, by kind and name; see ItemSet.
     named: dict[tuple[str, str], str] = field(factory=dict, init=False)
-    #: The counts by second, minute and hour.
+    #: The stored counts by second, minute and hour.
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -141,7 +141,7 @@ class QueueTable:
         return counts_of({**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks})
 
     def oldest_ready(self) -> int | None:
-        """The first job of each priority is the oldest, so no index by age is needed."""
+        """Compares the first jobs of _PRIORITIES priorities: each is the oldest of its priority."""
         oldest: int | None = None
         at = self.ready.first()
         for _ in range(_PRIORITIES):
@@ -182,7 +182,7 @@ class QueueTable:
         sort: Sort | None = None,
         arrived_before: int | None = None,
     ) -> tuple[list[Job], Position | None]:
-        """A page of long jobs has fewer, at most PAGE_BYTES and one job."""
+        """A page of long jobs has fewer than `limit`: at most PAGE_BYTES, and one job."""
         positions = self._ranks(after, state) if sort is None else self._positions(after, state, sort)
         if arrived_before is not None:
             positions = (one for one in positions if one[1] < arrived_before)
@@ -210,7 +210,7 @@ class QueueTable:
         """
         Add at most `most` jobs to the index of an order; returns whether it is complete.
 
-        From then on the index is kept up to date: drop it when it is unused.
+        From then on each change of a job updates the index too: drop an unused one.
         """
         index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
         if not index.is_whole:
@@ -219,7 +219,7 @@ class QueueTable:
         return index.is_whole
 
     def due(self, now: int) -> Iterator[Job]:
-        """The jobs whose deadline has come, by deadline. Not valid after a change."""
+        """The jobs whose deadline has come, by deadline. Any change makes the iterator invalid."""
         wall = self.wall(now)
         elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
         by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
@@ -253,7 +253,7 @@ class QueueTable:
         return old
 
     def change(self, old: Job, new: Job) -> None:
-        """Replace `old` by `new`, which has the same fixed half. Call `update_indexes` next."""
+        """Replace `old` by `new`, which has the same spec. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
         if self.sort_indexes:
@@ -275,7 +275,7 @@ class QueueTable:
         ):
             self._count(old, -1)
             self._count(new, 1)
-        # Nothing else that affects the weight has changed.
+        # Only notes and worker can change the weight here.
         if old_notes is not new_notes or before.worker != after.worker:
             self.live_bytes += length_of_reported(after) - length_of_reported(before)
 

@@ -8,10 +8,10 @@ from .state import Tables
 
 class Snapshot:
     """
-    Yields a state as facts, slice by slice, while it keeps changing.
+    Yields the state as facts, slice by slice, while jobs and queues keep changing.
 
-    Each slice has the state at the moment it is taken. Later changes of that part are in facts applied later: replaying
-    slices and facts in their order yields the final state.
+    Each slice shows its part at the moment when it is taken. Later changes of that part are in facts applied later:
+    replaying slices and facts in their order yields the final state.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -19,7 +19,7 @@ class Snapshot:
         self._begun = False
         self._names = iter(list(tables.queues))
         self._table: QueueTable | None = None
-        #: Kind and name of the queue's named things that were not taken yet.
+        #: Kind and name of each named thing of the queue that was not taken yet.
         self._items: list[tuple[str, str]] = []
         self._after: Rank | None = None
         self._end = 0

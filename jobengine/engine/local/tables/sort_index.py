@@ -23,7 +23,7 @@ class SortIndex:
     """
     The positions of a queue's jobs, by state, oldest first.
 
-    It is built a slice at a time while the queue keeps changing. It has the jobs up to `covered` in execution order.
+    The index is built a slice at a time while the queue keeps changing. It has the jobs up to the rank `covered`.
     """
 
     def __init__(self, sort: Sort) -> None:
@@ -33,7 +33,7 @@ class SortIndex:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has all jobs."""
+        """Whether the index has all jobs."""
         return self.covered is _END
 
     def cover(self, jobs: Sequence[Job], *, are_last: bool) -> None:
@@ -49,14 +49,18 @@ class SortIndex:
                 yield
 
     def change(self, old: Job | None, new: Job | None, entering: Changed, leaving: Changed) -> None:
-        """Collect the values to insert and remove when `old` becomes `new`; None is no job."""
+        """Collect the positions to insert and remove when `old` becomes `new`; None stands for a missing job."""
         if old is not None and old.spec.rank <= self.covered:
             leaving[self.states[old.standing.state]].append(position(old, self.sort))
         if new is not None and new.spec.rank <= self.covered:
             entering[self.states[new.standing.state]].append(position(new, self.sort))
 
     def behind(self, after: Position | None, state: State | None, *, descending: bool) -> Iterator[Position]:
-        """The positions after `after`, or all, of one state if it is given. Not valid after a change."""
+        """
+        The positions after `after`, or all, of one state or of all states.
+
+        Any change makes the iterator invalid.
+        """
         parts = self.states.values() if state is None else [self.states[state]]
         if descending:
             return merge(*(part.back_from(after) for part in parts), reverse=True)

@@ -28,7 +28,7 @@ class SortedList(Generic[T]):
         #: The last value of each block.
         self._lasts: list[T] = []
         self._length = 0
-        #: How many readers have frozen it, and the ids of their blocks, which are copied before a change.
+        #: How many readers have frozen the list, and the ids of their blocks, which are copied before a change.
         self._frozen = 0
         self._seen: set[int] | None = None
 
@@ -66,7 +66,7 @@ class SortedList(Generic[T]):
         return self._blocks[0][0] if self._blocks else None
 
     def behind(self, value: T | None) -> Iterator[T]:
-        """The values after `value`, which may be missing, or all values. Not valid after a change."""
+        """The values after `value`, which need not be in the list; all values for None. Not valid after a change."""
         if value is None:
             return iter(self)
         at = bisect_right(self._lasts, value)
@@ -79,8 +79,9 @@ class SortedList(Generic[T]):
 
     def back_from(self, value: T | None) -> Iterator[T]:
         """
-        The values before `value`, which may be missing, or all values, in descending order. Not valid after a
-        change.
+        The values before `value`, which need not be in the list, in descending order; all values for None.
+
+        Not valid after a change.
         """
         if value is None:
             return chain.from_iterable(map(reversed, reversed(self._blocks)))
@@ -92,13 +93,13 @@ class SortedList(Generic[T]):
         return chain(map(block.__getitem__, range(bisect_left(block, value) - 1, -1, -1)), earlier)
 
     def before(self, value: T) -> int:
-        """The number of values before `value`, which may be missing; takes time in proportion to their blocks."""
+        """The number of values before `value`, which need not be in the list; takes time for each block before it."""
         at = bisect_left(self._lasts, value)
         inside = bisect_left(self._blocks[at], value) if at < len(self._blocks) else 0
         return sum(map(len, self._blocks[:at])) + inside
 
     def freeze(self) -> list[list[T]]:
-        """The blocks as they are now; they stay unchanged until `thaw` was called as often as this."""
+        """The blocks as they are now; they stay unchanged until each call was ended by a call of `thaw`."""
         self._frozen += 1
         self._seen = {*(self._seen or ()), *map(id, self._blocks)}
         return self._blocks.copy()

@@ -1,8 +1,8 @@
 """
 All queues and jobs in memory.
 
-Only `apply` changes it, and only `restore` rolls a change back. Both take many changes at once, so that adjacent
-entries of an index are inserted as one slice at the end.
+Only `Tables.apply` changes them, and only `Tables.restore` rolls a change back. Both take many changes at once, so that
+adjacent entries of an index are inserted as one slice at the end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,7 @@ class Tables:
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
         #: The first of these deadlines, or None.
         self.next_deadline: int | None = None
-        #: The names of the queues of which only the Go version's digest of the owner's key is known (see access).
+        #: The names of the queues whose owner key is known only by the Go version's digest (see core/access.py).
         self.of_go_version: set[str] = set()
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
@@ -100,7 +100,7 @@ class Tables:
         return None if table is None else table.history.get(span, number)
 
     def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """The jobs whose deadline has come, with their queue's name. Not valid after a change."""
+        """The jobs whose deadline has come, each with its queue's name. Any change makes the iterator invalid."""
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             yield from ((name, job) for job in self.queues[name].due(now))
 
@@ -207,7 +207,7 @@ class Tables:
         return JobEffect(name, uid, table.put(uid, new), new)
 
     def _update_indexes(self) -> None:
-        """Bring the indexes of changed queues up to date, and the deadlines and live bytes of the whole."""
+        """Update the indexes of changed queues, then the deadlines and live bytes over all queues."""
         for name, size in self._outdated.items():
             table = self.queues[name]
             deadline = table.next_deadline
@@ -227,6 +227,6 @@ class Tables:
 
 
 def latest_change(tables: Tables) -> int:
-    """When a job in progress last changed; 0 if there is none."""
+    """The latest time at which a job in progress was changed, in elapsed milliseconds; 0 if no job is in progress."""
     changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
     return max(changes, default=0)
