@@ -25,7 +25,7 @@ from .shells import ADMIN_KEY, KEY, UID, Shell, stop
 # The life of jobs
 
 
-def test_a_job_goes_through_its_life_by_commands_alone(shell: Shell) -> None:
+def test_commands_take_a_job_through_its_life(shell: Shell) -> None:
     uid = shell("add", "mail", '{"to": "ada"}', "--priority", "5", "--tag", "news").stdout.strip()
     assert shell("jobs", "mail").stdout.split("\t")[:3] == [uid, "queued", "5"]
     assert "It is the next." in shell("explain", "mail", uid).stdout
@@ -51,7 +51,7 @@ def test_a_job_goes_through_its_life_by_commands_alone(shell: Shell) -> None:
     assert shell.jobs() == {}
 
 
-def test_a_refused_key_says_what_to_do_even_after_many_others(shell: Shell) -> None:
+def test_the_error_for_a_refused_key_has_advice_even_when_throttled(shell: Shell) -> None:
     wrong = {"JOBENGINE_ACCESS_KEY": "wrong", "JOBENGINE_ADMIN_KEY": ""}
     with shell.daemon.client(key="wrong", sampled=True) as client:
         while client.list("mail").status != 429:
@@ -62,7 +62,7 @@ def test_a_refused_key_says_what_to_do_even_after_many_others(shell: Shell) -> N
     shell("jobs", "mail")
 
 
-def test_a_wrong_admin_key_says_which_variable_to_set(shell: Shell) -> None:
+def test_the_error_for_a_wrong_admin_key_names_the_variable_to_set(shell: Shell) -> None:
     said = shell("queue", "list", code=4, environment={"JOBENGINE_ADMIN_KEY": "wrong"}).stderr
     assert said.startswith("jobengine: The admin key is wrong; set JOBENGINE_ADMIN_KEY to the server's.")
 
@@ -88,7 +88,7 @@ def test_a_queue_is_made_set_up_and_removed_with_the_key_that_was_printed(shell:
     shell("queue", "show", "parcels", code=3, environment=admin)
 
 
-def test_many_jobs_are_acted_on_by_a_filter_after_counting_them(shell: Shell) -> None:
+def test_a_command_with_a_filter_counts_the_jobs_before_it_changes_them(shell: Shell) -> None:
     shell.add([{"n": number} for number in range(5)], tags=["news"])
     shell.add([{}])
     assert "5 jobs would be cancelled" in shell("cancel", "mail", "--tag", "news", "--dry-run").stderr
@@ -105,7 +105,7 @@ def test_many_jobs_are_acted_on_by_a_filter_after_counting_them(shell: Shell) ->
     assert shell.jobs() == {}
 
 
-def test_wait_gives_the_result_that_a_worker_made(shell: Shell) -> None:
+def test_add_wait_prints_the_result_of_the_worker(shell: Shell) -> None:
     process = shell.start("add", "mail", "{}", "--wait")
     held = json.loads(shell("next", "mail", "--claim", "--wait", "20s", "--json").stdout)
     shell(
@@ -163,9 +163,7 @@ def test_the_exit_code_depends_on_the_error(shell: Shell) -> None:
         ("jobengine work mail --until-empty -- sh -c 'echo no >&2' 2>&-", 0, ""),
     ],
 )
-def test_it_ends_well_with_closed_or_full_standard_input_and_outputs(
-    shell: Shell, line: str, code: int, said: str
-) -> None:
+def test_commands_handle_closed_or_full_standard_streams(shell: Shell, line: str, code: int, said: str) -> None:
     shell.add([{"text": "x" * 10_000}] * 30)
     done = subprocess.run(
         ["bash", "-c", line], cwd=shell.home, env=shell.environment, capture_output=True, text=True, check=False
@@ -174,7 +172,7 @@ def test_it_ends_well_with_closed_or_full_standard_input_and_outputs(
     assert said in done.stderr if said else done.stderr == ""
 
 
-def test_a_line_of_a_file_that_the_server_refuses_is_named(shell: Shell) -> None:
+def test_the_error_for_a_line_that_the_server_refuses_has_its_number(shell: Shell) -> None:
     lines = [json.dumps({"n": number}) for number in range(700)]
     lines[600] = json.dumps({"text": "x" * (1 << 20)})
     (shell.home / "jobs.jsonl").write_text("\n".join(lines))
@@ -183,7 +181,7 @@ def test_a_line_of_a_file_that_the_server_refuses_is_named(shell: Shell) -> None
     assert "600 of 700 jobs are in the queue" in said
 
 
-def test_advice_names_options_of_the_command_line(shell: Shell) -> None:
+def test_the_advice_in_errors_names_commands_and_variables(shell: Shell) -> None:
     assert "`jobengine queue create`" in shell("add", "nowhere", "{}", code=3).stderr
     assert "JOBENGINE_ACCESS_KEY" in shell("jobs", "mail", code=4, environment=without_keys("wrong")).stderr
     assert "JOBENGINE_ADMIN_KEY" in shell("queue", "list", code=4, environment=without_keys(KEY)).stderr
@@ -206,7 +204,7 @@ def test_keys_are_in_no_output_and_on_no_command_line(shell: Shell) -> None:
     assert not [key for key in (KEY, ADMIN_KEY, "wrong key") if key in said]
 
 
-def test_a_profile_has_the_address_and_the_keys(shell: Shell) -> None:
+def test_a_command_takes_address_and_keys_from_a_profile(shell: Shell) -> None:
     path = shell.home / ".config" / "jobengine" / "config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(f'[here]\nurl = "http://127.0.0.1:{shell.daemon.port}"\n[here.keys]\nmail = "{KEY}"\n')
@@ -266,7 +264,7 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
     assert len(_numbers(shell)) == 60_000
 
 
-def test_a_file_is_added_although_the_server_is_killed_and_started_meanwhile(tmp_path: Path) -> None:
+def test_adding_a_file_continues_after_the_server_was_killed_and_restarted(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "home", settings={"ADMIN_KEY": ADMIN_KEY, "API_PORT": str(free_port())}).start()
     try:
         shell = Shell(daemon, tmp_path)
@@ -428,7 +426,7 @@ def _meanwhile(shell: Shell, example: str) -> None:
 
 
 @pytest.mark.parametrize("example", [example for example in _examples() if example not in ON_POSTGRES])
-def test_each_example_of_the_help_does_what_it_says(filled: Shell, example: str) -> None:
+def test_each_example_in_the_help_works(filled: Shell, example: str) -> None:
     with open(filled.home / "output", "wb") as output, open(filled.home / "errors", "wb") as errors:
         process = subprocess.Popen(
             ["bash", "-c", f"exec {_prepared(filled, example)}" if "|" not in example else example],

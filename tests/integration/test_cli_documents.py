@@ -28,7 +28,7 @@ def test_every_command_of_the_page_is_run_in_order(daemon: Daemon) -> None:
     assert "was deleted" in done.stderr
 
 
-def test_the_profile_of_the_page_opens_its_queues(daemon: Daemon) -> None:
+def test_the_profile_on_the_page_opens_its_queues(daemon: Daemon) -> None:
     ours = Shell(daemon, daemon.home)
     path = daemon.home / ".config" / "jobengine" / "config.toml"
     path.parent.mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_the_profile_of_the_page_opens_its_queues(daemon: Daemon) -> None:
     ours("--profile", "home", "jobs", "mail", environment=environment)
 
 
-def test_the_page_lists_exactly_the_existing_exit_codes() -> None:
+def test_the_page_on_the_command_line_lists_exactly_the_existing_exit_codes() -> None:
     of_files, of_others = [
         [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
         for table in (ROOT / PAGE).read_text().split("\n## In scripts\n")
@@ -49,7 +49,7 @@ def test_the_page_lists_exactly_the_existing_exit_codes() -> None:
     assert (of_files, of_others) == (sorted(DbExit), sorted(Exit))
 
 
-def test_every_command_is_on_the_page() -> None:
+def test_the_page_on_the_command_line_lists_every_command() -> None:
     from .test_cli import _examples
 
     text = (ROOT / PAGE).read_text()

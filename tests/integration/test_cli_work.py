@@ -123,7 +123,7 @@ def test_a_second_signal_ends_the_worker_and_its_processes_at_once(shell: Shell)
     until("it is gone", lambda: not _alive(pid))
 
 
-def test_signals_of_users_reach_the_command(shell: Shell) -> None:
+def test_user_signals_are_passed_to_the_command(shell: Shell) -> None:
     shell.add([{}])
     told = "trap 'echo told > told' USR1; echo > ready; while [ ! -e told ]; do sleep 0.05; done; exit 0"
     worker = shell.start("work", "mail", "--", "sh", "-c", told)
@@ -169,7 +169,7 @@ def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
     assert "thumbnails" in shell("work", "thumbnails", "--app", "tasks:worker", code=2).stderr
 
 
-def test_a_worker_that_can_not_be_imported_is_one_line_and_the_frames_of_its_own(shell: Shell) -> None:
+def test_the_error_for_a_failing_worker_import_is_one_line_with_the_frames_of_that_module(shell: Shell) -> None:
     (shell.home / "broken.py").write_text("def begin():\n    import no_such_module\nbegin()\n")
     printed = shell("work", "--app", "broken:worker", code=2).stderr
     # From Python 3.13 on some lines of code have marks below them.
@@ -189,7 +189,7 @@ def test_a_worker_that_can_not_be_imported_is_one_line_and_the_frames_of_its_own
     assert "The queue 'mail' has no handler." in shell("work", "--app", "bare:mine", code=2).stderr
 
 
-def test_the_log_can_be_lines_of_json(shell: Shell) -> None:
+def test_the_log_of_work_can_be_lines_of_json(shell: Shell) -> None:
     (uid,) = shell.add([{}], max_attempts=2, retry_delay_seconds=600)
     done = shell("work", "mail", "--log-format", "json", "--until-empty", "--", "false")
     start, end = map(json.loads, done.stderr.splitlines())
@@ -200,7 +200,7 @@ def test_the_log_can_be_lines_of_json(shell: Shell) -> None:
     assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
 
 
-def test_a_worker_that_can_never_work_ends_at_once(shell: Shell) -> None:
+def test_a_worker_that_can_not_work_at_all_ends_at_once(shell: Shell) -> None:
     shell("work", "mail", code=2)
     shell("work", "--", "cat", code=2)
     assert "no-such-command" in shell("work", "mail", "--", "no-such-command", code=2).stderr

@@ -31,7 +31,7 @@ def _has(added: list[str], share: int) -> bool:
     return len(added) >= share
 
 
-def test_a_server_that_is_killed_and_started_again_is_waited_for(make_daemon: MakeDaemon) -> None:
+def test_a_client_waits_for_a_killed_server_to_restart(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"API_PORT": str(free_port())}).start()
     added: list[str] = []
     with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key="key", retry_for=60) as engine:
@@ -65,7 +65,7 @@ def test_an_unreachable_server_is_reported_soon_with_its_address() -> None:
         engine.queue("q").add({})
 
 
-def test_threads_share_a_client_and_their_adds_go_together(daemon: Daemon, engine: JobEngine) -> None:
+def test_threads_share_a_client_and_their_adds_share_requests(daemon: Daemon, engine: JobEngine) -> None:
     queue = engine.queue("q")
     wrong: list[Any] = []
 
@@ -137,7 +137,7 @@ def test_a_lease_is_extended_while_the_block_runs(engine: JobEngine) -> None:
     assert (job.state, job.attempts) == ("complete", 1)
 
 
-def test_a_job_that_another_worker_holds_now_is_a_lost_lease_for_the_block(engine: JobEngine) -> None:
+def test_a_block_whose_job_another_worker_now_holds_raises_lease_lost(engine: JobEngine) -> None:
     queue = engine.queue("q")
     uid = queue.add({}, timeout_seconds=1).uid
     with queue.claim()[0] as job:
@@ -148,7 +148,7 @@ def test_a_job_that_another_worker_holds_now_is_a_lost_lease_for_the_block(engin
     assert queue.get(uid).state == "queued"
 
 
-def test_a_job_that_is_finished_is_waited_for(engine: JobEngine) -> None:
+def test_wait_returns_when_a_job_is_finished(engine: JobEngine) -> None:
     queue = engine.queue("q")
 
     def work() -> None:
@@ -183,7 +183,7 @@ def test_closing_a_client_ends_the_claim_of_another_thread(url: str, engine: Job
     assert len(errors) == 1
 
 
-def test_content_that_the_server_refuses_fails_alone_among_many(url: str, engine: JobEngine) -> None:
+def test_one_refused_content_among_many_adds_fails_alone(url: str, engine: JobEngine) -> None:
     async def test() -> list[Any]:
         async with AsyncJobEngine(url, access_key="key") as client:
             queue = client.queue("q")
@@ -198,7 +198,7 @@ def test_content_that_the_server_refuses_fails_alone_among_many(url: str, engine
     assert engine.queue("q").stats().size == 99
 
 
-def test_a_claim_that_is_cancelled_leaves_no_job_behind(url: str, engine: JobEngine) -> None:
+def test_a_cancelled_claim_leaves_no_job_claimed(url: str, engine: JobEngine) -> None:
     async def test() -> int:
         received = 0
         async with AsyncJobEngine(url, access_key="key") as client:
@@ -223,7 +223,7 @@ def test_a_claim_that_is_cancelled_leaves_no_job_behind(url: str, engine: JobEng
     assert states(queue) == {"queued": 60 - received, "inprogress": 0, "complete": received, "failed": 0}
 
 
-def test_a_claim_that_is_cancelled_while_it_waits_gets_nothing_later(url: str, engine: JobEngine) -> None:
+def test_a_claim_cancelled_while_it_waits_receives_no_later_job(url: str, engine: JobEngine) -> None:
     async def test() -> None:
         async with AsyncJobEngine(url, access_key="key") as client:
             queue = client.queue("q")
@@ -261,7 +261,7 @@ def test_the_client_for_asyncio_does_the_same_as_the_one_for_threads(url: str, e
     asyncio.run(test())
 
 
-def test_a_process_that_forks_while_a_loop_runs_can_begin_another(engine: JobEngine, url: str) -> None:
+def test_an_async_client_works_in_one_event_loop_after_another(engine: JobEngine, url: str) -> None:
     client = AsyncJobEngine(url, access_key="key")
 
     async def add(number: int) -> str:
@@ -271,14 +271,14 @@ def test_a_process_that_forks_while_a_loop_runs_can_begin_another(engine: JobEng
     assert [job.uid for job in engine.queue("q").jobs()] == uids
 
 
-def test_a_long_content_goes_alone_and_whole(engine: JobEngine) -> None:
+def test_content_near_1_mib_is_added_unchanged(engine: JobEngine) -> None:
     content = {"text": "x" * ((1 << 20) - 20)}  # with all around it more than the body of a single job may have
     job = engine.queue("q").add(content)
     assert engine.queue("q").get(job.uid).content == content
     assert json.loads(json.dumps(job.content)) == content
 
 
-def test_both_clients_speak_tls_and_trust_no_unknown_certificate(
+def test_both_clients_use_tls_and_refuse_an_unknown_certificate(
     make_daemon: MakeDaemon,
     certificate: Path,  # that is how pytest names a fixture
     monkeypatch: pytest.MonkeyPatch,

@@ -58,9 +58,7 @@ def _cut_everywhere(proxy: CuttingProxy, act: Callable[[], Any], step: int = 1) 
     return times + 1
 
 
-def test_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
+def test_an_add_cut_at_any_point_adds_one_job(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
     jobs: list[str] = []
     times = _cut_everywhere(proxy, lambda: jobs.append(cut.add({"number": len(jobs)}, tags=["a"]).uid))
     assert times > 600
@@ -69,7 +67,7 @@ def test_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
     assert there == dict(enumerate(jobs))
 
 
-def test_with_asyncio_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
+def test_with_asyncio_an_add_cut_at_any_point_adds_one_job(
     engine: JobEngine, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrying, "_FIRST", 0.001)
@@ -85,9 +83,7 @@ def test_with_asyncio_an_add_whose_answer_is_lost_at_any_moment_adds_one_job(
     assert [job.content["number"] for job in engine.queue("q").jobs()] == [0, 1, 2] * times
 
 
-def test_many_adds_whose_answer_is_lost_at_any_moment_add_each_job_once(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
+def test_a_bulk_add_cut_at_any_point_adds_each_job_once(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
     times = _cut_everywhere(proxy, lambda: cut.add_many([{"n": 1}, {"n": 2}, {"n": 3}]), step=11)
     assert [job.content["n"] for job in engine.queue("q").jobs()] == [1, 2, 3] * times
 
@@ -111,7 +107,7 @@ def _claimed(engine: JobEngine, cut: Queue) -> Iterator[ClaimedJob]:
     ],
     ids=["complete", "fail", "fail for good", "release"],
 )
-def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
+def test_a_finish_cut_at_any_point_ends_its_job_once(
     engine: JobEngine, proxy: CuttingProxy, cut: Queue, end: Callable[[ClaimedJob], None], state: str, outcome: str
 ) -> None:
     claimed = _claimed(engine, cut)
@@ -133,7 +129,7 @@ def test_a_job_whose_end_is_lost_at_any_moment_ends_once(
         assert jobs[uid].state in (state, "inprogress") if state == "queued" else jobs[uid].state == state
 
 
-def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_lost(
+def test_a_finish_and_claim_cut_at_any_point_ends_its_jobs_once(
     engine: JobEngine, proxy: CuttingProxy, cut_engine: JobEngine, cut: Queue
 ) -> None:
     claimed = _claimed(engine, cut)
@@ -154,7 +150,9 @@ def test_jobs_that_are_finished_with_a_claim_end_once_whenever_the_answer_is_los
     assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
 
 
-def test_repeating_the_end_of_an_unkept_job_is_no_error(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
+def test_a_finish_repeated_for_a_job_that_is_not_kept_is_not_an_error(
+    engine: JobEngine, proxy: CuttingProxy, cut: Queue
+) -> None:
     def act() -> None:
         engine.queue("q").add({}, keep_minutes=0)
         (job,) = engine.queue("q").claim()
@@ -184,7 +182,7 @@ def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut
     assert all(job.attempts <= 1 for job in queue.jobs())
 
 
-def test_events_go_on_after_the_last_one_when_the_connection_breaks(
+def test_events_resume_after_the_last_seen_event_when_the_connection_breaks(
     daemon: Daemon, engine: JobEngine, proxy: CuttingProxy, cut: Queue
 ) -> None:
     queue = engine.queue("q")

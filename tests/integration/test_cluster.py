@@ -47,7 +47,7 @@ def _page(home: Path, url: str, heading: str, *which: int) -> str:
     return code.replace("/etc/jobengine", str(home)).replace("/var/lib/jobengine", str(home))
 
 
-def test_as_the_page_says_jobs_move_into_a_database_and_back_and_a_worker_keeps_its_lease(
+def test_jobs_and_leases_move_into_a_database_and_back_as_the_page_says(
     make_daemon: MakeDaemon, cluster: Cluster
 ) -> None:
     url = cluster.make_database("moved")
@@ -93,7 +93,7 @@ def test_concurrent_migrations_create_the_tables_once(cluster: Cluster) -> None:
     assert sorted(had) == [0, *[schema.VERSION] * 3]
 
 
-def test_a_role_needs_no_right_to_make_schemas_if_one_was_made_for_it(cluster: Cluster) -> None:
+def test_migrate_needs_no_right_to_create_schemas_if_the_schema_exists(cluster: Cluster) -> None:
     url = cluster.make_database("given")
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("CREATE ROLE tenant LOGIN")
@@ -164,7 +164,7 @@ def test_the_certificate_of_the_database_is_checked(cluster: Cluster, certificat
             connected(f"{url}{certificate}/cert.pem".replace("localhost", "127.0.0.1"))
 
 
-def test_a_paused_export_is_kept_longer_than_a_silent_server() -> None:
+def test_an_export_has_a_longer_tcp_timeout_than_other_connections() -> None:
     """The database can't tell it from one that is lost; on a Unix socket it does not try."""
     port = str(free_port())
     with running(None, listen_addresses="127.0.0.1", port=port) as cluster:
@@ -181,7 +181,7 @@ def _shown(connection: "psycopg.Connection[Any]", setting: str) -> str:
     return str(value)
 
 
-def test_of_several_hosts_the_primary_is_found(cluster: Cluster) -> None:
+def test_the_driver_skips_a_host_that_is_absent(cluster: Cluster) -> None:
     url = cluster.url("postgres").replace("host=", "host=/nowhere,").replace("port=", "port=5432,")
     with connected(f"{url} target_session_attrs=read-write") as connection:
         assert connection.info.host == str(cluster.path)
@@ -228,7 +228,7 @@ TRANSACTION = ("pool_mode = transaction", "default_pool_size = 1", "max_prepared
 @pytest.mark.parametrize(
     "settings", [("pool_mode = session",), TRANSACTION, (*TRANSACTION, "ignore_startup_parameters = options")]
 )
-def test_through_pgbouncer_jobs_go_the_same_way_once_the_role_has_the_settings(
+def test_a_server_works_through_pgbouncer_once_the_role_has_the_settings(
     cluster: Cluster, database: Database, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
     database.clear()

@@ -81,7 +81,7 @@ def _check_spans(client: Client, uids: dict[str, tuple[str, str]], now: float) -
 
 
 @pytest.mark.parametrize("servers", [1, 3])
-def test_no_clock_step_moves_any_time_whichever_server_and_connection_finds_it(
+def test_a_step_of_the_database_clock_shifts_no_time_of_a_job(
     faked: _FakedCluster, make_daemon: MakeDaemon, servers: int
 ) -> None:
     database = Database.make(faked.cluster, f"servers_{servers}")

@@ -49,16 +49,14 @@ def test_check_names_the_byte_of_the_damage_and_what_to_do(db: Db) -> None:
     assert "last backup" in done.stderr
 
 
-def test_check_calls_a_last_frame_that_is_not_whole_by_its_name(db: Db) -> None:
+def test_check_reports_an_unfinished_last_frame_as_no_damage(db: Db) -> None:
     os.truncate(db.path, db.path.stat().st_size - 10)
     done = db("check", "jobengine.jedb", "--json")
     assert json.loads(done.stdout)["unfinished_bytes"] > 0
     assert "That is not damage" in done.stderr
 
 
-def test_a_server_goes_on_with_a_copy_that_was_restored_repaired_or_rekeyed(
-    make_daemon: MakeDaemon, daemon: Daemon
-) -> None:
+def test_a_server_runs_on_a_copy_that_was_restored_repaired_or_rekeyed(make_daemon: MakeDaemon, daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         uids = [client.add().json["uid"] for _ in range(5)]
@@ -99,7 +97,7 @@ def test_a_server_goes_on_with_a_copy_that_was_restored_repaired_or_rekeyed(
         ["rekey", "jobengine.jedb", "--new-secret-file", "."],
     ],
 )
-def test_wrong_usage_is_2_and_changes_nothing(db: Db, arguments: list[str]) -> None:
+def test_wrong_usage_of_a_db_command_ends_with_2_and_changes_nothing(db: Db, arguments: list[str]) -> None:
     (db.home / "empty").touch()
     before = db.files()
     db(*arguments, code=2)
@@ -111,7 +109,7 @@ def test_a_similar_command_is_suggested(db: Db) -> None:
 
 
 @pytest.mark.parametrize("command", ["backup", "restore", "repair"])
-def test_an_existing_target_ends_it_with_1_and_stays_unchanged(db: Db, command: str) -> None:
+def test_a_db_command_ends_with_1_and_keeps_an_existing_target(db: Db, command: str) -> None:
     (db.home / "there").write_text("dear to somebody")
     (db.home / "link").symlink_to("nowhere")
     for target in ("there", "link", "jobengine.jedb"):
@@ -149,7 +147,7 @@ def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, 
     assert not (db.home / "target").exists()
 
 
-def test_a_database_in_use_is_not_rekeyed_which_is_5(db: Db) -> None:
+def test_rekey_of_a_database_in_use_ends_with_5_and_changes_nothing(db: Db) -> None:
     (db.home / "new").write_text("another secret")
     journal = Journal(str(db.path), kdf=QUICK_KDF)
     journal.lock()
@@ -164,7 +162,7 @@ def test_a_database_in_use_is_not_rekeyed_which_is_5(db: Db) -> None:
 # The SECRET
 
 
-def test_the_secret_comes_from_a_file_or_from_beside_the_database(db: Db) -> None:
+def test_db_commands_read_the_secret_from_a_file_or_from_the_key_file(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="secret")
     (db.home / "jobengine.jedb.key").write_text(SECRET + "\n")
@@ -176,7 +174,7 @@ def test_the_secret_comes_from_a_file_or_from_beside_the_database(db: Db) -> Non
     db("check", "copy", SECRET="", code=3)
 
 
-def test_two_secrets_or_a_blank_one_are_2(db: Db) -> None:
+def test_check_ends_with_2_for_two_secrets_or_a_blank_secret(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
     assert "keep only one" in db("check", "jobengine.jedb", SECRET_FILE="secret", code=2).stderr
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="missing", code=2)
@@ -260,7 +258,7 @@ def test_the_client_keeps_a_backup_in_a_new_file(filled: Daemon, tmp_path: Path)
     assert listing(tmp_path) == ["asyncio", "home", "threads"]
 
 
-def test_a_backup_that_is_cut_short_is_no_file(filled: Daemon, tmp_path: Path) -> None:
+def test_a_backup_cut_short_leaves_no_file(filled: Daemon, tmp_path: Path) -> None:
     with CuttingProxy(filled.port) as proxy, JobEngine(proxy.url, admin_key=ADMIN) as engine:
         proxy.cut("answer", 5 << 20)
         with pytest.raises(Unavailable, match="No complete copy came"):
@@ -273,9 +271,7 @@ def test_a_backup_that_is_cut_short_is_no_file(filled: Daemon, tmp_path: Path) -
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("command", ["backup", "rekey"])
-def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_absent(
-    db: Db, command: str, call: str
-) -> None:
+def test_backup_or_rekey_killed_at_any_call_leaves_whole_files(db: Db, command: str, call: str) -> None:
     (db.home / "new").write_text("another secret")
     more = ("--new-secret-file", "new") if command == "rekey" else ("target",)
     whole, target, kills = db.path.read_bytes(), db.home / "target", 0
@@ -318,7 +314,7 @@ def test_a_failed_file_call_leaves_no_target_and_names_the_reason(db: Db, call: 
 
 
 @pytest.mark.parametrize("command", ["backup", "restore", "repair", "rekey"])
-def test_on_a_full_disk_it_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
+def test_a_db_command_on_a_full_disk_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
     db.path.unlink()
     make_large(db.path)
     on_disk = small_disk / "jobengine.jedb"

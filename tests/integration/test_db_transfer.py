@@ -42,7 +42,7 @@ def begun(db: Db, command: str) -> tuple[str, ...]:
 # What each command does
 
 
-def test_a_server_goes_on_with_what_another_had_under_another_secret(make_daemon: MakeDaemon, daemon: Daemon) -> None:
+def test_a_server_runs_on_an_export_imported_under_another_secret(make_daemon: MakeDaemon, daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         uids = [client.add({"number": number}).json["uid"] for number in range(5)]
@@ -86,7 +86,7 @@ def test_one_queue_can_be_exported_alone(db: Db) -> None:
 # From the Go version
 
 
-def test_the_page_on_coming_from_the_go_version_is_run_and_its_keys_open_their_queues(
+def test_the_page_on_the_go_version_works_and_its_keys_open_their_queues(
     make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
     home = tmp_path / "files"
@@ -137,21 +137,21 @@ def _digests(home: Path, secret: str) -> list[str]:
         ["import-go", "all.jsonl", "target", "--go-secret-file", "missing"],
     ],
 )
-def test_wrong_usage_is_2_and_makes_no_file(db: Db, text: Path, arguments: list[str]) -> None:
+def test_wrong_usage_of_a_transfer_ends_with_2_and_makes_no_file(db: Db, text: Path, arguments: list[str]) -> None:
     before = db.files()
     db(*arguments, code=2)
     assert db.files() == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_existing_target_ends_it_with_1_and_stays_unchanged(db: Db, command: str) -> None:
+def test_a_transfer_ends_with_1_and_keeps_an_existing_target(db: Db, command: str) -> None:
     (db.home / "target").write_text("dear to somebody")
     done = db(*begun(db, command), code=1)
     assert "target exists already" in done.stderr
     assert (db.home / "target").read_text() == "dear to somebody"
 
 
-def test_each_failure_has_its_exit_code_and_makes_no_file(db: Db, text: Path) -> None:
+def test_each_failure_of_export_or_import_has_its_exit_code_and_makes_no_file(db: Db, text: Path) -> None:
     (db.home / "folder").mkdir()
     assert "missing: No such file" in db("export", "missing", "target", code=1).stderr
     assert "missing: No such file" in db("import", "missing", "target", code=1).stderr
@@ -182,7 +182,7 @@ def test_each_failure_of_import_go_has_its_exit_code_and_makes_no_file(db: Db) -
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_killed_at_any_call_it_leaves_the_source_whole_and_the_target_whole_or_absent(
+def test_a_transfer_killed_at_any_call_leaves_the_source_whole_and_the_target_whole_or_absent(
     db: Db, command: str, call: str
 ) -> None:
     arguments, target, kills = begun(db, command), db.home / "target", 0
@@ -207,7 +207,7 @@ def _jobs_in(target: Path, command: str) -> int:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_backup_and_rekey_leave_no_files_when_ended_by_sigterm(db: Db, command: str) -> None:
+def test_a_transfer_ended_by_sigterm_leaves_no_files(db: Db, command: str) -> None:
     arguments = begun(db, command)
     before = db.files()
     done = db.run(*arguments, prefix=at("pwrite64", "signal=TERM:when=1"))
@@ -216,7 +216,7 @@ def test_backup_and_rekey_leave_no_files_when_ended_by_sigterm(db: Db, command: 
 
 
 @pytest.mark.parametrize("command", ["export", "import"])
-def test_on_a_full_disk_it_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
+def test_a_transfer_on_a_full_disk_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
     db.path.unlink()
     long = [(encode(job(number, content=b'{"text":"%b"}' % (b"x" * 50_000))),) for number in range(4, 28)]
     write(db.path, [*RECORDS, *long], secret=SECRET.encode())

@@ -65,7 +65,7 @@ def _resources(name: str = "kubernetes.yaml") -> dict[str, Any]:
         ("kubernetes-cluster.yaml", ["Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"]),
     ],
 )
-def test_kubernetes_knows_every_field_of_it(name: str, kinds: list[str]) -> None:
+def test_every_field_of_the_kubernetes_files_is_valid(name: str, kinds: list[str]) -> None:
     found = _resources(name)
     assert list(found) == kinds
     for resource in found.values():
@@ -75,7 +75,7 @@ def test_kubernetes_knows_every_field_of_it(name: str, kinds: list[str]) -> None
 @pytest.mark.parametrize(
     ("name", "kind"), [("kubernetes.yaml", "StatefulSet"), ("kubernetes-cluster.yaml", "Deployment")]
 )
-def test_kubernetes_runs_one_version_which_only_its_namespace_reaches(name: str, kind: str) -> None:
+def test_the_kubernetes_files_run_this_version_and_admit_only_their_namespace(name: str, kind: str) -> None:
     found = _resources(name)
     pod = found[kind]["spec"]["template"]
     containers = pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
@@ -89,7 +89,7 @@ def test_kubernetes_runs_one_version_which_only_its_namespace_reaches(name: str,
     assert reached == (set() if kind == "StatefulSet" else {53, 5432})
 
 
-def test_kubernetes_finds_the_server_where_it_listens_and_asks_it_whether_it_is_ready() -> None:
+def test_the_kubernetes_files_probe_readiness_at_the_port_of_the_server() -> None:
     pod = _resources()["StatefulSet"]["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
@@ -98,7 +98,7 @@ def test_kubernetes_finds_the_server_where_it_listens_and_asks_it_whether_it_is_
     assert _resources()["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
 
 
-def test_kubernetes_gives_the_server_settings_that_there_are_and_a_place_for_its_files() -> None:
+def test_the_kubernetes_file_uses_known_settings_and_mounts_a_volume_for_the_files() -> None:
     (container,) = _resources()["StatefulSet"]["spec"]["template"]["spec"]["containers"]
     environment = {one["name"]: one["value"] for one in container["env"]}
     assert set(environment) <= {setting.variable for setting in SETTINGS}
@@ -107,7 +107,7 @@ def test_kubernetes_gives_the_server_settings_that_there_are_and_a_place_for_its
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_kubernetes_starts_two_servers_on_postgresql_once_the_tables_are_made() -> None:
+def test_the_kubernetes_cluster_file_starts_two_servers_after_the_migration() -> None:
     resources = _resources("kubernetes-cluster.yaml")
     pod = resources["Deployment"]["spec"]["template"]
     (migrate,), (server,) = pod["spec"]["initContainers"], pod["spec"]["containers"]
@@ -132,7 +132,7 @@ def _services() -> dict[str, Any]:
     return services
 
 
-def test_compose_starts_two_servers_with_few_rights_once_the_tables_are_made() -> None:
+def test_the_compose_cluster_file_starts_two_servers_with_few_rights_after_the_migration() -> None:
     services = _services()
     one = services["one"]
     assert services["two"] == one

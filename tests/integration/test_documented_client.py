@@ -75,7 +75,7 @@ def test_jobs_are_worked_on_as_the_page_says(daemon: Daemon) -> None:
     assert {mail.get(uid).worker for uid in uids} == {"mailer-1"}
 
 
-def test_a_queue_is_looked_at_and_acted_on_as_the_page_says(daemon: Daemon) -> None:
+def test_a_queue_is_read_and_changed_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     mail.add({"to": "x@example.org"}, tags=["news"])
     mail.claim()[0].fail("no route")

@@ -101,7 +101,7 @@ def _built(example: Language, code: str, server: Daemon, home: Path) -> Start:
     return lambda: subprocess.Popen(example.start, cwd=home)
 
 
-def test_the_short_worker_ends_jobs_as_their_work_does(start_short: Start, mail: client.Queue) -> None:
+def test_a_short_documented_worker_reports_the_outcomes_of_jobs(start_short: Start, mail: client.Queue) -> None:
     start_short()
     sent, refused = (mail.add({"to": to}, max_attempts=1) for to in ("ada@example.org", "nobody"))
     failed = _finished(mail, refused)
@@ -115,7 +115,7 @@ def test_the_short_worker_ends_with_an_error_if_its_key_is_wrong(start_short: St
     assert start_short().wait(DEADLINE) == 1
 
 
-def test_jobs_end_as_their_work_does_and_a_restart_of_the_server_is_waited_for(
+def test_a_documented_worker_reports_outcomes_and_waits_for_a_server_restart(
     start: Start, mail: client.Queue, server: Daemon
 ) -> None:
     start()
@@ -129,7 +129,7 @@ def test_jobs_end_as_their_work_does_and_a_restart_of_the_server_is_waited_for(
     assert _finished(mail, after).result == {"sent_to": "bob@example.org"}
 
 
-def test_an_outcome_that_the_server_did_not_take_is_sent_again(
+def test_a_documented_worker_resends_an_outcome_that_the_server_did_not_accept(
     start: Start, mail: client.Queue, server: Daemon
 ) -> None:
     start()
@@ -142,13 +142,13 @@ def test_an_outcome_that_the_server_did_not_take_is_sent_again(
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_a_job_that_takes_longer_than_its_timeout_is_held_until_it_ends(start: Start, mail: client.Queue) -> None:
+def test_a_documented_worker_keeps_the_lease_of_a_job_longer_than_its_timeout(start: Start, mail: client.Queue) -> None:
     start()
     done = _finished(mail, mail.add({"to": "long@x"}, timeout_seconds=4, max_attempts=2))
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_a_worker_whose_job_was_taken_away_goes_on_with_the_next(start: Start, mail: client.Queue) -> None:
+def test_a_documented_worker_that_lost_a_job_continues_with_the_next(start: Start, mail: client.Queue) -> None:
     start()
     job = mail.add({"to": "long@x"}, timeout_seconds=1)
     until("it has begun", lambda: mail.get(job.uid).state == "inprogress")
@@ -164,7 +164,7 @@ def test_a_worker_with_a_wrong_key_ends_with_an_error(start: Start, server: Daem
     assert start().wait(DEADLINE) == 1
 
 
-def test_the_worker_in_a_shell_ends_jobs_as_the_page_says(server: Daemon, mail: client.Queue, tmp_path: Path) -> None:
+def test_the_shell_worker_reports_outcomes_as_the_page_says(server: Daemon, mail: client.Queue, tmp_path: Path) -> None:
     sent, failed, later = (
         mail.add({"to": to}, max_attempts=2, retry_delay_seconds=600)
         for to in ("a@example.org", "nobody", "a@busy.example.org")

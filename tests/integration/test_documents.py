@@ -17,7 +17,7 @@ from .documents import at_port, blocks, shell
 MARK = "\n--- next step ---\n"
 
 
-def test_the_walk_in_the_readme_shows_the_life_of_a_job(daemon: Daemon) -> None:
+def test_the_calls_in_the_readme_show_the_life_of_a_job(daemon: Daemon) -> None:
     steps = blocks("README.md", heading="## The life of a job, with curl")
     made, added, claimed, completed, shown, by_version_1 = _run(daemon, steps)
     assert made == ""
@@ -32,7 +32,7 @@ def test_the_walk_in_the_readme_shows_the_life_of_a_job(daemon: Daemon) -> None:
         assert [job["state"] for job in client.jobs("letters").values()] == ["complete", "complete"]
 
 
-def test_the_walk_in_the_readme_does_the_same_with_commands(daemon: Daemon) -> None:
+def test_the_commands_in_the_readme_show_the_life_of_a_job(daemon: Daemon) -> None:
     made, added, worked, shown = _run(daemon, blocks("README.md", heading="## The life of a job"))
     assert made == ""
     assert "\tqueued\t5\t" in added
@@ -77,7 +77,7 @@ def test_the_tests_named_on_a_page_exist(page: str) -> None:
     assert missing == []
 
 
-def test_what_make_run_made_is_started_asked_and_stopped_as_the_page_on_running_it_says(
+def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(
     make_daemon: MakeDaemon,
 ) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb", "SECRET": ""}).start()
@@ -92,14 +92,14 @@ def test_what_make_run_made_is_started_asked_and_stopped_as_the_page_on_running_
     until("it has ended", lambda: not (daemon.home / "twistd.pid").exists())
 
 
-def test_it_runs_in_the_foreground_as_the_page_on_running_it_says(make_daemon: MakeDaemon) -> None:
+def test_a_server_runs_in_the_foreground_as_the_page_on_running_says(make_daemon: MakeDaemon) -> None:
     _, foreground = blocks("docs/run.md", heading="## Start and stop")
     daemon = make_daemon(command=foreground.split()[1:]).start()
     assert daemon.stop() == 0
     assert all(json.loads(line) for line in daemon.log.splitlines())
 
 
-def test_compose_starts_it_with_nothing_set_up_and_few_rights() -> None:
+def test_compose_starts_the_server_without_set_up_and_with_few_rights() -> None:
     done = subprocess.run(
         ["docker-compose", "config", "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -70,7 +70,7 @@ def _found(daemon: Daemon) -> list[str]:
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("nth", [1, 5])
-def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(
+def test_a_server_whose_sync_fails_acknowledges_nothing_more_and_ends_with_6(
     daemon: Daemon, calls_of_a_start: Counter[str], error: str, nth: int
 ) -> None:
     with daemon.client() as client:
@@ -86,7 +86,7 @@ def test_when_a_sync_fails_nothing_is_acknowledged_and_it_ends_with_6(
     assert len(found) <= len(uids) + 1
 
 
-def test_when_a_write_fails_for_another_reason_than_room_it_ends_with_6(
+def test_a_server_ends_with_6_when_a_write_fails_for_a_reason_other_than_space(
     daemon: Daemon, calls_of_a_start: Counter[str]
 ) -> None:
     with daemon.client() as client:
@@ -101,7 +101,7 @@ def test_when_a_write_fails_for_another_reason_than_room_it_ends_with_6(
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_killed_at_any_call_of_a_commit_it_keeps_what_was_acknowledged(
+def test_a_server_killed_at_any_call_of_a_commit_keeps_acknowledged_changes(
     daemon: Daemon, calls_of_a_start: Counter[str], call: str, nth: int
 ) -> None:
     with daemon.client() as client:
@@ -117,7 +117,7 @@ def test_killed_at_any_call_of_a_commit_it_keeps_what_was_acknowledged(
 
 
 @pytest.mark.parametrize(("call", "times"), [("pwrite64", 2), ("fdatasync", 1), ("rename", 1), ("fsync", 1)])
-def test_killed_at_any_call_while_a_new_file_is_made_it_makes_it_at_the_next_start(
+def test_a_server_killed_while_it_creates_its_file_creates_it_at_the_next_start(
     make_daemon: MakeDaemon, call: str, times: int
 ) -> None:
     for nth in range(1, times + 2):
@@ -129,7 +129,7 @@ def test_killed_at_any_call_while_a_new_file_is_made_it_makes_it_at_the_next_sta
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_killed_at_any_call_of_a_recovery_it_recovers_at_the_next_start(daemon: Daemon, call: str) -> None:
+def test_a_server_killed_at_any_call_of_a_recovery_recovers_at_the_next_start(daemon: Daemon, call: str) -> None:
     with daemon.client() as client:
         client.make_queue()
         uids = [client.add().json["uid"] for _ in range(5)]
@@ -145,7 +145,7 @@ def test_killed_at_any_call_of_a_recovery_it_recovers_at_the_next_start(daemon: 
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
-def test_killed_in_a_compaction_it_has_what_was_acknowledged(
+def test_a_server_killed_in_a_compaction_keeps_acknowledged_changes(
     daemon: Daemon, calls_of_a_start: Counter[str], call: str
 ) -> None:
     content = {"text": "x" * 900_000}

@@ -69,7 +69,7 @@ def on_small_disk(make_daemon: MakeDaemon, small_disk: Path) -> Daemon:
     return make_daemon(settings={"DB_PATH": str(small_disk / "db")}).start()
 
 
-def test_on_a_full_disk_it_refuses_changes_answers_reads_and_goes_on_when_there_is_room(
+def test_a_server_on_a_full_disk_refuses_changes_answers_reads_and_recovers_with_space(
     on_small_disk: Daemon, small_disk: Path
 ) -> None:
     with on_small_disk.client() as client:
@@ -86,7 +86,7 @@ def test_on_a_full_disk_it_refuses_changes_answers_reads_and_goes_on_when_there_
 
 
 @pytest.mark.parametrize("by_kill", [True, False])
-def test_acknowledged_changes_are_there_after_an_end_on_a_full_disk(
+def test_a_server_that_ended_on_a_full_disk_keeps_acknowledged_changes(
     on_small_disk: Daemon, small_disk: Path, by_kill: bool
 ) -> None:
     with on_small_disk.client() as client:
@@ -102,7 +102,7 @@ def test_acknowledged_changes_are_there_after_an_end_on_a_full_disk(
     assert len(jobs) <= len(uids) + 1, "the one that was refused may be there, but no more"
 
 
-def test_killed_on_a_full_disk_it_starts_answers_reads_and_goes_on_when_there_is_room(
+def test_a_server_killed_on_a_full_disk_starts_answers_reads_and_recovers_with_space(
     on_small_disk: Daemon, small_disk: Path
 ) -> None:
     with on_small_disk.client() as client:
@@ -120,7 +120,7 @@ def test_killed_on_a_full_disk_it_starts_answers_reads_and_goes_on_when_there_is
     assert set(uids) <= set(jobs)
 
 
-def test_at_a_limit_on_the_size_of_files_it_does_the_same(daemon: Daemon) -> None:
+def test_a_server_at_the_file_size_limit_refuses_changes_answers_reads_and_recovers(daemon: Daemon) -> None:
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
     with daemon.client() as client:
         client.make_queue()

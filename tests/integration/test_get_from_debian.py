@@ -87,7 +87,7 @@ def test_a_python_that_can_make_virtual_environments_needs_nothing(get: Get) -> 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_python_of_debian_without_venv_gets_that_of_its_version(get: Get, tmp_path: Path) -> None:
+def test_a_debian_python_without_venv_gets_the_venv_package_of_its_version(get: Get, tmp_path: Path) -> None:
     assert get("python3", python3=NO_VENV, apt_get='echo "$@" >> asked', id="echo 0").returncode == 0
     assert (tmp_path / "asked").read_text().endswith(" python3.13-venv\n")
 

@@ -74,7 +74,7 @@ def _events(trace: str) -> str:
     return text[text.index("r") : text.rindex("a") + 1]
 
 
-def test_the_events_of_a_trace_are_distinguished() -> None:
+def test_the_trace_parser_recognizes_requests_writes_syncs_and_answers() -> None:
     trace = (
         '7 recvfrom(9, "PUT /api/v1/job HTTP/1.1\\r\\n", 65536, 0, NULL, NULL) = 150\n'
         '8 pwrite64(3, "x", 1, 9) = 1\n8 fdatasync(3 <unfinished ...>\n'

@@ -74,7 +74,7 @@ def test_jobs_in_every_state_survive_unchanged(daemon: Daemon, deaths: int) -> N
         assert ([one["outcome"] for one in outcome["history"]], outcome["attempts"]) == (["failed", "failed"], 2)
 
 
-def test_a_lease_has_no_more_than_the_time_that_was_left_of_it(daemon: Daemon) -> None:
+def test_a_restart_does_not_extend_a_lease(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         began = time.monotonic()

@@ -120,7 +120,7 @@ def test_nginx_as_documented_uses_its_connections_again(documented: Documented) 
     assert accepted < requests / 5
 
 
-def test_large_bodies_and_answers_pass_nginx_as_documented_and_are_in_no_temporary_file(
+def test_nginx_as_documented_passes_large_bodies_and_answers_without_a_temporary_file(
     documented: Documented,
 ) -> None:
     added = documented.call("PUT", "/api/v1/jobs?queueName=q", LARGE)

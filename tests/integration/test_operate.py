@@ -183,7 +183,7 @@ def test_the_log_that_logrotate_rotates_is_where_the_page_has_the_server_write_i
     assert f"$(cat {pid})" in rotation
 
 
-def test_the_capacity_of_the_page_is_for_the_lengths_that_are_measured() -> None:
+def test_the_capacity_table_of_the_page_has_the_measured_content_lengths() -> None:
     from benchmarks.capacity import LENGTHS
 
     rows = re.findall(r"^\| ([\d,]+) bytes \|", (ROOT / PAGE).read_text(), re.MULTILINE)

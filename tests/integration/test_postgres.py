@@ -50,7 +50,7 @@ def _migrate(daemon: Daemon, **settings: str) -> "subprocess.CompletedProcess[st
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
-def test_without_tables_it_ends_with_4_and_migrate_makes_them(
+def test_a_start_without_tables_ends_with_4_and_migrate_creates_them(
     make_daemon: MakeDaemon,
     cluster: Cluster,
 ) -> None:
@@ -127,7 +127,9 @@ def test_a_server_on_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> N
     assert "psycopg" not in Path(f"/proc/{daemon.pid}/maps").read_text()
 
 
-def test_a_job_added_at_one_server_goes_to_a_client_that_waits_at_another(make_server: Callable[..., Daemon]) -> None:
+def test_a_job_added_at_one_server_is_claimed_by_a_client_waiting_at_another(
+    make_server: Callable[..., Daemon],
+) -> None:
     one, other = make_server("one").start(), make_server("other").start()
     given: list[Any] = []
     with one.client() as here, other.client() as there:
@@ -211,7 +213,7 @@ def _progress(book: _Book) -> None:
     until("some more jobs are done", lambda: len(book.done) > before + 20)
 
 
-def test_of_two_servers_one_is_killed_again_and_again_and_nothing_is_lost_or_held_twice(
+def test_repeatedly_killing_one_of_two_servers_loses_nothing_and_no_job_is_held_twice(
     make_server: Callable[..., Daemon], book: _Book
 ) -> None:
     steady, killed = make_server("steady").start(), make_server("killed").start()
@@ -226,7 +228,7 @@ def test_of_two_servers_one_is_killed_again_and_again_and_nothing_is_lost_or_hel
     _judge(book, workers, steady)
 
 
-def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_servers_go_on(
+def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_killed(
     make_daemon: MakeDaemon, book: _Book
 ) -> None:
     # A cluster of its own: what a test starts ends with it, and others need theirs.
@@ -254,9 +256,7 @@ def test_the_database_is_killed_and_what_was_acknowledged_is_there_and_the_serve
         assert "psycopg" not in one.log + other.log
 
 
-def test_the_primary_is_killed_its_standby_takes_over_and_nothing_is_lost_or_held_twice(
-    make_daemon: MakeDaemon, book: _Book
-) -> None:
+def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(make_daemon: MakeDaemon, book: _Book) -> None:
     # Without the standby's answer nothing is committed; the servers know both, and use the one that takes changes.
     with running(synchronous_commit="remote_apply") as primary:
         database = Database.make(primary, "followed")
@@ -319,7 +319,7 @@ def small(cluster: Cluster) -> Iterator[tuple[Path, Database]]:
         connection.execute("DROP TABLESPACE small")
 
 
-def test_without_room_in_the_database_changes_get_507_and_are_made_again_when_there_is_room(
+def test_a_full_database_answers_changes_with_507_until_it_has_space(
     make_daemon: MakeDaemon, small: tuple[Path, Database]
 ) -> None:
     place, database = small

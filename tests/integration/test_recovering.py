@@ -45,7 +45,7 @@ def _reason(daemon: Daemon) -> str:
     return line
 
 
-def test_while_it_recovers_it_is_alive_says_how_far_it_is_and_refuses_the_rest(killed: Daemon) -> None:
+def test_a_recovering_server_is_alive_reports_progress_and_refuses_other_calls(killed: Daemon) -> None:
     killed.launch()
     shares = []
     with killed.client() as client:
@@ -90,7 +90,7 @@ def test_systemd_gets_progress_readiness_and_stop(killed: Daemon) -> None:
     assert all(re.fullmatch(r"STATUS=recovering, \d+ %\nEXTEND_TIMEOUT_USEC=10000000", one) for one in before)
 
 
-def test_stopped_during_recovery_it_ends_cleanly_and_leaves_the_file_unchanged(killed: Daemon) -> None:
+def test_a_server_stopped_during_recovery_ends_cleanly_and_leaves_the_file_unchanged(killed: Daemon) -> None:
     before = killed.db_path.read_bytes()
     killed.launch()
     with killed.client() as client:
@@ -100,7 +100,7 @@ def test_stopped_during_recovery_it_ends_cleanly_and_leaves_the_file_unchanged(k
     assert "Traceback" not in killed.all_output()
 
 
-def test_damage_that_is_found_when_the_port_is_open_ends_it_with_4(killed: Daemon) -> None:
+def test_damage_found_after_the_port_is_open_ends_the_server_with_4(killed: Daemon) -> None:
     whole = bytearray(killed.db_path.read_bytes())
     whole[len(whole) // 2] ^= 1
     killed.db_path.write_bytes(whole)
@@ -116,7 +116,7 @@ def test_damage_that_is_found_when_the_port_is_open_ends_it_with_4(killed: Daemo
     assert "Traceback" not in killed.all_output()
 
 
-def test_a_new_database_that_cannot_be_made_ends_it_with_1_though_the_port_was_free(make_daemon: MakeDaemon) -> None:
+def test_a_new_database_that_cannot_be_created_ends_the_start_with_1(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(prefix=(*SLOWLY[:6], "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=ENOSPC"))
     assert daemon.run() == 1
     assert "can't be opened or made" in _reason(daemon)

@@ -62,14 +62,14 @@ def test_a_history_survives_a_restart_and_a_kill_takes_no_more_than_its_last_sec
         assert sum(history(client)) in (1, 2)
 
 
-def test_after_kill_9_it_says_that_it_rewrites_the_database_and_after_sigterm_it_does_not(daemon: Daemon) -> None:
+def test_a_server_logs_a_rewrite_of_the_database_after_kill_9_but_not_after_sigterm(daemon: Daemon) -> None:
     daemon.kill()
     assert UNCLEAN in daemon.start().log
     assert daemon.stop() == 0
     assert UNCLEAN not in daemon.start().log
 
 
-def test_25_times_killed_under_load_it_has_lost_and_made_up_nothing(make_daemon: MakeDaemon) -> None:
+def test_a_server_killed_25_times_under_load_loses_and_invents_no_change(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     chance = random.Random(25)
     histories = {}
@@ -95,7 +95,7 @@ def test_25_times_killed_under_load_it_has_lost_and_made_up_nothing(make_daemon:
     assert shown > 2_500, "that was no load"
 
 
-def test_sigterm_under_load_ends_it_with_0_within_5_seconds_and_loses_nothing(daemon: Daemon) -> None:
+def test_sigterm_under_load_ends_the_server_with_0_within_5_seconds_and_loses_nothing(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
     load = Load(lambda: daemon.client(sampled=True), "q")
@@ -121,7 +121,7 @@ def test_sigterm_under_load_ends_it_with_0_within_5_seconds_and_loses_nothing(da
         pytest.param(b"\x00\r\n\r\n", id="garbage, and was refused"),
     ],
 )
-def test_a_client_that_has_sent_something_does_not_keep_it_from_ending(daemon: Daemon, sent: bytes) -> None:
+def test_a_connected_client_does_not_keep_the_server_from_ending(daemon: Daemon, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
         connection.sendall(sent)
         if sent.endswith(b"\r\n\r\n"):
@@ -133,7 +133,7 @@ def test_a_client_that_has_sent_something_does_not_keep_it_from_ending(daemon: D
     assert "Traceback" not in daemon.log
 
 
-def test_neither_a_client_that_does_not_read_nor_a_second_sigterm_keeps_it_from_ending_well(daemon: Daemon) -> None:
+def test_neither_a_client_that_does_not_read_nor_a_second_sigterm_prevents_an_orderly_end(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         for _ in range(20):
@@ -148,7 +148,7 @@ def test_neither_a_client_that_does_not_read_nor_a_second_sigterm_keeps_it_from_
     assert UNCLEAN not in daemon.start().log
 
 
-def test_once_asked_to_end_it_takes_no_new_connection(daemon: Daemon) -> None:
+def test_a_stopping_server_accepts_no_new_connection(daemon: Daemon) -> None:
     port = daemon.port
     assert daemon.stop() == 0
     with Client(port) as client, pytest.raises((OSError, HTTPException)):

@@ -45,7 +45,7 @@ def _read_as_its_user(pid: int, what: str) -> "subprocess.CompletedProcess[bytes
     return subprocess.run([*AS_ITS_USER, "head", "-c1", f"/proc/{pid}/{what}"], capture_output=True, check=False)
 
 
-def test_no_secret_can_be_read_in_its_environment_or_memory_and_none_gets_into_a_core_dump(secretive: Daemon) -> None:
+def test_no_secret_is_readable_in_the_environment_memory_or_core_dump_of_the_server(secretive: Daemon) -> None:
     pid = secretive.start().pid
     try:
         os.kill(pid, signal.SIGUSR1)
@@ -75,7 +75,7 @@ def test_without_hardening_its_user_could_read_the_environment_of_another_proces
         other.wait()
 
 
-def test_a_tool_for_database_files_leaves_no_core_dump_either(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_db_command_leaves_no_core_dump(daemon: Daemon, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     program = str(Path(sys.executable).with_name("jobengine"))
     command = ["strace", "-o", str(calls), "-e", "trace=prctl,prlimit64", program, "db", "check", str(daemon.db_path)]

@@ -33,7 +33,7 @@ def _ask(connection: HTTPConnection, method: str, path: str, body: object = None
     return answer.status, answer.read()
 
 
-def test_all_is_the_same_over_tls_for_short_and_for_long_answers(over_tls: HTTPSConnection) -> None:
+def test_short_and_long_answers_are_the_same_over_tls(over_tls: HTTPSConnection) -> None:
     assert _ask(over_tls, "PUT", "/api/v1/queue", {"name": "q", "access_key": "key"})[0] == 201
     jobs = [{"content": {"n": n, "text": "x" * 1_000}} for n in range(2_000)]
     assert _ask(over_tls, "PUT", "/api/v1/jobs?queueName=q", {"queue_name": "q", "jobs": jobs})[0] == 201
@@ -70,7 +70,7 @@ def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon)
 
 
 @pytest.mark.parametrize("path", ["/test", "/api/v1/jobs?queueName=q&limit=1000", "/api/v1/queue?name=q"])
-def test_a_client_that_reads_no_answers_is_not_read_endlessly(daemon: Daemon, path: str) -> None:
+def test_the_server_stops_reading_from_a_client_that_reads_no_answers(daemon: Daemon, path: str) -> None:
     with daemon.client() as client:
         client.make_queue()
         client.add_many([{"content": {"text": "x" * 10_000, "n": n}} for n in range(1_000)])

@@ -35,7 +35,7 @@ def _reason(daemon: Daemon) -> str:
     ("command", "wrong"),
     [(("--nodaemon", "jobengine"), SECRET[:-1]), (AS_A_DAEMON, "a wrong secret")],
 )
-def test_a_wrong_secret_ends_it_with_3_and_not_a_byte_is_changed(
+def test_a_wrong_secret_ends_the_start_with_3_and_changes_no_byte(
     stopped: Daemon, command: tuple[str, ...], wrong: str
 ) -> None:
     before = stopped.db_path.read_bytes()
@@ -55,7 +55,7 @@ def test_a_wrong_secret_ends_it_with_3_and_not_a_byte_is_changed(
 
 
 @pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
-def test_without_the_key_file_of_its_database_it_ends_with_3_and_makes_no_other(
+def test_a_missing_key_file_of_a_database_ends_the_start_with_3_and_none_is_made(
     make_daemon: MakeDaemon, command: tuple[str, ...]
 ) -> None:
     daemon = make_daemon(settings={"SECRET": ""}).start()
@@ -72,7 +72,7 @@ def test_without_the_key_file_of_its_database_it_ends_with_3_and_makes_no_other(
 
 
 @pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
-def test_an_empty_key_file_ends_it_with_3_and_nothing_is_encrypted_with_it(
+def test_an_empty_key_file_ends_the_start_with_3_and_encrypts_nothing(
     make_daemon: MakeDaemon, command: tuple[str, ...]
 ) -> None:
     daemon = make_daemon(settings={"SECRET": ""}, command=command)
@@ -111,7 +111,7 @@ def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_goes_on(
         assert client.add().status == 201
 
 
-def test_a_second_daemon_that_was_to_fork_ends_with_1_and_says_why(daemon: Daemon, make_daemon: MakeDaemon) -> None:
+def test_a_second_daemon_started_to_fork_ends_with_1_and_a_reason(daemon: Daemon, make_daemon: MakeDaemon) -> None:
     second = make_daemon("second", settings={"DB_PATH": str(daemon.db_path)}, command=AS_A_DAEMON)
     assert second.run() == 1
     assert "another JobEngine is running on this database" in (second.home / "twistd.log").read_text()
@@ -119,7 +119,7 @@ def test_a_second_daemon_that_was_to_fork_ends_with_1_and_says_why(daemon: Daemo
 
 
 @pytest.mark.parametrize("command", [("--nodaemon", "--pidfile=", "jobengine"), AS_A_DAEMON])
-def test_a_file_with_a_damaged_header_ends_it_with_4_and_is_left_as_it_is(
+def test_a_damaged_header_ends_the_start_with_4_and_leaves_the_file_unchanged(
     stopped: Daemon, command: tuple[str, ...]
 ) -> None:
     stopped.db_path.write_bytes(b"\0" * 10 + stopped.db_path.read_bytes()[10:])
@@ -142,7 +142,7 @@ def test_a_file_that_is_not_a_database_is_reported_with_and_without_a_secret(
     assert [path.name for path in daemon.db_path.parent.iterdir() if path.suffix in (".key", ".lock")] == []
 
 
-def test_a_file_damaged_in_its_middle_ends_it_with_4_and_is_left_as_it_is(stopped: Daemon) -> None:
+def test_damage_in_the_middle_ends_the_start_with_4_and_leaves_the_file_unchanged(stopped: Daemon) -> None:
     whole = bytearray(stopped.db_path.read_bytes())
     whole[-300] ^= 1
     stopped.db_path.write_bytes(whole)
@@ -157,7 +157,7 @@ def _refused(daemon: Daemon, command: tuple[str, ...] | object) -> None:
     assert daemon.db_path.read_bytes() == before
 
 
-def test_a_taken_port_ends_it_with_1_soon_and_the_database_is_free_again(make_daemon: MakeDaemon) -> None:
+def test_a_taken_port_ends_the_start_with_1_and_unlocks_the_database(make_daemon: MakeDaemon) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         daemon = make_daemon(settings={"API_PORT": port})
@@ -191,7 +191,7 @@ BAD_SETTINGS = [
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), BAD_SETTINGS)
-def test_a_bad_setting_ends_it_with_1_before_a_file_is_made(
+def test_a_bad_setting_ends_the_start_with_1_before_a_file_is_made(
     make_daemon: MakeDaemon, name: str, value: str, reason: str
 ) -> None:
     settings = {name: value}
@@ -214,7 +214,7 @@ def test_a_bad_setting_ends_it_with_1_before_a_file_is_made(
         (("serve",), "'serve' is not an option; --help lists the options"),
     ],
 )
-def test_a_bad_option_ends_it_with_1_and_one_line(
+def test_a_bad_option_ends_the_start_with_1_and_one_line(
     make_daemon: MakeDaemon, options: tuple[str, ...], reason: str
 ) -> None:
     daemon = make_daemon(options=options)
@@ -233,7 +233,7 @@ def test_a_bad_option_ends_it_with_1_and_one_line(
         ({"DB_PATH": "log/db"}, "DB_PATH"),
     ],
 )
-def test_a_setting_that_only_the_system_refuses_ends_it_with_1_too(
+def test_a_setting_refused_by_the_operating_system_ends_the_start_with_1(
     make_daemon: MakeDaemon, settings: dict[str, str], reason: str
 ) -> None:
     daemon = make_daemon(settings=settings)
@@ -241,7 +241,7 @@ def test_a_setting_that_only_the_system_refuses_ends_it_with_1_too(
     assert reason in _reason(daemon)
 
 
-def test_a_directory_that_it_may_not_write_ends_it_with_1(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+def test_a_directory_without_write_permission_ends_the_start_with_1(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     directory = tmp_path / "read-only"
     directory.mkdir(mode=0o555)
     # Root may write everywhere, unless it gives up that right. Another user might not even reach the program.
@@ -254,7 +254,7 @@ def test_a_directory_that_it_may_not_write_ends_it_with_1(make_daemon: MakeDaemo
     assert "Permission denied" in _reason(daemon)
 
 
-def test_ctrl_c_is_an_orderly_end_as_well(make_daemon: MakeDaemon) -> None:
+def test_ctrl_c_ends_the_server_orderly(make_daemon: MakeDaemon) -> None:
     # Where the tests run in the background of a shell, SIGINT is ignored, and so it would be by the daemon.
     daemon = make_daemon(prefix=("env", "--default-signal=INT")).start()
     assert daemon.process is not None

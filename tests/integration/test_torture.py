@@ -143,7 +143,7 @@ def test_through_cut_connections_each_request_is_carried_out_or_not() -> None:
     assert _went_well(Connections(cuts=4)).cuts == 4
 
 
-def test_an_answer_that_is_cut_at_any_byte_of_its_head_counts_as_none(daemon: Daemon) -> None:
+def test_an_answer_cut_in_its_head_counts_as_no_answer(daemon: Daemon) -> None:
     with CuttingProxy(daemon.port) as proxy, Caller(proxy.port) as client:
         for after in count(1, 5):
             proxy.cut("answer", after)

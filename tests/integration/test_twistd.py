@@ -25,7 +25,7 @@ def forked(tmp_path: Path) -> Forked:
     return Forked(tmp_path / "home", settings={"DB_PATH": "data/jobs.db"})
 
 
-def test_as_a_daemon_it_forks_works_on_a_relative_path_and_is_stopped_by_its_pid_file(forked: Forked) -> None:
+def test_a_forked_daemon_uses_a_relative_path_and_is_stopped_by_its_pid_file(forked: Forked) -> None:
     forked.start()
     with forked.client() as client:
         client.make_queue()
@@ -41,7 +41,7 @@ def test_as_a_daemon_it_forks_works_on_a_relative_path_and_is_stopped_by_its_pid
     assert "not closed in good order" not in forked.log
 
 
-def test_with_rundir_a_relative_path_is_still_from_where_it_was_started(forked: Forked, tmp_path: Path) -> None:
+def test_with_rundir_a_relative_path_starts_at_the_directory_of_the_start(forked: Forked, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
     forked.home.mkdir()
@@ -60,7 +60,7 @@ def test_with_rundir_a_relative_path_is_still_from_where_it_was_started(forked: 
     assert not list(other.iterdir())
 
 
-def test_from_the_tac_file_it_is_configured_by_the_environment(make_daemon: MakeDaemon) -> None:
+def test_the_tac_file_takes_its_settings_from_the_environment(make_daemon: MakeDaemon) -> None:
     command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
     daemon = make_daemon(command=command, settings={"DB_PATH": "tac.db", "JOB_KEEP_MINUTES": "7"}).start()
     with daemon.client() as client:
@@ -78,7 +78,7 @@ def test_from_the_tac_file_it_is_configured_by_the_environment(make_daemon: Make
         ("LISTEN", "nonsense:1", "can't be used"),
     ],
 )
-def test_a_bad_setting_ends_the_tac_file_with_1_and_one_line_too(
+def test_a_bad_setting_ends_a_start_by_the_tac_file_with_1_and_one_line(
     make_daemon: MakeDaemon, name: str, value: str, reason: str
 ) -> None:
     command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))
@@ -105,7 +105,7 @@ def test_an_option_wins_over_the_environment(make_daemon: MakeDaemon) -> None:
         assert client.add().json["keep_minutes"] == 2
 
 
-def test_without_a_secret_it_makes_a_key_file_warns_and_finds_it_again(make_daemon: MakeDaemon) -> None:
+def test_a_start_without_a_secret_creates_a_key_file_with_a_warning_and_finds_it_again(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"SECRET": ""}).start()
     key = Path(f"{daemon.db_path}.key")
     assert _mode(key) == 0o600
@@ -136,7 +136,7 @@ def test_a_secret_file_with_or_without_a_newline_at_its_end_is_the_secret(
     daemon.start()
 
 
-def test_a_secret_that_is_not_utf_8_is_the_same_in_a_file(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+def test_a_secret_outside_utf_8_works_from_variable_and_file_alike(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")
     daemon = make_daemon(settings={"SECRET": os.fsdecode(b"\xff\xfe")}).start()
     assert daemon.stop() == 0
@@ -154,7 +154,7 @@ def test_readyz_shows_the_durability_and_the_log_says_what_can_be_lost(
     assert ("can be lost" in daemon.log) is bool(settings)
 
 
-def test_with_interval_a_stop_still_loses_nothing(make_daemon: MakeDaemon) -> None:
+def test_a_stop_with_durability_interval_loses_nothing(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"DURABILITY": "interval"}).start()
     with daemon.client() as client:
         client.make_queue()
@@ -164,7 +164,7 @@ def test_with_interval_a_stop_still_loses_nothing(make_daemon: MakeDaemon) -> No
         assert sorted(client.jobs()) == sorted(uids)
 
 
-def test_files_are_for_their_owner_alone_and_so_is_a_directory_that_it_makes(make_daemon: MakeDaemon) -> None:
+def test_the_server_makes_files_and_directories_readable_only_by_their_owner(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"DB_PATH": "new/deep/db", "SECRET": ""}).start()
     directory = daemon.db_path.parent
     assert _mode(directory) == 0o700
@@ -192,7 +192,7 @@ def test_a_forked_daemon_writes_its_log_of_json_where_it_would_write_text(forked
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_at_sigusr1_a_forked_daemon_begins_a_new_log(forked: Forked, log_format: str) -> None:
+def test_sigusr1_makes_a_forked_daemon_start_a_new_log_file(forked: Forked, log_format: str) -> None:
     forked.settings["LOG_FORMAT"] = log_format
     forked.start()
     before = forked.log_path.with_name("twistd.log.1")
@@ -223,7 +223,9 @@ def test_the_log_stays_within_the_size_of_its_files(forked: Forked, log_format: 
 
 
 @pytest.mark.parametrize(("log_requests", "logged"), [("all", [200, 404]), ("errors", [404]), ("none", [])])
-def test_it_logs_the_configured_requests(make_daemon: MakeDaemon, log_requests: str, logged: list[int]) -> None:
+def test_the_log_has_the_requests_selected_by_the_setting(
+    make_daemon: MakeDaemon, log_requests: str, logged: list[int]
+) -> None:
     daemon = make_daemon(settings={"LOG_REQUESTS": log_requests, "LOG_FORMAT": "json"}).start()
     with daemon.client() as client:
         client.call("GET", "/test")
@@ -265,7 +267,7 @@ def test_the_log_warns_of_a_database_that_is_new_at_its_first_start_only(daemon:
     assert warning not in daemon.log
 
 
-def test_the_version_shown_is_that_of_jobengine_too() -> None:
+def test_the_version_option_prints_the_versions_of_jobengine_and_twisted() -> None:
     said = subprocess.run([*TWISTD, "jobengine", "--version"], capture_output=True, text=True, check=True)
     assert said.stdout.startswith(f"JobEngine {jobengine.__version__}, Twisted ")
     assert len(said.stdout.splitlines()) == 1

@@ -98,7 +98,7 @@ def test_the_server_starts_as_the_unit_says_and_makes_only_system_calls_that_it_
     )
 
 
-def test_it_waits_for_readiness_allows_no_core_dump_and_keeps_the_database_where_systemd_makes_room() -> None:
+def test_the_unit_waits_for_readiness_allows_no_core_dump_and_uses_the_state_directory() -> None:
     assert (_settings("Type"), _settings("LimitCORE"), _settings("StateDirectory")) == (
         ["notify"],
         ["0"],

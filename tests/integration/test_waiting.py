@@ -99,7 +99,7 @@ def test_a_client_that_has_disconnected_gets_no_job(polls: Polls, goes: Callable
     assert _given(later) == list(range(10, 20))
 
 
-def test_jobs_for_waiters_that_are_just_leaving_all_reach_another_in_the_end(polls: Polls) -> None:
+def test_jobs_sent_to_waiters_that_are_leaving_reach_another_worker(polls: Polls) -> None:
     number = 60
     with polls.daemon.client(sampled=True) as client:
         going = polls.add(number)

@@ -155,7 +155,7 @@ def test_leases_are_extended_while_a_job_runs_longer_than_its_timeout(
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_an_idle_worker_ends_at_once_and_is_given_no_job_after_that(
+def test_a_stopped_idle_worker_ends_at_once_and_claims_no_later_job(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
     queue.add({"n": 0})
@@ -243,7 +243,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_process_that_ends_over_a_job_fails_the_job_and_nothing_else(
+def test_a_process_that_dies_during_a_job_fails_only_that_job(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
     dead, alive = queue.add({"n": 1, "dies": True}), queue.add({"n": 2, "seconds": 0.3})
@@ -298,7 +298,7 @@ def _is_alive_and_no_zombie(pid: int) -> bool:
         return False
 
 
-def test_an_idle_worker_wakes_up_for_its_claims_and_for_nothing_else(
+def test_an_idle_worker_wakes_up_only_for_its_claims(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program], tmp_path: Path
 ) -> None:
     calls = tmp_path / "calls"

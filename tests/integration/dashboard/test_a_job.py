@@ -25,7 +25,7 @@ def _look_at(person: Person, queue: Queue, uid: str) -> None:
     person.sees(f"Job {uid[:8]}")
 
 
-def test_content_result_and_meta_open_and_close_and_are_copied_as_they_were_sent(arrive: Arrive, queue: Queue) -> None:
+def test_the_page_of_a_job_folds_json_and_copies_it_exactly(arrive: Arrive, queue: Queue) -> None:
     person = arrive(permissions=["clipboard-read", "clipboard-write"])
     content = {"to": ["alice", "bob"], "exact": 1234567890123456789, "deep": {"er": {"est": {"still": 1}}}}
     uid = queue.add(content, meta={"from": "shop"}).uid
@@ -47,7 +47,7 @@ def test_content_result_and_meta_open_and_close_and_are_copied_as_they_were_sent
     assert "1234567890123456789" in copied
 
 
-def test_the_attempts_are_shown_with_worker_time_and_error(person: Person, queue: Queue) -> None:
+def test_the_page_of_a_job_shows_each_attempt_with_worker_time_and_error(person: Person, queue: Queue) -> None:
     uid = queue.add({}, max_attempts=3, retry_delay_seconds=0).uid
     for worker, error in (("ann", "no route to host"), ("bob", "mailbox is full")):
         queue.claim(worker=worker)
@@ -62,7 +62,7 @@ def test_the_attempts_are_shown_with_worker_time_and_error(person: Person, queue
     expect(attempts.nth(3)).to_contain_text("Added")
 
 
-def test_releases_in_a_row_are_one_entry_of_the_attempts(person: Person, queue: Queue) -> None:
+def test_consecutive_releases_of_a_job_are_shown_as_one_entry(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     for _ in range(3):
         queue.claim(worker="ann")
@@ -72,7 +72,7 @@ def test_releases_in_a_row_are_one_entry_of_the_attempts(person: Person, queue: 
     expect(attempts).to_contain_text(["Released 3 times", "Added"])
 
 
-def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, queue: Queue) -> None:
+def test_the_page_of_a_job_shows_why_the_job_does_not_run(person: Person, queue: Queue) -> None:
     queue.add({}, priority=9)
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
@@ -88,7 +88,7 @@ def test_why_it_does_not_run_is_explained_and_kept_up_to_date(person: Person, qu
     expect(person.page.get_by_text("no route to host").first).to_be_visible()
 
 
-def test_the_attempt_the_progress_and_the_time_of_the_retry_are_shown_as_text(person: Person, queue: Queue) -> None:
+def test_the_page_of_a_job_shows_attempt_progress_and_retry_time_as_text(person: Person, queue: Queue) -> None:
     uid = queue.add({}, max_attempts=3, retry_delay_seconds=600).uid
     queue.claim(worker="ann")
     queue.update(uid, progress=40)
@@ -113,14 +113,14 @@ def test_the_attempt_the_progress_and_the_time_of_the_retry_are_shown_as_text(pe
         ("America/New_York", "Sat, 28 Feb 2026, 18:30:00 GMT-5 (23:30:00 UTC)"),
     ],
 )
-def test_a_time_is_exact_on_hover_with_utc_beside_it(arrive: Arrive, zone: str, shown: str) -> None:
+def test_hovering_over_a_time_shows_it_exactly_and_in_utc(arrive: Arrive, zone: str, shown: str) -> None:
     person = arrive(timezone_id=zone)
     person.open()
     person.sees("Sign in")
     assert person.page.evaluate(_TIME, 1772321400) == shown
 
 
-def test_priority_and_content_are_edited(person: Person, queue: Queue) -> None:
+def test_priority_and_content_of_a_job_can_be_edited(person: Person, queue: Queue) -> None:
     uid = queue.add({"to": "alice"}).uid
     _look_at(person, queue, uid)
     person.choose("More actions", "Change priority")
@@ -134,7 +134,7 @@ def test_priority_and_content_are_edited(person: Person, queue: Queue) -> None:
     assert (queue.get(uid).priority, queue.get(uid).content) == (7, {"to": "bob", "exact": 12345678901234567})
 
 
-def test_it_is_cancelled_and_retried(person: Person, queue: Queue) -> None:
+def test_a_job_is_cancelled_and_retried_on_its_page(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
     person.press("Cancel")
@@ -153,7 +153,7 @@ def test_it_is_cancelled_and_retried(person: Person, queue: Queue) -> None:
     assert queue.get(uid).cancel_requested
 
 
-def test_it_is_released_from_its_worker(person: Person, queue: Queue) -> None:
+def test_a_job_is_released_from_its_worker_on_its_page(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     queue.claim(worker="ann")
     _look_at(person, queue, uid)
@@ -163,7 +163,7 @@ def test_it_is_released_from_its_worker(person: Person, queue: Queue) -> None:
     assert queue.get(uid).state == "queued"
 
 
-def test_it_is_deleted_and_the_queue_is_shown_again(person: Person, queue: Queue) -> None:
+def test_deleting_a_job_leads_back_to_its_queue(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     _look_at(person, queue, uid)
     person.choose("More actions", "Delete")
@@ -173,7 +173,7 @@ def test_it_is_deleted_and_the_queue_is_shown_again(person: Person, queue: Queue
         queue.get(uid)
 
 
-def test_a_job_that_is_removed_while_it_is_shown_stays_in_its_last_state(person: Person, queue: Queue) -> None:
+def test_the_page_of_a_removed_job_keeps_showing_its_last_state(person: Person, queue: Queue) -> None:
     uid = queue.add({"to": "alice"}).uid
     _look_at(person, queue, uid)
     expect(person.page.get_by_text('"alice"')).to_be_visible()
@@ -183,7 +183,7 @@ def test_a_job_that_is_removed_while_it_is_shown_stays_in_its_last_state(person:
     expect(person.button("Cancel")).to_be_hidden()
 
 
-def test_an_error_of_the_api_stands_where_it_belongs(person: Person, queue: Queue) -> None:
+def test_the_error_for_a_missing_job_is_shown_on_the_page_of_the_job(person: Person, queue: Queue) -> None:
     person.open(f"queue/{queue.name}/job/0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
     person.field("Access key").fill("key")
     person.press("Sign in")
@@ -202,7 +202,7 @@ def test_the_copied_link_to_a_job_has_no_key(arrive: Arrive, queue: Queue) -> No
 
 
 @pytest.mark.parametrize("role", ["producer", "worker"])
-def test_a_key_with_few_rights_gets_a_page_too(person: Person, queue: Queue, role: str) -> None:
+def test_a_producer_or_worker_key_opens_the_page_of_a_queue(person: Person, queue: Queue, role: str) -> None:
     key = f"{role}'s"
     queue.keys.add(role, key)
     uid = queue.add({"first": 1}).uid

@@ -28,7 +28,7 @@ def url(mortal: Daemon) -> str:
     return f"http://127.0.0.1:{mortal.port}"
 
 
-def test_it_is_shown_until_the_server_answers_and_typed_text_is_kept(
+def test_a_lost_connection_is_shown_until_the_server_answers_and_typed_text_stays(
     person: Person, queue: Queue, mortal: Daemon
 ) -> None:
     queue.add({"to": "alice"})
@@ -54,7 +54,7 @@ def test_it_is_shown_until_the_server_answers_and_typed_text_is_kept(
     expect(person.page.get_by_text("cleo")).to_be_visible()
 
 
-def test_a_job_that_is_sent_again_after_a_lost_answer_is_added_once(person: Person, queue: Queue) -> None:
+def test_adding_a_job_again_after_a_lost_answer_adds_it_once(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     lost: list[int] = []
 
@@ -77,7 +77,7 @@ def test_a_job_that_is_sent_again_after_a_lost_answer_is_added_once(person: Pers
     assert queue.stats().size == 1
 
 
-def test_a_server_that_was_down_at_first_is_found_with_a_button(
+def test_the_dashboard_reconnects_by_a_button_if_the_server_was_down_at_sign_in(
     arrive: Arrive, engine: JobEngine, mortal: Daemon
 ) -> None:
     engine.queue("mail").create()

@@ -13,7 +13,7 @@ from tests.integration.shells import BIN
 from .person import Person
 
 
-def test_a_job_is_added(person: Person, queue: Queue) -> None:
+def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
     dialog = person.dialog("Add job")
@@ -29,7 +29,9 @@ def test_a_job_is_added(person: Person, queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("name", ["Command line", "curl"])
-def test_the_shell_lines_for_a_first_job_add_a_job(person: Person, engine: JobEngine, queue: Queue, name: str) -> None:
+def test_the_shell_commands_on_the_page_of_an_empty_queue_add_a_job(
+    person: Person, engine: JobEngine, queue: Queue, name: str
+) -> None:
     """They are run as they stand on the page of a queue whose name is not one word of a shell."""
     quoted = engine.queue(f'{queue.name}\'s "first"')
     quoted.create()
@@ -64,7 +66,7 @@ def test_json_is_checked_while_it_is_typed(person: Person, queue: Queue) -> None
     assert queue.stats().size == 1
 
 
-def test_a_refusal_is_shown_in_the_form_and_typed_text_stays(person: Person, queue: Queue) -> None:
+def test_the_add_form_shows_a_refusal_and_keeps_typed_text(person: Person, queue: Queue) -> None:
     queue.drain()
     person.look_at(queue.name)
     person.press("Add job")
@@ -75,7 +77,7 @@ def test_a_refusal_is_shown_in_the_form_and_typed_text_stays(person: Person, que
     expect(dialog.get_by_label("Content", exact=True)).to_have_value('{"to": "alice"}')
 
 
-def test_typed_text_survives_a_reload_and_is_gone_once_the_job_is_added(person: Person, queue: Queue) -> None:
+def test_the_add_form_keeps_typed_text_over_a_reload_until_the_job_is_added(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
     person.dialog("Add job").get_by_label("Content", exact=True).fill('{"to": "alic')
@@ -89,7 +91,7 @@ def test_typed_text_survives_a_reload_and_is_gone_once_the_job_is_added(person: 
     expect(person.dialog("Add job").get_by_label("Content", exact=True)).not_to_have_value(re.compile("alice"))
 
 
-def test_a_job_is_repeated_exactly(person: Person, queue: Queue) -> None:
+def test_repeat_adds_a_job_with_the_same_content_and_options(person: Person, queue: Queue) -> None:
     sent = {"exact": 12345678901234567, "text": "ä\u2028<b>"}
     options = {"priority": 5, "tags": ["red"], "max_attempts": 4, "meta": {"from": "shop"}, "keep_minutes": 3}
     uid = queue.add(sent, **options).uid  # type: ignore[arg-type]  # they are of several types

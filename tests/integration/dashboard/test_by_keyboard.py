@@ -8,7 +8,7 @@ from tests.integration.daemons import until
 from .person import Person
 
 
-def test_a_job_is_found_opened_retried_and_left_by_keys_alone(person: Person, queue: Queue) -> None:
+def test_the_keyboard_alone_finds_opens_and_retries_a_job(person: Person, queue: Queue) -> None:
     first, second = (job.uid for job in queue.add_many([{}, {}]))
     for uid in (first, second):
         queue.update(uid, new_status="failed", error="no route")
@@ -59,7 +59,7 @@ def test_a_job_is_found_opened_retried_and_left_by_keys_alone(person: Person, qu
     person.sees("Queues")
 
 
-def test_r_retries_and_refreshes_and_e_leads_to_the_errors(person: Person, queue: Queue) -> None:
+def test_key_r_retries_or_refreshes_and_key_e_opens_the_errors(person: Person, queue: Queue) -> None:
     failed, complete = (job.uid for job in queue.add_many([{}, {}]))
     queue.update(failed, new_status="failed", error="no route")
     queue.update(complete, new_status="complete")
@@ -88,7 +88,7 @@ def test_r_retries_and_refreshes_and_e_leads_to_the_errors(person: Person, queue
     assert queue.get(failed).state == "queued"
 
 
-def test_the_keys_are_listed_and_can_be_turned_off(person: Person, queue: Queue) -> None:
+def test_keyboard_shortcuts_are_listed_and_can_be_turned_off(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.page.keyboard.press("?")
     keys = person.dialog("Keys")
@@ -103,7 +103,7 @@ def test_the_keys_are_listed_and_can_be_turned_off(person: Person, queue: Queue)
     expect(person.dialog("Keys").get_by_label("Use these keys")).not_to_be_checked()
 
 
-def test_a_menu_opens_moves_and_closes_by_keys_and_gives_the_focus_back(person: Person, queue: Queue) -> None:
+def test_a_menu_is_operated_by_keyboard_and_returns_the_focus(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     more = person.button("More actions")
     expect(more).to_be_enabled()

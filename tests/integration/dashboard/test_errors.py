@@ -35,14 +35,14 @@ def _shows_the_exception_and_folds_the_trace(view: Locator) -> None:
 
 
 @pytest.mark.parametrize("part", ["/errors", "/job/{uid}"])
-def test_the_exception_comes_first_and_its_trace_is_folded(person: Person, queue: Queue, part: str) -> None:
+def test_an_error_group_shows_the_exception_first_and_folds_the_trace(person: Person, queue: Queue, part: str) -> None:
     uid = _fail(queue, _TRACE + _EXCEPTION)
     person.look_at(queue.name)
     person.open(f"queue/{queue.name}" + part.format(uid=uid))
     _shows_the_exception_and_folds_the_trace(person.page.locator("je-error").first)
 
 
-def test_a_trace_that_was_opened_stays_open_while_its_errors_become_more(person: Person, queue: Queue) -> None:
+def test_an_opened_trace_stays_open_while_its_group_grows(person: Person, queue: Queue) -> None:
     _fail(queue, _TRACE + _EXCEPTION)
     person.look_at(queue.name)
     person.open(f"queue/{queue.name}/errors")
@@ -71,7 +71,7 @@ def test_the_errors_of_all_queues_are_grouped_on_one_page(arrive: Arrive, engine
     expect(person.jobs()).to_have_count(2)
 
 
-def test_the_delete_button_is_not_beside_retry(person: Person, queue: Queue) -> None:
+def test_the_delete_button_of_an_error_group_is_not_beside_retry(person: Person, queue: Queue) -> None:
     _fail(queue, "no route")
     person.look_at(queue.name, part="/errors")
     expect(person.button("Retry")).to_be_visible()

@@ -34,7 +34,7 @@ def _fail(queue: Queue, error: str, count: int = 1) -> list[str]:
     return uids
 
 
-def test_the_counts_and_the_charts_are_in_the_overview(owner: Person, queue: Queue) -> None:
+def test_the_overview_of_a_queue_has_counts_and_charts(owner: Person, queue: Queue) -> None:
     queue.add_many([{}] * 5)
     queue.update(queue.claim()[0].uid, new_status="failed", error="no route")
     queue.update(queue.claim()[0].uid, new_status="complete")
@@ -46,7 +46,7 @@ def test_the_counts_and_the_charts_are_in_the_overview(owner: Person, queue: Que
     expect(owner.page.get_by_role("region", name="Wait and run times")).to_contain_text(re.compile(r"99 % \d"))
 
 
-def test_the_chart_shows_the_last_hour_day_or_week(owner: Person, queue: Queue) -> None:
+def test_the_charts_of_a_queue_show_the_last_hour_day_or_week(owner: Person, queue: Queue) -> None:
     queue.add_many([{}] * 4)
     (job,) = queue.claim()
     queue.update(job.uid, new_status="complete")
@@ -68,7 +68,7 @@ def test_the_chart_shows_the_last_hour_day_or_week(owner: Person, queue: Queue) 
             assert owner.page.url.endswith("/overview?period=week")
 
 
-def test_the_filter_is_by_state_tag_and_text_and_is_in_the_address(owner: Person, queue: Queue) -> None:
+def test_jobs_are_filtered_by_state_tag_and_text_and_the_address_has_the_filter(owner: Person, queue: Queue) -> None:
     red, blue = queue.add({"to": "alice"}, tags=["red"]).uid, queue.add({"to": "bob"}, tags=["blue"]).uid
     (failed,) = _fail(queue, "no route")
     owner.open(f"queue/{queue.name}")
@@ -91,7 +91,7 @@ def test_the_filter_is_by_state_tag_and_text_and_is_in_the_address(owner: Person
     expect(owner.page.get_by_text("No job matches")).to_be_visible()
 
 
-def test_the_order_is_chosen_in_the_heads(owner: Person, queue: Queue) -> None:
+def test_clicking_a_column_head_sorts_the_jobs(owner: Person, queue: Queue) -> None:
     first, second, third = (queue.add({}, priority=priority).uid[:8] for priority in (1, 9, 5))
     owner.open(f"queue/{queue.name}")
     owner.page.get_by_text("More filters").click()
@@ -104,7 +104,7 @@ def test_the_order_is_chosen_in_the_heads(owner: Person, queue: Queue) -> None:
         expect(head).to_have_attribute("aria-sort", order)
 
 
-def test_pages_follow_each_other(owner: Person, queue: Queue) -> None:
+def test_next_and_previous_page_show_the_adjacent_jobs(owner: Person, queue: Queue) -> None:
     queue.add_many([{"number": number} for number in range(120)])
     owner.open(f"queue/{queue.name}?sort=created")
     for first, last in ((1, 50), (51, 100), (101, 120)):
@@ -117,7 +117,7 @@ def test_pages_follow_each_other(owner: Person, queue: Queue) -> None:
     expect(owner.page.get_by_text("Jobs 51 to 100")).to_be_visible()
 
 
-def test_rows_are_reused_when_all_jobs_of_a_page_are_others(owner: Person, queue: Queue) -> None:
+def test_the_next_page_of_jobs_reuses_the_table_rows(owner: Person, queue: Queue) -> None:
     """New rows for each update cost frames while 1,000 jobs a second went through."""
     queue.add_many([{"number": number} for number in range(60)])
     owner.open(f"queue/{queue.name}?sort=created")
@@ -131,7 +131,7 @@ def test_rows_are_reused_when_all_jobs_of_a_page_are_others(owner: Person, queue
     expect(owner.page.get_by_text("number: 50")).to_be_visible()
 
 
-def test_jobs_that_come_and_change_are_shown_as_it_happens(owner: Person, queue: Queue) -> None:
+def test_new_and_changed_jobs_are_shown_without_a_reload(owner: Person, queue: Queue) -> None:
     owner.open(f"queue/{queue.name}")
     expect(owner.page.get_by_text("There is no job here")).to_be_visible()
     uid = queue.add({"to": "alice"}).uid
@@ -145,7 +145,7 @@ def test_jobs_that_come_and_change_are_shown_as_it_happens(owner: Person, queue:
     expect(owner.page.get_by_role("link", name="Failed 1", exact=True)).to_be_visible()
 
 
-def test_nothing_moves_under_the_pointer(owner: Person, queue: Queue) -> None:
+def test_new_jobs_do_not_move_rows_under_the_pointer(owner: Person, queue: Queue) -> None:
     uids = [job.uid[:8] for job in queue.add_many([{}] * 3)]
     owner.open(f"queue/{queue.name}?sort=-created")
     expect(_shown(owner)).to_have_text(uids[::-1])
@@ -158,7 +158,7 @@ def test_nothing_moves_under_the_pointer(owner: Person, queue: Queue) -> None:
     expect(_shown(owner)).to_have_text([new, *uids[::-1]])
 
 
-def test_selected_jobs_are_retried_and_the_result_is_shown(owner: Person, queue: Queue) -> None:
+def test_retry_of_selected_jobs_shows_its_result(owner: Person, queue: Queue) -> None:
     first, second, third = _fail(queue, "no route", 3)
     owner.open(f"queue/{queue.name}?state=failed")
     for uid in (first, second):
@@ -173,7 +173,7 @@ def test_selected_jobs_are_retried_and_the_result_is_shown(owner: Person, queue:
     assert [queue.get(uid).state for uid in (first, second, third)] == ["queued", "queued", "failed"]
 
 
-def test_all_jobs_that_match_are_counted_before_an_action_and_the_result_is_shown(owner: Person, queue: Queue) -> None:
+def test_an_action_on_all_matching_jobs_shows_their_count_and_then_the_result(owner: Person, queue: Queue) -> None:
     queue.add_many([{"to": "alice"}] * 60)
     kept = queue.add({"to": "bob"}).uid
     owner.open(f"queue/{queue.name}?q=alice")
@@ -221,7 +221,7 @@ def test_failed_jobs_are_grouped_by_error(owner: Person, queue: Queue) -> None:
     assert queue.stats().counts.failed == 1
 
 
-def test_the_workers_that_hold_jobs_now_are_shown(owner: Person, queue: Queue) -> None:
+def test_the_workers_page_shows_workers_that_hold_jobs(owner: Person, queue: Queue) -> None:
     queue.add_many([{}] * 4)
     queue.claim(3, worker="ann")
     queue.claim(worker="bob")
@@ -233,7 +233,7 @@ def test_the_workers_that_hold_jobs_now_are_shown(owner: Person, queue: Queue) -
     expect(owner.jobs()).to_have_count(3)
 
 
-def test_workers_that_wait_for_jobs_are_shown(owner: Person, queue: Queue) -> None:
+def test_the_workers_page_shows_workers_that_wait_for_jobs(owner: Person, queue: Queue) -> None:
     with ThreadPoolExecutor() as pool:
         claimed = pool.submit(queue.claim, wait=50, worker="ann")
         owner.open(f"queue/{queue.name}/workers")
@@ -272,7 +272,7 @@ def test_jobs_without_a_worker_get_a_red_note(owner: Person, queue: Queue) -> No
     expect(note).to_have_count(0)
 
 
-def test_retrying_jobs_are_counted_listed_and_among_the_errors(owner: Person, queue: Queue) -> None:
+def test_retrying_jobs_appear_in_counts_list_and_errors(owner: Person, queue: Queue) -> None:
     _fail(queue, "no route")
     queue.add({})
     uid = queue.add({}, max_attempts=3, retry_delay_seconds=600, priority=1).uid
@@ -293,7 +293,9 @@ def test_retrying_jobs_are_counted_listed_and_among_the_errors(owner: Person, qu
     expect(owner.row("Queues", queue.name).get_by_role("cell").nth(2)).to_have_text("1")
 
 
-def test_cancelled_jobs_are_apart_from_failed_ones_and_are_not_retried_with_them(owner: Person, queue: Queue) -> None:
+def test_cancelled_jobs_are_counted_apart_from_failed_jobs_and_not_retried_with_them(
+    owner: Person, queue: Queue
+) -> None:
     (failed,) = _fail(queue, "no route")
     cancelled = queue.cancel(queue.add({}).uid).uid
     owner.open(f"queue/{queue.name}")

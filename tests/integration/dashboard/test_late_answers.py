@@ -68,7 +68,7 @@ def test_the_settings_form_is_not_built_from_data_read_before_a_change(person: P
 
 
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
-def test_a_page_is_turned_once_however_often_the_button_is_pressed(person: Person, queue: Queue, name: str) -> None:
+def test_pressing_a_page_button_twice_before_the_answer_turns_one_page(person: Person, queue: Queue, name: str) -> None:
     queue.add_many([{"number": number} for number in range(160)])
     person.look_at(queue.name, part="?sort=created")
     shown = person.page.get_by_role("main").get_by_role("status").filter(has_text="Jobs ")
@@ -83,7 +83,7 @@ def test_a_page_is_turned_once_however_often_the_button_is_pressed(person: Perso
     expect(person.jobs().first).to_contain_text("number: 100" if name == "Next page" else "number: 0")
 
 
-def test_the_latest_answer_with_keys_is_shown(person: Person, queue: Queue) -> None:
+def test_an_older_list_of_keys_does_not_replace_a_newer_one(person: Person, queue: Queue) -> None:
     with Held(person.page, "queue/key", most=1) as older:
         person.look_at(queue.name, part="/settings")
         older.wait()
@@ -108,7 +108,7 @@ def _admin_at(person: Person, route: str) -> None:
 
 
 @pytest.mark.parametrize("admin", [False, True])
-def test_a_left_sign_in_form_does_not_sign_in(person: Person, queue: Queue, admin: bool) -> None:
+def test_a_sign_in_answered_after_leaving_its_form_is_ignored(person: Person, queue: Queue, admin: bool) -> None:
     person.open()
     with Held(person.page, "access") as access:
         if admin:
@@ -139,7 +139,7 @@ def test_a_queue_created_after_leaving_the_page_is_reported_but_not_opened(perso
     assert person.page.url.endswith("#/server")
 
 
-def test_a_deletion_that_ends_after_leaving_the_page_changes_no_page(person: Person, queue: Queue) -> None:
+def test_a_deletion_answered_after_leaving_the_page_does_not_change_the_page(person: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     _admin_at(person, f"queue/{queue.name}/job/{uid}")
     person.choose("More actions", "Delete")
@@ -165,7 +165,7 @@ def test_a_deletion_that_ends_after_leaving_the_page_changes_no_page(person: Per
     assert person.page.url.endswith("#/server")
 
 
-def test_a_count_that_ends_after_closing_or_leaving_opens_no_dialog(person: Person, queue: Queue) -> None:
+def test_a_count_answered_after_closing_or_leaving_opens_no_dialog(person: Person, queue: Queue) -> None:
     queue.update(queue.add({}).uid, new_status="failed", error="no route")
     dialogs = person.page.get_by_role("dialog")
     person.look_at(queue.name, part="/errors")

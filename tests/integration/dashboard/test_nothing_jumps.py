@@ -100,7 +100,7 @@ def test_the_layout_of_the_server_page_stays_still_from_the_first_numbers_on(arr
     assert _jumps(person) == []
 
 
-def test_no_other_button_comes_under_the_pointer(arrive: Arrive, queue: Queue) -> None:
+def test_a_button_under_the_pointer_is_not_replaced_by_another(arrive: Arrive, queue: Queue) -> None:
     uid = queue.add({}).uid
     person = _arrive(arrive, WIDE)
     person.look_at(queue.name)

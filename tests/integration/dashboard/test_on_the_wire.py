@@ -38,7 +38,7 @@ def _files(person: Person) -> dict[str, int]:
     return {name: size for name, size in entries if "/api/" not in name}
 
 
-def test_the_dashboard_is_small_and_its_files_are_sent_once(person: Person, queue: Queue) -> None:
+def test_the_dashboard_is_small_and_a_browser_loads_its_files_once(person: Person, queue: Queue) -> None:
     queue.add_many([{}] * 50)
     person.look_at(queue.name)
     expect(person.jobs()).to_have_count(50)
@@ -52,7 +52,7 @@ def test_the_dashboard_is_small_and_its_files_are_sent_once(person: Person, queu
     assert all(re.search(r"/(#.*)?$", name) and size < 1_000 for name, size in again.items()), again
 
 
-def test_no_key_is_ever_in_an_address(person: Person, queue: Queue) -> None:
+def test_the_dashboard_sends_no_key_in_a_url(person: Person, queue: Queue) -> None:
     secret = "a-secret-of-its-own"
     queue.keys.add("viewer", secret)
     person.look_at(queue.name, secret)
@@ -62,9 +62,7 @@ def test_no_key_is_ever_in_an_address(person: Person, queue: Queue) -> None:
     assert not [request.url for request in person.watch.requests if secret in request.url]
 
 
-def test_a_long_queue_takes_three_calls_and_no_more_bytes_or_elements_than_a_page_of_jobs(
-    person: Person, queue: Queue
-) -> None:
+def test_the_page_of_a_long_queue_makes_three_calls_and_loads_one_page_of_jobs(person: Person, queue: Queue) -> None:
     for _ in range(3):
         queue.add_many([{"to": "alice"}] * 10_000)
     person.page.add_init_script(_NOTE_CALLS)
@@ -80,7 +78,7 @@ def test_a_long_queue_takes_three_calls_and_no_more_bytes_or_elements_than_a_pag
     assert person.page.evaluate("document.getElementsByTagName('*').length") < MOST_ELEMENTS
 
 
-def test_however_much_happens_the_jobs_are_read_once_a_second_at_most(person: Person, queue: Queue) -> None:
+def test_a_busy_queue_is_read_at_most_once_a_second(person: Person, queue: Queue) -> None:
     person.page.add_init_script(_NOTE_CALLS)
     person.look_at(queue.name)
     expect(person.page.get_by_text("There is no job here")).to_be_visible()

@@ -20,7 +20,7 @@ def admin(person: Person) -> Person:
     return person
 
 
-def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Person, queue: Queue) -> None:
+def test_the_table_of_queues_has_counts_age_rates_and_workers(person: Person, queue: Queue) -> None:
     queue.add_many([{}] * 7)
     queue.add({}, delay_seconds=3600)
     for worker in ("ann", "bob"):
@@ -37,7 +37,7 @@ def test_the_table_has_the_counts_the_age_the_rates_and_the_workers(person: Pers
     expect(cells.nth(8).locator("svg")).to_be_visible()
 
 
-def test_the_counts_stay_correct(person: Person, queue: Queue) -> None:
+def test_the_table_of_queues_updates_its_counts(person: Person, queue: Queue) -> None:
     person.list_queues(queue.name)
     queued = person.row("Queues", queue.name).get_by_role("cell").nth(3)
     expect(queued).to_have_text("0")
@@ -45,7 +45,9 @@ def test_the_counts_stay_correct(person: Person, queue: Queue) -> None:
     expect(queued).to_contain_text("3")
 
 
-def test_queues_in_trouble_come_first_and_another_order_is_kept(admin: Person, engine: JobEngine, queue: Queue) -> None:
+def test_failing_queues_come_first_and_a_chosen_order_is_remembered(
+    admin: Person, engine: JobEngine, queue: Queue
+) -> None:
     calm, failing = queue, engine.queue(f"{queue.name} failing")
     failing.create()
     failing.update(failing.add({}).uid, new_status="failed", error="no route")
@@ -67,7 +69,7 @@ def test_queues_in_trouble_come_first_and_another_order_is_kept(admin: Person, e
     )
 
 
-def test_a_jobs_uid_leads_to_it_whatever_its_queue(admin: Person, queue: Queue) -> None:
+def test_a_uid_in_the_search_field_opens_the_job_in_any_queue(admin: Person, queue: Queue) -> None:
     uid = queue.add({}).uid
     expect(admin.row("Queues", queue.name).first).to_be_visible()
     find = admin.field("Find a queue or a job’s uid")  # noqa: RUF001  # as it is on the page
@@ -77,7 +79,7 @@ def test_a_jobs_uid_leads_to_it_whatever_its_queue(admin: Person, queue: Queue) 
     admin.sees(f"Job {uid[:8]}")
 
 
-def test_a_short_key_gets_a_warning(admin: Person, queue: Queue) -> None:
+def test_the_create_form_warns_of_a_short_key(admin: Person, queue: Queue) -> None:
     admin.press("Create queue")
     dialog = admin.dialog("Create queue")
     warning = dialog.get_by_text("Fewer than 16 characters")
@@ -94,7 +96,7 @@ def test_a_short_key_gets_a_warning(admin: Person, queue: Queue) -> None:
     expect(admin.dialog("Add key").get_by_text("Fewer than 16 characters")).to_be_visible()
 
 
-def test_a_queue_is_made_with_a_key_that_is_shown_once(admin: Person, engine: JobEngine, queue: Queue) -> None:
+def test_the_create_form_makes_a_queue_with_the_shown_owner_key(admin: Person, engine: JobEngine, queue: Queue) -> None:
     name = f"{queue.name} anew"
     admin.press("Create queue")
     dialog = admin.dialog("Create queue")
@@ -106,7 +108,7 @@ def test_a_queue_is_made_with_a_key_that_is_shown_once(admin: Person, engine: Jo
     assert engine.queue(name, access_key=key).access().role == "owner"
 
 
-def test_a_name_that_is_taken_is_reported_in_the_dialog_and_can_be_corrected(admin: Person, queue: Queue) -> None:
+def test_the_create_form_reports_a_taken_name_and_lets_it_be_corrected(admin: Person, queue: Queue) -> None:
     admin.press("Create queue")
     dialog = admin.dialog("Create queue")
     dialog.get_by_label("Name").fill(queue.name)
@@ -179,7 +181,7 @@ def test_a_queue_is_deleted_only_after_its_name_was_typed(person: Person, queue:
         queue.stats()
 
 
-def test_defaults_and_limits_are_set(person: Person, queue: Queue) -> None:
+def test_the_settings_form_sets_the_defaults_and_limits_of_a_queue(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.page.get_by_role("link", name="Settings").click()
     person.field("Job limit").fill("500")

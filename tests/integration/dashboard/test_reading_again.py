@@ -42,11 +42,11 @@ def _starts(person: Person, lengths: list[int]) -> Any:
     return person.page.evaluate(f"begun.slice(0, {len(lengths)})")
 
 
-def test_one_slow_answer_does_not_stop_the_refreshes_of_a_page(later: Person) -> None:
+def test_a_slow_answer_does_not_stop_the_refreshes_of_a_page(later: Person) -> None:
     assert _starts(later, [100, 10_000, 100]) == [0, 1_100, 12_100]
 
 
-def test_polling_takes_at_most_a_sixth_of_a_slow_servers_time(later: Person) -> None:
+def test_polling_occupies_a_slow_server_at_most_a_sixth_of_the_time(later: Person) -> None:
     """The shorter of the last two reads counts."""
     assert _starts(later, [10_000, 6_000, 6_000, 6_000]) == [0, 11_000, 47_000, 83_000]
 
@@ -78,7 +78,7 @@ def _calls(person: Person) -> list[str]:
     return [request.url for request in person.watch.requests[before:]]
 
 
-def test_a_page_sends_a_wrong_key_no_more_until_the_person_signs_in_again(person: Person, queue: Queue) -> None:
+def test_a_page_stops_sending_a_refused_key_until_the_next_sign_in(person: Person, queue: Queue) -> None:
     """The server throttles addresses that send many."""
     person.page.clock.install()
     person.look_at(queue.name)

@@ -64,7 +64,7 @@ def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEng
         expect(person.button("Add job")).to_be_visible()
 
 
-def test_a_key_is_kept_for_the_tab_only_and_until_signing_out(person: Person, queue: Queue) -> None:
+def test_a_key_is_kept_in_one_tab_until_signing_out(person: Person, queue: Queue) -> None:
     person.list_queues(queue.name)
     person.page.reload()
     expect(person.row("Queues", queue.name)).to_be_visible()
@@ -79,7 +79,7 @@ def test_a_key_is_kept_for_the_tab_only_and_until_signing_out(person: Person, qu
     assert person.page.context.cookies() == []
 
 
-def test_an_error_about_a_key_or_a_name_is_shown_at_the_form(person: Person, queue: Queue) -> None:
+def test_the_sign_in_form_shows_an_error_about_key_or_name(person: Person, queue: Queue) -> None:
     person.open()
     for name, key, told in (
         (queue.name, "wrong", "access key"),
@@ -128,7 +128,7 @@ def test_errors_of_the_server_are_shown_without_api_terms(person: Person) -> Non
     expect(alert).to_have_text("There is no queue named 'no such queue'.")
 
 
-def test_a_shared_address_requests_the_key_and_then_opens(person: Person, arrive: Arrive, queue: Queue) -> None:
+def test_a_shared_link_to_a_job_opens_after_the_key_is_entered(person: Person, arrive: Arrive, queue: Queue) -> None:
     uid = queue.add({"to": "alice"}).uid
     person.look_at(queue.name)
     person.page.get_by_role("link", name=uid[:8]).click()
@@ -143,7 +143,7 @@ def test_a_shared_address_requests_the_key_and_then_opens(person: Person, arrive
     other.sees(f"Job {uid[:8]}")
 
 
-def test_a_revoked_key_is_requested_again(person: Person, queue: Queue) -> None:
+def test_the_dashboard_requests_a_new_key_after_a_revocation(person: Person, queue: Queue) -> None:
     key = queue.keys.add("viewer", "viewer's")
     person.look_at(queue.name, "viewer's")
     queue.keys.revoke(key.id)

@@ -20,7 +20,7 @@ def _at_the_server(person: Person) -> None:
     person.sees("Server")
 
 
-def test_the_figures_of_the_server_are_shown(person: Person, queue: Queue) -> None:
+def test_the_server_page_shows_the_figures_of_the_server(person: Person, queue: Queue) -> None:
     queue.add_many([{}] * 3)
     _at_the_server(person)
     main = person.page.get_by_role("main")
@@ -31,7 +31,9 @@ def test_the_figures_of_the_server_are_shown(person: Person, queue: Queue) -> No
     expect(main).to_contain_text("none yet")
 
 
-def test_a_backup_is_downloaded_and_is_whole(person: Person, queue: Queue, live: Daemon, tmp_path: Path) -> None:
+def test_a_backup_downloaded_in_the_dashboard_is_whole(
+    person: Person, queue: Queue, live: Daemon, tmp_path: Path
+) -> None:
     queue.add_many([{"to": "alice"}] * 100)
     _at_the_server(person)
     with person.page.expect_download() as download:
