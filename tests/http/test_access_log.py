@@ -35,7 +35,9 @@ def _in_json(events: list[LogEvent]) -> list[Any]:
     return [json.loads(line) for event in events for line in json_lines(event).splitlines()]
 
 
-def test_every_request_has_one_line_with_the_id_in_its_answer(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_every_request_is_logged_in_one_line_with_the_request_id_of_its_answer(
+    server: MemoryServer, events: list[LogEvent]
+) -> None:
     answers = [
         server.call("GET", "/test"),
         server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}}),
@@ -52,7 +54,7 @@ def test_every_request_has_one_line_with_the_id_in_its_answer(server: MemoryServ
         assert line.id in str(line)
 
 
-def test_a_line_names_the_queue_the_job_and_the_owner_of_the_key(
+def test_a_log_line_has_the_queue_the_job_and_the_id_of_the_key(
     start: Callable[..., MemoryServer], events: list[LogEvent]
 ) -> None:
     server = start(admin_key=b"admin")
@@ -101,7 +103,7 @@ def test_the_trace_of_a_job_is_logged_when_it_is_added_and_when_it_is_claimed(
     assert "traceparent" not in untraced.notes
 
 
-def test_the_owner_of_a_key_is_looked_up_once_and_remembered_for_ten_seconds(
+def test_the_identity_of_a_key_is_looked_up_once_and_cached_for_ten_seconds(
     start: Callable[..., MemoryServer], events: list[LogEvent]
 ) -> None:
     asked: list[Any] = []
@@ -118,7 +120,7 @@ def test_the_owner_of_a_key_is_looked_up_once_and_remembered_for_ten_seconds(
 
 
 @pytest.mark.slow
-def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_a_streamed_list_is_logged_in_one_line(server: MemoryServer, events: list[LogEvent]) -> None:
     for _ in range(600):
         add(server)
     before = len(_lines(events))
@@ -134,7 +136,7 @@ def test_a_long_list_has_one_line_as_well(server: MemoryServer, events: list[Log
         (request("PUT", "/test?key=k", "Content-Length: 9999999"), 413, "PUT /test"),
     ],
 )
-def test_a_request_that_was_refused_before_it_was_whole_has_its_line(
+def test_a_request_refused_before_it_was_complete_is_logged(
     server: MemoryServer, events: list[LogEvent], data: bytes, status: int, what: str
 ) -> None:
     before = len(_lines(events))
@@ -162,7 +164,7 @@ def test_an_event_stream_is_logged_when_its_client_leaves(server: MemoryServer, 
     assert (line.status, line.path, line.notes["end"]) == (200, "/api/v1/events", "client gone")
 
 
-def test_a_request_that_was_not_whole_when_its_client_went_has_no_line(
+def test_a_request_incomplete_when_its_client_disconnects_is_not_logged(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
     half = Connection(server)
@@ -193,9 +195,7 @@ def _all_kinds_of_requests(server: MemoryServer) -> None:
     Connection(server).send(f"{KEY} {CONTENT}\r\n".encode())
 
 
-def test_no_key_and_no_content_is_in_the_log_in_either_form(
-    start: Callable[..., MemoryServer], events: list[LogEvent]
-) -> None:
+def test_neither_log_format_has_a_key_or_content(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
     server = start(admin_key=ADMIN.encode())
     _all_kinds_of_requests(server)
     server.restart()
@@ -225,7 +225,7 @@ class _Failing:
         return getattr(self._engine, verb)
 
 
-def test_no_key_and_no_content_is_in_the_log_of_an_incident(
+def test_the_log_of_an_incident_has_no_key_and_no_content(
     start: Callable[..., MemoryServer], events: list[LogEvent]
 ) -> None:
     server = start(door=_Failing)
@@ -255,7 +255,7 @@ def test_every_event_and_every_request_is_one_line_of_json(server: MemoryServer,
     assert (first["level"], first["logger"]) == ("info", "jobengine.web")
 
 
-def test_a_failure_in_json_has_its_traceback(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
+def test_a_failure_logged_as_json_has_its_traceback(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
     server = start(door=_Failing)
     server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
     (incident,) = [event for event in events if "log_failure" in event]
@@ -265,7 +265,7 @@ def test_a_failure_in_json_has_its_traceback(start: Callable[..., MemoryServer],
     assert line["id"] in line["message"]
 
 
-def test_an_event_with_odd_things_in_it_is_still_a_line() -> None:
+def test_an_event_with_unusual_values_is_logged_as_one_line_of_json() -> None:
     event: LogEvent = {
         "log_time": 1_800_000_000.5,
         "log_level": LogLevel.warn,
@@ -304,12 +304,12 @@ def _recorder(clock: Clock, answered: int) -> Recorder:
     return recorder
 
 
-def test_a_line_has_the_client_the_request_and_its_outcome() -> None:
+def test_a_log_line_has_the_client_the_request_and_its_outcome() -> None:
     line = _line(7, sent_path=b"/api/v1/job", notes={"queue": "mail", "jobs": 3})
     assert str(line) == "7 192.0.2.1 GET /api/v1/job 200 12.3ms queue=mail jobs=3"
 
 
-def test_only_values_that_need_quotes_have_them() -> None:
+def test_only_values_that_need_quotes_are_quoted_in_a_log_line() -> None:
     line = _line(7, sent_path=b"/x", notes={"queue": "mail", "role": "owner", "end": "client gone"})
     assert str(line) == '7 192.0.2.1 GET /x 200 12.3ms queue=mail role=owner end="client gone"'
 
@@ -333,7 +333,7 @@ def test_text_of_a_client_can_not_forge_a_note_end_the_line_or_fill_the_log(told
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.dictionaries(st.just("queue"), st.text(), max_size=1))
-def test_a_line_is_short_and_printable_and_has_the_expected_number_of_words(
+def test_a_log_line_of_any_request_is_short_printable_and_has_a_fixed_number_of_words(
     method: bytes, path: bytes, notes: dict[str, str]
 ) -> None:
     line = _line(sent_method=method, sent_path=path, notes=notes)
@@ -344,7 +344,7 @@ def test_a_line_is_short_and_printable_and_has_the_expected_number_of_words(
     assert json.loads(json_lines({**_EVENT, "requests": Lines([line])}))["status"] == 200
 
 
-def test_a_line_of_json_has_the_time_the_message_and_every_note() -> None:
+def test_a_json_log_line_has_the_time_the_message_and_every_note() -> None:
     line = _line(7, notes={"queue": "mail", "jobs": 3})
     assert json.loads(json_lines({**_EVENT, "requests": Lines([line])})) == {
         "time": "2027-01-15T08:00:00.500+00:00",
@@ -363,7 +363,7 @@ def test_a_line_of_json_has_the_time_the_message_and_every_note() -> None:
 
 
 @pytest.mark.parametrize(("least", "logged"), [(0, [200, 399, 400, 503]), (400, [400, 503]), (1000, [])])
-def test_requests_with_a_status_below_the_least_are_not_logged(
+def test_requests_with_a_status_below_the_configured_one_are_not_logged(
     events: list[LogEvent], least: int, logged: list[int]
 ) -> None:
     clock = Clock()
@@ -374,7 +374,7 @@ def test_requests_with_a_status_below_the_least_are_not_logged(
     assert [line.status for line in _lines(events)] == logged
 
 
-def test_the_requests_of_a_turn_are_logged_at_its_end_as_one_event(events: list[LogEvent]) -> None:
+def test_requests_of_one_reactor_turn_are_logged_together_as_one_event(events: list[LogEvent]) -> None:
     clock = Clock()
     recorder = _recorder(clock, 3)
     assert events == []
@@ -386,7 +386,7 @@ def test_the_requests_of_a_turn_are_logged_at_its_end_as_one_event(events: list[
     assert [line.id for line in events[1]["requests"].each] == ["3"]
 
 
-def test_the_text_of_each_request_is_what_twistd_would_write_of_an_event_of_its_own(events: list[LogEvent]) -> None:
+def test_requests_logged_together_are_written_as_twistd_writes_single_events(events: list[LogEvent]) -> None:
     clock = Clock()
     _recorder(clock, 2)
     clock.advance(0)
@@ -396,7 +396,7 @@ def test_the_text_of_each_request_is_what_twistd_would_write_of_an_event_of_its_
     assert "0 192.0.2.1 GET /\\xfc 200 12.3ms\n" in str(text_lines(event))
 
 
-def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_request_is_a_separate_syslog_record(events: list[LogEvent], monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     opened: list[str] = []
     monkeypatch.setattr(SyslogObserver, "openlog", lambda _, name, *more: opened.append(name))
@@ -416,7 +416,7 @@ def test_each_request_is_a_record_of_its_own_in_syslog(events: list[LogEvent], m
     ]
 
 
-def test_an_observer_that_does_not_know_requests_gets_their_lines(events: list[LogEvent]) -> None:
+def test_an_observer_unaware_of_requests_receives_their_lines_as_text(events: list[LogEvent]) -> None:
     clock = Clock()
     _recorder(clock, 2)
     clock.advance(0)

@@ -63,7 +63,7 @@ def test_no_further_request_is_started_for_a_client_that_does_not_read_its_answe
     assert [answer.status for answer in connection.answers] == [200, 201, 201, 201, 200]
 
 
-def test_reading_stays_paused_for_excess_bytes_while_the_answer_is_read(
+def test_reading_stays_paused_for_excess_bytes_while_the_client_reads_the_answer(
     connection: Connection, stepped: Stepped
 ) -> None:
     for _ in range(3):

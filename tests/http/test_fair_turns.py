@@ -17,7 +17,7 @@ class _Stepping(Clock):
         call.func(*call.args, **call.kw)
 
 
-def test_each_turn_goes_to_the_waiter_that_came_first() -> None:
+def test_turns_are_given_in_order_of_arrival() -> None:
     clock, gone = _Stepping(), list[str]()
     turns = Turns(clock)
     for name in "abc":
@@ -54,7 +54,7 @@ def test_a_waiter_that_has_left_gets_no_turn_and_does_not_delay_others() -> None
     assert (gone, clock.calls) == (["c"], [])
 
 
-def test_a_waiter_that_fails_in_its_turn_does_not_delay_others() -> None:
+def test_an_error_in_the_turn_of_one_waiter_does_not_delay_others() -> None:
     clock, gone, failed = _Stepping(), list[str](), list[object]()
     turns = Turns(clock)
     turns.next().addCallback(lambda _: 1 / 0).addErrback(failed.append)

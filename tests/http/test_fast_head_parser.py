@@ -14,7 +14,7 @@ from tests.http.connection import request
 from tests.http.outcomes import FIRST, LIMITS, Kept, outcome
 
 
-def test_bytes_after_a_last_request_are_ignored() -> None:
+def test_bytes_after_a_request_with_connection_close_are_ignored() -> None:
     """As over TLS, where a closing connection still delivers bytes that the client has sent."""
     kept = Kept()
     site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())
@@ -27,7 +27,7 @@ def test_bytes_after_a_last_request_are_ignored() -> None:
     assert [seen["line"][2] for seen in kept.requests] == [b"/first", b"/last"]
 
 
-def test_a_head_shows_no_header_and_no_query() -> None:
+def test_the_repr_of_a_parsed_head_has_no_header_and_no_query() -> None:
     head = plain_head(b"GET /?key=canary HTTP/1.1\r\nHost: x\r\nX-Access-Key: canary\r\n\r\n", 400)
     assert head is not None
     assert "canary" not in repr(head)
@@ -140,14 +140,14 @@ def changed(draw: Any) -> bytes:
 @example(b"PUT / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\n12345")
 @settings(deadline=None, max_examples=1500)
 @given(st.one_of(plain(), odd(), changed(), st.lists(plain(), min_size=2, max_size=3).map(b"".join)))
-def test_a_request_in_one_piece_has_the_same_outcome_as_byte_by_byte(data: bytes) -> None:
+def test_a_request_sent_in_one_piece_has_the_same_outcome_as_byte_by_byte(data: bytes) -> None:
     whole = outcome(data)
     assert whole == outcome(data[:1], data[1:])
     # Which bytes are discarded after a refusal depends on when they arrive.
     assert whole == outcome(*[data[at : at + 1] for at in range(len(data))]) or whole[-1].name == "REFUSED"
 
 
-def test_a_usual_request_is_plain() -> None:
+def test_the_fast_parser_parses_a_usual_request() -> None:
     body = b'{"queue_name":"q"}'
     sent = request("PUT", "/api/v1/job", "X-Access-Key: k", "Connection: keep-alive", "Accept: */*", body=body)
     head = plain_head(sent, 1000)
@@ -159,7 +159,7 @@ def test_a_usual_request_is_plain() -> None:
 
 
 @pytest.mark.parametrize("limit", [3, 40, 60])
-def test_a_head_of_more_than_the_limit_is_not_plain(limit: int) -> None:
+def test_the_fast_parser_rejects_a_head_over_the_limit(limit: int) -> None:
     sent = request("GET", "/test", "X-A: " + "x" * 100)
     assert plain_head(sent, len(sent)) is not None
     assert plain_head(sent, len(sent) - 1) is None

@@ -49,7 +49,7 @@ def test_an_incomplete_request_of_a_half_closed_client_is_closed_at_once(server:
     assert len(connection.answers) == 1
 
 
-def test_a_request_that_begins_behind_the_last_whole_one_is_dropped(
+def test_an_incomplete_request_after_complete_ones_is_dropped(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -97,7 +97,7 @@ def test_a_half_closed_connection_is_not_read_any_more(start: Callable[..., Memo
     assert connection.open
 
 
-def test_a_refused_client_that_closes_its_side_is_closed(server: MemoryServer) -> None:
+def test_the_connection_of_a_refused_client_is_closed_when_the_client_closes_its_side(server: MemoryServer) -> None:
     connection = Connection(server).send(b"nonsense\r\n")
     assert connection.open
     assert not _close(connection).open

@@ -109,7 +109,7 @@ def test_every_path_and_method_is_refused_to_a_browser_under_an_unknown_name(
     assert _ask(server, "Host: evil.example", PAGE, path=path, method=method).status == 403
 
 
-def test_the_dashboard_is_refused_too(start: Any) -> None:
+def test_the_dashboard_is_refused_to_a_browser_under_an_unknown_name(start: Any) -> None:
     server = start(others=read_dashboard().answers)
     assert _ask(server, "Host: localhost", "Sec-Fetch-Site: none", "Accept: text/html", path="/").status == 200
     assert _ask(server, "Host: evil.example", "Sec-Fetch-Site: none", "Accept: text/html", path="/").status == 403
@@ -139,7 +139,7 @@ def test_a_star_allows_any_host_name(start: Any) -> None:
     assert _ask(server, "Host: evil.example", PAGE).status == 200
 
 
-def test_a_page_of_a_configured_origin_can_read_why_it_is_refused(start: Any) -> None:
+def test_a_refusal_of_the_host_is_readable_by_pages_of_a_configured_origin(start: Any) -> None:
     server = start(cors_origins=frozenset({b"https://board.example"}))
     answer = _ask(server, "Host: jobs.example.org", "Origin: https://board.example")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (403, "https://board.example")

@@ -14,7 +14,7 @@ def _idle(clock: Clock) -> tuple[IdleConnections[str], list[tuple[str, float]]]:
     return IdleConnections(60, clock, lambda one: ended.append((one, clock.seconds()))), ended
 
 
-def test_each_connection_is_closed_when_it_was_idle_for_long_enough() -> None:
+def test_each_connection_is_closed_after_60_idle_seconds() -> None:
     clock = Clock()
     idle, ended = _idle(clock)
     for name in "abc":
@@ -42,7 +42,7 @@ def test_a_request_restarts_the_idle_time() -> None:
     assert ended[1:] == [("a", 110)]
 
 
-def test_there_is_one_timer_for_all_and_none_once_nobody_is_idle() -> None:
+def test_idle_connections_share_one_timer_which_ends_with_the_last_one() -> None:
     clock = Clock()
     idle, ended = _idle(clock)
     idle.discard("a")

@@ -31,19 +31,19 @@ def _held(connection: Connection) -> int:
 
 
 @pytest.mark.parametrize("length", [str(MIB + 1), str(10 << 30), "9" * 4000])
-def test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read(server: MemoryServer, length: str) -> None:
+def test_a_body_with_a_content_length_over_the_limit_is_refused_unread(server: MemoryServer, length: str) -> None:
     head = request("PUT", "/api/v1/job", JSON, KEY, f"Content-Length: {length}", "Expect: 100-continue")
     connection = Connection(server).send(head)
     assert connection.refusal("PUT", "/api/v1/job").status == 413
     assert b"100 Continue" not in connection.sent
 
 
-def test_a_length_of_too_many_digits_is_400(server: MemoryServer) -> None:
+def test_a_content_length_of_too_many_digits_is_400(server: MemoryServer) -> None:
     connection = Connection(server).send(request("PUT", "/api/v1/job", f"Content-Length: {'9' * 5000}"))
     assert connection.refusal("PUT", "/api/v1/job").status == 400
 
 
-def test_a_body_that_is_not_too_long_gets_its_100_continue(server: MemoryServer) -> None:
+def test_a_body_within_the_limit_gets_100_continue(server: MemoryServer) -> None:
     whole = _put_job(b"{}", "Expect: 100-continue")
     head, body = whole.split(b"\r\n\r\n")
     connection = Connection(server).send(head + b"\r\n\r\n")
@@ -52,14 +52,14 @@ def test_a_body_that_is_not_too_long_gets_its_100_continue(server: MemoryServer)
     assert parse(connection.sent.partition(b"\r\n\r\n")[2])[0].status == 201
 
 
-def test_a_body_of_just_the_limit_is_taken_and_one_byte_more_is_not(server: MemoryServer) -> None:
+def test_a_body_of_exactly_the_limit_is_accepted_and_one_byte_more_is_refused(server: MemoryServer) -> None:
     rest = len(_put_job(b'{"a":""}').split(b"\r\n\r\n")[1])
     for more, status in ((0, 201), (1, 413)):
         connection = Connection(server).send(_put_job(b'{"a":"%s"}' % (b"x" * (MIB - rest + more))))
         assert [answer.status for answer in connection.answers] == [status]
 
 
-def test_a_chunked_body_is_refused_while_it_arrives_and_the_rest_is_thrown_away(server: MemoryServer) -> None:
+def test_a_too_long_chunked_body_is_refused_while_it_arrives_and_the_rest_is_discarded(server: MemoryServer) -> None:
     connection = Connection(server)
     connection.send(request("PUT", "/api/v1/job", JSON, KEY, "Transfer-Encoding: chunked"))
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -119,12 +119,12 @@ def _headers(count: int) -> list[str]:
     return [f"X-{number}: {number}" for number in range(count - 1)]
 
 
-def test_64_headers_are_taken_and_65_are_not(server: MemoryServer) -> None:
+def test_64_headers_are_accepted_and_65_are_refused(server: MemoryServer) -> None:
     assert Connection(server).send(request("GET", "/test", *_headers(64))).answers[0].status == 200
     assert Connection(server).send(request("GET", "/test", *_headers(65))).refusal().status == 431
 
 
-def test_8_kib_of_headers_are_taken_and_one_byte_more_is_not(server: MemoryServer) -> None:
+def test_8_kib_of_headers_are_accepted_and_one_byte_more_is_refused(server: MemoryServer) -> None:
     rest = len(request("GET", "/test", "X: "))
     for more, status in ((0, 200), (1, 431)):
         connection = Connection(server).send(request("GET", "/test", "X: " + "x" * (8192 - rest + more)))
@@ -145,7 +145,7 @@ def test_a_line_without_end_is_refused_while_it_arrives(server: MemoryServer, be
     assert connection.refusal().status == 431
 
 
-def test_folded_header_lines_count_as_well(server: MemoryServer) -> None:
+def test_folded_header_lines_count_towards_the_header_limit(server: MemoryServer) -> None:
     connection = Connection(server).send(b"GET /test HTTP/1.1\r\nX: a\r\n" + b" x\r\n" * 100)
     assert connection.refusal().status == 431
 
@@ -153,7 +153,7 @@ def test_folded_header_lines_count_as_well(server: MemoryServer) -> None:
 # Time
 
 
-def test_headers_that_drip_are_cut_at_ten_seconds_in_all(server: MemoryServer) -> None:
+def test_slowly_sent_headers_are_cut_off_after_ten_seconds(server: MemoryServer) -> None:
     connection = Connection(server)
     for byte in b"GET /test":
         connection.send(bytes([byte])).wait(1)
@@ -162,13 +162,13 @@ def test_headers_that_drip_are_cut_at_ten_seconds_in_all(server: MemoryServer) -
     assert connection.refusal().status == 408
 
 
-def test_a_silent_client_is_cut_after_ten_seconds(server: MemoryServer) -> None:
+def test_a_silent_client_is_cut_off_after_ten_seconds(server: MemoryServer) -> None:
     connection = Connection(server).wait(9.9)
     assert connection.sent == b""
     assert connection.wait(0.2).refusal().status == 408
 
 
-def test_a_body_that_drips_is_cut_at_thirty_seconds_in_all(server: MemoryServer) -> None:
+def test_a_slowly_sent_body_is_cut_off_after_thirty_seconds(server: MemoryServer) -> None:
     connection = Connection(server).send(request("PUT", "/api/v1/job", JSON, KEY, "Content-Length: 100"))
     for _ in range(29):
         connection.send(b" ").wait(1)
@@ -177,13 +177,13 @@ def test_a_body_that_drips_is_cut_at_thirty_seconds_in_all(server: MemoryServer)
     assert connection.refusal("PUT", "/api/v1/job").status == 408
 
 
-def test_the_body_has_its_own_time(server: MemoryServer) -> None:
+def test_the_time_limit_of_the_body_starts_after_the_headers(server: MemoryServer) -> None:
     head, body = _put_job(b"{}").split(b"\r\n\r\n")
     connection = Connection(server).send(head).wait(9).send(b"\r\n\r\n").wait(29).send(body)
     assert connection.answers[0].status == 201
 
 
-def test_a_connection_in_use_is_kept_and_an_idle_one_is_closed_in_a_minute(server: MemoryServer) -> None:
+def test_a_connection_in_use_is_kept_and_an_idle_one_is_closed_after_a_minute(server: MemoryServer) -> None:
     connection = Connection(server)
     for _ in range(3):
         connection.send(request("GET", "/test")).wait(59)
@@ -192,7 +192,7 @@ def test_a_connection_in_use_is_kept_and_an_idle_one_is_closed_in_a_minute(serve
     assert not connection.wait(2).open
 
 
-def test_the_second_request_on_a_connection_has_its_own_ten_seconds(server: MemoryServer) -> None:
+def test_the_ten_seconds_for_headers_restart_with_each_request(server: MemoryServer) -> None:
     connection = Connection(server).send(request("GET", "/test")).wait(50)
     for byte in b"GET /test":
         connection.send(bytes([byte])).wait(1)
@@ -201,13 +201,13 @@ def test_the_second_request_on_a_connection_has_its_own_ten_seconds(server: Memo
     assert [answer.status for answer in connection.answers] == [200, 408]
 
 
-def test_a_request_that_begins_with_the_end_of_a_slow_one_has_its_own_ten_seconds(server: MemoryServer) -> None:
+def test_the_ten_seconds_of_a_pipelined_request_start_when_it_begins(server: MemoryServer) -> None:
     connection = Connection(server).send(b"GET /te").wait(8).send(b"st HTTP/1.1\r\nHost: x\r\n\r\nGET /te")
     assert [answer.status for answer in connection.wait(9.9).answers] == [200]
     assert [answer.status for answer in connection.wait(0.2).answers] == [200, 408]
 
 
-def test_an_answer_may_take_longer_than_a_request(start: Callable[..., MemoryServer], stepped: Any) -> None:
+def test_the_time_limits_of_requests_do_not_apply_to_answers(start: Callable[..., MemoryServer], stepped: Any) -> None:
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(_put_job(b"{}")).wait(600)
     assert connection.sent == b""
@@ -243,7 +243,7 @@ def test_pipelined_requests_are_answered_in_order(server: MemoryServer, count: i
     assert all(b'"content":{"n":%d}' % n in answer.body for n, answer in enumerate(answers))
 
 
-def test_requests_that_pile_up_behind_a_slow_one_are_answered_in_order(
+def test_requests_queued_behind_a_slow_one_are_answered_in_order(
     start: Callable[..., MemoryServer], stepped: Any
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -261,7 +261,7 @@ def test_requests_that_pile_up_behind_a_slow_one_are_answered_in_order(
     assert connection.open
 
 
-def test_a_pipelined_request_that_stops_half_way_behind_a_slow_one_is_cut_at_its_own_ten_seconds(
+def test_an_incomplete_request_behind_a_slow_one_is_cut_off_after_ten_seconds_of_its_own(
     start: Callable[..., MemoryServer], stepped: Any
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -272,7 +272,7 @@ def test_a_pipelined_request_that_stops_half_way_behind_a_slow_one_is_cut_at_its
     assert [answer.status for answer in connection.wait(2).answers] == [201, 408]
 
 
-def test_the_sizes_of_one_request_do_not_count_for_the_next(server: MemoryServer) -> None:
+def test_the_size_limits_apply_to_each_request_separately(server: MemoryServer) -> None:
     long = request("GET", "/test", "X: " + "x" * 8000)
     assert [answer.status for answer in Connection(server).send(long * 5).answers] == [200] * 5
 
@@ -306,7 +306,7 @@ def test_connection_close_or_http_1_0_closes_the_connection_after_the_answer(ser
         b"\xff\xfe /test HTTP/1.1\r\n\r\n",
     ],
 )
-def test_an_invalid_request_gets_a_400_problem_and_is_closed(server: MemoryServer, data: bytes) -> None:
+def test_an_invalid_request_gets_a_400_problem_and_its_connection_is_closed(server: MemoryServer, data: bytes) -> None:
     assert Connection(server).send(data).refusal().status == 400
 
 
@@ -321,7 +321,7 @@ def test_a_path_that_is_not_utf_8_is_400(server: MemoryServer, path: bytes) -> N
     "host",
     [b"", b"\xff\xfe", b"..", b"a" * 300, "\u00fc..\u00fc".encode(), b"[::1", b"x:99999", b"xn--a..", b"a/b?c#d"],
 )
-def test_the_server_answers_to_any_name(server: MemoryServer, host: bytes) -> None:
+def test_a_request_with_any_host_header_is_answered(server: MemoryServer, host: bytes) -> None:
     connection = Connection(server).send(b"GET /test HTTP/1.1\r\nHost: %s\r\n\r\n" % host)
     assert [answer.status for answer in connection.answers] == [200]
 
@@ -329,7 +329,7 @@ def test_the_server_answers_to_any_name(server: MemoryServer, host: bytes) -> No
 @pytest.mark.parametrize(
     "line", [b"CONNECT x:1", b"OPTIONS *", b"GET http://x/test", b"GET //", b"GET /?%", b"M-X! /test"]
 )
-def test_an_odd_request_line_is_never_a_5xx(server: MemoryServer, line: bytes) -> None:
+def test_an_unusual_request_line_is_never_answered_with_a_5xx(server: MemoryServer, line: bytes) -> None:
     connection = Connection(server).send(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert [answer.status < 500 for answer in connection.answers] == [True]
 
@@ -343,7 +343,7 @@ def test_an_odd_request_line_is_never_a_5xx(server: MemoryServer, line: bytes) -
         (b"\x00\x01", "not an HTTP/1.1 request."),
     ],
 )
-def test_bytes_that_can_not_begin_a_request_are_refused_at_once(
+def test_bytes_that_can_not_start_a_request_are_refused_at_once(
     server: MemoryServer, before: bytes, data: bytes, detail: str
 ) -> None:
     refusal = Connection(server).send(before).send(data).answers[-1]
@@ -351,7 +351,7 @@ def test_bytes_that_can_not_begin_a_request_are_refused_at_once(
     assert detail in refusal.body.decode()
 
 
-def test_a_body_may_begin_with_any_byte(server: MemoryServer) -> None:
+def test_a_body_may_start_with_any_byte(server: MemoryServer) -> None:
     head = request("PUT", "/api/v1/job", JSON, KEY, "Content-Length: 3")
     (answer,) = Connection(server).send(head).send(b"\x16\x03\x01").answers
     assert (answer.status, b"JSON" in answer.body) == (400, True)
@@ -368,7 +368,7 @@ def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> 
 # How many
 
 
-def test_a_connection_beyond_the_limit_gets_an_answer_and_is_closed(start: Callable[..., MemoryServer]) -> None:
+def test_a_connection_beyond_the_limit_gets_an_error_and_is_closed(start: Callable[..., MemoryServer]) -> None:
     server = start(limits=Limits(connections=3))
     for channel in list(server.site.channels):
         channel.loseConnection()
@@ -393,7 +393,7 @@ def test_a_refused_connection_is_not_counted_when_it_is_closed(start: Callable[.
 # The end
 
 
-def test_draining_closes_idle_connections_and_waits_for_requests_under_way(
+def test_draining_closes_idle_connections_and_waits_for_requests_in_progress(
     start: Callable[..., MemoryServer], stepped: Any
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -413,12 +413,12 @@ def test_draining_closes_idle_connections_and_waits_for_requests_under_way(
     assert drained == [None]
 
 
-def test_draining_a_site_without_connections_is_done_at_once(server: MemoryServer) -> None:
+def test_draining_a_site_without_connections_ends_at_once(server: MemoryServer) -> None:
     for channel in list(server.site.channels):
         channel.loseConnection()
     assert server.site.drain().called
 
 
-def test_headers_are_read_in_any_case(server: MemoryServer) -> None:
+def test_header_names_are_case_insensitive(server: MemoryServer) -> None:
     sent = request("GET", "/api/v1/queue?name=q", "x-ACCESS-key:key")
     assert Connection(server).send(sent).answers[0].status == 200

@@ -49,7 +49,7 @@ def test_a_long_body_whose_query_names_no_queue_is_refused_with_advice(server: M
     assert b"?queue_name=" in body
 
 
-def test_a_chunked_body_is_refused_when_it_becomes_long(server: MemoryServer) -> None:
+def test_a_chunked_body_without_a_right_key_is_refused_when_it_becomes_long(server: MemoryServer) -> None:
     connection = Connection(server)
     sent = request("PUT", PATH + "?queueName=q", JSON, "X-Access-Key: wrong", "Transfer-Encoding: chunked")
     connection.send(sent)
@@ -61,7 +61,7 @@ def test_a_chunked_body_is_refused_when_it_becomes_long(server: MemoryServer) ->
     assert _refused(connection)[0] == 401
 
 
-def test_a_long_body_with_its_key_is_taken(server: MemoryServer) -> None:
+def test_a_long_body_with_the_right_key_is_accepted(server: MemoryServer) -> None:
     body = b'{"queue_name":"q","jobs":[%b]}' % b",".join([b'{"content":{"a":"%b"}}' % (b"x" * 60_000)] * 30)
     connection = Connection(server)
     connection.send(_head("?queueName=q", length=len(body)))
@@ -74,7 +74,7 @@ def test_a_long_body_with_its_key_is_taken(server: MemoryServer) -> None:
     assert answer.status == 201
 
 
-def test_the_queue_in_the_query_is_that_of_the_body(server: MemoryServer) -> None:
+def test_a_body_with_another_queue_than_the_query_is_400(server: MemoryServer) -> None:
     put = {"name": "other", "access_key": "key"}
     assert server.call("PUT", "/api/v1/queue", body=put, key=None).status == 201
     for name, status in (("q", 201), ("other", 400)):
@@ -84,7 +84,7 @@ def test_the_queue_in_the_query_is_that_of_the_body(server: MemoryServer) -> Non
     assert server.call("POST", PATH, query={"queueName": "other"}, body=body).status == 400
 
 
-def test_a_key_still_being_checked_when_the_body_is_complete_gets_one_answer(
+def test_a_long_body_completed_during_its_key_check_gets_one_answer(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -99,7 +99,7 @@ def test_a_key_still_being_checked_when_the_body_is_complete_gets_one_answer(
     assert [answer.status for answer in connection.answers] == [404]
 
 
-def test_refused_keys_count_for_the_throttle(server: MemoryServer) -> None:
+def test_refused_keys_of_long_bodies_count_towards_the_throttle(server: MemoryServer) -> None:
     statuses = [_refused(Connection(server).send(_head("?queueName=q", "wrong")))[0] for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
 
@@ -123,7 +123,7 @@ class _Turns:
         call()
 
 
-def test_requests_that_come_together_are_begun_one_in_a_turn(server: MemoryServer) -> None:
+def test_requests_that_arrive_together_are_started_one_in_a_reactor_turn(server: MemoryServer) -> None:
     connection = Connection(server)
     turns = _Turns(connection)
     connection.channel.dataReceived(request("GET", "/test") * 50)
@@ -134,7 +134,7 @@ def test_requests_that_come_together_are_begun_one_in_a_turn(server: MemoryServe
     assert turns.planned == []
 
 
-def test_a_body_in_many_chunks_is_taken_some_kibibytes_in_a_turn(start: Any) -> None:
+def test_a_body_of_many_chunks_is_parsed_in_limited_portions_per_turn(start: Any) -> None:
     turns = ByHand()
     connection = Connection(start(turns=lambda _clock: turns))
     connection.send(request("PUT", "/api/v1/job", JSON, "X-Access-Key: key", "Transfer-Encoding: chunked"))

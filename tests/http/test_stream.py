@@ -75,7 +75,7 @@ def _end(connection: Connection) -> Any:
 
 
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1000, 1001])
-def test_a_list_of_any_length_is_complete(server: MemoryServer, count: int) -> None:
+def test_a_streamed_list_of_any_length_is_complete(server: MemoryServer, count: int) -> None:
     uids = _fill(server, count)
     shown = listed(server)
     assert shown["size"] == count
@@ -83,7 +83,7 @@ def test_a_list_of_any_length_is_complete(server: MemoryServer, count: int) -> N
     assert [job["content"]["n"] for job in shown["jobs"]] == list(range(count))
 
 
-def test_others_are_answered_between_the_parts(server: MemoryServer) -> None:
+def test_other_requests_are_answered_between_the_parts_of_a_list(server: MemoryServer) -> None:
     _fill(server, 1600)
     connection, other = Connection(server), Connection(server)
     connection.channel.dataReceived(LIST)
@@ -105,7 +105,7 @@ def test_a_list_is_written_no_faster_than_the_client_reads(server: MemoryServer)
     assert _end(connection)["size"] == 2600
 
 
-def test_jobs_come_and_go_while_a_list_is_sent(server: MemoryServer) -> None:
+def test_jobs_can_be_added_and_deleted_while_a_list_is_sent(server: MemoryServer) -> None:
     uids = _fill(server, 1600)
     connection = _begin(server)
     gone = uids[10:20] + uids[495:505] + uids[990:1010] + uids[1595:]
@@ -120,7 +120,7 @@ def test_jobs_come_and_go_while_a_list_is_sent(server: MemoryServer) -> None:
     assert set(listed_uids) <= {*uids, *new}
 
 
-def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> None:
+def test_a_list_is_valid_even_if_its_remaining_jobs_were_deleted(server: MemoryServer) -> None:
     uids = _fill(server, 1600)
     connection = _begin(server)
     server.pump()
@@ -130,7 +130,7 @@ def test_a_list_whose_rest_was_deleted_still_ends_well(server: MemoryServer) -> 
     assert _end(connection)["size"] == 1000
 
 
-def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_list(
+def test_deleting_a_queue_while_it_is_listed_breaks_the_connection(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
     _fill(server, 1600)
@@ -144,7 +144,7 @@ def test_a_queue_deleted_meanwhile_breaks_the_connection_rather_than_end_the_lis
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["behind with reading", "reading"])
-def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(
+def test_a_client_that_disconnects_during_a_list_leaves_no_timer_and_no_reader(
     server: MemoryServer, events: list[LogEvent], waits: bool
 ) -> None:
     _fill(server, 1600)
@@ -184,7 +184,7 @@ def test_a_client_that_reads_slowly_but_steadily_is_kept(server: MemoryServer) -
 
 
 @pytest.mark.parametrize("known", [None, 7])
-def test_a_client_that_reads_nothing_for_thirty_seconds_is_cut(server: MemoryServer, known: int | None) -> None:
+def test_a_client_that_reads_nothing_for_thirty_seconds_is_cut_off(server: MemoryServer, known: int | None) -> None:
     _fill(server, 1600)
     connection = _begin(server)
     unsent = _Untaken(connection)
@@ -256,13 +256,13 @@ def test_a_client_that_reads_a_little_from_a_unix_socket_is_kept(over_unix_socke
     assert json.loads(shown.body)["size"] == 1600
 
 
-def test_a_client_that_reads_nothing_from_a_unix_socket_is_cut(over_unix_socket: _OverUnixSocket) -> None:
+def test_a_client_that_reads_nothing_from_a_unix_socket_is_cut_off(over_unix_socket: _OverUnixSocket) -> None:
     assert over_unix_socket.wait(29)
     over_unix_socket.wait(2)
     assert not over_unix_socket.wait(30)
 
 
-def test_an_idle_connection_is_kept_while_the_client_takes_the_last_answer(
+def test_an_idle_connection_is_kept_while_the_client_reads_the_last_answer(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = Connection(server).send(request("GET", "/test"))

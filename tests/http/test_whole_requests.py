@@ -34,7 +34,7 @@ def _step(connection: Connection, stepped: Stepped) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
-def test_following_requests_in_pieces_are_answered_in_order(
+def test_pipelined_requests_sent_in_pieces_are_answered_in_order(
     connection: Connection, stepped: Stepped, size: int
 ) -> None:
     sent = _put(1) + _put(2) + _put(3)
@@ -47,7 +47,7 @@ def test_following_requests_in_pieces_are_answered_in_order(
     assert connection.open
 
 
-def test_an_incomplete_request_behind_it_is_refused_after_its_own_ten_seconds(
+def test_an_incomplete_request_behind_a_whole_one_is_refused_after_its_own_ten_seconds(
     connection: Connection, stepped: Stepped
 ) -> None:
     connection.send(b"GET /te").wait(100)
@@ -56,7 +56,7 @@ def test_an_incomplete_request_behind_it_is_refused_after_its_own_ten_seconds(
     assert [answer.status for answer in connection.wait(2).answers] == [200, 201, 408]
 
 
-def test_more_than_16_kib_of_following_requests_stay_with_the_system_until_the_answer(
+def test_reading_pauses_after_16_kib_of_pipelined_requests_until_the_answer(
     connection: Connection, stepped: Stepped
 ) -> None:
     transport: Any = connection.transport
@@ -70,7 +70,9 @@ def test_more_than_16_kib_of_following_requests_stay_with_the_system_until_the_a
     assert _numbers(connection) == [b"0", b"1"]
 
 
-def test_bytes_behind_the_last_request_are_ignored(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
+def test_bytes_after_the_last_request_of_a_connection_are_ignored(
+    start: Callable[..., MemoryServer], stepped: Stepped
+) -> None:
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(request("GET", "/test"))
     connection.send(_put(0).replace(b"Host:", b"Connection: close\r\nHost:"))
@@ -81,9 +83,7 @@ def test_bytes_behind_the_last_request_are_ignored(start: Callable[..., MemorySe
     assert stepped.waiting == []
 
 
-def test_requests_behind_the_current_one_are_dropped_when_the_client_disconnects(
-    connection: Connection, stepped: Stepped
-) -> None:
+def test_pipelined_requests_are_dropped_when_the_client_disconnects(connection: Connection, stepped: Stepped) -> None:
     connection.send(_put(1))
     connection.go()
     _step(connection, stepped)

@@ -169,7 +169,7 @@ OF_REQUESTS: Final = (
         _CHANNEL,
         "        if self.length is not None and self.length > self.body_limit:\n",
         "        if self.length is not None and self.length < 0:\n",
-        ("tests/http/test_limits.py::test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read",),
+        ("tests/http/test_limits.py::test_a_body_with_a_content_length_over_the_limit_is_refused_unread",),
     ),
     Mutant(
         "chunked-limit",
@@ -177,7 +177,9 @@ OF_REQUESTS: Final = (
         _REQUEST,
         "        if size > self.channel.body_limit:\n",
         "        if size < 0:\n",
-        ("tests/http/test_limits.py::test_a_chunked_body_is_refused_while_it_arrives_and_the_rest_is_thrown_away",),
+        (
+            "tests/http/test_limits.py::test_a_too_long_chunked_body_is_refused_while_it_arrives_and_the_rest_is_discarded",
+        ),
     ),
     Mutant(
         "body-in-memory",
@@ -193,7 +195,7 @@ OF_REQUESTS: Final = (
         _CHANNEL,
         "        if self._head_bytes > self.limits.header_bytes or self._head_lines > self.limits.headers + 2:\n",
         "        if self._head_lines < 0:\n",
-        ("tests/http/test_limits.py::test_64_headers_are_taken_and_65_are_not",),
+        ("tests/http/test_limits.py::test_64_headers_are_accepted_and_65_are_refused",),
     ),
     Mutant(
         "header-time",
@@ -201,7 +203,7 @@ OF_REQUESTS: Final = (
         _CHANNEL,
         "            self._timer = self.callLater(self.limits.header_seconds, self.refuse, _TOO_LATE)\n",
         "            pass\n",
-        ("tests/http/test_limits.py::test_headers_that_drip_are_cut_at_ten_seconds_in_all",),
+        ("tests/http/test_limits.py::test_slowly_sent_headers_are_cut_off_after_ten_seconds",),
     ),
     Mutant(
         "key-before-body",

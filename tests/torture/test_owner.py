@@ -59,7 +59,7 @@ def test_the_model_agrees_with_a_correct_server_through_steps_of_all_kinds(serve
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lose", ["request", "answer"])
-def test_either_outcome_of_a_request_without_an_answer_is_accepted(server: MemoryServer, lose: str) -> None:
+def test_the_model_accepts_either_outcome_of_a_request_without_an_answer(server: MemoryServer, lose: str) -> None:
     losing = Losing(server)
     owner = _at_work(losing, 20)
     kinds = set()
@@ -88,7 +88,7 @@ class Dying:
         raise HTTPException
 
 
-def test_the_last_jobs_may_be_left_when_jobs_are_deleted_in_slices(server: MemoryServer) -> None:
+def test_the_model_accepts_a_crash_between_slices_of_a_deletion(server: MemoryServer) -> None:
     owner = _at_work(server, 20)
     before = len(owner.model.queues["its own"].jobs)
     owner.api.server = Dying(server)
@@ -98,7 +98,7 @@ def test_the_last_jobs_may_be_left_when_jobs_are_deleted_in_slices(server: Memor
     assert len(owner.model.queues["its own"].jobs) == before - 2 > 0
 
 
-def test_jobs_that_are_not_deleted_in_slices_are_all_deleted_or_none(server: MemoryServer) -> None:
+def test_the_model_refuses_a_partial_deletion_that_is_not_sliced(server: MemoryServer) -> None:
     owner = _at_work(server, 20)
     owner.api.server = Dying(server)
     owner.weights = {"sweep_delete": 1}
@@ -134,14 +134,16 @@ def _remove_all(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("harm", [_remove_one, _make_one_up, _change_a_tag, _pause, _remove_all])
-def test_differences_after_a_crash_are_seen(server: MemoryServer, harm: Callable[[MemoryServer], None]) -> None:
+def test_the_model_detects_differences_after_a_crash(
+    server: MemoryServer, harm: Callable[[MemoryServer], None]
+) -> None:
     owner = _at_work(server, 50)
     harm(server)
     with pytest.raises(Disagreement, match="its own"):
         owner.judge()
 
 
-def test_a_wrong_answer_is_detected(server: MemoryServer) -> None:
+def test_the_model_detects_a_wrong_answer(server: MemoryServer) -> None:
     owner = _at_work(server, 50)
     _remove_all(server)
     with pytest.raises(Disagreement, match="404"):

@@ -70,7 +70,7 @@ class ForgetfulMachine(LocalMachine):
     driver_kind = Forgetful
 
 
-def test_lives_against_an_engine_that_forgets_fail_with_their_seed() -> None:
+def test_the_trial_lives_fails_with_its_seed_for_an_engine_that_loses_changes() -> None:
     out = io.StringIO()
     tallies = run([Lives("lives", ForgetfulMachine, lives=200, steps=10, shrink=False)], seconds=0, seed=3, out=out)
     assert tallies["lives"].problems == 1
@@ -82,7 +82,7 @@ class Counted(LocalMachine):
     counted: ClassVar[Counter[str]] = Counter()
 
 
-def test_lives_are_new_with_each_seed_and_their_steps_are_counted() -> None:
+def test_the_trial_lives_differs_with_each_seed_and_counts_its_steps() -> None:
     first, second = Tally(), Tally()
     Lives("lives", Counted, lives=3, steps=10).run(1, Path(), first)
     before = Counted.counted.copy()
@@ -91,7 +91,7 @@ def test_lives_are_new_with_each_seed_and_their_steps_are_counted() -> None:
     assert second.operations == Counted.counted["operations"] - before["operations"]
 
 
-def test_a_trial_that_the_machine_does_not_allow_is_reported_but_does_not_fail() -> None:
+def test_a_trial_that_this_machine_does_not_allow_is_reported_as_not_run() -> None:
     class Needy(Fake):
         def run(self, seed: int, folder: Path, tally: Tally) -> None:
             raise NotHere("mount needs root")
@@ -103,7 +103,7 @@ def test_a_trial_that_the_machine_does_not_allow_is_reported_but_does_not_fail()
 
 
 @pytest.mark.slow
-def test_power_cuts_go_well_with_commits_compactions_and_restarts_in_any_order() -> None:
+def test_power_cuts_among_commits_compactions_and_restarts_lose_nothing() -> None:
     tally = Tally()
     PowerCuts(lives=1, steps=40).run(1, Path(), tally)
     assert tally.operations == 40
@@ -112,7 +112,7 @@ def test_power_cuts_go_well_with_commits_compactions_and_restarts_in_any_order()
 
 
 @pytest.mark.parametrize("without", ["syncs", "directory_syncs"])
-def test_power_cuts_find_a_sync_that_is_missing(without: str) -> None:
+def test_the_power_cut_trial_detects_a_missing_sync(without: str) -> None:
     out = io.StringIO()
     trial = PowerCuts(make_files=lambda: SimulatedFiles(**{without: False}))  # type: ignore[arg-type]  # a flag
     assert run([trial], seconds=0, seed=1, out=out)["power cuts, simulated disk"].problems == 1
