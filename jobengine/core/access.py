@@ -2,8 +2,8 @@
 Access keys and roles: keys are kept as keyed digests and compared in constant time; each command names its roles.
 
 A key is checked at every request, so the digest is one fast keyed hash (BLAKE2b, RFC 7693) and not a slow one; the
-database that holds it is encrypted as a whole. Of keys from the Go version only the SHA-512 is known: a digest of that
-is kept, marked as such, until the key is first used.
+database that holds it is encrypted as a whole. Of keys from the Go version only the SHA-512 is known: a digest of the
+SHA-512 is kept, and marked, until the key is first used.
 """
 
 from hashlib import blake2b, sha512
@@ -56,7 +56,7 @@ def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
 
 
 def derived_uid(queue: Queue, idempotency_key: str, key_id: str | None) -> str:
-    """The uid of the job that this key adds to `queue` with an Idempotency-Key: the same at each repetition."""
+    """The uid of a job added with an Idempotency-Key and the access key `key_id`: the same at each repetition."""
     text = f"{key_id or ''}/{idempotency_key}"
     digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-once").digest()
     return str(UUID(bytes=digest, version=4))

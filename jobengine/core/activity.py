@@ -44,13 +44,13 @@ Unsaved = Sequence[Period]
 
 
 def nothing_kept(_name: str, _span: int, _number: int) -> str | None:
-    """For an engine that keeps periods elsewhere: no period began before the start."""
+    """The `find` of an engine that keeps periods elsewhere: it finds none."""
     return None
 
 
 @define
 class _Open:
-    """A period that is not over, or not saved yet."""
+    """The latest period of a span, and its counts so far."""
 
     number: int
     tally: Tally
@@ -58,7 +58,7 @@ class _Open:
 
 @define
 class _QueueActivity:
-    #: Finds a period that was begun before the start.
+    #: Returns the stored text of a period, by span and number, or None: it may have begun before the server's start.
     find: Callable[[int, int], str | None]
     #: The last period of each span.
     last: list[_Open | None] = field(factory=lambda: [None] * len(SPANS))
@@ -99,7 +99,7 @@ class _QueueActivity:
         self._newest, self._waits, self._runs = Counter(), [], []
 
     def _tally(self, span: int, number: int) -> Tally:
-        """The tally of a period; an earlier one than the last counts as the last."""
+        """The tally to add to for a period; for one before the last period, that of the last."""
         last = self.last[span]
         if last is None or last.number < number:
             text = self.find(span, number)
@@ -116,7 +116,7 @@ class _QueueActivity:
         return {**self.unsaved, **{(span, one.number): one.tally for span, one in enumerate(self.last) if one}}
 
     def note(self, effects: Sequence[JobEffect], now: int, steady: int) -> None:
-        """Note the times of changes, and count them."""
+        """Count changes, and record waiting and running times; see Activity.note."""
         if steady >= self._end:
             self.gather()
             self._end = (steady // SECOND + 1) * SECOND
@@ -160,7 +160,7 @@ class _QueueActivity:
         return None if state is QUEUED else state
 
     def _count_end(self, standing: Standing) -> None:
-        """Count an attempt that has just ended, unless it was completed."""
+        """Count an attempt that has just ended, other than by completion; `standing` is the job's afterwards."""
         notes = standing.notes
         if standing.state is INPROGRESS or not notes.history:
             return
@@ -175,12 +175,12 @@ class _QueueActivity:
 class Activity:
     """The activity of all queues of one server, by name."""
 
-    #: Finds the text of a period that is kept, by queue, span and number.
+    #: Returns the text of a saved period, by queue, span and number, or None.
     find: Callable[[str, int, int], str | None] = nothing_kept
     #: The server's number; see KeptPeriod.
     source: int = 0
     _queues: dict[str, _QueueActivity] = field(factory=dict)
-    #: The names of queues with periods that are not kept.
+    #: The names of queues with unsaved periods.
     _changed: set[str] = field(factory=set)
 
     def note(self, name: str, effects: Sequence[JobEffect], now: int, steady: int) -> None:
@@ -250,7 +250,7 @@ class Activity:
         )
 
     def recent(self, name: str, now: int, kept: Iterable[KeptPeriod] = ()) -> Recent:
-        """Recent activity of one queue at an elapsed time; `kept` are its kept seconds and minutes."""
+        """Recent activity of one queue at an elapsed time; `kept` are its saved seconds and minutes."""
         activity = self._of(name)
         tallies = merged(kept, self.source, activity.live())
         last = now // MINUTE
@@ -264,7 +264,7 @@ class Activity:
         )
 
     def history(self, name: str, now: int, kept: Iterable[KeptPeriod] = ()) -> QueueHistory:
-        """The history of one queue at an elapsed time; `kept` are its kept periods."""
+        """The history of one queue at an elapsed time; `kept` are its saved periods."""
         return history_of(merged(kept, self.source, self._of(name).live()), now)
 
     def _of(self, name: str) -> _QueueActivity:

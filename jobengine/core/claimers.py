@@ -19,7 +19,7 @@ class Origin(Value, frozen=True, kw_only=True):
 class WaitingClaim(Value, frozen=True, kw_only=True):
     """A claim that waits for jobs."""
 
-    #: The name of its worker, if it gave one.
+    #: The worker's name; None if the claim gave none.
     worker: str | None
     #: Since when the worker waits: consecutive claims without a job count as one wait.
     since: int
@@ -27,7 +27,7 @@ class WaitingClaim(Value, frozen=True, kw_only=True):
     last_claim: int
     #: The queues to claim from.
     queues: tuple[str, ...]
-    #: Where it comes from, if reported.
+    #: Where the claim comes from, if reported.
     origin: Origin | None = None
 
 

@@ -54,7 +54,7 @@ def _within(bucket: int, share: float) -> int:
 
 
 def cumulated(buckets: Mapping[int, int]) -> list[int]:
-    """How many durations are at most each bound of EXPORTED, and how many there are in all."""
+    """For each bound of EXPORTED, how many durations are not longer; then the number of all durations."""
     sums = list(accumulate(buckets.get(bucket, 0) for bucket in range(len(BOUNDS) + 1)))
     return [*(sums[at] for at in _EXPORTED_AT), sums[-1]]
 

@@ -11,7 +11,7 @@ from .values import Value
 
 
 class JobEffect(Value, frozen=True):
-    """The effect of a fact about a job; None where there is no job."""
+    """The effect of a fact about a job; `old` or `new` is None where the job does not exist."""
 
     #: The queue's name.
     queue: str
@@ -34,7 +34,7 @@ class QueueEffect(Value, frozen=True, gc=True):
 class ClockEffect(Value, frozen=True):
     """The effect of the fact that the wall clock was set."""
 
-    #: How far ahead of elapsed time it was before.
+    #: How far the wall clock was ahead of elapsed time before, in milliseconds.
     old: int
 
 
@@ -50,7 +50,7 @@ class ItemEffect(Value, frozen=True):
     queue: str
     kind: str
     name: str
-    #: Its value before; None if it was not there.
+    #: The thing's value before; None if it did not exist.
     old: str | None
 
 

@@ -22,24 +22,24 @@ class QueueExists(DomainError):
 
 
 class AccessDenied(DomainError):
-    """The access key is not one of this queue's."""
+    """The access key does not open the queue."""
 
     def __init__(self) -> None:
         super().__init__("The access key does not open this queue; send one that does in X-Access-Key.")
 
 
 class NotAllowed(DomainError):
-    """The access key is one of this queue's, but its role does not cover the command."""
+    """The access key opens the queue, but its role does not cover the command."""
 
     def __init__(self, role: Role) -> None:
-        super().__init__(f"A key with the role {role} may not do this; ask the owner of the queue for another.")
+        super().__init__(f"A key with the role {role} may not do this; ask the owner of the queue for another key.")
 
 
 class KeyNotFound(DomainError):
     """The queue has no key with the id."""
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"The queue has no key with id {key_id!r}.")
+        super().__init__(f"The queue has no key with id {key_id!r}; GET /api/v1/queue/key lists its keys.")
 
 
 class KeyTaken(DomainError):
@@ -160,7 +160,7 @@ class ClaimRequired(DomainError):
 
 
 class TooManyQueues(DomainError):
-    """There are as many queues as there may be."""
+    """The server has as many queues as MAX_QUEUES allows."""
 
     def __init__(self, most: int) -> None:
         super().__init__(
@@ -173,7 +173,7 @@ class BadItem(DomainError):
     """One of many jobs can't be added, so none was."""
 
     def __init__(self, index: int, why: DomainError) -> None:
-        #: Which one, counted from 0, and what is wrong with it.
+        #: The index of the job, from 0, and why it can't be added.
         self.index = index
         self.why = why
         super().__init__(f"jobs[{index}]: {why} None of the jobs was added.")

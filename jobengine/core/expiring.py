@@ -17,7 +17,7 @@ from .transitions import timed_out
 class _Moment:
     """The time at which things are due."""
 
-    #: Elapsed, and by the wall clock.
+    #: Elapsed time and the time of the wall clock, in milliseconds.
     now: int
     wall: int
 

@@ -98,7 +98,7 @@ class SpecExtras(Extras):
     context: Context = NO_CONTEXT
 
 
-#: For most jobs.
+#: Most jobs have no rare field.
 _NO_SPEC_EXTRAS: Final = SpecExtras()
 
 
@@ -268,7 +268,7 @@ def _read_queue(written: list[Any]) -> Queue:
         salt=salt,
         digest=digest,
         created=created,
-        # Up to version 4 without keep_failed_minutes.
+        # Records up to version 4 have no keep_failed_minutes.
         defaults=None if defaults is None else Defaults(**{"keep_failed_minutes": None, **defaults}),
         keys=tuple(keys),
         old_key=None if old_key is None else OldKey(digest=old_key[0], until=old_key[1]),
@@ -418,7 +418,7 @@ _JOB_ADDED: Final = b'["job-added",'
 
 
 def is_job_added(record: bytes) -> bool:
-    """Whether it is the record of a whole job."""
+    """Whether the record is a "job-added", which has the whole job."""
     return record.startswith(_JOB_ADDED)
 
 

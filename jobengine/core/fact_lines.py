@@ -75,7 +75,7 @@ class ItemLine(_Line, tag="item"):
     """A named thing of a queue; it comes after the queue's line."""
 
     queue: Name
-    #: Not `kind`, which is the kind of the line.
+    #: The kind of the thing; `kind` is the kind of the line.
     item: Name
     name: Name
     value: str
@@ -102,7 +102,7 @@ class JobLine(_Line, tag="job", kw_only=True):
     lease: str | None
     worker: str | None
     more: StandingExtras
-    #: The object itself, or a string that holds it if there are line ends in it.
+    #: The content: a JSON object or, if its text has line ends, a string with that text.
     content: Raw
 
 
@@ -238,7 +238,7 @@ def record_in(line: QueueLine | HistoryLine | ItemLine | JobLine) -> bytes:
 
 def _queue_record(line: QueueLine) -> bytes:
     record = record_of("queue-created", astuple(line))
-    # This finds defaults that no queue can have.
+    # Decoding fails for defaults that no queue can have.
     decode(record)
     return record
 

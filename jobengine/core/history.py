@@ -45,14 +45,14 @@ class Period(Value, frozen=True):
 
     #: See SPANS.
     span: int
-    #: Elapsed time at its beginning, divided by its length.
+    #: Elapsed time at the period's beginning, divided by the span's width.
     number: int
     #: See Tally.text.
     text: str
 
 
 class KeptPeriod(Value, frozen=True):
-    """A period, and the server that counted it; 0 where there is only one."""
+    """A period, and the number of the server that counted it; 0 where only one server counts."""
 
     source: int
     period: Period
@@ -75,7 +75,7 @@ class Tally:
             self.run.update(other.run)
 
     def text(self) -> str:
-        """As text: the counts in the order of COUNTED, the waiting times and the running times."""
+        """The tally as text: the counts in the order of COUNTED, the waiting times and the running times."""
         counts = ",".join([str(self.counts[what]) for what in COUNTED])
         return f"{counts}|{spread_text(self.wait)}|{spread_text(self.run)}"
 
@@ -97,7 +97,7 @@ class KeptPeriods:
     def __init__(self) -> None:
         #: The texts of periods, by number, for each span.
         self._texts: list[dict[int, str]] = [{} for _ in SPANS]
-        #: About how many bytes they take in a record.
+        #: About how many bytes all these periods take in a record.
         self.size = 0
 
     def put(self, periods: Iterable[Period]) -> None:
@@ -120,7 +120,7 @@ class KeptPeriods:
         return self._texts[span].get(number)
 
     def all(self) -> Iterator[Period]:
-        """All of them, by span and number."""
+        """All stored periods, by span and number."""
         for span, texts in enumerate(self._texts):
             for number in sorted(texts):
                 yield Period(span, number, texts[number])
@@ -131,7 +131,8 @@ class QueueHistory:
     """
     The minutes of the last hour and the hours of the last week, oldest first; the last of each is not over.
 
-    For each of COUNTED its numbers; for wait_p50, wait_p99, run_p50 and run_p99 milliseconds, or None.
+    The keys are the counters in COUNTED, with numbers, and wait_p50, wait_p99, run_p50 and run_p99, with milliseconds
+    or None.
     """
 
     minutes: Mapping[str, Sequence[int | None]]
@@ -155,7 +156,7 @@ def _columns(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> d
 
 
 def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> dict[str, int]:
-    """The total counts of all stored periods of a span."""
+    """The total of each counter over the periods that a span keeps at `now`."""
     last = now // SPANS[span].width
     totals: Counter[str] = Counter()
     for number in range(last - SPANS[span].kept + 1, last + 1):

@@ -66,7 +66,7 @@ class Defaults:
     keep_failed_minutes: int | None = 4_320
     #: Seconds without an update until a job in progress has timed out; 0 is never.
     timeout_seconds: int = 600
-    #: How often a job is tried.
+    #: The most attempts at a job.
     max_attempts: int = 1
     #: Seconds before the second attempt.
     retry_delay_seconds: int = 0
@@ -92,9 +92,9 @@ class Rare(Value, frozen=True, kw_only=True):
     unique_key: str | None = None
     #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
     fingerprint: str | None = None
-    #: The id of the key it was added with; None for the owner's.
+    #: The id of the access key that added the job; None for the owner's key.
     author: str | None = None
-    #: What the client attached to it.
+    #: What the client attached to the job.
     context: Context = NO_CONTEXT
 
 
@@ -107,13 +107,13 @@ class Spec(Value, frozen=True, kw_only=True):
 
     #: A UUID as text, unique within the queue.
     uid: str
-    #: Higher goes first.
+    #: Jobs with a higher priority are claimed first.
     priority: int
     #: The job's place among those of equal priority; grows with every job added to the queue.
     arrival: int
-    #: How long it is kept once it has finished. One value, since CPython 3.11 is slow at calls with over 15 keywords.
+    #: How long the finished job is kept. One value for two times: CPython 3.11 is slow at calls with over 15 keywords.
     keep: Retention
-    #: Seconds in progress without an update until it has timed out; 0 is never.
+    #: Seconds in progress without an update until the job times out; 0 is never.
     timeout_seconds: int
     #: Unix seconds of the wall clock at which a job still queued is removed; 0 is never.
     timeout_time: int
@@ -121,7 +121,7 @@ class Spec(Value, frozen=True, kw_only=True):
     content: bytes
     #: When it was added.
     created: int
-    #: Words by which to find and claim it.
+    #: Words by which to find and claim the job.
     tags: tuple[str, ...] = ()
     #: The most attempts.
     max_attempts: int = 1
@@ -138,7 +138,7 @@ class Spec(Value, frozen=True, kw_only=True):
 
 
 class Attempt(Value, frozen=True, kw_only=True):
-    """A past attempt: one time that the job was in progress. Consecutive releases are one."""
+    """A past attempt: one time that the job was in progress. Consecutive releases are one attempt."""
 
     #: The name the worker gave, if any; of several releases, the last worker's.
     worker: str | None
@@ -178,7 +178,7 @@ NO_NOTES: Final = Notes()
 
 
 class Standing(Value, frozen=True, kw_only=True):
-    """The half of a job that changes."""
+    """The half of a job that changes: where the job is in its life, who holds it, and what was reported about it."""
 
     #: Where it is in its life.
     state: State
@@ -188,7 +188,7 @@ class Standing(Value, frozen=True, kw_only=True):
     attempts: int = 0
     #: When it was claimed last; 0 if never.
     claimed: int = 0
-    #: The token of its holder, or of its last holder once it has finished.
+    #: The token of the job's holder or, once the job has finished, of its last holder.
     lease: str | None = None
     #: The holder's name.
     worker: str | None = None
@@ -275,7 +275,7 @@ class Job(Value, frozen=True):
 class AccessKey:
     """A key that opens a queue for one role."""
 
-    #: Names it to the owner; reveals nothing of the key.
+    #: Identifies the key to the owner, and reveals nothing of it.
     id: str
     #: What it may do.
     role: Role
@@ -329,12 +329,12 @@ class Grant:
 
     #: What it may do.
     role: Role
-    #: Its id; None for the owner's own key.
+    #: The key's id; None for the owner's own key.
     key_id: str | None = None
 
     @property
     def is_producer(self) -> bool:
-        """Whether it may read only the jobs that it added."""
+        """Whether the key may read only the jobs that it added."""
         return self.role is Role.PRODUCER
 
 
@@ -358,5 +358,5 @@ class JobEvent:
 class EventBatch:
     """Consecutive events of one queue, oldest first; all watchers share one batch."""
 
-    #: At least one.
+    #: At least one event.
     events: tuple[JobEvent, ...]

@@ -9,7 +9,7 @@ from .stats import QueueCounts
 
 
 class Place(IntEnum):
-    """A state, or a part of one. Numbers are stored, so they never change; those of marks are not places."""
+    """A state, or a part of one. The numbers are stored, so they never change; they differ from those of marks."""
 
     state: State
 

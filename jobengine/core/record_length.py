@@ -1,4 +1,4 @@
-"""The length of a record's rare parts, without making the record."""
+"""Computes the length of a record's rare parts, without making the record."""
 
 from functools import lru_cache
 from typing import Final
@@ -17,7 +17,7 @@ def length_of_more(job: Job) -> int:
     """
     The bytes that tags, unique key, context, worker and notes add to a job's record.
 
-    It depends on these alone, so it stays the same when other fields change.
+    The length depends on these fields alone, so it stays the same when others change.
     """
     spec, length = job.spec, length_of_reported(job.standing)
     rare = spec.rare

@@ -2,7 +2,7 @@
 What a command needs of a queue's table, for an engine that loads parts of tables.
 
 QueueCommand.needs derives it from the queue and the key's grant. A LoadedTable gives a rule these parts only: a rule
-that uses more raises NotLoaded instead of getting a wrong answer. Then `needs` is wrong.
+that uses more raises NotLoaded instead of getting a wrong answer. Then correct the command's `needs`.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ from .values import Value
 class ReadyOf(Value, frozen=True):
     """The first jobs that can be claimed."""
 
-    #: At most this many.
+    #: The most jobs.
     count: int
     #: Only jobs with all of these tags.
     tags: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The orders by time in which jobs can be listed, and their indexes."""
+"""The orders by time in which jobs can be listed, and a job's position in them."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum

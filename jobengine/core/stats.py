@@ -45,7 +45,7 @@ class QueueCounts:
 class Recent:
     """Recent activity of a queue, as counted by this engine."""
 
-    #: In the last minute and hour, by counter: see COUNTED of jobengine.core.history.
+    #: Counts in the last minute and hour, by counter: see COUNTED of jobengine.core.history.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
     #: The same for each of the last 60 minutes, oldest first; the last minute is not over.
@@ -81,7 +81,7 @@ class QueueStats:
     run: Times
     #: How many claims wait for jobs.
     workers_waiting: int = 0
-    #: When jobs were last claimed, or a claim got none; None if unknown.
+    #: When the last claim came, with or without jobs; None if unknown.
     last_claim: int | None = None
 
     @property

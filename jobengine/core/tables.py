@@ -1,8 +1,8 @@
 """
 What rules read, and what they return.
 
-A rule reads a queue's table through these protocols: an engine may implement all of it, or load only what a command
-needs. A rule changes nothing; it returns facts and an answer.
+A rule reads a queue's table through these protocols: an engine may keep whole tables, or load only the rows that a
+command needs. A rule changes nothing; it returns facts and an answer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class Table(Protocol):
         """The wall clock at an elapsed time."""
 
     def job(self, uid: str) -> Job | None:
-        """The job with this uid."""
+        """The job with this uid, or None."""
 
     def item(self, kind: str, name: str) -> str | None:
         """The value of a named thing of the queue (see ItemSet); None if it does not exist."""
@@ -76,7 +76,7 @@ class Table(Protocol):
         """
 
     def ahead(self, rank: Rank) -> int:
-        """How many ready jobs come before a place."""
+        """How many ready jobs come before a rank in execution order."""
 
     def counts(self) -> QueueCounts:
         """The number of jobs of each kind."""
@@ -127,13 +127,13 @@ class RecentActivity(Protocol):
         """The counts since the engine was started; see QueueTotals."""
 
     def claimers(self, name: str) -> Claimers:
-        """Who claims from it now."""
+        """Who claims from the queue now."""
 
     def waiting(self, name: str) -> int:
-        """How many claims wait for its jobs at this server."""
+        """How many claims wait for the queue's jobs at this server."""
 
     def claims(self, name: str) -> tuple[int, int | None]:
-        """How many claims wait for its jobs at all servers, and when the last claim came."""
+        """How many claims wait for the queue's jobs at all servers, and when the last claim came, or None."""
 
 
 def table_of(tables: TableSet, name: str) -> Table:

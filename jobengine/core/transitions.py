@@ -43,7 +43,7 @@ class Changes(Value, frozen=True, kw_only=True):
 
     #: The new state; a failure with attempts left becomes queued.
     state: State | None = None
-    #: Whether a failure may be tried again.
+    #: Whether a job that fails may be tried again.
     retry: bool = True
     #: Request cancellation: a queued job fails; the worker of a job in progress learns of it from its next update.
     cancel: bool = False
@@ -56,7 +56,7 @@ class Changes(Value, frozen=True, kw_only=True):
     content: bytes | None = None
     tags: tuple[str, ...] | None = None
     timeout_time: int | None = None
-    #: Seconds until it can be claimed, if it is queued.
+    #: Seconds until the job can be claimed, if it is queued.
     delay_seconds: int | None = None
 
 
@@ -64,9 +64,9 @@ def update(
     queue: Queue, job: Job, changes: Changes, now: int, *, lease: str | None = None, by_owner: bool = False
 ) -> tuple[Fact | None, Job]:
     """
-    The fact that changes `job`, or None if nothing changes, and the job after it.
+    The fact that changes `job`, or None if nothing changes, and the job afterwards.
 
-    `by_owner` skips the lease check. Raises LeaseLost or LeaseRequired.
+    `by_owner` skips the lease check. Raises LeaseLost, LeaseRequired or ClaimRequired.
     """
     if lease is not None and _repeats(job, changes, lease):
         return None, job
@@ -81,7 +81,7 @@ def update(
 
 
 def timed_out(job: Job, now: int) -> Standing:
-    """A job in progress after its lease has run out: queued again if it has attempts left, failed otherwise."""
+    """The standing of a job whose lease has run out: queued again if it has attempts left, failed otherwise."""
     return _failed(job, now, outcome="timeout", error=_TIMED_OUT, retry=True)
 
 
@@ -89,7 +89,7 @@ def retry_delay(spec: Spec, attempts: int) -> int:
     """
     Milliseconds to wait after this many attempts: the first delay, doubled each time, at most a day.
 
-    It is up to 10 % longer or shorter, so that jobs which failed together are not tried again together. The difference
+    The delay is up to 10 % longer or shorter, so that jobs which failed together are not retried together. The change
     comes from the uid and the attempt: the same job always gets the same delays, and no randomness is needed here.
     """
     # 2 ** 17 seconds are more than a day already.
@@ -98,7 +98,7 @@ def retry_delay(spec: Spec, attempts: int) -> int:
         return 0
     per_myriad = crc32(spec.uid.encode(), attempts & _32_BITS) % (2 * _JITTER + 1) - _JITTER
     delay += delay * per_myriad // 10_000
-    # What is above a day is reflected below it, since many delays of exactly a day would end together.
+    # A delay above a day is reflected below a day, since many delays of exactly a day would end together.
     return delay if delay <= DAY else 2 * DAY - delay
 
 
@@ -159,7 +159,7 @@ def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing
 
 
 def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
-    """Complete; the errors of earlier attempts stay in the history."""
+    """The standing of a job that an update completes; the errors of earlier attempts stay in the history."""
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, cancel_requested=False, history=history)

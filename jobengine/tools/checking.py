@@ -17,18 +17,18 @@ from .source import Progress, no_progress, open_source
 class Report:
     """The result of a check."""
 
-    #: The version of its format, such as "1.0".
+    #: The version of the file's format, such as "1.0".
     version: str
-    #: Its bytes, and the bytes of whole frames from the beginning on.
+    #: The bytes of the file, and how many of them, from the beginning on, are whole frames.
     size: int
     good: int
     #: The number of commits since the file was last rewritten.
     commits: int
-    #: Its queues and their jobs, up to the last good frame.
+    #: The queues and their jobs, up to the last good frame.
     queues: Sequence[QueueCount]
-    #: Its obsolete bytes, estimated; a server rewrites the file when there are many.
+    #: The estimated number of obsolete bytes; a server rewrites the file when there are many.
     garbage: int
-    #: Whether a server has closed it in an orderly way, and none has been started since.
+    #: Whether a server has closed the file in an orderly way, and no server has opened it since.
     closed: bool
     #: The damage, if there is any: it begins at byte `good`.
     damage: Damaged | Unclear | None
@@ -43,7 +43,8 @@ class Report:
         """
         The bytes of an incomplete last frame, which is not damage.
 
-        A server is writing it, or was killed while it did. The next start cuts it off; it has no acknowledged change.
+        A server is writing this frame, or was killed while writing it. The next start cuts the frame off; no change in
+        it was acknowledged.
         """
         return 0 if self.damage else self.size - self.good
 

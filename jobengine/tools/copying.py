@@ -16,7 +16,7 @@ from .target import NewFile, check_free, new_target
 class Copied:
     """The result of a copy."""
 
-    #: Its length in bytes.
+    #: The length of the new file in bytes.
     size: int
     #: The bytes of an incomplete last frame, which is not copied.
     unfinished: int

@@ -24,7 +24,7 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
 
 
 def find_new_secret(database: str, environment: Mapping[str, str] = os.environ) -> bytes:
-    """The SECRET for a new database, from the same sources."""
+    """The SECRET for a new database, from the same sources; raises BadSecret, WrongSecret without any, and OSError."""
     secret = _find([database], environment)
     if secret is None:
         raise _missing([database], f"set the SECRET that {database} is to have")

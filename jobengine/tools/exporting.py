@@ -20,7 +20,7 @@ _LENGTH: Final = 4
 
 
 class NoSuchQueue(Exception):
-    """The database has no queue of that name; str() lists its queues."""
+    """The database has no queue of that name; str() names similar ones."""
 
 
 @frozen(kw_only=True)
@@ -42,7 +42,7 @@ class _LastChanges:
 
     def __init__(self, file: NewFile) -> None:
         self._file = file
-        #: The position of each in the file, from 1; 0 without a change.
+        #: The position of each job's last change in the file, from 1; 0 for a job without a change.
         self._places = array("Q")
 
     def put(self, number: int, record: bytes) -> None:
@@ -92,9 +92,9 @@ def export(
     """
     Write the queues and jobs of a database, or one queue and its jobs, as of the start of the export.
 
-    A server may run on it. The database is read twice, so that no job is kept in memory: each takes some 150 bytes, its
-    uid among them, and 8 for each record "job-added". Raises NoSuchQueue, StorageError, TargetExists and OSError, and
-    then makes no `target`.
+    A server may run on it. The database is read twice, so that no content is kept in memory, but some 150 bytes for
+    each job, and 8 for each record "job-added". Raises NoSuchQueue, StorageError, TargetExists and OSError, and then
+    makes no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -112,7 +112,7 @@ def export(
 
 
 def named(name: str, path: str, queues: Collection[str]) -> str:
-    """The name of an existing queue; raises NoSuchQueue."""
+    """Return `name` if one of the queues has it, otherwise raise NoSuchQueue; `path` is named in the error."""
     if name in queues:
         return name
     near = get_close_matches(name, queues, 3, 0.5)

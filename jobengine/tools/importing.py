@@ -57,7 +57,7 @@ def import_lines(
     """
     Make a database from an export, equal to the exported one except for file id and data key.
 
-    It keeps the uids in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError,
+    The uids are kept in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError,
     and then makes no `target`.
     """
     files = files or Files()
@@ -94,7 +94,7 @@ class Reader:
         return len(self._uids)
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """All records, some at a time; raises BadExport, for missing lines after the last record."""
+        """All records, some at a time; raises BadExport, if lines are missing after the last record."""
         for lines in self._lines:
             yield self._records(lines)
         self._check_end()

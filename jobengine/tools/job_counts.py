@@ -52,7 +52,7 @@ class JobCounts:
 
     @property
     def memory(self) -> int:
-        """Its size in bytes."""
+        """The table's size in bytes."""
         return 2 * self._keys.itemsize * len(self._keys)
 
     def by_state(self) -> Mapping[State, int]:

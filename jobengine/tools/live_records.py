@@ -1,4 +1,4 @@
-"""The queues and jobs that a database's records lead to, by the rules of jobengine.engine.local.tables.state."""
+"""The queues and jobs that result from a database's records, by the rules of jobengine.engine.local.tables.state."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -32,7 +32,7 @@ class LiveQueue(Generic[J]):
     """A queue and its jobs."""
 
     queue: Queue
-    #: The length of its record in bytes.
+    #: The length of the queue's record in bytes.
     length: int
     jobs: J
     history: KeptPeriods = field(factory=KeptPeriods)

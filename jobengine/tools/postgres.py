@@ -29,7 +29,7 @@ def is_set(environment: Mapping[str, str] = os.environ) -> bool:
 
 @contextmanager
 def driver() -> Iterator[None]:
-    """Raises StorageError instead of ImportError without a driver."""
+    """Raises StorageError, instead of the block's ImportError, if no driver is installed."""
     try:
         yield
     except ImportError as error:

@@ -75,7 +75,7 @@ def import_into_database(
     """
     Import a whole export into the database, or nothing; the database must have no queues.
 
-    It keeps the uids in memory, some 110 bytes for each job. Raises BadSecret, BadExport, StorageError and OSError.
+    The uids are kept in memory, some 110 bytes for each job. Raises BadSecret, BadExport, StorageError and OSError.
     """
     with database(environment) as connection, driver():
         from ..engine.postgres import transfer
@@ -88,7 +88,7 @@ def import_into_database(
 
 
 def _rows(connection: Any, environment: Mapping[str, str]) -> Any:
-    """Encodes and decodes the database's rows, with the configured SECRET; raises BadSecret."""
+    """The Rows that encode and decode the database's rows, with the configured SECRET; raises BadSecret."""
     from ..engine.postgres.database import rows, schema
 
     return rows.Rows(schema.opened(connection, find_set_secret(environment)))

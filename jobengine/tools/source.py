@@ -27,7 +27,7 @@ class Source:
     """
     A database at the time of opening; bytes appended later are not read.
 
-    A server that compacts gives the name to another file; this one stays the same.
+    When a server compacts it meanwhile, another file gets the name; the opened file stays the same.
     """
 
     path: str
@@ -49,8 +49,8 @@ class Source:
         """
         Every good frame in order; `walk.last` has the bytes of the last one yielded.
 
-        Afterwards `walk.torn` tells whether an incomplete frame follows: a server is writing it, or was killed while it
-        did. Raises Damaged, Unclear and NewerFormat where the file is damaged or unknown.
+        Afterwards `walk.torn` shows whether an incomplete frame follows: a server is writing it, or was killed while
+        writing it. Raises Damaged, Unclear and NewerFormat where the file is damaged or unknown.
         """
         reported = 0
         while True:
@@ -71,7 +71,7 @@ class Source:
 
     @property
     def unfinished(self) -> int:
-        """The bytes of an incomplete last frame; only after the walk."""
+        """The bytes of an incomplete last frame; call it once all frames were read."""
         return max(0, self.walk.size - self.walk.end)
 
     def begin_again(self) -> None:

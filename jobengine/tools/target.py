@@ -53,13 +53,13 @@ class NewFile:
                 self._begun = self.size
 
     def read(self, length: int, position: int) -> bytes:
-        """Some of the written bytes; raises OSError."""
+        """Read `length` of the written bytes, from `position` on; raises OSError."""
         if self._waiting:
             self._flush()
         return self._files.read(self._descriptor, length, position)
 
     def sync(self) -> None:
-        """Sync it; raises OSError."""
+        """Write everything to the disk; raises OSError."""
         self._flush()
         self._files.sync(self._descriptor)
         self._begun = self._synced = self.size
@@ -138,7 +138,7 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
 
 @contextmanager
 def unnamed_file(path: str, files: Files) -> Iterator[NewFile]:
-    """Make a file without a name (0600) in the directory of `path`; it is gone after the block."""
+    """Make a file without a name (0600) in the directory of `path`; after the block the file is removed."""
     temporary = f"{abspath(path)}.new-{token_hex(4)}"
     descriptor = files.create(temporary)
     try:

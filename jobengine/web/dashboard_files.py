@@ -28,7 +28,7 @@ _TYPES: Final = {
     ".svg": b"image/svg+xml",
 }
 _FOR_EVER: Final = b"public, max-age=31536000, immutable"
-#: Caches may keep it, but must revalidate it each time.
+#: Caches may keep the page, but must revalidate it each time.
 _ASK_EACH_TIME: Final = b"no-cache"
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -113,7 +113,7 @@ def _send(request: JobRequest, file: _File) -> None:
     for name, value in _HEADERS:
         request.setHeader(name, value)
     request.may_be_kept(file.caching)
-    # Added, not set: CORS may have added one already.
+    # Add the header instead of setting it: CORS may have added a Vary header already.
     request.responseHeaders.addRawHeader(b"Vary", file.vary)
     if file.tag:
         request.setHeader(b"ETag", file.tag)

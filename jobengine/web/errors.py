@@ -106,7 +106,7 @@ def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
 
 
 def brief_result(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
-    """A short result: only the error, or what a worker must know."""
+    """The result of one update of many in short: uid, status, the error, and whether the worker must stop."""
     uid, outcome = result
     if not isinstance(outcome, Job):
         return result_of(result)
@@ -124,7 +124,7 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
 
 
 def _more(error: Exception) -> dict[str, Any]:
-    """Extra members: the index of the bad item, or the holder of the job."""
+    """Extra members of a problem: the index of the bad item, or the job's state and holder."""
     if isinstance(error, BadInput) and error.index is not None:
         return {"index": error.index}
     if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired):

@@ -21,10 +21,10 @@ from ..engine.door import Engine, Figure, FigureKind, Unavailable
 from ..http.access_log import Line
 
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
-#: In seconds; the last ones are for long answers and for waits.
+#: The upper bounds of the buckets in seconds; the last bounds are for long answers and for waits.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0, 60.0)
 _BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
-#: Seconds to wait for some queues: Prometheus gives up after 10, and connecting to a database may take as long.
+#: Seconds to wait for a page of queues: Prometheus gives up after 10, and connecting to a database may take as long.
 _PATIENCE: Final = 5
 #: Prometheus's text format; see https://prometheus.io/docs/instrumenting/exposition_formats.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,11 +81,11 @@ class _Times:
 
 @define
 class _Place:
-    """The requests with one method to one route; both are empty for unknown ones."""
+    """The requests with one method to one route; an unknown method or route is an empty text."""
 
     method: str
     route: str
-    #: By status.
+    #: The number of answers by status.
     answers: defaultdict[int, int] = field(factory=lambda: defaultdict(int))
     #: Times of requests with an immediate answer, and of those that wait.
     prompt: _Times = field(factory=_Times)
@@ -107,7 +107,7 @@ class Metrics:
     def __init__(self, paths: Iterable[str]) -> None:
         """`paths` are the known paths; all others are counted together."""
         known = {path.encode(): path for path in paths}
-        #: By method and path as sent.
+        #: The known places, by method and path as sent.
         self._places = {
             (sent, path): _Place(method, route) for path, route in known.items() for sent, method in _METHODS.items()
         }
@@ -130,7 +130,7 @@ class Metrics:
         times.ms += line.ms
 
     def text(self, figures: Sequence[Figure], connections: int) -> bytes:
-        """All metrics except those of queues, with the engine's measurements; `connections` are open."""
+        """All metrics except those of queues; `figures` are the engine's, `connections` the number of open ones."""
         families = [*self._families(), _connections(connections), *_engine_families(figures)]
         return b"".join([*(family.text() for family in families), generate_latest(self._process)])
 
@@ -260,7 +260,7 @@ async def scrape(
     metrics: Metrics, engine: Engine, connections: int, pause: Callable[[], Awaitable[None]], clock: IReactorTime
 ) -> bytes:
     """
-    All metrics, in Prometheus's format; `connections` are open.
+    All metrics, in Prometheus's format; `connections` is the number of open connections.
 
     The metrics of queues are left out if they can't be read in time: the others then show the reason. Raises Starting.
     """

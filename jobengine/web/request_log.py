@@ -63,7 +63,7 @@ def note_job(request: JobRequest, job: Job) -> None:
 
 @define
 class RequestLog:
-    """The roles and ids of the keys in requests."""
+    """Adds details to the log lines of requests, and caches the roles and ids of their keys."""
 
     _engine: Engine
     #: The monotonic clock, in seconds.
@@ -87,7 +87,7 @@ class RequestLog:
         return command
 
     def _caller(self, command: c.QueueCommand[object] | c.Claims | c.CreateQueue) -> dict[str, str | int]:
-        """The first queue of a command, and its key's role and id, which may be added later."""
+        """The first queue of a command, and its key's role and id; a look-up adds those to the dict later."""
         queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
         if isinstance(command, c.CreateQueue):
             # The key of a new queue opens nothing yet.
@@ -99,8 +99,8 @@ class RequestLog:
         if found is not None and found[0] >= self._now():
             return found[1].copy()
         notes: dict[str, str | int] = {}
-        # The request does not wait for this. The engine answers before it carries out the command; if the look-up
-        # fails, so does the command.
+        # The request does not wait for the look-up, which the engine answers before it carries out the command. If the
+        # look-up fails, so does the command.
         Deferred.fromCoroutine(self._identify(place, command.access_key, notes)).addErrback(lambda _: None)
         return notes
 

@@ -166,13 +166,13 @@ class Running:
 
     def __init__(self, coroutine: "Coroutine[Deferred[Any], Any, None]") -> None:
         self._coroutine = coroutine
-        #: The Deferred that it waits for.
+        #: The Deferred that the coroutine waits for.
         self._awaited: Deferred[Any] | None = None
         self._go_on(None)
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
+        """Whether the coroutine has ended."""
         return self._awaited is None
 
     def cancel(self) -> None:

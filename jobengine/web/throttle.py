@@ -35,7 +35,7 @@ class KeyThrottle:
             wait = int(_SECONDS - (now - times[0])) + 1
             detail = (
                 f"{problem.detail} {_FAILURES} keys from this address have failed within a minute: "
-                f"further wrong ones are refused for {wait} seconds; a right key works at once."
+                f"further wrong keys are refused for {wait} seconds; a right key works at once."
             )
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(wait)})
         times.append(now)

@@ -19,7 +19,7 @@ class Call:
 
     #: The names of its query parameters, as bytes; given as text, separated by spaces.
     parameters: frozenset[bytes] = field(converter=_names)
-    #: Whether the API's first version had it. Older clients may send such a call unknown parameters.
+    #: Whether the API's first version had this call. Older clients may send it unknown parameters.
     v1: bool = False
     #: The main names of parameters by their aliases.
     aliases: Mapping[bytes, bytes] = field(init=False)
@@ -30,7 +30,7 @@ class Call:
         return {other.encode(): name for name, names in others.items() for other in names}
 
 
-#: Aliases of query parameters, separated by spaces: their names in bodies, and for a queue each of its names.
+#: The aliases of a query parameter, separated by spaces: its names in bodies; for a queue, all names of a queue.
 ALIASES: Final[Mapping[str, str]] = {
     "name": "queue_name queueName",
     "queueName": "queue_name name",
@@ -45,7 +45,7 @@ _PAGES: Final = "To read the next page, send the next_cursor of an answer as cur
 
 _FILTER: Final = " ".join(SentFilter.__struct_fields__)
 
-#: By method and path. HEAD takes the parameters of GET.
+#: The calls by method and path. HEAD takes the parameters of GET.
 CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/test"): Call("", v1=True),
     ("PUT", "/api/v1/queue"): Call("", v1=True),

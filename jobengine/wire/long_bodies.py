@@ -3,7 +3,7 @@ Splits long bodies. A body with many items becomes pieces, each a body with some
 checked in steps.
 
 A piece takes a few ms, and other requests can run between pieces. Each piece repeats the fields outside the list, which
-are validated with the first.
+are validated with the first piece.
 """
 
 import re
@@ -63,7 +63,7 @@ async def checked(body: bytes, max_depth: int, pause: Pause) -> bytes:
     """
     Return the body, checked in steps if it is long, with a `pause` between steps. Raises BadInput.
 
-    A short body is checked when it is read.
+    A short body is returned unchecked: it is checked when it is decoded.
     """
     if len(body) > SHORT:
         await pause()

@@ -23,7 +23,7 @@ def claim_origin(query: Query) -> Origin | None:
 
 
 def origin_of(host: str | None, pid: str | None, client: str | None) -> Origin | None:
-    """Where a claim comes from; None if it does not say."""
+    """Where a claim comes from; None if nothing was sent."""
     if host is None and pid is None and client is None:
         return None
     return Origin(host=host, pid=pid, client=client)

@@ -17,7 +17,7 @@ from ..core.values import Value
 #: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
 
-#: The longest wait in seconds, both asked for and granted: proxies give up after 60.
+#: The longest wait that may be requested, and the longest granted, in seconds: proxies give up after 60.
 MAX_WAIT: Final = 60
 LONGEST_WAIT: Final = 55
 #: The longest time span in a filter, in seconds: 30 years.
@@ -35,7 +35,7 @@ _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _STATES: Final = {state.value: state for state in State}
-#: As in JSON, and as libraries write floats.
+#: A number as in JSON, or as libraries write floats.
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
@@ -132,7 +132,7 @@ def trace_of(text: str, what: str) -> str:
 
 
 def preferred_wait(values: Sequence[bytes] | None) -> float:
-    """The seconds of `wait` in the Prefer headers (RFC 7240), at most MAX_WAIT; 0 if there is none."""
+    """The seconds of `wait` in the Prefer headers (RFC 7240), at most LONGEST_WAIT; 0 if there is none."""
     if not values:
         return 0
     found = _PREFER_WAIT.search(b",".join(values).decode("latin-1"))
@@ -158,7 +158,7 @@ def one(query: Query, name: str) -> str:
 def check_named(query: Query, queue: str) -> None:
     """Raise BadInput if the query names a different queue than the body."""
     if b"queueName" in query and one(query, "queueName") != queue:
-        raise BadInput("queueName in the query and queue_name in the body are different queues.")
+        raise BadInput("queueName in the query and queue_name in the body are different queues; send the same in both.")
 
 
 def optional(query: Query, name: str) -> str | None:
@@ -223,7 +223,7 @@ def worker_of(query: Query) -> str | None:
 
 
 class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A filter as it is sent in a body; in a query it has the same names."""
+    """A filter as it is sent in a body; in a query, the parameters have the same names."""
 
     state: Text | None = None
     tag: Text | None = None
@@ -251,7 +251,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def filter_of(query: Query) -> Filter:
-    """The filter that the query parameters make; raises BadInput."""
+    """The filter in the query parameters; raises BadInput."""
     sent: dict[str, Any] = {
         **{name: optional(query, name) for name in ("state", "tag", "q", "worker", "error")},
         **{name: _span(query, name) for name in ("older_than", "updated_before")},
@@ -261,7 +261,7 @@ def filter_of(query: Query) -> Filter:
 
 
 def some_or_all(wanted: Filter, *, every: bool) -> Filter:
-    """The filter of a change to many jobs; raises BadInput if it is empty and `every` was not asked for, or both."""
+    """The filter of a change to many jobs; raises BadInput unless either it has a condition or `every` is set."""
     if every == (wanted != Filter()):
         raise BadInput(
             "Choose the jobs to change: send either a filter, such as state, tag or q, or all=true for every job of "
@@ -292,14 +292,14 @@ def sort_of(query: Query) -> Sort | None:
 
 
 def cursor(query: Query, sort: Sort | None) -> Position | None:
-    """The place in the order `sort` that the parameter cursor encodes; raises BadInput."""
+    """The position in the order `sort` that the parameter cursor encodes; raises BadInput."""
     value = optional(query, "cursor")
     if value is None:
         return None
     try:
         given, position = _read_cursor(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadInput("The query parameter cursor did not come from an earlier answer.") from None
+        raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:
         was = "without sort" if given is None else f"with sort={given}"
         raise BadInput(f"The cursor is from a list {was}: continue with the same, or start again without a cursor.")
@@ -314,7 +314,7 @@ def _read_cursor(text: bytes) -> tuple[Sort | None, Position]:
 
 
 def cursor_text(position: Position, sort: Sort | None) -> str:
-    """The cursor for a place in an order: a client sends it to continue after that place."""
+    """The cursor for a position in an order: a client sends it to continue after that position."""
     value = position if sort is None else (sort, *position)
     return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
 

@@ -33,7 +33,7 @@ _MOST_CLAIMS: Final = 1_000
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
 
-#: A request's key: the fields of Command for it.
+#: The caller's key, as fields of a command: `access_key` or `admin`.
 Access = Mapping[str, Any]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=_NAME_LENGTH)]
@@ -45,7 +45,7 @@ _Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
 _Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
 _Attempts = Annotated[int, Meta(ge=1)]
 
-#: The default of a raw field.
+#: A raw field that was not sent.
 _NOTHING: Final = Raw()
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -369,7 +369,7 @@ class Wire:
         )
 
     def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, Iterable[str]]:
-        """The decoded body, and the names of its fields; `v1` is whether the call was in the first version."""
+        """The decoded body, and the names of its fields; `v1`: the first version of the API had the call."""
         return decode(body, decoder, self.max_depth, pass_unknown=v1 and self.pass_unknown)
 
 
@@ -402,7 +402,7 @@ def _context(sent: _NewJob) -> Context:
 
 
 def _timeout(sent: _NewJob, minutes: int) -> int:
-    """The time-out in seconds; a job that was read before has it in minutes too."""
+    """The time-out in seconds; a job that was read from the API has it in minutes too."""
     seconds = sent.timeout_seconds
     if seconds is None:
         return minutes * 60
@@ -449,7 +449,7 @@ def _read_changes(sent: _Changes, most: int) -> c.Changes:
 _NO_CHANGES: Final = c.Changes()
 #: `meta` that is missing or null.
 _NO_META: Final = (b"", b"null")
-#: FAILED is not among them: a failed job is queued again if it has attempts left.
+#: States without a delay. FAILED is not among them: a failed job is queued again if it has attempts left.
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
 
 

@@ -50,7 +50,7 @@ async def list_json(
 class Holder:
     """A worker, or all workers without a name, and the number and times of their jobs."""
 
-    #: Its name, if it gave one.
+    #: The worker's name; None for all workers without a name.
     worker: str | None
     #: The number of jobs.
     jobs: int
@@ -212,7 +212,7 @@ def _sent_event(event: JobEvent) -> bytes:
 
 
 def page_json(jobs: Sequence[Job], next_cursor: str | None) -> bytes:
-    """A page of a list of jobs, and the cursor of the next."""
+    """A page of a list of jobs, and the cursor of the next page, or None after the last."""
     return to_json({"jobs": [job_value(job) for job in jobs], "next_cursor": next_cursor})
 
 

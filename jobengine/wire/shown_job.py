@@ -29,7 +29,7 @@ class From:
 
 
 def _seconds(name: str) -> str:
-    """The expression for a time in milliseconds, or None, in seconds. It saves the call of `min`."""
+    """The expression that converts a time in milliseconds, or None, to seconds, at most _LARGEST; without `min`."""
     return f"None if {name} is None else {name} // 1000 if {name} < TOO_LATE else LARGEST"
 
 

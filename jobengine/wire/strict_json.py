@@ -21,13 +21,13 @@ from .did_you_mean import quoted
 MOST_VALUES: Final = 100_000
 #: The most numbers with an exponent of three digits or more: they are slow to read.
 _MOST_EXTREME: Final = 20_000
-#: Bytes that one step examines, where a step would take long: values are counted, long integers checked.
+#: The bytes that one step examines when values are counted, or long integers checked.
 _SLICE: Final = 1 << 18
 #: Only texts of at most this many bytes are searched for the repeated key, or for the lone surrogate.
 _SHORT: Final = 4 << 10
-#: A search for a number takes a tenth of the time of `b"\\\\" in text`.
+#: The backslash as a number: searching for that takes a tenth of the time of `b"\\\\" in text`.
 _BACKSLASH: Final = ord("\\")
-#: Together these keep only brackets, and turn braces into brackets.
+#: With these arguments `bytes.translate` keeps only brackets and braces, and turns braces into brackets.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 #: Turns digits into 0, e and E into e, and all else into a space; signs and points are removed.
@@ -145,7 +145,7 @@ def _too_many(max_values: int) -> NotStrict:
 
 
 def _is_deeper(outside: bytes, max_depth: int) -> bool:
-    """Whether it is nested deeper than the limit; each round removes the innermost brackets."""
+    """Whether a text is nested deeper than the limit; each round removes the innermost brackets."""
     brackets = outside.translate(_ROUND, _NO_BRACKETS)
     for _ in range(max_depth):
         fewer = brackets.replace(b"[]", b"")

@@ -43,7 +43,7 @@ def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
 
 
 def _rule(problem: str) -> str:
-    """The rule for the value."""
+    """The rule that a value breaks, as the end of a sentence, from the text of msgspec's error."""
     if (found := _TYPE.fullmatch(problem)) is not None:
         return f"must be {_NAMES.get(found[1], found[1])}, not {_GIVEN.get(found[2], found[2])}"
     if (found := _LENGTH.fullmatch(problem)) is not None:

@@ -16,7 +16,7 @@ Ignored = Annotated[Raw, Meta(description="ignored")]
 
 #: The names of a queue in bodies: each call has one as its field, and accepts the other too.
 _OTHER: Final = {"name": "queue_name", "queue_name": "name"}
-#: How msgspec reports an unknown field; its place follows.
+#: How msgspec reports an unknown field; the field's place follows.
 _UNKNOWN: Final = "Object contains unknown field `"
 _PLACE: Final = "` - at `$"
 _STEP: Final = re.compile(r"\.(\w+)")
@@ -27,11 +27,11 @@ _write: Final = msgspec.json.Encoder().encode
 
 
 class UnknownField(NamedTuple):
-    """A field that is unknown at its place."""
+    """A field that the struct at its place does not have."""
 
     #: The error text.
     text: str
-    #: Whether it may be the other name of a queue.
+    #: Whether the field may be the other name of a queue.
     names_queue: bool
 
 

@@ -35,11 +35,11 @@ class NewJob(Value, frozen=True, kw_only=True):
     retry_delay_seconds: int | None = None
     unique_key: str | None = None
     context: Context = NO_CONTEXT
-    #: Seconds until it can be claimed.
+    #: Seconds until the job can be claimed.
     delay_seconds: int = 0
-    #: The Unix time in seconds from which it can be claimed; 0 is at once.
+    #: The Unix time in seconds from which the job can be claimed; 0 is at once.
     not_before: int = 0
-    #: Its uid, if the client chose one.
+    #: The uid that the client chose; None if it chose none.
     uid: str | None = None
     #: The uid is derived from this key, so that the same key means the same job.
     idempotency_key: str | None = None
@@ -252,7 +252,7 @@ def _fingerprint(request: NewJob) -> str:
         request.delay_seconds,
         request.not_before,
     )
-    # Left out where it is not set, so that digests stored before `meta` existed stay valid.
+    # `meta` is left out if it is not set, so that digests stored before it existed stay valid.
     meta = () if request.context.meta is None else (request.context.meta,)
     text = _text_of(requested) if request.unique_key is None and not meta else repr([*requested, *meta]).encode()
     return blake2b(text + request.content, digest_size=16).hexdigest()

@@ -60,7 +60,7 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
     reads = False
     is_batched = True
 
-    #: At most this many.
+    #: The most jobs to claim.
     count: int = 1
     #: Only jobs with all of these tags.
     tags: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
 
 
 class QueueUpdate(Value, frozen=True):
-    """One update of many in several queues."""
+    """An update of a job, and the queue of the job."""
 
     #: The queue's name.
     queue: str
@@ -176,7 +176,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
     worker: str | None = None
     #: Seconds to wait for a ready job; ignored if there are updates.
     wait: float = 0
-    #: Where it comes from, for others to see.
+    #: Where the claim comes from, for others to see.
     origin: Origin | None = None
 
     @property
@@ -195,7 +195,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         self, tables: TableSet, now: int, decide: DecidePart, after_updates: Callable[[int], None] = _nothing
     ) -> ClaimResult:
         """
-        Its rule: update, then claim from one queue after the other until there are `count` jobs.
+        The command's rule: update, then claim from one queue after the other until there are `count` jobs.
 
         The key is checked for all parts before the first is decided. Then each of `parts` is decided once, in order;
         each claim takes at most the rest of `count`.
@@ -224,7 +224,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         return ClaimResult(jobs=claimed)
 
     def of(self, queue: str, count: int, uids: tuple[str, ...] | None = None) -> Claim:
-        """The claim from one of its queues."""
+        """The part that claims up to `count` jobs from one of the queues: with `uids`, only jobs with these uids."""
         return Claim(
             queue=queue,
             access_key=self.access_key,
@@ -236,7 +236,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         )
 
     def update_commands(self) -> list[UpdateJobs]:
-        """Its updates as commands, in order: one command for consecutive updates in the same queue."""
+        """The updates as commands, in order: one command for consecutive updates in the same queue."""
         return [
             UpdateJobs(
                 queue=name,
@@ -250,7 +250,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
 
 class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     """
-    Undo claims: put the jobs back at their places and give the attempts back.
+    Undo claims: the jobs are queued again at their places, and the attempts do not count.
 
     A job that another lease holds by now is left unchanged.
     """
@@ -259,7 +259,7 @@ class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     reads = False
     is_batched = True
 
-    #: (uid, lease) of each.
+    #: (uid, lease) of each claimed job.
     claims: tuple[tuple[str, str], ...]
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

@@ -24,26 +24,26 @@ A_co = TypeVar("A_co", covariant=True)
 class Command(Value, Generic[A_co], frozen=True, kw_only=True):
     """A request to an engine, to read or to change; A_co is the type of its answer."""
 
-    #: Whether it changes nothing: then an engine locks no job for it, and writes nothing.
+    #: Whether the command changes nothing: then an engine locks no job for it, and writes nothing.
     reads: ClassVar[bool]
-    #: Whether it may share a batch: it needs only named jobs, or the first jobs of a queue.
+    #: Whether the command may share a batch with others: it needs only named jobs, or the first jobs of a queue.
     is_batched: ClassVar[bool] = False
-    #: Whether it may run beside other commands about its queue: the order of those does not matter.
+    #: Whether the command may run beside others about the same queue, in any order.
     overlaps: ClassVar[bool] = False
 
     @property
     def queue_names(self) -> tuple[str, ...]:
-        """The queues that it names."""
+        """The names of the queues that the command is about."""
         return ()
 
     @property
     def parts(self) -> "Sequence[QueueCommand[object]]":
-        """The commands that it consists of, each about one queue; none if it needs no existing queue."""
+        """The commands of which this one consists, each about one queue; none if it needs no existing queue."""
         return ()
 
     @property
     def weight(self) -> int:
-        """How many jobs it may add, claim or change; at least 1."""
+        """How many jobs the command may add, claim or change; at least 1."""
         return 1
 
     def check(self, tables: TableSet, now: int) -> None:
@@ -59,7 +59,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         """
-        The fact that replaces the digest of a queue from the Go version by one of the key itself, or None.
+        The fact that replaces the digest of a queue from the Go version by one of the key itself, or no fact.
 
         Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
         """
@@ -67,7 +67,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[A_co]:
         """
-        Its facts at `now` (elapsed milliseconds), and its answer. Changes nothing.
+        The command's facts at `now` (elapsed milliseconds), and its answer. Changes nothing.
 
         Nothing may be due at `now`: apply the facts of `expire` first. The queue is checked first, then the key, then
         the job. Raises a DomainError if the command is refused.
@@ -79,7 +79,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     """A command about one queue, with the caller's key."""
 
-    #: The roles that may send it. A producer reads only the jobs that it added; the rules enforce that.
+    #: The roles that may send the command. A producer reads only the jobs that it added; the rules enforce that.
     roles: ClassVar[frozenset[Role]]
 
     #: The queue's name.
@@ -98,7 +98,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
         return (self,)
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        """The parts of its queue's table that it needs."""
+        """The parts of the queue's table that the rule needs."""
         return NOTHING_MORE
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
@@ -113,13 +113,13 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[A_co]:
-        """Its rule: like `decide`, on the table of its queue, for a key with this grant."""
+        """The command's rule: like `decide`, on the queue's table, for a key with this grant."""
         # See Command.decide.
         raise NotImplementedError
 
 
 class AllQueues(Command[A_co], frozen=True, kw_only=True):
-    """A page of all queues, by name, empty after the last; the caller must have been authenticated."""
+    """Read a page of all queues, by name; it is empty after the last queue. Authenticate the caller before."""
 
     reads = True
 

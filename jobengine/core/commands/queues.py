@@ -81,7 +81,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     require_lease: bool | None = None
     max_jobs: int | None = None
     defaults: Defaults | None = None
-    #: A new owner's key; the present key stays valid beside it for this many seconds, older keys do not.
+    #: A new owner's key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
 

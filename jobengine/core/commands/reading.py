@@ -24,14 +24,14 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
 
     #: The job's uid.
     uid: str
-    #: Seconds to wait for it to finish.
+    #: Seconds to wait for the job to finish.
     wait: float = 0
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(uids=frozenset([self.uid]))
 
     def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
-        """Raises JobNotFound, also for a producer that did not add it."""
+        """Raises JobNotFound, also for a producer that did not add the job."""
         job = job_of(table, self.uid)
         if grant.is_producer and job.spec.rare.author != grant.key_id:
             raise JobNotFound(self.uid)
@@ -56,7 +56,7 @@ class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
     roles = READERS
     reads = True
 
-    #: Which jobs.
+    #: Selects the jobs.
     filter: Filter = Filter()
     #: The order; None is execution order.
     sort: Sort | None = None

@@ -45,7 +45,7 @@ class ReadHistory(QueueCommand[QueueHistory], frozen=True, kw_only=True):
 
 
 class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
-    """Read the stats of all queues."""
+    """Read the stats of a page of queues."""
 
     def decide(
         self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
@@ -54,7 +54,7 @@ class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
 
 
 class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
-    """Read those queue stats that are cheap to compute."""
+    """Read the stats of a page of queues that are cheap to compute."""
 
     def decide(
         self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity

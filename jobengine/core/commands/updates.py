@@ -44,7 +44,7 @@ class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
         return Needs(uids=frozenset([self.uid]))
 
     def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
-        """Raises JobNotFound, or as `update`."""
+        """Raises JobNotFound, and the errors of `update`."""
         job = job_of(table, self.uid)
         fact, updated = update(table.queue, job, self.changes, now, lease=self.lease)
         return ([fact] if fact is not None else NOTHING), updated
@@ -62,7 +62,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
     """
     Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
 
-    That is a JobNotFound, JobDamaged, LeaseLost, LeaseRequired or ClaimRequired.
+    Such an error is a JobNotFound, JobDamaged, LeaseLost, LeaseRequired or ClaimRequired.
     """
 
     roles = WORKERS
@@ -133,12 +133,12 @@ class Swept(Value, frozen=True):
 
 
 class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
-    """A change of all matching jobs, one slice at a time."""
+    """One slice of a change of all matching jobs."""
 
     roles = OWNERS
     reads = False
 
-    #: Which jobs.
+    #: Selects the jobs.
     filter: Filter
     #: Start after this rank; None starts at the front.
     after: Rank | None = None
@@ -163,7 +163,8 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
 
     #: What to change.
     changes: Changes
-    #: Only these, instead of a page after `after`: a new priority moves jobs, and a walk by place could meet one twice.
+    #: Only jobs with these uids, instead of those after `after`: a new priority moves jobs, so a walk in execution
+    #: order could meet one twice.
     uids: tuple[str, ...] | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
