@@ -52,9 +52,9 @@ class Column(NamedTuple, Generic[T]):
     #: The least width; below, whether longer texts are cut to it in a narrow terminal.
     least: int = 0
     cut: bool = False
-    #: At a terminal, the heading of the column to its left, if that is not its neighbour in the list.
+    #: At a terminal, the heading of the column after which this one is shown; empty for the order of the list.
     shown_after: str = ""
-    #: Whether it is widened before other columns that are cut.
+    #: Whether the column is widened before other columns that are cut.
     first_to_grow: bool = False
     #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.
     spare: int = 0

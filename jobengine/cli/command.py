@@ -64,7 +64,7 @@ class Command(click.Command):
             self.params += common_options()
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """The summary in a list of commands, cut at a comma or full stop if there is no room."""
+        """The summary in a list of commands; without room for all of it, cut at a semicolon, colon or comma."""
         short = super().get_short_help_str(limit)
         if not short.endswith("..."):
             return short

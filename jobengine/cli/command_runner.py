@@ -20,7 +20,7 @@ from ..worker import Fail
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
-#: The server's limit on nesting, without the three levels that the update puts around its result; and its other fields.
+#: The server's limits on nesting and on values, without those that the update adds around its result.
 _DEPTH: Final = 32 - 3
 _VALUES: Final = MOST_VALUES - 100
 #: The most bytes of standard error to keep, from its end: an error can't be longer.
@@ -47,12 +47,12 @@ _EX_TEMPFAIL: Final = 75
 class Ending(NamedTuple):
     """How a command ended."""
 
-    #: Its exit code, or minus the number of the signal that killed it.
+    #: The command's exit code, or minus the number of the signal that killed the command.
     code: int
-    #: The beginning of its standard output; below, whether there was more.
+    #: The beginning of the command's standard output; below, whether there was more.
     output: bytes = b""
     cut: bool = False
-    #: The end of its standard error.
+    #: The end of the command's standard error.
     errors: bytes = b""
 
 
@@ -148,8 +148,8 @@ class CommandRunner:
         """
         Run a command and return how it ended; `progress` is called with each number from 0 to 100 that it reports.
 
-        Raises OSError if it can't be started. If this is cancelled, the process group gets SIGTERM, then SIGKILL after
-        the grace, or at once if this is cancelled again.
+        Raises OSError if the command can't be started. If this coroutine is cancelled, the process group gets SIGTERM,
+        then SIGKILL after the grace, or at once if the coroutine is cancelled again.
         """
         read_end, write_end = os.pipe()
         progress_pipe = os.fdopen(read_end, "rb", buffering=0)
@@ -184,13 +184,13 @@ class CommandRunner:
     async def _attend(
         self, run: "_Run", content: bytes, progress_pipe: FileIO, progress: Callable[[int], object]
     ) -> None:
-        """Write its input and read its outputs and progress until it has ended."""
+        """Write the command's input, and read its outputs and progress, until the command has ended."""
         numbers = _Numbers(progress)
         closing = await _listen(progress_pipe, numbers)
         try:
             run.feed(content)
             await run.ended.wait()
-            # The command may have ended before it was read.
+            # The command may have ended before its outputs were read.
             await _at_most(_LINGER, asyncio.gather(run.silent.wait(), numbers.ended.wait()))
         finally:
             closing()
@@ -216,7 +216,7 @@ class _Run(asyncio.SubprocessProtocol):
         self._output, self._errors = _Beginning(), _End(echo)
         self._open = {1, 2}
         self._transport: Any = None
-        #: Signals that arrived while it was starting.
+        #: Signals that arrived while the process was starting.
         self._untold: list[int] = []
 
     @property
@@ -226,25 +226,25 @@ class _Run(asyncio.SubprocessProtocol):
 
     @property
     def group(self) -> int:
-        """The id of its process group."""
+        """The id of the process group."""
         pid: int = self._transport.get_pid()
         return pid
 
     def tell(self, number: int) -> None:
-        """Send it a signal, now or once it has started."""
+        """Send the process a signal, now or once the process has started."""
         if self.started:
             _signal(self.group, number)
         else:
             self._untold.append(number)
 
     def feed(self, content: bytes) -> None:
-        """Write its standard input, even if the command does not read it."""
+        """Write the command's standard input, even if the command does not read it."""
         pipe = self._transport.get_pipe_transport(0)
         pipe.write(content)
         pipe.close()
 
     def ending(self) -> Ending:
-        """How it ended."""
+        """How the command ended."""
         code = self._transport.get_returncode()
         return Ending(code, bytes(self._output.kept), self._output.cut, bytes(self._errors.kept))
 
@@ -256,7 +256,7 @@ class _Run(asyncio.SubprocessProtocol):
     # Callbacks of asyncio
 
     def connection_made(self, transport: Any) -> None:
-        """It has started."""
+        """The process has started."""
         self._transport = transport
         for number in self._untold:
             _signal(self.group, number)
@@ -272,7 +272,7 @@ class _Run(asyncio.SubprocessProtocol):
             self.silent.set()
 
     def process_exited(self) -> None:
-        """It has ended and was waited for."""
+        """The process has ended, and asyncio has waited for it."""
         self.ended.set()
 
 
@@ -317,7 +317,7 @@ class _Slot:
     """The file descriptor at which a command finds its progress pipe: of one digit, if one is free."""
 
     def __init__(self) -> None:
-        #: Kept open by /dev/null between two commands; None if no descriptor of one digit was free.
+        #: The descriptor, which /dev/null holds between two commands; None if none of one digit was free.
         self._number: int | None = os.open(os.devnull, os.O_WRONLY)
         if self._number > _LAST_SHORT_FD:
             os.close(self._number)
@@ -326,7 +326,7 @@ class _Slot:
     @contextmanager
     def holding(self, write_end: int) -> Iterator[int]:
         """
-        Put a pipe there, and close it afterwards: then it ends when the processes that have inherited it end.
+        Put a pipe at the descriptor, and close it here afterwards: then the pipe ends with the processes that have it.
 
         Two commands may be starting at the same time, since a process is started before the first wait.
         """

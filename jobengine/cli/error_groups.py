@@ -81,7 +81,7 @@ class ErrorGroup:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """As JSON."""
+        """The group as a JSON object."""
         return {
             "failed": self.failed,
             "retrying": self.retrying,

@@ -25,7 +25,7 @@ _WIDTH: Final = 60
 class _Unit(NamedTuple):
     """One of the two parts of a history."""
 
-    #: Its name in the answer, and its first heading.
+    #: The part's name in the answer, and its heading at a terminal.
     name: str
     heading: str
     #: Seconds of a step.

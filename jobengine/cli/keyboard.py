@@ -13,7 +13,7 @@ from contextlib import contextmanager
 @contextmanager
 def keyboard() -> Iterator[Callable[[float], str]]:
     """
-    A function that waits up to so many seconds for a key, and returns it; without a key the text is empty.
+    A function that waits up to the given seconds for a key, and returns that key, or an empty text without one.
 
     Ctrl-C still interrupts. If standard input is not a terminal, the function only waits.
     """

@@ -22,7 +22,7 @@ class Shown(Protocol):
 
     @property
     def raw(self) -> Any:
-        """As JSON."""
+        """The value as JSON data."""
         ...
 
 
@@ -42,7 +42,7 @@ class Output:
         click.echo(plain_lines(message), err=True)
 
     def value(self, text: str, **more: Any) -> None:
-        """Print one text on its line or, with --json, `more` as an object."""
+        """Print `text` on a line of its own or, with --json, `more` as an object."""
         click.echo(json_text(more) if self.as_json else plain(text))
 
     def json(self, value: Any) -> None:

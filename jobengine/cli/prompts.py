@@ -42,7 +42,7 @@ def _from_standard_input() -> Secret:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Return if the answer is yes, or without a question if `yes`; otherwise end the command."""
+    """Ask for a confirmation, unless `yes`; end the command if it is denied, or if there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -89,7 +89,7 @@ class Words(NamedTuple):
     #: About the matching jobs, before and after the change.
     before: Sentence
     after: Sentence
-    #: The effect on one job, from the server's answer; None if it is the same for all.
+    #: The effect on one job, from the server's answer; None if the effect is the same for all jobs.
     outcome: Callable[[Job], Sentence] | None = None
 
     @classmethod
@@ -106,8 +106,9 @@ def act(
     session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll, count: ToAll | None = None
 ) -> None:
     """
-    Act on the jobs, and report it in `words`; `count` counts the jobs that would change, if not all matching
-    ones.
+    Act on the selected jobs, and report the effect in `words`.
+
+    `count` counts the jobs that would change, if those are not all matching jobs.
     """
     if selected.uids:
         _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)

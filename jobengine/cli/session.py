@@ -54,7 +54,7 @@ class Session:
         return self._engine
 
     def queue(self, name: str) -> Queue:
-        """The queue, if there is a key that may open it."""
+        """The queue of that name; raises Failed if there is no key for it, and BadSettings."""
         queue = self.engine.queue(name)
         if queue._key is None and self.settings.admin_key is None:
             raise Failed(

@@ -15,12 +15,12 @@ class Holder(NamedTuple):
 
     @property
     def raw(self) -> Any:
-        """As JSON."""
+        """The worker or the claim as JSON data."""
         return self.held.raw
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for jobs."""
+        """Whether this is a claim that waits for jobs."""
         return bool(self.raw.get("waiting"))
 
     @property
@@ -64,7 +64,7 @@ SORTS: Final[dict[str, Callable[[QueueStats], float]]] = {
 
 
 def snapshot(engine: JobEngine, names: Sequence[str], sort: str) -> Snapshot:
-    """Read the queues of these names, or all queues, and the workers of those that have any."""
+    """Read the queues of these names, or all queues, and the workers and waiting claims of each."""
     queues = [engine.queue(name).stats() for name in names] if names else engine.queues()
     queues.sort(key=lambda queue: (-SORTS[sort](queue), queue.name))
     manned = [queue.name for queue in queues if queue.counts.inprogress or queue.raw.get("workers_waiting")]

@@ -1,7 +1,7 @@
 """
 The client: adds, claims and manages jobs over HTTP, for threads (JobEngine) or asyncio (AsyncJobEngine).
 
-Importing it loads nothing of the server. It loads asyncio only when an asynchronous class is used.
+Importing this package loads nothing of the server, and asyncio only when an asynchronous class is used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -53,39 +53,39 @@ class Item:
     ) -> None:
         #: The item as JSON.
         self.data = data
-        #: Whether it may be sent again after its answer was lost.
+        #: Whether the item may be sent again after its answer was lost.
         self.safe = safe
         #: Whether the caller needs no answer beyond success.
         self.brief = brief
-        #: Whether it has a lease; below, the status that it sets.
+        #: Whether the update has a lease; below, the status that the update sets.
         self.lease = lease
         self.status = status
-        #: Whether it was sent before, with an unknown outcome.
+        #: Whether the item was sent before, with an unknown outcome.
         self.repeated = False
         self.settled = False
-        #: Whether it is the last item of its call.
+        #: Whether the item is the last of its call.
         self.closes = False
         #: The job in a successful answer, as a JSON object.
         self.answer: Mapping[str, Any] = {}
         #: The error of a failure.
         self.error: JobEngineError | None = None
-        #: What to wake once it is settled, if anything.
+        #: The object to wake once the item is settled, or None.
         self.waiter: Any = None
-        #: Whether its caller has to send the next request.
+        #: Whether the item's caller has to send the next request.
         self.leads = False
 
     def done(self, answer: Mapping[str, Any]) -> None:
-        """Settle it with an answer."""
+        """Settle the item with an answer."""
         self.answer = answer
         self.settled = True
 
     def failed(self, error: JobEngineError) -> None:
-        """Settle it with an error."""
+        """Settle the item with an error."""
         self.error = error
         self.settled = True
 
     def result(self) -> Mapping[str, Any]:
-        """The answer; raises its error."""
+        """The item's answer; raises the item's error if it failed."""
         if self.error is not None:
             raise self.error
         return self.answer
@@ -121,7 +121,7 @@ class Returning:
         return 0 if self.are_there(waiting) else max(self._until - now, 0)
 
     def waited(self, waiting: int) -> None:
-        """The wait has ended with this many waiting callers."""
+        """Record that the wait has ended with this many waiting callers."""
         self._share *= 2 if self.are_there(waiting) else 0.5
         if not _LEAST_SHARE < self._share < _SHARE:
             self._share = _SHARE
@@ -268,7 +268,7 @@ def add_call(jobs: Sequence[bytes]) -> calls.Call[Any]:
 
 
 def add_body(queue: bytes, jobs: Sequence[bytes]) -> bytes:
-    """The body of that request; `queue` is the name as JSON."""
+    """The body of a request that adds these jobs; `queue` is the name as JSON."""
     if _is_single(jobs):
         return single_body(queue, jobs[0])
     return b'{"queue_name":%b,"jobs":[%b]}' % (queue, b",".join(jobs))
@@ -280,7 +280,7 @@ def single_body(queue: bytes, job: bytes) -> bytes:
 
 
 def _is_single(jobs: Sequence[bytes]) -> bool:
-    """Whether to send it as a single job. A long one is not: bodies with many jobs may be longer."""
+    """Whether to send these as a single job. A long job is not: a body with a list of jobs may be longer."""
     return len(jobs) == 1 and len(jobs[0]) <= MOST_BYTES
 
 

@@ -47,8 +47,8 @@ def read(call: calls.Call[Any], response: Response, count: int, added: int, *, b
     """
     The `count` jobs of an answer to ADD_JOBS or ADD_JOB.
 
-    An error names the bad job by its index among all; `added` were added before. Whole jobs are decoded at first use:
-    only splitting the answer takes a third of the time. Raises JobEngineError.
+    An error has the bad job's index among all jobs; `added` jobs were added before. Whole jobs are decoded at first
+    use: only splitting the answer takes a third of the time. Raises JobEngineError.
     """
     try:
         calls.check_status(call, response)

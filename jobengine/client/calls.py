@@ -35,7 +35,7 @@ A = TypeVar("A", bound=Answer)
 
 #: The media types of JSON; the server always sends the header, but a test double may not.
 _JSON: Final = ("application/json", "")
-#: In the metrics of every JobEngine.
+#: Part of the metrics of every JobEngine.
 _METRIC: Final = b"jobengine_"
 #: Statuses that proxies send in place of a server.
 _OF_PROXIES: Final = frozenset({408, 413, 429, 502, 503, 504})
@@ -50,11 +50,11 @@ class Call(NamedTuple, Generic[T]):
     operation: str
     method: str
     path: str
-    #: The client's methods that make it.
+    #: The client's methods that make this call.
     served_by: tuple[str, ...]
     #: Decodes the result from the answer.
     read: Callable[[Response], T]
-    #: Whether it may be sent again after its answer was lost.
+    #: Whether the call may be sent again after its answer was lost.
     safe: bool = True
     #: Whether the admin key is sent, if the client has one.
     admin: bool = False
@@ -110,7 +110,7 @@ def check_status(call: Call[Any], response: Response) -> None:
 
 
 def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | None = None) -> e.JobEngineError:
-    """The error for an answer."""
+    """The error for an answer without success; NotJobEngine if neither a JobEngine nor a proxy sends such an answer."""
     problem = _problem(response)
     if problem is None and response.status not in _OF_PROXIES:
         return not_jobengine(response, "it is not a JobEngine error")
@@ -139,7 +139,7 @@ def _problem(response: Response) -> dict[str, Any] | None:
 
 
 def advised(response: Response, address: Address) -> Response:
-    """The answer; with advice, if the path in the server's URL may be the reason for a 404."""
+    """The answer; if the path in the server's URL may be the reason for a 404, another one that says so."""
     if response.status != HTTPStatus.NOT_FOUND or not address.prefix or _NOWHERE not in response.body:
         return response
     detail = (

@@ -84,7 +84,7 @@ class TooManyRequests(JobEngineError):
 
 
 class Unavailable(JobEngineError):
-    """The server can't be reached, or can't carry out the call now. Nothing was done, except with OutcomeUnknown."""
+    """The server can't be reached, or can't carry out the call now. Nothing was done, unless it is OutcomeUnknown."""
 
 
 class OutcomeUnknown(Unavailable):
@@ -129,7 +129,7 @@ def error_of(
     """
     The error for an answer.
 
-    `problem` is its JSON, with a text in `detail` or `error`; `special` has errors for statuses of this call.
+    `problem` is the answer's JSON, with a text in `detail` or `error`; `special` has errors for statuses of this call.
     """
     detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
     kind = (special or {}).get(status) or _BY_STATUS.get(status, JobEngineError)

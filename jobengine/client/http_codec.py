@@ -122,7 +122,7 @@ class Request:
         self.headers = headers
         #: The time-out of one attempt.
         self.seconds = seconds
-        #: Whether it may be sent again after its answer was lost.
+        #: Whether the request may be sent again after its answer was lost.
         self.safe = safe
         #: Whether the server may delay the answer until something happens.
         self.waits = waits
@@ -167,7 +167,7 @@ class Request:
 
 
 def long_body_query(queue: str, body: bytes) -> dict[str, str] | None:
-    """The query of a request with this body."""
+    """The query that names the queue of a request with a long body; None for a short body."""
     return {"queueName": queue} if len(body) > _LONG_BODY else None
 
 
@@ -180,7 +180,7 @@ class Response:
         self.status = status
         #: The server's URL.
         self.url = url
-        #: By name in lower case.
+        #: The values by header name in lower case.
         self.headers = headers
         self.body = body
 
@@ -225,7 +225,7 @@ class ResponseParser:
         self._parts: list[bytes] = []
 
     def expect(self, *, streamed: bool = False) -> None:
-        """Start with the next answer."""
+        """Get ready for the next answer; `streamed`: the caller reads parts of its body."""
         self._begin()
         self.streamed = streamed
 
@@ -242,7 +242,7 @@ class ResponseParser:
             self.reusable = False
 
     def end(self) -> None:
-        """The server has closed the connection; raises Broken unless that ends the answer."""
+        """Record that the server has closed the connection; raises Broken unless that ends the answer."""
         framed = "content-length" in self._headers or "transfer-encoding" in self._headers
         if self.head is None or framed:
             raise Broken("the connection was closed before the answer was complete")
@@ -255,7 +255,7 @@ class ResponseParser:
         return self.head
 
     def take(self) -> bytes:
-        """The bytes of an endless answer since the last call."""
+        """The bytes of a streamed body that have arrived since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 

@@ -24,17 +24,17 @@ JobOrder = Literal["created", "-created", "updated", "-updated"]
 class JobOptions(TypedDict, total=False):
     """The options of a new job."""
 
-    #: Higher goes first; default 0.
+    #: Jobs with a higher priority are claimed first; default 0.
     priority: int
-    #: Minutes that it is kept after it has finished.
+    #: Minutes for which the finished job is kept.
     keep_minutes: Span
     #: Minutes in progress without an update until the attempt has failed.
     timeout_minutes: Span
-    #: The same in seconds.
+    #: Seconds in progress without an update until the attempt has failed.
     timeout_seconds: Span
-    #: When it is deleted if it is still queued.
+    #: When the job is deleted if it is still queued.
     timeout_time: Moment
-    #: Words by which to find it and to claim it.
+    #: Words by which to find and claim the job.
     tags: Sequence[str]
     #: The most attempts.
     max_attempts: int
@@ -46,11 +46,11 @@ class JobOptions(TypedDict, total=False):
     delay_seconds: Span
     #: The earliest time at which it can be claimed.
     not_before: Moment
-    #: Identifies it; by default a new one is made.
+    #: Identifies the job: a UUID as text; by default a new one is made.
     uid: str
     #: A JSON object that is stored unchanged.
     meta: Mapping[str, Any]
-    #: Its trace (W3C Trace Context).
+    #: The trace that the job belongs to (W3C Trace Context).
     traceparent: str
 
 

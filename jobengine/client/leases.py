@@ -12,7 +12,7 @@ class Beats(Generic[T]):
     """Repeated beats for several holders, each at its own interval."""
 
     def __init__(self) -> None:
-        #: When each beat is due, the number of the entry, the holder, and the seconds between its beats.
+        #: When the holder's next beat is due, the number of the entry, the holder, and the seconds between its beats.
         self._heap: list[tuple[float, int, T, float]] = []
         self._number = 0
         #: The active holders, and the numbers of their entries in the heap.

@@ -19,7 +19,7 @@ class Patience:
 
     def __init__(self, seconds: float, random: Callable[[], float]) -> None:
         self._seconds = seconds
-        #: Runs from the first failure: a waiting call may have taken long before that.
+        #: When retrying ends. The time runs from the first failure: a waiting call may have taken long before.
         self._deadline: float | None = None
         self._random = random
         self._attempts = 0
@@ -28,7 +28,7 @@ class Patience:
         """
         Seconds before the next attempt, or None if there is no time left.
 
-        Half of it is random, so that the clients of one server do not all return at the same moment.
+        Half of the delay is random, so that the clients of one server do not all return at the same moment.
         """
         if self._deadline is None:
             self._deadline = now + self._seconds

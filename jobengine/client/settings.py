@@ -45,7 +45,7 @@ class _Layer(NamedTuple):
 
     @property
     def has_keys(self) -> bool:
-        """Whether it has any key."""
+        """Whether the layer has any key."""
         return bool(self.access_key or self.admin_key or self.keys)
 
 

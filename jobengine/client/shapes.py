@@ -1,7 +1,7 @@
 """
 The types of the server's answers, for msgspec: an answer of another shape did not come from a JobEngine.
 
-They are made from the fields of the classes in `values`. Checking a job takes about a microsecond.
+The types are made from the fields of the classes in `values`. Checking a job takes about a microsecond.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """
 The server's answers, as frozen values.
 
-Each keeps the JSON object in `raw` and reads fields from it when they are used. Unused fields cost nothing, and fields
-of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
+An answer keeps the JSON object in `raw`, and reads a field from it when the field is used. Unused fields cost nothing,
+and fields of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
 """
 
 from collections.abc import Callable, Mapping
@@ -118,7 +118,7 @@ class Attempt(Answer):
     ended = Field[datetime]("ended", _time)
     #: complete, failed, timeout, or released.
     outcome = Field[str]("outcome")
-    #: What went wrong.
+    #: The error that the worker reported, or "timed out".
     error = Field[str | None]("error")
     #: How many releases in a row this entry stands for; 1 for any other outcome.
     times = Field[int]("times", default=1)
@@ -153,9 +153,9 @@ class Job(Answer):
 
     #: Identifies the job in its queue: a UUID as text.
     uid = Field[str]("uid")
-    #: Higher goes first; equal ones in order of arrival.
+    #: Jobs with a higher priority are claimed first, jobs of equal priority in order of arrival.
     priority = Field[int]("priority", default=0)
-    #: How long it is kept after it is complete; see `removed_at` for a failed job.
+    #: How long the job is kept once it is complete; see `removed_at` for a failed job.
     keep = Field[timedelta]("keep_minutes", _minutes)
     #: Like `timeout`, rounded up to whole minutes.
     timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: _limit(minutes * 60))
@@ -165,27 +165,27 @@ class Job(Answer):
     created = Field[datetime]("created", _time)
     #: When it was last updated or changed its state.
     last_updated = Field[datetime]("last_updated", _time)
-    #: When it is deleted if it is still queued; None is never.
+    #: When the job is deleted if it is still queued; None is never.
     timeout_time = Field[datetime | None]("timeout_time", _moment)
     #: The JSON object that was sent.
     content = Field[Any]("content")
     #: queued, inprogress, complete or failed.
     state = Field[str]("state")
-    #: Words by which to find it and to claim it.
+    #: Words by which to find and claim the job.
     tags = Field[tuple[str, ...]]("tags", tuple, ())
     #: The most attempts.
     max_attempts = Field[int]("max_attempts", default=1)
     #: The delay before the second attempt; doubled for each further one.
     retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
-    #: While it is queued or in progress, no other job with this key is added.
+    #: While this job is queued or in progress, no other job with this key is added.
     unique_key = Field[str | None]("unique_key")
     #: How often it was claimed.
     attempts = Field[int]("attempts", default=0)
-    #: The name of the worker that holds it, or held it last.
+    #: The name of the worker that holds the job, or held it last.
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", _moment)
-    #: When its attempt in progress was claimed.
+    #: When the job was claimed, if it is in progress; otherwise None.
     started = Field[datetime | None]("started", _moment)
     #: When it can be claimed; None is at once.
     not_before = Field[datetime | None]("not_before", _moment)
@@ -195,7 +195,7 @@ class Job(Answer):
     result = Field[Any]("result")
     #: The last error.
     error = Field[str | None]("error")
-    #: Whether it should stop.
+    #: Whether the job's worker should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
     #: When it is deleted, once it has finished.
     removed_at = Field[datetime | None]("removed_at", _moment)
@@ -203,9 +203,9 @@ class Job(Answer):
     cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
     history = Field[tuple[Attempt, ...]]("history", _attempts, ())
-    #: The JSON object that it was added with, unchanged.
+    #: The `meta` of the job's options, unchanged.
     meta = Field[Any]("meta")
-    #: Its trace (W3C Trace Context), if it was added with one.
+    #: The trace (W3C Trace Context) that the job was added with, or None.
     traceparent = Field[str | None]("traceparent")
 
     @property
@@ -232,7 +232,7 @@ class JobEvent(Answer):
     before = Field[str | None]("before")
     #: The new state, or None for a deleted job.
     state = Field[str | None]("state")
-    #: When it changed.
+    #: When the state changed.
     at = Field[datetime]("at", _time)
 
     def __getstate__(self) -> Any:
@@ -255,11 +255,11 @@ class Explanation(Answer):
     reason = Field[str]("reason")
     #: Whether the queue is paused, so that no job can be claimed.
     paused = Field[bool]("paused", default=False)
-    #: The number of jobs before it, if it can be claimed.
+    #: The number of jobs that will be claimed before this one; None if it can't be claimed now.
     ahead = Field[int | None]("ahead")
-    #: The earliest time at which it can be claimed, if that is later.
+    #: The earliest time at which the job can be claimed, if that is in the future.
     not_before = Field[datetime | None]("not_before", _moment)
-    #: The worker that holds it.
+    #: The worker that holds the job.
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", _moment)
@@ -277,7 +277,7 @@ class QueueDefaults(Answer):
     keep = Field[timedelta]("keep_minutes", _minutes)
     #: How long a failed job is kept; None is the server's default.
     keep_failed = Field[timedelta | None]("keep_failed_minutes", _minutes)
-    #: None is no limit.
+    #: How long a job may be in progress without an update; None is no limit.
     timeout = Field[timedelta | None]("timeout_seconds", _limit)
     max_attempts = Field[int]("max_attempts", default=1)
     retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
@@ -297,7 +297,7 @@ class QueueSetup(Answer):
     draining = Field[bool]("draining", default=False)
     #: Whether each update of a job in progress must have the lease.
     require_lease = Field[bool]("require_lease", default=False)
-    #: The most jobs in it, in any state; 0 is no limit.
+    #: The most jobs in the queue, in any state; 0 is no limit.
     max_jobs = Field[int]("max_jobs", default=0)
     #: None if the server's defaults apply.
     defaults = Field[QueueDefaults | None]("defaults", QueueDefaults)
@@ -362,7 +362,7 @@ class QueueStats(QueueSetup):
     __slots__ = ()
     _shown = ("name", "size", "ready")
 
-    #: The number of its jobs.
+    #: The number of jobs in the queue.
     size = Field[int]("size", default=0)
     counts = Field[Counts]("counts", Counts)
     #: Queued jobs that can be claimed, unless the queue is paused.
@@ -398,19 +398,19 @@ class WorkerJobs(Answer):
     __slots__ = ()
     _shown = ("worker", "jobs")
 
-    #: Its name, from its claims.
+    #: The worker's name, from its claims.
     worker = Field[str | None]("worker")
     #: The number of its jobs.
     jobs = Field[int]("jobs", default=0)
     #: When it claimed its oldest job.
     oldest_claimed = Field[datetime | None]("oldest_claimed", _time)
-    #: When it last claimed or updated any of them.
+    #: When the worker last claimed or updated any of these jobs.
     last_updated = Field[datetime | None]("last_updated", _time)
-    #: Whether it is a claim that waits for jobs: the next three fields are about it.
+    #: Whether this is a claim that waits for jobs: the next three fields are about it.
     waiting = Field[bool]("waiting", default=False)
     #: Since when its worker waits; consecutive claims without a job count as one wait.
     since = Field[datetime | None]("since", _time)
-    #: When it was sent.
+    #: When the claim was sent.
     last_claim = Field[datetime | None]("last_claim", _time)
     #: The queues to claim from.
     queues = Field[list[str]]("queues", default=[])
@@ -453,7 +453,7 @@ class Readiness(Answer):
     __slots__ = ()
     _shown = ("status", "durability")
 
-    #: "ready", or why it is not.
+    #: "ready", or why the server is not ready.
     status = Field[str]("status")
-    #: How safe an acknowledged change is.
+    #: When changes are synced to disk: "commit", before they are acknowledged, or "interval".
     durability = Field[str | None]("durability")

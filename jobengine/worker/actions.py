@@ -47,7 +47,7 @@ class Hold:
         self.claimed = claimed
         #: Seconds between heartbeats.
         self.beat_seconds: float = claimed.beat_seconds or _WITHOUT_TIMEOUT
-        #: The number of its group of queues.
+        #: The number of the job's group of queues.
         self.group = group
         #: The changes to report; None while the handler runs.
         self.changes: JobChanges | None = None
@@ -61,7 +61,7 @@ class Hold:
         self.refused = False
         #: Whether the answer to a report was lost.
         self.uncertain = False
-        #: For the backlog: the latest time to start it.
+        #: For the backlog: the latest time to start the job.
         self.start_by = 0.0
         #: For the pool: the job as its running handler sees it; for the loop: when the handler started.
         self.running: Any = None
@@ -69,7 +69,7 @@ class Hold:
 
 
 class Start(NamedTuple):
-    """Run a handler for each of these."""
+    """Run a handler for each of these jobs."""
 
     holds: Sequence[Hold]
 

@@ -229,7 +229,7 @@ class WorkerLoop:
 
 
 def _has_failed(hold: Hold) -> bool:
-    """Whether it has failed by itself, not because it was stopped."""
+    """Whether the job has failed by itself, not because its handler was interrupted."""
     return (hold.changes or {}).get("new_status") == "failed" and not hold.interrupted
 
 

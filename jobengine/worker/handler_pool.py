@@ -39,7 +39,7 @@ class Handlers(NamedTuple):
             return attempt.failed(error)
 
     async def perform_in_loop(self, job: RunningJob) -> Outcome:
-        """As `perform`, for a coroutine."""
+        """Like `perform`, for a handler that is a coroutine."""
         attempt = Attempt(job, self.hooks)
         try:
             attempt.begins()
@@ -52,8 +52,8 @@ class HandlerPool:
     """
     Runs handlers.
 
-    In the loop it calls `done` with holds and their outcomes, `report_progress` with a hold and its progress, and
-    `broken` if it can run no more handlers.
+    These callbacks are called in the loop: `done` with holds and their outcomes, `report_progress` with a hold and its
+    progress, and `broken` with an error after which no more handlers can run.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ class Fail(Exception):
     """
     Raise it to fail the job without further attempts; its text becomes the job's error.
 
-    With `retry`, the job is retried if it has attempts left. Any other exception has the same effect, with the
-    traceback as the error.
+    With `retry`, the job is retried if it has attempts left. Any other exception has the effect of `retry`, with its
+    traceback as the job's error.
     """
 
     def __init__(self, error: str = "", *, retry: bool = False) -> None:
@@ -89,7 +89,7 @@ class Attempt:
 
 
 def failure(error: str, *, retry: bool = True) -> Outcome:
-    """A failed attempt. A long error keeps its end, where a traceback has the reason."""
+    """The changes of a failed attempt. Only the end of a long error is kept: there a traceback has the reason."""
     changes: Outcome = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
     if not retry:
         changes["retry"] = False

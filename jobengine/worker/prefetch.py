@@ -12,8 +12,8 @@ _AHEAD: Final = 0.1
 _MOST: Final = 2_000
 #: Seconds over which the pace is averaged.
 _REMEMBERED: Final = 0.1
-#: A shorter time of work says nothing about the pace; below, seconds that are added to it, so that a few fast jobs do
-#: not cause many claims.
+#: The least seconds of work from which the pace is computed; below, seconds that are added to the work, so that a few
+#: fast jobs do not cause many claims.
 _LEAST: Final = 0.001
 _DOUBT: Final = 0.01
 #: Seconds within which a job that was claimed ahead must be started.
@@ -24,8 +24,8 @@ class Pace:
     """
     The recent pace of ended jobs, while handlers ran.
 
-    Time without a running handler does not count: then the worker waits for jobs, and could do more. So after a few
-    requests it claims as many jobs as it can do, even if it began with one.
+    Time without a running handler does not count: then the worker waits for jobs, and could run more. So after a few
+    requests the worker claims as many jobs as it can run, even if it began with one.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Backlog:
         return self._holds.popleft()
 
     def next_at(self) -> float | None:
-        """When the first job will have waited too long."""
+        """When the first job will have waited too long; None without jobs."""
         return self._holds[0].start_by if self._holds else None
 
     def take_late(self, now: float) -> list[Hold]:
@@ -85,7 +85,7 @@ class Backlog:
         return late
 
     def take_if(self, unwanted: Callable[[Hold], bool]) -> list[Hold]:
-        """Take the jobs that match."""
+        """Take the jobs that are `unwanted`."""
         taken = [hold for hold in self._holds if unwanted(hold)]
         if taken:
             self._holds = deque(hold for hold in self._holds if not unwanted(hold))

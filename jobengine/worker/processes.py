@@ -1,8 +1,8 @@
 """
 Runs handlers in processes, each of which can be killed alone.
 
-They are forked from the nursery, a process that was forked before the worker had connections, threads or a loop. So
-handlers need not be importable, and no child keeps the worker's connections open.
+These processes are forked from the nursery, a process that was forked before the worker had connections, threads or a
+loop. So handlers need not be importable, and no child keeps the worker's connections open.
 
 Why no library: multiprocessing's pools and concurrent.futures can't kill one task. pebble can, but its threads wake up
 ten times a second, and its tasks can't report progress.
@@ -68,7 +68,7 @@ class Processes:
         self._idle: list[_Child] = []
 
     async def perform(self, job: RunningJob) -> Outcome:
-        """Run a job's handler in a child. Cancelling this kills the child."""
+        """Run a job's handler in a child; cancelling this coroutine kills the child."""
         child = self._free() or await _Child.born(self._nursery.fork())
         try:
             changes = await child.perform(job)
@@ -140,7 +140,7 @@ class _Child:
         self.dismiss()
 
     def dismiss(self) -> None:
-        """Let the child end."""
+        """Close the connection, so that the child ends after its work."""
         self._writer.close()
 
 

@@ -51,15 +51,15 @@ class QueueGroup:
         #: How many reports are in flight, and the most jobs that they may return.
         self.reports = 0
         self.expected = 0
-        #: The most jobs that the claim in flight may return; 0 without a claim.
+        #: The most jobs that the claim in flight may return; 0 if no claim is in flight.
         self.asking = 0
-        #: Whether that claim waits for jobs; below, whether it was aborted.
+        #: Whether the claim in flight waits for jobs; below, whether it was aborted.
         self.waiting = False
         self.aborting = False
-        #: Whether the last claim got fewer jobs than requested; below, when.
+        #: Whether the last claim got fewer jobs than requested; below, when that claim was answered.
         self.empty = False
         self.claimed_at = float("-inf")
-        #: Whether it has ever answered a claim.
+        #: Whether the server has ever answered a claim for this group.
         self.known = False
         #: The earliest time of the next request.
         self.not_before = float("-inf")

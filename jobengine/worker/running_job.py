@@ -20,7 +20,7 @@ class RunningJob:
     __slots__ = ("_say", "cancelled", "job", "queue")
 
     def __init__(self, queue: str, job: Job, say: Callable[[int], object]) -> None:
-        #: The name of its queue.
+        #: The name of the job's queue.
         self.queue = queue
         #: The job as it was at its claim.
         self.job = job
@@ -38,17 +38,17 @@ class RunningJob:
 
     @property
     def content(self) -> Any:
-        """Its JSON object."""
+        """The job's content: the JSON object with which it was added."""
         return self.job.raw.get("content")
 
     @property
     def attempts(self) -> int:
-        """How often it was claimed, including this time."""
+        """How often the job was claimed, including this time."""
         return self.job.attempts
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Its tags."""
+        """The job's tags."""
         return self.job.tags
 
     def progress(self, percent: int) -> None:

@@ -1,8 +1,8 @@
 """
 Decides what a worker does next: what to claim, which leases to extend, what to report. Pure: time is passed in.
 
-Its methods record what has happened, and `plan` returns the actions that follow. A group has queues with the
-same key: a claim is for one group. All times are seconds on a monotonic clock.
+The Supervisor's methods record events, and `plan` returns the actions that follow from them. A group has queues with
+the same key: a claim is for one group. All times are seconds on a monotonic clock.
 """
 
 import random
@@ -27,7 +27,7 @@ from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 
 #: Seconds between requests with progress.
 _PROGRESS: Final = 0.5
-#: Seconds for which an empty group gets no further claim, while the worker is busy with others.
+#: Seconds for which an empty group gets no further claim, while the worker is busy with jobs of others.
 _TRUST: Final = 1.0
 #: Seconds for the last reports: after the grace, and after an immediate end.
 _LAST_WORDS: Final = 5.0
@@ -54,9 +54,9 @@ class Supervisor:
     """
     The decisions of one worker.
 
-    It runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that these will be started
-    within 100 ms, and releases jobs that were not started within 0.5 s. `wait` is the most seconds for which the server
-    may delay a claim. With `until_empty` it does not wait for jobs, and ends when there are none.
+    The worker runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that the others will be
+    started within 100 ms, and releases jobs that were not started within 0.5 s. `wait` is the most seconds for which
+    the server may delay a claim. With `until_empty` the worker does not wait for jobs, and ends when no job is ready.
     """
 
     #: The number of jobs that have ended, with any outcome.
@@ -90,7 +90,7 @@ class Supervisor:
         self._was_running = False
         self._pace = Pace()
         self._backlog = Backlog()
-        #: Jobs in reports that also request others.
+        #: The number of jobs in reports that also claim jobs.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False
@@ -190,7 +190,7 @@ class Supervisor:
         self._deadline, self._last_words = min(self._deadline, now), _LAST_WORD
         return 0
 
-    # Orders
+    # Actions
 
     def plan(self, now: float) -> list[Action]:
         """The actions to carry out now; their requests count as in flight."""
@@ -222,7 +222,7 @@ class Supervisor:
         return min(times, default=None)
 
     def over(self, now: float) -> bool:
-        """Whether everything is done."""
+        """Whether the worker may end: nothing is held or in flight, or the last seconds after a stop are over."""
         idle = not self._holds and not any(group.asking or group.reports for group in self._groups)
         if self._deadline is not None:
             return idle or now >= self._deadline + self._last_words
@@ -306,7 +306,7 @@ class Supervisor:
         return min(stale, key=lambda group: group.claimed_at, default=None)
 
     def _wait_for_jobs(self, now: float) -> None:
-        """Let a claim wait at each group, for no more jobs than there is room for."""
+        """Send a waiting claim for each group, for no more jobs in all than there is room for."""
         room = self._room()
         for group in self._groups:
             if group.waiting and group.asking > room:
@@ -326,7 +326,7 @@ class Supervisor:
     # Reporting
 
     def _is_due(self, now: float, group: QueueGroup) -> bool:
-        """Whether to report now, or to gather more outcomes first."""
+        """Whether to report now, instead of gathering more outcomes first."""
         if group.gathers_until is None:
             group.gathers_until = now + _GATHER
         return _may_report(group) and (now >= group.gathers_until or not self._gathers(group))
@@ -345,7 +345,7 @@ class Supervisor:
         return group.gathers_until if _may_report(group) else None
 
     def _report(self, now: float, group: QueueGroup) -> None:
-        """Report outcomes, and in the same request claim as many jobs as there is room for, if it may claim."""
+        """Report outcomes and, if a claim is allowed, claim as many jobs as there is room for in the same request."""
         holds = group.take()
         group.reports += 1
         room = 0
@@ -366,7 +366,7 @@ class Supervisor:
         return len(self._groups) == 1 or self._next_group(now) is group
 
     def _is_unsent(self, hold: Hold, error: JobEngineError) -> bool:
-        """Whether to repeat the same report."""
+        """Handle the error of a report; returns whether to repeat the same report."""
         if isinstance(error, Conflict | JobNotFound | QueueNotFound):
             assert hold.changes is not None
             known = hold.uncertain and hold.changes["new_status"] != "complete"

@@ -15,9 +15,9 @@ class Threads(Generic[K]):
     """
     Threads that are made on demand. They do not keep the process alive.
 
-    Why no ThreadPoolExecutor: the process waits for its threads, even for one that hangs; and it wakes the loop for
-    each call, although one wake-up for several short calls is cheaper. Here one sleeping thread is woken at a time, and
-    wakes the next if there is more to do, so that short calls wake no more threads than they need.
+    Why no ThreadPoolExecutor: the process waits for its threads, even for one that hangs; and the executor wakes the
+    loop for each call, although one wake-up for several short calls is cheaper. Here one sleeping thread is woken at a
+    time, and wakes the next if there is more to do, so that short calls wake no more threads than they need.
     """
 
     def __init__(self, loop: AbstractEventLoop, done: Callable[[list[tuple[K, Any]]], object]) -> None:

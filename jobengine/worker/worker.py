@@ -37,14 +37,14 @@ class Worker:
     """
     Works on the jobs of some queues, up to `concurrency` of them at a time.
 
-    Of `url`, `access_key`, `admin_key` and `keys` (a key for each queue), those left out come from `profile` or the
+    If `url`, `access_key`, `admin_key` or `keys` (a key for each queue) is left out, it comes from `profile` or the
     environment. With `processes`, plain functions run in processes instead of threads. `grace` is how many seconds
     running jobs get when the worker stops; `wait` is how many seconds a claim may wait at the server; `timeout` is how
     many seconds an answer may take beyond that. Only jobs with all of `tags` are claimed. `name` is shown as the job's
     worker. Raises BadSettings, and ValueError for other invalid arguments.
     """
 
-    #: The signal that stopped it, if any.
+    #: The signal that stopped the worker, or None.
     _stopped_by: signal.Signals | None = None
     _running: tuple[asyncio.AbstractEventLoop, WorkerLoop] | None = None
 
@@ -85,10 +85,10 @@ class Worker:
 
     def handler(self, *queues: str) -> Callable[[F], F]:
         """
-        Decorate the function that works on the jobs of some queues; by default of all of the worker's.
+        Decorate the function that works on the jobs of some queues; by default on those of all the worker's queues.
 
-        It is called with the content and the RunningJob. A plain function runs in a thread, or in a process with
-        `processes`; a coroutine function runs in the loop, which it must not block.
+        The function is called with the content and the RunningJob. A plain function runs in a thread, or in a process
+        with `processes`; a coroutine function runs in the loop, which it must not block.
         """
         if any(map(callable, queues)):
             raise TypeError(f"Write @worker.handler({self.queues[0]!r}), or @worker.handler() for all queues.")
@@ -126,7 +126,7 @@ class Worker:
         """
         Work until SIGTERM, SIGINT or `stop`. Raises JobEngineError if the server refuses the key or has no such queue.
 
-        In the main thread it handles the signals; a second one ends it at once.
+        In the main thread this handles both signals; a second signal ends the worker at once.
         """
         self._run(until_empty=False)
 
@@ -142,7 +142,7 @@ class Worker:
                 loop.call_soon_threadsafe(worker_loop.stop, self._grace)
 
     def _check_handlers(self) -> None:
-        """Raise ValueError if one of its queues has no handler; `run` does so too."""
+        """Raise ValueError if one of the worker's queues has no handler; `run` does so too."""
         if missing := [queue for queue in self.queues if queue not in self._handlers]:
             raise ValueError(f"The queue {missing[0]!r} has no handler.")
 

@@ -15,7 +15,7 @@ _BYTES = "application/octet-stream"
 
 
 async def save(caller: AsyncCaller, path: "str | os.PathLike[str]") -> int:
-    """Write a copy to a new file as it arrives, and return its bytes. Raises JobEngineError and OSError."""
+    """Write a copy to a new file as it arrives, and return its length in bytes. Raises JobEngineError and OSError."""
     file = await blocking(NewFile, path)
     try:
         await _receive(caller, file)

@@ -24,7 +24,7 @@ class BatchSender:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     async def submit(self, items: Sequence[Item]) -> None:
-        """Submit items, after waiting for room; return when each has its outcome."""
+        """Wait for room, submit items, and return when each has its outcome."""
         loop = asyncio.get_running_loop()
         await self._wait_for_room(loop)
         for item in items:

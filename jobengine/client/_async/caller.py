@@ -22,7 +22,7 @@ _REFUSALS: Final = frozenset({401, 403, 429})
 
 
 class AsyncCaller:
-    """Sends requests to one server."""
+    """Sends requests to one server, and retries those that are safe to repeat; times are in seconds."""
 
     def __init__(self, pool: Pool, *, admin_key: Secret | None, timeout: float, retry_for: float) -> None:
         self.pool = pool
@@ -44,7 +44,7 @@ class AsyncCaller:
         safe: bool | None = None,
         abandoned: Callable[[Response], Any] | None = None,
     ) -> Request:
-        """A request for a call; the server may delay the answer by `wait`, and with `safe` it may be sent again."""
+        """A request for a call. The server may delay the answer by `wait` seconds; `safe`: it may be sent again."""
         return Request(
             call.method,
             call.path,
@@ -81,7 +81,7 @@ class AsyncCaller:
         return await self.exchange(request)
 
     async def exchange(self, request: Request) -> tuple[Response, bool]:
-        """Like `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
+        """Like `repeat`; if the access key is refused and there is an admin key, repeats the request with that."""
         response, uncertain = await self.repeat(request)
         admin_key = self._other_key(request, response)
         return (response, uncertain) if admin_key is None else await self.repeat(request.as_admin(admin_key))
@@ -147,7 +147,7 @@ class AsyncCaller:
             return None
 
     async def _pause(self, patience: Patience, trouble: JobEngineError, *, again: bool, uncertain: bool) -> None:
-        """Wait before the next attempt; raise the error if there is none."""
+        """Wait before the next attempt; raise the error if there is no next attempt."""
         delay = patience.delay(monotonic(), trouble.retry_after) if again else None
         if delay is not None:
             if self.tell is not None:

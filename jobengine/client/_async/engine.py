@@ -33,7 +33,7 @@ class AsyncFinished(NamedTuple):
     """The outcome of a claimed job, to be reported."""
 
     job: AsyncClaimedJob
-    #: new_status, and the changes that go with it.
+    #: The changes to report, `new_status` among them.
     changes: JobChanges
 
 
@@ -41,7 +41,7 @@ class AsyncJobEngine:
     """
     A client of one JobEngine server.
 
-    Of `url`, `access_key`, `admin_key` and `keys` (a key for each queue), those left out come from `profile` or the
+    If `url`, `access_key`, `admin_key` or `keys` (a key for each queue) is left out, it comes from `profile` or the
     environment. `timeout` is how many seconds an attempt may take beyond its wait; `retry_for` is how many seconds a
     call that is safe to repeat is retried; `max_pending` is how many adds, and how many updates, of a queue may wait to
     be sent before further calls are delayed. `ssl_context` is for a server with a certificate of a private authority.
@@ -128,7 +128,7 @@ class AsyncJobEngine:
         Write a copy of the server's database to a new file (mode 0600), which exists once it is complete; returns its
         bytes.
 
-        It is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
+        The copy is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
         Raises FileExistsError and OSError.
         """
         return await backup.save(self._caller, path)
@@ -190,7 +190,7 @@ class AsyncJobEngine:
         Send updates of claimed jobs, with one request for each queue: outcomes, and heartbeats with or without
         progress.
 
-        Returns the error, or None, for each. It is safe to repeat.
+        Returns the error, or None, for each report. A report is safe to repeat.
         """
         items = [one.job._item(one.changes) for one in reports]
         by_queue: dict[AsyncHolder, list[Item]] = {}

@@ -74,7 +74,7 @@ async def _watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str
 
 
 async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | None]:
-    """Yield None when the answer begins, then the events of one connection."""
+    """The events that one connection brings, after None for the beginning of the answer."""
     parser, refused, body = EventParser(), None, b""
     async with aclosing(caller.pool.stream(request, _SILENCE)) as parts:
         async for part in parts:

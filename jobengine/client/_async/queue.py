@@ -62,9 +62,9 @@ class AsyncQueue:
         self._engine = engine
         #: The queue's name.
         self.name = name
-        #: Its key; None stands for the admin key.
+        #: The queue's key; None stands for the admin key.
         self._key = key
-        #: The keys with a role.
+        #: The calls about the queue's keys with a role.
         self.keys = AsyncKeys(self)
         self._caller = caller or engine._caller
         self._begin()
@@ -169,7 +169,7 @@ class AsyncQueue:
         return access
 
     async def workers(self) -> list[WorkerJobs]:
-        """The workers that hold jobs, at most 1,000; those with the most jobs first."""
+        """The workers that hold jobs, at most 1,000, largest number of jobs first; then the claims that wait."""
         workers: list[WorkerJobs] = await self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
         return workers
 
@@ -193,7 +193,7 @@ class AsyncQueue:
         **options: Unpack[JobOptions],
     ) -> list[Job]:
         """
-        Add jobs from an iterable, which is read while they are sent.
+        Add jobs from an iterable, which is read while earlier jobs are sent.
 
         `options` are for all jobs; a NewJob can have others. `progress` is called with the number of jobs added so far.
         Each request has some hundred jobs, and adds all of them or none. An error's `index` tells which job was
@@ -280,7 +280,7 @@ class AsyncQueue:
         await self.remove_job(uid)
 
     async def peek(self) -> Job | None:
-        """The next job to run, if one is ready; changes nothing."""
+        """The next job to run, or None if no job is ready; changes nothing."""
         job: Job | None = await self._ask(calls.NEXT_JOB, query={"queueName": self.name})
         return job
 
@@ -290,8 +290,8 @@ class AsyncQueue:
         """
         Claim up to `count` jobs; returns none if none was ready within `wait` seconds.
 
-        `tags`: only jobs with all of these. If the answer is lost, the claim is not repeated: it raises OutcomeUnknown,
-        and the jobs are released when their leases expire.
+        `tags`: only jobs with all of these tags. If the answer is lost, the claim is not repeated: this raises
+        OutcomeUnknown, and the jobs are released when their leases expire.
         """
         return await self._engine.claim([self], count, wait=wait, tags=tags, worker=worker)
 
@@ -384,8 +384,8 @@ class AsyncQueue:
         """
         Watch state changes as they happen, from now on or after the event with the id `after`.
 
-        After a broken connection it reconnects and resumes after the last event. Raises EventsLost if the next events
-        are no longer kept: read the jobs again, then watch again.
+        After a broken connection the client reconnects and resumes after the last event. Raises EventsLost if the next
+        events are no longer kept: read the jobs again, then watch again.
         """
         return watch(self._caller, self.name, self._key, after)
 

@@ -28,7 +28,7 @@ monotonic = time.monotonic
 
 
 class Pool:
-    """One connection for each request in flight; idle ones are kept and used again."""
+    """One connection for each request in flight; idle connections are kept and used again."""
 
     def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
         self.address = address
@@ -185,7 +185,7 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request.encode(self._address))
 
     async def receive(self, seconds: float | None = None) -> Response:
-        """The answer to the request, within its own time or `seconds`; raises Broken."""
+        """The answer to the request, within the request's time limit or `seconds`; raises Broken."""
         await self._until(lambda: self.parser.complete, self._seconds if seconds is None else seconds)
         self._used_before = True
         response = self.parser.response()
@@ -266,6 +266,6 @@ class _Connection(asyncio.Protocol):
             self._fail(broken)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Fail, unless the answer is complete."""
+        """Record that the connection is broken; an incomplete answer then raises Broken."""
         why = getattr(error, "strerror", None) or (str(error) if error else "the connection was closed")
         self._fail(Broken(why, stale=self._used_before and not self.parser.begun))

@@ -16,7 +16,7 @@ _BYTES = "application/octet-stream"
 
 
 def save(caller: Caller, path: "str | os.PathLike[str]") -> int:
-    """Write a copy to a new file as it arrives, and return its bytes. Raises JobEngineError and OSError."""
+    """Write a copy to a new file as it arrives, and return its length in bytes. Raises JobEngineError and OSError."""
     file = blocking(NewFile, path)
     try:
         _receive(caller, file)

@@ -23,7 +23,7 @@ _REFUSALS: Final = frozenset({401, 403, 429})
 
 
 class Caller:
-    """Sends requests to one server."""
+    """Sends requests to one server, and retries those that are safe to repeat; times are in seconds."""
 
     def __init__(self, pool: Pool, *, admin_key: Secret | None, timeout: float, retry_for: float) -> None:
         self.pool = pool
@@ -45,7 +45,7 @@ class Caller:
         safe: bool | None = None,
         abandoned: Callable[[Response], Any] | None = None,
     ) -> Request:
-        """A request for a call; the server may delay the answer by `wait`, and with `safe` it may be sent again."""
+        """A request for a call. The server may delay the answer by `wait` seconds; `safe`: it may be sent again."""
         return Request(
             call.method,
             call.path,
@@ -82,7 +82,7 @@ class Caller:
         return self.exchange(request)
 
     def exchange(self, request: Request) -> tuple[Response, bool]:
-        """Like `repeat`; if the access key is refused, the admin key is sent instead, if there is one."""
+        """Like `repeat`; if the access key is refused and there is an admin key, repeats the request with that."""
         response, uncertain = self.repeat(request)
         admin_key = self._other_key(request, response)
         return (response, uncertain) if admin_key is None else self.repeat(request.as_admin(admin_key))
@@ -148,7 +148,7 @@ class Caller:
             return None
 
     def _pause(self, patience: Patience, trouble: JobEngineError, *, again: bool, uncertain: bool) -> None:
-        """Wait before the next attempt; raise the error if there is none."""
+        """Wait before the next attempt; raise the error if there is no next attempt."""
         delay = patience.delay(monotonic(), trouble.retry_after) if again else None
         if delay is not None:
             if self.tell is not None:

@@ -37,7 +37,7 @@ class ClaimedJob:
     __slots__ = ("_uncertain", "cancel_requested", "ended", "job", "lost", "queue")
 
     def __init__(self, queue: Holder, job: Job) -> None:
-        #: Its queue.
+        #: The job's queue.
         self.queue = queue
         #: The job as it was at its claim.
         self.job = job
@@ -47,7 +47,7 @@ class ClaimedJob:
         self.lost = False
         #: Whether complete, fail or release succeeded.
         self.ended = False
-        #: Whether one of them has an unknown outcome.
+        #: Whether the outcome of complete, fail or release is unknown.
         self._uncertain = False
 
     def __repr__(self) -> str:
@@ -60,17 +60,17 @@ class ClaimedJob:
 
     @property
     def content(self) -> Any:
-        """Its JSON object."""
+        """The job's content: the JSON object with which it was added."""
         return self.job.content
 
     @property
     def attempts(self) -> int:
-        """How often it was claimed, including this time."""
+        """How often the job was claimed, including this time."""
         return self.job.attempts
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Its tags."""
+        """The job's tags."""
         return self.job.tags
 
     @property
@@ -144,7 +144,7 @@ class ClaimedJob:
         self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None
     ) -> JobEngineError | None:
         """
-        Record the result of such an update, from the answer to the request with that id, and return its error.
+        Record the result of an update from `_json`, and return its error; `request_id` is that of the request.
 
         A completed job takes no Item: it would be a tenth of a worker's time for a short job.
         """
@@ -196,7 +196,7 @@ class ClaimedJob:
 
 
 def update_item(uid: str, changes: JobChanges) -> Item:
-    """An update, ready to be sent; it may be repeated unless it sets a state without a lease."""
+    """An update, ready to be sent. An update that sets a state without a lease is not repeated."""
     status = changes.get("new_status")
     lease = changes.get("lease") is not None
     return Item(

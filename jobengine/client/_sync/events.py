@@ -75,7 +75,7 @@ def _watch(caller: Caller, queue: str, key: Secret | None, after: str | None) ->
 
 
 def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
-    """Yield None when the answer begins, then the events of one connection."""
+    """The events that one connection brings, after None for the beginning of the answer."""
     parser, refused, body = EventParser(), None, b""
     with closing(caller.pool.stream(request, _SILENCE)) as parts:
         for part in parts:
