@@ -22,13 +22,13 @@ def _access(server: MemoryServer, queue: str | None = "q", key: str | None = "ke
 
 
 @pytest.mark.parametrize("role", ["producer", "worker", "viewer"])
-def test_a_key_with_a_role_is_told_the_role_and_its_id(server: MemoryServer, role: str) -> None:
+def test_the_access_call_returns_the_role_and_id_of_a_key(server: MemoryServer, role: str) -> None:
     body = {"queue_name": "q", "role": role, "access_key": "its key"}
     added = server.call("PUT", "/api/v1/queue/key", body=body).json
     assert _access(server, key="its key").json == {"queue_name": "q", "role": role, "key_id": added["id"]}
 
 
-def test_the_owners_key_has_no_id_and_may_come_as_a_bearer(server: MemoryServer) -> None:
+def test_the_access_call_returns_no_id_for_an_owner_key_sent_as_bearer_or_not(server: MemoryServer) -> None:
     owner = {"queue_name": "q", "role": "owner", "key_id": None}
     assert _access(server).json == owner
     assert _access(server, key=None, Authorization="Bearer key").json == owner
@@ -55,7 +55,7 @@ def test_the_admin_sees_the_role_admin_with_a_queue_and_without(guarded: MemoryS
         ({"queue": None, "X-Admin-Key": ""}, 401),
     ],
 )
-def test_a_missing_field_is_checked_first_then_the_queue_then_the_key(
+def test_the_access_call_checks_parameters_then_queue_then_key(
     guarded: MemoryServer, asked: dict[str, Any], status: int
 ) -> None:
     assert _access(guarded, **asked).status == status
@@ -65,7 +65,7 @@ def test_a_server_without_an_admin_key_has_no_admin(server: MemoryServer) -> Non
     assert _access(server, None, None, **ADMIN).status == 401
 
 
-def test_wrong_keys_are_throttled_here_too(server: MemoryServer) -> None:
+def test_wrong_keys_in_the_access_call_are_throttled(server: MemoryServer) -> None:
     statuses = [_access(server, key=f"guess {number}").status for number in range(11)]
     assert statuses == [401] * 10 + [429]
     assert _access(server).status == 200

@@ -26,7 +26,7 @@ _BAD_TRACES = [
 # Every field
 
 
-def test_a_job_has_all_given_fields(server: MemoryServer) -> None:
+def test_an_added_job_has_all_given_fields(server: MemoryServer) -> None:
     given = {
         "uid": UID,
         "content": {"a": 1},
@@ -49,21 +49,19 @@ def test_a_job_has_all_given_fields(server: MemoryServer) -> None:
     assert read(server, UID).json == expected
 
 
-def test_null_counts_as_left_out(server: MemoryServer) -> None:
+def test_a_null_field_of_a_new_job_counts_as_absent(server: MemoryServer) -> None:
     names = ["timeout_seconds", "tags", "max_attempts", "retry_delay_seconds", "unique_key", "delay_seconds"]
     job = add(server, **dict.fromkeys([*names, "not_before", "uid", "meta", "traceparent"]))
     assert set(job) - set(add(server)) == set()
 
 
 @pytest.mark.parametrize(("seconds", "minutes"), [(0, 0), (1, 1), (59, 1), (60, 1), (61, 2), (600, 10)])
-def test_timeout_seconds_may_replace_minutes_which_are_rounded_up(
-    server: MemoryServer, seconds: int, minutes: int
-) -> None:
+def test_a_job_with_timeout_seconds_shows_minutes_rounded_up(server: MemoryServer, seconds: int, minutes: int) -> None:
     job = add(server, timeout_seconds=seconds)
     assert (job["timeout_seconds"], job["timeout_minutes"]) == (seconds, minutes)
 
 
-def test_minutes_are_shown_in_seconds(server: MemoryServer) -> None:
+def test_a_job_with_timeout_minutes_shows_seconds(server: MemoryServer) -> None:
     assert add(server, timeout_minutes=2)["timeout_seconds"] == 120
 
 
@@ -107,7 +105,7 @@ def test_meta_may_have_4096_bytes(server: MemoryServer) -> None:
     assert add(server, meta=meta)["meta"] == meta
 
 
-def test_meta_and_trace_are_given_with_the_claim_byte_for_byte(server: MemoryServer) -> None:
+def test_a_claim_returns_meta_and_traceparent_unchanged(server: MemoryServer) -> None:
     text = '{ "n": 1.50, "\\u00e9":\n[] }'
     body = f'{{"queue_name": "q", "job": {{"content": {{}}, "meta": {text}, "traceparent": "{TRACE}"}}}}'
     assert server.call("PUT", "/api/v1/job", raw=body.encode()).status == 201
@@ -146,7 +144,7 @@ def test_the_same_request_with_another_trace_is_the_same_job_and_with_other_meta
 
 
 @pytest.mark.parametrize("how", ["delay_seconds", "not_before"])
-def test_a_job_for_later_is_queued_and_not_claimed_before(server: MemoryServer, how: str) -> None:
+def test_a_delayed_job_is_not_claimed_before_its_time(server: MemoryServer, how: str) -> None:
     due = int(server.clock.seconds()) + 10
     job = add(server, **{how: 10 if how == "delay_seconds" else due})
     assert (job["state"], job["not_before"]) == ("queued", due)
@@ -168,7 +166,7 @@ def test_the_error_for_an_invalid_uid_describes_a_valid_one(server: MemoryServer
 
 
 @pytest.mark.parametrize("kind", ["uid", "key"])
-def test_the_same_request_again_is_answered_with_the_job_as_it_is(server: MemoryServer, kind: str) -> None:
+def test_a_repeated_add_is_answered_with_the_current_job(server: MemoryServer, kind: str) -> None:
     first = put(server, content={"a": 1}, **_twice(kind))
     again = put(server, content={"a": 1}, **_twice(kind))
     assert (first.status, again.status, again.json) == (201, 200, first.json)
@@ -181,7 +179,7 @@ def test_the_same_request_again_is_answered_with_the_job_as_it_is(server: Memory
 
 
 @pytest.mark.parametrize("kind", ["uid", "key"])
-def test_another_job_under_the_same_name_is_409(server: MemoryServer, kind: str) -> None:
+def test_adding_another_job_with_the_same_uid_or_key_is_409(server: MemoryServer, kind: str) -> None:
     put(server, **_twice(kind))
     assert put(server, priority=1, **_twice(kind)).status == 409
 
@@ -206,7 +204,7 @@ def test_while_a_job_is_unfinished_no_other_with_its_unique_key_is_added(server:
     assert put(server, unique_key="other").status == 201
 
 
-def test_an_answer_with_the_job_that_is_there_shows_no_lease(server: MemoryServer) -> None:
+def test_a_repeated_add_of_a_claimed_job_shows_no_lease(server: MemoryServer) -> None:
     add(server, unique_key="k")
     lease = hold(server)["lease"]
     assert lease not in put(server, unique_key="k").body.decode()

@@ -19,7 +19,7 @@ def _add_and_await(server: MemoryServer, prefer: str | list[str], **job: Any) ->
     return server.begin("PUT", "/api/v1/job", body=body, headers={"Prefer": prefer})
 
 
-def test_a_job_is_answered_when_it_is_finished(server: MemoryServer) -> None:
+def test_a_waiting_read_is_answered_when_its_job_finishes(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     answers = _await(server, uid)
     update(server, uid, "inprogress")
@@ -28,7 +28,7 @@ def test_a_job_is_answered_when_it_is_finished(server: MemoryServer) -> None:
     assert [(answer.status, answer.json) for answer in answers] == [(200, read(server, uid).json)]
 
 
-def test_a_job_that_is_not_finished_in_time_is_answered_as_it_is(server: MemoryServer) -> None:
+def test_a_waiting_read_is_answered_with_the_unfinished_job_when_its_wait_ends(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     answers = _await(server, uid, "2.5")
     hold(server)
@@ -41,7 +41,7 @@ def test_a_job_that_is_not_finished_in_time_is_answered_as_it_is(server: MemoryS
     assert answers[0].json["state"] == "inprogress"
 
 
-def test_a_job_that_is_deleted_while_it_is_waited_for_is_404(server: MemoryServer) -> None:
+def test_a_waiting_read_is_answered_with_404_when_its_job_is_deleted(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     answers = _await(server, uid)
     server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uid})
@@ -54,7 +54,7 @@ def test_a_key_that_may_not_read_a_job_does_not_wait_for_it(server: MemoryServer
     assert [answer.status for answer in _await(server, "none")] == [404]
 
 
-def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None:
+def test_a_client_that_disconnects_leaves_no_waiter(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     asked = request("GET", f"/api/v1/job?queueName=q&jobUID={uid}&wait=30", "X-Access-Key: key")
     Connection(server).send(asked).go()
@@ -93,7 +93,7 @@ def test_no_request_waits_for_longer_than_55_seconds(server: MemoryServer) -> No
     assert [(answer.status, answer.json["state"]) for answer in answers] == [(201, "queued")]
 
 
-def test_an_earlier_request_is_waited_for_as_well(server: MemoryServer) -> None:
+def test_a_repeated_add_waits_for_the_job_of_the_first_request(server: MemoryServer) -> None:
     uid = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
     put(server, uid=uid)
     answers = _add_and_await(server, "wait=30", uid=uid)
@@ -117,7 +117,7 @@ def _explain(server: MemoryServer, uid: str) -> Any:
     return answer.json
 
 
-def test_a_ready_job_has_its_place_in_line(server: MemoryServer) -> None:
+def test_the_explanation_of_a_ready_job_has_the_number_of_jobs_ahead(server: MemoryServer) -> None:
     uids = [add(server)["uid"] for _ in range(3)]
     first = add(server, priority=1)["uid"]
     add(server, priority=9, delay_seconds=60)
@@ -159,7 +159,7 @@ def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker:
 
 
 @pytest.mark.parametrize("state", ["complete", "failed"])
-def test_a_finished_job_says_so(server: MemoryServer, state: str) -> None:
+def test_the_explanation_of_a_finished_job_has_its_state_and_error(server: MemoryServer, state: str) -> None:
     uid = add(server)["uid"]
     change(server, uid, new_status=state, error="e")
     shown = _explain(server, uid)

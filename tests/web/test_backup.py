@@ -39,7 +39,7 @@ def test_a_backup_has_every_acknowledged_change(guarded: MemoryServer, tmp_path:
 
 
 @ELSEWHERE
-def test_head_has_no_body_and_leaves_nothing_open(guarded: MemoryServer) -> None:
+def test_head_requests_for_backups_leave_none_running(guarded: MemoryServer) -> None:
     for _ in range(10):
         assert backup(guarded, "HEAD").status == 200
     assert backup(guarded).status == 200

@@ -33,7 +33,7 @@ def test_a_producer_is_not_shown_the_job_of_another_by_its_unique_key_or_uid(ser
 
 
 @pytest.mark.parametrize("more", [{"progress": 99}, {"result": 1}, {"content": {}}, {"new_status": "failed"}])
-def test_cancelling_changes_nothing_else(server: MemoryServer, more: dict[str, object]) -> None:
+def test_a_cancellation_together_with_other_changes_is_refused(server: MemoryServer, more: dict[str, object]) -> None:
     server.call("POST", "/api/v1/queue", body={"name": "q", "require_lease": True})
     uid = add(server)["uid"]
     claim(server)

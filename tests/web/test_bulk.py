@@ -71,7 +71,7 @@ def test_a_uid_that_is_taken_is_409_with_its_index_and_none_is_added(server: Mem
     assert listed(server)["size"] == 1
 
 
-def test_a_queue_that_refuses_jobs_reports_the_first_refused_one(server: MemoryServer) -> None:
+def test_a_bulk_add_refused_by_its_queue_has_the_index_of_the_first_refused_job(server: MemoryServer) -> None:
     set_up(server, max_jobs=2)
     answer = _add_many(server, {}, {}, {})
     assert (answer.status, answer.json["index"], answer.headers["Retry-After"]) == (429, 2, "5")
@@ -89,7 +89,7 @@ def test_a_list_of_jobs_must_not_be_empty(server: MemoryServer, jobs: Any) -> No
 
 
 @pytest.mark.slow
-def test_ten_thousand_jobs_go_in_one_call_and_no_more(server: MemoryServer) -> None:
+def test_a_call_adds_or_updates_at_most_10000_jobs(server: MemoryServer) -> None:
     assert _add_many(server, *[{}] * 10_001).status == 400
     answer = _add_many(server, *[{}] * 10_000)
     assert (answer.status, len(answer.json["jobs"])) == (201, 10_000)
@@ -192,7 +192,7 @@ def test_a_malformed_update_is_400_that_names_it_and_none_is_made(server: Memory
         {"all": "true", "new_status": "queued"},
     ],
 )
-def test_an_ambiguous_change_of_many_jobs_is_refused(server: MemoryServer, body: Any) -> None:
+def test_a_bulk_change_needs_updates_or_a_filter_and_not_both(server: MemoryServer, body: Any) -> None:
     added = add(server)
     assert server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **body}).status == 400
     assert listed(server)["jobs"] == [added]
@@ -232,7 +232,7 @@ def test_a_filter_changes_and_removes_the_jobs_that_it_lists(
 
 @pytest.mark.only_on_a_file("there are rows instead of records")
 @pytest.mark.parametrize("priority", [-5, 1, 5])
-def test_a_change_of_priority_by_filter_is_one_record_for_each_job(server: MemoryServer, priority: int) -> None:
+def test_a_bulk_change_of_priority_writes_one_record_for_each_job(server: MemoryServer, priority: int) -> None:
     _add_many(server, *[{"priority": number % 3} for number in range(1100)])
     before = server.engine.executor.totals["records"]
     _sweep(server, {}, priority=priority, progress=1)
@@ -255,7 +255,7 @@ def test_a_bad_parameter_deletes_no_job(server: MemoryServer, query: str) -> Non
 
 
 @pytest.mark.parametrize("body", [{"dry_run": True}, {"filter": {"state": "failed"}}, {}])
-def test_a_removal_of_many_with_a_body_is_refused_and_removes_nothing(server: MemoryServer, body: Any) -> None:
+def test_a_bulk_deletion_with_a_body_is_refused_and_deletes_nothing(server: MemoryServer, body: Any) -> None:
     add(server)
     for query in ("state=queued", "all=true"):
         answer = server.call("DELETE", f"/api/v1/jobs?queueName=q&{query}", body=body)

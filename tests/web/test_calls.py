@@ -46,7 +46,7 @@ def _in_queue(name: str, query: dict[str, str] | None, body: Any) -> dict[str, A
     return {"query": {key: name if key in ("name", "queueName") else value for key, value in query.items()}}
 
 
-def test_the_test_call_answers_with_nothing(server: MemoryServer) -> None:
+def test_the_test_call_returns_200_with_an_empty_body(server: MemoryServer) -> None:
     answer = server.call("GET", "/test", key=None)
     assert (answer.status, answer.body) == (200, b"")
 
@@ -111,12 +111,12 @@ def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer)
     }
 
 
-def test_null_counts_as_left_out(server: MemoryServer) -> None:
+def test_a_null_priority_or_time_of_a_new_job_counts_as_absent(server: MemoryServer) -> None:
     job = add(server, priority=None, keep_minutes=None, timeout_minutes=None, timeout_time=None)
     assert (job["priority"], job["keep_minutes"], job["timeout_minutes"], job["timeout_time"]) == (0, 60, 10, 0)
 
 
-def test_zero_is_not_left_out(server: MemoryServer) -> None:
+def test_zero_minutes_are_kept_as_zero(server: MemoryServer) -> None:
     job = add(server, keep_minutes=0, timeout_minutes=0)
     assert (job["keep_minutes"], job["timeout_minutes"]) == (0, 0)
 
@@ -145,7 +145,7 @@ def test_a_job_with_a_bad_field_is_refused(server: MemoryServer, job: Any) -> No
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "True", "tRuE"])
-def test_mark_queued_claims_in_any_case(server: MemoryServer, value: str) -> None:
+def test_mark_queued_is_accepted_in_any_case(server: MemoryServer, value: str) -> None:
     uid = add(server)["uid"]
     answer = server.call("GET", "/api/v1/job/next", query={"queueName": "q", "markQueued": value})
     assert (answer.status, answer.json["uid"], answer.json["state"]) == (200, uid, "inprogress")
@@ -162,7 +162,7 @@ def test_a_peek_changes_nothing(server: MemoryServer, query: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("value", ["", "1", "yes", "true ", "truefalse"])
-def test_mark_queued_accepts_no_other_value(server: MemoryServer, value: str) -> None:
+def test_mark_queued_refuses_any_value_but_true_and_false(server: MemoryServer, value: str) -> None:
     add(server)
     assert server.call("GET", f"/api/v1/job/next?queueName=q&markQueued={value}").status == 400
     assert claim(server).status == 200
@@ -177,7 +177,7 @@ def test_head_never_claims(server: MemoryServer) -> None:
 
 @pytest.mark.parametrize("state", ["queued", "inprogress", "complete", "failed"])
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
-def test_a_job_is_put_in_a_state_in_any_case(server: MemoryServer, state: str, spell: Callable[[str], str]) -> None:
+def test_new_status_is_accepted_in_any_case(server: MemoryServer, state: str, spell: Callable[[str], str]) -> None:
     uid = add(server)["uid"]
     answer = update(server, uid, spell(state))
     assert (answer.status, answer.body) == (200, b"")
@@ -221,7 +221,7 @@ def test_a_deleted_job_is_gone(server: MemoryServer) -> None:
 
 @keyed
 @pytest.mark.parametrize("sent", [[], [""], ["key", "key"], ["key", "wrong"], ["", "key"]])
-def test_the_key_must_come_just_once_even_for_a_missing_queue(
+def test_a_missing_or_repeated_key_is_400_even_for_a_missing_queue(
     server: MemoryServer, method: str, path: str, query: Any, body: Any, sent: list[str]
 ) -> None:
     headers = {"X-Access-Key": sent} if sent else {}
@@ -231,7 +231,7 @@ def test_the_key_must_come_just_once_even_for_a_missing_queue(
 
 
 @keyed
-def test_every_parameter_must_come_just_once_before_anything_is_looked_up(
+def test_a_missing_or_repeated_parameter_is_400_before_the_key_is_checked(
     server: MemoryServer, method: str, path: str, query: Any, body: Any
 ) -> None:
     for key in ("key", "wrong"):
@@ -319,7 +319,7 @@ def test_an_unknown_path_is_404_for_every_method(server: MemoryServer, method: s
     assert server.call(method, path).status == 404
 
 
-def test_every_error_is_a_problem_with_the_detail_twice(server: MemoryServer) -> None:
+def test_every_error_is_a_problem_with_its_detail_in_two_fields(server: MemoryServer) -> None:
     answers = [
         server.call("GET", "/none"),
         server.call("PATCH", "/test"),
@@ -350,7 +350,7 @@ def test_methods_are_case_sensitive_and_do_nothing_in_another_case(server: Memor
 
 
 @pytest.mark.parametrize("prefix", ["http://x", "http://x:6006", "HTTPS://[::1]:6006", "http://user@x"])
-def test_a_target_in_absolute_form_is_as_one_in_origin_form(server: MemoryServer, prefix: str) -> None:
+def test_a_target_in_absolute_form_works_like_one_in_origin_form(server: MemoryServer, prefix: str) -> None:
     uid = add(server)["uid"]
     target = f"{prefix}/api/v1/job?queueName=q&jobUID={uid}"
     (answer,) = Connection(server).send(request("GET", target, "X-Access-Key: key")).answers

@@ -65,13 +65,13 @@ def test_a_claim_with_a_bad_field_is_refused_before_anything_is_looked_up(server
     assert peek(server).json["state"] == "queued"
 
 
-def test_null_counts_as_left_out(server: MemoryServer) -> None:
+def test_a_null_field_of_a_claim_counts_as_absent(server: MemoryServer) -> None:
     add(server)
     add(server)
     assert "worker" not in hold(server, count=None, wait=None, worker=None, tags=None)
 
 
-def test_a_claim_by_get_carries_its_lease_and_no_queue_name(server: MemoryServer) -> None:
+def test_a_claim_by_get_returns_a_lease_and_no_queue_name(server: MemoryServer) -> None:
     add(server)
     job = claim(server).json
     assert job["lease"]
@@ -87,6 +87,6 @@ def test_an_invalid_wait_is_refused(server: MemoryServer, wait: str) -> None:
 
 
 @pytest.mark.parametrize("wait", ["0", "-0.0", "5e-324", "0.30000000000000004", "1E1", "60"])
-def test_a_wait_may_be_written_as_any_number_is(server: MemoryServer, wait: str) -> None:
+def test_a_wait_is_accepted_in_any_number_format(server: MemoryServer, wait: str) -> None:
     add(server)
     assert server.call("GET", "/api/v1/job/next", query={"queueName": "q", "wait": wait}).status == 200

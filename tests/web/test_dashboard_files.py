@@ -102,7 +102,7 @@ def test_the_files_are_cached_permanently_and_the_page_is_revalidated(browsed: M
     assert _get(browsed, "/", HTML, 'If-None-Match: W/"other"').status == 200
 
 
-def test_the_place_and_the_tag_change_with_any_file(start: Callable[..., MemoryServer]) -> None:
+def test_a_change_of_any_dashboard_file_changes_its_path_and_etag(start: Callable[..., MemoryServer]) -> None:
     seen = set()
     changes: list[dict[str, bytes]] = [{}, {"a.js": b"2"}, {"b.js": b"2"}, {"a.css": CONTENTS["a.css"] + b" "}]
     for change in changes:
@@ -161,7 +161,7 @@ def test_each_file_forbids_the_browser_what_it_does_not_need(browsed: MemoryServ
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_where_other_pages_may_read_the_api_the_answer_depends_on_the_origin_too(
+def test_with_configured_origins_the_page_varies_by_origin(
     start: Callable[..., MemoryServer],
 ) -> None:
     parts: dict[str, Any] = {"cors_origins": frozenset([b"https://example.org"])}

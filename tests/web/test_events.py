@@ -59,7 +59,7 @@ def test_a_stream_resumes_after_the_last_seen_event(server: MemoryServer) -> Non
 
 
 @pytest.mark.parametrize("last", ["x", "0-1", "1", "-", "\u00fc", "00000000-999999", "00000000-\u00b2"])
-def test_a_stream_that_cannot_resume_begins_with_gone(server: MemoryServer, last: str) -> None:
+def test_a_stream_that_cannot_resume_starts_with_a_gone_event(server: MemoryServer, last: str) -> None:
     add(server)
     watcher = Watcher(server, f"Last-Event-ID: {last}")
     assert [event["event"] for event in watcher.events] == ["gone"]
@@ -142,7 +142,7 @@ def _timers(server: MemoryServer) -> int:
     return len([call for call in server.clock.getDelayedCalls() if call.getTime() - server.clock.seconds() < 500])
 
 
-def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None:
+def test_a_client_that_disconnects_leaves_no_watcher_and_no_timer(server: MemoryServer) -> None:
     # The change sets the timer that keeps the history.
     add(server)
     before = _timers(server)
@@ -157,7 +157,7 @@ def test_nothing_is_left_of_a_client_that_has_gone(server: MemoryServer) -> None
     assert add(server)["state"] == "queued"
 
 
-def test_a_key_that_was_revoked_learns_nothing_more(server: MemoryServer) -> None:
+def test_a_revoked_key_receives_no_further_events(server: MemoryServer) -> None:
     body = {"queue_name": "q", "role": "viewer", "access_key": "v"}
     key_id = server.call("PUT", "/api/v1/queue/key", body=body).json["id"]
     watcher, owner = Watcher(server, key="v"), Watcher(server)

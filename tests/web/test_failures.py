@@ -222,7 +222,7 @@ def test_metrics_wait_five_seconds_for_those_of_queues(broken: Any) -> None:
 
 
 @pytest.mark.parametrize(("what", "method"), [("end", "GET"), ("reply", "GET"), ("reply", "get")])
-def test_if_no_answer_can_be_built_the_connection_is_broken(
+def test_the_connection_is_closed_if_no_answer_can_be_built(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch, events: list[LogEvent], what: str, method: str
 ) -> None:
     def fail(*_: Any) -> None:

@@ -44,7 +44,7 @@ def test_without_updates_a_claim_works_as_before(server: MemoryServer, updates: 
     assert [answer.json.keys() for answer in answers] == [{"jobs"}]
 
 
-def test_each_update_has_its_own_result_and_the_claim_is_made_all_the_same(server: MemoryServer) -> None:
+def test_failed_updates_in_a_claim_do_not_prevent_the_claim(server: MemoryServer) -> None:
     uids = [add(server)["uid"] for _ in range(3)]
     jobs = take(server, count=2).json["jobs"]
     updates = [{**_done(jobs[0]), "lease": "lost"}, {**_done(jobs[0]), "uid": UID}, _done(jobs[1])]
@@ -54,7 +54,7 @@ def test_each_update_has_its_own_result_and_the_claim_is_made_all_the_same(serve
     assert [job["state"] for job in listed(server)["jobs"]] == ["inprogress", "complete", "inprogress"]
 
 
-def test_results_may_be_requested_in_short(server: MemoryServer) -> None:
+def test_results_of_updates_in_a_claim_may_be_minimal(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     add(server, {"needed": 1})
     body = {"queue_names": ["q"], "updates": [_done(hold(server))]}

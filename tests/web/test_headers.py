@@ -117,7 +117,7 @@ def test_any_other_request_id_is_ignored(server: MemoryServer, sent: Any) -> Non
 
 
 @pytest.mark.parametrize("connection", ["Connection: keep-alive", "Connection: close", "Cookie: a=b"])
-def test_a_request_id_is_kept_however_the_head_was_read(server: MemoryServer, connection: str) -> None:
+def test_a_request_id_is_kept_by_the_fast_and_the_slow_head_parser(server: MemoryServer, connection: str) -> None:
     asked = request("GET", "/test", "X-Request-Id: mine", connection)
     assert b"X-Request-Id: mine\r\n" in Connection(server).send(asked).sent
 

@@ -52,7 +52,7 @@ def commits(path: Path) -> list[tuple[bytes, ...]]:
         return [frame.records for frame in source.frames()]
 
 
-def test_the_first_use_of_the_key_is_recorded_and_no_later_one_is(server: MemoryServer, path: Path) -> None:
+def test_only_the_first_use_of_a_key_of_go_is_recorded(server: MemoryServer, path: Path) -> None:
     assert digest(server).startswith("sha512:")
     before = len(commits(path))
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_the_first_use_of_the_key_is_recorded_and_no_later_one_is(server: Memory
     assert digest(server, "other").startswith("sha512:")
 
 
-def test_after_a_restart_it_opens_the_queue_by_its_new_digest(server: MemoryServer) -> None:
+def test_a_key_of_go_opens_its_queue_by_the_new_digest_after_a_restart(server: MemoryServer) -> None:
     peek(server)
     renewed = digest(server)
     server.restart()
@@ -73,7 +73,7 @@ def test_after_a_restart_it_opens_the_queue_by_its_new_digest(server: MemoryServ
 
 
 @pytest.mark.parametrize("key", ["wrong", go_queue("q", b"key", [])["access_key"]])
-def test_no_other_key_opens_the_queue_or_is_recorded(server: MemoryServer, path: Path, key: str) -> None:
+def test_a_wrong_key_neither_opens_a_queue_of_go_nor_is_recorded(server: MemoryServer, path: Path, key: str) -> None:
     before = path.read_bytes()
     for _ in range(2):
         assert server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status == 401
@@ -98,7 +98,7 @@ def test_a_claim_an_update_and_an_add_work_with_a_key_that_was_not_used_before(p
         server.stop()
 
 
-def test_interrupted_anywhere_it_does_no_harm(path: Path) -> None:
+def test_a_cut_record_of_a_new_digest_does_no_harm(path: Path) -> None:
     server = serve(path)
     peek(server)
     data = path.read_bytes()
@@ -113,7 +113,7 @@ def test_interrupted_anywhere_it_does_no_harm(path: Path) -> None:
         server.stop()
 
 
-def test_with_no_room_on_the_disk_it_still_opens_the_queue_and_is_recorded_later(path: Path) -> None:
+def test_a_key_of_go_opens_its_queue_on_a_full_disk_and_is_recorded_later(path: Path) -> None:
     files = FaultyFiles(faults={})
     server = serve(path, files=files)
     files.faults["write"] = [FULL] * 3

@@ -39,7 +39,7 @@ def test_a_lease_is_shown_to_its_claimer_and_nowhere_else(server: MemoryServer, 
     assert all(lease not in eventAsText(event) + json_lines(event) for event in events)
 
 
-def test_an_update_with_a_lost_lease_learns_who_holds_the_job(server: MemoryServer) -> None:
+def test_an_update_with_a_lost_lease_returns_the_state_and_holder_of_the_job(server: MemoryServer) -> None:
     uid = add(server, max_attempts=3, timeout_seconds=30)["uid"]
     lease = hold(server, worker="slow")["lease"]
     server.clock.advance(30)
@@ -82,7 +82,7 @@ def test_a_queue_may_require_the_lease(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"new_status": "inprogress"}, {"progress": 5}])
-def test_a_heartbeat_extends_the_lease_and_says_whether_to_stop(server: MemoryServer, fields: Any) -> None:
+def test_a_heartbeat_extends_the_lease_and_returns_whether_to_stop(server: MemoryServer, fields: Any) -> None:
     uid = add(server, timeout_seconds=10)["uid"]
     lease = hold(server)["lease"]
     server.clock.advance(9)

@@ -139,7 +139,7 @@ def test_a_link_replaces_the_cursor_however_it_was_written(server: MemoryServer,
     ("sort", "order"),
     [("created", (0, 1, 2)), ("-created", (2, 1, 0)), ("updated", (1, 2, 0)), ("-updated", (0, 2, 1))],
 )
-def test_a_list_may_be_by_time_and_its_links_keep_to_that(
+def test_a_list_may_be_sorted_by_time_and_its_links_keep_the_order(
     server: MemoryServer, sort: str, order: tuple[int, ...]
 ) -> None:
     uids = []

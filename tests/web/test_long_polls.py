@@ -29,7 +29,7 @@ def test_a_waiting_claim_gets_an_added_job_with_its_lease(server: MemoryServer) 
     assert change(server, job["uid"], lease=job["lease"], new_status="complete").status == 200
 
 
-def test_waiting_works_by_get_as_well(server: MemoryServer) -> None:
+def test_a_claim_by_get_can_wait(server: MemoryServer) -> None:
     poll = Connection(server).send(POLL)
     assert poll.answers == []
     uid = add(server)["uid"]
@@ -59,7 +59,7 @@ def test_a_client_that_has_left_gets_no_job(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_a_client_that_leaves_while_its_claim_is_written_releases_the_job(
+def test_a_job_is_released_if_its_client_disconnects_while_the_claim_is_written(
     start: Any, stepped: Stepped, steps: int
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -82,7 +82,7 @@ def test_a_client_that_leaves_while_its_claim_is_written_releases_the_job(
     assert list(poll.answers) == answers
 
 
-def test_a_waiter_is_answered_with_the_error_when_its_key_or_queue_is_gone(server: MemoryServer) -> None:
+def test_a_waiting_claim_gets_an_error_when_its_key_or_queue_is_removed(server: MemoryServer) -> None:
     old = waiting(server)
     set_up(server, new_access_key="new")
     assert put(server, key="new").status == 201
@@ -99,7 +99,7 @@ def test_a_stopping_server_releases_its_waiters(server: MemoryServer) -> None:
     assert [answer.status for answer in answers] == [204]
 
 
-def test_a_server_that_is_stopping_lets_no_command_wait(server: MemoryServer) -> None:
+def test_a_stopping_server_answers_waiting_calls_at_once(server: MemoryServer) -> None:
     unfinished = add(server, delay_seconds=1)
     server.engine.release()
     assert [answer.status for answer in waiting(server)] == [204]
@@ -109,7 +109,7 @@ def test_a_server_that_is_stopping_lets_no_command_wait(server: MemoryServer) ->
     assert server.call("GET", "/api/v1/events", query={"queueName": "q"}).body == b":\n\n"
 
 
-def test_nothing_is_left_of_former_waiters(server: MemoryServer) -> None:
+def test_finished_waits_leave_no_waiter_and_claim_no_job(server: MemoryServer) -> None:
     timed_out, served = waiting(server, wait=1), waiting(server)
     Connection(server).send(POLL).go()
     server.clock.advance(1)

@@ -109,7 +109,7 @@ def test_metrics_count_failed_attempts_and_cancelled_jobs(server: MemoryServer) 
     assert seen[_key("jobengine_jobs_cancelled_total", queue="q")] == 1
 
 
-def test_metrics_have_histograms_of_waiting_and_running_times_of_queues_that_had_any(server: MemoryServer) -> None:
+def test_metrics_have_histograms_of_wait_and_run_times_of_used_queues(server: MemoryServer) -> None:
     make_queue(server, "unused")
     add(server)
     server.clock.advance(0.07)

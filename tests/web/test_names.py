@@ -58,7 +58,7 @@ NAMED = [call for call, body in BODIES.items() if {"name", "queue_name"} & body.
 
 
 @pytest.mark.parametrize("call", NAMED, ids=" ".join)
-def test_a_queue_has_either_name_in_a_body_and_not_both(server: MemoryServer, call: tuple[str, str]) -> None:
+def test_a_body_names_its_queue_by_either_field_but_not_both(server: MemoryServer, call: tuple[str, str]) -> None:
     body = BODIES[call]
     name, other = ("name", "queue_name") if "name" in body else ("queue_name", "name")
     both = server.call(*call, body={**body, other: "q"})
@@ -81,7 +81,7 @@ def test_updates_that_go_with_a_claim_name_their_queue_either_way(server: Memory
     assert server.call("POST", "/api/v1/job/next", body={"queue_names": ["q"], "updates": [both]}).status == 400
 
 
-def test_an_update_in_the_form_of_the_first_version_is_one_under_either_name(server: MemoryServer) -> None:
+def test_a_v1_update_is_recognized_by_either_name_of_the_queue_field(server: MemoryServer) -> None:
     for name in ("name", "queue_name"):
         body = {name: "q", "uid": add(server)["uid"], "new_status": "complete"}
         assert server.call("POST", "/api/v1/job", body=body).body == b""
@@ -96,7 +96,7 @@ def test_an_old_client_may_send_both_names_if_unknown_fields_are_ignored(start: 
     assert server.call("GET", "/api/v1/job/next?queueName=q&name=x&colour=1").status == 200
 
 
-def test_many_jobs_and_long_bodies_take_either_name(start: Any) -> None:
+def test_bulk_adds_and_long_bodies_accept_either_name(start: Any) -> None:
     server = start()
     jobs = [{"content": {"text": "x" * 1_000}} for _ in range(300)]
     assert server.call("PUT", "/api/v1/jobs", body={"name": "q", "jobs": jobs}).status == 201
@@ -201,7 +201,7 @@ def _check_words(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("call", BODIES, ids=" ".join)
-def test_a_value_of_a_wrong_type_is_named_by_its_place_in_our_words(
+def test_the_error_for_a_wrong_type_has_the_path_of_the_field_in_plain_words(
     server: MemoryServer, call: tuple[str, str]
 ) -> None:
     refused = 0
@@ -219,7 +219,7 @@ def test_a_value_of_a_wrong_type_is_named_by_its_place_in_our_words(
 
 @pytest.mark.parametrize("call", BODIES, ids=" ".join)
 @pytest.mark.parametrize("raw", [b"[]", b"1", b"null", b'"x"', b"", b"{", b"[1", b"nul", b'{"a":}', b"{}{}", b"\xff"])
-def test_a_body_that_is_not_an_object_is_refused_in_the_usual_words(
+def test_the_error_for_a_body_other_than_an_object_is_in_plain_words(
     server: MemoryServer, call: tuple[str, str], raw: bytes
 ) -> None:
     answer = server.call(*call, raw=raw)
@@ -227,7 +227,7 @@ def test_a_body_that_is_not_an_object_is_refused_in_the_usual_words(
     _check_words(answer)
 
 
-def test_texts_for_wrong_values(server: MemoryServer) -> None:
+def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: MemoryServer) -> None:
     for job, detail in (
         ({"priority": "high"}, "job.priority must be a whole number, not a text."),
         ({"priority": True}, "job.priority must be a whole number, not a boolean."),

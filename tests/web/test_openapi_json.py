@@ -32,7 +32,7 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def test_it_is_api_schema_yml_as_json_and_takes_no_key(server: MemoryServer) -> None:
+def test_openapi_json_equals_api_schema_yml_and_needs_no_key(server: MemoryServer) -> None:
     answer = server.call("GET", "/openapi.json", key=None)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.json == schema(), "openapi.json is not of this api_schema.yml; run `make venv/installed-test`"

@@ -64,7 +64,7 @@ def test_a_bad_field_is_refused_before_anything_is_looked_up(server: MemoryServe
     assert set_up(server).json == {"name": "q", "created": int(server.clock.seconds()), **PLAIN}
 
 
-def test_a_draining_queue_takes_no_jobs_in(server: MemoryServer) -> None:
+def test_a_draining_queue_refuses_new_jobs(server: MemoryServer) -> None:
     set_up(server, draining=True)
     answer = put(server)
     assert (answer.status, "draining" in answer.json["detail"]) == (409, True)
@@ -77,7 +77,7 @@ def test_a_job_for_a_full_queue_is_429_with_a_time_to_retry(server: MemoryServer
     assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
 
 
-def test_a_queue_has_its_own_defaults_and_a_job_its_own_again(server: MemoryServer) -> None:
+def test_defaults_of_a_queue_replace_those_of_the_server_and_fields_of_a_job_both(server: MemoryServer) -> None:
     set_up(server, defaults=DEFAULTS)
     server.restart()
     job = add(server)
@@ -87,7 +87,7 @@ def test_a_queue_has_its_own_defaults_and_a_job_its_own_again(server: MemoryServ
     assert {name: job[name] for name in own} == own
 
 
-def test_defaults_that_are_not_set_are_the_servers(start: Callable[..., MemoryServer]) -> None:
+def test_unset_defaults_of_a_queue_are_those_of_the_server(start: Callable[..., MemoryServer]) -> None:
     server = start(defaults=Defaults(keep_minutes=77))
     assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
         "keep_minutes": 77,
@@ -164,7 +164,7 @@ def test_v1_shows_no_settings_of_a_queue(server: MemoryServer) -> None:
 # Numbers
 
 
-def test_the_numbers_of_an_empty_queue(server: MemoryServer) -> None:
+def test_the_stats_of_an_empty_queue_are_zero_or_null(server: MemoryServer) -> None:
     none = {"p50": None, "p90": None, "p99": None}
     zero = {"added": 0, "claimed": 0, "complete": 0, "failed": 0, "attempts_failed": 0, "cancelled": 0}
     assert _stats(server) == {
@@ -216,7 +216,7 @@ def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) ->
     assert set(_stats(server)["last_hour"].values()) == {0}
 
 
-def test_waiting_and_running_are_timed(server: MemoryServer) -> None:
+def test_stats_have_percentiles_of_wait_and_run_times(server: MemoryServer) -> None:
     for seconds in range(1, 11):
         uid = add(server)["uid"]
         server.clock.advance(seconds)

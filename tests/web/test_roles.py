@@ -202,7 +202,7 @@ def test_a_missing_queue_is_404_for_every_key(table: _Table, call: Call) -> None
 
 
 @_named([call for call in KEYED if "UID" in str(call)])
-def test_the_role_is_checked_before_the_job(table: _Table, call: Call) -> None:
+def test_the_role_of_a_key_is_checked_before_the_job_exists(table: _Table, call: Call) -> None:
     """A call that the role does not allow reveals nothing about which jobs exist."""
     assert call.allowed is not None
     for role in set(ROLES) - call.allowed:
@@ -224,7 +224,7 @@ def test_a_wrong_admin_key_opens_nothing(guarded: _Table, call: Call) -> None:
 
 
 @_named(KEYED)
-def test_an_admin_key_does_not_affect_queue_keys(guarded: _Table, call: Call) -> None:
+def test_queue_keys_work_on_a_server_with_an_admin_key(guarded: _Table, call: Call) -> None:
     assert guarded.ask(call, "key").status == call.status
 
 
@@ -249,7 +249,7 @@ def test_only_the_owner_deletes_a_queue_if_there_is_no_admin_key(table: _Table) 
     ]
 
 
-def test_a_claim_from_two_queues_needs_a_key_of_both(table: _Table) -> None:
+def test_a_claim_from_two_queues_needs_a_key_valid_in_both(table: _Table) -> None:
     before = table.state()
     body = {"queue_names": ["q", "other"], "wait": 1}
     for key in ("worker-key", "key", "other-key"):

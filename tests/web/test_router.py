@@ -61,13 +61,13 @@ def _play(steps: list[str], begin: Callable[[Coroutine[Deferred[Any], Any, None]
 
 
 @given(st.lists(st.sampled_from([*_AT_ONCE, *_LATER])))
-def test_a_running_request_gets_the_same_results_as_a_deferred(steps: list[str]) -> None:
+def test_running_drives_a_coroutine_like_a_deferred(steps: list[str]) -> None:
     heard = _play(steps, Running)
     assert heard == _play(steps, Deferred.fromCoroutine)
     assert len([one for one in heard if one != "outside"]) == len(steps)
 
 
-def test_a_running_request_has_ended_once_it_waits_for_nothing() -> None:
+def test_running_has_ended_once_its_coroutine_returned() -> None:
     waits, ends = _Later(["fires", "fails"]), _Later(["fired", "failed"])
     running = Running(waits.work())
     for step in waits.steps:
@@ -79,7 +79,7 @@ def test_a_running_request_has_ended_once_it_waits_for_nothing() -> None:
     assert len(waits.heard) == 4
 
 
-def test_an_awaited_deferred_keeps_no_handled_failure() -> None:
+def test_an_awaited_deferred_drops_its_handled_failure() -> None:
     later = _Later(["fails"])
     later.go_on("fails", Running(later.work()))
     assert later.awaited[0].result is None

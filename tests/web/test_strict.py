@@ -261,7 +261,7 @@ def test_each_field_of_a_body_has_the_bounds_that_the_schema_has(name: str) -> N
     assert {field: ours[field] for field in documented} == documented
 
 
-def test_the_two_ways_to_change_many_jobs_have_all_their_fields_in_the_schema() -> None:
+def test_the_schema_has_all_fields_of_both_forms_of_a_bulk_change() -> None:
     either = [schema()["components"]["schemas"][name] for name in ("UpdateJobs", "UpdateMatchingJobs")]
     named = set().union(*(one["properties"] for one in either))
     assert named == {field.name for field in fields(requests._UpdateJobs)}
@@ -271,7 +271,7 @@ def test_the_two_ways_to_change_many_jobs_have_all_their_fields_in_the_schema() 
 # What was read may be sent
 
 
-def test_a_job_that_was_read_may_be_added_as_it_is(server: MemoryServer) -> None:
+def test_a_job_as_read_may_be_added_unchanged(server: MemoryServer) -> None:
     uid = add(server, {"a": 1}, tags=["t"], max_attempts=3, timeout_seconds=61)["uid"]
     held = hold(server, worker="w")
     update(server, uid, "failed")
@@ -295,7 +295,7 @@ def _asked_for() -> set[str]:
     return {field.name for field in fields(requests._NewJob) if field.type != Ignored}
 
 
-def test_every_field_of_a_job_that_was_read_is_known_in_one_to_add() -> None:
+def test_a_new_job_accepts_every_field_of_a_shown_job() -> None:
     taken = {field.name for field in fields(requests._NewJob)}
     assert {field.name for field in fields(ShownJob)} - taken == set()
 
@@ -331,7 +331,7 @@ def test_ignoring_unknown_fields_does_not_change_the_others(lenient: MemoryServe
     assert lenient.call("POST", "/api/v1/job", body=body).body == b""
 
 
-def test_unknown_parameters_are_ignored_too(lenient: MemoryServer) -> None:
+def test_unknown_parameters_can_be_ignored(lenient: MemoryServer) -> None:
     uid = add(lenient)["uid"]
     for query in ("&x=1", "&x=", "&x", "&x=1&x=2", "&x=1;y"):
         assert lenient.call("GET", f"/api/v1/job?queueName=q&jobUID={uid}{query}").status == 200

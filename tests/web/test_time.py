@@ -29,7 +29,7 @@ class _Late(Clock):
         return self._clock.callLater(delay, callable, *args, **kw)
 
 
-def test_a_list_has_every_state_in_execution_order_and_its_size(server: MemoryServer) -> None:
+def test_a_list_has_jobs_of_every_state_in_execution_order_and_its_size(server: MemoryServer) -> None:
     uids = [add(server)["uid"] for _ in range(4)]
     for uid, state in zip(uids, ("failed", "queued", "complete", "inprogress"), strict=True):
         update(server, uid, state)
@@ -39,7 +39,7 @@ def test_a_list_has_every_state_in_execution_order_and_its_size(server: MemorySe
     assert [job["state"] for job in shown["jobs"]] == ["failed", "queued", "complete", "inprogress"]
 
 
-def test_all_changes_of_time_happen_on_time_without_any_request(server: MemoryServer) -> None:
+def test_timed_changes_of_jobs_happen_on_time_without_any_request(server: MemoryServer) -> None:
     first = add(server, timeout_minutes=1, keep_minutes=1)["uid"]
     claim(server)
     second = add(server, timeout_time=int(server.clock.seconds()) + 30)["uid"]
@@ -64,7 +64,7 @@ def test_a_due_job_is_never_shown_in_its_old_state_even_if_the_timer_is_late(
     assert read(server, uid).json["state"] == "failed"
 
 
-def test_expiry_without_a_request_is_on_disk(server: MemoryServer) -> None:
+def test_a_time_out_without_a_request_survives_a_restart(server: MemoryServer) -> None:
     uid = add(server, timeout_minutes=1)["uid"]
     claim(server)
     server.clock.advance(MINUTE)

@@ -21,7 +21,7 @@ def _take(server: MemoryServer, worker: str, count: int) -> None:
     assert len(server.call("POST", "/api/v1/job/next", body=body).json["jobs"]) == count
 
 
-def test_each_worker_has_its_jobs_its_oldest_claim_and_its_last_sign_of_life(server: MemoryServer) -> None:
+def test_workers_lists_jobs_oldest_claim_and_last_update_of_each_worker(server: MemoryServer) -> None:
     for _ in range(5):
         add(server)
     began = int(server.clock.seconds())
@@ -41,7 +41,7 @@ def test_each_worker_has_its_jobs_its_oldest_claim_and_its_last_sign_of_life(ser
     }
 
 
-def test_only_jobs_in_progress_and_those_of_the_queue_are_counted(server: MemoryServer) -> None:
+def test_workers_counts_only_jobs_in_progress_in_the_queue(server: MemoryServer) -> None:
     make_queue(server, "other")
     for _ in range(3):
         add(server)
@@ -51,7 +51,7 @@ def test_only_jobs_in_progress_and_those_of_the_queue_are_counted(server: Memory
     assert _workers(server, "other") == {"workers": [], "total": 0}
 
 
-def test_a_job_that_was_put_in_progress_is_held_since_then(server: MemoryServer) -> None:
+def test_a_job_set_to_inprogress_counts_as_claimed_at_that_time(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     server.clock.advance(3)
     update(server, uid, "inprogress")
@@ -59,7 +59,7 @@ def test_a_job_that_was_put_in_progress_is_held_since_then(server: MemoryServer)
     assert holder["oldest_claimed"] == read(server, uid).json["last_updated"]
 
 
-def test_jobs_of_many_pages_are_counted(server: MemoryServer) -> None:
+def test_workers_counts_more_jobs_than_one_page(server: MemoryServer) -> None:
     for _ in range(2):
         body = {"queue_name": "q", "jobs": [{"content": {}}] * 600}
         assert server.call("PUT", "/api/v1/jobs", body=body).status == 201
@@ -98,7 +98,7 @@ def test_a_waiting_claim_is_listed_with_its_origin(server: MemoryServer) -> None
         assert _workers(server, queue) == {"workers": [shown], "total": 0}
 
 
-def test_a_waiting_claim_by_get_says_where_it_comes_from(server: MemoryServer) -> None:
+def test_a_waiting_claim_by_get_is_listed_with_its_origin(server: MemoryServer) -> None:
     query = "queueName=q&markQueued=true&wait=30&worker=w&host=node-7&client=curl"
     Connection(server).send(request("GET", f"/api/v1/job/next?{query}", "X-Access-Key: key"))
     (shown,) = _workers(server)["workers"]
@@ -125,7 +125,7 @@ def test_at_most_1000_waiting_claims_are_listed_longest_wait_first(
 
 
 @pytest.mark.parametrize("name", ["host", "pid", "client"])
-def test_a_text_about_the_origin_of_a_claim_has_1_to_100_characters(server: MemoryServer, name: str) -> None:
+def test_each_origin_field_of_a_claim_has_1_to_100_characters(server: MemoryServer, name: str) -> None:
     add(server)
     for bad in ("", "x" * 101, 7):
         body = {"queue_names": ["q"], name: bad}
