@@ -24,7 +24,7 @@ OF_FILES: Final = (
         _FILES,
         "        os.fdatasync(descriptor)\n",
         "        os.fstat(descriptor)\n",
-        ("tests/storage/test_files.py::test_each_sync_asks_the_system_for_it",),
+        ("tests/storage/test_files.py::test_each_sync_calls_fdatasync_or_fsync",),
     ),
     Mutant(
         "fsync-directory",
@@ -32,7 +32,7 @@ OF_FILES: Final = (
         _FILES,
         "        os.fsync(descriptor)\n",
         "        os.fstat(descriptor)\n",
-        ("tests/storage/test_files.py::test_each_sync_asks_the_system_for_it",),
+        ("tests/storage/test_files.py::test_each_sync_calls_fdatasync_or_fsync",),
     ),
     Mutant(
         "short-write",
@@ -40,7 +40,7 @@ OF_FILES: Final = (
         _FILES,
         "        while rest:\n",
         "        if rest:\n",
-        ("tests/storage/test_files.py::test_a_write_goes_on_until_all_is_written",),
+        ("tests/storage/test_files.py::test_a_short_write_is_continued_until_all_is_written",),
     ),
     Mutant(
         "lock",
@@ -48,7 +48,7 @@ OF_FILES: Final = (
         _FILES,
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            os.fstat(descriptor)\n",
-        ("tests/storage/test_damage.py::test_a_second_journal_is_locked_out_and_the_file_untouched",),
+        ("tests/storage/test_damage.py::test_a_second_journal_on_a_file_is_refused_and_changes_nothing",),
     ),
     Mutant(
         "private-file",
@@ -96,7 +96,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "self._files.write(main.descriptor, self._files.read(main.descriptor, length, position), position)\n",
         "pass\n",
-        ("tests/storage/test_crashes.py::test_data_shown_after_an_unclean_end_is_not_lost_in_a_power_cut",),
+        ("tests/storage/test_crashes.py::test_data_confirmed_after_a_kill_survives_a_power_cut",),
     ),
     Mutant(
         "closing-sync",
@@ -112,7 +112,7 @@ OF_FILES: Final = (
         _JOURNAL,
         '            self._broken = True\n            raise StorageBroken(f"sync failed',
         '            raise StorageBroken(f"sync failed',
-        ("tests/storage/test_faults.py::test_a_failed_sync_is_final_for_any_reason",),
+        ("tests/storage/test_faults.py::test_after_any_failed_sync_nothing_more_is_written",),
     ),
     Mutant(
         "cut-back",
@@ -120,7 +120,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "            self.cut_back(self.end, error)\n            raise\n",
         "            raise\n",
-        ("tests/storage/test_faults.py::test_a_write_without_room_is_cut_back_and_later_writes_go_on",),
+        ("tests/storage/test_faults.py::test_a_write_on_a_full_disk_is_cut_back_and_later_writes_succeed",),
     ),
     Mutant(
         "torn-tail-kept",
@@ -136,7 +136,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "            self._files.sync(copy)\n        except",
         "            pass\n        except",
-        ("tests/storage/test_faults.py::test_a_torn_tail_that_cannot_be_kept_stays_where_it_is",),
+        ("tests/storage/test_faults.py::test_a_torn_tail_that_cannot_be_copied_stays_in_the_file",),
     ),
     Mutant(
         "frame-tag",
@@ -145,7 +145,7 @@ OF_FILES: Final = (
         "        if (file_id, number, tag) != (self.file_id, self.number, self.tag):\n",
         "        if (file_id, number) != (self.file_id, self.number):\n",
         (
-            "tests/storage/test_damage.py::test_an_older_tail_of_the_same_file_does_not_fit_a_newer_head",
+            "tests/storage/test_damage.py::test_an_older_frame_after_newer_frames_of_the_same_file_is_refused",
             *_CORPUS,
         ),
     ),
@@ -187,7 +187,7 @@ OF_FILES: Final = (
         _FRAMES,
         "    if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):\n",
         "    if not (passes and kib):\n",
-        ("tests/storage/test_header.py::test_absurd_parameters_are_refused_before_anything_is_derived",),
+        ("tests/storage/test_header.py::test_key_derivation_parameters_out_of_bounds_are_refused_before_derivation",),
     ),
     Mutant(
         "header-checksum",
@@ -235,7 +235,7 @@ OF_FILES: Final = (
         _RECOVERY,
         '        if not self.whole_snapshot:\n            raise Damaged("it ends',
         '        if self.size < 0:\n            raise Damaged("it ends',
-        ("tests/storage/test_damage.py::test_a_file_cut_at_any_byte_gives_the_commits_that_are_whole",),
+        ("tests/storage/test_damage.py::test_a_file_cut_at_any_byte_yields_its_whole_commits",),
     ),
     Mutant(
         "unclear-end",
@@ -278,7 +278,7 @@ OF_FILES: Final = (
         _COMMITTER,
         "        if self._over:\n            return\n        batch, self._pending",
         "        batch, self._pending",
-        ("tests/storage/test_committer.py::test_nothing_is_written_after_a_failure_that_came_before_the_write",),
+        ("tests/storage/test_committer.py::test_a_failure_before_a_write_prevents_the_write",),
     ),
     Mutant(
         "no-writing-over",

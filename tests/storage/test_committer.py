@@ -111,7 +111,7 @@ class Waiter:
         return self.results[0].value if self.results and isinstance(self.results[0], Failure) else None
 
 
-def test_a_burst_in_one_turn_is_one_write() -> None:
+def test_changes_submitted_in_one_reactor_turn_are_written_together() -> None:
     bench = Bench()
     for number in range(200):
         bench.submit(f"{number}")
@@ -138,7 +138,7 @@ def test_changes_during_a_write_are_written_right_after_it() -> None:
     assert bench.committer.phase is Phase.IDLE
 
 
-def test_a_waiter_is_released_by_the_write_that_holds_what_was_submitted_before_it() -> None:
+def test_a_waiter_fires_when_all_changes_submitted_before_it_are_written() -> None:
     bench = Bench()
     assert bench.committer.durable() is None
     bench.submit("a")
@@ -167,7 +167,7 @@ def test_a_read_waits_for_the_commit_in_flight() -> None:
     assert read.released
 
 
-def test_a_write_of_only_a_slice_delays_no_commit() -> None:
+def test_reads_do_not_wait_for_a_write_of_only_a_compaction_slice() -> None:
     bench = Bench()
     bench.committer.poke()
     assert bench.committer.durable() is None
@@ -198,7 +198,7 @@ def test_the_owner_gets_the_number_and_bytes_of_written_records() -> None:
     assert bench.told == [("written", (2, 4, ["a", "bcd"]))]
 
 
-def test_without_room_waiters_fail_and_the_owner_takes_back_what_is_not_on_disk() -> None:
+def test_on_a_full_disk_waiters_fail_and_unwritten_changes_are_returned_to_the_owner() -> None:
     bench = Bench()
     bench.submit("a")
     first = bench.wait()
@@ -213,7 +213,7 @@ def test_without_room_waiters_fail_and_the_owner_takes_back_what_is_not_on_disk(
     assert bench.committer.phase is Phase.FULL
 
 
-def test_without_room_submissions_are_refused_and_reads_wait_for_nothing() -> None:
+def test_on_a_full_disk_submissions_are_refused_and_reads_do_not_wait() -> None:
     bench = full_bench()
     for _ in range(2):
         with pytest.raises(NoRoom):
@@ -241,7 +241,7 @@ def test_the_batch_refused_by_a_full_disk_is_retried_and_work_resumes_by_itself(
     assert not bench.clock.getDelayedCalls()
 
 
-def test_changes_made_without_room_are_written_after_those_kept_before() -> None:
+def test_changes_made_on_a_full_disk_are_written_after_earlier_ones() -> None:
     bench = full_bench()
     bench.committer.submit([b"x"], "x")
     bench.clock.advance(RETRY_SECONDS)
@@ -284,7 +284,7 @@ def test_a_failure_reaches_every_waiter_and_is_reported_once() -> None:
         bench.committer.durable()
 
 
-def test_an_unforeseen_error_is_a_failure_too() -> None:
+def test_an_unforeseen_error_of_a_write_fails_the_committer() -> None:
     bench = Bench()
     bench.submit("a")
     waiter = bench.wait()
@@ -296,7 +296,7 @@ def test_an_unforeseen_error_is_a_failure_too() -> None:
 
 
 @pytest.mark.parametrize("outcome", [None, NO_ROOM, BROKEN], ids=["success", "no room", "failure"])
-def test_a_write_that_ends_after_a_failure_changes_nothing(outcome: StorageError | None) -> None:
+def test_the_result_of_a_write_that_ends_after_a_failure_is_ignored(outcome: StorageError | None) -> None:
     """As when a compaction fails while a commit is in flight behind it."""
     bench = Bench()
     bench.submit("a")
@@ -314,7 +314,7 @@ def test_a_write_that_ends_after_a_failure_changes_nothing(outcome: StorageError
 
 
 @pytest.mark.parametrize("phase", [Phase.COLLECTING, Phase.FULL])
-def test_nothing_is_written_after_a_failure_that_came_before_the_write(phase: Phase) -> None:
+def test_a_failure_before_a_write_prevents_the_write(phase: Phase) -> None:
     bench = full_bench() if phase is Phase.FULL else Bench()
     if phase is Phase.COLLECTING:
         bench.submit("a")
@@ -325,7 +325,7 @@ def test_nothing_is_written_after_a_failure_that_came_before_the_write(phase: Ph
     assert bench.committer.phase is Phase.FAILED
 
 
-def test_a_failed_retry_of_a_write_is_a_failure() -> None:
+def test_a_retried_write_that_fails_for_another_reason_fails_the_committer() -> None:
     bench = full_bench()
     bench.fail_once(BROKEN)
     bench.clock.advance(RETRY_SECONDS)
@@ -334,7 +334,7 @@ def test_a_failed_retry_of_a_write_is_a_failure() -> None:
     assert bench.committer.phase is Phase.FAILED
 
 
-def test_submissions_beyond_the_backlog_are_refused_until_it_is_being_written() -> None:
+def test_submissions_are_refused_while_the_backlog_is_full() -> None:
     bench = Bench(max_backlog=10)
     bench.submit("a")
     bench.turn()
@@ -347,7 +347,7 @@ def test_submissions_beyond_the_backlog_are_refused_until_it_is_being_written() 
     assert bench.writer.frames == [[b"a"], [b"b" * 11]]
 
 
-def test_a_write_goes_with_a_slice_and_the_next_follows_at_once_if_the_owner_asks() -> None:
+def test_each_write_carries_a_compaction_slice_and_poke_starts_the_next_at_once() -> None:
     bench = Bench()
     slices = [[b"s1"], [b"s2"], [b"s3"]]
     bench.committer.carry(lambda _: slices.pop(0) if slices else [])
@@ -362,7 +362,7 @@ def test_a_write_goes_with_a_slice_and_the_next_follows_at_once_if_the_owner_ask
     assert not bench.thread.waiting
 
 
-def test_a_drain_fires_after_the_last_commit() -> None:
+def test_drain_fires_after_the_last_commit() -> None:
     bench = Bench()
     assert bench.committer.drain().called
     bench.submit("a")
@@ -400,7 +400,7 @@ def test_a_drain_does_not_wait_for_a_disk_that_is_full_or_broken(error: StorageE
 
 
 @pytest.mark.parametrize("outcome", [None, NO_ROOM, BROKEN], ids=["success", "no room", "failure"])
-def test_an_attempt_that_ends_after_the_close_is_ignored(outcome: StorageError | None) -> None:
+def test_a_retry_that_ends_after_the_close_is_ignored(outcome: StorageError | None) -> None:
     bench = full_bench()
     bench.clock.advance(RETRY_SECONDS)
     bench.committer.submit([b"x"], "x")
@@ -412,14 +412,14 @@ def test_an_attempt_that_ends_after_the_close_is_ignored(outcome: StorageError |
     assert not bench.clock.getDelayedCalls()
 
 
-def test_a_close_ends_the_retries() -> None:
+def test_closing_the_committer_stops_the_retries() -> None:
     bench = full_bench()
     bench.committer.close()
     assert not bench.clock.getDelayedCalls()
     assert bench.committer.phase is Phase.CLOSED
 
 
-def test_with_an_interval_many_commits_share_a_sync() -> None:
+def test_with_durability_interval_commits_share_a_sync() -> None:
     bench = Bench(interval=0.05)
     for name in "abc":
         bench.submit(name)
@@ -442,7 +442,7 @@ def test_with_an_interval_many_commits_share_a_sync() -> None:
     assert bench.writer.syncs == 2
 
 
-def test_with_an_interval_a_failed_sync_is_a_failure() -> None:
+def test_with_durability_interval_a_failed_sync_fails_the_committer() -> None:
     bench = Bench(interval=0.05)
     bench.submit("a")
     bench.turn()
@@ -455,7 +455,7 @@ def test_with_an_interval_a_failed_sync_is_a_failure() -> None:
     assert not bench.thread.waiting
 
 
-def test_with_an_interval_no_sync_follows_the_close() -> None:
+def test_with_durability_interval_no_sync_follows_the_close() -> None:
     bench = Bench(interval=0.05)
     bench.submit("a")
     bench.turn()

@@ -77,11 +77,11 @@ def test_a_crash_while_recovering_from_a_crash_loses_nothing() -> None:
     assert run.states > 1000
 
 
-def test_without_the_sync_of_the_data_the_same_check_finds_a_loss() -> None:
+def test_the_crash_check_detects_a_missing_data_sync() -> None:
     assert violation(syncs=False)
 
 
-def test_without_the_sync_of_the_directory_the_same_check_finds_a_loss() -> None:
+def test_the_crash_check_detects_a_missing_directory_sync() -> None:
     assert violation(directory_syncs=False)
 
 
@@ -98,14 +98,12 @@ def nothing(_: Journal) -> None:
 
 
 @pytest.mark.parametrize("failed_sync", [False, True], ids=["killed", "sync failed"])
-def test_data_shown_after_an_unclean_end_is_not_lost_in_a_power_cut(failed_sync: bool) -> None:
+def test_data_confirmed_after_a_kill_survives_a_power_cut(failed_sync: bool) -> None:
     assert not loss_after_a_kill(confirm, failed_sync=failed_sync)
 
 
 @pytest.mark.parametrize(("step", "failed_sync"), [(nothing, False), (only_sync, True)])
-def test_without_confirming_what_was_read_the_same_check_finds_a_loss(
-    step: Callable[[Journal], None], failed_sync: bool
-) -> None:
+def test_the_power_cut_check_detects_a_missing_confirmation(step: Callable[[Journal], None], failed_sync: bool) -> None:
     assert loss_after_a_kill(step, failed_sync=failed_sync)
 
 

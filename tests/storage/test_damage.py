@@ -62,7 +62,7 @@ def frames(whole: bytes) -> list[bytes]:
     return [whole[:HEADER_SIZE], *(whole[a:b] for a, b in pairwise(starts))]
 
 
-def test_a_file_cut_at_any_byte_gives_the_commits_that_are_whole(path: Path, whole: bytes) -> None:
+def test_a_file_cut_at_any_byte_yields_its_whole_commits(path: Path, whole: bytes) -> None:
     starts = frame_starts(whole)
     for length in range(len(whole)):
         found = outcome(path, whole[:length])
@@ -72,7 +72,7 @@ def test_a_file_cut_at_any_byte_gives_the_commits_that_are_whole(path: Path, who
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF, 0x55])
-def test_a_file_with_any_byte_changed_gives_an_earlier_commit_or_is_refused(
+def test_a_file_with_any_byte_changed_yields_an_earlier_commit_or_is_refused(
     path: Path, whole: bytes, mask: int
 ) -> None:
     for at in range(len(whole)):
@@ -98,7 +98,7 @@ def test_a_damaged_length_in_the_middle_is_not_the_end_of_the_file(path: Path, w
         assert refusal(path, longer) is Damaged
 
 
-def test_a_length_with_a_right_checksum_for_another_place_is_refused(path: Path, frames: list[bytes]) -> None:
+def test_a_frame_head_moved_from_another_position_is_refused(path: Path, frames: list[bytes]) -> None:
     header, end, one, two, three = frames
     moved = header + end + one + two[:FRAME_HEAD] + one[FRAME_HEAD:] + three
     assert refusal(path, moved) is Damaged
@@ -133,7 +133,7 @@ def test_frames_that_are_not_in_their_order_are_refused(
     assert refusal(path, b"".join(arrange(*frames))) is Damaged
 
 
-def test_frames_of_one_length_are_refused_in_each_others_place(path: Path) -> None:
+def test_exchanged_frames_of_equal_length_are_refused(path: Path) -> None:
     """Their heads are right for their places: only the box shows that they are not."""
     header, end, a, b, c = _split(write(path, [(b"aa",), (b"bb",), (b"cc",)]))
     assert len(a) == len(b) == len(c)
@@ -153,7 +153,7 @@ def test_a_frame_of_another_file_is_refused(path: Path, frames: list[bytes], tmp
     assert outcome(path, b"".join([frames[0], *others[1:]])) is None
 
 
-def test_an_older_tail_of_the_same_file_does_not_fit_a_newer_head(path: Path) -> None:
+def test_an_older_frame_after_newer_frames_of_the_same_file_is_refused(path: Path) -> None:
     """As when a backup was restored and used: the same key, but other frames."""
     backup = write(path, COMMITS[:1])
     first = _split(write(path, [(b"x1",), (b"y",)]))
@@ -205,7 +205,7 @@ def test_a_torn_tail_is_kept_beside_the_file(path: Path, whole: bytes) -> None:
 
 
 @pytest.mark.parametrize("secret", [b"another", b"", SECRET + b"\n"])
-def test_a_wrong_secret_changes_nothing(path: Path, whole: bytes, secret: bytes) -> None:
+def test_opening_with_a_wrong_secret_changes_no_file(path: Path, whole: bytes, secret: bytes) -> None:
     os.utime(path, (1, 1))
     path.with_name("db.new").write_bytes(b"left over")
     before, info = listing(path.parent), path.stat()
@@ -223,7 +223,7 @@ def test_the_lock_is_released_when_the_file_is_refused(path: Path, whole: bytes)
     assert read(path) == COMMITS
 
 
-def test_a_second_journal_is_locked_out_and_the_file_untouched(path: Path, whole: bytes) -> None:
+def test_a_second_journal_on_a_file_is_refused_and_changes_nothing(path: Path, whole: bytes) -> None:
     first, _ = opened(path)
     before, info = listing(path.parent), path.stat()
     with pytest.raises(Locked, match="another JobEngine"):

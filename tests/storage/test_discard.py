@@ -40,14 +40,14 @@ def discarded(descriptor: int) -> None:
         os.fstat(descriptor)
 
 
-def test_a_file_without_a_name_is_freed_in_steps(path: Path, steps: list[int]) -> None:
+def test_a_discarded_file_without_a_name_is_freed_in_steps(path: Path, steps: list[int]) -> None:
     descriptor = Files().open(str(path))
     path.unlink()
     discarded(descriptor)
     assert steps == [2 * files._FREED_AT_ONCE + 5, files._FREED_AT_ONCE + 5, 5, 0]
 
 
-def test_another_process_that_reads_it_still_reads_all_of_it(path: Path, steps: list[int]) -> None:
+def test_a_discarded_file_that_another_process_reads_is_not_truncated(path: Path, steps: list[int]) -> None:
     descriptor = Files().open(str(path))
     with path.open("rb") as reader:
         path.unlink()
@@ -56,7 +56,7 @@ def test_another_process_that_reads_it_still_reads_all_of_it(path: Path, steps: 
     assert steps == []
 
 
-def test_a_file_with_another_name_is_not_truncated(path: Path, steps: list[int]) -> None:
+def test_a_discarded_file_with_another_name_is_not_truncated(path: Path, steps: list[int]) -> None:
     descriptor = Files().open(str(path))
     backup = path.with_name("backup")
     os.link(path, backup)
@@ -66,7 +66,7 @@ def test_a_file_with_another_name_is_not_truncated(path: Path, steps: list[int])
     assert steps == []
 
 
-def test_without_room_for_a_thread_it_is_closed_all_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_discarded_file_is_closed_even_if_no_thread_can_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_: Thread) -> None:
         raise RuntimeError("can't start new thread")
 

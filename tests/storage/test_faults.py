@@ -41,7 +41,7 @@ def journal(path: Path, files: FaultyFiles) -> Journal:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize("short", [0, 1, 50])
-def test_a_write_without_room_is_cut_back_and_later_writes_go_on(
+def test_a_write_on_a_full_disk_is_cut_back_and_later_writes_succeed(
     path: Path, files: FaultyFiles, journal: Journal, code: int, short: int
 ) -> None:
     before = path.read_bytes()
@@ -73,7 +73,7 @@ def test_a_full_disk_at_any_write_loses_only_that_commit(path: Path, files: Faul
     assert read(path) == written
 
 
-def test_a_write_that_fails_for_another_reason_is_the_last(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_after_a_broken_write_nothing_more_is_written(path: Path, files: FaultyFiles, journal: Journal) -> None:
     files.faults, files.short = {"write": [BROKEN]}, 5
     with pytest.raises(StorageBroken):
         journal.append([b"second"])
@@ -81,7 +81,7 @@ def test_a_write_that_fails_for_another_reason_is_the_last(path: Path, files: Fa
     assert read(path) == [(b"first",)]
 
 
-def test_a_failed_truncation_is_final(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_after_a_failed_truncation_nothing_more_is_written(path: Path, files: FaultyFiles, journal: Journal) -> None:
     files.faults, files.short = {"write": [FULL], "truncate": [BROKEN]}, 30
     with pytest.raises(StorageBroken, match="cutting it off"):
         journal.append([b"second"])
@@ -90,7 +90,7 @@ def test_a_failed_truncation_is_final(path: Path, files: FaultyFiles, journal: J
 
 
 @pytest.mark.parametrize("error", [BROKEN, FULL], ids=["EIO", "ENOSPC"])
-def test_a_failed_sync_is_final_for_any_reason(
+def test_after_any_failed_sync_nothing_more_is_written(
     path: Path, files: FaultyFiles, journal: Journal, error: OSError
 ) -> None:
     files.faults = {"sync": [error]}
@@ -115,7 +115,7 @@ def assert_nothing_is_written_any_more(journal: Journal, files: FaultyFiles) -> 
     assert files.calls == []
 
 
-def test_a_close_that_is_not_synced_does_not_vouch_for_the_file(
+def test_a_file_whose_closing_sync_failed_is_reopened_as_unclean(
     path: Path, files: FaultyFiles, journal: Journal
 ) -> None:
     files.faults = {"sync": [None, BROKEN]}
@@ -145,7 +145,7 @@ def test_frames_appended_without_sync_are_synced_before_the_closing_frame(
     [("write", 1), ("write", 2), ("write", 3), ("sync", 1), ("rename", 0)],
 )
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["ENOSPC", "EIO"])
-def test_a_copy_that_fails_is_dropped_and_commits_go_on(
+def test_a_failed_compaction_copy_is_dropped_and_commits_continue(
     path: Path, files: FaultyFiles, journal: Journal, method: str, which: int, error: OSError
 ) -> None:
     """Which call is hit: writes of the copy's slice, its commit and its end; the sync of the copy; the rename."""
@@ -184,7 +184,9 @@ def no_descriptors_left() -> Iterator[None]:
         gc.enable()
 
 
-def test_without_descriptors_no_copy_is_started_and_a_running_one_completes(path: Path, journal: Journal) -> None:
+def test_without_file_descriptors_no_compaction_starts_and_a_running_one_completes(
+    path: Path, journal: Journal
+) -> None:
     with no_descriptors_left(), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         journal.start_copy()
     journal.start_copy()
@@ -197,7 +199,7 @@ def test_without_descriptors_no_copy_is_started_and_a_running_one_completes(path
 
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["ENOSPC", "EIO"])
 @pytest.mark.parametrize("method", ["create", "write"])
-def test_a_copy_that_cannot_be_started_leaves_nothing(
+def test_a_compaction_copy_that_cannot_be_started_leaves_no_file(
     path: Path, files: FaultyFiles, journal: Journal, method: str, error: OSError
 ) -> None:
     files.faults = {method: [error]}
@@ -209,7 +211,7 @@ def test_a_copy_that_cannot_be_started_leaves_nothing(
     assert compact(journal)
 
 
-def test_a_rename_whose_directory_can_not_be_synced_ends_the_process(
+def test_a_compaction_whose_directory_sync_fails_ends_the_process(
     path: Path, files: FaultyFiles, journal: Journal
 ) -> None:
     """It is not known which of the two files a crash would leave, so neither may be written."""
@@ -222,7 +224,7 @@ def test_a_rename_whose_directory_can_not_be_synced_ends_the_process(
     assert sorted({record for commit in read(path) for record in commit}) == [b"first", b"second"]
 
 
-def test_a_full_disk_gives_up_the_copy_to_make_room(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_on_a_full_disk_the_compaction_copy_is_deleted(path: Path, files: FaultyFiles, journal: Journal) -> None:
     journal.start_copy()
     files.faults = {"write": [FULL]}
     with pytest.raises(NoRoom):
@@ -235,9 +237,7 @@ def test_a_full_disk_gives_up_the_copy_to_make_room(path: Path, files: FaultyFil
 
 
 @pytest.mark.parametrize("method", ["write", "sync", "sync_directory"])
-def test_if_data_that_was_read_can_not_be_synced_nothing_more_is_written(
-    path: Path, files: FaultyFiles, method: str
-) -> None:
+def test_after_a_failed_confirmation_nothing_more_is_written(path: Path, files: FaultyFiles, method: str) -> None:
     write(path, [(b"first",)])
     journal, _ = opened(path, files)
     files.faults = {method: [BROKEN]}
@@ -249,7 +249,7 @@ def test_if_data_that_was_read_can_not_be_synced_nothing_more_is_written(
 
 
 @pytest.mark.parametrize("method", ["create", "write", "sync", "sync_directory"])
-def test_a_torn_tail_that_cannot_be_kept_stays_where_it_is(path: Path, files: FaultyFiles, method: str) -> None:
+def test_a_torn_tail_that_cannot_be_copied_stays_in_the_file(path: Path, files: FaultyFiles, method: str) -> None:
     cut = write(path, [(b"first",), (b"second",)])[:-1]
     path.write_bytes(cut)
     files.faults = {method: [FULL]}
@@ -260,7 +260,7 @@ def test_a_torn_tail_that_cannot_be_kept_stays_where_it_is(path: Path, files: Fa
         assert listing(path.parent) == ["db"]
 
 
-def test_a_commit_too_long_for_a_frame_takes_several(
+def test_a_commit_too_long_for_a_frame_is_split_into_several(
     path: Path, journal: Journal, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "_MOST", 100)
@@ -279,7 +279,7 @@ def test_a_commit_too_long_for_a_frame_takes_several(
     assert [record for commit in commits[1:] for record in commit] == [*records, b"." * 500]
 
 
-def test_the_plaintext_is_in_no_file(path: Path, files: FaultyFiles) -> None:
+def test_no_file_has_the_plain_text_of_records(path: Path, files: FaultyFiles) -> None:
     canary = b"canary-7f3a9"
     journal, _ = opened(path, files)
     journal.append([canary * 3])
@@ -306,7 +306,7 @@ def assert_not_found(folder: Path, canary: bytes) -> None:
             assert secret.hex().encode() not in content
 
 
-def test_a_finished_copy_holds_what_was_written_to_it(path: Path, journal: Journal) -> None:
+def test_a_finished_compaction_copy_has_all_records_written_to_it(path: Path, journal: Journal) -> None:
     journal.append([b"second"])
     size = journal.size
     journal.start_copy()
@@ -322,7 +322,7 @@ def test_a_finished_copy_holds_what_was_written_to_it(path: Path, journal: Journ
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_left_over_copy_is_removed_at_the_next_start(path: Path) -> None:
+def test_a_left_over_compaction_copy_is_removed_at_the_next_start(path: Path) -> None:
     write(path, [(b"first",)])
     path.with_name("db.new").write_bytes(b"half a copy")
     journal, commits = opened(path)

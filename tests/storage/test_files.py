@@ -13,7 +13,7 @@ def files() -> Files:
     return Files()
 
 
-def test_each_sync_asks_the_system_for_it(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_sync_calls_fdatasync_or_fsync(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: asked.append(("data", descriptor)))
     monkeypatch.setattr(os, "fsync", lambda descriptor: asked.append(("all", descriptor)))
@@ -25,7 +25,7 @@ def test_each_sync_asks_the_system_for_it(files: Files, tmp_path: Path, monkeypa
     files.close(folder)
 
 
-def test_a_write_to_disk_begins_with_the_bytes_that_were_written(files: Files, tmp_path: Path) -> None:
+def test_begin_sync_leaves_the_written_bytes_unchanged(files: Files, tmp_path: Path) -> None:
     file = files.create(str(tmp_path / "file"))
     files.write(file, b"some", 0)
     files.begin_sync(file, 0, 4)
@@ -35,7 +35,9 @@ def test_a_write_to_disk_begins_with_the_bytes_that_were_written(files: Files, t
     files.begin_sync(file, 0, 4)
 
 
-def test_a_write_goes_on_until_all_is_written(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_write_is_continued_until_all_is_written(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:3], at))
     file = files.create(str(tmp_path / "file"))

@@ -145,7 +145,7 @@ def test_the_newest_golden_file_matches_the_document() -> None:
     assert json.loads(content) == {"n": 8, "text": "Grüße\n"}
 
 
-def test_a_file_by_the_engine_matches_the_document(tmp_path: Path) -> None:
+def test_a_file_written_by_the_engine_matches_the_document(tmp_path: Path) -> None:
     server = MemoryServer(tmp_path / "db")
     server.call("PUT", "/api/v1/queue", body={"name": "q", "access_key": "key"}, key=None)
     added = [add(server, priority) for priority in (0, 5, 0)]

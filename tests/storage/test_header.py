@@ -50,7 +50,7 @@ def derivations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ("passes", "kib"),
     [(1, 0xFFFFFFFF), (0xFFFFFFFF, 8), (11, 8), (0, 8), (1, 7), (1, 0), (1, (1 << 20) + 1)],
 )
-def test_absurd_parameters_are_refused_before_anything_is_derived(
+def test_key_derivation_parameters_out_of_bounds_are_refused_before_derivation(
     passes: int, kib: int, derivations: list[int]
 ) -> None:
     data = with_kdf(passes, kib)
@@ -69,7 +69,7 @@ def test_key_derivation_parameters_within_bounds_are_accepted(passes: int, kib: 
     assert derivations == [passes * kib * 1024]
 
 
-def test_weaker_parameters_put_into_a_header_do_not_pass_for_its_own() -> None:
+def test_a_header_with_replaced_key_derivation_parameters_is_refused() -> None:
     with pytest.raises(WrongSecret):
         open_header(with_kdf(2, 8), SECRET)
 
@@ -131,14 +131,14 @@ def test_the_repr_of_a_value_hides_its_key() -> None:
     assert "content" not in repr(frames.Frame(kind=Kind.COMMIT, body=b"content", ends=[]))
 
 
-def test_a_frame_of_an_unknown_kind_is_of_a_newer_format() -> None:
+def test_a_frame_of_an_unknown_kind_is_refused_as_a_newer_format() -> None:
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
     data, _ = chain.seal(9, [], 0)  # type: ignore[arg-type]  # no kind of ours
     with pytest.raises(NewerFormat, match="kind 9"):
         chain.open(data[12:])
 
 
-def test_a_frame_opens_only_as_the_next_one() -> None:
+def test_a_frame_opens_only_in_its_place_in_the_chain() -> None:
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
     first, after_first = chain.seal(Kind.COMMIT, [b"a", b""], 160)
     second, _ = after_first.seal(Kind.COMMIT, [b"b"], 160 + len(first))
@@ -156,7 +156,7 @@ def test_a_frame_opens_only_as_the_next_one() -> None:
     [(0, b""), (40, b""), (41, b"\0"), (41, b"\0\0\0"), (41, b"\0\0\0\2x"), (41, b"\0\0\0\1x\xff")],
     ids=["nothing", "no-kind", "half-a-length", "no-record", "half-a-record", "more-than-the-records"],
 )
-def test_a_frame_whose_contents_are_cut_short_is_bad_though_its_tag_is_right(length: int, tail: bytes) -> None:
+def test_a_frame_with_a_right_tag_but_incomplete_contents_is_refused(length: int, tail: bytes) -> None:
     box = SecretBox(bytes(32))
     chain = frames.Chain(box=box, file_id=bytes(16))
     clear = bytes(16 + 8 + 16) + bytes([Kind.COMMIT])
@@ -165,7 +165,7 @@ def test_a_frame_whose_contents_are_cut_short_is_bad_though_its_tag_is_right(len
     assert chain.is_frame(bytes(box.encrypt(clear[:length] + tail))) is (length == 41)
 
 
-def test_a_frame_too_long_to_be_read_back_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sealing_a_frame_over_the_longest_length_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "MAX_BOX", 1000)
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
     data, _ = chain.seal(Kind.COMMIT, [bytes(1000 - 24 - 16 - 41 - 4)], 0)
