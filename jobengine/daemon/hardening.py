@@ -17,8 +17,8 @@ def forbid_dumps() -> None:
     """
     Forbid core dumps of this process, and forbid all users but root to read its memory or environment.
 
-    Forks inherit both. After a change of user (twistd --uid), fs.suid_dumpable decides about reading; its value is 0,
-    or 2 with systemd-coredump, and neither lets others read the memory.
+    Forks inherit both bans. After a change of user (twistd --uid), fs.suid_dumpable decides about reading; its value is
+    0, or 2 with systemd-coredump, and neither lets others read the memory.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

@@ -29,7 +29,7 @@ class _Place:
     _address: Any = field(default=None, init=False)
 
     def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
-        """Start to listen; fails with PortTaken too."""
+        """Start to listen; fails with PortTaken if another process listens there, and with the endpoint's errors."""
         return self._endpoint.listen(factory).addCallbacks(self._note, _explain)
 
     def _note(self, port: IListeningPort) -> IListeningPort:

@@ -77,5 +77,5 @@ def read_secret_file(path: str) -> bytes:
 
 
 def _is_blank(secret: bytes) -> bool:
-    """Whether it is only white space, or zeros, which a power cut may leave."""
+    """Whether a secret is only white space, or zeros, which a power cut may leave."""
     return not secret.strip(b"\0 \t\r\n\v\f")

@@ -12,8 +12,8 @@ from ..http.limits import Limits
 from .secret_file import BadSecret, secret_from
 
 _INTERVAL_SECONDS: Final = 0.05
-#: Connections that may wait to be accepted. In a burst beyond that, each waits a second and tries again; Twisted's
-#: default of 50 is low.
+#: The most connections that wait to be accepted. In a larger burst, each further client waits a second and tries again;
+#: Twisted's default of 50 is low.
 _BACKLOG: Final = 1024
 #: The lowest status to log, by setting; no status has four digits.
 _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
@@ -42,7 +42,7 @@ class Setting:
     default: str
     #: Converts the text into the value; raises ValueError, whose text completes "must be …".
     parse: Callable[[str], Any]
-    #: For --help.
+    #: The setting's description in --help.
     help: str
 
 
@@ -217,9 +217,9 @@ class Settings:
     admin_key: bytes | None = field(repr=False)
     #: Seconds between syncs; 0 is a sync at each commit.
     sync_interval: float
-    #: Bytes; see Committer.max_backlog.
+    #: The most bytes that wait to be written; see Committer.max_backlog.
     max_backlog: int
-    #: For jobs that do not set them.
+    #: Default values for fields that a job omits.
     defaults: Defaults
     #: Limits on clients.
     limits: Limits

@@ -22,11 +22,11 @@ Notes = Mapping[str, str | int]
 _log: Final = Logger(namespace="jobengine.web")
 #: The most characters shown of any text from a client, so that each line is bounded.
 _SHOWN: Final = 100
-#: One more than is shown; the rest is not examined.
+#: One more than the shown characters: no others are examined.
 _MANY: Final = _SHOWN + 1
 #: Values that need no quotes, unless they contain spaces or another =.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
-#: The same pattern for one value.
+#: A value that needs no quotes.
 _WORD: Final = re.compile(rf"[!#-<>-\[\]-~]{{0,{_SHOWN}}}")
 #: Characters shown as escapes: all but printable ASCII, and quotes and backslashes.
 _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
@@ -35,18 +35,18 @@ _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
 class Line(Struct, frozen=True, gc=False):
     """A request that has ended; str() is its line, without secrets."""
 
-    #: As in the header X-Request-Id; "-" for a request that was refused before it was complete.
+    #: The id in the header X-Request-Id; "-" for a request that was refused before it was complete.
     id: str
     #: The client's IP address, or "-" for a Unix socket.
     address: str
     #: Method and path as they were sent; empty if they did not arrive.
     sent_method: bytes
     sent_path: bytes
-    #: The status of the answer, or 499 if the client disconnected before it.
+    #: The status of the answer, or 499 if the client disconnected before the answer.
     status: int
     #: Milliseconds until the end of the answer.
     ms: float
-    #: Seconds since the epoch at which it ended.
+    #: Seconds since the epoch at which the request ended.
     time: float
     #: What the request's handler added.
     notes: Notes
@@ -91,8 +91,8 @@ class Recorder:
     """
     Logs requests at the end of the reactor turn in which they ended.
 
-    Other log lines of that turn therefore come before them, although their times are later. If the process is killed,
-    the lines of its last turn are lost.
+    So other log lines of that turn come before the lines of requests, although their times are later. If the process is
+    killed, the lines of its last turn are lost.
     """
 
     _clock: IReactorTime

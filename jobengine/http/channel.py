@@ -79,7 +79,7 @@ class Host(Protocol):
         """Check the access key of a request with a long body: the problem to answer with, or None to accept it."""
 
     def forget(self, channel: "LimitedChannel") -> None:
-        """Note that a connection was lost."""
+        """Record that a connection was lost."""
 
     def refused(
         self, status: HTTPStatus, address: IAddress | None = None, method: bytes = b"", path: bytes = b""
@@ -173,7 +173,7 @@ class LimitedChannel(HTTPChannel):
             self._keep(data)
             return
         if self.paused:
-            # Twisted appends it to its buffer.
+            # Twisted appends the data to its buffer.
             super().dataReceived(data)
             return
         if self._phase is _IDLE:
@@ -469,7 +469,7 @@ class LimitedChannel(HTTPChannel):
         """
         Answer with a problem where Twisted sends an empty 400.
 
-        The name is private to Twisted. If Twisted drops the name, its own answer is sent.
+        The name is private to Twisted. If Twisted drops the name, Twisted's own answer is sent.
         """
         self.refuse(NO_REQUEST)
 

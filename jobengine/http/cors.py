@@ -25,8 +25,7 @@ class Cors:
 
     def answers(self, request: JobRequest) -> bool:
         """
-        Allow the page to read the answer, if its origin may. True if this was a preflight request, which is now
-        answered.
+        Allow the page to read the answer, if its origin may. Returns True after answering a preflight request.
 
         Call it only if there are origins.
         """

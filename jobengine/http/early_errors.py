@@ -17,7 +17,7 @@ _NEVER_FIRST: Final = frozenset(range(0x20)) - frozenset(b"\r\n")
 
 
 def first_byte_problem(data: bytes) -> Problem | None:
-    """The problem to answer if no request begins like this; a line end to refuse at might never come."""
+    """The problem to answer if no request begins like this: a line end after which to answer might never come."""
     if not data or data[0] not in _NEVER_FIRST:
         return None
     return _NO_TLS if data[0] == 0x16 else NO_REQUEST

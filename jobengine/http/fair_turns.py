@@ -16,7 +16,7 @@ class Turns:
     """
     Waiters for a turn, first come first served.
 
-    If each continued in the reactor's next turn, hundreds of requests of 10 ms would delay all others for seconds.
+    If all continued in the reactor's next turn, hundreds of requests of 10 ms would delay other requests for seconds.
     """
 
     clock: IReactorTime

@@ -2,7 +2,7 @@
 Refuses browsers that reach this server under an unknown name.
 
 The owner of a domain can point it at any address, such as 127.0.0.1 (DNS rebinding). A browser then takes this server
-for a part of that site, and lets its pages read the answers. Only the header Host reveals it: it has the domain's name.
+for a part of that site, and lets its pages read the answers. Only the header Host shows that: it has the domain's name.
 """
 
 import re

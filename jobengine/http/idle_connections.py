@@ -27,7 +27,7 @@ class IdleConnections(Generic[C]):
     _too_long: Callable[[C], None]
     #: When each connection has been idle for too long; the longest idle comes first.
     _until: dict[C, float] = field(factory=dict)
-    #: Set for the connection that was the longest idle, even if it is no longer idle.
+    #: The timer, set for the connection that had been idle the longest, even if that is no longer idle.
     _timer: IDelayedCall | None = None
 
     def add(self, one: C) -> None:

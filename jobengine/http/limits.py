@@ -7,12 +7,12 @@ from attrs import frozen
 class Limits:
     """Limits on what a client may send."""
 
-    #: Bytes of a body, and of one with many jobs.
+    #: The most bytes of a body, and of a body with many jobs.
     body_bytes: int = 1 << 20
     bulk_body_bytes: int = 16 << 20
-    #: Header lines of a request.
+    #: The most header lines of a request.
     headers: int = 64
-    #: Bytes of the request line and all headers.
+    #: The most bytes of the request line and all headers.
     header_bytes: int = 8 << 10
     #: Seconds from a request's first byte to the end of its headers; of the first request on a connection they count
     #: from the start of the connection.
@@ -21,7 +21,7 @@ class Limits:
     body_seconds: float = 30
     #: Seconds a connection may be idle between requests.
     idle_seconds: float = 60
-    #: Open connections.
+    #: The most open connections.
     connections: int = 1000
     #: The deepest nesting of JSON.
     json_depth: int = 32

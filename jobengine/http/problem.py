@@ -12,7 +12,7 @@ from attrs import field, frozen
 class Problem:
     """An error answer."""
 
-    #: Its HTTP status.
+    #: The answer's HTTP status.
     status: HTTPStatus
     #: What is wrong and what the client can do about it.
     detail: str

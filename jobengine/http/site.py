@@ -74,7 +74,7 @@ class JobSite(Site):
         """Do nothing: startFactory started nothing."""
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A channel, or a refusal if there are too many."""
+        """A channel, or a refusal if too many connections are open."""
         if len(self.channels) >= self.limits.connections:
             self.refused(HTTPStatus.SERVICE_UNAVAILABLE, addr)
             return Overflow()
@@ -112,7 +112,7 @@ class JobSite(Site):
         return drained
 
     def forget(self, channel: LimitedChannel) -> None:
-        """Note that a connection was lost."""
+        """Record that a connection was lost."""
         self.channels.discard(channel)
         if self._drained is not None and not self.channels:
             drained, self._drained = self._drained, None

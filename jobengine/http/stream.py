@@ -60,7 +60,7 @@ class _Flow:
                     raise
                 if unsent() == before:
                     raise TooSlow from None
-                # It reads slowly: wait again for the next change.
+                # The client reads slowly: wait again for the next change.
                 if self._open is opened:
                     self._open = Deferred()
             else:

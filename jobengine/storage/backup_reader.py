@@ -15,16 +15,16 @@ class BackupReader:
     """
     The first whole frames of a file, from its header on: a consistent copy with the same key.
 
-    It never changes. The file may lose its name, as in a compaction, but exists until `close`.
+    The copy never changes. The file may lose its name, as in a compaction, but exists until `close`.
     """
 
     _files: Files
     _descriptor: int
-    #: Its length in bytes.
+    #: The copy's length in bytes.
     size: int
 
     def read(self, position: int) -> bytes:
-        """Some bytes from `position` on; none at the end. Raises OSError."""
+        """Some bytes from `position` on; empty at the end. Raises OSError."""
         return self._files.read(self._descriptor, min(_PIECE, self.size - position), position)
 
     def close(self) -> None:

@@ -6,8 +6,8 @@ The phases, and what happens to a submission in each:
 - IDLE: nothing to do; a submission begins a batch.
 - COLLECTING: a batch is open until the end of this reactor turn.
 - WRITING: one write is in flight; submissions gather in the next batch.
-- FULL: the disk has no room. Unwritten changes are kept and tried again. `admit` refuses clients' changes; changes by
-  time are submitted without it, and kept.
+- FULL: the disk has no room. Unwritten changes are kept, and written when there is room. `admit` refuses clients'
+  changes; changes by time are submitted without `admit`, and kept.
 - FAILED: it is unknown what is on disk. Nothing more is written, and `admit` refuses changes.
 - CLOSED: the last commit was made.
 """
@@ -82,7 +82,7 @@ class _Batch(Generic[M]):
         self.size += sum(map(len, records))
 
     def take_in(self, later: "_Batch[M]") -> None:
-        """Append the records of a later batch; its waiters stay with it."""
+        """Append the records of a later batch, but not its waiters."""
         self.records += later.records
         self.memos += later.memos
         self.size += later.size
@@ -109,9 +109,9 @@ class _Batch(Generic[M]):
 class Hooks(Generic[M]):
     """Callbacks to the committer's owner; each gets the memos of the affected submissions, oldest first."""
 
-    #: Called when the disk is full: roll these back.
+    #: Called when the disk is full: roll these submissions back.
     stalled: Callable[[list[M]], None]
-    #: Called when there is room again: apply these again; they are on disk, or will be before anything newer.
+    #: Called when there is room again: apply these submissions again. They are on disk, or will be before newer ones.
     resumed: Callable[[list[M]], None]
     #: Called when nothing more can be written; the process should end.
     failed: Callable[[StorageError], None]
@@ -127,7 +127,7 @@ class Committer(Generic[M]):
     Each submission carries a memo, opaque to the committer: if the write stalls, the owner gets the memo back.
     """
 
-    #: Where it writes to, on the thread that `run` uses.
+    #: Writes the commits, on the thread that `run` uses.
     writer: Writer
     #: Runs a call on that thread.
     run: Run
@@ -162,7 +162,7 @@ class Committer(Generic[M]):
         """
         Take records for the next commit, after `admit` has returned.
 
-        On a full disk they are kept as well: they are changes that time alone has made.
+        On a full disk the records are kept as well: `admit` refuses all changes but those that time alone makes.
         """
         self._pending.add(records, memo)
         if self.phase is Phase.IDLE:
@@ -172,7 +172,8 @@ class Committer(Generic[M]):
         """
         None if all submissions are on disk; otherwise a Deferred that fires when they are.
 
-        It fails with NoRoom or StorageBroken. None while the disk is full: unwritten changes were rolled back.
+        The Deferred fails with NoRoom or StorageBroken. While the disk is full the result is None, since unwritten
+        changes were rolled back. Raises StorageBroken after a failure.
         """
         if self.phase is Phase.FULL:
             return None

@@ -29,7 +29,7 @@ class Files:
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def is_regular(self, descriptor: int) -> bool:
-        """Whether it is a regular file, not a directory, pipe or device."""
+        """Whether the descriptor is of a regular file, not of a directory, pipe or device."""
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def keep_owner(self, descriptor: int, path: str) -> None:
@@ -100,8 +100,9 @@ class Files:
 
     def begin_sync(self, descriptor: int, position: int, length: int) -> None:
         """
-        Start to write these bytes to disk, without waiting, so that a later sync is shorter. They may leave the
-        cache.
+        Start to write these bytes to disk, without waiting, so that a later sync is shorter.
+
+        The bytes may leave the cache.
         """
         # Linux starts to write pages that it can't drop yet. This is only advice: nothing depends on its success.
         with suppress(OSError):

@@ -1,7 +1,7 @@
 """
 The bytes of the database file: header and frames, as laid out in docs/database-format.md.
 
-Pure but for the random ids, keys and nonces it draws. It knows nothing of jobs; a record is bytes.
+The functions are pure, except that they draw random ids, keys and nonces. They know nothing of jobs: a record is bytes.
 """
 
 import struct
@@ -78,7 +78,7 @@ class Lock:
 
     #: The parameters of the derivation.
     kdf: Kdf
-    #: The 16 bytes of its salt.
+    #: The 16 bytes of the derivation's salt.
     salt: bytes
     #: The 32 bytes of the key.
     key: bytes = field(repr=False)
@@ -142,7 +142,7 @@ class Chain:
         """
         The frame in a box (see `box_length`), and the chain after it.
 
-        Raises BadFrame if it is not exactly the next frame of this file, and NewerFormat if its kind is unknown.
+        Raises BadFrame if the box is not exactly the next frame of this file, and NewerFormat if its kind is unknown.
         """
         file_id, number, tag, kind, body = self._unseal(box)
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
@@ -200,7 +200,7 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
     clear, sealed = header[: _CLEAR.size], header[_CLEAR.size : -4]
     _, major, _, file_id, passes, kib, salt = _CLEAR.unpack(clear)
     if major > _MAJOR:
-        raise NewerFormat(f"its format is version {major}, this JobEngine reads up to {_MAJOR}")
+        raise NewerFormat(f"its format is version {major}, this JobEngine reads up to {_MAJOR}; use a newer one")
     if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:
         raise Damaged("its header does not match its checksum")
     if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):

@@ -35,11 +35,11 @@ _CONFIRMED_AT_ONCE: Final = 1 << 20
 
 @frozen
 class Torn:
-    """The rest of a last write that a crash interrupted; it was cut off."""
+    """The part that was written of a last write before a crash, and that recovery has cut off."""
 
-    #: The file to which it was copied.
+    #: The file to which that part was copied.
     copy: str
-    #: Its length in bytes.
+    #: The length of that part in bytes.
     length: int
 
 
@@ -84,7 +84,7 @@ class Journal:
     After `lock`, call `open`, `recover` and `confirm`, in this order, for an existing file, or `make` for a new one.
     """
 
-    #: Its absolute path.
+    #: The file's absolute path.
     path: str
     _files: Files = field(factory=Files)
     _kdf: Kdf = field(factory=Kdf)
@@ -92,7 +92,7 @@ class Journal:
     torn: Torn | None = field(default=None, init=False)
     #: Whether the file was new or closed in an orderly way.
     clean: bool = field(default=False, init=False)
-    #: The number of syncs since it was opened, and the seconds they took in total.
+    #: The number of syncs since the file was opened, and the seconds that they took in total.
     syncs: int = field(default=0, init=False)
     sync_seconds: float = field(default=0.0, init=False)
     _lock_file: int | None = field(default=None, init=False)
@@ -151,7 +151,7 @@ class Journal:
 
     def recover(self, now: int) -> Iterator[tuple[bytes, ...]]:
         """
-        Yield the records of each frame, in order; `progress` says how far it is.
+        Yield the records of each frame, in order; `progress` shows how much of the file was read.
 
         `now` (milliseconds) names the copy of a torn tail. Raises StorageError, without changing the file, and OSError.
         """
@@ -386,7 +386,7 @@ class Journal:
             self.drop_copy()
 
     def _sync_copy_in_steps(self) -> None:
-        """One sync of the whole copy at the end would delay commits."""
+        """Sync the copy whenever it has grown enough: one sync of the whole copy at the end would delay commits."""
         if self._copy is not None and self._copy.end - self._copied > _COPY_STEP:
             self._files.sync(self._copy.descriptor)
             self._copied = self._copy.end

@@ -31,7 +31,7 @@ class BatchSender:
         self._led = False
 
     def submit(self, items: Sequence[Item]) -> None:
-        """Add items, after waiting for room; return when every one has its outcome."""
+        """Wait for room, add items, and return when each has its outcome."""
         self._put(items)
         try:
             for item in items:
@@ -95,7 +95,7 @@ class BatchSender:
                 self._wake(batch)
 
     def _interrupted(self, batch: Sequence[Item]) -> None:
-        """The batch may have been sent: put back only what may be sent again."""
+        """Put back the items of a batch that may be sent again: the batch may have been sent."""
         again = [item for item in batch if item.safe]
         for item in again:
             item.repeated = True

@@ -56,7 +56,7 @@ class Heartbeats(Generic[H]):
             self._extend(jobs)
 
     def _wait(self) -> Sequence[H] | None:
-        """Wait for jobs whose leases are due; None when there will be no more."""
+        """Wait for jobs whose leases are due to be extended; None once the thread is to end."""
         with self._changed:
             while not self._closed:
                 jobs = self._beats.due(time.monotonic())

@@ -15,7 +15,7 @@ _IDLE: Final = 30.0
 _FRESH: Final = 0.5
 #: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: Seconds to wait for an answer that is no longer wanted, so that jobs in it can be released.
+#: Seconds to wait for an unwanted answer, so that jobs in it can be released.
 _RESCUE: Final = 0.1
 _CHUNK: Final = 1 << 16
 
@@ -33,7 +33,7 @@ def blocking(call: Callable[..., T], *arguments: Any) -> T:
 
 
 class Pool:
-    """A connection for each request under way; idle ones are kept and used again."""
+    """One connection for each request in flight; idle connections are kept and used again."""
 
     def __init__(self, address: Address, tls: Callable[[], Any]) -> None:
         self.address = address
@@ -85,7 +85,7 @@ class Pool:
         return response
 
     def drop(self, connection: "_Connection") -> None:
-        """Close a connection whose answer is not wanted or can't be had."""
+        """Close a connection whose answer is unwanted or can't arrive."""
         with self._lock:
             self._used.discard(connection)
         connection.abort()
@@ -145,7 +145,7 @@ class _Connection:
         self._address = address
         self._socket = _connect(address, tls, seconds)
         self.parser = ResponseParser()
-        #: When the answer of the request under way is due.
+        #: When the answer to the request in flight is due, by the monotonic clock.
         self.deadline = 0.0
         self.idle_since = 0.0
         self._used_before = False
@@ -158,7 +158,7 @@ class _Connection:
         return idle < _IDLE and not self._something_came()
 
     def _something_came(self) -> bool:
-        """Whether an idle connection can be read, which means that it has ended."""
+        """Whether an idle connection has bytes or its end to read: in both cases it can't be used again."""
         self._socket.settimeout(0)
         try:
             self._socket.recv(1)
@@ -180,7 +180,7 @@ class _Connection:
             self._hear(error)
 
     def _hear(self, error: OSError) -> None:
-        """The server reads no more; it may have said why, as for a body that is too long."""
+        """Read the answer of a server that reads no more, as for a body that is too long; raises Broken without one."""
         self.deadline = min(self.deadline, monotonic() + 1)
         try:
             while not self.parser.complete:
