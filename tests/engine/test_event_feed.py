@@ -76,7 +76,7 @@ def test_an_event_is_sent_only_once_it_is_on_disk(desk: Desk) -> None:
     assert watching.moves == [ADDED]
 
 
-def test_changes_that_found_no_room_are_published_when_there_is_room(desk: Desk) -> None:
+def test_changes_refused_by_a_full_disk_are_published_once_they_are_written(desk: Desk) -> None:
     watching = Watching(desk)
     desk.files.faults["write"] = [FULL] * 1000
     desk.ask(desk.adding())
@@ -106,7 +106,7 @@ def test_a_watcher_with_an_unknown_id_learns_that_events_are_missing(desk: Desk,
     assert watching.moves == [None, ADDED]
 
 
-def test_after_a_restart_the_old_ids_are_not_known(desk: Desk) -> None:
+def test_event_ids_from_before_a_restart_are_unknown(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())
     seen = first.last()
@@ -232,7 +232,7 @@ def test_a_watcher_that_left_gets_nothing_more() -> None:
     assert len(watcher._waiting) == 0
 
 
-def test_all_watchers_get_the_same_values() -> None:
+def test_all_watchers_get_the_same_batch_objects() -> None:
     """So their encoded form, for example, can be made once."""
     feed = Feed(CountedIds())
     watchers = [feed.watch("q", None) for _ in range(3)]

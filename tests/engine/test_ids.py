@@ -21,7 +21,7 @@ def random_bits(ids: set[int]) -> int:
     return (ones & zeros & ((1 << 128) - 1)).bit_count()
 
 
-def test_no_two_ids_are_alike_and_every_random_bit_takes_both_values() -> None:
+def test_ids_are_unique_and_every_random_bit_takes_both_values() -> None:
     ids = {UUID(new_uuid()).int for _ in range(1000)}
     assert len(ids) == 1000
     # Six bits say that it is a random UUID, and are always the same.

@@ -54,7 +54,7 @@ def set_up(desk: Desk, **more: Any) -> None:
 # What it costs
 
 
-def test_waiters_for_two_tags_cost_nothing_when_jobs_with_one_of_them_come(desk: Desk) -> None:
+def test_a_job_with_one_of_two_required_tags_causes_no_examination_of_waiters(desk: Desk) -> None:
     add_many(desk, *[("gpu",), ("eu",)] * MANY)
     waiting = [claiming(desk, "gpu", "eu") for _ in range(WAITERS)]
     jobs = counted(desk)
@@ -79,7 +79,7 @@ def test_reconfiguring_or_resuming_a_queue_does_not_examine_every_waiter(desk: D
     assert jobs.looks < WAITERS
 
 
-def test_many_jobs_at_once_are_each_examined_a_few_times(desk: Desk) -> None:
+def test_each_of_many_jobs_added_at_once_is_examined_a_few_times(desk: Desk) -> None:
     waiting = [claiming(desk) for _ in range(WAITERS)]
     jobs = counted(desk)
     uids = add_many(desk, *[(f"customer-{number}",) for number in range(MANY)])

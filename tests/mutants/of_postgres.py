@@ -50,7 +50,7 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/batch/begin.py",
         "        if reading.undone != reference.undone:\n            return True\n",
         "",
-        ("tests/engine/postgres/batch/test_clock.py::test_a_machine_that_stood_still_moves_no_time_for_long",),
+        ("tests/engine/postgres/batch/test_clock.py::test_a_suspended_machine_shifts_times_only_briefly",),
     ),
     Mutant(
         "unique-key-lock",
@@ -66,7 +66,7 @@ OF_POSTGRES: Final = (
         _STATEMENTS,
         "(_LOCK_JOBS if locks else _READ_JOBS)",
         "_READ_JOBS",
-        (f"{_RACES}::test_of_two_who_delete_a_job_at_once_one_gets_not_found",),
+        (f"{_RACES}::test_of_two_concurrent_deletions_of_a_job_one_gets_not_found",),
     ),
     Mutant(
         "redo-conflict",
@@ -82,7 +82,7 @@ OF_POSTGRES: Final = (
         _SESSION,
         "            if not batch.changes or not self._was_made():\n",
         "            if True:\n",
-        (f"{_CUTS}::test_cut_at_any_byte_an_add_is_made_once",),
+        (f"{_CUTS}::test_an_add_whose_connection_is_cut_at_any_byte_is_made_once",),
     ),
     Mutant(
         "lane-waited-for",
@@ -107,10 +107,7 @@ OF_POSTGRES: Final = (
         _LOADING,
         "if _has_old_keys(now):",
         "if False:",
-        (
-            "tests/engine/postgres/batch/test_old_key.py::"
-            "test_an_old_key_opens_a_queue_that_is_known_until_its_time_has_passed",
-        ),
+        ("tests/engine/postgres/batch/test_old_key.py::test_an_old_key_opens_a_cached_queue_until_it_expires",),
     ),
     Mutant(
         "sealed-for-uid",
@@ -166,7 +163,7 @@ OF_POSTGRES: Final = (
         _RECHECK,
         "if place in (had, had + MARKS_RECOUNTED) else None",
         "",
-        (f"{_OF_DAMAGE}::test_a_row_whose_records_are_those_of_another_place_stays_apart",),
+        (f"{_OF_DAMAGE}::test_a_job_row_without_its_second_record_is_damaged_and_not_claimed",),
     ),
     Mutant(
         "recounted-damage",
@@ -182,6 +179,6 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/recount.py",
         '    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",\n',
         "",
-        (f"{_OF_RECOUNT}::test_rows_and_counts_of_one_moment_are_compared",),
+        (f"{_OF_RECOUNT}::test_a_recount_compares_rows_and_counts_of_the_same_moment",),
     ),
 )

@@ -65,7 +65,7 @@ def test_a_backup_is_equal_to_the_file(desk: Desk, tmp_path: Path) -> None:
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_commits_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_does_not_have_commits_made_during_it(desk: Desk, tmp_path: Path) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     before, first = desk.path.read_bytes(), piece(desk, pieces)
@@ -75,7 +75,7 @@ def test_commits_during_a_backup_are_not_in_it(desk: Desk, tmp_path: Path) -> No
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_a_write_in_flight_at_its_start_is_completely_in_the_backup(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_has_the_whole_write_in_flight_at_its_start(desk: Desk, tmp_path: Path) -> None:
     adding = desk.ask(desk.adding())
     desk.turn()
     assert not adding.answered
@@ -94,7 +94,7 @@ def test_a_backup_abandoned_before_it_begins_leaves_no_file_open(desk: Desk, mon
     assert times_open(desk.path) == before
 
 
-def test_a_compaction_does_not_take_the_file_away(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_continues_with_the_old_file_after_a_compaction(desk: Desk, tmp_path: Path) -> None:
     job = desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     before, first = desk.path.read_bytes(), piece(desk, pieces)
@@ -109,7 +109,7 @@ def test_a_compaction_does_not_take_the_file_away(desk: Desk, tmp_path: Path) ->
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_nothing_is_read_before_it_is_requested(desk: Desk) -> None:
+def test_a_backup_reads_no_piece_before_it_is_requested(desk: Desk) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     piece(desk, pieces)
@@ -127,7 +127,7 @@ def test_at_most_four_backups_run_and_an_abandoned_one_makes_room(desk: Desk) ->
     assert piece(desk, begun(desk))
 
 
-def test_it_closes_the_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_or_abandoned_backup_closes_its_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     discarded: list[int] = []
     real = desk.files.open

@@ -63,7 +63,7 @@ def test_a_time_span_runs_by_elapsed_time_however_the_clock_is_set(desk: Desk, s
 @pytest.mark.parametrize("span", SPANS)
 @pytest.mark.parametrize("orderly", [True, False])
 @pytest.mark.parametrize("step", STEPS)
-def test_restarts_after_a_step_leave_a_span_as_it_is(desk: Desk, span: str, step: int, orderly: bool) -> None:
+def test_restarts_after_a_clock_step_do_not_change_a_time_span(desk: Desk, span: str, step: int, orderly: bool) -> None:
     SPANS[span](desk)
     before = picture(desk)
     desk.set_wall_clock(step)
@@ -147,7 +147,7 @@ def test_setting_the_clock_forward_expires_due_jobs_at_once(desk: Desk) -> None:
     assert desk.jobs() == []
 
 
-def test_times_are_shown_as_the_clock_stands(desk: Desk) -> None:
+def test_times_are_shown_by_the_clock_after_a_step(desk: Desk) -> None:
     _hold(desk, timeout_seconds=100)
     begun = desk.wall_seconds()
     desk.set_wall_clock(HOUR)

@@ -28,7 +28,7 @@ def writes(desk: Desk) -> int:
     return desk.files.calls.count("write")
 
 
-def test_between_slices_written_alone_there_is_a_pause(desk: Desk) -> None:
+def test_compaction_pauses_between_slices_written_without_a_commit(desk: Desk) -> None:
     begin(desk)
     desk.settle()
     before = writes(desk)
@@ -39,14 +39,14 @@ def test_between_slices_written_alone_there_is_a_pause(desk: Desk) -> None:
     assert writes(desk) == before + 1
 
 
-def test_a_commit_does_not_wait_for_the_pause(desk: Desk) -> None:
+def test_a_commit_does_not_wait_for_the_pause_of_a_compaction(desk: Desk) -> None:
     begin(desk)
     asked = desk.ask(desk.adding())
     desk.settle()
     assert asked.answered
 
 
-def test_slices_written_alone_come_to_an_end(desk: Desk) -> None:
+def test_a_compaction_without_commits_ends(desk: Desk) -> None:
     begin(desk)
     steps = 0
     while desk.engine.journal.compacting:
@@ -72,7 +72,9 @@ def test_the_time_and_duration_of_the_last_compaction_are_measured(desk: Desk) -
 
 
 @pytest.mark.parametrize("length", [10, 1_000, 30_000])
-def test_without_a_pause_in_the_commits_the_file_grows_by_half_of_what_is_live(desk: Desk, length: int) -> None:
+def test_with_constant_commits_a_compaction_lets_the_file_grow_by_half_of_its_live_bytes(
+    desk: Desk, length: int
+) -> None:
     """Each commit carries its part of the copy, so no slice has to go alone."""
     begin(desk)
     uid = desk.jobs()[0].spec.uid

@@ -33,7 +33,7 @@ def with_room(desk: Desk) -> None:
     desk.files.faults.clear()
 
 
-def test_200_adds_at_a_time_make_far_fewer_writes(desk: Desk) -> None:
+def test_200_concurrent_adds_cause_two_writes(desk: Desk) -> None:
     desk.files.calls.clear()
     asked = [desk.ask(desk.adding()) for _ in range(100)]
     desk.turn()
@@ -84,11 +84,11 @@ def answers_early(kind: type[Executor], path: Path) -> list[str]:
     return early
 
 
-def test_nothing_is_answered_from_what_is_not_on_disk(tmp_path: Path) -> None:
+def test_no_answer_is_based_on_data_that_is_not_on_disk(tmp_path: Path) -> None:
     assert answers_early(Executor, tmp_path / "db") == []
 
 
-def test_without_the_read_barrier_the_same_check_finds_early_answers(tmp_path: Path) -> None:
+def test_the_check_for_early_answers_detects_a_missing_read_barrier(tmp_path: Path) -> None:
     assert "read" in answers_early(NoBarrier, tmp_path / "db")
 
 
@@ -97,7 +97,7 @@ def test_without_a_write_in_flight_a_read_is_answered_at_once(desk: Desk) -> Non
     assert desk.ask(desk.reading(uid)).answer.spec.uid == uid
 
 
-def test_a_client_that_disconnects_disturbs_no_other_and_its_change_stands(desk: Desk) -> None:
+def test_the_change_of_a_disconnected_client_and_those_of_others_are_made(desk: Desk) -> None:
     first, second = desk.ask(desk.adding()), desk.ask(desk.adding())
     desk.turn()
     first.cancel()
@@ -136,7 +136,7 @@ def test_a_job_that_the_full_disk_refused_is_invisible_until_it_is_written(desk:
     assert desk.jobs() == before
 
 
-def test_many_changes_of_one_job_that_found_no_room_are_rolled_back(desk: Desk) -> None:
+def test_changes_of_one_job_are_all_rolled_back_on_a_full_disk(desk: Desk) -> None:
     uid = desk.told(desk.adding()).spec.uid
     before = desk.jobs()
     without_room(desk)
@@ -191,7 +191,7 @@ def test_on_a_full_disk_a_kill_loses_only_what_was_refused(desk: Desk) -> None:
     assert desk.jobs() == acknowledged
 
 
-def test_after_any_sequence_of_full_and_free_disks_a_restart_shows_the_same(desk: Desk) -> None:
+def test_a_restart_restores_the_state_after_alternating_full_and_free_disk(desk: Desk) -> None:
     for turn in range(40):
         desk.files.faults["write"] = [FULL] if turn % 3 == 1 else []
         asked = [desk.ask(desk.adding(priority=turn % 4)), desk.ask(desk.claiming()), desk.ask(desk.claiming())]
@@ -205,7 +205,7 @@ def test_after_any_sequence_of_full_and_free_disks_a_restart_shows_the_same(desk
 
 
 @pytest.mark.parametrize("method", ["sync", "write"])
-def test_after_an_error_of_the_disk_nothing_is_acknowledged_and_the_process_is_to_end(desk: Desk, method: str) -> None:
+def test_a_disk_error_ends_all_acknowledgements_and_requests_the_end_of_the_process(desk: Desk, method: str) -> None:
     acknowledged = desk.told(desk.adding())
     desk.files.faults[method] = [BROKEN]
     change, read = desk.ask(desk.claiming()), desk.ask(desk.reading(acknowledged.spec.uid))
@@ -300,7 +300,7 @@ def test_compaction_ends_by_itself_without_any_request(tmp_path: Path) -> None:
     assert not desk.path.with_name("db.new").exists()
 
 
-def test_compaction_goes_on_between_commits_and_loses_none(tmp_path: Path) -> None:
+def test_compaction_proceeds_between_commits_and_loses_none(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     jobs = garbage(desk)
     desk.ask(desk.adding())
@@ -345,7 +345,7 @@ def test_a_stop_does_not_wait_for_a_compaction(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["create", "write", "sync", "rename"])
-def test_a_compaction_that_fails_is_given_up_and_tried_again(tmp_path: Path, method: str) -> None:
+def test_a_failed_compaction_is_abandoned_and_retried(tmp_path: Path, method: str) -> None:
     desk = compacting_desk(tmp_path)
     garbage(desk)
     desk.files.faults[method] = [*([None] if method in ("write", "sync") else []), FULL]
@@ -359,7 +359,7 @@ def test_a_compaction_that_fails_is_given_up_and_tried_again(tmp_path: Path, met
     assert desk.jobs() == before
 
 
-def test_a_compaction_whose_rename_may_be_lost_ends_the_process_and_vouches_for_nothing(tmp_path: Path) -> None:
+def test_a_compaction_with_an_unsynced_rename_ends_the_process_and_makes_outcomes_unknown(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     garbage(desk)
     acknowledged = desk.jobs()
@@ -380,7 +380,7 @@ def test_a_compaction_whose_rename_may_be_lost_ends_the_process_and_vouches_for_
     assert {job.spec.uid for job in (*acknowledged, *added)} <= {job.spec.uid for job in desk.jobs()}
 
 
-def test_a_long_queue_name_in_any_script_does_not_make_compaction_start_again_and_again(tmp_path: Path) -> None:
+def test_a_long_queue_name_in_any_script_does_not_cause_repeated_compactions(tmp_path: Path) -> None:
     """Live data is counted in bytes: a character of a name may take four, and a control character six."""
     for name in ("q", "列" * 256, "\x01" * 256):
         tables = Tables()
@@ -412,7 +412,7 @@ def test_the_content_of_a_job_and_a_key_are_in_no_file(tmp_path: Path) -> None:
     assert not any(canary in path.read_bytes() for path in tmp_path.iterdir())
 
 
-def test_a_fault_that_was_never_reached_does_not_count(tmp_path: Path) -> None:
+def test_a_full_disk_at_the_first_write_prevents_the_start(tmp_path: Path) -> None:
     files = FaultyFiles()
     files.faults["write"] = [FULL]
     with pytest.raises(OSError, match="space"):

@@ -22,7 +22,7 @@ def claiming(desk: Desk, wait: float = 30) -> Pending:
     return desk.ask(desk.engine.claim(c.Claims(queues=("q",), access_key=KEY, wait=wait)))
 
 
-def test_a_job_that_is_added_while_a_claim_waits_for_other_changes_is_given_to_it(desk: Desk) -> None:
+def test_a_claim_gets_a_job_added_while_it_waits_for_the_commit_of_other_changes(desk: Desk) -> None:
     desk.ask(desk.adding("other"))
     desk.turn()
     claim = claiming(desk)
@@ -74,7 +74,7 @@ def test_thousands_of_jobs_that_come_due_at_once_delay_only_their_own_queue(tmp_
     assert busy.answer.ready == 2_000
 
 
-def test_a_request_with_many_updates_that_exceed_the_backlog_is_not_begun(tmp_path: Path) -> None:
+def test_a_request_whose_updates_exceed_the_backlog_is_not_started(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce(), max_backlog=1)
     start(engine, lambda: clock.advance(0))

@@ -45,7 +45,7 @@ def reason(desk: Desk) -> str:
     return text
 
 
-def test_it_is_read_back_a_thousand_records_at_a_time(desk: Desk) -> None:
+def test_recovery_reads_a_thousand_records_at_a_time(desk: Desk) -> None:
     started = desk.engine.start()
     tables, sizes, told = desk.engine.executor.tables, [], []
     while not desk.thread.waiting:
@@ -81,7 +81,7 @@ def test_stopped_during_recovery_the_engine_changes_nothing(desk: Desk) -> None:
     assert len(desk.jobs()) == JOBS
 
 
-def test_damage_found_during_the_start_ends_it(desk: Desk) -> None:
+def test_damage_found_during_recovery_fails_the_start(desk: Desk) -> None:
     whole = bytearray(desk.path.read_bytes())
     whole[len(whole) // 2] ^= 1
     desk.path.write_bytes(whole)

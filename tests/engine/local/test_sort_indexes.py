@@ -46,7 +46,7 @@ def indexed(table: QueueTable, sort: Sort = Sort.CREATED) -> int:
     return 0 if index is None else sum(map(len, index.states.values()))
 
 
-def test_an_index_is_made_some_jobs_at_a_time_while_others_are_answered(desk: Desk) -> None:
+def test_a_sort_index_is_built_in_slices_between_which_other_requests_are_answered(desk: Desk) -> None:
     table, asked = table_of(desk), desk.ask(listing(desk))
     first = next(iter(table.jobs.values()))
     made = [indexed(table)]
@@ -88,7 +88,7 @@ def test_a_short_queue_is_sorted_without_an_index(tmp_path: Path) -> None:
     assert len(desk.clock.getDelayedCalls()) == calls
 
 
-def test_no_index_is_made_for_a_key_that_may_not_list(desk: Desk) -> None:
+def test_a_list_with_a_wrong_key_builds_no_sort_index(desk: Desk) -> None:
     asked = desk.ask(listing(desk, key=b"wrong"))
     desk.settle()
     assert asked.error is AccessDenied

@@ -114,7 +114,7 @@ def test_a_waiter_for_the_end_of_a_job_is_woken_once_it_is_on_disk(desk: Desk) -
     assert waiting.answer.state is State.COMPLETE
 
 
-def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended_and_does_not_come_back(desk: Desk) -> None:
+def test_a_waiter_sees_the_end_of_a_job_that_is_not_kept_and_a_restart_does_not_restore_it(desk: Desk) -> None:
     uid = add(desk, keep_minutes=0)
     waiting = reading(desk, uid)
     command = c.UpdateJob(
@@ -140,7 +140,7 @@ def test_a_finished_job_that_the_full_disk_refused_wakes_no_waiter(desk: Desk) -
     assert waiting.answer.state is State.QUEUED
 
 
-def test_a_wait_that_is_over_before_it_begins_ends_at_once() -> None:
+def test_a_wait_with_a_past_deadline_ends_at_once() -> None:
     clock, answers = Clock(), list[str]()
     waiting: Deferred[str] = Deferred()
     waits = Waits(clock, ClaimLog(Line()), Ends(), lambda: 0)

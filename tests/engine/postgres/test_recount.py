@@ -116,7 +116,7 @@ def test_changes_during_a_recount_are_counted(world: PostgresWorld, ask: Asker) 
     assert _recount(world).corrections == []
 
 
-def test_rows_and_counts_of_one_moment_are_compared(
+def test_a_recount_compares_rows_and_counts_of_the_same_moment(
     world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [ask.add() for _ in range(3)]

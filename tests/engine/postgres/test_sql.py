@@ -47,7 +47,7 @@ def test_a_parameter_that_stands_in_several_places_is_sent_once() -> None:
     assert claim.text.count("%(queue_id)s") > 1
 
 
-def test_a_wrong_name_is_an_error() -> None:
+def test_an_unknown_statement_or_parameter_name_is_an_error() -> None:
     with pytest.raises(KeyError, match="no_such_statement"):
         named("no_such_statement")
     with pytest.raises(KeyError, match="uids"):

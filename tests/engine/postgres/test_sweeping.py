@@ -126,12 +126,12 @@ def sweeps() -> _Sweeps:
     return sweeps
 
 
-def test_a_sweep_comes_each_second_if_nothing_is_due(sweeps: _Sweeps) -> None:
+def test_sweeps_start_each_second_if_nothing_is_due(sweeps: _Sweeps) -> None:
     assert sweeps.within_a_second() == 1
 
 
 @pytest.mark.parametrize(("jobs", "soonest"), [(0, 1), (3, None)])
-def test_while_jobs_become_due_all_the_time_sweeps_take_a_tenth_of_it(
+def test_sweeps_of_constantly_due_jobs_occupy_a_tenth_of_the_time(
     sweeps: _Sweeps, jobs: int, soonest: int | None
 ) -> None:
     sweeps.jobs, sweeps.soonest = jobs, soonest
@@ -139,14 +139,14 @@ def test_while_jobs_become_due_all_the_time_sweeps_take_a_tenth_of_it(
     assert sweeps.within_a_second() in (9, 10, 11)
 
 
-def test_the_rest_after_a_long_sweep_is_a_second(sweeps: _Sweeps) -> None:
+def test_the_pause_after_a_long_sweep_is_one_second(sweeps: _Sweeps) -> None:
     sweeps.seconds, sweeps.soonest = 0.5, 1
     sweeps.clock.pump([0.01] * 1000)
     began = sweeps.began[-3:]
     assert [b - a for a, b in pairwise(began)] == pytest.approx([1.5, 1.5], abs=0.05)
 
 
-def test_while_many_jobs_are_due_sweeps_follow_without_a_rest(sweeps: _Sweeps) -> None:
+def test_sweeps_follow_without_a_pause_while_many_jobs_are_due(sweeps: _Sweeps) -> None:
     sweeps.jobs = 50
     sweeps.clock.pump([0.001] * 1000)
     assert sweeps.within_a_second() > 80
@@ -155,7 +155,7 @@ def test_while_many_jobs_are_due_sweeps_follow_without_a_rest(sweeps: _Sweeps) -
 # What else a sweep does
 
 
-def test_expired_jobs_are_announced_though_cleanup_fails(
+def test_expired_jobs_are_announced_even_if_cleanup_fails(
     session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_self: Tidying, _connection: object, elapsed: int, wall: int) -> bool:
@@ -166,7 +166,7 @@ def test_expired_jobs_are_announced_though_cleanup_fails(
     assert len(session.sweep().effects) == 10
 
 
-def test_if_much_is_to_be_cleaned_up_a_sweep_continues_for_a_while(session: Session, time: _Time) -> None:
+def test_a_sweep_cleans_up_thousands_of_rows(session: Session, time: _Time) -> None:
     def left() -> int:
         ((left,),) = time.database.connection.execute("SELECT count(*) FROM unique_key").fetchall()
         return int(left)

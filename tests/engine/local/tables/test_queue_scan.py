@@ -40,11 +40,11 @@ def read_rest(scan: QueueScan) -> list[str]:
     return uids
 
 
-def test_it_shows_every_job_in_execution_order(world: World) -> None:
+def test_a_scan_shows_every_job_in_execution_order(world: World) -> None:
     assert read_rest(scan_of(world)) == [job.spec.uid for job in world.list()]
 
 
-def test_jobs_that_exist_throughout_are_shown_once_even_if_jobs_change_meanwhile(world: World) -> None:
+def test_a_scan_shows_jobs_that_exist_throughout_once_even_if_jobs_change(world: World) -> None:
     random = Random(7)
     jobs = world.list()
     scan, shown = scan_of(world), []
@@ -70,7 +70,7 @@ def test_a_scan_shows_the_present_job_and_leaves_out_removed_ones(world: World) 
     assert len(shown) == 99
 
 
-def test_a_job_that_was_removed_and_added_again_is_another(world: World) -> None:
+def test_a_scan_omits_a_job_that_was_removed_and_added_again(world: World) -> None:
     uid = world.add(uid="00000000-0000-0000-0000-0000000000ff").spec.uid
     scan = scan_of(world)
     world.delete(uid)
@@ -78,7 +78,7 @@ def test_a_job_that_was_removed_and_added_again_is_another(world: World) -> None
     assert uid not in read_rest(scan)
 
 
-def test_after_its_close_no_block_is_copied_for_a_scan(world: World) -> None:
+def test_a_closed_scan_causes_no_copies_of_blocks(world: World) -> None:
     index = world.tables.queues["q"].ready
     scan, other = scan_of(world), scan_of(world)
     before = list(map(id, index._blocks))

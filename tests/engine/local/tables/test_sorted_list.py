@@ -48,7 +48,7 @@ def check(one: SortedList[int], model: list[int]) -> None:
 @pytest.mark.usefixtures("short_blocks")
 @given(RUNS)
 @settings(deadline=None, max_examples=300)
-def test_it_has_the_same_values_as_a_sorted_list(runs: list[tuple[bool, list[int]]]) -> None:
+def test_random_runs_of_changes_give_the_values_of_a_plain_sorted_list(runs: list[tuple[bool, list[int]]]) -> None:
     one: SortedList[int] = SortedList()
     model: list[int] = []
     frozen = []
@@ -70,7 +70,7 @@ def test_it_has_the_same_values_as_a_sorted_list(runs: list[tuple[bool, list[int
             frozen.pop(0)
 
 
-def test_it_has_the_same_values_as_a_long_sorted_list() -> None:
+def test_random_changes_give_the_values_of_a_long_plain_sorted_list() -> None:
     random = Random(4)
     one: SortedList[int] = SortedList()
     model: list[int] = []
@@ -103,7 +103,7 @@ def test_removing_a_missing_value_is_an_error(missing: int) -> None:
         one.remove_all([missing])
 
 
-def test_blocks_do_not_stay_short_when_most_is_taken_out() -> None:
+def test_removing_most_values_merges_short_blocks() -> None:
     one = ordered_of(list(range(100_000)))
     one.remove_all([value for value in range(100_000) if value % 100])
     assert len(one._blocks) <= 3

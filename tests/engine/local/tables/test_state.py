@@ -65,7 +65,7 @@ def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[
 
 @given(SOME, facts)
 @settings(deadline=None)
-def test_a_fact_applied_twice_is_a_fact_applied_once(before: list[Fact], fact: Fact) -> None:
+def test_applying_a_fact_twice_has_the_effect_of_once(before: list[Fact], fact: Fact) -> None:
     assert picture(tables_of([*before, fact, fact])) == picture(tables_of([*before, fact]))
 
 
@@ -89,7 +89,7 @@ def applied_as_made(tables: Tables, fact: Fact) -> bool:
 @pytest.mark.slow
 @given(SOME, st.lists(st.lists(facts, max_size=4), max_size=15), st.integers(1, 4), st.booleans())
 @settings(deadline=None, max_examples=300)
-def test_a_snapshot_in_slices_between_changes_is_the_state(
+def test_a_snapshot_taken_in_slices_between_changes_restores_the_state(
     before: list[Fact], commits: list[list[Fact]], size: int, slice_last: bool
 ) -> None:
     """
@@ -149,7 +149,7 @@ ENDED = Attempt(worker="列" * 20, started=1_700_000_000_000, ended=1_700_000_00
     ],
     ids=["one attempt", "many attempts", "errors", "a result"],
 )
-def test_live_bytes_are_about_the_length_of_records_with_what_workers_have_reported(notes: Notes) -> None:
+def test_live_bytes_are_about_the_length_of_records_with_errors_results_and_history(notes: Notes) -> None:
     world = World()
     world.create("q")
     job = world.add()
@@ -247,7 +247,7 @@ def test_a_bad_fact_leaves_the_tables_consistent_with_the_facts_before_it() -> N
     assert len(world.tables.queues["q"].ready) == 0
 
 
-def test_a_queue_created_again_as_it_is_keeps_its_jobs() -> None:
+def test_creating_an_identical_queue_again_keeps_its_jobs() -> None:
     world = World()
     world.create()
     world.add()

@@ -63,7 +63,9 @@ LOW, MIDDLE, HIGH = (-1, 10), (-1, 20), (-1, 30)
         ),
     ],
 )
-def test_a_step(before: ClaimStart, seen: Observation, after: ClaimStart) -> None:
+def test_advanced_returns_the_next_claim_start_and_proposal(
+    before: ClaimStart, seen: Observation, after: ClaimStart
+) -> None:
     assert advanced(before, seen, HIGH) == after
 
 
@@ -71,7 +73,7 @@ RANKS = st.tuples(st.integers(-3, 0), st.integers(0, 50))
 
 
 @given(RANKS, st.none() | RANKS, st.none() | st.integers(1, 9), st.integers(1, 9), st.none() | RANKS, RANKS)
-def test_a_claim_start_is_never_advanced_past_a_ready_job_nor_a_proposal_put_before_it(
+def test_no_claim_start_or_proposal_is_advanced_past_a_ready_job(
     at: RowRank,
     proposed: RowRank | None,
     known_from: int | None,
@@ -89,7 +91,7 @@ def test_a_claim_start_is_never_advanced_past_a_ready_job_nor_a_proposal_put_bef
     assert after.at == before.at or (known_from is not None and known_from <= oldest)
 
 
-def test_claim_starts_of_queues_with_many_claimed_jobs_are_worth_advancing_once_each_second() -> None:
+def test_claim_starts_of_queues_with_many_claims_are_advanced_at_most_once_a_second() -> None:
     starts = ClaimStarts(worth=100)
     starts.count(1, 60, LOW)
     starts.count(1, 40, MIDDLE)

@@ -106,7 +106,9 @@ STEPS = [HOUR, -HOUR, 10 * SECOND, -10 * SECOND]
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("servers", [1, 2, 3])
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_a_step_moves_no_time_whichever_server_reads_first(world: _World, step: int, servers: int, first: int) -> None:
+def test_a_clock_step_shifts_no_time_whichever_server_reads_the_clock_first(
+    world: _World, step: int, servers: int, first: int
+) -> None:
     made = [world.server() for _ in range(servers)]
     world.set += step
     assert is_right(made[first % servers].look(), world)
@@ -145,7 +147,7 @@ def test_a_server_on_another_machine_that_starts_after_a_step_accepts_the_correc
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_machine_that_stood_still_moves_no_time_for_long(world: _World, first: int) -> None:
+def test_a_suspended_machine_shifts_times_only_briefly(world: _World, first: int) -> None:
     made = [world.server("a"), world.server("b")]
     world.wait(2 * MINUTE)
     made[first].stand_still(HOUR)
@@ -211,7 +213,7 @@ def test_clock_drift_is_not_a_step(world: _World) -> None:
     assert server.steps.check(server._read()) is None
 
 
-def test_a_slow_clock_reading_is_no_reference(world: _World) -> None:
+def test_a_slow_clock_reading_is_not_used_as_a_reference(world: _World) -> None:
     server = world.server()
     assert server.steps.check(server._read(20 * SECOND)) is None
     world.set += 10 * SECOND
@@ -219,7 +221,7 @@ def test_a_slow_clock_reading_is_no_reference(world: _World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_time_is_corrected_soon_after_any_event(seed: int) -> None:
+def test_the_time_is_corrected_soon_after_steps_suspensions_starts_and_readings(seed: int) -> None:
     chance, world = random.Random(seed), _World()
     happens: list[Callable[[], object]] = [
         lambda: setattr(world, "set", world.set + chance.choice(STEPS)),

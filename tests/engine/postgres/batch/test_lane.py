@@ -57,7 +57,7 @@ class _World:
         return answers
 
 
-def test_the_tail_of_a_cut_batch_is_carried_out_though_waking_waiters_fails(events: list[Any]) -> None:
+def test_the_tail_of_a_cut_batch_is_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
     world = _World()
     world.told = [lambda: 1 // 0]
     answers = world.ask("1", "2", "3")
@@ -67,7 +67,7 @@ def test_the_tail_of_a_cut_batch_is_carried_out_though_waking_waiters_fails(even
     assert failure.check(ZeroDivisionError)
 
 
-def test_a_task_that_is_cancelled_while_it_is_left_is_not_carried_out() -> None:
+def test_a_task_cancelled_in_the_tail_of_a_cut_batch_is_not_executed() -> None:
     world = _World()
     left: list[Any] = []
     world.told = [lambda: left[0].cancel()]

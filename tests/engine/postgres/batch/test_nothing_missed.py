@@ -89,7 +89,7 @@ def two(database: Database) -> Iterator[_Two]:
     time.connection.close()
 
 
-def test_claims_advance_the_claim_start_and_begin_there(two: _Two) -> None:
+def test_claims_advance_the_claim_start_and_search_from_it(two: _Two) -> None:
     session = two.one.session
     session.claim_starts = ClaimStarts(worth=1, pause=0)
     uids = two.one.add(20)
@@ -353,9 +353,7 @@ def _is_ready(two: _Two) -> bool:
         return poll(connection, two.one.session.rows, ["q"], []).ready == {"q"}
 
 
-def test_jobs_of_one_priority_set_no_claim_start_back_and_a_batch_has_its_number_before_it_reads_the_queue(
-    two: _Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_takes_its_number_before_it_reads_the_queue(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
     two.one.add(2)
     two.one.claim()
     assert two.advance_claim_start() > NO_CLAIM_START

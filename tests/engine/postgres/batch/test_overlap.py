@@ -63,7 +63,7 @@ def world(database: Database) -> Iterator[OverlappingWorld]:
     world.close()
 
 
-def test_while_one_add_is_under_way_the_next_is_carried_out(world: OverlappingWorld) -> None:
+def test_an_add_is_executed_while_an_earlier_one_is_in_flight(world: OverlappingWorld) -> None:
     world.hold()
     first = world.adding()
     (lane,) = world.under_way
@@ -77,7 +77,7 @@ def test_while_one_add_is_under_way_the_next_is_carried_out(world: OverlappingWo
     assert len(world.ask.jobs()) == 2
 
 
-def test_tasks_of_one_turn_are_one_batch(world: OverlappingWorld) -> None:
+def test_commands_submitted_in_one_reactor_turn_form_one_batch(world: OverlappingWorld) -> None:
     world.hold()
     for _ in range(3):
         world.adding(settle=False)

@@ -131,7 +131,7 @@ def _recount(url: str, over: Event, corrections: list[Correction]) -> None:
                 return
 
 
-def test_four_connections_at_once_leave_all_tables_in_accord_and_no_lease_twice_and_do_not_deadlock(
+def test_four_concurrent_connections_keep_tables_consistent_and_leases_unique_without_deadlock(
     database: Database,
 ) -> None:
     database.clear()
@@ -241,18 +241,18 @@ def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
     assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
 
 
-def test_of_two_who_make_a_named_thing_at_once_one_sees_the_other(two: _Two) -> None:
+def test_of_two_concurrent_creations_of_an_item_one_sees_the_other(two: _Two) -> None:
     outcomes = two.at_once(SetItem(**WHO, name="a", value="1", once=True), "item")
     assert {outcome.get() for outcome in outcomes} == {None, "1"}
 
 
-def test_of_two_who_delete_a_job_at_once_one_gets_not_found(two: _Two) -> None:
+def test_of_two_concurrent_deletions_of_a_job_one_gets_not_found(two: _Two) -> None:
     (added,) = two.ask(_new())
     outcomes = two.at_once(c.DeleteJob(**WHO, uid=added.job.spec.uid))
     assert sorted(isinstance(outcome, Done) for outcome in outcomes) == [False, True]
 
 
-def test_after_five_conflicts_a_batch_is_refused_and_nothing_was_carried_out(two: _Two) -> None:
+def test_a_batch_with_five_conflicts_is_refused_and_changes_nothing(two: _Two) -> None:
     tries: list[object] = []
 
     def conflict(connection: object) -> None:

@@ -81,7 +81,7 @@ def answers(table: LoadedTable | QueueTable) -> list[Any]:
 
 @settings(max_examples=200)
 @given(st.lists(facts, max_size=30), st.lists(facts, max_size=10))
-def test_a_loaded_table_answers_as_one_with_indexes_after_every_change(before: list[Fact], more: list[Fact]) -> None:
+def test_a_loaded_table_gives_the_answers_of_an_indexed_table(before: list[Fact], more: list[Fact]) -> None:
     tables = Tables()
     tables.apply([*(QueueCreated(queue) for queue in QUEUES), *before])
     few = whole(tables)

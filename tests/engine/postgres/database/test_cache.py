@@ -15,7 +15,7 @@ from jobengine.engine.postgres.database.pipeline import Row
 WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
 
 
-def test_a_cache_of_queues_that_is_full_is_emptied() -> None:
+def test_a_full_cache_of_queues_is_emptied() -> None:
     cache: dict[int, str] = {}
     for number in range(rows.MOST_QUEUES):
         rows.keep(cache, number, "kept")
@@ -40,7 +40,7 @@ def test_a_queue_that_left_a_full_cache_is_read_again(
 
 
 @pytest.mark.slow
-def test_plans_made_for_a_short_queue_are_replaced(session: Session) -> None:
+def test_query_plans_made_for_a_short_queue_are_replaced(session: Session) -> None:
     session.carry_out([c.CreateQueue(**WHO)])
     for _ in range(8):
         go_through(session, 1)

@@ -64,7 +64,7 @@ def _is_ready(world: PostgresWorld) -> bool:
 
 
 @pytest.mark.parametrize(("direction", "is_redone"), [("request", True), ("answer", False)])
-def test_cut_at_any_byte_an_add_is_made_once(
+def test_an_add_whose_connection_is_cut_at_any_byte_is_made_once(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy, direction: str, is_redone: bool
 ) -> None:
     ask.add()
@@ -82,7 +82,7 @@ def test_cut_at_any_byte_an_add_is_made_once(
 
 
 @pytest.mark.parametrize("direction", ["request", "answer"])
-def test_a_claim_is_made_only_once(ask: Asker, proxy: UnixProxy, direction: str) -> None:
+def test_a_claim_cut_at_any_point_claims_one_job(ask: Asker, proxy: UnixProxy, direction: str) -> None:
     uids = [ask.add().spec.uid for _ in range(80)]
     claimed: list[str] = []
     while len(claimed) < len(uids):
@@ -125,7 +125,9 @@ def _break_while_it_waits(control: "psycopg.Connection[object]", proxy: UnixProx
 
 
 @pytest.mark.parametrize("direction", ["request", "answer"])
-def test_cut_at_any_byte_the_start_fails_with_a_message(database: Database, proxy: UnixProxy, direction: str) -> None:
+def test_a_start_whose_connection_is_cut_at_any_byte_fails_with_a_message(
+    database: Database, proxy: UnixProxy, direction: str
+) -> None:
     through = make_conninfo(database.url, host="127.0.0.1", port=proxy.port, sslmode="disable")
     told = set[str]()
     for cuts in count():
@@ -147,7 +149,7 @@ def test_cut_at_any_byte_the_start_fails_with_a_message(database: Database, prox
 
 
 @pytest.mark.parametrize(("direction", "is_made"), [("request", False), ("answer", True)])
-def test_if_the_database_stays_away_the_outcome_is_unknown_and_the_next_sweep_finds_it_back(
+def test_an_add_cut_by_a_database_outage_has_an_unknown_outcome_and_the_next_sweep_reconnects(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy, direction: str, is_made: bool
 ) -> None:
     length, jobs = _length(ask, proxy, direction), len(ask.jobs())
@@ -177,7 +179,7 @@ def _length(ask: Asker, proxy: UnixProxy, direction: str) -> int:
     return proxy.passed(direction, 1 << 30)
 
 
-def test_if_only_a_standby_can_be_reached_the_outcome_is_unknown_and_nothing_is_done_twice(
+def test_an_add_cut_with_only_a_standby_left_has_an_unknown_outcome_and_is_not_repeated(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy
 ) -> None:
     length, jobs = _length(ask, proxy, "answer"), len(ask.jobs())

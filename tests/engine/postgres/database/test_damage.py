@@ -119,7 +119,7 @@ def test_only_commands_that_name_a_damaged_job_fail(world: PostgresWorld, ask: A
     assert done.standing.notes.progress == 5
 
 
-def test_commands_in_the_same_batch_are_carried_out(world: PostgresWorld, ask: Asker) -> None:
+def test_a_damaged_job_does_not_fail_other_commands_in_the_batch(world: PostgresWorld, ask: Asker) -> None:
     ask.create("other")
     first = ask.add()
     damage(world, first)
@@ -176,7 +176,7 @@ def test_many_damaged_jobs_at_the_head_cost_few_transactions(world: PostgresWorl
     assert ask.claim() is None
 
 
-def test_a_damaged_job_holds_its_unique_key_no_longer(world: PostgresWorld, ask: Asker) -> None:
+def test_a_damaged_job_does_not_reserve_its_unique_key(world: PostgresWorld, ask: Asker) -> None:
     first = ask.add(unique_key="k")
     damage(world, first)
     assert ask.add(unique_key="k").spec.uid != first.spec.uid
@@ -293,7 +293,7 @@ def test_a_sweep_leaves_out_damaged_queues(world: PostgresWorld, ask: Asker) -> 
 # Named things
 
 
-def test_a_damaged_thing_fails_only_the_command_that_needs_it(world: PostgresWorld, ask: Asker) -> None:
+def test_a_damaged_item_fails_only_commands_that_need_it(world: PostgresWorld, ask: Asker) -> None:
     for name in "ab":
         ask.ask(SetItem, name=name, value="1")
     world.control.execute(
@@ -373,7 +373,7 @@ def test_a_queue_whose_row_is_restored_is_used_again(world: PostgresWorld, ask: 
     assert ask.hold().spec == job.spec
 
 
-def test_a_row_whose_records_are_those_of_another_place_stays_apart(world: PostgresWorld, ask: Asker) -> None:
+def test_a_job_row_without_its_second_record_is_damaged_and_not_claimed(world: PostgresWorld, ask: Asker) -> None:
     job = ask.add()
     ask.update(ask.hold(), State.COMPLETE)
     # With the first record alone, it would be done again.

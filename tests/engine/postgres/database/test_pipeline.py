@@ -38,7 +38,7 @@ def _driver(connection: "psycopg.Connection[Row]", text: Any, values: list[objec
     return cursor.fetchall() if cursor.description else []
 
 
-def test_rows_are_equal_to_the_drivers(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
+def test_the_pipeline_returns_the_same_rows_as_the_driver(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
     plain: list[tuple[Any, list[Any]]] = [
         ("SELECT %s + 1, 'ä' || %s, %s || '\\x00'::bytea, NULL, true", [-5, "ö%", b"\xff"]),
         ("CREATE TEMPORARY TABLE things (a bigint, b text, c bytea)", []),
@@ -53,13 +53,13 @@ def test_rows_are_equal_to_the_drivers(connection: "psycopg.Connection[Row]", tr
         assert trips.make(sent) == [_driver(connection, text, values) for text, values in plain]
 
 
-def test_packed_arrays_arrive_as_they_were(trips: Trips) -> None:
+def test_packed_arrays_reach_the_database_unchanged(trips: Trips) -> None:
     columns = [bigints([1, None, -(1 << 63)]), texts(["a", "", "ö"]), byteas([b"", None, b"\xff"])]
     (rows,) = trips.make([Statement("SELECT * FROM unnest(%s, %s, %s)", columns)])
     assert rows == [(1, "a", b""), (None, "", None), (-(1 << 63), "ö", b"\xff")]
 
 
-def test_the_first_error_is_raised_and_the_connection_goes_on(
+def test_the_first_error_of_a_pipeline_is_raised_and_the_connection_stays_usable(
     connection: "psycopg.Connection[Row]", trips: Trips
 ) -> None:
     fails = [Statement("BEGIN"), Statement("SELECT 1 / %s", [0]), Statement("SELECT %s", ["not reached"])]
@@ -101,7 +101,7 @@ def test_a_large_statement_is_carried_out_while_the_next_is_made(database: Datab
     assert seen == ["sent"]
 
 
-def test_a_statement_that_cannot_be_made_leaves_nothing_behind(database: Database, trips: Trips) -> None:
+def test_an_exception_while_building_statements_commits_nothing(database: Database, trips: Trips) -> None:
     def made() -> Iterator[Statement]:
         yield Statement("BEGIN")
         yield Statement("INSERT INTO jobengine.gone VALUES (%s, %s)", [1, 1])

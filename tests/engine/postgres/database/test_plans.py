@@ -152,7 +152,7 @@ def test_a_batch_takes_two_round_trips_once_its_queue_is_known(plans: _Plans) ->
     assert trips == 2
 
 
-def test_figures_are_read_from_the_tally(plans: _Plans) -> None:
+def test_stats_read_few_rows(plans: _Plans) -> None:
     assert plans.most(c.ReadStats(**WHO)) <= FEW
 
 

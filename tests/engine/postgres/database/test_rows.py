@@ -32,7 +32,7 @@ def its_rows() -> Rows:
     return Rows(Seal(KEY))
 
 
-def test_a_job_is_found_by_the_records_that_were_written(its_rows: Rows) -> None:
+def test_the_cache_returns_the_job_for_the_records_it_wrote(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     assert its_rows.job(queue(), UID, sealed, None) is new
@@ -41,7 +41,7 @@ def test_a_job_is_found_by_the_records_that_were_written(its_rows: Rows) -> None
     assert its_rows.job(queue(), UID, sealed, said) is its
 
 
-def test_other_records_of_a_kept_job_are_opened(its_rows: Rows) -> None:
+def test_records_written_elsewhere_replace_a_cached_job(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     elsewhere = Rows(Seal(KEY))

@@ -65,7 +65,7 @@ def test_at_a_queue_that_another_server_resumes_a_waiter_gets_the_job(
     assert waiting.answered
 
 
-def test_claims_of_long_jobs_in_one_batch_each_get_one(world: PostgresWorld, long_jobs: LongJobs) -> None:
+def test_each_claim_in_a_batch_gets_one_long_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
     long_jobs(7)
     claims = c.Claims(queues=("q",), access_key=KEY)
     answers = world.all_of(*(world.engine.claim(claims) for _ in range(8)))
@@ -99,7 +99,7 @@ def test_a_waiting_peek_at_a_paused_queue_sees_a_job_added_at_another_server(
     assert waiting.answer.spec == added.spec
 
 
-def test_a_claim_at_the_end_of_what_was_loaded_does_not_take_a_job_that_comes_later(
+def test_a_claim_in_a_batch_gets_loaded_jobs_before_a_less_urgent_new_one(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     jobs = long_jobs(5)
@@ -116,7 +116,7 @@ def test_a_peek_after_claims_of_long_jobs_sees_the_first_job(world: PostgresWorl
     assert seen.spec == jobs[2].spec
 
 
-def test_claims_with_other_tags_get_jobs_though_long_jobs_of_one_tag_are_left(
+def test_claims_with_other_tags_get_jobs_even_if_long_jobs_of_one_tag_remain(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     long_jobs(3)
@@ -128,7 +128,7 @@ def test_claims_with_other_tags_get_jobs_though_long_jobs_of_one_tag_are_left(
     assert _batches(world) - before == 1
 
 
-def test_a_claim_gets_a_job_though_others_change_all_the_long_ones_that_were_loaded(
+def test_a_claim_gets_a_job_even_if_its_batch_finishes_all_loaded_long_jobs(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     jobs = long_jobs(4)

@@ -151,7 +151,7 @@ def test_without_notifications_a_server_polls_every_two_seconds(
     silent.close()
 
 
-def test_without_its_own_echo_a_server_polls_every_quarter_of_a_second(
+def test_a_server_that_does_not_receive_its_own_notification_polls_every_quarter_second(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -167,7 +167,7 @@ def test_without_its_own_echo_a_server_polls_every_quarter_of_a_second(
     assert claim.answered
 
 
-def test_a_lost_connection_is_replaced_and_counts_again_once_the_echo_arrives(
+def test_a_lost_listener_connection_is_replaced_and_trusted_again_after_its_echo(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -232,7 +232,7 @@ def test_the_first_news_are_sent_at_once_and_later_ones_at_most_twenty_times_a_s
     assert all(len(part) < 8000 for payloads in sent for part in payloads)
 
 
-def test_many_news_are_sent_in_parts_and_those_that_come_meanwhile_are_sent_next() -> None:
+def test_many_notifications_are_sent_in_parts_and_later_ones_in_the_next_send() -> None:
     clock, sent = Clock(), list[tuple[list[str], Deferred[None]]]()
 
     def send(payloads: list[str]) -> "Deferred[None]":
@@ -255,7 +255,7 @@ def test_many_news_are_sent_in_parts_and_those_that_come_meanwhile_are_sent_next
     assert sender.sent == 1
 
 
-def test_after_a_stop_nothing_is_sent_though_a_send_was_under_way() -> None:
+def test_a_stopped_sender_sends_nothing_after_the_send_in_flight() -> None:
     clock, done = Clock(), Deferred[None]()
     sender = NewsSender(clock=clock, digest=str.encode, send=lambda _payloads: done)
     sender.add({(READY, "first")})
