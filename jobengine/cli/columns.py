@@ -30,7 +30,7 @@ _MOMENTS: Final = frozenset(
         "since",
     }
 )
-#: For a queue with waiting jobs and no worker.
+#: The word for a queue with waiting jobs and no worker.
 _NO_WORKER: Final = "no worker"
 _COLOURS: Final = {
     "failed": "red",
@@ -150,7 +150,7 @@ WORKERS: Final[Sequence[Column[Holder]]] = (
     Column("jobs", lambda holder: f"{holder.held.jobs}", number=True),
     Column("silent since", lambda holder: moment(holder.held.last_updated)),
 )
-#: For claims that wait for jobs.
+#: The columns of claims that wait for jobs.
 WAITING: Final[Sequence[Column[Holder]]] = (
     Column("idle worker", _worker, least=12, cut=True),
     Column("queues", lambda holder: ",".join(holder.queues), least=8, cut=True),

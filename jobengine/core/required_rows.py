@@ -52,5 +52,5 @@ class Needs(Value, frozen=True, kw_only=True):
     ahead: bool = False
 
 
-#: For a command that needs only the queue.
+#: The needs of a command that uses only the queue itself.
 NOTHING_MORE: Final = Needs()

@@ -48,7 +48,7 @@ class Recent:
     #: Counts in the last minute and hour, by counter: see COUNTED of jobengine.core.history.
     last_minute: dict[str, int]
     last_hour: dict[str, int]
-    #: The same for each of the last 60 minutes, oldest first; the last minute is not over.
+    #: Counts in each of the last 60 minutes, by counter, oldest first; the last minute is not over.
     minutes: Mapping[str, Sequence[int]] = field(factory=dict)
     #: The time from ready to claimed, and from claimed to the end of the attempt.
     wait: Times = Times()

@@ -22,7 +22,7 @@ Decision = tuple[Sequence[Fact], A]
 #: Returns a new random UUID as text at each call.
 NewId = Callable[[], str]
 
-#: What changes by itself at its deadline; jobengine.core.expiring has a rule for each type.
+#: A thing that changes by itself at a deadline; jobengine.core.expiring has a rule for each type.
 Due = Job
 
 #: The facts of a command that changes nothing.

@@ -63,7 +63,7 @@ class ClockWatch(FileDescriptor):
         os.close(self._timer)
 
     def logPrefix(self) -> str:
-        """Its name in Twisted's log."""
+        """The watch's name in Twisted's log."""
         return "clock"
 
     def _arm(self) -> None:

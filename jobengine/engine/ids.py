@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 from typing import Final
 
-#: By each random digit, the digit that stands for it where a UUID has its variant: two of its bits are fixed.
+#: By random digit, the digit to write at the place of a UUID's variant, whose two upper bits are fixed.
 _VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 

@@ -66,7 +66,7 @@ class _LiveJobs:
     """The exported jobs of a queue."""
 
     _changes: _LastChanges
-    #: By uid: the number of its last record "job-added".
+    #: By uid, the number of the job's last record "job-added".
     numbers: dict[str, int] = field(factory=dict)
 
     def add(self, uid: str, number: int, record: bytes) -> None:

@@ -45,7 +45,7 @@ class LiveRecords(Generic[J]):
 
     def __init__(self, path: str, make_jobs: Callable[[], J], only: str | None = None) -> None:
         """`path` is named in errors; with `only`, jobs of other queues are left out."""
-        #: By how much the wall clock is ahead, in milliseconds.
+        #: How far the wall clock is ahead of elapsed time, in milliseconds.
         self.ahead = 0
         #: The number of records "job-added".
         self.added = 0

@@ -31,7 +31,7 @@ class Source:
     """
 
     path: str
-    #: Its first 160 bytes; below, its format version, such as "1.0".
+    #: The database's first 160 bytes; below, the version of its format, such as "1.0".
     header: bytes
     version: str
     _descriptor: int

@@ -30,7 +30,7 @@ class NewFile:
 
     _files: Files
     _descriptor: int
-    #: Its length in bytes.
+    #: The file's length in bytes.
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)

@@ -111,7 +111,7 @@ class Metrics:
         self._places = {
             (sent, path): _Place(method, route) for path, route in known.items() for sent, method in _METHODS.items()
         }
-        #: For unknown methods, by path; and for unknown paths.
+        #: The places for unknown methods, by path, and the place for unknown paths.
         self._other_methods = {path: _Place("", route) for path, route in known.items()}
         self._others = _Place("", "")
         self._process = CollectorRegistry()

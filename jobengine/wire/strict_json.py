@@ -50,7 +50,7 @@ _LARGEST: Final = b"%d" % ((1 << 63) - 1)
 _LEAST: Final = b"%d" % (1 << 63)
 
 _decode_usual: Final = msgspec.json.Decoder().decode
-#: For texts whose numbers all fit in a double: floats stay raw, as their values are not needed.
+#: The decoder for texts whose numbers all fit in a double: floats stay raw, as their values are not needed.
 _decode_fine: Final = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
 #: Decodes any float in at most half a microsecond, by Python.
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=float).decode

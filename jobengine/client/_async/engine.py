@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-#: For finished jobs, the answer needs only the outcomes.
+#: Requests a short answer: of finished jobs, only the outcomes are needed.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 
 

@@ -89,7 +89,7 @@ class Explanation(Value, frozen=True, kw_only=True):
 
     #: The job.
     job: Job
-    #: Its queue, which may be paused.
+    #: The job's queue, which may be paused.
     queue: Queue
     #: How many jobs will be claimed before it; None if it can't be claimed now.
     ahead: int | None

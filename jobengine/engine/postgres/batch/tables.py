@@ -59,7 +59,7 @@ class LoadedTable:
     #: The stored periods of its history.
     periods: list[KeptPeriod] = field(factory=list)
     paged: PageRows | None = None
-    #: By tags: the last job that was loaded for claims, if long contents kept others from being loaded.
+    #: By tags, the rank of the last job that was loaded for claims, if long contents kept others from being loaded.
     cut: dict[tuple[str, ...], RowRank] = field(factory=dict)
     #: The uids of damaged jobs that a command names.
     damaged: set[str] = field(factory=set)

@@ -85,7 +85,7 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
 
 
 def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dict[int, Known]:
-    """Those of these queues that can be read, by number."""
+    """The queues with these numbers whose rows can be read, by number."""
     known = {}
     for number, rev, digest, sealed in _READ_QUEUE_ROWS.execute(connection, queue_ids=numbers):
         try:

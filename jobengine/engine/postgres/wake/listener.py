@@ -135,5 +135,5 @@ class Listener:
         self._end()
 
     def logPrefix(self) -> str:
-        """Its name in the log."""
+        """The listener's name in the log."""
         return "listening to the database"
