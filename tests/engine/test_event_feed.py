@@ -242,7 +242,7 @@ def test_all_watchers_get_the_same_batch_objects() -> None:
     assert all(other[0] is first[0] for other in others)
 
 
-def test_the_events_taken_at_a_time_are_bounded_and_small_batches_are_joined() -> None:
+def test_a_watcher_gets_events_in_batches_of_limited_size_and_small_ones_joined() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     publish(feed, "q", _PIECE + 1)

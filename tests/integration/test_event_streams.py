@@ -136,7 +136,7 @@ def test_every_change_under_load_is_seen_once_and_in_order(daemon: Daemon) -> No
         assert not reader.ended
 
 
-def test_a_watcher_that_returns_with_the_last_id_misses_nothing(daemon: Daemon) -> None:
+def test_a_watcher_that_reconnects_with_its_last_id_misses_nothing(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
     reader = Reader(daemon).open()

@@ -76,7 +76,7 @@ def test_without_apt_get_the_programs_are_named_in_one_line(get: Get) -> None:
 
 
 @pytest.mark.parametrize("failing", ["update", "install"])
-def test_if_apt_get_fails_nothing_more_is_done(get: Get, tmp_path: Path, failing: str) -> None:
+def test_the_script_ends_at_the_first_failure_of_apt_get(get: Get, tmp_path: Path, failing: str) -> None:
     done = get("python3", "list", apt_get=f'echo "$1" >> asked; [ "$1" != {failing} ]', id="echo 0")
     assert done.returncode != 0
     assert (tmp_path / "asked").read_text().splitlines()[-1] == failing

@@ -108,7 +108,7 @@ def _metrics_in(expressions: list[str]) -> set[str]:
     return set(re.findall(r"\b(?:jobengine|process)_\w+\b|\bup\b", " ".join(expressions)))
 
 
-def test_every_query_of_the_board_gives_something_and_every_metric_of_the_alerts_is_there(
+def test_every_query_of_the_board_and_every_metric_of_the_alerts_has_data(
     prometheus: Prometheus,
 ) -> None:
     queries = [*_of_the_board(), *_of_its_variables()]

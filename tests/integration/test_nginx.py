@@ -32,7 +32,7 @@ def port(daemon: Daemon, tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-def test_the_longest_poll_is_answered_before_nginx_as_it_comes_gives_up(
+def test_the_longest_poll_is_answered_before_the_default_time_out_of_nginx(
     longest_poll: "Future[tuple[Reply, float]]",
 ) -> None:
     reply, seconds = longest_poll.result(90)
@@ -56,7 +56,7 @@ def test_a_waiting_claim_works_behind_nginx_with_its_default_settings(daemon: Da
         assert given[0].json["jobs"][0]["uid"] == uid
 
 
-def test_events_come_through_nginx_as_it_comes_one_by_one(daemon: Daemon, port: int) -> None:
+def test_events_pass_nginx_with_default_settings_one_by_one(daemon: Daemon, port: int) -> None:
     with daemon.client() as client, socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
         stream.sendall(b"GET /api/v1/events?queueName=q HTTP/1.1\r\nHost: x\r\nX-Access-Key: key\r\n\r\n")
         response = HTTPResponse(stream)
@@ -70,7 +70,7 @@ def test_events_come_through_nginx_as_it_comes_one_by_one(daemon: Daemon, port: 
             assert json.loads(data.removeprefix(b"data: "))["uid"] == uid
 
 
-def test_a_large_body_is_refused_by_nginx_as_it_comes_as_the_page_says(port: int) -> None:
+def test_nginx_with_default_settings_refuses_a_large_body_as_the_page_says(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         head = f"PUT /api/v1/jobs?queueName=q HTTP/1.1\r\nHost: x\r\nContent-Length: {len(json.dumps(LARGE))}\r\n\r\n"
         connection.sendall(head.encode())

@@ -126,7 +126,7 @@ def test_power_cuts_on_an_image_lose_nothing_that_was_acknowledged() -> None:
     assert _went_well(ImageCuts(cuts=1, loader=False)).cuts == 1
 
 
-def test_power_cuts_on_an_image_find_that_nothing_is_synced(tmp_path: Path) -> None:
+def test_the_image_power_cut_trial_detects_missing_syncs(tmp_path: Path) -> None:
     require(DISK_IMAGE)
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "sitecustomize.py").write_text("import os; os.fdatasync = os.fsync = lambda _: None")
@@ -134,12 +134,12 @@ def test_power_cuts_on_an_image_find_that_nothing_is_synced(tmp_path: Path) -> N
     _is_seen(ImageCuts(cuts=1, loader=False, settings={"PYTHONPATH": path}), "in the copy is none of the")
 
 
-def test_a_database_that_is_lost_on_a_full_disk_is_noticed() -> None:
+def test_the_full_disk_trial_detects_a_lost_database() -> None:
     require(SMALL_DISK)
     _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner ")
 
 
-def test_through_cut_connections_each_request_is_carried_out_or_not() -> None:
+def test_each_request_through_cut_connections_takes_full_effect_or_none() -> None:
     assert _went_well(Connections(cuts=4)).cuts == 4
 
 
@@ -157,13 +157,13 @@ def test_an_answer_cut_in_its_head_counts_as_no_answer(daemon: Daemon) -> None:
         assert after > 200, "the head was not passed"
 
 
-def test_a_change_that_no_owner_made_is_noticed_through_cut_connections() -> None:
+def test_the_cut_connections_trial_detects_a_change_that_no_owner_made() -> None:
     _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner ")
 
 
-def test_a_backup_that_lacks_changes_is_noticed() -> None:
+def test_the_backup_trial_detects_missing_changes() -> None:
     _is_seen(Backups(times=1, loader=False, back_up=_back_up_nothing), "in the copy is none of the")
 
 
-def test_a_queue_that_was_lost_in_a_re_key_is_noticed() -> None:
+def test_the_rekey_trial_detects_a_lost_queue() -> None:
     _is_seen(Rekeys(times=1, make_daemon=Losing), "queue 'owner ")

@@ -82,7 +82,7 @@ def _time_out(poll: Poll) -> None:
         pytest.param(_time_out, 0.5, id="times out"),
     ],
 )
-def test_a_client_that_has_disconnected_gets_no_job(polls: Polls, goes: Callable[[Poll], None], wait: float) -> None:
+def test_a_disconnected_client_gets_no_job(polls: Polls, goes: Callable[[Poll], None], wait: float) -> None:
     live, gone = [], []
     for _ in range(10):
         gone += polls.add(2, wait=wait)

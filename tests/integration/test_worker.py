@@ -129,7 +129,7 @@ def test_every_result_is_right_and_no_job_is_done_twice_though_the_server_is_kil
             worker.stop()
 
 
-def test_the_job_of_a_worker_that_is_killed_is_back_after_its_lease(
+def test_the_job_of_a_killed_worker_is_queued_again_after_its_lease(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
 ) -> None:
     # Its second attempt may lose its short lease as well, if the machine is busy.
@@ -204,7 +204,7 @@ def test_a_second_signal_ends_it_at_once_and_its_job_is_released(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_job_that_is_cancelled_stops(
+def test_the_handler_of_a_cancelled_job_is_stopped(
     daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
 ) -> None:
     # A process is killed even if it reports nothing and asks nothing.

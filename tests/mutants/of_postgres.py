@@ -147,7 +147,7 @@ OF_POSTGRES: Final = (
         _ROWS,
         "if true != place:",
         "if False:",
-        (f"{_OF_DAMAGE}::test_claims_skip_a_finished_job_in_the_place_of_a_ready_one",),
+        (f"{_OF_DAMAGE}::test_claims_skip_a_finished_job_whose_row_says_ready",),
     ),
     Mutant(
         "damaged-queue",

@@ -41,7 +41,7 @@ def test_each_statement_has_a_comment_that_says_what_it_is_for(path: Path) -> No
     assert max(map(len, lines)) <= 120
 
 
-def test_a_parameter_that_stands_in_several_places_is_sent_once() -> None:
+def test_a_parameter_used_several_times_in_a_statement_is_sent_once() -> None:
     claim = named("claim")(queue_id=7, wall=1, most=2, bytes=3)
     assert claim.values == [7, 1, 2, 3]
     assert claim.text.count("%(queue_id)s") > 1

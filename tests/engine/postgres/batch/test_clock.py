@@ -192,7 +192,7 @@ def test_a_clock_reading_from_before_a_correction_is_repeated(world: _World) -> 
     assert is_right(server.look(), world)
 
 
-def test_a_reference_that_does_not_fit_a_changed_ahead_is_not_used(world: _World) -> None:
+def test_a_clock_reference_is_not_used_after_the_correction_was_changed_by_hand(world: _World) -> None:
     world.server("a").look()
     world.servers.clear()
     # Somebody has put it right by hand.

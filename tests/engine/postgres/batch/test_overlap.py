@@ -170,7 +170,7 @@ class NotedTurn(AbstractContextManager[None]):
         (501, ["trip", "turn begins", "made", "made", "made", "turn ends", "trip"]),
     ],
 )
-def test_a_large_batch_is_decided_and_sent_in_turn_with_those_of_other_lanes_and_a_small_one_at_once(
+def test_large_batches_take_turns_with_other_lanes_and_small_ones_run_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, jobs: int, steps: list[str]
 ) -> None:
     database.clear()

@@ -49,7 +49,7 @@ def test_creating_a_queue_reads_equally_much_however_many_there_are(
     assert abs(len(read) - len(few)) <= 1
 
 
-def test_a_name_that_is_taken_and_one_queue_too_many_are_refused(session: Session) -> None:
+def test_creating_a_queue_is_refused_if_its_name_is_taken_or_the_limit_is_reached(session: Session) -> None:
     for number in range(3):
         _make(session, f"queue {number}", 3)
     with pytest.raises(QueueExists):

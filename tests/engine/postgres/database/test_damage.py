@@ -63,7 +63,7 @@ def test_claims_skip_a_damaged_job_at_the_head(world: PostgresWorld, ask: Asker,
         assert ask.counts() == {State.INPROGRESS: 2}
 
 
-def test_claims_skip_a_finished_job_in_the_place_of_a_ready_one(world: PostgresWorld, ask: Asker) -> None:
+def test_claims_skip_a_finished_job_whose_row_says_ready(world: PostgresWorld, ask: Asker) -> None:
     first, second = ask.add(), ask.add()
     ask.update(ask.hold(), State.COMPLETE)
     damage(world, first, "place = 0")

@@ -33,7 +33,7 @@ def test_the_secret_opens_the_key_and_another_does_not() -> None:
     ],
     ids=str,
 )
-def test_a_row_that_can_not_hold_a_key_is_damaged(changes: dict[str, Any]) -> None:
+def test_a_key_row_with_invalid_lengths_or_parameters_is_damaged(changes: dict[str, Any]) -> None:
     kept: SealedKey = evolve(new_key(SECRET, QUICK_KDF), **changes)
     with pytest.raises(Damaged, match="meta was altered"):
         open_key(kept, SECRET)

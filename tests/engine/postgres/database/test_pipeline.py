@@ -124,7 +124,7 @@ def test_a_lost_connection_is_an_error_of_the_driver(database: Database, trips: 
             trips.make([Statement("SELECT 1")])
 
 
-def test_notifications_that_nobody_reads_are_not_kept(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
+def test_unread_notifications_are_dropped(connection: "psycopg.Connection[Row]", trips: Trips) -> None:
     trips.make([Statement("LISTEN things"), Statement("NOTIFY things")])
     assert trips.make([Statement("SELECT 1")]) == [[(1,)]]
     assert connection.pgconn.notifies() is None

@@ -38,7 +38,7 @@ def old(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
     return database.url
 
 
-def test_a_database_of_version_1_gets_claim_starts_and_its_servers_change_nothing_any_more(old: str) -> None:
+def test_migrating_version_1_adds_claim_starts_and_makes_changes_by_old_servers_fail(old: str) -> None:
     with connected(old) as connection:
         assert schema.migrate(connection, SECRET, QUICK_KDF) == 1
         assert schema.migrate(connection, SECRET, QUICK_KDF) == schema.VERSION

@@ -49,7 +49,9 @@ def test_claims_of_a_server_that_stops_writing_them_are_forgotten(ask: Asker, ot
     assert other.ask(c.ReadStats).workers_waiting == 0
 
 
-def test_the_last_claim_at_another_server_is_known(world: PostgresWorld, ask: Asker, other: Asker) -> None:
+def test_stats_have_the_time_of_the_last_claim_at_another_server(
+    world: PostgresWorld, ask: Asker, other: Asker
+) -> None:
     ask.claim()
     claimed = world.now
     _advance(1, ask, other)

@@ -40,7 +40,7 @@ def test_waiters_are_served_in_one_batch(world: PostgresWorld, ask: Asker) -> No
     assert _batches(world) - before == 2
 
 
-def test_at_a_paused_queue_waiters_do_not_claim_again_and_again(world: PostgresWorld, ask: Asker) -> None:
+def test_waiters_at_a_paused_queue_do_not_claim_repeatedly(world: PostgresWorld, ask: Asker) -> None:
     ask.reconfigure(paused=True)
     ask.add()
     waiting = [ask.claiming() for _ in range(5)]
