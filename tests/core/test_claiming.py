@@ -1,7 +1,11 @@
 """Which jobs a claim gets, and that a peek shows the next of them."""
 
+import pytest
+
+from jobengine.core.commands import Claim
 from jobengine.core.model import State
-from tests.core.worlds import NOW, World, picture
+from tests.core.worlds import KEY, NOW, World, picture
+from tests.doubles import NoActivity
 
 
 def test_higher_priority_goes_first_and_equal_ones_by_arrival(world: World) -> None:
@@ -39,3 +43,13 @@ def test_a_peek_changes_nothing(world: World) -> None:
     assert peeked
     assert claimed
     assert peeked.spec == claimed.spec
+
+
+@pytest.mark.parametrize("by_uid", [False, True])
+def test_a_claim_passes_over_a_job_whose_time_is_over_though_it_is_not_removed_yet(world: World, by_uid: bool) -> None:
+    over = world.add(timeout_time=world.now // 1000 + 10).spec.uid
+    kept = world.add(timeout_time=world.now // 1000 + 11).spec.uid
+    uids = (over, kept) if by_uid else None
+    command = Claim(queue="q", access_key=KEY, count=2, uids=uids)
+    _, jobs = command.decide(world.tables, (world.now // 1000 + 10) * 1000, world.new_id, NoActivity())
+    assert [job.spec.uid for job in jobs] == [kept]
