@@ -139,7 +139,7 @@ def _problem(response: Response) -> dict[str, Any] | None:
 
 
 def advised(response: Response, address: Address) -> Response:
-    """The answer; if the path in the server's URL may be the reason for a 404, another one that says so."""
+    """The answer; for a 404 that a path in the server's URL may have caused, an answer whose detail explains this."""
     if response.status != HTTPStatus.NOT_FOUND or not address.prefix or _NOWHERE not in response.body:
         return response
     detail = (

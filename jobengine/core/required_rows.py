@@ -37,8 +37,9 @@ class Needs(Value, frozen=True, kw_only=True):
     uids: frozenset[str] = frozenset()
     #: The unfinished jobs with these unique keys.
     unique_keys: frozenset[str] = frozenset()
-    #: The named things with these kinds and names, and all named things of these kinds; see ItemSet.
+    #: Named things, by kind and name; see ItemSet.
     items: frozenset[tuple[str, str]] = frozenset()
+    #: The kinds of which all named things are needed.
     kinds: frozenset[str] = frozenset()
     ready: ReadyOf | None = None
     page: PageOf | None = None

@@ -16,5 +16,5 @@ class Retention(Value, frozen=True):
 
 @lru_cache(maxsize=1024)
 def retention(minutes: int, failed_minutes: int) -> Retention:
-    """The retention of these times; most jobs share one object."""
+    """A Retention with these times, cached so that most jobs share one object."""
     return Retention(minutes, failed_minutes)

@@ -60,7 +60,7 @@ class Table(Protocol):
         """
 
     def due(self, now: int) -> Iterator[Due]:
-        """The things whose deadline has come, by deadline. Not valid after a change."""
+        """The jobs, and later other things, whose deadline has come, earliest first. Not valid after a change."""
 
     def size(self) -> int:
         """The number of jobs, of every state."""

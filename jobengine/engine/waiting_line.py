@@ -253,7 +253,8 @@ class Done(Struct, Generic[A_co], frozen=True):
     answer: A_co
     #: Whether the command changed anything.
     changed: bool
-    #: Whether a claim without updates got no job because all ready jobs were locked: it may be repeated.
+    #: Whether a claim got no job because all ready jobs were locked. Only for claims without updates, so that they may
+    #: be repeated.
     passed_over: bool = False
 
     def get(self) -> A_co:

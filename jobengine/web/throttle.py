@@ -12,7 +12,7 @@ from ..http.problem import Problem
 #: The failures that throttle an address, and the seconds within which they count.
 _FAILURES: Final = 10
 _SECONDS: Final = 60
-#: The most remembered addresses; the earliest failures are forgotten first.
+#: The maximum of remembered addresses; the one whose last failure is oldest is forgotten first.
 _ADDRESSES: Final = 10_000
 
 

@@ -302,7 +302,7 @@ def cursor(query: Query, sort: Sort | None) -> Position | None:
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:
         was = "without sort" if given is None else f"with sort={given}"
-        raise BadInput(f"The cursor is from a list {was}: continue with the same, or start again without a cursor.")
+        raise BadInput(f"The cursor is from a list {was}: sort as that list was, or start again without a cursor.")
     return position
 
 

@@ -47,7 +47,7 @@ class Hold:
         self.claimed = claimed
         #: Seconds between heartbeats.
         self.beat_seconds: float = claimed.beat_seconds or _WITHOUT_TIMEOUT
-        #: The number of the job's group of queues.
+        #: The index of the group of queues from which the job was claimed.
         self.group = group
         #: The changes to report; None while the handler runs.
         self.changes: JobChanges | None = None

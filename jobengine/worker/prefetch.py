@@ -12,9 +12,9 @@ _AHEAD: Final = 0.1
 _MOST: Final = 2_000
 #: Seconds over which the pace is averaged.
 _REMEMBERED: Final = 0.1
-#: The least seconds of work from which the pace is computed; below, seconds that are added to the work, so that a few
-#: fast jobs do not cause many claims.
+#: The minimum of measured work, in seconds, from which the pace is computed.
 _LEAST: Final = 0.001
+#: Seconds that are added to the measured work, so that a few fast jobs do not cause many claims.
 _DOUBT: Final = 0.01
 #: Seconds within which a job that was claimed ahead must be started.
 _PATIENCE: Final = 0.5

@@ -87,7 +87,7 @@ class JobsContract(Contract):
 
     # Jobs
 
-    def test_a_job_is_added_as_it_was_asked_for_and_read_the_same(self, world: World, ask: Asker) -> None:
+    def test_an_added_job_has_the_requested_fields_and_reads_back_unchanged(self, world: World, ask: Asker) -> None:
         asked: dict[str, Any] = {
             "priority": -7,
             "keep_minutes": 3,

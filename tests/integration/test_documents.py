@@ -84,7 +84,7 @@ def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(
     assert daemon.stop() == 0
     port = free_port()
     start, _ = blocks("docs/run.md", heading="## Start and stop")
-    code = at_port(start, port).replace("curl -sS", "curl -sS --retry 20 --retry-connrefused --retry-delay 1")
+    code = at_port(start, port).replace("curl -sS", "curl -sS --fail --retry 20 --retry-connrefused --retry-delay 1")
     environment = {**daemon.environment, "API_PORT": str(port), "PATH": _path_with_twistd(daemon)}
     done = shell(code, daemon.home, environment)
     assert done.returncode == 0, done.stderr

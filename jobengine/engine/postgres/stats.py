@@ -87,7 +87,8 @@ def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
     return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
 
 
-#: The most delay ends that are kept for a queue. They would pile up if other servers claim or remove the jobs.
+#: The maximum of remembered times at which delays end, for each queue. They would pile up if other servers claim or
+#: remove the jobs.
 _DELAYS: Final = 10_000
 
 

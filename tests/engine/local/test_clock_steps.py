@@ -147,7 +147,7 @@ def test_setting_the_clock_forward_expires_due_jobs_at_once(desk: Desk) -> None:
     assert desk.jobs() == []
 
 
-def test_times_are_shown_by_the_clock_after_a_step(desk: Desk) -> None:
+def test_after_a_clock_step_times_are_shown_in_the_new_wall_time(desk: Desk) -> None:
     _hold(desk, timeout_seconds=100)
     begun = desk.wall_seconds()
     desk.set_wall_clock(HOUR)

@@ -182,7 +182,11 @@ class SortedList(Generic[T]):
 
 
 def _alike(block: list[T], place: int, run: list[T], start: int) -> int:
-    """How many values from `place` and `start` on are equal in both: at least half of the true number."""
+    """
+    How many values of `block` from `place` on equal those of `run` from `start` on: more than half of the exact count.
+
+    The first two must be equal.
+    """
     most = min(len(block) - place, len(run) - start)
     length = 1
     while length < most:

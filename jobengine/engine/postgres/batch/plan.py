@@ -76,7 +76,11 @@ def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str
 
 
 def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
-    """Whether an admin deletes a damaged queue. Any other key could not be checked, since the queue holds the keys."""
+    """
+    Whether the task deletes a damaged queue with the admin key.
+
+    Other keys can't be checked: their digests are in the damaged queue.
+    """
     return isinstance(task, c.DeleteQueue) and task.admin and task.queue in damaged
 
 

@@ -179,7 +179,7 @@ def _length(ask: Asker, proxy: UnixProxy, direction: str) -> int:
     return proxy.passed(direction, 1 << 30)
 
 
-def test_an_add_cut_with_only_a_standby_left_has_an_unknown_outcome_and_is_not_repeated(
+def test_an_add_that_loses_its_connection_to_a_read_only_database_is_unknown_and_not_repeated(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy
 ) -> None:
     length, jobs = _length(ask, proxy, "answer"), len(ask.jobs())
