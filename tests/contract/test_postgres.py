@@ -247,5 +247,5 @@ def test_a_database_that_only_speaks_the_protocol_is_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setattr(psycopg.ConnectionInfo, "parameter_status", lambda _, one: value if one == name else None)
-    with pytest.raises(StorageError, match="needs PostgreSQL"):
+    with pytest.raises(StorageError, match="use a PostgreSQL server"):
         connected(database.url)

@@ -194,14 +194,15 @@ def test_the_list_of_commands_describes_each_in_a_complete_sentence(shell: Shell
 
 
 def test_keys_are_in_no_output_and_on_no_command_line(shell: Shell) -> None:
+    wrong = "a key that opens nothing"
     outputs = [
-        shell("jobs", "mail", code=4, environment=without_keys("wrong key")),
+        shell("jobs", "mail", code=4, environment=without_keys(wrong)),
         shell("jobs", "mail", code=5, environment={"JOBENGINE_URL": f"http://127.0.0.1:{free_port()}"}),
         shell("queue", "stats", "mail", "--json"),
         shell("queue", "list"),
     ]
     said = "".join(done.stdout + done.stderr for done in outputs)
-    assert not [key for key in (KEY, ADMIN_KEY, "wrong key") if key in said]
+    assert not [key for key in (KEY, ADMIN_KEY, wrong) if key in said]
 
 
 def test_a_command_takes_address_and_keys_from_a_profile(shell: Shell) -> None:
