@@ -95,5 +95,5 @@ def problems() -> list[str]:
 
 if __name__ == "__main__":
     found = problems()
-    print("\n".join(found) or "Wording: commits and identifiers are fine")  # noqa: T201  # it is what was asked for
+    print("\n".join(found) or "Wording: commits and identifiers are fine")  # noqa: T201  # the output of `make lint`
     raise SystemExit(bool(found))

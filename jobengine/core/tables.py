@@ -60,7 +60,7 @@ class Table(Protocol):
         """
 
     def due(self, now: int) -> Iterator[Due]:
-        """The jobs, and later other things, whose deadline has come, earliest first. Not valid after a change."""
+        """What is due: its deadline has come. The earliest comes first; not valid after a change."""
 
     def size(self) -> int:
         """The number of jobs, of every state."""
@@ -79,7 +79,7 @@ class Table(Protocol):
         """How many ready jobs come before a rank in execution order."""
 
     def counts(self) -> QueueCounts:
-        """The number of jobs of each kind."""
+        """The number of jobs in each state, and of ready, delayed, retrying and cancelled jobs."""
 
     def oldest_ready(self) -> int | None:
         """When the oldest ready job was added; None if there is none."""

@@ -15,7 +15,7 @@ Unsent = tuple[int, int]
 
 def unsent(transport: Any) -> Unsent | None:
     """What the other side of a connection has yet to read; None if unknown."""
-    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # TLS wraps it
+    beneath: Any = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # what TLS wraps; no interface names it
     try:
         (held,) = struct.unpack("=i", ioctl(beneath.getHandle().fileno(), TIOCOUTQ, bytes(4)))
         return held, len(beneath.dataBuffer) - beneath.offset

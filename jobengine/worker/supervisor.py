@@ -90,7 +90,7 @@ class Supervisor:
         self._was_running = False
         self._pace = Pace()
         self._backlog = Backlog()
-        #: The number of jobs in reports that also claim jobs.
+        #: How many jobs are in reports in flight that also claim new ones: they do not count as held any more.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False

@@ -1,1 +1,1 @@
-from tests.engine.postgres.world import world  # noqa: F401  # for test_postgres.py
+from tests.engine.postgres.world import world  # noqa: F401  # pytest finds it by name, for test_postgres.py

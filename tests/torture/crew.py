@@ -197,5 +197,5 @@ class Crew:
                 owner.api.server = server_over(client)
                 while not self.stop.is_set() and owner.step():
                     pass
-        except Exception as error:
+        except Exception as error:  # of a thread: raised again by the one that waits for it
             self.wrong.append(error)

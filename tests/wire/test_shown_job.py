@@ -93,7 +93,7 @@ def test_a_complete_job_is_removed_after_its_own_time() -> None:
     assert job_value(_ended(State.COMPLETE)).removed_at == 1_700_000_100 + 61 * 60
 
 
-def test_a_job_without_rare_fields_shows_only_the_first_versions_fields_and_seconds() -> None:
+def test_a_job_without_rare_fields_shows_only_fields_of_version_1_and_timeout_seconds() -> None:
     spec = spec_of()
     required = {field.name for field in fields(ShownJob) if field.required}
     assert set(json.loads(job_json(Job(spec, Standing(state=State.QUEUED, updated=1_000))))) == required

@@ -64,7 +64,7 @@ class AsyncQueue:
         self.name = name
         #: The queue's key; None stands for the admin key.
         self._key = key
-        #: The calls about the queue's keys with a role.
+        #: Adds, lists and revokes the queue's keys with a role.
         self.keys = AsyncKeys(self)
         self._caller = caller or engine._caller
         self._begin()

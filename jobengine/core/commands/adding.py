@@ -162,6 +162,7 @@ class _Batch:
         uid = request.uid
         if uid is None and request.idempotency_key is not None:
             uid = derived_uid(self.table.queue, request.idempotency_key, self.grant.key_id)
+        # Without a uid of its own, a job can't be requested again: nothing is to be compared.
         return uid, None if uid is None else _fingerprint(request)
 
     def _there(self, request: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:

@@ -44,7 +44,7 @@ class Sweeper:
     _log: Logger = field(factory=Logger, init=False)
 
     def start(self) -> None:
-        """Begin sweeping."""
+        """Sweep now, and again when jobs are due, until `stop`."""
         self._running = True
         self.hurry()
 

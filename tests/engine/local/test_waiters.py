@@ -83,7 +83,7 @@ class _Later(Clock):
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         super().__init__()
-        self.seconds = seconds  # type: ignore[method-assign]
+        self.seconds = seconds  # type: ignore[method-assign]  # instead of the time that `advance` sets
 
 
 def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(desk: Desk) -> None:

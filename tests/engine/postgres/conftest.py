@@ -4,7 +4,7 @@ import pytest
 
 from jobengine.engine.postgres.batch.session import Session
 from tests.contract.asking import Asker
-from tests.engine.postgres.world import PostgresWorld, session_on, world  # noqa: F401  # for all tests of this engine
+from tests.engine.postgres.world import PostgresWorld, session_on, world  # noqa: F401  # pytest finds it by name
 from tests.postgres import Database
 
 

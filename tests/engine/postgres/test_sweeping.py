@@ -178,7 +178,7 @@ def test_a_sweep_cleans_up_thousands_of_rows(session: Session, time: _Time) -> N
 
 
 def test_a_failing_callback_is_logged_and_sweeps_continue(events: list[Any]) -> None:
-    clock, broken = Clock(), Result(now=Now(0, 0, {}), outcomes=(), effects=None, soonest=None)  # type: ignore[arg-type]
+    clock, broken = Clock(), Result(now=Now(0, 0, {}), outcomes=(), effects=None, soonest=None)  # type: ignore[arg-type]  # so that a callback fails
     sweeps: list[float] = []
 
     def sweep() -> "Deferred[Result]":

@@ -78,7 +78,7 @@ class Batch:
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _effects: list[Effect] = field(factory=list, init=False)
-    #: The facts about queues, each queue's last one.
+    #: The facts about queues, without changes that a later fact about the same queue replaces.
     _of_queues: list[Fact] = field(factory=list, init=False)
     #: The statements that delete damaged jobs.
     _discarded: list[Statement] = field(factory=list, init=False)

@@ -44,7 +44,7 @@ class _Two:
     time: Pretended
 
     def advance_claim_start(self, times: int = TIMES) -> RowRank:
-        """Advance the claim start so often; returns it."""
+        """Advance the claim start `times` times; returns where it is then."""
         with connected(self.url) as connection:
             last = connection.execute(
                 "SELECT inv_prio, arrival FROM job WHERE place = 2 ORDER BY inv_prio DESC, arrival DESC LIMIT 1"
@@ -266,7 +266,7 @@ def test_a_claim_start_advanced_just_after_its_proposal_was_set_back_stays_there
     assert two.advance_claim_start(0) == (~1, change.new.spec.arrival if change.new else None)
 
 
-def test_a_number_is_recorded_only_for_the_proposal_that_was_read(two: _Two) -> None:
+def test_a_transaction_number_is_recorded_only_for_the_claim_start_that_was_proposed(two: _Two) -> None:
     two.one.add(2)
     with connected(two.url) as connection:
         proposed = _step(connection, _queue_id(connection), NO_CLAIM_START)
@@ -278,7 +278,7 @@ def test_a_number_is_recorded_only_for_the_proposal_that_was_read(two: _Two) -> 
         assert known_from > proposed_by
 
 
-def test_a_number_from_before_the_commit_of_the_proposal_is_not_recorded(
+def test_a_transaction_number_from_before_the_proposals_commit_is_not_recorded(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL gives a transaction its number while it still waits for the row's lock."""
