@@ -272,4 +272,4 @@ def _remembered(standing: Standing, now: int, outcome: str, error: str | None) -
         latest = replace(history[-1], worker=standing.worker, ended=now, times=history[-1].times + 1)
         return (*history[:-1], latest)
     attempt = Attempt(worker=standing.worker, started=standing.claimed, ended=now, outcome=outcome, error=error)
-    return (*history, attempt)[-HISTORY_LENGTH:]
+    return (*history, attempt)[-HISTORY_LENGTH:] if history else (attempt,)

@@ -5,7 +5,7 @@ ShownJob is the table of a job's fields. Each line has a field's name, its type,
 and its source. A test checks requests, records and api_schema.yml against it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
@@ -76,7 +76,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     ] = None
     cancelled: Annotated[bool, From("notes.cancelled")] = False
     history: Annotated[
-        tuple[ShownAttempt, ...], From("tuple([attempt(one) for one in notes.history]) if notes.history else ()")
+        tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")
     ] = ()
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
@@ -93,6 +93,12 @@ def _attempt(attempt: Attempt) -> ShownAttempt:
     return ShownAttempt(started, ended, attempt.outcome, attempt.worker, attempt.error, attempt.times)
 
 
+def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:
+    if len(attempts) == 1:
+        return (_attempt(attempts[0]),)
+    return tuple([_attempt(one) for one in attempts])
+
+
 def _maker() -> Callable[..., ShownJob]:
     """
     Compile the function that makes a ShownJob from its fields' expressions.
@@ -107,7 +113,7 @@ def _maker() -> Callable[..., ShownJob]:
         "INPROGRESS": INPROGRESS,
         "LARGEST": _LARGEST,
         "TOO_LATE": (_LARGEST + 1) * SECOND,
-        "attempt": _attempt,
+        "history": _history,
         "not_before": not_before_of,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
