@@ -16,13 +16,13 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-#: Names and values that a handler adds to its request's line.
+#: Names and values that a handler adds to the log line of its request.
 Notes = Mapping[str, str | int]
 
 _log: Final = Logger(namespace="jobengine.web")
 #: The most characters shown of any text from a client, so that each line is bounded.
 _SHOWN: Final = 100
-#: One more than the shown characters: no others are examined.
+#: Text is cut to this length before it is escaped: one more than is shown, so that a cut can be detected.
 _MANY: Final = _SHOWN + 1
 #: Values that need no quotes, unless they contain spaces or another =.
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
@@ -33,7 +33,7 @@ _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
 
 
 class Line(Struct, frozen=True, gc=False):
-    """A request that has ended; str() is its line, without secrets."""
+    """A log entry for a request that has ended; str() is the line of text, without secrets."""
 
     #: The id in the header X-Request-Id; "-" for a request that was refused before it was complete.
     id: str
@@ -56,7 +56,7 @@ class Line(Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         what, notes = _what(self.sent_method[:_MANY], self.sent_path[:_MANY]), self.notes
         text = "".join([f" {name}={value}" for name, value in notes.items()])
-        # One check of all values together takes a third of the time.
+        # One check of all values together takes a third of the time of a check for each.
         if text.count(" ") != len(notes) or text.count("=") != len(notes) or not _PLAIN.fullmatch(text):
             text = "".join([f" {name}={_quoted(value)}" for name, value in notes.items()])
         return f"{self.id} {self.address} {what} {self.status} {self.ms:.1f}ms{text}"
@@ -91,8 +91,8 @@ class Recorder:
     """
     Logs requests at the end of the reactor turn in which they ended.
 
-    So other log lines of that turn come before the lines of requests, although their times are later. If the process is
-    killed, the lines of its last turn are lost.
+    Other log lines of the same turn therefore come first, with later times. A kill of the process loses the request
+    lines of its last turn.
     """
 
     _clock: IReactorTime
@@ -119,7 +119,7 @@ def host_of(address: object) -> str:
 
 
 def _quoted(value: str | int) -> str:
-    """A number or a plain word as it is; another text in quotes, with JSON's escapes."""
+    """The value for the log line: a number or plain word unchanged, other text in quotes with JSON's escapes."""
     if isinstance(value, int) or _WORD.fullmatch(value):
         return str(value)
     return dumps(_cut(value)).replace("\x7f", "\\u007f")
@@ -131,11 +131,11 @@ def _cut(text: str) -> str:
 
 @lru_cache(maxsize=1_000)
 def _what(method: bytes, path: bytes) -> str:
-    """Method and path as shown in a line; the caller has cut each to `_MANY` bytes."""
+    """Method and path for a log line; the caller has cut each to `_MANY` bytes."""
     return f"{_printable(method)} {_printable(path)}"
 
 
 def _printable(sent: bytes) -> str:
-    """ASCII, with escapes for bytes that would end the line or control a terminal; "-" if empty."""
+    """The bytes as ASCII text. Bytes that would end the line or control a terminal are escaped; no bytes give "-"."""
     shown = _ESCAPED.sub(lambda found: b"\\x%02x" % found[0][0], sent[:_SHOWN]).decode("ascii")
     return (shown + "..." if len(sent) > _SHOWN else shown) or "-"

@@ -9,16 +9,19 @@ from .request import JobRequest, answer
 
 @frozen
 class Browsers:
-    """Answers the requests of browsers that need no handler."""
+    """Answers those browser requests that need no handler: preflights, and requests under unknown host names."""
 
     cors: Cors = Cors()
     hosts: Hosts = Hosts()
 
     def answers(self, request: JobRequest) -> bool:
-        """Answer a preflight request, or a request under an unknown host name; otherwise return False."""
+        """
+        Answer a preflight request, or refuse an unknown host name, and return True; return False
+        for other requests.
+        """
         if self.cors.origins and self.cors.answers(request):
             return True
-        # After CORS: a page of a configured origin can then read the reason.
+        # Checked after CORS, so that a page of a configured origin can read why it was refused.
         problem = self.hosts.problem(request)
         if problem is None:
             return False

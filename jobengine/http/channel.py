@@ -32,16 +32,17 @@ from .unsent_bytes import Unsent, is_all_sent, unsent
 
 _log: Final = Logger(namespace="jobengine.web")
 
-#: The most bytes of a chunked body in one turn: each chunk may be one byte.
+#: The most bytes of a chunked body that one turn parses. Small chunks are slow: each may have one byte.
 _CHUNKED: Final = 8 << 10
-#: The most bytes of following requests to read while one is answered; the rest stays in the system's buffer.
+#: While one request is answered, at most this many bytes of the next requests are read; the rest stays in the system's
+#: buffer.
 _KEPT: Final = 16 << 10
 #: Seconds for which a refused client can read its answer, while the rest of its request is discarded.
 _LINGER: Final = 2.0
-#: The most bytes to discard. Then reading stops: in 2 s a fast network delivers many GiB.
+#: After discarding this many bytes, reading stops: in 2 s a fast network delivers many GiB.
 _THROWN_AWAY: Final = 64 << 20
 
-#: The call that accepts a longer body if the query names the queue.
+#: The path of the call that accepts a longer body if its query names the queue.
 _BULK_PATH: Final = b"/api/v1/jobs"
 _NAMES_QUEUE: Final = re.compile(rb"(?:^|&)(?:queueName|queue_name|name)=[^&]")
 
@@ -55,7 +56,7 @@ class _Phase(Enum):
     GONE = "the connection is lost"
 
 
-#: For the hot paths: access through the class takes three times as long on Python 3.11.
+#: Constants for the hot paths: access through the class takes three times as long on Python 3.11.
 _IDLE: Final = _Phase.IDLE
 _BUSY: Final = _Phase.BUSY
 _REFUSED: Final = _Phase.REFUSED
@@ -98,7 +99,7 @@ class LimitedChannel(HTTPChannel):
     requests: list[JobRequest]
     requestFactory: type[JobRequest]
     callLater: Callable[..., IDelayedCall]
-    #: Whether the client does not read its answers. LineReceiver then stops parsing.
+    #: True while the client does not read its answers. LineReceiver then stops parsing.
     paused: bool
 
     _phase = _Phase.HEAD
@@ -112,17 +113,17 @@ class LimitedChannel(HTTPChannel):
     _head_lines = 0
     #: The most bytes of the current request's body.
     body_limit = 0
-    #: Method and target of the current request.
+    #: The method and target of the current request.
     _method = b""
     _target = b""
-    #: Whether the check of the key for a long body has begun.
+    #: Whether the access key of the current long body is being checked, or was checked.
     _checked = False
     #: Whether the current request was read in one piece.
     _whole = False
     #: Bytes to handle after the current request, or in the reactor's next turn if `_planned`.
     _kept: list[bytes]
     _planned = False
-    #: What the client had yet to read at the last idle check.
+    #: The bytes that the client had not read yet at the last idle check.
     _untaken: Unsent | None = None
     #: Whether the client has closed its sending side.
     _no_more = False
@@ -152,14 +153,20 @@ class LimitedChannel(HTTPChannel):
         super().connectionLost(reason)
 
     def getPeer(self) -> IAddress:
-        """The client's address, cached: every request uses it, and the transport makes a new object each time."""
+        """
+        The client's address. It is cached: each request uses the address, and the transport makes a new object for each
+        call.
+        """
         if self._peer is None:
             self._peer = super().getPeer()
             self.peer_host = host_of(self._peer)
         return self._peer
 
     def getHost(self) -> IAddress:
-        """The server's address, cached: every request uses it, and the transport makes a system call each time."""
+        """
+        The server's address. It is cached: each request uses the address, and the transport makes a system call for
+        each.
+        """
         if self._host is None:
             self._host = super().getHost()
         return self._host
@@ -195,13 +202,14 @@ class LimitedChannel(HTTPChannel):
 
     def _take_whole(self, data: bytes) -> bool:
         """
-        Take the data if they are exactly one plain request. Call it where a request may begin.
+        Parse the data if they are exactly one plain request; returns whether they were. Call it only where a request
+        may begin.
 
-        Twisted reads line by line and prepares itself for each request: this takes a third less time. Twisted sees the
-        request only in `requests`.
+        A fast path, which takes a third less time: Twisted reads line by line and prepares itself for each request.
+        Twisted sees the request only in `requests`.
         """
         head = plain_head(data, self.limits.header_bytes)
-        # No request follows the last one; over TLS, bytes may still arrive after it.
+        # If the last request closed the connection, no request follows; over TLS, bytes may still arrive.
         if head is None or not self.persistent or not self._is_just(head, len(data)):
             return False
         self.site.idle.discard(self)
@@ -217,7 +225,7 @@ class LimitedChannel(HTTPChannel):
         return True
 
     def _is_just(self, head: Head, size: int) -> bool:
-        """Whether `size` bytes are exactly one request with this head, within the limits."""
+        """Whether head and body together have exactly `size` bytes, and are within the limits."""
         return (
             size == head.end + head.length
             and head.count <= self.limits.headers
@@ -251,7 +259,8 @@ class LimitedChannel(HTTPChannel):
         """
         The client has closed its sending side: answer its requests, then close.
 
-        A client that disconnected looks the same. So a request that waits is aborted: its answer might reach nobody.
+        A client that disconnected looks the same. So a request with a long poll is aborted: its answer, maybe a claimed
+        job, could be lost.
         """
         self._no_more = True
         if self._phase is _Phase.REFUSED or (self._phase is _Phase.BUSY and self.requests[0].waits):
@@ -259,7 +268,7 @@ class LimitedChannel(HTTPChannel):
         self._close_if_over()
 
     def writeConnectionLost(self) -> None:
-        """Do nothing: this side was closed on purpose."""
+        """Do nothing: the server itself closed its sending side."""
 
     def _close_if_over(self) -> None:
         """Close the connection if the client sends no more and all requests are answered."""
@@ -318,7 +327,7 @@ class LimitedChannel(HTTPChannel):
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a head whose line is longer than the whole head may be."""
+        """Refuse a request: one line of its head is longer than the limit for the whole head."""
         self._refuse_head()
 
     def headerReceived(self, line: bytes) -> bool:
@@ -344,8 +353,8 @@ class LimitedChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """
-        Read bytes of a body. During an answer they belong to the next request, and Twisted keeps them, as `_keep`
-        does.
+        Read bytes of a body. During an answer the bytes belong to the next request, and Twisted buffers them, like
+        `_keep`.
         """
         if self._phase is _Phase.REFUSED:
             return
@@ -374,7 +383,7 @@ class LimitedChannel(HTTPChannel):
         if self.site.draining:
             self.persistent = False
         if self._kept or not self._whole:
-            # Twisted would handle the rest at once: hundreds of short requests in one turn.
+            # Twisted would parse all buffered bytes at once: hundreds of short requests in one turn.
             behind = b"".join([*self._dataBuffer, self._buffer, *self._kept])
             self._dataBuffer, self._buffer = [], b""
             self._kept, self._behind = [behind] if behind else [], len(behind)
@@ -397,7 +406,7 @@ class LimitedChannel(HTTPChannel):
         transport.abortConnection()
 
     def unsent(self) -> Unsent | None:
-        """What the client has yet to read, or None if unknown."""
+        """The bytes that the client has not read yet, or None if unknown."""
         return unsent(self.transport)
 
     def timeoutConnection(self) -> None:
@@ -414,7 +423,7 @@ class LimitedChannel(HTTPChannel):
             self.loseConnection()
 
     def check_key(self) -> None:
-        """Check the access key of a long body while it arrives; once for each request."""
+        """Check the access key of a request while its long body arrives; at most once for each request."""
         if self._checked:
             return
         self._checked = True
@@ -425,7 +434,7 @@ class LimitedChannel(HTTPChannel):
 
     async def _check_key(self, request: JobRequest) -> None:
         problem = await self.site.admit(request)
-        # A request that is complete by now gets its usual answer.
+        # If the body is complete by now, the request's handler answers, and checks the key itself.
         if problem is not None and self._phase is _Phase.BODY and self.requests[-1] is request:
             self.refuse(evolve(problem, headers={**problem.headers, "X-Request-Id": request.id}))
 
@@ -448,9 +457,9 @@ class LimitedChannel(HTTPChannel):
         self.site.refused(problem.status, self.getPeer(), *known)
         transport: Any = self.transport
         transport.write(raw_response(problem))
-        # Closing with unread data would reset the connection, and the answer could be lost.
+        # Closing a socket with unread data resets the connection, and the client may lose the answer.
         if ISSLTransport.providedBy(transport):
-            # Sends TLS's close, and reads until the client's close arrives; until then the socket must stay open.
+            # Sends TLS's close alert, and reads until the client's alert arrives; the socket must stay open until then.
             self.loseConnection()
         elif hasattr(transport, "loseWriteConnection"):
             transport.loseWriteConnection()
@@ -467,9 +476,8 @@ class LimitedChannel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """
-        Answer with a problem where Twisted sends an empty 400.
-
-        The name is private to Twisted. If Twisted drops the name, Twisted's own answer is sent.
+        Answer with a problem, where Twisted would send an empty 400. The method is private to Twisted: if Twisted
+        renames it, clients get the empty 400.
         """
         self.refuse(NO_REQUEST)
 

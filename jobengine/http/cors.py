@@ -25,9 +25,8 @@ class Cors:
 
     def answers(self, request: JobRequest) -> bool:
         """
-        Allow the page to read the answer, if its origin may. Returns True after answering a preflight request.
-
-        Call it only if there are origins.
+        Let the page read the answer if its origin is configured. Returns True if `request` was a preflight, which is
+        answered here. Call it only if origins are configured.
         """
         origin = b"".join(request.sent.get(b"origin", ())[:1])
         request.setHeader(b"Vary", b"Origin")

@@ -17,7 +17,10 @@ _NEVER_FIRST: Final = frozenset(range(0x20)) - frozenset(b"\r\n")
 
 
 def first_byte_problem(data: bytes) -> Problem | None:
-    """The problem to answer if no request begins like this: a line end after which to answer might never come."""
+    """
+    The problem to answer if `data` can't begin a request, such as a TLS handshake. Waiting for the end of its first
+    line could take forever.
+    """
     if not data or data[0] not in _NEVER_FIRST:
         return None
     return _NO_TLS if data[0] == 0x16 else NO_REQUEST
@@ -37,7 +40,7 @@ def raw_response(problem: Problem) -> bytes:
 
 
 class Overflow(Protocol):
-    """A connection beyond the limit: it gets an answer and is closed."""
+    """The protocol of a connection beyond the limit: it sends an error and closes."""
 
     def connectionMade(self) -> None:
         """Send the reason, and close."""

@@ -14,9 +14,8 @@ _NEXT: Final = 0
 @define(eq=False)
 class Turns:
     """
-    Waiters for a turn, first come first served.
-
-    If all continued in the reactor's next turn, hundreds of requests of 10 ms would delay other requests for seconds.
+    A queue of waiters: each turn of the reactor wakes one, first come first served. If all continued in the same turn,
+    hundreds of pieces of work of 10 ms would delay other requests for seconds.
     """
 
     clock: IReactorTime
@@ -31,7 +30,7 @@ class Turns:
         return turn
 
     def _go_on(self) -> None:
-        # Waiters whose clients have disconnected were cancelled, and need no turn.
+        # Skip cancelled waiters: their clients have disconnected.
         while self._waiting[0].called and len(self._waiting) > 1:
             self._waiting.popleft()
         turn = self._waiting.popleft()

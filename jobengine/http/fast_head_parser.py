@@ -1,8 +1,8 @@
 """
-Parses plain request heads in one go; nearly all are plain.
+Parses plain request heads in one go; nearly all heads are plain.
 
-Twisted parses a head line by line, with a dozen calls for each line; docs/performance.md has the cost. Other heads are
-left to Twisted, to parse or to refuse.
+Twisted parses a head line by line, with a dozen calls for each line; docs/performance.md has the cost. Twisted still
+parses, or refuses, all heads that are not plain.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-#: RFC 9110, 5.6.2: the characters of a header's name.
+#: A header name (RFC 9110, 5.6.2).
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: A plain request line: a method in capitals, and a path of printable ASCII.
 _LINE: Final = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1")
@@ -35,9 +35,9 @@ class Head(Struct, frozen=True, gc=False):
     headers: Mapping[bytes, Sequence[bytes]]
     #: The number of headers.
     count: int
-    #: Bytes of the head: the body begins here.
+    #: The length of the head in bytes: the offset at which the body begins.
     end: int
-    #: Bytes of the body.
+    #: The length of the body in bytes.
     length: int
 
     def __repr__(self) -> str:
@@ -46,7 +46,10 @@ class Head(Struct, frozen=True, gc=False):
 
 
 def origin_form(line: bytes) -> bytes:
-    """A request line with its target in origin form. The host is dropped: the server answers to any name."""
+    """
+    The request line with only the path of its target. Scheme and host are dropped: the server
+    answers to any name.
+    """
     found = _ABSOLUTE.match(line)
     if found is None:
         return line

@@ -2,7 +2,8 @@
 Refuses browsers that reach this server under an unknown name.
 
 The owner of a domain can point it at any address, such as 127.0.0.1 (DNS rebinding). A browser then takes this server
-for a part of that site, and lets its pages read the answers. Only the header Host shows that: it has the domain's name.
+for a part of that domain's site, and lets the site's pages read the answers. Only the header Host reveals the attack:
+it has the domain's name.
 """
 
 import re
@@ -17,7 +18,7 @@ from .request import JobRequest
 
 #: A host, and maybe a port, as browsers write them. An IPv6 address is in brackets.
 _HOST: Final = re.compile(rb"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::[0-9]*)?")
-#: A name without a dot, which no public domain has.
+#: A name without a dot; all public domain names have a dot.
 _LOCAL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 #: The most characters of Host in an error text.
 _LONGEST: Final = 64
@@ -45,7 +46,7 @@ class Hosts:
         if found[1] is not None:
             return _is_address(IPv6Address, found[1].decode())
         name = found[2].decode().lower()
-        # With a final dot, a name is resolved as a public domain, except for localhost (RFC 6761, 6.3).
+        # A final dot makes a resolver treat the name as a public domain; only localhost stays local (RFC 6761, 6.3).
         bare = name.removesuffix(".")
         is_local = bare == "localhost" or _LOCAL.fullmatch(name) is not None
         return is_local or _is_address(IPv4Address, name) or bare in self.allowed

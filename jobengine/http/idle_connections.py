@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 C = TypeVar("C")
 
-#: A timer that fires this many seconds early is not set again: clocks that add up floats are off by less.
+#: A timer that fires up to this many seconds early counts as on time: the rounding error of clocks is smaller.
 _EARLY: Final = 1e-3
 
 
@@ -25,9 +25,9 @@ class IdleConnections(Generic[C]):
     _clock: IReactorTime
     #: Called with each connection that was idle for too long, after it was removed.
     _too_long: Callable[[C], None]
-    #: When each connection has been idle for too long; the longest idle comes first.
+    #: For each connection, the time at which to close it; the connection that has been idle the longest comes first.
     _until: dict[C, float] = field(factory=dict)
-    #: The timer, set for the connection that had been idle the longest, even if that is no longer idle.
+    #: The timer for the first connection to close. It stays set even if that connection is no longer idle.
     _timer: IDelayedCall | None = None
 
     def add(self, one: C) -> None:

@@ -1,4 +1,4 @@
-"""Limits on what a client may send: a plain value that settings can make without Twisted."""
+"""Limits on what a client may send. This module imports no Twisted, so that the settings can use it early."""
 
 from attrs import frozen
 
@@ -14,8 +14,8 @@ class Limits:
     headers: int = 64
     #: The most bytes of the request line and all headers.
     header_bytes: int = 8 << 10
-    #: Seconds from a request's first byte to the end of its headers; of the first request on a connection they count
-    #: from the start of the connection.
+    #: Seconds from a request's first byte to the end of its headers. For the first request on a connection, the time
+    #: counts from the start of the connection.
     header_seconds: float = 10
     #: Seconds from the end of the headers to the end of the body.
     body_seconds: float = 30

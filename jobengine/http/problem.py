@@ -18,7 +18,7 @@ class Problem:
     detail: str
     #: Headers beside the content type.
     headers: Mapping[str, str] = field(factory=dict)
-    #: Additional members of the problem.
+    #: Additional members of the JSON.
     more: Mapping[str, Any] = field(factory=dict)
 
     @property
@@ -29,7 +29,7 @@ class Problem:
             "title": self.status.phrase,
             "status": self.status.value,
             "detail": self.detail,
-            # For clients of the first version.
+            # Read by clients of the API's first version.
             "error": self.detail,
             **self.more,
         }

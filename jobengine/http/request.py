@@ -30,7 +30,7 @@ _numbers: Final = count(1)
 _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-#: The first line of an answer, by its status.
+#: The first line of an answer, by status.
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
@@ -63,7 +63,7 @@ class RequestSite(Protocol):
     channels: Collection[object]
 
     def begin(self, request: "JobRequest") -> bool:
-        """Start to answer a request on the fast path; False if it is not for the fast path."""
+        """Start to answer a request on the fast path; returns False if the fast path does not serve such a request."""
 
     def cut_off(self, request: "JobRequest") -> None:
         """Record a request whose connection was lost before the end of its answer."""
@@ -81,7 +81,7 @@ class Connection(Protocol):
 
     #: The most bytes of the body.
     body_limit: int
-    #: Whether the client does not read its answers.
+    #: True while the client does not read its answers.
     paused: bool
     limits: Limits
     site: RequestSite
@@ -101,7 +101,7 @@ class Connection(Protocol):
         """Break the connection."""
 
     def unsent(self) -> Unsent | None:
-        """What the client has yet to take, or None if that is unknown."""
+        """The bytes that the client has not read yet, or None if unknown."""
 
 
 class JobRequest(Request):
@@ -119,7 +119,7 @@ class JobRequest(Request):
     broken = False
     #: The values of each header as received, by its name in lower case.
     sent: Mapping[bytes, Sequence[bytes]]
-    #: Whether Twisted has no headers yet: the request was read in one piece.
+    #: True while `sent` is not copied yet to where Twisted keeps headers: the request was read in one piece.
     _unseen = False
     #: The request's id in the log and in X-Request-Id: the client's own id, or a unique one.
     id = ""
@@ -127,20 +127,20 @@ class JobRequest(Request):
     began: float | None = None
     #: What the handler adds to the log.
     notes: "dict[str, str | int]"
-    #: Whether the client requested to wait. The time of such a request says nothing about the server's speed, and its
-    #: answer is of use only to a client that is still connected.
+    #: Whether this is a long poll. The duration of a long poll says nothing about the server's speed, and its answer is
+    #: of use only to a client that is still connected.
     waits = False
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory: Twisted would write a long one to a temporary file, unencrypted."""
         self.content = BytesIO()
-        # Don't parse it as a form, which would be refused anyway. The name is private to Twisted: without it, forms are
-        # parsed for nothing.
+        # Don't parse bodies as forms: handlers refuse forms anyway. The attribute is private to Twisted; if Twisted
+        # renames it, forms are parsed needlessly.
         self._parsePOSTFormSubmission = False
         self.sent = by_name(self.requestHeaders)
 
     def take(self, head: Head, body: bytes) -> None:
-        """Fill in a whole request, whose body is within the limit."""
+        """Set the head and body of this request, which was read in one piece; the body is within the limit."""
         self.method, self.clientproto = head.method, b"HTTP/1.1"
         self.foresee(head.uri, head.headers)
         self._unseen = True
@@ -149,7 +149,7 @@ class JobRequest(Request):
         self.content = BytesIO(body)
 
     def foresee(self, target: bytes, headers: Mapping[bytes, Sequence[bytes]]) -> None:
-        """Set the target, the headers and an id before the request is complete."""
+        """Set the target, the headers and an id while the body is still arriving."""
         self.sent = headers
         self.id = f"{_PROCESS}-{next(_numbers)}"
         self.uri = target
@@ -209,7 +209,10 @@ class JobRequest(Request):
             super().process()
 
     def _has_its_host(self) -> bool:
-        """Whether it has one Host header, or is HTTP/1.0 without one. Requests that were read in one piece have one."""
+        """
+        Whether the request has one Host header, or is HTTP/1.0 without any. The fast parser has checked requests that
+        were read in one piece.
+        """
         count = len(self.sent.get(b"host", ()))
         return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")
 
@@ -251,7 +254,7 @@ class JobRequest(Request):
         return body
 
     def may_be_kept(self, caching: bytes) -> None:
-        """Let caches store the answer, as this Cache-Control says; by default they may not."""
+        """Set the answer's Cache-Control; the default is no-store."""
         self._caching = caching
         self.setHeader(b"Cache-Control", caching)
 
@@ -271,7 +274,10 @@ class JobRequest(Request):
         super().write(data)
 
     def _is_plain(self) -> bool:
-        """Whether the answer is unsent, to HTTP/1.1, and has only the headers of every answer."""
+        """
+        Whether the fast path can write the answer: nothing is sent yet, HTTP/1.1, and no headers
+        besides the usual.
+        """
         return (
             not self.startedWriting
             and self.clientproto == b"HTTP/1.1"
@@ -294,7 +300,7 @@ class JobRequest(Request):
         self.channel.write(b"%bX-Request-Id: %b\r\n%b\r\n%b" % (same, self.id.encode(), length, body))
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers of every answer, and those that `reply` has set."""
+        """The answer's headers: those of every answer, and those that `reply` has set."""
         headers = [*_common(int(time())), (b"Cache-Control", self._caching), (b"X-Request-Id", self.id.encode())]
         if self._type:
             headers.append((b"Content-Type", self._type))
@@ -303,7 +309,7 @@ class JobRequest(Request):
         return headers
 
     def unsent(self) -> Unsent | None:
-        """What the client has yet to take on this connection, or None if that is unknown."""
+        """The bytes that the client has not read yet on this connection, or None if unknown."""
         return None if self.channel is None else self.channel.unsent()
 
     def abort(self) -> None:
@@ -360,7 +366,7 @@ def _sent_id(values: Sequence[bytes]) -> str | None:
 
 @lru_cache(maxsize=16)
 def _same_head(status: int, type_: bytes, second: int) -> bytes:
-    """The part of the head that many answers share."""
+    """The beginning of the head; many answers of one second share it, so it is cached."""
     lines = [_STATUS_LINES[status]]
     lines += [b"%b: %b\r\n" % header for header in (*_common(second), (b"Cache-Control", b"no-store"))]
     if type_:

@@ -29,7 +29,7 @@ class JobSite(Site):
     """The root of the HTTP server."""
 
     protocol = LimitedChannel  # type: ignore[assignment]  # without the HTTP/2 of Twisted's channel
-    #: Twisted logs nothing of its start, which would show this object.
+    #: False: Twisted would log this object at the start.
     noisy = False
     #: Whether the server is stopping.
     draining = False
@@ -47,11 +47,10 @@ class JobSite(Site):
         turns: Turns | None = None,
     ) -> None:
         """
-        `observe` is called with every ended request; those with a status below `least_status` are not logged.
-
-        `admit` checks a request with a long body before the body has arrived: the problem to answer, or None. `begin`
-        answers requests on the fast path; if it returns False, `resource` does. `turns` are for long work; by default
-        the site has its own.
+        `observe` is called with every ended request. Requests with a status below `least_status` are not logged.
+        `admit` checks a request with a long body before the body has arrived; it returns the problem to answer, or
+        None. `begin` answers a request on the fast path, or returns False; then `resource` answers. `turns` schedules
+        long work; by default the site has its own turns.
         """
         super().__init__(resource, requestFactory=JobRequest, reactor=reactor)
         # Twisted's time-out is not used: it restarts with every byte. See IdleConnections.

@@ -43,10 +43,10 @@ class _Flow:
 
     async def ready(self, clock: IReactorTime, unsent: Callable[[], Unsent | None]) -> None:
         """
-        Return when the client can be sent more; raises TooSlow if it reads nothing for too long.
+        Return when more can be sent to the client; raises TooSlow if the client reads nothing for too long.
 
-        A slow client may read for minutes before the system's buffer has room again. `unsent` returns what the client
-        has yet to read, or None.
+        A slow client may read for minutes before the system's buffer has room again. `unsent` returns the bytes that
+        the client has not read yet, or None.
         """
         while self._open is not None:
             before, opened = unsent(), self._open
@@ -55,7 +55,7 @@ class _Flow:
                 await opened
             except CancelledError:
                 if late.active():
-                    # The caller was cancelled, not the time-out.
+                    # The caller was cancelled; the time-out did not expire.
                     late.cancel()
                     raise
                 if unsent() == before:
@@ -69,9 +69,8 @@ class _Flow:
 
 async def write_all(request: JobRequest, pieces: AsyncGenerator[bytes, None], clock: IReactorTime) -> None:
     """
-    Write the pieces, each when the client has read the one before; then close the iterator.
-
-    Raises TooSlow if the client reads nothing for too long: its answer would fill the memory.
+    Write the pieces, each after the client has read the previous one; then close the iterator. Raises TooSlow if the
+    client reads nothing for too long.
     """
     flow = _Flow()
     request.registerProducer(flow, True)

@@ -1,5 +1,5 @@
 """
-Group commit, on the reactor's side: all submissions during a write become the next write, as one frame.
+Group commit, on the reactor thread: all submissions that arrive during a write go into the next write, as one frame.
 
 The phases, and what happens to a submission in each:
 
@@ -27,7 +27,8 @@ from .errors import NoRoom, StorageBroken, StorageError
 #: Seconds between attempts to write to a full disk.
 RETRY_SECONDS: Final = 0.5
 
-#: Returns the slice of a snapshot to go with a write, given the bytes of that write's records (maybe 0).
+#: Returns the records of a snapshot to append with the next write. The argument is the size in bytes of that write's
+#: own records, maybe 0.
 NextSlice = Callable[[int], Sequence[bytes]]
 
 M = TypeVar("M")
@@ -50,7 +51,7 @@ class Phase(Enum):
 
 
 class Writer(Protocol):
-    """What a committer needs of a journal; see jobengine.storage.journal.Journal."""
+    """The methods of the journal that a committer uses; see jobengine.storage.journal.Journal."""
 
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """Make one commit, and append a slice to the copy in progress."""
@@ -88,13 +89,13 @@ class _Batch(Generic[M]):
         self.size += later.size
 
     def wait(self) -> "Deferred[None]":
-        """A Deferred for one caller: cancelling it cancels nothing else."""
+        """A Deferred for one caller, which fires with the batch. Cancelling the Deferred affects no other caller."""
         waiter: Deferred[None] = Deferred()
         self.waiters.append(waiter)
         return waiter
 
     def release(self, result: "Failure | None") -> None:
-        """Wake the waiters that were not cancelled: with a failure, or because the batch is on disk."""
+        """Fire the Deferreds of all waiting callers: with None when the batch is on disk, or with a failure."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if waiter.called:
@@ -107,15 +108,15 @@ class _Batch(Generic[M]):
 
 @frozen(kw_only=True)
 class Hooks(Generic[M]):
-    """Callbacks to the committer's owner; each gets the memos of the affected submissions, oldest first."""
+    """Callbacks to the committer's owner. Memos are those of the affected submissions, oldest first."""
 
     #: Called when the disk is full: roll these submissions back.
     stalled: Callable[[list[M]], None]
-    #: Called when there is room again: apply these submissions again. They are on disk, or will be before newer ones.
+    #: Called when there is room again: apply these submissions again. They are written before newer submissions.
     resumed: Callable[[list[M]], None]
     #: Called when nothing more can be written; the process should end.
     failed: Callable[[StorageError], None]
-    #: Called after a write, with the number and bytes of its records, and its memos.
+    #: Called after a write, with the number of its records, their size in bytes, and its memos.
     written: Callable[[int, int, list[M]], None]
 
 
@@ -131,9 +132,9 @@ class Committer(Generic[M]):
     writer: Writer
     #: Runs a call on that thread.
     run: Run
-    #: Schedules the end of a reactor turn, and the next attempt.
+    #: Schedules the write at the end of a reactor turn, and retries.
     clock: IReactorTime
-    #: What to call after writes and failures.
+    #: The callbacks after writes and failures.
     hooks: Hooks[M]
     #: Bytes that may wait before submissions are refused.
     max_backlog: int = 64 << 20
@@ -151,18 +152,17 @@ class Committer(Generic[M]):
     _log: Logger = field(factory=Logger, init=False)
 
     def admit(self) -> None:
-        """Return if a submission would be accepted; raise NoRoom, StorageBroken or Backlog otherwise."""
+        """Return if a submission would be accepted; otherwise raise NoRoom, StorageBroken or Backlog."""
         if self.trouble is not None:
-            # One exception is raised many times: without this, each time would add to its traceback.
+            # The same exception is raised many times: drop its traceback, which would grow each time.
             raise self.trouble.with_traceback(None)
         if self._pending.size > self.max_backlog:
             raise Backlog("too many bytes are waiting to be written")
 
     def submit(self, records: Sequence[bytes], memo: M) -> None:
         """
-        Take records for the next commit, after `admit` has returned.
-
-        On a full disk the records are kept as well: `admit` refuses all changes but those that time alone makes.
+        Add records to the next commit. Call `admit` before, except for changes made by time alone, such as an expiry.
+        While the disk is full, the records are kept too.
         """
         self._pending.add(records, memo)
         if self.phase is Phase.IDLE:
@@ -186,16 +186,19 @@ class Committer(Generic[M]):
         return None
 
     def carry(self, next_slice: NextSlice | None) -> None:
-        """Start, or with None stop, sending slices of a snapshot with the writes."""
+        """Start to append slices of a snapshot to the writes; None stops that."""
         self._next_slice = next_slice
 
     def poke(self) -> None:
-        """Write a slice soon, even without a submission; not while a drain waits."""
+        """Schedule the write of a slice even without a submission; does nothing while a drain waits."""
         if self.phase is Phase.IDLE and not self._idle_waiters:
             self._collect()
 
     def drain(self) -> "Deferred[None]":
-        """A Deferred that fires when no write is in flight or due, which may be at once, or when writing stalls."""
+        """
+        A Deferred that fires when no write is in flight or due, or when the disk is full; it may
+        have fired already.
+        """
         if self.phase in (Phase.COLLECTING, Phase.WRITING):
             waiter: Deferred[None] = Deferred()
             self._idle_waiters.append(waiter)
@@ -227,7 +230,7 @@ class Committer(Generic[M]):
 
     @property
     def _over(self) -> bool:
-        """Whether to ignore the result of a write that has just ended."""
+        """Whether the committer has failed or closed, so that the result of a write is ignored."""
         return self.phase in (Phase.FAILED, Phase.CLOSED)
 
     def _wrote(self, _: None) -> None:
@@ -237,7 +240,7 @@ class Committer(Generic[M]):
         assert batch is not None
         if self.sync_interval and batch.records:
             self._sync_later()
-        # Idle before the owner's hook is called: it may request another write at once.
+        # Become idle before calling the owner's hook, since the hook may request another write.
         self.phase = Phase.IDLE
         self.hooks.written(len(batch.records), batch.size, batch.memos)
         batch.release(None)

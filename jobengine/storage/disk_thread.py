@@ -20,14 +20,13 @@ class DiskThread:
 
     def start(self) -> None:
         """
-        Start the thread once the reactor runs, so that a failed start leaves no thread behind.
-
-        Until then calls wait.
+        Start the thread when the reactor runs, so that a failed start leaves no thread behind. Earlier calls wait for
+        the thread.
         """
         self._reactor.callWhenRunning(self._pool.start)
 
     def stop(self) -> None:
-        """Run the calls that wait, then end the thread; returns when it has ended."""
+        """Run the waiting calls, then end the thread; returns when the thread has ended."""
         self._pool.stop()
 
     def __call__(self, call: Callable[[], R], /) -> "Deferred[R]":

@@ -18,15 +18,15 @@ class NotADatabase(StorageError):
 
 
 class NewerFormat(StorageError):
-    """The file was written by a version whose format is not known here."""
+    """The file was written by a newer JobEngine, in a format that this version does not know."""
 
 
 class Damaged(StorageError):
-    """The file has changed somewhere before its end since it was written."""
+    """The file was altered after it was written, somewhere before its last frame."""
 
 
 class Unclear(StorageError):
-    """The end of the file has changed since it was written, in a way that no crash explains."""
+    """The last frame of the file is bad, in a way that no crash explains."""
 
 
 class NoRoom(StorageError):
@@ -34,4 +34,4 @@ class NoRoom(StorageError):
 
 
 class StorageBroken(StorageError):
-    """A write or sync failed, and it is unknown what is on disk: nothing more may be written."""
+    """A write or sync failed, and the contents of the file on disk are unknown: nothing more may be written."""

@@ -25,7 +25,7 @@ class Files:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def open_to_read(self, path: str) -> int:
-        """Open an existing file for reading only; does not wait for the other end of a pipe."""
+        """Open an existing file for reading only. Opening a pipe returns at once, without waiting for a writer."""
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def is_regular(self, descriptor: int) -> bool:
@@ -33,17 +33,16 @@ class Files:
         return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def keep_owner(self, descriptor: int, path: str) -> None:
-        """Give the file the owner and group of the file at `path`, which it will replace."""
+        """Give the open file the owner and group of the file at `path`, before it replaces that file."""
         there = os.stat(path)
         os.fchown(descriptor, there.st_uid, there.st_gid)
 
     def lock(self, path: str) -> int:
         """
-        Open or make a lock file, with its directory (0700), and take its lock.
+        Open or create a lock file and lock it. A missing directory is created too (0700). Raises BlockingIOError if
+        another process holds the lock.
 
-        Raises BlockingIOError if another process has it.
-
-        flock and not fcntl: a fcntl lock is gone as soon as any descriptor of the file is closed.
+        Uses flock, not fcntl: a process loses a fcntl lock when it closes any descriptor of the file.
         """
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -55,7 +54,7 @@ class Files:
         return descriptor
 
     def close(self, descriptor: int) -> None:
-        """Close a descriptor, and with it the lock it may hold."""
+        """Close a descriptor, which also releases a lock taken through it."""
         os.close(descriptor)
 
     def discard(self, descriptor: int) -> None:
@@ -95,16 +94,16 @@ class Files:
         os.ftruncate(descriptor, length)
 
     def sync(self, descriptor: int) -> None:
-        """Return when the data, and the file length it needs, are on disk."""
+        """Return when the data are on disk, with all metadata needed to read them."""
         os.fdatasync(descriptor)
 
     def begin_sync(self, descriptor: int, position: int, length: int) -> None:
         """
-        Start to write these bytes to disk, without waiting, so that a later sync is shorter.
-
-        The bytes may leave the cache.
+        Start to write these bytes to disk and return at once: a later sync is shorter. The system may drop the bytes
+        from its cache.
         """
-        # Linux starts to write pages that it can't drop yet. This is only advice: nothing depends on its success.
+        # Advises Linux to drop these pages from its cache, so it starts to write them to disk. Errors do not matter:
+        # this is only advice.
         with suppress(OSError):
             os.posix_fadvise(descriptor, position, length, os.POSIX_FADV_DONTNEED)
 
@@ -117,11 +116,11 @@ class Files:
         os.fsync(descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file a new name, atomically; a file of that name is replaced."""
+        """Rename a file atomically; an existing file at the new name is replaced."""
         os.replace(old, new)
 
     def link(self, old: str, new: str) -> None:
-        """Give a file a second name; raises FileExistsError if a file has it."""
+        """Give a file a second name; raises FileExistsError if that name exists."""
         os.link(old, new)
 
     def remove(self, path: str) -> None:
@@ -132,9 +131,9 @@ class Files:
 
 def _free(descriptor: int) -> None:
     """
-    Close a file, after truncating it step by step if no other process has it open.
+    Close a file; first truncate it step by step, if no other process has it open.
 
-    Freeing 450 MB at once delays every sync on the file system by up to 80 ms; in steps by 2.
+    Freeing 450 MB at once delays each sync on the file system by up to 80 ms; freeing in steps, by 2 ms.
     """
     with suppress(OSError):  # what is not freed in steps is freed when it is closed
         if os.fstat(descriptor).st_nlink == 0 and _is_open_once(descriptor):
@@ -155,7 +154,8 @@ def _close(descriptor: int) -> None:
 def _is_open_once(descriptor: int) -> bool:
     """Whether no other process has the file open, such as one that copies it."""
     try:
-        # The kernel grants a write lease only to the sole opener (fcntl(2)); it is given back at once.
+        # The kernel grants a write lease only if nobody else has the file open (fcntl(2)). The lease is released at
+        # once.
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except (OSError, AttributeError):  # another process has it open, or the system has no leases

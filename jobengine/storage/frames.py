@@ -19,19 +19,21 @@ from nacl.utils import random
 
 from .errors import Damaged, NewerFormat, NotADatabase, WrongSecret
 
-#: Like PNG's: a byte above 127, a line end and an end-of-file character reveal files that were transferred as text.
+#: Like PNG's magic number: a transfer as text would alter its byte above 127, its line end or its end-of-file
+#: character.
 _MAGIC: Final = b"\x89JEDB\r\n\x1a"
 _MAJOR: Final = 1
 _MINOR: Final = 0
-#: magic, major, minor, file id, argon2id passes, argon2id KiB, salt
+#: The unencrypted header: magic, major, minor, file id, argon2id passes, argon2id KiB, salt.
 _CLEAR: Final = struct.Struct(">8sHH16sII16s")
 _SEALED: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + 32 + 32
 HEADER_SIZE: Final = _CLEAR.size + _SEALED + 4
-#: The largest parameters to accept: they are used before they can be authenticated.
+#: The largest argon2id parameters to accept. They are used before they can be authenticated, so a forged header could
+#: demand any.
 MAX_PASSES: Final = 10
 MAX_KIB: Final = 1 << 20
 
-#: Begins every frame, so that a good frame after damage is found quickly.
+#: The first bytes of every frame; a search for them finds good frames after damage.
 MARKER: Final = b"\xf2JEF"
 #: marker, length of the box, CRC-32 of length and position
 _HEAD: Final = struct.Struct(">4sII")
@@ -48,7 +50,7 @@ MAX_BOX: Final = 1 << 28
 class Kind(IntEnum):
     """The kinds of frames."""
 
-    #: A part of the snapshot that a file begins with.
+    #: A part of the snapshot at the beginning of a file.
     SLICE = 1
     #: The end of the snapshot; it has no records.
     SNAPSHOT_END = 2
@@ -74,7 +76,7 @@ class Kdf:
 
 @frozen(kw_only=True)
 class Lock:
-    """Encrypts the data key of a database: a key derived from the SECRET, and the derivation's parameters."""
+    """The key that encrypts a database's data key, derived from the SECRET, and the derivation's parameters."""
 
     #: The parameters of the derivation.
     kdf: Kdf
@@ -96,13 +98,13 @@ class Frame:
     """The contents of a frame."""
 
     kind: Kind
-    #: The records, each preceded by its length; below, where each record ends.
+    #: The records, each preceded by its length. The next field has the offset at which each record ends.
     _body: bytes = field(repr=False)
     _ends: Sequence[int] = field(repr=False)
 
     @property
     def records(self) -> tuple[bytes, ...]:
-        """The records; they are split at each call, which takes a quarter of a second for a million."""
+        """The list of records. Each call splits the frame again: 0.25 s for a million records."""
         body, begin = self._body, 0
         records: list[bytes] = []
         for end in self._ends:
@@ -113,7 +115,10 @@ class Frame:
 
 @frozen(kw_only=True)
 class Chain:
-    """The end of a chain of frames, which the next frame must continue."""
+    """
+    The position in the chain of frames. Each frame authenticates the previous frame's tag, so frames can't be removed
+    or moved.
+    """
 
     _box: SecretBox = field(repr=False)
     #: The 16 random bytes that identify the file.
@@ -125,9 +130,8 @@ class Chain:
 
     def seal(self, kind: Kind, records: Sequence[bytes], position: int) -> "tuple[bytes, Chain]":
         """
-        The bytes of the next frame, to be written at `position`, and the chain after it.
-
-        Raises ValueError if the frame would be too long to be read back.
+        Encrypt records as the next frame, to be written at `position`. Returns its bytes and the chain after it. Raises
+        ValueError if the frame would be longer than MAX_BOX.
         """
         parts = [_PREFIX.pack(self.file_id, self.number, self.tag, kind)]
         for record in records:
@@ -147,7 +151,7 @@ class Chain:
         file_id, number, tag, kind, body = self._unseal(box)
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
             raise BadFrame("it is a frame, but not the next one of this file")
-        # The kind first: a newer version may put other contents into its frames.
+        # Check the kind first: frames of a newer version may have other contents.
         return Frame(kind=_kind(kind), body=body, ends=_ends(body)), self._followed_by(box)
 
     def is_frame(self, box: bytes) -> bool:
@@ -173,7 +177,10 @@ class Chain:
 
 
 def new_file(lock: Lock) -> tuple[bytes, Chain]:
-    """A header with a new file id and data key, encrypted by `lock`, and the chain that begins after it."""
+    """
+    Draw a file id and a data key. Returns the header, with the data key encrypted by `lock`, and the chain of the first
+    frame.
+    """
     file_id, data_key = random(16), random(SecretBox.KEY_SIZE)
     clear = _CLEAR.pack(_MAGIC, _MAJOR, _MINOR, file_id, lock.kdf.passes, lock.kdf.kib, lock.salt)
     sealed = bytes(SecretBox(lock.key).encrypt(data_key + _digest(clear)))
@@ -210,13 +217,16 @@ def open_header(header: bytes, secret: bytes) -> tuple[Lock, Chain]:
 
 
 def format_version(header: bytes) -> str:
-    """The version of the format that a good header names, such as "1.0"."""
+    """The format version in a valid header, such as "1.0"."""
     _, major, minor, *_ = _CLEAR.unpack_from(header)
     return f"{major}.{minor}"
 
 
 def box_length(head: bytes, position: int) -> int:
-    """The length of the box after the FRAME_HEAD bytes read at `position`; raises BadFrame if they are no head."""
+    """
+    The length in bytes of the box that follows a frame head. `head` is the FRAME_HEAD bytes at `position`; raises
+    BadFrame if they are no valid head.
+    """
     if len(head) < FRAME_HEAD:
         raise BadFrame("its head is cut short")
     marker, length, checksum = _HEAD.unpack(head)
@@ -238,7 +248,7 @@ def _data_key(lock: Lock, clear: bytes, sealed: bytes) -> bytes:
     try:
         opened = SecretBox(lock.key).decrypt(sealed)
     except CryptoError:
-        # Raised from None: the cause adds nothing, and its traceback holds the key.
+        # Raise from None: the traceback of the cause would hold the key.
         raise WrongSecret("the SECRET is not the one this database was written with") from None
     if opened[32:] != _digest(clear):
         raise Damaged("its header is not the one that is sealed with its data key")
@@ -254,7 +264,7 @@ def _checksum(length: int, position: int) -> int:
 
 
 def _ends(body: bytes) -> list[int]:
-    """Where each record ends; raises BadFrame if they don't fill the body."""
+    """The offset at which each record ends; raises BadFrame if the records don't exactly fill the body."""
     ends: list[int] = []
     at, end, length_at = 0, len(body), _LENGTH.unpack_from
     while at + _LENGTH.size <= end:

@@ -1,10 +1,10 @@
 """
 The database file: lock and open it, append to it, sync it, and compact it into a new file.
 
-Everything here blocks. A server makes or reads the file on its reactor thread (`lock`, `open`, `make`, `recover`), and
-closes it there if it can't go on. From `confirm` on, all calls that touch the file are on the writer thread: `append`,
-`sync`, `backup_reader`, `start_copy`, `finish_copy` and the orderly `close`. Meanwhile the reactor thread reads only
-`size`, `compacting`, `syncs` and `sync_seconds`, each of which is one value.
+All calls block. At the start, a server calls `lock`, `open`, `make` and `recover` on its reactor thread, and `close` if
+the start fails. From `confirm` on, all calls that touch the file are on the writer thread: `append`, `sync`,
+`backup_reader`, `start_copy`, `finish_copy` and the orderly `close`. The reactor thread then reads only `size`,
+`compacting`, `syncs` and `sync_seconds`, each of which is a single value.
 """
 
 import errno
@@ -25,7 +25,8 @@ from .recovery import Recovery
 
 #: Errors after which a write can succeed later: disk full, quota, file-size limit.
 _ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: The most bytes of records in one frame, unless it is a single record; well below MAX_BOX, as records have overhead.
+#: The most bytes of records in one frame, except that a longer record gets a frame of its own. Well below MAX_BOX,
+#: since each record has overhead.
 _MOST: Final = MAX_BOX // 2
 #: A copy is synced each time it has grown by this many bytes.
 _COPY_STEP: Final = 1 << 19
@@ -35,11 +36,11 @@ _CONFIRMED_AT_ONCE: Final = 1 << 20
 
 @frozen
 class Torn:
-    """The part that was written of a last write before a crash, and that recovery has cut off."""
+    """The incomplete last write before a crash, which recovery has cut off."""
 
-    #: The file to which that part was copied.
+    #: The path of a file with a copy of the cut-off bytes.
     copy: str
-    #: The length of that part in bytes.
+    #: The number of cut-off bytes.
     length: int
 
 
@@ -50,14 +51,13 @@ class _FrameFile:
     files: Files
     descriptor: int
     chain: Chain
-    #: Where the next frame goes: the end of the last whole frame.
+    #: The offset of the next frame: the end of the last whole frame.
     end: int
 
     def append(self, kind: Kind, records: Sequence[bytes]) -> None:
         """
-        Write the records in one frame, or in several if they are too long, without syncing.
-
-        On an error the file is cut back to its earlier length; if that fails, raises StorageBroken.
+        Write the records in one frame, or in several if they are too long, without syncing. On an error the file is cut
+        back to its earlier length, and the error raised; raises StorageBroken if cutting back fails.
         """
         frames, chain = frames_of(self.chain, kind, records, self.end)
         written = b"".join(frames)
@@ -73,7 +73,9 @@ class _FrameFile:
         try:
             self.files.truncate(self.descriptor, end)
         except OSError as error:
-            raise StorageBroken(f"a write failed ({cause}), and cutting it off failed too ({error})") from error
+            raise StorageBroken(
+                f"a write failed ({cause}), and removing its incomplete bytes failed too ({error})"
+            ) from error
 
 
 @define
@@ -96,12 +98,12 @@ class Journal:
     syncs: int = field(default=0, init=False)
     sync_seconds: float = field(default=0.0, init=False)
     _lock_file: int | None = field(default=None, init=False)
-    #: The directory of the file, kept open for syncs: later there might be no descriptor left to open it.
+    #: The file's directory, kept open for syncs: later the process may have no free descriptor to open it.
     _directory: int | None = field(default=None, init=False)
     _lock: Lock | None = field(default=None, init=False)
     #: The recovery in progress, and the file descriptor it reads.
     _walk: tuple[Recovery, int] | None = field(default=None, init=False)
-    #: How many bytes were on disk for certain when the file was opened.
+    #: The number of bytes known to be on disk when the file was opened.
     _sure: int = field(default=0, init=False)
     #: Whether a write or sync has failed permanently, so that no more may be written.
     _broken: bool = field(default=False, init=False)
@@ -151,9 +153,9 @@ class Journal:
 
     def recover(self, now: int) -> Iterator[tuple[bytes, ...]]:
         """
-        Yield the records of each frame, in order; `progress` shows how much of the file was read.
-
-        `now` (milliseconds) names the copy of a torn tail. Raises StorageError, without changing the file, and OSError.
+        Yield the records of each frame, in order; `progress` shows how much of the file was read. `now` (milliseconds)
+        is in the file name of the copy of a torn write. Raises OSError, and StorageError, after which the file is
+        unchanged.
         """
         assert self._walk is not None, "the journal is not open"
         recovery, descriptor = self._walk
@@ -168,18 +170,18 @@ class Journal:
 
     @property
     def opened(self) -> bool:
-        """Whether a file was opened but not read yet."""
+        """Whether a file is open whose reading has not ended."""
         return self._walk is not None
 
     @property
     def progress(self) -> float:
-        """How much of the file was read, from 0 to 1."""
+        """The part of the file that was read, from 0 to 1."""
         done, size = self.read_so_far
         return done / size if size else 0.0
 
     @property
     def read_so_far(self) -> tuple[int, int]:
-        """How many bytes of the file were read, and how many it has."""
+        """The number of bytes read, and the size of the file."""
         if self._walk is None:
             return self._current.end, self._current.end
         recovery, _ = self._walk
@@ -189,9 +191,9 @@ class Journal:
         """
         Make sure that the recovered data is on disk before any answer uses it; raises StorageBroken.
 
-        The data may have come from the kernel's cache, and after a failed sync the kernel may take unwritten pages for
-        written (docs/database-format.md, "Recovery"). So everything that may be unsynced is written again, in place and
-        unchanged. That takes no room, and a crash meanwhile leaves each sector unchanged.
+        Recovery may have read the kernel's cache. After a failed sync the kernel may regard pages as written that are
+        not on disk (docs/database-format.md, "Recovery"). So all bytes that may be unsynced are written again, in place
+        and unchanged. The rewrite needs no disk space, and a crash during it leaves each sector unchanged.
         """
         main = self._current
         try:
@@ -206,10 +208,9 @@ class Journal:
 
     def append(self, records: Sequence[bytes], slice_: Sequence[bytes] = (), *, sync: bool = True) -> None:
         """
-        Make one commit of `records`, and append a slice of the snapshot to the copy in progress.
-
-        When it returns, the commit is on disk (`sync`) or handed to the kernel. Raises NoRoom if nothing was changed,
-        or StorageBroken, after which nothing may be written.
+        Make one commit of `records`, and append a slice of the snapshot to the copy in progress. Returns when the
+        commit is on disk (`sync`), or else handed to the kernel. Raises NoRoom if the disk is full and the file
+        unchanged, or StorageBroken, after which nothing may be written.
         """
         if records:
             self._commit(records)
@@ -226,16 +227,14 @@ class Journal:
             self._files.sync(self._current.descriptor)
         except OSError as error:
             self._broken = True
-            raise StorageBroken(f"sync failed ({error}): what was written last may or may not be on disk") from error
+            raise StorageBroken(f"sync failed ({error}): the last writes may or may not be on disk") from error
         self.syncs += 1
         self.sync_seconds += perf_counter() - began
 
     def backup_reader(self) -> BackupReader:
         """
-        A reader of all frames that the file has now, for any thread; raises OSError.
-
-        It opens the file again, so that a compaction, which takes the file's name, does not truncate it (see
-        Files.discard).
+        A reader of all frames that the file has now, for any thread; raises OSError. The reader opens the file again:
+        after a compaction replaces the file, Files.discard then does not truncate it.
         """
         return BackupReader(self._files, self._files.open(self.path), self._current.end)
 
@@ -246,9 +245,8 @@ class Journal:
 
     def finish_copy(self) -> bool:
         """
-        Finish the copy and replace this file by it; returns False if the copy was given up.
-
-        Raises StorageBroken if it is unknown which of the two files a crash would leave.
+        Finish the copy and replace this file by it. Returns False if the copy failed and was dropped. Raises
+        StorageBroken if it is unknown which of the two files the name stands for on disk.
         """
         if self._copy is None:
             return False
@@ -277,8 +275,8 @@ class Journal:
             self._release()
 
     def _close_in_order(self, main: _FrameFile) -> None:
-        # The closing frame states that everything before it is on disk, so sync first, and cut the frame off if it
-        # can't be synced.
+        # The closing frame states that everything before it is on disk. So sync first, and remove the frame if its own
+        # sync fails.
         self.sync()
         end = main.end
         main.append(Kind.CLOSE, ())
@@ -336,9 +334,8 @@ class Journal:
 
     def _complete_copy(self, copy: _FrameFile) -> None:
         """
-        Finish the snapshot in the copy and rename it.
-
-        Until the directory is synced, the name may stand for either file.
+        Finish the snapshot in the copy and rename the copy. Until the directory is synced, a crash may leave either
+        file under the name.
         """
         copy.append(Kind.SNAPSHOT_END, ())
         self._files.sync(copy.descriptor)
@@ -377,7 +374,7 @@ class Journal:
             raise StorageBroken(f"a write failed: {error}") from error
 
     def _append_copy(self, slice_: Sequence[bytes], records: Sequence[bytes]) -> None:
-        """Append to the copy; the commit stands even if the copy fails."""
+        """Append to the copy; an error drops the copy but does not fail the commit."""
         try:
             self._write_copy(slice_)
             self._write_copy(records, Kind.COMMIT)
@@ -386,7 +383,10 @@ class Journal:
             self.drop_copy()
 
     def _sync_copy_in_steps(self) -> None:
-        """Sync the copy whenever it has grown enough: one sync of the whole copy at the end would delay commits."""
+        """
+        Sync the copy each time it has grown by `_COPY_STEP`: one sync of the whole copy at the end
+        would delay commits.
+        """
         if self._copy is not None and self._copy.end - self._copied > _COPY_STEP:
             self._files.sync(self._copy.descriptor)
             self._copied = self._copy.end
@@ -418,8 +418,8 @@ class Journal:
 
 def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int) -> tuple[list[bytes], Chain]:
     """
-    One frame with the records, to be written at `position`, or several if they are too long; and the chain after
-    them.
+    The records as one frame, or as several if they are too long, to be written at `position`; and
+    the chain after them.
     """
     frames = []
     for part in _parts(records):
@@ -430,7 +430,7 @@ def frames_of(chain: Chain, kind: Kind, records: Sequence[bytes], position: int)
 
 
 def _parts(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """The records in one part, or in several if they are too long for one frame."""
+    """Split the records into parts, each short enough for one frame."""
     begin = size = 0
     for at, record in enumerate(records):
         size += len(record)
@@ -452,7 +452,7 @@ def _advice(error: StorageError) -> str:
 
 
 def check_beginning(path: str) -> None:
-    """Raise NotADatabase unless the file begins like a database, which needs no SECRET to check; raises OSError."""
+    """Raise NotADatabase unless the file begins like a database. Needs no SECRET. Raises OSError."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise NotADatabase("it is not a file")

@@ -1,8 +1,8 @@
 """
-Reads a database back: every whole frame in turn, then a verdict on how the file ends.
+Reads a database: yields every whole frame in turn, then judges the end of the file.
 
-The four cases are those of docs/database-format.md, "Recovery". A bad frame counts as torn only if a crash during the
-last write explains it; anything else is refused.
+docs/database-format.md, "Recovery", lists the four cases. A bad frame counts as torn only if a crash during the last
+write explains it; anything else is refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from attrs import define
 from .errors import Damaged, Unclear
 from .frames import FRAME_HEAD, HEADER_SIZE, MARKER, BadFrame, Chain, Frame, Kind, box_length
 
-#: Reads this many bytes at a position; fewer only at the end of the file.
+#: Reads bytes: takes a length and a position, and returns fewer bytes only at the end of the file.
 Read = Callable[[int, int], bytes]
 
-#: The bytes that a disk writes as a whole or not at all.
+#: The number of bytes that a disk writes atomically.
 _SECTOR: Final = 512
 _SCAN: Final = 1 << 20
 #: The kinds of frames that are written only after everything before them was synced.
@@ -25,7 +25,7 @@ _VOUCHING: Final = frozenset({Kind.SNAPSHOT_END, Kind.CLOSE})
 
 @define(kw_only=True)
 class Recovery:
-    """A walk over one file, and what it found."""
+    """A walk over the frames of one file, and its result."""
 
     #: Reads from the file.
     read: Read
@@ -33,9 +33,9 @@ class Recovery:
     size: int
     #: The chain that the next frame must continue.
     chain: Chain
-    #: Where the next frame begins; after the walk, the end of the good part.
+    #: The offset of the next frame; after the walk, the end of the good frames.
     end: int = HEADER_SIZE
-    #: How many bytes are on disk for certain: a snapshot is synced before its file is renamed, and everything is synced
+    #: The number of bytes known to be on disk: a snapshot is synced before its file is renamed, and a file is synced
     #: before a closing frame is written.
     sure: int = HEADER_SIZE
     #: Whether the last frame read is a closing frame.
@@ -47,7 +47,7 @@ class Recovery:
 
     @property
     def torn(self) -> bool:
-        """Whether a torn write follows the good part; valid after the walk."""
+        """Whether an incomplete write follows the good frames; valid after the walk."""
         return self.end < self.size
 
     def frames(self) -> Iterator[Frame]:
@@ -69,7 +69,7 @@ class Recovery:
             self.whole_snapshot = self.whole_snapshot or frame.kind is Kind.SNAPSHOT_END
             yield frame
         if not self.whole_snapshot:
-            raise Damaged("it ends in the middle of its snapshot")
+            raise Damaged("the file ends in the middle of its snapshot")
         self.closed = self.closed and not self.torn
 
     def _next(self) -> tuple[Frame, int]:
@@ -90,13 +90,13 @@ class Recovery:
             raise Unclear(f"{place}, in a way that no crash explains")
 
     def good_boxes(self) -> Iterator[int]:
-        """The lengths of this file's boxes anywhere from here on, even at the wrong place."""
+        """Yield the length of each good box of this file from here on, even of boxes at a wrong position."""
         return (length for position in self._markers() if (length := self._box_at(position)))
 
     def _markers(self) -> Iterator[int]:
         position = self.end
         while position < self.size:
-            # Pieces overlap, so that a marker across a border is found.
+            # Pieces overlap, to find a marker that crosses the border of two pieces.
             piece = self.read(_SCAN + len(MARKER) - 1, position)
             at = piece.find(MARKER)
             while at >= 0:
@@ -105,7 +105,7 @@ class Recovery:
             position += _SCAN
 
     def _box_at(self, position: int) -> int:
-        """The length of the good box after a marker; 0 if there is none."""
+        """The length of the box after the marker at `position`; 0 if the box is bad."""
         head = self.read(FRAME_HEAD, position)
         length = int.from_bytes(head[len(MARKER) : len(MARKER) + 4], "big")
         if position + FRAME_HEAD + length > self.size:
@@ -127,11 +127,11 @@ class Recovery:
         return self._last_frame_end() > self.size
 
     def _unwritten_sector(self) -> bool:
-        """Whether some sector of the last frame was never written, and so is all zeros; all of them may be."""
+        """Whether some sector of the last frame is all zeros: a crash left it unwritten."""
         return any(not any(piece) for piece in self._pieces(min(self.size, self._last_frame_end())))
 
     def _pieces(self, end: int) -> Iterator[bytes]:
-        """The bytes from here to `end`, cut at the borders of sectors."""
+        """Yield the bytes from here to `end`, split at sector borders."""
         position = self.end
         while position < end:
             length = min(end - position, _SECTOR - position % _SECTOR)
