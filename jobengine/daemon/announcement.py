@@ -1,4 +1,4 @@
-"""The log's lines at a server's start: its database, its address and its dashboard."""
+"""The log lines at a server's start: database, address and dashboard."""
 
 from attrs import frozen
 
@@ -8,7 +8,7 @@ _EVERYWHERE = {"//0.0.0.0:": "//localhost:", "//[::]:": "//localhost:"}
 
 @frozen(kw_only=True)
 class Announcement:
-    """The lines of the log about a start."""
+    """Makes the log lines about a start."""
 
     #: The absolute path of the database; None if PostgreSQL keeps the jobs.
     db_path: str | None

@@ -1,8 +1,8 @@
 """
-Detects that the wall clock was set, at no cost otherwise.
+Detects without polling that the wall clock was set.
 
-On Linux, a timer is cancelled when the clock is set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). On other systems
-there is no notice: the engine reads the clock at each request and at each deadline.
+On Linux, setting the clock cancels a timer (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). Other systems report nothing;
+there the engine notices a change at the next request or deadline, when it reads the clock.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ _NONBLOCK: Final = os.O_NONBLOCK
 _CLOEXEC: Final = os.O_CLOEXEC
 #: TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET of <sys/timerfd.h>.
 _FLAGS: Final = 1 | 2
-#: So far that the timer never expires: 2^40 seconds are some 35,000 years.
+#: The timer's expiry in seconds, 35,000 years away: the timer is only there to be cancelled.
 _FAR: Final = 1 << 40
 
 
@@ -52,7 +52,7 @@ class ClockWatch(FileDescriptor):
         except BlockingIOError:
             return
         except OSError:
-            # ECANCELED: the clock was set. After any other error, reading the clock does no harm.
+            # ECANCELED: the clock was set. After any other error `was_set` is called too, which does no harm.
             pass
         self._arm()
         self._was_set()

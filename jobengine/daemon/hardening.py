@@ -1,5 +1,5 @@
 """
-Protects secrets in this process: removes them from its environment, which others may read, and forbids core
+Protects secrets in this process: removes them from the environment, which other processes may read, and forbids core
 dumps.
 """
 
@@ -22,15 +22,15 @@ def forbid_dumps() -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        # A core_pattern pipe ignores the limit, but is not started for a process that is not dumpable.
+        # The core size limit does not stop a core_pattern pipe; making the process undumpable does.
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, ctypes.c_ulong(0))
 
 
 def wipe_variables(*names: str) -> None:
     """
-    Remove variables from the environment, and their values from /proc/PID/environ.
+    Remove variables from the environment, and overwrite their values in memory.
 
-    That file shows the memory of the environment as it was at the start. Removing a variable does not change it.
+    /proc/PID/environ shows the memory of the initial environment, which `del os.environ[…]` leaves unchanged.
     """
     libc = ctypes.CDLL(None)
     libc.getenv.restype = ctypes.c_void_p

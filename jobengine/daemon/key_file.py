@@ -15,9 +15,8 @@ _log = Logger()
 
 def key_file_secret(db_path: str, files: Files | None = None) -> bytes:
     """
-    The SECRET in the file `db_path`.key; a random one is made with a new database.
-
-    Raises WrongSecret if the file has no secret, or if the database exists and the file does not; and OSError.
+    The SECRET in the file `db_path`.key; for a new database, the file is made with a random SECRET. Raises OSError, and
+    WrongSecret if the file has no secret or is missing beside an existing database.
     """
     path = db_path + ".key"
     with suppress(FileNotFoundError):

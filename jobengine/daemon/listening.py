@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 
 class PortTaken(OSError):
-    """Another process listens at the port; str() says what to do."""
+    """Another process listens at the port; str() advises what to do."""
 
 
 @implementer(IStreamServerEndpoint)
@@ -47,8 +47,8 @@ class _Place:
 
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
     """
-    The service that makes `factory` listen; str() of its `endpoint` is the address. Raises any error for a bad
-    endpoint.
+    The service that listens at `endpoint` with `factory`; str() of its own `endpoint` is the address. Raises Twisted's
+    errors for an invalid endpoint.
     """
     made: StreamServerEndpointService = service(endpoint, factory, reactor)
     made.endpoint = _Place(made.endpoint, "https" if endpoint.startswith("ssl:") else "http")

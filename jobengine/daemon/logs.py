@@ -71,9 +71,8 @@ def _utc_second(second: int) -> str:
 
 def text_lines(event: LogEvent) -> str | None:
     """
-    An event as twistd's own observer writes it; each request looks like an event of its own.
-
-    Twisted's own formatting takes 17 microseconds per request, more than all rules together.
+    The text of an event, in the format of twistd's observer; each request in the event gets a line of its own.
+    Twisted's formatting takes 17 microseconds per request, more than all rules together.
     """
     if "requests" not in event:
         return formatEventAsClassicLogText(event)
@@ -82,9 +81,8 @@ def text_lines(event: LogEvent) -> str | None:
 
 def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files: int) -> Callable[[], ILogObserver]:
     """
-    A function that makes the observer for twistd's own options.
-
-    A log file that grows beyond `file_bytes` is rotated; `files` old ones are kept.
+    A function that makes a log observer according to twistd's options. A log file longer than `file_bytes` is rotated;
+    `files` old files are kept.
     """
     path = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if log_format == "text" and twistd.get("syslog"):
@@ -100,7 +98,7 @@ def observer(twistd: Mapping[str, Any], log_format: str, file_bytes: int, files:
 
 
 def _to_syslog(prefix: str) -> ILogObserver:
-    """Like twistd's own observer, with one record for each request."""
+    """Like twistd's syslog observer, but with one record for each request."""
     emit: Any = SyslogObserver(prefix).emit
     write = LegacyLogObserverWrapper(emit)
 
@@ -118,9 +116,8 @@ def _to_syslog(prefix: str) -> ILogObserver:
 
 def _rotated_file(path: str, file_bytes: int, files: int) -> LogFile:
     """
-    A log file as twistd opens it, which is also rotated at SIGUSR1 and when it is long.
-
-    If the file does not exist at the signal, logrotate or another program has rotated it: then it is only opened again.
+    Open a log file as twistd does; it is also rotated at SIGUSR1, and when it is longer than `file_bytes`. If the file
+    is missing at the signal, another program such as logrotate has moved it: then it is only opened again.
     """
     file = LogFile.fromFullPath(path, rotateLength=file_bytes, maxRotatedFiles=files)
 

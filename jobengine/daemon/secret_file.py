@@ -1,4 +1,4 @@
-"""Reads secrets: from the environment, a file that it names, or the key file beside a database."""
+"""Reads secrets: from environment variables, from files that these name, or from the key file beside a database."""
 
 import os
 from collections.abc import Mapping
@@ -15,14 +15,13 @@ class BlankSecret(ValueError):
 
 
 class BadSecret(ValueError):
-    """The setting of a secret can't be used; str() is a sentence that names the variable."""
+    """The setting of a secret is invalid; str() is a sentence that names the variable."""
 
 
 def secret_from(variable: str, environment: Mapping[str, str], file: str | None = None) -> bytes | None:
     """
-    The secret in `file`, in the file that `variable`_FILE names, or in `variable`; None if none of them is set.
-
-    Raises BadSecret.
+    The secret from `file`, from the file named by the variable `variable`_FILE, or from `variable`; None if all are
+    unset. Raises BadSecret.
     """
     value, path = environment.get(variable), environment.get(f"{variable}_FILE")
     if file is not None:

@@ -1,4 +1,4 @@
-"""Returns the SECRET of the database, and explains a wrong one by its source."""
+"""Finds the SECRET of the database; if the SECRET is wrong, the error names its source."""
 
 import os.path
 
@@ -11,10 +11,11 @@ from .settings import Settings
 
 @define
 class SecretSource:
-    """Call it to get the SECRET, when the database is opened or made; raises WrongSecret and OSError."""
+    """A callable that returns the SECRET when the database is opened or made; raises WrongSecret and OSError."""
 
     _settings: Settings
-    #: Whether a SECRET was found: only then can it be the wrong one.
+    #: Whether a SECRET was found. If not, a WrongSecret error is about a missing SECRET and needs no advice on the
+    #: source.
     _found: bool = field(default=False, init=False)
 
     def __call__(self) -> bytes:
@@ -24,7 +25,7 @@ class SecretSource:
         return secret
 
     def explain(self, error: Exception) -> Exception:
-        """The error; for a wrong SECRET, with its source and what to do."""
+        """The error, unchanged; only an error about a wrong SECRET gets the SECRET's source and advice."""
         if not self._found or not isinstance(error, WrongSecret):
             return error
         return WrongSecret(f"{error}. {self._advice()}")

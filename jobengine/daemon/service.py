@@ -39,7 +39,8 @@ from .systemd import Systemd
 
 #: Seconds in which open requests must be answered when the server stops.
 _DRAIN_SECONDS: Final = 3.0
-#: Descriptors besides those of connections: files, the reactor's own, and connections that are being refused.
+#: The file descriptors needed besides those of accepted connections: files, the reactor's, and connections being
+#: refused.
 _SPARE_DESCRIPTORS: Final = 256
 
 
@@ -79,8 +80,8 @@ class StartError(SystemExit, Exception):
     """
     The server can't start; str() is the reason. Ends the process with the exit code for it.
 
-    It is also an Exception, because twistd handles only those: it removes its pid file and, if it has forked, passes
-    the reason to its parent, which shows it.
+    Also an Exception, because twistd handles no other errors: it removes its pid file and, after a fork, passes the
+    reason to the parent process to print.
     """
 
     def __init__(self, reason: Exception) -> None:
@@ -99,9 +100,8 @@ def end_start(error: Exception) -> NoReturn:
 
 def end_early(error: Exception) -> NoReturn:
     """
-    End a process that twistd has not started yet, with the reason and its exit code.
-
-    There is nothing to clean up, and in a .tac file twistd would show a StartError with its traceback.
+    Exit before twistd has started anything, with the reason and its exit code. Raising StartError would not do: for a
+    .tac file twistd prints its traceback.
     """
     _say_why(error)
     raise SystemExit(StartError(error).code) from None
@@ -131,9 +131,8 @@ class Daemon(Service):
         explain: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
         """
-        `listener` makes `site` listen; str() of its endpoint is the address.
-
-        `observer` makes the log observer, if not twistd's; `explain` adds advice to a start error.
+        `listener` is the service that makes `site` listen; str() of its endpoint is the address. `observer` makes the
+        log observer, or is None for twistd's. `explain` adds advice to a start error.
         """
         self._engine = engine
         self._site = site
@@ -144,7 +143,7 @@ class Daemon(Service):
         self._observer = observer
         self._explain = explain
         self._clock_watch: ClockWatch | None = None
-        #: Why the engine could not start, if that happened before the reactor ran.
+        #: The error if the engine's start failed before the reactor ran.
         self._start_error: Exception | None = None
         self._log = Logger()
 
@@ -186,7 +185,10 @@ class Daemon(Service):
             raise self._start_error
 
     async def _take_up(self) -> None:
-        """Start the engine, which recovers the stored jobs after the port is open; end the process if that fails."""
+        """
+        Start the engine, which recovers the stored jobs while the port is already open; end the process if recovery
+        fails.
+        """
         try:
             await self._engine.start()
         except Exception as error:  # without an engine there is nothing to serve
@@ -209,9 +211,8 @@ class Daemon(Service):
 
     def _handle_signals(self) -> None:
         """
-        Stop cleanly at SIGTERM and SIGINT, with exit code 0; twistd would die of the signal.
-
-        A SIGINT before the reactor runs would leave the writer thread, and so the process, running.
+        Stop cleanly at SIGTERM and SIGINT, with exit code 0; twistd's own handlers kill the process by the signal.
+        After a SIGINT before the reactor runs, the writer thread would keep the process alive.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             # A shell makes its background processes ignore SIGINT.
@@ -250,13 +251,16 @@ class Daemon(Service):
     def _end_with(self, error: Exception) -> None:
         """End the process, with the reason and its exit code."""
         _say_why(error)
-        # twistd knows only the exit codes 0 and 1; this runs after everything else.
+        # twistd knows only the exit codes 0 and 1. Exit handlers run last, so this one sets the code.
         atexit.register(_exit, _EXITS.get(type(error), Exit.USAGE))
         self._reactor.callLater(0, self._end)
 
 
 def _allow_descriptors(number: int) -> None:
-    """Raise the limit of open descriptors as far as allowed; the usual 1,024 are too few for 1,000 connections."""
+    """
+    Raise the limit of open file descriptors to `number`, or as far as allowed; the usual 1,024 are too few for 1,000
+    connections.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -265,9 +269,8 @@ def _allow_descriptors(number: int) -> None:
 
 def _spare_the_collector() -> None:
     """
-    Exempt permanent objects from garbage collection, and make it rarer.
-
-    Nearly all garbage is freed by reference counts. One collection with 1,000,000 jobs takes 10 ms.
+    Exempt permanent objects from garbage collection, and collect less often. Reference counts free nearly all garbage;
+    one collection with 1,000,000 jobs takes 10 ms.
     """
     gc.collect()
     gc.freeze()

@@ -12,8 +12,8 @@ from ..http.limits import Limits
 from .secret_file import BadSecret, secret_from
 
 _INTERVAL_SECONDS: Final = 0.05
-#: The most connections that wait to be accepted. In a larger burst, each further client waits a second and tries again;
-#: Twisted's default of 50 is low.
+#: The most connections that wait to be accepted. Clients beyond that number are delayed by a second or more; Twisted's
+#: default of 50 is low.
 _BACKLOG: Final = 1024
 #: The lowest status to log, by setting; no status has four digits.
 _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
@@ -217,7 +217,7 @@ class Settings:
     admin_key: bytes | None = field(repr=False)
     #: Seconds between syncs; 0 is a sync at each commit.
     sync_interval: float
-    #: The most bytes that wait to be written; see Committer.max_backlog.
+    #: The most bytes of changes that may wait to be written; see Committer.max_backlog.
     max_backlog: int
     #: Default values for fields that a job omits.
     defaults: Defaults
@@ -246,7 +246,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
     """
     Read the settings from options (by long name; None if not given) and environment; raises BadSetting.
 
-    Paths become absolute and secret files are read here: twistd changes directory and user later.
+    Makes paths absolute and reads secret files now, because twistd changes its directory and user later.
     """
     values = {setting.option: _value(setting, options.get(setting.option), environment) for setting in SETTINGS}
     database_url = _database_url(options, environment)

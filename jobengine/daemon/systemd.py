@@ -12,7 +12,7 @@ from ..engine.door import Readiness
 
 #: Seconds between two messages while the server is not ready.
 _STEP: Final = 1.0
-#: Each of these messages makes systemd wait for this many more microseconds: ten steps.
+#: Each message makes systemd extend its start time-out by this many microseconds: ten steps.
 _PATIENCE: Final = 10_000_000
 
 
@@ -34,7 +34,7 @@ class Systemd:
             self._steps.start(_STEP)
 
     async def tell_readiness(self) -> None:
-        """Report that the server is ready; otherwise the reason, and a longer time-out."""
+        """Report that the server is ready; or else report why not, and extend the start time-out."""
         readiness = await self._readiness()
         if self._ended:
             return
@@ -60,7 +60,7 @@ class Systemd:
         lines = [assignment.replace("\n", " ") for assignment in assignments]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-                # If systemd does not keep up, requests do not wait for it.
+                # The socket does not block: a slow systemd must not delay requests.
                 out.setblocking(False)
                 out.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:

@@ -1,1 +1,1 @@
-"""`jobengine db`: works on database files, without a server and without loading one."""
+"""`jobengine db`: works on database files directly, and loads no server code."""

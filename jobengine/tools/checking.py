@@ -19,10 +19,10 @@ class Report:
 
     #: The version of the file's format, such as "1.0".
     version: str
-    #: The bytes of the file, and how many of them, from the beginning on, are whole frames.
+    #: The file's length in bytes; `good` is the length of the whole frames at its beginning.
     size: int
     good: int
-    #: The number of commits since the file was last rewritten.
+    #: The number of commits since the last compaction.
     commits: int
     #: The queues and their jobs, up to the last good frame.
     queues: Sequence[QueueCount]
@@ -30,7 +30,7 @@ class Report:
     garbage: int
     #: Whether a server has closed the file in an orderly way, and no server has opened it since.
     closed: bool
-    #: The damage, if there is any: it begins at byte `good`.
+    #: The damage, which begins at byte `good`; None if there is none.
     damage: Damaged | Unclear | None
 
     @property
@@ -41,7 +41,7 @@ class Report:
     @property
     def unfinished(self) -> int:
         """
-        The bytes of an incomplete last frame, which is not damage.
+        The length in bytes of an incomplete last frame, which is not damage.
 
         A server is writing this frame, or was killed while writing it. The next start cuts the frame off; no change in
         it was acknowledged.

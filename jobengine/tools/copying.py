@@ -1,4 +1,4 @@
-"""Copies a database: any prefix of whole frames is a consistent backup, with the same key."""
+"""Copies a database. A copy of the first frames, any number of them, is a consistent backup with the same key."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ class Copied:
 
     #: The length of the new file in bytes.
     size: int
-    #: The bytes of an incomplete last frame, which is not copied.
+    #: The length in bytes of an incomplete last frame, which is not copied.
     unfinished: int
 
 
@@ -26,9 +26,8 @@ def backup(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> Copied:
     """
-    Copy a database as of the start of the copy; every frame is checked. A server may run on it.
-
-    Raises StorageError, TargetExists and OSError, and then makes no `target`.
+    Copy a database as of the start of the copy, and check every frame. A server may use the database. Raises
+    StorageError, TargetExists and OSError; then there is no `target`.
     """
     with _copying(path, target, secret, files) as (source, file):
         for _ in source.frames(progress):
@@ -40,9 +39,8 @@ def restore(
     path: str, target: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None
 ) -> tuple[Copied, Sequence[QueueCount]]:
     """
-    Copy a database after reading every record, and report its queues and jobs.
-
-    Raises StorageError, TargetExists and OSError, and then makes no `target`.
+    Check every record of a database and copy it; returns also its queues and job counts. Raises StorageError,
+    TargetExists and OSError; then there is no `target`.
     """
     live = LiveRecords(path, JobCounts)
     with _copying(path, target, secret, files) as (source, file):

@@ -1,4 +1,4 @@
-"""Finds the SECRET of a database, like the server does."""
+"""Finds the SECRET of a database in the same places as the server."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     """
     The SECRET from SECRET or SECRET_FILE, or from the key file of the first of `databases` that has one.
 
-    Also forbids core dumps of this process. Raises BadSecret, WrongSecret without any SECRET, NotADatabase if the first
-    of `databases` is not one, and OSError.
+    Also forbids core dumps of this process. Raises BadSecret, WrongSecret if there is no SECRET, NotADatabase if the
+    first of `databases` is another kind of file, and OSError.
     """
     secret = _find(databases, environment)
     if secret is None:
@@ -24,7 +24,10 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
 
 
 def find_new_secret(database: str, environment: Mapping[str, str] = os.environ) -> bytes:
-    """The SECRET for a new database, from the same sources; raises BadSecret, WrongSecret without any, and OSError."""
+    """
+    The SECRET for a new database, from the same sources as `find_secret`. Raises BadSecret, WrongSecret if there is no
+    SECRET, and OSError.
+    """
     secret = _find([database], environment)
     if secret is None:
         raise _missing([database], f"set the SECRET that {database} is to have")
@@ -79,7 +82,7 @@ def find_go_secret(database: str, file: str | None, environment: Mapping[str, st
 
 
 def is_in_key_file(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the SECRET comes from a key file; raises BadSecret."""
+    """Whether the SECRET comes from a key file, not from the environment; raises BadSecret."""
     return _set_secret(environment) is None
 
 

@@ -26,7 +26,7 @@ class DbExit(IntEnum):
     IN_USE = 5
 
 
-#: The first class that matches an error counts.
+#: The exit code of each class; the first class that matches an error decides.
 _EXITS: Final[Mapping[type[Exception], DbExit]] = {
     BadSecret: DbExit.USAGE,
     BlankSecret: DbExit.USAGE,

@@ -15,7 +15,7 @@ from .live_records import LiveRecords
 from .source import Progress, Source, no_progress, open_source
 from .target import NewFile, check_free, new_target, unnamed_file
 
-#: The size of the field with the length of a change, in bytes.
+#: The bytes of the length field before each change in the temporary file.
 _LENGTH: Final = 4
 
 
@@ -31,14 +31,17 @@ class Exported:
     size: int
     queues: int
     jobs: int
-    #: The bytes of an incomplete last frame, which is not exported.
+    #: The length in bytes of an incomplete last frame, which is not exported.
     unfinished: int
     #: The damaged rows of PostgreSQL, which are not exported.
     damaged: tuple[str, ...] = ()
 
 
 class _LastChanges:
-    """The last "job-changed" record of each job, by the number of its record "job-added"; the records are in a file."""
+    """
+    Keeps the last "job-changed" record of each job in a temporary file. The key of a job is the number of its
+    "job-added" record.
+    """
 
     def __init__(self, file: NewFile) -> None:
         self._file = file
@@ -66,7 +69,7 @@ class _LiveJobs:
     """The exported jobs of a queue."""
 
     _changes: _LastChanges
-    #: By uid, the number of the job's last record "job-added".
+    #: The number of each job's last "job-added" record, by uid.
     numbers: dict[str, int] = field(factory=dict)
 
     def add(self, uid: str, number: int, record: bytes) -> None:
@@ -92,9 +95,9 @@ def export(
     """
     Write the queues and jobs of a database, or one queue and its jobs, as of the start of the export.
 
-    A server may run on it. The database is read twice, so that no content is kept in memory, but some 150 bytes for
-    each job, and 8 for each record "job-added". Raises NoSuchQueue, StorageError, TargetExists and OSError, and then
-    makes no `target`.
+    A server may run on it. The database is read twice, so that contents need not be kept in memory: some 150 bytes for
+    each job are, and 8 for each "job-added" record. Raises NoSuchQueue, StorageError, TargetExists and OSError; then
+    there is no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -112,7 +115,7 @@ def export(
 
 
 def named(name: str, path: str, queues: Collection[str]) -> str:
-    """Return `name` if one of the queues has it, otherwise raise NoSuchQueue; `path` is named in the error."""
+    """Return `name` if it is in `queues`; otherwise raise NoSuchQueue, with `path` in its text."""
     if name in queues:
         return name
     near = get_close_matches(name, queues, 3, 0.5)
@@ -121,11 +124,14 @@ def named(name: str, path: str, queues: Collection[str]) -> str:
 
 
 def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
-    """The records "job-added", frame by frame; raises Damaged if there are fewer than in the first reading."""
+    """
+    Yield the "job-added" records of each frame, in a second reading; raises Damaged if the file was cut off after the
+    first.
+    """
     for frame in source.frames(lambda done, size: progress(size + done, 2 * size)):
         yield [record for record in frame.records if is_job_added(record)]
     if source.walk.torn:
-        raise Damaged(f"{source.path}: it was cut off at byte {source.walk.end} while it was read")
+        raise Damaged(f"{source.path}: the file was cut off at byte {source.walk.end} during the export")
 
 
 def _write(
@@ -153,7 +159,7 @@ def _write(
 
 
 def _present(live: LiveRecords[_LiveJobs]) -> bytearray:
-    """For each record "job-added", in order, whether its job is present and this is its last such record."""
+    """For each "job-added" record, in order: whether its job still exists, and has no later "job-added" record."""
     present = bytearray(live.added)
     for queue in live.queues.values():
         for number in queue.jobs.numbers.values():

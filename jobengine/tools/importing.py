@@ -27,7 +27,7 @@ from .target import NewDatabase, check_free, new_target
 
 #: Bytes that are read at a time.
 _BLOCK: Final = 1 << 16
-#: The most bytes of a line: a job with a longer line could not be stored.
+#: The most bytes of a line; a longer job could not be stored.
 _LONGEST_LINE: Final = MAX_BOX
 
 
@@ -39,7 +39,7 @@ class BadExport(Exception):
 class Imported:
     """The result of an import."""
 
-    #: The length of the database in bytes; None if it is not a file.
+    #: The length of the database file in bytes; None for PostgreSQL.
     size: int | None
     queues: int
     jobs: int
@@ -55,10 +55,9 @@ def import_lines(
     kdf: Kdf | None = None,
 ) -> Imported:
     """
-    Make a database from an export, equal to the exported one except for file id and data key.
-
-    The uids are kept in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError,
-    and then makes no `target`.
+    Make a database from an export. It has the same contents as the exported database, with a new file id and data key.
+    The uids are kept in memory, some 110 bytes for each job. Raises BadExport, NotADatabase, TargetExists and OSError;
+    then there is no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -94,7 +93,7 @@ class Reader:
         return len(self._uids)
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """All records, some at a time; raises BadExport, if lines are missing after the last record."""
+        """Yield all records, in lists. Raises BadExport for a bad line, and at the end if lines are missing."""
         for lines in self._lines:
             yield self._records(lines)
         self._check_end()
@@ -130,7 +129,7 @@ class Reader:
         if isinstance(line, EndLine):
             self._finish(line)
             return None
-        raise BadLine("an export has only one first line")
+        raise BadLine("this header line may only be the first line of an export")
 
     def _job(self, line: JobLine) -> bytes:
         uids = self._uids.get(line.queue)
@@ -159,7 +158,7 @@ class Reader:
 
 def _blocks(path: str, descriptor: int, files: Files, progress: Progress) -> Iterator[list[bytes]]:
     size, position, rest = files.size(descriptor), 0, b""
-    # A long line is read in growing blocks, so that it is not copied again and again.
+    # For a long line the blocks grow, which limits how often its beginning is copied.
     while block := files.read(descriptor, max(_BLOCK, len(rest)), position):
         position += len(block)
         *lines, rest = (rest + block).split(b"\n")

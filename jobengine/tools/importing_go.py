@@ -28,7 +28,7 @@ _USUAL_CONTENT: Final = 1 << 20
 
 
 class BeyondLimits(Exception):
-    """Queues with names that are too long or empty; str() lists them."""
+    """Queue names that are empty or too long; str() lists them."""
 
 
 @frozen(kw_only=True)
@@ -39,7 +39,7 @@ class ImportedGo:
     size: int
     queues: int
     jobs: int
-    #: Queue and uid of each job with a longer content than _USUAL_CONTENT.
+    #: The queue and uid of each job whose content is longer than _USUAL_CONTENT.
     long: Sequence[tuple[str, str]]
 
 
@@ -57,7 +57,7 @@ def import_go(
     Make a database, encrypted with `secret`, from one of the Go version, which is held in memory.
 
     The access keys stay valid (see jobengine.core.access). Raises WrongSecret, BadGoFile, BeyondLimits, TargetExists
-    and OSError, and then makes no `target`.
+    and OSError; then there is no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -85,7 +85,7 @@ def _read(path: str, files: Files, secret: bytes) -> Sequence[GoQueue]:
 
 
 def _check(queues: Sequence[GoQueue]) -> None:
-    """Raise BeyondLimits for names that no call accepts."""
+    """Raise BeyondLimits if the API would refuse any queue name."""
     wrong = [queue.name for queue in queues if not 0 < len(queue.name) <= _LONGEST_NAME]
     if wrong:
         shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in wrong)
@@ -100,7 +100,7 @@ def _jobs_in(queues: Sequence[GoQueue]) -> int:
 
 
 def _slices(queues: Sequence[GoQueue], progress: Progress) -> Iterator[list[bytes]]:
-    """The records of all queues and jobs, some at a time."""
+    """Yield the records of all queues and jobs, in lists."""
     done, total = 0, _jobs_in(queues)
     for queue in queues:
         yield [_queue_record(queue)]
@@ -130,7 +130,7 @@ def _job_records(queue: GoQueue) -> Iterator[bytes]:
 
 
 def _job(job: GoJob, arrival: int) -> Job:
-    """The job as one of this version; raises ValueError. A job that is not queued counts as tried once."""
+    """Convert a job of the Go version; raises ValueError. A job that is not queued gets one attempt."""
     state = State(job.state)
     spec = Spec(
         uid=job.uid,

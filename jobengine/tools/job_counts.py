@@ -13,14 +13,14 @@ from .live_records import LiveRecords
 #: The number of each state; a deleted job has 0.
 _NUMBER: Final = {state: number for number, state in enumerate(State, 1)}
 REMOVED: Final = 0
-#: The index of the state in a record of a job, from the end.
+#: The index of the state in a job's record, counted from the end.
 _STATE_FIELD: Final = -7
 _STATE: Final = 7
 _HASH: Final = (1 << 64) - 1 - _STATE
-#: The initial number of places.
+#: The initial number of slots of the hash table.
 _PLACES: Final = 64
 _LOW: Final = (1 << 32) - 1
-#: Bytes of a change's record that are in the record of the whole job too.
+#: The estimated bytes of a "job-changed" record that repeat fields of the "job-added" record.
 _BARE: Final = 150
 
 
@@ -34,18 +34,18 @@ class QueueCount:
 
 class JobCounts:
     """
-    The state of each job of a queue, and two record lengths, by a hash of its uid.
+    The state of each job of a queue, and the lengths of two records, by a hash of its uid.
 
-    A hash table with open addressing over two arrays. It takes 24 to 48 bytes per job: 61 bits of hash, the state, and
-    two lengths of 32 bits, of the record of the whole job and of its last change. Two jobs with equal hashes count as
-    one; among 1,000,000 jobs the chance is one in millions. A deleted job keeps its place until the table is rebuilt.
+    A hash table with open addressing over two arrays: 24 to 48 bytes per job. A slot has 61 bits of hash, the state,
+    and two lengths of 32 bits: of the record of the whole job, and of its last change. Two jobs with equal hashes count
+    as one; among 1,000,000 jobs the chance is one in millions. A deleted job keeps its slot until the table is rebuilt.
     """
 
     def __init__(self) -> None:
         #: The two lengths, summed over all jobs.
         self.total = 0
         self._counts = [0] * (_STATE + 1)
-        #: The number of used places.
+        #: The number of used slots.
         self._used = 0
         self._keys = _places(_PLACES)
         self._lengths = _places(_PLACES)
@@ -69,7 +69,10 @@ class JobCounts:
         self.set(uid, REMOVED, 0)
 
     def put(self, uid: str, state: int, length: int) -> None:
-        """Set the state and the first length of a job, new or not; its second length becomes 0."""
+        """
+        Set a job's state and the length of its whole record, adding the job if needed; the length of its last change
+        becomes 0.
+        """
         key = _key(uid)
         at = self._find(key)
         if self._keys[at]:
@@ -83,7 +86,7 @@ class JobCounts:
             self._rebuild()
 
     def set(self, uid: str, state: int, length: int) -> None:
-        """Set the state and the second length of a job; does nothing if there is no such job."""
+        """Set a job's state and the length of its last change; does nothing without that job."""
         key = _key(uid)
         at = self._find(key)
         if self._keys[at] & _STATE:
@@ -97,7 +100,7 @@ class JobCounts:
         self._keys[at], self._lengths[at] = key | state, lengths
 
     def _find(self, key: int) -> int:
-        """The place of a key, or the free place for it."""
+        """The slot of a key, or the free slot for it."""
         keys, last = self._keys, len(self._keys) - 1
         at = key >> 3 & last
         while (there := keys[at]) and there & _HASH != key:
@@ -105,7 +108,7 @@ class JobCounts:
         return at
 
     def _rebuild(self) -> None:
-        """Rebuild the table with twice as many places as jobs, and without deleted jobs."""
+        """Rebuild the table without deleted jobs, with at least twice as many slots as jobs."""
         keys, lengths = self._keys, self._lengths
         there = sum(self._counts[1:])
         places = max(_PLACES, 1 << (2 * there - 1).bit_length())
@@ -113,7 +116,7 @@ class JobCounts:
         new, last = self._keys, places - 1
         for key, of_key in zip(keys, lengths, strict=True):
             if key & _STATE:
-                # The first free place, without comparing: no two keys are equal.
+                # Take the first free slot; no comparison is needed, since all keys differ.
                 at = key >> 3 & last
                 while new[at]:
                     at = at + 1 & last
@@ -127,12 +130,12 @@ def _number_of(record: bytes) -> int:
 
 
 def _places(number: int) -> "array[int]":
-    """An array of free places; `number` is a power of 2."""
+    """An array of `number` free slots; `number` is a power of 2."""
     return array("Q", bytes(8 * number))
 
 
 def _key(uid: str) -> int:
-    # Not 0, which marks a free place.
+    # Never 0, because 0 marks a free slot.
     return hash(uid) & _HASH or _STATE + 1
 
 

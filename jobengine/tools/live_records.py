@@ -12,16 +12,16 @@ from ..storage.errors import NewerFormat
 
 
 class LiveJobs(Protocol):
-    """What a tool keeps of a queue's jobs."""
+    """A tool's store for a queue's jobs."""
 
     def add(self, uid: str, number: int, record: bytes) -> None:
-        """Set a job from a record "job-added", the `number`-th of all queues, from 0."""
+        """Add or replace a job by a "job-added" record. `number` counts these records in all queues, from 0."""
 
     def change(self, uid: str, record: bytes) -> None:
-        """Change a job by a record "job-changed", if there is such a job."""
+        """Apply a "job-changed" record, if the job exists."""
 
     def remove(self, uid: str) -> None:
-        """Remove a job, if there is such a job."""
+        """Remove the job, if it exists."""
 
 
 J = TypeVar("J", bound=LiveJobs)
@@ -41,10 +41,10 @@ class LiveQueue(Generic[J]):
 
 
 class LiveRecords(Generic[J]):
-    """The state after the records so far; each tool keeps what it needs of the jobs."""
+    """The queues and jobs after the records read so far. Each tool passes in its own store of jobs."""
 
     def __init__(self, path: str, make_jobs: Callable[[], J], only: str | None = None) -> None:
-        """`path` is named in errors; with `only`, jobs of other queues are left out."""
+        """`path` is named in errors. `only` is the name of a queue: jobs of other queues are left out."""
         #: How far the wall clock is ahead of elapsed time, in milliseconds.
         self.ahead = 0
         #: The number of records "job-added".
@@ -80,7 +80,7 @@ class LiveRecords(Generic[J]):
         self.ahead = fact.ahead
 
     def _queue_created(self, head: Head, record: bytes) -> None:
-        # The same queue again, which a slice of a snapshot may repeat, keeps its jobs.
+        # A snapshot may repeat the record of a queue; the queue then keeps its jobs.
         if not self._queue_changed(head, record):
             self._queue_deleted(head, record)
             fact: Any = decode(record)

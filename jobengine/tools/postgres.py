@@ -1,7 +1,6 @@
 """
-Opens the PostgreSQL of the environment, brings its schema up to date, and corrects its counts of jobs.
-
-Without a DATABASE_URL no driver is needed or loaded.
+Opens the PostgreSQL database of DATABASE_URL, updates its schema, and corrects its job counts. The driver is only
+loaded if DATABASE_URL is set.
 """
 
 import os
@@ -29,7 +28,7 @@ def is_set(environment: Mapping[str, str] = os.environ) -> bool:
 
 @contextmanager
 def driver() -> Iterator[None]:
-    """Raises StorageError, instead of the block's ImportError, if no driver is installed."""
+    """Around imports of the driver: raises StorageError instead of ImportError if no driver is installed."""
     try:
         yield
     except ImportError as error:
@@ -39,14 +38,12 @@ def driver() -> Iterator[None]:
 @contextmanager
 def database(environment: Mapping[str, str]) -> Iterator["Connection[Row]"]:
     """
-    A connection to the database of DATABASE_URL or DATABASE_URL_FILE.
-
-    Raises BadSecret if it is missing or malformed, and StorageError without a driver, a connection or a right, and if
-    the database ends the connection.
+    A connection to the database of DATABASE_URL or DATABASE_URL_FILE. Raises BadSecret if the URL is missing or
+    malformed. Raises StorageError if there is no driver, no connection or no permission, or if the connection is lost.
     """
     url = secret_from("DATABASE_URL", environment)
     if url is None:
-        raise BadSecret("DATABASE_URL is not set: say which database, such as postgresql://jobengine@db/jobengine")
+        raise BadSecret("DATABASE_URL is not set: set it to the database, such as postgresql://jobengine@db/jobengine")
     with driver():
         from ..engine.postgres.database import connection
     try:

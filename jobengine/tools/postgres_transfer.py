@@ -1,4 +1,4 @@
-"""Moves queues and jobs from PostgreSQL to lines of text, and back."""
+"""Exports queues and jobs from PostgreSQL to lines of text, and imports them."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from .target import NewFile, check_free, new_target
 if TYPE_CHECKING:
     from ..engine.postgres.transfer import Contents
 
-#: How many jobs are written between reports of the progress.
+#: Progress is reported after each so many jobs.
 _REPORTED: Final = 1_000
 
 
@@ -33,7 +33,7 @@ def export_database(
     Write the queues and jobs of the database, or one queue and its jobs, as of the start of the export.
 
     Servers may work on it meanwhile, and no job is kept in memory. `progress` counts jobs. Raises BadSecret,
-    NoSuchQueue, StorageError, TargetExists and OSError; there is no `target` then.
+    NoSuchQueue, StorageError, TargetExists and OSError; then there is no `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -88,7 +88,7 @@ def import_into_database(
 
 
 def _rows(connection: Any, environment: Mapping[str, str]) -> Any:
-    """The Rows that encode and decode the database's rows, with the configured SECRET; raises BadSecret."""
+    """The codec of the database's rows, with the configured SECRET; raises BadSecret."""
     from ..engine.postgres.database import rows, schema
 
     return rows.Rows(schema.opened(connection, find_set_secret(environment)))

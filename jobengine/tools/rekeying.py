@@ -23,8 +23,9 @@ def rekey(
     """
     Rewrite a database in place with a new SECRET and a new data key. Returns the new length.
 
-    A crash leaves either the old file or the new one under the name. Raises Locked if a server runs on it,
-    StorageError, FileNotFoundError and OSError. Then nothing has changed, except that a torn last write was cut off.
+    After a crash the file has either the old contents or the new. Raises Locked if a server uses the database,
+    StorageError, FileNotFoundError and OSError; after an error the database is unchanged, except that an incomplete
+    last write was cut off.
     """
     files = files or Files()
     path = os.path.abspath(path)

@@ -22,13 +22,14 @@ class Repaired:
     size: int
     #: The queues and jobs in it.
     queues: Sequence[QueueCount]
-    #: How many bytes of the old file were rescued, from the beginning on; below, how many were not.
+    #: The bytes at the beginning of the old file that were rescued; `left` counts the others.
     taken: int
     left: int
-    #: The number of good frames after the damage; below, their bytes. They can't be used: earlier changes are missing.
+    #: The number of good frames after the damage, and in the next field their bytes. They can't be used: the changes
+    #: before them are missing.
     frames_left: int
     frame_bytes_left: int
-    #: Whether the damage is in the snapshot: jobs that were added long ago may be missing.
+    #: Whether the damage is in the snapshot; then even jobs that were added long ago may be missing.
     in_snapshot: bool
     #: What is wrong with the old file, or None.
     damage: Damaged | Unclear | None
@@ -40,8 +41,8 @@ def repair(
     """
     Write all whole frames before the first damage to a new file, with the same key; `path` is not changed.
 
-    Raises StorageError if the file can't be opened or is of a newer version, TargetExists and OSError, and then makes
-    no `target`.
+    Raises StorageError if the file can't be opened or is of a newer version, TargetExists and OSError; then there is no
+    `target`.
     """
     files, live = files or Files(), LiveRecords(path, JobCounts)
     check_free(target, files)
@@ -50,7 +51,7 @@ def repair(
         damage = _rescue(source, file, live, progress)
         in_snapshot = not source.walk.whole_snapshot
         if in_snapshot:
-            # Recovery refuses a snapshot without an end.
+            # The damage is in the snapshot: write its end, because recovery refuses a snapshot without one.
             file.write(*frames_of(source.walk.chain, Kind.SNAPSHOT_END, (), file.size)[0])
         boxes = list(source.walk.good_boxes())
         return Repaired(

@@ -11,7 +11,7 @@ from ..storage.files import Files
 from ..storage.frames import HEADER_SIZE, Chain, Frame, format_version, open_header
 from ..storage.recovery import Read, Recovery
 
-#: Called now and then with the bytes done so far, and the total.
+#: A callback for progress, called with the number of bytes done so far, and the total.
 Progress = Callable[[int, int], None]
 
 #: Bytes that are read at a time; progress is reported after each.
@@ -25,18 +25,17 @@ def no_progress(_done: int, _size: int) -> None:
 @define
 class Source:
     """
-    A database at the time of opening; bytes appended later are not read.
-
-    When a server compacts it meanwhile, another file gets the name; the opened file stays the same.
+    A database as it was when it was opened: bytes appended later are not read. If a server compacts the database
+    meanwhile, a new file gets the name, and the opened file stays unchanged.
     """
 
     path: str
-    #: The database's first 160 bytes; below, the version of its format, such as "1.0".
+    #: The first 160 bytes of the file, and in the next field the version of its format, such as "1.0".
     header: bytes
     version: str
     _descriptor: int
     _files: Files
-    #: The walk over its frames; see Recovery.
+    #: The walk over the file's frames.
     walk: Recovery
     _reread_at: int = field(default=0, init=False)
     #: The chain that the first frame must continue.
@@ -47,10 +46,10 @@ class Source:
 
     def frames(self, progress: Progress = no_progress) -> Iterator[Frame]:
         """
-        Every good frame in order; `walk.last` has the bytes of the last one yielded.
+        Yield every good frame in order; `walk.last` has the bytes of the frame yielded last.
 
-        Afterwards `walk.torn` shows whether an incomplete frame follows: a server is writing it, or was killed while
-        writing it. Raises Damaged, Unclear and NewerFormat where the file is damaged or unknown.
+        Afterwards `walk.torn` shows whether an incomplete frame follows: a server is writing that frame, or was killed
+        while writing it. Raises Damaged or Unclear if the file is damaged, and NewerFormat for an unknown frame.
         """
         reported = 0
         while True:
@@ -71,19 +70,19 @@ class Source:
 
     @property
     def unfinished(self) -> int:
-        """The bytes of an incomplete last frame; call it once all frames were read."""
+        """The length in bytes of an incomplete last frame; valid after all frames were read."""
         return max(0, self.walk.size - self.walk.end)
 
     def begin_again(self) -> None:
-        """Go back to the first frame, for a second walk that ends where the first one did."""
+        """Go back to the first frame. A second walk ends at the same frame as the first."""
         self.walk = Recovery(read=self.walk.read, size=self.walk.end, chain=self._chain)
         self._reread_at = 0
 
     def _reread(self) -> bool:
         """
-        Read again from the last good frame, once per frame; returns whether that was done.
+        Retry after the last good frame, once per frame; returns whether a retry is left.
 
-        The bytes after it may have been written during the read: a server on a full disk cuts off an incomplete write,
+        A bad frame may have been read while a server wrote it: on a full disk a server cuts off an incomplete write,
         and writes again.
         """
         if self._reread_at == self.walk.end:
@@ -123,12 +122,12 @@ def open_file(path: str, files: Files) -> Iterator[int]:
 
 
 def explained(path: str, error: StorageError) -> StorageError:
-    """The same error with the file's name."""
+    """The same error, with the file's name before its text."""
     return type(error)(f"{path}: {error}")
 
 
 def _in_blocks(files: Files, descriptor: int) -> Read:
-    """A reader in blocks, since most frames are short and contiguous."""
+    """A reader that reads large blocks ahead, since most reads are short and contiguous."""
     begin, block = 0, b""
 
     def read(length: int, position: int) -> bytes:

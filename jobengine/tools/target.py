@@ -14,9 +14,10 @@ from ..storage.journal import frames_of
 
 #: Bytes that are written at a time.
 _WRITTEN_AT_ONCE: Final = 1 << 17
-#: Bytes between calls that start to write them to disk; a backup is a sixth faster with them (ext4, two cores).
+#: After each so many bytes, the system starts to write them to disk; this makes a backup a sixth faster (ext4, two
+#: cores).
 _BEGUN_AT_ONCE: Final = 8 << 20
-#: Bytes between syncs, so that the last one is short.
+#: A sync follows each so many bytes, so that the last sync is short.
 _SYNCED_AT_ONCE: Final = 64 << 20
 
 
@@ -26,7 +27,7 @@ class TargetExists(Exception):
 
 @define
 class NewFile:
-    """A new file, while it has a temporary name."""
+    """A new file under a temporary name."""
 
     _files: Files
     _descriptor: int
@@ -34,7 +35,8 @@ class NewFile:
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)
-    #: The first byte not yet being written to disk; below, the first unsynced byte.
+    #: The offset up to which writing to disk has started, and in the next field the offset up to which bytes are
+    #: synced.
     _begun: int = field(default=0, init=False)
     _synced: int = field(default=0, init=False)
 
@@ -72,7 +74,7 @@ class NewFile:
 
 @define
 class NewDatabase:
-    """A new database with a data key of its own: one snapshot."""
+    """A new database with a new data key, consisting of one snapshot."""
 
     _file: NewFile
     _secret: bytes = field(repr=False)
@@ -91,7 +93,8 @@ class NewDatabase:
     def finish(self) -> None:
         """End the snapshot, and mark the file as closed in an orderly way; raises OSError."""
         self._append(Kind.SNAPSHOT_END, ())
-        # The mark vouches for all bytes before it. That is safe: the file gets its name only once they are on disk.
+        # The mark states that all bytes before it are on disk. That will be true: the file gets its name only after a
+        # sync.
         self._append(Kind.CLOSE, ())
 
     def _append(self, kind: Kind, records: Sequence[bytes]) -> None:
@@ -110,8 +113,8 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
     """
     Make a file (mode 0600) that gets its name once it is complete and on disk; after an error there is no file.
 
-    An existing file of that name is an error or, with `replaces`, is replaced atomically by one with the same owner.
-    Raises TargetExists and OSError. A kill leaves a file `path`.new-…, which nothing reads.
+    If `path` exists, raises TargetExists or, with `replaces`, replaces the file atomically and keeps its owner. Raises
+    OSError too. A kill leaves a file `path`.new-…, which nothing reads.
     """
     files = files or Files()
     if not replaces:
@@ -138,7 +141,7 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
 
 @contextmanager
 def unnamed_file(path: str, files: Files) -> Iterator[NewFile]:
-    """Make a file without a name (0600) in the directory of `path`; after the block the file is removed."""
+    """A temporary file without a name (0600) in the directory of `path`; it is gone after the block."""
     temporary = f"{abspath(path)}.new-{token_hex(4)}"
     descriptor = files.create(temporary)
     try:

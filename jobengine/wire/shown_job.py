@@ -75,9 +75,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
         bool | None, From("notes.cancel_requested if standing.state is INPROGRESS else None")
     ] = None
     cancelled: Annotated[bool, From("notes.cancelled")] = False
-    history: Annotated[
-        tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")
-    ] = ()
+    history: Annotated[tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")] = ()
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
     queue_name: Annotated[str | None, From("queue")] = None

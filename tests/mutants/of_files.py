@@ -233,8 +233,8 @@ OF_FILES: Final = (
         "whole-snapshot",
         "the refusal of a file that ends before its snapshot",
         _RECOVERY,
-        '        if not self.whole_snapshot:\n            raise Damaged("it ends',
-        '        if self.size < 0:\n            raise Damaged("it ends',
+        '        if not self.whole_snapshot:\n            raise Damaged("the file ends',
+        '        if self.size < 0:\n            raise Damaged("the file ends',
         ("tests/storage/test_damage.py::test_a_file_cut_at_any_byte_yields_its_whole_commits",),
     ),
     Mutant(

@@ -83,7 +83,7 @@ def test_after_a_broken_write_nothing_more_is_written(path: Path, files: FaultyF
 
 def test_after_a_failed_truncation_nothing_more_is_written(path: Path, files: FaultyFiles, journal: Journal) -> None:
     files.faults, files.short = {"write": [FULL], "truncate": [BROKEN]}, 30
-    with pytest.raises(StorageBroken, match="cutting it off"):
+    with pytest.raises(StorageBroken, match="removing its incomplete bytes"):
         journal.append([b"second"])
     assert_nothing_is_written_any_more(journal, files)
     assert read(path) == [(b"first",)]

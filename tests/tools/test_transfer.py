@@ -170,7 +170,7 @@ def test_a_database_that_is_cut_off_while_it_is_read_is_not_exported() -> None:
         if 2 * done == size:
             files.truncate(files.open(PATH), size // 2 - 100)
 
-    with pytest.raises(Damaged, match=r"/data/db: it was cut off at byte [0-9]+ while it was read"):
+    with pytest.raises(Damaged, match=r"/data/db: the file was cut off at byte [0-9]+ during the export"):
         export(PATH, TEXT, SECRET, cut_off, files=files)
     assert list(files.now()) == [PATH]
 
@@ -209,7 +209,7 @@ def test_cut_short_at_any_byte_it_is_refused() -> None:
         (lambda lines: [*lines, b""], "line 7: a line follows the end"),
         (lambda lines: lines[:-1], "ends after line 5 without the line that says `end`"),
         (lambda lines: [], "ends after line 0"),
-        (lambda lines: [lines[0], *lines], "line 2: an export has only one first line"),
+        (lambda lines: [lines[0], *lines], "line 2: this header line may only be the first line of an export"),
         (lambda lines: [lines[0], lines[1], *lines[1:]], "line 3: there are two queues 'mail'"),
         (lambda lines: [*lines[:3], *lines[2:]], "line 4: the queue 'mail' has two jobs uid-1"),
         (
