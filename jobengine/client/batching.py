@@ -1,9 +1,10 @@
 """
-Gathers calls into bulk requests, like the server gathers commits. Pure state, without threads, tasks or sockets.
+Gathers calls into bulk requests. Pure state, without threads, tasks or sockets.
 
-A lane holds the calls for one queue. If no request is in flight, a call is sent at once; calls that arrive meanwhile go
-into the next request. So a lane has at most one request in flight, and calls are carried out in the order of `put`.
-Threads wait a moment between two requests: see Returning. Coroutines are all back within a turn of their loop.
+A lane holds the calls for one queue. If no request is in flight, a call is sent at once; calls that arrive during a
+request go into the next one. So a lane has at most one request in flight, and calls are carried out in the order of
+`put`. Before the next request, threads wait briefly for callers that were just answered (see Returning). Coroutines
+need no such wait: all of them call again in the same turn of their loop.
 """
 
 import json
@@ -16,17 +17,17 @@ from . import calls, shapes
 from .errors import BadRequest, Conflict, JobEngineError, JobNotFound, LeaseLost, QueueNotFound, error_of
 from .http_codec import Response
 
-#: The most items in one request. The next request is prepared while one is in flight, so larger ones only cause delays:
-#: measured with 1,000 coroutines, 500 is as fast as 250 and a quarter faster than 1,000.
+#: The most items in one request. One request is prepared while another is in flight, so larger requests only cause
+#: delays: with 1,000 coroutines, 500 is as fast as 250 and a quarter faster than 1,000.
 MOST: Final = 500
-#: The most bytes of items in one request, except for one long item: many proxies stop at 1 MB.
+#: The most bytes of items in one request, unless a single item is longer: many proxies accept at most 1 MB.
 MOST_BYTES: Final = 900_000
 #: The most bytes of waiting items.
 _WAITING_BYTES: Final = 64 << 20
-#: The largest and smallest share of the last round trip for which a request waits for returning callers.
+#: A request waits for returning callers for this share of the last round trip at most, and in the next line at least.
 _SHARE: Final = 0.25
 _LEAST_SHARE: Final = 0.004
-#: The beginning of an error's detail about one of many items.
+#: The beginning of an error text that names one item of a request, such as `jobs[3]: `.
 _PLACE: Final = re.compile(r"^(?:jobs|updates)\[\d+\](?:\.|: )")
 
 
@@ -57,7 +58,7 @@ class Item:
         self.safe = safe
         #: Whether the caller needs no answer beyond success.
         self.brief = brief
-        #: Whether the update has a lease; below, the status that the update sets.
+        #: Whether the update has a lease, and in the next line the status that the update sets.
         self.lease = lease
         self.status = status
         #: Whether the item was sent before, with an unknown outcome.
@@ -71,7 +72,7 @@ class Item:
         self.error: JobEngineError | None = None
         #: The object to wake once the item is settled, or None.
         self.waiter: Any = None
-        #: Whether the item's caller has to send the next request.
+        #: Whether the item's thread must send the next request.
         self.leads = False
 
     def done(self, answer: Mapping[str, Any]) -> None:
@@ -93,12 +94,12 @@ class Item:
 
 class Returning:
     """
-    The callers that the last answer has released: callers in a loop call again at once.
+    Decides how long the next request waits for callers that were just answered: callers in a loop call again at once.
 
-    If the first of them were sent alone, all others would have to wait for its answer. So the next request waits until
-    the released callers are back, for at most a quarter of the last round trip. Each time they don't come back, the
-    wait is halved; after some times it is a quarter again, since other callers may have appeared. A lone caller never
-    waits.
+    If the first caller's request were sent alone, all others would wait for its answer. So the next request waits until
+    the answered callers are back, for at most a quarter of the last round trip. Each time they don't come back, the
+    wait is halved; after some times it is reset to a quarter, since other callers may have appeared. A lone caller
+    never waits.
     """
 
     def __init__(self) -> None:
@@ -107,13 +108,13 @@ class Returning:
         self._share = _SHARE
 
     def released(self, batch: Sequence[Item], waiting: int, began: float, now: float) -> None:
-        """The answer to a batch has arrived, while `waiting` other items wait; times are in seconds on any clock."""
+        """Record that a batch was answered while `waiting` other items waited; times are in seconds on any clock."""
         callers = sum([item.settled and item.closes for item in batch])
         self._expected = min(callers + waiting, MOST)
         self._until = now + (now - began) * self._share
 
     def are_there(self, waiting: int) -> bool:
-        """Whether no more callers are expected once this many wait."""
+        """Whether all expected callers are back if this many items wait."""
         return self._expected < 2 or waiting >= self._expected
 
     def patience(self, waiting: int, now: float) -> float:
@@ -136,7 +137,8 @@ class Lane:
         self._max_pending = max_pending
         self._waiting: deque[Item] = deque()
         self._bytes = 0
-        #: Halved when a request is refused for one item, doubled when one succeeds: many bad items cost few requests.
+        #: The most items of the next request. Halved when a request is refused for one bad item, and doubled when a
+        #: request succeeds, so that even many bad items cost few requests.
         self._most = MOST
 
     def __len__(self) -> int:
@@ -147,16 +149,16 @@ class Lane:
         return self.room() <= 0
 
     def room(self) -> int:
-        """How many more items may wait; the last one may exceed the limit of bytes."""
+        """How many more items may wait; the last of them may exceed the limit of bytes."""
         return self._max_pending - len(self._waiting) if self._bytes < _WAITING_BYTES else 0
 
     def put(self, item: Item) -> None:
-        """Add an item after all others."""
+        """Append an item."""
         self._waiting.append(item)
         self._bytes += len(item.data)
 
     def put_back(self, items: Sequence[Item]) -> None:
-        """Return taken items to the front."""
+        """Put items back that `take` has taken, before all others."""
         self._waiting.extendleft(reversed(items))
         self._bytes += sum([len(item.data) for item in items])
 
@@ -192,8 +194,7 @@ class Lane:
 
     def answered(self, batch: list[Item], response: Response, *, repeated: bool) -> None:
         """
-        Settle the items by an answer. If one item was refused, put the others back to be sent again.
-
+        Settle the items of a request by its answer. If one item was refused, the others are put back and sent again.
         `repeated`: an earlier request with these items may have succeeded.
         """
         if not 200 <= response.status < 300:
@@ -211,13 +212,13 @@ class Lane:
         raise NotImplementedError  # each kind of lane has its own
 
     def lost(self, batch: Sequence[Item], error: JobEngineError) -> None:
-        """Settle items whose outcome is unknown, or whose server can't be reached."""
+        """Settle items with an error: their outcome is unknown, or the server can't be reached."""
         for item in batch:
             if not item.settled:
                 item.failed(error._again())
 
     def _refused(self, batch: list[Item], error: JobEngineError) -> None:
-        """Settle a refused request: one item may be the reason, or all are refused."""
+        """Settle the items of a refused request: one bad item may be the reason, or all items are refused."""
         if len(batch) == 1 or not _concerns_one(error):
             self.lost(batch, _of_one(error) if len(batch) == 1 else error)
             return
@@ -226,7 +227,7 @@ class Lane:
             self.put_back(batch)  # the bad item is among them, and will be refused when it is sent alone
             return
         if error.status == 429:
-            # The queue became full at this item; the jobs before it still fit.
+            # The queue became full at this item: refuse it and all later items; the earlier ones are sent again.
             self.lost(batch[error.index :], error)
             self.put_back(batch[: error.index])
             return
@@ -235,7 +236,10 @@ class Lane:
 
 
 def _of_one(error: JobEngineError) -> JobEngineError:
-    """The error for the caller of the refused item, without its index: the caller does not know the request's list."""
+    """
+    The error for the caller of the refused item, without the item's index in the request, which the caller does not
+    know.
+    """
     error.detail = _PLACE.sub("", error.detail)
     error.args = (error.detail,)
     return error
@@ -246,7 +250,7 @@ def _concerns_one(error: JobEngineError) -> bool:
 
 
 class AddLane(Lane):
-    """Jobs to add. A request adds all of its jobs or none: if one is bad, the others are sent again without it."""
+    """Jobs to add. A request adds all of its jobs or none: if one job is bad, the others are sent again without it."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         return add_call([item.data for item in batch])
@@ -280,12 +284,15 @@ def single_body(queue: bytes, job: bytes) -> bytes:
 
 
 def _is_single(jobs: Sequence[bytes]) -> bool:
-    """Whether to send these as a single job. A long job is not: a body with a list of jobs may be longer."""
+    """
+    Whether to use the call for a single job. A long job is sent as a list of one, because the limit for such bodies is
+    higher.
+    """
     return len(jobs) == 1 and len(jobs[0]) <= MOST_BYTES
 
 
 class UpdateLane(Lane):
-    """Updates of jobs. Each succeeds or fails by itself within a request."""
+    """Updates of jobs. Each update in a request succeeds or fails independently."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         return calls.UPDATE_JOBS
@@ -306,10 +313,10 @@ def _check_count(response: Response, results: Sequence[Any], batch: Sequence[Ite
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | None, repeated: bool) -> None:
-    """Settle an update with its result in the answer to the request with that id."""
+    """Settle an update with its `result` in an answer; `request_id` is that of the request."""
     status = result["status"]
     if status == 200:
-        # A short answer has only whether the job should stop.
+        # A short answer has no job, only the field that says whether the worker should stop.
         item.done(result.get("job") or result)
         return
     error = error_of(status, result, request_id=request_id, special={409: LeaseLost} if item.lease else None)
@@ -321,10 +328,10 @@ def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | No
 
 def _was_done(item: Item, error: JobEngineError) -> bool:
     """
-    Whether an update that ends its own lease succeeded in the request whose answer was lost.
+    Whether this error of a repeated update shows that the first attempt succeeded, and ended the lease.
 
-    Afterwards a retried or released job has no lease any more, and a job that is not kept is gone. The server
-    recognises a finished job's last lease.
+    After a success, a retried or released job has no lease any more, and a job that is not kept is gone. For a finished
+    job the server recognises the last lease and reports no error.
     """
     if not item.lease or isinstance(error, QueueNotFound):
         return False

@@ -39,7 +39,7 @@ class _Added(Struct):
 
 _added: Final = Decoder(_Added).decode
 _job: Final = Decoder(shapes.of(Job)).decode
-#: How a server begins the JSON of a job. Any other JSON is decoded to find the uid.
+#: The usual beginning of a job's JSON, followed by the uid. JSON that begins otherwise is decoded to find the uid.
 _BEGINS: Final = b'{"uid":"'
 
 
@@ -47,8 +47,8 @@ def read(call: calls.Call[Any], response: Response, count: int, added: int, *, b
     """
     The `count` jobs of an answer to ADD_JOBS or ADD_JOB.
 
-    An error has the bad job's index among all jobs; `added` jobs were added before. Whole jobs are decoded at first
-    use: only splitting the answer takes a third of the time. Raises JobEngineError.
+    Raises JobEngineError, with the bad job's index among all jobs; `added` is the number of jobs in earlier requests.
+    Whole jobs are decoded when they are first used; only splitting the answer takes a third of the time.
     """
     try:
         calls.check_status(call, response)

@@ -1,7 +1,7 @@
 """
-The calls of the API, described once for both clients and for the test that compares them with api_schema.yml.
+The table of all API calls, used by both clients and compared with api_schema.yml by a test.
 
-A call that is safe to repeat is sent again when its answer was lost: repeating it does nothing twice.
+A call that is safe to repeat is sent again if its answer was lost: a repetition has no further effect.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,13 +33,13 @@ T = TypeVar("T")
 
 A = TypeVar("A", bound=Answer)
 
-#: The media types of JSON; the server always sends the header, but a test double may not.
+#: The media types accepted for JSON; none is accepted too, because test doubles may omit the header.
 _JSON: Final = ("application/json", "")
-#: Part of the metrics of every JobEngine.
+#: The prefix of a JobEngine's metrics.
 _METRIC: Final = b"jobengine_"
 #: Statuses that proxies send in place of a server.
 _OF_PROXIES: Final = frozenset({408, 413, 429, 502, 503, 504})
-#: Part of the server's answer to a path outside the API.
+#: A part of the server's 404 for a path outside the API.
 _NOWHERE: Final = b"There is nothing at this path"
 
 
@@ -58,7 +58,7 @@ class Call(NamedTuple, Generic[T]):
     safe: bool = True
     #: Whether the admin key is sent, if the client has one.
     admin: bool = False
-    #: Whether a 404 to a repeated request means that an earlier attempt has succeeded.
+    #: Whether a 404 to a repeated request counts as success: an earlier attempt has deleted the object.
     gone_is_done: bool = False
     #: The statuses of a successful answer.
     statuses: tuple[int, ...] = (200,)
@@ -67,7 +67,7 @@ class Call(NamedTuple, Generic[T]):
 
 
 def not_jobengine(response: Response, seen: str) -> e.NotJobEngine:
-    """The error for another program's answer; `seen` describes what reveals it."""
+    """The error for an answer of another program; `seen` is the reason, which ends the sentence "… answered"."""
     kind = f", {response.media_type}" if response.media_type else ""
     status = f" with status {response.status}{kind}, and" if response.status else ";"
     return e.NotJobEngine(
@@ -102,7 +102,7 @@ def read_answer(call: Call[T], response: Response) -> T:
 
 
 def check_status(call: Call[Any], response: Response) -> None:
-    """Raise the error of a refused call, or NotJobEngine for a success status that the call lacks."""
+    """Raise the error of a refused call, or NotJobEngine for a success status that this call never has."""
     if not 200 <= response.status < 300:
         raise failure(response, call.special)
     if response.status not in call.statuses:
@@ -110,7 +110,7 @@ def check_status(call: Call[Any], response: Response) -> None:
 
 
 def failure(response: Response, special: Mapping[int, type[e.JobEngineError]] | None = None) -> e.JobEngineError:
-    """The error for an answer without success; NotJobEngine if neither a JobEngine nor a proxy sends such an answer."""
+    """The error for an unsuccessful answer; NotJobEngine if neither a JobEngine nor a proxy sends such an answer."""
     problem = _problem(response)
     if problem is None and response.status not in _OF_PROXIES:
         return not_jobengine(response, "it is not a JobEngine error")
@@ -139,7 +139,7 @@ def _problem(response: Response) -> dict[str, Any] | None:
 
 
 def advised(response: Response, address: Address) -> Response:
-    """The answer; for a 404 that a path in the server's URL may have caused, an answer whose detail explains this."""
+    """Return the answer, or one with advice in its detail, if a path in the server's URL may have caused a 404."""
     if response.status != HTTPStatus.NOT_FOUND or not address.prefix or _NOWHERE not in response.body:
         return response
     detail = (
@@ -171,7 +171,7 @@ def _list(name: str, kind: type[A]) -> Callable[[Response], list[A]]:
 
 
 def _later(make: Callable[[], Any]) -> s.Shape:
-    """A shape that is made at its first use: most programs use few."""
+    """A shape that is made when it is first used: most programs need only a few."""
     made = cache(lambda: Decoder(make()).decode)
     return lambda body: made()(body)
 
@@ -321,7 +321,7 @@ ADD_JOBS: Final = Call(
     special=_QUEUE,
 )
 LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page, special=_QUEUE)
-#: Safe if each of its updates is; a change of all matching jobs is not.
+#: Safe to repeat if each of its updates is safe; a change of all matching jobs is not.
 UPDATE_JOBS: Final = Call(
     "updateJobs",
     "POST",

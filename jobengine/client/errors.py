@@ -29,7 +29,10 @@ class JobEngineError(Exception):
         self.index = index
 
     def _again(self) -> "JobEngineError":
-        """A copy of the error for another caller: raising one exception twice mixes up its tracebacks."""
+        """
+        A copy of the error, to be raised in another caller: raising the same exception twice would mix up its
+        tracebacks.
+        """
         copy = type(self)(self.detail)
         copy.__dict__.update(self.__dict__)
         return copy
@@ -40,7 +43,10 @@ class BadSettings(JobEngineError, ValueError):
 
 
 class NotJobEngine(JobEngineError):
-    """The answer did not come from a JobEngine: the URL leads to another program, or a proxy has answered itself."""
+    """
+    The answer did not come from a JobEngine: the URL leads to another program, or a proxy answered without contacting
+    the server.
+    """
 
 
 class BadRequest(JobEngineError):
@@ -84,7 +90,10 @@ class TooManyRequests(JobEngineError):
 
 
 class Unavailable(JobEngineError):
-    """The server can't be reached, or can't carry out the call now. Nothing was done, unless it is OutcomeUnknown."""
+    """
+    The server can't be reached, or can't carry out the call now. The call had no effect, except that for the subclass
+    OutcomeUnknown this is uncertain.
+    """
 
 
 class OutcomeUnknown(Unavailable):
@@ -112,9 +121,9 @@ _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
     504: Unavailable,
     507: Unavailable,
 }
-#: The beginning of a 404 for a missing queue; other 404s have the same problem type.
+#: The first words of a 404 for a missing queue; other 404s have the same problem type.
 _NO_QUEUE: Final = "There is no queue"
-#: The end of a 429 for wrong keys; a full queue's 429 has the same problem type.
+#: The last words of a 429 after too many wrong keys; a 429 for a full queue has the same problem type.
 _KEY_REFUSED: Final = "a right key works at once."
 
 

@@ -14,7 +14,8 @@ from httptools import HttpParserError, HttpResponseParser
 from .errors import BadSettings
 from .secret import Secret
 
-#: A request with a longer body names its queue in the query too: the server checks the key before it reads the body.
+#: A request with a longer body names its queue in the query too, so that the server can check the key before it reads
+#: the body.
 _LONG_BODY: Final = 1 << 20
 #: The most bytes of an answer that is kept in memory.
 _LONGEST: Final = 1 << 30
@@ -38,7 +39,8 @@ class Broken(Exception):
 
     def __init__(self, why: str, *, stale: bool = False) -> None:
         super().__init__(why)
-        #: Whether a used connection broke before a byte of an answer: the server may have closed it while it was idle.
+        #: Whether a reused connection broke before the answer's first byte: the server may have closed the idle
+        #: connection.
         self.stale = stale
 
 
@@ -64,7 +66,7 @@ class Address:
         return f"Address({self.url!r})"
 
     def is_same(self, other: "Address") -> bool:
-        """Whether both URLs are equivalent."""
+        """Whether the two addresses are equivalent."""
         return (self.tls, self.host, self.port, self.prefix) == (other.tls, other.host, other.port, other.prefix)
 
 
@@ -146,7 +148,7 @@ class Request:
         return other
 
     def encode(self, address: Address) -> bytes:
-        """The bytes to send. They contain the keys: don't keep them in a variable."""
+        """The bytes to send. They contain the keys: don't keep the bytes in a variable."""
         head = [f"{self.method} {address.prefix}{self.path}{self._query_text()} HTTP/1.1\r\n".encode("ascii")]
         head.append(address.head)
         for name, value in (self.headers or {}).items():
@@ -217,7 +219,7 @@ class ResponseParser:
         self.complete = False
         #: Whether the connection can be used for another request.
         self.reusable = False
-        #: Whether the caller reads parts of the body before it is complete.
+        #: Whether the caller reads the body in parts, as they arrive.
         self.streamed = False
         self._surplus = False
         self._size = 0
@@ -225,7 +227,7 @@ class ResponseParser:
         self._parts: list[bytes] = []
 
     def expect(self, *, streamed: bool = False) -> None:
-        """Get ready for the next answer; `streamed`: the caller reads parts of its body."""
+        """Prepare for the next answer; `streamed`: the caller reads its body in parts, as they arrive."""
         self._begin()
         self.streamed = streamed
 

@@ -59,9 +59,9 @@ class JobChanges(TypedDict, total=False):
 
     #: queued, inprogress, complete or failed.
     new_status: str
-    #: Whether a failed job may be retried; default true.
+    #: With new_status "failed": whether the job may be retried; default true.
     retry: bool
-    #: Per cent.
+    #: The progress in per cent.
     progress: int
     #: The result; any JSON.
     result: Any
@@ -86,7 +86,7 @@ class JobFilter(TypedDict, total=False):
     tag: str
     #: Has this text in its content.
     q: str
-    #: Is, or was last, held by this worker.
+    #: Is held by this worker, or was last.
     worker: str
     #: Has this text in its error.
     error: str
@@ -114,7 +114,7 @@ class NewJob:
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """The values that were given: those that are not None."""
+    """The arguments that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -136,7 +136,7 @@ def _words(value: Sequence[str]) -> list[str]:
     return list(value)
 
 
-#: Encoders of options with another form on the wire.
+#: Encoders of the options whose JSON has another type.
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_minutes": _whole_minutes,
     "timeout_minutes": _whole_minutes,
@@ -152,17 +152,17 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
 _FILTERS: Final = JobFilter.__optional_keys__
-#: The fields that a worker sends for most jobs. The fast encoder writes NaN as null, but these fields are not numbers.
+#: The fields of the usual update by a worker. All are texts, so the fast encoder is safe: it writes NaN as null.
 _ONLY_WORDS: Final = frozenset({"new_status", "lease"})
 
 
 def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
-    """A new job as JSON. It always gets a uid, so that the same bytes can be sent again."""
+    """A new job as JSON, always with a uid: then it is safe to send the same bytes again."""
     return written_job(content, written_options(options))
 
 
 def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of new jobs in their wire form; raises TypeError."""
+    """The options of new jobs, in their JSON form; raises TypeError."""
     return _written(options, _OPTIONS)
 
 

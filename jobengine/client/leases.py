@@ -4,7 +4,8 @@ from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-#: Entries of stopped holders that may remain, beyond the number of active ones: removing them all takes time.
+#: The heap may have this many more entries of stopped holders than of active ones before it is rebuilt, which takes
+#: time.
 _FEW: Final = 1_000
 
 
@@ -12,7 +13,8 @@ class Beats(Generic[T]):
     """Repeated beats for several holders, each at its own interval."""
 
     def __init__(self) -> None:
-        #: When the holder's next beat is due, the number of the entry, the holder, and the seconds between its beats.
+        #: For each beat: the time at which it is due, the number of the entry, the holder, and the seconds between its
+        #: beats.
         self._heap: list[tuple[float, int, T, float]] = []
         self._number = 0
         #: The active holders, and the numbers of their entries in the heap.

@@ -19,7 +19,8 @@ class Patience:
 
     def __init__(self, seconds: float, random: Callable[[], float]) -> None:
         self._seconds = seconds
-        #: When retrying ends. The time runs from the first failure: a waiting call may have taken long before.
+        #: The time at which retrying ends. It counts from the first failure, not from the call: a call that waits may
+        #: take long.
         self._deadline: float | None = None
         self._random = random
         self._attempts = 0

@@ -40,8 +40,7 @@ def as_secret(key: str | Secret) -> Secret:
 
 def secret(key: str | Secret | None) -> Secret | None:
     """
-    Like `as_secret`, for an optional key.
-
-    Assign the value to the variable that held the text, so that no variable holds the text any more.
+    Like `as_secret`, for an optional key. Assign the result to the variable that held the text, so that the plain text
+    is in no variable any more.
     """
     return None if key is None else as_secret(key)

@@ -21,15 +21,15 @@ class Settings(NamedTuple):
 
     #: The server.
     address: Address
-    #: Opens the queues that have no key in `keys`.
+    #: The key for all queues that are not in `keys`.
     access_key: Secret | None = None
-    #: Creates and deletes queues, and opens queues without another key.
+    #: The key that creates and deletes queues, and opens queues for which no other key is known.
     admin_key: Secret | None = None
     #: Keys by the name of their queue.
     keys: Mapping[str, Secret] = {}
 
     def key_for(self, queue: str) -> Secret | None:
-        """The key of the queue, if there is one besides the admin key."""
+        """The key for the queue, or None if only the admin key is known."""
         return self.keys.get(queue) or self.access_key
 
 
@@ -60,12 +60,12 @@ def load(
     path: Path | None = None,
 ) -> Settings:
     """
-    The settings, in order of precedence: arguments, a profile named there, environment variables, the profile in
-    JOBENGINE_PROFILE.
+    Read the settings. In order of precedence they come from arguments, the profile that an argument names, environment
+    variables, and the profile that JOBENGINE_PROFILE names.
 
-    The keys of a profile are for its own address, http://127.0.0.1:6006 if it names none: BadSettings is raised if
-    another source sets another address. `environment` and `path` (the file with the profiles) default to those of the
-    process. Raises BadSettings.
+    A profile's keys are only for the profile's own address, by default http://127.0.0.1:6006: raises BadSettings if
+    another source sets another address, and for other bad settings. `environment` and `path` (the file with the
+    profiles) default to those of the process.
     """
     given = os.environ if environment is None else environment
     layers = [_Layer(url, secret(access_key), secret(admin_key), _secrets(keys or {}), "The argument url")]
@@ -186,14 +186,14 @@ def read_key_file(path: Path) -> Secret:
 
 
 def _refuse_if_others_write(path: Path, status: os.stat_result) -> None:
-    """Refuse a file in which others could set the address that receives keys from other sources."""
+    """Refuse a file that other users may write: they could change the address, and so receive keys."""
     if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise BadSettings(f"Others may write {path}, and so choose where keys are sent: run `chmod 600 {path}`.")
+        raise BadSettings(f"Other users may write {path}, and so choose where keys are sent: run `chmod 600 {path}`.")
 
 
 def _refuse_if_others_read(path: Path, status: os.stat_result) -> None:
     if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise BadSettings(f"Others may read {path}, which has keys in it: run `chmod 600 {path}`.")
+        raise BadSettings(f"Other users may read {path}, which has keys in it: run `chmod 600 {path}`.")
 
 
 def _text(table: Mapping[str, Any], name: str, path: Path) -> str | None:

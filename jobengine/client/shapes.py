@@ -13,13 +13,13 @@ from msgspec.json import Decoder
 
 from .values import Answer, Attempt, Field, Job
 
-#: Raises ValueError or RecursionError for a body of another shape.
+#: Decodes a body; raises ValueError or RecursionError if it has another shape.
 Shape = Callable[[bytes], object]
 
 _Uid = Annotated[str, Meta(min_length=1)]
 #: Seconds that datetime can represent.
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
-#: The fields that an answer must have if its class has them: texts and, below, objects.
+#: The fields that are required in each class that has them: texts and, in the next line, objects.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id"})
 _REQUIRED_OBJECTS: Final = frozenset({"hours"})
 
@@ -56,7 +56,7 @@ def fields_of(kind: type[Answer]) -> dict[str, "Field[Any]"]:
 
 
 def of(kind: type[Answer]) -> Any:
-    """The struct for answers of this `kind`. Only identifying fields are required: others may be new."""
+    """The struct for answers of this `kind`. Only identifying fields are required: an older server may lack others."""
     if kind not in _made:
         fields: list[Any] = []
         for wire, field in fields_of(kind).items():
@@ -100,8 +100,8 @@ class _Result(_Brief):
 
 class _Claimed(Struct, gc=False):
     """
-    A claimed job's fields that matter for running it. Checking costs a worker with short jobs most of its time, so
-    other fields stay unchecked.
+    The fields of a claimed job that a worker needs. Other fields stay unchecked: with short jobs, checking would take
+    most of a worker's time.
     """
 
     uid: _Uid

@@ -1,8 +1,8 @@
 """
 The server's answers, as frozen values.
 
-An answer keeps the JSON object in `raw`, and reads a field from it when the field is used. Unused fields cost nothing,
-and fields of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
+An answer keeps the JSON object in `raw`; each access to a field decodes it from there. So unused fields cost nothing,
+and unknown fields of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class Answer:
     """An answer of the server; equal to any other with the same `raw`."""
 
     __slots__ = ("raw",)
-    #: The fields in repr, which is short and hides content, result and lease.
+    #: The fields that repr shows. It is short and hides content, result and lease.
     _shown: tuple[str, ...] = ()
     #: The JSON object.
     raw: Mapping[str, Any]
@@ -77,7 +77,7 @@ class Answer:
 
 
 def _moment(seconds: float) -> datetime | None:
-    """The time; None for 0, or for a time outside the range of datetime."""
+    """Unix seconds as a datetime; None for 0, or for a time outside the range of datetime."""
     try:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (OverflowError, ValueError, OSError):
@@ -89,7 +89,7 @@ def _time(seconds: float) -> datetime:
 
 
 def _seconds(seconds: float) -> timedelta:
-    """A time span; one beyond the range of timedelta is cut to the longest."""
+    """Seconds as a timedelta, or the longest timedelta if there are too many."""
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
@@ -120,7 +120,7 @@ class Attempt(Answer):
     outcome = Field[str]("outcome")
     #: The error that the worker reported, or "timed out".
     error = Field[str | None]("error")
-    #: How many releases in a row this entry stands for; 1 for any other outcome.
+    #: The number of consecutive releases that this entry combines; 1 for any other outcome.
     times = Field[int]("times", default=1)
 
 
@@ -136,7 +136,10 @@ class Job(Answer):
 
     @classmethod
     def _later(cls, json: bytes) -> Self:
-        """A job from its JSON, which is decoded at first use: most added jobs are never used."""
+        """
+        A job whose JSON is decoded when a field is first used: most programs never look at the jobs
+        that they add.
+        """
         job = cls.__new__(cls)
         object.__setattr__(job, "_json", json)
         return job
@@ -159,7 +162,7 @@ class Job(Answer):
     keep = Field[timedelta]("keep_minutes", _minutes)
     #: Like `timeout`, rounded up to whole minutes.
     timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: _limit(minutes * 60))
-    #: How long it may be in progress without an update; None is no limit.
+    #: How long the job may be in progress without an update; None is no limit.
     timeout = Field[timedelta | None]("timeout_seconds", _limit)
     #: When it was added.
     created = Field[datetime]("created", _time)
@@ -179,7 +182,7 @@ class Job(Answer):
     retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
     #: While this job is queued or in progress, no other job with this key is added.
     unique_key = Field[str | None]("unique_key")
-    #: How often it was claimed.
+    #: How often the job was claimed.
     attempts = Field[int]("attempts", default=0)
     #: The name of the worker that holds the job, or held it last.
     worker = Field[str | None]("worker")
@@ -187,9 +190,9 @@ class Job(Answer):
     lease_expires = Field[datetime | None]("lease_expires", _moment)
     #: When the job was claimed, if it is in progress; otherwise None.
     started = Field[datetime | None]("started", _moment)
-    #: When it can be claimed; None is at once.
+    #: When the job can be claimed; None is at once.
     not_before = Field[datetime | None]("not_before", _moment)
-    #: Per cent.
+    #: The progress in per cent.
     progress = Field[int | None]("progress")
     #: The result; any JSON.
     result = Field[Any]("result")
@@ -197,9 +200,9 @@ class Job(Answer):
     error = Field[str | None]("error")
     #: Whether the job's worker should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
-    #: When it is deleted, once it has finished.
+    #: When the finished job will be deleted.
     removed_at = Field[datetime | None]("removed_at", _moment)
-    #: Whether it failed because it was cancelled.
+    #: Whether the job failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
     history = Field[tuple[Attempt, ...]]("history", _attempts, ())
@@ -324,7 +327,7 @@ class Lately(Answer):
     added = Field[int]("added", default=0)
     claimed = Field[int]("claimed", default=0)
     complete = Field[int]("complete", default=0)
-    #: Without cancelled jobs.
+    #: Failed jobs, without cancelled ones.
     failed = Field[int]("failed", default=0)
     #: Attempts that failed or timed out, whether they were retried or not.
     attempts_failed = Field[int]("attempts_failed", default=0)
@@ -332,7 +335,7 @@ class Lately(Answer):
 
 
 class Minutes(Answer):
-    """Like Lately, for each of the last 60 minutes, oldest first; the last one is not over."""
+    """Like Lately, for each of the last 60 minutes, oldest first; the last minute is not over."""
 
     __slots__ = ()
     _shown = ("added", "claimed", "complete", "failed")
@@ -390,9 +393,8 @@ class QueueStats(QueueSetup):
 
 class WorkerJobs(Answer):
     """
-    A worker, or all workers without a name, and their jobs; or a claim that waits for jobs.
-
-    A worker that holds jobs and waits for more is listed twice.
+    A worker with the number of its jobs, or a claim that waits for jobs. Workers without a name share one entry. A
+    worker that holds jobs and waits for more is listed twice.
     """
 
     __slots__ = ()
@@ -408,7 +410,7 @@ class WorkerJobs(Answer):
     last_updated = Field[datetime | None]("last_updated", _time)
     #: Whether this is a claim that waits for jobs: the next three fields are about it.
     waiting = Field[bool]("waiting", default=False)
-    #: Since when its worker waits; consecutive claims without a job count as one wait.
+    #: When the worker's wait began; consecutive claims without a job count as one wait.
     since = Field[datetime | None]("since", _time)
     #: When the claim was sent.
     last_claim = Field[datetime | None]("last_claim", _time)

@@ -114,10 +114,10 @@ def test_a_queue_uses_its_own_key_or_else_the_default_one(path: Path) -> None:
 def test_a_settings_file_with_keys_is_refused_if_others_can_read_it(path: Path) -> None:
     for mode in (0o640, 0o604):
         path.chmod(mode)
-        with pytest.raises(BadSettings, match=r"^Others may read .*chmod 600"):
+        with pytest.raises(BadSettings, match=r"^Other users may read .*chmod 600"):
             load(profile="default", environment={}, path=path)
     path.write_text('access_key = "in no profile"\n[default]\n')
-    with pytest.raises(BadSettings, match=r"^Others may read"):
+    with pytest.raises(BadSettings, match=r"^Other users may read"):
         load(profile="default", environment={}, path=path)
     path.write_text('[default]\nurl = "http://one:1"\n')
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
@@ -127,7 +127,7 @@ def test_a_settings_file_that_others_can_write_is_refused_even_without_keys(path
     path.write_text('[default]\nurl = "http://one:1"\n')
     for mode in (0o620, 0o602, 0o664):
         path.chmod(mode)
-        with pytest.raises(BadSettings, match=r"^Others may write .*chmod 600"):
+        with pytest.raises(BadSettings, match=r"^Other users may write .*chmod 600"):
             load(profile="default", environment={}, path=path)
     path.chmod(0o644)
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"

@@ -1,4 +1,4 @@
-"""Sends the calls of lanes, in one task per lane, which ends when no call waits."""
+"""Sends the calls of a lane, in a task that ends when no call waits."""
 
 import asyncio
 from collections import deque

@@ -17,7 +17,7 @@ from .transport import Pool, monotonic, sleep
 
 T = TypeVar("T")
 
-#: Statuses of a refused key; 429 is one after many wrong keys.
+#: Statuses of a refused key; 429 comes after many wrong keys.
 _REFUSALS: Final = frozenset({401, 403, 429})
 
 
@@ -44,7 +44,10 @@ class AsyncCaller:
         safe: bool | None = None,
         abandoned: Callable[[Response], Any] | None = None,
     ) -> Request:
-        """A request for a call. The server may delay the answer by `wait` seconds; `safe`: it may be sent again."""
+        """
+        A request for a call. The server may delay the answer by `wait` seconds; `safe`: the request
+        may be sent again.
+        """
         return Request(
             call.method,
             call.path,
@@ -60,7 +63,7 @@ class AsyncCaller:
         )
 
     async def call(self, call: Call[T], *, body: Any = None, **more: Any) -> T:
-        """Make a call and return its result; `more` is for `request`. Raises JobEngineError."""
+        """Make a call and return its result; `more` are arguments of `request`. Raises JobEngineError."""
         request = self.request(call, body=None if body is None else encode(body), **more)
         response, repeated = await self.exchange(request)
         if repeated and call.gone_is_done and is_refusal(response, HTTPStatus.NOT_FOUND):
@@ -81,7 +84,10 @@ class AsyncCaller:
         return await self.exchange(request)
 
     async def exchange(self, request: Request) -> tuple[Response, bool]:
-        """Like `repeat`; if the access key is refused and there is an admin key, repeats the request with that."""
+        """
+        Like `repeat`. If the access key is refused and there is an admin key, the request is sent again with the admin
+        key.
+        """
         response, uncertain = await self.repeat(request)
         admin_key = self._other_key(request, response)
         return (response, uncertain) if admin_key is None else await self.repeat(request.as_admin(admin_key))
@@ -90,7 +96,7 @@ class AsyncCaller:
         """
         Send a request, and retry it if needed. Returns the answer, and whether an earlier attempt may have succeeded.
 
-        Raises Unavailable if no attempt within `retry_for` got an answer, or only "not now".
+        Raises Unavailable if every attempt within `retry_for` got no answer, or the answer "not now".
         """
         patience = Patience(self.retry_for, random.random)
         uncertain = False
@@ -127,7 +133,7 @@ class AsyncCaller:
         return (await self.exchange(request))[0]
 
     def _other_key(self, request: Request, response: Response) -> Secret | None:
-        """The admin key, if the access key alone was sent and refused."""
+        """The admin key, if the request was refused and had only the access key."""
         if response.status not in _REFUSALS or not request.opens_with_access_key:
             return None
         return self.admin_key if isinstance(failure(response), AccessDenied | Forbidden) else None
@@ -140,7 +146,7 @@ class AsyncCaller:
         return other
 
     async def begin(self, request: Request) -> Any:
-        """Send a request; `answer` returns its answer. None if it can't be sent now."""
+        """Send a request and return the connection, for `answer`; None if the request can't be sent now."""
         try:
             return await self.pool.begin(request)
         except (NotConnected, Broken):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-#: Requests a short answer: of finished jobs, only the outcomes are needed.
+#: Requests a short answer: for finished jobs, only the outcomes are needed.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 
 
@@ -63,7 +63,7 @@ class AsyncJobEngine:
     ) -> None:
         access_key, admin_key = secret(access_key), secret(admin_key)
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
-        #: The fields about this process in claims.
+        #: The fields of claims that describe this process.
         self._origin = origin()
         self._settings = settings.load(url, access_key=access_key, admin_key=admin_key, keys=keys, profile=profile)
         self._max_pending = max_pending
@@ -75,7 +75,7 @@ class AsyncJobEngine:
         forget_in_children(self)
 
     def _after_fork(self) -> None:
-        """Restart in a child process, without the connections and leases of its parent."""
+        """Restart in a forked child process, without the parent's connections and leases."""
         self._pool.after_fork()
         self._origin = origin()
         self._heartbeats = Heartbeats(extend)
@@ -105,10 +105,8 @@ class AsyncJobEngine:
         retry_for: float | None = None,
     ) -> AsyncQueue:
         """
-        The queue of that name, with `access_key` if given; sends nothing.
-
-        `timeout` and `retry_for` are limits for calls of the returned object, instead of the client's. Calls with the
-        same limits share requests.
+        The queue of that name, with `access_key` if given; sends nothing. `timeout` and `retry_for` replace the
+        client's limits for calls of the returned object. Calls with the same limits share requests.
         """
         access_key = secret(access_key) or self._settings.key_for(name)
         place = name, access_key, timeout, retry_for
@@ -125,8 +123,8 @@ class AsyncJobEngine:
 
     async def backup(self, path: "str | PathLike[str]") -> int:
         """
-        Write a copy of the server's database to a new file (mode 0600), which exists once it is complete; returns its
-        bytes.
+        Write a copy of the server's database to a new file (mode 0600), and return its length in bytes. The file gets
+        its name once it is complete.
 
         The copy is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
         Raises FileExistsError and OSError.
@@ -179,7 +177,7 @@ class AsyncJobEngine:
             for one in finished:
                 one.job._uncertain = True
             return await self.report(finished), []
-        if results is None:  # an old server: it has ignored the updates
+        if results is None:  # an old server, which has ignored the updates
             return await self.report(finished), jobs
         return [
             one.job._note_result(one.changes, result, request_id) for one, result in zip(finished, results, strict=True)
@@ -235,7 +233,7 @@ class AsyncJobEngine:
         return _claimed(by_name, answer, response), results, response.request_id
 
     async def _give_back(self, queues: Mapping[str, AsyncQueue], response: Response) -> None:
-        """Release the jobs of a claim whose caller has stopped waiting."""
+        """Release the jobs in the late answer to a claim whose caller has stopped waiting."""
         if response.status != 200:
             return
         try:
@@ -288,7 +286,7 @@ def _claimed(queues: Mapping[str, AsyncQueue], answer: Mapping[str, Any], respon
 
 
 def _results(answer: Mapping[str, Any], count: int, response: Response) -> list[Any] | None:
-    """The results of the updates; None from an old server, which has ignored them."""
+    """The results of the updates; None if an old server has ignored the updates."""
     results: list[Any] | None = answer.get("results")
     if results is not None and len(results) != count:
         raise calls.not_jobengine(response, f"it has {len(results)} outcomes, not {count}")

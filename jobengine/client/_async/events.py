@@ -17,7 +17,7 @@ from ..values import JobEvent
 from .caller import AsyncCaller
 from .transport import Stream, monotonic, sleep
 
-#: Seconds of silence after which a connection counts as broken; the server sends something every 20.
+#: Seconds of silence after which a connection counts as broken; the server sends something every 20 seconds.
 _SILENCE = 50.0
 _STREAM = "text/event-stream"
 _event = Decoder(shapes.of(JobEvent)).decode
@@ -26,9 +26,8 @@ _LOST = "The next events are no longer kept: read the jobs again, then watch aga
 
 async def watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
     """
-    Watch the events of a queue; resumes after the last one if the connection breaks. Raises EventsLost.
-
-    If the access key is refused, the admin key is sent instead, if there is one.
+    Watch the events of a queue; after a broken connection, resume after the last event. If the access key is refused,
+    use the admin key, if there is one. Raises EventsLost.
     """
     try:
         async with aclosing(_watch(caller, queue, key, after)) as events:
@@ -74,7 +73,7 @@ async def _watch(caller: AsyncCaller, queue: str, key: Secret | None, after: str
 
 
 async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | None]:
-    """The events that one connection brings, after None for the beginning of the answer."""
+    """Yield None when the answer begins, then the events of this connection."""
     parser, refused, body = EventParser(), None, b""
     async with aclosing(caller.pool.stream(request, _SILENCE)) as parts:
         async for part in parts:
@@ -96,7 +95,7 @@ async def _events(caller: AsyncCaller, request: Request) -> Stream[JobEvent | No
 
 
 def _is_stream(head: Response) -> bool:
-    """Whether events follow; raises NotJobEngine for a 200 with anything else."""
+    """Whether the answer is a stream of events; raises NotJobEngine for a 200 with another content."""
     if head.status == HTTPStatus.OK and head.media_type != _STREAM:
         raise calls.not_jobengine(head, "it is not an event stream")
     return head.status == HTTPStatus.OK

@@ -55,7 +55,7 @@ class AsyncClient(Protocol):
 
 
 class AsyncQueue:
-    """A queue, by its name. Making this object sends nothing; all of its methods raise JobEngineError."""
+    """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
         """`caller` sends the requests; by default it is that of `engine`."""
@@ -64,16 +64,16 @@ class AsyncQueue:
         self.name = name
         #: The queue's key; None stands for the admin key.
         self._key = key
-        #: Adds, lists and revokes the queue's keys with a role.
+        #: The queue's keys with a role: to add, list and revoke them.
         self.keys = AsyncKeys(self)
         self._caller = caller or engine._caller
         self._begin()
 
     def _begin(self) -> None:
-        """Begin with empty lanes."""
-        #: Extends leases.
+        """Start with empty lanes."""
+        #: The heartbeats that extend leases.
         self._heartbeats = self._engine._heartbeats
-        #: The lanes: jobs to add and, below, updates.
+        #: The lane of jobs to add, and in the next line the lane of updates.
         self._adds = BatchSender(AddLane(self.name, self._engine._max_pending), self._send)
         self._updates = BatchSender(UpdateLane(self.name, self._engine._max_pending), self._send)
 
@@ -131,7 +131,7 @@ class AsyncQueue:
         body = given(name=self.name, paused=paused, draining=draining, require_lease=require_lease, max_jobs=max_jobs)
         body |= given(defaults=None if defaults is None else dict(defaults))
         body |= given(new_access_key=new_access_key, old_key_seconds=old_key_seconds)
-        # Repeating it would need the old key, which may be invalid by then.
+        # A change of the key is not safe to repeat: the old key may be invalid by then.
         setup: QueueSetup = await self._ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
             self._key = new_access_key
@@ -193,11 +193,9 @@ class AsyncQueue:
         **options: Unpack[JobOptions],
     ) -> list[Job]:
         """
-        Add jobs from an iterable, which is read while earlier jobs are sent.
-
-        `options` are for all jobs; a NewJob can have others. `progress` is called with the number of jobs added so far.
-        Each request has some hundred jobs, and adds all of them or none. An error's `index` tells which job was
-        refused; the jobs of earlier requests were added.
+        Add jobs from an iterable, which is read while earlier jobs are sent. `options` are for all jobs; a NewJob has
+        its own. `progress` is called with the number of jobs added so far. Each request has some hundred jobs, and adds
+        all or none of them. An error's `index` is that of the refused job; the jobs of earlier requests were added.
         """
         jobs = []
         async for chunk in self.add_in_chunks(contents, **options):
@@ -210,17 +208,16 @@ class AsyncQueue:
         self, contents: Iterable[Mapping[str, Any] | NewJob], *, brief: bool = False, **options: Unpack[JobOptions]
     ) -> Stream[list[Job]]:
         """
-        Like add_many, for more jobs than fit in memory: yields the jobs of each request after they were added.
-
-        With `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if it is new, 200 if it
-        existed. A job that was sent alone is complete.
+        Like add_many, for more jobs than fit in memory: yields the jobs of each request after they were added. With
+        `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if the job is new, 200 if it
+        existed. The only job of a request has all fields.
         """
         return add_in_chunks(self._caller, self.name, self._key, contents, options, brief=brief)
 
     async def add_and_wait(
         self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]
     ) -> Job:
-        """Add a job, and return it when it is finished or after `timeout` seconds; `finished` tells which."""
+        """Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`."""
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self._engine._now() + timeout
@@ -240,7 +237,7 @@ class AsyncQueue:
         return job
 
     async def wait(self, uid: str, *, timeout: float = 30) -> Job:
-        """The job when it is finished or after `timeout` seconds; `finished` tells which."""
+        """The job when it is finished, or as it is after `timeout` seconds; check `finished`."""
         deadline = self._engine._now() + timeout
         while True:
             wait = max(min(deadline - self._engine._now(), LONGEST_WAIT), 0)
@@ -301,10 +298,9 @@ class AsyncQueue:
         self, *, limit: int | None = None, sort: JobOrder | None = None, **filters: Unpack[JobFilter]
     ) -> Stream[Job]:
         """
-        The jobs that match, at most `limit`, in execution order; read while you iterate.
-
-        `sort`: by time of adding or of the last update; oldest first or, with a "-", newest first. A job that is
-        updated meanwhile appears again with "updated", and may be missing with "-updated".
+        The matching jobs, at most `limit`, in execution order; they are read while you iterate. `sort` orders by the
+        time of adding or of the last update: oldest first or, with a "-", newest first. A job that is updated during
+        the iteration appears twice with "updated", and may be missing with "-updated".
         """
         query = {"queueName": self.name, **filter_query(filters)}
         if sort is not None:
@@ -332,8 +328,8 @@ class AsyncQueue:
         self, uid: str | None = None, *, dry_run: bool = False, **filters: Unpack[JobFilter]
     ) -> "Job | int":
         """
-        Queue a job again, with all its attempts, and return it; or all jobs that match, by default failed ones, and
-        return how many. `dry_run`: only count.
+        Queue a job again, with all its attempts, and return the job. Or queue all matching jobs, by default failed
+        ones, and return their number. `dry_run`: only count.
         """
         if uid is not None:
             if filters or dry_run:

@@ -12,13 +12,13 @@ from ..http_codec import Address, Broken, NotConnected, Request, Response, Respo
 _IDLE: Final = 30.0
 #: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: Seconds to wait for an unwanted answer, so that jobs in it can be released.
+#: After a claim was cancelled, seconds to wait for its answer, in order to release the jobs in it.
 _RESCUE: Final = 0.1
-#: The most connections for requests that do not wait; requests that wait may use more.
+#: The most connections for ordinary requests; long polls may use more.
 _MOST: Final = 100
 
 T = TypeVar("T")
-#: An asynchronous generator that only yields.
+#: An asynchronous generator of T.
 Stream = AsyncGenerator[T, None]
 
 sleep = asyncio.sleep
@@ -87,7 +87,7 @@ class Pool:
         return response
 
     def drop(self, connection: "_Connection") -> None:
-        """Close a connection whose answer is unwanted or can't arrive."""
+        """Close a connection whose answer can't arrive, or is not needed any more."""
         self._used.discard(connection)
         connection.abort()
 
@@ -139,7 +139,7 @@ class Pool:
             connection.abort()
 
     def _abandon(self, request: Request, connection: "_Connection") -> None:
-        """The caller was cancelled: release jobs in the answer, in a task of its own."""
+        """The caller was cancelled: start a task that releases any jobs in the answer."""
         if request.abandoned is None:
             self.drop(connection)
             return
@@ -153,7 +153,7 @@ class Pool:
             with suppress(Broken):
                 response = await connection.receive(_RESCUE)
         finally:
-            self.drop(connection)  # which tells the server that this client is gone
+            self.drop(connection)  # so the server sees that this client is gone
         giving_back = None if response is None or request.abandoned is None else request.abandoned(response)
         if isinstance(giving_back, Coroutine):
             await giving_back
@@ -201,7 +201,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         yield self.parser.head
         while True:
-            # Reading pauses while the caller handles these parts: then the server waits too.
+            # Pause reading while the caller handles these parts: the server then stops sending.
             self._transport.pause_reading()
             yield self.parser.take()
             self._transport.resume_reading()
@@ -210,7 +210,7 @@ class _Connection(asyncio.Protocol):
             await self._until(None, silence)
 
     async def _until(self, come: Callable[[], bool] | None, seconds: float) -> None:
-        """Wait until `come` is true, or for any bytes if it is None; raises Broken."""
+        """Wait until `come` returns true or, if `come` is None, for any bytes; raises Broken."""
         late = self._loop.call_later(seconds, self._fail, Broken("no answer came in time"))
         try:
             while come is None or not come():

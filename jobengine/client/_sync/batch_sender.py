@@ -1,7 +1,7 @@
 """
-Sends the calls of lanes, in the threads that make these calls.
+Sends the calls of a lane, in the threads that make these calls.
 
-If no request is under way, the calling thread sends one, and calls that come meanwhile wait. When its own call has its
+If no request is in flight, the calling thread sends one; other calls wait meanwhile. When the sender's own call has its
 outcome, the thread that has waited longest sends the next request, after a short wait for callers that may return.
 """
 
@@ -18,7 +18,10 @@ Send = Callable[[Lane, Sequence[Item]], tuple[Response, bool]]
 
 
 class BatchSender:
-    """A lane, and the threads that wait for it. While a call waits, one thread leads: it sends the requests."""
+    """
+    A lane, and the threads that wait for it. While any call waits, one of these threads is the leader and sends the
+    requests.
+    """
 
     def __init__(self, lane: Lane, send: Send) -> None:
         self._lane = lane
@@ -95,7 +98,10 @@ class BatchSender:
                 self._wake(batch)
 
     def _interrupted(self, batch: Sequence[Item]) -> None:
-        """Put back the items of a batch that may be sent again: the batch may have been sent."""
+        """
+        After an interruption, put back the items that are safe to repeat, since the batch may have been sent; the
+        others fail.
+        """
         again = [item for item in batch if item.safe]
         for item in again:
             item.repeated = True
@@ -116,7 +122,7 @@ class BatchSender:
         self._room.notify_all()
 
     def _hand_on(self) -> None:
-        """Let the thread that has waited longest lead, if any waits."""
+        """Make the thread that has waited longest the leader, if any waits."""
         first = self._lane.first()
         self._led = first is not None
         if first is not None:
@@ -124,7 +130,7 @@ class BatchSender:
             _release(first)
 
     def _leave(self, items: Sequence[Item]) -> None:
-        """Forget what this interrupted thread has not sent, and let another thread lead."""
+        """Withdraw the unsent items of this interrupted thread, and make another thread the leader."""
         with self._lock:
             for item in items:
                 self._lane.withdraw(item)

@@ -18,7 +18,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class Holder(Protocol):
-    """The job's queue, as a claimed job uses it."""
+    """The methods of the job's queue that a claimed job uses."""
 
     name: str
     _updates: BatchSender
@@ -131,22 +131,21 @@ class ClaimedJob:
         item.result()
 
     def _item(self, changes: JobChanges) -> Item:
-        """An update of the job, ready to be sent."""
+        """An update of the job as an Item for a lane."""
         item = update_item(self.uid, {**changes, "lease": self.lease})
         item.repeated = self._uncertain
         return item
 
     def _json(self, changes: JobChanges) -> bytes:
-        """An update of the job as JSON, to be sent with a claim."""
+        """An update of the job as JSON, to send in one request with a claim."""
         return claimed_json(self.queue.name, self.uid, {**changes, "lease": self.lease})
 
     def _note_result(
         self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None
     ) -> JobEngineError | None:
         """
-        Record the result of an update from `_json`, and return its error; `request_id` is that of the request.
-
-        A completed job takes no Item: it would be a tenth of a worker's time for a short job.
+        Record the result of an update from `_json`, and return its error; `request_id` is that of the request. A
+        completed job is handled without an Item, which would take a tenth of a worker's time for short jobs.
         """
         if result["status"] == 200:
             self._accepted(changes.get("new_status"), result.get("job") or result)
@@ -186,7 +185,7 @@ class ClaimedJob:
             else:
                 self.release()
         except JobEngineError:
-            pass  # the block's own error says more
+            pass  # raise the block's own error instead, which says more
 
     @property
     def beat_seconds(self) -> float | None:
@@ -196,7 +195,7 @@ class ClaimedJob:
 
 
 def update_item(uid: str, changes: JobChanges) -> Item:
-    """An update, ready to be sent. An update that sets a state without a lease is not repeated."""
+    """An update as an Item for a lane. An update that sets a state without a lease is not safe to repeat."""
     status = changes.get("new_status")
     lease = changes.get("lease") is not None
     return Item(

@@ -18,7 +18,7 @@ from ..values import JobEvent
 from .caller import Caller
 from .transport import Stream, monotonic, sleep
 
-#: Seconds of silence after which a connection counts as broken; the server sends something every 20.
+#: Seconds of silence after which a connection counts as broken; the server sends something every 20 seconds.
 _SILENCE = 50.0
 _STREAM = "text/event-stream"
 _event = Decoder(shapes.of(JobEvent)).decode
@@ -27,9 +27,8 @@ _LOST = "The next events are no longer kept: read the jobs again, then watch aga
 
 def watch(caller: Caller, queue: str, key: Secret | None, after: str | None) -> Stream[JobEvent]:
     """
-    Watch the events of a queue; resumes after the last one if the connection breaks. Raises EventsLost.
-
-    If the access key is refused, the admin key is sent instead, if there is one.
+    Watch the events of a queue; after a broken connection, resume after the last event. If the access key is refused,
+    use the admin key, if there is one. Raises EventsLost.
     """
     try:
         with closing(_watch(caller, queue, key, after)) as events:
@@ -75,7 +74,7 @@ def _watch(caller: Caller, queue: str, key: Secret | None, after: str | None) ->
 
 
 def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
-    """The events that one connection brings, after None for the beginning of the answer."""
+    """Yield None when the answer begins, then the events of this connection."""
     parser, refused, body = EventParser(), None, b""
     with closing(caller.pool.stream(request, _SILENCE)) as parts:
         for part in parts:
@@ -97,7 +96,7 @@ def _events(caller: Caller, request: Request) -> Stream[JobEvent | None]:
 
 
 def _is_stream(head: Response) -> bool:
-    """Whether events follow; raises NotJobEngine for a 200 with anything else."""
+    """Whether the answer is a stream of events; raises NotJobEngine for a 200 with another content."""
     if head.status == HTTPStatus.OK and head.media_type != _STREAM:
         raise calls.not_jobengine(head, "it is not an event stream")
     return head.status == HTTPStatus.OK

@@ -1,4 +1,4 @@
-"""Extends leases in a thread of its own, one for each client, which sleeps while there is nothing to extend."""
+"""Extends leases in a separate thread, one for each client; it sleeps while there is no lease to extend."""
 
 import threading
 import time
@@ -56,7 +56,7 @@ class Heartbeats(Generic[H]):
             self._extend(jobs)
 
     def _wait(self) -> Sequence[H] | None:
-        """Wait for jobs whose leases are due to be extended; None once the thread is to end."""
+        """Wait until leases must be extended, and return their jobs; None if the thread must end."""
         with self._changed:
             while not self._closed:
                 jobs = self._beats.due(time.monotonic())

@@ -1,5 +1,5 @@
 # Made from _async/pipelined_add.py by tests/client/twin.py: edit that one and run it again.
-"""Adds many jobs: prepares each request while the one before is in flight."""
+"""Adds many jobs: prepares each request while the previous one is in flight."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def add_in_chunks(
     *,
     brief: bool = False,
 ) -> Stream[list[Job]]:
-    """Add jobs, and yield those of each request; one request is in flight at a time, so the order is kept."""
+    """Add jobs, and yield the jobs of each request. At most one request is in flight, so the order is kept."""
     added = 0
     under_way: tuple[calls.Call[Any], int, Request, Any] | None = None
     headers = {"Prefer": "return=minimal"} if brief else None

@@ -15,12 +15,12 @@ _IDLE: Final = 30.0
 _FRESH: Final = 0.5
 #: Seconds for making a connection.
 _CONNECTING: Final = 10.0
-#: Seconds to wait for an unwanted answer, so that jobs in it can be released.
+#: After a claim was interrupted, seconds to wait for its answer, in order to release the jobs in it.
 _RESCUE: Final = 0.1
 _CHUNK: Final = 1 << 16
 
 T = TypeVar("T")
-#: A generator that only yields.
+#: A generator of T.
 Stream = Generator[T, None, None]
 
 sleep = time.sleep
@@ -28,7 +28,7 @@ monotonic = time.monotonic
 
 
 def blocking(call: Callable[..., T], *arguments: Any) -> T:
-    """Run a blocking call here: in a thread, any call may block."""
+    """Run a blocking call in the calling thread."""
     return call(*arguments)
 
 
@@ -43,7 +43,8 @@ class Pool:
 
     def after_fork(self) -> None:
         """Forget all connections: they belong to the parent process."""
-        # The garbage collector may end a generator, and so drop its connection, in a thread that has the lock.
+        # Reentrant: while a thread holds the lock, the garbage collector may close a generator, which takes the lock to
+        # drop its connection.
         self._lock = threading.RLock()
         self._idle: list[_Connection] = []
         self._used: set[_Connection] = set()
@@ -85,13 +86,13 @@ class Pool:
         return response
 
     def drop(self, connection: "_Connection") -> None:
-        """Close a connection whose answer is unwanted or can't arrive."""
+        """Close a connection whose answer can't arrive, or is not needed any more."""
         with self._lock:
             self._used.discard(connection)
         connection.abort()
 
     def stream(self, request: Request, silence: float) -> Stream[Response | bytes]:
-        """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without any."""
+        """Yield the head of an answer, then parts of its body; raises Broken after `silence` seconds without data."""
         connection = self._connection(request)
         try:
             connection.send(request)
@@ -127,7 +128,7 @@ class Pool:
         connection.abort()
 
     def _rescue(self, request: Request, connection: "_Connection") -> None:
-        """The caller was interrupted: release jobs in the answer, and close the connection."""
+        """After the caller was interrupted, release any jobs in the answer, and close the connection."""
         response = None
         if request.abandoned is not None:
             connection.deadline = monotonic() + _RESCUE
@@ -158,7 +159,7 @@ class _Connection:
         return idle < _IDLE and not self._something_came()
 
     def _something_came(self) -> bool:
-        """Whether an idle connection has bytes or its end to read: in both cases it can't be used again."""
+        """Whether there are bytes to read on an idle connection, or its end: in both cases it can't be used again."""
         self._socket.settimeout(0)
         try:
             self._socket.recv(1)
@@ -180,7 +181,10 @@ class _Connection:
             self._hear(error)
 
     def _hear(self, error: OSError) -> None:
-        """Read the answer of a server that reads no more, as for a body that is too long; raises Broken without one."""
+        """
+        After a failed send, read the answer of a server that stopped reading, for example a refusal of a long body;
+        raises Broken if there is none.
+        """
         self.deadline = min(self.deadline, monotonic() + 1)
         try:
             while not self.parser.complete:
