@@ -165,6 +165,13 @@ def test_the_help_of_each_command_ends_with_examples_of_it(shell: Shell, name: s
     assert all(f"jobengine {name}" in example for example in command.examples)
 
 
+@pytest.mark.parametrize("group", [(), ("queue",), ("key",), ("db",)])
+def test_the_list_of_commands_describes_each_in_a_complete_sentence(shell: Shell, group: tuple[str, ...]) -> None:
+    commands = shell(*group, "--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert commands
+    assert [line for line in commands if not line.endswith(".") or line.endswith("..")] == []
+
+
 @pytest.mark.parametrize(("name", "command"), list(_commands()))
 def test_no_option_has_a_key_as_its_value(name: str, command: Command) -> None:
     for parameter in command.params:

@@ -1,13 +1,29 @@
-"""A pool without connections, for the parts of the client above it."""
+"""A pool without connections, for the parts of the client above it, and tests that are coroutines."""
 
+import asyncio
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
 
 from jobengine.client._sync.transport import Pool
 from jobengine.client.http_codec import Address, Request, Response
 
 Reply = Response | Exception
+_Arguments = ParamSpec("_Arguments")
+
+#: Seconds within which threads and tasks must reach the point that a test waits for.
+PATIENCE = 20
+
+
+def in_loop(test: Callable[_Arguments, Coroutine[Any, Any, None]]) -> Callable[_Arguments, None]:
+    """The coroutine as a test, with a loop of its own."""
+
+    @wraps(test)
+    def run(*arguments: _Arguments.args, **more: _Arguments.kwargs) -> None:
+        asyncio.run(asyncio.wait_for(test(*arguments, **more), PATIENCE))
+
+    return run
 
 
 def answer(status: int, value: Any = None, **headers: str) -> Response:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import queue
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,8 +16,7 @@ from jobengine.client.batching import MOST, AddLane, Item, Lane
 from jobengine.client.errors import BadRequest, OutcomeUnknown, Unavailable
 from jobengine.client.http_codec import Response
 
-#: Seconds within which threads must reach the point that the test waits for.
-PATIENCE = 20
+from .doubles import PATIENCE, in_loop
 
 
 def _answer(batch: Sequence[Item], bad: bytes = b"") -> tuple[Response, bool]:
@@ -80,6 +79,26 @@ def _until_waiting(lane: Lane, count: int) -> None:
     raise AssertionError(f"{len(lane)} are waiting, not {count}")
 
 
+def _behind_a_request(server: Held, lane: Lane, *items: Item) -> Threads:
+    """Threads of which one sends a request, while each of the others waits with one of these items."""
+    threads = Threads(sync_sender.BatchSender(lane, server.send))
+    threads.submit(Item(b"first"))
+    assert server.next() == [b"first"]
+    for count, item in enumerate(items):
+        threads.submit(item)
+        _until_waiting(lane, count + 1)
+    return threads
+
+
+def _with_an_interrupted_leader(server: Held, lane: Lane, *items: Item) -> Threads:
+    """Threads that send these items in one request, of which the one that leads is interrupted."""
+    threads = _behind_a_request(server, lane, *items)
+    server.replies.put(b"")
+    assert server.next() == [item.data for item in items]
+    server.replies.put(KeyboardInterrupt())
+    return threads
+
+
 @pytest.fixture
 def lane() -> AddLane:
     return AddLane("q", 100)
@@ -100,13 +119,8 @@ def test_a_lone_call_is_sent_at_once_by_its_own_thread(lane: AddLane) -> None:
 
 def test_jobs_added_by_threads_during_a_request_share_the_next_request(lane: AddLane) -> None:
     server = Held()
-    threads = Threads(sync_sender.BatchSender(lane, server.send))
-    threads.submit(Item(b"first"))
-    assert server.next() == [b"first"]
     items = [Item(b"%d" % number) for number in range(20)]
-    for count, item in enumerate(items):
-        threads.submit(item)
-        _until_waiting(lane, count + 1)
+    threads = _behind_a_request(server, lane, *items)
     server.replies.put(b"")
     assert server.next() == [item.data for item in items]
     server.replies.put(b"")
@@ -139,43 +153,9 @@ def test_threads_in_a_loop_share_every_request(lane: AddLane, monkeypatch: pytes
     assert sizes == [1, 8, 8, 8, 8, 8]
 
 
-def test_a_lone_thread_never_waits_for_others(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_SHARE", 1e9)
-    sender = sync_sender.BatchSender(lane, lambda lane, batch: _answer(batch))
-
-    def call() -> None:
-        sender.submit([Item(b"a"), Item(b"b")])
-        sender.submit([Item(b"c")])
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
-def test_one_bad_item_of_several_threads_fails_only_its_own_call(lane: AddLane) -> None:
-    server = Held()
-    threads = Threads(sync_sender.BatchSender(lane, server.send))
-    threads.submit(Item(b"first"))
-    server.next()
-    items = [Item(name) for name in (b"a", b"bad", b"c")]
-    for count, item in enumerate(items):
-        threads.submit(item)
-        _until_waiting(lane, count + 1)
-    for _ in range(10):
-        server.replies.put(b"bad")
-    threads.join()
-    assert [type(item.error) for item in items] == [type(None), BadRequest, type(None)]
-
-
 def test_an_interrupted_thread_does_not_stop_the_calls_of_other_threads(lane: AddLane) -> None:
-    server = Held()
-    threads = Threads(sync_sender.BatchSender(lane, server.send))
-    threads.submit(Item(b"first"))
-    server.next()
-    other = Item(b"other")
-    threads.submit(other)
-    _until_waiting(lane, 1)
+    server, other = Held(), Item(b"other")
+    threads = _behind_a_request(server, lane, other)
     server.replies.put(KeyboardInterrupt())
     assert server.next() == [b"other"]
     server.replies.put(b"")
@@ -184,24 +164,10 @@ def test_an_interrupted_thread_does_not_stop_the_calls_of_other_threads(lane: Ad
     assert [type(error) for error in threads.interrupted] == [KeyboardInterrupt]
 
 
-def _interrupt_the_leader_of(server: Held, lane: Lane, items: Sequence[Item]) -> Threads:
-    """Have threads send these items in one request, and interrupt the one that leads."""
-    threads = Threads(sync_sender.BatchSender(lane, server.send))
-    threads.submit(Item(b"first"))
-    server.next()
-    for count, item in enumerate(items):
-        threads.submit(item)
-        _until_waiting(lane, count + 1)
-    server.replies.put(b"")
-    assert server.next() == [item.data for item in items]
-    server.replies.put(KeyboardInterrupt())
-    return threads
-
-
 def test_an_interrupted_leader_makes_the_outcome_of_unsafe_calls_unknown(lane: AddLane) -> None:
     server = Held()
     leader, other = (Item(name, safe=False) for name in (b"leader", b"other"))
-    threads = _interrupt_the_leader_of(server, lane, (leader, other))
+    threads = _with_an_interrupted_leader(server, lane, leader, other)
     server.replies.put(b"")
     threads.join()
     assert isinstance(other.error, OutcomeUnknown)
@@ -212,7 +178,7 @@ def test_an_interrupted_leader_makes_the_outcome_of_unsafe_calls_unknown(lane: A
 def test_safe_calls_resent_after_an_interrupted_leader_are_marked_as_repeated(lane: AddLane) -> None:
     server = Held()
     leader, other = Item(b"leader"), Item(b"other")
-    threads = _interrupt_the_leader_of(server, lane, (leader, other))
+    threads = _with_an_interrupted_leader(server, lane, leader, other)
     assert server.next() == [b"other"]
     assert other.repeated
     server.replies.put(b"")
@@ -232,13 +198,7 @@ def test_each_caller_in_a_request_gets_the_error_of_an_unreachable_server(lane: 
 
 def test_a_thread_waits_while_the_lane_is_full() -> None:
     lane, server = AddLane("q", 2), Held()
-    threads = Threads(sync_sender.BatchSender(lane, server.send))
-    threads.submit(Item(b"first"))
-    server.next()
-    late = Item(b"late")
-    for count, item in enumerate((Item(b"a"), Item(b"b"))):
-        threads.submit(item)
-        _until_waiting(lane, count + 1)
+    threads, late = _behind_a_request(server, lane, Item(b"a"), Item(b"b")), Item(b"late")
     threads.submit(late)
     server.replies.put(b"")
     assert server.next() == [b"a", b"b"]
@@ -287,101 +247,84 @@ class AsyncHeld:
         return _answer(batch, b"bad")
 
 
-def _run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, PATIENCE))
-
-
 async def _turns() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-def test_jobs_added_by_tasks_during_a_request_share_the_next_request_and_only_a_bad_job_fails() -> None:
-    async def test() -> None:
-        server = AsyncHeld()
-        sender = async_sender.BatchSender(AddLane("q", 100), server.send)
-        first = asyncio.create_task(sender.submit([Item(b"first")]))
+@in_loop
+async def test_jobs_added_by_tasks_during_a_request_share_the_next_request_and_only_a_bad_job_fails() -> None:
+    server = AsyncHeld()
+    sender = async_sender.BatchSender(AddLane("q", 100), server.send)
+    first = asyncio.create_task(sender.submit([Item(b"first")]))
+    await _turns()
+    items = [Item(name) for name in (b"a", b"bad", b"c")]
+    rest = [asyncio.create_task(sender.submit([item])) for item in items]
+    await _turns()
+    assert server.batches == [[b"first"]]
+    server.open.set()
+    await asyncio.gather(first, *rest)
+    assert server.batches[1] == [b"a", b"bad", b"c"]
+    assert [type(item.error) for item in items] == [type(None), BadRequest, type(None)]
+
+
+@in_loop
+async def test_calls_of_one_loop_turn_share_a_request() -> None:
+    server = AsyncHeld()
+    server.open.set()
+    sender = async_sender.BatchSender(AddLane("q", 5000), server.send)
+    await asyncio.gather(*[sender.submit([Item(b"%d" % number)]) for number in range(MOST)])
+    assert server.batches == [[b"%d" % number for number in range(MOST)]]
+
+
+@in_loop
+async def test_the_call_of_a_task_cancelled_before_sending_is_not_sent() -> None:
+    server = AsyncHeld()
+    sender = async_sender.BatchSender(AddLane("q", 100), server.send)
+    first = asyncio.create_task(sender.submit([Item(b"first")]))
+    await _turns()
+    cancelled, other = (asyncio.create_task(sender.submit([Item(name)])) for name in (b"cancelled", b"other"))
+    await _turns()
+    cancelled.cancel()
+    server.open.set()
+    await asyncio.gather(first, other)
+    assert server.batches == [[b"first"], [b"other"]]
+
+
+@in_loop
+async def test_a_cancelled_task_does_not_affect_other_tasks_in_the_same_request() -> None:
+    server = AsyncHeld()
+    sender = async_sender.BatchSender(AddLane("q", 100), server.send)
+    item = Item(b"b")
+    tasks = [asyncio.create_task(sender.submit([one])) for one in (Item(b"a"), item)]
+    await _turns()
+    tasks[0].cancel()
+    server.open.set()
+    await tasks[1]
+    assert item.result() == {"uid": "b"}
+
+
+@in_loop
+async def test_tasks_wait_in_order_while_the_lane_is_full() -> None:
+    server = AsyncHeld()
+    lane = AddLane("q", 2)
+    sender = async_sender.BatchSender(lane, server.send)
+    tasks = []
+    for number in range(9):
+        tasks.append(asyncio.create_task(sender.submit([Item(b"%d" % number)])))
         await _turns()
-        items = [Item(name) for name in (b"a", b"bad", b"c")]
-        rest = [asyncio.create_task(sender.submit([item])) for item in items]
-        await _turns()
-        assert server.batches == [[b"first"]]
-        server.open.set()
-        await asyncio.gather(first, *rest)
-        assert server.batches[1] == [b"a", b"bad", b"c"]
-        assert [type(item.error) for item in items] == [type(None), BadRequest, type(None)]
-
-    _run(test())
-
-
-def test_calls_of_one_loop_turn_share_a_request() -> None:
-    async def test() -> None:
-        server = AsyncHeld()
-        server.open.set()
-        sender = async_sender.BatchSender(AddLane("q", 5000), server.send)
-        await asyncio.gather(*[sender.submit([Item(b"%d" % number)]) for number in range(MOST)])
-        assert server.batches == [[b"%d" % number for number in range(MOST)]]
-
-    _run(test())
-
-
-def test_the_call_of_a_task_cancelled_before_sending_is_not_sent() -> None:
-    async def test() -> None:
-        server = AsyncHeld()
-        sender = async_sender.BatchSender(AddLane("q", 100), server.send)
-        first = asyncio.create_task(sender.submit([Item(b"first")]))
-        await _turns()
-        cancelled, other = (asyncio.create_task(sender.submit([Item(name)])) for name in (b"cancelled", b"other"))
-        await _turns()
-        cancelled.cancel()
-        server.open.set()
-        await asyncio.gather(first, other)
-        assert server.batches == [[b"first"], [b"other"]]
-
-    _run(test())
-
-
-def test_a_cancelled_task_does_not_affect_other_tasks_in_the_same_request() -> None:
-    async def test() -> None:
-        server = AsyncHeld()
-        sender = async_sender.BatchSender(AddLane("q", 100), server.send)
-        item = Item(b"b")
-        tasks = [asyncio.create_task(sender.submit([one])) for one in (Item(b"a"), item)]
-        await _turns()
-        tasks[0].cancel()
-        server.open.set()
-        await tasks[1]
-        assert item.result() == {"uid": "b"}
-
-    _run(test())
-
-
-def test_tasks_wait_in_order_while_the_lane_is_full() -> None:
-    async def test() -> None:
-        server = AsyncHeld()
-        lane = AddLane("q", 2)
-        sender = async_sender.BatchSender(lane, server.send)
-        tasks = []
-        for number in range(9):
-            tasks.append(asyncio.create_task(sender.submit([Item(b"%d" % number)])))
-            await _turns()
-        assert len(lane) == 2
-        tasks[4].cancel()
-        server.open.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert [data for batch in server.batches for data in batch] == [b"%d" % n for n in range(9) if n != 4]
-
-    _run(test())
+    assert len(lane) == 2
+    tasks[4].cancel()
+    server.open.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [data for batch in server.batches for data in batch] == [b"%d" % n for n in range(9) if n != 4]
 
 
 def test_a_client_can_be_used_in_one_loop_after_another() -> None:
-    server_lane = AddLane("q", 10)
-
-    async def send(lane: Lane, batch: Sequence[Item]) -> tuple[Response, bool]:
-        return _answer(batch)
-
-    sender = async_sender.BatchSender(server_lane, send)
+    server = AsyncHeld()
+    server.open.set()
+    sender = async_sender.BatchSender(AddLane("q", 10), server.send)
     for name in (b"a", b"b"):
         item = Item(name)
-        _run(sender.submit([item]))
+        asyncio.run(sender.submit([item]))
         assert item.result()["uid"] == name.decode()

@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import pytest
 
 from jobengine.client import batching
 from jobengine.client.batching import MOST, MOST_BYTES, AddLane, Item, Lane, Returning, UpdateLane
-from jobengine.client.errors import AccessDenied, BadRequest, JobNotFound, LeaseLost, OutcomeUnknown, TooManyRequests
+from jobengine.client.errors import (
+    AccessDenied,
+    BadRequest,
+    Conflict,
+    JobNotFound,
+    LeaseLost,
+    OutcomeUnknown,
+    TooManyRequests,
+)
 from jobengine.client.http_codec import Response
 
 
@@ -64,24 +73,19 @@ def test_an_error_about_one_item_of_a_batch_omits_its_index() -> None:
     assert lane.take() == [items[0]], "half as many are sent, in case there are more bad ones"
 
 
-def test_requests_keep_the_order_of_items_and_have_at_most_the_allowed_number() -> None:
-    items = _items(MOST + 5)
+@pytest.mark.parametrize(
+    ("items", "lengths"),
+    [
+        (_items(MOST + 5), [MOST, 5, 0]),
+        (_items(10, MOST_BYTES // 4), [3, 3, 3, 1]),
+        ([Item(b"1"), Item(b"x" * (MOST_BYTES + 1)), Item(b"2")], [1, 1, 1]),
+    ],
+    ids=["number", "bytes", "a longer item"],
+)
+def test_requests_keep_the_order_of_items_and_their_limits(items: list[Item], lengths: list[int]) -> None:
     lane = _filled(items)
-    assert lane.take() == items[:MOST]
-    assert lane.take() == items[MOST:]
-    assert lane.take() == []
-
-
-def test_a_request_takes_no_item_beyond_its_byte_limit() -> None:
-    items = _items(10, MOST_BYTES // 4)
-    lane = _filled(items)
-    assert [len(lane.take()) for _ in range(4)] == [3, 3, 3, 1]
-
-
-def test_an_item_longer_than_a_request_is_sent_alone() -> None:
-    small, large, last = Item(b"1"), Item(b"x" * (MOST_BYTES + 1)), Item(b"2")
-    lane = _filled([small, large, last])
-    assert [lane.take() for _ in range(3)] == [[small], [large], [last]]
+    taken = [lane.take() for _ in lengths]
+    assert ([len(batch) for batch in taken], [*chain(*taken)]) == (lengths, items)
 
 
 def test_updates_that_must_not_be_repeated_are_sent_in_separate_requests_in_order() -> None:
@@ -110,37 +114,32 @@ def test_items_of_cancelled_callers_are_not_sent() -> None:
     assert lane.take() == [second]
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["the server says which", "the server does not say which"])
-def test_only_the_bad_item_of_a_batch_fails(named: bool) -> None:
+@pytest.mark.parametrize(
+    ("bad", "status", "named", "error"),
+    [(42, 400, True, BadRequest), (42, 400, False, BadRequest), (0, 409, True, Conflict)],
+)
+def test_only_the_bad_item_of_a_batch_fails(bad: int, status: int, *, named: bool, error: type[Exception]) -> None:
     items = _items(100)
-    requests = _server(_filled(items), {items[42].data: (400, named)})
-    assert [number for number, item in enumerate(items) if item.error] == [42]
-    assert isinstance(items[42].error, BadRequest)
+    requests = _server(_filled(items), {items[bad].data: (status, named)})
+    assert [(number, type(item.error)) for number, item in enumerate(items) if item.error] == [(bad, error)]
     assert all(item.result()["uid"] == item.data.decode() for item in items if item.error is None)
     assert requests < 25
 
 
 def test_many_bad_items_in_a_batch_cause_few_requests_and_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    items = _items(1000)
+    items, sent = _items(1000), 0
     lane = _filled(items)
-    sent: list[int] = []
     take = lane.take
 
     def counted() -> list[Item]:
-        batch = take()
-        sent.append(len(batch))
+        nonlocal sent
+        sent += len(batch := take())
         return batch
 
     monkeypatch.setattr(lane, "take", counted)
     _server(lane, {item.data: (400, True) for item in items})
     assert all(isinstance(item.error, BadRequest) for item in items)
-    assert sum(sent) < 4 * len(items)
-
-
-def test_only_the_conflicting_item_of_a_batch_fails() -> None:
-    items = _items(10)
-    _server(_filled(items), {items[0].data: (409, True)})
-    assert [item.error is None for item in items] == [False] + [True] * 9
+    assert sent < 4 * len(items)
 
 
 def test_a_batch_fills_a_queue_to_its_limit_and_the_remaining_items_fail() -> None:
@@ -186,19 +185,11 @@ def test_each_update_of_a_batch_succeeds_or_fails_by_itself() -> None:
         {"uid": "b", "status": 404, "error": "gone"},
         {"uid": "c", "status": 200},
     ]
-    lane.answered(lane.take(), _answer(200, {"results": results}), repeated=False)
+    lane.answered(lane.take(), _answer(200, {"results": results}, **{"x-request-id": "7"}), repeated=False)
     assert items[0].result() == {"uid": "a"}
     assert isinstance(items[1].error, JobNotFound)
-    assert items[2].result() == {"uid": "c", "status": 200}
-
-
-def test_the_error_of_one_update_in_a_batch_has_the_request_id() -> None:
-    items = _items(2)
-    lane = _filled(items, UpdateLane)
-    results = [{"status": 200}, {"status": 404, "error": "gone"}]
-    lane.answered(lane.take(), _answer(200, {"results": results}, **{"x-request-id": "7"}), repeated=False)
-    assert items[1].error is not None
     assert items[1].error.request_id == "7"
+    assert items[2].result() == {"uid": "c", "status": 200}
 
 
 def test_a_conflict_is_a_lost_lease_only_if_a_lease_was_sent() -> None:
@@ -275,14 +266,16 @@ def _patience(returning: Returning, waiting: int) -> float:
     return seconds
 
 
-def test_the_wait_for_callers_halves_each_time_they_stay_away_and_doubles_when_they_return() -> None:
+@pytest.mark.parametrize(
+    ("waiting", "waits"),
+    [((1, 1, 1, 5, 5, 5, 5), [4, 2, 1, 0.5, 1, 2, 4]), ((1,) * 7, [4, 2, 1, 0.5, 0.25, 0.125, 4])],
+    ids=["they return", "they stay away six times"],
+)
+def test_the_wait_for_callers_halves_each_time_they_stay_away_and_doubles_when_they_return(
+    waiting: tuple[int, ...], waits: list[float]
+) -> None:
     returning = Returning()
-    assert [_patience(returning, waiting) for waiting in (1, 1, 1, 5, 5, 5, 5)] == [4, 2, 1, 0.5, 1, 2, 4]
-
-
-def test_the_wait_for_callers_is_full_again_after_they_stayed_away_six_times() -> None:
-    returning = Returning()
-    assert [_patience(returning, 1) for _ in range(7)] == [4, 2, 1, 0.5, 0.25, 0.125, 4]
+    assert [_patience(returning, one) for one in waiting] == waits
 
 
 def test_a_full_request_waits_for_no_more_callers() -> None:

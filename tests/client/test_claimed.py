@@ -13,7 +13,7 @@ from jobengine.client._sync.claimed import extend
 from jobengine.client._sync.heartbeats import Heartbeats
 from jobengine.client.http_codec import Broken, Request
 
-from .doubles import FakePool, Reply, answer
+from .doubles import PATIENCE, FakePool, Reply, answer, in_loop
 
 _JOB = {"uid": "u", "state": "inprogress", "queue_name": "q", "lease": "l", "timeout_seconds": 0, "content": {"a": 1}}
 
@@ -73,31 +73,21 @@ def test_each_update_of_a_claimed_job_is_sent_with_its_lease(end: Any, sent: dic
     assert server.updates[0]["lease"] == "l"
 
 
-def test_leaving_the_with_block_completes_the_job() -> None:
+def test_leaving_the_with_block_completes_the_job_unless_it_is_finished() -> None:
     server = Server()
     with _claim(server)[0]:
         pass
-    assert _ends(server) == [{"new_status": "complete"}]
-
-
-def test_leaving_the_with_block_sends_nothing_for_a_job_already_finished() -> None:
-    server = Server()
     with _claim(server)[0] as job:
         job.complete(7)
-    assert len(server.updates) == 1
+    assert _ends(server) == [{"new_status": "complete"}, {"new_status": "complete", "result": 7}]
 
 
-def test_an_exception_in_the_with_block_fails_the_job_and_is_raised() -> None:
-    server = Server()
+@pytest.mark.parametrize("status", [200, 409], ids=["reported", "refused"])
+def test_an_exception_in_the_with_block_fails_the_job_and_is_raised(status: int) -> None:
+    server = Server(status)
     with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
         raise ValueError("no such address")
     assert _ends(server) == [{"new_status": "failed", "error": "ValueError: no such address"}]
-
-
-def test_an_error_while_reporting_a_failure_does_not_hide_the_original_exception() -> None:
-    server = Server(409)
-    with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
-        raise ValueError("no such address")
 
 
 def test_an_interrupt_in_the_with_block_releases_the_job() -> None:
@@ -124,8 +114,9 @@ def test_a_lost_lease_raises_and_no_later_call_is_sent() -> None:
     assert len(server.updates) == 1
 
 
-def test_progress_shows_that_the_job_was_cancelled() -> None:
-    (job,) = _claim(Server(cancel_requested=True))
+@pytest.mark.parametrize("server", [Server(cancel_requested=True), Server(short={"cancel_requested": True})])
+def test_progress_shows_that_the_job_was_cancelled(server: Server) -> None:
+    (job,) = _claim(server)
     assert job.progress() is False
     assert job.cancelled
     assert not job.lost
@@ -137,12 +128,6 @@ def test_progress_and_finish_calls_prefer_a_minimal_answer() -> None:
     job.progress()
     job.complete()
     assert server.prefer == ["return=minimal"] * 2
-
-
-def test_a_short_answer_still_reports_a_cancellation() -> None:
-    server = Server(short={"cancel_requested": True})
-    (job,) = _claim(server)
-    assert job.progress() is False
 
 
 def test_finishing_again_after_an_unknown_outcome_succeeds_if_the_lease_is_gone() -> None:
@@ -184,7 +169,7 @@ def test_a_thread_extends_leases_until_they_are_removed() -> None:
     heartbeats = Heartbeats[Held](lambda jobs: twice.release())
     job = Held()
     heartbeats.add(job)
-    assert all(twice.acquire(timeout=20) for _ in range(3))
+    assert all(twice.acquire(timeout=PATIENCE) for _ in range(3))
     heartbeats.remove(job)
     heartbeats.close()
     thread = heartbeats._thread
@@ -193,20 +178,18 @@ def test_a_thread_extends_leases_until_they_are_removed() -> None:
     assert not thread.is_alive()
 
 
-def test_a_task_extends_leases_until_they_are_removed_and_then_ends() -> None:
-    async def test() -> None:
-        times = asyncio.Semaphore(0)
+@in_loop
+async def test_a_task_extends_leases_until_they_are_removed_and_then_ends() -> None:
+    times = asyncio.Semaphore(0)
 
-        async def extend(jobs: Any) -> None:
-            times.release()
+    async def extend(jobs: Any) -> None:
+        times.release()
 
-        heartbeats = AsyncHeartbeats[Held](extend)
-        job = Held()
-        heartbeats.add(job)
-        for _ in range(3):
-            await asyncio.wait_for(times.acquire(), 20)
-        heartbeats.remove(job)
-        assert heartbeats._task is not None
-        await asyncio.wait_for(heartbeats._task, 20)
-
-    asyncio.run(test())
+    heartbeats = AsyncHeartbeats[Held](extend)
+    job = Held()
+    heartbeats.add(job)
+    for _ in range(3):
+        await times.acquire()
+    heartbeats.remove(job)
+    assert heartbeats._task is not None
+    await heartbeats._task

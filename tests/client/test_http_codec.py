@@ -31,41 +31,32 @@ def test_the_headers_of_an_answer_are_read() -> None:
     assert (response.status, response.request_id, response.retry_after) == (201, "r-1", 7.0)
 
 
-def test_answers_on_one_connection_follow_each_other() -> None:
+def test_answers_on_one_connection_follow_each_other_and_interim_ones_are_skipped() -> None:
     parser = ResponseParser()
     for answer in (_ANSWER, _CHUNKED, _ANSWER):
         parser.expect()
+        parser.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert not parser.complete
         parser.feed(answer)
         assert parser.complete
         assert parser.response().body == b"hello"
 
 
-def test_an_interim_answer_is_skipped() -> None:
+@pytest.mark.parametrize("answer", [_ANSWER * 2, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"])
+def test_a_connection_is_not_reused_after_excess_bytes_or_connection_close(answer: bytes) -> None:
     parser = ResponseParser()
-    parser.feed(b"HTTP/1.1 100 Continue\r\n\r\n")
-    assert not parser.complete
-    parser.feed(_ANSWER)
-    assert parser.response().status == 201
-
-
-def test_a_connection_is_not_reused_after_excess_bytes_or_connection_close() -> None:
-    parser = ResponseParser()
-    parser.feed(_ANSWER + _ANSWER)
-    assert (parser.complete, parser.reusable) == (True, False)
-    parser = ResponseParser()
-    parser.feed(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    parser.feed(answer)
     assert (parser.complete, parser.reusable) == (True, False)
 
 
-def test_an_answer_cut_at_any_byte_is_an_error() -> None:
-    for answer in (_ANSWER, _CHUNKED):
-        for length in range(len(answer)):
-            parser = ResponseParser()
-            if length:
-                parser.feed(answer[:length])
-            assert not parser.complete
-            with pytest.raises(Broken):
-                parser.end()
+@pytest.mark.parametrize("answer", [_ANSWER, _CHUNKED], ids=["with a length", "in chunks"])
+def test_an_answer_cut_at_any_byte_is_an_error(answer: bytes) -> None:
+    for length in range(len(answer)):
+        parser = ResponseParser()
+        parser.feed(answer[:length])
+        assert not parser.complete
+        with pytest.raises(Broken):
+            parser.end()
 
 
 def test_an_answer_without_a_length_ends_with_the_connection() -> None:

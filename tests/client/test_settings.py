@@ -41,12 +41,9 @@ def test_without_settings_the_client_uses_the_local_server_and_no_key() -> None:
     assert _shown(load(environment={})) == ("http://127.0.0.1:6006", None, None, {})
 
 
-def test_settings_come_from_the_environment() -> None:
+def test_settings_come_from_the_environment_or_a_profile(path: Path) -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_ADMIN_KEY": "b"}
     assert _shown(load(environment=environment)) == ("http://e:2", "a", "b", {})
-
-
-def test_settings_come_from_a_profile(path: Path) -> None:
     expected = ("https://work.example", "of the profile", "of the admin", {"mail": "of mail"})
     assert _shown(load(profile="work", environment={}, path=path)) == expected
     assert _shown(load(environment={"JOBENGINE_PROFILE": "work"}, path=path)) == expected
@@ -55,10 +52,8 @@ def test_settings_come_from_a_profile(path: Path) -> None:
 def test_settings_precedence_is_arguments_then_named_profile_then_environment_then_its_profile(path: Path) -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "default"}
     assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", None)
-    assert _shown(load(profile="work", environment=environment, path=path))[:2] == (
-        "https://work.example",
-        "of the profile",
-    )
+    work = ("https://work.example", "of the profile")
+    assert _shown(load(profile="work", environment=environment, path=path))[:2] == work
     assert _shown(load("http://x", profile="default", environment=environment, path=path))[0] == "http://x"
     environment = {"JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "work"}
     assert _shown(load(environment=environment, path=path))[1:3] == ("a", "of the admin")
@@ -68,16 +63,8 @@ def test_settings_precedence_is_arguments_then_named_profile_then_environment_th
 @pytest.mark.parametrize(
     ("key", "url", "says"),
     [
-        (
-            "access_key",
-            "https://elsewhere",
-            r"^The argument url is https://elsewhere, but .*'p' has keys for http://own",
-        ),
-        (
-            "access_key",
-            None,
-            r"^JOBENGINE_URL is http://e:2, .*nowhere else: unset JOBENGINE_URL, or use no profile\.$",
-        ),
+        ("access_key", "https://x", r"^The argument url is https://x, but .*'p' has keys for http://own"),
+        ("access_key", None, r"^JOBENGINE_URL is http://e:2, .*else: unset JOBENGINE_URL, or use no profile\.$"),
         ("admin_key", None, r"keys for http://own, which are sent nowhere else"),
         ("keys.mail", None, r"keys for http://own, which are sent nowhere else"),
     ],
@@ -111,13 +98,12 @@ def test_a_queue_uses_its_own_key_or_else_the_default_one(path: Path) -> None:
     assert [key and key.reveal() for key in keys] == ["of mail", "of the profile"]
 
 
-def test_a_settings_file_with_keys_is_refused_if_others_can_read_it(path: Path) -> None:
-    for mode in (0o640, 0o604):
-        path.chmod(mode)
-        with pytest.raises(BadSettings, match=r"^Other users may read .*chmod 600"):
-            load(profile="default", environment={}, path=path)
-    path.write_text('access_key = "in no profile"\n[default]\n')
-    with pytest.raises(BadSettings, match=r"^Other users may read"):
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+@pytest.mark.parametrize("text", [_PROFILES, 'access_key = "in no profile"\n[default]\n'])
+def test_a_settings_file_with_keys_is_refused_if_others_can_read_it(path: Path, text: str, mode: int) -> None:
+    path.write_text(text)
+    path.chmod(mode)
+    with pytest.raises(BadSettings, match=r"^Other users may read .*chmod 600"):
         load(profile="default", environment={}, path=path)
     path.write_text('[default]\nurl = "http://one:1"\n')
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"

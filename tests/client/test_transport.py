@@ -1,11 +1,12 @@
 """Connections, to a small local server that does what the test tells it."""
 
 import asyncio
+import inspect
 import json
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,8 @@ from jobengine.client._sync import transport
 from jobengine.client.batching import MOST
 from jobengine.client.errors import BadRequest, Unavailable
 
-PATIENCE = 20
+from .doubles import PATIENCE, in_loop
+
 _EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -98,20 +100,27 @@ def _engine(server: Server, **more: Any) -> JobEngine:
     return JobEngine(server.url, access_key="k", **more)
 
 
+BOTH = pytest.mark.parametrize("kind", [JobEngine, AsyncJobEngine])
+
+
+async def _done(result: Any) -> Any:
+    """The result of a call of either client."""
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _first(chunks: Any) -> Any:
+    return next(chunks) if hasattr(chunks, "__next__") else await anext(chunks)
+
+
+async def _close(what: Any) -> None:
+    await _done(what.aclose() if hasattr(what, "aclose") else what.close())
+
+
 def test_a_connection_is_reused_and_replaced_when_it_is_closed(server: Server) -> None:
     with _engine(server) as engine:
         for reply in (_EMPTY, _EMPTY.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"), _EMPTY):
             server.replies.put(reply)
             engine.test()
-        assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
-
-
-def test_a_connection_that_the_server_has_closed_is_replaced_silently(server: Server) -> None:
-    with _engine(server, retry_for=0) as engine:
-        for reply in (_EMPTY, None, _EMPTY):
-            server.replies.put(reply)
-        engine.test()
-        engine.test()
         assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
 
 
@@ -143,28 +152,36 @@ def without_tls() -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_server_without_tls_is_distinguished_from_an_unreachable_one(without_tls: str) -> None:
-    with (
-        JobEngine(without_tls, access_key="k", retry_for=0) as engine,
-        pytest.raises(Unavailable, match="does not speak TLS; try http:// instead of https://\\."),
-    ):
-        engine.queue("q").stats()
+@BOTH
+@in_loop
+async def test_a_connection_that_the_server_has_closed_is_replaced_silently(server: Server, kind: Any) -> None:
+    engine = kind(server.url, access_key="k", retry_for=0)
+    for reply in (_EMPTY, None, _EMPTY):
+        server.replies.put(reply)
+    await _done(engine.test())
+    await _done(engine.test())
+    await _close(engine)
+    assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
 
 
-def test_in_a_loop_a_server_without_tls_is_distinguished_from_an_unreachable_one(without_tls: str) -> None:
-    async def ask() -> None:
-        async with AsyncJobEngine(without_tls, access_key="k", retry_for=0) as engine:
-            await engine.queue("q").stats()
-
+@BOTH
+@in_loop
+async def test_a_server_without_tls_is_distinguished_from_an_unreachable_one(without_tls: str, kind: Any) -> None:
+    engine = kind(without_tls, access_key="k", retry_for=0)
     with pytest.raises(Unavailable, match="does not speak TLS; try http:// instead of https://\\."):
-        asyncio.run(ask())
+        await _done(engine.queue("q").stats())
+    await _close(engine)
 
 
-def test_a_call_closes_its_connection_if_no_answer_comes_before_the_timeout(server: Server) -> None:
-    with _engine(server, timeout=1, retry_for=0) as engine, pytest.raises(OutcomeUnknown, match="in time"):
-        engine.test()
+@BOTH
+@in_loop
+async def test_a_call_closes_its_connection_if_no_answer_comes_before_the_timeout(server: Server, kind: Any) -> None:
+    engine = kind(server.url, access_key="k", timeout=0.5, retry_for=0)
+    with pytest.raises(OutcomeUnknown, match="in time"):
+        await _done(engine.test())
     server.replies.put(_EMPTY)
-    assert server.gone.get(timeout=PATIENCE) == 0
+    assert await asyncio.to_thread(server.gone.get, timeout=PATIENCE) == 0
+    await _close(engine)
 
 
 def test_an_answer_is_read_even_if_it_comes_before_the_whole_request_was_sent(server: Server) -> None:
@@ -215,25 +232,41 @@ _MANY_ADDED = _reply(201, {"jobs": [{"uid": "u"}] * MOST})
 _TWO_REQUESTS: list[dict[str, Any]] = [{}] * (MOST + 1)
 
 
-def test_a_failed_add_many_leaves_its_connection_open_for_other_calls(server: Server) -> None:
+@BOTH
+@in_loop
+async def test_a_failed_add_many_leaves_its_connection_open_for_other_calls(server: Server, kind: Any) -> None:
     for reply in (_BUSY, _BUSY, _EMPTY):
         server.replies.put(reply)
-    with _engine(server, retry_for=0) as engine:
-        with pytest.raises(Unavailable):
-            engine.queue("q").add_many(_TWO_REQUESTS)
-        engine.test()
+    engine = kind(server.url, access_key="k", retry_for=0)
+    with pytest.raises(Unavailable):
+        await _done(engine.queue("q").add_many(_TWO_REQUESTS))
+    await _done(engine.test())
+    await _close(engine)
     assert [server.next()[0] for _ in range(3)] == [0, 0, 0]
 
 
-def test_an_abandoned_add_in_chunks_closes_its_connection(server: Server) -> None:
+@BOTH
+@in_loop
+async def test_an_abandoned_add_in_chunks_closes_its_connection(server: Server, kind: Any) -> None:
     server.replies.put(_MANY_ADDED)
-    with _engine(server) as engine:
-        chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
-        next(chunks)
-        chunks.close()
-        assert engine._caller.pool._used == set()
-        server.replies.put(_EMPTY)
-        assert server.gone.get(timeout=PATIENCE) == 0
+    engine = kind(server.url, access_key="k")
+    chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
+    await _first(chunks)
+    await _close(chunks)
+    assert engine._caller.pool._used == set()
+    server.replies.put(_EMPTY)
+    assert await asyncio.to_thread(server.gone.get, timeout=PATIENCE) == 0
+    await _close(engine)
+
+
+@BOTH
+@in_loop
+async def test_a_request_that_can_not_be_written_leaves_no_connection_behind(server: Server, kind: Any) -> None:
+    engine = kind(server.url, access_key="k")
+    with pytest.raises(ValueError, match="header"):
+        await _first(engine.queue("q").events(after="a\r\nb: c"))
+    assert engine._caller.pool._used == set()
+    await _close(engine)
 
 
 def test_a_thread_that_holds_the_pool_lock_can_drop_a_connection(server: Server) -> None:
@@ -254,120 +287,39 @@ def test_a_thread_that_holds_the_pool_lock_can_drop_a_connection(server: Server)
     engine.close()
 
 
-def test_a_request_that_can_not_be_written_leaves_no_connection_behind(server: Server) -> None:
-    with _engine(server) as engine:
-        with pytest.raises(ValueError, match="header"):
-            next(engine.queue("q").events(after="a\r\nb: c"))
-        assert engine._caller.pool._used == set()
-
-
-def _run(test: Callable[[], Any]) -> None:
-    asyncio.run(asyncio.wait_for(test(), PATIENCE))
-
-
-async def _asked(server: Server) -> tuple[int, str]:
-    return await asyncio.get_running_loop().run_in_executor(None, server.next)
-
-
-def test_a_cancelled_claim_releases_the_jobs_in_an_answer_already_on_its_way(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jobengine.client._async.transport._RESCUE", PATIENCE)
-
-    async def test() -> None:
+@in_loop
+async def test_a_cancelled_claim_releases_the_jobs_in_an_answer_already_on_its_way(server: Server) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobengine.client._async.transport._RESCUE", PATIENCE)
         async with AsyncJobEngine(server.url, access_key="k") as engine:
             claim = asyncio.create_task(engine.queue("q").claim(wait=20))
-            await _asked(server)
+            await asyncio.to_thread(server.next)
             claim.cancel()
             await asyncio.sleep(0)
             server.replies.put(_CLAIMED)
             server.replies.put(_UPDATED)
             with pytest.raises(asyncio.CancelledError):
                 await claim
-        assert '"new_status":"queued","lease":"secret"' in (await _asked(server))[1]
-
-    _run(test)
+    assert '"new_status":"queued","lease":"secret"' in (await asyncio.to_thread(server.next))[1]
 
 
-def test_a_cancelled_claim_closes_its_connection(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k") as engine:
-            claim = asyncio.create_task(engine.queue("q").claim(wait=20))
-            await _asked(server)
-            claim.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await claim
-        server.replies.put(b"x" * 10)
-        server.replies.put(b"x" * 10)
-
-    _run(test)
-    assert server.gone.get(timeout=PATIENCE) == 0
+@in_loop
+async def test_a_cancelled_claim_closes_its_connection(server: Server) -> None:
+    async with AsyncJobEngine(server.url, access_key="k") as engine:
+        claim = asyncio.create_task(engine.queue("q").claim(wait=20))
+        await asyncio.to_thread(server.next)
+        claim.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claim
+    server.replies.put(b"x" * 10)
+    server.replies.put(b"x" * 10)
+    assert await asyncio.to_thread(server.gone.get, timeout=PATIENCE) == 0
 
 
-def test_in_a_loop_a_connection_is_used_again_or_replaced(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k", retry_for=0) as engine:
-            for reply in (_EMPTY, None, _EMPTY):
-                server.replies.put(reply)
-            await engine.test()
-            await engine.test()
-
-    _run(test)
-    assert [server.next()[0] for _ in range(3)] == [0, 0, 1]
-
-
-def test_in_a_loop_a_call_closes_its_connection_if_no_answer_comes_before_the_timeout(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k", timeout=1, retry_for=0) as engine:
-            with pytest.raises(OutcomeUnknown, match="in time"):
-                await engine.test()
-
-    _run(test)
-
-
-def test_in_a_loop_a_failed_add_many_leaves_its_connection_open_for_other_calls(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k", retry_for=0) as engine:
-            with pytest.raises(Unavailable):
-                await engine.queue("q").add_many(_TWO_REQUESTS)
-            await engine.test()
-
-    for reply in (_BUSY, _BUSY, _EMPTY):
-        server.replies.put(reply)
-    _run(test)
-    assert [server.next()[0] for _ in range(3)] == [0, 0, 0]
-
-
-def test_in_a_loop_an_abandoned_add_in_chunks_closes_its_connection(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k") as engine:
-            chunks = engine.queue("q").add_in_chunks(_TWO_REQUESTS)
-            await anext(chunks)
-            await chunks.aclose()
-            assert engine._caller.pool._used == set()
-
-    server.replies.put(_MANY_ADDED)
-    server.replies.put(_EMPTY)
-    _run(test)
-    assert server.gone.get(timeout=PATIENCE) == 0
-
-
-def test_in_a_loop_a_request_that_can_not_be_written_leaves_no_connection_behind(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k") as engine:
-            with pytest.raises(ValueError, match="header"):
-                await anext(engine.queue("q").events(after="a\r\nb: c"))
-            assert engine._caller.pool._used == set()
-
-    _run(test)
-
-
-def test_in_a_loop_at_most_100_connections_are_made(server: Server) -> None:
-    async def test() -> None:
-        async with AsyncJobEngine(server.url, access_key="k") as engine:
-            for _ in range(300):
-                server.replies.put(_EMPTY)
-            await asyncio.gather(*[engine.test() for _ in range(300)])
-
-    _run(test)
+@in_loop
+async def test_in_a_loop_at_most_100_connections_are_made(server: Server) -> None:
+    async with AsyncJobEngine(server.url, access_key="k") as engine:
+        for _ in range(300):
+            server.replies.put(_EMPTY)
+        await asyncio.gather(*[engine.test() for _ in range(300)])
     assert len({server.next()[0] for _ in range(300)}) <= 100

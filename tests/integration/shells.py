@@ -53,6 +53,7 @@ class Shell:
             check=False,
         )
         assert done.returncode == code, (arguments, done)
+        assert not [key for key in (KEY, ADMIN_KEY) if key in done.stdout + done.stderr]
         return done
 
     def start(

@@ -7,17 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import (
-    AsyncJobEngine,
-    ClaimedJob,
-    Finished,
-    JobEngine,
-    OutcomeUnknown,
-    Queue,
-    retrying,
-)
+from jobengine.client import AsyncJobEngine, ClaimedJob, Finished, JobEngine, OutcomeUnknown, Queue, retrying
 
-from .clients import states
 from .cutting import CuttingProxy
 from .daemons import Daemon, until
 
@@ -150,18 +141,6 @@ def test_a_finish_and_claim_cut_at_any_point_ends_its_jobs_once(
     assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
 
 
-def test_a_finish_repeated_for_a_job_that_is_not_kept_is_not_an_error(
-    engine: JobEngine, proxy: CuttingProxy, cut: Queue
-) -> None:
-    def act() -> None:
-        engine.queue("q").add({}, keep_minutes=0)
-        (job,) = engine.queue("q").claim()
-        ClaimedJob(cut, job.job).complete()
-
-    _cut_everywhere(proxy, act, step=11)
-    assert engine.queue("q").all_jobs() == []
-
-
 def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
     queue = engine.queue("q")
     outcomes: list[int | None] = []
@@ -176,7 +155,7 @@ def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut
     times = _cut_everywhere(proxy, act, step=7)
     assert outcomes.count(None) > 40
     assert sum(count or 0 for count in outcomes) + outcomes.count(None) == times
-    counts = states(queue)
+    counts = queue.stats().counts.raw
     # Each lost claim has taken one job or none.
     assert outcomes.count(1) <= counts["inprogress"] <= times
     assert all(job.attempts <= 1 for job in queue.jobs())
