@@ -24,9 +24,9 @@ from .terminal_text import json_text
 
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
 _RETRY_FOR: Final = 60.0
-#: Seconds to wait for an outcome without --wait-at-most: years.
+#: Seconds to wait for an outcome without --wait-at-most: ten years.
 _LONG: Final = 10.0 * 365 * 24 * 3600
-#: The HTTP status for a job that existed before.
+#: The status in an answer for a job that existed before.
 _THERE: Final = 200
 
 
@@ -118,7 +118,7 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
 
 
 def _left(queue: Queue, uid: str, options: Any) -> str:
-    if "unique_key" in options:  # it may be another job that had the key before
+    if "unique_key" in options:  # it may be an older job with the same key
         return "The job stays in the queue."
     return f"The job {uid} stays in the queue; `jobengine cancel {shlex.quote(queue.name)} {uid}` cancels it."
 
@@ -146,7 +146,7 @@ def _add_many(session: Session, queue_name: str, path: str, batch: str | None, o
 
 
 class _Once:
-    """Reports once that the server does not answer, since the command may go on trying for a minute."""
+    """Reports only once that the server does not answer, although the command may retry for a minute."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -198,7 +198,7 @@ def _send(session: Session, queue: Queue, path: str, jobs: JobFile, options: Any
 
 
 def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
-    """The error's place in the file; `numbers` are the lines of the request."""
+    """The error's place in the file; `numbers` are the line numbers of the jobs in the request."""
     index = None if error.index is None else error.index - added
     if index is not None and 0 <= index < len(numbers):
         return f", line {numbers[index]}"
@@ -206,7 +206,7 @@ def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
 
 
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
-    """What to do after an interruption."""
+    """Advice on how to continue after an interruption."""
     how = "Run the same command again to add the rest."
     if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):
         how = f"If you correct the file, run it again with --batch {jobs.batch}, which adds no line twice."

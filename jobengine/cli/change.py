@@ -14,7 +14,7 @@ from .session import current
 
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
-#: The error of a cancelled job, for servers without a field for it.
+#: The error text of a cancelled job; older servers have no field `cancelled`.
 _CANCELLED_ERROR: Final = "cancelled"
 _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it."
 
@@ -122,7 +122,7 @@ def cancel(**options: Any) -> None:
     to_all = selected.queue.cancel_all
 
     def unfinished(*, state: str | None = None, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; a state is a filter
-        """Count the jobs that cancelling would change: finished ones stay unchanged."""
+        """Count the jobs that cancelling would change, which are the unfinished ones."""
         states = [one for one in _UNFINISHED if state in (None, one)]
         return sum(to_all(dry_run=True, state=one, **wanted) for one in states)
 

@@ -14,7 +14,7 @@ from .troubles import lacks_workers
 
 T = TypeVar("T")
 
-#: The fields of the API that are Unix seconds.
+#: The names of API fields that are Unix seconds.
 _MOMENTS: Final = frozenset(
     {
         "created",
@@ -49,14 +49,14 @@ class Column(NamedTuple, Generic[T]):
     #: The text for an item.
     of: Callable[[T], str]
     number: bool = False
-    #: The least width; below, whether longer texts are cut to it in a narrow terminal.
+    #: The least width, and in the next line whether longer texts are cut to that width in a narrow terminal.
     least: int = 0
     cut: bool = False
-    #: At a terminal, the heading of the column after which this one is shown; empty for the order of the list.
+    #: The heading of the column after which this one is shown at a terminal; empty to keep the order of the list.
     shown_after: str = ""
     #: Whether the column is widened before other columns that are cut.
     first_to_grow: bool = False
-    #: In a narrow terminal, the columns with the highest numbers are left out first; those with 0 never.
+    #: In a narrow terminal, columns with the highest `spare` are left out first; columns with 0 are never left out.
     spare: int = 0
 
     def style(self, text: str) -> str:
@@ -79,7 +79,7 @@ def _count(name: str) -> Callable[[QueueStats], str]:
 
 
 def _failed_attempts(queue: QueueStats) -> str:
-    """The attempts of the last minute that failed; older servers count only the last attempt of a job."""
+    """The number of attempts that failed in the last minute; older servers count only each job's last attempt."""
     last = queue.last_minute
     return f"{last.raw.get('attempts_failed', last.failed)}"
 
@@ -97,7 +97,7 @@ JOBS: Final[Sequence[Column[Job]]] = (
     Column("worker", lambda job: job.worker or "", least=8, cut=True, spare=1),
     Column("tags", lambda job: ",".join(job.tags), least=8, cut=True, spare=3),
     Column("content", lambda job: _json(job.content), least=16, cut=True),
-    # Last, so that the fields before it keep their places for programs.
+    # Added last: programs rely on the positions of the fields before it.
     Column("error", lambda job: error_line(job.error), least=16, cut=True, first_to_grow=True),
 )
 ERRORS: Final[Sequence[Column[ErrorGroup]]] = (
@@ -140,7 +140,7 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     Column("wait p99", lambda queue: duration(queue.wait.p99), number=True, spare=9),
     Column("run p50", lambda queue: duration(queue.run.p50), number=True, spare=6),
     Column("run p99", lambda queue: duration(queue.run.p99), number=True, spare=10),
-    # Last, so that the fields before them keep their places for programs.
+    # Added last: programs rely on the positions of the fields before these.
     Column("retrying", _count("retrying"), number=True, shown_after="failed"),
     Column("idle", _count("workers_waiting"), number=True, spare=4, shown_after="running"),
 )
@@ -169,7 +169,7 @@ EVENTS: Final[Sequence[Column[JobEvent]]] = (
 
 
 def rows_of(raw: Mapping[str, Any], escape: Callable[[str], str] = plain, above: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of an object from the server; a nested object becomes `outer.inner`."""
+    """Names and values of an object from the server; the fields of a nested object are named `outer.inner`."""
     for name, value in raw.items():
         full = f"{above}{name}"
         if isinstance(value, dict) and name not in ("content", "meta", "result"):

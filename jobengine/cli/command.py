@@ -15,7 +15,7 @@ from .suggestions import complete_profiles
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Store an option in the session; it may come before or after the command's name."""
+    """Store a common option in the session; users may put it before or after the command's name."""
     if value:
         setattr(context.ensure_object(Session), str(parameter.name), value)
 
@@ -58,13 +58,13 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, examples: str = "", common: bool = True, **more: Any) -> None:
         super().__init__(*args, **more)
-        #: Lines for a shell; all of them work.
+        #: Example lines for a shell; tests run all of them.
         self.examples = [line.strip() for line in examples.strip().splitlines()]
         if common:
             self.params += common_options()
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """The summary in a list of commands; without room for all of it, cut at a semicolon, colon or comma."""
+        """The summary in a list of commands; if too long, cut at a semicolon, colon or comma."""
         short = super().get_short_help_str(limit)
         if not short.endswith("..."):
             return short
@@ -105,7 +105,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command to run; the error about an unknown one suggests the nearest."""
+        """The command to run; for an unknown name, the error suggests the nearest command."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"There is no command {args[0]!r}{self._advice(ctx, args[0])}")
         return super().resolve_command(ctx, args)

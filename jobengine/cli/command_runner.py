@@ -1,8 +1,8 @@
 """
 Runs one command for a job: passes in the content, limits the outputs, and turns the exit code into a verdict.
 
-The command has its own process group. So Ctrl-C at the worker's terminal does not reach it, and killing the group also
-kills the processes that it has started.
+The command has its own process group. So Ctrl-C at the worker's terminal does not reach the command, and killing the
+group also kills the command's child processes.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from ..worker import Fail
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
-#: The server's limits on nesting and on values, without those that the update adds around its result.
+#: The server's limits on nesting and on values, less the levels and values of the update that contains the result.
 _DEPTH: Final = 32 - 3
 _VALUES: Final = MOST_VALUES - 100
 #: The most bytes of standard error to keep, from its end: an error can't be longer.
@@ -37,7 +37,7 @@ _LOOK: Final = 0.05
 _LAST_SHORT_FD: Final = 9
 #: The most bytes of a progress number.
 _LONGEST_NUMBER: Final = 32
-#: Removed from the command's environment: the keys and the lease.
+#: Secrets and settings that are removed from the command's environment.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
 #: From sysexits.h.
 _EX_DATAERR: Final = 65
@@ -79,7 +79,7 @@ def environment_of(base: Mapping[str, str], queue: str, uid: str, attempt: int, 
 
 
 def verdict(ending: Ending) -> Verdict:
-    """The outcome for the job of a command that has ended."""
+    """The outcome of a job whose command has ended."""
     if ending.code == 0:
         return _complete(ending)
     if ending.code == _EX_TEMPFAIL:
@@ -109,7 +109,7 @@ def _without_result(why: str) -> Verdict:
 
 
 def _check(result: Any) -> None:
-    """Raise ValueError or RecursionError if a server with the usual limits would refuse this result."""
+    """Raise ValueError or RecursionError if a server with default limits would refuse this result."""
     text = encode_text(result).encode()
     if len(text) > MOST_OUTPUT:
         raise NotStrict(f"it is longer than {MOST_OUTPUT} bytes")
@@ -146,15 +146,14 @@ class CommandRunner:
 
     async def run(self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object]) -> Ending:
         """
-        Run a command and return how it ended; `progress` is called with each number from 0 to 100 that it reports.
-
-        Raises OSError if the command can't be started. If this coroutine is cancelled, the process group gets SIGTERM,
-        then SIGKILL after the grace, or at once if the coroutine is cancelled again.
+        Run a command and return its ending; `progress` is called with each number from 0 to 100 that the command
+        reports. Raises OSError if the command can't be started. If this coroutine is cancelled, the process group gets
+        SIGTERM, and SIGKILL after the grace, or at once after a second cancellation.
         """
         read_end, write_end = os.pipe()
         progress_pipe = os.fdopen(read_end, "rb", buffering=0)
         run = _Run(self._echo)
-        # Shielded: if this is cancelled meanwhile, the process that was started must still be ended.
+        # Shielded: after a cancellation during the start, the started process must still be ended.
         starting = asyncio.ensure_future(self._start(run, environment, write_end))
         self._running.add(run)
         try:
@@ -190,7 +189,7 @@ class CommandRunner:
         try:
             run.feed(content)
             await run.ended.wait()
-            # The command may have ended before its outputs were read.
+            # The command may end before all of its output is read: wait for the rest.
             await _at_most(_LINGER, asyncio.gather(run.silent.wait(), numbers.ended.wait()))
         finally:
             closing()
@@ -216,7 +215,7 @@ class _Run(asyncio.SubprocessProtocol):
         self._output, self._errors = _Beginning(), _End(echo)
         self._open = {1, 2}
         self._transport: Any = None
-        #: Signals that arrived while the process was starting.
+        #: Signals to send once the process has started.
         self._untold: list[int] = []
 
     @property
@@ -277,7 +276,7 @@ class _Run(asyncio.SubprocessProtocol):
 
 
 async def _settled(task: "asyncio.Future[None]") -> None:
-    """Wait for a task that ends immediately, even if this is cancelled meanwhile."""
+    """Wait for a task that is about to end, even if this coroutine is cancelled."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait({task})
@@ -298,7 +297,7 @@ async def _gone(run: _Run, deadline: float) -> None:
 
 
 def _reap(group: int) -> None:
-    """Wait for orphans of the group that were handed to this process, as happens in a container."""
+    """Reap orphans of the group whose parent is now this process, as in a container."""
     with suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG) != (0, 0):
             pass
@@ -314,10 +313,10 @@ def _signal(group: int, number: int) -> bool:
 
 
 class _Slot:
-    """The file descriptor at which a command finds its progress pipe: of one digit, if one is free."""
+    """The file descriptor of the progress pipe in a command: a one-digit number, if one is free."""
 
     def __init__(self) -> None:
-        #: The descriptor, which /dev/null holds between two commands; None if none of one digit was free.
+        #: The one-digit descriptor, which /dev/null occupies between two commands; None if none was free.
         self._number: int | None = os.open(os.devnull, os.O_WRONLY)
         if self._number > _LAST_SHORT_FD:
             os.close(self._number)
@@ -326,9 +325,10 @@ class _Slot:
     @contextmanager
     def holding(self, write_end: int) -> Iterator[int]:
         """
-        Put a pipe at the descriptor, and close it here afterwards: then the pipe ends with the processes that have it.
+        Put a pipe at the descriptor while a command starts; then close this process's copies, so that the pipe ends
+        when the command's processes end.
 
-        Two commands may be starting at the same time, since a process is started before the first wait.
+        Commands that start at the same time do not disturb each other: nothing is awaited between `dup2` and the fork.
         """
         try:
             yield write_end if self._number is None else os.dup2(write_end, self._number, inheritable=False)
@@ -341,7 +341,7 @@ class _Slot:
 
 
 async def _listen(pipe: FileIO, numbers: "_Numbers") -> Callable[[], None]:
-    """Read a pipe; returns what closes it."""
+    """Start to read a pipe; returns a function that closes it."""
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: numbers, pipe)
     return transport.close
 
@@ -361,18 +361,18 @@ class _Beginning:
 
 
 class _End:
-    """Keeps the last bytes of an output, and passes all on."""
+    """Keeps the last bytes of an output, and copies all bytes to `echo`."""
 
     def __init__(self, echo: BinaryIO | None) -> None:
         self.kept = bytearray()
         self._echo = echo
 
     def take(self, data: bytes) -> None:
-        """Keep the last bytes, and pass all on."""
+        """Keep the last bytes, and copy all to `echo`."""
         self.kept += data
         del self.kept[:-MOST_ERRORS]
         if self._echo is not None:
-            with suppress(OSError):  # nobody reads it, which is no error of the job
+            with suppress(OSError):  # a closed standard error of the worker is no error of the job
                 self._echo.write(data)
                 self._echo.flush()
 
@@ -402,4 +402,4 @@ class _Numbers(asyncio.Protocol):
 
 
 class CommandFailed(Fail):
-    """The command has failed; this class name is the `error_type` in the log."""
+    """The command has failed. The class name appears in the log as `error_type`."""

@@ -28,7 +28,7 @@ FILE = click.argument("path", metavar="FILE")
 
 
 class FileCommand(Command):
-    """A command for files, with exit codes of its own."""
+    """A command for database files, which has its own exit codes."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, common=False, **more)
@@ -39,7 +39,7 @@ class FileCommand(Command):
         signal.signal(signal.SIGTERM, _stop)
         try:
             return super().invoke(ctx)
-        except Exception as error:  # one without an exit code of its own is a bug, and keeps its traceback
+        except Exception as error:  # an error without an exit code is a bug, and is raised with its traceback
             ending = db_exit_of(error)
             if ending is None:
                 raise
@@ -47,13 +47,13 @@ class FileCommand(Command):
 
 
 def file_command(name: str, examples: str) -> Callable[[Callable[..., Any]], FileCommand]:
-    """Make a function a command for files; its docstring is the help."""
+    """A decorator that makes a function a command for database files; its docstring is the help."""
     return click.command(name, cls=FileCommand, examples=examples)
 
 
 @contextmanager
 def bar(what: str, *, in_bytes: bool = True) -> Iterator[Progress]:
-    """A progress bar, at a terminal."""
+    """A progress bar, shown only at a terminal."""
     with ProgressBar(1, shown=not current().json, what=what, in_bytes=in_bytes) as shown:
         yield shown.at
 
@@ -65,7 +65,7 @@ def _text(error: Exception) -> str:
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:
-    """Stop cleanly, so that no incomplete file is left."""
+    """Exit by an exception, so that incomplete files are removed."""
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -86,8 +86,8 @@ def check(path: str) -> None:
     session.output.record(shown)
     if report.unfinished:
         session.output.note(
-            "An incomplete frame follows the last whole one: a server is writing it, or was killed while it did. "
-            "That is not damage; nothing that was acknowledged is in it."
+            "An incomplete frame follows the last whole one: a server is writing it, or was killed while writing it. "
+            "This is not damage: no change in that frame was acknowledged."
         )
     if report.damage is not None:
         raise Failed(
@@ -188,7 +188,7 @@ def _repair_report(target: str, repaired: Repaired) -> dict[str, Any]:
 def _repair_notes(path: str, repaired: Repaired) -> list[str]:
     if repaired.damage is None:
         return [f"{path} is not damaged: the new file has everything."]
-    notes = [f"{repaired.damage}. The {repaired.left:,} bytes after that are not in the new file."]
+    notes = [f"{repaired.damage}. The {repaired.left:,} bytes from there on are not in the new file."]
     if repaired.frames_left:
         notes.append(
             f"They include {repaired.frames_left:,} good frames, {repaired.frame_bytes_left:,} bytes: later "

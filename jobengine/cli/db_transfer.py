@@ -15,7 +15,7 @@ from jobengine.tools.postgres_transfer import export_database, import_into_datab
 from .db_files import bar, file_command
 from .session import current
 
-#: The most damaged rows that are named.
+#: The most damaged rows that a message lists.
 _NAMED: Final = 10
 
 
@@ -79,7 +79,7 @@ def import_(source: str, path: str | None) -> None:
 
 
 def _database_and_text(names: tuple[str, ...]) -> tuple[str | None, str]:
-    """The database to export, None for PostgreSQL, and the new file."""
+    """The path of the database to export, or None for PostgreSQL, and the path of the new file."""
     usage = "jobengine db export FILE OUT.jsonl"
     if not 1 <= len(names) <= 2:
         raise click.UsageError(f"Name the database and the new file: {usage}")
@@ -164,7 +164,7 @@ def recount() -> None:
     for one in done.corrections:
         session.output.note(f"Queue {one.queue!r}: {one.count} was {one.was:,}, and is {one.jobs:,}.")
     for number in done.damaged:
-        session.output.note(f"Queue number {number} is damaged: its counts were left as they are.")
+        session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
     session.output.note(
         f"{done.jobs:,} jobs of {done.queues:,} queues were counted; corrected counts: {len(done.corrections):,}."
     )

@@ -11,24 +11,23 @@ from typing import Any, Final
 
 from jobengine.client import Job
 
-#: The main line of a Python exception group, which has a margin.
+#: The main line of a Python exception group, which begins with a margin.
 _GROUP: Final = re.compile(r"\s*\|\s?(\S.* \(\d+ sub-exceptions?\))")
 _FRAME: Final = re.compile(r'[\s+|]*Traceback \(most recent call last\):|\s+File ".+", line \d+')
-#: The parts in which errors of a group may differ: uids, hexadecimal and other numbers.
+#: The parts of an error that are ignored when errors are compared: uids, hexadecimal and other numbers.
 _VARYING: Final = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+",
     re.ASCII | re.IGNORECASE,
 )
-#: Characters of a line that are compared.
+#: The number of characters of a line that are compared.
 _COMPARED: Final = 300
 _NONE: Final = "no error was given"
 
 
 def error_line(error: str | None) -> str:
     """
-    The line that names an error: the exception after the last Python traceback, in other texts the first line.
-
-    A worker cuts the head of a long traceback, so the word Traceback may be missing.
+    The line that names an error: after a Python traceback, the exception; of any other text, the first line. A worker
+    cuts off the beginning of a long traceback, so the word Traceback may be missing.
     """
     lines = [line.rstrip() for line in (error or "").split("\n") if line.strip()]
     if not lines:
@@ -47,10 +46,10 @@ class ErrorGroup:
     def __init__(self, latest: Job) -> None:
         #: The job whose error is the newest.
         self.latest: Final = latest
-        #: The line that names the newest error, cut; empty without an error.
+        #: The line that names the newest error, shortened; empty without an error.
         self.line: Final = error_line(latest.error)[:_COMPARED]
         self._all_alike = True
-        #: How many of the jobs have failed, and how many will be retried.
+        #: How many of the jobs have failed, and in the next line how many will be retried.
         self.failed = 0
         self.retrying = 0
 
@@ -64,7 +63,7 @@ class ErrorGroup:
 
     @property
     def name(self) -> str:
-        """The line, or a text for jobs without an error."""
+        """The line that names the newest error, or a text for jobs without an error."""
         return self.line or _NONE
 
     @property
@@ -94,7 +93,7 @@ class ErrorGroup:
 
 
 def grouped(jobs: Iterable[Job]) -> list[ErrorGroup]:
-    """Groups of jobs with similar errors, the largest first; `jobs` come newest first."""
+    """Group jobs by similar errors, the largest group first. Pass the newest jobs first."""
     groups: dict[str, ErrorGroup] = {}
     for job in jobs:
         key = _VARYING.sub("…", error_line(job.error)[:_COMPARED])

@@ -39,7 +39,7 @@ def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[
             for event in queue.events(after=last):
                 last, away, began = event.id, False, True
                 yield event
-            return  # it was closed
+            return  # the client was closed
         except EventsLost:
             if not began:
                 raise
@@ -52,5 +52,5 @@ def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[
 
 
 def _line(event: JobEvent) -> str:
-    """One line for an event; the columns are of fixed width, because each line is printed as it comes."""
+    """One line for an event, with columns of fixed width, because each line is printed as it comes."""
     return "  ".join(plain(column.of(event)).ljust(column.least) for column in EVENTS).rstrip()

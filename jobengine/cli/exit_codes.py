@@ -33,9 +33,9 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-#: Statuses of a proxy that can't reach the server.
+#: Statuses that a proxy answers if it can't reach the server.
 _OF_A_PROXY = (502, 504)
-#: Parts of the server's texts, and their replacements for the command line.
+#: Replaces advice for HTTP in the server's texts by advice for the command line.
 _AT_A_SHELL: Final = {
     "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
     "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
@@ -62,7 +62,7 @@ class Failed(click.ClickException):
 
 
 def what_is_wrong(error: JobEngineError) -> str:
-    """The text of a client's error on one line, in command line terms."""
+    """The text of a client's error, on one line. Advice for HTTP is replaced by advice for the command line."""
     detail = plain(error.detail)
     for text, shell_text in _AT_A_SHELL.items():
         detail = detail.replace(text, shell_text)

@@ -45,7 +45,7 @@ class JobFile(NamedTuple):
         return cls(file, batch or digest.hexdigest(), jobs)
 
     def new_jobs(self, numbers: list[int]) -> Iterator[NewJob]:
-        """Read the jobs as they are needed; their line numbers are appended to `numbers`."""
+        """Yield the jobs, and append their line numbers to `numbers`."""
         key = self.batch.encode()
         for number, line in _lines(self.file):
             numbers.append(number)
@@ -53,19 +53,19 @@ class JobFile(NamedTuple):
 
 
 def uid_of(batch: bytes, number: int, line: bytes) -> str:
-    """A UUID of version 8, whose bits are free to choose."""
+    """The uid of a job, as a UUID of version 8: RFC 9562 leaves its bits to the application."""
     digest = blake2b(b"%d %b" % (number, line.strip()), key=batch, digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-a{digest[17:20]}-{digest[20:]}"
 
 
 def _lines(file: IO[bytes]) -> Iterable[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers, from 1."""
+    """The line numbers, from 1, and the lines of a file, without empty lines."""
     file.seek(0)
     return ((number, line) for number, line in enumerate(file, 1) if line.strip())
 
 
 def _parsed_again(number: int, line: bytes) -> Any:
-    """Like `_parsed`, for a line that was checked, in a quarter of the time: 0.5 microseconds instead of 2."""
+    """Like `_parsed`, but for a line that was already checked: takes 0.5 microseconds instead of 2."""
     try:
         return decode(line, type=dict[str, Any])
     except ValueError:  # the file was changed after the check

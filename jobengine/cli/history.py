@@ -14,7 +14,7 @@ from .terminal_text import duration, moment
 
 Numbers = Sequence[float | None]
 
-#: The counts, and the times in seconds, in display order.
+#: The names of counts, and in the next line of times in seconds, in display order.
 _COUNTS: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
 _SPANS: Final = ("wait_p50", "wait_p99", "run_p50", "run_p99")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -25,10 +25,10 @@ _WIDTH: Final = 60
 class _Unit(NamedTuple):
     """One of the two parts of a history."""
 
-    #: The part's name in the answer, and its heading at a terminal.
+    #: The name in the answer, and in the next line the heading at a terminal.
     name: str
     heading: str
-    #: Seconds of a step.
+    #: The length of a step in seconds.
     seconds: int
 
 
@@ -62,7 +62,7 @@ def history(queue_name: str, only: str | None) -> None:
 
 
 def _charts(figures: Mapping[str, Numbers]) -> list[tuple[str, str]]:
-    """A line of bars for each figure that is not always 0 or unknown."""
+    """A line of bars for each figure, leaving out figures that are always 0 or unknown."""
     rows = []
     for name in (*_COUNTS, *_SPANS):
         numbers = figures.get(name, ())
@@ -76,9 +76,8 @@ def _charts(figures: Mapping[str, Numbers]) -> list[tuple[str, str]]:
 
 def bars(numbers: Numbers, *, add: bool) -> str:
     """
-    A character for each number or, if there are too many, for each group of them: its sum with `add`, or its largest.
-
-    A space stands for 0 or an unknown number.
+    A bar of one character for each number. If there are too many numbers, a bar stands for a group of them: for their
+    sum with `add`, otherwise for the largest. A space stands for 0 or an unknown number.
     """
     size = -(-len(numbers) // _WIDTH)
     groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
@@ -88,7 +87,7 @@ def bars(numbers: Numbers, *, add: bool) -> str:
 
 
 def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float) -> list[list[str]]:
-    """The fields of a line for each step."""
+    """One line for each step, as a list of fields."""
     count = len(figures["added"])
     last = now // unit.seconds * unit.seconds
     lines = []

@@ -14,10 +14,10 @@ from jobengine.worker import Worker
 
 from .exit_codes import Exit, Failed
 
-#: Parts of the file names of frames that are not the user's.
+#: Frames of a traceback whose file name contains any of these are not the user's code.
 _OF_OTHERS: Final = ("<frozen ", f"{Path(jobengine.__file__).parent}{os.sep}")
 _OF_PYTHON: Final = f"{Path(os.__file__).parent}{os.sep}"
-#: The user's code may be installed here, below Python's own.
+#: User code may be installed in this folder, which is itself in Python's own folder.
 _INSTALLED: Final = "site-packages"
 
 
@@ -29,7 +29,7 @@ def imported_worker(app: str) -> Worker:
     sys.path.insert(0, os.getcwd())
     try:
         imported = import_module(module)
-    except JobEngineError:  # its text says what to do
+    except JobEngineError:  # its text already has advice
         raise
     except Exception as error:  # any error of the user's code
         raise Failed(f"--app {app} can't be imported: {_described(error)}", Exit.USAGE) from None
@@ -48,7 +48,7 @@ def _described(error: Exception) -> str:
     what = traceback.TracebackException.from_exception(error)
     what.stack = traceback.StackSummary.from_list([one for one in what.stack if not _is_of_others(one.filename)])
     *place, line = "".join(what.format_exception_only()).rstrip().split("\n")
-    if not isinstance(error, SyntaxError):  # a text of several lines; only that of a SyntaxError begins with its place
+    if not isinstance(error, SyntaxError):  # only the text of a SyntaxError begins with the place in the file
         line, *place = *place, line
     return "\n".join([line, *place, *"".join(what.stack.format()).rstrip().split("\n")]).rstrip()
 

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 @contextmanager
 def keyboard() -> Iterator[Callable[[float], str]]:
     """
-    A function that waits up to the given seconds for a key, and returns that key, or an empty text without one.
-
-    Ctrl-C still interrupts. If standard input is not a terminal, the function only waits.
+    Yield a function that waits up to the given number of seconds for a key, and returns it, or an empty text. Ctrl-C
+    still interrupts. If standard input is not a terminal, the function only waits.
     """
     if not sys.stdin.isatty():
         yield _no_key
@@ -35,7 +34,7 @@ def _no_key(seconds: float) -> str:
 
 
 def _key(descriptor: int, seconds: float) -> str:
-    """The key; a key that sends several bytes, such as an arrow, counts as one unknown key."""
+    """Read a key; a key that sends several bytes, such as an arrow, counts as one unknown key."""
     if not select.select([descriptor], [], [], seconds)[0]:
         return ""
     pressed = os.read(descriptor, 32).decode(errors="replace")

@@ -19,7 +19,7 @@ _GAP: Final = 2
 
 
 def table_of(columns: Sequence[Column[T]], items: Sequence[T], width: int) -> Table:
-    """A table with a row for each item. Optional columns are left out before any number is cut."""
+    """A table with a row for each item. Optional columns are left out first, so that no number is cut."""
     columns = _in_order(columns)
     texts = {column: [plain(column.of(item))[:_SHOWN] for item in items] for column in columns}
     widths = _widths({column: texts[column] for column in columns if any(texts[column])}, width)
@@ -46,7 +46,7 @@ def _cell(column: Column[Any], text: str) -> Text:
 
 
 def _widths(texts: dict[Column[Any], list[str]], width: int) -> dict[Column[Any], int]:
-    """The columns that fit, and their widths."""
+    """The columns that fit into the terminal, with their widths."""
     longest = {column: max(cell_len(text) for text in [column.heading, *texts[column]]) for column in texts}
     needed = {column: min(wide, column.least) if column.cut else wide for column, wide in longest.items()}
     while needed and _total(needed) > width:

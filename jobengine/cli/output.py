@@ -13,7 +13,7 @@ from .terminal_text import json_text, plain, plain_lines
 
 T = TypeVar("T", bound="Shown")
 
-#: Rows that are laid out together: the first rows of a long list appear while others are read.
+#: A table is laid out and printed in portions of this many rows, so that the first rows of a long list appear early.
 _ROWS = 500
 
 
@@ -72,7 +72,7 @@ class Output:
             self.rows(list(rows_of(raw, plain_lines if self.at_terminal else plain)))
 
     def rows(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Print names and values; their characters can't control the terminal."""
+        """Print names and values, without control characters."""
         if self.at_terminal:
             from .layout import grid_of  # only for a terminal
 

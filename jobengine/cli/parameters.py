@@ -28,7 +28,7 @@ UID: Final = click.argument("uid")
 class Seconds(click.ParamType[float]):
     """A time span: 90, 90s, 5m, 2h, 1d."""
 
-    #: What the help shows.
+    #: The placeholder in the help.
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -44,11 +44,11 @@ class Seconds(click.ParamType[float]):
 class Moment(click.ParamType[datetime | float]):
     """A time: as in ISO 8601, or Unix seconds. Without a zone it is local time."""
 
-    #: What the help shows.
+    #: The placeholder in the help.
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | float:
-        """The time; one without a zone is local."""
+        """The time; without a zone it is local time."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # converted already
         try:
@@ -130,7 +130,7 @@ def parse_json(text: str) -> Any:
     """Parse JSON that can be sent; raises ValueError with the reason."""
     try:
         value = _parse(text)
-        if _ESCAPE in text:  # an escape may be half of a surrogate pair, which UTF-8 can't encode
+        if _ESCAPE in text:  # an escape may be a lone surrogate, which UTF-8 can't encode
             encode_text(value).encode()
         return value
     except RecursionError:
@@ -144,7 +144,7 @@ def parse_json(text: str) -> Any:
 
 
 def _where(error: ValueError, text: str) -> str:
-    """The error and its place; the line number only if there are several lines."""
+    """The error and its place: the column, and the line number if the text has several lines."""
     if isinstance(error, json.JSONDecodeError) and "\n" not in text:
         return f"{error.msg}, at column {error.colno}"
     return str(error)
@@ -171,7 +171,7 @@ _MORE_FILTERS: Final = (
     click.option("--error", metavar="TEXT", help="Jobs with this text in their last error."),
     click.option("--worker", metavar="NAME", help="Jobs that this worker holds, or held last."),
 )
-#: The conditions of the client's filter, by the names of their options.
+#: The names of the client's filter conditions, by option.
 CONDITIONS: Final = {
     "state": "state",
     "tag": "tag",
@@ -184,7 +184,7 @@ CONDITIONS: Final = {
 
 
 def filters(function: F) -> F:
-    """Add the options that select jobs, except those whose names the command `update` needs."""
+    """Add the options that select jobs, except those that mean something else in the command `update`."""
     return with_options(function, _FILTERS)
 
 

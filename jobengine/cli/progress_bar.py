@@ -24,12 +24,12 @@ class ProgressBar:
         self.stop()
 
     def at(self, done: int, total: int | None = None) -> None:
-        """Set the number done and, if it has changed, the total."""
+        """Set the number done, and the total."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
 
     def stop(self) -> None:
-        """Leave the bar as it is, so that messages go below it."""
+        """Stop drawing the bar; later messages appear below it."""
         if self._bar is not None:
             self._bar.stop()
 

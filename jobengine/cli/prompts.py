@@ -11,11 +11,11 @@ from jobengine.client.settings import read_key_file
 
 from .session import current
 
-#: A key is never an argument.
+#: The option for a key: other users could see a key that is an argument.
 KEY_FILE = click.option(
     "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default a new key is made."
 )
-#: The most bytes of a key: a longer one fits in no header.
+#: The most bytes of a key; a longer key would not fit in a header.
 _LONGEST = 1 << 16
 #: A key with fewer characters gets a warning.
 _SHORT = 16
@@ -42,7 +42,7 @@ def _from_standard_input() -> Secret:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask for a confirmation, unless `yes`; end the command if it is denied, or if there is no terminal."""
+    """Prompt for a confirmation, unless `yes`. End the command if the user denies it, or if there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -28,7 +28,7 @@ _NUMBERS = frozenset(
     }
 )
 
-#: The message about a new key: it is on the next line, or in redirected standard output.
+#: The messages about a new key: for one printed on the next line, and for one in redirected standard output.
 _TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"
 _KEPT_BY_THE_SHELL: Final = "Its key went to standard output; it can't be shown again."
 
@@ -135,13 +135,15 @@ def configure(queue_name: str, **options: Any) -> None:
 
 @contextmanager
 def _not_lost(queue_name: str, made: Secret | None) -> Iterator[None]:
-    """Print a new key if the answer is lost: it may be the queue's only key by now."""
+    """Print the new key even if the answer was lost: the server may have set it, and it can't be shown again."""
     try:
         yield
     except OutcomeUnknown:
         if made is not None:
             output = current().output
-            output.note(f"If the server has carried this out, this is the key of the queue {queue_name!r}:")
+            output.note(
+                f"The answer was lost. If the server made the change, this is now the key of the queue {queue_name!r}:"
+            )
             output.value(made.reveal(), name=queue_name, access_key=made.reveal())
         raise
 
@@ -170,7 +172,7 @@ def _whole(seconds: float | None, unit: int) -> int | None:
 
 
 def _switch(name: str, method: str, help_text: str) -> Command:
-    """A command that switches one setting of a queue."""
+    """Make a command that switches one setting of a queue."""
 
     @command(name, f"jobengine queue {name} mail", help=help_text)
     @QUEUE

@@ -17,16 +17,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def chosen(options: dict[str, Any]) -> JobFilter:
-    """The filter from the given options, which are removed from `options`."""
+    """Remove the options for a filter from `options`, and return them as the filter."""
     given = {condition: options.pop(option, None) for option, condition in CONDITIONS.items()}
     return cast(JobFilter, {name: value for name, value in given.items() if value is not None})
 
 
 def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = True) -> Callable[[F], F]:
     """
-    Adds the arguments and options from which `Selection` is made.
-
-    `every` is the help text of --all; without `all_conditions`, --error and --worker are left to the command.
+    A decorator that adds the arguments and options of a Selection. `every` is the help text of --all; without
+    `all_conditions`, --error and --worker are left out, since the command uses them for itself.
     """
     options = (
         QUEUE,
@@ -52,9 +51,8 @@ class Selection(NamedTuple):
     @classmethod
     def of(cls, session: Session, options: dict[str, Any], advice: str = "") -> "Selection":
         """
-        Take the selection's options out of `options`.
-
-        Raises UsageError, which ends with `advice`, unless exactly one way to select was used.
+        Remove the options for a selection from `options`, and return the Selection. Raises UsageError, ending with
+        `advice`, unless jobs are selected in exactly one way.
         """
         wanted = chosen(options)
         uids, every = options.pop("uids"), options.pop("every")
@@ -64,16 +62,16 @@ class Selection(NamedTuple):
         return cls(queue, uids, wanted, every, options.pop("dry_run"), options.pop("yes"))
 
 
-#: The command asks for a confirmation before it changes this many jobs or more.
+#: Changes of this many jobs or more need a confirmation.
 _MANY: Final = 2
-#: Acts on all matching jobs; takes the arguments of Queue.cancel_all.
+#: Changes all matching jobs; has the parameters of Queue.cancel_all.
 ToAll = Callable[..., int]
-#: Acts on one job.
+#: Changes one job, by uid.
 ToOne = Callable[[str], Job | None]
 
 
 class Sentence(NamedTuple):
-    """The words after a count: for one job, and for several."""
+    """The words that follow a count of jobs: for one job, and for several."""
 
     one: str
     several: str
@@ -84,17 +82,17 @@ class Sentence(NamedTuple):
 
 
 class Words(NamedTuple):
-    """The words of a command for its effect."""
+    """The words with which a command describes its effect."""
 
-    #: About the matching jobs, before and after the change.
+    #: The effect on the matching jobs, before the change and, in the next line, after it.
     before: Sentence
     after: Sentence
-    #: The effect on one job, from the server's answer; None if the effect is the same for all jobs.
+    #: Finds the effect on one job in the server's answer; None if the effect is the same for all jobs.
     outcome: Callable[[Job], Sentence] | None = None
 
     @classmethod
     def of(cls, verb: str) -> "Words":
-        """The words if all matching jobs are affected alike; `verb` is a participle, such as "deleted"."""
+        """The words if the effect is the same for all jobs; `verb` is a participle, such as "deleted"."""
         return cls(Sentence(f"would be {verb}", f"would be {verb}"), Sentence(f"was {verb}", f"were {verb}"))
 
     def of_answer(self, job: Job | None) -> Sentence:
@@ -106,9 +104,8 @@ def act(
     session: Session, selected: Selection, words: Words, to_one: ToOne, to_all: ToAll, count: ToAll | None = None
 ) -> None:
     """
-    Act on the selected jobs, and report the effect in `words`.
-
-    `count` counts the jobs that would change, if those are not all matching jobs.
+    Change the selected jobs, and report the effect in `words`. `count` counts the jobs that would change; it is only
+    needed if these are fewer than the matching jobs.
     """
     if selected.uids:
         _to_each(session, selected, words, selected.queue.get if selected.dry_run else to_one)
@@ -126,7 +123,7 @@ def act(
 
 
 def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> None:
-    """Act on each job in turn; one that fails does not stop the others."""
+    """Change each job in turn; an error for one job does not stop the others."""
     counts, code = Counter[Sentence](), Exit.DONE
     for uid in selected.uids:
         try:

@@ -25,8 +25,8 @@ def serve(context: click.Context, options: tuple[str, ...]) -> None:
     """
     if "--help" in options:
         click.echo(context.get_help())
-    from twisted.scripts import twistd  # here, so that no other command loads Twisted
+    from twisted.scripts import twistd  # imported here, so that other commands do not load Twisted
 
-    # Options before the command's name are twistd's own.
+    # twistd expects its own options before the name of the plugin.
     sys.argv = ["jobengine", "--nodaemon", "--pidfile=", "jobengine", *options]
     twistd.run()  # type: ignore[no-untyped-call]  # Twisted has no types here

@@ -14,7 +14,7 @@ from .output import Output
 
 #: Seconds for which a call is retried if the server can't be reached.
 _RETRY_FOR = 5.0
-#: Seconds to wait for an answer during shell completion.
+#: Seconds to wait for an answer while a shell completes a name.
 _QUICK = 1.0
 
 
@@ -64,7 +64,7 @@ class Session:
         return queue
 
     def what_is_wrong(self, error: JobEngineError) -> str:
-        """The text of a client's error in command line terms, and advice if no server answered."""
+        """The text of a client's error with advice for the command line, also if no server answered."""
         text = what_is_wrong(error)
         if type(error) is not Unavailable or not error.detail.startswith("No answer from "):
             return text

@@ -20,7 +20,7 @@ from .session import current
 from .terminal_text import duration, moment
 
 _LIMIT = 50
-#: The most jobs whose errors are grouped, as in the dashboard.
+#: The default for the most jobs to read, as in the dashboard.
 _GROUPED = 1000
 
 
@@ -150,7 +150,7 @@ def explain(queue_name: str, uid: str) -> None:
 
 
 def _readable(explanation: Explanation) -> str:
-    """The reason, with its time in UTC and relative to now instead of in Unix seconds."""
+    """The reason; its time, which the server sends in Unix seconds, is shown in UTC and relative to now."""
     reason = explanation.reason
     for name, time in (("not_before", explanation.not_before), ("lease_expires", explanation.lease_expires)):
         if time is not None:

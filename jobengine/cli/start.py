@@ -1,4 +1,4 @@
-"""The entry point of `jobengine`. It imports the rest only after it can handle an interrupt without a traceback."""
+"""The entry point of `jobengine`. Imports the rest late, so that Ctrl-C during the imports prints no traceback."""
 
 import os
 import sys
@@ -24,9 +24,8 @@ def main() -> None:
 
 def _open_what_is_closed() -> None:
     """
-    Connect standard input and outputs that were closed at the start, as by `<&-`, to /dev/null.
-
-    Otherwise the next file or connection would get one of their numbers.
+    Open /dev/null for each standard stream that was closed at the start, as by `<&-`. Otherwise the next opened file or
+    connection would become a standard stream.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
@@ -38,5 +37,5 @@ def _open_what_is_closed() -> None:
 
 
 def _drop_what_is_not_printed() -> None:
-    """Discard unprinted output in the buffer: the process would try to print it again at its end."""
+    """Discard buffered output that could not be printed: Python would try again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)

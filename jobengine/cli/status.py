@@ -14,7 +14,7 @@ from .suggestions import complete_queues
 from .terminal_text import plain
 from .troubles import troubles
 
-#: Seconds for which a call is retried: almost 0, because the status is about now.
+#: Seconds for which a call is retried: almost 0, so that the status appears at once.
 _RETRY_FOR: Final = 0.001
 #: The HTTP status of a running server that is not ready.
 _NOT_READY: Final = 503
@@ -55,7 +55,7 @@ def _server(session: Session) -> dict[str, Any]:
 
 
 def _queues(session: Session, queue_names: Sequence[str]) -> list[QueueStats] | None:
-    """The queues of these names, or all; None if no key opens all of them."""
+    """The queues of these names, or all queues; None if all are wanted and no key opens them."""
     settings = session.settings
     if names := queue_names or tuple(settings.keys):
         return [session.queue(name).stats() for name in names]

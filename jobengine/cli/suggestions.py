@@ -8,7 +8,7 @@ from .session import Session
 
 
 def complete_queues(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The queues with keys in the profile and, with the admin key, all queues of a server that answers quickly."""
+    """The queues that have keys in the profile. With the admin key, all queues, if the server answers quickly."""
     names: set[str] = set()
     session = context.ensure_object(Session)
     try:
@@ -16,7 +16,7 @@ def complete_queues(context: click.Context, parameter: click.Parameter, incomple
         names.update(session.settings.keys)
         if session.settings.admin_key is not None:
             names.update(queue.name for queue in engine.queues())
-    except JobEngineError:  # nothing can be printed while a line is edited
+    except JobEngineError:  # an error can't be printed while the user edits a line
         pass
     return sorted(name for name in names if name.startswith(incomplete))
 
@@ -27,5 +27,5 @@ def complete_profiles(context: click.Context, parameter: click.Parameter, incomp
 
     try:
         return sorted(name for name in profile_names() if name.startswith(incomplete))
-    except BadSettings:  # as above
+    except BadSettings:  # an error can't be printed while the user edits a line
         return []

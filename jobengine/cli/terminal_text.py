@@ -6,19 +6,19 @@ from typing import Any
 
 
 def plain(text: str) -> str:
-    """The text on one line, with escapes for characters that can't be printed or would control a terminal."""
+    """The text on one line; characters that can't be printed or would control a terminal are escaped."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def plain_lines(text: str) -> str:
-    """Like `plain`, but with its line ends."""
+    """Like `plain`, but line ends are kept."""
     return "\n".join(map(plain, text.split("\n")))
 
 
 def json_text(value: Any) -> str:
-    """JSON on one line; characters that a terminal may not print are escaped in strings."""
+    """JSON on one line; in strings, characters that could control a terminal are escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if text.isprintable():
         return text

@@ -41,7 +41,7 @@ def top(queue_names: tuple[str, ...], interval: float, sort: str, once: bool) ->
     if not names and session.settings.admin_key is None:
         raise Failed("Name the queues, or set JOBENGINE_ADMIN_KEY to see all of them.", Exit.USAGE)
     for name in names:
-        session.queue(name)  # raises an error with advice if there is no key
+        session.queue(name)  # raises Failed, with advice, if there is no key
     if once or session.json or not sys.stdout.isatty():
         _print(session, snapshot(session.engine, names, sort))
     else:
@@ -65,14 +65,14 @@ def _print(session: Session, seen: Snapshot) -> None:
 
 
 class _Screen:
-    """The contents of the screen, and the state that keys change."""
+    """The screen's contents, and the settings that keys change."""
 
     def __init__(self, session: Session, names: Sequence[str], sort: str) -> None:
         self._session = session
         self._names = names
         self._seen = Snapshot((), ())
         self._trouble = ""
-        #: The order of queues.
+        #: The present order of queues.
         self.sort = sort
 
     def drawn(self, width: int) -> Any:
@@ -106,7 +106,7 @@ def _live(screen: _Screen, interval: float) -> None:
 
 
 def _turns(screen: _Screen, interval: float, next_key: Callable[[float], str]) -> Iterator[None]:
-    """Yield before each refresh, after the interval or a key; stop at the key q."""
+    """Yield when a refresh is due: after the interval or a key. Ends at the key q."""
     while True:
         yield
         if not screen.take(next_key(interval)):

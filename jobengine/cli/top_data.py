@@ -42,7 +42,7 @@ class Snapshot(NamedTuple):
     """The queues and workers at one time."""
 
     queues: Sequence[QueueStats]
-    #: Workers that hold jobs and, below, claims that wait for jobs.
+    #: Workers that hold jobs, and in the next line claims that wait for jobs.
     workers: Sequence[Holder]
     waiting: Sequence[Holder] = ()
 
@@ -51,7 +51,7 @@ def _unfinished(queue: QueueStats) -> int:
     return queue.counts.queued + queue.counts.inprogress
 
 
-#: The orders of queues: the largest first.
+#: The possible orders of queues; the queue with the largest value comes first.
 SORTS: Final[dict[str, Callable[[QueueStats], float]]] = {
     "unfinished": _unfinished,
     "ready": lambda queue: queue.ready,
@@ -69,7 +69,7 @@ def snapshot(engine: JobEngine, names: Sequence[str], sort: str) -> Snapshot:
     queues.sort(key=lambda queue: (-SORTS[sort](queue), queue.name))
     manned = [queue.name for queue in queues if queue.counts.inprogress or queue.raw.get("workers_waiting")]
     found = [one for name in manned for one in holders(engine, name)]
-    # A claim from several queues is listed by each queue.
+    # Each queue lists the waiting claims that name it, so a claim from several queues is found several times.
     waiting = {repr(one.raw): one for one in found if one.waits}
     return Snapshot(queues, [one for one in found if not one.waits], list(waiting.values()))
 

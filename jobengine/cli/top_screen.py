@@ -33,7 +33,7 @@ def screen(seen: Snapshot, trouble: str, url: str, now: float, width: int, sort:
 
 
 def _spans_at(time: datetime, columns: Sequence[Column[Holder]], heading: str) -> Sequence[Column[Holder]]:
-    """The columns of workers; the last one, a time, is shown as its age."""
+    """The columns of workers; the time in the last column is shown as an age, and `heading` is its heading."""
 
     def span(holder: Holder) -> str:
         """How long a worker has been silent or idle."""

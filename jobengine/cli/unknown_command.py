@@ -44,7 +44,7 @@ _SAME: Final = {
     "queues": "queue list",
     "keys": "key list",
 }
-#: The equivalents within a group such as `jobengine queue`.
+#: The same within a group such as `jobengine queue`.
 _SAME_IN_A_GROUP: Final = {
     "ls": "list",
     "get": "show",
@@ -64,9 +64,8 @@ _SAME_IN_A_GROUP: Final = {
 
 def similar(name: str, path: str, commands: Mapping[str, click.Command]) -> str:
     """
-    The suggestion for the command `name`, as the end of a sentence; empty if no command is similar.
-
-    `path` is the command line before it, and `commands` are those that can follow.
+    A suggestion for an unknown command `name`, as the end of a sentence; empty if no command is similar. `path` is the
+    command line before the name, and `commands` are the valid names.
     """
     if name == "help":
         return f"write `{path} --help`, or --help after any command."

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("jobengine.work")
 
-#: The least seconds before a released job is tried again. Without it, a job without a delay that is always released
-#: would keep the machine busy.
+#: The least seconds before a released job is retried. Otherwise a job that is released each time would keep the machine
+#: busy.
 _LEAST_DELAY: Final = 1.0
 #: Signals that running commands receive too.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
@@ -37,7 +37,7 @@ _URL: Final = "JOBENGINE_URL"
 _PROFILE: Final = "JOBENGINE_PROFILE"
 _ACCESS_KEY: Final = "JOBENGINE_ACCESS_KEY"
 _ADMIN_KEY: Final = "JOBENGINE_ADMIN_KEY"
-#: Where `context.meta` of click has the command that was given after `--`.
+#: The key in click's `context.meta` for the command after `--`.
 _COMMAND: Final = "jobengine.command"
 
 
@@ -112,7 +112,7 @@ def work(
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats a record as a line of text; a server's text in it can't control the terminal."""
+    """Formats a record as a line of text, with control characters of server texts escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # named by logging
         """The line, without a traceback."""
@@ -127,7 +127,7 @@ def _log_to_standard_error(log_format: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-# A worker that is imported
+# Workers that are imported (--app)
 
 
 def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
@@ -141,7 +141,7 @@ def _imported(session: Session, app: str, queues: Sequence[str]) -> "Worker":
 
 
 def _put_in_environment(session: Session) -> None:
-    """Put --url and --profile into the environment, where the imported worker finds them, with the same precedence."""
+    """Put --url and --profile into the environment, where the imported worker reads them, with the same precedence."""
     if not session.url and not session.profile:
         return
     settings = session.settings
@@ -149,11 +149,13 @@ def _put_in_environment(session: Session) -> None:
     if session.profile:
         os.environ[_PROFILE] = session.profile
         for name, key in ((_ACCESS_KEY, settings.access_key), (_ADMIN_KEY, settings.admin_key)):
-            if key is not None and key.reveal() != os.environ.get(name):  # the profile's, which comes first
+            if key is not None and key.reveal() != os.environ.get(
+                name
+            ):  # set only the profile's value, which has precedence
                 os.environ.pop(name, None)
 
 
-# A worker that runs a command
+# Workers that run a command
 
 
 def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], given: dict[str, Any]) -> "Worker":
@@ -166,7 +168,7 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
     if shutil.which(argv[0]) is None:
         raise Failed(_not_found(argv[0]), Exit.USAGE)
     for queue in queues:
-        session.queue(queue)  # raises an error with advice if there is no key
+        session.queue(queue)  # raises Failed, with advice, if there is no key
     runner = CommandRunner(argv, echo=sys.stderr.buffer)
     worker = Worker(
         queues,

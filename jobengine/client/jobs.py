@@ -42,9 +42,9 @@ class JobOptions(TypedDict, total=False):
     retry_delay_seconds: Span
     #: While a job with this key is queued or in progress, an add answers with that job.
     unique_key: str
-    #: Seconds from now during which it can't be claimed.
+    #: Seconds from now during which the job can't be claimed.
     delay_seconds: Span
-    #: The earliest time at which it can be claimed.
+    #: The earliest time at which the job can be claimed.
     not_before: Moment
     #: Identifies the job: a UUID as text; by default a new one is made.
     uid: str
@@ -71,7 +71,7 @@ class JobChanges(TypedDict, total=False):
     content: Mapping[str, Any]
     tags: Sequence[str]
     timeout_time: Moment
-    #: Seconds from now during which it can't be claimed.
+    #: Seconds from now during which the job can't be claimed.
     delay_seconds: Span
     #: The lease of the claim.
     lease: str

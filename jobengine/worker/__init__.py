@@ -1,7 +1,7 @@
 """
 The worker: claims jobs, runs their handlers in threads, processes or an event loop, and reports the outcomes.
 
-Importing it loads nothing of the server.
+Importing this package loads no server code.
 """
 
 from .log import JsonFormatter

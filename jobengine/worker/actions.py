@@ -1,11 +1,11 @@
-"""The supervisor's actions for the worker loop, and its record of each job that the worker holds."""
+"""The actions that the supervisor requests from the worker loop, and the record of a job that the worker holds."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..client.jobs import JobChanges
 
-#: Seconds between heartbeats of a job without a time-out: they only check for a cancellation.
+#: Seconds between heartbeats of a job without a time-out; these only check whether the job was cancelled.
 _WITHOUT_TIMEOUT: Final = 60.0
 
 
@@ -43,7 +43,7 @@ class Hold:
     )
 
     def __init__(self, claimed: Any, group: int) -> None:
-        #: The client's object.
+        #: The claimed job of the client.
         self.claimed = claimed
         #: Seconds between heartbeats.
         self.beat_seconds: float = claimed.beat_seconds or _WITHOUT_TIMEOUT
@@ -61,9 +61,9 @@ class Hold:
         self.refused = False
         #: Whether the answer to a report was lost.
         self.uncertain = False
-        #: For the backlog: the latest time to start the job.
+        #: While the job is in the backlog: the latest time to start it.
         self.start_by = 0.0
-        #: For the pool: the job as its running handler sees it; for the loop: when the handler started.
+        #: Set by the pool: the RunningJob of the handler. In the next line, set by the loop: when the handler started.
         self.running: Any = None
         self.began = 0.0
 
@@ -109,7 +109,10 @@ class Beat(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The worker no longer holds these jobs; `note` says why their outcome was discarded, or is empty."""
+    """
+    Log that the worker no longer holds these jobs. `note` is the reason why their outcome was
+    discarded, or empty.
+    """
 
     holds: Sequence[Hold]
     note: str = ""

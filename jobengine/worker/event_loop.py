@@ -16,7 +16,7 @@ from .supervisor import Supervisor
 
 _log: Final = getLogger("jobengine.worker")
 
-#: Makes the pool from three callbacks: for handlers that have ended, for progress, and for a broken pool.
+#: Makes the pool, given callbacks for ended handlers, for progress, and for a broken pool.
 MakePool = Callable[
     [Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], HandlerPool
 ]
@@ -84,7 +84,8 @@ class WorkerLoop:
         for hold in self._supervisor.unsent:
             _log.error("%s could not be reported; its lease will expire.", _name(hold))
 
-    # Turns. A turn comes at the end of the loop's present round, so that all events of the round are reported together.
+    # Turns. A turn runs at the end of an iteration of the event loop, and handles all events of that iteration
+    # together.
 
     def _turn_soon(self) -> None:
         if not self._turning and not self._over.done():
@@ -97,7 +98,7 @@ class WorkerLoop:
             return
         try:
             self._carry_out(self._loop.time())
-        except Exception as error:  # a bug in the worker: better to end than to hang
+        except Exception as error:  # a bug in the worker: end instead of hanging
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -193,7 +194,7 @@ class WorkerLoop:
                     finished, queues, action.room, tags=self._tags, worker=self._name
                 )
             except BadRequest:
-                pass  # one of them is bad: send each by itself
+                pass  # one outcome is bad: send each in a request of its own
             except JobEngineError as error:
                 return [error] * len(finished), None
         return await self._engine.report(finished), None
@@ -229,7 +230,7 @@ class WorkerLoop:
 
 
 def _has_failed(hold: Hold) -> bool:
-    """Whether the job has failed by itself, not because its handler was interrupted."""
+    """Whether the job has failed, other than because its handler was interrupted."""
     return (hold.changes or {}).get("new_status") == "failed" and not hold.interrupted
 
 

@@ -11,7 +11,7 @@ from .processes import Nursery, Processes
 from .running_job import RunningJob
 from .threads import Threads
 
-#: Jobs whose handlers have ended, and their outcomes.
+#: Jobs whose handlers have ended, each with its outcome.
 Ends = list[tuple[Hold, Outcome]]
 _CANCELLED: Final = failure("cancelled", retry=False)
 
@@ -30,7 +30,7 @@ class Handlers(NamedTuple):
     hooks: Hooks
 
     def perform(self, job: RunningJob) -> Outcome:
-        """Run the handler of a job here, and return the outcome."""
+        """Run the handler of a job in the calling thread or process, and return the outcome."""
         attempt = Attempt(job, self.hooks)
         try:
             attempt.begins()
@@ -50,10 +50,8 @@ class Handlers(NamedTuple):
 
 class HandlerPool:
     """
-    Runs handlers.
-
-    These callbacks are called in the loop: `done` with holds and their outcomes, `report_progress` with a hold and its
-    progress, and `broken` with an error after which no more handlers can run.
+    Runs handlers. The callbacks run in the loop: `done` gets holds and their outcomes, `report_progress` a hold and its
+    progress, and `broken` an error after which no more handlers can run.
     """
 
     def __init__(
@@ -85,7 +83,7 @@ class HandlerPool:
             self._threads.start(hold, partial(self._handlers.perform, job))
 
     def interrupt(self, hold: Hold) -> None:
-        """Stop a handler; a coroutine is cancelled, a process is killed."""
+        """Stop a handler: cancel a coroutine, kill a process; a thread learns it by `RunningJob.cancelled`."""
         if hold.running is not None:  # otherwise it has just ended
             hold.running.cancelled = True
         if (task := self._tasks.get(hold)) is not None:
@@ -107,7 +105,7 @@ class HandlerPool:
         task.add_done_callback(partial(self._task_ended, hold))
 
     def _task_ended(self, hold: Hold, task: "asyncio.Task[Outcome]") -> None:
-        """Report the outcome, or an error outside a handler."""
+        """Report the outcome of a handler; any other error breaks the pool."""
         del self._tasks[hold]
         error = None if task.cancelled() else task.exception()
         if error is not None:
@@ -116,7 +114,10 @@ class HandlerPool:
             self._ended([(hold, _CANCELLED if task.cancelled() else task.result())])
 
     def _ended(self, ends: Ends) -> None:
-        """Forget the running jobs. They refer to their holds, and collecting such cycles took a third of the time."""
+        """
+        Report outcomes, and drop the running jobs: they refer to their holds, and garbage collection of such cycles
+        took a third of the time.
+        """
         for hold, _ in ends:
             hold.running = None
         self._done(ends)

@@ -1,4 +1,4 @@
-"""The worker's log: one line for each ended job, with fields for programs, and lines of JSON."""
+"""The worker's log: one line for each ended job, as text or as JSON with fields."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -9,19 +9,18 @@ from .actions import Hold
 
 #: The log's names for reported states.
 _OUTCOMES: Final = {"complete": "complete", "failed": "failed", "queued": "released"}
-#: The longest delay of a retry, in seconds, and the attempts after which it is no longer doubled; as in the server.
+#: The longest delay of a retry, in seconds, and the number of attempts after which the delay stops doubling; as in the
+#: server.
 _DAY: Final = 86400
 _DOUBLINGS: Final = 17
-#: Attributes of every record; all others are fields.
+#: The attributes that every record has; a record's other attributes are fields.
 _OF_EVERY_RECORD: Final = frozenset(LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
 
 def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, Any]:
     """
-    The fields of the line for a job that the worker no longer holds.
-
-    `note` says why the outcome was discarded, or is empty; `seconds` is how long the handler ran; `now` is in Unix
-    seconds.
+    The fields of the log line for a job that the worker no longer holds. `note` is the reason why the outcome was
+    discarded, or empty. `seconds` is how long the handler ran; `now` is in Unix seconds.
     """
     changes = hold.changes or {}
     outcome = _OUTCOMES[changes.get("new_status", "failed")]
@@ -41,7 +40,7 @@ def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, A
 
 
 def _retry_at(hold: Hold, now: float) -> str | None:
-    """When the job will be retried, without the server's jitter; None if it will not."""
+    """When the job will be retried, without the server's jitter; None if there is no retry."""
     changes = hold.changes or {}
     state, job = changes.get("new_status"), hold.claimed.job
     if state == "queued":
@@ -58,7 +57,7 @@ def _retry_at(hold: Hold, now: float) -> str | None:
 
 
 def end_message(fields: dict[str, Any], note: str) -> str:
-    """The text of the same line."""
+    """The text of the log line with these fields."""
     error_type, retry_at = fields["error_type"], fields["retry_at"]
     return (
         f"{fields['queue']} {fields['uid']}, attempt {fields['attempt']}: {note or fields['outcome']}, "
@@ -82,7 +81,7 @@ class JsonFormatter(Formatter):
     """
 
     def format(self, record: LogRecord) -> str:
-        """The line, without its line end."""
+        """The record as JSON, without a line end."""
         head = {
             "time": _utc(record.created, "milliseconds"),
             "level": record.levelname.lower(),

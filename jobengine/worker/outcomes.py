@@ -21,14 +21,17 @@ class Outcome(JobChanges, total=False):
     error_type: str
 
 
-#: The changes of a job without a result; never modified.
+#: The changes of a job that was completed without a result. Shared, so never modified.
 _COMPLETE: Final[Outcome] = {"new_status": "complete"}
-#: Modules that are left out of the names of exception classes.
+#: Modules whose names are left out before the names of exception classes.
 _OWN_MODULES: Final = frozenset({"builtins", "__main__", "jobengine"})
 
 
 class Retry(Exception):
-    """Raise it to release the job: it can be claimed again after `delay` seconds, and the attempt does not count."""
+    """
+    Raise Retry in a handler to release the job: it can be claimed again after `delay` seconds, and the attempt does not
+    count.
+    """
 
     def __init__(self, delay: float | timedelta = 0) -> None:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
@@ -40,10 +43,9 @@ class Retry(Exception):
 
 class Fail(Exception):
     """
-    Raise it to fail the job without further attempts; its text becomes the job's error.
-
-    With `retry`, the job is retried if it has attempts left. Any other exception has the effect of `retry`, with its
-    traceback as the job's error.
+    Raise Fail in a handler to fail the job without further attempts; the text becomes the job's error. With `retry`,
+    the job is retried if it has attempts left. Other exceptions act like `retry`, with the traceback as the job's
+    error.
     """
 
     def __init__(self, error: str = "", *, retry: bool = False) -> None:
@@ -52,7 +54,7 @@ class Fail(Exception):
 
 
 class Hooks(NamedTuple):
-    """Functions to call around each handler, where it runs: in its thread or process, or in the loop."""
+    """Functions to call before and after each handler, in the same thread, process or loop as the handler."""
 
     before: list[Callable[[RunningJob], Any]]
     after: list[Callable[[RunningJob, Any], Any]]
@@ -74,7 +76,7 @@ class Attempt:
             _call(self._hooks.before, self._job)
 
     def returned(self, result: Any) -> Outcome:
-        """The changes for the handler's result; raises TypeError or ValueError if it can't be JSON."""
+        """The changes for the handler's result; raises TypeError or ValueError if the result can't be JSON."""
         if result is not None:
             encode_text(result).encode()  # an error here fails only this job
         if self._hooks.after:
@@ -89,7 +91,10 @@ class Attempt:
 
 
 def failure(error: str, *, retry: bool = True) -> Outcome:
-    """The changes of a failed attempt. Only the end of a long error is kept: there a traceback has the reason."""
+    """
+    The changes of a failed attempt. Only the end of a long error is kept, because a traceback ends
+    with the reason.
+    """
     changes: Outcome = {"new_status": "failed", "error": error[-ERROR_LENGTH:]}
     if not retry:
         changes["retry"] = False
@@ -97,7 +102,10 @@ def failure(error: str, *, retry: bool = True) -> Outcome:
 
 
 def error_type(error: BaseException) -> str:
-    """The name of an exception's class, with its module unless that is Python's own, the program's or this package."""
+    """
+    The name of an exception's class. Its module precedes it, except for built-in classes, the main program and this
+    package.
+    """
     kind = type(error)
     module = kind.__module__.partition(".")[0]
     return kind.__qualname__ if module in _OWN_MODULES else f"{kind.__module__}.{kind.__qualname__}"
@@ -111,7 +119,7 @@ def _outcome_of(error: BaseException, job: RunningJob) -> Outcome:
     if isinstance(error, Fail):
         outcome = failure(_clean(str(error)), retry=error.retry)
     else:
-        # The first entry of the traceback is the worker's own.
+        # Leave out the traceback's first entry, which is the worker's.
         below = error.__traceback__ and error.__traceback__.tb_next
         outcome = failure(_clean("".join(format_exception(type(error), error, below))))
     outcome["error_type"] = error_type(error)
@@ -119,7 +127,7 @@ def _outcome_of(error: BaseException, job: RunningJob) -> Outcome:
 
 
 def _clean(text: str) -> str:
-    """The text without what UTF-8 can't encode."""
+    """The text, with lone surrogates replaced, since UTF-8 can't encode them."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -127,5 +135,5 @@ def _call(hooks: list[Any], *arguments: Any) -> None:
     for hook in hooks:
         try:
             hook(*arguments)
-        except BaseException:  # as for a handler: Cancelled, for one, would end the thread and lose the job's slot
+        except BaseException:  # any exception, such as Cancelled, would end the thread and lose the job's slot
             _log.exception("The hook %r failed; the job continues.", getattr(hook, "__qualname__", hook))

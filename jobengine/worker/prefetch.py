@@ -6,32 +6,30 @@ from typing import Final
 
 from .actions import Hold
 
-#: Fast jobs are claimed ahead: as many as will be started within this many seconds.
+#: As many jobs are claimed ahead as will be started within this many seconds.
 _AHEAD: Final = 0.1
-#: The most jobs to claim ahead: 20,000 jobs/s are more than a worker in Python does.
+#: The most jobs to claim ahead, enough for 20,000 jobs per second: more than a worker in Python can run.
 _MOST: Final = 2_000
 #: Seconds over which the pace is averaged.
 _REMEMBERED: Final = 0.1
-#: The minimum of measured work, in seconds, from which the pace is computed.
+#: No jobs are claimed ahead until this many seconds of work were measured.
 _LEAST: Final = 0.001
-#: Seconds that are added to the measured work, so that a few fast jobs do not cause many claims.
+#: Seconds that are added to the measured time, so that a few fast jobs are no reason to claim many ahead.
 _DOUBT: Final = 0.01
-#: Seconds within which a job that was claimed ahead must be started.
+#: A job that was claimed ahead is released if its handler does not start within this many seconds.
 _PATIENCE: Final = 0.5
 
 
 class Pace:
     """
-    The recent pace of ended jobs, while handlers ran.
-
-    Time without a running handler does not count: then the worker waits for jobs, and could run more. So after a few
-    requests the worker claims as many jobs as it can run, even if it began with one.
+    Measures how fast jobs end. Time without a running handler does not count, because the worker could then run more
+    jobs. So even a worker that starts with single jobs soon claims as many as it can run.
     """
 
     def __init__(self) -> None:
         self._now = float("-inf")
         self._ended = 0
-        #: Jobs, and the seconds that they took.
+        #: The number of recently ended jobs, and in the next line the seconds that they took.
         self._jobs = 0.0
         self._seconds = 0.0
 
@@ -74,11 +72,11 @@ class Backlog:
         return self._holds.popleft()
 
     def next_at(self) -> float | None:
-        """When the first job will have waited too long; None without jobs."""
+        """The time at which the first job must have started; None without jobs."""
         return self._holds[0].start_by if self._holds else None
 
     def take_late(self, now: float) -> list[Hold]:
-        """Take the jobs that have waited too long: another worker may be free."""
+        """Take the jobs that have waited too long, to release them: another worker may be free."""
         late = []
         while self._holds and self._holds[0].start_by <= now:
             late.append(self.take())

@@ -1,11 +1,11 @@
 """
-Runs handlers in processes, each of which can be killed alone.
+Runs handlers in child processes, each of which can be killed alone.
 
-These processes are forked from the nursery, a process that was forked before the worker had connections, threads or a
+The children are forked from the nursery: a process that was forked before the worker had connections, threads or a
 loop. So handlers need not be importable, and no child keeps the worker's connections open.
 
-Why no library: multiprocessing's pools and concurrent.futures can't kill one task. pebble can, but its threads wake up
-ten times a second, and its tasks can't report progress.
+No library fits: multiprocessing's pools and concurrent.futures can't kill a single task. pebble can, but its threads
+wake up ten times a second, and its tasks can't report progress.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from ..client.values import Job
 from .outcomes import Outcome, failure
 from .running_job import RunningJob
 
-#: The longest line between processes, in bytes: the server accepts 1 MiB for a job, and escapes make it longer.
+#: The longest line between processes, in bytes. The server accepts 1 MiB for a job; JSON escapes make a line longer.
 _LINE: Final = 64 << 20
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
@@ -34,7 +34,7 @@ Perform = Callable[[RunningJob], Outcome]
 
 
 class Nursery:
-    """The process from which handlers' processes are forked. Make it before any threads, and close it."""
+    """The process that forks child processes for handlers. Make it before any threads, and close it."""
 
     def __init__(self, perform: Perform) -> None:
         self._socket, theirs = socket.socketpair()
@@ -61,7 +61,7 @@ class Nursery:
 
 
 class Processes:
-    """The child processes, used from the loop; they are made on demand."""
+    """The child processes, made on demand. Its methods run in the loop."""
 
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
@@ -82,7 +82,10 @@ class Processes:
         return changes
 
     def _free(self) -> "_Child | None":
-        """An idle child, if there is one; a child that was killed meanwhile would fail a job that never began."""
+        """
+        An idle child that still runs, or None: an idle child may have been killed, and would fail a job that never
+        started.
+        """
         while self._idle:
             child = self._idle.pop()
             if not child.ended():
@@ -119,7 +122,7 @@ class _Child:
         return self._reader.at_eof()
 
     async def perform(self, job: RunningJob) -> Outcome | None:
-        """The outcome of a job; None if the child ended first."""
+        """Run a job's handler and return its outcome; None if the child ended first."""
         raw = {name: value for name, value in job.job.raw.items() if name != "lease"}
         self._writer.write(encode_text([job.queue, raw]).encode() + b"\n")
         try:
@@ -134,7 +137,7 @@ class _Child:
         return None
 
     def kill(self) -> None:
-        """Kill the child and the processes that it has started."""
+        """Kill the child's process group: also the processes that it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
         self.dismiss()
@@ -148,10 +151,10 @@ class _Child:
 
 
 def _live(life: Callable[[], object]) -> None:
-    """Run a forked process to its end; never returns."""
+    """Run `life` in a forked process, then exit; never returns."""
     try:
-        # The worker decides when this process ends, even if a terminal or a service manager signals all processes.
-        # SIG_IGN can't be used: programs started by handlers would inherit it.
+        # Signals that a terminal or service manager sends to all processes do not end this one: the worker decides when
+        # it ends. SIG_IGN can't be used: programs started by handlers would inherit it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(-1)
@@ -164,7 +167,10 @@ def _live(life: Callable[[], object]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the system kill this process with its parent. Outside Linux a child continues until its job is done."""
+    """
+    Let the system kill this process when its parent dies. Only Linux can: elsewhere a child first
+    finishes its job.
+    """
     if sys.platform == "linux":
         import ctypes
 

@@ -1,6 +1,6 @@
 """
-A group of queues with the same key: its unreported outcomes and requests in flight, and its pauses after errors.
-Pure.
+The state of a group of queues with the same key: unreported outcomes, requests in flight, pauses
+after errors. Pure.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,15 +10,15 @@ from ..client.errors import AccessDenied, BadRequest, Forbidden, JobEngineError,
 from ..client.retrying import Patience
 from .actions import Hold
 
-#: The most outcomes in one request, and the most requested jobs.
+#: The most outcomes in one request, and the most jobs to claim by one request.
 MAX_ITEMS: Final = 1_000
 #: Errors of a server that refuses the key or the queue.
 REFUSALS: Final = (BadRequest, AccessDenied, Forbidden, QueueNotFound)
-#: Seconds to wait after a refusal: 10 failed keys a minute throttle the whole address.
+#: Seconds to wait after a refusal: 10 wrong keys a minute make the server throttle the worker's address.
 _REFUSED: Final = 30.0
 #: The most seconds between attempts while the server can't be reached, if the worker holds no job.
 _LONGEST_PAUSE: Final = 60.0
-#: An outcome is not gathered if the job's heartbeats are less than this many seconds apart: its lease may end soon.
+#: If a job's heartbeats are less than this many seconds apart, its outcome is reported at once: the lease may end soon.
 _SHORT: Final = 1.0
 
 
@@ -30,7 +30,7 @@ class Pauses:
         self._patience = Patience(float("inf"), random)
 
     def next(self, now: float, error: JobEngineError, holds: Iterable[Hold]) -> float:
-        """Seconds until the next attempt, short enough that the leases of the holds do not expire."""
+        """Seconds until the next attempt: short enough to extend the leases of these jobs before they expire."""
         most = min([hold.beat_seconds for hold in holds], default=_LONGEST_PAUSE)
         least = _REFUSED if isinstance(error, REFUSALS) else error.retry_after or 0
         pause = self._patience.delay(now)
@@ -45,18 +45,18 @@ class QueueGroup:
         self.number = number
         #: Jobs with unreported outcomes.
         self.done: list[Hold] = []
-        #: When gathered outcomes are reported at the latest; below, whether one must be reported at once.
+        #: The latest time to report the gathered outcomes, and in the next line whether any must be reported at once.
         self.gathers_until: float | None = None
         self.is_urgent = False
-        #: How many reports are in flight, and the most jobs that they may return.
+        #: The number of reports in flight, and in the next line the most jobs that they may return.
         self.reports = 0
         self.expected = 0
         #: The most jobs that the claim in flight may return; 0 if no claim is in flight.
         self.asking = 0
-        #: Whether the claim in flight waits for jobs; below, whether it was aborted.
+        #: Whether the claim in flight waits for jobs, and in the next line whether it was aborted.
         self.waiting = False
         self.aborting = False
-        #: Whether the last claim got fewer jobs than requested; below, when that claim was answered.
+        #: Whether the last claim got fewer jobs than requested, and in the next line when that claim was answered.
         self.empty = False
         self.claimed_at = float("-inf")
         #: Whether the server has ever answered a claim for this group.
@@ -77,7 +77,7 @@ class QueueGroup:
         return holds
 
     def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
-        """Pause requests: longer each time, but short enough that no lease expires."""
+        """Pause requests after an error: longer each time, but short enough that no lease expires."""
         self.pauses = self.pauses or Pauses(random)
         self.not_before = now + self.pauses.next(now, error, self.done)
 
@@ -87,7 +87,7 @@ class QueueGroup:
 
     @property
     def coming(self) -> int:
-        """The most jobs that requests in flight may return, without a claim that waits at the server."""
+        """The most jobs that requests in flight may return, not counting a long poll."""
         return self.expected + (0 if self.waiting else self.asking)
 
     def answered(self) -> None:
@@ -96,6 +96,9 @@ class QueueGroup:
 
 
 def _is_urgent(hold: Hold) -> bool:
-    """Whether to report an outcome at once: another worker may claim a released job, or the lease is short."""
+    """
+    Whether to report an outcome at once: the job was released, so another worker may claim it, or
+    its lease is short.
+    """
     assert hold.changes is not None
     return hold.changes["new_status"] == "queued" or hold.beat_seconds < _SHORT

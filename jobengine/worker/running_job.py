@@ -8,9 +8,8 @@ from ..client.values import Job
 
 class Cancelled(BaseException):
     """
-    The work is no longer needed: the job was cancelled, its lease was lost, or the worker is stopping.
-
-    `progress` raises it; let it through. It is not an Exception, so `except Exception` does not catch it.
+    The work is no longer needed: the job was cancelled, its lease was lost, or the worker is stopping. Raised by
+    `progress`; do not catch it. Not a subclass of Exception, so `except Exception` lets it pass.
     """
 
 
@@ -43,7 +42,7 @@ class RunningJob:
 
     @property
     def attempts(self) -> int:
-        """How often the job was claimed, including this time."""
+        """How often the job was claimed, including this claim."""
         return self.job.attempts
 
     @property
@@ -53,8 +52,8 @@ class RunningJob:
 
     def progress(self, percent: int) -> None:
         """
-        Report the progress, from 0 to 100. Does not wait: the latest value is sent within half a second, if the server
-        answers. Raises Cancelled if the work is no longer needed, and ValueError.
+        Report the progress, from 0 to 100. Returns at once; the latest value is sent within half a second, if the
+        server answers. Raises Cancelled if the work is no longer needed, and ValueError for another value.
         """
         if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
             raise ValueError("progress must be a whole number from 0 to 100")

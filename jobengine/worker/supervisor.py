@@ -1,8 +1,9 @@
 """
-Decides what a worker does next: what to claim, which leases to extend, what to report. Pure: time is passed in.
+Decides what a worker does next: what to claim, which leases to extend, what to report. Pure: the caller passes in the
+time.
 
-The Supervisor's methods record events, and `plan` returns the actions that follow from them. A group has queues with
-the same key: a claim is for one group. All times are seconds on a monotonic clock.
+Most methods of Supervisor record an event; `plan` then returns the resulting actions. A group is all queues with the
+same key; each claim is for one group. All times are seconds on a monotonic clock.
 """
 
 import random
@@ -25,27 +26,27 @@ from .outcomes import failure
 from .prefetch import Backlog, Pace
 from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 
-#: Seconds between requests with progress.
+#: Seconds between two requests that send progress.
 _PROGRESS: Final = 0.5
-#: Seconds for which an empty group gets no further claim, while the worker is busy with jobs of others.
+#: While a worker is busy with jobs of other groups, it does not claim from an empty group for this many seconds.
 _TRUST: Final = 1.0
-#: Seconds for the last reports: after the grace, and after an immediate end.
+#: Seconds for the last reports, after the grace has passed or a second signal.
 _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
-#: The most reports in flight for a group: one is carried out while another is written to disk.
+#: The most reports in flight for a group: the server handles one while another is written to disk.
 _REPORTS: Final = 2
-#: While more jobs than this wait to be started, outcomes are gathered. Without gathering, two small reports would be in
-#: flight, and later outcomes would wait for them: 40,000 jobs without work took 1,250 reports, and take 90 with it.
+#: Outcomes are gathered into larger reports while more than this many jobs wait for a handler. For 40,000 empty jobs,
+#: gathering reduced 1,250 reports to 90.
 _MANY: Final = 32
-#: One more report may be in flight if it has more outcomes than this, while the first one returns. It kept the server
-#: busy for 85 % of the time instead of 82, with jobs without work. A small report would cost more than it saves.
+#: A second report may be in flight only if it has more outcomes than this: a small one would cost more than it saves.
+#: With empty jobs, the second report kept the server busy for 85 % of the time instead of 82.
 _LARGE: Final = 32
-#: Outcomes are gathered until they are this share of the held jobs, so that the other jobs last until more are claimed;
-#: or for this many seconds.
+#: Outcomes are gathered until they are this share of the held jobs: the others keep the worker busy until more jobs are
+#: claimed. In the next line, the most seconds for gathering.
 _SHARE: Final = 1 / 3
 _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
-#: The log's note on a job that another worker has, or had, meanwhile.
+#: The note in the log about a job that another worker has claimed meanwhile.
 _LOST: Final = "the lease was lost, so the outcome is discarded"
 _CANCELLED: Final = failure("cancelled", retry=False)
 
@@ -54,16 +55,16 @@ class Supervisor:
     """
     The decisions of one worker.
 
-    The worker runs at most `concurrency` jobs at a time. It holds more only if jobs end so fast that the others will be
-    started within 100 ms, and releases jobs that were not started within 0.5 s. `wait` is the most seconds for which
+    The worker runs at most `concurrency` jobs at a time. It claims jobs ahead only if they will be started within 100
+    ms at the present pace, and releases jobs that were not started within 0.5 s. `wait` is the most seconds for which
     the server may delay a claim. With `until_empty` the worker does not wait for jobs, and ends when no job is ready.
     """
 
     #: The number of jobs that have ended, with any outcome.
     ended = 0
-    #: Why the worker can't start: the server refuses its key or queue.
+    #: The error with which the server has refused the worker's key or queue at the start.
     fatal: JobEngineError | None = None
-    #: When running jobs are released, if the worker is stopping.
+    #: While the worker is stopping: the time at which running jobs are released.
     _deadline: float | None = None
     _last_words = _LAST_WORDS
     _let_go = False
@@ -86,11 +87,12 @@ class Supervisor:
         self._holds: set[Hold] = set()
         #: The number of running handlers.
         self._running = 0
-        #: Whether any handler ran after the last plan.
+        #: Whether any handler was running after the last plan.
         self._was_running = False
         self._pace = Pace()
         self._backlog = Backlog()
-        #: How many jobs are in reports in flight that also claim new ones: they do not count as held any more.
+        #: The number of jobs in reports in flight that also claim new jobs. They do not count as held, to make room for
+        #: new jobs.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False
@@ -180,9 +182,8 @@ class Supervisor:
 
     def stop(self, now: float, grace: float) -> int:
         """
-        Claim nothing more, and release running jobs after `grace` seconds. Returns how many jobs have that time.
-
-        The second call releases them at once, and returns 0.
+        Claim no more jobs, and release running jobs after `grace` seconds. Returns the number of running jobs. A second
+        call releases them at once, and returns 0.
         """
         if self._deadline is None:
             self._deadline = now + grace
@@ -210,7 +211,7 @@ class Supervisor:
         return actions
 
     def next_at(self, now: float) -> float | None:
-        """When the next plan is due if nothing happens before; None if never."""
+        """The time of the next plan if no event happens before; None if no plan is needed."""
         times = [group.not_before for group in self._groups if group.not_before > now]
         times += [at for group in self._groups if (at := self._gathered_at(group)) is not None and at > now]
         if not self._beating:
@@ -222,7 +223,10 @@ class Supervisor:
         return min(times, default=None)
 
     def over(self, now: float) -> bool:
-        """Whether the worker may end: nothing is held or in flight, or the last seconds after a stop are over."""
+        """
+        Whether the worker may end: it holds no jobs and has no requests in flight, or the last seconds after a stop are
+        over.
+        """
         idle = not self._holds and not any(group.asking or group.reports for group in self._groups)
         if self._deadline is not None:
             return idle or now >= self._deadline + self._last_words
@@ -254,7 +258,7 @@ class Supervisor:
         self._backlog.add(now, hold)
 
     def _begin(self, now: float) -> None:
-        """Start as many handlers as allowed, and release jobs that have waited too long for one."""
+        """Start as many handlers as allowed, and release jobs that have waited too long for a handler."""
         count = min(self._concurrency - self._running, len(self._backlog))
         if count > 0:
             self._running += count
@@ -263,7 +267,7 @@ class Supervisor:
             self._put_back(hold, _RELEASE)
 
     def _put_back(self, hold: Hold, changes: JobChanges) -> None:
-        """Report a job whose handler is not running."""
+        """Release a job whose handler is not running, by a report with `changes`."""
         self._beats.remove(hold)
         hold.changes = changes
         if hold.claimed.lost:
@@ -273,9 +277,10 @@ class Supervisor:
 
     def _room(self, *, ahead: int = 0, leaving: int = 0) -> int:
         """
-        How many jobs to request, so that the worker then holds as many as it can run, and `ahead` more.
+        The number of jobs to claim, so that the worker holds as many as it can run, and `ahead` more.
 
-        The jobs of a report make room if the report also requests jobs; `leaving` are those of the next report.
+        Jobs in a report do not count as held if the report also claims jobs; `leaving` is the number of jobs in the
+        next such report.
         """
         staying = len(self._holds) - self._leaving - leaving
         coming = sum([group.coming for group in self._groups])
@@ -288,12 +293,12 @@ class Supervisor:
             self._wait_for_jobs(now)
 
     def _claim_one_by_one(self, now: float) -> None:
-        """Claim from groups that may have jobs, one after the other, while there is room."""
+        """While there is room, claim from one group after another, if the group may have jobs."""
         while self._room() and (group := self._next_group(now)) is not None:
             self._begin_claim(group, self._room(ahead=self._pace.ahead), 0)
 
     def _next_group(self, now: float) -> QueueGroup | None:
-        """The group that may have jobs and whose last claim is the oldest."""
+        """Of the groups that may have jobs, the one whose last claim is the oldest."""
         trust = float("inf") if self._until_empty else _TRUST
         stale = [
             group
@@ -306,7 +311,7 @@ class Supervisor:
         return min(stale, key=lambda group: group.claimed_at, default=None)
 
     def _wait_for_jobs(self, now: float) -> None:
-        """Send a waiting claim for each group, for no more jobs in all than there is room for."""
+        """Send a long poll for each group; together they claim no more jobs than there is room for."""
         room = self._room()
         for group in self._groups:
             if group.waiting and group.asking > room:
@@ -332,7 +337,10 @@ class Supervisor:
         return _may_report(group) and (now >= group.gathers_until or not self._gathers(group))
 
     def _gathers(self, group: QueueGroup) -> bool:
-        """Whether outcomes may wait for others. Not while the worker stops: then no jobs wait to be started."""
+        """
+        Whether to gather more outcomes before the next report. False while the worker stops, because the backlog is
+        empty then.
+        """
         return (
             len(self._backlog) > _MANY
             and len(group.done) < min(len(self._holds) * _SHARE, MAX_ITEMS)
@@ -358,8 +366,8 @@ class Supervisor:
 
     def _claims_with_report(self, now: float, group: QueueGroup) -> bool:
         """
-        Whether a report also claims jobs: not beside a claim in flight, and of several groups only the next to claim
-        from.
+        Whether a report may also claim jobs: if the group has no claim in flight and, among several groups, is the next
+        to claim from.
         """
         if self._deadline is not None or group.asking:
             return False

@@ -1,4 +1,4 @@
-"""Runs plain functions in threads, and delivers their results to the loop, several at a time if possible."""
+"""Runs plain functions in threads, and delivers their results to the loop in batches."""
 
 import threading
 from asyncio import AbstractEventLoop
@@ -13,18 +13,18 @@ K = TypeVar("K")
 
 class Threads(Generic[K]):
     """
-    Threads that are made on demand. They do not keep the process alive.
+    Daemon threads, made on demand.
 
-    Why no ThreadPoolExecutor: the process waits for its threads, even for one that hangs; and the executor wakes the
-    loop for each call, although one wake-up for several short calls is cheaper. Here one sleeping thread is woken at a
-    time, and wakes the next if there is more to do, so that short calls wake no more threads than they need.
+    A ThreadPoolExecutor would not do: at its end the process waits for its threads, even for one that hangs, and the
+    executor wakes the loop for each call, although one wake-up for several short calls is cheaper. Here one sleeping
+    thread is woken at a time, and wakes the next if more calls wait, so that short calls wake few threads.
     """
 
     def __init__(self, loop: AbstractEventLoop, done: Callable[[list[tuple[K, Any]]], object]) -> None:
         self._loop = loop
         self._done = done
         self._calls: deque[tuple[K, Callable[[], Any]]] = deque()
-        #: Wakes a thread: True to look for calls, False to end.
+        #: Wakes a thread: True to run calls, False to end.
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._waking = False
         self._ended: deque[tuple[K, Any]] = deque()
@@ -57,7 +57,7 @@ class Threads(Generic[K]):
 
     def _run(self) -> None:
         while self._wakes.get():
-            self._waking = False  # first, so that a call added from here on wakes another thread
+            self._waking = False  # set before taking a call, so that a call added from now on wakes another thread
             while (item := self._next()) is not None:
                 self._carry_out(*item)
 
@@ -78,11 +78,11 @@ class Threads(Generic[K]):
         """Wake the loop because a call has ended, unless that was done already."""
         if not self._announced:
             self._announced = True
-            with suppress(RuntimeError):  # the loop is closed: there is nobody to tell
+            with suppress(RuntimeError):  # the loop is closed, so nobody needs the results
                 self._loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
-        self._announced = False  # first, so that a call that ends from here on is announced
+        self._announced = False  # set before collecting, so that a call that ends from now on is announced
         ended = []
         while self._ended:
             ended.append(self._ended.popleft())

@@ -35,13 +35,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Worker:
     """
-    Works on the jobs of some queues, up to `concurrency` of them at a time.
+    Works on the jobs of some queues, at most `concurrency` jobs at a time.
 
-    If `url`, `access_key`, `admin_key` or `keys` (a key for each queue) is left out, it comes from `profile` or the
-    environment. With `processes`, plain functions run in processes instead of threads. `grace` is how many seconds
+    If `url`, `access_key`, `admin_key` or `keys` (a key for each queue) is left out, the value comes from `profile` or
+    the environment. With `processes`, plain functions run in processes instead of threads. `grace` is how many seconds
     running jobs get when the worker stops; `wait` is how many seconds a claim may wait at the server; `timeout` is how
-    many seconds an answer may take beyond that. Only jobs with all of `tags` are claimed. `name` is shown as the job's
-    worker. Raises BadSettings, and ValueError for other invalid arguments.
+    many seconds an answer may take beyond `wait`. Only jobs with all of `tags` are claimed. `name` is shown as the
+    job's worker. Raises BadSettings, and ValueError for other invalid arguments.
     """
 
     #: The signal that stopped the worker, or None.
@@ -126,7 +126,7 @@ class Worker:
         """
         Work until SIGTERM, SIGINT or `stop`. Raises JobEngineError if the server refuses the key or has no such queue.
 
-        In the main thread this handles both signals; a second signal ends the worker at once.
+        In the main thread, `run` handles both signals; a second signal ends the worker at once.
         """
         self._run(until_empty=False)
 
@@ -142,7 +142,7 @@ class Worker:
                 loop.call_soon_threadsafe(worker_loop.stop, self._grace)
 
     def _check_handlers(self) -> None:
-        """Raise ValueError if one of the worker's queues has no handler; `run` does so too."""
+        """Raise ValueError if one of the worker's queues has no handler. `run` checks this too."""
         if missing := [queue for queue in self.queues if queue not in self._handlers]:
             raise ValueError(f"The queue {missing[0]!r} has no handler.")
 
@@ -167,7 +167,7 @@ class Worker:
         return supervisor.ended
 
     def _engine(self) -> AsyncJobEngine:
-        """A client that does not retry, since the supervisor does."""
+        """A client that does not retry, because the supervisor retries."""
         settings = self._settings
         return AsyncJobEngine(
             settings.address.url,
@@ -196,7 +196,7 @@ class Worker:
         listens = threading.current_thread() is threading.main_thread()
         with self._lock:
             if self._running is not None:
-                raise RuntimeError("This worker is running already; make another one to run beside it.")
+                raise RuntimeError("This worker is already running; make a second Worker to run another beside it.")
             self._running = loop, worker_loop
         if listens:
             for number in _SIGNALS:
@@ -223,7 +223,7 @@ def _check_handler(function: Callable[..., Any]) -> None:
     """Raise TypeError if the function can't take a handler's arguments."""
     try:
         taken = signature(function)
-    except ValueError:  # some functions in C don't say what they take
+    except ValueError:  # some functions in C have no signature
         return
     try:
         taken.bind(None, None)

@@ -53,7 +53,7 @@ def test_check_reports_an_unfinished_last_frame_as_no_damage(db: Db) -> None:
     os.truncate(db.path, db.path.stat().st_size - 10)
     done = db("check", "jobengine.jedb", "--json")
     assert json.loads(done.stdout)["unfinished_bytes"] > 0
-    assert "That is not damage" in done.stderr
+    assert "This is not damage" in done.stderr
 
 
 def test_a_server_runs_on_a_copy_that_was_restored_repaired_or_rekeyed(make_daemon: MakeDaemon, daemon: Daemon) -> None:
