@@ -14,7 +14,9 @@ from jobengine.client import (
     JobEngineError,
     JobEvent,
     JobNotFound,
+    Keys,
     NewJob,
+    Queue,
     QueueSetup,
     QueueStats,
     Readiness,
@@ -50,6 +52,27 @@ def stats_of(name: str = "mail", **more: Any) -> QueueStats:
     return QueueStats({**raw, "wait_seconds": {"p50": None}, "run_seconds": {"p50": None}, **more})
 
 
+#: The methods of a queue that take options, which their record ends with.
+_WITH_OPTIONS = {"create", "add", "add_and_wait", "update_all", "cancel_all", "delete_all", "retry", "configure"}
+#: What methods answer; the others answer with nothing.
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    "add": lambda name, content, uid=UID, **more: job_of(uid),
+    "add_and_wait": lambda name, content, **more: job_of(state="complete", result={"sent": True}),
+    "get": lambda name, uid: job_of(uid),
+    "cancel": lambda name, uid: job_of(uid),
+    "peek": lambda name: job_of(),
+    "update_all": lambda *changes, **more: 7,
+    "cancel_all": lambda *changes, **more: 7,
+    "delete_all": lambda *changes, **more: 7,
+    "retry": lambda name, **more: 1,
+    "workers": lambda name: [],
+    "explain": lambda name, uid: Explanation({"uid": uid, "state": "queued", "reason": "It is next."}),
+    "stats": lambda name: stats_of(name),
+    "pause": lambda name: QueueSetup({"name": name, "paused": True}),
+    "configure": lambda name, **more: QueueSetup({"name": name}),
+}
+
+
 class FakeQueue:
     """Records its calls; `answers` has the result, or the error to raise, by the name of the method."""
 
@@ -68,14 +91,15 @@ class FakeQueue:
             raise answer
         return answer
 
-    def create(self, **more: Any) -> None:
-        self._note("create", more)
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(Queue, name) and not hasattr(Keys, name):
+            raise AttributeError(name)
 
-    def add(self, content: Any, **more: Any) -> Any:
-        return self._note("add", content, more, default=job_of(more.get("uid", UID)))
+        def call(*arguments: Any, **more: Any) -> Any:
+            default = _ANSWERS[name](self.name, *arguments, **more) if name in _ANSWERS else None
+            return self._note(name, *arguments, *([more] if name in _WITH_OPTIONS else []), default=default)
 
-    def add_and_wait(self, content: Any, **more: Any) -> Any:
-        return self._note("add_and_wait", content, more, default=job_of(state="complete", result={"sent": True}))
+        return call
 
     def add_in_chunks(self, contents: Iterable[NewJob], *, brief: bool, **more: Any) -> Iterator[list[Job]]:
         chunk = []
@@ -91,59 +115,14 @@ class FakeQueue:
         self._note("add_in_chunks", [(new.content, new.options["uid"]) for new in chunk], more)
         return [Job({"uid": new.options["uid"], "status": 200 if new.content["n"] == 2 else 201}) for new in chunk]
 
-    def get(self, uid: str) -> Any:
-        return self._note("get", uid, default=job_of(uid))
-
     def update(self, uid: str, **changes: Any) -> Any:
         answer = JobNotFound("no such job", status=404) if uid == "gone" else job_of(uid)
         self.answers["update"] = answer
         return self._note("update", uid, changes)
 
-    def cancel(self, uid: str) -> Any:
-        return self._note("cancel", uid, default=job_of(uid))
-
-    def delete(self, uid: str) -> None:
-        self._note("delete", uid)
-
-    def update_all(self, changes: Any, **more: Any) -> Any:
-        return self._note("update_all", changes, more, default=7)
-
-    def cancel_all(self, **more: Any) -> Any:
-        return self._note("cancel_all", more, default=7)
-
-    def delete_all(self, **more: Any) -> Any:
-        return self._note("delete_all", more, default=7)
-
-    def retry(self, **more: Any) -> Any:
-        return self._note("retry", more, default=1)
-
     def jobs(self, limit: int | None = None, **more: Any) -> Iterator[Job]:
         self._note("jobs", limit, more)
         yield from self.found[:limit]
-
-    def workers(self) -> Any:
-        return self._note("workers", default=[])
-
-    def explain(self, uid: str) -> Any:
-        return self._note("explain", uid, default=Explanation({"uid": uid, "state": "queued", "reason": "It is next."}))
-
-    def peek(self) -> Any:
-        return self._note("peek", default=job_of())
-
-    def stats(self) -> Any:
-        return self._note("stats", default=stats_of(self.name))
-
-    def history(self) -> Any:
-        return self._note("history")
-
-    def pause(self) -> Any:
-        return self._note("pause", default=QueueSetup({"name": self.name, "paused": True}))
-
-    def configure(self, **more: Any) -> Any:
-        return self._note("configure", more, default=QueueSetup({"name": self.name}))
-
-    def remove(self) -> None:
-        self._note("remove")
 
     def events(self, **more: Any) -> Iterator[JobEvent]:
         self._note("events", more)
@@ -202,6 +181,3 @@ class Shell:
     @property
     def mail(self) -> FakeQueue:
         return self.engine.queue("mail")
-
-
-Made = Callable[[str], JobEngineError]

@@ -25,37 +25,32 @@ def _uids(data: bytes, batch: str | None = None) -> list[str]:
     return uids
 
 
-def test_a_file_always_gives_the_same_uids_and_equal_lines_different_ones() -> None:
+def test_a_file_always_gives_the_same_uids_and_equal_lines_files_or_batches_different_ones() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3
     assert [str(UUID(uid)) for uid in uids] == uids
+    for others in (_uids(LINES + b"{}\n"), _uids(LINES, "again")):
+        assert not set(uids) & set(others)
 
 
-def test_another_file_or_batch_gives_other_uids() -> None:
-    assert not set(_uids(LINES)) & set(_uids(LINES + b"{}\n"))
-    assert not set(_uids(LINES)) & set(_uids(LINES, "again"))
-
-
-def test_correcting_a_line_in_a_batch_keeps_the_uids_of_the_other_lines() -> None:
+def test_correcting_a_line_or_the_line_ends_in_a_batch_keeps_the_uids_of_the_other_lines() -> None:
     before, after = _uids(LINES, "b"), _uids(LINES.replace(b"2", b"3") + b"{}\n", "b")
     assert [one for one in before if one not in after] == [before[1]]
     assert len(after) == 4
+    assert _uids(LINES.replace(b"\n", b"\r\n"), "b") == before
 
 
-def test_windows_line_ends_give_the_same_uids() -> None:
-    assert _uids(LINES, "b") == _uids(LINES.replace(b"\n", b"\r\n"), "b")
-
-
-@pytest.mark.parametrize("line", [b"{", b"[]", b'"x"', b"\xff", b'{"n": NaN}', b'{"n": 1, "n": 1}'])
-def test_the_error_for_an_invalid_line_has_its_number(line: bytes) -> None:
-    with pytest.raises(BadLine, match=r"^line 5: "):
-        JobFile.read(io.BytesIO(LINES + line), None)
-
-
-def test_the_error_for_invalid_json_has_the_line_number_in_the_file_and_no_other() -> None:
-    with pytest.raises(BadLine, match=r"^line 2: It is not JSON: Expecting value, at column 7\.$"):
-        JobFile.read(io.BytesIO(b'{}\n{"a": \n{}\n'), None)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        *((LINES + line, "^line 5: ") for line in (b"{", b"[]", b'"x"', b"\xff", b'{"n": NaN}', b'{"n": 1, "n": 1}')),
+        (b'{}\n{"a": \n{}\n', r"^line 2: It is not JSON: Expecting value, at column 7\.$"),
+    ],
+)
+def test_the_error_for_an_invalid_line_has_its_number_and_no_other(text: bytes, says: str) -> None:
+    with pytest.raises(BadLine, match=says):
+        JobFile.read(io.BytesIO(text), None)
 
 
 def test_the_content_of_a_line_is_sent_unchanged() -> None:
@@ -84,18 +79,14 @@ def _contents(asked: list[tuple[Any, ...]]) -> list[Any]:
     return [content["n"] for _, chunk, _ in asked for content, _ in chunk]
 
 
-def test_all_lines_are_added_with_the_options(shell: Shell, tmp_path: Path) -> None:
-    done = shell("add", "mail", "--many", _file(tmp_path), "--priority", "4")
+@pytest.mark.parametrize("sent", [None, LINES], ids=["a file", "standard input"])
+def test_all_lines_are_added_with_the_options(shell: Shell, tmp_path: Path, sent: bytes | None) -> None:
+    done = shell("add", "mail", "--many", "-" if sent else _file(tmp_path), "--priority", "4", sent=sent)
     assert (done.exit_code, done.stdout) == (0, "")
     assert "All 3 jobs" in done.stderr
     assert "1 of them existed before" in done.stderr
     assert _contents(shell.mail.asked) == [1, 2, 1]
     assert {str(more) for _, _, more in shell.mail.asked} == {"{'priority': 4}"}
-
-
-def test_a_job_file_may_come_from_standard_input(shell: Shell) -> None:
-    assert shell("add", "mail", "--many", "-", sent=LINES).exit_code == 0
-    assert _contents(shell.mail.asked) == [1, 2, 1]
 
 
 def test_a_file_with_a_bad_line_adds_nothing(shell: Shell, tmp_path: Path) -> None:
@@ -152,8 +143,3 @@ def test_the_error_for_a_refused_line_has_its_number_and_the_batch_to_resume_wit
     assert f"{path}, line 3: too long" in done.stderr
     (batch,) = re.findall(r"--batch (\w+)", done.stderr)
     assert set(_uids(b"\n" + LINES)) == set(_uids(b"\n" + LINES, batch))
-
-
-def test_a_missing_file_is_wrong_usage(shell: Shell) -> None:
-    assert shell("add", "mail", "--many", "/no/such/file").exit_code == 2
-    assert shell("add", "mail", "{}", "--many", "x").exit_code == 2

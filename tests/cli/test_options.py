@@ -1,6 +1,7 @@
 """Options of commands for jobs: which jobs they select, what they set, and advice after mistakes."""
 
 import re
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,51 +44,81 @@ def test_an_update_with_state_instead_of_new_status_gets_advice(shell: Shell, ar
     assert "--new-status" not in shell("update", "mail", UID).stderr
 
 
-# Selecting
+# Selecting, adding and changing
 
-
-def test_jobs_accepts_filters_by_error_and_worker(shell: Shell) -> None:
-    shell("jobs", "mail", "--error", "no route", "--worker", "ada-1", "--all")
-    assert shell.mail.asked == [("jobs", None, {"sort": None, "error": "no route", "worker": "ada-1"})]
+_AT_8 = datetime(2027, 1, 15, 8, tzinfo=UTC)
+_BY = {"error": "no route", "worker": "ada-1"}
+_BY_OPTIONS = "--error 'no route' --worker ada-1"
+_CONFIGURED = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 3600}
 
 
 @pytest.mark.parametrize(
-    ("options", "filters"),
+    ("line", "asked"),
     [
-        (("--retrying",), {"retrying": True}),
-        (("--cancelled",), {"cancelled": True}),
-        (("--not-cancelled", "--state", "failed"), {"cancelled": False, "state": "failed"}),
+        (f"jobs mail {_BY_OPTIONS} --all", ("jobs", None, {"sort": None, **_BY})),
+        ("jobs mail --retrying --all", ("jobs", None, {"sort": None, "retrying": True})),
+        ("jobs mail --cancelled --all", ("jobs", None, {"sort": None, "cancelled": True})),
+        ("jobs mail --sort -updated --all", ("jobs", None, {"sort": "-updated"})),
+        ("jobs mail --sort -updated --limit 3", ("jobs", 4, {"sort": "-updated"})),
+        (f"delete mail {_BY_OPTIONS} --yes", ("delete_all", _BY)),
+        ("delete mail --retrying --yes", ("delete_all", {"retrying": True})),
+        ("delete mail --not-cancelled --state failed --yes", ("delete_all", {"cancelled": False, "state": "failed"})),
+        (f"retry mail {_BY_OPTIONS} --yes", ("retry", _BY)),
+        ("retry mail --all --yes", ("retry", {"cancelled": False})),
+        ("retry mail --cancelled --yes", ("retry", {"cancelled": True})),
+        ("retry mail --tag x --yes", ("retry", {"tag": "x"})),
+        (
+            f"update mail {UID} --error 'a b' --new-status failed",
+            ("update", UID, {"new_status": "failed", "error": "a b"}),
+        ),
+        ("add mail {} --uid mine", ("add", {}, {"uid": "mine"})),
+        ('add mail {} --meta \'{"by": "shop"}\'', ("add", {}, {"meta": {"by": "shop"}})),
+        ("add mail {} --priority 5 --tag x --tag y", ("add", {}, {"priority": 5, "tags": ["x", "y"]})),
+        ("add mail {} --delay 2m --keep 1d", ("add", {}, {"delay_seconds": 120.0, "keep_minutes": 1440.0})),
+        ("add mail {} --not-before 1800000000", ("add", {}, {"not_before": 1800000000.0})),
+        ("add mail {} --not-before 2027-01-15", ("add", {}, {"not_before": datetime(2027, 1, 15)})),
+        ("add mail {} --not-before 2027-01-15T09:00+01:00", ("add", {}, {"not_before": _AT_8})),
+        ("add mail {} --not-before 2027-01-15T08:00:00Z", ("add", {}, {"not_before": _AT_8})),
+        (f"add mail {{}} --uid {UID} --wait --wait-at-most 1s", ("add_and_wait", {}, {"timeout": 1.0, "uid": UID})),
+        ("queue configure mail --max-jobs 9 --require-lease", ("configure", {"max_jobs": 9, "require_lease": True})),
+        ("queue configure mail --keep 90s --timeout 1.5m --retry-delay 1h", ("configure", {"defaults": _CONFIGURED})),
+        ("queue configure mail --keep-failed 7d", ("configure", {"defaults": {"keep_failed_minutes": 10080}})),
     ],
 )
-def test_jobs_and_delete_accept_filters_by_retrying_and_cancelled(
-    shell: Shell, options: tuple[str, ...], filters: dict[str, Any]
-) -> None:
-    shell("jobs", "mail", *options, "--all")
-    shell("delete", "mail", *options, "--yes")
-    assert shell.mail.asked == [("jobs", None, {"sort": None, **filters}), ("delete_all", filters)]
+def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: tuple[Any, ...]) -> None:
+    done = shell(*shlex.split(line))
+    assert (done.exit_code, shell.mail.asked) == (0, [asked]), done.stderr
 
 
-def test_retry_of_all_skips_cancelled_jobs(shell: Shell) -> None:
-    shell("retry", "mail", "--all", "--yes")
-    shell("retry", "mail", "--cancelled", "--yes")
-    shell("retry", "mail", "--tag", "x", "--yes")
-    assert shell.mail.asked == [
-        ("retry", {"cancelled": False}),
-        ("retry", {"cancelled": True}),
-        ("retry", {"tag": "x"}),
-    ]
-
-
-@pytest.mark.parametrize("name", ["retry", "delete"])
-def test_retry_and_delete_accept_filters_by_error_and_worker(shell: Shell, name: str) -> None:
-    shell(name, "mail", "--error", "no route", "--worker", "ada-1", "--yes")
-    ((_, filters),) = shell.mail.asked
-    assert filters == {"error": "no route", "worker": "ada-1"}
-
-
-def test_update_with_the_option_error_changes_the_error(shell: Shell) -> None:
-    shell("update", "mail", UID, "--error", "no route", "--new-status", "failed")
-    assert shell.mail.asked == [("update", UID, {"new_status": "failed", "error": "no route"})]
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("next mail --wait 5s", ""),
+        ("cancel mail", ""),
+        (f"cancel mail {UID} --tag x", ""),
+        (f"cancel mail {UID} --all", ""),
+        ("cancel mail --tag x --all", ""),
+        (f"update mail {UID}", ""),
+        ("queue configure mail", ""),
+        ("add mail --many /no/such/file", ""),
+        ("add mail {} --many x", ""),
+        (f"add mail --many - --uid {UID}", ""),
+        ("add mail {} --not-before tomorrow", "'tomorrow' is not a time; write 2027-01-15T08:00"),
+        ("add mail {} --meta [1]", "must be a JSON object"),
+        *((f"add mail '{content}'", "") for content in ("{", "[1]", "NaN", '{"a": NaN}', '{"a": 1e999}')),
+        ('add mail \'{"a": "\\ud800"}\'', ""),
+        ("add mail @/no/such/file", ""),
+        (f"add mail {'[' * 100_000}", ""),
+        ('add mail \'{"b": 1, "to": {"a": 1, "c": 2, "a": 3}}\'', "The key 'a' occurs twice in an object."),
+        ("add mail '{\"a\" 1}'", "at column 6."),
+        ("add mail '{\"a\":\nx}'", "line 2 column 1"),
+    ],
+    ids=lambda value: value[:80],
+)
+def test_wrong_usage_ends_with_2_and_calls_nothing(shell: Shell, line: str, says: str) -> None:
+    done = shell(*shlex.split(line), sent="{}")
+    assert (done.exit_code, [queue.asked for queue in shell.engine.made if queue.asked]) == (2, [])
+    assert says in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,51 +144,6 @@ def test_cancel_all_does_not_report_finished_jobs_as_cancelled(shell: Shell) -> 
     done = shell("cancel", "mail", "--all", "--yes")
     assert done.stderr.startswith("7 jobs matched: queued ones are cancelled")
     assert shell.mail.asked == [("cancel_all", {"all": True})]
-
-
-# Adding
-
-
-def test_add_accepts_meta_uid_and_not_before(shell: Shell) -> None:
-    done = shell(
-        "add", "mail", "{}", "--uid", "mine", "--meta", '{"by": "shop"}', "--not-before", "2027-01-15T08:00:00Z"
-    )
-    assert done.stdout == "mine\n"
-    not_before = datetime(2027, 1, 15, 8, tzinfo=UTC)
-    assert shell.mail.asked == [("add", {}, {"uid": "mine", "meta": {"by": "shop"}, "not_before": not_before})]
-
-
-@pytest.mark.parametrize(
-    ("text", "time"),
-    [
-        ("1800000000", 1800000000.0),
-        ("2027-01-15", datetime(2027, 1, 15)),
-        ("2027-01-15T08:00+01:00", datetime.fromisoformat("2027-01-15T08:00+01:00")),
-    ],
-)
-def test_a_time_option_accepts_iso_8601_or_unix_seconds(shell: Shell, text: str, time: Any) -> None:
-    shell("add", "mail", "{}", "--not-before", text)
-    assert shell.mail.asked == [("add", {}, {"not_before": time})]
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (("--not-before", "tomorrow"), "'tomorrow' is not a time; write 2027-01-15T08:00"),
-        (("--meta", "[1]"), "must be a JSON object"),
-    ],
-)
-def test_an_invalid_time_or_meta_is_wrong_usage(shell: Shell, options: tuple[str, ...], says: str) -> None:
-    done = shell("add", "mail", "{}", *options)
-    assert done.exit_code == 2
-    assert says in done.stderr
-    assert shell.engine.made == []
-
-
-def test_add_wait_waits_for_the_given_uid_which_add_many_refuses(shell: Shell) -> None:
-    assert shell("add", "mail", "--many", "-", "--uid", UID, sent="{}").exit_code == 2
-    shell("add", "mail", "{}", "--uid", UID, "--wait", "--wait-at-most", "1s")
-    assert shell.mail.asked == [("add_and_wait", {}, {"timeout": 1.0, "uid": UID})]
 
 
 # Showing

@@ -41,42 +41,24 @@ def test_create_refuses_a_key_file_that_others_may_read(shell: Shell, tmp_path: 
     assert shell.mail.asked == []
 
 
-def test_create_prints_the_new_key_even_if_the_outcome_is_unknown(shell: Shell) -> None:
-    shell.mail.answers["create"] = OutcomeUnknown("lost")
-    done = shell("queue", "create", "mail")
-    assert done.exit_code == 5
-    assert shell.mail.asked == [("create", {"access_key": Secret(done.stdout.strip())})]
-
-
-LIMITS = ("--retry-delay", "1h", "--require-lease")
-
-
-def test_configure_converts_its_options_to_the_units_of_the_server(shell: Shell) -> None:
-    done = shell("queue", "configure", "mail", "--max-jobs", "9", "--keep", "90s", "--timeout", "1.5m", *LIMITS)
-    shell("queue", "configure", "mail", "--keep-failed", "7d")
-    assert done.exit_code == 0
-    defaults = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 3600}
-    assert shell.mail.asked == [
-        ("configure", {"max_jobs": 9, "require_lease": True, "defaults": defaults}),
-        ("configure", {"defaults": {"keep_failed_minutes": 10080}}),
-    ]
-
-
-def test_configure_with_nothing_to_change_is_wrong_usage(shell: Shell) -> None:
-    assert shell("queue", "configure", "mail").exit_code == 2
-
-
 def test_configure_prints_a_new_key(shell: Shell) -> None:
     done = shell("queue", "configure", "mail", "--new-key", "--old-key-for", "1h")
     ((_, asked),) = shell.mail.asked
     assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
 
 
-def test_configure_prints_the_new_key_even_if_the_outcome_is_unknown(shell: Shell) -> None:
-    shell.mail.answers["configure"] = OutcomeUnknown("lost")
-    done = shell("queue", "configure", "mail", "--new-key")
+@pytest.mark.parametrize(
+    ("line", "name", "argument"),
+    [
+        ("queue create mail", "create", "access_key"),
+        ("queue configure mail --new-key", "configure", "new_access_key"),
+    ],
+)
+def test_a_new_key_is_printed_even_if_the_outcome_is_unknown(shell: Shell, line: str, name: str, argument: str) -> None:
+    shell.mail.answers[name] = OutcomeUnknown("lost")
+    done = shell(*line.split())
     assert done.exit_code == 5
-    assert shell.mail.asked == [("configure", {"new_access_key": Secret(done.stdout.strip())})]
+    assert shell.mail.asked == [(name, {argument: Secret(done.stdout.strip())})]
 
 
 def test_a_given_key_is_not_printed_when_the_answer_is_lost(shell: Shell) -> None:

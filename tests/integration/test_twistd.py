@@ -13,7 +13,7 @@ import jobengine
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, SECRET, TWISTD, Daemon, Forked, until
+from .daemons import ROOT, TWISTD, Forked, until
 
 
 def _mode(path: Path) -> int:
@@ -98,13 +98,6 @@ def test_help_names_every_setting(make_daemon: MakeDaemon) -> None:
     assert "SECRET_FILE" in daemon.log
 
 
-def test_an_option_wins_over_the_environment(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(settings={"JOB_KEEP_MINUTES": "1"}, options=("--job-keep-minutes", "2")).start()
-    with daemon.client() as client:
-        client.make_queue()
-        assert client.add().json["keep_minutes"] == 2
-
-
 def test_a_start_without_a_secret_creates_a_key_file_with_a_warning_and_finds_it_again(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"SECRET": ""}).start()
     key = Path(f"{daemon.db_path}.key")
@@ -122,17 +115,6 @@ def test_a_start_without_a_secret_creates_a_key_file_with_a_warning_and_finds_it
     assert daemon.stop() == 0
     # The content of the key file is the SECRET, and nothing else is.
     daemon.settings["SECRET"] = secret
-    daemon.start()
-
-
-@pytest.mark.parametrize("end", ["", "\n"])
-def test_a_secret_file_with_or_without_a_newline_at_its_end_is_the_secret(
-    make_daemon: MakeDaemon, tmp_path: Path, end: str
-) -> None:
-    (tmp_path / "secret").write_text(SECRET + end)
-    daemon = make_daemon(settings={"SECRET": "", "SECRET_FILE": "../secret"}).start()
-    assert daemon.stop() == 0
-    daemon.settings = {}
     daemon.start()
 
 
@@ -154,16 +136,6 @@ def test_readyz_shows_the_durability_and_the_log_says_what_can_be_lost(
     assert ("can be lost" in daemon.log) is bool(settings)
 
 
-def test_a_stop_with_durability_interval_loses_nothing(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(settings={"DURABILITY": "interval"}).start()
-    with daemon.client() as client:
-        client.make_queue()
-        uids = [client.add().json["uid"] for _ in range(50)]
-    assert daemon.stop() == 0
-    with daemon.start().client() as client:
-        assert sorted(client.jobs()) == sorted(uids)
-
-
 def test_the_server_makes_files_and_directories_readable_only_by_their_owner(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"DB_PATH": "new/deep/db", "SECRET": ""}).start()
     directory = daemon.db_path.parent
@@ -172,14 +144,6 @@ def test_the_server_makes_files_and_directories_readable_only_by_their_owner(mak
     daemon.kill()
     daemon.start()  # which rewrites the file
     assert _mode(daemon.db_path) == 0o600
-
-
-def test_a_log_of_json_is_one_object_a_line_with_an_id_for_each_request(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(settings={"LOG_FORMAT": "json"}).start()
-    with daemon.client() as client:
-        answered = client.call("GET", "/test").headers["X-Request-Id"]
-    assert daemon.stop() == 0
-    _is_logged(daemon.log, answered)
 
 
 def test_a_forked_daemon_writes_its_log_of_json_where_it_would_write_text(forked: Forked) -> None:
@@ -235,36 +199,28 @@ def test_the_log_has_the_requests_selected_by_the_setting(
     assert [line["status"] for line in lines if line.get("path") in ("/test", "/none")] == logged
 
 
-def test_the_log_of_a_start_has_the_version_and_the_jobs_that_were_read_back(make_daemon: MakeDaemon) -> None:
+def test_the_log_of_a_start_has_the_version_the_address_and_what_was_read_back(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"LOG_FORMAT": "json"}).start()
+    new = f"the database {daemon.db_path} is new"
     with daemon.client() as client:
         client.make_queue()
         client.add()
+    until("it warns", lambda: new in daemon.log)
     daemon.kill()
     daemon.start()
+    until("it tells", lambda: "JobEngine is ready at" in daemon.log)
     assert daemon.stop() == 0
     lines = [json.loads(line) for line in daemon.log.splitlines()]
-    assert f"JobEngine {jobengine.__version__} is starting" in [line["message"] for line in lines]
+    messages = [line["message"] for line in lines]
+    place = f"http://127.0.0.1:{daemon.port}"
+    ready = f"JobEngine is ready at {place}, with the database {daemon.db_path} and the dashboard {place}/"
+    assert {f"JobEngine {jobengine.__version__} is starting", ready} <= {*messages}
+    assert new not in daemon.log
+    assert " object at 0x" not in daemon.log
     (read_back,) = [line for line in lines if "database" in line]
     assert (read_back["database"], read_back["jobs"], read_back["queues"]) == (str(daemon.db_path), 1, 1)
     assert 0 < read_back["seconds"] < 20
     assert "1 jobs in 1 queues" in read_back["message"]
-
-
-def test_the_log_has_the_address_and_no_object_reprs(daemon: Daemon) -> None:
-    until("it tells", lambda: f"JobEngine is ready at http://127.0.0.1:{daemon.port}, with the database " in daemon.log)
-    assert f"with the database {daemon.db_path} and the dashboard http://127.0.0.1:{daemon.port}/\n" in daemon.log
-    assert " object at 0x" not in daemon.log
-
-
-def test_the_log_warns_of_a_database_that_is_new_at_its_first_start_only(daemon: Daemon) -> None:
-    warning = f"the database {daemon.db_path} is new"
-    until("it warns", lambda: warning in daemon.log)
-    assert daemon.stop() == 0
-    daemon.start()
-    until("it tells", lambda: "JobEngine is ready at" in daemon.log)
-    assert daemon.stop() == 0
-    assert warning not in daemon.log
 
 
 def test_the_version_option_prints_the_versions_of_jobengine_and_twisted() -> None:
