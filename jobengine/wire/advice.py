@@ -1,4 +1,4 @@
-"""What to send instead of an unknown field, or of a missing required one; see advice_of."""
+"""Advice for requests with an unknown field, or without a required one; see advice_of."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

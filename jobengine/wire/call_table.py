@@ -17,11 +17,11 @@ def _names(text: str) -> frozenset[bytes]:
 class Call:
     """One call of the API."""
 
-    #: The names of its query parameters, as bytes; given as text, separated by spaces.
+    #: The names of the query parameters, as bytes. Pass them as one text, separated by spaces.
     parameters: frozenset[bytes] = field(converter=_names)
-    #: Whether the API's first version had this call. Older clients may send it unknown parameters.
+    #: Whether the API's first version had this call; then older clients may send unknown parameters.
     v1: bool = False
-    #: The main names of parameters by their aliases.
+    #: The main name of a parameter, by alias.
     aliases: Mapping[bytes, bytes] = field(init=False)
 
     @aliases.default
@@ -30,7 +30,7 @@ class Call:
         return {other.encode(): name for name, names in others.items() for other in names}
 
 
-#: The aliases of a query parameter, separated by spaces: its names in bodies; for a queue, all names of a queue.
+#: The aliases of a query parameter, separated by spaces: the same field's names in bodies.
 ALIASES: Final[Mapping[str, str]] = {
     "name": "queue_name queueName",
     "queueName": "queue_name name",
@@ -84,10 +84,9 @@ def check_query(
     call: Call, text: bytes, query: MutableMapping[bytes, list[bytes]], *, pass_unknown: bool = False
 ) -> None:
     """
-    Raise BadInput unless each parameter belongs to the call, occurs once and has a value.
-
-    `text` is the query as sent, and `query` its parsed parameters; aliases in `query` are replaced by main names. With
-    `pass_unknown`, calls of the first version ignore unknown parameters.
+    Raise BadInput unless each parameter belongs to the call, occurs once and has a value. `text` is the query as sent,
+    and `query` the parsed parameters, in which aliases are replaced by main names. With `pass_unknown`, calls of the
+    first version ignore unknown parameters.
     """
     passed = pass_unknown and call.v1
     for name, values in query.items():
@@ -103,7 +102,7 @@ def check_query(
         elif not values[0]:
             raise BadInput(f"The query parameter {name.decode()} is empty: give it a value, or leave it out.")
     if text.count(b"&") + text.count(b";") >= len(query):
-        # There are more parts than parameters: `query` lacks parts without "=".
+        # There are more parts than parameters, so some parts have no "=": find the error.
         _check_parts(call, text, passed=passed)
 
 

@@ -23,7 +23,7 @@ def decode(
     With `pass_unknown`, unknown fields are ignored.
     """
     try:
-        # `check` returns the parsed body; iterating over that of an object gives its keys.
+        # `check` returns the parsed body; iterating over a JSON object gives its keys.
         names = body.fields if isinstance(body, Checked) else check(body, max_depth)
         return decoder.decode(body), names
     except NotStrict as error:

@@ -1,9 +1,8 @@
 """
-Splits long bodies. A body with many items becomes pieces, each a body with some of the items. Any other long body is
-checked in steps.
+Reads long bodies in pieces, so that other requests can run between them.
 
-A piece takes a few ms, and other requests can run between pieces. Each piece repeats the fields outside the list, which
-are validated with the first piece.
+A body with a list of many items is split: each piece is a body with some of the items and all fields outside the list,
+and takes a few ms. Any other long body is checked in steps.
 """
 
 import re
@@ -22,23 +21,23 @@ from .type_errors import type_error
 
 T = TypeVar("T")
 
-#: Lets other requests run, and returns.
+#: Returns after other requests have run.
 Pause = Callable[[], Awaitable[None]]
 
 #: The most values in a body, if its access key was checked before the body arrived.
 MOST_BULK_VALUES: Final = 1_000_000
-#: A piece ends with the item that brings it to this many bytes. Most bodies of 1,000 jobs are one piece: with 64 KiB a
-#: job in bulk took 8 % more, and other requests were delayed as long (benchmarks.stalls).
+#: A piece ends with the item that makes it this many bytes or longer. Most bodies of 1,000 jobs are one piece: with 64
+#: KiB a bulk job took 8 % longer, and other requests were delayed just as much (benchmarks.stalls).
 _PIECE: Final = 128 << 10
-#: A body without a list that has more bytes is checked in steps.
+#: A body without a list is checked in steps if it has more bytes than this.
 _LONG: Final = 64 << 10
-#: A body of at most this many bytes is read without a pause: that takes no longer than the rest of the request.
+#: A body of at most this many bytes is read without a pause: reading takes no longer than the rest of the request.
 SHORT: Final = 8 << 10
-#: The most bytes of a body outside its list.
+#: The most bytes of a body outside its list of items.
 _MOST_AROUND: Final = 4 << 10
-#: The most bytes of an item without its content and its result.
+#: The most bytes of an item besides its content and its result.
 _MOST_BESIDE: Final = 64 << 10
-#: The place of an item in an error text.
+#: The place of an item in an error text, such as `jobs[3]`.
 _INDEX: Final = re.compile(r"\b(jobs|updates)\[(\d+)\]")
 
 
@@ -48,7 +47,7 @@ class Bounds:
 
     items: int
     values: int
-    #: Bytes of one job's content, and of its result.
+    #: The most bytes of one job's content, and of its result.
     content_bytes: int
 
 
@@ -104,7 +103,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     await _count(body, bounds.values, pause)
     listed = _listed(body)
     if listed is None:
-        # One change to many jobs, or a bad body: `read` finds out.
+        # The body is one change to many jobs, or invalid; `read` decides.
         if len(body) > 2 * bounds.content_bytes + _MOST_BESIDE:
             raise BadInput("The body has no list of items, and is too long for anything else.")
         return [read(body)]
@@ -118,7 +117,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
 
 def _read(read: Callable[[bytes], T], piece: bytes, first: int) -> T:
     """
-    Call `read` with a piece; an error names the item by its index in the whole body. `first` is the number of items
+    Call `read` with a piece, and correct the item's index in errors; `first` is the number of items
     before the piece.
     """
     try:
@@ -168,7 +167,7 @@ def _listed(body: bytes) -> bytes | None:
 
 
 def _start_of(body: bytes, listed: bytes) -> int:
-    """Where the list starts. If the same text occurs twice, either place will do: the other is left as it is."""
+    """The offset of the list in the body. If the same text occurs twice, either offset is right."""
     around = len(body) - len(listed)
     if around > _MOST_AROUND:
         raise BadInput(f"The body has more than {_MOST_AROUND} bytes outside the list of items.")
@@ -186,7 +185,7 @@ def _items_of(listed: bytes, bounds: Bounds) -> Sequence[bytes]:
 
 
 def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
-    """The start and end of each piece; without items, one empty piece."""
+    """Yield the first and last index of each piece; without items, one empty piece."""
     most, lengths = 2 * bounds.content_bytes + _MOST_BESIDE, list(map(len, items))
     if max(lengths, default=0) > most:
         index = next(index for index, length in enumerate(lengths) if length > most)

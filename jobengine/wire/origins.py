@@ -1,4 +1,4 @@
-"""Where a claim comes from: the fields of a body, and the parameters of a query."""
+"""The origin of a claim (host, pid, client), from fields of a body or parameters of a query."""
 
 from typing import Annotated, Final
 
@@ -14,7 +14,7 @@ OriginText = Annotated[str, Meta(min_length=1, max_length=_LONGEST)]
 
 
 def claim_origin(query: Query) -> Origin | None:
-    """Where a claim comes from, by the query parameters host, pid and client; raises BadInput."""
+    """The origin of a claim, from the query parameters host, pid and client; raises BadInput."""
     given = [optional(query, name) for name in ("host", "pid", "client")]
     for name, value in zip(("host", "pid", "client"), given, strict=True):
         if value is not None and not 0 < len(value) <= _LONGEST:
@@ -23,7 +23,7 @@ def claim_origin(query: Query) -> Origin | None:
 
 
 def origin_of(host: str | None, pid: str | None, client: str | None) -> Origin | None:
-    """Where a claim comes from; None if nothing was sent."""
+    """The origin of a claim; None if nothing was sent."""
     if host is None and pid is None and client is None:
         return None
     return Origin(host=host, pid=pid, client=client)

@@ -17,7 +17,8 @@ from ..core.values import Value
 #: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
 
-#: The longest wait that may be requested, and the longest granted, in seconds: proxies give up after 60.
+#: The longest wait that a client may request, and in the next line the longest that is granted, in seconds: proxies
+#: give up after 60.
 MAX_WAIT: Final = 60
 LONGEST_WAIT: Final = 55
 #: The longest time span in a filter, in seconds: 30 years.
@@ -35,7 +36,7 @@ _PREFER_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _STATES: Final = {state.value: state for state in State}
-#: A number as in JSON, or as libraries write floats.
+#: A number as in JSON; libraries also write floats with an exponent.
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
@@ -88,7 +89,7 @@ def bearer(values: Sequence[bytes]) -> bytes | None:
 
 
 def once(values: Sequence[bytes], name: str) -> bytes:
-    """The value of a header, or an empty one if it is missing; raises BadInput if it occurs more than once."""
+    """The value of a header, empty if the header is missing; raises BadInput if it occurs more than once."""
     if len(values) > 1:
         raise BadInput(f"The header {name} occurs more than once.")
     return values[0] if values else b""
@@ -122,7 +123,7 @@ def sent_trace(values: Sequence[bytes] | None) -> str | None:
 
 
 def trace_of(text: str, what: str) -> str:
-    """Check a trace (W3C Trace Context) and return it; raises BadInput, whose text begins with `what`."""
+    """Check a trace (W3C Trace Context) and return it; raises BadInput, with a text that begins with `what`."""
     if not _TRACEPARENT.fullmatch(text):
         raise BadInput(
             f"{what} must have the form of W3C Trace Context, version 00: 00-TRACE-PARENT-FLAGS, with 32, 16 and 2 "
@@ -168,7 +169,10 @@ def optional(query: Query, name: str) -> str | None:
 
 
 def flag(query: Query, name: str) -> bool:
-    """The value of a query parameter that is true or false, in any case; false if it is missing. Raises BadInput."""
+    """
+    The value of a query parameter that is true or false, in upper or lower case; false if missing.
+    Raises BadInput.
+    """
     return _choice(query, name) or False
 
 
@@ -210,7 +214,7 @@ def seconds(query: Query, name: str) -> float:
 
 
 def shortened(wait: float) -> float:
-    """The wait in seconds that is granted: the answer must leave before a proxy gives up."""
+    """The wait in seconds that is granted for a requested wait: the answer must leave before a proxy gives up."""
     return min(wait, LONGEST_WAIT)
 
 
@@ -223,7 +227,7 @@ def worker_of(query: Query) -> str | None:
 
 
 class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A filter as it is sent in a body; in a query, the parameters have the same names."""
+    """The fields of a filter in a body; query parameters have the same names."""
 
     state: Text | None = None
     tag: Text | None = None
@@ -261,7 +265,10 @@ def filter_of(query: Query) -> Filter:
 
 
 def some_or_all(wanted: Filter, *, every: bool) -> Filter:
-    """The filter of a change to many jobs; raises BadInput unless either it has a condition or `every` is set."""
+    """
+    The filter of a change to many jobs; raises BadInput unless the filter has a condition or `every` is set, but not
+    both.
+    """
     if every == (wanted != Filter()):
         raise BadInput(
             "Choose the jobs to change: send either a filter, such as state, tag or q, or all=true for every job of "
@@ -271,7 +278,7 @@ def some_or_all(wanted: Filter, *, every: bool) -> Filter:
 
 
 def state_of(value: str, name: str) -> State:
-    """The State of that name, in any case; raises BadInput."""
+    """The State with the name `value`, in upper or lower case; raises BadInput."""
     state = _STATES.get(value.lower())
     if state is None:
         raise BadInput(f"{name} must be one of {', '.join(State)}.")
@@ -292,7 +299,7 @@ def sort_of(query: Query) -> Sort | None:
 
 
 def cursor(query: Query, sort: Sort | None) -> Position | None:
-    """The position in the order `sort` that the parameter cursor encodes; raises BadInput."""
+    """Decode the parameter cursor into a position in the order `sort`; raises BadInput."""
     value = optional(query, "cursor")
     if value is None:
         return None
@@ -314,7 +321,7 @@ def _read_cursor(text: bytes) -> tuple[Sort | None, Position]:
 
 
 def cursor_text(position: Position, sort: Sort | None) -> str:
-    """The cursor for a position in an order: a client sends it to continue after that position."""
+    """Encode a position in the order `sort` as a cursor. A client sends the cursor to continue after that position."""
     value = position if sort is None else (sort, *position)
     return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
 

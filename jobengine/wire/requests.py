@@ -23,9 +23,9 @@ from .unknown_fields import Ignored
 
 _NAME_LENGTH: Final = 256
 _KEY_LENGTH: Final = 1024
-#: Characters of `error`: each job's record may have the errors of its last 20 attempts.
+#: The most characters of `error`. Kept short: a job's record may have the errors of 20 attempts.
 _ERROR_LENGTH: Final = 4096
-#: Bytes of `meta`.
+#: The most bytes of `meta`.
 _META_LENGTH: Final = 4096
 _MOST_JOBS: Final = 10_000
 _MOST_CLAIMS: Final = 1_000
@@ -45,7 +45,7 @@ _Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
 _Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
 _Attempts = Annotated[int, Meta(ge=1)]
 
-#: A raw field that was not sent.
+#: The value of a raw field that was not sent.
 _NOTHING: Final = Raw()
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -106,7 +106,7 @@ class _NewJob(_Fields, frozen=True, kw_only=True):
     uid: _Uid | None = None
     meta: Raw = _NOTHING
     traceparent: str | None = None
-    # A job that was read or claimed can be sent back unchanged to add it.
+    # Ignored, so that a job from an answer can be sent back unchanged to add it again.
     created: Ignored = _NOTHING
     last_updated: Ignored = _NOTHING
     state: Ignored = _NOTHING
@@ -206,7 +206,7 @@ _claim: Final = _decoder(_Claim)
 class Wire:
     """Decodes bodies into commands, with the server's defaults and limits. Every method raises BadInput."""
 
-    #: Used where neither the client nor the queue sets a value.
+    #: The defaults where neither the client nor the queue sets a value.
     defaults: Defaults = Defaults()
     #: The deepest nesting of JSON.
     max_depth: int = 32
@@ -218,7 +218,7 @@ class Wire:
     pass_unknown: bool = False
 
     def checked(self, body: bytes, pause: Pause) -> Coroutine[Any, Any, bytes]:
-        """The body of any call without a list of jobs; a long one is checked in steps, with a `pause` between them."""
+        """The body of a call without a list of jobs. A long body is checked in steps, with a `pause` between them."""
         return checked(body, self.max_depth, pause)
 
     def create_queue(self, body: bytes, admin: bool) -> c.CreateQueue:
@@ -278,7 +278,7 @@ class Wire:
         return self._adding(sent.queue_name, access, (job,), many=False)
 
     async def add_jobs(self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES) -> c.AddJobs:
-        """The body of PUT /api/v1/jobs, with at most `most_values` values; a long one is read in pieces."""
+        """The body of PUT /api/v1/jobs, with at most `most_values` values. A long body is read in pieces."""
         bounds = self._bounds(most_values)
         first, *others = await read_in_pieces(lambda piece: self._add_some(piece, access), body, bounds, pause)
         return replace(first, jobs=tuple(chain(first.jobs, *(piece.jobs for piece in others)))) if others else first
@@ -294,7 +294,7 @@ class Wire:
         return self._adding(sent.queue_name, access, tuple(jobs), many=True)
 
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
-        """The body of POST /api/v1/job, and whether it has the form of the first version of the API."""
+        """The body of POST /api/v1/job, and whether the body has the form of the API's first version."""
         sent, fields = self._decode(body, _update_job, v1=True)
         changes = _changes(sent, self.max_job_bytes)
         command = c.UpdateJob(queue=sent.queue_name, **access, uid=sent.uid, changes=changes, lease=sent.lease)
@@ -303,7 +303,7 @@ class Wire:
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
     ) -> c.UpdateJobs | c.UpdateMatching:
-        """The body of POST /api/v1/jobs, with at most `most_values` values; a long one is read in pieces."""
+        """The body of POST /api/v1/jobs, with at most `most_values` values. A long body is read in pieces."""
         bounds = self._bounds(most_values)
         pieces = await read_in_pieces(lambda piece: self._update_some(piece, access), body, bounds, pause)
         updates = [piece for piece in pieces if isinstance(piece, c.UpdateJobs)]
@@ -326,9 +326,9 @@ class Wire:
 
     def _update_each(self, sent: _UpdateJobs, updates: list[_Update], access: Access) -> c.UpdateJobs:
         if sent.filter is not None or sent.all:
-            raise BadInput("Send either updates, one for each job, or a filter, for all jobs that match.")
+            raise BadInput("Send either updates, one for each job, or a filter and changes for all matching jobs.")
         if sent.dry_run or _read_changes(sent, self.max_job_bytes) != _NO_CHANGES:
-            raise BadInput("updates can't be combined with changes or dry_run: each update says what it changes.")
+            raise BadInput("updates can't be combined with changes or dry_run: put the changes into each update.")
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]
         return c.UpdateJobs(queue=sent.queue_name, **access, updates=tuple(read))
 
@@ -355,7 +355,7 @@ class Wire:
         return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
     def _filled(self, sent: _Defaults) -> Defaults:
-        """A queue's defaults, completed by the server's."""
+        """A queue's defaults; values that were not sent come from the server's defaults."""
         given = {name: value for name, value in asdict(sent).items() if value is not None}
         return evolve(self.defaults, **given)
 
@@ -369,12 +369,12 @@ class Wire:
         )
 
     def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, Iterable[str]]:
-        """The decoded body, and the names of its fields; `v1`: the first version of the API had the call."""
+        """The decoded body, and the names of its fields. `v1`: the API's first version had the call."""
         return decode(body, decoder, self.max_depth, pass_unknown=v1 and self.pass_unknown)
 
 
 def _new_job(sent: _NewJob, most: int) -> c.NewJob:
-    """The job; raises BadInput, with a text that continues after the job's place."""
+    """The new job; raises BadInput, with a text that continues the sentence after the job's place."""
     return c.NewJob(
         content=_object(sent.content, ".content", most),
         priority=sent.priority or 0,
@@ -402,7 +402,7 @@ def _context(sent: _NewJob) -> Context:
 
 
 def _timeout(sent: _NewJob, minutes: int) -> int:
-    """The time-out in seconds; a job that was read from the API has it in minutes too."""
+    """The time-out in seconds. A job from an answer has the time-out in minutes too, and must agree."""
     seconds = sent.timeout_seconds
     if seconds is None:
         return minutes * 60
@@ -447,7 +447,7 @@ def _read_changes(sent: _Changes, most: int) -> c.Changes:
 
 
 _NO_CHANGES: Final = c.Changes()
-#: `meta` that is missing or null.
+#: The texts of a missing or null `meta`.
 _NO_META: Final = (b"", b"null")
 #: States without a delay. FAILED is not among them: a failed job is queued again if it has attempts left.
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})

@@ -17,7 +17,7 @@ from .shown_job import job_value, not_before_of, to_json
 
 T = TypeVar("T")
 
-#: Items that are encoded without a pause: a few ms.
+#: The number of items that are encoded without a pause, in a few ms.
 _SLICE: Final = 1_000
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
@@ -29,7 +29,7 @@ def brief_added(added: Added) -> dict[str, Any]:
 
 
 def jobs_json(claimed: Sequence[Claimed], results: Sequence[Any] | None = None) -> bytes:
-    """Claimed jobs, each with its lease and its queue; and the results of updates, if there were any."""
+    """The JSON of claimed jobs, each with lease and queue, and of the results of updates, if there were any."""
     jobs = [job_value(one.job, lease=True, queue=one.queue) for one in claimed]
     return to_json({"jobs": jobs} if results is None else {"results": results, "jobs": jobs})
 
@@ -48,13 +48,13 @@ async def list_json(
 
 @define
 class Holder:
-    """A worker, or all workers without a name, and the number and times of their jobs."""
+    """A worker with the number and times of its jobs. All workers without a name count as one."""
 
     #: The worker's name; None for all workers without a name.
     worker: str | None
     #: The number of jobs.
     jobs: int
-    #: When it claimed its oldest job, and when it last updated any job, in milliseconds.
+    #: When the worker claimed its oldest job and, in the next line, last updated any job, in milliseconds.
     oldest_claimed: int
     last_updated: int
 
@@ -99,7 +99,7 @@ def _origin(origin: Origin | None) -> dict[str, str]:
 
 
 def queue_head(name: str) -> bytes:
-    """The JSON of a queue up to its first job; then come the jobs, separated by commas, and queue_tail."""
+    """The JSON of a queue up to its first job. Write the jobs after it, separated by commas, then queue_tail."""
     return b'{"name":' + to_json(name) + b',"jobs":['
 
 
@@ -131,7 +131,7 @@ def key_value(key: AccessKey) -> dict[str, Any]:
 
 
 def access_value(queue: str | None, grant: Grant | None) -> dict[str, Any]:
-    """What a key may do in a queue; the grant is None for the admin key, which needs no queue."""
+    """The role of a key in a queue. For the admin key, `grant` is None, and `queue` may be None too."""
     if grant is None:
         return {"queue_name": queue, "role": "admin", "key_id": None}
     return {"queue_name": queue, "role": grant.role, "key_id": grant.key_id}
@@ -168,7 +168,7 @@ def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
 
 
 def explanation_json(explanation: Explanation) -> bytes:
-    """Why a job is not running: as a sentence, and as fields."""
+    """The reason why a job is not running, as a sentence and as fields."""
     job = explanation.job
     value: dict[str, Any] = {
         "uid": job.spec.uid,

@@ -1,8 +1,8 @@
 """
-A job as the API shows it.
+A job in the API's answers.
 
-ShownJob is the table of a job's fields. Each line has a field's name, its type, the default at which it is left out,
-and its source. A test checks requests, records and api_schema.yml against it.
+The class ShownJob is the table of a job's fields. Each line has a field's name, its type, its source, and a default; a
+field with that value is left out. A test compares the table with requests, records and api_schema.yml.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +23,19 @@ _LARGEST: Final = (1 << 63) - 1
 
 @frozen
 class From:
-    """The source of a field: an expression in the parameters of the function that `_maker` makes."""
+    """
+    The source of a field: a Python expression; its variables are the parameters of the function
+    that `_maker` makes.
+    """
 
     expression: str
 
 
 def _seconds(name: str) -> str:
-    """The expression that converts a time in milliseconds, or None, to seconds, at most _LARGEST; without `min`."""
+    """
+    An expression that converts `name`, a time in milliseconds or None, to seconds, at most _LARGEST. Avoids `min`,
+    which is slow.
+    """
     return f"None if {name} is None else {name} // 1000 if {name} < TOO_LATE else LARGEST"
 
 
@@ -101,7 +107,8 @@ def _maker() -> Callable[..., ShownJob]:
     """
     Compile the function that makes a ShownJob from its fields' expressions.
 
-    It passes 30 values by position, which takes 0.15 us instead of 0.9 by name; generated code can't mix them up.
+    The function passes 30 values by position, which takes 0.15 us instead of 0.9 by name. Since it is generated, the
+    order is always right.
     """
     types = get_type_hints(ShownJob, include_extras=True)
     given = ", ".join(types[name].__metadata__[0].expression for name in ShownJob.__struct_fields__)
@@ -125,9 +132,8 @@ _shown: Final = _maker()
 
 def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
     """
-    A job as the API shows it, as a value for to_json; its content is unchanged, byte for byte.
-
-    The queue is included if it is given, and the lease if `lease` is true.
+    A job for an answer, as a value for to_json; the content keeps its exact bytes. `queue` adds the queue's name, and
+    `lease` the lease.
     """
     spec, standing = job.spec, job.standing
     state = standing.state
@@ -137,7 +143,7 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
 
 
 def job_json(job: Job, *, lease: bool = False) -> bytes:
-    """A job as the API shows it; with its lease for the caller that has just claimed it."""
+    """The JSON of a job for an answer; `lease` adds the lease, for the caller that has just claimed the job."""
     return to_json(job_value(job, lease=lease))
 
 

@@ -19,13 +19,13 @@ from .did_you_mean import quoted
 
 #: The most values in a text, by default; keys of objects don't count.
 MOST_VALUES: Final = 100_000
-#: The most numbers with an exponent of three digits or more: they are slow to read.
+#: The most numbers with an exponent of three digits or more, which are slow to parse.
 _MOST_EXTREME: Final = 20_000
 #: The bytes that one step examines when values are counted, or long integers checked.
 _SLICE: Final = 1 << 18
-#: Only texts of at most this many bytes are searched for the repeated key, or for the lone surrogate.
+#: An error names the repeated key, or a lone surrogate, only in texts of at most this many bytes: the search is slow.
 _SHORT: Final = 4 << 10
-#: The backslash as a number: searching for that takes a tenth of the time of `b"\\\\" in text`.
+#: The backslash as a number: `_BACKSLASH in text` takes a tenth of the time of `b"\\\\" in text`.
 _BACKSLASH: Final = ord("\\")
 #: With these arguments `bytes.translate` keeps only brackets and braces, and turns braces into brackets.
 _ROUND: Final = bytes.maketrans(b"{}", b"[]")
@@ -33,13 +33,13 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 #: Turns digits into 0, e and E into e, and all else into a space; signs and points are removed.
 _DIGITS: Final = bytes(ord("0" if byte in b"0123456789" else "e" if byte in b"eE" else " ") for byte in range(256))
 _NO_DIGITS: Final = b"+-."
-#: A number with this many digits may be an integer beyond 64 bits. One with _VERY_LONG digits, or an _EXTREME
-#: exponent, may take msgspec 10 microseconds to read.
+#: A number with this many digits may be an integer beyond 64 bits. A number with _VERY_LONG digits, or with an _EXTREME
+#: exponent, may take msgspec 10 microseconds to parse.
 _LONG: Final = b"0" * 19
 _VERY_LONG: Final = b"0" * 100
 _EXTREME: Final = b"e000"
-#: A number with this many digits may lie half way between two doubles, which takes msgspec half a microsecond. If there
-#: are more than _MANY_FINE of them, floats stay unparsed.
+#: A number with this many digits may lie half way between two doubles, which takes msgspec half a microsecond to
+#: decide. With more than _MANY_FINE such numbers, floats are not parsed.
 _FINE: Final = b"0" * 16
 _MANY_FINE: Final = 1_000
 _LONG_NUMBER: Final = re.compile(rb"[0-9.eE+\-]{19,}+")
@@ -50,9 +50,9 @@ _LARGEST: Final = b"%d" % ((1 << 63) - 1)
 _LEAST: Final = b"%d" % (1 << 63)
 
 _decode_usual: Final = msgspec.json.Decoder().decode
-#: The decoder for texts whose numbers all fit in a double: floats stay raw, as their values are not needed.
+#: The decoder for texts whose numbers all fit in a double. Floats stay unparsed, because their values are not needed.
 _decode_fine: Final = msgspec.json.Decoder(float_hook=msgspec.Raw).decode
-#: Decodes any float in at most half a microsecond, by Python.
+#: The decoder that parses floats by Python, in at most half a microsecond each.
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=float).decode
 
 
@@ -89,7 +89,7 @@ def check_steps(text: bytes, max_depth: int, max_values: int = MOST_VALUES) -> G
 
 
 def count_values(text: bytes, max_values: int) -> Iterator[None]:
-    """Raise NotStrict if a text, which may not be JSON, has too many values; each step reads a slice of it."""
+    """Raise NotStrict if a text has too many values; each step reads a slice. The text may be invalid JSON."""
     count, start, inside = 1, 0, 0
     while start < len(text):
         piece = text[start : start + _SLICE]
@@ -107,7 +107,7 @@ def count_values(text: bytes, max_values: int) -> Iterator[None]:
 
 
 def _within_limits(text: bytes, max_depth: int, max_values: int) -> bytes:
-    """The text between the strings of a JSON text; raises NotStrict if it has too many values or too much nesting."""
+    """A JSON text without its strings; raises NotStrict if it has too many values or too much nesting."""
     outside = _outside_strings(text, max_values)
     brackets = _brackets(outside)
     if 1 + outside.count(b",") + brackets > max_values:
@@ -118,24 +118,23 @@ def _within_limits(text: bytes, max_depth: int, max_values: int) -> bytes:
 
 
 def _outside_strings(text: bytes, max_values: int) -> bytes:
-    """The text between the strings of a JSON text; raises NotStrict if there are too many strings."""
+    """A JSON text without its strings; raises NotStrict if there are too many strings."""
     plain = _without_escapes(text) if _BACKSLASH in text else text
-    # A value is at most one string, with another for its key.
+    # Each value has at most two strings, so four quotes: its key and itself.
     if plain.count(b'"') > 4 * max_values + 4:
         raise _too_many(max_values)
     return b"".join(plain.split(b'"')[::2])
 
 
 def _without_escapes(text: bytes) -> bytes:
-    """The text with only the quotes around strings, if it is JSON."""
+    """The text without escapes, so that the remaining quotes begin and end strings."""
     return text.replace(rb"\\", b"").replace(rb"\"", b"")
 
 
 def _brackets(outside: bytes) -> int:
     """
-    The number of opening brackets.
-
-    Each adds one to the count of values, even for an empty list; so does each comma.
+    The number of opening brackets. Values are counted as opening brackets plus commas; so an empty
+    list counts twice.
     """
     return outside.count(b"[") + outside.count(b"{")
 
@@ -150,14 +149,17 @@ def _is_deeper(outside: bytes, max_depth: int) -> bool:
     for _ in range(max_depth):
         fewer = brackets.replace(b"[]", b"")
         if len(fewer) == len(brackets):
-            # The rest has unmatched brackets: it is not JSON, and the decoder will report that.
+            # The rest has unmatched brackets, so the text is not JSON; the decoder reports that.
             return False
         brackets = fewer
     return bool(brackets)
 
 
 def _decoder_for(digits: bytes) -> Callable[[bytes], Any]:
-    """The decoder that reads a text with such numbers in bounded time; raises NotStrict if there is none."""
+    """
+    The decoder that parses a text with these `digits` in bounded time; raises NotStrict if there are too many slow
+    numbers.
+    """
     # Most texts have short numbers only.
     if digits.find(_FINE) < 0 and digits.find(_EXTREME) < 0:
         return _decode_usual
@@ -170,7 +172,7 @@ def _decoder_for(digits: bytes) -> Callable[[bytes], Any]:
 
 
 def _pieces(outside: bytes) -> Iterator[bytes]:
-    """Slices of a text between strings; none ends within a number, since a comma follows each."""
+    """Slices of a text without strings. Each ends before a comma, so none ends within a number."""
     start = 0
     while start < len(outside):
         comma = outside.find(b",", start + _SLICE)
@@ -191,25 +193,25 @@ def _check_integers(outside: bytes) -> None:
 
 
 def _check_encoded(value: Any, text: bytes, outside: bytes, max_values: int) -> None:
-    """Raise NotStrict if decoding has lost data: the encoded value shows it."""
+    """Encode the decoded value again; raise NotStrict if the result shows that decoding lost data."""
     encoded = msgspec.json.encode(value)
-    # Most texts equal what msgspec writes: then there is nothing to compare.
+    # Most texts equal msgspec's encoding; then nothing was lost.
     if encoded != text:
         _compare(text, outside, _outside_strings(encoded, max_values))
 
 
 def _compare(text: bytes, outside: bytes, again: bytes) -> None:
-    """Raise NotStrict if the text outside strings shows that decoding and encoding has lost data."""
-    # A repeated key leaves one value, and one colon fewer.
+    """Compare the text outside strings before and after decoding and encoding; raise NotStrict if data was lost."""
+    # A repeated key keeps only one value: afterwards there is one colon fewer.
     if outside.count(b":") != again.count(b":"):
         raise NotStrict(f"{_repeated_key(text)} occurs twice in an object")
-    # Infinity is encoded as null; nothing else adds an n.
+    # A number that is too large becomes infinity, which is encoded as null: only this adds an n.
     if outside.count(b"n") != again.count(b"n"):
         raise NotStrict("a number is too large")
 
 
 def _repeated_key(text: bytes) -> str:
-    """The key that occurs twice, named if the text is short enough to search."""
+    """A repeated key for an error text; it is named if the text is short enough to search."""
     repeated = ["a key"]
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -231,10 +233,10 @@ def _decode(text: bytes, decode: Callable[[bytes], Any]) -> Any:
     except RecursionError:
         raise NotStrict("its brackets are never closed") from None
     except msgspec.ValidationError:
-        # Every type is accepted, so only a number can be wrong.
+        # Every type is accepted, so only a number can cause this error.
         raise NotStrict("a number is too large") from None
     except msgspec.DecodeError as error:
-        # msgspec reports half a pair at the end of a string as truncated input.
+        # msgspec reports a lone surrogate at the end of a string as truncated input.
         raise NotStrict(_HALF if _has_half_a_pair(text) else reason(error)) from None
 
 
@@ -245,7 +247,7 @@ def reason(error: Exception) -> str:
 
 
 def _has_half_a_pair(text: bytes) -> bool:
-    """Whether a text short enough to search has half of a surrogate pair."""
+    """Whether a text has a lone surrogate; False if it is too long to search."""
     if len(text) > _SHORT:
         return False
     return _SURROGATE.search(_PAIR.sub(b"", text.replace(rb"\\", b""))) is not None

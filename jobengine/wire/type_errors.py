@@ -1,4 +1,4 @@
-"""Error texts for values of a wrong type or size: the field's place, the rule, and the value's type."""
+"""Error texts for values of a wrong type or size: each names the field, the rule, and the value's type."""
 
 import re
 from typing import Final
@@ -26,7 +26,7 @@ _NAMES: Final = {
     "object": "an object",
     "str": "a text",
 }
-#: The type of a value, by msgspec's name.
+#: The type of a sent value, by msgspec's name.
 _GIVEN: Final = {**_NAMES, "bool": "a boolean"}
 _UNITS: Final = {"array": "items", "str": "characters"}
 
@@ -43,7 +43,7 @@ def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
 
 
 def _rule(problem: str) -> str:
-    """The rule that a value breaks, as the end of a sentence, from the text of msgspec's error."""
+    """The rule that a value breaks, as the end of a sentence; derived from msgspec's error text."""
     if (found := _TYPE.fullmatch(problem)) is not None:
         return f"must be {_NAMES.get(found[1], found[1])}, not {_GIVEN.get(found[2], found[2])}"
     if (found := _LENGTH.fullmatch(problem)) is not None:

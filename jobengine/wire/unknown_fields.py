@@ -1,4 +1,4 @@
-"""Unknown fields in bodies: their error text, and their removal."""
+"""Unknown fields in bodies: explains or removes them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ from .request_head import BadInput
 #: The type of a field that is accepted and ignored.
 Ignored = Annotated[Raw, Meta(description="ignored")]
 
-#: The names of a queue in bodies: each call has one as its field, and accepts the other too.
+#: A queue has two names in bodies: each call documents one, and accepts the other too.
 _OTHER: Final = {"name": "queue_name", "queue_name": "name"}
-#: How msgspec reports an unknown field; the field's place follows.
+#: The beginning of msgspec's error about an unknown field; the field's name and place follow.
 _UNKNOWN: Final = "Object contains unknown field `"
 _PLACE: Final = "` - at `$"
 _STEP: Final = re.compile(r"\.(\w+)")
@@ -27,16 +27,16 @@ _write: Final = msgspec.json.Encoder().encode
 
 
 class UnknownField(NamedTuple):
-    """A field that the struct at its place does not have."""
+    """A field that the struct does not have."""
 
     #: The error text.
     text: str
-    #: Whether the field may be the other name of a queue.
+    #: Whether the field may be the queue's other name.
     names_queue: bool
 
 
 def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> UnknownField | None:
-    """The field that `kind` lacks; None if the error has another reason."""
+    """The unknown field that caused a decoding error; None if the error has another cause."""
     text = str(error)
     if not text.startswith(_UNKNOWN):
         return None
@@ -50,13 +50,13 @@ def unknown_field(error: msgspec.ValidationError, kind: type[Struct]) -> Unknown
 
 
 def advice_of(kind: type[Struct]) -> Mapping[str, str]:
-    """What to send instead of an unknown field, or for a missing required one, by the field's name."""
+    """Advice by field name: for a struct's unknown fields, and for missing required fields."""
     advice: Mapping[str, str] = getattr(kind, "advice", {})
     return advice
 
 
 def known_only(body: bytes, kind: type[Struct]) -> bytes:
-    """A JSON object without the fields that `kind` lacks; the rest is unchanged, byte for byte."""
+    """A JSON object without its unknown fields; the other bytes are unchanged."""
     given = _read_object(body)
     kept = {}
     for field in fields(kind):
@@ -71,9 +71,8 @@ def known_only(body: bytes, kind: type[Struct]) -> bytes:
 
 def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = False) -> bytes:
     """
-    A JSON object with each queue under the name of its field in `kind`, at any depth.
-
-    Raises BadInput for an object with both names of a queue, unless unknown fields are ignored.
+    Rename each queue's field to the name in `kind`, at any depth. Raises BadInput for an object with both names of a
+    queue, unless unknown fields are ignored.
     """
     if not body.startswith(b"{"):
         return body
@@ -95,12 +94,12 @@ def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = Fal
 
 
 def _queue_field(kind: type[Struct]) -> str | None:
-    """The field of a struct that names a queue."""
+    """The name of the struct's field for a queue."""
     return next((field.name for field in fields(kind) if field.name in _OTHER and field.type != Ignored), None)
 
 
 def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
-    """The fields of a struct that hold structs, and these structs."""
+    """The fields of a struct whose type contains a struct, with that struct."""
     for field in fields(kind):
         within = _struct_in(field.type)
         if within is not None:
@@ -108,7 +107,7 @@ def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
 
 
 def struct_at(kind: type[Struct], place: str) -> type[Struct]:
-    """The struct at a place like ".jobs[3]" in `kind`."""
+    """The type of the struct at a place in `kind`, such as ".jobs[3]"."""
     for step in _STEP.findall(place):
         types = {field.encode_name: field.type for field in fields(kind)}
         kind = _struct_in(types.get(step)) or kind
@@ -116,7 +115,7 @@ def struct_at(kind: type[Struct], place: str) -> type[Struct]:
 
 
 def _struct_in(kind: Any) -> type[Struct] | None:
-    """The struct in a type: the type itself, or the one in an optional type or a list."""
+    """The struct in a type: the type itself, or the struct in an optional type or a list."""
     if isinstance(kind, type) and issubclass(kind, Struct):
         return kind
     return next(filter(None, map(_struct_in, get_args(kind))), None)

@@ -169,7 +169,7 @@ def test_a_parameter_comes_once_and_with_a_value_in_every_call(server: MemorySer
             "/api/v1/job/next?queue=q",
             "This call has no query parameter 'queue'. Did you mean 'queueName'?",
         ),
-        ("GET", "/test?x=1", "This call has no query parameter 'x'. It has none at all."),
+        ("GET", "/test?x=1", "This call has no query parameter 'x'. It accepts no parameters."),
         ("DELETE", "/api/v1/jobs?queueName=q&q=", "The query parameter q is empty: give it a value, or leave it out."),
         (
             "DELETE",
