@@ -1,9 +1,9 @@
 """
-Shares with other servers which claims wait here, and when this server's queues were last claimed from.
+Shares with other servers which claims wait on this server, and when its clients last claimed from each queue.
 
-Each server has one row in the table `claimers`. It writes the row half a second after a claim, and then every five
-seconds while claims wait or were recent; a row without updates is soon outdated. The rows of other servers are read
-when a client needs them, at most once a second. So a server without claims and without such requests does nothing.
+Each server has one row in the table `claimers`. A server writes its row half a second after a claim, and then every
+five seconds while claims wait or were recent; a row without updates is soon outdated. Other servers' rows are read when
+a client's request needs them, at most once a second. So an idle server does nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,11 +32,11 @@ R = TypeVar("R")
 
 #: Seconds from a claim to the write of the row, and between writes while claims wait.
 _FIRST, _PAUSE = 0.5, 5.0
-#: Milliseconds after which another server's row is outdated: that server has stopped, or lost the database.
+#: Milliseconds after which another server's row is outdated: that server has stopped, or can't reach the database.
 _VALID: Final = 12_000
 #: Milliseconds after which a row is removed.
 _OLD: Final = 3_600_000
-#: Seconds for which the read rows are used again.
+#: Seconds for which rows are cached.
 _READ: Final = 1.0
 #: The most waiting claims, and the most origins of workers, in a row.
 _MOST: Final = 1_000
@@ -48,12 +48,12 @@ _READ_CLAIMERS: Final = named("read_claimers")
 class _ServerClaims(Struct):
     """The claims of one server."""
 
-    #: Claims that wait, at most _MOST; and how many wait for each queue.
+    #: The waiting claims, at most _MOST and, in the next line, the number of waiting claims for each queue.
     waiting: list[WaitingClaim] = []
     counts: dict[str, int] = {}
     #: By queue, the elapsed time of its last claim, if that is not too long ago; see _VALID.
     last: dict[str, int] = {}
-    #: Where the workers of these queues run, by queue and worker.
+    #: The origin (host, pid, client) of each worker, by queue and worker.
     origins: dict[str, dict[str, Origin]] = {}
 
 
@@ -63,7 +63,7 @@ _decode: Final = Decoder(_ServerClaims).decode
 
 @define(kw_only=True, eq=False)
 class SharedClaims:
-    """The claims of all servers, as far as known here."""
+    """The claims of all servers, as far as this server knows them."""
 
     clock: IReactorTime
     own: ClaimLog
@@ -81,7 +81,7 @@ class SharedClaims:
     _read_at: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    # Read by rules, on the threads of lanes.
+    # Rules call these methods on the threads of lanes.
 
     def claimers(self, name: str) -> Claimers:
         own = self.own.claimers(name)
@@ -110,7 +110,7 @@ class SharedClaims:
         try:
             self._others = await self._run(self._find)
         except Unavailable:
-            # The command that needs these rows fails as well, with the same error.
+            # No error is raised here: the command that needs these rows fails with the same error.
             self._read_at = None
 
     def _find(self, connection: "Connection[Row]") -> Sequence[_ServerClaims]:
@@ -118,7 +118,7 @@ class SharedClaims:
         return [claims for (sealed,) in found if (claims := self._opened(sealed)) is not None]
 
     def _opened(self, sealed: bytes) -> _ServerClaims | None:
-        """The claims in a row; None if the row is damaged, or from a version with other fields."""
+        """The claims in a row; None if the row is damaged, or from another version, with other fields."""
         try:
             return _decode(self.rows.seal.open(sealed))
         except (Damaged, DecodeError):
@@ -132,7 +132,7 @@ class SharedClaims:
             self._timer = self.clock.callLater(_FIRST, self._write_now)
 
     def stop(self) -> None:
-        """Stop writing. The row stays: removing it could take as long as an unreachable database."""
+        """Stop writing. The row is not removed, because an unreachable database would delay the stop."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -165,7 +165,7 @@ class SharedClaims:
     def _write(self, connection: "Connection[Row]", claims: _ServerClaims) -> None:
         sealed = self.rows.seal.seal(_encode(claims))
         with connection.transaction():
-            # The next write makes up for a lost one.
+            # The commit need not wait for the disk: the next write replaces a lost one.
             connection.execute("SET LOCAL synchronous_commit TO off")
             _WRITE_CLAIMERS.at(self.time).execute(connection, server=self._server, sealed=sealed)
             _DELETE_OLD_CLAIMERS.at(self.time).execute(connection, age=_OLD)
@@ -175,7 +175,7 @@ class SharedClaims:
 
 
 def _some(origins: Mapping[str, Mapping[str, Origin]], most: int) -> dict[str, dict[str, Origin]]:
-    """The origins of at most `most` workers: in each queue, of those with the latest claims."""
+    """The origins of at most `most` workers, preferring the latest claims of each queue."""
     some: dict[str, dict[str, Origin]] = {}
     for name, its in origins.items():
         if most <= 0:

@@ -1,4 +1,4 @@
-"""The engine on PostgreSQL: any number of servers, which store nothing, on one database."""
+"""The engine on PostgreSQL. Any number of servers, which store nothing themselves, share one database."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
@@ -46,9 +46,9 @@ from .wake.waiters import Waiters, jobs_in
 
 A = TypeVar("A")
 R = TypeVar("R")
-#: Lanes for batched commands. Long commands have one more.
+#: The number of lanes for batched commands; one more lane is for long commands.
 _LANES: Final = 4
-#: Commands whose answers show the claims at all servers.
+#: Commands whose answers show the claims of all servers.
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
 
 
@@ -58,7 +58,7 @@ class PostgresEngine:
 
     #: A connection string or URL; it may hold a password.
     url: str = field(repr=False)
-    #: Returns the SECRET; called when the database is opened, and the SECRET is not kept.
+    #: Returns the SECRET. Called when the database is opened; the SECRET is not kept.
     secret: Callable[[], bytes]
     #: Returns a thread with this name.
     thread: Callable[[str], Thread]
@@ -68,11 +68,11 @@ class PostgresEngine:
     new_id: NewId
     #: Whether commits do not wait for the disk.
     interval: bool = False
-    #: Waits for sockets; None: this server neither sends nor receives notifications.
+    #: The reactor's interface for sockets. With None, this server neither sends nor receives notifications.
     readers: IReactorFDSet | None = None
     #: The SQL expression that reads the time.
     time: LiteralString = DATABASE_CLOCK
-    #: The clock to compare with the database's; None: the monotonic clock, which no other server shares.
+    #: The clock to compare with the database's. None stands for the monotonic clock, which no other server shares.
     machine: Machine | None = None
     _rows: Rows = field(init=False)
     #: See Session.
@@ -87,9 +87,9 @@ class PostgresEngine:
     _activity: ServerActivity = field(init=False)
     _claims: SharedClaims = field(init=False)
     _history: HistoryKeeper = field(init=False)
-    #: By how many milliseconds elapsed time was ahead of the monotonic clock at the last batch.
+    #: The milliseconds by which elapsed time was ahead of the monotonic clock at the last batch.
     _offset: int = field(default=0, init=False)
-    #: By how many milliseconds the wall clock was ahead of elapsed time at the last batch.
+    #: The milliseconds by which the wall clock was ahead of elapsed time at the last batch.
     _ahead: int = field(default=0, init=False)
     _started: bool = field(default=False, init=False)
     _waits: Waits = field(init=False)
@@ -181,7 +181,7 @@ class PostgresEngine:
         """Do nothing: nothing is open."""
 
     def wall_clock_was_set(self) -> None:
-        # Only the database's time counts, but the database may run on this machine.
+        # Only the database's time is used, but the database may run on this machine: sweep at once.
         if self._started:
             self._sweeper.hurry()
 
@@ -219,9 +219,9 @@ class PostgresEngine:
         )
 
     def _reason(self) -> str:
-        """Why a started server refuses changes; empty if it does not."""
-        # The sweeper uses the database each second, even without requests: a proxy sends none to a server that is not
-        # ready.
+        """The reason why a started server refuses changes; empty if it accepts them."""
+        # The state of the sweeper's session: it uses the database each second, even when a proxy sends no requests
+        # because this server is not ready.
         session = self._side.session
         return "the database can't be reached" if session.trouble else session.lacking
 
@@ -245,7 +245,10 @@ class PostgresEngine:
             raise Starting("The server is starting; nothing was carried out. Try again.")
 
     def _lane_for(self, task: Task) -> Lane:
-        """Batched commands about a queue that may not overlap take one lane; long commands take another."""
+        """
+        The lane for a task: batched commands that may not overlap share the first lane; long
+        commands have their own.
+        """
         if not task.is_batched:
             return self._lanes[_LANES]
         return self._lanes[hash(task.queue_names[0]) % _LANES]
@@ -266,7 +269,10 @@ class PostgresEngine:
         return self._steady() + self._offset
 
     def _answered(self, result: Result) -> None:
-        """Wake waiters and watchers, after the batch's callers were answered: one of them may already wait again."""
+        """
+        Wake waiters and watchers, after the batch's callers were answered; one of these may be
+        among the waiters again.
+        """
         self._waiters.wake(result)
         self._notifications.announce(result)
         if result.soonest is not None:
@@ -275,11 +281,11 @@ class PostgresEngine:
             self._poller.hurry()
 
     def _waits_behind(self, task: Task) -> bool:
-        """Whether a task claims or peeks while waiters wait in line for jobs of the same queue."""
+        """Whether a task is a claim or peek, and waiters wait in line for jobs of the same queue."""
         return isinstance(task, c.Claims | c.Peek) and any(map(self._waiters.line.waits_for, task.queue_names))
 
     def _submit_first(self, tasks: Sequence[Task]) -> "list[Deferred[Outcome[Any]]]":
-        """Carry out tasks before all others; those on one lane stay in order."""
+        """Carry out tasks before all others; tasks on the same lane stay in order."""
         submitted: dict[int, Deferred[Outcome[Any]]] = {}
         for lane in self._lanes:
             its = [index for index, task in enumerate(tasks) if self._lane_for(task) is lane]
@@ -287,7 +293,7 @@ class PostgresEngine:
         return [submitted[index] for index in range(len(tasks))]
 
     def _put_back(self, outcome: Outcome[Any]) -> None:
-        """Undo a claim whose caller has left."""
+        """Undo a claim whose caller has disconnected."""
         for one in jobs_in(outcome):
             claim = (one.job.spec.uid, one.job.standing.lease or "")
             task = c.ReturnClaims(queue=one.queue, admin=True, claims=(claim,))
@@ -331,7 +337,7 @@ class PostgresEngine:
         return shown(await self._waits.in_time(end, until, None), self._ahead)
 
     async def _take(self, command: c.Claims | c.Peek, wait: float) -> Outcome[Any]:
-        """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has left."""
+        """Claim or peek, and wait up to `wait` seconds for a job; a claim is undone if its caller has disconnected."""
         until = self._waits.until(wait)
         with self._waiters.pending(command.queue_names if wait else ()) as pending:
             outcome = await self._submit(command)
@@ -342,7 +348,7 @@ class PostgresEngine:
             return await self._submit(command)
         if not (wait and _is_empty(outcome) and self._waits.may_wait(until)):
             return outcome
-        # Jobs may have become ready while the command was carried out.
+        # Try again at once: jobs have become ready while the command was carried out.
         if pending.outdated:
             self._poller.soon()
         else:

@@ -1,9 +1,9 @@
 """
-Saves this server's counts in the table `history`, and reads those of all servers.
+Saves this server's counts in the table `history`.
 
-There is a row for each queue, period and server, with whole counts and not differences: writing it twice changes
-nothing. It is written some seconds after a change, in a transaction of its own; without changes, nothing is written. A
-server that is killed loses the counts of these seconds.
+There is a row for each queue, period and server, with total counts, not differences: writing a row twice changes
+nothing. A row is written some seconds after a change, in a separate transaction. A server that is killed loses the
+counts of these seconds.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _PAUSE: Final = 5.0
 
 @define(kw_only=True, eq=False)
 class HistoryKeeper:
-    """The timer of the writes."""
+    """Writes the counts after a pause."""
 
     clock: IReactorTime
     activity: ServerActivity
@@ -39,12 +39,12 @@ class HistoryKeeper:
     _log: Logger = field(factory=Logger, init=False)
 
     def write_later(self) -> None:
-        """Schedule a write, because something was counted."""
+        """Schedule a write, after a count has changed."""
         if self._timer is None and not self._stopped:
             self._timer = self.clock.callLater(_PAUSE, self._begin)
 
     async def stop(self) -> None:
-        """Write the rest, unless the database is unreachable."""
+        """Stop the timer and write unsaved counts, unless the database is unreachable."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -63,7 +63,7 @@ class HistoryKeeper:
         counted = [(ids[name], its) for name, its in taken.items() if name in ids]
 
         def work(connection: "Connection[Row]") -> None:
-            """Write on the lane's thread; the next write makes up for a lost one."""
+            """Write on the lane's thread. The commit need not wait for the disk: the next write replaces a lost one."""
             with connection.transaction():
                 connection.execute("SET LOCAL synchronous_commit TO off")
                 write_periods(connection, server, counted)

@@ -1,4 +1,4 @@
-"""Reads a whole queue in parts: the jobs that it has at the beginning, each in its state when its part is read."""
+"""Reads a whole queue in parts: the jobs that exist at the beginning, each in its state when its part is read."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, LiteralString
@@ -19,14 +19,14 @@ from .database.pipeline import Row
 from .database.rows import Rows
 from .sql import named
 
-#: The key was checked before the scan was made.
+#: The grant for reading the parts: the caller's key was checked before the scan.
 _READS: Final = Grant(Role.VIEWER)
 _SCAN_QUEUE: Final = named("scan_queue")
 
 
 @frozen
 class QueueScan:
-    """The jobs that a queue had at some moment."""
+    """The uids of the jobs that a queue had at the beginning of the scan."""
 
     #: The queue's number: a queue that is deleted and made again gets another one.
     queue_id: int
@@ -36,9 +36,8 @@ class QueueScan:
 
 def scan_queue(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> QueueScan:
     """
-    The jobs that a queue has now, in parts of at most the command's limit, or fewer if they are long.
-
-    Raises QueueNotFound.
+    Find the jobs that a queue has now. A part has at most as many jobs as the command's limit, or fewer if they are
+    long. Raises QueueNotFound.
     """
     found = _SCAN_QUEUE.execute(connection, digest=rows.name(command.queue)).fetchall()
     if not found:
@@ -47,7 +46,7 @@ def scan_queue(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> 
 
 
 def _parts(jobs: Sequence[Row], limit: int) -> Iterator[list[str]]:
-    """The uids of jobs; in each part only the last may exceed PAGE_BYTES."""
+    """Split jobs into parts of uids; only the last job of a part may exceed PAGE_BYTES."""
     part, size = list[str](), 0
     for uid, length in jobs:
         part.append(uid)

@@ -1,8 +1,8 @@
 """
 Counts all jobs from their rows, and corrects the table `tally`, while servers work.
 
-A server changes a job's row and its counts in one transaction. So the difference between the rows and the counts is the
-same in any snapshot until it is corrected, and a difference found in an older snapshot may be added to newer counts.
+A server changes a job's row and its counts in one transaction. So a difference between rows and counts stays the same
+until it is corrected, and a difference found in an old snapshot may be added to newer counts.
 """
 
 from collections import Counter
@@ -25,11 +25,11 @@ from .database.pipeline import Row
 from .database.rows import MARKS_RECOUNTED, Rows, check_place
 from .sql import named
 
-#: The slot of the corrections. Servers use slots from 0 on, so only another recount can change the same rows.
+#: The slot of the tally for corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1
-#: The most attempts at a recount, if damaged rows are found or restored meanwhile.
+#: The most attempts at a recount: one fails if damaged rows are found or restored meanwhile.
 _TRIES: Final = 5
-#: How many jobs are read between reports of the progress.
+#: Progress is reported after each so many jobs.
 _REPORTED: Final = 1_000
 _COUNTS: Final = (*Place, *Mark)
 
@@ -50,9 +50,9 @@ class Correction:
     """A count that was wrong."""
 
     queue: str
-    #: A place in lower case, retrying, or cancelled.
+    #: The name of the count: a place in lower case, retrying, or cancelled.
     count: str
-    #: The wrong count, and the number of jobs that were found.
+    #: The wrong count and, in the next line, the number of jobs that were found.
     was: int
     jobs: int
 
@@ -64,15 +64,14 @@ class Recount:
     queues: int
     jobs: int
     corrections: list[Correction]
-    #: The numbers of damaged queues, whose counts were left as they are.
+    #: The numbers of damaged queues, whose counts were not changed.
     damaged: list[int]
 
 
 def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, int], None]) -> Recount:
     """
-    Count the jobs of all queues, and correct wrong counts. Damaged jobs are set apart, and not counted.
-
-    Raises StorageError if it was disturbed too often.
+    Count the jobs of all queues, and correct wrong counts. Damaged jobs are set apart, and not counted. Raises
+    StorageError if concurrent changes made all attempts fail.
     """
     for _ in range(_TRIES):
         try:
@@ -97,7 +96,7 @@ class _Counting:
     _rows: Rows
     _queues: Mapping[int, Queue]
     _damaged: list[int]
-    #: The jobs by queue number and place, retrying and cancelled ones as well.
+    #: The number of jobs by queue number and place, or mark (retrying, cancelled).
     _jobs: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     @classmethod
@@ -154,5 +153,8 @@ class _Counting:
 
 
 def _jobs_in(counted: Mapping[tuple[int, int], int]) -> int:
-    """The number of jobs, from counts by queue number and place: a job with a mark is counted twice there."""
+    """
+    The number of jobs, from counts by queue number and place. Counts of marks are left out: they count jobs a second
+    time.
+    """
     return sum(jobs for (_, place), jobs in counted.items() if place in PLACES_OF[None])

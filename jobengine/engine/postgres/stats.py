@@ -1,4 +1,4 @@
-"""The engine's measurements, and its counts for the rules."""
+"""The engine's metrics, and the counts of recent activity that rules read."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from secrets import randbits
@@ -40,7 +40,7 @@ def figures_of(
     damaged_queues: int,
     accepts: bool,
 ) -> Sequence[Figure]:
-    """The engine's measurements; totals count from its start."""
+    """The engine's metrics; totals count from the server's start."""
     batches = sum(one.batches for one in sessions)
     listener = notifications.listener
     connected, received = (0, 0) if listener is None else (listener.connected, listener.received)
@@ -87,20 +87,20 @@ def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
     return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
 
 
-#: The maximum of remembered times at which delays end, for each queue. They would pile up if other servers claim or
+#: The most remembered ends of delays, for each queue. Without a limit they would pile up when other servers claim or
 #: remove the jobs.
 _DELAYS: Final = 10_000
 
 
 @define(eq=False)
 class ServerActivity:
-    """Counts the changes of batches, for the rules, which read the counts on other threads (see RecentActivity)."""
+    """Counts the changes of batches. Rules read the counts on other threads; see RecentActivity."""
 
     #: The monotonic clock, in seconds.
     _steady: Callable[[], float]
     #: The claims; None for a session without an engine.
     shared: SharedClaims | None = None
-    #: This server's number in the table of histories.
+    #: This server's number in the table `history`.
     server: int = field(factory=lambda: randbits(62), init=False)
     _activity: Activity = field(init=False)
     #: The numbers of the queues with counts.

@@ -1,10 +1,10 @@
 """
 Expires jobs each second, and at the nearest known deadline.
 
-No server leads: each sweeps, and skips jobs that another has locked. A sweep reads all queues, 2.5 µs each, and is
-followed by a rest, so that sweeps take at most a tenth of the time. There is no rest while many jobs expire, and none
-is longer than a second, so that jobs expire at most about a second late: with 100,000 queues a sweep took 0.26 s, and
-sweeps took a fifth of the time.
+No server leads: every server sweeps, and skips jobs that another has locked. A sweep reads all queues, 2.5 µs each, and
+is followed by a rest, so that sweeps usually take at most a tenth of the time. A rest lasts at most a second, so that
+jobs expire about a second late at most: with 100,000 queues a sweep took 0.26 s, and sweeps took a fifth of the time.
+While many jobs expire there is no rest.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from twisted.python.failure import Failure
 from ..door import Unavailable
 from .batch.decide import Result
 
-#: The most seconds between two sweeps: deadlines set by other servers are not known here.
+#: The most seconds between two sweeps: this server does not know the deadlines that other servers have set.
 _PAUSE: Final = 1.0
-#: A sweep is followed by a rest of this many times its duration, but at most _PAUSE; by none after a sweep that has
-#: expired _MANY jobs or more.
+#: After a sweep comes a rest of this many times its duration, at most _PAUSE. After a sweep that has expired _MANY jobs
+#: or more, there is no rest.
 _REST: Final = 9
 _MANY: Final = 50
 
 
 @define(kw_only=True, eq=False)
 class Sweeper:
-    """The timer of the sweeps."""
+    """Schedules the sweeps."""
 
     clock: IReactorTime
     #: Expires due jobs, and returns when the next is due.
@@ -38,7 +38,7 @@ class Sweeper:
     _running: bool = field(default=False, init=False)
     #: The nearest deadline reported since the last sweep began, in seconds of the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
-    #: When the last sweep began, and the end of the rest, by that clock.
+    #: When the last sweep began and, in the next line, when the rest ends, by the same clock.
     _began: float = field(default=0, init=False)
     _rests_until: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -59,13 +59,13 @@ class Sweeper:
         self.no_later(0)
 
     def no_later(self, seconds: float) -> None:
-        """Sweep within this many seconds, or after the rest."""
+        """Sweep within this many seconds, but not before the end of the rest."""
         when = self.clock.seconds() + max(0.0, seconds)
         self._wanted = when if self._wanted is None else min(self._wanted, when)
         self._set()
 
     def _set(self) -> None:
-        """Set the timer to the nearest deadline, unless it runs out earlier."""
+        """Set the timer to the nearest deadline, unless the timer already fires earlier."""
         if not self._running or self._wanted is None:
             return
         wait = max(0.0, min(max(self._wanted, self._rests_until) - self.clock.seconds(), _PAUSE))
@@ -83,7 +83,7 @@ class Sweeper:
         now = self.clock.seconds()
         self._rests_until = now if len(result.effects) >= _MANY else now + _REST * (now - self._began)
         if result.effects:
-            # More jobs of the same queues may be due: the sweep did not check.
+            # More jobs of the same queues may be due; the sweep does not check that.
             self.hurry()
         elif result.soonest is not None:
             self.no_later((result.soonest - result.now.elapsed) / 1000)

@@ -22,11 +22,11 @@ from .database.pipeline import Row
 from .database.rows import Known, Rows, check_place
 from .sql import named
 
-#: Jobs are written once there are this many, or they have this many bytes.
+#: Jobs are written in groups of this many, or of this many bytes.
 _JOBS, _BYTES = 1_000, 4 << 20
 
-#: The transaction sees the database at one moment. A whole table is read in its physical order, from its first row on;
-#: with the settings of servers (see connection.py) it would be read by an index. The transaction may pause for ten
+#: The settings of the transaction: it sees the database at one moment. It reads whole tables in their physical order,
+#: from the first row on; the settings of servers (see connection.py) would read by an index. It may pause for ten
 #: minutes, for a slow disk or a stopped process, before the database drops the connection.
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -53,12 +53,12 @@ class Contents:
     #: How far the wall clock is ahead of elapsed time, in milliseconds.
     ahead: int
     _known: dict[int, Queue]
-    #: The damaged rows, which are skipped: queues at once, and jobs as they are read.
+    #: The damaged rows, which are skipped. Queues are listed from the start, jobs as they are read.
     damaged: list[str]
 
     @property
     def queues(self) -> list[Queue]:
-        """The queues, in the order in which they were made."""
+        """The queues, in the order of their creation."""
         return [*self._known.values()]
 
     def only(self, name: str) -> None:
@@ -66,7 +66,7 @@ class Contents:
         self._known = {number: queue for number, queue in self._known.items() if queue.name == name}
 
     def histories(self) -> Iterator[tuple[str, list[Period]]]:
-        """The history of each queue that has one, added up over all servers."""
+        """The history of each queue that has one, summed over all servers."""
         for number, queue in self._known.items():
             kept = kept_of(self._connection, number)
             periods = [Period(*place, tally.text()) for place, tally in merged(kept, -1, {}).items()]
@@ -90,7 +90,7 @@ class Contents:
         return row[0] if row is not None else 0
 
     def jobs(self) -> Iterator[JobAdded]:
-        """Each job, with its queue's name; at most a few of them are in memory."""
+        """Yield each job with its queue's name; only a few jobs are in memory at a time."""
         if len(self._known) == 1:
             found = copied_jobs(self._connection, _LIST_QUEUE_JOBS, queue_id=next(iter(self._known)))
         else:
@@ -134,7 +134,7 @@ class Filling:
     _rows: Rows
     #: How far this database's wall clock is ahead of its elapsed time, in milliseconds.
     _ahead: int
-    #: The milliseconds to add to an elapsed time of the facts, to get an elapsed time of this database.
+    #: The milliseconds to add to elapsed times in the facts, to convert them to elapsed time of this database.
     _later: int = field(init=False)
     _known: dict[str, Known] = field(factory=dict, init=False)
     _changes: list[Change] = field(factory=list, init=False)
@@ -146,9 +146,8 @@ class Filling:
 
     def add(self, facts: Iterable[Fact]) -> None:
         """
-        Import the queues and jobs of these facts. ClockSet, if there is one, comes first, and a queue before its jobs.
-
-        Times are moved: a lease with 40 seconds left has 40 seconds left afterwards.
+        Import the queues and jobs of these facts. ClockSet, if there is one, must come first, and a queue before its
+        jobs. Times are shifted, so that a lease with 40 seconds left still has 40 seconds.
         """
         for fact in facts:
             match fact:
@@ -171,7 +170,7 @@ class Filling:
         batch = self._last_arrival >> ARRIVALS
         if batch:
             _ADVANCE_ARRIVALS.execute(self._connection, batch=batch)
-        # Otherwise PostgreSQL would plan for empty tables.
+        # Without new statistics, PostgreSQL would plan queries for empty tables.
         self._connection.execute("ANALYZE queue, job, tag, tally")
 
     def _add_queue(self, queue: Queue) -> None:
@@ -180,7 +179,7 @@ class Filling:
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
 
     def _add_periods(self, fact: PeriodsCounted) -> None:
-        """Import a history; its periods begin at elapsed times, which are moved by whole periods."""
+        """Import a history; the periods are shifted by a whole number of periods."""
         moved = [
             Period(one.span, one.number + round(self._later / SPANS[one.span].width), one.text) for one in fact.periods
         ]
@@ -201,7 +200,7 @@ class Filling:
 
 @contextmanager
 def filling(connection: "Connection[Row]", rows: Rows) -> Iterator[Filling]:
-    """Import everything, or nothing; raises StorageError if the database has queues."""
+    """Around an import: all is imported, or nothing. Raises StorageError if the database has queues."""
     with connection.transaction():
         ((ahead, is_used),) = _LOCK_FOR_IMPORT.execute(connection).fetchall()
         if is_used:

@@ -17,8 +17,8 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import named
 
-#: Names the isolation level, since the database's default may differ: each statement must see what is committed when it
-#: begins.
+#: Sets the isolation level explicitly, since the database's default may differ. With READ COMMITTED, each statement
+#: sees everything that was committed before the statement began.
 BEGIN: Final[LiteralString] = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _READ_QUEUES: Final = named("read_queues")
 _READ_ALL_QUEUES: Final = named("read_all_queues")
@@ -48,22 +48,22 @@ class Now:
     known: dict[str, Known]
     #: How many corrections of `ahead` were undone; see ClockSteps.
     undone: int = 0
-    #: When the next job is due, by elapsed time, in queues that are not in `known`; only for a sweep.
+    #: Only for a sweep: the elapsed time at which the next job is due, in queues that are not in `known`.
     soonest: int | None = None
     #: The numbers and revisions of queues that can't be opened, by the digests of their names.
     damaged: Mapping[bytes, tuple[int, int]] = field(factory=dict)
 
     @property
     def ahead(self) -> int:
-        """By how many milliseconds the wall clock is ahead of elapsed time."""
+        """The milliseconds by which the wall clock is ahead of elapsed time."""
         return self.wall - self.elapsed
 
     def damaged_among(self, names: Sequence[str], rows: Rows) -> frozenset[str]:
-        """The names among `names` whose queues are damaged."""
+        """The names of damaged queues among `names`."""
         return frozenset(name for name in names if rows.name(name) in self.damaged) if self.damaged else frozenset()
 
     def confirms(self, guess: Mapping[str, Known]) -> bool:
-        """Whether the queues are exactly those of `guess`, with the same revisions and without due jobs."""
+        """Whether the guess was right: the same queues with the same revisions, and no due jobs."""
         return self.known.keys() == guess.keys() and all(
             (one.id, one.rev, one.due) == (guess[name].id, guess[name].rev, False) for name, one in self.known.items()
         )
@@ -111,7 +111,7 @@ def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:
-    """The time and the queues from the rows of `queues_read`."""
+    """The time and the queues, from the rows that the statement of `queues_read` returns."""
     known, damaged = {}, {}
     for _wall, _ahead, _undone, number, rev, watched, digest, sealed, *start, due in found:
         if number is None:
@@ -130,21 +130,21 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
     return Now(wall - ahead, wall, known, undone, damaged=damaged)
 
 
-#: Milliseconds by which the database's clock and the machine's may drift apart between two readings. If it is more, the
-#: database's clock was set.
+#: The database's clock and the machine's may drift apart by this many milliseconds between two readings. After a larger
+#: jump, the database's clock counts as set.
 _STEP: Final = 2_000
 
 
-#: The two clocks may also drift apart by one millisecond in this many: each may be slowed or sped up a little.
+#: The two clocks may also drift apart by one in this many milliseconds, because NTP slows clocks or speeds them up.
 _DRIFT: Final = 2_000
 
 
-#: A reading that took longer than this many milliseconds is too inexact to be compared with the next one.
+#: A reading that took longer than this many milliseconds is too inexact to compare.
 _LONG: Final = 1_000
 
 
-#: For this many milliseconds after its start, a server without a saved reference accepts all corrections by others: the
-#: step may have been before its start.
+#: For this many milliseconds after its start, a server without a saved reference accepts all corrections by other
+#: servers: the clock may have been set before its start.
 _TRUSTS: Final = 60_000
 
 
@@ -157,7 +157,7 @@ _FORGOTTEN: Final = 90 * 86_400_000
 
 @frozen
 class Machine:
-    """A machine's clock that only goes forward: it does not jump when the machine's time is set."""
+    """A machine's monotonic clock: setting the machine's time does not affect it."""
 
     #: Returns the milliseconds since some fixed moment.
     now: Callable[[], int]
@@ -166,10 +166,13 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The clock since this machine's boot, suspended time included; without that clock, the monotonic one."""
+    """
+    The time since this machine's boot, including suspended time; on systems without that clock, the
+    monotonic clock.
+    """
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # Containers may have a clock of their own.
+        # A container may have its own clock, in a time namespace.
         return Machine(_since_boot, f"{boot} {Path('/proc/self/ns/time').readlink()}")
     return Machine(lambda: time.monotonic_ns() // 1_000_000)
 
@@ -184,8 +187,8 @@ class ClockReading:
 
     #: Elapsed time, in milliseconds.
     elapsed: int
-    #: By how many milliseconds the database's clock is ahead of elapsed time, and how many corrections of that were
-    #: undone.
+    #: The milliseconds by which the database's clock is ahead of elapsed time and, in the next line, how many
+    #: corrections of `ahead` were undone.
     ahead: int
     undone: int
     #: The machine's clock before and after the reading.
@@ -199,7 +202,7 @@ class Correction:
 
     #: The milliseconds to add to `ahead`.
     by: int
-    #: Whether this correction undoes one by another server, whose machine had stopped for a while.
+    #: Whether this undoes a correction by another server, whose machine had stopped for a while.
     undoes: bool
 
 
@@ -229,8 +232,8 @@ class _Reference:
 
     def jump(self, reading: ClockReading) -> int:
         """
-        By how many milliseconds elapsed time has jumped between the reference and a reading; 0 if drift may explain
-        it.
+        The milliseconds by which elapsed time has jumped between the reference and a reading; 0 if drift may explain
+        the difference.
         """
         other = _Reference.of(reading)
         drift = _STEP + max(0, reading.before - self.at) // _DRIFT
@@ -241,19 +244,22 @@ class _Reference:
 
 @define(eq=False)
 class ClockSteps:
-    """Finds the steps of the database's clock, for all connections of a server; any thread may call it."""
+    """Detects that the database's clock was set, for all connections of a server. Thread-safe."""
 
     machine: Machine
     _reference: _Reference | None = field(default=None, init=False)
-    #: The time of the machine's clock from which on corrections by other servers are doubted.
+    #: The time, by the machine's clock, after which corrections by other servers are checked.
     _doubts_from: int = field(default=0, init=False)
     #: When to save the reference next.
     _save_at: int = field(default=0, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 
     def begin(self, reading: ClockReading, saved: _Reference | None) -> None:
-        """Take the reference at a server's start: the saved one if it may still be right, otherwise this reading."""
-        # If `ahead` was changed after the save and the reference does not fit now, whoever changed it knew more.
+        """
+        Set the reference at a server's start: the saved reference if it may still be right,
+        otherwise this reading.
+        """
+        # If `ahead` was changed after the save and the saved reference does not fit now, trust the change.
         if saved is None or saved.at > reading.after or (saved.jump(reading) and saved.ahead != reading.ahead):
             self._reference, self._doubts_from = _Reference.of(reading), reading.after + _TRUSTS
         else:
@@ -261,9 +267,8 @@ class ClockSteps:
 
     def check(self, reading: ClockReading) -> Correction | None:
         """
-        The correction to write if elapsed time has jumped; otherwise None.
-
-        Writing it changes nothing if another server has changed `ahead` meanwhile. In both cases, read the time again.
+        The correction to write if elapsed time has jumped; otherwise None. If another server has changed `ahead`
+        meanwhile, writing the correction changes nothing. After writing, read the time again.
         """
         with self._lock:
             reference = self._reference
@@ -278,10 +283,11 @@ class ClockSteps:
 
     def _accepts(self, reading: ClockReading, jump: int, reference: _Reference) -> bool:
         """
-        Whether elapsed time has jumped because another server has corrected it.
+        Whether to accept a jump of elapsed time as a correction by another server.
 
-        When a machine stops for a while, its servers take the pause for a step of the database's clock, and correct
-        elapsed time. Servers of other machines undo that correction, and the servers of this machine accept that.
+        When a machine stops for a while, its servers mistake the pause for a change of the database's clock, and
+        correct elapsed time. Servers of other machines undo that correction, and the servers of this machine must
+        accept the undoing.
         """
         if reading.before < reference.at:
             # The reading may be older than the reference.
@@ -291,7 +297,7 @@ class ClockSteps:
         return reading.before < self._doubts_from and _only_ahead_has_changed(reading, jump, reference)
 
     def to_save(self) -> _Reference | None:
-        """The reference, if it is due to be saved for the next servers on this machine."""
+        """The reference, if it must be saved now for servers that start on this machine later; otherwise None."""
         is_time = self.machine.name is not None and self.machine.now() >= self._save_at
         return self._reference if is_time else None
 
@@ -301,12 +307,12 @@ class ClockSteps:
 
 
 def _only_ahead_has_changed(reading: ClockReading, jump: int, reference: _Reference) -> bool:
-    """Whether the database's clock went on normally, and elapsed time has jumped because `ahead` was changed."""
+    """Whether elapsed time has jumped only because `ahead` was changed, while the database's clock ran normally."""
     return abs(jump + reading.ahead - reference.ahead) <= _STEP
 
 
 def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: ClockSteps) -> None:
-    """Take the reference of a server at its start; `clock` is the SQL expression that reads the time."""
+    """Set the clock reference of a server at its start; `clock` is the SQL expression that reads the time."""
     before = steps.machine.now()
     ((wall, ahead, undone, *saved),) = _READ_CLOCK.at(clock).execute(connection, machine=steps.machine.name).fetchall()
     reading = ClockReading(wall - ahead, ahead, undone, before, steps.machine.now())
@@ -315,7 +321,10 @@ def begin_clock(connection: "Connection[Row]", clock: LiteralString, steps: Cloc
 
 
 def corrected(correction: Correction, reading: ClockReading) -> Statement:
-    """The statement for a correction; it changes nothing if another server has made one since the reading."""
+    """
+    The statement that writes a correction; it changes nothing if another server has made a correction since the
+    reading.
+    """
     return _CORRECT_CLOCK(corrected=reading.ahead + correction.by, undoes=int(correction.undoes), ahead=reading.ahead)
 
 

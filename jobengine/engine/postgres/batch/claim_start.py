@@ -1,13 +1,11 @@
 """
-The claim start of a queue: no job that can be claimed comes before this rank. Claims begin there.
+The claim start of a queue: a rank before which no job can be claimed. Claims search from there.
 
 Until PostgreSQL vacuums, its indexes have entries of all finished jobs. Without a claim start, each claim would walk
-past them.
+past them. A transaction that makes a job ready before the claim start also sets the claim start back. So the claim
+start is right in any snapshot, and one statement reads it and the jobs that follow.
 
-A transaction that makes a job ready before the claim start also sets the claim start back. So in any snapshot the claim
-start is right, and one statement reads it and the jobs from there on.
-
-A claim start is advanced in three steps, each a transaction of its own:
+A claim start is advanced in three steps, each in a transaction of its own:
 
 1. A new claim start is proposed. Transactions that know of the proposal, and make a job ready before it, set it back.
 2. Then a new transaction records its own number. All transactions with a higher number know of the proposal: those that
@@ -33,7 +31,7 @@ from ..sql import named
 from .write import Change
 
 #: A batch that has locked the queue's row holds the lock until it commits. Advancing waits only briefly for that lock,
-#: since it is tried again later.
+#: and retries later.
 _BEGUN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'"
 _SET_CLAIM_START_BACK: Final = named("set_claim_start_back")
 _LOCK_CLAIM_START: Final = named("lock_claim_start")
@@ -45,11 +43,11 @@ _RECORD_TRANSACTION_NUMBER: Final = named("record_transaction_number")
 
 @frozen
 class ClaimStart:
-    """The claim start of a queue, and its proposed successor, if any."""
+    """The claim start of a queue, and the proposed next one, if any."""
 
     at: RowRank
     proposed: RowRank | None = None
-    #: The number of the transaction that proposed it.
+    #: The number of the transaction that made the proposal.
     proposed_by: int | None = None
     #: All transactions with higher numbers know of the proposal; None until such a number is recorded.
     known_from: int | None = None
@@ -57,9 +55,9 @@ class ClaimStart:
 
 @frozen
 class Observation:
-    """What a transaction reads before it advances a claim start."""
+    """The values that a transaction reads before it advances a claim start."""
 
-    #: The numbers of the oldest running transaction, and of the one that reads this.
+    #: The number of the oldest running transaction and, in the next line, of the reading transaction.
     oldest: int
     number: int
     #: The first ready job from the claim start on.
@@ -73,8 +71,9 @@ def advanced(start: ClaimStart, seen: Observation, claimed: RowRank) -> ClaimSta
     if start.known_from is None:
         return start
     if start.known_from > seen.number:
-        # The database was restored, and its numbers start again; or another transaction has recorded one while this one
-        # waited for the row. Recording a new number does no harm.
+        # The recorded number is too high: the database was restored, and its numbers start again, or another
+        # transaction has recorded its number while this one waited for the row. Record a number again, which does no
+        # harm.
         return evolve(start, known_from=None)
     if seen.oldest < start.known_from:
         return start
@@ -139,8 +138,7 @@ def _rank(inv_prio: int | None, arrival: int | None) -> RowRank | None:
 def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statement]:
     """
     The statements that set claim starts back, by queue number: at most one for each queue in which jobs become ready.
-
-    With `is_known`, the claim starts were read after the transaction had its number, so most queues need no statement.
+    `is_known`: the claim starts were read after the transaction got its number; then most queues need no statement.
     """
     lowest: dict[int, RowRank] = {}
     for one in changes:
@@ -157,7 +155,7 @@ def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statemen
 
 
 def _made_ready(change: Change) -> Job | None:
-    """The changed job if it is ready, and was not ready before or may have moved; otherwise None."""
+    """The changed job, if it is ready and either was not ready before or may have another rank now; otherwise None."""
     old, new = change.old, change.new
     was_there = old is not None and new is not None and old.ready and old.spec is new.spec
     return None if new is None or not new.ready or was_there else new
@@ -165,19 +163,19 @@ def _made_ready(change: Change) -> Job | None:
 
 @define
 class ClaimStarts:
-    """Collects from the lanes' claims which claim starts are worth advancing."""
+    """Counts the claims of all lanes, and finds the queues whose claim starts are worth advancing."""
 
-    #: How many jobs are claimed from a queue before its claim start is advanced: walking past fewer costs less.
+    #: A queue's claim start is advanced after this many claimed jobs: walking past fewer costs less than advancing.
     worth: int = 2_000
     #: The least milliseconds between two rounds of advancing claim starts.
     pause: int = 1_000
-    #: By queue: how many jobs were claimed since its claim start was advanced, and the rank of the last one.
+    #: By queue: the number of jobs claimed since the claim start was advanced, and the rank of the last such job.
     _claimed: dict[int, tuple[int, RowRank]] = field(factory=dict, init=False)
     #: When to advance claim starts next, by the monotonic clock in milliseconds.
     _next: int = field(default=0, init=False)
 
     def count(self, queue_id: int, jobs: int, last: RowRank) -> None:
-        """Count claimed jobs. Any thread may call this; now and then it misses some jobs, which does no harm."""
+        """Count claimed jobs. Any thread may call this; races may lose a count now and then, which does no harm."""
         before, _ = self._claimed.get(queue_id, (0, last))
         keep(self._claimed, queue_id, (before + jobs, last))
 

@@ -1,9 +1,9 @@
 """
 Sets damaged jobs apart, so that a sweep or a claim meets each of them once.
 
-A job's row is damaged if its records can't be opened, belong to another row, or contradict the column `place`. It is
-set apart by a negative `place` and no deadlines, so only the index of uids leads to it. Its records stay unchanged. A
-row whose records were restored returns to its place.
+A job's row is damaged if its records can't be opened, belong to another row, or contradict the column `place`. Setting
+a row apart gives it a negative `place` and no deadlines, so that only the index of uids leads to the row. Its records
+stay unchanged. After its records are restored, the row gets its old `place` again.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from ..database.rows import Rows, check_place, is_set_apart
 from ..sql import named
 from .write import tally
 
-#: The most jobs that are examined after a damaged one, since damaged rows are often neighbours.
+#: The number of jobs to examine after a damaged job: damaged rows are often neighbours.
 _FOLLOWING: Final = 100
 _LOCK_SUSPECTS: Final = named("lock_suspects")
 _LOCK_FOLLOWERS: Final = named("lock_followers")
@@ -43,10 +43,10 @@ class _Examined:
     place: int
     #: Whether the row has a deadline.
     is_due: bool
-    #: The job of a sound row; for a damaged row None, and `why` is the reason.
+    #: The job, or None if the row is damaged; then `why` is the reason.
     job: Job | None
     why: str = field(default="")
-    #: The deadlines by the job's records if the columns have others, otherwise None.
+    #: The right deadlines, from the job's records, if the columns have wrong ones; otherwise None.
     deadlines: tuple[int | None, int | None] | None = None
 
 
@@ -54,8 +54,7 @@ def set_apart(
     connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob], slot: int
 ) -> list[tuple[str, str, str]]:
     """
-    Set apart the damaged jobs among `found`, and among the jobs that follow claimed ones; correct wrong deadlines.
-
+    Examine the jobs `found`, and those that follow claimed ones: set damaged jobs apart, and correct wrong deadlines.
     Returns queue, uid and reason for each changed row.
     """
     with connection.transaction():
@@ -70,7 +69,7 @@ def set_apart(
 
 
 def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob]) -> Iterator[_Examined]:
-    """These jobs, and jobs that follow claimed ones in their queues, locked in the order of locks."""
+    """Lock and examine the jobs `found`, and those that follow claimed ones in their queues, in the order of locks."""
     queues = {one.queue_id: one.queue for one in found}
     places = sorted((one.queue_id, one.uid) for one in found)
     followed = {one.queue_id: one.uid for one in found if one.found_by_claim}

@@ -37,7 +37,7 @@ EventRecord = tuple[str, State | None, State | None]
 
 #: The types of facts about queues.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
-#: The limit for expiring: all jobs that were loaded.
+#: The limit for expiring: no limit, all loaded due jobs.
 _ALL: Final = 1 << 30
 _NUMBER_EVENTS: Final = named("number_events")
 _INSERT_EVENTS: Final = named("insert_events")
@@ -55,7 +55,7 @@ class Result:
     """The result of a batch."""
 
     now: Now
-    #: One for each task in order; if there are fewer, the later tasks were not carried out.
+    #: The outcomes of the tasks, in order; if there are fewer outcomes than tasks, the last tasks were not carried out.
     outcomes: Sequence[Outcome[Any]]
     #: The written effects, in order.
     effects: Sequence[Effect]
@@ -78,7 +78,7 @@ class Batch:
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _effects: list[Effect] = field(factory=list, init=False)
-    #: The facts about queues, without changes that a later fact about the same queue replaces.
+    #: The facts about queues; a change is left out if a later fact about the same queue replaces it.
     _of_queues: list[Fact] = field(factory=list, init=False)
     #: The statements that delete damaged jobs.
     _discarded: list[Statement] = field(factory=list, init=False)
@@ -94,9 +94,8 @@ class Batch:
 
     def decide(self) -> None:
         """
-        Expire due jobs, then decide the tasks in order; each task sees the changes of earlier ones.
-
-        Once the loaded jobs are used up, the other tasks are left for the next batch.
+        Expire due jobs, then decide the tasks in order; each task sees the changes of earlier tasks. When no loaded
+        jobs are left for a claim, that task and the later ones are left for the next batch.
         """
         self._expire()
         is_cut = any(table.cut for table in self.tables.queues.values())
@@ -117,7 +116,7 @@ class Batch:
 
     @property
     def _written(self) -> int:
-        """How many changes were decided."""
+        """The number of decided changes."""
         return len(self._facts) + len(self._discarded)
 
     def statements(self) -> Iterator[Statement]:
@@ -137,7 +136,10 @@ class Batch:
         write_queues(connection, self.rows, self._of_queues, self._now)
 
     def _expire(self) -> None:
-        """Expire due jobs. Unlocked jobs expire for these decisions only; another batch writes the change."""
+        """
+        Expire due jobs. For jobs that are not locked, the expiry only affects these decisions;
+        another batch writes it.
+        """
         if not any(one.due for one in self._now.known.values()):
             return
         while due := expire(self.tables, self._now.elapsed, _ALL):
@@ -175,7 +177,7 @@ class Batch:
         return answer
 
     def _has_deleted_damaged(self, command: c.DeleteJob | c.DeleteQueue) -> bool:
-        """Delete a job or a queue that can't be opened; returns whether the command does that."""
+        """If the command deletes a damaged job or queue, delete it; returns whether that was so."""
         name = command.queue
         if isinstance(command, c.DeleteQueue):
             if name in self._now.known or not self._now.damaged_among([name], self.rows):
@@ -202,7 +204,8 @@ class Batch:
         self._apply(command.renew_key(self.tables))
         table = self.tables.queues[command.queue]
         table.restrict_to(part)
-        # The caller's key was checked at loading, and no command that shares a batch changes keys.
+        # The caller's key was checked when the batch was loaded, and stays valid: commands that change keys share no
+        # batch.
         facts, answer = command.decide_in(table, part.grant, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer
@@ -223,14 +226,14 @@ class Batch:
         return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
 
     def _made_last(self) -> list[Statement]:
-        """The statements that store events and set claim starts back, by queue number, which is the order of locks."""
+        """The statements that store events and set claim starts back, sorted by queue number, the order of locks."""
         made = self._made_events()
         for queue_id, statement in set_back(self._writing.changes, is_known=self.knows_claim_starts).items():
             made.setdefault(queue_id, []).append(statement)
         return [statement for _, its in sorted(made.items(), key=_first) for statement in its]
 
     def _made_events(self) -> dict[int, list[Statement]]:
-        """The statements that store the events of watched queues, by queue number."""
+        """The statements that store the events of watched queues, with the queue's number."""
         made = {}
         watched = {name: known for name, known in self._now.known.items() if known.watched}
         effects = [one for one in self._jobs() if one.queue in watched] if watched else []
@@ -249,7 +252,7 @@ class Batch:
 
 
 def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
-    """Leave out changes of a queue that a later fact replaces, so that its row is written once."""
+    """Leave out changes of a queue that a later fact replaces, so that the queue's row is written only once."""
     changed, kept = set[str](), list[Fact]()
     for fact in reversed(facts):
         match fact:

@@ -1,8 +1,8 @@
 """
 A lane gathers the tasks of a reactor turn, and carries them out as one batch on a thread of its own.
 
-While a batch is running, the next one gathers. Lanes share the tasks that may overlap with others: while the database
-works for one lane, or writes to its disk, this server works for another.
+During a batch, tasks for the next batch gather. All lanes share the tasks that may overlap: while one lane waits for
+the database, this server works on another lane's batch.
 """
 
 from collections import deque
@@ -22,8 +22,8 @@ from .decide import Result
 from .plan import Task
 from .session import Session
 
-#: The largest batch, counted in tasks and in jobs that they add, claim or change. Larger batches hardly save time per
-#: job, and leave the other lanes without work.
+#: The largest batch, counted in tasks plus the jobs that they add, claim or change. Larger batches hardly save time per
+#: job, and leave no work for the other lanes.
 _MOST: Final = 1_000
 
 
@@ -33,7 +33,7 @@ class _Queued:
 
     task: Task
     done: "Deferred[Outcome[Any]]"
-    #: The order across backlogs: the lower number is carried out first.
+    #: The task's position in all backlogs together: tasks with lower numbers come first.
     number: int
 
 
@@ -41,7 +41,7 @@ class _Backlog(deque[_Queued]):
     """Tasks that wait for a batch."""
 
     def enter(self, task: Task, number: int) -> "Deferred[Outcome[Any]]":
-        """Append a task; cancelling the Deferred removes it."""
+        """Append a task. The Deferred gives its outcome; cancelling it removes the task."""
         waiting = _Queued(task, Deferred(lambda _: self._leave(waiting)), number)
         self.append(waiting)
         return waiting.done
@@ -61,7 +61,7 @@ class Shared:
     numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
 
     def submit(self, task: Task, first: "Lane") -> "Deferred[Outcome[Any]]":
-        """Carry out a task on the lane `first` if that is free, or else on any free lane; see Lane.submit."""
+        """Carry out a task on the lane `first` if it is free, otherwise on any free lane; see Lane.submit."""
         done = self.backlog.enter(task, next(self.numbers))
         if not first.begin_soon():
             self.begin_soon()
@@ -86,15 +86,15 @@ class Lane:
     applied: Callable[[Result], None]
     #: Called with the same result after the callers are answered.
     answered: Callable[[Result], None]
-    #: Called with the outcome of a task whose caller left meanwhile.
+    #: Called with the outcome of a task whose caller has disconnected meanwhile.
     dropped: Callable[[Outcome[Any]], None]
-    #: Whether a claim needs a new batch, because waiters wait for the same jobs.
+    #: Whether a task must wait for the next batch, because waiters in line want the same jobs.
     waits_behind: Callable[[Task], bool]
     _backlog: _Backlog = field(factory=_Backlog, init=False)
     #: Whether a batch begins at the end of this turn, and whether one is running.
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
-    #: The tasks that the last batch has left undone.
+    #: The tasks that the last batch did not carry out.
     _rest: list[_Queued] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -112,7 +112,10 @@ class Lane:
         return [one.done for one in first]
 
     def begin_soon(self) -> bool:
-        """Begin a batch at the end of this reactor turn, with all tasks until then; False if a batch is running."""
+        """
+        Schedule a batch for the end of this reactor turn, with all tasks that arrive until then; returns False if a
+        batch is running.
+        """
         if not self._runs and not self._begins:
             self._begins = True
             self.clock.callLater(0, self._begin)
@@ -144,8 +147,8 @@ class Lane:
         return batch
 
     def _begins_another(self, waiting: _Queued) -> bool:
-        """Whether a task needs another batch than the tasks before it."""
-        # The claims of the waiters themselves have the number 0.
+        """Whether a task can't share a batch with the tasks before it."""
+        # Tasks with the number 0 are claims for the waiters themselves.
         is_of_waiter = waiting.number == 0
         return not waiting.task.is_batched or (not is_of_waiter and self.waits_behind(waiting.task))
 

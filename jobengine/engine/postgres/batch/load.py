@@ -30,7 +30,7 @@ from .queries import Claiming
 from .tables import LoadedTable
 
 _first: Final = itemgetter(0)
-#: What a command about all queues may use of each queue that it shows.
+#: The needs of a command about all queues, for each queue that it shows.
 _SHOWN: Final = Needs(counts=True, periods=True)
 
 
@@ -47,11 +47,10 @@ def begin_and_load(
     first: Sequence[Statement],
 ) -> tuple[Now, LoadedTables | None]:
     """
-    Begin a transaction and load what tasks need, in one round trip; only for tasks that may share a batch.
-
-    `guess` has their queues as last read. If one has changed, or has due jobs, None is returned instead of tables.
+    Begin a transaction and load what the tasks need, in one round trip; only for tasks that may share a batch. `guess`
+    has their queues as last read. Returns None for the tables if a queue has changed since, or has due jobs.
     """
-    # At time 0 no key and no job has expired, so at least the needed rows are loaded.
+    # Plan for the time 0, at which no key and no job has expired: then at least the needed rows are loaded.
     wanted = [plan(task, guess, 0) for task in tasks]
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     loading = _Loading(connection, rows, tables)
@@ -70,19 +69,22 @@ def begin_and_load(
 
 
 def _has_old_keys(now: Now) -> bool:
-    """Whether a queue has an old key, which expires: it may have done so since the tasks were planned."""
+    """Whether a queue has an old key, which may have expired since the tasks were planned."""
     return any(one.queue.old_key is not None for one in now.known.values())
 
 
 def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> LoadedTables:
-    """Load and lock due jobs, at most `most` by each clock in each queue; skips jobs that others have locked."""
+    """
+    Load and lock due jobs, in each queue at most `most` by elapsed time and `most` by the wall clock; skips jobs that
+    others have locked.
+    """
     tables = LoadedTables(now=now, planned=(), locked=True)
     _Loading(connection, rows, tables).load_due(most)
     return tables
 
 
 def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[PlannedCommand]) -> LoadedTables:
-    """Load what commands need; raises Redo if a unique key was removed meanwhile."""
+    """Load the rows that commands need; raises Redo if a unique key was removed meanwhile."""
     tables = LoadedTables(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
     _Loading(connection, rows, tables).load()
     return tables
@@ -99,9 +101,8 @@ class _Query:
 @define
 class _Loading:
     """
-    Fills the tables of one batch; used once.
-
-    Queries for jobs are sent first. Those for counts follow, since they depend on the jobs.
+    Fills the tables of one batch; used once. Queries for jobs are sent first; queries for counts follow, since they
+    depend on the jobs.
     """
 
     connection: "Connection[Row]"
@@ -133,15 +134,15 @@ class _Loading:
 
     def queries(self) -> list[_Query]:
         """
-        The queries for jobs, in the order of locks.
+        The queries for jobs, in the order of locks, which prevents deadlocks between batches.
 
-        Unique keys come first, then jobs by uid, then claims, which skip locked jobs. New jobs, the tally and queues
-        follow when the batch is written. So batches that wait for each other do not deadlock.
+        Unique keys come first, then jobs by uid, then claims, which skip locked jobs. Later the written batch locks new
+        jobs, the tally and queues.
         """
         parts = self._parts()
         uids, keys = self._uids(parts), self._keys(parts)
         items = {(self._id(part), self.rows.item(*item)): item for part in parts for item in part.needs.items}
-        # A batch that only reads takes no locks, and so waits for nobody.
+        # A batch that only reads takes no locks, and never waits for one.
         locked = items if self.tables.locked else ()
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         return [
@@ -149,7 +150,7 @@ class _Loading:
             *self._items(parts, items),
             *self._sizes(limited),
             *self._next_arrival(parts),
-            # Holders of unique keys are locked as well: a claim in the same batch may take these jobs.
+            # Jobs that hold these unique keys are locked too: a claim in the same batch may take them.
             *(_Query(one, self._take_jobs) for one in statements.jobs_named(uids, keys, locks=self.tables.locked)),
             *self._claims(parts, uids),
         ]
@@ -220,7 +221,7 @@ class _Loading:
         return [_Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
 
     def _claims(self, parts: Sequence[PlannedPart], uids: Sequence[tuple[int, str]]) -> list[_Query]:
-        """The first jobs for each kind of claim: as many as all claims from the queue may take."""
+        """The queries for the first jobs, for each queue and tags: as many as all claims from the queue may take."""
         most = Counter[int]()
         kinds: set[tuple[int, tuple[str, ...]]] = set()
         for part in parts:
@@ -251,7 +252,7 @@ class _Loading:
 
     def _take_claimed(self, table: LoadedTable, jobs: Sequence[Job], tags: tuple[str, ...], claiming: Claiming) -> None:
         last = rank_of(jobs[-1])
-        # Other commands of the batch may take as many jobs as they name.
+        # Other commands of the batch may take the jobs that they name by uid.
         are_fewer = len(jobs) < claiming.most + len(claiming.uids)
         if are_fewer and sum(job.size for job in jobs) > statements.CLAIMED_BYTES:
             table.cut[tags] = last
@@ -274,14 +275,17 @@ class _Loading:
                     table.jobs[uid] = job
 
     def _pass_over(self, suspect: SuspectJob, place: int) -> None:
-        """Record a damaged job, as a suspect if it is not set apart yet. One set apart is found only by its uid."""
+        """
+        Record a damaged job. If it is not set apart yet, it becomes a suspect; a job set apart can only be found by its
+        uid.
+        """
         if is_set_apart(place):
             self._by_id[suspect.queue_id].damaged.add(suspect.uid)
         else:
             self._suspects.append(suspect)
 
     def _take_due(self, answer: list[Row]) -> None:
-        """Take jobs that are due by the columns of their rows, except jobs that are not due by their records."""
+        """Take due jobs. Jobs that are due by the columns of their rows, but not by their records, are suspects."""
         self._take_jobs([row for row in answer if not is_set_apart(row[4])])
         for queue_id, uid, *_, place in answer:
             table = self._by_id[queue_id]
@@ -292,7 +296,10 @@ class _Loading:
     # Numbers
 
     def _sizes(self, limited: Sequence[int]) -> list[_Query]:
-        """How many jobs these queues have; no other batch adds any, since their keys are locked."""
+        """
+        The query for the sizes of these queues. The sizes can't grow meanwhile: the key LIMIT of
+        each queue is locked.
+        """
         for queue_id in limited:
             self._by_id[queue_id].unloaded = 0
         return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
@@ -320,7 +327,7 @@ class _Loading:
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _number_of_queues(self) -> list[_Query]:
-        """The number of queues, for a caller with a limit on queues."""
+        """The query for the number of queues, if a caller's number of queues is limited."""
         made = [one.task for one in self.tables.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
         limits = [one.max_queues for one in made if one.max_queues is not None]
         return [_Query(statements.queues_counted(most), self._take_number) for most in limits]
@@ -339,7 +346,7 @@ class _Loading:
         return {known[name].id: self.tables.queues[name] for name in names}
 
     def _histories(self, parts: Sequence[PlannedPart], shown: Collection[int]) -> list[_Query]:
-        """The stored periods of queues; hours only for the queue whose history is requested."""
+        """The queries for the stored periods of queues; hours are read only if a command requests the history."""
         whole = [self._id(part) for part in parts if isinstance(part.command, c.ReadHistory)]
         listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.tables.planned)
         ids = whole or (list(shown) if listed else [])
@@ -378,7 +385,7 @@ def _is_due(job: Job, now: Now) -> bool:
 
 
 def _may_be_there(uid: str) -> bool:
-    """Whether a job can have this uid. All uids are UUIDs; some other texts are errors in PostgreSQL."""
+    """Whether a job can have this uid. All uids are UUIDs; other texts may cause errors in PostgreSQL."""
     return len(uid) == 36 and uid.isascii() and uid.isprintable()
 
 

@@ -16,10 +16,10 @@ from .tables import LoadedTable, NotLoaded
 class LoadedTables:
     """The tables of all existing queues that the batch's commands name."""
 
-    #: The batch's time and queues; they may be a guess: see `confirm`.
+    #: The batch's time and queues; a guess until `confirm`.
     now: Now
     planned: Sequence[PlannedCommand]
-    #: Whether the loaded jobs are locked, all or none; only locked jobs may be changed.
+    #: Whether all loaded jobs are locked; otherwise none is, and none may be changed.
     locked: bool
     queues: dict[str, LoadedTable] = field(init=False)
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.
@@ -47,7 +47,10 @@ class LoadedTables:
         return ((name, job) for name, table in self.queues.items() for job in table.due(now))
 
     def lacks_jobs(self, part: PlannedPart) -> bool:
-        """Whether a claim finds no job because earlier claims took all loaded ones; the database has more."""
+        """
+        Whether a claim can't be decided: earlier claims have taken all loaded jobs, and the
+        database may have more.
+        """
         ready, table = part.needs.ready, self.queues[part.command.queue]
         if ready is None or ready.tags not in table.cut:
             return False
@@ -59,7 +62,7 @@ class LoadedTables:
         return [self._applied(fact) for fact in facts]
 
     def _applied(self, fact: Fact) -> Effect:
-        # By isinstance, because `match` takes three times as long, and each change of a job passes here.
+        # isinstance, because `match` takes three times as long, and each change of a job passes through here.
         if isinstance(fact, JobChanged):
             table = self.queues[fact.queue]
             old = table.jobs[fact.uid]

@@ -30,7 +30,7 @@ class PageRows:
     """The jobs on a page, and where the next page begins."""
 
     uids: list[str]
-    #: The position of the last job, or None if no more follow.
+    #: The position of the page's last job, or None if no jobs follow.
     following: Position | None
 
 
@@ -51,7 +51,7 @@ def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapse
 
 
 def _fitting(found: list[Row], limit: int) -> int:
-    """How many of the jobs are on the page; the last of them may exceed PAGE_BYTES."""
+    """The number of jobs that fit on the page; the last of them may exceed PAGE_BYTES."""
     size = 0
     for count, row in enumerate(found[:limit], 1):
         size += row[1]
@@ -67,7 +67,7 @@ def _position(row: Row, sort: Sort | None) -> Position:
 
 
 def _by_rank(page: PageOf) -> tuple[NamedStatement, dict[str, int]]:
-    """The statement that finds a page in execution order, and where it begins."""
+    """The statement that finds a page in execution order, and the rank where the page begins."""
     value, arrival, _ = page.after or (_LEAST + 1, -1, "")
     return _PAGE_BY_RANK, {"inv_prio": value - 1, "arrival": arrival}
 

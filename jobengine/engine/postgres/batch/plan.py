@@ -1,4 +1,4 @@
-"""The tasks of a batch, and what must be loaded for each."""
+"""The tasks of a batch, and the needs of each: the rows to load."""
 
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
@@ -21,7 +21,7 @@ SMALL: Final = 100
 
 
 class PlannedPart(Value, frozen=True):
-    """A command about one queue, its key's grant there, and what it needs of the queue."""
+    """A command about one queue, the grant of the caller's key there, and the parts of the queue to load."""
 
     command: c.QueueCommand[object]
     grant: Grant
@@ -29,7 +29,7 @@ class PlannedPart(Value, frozen=True):
 
 
 class PlannedCommand(Value, frozen=True, gc=True):
-    """A task and its parts. A task that is about no queue, or is refused, has no parts."""
+    """A task and its parts, one for each queue. A task about no queue, or a refused task, has no parts."""
 
     task: Task
     parts: Sequence[PlannedPart] = ()
@@ -49,11 +49,11 @@ def changes_jobs(tasks: Iterable[Task]) -> bool:
 
 def overlaps(task: Task) -> bool:
     """
-    Whether a task may overlap on another connection with other tasks about its queue.
+    Whether a task may run at the same time as other tasks about its queue, on another connection.
 
-    Small claims may not: they cost less in one batch, and each would skip the jobs that another has locked. A large
-    claim costs more, so skipping is cheaper than waiting. Tasks that add jobs with a unique key may not: they wait for
-    others with the same key.
+    Small claims may not: they cost less in one batch, and each would skip the jobs that another has locked. Large
+    claims may: waiting would cost more than skipping. Tasks that add jobs with a unique key may not: they would wait
+    for each other's locks.
     """
     if isinstance(task, c.Claims):
         return task.weight > SMALL
@@ -62,9 +62,8 @@ def overlaps(task: Task) -> bool:
 
 def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str] = ()) -> PlannedCommand:
     """
-    The task with its parts; refused if a queue does not exist, or the caller's key does not open it.
-
-    `damaged` are queues that can't be opened. A claim skips them if it names others too.
+    Split a task into its parts. The task is refused if a queue does not exist, or the caller's key does not open it.
+    `damaged` are queues that can't be opened; a claim skips them if it also names other queues.
     """
     try:
         if damaged and _deletes_damaged(task, damaged):
@@ -77,18 +76,16 @@ def plan(task: Task, known: "dict[str, Known]", now: int, damaged: Container[str
 
 def _deletes_damaged(task: Task, damaged: Container[str]) -> bool:
     """
-    Whether the task deletes a damaged queue with the admin key.
-
-    Other keys can't be checked: their digests are in the damaged queue.
+    Whether the task deletes a damaged queue with the admin key. Other keys can't be checked, because their digests are
+    in the damaged queue's row.
     """
     return isinstance(task, c.DeleteQueue) and task.admin and task.queue in damaged
 
 
 def _without(damaged: Container[str], task: Task) -> Task:
     """
-    The task; a claim that also names sound queues, without the damaged ones.
-
-    Raises QueueDamaged for the creation of a damaged queue.
+    Return the task; damaged queues are removed from a claim that also names other queues. Raises QueueDamaged if the
+    task creates a damaged queue.
     """
     if isinstance(task, c.CreateQueue) and task.queue in damaged:
         raise QueueDamaged(task.queue)

@@ -14,14 +14,15 @@ from ..sql import named
 Uid = tuple[int, str]
 Key = tuple[int, bytes]
 
-#: A batch that adds jobs to a queue with a limit locks this like a unique key; real unique keys are never empty. The
-#: queue's row can't be locked instead: in batches with events it is locked last, after the jobs.
+#: A unique key that a batch locks before it adds jobs to a queue with a job limit; real unique keys are never empty.
+#: The queue's row can't serve as this lock: batches with events lock it last, after the jobs.
 LIMIT: Final = b""
-#: Each batch gets 2 to this power arrival numbers: more than the jobs that it can add.
+#: Each batch gets 2^ARRIVALS arrival numbers: more than the jobs that a batch can add.
 ARRIVALS: Final = 20
-#: Bytes of contents that are loaded for all claims with the same queue and tags. A rule gives no claim more than this.
+#: The most bytes of contents to load for all claims with the same queue and tags; the rules give no claim more than
+#: this.
 CLAIMED_BYTES: Final = 16 << 20
-#: How many priorities are searched for the oldest job; see QueueTable.oldest_ready.
+#: The number of priorities to search for the oldest job; see QueueTable.oldest_ready.
 _PRIORITIES: Final = 100
 
 _LOCK_DUE_JOBS: Final = named("lock_due_jobs")
@@ -46,7 +47,10 @@ _COUNT_JOBS_AHEAD: Final = named("count_jobs_ahead")
 
 
 def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
-    """Lock and load due jobs, at most `most` by each clock; skips jobs that others have locked."""
+    """
+    Lock and load due jobs, at most `most` by elapsed time and `most` by the wall clock; skips jobs that others have
+    locked.
+    """
     return [
         _LOCK_DUE_JOBS(queue_id=queue_id, elapsed=elapsed, most=most),
         _LOCK_JOBS_DUE_BY_WALL_CLOCK(queue_id=queue_id, wall=wall, most=most),
@@ -54,7 +58,10 @@ def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
 
 
 def keys_locked(keys: Sequence[Key]) -> list[Statement]:
-    """Insert the missing rows of sorted unique keys, then lock all: the second statement returns a row for each."""
+    """
+    The statements that insert the missing rows of sorted unique keys, and lock all; the second returns a row for each
+    key.
+    """
     if not keys:
         return []
     queue_ids, digests = _columns_of_keys(keys)
@@ -81,15 +88,15 @@ class Claiming:
     tags: Sequence[bytes]
     #: The most jobs for all of the batch's claims from this queue.
     most: int
-    #: The queue's jobs that are loaded by uid.
+    #: The uids of the queue's jobs that are also loaded by uid.
     uids: Sequence[str]
     wall: int
 
 
 def claim(claiming: Claiming, *, locks: bool) -> Statement:
     """
-    Load the first jobs; skips jobs that others have locked. Returns one row of NULLs if there are only locked
-    ones.
+    Load the first ready jobs that no other connection has locked. Returns one row of NULLs if all ready jobs are
+    locked.
     """
     values: dict[str, Any] = {"queue_id": claiming.queue_id, "wall": claiming.wall, "most": claiming.most}
     if claiming.tags:
@@ -104,32 +111,35 @@ def claim(claiming: Claiming, *, locks: bool) -> Statement:
 
 
 def next_arrival() -> Statement:
-    """The arrival number of the batch's first new job; those of its other new jobs follow."""
+    """
+    The statement that reads the arrival number of the batch's first new job; the other new jobs get the numbers after
+    it.
+    """
     return _NEXT_ARRIVAL()
 
 
 def sizes(queue_ids: Sequence[int]) -> Statement:
-    """How many jobs each of these queues has: one row for each queue that ever had jobs."""
+    """The statement that reads the size of each of these queues: one row for each queue that ever had jobs."""
     return _COUNT_JOBS(queue_ids=bigints(queue_ids), places=bigints([*Place]))
 
 
 def counts(queue_ids: Sequence[int]) -> Statement:
-    """How many jobs are in each place of these queues, how many are retrying, and how many were cancelled."""
+    """The statement that reads how many jobs of these queues are in each place, retrying, or cancelled."""
     return _COUNT_PLACES(queue_ids=bigints(queue_ids), places=bigints([*Place, *Mark]))
 
 
 def queues_counted(most: int) -> Statement:
-    """The number of queues, if it is at least `most`; otherwise some number below that."""
+    """The statement that counts queues, but not beyond `most`."""
     return _COUNT_QUEUES(most=most)
 
 
 def oldest(queue_id: int) -> Statement:
-    """When the oldest ready job was added, or NULL; see QueueTable.oldest_ready."""
+    """The statement that reads when the oldest ready job was added, or NULL; see QueueTable.oldest_ready."""
     return _OLDEST_READY_JOB(queue_id=queue_id, priorities=_PRIORITIES)
 
 
 def ahead(queue_id: int, inv_prio: int, arrival: int) -> Statement:
-    """How many ready jobs come before a place in execution order."""
+    """The statement that counts the ready jobs before a rank."""
     return _COUNT_JOBS_AHEAD(queue_id=queue_id, inv_prio=inv_prio, arrival=arrival)
 
 

@@ -1,4 +1,4 @@
-"""A connection that carries out batches, and repeats them after a conflict or a lost connection."""
+"""A session carries out batches on one connection, and retries them after a conflict or a lost connection."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -47,19 +47,19 @@ from .plan import SMALL, Task, changes_jobs, names_of, plan
 R = TypeVar("R")
 #: The most attempts at a batch.
 _ATTEMPTS: Final = 5
-#: After a connection is lost in a commit: how often to connect again to find out whether the commit was made, and the
-#: seconds between attempts.
+#: After a connection is lost during a commit: the most attempts to reconnect and find out whether the commit was made,
+#: and the seconds between attempts.
 _RETURNS, _PAUSE = 10, 0.5
-#: Jobs that expire in one transaction, in each queue.
+#: The most jobs of a queue that expire in one transaction.
 _SLICE: Final = 200
 #: The most transactions that expire jobs, or set damaged ones apart, before a batch is carried out.
 _SLICES: Final = 10_000
-#: Seconds between cleanups, and seconds after which an unfinished cleanup leaves the rest to the next sweep.
+#: Seconds between cleanups, and the most seconds of one cleanup; the next sweep continues it.
 _TIDY, _TIDYING = 10, 0.1
-#: Seconds for which plans are kept. A plan made for a short queue may later read the whole queue for each job;
-#: PostgreSQL replaces it only with new statistics, which may take a minute.
+#: Seconds for which the database's query plans are used. A plan made for a short queue may later read the whole queue
+#: for each job, and PostgreSQL replaces a plan only after new statistics, which may take a minute.
 _PLANNED: Final = 1
-#: The most rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
+#: The number of rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
 _SLOTS: Final = 64
 _RECORD_BATCH: Final = named("record_batch")
 _READ_BATCH: Final = named("read_batch")
@@ -79,9 +79,9 @@ class Totals:
     redone: int = 0
     connected: int = 0
     round_trips: int = 0
-    #: The seconds for which the oldest snapshot of the database is open, when it was last read.
+    #: The seconds for which the database's oldest snapshot had been open at the last measurement.
     oldest_snapshot: float = 0
-    #: The jobs of all queues whose rows are damaged, when they were last counted.
+    #: The number of damaged jobs in all queues at the last count.
     damaged_jobs: int = 0
 
     def count_round_trip(self) -> None:
@@ -103,17 +103,19 @@ class Session:
     steady: Callable[[], float]
     #: The SQL expression that reads the time.
     clock: LiteralString = DATABASE_CLOCK
-    #: Held while a large batch is decided. Without this lock, threads would share the interpreter, finish at the same
-    #: time, and then wait for the database together; with it, one thread waits for the database while another decides.
+    #: A lock that is held while a large batch is decided, so that one thread decides while another waits for the
+    #: database. Otherwise the threads would share the interpreter, finish together, and then wait for the database
+    #: together.
     turn: AbstractContextManager[object] = field(factory=Lock)
     #: The claim starts worth advancing, for all sessions of a server.
     claim_starts: ClaimStarts = field(factory=ClaimStarts)
     #: The server's clock reference, for all its sessions.
     clock_steps: ClockSteps = field()
     totals: Totals = field(factory=Totals, init=False)
-    #: Why the last attempt to connect failed; empty if it succeeded.
+    #: The reason why the last attempt to connect failed; empty if it succeeded.
     trouble: str = field(default="", init=False)
-    #: What the last sweep, or a later task, found missing: tables, columns or rights; empty if nothing.
+    #: The missing tables, columns or permissions, as found by the last sweep or a later task; empty if nothing is
+    #: missing.
     lacking: str = field(default="", init=False)
     _logged_lack: str = field(default="", init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
@@ -141,9 +143,8 @@ class Session:
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
-        Carry out tasks in one transaction, or only the first ones: as many as there are outcomes.
-
-        Raises Unavailable.
+        Carry out tasks, or only the first of them, in one transaction; there is an outcome for each that was carried
+        out. Raises Unavailable.
         """
         began = self.steady()
         self._expired = []
@@ -155,12 +156,10 @@ class Session:
 
     def sweep(self) -> Result:
         """
-        Expire due jobs in all queues, up to a number of jobs and queues; now and then clean up and advance claim
-        starts.
+        Expire due jobs in all queues, up to a limit of jobs and queues; now and then clean up and advance claim starts.
 
-        `soonest` is when the next job is due, unless jobs have expired: then more jobs of their queues may be due.
-
-        Raises Unavailable.
+        `soonest` in the result is when the next job is due. If jobs have expired, sweep again: more jobs of their
+        queues may be due. Raises Unavailable.
         """
         try:
             result = self.run(self._sweep)
@@ -169,7 +168,7 @@ class Session:
             raise
         self.lacking = ""
         self._log_lack()
-        # Separate transactions: if they fail, waiters still learn of expired jobs.
+        # In separate transactions: if these fail, the sweep's result still wakes waiters.
         try:
             self._tidy(result.now)
             self._advance_claim_starts()
@@ -180,7 +179,7 @@ class Session:
         return result
 
     def _log_lack(self) -> None:
-        """Log once that the database lacks something, and once that it is complete again."""
+        """Log once that tables or permissions are missing, and once that nothing is missing any more."""
         if self.lacking == self._logged_lack:
             return
         self._logged_lack = self.lacking
@@ -204,16 +203,14 @@ class Session:
         self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
 
     def _advance_claim_starts(self) -> None:
-        """Advance the claim starts that are worth it, as far as possible now."""
+        """Advance the claim starts that are worth advancing, as far as possible now."""
         for queue_id, claimed in self.claim_starts.take(self._milliseconds()):
             self.run(partial(advance_claim_start, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """
-        Do `work` with the connection. Repeats it after a conflict or a lost connection, and once damaged rows are set
-        apart.
-
-        Raises Unavailable.
+        Call `work` with the connection. Retries after a conflict or a lost connection, and after setting damaged rows
+        apart. Raises Unavailable.
         """
         attempts = _ATTEMPTS
         for _ in range(_SLICES):
@@ -221,7 +218,7 @@ class Session:
                 return self._run(work)
             except DamageFound as damage:
                 found = damage.jobs
-            # Another server may have set them apart first.
+            # If nothing was set apart, another server may have been faster: that counts as an attempt.
             attempts -= not self._set_apart(found)
             if not attempts:
                 break
@@ -254,8 +251,8 @@ class Session:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made. Try again later.") from None
             except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
-                # ReadOnlySqlTransaction: this host has become a standby, and another one the primary.
-                # InvalidSqlStatementName: after a conflict the driver may use a statement that was never prepared.
+                # ReadOnlySqlTransaction: this database host is now a standby, and another host the primary.
+                # InvalidSqlStatementName: after a conflict, the driver may call a statement that was not prepared.
                 reason = "The connection to the database was lost again and again"
                 self.close()
             except BaseException:
@@ -290,10 +287,10 @@ class Session:
             self._connection = None
 
     def _was_made(self) -> bool:
-        """Whether the last commit was made, although its connection was lost; raises OutcomeUnknown."""
+        """Whether the last commit was made before its connection was lost; raises OutcomeUnknown."""
         for _ in range(_RETURNS):
             try:
-                # If the old backend has not ended yet, it holds the row's lock: this waits for it.
+                # If the old backend still runs, it holds the row's lock, and this statement waits until it ends.
                 row = _READ_BATCH.at(self.clock).execute(self._connected(), lane=self._lane).fetchone()
                 return row is not None and row[0] == self._batch
             except (OperationalError, InterfaceError):
@@ -320,7 +317,7 @@ class Session:
         names = names_of(tasks)
         guess = {name: self._known[name] for name in names if name in self._known}
         if not self._guesses or len(guess) < len(names) or not all(task.is_batched for task in tasks):
-            # After a wrong guess, one batch is carried out without a guess.
+            # After a wrong guess, the next batch is loaded without a guess.
             self._guesses = True
             return None
         before, first = self.clock_steps.machine.now(), self._first(writes=changes_jobs(tasks))
@@ -342,7 +339,10 @@ class Session:
         return load(connection, self.rows, now, [plan(task, now.known, now.elapsed, damaged) for task in tasks])
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
-        """Begin a transaction in which no job of these queues is due, except jobs that others have locked."""
+        """
+        Begin a transaction. If jobs of these queues are due, expire them first, except jobs that
+        others have locked.
+        """
         for _ in range(_SLICES):
             now = self._read_now(connection, names, **how)
             if not any(one.due for one in now.known.values()):
@@ -357,9 +357,8 @@ class Session:
         self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
     ) -> Now:
         """
-        Begin a transaction; one that `writes` locks its lane's row first.
-
-        If the database's clock was set, write by how much it is ahead, and begin again.
+        Begin a transaction; with `writes` it locks its lane's row first. If the database's clock was set, write the
+        correction, and begin again.
         """
         while True:
             before, first = self.clock_steps.machine.now(), self._first(writes=writes)
@@ -376,7 +375,7 @@ class Session:
                 return now
 
     def _first(self, *, writes: bool) -> list[Statement]:
-        """The statements that begin a transaction; one that writes locks its lane's row."""
+        """The statements that begin a transaction and, with `writes`, lock its lane's row."""
         self._is_numbered = writes
         first = [self._number_batch()] if writes else []
         if self.steady() >= self._plan_at:
@@ -386,8 +385,8 @@ class Session:
 
     def _check_clock(self, connection: "Connection[Row]", now: Now, before: int) -> bool:
         """
-        Whether the transaction may continue. If the clock was set, roll back, and write by how much it is ahead
-        now.
+        Whether the transaction may continue. If the database's clock was set, roll back, and write
+        the correction.
         """
         reading = ClockReading(now.elapsed, now.ahead, now.undone, before, self.clock_steps.machine.now())
         correction = self.clock_steps.check(reading)
@@ -410,16 +409,18 @@ class Session:
 
     def _number_batch(self) -> Statement:
         """
-        Write the batch's number into the lane's row.
-
-        This is an earlier round trip than the COMMIT: so whoever checks later whether the batch was committed waits for
-        the row's lock, even if the COMMIT has not reached the backend yet.
+        Write the batch's number into the lane's row, in an earlier round trip than the COMMIT. So the row is locked
+        before the COMMIT can get lost, and a later check waits for the lock, even if the COMMIT has not reached the
+        backend yet.
         """
         self._batch += 1
         return _RECORD_BATCH.at(self.clock)(lane=self._lane, batch=self._batch)
 
     def _commit(self, connection: "Connection[Row]", tables: LoadedTables) -> Result:
-        """Decide a batch, write its changes and commit them; raises Redo if another connection was faster."""
+        """
+        Decide a batch, write its changes and commit; raises Redo if another connection has changed
+        the same rows first.
+        """
         batch = Batch(
             rows=self.rows,
             new_id=self.new_id,
@@ -442,7 +443,10 @@ class Session:
         return batch.result()
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
-        """Write and commit; `sent` is called when everything has been sent. Raises Redo if nothing was committed."""
+        """
+        Write a batch and commit; `sent` is called when all statements are sent. Raises Redo if another connection was
+        faster; then nothing was committed.
+        """
         end = Statement("COMMIT" if batch.changes else "ROLLBACK")
         try:
             sent_as_made(connection, chain(batch.statements(), [end]), sent)
@@ -455,5 +459,5 @@ class Session:
 
 
 def _what(error: Lacking | DatabaseError) -> str:
-    """A text for what the database lacks."""
+    """Describe what is missing in the database."""
     return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)

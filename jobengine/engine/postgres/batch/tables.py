@@ -23,7 +23,7 @@ from ..database.rows import RowRank, rank_of
 from .pages import PageRows
 from .plan import PlannedPart
 
-#: Commands that fail if a job that they name is damaged. Others pass over it.
+#: Commands that fail if a job that they name is damaged. Other commands skip a damaged job.
 _FAIL_FOR_DAMAGE: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.UpdateJob, c.UpdateJobs)
 
 
@@ -36,8 +36,8 @@ class LoadedTable:
     """
     A queue with the jobs and counts that a batch's commands need.
 
-    A command gets only its own `needs`: otherwise its rule might work or fail depending on the other commands. For
-    anything else NotLoaded is raised, since the answer could be wrong.
+    A rule may use only the `needs` of its own command, even if more is loaded for other commands: for anything else
+    NotLoaded is raised. So a missing need is noticed always, and not only in some batches.
     """
 
     queue: Queue
@@ -46,36 +46,38 @@ class LoadedTable:
     #: The loaded jobs by uid.
     jobs: dict[str, Job] = field(factory=dict)
     next_arrival: int = 0
-    #: What the current command may use, and that command; see `restrict_to`.
+    #: The needs of the current command and, in the next line, that command; see `restrict_to`.
     needs: Needs = NOTHING_MORE
     command: c.QueueCommand[object] | None = None
-    #: How many jobs of the queue were not loaded; None if no command needs its size.
+    #: The number of the queue's jobs that were not loaded; None if no command needs the queue's size.
     unloaded: int | None = None
-    #: The queue's counts, and when its oldest ready job was added; None if no command needs them.
+    #: The queue's counts and, in the next line, when its oldest ready job was added; None if no command needs them.
     counted: QueueCounts | None = None
     oldest: int | None = None
-    #: How many ready jobs come before a rank.
+    #: The number of ready jobs before a rank.
     places: dict[Rank, int] = field(factory=dict)
-    #: The stored periods of its history.
+    #: The stored periods of the queue's history.
     periods: list[KeptPeriod] = field(factory=list)
     paged: PageRows | None = None
-    #: By tags, the rank of the last job that was loaded for claims, if long contents kept others from being loaded.
+    #: By tags: the rank of the last job that was loaded for claims, if later jobs were not loaded because contents are
+    #: long.
     cut: dict[tuple[str, ...], RowRank] = field(factory=dict)
     #: The uids of damaged jobs that a command names.
     damaged: set[str] = field(factory=set)
-    #: The values of its named things by kind and name; None for one whose row is damaged.
+    #: The values of the queue's named things, by kind and name; None for a thing whose row is damaged.
     named: dict[tuple[str, str], str | None] = field(factory=dict)
     #: Whether a claim has found only locked jobs.
     passed_over: bool = False
-    #: How many jobs were locked for claims, and the rank of the last one; None if none were.
+    #: The number of jobs that were locked for claims, and the rank of the last; None if there are none.
     claimed: tuple[int, RowRank] | None = None
-    #: The ranks of ready jobs in order, and of some that were ready before; None until a claim needs them.
+    #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
+    #: list.
     _ready: list[Rank] | None = field(default=None, init=False)
     #: The uids of jobs by unique key; None until a command needs them.
     _by_key: dict[str, set[str]] | None = field(default=None, init=False)
 
     def restrict_to(self, part: PlannedPart) -> None:
-        """Until the next call, let the rule of this part's command use what the command needs, and nothing else."""
+        """Until the next call, restrict the table to the needs of this part's command."""
         self.needs, self.command = part.needs, part.command
 
     def wall(self, now: int) -> int:
@@ -162,12 +164,12 @@ class LoadedTable:
         wall = self.wall(now)
         elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values())
         by_wall = ((job.wall_deadline, job.spec.rank) for job in self.jobs.values())
-        # A job whose two deadlines have both come is given once.
+        # A job that is due by both clocks is yielded only once.
         ranks = dict.fromkeys(rank for _, rank in chain(_until(now, elapsed), _until(wall, by_wall)))
         return (self.jobs[rank[2]] for rank in ranks)
 
     def put(self, uid: str, new: Job | None) -> Job | None:
-        """Replace the job `uid` by `new`, or remove it if that is None; returns the old job."""
+        """Replace the job `uid` by `new`, or remove the job if `new` is None; returns the old job."""
         old = self.jobs.pop(uid, None) if new is None else self.jobs.get(uid)
         if new is not None:
             self.jobs[uid] = new
@@ -178,10 +180,13 @@ class LoadedTable:
         return old
 
     def _ready_jobs(self, tags: tuple[str, ...]) -> Iterator[Job]:
-        """The ready jobs with these tags in order, up to the last loaded for them: later ones may leave out others."""
+        """
+        The ready jobs with these tags, in order. Ends at the last job that was loaded for the tags: after it, jobs may
+        be missing.
+        """
         if self._ready is None:
             self._ready = sorted(job.spec.rank for job in self.jobs.values() if job.ready)
-        # Earlier commands of the batch have claimed the first ones.
+        # Drop the first ranks whose jobs were claimed by earlier commands of the batch.
         claimed = sum(1 for _ in takewhile(lambda rank: self._at(rank) is None, self._ready))
         del self._ready[:claimed]
         jobs = (job for rank in self._ready if (job := self._at(rank)) is not None)
@@ -202,7 +207,7 @@ def _until(limit: int, deadlines: "Iterable[tuple[int | None, Rank]]") -> "Seque
 
 
 def _insert(ranks: list[Rank], rank: Rank) -> None:
-    """Insert a rank in order, unless it is there."""
+    """Insert a rank into a sorted list, unless the list has it."""
     at = bisect_left(ranks, rank)
     if ranks[at : at + 1] != [rank]:
         ranks.insert(at, rank)

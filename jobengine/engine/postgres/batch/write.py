@@ -31,7 +31,7 @@ _INSERT_QUEUE: Final = named("insert_queue")
 _RECONFIGURE_QUEUE: Final = named("reconfigure_queue")
 _DELETE_QUEUE: Final = named("delete_queue")
 _INSERT_GONE: Final = named("insert_gone")
-#: The columns of some rows; each column has one value for each row.
+#: The columns of some rows: a list of values for each column.
 _Columns = Sequence[Sequence[Any]]
 #: The most rows in a statement. While the database executes one statement, the next is built.
 _SLICE: Final = 250
@@ -58,8 +58,8 @@ class Change(Value, frozen=True):
 
 def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list[Change]:
     """
-    The change of each job, from before its first effect to after its last; jobs both added and removed are left
-    out.
+    The change of each job: its state before the first effect, and after the last. Jobs that were both added and removed
+    are left out.
     """
     made: dict[tuple[str, str], Change] = {}
     for effect in effects:
@@ -78,7 +78,7 @@ def write_queues(connection: "Connection[Row]", rows: Rows, facts: Iterable[Fact
 
 
 def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
-    """The statements for a fact about a queue; each returns a row if it changed something."""
+    """The statements for a fact about a queue; each returns a row if it has changed a row."""
     match fact:
         case QueueCreated(queue):
             return [_INSERT_QUEUE(digest=rows.name(queue.name), sealed=rows.sealed_queue(queue))]
@@ -101,14 +101,14 @@ class Writing:
     #: The deadlines of the written jobs, by elapsed time and by the wall clock, in milliseconds.
     _dues: list[int | None] = field(factory=list, init=False)
     _walls: list[int | None] = field(factory=list, init=False)
-    #: How many of the changed jobs are in each place of a queue, retrying or cancelled now, minus how many were before.
+    #: By queue and place (or mark: retrying, cancelled): the number of changed jobs there now, minus their number
+    #: before.
     _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
     def statements(self, slot: int) -> Iterator[Statement]:
         """
-        The statements in the order of locks, with the tally in this slot.
-
-        New rows are sorted, since other connections may insert the same keys.
+        The statements, in the order of locks; the counts are added to this slot of the tally. New rows are sorted,
+        since other connections may insert the same keys.
         """
         removed = [one for one in self.changes if one.new is None]
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
@@ -128,9 +128,8 @@ class Writing:
 
     def soonest(self, ahead: int) -> int | None:
         """
-        The first time at which one of the written jobs changes by itself, in elapsed milliseconds.
-
-        Call this once all statements are built.
+        The earliest deadline of the written jobs, in elapsed milliseconds. Call this after all
+        statements are built.
         """
         walls = [wall - ahead for wall in self._walls if wall is not None]
         return min([*walls, *(due for due in self._dues if due is not None)], default=None)
@@ -173,7 +172,7 @@ class Writing:
         }
 
     def _tally(self, slot: int) -> list[Statement]:
-        """The statement that counts all changes; call this once the other statements are built."""
+        """The statement that adds all changes to the counts. Call this after the other statements are built."""
         self._counted.subtract(
             (one.queue.id, place_of(one.old.standing)) for one in self.changes if one.old is not None
         )
@@ -185,7 +184,7 @@ class Writing:
 
 
 def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:
-    """The statement that adds to the counts of places, by queue number and place, in this slot."""
+    """The statement that adds `counted`, by queue number and place, to the counts in this slot of the tally."""
     rows = [(queue_id, slot, place, by) for (queue_id, place), by in counted.items() if by]
     return [_statement(_ADD_TO_TALLY, _NUMBERS, _columns(rows))] if rows else []
 

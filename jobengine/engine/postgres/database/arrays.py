@@ -1,7 +1,8 @@
 """
-Columns of many rows as arrays in PostgreSQL's binary format.
+Packs columns of many rows as arrays in PostgreSQL's binary format.
 
-psycopg looks up each item's type, and converts items one by one. Our types are known: all items are packed at once.
+A fast path: psycopg would look up each item's type, and convert items one by one. Here the types are known, and all
+items are packed at once.
 """
 
 import struct
@@ -10,7 +11,7 @@ from typing import Final
 
 #: The types of items in pg_type.
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
-#: The head of an array: dimensions, whether there are NULLs, type of the items, their number, index of the first.
+#: The head of an array: number of dimensions, whether there are NULLs, item type, number of items, index of the first.
 _HEAD: Final = struct.Struct(">iiIii")
 _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)

@@ -11,11 +11,11 @@ from .pipeline import Row
 
 #: Rows that are removed from a table at a time.
 _SLICE: Final = 1_000
-#: If a slice had this many unused keys, the next one follows immediately.
+#: After a slice with this many unused keys, the next slice follows immediately.
 _MANY: Final = 100
-#: Milliseconds from a queue's deletion until no running transaction has read the queue.
+#: Milliseconds after a queue's deletion, after which no running transaction can still have read the queue.
 _UNSEEN: Final = 60_000
-#: Milliseconds for which events are kept, and for which the number of a connection's last batch is kept.
+#: Milliseconds for which events are kept and, in the next line, for which the last batch number of a lane is kept.
 _EVENTS: Final = 600_000
 _LANES: Final = 86_400_000
 
@@ -50,7 +50,7 @@ class Tidying:
         with connection.transaction():
             _FORGET_OLD_EVENTS.execute(connection, before=wall - _EVENTS)
             _DELETE_OLD_EVENTS.execute(connection)
-        # In a transaction of its own, since batches lock their lane first and queues last.
+        # In a separate transaction, because batches lock their lane first and queues last.
         _DELETE_OLD_BATCHES.execute(connection, before=wall - _LANES)
         for span, number in outdated(elapsed):
             _DELETE_OLD_PERIODS.execute(connection, span=span, number=number, most=_SLICE)
@@ -61,7 +61,7 @@ class Tidying:
         return more or removed >= _MANY
 
     def _tidy_keys(self, connection: "Connection[Row]") -> int:
-        """Remove the unused keys in the next slice of the unique keys; returns how many."""
+        """Remove the unused keys in the next slice of the unique keys; returns their number."""
         with connection.transaction():
             queue_id, key = self._key
             found = _FIND_KEY_SLICE_END.execute(connection, queue_id=queue_id, key=key, skipped=_SLICE - 1)
@@ -83,9 +83,8 @@ def _tidy_queue(connection: "Connection[Row]", queue_id: int, *, is_unseen: bool
 
 def oldest_snapshot(connection: "Connection[Row]") -> float:
     """
-    For how many seconds the oldest snapshot of this database has been open; 0 if there is none.
-
-    Without the role pg_read_all_stats it sees only the snapshots of its own user, and prepared transactions.
+    The seconds for which the database's oldest snapshot has been open; 0 if there is none. Without the role
+    pg_read_all_stats, only snapshots of the same user and prepared transactions are visible.
     """
     row = _OLDEST_SNAPSHOT.execute(connection).fetchone()
     return 0.0 if row is None else float(row[0])

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and statements that are sent to it together."""
+"""Connections to PostgreSQL, and statements that are sent together."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from ....storage.errors import StorageError
 from ..sql import NamedStatement, named
 from .pipeline import Row, Statement, Trips, nothing
 
-#: The schema, and plans that always use the indexes: a plan made for an empty table would otherwise go on scanning the
-#: whole table after it has grown long.
+#: Required settings: the schema, and plans that always use indexes. A plan made for an empty table would otherwise scan
+#: the whole table even after the table has grown.
 _SETTINGS: Final = {
     "search_path": "jobengine",
     "enable_seqscan": "off",
@@ -23,8 +23,8 @@ _SETTINGS: Final = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-#: Settings that the server wants; a connection without them is used too. With them the database ends a connection, and
-#: frees its locks, when this server has been silent for half a minute, or a transaction idle for a minute.
+#: Optional settings; a connection without them is used too. With them, the database ends a connection, and frees its
+#: locks, when this server was silent for half a minute, or a transaction idle for a minute.
 _WISHES: Final = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -32,8 +32,8 @@ _WISHES: Final = {
     "tcp_user_timeout": "25s",
     "idle_in_transaction_session_timeout": "60s",
 }
-#: Unless DATABASE_URL says otherwise, this server gives up a connection that is silent for half a minute, and tries the
-#: next host if it can't connect within 10 seconds. The system's defaults are hours.
+#: Time-outs, unless DATABASE_URL sets them: this server gives up a connection that is silent for half a minute, and
+#: tries the next host after 10 seconds without a connection. The system's defaults are hours.
 _PATIENCE: Final = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -41,7 +41,7 @@ _PATIENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-#: Set together with these settings: a connection without it goes through a pooler that did not pass them on.
+#: A mark that is set together with these settings: if a connection lacks it, a pooler did not pass the settings on.
 _MARK: Final = "jobengine.direct"
 _READ_SETTINGS: Final = named("read_settings")
 
@@ -72,11 +72,11 @@ class _Counted(Connection[Row]):
 
 def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[], None] = nothing) -> "Connection[Row]":
     """
-    A new connection. If `interval` is True, its commits do not wait for the disk. If False, they do, and a database
-    where they would not is refused; None leaves it to the database. `round_trip` is called for each later round trip.
+    A new connection; `round_trip` is called for each later round trip.
 
-    Raises BadUrl, and StorageError if the database can't be reached or has other settings. The error's text has host
-    and port, but never the password.
+    With `interval` True, commits do not wait for the disk. With False, commits wait, and a database that ignores this
+    is refused. With None, the database's setting decides. Raises BadUrl, and StorageError if the database can't be
+    reached or lacks the settings. The error's text has host and port, but never the password.
     """
     settings = {**_SETTINGS, **({"synchronous_commit": "off"} if interval else {})}
     options = " ".join(f"-c {name}={value}" for name, value in {**settings, **_WISHES, _MARK: "on"}.items())
@@ -87,28 +87,29 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
             raise StorageError("JobEngine does not work with CockroachDB and YugabyteDB; use a PostgreSQL server")
         _check(made, settings, waits=interval is False)
     except ProgrammingError:
-        # The driver's error quotes the string, and with it the password.
+        # Raised without the driver's error, which quotes the string with its password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
     made.on_round_trip = round_trip
-    # Behind a pooler it may receive notifications meant for another connection. The driver would keep them all.
+    # Behind a pooler, the connection may receive notifications meant for another one. Without a handler, the driver
+    # would keep all of them.
     made.add_notify_handler(_pass_over)
     return made
 
 
 def _pass_over(_: Notify) -> None:
-    """Drop a notification: only the Listener handles them, without the driver's handlers."""
+    """Drop a notification: only the Listener's connection needs them, and it reads them directly."""
 
 
 def _patient(url: str) -> str:
-    """DATABASE_URL, with each setting of _PATIENCE that it lacks; raises ProgrammingError."""
+    """DATABASE_URL, completed by the settings of _PATIENCE; raises ProgrammingError."""
     given = conninfo_to_dict(url)
     return make_conninfo(url, **{name: value for name, value in _PATIENCE.items() if name not in given})
 
 
 def _connected(url: str, options: str) -> _Counted:
-    # The URL may have options of its own, as Neon needs them.
+    # The URL may have options too; Neon needs them.
     its = conninfo_to_dict(url).get("options") or ""
     try:
         return _Counted.connect(url, autocommit=True, options=f"{its} {options}".lstrip())
@@ -120,10 +121,13 @@ def _connected(url: str, options: str) -> _Counted:
 
 
 def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
-    """Close the connection and raise StorageError if its settings differ, or if its commits don't wait and should."""
+    """
+    Close the connection and raise StorageError if its settings are wrong, or if `waits` and its commits don't wait for
+    the disk.
+    """
     ((role, durability, mark, found),) = _READ_SETTINGS.execute(made, mark=_MARK, names=[*settings]).fetchall()
     if not mark:
-        # The next transaction may be on another connection, on which nothing was prepared.
+        # Behind a pooler, the next transaction may use another database connection, without the prepared statements.
         made.prepare_threshold = None
         made.trips.prepares = False
     wrong = [f"{name} = {value}" for (name, value), has in zip(settings.items(), found, strict=True) if has != value]
@@ -139,7 +143,7 @@ def _check(made: _Counted, settings: Mapping[str, str], *, waits: bool) -> None:
 
 @contextmanager
 def rights_failures() -> Iterator[None]:
-    """Raises StorageError if the database's user lacks a right that the block needs."""
+    """Around a block: raises StorageError if the database's user lacks a permission."""
     try:
         yield
     except InsufficientPrivilege as error:
@@ -150,7 +154,7 @@ def rights_failures() -> Iterator[None]:
 
 @contextmanager
 def start_failures() -> Iterator[None]:
-    """Raises StorageError if the connection is lost within the block, which only reads, before a server starts."""
+    """Around a block that only reads, during a server's start: raises StorageError if the connection is lost."""
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -162,7 +166,7 @@ def start_failures() -> Iterator[None]:
 
 @contextmanager
 def storage_failures() -> Iterator[None]:
-    """Raises StorageError if the database fails within the block. The block must be one transaction."""
+    """Around a block that is one transaction: raises StorageError if the database fails."""
     try:
         with rights_failures():
             yield
@@ -183,13 +187,16 @@ def together(connection: "Connection[Row]", *statements: Statement) -> list[list
 def sent_as_made(
     connection: "Connection[Row]", statements: Iterable[Statement], sent: Callable[[], None] = nothing
 ) -> list[list[Row]]:
-    """Like `together`; while the next statement is built, the database executes the earlier ones. See Trips.make."""
+    """
+    Like `together`, but each statement is sent as soon as it is built, so that the database executes it meanwhile. See
+    Trips.make.
+    """
     assert isinstance(connection, _Counted)
     return connection.together(statements, sent)
 
 
 def copied_jobs(connection: "Connection[Row]", jobs: NamedStatement, **values: int) -> Iterator[Row]:
-    """The jobs that a statement finds, read as they arrive: queue_id, uid, sealed, said, place."""
+    """Yield the jobs that a statement finds, as they arrive: queue_id, uid, sealed, said, place."""
     with connection.cursor().copy(f"COPY ({jobs.text}) TO STDOUT (FORMAT BINARY)", values) as found:
         found.set_types(["int8", "text", "bytea", "bytea", "int2"])
         yield from found.rows()

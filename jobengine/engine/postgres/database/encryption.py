@@ -1,8 +1,8 @@
 """
-Encrypts client data before it goes to the database: only with the SECRET can it be read.
+Encrypts client data before it goes to the database; the data can be read only with the SECRET.
 
-The SECRET opens the data key; the data key encrypts records, and keys the digests of names, tags and unique keys for
-look-ups.
+The SECRET decrypts the data key. The data key encrypts records, and keys the digests by which names, tags and unique
+keys are looked up.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Seal:
         return self.seal_all([record])[0]
 
     def seal_all(self, records: Sequence[bytes]) -> list[bytes]:
-        """Each record, encrypted like SecretBox does it but a third faster."""
+        """Like `seal` for each record, but a third faster."""
         key, size = self._key, SecretBox.NONCE_SIZE
         random_bytes = random(size * len(records))
         nonces = [random_bytes[at : at + size] for at in range(0, len(random_bytes), size)]
@@ -64,7 +64,10 @@ class Seal:
             raise Damaged("a row fails authentication: it was altered or damaged") from None
 
     def digest(self, kind: bytes, text: str) -> bytes:
-        """The 16 bytes by which a text is looked up. `kind`, at most 16 bytes, keeps names, tags and keys apart."""
+        """
+        The 16-byte digest by which a text is looked up. `kind`, at most 16 bytes, makes the digests of names, tags and
+        keys differ.
+        """
         return blake2b(text.encode(), key=self._key, digest_size=_DIGEST_BYTES, person=kind).digest()
 
 
@@ -75,7 +78,10 @@ def new_key(secret: bytes, kdf: Kdf) -> SealedKey:
 
 
 def _may_be_key(kept: SealedKey) -> bool:
-    """Whether a row may hold a data key. Other rows would fail with meaningless errors, or take all memory."""
+    """
+    Whether a row may hold a data key. Decrypting any other row would fail with meaningless errors,
+    or use all memory.
+    """
     kdf = kept.kdf
     is_kdf = 1 <= kdf.passes <= MAX_PASSES and 8 <= kdf.kib <= MAX_KIB
     return is_kdf and len(kept.salt) == argon2id.SALTBYTES and len(kept.sealed) == _SEALED_KEY
@@ -89,5 +95,5 @@ def open_key(kept: SealedKey, secret: bytes) -> Seal:
     try:
         return Seal(bytes(SecretBox(lock.key).decrypt(kept.sealed)))
     except CryptoError:
-        # Raised from None: the cause adds nothing, and its traceback holds the key.
+        # Raise from None: the traceback of the cause would hold the key.
         raise WrongSecret("the SECRET is not the one this database was made with") from None

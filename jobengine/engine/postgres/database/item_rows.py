@@ -23,7 +23,7 @@ _READ_ITEMS_OF_KINDS: Final = named("read_items_of_kinds")
 _LIST_QUEUE_ITEMS: Final = named("list_queue_items")
 _WRITE_ITEMS: Final = named("write_items")
 _DELETE_ITEMS: Final = named("delete_items")
-#: A queue's number, and the digest of a thing's kind and name, or of a kind.
+#: A queue's number, and the digest of a thing's kind and name, or of a kind alone.
 Key = tuple[int, bytes]
 
 
@@ -44,7 +44,7 @@ def _columns(keys: Sequence[Key]) -> tuple[Array, Array]:
 
 
 def item_of(rows: Rows, queue: Queue, row: Row) -> ItemSet:
-    """The thing in a row; raises Damaged if its record belongs to another row."""
+    """The named thing in a row; raises Damaged if the record belongs to another row."""
     _, key, sealed = row
     fact = rows.opened(sealed)
     if not isinstance(fact, ItemSet) or fact.queue != queue.salt or rows.item(fact.kind, fact.name) != key:
@@ -53,7 +53,7 @@ def item_of(rows: Rows, queue: Queue, row: Row) -> ItemSet:
 
 
 def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue) -> Iterator[ItemSet | Damaged]:
-    """The things of a queue; for a damaged row, the reason."""
+    """The named things of a queue; for a damaged row, the reason as text."""
     for row in _LIST_QUEUE_ITEMS.execute(connection, queue_id=number):
         try:
             yield item_of(rows, queue, row)
@@ -62,7 +62,7 @@ def all_items(connection: "Connection[Row]", rows: Rows, number: int, queue: Que
 
 
 def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> list[Statement]:
-    """The statements that write things by the last fact about each; `queues` has each queue's number, by name."""
+    """The statements that write the last fact about each named thing; `queues` has each queue's number, by name."""
     last = {(queues[fact.queue][0], rows.item(fact.kind, fact.name)): fact for fact in facts}
     kept = {key: fact for key, fact in sorted(last.items()) if fact.value is not None}
     gone = sorted(last.keys() - kept.keys())

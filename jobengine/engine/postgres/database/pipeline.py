@@ -1,8 +1,8 @@
 """
 Round trips: statements that are sent to PostgreSQL together.
 
-They are sent as psycopg's pipeline sends them, with its functions of libpq, but without a cursor per statement, without
-type look-ups of values, and without polling the socket before each statement.
+A fast path that uses the same libpq functions as psycopg's pipeline, but without a cursor per statement, without
+looking up the types of values, and without polling the socket before each statement.
 """
 
 import re
@@ -35,7 +35,7 @@ def _as_it_is(packed: Array) -> bytes:
     return packed
 
 
-#: How a parameter is sent, by its Python type: the type in pg_type, and the function that packs it.
+#: By the Python type of a parameter: its type in pg_type, and the function that packs its value.
 _KINDS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
     int: (20, struct.Struct(">q").pack),
     str: (25, str.encode),
@@ -46,7 +46,7 @@ _KINDS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
 }
 
 
-#: A parameter of a statement. Only psycopg's own cursors take lists.
+#: A parameter of a statement. Lists are only for psycopg's own cursors.
 Parameter = int | str | bytes | list[int]
 
 
@@ -54,9 +54,9 @@ class Statement(Value, frozen=True):
     """
     A statement and its parameters: numbers, texts, bytes and packed arrays.
 
-    PostgreSQL keeps a generic plan unless a plan for the actual array lengths would be cheaper. It does not see the
-    length of an array in `(SELECT %s)`, and soon keeps the generic plan. Without this form, reading a queue at the
-    beginning of a batch takes PostgreSQL 128 microseconds instead of 31.
+    Write array parameters as `(SELECT %s)`. PostgreSQL uses a generic plan unless a plan for the actual array lengths
+    seems cheaper, and in this form it does not see the length. Otherwise, reading a queue at the beginning of a batch
+    takes PostgreSQL 128 microseconds instead of 31.
     """
 
     #: The SQL, with parameters in the driver's form, `%s` or `%(name)s`; values are in the order of their first use.
@@ -64,11 +64,11 @@ class Statement(Value, frozen=True):
     values: Sequence[Parameter] = ()
 
 
-#: Bytes of values from which on a statement is sent immediately. Smaller ones are sent together by libpq.
+#: A statement with at least this many bytes of values is sent immediately; libpq sends smaller ones together.
 _LARGE: Final = 16_384
 #: A parameter, with its name if it has one.
 _PARAMETER: Final = re.compile(r"%(?:s|\((\w+)\)s)")
-#: The most converted texts that are cached: more than there are statements.
+#: The most converted texts to cache: more than there are statements.
 _TEXTS: Final = 1_000
 #: The key of a prepared statement: its text, and the types of its parameters.
 _Form = tuple[str, tuple[int, ...]]
@@ -79,7 +79,7 @@ class Trips:
     """Makes the round trips of a connection; each statement is prepared when it is first sent."""
 
     _connection: "Connection[Any]"
-    #: Whether all round trips go to one backend. If not, nothing is prepared.
+    #: Whether all round trips go to the same backend; otherwise statements are not prepared.
     prepares: bool = field(default=True, init=False)
     #: The names of the prepared statements.
     _names: dict[_Form, bytes] = field(factory=dict, init=False)
@@ -92,10 +92,9 @@ class Trips:
 
     def make(self, statements: Iterable[Statement], sent: Callable[[], None] = nothing) -> list[list[Row]]:
         """
-        The rows of each statement; raises the error of the first one that fails.
-
-        A statement is sent as soon as it is built, and `sent` is called after the last. If one can't be built, the
-        connection is closed.
+        Send statements, each as soon as it is built, and return the rows of each. Raises the error of the first
+        statement that fails. `sent` is called after the last is sent. If a statement can't be built, the connection is
+        closed.
         """
         new: dict[_Form, bytes] = {}
         pgconn = self._connection.pgconn
@@ -109,7 +108,7 @@ class Trips:
             if pgconn.status != ConnStatus.BAD:
                 pgconn.exit_pipeline_mode()
         ends = list(accumulate(counts))
-        # Prepared statements stay, even if their transaction is rolled back.
+        # Statements stay prepared even after their transaction is rolled back.
         prepared = [results[end - 2] for count, end in zip(counts, ends, strict=True) if count > 1]
         self._names |= {
             form: name
@@ -127,16 +126,19 @@ class Trips:
                 types, values = _packed(one.values)
                 counts.append(self._send(one.text, types, values, new))
                 if sum(map(len, values)) > _LARGE:
-                    # The database begins to work on it now, as far as it can be sent without waiting.
+                    # Send now what can be sent without waiting, so that the database begins to work.
                     self._connection.pgconn.flush()
         except BaseException:
-            # Only half of a batch was sent.
+            # Only a part of the batch was sent.
             self._connection.close()
             raise
         return counts
 
     def _send(self, text: str, types: tuple[int, ...], values: list[bytes], new: dict[_Form, bytes]) -> int:
-        """Send a statement, and record the name of one that is `new`; returns its number of results."""
+        """
+        Send a statement; if it is not prepared yet, prepare it, and record its name in `new`. Returns the number of its
+        results.
+        """
         pgconn, formats = self._connection.pgconn, [Format.BINARY] * len(values)
         if not self.prepares:
             pgconn.send_query_params(_sql(text), values, types, formats, Format.BINARY)
@@ -165,17 +167,17 @@ def _packed(values: Sequence[object]) -> tuple[tuple[int, ...], list[bytes]]:
 
 @lru_cache(_TEXTS)
 def _sql(text: str) -> bytes:
-    """A statement with its parameters in PostgreSQL's form: $1, $2. Parameters of the same name become one."""
+    """A statement with its parameters in PostgreSQL's form: $1, $2. Parameters with the same name share a number."""
     numbers: dict[object, int] = {}
     numbered = _PARAMETER.sub(lambda its: f"${numbers.setdefault(its[1] or its.start(), len(numbers) + 1)}", text)
     return numbered.replace("%%", "%").encode()
 
 
 def _results(pgconn: PGconn) -> abc.PQGen[list[PGresult]]:
-    """The results of everything sent, once they have arrived."""
+    """Wait for the results of all sent statements, and return them."""
     while pgconn.flush():
         yield Wait.RW
-        # Unread results would keep the server from reading on.
+        # Read results while sending: otherwise the database would stop reading.
         pgconn.consume_input()
     results: list[PGresult] = []
     while True:
@@ -184,7 +186,7 @@ def _results(pgconn: PGconn) -> abc.PQGen[list[PGresult]]:
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
-            # The end of a statement's results, unless the connection was lost.
+            # None ends a statement's results, unless the connection was lost.
             if pgconn.status == ConnStatus.BAD:
                 raise OperationalError(pgconn.get_error_message())
         elif result.status == ExecStatus.PIPELINE_SYNC:
@@ -192,7 +194,7 @@ def _results(pgconn: PGconn) -> abc.PQGen[list[PGresult]]:
         else:
             results.append(result)
     while pgconn.notifies():
-        # Behind a pooler there may be notifications for another connection; libpq would keep them all.
+        # Drop notifications: behind a pooler there may be some for another connection, and libpq would keep all.
         pass
     return results
 

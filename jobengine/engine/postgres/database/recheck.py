@@ -1,7 +1,7 @@
 """
-Examines damaged rows again: restored rows are used again, and the others are counted.
+Examines damaged rows again: restored rows are used again, and rows that are still damaged are counted.
 
-A server may also have set a row apart by mistake, for instance because of faulty memory.
+A row may also have been set apart by mistake, for instance because of a server's faulty memory.
 """
 
 from collections import Counter
@@ -68,7 +68,7 @@ def _recheck_queues(connection: "Connection[Row]", rows: Rows) -> None:
 
 
 def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], slot: int) -> int:
-    """Put restored jobs back in their places; returns how many."""
+    """Give restored jobs their old `place` again; returns their number."""
     with connection.transaction():
         known = _known(connection, rows, sorted({queue_id for queue_id, _ in places}))
         queue_ids, uids = bigints([place[0] for place in places]), texts([place[1] for place in places])
@@ -97,7 +97,7 @@ def _known(connection: "Connection[Row]", rows: Rows, numbers: list[int]) -> dic
 
 
 def _change(rows: Rows, known: Known, row: Row) -> Change | None:
-    """The job of a restored row, at its former place; None if the row is still damaged."""
+    """The change that gives a restored row its old `place` again; None if the row is still damaged."""
     _, uid, sealed, standing, place = row
     try:
         job = rows.job(known.queue, uid, sealed, standing)
@@ -108,7 +108,10 @@ def _change(rows: Rows, known: Known, row: Row) -> Change | None:
 
 
 def _counts_lacking(change: Change, set_apart: int) -> list[int]:
-    """The counts that lack the job while its row has this negative place: of its place, and maybe of its mark."""
+    """
+    The counts to add when a row that was set apart is restored: of the job's place and, after a
+    recount, of its mark.
+    """
     job = change.new
     if job is None:
         return []

@@ -1,8 +1,8 @@
 """
-Jobs and queues as rows of the database, and back.
+Converts jobs and queues into rows of the database, and back.
 
-Jobs that were recently encrypted or decrypted are cached, since most are claimed and finished on the server that added
-them: the cache saves a tenth of a job's time in bulk, see docs/performance.md.
+Jobs that were recently encrypted or decrypted are cached, since most jobs are claimed and finished on the server that
+added them. The cache saves a tenth of a bulk job's time; see docs/performance.md.
 """
 
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ from .known_damage import DamagedQueues
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: Added by a recount to the negative `place` of a damaged row. A row that is set apart stays in the counts of retrying
-#: and cancelled jobs, since its records can't be read; a recount takes it out.
+#: A recount adds this to the negative `place` of a damaged row: the row no longer counts as retrying or cancelled.
+#: Before a recount it still counts, since its records can't be read.
 MARKS_RECOUNTED: Final = -10
-#: The most jobs in each half of the cache, and the most record bytes of one job: 16 MiB in all, and as much again for
-#: the job values.
+#: The most jobs in each half of the cache and, in the next line, the most record bytes of a cached job: 16 MiB in all,
+#: and as much again for the job values.
 _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The most queues in a cache.
 MOST_QUEUES: Final = 20_000
-#: A place in execution order: the columns `inv_prio` and `arrival`.
+#: A position in execution order: the columns `inv_prio` and `arrival`.
 RowRank = tuple[int, int]
 #: The claim start before all jobs.
 NO_CLAIM_START: Final[RowRank] = (-(1 << 63), -1)
@@ -41,11 +41,11 @@ _MOST: Final = (1 << 63) - 1
 
 @frozen(kw_only=True)
 class Known:
-    """A queue as the database has it."""
+    """A queue as read from the database."""
 
-    #: The queue's number; a queue that is deleted and made again gets another one.
+    #: The queue's number; a queue that is deleted and created again gets a new number.
     id: int
-    #: How many times the queue was reconfigured.
+    #: The number of times that the queue was reconfigured.
     rev: int
     queue: Queue
     #: Whether the queue's events are kept for watchers.
@@ -57,7 +57,7 @@ class Known:
 
 
 def keep(queues: dict[K, V], key: K, value: V) -> None:
-    """Put a value into a cache of queues, and empty a full cache first: deleted queues leave it in no other way."""
+    """Put a value into a cache of queues. A full cache is emptied first, which also removes deleted queues."""
     if len(queues) >= MOST_QUEUES:
         queues.clear()
     queues[key] = value
@@ -69,7 +69,7 @@ _Records = tuple[str, bytes, bytes | None]
 
 @define
 class _JobCache:
-    """A cache of the jobs last encrypted or decrypted, by uid, with their records: at most twice _KEPT."""
+    """A cache of recently encrypted or decrypted jobs with their records, by uid: at most twice _KEPT."""
 
     _young: dict[str, tuple[_Records, Job]] = field(factory=dict)
     _old: dict[str, tuple[_Records, Job]] = field(factory=dict)
@@ -93,7 +93,7 @@ class Rows:
 
     seal: Seal
     _cache: _JobCache = field(factory=_JobCache, init=False)
-    #: A cache of queues by number, each with its revision, so that a revision is rarely decrypted twice.
+    #: A cache of decrypted queues by number, each with its revision.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
     damaged: DamagedQueues = field(factory=DamagedQueues, init=False)
 
@@ -106,7 +106,7 @@ class Rows:
         return kept[1]
 
     def is_paused(self, number: int, rev: int) -> bool:
-        """Whether this revision of a queue is known to be paused."""
+        """Whether the queue is paused, as far as the cache knows this revision."""
         kept = self._queues.get(number)
         return kept is not None and kept[0] == rev and kept[1].paused
 
@@ -134,7 +134,8 @@ class Rows:
 
     def _whole(self, queue: Queue, uid: str, sealed: bytes) -> Job:
         fact = self.opened(sealed)
-        # Records hold the salt, not the name: so a record of a deleted queue with the same name is refused.
+        # Records hold the queue's salt, not its name, so that a record of a deleted queue with the same name is
+        # refused.
         if not isinstance(fact, JobAdded) or (fact.queue, fact.job.spec.uid) != (queue.salt, uid):
             raise Damaged("a row of the table job holds the record of another job")
         return fact.job
@@ -152,7 +153,7 @@ class Rows:
         except UnknownRecord as error:
             raise NewerFormat(f"the database has newer records; use a newer JobEngine: {error}") from None
         except (MsgspecError, TypeError, ValueError):
-            # It was encrypted for another table, which has no facts.
+            # The record was encrypted for another table, which holds no facts.
             raise Damaged("a row of the database holds no fact") from None
 
     def sealed(self, facts: Sequence[Fact]) -> list[bytes]:
@@ -170,18 +171,21 @@ class Rows:
         """
         The encrypted standings of jobs, for the column `said`.
 
-        Finished jobs are hardly read again, so they are not cached.
+        Finished jobs are not cached, because they are hardly read again.
         """
         records = self.sealed([JobChanged(queue.salt, job.spec.uid, job.standing) for queue, job in jobs])
         for (queue, job), record in zip(jobs, records, strict=True):
             kept = self._cache.get(job.spec.uid) if job.state in UNFINISHED else None
-            # While the spec is the same, its record is too.
+            # If the spec is the same object, its cached record is still right.
             if kept is not None and kept[1].spec is job.spec:
                 self._cache.keep((queue.salt, kept[0][1], record), job)
         return records
 
     def standings(self, jobs: Sequence[Job]) -> list[Sequence[Any]]:
-        """The uids of jobs, then the columns that change with a job's standing, in the order of batch/write.py."""
+        """
+        The uids of jobs, and the columns that change with a job's standing, in the column order of
+        batch/write.py.
+        """
         return [
             [job.spec.uid for job in jobs],
             [place_of(job.standing) for job in jobs],
@@ -222,7 +226,7 @@ class Rows:
 
 
 def rank_of(job: Job) -> RowRank:
-    """The job's place in execution order."""
+    """The job's position in execution order."""
     return ~job.spec.priority, job.spec.arrival
 
 
@@ -230,7 +234,7 @@ def check_place(job: Job, place: int) -> None:
     """Raise Damaged if a row's column `place` contradicts the job in its records."""
     true = place_of(job.standing)
     if true != place:
-        raise Damaged(f"the column place of a row of the table job is {place}, but its records say {true}")
+        raise Damaged(f"in a row of the table job, the column place is {place}, but the job's records require {true}")
 
 
 def is_set_apart(place: int) -> bool:

@@ -37,18 +37,18 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # The tags of jobs that can be claimed.
         "CREATE TABLE tag (queue_id bigint NOT NULL, tag bytea NOT NULL, inv_prio bigint NOT NULL, arrival bigint NOT "
         'NULL, uid text COLLATE "C" NOT NULL, PRIMARY KEY (queue_id, tag, inv_prio, arrival, uid))',
-        # Adding a job with this key locks the row, so that two connections do not add one each.
+        # Adding a job with a unique key locks the key's row, so that two connections do not both add a job.
         "CREATE TABLE unique_key (queue_id bigint NOT NULL, key bytea NOT NULL, PRIMARY KEY (queue_id, key))",
-        # How many jobs are in each place: the sum over slots. Connections use different slots, so no row is hot.
+        # The number of jobs in each place is the sum over all slots. Connections use different slots, so that they
+        # rarely wait for each other.
         "CREATE TABLE tally (queue_id bigint NOT NULL, slot smallint NOT NULL, place smallint NOT NULL, "
         "jobs bigint NOT NULL, PRIMARY KEY (queue_id, slot, place)) WITH (fillfactor = 50)",
-        # The last batch of each connection that changed something: it shows whether a commit was made when the
-        # connection was lost during it.
+        # The number of each lane's last batch with changes: shows whether a commit was made whose connection was lost.
         "CREATE TABLE lane (id bigint PRIMARY KEY, batch bigint NOT NULL, at bigint NOT NULL) WITH (fillfactor = 50)",
         # The events of a batch in one queue: `number` of them, the last of which has the number `last`.
         "CREATE TABLE event (queue_id bigint NOT NULL, last bigint NOT NULL, number bigint NOT NULL, at bigint NOT "
         "NULL, sealed bytea NOT NULL, PRIMARY KEY (queue_id, last))",
-        # Deleted queues, and when they were deleted: some of their rows may still be there.
+        # Deleted queues, and when they were deleted: rows of their jobs may still exist.
         "CREATE TABLE gone (queue_id bigint PRIMARY KEY, at bigint NOT NULL)",
         "CREATE SEQUENCE batch",
     ),
@@ -58,23 +58,23 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         f"ADD COLUMN floor_arrival bigint NOT NULL DEFAULT {NO_CLAIM_START[1]}, "
         "ADD COLUMN proposed_prio bigint, ADD COLUMN proposed_arrival bigint, ADD COLUMN proposed_by bigint, "
         "ADD COLUMN known_from bigint",
-        # Servers of version 1 do not set claim starts back when they make a job ready. Without this table they can
-        # change nothing.
+        # Renamed to lock out servers of version 1, which do not set claim starts back: without the table `lane` they
+        # can't change anything.
         "ALTER TABLE lane RENAME TO last_batch",
     ),
     (
-        # How often a correction of `ahead` was undone, and by how much elapsed time differed from the clock of each
-        # machine with servers, `at` this time of that clock; see begin.py.
+        # `undone`: how often a correction of `ahead` was undone. `clock`: for each machine with servers, the difference
+        # between elapsed time and the machine's clock, when that clock showed `at`; see begin.py.
         "ALTER TABLE meta ADD COLUMN undone bigint NOT NULL DEFAULT 0",
         "CREATE TABLE clock (machine text PRIMARY KEY, ahead bigint NOT NULL, difference bigint NOT NULL, "
         "at bigint NOT NULL, saved bigint NOT NULL)",
-        # See claimers.py: each server's waiting claims, and when it wrote them, by the wall clock.
+        # See claimers.py: each server's waiting claims, and the wall clock time at which the server wrote them.
         "CREATE TABLE claimers (server bigint PRIMARY KEY, at bigint NOT NULL, sealed bytea NOT NULL) "
         "WITH (fillfactor = 50)",
     ),
     (
-        # No statement: from here on places 5 and 6 of tally count retrying and cancelled jobs (see rows.py), which
-        # servers of version 3 do not know.
+        # No statement: since this version, places 5 and 6 of tally count retrying and cancelled jobs (see rows.py); the
+        # new version number locks out older servers.
     ),
     (
         # See history_rows.py: a server's counts in a period of a queue. They are not encrypted: counts are no secret.
@@ -84,7 +84,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE INDEX history_number ON history (span, number)",
     ),
     (
-        # See item_rows.py: the named things of queues. `key`: the digest of kind and name, `kind`: that of the kind.
+        # See item_rows.py: the named things of queues. `key` is the digest of kind and name, `kind` the digest of the
+        # kind.
         "CREATE TABLE item (queue_id bigint NOT NULL, key bytea NOT NULL, kind bytea NOT NULL, sealed bytea NOT NULL, "
         "PRIMARY KEY (queue_id, key)) WITH (fillfactor = 50)",
         "CREATE INDEX item_kind ON item (queue_id, kind)",
@@ -103,10 +104,8 @@ _UPDATE_VERSION: Final = named("update_version")
 @rights_failures()
 def migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     """
-    Bring the schema to VERSION, in one transaction; returns its former version, 0 for none.
-
-    Several migrations at once do no harm. Raises NewerFormat if the schema is newer, WrongSecret, and StorageError if
-    the user lacks a right.
+    Bring the schema to VERSION, in one transaction; returns its former version, 0 for none. Safe to run several times
+    at once. Raises NewerFormat if the schema is newer, WrongSecret, and StorageError if the user lacks a permission.
     """
     try:
         return _migrate(connection, secret, kdf)
@@ -119,7 +118,7 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
     with connection.transaction():
         ((is_bare, has_tables),) = _FIND_SCHEMA.execute(connection).fetchall()
         if is_bare:
-            # IF NOT EXISTS would need the right to create schemas even if the schema exists.
+            # IF NOT EXISTS would need the permission to create schemas even if the schema exists.
             connection.execute("CREATE SCHEMA jobengine")
         version = _version(connection, secret) if has_tables else 0
         for step in _STEPS[version:]:
@@ -136,9 +135,8 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
 @rights_failures()
 def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
     """
-    Open the database: a Seal for its records.
-
-    Raises NewerFormat, NotADatabase or WrongSecret, and StorageError if the user lacks a right.
+    Open the database, and return the Seal for its records. Raises NewerFormat, NotADatabase or WrongSecret, and
+    StorageError if the user lacks a permission.
     """
     try:
         row = _READ_META.execute(connection).fetchone()

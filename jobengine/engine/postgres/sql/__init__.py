@@ -1,9 +1,9 @@
 r"""
 The SQL of this engine: named statements in the files of this folder.
 
-Each begins with a line `-- name: …` and a comment that says what it is for. `:name` is a parameter, as in psql: after
-`\set queue_id 7` a statement can be pasted there. One name is no parameter: `:clock` stands for the SQL expression
-that reads the time, in psql `\set clock '(extract(epoch FROM clock_timestamp()) * 1000)::bigint'`. Statements that only
+Each statement begins with a line `-- name: …` and a comment on its purpose. `:name` is a parameter, as in psql: after
+`\set queue_id 7` a statement can be pasted there. `:clock` is not a parameter but stands for the SQL expression that
+reads the time, in psql `\set clock '(extract(epoch FROM clock_timestamp()) * 1000)::bigint'`. Statements that only
 begin, end or configure a transaction, and those that make the tables, stand where they are used.
 
     _LOCK_JOBS: Final = named("lock_jobs")
@@ -44,11 +44,11 @@ class NamedStatement:
         return Statement(self.text, [values[name] for name in self.parameters])
 
     def execute(self, connection: "Connection[Row]", **values: Any) -> "Cursor[Row]":
-        """Execute the statement in a round trip of its own; values may be lists, which the driver converts."""
+        """Execute the statement in a separate round trip; values may be lists, which the driver converts."""
         return connection.execute(self.text, values, binary=True)
 
     def at(self, clock: LiteralString) -> "NamedStatement":
-        """The statement with the SQL expression that reads the time."""
+        """The statement with `:clock` replaced by this SQL expression."""
         return _with_clock(self, clock)
 
 

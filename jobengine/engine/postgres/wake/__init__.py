@@ -1,1 +1,1 @@
-"""How changes wake waiters, on this server and on others."""
+"""Wakes waiters after changes, on this server and on others."""

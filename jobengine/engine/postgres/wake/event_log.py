@@ -1,8 +1,6 @@
 """
-Events of queues, for their watchers.
-
-A queue's events are kept while anybody watches it, on any server. Each batch numbers its events under the lock of the
-queue's row, so all watchers see them in the same order.
+The events of watched queues. Events are kept while a client watches the queue, on any server. Each batch numbers its
+events under the lock of the queue's row, so all watchers see the same order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,9 +23,9 @@ from ..database.rows import Rows
 from ..sql import named
 from .news import EVENTS, News
 
-#: Milliseconds after a poll for which a queue still counts as watched.
+#: A queue counts as watched for this many milliseconds after a watcher's poll.
 _KEPT: Final = 60_000
-#: Rows that are read at a time for each watcher.
+#: The number of rows to read at a time for each watcher.
 _ROWS: Final = 100
 _BEGIN_WATCH: Final = named("begin_watch")
 _EXTEND_WATCHES: Final = named("extend_watches")
@@ -41,11 +39,11 @@ _log: Final = Logger()
 
 @frozen
 class WatchStart:
-    """Where a new watch starts."""
+    """The start of a new watch."""
 
     #: The queue's name.
     queue: str
-    #: The queue's number, and the number of the last event before the watch.
+    #: The queue's number and, in the next line, the number of the last event before the watch.
     queue_id: int
     number: int
     #: Whether some of the requested events are no longer kept.
@@ -54,12 +52,12 @@ class WatchStart:
 
 @define(eq=False)
 class Watch:
-    """A watcher of this server."""
+    """A client of this server that watches a queue."""
 
-    #: The queue's name and number.
+    #: The queue's name and, in the next line, its number.
     queue: str
     queue_id: int
-    #: The number of the last event delivered to it.
+    #: The number of the last event that was delivered to the watcher.
     number: int
     watcher: Watcher
     #: Whether the watch has ended because its next events are no longer kept.
@@ -70,7 +68,7 @@ class Watch:
 class ReadEvents:
     """The events read for the watchers."""
 
-    #: Events for a watcher, with the number of the last event.
+    #: Events for each watcher, with the number of the last event.
     events: Sequence[tuple[Watch, int, EventBatch]]
     #: The watchers of deleted queues, and those whose events are no longer kept.
     ended: Sequence[Watch]
@@ -81,9 +79,8 @@ def begin_watch(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, name: str, after: str | None
 ) -> WatchStart:
     """
-    Keep the events of a queue from now on, for a watch that starts after the event with the id `after`.
-
-    None starts it after the queue's last event. Raises QueueNotFound.
+    Keep the events of a queue from now on, for a watch that starts after the event with the id `after`, or after the
+    queue's last event if None. Raises QueueNotFound.
     """
     row = _BEGIN_WATCH.at(clock).execute(connection, kept=_KEPT, digest=rows.name(name)).fetchone()
     if row is None:
@@ -98,7 +95,7 @@ def begin_watch(
 def read_watched(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, watches: Sequence[tuple[Watch, int]]
 ) -> ReadEvents:
-    """The events after these numbers; also marks their queues as still watched."""
+    """Read the new events for these watchers, and mark their queues as still watched."""
     ids = sorted({watch.queue_id for watch, _ in watches})
     there, found = together(
         connection,
@@ -128,7 +125,7 @@ def read_watched(
 
 
 def _drop(connection: "Connection[Row]", queue_id: int, last: int) -> None:
-    """Delete a damaged row: for watchers, its events and earlier ones are no longer kept."""
+    """Delete a damaged row. For watchers, its events and all earlier ones are then no longer kept."""
     together(
         connection,
         Statement("BEGIN"),
@@ -160,7 +157,7 @@ def _number(event: JobEvent) -> int:
 
 
 def _number_in(event_id: str, queue_id: int) -> int | None:
-    """The number in an event's id, or None if no event of this queue has such an id."""
+    """The number in an event's id; None if the id is not of this queue."""
     queue, _, number = event_id.rpartition("-")
     if queue != str(queue_id) or not (number.isascii() and number.isdigit() and len(number) < 19):
         return None
@@ -174,7 +171,7 @@ class Watches:
     _watches: list[Watch] = field(factory=list)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of watchers."""
         return len(self._watches)
 
     def add(self, begun: WatchStart) -> Watch:
@@ -190,7 +187,7 @@ class Watches:
             self._watches.remove(watch)
 
     def news(self) -> News:
-        """The news that watchers wait for."""
+        """The kinds of news that would wake the watchers."""
         return {(EVENTS, watch.queue) for watch in self._watches}
 
     def numbers(self) -> list[tuple[Watch, int]]:
@@ -208,7 +205,7 @@ class Watches:
                 watch.watcher.give([batch])
         for watch in read.ended:
             watch.watcher.end()
-        # Not only those in `ended`: a client that reads slowly may notice late that its stream has ended.
+        # Remove all ended watchers, not only those in `ended`: a stream also ends when its client reads too slowly.
         self._watches = [watch for watch in self._watches if not watch.watcher.ended]
 
     def end(self) -> None:

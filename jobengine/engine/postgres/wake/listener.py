@@ -1,7 +1,7 @@
 """
-Receives the notifications of other servers, on a connection of its own.
+Receives the notifications of other servers, on a separate connection.
 
-The reactor waits for its socket, as for those of clients. A thread blocked on the socket could not be stopped.
+The reactor waits for its socket: a thread that blocks on the socket could not be stopped.
 """
 
 import os
@@ -17,9 +17,10 @@ from zope.interface import implementer
 from ...threads import Thread
 from ..database.pipeline import Row
 
-#: Seconds within which the echo of the server's own notification must arrive; seconds from an echo to the next test.
+#: The echo of the server's own notification must arrive within _ECHO seconds; the next test follows after _PAUSE
+#: seconds.
 _ECHO, _PAUSE = 2.0, 30.0
-#: Seconds before a lost connection, or one without echoes, is replaced.
+#: Seconds before a connection that was lost, or has no echoes, is replaced.
 _RETRY: Final = 5.0
 
 
@@ -27,14 +28,14 @@ _RETRY: Final = 5.0
 @define(kw_only=True, eq=False)
 class Listener:
     """
-    A connection that listens, and is replaced when it is lost.
+    A connection that listens for notifications, and is replaced when it is lost.
 
-    Notifications count as received while echoes arrive: echoes of notifications that this server sends over another
-    connection. Behind a pooler in transaction mode there is no echo: between two statements the listener has no
-    connection to the database. A connection receives its own notifications even there, so another one must send.
+    To test the connection, this server notifies itself over another connection, and waits for the echo. Behind a pooler
+    in transaction mode there is no echo, because between two statements the listener has no database connection. The
+    test needs another connection, because a connection receives its own notifications even there.
     """
 
-    #: Makes the connection, which listens; blocks.
+    #: Makes a connection that listens; blocks.
     connect: "Callable[[], Connection[Row]]"
     thread: Thread
     readers: IReactorFDSet
@@ -52,8 +53,8 @@ class Listener:
     #: How many connections were made.
     connected: int = field(default=0, init=False)
     _connection: "Connection[Row] | None" = field(default=None, init=False)
-    #: A second descriptor of its socket. The driver closes the first one when the connection is lost, and the reactor
-    #: can't remove a closed one.
+    #: A duplicate of the socket's descriptor. The driver closes its own when the connection is lost, and the reactor
+    #: can't remove a closed descriptor.
     _descriptor: int = field(default=-1, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
@@ -82,7 +83,7 @@ class Listener:
         self._set(_ECHO, self._end)
 
     def _end(self) -> None:
-        """Close the connection, and connect again in a while."""
+        """Close the connection, and reconnect after _RETRY seconds."""
         receives, self.receives = self.receives, False
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -99,7 +100,7 @@ class Listener:
         connection.close()
 
     def _set(self, seconds: float, then: Callable[[], None]) -> None:
-        """Set the one timer."""
+        """Call `then` after some seconds, instead of any earlier call."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None if self._stopped else self.clock.callLater(seconds, then)

@@ -1,7 +1,7 @@
 """
-Notifies other servers which queues have changed, so that they wake their waiters and watchers.
+Notifies other servers of changed queues, so that these wake their waiters and watchers.
 
-Notifications are sent after the commits, a few times a second: PostgreSQL serialises commits that notify.
+Notifications are sent after the commits, a few times a second, because PostgreSQL serialises commits that notify.
 """
 
 from collections.abc import Callable, Set
@@ -22,9 +22,9 @@ from ..database.connection import connected, together
 from ..database.pipeline import Row, Statement
 from ..sql import named
 
-#: Kinds of news of a queue: jobs have become ready; jobs were finished or are gone; there are events for watchers.
+#: The kinds of news: jobs have become ready; jobs were finished or removed; there are events for watchers.
 READY, ENDED, EVENTS = "R", "E", "W"
-#: Kinds of news, each with the name of a queue.
+#: Pairs of a kind of news and the name of a queue.
 News = Set[tuple[str, str]]
 #: The least seconds between two sends.
 _PAUSE: Final = 0.05
@@ -35,7 +35,7 @@ _NOTIFY: Final = named("notify")
 
 
 def news_of(result: Result) -> News:
-    """The news from a batch."""
+    """The news after a batch."""
     ready, ended, changed = set[str](), set[str](), set[str]()
     for effect in result.effects:
         if isinstance(effect, JobEffect):
@@ -45,7 +45,7 @@ def news_of(result: Result) -> News:
             elif effect.queue not in ready and has_become_ready(effect.old, effect.new):
                 ready.add(effect.queue)
     queues = {effect.queue for effect in result.effects if isinstance(effect, QueueEffect)}
-    # Jobs may have expired in a queue that was deleted meanwhile.
+    # Leave out deleted queues: jobs may have expired in a queue before it was deleted.
     known = result.now.known
     watched = {name for name in changed if name in known and known[name].watched}
     kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))
@@ -60,7 +60,10 @@ def listen(url: str) -> "Connection[Row]":
 
 
 def notify(connection: "Connection[Row]", payloads: list[str]) -> None:
-    """Send notifications. A server finds lost ones' changes by polling, so this commit does not wait for the disk."""
+    """
+    Send notifications. The commit does not wait for the disk: if a notification is lost, servers find the changes by
+    polling.
+    """
     together(
         connection,
         Statement("BEGIN"),
@@ -72,10 +75,10 @@ def notify(connection: "Connection[Row]", payloads: list[str]) -> None:
 
 @define(kw_only=True, eq=False)
 class NewsSender:
-    """Gathers news and sends them: the first immediately, and later ones after a pause."""
+    """Gathers news and sends them: the first at once, later news together after a pause."""
 
     clock: IReactorTime
-    #: Returns the digest of a queue's name: notifications hold no name.
+    #: Returns the digest of a queue's name. Notifications hold only digests, no names.
     digest: Callable[[str], bytes]
     #: Sends notifications.
     send: "Callable[[list[str]], Deferred[None]]"
@@ -84,7 +87,7 @@ class NewsSender:
     #: The first word of this server's own notifications.
     _server: str = field(factory=lambda: token_hex(8), init=False)
     _news: set[tuple[str, str]] = field(factory=set, init=False)
-    #: Whether to send, with news or without.
+    #: Whether to send a notification, even without news.
     _wanted: bool = field(default=False, init=False)
     _under_way: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
@@ -98,7 +101,7 @@ class NewsSender:
             self.hello()
 
     def hello(self) -> None:
-        """Send a notification even without news: this server listens for its echo."""
+        """Send a notification even without news, so that this server's Listener gets an echo."""
         self._wanted = True
         self._set()
 
@@ -113,7 +116,7 @@ class NewsSender:
         return payload.partition(" ")[0] == self._server
 
     def wanted_in(self, payload: str, wanted: News) -> News:
-        """The wanted news that are in a notification."""
+        """The news in a notification that are also in `wanted`."""
         words = set(payload.split(" ")[1:])
         return {one for one in wanted if self._word(one) in words}
 

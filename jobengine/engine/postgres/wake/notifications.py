@@ -1,4 +1,4 @@
-"""Wakes waiters and watchers after changes by other servers, and notifies others of changes here."""
+"""Wakes waiters and watchers after changes by other servers, and notifies other servers of this server's changes."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,7 +19,7 @@ from .news import NewsSender, news_of, notify
 from .poller import Poller
 from .waiters import Waiters
 
-#: How many digests of names are kept.
+#: The most digests of names to cache.
 _KEPT: Final = 10_000
 
 

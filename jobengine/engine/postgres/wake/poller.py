@@ -15,13 +15,13 @@ from ..database.pipeline import Row
 from .event_log import ReadEvents, Watches, read_watched
 from .waiters import PollResult, Waiters, poll
 
-#: Seconds to the first poll for a waiter. Its claim may have skipped jobs that another connection had locked; if that
-#: connection does not take them, there is no notification. Also the seconds between polls while no notifications are
+#: Seconds to the first poll for a waiter: its claim may have skipped jobs that another connection had locked, and
+#: nothing notifies if that connection does not claim them. Also the seconds between polls while no notifications are
 #: received.
 _PAUSE: Final = 0.25
 #: Seconds between polls while notifications are received.
 _RECEIVING: Final = 2.0
-#: Seconds between polls that notifications cause.
+#: The least seconds between polls that notifications cause.
 _PACE: Final = 0.05
 _Polled = tuple[PollResult, ReadEvents | None]
 
@@ -39,7 +39,7 @@ class Poller:
     _time: LiteralString = field(default="", init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _under_way: bool = field(default=False, init=False)
-    #: When the next poll is due, and when the last one began, by the monotonic clock.
+    #: When the next poll is due and, in the next line, when the last one began, by the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
     _began: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -55,15 +55,15 @@ class Poller:
             self._timer.cancel()
 
     def later(self) -> None:
-        """Poll after the first pause, because a client begins to wait, or notifications are no longer received."""
+        """Poll after _PAUSE: a client has begun to wait, or notifications are no longer received."""
         self._poll_within(_PAUSE)
 
     def soon(self) -> None:
-        """Poll at once, or a little later after a recent poll: a notification came, maybe one of many."""
+        """Poll at once or, if the last poll was recent, shortly: a notification has arrived, and more may follow."""
         self._poll_within(self._began + _PACE - self.clock.seconds())
 
     def hurry(self) -> None:
-        """Poll now if anybody watches, because of a change on this server."""
+        """Poll now if there are watchers, because of a change on this server."""
         if self.watches:
             self._poll_within(0)
 

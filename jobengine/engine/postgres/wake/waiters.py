@@ -1,8 +1,8 @@
 """
-Waiters for jobs, first come first served on each server, and for the end of a job.
+Clients that wait for jobs, first come first served on each server, or for the end of a job.
 
-Changes by this server wake them immediately. Small queries poll for changes by other servers: after a notification, and
-now and then.
+Changes by this server wake them immediately. Changes by other servers are found by small polling queries, after a
+notification, and now and then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from ..database.rows import Rows
 from ..sql import named
 from .news import ENDED, READY, News
 
-#: Waiters that are served in one batch.
+#: The most waiters to serve in one batch.
 _SERVED: Final = 200
 #: More jobs than a queue can have.
 _ANY_NUMBER: Final = 1 << 62
@@ -47,7 +47,7 @@ class PollResult:
     #: The names of queues with ready jobs, and of queues known to be paused.
     ready: set[str] = field(factory=set)
     paused: set[str] = field(factory=set)
-    #: The awaited jobs, by queue and uid, that still exist unfinished.
+    #: The awaited jobs, by queue and uid, that exist and are unfinished.
     unfinished: set[tuple[str, str]] = field(factory=set)
 
 
@@ -77,7 +77,7 @@ def poll(
 class _QueueChange:
     """The changes in a queue since its waiters were last served."""
 
-    #: How many jobs have become ready, and their tags, each combination once.
+    #: The number of jobs that have become ready and, in the next line, their combinations of tags.
     jobs: int = 0
     kinds: set[tuple[str, ...]] = field(factory=set)
     #: Whether the change concerns all waiters, as a reconfiguration does.
@@ -90,10 +90,10 @@ class _QueueChange:
 
 @define(eq=False)
 class PendingClaim:
-    """A claim that is being carried out; its client waits in line if the claim finds no job."""
+    """A claim that is being carried out. If it finds no job, its client becomes a waiter."""
 
     queues: Sequence[str]
-    #: Whether jobs have become ready in these queues meanwhile: the claim's answer may lack them.
+    #: Whether jobs have become ready in these queues meanwhile, which the claim may not have seen.
     outdated: bool = False
 
 
@@ -103,7 +103,7 @@ class Waiters:
 
     #: Carries out tasks in their order before all others; see Lane.submit_first.
     submit_first: "Callable[[Sequence[Task]], list[Deferred[Outcome[Any]]]]"
-    #: Undoes claims whose callers have left.
+    #: Undoes claims whose callers have disconnected.
     put_back: Callable[[Outcome[Any]], None]
     line: Line = field(factory=Line)
     ends: Ends = field(factory=Ends)
@@ -128,25 +128,25 @@ class Waiters:
             self._pending.remove(one)
 
     def news(self) -> News:
-        """The news that waiters, and running claims, wait for."""
+        """The kinds of news that would wake waiters or concern running claims."""
         pending = {name for one in self._pending for name in one.queues}
         ready = {(READY, name) for name in pending.union(self.line.names())}
         return ready | {(ENDED, name) for name, _ in self.ends.places()}
 
     def mark_outdated(self, news: News) -> None:
-        """Mark the running claims whose queues have got ready jobs."""
+        """Mark the running claims for whose queues jobs have become ready."""
         for one in self._pending:
             one.outdated = one.outdated or any((READY, name) in news for name in one.queues)
 
     def wake(self, result: Result) -> None:
-        """Wake the waiters that a batch's changes concern."""
+        """Wake the waiters that are concerned by a batch's changes."""
         if self:
             for effect in result.effects:
                 self._collect(effect)
             self._serve()
 
     def apply_poll(self, result: PollResult) -> None:
-        """Wake the waiters that changes by other servers concern."""
+        """Wake the waiters that are concerned by changes of other servers."""
         for name in self.line.names():
             revision = result.revisions.get(name)
             is_ready = name in result.ready or (name in result.paused and self._has_peeks(name))
@@ -159,7 +159,7 @@ class Waiters:
         self._serve()
 
     def _has_peeks(self, name: str) -> bool:
-        """Whether somebody waits to peek at a queue: that works while it is paused."""
+        """Whether a client waits to peek at a queue, which is possible even while the queue is paused."""
         return any(isinstance(one.command, Peek) for one in self.line.of([name]))
 
     def _collect(self, effect: Effect) -> None:
@@ -185,7 +185,7 @@ class Waiters:
     # Serving
 
     def _serve(self) -> None:
-        """Serve the waiters that changes concern; one round at a time."""
+        """Serve the concerned waiters, unless a round is running."""
         if self._changed and not self._serving:
             Deferred.fromCoroutine(self._serve_rounds())
 
@@ -206,7 +206,7 @@ class Waiters:
             served = [self._served(*one) for one in zip(waiters, self.submit_first(_tasks(waiters)), strict=True)]
             claimed = sum(await gatherResults(served))
             jobs -= claimed
-            # If they got none, another server has the jobs. Then the other waiters are served in full batches.
+            # If nobody got a job, another server has claimed them. Then serve the remaining waiters in full batches.
             most = jobs if claimed else _SERVED
 
     def _served(self, waiter: Waiter, claimed: "Deferred[Outcome[Any]]") -> "Deferred[int]":
@@ -215,7 +215,7 @@ class Waiters:
 
     def _offer(self, outcome: Outcome[Any], waiter: Waiter) -> int:
         if waiter.done.called:
-            # The waiter has left meanwhile.
+            # The waiter has disconnected meanwhile.
             self.put_back(outcome)
             return 0
         given = _given(waiter, outcome)
@@ -238,7 +238,7 @@ def jobs_in(outcome: Outcome[Any]) -> Sequence[Claimed]:
 
 
 def _given(waiter: Waiter, outcome: Outcome[Any]) -> Outcome[ClaimResult] | None:
-    """What a waiter gets: jobs, or an error; None if it keeps waiting."""
+    """The result for a waiter: jobs, or an error; None if it keeps waiting."""
     if isinstance(outcome, Refused) or jobs_in(outcome):
         return outcome
     if isinstance(waiter.command, Peek) and outcome.answer is not None:
