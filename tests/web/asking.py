@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.doubles import Answer, MemoryServer
 
+ADMIN = {"X-Admin-Key": "admin"}
 #: The fields of a job in the first version of the API.
 V1_FIELDS = frozenset(
     [

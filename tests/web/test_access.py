@@ -1,18 +1,11 @@
 """GET /api/v1/access: what a key may do."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from tests.doubles import Answer, MemoryServer
-
-ADMIN: Final = {"X-Admin-Key": "admin"}
-
-
-@pytest.fixture
-def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
-    return start(admin_key=b"admin")
+from tests.web.asking import ADMIN
 
 
 def _access(server: MemoryServer, queue: str | None = "q", key: str | None = "key", **headers: str) -> Answer:
@@ -59,10 +52,6 @@ def test_the_access_call_checks_parameters_then_queue_then_key(
     guarded: MemoryServer, asked: dict[str, Any], status: int
 ) -> None:
     assert _access(guarded, **asked).status == status
-
-
-def test_a_server_without_an_admin_key_has_no_admin(server: MemoryServer) -> None:
-    assert _access(server, None, None, **ADMIN).status == 401
 
 
 def test_wrong_keys_in_the_access_call_are_throttled(server: MemoryServer) -> None:

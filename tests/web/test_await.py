@@ -28,26 +28,6 @@ def test_a_waiting_read_is_answered_when_its_job_finishes(server: MemoryServer) 
     assert [(answer.status, answer.json) for answer in answers] == [(200, read(server, uid).json)]
 
 
-def test_a_waiting_read_is_answered_with_the_unfinished_job_when_its_wait_ends(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    answers = _await(server, uid, "2.5")
-    hold(server)
-    server.clock.advance(2.499)
-    server.pump()
-    assert answers == []
-    server.clock.advance(0.001)
-    server.pump()
-    assert [answer.json for answer in answers] == [read(server, uid).json]
-    assert answers[0].json["state"] == "inprogress"
-
-
-def test_a_waiting_read_is_answered_with_404_when_its_job_is_deleted(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    answers = _await(server, uid)
-    server.call("DELETE", "/api/v1/job", query={"queueName": "q", "jobUID": uid})
-    assert [answer.status for answer in answers] == [404]
-
-
 def test_a_key_that_may_not_read_a_job_does_not_wait_for_it(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert [answer.status for answer in _await(server, uid, key="wrong")] == [401]
@@ -81,16 +61,6 @@ def test_a_job_is_added_and_its_outcome_returned_in_one_call(server: MemoryServe
 @pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=x", "wait=-1", "wait=0", "await=5", "respond-async"])
 def test_an_invalid_preference_is_ignored(server: MemoryServer, prefer: str) -> None:
     assert [answer.status for answer in _add_and_await(server, prefer)] == [201]
-
-
-def test_no_request_waits_for_longer_than_55_seconds(server: MemoryServer) -> None:
-    answers = _add_and_await(server, "wait=9999")
-    server.clock.advance(54.9)
-    server.pump()
-    assert answers == []
-    server.clock.advance(0.1)
-    server.pump()
-    assert [(answer.status, answer.json["state"]) for answer in answers] == [(201, "queued")]
 
 
 def test_a_repeated_add_waits_for_the_job_of_the_first_request(server: MemoryServer) -> None:
@@ -164,8 +134,3 @@ def test_the_explanation_of_a_finished_job_has_its_state_and_error(server: Memor
     change(server, uid, new_status=state, error="e")
     shown = _explain(server, uid)
     assert (shown["state"], shown["error"], shown["reason"][: len(state) + 6]) == (state, "e", f"It is {state}")
-
-
-def test_a_missing_job_is_404(server: MemoryServer) -> None:
-    query = {"queueName": "q", "jobUID": "none"}
-    assert server.call("GET", "/api/v1/job/explain", query=query).status == 404

@@ -10,19 +10,13 @@ from jobengine.engine.door import NotOffered
 from jobengine.tools.checking import check
 from tests.doubles import SECRET, Answer, MemoryServer
 
-from .asking import add
+from .asking import ADMIN, add
 
-ADMIN = {"X-Admin-Key": "admin"}
 ELSEWHERE = pytest.mark.only_on_a_file("a backup is made with its own tools")
 
 
 def backup(server: MemoryServer, method: str = "GET") -> Answer:
     return server.call(method, "/api/v1/backup", key=None, headers=ADMIN)
-
-
-@pytest.fixture
-def guarded(start: Callable[..., MemoryServer]) -> MemoryServer:
-    return start(admin_key=b"admin")
 
 
 @ELSEWHERE

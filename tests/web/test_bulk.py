@@ -9,7 +9,7 @@ from jobengine.http.limits import Limits
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
 from tests.schema import check_answer
-from tests.web.asking import add, listed, page, put, read, set_up, take, update
+from tests.web.asking import add, listed, page, read, set_up, take, update
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 
@@ -64,13 +64,6 @@ def test_a_malformed_job_is_400_that_names_it_and_none_is_added(server: MemorySe
     assert listed(server)["size"] == 0
 
 
-def test_a_uid_that_is_taken_is_409_with_its_index_and_none_is_added(server: MemoryServer) -> None:
-    put(server, uid=UID)
-    answer = _add_many(server, {}, {"uid": UID}, {"uid": UID, "priority": 1})
-    assert (answer.status, answer.json["index"]) == (409, 2)
-    assert listed(server)["size"] == 1
-
-
 def test_a_bulk_add_refused_by_its_queue_has_the_index_of_the_first_refused_job(server: MemoryServer) -> None:
     set_up(server, max_jobs=2)
     answer = _add_many(server, {}, {}, {})
@@ -114,6 +107,12 @@ def test_a_body_of_many_jobs_may_be_longer(start: Any) -> None:
         (answer,) = Connection(server).send(asked).answers
         check_answer("PUT", path, answer.status, answer.headers, answer.body)
         assert answer.status == status
+
+
+def test_a_job_of_many_may_be_no_longer_than_a_single_job(server: MemoryServer) -> None:
+    body = {"queue_name": "q", "jobs": [{"content": {"text": "x" * (1 << 20)}}]}
+    answer = server.call("PUT", "/api/v1/jobs", query={"queueName": "q"}, body=body)
+    assert (answer.status, "jobs[0].content" in answer.json["detail"]) == (400, True)
 
 
 # Changing one by one

@@ -33,8 +33,6 @@ METHODS = {
     "/readyz": "GET, HEAD",
     "/metrics": "GET, HEAD",
 }
-#: Values that are no integers within 64 bits.
-_NOT_COUNTS: list[Any] = ["1", 1.5, 1.0, True, [], 1 << 63, -(1 << 63) - 1]
 keyed = pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
 
 
@@ -49,13 +47,6 @@ def _in_queue(name: str, query: dict[str, str] | None, body: Any) -> dict[str, A
 def test_the_test_call_returns_200_with_an_empty_body(server: MemoryServer) -> None:
     answer = server.call("GET", "/test", key=None)
     assert (answer.status, answer.body) == (200, b"")
-
-
-def test_a_queue_is_created_once_with_any_key(server: MemoryServer) -> None:
-    for key, status in (("first", 201), ("first", 409), ("second", 409)):
-        answer = server.call("PUT", "/api/v1/queue", body={"name": "new", "access_key": key}, key=None)
-        assert answer.status == status
-        assert bool(answer.body) == (status != 201)
 
 
 @pytest.mark.parametrize(
@@ -109,39 +100,6 @@ def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer)
         "content": {"a": 1},
         "state": "queued",
     }
-
-
-def test_a_null_priority_or_time_of_a_new_job_counts_as_absent(server: MemoryServer) -> None:
-    job = add(server, priority=None, keep_minutes=None, timeout_minutes=None, timeout_time=None)
-    assert (job["priority"], job["keep_minutes"], job["timeout_minutes"], job["timeout_time"]) == (0, 60, 10, 0)
-
-
-def test_zero_minutes_are_kept_as_zero(server: MemoryServer) -> None:
-    job = add(server, keep_minutes=0, timeout_minutes=0)
-    assert (job["keep_minutes"], job["timeout_minutes"]) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    "job",
-    [
-        {},
-        None,
-        [],
-        {"content": None},
-        {"content": []},
-        {"content": "{}"},
-        {"content": 1},
-        *[
-            {"content": {}, name: value}
-            for name in ("priority", "keep_minutes", "timeout_minutes", "timeout_time")
-            for value in _NOT_COUNTS
-        ],
-        *[{"content": {}, name: -1} for name in ("keep_minutes", "timeout_minutes", "timeout_time")],
-    ],
-)
-def test_a_job_with_a_bad_field_is_refused(server: MemoryServer, job: Any) -> None:
-    assert server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job}).status == 400
-    assert server.call("GET", "/api/v1/queue", query={"name": "q"}).json["size"] == 0
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "True", "tRuE"])
@@ -201,22 +159,6 @@ def test_a_v1_update_is_answered_with_the_job_if_preferred(server: MemoryServer,
     assert answer.status == 200
     assert (answer.body == read(server, uid).body) is is_shown
     assert bool(answer.body) is is_shown
-
-
-@pytest.mark.parametrize("status", ["", "done", "in progress", " failed", "queued\n", None, 1, ["queued"]])
-def test_an_unknown_status_is_refused(server: MemoryServer, status: Any) -> None:
-    added = add(server)
-    assert update(server, added["uid"], status).status == 400
-    assert read(server, added["uid"]).json == added
-
-
-def test_a_deleted_job_is_gone(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    gone = {"query": {"queueName": "q", "jobUID": uid}}
-    assert server.call("DELETE", "/api/v1/job", **gone).status == 204
-    assert [server.call(method, "/api/v1/job", **gone).status for method in ("GET", "DELETE")] == [404, 404]
-    assert update(server, uid, "queued").status == 404
-    assert claim(server).status == 204
 
 
 @keyed

@@ -7,41 +7,20 @@ import pytest
 from twisted.logger import LogEvent
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, change, hold, set_up, update, waiters
+from tests.web.asking import add, set_up, update, waiters
 from tests.web.watching import Watcher
-
-
-def test_every_change_of_state_is_an_event(server: MemoryServer) -> None:
-    watcher = Watcher(server)
-    assert watcher.text == ":\n\n"
-    uid = add(server, timeout_seconds=5, max_attempts=2, keep_minutes=1)["uid"]
-    job = hold(server)
-    change(server, uid, lease=job["lease"], progress=5)
-    server.clock.advance(5)
-    server.pump()
-    hold(server)
-    update(server, uid, "complete")
-    server.clock.advance(60)
-    server.pump()
-    assert watcher.changes == [
-        (uid, None, "queued"),
-        (uid, "queued", "inprogress"),
-        (uid, "inprogress", "queued"),
-        (uid, "queued", "inprogress"),
-        (uid, "inprogress", "complete"),
-        (uid, "complete", None),
-    ]
-    assert job["lease"] not in watcher.text
 
 
 def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
     watcher = Watcher(server)
     server.clock.advance(0.25)
-    add(server)
+    uid = add(server)["uid"]
     (event,) = watcher.events
     assert set(event) == {"id", "event", "data"}
     assert event["event"] == "job"
     assert json.loads(event["data"])["at"] == server.clock.seconds()
+    update(server, uid, "failed")
+    assert watcher.changes == [(uid, None, "queued"), (uid, "queued", "failed")]
 
 
 def test_a_stream_resumes_after_the_last_seen_event(server: MemoryServer) -> None:
@@ -124,17 +103,6 @@ def test_a_silent_stream_sends_comments(server: MemoryServer) -> None:
         server.clock.advance(20)
         server.pump()
     assert watcher.text == ":\n\n" * 4
-
-
-@pytest.mark.parametrize("end", ["deleted", "stopped"])
-def test_a_stream_ends_with_its_queue_and_with_the_server(server: MemoryServer, end: str) -> None:
-    watcher = Watcher(server)
-    add(server)
-    if end == "deleted":
-        server.call("DELETE", "/api/v1/queue", query={"name": "q"})
-    else:
-        server.stop()
-    assert watcher.ended
 
 
 def _timers(server: MemoryServer) -> int:

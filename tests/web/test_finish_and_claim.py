@@ -29,12 +29,6 @@ def test_a_worker_finishes_a_job_and_gets_the_next_in_one_commit(server: MemoryS
     assert change(server, second, lease=following["lease"], progress=1).status == 200
 
 
-def test_a_claim_with_updates_is_answered_at_once_without_a_job(server: MemoryServer) -> None:
-    add(server)
-    answer = take(server, updates=[_done(hold(server))], wait=30)
-    assert (answer.status, answer.json["jobs"], len(answer.json["results"])) == (200, [], 1)
-
-
 @pytest.mark.parametrize("updates", [None, []])
 def test_without_updates_a_claim_works_as_before(server: MemoryServer, updates: Any) -> None:
     answers = waiting(server, updates=updates)

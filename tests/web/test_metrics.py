@@ -195,16 +195,6 @@ def test_a_queue_of_any_name_can_be_a_label(server: MemoryServer) -> None:
     assert _samples(server)[_key("jobengine_jobs", queue=name, state="queued")] == 0
 
 
-def test_metrics_are_for_the_admin_key_if_there_is_one(start: Callable[..., MemoryServer]) -> None:
-    server = start(admin_key=b"admin")
-    wrong: list[dict[str, str | list[str]]] = [{}, {"X-Admin-Key": "wrong"}, {"X-Admin-Key": ""}]
-    for headers in wrong:
-        answer = server.call("GET", "/metrics", headers=headers)
-        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'X-Admin-Key realm="server"')
-        assert b"jobengine_" not in answer.body
-    assert _samples(server, **{"X-Admin-Key": "admin"})
-
-
 def _with(server: MemoryServer, headers: dict[str, Any], path: str = "/metrics") -> Answer:
     return server.call("GET", path, key=None, headers=headers)
 
@@ -224,24 +214,22 @@ def _with(server: MemoryServer, headers: dict[str, Any], path: str = "/metrics")
     ],
 )
 def test_prometheus_may_send_the_admin_key_as_bearer(
-    start: Callable[..., MemoryServer], headers: dict[str, Any], status: int
+    guarded: MemoryServer, headers: dict[str, Any], status: int
 ) -> None:
-    answer = _with(start(admin_key=b"admin"), headers)
+    answer = _with(guarded, headers)
     assert (answer.status, b"jobengine_" in answer.body) == (status, status == 200)
 
 
-def test_the_error_for_a_wrong_bearer_names_both_headers_and_is_counted(start: Callable[..., MemoryServer]) -> None:
-    server = start(admin_key=b"admin")
-    answers = [_with(server, {"Authorization": "Bearer wrong"}) for _ in range(11)]
+def test_the_error_for_a_wrong_bearer_names_both_headers_and_is_counted(guarded: MemoryServer) -> None:
+    answers = [_with(guarded, {"Authorization": "Bearer wrong"}) for _ in range(11)]
     assert answers[0].headers["WWW-Authenticate"] == 'X-Admin-Key realm="server", Bearer realm="server"'
     assert [answer.status for answer in answers] == [401] * 10 + [429]
-    assert _with(server, {"Authorization": "Bearer admin"}).status == 200
+    assert _with(guarded, {"Authorization": "Bearer admin"}).status == 200
 
 
-def test_only_metrics_take_the_admin_key_as_bearer(start: Callable[..., MemoryServer]) -> None:
-    server = start(admin_key=b"admin")
+def test_only_metrics_take_the_admin_key_as_bearer(guarded: MemoryServer) -> None:
     for path in ("/api/v1/queues", "/api/v1/backup", "/api/v1/queue?name=q"):
-        assert _with(server, {"Authorization": "Bearer admin"}, path).status == 401
+        assert _with(guarded, {"Authorization": "Bearer admin"}, path).status == 401
 
 
 def test_without_an_admin_key_metrics_take_any_header(server: MemoryServer) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from jobengine.core.model import Defaults
 from tests.doubles import MemoryServer
-from tests.web.asking import add, each, hold, listed, put, set_up, take, update
+from tests.web.asking import add, each, hold, listed, set_up, take, update
 
 PLAIN = {"paused": False, "draining": False, "require_lease": False, "max_jobs": 0, "defaults": None}
 DEFAULTS = {
@@ -64,29 +64,6 @@ def test_a_bad_field_is_refused_before_anything_is_looked_up(server: MemoryServe
     assert set_up(server).json == {"name": "q", "created": int(server.clock.seconds()), **PLAIN}
 
 
-def test_a_draining_queue_refuses_new_jobs(server: MemoryServer) -> None:
-    set_up(server, draining=True)
-    answer = put(server)
-    assert (answer.status, "draining" in answer.json["detail"]) == (409, True)
-
-
-def test_a_job_for_a_full_queue_is_429_with_a_time_to_retry(server: MemoryServer) -> None:
-    set_up(server, max_jobs=1)
-    add(server)
-    answer = put(server)
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
-
-
-def test_defaults_of_a_queue_replace_those_of_the_server_and_fields_of_a_job_both(server: MemoryServer) -> None:
-    set_up(server, defaults=DEFAULTS)
-    server.restart()
-    job = add(server)
-    assert {**job, **DEFAULTS, "keep_failed_minutes": None} == {**job, "keep_failed_minutes": None}
-    own = {"keep_minutes": 9, "timeout_seconds": 8, "max_attempts": 7, "retry_delay_seconds": 6}
-    job = add(server, **own)
-    assert {name: job[name] for name in own} == own
-
-
 def test_unset_defaults_of_a_queue_are_those_of_the_server(start: Callable[..., MemoryServer]) -> None:
     server = start(defaults=Defaults(keep_minutes=77))
     assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
@@ -98,32 +75,19 @@ def test_unset_defaults_of_a_queue_are_those_of_the_server(start: Callable[..., 
     }
 
 
-def test_a_new_key_of_the_owner_replaces_the_old_one(server: MemoryServer) -> None:
-    body = {"queue_name": "q", "role": "viewer", "access_key": "v"}
-    assert server.call("PUT", "/api/v1/queue/key", body=body).status == 201
-    answer = set_up(server, new_access_key="new \u00fc")
-    assert (answer.status, "new" in answer.body.decode()) == (200, False)
-    server.restart()
-    query = {"name": "q"}
-    statuses = [
-        server.call("GET", "/api/v1/queue", query=query, key=key).status for key in each("key", "new \u00fc", "v")
-    ]
-    assert statuses == [401, 200, 200]
-
-
 def _status(server: MemoryServer, key: str) -> int:
     return server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status
 
 
 def test_the_old_key_of_the_owner_may_stay_valid_for_a_while(server: MemoryServer) -> None:
-    answer = set_up(server, new_access_key="new", old_key_seconds=60)
-    assert (answer.status, "old" in answer.body.decode()) == (200, False)
+    answer = set_up(server, new_access_key="new \u00fc", old_key_seconds=60)
+    assert (answer.status, "new" in answer.body.decode()) == (200, False)
     server.clock.advance(59)
     server.restart()
     assert set_up(server, key="key", max_jobs=5).status == 200
-    assert [_status(server, key) for key in ("key", "new", "other")] == [200, 200, 401]
+    assert [_status(server, key) for key in ("key", "new \u00fc", "other")] == [200, 200, 401]
     server.clock.advance(1)
-    assert [_status(server, key) for key in ("key", "new")] == [401, 200]
+    assert [_status(server, key) for key in ("key", "new \u00fc")] == [401, 200]
 
 
 @pytest.mark.parametrize(
@@ -212,8 +176,6 @@ def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) ->
     server.clock.advance(61)
     shown = _stats(server)
     assert (set(shown["last_minute"].values()), shown["last_hour"]) == ({0}, counted)
-    server.clock.advance(3600)
-    assert set(_stats(server)["last_hour"].values()) == {0}
 
 
 def test_stats_have_percentiles_of_wait_and_run_times(server: MemoryServer) -> None:

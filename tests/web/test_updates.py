@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, change, each, hold, read, take, update
+from tests.web.asking import add, change, each, hold, read, update
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from tests.web.asking import add, change, each, hold, read, take, update
         ("result", []),
         ("error", "went wrong \u00fc"),
         ("error", ""),
+        ("error", "x" * 4096),
         ("priority", -7),
         ("content", {"new": 1}),
         ("content", {}),
@@ -39,20 +40,6 @@ def test_a_field_is_changed_and_nothing_else(server: MemoryServer, name: str, va
     assert read(server, added["uid"]).json == expected
 
 
-def test_several_fields_are_changed_at_once_with_the_state(server: MemoryServer) -> None:
-    uid = add(server)["uid"]
-    hold(server)
-    job = change(server, uid, new_status="Failed", error="e", progress=40, result=[1], tags=["t"], priority=2).json
-    shown = {name: job[name] for name in ("state", "error", "progress", "result", "tags", "priority")}
-    assert shown == {"state": "failed", "error": "e", "progress": 40, "result": [1], "tags": ["t"], "priority": 2}
-
-
-def test_an_empty_list_of_tags_removes_all_tags(server: MemoryServer) -> None:
-    uid = add(server, tags=["t"])["uid"]
-    assert "tags" not in change(server, uid, tags=[]).json
-    assert take(server, tags=["t"]).status == 204
-
-
 def test_a_result_is_given_back_byte_for_byte(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     raw = b'{"queue_name":"q","uid":"%s","result": {"b" : 1.0, "a":[ ]} }' % uid.encode()
@@ -68,6 +55,12 @@ def test_a_v1_update_is_answered_without_a_body_and_any_other_with_the_job(serve
     assert change(server, uid, progress=1).json["progress"] == 1
 
 
+def test_a_worker_may_fail_a_job_without_further_attempts(server: MemoryServer) -> None:
+    uid = add(server, max_attempts=9)["uid"]
+    lease = hold(server)["lease"]
+    assert change(server, uid, lease=lease, new_status="failed", retry=False).json["state"] == "failed"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -75,10 +68,15 @@ def test_a_v1_update_is_answered_without_a_body_and_any_other_with_the_job(serve
         {"new_status": None},
         {"retry": True},
         {"cancel": False},
-        {"cancel": True, "new_status": "failed"},
+        *[
+            {"cancel": True, **more}
+            for more in each({"new_status": "failed"}, {"progress": 9}, {"result": 1}, {"content": {}})
+        ],
+        *[{"new_status": value} for value in each("", "done", "in progress", " failed", "queued\n", 1, ["queued"])],
         {"new_status": "done", "progress": 1},
         *[{"progress": value} for value in each(-1, 101, 1.5, "1", True)],
-        *[{"error": value} for value in each(1, ["x"], {})],
+        *[{"error": value} for value in each(1, ["x"], {}, "x" * 4097)],
+        *[{"lease": value, "progress": 1} for value in each("", 1, [], True)],
         *[{"content": value} for value in each(None, [], "{}", 1)],
         *[{"priority": value} for value in each("1", 1 << 63, 0.5)],
         *[{"tags": value} for value in each("t", [""], ["t"] * 21, [1])],
@@ -98,6 +96,3 @@ def test_null_changes_nothing(server: MemoryServer) -> None:
     added = add(server, priority=3, tags=["t"])
     names = ["new_status", "retry", "cancel", "error", "priority", "tags", "timeout_time", "delay_seconds", "lease"]
     assert change(server, added["uid"], **dict.fromkeys(names), progress=7).json == {**added, "progress": 7}
-
-
-# Cancelling
