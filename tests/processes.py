@@ -30,6 +30,14 @@ def children() -> set[int]:
             return {int(pid) for pid in " ".join(lists).split()}
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: a zombie does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def end_children(spared: set[int]) -> None:
     """Kill the children of this process, and theirs in turn; needs adopt_orphans."""
     # The children of one that has ended are children of this process.

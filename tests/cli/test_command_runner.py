@@ -20,7 +20,7 @@ from jobengine.cli.command_runner import CommandRunner, Ending, Verdict, environ
 from jobengine.client.encoding import encode
 from jobengine.core.commands import UpdateJobs
 from jobengine.wire.requests import Wire
-from tests.processes import children
+from tests.processes import children, is_alive
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -123,13 +123,6 @@ async def _cancelled(command: Sequence[str], grace: float, ready: Path, *, twice
         await running
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def _ready(home: Path) -> str:
     """Says in a shell which process it has started."""
     return f"echo $! > {home}/pid; mv {home}/pid {home}/ready"
@@ -139,7 +132,7 @@ def test_cancellation_ends_the_whole_process_group_with_sigterm(tmp_path: Path) 
     script = f"trap 'echo term > {tmp_path}/told; exit' TERM; sleep 60 & {_ready(tmp_path)}; wait"
     asyncio.run(_cancelled(["sh", "-c", script], 10, tmp_path / "ready"))
     assert (tmp_path / "told").read_text() == "term\n"
-    assert not _alive(int((tmp_path / "ready").read_text()))
+    assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
 def test_cancellation_while_a_command_starts_ends_the_process() -> None:
@@ -167,13 +160,13 @@ def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period_or_at_a
     began = time.monotonic()
     asyncio.run(_cancelled(["sh", "-c", stubborn], grace, tmp_path / "ready", twice=twice))
     assert time.monotonic() - began < 20
-    assert not _alive(int((tmp_path / "ready").read_text()))
+    assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
 def test_a_child_that_survives_a_command_ended_by_sigterm_is_killed(tmp_path: Path) -> None:
     script = f"(trap '' TERM; sleep 60; sleep 60) & {_ready(tmp_path)}; wait"
     asyncio.run(_cancelled(["sh", "-c", script], 0.3, tmp_path / "ready"))
-    assert not _alive(int((tmp_path / "ready").read_text()))
+    assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
 def test_a_missing_command_is_an_error_and_leaks_nothing() -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.endpoints import serverFromString
@@ -81,58 +82,36 @@ def test_unknown_fields_can_be_allowed_for_old_clients() -> None:
 
 
 def test_each_limit_and_default_has_a_setting() -> None:
-    settings = read(
-        MAX_BODY_BYTES="1",
-        MAX_HEADERS="2",
-        MAX_HEADER_BYTES="300",
-        HEADER_SECONDS="4.5",
-        BODY_SECONDS="5",
-        IDLE_SECONDS="6",
-        MAX_CONNECTIONS="7",
-        MAX_JSON_DEPTH="8",
-        MAX_BACKLOG_BYTES="9",
-        JOB_KEEP_MINUTES="10",
-        JOB_KEEP_FAILED_MINUTES="20",
-        JOB_TIMEOUT_MINUTES="0",
-        DURABILITY="interval",
-    )
-    assert settings.limits == Limits(
-        body_bytes=1,
-        headers=2,
-        header_bytes=300,
-        header_seconds=4.5,
-        body_seconds=5,
-        idle_seconds=6,
-        connections=7,
-        json_depth=8,
-    )
+    names = ["BODY_BYTES", "HEADERS", "HEADER_BYTES", "CONNECTIONS", "JSON_DEPTH", "BACKLOG_BYTES"]
+    most = {f"MAX_{name}": str(300 + number) for number, name in enumerate(names)}
+    seconds = {"HEADER_SECONDS": "4.5", "BODY_SECONDS": "5", "IDLE_SECONDS": "6"}
+    minutes = {"JOB_KEEP_MINUTES": "10", "JOB_KEEP_FAILED_MINUTES": "20", "JOB_TIMEOUT_MINUTES": "0"}
+    settings = read(**most, **seconds, **minutes, DURABILITY="interval")
+    limits = Limits(body_bytes=300, headers=301, header_bytes=302, connections=303, json_depth=304)
+    assert settings.limits == evolve(limits, header_seconds=4.5, body_seconds=5, idle_seconds=6)
     assert settings.defaults == Defaults(keep_minutes=10, keep_failed_minutes=20, timeout_seconds=0)
-    assert settings.max_backlog == 9
+    assert settings.max_backlog == 305
     assert settings.sync_interval == 0.05
 
 
+#: Values that are refused, by variable.
+INVALID = {
+    "API_PORT": ("65536", "-1", "1.0", " 1", "1_000", "\u0661", "1" * 5000),
+    "JOB_KEEP_MINUTES": (str(1 << 63),),
+    "MAX_BODY_BYTES": ("0",),
+    "MAX_HEADER_BYTES": ("127",),
+    "MAX_JSON_DEPTH": ("501", "1"),
+    "HEADER_SECONDS": ("0", "-1", "nan", "inf", "soon"),
+    "DURABILITY": ("Commit", "always"),
+    "LOG_FORMAT": ("xml",),
+    "LOG_FILES": ("0",),
+    "LOG_FILE_BYTES": ("0",),
+    "LOG_REQUESTS": ("some",),
+}
+
+
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("API_PORT", "65536"),
-        ("API_PORT", "-1"),
-        ("API_PORT", "1.0"),
-        ("API_PORT", " 1"),
-        ("API_PORT", "1_000"),
-        ("API_PORT", "\u0661"),
-        ("API_PORT", "1" * 5000),
-        ("JOB_KEEP_MINUTES", str(1 << 63)),
-        ("MAX_BODY_BYTES", "0"),
-        ("MAX_HEADER_BYTES", "127"),
-        ("MAX_JSON_DEPTH", "501"),
-        ("HEADER_SECONDS", "0"),
-        ("HEADER_SECONDS", "-1"),
-        ("HEADER_SECONDS", "nan"),
-        ("HEADER_SECONDS", "inf"),
-        ("HEADER_SECONDS", "soon"),
-        ("DURABILITY", "Commit"),
-        ("LOG_FORMAT", "xml"),
-    ],
+    ("variable", "value"), [(variable, value) for variable, values in INVALID.items() for value in values]
 )
 def test_an_invalid_value_is_named_with_the_allowed_values(variable: str, value: str) -> None:
     with pytest.raises(BadSetting) as caught:
@@ -161,11 +140,6 @@ def test_only_one_newline_at_the_end_of_a_secret_file_is_ignored(tmp_path: Path,
     assert read_settings({"secret-file": str(path)}, {"SECRET": "other"}).secret == secret
 
 
-def test_a_text_that_can_not_be_a_path_is_refused() -> None:
-    with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
-        read(SECRET_FILE="a\0b")
-
-
 @pytest.mark.parametrize(
     ("content", "why"),
     [(b"", "is empty"), (b"\n", "white space"), (b" \r\n", "white space"), (b"x" * 70_000, "is longer than")],
@@ -186,9 +160,10 @@ def test_a_secret_of_white_space_is_refused_and_none_at_all_is_none(variable: st
     assert (settings.secret, settings.admin_key) == (None, None)
 
 
-def test_an_option_that_names_no_secret_file_is_refused() -> None:
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_an_option_that_names_no_secret_file_is_refused(name: str) -> None:
     with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
-        read_settings({"secret-file": ""}, {"SECRET": "other"})
+        read_settings({"secret-file": name}, {"SECRET": "other"})
 
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
@@ -215,9 +190,6 @@ def test_the_log_files_are_ten_of_ten_million_bytes_unless_others_are_asked_for(
     assert (read().log_file_bytes, read().log_files) == (10_000_000, 10)
     settings = read_settings({"log-files": "3"}, {"LOG_FILE_BYTES": "5000", "LOG_FILES": "7"})
     assert (settings.log_file_bytes, settings.log_files) == (5000, 3)
-    for bad in ({"LOG_FILES": "0"}, {"LOG_FILE_BYTES": "0"}, {"LOG_REQUESTS": "some"}):
-        with pytest.raises(BadSetting, match=next(iter(bad))):
-            read(**bad)
 
 
 def test_hosts_are_named_without_ports_in_any_case() -> None:

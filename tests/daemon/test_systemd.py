@@ -52,9 +52,7 @@ def test_each_second_systemd_gets_the_reason_for_not_being_ready_and_a_longer_ti
     assert _all(heard) == [f"STATUS={why}{wait}" for why in (*["recovering, 7 %"] * 2, "can't grow: no room")]
 
 
-def test_readiness_is_reported_once_and_no_timer_remains(
-    heard: socket.socket,
-) -> None:
+def test_readiness_is_reported_once_and_no_timer_remains(heard: socket.socket) -> None:
     server, clock = _Server(), Clock()
     systemd = Systemd(heard.getsockname(), server.readiness, clock)
     systemd.begin()

@@ -60,9 +60,10 @@ class Db:
 
 
 def make_db(home: Path) -> Db:
-    """A database with three jobs, which no server uses."""
+    """A database with three jobs, which no server uses, and a file `new` with another secret."""
     db = Db(home, {})
     db.home.mkdir()
+    (db.home / "new").write_text("another secret")
     write(db.path, RECORDS, orderly=True, secret=SECRET.encode())
     return db
 

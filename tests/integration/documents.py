@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,3 +42,11 @@ def shell(
         timeout=seconds,
         check=False,
     )
+
+
+def python(code: str, port: int, seconds: float = 60, *, ends_with: int = 0) -> "subprocess.CompletedProcess[str]":
+    """Run code in Python, for a server at this port; it must end with this code."""
+    command = [sys.executable, "-c", at_port(code, port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == ends_with, done.stderr
+    return done

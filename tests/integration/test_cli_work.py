@@ -3,19 +3,13 @@
 import json
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.processes import is_alive
+
 from .daemons import until
 from .shells import Shell, stop
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shell) -> None:
@@ -76,7 +70,7 @@ def test_a_command_whose_job_is_cancelled_is_ended_with_all_that_it_started(shel
     pid = _running(shell)
     until("its progress is known", lambda: shell.jobs()[uid].get("progress") == 40)
     shell("cancel", "mail", uid)
-    until("it is gone", lambda: not _alive(pid))
+    until("it is gone", lambda: not is_alive(pid))
     until("the command was told too", (shell.home / "told").exists)
     until("the job has failed", lambda: shell.jobs()[uid]["state"] == "failed")
     assert shell.jobs()[uid]["error"] == "cancelled"
@@ -89,7 +83,7 @@ def test_a_worker_that_is_stopped_releases_its_job_and_leaves_nothing_running(sh
     worker = shell.start("work", "mail", "--grace", "0.3s", "--", "sh", "-c", _LASTING)
     pid = _running(shell)
     assert stop(worker, number) == (130 if number == signal.SIGINT else 0)
-    until("it is gone", lambda: not _alive(pid))
+    until("it is gone", lambda: not is_alive(pid))
     job = shell.jobs()[uid]
     assert (job["state"], job.get("attempts", 0)) == ("queued", 0)
     assert "Traceback" not in (shell.home / "errors").read_text()

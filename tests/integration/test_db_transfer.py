@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from jobengine.core.fact_codec import encode
-from tests.storage.files_of_commits import listing, write
-from tests.tools.databases import job
 from tests.tools.go_files import GO_SECRET, go_file, go_job, go_queue, sealed
 
 from .conftest import MakeDaemon
-from .daemons import SECRET, Daemon
-from .db_files import CALLS, RECORDS, Db, at, busy, jobs, rounds_while_compacting
+from .daemons import Daemon
+from .db_files import Db, busy, jobs, rounds_while_compacting
 from .documents import blocks, shell
 from .shells import BIN
-
-COMMANDS = ("export", "import", "import-go")
 
 
 @pytest.fixture
@@ -25,18 +20,6 @@ def text(db: Db) -> Path:
     """The export of the database with three jobs."""
     db("export", "jobengine.jedb", "all.jsonl")
     return db.home / "all.jsonl"
-
-
-def begun(db: Db, command: str) -> tuple[str, ...]:
-    """A command that makes a file `target` of three jobs."""
-    if command == "import":
-        db("export", "jobengine.jedb", "all.jsonl")
-        return (command, "all.jsonl", "target")
-    if command == "import-go":
-        (db.home / "database.db").write_bytes(go_file(go_queue("mail", b"key", [go_job(n) for n in range(3)])))
-        db.environment["GO_SECRET"] = GO_SECRET.decode()
-        return (command, "database.db", "target")
-    return (command, "jobengine.jedb", "target")
 
 
 # What each command does
@@ -72,15 +55,6 @@ def test_an_export_is_right_while_a_server_writes_and_compacts(daemon: Daemon) -
                 assert len(lines) == 3 + json.loads(lines[-1])["jobs"]
     db("import", f"{number}.jsonl", "copy.jedb")
     assert jobs(db.home / "copy.jedb") == json.loads(lines[-1])["jobs"]
-
-
-def test_one_queue_can_be_exported_alone(db: Db) -> None:
-    db("export", "jobengine.jedb", "mail.jsonl", "--queue", "mail")
-    db("export", "jobengine.jedb", "all.jsonl")
-    assert (db.home / "mail.jsonl").read_bytes() == (db.home / "all.jsonl").read_bytes()
-    done = db("export", "jobengine.jedb", "none.jsonl", "--queue", "mial", code=1)
-    assert "there is no queue 'mial'; did you mean 'mail'?" in done.stderr
-    assert not (db.home / "none.jsonl").exists()
 
 
 # From the Go version
@@ -125,32 +99,6 @@ def _digests(home: Path, secret: str) -> list[str]:
 # Exit codes
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["export"],
-        ["export", "jobengine.jedb"],
-        ["export", "jobengine.jedb", "target", "--queue"],
-        ["import", "all.jsonl"],
-        ["import", "all.jsonl", "target", "--queue", "mail"],
-        ["import-go", "all.jsonl"],
-        ["import-go", "all.jsonl", "target", "--go-secret-file", "missing"],
-    ],
-)
-def test_wrong_usage_of_a_transfer_ends_with_2_and_makes_no_file(db: Db, text: Path, arguments: list[str]) -> None:
-    before = db.files()
-    db(*arguments, code=2)
-    assert db.files() == before
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_transfer_ends_with_1_and_keeps_an_existing_target(db: Db, command: str) -> None:
-    (db.home / "target").write_text("dear to somebody")
-    done = db(*begun(db, command), code=1)
-    assert "target exists already" in done.stderr
-    assert (db.home / "target").read_text() == "dear to somebody"
-
-
 def test_each_failure_of_export_or_import_has_its_exit_code_and_makes_no_file(db: Db, text: Path) -> None:
     (db.home / "folder").mkdir()
     assert "missing: No such file" in db("export", "missing", "target", code=1).stderr
@@ -165,7 +113,9 @@ def test_each_failure_of_export_or_import_has_its_exit_code_and_makes_no_file(db
 
 
 def test_each_failure_of_import_go_has_its_exit_code_and_makes_no_file(db: Db) -> None:
-    command = begun(db, "import-go")
+    (db.home / "database.db").write_bytes(go_file(go_queue("mail", b"key", [go_job(n) for n in range(3)])))
+    db.environment["GO_SECRET"] = GO_SECRET.decode()
+    command = ("import-go", "database.db", "target")
     assert "does not open with this SECRET" in db(*command, code=3, GO_SECRET="wrong").stderr
     assert "set GO_SECRET" in db(*command, code=3, GO_SECRET="").stderr
     assert "set the SECRET that target is to have" in db(*command, code=3, SECRET="").stderr
@@ -175,53 +125,3 @@ def test_each_failure_of_import_go_has_its_exit_code_and_makes_no_file(db: Db) -
     (db.home / "database.db").write_bytes(go_file(go_queue("", b"key", [])))
     assert "are empty or longer" in db(*command, code=1).stderr
     assert not (db.home / "target").exists()
-
-
-# Killed at any call, and no room
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_transfer_killed_at_any_call_leaves_the_source_whole_and_the_target_whole_or_absent(
-    db: Db, command: str, call: str
-) -> None:
-    arguments, target, kills = begun(db, command), db.home / "target", 0
-    source = db.home / arguments[1]
-    before = source.read_bytes()
-    while db.run(*arguments, prefix=at(call, f"signal=KILL:when={kills + 1}")).returncode:
-        kills += 1
-        assert kills < 10
-        assert source.read_bytes() == before
-        if target.exists():
-            assert _jobs_in(target, command) == 3
-            target.unlink()
-    assert bool(kills) is (call != "/^rename"), "the calls are not as they were: adapt the list"
-    assert _jobs_in(target, command) == 3
-
-
-def _jobs_in(target: Path, command: str) -> int:
-    if command != "export":
-        return jobs(target)
-    found: int = json.loads(target.read_text().splitlines()[-1])["jobs"]
-    return found
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_transfer_ended_by_sigterm_leaves_no_files(db: Db, command: str) -> None:
-    arguments = begun(db, command)
-    before = db.files()
-    done = db.run(*arguments, prefix=at("pwrite64", "signal=TERM:when=1"))
-    assert (done.returncode, done.stderr) == (143, "")
-    assert db.files() == before
-
-
-@pytest.mark.parametrize("command", ["export", "import"])
-def test_a_transfer_on_a_full_disk_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
-    db.path.unlink()
-    long = [(encode(job(number, content=b'{"text":"%b"}' % (b"x" * 50_000))),) for number in range(4, 28)]
-    write(db.path, [*RECORDS, *long], secret=SECRET.encode())
-    (small_disk / "filler").write_bytes(bytes(1 << 20))
-    done = db(*begun(db, command)[:-1], str(small_disk / "target"), code=1)
-    assert "No space left on device" in done.stderr
-    assert listing(small_disk) == ["filler"]
-    assert os.path.exists(db.path)

@@ -2,8 +2,6 @@
 
 import re
 import socket
-import subprocess
-import sys
 import threading
 import tomllib
 from pathlib import Path
@@ -12,7 +10,7 @@ from jobengine import client
 from jobengine.client.settings import load
 
 from .daemons import ROOT, Daemon
-from .documents import at_port, blocks
+from .documents import blocks, python
 
 PAGE = "docs/client.md"
 KEY = "correct horse"
@@ -24,11 +22,7 @@ mail = JobEngine("http://localhost:6006", access_key={KEY!r}).queue("mail")
 
 
 def _run(daemon: Daemon, code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", at_port(code, daemon.port)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return python(code, daemon.port).stdout
 
 
 def _section(heading: str) -> str:
@@ -62,8 +56,7 @@ def test_a_web_handler_adds_a_job_and_does_not_hang_if_the_server_is_silent(daem
     assert _run(daemon, code) == "202 A letter is on its way.\n"
     assert [job.content for job in mail.jobs()] == [{"to": "ivy@example.org"}]
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silence = at_port(code, silent.getsockname()[1])
-        done = subprocess.run([sys.executable, "-c", silence], capture_output=True, text=True, timeout=30, check=True)
+        done = python(code, silent.getsockname()[1], 30)
     assert done.stdout == "503 Please try again in a minute.\n"
 
 

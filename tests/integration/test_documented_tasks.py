@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +7,7 @@ import pytest
 
 from .conftest import MakeDaemon
 from .daemons import DEADLINE, Client, Daemon
-from .documents import at_port, blocks, shell
+from .documents import at_port, blocks, python, shell
 from .shells import Shell
 
 KEY = "correct horse"
@@ -85,10 +83,7 @@ def test_the_queue_of_the_pages_is_made_as_they_say(daemon: Daemon) -> None:
 def test_the_worker_in_python_empties_the_queue(mail: Daemon) -> None:
     _add(mail, 3, timeout_seconds=20)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
-    done = subprocess.run(
-        [sys.executable, "-c", at_port(code, mail.port)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    python(code, mail.port)
     with mail.client(key=KEY) as client:
         jobs = client.jobs("mail").values()
     assert sorted(job["result"]["sent_to"] for job in jobs) == ["0@example.org", "1@example.org", "2@example.org"]
@@ -98,8 +93,7 @@ def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> No
     _add(mail, 1, timeout_seconds=4)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
     slow = "    import time\n    time.sleep(5)\n    return {"
-    slow_code = at_port(code, mail.port).replace("    return {", slow, 1)
-    subprocess.run([sys.executable, "-c", slow_code], timeout=60, check=True)
+    python(code.replace("    return {", slow, 1), mail.port)
     assert _states(mail) == ["complete"]
 
 
@@ -114,14 +108,7 @@ def test_the_worker_in_a_shell_ends_and_says_why_if_its_claim_is_refused(daemon:
 
 def test_the_worker_in_python_ends_and_says_why_if_its_claim_is_refused(daemon: Daemon) -> None:
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
-    done = subprocess.run(
-        [sys.executable, "-c", at_port(code, daemon.port)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.returncode == 1
+    done = python(code, daemon.port, DEADLINE, ends_with=1)
     assert done.stderr.startswith("404: There is no queue")
 
 

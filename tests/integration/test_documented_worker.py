@@ -12,7 +12,7 @@ import pytest
 from jobengine import client
 
 from .daemons import DEADLINE, Daemon, until
-from .documents import at_port, blocks
+from .documents import at_port, blocks, python
 
 PAGE = "docs/workers.md"
 KEY = "correct horse"
@@ -30,10 +30,8 @@ def _code(daemon: Daemon, heading: str) -> str:
     return at_port(blocks(PAGE, "python", heading)[0], daemon.port)
 
 
-def _run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _run(daemon: Daemon, heading: str) -> str:
+    return python(_code(daemon, heading), daemon.port).stdout
 
 
 def test_a_worker_works_until_sigterm_as_the_page_begins(daemon: Daemon, mail: client.Queue, tmp_path: Path) -> None:
@@ -52,7 +50,7 @@ def test_jobs_end_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     sent, failed, later = (
         mail.add({"to": to}, max_attempts=2) for to in ("a@example.org", "nobody", "a@busy.example.org")
     )
-    assert _run(_code(daemon, "### How a job ends")) == "3\n"
+    assert _run(daemon, "### How a job ends") == "3\n"
     assert mail.get(sent.uid).result == "sent"
     assert (mail.get(failed.uid).state, mail.get(failed.uid).error) == ("failed", "no such address")
     assert (mail.get(later.uid).state, mail.get(later.uid).history[-1].outcome) == ("queued", "released")
@@ -60,13 +58,13 @@ def test_jobs_end_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
 
 def test_coroutines_work_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     mail.add_many([{"to": f"{number}@example.org"} for number in range(50)])
-    _run(_code(daemon, "### Threads, asyncio or processes"))
+    _run(daemon, "### Threads, asyncio or processes")
     assert mail.stats().counts.complete == 50
 
 
 def test_hooks_are_called_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     mail.add_many([{"to": "a@example.org"}, {"to": "nobody"}])
-    assert _run(_code(daemon, "### The log, and hooks")).splitlines() == [
+    assert _run(daemon, "### The log, and hooks").splitlines() == [
         "begins a@example.org",
         "has sent",
         "begins nobody",
@@ -106,6 +104,6 @@ def _target(link: Path) -> str:
 def test_the_log_is_lines_of_json_as_the_page_says(daemon: Daemon) -> None:
     log = "\nlogging.getLogger('mine').info('hello', extra={'number': 1})\n"
     code = _code(daemon, "### The log for programs") + log
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = python(code, daemon.port)
     fields = {"level": "info", "logger": "mine", "message": "hello", "number": 1}
     assert fields.items() <= json.loads(done.stderr).items()

@@ -1,57 +1,28 @@
 """The daemon with TLS: a refusal is sent, closed in good order, and leaves no traceback in the log."""
 
-import datetime
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from tests.integration.daemons import DEADLINE, Daemon, until
-
-
-def _make_certificate(path: Path) -> None:
-    """A key and a certificate for 127.0.0.1 that it has signed itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+from .conftest import MakeDaemon
+from .daemons import DEADLINE, Daemon, until
 
 
 @pytest.fixture
-def secure(tmp_path: Path) -> Iterator[Daemon]:
-    pem = tmp_path / "server.pem"
-    _make_certificate(pem)
-    daemon = Daemon(tmp_path / "home", {"LISTEN": f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"})
+def secure(make_daemon: MakeDaemon, certificate: Path) -> Daemon:
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
+    daemon = make_daemon(settings={"LISTEN": listen})
     daemon.launch()
-    yield daemon
-    daemon.kill()
+    return daemon
 
 
 def _connect(daemon: Daemon) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=daemon.home.parent / "server.pem")
-    context.check_hostname = False
+    context = ssl.create_default_context(cafile=daemon.home.parent / "cert.pem")
     plain = socket.create_connection(("127.0.0.1", daemon.port), DEADLINE)
     # Without a close_notify the end is an error.
-    return context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+    return context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
 def _exchange(daemon: Daemon, sent: bytes) -> bytes:

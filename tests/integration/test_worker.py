@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobengine import client
+from tests.processes import is_alive
 
 from .conftest import MakeDaemon
 from .daemons import DEADLINE, ROOT, Daemon, free_port, until
@@ -26,7 +27,7 @@ KINDS: list[dict[str, Any]] = [{}, {"coroutine": True}, {"processes": True}]
 class Program:
     """A worker in a process of its own."""
 
-    def __init__(self, port: int, home: Path, prefix: list[str], **options: Any) -> None:
+    def __init__(self, port: int, home: Path, prefix: Sequence[str], **options: Any) -> None:
         self.journal = home / "journal"
         self.errors = home / f"worker-{time.monotonic_ns()}"
         given = {"url": f"http://127.0.0.1:{port}", "journal": str(self.journal), **options}
@@ -57,13 +58,16 @@ class Program:
         self.process.wait()
 
 
+Start = Callable[..., Program]
+
+
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+def program(daemon: Daemon, tmp_path: Path) -> Iterator[Start]:
     """Starts workers that are gone when the test is over."""
     made: list[Program] = []
 
-    def start(port: int, prefix: list[str] | None = None, **options: Any) -> Program:
-        made.append(Program(port, tmp_path, prefix or [], **options))
+    def start(prefix: Sequence[str] = (), **options: Any) -> Program:
+        made.append(Program(daemon.port, tmp_path, prefix, **options))
         return made[-1]
 
     yield start
@@ -74,11 +78,14 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def queue(daemon: Daemon) -> Iterator[client.Queue]:
-    with client.JobEngine(f"http://127.0.0.1:{daemon.port}", access_key="key") as engine:
-        made = engine.queue("q")
-        made.create()
-        yield made
+def daemon(make_daemon: MakeDaemon) -> Daemon:
+    """A daemon that has the same port at each start."""
+    return make_daemon(settings={"API_PORT": str(free_port())}).start()
+
+
+@pytest.fixture
+def queue(engine: client.JobEngine) -> client.Queue:
+    return engine.queue("q")
 
 
 def _sleeps(pid: int) -> bool:
@@ -107,37 +114,30 @@ def _finished(queue: client.Queue, uid: str, seconds: float = DEADLINE) -> clien
 
 
 def test_every_result_is_right_and_no_job_is_done_twice_though_the_server_is_killed_and_started(
-    make_daemon: MakeDaemon, program: Callable[..., Program]
+    daemon: Daemon, queue: client.Queue, program: Start
 ) -> None:
-    port = free_port()
-    daemon = make_daemon(settings={"API_PORT": str(port)}).start()
-    with client.JobEngine(f"http://127.0.0.1:{port}", access_key="key") as engine:
-        queue = engine.queue("q")
-        queue.create()
-        # A job whose lease ends while the server is away is begun again, rightly; a busy machine took 12 s for a start.
-        queue.add_many([{"n": n, "seconds": 0.02} for n in range(400)], timeout_seconds=40, max_attempts=5)
-        workers = [program(port, concurrency=4, **kind) for kind in KINDS]
-        for share in (100, 250):
-            until(f"{share} are done", partial(_have_ended, workers[0], share))
-            daemon.kill()
-            daemon.start()
-        until("all are complete", lambda: queue.stats().counts.complete == 400, seconds=100)
-        results = {job.content["n"]: job.result for job in queue.jobs()}
-        assert results == {n: 2 * n for n in range(400)}
-        assert Counter(n for n, _ in workers[0].lines("begun")) == Counter(range(400))
-        for worker in workers:
-            worker.stop()
+    # A job whose lease ends while the server is away is begun again, rightly; a busy machine took 12 s for a start.
+    queue.add_many([{"n": n, "seconds": 0.02} for n in range(400)], timeout_seconds=40, max_attempts=5)
+    workers = [program(concurrency=4, **kind) for kind in KINDS]
+    for share in (100, 250):
+        until(f"{share} are done", partial(_have_ended, workers[0], share))
+        daemon.kill()
+        daemon.start()
+    until("all are complete", lambda: queue.stats().counts.complete == 400, seconds=100)
+    results = {job.content["n"]: job.result for job in queue.jobs()}
+    assert results == {n: 2 * n for n in range(400)}
+    assert Counter(n for n, _ in workers[0].lines("begun")) == Counter(range(400))
+    for worker in workers:
+        worker.stop()
 
 
-def test_the_job_of_a_killed_worker_is_queued_again_after_its_lease(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
+def test_the_job_of_a_killed_worker_is_queued_again_after_its_lease(queue: client.Queue, program: Start) -> None:
     # Its second attempt may lose its short lease as well, if the machine is busy.
     job = queue.add({"n": 1, "seconds": 3}, timeout_seconds=1, max_attempts=20)
-    first = program(daemon.port)
+    first = program()
     _begun(first)
     first.kill()
-    program(daemon.port)
+    program()
     done = _finished(queue, job.uid)
     assert (done.state, done.result) == ("complete", 2)
     *before, last = [attempt.outcome for attempt in done.history]
@@ -147,19 +147,17 @@ def test_the_job_of_a_killed_worker_is_queued_again_after_its_lease(
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_leases_are_extended_while_a_job_runs_longer_than_its_timeout(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+    queue: client.Queue, program: Start, kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 5}, timeout_seconds=4)
-    program(daemon.port, **kind)
+    program(**kind)
     done = _finished(queue, job.uid)
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_a_stopped_idle_worker_ends_at_once_and_claims_no_later_job(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
+def test_a_stopped_idle_worker_ends_at_once_and_claims_no_later_job(queue: client.Queue, program: Start) -> None:
     queue.add({"n": 0})
-    worker = program(daemon.port)
+    worker = program()
     until("it has worked", lambda: worker.lines("ended"))
     until("it waits for a job", lambda: _sleeps(worker.process.pid))
     assert worker.stop() < 25, "it has waited for the end of its poll"
@@ -169,10 +167,10 @@ def test_a_stopped_idle_worker_ends_at_once_and_claims_no_later_job(
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_job_that_runs_after_the_grace_is_released_and_no_attempt_is_spent(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+    queue: client.Queue, program: Start, kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60})
-    worker = program(daemon.port, grace=0.2, **kind)
+    worker = program(grace=0.2, **kind)
     _begun(worker)
     worker.stop()
     left = queue.get(job.uid)
@@ -181,22 +179,9 @@ def test_a_job_that_runs_after_the_grace_is_released_and_no_attempt_is_spent(
     assert worker.lines("ended") == []
 
 
-def test_a_job_that_ends_within_the_grace_is_complete(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
-    job, other = queue.add({"n": 1, "seconds": 3}), queue.add({"n": 2})
-    worker = program(daemon.port)
-    _begun(worker)
-    worker.stop()
-    assert queue.get(job.uid).state == "complete"
-    assert queue.get(other.uid).state == "queued"
-
-
-def test_a_second_signal_ends_it_at_once_and_its_job_is_released(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
+def test_a_second_signal_ends_it_at_once_and_its_job_is_released(queue: client.Queue, program: Start) -> None:
     job = queue.add({"n": 1, "seconds": 60})
-    worker = program(daemon.port)
+    worker = program()
     _begun(worker)
     worker.process.send_signal(signal.SIGINT)
     assert worker.stop() < 25, "it has waited for the end of the grace"
@@ -204,29 +189,27 @@ def test_a_second_signal_ends_it_at_once_and_its_job_is_released(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_the_handler_of_a_cancelled_job_is_stopped(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
-) -> None:
+def test_the_handler_of_a_cancelled_job_is_stopped(queue: client.Queue, program: Start, kind: dict[str, Any]) -> None:
     # A process is killed even if it reports nothing and asks nothing.
     quiet = bool(kind.get("processes"))
     job = queue.add({"n": 1, "seconds": 60, "quiet": quiet}, timeout_seconds=4, max_attempts=3)
-    worker = program(daemon.port, **kind)
+    worker = program(**kind)
     ((_, pid),) = _begun(worker)
     queue.cancel(job.uid)
     done = _finished(queue, job.uid)
     assert (done.state, done.error, done.attempts) == ("failed", "cancelled", 1)
     if quiet:
-        until("its process is gone", lambda: not _is_alive(pid))
+        until("its process is gone", lambda: not is_alive(pid))
     else:
         assert worker.lines("cancelled") == [(1, pid)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_the_outcome_of_a_job_whose_lease_was_lost_is_discarded(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], kind: dict[str, Any]
+    queue: client.Queue, program: Start, kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60}, timeout_seconds=1)
-    worker = program(daemon.port, **kind)
+    worker = program(**kind)
     _begun(worker)
     queue.update(job.uid, new_status="complete", result="by hand")
     until("the worker knows", lambda: "the lease was lost" in worker.errors.read_text())
@@ -235,40 +218,28 @@ def test_the_outcome_of_a_job_whose_lease_was_lost_is_discarded(
     assert queue.get(job.uid).result == "by hand"
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_process_that_dies_during_a_job_fails_only_that_job(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
+def test_a_process_that_dies_during_a_job_fails_only_that_job(queue: client.Queue, program: Start) -> None:
     dead, alive = queue.add({"n": 1, "dies": True}), queue.add({"n": 2, "seconds": 0.3})
-    program(daemon.port, processes=True, concurrency=2)
+    program(processes=True, concurrency=2)
     assert _finished(queue, dead.uid).error == "The process of the job ended before the job did."
     assert _finished(queue, alive.uid).result == 4
 
 
-def test_an_idle_process_that_was_killed_is_replaced_before_it_gets_a_job(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
-    worker = program(daemon.port, processes=True)
+def test_an_idle_process_that_was_killed_is_replaced_before_it_gets_a_job(queue: client.Queue, program: Start) -> None:
+    worker = program(processes=True)
     assert _finished(queue, queue.add({"n": 1}).uid).result == 2
     ((_, pid),) = _begun(worker)
     os.kill(pid, signal.SIGKILL)
-    until("it is gone", lambda: not _is_alive_and_no_zombie(pid))
+    until("it is gone", lambda: not is_alive(pid))
     assert _finished(queue, queue.add({"n": 2}).uid).result == 4
     ((_, other),) = [line for line in worker.lines("begun") if line[0] == 2]
     assert other != pid
 
 
 def test_a_worker_whose_processes_can_not_be_made_any_more_ends_with_an_error(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
+    queue: client.Queue, program: Start
 ) -> None:
-    worker = program(daemon.port, processes=True)
+    worker = program(processes=True)
     (nursery,) = until("it has forked", lambda: _children(worker.process.pid))
     os.kill(nursery, signal.SIGKILL)
     job = queue.add({"n": 1}, timeout_seconds=1, max_attempts=2)
@@ -280,31 +251,22 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_no_process_is_left_when_a_worker_with_processes_is_killed(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program]
-) -> None:
+def test_no_process_is_left_when_a_worker_with_processes_is_killed(queue: client.Queue, program: Start) -> None:
     queue.add_many([{"n": n, "seconds": 60, "quiet": True} for n in (1, 2)])
-    worker = program(daemon.port, processes=True, concurrency=2)
+    worker = program(processes=True, concurrency=2)
     pids = {pid for _, pid in _begun(worker, 2)}
     assert len(pids) == 2
     worker.kill()
-    until("they are gone", lambda: not any(_is_alive_and_no_zombie(pid) for pid in pids))
-
-
-def _is_alive_and_no_zombie(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    until("they are gone", lambda: not any(is_alive(pid) for pid in pids))
 
 
 def test_an_idle_worker_wakes_up_only_for_its_claims(
-    daemon: Daemon, queue: client.Queue, program: Callable[..., Program], tmp_path: Path
+    daemon: Daemon, queue: client.Queue, program: Start, tmp_path: Path
 ) -> None:
     calls = tmp_path / "calls"
     seconds = 1.0
     job = queue.add({"n": 1})  # so that its thread is there
-    worker = program(daemon.port, ["strace", "-f", "-o", str(calls)], wait=seconds)
+    worker = program(["strace", "-f", "-o", str(calls)], wait=seconds)
     until("it has worked", lambda: worker.lines("ended"))
     # Its log line comes after the answer to its report.
     until("it is idle", lambda: f'write(2, "q {job.uid[:8]}' in calls.read_text())

@@ -15,6 +15,8 @@ from tests.storage.simulated_files import SimulatedFiles
 
 PATH = "/data/db"
 COPY = "/data/copy"
+TEXT = "/data/all.jsonl"
+GO = "/data/database.db"
 MAIL = Queue(name="mail", salt="s", digest="d" * 64, created=1)
 
 

@@ -8,13 +8,17 @@ import pytest
 from jobengine.core.fact_codec import encode
 from jobengine.storage.errors import StorageError, WrongSecret
 from jobengine.tools.copying import backup, restore
+from jobengine.tools.exporting import export
+from jobengine.tools.importing import import_lines
+from jobengine.tools.importing_go import import_go
 from jobengine.tools.repairing import repair
 from jobengine.tools.target import TargetExists
-from tests.doubles import SECRET
+from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.files_of_commits import frame_starts
 from tests.storage.simulated_files import SimulatedFiles
 
-from .databases import COPY, FACTS, PATH, job, made, records
+from .databases import COPY, FACTS, GO, PATH, TEXT, job, made, records
+from .go_files import GO_SECRET, go_file, go_job, go_queue
 
 
 @pytest.fixture
@@ -48,13 +52,35 @@ def test_a_damaged_file_is_not_copied(tool: Callable[..., object], data: bytes) 
         assert files.now() == before
 
 
-@pytest.mark.parametrize("tool", [backup, restore, repair])
-def test_an_existing_file_is_not_overwritten(tool: Callable[..., object]) -> None:
-    files = made()
-    files = SimulatedFiles(disk={**files.now(), COPY: b"dear to somebody"})
+#: Each tool that makes a file: what it reads, what it makes, and how it is run.
+TOOLS: dict[str, tuple[str, str, Callable[[SimulatedFiles], object]]] = {
+    "backup": (PATH, COPY, lambda files: backup(PATH, COPY, SECRET, files=files)),
+    "restore": (PATH, COPY, lambda files: restore(PATH, COPY, SECRET, files=files)),
+    "repair": (PATH, COPY, lambda files: repair(PATH, COPY, SECRET, files=files)),
+    "export": (PATH, TEXT, lambda files: export(PATH, TEXT, SECRET, files=files)),
+    "import": (TEXT, COPY, lambda files: import_lines(TEXT, COPY, SECRET, files=files, kdf=QUICK_KDF)),
+    "import-go": (GO, COPY, lambda files: import_go(GO, COPY, GO_SECRET, SECRET, files=files, kdf=QUICK_KDF)),
+}
+EACH_TOOL = pytest.mark.parametrize(("source", "target", "tool"), TOOLS.values(), ids=TOOLS)
+
+
+def source_at(path: str) -> SimulatedFiles:
+    """A disk with what a tool reads there."""
+    if path == GO:
+        return SimulatedFiles(disk={GO: go_file(go_queue("mail", b"key", [go_job(number) for number in range(30)]))})
+    files = made([*FACTS, job(4, content=b"{%s}" % (b" " * 3000))])
+    export(PATH, TEXT, SECRET, files=files)
+    return SimulatedFiles(disk={path: files.now()[path]})
+
+
+@EACH_TOOL
+def test_an_existing_file_is_not_overwritten(
+    source: str, target: str, tool: Callable[[SimulatedFiles], object]
+) -> None:
+    files = SimulatedFiles(disk={**source_at(source).now(), target: b"dear to somebody"})
     before = files.now()
-    with pytest.raises(TargetExists, match=COPY):
-        tool(PATH, COPY, SECRET, files=files)
+    with pytest.raises(TargetExists, match=target):
+        tool(files)
     assert files.now() == before
 
 
@@ -83,20 +109,24 @@ def test_a_wrong_secret_makes_no_file() -> None:
     assert list(files.now()) == [PATH]
 
 
-@pytest.mark.parametrize("tool", [backup, restore, repair])
-def test_every_crash_leaves_the_source_as_it_was_and_the_copy_whole_or_absent(tool: Callable[..., object]) -> None:
-    files = made([*FACTS, job(4, content=b"{%s}" % (b" " * 3000))])
-    source, states = files.now()[PATH], set()
+@EACH_TOOL
+def test_every_crash_leaves_the_source_as_it_was_and_the_copy_whole_or_absent(
+    source: str, target: str, tool: Callable[[SimulatedFiles], object]
+) -> None:
+    files = source_at(source)
+    before, states = files.now()[source], set()
 
     def look() -> None:
         for disk in files.after_a_crash():
-            assert disk[PATH] == source
-            states.add(disk.get(COPY))
+            assert disk[source] == before
+            states.add(disk.get(target))
 
     files.moment = look
-    tool(PATH, COPY, SECRET, files=files)
-    assert states == {None, source}
-    assert {disk.get(COPY) for disk in files.after_a_crash()} == {source}, "it is on disk when that was said"
+    tool(files)
+    whole = files.now()[target]
+    assert states == {None, whole}
+    assert {disk.get(target) for disk in files.after_a_crash()} == {whole}, "it is on disk when that was said"
+    assert set(files.now()) == {source, target}
 
 
 @pytest.mark.parametrize("taken_out", ["syncs", "directory_syncs"])

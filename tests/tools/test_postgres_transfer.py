@@ -25,8 +25,8 @@ from tests.doubles import SECRET
 from tests.postgres import Cluster, Database
 from tests.storage.simulated_files import SimulatedFiles
 
-from .databases import COPY, FACTS, MAIL, PATH, job, made, tables, whole_state
-from .test_transfer import TEXT, exported, imported
+from .databases import COPY, FACTS, MAIL, PATH, TEXT, job, made, tables, whole_state
+from .test_transfer import exported, imported
 
 pytestmark = pytest.mark.slow
 

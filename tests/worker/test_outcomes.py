@@ -14,6 +14,8 @@ from jobengine.worker import Cancelled, Fail, Retry, RunningJob
 from jobengine.worker.handler_pool import Handler, Handlers
 from jobengine.worker.outcomes import Hooks, Outcome
 
+#: What is sent for a handler that raises Fail("bad").
+FAILED = {"new_status": "failed", "retry": False, "error": "bad", "error_type": "Fail"}
 JOB = {"uid": "u", "content": {"n": 1}, "attempts": 2, "tags": ["a"]}
 
 
@@ -24,21 +26,16 @@ def _perform(function: Callable[[Any, RunningJob], Any], hooks: Hooks | None = N
     return Handlers({"q": Handler(function, False)}, hooks or Hooks([], [], [])).perform(running)
 
 
-def _raise(error: BaseException) -> Outcome:
+def _raise(error: BaseException, hooks: Hooks | None = None, **job: Any) -> Outcome:
     def handler(content: Any, job: RunningJob) -> None:
         raise error
 
-    return _perform(handler)
+    return _perform(handler, hooks, **job)
 
 
 def test_the_return_value_of_a_handler_is_the_result() -> None:
-    assert _perform(lambda content, job: [content["n"], job.attempts, job.tags]) == {
-        "new_status": "complete",
-        "result": [1, 2, ("a",)],
-    }
-
-
-def test_a_handler_that_returns_nothing_completes_its_job() -> None:
+    done = _perform(lambda content, job: [content["n"], job.attempts, job.tags])
+    assert done == {"new_status": "complete", "result": [1, 2, ("a",)]}
     assert _perform(lambda content, job: None) == {"new_status": "complete"}
 
 
@@ -77,8 +74,7 @@ def test_a_negative_delay_of_a_retry_is_an_error() -> None:
 
 
 def test_raising_fail_fails_the_job_permanently_with_the_given_error() -> None:
-    expected = {"new_status": "failed", "retry": False, "error": "no such address", "error_type": "Fail"}
-    assert _raise(Fail("no such address")) == expected
+    assert _raise(Fail("bad")) == FAILED
 
 
 class _Mine(Exception):
@@ -134,11 +130,8 @@ def test_hooks_run_before_and_after_the_handler_and_a_failing_hook_is_ignored() 
         [lambda job, error: called.append(str(error))],
     )
 
-    def fails(content: Any, job: RunningJob) -> None:
-        raise Fail("bad")
-
     assert _perform(lambda content, job: 42, hooks)["new_status"] == "complete"
-    assert _perform(fails, hooks)["new_status"] == "failed"
+    assert _raise(Fail("bad"), hooks) == FAILED
     assert called == ["broken", "u", 42, "broken", "u", "bad"]
 
 
@@ -147,26 +140,10 @@ def test_a_hook_that_raises_a_base_exception_is_ignored(error: BaseException) ->
     def broken(*arguments: Any) -> None:
         raise error
 
-    def fails(content: Any, job: RunningJob) -> None:
-        raise Fail("bad")
-
     assert _perform(lambda content, job: 42, Hooks([broken], [broken], [])) == {"new_status": "complete", "result": 42}
-    assert _perform(fails, Hooks([], [], [broken])) == {
-        "new_status": "failed",
-        "retry": False,
-        "error": "bad",
-        "error_type": "Fail",
-    }
+    assert _raise(Fail("bad"), Hooks([], [], [broken])) == FAILED
 
 
 def test_a_hook_may_report_progress_of_a_job_that_was_cancelled() -> None:
-    def fails(content: Any, job: RunningJob) -> None:
-        raise Fail("bad")
-
     hooks = Hooks([], [], [lambda job, error: job.progress(50)])
-    assert _perform(fails, hooks, cancelled=True) == {
-        "new_status": "failed",
-        "retry": False,
-        "error": "bad",
-        "error_type": "Fail",
-    }
+    assert _raise(Fail("bad"), hooks, cancelled=True) == FAILED

@@ -104,14 +104,6 @@ def test_a_worker_with_fast_jobs_claims_the_maximum_ahead_after_four_answers() -
     assert held[-1] == 2_032
 
 
-def test_claiming_ahead_does_not_raise_the_number_of_concurrent_handlers() -> None:
-    bench, running, waiting = at_pace(2)
-    assert len(running) == 2
-    bench.supervisor.finished(running[0], DONE)
-    assert len(started(bench.plan())) == 1
-    assert set(bench.supervisor.unsent) >= set(waiting)
-
-
 def test_long_jobs_are_not_claimed_ahead() -> None:
     bench = Bench.of(2)
     running = bench.run(2)

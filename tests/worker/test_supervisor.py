@@ -36,14 +36,6 @@ def test_an_idle_worker_makes_72_requests_in_an_hour_and_sets_no_other_timer() -
     assert claims == 72
 
 
-def test_a_worker_claims_no_more_jobs_than_its_concurrency() -> None:
-    bench = Bench.of(3)
-    assert len(bench.run(2)) == 2
-    assert [action for action in bench.actions if isinstance(action, Claim)] == [Claim(0, 1, 50)]
-    assert len(bench.give(FakeJob())) == 1
-    assert bench.plan(Claim) == []
-
-
 def test_a_job_beyond_the_concurrency_is_released_and_not_started() -> None:
     bench = Bench.of(1)
     bench.plan()
@@ -110,14 +102,6 @@ def test_a_report_that_claims_no_jobs_is_followed_by_a_waiting_claim() -> None:
     bench = Bench.of(1)
     (one,) = bench.run()
     assert bench.answer(bench.end(one), jobs=[])[-1] == Claim(0, 1, 50)
-
-
-def test_jobs_claimed_by_a_report_are_started() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
-    actions = bench.answer(bench.end(one), jobs=[FakeJob()])
-    assert [type(action).__name__ for action in actions] == ["Ended", "Start"]
-    assert bench.supervisor.ended == 1
 
 
 def test_leases_are_extended_at_a_third_of_the_timeout_in_one_request() -> None:
