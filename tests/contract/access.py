@@ -1,4 +1,4 @@
-"""What keys with a role may do, and what settings of a queue allow."""
+"""The contract of engines about roles, keys and queue settings."""
 
 import gc
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.contract.asking import ANY_UID, KEY, Asker, Contract, every_question,
 from tests.contract.world import World
 from tests.core.test_rules import kinds
 
-#: The commands that each role may give, as the documentation has them; the owner may give all.
+#: The commands that each role may give, according to the documentation; the owner may give all.
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},
     Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
@@ -31,13 +31,13 @@ MAY = {
         c.Subscribe,
     },
 }
-#: The most objects that may be left of 2,000 refusals: a tenth of one for each.
+#: The most objects that 2,000 refusals may leave in memory: a tenth of an object for each.
 REFUSED = 200
 
 
 def _objects_left_by(act: Callable[[], None], times: int) -> int:
-    """How many objects more there are after acting so many times."""
-    # The first time fills caches.
+    """The number of objects that `times` calls leave in memory."""
+    # The first call fills caches.
     act()
     before = _objects()
     for _ in range(times):
@@ -53,7 +53,7 @@ def _objects() -> int:
 class AccessContract(Contract):
     """Keys, roles, and the settings of a queue."""
 
-    def test_every_command_and_method_of_an_engine_is_tested(self, world: World) -> None:
+    def test_the_contract_covers_every_command_and_method_of_an_engine(self, world: World) -> None:
         asked = every_question(world.engine)
         assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims}
         verbs = {name for name in vars(Engine) if not name.startswith("_")}
@@ -62,9 +62,7 @@ class AccessContract(Contract):
         assert {verb.__name__ for verb, _, _ in asked} == verbs - life - of_no_queue
 
     @pytest.mark.parametrize("role", MAY)
-    def test_a_key_with_a_role_may_do_what_is_documented_and_nothing_else(
-        self, world: World, ask: Asker, role: Role
-    ) -> None:
+    def test_a_key_with_a_role_may_do_only_what_is_documented(self, world: World, ask: Asker, role: Role) -> None:
         ask.add_key(role, b"role")
         job = ask.add()
         for verb, command, _ in every_question(world.engine, key=b"role", uid=job.spec.uid):
@@ -83,7 +81,7 @@ class AccessContract(Contract):
         claims = c.Claims(queues=(queue,), access_key=key)
 
         def refuse() -> None:
-            """Have 100 commands refused, half of them by each verb."""
+            """Give 100 commands that are refused, half of them with each of two methods."""
             asked = [(world.engine.ask(new_job(queue, key)), world.engine.claim(claims)) for _ in range(50)]
             errors = world.all_of(*chain.from_iterable(asked))
             assert all(isinstance(one, e.DomainError) for one in errors)
@@ -95,7 +93,7 @@ class AccessContract(Contract):
         claims = c.Claims(queues=("q",), access_key=KEY, updates=(update,))
 
         def refuse() -> None:
-            """Have 100 updates refused."""
+            """Give a claim with 100 updates that are refused."""
             for found in world.all_of(*(world.engine.claim(claims) for _ in range(100))):
                 assert [type(one) for one in found.results] == [e.JobNotFound]
 
@@ -131,14 +129,14 @@ class AccessContract(Contract):
             ask.peek()
         assert ask.ask(c.Peek, key=b"new") is None
 
-    def test_the_admin_may_do_everything_with_no_key(self, world: World, ask: Asker) -> None:
+    def test_the_admin_may_do_everything_without_a_queue_key(self, world: World, ask: Asker) -> None:
         command = c.AddJobs(queue="q", admin=True, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())
         (added,) = ask.get(world.engine.ask(command))
         assert ask.read(added.job) == added.job
 
     # Settings
 
-    def test_no_job_of_a_paused_queue_is_claimed_until_the_pause_ends(self, world: World, ask: Asker) -> None:
+    def test_a_paused_queue_gives_no_job_until_it_is_resumed(self, world: World, ask: Asker) -> None:
         job = ask.add()
         assert ask.reconfigure(paused=True).paused
         assert ask.claim() is None
@@ -153,7 +151,7 @@ class AccessContract(Contract):
             ask.add()
         assert ask.jobs() == []
 
-    def test_a_full_queue_refuses_jobs_and_names_the_first_that_did_not_fit(self, world: World, ask: Asker) -> None:
+    def test_a_full_queue_refuses_jobs_and_names_the_first_refused_job(self, world: World, ask: Asker) -> None:
         ask.reconfigure(max_jobs=2)
         ask.add()
         many = c.AddJobs(queue="q", access_key=KEY, jobs=(c.NewJob(content=b"{}"),) * 3, defaults=Defaults(), many=True)
@@ -191,7 +189,7 @@ class AccessContract(Contract):
         with pytest.raises(e.UidTaken):
             ask.add(**once, priority=1)
 
-    def test_a_unique_key_belongs_to_one_job_until_that_is_finished(self, ask: Asker) -> None:
+    def test_an_unfinished_job_is_the_only_one_with_its_unique_key(self, ask: Asker) -> None:
         job = ask.add(unique_key="u")
         assert ask.add(unique_key="u") == job
         ask.update(job, State.COMPLETE)

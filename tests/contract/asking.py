@@ -1,4 +1,4 @@
-"""Short ways to give commands to an engine in the tests of its contract."""
+"""Helpers that give commands to an engine in the contract tests."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -16,12 +16,12 @@ T = TypeVar("T")
 MINUTE = 60
 KEY = b"key"
 ANY_UID = "00000000-0000-0000-0000-00000000dead"
-#: A function that gives an engine a command, that command, and whether it names a job.
+#: A method of an engine, a command for it, and whether the command names a job.
 Verb = tuple[Callable[[Any], Awaitable[Any]], Any, bool]
 
 
 class Asker:
-    """Asks an engine in few words, about the queue `q` with its owner's key unless told otherwise."""
+    """Gives an engine commands, by default about the queue `q` with its owner's key."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -82,7 +82,7 @@ class Asker:
         between: Callable[[], None] = lambda: None,
         **wanted: Any,
     ) -> list[Job]:
-        """All jobs after `after` that match, read page by page; `between` is called between the pages."""
+        """All matching jobs after `after`, read page by page; `between` is called between the pages."""
         jobs: list[Job] = []
         while True:
             page = self.ask(c.ListJobs, limit=limit, after=after, sort=sort, filter=c.Filter(**wanted))
@@ -94,7 +94,7 @@ class Asker:
             between()
 
     def read_queue(self, limit: int, between: Callable[[], None] = lambda: None) -> list[list[Job]]:
-        """All jobs of the queue as they are streamed; `between` is called between the parts."""
+        """All jobs of the queue, read as a stream; `between` is called between its parts."""
         pages = self.get(self.world.engine.read_queue(c.ListJobs(queue="q", access_key=KEY, limit=limit)))
         parts: list[list[Job]] = []
         while (page := self.get(_next_of(pages))) is not None:
@@ -145,7 +145,7 @@ def new_job(queue: str = "q", key: bytes = KEY, **spec: Any) -> c.AddJobs:
 
 
 def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str = ANY_UID) -> list[Verb]:
-    """Every command about an existing queue, by every verb that takes it; by default its job does not exist."""
+    """Every command about a queue, with every method that takes the command; by default the job does not exist."""
     named: dict[str, Any] = {"queue": queue, "access_key": key}
     done = c.Changes(state=State.QUEUED)
     matching = c.Filter(state=State.FAILED)

@@ -18,10 +18,10 @@ def events_of(batches: Sequence[EventBatch]) -> list[JobEvent]:
 
 
 class EventsContract(Contract):
-    """What watchers of a queue are told."""
+    """The events that watchers of a queue get."""
 
     def _seen(self, ask: Asker, stream: Any, count: int, first: Pending | None = None) -> list[JobEvent]:
-        """The next `count` events of a stream; `first` is the read that has begun already."""
+        """The next `count` events of a stream; `first` is a read that was already started."""
         events: list[JobEvent] = [] if first is None else events_of(first.answer)
         while len(events) < count:
             events += events_of(ask.get(anext(stream)))
@@ -49,10 +49,10 @@ class EventsContract(Contract):
         assert seen.uid == job.spec.uid
         assert [one.uid for one in self._seen(ask, ask.watch(after=seen.id), 1)] == [missed.spec.uid]
 
-    def test_a_client_that_reconnects_too_late_learns_that_events_are_lost(self, ask: Asker) -> None:
+    def test_a_client_that_reconnects_too_late_gets_events_lost(self, ask: Asker) -> None:
         assert ask.get(anext(ask.watch(after="never-1"))) is None
 
-    def test_an_event_waits_for_its_time(self, world: World, ask: Asker) -> None:
+    def test_a_watcher_gets_an_event_only_when_it_happens(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=5)
         held = ask.hold()
         stream = ask.watch()
@@ -78,7 +78,7 @@ class EventsContract(Contract):
         with pytest.raises(StopAsyncIteration):
             assert next_one.answer
 
-    def test_a_stream_of_a_queue_that_was_deleted_before_it_is_read_ends_at_once(self, ask: Asker) -> None:
+    def test_a_stream_ends_at_once_if_its_queue_was_deleted_before_the_first_read(self, ask: Asker) -> None:
         stream = ask.watch()
         ask.ask(c.DeleteQueue)
         with pytest.raises(StopAsyncIteration):

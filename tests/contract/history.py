@@ -1,4 +1,4 @@
-"""The history of a queue: what it counts, and what of it is there after a restart."""
+"""The contract of engines about the history of a queue."""
 
 from jobengine.core import commands as c
 from jobengine.core.history import QueueHistory
@@ -15,16 +15,16 @@ def _last(history: QueueHistory) -> dict[str, list[int | None]]:
 
 
 class HistoryContract(Contract):
-    """History."""
+    """The history of a queue, and its storage."""
 
-    def test_a_history_has_60_minutes_and_168_hours_of_each_column(self, ask: Asker) -> None:
+    def test_a_history_has_60_minutes_and_168_hours_in_each_column(self, ask: Asker) -> None:
         history = ask.ask(c.ReadHistory)
         counts = {"added", "claimed", "complete", "failed", "attempts_failed", "cancelled"}
         assert set(history.minutes) == set(history.hours) == counts | {"wait_p50", "wait_p99", "run_p50", "run_p99"}
         assert {len(column) for column in history.minutes.values()} == {60}
         assert {len(column) for column in history.hours.values()} == {168}
 
-    def test_changes_count_in_their_minute_and_hour(self, world: World, ask: Asker) -> None:
+    def test_a_change_is_counted_in_its_minute_and_its_hour(self, world: World, ask: Asker) -> None:
         world.advance(60 - world.now / 1000 % 60)
         ask.add(max_attempts=2)
         world.advance(4)
@@ -38,7 +38,7 @@ class HistoryContract(Contract):
         assert (shown["cancelled"], shown["failed"]) == ([0, 1], [0, 0])
         assert (shown["wait_p50"], shown["run_p99"]) == ([4_000, None], [20_000, None])
 
-    def test_a_history_is_there_after_a_restart_and_goes_on(self, world: World, ask: Asker) -> None:
+    def test_a_history_survives_a_restart_and_continues(self, world: World, ask: Asker) -> None:
         world.advance(HOUR - world.now / 1000 % HOUR)
         ask.add()
         world.advance(HOUR)
@@ -57,13 +57,13 @@ class HistoryContract(Contract):
         world.advance(HOUR)
         assert list(ask.ask(c.ReadHistory).hours["added"][-3:]) == [1, 2, 0]
 
-    def test_setting_the_wall_clock_moves_no_history(self, world: World, ask: Asker) -> None:
+    def test_setting_the_wall_clock_does_not_shift_the_history(self, world: World, ask: Asker) -> None:
         ask.add()
         before = ask.ask(c.ReadHistory)
         world.set_wall_clock(5 * HOUR)
         assert ask.ask(c.ReadHistory) == before
 
-    def test_a_queue_that_is_made_again_has_no_history_of_the_old_one(self, world: World, ask: Asker) -> None:
+    def test_a_recreated_queue_starts_with_an_empty_history(self, world: World, ask: Asker) -> None:
         ask.add()
         world.advance(6)
         ask.ask(c.DeleteQueue)

@@ -20,10 +20,10 @@ def matching(kind: Any, dry_run: bool = False, limit: int = 2, **more: Any) -> A
 
 
 class ManyContract(Contract):
-    """Changes in slices, item by item, and by time alone."""
+    """Bulk changes, attempts, cancelling, and the wall clock."""
 
     @pytest.mark.parametrize("dry_run", [True, False])
-    def test_all_that_match_are_changed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
+    def test_all_matching_jobs_are_changed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
         jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
         command = matching(c.UpdateMatching, dry_run, changes=c.Changes(state=State.FAILED))
         assert ask.get(world.engine.update_matching(command)) == 5
@@ -38,7 +38,7 @@ class ManyContract(Contract):
         assert [job.spec.priority for job in ask.jobs()] == [3] * 7
 
     @pytest.mark.parametrize("dry_run", [True, False])
-    def test_all_that_match_are_removed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
+    def test_all_matching_jobs_are_removed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
         jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
         assert ask.get(world.engine.delete_matching(matching(c.DeleteMatching, dry_run))) == 5
         assert ask.jobs() == (jobs if dry_run else jobs[::2])
@@ -51,14 +51,14 @@ class ManyContract(Contract):
         assert changed == ask.read(job)
         assert isinstance(missing, e.JobNotFound)
 
-    def test_a_list_may_be_of_a_state_a_tag_or_a_text(self, ask: Asker) -> None:
+    def test_a_list_can_be_filtered_by_state_tag_or_text(self, ask: Asker) -> None:
         first, second = ask.add(tags=("a",), content=b'{"x":"Needle"}'), ask.add()
         second = ask.update(second, State.FAILED)
         assert ask.jobs(tag="a") == [first]
         assert ask.jobs(text="needle") == [first]
         assert ask.jobs(state=State.FAILED) == [second]
 
-    def test_the_number_of_jobs_ahead_is_shown(self, ask: Asker) -> None:
+    def test_explain_shows_the_number_of_jobs_ahead(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(3)]
         assert [ask.ask(c.ExplainJob, uid=job.spec.uid).ahead for job in jobs] == [0, 1, 2]
         held = ask.hold()
@@ -66,10 +66,8 @@ class ManyContract(Contract):
 
     # Attempts
 
-    def test_a_failure_is_tried_again_after_its_delay_until_there_are_no_attempts_left(
-        self, world: World, ask: Asker
-    ) -> None:
-        # The delay of a job with this uid is neither longer nor shorter than it was set.
+    def test_a_failed_job_is_retried_after_its_delay_until_no_attempts_are_left(self, world: World, ask: Asker) -> None:
+        # For this uid the jitter of the delay is zero.
         ask.add(uid="00000000-0000-4000-8000-000000000179", max_attempts=2, retry_delay_seconds=10)
         job = ask.hold(worker="w")
         again = ask.update(job, State.FAILED, lease=job.standing.lease, error="first")
@@ -89,7 +87,7 @@ class ManyContract(Contract):
         with pytest.raises(e.LeaseLost):
             ask.update(job, State.COMPLETE, lease=job.standing.lease)
 
-    def test_a_queued_job_that_is_cancelled_fails_and_one_in_progress_is_marked(self, ask: Asker) -> None:
+    def test_cancelling_fails_a_queued_job_and_marks_a_job_in_progress(self, ask: Asker) -> None:
         first, second = ask.add(), ask.add()
         held = ask.hold()
         assert ask.update(first, cancel=True).standing.notes.cancel_requested
@@ -97,7 +95,7 @@ class ManyContract(Contract):
         cancelled = ask.update(second, cancel=True)
         assert (cancelled.state, cancelled.standing.notes.error) == (State.FAILED, "cancelled")
 
-    def test_a_claim_that_is_returned_leaves_no_trace_and_another_holders_job_is_left_alone(self, ask: Asker) -> None:
+    def test_undoing_a_claim_restores_its_job_but_not_a_job_that_another_has_claimed_since(self, ask: Asker) -> None:
         job = ask.add()
         lease = ask.hold().standing.lease
         ask.ask(c.ReturnClaims, claims=((job.spec.uid, "another"), ("none", "x")))
@@ -109,7 +107,7 @@ class ManyContract(Contract):
     # The wall clock
 
     @pytest.mark.parametrize("step", [HOUR, -HOUR])
-    def test_spans_of_time_are_not_moved_by_setting_the_wall_clock(self, world: World, ask: Asker, step: int) -> None:
+    def test_setting_the_wall_clock_does_not_change_durations(self, world: World, ask: Asker, step: int) -> None:
         ask.add(timeout_seconds=100)
         held = ask.hold()
         world.set_wall_clock(step)
@@ -122,7 +120,7 @@ class ManyContract(Contract):
         assert peeked is not None
         assert peeked.spec.uid == delayed.spec.uid
 
-    def test_times_given_in_unix_seconds_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
+    def test_deadlines_in_unix_seconds_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
         later, gone = world.now // 1000 + HOUR, world.now // 1000 + 2 * HOUR
         job, _ = ask.add(not_before=later), ask.add(priority=-1, timeout_time=gone, not_before=gone)
         waiting = ask.claiming()

@@ -1,4 +1,4 @@
-"""Named things of queues, by commands that use them as those of groups, schedules and batches will."""
+"""Named things of queues, tested by two commands of this module."""
 
 from jobengine.core import commands as c
 from jobengine.core.access import OWNERS, READERS
@@ -13,7 +13,7 @@ KIND = "group"
 
 
 class SetItem(c.QueueCommand[str | None], frozen=True, kw_only=True):
-    """Set a thing, and return its value before; with `once` only if it is not there."""
+    """Set a named thing, and return its old value; with `once` only if it does not exist."""
 
     roles = OWNERS
     reads = False
@@ -35,7 +35,7 @@ class SetItem(c.QueueCommand[str | None], frozen=True, kw_only=True):
 
 
 class ListItems(c.QueueCommand[list[tuple[str, str]]], frozen=True, kw_only=True):
-    """The things of a kind."""
+    """List the named things of a kind."""
 
     roles = READERS
     reads = True
@@ -54,13 +54,13 @@ class ListItems(c.QueueCommand[list[tuple[str, str]]], frozen=True, kw_only=True
 class NamedItemsContract(Contract):
     """A queue keeps its named things."""
 
-    def test_a_thing_is_set_replaced_and_removed(self, world: World, ask: Asker) -> None:
+    def test_a_named_thing_can_be_set_replaced_and_removed(self, world: World, ask: Asker) -> None:
         assert ask.ask(SetItem, name="b", value="1") is None
         assert ask.ask(SetItem, name="b", value="2") == "1"
         assert ask.ask(SetItem, name="b", value=None) == "2"
         assert ask.ask(SetItem, name="b", value=None) is None
 
-    def test_the_things_of_a_kind_are_listed_by_name(self, world: World, ask: Asker) -> None:
+    def test_named_things_of_a_kind_are_listed_by_name(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.ask(SetItem, "other", name="c", value="0")
         for name in "ba":
@@ -68,14 +68,14 @@ class NamedItemsContract(Contract):
         assert ask.ask(ListItems) == [("a", '"a"'), ("b", '"b"')]
         assert ask.ask(ListItems, of="another") == []
 
-    def test_things_outlive_a_restart(self, world: World, ask: Asker) -> None:
+    def test_named_things_survive_a_restart(self, world: World, ask: Asker) -> None:
         ask.ask(SetItem, name="a", value="1")
         ask.ask(SetItem, name="b", value="1")
         ask.ask(SetItem, name="b", value=None)
         world.reopen()
         assert ask.ask(ListItems) == [("a", "1")]
 
-    def test_a_new_queue_has_nothing_of_an_earlier_queue_of_the_same_name(self, world: World, ask: Asker) -> None:
+    def test_a_recreated_queue_has_no_named_things_of_the_deleted_one(self, world: World, ask: Asker) -> None:
         ask.ask(SetItem, name="a", value="1")
         ask.ask(c.DeleteQueue)
         ask.create()

@@ -1,4 +1,4 @@
-"""A command that no engine knows: a class in core is all that a new one takes."""
+"""A command that no engine knows: a new command takes only a class in core."""
 
 from jobengine.core import commands as c
 from jobengine.core.access import READERS
@@ -12,7 +12,7 @@ from tests.contract.world import World
 
 
 class Two(Value, frozen=True):
-    """Two jobs, and how many bytes they have."""
+    """Two jobs, and their total size in bytes."""
 
     jobs: tuple[Job, Job]
     size: int
@@ -22,7 +22,7 @@ class Two(Value, frozen=True):
 
 
 class ReadTwo(c.QueueCommand[Two], frozen=True, kw_only=True):
-    """Look at two jobs."""
+    """Read two jobs."""
 
     roles = READERS
     reads = True
@@ -41,12 +41,12 @@ class ReadTwo(c.QueueCommand[Two], frozen=True, kw_only=True):
 class NewCommandContract(Contract):
     """A command that the engine has never seen is carried out as those that it knows."""
 
-    def test_a_new_command_is_carried_out(self, world: World, ask: Asker) -> None:
+    def test_an_engine_carries_out_a_command_that_it_does_not_know(self, world: World, ask: Asker) -> None:
         jobs = ask.add(content=b'{"a": 1}'), ask.add()
         uids = [job.spec.uid for job in jobs]
         assert ask.ask(ReadTwo, first=uids[0], second=uids[1]) == Two(jobs, 10)
 
-    def test_its_answer_has_times_of_the_wall_clock(self, world: World, ask: Asker) -> None:
+    def test_the_answer_of_a_new_command_has_wall_clock_times(self, world: World, ask: Asker) -> None:
         created = ask.add().spec
         world.set_wall_clock(3_600)
         (job, _) = ask.ask(ReadTwo, first=created.uid, second=created.uid).jobs

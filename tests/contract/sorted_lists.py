@@ -22,10 +22,10 @@ class SortedListsContract(Contract):
             (Sort.NEWEST_UPDATED, (1, 4, 5, 3, 2, 0)),
         ],
     )
-    def test_a_list_by_time_goes_by_arrival_where_times_are_equal(
+    def test_a_list_by_time_puts_jobs_with_equal_times_in_order_of_arrival(
         self, world: World, ask: Asker, sort: Sort, order: tuple[int, ...], limit: int
     ) -> None:
-        """Two jobs come in each moment; then the fifth is updated, and after it the second."""
+        """Two jobs are added at each time; then the fifth is updated, and after it the second."""
         jobs = []
         for priority in (0, 2, 0, 1, 2, 0):
             jobs.append(ask.add(priority=priority))
@@ -38,14 +38,14 @@ class SortedListsContract(Contract):
         assert ask.jobs(limit, sort=sort, state=State.FAILED) == failed
 
     @pytest.mark.parametrize("sort", [Sort.CREATED, Sort.NEWEST_CREATED])
-    def test_a_list_by_creation_has_each_job_once_whatever_is_edited_meanwhile(
+    def test_a_list_by_creation_has_each_job_once_despite_edits_meanwhile(
         self, world: World, ask: Asker, sort: Sort
     ) -> None:
         jobs = [ask.add() for _ in range(9)]
         priorities = iter(range(1, 100))
 
         def edit() -> None:
-            """The first job goes behind the last in execution order, and the last before the first."""
+            """Change priorities: move the first job to the end of execution order, and the last to the front."""
             world.advance(1)
             ask.update(jobs[0], priority=-next(priorities))
             ask.update(jobs[-1], priority=next(priorities))
@@ -54,7 +54,7 @@ class SortedListsContract(Contract):
         uids = [job.spec.uid for job in jobs]
         assert shown == (uids[::-1] if sort.is_descending else uids)
 
-    def test_a_list_by_last_update_misses_no_job_and_jobs_updated_meanwhile_appear_again(
+    def test_a_list_by_last_update_misses_no_job_and_repeats_jobs_updated_meanwhile(
         self, world: World, ask: Asker
     ) -> None:
         jobs = [ask.add() for _ in range(6)]
@@ -70,7 +70,7 @@ class SortedListsContract(Contract):
         assert shown == [jobs[at].spec.uid for at in (0, 1, 2, 3, 5, 0, 4)]
 
     @pytest.mark.parametrize("sort", Sort)
-    def test_a_position_by_time_stays_valid_while_jobs_come_and_go_and_after_a_restart(
+    def test_a_cursor_of_a_list_by_time_stays_valid_after_changes_and_a_restart(
         self, ask: Asker, world: World, sort: Sort
     ) -> None:
         jobs = [ask.add() for _ in range(6)]

@@ -1,8 +1,8 @@
 """
-What every engine promises behind its door (jobengine.engine.door), as tests for any engine.
+The contract of all engines (jobengine.engine.door), as tests.
 
-To hold an engine to it, subclass EngineContract and give it a fixture `world`; see test_local.py. No test touches
-anything but the door.
+To test an engine, subclass EngineContract with a fixture `world`; see test_local.py. The tests use only the methods of
+the protocol Engine.
 """
 
 from inspect import isawaitable
@@ -53,7 +53,7 @@ class JobsContract(Contract):
                 ask.get(verb(command))
 
     @pytest.mark.parametrize("key", [b"wrong", b"", b"ke", b"keyy", b"\xff\xfe"])
-    def test_every_method_checks_the_key_next_and_does_nothing_with_a_wrong_one(
+    def test_every_method_checks_the_key_second_and_changes_nothing_with_a_wrong_key(
         self, world: World, ask: Asker, key: bytes
     ) -> None:
         job = ask.add()
@@ -107,7 +107,7 @@ class JobsContract(Contract):
         assert len({ask.add().spec.uid for _ in range(50)}) == 50
 
     @pytest.mark.parametrize("number", [0, (1 << 63) - 1])
-    def test_numbers_go_to_the_ends_of_64_bits(self, ask: Asker, number: int) -> None:
+    def test_the_smallest_and_largest_64_bit_numbers_are_stored(self, ask: Asker, number: int) -> None:
         ask.add(priority=-number - 1, keep_minutes=number, timeout_seconds=number, timeout_time=number)
         first = ask.add(priority=number)
         assert ask.claim() == ask.read(first)
@@ -119,12 +119,12 @@ class JobsContract(Contract):
         assert ask.peek() == job
         assert ask.peek() == job
 
-    def test_claims_go_by_priority_and_then_by_arrival(self, ask: Asker) -> None:
+    def test_claims_take_jobs_by_priority_and_then_by_arrival(self, ask: Asker) -> None:
         jobs = [ask.add(priority=priority) for priority in (0, 3, 0, -1, 3)]
         claimed = [ask.claim() for _ in range(6)]
         assert [job.spec if job else None for job in claimed] == [jobs[at].spec for at in (1, 4, 0, 2, 3)] + [None]
 
-    def test_a_claimed_job_is_in_progress_from_then_on(self, world: World, ask: Asker) -> None:
+    def test_a_claimed_job_is_in_progress_since_its_claim(self, world: World, ask: Asker) -> None:
         job = ask.add()
         world.advance(5)
         claimed = ask.claim()
@@ -142,7 +142,9 @@ class JobsContract(Contract):
 
     @pytest.mark.parametrize("source", State)
     @pytest.mark.parametrize("target", State)
-    def test_any_state_may_follow_any(self, world: World, ask: Asker, source: State, target: State) -> None:
+    def test_a_job_can_change_from_any_state_to_any_other(
+        self, world: World, ask: Asker, source: State, target: State
+    ) -> None:
         job = ask.add()
         ask.update(job, source)
         world.advance(2)
@@ -151,7 +153,7 @@ class JobsContract(Contract):
         assert ask.read(job) == updated
         assert ask.peek() == (updated if target is State.QUEUED else None)
 
-    def test_a_job_that_is_queued_again_keeps_its_place(self, ask: Asker) -> None:
+    def test_a_job_that_is_queued_again_keeps_its_position(self, ask: Asker) -> None:
         first, _second = ask.add(), ask.add()
         ask.claim()
         again = ask.update(first, State.QUEUED)
@@ -179,7 +181,7 @@ class JobsContract(Contract):
         page = ask.get(world.engine.ask(c.ListJobs(queue="q", access_key=KEY, limit=2)))
         assert (len(page.jobs), page.following) == (2, None)
 
-    def test_a_position_stays_valid_while_jobs_come_and_go(self, world: World, ask: Asker) -> None:
+    def test_a_cursor_stays_valid_while_jobs_are_added_and_removed(self, world: World, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(6)]
         page = ask.get(world.engine.ask(c.ListJobs(queue="q", access_key=KEY, limit=3)))
         assert page.jobs == jobs[:3]
@@ -214,7 +216,7 @@ class JobsContract(Contract):
         with pytest.raises(JobNotFound):
             ask.read(job)
 
-    def test_a_queued_job_is_removed_when_its_time_has_come(self, world: World, ask: Asker) -> None:
+    def test_a_queued_job_is_removed_at_its_timeout_time_on_every_engine(self, world: World, ask: Asker) -> None:
         job = ask.add(timeout_time=world.now // 1000 + 60)
         world.advance(59.999)
         assert ask.peek() == job
@@ -238,7 +240,7 @@ class JobsContract(Contract):
 
     # Storage
 
-    def test_every_answered_change_is_there_when_the_engine_is_opened_again(self, world: World, ask: Asker) -> None:
+    def test_every_acknowledged_change_survives_a_restart_of_the_engine(self, world: World, ask: Asker) -> None:
         jobs = [ask.add(priority=at % 3, content=b'{"at": %d}' % at) for at in range(8)]
         ask.claim()
         ask.update(jobs[0], State.COMPLETE)
@@ -250,14 +252,14 @@ class JobsContract(Contract):
         with pytest.raises(AccessDenied):
             ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"wrong")))
 
-    def test_a_deleted_queue_does_not_come_back(self, world: World, ask: Asker) -> None:
+    def test_a_deleted_queue_stays_deleted_after_a_restart(self, world: World, ask: Asker) -> None:
         ask.create("gone")
         ask.get(world.engine.ask(c.DeleteQueue(queue="gone", access_key=KEY)))
         world.reopen()
         with pytest.raises(QueueNotFound):
             ask.peek("gone")
 
-    def test_a_new_job_comes_after_the_old_ones_when_the_file_is_opened_again(self, world: World, ask: Asker) -> None:
+    def test_a_job_added_after_a_restart_comes_after_the_older_jobs(self, world: World, ask: Asker) -> None:
         old = [ask.add() for _ in range(3)]
         ask.delete(old[2])
         world.reopen()
@@ -265,18 +267,16 @@ class JobsContract(Contract):
         assert ask.jobs() == [*old[:2], new]
         assert new.spec.uid not in {job.spec.uid for job in old}
 
-    def test_jobs_that_expired_meanwhile_are_expired_when_the_engine_is_opened_again(
-        self, world: World, ask: Asker
-    ) -> None:
+    def test_jobs_whose_time_passed_during_a_restart_are_expired_after_it(self, world: World, ask: Asker) -> None:
         job = ask.add(timeout_seconds=MINUTE)
         ask.claim()
         world.advance(MINUTE)
         world.reopen()
         assert ask.read(job).state is State.FAILED
 
-    # Its state and figures
+    # The engine's readiness and stats
 
-    def test_an_engine_that_runs_is_ready(self, world: World, ask: Asker) -> None:
+    def test_a_running_engine_is_ready(self, world: World, ask: Asker) -> None:
         readiness = ask.get(world.engine.readiness())
         assert (readiness.ready, readiness.reason) == (True, "")
         assert readiness.durability
@@ -306,7 +306,7 @@ class JobsContract(Contract):
             ask.update(job, State.FAILED)
         ask.update(jobs[2], cancel=True)
         assert counted() == (2, 1)
-        # The first is claimed again, and times out: it is retrying as before, and the second one is ready by now.
+        # The first job is claimed again and times out, so it is still retrying; the second is ready by now.
         ask.hold()
         assert counted() == (1, 1)
         world.advance(2 * MINUTE)
@@ -321,7 +321,7 @@ class JobsContract(Contract):
         ask.delete(jobs[1])
         assert counted() == (0, 0)
 
-    def test_lists_and_changes_of_many_can_be_of_retrying_or_cancelled_jobs(self, world: World, ask: Asker) -> None:
+    def test_lists_and_bulk_changes_can_select_retrying_or_cancelled_jobs(self, world: World, ask: Asker) -> None:
         retrying, cancelled, failed, queued = jobs = [ask.add(max_attempts=2) for _ in range(4)]
         ask.update(ask.hold(), State.FAILED)
         ask.update(cancelled, cancel=True)
@@ -343,7 +343,7 @@ class JobsContract(Contract):
         assert ask.get(world.engine.delete_matching(c.DeleteMatching(**mine, filter=c.Filter(retrying=True)))) == 1
         assert found() == [cancelled, failed, queued]
 
-    def test_queues_come_some_at_a_time_by_their_names(self, world: World, ask: Asker) -> None:
+    def test_queues_are_listed_in_parts_sorted_by_name(self, world: World, ask: Asker) -> None:
         for name in ("z", "a", "m"):
             ask.create(name)
         kinds: list[Any] = [c.CountQueues, c.ListQueues]
@@ -356,7 +356,7 @@ class JobsContract(Contract):
     def test_a_key_can_read_its_own_role(self, world: World, ask: Asker) -> None:
         assert ask.get(world.engine.ask(c.CheckKey(queue="q", access_key=KEY))).role is Role.OWNER
 
-    def test_a_backup_comes_in_pieces_or_is_refused_as_not_offered(self, world: World, ask: Asker) -> None:
+    def test_a_backup_is_streamed_in_pieces_or_refused_as_not_offered(self, world: World, ask: Asker) -> None:
         ask.add()
         try:
             pieces = ask.get(world.engine.backup())
@@ -365,7 +365,7 @@ class JobsContract(Contract):
         assert ask.get(anext(pieces))
         ask.get(pieces.aclose())
 
-    def test_a_queue_that_is_read_in_parts_has_each_job_once_even_if_jobs_change_meanwhile(self, ask: Asker) -> None:
+    def test_reading_a_queue_in_parts_yields_each_job_once_even_if_jobs_change(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(9)]
         priorities = iter(range(1, 100))
 
@@ -378,7 +378,7 @@ class JobsContract(Contract):
         assert max(map(len, parts)) == 2
         assert [job.spec.uid for part in parts for job in part] == [job.spec.uid for job in jobs]
 
-    def test_a_queue_that_is_deleted_while_it_is_read_is_not_found(self, ask: Asker) -> None:
+    def test_reading_a_queue_raises_queue_not_found_after_its_deletion(self, ask: Asker) -> None:
         for _ in range(5):
             ask.add()
         with pytest.raises(QueueNotFound):
@@ -395,4 +395,4 @@ class EngineContract(
     NewCommandContract,
     NamedItemsContract,
 ):
-    """The promises of an engine."""
+    """The whole contract of an engine."""

@@ -16,7 +16,7 @@ from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, start
 
 
 class LocalWorld(World):
-    """A LocalEngine on a file, with a clock of its own."""
+    """A LocalEngine on a file, with a simulated clock."""
 
     def __init__(self, path: Path, thread: type[AtOnce] | type[Stepped], **parts: Any) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class TestLocalEngine(EngineContract):
 
 
 class _Forgetful:
-    """An engine that forgets its claims."""
+    """An engine whose claims have no effect."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -91,7 +91,7 @@ class _ForgetfulWorld(LocalWorld):
         return _Forgetful(super().engine)
 
 
-def test_an_engine_that_breaks_a_promise_does_not_pass(tmp_path: Path) -> None:
+def test_an_engine_that_forgets_claims_fails_the_contract(tmp_path: Path) -> None:
     world = _ForgetfulWorld(tmp_path / "db", AtOnce)
     asker = Asker(world)
     asker.create()

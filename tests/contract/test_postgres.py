@@ -55,7 +55,7 @@ def test_a_deleted_queue_leaves_no_row(world: PostgresWorld) -> None:
     assert set(_rows(world).values()) == {0}
 
 
-def test_a_row_of_a_deleted_queue_that_is_locked_for_minutes_is_removed_once_it_is_free(
+def test_a_locked_row_of_a_deleted_queue_is_removed_after_it_is_unlocked(
     world: PostgresWorld, database: Database
 ) -> None:
     ask = Asker(world)
@@ -72,7 +72,7 @@ def test_a_row_of_a_deleted_queue_that_is_locked_for_minutes_is_removed_once_it_
     assert set(_rows(world).values()) == {0}
 
 
-def test_a_row_cached_by_its_writer_reads_the_same_at_another_server(database: Database) -> None:
+def test_another_server_reads_the_same_job_as_the_server_that_cached_it(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here, there = Asker(first), Asker(second)
@@ -86,7 +86,7 @@ def test_a_row_cached_by_its_writer_reads_the_same_at_another_server(database: D
     second.close()
 
 
-def test_a_queue_that_another_server_has_changed_is_used_as_it_is_now(database: Database) -> None:
+def test_a_server_uses_the_present_settings_of_a_queue_that_another_server_changed(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here, there = Asker(first), Asker(second)
@@ -109,7 +109,7 @@ def test_a_queue_that_another_server_has_changed_is_used_as_it_is_now(database: 
     second.close()
 
 
-def test_a_unique_key_that_no_job_has_any_more_is_forgotten(world: PostgresWorld) -> None:
+def test_the_row_of_an_unused_unique_key_is_removed(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     first, second = ask.add(unique_key="1"), ask.add(unique_key="2")
@@ -120,7 +120,7 @@ def test_a_unique_key_that_no_job_has_any_more_is_forgotten(world: PostgresWorld
     assert ask.add(unique_key="2") == second
 
 
-def test_a_row_that_was_put_in_the_place_of_another_is_refused(world: PostgresWorld) -> None:
+def test_a_row_with_the_record_of_another_job_is_refused(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     first, second = ask.add(content=b'{"a":1}'), ask.add(content=b'{"a":2}')
@@ -131,7 +131,7 @@ def test_a_row_that_was_put_in_the_place_of_another_is_refused(world: PostgresWo
         ask.read(second)
 
 
-def test_no_data_of_clients_is_in_the_tables_in_clear(world: PostgresWorld) -> None:
+def test_no_client_data_is_in_the_tables_in_plain_text(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     world.begin(anext(ask.watch()))
@@ -171,7 +171,7 @@ def test_each_of_two_servers_sees_the_others_changes(database: Database) -> None
     second.close()
 
 
-def test_a_lost_connection_is_replaced_and_nothing_is_done_twice(world: PostgresWorld) -> None:
+def test_after_a_lost_connection_the_command_is_carried_out_exactly_once(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
@@ -181,7 +181,7 @@ def test_a_lost_connection_is_replaced_and_nothing_is_done_twice(world: Postgres
         assert len(ask.jobs()) == count
 
 
-def test_a_host_that_became_a_standby_is_left_and_the_next_request_finds_the_primary(
+def test_a_server_leaves_a_host_that_became_a_standby_and_connects_to_the_primary(
     world: PostgresWorld,
 ) -> None:
     ask = Asker(world)
@@ -198,7 +198,7 @@ def test_a_host_that_became_a_standby_is_left_and_the_next_request_finds_the_pri
 
 
 @pytest.mark.parametrize(("more", "seconds"), [("", "10"), (" keepalives_idle=99", "99")])
-def test_a_silent_host_is_given_up_soon_unless_the_url_has_other_limits(
+def test_a_silent_host_is_given_up_after_the_default_or_the_urls_time_out(
     database: Database, more: str, seconds: str
 ) -> None:
     with connected(database.url + more) as connection:
@@ -207,13 +207,13 @@ def test_a_silent_host_is_given_up_soon_unless_the_url_has_other_limits(
     assert (given["keepalives_idle"], given["tcp_user_timeout"], idle) == (seconds, "25000", "1min")
 
 
-def test_options_of_the_url_hold_beside_our_own(database: Database) -> None:
+def test_options_in_the_url_are_kept_beside_those_of_jobengine(database: Database) -> None:
     with connected(database.url + " options='-c statement_timeout=12s'") as connection:
         shown = [connection.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "search_path")]
     assert shown == [("12s",), ("jobengine",)]
 
 
-def test_a_queue_is_read_in_parts_of_as_many_bytes_as_a_page_has(
+def test_reading_a_queue_limits_each_part_to_the_bytes_of_a_page(
     world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = Asker(world)
@@ -224,7 +224,7 @@ def test_a_queue_is_read_in_parts_of_as_many_bytes_as_a_page_has(
     assert [len(part) for part in ask.read_queue(limit=2)] == [2, 1, 2, 1]
 
 
-def test_the_oldest_snapshot_that_is_open_and_round_trips_are_measured(
+def test_the_metrics_have_the_oldest_open_snapshot_and_the_round_trips(
     world: PostgresWorld, database: Database
 ) -> None:
     before = world.figure("round_trips")
@@ -243,7 +243,7 @@ def test_the_oldest_snapshot_that_is_open_and_round_trips_are_measured(
 @pytest.mark.parametrize(
     ("name", "value"), [("crdb_version", "CockroachDB CCL v24.1.0"), ("server_version", "15.2-YB-2.25.0.0-b0")]
 )
-def test_a_database_that_only_speaks_the_protocol_is_refused(
+def test_a_database_other_than_postgresql_is_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setattr(psycopg.ConnectionInfo, "parameter_status", lambda _, one: value if one == name else None)

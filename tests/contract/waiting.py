@@ -1,4 +1,4 @@
-"""Waiters for jobs and for the ends of jobs: what each gets, and what remains when they leave."""
+"""The contract of engines about waiting for jobs and for the end of a job."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def uid_of(job: Job) -> str:
 
 
 class WaitingContract(Contract):
-    """Waiting, and cancelling it."""
+    """Waiting claims, peeks and reads, and their cancellation."""
 
     # Claims
 
@@ -41,7 +41,7 @@ class WaitingContract(Contract):
         job = ask.add()
         assert [(one.queue, one.job.spec.uid) for one in waiting.answer.jobs] == [("q", uid_of(job))]
 
-    def test_after_its_time_a_waiter_gets_nothing_now_or_later(self, world: World, ask: Asker) -> None:
+    def test_a_waiter_gets_no_job_after_its_wait_has_ended(self, world: World, ask: Asker) -> None:
         waiting = ask.claiming(wait=5)
         world.advance(4.999)
         assert not waiting.answered
@@ -65,7 +65,7 @@ class WaitingContract(Contract):
         world.advance(5)
         assert given(waiting) == [uid_of(job)]
 
-    def test_a_waiter_that_left_gets_nothing_and_the_next_one_does(self, ask: Asker) -> None:
+    def test_a_job_goes_to_the_next_waiter_if_the_first_has_left(self, ask: Asker) -> None:
         first, second = ask.claiming(), ask.claiming()
         first.cancel()
         job = ask.add()
@@ -83,7 +83,7 @@ class WaitingContract(Contract):
         assert (back.state, back.standing.attempts, back.standing.lease) == (State.QUEUED, 0, None)
         assert ask.peek() == back
 
-    def test_a_pause_stops_claims_and_its_end_serves_waiters(self, ask: Asker) -> None:
+    def test_pausing_a_queue_stops_claims_and_resuming_it_serves_waiters(self, ask: Asker) -> None:
         ask.reconfigure(paused=True)
         waiting = [ask.claiming(), ask.claiming()]
         jobs = [ask.add(), ask.add()]
@@ -91,7 +91,7 @@ class WaitingContract(Contract):
         ask.reconfigure(paused=False)
         assert [given(one) for one in waiting] == [[uid_of(job)] for job in jobs]
 
-    def test_a_waiter_is_woken_when_its_queue_or_key_is_gone(self, ask: Asker) -> None:
+    def test_a_waiter_gets_an_error_when_its_queue_is_deleted_or_its_key_revoked(self, ask: Asker) -> None:
         key_id = ask.add_key(Role.WORKER, b"w")
         owner, worker = ask.claiming(), ask.claiming(key=b"w")
         ask.ask(c.RevokeKey, key_id=key_id)
@@ -103,7 +103,7 @@ class WaitingContract(Contract):
             assert owner.answer
 
     @pytest.mark.parametrize("queues", [("q",), ("other", "q")])
-    def test_a_waiter_whose_old_key_has_run_out_is_refused_and_disturbs_nobody(
+    def test_a_waiter_with_an_expired_old_key_is_refused_and_other_waiters_are_served(
         self, world: World, ask: Asker, queues: tuple[str, ...]
     ) -> None:
         ask.create("other")
@@ -115,9 +115,7 @@ class WaitingContract(Contract):
         with pytest.raises(e.AccessDenied):
             assert old.answer
 
-    def test_a_waiter_for_two_queues_whose_key_still_opens_one_gets_no_job_of_it(
-        self, world: World, ask: Asker
-    ) -> None:
+    def test_a_waiter_for_two_queues_gets_no_job_if_its_key_opens_only_one(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.reconfigure(new_access_key=b"new", old_key_seconds=10)
         waiting = ask.claiming("other", "q")
@@ -127,7 +125,7 @@ class WaitingContract(Contract):
             assert waiting.answer
         assert ask.read(job, "other") == job
 
-    def test_releasing_an_engine_answers_all_waiters_now_and_later(self, world: World, ask: Asker) -> None:
+    def test_releasing_an_engine_answers_all_present_and_later_waiters(self, world: World, ask: Asker) -> None:
         job = ask.add(delay_seconds=60)
         waiting = [ask.claiming(), ask.peeking(), ask.awaiting(job)]
         world.engine.release()
@@ -137,9 +135,9 @@ class WaitingContract(Contract):
         assert [one.answer for one in waiting[1::3]] == [None, None]
         assert [one.answer.state for one in waiting[2::3]] == [State.QUEUED, State.QUEUED]
 
-    # Who waits
+    # Lists of waiting claims
 
-    def test_claims_that_wait_are_listed_and_counted_and_peeks_are_not(self, ask: Asker) -> None:
+    def test_waiting_claims_are_listed_and_counted_but_waiting_peeks_are_not(self, ask: Asker) -> None:
         ask.create("other")
         peek, first, second = ask.peeking(), ask.claiming("other", "q", worker="w"), ask.claiming()
         claimers = ask.ask(c.ListClaimers)
@@ -152,7 +150,7 @@ class WaitingContract(Contract):
         assert ask.ask(c.ListClaimers).waiting == []
         assert (ask.ask(c.ReadStats).workers_waiting, peek.answered) == (0, False)
 
-    def test_consecutive_claims_without_a_job_are_one_wait(self, world: World, ask: Asker) -> None:
+    def test_consecutive_claims_without_a_job_are_shown_as_one_wait(self, world: World, ask: Asker) -> None:
         began = world.now
         for gap in (9, 11, 0):
             ask.claiming(worker="w", wait=20)
@@ -160,10 +158,10 @@ class WaitingContract(Contract):
             world.advance(gap)
         ask.claiming(worker="w")
         (waiting,) = ask.ask(c.ListClaimers).waiting
-        # After 11 seconds it was not taken for the same wait.
+        # A claim more than 11 seconds later starts a new wait.
         assert (waiting.since, waiting.last_claim) == (began + 60_000, began + 80_000)
 
-    def test_a_worker_that_got_a_job_begins_to_wait_after_it(self, world: World, ask: Asker) -> None:
+    def test_a_worker_that_got_a_job_starts_a_new_wait_at_its_next_claim(self, world: World, ask: Asker) -> None:
         claimed = ask.claiming(worker="w")
         world.advance(5)
         ask.add()
@@ -172,7 +170,7 @@ class WaitingContract(Contract):
         (waiting,) = ask.ask(c.ListClaimers).waiting
         assert waiting.since == world.now
 
-    def test_the_last_claim_is_the_last_request_even_without_a_job(self, world: World, ask: Asker) -> None:
+    def test_the_time_of_the_last_claim_includes_claims_without_a_job(self, world: World, ask: Asker) -> None:
         assert ask.ask(c.ReadStats).last_claim is None
         ask.claim()
         claimed = world.now
@@ -183,7 +181,7 @@ class WaitingContract(Contract):
         ask.create()
         assert ask.ask(c.ReadStats).last_claim is None
 
-    def test_times_of_claims_are_shown_by_the_wall_clock(self, world: World, ask: Asker) -> None:
+    def test_claim_times_are_shown_as_wall_clock_times(self, world: World, ask: Asker) -> None:
         ask.claiming()
         before = world.now
         world.set_wall_clock(3_600)
@@ -191,7 +189,7 @@ class WaitingContract(Contract):
         shown = ask.ask(c.ReadStats).last_claim
         assert shown == before + 3_600_000
 
-    def test_the_origin_of_a_workers_last_claim_is_kept(self, ask: Asker) -> None:
+    def test_a_worker_is_listed_with_the_origin_of_its_last_claim(self, ask: Asker) -> None:
         near, far = Origin(host="near", pid="1"), Origin(host="far")
         ask.claim(worker="w", origin=near)
         ask.claim(worker="w", origin=far)
@@ -201,7 +199,7 @@ class WaitingContract(Contract):
         assert claimers.origins == {"w": far, "x": near}
         assert [one.origin for one in claimers.waiting] == [near]
 
-    def test_a_refused_claim_leaves_no_trace(self, ask: Asker) -> None:
+    def test_a_refused_claim_is_not_recorded(self, ask: Asker) -> None:
         with pytest.raises(e.AccessDenied):
             ask.claim(key=b"wrong", worker="w", origin=Origin(host="h"))
         assert ask.ask(c.ReadStats).last_claim is None
@@ -210,7 +208,7 @@ class WaitingContract(Contract):
 
     # Peeks
 
-    def test_a_peek_waits_in_the_line_and_changes_nothing(self, ask: Asker) -> None:
+    def test_a_peek_waits_in_line_with_claims_and_changes_nothing(self, ask: Asker) -> None:
         first, claimer, behind = ask.peeking(), ask.claiming(), ask.peeking()
         job = ask.add()
         assert first.answer == job
@@ -218,7 +216,7 @@ class WaitingContract(Contract):
         assert not behind.answered
         behind.cancel()
 
-    def test_a_peek_waits_no_longer_than_it_says(self, world: World, ask: Asker) -> None:
+    def test_a_peek_waits_no_longer_than_requested(self, world: World, ask: Asker) -> None:
         waiting = ask.peeking(wait=2)
         world.advance(1.999)
         assert not waiting.answered
@@ -235,12 +233,12 @@ class WaitingContract(Contract):
         ask.update(job, State.COMPLETE, result=b"7")
         assert (waiting.answer.state, waiting.answer.standing.notes.result) == (State.COMPLETE, b"7")
 
-    def test_a_finished_job_is_not_waited_for(self, ask: Asker) -> None:
+    def test_waiting_for_a_finished_job_returns_at_once(self, ask: Asker) -> None:
         job = ask.add()
         ask.update(job, State.FAILED)
         assert ask.awaiting(job).answer.state is State.FAILED
 
-    def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended(self, ask: Asker) -> None:
+    def test_a_waiter_gets_the_final_state_of_a_job_that_is_removed_when_finished(self, ask: Asker) -> None:
         job = ask.add(keep_minutes=0)
         waiting = ask.awaiting(job)
         ask.update(job, State.COMPLETE)
@@ -264,7 +262,7 @@ class WaitingContract(Contract):
 
     # Finish and claim
 
-    def test_updates_are_carried_out_before_the_claim_that_they_come_with(self, world: World, ask: Asker) -> None:
+    def test_a_request_with_updates_and_a_claim_makes_the_updates_first(self, world: World, ask: Asker) -> None:
         first, second = ask.add(), ask.add()
         job = ask.hold()
         done = c.JobUpdate(uid=job.spec.uid, lease=job.standing.lease, changes=c.Changes(state=State.COMPLETE))
@@ -281,7 +279,7 @@ class WaitingContract(Contract):
         update = c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))
         assert given(ask.claiming(updates=(c.QueueUpdate("q", update),))) == []
 
-    def test_nothing_is_done_if_one_of_the_queues_may_not_be_updated(self, ask: Asker) -> None:
+    def test_a_request_changes_nothing_if_the_key_may_not_update_one_of_its_queues(self, ask: Asker) -> None:
         ask.create("other", key=b"another")
         job = ask.add()
         update = c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))

@@ -1,4 +1,4 @@
-"""The world around an engine in the tests of its contract: its time passes only when a test says so."""
+"""An engine with a simulated clock, for the contract tests."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ class World(ABC):
 
     def __init__(self) -> None:
         self._clock = new_clock()
-        #: By how many seconds the wall clock was set.
+        #: The seconds by which the wall clock was set forward.
         self._ahead = 0
 
     @property
@@ -26,11 +26,11 @@ class World(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """Let everything happen that needs no time."""
+        """Finish all work that can finish without time passing."""
 
     @abstractmethod
     def advance(self, seconds: float) -> None:
-        """Let time go by, and settle."""
+        """Advance the clock, and settle."""
 
     @abstractmethod
     def set_wall_clock(self, seconds: int) -> None:
@@ -46,13 +46,13 @@ class World(ABC):
         return int((self._clock.seconds() + self._ahead) * 1000)
 
     def all_of(self, *asked: Awaitable[Any]) -> list[Any]:
-        """Give all of these commands at once; returns the result or the exception of each."""
+        """Give all these commands at the same time; returns the result or exception of each."""
         pending = [self.begin(one, settle=False) for one in asked]
         self._run_until(lambda: all(one.answered for one in pending))
         return [_result_of(one) for one in pending]
 
     def begin(self, asked: Awaitable[Any], *, settle: bool = True) -> Pending:
-        """Give a command, and settle, unless `settle` is false."""
+        """Start a command, and settle, unless `settle` is false."""
         pending = Pending(asked, self.settle)
         if settle:
             self.settle()

@@ -5,7 +5,7 @@ from tests.core.worlds import World
 
 @pytest.fixture
 def world() -> World:
-    """A state with the queue `q`, empty."""
+    """A world with an empty queue `q`."""
     world = World()
     world.create()
     return world

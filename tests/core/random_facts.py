@@ -1,4 +1,4 @@
-"""Facts as hypothesis makes them up."""
+"""Hypothesis strategies that generate facts."""
 
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ from jobengine.core.retention import retention
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
 
-# Few of each, so that facts concern the same queues and jobs.
+# Few different values, so that most facts concern the same queues and jobs.
 
 _NAMES = st.sampled_from(["a", "b"])
 _UIDS = st.sampled_from(["1", "2", "3", "4", "5", "6"])
@@ -47,7 +47,7 @@ _STANDINGS = st.builds(
     shift=st.sampled_from([0, 0, -MINUTE, MINUTE]),
     ready_at=st.sampled_from([0, 0, NOW + MINUTE, NOW + 3 * MINUTE]),
     not_before=st.sampled_from([0, 0, NOW + 2 * MINUTE]),
-    # Rules never let a job be both.
+    # No job is both retrying and cancelled.
     notes=st.sampled_from([Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True)]),
 )
 
@@ -64,7 +64,7 @@ def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ..
         content=b'{"n":%d}' % arrival,
         created=NOW,
         tags=tags,
-        # Rules give a key to one unfinished job at a time: here each uid has a key of its own.
+        # Only one unfinished job can have a unique key, so each uid gets its own key.
         rare=NO_RARE if key is None else Rare(unique_key=key + uid),
     )
 
@@ -101,7 +101,7 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(ClockSet, st.sampled_from([0, -5 * MINUTE, 5 * MINUTE])),
 )
 
-# Every value that a field may have, to be written and read back.
+# Strategies for every possible value of each field, for encoding and decoding.
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _MAYBE_TEXT = st.none() | _TEXT

@@ -1,4 +1,4 @@
-"""The whole table of commands and the roles that may give them."""
+"""Tests each command with each role."""
 
 from contextlib import suppress
 from hashlib import sha512
@@ -37,7 +37,7 @@ def with_key(key: bytes) -> list[c.QueueCommand[object]]:
 
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.__name__)
-def test_each_role_may_do_what_is_documented_and_nothing_else(world: World, role: Role, kind: type) -> None:
+def test_each_role_may_give_only_its_documented_commands(world: World, role: Role, kind: type) -> None:
     key = KEY if role is Role.OWNER else b"another"
     if role is not Role.OWNER:
         add_key(world, role, key)
@@ -54,7 +54,7 @@ def test_each_role_may_do_what_is_documented_and_nothing_else(world: World, role
 
 @pytest.mark.parametrize("key", [b"", b"wrong", b"revoked", b"others", b"k", b"keyy"])
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.__name__)
-def test_without_a_queue_key_nothing_is_allowed(world: World, kind: type, key: bytes) -> None:
+def test_a_command_without_a_key_of_the_queue_is_refused(world: World, kind: type, key: bytes) -> None:
     world.create("other", key=b"others")
     revoked = add_key(world, Role.WORKER, b"revoked")
     world.ask(c.RevokeKey(queue="q", access_key=KEY, key_id=revoked.id))
@@ -63,7 +63,7 @@ def test_without_a_queue_key_nothing_is_allowed(world: World, kind: type, key: b
         world.ask(command)
 
 
-def test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits(
+def test_every_key_of_a_queue_is_compared_even_after_one_has_matched(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_key(world, Role.WORKER, b"first")
@@ -85,7 +85,7 @@ def test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits(
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.__name__)
-def test_the_admin_may_do_everything(world: World, kind: type) -> None:
+def test_the_admin_key_may_give_every_command(world: World, kind: type) -> None:
     (command,) = [one for one in every_command() if type(one) is kind]
     admin = replace(command, access_key=b"wrong", admin=True)
     assert authorise(world.tables.queues["q"].queue, admin, 0).role is Role.OWNER
@@ -115,7 +115,7 @@ def test_a_key_is_listed_without_its_secret_and_revoked_by_its_id(world: World) 
     assert world.ask(c.ListKeys(queue="q", access_key=KEY)) == (other,)
 
 
-def test_a_key_that_opens_the_queue_already_is_not_added(world: World) -> None:
+def test_adding_a_key_that_already_opens_the_queue_is_refused(world: World) -> None:
     add_key(world, Role.WORKER, b"w")
     for key in (KEY, b"w"):
         with pytest.raises(KeyTaken):
@@ -134,7 +134,7 @@ def test_a_queue_has_a_limited_number_of_keys(world: World) -> None:
         add_key(world, Role.WORKER, b"one more")
 
 
-def test_a_new_key_of_the_owner_replaces_the_old_one(world: World) -> None:
+def test_a_new_owner_key_replaces_the_old_one(world: World) -> None:
     add_key(world, Role.WORKER, b"w")
     world.add()
     world.set_up(new_access_key=b"fresh")
@@ -145,14 +145,14 @@ def test_a_new_key_of_the_owner_replaces_the_old_one(world: World) -> None:
 
 
 def of_go(world: World, key: bytes = KEY) -> Queue:
-    """The queue of a world, as it is right after an import from the Go version."""
+    """Make the queue of a world as an import from the Go version leaves it."""
     queue = world.tables.queues["q"].queue
     world.apply([QueueChanged(evolve(queue, digest=access.digest_of_sha512(sha512(key).hexdigest(), queue.salt)))])
     return world.tables.queues["q"].queue
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.__name__)
-def test_the_first_use_of_a_key_of_the_go_version_gives_it_a_digest_of_its_own(world: World, kind: type) -> None:
+def test_the_first_use_of_a_go_version_key_replaces_its_digest_by_a_salted_one(world: World, kind: type) -> None:
     own = world.tables.queues["q"].queue
     taken_over = of_go(world)
     (command,) = [one for one in every_command() if type(one) is kind]
@@ -164,7 +164,7 @@ def test_the_first_use_of_a_key_of_the_go_version_gives_it_a_digest_of_its_own(w
 
 
 @pytest.mark.parametrize("key", [b"wrong", b"", sha512(KEY).digest(), sha512(KEY).hexdigest().encode()])
-def test_no_other_key_opens_a_queue_of_the_go_version_or_changes_it(world: World, key: bytes) -> None:
+def test_a_wrong_key_neither_opens_nor_changes_a_queue_of_the_go_version(world: World, key: bytes) -> None:
     taken_over = of_go(world)
     with pytest.raises(AccessDenied):
         world.ask(c.CheckKey(queue="q", access_key=key))
@@ -172,7 +172,7 @@ def test_no_other_key_opens_a_queue_of_the_go_version_or_changes_it(world: World
     assert world.tables.queues["q"].queue == taken_over
 
 
-def test_a_key_of_the_go_version_stays_valid_for_a_while_after_it_was_replaced(world: World) -> None:
+def test_a_replaced_go_version_key_stays_valid_for_the_requested_seconds(world: World) -> None:
     of_go(world)
     world.ask(c.ChangeQueue(queue="q", access_key=b"", admin=True, new_access_key=b"new", old_key_seconds=60))
     for key in (KEY, b"new"):
@@ -182,7 +182,7 @@ def test_a_key_of_the_go_version_stays_valid_for_a_while_after_it_was_replaced(w
         world.ask(c.CheckKey(queue="q", access_key=KEY))
 
 
-# The owner's key after it was replaced
+# The old key after the owner's key was replaced
 
 
 def renew(world: World, old: bytes, new: bytes, seconds: int = 60) -> None:
@@ -198,7 +198,7 @@ def opens(world: World, key: bytes) -> bool:
     return True
 
 
-def test_only_the_last_key_before_the_owners_stays_valid(world: World) -> None:
+def test_only_the_most_recent_old_owner_key_stays_valid(world: World) -> None:
     renew(world, KEY, b"second")
     renew(world, b"second", b"third")
     assert [opens(world, key) for key in (KEY, b"second", b"third")] == [False, True, True]
@@ -206,14 +206,14 @@ def test_only_the_last_key_before_the_owners_stays_valid(world: World) -> None:
     assert [opens(world, key) for key in (b"second", b"third", b"fourth")] == [False, False, True]
 
 
-def test_the_old_key_can_be_made_the_key_again(world: World) -> None:
+def test_an_old_owner_key_can_become_the_owner_key_again(world: World) -> None:
     renew(world, KEY, b"second")
     renew(world, KEY, KEY, 0)
     assert [opens(world, key) for key in (KEY, b"second")] == [True, False]
     renew(world, KEY, KEY)
 
 
-def test_the_old_key_gets_no_role_while_it_is_valid(world: World) -> None:
+def test_a_still_valid_old_owner_key_cannot_be_added_with_a_role(world: World) -> None:
     renew(world, KEY, b"second")
     command = c.AddKey(queue="q", access_key=b"second", role=Role.VIEWER, new_access_key=KEY)
     with pytest.raises(KeyTaken):
@@ -222,7 +222,7 @@ def test_the_old_key_gets_no_role_while_it_is_valid(world: World) -> None:
     assert world.ask(command)
 
 
-def test_a_key_of_the_go_version_is_compared_in_constant_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_go_version_key_is_compared_in_constant_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = of_go(world)
     compared: list[tuple[str, str]] = []
     monkeypatch.setattr(access, "compare_digest", lambda one, other: compared.append((one, other)))

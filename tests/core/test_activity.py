@@ -1,4 +1,4 @@
-"""Counts of changes age by the second and by the minute in which they were made, however often they are read."""
+"""Counts of recent changes, by second and by minute, and the stored history."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def _add(activity: Activity, world: World, steady: int) -> None:
     activity.note("q", [JobEffect("q", job.spec.uid, None, job)], steady, steady)
 
 
-def test_a_change_counts_in_its_own_minute_and_for_sixty_seconds(world: World) -> None:
+def test_a_change_counts_for_its_minute_and_for_the_next_sixty_seconds(world: World) -> None:
     activity = Activity()
     _add(activity, world, 59_999)
     assert activity.recent("q", 60_000).minutes["added"][-2:] == [1, 0]
@@ -27,7 +27,7 @@ def test_a_change_counts_in_its_own_minute_and_for_sixty_seconds(world: World) -
     assert activity.recent("q", 119_000).last_hour["added"] == 1
 
 
-def test_reading_meanwhile_changes_no_count(world: World) -> None:
+def test_reading_counts_does_not_change_them(world: World) -> None:
     activity, read_often = Activity(), Activity()
     for steady in (0, 1, 998, 999, 1_000, 59_000, 60_000):
         for one in (activity, read_often):
@@ -39,7 +39,7 @@ def test_reading_meanwhile_changes_no_count(world: World) -> None:
     assert activity.totals("q")["added"] == 7
 
 
-def test_a_queue_without_changes_counts_nothing() -> None:
+def test_a_queue_without_changes_has_only_zero_counts() -> None:
     assert set(Activity().totals("q").values()) == {0}
     assert Activity().recent("q", 0).last_minute["added"] == 0
 
@@ -86,7 +86,7 @@ def counted(world: World) -> Counted:
     return Counted(world)
 
 
-def test_each_attempt_that_fails_is_counted_and_the_job_once_when_none_is_left(counted: Counted) -> None:
+def test_each_failed_attempt_counts_and_the_job_counts_once_after_its_last_attempt(counted: Counted) -> None:
     counted.add(max_attempts=2)
     counted.update(counted.claim(), state=State.FAILED)
     assert counted.counts() == {"added": 1, "claimed": 1, "attempts_failed": 1}
@@ -94,7 +94,7 @@ def test_each_attempt_that_fails_is_counted_and_the_job_once_when_none_is_left(c
     assert counted.counts() == {"added": 1, "claimed": 2, "attempts_failed": 2, "failed": 1}
 
 
-def test_an_attempt_that_times_out_has_failed_and_one_that_is_released_has_not(counted: Counted) -> None:
+def test_a_timed_out_attempt_counts_as_failed_and_a_released_one_does_not(counted: Counted) -> None:
     counted.add(max_attempts=3, timeout_seconds=5)
     counted.update(counted.claim(), state=State.QUEUED)
     assert "attempts_failed" not in counted.counts()
@@ -105,7 +105,7 @@ def test_an_attempt_that_times_out_has_failed_and_one_that_is_released_has_not(c
     assert counted.activity.totals("q")["timed_out"] == 1
 
 
-def test_a_cancelled_job_is_counted_as_cancelled_and_its_attempt_not_as_failed(counted: Counted) -> None:
+def test_a_cancelled_job_counts_as_cancelled_and_adds_no_failed_attempt(counted: Counted) -> None:
     counted.update(counted.add(), cancel=True)
     counted.add()
     held = counted.claim()
@@ -114,7 +114,7 @@ def test_a_cancelled_job_is_counted_as_cancelled_and_its_attempt_not_as_failed(c
     assert counted.counts() == {"added": 2, "claimed": 1, "cancelled": 2}
 
 
-def test_a_job_that_a_client_fails_before_its_claim_is_no_failed_attempt(counted: Counted) -> None:
+def test_failing_an_unclaimed_job_adds_no_failed_attempt(counted: Counted) -> None:
     counted.update(counted.add(), state=State.FAILED)
     assert counted.counts() == {"added": 1, "failed": 1}
 
@@ -123,11 +123,11 @@ def test_a_job_that_a_client_fails_before_its_claim_is_no_failed_attempt(counted
 
 
 @pytest.mark.parametrize("duration", [0, 1, 7, 60_000, 3_600_000])
-def test_a_duration_that_is_a_bound_is_in_the_bucket_below_it(duration: int) -> None:
+def test_a_duration_equal_to_a_bucket_bound_is_in_the_lower_bucket(duration: int) -> None:
     assert spread([duration, duration]) == {BOUNDS.index(duration): 2}
 
 
-def test_percentiles_are_off_by_a_quarter_at_most() -> None:
+def test_percentiles_have_an_error_of_at_most_a_quarter() -> None:
     for top in (100, 5_000, 123_456, 9_876_543):
         durations = [top * number // 1_000 for number in range(1_001)]
         for share in (50, 99):
@@ -139,7 +139,7 @@ def test_percentiles_are_off_by_a_quarter_at_most() -> None:
     assert percentile(spread([1 << 50]), 50) == BOUNDS[-1]
 
 
-def test_buckets_that_are_added_up_are_those_of_all_durations() -> None:
+def test_the_sum_of_two_histograms_equals_the_histogram_of_all_durations() -> None:
     one, two = [5, 70, 900], [70, 1 << 40]
     assert spread(one) + spread(two) == spread(one + two)
     assert read_spread(spread_text(spread(one + two))) == spread(one + two)
@@ -176,7 +176,7 @@ def _places(periods: Any) -> list[tuple[tuple[int, int], str]]:
     return [((one.span, one.number), one.text) for one in periods]
 
 
-def test_only_changed_periods_are_taken_and_unsaved_ones_are_taken_again(world: World) -> None:
+def test_only_changed_periods_are_saved_and_a_failed_save_is_repeated(world: World) -> None:
     activity = Activity()
     _add(activity, world, 60_000)
     taken = activity.take_unsaved()
@@ -188,7 +188,7 @@ def test_only_changed_periods_are_taken_and_unsaved_ones_are_taken_again(world: 
     assert again == {(SECONDS, 60): 1, (SECONDS, 61): 1, (MINUTES, 1): 2, (HOURS, 0): 2}
 
 
-def test_the_counts_of_several_servers_are_added_up(world: World) -> None:
+def test_the_counts_of_several_servers_are_summed(world: World) -> None:
     activity = Activity(source=7)
     _add(activity, world, 60_000)
     other = KeptPeriod(8, Period(MINUTES, 1, "5,4,3,2,1,0|3*1|"))

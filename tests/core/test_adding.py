@@ -44,7 +44,7 @@ def test_missing_fields_get_the_defaults_of_the_queue_or_the_server(world: World
 
 
 @pytest.mark.parametrize("named", [{"uid": UID}, {"idempotency_key": "once"}])
-def test_the_same_request_again_is_the_same_job_as_it_is_now(world: World, named: dict[str, str]) -> None:
+def test_a_repeated_add_returns_the_existing_job_in_its_present_state(world: World, named: dict[str, str]) -> None:
     (first,) = world.add_all(new(tags=("t",), **named))
     world.hold()
     world.now += 5
@@ -73,7 +73,9 @@ def test_the_same_request_again_is_the_same_job_as_it_is_now(world: World, named
     ],
     ids=lambda more: next(iter(more)),
 )
-def test_another_request_of_that_name_is_refused(world: World, named: dict[str, str], more: dict[str, Any]) -> None:
+def test_a_different_job_with_the_same_uid_or_idempotency_key_is_refused(
+    world: World, named: dict[str, str], more: dict[str, Any]
+) -> None:
     (first,) = world.add_all(new(**named))
     before = picture(world.tables)
     with pytest.raises(UidTaken, match=first.job.spec.uid):
@@ -93,31 +95,33 @@ def test_another_request_of_that_name_is_refused(world: World, named: dict[str, 
         ),
     ],
 )
-def test_the_digest_of_a_request_is_the_one_that_files_have(world: World, more: dict[str, Any], digest: str) -> None:
+def test_the_digest_of_a_request_equals_the_digest_in_existing_files(
+    world: World, more: dict[str, Any], digest: str
+) -> None:
     assert world.add(uid=UID, content=b'{"n":1}', **more).spec.rare.fingerprint == digest
 
 
-def test_a_repeated_request_is_recognised_although_the_job_was_changed(world: World) -> None:
+def test_a_repeated_add_is_recognised_after_the_job_was_changed(world: World) -> None:
     world.add(uid=UID)
     world.update(UID, priority=5, content=b'{"n":1}')
     (again,) = world.add_all(new(uid=UID))
     assert (again.new, again.job.spec.priority) == (False, 5)
 
 
-def test_a_uid_chosen_by_the_server_can_not_be_requested_again(world: World) -> None:
+def test_adding_a_job_with_a_uid_that_the_server_chose_is_refused(world: World) -> None:
     uid = world.add().spec.uid
     with pytest.raises(UidTaken):
         world.add(uid=uid)
 
 
-def test_a_uid_is_free_again_once_its_job_is_removed(world: World) -> None:
+def test_a_uid_can_be_reused_after_its_job_is_removed(world: World) -> None:
     world.add(uid=UID)
     world.delete(UID)
     (again,) = world.add_all(new(uid=UID, priority=2))
     assert (again.new, again.job.spec.uid) == (True, UID)
 
 
-def test_an_idempotency_key_is_the_queues_own_and_each_access_keys_own(world: World) -> None:
+def test_an_idempotency_key_applies_to_one_queue_and_one_access_key(world: World) -> None:
     add_key(world, Role.PRODUCER, b"p")
     world.create("other")
     uids = {
@@ -128,7 +132,7 @@ def test_an_idempotency_key_is_the_queues_own_and_each_access_keys_own(world: Wo
     assert len(uids) == 3
 
 
-def test_a_unique_key_stands_for_one_job_until_that_is_finished(world: World) -> None:
+def test_adds_with_a_unique_key_return_the_same_job_until_it_is_finished(world: World) -> None:
     first = world.add(unique_key="k")
     (again,) = world.add_all(new(unique_key="k", priority=9))
     assert (again.new, again.job) == (False, first)
@@ -138,7 +142,7 @@ def test_a_unique_key_stands_for_one_job_until_that_is_finished(world: World) ->
     assert world.add_all(new(unique_key="k"))[0].new
 
 
-def test_a_finished_job_that_is_queued_again_holds_its_unique_key_beside_another(world: World) -> None:
+def test_a_finished_job_can_be_queued_again_beside_a_job_with_the_same_unique_key(world: World) -> None:
     first = world.add(unique_key="k").spec.uid
     world.update(first, State.FAILED)
     second = world.add(unique_key="k").spec.uid
@@ -151,7 +155,7 @@ def test_a_finished_job_that_is_queued_again_holds_its_unique_key_beside_another
     assert picture(world.tables)
 
 
-def test_the_same_uid_or_unique_key_within_a_request_is_one_job(world: World) -> None:
+def test_jobs_with_the_same_uid_or_unique_key_in_one_request_become_one_job(world: World) -> None:
     added = world.add_all(
         new(uid=UID), new(unique_key="k"), new(uid=UID), new(unique_key="k", priority=3), new(uid=OTHER_UID)
     )
@@ -176,7 +180,7 @@ def test_a_producer_can_not_read_jobs_of_another_producer(world: World) -> None:
 # All or none
 
 
-def test_many_jobs_are_added_in_order_or_none_and_the_first_bad_one_is_named(world: World) -> None:
+def test_a_bulk_add_adds_all_jobs_in_order_or_names_the_first_bad_one_and_adds_none(world: World) -> None:
     world.add(uid=UID)
     before = picture(world.tables)
     with pytest.raises(BadItem, match=r"jobs\[2\].*None of the jobs") as caught:
@@ -215,7 +219,7 @@ def test_finished_jobs_count_until_they_are_removed(world: World) -> None:
     assert world.add()
 
 
-def test_a_draining_queue_refuses_new_jobs_and_its_jobs_can_be_claimed(world: World) -> None:
+def test_a_draining_queue_refuses_new_jobs_but_allows_claims(world: World) -> None:
     uid = world.add(uid=UID).spec.uid
     world.set_up(draining=True)
     with pytest.raises(QueueDraining):
@@ -238,7 +242,7 @@ def test_a_draining_queue_refuses_new_jobs_and_its_jobs_can_be_claimed(world: Wo
         ({"delay_seconds": 1, "not_before": NOW // 1000 + 3}, 3_000),
     ],
 )
-def test_the_later_of_delay_and_not_before_counts(world: World, more: dict[str, int], wait: int) -> None:
+def test_a_job_waits_for_the_later_of_delay_and_not_before(world: World, more: dict[str, int], wait: int) -> None:
     (added,) = world.add_all(new(**more))
     assert added.job.ready is not bool(wait)
     world.now += max(0, wait - 1)

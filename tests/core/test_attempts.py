@@ -34,7 +34,7 @@ def test_by_default_a_failure_is_final(world: World) -> None:
     assert {job.state for job in world.list()} == {State.FAILED}
 
 
-def test_a_job_is_tried_up_to_max_attempts_and_then_fails(world: World) -> None:
+def test_a_job_fails_after_max_attempts_attempts(world: World) -> None:
     world.add(max_attempts=3)
     assert [fail(world).state for _ in range(3)] == [State.QUEUED, State.QUEUED, State.FAILED]
     (job,) = world.list()
@@ -42,7 +42,7 @@ def test_a_job_is_tried_up_to_max_attempts_and_then_fails(world: World) -> None:
     assert world.claim() is None
 
 
-def test_a_time_out_is_tried_again_like_a_failure(world: World) -> None:
+def test_a_timed_out_attempt_is_retried_like_a_failed_one(world: World) -> None:
     uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
     world.hold(worker="w")
     world.now += 5_000
@@ -57,7 +57,7 @@ def test_retry_false_makes_a_failure_final(world: World) -> None:
     assert fail(world, retry=False).state is State.FAILED
 
 
-def test_only_a_job_in_progress_is_tried_again(world: World) -> None:
+def test_failing_a_job_that_is_not_in_progress_does_not_retry_it(world: World) -> None:
     job = world.add(max_attempts=3)
     failed = world.update(job.spec.uid, State.FAILED)
     assert (failed.state, outcomes(failed)) == (State.FAILED, [])
@@ -75,7 +75,7 @@ def test_the_delay_doubles_at_each_attempt(world: World) -> None:
     assert fail(world).state is State.FAILED
 
 
-def test_a_delay_that_the_worker_asks_for_stands_in_place_of_the_computed_one(world: World) -> None:
+def test_a_delay_requested_by_the_worker_replaces_the_computed_delay(world: World) -> None:
     world.add(max_attempts=3, retry_delay_seconds=10)
     assert fail(world, delay_seconds=7).standing.ready_at == world.now + 7_000
     world.now += 7_000
@@ -83,7 +83,7 @@ def test_a_delay_that_the_worker_asks_for_stands_in_place_of_the_computed_one(wo
 
 
 @given(st.integers(0, 1 << 63), st.integers(1, 1 << 63), st.uuids(version=4).map(str))
-def test_no_delay_is_longer_than_a_day_or_over_a_tenth_from_the_doubled_one(
+def test_a_delay_is_at_most_a_day_and_within_a_tenth_of_the_doubled_delay(
     seconds: int, attempts: int, uid: str
 ) -> None:
     world = World()
@@ -96,7 +96,7 @@ def test_no_delay_is_longer_than_a_day_or_over_a_tenth_from_the_doubled_one(
 
 
 @pytest.mark.parametrize("seconds", [10, 86_400])
-def test_the_delays_of_jobs_that_failed_together_are_spread(world: World, seconds: int) -> None:
+def test_jobs_that_fail_together_get_different_delays(world: World, seconds: int) -> None:
     specs = [world.add(retry_delay_seconds=seconds).spec for _ in range(200)]
     for attempt in (1, 2):
         delays = [retry_delay(spec, attempt) for spec in specs]
@@ -105,7 +105,7 @@ def test_the_delays_of_jobs_that_failed_together_are_spread(world: World, second
         assert max(delays) - min(delays) > 0.08 * longest
 
 
-def test_a_job_that_waits_for_its_next_attempt_keeps_its_place(world: World) -> None:
+def test_a_retried_job_keeps_its_position_in_execution_order(world: World) -> None:
     first, second = world.add(max_attempts=2), world.add()
     fail(world)
     assert [world.hold().spec.uid, world.hold().spec.uid] == [first.spec.uid, second.spec.uid]
@@ -124,7 +124,7 @@ def test_the_history_keeps_the_last_attempts(world: World) -> None:
     assert job.standing.attempts == HISTORY_LENGTH + 5
 
 
-def test_each_way_an_attempt_ends_is_in_the_history_once(world: World) -> None:
+def test_the_history_has_one_entry_for_each_ended_attempt(world: World) -> None:
     uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
     fail(world, error="e")
     world.hold()
@@ -151,7 +151,7 @@ def test_a_complete_job_shows_no_error_of_earlier_attempts(world: World) -> None
     assert world.update(uid, State.COMPLETE).standing.notes.error is None
 
 
-def test_releases_in_a_row_are_one_entry_from_the_first_start_to_the_last_end(world: World) -> None:
+def test_consecutive_releases_are_one_history_entry_from_first_start_to_last_end(world: World) -> None:
     uid = world.add(max_attempts=3).spec.uid
     fail(world, error="e")
     started = world.now
@@ -177,7 +177,9 @@ def test_releases_in_a_row_are_one_entry_from_the_first_start_to_the_last_end(wo
 
 
 @pytest.mark.parametrize(("has_lease", "attempts"), [(True, 0), (False, 1)])
-def test_a_release_restores_the_attempt_only_with_the_lease(world: World, has_lease: bool, attempts: int) -> None:
+def test_a_release_does_not_count_the_attempt_only_if_it_has_the_lease(
+    world: World, has_lease: bool, attempts: int
+) -> None:
     uid = world.add(max_attempts=2).spec.uid
     lease = world.hold().standing.lease
     assert world.update(uid, State.QUEUED, lease=lease if has_lease else None).standing.attempts == attempts
@@ -211,7 +213,7 @@ def test_a_release_does_not_change_retrying(world: World, failed: bool) -> None:
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_a_finished_job_that_is_queued_again_starts_over_and_is_not_retrying(world: World, state: State) -> None:
+def test_a_finished_job_that_is_queued_again_has_no_attempts_and_is_not_retrying(world: World, state: State) -> None:
     uid = world.add(max_attempts=3).spec.uid
     fail(world)
     world.update(uid, state)
@@ -225,7 +227,7 @@ def test_a_finished_job_that_is_queued_again_starts_over_and_is_not_retrying(wor
 
 @pytest.mark.parametrize("target", State)
 @pytest.mark.parametrize("source", State)
-def test_attempts_are_counted_right_after_every_transition(world: World, source: State, target: State) -> None:
+def test_every_transition_sets_the_right_number_of_attempts(world: World, source: State, target: State) -> None:
     uid = world.add(max_attempts=9).spec.uid
     world.hold()
     if source is not State.INPROGRESS:
@@ -239,7 +241,7 @@ def test_attempts_are_counted_right_after_every_transition(world: World, source:
     assert picture(world.tables)
 
 
-def test_an_update_of_other_fields_moves_no_times_and_is_kept(world: World) -> None:
+def test_an_update_of_other_fields_is_stored_and_changes_no_deadline(world: World) -> None:
     uid = world.add().spec.uid
     held = world.hold()
     world.now += 10
@@ -253,14 +255,14 @@ def test_an_update_of_other_fields_moves_no_times_and_is_kept(world: World) -> N
     assert picture(world.tables)
 
 
-def test_a_new_priority_is_a_new_place(world: World) -> None:
+def test_a_new_priority_moves_the_job_in_execution_order(world: World) -> None:
     first, second = world.add(), world.add()
     world.update(second.spec.uid, priority=1)
     assert [job.spec.uid for job in world.list()] == [second.spec.uid, first.spec.uid]
     assert world.hold().spec.uid == second.spec.uid
 
 
-def test_a_delay_is_given_and_taken_back(world: World) -> None:
+def test_a_queued_job_can_be_delayed_and_made_ready_again(world: World) -> None:
     uid = world.add().spec.uid
     assert world.update(uid, delay_seconds=30).standing.ready_at == NOW + 30_000
     assert world.peek() is None
@@ -270,7 +272,7 @@ def test_a_delay_is_given_and_taken_back(world: World) -> None:
 
 
 @pytest.mark.parametrize("more", [{"delay_seconds": 5}, {"not_before": NOW // 1000 + 5}])
-def test_a_job_for_later_is_ready_at_the_exact_time_and_not_updated_by_that(world: World, more: dict[str, Any]) -> None:
+def test_a_delayed_job_becomes_ready_at_the_exact_time_without_an_update(world: World, more: dict[str, Any]) -> None:
     uid = world.add(timeout_time=NOW // 1000 + 60, **more).spec.uid
     world.now += 4_999
     assert world.claim() is None
@@ -280,7 +282,7 @@ def test_a_job_for_later_is_ready_at_the_exact_time_and_not_updated_by_that(worl
     assert world.hold().spec.uid == uid
 
 
-def test_a_job_for_later_that_expires_before_is_removed_on_time(world: World) -> None:
+def test_a_delayed_job_that_expires_before_it_is_ready_is_removed_on_time(world: World) -> None:
     world.add(delay_seconds=60, timeout_time=NOW // 1000 + 5)
     world.now += 5_000
     assert world.list() == []
@@ -289,14 +291,14 @@ def test_a_job_for_later_that_expires_before_is_removed_on_time(world: World) ->
 # Cancelling
 
 
-def test_a_queued_job_that_is_cancelled_has_failed(world: World) -> None:
+def test_cancelling_a_queued_job_fails_it(world: World) -> None:
     uid = world.add(max_attempts=3, delay_seconds=9).spec.uid
     job = world.update(uid, cancel=True)
     assert (job.state, job.standing.notes.error, job.standing.ready_at) == (State.FAILED, "cancelled", 0)
     assert job.cancelled
 
 
-def test_cancelling_a_job_in_progress_marks_it_and_keeps_its_lease_end(world: World) -> None:
+def test_cancelling_a_job_in_progress_marks_it_without_extending_its_lease(world: World) -> None:
     uid = world.add(timeout_seconds=10, max_attempts=3).spec.uid
     held = world.hold()
     for _ in range(3):
@@ -335,7 +337,7 @@ def test_a_job_that_completes_after_a_cancel_request_is_complete(world: World) -
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.INPROGRESS, State.COMPLETE])
-def test_a_cancelled_job_that_is_changed_is_cancelled_no_more(world: World, state: State) -> None:
+def test_a_new_state_clears_the_cancelled_mark_of_a_job(world: World, state: State) -> None:
     uid = world.add(max_attempts=2).spec.uid
     fail(world)
     assert not world.read(uid).cancelled
@@ -347,13 +349,13 @@ def test_a_cancelled_job_that_is_changed_is_cancelled_no_more(world: World, stat
     assert not failed.retrying
 
 
-def test_a_job_that_fails_by_itself_is_not_cancelled(world: World) -> None:
+def test_a_job_that_its_worker_fails_is_not_marked_as_cancelled(world: World) -> None:
     world.add()
     assert not fail(world, error="cancelled").cancelled
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_cancelling_what_is_finished_changes_nothing(world: World, state: State) -> None:
+def test_cancelling_a_finished_job_changes_nothing(world: World, state: State) -> None:
     uid = world.add().spec.uid
     before = world.update(uid, state)
     world.now += 5

@@ -8,7 +8,7 @@ from tests.core.worlds import KEY, NOW, World, picture
 from tests.doubles import NoActivity
 
 
-def test_higher_priority_goes_first_and_equal_ones_by_arrival(world: World) -> None:
+def test_jobs_are_claimed_by_priority_and_then_by_arrival(world: World) -> None:
     jobs = [world.add(priority=priority) for priority in (0, 5, -1, 5, 0)]
     order = [jobs[at] for at in (1, 3, 0, 4, 2)]
     assert world.list() == order
@@ -46,7 +46,7 @@ def test_a_peek_changes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("by_uid", [False, True])
-def test_a_claim_passes_over_a_job_whose_time_is_over_though_it_is_not_removed_yet(world: World, by_uid: bool) -> None:
+def test_a_claim_skips_an_expired_job_that_is_not_removed_yet(world: World, by_uid: bool) -> None:
     over = world.add(timeout_time=world.now // 1000 + 10).spec.uid
     kept = world.add(timeout_time=world.now // 1000 + 11).spec.uid
     uids = (over, kept) if by_uid else None

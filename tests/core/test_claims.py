@@ -54,7 +54,7 @@ def uids(result: Any) -> list[tuple[str, str]]:
     return [(one.queue, one.job.spec.uid) for one in result.jobs]
 
 
-def test_jobs_of_an_earlier_queue_go_first_until_there_are_enough(engine: Engine) -> None:
+def test_a_claim_from_several_queues_takes_jobs_of_earlier_queues_first(engine: Engine) -> None:
     world = engine.world
     later = [world.add("other", priority=9).spec.uid for _ in range(3)]
     first = [world.add("q").spec.uid for _ in range(2)]
@@ -63,7 +63,7 @@ def test_jobs_of_an_earlier_queue_go_first_until_there_are_enough(engine: Engine
     assert [part.count for part in engine.parts] == [4, 2]
 
 
-def test_updates_come_before_claims_and_waiters_between_them(engine: Engine) -> None:
+def test_a_request_makes_its_updates_then_serves_waiters_and_then_claims(engine: Engine) -> None:
     world = engine.world
     held = [world.add(queue).spec.uid for queue in ("q", "q", "other")]
     ready = world.add("q").spec.uid
@@ -75,7 +75,7 @@ def test_updates_come_before_claims_and_waiters_between_them(engine: Engine) -> 
     assert uids(result) == [("q", ready)]
 
 
-def test_no_waiter_is_served_within_a_claim_without_updates(engine: Engine) -> None:
+def test_a_claim_without_updates_serves_no_waiters_before_it(engine: Engine) -> None:
     assert engine.carry_out(claims("q", "other")).jobs == []
     assert [type(part) for part in engine.parts] == [Claim, Claim]
 
@@ -84,7 +84,7 @@ def test_no_waiter_is_served_within_a_claim_without_updates(engine: Engine) -> N
     ("queues", "error"), [(("q", "none"), QueueNotFound), (("q", "foreign"), AccessDenied), (("q", "seen"), NotAllowed)]
 )
 @pytest.mark.parametrize("updates", [False, True])
-def test_a_key_that_may_not_do_all_of_it_does_nothing(
+def test_a_claim_request_changes_nothing_if_the_key_may_not_do_all_of_it(
     engine: Engine, queues: tuple[str, ...], error: type[Exception], *, updates: bool
 ) -> None:
     world = engine.world
@@ -100,7 +100,7 @@ def test_a_key_that_may_not_do_all_of_it_does_nothing(
     assert (engine.parts, picture(world.tables)) == ([], before)
 
 
-def test_only_offered_jobs_that_are_still_ready_are_claimed(engine: Engine) -> None:
+def test_a_waiter_claims_only_offered_jobs_that_are_still_ready(engine: Engine) -> None:
     world = engine.world
     first, second, third = (world.add(queue).spec.uid for queue in ("q", "other", "other"))
     taken = world.hold(queue="other", uids=(second,)).standing.lease
@@ -111,7 +111,7 @@ def test_only_offered_jobs_that_are_still_ready_are_claimed(engine: Engine) -> N
     assert world.read(second, "other").standing.lease == taken
 
 
-def test_an_offer_from_several_queues_is_not_taken_with_a_key_that_one_of_them_has_revoked(engine: Engine) -> None:
+def test_a_waiter_for_several_queues_gets_no_job_if_one_queue_has_revoked_its_key(engine: Engine) -> None:
     world = engine.world
     keys = {
         queue: world.ask(AddKey(queue=queue, access_key=KEY, role=Role.WORKER, new_access_key=b"worker")).id

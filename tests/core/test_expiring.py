@@ -1,4 +1,4 @@
-"""What time alone brings about."""
+"""Changes that time alone makes: time-outs and removals."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.core.worlds import MINUTE, NOW, World, picture
 FAR = 1 << 40
 
 
-def test_in_progress_without_an_update_fails_at_the_exact_time(world: World) -> None:
+def test_a_job_in_progress_without_an_update_fails_exactly_at_its_timeout(world: World) -> None:
     uid = world.add(timeout_seconds=600).spec.uid
     world.claim()
     world.now += 10 * MINUTE - 1
@@ -21,7 +21,7 @@ def test_in_progress_without_an_update_fails_at_the_exact_time(world: World) -> 
     assert (job.state, job.updated) == (State.FAILED, world.now)
 
 
-def test_an_update_to_in_progress_restarts_the_time(world: World) -> None:
+def test_an_update_to_in_progress_restarts_the_timeout(world: World) -> None:
     uid = world.add(timeout_seconds=600).spec.uid
     world.claim()
     world.now += 9 * MINUTE
@@ -51,7 +51,7 @@ def test_a_queued_job_is_removed_at_its_timeout_time(world: World) -> None:
         world.read(uid)
 
 
-def test_the_timeout_time_counts_while_queued_only(world: World) -> None:
+def test_the_timeout_time_applies_only_to_queued_jobs(world: World) -> None:
     uid = world.add(timeout_time=NOW // 1000 + 5, timeout_seconds=0).spec.uid
     world.claim()
     world.now += 10_000
@@ -88,7 +88,7 @@ def test_zero_means_no_timeout(world: World) -> None:
     assert not world.tables.deadlines
 
 
-def test_a_clock_that_goes_back_expires_nothing(world: World) -> None:
+def test_setting_the_clock_back_expires_no_job(world: World) -> None:
     uid = world.add().spec.uid
     world.claim()
     world.now -= 60 * MINUTE
@@ -97,7 +97,7 @@ def test_a_clock_that_goes_back_expires_nothing(world: World) -> None:
     assert picture(world.tables)
 
 
-def test_jobs_expire_in_slices_over_all_queues(world: World) -> None:
+def test_one_slice_of_expiring_jobs_spans_all_queues(world: World) -> None:
     world.create("other")
     for queue in ("q", "other"):
         for _ in range(5):
@@ -115,12 +115,12 @@ def test_jobs_expire_in_slices_over_all_queues(world: World) -> None:
         (None, 7, 7, 7),
         (Defaults(keep_minutes=5, keep_failed_minutes=9), None, 5, 9),
         (Defaults(keep_minutes=5, keep_failed_minutes=9), 7, 7, 7),
-        # Set up by a version without keep_failed_minutes.
+        # A queue from a version without keep_failed_minutes.
         (Defaults(keep_minutes=5, keep_failed_minutes=None), None, 5, 4_320),
     ],
 )
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_a_finished_job_is_kept_as_long_as_it_says_or_as_jobs_with_its_end_are_by_default(
+def test_a_finished_job_is_kept_for_its_own_time_or_the_default_of_its_state(
     world: World, state: State, defaults: Defaults | None, own: int | None, complete: int, failed: int
 ) -> None:
     if defaults is not None:

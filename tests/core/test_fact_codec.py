@@ -19,14 +19,14 @@ def read_back(number: int, standing: Standing, **more: Any) -> Job:
     return fact.job
 
 
-def test_jobs_that_were_added_at_once_share_what_is_equal_when_they_are_read_back() -> None:
+def test_decoded_jobs_of_one_request_share_equal_values() -> None:
     first, second = (read_back(number, Standing(state=State.QUEUED, updated=NOW)) for number in range(2))
     assert first.standing is second.standing
     assert first.spec.created is second.spec.created
     assert first.spec.timeout_seconds is second.spec.timeout_seconds
 
 
-def test_jobs_with_more_to_them_share_tags_workers_and_times() -> None:
+def test_decoded_jobs_share_equal_tags_workers_and_times() -> None:
     held: dict[str, Any] = {
         "state": State.INPROGRESS,
         "updated": NOW,

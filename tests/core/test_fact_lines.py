@@ -24,7 +24,7 @@ def read_back(line: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("fact", [*golden.RECORDS.values(), *golden.OLDER.values()], ids=repr)
-def test_any_golden_queue_or_job_is_the_same_after_a_line(fact: object) -> None:
+def test_every_golden_queue_and_job_survives_export_and_import(fact: object) -> None:
     match fact:
         case JobAdded():
             assert read_back(job_line(encode(fact))) == encode(fact)
@@ -32,13 +32,13 @@ def test_any_golden_queue_or_job_is_the_same_after_a_line(fact: object) -> None:
             assert read_back(queue_line(fact.queue)) == encode(fact)
 
 
-def test_a_record_of_an_older_version_is_written_as_the_newest() -> None:
+def test_a_record_of_an_older_version_is_exported_and_imported_in_the_newest() -> None:
     old = b'["job-added",1,"mail","u",0,1,60,10,0,5,"failed",6]\n{}'
     line = json.loads(job_line(old))
     assert (line["timeout_seconds"], line["attempts"], line["state"]) == (600, 1, "failed")
 
 
-def test_a_job_has_the_state_of_its_last_change() -> None:
+def test_the_line_of_a_job_has_the_state_after_its_last_change() -> None:
     job = golden.FULL_JOB
     plain = JobAdded("mail", golden.job(8))
     changed = job_line(encode(plain), encode(JobChanged("mail", job.spec.uid, job.standing)))
@@ -64,7 +64,7 @@ def test_content_is_kept_byte_for_byte(content: bytes) -> None:
         JobAdded, st.text(alphabet='a,"\\\\]'), st.builds(Job, random_facts.any_specs, random_facts.any_standings)
     )
 )
-def test_a_line_joined_from_texts_is_equal_to_the_one_made_from_values(fact: JobAdded) -> None:
+def test_a_line_joined_from_texts_equals_the_line_encoded_from_values(fact: JobAdded) -> None:
     record = encode(fact)
     plain = fact_lines._plain_line(record)
     with_values = job_line(record, encode(JobChanged(fact.queue, fact.job.spec.uid, fact.job.standing)))

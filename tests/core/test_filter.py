@@ -1,4 +1,4 @@
-"""Text is found as it reads, however it was escaped."""
+"""The filter `q` searches decoded text, however the content was escaped."""
 
 import json
 from typing import Any
@@ -14,13 +14,13 @@ from tests.core.worlds import spec_of
 
 
 def holds(content: bytes, text: str) -> bool:
-    """Whether a job with this content is found by the text."""
+    """Whether the filter finds this text in a job with this content."""
     spec = spec_of(content=content)
     return matches(Job(spec, Standing(state=State.QUEUED, updated=0)), Filter(text=text.casefold()), 0)
 
 
 @given(ascii_only=st.booleans(), text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_any_text_is_found_however_it_was_escaped(ascii_only: bool, text: str) -> None:
+def test_a_search_finds_any_text_however_the_content_was_escaped(ascii_only: bool, text: str) -> None:
     assert holds(json.dumps({"a": text}, ensure_ascii=ascii_only).encode(), f'"{text}"')
 
 
@@ -55,17 +55,17 @@ def test_any_text_is_found_however_it_was_escaped(ascii_only: bool, text: str) -
     ],
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_text_is_found_in_the_content_in_any_case(content: Any, text: str, found: bool, ascii_only: bool) -> None:
+def test_a_search_in_the_content_ignores_case(content: Any, text: str, found: bool, ascii_only: bool) -> None:
     assert holds(json.dumps(content, ensure_ascii=ascii_only).encode(), text) is found
 
 
-def test_text_is_found_as_it_reads_and_not_as_it_is_escaped() -> None:
+def test_a_search_finds_decoded_characters_and_not_their_escapes() -> None:
     content = b'{"a":"\\u00fcber\\/all \\u0041"}'
     assert holds(content, "\u00fcber/all a")
     assert not holds(content, "u00fc")
 
 
 @pytest.mark.parametrize("content", [b'{"a":1,"b":"x"}', b'{"a":1,"b":"\\n"}'])
-def test_spacing_is_as_it_was_sent_with_escapes_and_without(content: bytes) -> None:
+def test_a_search_sees_the_spaces_of_the_sent_content_with_and_without_escapes(content: bytes) -> None:
     assert holds(content, '"a":1,"b"')
     assert not holds(content, '"a": 1')

@@ -17,7 +17,7 @@ def test_every_claim_has_a_lease_of_its_own(world: World) -> None:
     assert not any(lease in repr(world.list()) for lease in leases if lease)
 
 
-def test_the_error_for_a_lost_lease_names_the_holder(world: World) -> None:
+def test_the_error_for_a_lost_lease_names_the_present_holder(world: World) -> None:
     uid = world.add(max_attempts=2, timeout_seconds=5).spec.uid
     old = world.hold(worker="slow").standing.lease
     world.now += 5_000
@@ -60,7 +60,7 @@ def test_finishing_twice_with_the_same_lease_changes_nothing(world: World, state
         world.update(uid, other, lease=lease)
 
 
-def test_a_failure_that_was_tried_again_can_not_be_repeated(world: World) -> None:
+def test_repeating_a_failure_after_the_job_was_retried_is_a_lost_lease(world: World) -> None:
     uid = world.add(max_attempts=2).spec.uid
     lease = world.hold().standing.lease
     world.update(uid, State.FAILED, lease=lease)
@@ -68,7 +68,7 @@ def test_a_failure_that_was_tried_again_can_not_be_repeated(world: World) -> Non
         world.update(uid, State.FAILED, lease=lease)
 
 
-def test_without_a_lease_the_first_versions_rules_hold(world: World) -> None:
+def test_updates_without_a_lease_follow_the_rules_of_the_first_api_version(world: World) -> None:
     uid = world.add().spec.uid
     world.hold()
     assert world.update(uid, State.COMPLETE).state is State.COMPLETE
@@ -88,7 +88,7 @@ def test_a_queue_may_require_the_lease_of_jobs_in_progress(world: World) -> None
     assert world.update(uid, State.QUEUED).state is State.QUEUED
 
 
-def test_where_leases_are_demanded_only_a_claim_puts_a_job_in_progress(world: World) -> None:
+def test_in_a_queue_that_requires_leases_only_a_claim_puts_a_job_in_progress(world: World) -> None:
     uid = world.add().spec.uid
     world.set_up(require_lease=True)
     for progress in (None, 1):
@@ -116,7 +116,7 @@ def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:
         assert world.update(uid, lease=lease, **changes).lease_expires == world.now + 10_000
 
 
-def test_the_newest_change_of_a_job_in_progress_is_known(world: World) -> None:
+def test_the_table_knows_the_latest_update_of_jobs_in_progress(world: World) -> None:
     world.add()
     assert latest_change(world.tables) == 0
     world.now += 7

@@ -12,7 +12,7 @@ def test_a_name_is_taken_with_any_key(world: World, key: bytes) -> None:
         world.create(key=key)
 
 
-def test_the_key_is_kept_as_a_digest_of_the_queues_own(world: World) -> None:
+def test_a_key_is_stored_as_a_digest_salted_for_its_queue(world: World) -> None:
     world.create("other")
     one, other = (world.tables.queues[name].queue for name in ("q", "other"))
     assert one.digest != other.digest

@@ -1,4 +1,4 @@
-"""Finding jobs: tags, filters, pages, sweeps, the place in line; and paused queues."""
+"""Finding jobs: tags, filters, pages, sweeps, the number of jobs ahead; and paused queues."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def test_a_claim_takes_the_first_jobs_with_all_of_its_tags(world: World) -> None
     assert picture(world.tables)
 
 
-def test_a_claim_takes_as_many_as_it_wants_and_names_its_worker(world: World) -> None:
+def test_a_claim_takes_the_requested_number_of_jobs_and_records_its_worker(world: World) -> None:
     for _ in range(5):
         world.add()
     given = world.ask(Claim(queue="q", access_key=KEY, count=3, worker="w"))
@@ -78,7 +78,7 @@ def test_a_claim_takes_as_many_as_it_wants_and_names_its_worker(world: World) ->
     ]
 
 
-def test_no_job_of_a_paused_queue_is_claimed_but_adding_and_peeking_work(world: World) -> None:
+def test_a_paused_queue_allows_adds_and_peeks_but_no_claims(world: World) -> None:
     world.set_up(paused=True)
     job = world.add()
     assert world.claim() is None
@@ -91,7 +91,7 @@ def test_no_job_of_a_paused_queue_is_claimed_but_adding_and_peeking_work(world: 
 # Filters
 
 
-def test_a_filter_finds_by_state_tag_and_text_together(world: World) -> None:
+def test_a_filter_combines_state_tag_and_text(world: World) -> None:
     uids = [world.add(content=content, tags=("t",) if n % 2 else ()).spec.uid for n, content in enumerate(CONTENTS)]
     world.update(uids[1], State.FAILED)
     assert found(world) == uids
@@ -105,7 +105,7 @@ def test_a_filter_finds_by_state_tag_and_text_together(world: World) -> None:
     assert found(world, tag="none") == found(world, text="u00dc") == []
 
 
-def test_the_queued_jobs_are_those_that_are_ready_and_those_for_later_in_one_order(world: World) -> None:
+def test_the_filter_queued_lists_ready_and_delayed_jobs_in_one_order(world: World) -> None:
     uids = [world.add(delay_seconds=n % 2 * 60, priority=n % 3).spec.uid for n in range(9)]
     listed = found(world, state=State.QUEUED)
     assert set(listed) == set(uids)
@@ -114,7 +114,7 @@ def test_the_queued_jobs_are_those_that_are_ready_and_those_for_later_in_one_ord
 
 @pytest.mark.parametrize("scan", [1, 2, 3, 50])
 @pytest.mark.parametrize("limit", [1, 2, 50])
-def test_pages_of_a_filter_have_every_match_once_in_order(world: World, limit: int, scan: int) -> None:
+def test_pages_of_a_filter_have_every_matching_job_once_in_order(world: World, limit: int, scan: int) -> None:
     for n in range(20):
         world.add(priority=n % 3, tags=("t",) if n % 4 == 0 else ())
     command = ListJobs(queue="q", access_key=KEY, filter=Filter(tag="t"), limit=limit, scan=scan)
@@ -134,7 +134,7 @@ def test_pages_of_a_filter_have_every_match_once_in_order(world: World, limit: i
 
 
 def swept(world: World, command: Any) -> list[int]:
-    """How many matched in each slice."""
+    """The number of matching jobs in each slice of a sweep."""
     matched = []
     while True:
         slice_: Swept = world.ask(command)
@@ -144,7 +144,7 @@ def swept(world: World, command: Any) -> list[int]:
         command = replace(command, after=slice_.following)
 
 
-def test_a_sweep_changes_all_that_match_slice_by_slice(world: World) -> None:
+def test_a_sweep_changes_all_matching_jobs_in_slices(world: World) -> None:
     for n in range(10):
         world.add(tags=("t",) if n % 2 else ())
     changes = Changes(state=State.FAILED, error="swept")
@@ -155,7 +155,7 @@ def test_a_sweep_changes_all_that_match_slice_by_slice(world: World) -> None:
     assert found(world, state=State.FAILED) == found(world, tag="t")
 
 
-def test_a_sweep_meets_each_job_once_though_it_changes_the_state_it_filters_by(world: World) -> None:
+def test_a_sweep_that_changes_the_state_of_its_filter_changes_each_job_once(world: World) -> None:
     for _ in range(7):
         world.add()
     command = UpdateMatching(
@@ -172,7 +172,7 @@ def test_a_sweep_meets_each_job_once_though_it_changes_the_state_it_filters_by(w
     assert all(job.standing.attempts == 0 for job in world.list())
 
 
-def test_a_sweep_removes_all_that_match(world: World) -> None:
+def test_a_sweep_removes_all_matching_jobs(world: World) -> None:
     uids = [world.add(tags=("t",) if n % 3 == 0 else ()).spec.uid for n in range(10)]
     command = DeleteMatching(queue="q", access_key=KEY, filter=Filter(tag="t"), limit=3)
     assert sum(swept(world, replace(command, dry_run=True))) == 4
@@ -193,7 +193,7 @@ def test_a_sweep_by_the_owner_needs_no_lease(world: World) -> None:
     assert world.read(uid).ready
 
 
-def test_a_sweep_of_named_jobs_skips_removed_and_unmatched_ones(world: World) -> None:
+def test_a_sweep_of_listed_jobs_skips_removed_jobs_and_those_that_do_not_match(world: World) -> None:
     uids = tuple(world.add(tags=("t",)).spec.uid for _ in range(4))
     world.delete(uids[1])
     world.update(uids[2], tags=())
@@ -206,7 +206,7 @@ def test_a_sweep_of_named_jobs_skips_removed_and_unmatched_ones(world: World) ->
 # Why
 
 
-def test_a_place_in_line_counts_those_that_are_claimed_before(world: World) -> None:
+def test_the_number_of_jobs_ahead_counts_jobs_that_are_claimed_earlier(world: World) -> None:
     jobs = [world.add(priority=priority) for priority in (0, 2, 1, 2)]
     later = world.add(delay_seconds=5)
     assert [explained(world, job).ahead for job in jobs] == [3, 0, 2, 1]
@@ -218,7 +218,7 @@ def test_a_place_in_line_counts_those_that_are_claimed_before(world: World) -> N
     assert explained(world, jobs[1]).job.state is State.INPROGRESS
 
 
-def test_queues_are_counted_and_listed_some_at_a_time_by_name() -> None:
+def test_queues_are_listed_page_by_page_in_order_of_name() -> None:
     world = World()
     names = [f"queue-{number:02}" for number in range(25)]
     for name in reversed(names):

@@ -1,4 +1,4 @@
-"""A command has the same outcome on a loaded table, with only what it needs, as on the whole table."""
+"""A command has the same outcome on a table loaded with only its needs as on the whole table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,13 +85,13 @@ def _named(whole: QueueTable, needs: n.Needs, now: int) -> list[Job]:
     found = [job for uid in needs.uids if (job := whole.job(uid)) is not None]
     found += [job for key in needs.unique_keys for job in whole.holders(key)]
     if needs.ready is not None:
-        # One more than needed, to see that no rule takes it.
+        # Load one job more than needed, to detect a rule that takes it.
         found += whole.claim_order(needs.ready.tags, now, needs.ready.count + 1)
     return found
 
 
 def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTable:
-    """What an engine would load of a queue."""
+    """The table that an engine would load for a queue."""
     page = needs.page
     paged, following = ([], None) if page is None else whole.page(page.after, page.limit, page.state, page.sort)
     jobs = {job.spec.uid: job for job in [*_named(whole, needs, now), *paged]}
@@ -110,7 +110,7 @@ def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTab
 
 
 def load(tables: Tables, command: c.QueueCommand[object], now: int) -> LoadedTables:
-    """What an engine would load for a command."""
+    """Load the tables that an engine would load for a command."""
     loaded = LoadedTables(now=Now(0, tables.ahead, {}), planned=(), locked=True)
     whole = tables.queues.get(command.queue)
     if whole is None:
@@ -128,7 +128,7 @@ def decided(tables: Any, command: c.QueueCommand[Any], now: int) -> Any:
 
 
 def outcome(decide: Callable[[], Any]) -> Any:
-    """The facts and the answer, or the error; NotLoaded is no answer."""
+    """The facts and the answer, or the error. NotLoaded is raised."""
     try:
         facts, answer = decide()
     except DomainError as error:
@@ -139,7 +139,7 @@ def outcome(decide: Callable[[], Any]) -> Any:
 
 
 def after(commands: list[Any]) -> World:
-    """A world after these commands, whose queue has a key for every role."""
+    """A world after these commands; its queue has a key for every role."""
     world = World()
     world.create()
     for role, key in KEYS.items():
@@ -165,7 +165,7 @@ def after(commands: list[Any]) -> World:
 def test_a_command_has_the_same_outcome_on_a_loaded_table_as_on_the_whole_one(
     adds: list[Any], others: list[Any], command: Any, max_jobs: int | None
 ) -> None:
-    """Without a command, the first one is repeated, as by a client that got no answer."""
+    """If `command` is None, the first command is repeated, as by a client whose answer was lost."""
     command = command or adds[0]
     world = after([c.ChangeQueue(queue="q", access_key=KEY, max_jobs=max_jobs), *adds, *others])
     whole = outcome(lambda: decided(world.tables, command, world.now))
@@ -174,7 +174,7 @@ def test_a_command_has_the_same_outcome_on_a_loaded_table_as_on_the_whole_one(
 
 
 def test_every_command_on_a_queue_is_tested() -> None:
-    """Except those that need only the queue."""
+    """Commands that need only the queue's settings are left out."""
     tried = {type(one) for one in every_command()}
     assert tried == kinds()
     world = after([])
@@ -200,7 +200,7 @@ def test_every_command_on_a_queue_is_tested() -> None:
         lambda table, job: table.kept_periods(),
     ],
 )
-def test_reading_an_unloaded_value_is_an_error_and_never_none(world: World, read: Callable[[Any, Job], Any]) -> None:
+def test_reading_a_value_that_is_not_loaded_raises_not_loaded(world: World, read: Callable[[Any, Job], Any]) -> None:
     job = world.add(unique_key="u")
     with pytest.raises(NotLoaded):
         read(_table(world.tables.queues["q"], n.Needs(), 0, world.now), job)
@@ -232,7 +232,7 @@ NEEDS = n.Needs(
         lambda table, job: table.kept_periods(),
     ],
 )
-def test_a_command_does_not_see_what_only_another_command_of_its_batch_needs(
+def test_a_command_cannot_read_values_that_only_another_command_of_the_batch_needs(
     world: World, read: Callable[[Any, Job], Any]
 ) -> None:
     job = world.add(unique_key="u", uid=UIDS[0])
@@ -245,7 +245,7 @@ def test_a_command_does_not_see_what_only_another_command_of_its_batch_needs(
         read(table, job)
 
 
-def test_a_rule_that_takes_more_ready_jobs_than_it_declared_is_detected(world: World) -> None:
+def test_a_rule_that_takes_more_ready_jobs_than_it_needs_is_detected(world: World) -> None:
     for _ in range(3):
         world.add()
     table = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]
@@ -254,6 +254,6 @@ def test_a_rule_that_takes_more_ready_jobs_than_it_declared_is_detected(world: W
         table.claim_order((), world.now, 2)
 
 
-def test_a_job_known_to_be_missing_is_none(world: World) -> None:
+def test_a_job_that_was_loaded_as_missing_is_none(world: World) -> None:
     table = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
     assert table.job("none") is None

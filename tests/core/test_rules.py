@@ -1,4 +1,4 @@
-"""What each command does."""
+"""Rules that all commands share."""
 
 from contextlib import suppress
 from typing import Any
@@ -74,7 +74,7 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
 
 
 def kinds(base: type[QueueCommand[Any]] = QueueCommand) -> set[type[QueueCommand[Any]]]:
-    """All commands about a queue, without those that only share what others have."""
+    """All classes of commands about a queue, without base classes."""
     ours = [kind for kind in base.__subclasses__() if kind.__module__.startswith("jobengine.")]
     return {kind for one in ours for kind in kinds(one)} or {base}
 
@@ -83,7 +83,7 @@ def test_every_command_on_a_queue_is_listed() -> None:
     assert {type(command) for command in every_command()} == kinds()
 
 
-def test_a_command_that_only_reads_makes_no_fact(world: World) -> None:
+def test_a_reading_command_returns_no_facts(world: World) -> None:
     job = world.add()
     reading = [command for command in every_command(uid=job.spec.uid) if command.reads]
     facts = [command.decide(world.tables, NOW, world.new_id, NoActivity())[0] for command in reading]
@@ -106,7 +106,7 @@ def test_a_missing_job_is_not_found(world: World, command: QueueCommand[object])
 @pytest.mark.parametrize(
     "command", every_command(uid="00000000-0000-0000-0000-000000000002"), ids=lambda c: type(c).__name__
 )
-def test_deciding_changes_nothing(world: World, command: QueueCommand[object]) -> None:
+def test_deciding_a_command_changes_no_state(world: World, command: QueueCommand[object]) -> None:
     world.add()
     before = picture(world.tables)
     with suppress(KeyNotFound):
@@ -124,7 +124,7 @@ def test_a_new_job_is_queued_with_the_requested_fields(world: World) -> None:
     assert spec.content == b'{"a": 1}'
 
 
-def test_a_deleted_job_is_gone_and_so_are_those_of_a_deleted_queue(world: World) -> None:
+def test_deleting_a_job_or_its_queue_removes_the_job(world: World) -> None:
     uid, other = world.add().spec.uid, world.add().spec.uid
     world.delete(uid)
     with pytest.raises(JobNotFound):

@@ -1,4 +1,4 @@
-"""Lists by time are the sorted jobs, without an index, with a complete one, and while one is built."""
+"""Lists by time are right without an index, with a complete index, and while an index is built."""
 
 from collections.abc import Callable
 from random import Random
@@ -22,7 +22,7 @@ from tests.core.random_facts import facts
 from tests.core.worlds import KEY, World, picture
 
 SORTS = st.sampled_from(Sort)
-#: Some facts; then this many more jobs are put into the index of an order.
+#: Steps, each with some facts to apply, a sort order, and how many more jobs to put into its index.
 STEPS = st.lists(st.tuples(st.lists(facts, max_size=5), SORTS, st.integers(0, 3)), max_size=12)
 
 
@@ -43,7 +43,7 @@ def sorted_anew(table: QueueTable, sort: Sort, state: State | None) -> list[Posi
 
 
 def walked(table: QueueTable, sort: Sort, state: State | None, limit: int) -> list[Position]:
-    """The positions that pages show, from one to the next."""
+    """The positions of the jobs on all pages."""
     seen: list[Position] = []
     after = None
     while True:
@@ -58,7 +58,7 @@ def walked(table: QueueTable, sort: Sort, state: State | None, limit: int) -> li
 @pytest.mark.slow
 @given(STEPS)
 @settings(deadline=None)
-def test_an_index_that_is_made_while_jobs_change_has_the_jobs_that_it_covers(
+def test_a_half_built_index_stays_correct_while_jobs_change(
     steps: list[tuple[list[Fact], Sort, int]],
 ) -> None:
     tables = Tables()
@@ -68,7 +68,7 @@ def test_an_index_that_is_made_while_jobs_change_has_the_jobs_that_it_covers(
         picture(tables)
 
 
-def test_a_change_of_the_last_job_that_an_index_covers_is_in_it(world: World) -> None:
+def test_changing_the_last_job_of_a_half_built_index_updates_the_index(world: World) -> None:
     jobs = [world.add() for _ in range(3)]
     table = world.tables.queues["q"]
     assert not table.sort_some(Sort.UPDATED, 2)
@@ -95,7 +95,7 @@ def test_rolled_back_changes_are_removed_from_the_indexes(
 
 @given(st.lists(facts, max_size=40), SORTS, st.none() | st.sampled_from(State), st.integers(1, 4), st.booleans())
 @settings(deadline=None)
-def test_pages_are_the_sorted_jobs_with_an_index_and_without(
+def test_pages_have_the_sorted_jobs_with_and_without_an_index(
     some: list[Fact], sort: Sort, state: State | None, limit: int, indexed: bool
 ) -> None:
     tables = Tables()
@@ -108,7 +108,7 @@ def test_pages_are_the_sorted_jobs_with_an_index_and_without(
 
 @pytest.fixture(params=["indexed", "sorted anew"])
 def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A queue of 60 jobs, ten of each time, in blocks so short that they are split and merged all the time."""
+    """A queue of 60 jobs, ten with each time, in sorted lists with blocks so short that they split and merge often."""
     for name, length in {"_BLOCK": 4, "_LONGEST": 8, "_SHORTEST": 2}.items():
         monkeypatch.setattr(sorted_blocks, name, length)
     world = World()
@@ -123,7 +123,7 @@ def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
 
 
 def read(world: World, sort: Sort, between: Callable[[], Any] = lambda: None, most: int = 100) -> list[str]:
-    """The uids that a list shows, page by page, `most` pages at most."""
+    """The uids in a list, read page by page, at most `most` pages."""
     command = ListJobs(queue="q", access_key=KEY, sort=sort, limit=7, scan=5)
     seen: list[str] = []
     for _ in range(most):
@@ -137,7 +137,7 @@ def read(world: World, sort: Sort, between: Callable[[], Any] = lambda: None, mo
 
 
 def edits(world: World, *, pace: int = 1) -> Callable[[], None]:
-    """A function that edits four random jobs and adds one, `pace` milliseconds later each time."""
+    """A function that advances the time by `pace` milliseconds, edits four random jobs and adds one."""
     random, uids = Random(3), [job.spec.uid for job in world.list()]
 
     def edit() -> None:
@@ -150,7 +150,7 @@ def edits(world: World, *, pace: int = 1) -> Callable[[], None]:
     return edit
 
 
-def test_by_creation_every_job_comes_once_even_if_jobs_change(crowd: World) -> None:
+def test_a_list_by_creation_has_each_job_once_even_if_jobs_change(crowd: World) -> None:
     uids = [uid for uid, _ in sorted(((j.spec.uid, j.spec.arrival) for j in crowd.list()), key=lambda one: one[1])]
     seen = read(crowd, Sort.CREATED, edits(crowd), most=12)
     assert seen[: len(uids)] == uids, "new ones come behind the old"
@@ -160,21 +160,21 @@ def test_by_creation_every_job_comes_once_even_if_jobs_change(crowd: World) -> N
 
 
 @pytest.mark.parametrize("pace", [0, 1], ids=["in the same moment", "later"])
-def test_by_the_last_update_no_job_is_missed_and_changed_ones_come_again(crowd: World, pace: int) -> None:
+def test_a_list_by_last_update_misses_no_job_and_repeats_changed_jobs(crowd: World, pace: int) -> None:
     uids = [job.spec.uid for job in crowd.list()]
     seen = read(crowd, Sort.UPDATED, edits(crowd, pace=pace), most=40)
     assert set(uids) <= set(seen)
     assert len(set(seen)) < len(seen), "what is edited goes to the end"
 
 
-def test_with_the_last_updated_first_no_job_comes_twice(crowd: World) -> None:
+def test_a_list_with_the_last_updated_first_has_no_job_twice(crowd: World) -> None:
     seen = read(crowd, Sort.NEWEST_UPDATED, edits(crowd))
     assert len(set(seen)) == len(seen)
     times = [crowd.read(uid).updated for uid in read(crowd, Sort.NEWEST_UPDATED)]
     assert times == sorted(times, reverse=True)
 
 
-def test_a_filter_goes_with_an_order(crowd: World) -> None:
+def test_a_filter_works_with_each_sort_order(crowd: World) -> None:
     jobs = sorted(crowd.list(), key=lambda job: job.spec.arrival)
     for job in (jobs[40], jobs[3], jobs[17]):
         crowd.now += 1
@@ -186,7 +186,7 @@ def test_a_filter_goes_with_an_order(crowd: World) -> None:
 
 
 def indexes(table: QueueTable) -> list[SortedList[Any]]:
-    """All indexes of a table: attributes, values of dictionaries, and those that sort it."""
+    """All indexes of a table, including those in dictionaries and the sort indexes."""
     held = [getattr(table, one.name) for one in attrs.fields(QueueTable)]
     held += [one for value in held if isinstance(value, dict) for one in value.values()]
     held += [part for index in table.sort_indexes.values() for part in index.states.values()]

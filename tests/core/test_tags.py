@@ -1,4 +1,4 @@
-"""Claims by tags: which jobs they give, and how many jobs they look at."""
+"""Claims by tags: the claimed jobs, and how many jobs are read."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import pytest
 
 from tests.core.worlds import World, picture
 
-#: Jobs of each kind.
+#: The number of jobs with each combination of tags.
 MANY = 500
 
 
 class Counted(dict[str, Any]):
-    """A table's jobs, which count how often one is looked at."""
+    """A table's jobs, which count how often a job is read."""
 
     looks = 0
 
@@ -31,7 +31,7 @@ def counted(world: World) -> Counted:
 
 
 @pytest.mark.parametrize("tags", [("gpu", "eu"), ("eu", "gpu"), ("eu", "gpu", "eu")])
-def test_a_claim_for_two_tags_examines_no_job_with_only_one_of_them(world: World, tags: tuple[str, ...]) -> None:
+def test_a_claim_for_two_tags_reads_no_job_with_only_one_of_the_tags(world: World, tags: tuple[str, ...]) -> None:
     for _ in range(MANY):
         world.add(tags=("gpu",))
         world.add(tags=("eu",))
@@ -47,7 +47,7 @@ def test_a_claim_for_two_tags_examines_no_job_with_only_one_of_them(world: World
     assert picture(world.tables)
 
 
-def test_a_claim_for_two_tags_examines_only_jobs_with_the_rarer_one(world: World) -> None:
+def test_a_claim_for_two_tags_reads_only_jobs_with_the_rarer_tag(world: World) -> None:
     for number in range(MANY):
         world.add(tags=("gpu", f"customer-{number}"))
     jobs = counted(world)
@@ -55,7 +55,7 @@ def test_a_claim_for_two_tags_examines_only_jobs_with_the_rarer_one(world: World
     assert jobs.looks < 10
 
 
-def test_jobs_of_several_combinations_are_claimed_in_execution_order(world: World) -> None:
+def test_jobs_with_several_tag_combinations_are_claimed_in_execution_order(world: World) -> None:
     kinds = [("a", "b"), ("b", "c", "a"), ("a",), ("b", "a"), ("c", "b")]
     added = [world.add(tags=kinds[number % 5], priority=number % 3) for number in range(30)]
     wanted = sorted(job.spec.rank for job in added if {"a", "b"} <= set(job.spec.tags))

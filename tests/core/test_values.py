@@ -1,4 +1,4 @@
-"""Secrets and clients' data are in no repr of a value."""
+"""No repr of a value shows secrets or client data."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ MODULES = {
         shown_job,
     )
 }
-#: Fields that may be shown. Decide about each new field: it belongs here, or among the hidden ones.
+#: Fields that a repr may show. Put each new field here or into the list of hidden fields.
 SHOWN = """
     admin after ahead all arrival attempts author cancel cancel_requested changes claimed context count created defaults
     delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
@@ -52,7 +52,7 @@ def kinds(kind: type[Value] = Value) -> Iterator[type[Value]]:
             yield from kinds(below)
 
 
-def test_every_field_is_known_to_be_shown_or_hidden() -> None:
+def test_every_field_is_listed_as_shown_or_hidden() -> None:
     names = {name for kind in kinds() for name in kind.__struct_fields__}
     assert names == {*SHOWN.split(), *_HIDDEN}
 

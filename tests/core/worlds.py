@@ -1,4 +1,4 @@
-"""Short ways to make facts, commands and states; random ones for hypothesis."""
+"""Helpers that make facts, commands and states."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -35,7 +35,7 @@ MINUTE = 60_000
 
 
 def spec_of(uid: str = "u", **more: Any) -> Spec:
-    """The lasting part of a plain job."""
+    """The spec of a plain job."""
     plain: dict[str, Any] = {
         "priority": 0,
         "arrival": 0,
@@ -49,7 +49,7 @@ def spec_of(uid: str = "u", **more: Any) -> Spec:
 
 
 class World:
-    """A state and its time; commands are decided by the rules."""
+    """Tables and a time, to which commands can be given."""
 
     def __init__(self) -> None:
         self.tables = Tables()
@@ -57,7 +57,7 @@ class World:
         self.new_id = CountedIds()
 
     def ask(self, command: Any) -> Any:
-        """Do what an engine does: expire, renew the key, decide, apply."""
+        """Carry out a command as an engine does: expire, renew the key, decide, apply."""
         self.expire()
         self.apply(command.renew_key(self.tables))
         decided, answer = command.decide(self.tables, self.now, self.new_id, NoActivity())
@@ -129,7 +129,7 @@ class World:
 
 
 def picture(tables: Tables) -> dict[str, Any]:
-    """All that can be read of a state; also checks every index against the jobs."""
+    """All readable contents of tables; also checks every index against the jobs."""
     seen = {}
     for name, table in tables.queues.items():
         jobs, _ = table.page(None, 10_000)

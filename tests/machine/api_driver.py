@@ -1,4 +1,4 @@
-"""Translates the plain model's calls into requests of the API, for any transport."""
+"""Makes the plain model's calls as API requests, over any transport."""
 
 import json
 from typing import Any
@@ -30,7 +30,10 @@ STATUS = {
 
 
 def refused(status: int, body: dict[str, Any]) -> Refused:
-    """Only the status can be compared. The throttle's 429 after many wrong keys counts as a wrong key."""
+    """
+    The model's error for a status; error texts are not compared. A 429 after many wrong keys counts
+    as a wrong key.
+    """
     if status == 429 and "from this address" in body["error"]:
         status = 401
     return Refused(str(status), **{name: body[name] for name in ("index", "state", "worker") if name in body})
@@ -99,7 +102,7 @@ def job_body(asked: Asked) -> dict[str, Any]:
 
 @define(eq=False)
 class ApiDriver:
-    """The calls that are answered at once, without waiting."""
+    """The calls that do not wait."""
 
     #: Has `call(method, path, *, query, body, key, headers)`, whose answer has `status`, `body` and `json`.
     server: Any = field(init=False)
@@ -118,7 +121,7 @@ class ApiDriver:
         self.ask("PUT", "/api/v1/queue", body={"name": name, "access_key": key}, key=None, headers=ADMIN)
 
     def delete_queue(self, name: str, key: str) -> None:
-        """Also sends the admin key: a server that has one refuses the access key alone."""
+        """Also sends the admin key: a server with an admin key refuses the access key alone."""
         self.ask("POST", "/api/v1/queue", body={"name": name}, key=key)
         self.ask("DELETE", "/api/v1/queue", query={"name": name}, key=None, headers=ADMIN)
 
@@ -216,7 +219,7 @@ class ApiDriver:
         return many
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The part of a job that the API shows."""
+        """The fields of a model's job that the API shows, rounded as in the API."""
         value = {
             "uid": job["uid"],
             "priority": job["priority"],

@@ -1,4 +1,4 @@
-"""Makes the plain model's calls to the API of a server in memory."""
+"""Makes the plain model's calls over HTTP, to a server in memory."""
 
 import shutil
 from itertools import count
@@ -14,7 +14,7 @@ from tests.pending import Pending
 
 
 class Request(Pending):
-    """A request whose answer is decoded, or is the refusal in the words of the model."""
+    """A request in flight; its answer is decoded, or is the model's error."""
 
     def __init__(self, answer: "Deferred[Answer]", decode: Any, settle: Any) -> None:
         super().__init__(answer, settle)
@@ -31,7 +31,7 @@ class HttpDriver(ApiDriver):
     """A server in memory."""
 
     folder: Path
-    #: It sees whole seconds, and its clients do not leave between request and answer.
+    #: Times are in whole seconds, and clients do not disconnect before their answer.
     exact = False
     slice_size = 500
     server: MemoryServer = field(init=False)

@@ -1,4 +1,4 @@
-"""A job of the plain model, and its changes."""
+"""The jobs of the plain model, and their changes."""
 
 import zlib
 from collections import Counter
@@ -31,7 +31,7 @@ class Asked:
 
 @define(kw_only=True, eq=False)
 class Job:
-    """A job; its `uid` and `lease` are those that the engine chose."""
+    """A job. The engine has chosen `uid` and `lease`."""
 
     uid: str | None
     arrival: int
@@ -48,32 +48,32 @@ class Job:
     author: str | None
     created: int
     updated: int
-    #: The request that added it, if the same request may come again.
+    #: The request that added the job, if a repetition of the request must be recognised.
     asked: Asked | None = None
     state: str = "queued"
     attempts: int = 0
     claimed: int = 0
     lease: str | None = None
-    #: Whether it was claimed, so its holder has a lease.
+    #: Whether the job was put in progress by a claim, so that its holder has a lease.
     leased: bool = False
     worker: str | None = None
     #: When its lease began.
     held_from: int = 0
-    #: When its delay ends, and the time of the wall clock that it waits for.
+    #: When the job's delay ends and, in the next line, the wall clock time (`not_before`) for which it waits.
     ready_at: int = 0
     not_before: int = 0
     progress: int | None = None
     result: bytes | None = None
     error: str | None = None
     cancel: bool = False
-    #: Whether it was cancelled, and whether its last attempt that was not released failed.
+    #: Whether the job was cancelled and, in the next line, whether its last attempt failed, not counting releases.
     cancelled: bool = False
     retrying: bool = False
     history: list[tuple[str | None, int, int, str, str | None, int]] = field(factory=list)
 
 
 def delay_after(job: Job) -> int:
-    """The delay after its last attempt: up to 10 % more or less, as a checksum of its uid says, and at most a day."""
+    """The delay after the last attempt: varied by up to 10 % by a checksum of the uid, and at most a day."""
     delay = min(job.retry_delay * 1000 * 2 ** (job.attempts - 1), DAY)
     delay += delay * (zlib.crc32((job.uid or "").encode(), job.attempts) % 2001 - 1000) // 10_000
     return min(delay, 2 * DAY - delay)
@@ -129,9 +129,9 @@ class Lives:
     #: How far elapsed time and the wall clock are ahead of the monotonic clock.
     origin: int = 0
     wall_ahead: int = 0
-    #: How often each kind of thing has happened.
+    #: How often each kind of change has happened.
     counted: Counter[str] = field(factory=Counter)
-    #: Jobs that have ended since waiters were last told: as they were at their end, or None if they were deleted.
+    #: Jobs that have ended since waiters were last answered: each with its final state, or None if it was deleted.
     _ended: list[tuple[Job, Any]] = field(factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""Runs the machine's random lives, with each driver."""
+"""Runs the state machine with random calls, with each driver."""
 
 from collections import Counter
 from typing import ClassVar
@@ -26,10 +26,9 @@ def live(
     machine: type[EngineMachine], *, lives: int, steps: int, seed: int | None = None, shrink: bool = True
 ) -> Counter[str]:
     """
-    Run this many lives; returns how often each kind of thing has happened, in them and in earlier ones.
-
-    Without a seed the lives are the same each time, so that these counts do not vary. Shrinking a failure takes up to
-    five minutes.
+    Run the state machine `lives` times; returns how often each kind of event has happened, in these runs and earlier
+    ones. Without a seed all runs are the same each time, so that the counts do not vary. Shrinking a failure takes up
+    to five minutes.
     """
     given = settings(
         deadline=None,

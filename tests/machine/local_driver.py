@@ -1,4 +1,4 @@
-"""Makes the plain model's calls to an engine."""
+"""Makes the plain model's calls to a LocalEngine."""
 
 import shutil
 from collections.abc import Coroutine
@@ -21,12 +21,12 @@ from tests.machine.jobs import Asked
 from tests.machine.model import Refused
 from tests.pending import Pending
 
-#: The slack of compaction: small, so that files are compacted now and then.
+#: The slack of compaction in bytes: small, so that files are compacted often.
 SLACK = 3_000
 
 
 class Question(Pending):
-    """A command whose refusal is its answer, in the words of the model."""
+    """A command in progress; its answer is the result, or the model's error."""
 
     @property
     def answer(self) -> Any:
@@ -101,10 +101,10 @@ def changes_of(changes: dict[str, Any]) -> c.Changes:
 
 @define(eq=False)
 class LocalDriver:
-    """An engine in memory on a real file, with a clock of its own."""
+    """A LocalEngine in this process, on a real file and with a simulated clock."""
 
     folder: Path
-    #: It sees milliseconds and leases, and its callers can leave before the answer.
+    #: Times are in milliseconds, leases are shown, and callers can disconnect before their answer.
     exact = True
     slice_size = 2
     clock: Clock = field(factory=new_clock)
@@ -323,7 +323,7 @@ class LocalDriver:
         self.pump()
         whole = {}
         seen_whole = picture(self.engine.executor.tables)
-        # The entry "" is no queue: it is how far the wall clock is ahead.
+        # The entry "" is not a queue: it says how far the wall clock is ahead.
         ahead = seen_whole.pop("")
         for name, (queue, jobs, _) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
@@ -339,5 +339,5 @@ class LocalDriver:
         return False
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The part of a job that is shown: all of it."""
+        """The job unchanged: the engine shows all fields."""
         return job

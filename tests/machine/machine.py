@@ -1,4 +1,4 @@
-"""Drives an engine and the plain model through the same life, and compares all that they show."""
+"""Makes the same random calls to an engine and to the plain model, and compares all answers and contents."""
 
 import tempfile
 from collections import Counter
@@ -19,10 +19,10 @@ NO_UID = "00000000-0000-4000-8000-00000000dead"
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """The rules; a subclass names the driver of its engine."""
+    """The state machine; a subclass sets the driver of its engine."""
 
     driver_kind: Any
-    #: How often each kind of thing has happened, over all examples.
+    #: How often each kind of event has happened, over all examples.
     counted: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -41,7 +41,10 @@ class EngineMachine(RuleBasedStateMachine):
     # Comparing
 
     def both(self, model: Any, engine: Any) -> tuple[Any, Any]:
-        """Both answers. If one is a refusal, the other must be the same one; then both are None."""
+        """
+        Make a call to both, and return both answers. If one refuses, the other must refuse with the same error; then
+        both are None.
+        """
         try:
             expected = model()
         except Refused as refused:
@@ -67,7 +70,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert got == [self.driver.coarse(one) for one in expected]
 
     def same_claims(self, expected: Any, got: Any) -> None:
-        """The jobs are the same. The engine chooses the leases: they must be new."""
+        """The claimed jobs must be the same. The engine chooses the leases, which must be new."""
         assert [(name, job) for name, job, _ in got] == [(name, self.driver.coarse(seen)) for name, _, seen in expected]
         for (_, job, _), (_, _, lease) in zip(expected, got, strict=True):
             assert lease
@@ -77,7 +80,7 @@ class EngineMachine(RuleBasedStateMachine):
                 job.lease = lease
 
     def waiters_agree(self) -> None:
-        """The same waiters got the same answers."""
+        """The same waiters must have got the same answers."""
         for number, pending in list(self.pending.items()):
             assert pending.answered == (number in self.model.told), number
             if not pending.answered:
@@ -121,11 +124,11 @@ class EngineMachine(RuleBasedStateMachine):
     # Choosing
 
     def key(self, name: str, key: str) -> str:
-        """The owner's present key in place of "key", so that most calls succeed."""
+        """Replace "key" by the owner's present key, so that most calls succeed."""
         return self.model.queues[name].owner if key == "key" and name in self.model.queues else key
 
     def chosen(self, data: st.DataObject, name: str) -> Job | None:
-        """A job of the queue, or None for one that does not exist."""
+        """A job of the queue, or None, which stands for a job that does not exist."""
         jobs = self.model.ordered(self.model.queues[name]) if name in self.model.queues else []
         job: Job | None = data.draw(st.sampled_from([*jobs * 4, None]))
         return job
@@ -137,7 +140,7 @@ class EngineMachine(RuleBasedStateMachine):
         return {"none": None, "wrong": self.old_leases[0]}.get(which, self.old_leases[-1])
 
     def changes(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Changes with an absolute time in place of seconds from now."""
+        """Replace seconds from now in the changes by an absolute time."""
         if changes.get("until"):
             changes = {**changes, "until": self.model.wall // 1000 + changes["until"]}
         return changes
@@ -168,7 +171,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(name=q.NAMES, key=st.sampled_from(["wrong", "w", "key"]), asked=q.SOME_JOBS, really=q.SELDOM)
     def replace_queue(self, name: str, key: str, asked: list[Asked], really: bool) -> None:
-        """Create a queue whose name is taken, which is refused with any key; once it is deleted, that succeeds."""
+        """Creating a queue whose name is taken is refused with any key; after a deletion it succeeds."""
         if name == "none":
             return
         self.create(name, key)
@@ -464,7 +467,10 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(ms=q.TIMES)
     def let_time_go_by(self, ms: int) -> None:
-        """Step from event to event. If a wait ends just when a job is due, either may come first: the waiter leaves."""
+        """
+        Advance the time from event to event. If a wait would end at the same time at which a job is due, their order is
+        undefined, so the waiter leaves first.
+        """
         end = self.model.steady + ms
         while self.model.steady < end:
             due, late = self.model.next_time()

@@ -1,5 +1,5 @@
 """
-An engine as plain as possible: lists that are searched at each call. It uses no code of JobEngine.
+A model of an engine, as simple as possible: lists that are searched at each call, without JobEngine's code.
 
 It has three clocks: the monotonic clock (`steady`), elapsed time, and the wall clock, which may be set. All times are
 in milliseconds.
@@ -35,7 +35,7 @@ Claimed = tuple[str, Job, dict[str, Any]]
 
 
 class Refused(Exception):
-    """A call that is answered with an error."""
+    """The error with which a call is answered."""
 
     def __init__(self, name: str, **more: Any) -> None:
         super().__init__(name, more)
@@ -62,7 +62,7 @@ class Queue:
     once: dict[tuple[str | None, str], Job] = field(factory=dict)
 
     def marked(self) -> dict[str, int]:
-        """How many jobs are retrying, and how many were cancelled."""
+        """The numbers of retrying and of cancelled jobs."""
         retrying = [job for job in self.jobs if job.retrying and job.state == "queued"]
         return {"retrying": len(retrying), "cancelled": sum(job.cancelled for job in self.jobs)}
 
@@ -89,14 +89,14 @@ class Model(Lives):
     waiters: list[Waiter] = field(factory=list)
     #: The answers to waiters, by number: the jobs for a claim, the shown job for an end.
     told: dict[int, Any] = field(factory=dict)
-    #: How many jobs a sweep looks at in one slice.
+    #: The number of jobs in one slice of a sweep.
     slice_size: int = 500
     _numbers: int = 0
 
     # Time
 
     def tick(self) -> None:
-        """Make all changes that are due, until none is left."""
+        """Make all due changes by time."""
         while any(self._outlive(queue, job) for queue in self.queues.values() for job in list(queue.jobs)):
             pass
 
@@ -113,7 +113,7 @@ class Model(Lives):
         return True
 
     def due(self, job: Job) -> int:
-        """When the job changes by itself, by the monotonic clock."""
+        """When the job changes by time alone, by the monotonic clock."""
         if job.state == "inprogress":
             return job.held_from + job.timeout * 1000 - self.origin if job.timeout else NEVER
         if job.state == "queued":
@@ -122,12 +122,12 @@ class Model(Lives):
         return removal(job) - self.origin
 
     def next_time(self) -> tuple[int, int]:
-        """When the next job changes by itself, and when the next wait ends."""
+        """When the next job changes by time alone, and when the next wait ends."""
         jobs = [self.due(job) for queue in self.queues.values() for job in queue.jobs]
         return min(jobs, default=NEVER), min((waiter.ends for waiter in self.waiters), default=NEVER)
 
     def settle(self) -> None:
-        """Do all that happens by itself at this moment."""
+        """Make all due changes, and serve waiters."""
         for waiter in [one for one in self.waiters if one.ends <= self.steady]:
             self._resolve(waiter, partial(self._give_up, waiter))
         while True:
@@ -143,12 +143,12 @@ class Model(Lives):
         self.wall_ahead += ms
 
     def release(self) -> None:
-        """Answer all waiters with what there is."""
+        """Answer all waiters now, with their present results."""
         for waiter in list(self.waiters):
             self._resolve(waiter, partial(self._give_up, waiter))
 
     def restart(self, ms: int) -> None:
-        """Elapsed time goes on by the wall clock after a restart, but never back before the last change by a holder."""
+        """After a restart elapsed time continues by the wall clock, but not before the last change by a holder."""
         known = self.ahead
         self.wall_ahead += ms
         held = [job.updated for queue in self.queues.values() for job in queue.jobs if job.state == "inprogress"]
@@ -197,14 +197,14 @@ class Model(Lives):
         return [] if waiter.job is None else self._look(waiter)
 
     def _look(self, waiter: Waiter, otherwise: Any = None) -> Any:
-        """The awaited job; if it has been removed already, as it was at its end (`otherwise`)."""
+        """The awaited job in its present state or, if it was removed already, its final state (`otherwise`)."""
         assert waiter.job is not None
         if otherwise is not None and waiter.job not in self.open(waiter.queues[0], waiter.key, "read").jobs:
             return otherwise
         return self.see(self.read(waiter.queues[0], waiter.key, waiter.job.uid))
 
     def _goes_on(self, waiter: Waiter) -> bool:
-        """Whether a waiter for an end goes on waiting, because the job is queued again."""
+        """Whether a waiter for a job's end keeps waiting, because the job was queued again."""
         assert waiter.job is not None
         with suppress(Refused):
             there = waiter.job in self.open(waiter.queues[0], waiter.key, "read").jobs
@@ -329,7 +329,10 @@ class Model(Lives):
         return job, True
 
     def _there(self, queue: Queue, asked: Asked, plain: Asked, author: str | None) -> Job | None:
-        """The job that was added by the same request before; a producer must not see another's."""
+        """
+        The job that the same request has added before; raises Refused if a producer would see
+        another producer's job.
+        """
         stranger = author is not None and self._is_producer(queue, author)
         for job in queue.jobs:
             if (asked.uid and job.uid == asked.uid) or (asked.once and queue.once.get((author, asked.once)) is job):
@@ -403,7 +406,7 @@ class Model(Lives):
     def update(
         self, name: str, key: str, uid: str | None, lease: str | None, changes: dict[str, Any]
     ) -> dict[str, Any]:
-        """Change a job; returns it as it is right after that, before anything else happens to it."""
+        """Change a job; returns its state right after the change, before any other change."""
         queue = self.open(name, key, "update")
         job = self.find(queue, uid)
         state = changes.get("state")
@@ -434,7 +437,7 @@ class Model(Lives):
         return results
 
     def sweep(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:
-        """Do something to all jobs that match, in slices."""
+        """Call `act` for all matching jobs, in slices."""
         matched, after = 0, None
         while True:
             queue = self.open(name, key, "sweep")
@@ -455,7 +458,7 @@ class Model(Lives):
             self.settle()
 
     def sweep_these(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:
-        """The same, for jobs that match at the beginning and still match in their turn."""
+        """Like `sweep`, but only for jobs that match both at the beginning and in their turn."""
         queue = self.open(name, key, "sweep")
         self.tick()
         found, matched = list(self.matching(queue, **which)), 0

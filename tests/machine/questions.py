@@ -1,4 +1,4 @@
-"""Strategies for the arguments of calls. Each has few values, so that calls concern the same jobs."""
+"""Hypothesis strategies for the arguments of calls. Each has few values, so that most calls concern the same jobs."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ from tests.machine.jobs import Asked
 
 HOUR = 3_600_000
 
-# Refused calls test little, so most calls are allowed; ENOUGH in test_machine.py says how many must succeed.
+# Refused calls test little, so most arguments are valid; ENOUGH in test_machine.py has the least numbers of successful
+# calls.
 
 NAMES = st.sampled_from(["a"] * 14 + ["b"] * 9 + ["none"])
 SEVERAL = st.sampled_from([["a"], ["b"], ["a", "b"], ["b", "a"]] * 6 + [["a", "none"]])
-#: Mostly the owner's key. "new" is the owner's after a change; the others may have been given a role.
+#: Mostly the owner's key. "new" is the owner's key after a change; the others may have a role.
 KEYS = st.sampled_from(["key"] * 40 + ["new", "p", "w", "w", "v", "wrong"])
 NEW_KEYS = st.sampled_from(["p", "w", "v", "key"])
 ROLES = st.sampled_from(["producer", "worker", "viewer"])
@@ -33,7 +34,7 @@ def _maybe(values: "st.SearchStrategy[Any]") -> "st.SearchStrategy[Any]":
     return st.none() | st.none() | values
 
 
-#: Seconds from the call on, for `until` and `not_before`.
+#: `until` and `not_before` are in seconds from the call on.
 JOBS = st.builds(
     Asked,
     content=_CONTENTS,
@@ -66,7 +67,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def _goes_together(asked: Any) -> bool:
-    """Whether a delay makes sense: it is refused for a job that is not queued."""
+    """Whether the changes are consistent: a delay is refused for a job that is not queued."""
     return asked.get("delay") is None or asked["state"] in ("queued", "failed")
 
 
@@ -98,7 +99,7 @@ SETTINGS = st.fixed_dictionaries(
         "defaults": st.tuples(st.integers(0, 2), st.integers(0, 3), _SECONDS, st.integers(1, 3), _SECONDS),
     },
 )
-#: Milliseconds to wait, or to let go by; not all are whole seconds.
+#: Milliseconds to wait, or by which to advance the clock; not all are whole seconds.
 TIMES = st.sampled_from([500, 1_000, 15_250, 30_000, 45_000, 60_000, 90_000, 2 * HOUR])
 #: Milliseconds by which the wall clock is set.
 STEPS = st.sampled_from([HOUR, -HOUR, HOUR, -HOUR, 400_000_000_000])

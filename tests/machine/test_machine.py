@@ -1,9 +1,9 @@
-"""The engine against a plain model, through every verb, with restarts and steps of the clock; also over HTTP."""
+"""Compares the engine with a plain model, with random calls, restarts and clock changes; also over HTTP."""
 
 from tests.machine.lives import HttpMachine, LocalMachine, live
 
-#: How often each kind of thing must have happened at least: what is hardly tried shows little. The limits are far below
-#: the usual counts, since any change of the machine gives other lives.
+#: The least count of each kind of event: events that hardly happen test little. The limits are far below the usual
+#: counts, since any change of the state machine changes the random runs.
 ENOUGH = {
     "given at once": 100,
     "given later": 5,
@@ -22,7 +22,7 @@ ENOUGH = {
 }
 
 
-def test_the_engine_agrees_with_the_plain_model_in_lives_with_enough_of_everything() -> None:
+def test_the_engine_agrees_with_the_plain_model_in_random_runs() -> None:
     counted = live(LocalMachine, lives=300, steps=50)
     assert {what: counted[what] for what, least in ENOUGH.items() if counted[what] < least} == {}
 

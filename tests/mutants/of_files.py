@@ -112,7 +112,7 @@ OF_FILES: Final = (
         _JOURNAL,
         '            self._broken = True\n            raise StorageBroken(f"sync failed',
         '            raise StorageBroken(f"sync failed',
-        ("tests/storage/test_faults.py::test_after_any_failed_sync_nothing_more_is_written",),
+        ("tests/storage/test_faults.py::test_nothing_more_is_written_after_any_failed_sync",),
     ),
     Mutant(
         "cut-back",
@@ -120,7 +120,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "            self.cut_back(self.end, error)\n            raise\n",
         "            raise\n",
-        ("tests/storage/test_faults.py::test_a_write_on_a_full_disk_is_cut_back_and_later_writes_succeed",),
+        ("tests/storage/test_faults.py::test_a_failed_write_on_a_full_disk_is_removed_and_later_writes_succeed",),
     ),
     Mutant(
         "torn-tail-kept",
@@ -171,7 +171,7 @@ OF_FILES: Final = (
         _FRAMES,
         "    if marker != MARKER or checksum != _checksum(length, position):\n",
         "    if marker != MARKER:\n",
-        ("tests/storage/test_damage.py::test_a_change_in_the_last_frame_is_refused_and_not_taken_for_a_torn_write",),
+        ("tests/storage/test_damage.py::test_a_changed_last_frame_is_refused_and_not_treated_as_a_torn_write",),
     ),
     Mutant(
         "random-nonce",
@@ -267,10 +267,7 @@ OF_FILES: Final = (
         _COMMITTER,
         "        self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)\n        self._tell_idle()\n",
         "        self._tell_idle()\n",
-        (
-            "tests/storage/test_committer.py::"
-            "test_the_batch_refused_by_a_full_disk_is_retried_and_work_resumes_by_itself",
-        ),
+        ("tests/storage/test_committer.py::test_a_batch_refused_by_a_full_disk_is_retried_until_it_is_written",),
     ),
     Mutant(
         "silence-after-failure",

@@ -99,7 +99,9 @@ OF_POSTGRES: Final = (
         _LOADING,
         "if not now.confirms(guess):",
         "if False:",
-        ("tests/contract/test_postgres.py::test_a_queue_that_another_server_has_changed_is_used_as_it_is_now",),
+        (
+            "tests/contract/test_postgres.py::test_a_server_uses_the_present_settings_of_a_queue_that_another_server_changed",
+        ),
     ),
     Mutant(
         "old-key-asked-again",
@@ -115,7 +117,7 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/database/rows.py",
         "(fact.queue, fact.job.spec.uid) != (queue.salt, uid):",
         "fact.queue != queue.salt:",
-        ("tests/contract/test_postgres.py::test_a_row_that_was_put_in_the_place_of_another_is_refused",),
+        ("tests/contract/test_postgres.py::test_a_row_with_the_record_of_another_job_is_refused",),
     ),
     Mutant(
         "claim-start-set-back",

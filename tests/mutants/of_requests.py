@@ -49,7 +49,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/commands/claims.py",
         "        if self.updates or len(self.queues) > 1:\n            self.check(tables, now)\n",
         "",
-        ("tests/core/test_claims.py::test_a_key_that_may_not_do_all_of_it_does_nothing",),
+        ("tests/core/test_claims.py::test_a_claim_request_changes_nothing_if_the_key_may_not_do_all_of_it",),
     ),
     Mutant(
         "lost-lease",
@@ -57,7 +57,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/transitions.py",
         "    elif not held or not _holds(job.standing, lease):\n",
         "    elif not lease:\n",
-        ("tests/core/test_leases.py::test_the_error_for_a_lost_lease_names_the_holder",),
+        ("tests/core/test_leases.py::test_the_error_for_a_lost_lease_names_the_present_holder",),
     ),
     Mutant(
         "lease-demanded",
@@ -73,7 +73,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "    if found is None:\n        raise AccessDenied\n    return found\n",
         "    return found or _ALL\n",
-        ("tests/core/test_access.py::test_without_a_queue_key_nothing_is_allowed",),
+        ("tests/core/test_access.py::test_a_command_without_a_key_of_the_queue_is_refused",),
     ),
     Mutant(
         "constant-time",
@@ -81,7 +81,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "        if compare_digest(digest, key.digest):\n",
         "        if digest == key.digest:\n",
-        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits",),
+        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_even_after_one_has_matched",),
     ),
     Mutant(
         "no-short-cut",
@@ -89,7 +89,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "            found = Grant(key.role, key.id)\n",
         "            return Grant(key.role, key.id)\n",
-        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_in_constant_time_whichever_fits",),
+        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_even_after_one_has_matched",),
     ),
     Mutant(
         "salted-digest",
@@ -97,7 +97,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "key=salt.encode(), digest_size=32",
         "digest_size=32",
-        ("tests/core/test_queues.py::test_the_key_is_kept_as_a_digest_of_the_queues_own",),
+        ("tests/core/test_queues.py::test_a_key_is_stored_as_a_digest_salted_for_its_queue",),
     ),
     Mutant(
         "role-check",
@@ -105,7 +105,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "    if grant.role not in command.roles:\n",
         "    if grant.role not in Role:\n",
-        ("tests/core/test_access.py::test_each_role_may_do_what_is_documented_and_nothing_else",),
+        ("tests/core/test_access.py::test_each_role_may_give_only_its_documented_commands",),
     ),
     Mutant(
         "same-request",
@@ -113,7 +113,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/commands/adding.py",
         "            if there.spec.rare.fingerprint != fingerprint or not self._may_read(there):\n",
         "            if not self._may_read(there):\n",
-        ("tests/core/test_adding.py::test_another_request_of_that_name_is_refused",),
+        ("tests/core/test_adding.py::test_a_different_job_with_the_same_uid_or_idempotency_key_is_refused",),
     ),
     Mutant(
         "json-keys",

@@ -1,4 +1,4 @@
-"""Small databases whose records are plain bytes, and what is in them."""
+"""Helpers that write and read small databases whose records are plain bytes."""
 
 import os
 from collections.abc import Iterable
@@ -14,12 +14,15 @@ NOW = 1_800_000_000_000
 
 
 def opened(path: Path, files: Files | None = None, secret: bytes = SECRET) -> tuple[Journal, list[Commit]]:
-    """A journal that is open, and the commits that it read."""
+    """An open and confirmed journal, and the commits that it has read."""
     return recovered(Journal(str(path), files=files or Files(), kdf=QUICK_KDF), secret)
 
 
 def recovered(journal: Journal, secret: bytes = SECRET, now: int = NOW) -> tuple[Journal, list[Commit]]:
-    """The journal, open on its file or on a new one, and the commits that it read; it is not confirmed."""
+    """
+    Open a journal on an existing file or a new one, without confirming it; returns it with the commits that it has
+    read.
+    """
     try:
         if journal.lock():
             journal.open(secret)
@@ -48,7 +51,7 @@ def write(path: Path, commits: Iterable[Commit], *, orderly: bool = False, secre
 
 
 def frame_starts(data: bytes) -> list[int]:
-    """Where each frame begins, and where the last ends."""
+    """The offset of each frame, and the end of the last."""
     starts = [HEADER_SIZE]
     while starts[-1] < len(data):
         length = int.from_bytes(data[starts[-1] + 4 : starts[-1] + 8], "big")
@@ -57,5 +60,5 @@ def frame_starts(data: bytes) -> list[int]:
 
 
 def listing(folder: Path) -> list[str]:
-    """The names in a folder, without that of the lock."""
+    """The names of the files in a folder, without the lock file."""
     return sorted(name for name in os.listdir(folder) if not name.endswith(".lock"))

@@ -13,14 +13,14 @@ from tests.storage.files_of_commits import NOW, recovered
 from tests.storage.simulated_files import Disk, SimulatedFiles
 
 PATH: Final = "/data/db"
-#: A time that is later at each start.
+#: A later time for each start.
 TIMES: Final = count(NOW)
 #: Longer than two sectors, so that a frame can lose its middle.
 PADDING: Final = 1300
 
 
 class Violation(AssertionError):
-    """After a crash, recovery has read a wrong state."""
+    """Recovery after a simulated crash has read a wrong state."""
 
 
 class Killed(Exception):
@@ -36,7 +36,7 @@ def numbers(records: list[tuple[bytes, ...]]) -> set[int]:
 
 
 def reopened(files: SimulatedFiles) -> tuple[Journal, set[int]]:
-    """Open a journal as the engine does: read back and confirmed, or made."""
+    """Open a journal as the engine does: recover and confirm it, or make a new file."""
     journal, commits = recovered(Journal(PATH, files=files, kdf=QUICK_KDF), now=next(TIMES))
     if commits:
         journal.confirm()
@@ -51,7 +51,7 @@ class Run:
     check: Callable[["Run"], None]
     acknowledged: int = 0
     attempted: int = 0
-    #: How many states were judged.
+    #: The number of states that were judged.
     states: int = 0
     journal: Journal = field(init=False)
 
@@ -64,7 +64,7 @@ class Run:
         files.moment = lambda: self.check(self)
 
     def open(self) -> set[int]:
-        """Open the database; the numbers found, which nothing may take away from now on."""
+        """Open the database. The records found are now on disk for certain."""
         self.journal, found = reopened(self.files)
         self.acknowledged = self.attempted = len(found)
         return found
@@ -78,13 +78,13 @@ class Run:
 
 
 def judge(run: Run, disk: Disk) -> set[int]:
-    """The state after a crash that left `disk`; raises Violation if it is not allowed."""
+    """Recover from the disk that a crash left; raises Violation for a wrong state."""
     run.states += 1
     try:
         _, found = reopened(SimulatedFiles(disk))
     except StorageError as error:
         raise Violation(f"refused: {error}") from error
-    # A commit is there completely or not at all.
+    # A commit is recovered completely or not at all.
     if found != set(range(len(found))) or len(found) not in (run.acknowledged, run.attempted):
         raise Violation(f"{sorted(found)} of {run.acknowledged} acknowledged and {run.attempted} attempted")
     return found

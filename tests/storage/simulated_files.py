@@ -1,8 +1,8 @@
 """
-A file system in memory that knows what a power cut may leave of it.
+A file system in memory that can list the states in which a power cut may leave it.
 
-Data that was not synced may be there in part: up to some byte, or with some sectors still zeros. Of changes of names
-whose directory was not synced, only the first ones may be there.
+Data that was not synced may be written in part: up to some byte, or with some sectors still zeros. Of the renames in a
+directory that was not synced, maybe only the first have reached the disk.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ class _Write:
         return content[: self.position] + self.data + content[self.position + len(self.data) :]
 
     def torn(self, content: bytes) -> Iterator[bytes]:
-        """Some contents that are possible when only a part has reached the disk."""
+        """Possible contents if only a part of the write has reached the disk."""
         borders = [at for at in range(len(self.data)) if (self.position + at) % SECTOR == 0]
         for length in {0, 1, 3, 11, 13, len(self.data) - 1, *borders}:
             if length < len(self.data):
@@ -37,7 +37,7 @@ class _Write:
         for lost in [*([piece] for piece in pieces), pieces, pieces[1:], pieces[:-1], pieces[::2], pieces[1::2]]:
             data = bytearray(self.data)
             for begin, end in lost:
-                # A sector that the disk has not written yet is as before.
+                # A sector that the disk has not written yet keeps its old bytes.
                 was = content[self.position + begin : self.position + end]
                 data[begin:end] = was.ljust(end - begin, b"\0")
             yield _Write(bytes(data), self.position).done(content)
@@ -99,7 +99,7 @@ class SimulatedFiles(Files):
         self._durable_names = dict(self._names)
 
     def after_a_crash(self) -> Iterator[Disk]:
-        """Possible disks: for each state of the names, each file in turn in each of its states."""
+        """Yield possible disks: each state of the names, combined with each state of each file in turn."""
         for names in [self._durable_names, *self._name_steps]:
             for whole in (False, True):
                 base = {path: inode.content if whole else inode.durable for path, inode in names.items()}
@@ -114,7 +114,7 @@ class SimulatedFiles(Files):
             inode.pending = []
 
     def now(self) -> Disk:
-        """The disk that a process sees that starts now, without a power cut."""
+        """The disk as a new process sees it, without a power cut."""
         return {path: inode.content for path, inode in self._names.items()}
 
     def create(self, path: str) -> int:
@@ -203,7 +203,7 @@ class SimulatedFiles(Files):
 class FaultyFiles(Files):
     """The real file system, except for the calls that are set to fail."""
 
-    #: By method: which error each of the next calls raises; None lets it through.
+    #: By method: for each of the next calls, the error to raise, or None to let the call through.
     faults: dict[str, list[OSError | None]] = field(factory=dict)
     #: Bytes that a failing write still puts into the file.
     short: int = 0

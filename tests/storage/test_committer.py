@@ -19,7 +19,7 @@ BROKEN = StorageBroken("sync failed")
 
 @define
 class Written:
-    """A writer that records its calls, or fails when it is told to."""
+    """A writer that records its calls, or raises the next error of a list."""
 
     frames: list[list[bytes]] = field(factory=list)
     slices: list[list[bytes]] = field(factory=list)
@@ -123,7 +123,7 @@ def test_changes_submitted_in_one_reactor_turn_are_written_together() -> None:
     assert not bench.thread.waiting
 
 
-def test_changes_during_a_write_are_written_right_after_it() -> None:
+def test_changes_submitted_during_a_write_are_the_next_write() -> None:
     bench = Bench()
     bench.submit("a")
     bench.turn()
@@ -198,7 +198,7 @@ def test_the_owner_gets_the_number_and_bytes_of_written_records() -> None:
     assert bench.told == [("written", (2, 4, ["a", "bcd"]))]
 
 
-def test_on_a_full_disk_waiters_fail_and_unwritten_changes_are_returned_to_the_owner() -> None:
+def test_on_a_full_disk_waiters_fail_and_the_owner_gets_the_unwritten_changes_back() -> None:
     bench = Bench()
     bench.submit("a")
     first = bench.wait()
@@ -222,7 +222,7 @@ def test_on_a_full_disk_submissions_are_refused_and_reads_do_not_wait() -> None:
     assert bench.committer.durable() is None
 
 
-def test_the_batch_refused_by_a_full_disk_is_retried_and_work_resumes_by_itself() -> None:
+def test_a_batch_refused_by_a_full_disk_is_retried_until_it_is_written() -> None:
     bench = full_bench()
     bench.writer.faults = [NO_ROOM, NO_ROOM]
     for _ in range(3):
@@ -284,7 +284,7 @@ def test_a_failure_reaches_every_waiter_and_is_reported_once() -> None:
         bench.committer.durable()
 
 
-def test_an_unforeseen_error_of_a_write_fails_the_committer() -> None:
+def test_an_unexpected_error_of_a_write_fails_the_committer() -> None:
     bench = Bench()
     bench.submit("a")
     waiter = bench.wait()
@@ -296,8 +296,8 @@ def test_an_unforeseen_error_of_a_write_fails_the_committer() -> None:
 
 
 @pytest.mark.parametrize("outcome", [None, NO_ROOM, BROKEN], ids=["success", "no room", "failure"])
-def test_the_result_of_a_write_that_ends_after_a_failure_is_ignored(outcome: StorageError | None) -> None:
-    """As when a compaction fails while a commit is in flight behind it."""
+def test_the_result_of_a_write_is_ignored_after_a_failure(outcome: StorageError | None) -> None:
+    """For example, a compaction fails while a later commit is in flight."""
     bench = Bench()
     bench.submit("a")
     waiter = bench.wait()
@@ -419,7 +419,7 @@ def test_closing_the_committer_stops_the_retries() -> None:
     assert bench.committer.phase is Phase.CLOSED
 
 
-def test_with_durability_interval_commits_share_a_sync() -> None:
+def test_commits_share_a_sync_with_durability_interval() -> None:
     bench = Bench(interval=0.05)
     for name in "abc":
         bench.submit(name)
@@ -442,7 +442,7 @@ def test_with_durability_interval_commits_share_a_sync() -> None:
     assert bench.writer.syncs == 2
 
 
-def test_with_durability_interval_a_failed_sync_fails_the_committer() -> None:
+def test_a_failed_sync_fails_the_committer_with_durability_interval() -> None:
     bench = Bench(interval=0.05)
     bench.submit("a")
     bench.turn()
@@ -455,7 +455,7 @@ def test_with_durability_interval_a_failed_sync_fails_the_committer() -> None:
     assert not bench.thread.waiting
 
 
-def test_with_durability_interval_no_sync_follows_the_close() -> None:
+def test_no_sync_follows_the_close_with_durability_interval() -> None:
     bench = Bench(interval=0.05)
     bench.submit("a")
     bench.turn()

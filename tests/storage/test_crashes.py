@@ -1,4 +1,7 @@
-"""Every state a power cut may leave: what was acknowledged is there, and nothing that was never attempted."""
+"""
+Recovery from every state that a power cut may leave: it finds all acknowledged commits, and none that was never
+attempted.
+"""
 
 from collections.abc import Callable
 
@@ -23,7 +26,7 @@ from tests.storage.simulated_files import SimulatedFiles
 
 
 def live(run: Run) -> None:
-    """A life with a compaction and two restarts, the second after a kill."""
+    """Use a database with a compaction and two restarts, the second after a kill."""
     run.open()
     for _ in range(3):
         run.commit()

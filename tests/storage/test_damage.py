@@ -1,4 +1,4 @@
-"""A damaged file gives an exact earlier commit or is refused; never another state."""
+"""Recovery of a damaged file yields the exact state of an earlier commit, or refuses the file."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jobengine.storage.frames import FRAME_HEAD, HEADER_SIZE
 from tests.doubles import SECRET
 from tests.storage.files_of_commits import Commit, frame_starts, listing, opened, read, write
 
-#: Short, so that every byte can be tried; the last is long enough to span a sector.
+#: Short commits, so that each byte can be damaged in turn; a frame may still span two sectors.
 COMMITS: list[Commit] = [(b"one",), (b"two", b"and more"), (b"three",)]
 #: The states of the file, one for each number of commits.
 EARLIER = [COMMITS[:n] for n in range(len(COMMITS) + 1)]
@@ -84,7 +84,7 @@ def test_a_file_with_any_byte_changed_yields_an_earlier_commit_or_is_refused(
             assert found is None, at
 
 
-def test_a_change_in_the_last_frame_is_refused_and_not_taken_for_a_torn_write(path: Path, whole: bytes) -> None:
+def test_a_changed_last_frame_is_refused_and_not_treated_as_a_torn_write(path: Path, whole: bytes) -> None:
     begin = frame_starts(whole)[-2]
     for at in range(begin, len(whole)):
         changed = bytearray(whole)
@@ -92,7 +92,7 @@ def test_a_change_in_the_last_frame_is_refused_and_not_taken_for_a_torn_write(pa
         assert refusal(path, bytes(changed)) in (Unclear, Damaged), at
 
 
-def test_a_damaged_length_in_the_middle_is_not_the_end_of_the_file(path: Path, whole: bytes) -> None:
+def test_a_damaged_length_before_the_last_frame_is_refused(path: Path, whole: bytes) -> None:
     for start in frame_starts(whole)[1:-2]:
         longer = whole[: start + 4] + (1 << 20).to_bytes(4, "big") + whole[start + 8 :]
         assert refusal(path, longer) is Damaged
@@ -134,7 +134,7 @@ def test_frames_that_are_not_in_their_order_are_refused(
 
 
 def test_exchanged_frames_of_equal_length_are_refused(path: Path) -> None:
-    """Their heads are right for their places: only the box shows that they are not."""
+    """Their heads stay right for the new positions; only the boxes show the exchange."""
     header, end, a, b, c = _split(write(path, [(b"aa",), (b"bb",), (b"cc",)]))
     assert len(a) == len(b) == len(c)
     swapped = a[:FRAME_HEAD] + b[FRAME_HEAD:] + b[:FRAME_HEAD] + a[FRAME_HEAD:]
@@ -154,7 +154,7 @@ def test_a_frame_of_another_file_is_refused(path: Path, frames: list[bytes], tmp
 
 
 def test_an_older_frame_after_newer_frames_of_the_same_file_is_refused(path: Path) -> None:
-    """As when a backup was restored and used: the same key, but other frames."""
+    """For example after a backup was restored and used: the same key, but other frames."""
     backup = write(path, COMMITS[:1])
     first = _split(write(path, [(b"x1",), (b"y",)]))
     path.write_bytes(backup)
@@ -237,7 +237,7 @@ def test_a_second_journal_on_a_file_is_refused_and_changes_nothing(path: Path, w
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89JEDB", b"SQLite format 3\0" + bytes(500), NOISE])
-def test_a_file_of_another_kind_is_refused(path: Path, data: bytes) -> None:
+def test_a_file_that_is_no_database_is_refused(path: Path, data: bytes) -> None:
     assert refusal(path, data) is NotADatabase
     assert path.read_bytes() == data
 

@@ -41,7 +41,7 @@ def journal(path: Path, files: FaultyFiles) -> Journal:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize("short", [0, 1, 50])
-def test_a_write_on_a_full_disk_is_cut_back_and_later_writes_succeed(
+def test_a_failed_write_on_a_full_disk_is_removed_and_later_writes_succeed(
     path: Path, files: FaultyFiles, journal: Journal, code: int, short: int
 ) -> None:
     before = path.read_bytes()
@@ -73,7 +73,7 @@ def test_a_full_disk_at_any_write_loses_only_that_commit(path: Path, files: Faul
     assert read(path) == written
 
 
-def test_after_a_broken_write_nothing_more_is_written(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_nothing_more_is_written_after_a_broken_write(path: Path, files: FaultyFiles, journal: Journal) -> None:
     files.faults, files.short = {"write": [BROKEN]}, 5
     with pytest.raises(StorageBroken):
         journal.append([b"second"])
@@ -81,7 +81,7 @@ def test_after_a_broken_write_nothing_more_is_written(path: Path, files: FaultyF
     assert read(path) == [(b"first",)]
 
 
-def test_after_a_failed_truncation_nothing_more_is_written(path: Path, files: FaultyFiles, journal: Journal) -> None:
+def test_nothing_more_is_written_after_a_failed_truncation(path: Path, files: FaultyFiles, journal: Journal) -> None:
     files.faults, files.short = {"write": [FULL], "truncate": [BROKEN]}, 30
     with pytest.raises(StorageBroken, match="removing its incomplete bytes"):
         journal.append([b"second"])
@@ -90,7 +90,7 @@ def test_after_a_failed_truncation_nothing_more_is_written(path: Path, files: Fa
 
 
 @pytest.mark.parametrize("error", [BROKEN, FULL], ids=["EIO", "ENOSPC"])
-def test_after_any_failed_sync_nothing_more_is_written(
+def test_nothing_more_is_written_after_any_failed_sync(
     path: Path, files: FaultyFiles, journal: Journal, error: OSError
 ) -> None:
     files.faults = {"sync": [error]}
@@ -148,7 +148,7 @@ def test_frames_appended_without_sync_are_synced_before_the_closing_frame(
 def test_a_failed_compaction_copy_is_dropped_and_commits_continue(
     path: Path, files: FaultyFiles, journal: Journal, method: str, which: int, error: OSError
 ) -> None:
-    """Which call is hit: writes of the copy's slice, its commit and its end; the sync of the copy; the rename."""
+    """The failing calls: writes of the copy's slice, its commit and its end; the sync of the copy; the rename."""
     journal.start_copy()
     files.faults = {method: [*[None] * which, error]}
     compact(journal)
@@ -167,9 +167,9 @@ def compact(journal: Journal) -> bool:
 
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
-    """Nothing more can be opened."""
+    """Use up all file descriptors."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The collector may close files that earlier tests have left, which would make room for others.
+    # Collect garbage first: otherwise it may close files of earlier tests later, which frees descriptors.
     gc.collect()
     gc.disable()
     lowest = os.dup(0)
@@ -214,7 +214,7 @@ def test_a_compaction_copy_that_cannot_be_started_leaves_no_file(
 def test_a_compaction_whose_directory_sync_fails_ends_the_process(
     path: Path, files: FaultyFiles, journal: Journal
 ) -> None:
-    """It is not known which of the two files a crash would leave, so neither may be written."""
+    """After a crash either of the two files may have the name, so nothing may be written to either."""
     journal.start_copy()
     files.faults = {"sync_directory": [BROKEN]}
     journal.append([b"second"], [b"first"])
@@ -237,7 +237,7 @@ def test_on_a_full_disk_the_compaction_copy_is_deleted(path: Path, files: Faulty
 
 
 @pytest.mark.parametrize("method", ["write", "sync", "sync_directory"])
-def test_after_a_failed_confirmation_nothing_more_is_written(path: Path, files: FaultyFiles, method: str) -> None:
+def test_nothing_more_is_written_after_a_failed_confirmation(path: Path, files: FaultyFiles, method: str) -> None:
     write(path, [(b"first",)])
     journal, _ = opened(path, files)
     files.faults = {method: [BROKEN]}
@@ -279,7 +279,7 @@ def test_a_commit_too_long_for_a_frame_is_split_into_several(
     assert [record for commit in commits[1:] for record in commit] == [*records, b"." * 500]
 
 
-def test_no_file_has_the_plain_text_of_records(path: Path, files: FaultyFiles) -> None:
+def test_no_file_has_records_in_plain_text(path: Path, files: FaultyFiles) -> None:
     canary = b"canary-7f3a9"
     journal, _ = opened(path, files)
     journal.append([canary * 3])

@@ -1,4 +1,4 @@
-"""The calls of the real file system ask it for what they promise."""
+"""The methods of Files make the right system calls."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_begin_sync_leaves_the_written_bytes_unchanged(files: Files, tmp_path: P
     files.begin_sync(file, 0, 4)
     assert files.read(file, 100, 0) == b"some"
     files.close(file)
-    # It is advice, and a file that can't be written any more is told by the sync.
+    # Errors are ignored, since begin_sync is only advice; a later sync reports them.
     files.begin_sync(file, 0, 4)
 
 

@@ -1,7 +1,7 @@
 """
-A reader of the database file made from docs/database-format.md alone.
+A reader of database files that follows docs/database-format.md alone, without JobEngine's code.
 
-It imports nothing of JobEngine; the files it reads are the golden one and one just written by the engine.
+It reads the golden files, and a file that the engine has just written.
 """
 
 import json
@@ -27,7 +27,7 @@ State = dict[str, dict[str, Any]]
 
 
 def open_header(data: bytes) -> tuple[bytes, SecretBox]:
-    """The file id, and what opens the frames."""
+    """The file id, and the box that decrypts frames."""
     assert data[:8] == bytes.fromhex("894A4544420D0A1A")
     assert struct.unpack(">HH", data[8:12]) == (1, 0)
     assert crc32(data[:156]) == int.from_bytes(data[156:160], "big")
@@ -189,11 +189,11 @@ def add(server: MemoryServer, priority: int) -> Any:
         ".key",
     ],
 )
-def test_the_document_names_every_record_and_file(name: str) -> None:
+def test_the_format_document_names_every_record_and_file(name: str) -> None:
     assert name in DOCUMENT
 
 
-def test_the_reader_of_the_format_is_independent_of_the_product() -> None:
+def test_the_documents_reader_imports_nothing_of_jobengine() -> None:
     source = Path(__file__).read_text()
     assert "from " + "jobengine" not in source
     assert "import " + "jobengine" not in source

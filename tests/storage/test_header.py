@@ -34,7 +34,7 @@ def with_version(major: int, minor: int) -> bytes:
 
 @pytest.fixture
 def derivations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The memory of every derivation that was begun; none is carried out."""
+    """Replaces key derivation by a function that only records the memory limit of each call."""
     begun: list[int] = []
     keys = (bytes([number]) * 32 for number in range(256))
 
@@ -138,7 +138,7 @@ def test_a_frame_of_an_unknown_kind_is_refused_as_a_newer_format() -> None:
         chain.open(data[12:])
 
 
-def test_a_frame_opens_only_in_its_place_in_the_chain() -> None:
+def test_a_frame_opens_only_at_its_own_place_in_the_chain() -> None:
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
     first, after_first = chain.seal(Kind.COMMIT, [b"a", b""], 160)
     second, _ = after_first.seal(Kind.COMMIT, [b"b"], 160 + len(first))
@@ -156,7 +156,7 @@ def test_a_frame_opens_only_in_its_place_in_the_chain() -> None:
     [(0, b""), (40, b""), (41, b"\0"), (41, b"\0\0\0"), (41, b"\0\0\0\2x"), (41, b"\0\0\0\1x\xff")],
     ids=["nothing", "no-kind", "half-a-length", "no-record", "half-a-record", "more-than-the-records"],
 )
-def test_a_frame_with_a_right_tag_but_incomplete_contents_is_refused(length: int, tail: bytes) -> None:
+def test_a_frame_with_a_valid_tag_but_incomplete_contents_is_refused(length: int, tail: bytes) -> None:
     box = SecretBox(bytes(32))
     chain = frames.Chain(box=box, file_id=bytes(16))
     clear = bytes(16 + 8 + 16) + bytes([Kind.COMMIT])
@@ -165,7 +165,7 @@ def test_a_frame_with_a_right_tag_but_incomplete_contents_is_refused(length: int
     assert chain.is_frame(bytes(box.encrypt(clear[:length] + tail))) is (length == 41)
 
 
-def test_sealing_a_frame_over_the_longest_length_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sealing_a_frame_that_is_too_long_raises_value_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "MAX_BOX", 1000)
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
     data, _ = chain.seal(Kind.COMMIT, [bytes(1000 - 24 - 16 - 41 - 4)], 0)
