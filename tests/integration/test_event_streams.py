@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,21 +19,18 @@ _CREATED_CLAIMED_DONE: Final = [(None, "queued"), ("queued", "inprogress"), ("in
 
 @define
 class Reader:
-    """Reads a stream until it ends or is left; can return with the id of the last event."""
+    """Reads a stream until it ends or is left."""
 
     daemon: Daemon
     #: The data of each event `job`, with its id; None for a `gone`.
     seen: list[Any] = field(factory=list)
     ended: bool = False
-    last_id: str | None = None
     _socket: "socket.socket | None" = None
     _thread: "threading.Thread | None" = None
 
     def open(self) -> "Reader":
-        self.ended = False
         self._socket = socket.create_connection(("127.0.0.1", self.daemon.port), timeout=30)
-        last = "" if self.last_id is None else f"Last-Event-ID: {self.last_id}\r\n"
-        self._socket.sendall(f"{_HEAD}{last}\r\n".encode())
+        self._socket.sendall(f"{_HEAD}\r\n".encode())
         response = HTTPResponse(self._socket)
         response.begin()
         assert response.status == 200
@@ -76,7 +72,6 @@ class Reader:
         if fields["event"] == "gone":
             self.seen.append(None)
         else:
-            self.last_id = fields["id"]
             self.seen.append({**json.loads(fields["data"]), "id": fields["id"]})
 
 
@@ -134,21 +129,6 @@ def test_every_change_under_load_is_seen_once_and_in_order(daemon: Daemon) -> No
             _add_many(client, 2_000)
             _has_seen(reader, 3 * jobs + 12_000)
         assert not reader.ended
-
-
-def test_a_watcher_that_reconnects_with_its_last_id_misses_nothing(daemon: Daemon) -> None:
-    with daemon.client() as client:
-        client.make_queue()
-    reader = Reader(daemon).open()
-    with _load(daemon) as jobs:
-        for seen in (100, 300, 500, 700):
-            _has_seen(reader, seen)
-            reader.leave()
-            time.sleep(0.05)
-            reader.open()
-    _has_seen(reader, 3 * jobs)
-    reader.leave()
-    assert list(reader.changes().values()) == [_CREATED_CLAIMED_DONE] * jobs
 
 
 def _asleep(daemon: Daemon) -> HTTPResponse:

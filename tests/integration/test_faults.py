@@ -86,19 +86,6 @@ def test_a_server_whose_sync_fails_acknowledges_nothing_more_and_ends_with_6(
     assert len(found) <= len(uids) + 1
 
 
-def test_a_server_ends_with_6_when_a_write_fails_for_a_reason_other_than_space(
-    daemon: Daemon, calls_of_a_start: Counter[str]
-) -> None:
-    with daemon.client() as client:
-        client.make_queue()
-    _restart(daemon, calls_of_a_start, "pwrite64", "error=EIO", 3)
-    with daemon.client() as client:
-        uids = _add_until_it_ends(client)
-        assert daemon.wait() == 6
-    assert len(uids) == 2
-    assert _found(daemon) == uids
-
-
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_server_killed_at_any_call_of_a_commit_keeps_acknowledged_changes(

@@ -1,7 +1,6 @@
 """When the disk is full: changes are refused, reads are answered, and changes resume when there is room."""
 
 import os
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +117,3 @@ def test_a_server_killed_on_a_full_disk_starts_answers_reads_and_recovers_with_s
         (small_disk / "filler").unlink()
         jobs = _works_again(on_small_disk, client, uids)
     assert set(uids) <= set(jobs)
-
-
-def test_a_server_at_the_file_size_limit_refuses_changes_answers_reads_and_recovers(daemon: Daemon) -> None:
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-    with daemon.client() as client:
-        client.make_queue()
-        uids = _fill(client)
-        _is_full_but_readable(client, uids)
-        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        jobs = _works_again(daemon, client, uids)
-    daemon.kill()
-    with daemon.start().client() as client:
-        assert client.jobs() == jobs

@@ -1,13 +1,11 @@
 """Everything about queues and jobs survives kill -9 exactly: leases, attempts, pauses, keys and all else."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from attrs import define
 
-from .conftest import MakeDaemon
 from .daemons import Client, Daemon, until
 
 
@@ -88,106 +86,3 @@ def test_a_restart_does_not_extend_a_lease(daemon: Daemon) -> None:
         assert ended - began > 6 - 0.005, "the file has milliseconds"
         assert ended < max(claimed + 6, back) + 3
         assert client.change(held.uid, lease=held.lease, new_status="complete").status == 409
-
-
-def _paused(client: Client) -> Callable[[Client], None]:
-    client.add()
-    client.set_up(paused=True)
-
-    def still(client: Client) -> None:
-        assert client.claim().status == 204
-        client.set_up(paused=False)
-        assert client.claim().status == 200
-
-    return still
-
-
-def _draining(client: Client) -> Callable[[Client], None]:
-    client.set_up(draining=True, max_jobs=1)
-
-    def still(client: Client) -> None:
-        assert client.add().status == 409
-        client.set_up(draining=False)
-        assert [client.add().status for _ in range(2)] == [201, 429]
-
-    return still
-
-
-def _keys(client: Client) -> Callable[[Client], None]:
-    def add(role: str, key: str) -> Any:
-        return client.call("PUT", "/api/v1/queue/key", body={"queue_name": "q", "role": role, "access_key": key}).json
-
-    add("producer", "makes")
-    revoked = add("worker", "works")
-    client.call("DELETE", "/api/v1/queue/key", query={"name": "q", "keyID": revoked["id"]})
-
-    def status_of(client: Client, key: str) -> int:
-        return client.call("GET", "/api/v1/job/next", query={"queueName": "q"}, headers={"X-Access-Key": key}).status
-
-    def still(client: Client) -> None:
-        assert status_of(client, "works") == 401
-        assert status_of(client, "makes") == 403
-        added = client.call(
-            "PUT",
-            "/api/v1/job",
-            body={"queue_name": "q", "job": {"content": {}}},
-            headers={"X-Access-Key": "makes"},
-        )
-        assert added.status == 201
-
-    return still
-
-
-def _new_key(client: Client) -> Callable[[Client], None]:
-    client.set_up(new_access_key="new")
-
-    def still(client: Client) -> None:
-        assert client.peek().status == 401
-        new = client.call("GET", "/api/v1/job/next", query={"queueName": "q"}, headers={"X-Access-Key": "new"})
-        assert new.status == 204
-
-    return still
-
-
-def _once(client: Client) -> Callable[[Client], None]:
-    unique = client.add(unique_key="report").json
-
-    def keyed(client: Client, **content: Any) -> Any:
-        body = {"queue_name": "q", "job": {"content": content}}
-        return client.call("PUT", "/api/v1/job", body=body, headers={"Idempotency-Key": "invoice"})
-
-    first = keyed(client, invoice=1)
-
-    def still(client: Client) -> None:
-        same = client.add({"other": 1}, unique_key="report")
-        assert (same.status, same.json["uid"]) == (200, unique["uid"])
-        again = keyed(client, invoice=1)
-        assert (again.status, again.json["uid"]) == (200, first.json["uid"])
-        assert keyed(client, invoice=2).status == 409
-
-    return still
-
-
-def _demanding(client: Client) -> Callable[[Client], None]:
-    client.set_up(require_lease=True, defaults={"timeout_seconds": 70, "max_attempts": 4, "retry_delay_seconds": 9})
-    held = _held(client)
-
-    def still(client: Client) -> None:
-        assert client.update(held.uid, "complete").status == 409
-        assert client.change(held.uid, lease=held.lease, new_status="complete").status == 200
-        added = client.add().json
-        assert (added["timeout_seconds"], added["max_attempts"], added["retry_delay_seconds"]) == (70, 4, 9)
-
-    return still
-
-
-@pytest.mark.parametrize("fact", [_paused, _draining, _keys, _new_key, _once, _demanding])
-def test_the_settings_of_a_queue_survive_kill_9(
-    make_daemon: MakeDaemon, fact: Callable[[Client], Callable[[Client], None]]
-) -> None:
-    daemon = make_daemon().start()
-    with daemon.client() as client:
-        client.make_queue()
-        still = fact(client)
-    with _killed(daemon, 2).client() as client:
-        still(client)

@@ -3,7 +3,6 @@
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from http.client import HTTPResponse, HTTPSConnection
@@ -13,7 +12,7 @@ import pytest
 from attrs import frozen
 
 from .conftest import MakeDaemon
-from .daemons import Client, Daemon, Reply, free_port, until
+from .daemons import Daemon, Reply, free_port
 from .nginx import AS_IT_COMES, as_documented, nginx
 from .polls import Traced
 
@@ -38,22 +37,6 @@ def test_the_longest_poll_is_answered_before_the_default_time_out_of_nginx(
     reply, seconds = longest_poll.result(90)
     assert reply.status == 204
     assert 50 < seconds < 59
-
-
-def test_a_waiting_claim_works_behind_nginx_with_its_default_settings(daemon: Daemon, port: int) -> None:
-    given: list[Reply] = []
-
-    def wait() -> None:
-        with Client(port) as client:
-            given.append(client.take(wait=30))
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-    with daemon.client() as client:
-        until("it waits", lambda: client.metric('jobengine_waiters{on="job"}') == 1)
-        uid = client.add().json["uid"]
-        waiter.join(10)
-        assert given[0].json["jobs"][0]["uid"] == uid
 
 
 def test_events_pass_nginx_with_default_settings_one_by_one(daemon: Daemon, port: int) -> None:

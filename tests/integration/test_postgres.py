@@ -1,7 +1,6 @@
 """Daemons on PostgreSQL: several on one database, and what is left when one of them, or the database, is killed."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 import psycopg
 import pytest
 from attrs import define, field
-from psycopg.conninfo import make_conninfo
 
 from jobengine.engine.postgres.database import schema
 from jobengine.engine.postgres.database.connection import connected
@@ -26,7 +24,6 @@ from tests.postgres import Cluster, Database, running
 from tests.torture.disks import small_disk
 
 from .conftest import MakeDaemon
-from .cutting import UnixProxy
 from .daemons import READABLE, SECRET, STRACE, Client, Daemon, Reply, until
 
 #: The errors of a client whose server or connection is gone.
@@ -72,9 +69,7 @@ def test_a_start_without_tables_ends_with_4_and_migrate_creates_them(
     [
         ({"SECRET": "another"}, 3, "the SECRET is not the one this database was made with. It came from SECRET"),
         ({"SECRET": ""}, 1, "SECRET must be set with DATABASE_URL"),
-        ({"DB_PATH": "db"}, 1, "DATABASE_URL and DB_PATH are both set"),
         ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "the database can't be reached"),
-        ({"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}, 1, "DATABASE_URL must be like postgresql://"),
     ],
 )
 def test_wrong_settings_end_the_start_with_a_reason(
@@ -84,22 +79,6 @@ def test_wrong_settings_end_the_start_with_a_reason(
     assert daemon.run() == code
     assert reason in daemon.log + daemon.errors
     assert "hunter2" not in daemon.log + daemon.errors
-
-
-@pytest.mark.parametrize("passed", [150, 900, 1_100])
-def test_a_connection_cut_during_the_start_is_reported_without_a_traceback(
-    make_daemon: MakeDaemon, cluster: Cluster, database: Database, passed: int
-) -> None:
-    database.clear(secret=SECRET.encode())
-    with UnixProxy(cluster.socket) as proxy:
-        proxy.cut("answer", passed)
-        through = make_conninfo(database.url, host="127.0.0.1", port=proxy.port, sslmode="disable")
-        daemon = make_daemon(settings={"DATABASE_URL": through})
-        assert daemon.run() == 1
-        assert proxy.has_cut()
-    told = daemon.log + daemon.errors
-    assert re.search("the database can't be reached|the connection to the database was lost during the start", told)
-    assert "Traceback" not in told
 
 
 def test_a_user_without_rights_gets_the_name_of_the_missing_right(make_daemon: MakeDaemon, cluster: Cluster) -> None:
@@ -125,27 +104,6 @@ def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_print_it(make_da
 def test_a_server_on_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(prefix=(*STRACE, *READABLE)).start()
     assert "psycopg" not in Path(f"/proc/{daemon.pid}/maps").read_text()
-
-
-def test_a_job_added_at_one_server_is_claimed_by_a_client_waiting_at_another(
-    make_server: Callable[..., Daemon],
-) -> None:
-    one, other = make_server("one").start(), make_server("other").start()
-    given: list[Any] = []
-    with one.client() as here, other.client() as there:
-        here.make_queue()
-        waiting = Thread(target=lambda: given.append(there.take(wait=20)))
-        waiting.start()
-        until("it waits", lambda: here.ready().status == 200 and _waits(other))
-        uid = here.add().json["uid"]
-        waiting.join()
-        assert [job["uid"] for job in given[0].json["jobs"]] == [uid]
-        assert here.read(uid).json["state"] == "inprogress"
-
-
-def _waits(daemon: Daemon) -> bool:
-    with daemon.client() as client:
-        return client.metric('jobengine_waiters{on="job"}') == 1
 
 
 @define

@@ -90,16 +90,6 @@ def test_systemd_gets_progress_readiness_and_stop(killed: Daemon) -> None:
     assert all(re.fullmatch(r"STATUS=recovering, \d+ %\nEXTEND_TIMEOUT_USEC=10000000", one) for one in before)
 
 
-def test_a_server_stopped_during_recovery_ends_cleanly_and_leaves_the_file_unchanged(killed: Daemon) -> None:
-    before = killed.db_path.read_bytes()
-    killed.launch()
-    with killed.client() as client:
-        until("it recovers", lambda: "recovering" in client.ready().json["detail"])
-    assert killed.stop() == 0
-    assert killed.db_path.read_bytes() == before
-    assert "Traceback" not in killed.all_output()
-
-
 def test_damage_found_after_the_port_is_open_ends_the_server_with_4(killed: Daemon) -> None:
     whole = bytearray(killed.db_path.read_bytes())
     whole[len(whole) // 2] ^= 1
@@ -114,10 +104,3 @@ def test_damage_found_after_the_port_is_open_ends_the_server_with_4(killed: Daem
     assert "`jobengine db repair`" in line
     assert killed.db_path.read_bytes() == whole
     assert "Traceback" not in killed.all_output()
-
-
-def test_a_new_database_that_cannot_be_created_ends_the_start_with_1(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(prefix=(*SLOWLY[:6], "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=ENOSPC"))
-    assert daemon.run() == 1
-    assert "can't be opened or made" in _reason(daemon)
-    assert not daemon.db_path.exists()

@@ -1,9 +1,8 @@
 """
 A daemon that is killed again and again under mixed load, often while it compacts, and the checks after each kill.
 
-Three kinds of clients use it at the same time. Each owner has its own queue, and knows every field of every job in it.
-The threads of a Load claim, change and delete jobs of one queue together, by version 1 of the API. Workers hold jobs of
-one queue by short leases, and some of them die.
+Two kinds of clients use it at the same time. Each owner has its own queue, and knows every field of every job in it.
+Workers hold jobs of one queue by short leases, and some of them die.
 """
 
 import random
@@ -15,8 +14,6 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from tests.integration.daemons import Client, Daemon, free_port
-from tests.integration.load import Load
-from tests.integration.load import judge as judge_load
 from tests.integration.workers import Workforce, add_jobs, held_twice
 
 from .crew import Caller, Crew, end_work, judge_all, make_owners, require
@@ -61,22 +58,17 @@ class _Campaign:
         self.workforce.start()
 
     def round(self, number: int) -> None:
-        queue = f"load {number} {self.chance.randrange(1 << 30)}"
         with self.connect() as client:
-            client.make_queue(queue)
             add_jobs(client, WORK, "work", round=number)
-        load, crew = Load(self.connect, queue, connections=4), Crew(self.owners, self.connect)
-        load.start()
+        crew = Crew(self.owners, self.connect)
         crew.start()
         self._wait()
         self.daemon.kill()
-        attempts = load.end()
         crew.end()
         self.tally.kills += 1
-        self.tally.operations += len(attempts)
         self._count_compactions()
         self.daemon.start()
-        self._judge(queue, attempts)
+        self._judge()
 
     def _wait(self) -> None:
         """Wait until the moment of the kill: a random one, or just after a compaction has begun."""
@@ -93,15 +85,10 @@ class _Campaign:
         self.tally.compactions += begun
         self.tally.cut_short += begun - done
 
-    def _judge(self, queue: str, attempts: Any) -> None:
+    def _judge(self) -> None:
         judge_all(self.owners, self.connect, Owner.judge)
         with self.connect() as client:
-            verdict = judge_load(attempts, client.jobs(queue))
-            require(verdict.good, f"queue {queue!r}: {verdict}")
             require(client.jobs("cargo") == self._cargo, "queue 'cargo', which no client changes, has changed")
-            # Half of these queues are kept, so that later recoveries read them back.
-            if self.chance.random() < 0.5:
-                client.call("DELETE", "/api/v1/queue", query={"name": queue})
         require("Traceback" not in self.daemon.log, "there is a traceback in the log")
         twice = held_twice(self.workforce.holds)
         require(not twice, f"jobs with two holders: {twice[:3]}")

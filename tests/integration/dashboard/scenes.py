@@ -41,6 +41,49 @@ def _wait(person: Person, text: str) -> None:
     expect(person.page.get_by_text(text).first).to_be_visible()
 
 
+#: Pages that need no step but to go there as the admin: the route, and a text on the page.
+_AT: Final = {
+    "queue-empty": ("queue/empty", "There is no job here"),
+    "queue-nothing-matches": ("queue/mail?q=nobody", "No job matches"),
+    "errors": ("queue/mail/errors", "ConnectionRefusedError"),
+    "errors-empty": ("queue/empty/errors", "No job has failed"),
+    "errors-of-all": ("errors", "ConnectionRefusedError"),
+    "workers-empty": ("queue/empty/workers", "No worker holds a job"),
+    "job-failed": ("queue/mail/job/{failed}", "ConnectionRefusedError"),
+    "job-held": ("queue/mail/job/{held}", "held by"),
+    "job-complete": ("queue/mail/job/{complete}", "Complete. Retry"),
+    "server": ("server", "Sync time"),
+}
+#: The same where calls get no answer or an error: their paths, and what is done with them.
+_ANSWERED: Final = {
+    "queues-loading": (["**/api/v1/queues"], _never, "queues", "Loading"),
+    "queues-error": (["**/api/v1/queues"], _broken, "queues", "The disk is full"),
+    "queue-loading": (["**/api/v1/queue/stats*", "**/api/v1/jobs*"], _never, "queue/mail", "Loading"),
+    "queue-error": (["**/api/v1/queue/stats*", "**/api/v1/jobs*"], _broken, "queue/mail", "The disk is full"),
+}
+
+
+def _at(route: str, text: str) -> Scene:
+    def prepare(person: Person, shop: Shop) -> None:
+        _admin(person, route.format(failed=shop.failed, held=shop.held, complete=shop.complete))
+        _wait(person, text)
+
+    return prepare
+
+
+def _answered(paths: list[str], answer: Callable[[Route], None], route: str, text: str) -> Scene:
+    def prepare(person: Person, shop: Shop) -> None:
+        for path in paths:
+            person.page.route(path, answer)
+        _at(route, text)(person, shop)
+
+    return prepare
+
+
+SCENES.update({name: _at(*where) for name, where in _AT.items()})
+SCENES.update({name: _answered(*how) for name, how in _ANSWERED.items()})
+
+
 # Signing in
 
 
@@ -82,20 +125,6 @@ def queues_empty(person: Person, _shop: Shop) -> None:
 
 
 @_scene
-def queues_loading(person: Person, _shop: Shop) -> None:
-    person.page.route("**/api/v1/queues", _never)
-    _admin(person)
-    _wait(person, "Loading")
-
-
-@_scene
-def queues_error(person: Person, _shop: Shop) -> None:
-    person.page.route("**/api/v1/queues", _broken)
-    _admin(person)
-    _wait(person, "The disk is full")
-
-
-@_scene
 def queues_menu(person: Person, _shop: Shop) -> None:
     queues(person, _shop)
     person.press("Actions for mail")
@@ -133,12 +162,6 @@ def overview_week(person: Person, _shop: Shop) -> None:
 
 
 @_scene
-def queue_empty(person: Person, _shop: Shop) -> None:
-    _admin(person, "queue/empty")
-    _wait(person, "There is no job here")
-
-
-@_scene
 def queue_one_job(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/one%20job")
     expect(person.jobs()).to_have_count(1)
@@ -152,31 +175,9 @@ def queue_100_000_jobs(person: Person, _shop: Shop) -> None:
 
 
 @_scene
-def queue_loading(person: Person, _shop: Shop) -> None:
-    person.page.route("**/api/v1/queue/stats*", _never)
-    person.page.route("**/api/v1/jobs*", _never)
-    _admin(person, "queue/mail")
-    _wait(person, "Loading")
-
-
-@_scene
-def queue_error(person: Person, _shop: Shop) -> None:
-    person.page.route("**/api/v1/queue/stats*", _broken)
-    person.page.route("**/api/v1/jobs*", _broken)
-    _admin(person, "queue/mail")
-    _wait(person, "The disk is full")
-
-
-@_scene
 def queue_gone(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/no%20such%20queue")
     expect(person.page.get_by_role("alert").first).to_be_visible()
-
-
-@_scene
-def queue_nothing_matches(person: Person, _shop: Shop) -> None:
-    _admin(person, "queue/mail?q=nobody")
-    _wait(person, "No job matches")
 
 
 @_scene
@@ -198,33 +199,9 @@ def queue_retry_all(person: Person, _shop: Shop) -> None:
 
 
 @_scene
-def errors(person: Person, _shop: Shop) -> None:
-    _admin(person, "queue/mail/errors")
-    _wait(person, "ConnectionRefusedError")
-
-
-@_scene
-def errors_empty(person: Person, _shop: Shop) -> None:
-    _admin(person, "queue/empty/errors")
-    _wait(person, "No job has failed")
-
-
-@_scene
-def errors_of_all(person: Person, _shop: Shop) -> None:
-    _admin(person, "errors")
-    _wait(person, "ConnectionRefusedError")
-
-
-@_scene
 def workers(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/workers")
     expect(person.row("Workers", "mailer-1")).to_be_visible()
-
-
-@_scene
-def workers_empty(person: Person, _shop: Shop) -> None:
-    _admin(person, "queue/empty/workers")
-    _wait(person, "No worker holds a job")
 
 
 @_scene
@@ -267,36 +244,12 @@ def worker(person: Person, _shop: Shop) -> None:
 
 
 @_scene
-def job_failed(person: Person, shop: Shop) -> None:
-    _admin(person, f"queue/mail/job/{shop.failed}")
-    _wait(person, "ConnectionRefusedError")
-
-
-@_scene
-def job_held(person: Person, shop: Shop) -> None:
-    _admin(person, f"queue/mail/job/{shop.held}")
-    _wait(person, "held by")
-
-
-@_scene
-def job_complete(person: Person, shop: Shop) -> None:
-    _admin(person, f"queue/mail/job/{shop.complete}")
-    _wait(person, "Complete. Retry")
-
-
-@_scene
 def job_missing(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/job/0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
     expect(person.page.get_by_role("alert")).to_be_visible()
 
 
 # The server, and what may stand anywhere
-
-
-@_scene
-def server(person: Person, _shop: Shop) -> None:
-    _admin(person, "server")
-    _wait(person, "Sync time")
 
 
 @_scene
