@@ -2,6 +2,7 @@
 
 import io
 from datetime import timedelta
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
@@ -11,16 +12,15 @@ from jobengine.cli.layout import table_of
 from jobengine.cli.terminal_text import duration
 from jobengine.cli.top_data import Holder, Snapshot
 from jobengine.cli.top_screen import screen
-from jobengine.client import WorkerJobs
+from jobengine.client import QueueStats, WorkerJobs
 
 from .fakes import UID, job_of, stats_of
 
 
-def _drawn(what: object, width: int) -> str:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
-    console.print(what)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+def _drawn(what: object, width: int, colours: Literal["standard"] | None = None) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=True, color_system=colours, highlight=False).print(what)
+    return file.getvalue()
 
 
 BUSY = stats_of(
@@ -76,12 +76,15 @@ def test_idle_workers_are_shown_with_their_queues_and_how_long_they_have_been_id
     assert ada.split() == ["ada", "mail,news", "h1", "7", "42s"]
 
 
-def test_a_queue_with_jobs_and_no_worker_is_marked_in_red() -> None:
-    lonely = stats_of(ready=292, oldest_ready_seconds=780.0, workers_waiting=0, counts={"queued": 292})
-    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
-    console.print(table_of(TOP, [lonely], 80))
-    assert isinstance(console.file, io.StringIO)
-    assert "\x1b[31mno worker" in console.file.getvalue()
+_LONELY = stats_of(ready=292, oldest_ready_seconds=780.0, workers_waiting=0, counts={"queued": 292})
+
+
+@pytest.mark.parametrize(
+    ("columns", "queue", "seen"),
+    [(TOP, _LONELY, "\x1b[31mno worker"), (QUEUES, stats_of(paused=True), "\x1b[33mpaused")],
+)
+def test_trouble_and_states_have_a_colour(columns: Any, queue: QueueStats, seen: str) -> None:
+    assert seen in _drawn(table_of(columns, [queue], 80), 80, "standard")
 
 
 def test_a_table_of_jobs_has_whole_uids_and_no_empty_columns() -> None:
@@ -99,13 +102,6 @@ def test_text_in_jobs_can_not_control_the_terminal() -> None:
     assert "[red]no markup[/]" in drawn
 
 
-def test_each_state_has_a_colour() -> None:
-    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
-    console.print(table_of(QUEUES, [stats_of(paused=True)], 80))
-    assert isinstance(console.file, io.StringIO)
-    assert "\x1b[33mpaused" in console.file.getvalue()
-
-
 def test_top_shows_the_error_above_the_last_data() -> None:
     drawn = _drawn(screen(Snapshot([stats_of()], ()), "No answer.", "http://x", 0, 80), 80)
     assert "No answer." in drawn
@@ -115,16 +111,8 @@ def test_top_shows_the_error_above_the_last_data() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [
-        (0, "0.0s"),
-        (9.94, "9.9s"),
-        (42, "42s"),
-        (60, "1m"),
-        (310, "5m 10s"),
-        (3600, "1h"),
-        (11100, "3h 5m"),
-        (187200, "2d 4h"),
-    ],
+    [(0, "0.0s"), (9.94, "9.9s"), (42, "42s"), (60, "1m"), (310, "5m 10s"), (3600, "1h"), (11100, "3h 5m")],
 )
 def test_a_duration_is_printed_in_at_most_two_units(seconds: float, text: str) -> None:
     assert duration(timedelta(seconds=seconds)) == text
+    assert duration(timedelta(days=2, hours=4)) == "2d 4h"

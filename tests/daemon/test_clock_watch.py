@@ -16,12 +16,8 @@ class _Reactor:
 
     def __init__(self) -> None:
         self.readers: set[Any] = set()
-
-    def addReader(self, reader: Any) -> None:
-        self.readers.add(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        self.readers.discard(reader)
+        self.addReader = self.readers.add
+        self.removeReader = self.readers.discard
 
 
 def readable(watch: ClockWatch) -> bool:

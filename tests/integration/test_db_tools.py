@@ -56,27 +56,6 @@ def test_check_reports_an_unfinished_last_frame_as_no_damage(db: Db) -> None:
     assert "This is not damage" in done.stderr
 
 
-def test_a_server_runs_on_a_copy_that_was_restored_repaired_or_rekeyed(make_daemon: MakeDaemon, daemon: Daemon) -> None:
-    with daemon.client() as client:
-        client.make_queue()
-        uids = [client.add().json["uid"] for _ in range(5)]
-    db = Db(daemon.home, {})
-    db("backup", "jobengine.jedb", "backup.jedb")
-    db("restore", "backup.jedb", "restored.jedb")
-    (db.home / "damaged.jedb").write_bytes((db.home / "backup.jedb").read_bytes() + b"noise" * 100)
-    done = db("repair", "damaged.jedb", "repaired.jedb", "--json")
-    assert json.loads(done.stdout)["bytes_left"] == 500
-    db("backup", "jobengine.jedb", "rekeyed.jedb")
-    (db.home / "new").write_text("another secret\n")
-    db("rekey", "rekeyed.jedb", "--new-secret-file", "new")
-    for name, secret in (("restored", SECRET), ("repaired", SECRET), ("rekeyed", "another secret")):
-        other = make_daemon(name, settings={"DB_PATH": str(db.home / f"{name}.jedb"), "SECRET": secret}).start()
-        with other.client() as client:
-            assert list(client.jobs()) == uids
-            assert client.claim().json["uid"] == uids[0]
-        other.kill()
-
-
 # Exit codes
 
 

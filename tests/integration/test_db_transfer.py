@@ -10,7 +10,7 @@ from tests.tools.go_files import GO_SECRET, go_file, go_job, go_queue, sealed
 
 from .conftest import MakeDaemon
 from .daemons import Daemon
-from .db_files import Db, busy, jobs, rounds_while_compacting
+from .db_files import Db
 from .documents import blocks, shell
 from .shells import BIN
 
@@ -39,22 +39,6 @@ def test_a_server_runs_on_an_export_imported_under_another_secret(make_daemon: M
         assert list(client.jobs()) == uids
         assert client.change(claimed["uid"], new_status="complete", lease=claimed["lease"]).status == 200
         assert client.claim().json["uid"] == uids[1]
-
-
-def test_an_export_is_right_while_a_server_writes_and_compacts(daemon: Daemon) -> None:
-    db = Db(daemon.home, {})
-    with daemon.client() as client:
-        client.make_queue()
-        with busy(daemon) as kept:
-            for number in rounds_while_compacting(daemon):
-                acknowledged = len(kept)
-                db("export", "jobengine.jedb", f"{number}.jsonl")
-                lines = (db.home / f"{number}.jsonl").read_text().splitlines()
-                # There may be one long job more, and one job whose answer is under way.
-                assert acknowledged <= json.loads(lines[-1])["jobs"] <= len(kept) + 2
-                assert len(lines) == 3 + json.loads(lines[-1])["jobs"]
-    db("import", f"{number}.jsonl", "copy.jedb")
-    assert jobs(db.home / "copy.jedb") == json.loads(lines[-1])["jobs"]
 
 
 # From the Go version
