@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec
 
+from jobengine.client import JobEngine
 from jobengine.client._sync.transport import Pool
 from jobengine.client.http_codec import Address, Request, Response
 
@@ -48,3 +49,10 @@ class FakePool(Pool):
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+
+def unconnected(replies: "Callable[[Request], Reply] | list[Any]", **settings: Any) -> tuple[JobEngine, FakePool]:
+    """A client with these settings, and its pool, which answers like this."""
+    engine = JobEngine("http://server.example:6006", **settings)
+    engine._caller.pool = pool = FakePool(replies)
+    return engine, pool

@@ -23,7 +23,7 @@ from jobengine.client.errors import (
 )
 from jobengine.client.http_codec import Address, Broken, NotConnected, Request, Response
 
-from .doubles import FakePool, Reply, answer
+from .doubles import FakePool, Reply, answer, unconnected
 
 JOB = {"uid": "u", "state": "queued", "priority": 0}
 CLAIMED = {**JOB, "queue_name": "q", "lease": "l", "state": "inprogress"}
@@ -45,7 +45,7 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(caller_module, "sleep", clock.sleep)
@@ -54,12 +54,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def _engine(replies: Any, **more: Any) -> tuple[JobEngine, FakePool]:
-    engine = JobEngine("http://server.example:6006", access_key=KEY, **more)
-    engine._caller.pool = pool = FakePool(replies)
-    return engine, pool
+    return unconnected(replies, access_key=KEY, **more)
 
 
-def test_each_retry_of_a_call_is_reported(clock: Clock) -> None:
+def test_each_retry_of_a_call_is_reported() -> None:
     engine, _ = _engine([NotConnected("refused"), answer(503, {"detail": "starting"}), answer(201, JOB)])
     told: list[str] = []
     engine._caller.tell = lambda error: told.append(error.detail)
@@ -67,7 +65,7 @@ def test_each_retry_of_a_call_is_reported(clock: Clock) -> None:
     assert told == ["No answer from http://server.example:6006: refused.", "starting"]
 
 
-def test_the_error_for_an_unknown_path_advises_to_remove_the_api_path_from_the_url(clock: Clock) -> None:
+def test_the_error_for_an_unknown_path_advises_to_remove_the_api_path_from_the_url() -> None:
     nowhere = {"detail": "There is nothing at this path; GET /openapi.json lists the calls."}
     engine, pool = _engine([answer(404, nowhere)] * 2 + [answer(404, {"detail": "no such queue"})])
     with pytest.raises(QueueNotFound, match="There is nothing at this path"):
@@ -118,7 +116,7 @@ def test_a_sent_call_without_an_answer_ends_as_outcome_unknown_after_retry_for(c
     assert len(pool.requests) > 5
 
 
-def test_a_server_that_was_never_reached_is_unavailable_and_the_error_has_its_address(clock: Clock) -> None:
+def test_a_server_that_was_never_reached_is_unavailable_and_the_error_has_its_address() -> None:
     engine, _ = _engine(lambda request: NotConnected("Connection refused"), retry_for=1)
     with pytest.raises(Unavailable, match=r"http://server\.example:6006: Connection refused") as caught:
         engine.queue("q").add({})
@@ -126,7 +124,7 @@ def test_a_server_that_was_never_reached_is_unavailable_and_the_error_has_its_ad
     assert caught.value.status is None
 
 
-def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer(clock: Clock) -> None:
+def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer() -> None:
     replies: list[Reply] = [Broken("cut")]
 
     def reply(request: Request) -> Reply:
@@ -151,14 +149,14 @@ def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer(cloc
         lambda queue: queue.keys.add("viewer", "v"),
     ],
 )
-def test_an_unsafe_call_is_not_repeated(clock: Clock, call: Any) -> None:
+def test_an_unsafe_call_is_not_repeated(call: Any) -> None:
     engine, pool = _engine([Broken("cut")])
     with pytest.raises(OutcomeUnknown):
         call(engine.queue("q"))
     assert len(pool.requests) == 1
 
 
-def test_a_claim_that_could_not_connect_is_sent_again(clock: Clock) -> None:
+def test_a_claim_that_could_not_connect_is_sent_again() -> None:
     engine, _ = _engine([NotConnected("Connection refused"), Response(204, {}, b"")])
     assert engine.queue("q").claim() == []
 
@@ -167,7 +165,7 @@ def test_a_claim_that_could_not_connect_is_sent_again(clock: Clock) -> None:
     "call",
     [lambda q: q.delete("u"), lambda q: q.remove_job("u"), lambda q: q.remove(), lambda q: q.keys.revoke("k")],
 )
-def test_a_404_to_a_repeated_deletion_means_that_it_succeeded_before(clock: Clock, call: Any) -> None:
+def test_a_404_to_a_repeated_deletion_means_that_it_succeeded_before(call: Any) -> None:
     gone = answer(404, {"detail": "gone"})
     call(_engine([Broken("cut"), gone])[0].queue("q"))
     with pytest.raises(JobEngineError):
@@ -176,7 +174,7 @@ def test_a_404_to_a_repeated_deletion_means_that_it_succeeded_before(clock: Cloc
         call(_engine([Broken("cut"), Response(404, {}, b"<html>")])[0].queue("q"))
 
 
-def test_an_existing_queue_is_no_error_with_exist_ok(clock: Clock) -> None:
+def test_an_existing_queue_is_no_error_with_exist_ok() -> None:
     engine, _ = _engine([Broken("cut"), answer(409, {"detail": "taken"}), answer(409, {"detail": "taken"})])
     engine.queue("q").create(exist_ok=True)
     with pytest.raises(QueueExists):
@@ -194,14 +192,14 @@ def test_an_existing_queue_is_no_error_with_exist_ok(clock: Clock) -> None:
         (Response(404, {}, b"<html>"), NotJobEngine),
     ],
 )
-def test_a_refused_item_is_not_sent_again(clock: Clock, reply: Reply, kind: type[Exception]) -> None:
+def test_a_refused_item_is_not_sent_again(reply: Reply, kind: type[Exception]) -> None:
     engine, pool = _engine([reply])
     with pytest.raises(kind):
         engine.queue("q").add({})
     assert len(pool.requests) == 1
 
 
-def test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables(clock: Clock) -> None:
+def test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables() -> None:
     engine, _ = _engine(lambda request: Broken("cut"), admin_key="the key of the admin", retry_for=0)
     queue = engine.queue("other", access_key="another key")
     shown = [repr(one) for one in (engine, queue, engine._settings, engine._caller, queue._key)]
@@ -276,7 +274,7 @@ def test_a_claim_omits_its_origin_once_the_server_refused_the_host_field() -> No
     assert ["host" in json.loads(request.body or b"") for request in pool.requests] == [True, False, False]
 
 
-def test_finish_and_claim_repeats_only_the_updates_after_a_lost_answer(clock: Clock) -> None:
+def test_finish_and_claim_repeats_only_the_updates_after_a_lost_answer() -> None:
     def server(request: Request) -> Reply:
         body = json.loads(request.body or b"")
         if "queue_names" in body:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import ClaimedJob, JobEngine, LeaseLost, OutcomeUnknown
+from jobengine.client import ClaimedJob, LeaseLost, OutcomeUnknown
 from jobengine.client._async.heartbeats import Heartbeats as AsyncHeartbeats
 from jobengine.client._sync.claimed import extend
 from jobengine.client._sync.heartbeats import Heartbeats
 from jobengine.client.http_codec import Broken, Request
 
-from .doubles import PATIENCE, FakePool, Reply, answer, in_loop
+from .doubles import PATIENCE, Reply, answer, in_loop, unconnected
 
 _JOB = {"uid": "u", "state": "inprogress", "queue_name": "q", "lease": "l", "timeout_seconds": 0, "content": {"a": 1}}
 
@@ -44,9 +44,7 @@ class Server:
 
 
 def _claim(server: Server, count: int = 1) -> list[ClaimedJob]:
-    engine = JobEngine("http://server.example", access_key="k", retry_for=0)
-    engine._caller.pool = FakePool(server)
-    return engine.queue("q").claim(count)
+    return unconnected(server, access_key="k", retry_for=0)[0].queue("q").claim(count)
 
 
 def _ends(server: Server) -> list[dict[str, Any]]:

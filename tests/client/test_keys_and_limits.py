@@ -5,21 +5,14 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import AccessDenied, Forbidden, JobEngine, Unavailable
+from jobengine.client import AccessDenied, Forbidden, Unavailable
 from jobengine.client.http_codec import NotConnected, Request, Response
 
-from .doubles import FakePool, answer
+from .doubles import FakePool, answer, unconnected
 
 _JOB = {"uid": "u", "state": "queued"}
 _WRONG = {"detail": "The access key opens nothing here."}
 _THROTTLED = {"detail": "Too many wrong keys came from this address; a right key works at once."}
-
-
-def _engine(reply: Any, **keys: Any) -> tuple[JobEngine, FakePool]:
-    engine = JobEngine("http://server.example", retry_for=0, **keys)
-    pool = FakePool(reply)
-    engine._caller.pool = pool
-    return engine, pool
 
 
 def _keys(request: Request) -> tuple[bool, bool]:
@@ -50,7 +43,7 @@ def test_a_call_refused_for_the_access_key_is_repeated_with_the_admin_key(status
         lambda queue: queue.update("u", priority=1),
         lambda queue: queue.retry("u"),
     ):
-        engine, pool = _engine(_opens_only_as_admin(status, problem), access_key="k", admin_key="a")
+        engine, pool = unconnected(_opens_only_as_admin(status, problem), access_key="k", admin_key="a")
         use(engine.queue("q"))
         assert [_keys(request) for request in pool.requests] in (
             [(True, False), (False, True)],
@@ -61,14 +54,14 @@ def test_a_call_refused_for_the_access_key_is_repeated_with_the_admin_key(status
 @pytest.mark.parametrize("keys", [{"access_key": "k"}, {"admin_key": "a"}])
 def test_a_refused_call_is_not_repeated_with_only_one_key(keys: dict[str, str]) -> None:
     for status, error in ((401, AccessDenied), (403, Forbidden)):
-        engine, pool = _engine([answer(status, _WRONG)], **keys)
+        engine, pool = unconnected([answer(status, _WRONG)], **keys)
         with pytest.raises(error):
             engine.queue("q").stats()
         assert len(pool.requests) == 1
 
 
 def test_the_last_refusal_is_raised_if_both_keys_are_refused() -> None:
-    engine, pool = _engine(
+    engine, pool = unconnected(
         [answer(401, _WRONG), answer(401, {"detail": "The admin key is wrong."})], access_key="k", admin_key="a"
     )
     with pytest.raises(AccessDenied, match="admin key"):
@@ -80,7 +73,7 @@ def test_a_queue_object_may_have_time_limits_of_its_own() -> None:
     def refuse(request: Request) -> Exception:
         return NotConnected("connection refused")
 
-    engine, pool = _engine(refuse, access_key="k")
+    engine, pool = unconnected(refuse, access_key="k")
     engine._caller.retry_for = 1_000_000
     quick = engine.queue("q", retry_for=0, timeout=2)
     for use in (

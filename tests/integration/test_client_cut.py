@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import AsyncJobEngine, ClaimedJob, Finished, JobEngine, OutcomeUnknown, Queue, retrying
+from jobengine.client import AsyncJobEngine, ClaimedJob, Finished, JobEngine, Queue, retrying
 
 from .cutting import CuttingProxy
 from .daemons import Daemon, until
@@ -139,26 +139,6 @@ def test_a_finish_and_claim_cut_at_any_point_ends_its_jobs_once(
     assert len(ended) > 50
     assert all([attempt.outcome for attempt in jobs[uid].history][-1:] == ["complete"] for uid in ended)
     assert sorted(job.uid for job in jobs.values() if job.state == "complete") == sorted(ended)
-
-
-def test_a_claim_is_never_sent_twice(engine: JobEngine, proxy: CuttingProxy, cut: Queue) -> None:
-    queue = engine.queue("q")
-    outcomes: list[int | None] = []
-
-    def act() -> None:
-        queue.add({})
-        try:
-            outcomes.append(len(cut.claim()))
-        except OutcomeUnknown:
-            outcomes.append(None)
-
-    times = _cut_everywhere(proxy, act, step=7)
-    assert outcomes.count(None) > 40
-    assert sum(count or 0 for count in outcomes) + outcomes.count(None) == times
-    counts = queue.stats().counts.raw
-    # Each lost claim has taken one job or none.
-    assert outcomes.count(1) <= counts["inprogress"] <= times
-    assert all(job.attempts <= 1 for job in queue.jobs())
 
 
 def test_events_resume_after_the_last_seen_event_when_the_connection_breaks(

@@ -204,20 +204,6 @@ def test_the_handler_of_a_cancelled_job_is_stopped(queue: client.Queue, program:
         assert worker.lines("cancelled") == [(1, pid)]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_the_outcome_of_a_job_whose_lease_was_lost_is_discarded(
-    queue: client.Queue, program: Start, kind: dict[str, Any]
-) -> None:
-    job = queue.add({"n": 1, "seconds": 60}, timeout_seconds=1)
-    worker = program(**kind)
-    _begun(worker)
-    queue.update(job.uid, new_status="complete", result="by hand")
-    until("the worker knows", lambda: "the lease was lost" in worker.errors.read_text())
-    after = queue.add({"n": 2})
-    assert _finished(queue, after.uid).result == 4
-    assert queue.get(job.uid).result == "by hand"
-
-
 def test_a_process_that_dies_during_a_job_fails_only_that_job(queue: client.Queue, program: Start) -> None:
     dead, alive = queue.add({"n": 1, "dies": True}), queue.add({"n": 2, "seconds": 0.3})
     program(processes=True, concurrency=2)
