@@ -34,8 +34,7 @@ _log: Final = Logger(namespace="jobengine.web")
 
 #: The most bytes of a chunked body that one turn parses. Small chunks are slow: each may have one byte.
 _CHUNKED: Final = 8 << 10
-#: While one request is answered, at most this many bytes of the next requests are read; the rest stays in the system's
-#: buffer.
+#: The most bytes to read of the next requests while one is answered; the rest stays in the system's buffer.
 _KEPT: Final = 16 << 10
 #: Seconds for which a refused client can read its answer, while the rest of its request is discarded.
 _LINGER: Final = 2.0
@@ -153,20 +152,14 @@ class LimitedChannel(HTTPChannel):
         super().connectionLost(reason)
 
     def getPeer(self) -> IAddress:
-        """
-        The client's address. It is cached: each request uses the address, and the transport makes a new object for each
-        call.
-        """
+        """The client's address, cached: each request uses it, and the transport makes an object for each call."""
         if self._peer is None:
             self._peer = super().getPeer()
             self.peer_host = host_of(self._peer)
         return self._peer
 
     def getHost(self) -> IAddress:
-        """
-        The server's address. It is cached: each request uses the address, and the transport makes a system call for
-        each.
-        """
+        """The server's address, cached: each request uses it, and the transport makes a system call for each."""
         if self._host is None:
             self._host = super().getHost()
         return self._host
@@ -202,8 +195,7 @@ class LimitedChannel(HTTPChannel):
 
     def _take_whole(self, data: bytes) -> bool:
         """
-        Parse the data if they are exactly one plain request; returns whether they were. Call it only where a request
-        may begin.
+        Parse the data if they are exactly one plain request; returns whether they were. Call only where one may begin.
 
         A fast path, which takes a third less time: Twisted reads line by line and prepares itself for each request.
         Twisted sees the request only in `requests`.
@@ -259,8 +251,7 @@ class LimitedChannel(HTTPChannel):
         """
         The client has closed its sending side: answer its requests, then close.
 
-        A client that disconnected looks the same. So a request with a long poll is aborted: its answer, maybe a claimed
-        job, could be lost.
+        A client that disconnected looks the same. So a long poll is aborted: its answer, maybe a job, could be lost.
         """
         self._no_more = True
         if self._phase is _Phase.REFUSED or (self._phase is _Phase.BUSY and self.requests[0].waits):
@@ -353,8 +344,8 @@ class LimitedChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """
-        Read bytes of a body. During an answer the bytes belong to the next request, and Twisted buffers them, like
-        `_keep`.
+        Read bytes of a body. During an answer they belong to the next request; Twisted buffers
+        them, like `_keep`.
         """
         if self._phase is _Phase.REFUSED:
             return
@@ -383,7 +374,7 @@ class LimitedChannel(HTTPChannel):
         if self.site.draining:
             self.persistent = False
         if self._kept or not self._whole:
-            # Twisted would parse all buffered bytes at once: hundreds of short requests in one turn.
+            # Twisted would parse all of it at once: hundreds of short requests in one turn.
             behind = b"".join([*self._dataBuffer, self._buffer, *self._kept])
             self._dataBuffer, self._buffer = [], b""
             self._kept, self._behind = [behind] if behind else [], len(behind)
@@ -476,8 +467,8 @@ class LimitedChannel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """
-        Answer with a problem, where Twisted would send an empty 400. The method is private to Twisted: if Twisted
-        renames it, clients get the empty 400.
+        Answer with a problem; Twisted would send an empty 400, and does so if it ever renames this
+        private method.
         """
         self.refuse(NO_REQUEST)
 

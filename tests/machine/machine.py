@@ -41,10 +41,7 @@ class EngineMachine(RuleBasedStateMachine):
     # Comparing
 
     def both(self, model: Any, engine: Any) -> tuple[Any, Any]:
-        """
-        Make a call to both, and return both answers. If one refuses, the other must refuse with the same error; then
-        both are None.
-        """
+        """Make a call to both, and return both answers, or None twice if both refuse with the same error."""
         try:
             expected = model()
         except Refused as refused:
