@@ -99,13 +99,6 @@ def test_an_event_in_flight_at_a_reconnect_is_sent_once(desk: Desk) -> None:
     assert again.moves == [ADDED]
 
 
-@pytest.mark.parametrize("after", ["nonsense", "-", "0-1", "\u0661"])
-def test_a_watcher_with_an_unknown_id_learns_that_events_are_missing(desk: Desk, after: str) -> None:
-    watching = Watching(desk, after)
-    desk.told(desk.adding())
-    assert watching.moves == [None, ADDED]
-
-
 def test_event_ids_from_before_a_restart_are_unknown(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())

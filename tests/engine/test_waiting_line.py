@@ -90,12 +90,6 @@ def test_each_of_many_jobs_added_at_once_is_examined_a_few_times(desk: Desk) -> 
 # Who is offered what
 
 
-def test_each_waiter_gets_a_job_with_its_tags_first_come_first_served(desk: Desk) -> None:
-    any_one, both, gpu = claiming(desk), claiming(desk, "gpu", "eu"), claiming(desk, "gpu")
-    uids = add_many(desk, ("gpu",), ("eu", "gpu"), ("gpu", "slow"))
-    assert [given(one) for one in (any_one, both, gpu)] == [[uids[0]], [uids[1]], [uids[2]]]
-
-
 def test_a_claim_of_several_jobs_gets_them_in_execution_order(desk: Desk) -> None:
     waiting = claiming(desk, "a", count=3)
     jobs = tuple(c.NewJob(content=b"{}", tags=("a", f"t{at % 2}"), priority=at) for at in range(5))
@@ -161,15 +155,6 @@ def test_finish_and_claim_are_one_commit(desk: Desk) -> None:
     assert [one.state for one in claim.answer.results] == [State.COMPLETE]
     assert given(claim) == [second]
     assert desk.files.calls == ["write", "sync"]
-
-
-def test_jobs_that_an_update_makes_ready_go_to_earlier_waiters_before_its_own_claim(desk: Desk) -> None:
-    uid = add(desk)
-    job = held(desk)
-    waiting = claiming(desk)
-    claim = claiming(desk, updates=(finish(desk, uid, job.standing.lease, state=State.QUEUED),))
-    assert given(waiting) == [uid]
-    assert given(claim) == []
 
 
 def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(desk: Desk) -> None:

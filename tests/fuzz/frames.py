@@ -127,17 +127,6 @@ def _zeroed_sector(made: _File, pieces: Pieces) -> None:
 
 
 _STEPS_OF_ALL: Final = (
-    _next_frame,
-    _next_frame,
-    _long_frame,
-    _any_kind_and_body,
-    _wrong_prefix,
-    _any_clear_text,
-    _any_bytes,
-    _zeros,
-    _again,
-    _left_out,
-    _cut_off,
-    _changed,
-    _zeroed_sector,
+    *[_next_frame, _next_frame, _long_frame, _any_kind_and_body, _wrong_prefix, _any_clear_text, _any_bytes, _zeros],
+    *[_again, _left_out, _cut_off, _changed, _zeroed_sector],
 )

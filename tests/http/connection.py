@@ -20,7 +20,7 @@ class RawAnswer:
     body: bytes
 
 
-class _Transport(StringTransportWithDisconnection):
+class Transport(StringTransportWithDisconnection):
     """Remembers that its end was closed for writing."""
 
     write_closed = False
@@ -52,6 +52,15 @@ def parse(data: bytes) -> list[RawAnswer]:
     return answers
 
 
+def head_of(data: bytes) -> RawAnswer:
+    """The answer to HEAD, which has no body."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert body == b""
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return RawAnswer(int(first.split(" ")[1]), headers, b"")
+
+
 def _body(headers: dict[str, str], data: bytes) -> tuple[bytes, bytes]:
     if headers.get("transfer-encoding") != "chunked":
         length = int(headers.get("content-length", 0))
@@ -72,7 +81,7 @@ class Connection:
 
     server: MemoryServer
     channel: Any = field(init=False)
-    transport: _Transport = field(factory=_Transport, init=False)
+    transport: Transport = field(factory=Transport, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.channel = self.server.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))

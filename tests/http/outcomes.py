@@ -4,11 +4,13 @@ import re
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
+from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import Resource
 
 from jobengine.http.limits import Limits
 from jobengine.http.site import JobSite
+
+from .connection import Transport
 
 LIMITS: Final = Limits(headers=8, header_bytes=400, body_bytes=40, bulk_body_bytes=80)
 FIRST: Final = b"GET /first HTTP/1.1\r\nHost: jobengine.test\r\n\r\n"
@@ -38,20 +40,13 @@ class Kept(Resource):
         return b"kept"
 
 
-class _Transport(StringTransportWithDisconnection):
-    write_closed = False
-
-    def loseWriteConnection(self) -> None:
-        self.write_closed = True
-
-
 def outcome(*pieces: bytes) -> Any:
     """The requests that a connection accepts when these pieces follow a first request, and how it ends."""
     kept = Kept()
     reactor: Any = MemoryReactorClock()
     site = JobSite(kept, LIMITS, lambda *_: None, reactor)
     channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-    transport = _Transport()
+    transport = Transport()
     transport.protocol = channel
     channel.makeConnection(transport)
     for piece in (FIRST, *pieces):

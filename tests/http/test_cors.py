@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.http.connection import Connection, RawAnswer, request
+from tests.http.connection import Connection, RawAnswer, head_of, request
 
 ORIGIN = "https://board.example"
 
@@ -51,12 +51,9 @@ def test_a_page_of_a_configured_origin_may_use_the_api(start: Callable[..., Memo
 def _head(server: MemoryServer, path: str) -> RawAnswer:
     """The answer to HEAD, which has a length and no body."""
     connection = Connection(server).send(request("HEAD", path, "X-Access-Key: key", f"Origin: {ORIGIN}"))
-    head, _, body = connection.sent.partition(b"\r\n\r\n")
-    assert body == b""
-    lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
-    assert int(headers["content-length"]) > 0
-    return RawAnswer(int(lines[0].split()[1]), headers, b"")
+    answer = head_of(connection.sent)
+    assert int(answer.headers["content-length"]) > 0
+    return answer
 
 
 def test_pages_of_other_origins_may_not_use_the_api(start: Callable[..., MemoryServer]) -> None:

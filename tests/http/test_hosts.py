@@ -24,21 +24,9 @@ def _ask(server: MemoryServer, *headers: str, path: str = "/healthz", method: st
 @pytest.mark.parametrize(
     "host",
     [
-        "127.0.0.1",
-        "127.0.0.1:6006",
-        "192.0.2.7:80",
-        "[::1]:6006",
-        "[::1]",
-        "[2001:DB8::7]",
-        "localhost",
-        "localhost:6006",
-        "localhost:",
-        "LOCALHOST:1",
-        "localhost.",
-        "localhost.:6006",
-        "jobengine",
-        "JobEngine:6006",
-        "job_engine-1:6006",
+        *["127.0.0.1", "127.0.0.1:6006", "192.0.2.7:80", "[::1]:6006", "[::1]", "[2001:DB8::7]", "localhost"],
+        *["localhost:6006", "localhost:", "LOCALHOST:1", "localhost.", "localhost.:6006", "jobengine"],
+        *["JobEngine:6006", "job_engine-1:6006"],
     ],
 )
 def test_a_browser_is_answered_under_an_address_or_a_local_name(server: MemoryServer, host: str) -> None:
@@ -49,42 +37,12 @@ def test_a_browser_is_answered_under_an_address_or_a_local_name(server: MemorySe
 @pytest.mark.parametrize(
     "host",
     [
-        "evil.example",
-        "evil.example:6006",
-        "jobengine.test",
-        "jobs.localhost",
-        "evil.localhost.evil.example",
-        "localhost.evil.example",
-        "localhost..",
-        "com.",
-        "jobengine.",
-        "127.0.0.1.evil.example",
-        "127.0.0.1.",
-        "127.1",
-        "127.0.0.01",
-        "0x7f.0.0.1",
-        "[evil.example]",
-        "[127.0.0.1]",
-        "[::1",
-        "::1]",
-        "::1",
-        "[::1].evil.example",
-        "[::1]evil",
-        "localhost@evil.example",
-        "localhost:6006@evil.example",
-        "localhost:port",
-        "localhost:6006:6006",
-        "localhost, evil.example",
-        "localhost evil",
-        "localhost/",
-        "-",
-        "-a",
-        "a" * 64,
-        ".",
-        "",
-        "\xe9",
-        "jobs\xe9",
-        "%6cocalhost",
+        *["evil.example", "evil.example:6006", "jobengine.test", "jobs.localhost", "evil.localhost.evil.example"],
+        *["localhost.evil.example", "localhost..", "com.", "jobengine.", "127.0.0.1.evil.example", "127.0.0.1."],
+        *["127.1", "127.0.0.01", "0x7f.0.0.1", "[evil.example]", "[127.0.0.1]", "[::1", "::1]", "::1"],
+        *["[::1].evil.example", "[::1]evil", "localhost@evil.example", "localhost:6006@evil.example", "localhost:port"],
+        *["localhost:6006:6006", "localhost, evil.example", "localhost evil", "localhost/", "-", "-a", "a" * 64, "."],
+        *["", "\xe9", "jobs\xe9", "%6cocalhost"],
     ],
 )
 def test_a_browser_under_any_other_name_is_refused_with_what_to_set(server: MemoryServer, host: str) -> None:
@@ -122,7 +80,9 @@ def test_a_refused_browser_changes_nothing(server: MemoryServer) -> None:
     assert server.call("GET", "/api/v1/queue?name=stolen", key="k").status == 404
 
 
-@pytest.mark.parametrize("host", ["evil.example", "", "::1", "a b", "\xe9"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "", "::1", "a b", "\xe9", "..", "a" * 300, "[::1", "x:99999", "a/b?c#d"]
+)
 def test_other_clients_may_name_any_host(server: MemoryServer, host: str) -> None:
     assert _ask(server, f"Host: {host}").status == 200
 
@@ -162,16 +122,10 @@ def test_no_host_name_with_a_dot_is_allowed_unless_it_is_set(garbage: bytes) -> 
 @pytest.mark.parametrize(
     ("headers", "version", "status"),
     [
-        (["Host: a"], "HTTP/1.1", 200),
-        (["hOST: a"], "HTTP/1.1", 200),
-        (["Host:"], "HTTP/1.1", 200),
-        ([], "HTTP/1.1", 400),
-        (["Host: a", "Host: a"], "HTTP/1.1", 400),
-        (["Host: a", "X: b", "host: b"], "HTTP/1.1", 400),
-        (["X-Host: a"], "HTTP/1.1", 400),
-        ([], "HTTP/1.0", 200),
-        (["Host: a"], "HTTP/1.0", 200),
-        (["Host: a", "Host: b"], "HTTP/1.0", 400),
+        *[(["Host: a"], "HTTP/1.1", 200), (["hOST: a"], "HTTP/1.1", 200), (["Host:"], "HTTP/1.1", 200)],
+        *[([], "HTTP/1.1", 400), (["Host: a", "Host: a"], "HTTP/1.1", 400)],
+        *[(["Host: a", "X: b", "host: b"], "HTTP/1.1", 400), (["X-Host: a"], "HTTP/1.1", 400), ([], "HTTP/1.0", 200)],
+        *[(["Host: a"], "HTTP/1.0", 200), (["Host: a", "Host: b"], "HTTP/1.0", 400)],
     ],
 )
 @pytest.mark.parametrize("target", ["/test", "http://jobengine.test/test"])

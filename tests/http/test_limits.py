@@ -233,45 +233,6 @@ def test_a_second_empty_line_before_a_request_is_400(server: MemoryServer) -> No
     assert Connection(server).send(b"\r\n\r\n").refusal().status == 400
 
 
-@pytest.mark.parametrize("count", [2, 50])
-def test_pipelined_requests_are_answered_in_order(server: MemoryServer, count: int) -> None:
-    connection = Connection(server).send(b"".join(_put_job(b'{"n":%d}' % n) for n in range(count)))
-    for _ in range(count):
-        server.pump()
-    answers = connection.answers
-    assert [answer.status for answer in answers] == [201] * count
-    assert all(b'"content":{"n":%d}' % n in answer.body for n, answer in enumerate(answers))
-
-
-def test_requests_queued_behind_a_slow_one_are_answered_in_order(
-    start: Callable[..., MemoryServer], stepped: Any
-) -> None:
-    server = start(engine_parts={"thread": stepped})
-    sent = b"".join(_put_job(b'{"n":%d}' % n) for n in range(5))
-    connection = Connection(server)
-    for at in range(0, len(sent), 7):
-        connection.send(sent[at : at + 7])
-    for done in range(5):
-        assert len(connection.wait(45).answers) == done
-        # The counts of the queue may be written first.
-        while len(connection.answers) == done:
-            stepped.step()
-            server.pump()
-    assert [answer.status for answer in connection.answers] == [201] * 5
-    assert connection.open
-
-
-def test_an_incomplete_request_behind_a_slow_one_is_cut_off_after_ten_seconds_of_its_own(
-    start: Callable[..., MemoryServer], stepped: Any
-) -> None:
-    server = start(engine_parts={"thread": stepped})
-    connection = Connection(server).send(_put_job(b"{}") + b"GET /te").wait(100)
-    stepped.step()
-    server.pump()
-    assert [answer.status for answer in connection.wait(9).answers] == [201]
-    assert [answer.status for answer in connection.wait(2).answers] == [201, 408]
-
-
 def test_the_size_limits_apply_to_each_request_separately(server: MemoryServer) -> None:
     long = request("GET", "/test", "X: " + "x" * 8000)
     assert [answer.status for answer in Connection(server).send(long * 5).answers] == [200] * 5
@@ -315,15 +276,6 @@ def test_a_path_that_is_not_utf_8_is_400(server: MemoryServer, path: bytes) -> N
     connection = Connection(server).send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
     assert [answer.status for answer in connection.answers] == [400]
     assert connection.answers[0].headers["content-type"] == "application/problem+json"
-
-
-@pytest.mark.parametrize(
-    "host",
-    [b"", b"\xff\xfe", b"..", b"a" * 300, "\u00fc..\u00fc".encode(), b"[::1", b"x:99999", b"xn--a..", b"a/b?c#d"],
-)
-def test_a_request_with_any_host_header_is_answered(server: MemoryServer, host: bytes) -> None:
-    connection = Connection(server).send(b"GET /test HTTP/1.1\r\nHost: %s\r\n\r\n" % host)
-    assert [answer.status for answer in connection.answers] == [200]
 
 
 @pytest.mark.parametrize(
@@ -417,8 +369,3 @@ def test_draining_a_site_without_connections_ends_at_once(server: MemoryServer) 
     for channel in list(server.site.channels):
         channel.loseConnection()
     assert server.site.drain().called
-
-
-def test_header_names_are_case_insensitive(server: MemoryServer) -> None:
-    sent = request("GET", "/api/v1/queue?name=q", "x-ACCESS-key:key")
-    assert Connection(server).send(sent).answers[0].status == 200

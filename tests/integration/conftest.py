@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from jobengine.client import JobEngine
 from tests.machine_allows import SMALL_DISK, require
 from tests.torture import disks
 
-from . import nginx, node
-from .daemons import Daemon, Reply
+from . import node
+from .daemons import Daemon
 from .db_files import Db, make_db
 from .shells import ADMIN_KEY, Shell
 
@@ -72,29 +71,6 @@ def small_disk() -> Iterator[Path]:
     require(SMALL_DISK)
     with disks.small_disk(2 << 20) as path:
         yield path
-
-
-@pytest.fixture(scope="session")
-def longest_poll(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Future[tuple[Reply, float]]]":
-    """See nginx.longest_poll."""
-    with nginx.longest_poll(tmp_path_factory.mktemp("longest") / "home") as poll:
-        yield poll
-
-
-@pytest.fixture(scope="session", autouse=True)
-def begun_first(request: pytest.FixtureRequest) -> None:
-    """Start the poll that takes a minute before the other tests, if a test needs it."""
-    if any(map(_takes_a_minute, request.session.items)):
-        request.getfixturevalue("longest_poll")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that need it last."""
-    items.sort(key=_takes_a_minute)
-
-
-def _takes_a_minute(item: pytest.Item) -> bool:
-    return "longest_poll" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-from .daemons import Client, Daemon, Reply, free_port, until
+from .daemons import until
 from .documents import at_port, blocks
 
 #: The least configuration: where it listens, and the server behind it.
@@ -61,27 +59,6 @@ def nginx(home: Path, servers: str, port: int, behind: int) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait()
-
-
-@contextmanager
-def longest_poll(home: Path) -> Iterator["Future[tuple[Reply, float]]"]:
-    """Start the longest possible claim behind nginx with default settings: its answer, and the seconds to it."""
-    daemon = Daemon(home).start()
-    port = free_port()
-
-    def poll() -> tuple[Reply, float]:
-        began = time.monotonic()
-        with Client(port, timeout=90) as client:
-            reply = client.take(wait=60)
-        return reply, time.monotonic() - began
-
-    with daemon.client() as client:
-        client.make_queue()
-    try:
-        with nginx(home / "nginx", AS_IT_COMES, port, daemon.port), ThreadPoolExecutor(1) as pool:
-            yield pool.submit(poll)
-    finally:
-        daemon.kill()
 
 
 def _answers(port: int) -> bool:

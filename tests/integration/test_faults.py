@@ -1,14 +1,12 @@
 """Failures at the worst moments: a sync that fails, a kill at every single call that writes."""
 
-import os
 import re
 from collections import Counter
 from http.client import HTTPException
 
 import pytest
 
-from .conftest import MakeDaemon
-from .daemons import STRACE, Client, Daemon, until
+from .daemons import STRACE, Client, Daemon
 
 #: The calls of a start that has a torn tail to copy and to cut off.
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate")
@@ -103,34 +101,6 @@ def test_a_server_killed_at_any_call_of_a_commit_keeps_acknowledged_changes(
     assert len(found) <= len(uids) + 1
 
 
-@pytest.mark.parametrize(("call", "times"), [("pwrite64", 2), ("fdatasync", 1), ("rename", 1), ("fsync", 1)])
-def test_a_server_killed_while_it_creates_its_file_creates_it_at_the_next_start(
-    make_daemon: MakeDaemon, call: str, times: int
-) -> None:
-    for nth in range(1, times + 2):
-        daemon = make_daemon(f"home {nth}")
-        assert _is_killed_at(daemon, call, nth) is (nth <= times), "the calls are not as they were: adapt the numbers"
-        daemon.prefix = ()
-        with daemon.start().client() as client:
-            client.make_queue()
-
-
-@pytest.mark.parametrize("call", CALLS)
-def test_a_server_killed_at_any_call_of_a_recovery_recovers_at_the_next_start(daemon: Daemon, call: str) -> None:
-    with daemon.client() as client:
-        client.make_queue()
-        uids = [client.add().json["uid"] for _ in range(5)]
-    daemon.kill()
-    # As if the last write had been torn: recovery has a tail to copy and to cut.
-    os.truncate(daemon.db_path, daemon.db_path.stat().st_size - 10)
-    kills = 0
-    while _is_killed_at(daemon, call, kills + 1):
-        kills += 1
-        assert kills < 20
-    assert kills >= 1
-    assert _found(daemon) == uids[:-1]
-
-
 @pytest.mark.parametrize("call", ["rename", "fsync"])
 def test_a_server_killed_in_a_compaction_keeps_acknowledged_changes(
     daemon: Daemon, calls_of_a_start: Counter[str], call: str
@@ -154,17 +124,3 @@ def test_a_server_killed_in_a_compaction_keeps_acknowledged_changes(
     found = _found(daemon)
     assert found[: len(kept)] == kept
     assert len(found) <= len(kept) + 1
-
-
-def _is_killed_at(daemon: Daemon, call: str, nth: int) -> bool:
-    """Whether a start is killed at its nth such call; if it has fewer, the idle daemon is killed then."""
-    daemon.prefix = (*STRACE, *_faults(call, f"signal=KILL:when={nth}"))
-    daemon.launch()
-    process = daemon.process
-    assert process is not None
-    started = re.compile("it was read back in|db is new")
-    until("it is killed, or has started", lambda: process.poll() is not None or started.search(daemon.log))
-    killed = process.poll() is not None
-    assert process.poll() in (None, -9), daemon.all_output()
-    daemon.kill()
-    return killed

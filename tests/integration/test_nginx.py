@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from attrs import frozen
 
 from .conftest import MakeDaemon
-from .daemons import Daemon, Reply, free_port
+from .daemons import Client, Daemon, Reply, free_port, until
 from .nginx import AS_IT_COMES, as_documented, nginx
 from .polls import Traced
 
@@ -29,14 +29,6 @@ def port(daemon: Daemon, tmp_path: Path) -> Iterator[int]:
     port = free_port()
     with nginx(tmp_path / "nginx", AS_IT_COMES, port, daemon.port):
         yield port
-
-
-def test_the_longest_poll_is_answered_before_the_default_time_out_of_nginx(
-    longest_poll: "Future[tuple[Reply, float]]",
-) -> None:
-    reply, seconds = longest_poll.result(90)
-    assert reply.status == 204
-    assert 50 < seconds < 59
 
 
 def test_events_pass_nginx_with_default_settings_one_by_one(daemon: Daemon, port: int) -> None:
@@ -112,3 +104,11 @@ def test_nginx_as_documented_passes_large_bodies_and_answers_without_a_temporary
         jobs = documented.call("GET", "/api/v1/queue?name=q").json["jobs"]
         assert [job["content"] for job in jobs] == [CONTENT] * 3
     assert "temporary file" not in documented.errors.read_text()
+
+
+def test_a_waiting_claim_works_behind_nginx_with_its_default_settings(daemon: Daemon, port: int) -> None:
+    with daemon.client() as client, Client(port) as behind, ThreadPoolExecutor(1) as pool:
+        given = pool.submit(behind.take, wait=30)
+        until("it waits", lambda: client.metric('jobengine_waiters{on="job"}') == 1)
+        uid = client.add().json["uid"]
+        assert given.result(10).json["jobs"][0]["uid"] == uid

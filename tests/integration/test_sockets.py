@@ -136,3 +136,7 @@ def test_a_client_that_never_closes_is_cut_after_two_seconds(secure: Daemon, con
         until("it is cut", is_cut)
     assert secure.stop() == 0
     assert "Traceback" not in secure.log
+
+
+def test_the_log_has_the_address_with_https(secure: Daemon) -> None:
+    until("it tells", lambda: f"JobEngine is ready at https://127.0.0.1:{secure.port}, with the database" in secure.log)

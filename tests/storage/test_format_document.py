@@ -177,16 +177,8 @@ def add(server: MemoryServer, priority: int) -> Any:
 @pytest.mark.parametrize(
     "name",
     [
-        "queue-created",
-        "queue-changed",
-        "queue-deleted",
-        "job-added",
-        "job-changed",
-        "job-removed",
-        ".lock",
-        ".new",
-        ".torn-",
-        ".key",
+        *["queue-created", "queue-changed", "queue-deleted", "job-added", "job-changed", "job-removed", ".lock"],
+        *[".new", ".torn-", ".key"],
     ],
 )
 def test_the_format_document_names_every_record_and_file(name: str) -> None:

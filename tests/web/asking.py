@@ -9,14 +9,7 @@ ADMIN = {"X-Admin-Key": "admin"}
 #: The fields of a job in the first version of the API.
 V1_FIELDS = frozenset(
     [
-        "uid",
-        "priority",
-        "keep_minutes",
-        "timeout_minutes",
-        "created",
-        "last_updated",
-        "timeout_time",
-        "content",
+        *["uid", "priority", "keep_minutes", "timeout_minutes", "created", "last_updated", "timeout_time", "content"],
         "state",
     ]
 )

@@ -36,16 +36,10 @@ def test_the_admin_sees_the_role_admin_with_a_queue_and_without(guarded: MemoryS
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
-        ({"queue": None}, 401),
-        ({"key": None}, 400),
-        ({"queue": None, "key": "wrong"}, 401),
-        ({"queue": "none"}, 404),
-        ({"queue": "none", "key": "wrong"}, 404),
-        ({"key": "wrong"}, 401),
-        ({"queue": "none", **ADMIN}, 404),
-        ({"X-Admin-Key": "wrong"}, 401),
-        ({"queue": None, "X-Admin-Key": "wrong"}, 401),
-        ({"queue": None, "X-Admin-Key": ""}, 401),
+        *[({"queue": None}, 401), ({"key": None}, 400), ({"queue": None, "key": "wrong"}, 401)],
+        *[({"queue": "none"}, 404), ({"queue": "none", "key": "wrong"}, 404), ({"key": "wrong"}, 401)],
+        *[({"queue": "none", **ADMIN}, 404), ({"X-Admin-Key": "wrong"}, 401)],
+        *[({"queue": None, "X-Admin-Key": "wrong"}, 401), ({"queue": None, "X-Admin-Key": ""}, 401)],
     ],
 )
 def test_the_access_call_checks_parameters_then_queue_then_key(

@@ -118,14 +118,6 @@ def test_not_before_follows_the_clock_without_any_request(desk: Desk, step: int)
     assert shown(desk).ready
 
 
-def test_a_job_waits_for_both_its_delay_and_its_time_of_the_clock(desk: Desk) -> None:
-    _add(desk, delay_seconds=100, not_before=desk.wall_seconds() + HOUR)
-    desk.set_wall_clock(HOUR)
-    assert not shown(desk).ready
-    desk.clock.advance(100)
-    assert shown(desk).ready
-
-
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 def test_a_time_out_of_a_queued_job_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
     _add(desk, timeout_time=desk.wall_seconds() + 2 * HOUR)
@@ -136,14 +128,6 @@ def test_a_time_out_of_a_queued_job_follows_the_clock_without_any_request(desk: 
     desk.clock.advance(1)
     desk.settle()
     assert desk.engine.journal.syncs == commits + 1
-    assert desk.jobs() == []
-
-
-def test_setting_the_clock_forward_expires_due_jobs_at_once(desk: Desk) -> None:
-    _add(desk, timeout_time=desk.wall_seconds() + 60)
-    commits = desk.engine.journal.syncs
-    desk.set_wall_clock(HOUR)
-    assert desk.engine.journal.syncs > commits
     assert desk.jobs() == []
 
 

@@ -33,17 +33,6 @@ def with_room(desk: Desk) -> None:
     desk.files.faults.clear()
 
 
-def test_200_concurrent_adds_cause_two_writes(desk: Desk) -> None:
-    desk.files.calls.clear()
-    asked = [desk.ask(desk.adding()) for _ in range(100)]
-    desk.turn()
-    asked += [desk.ask(desk.adding()) for _ in range(100)]
-    desk.settle()
-    assert len({one.answer.spec.uid for one in asked}) == 200
-    assert desk.files.calls == ["write", "sync"] * 2
-    assert len(desk.jobs()) == 200
-
-
 def test_sequential_changes_are_each_on_disk_before_their_answer(desk: Desk) -> None:
     for _ in range(5):
         desk.files.calls.clear()
@@ -95,15 +84,6 @@ def test_the_check_for_early_answers_detects_a_missing_read_barrier(tmp_path: Pa
 def test_without_a_write_in_flight_a_read_is_answered_at_once(desk: Desk) -> None:
     uid = desk.told(desk.adding()).spec.uid
     assert desk.ask(desk.reading(uid)).answer.spec.uid == uid
-
-
-def test_the_change_of_a_disconnected_client_and_those_of_others_are_made(desk: Desk) -> None:
-    first, second = desk.ask(desk.adding()), desk.ask(desk.adding())
-    desk.turn()
-    first.cancel()
-    desk.settle()
-    assert second.answer.state is State.QUEUED
-    assert len(desk.jobs()) == 2
 
 
 def test_on_a_full_disk_changes_are_refused_and_reads_show_what_is_on_disk(desk: Desk) -> None:

@@ -29,15 +29,6 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-def one_turn(desk: Desk) -> None:
-    """Make only the calls that are due already."""
-    for call in desk.clock.getDelayedCalls():
-        if call.getTime() <= desk.clock.seconds():
-            function, arguments, named = call.func, call.args, call.kw  # type: ignore[attr-defined]  # of task.Clock
-            call.cancel()
-            function(*arguments, **named)
-
-
 def reason(desk: Desk) -> str:
     asked = desk.ask(desk.engine.readiness())
     assert not asked.answer.ready
@@ -55,7 +46,7 @@ def test_recovery_reads_a_thousand_records_at_a_time(desk: Desk) -> None:
         assert desk.ask(desk.claiming(wait=5)).error is Starting
         assert desk.ask(desk.adding()).error is Starting
         assert desk.ask(desk.engine.figures()).error is Starting
-        one_turn(desk)
+        desk.one_turn()
     assert max(now - was for was, now in zip([0, *sizes], sizes, strict=False)) <= 1_000
     assert (told[0], told[-1]) == ("recovering, 33 %", "recovering, 100 %")
     assert not started.called, "what was read is not known to be on disk"
@@ -69,7 +60,7 @@ def test_stopped_during_recovery_the_engine_changes_nothing(desk: Desk) -> None:
     before = desk.path.read_bytes()
     desk.files.calls.clear()
     started = desk.engine.start()
-    one_turn(desk)
+    desk.one_turn()
     stopped = desk.engine.stop()
     desk.settle()
     assert started.called

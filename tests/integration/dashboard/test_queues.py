@@ -37,14 +37,6 @@ def test_the_table_of_queues_has_counts_age_rates_and_workers(person: Person, qu
     expect(cells.nth(8).locator("svg")).to_be_visible()
 
 
-def test_the_table_of_queues_updates_its_counts(person: Person, queue: Queue) -> None:
-    person.list_queues(queue.name)
-    queued = person.row("Queues", queue.name).get_by_role("cell").nth(3)
-    expect(queued).to_have_text("0")
-    queue.add_many([{}] * 3)
-    expect(queued).to_contain_text("3")
-
-
 def test_failing_queues_come_first_and_a_chosen_order_is_remembered(
     admin: Person, engine: JobEngine, queue: Queue
 ) -> None:

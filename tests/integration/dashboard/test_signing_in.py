@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import expect
 
 from jobengine.client import JobEngine, Queue
-from tests.integration.shells import ADMIN_KEY
 
 from .conftest import Arrive
 from .person import Person
@@ -34,16 +33,6 @@ def test_the_page_shows_only_what_the_key_may_do(person: Person, queue: Queue, r
     for name in missing:
         expect(person.button(name)).to_have_count(0)
     expect(person.page.get_by_role("link", name="Server")).to_have_count(0)
-
-
-def test_the_admin_sees_all_queues_and_the_server(person: Person, engine: JobEngine, queue: Queue) -> None:
-    engine.queue(f"{queue.name} too").create(access_key="another key")
-    person.open()
-    person.sign_in_as_admin(ADMIN_KEY)
-    for name in (queue.name, f"{queue.name} too"):
-        expect(person.row("Queues", name).first).to_be_visible()
-    person.page.get_by_role("link", name="Server").click()
-    person.sees("Server")
 
 
 def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEngine, queue: Queue) -> None:

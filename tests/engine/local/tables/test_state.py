@@ -216,17 +216,6 @@ def test_the_steps_in_the_indexes_do_not_grow_with_the_number_of_jobs(work: Call
     assert index_steps(20_000, work) == few
 
 
-@pytest.mark.slow
-def test_claiming_takes_the_same_steps_with_100000_jobs_as_with_100() -> None:
-    def claim(world: World) -> None:
-        for _ in range(50):
-            assert world.claim()
-
-    few = index_steps(100, claim)
-    assert 50 <= few <= 50 * 12
-    assert index_steps(100_000, claim) == few
-
-
 def test_facts_about_missing_jobs_and_queues_are_ignored() -> None:
     world = World()
     world.create()
