@@ -61,11 +61,10 @@ def import_(source: str, path: str | None) -> None:
     """
     Make a database from the lines that `export` has written.
 
-    The new database has the SECRET that is set, or the one in the key file beside it; the exported database may have
-    had another.
-
-    Without FILE, the queues and jobs go into the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE: all of them, or none.
-    First make its tables by `jobengine db migrate`. It must have no queues.
+    The new database gets the SECRET that is set, or the SECRET in the key file beside it; the exported database may
+    have had another. Without FILE, the queues and jobs go into the PostgreSQL database of DATABASE_URL or
+    DATABASE_URL_FILE: all of them, or none. First make the tables by `jobengine db migrate`; the database must have no
+    queues.
     """
     if path is None:
         _check_database("jobengine db import IN.jsonl FILE")

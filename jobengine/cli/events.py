@@ -30,7 +30,10 @@ def events(queue_name: str, after: str | None, count: int | None) -> None:
 
 
 def _followed(session: Session, queue_name: str, after: str | None) -> Iterator[JobEvent]:
-    """The events, endlessly. Raises JobEngineError if the server does not answer at the start, or refuses."""
+    """
+    Yield events without end. Raises JobEngineError if the server does not answer the first request,
+    or refuses one.
+    """
     queue = session.queue(queue_name)
     queue.stats()
     last, away, began = after, False, after is None

@@ -127,7 +127,7 @@ _parse: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finit
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON that can be sent; raises ValueError with the reason."""
+    """Parse JSON, and check that a server would accept it; raises ValueError with the reason."""
     try:
         value = _parse(text)
         if _ESCAPE in text:  # an escape may be a lone surrogate, which UTF-8 can't encode

@@ -145,7 +145,7 @@ class Lane:
         return len(self._waiting)
 
     def full(self) -> bool:
-        """Whether no more items may wait."""
+        """Whether the lane has reached its limit of waiting items."""
         return self.room() <= 0
 
     def room(self) -> int:
@@ -313,7 +313,7 @@ def _check_count(response: Response, results: Sequence[Any], batch: Sequence[Ite
 
 
 def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | None, repeated: bool) -> None:
-    """Settle an update with its `result` in an answer; `request_id` is that of the request."""
+    """Settle an update by its `result` from an answer; `request_id` identifies the request in errors."""
     status = result["status"]
     if status == 200:
         # A short answer has no job, only the field that says whether the worker should stop.

@@ -142,7 +142,7 @@ class Request:
         return self._key is not None and self._admin_key is None
 
     def as_admin(self, admin_key: Secret) -> "Request":
-        """The same request with the admin key alone."""
+        """A copy of the request with only the admin key."""
         other = copy(self)
         other._key, other._admin_key = None, admin_key
         return other

@@ -101,7 +101,7 @@ class JobFilter(TypedDict, total=False):
 
 
 class NewJob:
-    """A job to add, with options of its own."""
+    """A job to add, with its own options."""
 
     __slots__ = ("content", "options")
 
@@ -172,7 +172,7 @@ def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes
 
 
 def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
-    """One of many updates, as JSON; raises TypeError or ValueError."""
+    """An entry of the list of updates in a request, as JSON; raises TypeError or ValueError."""
     if changes.keys() <= _ONLY_WORDS and None not in changes.values():
         return encode_fast({"uid": uid, **changes})
     return encode_text(changes_value(uid, changes)).encode()
@@ -186,7 +186,7 @@ def claimed_json(queue: str, uid: str, changes: Mapping[str, Any]) -> bytes:
 
 
 def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """One of many updates, as a JSON object; raises TypeError."""
+    """An entry of the list of updates in a request, as a JSON object; raises TypeError."""
     return {"uid": uid, **changes_of_all(changes)}
 
 

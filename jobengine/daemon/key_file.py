@@ -1,4 +1,4 @@
-"""The key file, which replaces a SECRET that was not set."""
+"""The key file, which holds the SECRET if no SECRET is set."""
 
 import os
 from contextlib import suppress

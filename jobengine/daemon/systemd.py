@@ -29,7 +29,7 @@ class Systemd:
         self._log = Logger()
 
     def begin(self) -> None:
-        """Report the start's progress, at each step until the server is ready."""
+        """Report the progress of the start now, and then every `_STEP` seconds until the server is ready."""
         if self._address:
             self._steps.start(_STEP)
 

@@ -16,7 +16,7 @@ _PATIENCE: Final = 30
 
 
 class TooSlow(Exception):
-    """The client does not read a long answer."""
+    """The client reads a long answer too slowly."""
 
 
 @implementer(IPushProducer)

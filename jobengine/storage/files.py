@@ -135,7 +135,7 @@ def _free(descriptor: int) -> None:
 
     Freeing 450 MB at once delays each sync on the file system by up to 80 ms; freeing in steps, by 2 ms.
     """
-    with suppress(OSError):  # what is not freed in steps is freed when it is closed
+    with suppress(OSError):  # space that was not freed in steps is freed when the file is closed
         if os.fstat(descriptor).st_nlink == 0 and _is_open_once(descriptor):
             size = os.fstat(descriptor).st_size
             while size > 0:

@@ -44,7 +44,7 @@ _sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
 
 
 class BadInput(ValueError):
-    """What the client sent is invalid; str() is a message for the client."""
+    """The request is invalid; str() is a message for the client."""
 
     def __init__(self, text: str, index: int | None = None) -> None:
         super().__init__(text)
@@ -309,7 +309,9 @@ def cursor(query: Query, sort: Sort | None) -> Position | None:
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:
         was = "without sort" if given is None else f"with sort={given}"
-        raise BadInput(f"The cursor is from a list {was}: sort as that list was, or start again without a cursor.")
+        raise BadInput(
+            f"The cursor is from a list {was}: send the same sort as for that list, or start again without a cursor."
+        )
     return position
 
 

@@ -103,7 +103,7 @@ class Report(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """Send heartbeats, with any progress."""
+    """Send heartbeats, with new progress values if there are any."""
 
     holds: tuple[Hold, ...]
 

@@ -107,7 +107,7 @@ class Asker:
         (counts,) = [one.counts for one in self.get(self.world.engine.ask(c.CountQueues())) if one.name == queue]
         return {state: count for state, count in counts.items() if count}
 
-    # What waits
+    # Waiting commands
 
     def claiming(self, *queues: str, wait: float = 30, key: bytes = KEY, **more: Any) -> Pending:
         claims = c.Claims(queues=queues or ("q",), access_key=key, wait=wait, **more)

@@ -1,4 +1,4 @@
-"""Many jobs at once, attempts, cancelling, and the wall clock."""
+"""The contract of engines about bulk changes, attempts, cancelling, and the wall clock."""
 
 from typing import Any
 

@@ -244,7 +244,9 @@ class WaitingContract(Contract):
         ask.update(job, State.COMPLETE)
         assert waiting.answer.state is State.COMPLETE
 
-    def test_a_waiter_at_the_end_of_its_wait_gets_the_job_in_its_present_state(self, world: World, ask: Asker) -> None:
+    def test_a_waiter_for_a_jobs_end_gets_its_present_state_when_the_wait_is_over(
+        self, world: World, ask: Asker
+    ) -> None:
         waiting = ask.awaiting(ask.add(), wait=5)
         world.advance(5)
         assert waiting.answer.state is State.QUEUED

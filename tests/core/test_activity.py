@@ -152,7 +152,7 @@ def test_a_malformed_bucket_text_is_refused(text: str) -> None:
         read_spread(text)
 
 
-# What is kept
+# The stored history
 
 
 def test_saved_periods_give_the_same_history_after_a_restart(world: World) -> None:
@@ -166,7 +166,7 @@ def test_saved_periods_give_the_same_history_after_a_restart(world: World) -> No
     later = Activity(find=lambda _name, span, number: dict(_places(taken)).get((span, number)))
     assert later.history("q", now, kept) == expected
     assert later.recent("q", now, kept).last_minute == recent.last_minute
-    # The minute that goes on is kept as a whole.
+    # The unfinished minute is stored completely.
     _add(later, world, now)
     assert {read_tally(one.text).counts["added"] for one in later.take_unsaved()["q"]} == {2}
     assert later.history("q", now, kept).hours["added"][-3:] == [1, 1, 2]

@@ -40,7 +40,7 @@ def test_missing_fields_get_the_defaults_of_the_queue_or_the_server(world: World
     assert numbers(keep_minutes=0, timeout_seconds=0, max_attempts=1, retry_delay_seconds=0) == (0, 0, 1, 0)
 
 
-# The same again
+# Repeated requests
 
 
 @pytest.mark.parametrize("named", [{"uid": UID}, {"idempotency_key": "once"}])

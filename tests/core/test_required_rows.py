@@ -254,6 +254,6 @@ def test_a_rule_that_takes_more_ready_jobs_than_it_needs_is_detected(world: Worl
         table.claim_order((), world.now, 2)
 
 
-def test_a_job_that_was_loaded_as_missing_is_none(world: World) -> None:
+def test_looking_up_a_uid_without_a_job_returns_none(world: World) -> None:
     table = load(world.tables, c.ReadJob(queue="q", access_key=KEY, uid="none"), world.now).queues["q"]
     assert table.job("none") is None

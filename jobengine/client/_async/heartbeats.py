@@ -1,4 +1,4 @@
-"""Extends leases in a task of its own, which runs while there are leases to extend."""
+"""Extends leases in a separate task, which runs while there are leases to extend."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -58,7 +58,7 @@ class AsyncQueue:
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
-        """`caller` sends the requests; by default it is that of `engine`."""
+        """`caller` sends the requests; the default is the caller of `engine`."""
         self._engine = engine
         #: The queue's name.
         self.name = name
@@ -164,7 +164,7 @@ class AsyncQueue:
         return history
 
     async def access(self) -> Access:
-        """What the key for this queue may do."""
+        """The role of the client's key in this queue."""
         access: Access = await self._ask(calls.READ_ACCESS, query={"queueName": self.name})
         return access
 

@@ -245,7 +245,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived."""
+        """Parse the bytes that have arrived."""
         try:
             self.parser.feed(data)
         except Broken as broken:

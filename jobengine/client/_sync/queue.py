@@ -59,7 +59,7 @@ class Queue:
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
-        """`caller` sends the requests; by default it is that of `engine`."""
+        """`caller` sends the requests; the default is the caller of `engine`."""
         self._engine = engine
         #: The queue's name.
         self.name = name
@@ -165,7 +165,7 @@ class Queue:
         return history
 
     def access(self) -> Access:
-        """What the key for this queue may do."""
+        """The role of the client's key in this queue."""
         access: Access = self._ask(calls.READ_ACCESS, query={"queueName": self.name})
         return access
 

@@ -35,7 +35,7 @@ _COUNTS: Final = (*Place, *Mark)
 
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-    # The table is read as a whole: see transfer.py.
+    # Allow sequential scans, because the whole table is read; see transfer.py.
     "SET LOCAL enable_seqscan = on",
 )
 _LIST_QUEUES: Final = named("list_queues")

@@ -1,4 +1,4 @@
-"""Loads what a batch needs from the database."""
+"""Loads the rows that a batch needs from the database."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,7 +35,7 @@ _SHOWN: Final = Needs(counts=True, periods=True)
 
 
 class Redo(Exception):
-    """Another connection has changed the same rows first; the batch must be carried out again."""
+    """Another connection has changed the same rows first; the batch must be retried."""
 
 
 def begin_and_load(

@@ -91,7 +91,7 @@ class Totals:
 
 @define(kw_only=True, eq=False)
 class Session:
-    """Carries out tasks on a connection of its own."""
+    """Carries out tasks on its own connection."""
 
     url: str = field(repr=False)
     #: Whether commits do not wait for the disk.

@@ -53,7 +53,7 @@ class SuspectJob:
 
 
 class DamageFound(Exception):
-    """A batch has loaded rows that seem to be damaged: set them apart, and carry the batch out again."""
+    """A batch has loaded rows that seem to be damaged: set these rows apart, and retry the batch."""
 
     def __init__(self, jobs: Sequence[SuspectJob]) -> None:
         super().__init__(f"{len(jobs)} rows seem to be damaged")

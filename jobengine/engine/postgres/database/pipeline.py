@@ -126,7 +126,7 @@ class Trips:
                 types, values = _packed(one.values)
                 counts.append(self._send(one.text, types, values, new))
                 if sum(map(len, values)) > _LARGE:
-                    # Send now what can be sent without waiting, so that the database begins to work.
+                    # Send as many bytes as possible without waiting, so that the database begins to work.
                     self._connection.pgconn.flush()
         except BaseException:
             # Only a part of the batch was sent.

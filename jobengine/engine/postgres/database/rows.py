@@ -154,7 +154,7 @@ class Rows:
             raise NewerFormat(f"the database has newer records; use a newer JobEngine: {error}") from None
         except (MsgspecError, TypeError, ValueError):
             # The record was encrypted for another table, which holds no facts.
-            raise Damaged("a row of the database holds no fact") from None
+            raise Damaged("a row of the database holds a record of an unexpected kind") from None
 
     def sealed(self, facts: Sequence[Fact]) -> list[bytes]:
         """The sealed records of facts."""

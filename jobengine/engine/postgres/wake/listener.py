@@ -112,7 +112,7 @@ class Listener:
         return self._descriptor
 
     def doRead(self) -> None:
-        """Read what has arrived, without blocking."""
+        """Read the arrived notifications, without blocking."""
         if self._connection is None:
             return
         database = self._connection.pgconn
