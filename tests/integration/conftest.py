@@ -1,6 +1,7 @@
 """Daemons that end with their test, and disks that can be full."""
 
 import datetime
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from jobengine.client import JobEngine
+from jobengine.client import JobEngine, Queue
 from tests.machine_allows import SMALL_DISK, require
 from tests.torture import disks
 
@@ -114,3 +115,23 @@ def engine(url: str) -> Iterator[JobEngine]:
     with JobEngine(url, access_key="key", timeout=20) as engine:
         engine.queue("q").create()
         yield engine
+
+
+@pytest.fixture
+def queue(engine: JobEngine) -> Queue:
+    return engine.queue("q")
+
+
+@pytest.fixture
+def secure(make_daemon: MakeDaemon, certificate: Path) -> Daemon:
+    """A daemon that listens as the README has it."""
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
+    daemon = make_daemon(settings={"LISTEN": listen})
+    daemon.launch()
+    return daemon
+
+
+@pytest.fixture
+def context(certificate: Path) -> ssl.SSLContext:
+    """What clients of that daemon trust."""
+    return ssl.create_default_context(cafile=certificate / "cert.pem")

@@ -8,22 +8,15 @@ import sys
 import threading
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from jobengine.client import (
-    AsyncJobEngine,
-    JobEngine,
-    JobNotFound,
-    LeaseLost,
-    Unavailable,
-)
+from jobengine.client import AsyncJobEngine, JobEngine, JobNotFound, LeaseLost, Queue, Unavailable
 from jobengine.client._sync import transport
 from tests.client.doubles import in_loop
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, free_port, until
+from .daemons import ROOT, Daemon, free_port, until
 
 
 def _has(added: list[str], share: int) -> bool:
@@ -92,8 +85,7 @@ def test_a_child_process_has_connections_of_its_own(engine: JobEngine, url: str)
         assert [job.content["number"] for job in jobs if job.content["who"] == who] == list(range(20))
 
 
-def test_a_block_whose_job_another_worker_now_holds_raises_lease_lost(engine: JobEngine) -> None:
-    queue = engine.queue("q")
+def test_a_block_whose_job_another_worker_now_holds_raises_lease_lost(queue: Queue) -> None:
     uid = queue.add({}, timeout_seconds=1).uid
     with queue.claim()[0] as job:
         queue.update(uid, new_status="queued")
@@ -103,9 +95,7 @@ def test_a_block_whose_job_another_worker_now_holds_raises_lease_lost(engine: Jo
     assert queue.get(uid).state == "queued"
 
 
-def test_wait_returns_when_a_job_is_finished(engine: JobEngine) -> None:
-    queue = engine.queue("q")
-
+def test_wait_returns_when_a_job_is_finished(queue: Queue) -> None:
     def work() -> None:
         queue.claim(wait=20)[0].complete({"sent": True})
 
@@ -138,27 +128,23 @@ def test_closing_a_client_ends_the_claim_of_another_thread(url: str, engine: Job
     assert len(errors) == 1
 
 
-def test_a_cancelled_claim_leaves_no_job_claimed(url: str, engine: JobEngine) -> None:
-    async def test() -> int:
-        received = 0
-        async with AsyncJobEngine(url, access_key="key") as client:
-            queue = client.queue("q")
-            for turn in range(60):
-                claim = asyncio.create_task(queue.claim(wait=20))
-                await asyncio.sleep(0.005)
-                add = asyncio.create_task(queue.add({"turn": turn}))
-                # From before the add is sent until after the answer to the claim has come.
-                await asyncio.sleep(turn * 0.0002)
-                claim.cancel()
-                await add
-                with suppress(asyncio.CancelledError):
-                    for job in await claim:
-                        received += 1
-                        await job.complete()
-        return received
-
-    received = asyncio.run(test())
-    queue = engine.queue("q")
+@in_loop
+async def test_a_cancelled_claim_leaves_no_job_claimed(url: str, queue: Queue) -> None:
+    received = 0
+    async with AsyncJobEngine(url, access_key="key") as client:
+        mine = client.queue("q")
+        for turn in range(60):
+            claim = asyncio.create_task(mine.claim(wait=20))
+            await asyncio.sleep(0.005)
+            add = asyncio.create_task(mine.add({"turn": turn}))
+            # From before the add is sent until after the answer to the claim has come.
+            await asyncio.sleep(turn * 0.0002)
+            claim.cancel()
+            await add
+            with suppress(asyncio.CancelledError):
+                for job in await claim:
+                    received += 1
+                    await job.complete()
     until("no job is held by nobody", lambda: queue.stats().counts.raw["inprogress"] == 0)
     assert queue.stats().counts.raw == {"queued": 60 - received, "inprogress": 0, "complete": received, "failed": 0}
 
@@ -183,22 +169,17 @@ async def test_the_client_for_asyncio_does_the_same_as_the_one_for_threads(url: 
             await queue.get(jobs[0].uid)
 
 
-def test_content_near_1_mib_is_added_unchanged(engine: JobEngine) -> None:
+def test_content_near_1_mib_is_added_unchanged(queue: Queue) -> None:
     content = {"text": "x" * ((1 << 20) - 20)}  # with all around it more than the body of a single job may have
-    job = engine.queue("q").add(content)
-    assert engine.queue("q").get(job.uid).content == content
+    job = queue.add(content)
+    assert queue.get(job.uid).content == content
     assert json.loads(json.dumps(job.content)) == content
 
 
 def test_both_clients_use_tls_and_refuse_an_unknown_certificate(
-    make_daemon: MakeDaemon,
-    certificate: Path,  # that is how pytest names a fixture
-    monkeypatch: pytest.MonkeyPatch,
+    secure: Daemon, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
-    daemon = make_daemon(settings={"LISTEN": listen})
-    daemon.launch()
-    url, context = f"https://localhost:{daemon.port}", ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    url = f"https://localhost:{secure.port}"
     monkeypatch.setattr(transport, "_FRESH", 0)  # an idle connection is looked at before it is used, over TLS as well
     with JobEngine(url, access_key="key", ssl_context=context) as engine:
         engine.queue("q").create(exist_ok=True)

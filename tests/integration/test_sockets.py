@@ -5,28 +5,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPSConnection
-from pathlib import Path
 
 import pytest
 
-from .conftest import MakeDaemon
 from .daemons import DEADLINE, Daemon, until
 
 HEADERS = {"X-Access-Key": "key", "Content-Type": "application/json"}
-
-
-@pytest.fixture
-def secure(make_daemon: MakeDaemon, certificate: Path) -> Daemon:
-    """A daemon that listens as the README has it."""
-    listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
-    daemon = make_daemon(settings={"LISTEN": listen})
-    daemon.launch()
-    return daemon
-
-
-@pytest.fixture
-def context(certificate: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificate / "cert.pem")
 
 
 @pytest.fixture

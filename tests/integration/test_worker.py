@@ -83,11 +83,6 @@ def daemon(make_daemon: MakeDaemon) -> Daemon:
     return make_daemon(settings={"API_PORT": str(free_port())}).start()
 
 
-@pytest.fixture
-def queue(engine: client.JobEngine) -> client.Queue:
-    return engine.queue("q")
-
-
 def _sleeps(pid: int) -> bool:
     """Whether a process did nothing for a moment."""
     before = _switches(pid)

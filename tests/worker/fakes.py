@@ -80,6 +80,13 @@ class Bench:
         return self.supervisor.over(self.now)
 
 
+def with_a_job(**of: Any) -> tuple[Bench, Hold]:
+    """A worker of one job at a time, which runs."""
+    bench = Bench.of(1)
+    (one,) = bench.run(**of)
+    return bench, one
+
+
 def ended(actions: list[Action]) -> list[tuple[Hold, bool]]:
     """The jobs that have ended, and whether with a note."""
     return [(hold, bool(action.note)) for action in actions if isinstance(action, Ended) for hold in action.holds]

@@ -1,11 +1,20 @@
 """How a worker ends: told to stop, told twice, or when the queues are empty."""
 
-from jobengine.client.errors import Unavailable
-from jobengine.worker.actions import Abort, Claim, Report
+from typing import Any
 
-from .fakes import DONE, Bench, FakeJob, ended, interrupted
+from jobengine.client.errors import Unavailable
+from jobengine.worker.actions import Abort, Claim, Hold, Report
+
+from .fakes import DONE, Bench, FakeJob, ended, interrupted, with_a_job
 
 AWAY = Unavailable("No answer.")
+
+
+def stopping_with_a_job(**of: Any) -> tuple[Bench, Hold]:
+    """A worker with a running job that was told to stop, with a grace of 30 seconds."""
+    bench, one = with_a_job(**of)
+    bench.supervisor.stop(bench.now, 30)
+    return bench, one
 
 
 def test_an_idle_worker_that_is_stopped_aborts_its_claim_and_ends() -> None:
@@ -31,9 +40,7 @@ def test_a_stopping_worker_releases_jobs_that_arrive_without_starting_them() -> 
 
 
 def test_a_stopping_worker_gives_running_jobs_the_grace_period_and_claims_no_others() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
-    bench.supervisor.stop(bench.now, 30)
+    bench, one = stopping_with_a_job()
     bench.now += 29
     assert interrupted(bench.plan()) == []
     report = bench.end(one)
@@ -51,9 +58,7 @@ def test_leases_are_extended_during_the_grace_period() -> None:
 
 
 def test_a_job_still_running_after_the_grace_period_is_interrupted_and_released() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
-    bench.supervisor.stop(bench.now, 30)
+    bench, one = stopping_with_a_job()
     bench.plan()
     assert bench.next_in() == 30
     bench.now += 30
@@ -67,8 +72,7 @@ def test_a_job_still_running_after_the_grace_period_is_interrupted_and_released(
 
 
 def test_a_second_stop_releases_all_held_jobs_at_once() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     assert bench.supervisor.stop(bench.now, 30) == 1
     bench.plan()
     assert bench.supervisor.stop(bench.now, 30) == 0
@@ -81,9 +85,7 @@ def test_a_second_stop_releases_all_held_jobs_at_once() -> None:
 
 
 def test_a_stopping_worker_ends_5_seconds_after_the_grace_period_even_if_it_can_not_report() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
-    bench.supervisor.stop(bench.now, 30)
+    bench, one = stopping_with_a_job()
     report = bench.end(one)
     began = bench.now
     while not bench.over:

@@ -13,7 +13,7 @@ from jobengine.client.errors import (
 )
 from jobengine.worker.actions import Beat, Claim, Report
 
-from .fakes import DONE, Bench, FakeJob, ended, interrupted
+from .fakes import DONE, Bench, FakeJob, ended, interrupted, with_a_job
 
 AWAY = Unavailable("No answer.")
 
@@ -99,8 +99,7 @@ def test_a_job_that_ends_during_a_waiting_claim_is_reported_alone() -> None:
 
 
 def test_a_report_that_claims_no_jobs_is_followed_by_a_waiting_claim() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     assert bench.answer(bench.end(one), jobs=[])[-1] == Claim(0, 1, 50)
 
 
@@ -120,16 +119,14 @@ def test_leases_are_extended_at_a_third_of_the_timeout_in_one_request() -> None:
 
 
 def test_a_lease_of_a_job_that_has_ended_is_not_extended() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     bench.end(one)
     bench.now += 100
     assert bench.plan(Beat) == []
 
 
 def test_a_failed_heartbeat_is_retried_soon() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     bench.now += 30
     bench.beat(AWAY)
     assert bench.next_in() == pytest.approx(0.1)
@@ -138,8 +135,7 @@ def test_a_failed_heartbeat_is_retried_soon() -> None:
 
 
 def test_progress_is_sent_at_once_and_then_at_most_twice_a_second() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     bench.supervisor.progressed(one, 1)
     bench.beat()
     bench.supervisor.progressed(one, 2)
@@ -151,8 +147,7 @@ def test_progress_is_sent_at_once_and_then_at_most_twice_a_second() -> None:
 
 
 def test_the_handler_of_a_cancelled_job_is_interrupted_once_and_its_result_is_discarded() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     one.claimed.cancel_requested = True
     bench.now += 30
     assert interrupted(bench.beat()[1]) == [one]
@@ -163,8 +158,7 @@ def test_the_handler_of_a_cancelled_job_is_interrupted_once_and_its_result_is_di
 
 
 def test_a_handler_with_a_lost_lease_is_interrupted_and_counts_as_running_until_it_ends() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     one.claimed.lost = True
     bench.now += 30
     actions = bench.beat(LeaseLost("Held by another."))[1]
@@ -209,8 +203,7 @@ def test_a_failed_claim_is_retried_after_the_pause_in_retry_after() -> None:
 
 
 def test_a_result_is_reported_again_for_hours_until_the_server_accepts_it() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     report = bench.end(one, changes={"new_status": "complete", "result": 42})
     began = bench.now
     while bench.now < began + 4 * 3600:
@@ -223,8 +216,7 @@ def test_a_result_is_reported_again_for_hours_until_the_server_accepts_it() -> N
 
 
 def test_a_failure_report_repeated_after_a_lost_answer_succeeds_if_the_lease_is_gone() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     report = bench.end(one, changes={"new_status": "failed"})
     bench.answer(report, OutcomeUnknown("No answer."))
     bench.now += 1
@@ -234,14 +226,12 @@ def test_a_failure_report_repeated_after_a_lost_answer_succeeds_if_the_lease_is_
 
 @pytest.mark.parametrize("error", [LeaseLost("Held by another."), QueueNotFound("It is gone.")])
 def test_a_result_whose_lease_or_queue_is_gone_is_discarded_with_a_note(error: JobEngineError) -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     assert ended(bench.answer(bench.end(one), error)) == [(one, True)]
 
 
 def test_a_refused_result_fails_its_job_permanently_and_a_second_refusal_discards_the_job() -> None:
-    bench = Bench.of(1)
-    (one,) = bench.run()
+    bench, one = with_a_job()
     (report,) = bench.answer(bench.end(one), BadRequest("Too long."))
     assert isinstance(report, Report)
     assert one.changes == {
