@@ -131,8 +131,6 @@ class FakeQueue:
 
 
 class FakeEngine:
-    """One fake queue for each name."""
-
     def __init__(self, access_key: str | None = KEY, admin_key: str | None = None) -> None:
         self._settings = load(access_key=access_key, admin_key=admin_key, environment={})
         self.made: list[FakeQueue] = []
@@ -165,8 +163,6 @@ class FakeEngine:
 
 
 class Shell:
-    """Runs command lines."""
-
     def __init__(self, engine: FakeEngine | None = None) -> None:
         self.engine = engine or FakeEngine()
 

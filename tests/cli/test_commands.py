@@ -142,9 +142,6 @@ def test_common_options_may_stand_before_or_after_the_name_of_the_command(
     assert shell.engine.with_options[1]["profile"] == "p"
 
 
-# Help
-
-
 def _commands(group: click.Command = app, name: str = "") -> Iterator[tuple[str, Command]]:
     if not isinstance(group, click.Group):
         assert isinstance(group, Command)
@@ -179,9 +176,6 @@ def test_no_option_has_a_key_as_its_value(name: str, command: Command) -> None:
     for parameter in command.params:
         said = {*parameter.opts, *parameter.secondary_opts}
         assert not said & {"--key", "--access-key", "--admin-key", "--lease", "--secret"}, name
-
-
-# Adding
 
 
 def test_add_takes_its_content_from_anywhere_and_prints_the_uid(shell: Shell, tmp_path: Path) -> None:
@@ -222,9 +216,6 @@ def test_add_wait_ends_with_1_if_the_job_fails_or_does_not_finish(shell: Shell, 
     done = shell("add", "mail", "{}", "--wait")
     assert (done.exit_code, done.stdout) == (1, "")
     assert said in done.stderr
-
-
-# Looking
 
 
 def test_jobs_prints_lines_with_tabs_without_a_terminal(shell: Shell) -> None:
@@ -325,9 +316,6 @@ def test_top_of_all_queues_needs_the_admin_key() -> None:
     assert Shell()("top").exit_code == 2
     done = Shell(FakeEngine(admin_key="admin"))("top")
     assert re.findall(r"^(\w+)\t(\w+)", done.stdout, re.MULTILINE)[:2] == [("mail", "open"), ("thumbnails", "paused")]
-
-
-# Acting on jobs
 
 
 @pytest.mark.parametrize(

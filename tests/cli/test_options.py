@@ -44,8 +44,6 @@ def test_an_update_with_state_instead_of_new_status_gets_advice(shell: Shell, ar
     assert "--new-status" not in shell("update", "mail", UID).stderr
 
 
-# Selecting, adding and changing
-
 _AT_8 = datetime(2027, 1, 15, 8, tzinfo=UTC)
 _BY = {"error": "no route", "worker": "ada-1"}
 _BY_OPTIONS = "--error 'no route' --worker ada-1"
@@ -144,9 +142,6 @@ def test_cancel_all_does_not_report_finished_jobs_as_cancelled(shell: Shell) -> 
     done = shell("cancel", "mail", "--all", "--yes")
     assert done.stderr.startswith("7 jobs matched: queued ones are cancelled")
     assert shell.mail.asked == [("cancel_all", {"all": True})]
-
-
-# Showing
 
 
 def test_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell) -> None:

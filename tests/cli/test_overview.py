@@ -46,9 +46,6 @@ def test_the_problems_of_a_queue_are_listed_worst_first(fields: dict[str, Any], 
     assert troubles(stats_of(**{**_FINE, **fields})) == expected
 
 
-# status
-
-
 def test_status_shows_the_server_and_the_queues_in_trouble() -> None:
     shell = Shell(FakeEngine(admin_key="admin"))
     shell.engine.listed = [stats_of("mail", **_FINE), stats_of("news", **{**_FINE, "retrying": 3, "paused": True})]
@@ -99,8 +96,6 @@ def test_the_exit_code_of_status_shows_whether_the_server_is_ready(
     assert shell.mail.asked == []
 
 
-# Workers
-
 _HELD = {"worker": "ada", "jobs": 2, "last_updated": 1800000000}
 _WAITS = {"worker": "bob", "waiting": True, "since": 1800000000, "last_claim": 1800000060, "queues": ["mail", "news"]}
 
@@ -125,9 +120,6 @@ def test_a_waiting_claim_from_several_queues_is_shown_as_one_idle_worker(shell: 
     printed = shell("top", "mail", "news", "--json").stdout.splitlines()
     assert [[one["worker"] for one in json.loads(line)["workers"]] for line in printed] == [["bob"], ["bob"]]
     assert shell("top", "mail", "news").stdout.count("bob") == 1
-
-
-# top
 
 
 @pytest.mark.parametrize(
@@ -178,9 +170,6 @@ def test_an_unreachable_server_leaves_the_last_data_on_the_screen(shell: Shell) 
     drawn = [str([getattr(part, "plain", "") for part in screen.drawn(80).renderables]) for _ in range(2)]
     assert ["No answer." in text for text in drawn] == [False, True]
     assert "queues 1" in drawn[1]
-
-
-# Completion
 
 
 def _completed(engine: FakeEngine, args: list[str], incomplete: str = "") -> list[str]:

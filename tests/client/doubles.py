@@ -28,7 +28,6 @@ def in_loop(test: Callable[_Arguments, Coroutine[Any, Any, None]]) -> Callable[_
 
 
 def answer(status: int, value: Any = None, **headers: str) -> Response:
-    """An answer of the server."""
     return Response(
         status, {name.replace("_", "-"): text for name, text in headers.items()}, json.dumps(value).encode()
     )
@@ -43,7 +42,6 @@ class FakePool(Pool):
         self._replies = replies
 
     def exchange(self, request: Request) -> Response:
-        """Answer at once."""
         self.requests.append(request)
         reply = self._replies.pop(0) if isinstance(self._replies, list) else self._replies(request)
         if isinstance(reply, Exception):

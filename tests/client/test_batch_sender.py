@@ -29,8 +29,6 @@ def _answer(batch: Sequence[Item], bad: bytes = b"") -> tuple[Response, bool]:
 
 
 class Held:
-    """A server for threads: the test releases each answer."""
-
     def __init__(self) -> None:
         self.batches: queue.Queue[list[bytes]] = queue.Queue()
         self.replies: queue.Queue[Any] = queue.Queue()
@@ -47,8 +45,6 @@ class Held:
 
 
 class Threads:
-    """Callers that each submit some items."""
-
     def __init__(self, sender: sync_sender.BatchSender) -> None:
         self._sender = sender
         self._threads: list[threading.Thread] = []
@@ -231,12 +227,7 @@ def test_each_of_many_threads_gets_the_answers_to_its_own_calls() -> None:
     assert len(lane) == 0
 
 
-# asyncio
-
-
 class AsyncHeld:
-    """A server for tasks."""
-
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
         self.open = asyncio.Event()

@@ -31,8 +31,6 @@ KEY = "the key of the queue"
 
 
 class Clock:
-    """Advances when the client sleeps."""
-
     def __init__(self) -> None:
         self.now = 0.0
         self.slept: list[float] = []

@@ -157,8 +157,6 @@ def test_a_heartbeat_without_an_answer_does_not_mark_the_lease_as_lost() -> None
 
 
 class Held:
-    """A job whose lease is extended again and again."""
-
     beat_seconds = 0.001
 
 

@@ -56,9 +56,6 @@ def test_the_first_retry_delay(retry_for: float, retry_after: float | None, dela
     assert Patience(retry_for, lambda: 0).delay(0, retry_after=retry_after) == pytest.approx(delay)
 
 
-# Heartbeats
-
-
 def test_each_holder_is_due_at_its_own_interval_until_it_is_removed() -> None:
     beats: Beats[str] = Beats()
     beats.add("slow", 0, 10)
@@ -106,9 +103,6 @@ def test_a_heartbeat_that_is_many_intervals_late_is_sent_once() -> None:
     assert beats.next_at() == 1001
 
 
-# Events
-
-
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_events_are_parsed_from_pieces_of_any_size(size: int) -> None:
     text = b':\n\nid: a-1\nevent: job\ndata: {"uid":"\xc3\xa9"}\n\n:\n\nevent: gone\ndata: {}\n\nid: a-2\ndata: cut'
@@ -116,8 +110,6 @@ def test_events_are_parsed_from_pieces_of_any_size(size: int) -> None:
     events = [event for at in range(0, len(text), size) for event in parser.feed(text[at : at + size])]
     assert events == [("job", "a-1", '{"uid":"é"}'), ("gone", "", "{}")]
 
-
-# Values
 
 _RAW = {
     "uid": "u",
@@ -200,9 +192,6 @@ def test_nested_stats_are_converted() -> None:
     assert stats.oldest_ready == timedelta(seconds=2)
 
 
-# What is sent
-
-
 def _sent(**options: Any) -> Any:
     return json.loads(job_json({"a": 1}, options))
 
@@ -266,9 +255,6 @@ def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
     assert filter_query({"retrying": True, "cancelled": False}) == {"retrying": "true", "cancelled": "false"}
     with pytest.raises(TypeError, match="did you mean 'state'"):
         filter_value({"stat": "failed"})
-
-
-# Errors
 
 
 def test_an_error_has_the_detail_status_and_request_id_of_the_answer() -> None:

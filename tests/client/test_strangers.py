@@ -66,8 +66,6 @@ _FOR_BOTH = [STRANGERS[name] for name in ("an empty object", "a page", "deep JSO
 
 @define
 class Stranger:
-    """A server that gives one answer to everything."""
-
     url: str
     answer: tuple[int, str, bytes] = (200, "text/html", b"")
     requests: int = 0

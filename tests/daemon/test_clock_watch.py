@@ -12,8 +12,6 @@ from tests.machine_allows import CLOCK, require, set_clock
 
 
 class _Reactor:
-    """Keeps the descriptors that are registered for reading."""
-
     def __init__(self) -> None:
         self.readers: set[Any] = set()
         self.addReader = self.readers.add

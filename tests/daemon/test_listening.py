@@ -13,8 +13,6 @@ from jobengine.daemon.listening import PortTaken, listener
 
 
 class _Port:
-    """A port that listens at an address."""
-
     def __init__(self, address: Any) -> None:
         self.address = address
 
@@ -23,8 +21,6 @@ class _Port:
 
 
 class _Reactor:
-    """Listens without a socket, or fails."""
-
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 

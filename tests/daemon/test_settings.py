@@ -22,7 +22,6 @@ def read(**environment: str) -> Settings:
 
 
 def listening_at(settings: Settings) -> tuple[str, int]:
-    """The address at which the reactor would listen."""
     reactor = MemoryReactor()
     serverFromString(reactor, settings.endpoint).listen(Factory())
     ((port, _, _, interface),) = reactor.tcpServers

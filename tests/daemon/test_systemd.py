@@ -15,7 +15,6 @@ from jobengine.engine.door import Readiness
 
 @pytest.fixture
 def heard(tmp_path: Path) -> Iterator[socket.socket]:
-    """The socket at which systemd listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
         bound.bind(str(tmp_path / "notify"))
         bound.setblocking(False)
@@ -32,7 +31,6 @@ class _Server:
 
 
 def _all(heard: socket.socket) -> list[str]:
-    """The messages that have come meanwhile."""
     messages = []
     while True:
         try:

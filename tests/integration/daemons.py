@@ -56,8 +56,6 @@ def free_port() -> int:
 
 @frozen
 class Reply:
-    """An answer of the daemon."""
-
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -230,7 +228,6 @@ class Daemon:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
         port = self._port
         if port is None:
             port = self._port = int(until("it listens", self._find_port)[1])
@@ -285,7 +282,6 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = DEADLINE) -> int:
-        """Send SIGTERM; returns the exit code."""
         self.terminate()
         return self.wait(seconds)
 

@@ -23,8 +23,6 @@ RECORDS = [(encode(fact),) for fact in FACTS]
 
 @define
 class Db:
-    """Runs `jobengine db` in a directory with a database."""
-
     home: Path
     environment: dict[str, str]
 
@@ -69,7 +67,6 @@ def make_db(home: Path) -> Db:
 
 
 def make_large(path: Path) -> None:
-    """A database of more than a megabyte."""
     write(path, [*RECORDS, *[(b'["queue-deleted",1,"%b"]' % (b"x" * 50_000),)] * 24], secret=SECRET.encode())
 
 

@@ -22,8 +22,6 @@ UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 
 @define
 class Shell:
-    """Runs command lines against a daemon."""
-
     daemon: Daemon
     home: Path
 
@@ -82,7 +80,6 @@ class Shell:
         return said
 
     def make_queues(self, *names: str) -> None:
-        """Queues with nothing in them."""
         with self.daemon.client(key=KEY, admin_key=ADMIN_KEY) as client:
             for name in names:
                 client.call("DELETE", "/api/v1/queue", query={"name": name})
@@ -100,6 +97,5 @@ class Shell:
 
 
 def stop(process: "subprocess.Popen[bytes]", number: int = signal.SIGINT) -> int:
-    """Send a signal; returns the exit code."""
     process.send_signal(number)
     return process.wait(20)

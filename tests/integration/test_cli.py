@@ -92,9 +92,6 @@ def test_the_error_for_a_line_that_the_server_refuses_has_its_number(shell: Shel
     assert "600 of 700 jobs are in the queue" in said
 
 
-# Many jobs from a file
-
-
 def _lines(shell: Shell, count: int) -> list[int]:
     (shell.home / "jobs.jsonl").write_text("".join(f'{{"n": {number}}}\n' for number in range(count)))
     return list(range(count))
@@ -140,9 +137,6 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
     assert len(_numbers(shell)) == 60_000
 
 
-# The server
-
-
 def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> None:
     why = "jobengine: --api-port must be a whole number from 0 to 65535, not 'x'\n"
     assert shell("serve", "--api-port", "x", code=1).stderr == why
@@ -151,9 +145,6 @@ def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> N
     assert said.count("Usage:") == 1
     assert "jobengine serve --db-path" in said
     assert "--max-bulk-body-bytes" in said
-
-
-# Completion
 
 
 def _completed(shell: Shell, line: str) -> set[str]:
@@ -178,9 +169,6 @@ def test_bash_completes_commands_options_and_choices(shell: Shell) -> None:
     assert {"--priority", "--many"} <= _completed(shell, "jobengine add mail --")
     assert _completed(shell, "jobengine jobs mail --state in") == {"inprogress"}
     assert _completed(shell, "jobengine queue pause ma") == {"mail"}
-
-
-# Examples
 
 
 def _examples() -> list[str]:

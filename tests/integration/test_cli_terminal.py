@@ -16,8 +16,6 @@ from .shells import Shell
 
 
 class Terminal:
-    """A terminal of 120 by 30 characters, with a shell in it."""
-
     def __init__(self, shell: Shell) -> None:
         self._tmux = ["tmux", "-f", "/dev/null", "-S", str(shell.home / "tmux")]
         self._environment = {**shell.environment, "TERM": "xterm-256color", "PS1": "$ "}
@@ -36,8 +34,6 @@ class Terminal:
         return subprocess.run(capture, capture_output=True, text=True, check=True).stdout
 
     def wait_for(self, pattern: str) -> str:
-        """Wait until the screen matches the pattern; returns the screen."""
-
         def found() -> str:
             seen = self.seen()
             return seen if re.search(pattern, seen, re.MULTILINE) else ""

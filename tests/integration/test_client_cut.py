@@ -29,7 +29,6 @@ def cut_engine(proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def cut(cut_engine: JobEngine) -> Queue:
-    """The queue, through the proxy."""
     return cut_engine.queue("q")
 
 

@@ -27,9 +27,6 @@ def damaged(data: bytes) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-# What each command does
-
-
 def test_check_prints_rows_or_json(db: Db) -> None:
     rows = dict(line.split("\t") for line in db("check", "jobengine.jedb").stdout.splitlines())
     assert (rows["format"], rows["commits"], rows["jobs.queued"], rows["whole"]) == ("1.0", "4", "2", "true")
@@ -54,9 +51,6 @@ def test_check_reports_an_unfinished_last_frame_as_no_damage(db: Db) -> None:
     done = db("check", "jobengine.jedb", "--json")
     assert json.loads(done.stdout)["unfinished_bytes"] > 0
     assert "This is not damage" in done.stderr
-
-
-# Exit codes
 
 
 @pytest.mark.parametrize(
@@ -140,9 +134,6 @@ def test_rekey_of_a_database_in_use_ends_with_5_and_changes_nothing(db: Db) -> N
     assert jobs(db.path) == 3
 
 
-# The SECRET
-
-
 def test_db_commands_read_the_secret_from_a_file_or_from_the_key_file(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="secret")
@@ -171,9 +162,6 @@ def test_rekey_says_what_to_do_with_the_key_file(db: Db) -> None:
     db("check", "jobengine.jedb", SECRET="")
 
 
-# While a server writes and compacts
-
-
 def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: Daemon) -> None:
     db = Db(daemon.home, {})
     with daemon.client() as client:
@@ -188,12 +176,8 @@ def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: D
         assert len(client.jobs()) == len(kept)
 
 
-# Over HTTP
-
-
 @pytest.fixture
 def filled(make_daemon: MakeDaemon) -> Daemon:
-    """A server with 20 MB in its database, and an admin key."""
     daemon = make_daemon(settings={"ADMIN_KEY": ADMIN}).start()
     with daemon.client(admin_key=ADMIN) as client:
         client.make_queue()
@@ -244,9 +228,6 @@ def test_a_backup_cut_short_leaves_no_file(filled: Daemon, tmp_path: Path) -> No
         with pytest.raises(Unavailable, match="No complete copy came"):
             engine.backup(tmp_path / "copy")
     assert listing(tmp_path) == ["home"]
-
-
-# Killed at any call, and no room
 
 
 @pytest.mark.parametrize("call", CALLS)

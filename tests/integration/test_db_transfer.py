@@ -22,9 +22,6 @@ def text(db: Db) -> Path:
     return db.home / "all.jsonl"
 
 
-# What each command does
-
-
 def test_a_server_runs_on_an_export_imported_under_another_secret(make_daemon: MakeDaemon, daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
@@ -39,9 +36,6 @@ def test_a_server_runs_on_an_export_imported_under_another_secret(make_daemon: M
         assert list(client.jobs()) == uids
         assert client.change(claimed["uid"], new_status="complete", lease=claimed["lease"]).status == 200
         assert client.claim().json["uid"] == uids[1]
-
-
-# From the Go version
 
 
 def test_the_page_on_the_go_version_works_and_its_keys_open_their_queues(
@@ -78,9 +72,6 @@ def _digests(home: Path, secret: str) -> list[str]:
     lines = [json.loads(line) for line in (home / "now.jsonl").read_text().splitlines()]
     (home / "now.jsonl").unlink()
     return [line["digest"][:-64] for line in lines if line["kind"] == "queue"]
-
-
-# Exit codes
 
 
 def test_each_failure_of_export_or_import_has_its_exit_code_and_makes_no_file(db: Db, text: Path) -> None:

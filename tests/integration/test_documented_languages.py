@@ -87,7 +87,6 @@ def start(example: Language, server: Daemon, tmp_path: Path) -> Start:
 
 @pytest.fixture
 def start_short(example: Language, server: Daemon, tmp_path: Path) -> Start:
-    """Starts the short worker of a section."""
     code, _ = blocks(PAGE, example.language, example.heading)
     assert len(code.splitlines()) <= 30
     return _built(example, code, server, tmp_path)

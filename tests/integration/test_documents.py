@@ -50,7 +50,6 @@ def test_the_queue_of_the_readme_has_the_key_that_the_pages_use(daemon: Daemon) 
 
 
 def _run(daemon: Daemon, steps: list[str]) -> list[str]:
-    """Run the steps; returns the output of each."""
     code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
     ours = {"PATH": _path_with_twistd(daemon), "JOBENGINE_URL": f"http://127.0.0.1:{daemon.port}"}
     done = shell(code, daemon.home, {**daemon.environment, **ours})

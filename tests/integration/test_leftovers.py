@@ -40,7 +40,6 @@ def test_a(shared): pass
 
 
 def leave(how: str) -> None:
-    """Leave processes behind as LEAVING says."""
     code, count = LEAVING[how]
     before = running()
     subprocess.run(["bash", "-euc", code], check=True, stdout=subprocess.DEVNULL)

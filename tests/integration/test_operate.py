@@ -45,8 +45,6 @@ esac
 
 @define
 class Host:
-    """A directory that stands for a host's root."""
-
     root: Path
     port: int = field(factory=free_port)
 

@@ -17,7 +17,6 @@ EITHER_WAY = pytest.mark.parametrize("command", [FOREGROUND, AS_A_DAEMON], ids=[
 
 @pytest.fixture
 def stopped(daemon: Daemon) -> Daemon:
-    """A daemon with a job in its database, stopped."""
     with daemon.client() as client:
         client.make_queue()
         client.add()

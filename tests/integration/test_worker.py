@@ -25,8 +25,6 @@ KINDS: list[dict[str, Any]] = [{}, {"coroutine": True}, {"processes": True}]
 
 
 class Program:
-    """A worker in a process of its own."""
-
     def __init__(self, port: int, home: Path, prefix: Sequence[str], **options: Any) -> None:
         self.journal = home / "journal"
         self.errors = home / f"worker-{time.monotonic_ns()}"
@@ -63,7 +61,6 @@ Start = Callable[..., Program]
 
 @pytest.fixture
 def program(daemon: Daemon, tmp_path: Path) -> Iterator[Start]:
-    """Starts workers that are gone when the test is over."""
     made: list[Program] = []
 
     def start(prefix: Sequence[str] = (), **options: Any) -> Program:

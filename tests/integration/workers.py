@@ -28,8 +28,6 @@ ROUNDING: Final = 0.005
 
 
 class Kind(Enum):
-    """How a worker behaves."""
-
     #: Sends heartbeats while it works, and finishes in time.
     GOOD = "good"
     #: Works without heartbeats for longer than its lease, and tries to finish then.

@@ -35,7 +35,6 @@ def made(facts: Iterable[Fact] = FACTS, *, orderly: bool = True) -> SimulatedFil
 
 
 def with_records(records: Iterable[bytes], *, orderly: bool = True) -> SimulatedFiles:
-    """The same of any records."""
     files = SimulatedFiles()
     journal, _ = recovered(Journal(PATH, files=files, kdf=QUICK_KDF))
     for record in records:

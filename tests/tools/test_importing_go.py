@@ -87,11 +87,7 @@ def test_a_content_longer_than_usual_is_imported_and_reported() -> None:
     assert [len(job.spec.content) for job in found] == [(1 << 20) + 9, 2]
 
 
-# Refused
-
-
 def refused(data: bytes, error: type[Exception], secret: bytes = GO_SECRET) -> str:
-    """Why a file is refused; no file is made."""
     files = of(data)
     with pytest.raises(error) as raised:
         taken_over(files, secret)

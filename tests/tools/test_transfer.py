@@ -43,15 +43,11 @@ def text(*made_of: Fact) -> bytes:
 
 
 def refusal(lines: bytes) -> str:
-    """Why a text is refused; no file is made."""
     files = SimulatedFiles(disk={TEXT: lines})
     with pytest.raises(BadExport) as refused:
         imported(files)
     assert list(files.now()) == [TEXT]
     return str(refused.value)
-
-
-# Equal
 
 
 @settings(max_examples=50)
@@ -133,9 +129,6 @@ def test_an_incomplete_frame_is_not_exported_but_reported() -> None:
     written = exported(files)
     assert (written.jobs, written.unfinished) == (2, end - 5 - last)
     assert files.now()[TEXT] == text(*FACTS[:-1])
-
-
-# Refused
 
 
 def test_an_unknown_queue_is_refused_and_the_nearest_one_named() -> None:

@@ -16,8 +16,6 @@ _numbers = count(1)
 
 @define(eq=False)
 class FakeJob:
-    """A claimed job."""
-
     beat_seconds: float | None = 30.0
     cancel_requested: bool = False
     lost: bool = False
@@ -47,7 +45,6 @@ class Bench:
         return [hold for action in self.actions if isinstance(action, Start) for hold in action.holds]
 
     def run(self, jobs: int = 1, **of: Any) -> list[Hold]:
-        """Let it claim and start some jobs."""
         assert self.plan(Claim)
         return self.give(*[FakeJob(**of) for _ in range(jobs)])
 
@@ -81,7 +78,6 @@ class Bench:
 
 
 def with_a_job(**of: Any) -> tuple[Bench, Hold]:
-    """A worker of one job at a time, which runs."""
     bench = Bench.of(1)
     (one,) = bench.run(**of)
     return bench, one

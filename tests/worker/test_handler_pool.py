@@ -27,7 +27,6 @@ async def _double_in_loop(content: Any, job: RunningJob) -> int:
 
 
 async def _outcomes(handler: Handler, jobs: int) -> list[Any]:
-    """The results of some jobs that a pool has run."""
     ended: asyncio.Queue[Ends] = asyncio.Queue()
     pool = HandlerPool(Handlers({"q": handler}, Hooks([], [], [])), None, ended.put_nowait, _unexpected, _unexpected)
     for number in range(jobs):
