@@ -320,10 +320,14 @@ def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> 
 # How many
 
 
-def test_a_connection_beyond_the_limit_gets_an_error_and_is_closed(start: Callable[..., MemoryServer]) -> None:
-    server = start(limits=Limits(connections=3))
+def _close_all(server: MemoryServer) -> None:
     for channel in list(server.site.channels):
         channel.loseConnection()
+
+
+def test_a_connection_beyond_the_limit_gets_an_error_and_is_closed(start: Callable[..., MemoryServer]) -> None:
+    server = start(limits=Limits(connections=3))
+    _close_all(server)
     first, *others = [Connection(server) for _ in range(3)]
     answer = Connection(server).refusal()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
@@ -334,8 +338,7 @@ def test_a_connection_beyond_the_limit_gets_an_error_and_is_closed(start: Callab
 
 def test_a_refused_connection_is_not_counted_when_it_is_closed(start: Callable[..., MemoryServer]) -> None:
     server = start(limits=Limits(connections=1))
-    for channel in list(server.site.channels):
-        channel.loseConnection()
+    _close_all(server)
     for _ in range(3):
         connection = Connection(server).send(b"nonsense\r\n")
         assert connection.refusal().status == 400
@@ -349,8 +352,7 @@ def test_draining_closes_idle_connections_and_waits_for_requests_in_progress(
     start: Callable[..., MemoryServer], stepped: Any
 ) -> None:
     server = start(engine_parts={"thread": stepped})
-    for channel in list(server.site.channels):
-        channel.loseConnection()
+    _close_all(server)
     fresh, used, busy = Connection(server), Connection(server), Connection(server)
     used.send(request("GET", "/test"))
     busy.send(_put_job(b"{}"))
@@ -366,6 +368,5 @@ def test_draining_closes_idle_connections_and_waits_for_requests_in_progress(
 
 
 def test_draining_a_site_without_connections_ends_at_once(server: MemoryServer) -> None:
-    for channel in list(server.site.channels):
-        channel.loseConnection()
+    _close_all(server)
     assert server.site.drain().called

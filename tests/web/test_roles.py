@@ -241,11 +241,3 @@ def test_only_the_owner_deletes_a_queue_if_there_is_no_admin_key(table: _Table) 
         204,
         404,
     ]
-
-
-def test_a_claim_from_two_queues_needs_a_key_valid_in_both(table: _Table) -> None:
-    before = table.state()
-    body = {"queue_names": ["q", "other"], "wait": 1}
-    for key in ("worker-key", "key", "other-key"):
-        assert table.server.call("POST", "/api/v1/job/next", body=body, key=key).status == 401
-    assert table.state() == before
