@@ -108,12 +108,6 @@ def test_a_short_documented_worker_reports_the_outcomes_of_jobs(start_short: Sta
     assert _finished(mail, sent).state == "complete"
 
 
-def test_the_short_worker_ends_with_an_error_if_its_key_is_wrong(start_short: Start, server: Daemon) -> None:
-    with server.client(key="another") as others:
-        others.make_queue("mail")
-    assert start_short().wait(DEADLINE) == 1
-
-
 def test_a_documented_worker_reports_outcomes_and_waits_for_a_server_restart(
     start: Start, mail: client.Queue, server: Daemon
 ) -> None:
@@ -157,10 +151,13 @@ def test_a_documented_worker_that_lost_a_job_continues_with_the_next(start: Star
     assert mail.get(job.uid).result == "by hand"
 
 
-def test_a_worker_with_a_wrong_key_ends_with_an_error(start: Start, server: Daemon) -> None:
+@pytest.mark.parametrize("length", ["start", "start_short"])
+def test_a_worker_with_a_wrong_key_ends_with_an_error(
+    request: pytest.FixtureRequest, server: Daemon, length: str
+) -> None:
     with server.client(key="another") as others:
         others.make_queue("mail")
-    assert start().wait(DEADLINE) == 1
+    assert request.getfixturevalue(length)().wait(DEADLINE) == 1
 
 
 def test_the_shell_worker_reports_outcomes_as_the_page_says(server: Daemon, mail: client.Queue, tmp_path: Path) -> None:

@@ -118,14 +118,6 @@ def test_a_start_without_a_secret_creates_a_key_file_with_a_warning_and_finds_it
     daemon.start()
 
 
-def test_a_secret_outside_utf_8_works_from_variable_and_file_alike(make_daemon: MakeDaemon, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(b"\xff\xfe")
-    daemon = make_daemon(settings={"SECRET": os.fsdecode(b"\xff\xfe")}).start()
-    assert daemon.stop() == 0
-    daemon.settings = {"SECRET": "", "SECRET_FILE": "../secret"}
-    daemon.start()
-
-
 @pytest.mark.parametrize(("settings", "durability"), [({}, "commit"), ({"DURABILITY": "interval"}, "interval (50 ms)")])
 def test_readyz_shows_the_durability_and_the_log_says_what_can_be_lost(
     make_daemon: MakeDaemon, settings: dict[str, str], durability: str

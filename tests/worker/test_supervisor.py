@@ -195,13 +195,6 @@ def test_a_failed_report_is_repeated_before_the_lease_can_expire() -> None:
     assert max(pauses) == pytest.approx(1)
 
 
-def test_a_failed_claim_is_retried_after_the_pause_in_retry_after() -> None:
-    bench = Bench.of(1)
-    bench.plan()
-    bench.supervisor.claim_failed(bench.now, 0, Unavailable("Not now.", retry_after=20))
-    assert bench.next_in() == pytest.approx(22)
-
-
 def test_a_result_is_reported_again_for_hours_until_the_server_accepts_it() -> None:
     bench, one = with_a_job()
     report = bench.end(one, changes={"new_status": "complete", "result": 42})
@@ -249,10 +242,13 @@ def test_a_key_refused_at_the_first_claim_is_a_fatal_error() -> None:
     assert bench.supervisor.fatal is error
 
 
-def test_a_key_refused_at_a_later_claim_is_retried_after_33_seconds() -> None:
+@pytest.mark.parametrize(
+    ("error", "pause"), [(Unavailable("Not now.", retry_after=20), 22), (AccessDenied("Wrong key."), 33)]
+)
+def test_a_later_claim_that_fails_is_retried_after_a_pause(error: JobEngineError, pause: float) -> None:
     bench = Bench.of(1)
     bench.plan()
     bench.give()
-    bench.supervisor.claim_failed(bench.now, 0, AccessDenied("Wrong key."))
+    bench.supervisor.claim_failed(bench.now, 0, error)
     assert bench.supervisor.fatal is None
-    assert bench.next_in() == pytest.approx(33)
+    assert bench.next_in() == pytest.approx(pause)
