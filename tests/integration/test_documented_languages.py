@@ -153,7 +153,7 @@ def test_a_documented_worker_that_lost_a_job_continues_with_the_next(start: Star
 
 @pytest.mark.parametrize("length", ["start", "start_short"])
 def test_a_worker_with_a_wrong_key_ends_with_an_error(
-    request: pytest.FixtureRequest, server: Daemon, length: str
+    request: pytest.FixtureRequest, example: Language, server: Daemon, length: str
 ) -> None:
     with server.client(key="another") as others:
         others.make_queue("mail")
