@@ -42,21 +42,23 @@ _THERE: Final = 200
 @QUEUE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
 @click.option("--priority", type=int, help="Higher goes first; default 0.")
-@click.option("--tag", multiple=True, metavar="TAG", help="A word by which to find and claim it; may be repeated.")
+@click.option("--tag", multiple=True, metavar="TAG", help="A word by which to find and claim the job; may be repeated.")
 @click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed.")
 @click.option(
     "--not-before", type=Moment(), help="The job can't be claimed before this time: 2027-01-15T08:00, in UTC with a Z."
 )
 @click.option(
-    "--uid", metavar="UUID", help="Its uid; if a job has it already, nothing is added. By default a random one."
+    "--uid",
+    metavar="UUID",
+    help="The job's uid, by default a random one. If a job has this uid already, nothing is added.",
 )
 @click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT.")
-@click.option("--unique-key", metavar="TEXT", help="Adds nothing while a job with this key is unfinished.")
+@click.option("--unique-key", metavar="TEXT", help="Add nothing while a job with this key is unfinished.")
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one.")
-@click.option("--timeout", type=Seconds(), help="How long it may be in progress without an update.")
-@click.option("--keep", type=Seconds(), help="How long it is kept after it has finished.")
-@click.option("--wait", is_flag=True, help="Wait until it is finished, and print the result.")
+@click.option("--timeout", type=Seconds(), help="How long the job may be in progress without an update.")
+@click.option("--keep", type=Seconds(), help="How long the finished job is kept.")
+@click.option("--wait", is_flag=True, help="Wait until the job is finished, and print the result.")
 @click.option("--wait-at-most", type=Seconds(), help="With --wait: the longest wait.")
 @click.option("--many", metavar="FILE", help="Add a job for each line of a file; - is standard input.")
 @click.option("--batch", metavar="NAME", help="With --many: the name of the batch; each line is added once in a batch.")

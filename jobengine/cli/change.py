@@ -99,7 +99,7 @@ def _cancelled(job: Job) -> Sentence:
 
 
 _WHICH: Final = (
-    "queued ones are cancelled, the workers of running ones are asked to stop; finished ones stay as they are"
+    "queued jobs are cancelled, the workers of running jobs are requested to stop, finished jobs do not change"
 )
 #: The states of jobs that cancelling changes.
 _UNFINISHED: Final = ("queued", "inprogress")

@@ -223,4 +223,4 @@ def rekey(path: str, new_secret_file: str) -> None:
             f"{new_secret_file} in its place before you start the server."
         )
     else:
-        session.output.note("Set SECRET, or SECRET_FILE, to it before you start the server.")
+        session.output.note("Set SECRET, or SECRET_FILE, to the new SECRET before you start the server.")

@@ -121,7 +121,7 @@ def _report_transfer(target: str | None, *, size: int | None, queues: int, jobs:
     if session.json:
         session.output.json({**file, "queues": queues, "jobs": jobs})
     elif target is None:
-        session.output.note(f"The database has all of it; queues: {queues:,}, jobs: {jobs:,}.")
+        session.output.note(f"Everything is in the database; queues: {queues:,}, jobs: {jobs:,}.")
     else:
         session.output.note(f"{target} is whole and on disk; bytes: {size:,}, queues: {queues:,}, jobs: {jobs:,}.")
 

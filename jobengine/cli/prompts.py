@@ -13,7 +13,9 @@ from .session import current
 
 #: The option for a key: other users could see a key that is an argument.
 KEY_FILE = click.option(
-    "--key-file", metavar="FILE", help="Read the key from this file; - is standard input. By default a new key is made."
+    "--key-file",
+    metavar="FILE",
+    help="Read the key from this file; - is standard input. By default a new key is generated.",
 )
 #: The most bytes of a key; a longer key would not fit in a header.
 _LONGEST = 1 << 16

@@ -108,7 +108,7 @@ def stats(queue_name: str) -> None:
     help="The time before the second attempt, by default; doubled for each further one.",
 )
 @click.option(
-    "--new-key", is_flag=True, help="Give it a new key, which is made and printed unless --key-file names it."
+    "--new-key", is_flag=True, help="Give the queue a new key, which is generated and printed, or read from --key-file."
 )
 @KEY_FILE
 @click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")

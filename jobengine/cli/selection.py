@@ -33,7 +33,7 @@ def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = T
         all_filters if all_conditions else filters,
         click.option("--all", "every", is_flag=True, help=every),
         click.option("--dry-run", is_flag=True, help="Only count the jobs."),
-        click.option("--yes", is_flag=True, help="Don't ask before changing many."),
+        click.option("--yes", is_flag=True, help="Change several jobs without a confirmation."),
     )
     return lambda function: with_options(function, options)
 

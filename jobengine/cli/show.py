@@ -118,7 +118,7 @@ def show(queue_name: str, uid: str) -> None:
 
 @command("next", "jobengine next mail\njobengine next mail --claim --wait 10s --json")
 @QUEUE
-@click.option("--claim", is_flag=True, help="Claim it; it is yours until its lease, which is shown, expires.")
+@click.option("--claim", is_flag=True, help="Claim the job; you hold it until the shown lease expires.")
 @click.option("--wait", type=Seconds(), default=0.0, help="With --claim: how long to wait for a job.")
 @click.option("--tag", multiple=True, metavar="TAG", help="With --claim: only a job with this tag.")
 @click.option("--worker", metavar="NAME", help="With --claim: the worker's name.")

@@ -99,7 +99,7 @@ def work(
     given = {name: value for name, value in options.items() if value}
     if app:
         if given:
-            raise click.UsageError(f"--{next(iter(given))} can't be used with --app: the worker sets it itself.")
+            raise click.UsageError(f"--{next(iter(given))} can't be used with --app: set it in the worker.")
         worker = _imported(current(), app, queues)
     else:
         worker = _with_command(current(), queues, argv, given)

@@ -117,22 +117,20 @@ SETTINGS: Final = (
         _choice("commit", "interval"),
         "commit: on disk before the reply. interval: synced every 50 ms; a power cut loses at most that much.",
     ),
-    Setting(
-        "job-keep-minutes", "JOB_KEEP_MINUTES", "60", _whole(0), "How long a complete job is kept if it does not say."
-    ),
+    Setting("job-keep-minutes", "JOB_KEEP_MINUTES", "60", _whole(0), "How long a complete job is kept, by default."),
     Setting(
         "job-keep-failed-minutes",
         "JOB_KEEP_FAILED_MINUTES",
         "4320",
         _whole(0),
-        "How long a failed job is kept if it does not say; 4320 is three days.",
+        "How long a failed job is kept, by default; 4320 is three days.",
     ),
     Setting(
         "job-timeout-minutes",
         "JOB_TIMEOUT_MINUTES",
         "10",
         _whole(0),
-        "How long a job may be in progress without an update, by default; 0 is for ever.",
+        "How long a job may be in progress without an update, by default; 0 is no limit.",
     ),
     Setting("log-format", "LOG_FORMAT", "text", _choice("text", "json"), "Lines of text, or one JSON object a line."),
     Setting(
