@@ -19,7 +19,9 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     secret = _find(databases, environment)
     if secret is None:
         check_beginning(databases[0])
-        raise _missing(databases, "set SECRET, or SECRET_FILE to the key file of the database that it was copied from")
+        raise _missing(
+            databases, "set SECRET; for a copy of a database, set SECRET_FILE to the key file of the original"
+        )
     return secret
 
 

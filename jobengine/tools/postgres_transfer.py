@@ -17,7 +17,7 @@ from .target import NewFile, check_free, new_target
 if TYPE_CHECKING:
     from ..engine.postgres.transfer import Contents
 
-#: Progress is reported after each so many jobs.
+#: Progress is reported each time this many jobs are written.
 _REPORTED: Final = 1_000
 
 

@@ -115,7 +115,7 @@ def open_file(path: str, files: Files) -> Iterator[int]:
     descriptor = files.open_to_read(path)
     try:
         if not files.is_regular(descriptor):
-            raise NotADatabase(f"{path}: this is not a regular file")
+            raise NotADatabase(f"{path}: it is not a file")
         yield descriptor
     finally:
         files.close(descriptor)

@@ -14,10 +14,10 @@ from ..storage.journal import frames_of
 
 #: Bytes that are written at a time.
 _WRITTEN_AT_ONCE: Final = 1 << 17
-#: After each so many bytes, the system starts to write them to disk; this makes a backup a sixth faster (ext4, two
-#: cores).
+#: Each time this many bytes are written, the system is requested to start putting them on disk; a backup is a sixth
+#: faster with this (ext4, two cores).
 _BEGUN_AT_ONCE: Final = 8 << 20
-#: A sync follows each so many bytes, so that the last sync is short.
+#: A sync follows each time this many bytes are written, so that the last sync is short.
 _SYNCED_AT_ONCE: Final = 64 << 20
 
 

@@ -140,7 +140,7 @@ def test_a_dry_run_of_cancel_counts_the_jobs_that_would_change(
 
 def test_cancel_all_does_not_report_finished_jobs_as_cancelled(shell: Shell) -> None:
     done = shell("cancel", "mail", "--all", "--yes")
-    assert done.stderr.startswith("7 jobs matched: queued ones are cancelled")
+    assert done.stderr.startswith("7 jobs matched: queued jobs are cancelled")
     assert shell.mail.asked == [("cancel_all", {"all": True})]
 
 

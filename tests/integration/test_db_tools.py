@@ -110,7 +110,7 @@ def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, 
     assert "the SECRET is not the one" in db(command, "jobengine.jedb", *more, code=3, SECRET="wrong").stderr
     said = db(command, "jobengine.jedb", *more, code=3, SECRET="").stderr
     assert "no SECRET is set" in said
-    assert "SECRET_FILE to the key file of the database that it was copied from" in said
+    assert "set SECRET_FILE to the key file of the original" in said
     for name in ("text", "pipe", "folder"):
         # rekey opens files to write them, as the server does: a folder can't be, and a pipe would wait for ever.
         if command != "rekey" or name == "text":

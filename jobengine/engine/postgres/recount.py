@@ -29,7 +29,7 @@ from .sql import named
 CORRECTIONS: Final = -1
 #: The most attempts at a recount: one fails if damaged rows are found or restored meanwhile.
 _TRIES: Final = 5
-#: Progress is reported after each so many jobs.
+#: Progress is reported each time this many jobs are counted.
 _REPORTED: Final = 1_000
 _COUNTS: Final = (*Place, *Mark)
 
