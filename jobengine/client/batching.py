@@ -24,7 +24,8 @@ MOST: Final = 500
 MOST_BYTES: Final = 900_000
 #: The most bytes of waiting items.
 _WAITING_BYTES: Final = 64 << 20
-#: A request waits for returning callers for this share of the last round trip at most, and in the next line at least.
+#: The longest time that a request waits for returning callers, as a share of the last round trip; in the next line, the
+#: shortest.
 _SHARE: Final = 0.25
 _LEAST_SHARE: Final = 0.004
 #: The beginning of an error text that names one item of a request, such as `jobs[3]: `.
@@ -98,8 +99,8 @@ class Returning:
 
     If the first caller's request were sent alone, all others would wait for its answer. So the next request waits until
     the answered callers are back, for at most a quarter of the last round trip. Each time they don't come back, the
-    wait is halved; after some times it is reset to a quarter, since other callers may have appeared. A lone caller
-    never waits.
+    wait is halved; after several halvings it is reset to a quarter, since other callers may have appeared. A lone
+    caller never waits.
     """
 
     def __init__(self) -> None:
@@ -250,7 +251,10 @@ def _concerns_one(error: JobEngineError) -> bool:
 
 
 class AddLane(Lane):
-    """Jobs to add. A request adds all of its jobs or none: if one job is bad, the others are sent again without it."""
+    """
+    The jobs that wait to be added to a queue. A request adds all of its jobs or none: if one job is bad, the others are
+    sent again without it.
+    """
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         return add_call([item.data for item in batch])
@@ -292,7 +296,7 @@ def _is_single(jobs: Sequence[bytes]) -> bool:
 
 
 class UpdateLane(Lane):
-    """Updates of jobs. Each update in a request succeeds or fails independently."""
+    """The updates that wait to be sent to a queue. Each update in a request succeeds or fails independently."""
 
     def call(self, batch: Sequence[Item]) -> calls.Call[Any]:
         return calls.UPDATE_JOBS
@@ -328,10 +332,11 @@ def settle_update(item: Item, result: Mapping[str, Any], *, request_id: str | No
 
 def _was_done(item: Item, error: JobEngineError) -> bool:
     """
-    Whether this error of a repeated update shows that the first attempt succeeded, and ended the lease.
+    Whether a repeated update had succeeded the first time, as the error of the repetition shows.
 
-    After a success, a retried or released job has no lease any more, and a job that is not kept is gone. For a finished
-    job the server recognises the last lease and reports no error.
+    An update that retried or released the job has ended the job's lease, so the repetition is a conflict. After an
+    update that finished a job that is not kept, the job is gone. For a finished job that is kept, the server recognises
+    the last lease and reports no error.
     """
     if not item.lease or isinstance(error, QueueNotFound):
         return False

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 A = TypeVar("A", bound=Answer)
 
-#: The media types accepted for JSON; none is accepted too, because test doubles may omit the header.
+#: The media types accepted for JSON. The empty one stands for a missing header, which test doubles may leave out.
 _JSON: Final = ("application/json", "")
 #: The prefix of a JobEngine's metrics.
 _METRIC: Final = b"jobengine_"

@@ -10,7 +10,7 @@ _FEW: Final = 1_000
 
 
 class Beats(Generic[T]):
-    """Repeated beats for several holders, each at its own interval."""
+    """Schedules the heartbeats of several lease holders, each at its own interval."""
 
     def __init__(self) -> None:
         #: For each beat: the time at which it is due, the number of the entry, the holder, and the seconds between its

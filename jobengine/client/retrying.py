@@ -5,9 +5,10 @@ from typing import Final
 
 #: Statuses after which a call that is safe to repeat is retried.
 REPEATED: Final = frozenset({408, 502, 503, 504})
-#: Statuses after which the call may have succeeded. A JobEngine usually sends 503 before it starts.
+#: Statuses after which the call may have succeeded. A JobEngine that sends 503 has usually not started the call, but
+#: this is not certain.
 UNCERTAIN: Final = frozenset({502, 503, 504})
-#: Seconds before the second attempt, doubled for each further one; and the limit.
+#: Seconds before the second attempt, doubled for each later attempt; in the next line, the most seconds.
 _FIRST: Final = 0.1
 _LONGEST: Final = 5.0
 

@@ -84,14 +84,14 @@ def page_of(name: str, kind: Any) -> Any:
 
 
 class _Brief(Struct, gc=False):
-    """The outcome of one of many jobs."""
+    """The outcome of one job in a bulk add."""
 
     uid: _Uid
     status: int
 
 
 class _Result(_Brief):
-    """The outcome of one of many updates."""
+    """The outcome of one update in a bulk request."""
 
     job: of(Job) | None = None  # type: ignore[valid-type]  # made at run time
     cancel_requested: bool | None = None

@@ -1,4 +1,4 @@
-"""Sends the calls of a lane, in a task that ends when no call waits."""
+"""Sends the waiting calls of one queue in bulk, in a task that ends when no call waits."""
 
 import asyncio
 from collections import deque
@@ -13,7 +13,7 @@ Send = Callable[[Lane, Sequence[Item]], Awaitable[tuple[Response, bool]]]
 
 
 class BatchSender:
-    """A lane, and the coroutines that wait for it."""
+    """Sends the items of a lane (see jobengine.client.batching); coroutines wait here for room and for outcomes."""
 
     def __init__(self, lane: Lane, send: Send) -> None:
         self._lane = lane
@@ -24,7 +24,7 @@ class BatchSender:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     async def submit(self, items: Sequence[Item]) -> None:
-        """Wait for room, submit items, and return when each has its outcome."""
+        """Wait for room in the lane, submit items, and return when each has its outcome."""
         loop = asyncio.get_running_loop()
         await self._wait_for_room(loop)
         for item in items:
@@ -53,7 +53,7 @@ class BatchSender:
             if turn in self._queue:
                 self._queue.remove(turn)
             else:
-                self._let_in()  # pass the turn on to the next one
+                self._let_in()  # the next coroutine may take the room
             raise
 
     def _let_in(self) -> None:

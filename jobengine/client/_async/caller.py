@@ -29,7 +29,7 @@ class AsyncCaller:
         self.admin_key = admin_key
         self.timeout = timeout
         self.retry_for = retry_for
-        #: Called with an error before the call is sent again.
+        #: Called with the error of an attempt before the next attempt.
         self.tell: Callable[[JobEngineError], object] | None = None
 
     def request(
@@ -45,8 +45,10 @@ class AsyncCaller:
         abandoned: Callable[[Response], Any] | None = None,
     ) -> Request:
         """
-        A request for a call. The server may delay the answer by `wait` seconds; `safe`: the request
-        may be sent again.
+        Make the request for an API call, without sending it.
+
+        `wait`: for how many seconds the server may delay the answer. `safe`: whether the request may be sent again; the
+        default depends on the call.
         """
         return Request(
             call.method,
@@ -71,7 +73,11 @@ class AsyncCaller:
         return read_answer(call, response)
 
     async def send_batch(self, lane: Lane, key: Secret | None, batch: Sequence[Item]) -> tuple[Response, bool]:
-        """Send a lane's batch. Returns the answer, and whether an earlier attempt may have succeeded."""
+        """
+        Send calls that were gathered for one queue in one request; `lane` makes the request from them.
+
+        Returns the answer, and whether an earlier attempt may have succeeded.
+        """
         body = lane.body(batch)
         request = self.request(
             lane.call(batch),
@@ -85,8 +91,8 @@ class AsyncCaller:
 
     async def exchange(self, request: Request) -> tuple[Response, bool]:
         """
-        Like `repeat`. If the access key is refused and there is an admin key, the request is sent again with the admin
-        key.
+        Send a request with retries, as `repeat` does. If the access key is refused and there is an admin key, send the
+        request again with the admin key.
         """
         response, uncertain = await self.repeat(request)
         admin_key = self._other_key(request, response)
@@ -96,7 +102,7 @@ class AsyncCaller:
         """
         Send a request, and retry it if needed. Returns the answer, and whether an earlier attempt may have succeeded.
 
-        Raises Unavailable if every attempt within `retry_for` got no answer, or the answer "not now".
+        Raises Unavailable if every attempt within `retry_for` got no answer, or an answer with a status in REPEATED.
         """
         patience = Patience(self.retry_for, random.random)
         uncertain = False
@@ -121,7 +127,10 @@ class AsyncCaller:
             await self._pause(patience, trouble, again=again, uncertain=uncertain)
 
     async def answer(self, request: Request, connection: Any) -> Response:
-        """The answer to a request from `begin`. The request is sent again if needed, or if `begin` returned None."""
+        """
+        Receive the answer to a request that `begin` has sent; send the request again if needed, or if `begin` returned
+        None.
+        """
         if connection is not None:
             try:
                 response = await self.pool.finish(request, connection)

@@ -130,13 +130,13 @@ class AsyncClaimedJob:
         item.result()
 
     def _item(self, changes: JobChanges) -> Item:
-        """An update of the job as an Item for a lane."""
+        """An update of the job as an Item, to be sent in one request with other updates."""
         item = update_item(self.uid, {**changes, "lease": self.lease})
         item.repeated = self._uncertain
         return item
 
     def _json(self, changes: JobChanges) -> bytes:
-        """An update of the job as JSON, to send in one request with a claim."""
+        """An update of the job as JSON, to be sent in one request with a claim."""
         return claimed_json(self.queue.name, self.uid, {**changes, "lease": self.lease})
 
     def _note_result(
@@ -194,7 +194,10 @@ class AsyncClaimedJob:
 
 
 def update_item(uid: str, changes: JobChanges) -> Item:
-    """An update as an Item for a lane. An update that sets a state without a lease is not safe to repeat."""
+    """
+    An update as an Item, to be sent in one request with other updates. An update that sets a state without a lease is
+    not safe to repeat.
+    """
     status = changes.get("new_status")
     lease = changes.get("lease") is not None
     return Item(

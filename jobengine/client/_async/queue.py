@@ -70,10 +70,10 @@ class AsyncQueue:
         self._begin()
 
     def _begin(self) -> None:
-        """Start with empty lanes."""
+        """Start without waiting calls."""
         #: The heartbeats that extend leases.
         self._heartbeats = self._engine._heartbeats
-        #: The lane of jobs to add, and in the next line the lane of updates.
+        #: Sends the jobs to add in bulk and, in the next line, the updates.
         self._adds = BatchSender(AddLane(self.name, self._engine._max_pending), self._send)
         self._updates = BatchSender(UpdateLane(self.name, self._engine._max_pending), self._send)
 

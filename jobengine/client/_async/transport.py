@@ -139,7 +139,7 @@ class Pool:
             connection.abort()
 
     def _abandon(self, request: Request, connection: "_Connection") -> None:
-        """The caller was cancelled: start a task that releases any jobs in the answer."""
+        """After the caller was cancelled, start a task that releases any jobs in the answer."""
         if request.abandoned is None:
             self.drop(connection)
             return

@@ -1,5 +1,5 @@
 """
-Sends the calls of a lane, in the threads that make these calls.
+Sends the waiting calls of one queue in bulk, in the threads that make these calls.
 
 If no request is in flight, the calling thread sends one; other calls wait meanwhile. When the sender's own call has its
 outcome, the thread that has waited longest sends the next request, after a short wait for callers that may return.
@@ -19,8 +19,9 @@ Send = Callable[[Lane, Sequence[Item]], tuple[Response, bool]]
 
 class BatchSender:
     """
-    A lane, and the threads that wait for it. While any call waits, one of these threads is the leader and sends the
-    requests.
+    Sends the items of a lane (see jobengine.client.batching); threads wait here for room and for outcomes.
+
+    While any call waits, one of these threads is the leader and sends the requests.
     """
 
     def __init__(self, lane: Lane, send: Send) -> None:
@@ -34,7 +35,7 @@ class BatchSender:
         self._led = False
 
     def submit(self, items: Sequence[Item]) -> None:
-        """Wait for room, add items, and return when each has its outcome."""
+        """Wait for room in the lane, add items, and return when each has its outcome."""
         self._put(items)
         try:
             for item in items:

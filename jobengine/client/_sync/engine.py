@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
 
-    #: Requests a short answer: for finished jobs, only the outcomes are needed.
+    #: The header that requests a short answer: for finished jobs, only the outcomes are needed.
 _BRIEF: Final = {"Prefer": "return=minimal"}
 
 

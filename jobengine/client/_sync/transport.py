@@ -114,7 +114,7 @@ class Pool:
             connection.deadline = monotonic() + request.seconds
             with self._lock:
                 self._used.add(connection)
-                if self.closed:  # closed meanwhile, without this connection
+                if self.closed:  # the pool was closed before it knew this connection
                     connection.abort()
             return connection
 
@@ -159,7 +159,7 @@ class _Connection:
         return idle < _IDLE and not self._something_came()
 
     def _something_came(self) -> bool:
-        """Whether there are bytes to read on an idle connection, or its end: in both cases it can't be used again."""
+        """Whether the server has sent bytes on an idle connection or closed it: then it can't be used again."""
         self._socket.settimeout(0)
         try:
             self._socket.recv(1)
