@@ -26,7 +26,7 @@ class LocalActivity:
     _clock: IReactorTime
     _claim_log: ClaimLog
     _tables: Tables
-    #: Called _KEEP_AFTER seconds after a change, to save the facts from `unsaved`.
+    #: Called _KEEP_AFTER seconds after a change of a job, to save the facts from `unsaved`.
     _keep: Callable[[], None]
     _counts: Activity = field(init=False)
     #: Runs while there are unsaved counts.

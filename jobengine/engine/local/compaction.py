@@ -1,5 +1,5 @@
 """
-Compaction: rewrites the file, in slices between commits, when too much of it is outdated.
+Compaction: copies the live data to a new file, in slices of some facts, when too much of the old file is outdated.
 
 A compaction never delays a commit for long: a small slice goes with each commit, and larger slices are written alone
 while no commit waits. docs/database-format.md explains how the two files stay consistent.
@@ -134,7 +134,7 @@ class Compaction:
         return grown and size > self.tables.live_bytes * 3 // 2 + self.slack
 
     def _do(self, step: Callable[[], R], then: Callable[[R], None]) -> None:
-        """Run a step on the writer thread, then call `then` with its result."""
+        """Make a call on the writer thread, then call `then` with its result."""
         self.run(step).addCallbacks(then, self._failed).addErrback(self.committer.give_up)
 
     def _started(self, _: None) -> None:

@@ -104,7 +104,7 @@ class LocalEngine:
             self._start_over.callback(None)
 
     async def _recover(self) -> None:
-        """Read the file back in slices, and confirm it; stops early if the engine is stopped."""
+        """Read the database file back, a part in each reactor turn, and sync it; stop if the engine is stopped."""
         began = logged = self._clock.seconds()
         for _ in self.executor.read_back():
             await deferLater(self._clock, 0)
@@ -184,7 +184,8 @@ class LocalEngine:
 
     def _is_unsorted(self, command: c.ListJobs) -> bool:
         """
-        Build a slice of the index for a list; returns whether the index is incomplete.
+        Add some jobs to the index that a list sorted by time needs; returns whether jobs are still missing from the
+        index.
 
         Nothing is built for a caller that may not list the queue.
         """

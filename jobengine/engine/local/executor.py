@@ -134,7 +134,7 @@ class Executor:
     # Start and stop
 
     def read_back(self) -> Iterator[None]:
-        """Read the file back, a slice at each step; raises StorageError or OSError."""
+        """Read the database file back, some records at each step of the iterator; raises StorageError or OSError."""
         return read_back(self.journal, self.tables, self._gradual_free, self.now())
 
     def start(self) -> None:
@@ -182,7 +182,7 @@ class Executor:
 
     def is_behind(self, command: Command[A]) -> bool:
         """
-        Apply a slice of the due changes in a command's queues; returns whether more are due.
+        Expire some of the jobs that are due in a command's queues; returns whether more are due.
 
         Yield to the reactor between calls. Raises Starting.
         """
@@ -318,7 +318,7 @@ class Executor:
         self._set_timer()
 
     def _behind(self, name: str) -> bool:
-        """Apply a slice of the due changes in a queue; returns whether more are due."""
+        """Expire some of the jobs that are due in a queue; returns whether more are due."""
         if not self._is_due(name):
             return False
         self._tick()
@@ -355,7 +355,7 @@ class Executor:
     # Time
 
     def _tick(self) -> int:
-        """Read the clock, and apply a slice of the due changes; returns elapsed time in milliseconds."""
+        """Read the clock, and expire at most _EXPIRY_SLICE jobs that are due; returns elapsed time in milliseconds."""
         now = self.timeline.elapsed()
         ahead = self.now() - now
         step = ahead - self.tables.ahead
@@ -373,11 +373,11 @@ class Executor:
 
     @property
     def _expires(self) -> bool:
-        """Whether due changes are applied."""
+        """Whether jobs that are due are expired."""
         return self._running and self.committer.phase is not _FAILED
 
     def _expire(self, now: int) -> None:
-        """Apply a slice of the due changes; the timer fires again at once for the others."""
+        """Expire at most _EXPIRY_SLICE jobs that are due; the timer fires again at once for the others."""
         if self.committer.phase is not _FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 

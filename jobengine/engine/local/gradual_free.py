@@ -1,4 +1,4 @@
-"""Frees unused memory, a few slices in each turn of the reactor."""
+"""Frees the memory of large unused objects, a small part in each turn of the reactor."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from ...core.effects import Effect, QueueEffect
 from .tables.queue_table import QueueTable
 from .tables.state import Tables
 
-#: Slices that are freed in one turn: about two milliseconds.
+#: The number of slices (see `add`) that are freed in one turn: about two milliseconds.
 _AT_ONCE: Final = 4
 
 
 @define
 class GradualFree:
     """
-    Frees large objects in slices, one object after the other.
+    Frees large objects in small parts, one object after the other.
 
     Freed in one piece, a table of 1,000,000 jobs would block the reactor for 270 ms.
     """

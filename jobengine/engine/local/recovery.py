@@ -12,7 +12,7 @@ from ...storage.journal import Journal
 from .gradual_free import GradualFree
 from .tables.state import Tables
 
-#: Records that are read at a time: about five milliseconds.
+#: The number of records that are read in one step: about five milliseconds.
 _AT_ONCE: Final = 1_000
 
 _log: Final = Logger()
@@ -20,7 +20,8 @@ _log: Final = Logger()
 
 def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: int) -> Iterator[None]:
     """
-    Read the file into the tables, a slice at each step; `now` is the wall clock, in milliseconds.
+    Read the database file into the tables, about _AT_ONCE records at each step; `now` is the wall clock, in
+    milliseconds.
 
     Raises StorageError or OSError.
     """

@@ -1,4 +1,4 @@
-"""Builds indexes for lists by time at their first use, and drops unused ones."""
+"""Builds the index for lists sorted by time when the first such list is read, and drops unused indexes."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ _KEPT: Final = 300
 
 @define(eq=False)
 class SortIndexes:
-    """The indexes for lists by time, over all queues."""
+    """The indexes of all queues for lists sorted by time."""
 
     clock: IReactorTime
     _gradual_free: GradualFree = field(init=False)
@@ -30,7 +30,7 @@ class SortIndexes:
         self._gradual_free = GradualFree(self.clock)
 
     def build_slice(self, table: QueueTable, sort: Sort) -> bool:
-        """Build a slice of an index; returns whether the index is incomplete. Yield to the reactor between calls."""
+        """Add at most _SLICE jobs to an index; returns whether jobs are missing. Yield to the reactor between calls."""
         by = sort.ascending
         if table.size() <= _FEW and by not in table.sort_indexes:
             return False

@@ -115,7 +115,7 @@ class QueueTable:
         return ((name, value) for (its, name), value in sorted(self.named.items()) if its == kind)
 
     def set_item(self, kind: str, name: str, value: str | None) -> str | None:
-        """Set a named thing, or remove it if `value` is None; returns the old value."""
+        """Set a named thing of the queue, such as a group's settings; None removes it. Returns the old value."""
         old = self.named.pop((kind, name), None)
         if value is not None:
             self.named[kind, name] = value

@@ -79,9 +79,9 @@ class SortedList(Generic[T]):
 
     def back_from(self, value: T | None) -> Iterator[T]:
         """
-        The values before `value`, which need not be in the list, in descending order; all values for None.
+        The values before `value` in descending order; None stands for the end of the list.
 
-        Not valid after a change.
+        The list need not have `value`. Any change of the list makes the iterator invalid.
         """
         if value is None:
             return chain.from_iterable(map(reversed, reversed(self._blocks)))
