@@ -103,7 +103,7 @@ class ServerActivity:
     #: This server's number in the table `history`.
     server: int = field(factory=lambda: randbits(62), init=False)
     _activity: Activity = field(init=False)
-    #: The numbers of the queues with counts.
+    #: The queues that have counts: the queue's number in the database, by name.
     ids: dict[str, int] = field(factory=dict, init=False)
     _lock: Lock = field(factory=Lock, init=False)
 

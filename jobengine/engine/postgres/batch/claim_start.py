@@ -43,13 +43,14 @@ _RECORD_TRANSACTION_NUMBER: Final = named("record_transaction_number")
 
 @frozen
 class ClaimStart:
-    """The claim start of a queue, and the proposed next one, if any."""
+    """The claim start of a queue, and the proposed next claim start, if any."""
 
     at: RowRank
     proposed: RowRank | None = None
     #: The number of the transaction that made the proposal.
     proposed_by: int | None = None
-    #: All transactions with higher numbers know of the proposal; None until such a number is recorded.
+    #: The transaction number that step 2 has recorded: all transactions with higher numbers know of the proposal. None
+    #: before step 2.
     known_from: int | None = None
 
 
@@ -65,7 +66,10 @@ class Observation:
 
 
 def advanced(start: ClaimStart, seen: Observation, claimed: RowRank) -> ClaimStart:
-    """The claim start after the first or the third step; `claimed` is proposed if no job can be claimed."""
+    """
+    The claim start after step 1 or 3 of advancing it (see this module). If no job can be claimed, `claimed` is
+    proposed.
+    """
     if start.proposed is None:
         return _proposing(start.at, seen.first or claimed, seen.number)
     if start.known_from is None:
@@ -85,7 +89,7 @@ def _proposing(at: RowRank, proposed: RowRank, number: int) -> ClaimStart:
 
 
 def advance_claim_start(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> None:
-    """Advance the claim start of a queue as far as possible now, and propose the next; see `advanced`."""
+    """Advance the claim start of a queue as far as possible now, and propose the next one (see this module)."""
     with suppress(LockNotAvailable):
         start = _step(connection, queue_id, claimed)
         if start is not None and start.proposed is not None and start.known_from is None:
@@ -93,7 +97,10 @@ def advance_claim_start(connection: "Connection[Row]", queue_id: int, claimed: R
 
 
 def _step(connection: "Connection[Row]", queue_id: int, claimed: RowRank) -> ClaimStart | None:
-    """Take the first or the third step; returns the committed claim start, or None if the queue was deleted."""
+    """
+    Take step 1 or 3 of advancing a claim start (see this module). Returns the committed claim start, or None if the
+    queue was deleted.
+    """
     with connection.transaction():
         connection.execute(_BEGUN)
         row = _LOCK_CLAIM_START.execute(connection, queue_id=queue_id).fetchone()
@@ -124,7 +131,7 @@ def _write(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> N
 
 
 def _record(connection: "Connection[Row]", queue_id: int, start: ClaimStart) -> None:
-    """Take the second step, for a committed proposal, unless it was replaced meanwhile."""
+    """Take step 2 of advancing a claim start (see this module), unless the proposal was replaced meanwhile."""
     with connection.transaction():
         connection.execute(_BEGUN)
         ((number,),) = _TRANSACTION_NUMBER.execute(connection).fetchall()
@@ -163,9 +170,10 @@ def _made_ready(change: Change) -> Job | None:
 
 @define
 class ClaimStarts:
-    """Counts the claims of all lanes, and finds the queues whose claim starts are worth advancing."""
+    """Decides when a queue's claim start is advanced: after many claims. All sessions of a server share this object."""
 
-    #: A queue's claim start is advanced after this many claimed jobs: walking past fewer costs less than advancing.
+    #: A queue's claim start is advanced after this many claimed jobs: for fewer, walking past them costs less than
+    #: advancing.
     worth: int = 2_000
     #: The least milliseconds between two rounds of advancing claim starts.
     pause: int = 1_000

@@ -100,7 +100,7 @@ def _apart(jobs: Sequence[_Examined], slot: int) -> Iterator[Statement]:
         return
     jobs = sorted(jobs, key=lambda one: (one.queue_id, one.uid))
     yield _SET_JOBS_APART(queue_ids=bigints([one.queue_id for one in jobs]), uids=texts([one.uid for one in jobs]))
-    # Only ready jobs have rows of tags.
+    # Only ready jobs have rows in the table `tag`.
     ready = [one for one in jobs if one.place == Place.READY]
     for queue_id in dict.fromkeys(one.queue_id for one in ready):
         uids = texts([one.uid for one in ready if one.queue_id == queue_id])

@@ -71,9 +71,9 @@ class Batch:
     new_id: NewId
     activity: RecentActivity
     tables: LoadedTables
-    #: The slot of the tally; see Writing.
+    #: The slot of the table `tally` in which the counts of jobs are changed; see session._SLOTS.
     slot: int
-    #: Whether the queues' claim starts are known; see claim_start.py.
+    #: Whether the claim starts (see claim_start.py) of the queues are known.
     knows_claim_starts: bool
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)

@@ -53,7 +53,7 @@ class _Backlog(deque[_Queued]):
 
 @define(eq=False)
 class Shared:
-    """Tasks that several lanes share."""
+    """The tasks that any free lane of a server may carry out."""
 
     lanes: "list[Lane]" = field(factory=list)
     backlog: _Backlog = field(factory=_Backlog, init=False)
@@ -75,7 +75,7 @@ class Shared:
 
 @define(kw_only=True, eq=False)
 class Lane:
-    """Tasks in order, and the session that carries them out."""
+    """Carries out tasks in order: gathers them into batches, and passes the batches to a session on another thread."""
 
     session: Session
     #: The tasks shared with other lanes.
@@ -91,7 +91,7 @@ class Lane:
     #: Whether a task must wait for the next batch, because waiters in line want the same jobs.
     waits_behind: Callable[[Task], bool]
     _backlog: _Backlog = field(factory=_Backlog, init=False)
-    #: Whether a batch begins at the end of this turn, and whether one is running.
+    #: Whether a batch begins at the end of this reactor turn and, in the next line, whether a batch is running.
     _begins: bool = field(default=False, init=False)
     _runs: bool = field(default=False, init=False)
     #: The tasks that the last batch did not carry out.

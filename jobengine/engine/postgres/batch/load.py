@@ -293,7 +293,7 @@ class _Loading:
             if is_set_apart(place) or (job is not None and not _is_due(job, self.tables.now)):
                 self._suspects.append(SuspectJob(queue_id, table.queue, uid))
 
-    # Numbers
+    # Counts
 
     def _sizes(self, limited: Sequence[int]) -> list[_Query]:
         """

@@ -124,7 +124,10 @@ def sizes(queue_ids: Sequence[int]) -> Statement:
 
 
 def counts(queue_ids: Sequence[int]) -> Statement:
-    """The statement that reads how many jobs of these queues are in each place, retrying, or cancelled."""
+    """
+    The statement that reads counts of jobs for each of these queues: by place (see core/places.py), and of retrying and
+    cancelled jobs.
+    """
     return _COUNT_PLACES(queue_ids=bigints(queue_ids), places=bigints([*Place, *Mark]))
 
 

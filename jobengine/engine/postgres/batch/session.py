@@ -59,7 +59,8 @@ _TIDY, _TIDYING = 10, 0.1
 #: Seconds for which the database's query plans are used. A plan made for a short queue may later read the whole queue
 #: for each job, and PostgreSQL replaces a plan only after new statistics, which may take a minute.
 _PLANNED: Final = 1
-#: The number of rows over which connections spread the count of each place of a queue; see `tally` in schema.py.
+#: The number of slots in the table `tally`. A count of jobs is the sum of its rows in all slots; each connection writes
+#: in one slot, so that connections rarely wait for each other.
 _SLOTS: Final = 64
 _RECORD_BATCH: Final = named("record_batch")
 _READ_BATCH: Final = named("read_batch")
@@ -107,7 +108,7 @@ class Session:
     #: database. Otherwise the threads would share the interpreter, finish together, and then wait for the database
     #: together.
     turn: AbstractContextManager[object] = field(factory=Lock)
-    #: The claim starts worth advancing, for all sessions of a server.
+    #: Decides when claim starts are advanced, for all sessions of a server.
     claim_starts: ClaimStarts = field(factory=ClaimStarts)
     #: The server's clock reference, for all its sessions.
     clock_steps: ClockSteps = field()
@@ -156,7 +157,8 @@ class Session:
 
     def sweep(self) -> Result:
         """
-        Expire due jobs in all queues, up to a limit of jobs and queues; now and then clean up and advance claim starts.
+        Expire due jobs in all queues, up to a limit of jobs and queues; now and then clean up and advance claim starts
+        (see claim_start.py).
 
         `soonest` in the result is when the next job is due. If jobs have expired, sweep again: more jobs of their
         queues may be due. Raises Unavailable.
@@ -203,7 +205,7 @@ class Session:
         self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
 
     def _advance_claim_starts(self) -> None:
-        """Advance the claim starts that are worth advancing, as far as possible now."""
+        """Advance the claim starts of queues with many claims since the last time, as far as possible now."""
         for queue_id, claimed in self.claim_starts.take(self._milliseconds()):
             self.run(partial(advance_claim_start, queue_id=queue_id, claimed=claimed))
 

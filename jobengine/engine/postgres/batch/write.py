@@ -43,7 +43,7 @@ _NUMBERS: Final[_Kinds] = (bigints,) * 4
 _STANDINGS: Final[_Kinds] = (bigints, texts, *(bigints,) * 4, byteas, bigints, byteas)
 _JOBS: Final[_Kinds] = (*_STANDINGS[:-1], *(bigints,) * 3, byteas)
 
-#: A row of the table tag.
+#: A row of the table `tag`: the queue's number, the digest of a tag, and the job's ~priority, arrival and uid.
 _TagRow = tuple[int, bytes, int, int, str]
 
 
@@ -107,8 +107,9 @@ class Writing:
 
     def statements(self, slot: int) -> Iterator[Statement]:
         """
-        The statements, in the order of locks; the counts are added to this slot of the tally. New rows are sorted,
-        since other connections may insert the same keys.
+        The statements, in the order of locks; the counts of jobs are changed in this slot of the table `tally`.
+
+        New rows are sorted, since other connections may insert the same keys.
         """
         removed = [one for one in self.changes if one.new is None]
         new = sorted((one for one in self.changes if one.old is None), key=_key_of)
@@ -163,7 +164,7 @@ class Writing:
         return [_statement(statement, _TAGS, _columns(rows)) for statement, rows in sorts if rows]
 
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
-        """The rows of the table tag for these jobs; only ready jobs have any."""
+        """The rows of these jobs in the table `tag`, one for each tag of a ready job."""
         return {
             (queue_id, digest, ~job.spec.priority, job.spec.arrival, job.spec.uid)
             for queue_id, job in jobs
@@ -172,7 +173,7 @@ class Writing:
         }
 
     def _tally(self, slot: int) -> list[Statement]:
-        """The statement that adds all changes to the counts. Call this after the other statements are built."""
+        """The statement that adds all changes to the counts of jobs. Call this after the other statements are built."""
         self._counted.subtract(
             (one.queue.id, place_of(one.old.standing)) for one in self.changes if one.old is not None
         )
@@ -184,7 +185,7 @@ class Writing:
 
 
 def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:
-    """The statement that adds `counted`, by queue number and place, to the counts in this slot of the tally."""
+    """The statement that adds `counted`, by queue number and place, to the rows of this slot in the table `tally`."""
     rows = [(queue_id, slot, place, by) for (queue_id, place), by in counted.items() if by]
     return [_statement(_ADD_TO_TALLY, _NUMBERS, _columns(rows))] if rows else []
 

@@ -32,7 +32,7 @@ from .news import ENDED, READY, News
 _SERVED: Final = 200
 #: More jobs than a queue can have.
 _ANY_NUMBER: Final = 1 << 62
-#: The places of jobs that are not finished.
+#: The values of the column `place` for unfinished jobs; see core/places.py.
 _UNFINISHED: Final = [int(place) for place in Place if place.state in UNFINISHED]
 _POLL_QUEUES: Final = named("poll_queues")
 _POLL_UNFINISHED_JOBS: Final = named("poll_unfinished_jobs")
