@@ -20,7 +20,7 @@ from .session import current
 from .terminal_text import duration, moment
 
 _LIMIT = 50
-#: The default for the most jobs to read, as in the dashboard.
+#: The default limit on the jobs that `errors` reads; the dashboard has the same limit.
 _GROUPED = 1000
 
 

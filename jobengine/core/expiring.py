@@ -1,4 +1,4 @@
-"""The rules for changes by time alone, one for each type of due thing."""
+"""The changes that time alone causes: a delay ends, an attempt times out, a job is removed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice

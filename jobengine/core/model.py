@@ -142,7 +142,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
     #: The name the worker gave, if any; of several releases, the last worker's.
     worker: str | None
-    #: When it was claimed; of several releases, when first.
+    #: When it was claimed; of several releases, the time of the first claim.
     started: int
     #: When it ended; of several releases, when last.
     ended: int
@@ -225,7 +225,7 @@ class Job(Value, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether it can be claimed."""
+        """Whether the job can be claimed."""
         standing = self.standing
         return standing.state is QUEUED and not standing.ready_at and not standing.not_before
 

@@ -1,4 +1,4 @@
-"""The orders by time in which jobs can be listed, and a job's position in them."""
+"""How lists of jobs are sorted by time, and a job's position in such a list."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum

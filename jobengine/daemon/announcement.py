@@ -12,7 +12,7 @@ class Announcement:
 
     #: The absolute path of the database; None if PostgreSQL keeps the jobs.
     db_path: str | None
-    #: Whether the file did not exist before the start.
+    #: Whether the database is new: its file did not exist before this start.
     is_new: bool
     #: Whether browsers get a dashboard.
     dashboard: bool

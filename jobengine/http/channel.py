@@ -344,8 +344,8 @@ class LimitedChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """
-        Read bytes of a body. During an answer they belong to the next request; Twisted buffers
-        them, like `_keep`.
+        Read bytes of a body. After the end of the body, they belong to the next request: Twisted keeps them until the
+        current request is answered, and this counts them, so that reading stops after too many.
         """
         if self._phase is _Phase.REFUSED:
             return

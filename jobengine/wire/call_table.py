@@ -39,7 +39,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "markQueued": "mark_queued",
 }
 
-#: Paging parameters of other APIs.
+#: Parameters with which other APIs page: a client that sends one of them gets `_PAGES` as advice.
 _OF_PAGES: Final = frozenset({"offset", "page", "page_size", "per_page", "pagesize", "size", "skip", "start"})
 _PAGES: Final = "To read the next page, send the next_cursor of an answer as cursor; limit is the size of a page."
 

@@ -347,7 +347,7 @@ class Wire:
         )
 
     def _with_claim(self, sent: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:
-        """The updates that come with a claim."""
+        """The updates in a claim request, which are made before the claim."""
         updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(sent)]
         return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(sent, updates, strict=True))
 
