@@ -50,7 +50,7 @@ _BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures
 
 
 def main() -> int:
-    """Run all parts; 1 if a part could not be measured."""
+    """Run all parts; returns 1 if a part could not be measured, otherwise 0."""
     be_a_client()
     if (share := others_share()) > _QUIET:
         say(f"{share:.0%} of the machine is used by other processes: the figures will be unreliable")
@@ -59,7 +59,7 @@ def main() -> int:
         say(name)
         try:
             part(results)
-        except Exception as error:  # of any kind: the other parts are still measured
+        except Exception as error:  # after an error of any kind, the other parts are still measured
             failed += 1
             results.failed(name, error)
     text = f"{results.table()}\nMeasured on: {description()}; {', '.join(results.versions)}.\n"
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def write(text: str, page: Path) -> None:
-    """Put the figures between the markers of the page."""
+    """Write the figures into docs/performance.md, between its markers."""
     before, _, rest = page.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
     page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}")

@@ -38,13 +38,13 @@ class Channel:
 
     port: int
     queue: bytes
-    #: How many messages may be delivered before one is acknowledged; 0: each is fetched by a get.
+    #: How many messages may be delivered before one is acknowledged; 0: each message is fetched by a get.
     prefetch: int
-    #: How many were fetched by a get.
+    #: How many messages were fetched by a get.
     gets: int = 0
-    #: How many were delivered.
+    #: How many messages were delivered.
     delivered: int = 0
-    #: All messages up to this number are confirmed, and those in the set.
+    #: All messages up to this number are confirmed and, in the next line, the numbers of the other confirmed ones.
     _all_up_to: int = 0
     _beyond: set[int] = field(factory=set)
     _socket: socket.socket = field(init=False)
@@ -104,7 +104,7 @@ class Channel:
         self._socket.sendall(data)
 
     def get(self) -> None:
-        """Fetch one message: sends the get."""
+        """Send a get, which fetches one message."""
         self.gets += 1
         self.send(_method(1, (60, 70), b"\0\0" + _short(self.queue) + b"\0"))
 

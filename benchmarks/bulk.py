@@ -14,7 +14,7 @@ _SIZES = (100, 1_000)
 
 
 def measure(results: Results) -> None:
-    """Add the rows for whole job lives (add, claim, complete), and for adding only."""
+    """Measure whole job lives (add, claim, complete) and adding alone; put a row for each comparison into `results`."""
     results.saw(Beanstalkd(), RabbitMQ())
     _lives(results)
     ours, theirs = rounds([(JobEngine(), _adding), (Beanstalkd(name="beanstalkd lazy, pipelined"), _adding)])

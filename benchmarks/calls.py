@@ -112,7 +112,7 @@ class Connection:
         self._socket.sendall(data)
 
     def receive(self) -> bytes | None:
-        """The body of an answer, or None while it is incomplete; raises RuntimeError if it is not a 2xx."""
+        """The body of an answer, or None while it is incomplete; raises RuntimeError if the status is not 2xx."""
         part = self._socket.recv(1 << 18)
         if not part:
             raise RuntimeError("the connection was closed")

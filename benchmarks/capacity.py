@@ -20,7 +20,7 @@ LENGTHS = (100, 1024)
 
 
 def measure(results: Results) -> None:
-    """Add a row for each length."""
+    """Measure jobs of each length; adds a row for each length to `results`."""
     for length in LENGTHS:
         with _server() as server:
             bare, empty = server.memory, server.size

@@ -33,7 +33,7 @@ _HEADERS = {"X-Access-Key": "key", "Content-Type": "application/json"}
 
 
 def measure(results: Results) -> None:
-    """Add the rows of the client."""
+    """Measure the client; adds the rows to `results`."""
     together, alone, by_hand, from_file = rounds(
         [
             (JobEngine(), _together),

@@ -27,7 +27,7 @@ from .servers.server import last_words
 
 #: Jobs in a call of libraries that can add many at a time.
 _BULK = 500
-#: The number of threads that add, and of threads that work: in the first rows, and in the others.
+#: The threads of the adding process, and as many of the working process: by default, and in runs with many threads.
 _SOME, _MANY = 8, 32
 #: Seconds to wait for the next line of a process; see play.py.
 _PATIENCE = 120.0
@@ -167,7 +167,7 @@ _WHATS = (
 
 
 def measure(results: Results) -> None:
-    """Add a row for each contender and way."""
+    """Measure each contender in each way of using it; adds a row for each to `results`."""
     servers = [server for server, *_ in _CONTENDERS]
     results.saw(*servers)
     results.versions += [f"{server.library} {version(server.library)}" for server in servers if not server.missing()]

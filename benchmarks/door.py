@@ -40,10 +40,10 @@ reactor: Any = _reactor
 
 
 class Work(Struct):
-    """The work done."""
+    """What the clients of one process have done."""
 
     jobs: int
-    #: Its seconds, and the seconds of processor time of this process.
+    #: The seconds that the work took and, in the next line, the processor time of this process.
     seconds: float
     used: float
     #: Jobs a second in each tenth of the requested jobs.
@@ -124,7 +124,7 @@ async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, 
 
 
 def main() -> None:
-    """Be the process."""
+    """Run the process."""
     url, clients, size, seconds, jobs = sys.argv[1:]
     reactor.seconds = time.monotonic
     engine = PostgresEngine(

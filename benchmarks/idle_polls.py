@@ -22,7 +22,7 @@ _WHAT = "1,000 idle long polls, wake-ups in 10 s"
 
 
 def measure(results: Results) -> None:
-    """Add the row."""
+    """Measure the system calls of a daemon with waiting workers; adds the row to `results`."""
     if shutil.which("strace") is None:
         results.rows.append(Row(_WHAT, "strace is not installed: `apt-get install strace`", target="≤ 0"))
         return
@@ -45,7 +45,7 @@ def _wake_ups() -> int:
 
 
 def _calls(server: JobEngine) -> int:
-    """The number of system calls of its threads, without those that only wait."""
+    """The number of system calls of the daemon's threads, except those that only wait."""
     path = server.home / "calls"
     command = ["strace", "-f", "-ttt", "-p", str(server.pid), "-o", str(path)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -22,7 +22,7 @@ from .servers.jobengine import QUEUE, additions
 
 RATE = 1_000
 _CONNECTIONS = 64
-#: Seconds to measure: without other work, and at least and at most for a compaction.
+#: Seconds: of the measurement without other work; before and after a compaction; and at most for a compaction.
 _PLAIN, _BEFORE_AND_AFTER, _MOST = 10.0, 1.0, 120.0
 #: Seconds in which the old file is freed after a compaction.
 _FREED = 0.6
@@ -163,7 +163,7 @@ def through_a_compaction(server: JobEngine) -> OpenLoop:
 
 
 def measure(results: Results) -> None:
-    """Add the percentiles, without and with a compaction."""
+    """Measure the times of requests without and with a compaction; adds rows of percentiles to `results`."""
     plain, compacting = [], []
     for _ in range(TIMES):
         plain.append(_plain())
@@ -173,7 +173,7 @@ def measure(results: Results) -> None:
 
 
 def add_rows(results: Results, what: str, runs: list[list[float]], targets: dict[str, tuple[float, float]]) -> None:
-    """Add a row for each percentile that has a target."""
+    """Add a row to `results` for each percentile that has a target."""
     for name, (part, target) in targets.items():
         results.bound(f"{what}, {name}", [percentile(run, part) for run in runs], "ms", target)
 

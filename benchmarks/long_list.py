@@ -89,7 +89,7 @@ def report(what: str, took: list[float]) -> None:
 
 
 def main() -> int:
-    """Run it; 1 if other requests take too long."""
+    """Run the benchmark; returns 1 if other requests take too long, otherwise 0."""
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else JOBS
     with tempfile.TemporaryDirectory() as directory:
         daemon = Daemon(Path(directory) / "home").start()

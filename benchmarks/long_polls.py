@@ -106,7 +106,7 @@ class Bench:
 
 
 def main() -> int:
-    """Run it; 1 if workers get jobs too late."""
+    """Run the benchmark; returns 1 if workers get jobs too late, otherwise 0."""
     rate = int(sys.argv[1]) if len(sys.argv) > 1 else RATE
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
     with tempfile.TemporaryDirectory() as directory:

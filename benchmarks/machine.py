@@ -72,7 +72,7 @@ class Effort:
     @classmethod
     @contextmanager
     def measured(cls) -> Iterator["Effort"]:
-        """Measure the block."""
+        """Measure the duration of the block, and how much of a core it uses."""
         effort, began, used = cls(), perf_counter(), _cpu_seconds()
         yield effort
         effort.seconds = perf_counter() - began

@@ -4,7 +4,7 @@ What do 1,000,000 queued jobs cost? Run from the root: `python -m benchmarks.mil
 One daemon is given the jobs, 1,000 in a request; another has an empty queue. In turn, jobs are added to both, claimed
 and deleted again, so that the queues keep their lengths. Then requests come at 1,000 a second while the file is
 compacted, and the daemon is restarted after a stop and after a kill. Rates are also measured at shorter lengths. Last,
-it is given 5,000,000 jobs, and killed again.
+the daemon is given 5,000,000 jobs, and killed again.
 """
 
 import signal
@@ -39,7 +39,7 @@ _Rates = tuple[float, float]
 
 
 def measure(results: Results) -> None:
-    """Add the rows, and the data of the charts."""
+    """Measure queues of up to 5,000,000 jobs; adds the rows to `results`, and the data of the charts."""
     empty, full = JobEngine(), JobEngine()
     with ExitStack() as stack:
         stack.enter_context(empty.running())

@@ -119,7 +119,7 @@ class OnPostgres(JobEngine):
 
 
 def measure(results: Results) -> None:
-    """Add the rows."""
+    """Measure without HTTP and with it, and compare with the contenders; adds the rows to `results`."""
     _without_http(results, _SECONDS, _ROUNDS)
     _through_http(results)
     _many(results, _JOBS, TIMES)
@@ -175,7 +175,7 @@ def _through_http(results: Results) -> None:
 def _compare(
     results: Results, what: str, ours: Outcome, theirs: Sequence[Outcome], targets: Sequence[float | None]
 ) -> None:
-    """Add the rates, and print PostgreSQL's cost of a job."""
+    """Add rows with the rates to `results`, and print PostgreSQL's cost of a job."""
     for outcome, target in zip(theirs, targets, strict=True):
         results.compare(f"{what}, without HTTP", ours, outcome, target)
     for outcome in (ours, *theirs):

@@ -105,7 +105,7 @@ def measure(daemon: Daemon, long: int) -> bool:
 
 
 def main() -> int:
-    """Run it; 1 if a long queue costs too much."""
+    """Run the benchmark; returns 1 if a long queue costs too much, otherwise 0."""
     long = int(sys.argv[1]) if len(sys.argv) > 1 else LONG
     with tempfile.TemporaryDirectory() as directory:
         daemon = Daemon(Path(directory)).start()

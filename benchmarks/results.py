@@ -132,7 +132,10 @@ Work = Callable[[Server], Run]
 
 
 def rounds(servers: Sequence[tuple[Server, Work]], times: int = TIMES) -> list[Outcome]:
-    """Measure all in turn, in `times` rounds. A server that fails is left out of later ones; its row has the error."""
+    """
+    Measure all servers in turn, in `times` rounds. A server that fails is left out of later rounds; its row has the
+    error.
+    """
     runs: list[list[Run]] = [[] for _ in servers]
     why = [_missing(server) for server, _ in servers]
     for _ in range(times):
@@ -162,7 +165,7 @@ def _once(server: Server, work: Work, runs: list[Run]) -> str:
 
 
 def measured(server: Server, work: Work) -> Run:
-    """Start it, let it do its work, and stop it."""
+    """Start a server, let it do its work, and stop it."""
     with server.running():
         return work(server)
 
@@ -173,12 +176,12 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-#: A part of the benchmark, which adds its rows.
+#: A part of the benchmark, which measures and adds rows to the results.
 Part = Callable[[Results], None]
 
 
 def run_alone(part: Part) -> int:
-    """Run one part and print its rows; 1 if a target is missed."""
+    """Run one part and print its rows; returns 1 if a target is missed, otherwise 0."""
     be_a_client()
     results = Results()
     part(results)

@@ -13,7 +13,7 @@ _SECONDS = 4
 
 
 def measure(results: Results) -> None:
-    """Add a row for each contender."""
+    """Compare JobEngine with each contender; adds a row for each to `results`."""
     noops = [Noop(), Noop(name="Klein no-op with a log of requests", logs=True)]
     others = [Beanstalkd(name="beanstalkd -f 0", syncs=True), PostgreSQL(), *_rabbits()]
     servers = [JobEngine(), *noops, *others]

@@ -45,7 +45,7 @@ class Call:
 
 
 def measure(results: Results) -> None:
-    """Add a row for each call."""
+    """Measure how long each call delays pings; adds a row for each call to `results`."""
     server = JobEngine(settings={"MAX_QUEUES": str(2 * _QUEUES)})
     with server.running():
         idle = [_longest(server.port, b"") for _ in range(TIMES)]

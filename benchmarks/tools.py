@@ -87,7 +87,7 @@ class Files:
 
 
 def measure(results: Results) -> None:
-    """Add the rows."""
+    """Measure each command for database files; adds the rows to `results`."""
     with directory() as home:
         files = Files(home)
         few, *_ = _rounds(files, FEW, 1)

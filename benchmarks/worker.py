@@ -27,7 +27,7 @@ _IDLE, _BEGINNING = 60.0, 2.0
 
 
 def measure(results: Results) -> None:
-    """Add the rows of the worker."""
+    """Measure the worker; adds the rows to `results`."""
     alone, by_two, *many = rounds(
         [
             (JobEngine(), lambda server: _off(server, _ALONE, _worker(1))),

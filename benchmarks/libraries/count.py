@@ -17,7 +17,7 @@ class Count:
     _steps: "count[int]" = field(factory=lambda: count(1))
 
     def __call__(self) -> bool:
-        """Count one more job; whether it was the last."""
+        """Count one more job; returns whether it was the last."""
         number = next(self._steps)
         if number == self.warm:
             self.say("warm")

@@ -52,12 +52,12 @@ class Used:
 
     @staticmethod
     def best(those: "Sequence[Used]") -> "Used":
-        """The least processor times, and the mean of the bytes."""
+        """The least processor times of several measurements, and the mean of their bytes of WAL."""
         return evolve(Used.of(min, *those), wal=mean(one.wal for one in those))
 
     @staticmethod
     def of(how: Callable[[Sequence[float]], float], *those: "Used") -> "Used":
-        """Each value as `how` combines it, such as min or mean."""
+        """Combine several costs: each value by `how`, such as min or mean."""
         return Used(*map(how, zip(*((one.daemon, one.postgres, one.wal) for one in those), strict=True)))
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Bench:
         )
 
     def use(self, session: Session, work: Callable[[], R]) -> tuple[R, Used]:
-        """Do `work`; returns its answer, and its cost for this process, the session's backend and WAL."""
+        """Call `work`; returns its result, and its cost for this process, the session's backend and WAL."""
         backend = session.run(lambda connection: connection.info.backend_pid)
         wal, postgres, own = self.wal(), work_of(backend), time.process_time()
         answer = work()

@@ -62,7 +62,7 @@ def _compare(bench: Bench, place: Place) -> None:
             load = Load(daemons=number, clients=clients, size=size)
             found, computed = _middle(bench, load), simulate(load, place, evolve(COSTS, wal_removal=0)).jobs
             requests = 3 / load.size
-            # Without rules and driver, HTTP and JSON remain.
+            # What remains of the daemons' work without rules and driver is HTTP and JSON.
             request = (found.daemons - COSTS.batch * found.batches - COSTS.task * requests - COSTS.job * 3) / requests
             rate = f"{found.rate:,.0f} jobs/s, computed {computed:,.0f} ({computed / found.rate - 1:+.0%})"
             each = f"HTTP {request:.0f} µs a request, client {found.clients / requests:.0f}"
@@ -96,7 +96,8 @@ def a_daemon(bench: Bench) -> Iterator[JobEngine]:
 class _Round:
     """The measurements of one round; work is in microseconds of processor time."""
 
-    #: Jobs a second; then, for each job, the work of daemons, clients and PostgreSQL, and batches.
+    #: Jobs a second. The other values are for each job: the work of daemons, of clients and of PostgreSQL, and the
+    #: number of batches.
     rate: float
     daemons: float
     clients: float
@@ -116,7 +117,7 @@ def _round(bench: Bench, servers: Sequence[JobEngine], load: Load) -> _Round:
 
 
 def _counted(bench: Bench, servers: Sequence[JobEngine]) -> tuple[float, float, float, float]:
-    """The totals so far: the work of daemons, clients and PostgreSQL, and the number of batches."""
+    """The totals so far: the work of daemons, of clients and of PostgreSQL, and the number of batches."""
     backends = _named(bench.server.pid, "postgres")
     daemons = sum(work_of(server.pid) for server in servers)
     return daemons, work_of(os.getpid()), sum(map(work_of, backends)), _batches(servers)

@@ -22,7 +22,8 @@ from .stations import Clock, Disk, Lock, Process, Station
 LIFE: Final = ("add", "claim", "complete")
 #: The round trips of a batch: one reads time, queues and jobs, one writes and commits.
 TRIPS: Final = 2
-#: The most jobs in a batch, and the lanes of a daemon; see jobengine.engine.postgres.batch.lane and .engine.
+#: The most jobs in a batch and, in the next line, the number of lanes (connections) of a daemon; see
+#: jobengine.engine.postgres.batch.lane and .engine.
 _MOST: Final = 1_000
 _LANES: Final = 4
 
@@ -117,7 +118,11 @@ class Database:
 
 @define(eq=False)
 class Daemon:
-    """Requests that wait for a lane. As in the engine, small claims from a queue have one lane; the rest take any."""
+    """
+    A daemon: requests wait for one of its lanes, and each lane carries out one batch at a time.
+
+    As in the engine, small claims from a queue always use the same lane; other requests use any lane.
+    """
 
     world: "World"
     core: Station
@@ -151,11 +156,11 @@ class Daemon:
 
 @define(eq=False)
 class Lane:
-    """Carries out requests, a batch at a time."""
+    """A lane of a daemon: carries out requests, one batch at a time."""
 
     daemon: Daemon
     _process: Process = field(init=False)
-    #: Whether it will begin, and whether a batch is running.
+    #: Whether a batch will begin soon and, in the next line, whether a batch is running.
     _begins: bool = False
     _runs: bool = False
 

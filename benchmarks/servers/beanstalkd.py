@@ -28,7 +28,7 @@ class Beanstalkd(Server):
 
     name: str = "beanstalkd"
     package: str = "beanstalkd"
-    #: Whether it syncs before it answers.
+    #: Whether beanstalkd syncs its log before it answers.
     syncs: bool = False
 
     def found(self) -> bool:
