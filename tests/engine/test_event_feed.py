@@ -39,7 +39,7 @@ class Watching:
         while not self.over:
             if self.asked is None:
                 self.asked = Pending(self._next())
-            # Others are let in between events that come together.
+            # The engine lets other requests run between events that come together.
             self.desk.turn()
             if not self.asked.answered:
                 break

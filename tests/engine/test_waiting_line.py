@@ -9,7 +9,7 @@ from tests.core.test_tags import Counted
 from tests.engine.local.engines import KEY, Desk
 from tests.pending import Pending
 
-#: Jobs of each kind, and waiters.
+#: The number of jobs of each kind, and of waiters.
 MANY, WAITERS = 300, 200
 
 

@@ -21,7 +21,7 @@ class RawAnswer:
 
 
 class Transport(StringTransportWithDisconnection):
-    """Remembers that its end was closed for writing."""
+    """Records that the server has closed its sending side."""
 
     write_closed = False
 

@@ -34,7 +34,7 @@ def test_reading_resumes_when_the_client_reads_its_answers(connection: Connectio
     assert _state(connection) == "paused"
     stepped.step()
     connection.server.pump()
-    # It is answered, but it is unknown whether the client reads the answer.
+    # The request is answered, but it is unknown whether the client reads the answer.
     assert _state(connection) == "paused"
     connection.channel.resumeProducing()
     assert _state(connection) == "producing"
@@ -48,7 +48,7 @@ def test_no_further_request_is_started_for_a_client_that_does_not_read_its_answe
     stepped.step()
     connection.server.pump()
     assert stepped.waiting == []
-    # Its waiting requests do not count against it.
+    # The requests that wait do not use up the client's time.
     connection.wait(50)
     connection.channel.resumeProducing()
     connection.server.pump()

@@ -22,7 +22,7 @@ def test_turns_are_given_in_order_of_arrival() -> None:
     turns = Turns(clock)
     for name in "abc":
         turns.next().addCallback(_note, gone, name)
-    # It is back in the line before the others have had their turn.
+    # This waiter requests a second turn during its first, and gets it after d.
     turns.next().addCallback(lambda _: turns.next()).addCallback(_note, gone, "again")
     turns.next().addCallback(_note, gone, "d")
     for expected in ("a", "ab", "abc", "abc", "abcd", "abcdagain"):

@@ -90,7 +90,7 @@ def test_a_half_closed_connection_is_not_read_any_more(start: Callable[..., Memo
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(PUT + PUT)
     _close(connection)
-    connection.transport.producerState = "ended"  # to see whether it is changed
+    connection.transport.producerState = "ended"  # a value that reading on would replace
     _step(server, stepped)
     assert len(connection.answers) == 1
     connection.channel.resumeProducing()

@@ -1,4 +1,6 @@
-"""The header Host: there is one, and without an admin key it names a host that no stranger can choose for a browser."""
+"""
+The header Host: each request has one, and without an admin key a browser's names a host that no stranger can choose.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""IdleConnections connections: they have one timer, and none is idle during a request."""
+"""Idle connections share one timer, and no connection is idle during a request."""
 
 from typing import Any
 

@@ -221,7 +221,7 @@ def test_the_time_limits_of_requests_do_not_apply_to_answers(start: Callable[...
 
 
 def test_an_empty_line_before_a_request_changes_nothing(server: MemoryServer) -> None:
-    # Some old clients end a body with one that its length does not count (RFC 9112, 2.2).
+    # Some old clients end a body with an empty line that the Content-Length does not count (RFC 9112, 2.2).
     absolute = b"\r\n" + request("GET", "http://x/test")
     assert [answer.status for answer in Connection(server).send(absolute * 2).answers] == [200, 200]
     assert Connection(server).send(b"\r\n" + request("GET", "/test", *_headers(64))).answers[0].status == 200
@@ -245,7 +245,7 @@ def test_connection_close_or_http_1_0_closes_the_connection_after_the_answer(ser
         assert not connection.open
 
 
-# What is hardly a request
+# Invalid requests
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> 
         assert b"Content-Type" in answer.body
 
 
-# How many
+# The number of connections
 
 
 def _close_all(server: MemoryServer) -> None:
@@ -345,7 +345,7 @@ def test_a_refused_connection_is_not_counted_when_it_is_closed(start: Callable[.
         connection.wait(3)
 
 
-# The end
+# Draining
 
 
 def test_draining_closes_idle_connections_and_waits_for_requests_in_progress(

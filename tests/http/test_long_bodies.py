@@ -123,7 +123,7 @@ class _Turns:
         call()
 
 
-def test_requests_that_arrive_together_are_started_one_in_a_reactor_turn(server: MemoryServer) -> None:
+def test_requests_that_arrive_together_are_started_one_per_reactor_turn(server: MemoryServer) -> None:
     connection = Connection(server)
     turns = _Turns(connection)
     connection.channel.dataReceived(request("GET", "/test") * 50)

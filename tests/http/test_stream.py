@@ -150,7 +150,7 @@ def test_a_client_that_disconnects_during_a_list_leaves_no_timer_and_no_reader(
 
 
 class _Untaken:
-    """Stands for the system's knowledge of the client's progress."""
+    """Replaces the system's count of the bytes that the client has not read."""
 
     def __init__(self, connection: Connection) -> None:
         self.bytes: int | None = 0
@@ -176,7 +176,7 @@ def test_a_client_that_reads_nothing_for_thirty_seconds_is_cut_off(server: Memor
     unsent.bytes = known
     server.pump()
     assert connection.wait(29).open
-    # What it has yet to take is checked every 30 seconds, and was unknown before.
+    # The bytes that the client has not read are checked every 30 seconds; the first check has none to compare with.
     for _ in range(2):
         connection.wait(31)
         server.pump()

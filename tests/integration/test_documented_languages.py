@@ -100,7 +100,7 @@ def _built(example: Language, code: str, server: Daemon, home: Path) -> Start:
     return lambda: subprocess.Popen(example.start, cwd=home)
 
 
-def test_a_short_documented_worker_reports_the_outcomes_of_jobs(start_short: Start, mail: client.Queue) -> None:
+def test_a_short_worker_of_the_docs_reports_the_outcomes_of_jobs(start_short: Start, mail: client.Queue) -> None:
     start_short()
     sent, refused = (mail.add({"to": to}, max_attempts=1) for to in ("ada@example.org", "nobody"))
     failed = _finished(mail, refused)
@@ -108,7 +108,7 @@ def test_a_short_documented_worker_reports_the_outcomes_of_jobs(start_short: Sta
     assert _finished(mail, sent).state == "complete"
 
 
-def test_a_documented_worker_reports_outcomes_and_waits_for_a_server_restart(
+def test_a_worker_of_the_docs_reports_outcomes_and_waits_for_a_server_restart(
     start: Start, mail: client.Queue, server: Daemon
 ) -> None:
     start()
@@ -122,7 +122,7 @@ def test_a_documented_worker_reports_outcomes_and_waits_for_a_server_restart(
     assert _finished(mail, after).result == {"sent_to": "bob@example.org"}
 
 
-def test_a_documented_worker_resends_an_outcome_that_the_server_did_not_accept(
+def test_a_worker_of_the_docs_resends_an_outcome_that_the_server_did_not_accept(
     start: Start, mail: client.Queue, server: Daemon
 ) -> None:
     start()
@@ -135,13 +135,15 @@ def test_a_documented_worker_resends_an_outcome_that_the_server_did_not_accept(
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_a_documented_worker_keeps_the_lease_of_a_job_longer_than_its_timeout(start: Start, mail: client.Queue) -> None:
+def test_a_worker_of_the_docs_extends_the_lease_of_a_job_that_outlasts_its_timeout(
+    start: Start, mail: client.Queue
+) -> None:
     start()
     done = _finished(mail, mail.add({"to": "long@x"}, timeout_seconds=4, max_attempts=2))
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_a_documented_worker_that_lost_a_job_continues_with_the_next(start: Start, mail: client.Queue) -> None:
+def test_a_worker_of_the_docs_that_lost_a_job_continues_with_the_next(start: Start, mail: client.Queue) -> None:
     start()
     job = mail.add({"to": "long@x"}, timeout_seconds=1)
     until("it has begun", lambda: mail.get(job.uid).state == "inprogress")

@@ -150,7 +150,7 @@ def test_a_body_whose_key_was_checked_may_have_a_million_values() -> None:
         _read("add_jobs", _body("jobs", [0] * 1_000_001), most_values=MOST_BULK_VALUES)
 
 
-def test_others_run_while_values_are_counted() -> None:
+def test_other_requests_are_handled_while_values_are_counted() -> None:
     pauses: list[None] = []
     _read("add_jobs", _body("jobs", [{"content": {"a": "x" * 1_000_000}} for _ in range(8)]), pauses)
     # 32 quarters of a mebibyte are counted, and 8 jobs read.
@@ -173,7 +173,7 @@ def _checked(body: bytes, pauses: list[None]) -> Any:
     return results[0]
 
 
-def test_others_run_between_the_steps_of_checking_a_long_body() -> None:
+def test_other_requests_are_handled_between_the_steps_of_checking_a_long_body() -> None:
     pauses: list[None] = []
     body = json.dumps({"queue_name": "q", "job": {"content": {"a": [0.5] * 20_000}}}).encode()
     checked = _checked(body, pauses)

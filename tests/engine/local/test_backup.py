@@ -31,7 +31,7 @@ def begun(desk: Desk) -> Any:
 
 
 def piece(desk: Desk, pieces: Any) -> bytes:
-    """The next one; empty at the end."""
+    """The next piece; empty at the end."""
     asked = desk.ask(anext(pieces, b""))
     desk.settle()
     read: bytes = asked.answer

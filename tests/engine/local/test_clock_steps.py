@@ -10,7 +10,7 @@ from tests.engine.local.engines import Desk
 
 HOUR = 3_600
 STEPS = [HOUR, -HOUR, 400_000_000]
-#: The uid of a job whose first delay is neither longer nor shorter than it was set.
+#: The uid of a job whose first retry comes exactly after its delay: the jitter depends on the uid.
 EVEN = "00000000-0000-4000-8000-000000000179"
 #: The kinds of spans, each of 120 seconds, and how a job enters one.
 SPANS: dict[str, Callable[[Desk], None]] = {

@@ -106,6 +106,6 @@ def test_a_copy_is_synced_in_steps_and_not_all_at_its_end(tmp_path: Path) -> Non
     desk.told(desk.deleting(waste.spec.uid))
     assert desk.figure("compactions", outcome="done") == 1
     written = [run.count("write") for run in " ".join(desk.files.calls).split("sync")]
-    # The header and the queue go before the first job; there are eight.
+    # Only the header and the queue are written before the first of the eight jobs.
     assert max(written) <= 3
     assert sum(written) >= 8

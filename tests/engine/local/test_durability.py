@@ -317,7 +317,7 @@ def test_a_stop_does_not_wait_for_a_compaction(tmp_path: Path) -> None:
         desk.turn()
         calls += 1
     assert stopped.called
-    # The commit under way, one that keeps what was counted, and closing the file.
+    # The commit under way, a commit that saves the activity counts, and closing the file.
     assert calls <= 3
     assert not desk.path.with_name("db.new").exists()
     desk.start()

@@ -20,7 +20,7 @@ WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 
 @define
 class Server:
-    """A session, and what happens as soon as it has loaded what it needs to add or claim a job."""
+    """A session that calls `meanwhile` once, when it has loaded what it needs to add or claim a job."""
 
     session: Session = field(init=False)
     meanwhile: Callable[[], object] = int

@@ -20,7 +20,7 @@ def test_the_counts_of_all_servers_are_added_up(ask: Asker, other: Asker) -> Non
     ask.add()
     other.add()
     other.add()
-    # Each server knows its own at once.
+    # Each server has its own counts at once.
     assert (_added(ask), _added(other)) == ([1, 1, 1], [2, 2, 2])
     for one in (ask, other):
         one.world.advance(6)

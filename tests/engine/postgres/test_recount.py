@@ -1,4 +1,4 @@
-"""A recount corrects what counts jobs, also those of retrying and cancelled jobs, which only their records know."""
+"""A recount corrects all counts of jobs, even of retrying and cancelled jobs, which only the jobs' records show."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -97,7 +97,7 @@ def test_restored_jobs_count_as_before_whether_recounted_meanwhile_or_not(
     records = [_records(world, job) for job in jobs]
     _damage(world, *jobs)
     for _ in range(recounts):
-        # It meets the damage itself.
+        # The recount finds the damaged rows itself.
         assert _recount(world).jobs == 0
         assert _counts(ask) == (0, 0)
     for job, its in zip(jobs, records, strict=True):

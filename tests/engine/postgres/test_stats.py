@@ -21,7 +21,7 @@ def activity() -> ServerActivity:
 
 
 def _count(activity: ServerActivity, name: str, number: int, *effects: JobEffect, elapsed: int = 0) -> None:
-    """Note changes of jobs in the queue with this number; by default, that one was added."""
+    """Count changes of jobs in the queue with this number; by default, that one job was added."""
     known = Known(id=number, rev=0, queue=Queue(name=name, salt="", digest="", created=0), watched=False, due=False)
     made = effects or [JobEffect(name, "uid", None, _job())]
     activity.count(Result(now=Now(elapsed, elapsed, {name: known}), outcomes=(), effects=made, soonest=None))

@@ -53,7 +53,7 @@ def time(database: Database) -> Iterator[_Time]:
 
 @pytest.fixture
 def session(database: Database, time: _Time) -> Iterator[Session]:
-    """Of queues with a job each, which is delayed: the n-th for n + 1 seconds."""
+    """A session on queues with one delayed job each: the n-th job is ready after n + 1 seconds."""
     session = session_on(database.url, steady=time, clock=PRETENDED)
     for at in range(QUEUES):
         who: dict[str, Any] = {"queue": f"q{at}", "access_key": KEY}
@@ -112,7 +112,7 @@ class _Sweeps:
         return later
 
     def within_a_second(self) -> int:
-        """How many begin in the next second."""
+        """How many sweeps begin in the next second."""
         self.began.clear()
         self.clock.pump([0.001] * 1000)
         return len(self.began)

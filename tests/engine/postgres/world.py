@@ -1,4 +1,4 @@
-"""The engine on PostgreSQL in a world whose time goes by only when it is told to."""
+"""The engine on PostgreSQL, with clocks that only the test moves."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ class PostgresWorld(World):
         return value
 
     def figure_of(self, name: str, **labels: str) -> float:
-        """The one of the engine's figures of this name that has these labels."""
+        """The engine's figure of this name that has these labels."""
         asked = self.begin(self.engine.figures())
         (value,) = [one.value for one in asked.answer if (one.name, one.labels) == (name, labels)]
         return float(value)
@@ -124,7 +124,7 @@ class PostgresWorld(World):
         self.settle()
 
     def set_clock_of_database(self, seconds: int) -> None:
-        """Set the clock of the database, which is on another machine: no connection looks at it before it is used."""
+        """Set the clock of the database, which is on another machine: connections read it only when they are used."""
         self._ahead += seconds
         self._set_time()
 

@@ -210,7 +210,7 @@ def index_steps(jobs: int, work: Callable[[World], Any]) -> int:
     ],
     ids=["claim", "add", "claim and complete", "peek"],
 )
-def test_the_steps_in_the_indexes_do_not_grow_with_the_number_of_jobs(work: Callable[[World], Any]) -> None:
+def test_the_number_of_index_operations_does_not_depend_on_the_number_of_jobs(work: Callable[[World], Any]) -> None:
     few = index_steps(100, work)
     assert few > 0
     assert index_steps(20_000, work) == few

@@ -1,4 +1,4 @@
-"""How the claim start of a queue is advanced, step by step, and which ones are worth it."""
+"""How the claim start of a queue (the rank from which claims search) is advanced, and in which queues."""
 
 import pytest
 from hypothesis import given
@@ -82,7 +82,7 @@ def test_no_claim_start_or_proposal_is_advanced_past_a_ready_job(
     claimed: RowRank,
 ) -> None:
     before = ClaimStart(at, None if proposed is None else max(at, proposed), 1, known_from)
-    # Jobs before the claim start are not looked for.
+    # An observation searches for ready jobs only from the claim start on.
     seen = Observation(oldest, 10, None if first is None else max(at, first))
     after = advanced(before, seen, claimed)
     assert after.at >= before.at

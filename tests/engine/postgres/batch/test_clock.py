@@ -1,4 +1,6 @@
-"""Steps of the database's clock are told apart from a machine that stands still, and undo each other's corrections."""
+"""
+Servers distinguish a clock step of the database from a suspended machine, and undo each other's wrong corrections.
+"""
 
 import random
 from collections.abc import Callable
@@ -16,7 +18,7 @@ class _World:
     """A database, and the time that has passed, in milliseconds."""
 
     now: int = 1_000_000
-    #: How far the database's clock was set.
+    #: By how many milliseconds the database's clock was set.
     set: int = 0
     ahead: int = 0
     undone: int = 0
@@ -47,9 +49,9 @@ class _World:
 class _Server:
     world: _World
     machine: str
-    #: For how long its machine has stood still.
+    #: For how many milliseconds the server's machine was suspended.
     still: int = 0
-    #: Whether it stands still now.
+    #: Whether the machine is suspended now.
     stands: bool = False
     steps: ClockSteps = field(init=False)
 
@@ -195,7 +197,7 @@ def test_a_clock_reading_from_before_a_correction_is_repeated(world: _World) -> 
 def test_a_clock_reference_is_not_used_after_the_correction_was_changed_by_hand(world: _World) -> None:
     world.server("a").look()
     world.servers.clear()
-    # Somebody has put it right by hand.
+    # Somebody has corrected `ahead` by hand.
     world.ahead -= HOUR
     server = world.server("a")
     assert server.steps.check(server._read()) is None
@@ -205,7 +207,7 @@ def test_clock_drift_is_not_a_step(world: _World) -> None:
     server = world.server("a")
     server.look()
     world.servers.clear()
-    # A day in which nothing looked, while the database's clock was sped up by 200 parts per million.
+    # A day in which no server read the clock, while the database's clock was sped up by 200 parts per million.
     world.now += 24 * HOUR
     world.set += 17 * SECOND
     assert server.steps.check(server._read()) is None
@@ -230,7 +232,7 @@ def test_the_time_is_corrected_soon_after_steps_suspensions_starts_and_readings(
         lambda: chance.choice(world.servers).look(),
     ]
     for name in ("a", "b", "b"):
-        # The machine of the first one never stands still.
+        # The machine of the first server is never suspended.
         world.server(name)
     world.wait(2 * MINUTE)
     for _ in range(40):

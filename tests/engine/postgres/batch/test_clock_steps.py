@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 STEPS = [3_600, -3_600, 10, -10]
 #: Seconds of leases, delays and retention: longer than some steps, shorter than others.
 SPAN = 60
-#: Names of queues on all lanes.
+#: The names of enough queues that the server uses all its lanes: each is a connection for some of the queues.
 QUEUES = [f"q{number}" for number in range(6)]
 
 
@@ -51,18 +51,18 @@ class _Spans:
 
 
 def _claims(spans: _Spans) -> None:
-    """Use each lane for batches."""
+    """Use each connection for batches."""
     assert [spans.ask.claim(name) for name in QUEUES] == [None] * len(QUEUES)
 
 
 def _lists(spans: _Spans) -> None:
-    """Use the lane for long commands."""
+    """Use the connection for long commands."""
     for name in QUEUES:
         assert len(spans.ask.ask(c.ListJobs, name, limit=9).jobs) == 3
 
 
 def _sweeps(spans: _Spans) -> None:
-    """Use the lane of the sweeps."""
+    """Use the connection for sweeps."""
     spans.world.advance(0)
     spans.world.engine.wall_clock_was_set()
     spans.world.settle()

@@ -1,4 +1,4 @@
-"""A lane, whose session leaves some tasks of a batch for the next one."""
+"""A lane carries out tasks in batches; here its session leaves some tasks of a batch for the next batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ class _Session:
 class _World:
     clock: Clock = field(factory=Clock)
     session: _Session = field(factory=_Session)
-    #: What happens when a batch is told of.
+    #: Functions to call when the callers of a batch are answered.
     told: list[Any] = field(factory=list)
     lane: Lane = field(init=False)
 
@@ -49,7 +49,7 @@ class _World:
         )
 
     def ask(self, *uids: str) -> list[Any]:
-        """Ask to read jobs; returns the answers as they come."""
+        """Submit reads of jobs; returns the answers as they come."""
         answers: list[Any] = []
         for uid in uids:
             asked = self.lane.submit(c.ReadJob(queue="q", access_key=b"key", uid=uid))
@@ -57,7 +57,7 @@ class _World:
         return answers
 
 
-def test_the_tail_of_a_cut_batch_is_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
+def test_the_tasks_that_a_batch_leaves_over_are_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
     world = _World()
     world.told = [lambda: 1 // 0]
     answers = world.ask("1", "2", "3")
@@ -67,7 +67,7 @@ def test_the_tail_of_a_cut_batch_is_executed_even_if_waking_waiters_fails(events
     assert failure.check(ZeroDivisionError)
 
 
-def test_a_task_cancelled_in_the_tail_of_a_cut_batch_is_not_executed() -> None:
+def test_a_cancelled_task_that_a_batch_left_over_is_not_executed() -> None:
     world = _World()
     left: list[Any] = []
     world.told = [lambda: left[0].cancel()]

@@ -30,7 +30,7 @@ from tests.postgres import PRETENDED, Database, Pretended, until_waiting
 
 pytestmark = pytest.mark.slow
 
-#: The first time a claim start is proposed, the second time it is raised.
+#: How often to advance a claim start until it moves: the first call proposes a claim start, the second sets it.
 TIMES = 2
 
 
@@ -44,7 +44,7 @@ class _Two:
     time: Pretended
 
     def advance_claim_start(self, times: int = TIMES) -> RowRank:
-        """Advance the claim start `times` times; returns where it is then."""
+        """Advance the claim start `times` times; returns the new claim start."""
         with connected(self.url) as connection:
             last = connection.execute(
                 "SELECT inv_prio, arrival FROM job WHERE place = 2 ORDER BY inv_prio DESC, arrival DESC LIMIT 1"
@@ -79,7 +79,8 @@ def two(database: Database) -> Iterator[_Two]:
     database.clear()
     time = Pretended(database.url)
     time.tell(1_000)
-    # Its clock stands still as well: else the clocks differ more and more, as after a step of one.
+    # The machine's clock stands still like the database's: if the clocks differed more and more, that would count as a
+    # clock step.
     parts: dict[str, Any] = {"clock": PRETENDED, "steady": lambda: 0.0}
     servers = Server.on(database.url, **parts), Server.on(database.url, **parts)
     servers[0].ask(c.CreateQueue(**WHO))
@@ -101,7 +102,7 @@ def test_claims_advance_the_claim_start_and_search_from_it(two: _Two) -> None:
             "SELECT count(*) FROM jobengine.job j, jobengine.queue q "
             "WHERE (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)"
         ).fetchone()
-    # It was proposed after the first claim.
+    # The claim start is the proposal that was made after the first claim.
     assert before == (4,)
     assert two.other.claim(count=20) == uids[4 * TIMES :]
 
@@ -215,7 +216,7 @@ def test_a_claim_start_is_not_advanced_while_a_transaction_sets_its_proposal_bac
     with connected(two.url) as connection, connection.transaction():
         for statement in set_back([change], is_known=False).values():
             together(connection, statement)
-        # It does not wait for long.
+        # Advancing waits only briefly for the lock.
         assert two.advance_claim_start() == NO_CLAIM_START
     with connected(two.url) as connection:
         assert connection.execute("SELECT proposed_prio FROM queue").fetchall() == [(~1,)]

@@ -1,4 +1,4 @@
-"""Keys of a queue that are not its own for good: an old one that runs out, and one of the Go version."""
+"""Access keys of a queue that are replaced: an old key until it expires, and the digest of the Go version."""
 
 from hashlib import sha512
 
@@ -21,7 +21,7 @@ def test_an_old_key_opens_a_cached_queue_until_it_expires(world: PostgresWorld) 
     ask = Asker(world)
     ask.create()
     ask.reconfigure(new_access_key=b"new", old_key_seconds=60)
-    # The second finds the queue as the first has left it, and loads by that.
+    # The first add caches the queue; the second uses the cached queue.
     for _ in range(2):
         ask.add(key=KEY)
     world.advance(61)

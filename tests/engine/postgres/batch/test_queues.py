@@ -1,4 +1,4 @@
-"""Queues that can not be made: a taken name, and a limit, which is not counted anew for each."""
+"""A queue is not created if its name is taken or the limit is reached."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_creating_a_queue_is_refused_if_its_name_is_taken_or_the_limit_is_reache
         _make(session, "queue 1", 3)
     with pytest.raises(TooManyQueues):
         _make(session, "another", 3)
-    # Then the numbers of queues no longer say how many there are.
+    # Now the highest queue number exceeds the number of queues.
     session.carry_out([c.DeleteQueue(queue="queue 1", access_key=KEY)])
     _make(session, "another", 3)
     with pytest.raises(TooManyQueues):

@@ -34,7 +34,7 @@ KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 #: Few unique keys, so that clients collide.
 _DEADLOCKS: Final[LiteralString] = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-#: How many jobs claims miss, and whether there is a claim start.
+#: How many ready jobs are before the claim start, where claims would miss them; and whether there is a claim start.
 _BEFORE_CLAIM_START: Final[LiteralString] = (
     "SELECT count(*) FILTER (WHERE j.place = 0 AND (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)), "
     f"bool_and(q.floor_prio > {NO_CLAIM_START[0]}) FROM queue q JOIN job j ON j.queue_id = q.id"
@@ -241,7 +241,7 @@ def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
     assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
 
 
-def test_of_two_concurrent_creations_of_an_item_one_sees_the_other(two: _Two) -> None:
+def test_of_two_concurrent_creations_of_a_named_item_one_sees_the_other(two: _Two) -> None:
     outcomes = two.at_once(SetItem(**WHO, name="a", value="1", once=True), "item")
     assert {outcome.get() for outcome in outcomes} == {None, "1"}
 

@@ -54,7 +54,7 @@ def uids(table: LoadedTable) -> list[str]:
 
 
 def fits(tables: Tables, fact: Fact) -> bool:
-    """Whether a fact is about a queue and a job that are there, or a new job."""
+    """Whether a fact is about an existing queue and an existing or new job."""
     match fact:
         case JobAdded(name, _):
             return name in tables.queues
@@ -114,7 +114,7 @@ def test_creating_and_deleting_a_queue_have_the_same_effects_as_on_large_tables(
     assert not few.queues
 
 
-def test_a_change_of_a_job_that_is_not_there_is_an_error() -> None:
+def test_a_change_of_a_missing_job_is_an_error() -> None:
     few = loaded(LoadedTable(QUEUES[0], 0))
     with pytest.raises(KeyError):
         few.apply([JobChanged("a", "1", Standing(state=State.COMPLETE, updated=NOW))])

@@ -36,7 +36,7 @@ def proxy(cluster: Cluster) -> Iterator[UnixProxy]:
 
 @pytest.fixture
 def world(database: Database, proxy: UnixProxy, monkeypatch: pytest.MonkeyPatch) -> PostgresWorld:
-    """An engine that reaches its database through the proxy; it waits for nothing."""
+    """An engine that reaches its database through the proxy; it retries without pauses."""
     database.clear()
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     through = make_conninfo(database.url, host="127.0.0.1", port=proxy.port, sslmode="disable")
@@ -117,7 +117,7 @@ def test_a_batch_is_not_redone_while_the_server_may_still_commit_it(
 
 
 def _break_while_it_waits(control: "psycopg.Connection[object]", proxy: UnixProxy) -> None:
-    """Break the connection of the server process that waits for the lock, and give it up when another waits."""
+    """Break the connection of the server process that waits for the lock; release the lock when the next one waits."""
     until_waiting(control, 1)
     proxy.break_all()
     until_waiting(control, 2)

@@ -1,4 +1,4 @@
-"""Damaged rows: each stops nothing but itself, and can be deleted."""
+"""Damaged rows: each affects only commands that need it, and can be deleted."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -131,7 +131,7 @@ def test_a_damaged_job_does_not_fail_other_commands_in_the_batch(world: Postgres
     assert ask.counts("other")[State.QUEUED] == 100
 
 
-def test_lists_streams_counts_and_changes_of_all_skip_a_damaged_job(world: PostgresWorld, ask: Asker) -> None:
+def test_lists_streams_counts_and_bulk_changes_skip_a_damaged_job(world: PostgresWorld, ask: Asker) -> None:
     jobs = [ask.add(priority=priority) for priority in (3, 2, 1)]
     damage(world, jobs[1])
     sound = [jobs[0], jobs[2]]
@@ -164,7 +164,7 @@ def test_a_waiter_for_a_job_that_is_damaged_meanwhile_gets_an_error(world: Postg
         assert awaiting.answer
 
 
-def test_many_damaged_jobs_at_the_head_cost_few_transactions(world: PostgresWorld, ask: Asker) -> None:
+def test_many_damaged_jobs_at_the_head_of_a_queue_cost_few_transactions(world: PostgresWorld, ask: Asker) -> None:
     new = (c.NewJob(content=b"{}"),) * 1000
     jobs = ask.get(world.engine.ask(c.AddJobs(queue="q", access_key=b"key", jobs=new, defaults=Defaults())))
     last = jobs[-1].job
@@ -328,7 +328,7 @@ def test_an_export_passes_over_damaged_rows(world: PostgresWorld, ask: Asker) ->
 # Restored rows
 
 
-def test_a_job_whose_row_is_restored_goes_back_to_its_place(world: PostgresWorld, ask: Asker) -> None:
+def test_a_job_whose_row_is_restored_returns_to_its_state(world: PostgresWorld, ask: Asker) -> None:
     first, second = ask.add(tags=("t",), unique_key="k", timeout_seconds=10), ask.add()
     held = ask.hold()
     ((sealed, said),) = world.control.execute(
@@ -376,7 +376,7 @@ def test_a_queue_whose_row_is_restored_is_used_again(world: PostgresWorld, ask: 
 def test_a_job_row_without_its_second_record_is_damaged_and_not_claimed(world: PostgresWorld, ask: Asker) -> None:
     job = ask.add()
     ask.update(ask.hold(), State.COMPLETE)
-    # With the first record alone, it would be done again.
+    # By its first record alone, the job would be ready, and would be run a second time.
     damage(world, job, CHANGED["missing"])
     assert ask.jobs() == []
     world.advance(11)

@@ -1,7 +1,7 @@
 """
-Plans are kept, on a database as a migration leaves it.
+PostgreSQL keeps its query plans, on a database as a migration leaves it.
 
-It has a file, and so a database, of its own: what PostgreSQL chooses depends on what was in the tables before.
+This test has a database of its own: what PostgreSQL chooses depends on what was in the tables before.
 """
 
 from typing import Final

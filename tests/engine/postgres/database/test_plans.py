@@ -1,4 +1,4 @@
-"""The plans that PostgreSQL makes: what is asked for often must not read a whole queue."""
+"""The plans that PostgreSQL makes: frequent statements must not read a whole queue."""
 
 import json
 import random
@@ -60,7 +60,7 @@ class _Plans:
         return self._most()
 
     def sweep(self) -> int:
-        """The same of a sweep."""
+        """The most rows that a step of any plan of a sweep has handled."""
         for _ in range(8):
             self._plans.clear()
             self.session.sweep()
@@ -80,7 +80,7 @@ def _rows(node: dict[str, Any]) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def plans(database: Database) -> Iterator[_Plans]:
-    """Of a session on a queue with many jobs in each place."""
+    """The plans of a session on a queue with many jobs in each place (see core/places.py)."""
     database.clear()
     with connected(database.url) as control:
         session = session_on(database.url)

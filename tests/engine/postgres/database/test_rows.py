@@ -1,4 +1,4 @@
-"""Jobs that a server has sealed are not opened again, but only in the very rows that it has written."""
+"""The cache of jobs that a server has written: it saves decrypting a row, but only the very row that was written."""
 
 import pytest
 from msgspec.structs import replace

@@ -26,7 +26,7 @@ def test_each_server_lists_and_counts_the_claims_that_wait_at_any(ask: Asker, ot
         assert sorted((each.worker, each.origin) for each in claimers.waiting) == [("a", HERE), ("b", THERE)]
         assert claimers.origins == {"a": HERE, "b": THERE}
         assert one.ask(c.ReadStats).workers_waiting == 2
-    # In /metrics each server counts its own: they are summed up there.
+    # In /metrics each server counts only its own claims: Prometheus adds them up.
     assert [each.workers_waiting for each in ask.get(ask.world.engine.ask(c.CountQueues()))] == [1]
 
 
@@ -44,7 +44,7 @@ def test_claims_of_a_server_that_stops_writing_them_are_forgotten(ask: Asker, ot
     ask.claiming(worker="a", wait=50)
     _advance(1, ask, other)
     assert other.ask(c.ReadStats).workers_waiting == 1
-    # The first server stands still.
+    # The first server is suspended.
     other.world.advance(13)
     assert other.ask(c.ReadStats).workers_waiting == 0
 

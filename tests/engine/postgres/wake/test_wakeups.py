@@ -1,4 +1,4 @@
-"""Servers on one PostgreSQL that tell each other what has changed."""
+"""Servers on one PostgreSQL that notify each other of changes."""
 
 import select
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ class Sockets:
         self.readers.remove(reader)
 
     def wait(self) -> None:
-        """Wait until something has come, and have it read."""
+        """Wait until a socket has data, and have the data read."""
         readable, _, _ = select.select(self.readers, [], [], 10)
         assert readable, "nothing comes"
         for reader in readable:
@@ -43,7 +43,7 @@ class Sockets:
 
 
 class HearingWorld(PostgresWorld):
-    """One of several servers."""
+    """One of several servers, which receives the notifications of the others."""
 
     def __init__(self, url: str) -> None:
         self.sockets = Sockets()
@@ -69,7 +69,7 @@ class HearingWorld(PostgresWorld):
         self.advance(0.05)
 
     def hear_until(self, other: "HearingWorld", done: Callable[[], bool]) -> None:
-        """Hear what another server tells, within less time than until the next look."""
+        """Receive notifications of another server until `done`, within less time than until the next poll."""
         for _ in range(19):
             if done():
                 return
@@ -81,7 +81,7 @@ class HearingWorld(PostgresWorld):
 
 @pytest.fixture
 def worlds(database: Database) -> Iterator[tuple[HearingWorld, HearingWorld]]:
-    """Two servers that hear each other, and a queue."""
+    """Two servers that receive each other's notifications, and a queue."""
     database.clear()
     worlds = HearingWorld(database.url), HearingWorld(database.url)
     for world in worlds:
@@ -141,7 +141,7 @@ def test_without_notifications_a_server_polls_every_two_seconds(
     here, _ = worlds
     silent = PostgresWorld(database.url)
     claim = here.ask.claiming()
-    # Jobs may have been locked when it asked.
+    # The first poll comes early: jobs may have been locked at the time of the claim.
     here.advance(0.25)
     Asker(silent).add()
     here.advance(1.999)
@@ -155,7 +155,7 @@ def test_a_server_that_does_not_receive_its_own_notification_polls_every_quarter
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
-    # It says hello, and nothing comes.
+    # The server sends itself a notification, which does not arrive.
     here.advance(30)
     claim = here.ask.claiming()
     here.advance(2)
