@@ -11,7 +11,7 @@ from .servers import Failed, Run, Server
 
 #: How many rounds are measured.
 TIMES = 3
-#: From this share of a core on, the client may be the limit.
+#: If the client uses at least this share of a core, the client may be the limit.
 _BUSY = 0.95
 _HEADINGS = ("what", "JobEngine", "contender", "ratio", "target", "met", "spread")
 #: Errors of a server or a client; its row then shows the error.

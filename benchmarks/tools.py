@@ -44,7 +44,7 @@ class Ran:
     """The time and memory of a command."""
 
     seconds: float
-    #: Its peak of memory, in bytes.
+    #: The command's peak of memory, in bytes.
     memory: int
 
 

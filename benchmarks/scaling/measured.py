@@ -130,7 +130,7 @@ def door(bench: Bench) -> None:
     print_line(str(evolve(costs, removal=gone.daemon, pg_removal=gone.postgres, wal_removal=gone.wal)))
 
 
-# What goes on beside the jobs
+# Work that goes on beside the jobs
 
 
 def upkeep(bench: Bench) -> None:

@@ -248,7 +248,7 @@ class Client:
 
     daemon: Daemon
     queue: int
-    #: Its next request, and the lane for it; None if any lane may take it.
+    #: The client's next request and, in the next line, the lane for that request; None if any lane may take it.
     kind: str = field(default="", init=False)
     lane: Lane | None = field(default=None, init=False)
     process: Process = field(init=False)

@@ -32,25 +32,25 @@ class Beanstalkd(Server):
     syncs: bool = False
 
     def found(self) -> bool:
-        """Whether it is installed."""
+        """Whether beanstalkd is installed."""
         return shutil.which("beanstalkd") is not None
 
     def version(self) -> str:
-        """Its name and version."""
+        """The name and version of beanstalkd."""
         return version(["beanstalkd", "-v"], r"(beanstalkd \S+)")
 
     def start(self, home: Path) -> None:
-        """Start it with its log in the directory."""
+        """Start beanstalkd with its log in the directory."""
         often = ["-f", "0"] if self.syncs else []
         command = ["beanstalkd", "-l", "127.0.0.1", "-p", str(self.port), "-b", str(home), *often]
         self.launch(command, home, self.listens)
 
     def singles(self, seconds: float) -> Run:
-        """Jobs are put, reserved and deleted, one by one."""
+        """Put, reserve and delete jobs one by one."""
         return self._lives(_SINGLES, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """Jobs are put, reserved and deleted, `size` in one write."""
+        """Put, reserve and delete jobs, `size` of them in one write."""
         return self._lives(_PIPELINES, size, seconds)
 
     def _lives(self, connections: int, size: int, seconds: float) -> Run:
@@ -66,7 +66,7 @@ class Beanstalkd(Server):
         return Run(jobs / effort.seconds, effort.share)
 
     def adding(self, size: int, seconds: float) -> Run:
-        """Jobs are only put, `size` in one write."""
+        """Only put jobs, `size` of them in one write."""
         crowd, jobs = _Crowd.connected(self.port, _PIPELINES, size), 0
         with Effort.measured() as effort:
             deadline = perf_counter() + seconds

@@ -50,13 +50,13 @@ class JobEngine(Server):
     core: int = SERVER_CORE
 
     def start(self, home: Path) -> None:
-        """Start it with an empty queue "bench"."""
+        """Start the daemon with an empty queue "bench"."""
         self.home = home
         self.begin()
         self.ask(make_queue(QUEUE))
 
     def begin(self) -> float:
-        """Start it on the existing database; returns the seconds until it is ready."""
+        """Start the daemon on the existing database; returns the seconds until it is ready."""
         least = {"PYTHONPATH": str(_ROOT), "API_PORT": str(self.port), "SECRET": "the secret of the benchmark"}
         settings = {**_DEFAULTS, **least, **self.settings}
         began = perf_counter()
@@ -64,7 +64,7 @@ class JobEngine(Server):
         return perf_counter() - began
 
     def again(self, how: signal.Signals) -> float:
-        """End it with a signal and start it again; returns the seconds until it is ready."""
+        """End the daemon with a signal and start it again; returns the seconds until it is ready."""
         self._processes.pop().end(how)
         return self.begin()
 
@@ -77,17 +77,17 @@ class JobEngine(Server):
 
     @property
     def memory(self) -> int:
-        """The bytes of memory it uses."""
+        """The bytes of memory that the daemon uses."""
         return resident(self.pid)
 
     @property
     def compacts(self) -> bool:
-        """Whether a compaction is running, which has a new file."""
+        """Whether a compaction is running: then there is a second, new file."""
         return (self.home / "jobengine.jedb.new").exists()
 
     @property
     def size(self) -> int:
-        """The bytes of its file."""
+        """The length of the database file in bytes."""
         return (self.home / "jobengine.jedb").stat().st_size
 
     def ask(self, data: bytes) -> bytes:
@@ -99,14 +99,14 @@ class JobEngine(Server):
             connection.close()
 
     def metric(self, name: str) -> float:
-        """One of its metrics."""
+        """One of the daemon's metrics."""
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.ask(request("GET", "/metrics")).decode(), re.MULTILINE)
         if found is None:
             raise Failed(f"there is no metric {name}")
         return float(found[1])
 
     def requests(self) -> int:
-        """How many requests have ended, without the one that reads this number."""
+        """How many requests have ended, not counting the one that reads this number."""
         text = self.ask(request("GET", "/metrics")).decode()
         return sum(int(float(number)) for number in _REQUESTS.findall(text))
 

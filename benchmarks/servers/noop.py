@@ -44,7 +44,7 @@ class Noop(Server):
     """The application on Twisted's own web server."""
 
     name: str = "Klein no-op"
-    #: Whether it logs a line for each request to a file, like JobEngine. Without a log it is faster.
+    #: Whether the application logs a line for each request to a file, like JobEngine. Without a log it is faster.
     logs: bool = False
 
     def version(self) -> str:

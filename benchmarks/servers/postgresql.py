@@ -99,11 +99,11 @@ class PostgreSQL(Server):
     lives: str = _LIVES
 
     def found(self) -> bool:
-        """Whether it is installed."""
+        """Whether PostgreSQL is installed."""
         return all(tool(name) for name in ("initdb", "postgres", "psql", "pgbench"))
 
     def version(self) -> str:
-        """Its name and version."""
+        """The name and version of PostgreSQL."""
         return "PostgreSQL " + version([tool("postgres"), "--version"], r"PostgreSQL\) (\S+)")
 
     def start(self, home: Path) -> None:
@@ -117,7 +117,7 @@ class PostgreSQL(Server):
         self._sql(self.table)
 
     def _answers(self) -> bool:
-        """Whether it answers queries: it listens before it is ready."""
+        """Whether PostgreSQL answers queries: its port has a listener before it is ready."""
         with suppress(Failed):
             self._sql("SELECT 1")
             return True

@@ -33,15 +33,15 @@ class RabbitMQ(Server):
     _queues: int = 0
 
     def found(self) -> bool:
-        """Whether it is installed."""
+        """Whether RabbitMQ is installed."""
         return _SCRIPT.exists() and shutil.which("epmd") is not None
 
     def version(self) -> str:
-        """Its name and version."""
+        """The name and version of RabbitMQ."""
         return "RabbitMQ " + version(["dpkg-query", "--show", "--showformat=${Version}", self.package], r"^([\d.]+)")
 
     def start(self, home: Path) -> None:
-        """Start it with all its files in the directory."""
+        """Start RabbitMQ with all its files in the directory."""
         given_to(_USER, home)
         environment = {
             "HOME": str(home),
@@ -62,7 +62,7 @@ class RabbitMQ(Server):
         self.launch([str(_SCRIPT)], home, self._answers, user=_USER, environment=environment)
 
     def _answers(self) -> bool:
-        """Whether a queue can be declared: its port listens some time before that works."""
+        """Whether a queue can be declared: RabbitMQ's port has a listener some time before that works."""
         if not self.listens():
             return False
         try:
@@ -76,7 +76,7 @@ class RabbitMQ(Server):
         return self._lives(_SINGLES, 1, seconds)
 
     def bulk(self, size: int, seconds: float) -> Run:
-        """The same with `size` jobs at a time, over a few connections."""
+        """As `singles`, with `size` jobs at a time over a few connections."""
         return self._lives(_BULKS, size, seconds)
 
     def _lives(self, connections: int, size: int, seconds: float) -> Run:

@@ -17,15 +17,15 @@ class Redis(Server):
     package: str = "redis-server"
 
     def found(self) -> bool:
-        """Whether it is installed."""
+        """Whether Redis is installed."""
         return shutil.which("redis-server") is not None
 
     def version(self) -> str:
-        """Its name and version."""
+        """The name and version of Redis."""
         return "Redis " + version(["redis-server", "--version"], r"v=(\S+)")
 
     def start(self, home: Path) -> None:
-        """Start it with its file in the directory, and without snapshots, which this measurement does not need."""
+        """Start Redis with its file in the directory, and without snapshots, which this measurement does not need."""
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         where = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(home)]
         self.launch(["redis-server", *where, *durable], home, self.listens)

@@ -42,17 +42,17 @@ class Run:
 class Server(ABC):
     """A kind of server, which can be started again and again, each time empty."""
 
-    #: Its name in a table.
+    #: The server's name in a table.
     name: str
-    #: Its Debian package; empty if it is always there.
+    #: The server's Debian package; empty if the server is always there.
     package: str = ""
-    #: The Python package that its client needs, by the name under which it is installed and imported.
+    #: The Python package that the server's client needs, by the name under which it is installed and imported.
     library: str = ""
     port: int = field(factory=free_port)
     _processes: "list[Process]" = field(factory=list)
 
     def found(self) -> bool:
-        """Whether it is installed."""
+        """Whether the server is installed."""
         return True
 
     def missing(self) -> str:
@@ -62,12 +62,12 @@ class Server(ABC):
         return f"`pip install {self.library}`" if self.library and find_spec(self.library) is None else ""
 
     def version(self) -> str:
-        """Its name and version, for the description of the machine."""
+        """The server's name and version, for the description of the machine."""
         return self.name
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start it, in a directory of its own; at the end stop it and remove the directory. Raises Failed."""
+        """Start the server in a directory of its own; at the end stop it and remove the directory. Raises Failed."""
         with directory() as home:
             try:
                 self.start(home)
@@ -77,10 +77,10 @@ class Server(ABC):
 
     @abstractmethod
     def start(self, home: Path) -> None:
-        """Start it, all processes on the core of the servers; returns when it is ready. Raises Failed."""
+        """Start the server's processes on the core of the servers; returns when it is ready. Raises Failed."""
 
     def stop(self) -> None:
-        """End every process that it launched, the last one first."""
+        """End every process of the server, the last one first."""
         while self._processes:
             self._processes.pop().end()
 
@@ -95,7 +95,7 @@ class Server(ABC):
         ends_at: signal.Signals = signal.SIGKILL,
         core: int = SERVER_CORE,
     ) -> None:
-        """Start one of its processes; raises Failed with the process's output if it does not become ready."""
+        """Start a process of the server; raises Failed with the process's output if it does not become ready."""
         process = Process(command, home, user, environment or {}, ends_at, core)
         self._processes.append(process)
         process.start()
@@ -141,7 +141,7 @@ class Process:
     _process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        """Start it; its output is kept in its directory."""
+        """Start the process; its output is kept in its directory."""
         with open(self.home / "output", "ab") as output:
             self._process = subprocess.Popen(
                 on_core(self.core, [*as_user(self.user), *self.command]),
@@ -154,7 +154,7 @@ class Process:
             )
 
     def until(self, ready: Callable[[], bool]) -> None:
-        """Wait until it is ready; raises Failed."""
+        """Wait until the process is ready; raises Failed."""
         assert self._process is not None
         deadline = time.monotonic() + _DEADLINE
         while not ready():
@@ -164,12 +164,12 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     def end(self, how: signal.Signals | None = None) -> None:
-        """End it and its children."""
+        """End the process and its children."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, how or self.ends_at)
