@@ -126,7 +126,7 @@ class Compared(int):
 
 
 def test_adjacent_values_are_inserted_and_removed_with_few_comparisons() -> None:
-    """One or two for each value: the run is sorted, and checked for being adjacent."""
+    """One or two comparisons for each value: the run is sorted, and checked for being adjacent."""
     one = SortedList[Compared]()
     Compared.times = 0
     for start in (*range(0, 100_000, 2_000), *range(1_000, 100_000, 2_000)):

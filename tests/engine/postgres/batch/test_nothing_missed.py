@@ -143,7 +143,7 @@ def test_a_job_whose_delay_is_over_comes_at_its_place(two: _Two) -> None:
 
 @pytest.mark.parametrize("times", range(TIMES + 1))
 def test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed(two: _Two, times: int) -> None:
-    """Its arrival number is lower than those of jobs that others add and claim meanwhile."""
+    """The job's arrival number is lower than those of jobs that others add and claim meanwhile."""
     two.one.add(2)
     two.one.claim()
     two.advance_claim_start(times)
@@ -161,7 +161,7 @@ def test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed(
 
 
 def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_waited_for(two: _Two) -> None:
-    """Its number is higher than that of the transaction that made the proposal."""
+    """The transaction's number is higher than that of the transaction that made the proposal."""
     two.one.add(2)
     with connected(two.url) as proposing, connected(two.url) as control:
         proposing.execute("BEGIN")
@@ -178,7 +178,7 @@ def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_wait
 
 
 def test_a_job_that_is_being_added_before_the_proposal_that_is_raised_meanwhile_comes_first(two: _Two) -> None:
-    """Its transaction knows of the proposal, so nobody waits for it."""
+    """The transaction that adds the job knows of the proposal, so nobody waits for that transaction."""
     two.one.add(2)
     two.one.claim()
     two.advance_claim_start(1)
@@ -199,7 +199,7 @@ def test_a_job_whose_delay_ends_while_the_claim_start_is_advanced_is_claimed(
     expire = Session._expire
 
     def slowly(session: Session, *args: Any) -> Any:
-        """The queues were read; their claim starts change before jobs become ready."""
+        """Advance the claim starts after the queues were read and before jobs become ready."""
         two.advance_claim_start(2 * TIMES)
         return expire(session, *args)
 

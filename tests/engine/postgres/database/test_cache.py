@@ -1,4 +1,4 @@
-"""What a server on PostgreSQL keeps is bounded, and plans are kept for a short time."""
+"""The caches of a server on PostgreSQL are bounded, and query plans are kept for a short time."""
 
 import time
 from typing import Any

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 #: Bytes from one cut to the next; the answer to a COMMIT is short.
 STEP = {"request": 197, "answer": 23}
-#: The same for the start: less than a message.
+#: Bytes from one cut to the next during the start: fewer than in a message.
 START_STEP = 13
 
 

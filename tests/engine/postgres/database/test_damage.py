@@ -21,7 +21,7 @@ from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
-#: What may happen to a row of a job: an assignment. The row `other` is another job of the same queue.
+#: What may happen to a row of a job, as an assignment in SQL. The row `other` is another job of the same queue.
 DAMAGE = {
     "altered": "sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1)",
     "cut": "sealed = substr(sealed, 1, 60)",
@@ -32,7 +32,7 @@ DAMAGE = {
     "of another place": "place = (place + 1) %% 5",
     "of no place": "place = 32767",
 }
-#: The same for the record of the changing half, which a claimed job has.
+#: What may happen to the second record of a row: that of the job's changing half, which a claimed job has.
 CHANGED = {
     "altered": "said = set_byte(said, 50, get_byte(said, 50) # 1)",
     "missing": "said = NULL",
@@ -341,7 +341,7 @@ def test_a_job_whose_row_is_restored_returns_to_its_state(world: PostgresWorld, 
     world.control.execute("UPDATE job SET sealed = %s, said = %s WHERE uid = %s", [sealed, said, first.spec.uid])
     world.advance(11)
     assert world.figure_of("damaged_rows", table="job") == 0
-    # Its lease has run out meanwhile.
+    # The job's lease has run out meanwhile.
     assert ask.read(first).state is State.FAILED
     assert ask.counts() == {State.QUEUED: 1, State.FAILED: 1}
     assert ask.hold().spec == second.spec

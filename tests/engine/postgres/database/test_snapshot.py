@@ -108,7 +108,7 @@ def test_above_a_claim_start_claims_walk_past_nothing_while_a_snapshot_is_held_o
         for _ in range(TIMES):
             _go_through(world, ask)
             _advance_claim_start(database)
-        # What stays of the queue's own row is on a few pages.
+        # The old versions of the queue's own row are on a few pages.
         assert claims.pages(database.url) <= before + 2 * TIMES
 
 
