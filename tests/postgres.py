@@ -36,6 +36,7 @@ TABLES = (
     "claimers",
     "history",
     "item",
+    "grp",
 )
 #: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"

@@ -147,6 +147,22 @@ class LeaseRequired(DomainError):
         )
 
 
+class GroupNotFound(DomainError):
+    """No group of that name has jobs, settings or a hold."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no group {name!r} in this queue: no job has it, and it has no settings of its own.")
+
+
+class GroupInUse(DomainError):
+    """An update would change the group of a job in progress, which counts in its group."""
+
+    def __init__(self, state: State, worker: str | None) -> None:
+        self.state = state
+        self.worker = worker
+        super().__init__("The job is in progress, and counts in its group: change its group when it is queued again.")
+
+
 class ClaimRequired(DomainError):
     """An update would put a job in progress without a lease, in a queue that requires leases."""
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 from attrs import frozen
 from msgspec.structs import replace
 
-from .facts import Fact, JobChanged, JobRemoved
+from .facts import Fact, ItemSet, JobChanged, JobRemoved
+from .flow import GATE
 from .model import SECOND, Job, State
-from .tables import TableSet
+from .tables import GateOver, TableSet
 from .transitions import timed_out
 
 
@@ -45,5 +46,12 @@ def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
     return (JobRemoved(name, spec.uid),)
 
 
+def _gate_is_over(name: str, gate: GateOver, _moment: _Moment) -> Sequence[Fact]:
+    return (ItemSet(name, GATE, gate.name, None),)
+
+
 #: The rule of each type of due thing (see tables.Due): takes the queue's name, the thing and the time; returns facts.
-_RULES: Final[Mapping[type, Callable[[str, Any, _Moment], Sequence[Fact]]]] = {Job: _job_is_due}
+_RULES: Final[Mapping[type, Callable[[str, Any, _Moment], Sequence[Fact]]]] = {
+    Job: _job_is_due,
+    GateOver: _gate_is_over,
+}

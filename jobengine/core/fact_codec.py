@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
 from attrs import asdict
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.json import Decoder, Encoder
 
 from .facts import (
@@ -26,6 +26,7 @@ from .facts import (
     QueueCreated,
     QueueDeleted,
 )
+from .flow import Flow, GroupName, Window
 from .history import Period
 from .model import (
     NO_CONTEXT,
@@ -59,8 +60,8 @@ _read_line: Final = Decoder(list[Any]).decode
 # Writing: always the newest version of a kind
 
 #: The newest version of the records of queues, and of those of jobs.
-_QUEUE: Final = 5
-_JOB: Final = 4
+_QUEUE: Final = 6
+_JOB: Final = 5
 #: The kinds whose newest version is not 1.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
@@ -84,6 +85,8 @@ class QueueExtras(Extras):
     defaults: dict[str, Count] | None = None
     keys: tuple[tuple[Name, Role, Digest, Count], ...] = ()
     old_key: tuple[Digest, Count] | None = None
+    flow: Flow | None = None
+    target_wait_seconds: Window | None = None
 
 
 class SpecExtras(Extras):
@@ -96,6 +99,7 @@ class SpecExtras(Extras):
     fingerprint: str | None = None
     author: str | None = None
     context: Context = NO_CONTEXT
+    group: GroupName | None = None
 
 
 #: Most jobs have no rare field.
@@ -148,6 +152,8 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
         defaults=None if queue.defaults is None else _defaults(queue.defaults),
         keys=tuple((key.id, key.role, key.digest, key.created) for key in queue.keys),
         old_key=None if old_key is None else (old_key.digest, old_key.until),
+        flow=queue.flow,
+        target_wait_seconds=queue.target_wait_seconds,
     )
     return _line((kind, _QUEUE, queue.name, queue.salt, queue.digest, queue.created, more))
 
@@ -203,6 +209,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             rare.fingerprint,
             rare.author,
             rare.context,
+            rare.group,
         )
     line = _line(("job-added", _JOB, fact.queue, *spec_fields, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
@@ -263,6 +270,7 @@ def _read_queue(written: list[Any]) -> Queue:
     defaults = more.pop("defaults", None)
     keys = [AccessKey(id=i, role=Role(r), digest=d, created=c) for i, r, d, c in more.pop("keys", ())]
     old_key = more.pop("old_key", None)
+    flow = more.pop("flow", None)
     return Queue(
         name=name,
         salt=salt,
@@ -272,6 +280,7 @@ def _read_queue(written: list[Any]) -> Queue:
         defaults=None if defaults is None else Defaults(**{"keep_failed_minutes": None, **defaults}),
         keys=tuple(keys),
         old_key=None if old_key is None else OldKey(digest=old_key[0], until=old_key[1]),
+        flow=None if flow is None else convert(flow, Flow),
         **more,
     )
 
@@ -344,15 +353,18 @@ def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
     return JobAdded(queue, Job(spec, _read_standing(standing)))
 
 
+_OFTEN_SHARED: Final = frozenset({"author", "group"})
+
+
 def _read_rare(more: dict[str, Any]) -> Rare:
     written = {name: more[name] for name in Rare.__struct_fields__ if name in more}
     if not written:
         return NO_RARE
     if "context" in written:
         written["context"] = Context(**written["context"])
-    # Most jobs with an author have no other rare field, and the same author.
+    # Most jobs with an author or a group have no other rare field, and share both with many jobs.
     rare = Rare(**written)
-    return _shared(rare) if len(written) == 1 and "author" in written else rare
+    return _shared(rare) if _OFTEN_SHARED.issuperset(written) else rare
 
 
 def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:
@@ -384,19 +396,23 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("queue-created", 3): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-created", 4): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-created", 5): lambda written, _: QueueCreated(_read_queue(written)),
+    ("queue-created", 6): lambda written, _: QueueCreated(_read_queue(written)),
     ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-changed", 3): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-changed", 4): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-changed", 5): lambda written, _: QueueChanged(_read_queue(written)),
+    ("queue-changed", 6): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
     ("job-added", 1): _read_job_added_1,
     ("job-added", 2): _read_job_added_2,
     ("job-added", 3): _read_job_added_2,
     ("job-added", 4): _read_job_added,
+    ("job-added", 5): _read_job_added,
     ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
     ("job-changed", 2): _read_job_changed,
     ("job-changed", 3): _read_job_changed,
     ("job-changed", 4): _read_job_changed,
+    ("job-changed", 5): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
     ("item-set", 1): lambda written, _: ItemSet(*written),
     ("periods-counted", 1): lambda written, _: PeriodsCounted(written[0], tuple(Period(*one) for one in written[1])),

@@ -6,7 +6,7 @@ The lines of queues and jobs have the fields of their newest records, in the sam
 field is missing or unknown, and each has its type and bounds.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Final
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
@@ -26,6 +26,7 @@ from .fact_codec import (
     record_of,
 )
 from .facts import ItemSet, PeriodsCounted, QueueCreated
+from .flow import GATE, GROUP, GROUP_LENGTH, OF_QUEUE, gate_of, settings_of
 from .history import Period, read_tally
 from .model import Queue, State
 
@@ -77,7 +78,8 @@ class ItemLine(_Line, tag="item"):
     queue: Name
     #: The kind of the thing; `kind` is the kind of the line.
     item: Name
-    name: Name
+    #: Empty only for the queue's own gate.
+    name: Annotated[str, Meta(max_length=256)]
     value: str
 
 
@@ -130,6 +132,10 @@ _read_json: Final = Decoder(Raw).decode
 #: The index of the state in the fields of "job-added", and in those of "job-changed".
 _STANDING: Final = JobLine.__struct_fields__.index("state")
 _CHANGED: Final = 2
+
+
+#: How the values of things that belong to groups are read; raises DecodeError.
+_OF_GROUPS: Final[Mapping[str, Callable[[str], object]]] = {GROUP: settings_of, GATE: gate_of}
 
 
 # Writing
@@ -254,6 +260,12 @@ def _history_record(line: HistoryLine) -> bytes:
 
 
 def _item_record(line: ItemLine) -> bytes:
+    if line.name == OF_QUEUE and line.item != GATE:
+        raise BadLine(f"a thing of the kind {line.item!r} has no name")
+    if line.item in _OF_GROUPS:
+        if len(line.name) > GROUP_LENGTH:
+            raise BadLine(f"the name of a group has more than {GROUP_LENGTH} characters")
+        _OF_GROUPS[line.item](line.value)
     _check_json(line.value)
     return encode(ItemSet(line.queue, line.item, line.name, line.value))
 

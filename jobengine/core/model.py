@@ -13,6 +13,7 @@ from typing import Final
 from attrs import field, frozen
 from msgspec.structs import force_setattr
 
+from .flow import Flow
 from .retention import Retention
 from .values import Value
 
@@ -96,6 +97,8 @@ class Rare(Value, frozen=True, kw_only=True):
     author: str | None = None
     #: What the client attached to the job.
     context: Context = NO_CONTEXT
+    #: The group whose limits and order hold for the job.
+    group: str | None = None
 
 
 #: The rare fields of a job without any.
@@ -321,6 +324,10 @@ class Queue:
     keys: tuple[AccessKey, ...] = ()
     #: The owner's previous key, if a rotation kept it valid for a while; that time may be over.
     old_key: OldKey | None = None
+    #: Limits and the order of groups; None if the queue has neither, nor a group with settings or a hold of its own.
+    flow: Flow | None = None
+    #: The longest that a job should wait, in seconds, for the count of workers wanted; None is no aim.
+    target_wait_seconds: int | None = None
 
 
 @frozen

@@ -59,11 +59,16 @@ def mark_of(job: Job) -> Mark | None:
     return Mark.CANCELLED if job.cancelled else None
 
 
-def counts_of(jobs: Mapping[Any, int]) -> QueueCounts:
-    """The counts of a queue, from the number of jobs by place and mark; a missing number is 0."""
+def counts_of(jobs: Mapping[Any, int], held: int = 0) -> QueueCounts:
+    """
+    The counts of a queue, from the number of jobs by place and mark; a missing number is 0.
+
+    `held` of the jobs that are ready by themselves can't be claimed, because limits or the order of groups hold them.
+    """
     return QueueCounts(
         states={state: sum(jobs.get(place, 0) for place in PLACES_OF[state]) for state in State},
-        ready=jobs.get(Place.READY, 0),
+        ready=jobs.get(Place.READY, 0) - held,
+        held=held,
         delayed=jobs.get(Place.DELAYED, 0),
         retrying=jobs.get(Mark.RETRYING, 0),
         cancelled=jobs.get(Mark.CANCELLED, 0),

@@ -23,6 +23,8 @@ def length_of_more(job: Job) -> int:
     rare = spec.rare
     if spec.tags or rare.unique_key:
         length += len(_line((spec.tags, rare.unique_key)))
+    if rare.group:
+        length += _length_of_name(rare.group)
     if rare.context is not NO_CONTEXT:
         length += len(_line(rare.context))
     return length
@@ -43,6 +45,6 @@ def length_of_reported(standing: Standing) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _length_of_name(worker: str) -> int:
-    """The bytes of a worker's name in a record; cached, since many jobs have the same worker."""
-    return len(_line(worker))
+def _length_of_name(name: str) -> int:
+    """The bytes of a worker's or a group's name in a record; cached, since many jobs have the same."""
+    return len(_line(name))

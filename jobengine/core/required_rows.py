@@ -8,7 +8,7 @@ that uses more raises NotLoaded instead of getting a wrong answer. Then correct 
 from typing import Final
 
 from .model import Position, State
-from .sorting import Sort
+from .sorting import GroupSort, Sort
 from .values import Value
 
 
@@ -30,6 +30,14 @@ class PageOf(Value, frozen=True):
     sort: Sort | None = None
 
 
+class GroupsOf(Value, frozen=True):
+    """A page of groups: see Table.groups."""
+
+    sort: GroupSort
+    after: tuple[int, str] | None
+    limit: int
+
+
 class Needs(Value, frozen=True, kw_only=True):
     """What a command needs besides the queue itself and its next arrival number."""
 
@@ -43,6 +51,11 @@ class Needs(Value, frozen=True, kw_only=True):
     kinds: frozenset[str] = frozenset()
     ready: ReadyOf | None = None
     page: PageOf | None = None
+    #: A group by its name, with its gate and settings; or a page of groups with theirs.
+    group: str | None = None
+    groups: GroupsOf | None = None
+    #: For the jobs with these uids, what may hold them: their group and the queue, gates, settings and holders.
+    holds: bool = False
     #: The number of jobs.
     size: bool = False
     #: The number of jobs of each kind, and when the oldest ready job was added.

@@ -47,3 +47,14 @@ def position(job: Job, sort: Sort | None) -> Position:
     if sort is None:
         return job.spec.rank
     return _TIMES[sort](job), job.spec.arrival, job.spec.uid
+
+
+class GroupSort(StrEnum):
+    """The orders of a list of groups, the largest first; the values are those of the API."""
+
+    #: By queued jobs.
+    QUEUED = "queued"
+    #: By jobs in progress.
+    IN_PROGRESS = "in_progress"
+    #: By the age of the oldest ready job.
+    OLDEST = "oldest"

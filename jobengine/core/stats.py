@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
+from msgspec.structs import replace
 
+from .flow import NO_SETTINGS, GroupSettings
 from .model import Queue, State
+from .values import Value
 
 
 @frozen(kw_only=True)
@@ -35,10 +38,46 @@ class QueueCounts:
     #: Queued jobs that can be claimed now, and delayed ones.
     ready: int
     delayed: int
+    #: Queued jobs that limits, rates or the order of groups hold back.
+    held: int = 0
     #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
     retrying: int
     #: Failed jobs that were cancelled.
     cancelled: int
+
+
+class GroupState(Value, frozen=True, kw_only=True):
+    """The jobs of a group."""
+
+    #: Queued jobs, and how many of them can be claimed now, or are delayed.
+    queued: int = 0
+    ready: int = 0
+    delayed: int = 0
+    in_progress: int = 0
+    #: When the oldest ready job was added; None if there is none.
+    oldest_ready: int | None = None
+    #: How many failed jobs hold the group; see OnFailure.
+    failed: int = 0
+
+    @property
+    def held(self) -> int:
+        """Queued jobs that limits, rates or the order of groups hold back."""
+        return self.queued - self.ready - self.delayed
+
+
+class GroupReport(Value, frozen=True, kw_only=True):
+    """A group for its reader."""
+
+    name: str
+    state: GroupState
+    #: Milliseconds since the oldest ready job was added; None if there is none.
+    oldest_ready: int | None = None
+    #: Until when it is held; None if it is not.
+    held_until: int | None = None
+    settings: GroupSettings = NO_SETTINGS
+
+    def at_wall_clock(self, ahead: int) -> "GroupReport":
+        return replace(self, held_until=self.held_until and self.held_until + ahead)
 
 
 @frozen(kw_only=True)
@@ -67,6 +106,7 @@ class QueueStats:
     ready: int
     delayed: int
     #: See QueueCounts.
+    held: int = 0
     retrying: int
     cancelled: int
     #: Milliseconds since the oldest ready job was added; None if there is none.
@@ -83,6 +123,10 @@ class QueueStats:
     workers_waiting: int = 0
     #: When the last claim came, with or without jobs; None if unknown.
     last_claim: int | None = None
+    #: How many workers with one job each would let no job wait longer than the queue's aim; None without an aim.
+    workers_wanted: int | None = None
+    #: Until when the queue is held; None if it is not.
+    held_until: int | None = None
 
     @property
     def name(self) -> str:
@@ -111,3 +155,8 @@ class QueueTotals:
     workers_waiting: int = 0
     #: Whether claiming jobs is refused.
     paused: bool = False
+    #: See QueueCounts, and QueueStats.
+    held: int = 0
+    workers_wanted: int | None = None
+    #: Whether the queue has flow, and so may have groups.
+    has_flow: bool = False

@@ -13,8 +13,9 @@ from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
 from .history import KeptPeriod, QueueHistory
 from .model import Job, Position, Queue, Rank, State
-from .sorting import Sort
-from .stats import QueueCounts, Recent, Spread
+from .sorting import GroupSort, Sort
+from .stats import GroupState, QueueCounts, Recent, Spread
+from .values import Value
 
 A = TypeVar("A")
 #: Facts, and the answer.
@@ -22,8 +23,16 @@ Decision = tuple[Sequence[Fact], A]
 #: Returns a new random UUID as text at each call.
 NewId = Callable[[], str]
 
+
+class GateOver(Value, frozen=True):
+    """A gate of a queue's groups that has no more effect; see jobengine.core.flow."""
+
+    #: The group's name; OF_QUEUE for the queue's own gate.
+    name: str
+
+
 #: A thing that changes by itself at a deadline; jobengine.core.expiring has a rule for each type.
-Due = Job
+Due = Job | GateOver
 
 #: The facts of a command that changes nothing.
 NOTHING: Final[tuple[Fact, ...]] = ()
@@ -86,6 +95,33 @@ class Table(Protocol):
 
     def items(self, kind: str) -> Iterable[tuple[str, str]]:
         """The name and value of each named thing of a kind, by name."""
+
+    def running(self) -> int:
+        """The number of jobs in progress."""
+
+    def group(self, name: str) -> GroupState:
+        """The jobs of a group; a group without jobs has none. Only for a queue with flow, as all about groups."""
+
+    def groups(
+        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+    ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
+        """
+        At most `limit` groups with their names, the largest number first, after a position in that order.
+
+        The second value is the position of the last, or None if no more follow.
+        """
+
+    def ahead_in_group(self, job: Job) -> int:
+        """How many ready jobs of its group come before a ready job; in strict order, how many unfinished ones."""
+
+    def holders_of_group(self, name: str | None) -> list[Job]:
+        """
+        At most 10 jobs that hold a group: those in progress, and failed ones that hold it.
+
+        In strict order without such jobs, the first unfinished ones.
+
+        For None, jobs in progress of the whole queue.
+        """
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
         """The stored periods of the queue's history."""

@@ -6,7 +6,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from .errors import ClaimRequired, LeaseLost, LeaseRequired
+from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired
 from .facts import Fact, JobAdded, JobChanged
 from .model import (
     COMPLETE,
@@ -35,7 +35,7 @@ _RELEASED: Final = "released"
 _JITTER: Final = 1_000
 _32_BITS: Final = 0xFFFFFFFF
 #: The changed fields of an update that leaves the fixed half unchanged.
-_UNCHANGED: Final = (None, None, None, None)
+_UNCHANGED: Final = (None, None, None, None, None)
 
 
 class Changes(Value, frozen=True, kw_only=True):
@@ -58,6 +58,15 @@ class Changes(Value, frozen=True, kw_only=True):
     timeout_time: int | None = None
     #: Seconds until the job can be claimed, if it is queued.
     delay_seconds: int | None = None
+    #: The group of a job that is not in progress; "" takes it out of its group.
+    group: str | None = None
+    #: Seconds for which the job's group is held, or the queue for a job without a group; see jobengine.core.flow.
+    hold_seconds: int | None = None
+
+    @property
+    def of_groups(self) -> bool:
+        """Whether the changes are about groups too."""
+        return self.hold_seconds is not None or self.group is not None
 
 
 def update(
@@ -66,12 +75,14 @@ def update(
     """
     The fact that changes `job`, or None if nothing changes, and the job afterwards.
 
-    `by_owner` skips the lease check. Raises LeaseLost, LeaseRequired or ClaimRequired.
+    `by_owner` skips the lease check. Raises LeaseLost, LeaseRequired, ClaimRequired or GroupInUse.
     """
     if lease is not None and _repeats(job, changes, lease):
         return None, job
     if not by_owner:
         _check_lease(queue, job, changes, lease)
+    if changes.group is not None and job.standing.state is INPROGRESS:
+        raise GroupInUse(job.state, job.standing.worker)
     spec = _spec(job.spec, changes)
     with_notes = Job(spec, _with_notes(job.standing, changes))
     updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
@@ -125,16 +136,17 @@ def _holds(standing: Standing, lease: str) -> bool:
 
 
 def _spec(spec: Spec, changes: Changes) -> Spec:
-    changed = (changes.priority, changes.content, changes.tags, changes.timeout_time)
+    changed = (changes.priority, changes.content, changes.tags, changes.timeout_time, changes.group)
     if changed == _UNCHANGED:
         return spec
-    priority, content, tags, timeout_time = changed
+    priority, content, tags, timeout_time, group = changed
     return replace(
         spec,
         priority=spec.priority if priority is None else priority,
         content=spec.content if content is None else content,
         tags=spec.tags if tags is None else tags,
         timeout_time=spec.timeout_time if timeout_time is None else timeout_time,
+        rare=spec.rare if group is None else replace(spec.rare, group=group or None),
     )
 
 

@@ -45,7 +45,8 @@ def _value(value: object, ahead: int) -> object:
             return _queue(value, ahead)
         case QueueStats():
             last_claim = value.last_claim and value.last_claim + ahead
-            return evolve(value, queue=_queue(value.queue, ahead), last_claim=last_claim)
+            held_until = value.held_until and value.held_until + ahead
+            return evolve(value, queue=_queue(value.queue, ahead), last_claim=last_claim, held_until=held_until)
         case Claimers():
             return replace(value, waiting=[_waiting(one, ahead) for one in value.waiting])
         case AccessKey():

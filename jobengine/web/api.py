@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import Factory, define, field
 from klein import KleinRenderable
@@ -35,6 +35,10 @@ from ..wire.request_head import (
     cursor_text,
     filter_of,
     flag,
+    group_cursor,
+    group_cursor_text,
+    group_of,
+    group_sort_of,
     idempotency_key,
     number,
     once,
@@ -52,6 +56,8 @@ from ..wire.responses import (
     access_value,
     brief_added,
     explanation_json,
+    group_value,
+    groups_json,
     history_value,
     jobs_json,
     key_value,
@@ -81,6 +87,8 @@ _CREATED: Final = HTTPStatus.CREATED
 #: Jobs that a list reads from the engine at a time; they take about a millisecond to encode.
 _PAGE: Final = 500
 #: Jobs in a page of a list: the default, and the limit.
+A = TypeVar("A")
+
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
 
@@ -126,7 +134,7 @@ class Api:
         """Create a queue."""
         command = self.wire.create_queue(await self._body(request), self.keys.is_admin(request))
         self.keys.check_admin(request)
-        await self.engine.ask(self._request_log.logged(request, command))
+        await self._ask(request, command)
         return empty(request, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue", methods=["GET"])
@@ -147,11 +155,7 @@ class Api:
     @_app.route("/api/v1/queue", methods=["POST"])
     async def change_queue(self, request: JobRequest) -> bytes:
         """Change the settings of a queue."""
-        queue = await self.engine.ask(
-            self._request_log.logged(
-                request, self.wire.change_queue(await self._body(request), self.keys.access(request))
-            )
-        )
+        queue = await self._ask(request, self.wire.change_queue(await self._body(request), self.keys.access(request)))
         return request.reply(to_json(queue_value(queue)))
 
     @_app.route("/api/v1/queue", methods=["DELETE"])
@@ -159,21 +163,21 @@ class Api:
         """Delete a queue and all its jobs."""
         name = one(request.args, "name")
         self.keys.check_admin(request)
-        await self.engine.ask(self._request_log.logged(request, c.DeleteQueue(queue=name, **self.keys.access(request))))
+        await self._ask(request, c.DeleteQueue(queue=name, **self.keys.access(request)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/queue/stats", methods=["GET"])
     async def queue_stats(self, request: JobRequest) -> bytes:
         """The statistics of a queue."""
         name, access = one(request.args, "name"), self.keys.access(request)
-        stats = await self.engine.ask(self._request_log.logged(request, c.ReadStats(queue=name, **access)))
+        stats = await self._ask(request, c.ReadStats(queue=name, **access))
         return request.reply(to_json(stats_value(stats)))
 
     @_app.route("/api/v1/queue/history", methods=["GET"])
     async def queue_history(self, request: JobRequest) -> bytes:
         """The minutes of the last hour and the hours of the last week."""
         name, access = one(request.args, "name"), self.keys.access(request)
-        history = await self.engine.ask(self._request_log.logged(request, c.ReadHistory(queue=name, **access)))
+        history = await self._ask(request, c.ReadHistory(queue=name, **access))
         return request.reply(to_json(history_value(history)))
 
     @_app.route("/api/v1/queues", methods=["GET"])
@@ -190,23 +194,21 @@ class Api:
     @_app.route("/api/v1/queue/key", methods=["PUT"])
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
-        key = await self.engine.ask(
-            self._request_log.logged(request, self.wire.add_key(await self._body(request), self.keys.access(request)))
-        )
+        key = await self._ask(request, self.wire.add_key(await self._body(request), self.keys.access(request)))
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
     @_app.route("/api/v1/queue/key", methods=["GET"])
     async def list_keys(self, request: JobRequest) -> bytes:
         """List the keys with a role."""
         name, access = one(request.args, "name"), self.keys.access(request)
-        keys = await self.engine.ask(self._request_log.logged(request, c.ListKeys(queue=name, **access)))
+        keys = await self._ask(request, c.ListKeys(queue=name, **access))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
     @_app.route("/api/v1/queue/key", methods=["DELETE"])
     async def revoke_key(self, request: JobRequest) -> bytes:
         """Revoke a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self.keys.access(request)
-        await self.engine.ask(self._request_log.logged(request, c.RevokeKey(queue=name, **access, key_id=key_id)))
+        await self._ask(request, c.RevokeKey(queue=name, **access, key_id=key_id))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/access", methods=["GET"])
@@ -216,8 +218,40 @@ class Api:
             self.keys.check_is_admin(request)
             return request.reply(to_json(access_value(None, None)))
         name, access = one(request.args, "queueName"), self.keys.access(request)
-        grant = await self.engine.ask(self._request_log.logged(request, c.CheckKey(queue=name, **access)))
+        grant = await self._ask(request, c.CheckKey(queue=name, **access))
         return request.reply(to_json(access_value(name, None if "admin" in access else grant)))
+
+    @_app.route("/api/v1/group", methods=["PUT"])
+    async def change_group(self, request: JobRequest) -> bytes:
+        """Give a group settings of its own, or hold it."""
+        command = self.wire.change_group(await self._body(request), self.keys.access(request))
+        return request.reply(to_json(group_value(await self._ask(request, command))))
+
+    @_app.route("/api/v1/group", methods=["GET"])
+    async def read_group(self, request: JobRequest) -> bytes:
+        """Read a group."""
+        name, group = one(request.args, "queueName"), group_of(request.args)
+        command = c.ReadGroup(queue=name, **self.keys.access(request), group=group)
+        return request.reply(to_json(group_value(await self._ask(request, command))))
+
+    @_app.route("/api/v1/group", methods=["DELETE"])
+    async def reset_group(self, request: JobRequest) -> bytes:
+        """Remove a group's own settings."""
+        name, group = one(request.args, "queueName"), group_of(request.args)
+        await self._ask(request, c.ResetGroup(queue=name, **self.keys.access(request), group=group))
+        return empty(request, HTTPStatus.NO_CONTENT)
+
+    @_app.route("/api/v1/groups", methods=["GET"])
+    async def list_groups(self, request: JobRequest) -> bytes:
+        """List a page of groups, with a link to the next."""
+        limit, sort = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), group_sort_of(request.args)
+        name, access = one(request.args, "queueName"), self.keys.access(request)
+        after = group_cursor(request.args, sort)
+        page = await self._ask(request, c.ListGroups(queue=name, **access, sort=sort, after=after, limit=limit))
+        following = None if page.following is None else group_cursor_text(page.following, sort)
+        if following is not None:
+            request.setHeader(b"Link", next_link(request, following))
+        return request.reply(groups_json(page.groups, following))
 
     # One job
 
@@ -228,7 +262,7 @@ class Api:
         key = idempotency_key(sent[b"idempotency-key"]) if b"idempotency-key" in sent else None
         trace = sent_trace(sent[b"traceparent"]) if b"traceparent" in sent else None
         command = self.wire.add_job(await self._body(request), self.keys.access(request), key, trace)
-        (added,) = await self.engine.ask(self._request_log.logged(request, command))
+        (added,) = await self._ask(request, command)
         job = added.job
         note_job(request, job)
         if b"prefer" in sent and (wait := preferred_wait(sent[b"prefer"])):
@@ -260,14 +294,14 @@ class Api:
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
         prefer = request.sent.get(b"prefer")
         is_empty = v1 and (prefer is None or preferred_return(prefer) != "representation")
-        job = await self.engine.ask(self._request_log.logged(request, command))
+        job = await self._ask(request, command)
         return request.reply(b"" if is_empty else job_json(job))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
         """Delete a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
-        await self.engine.ask(self._request_log.logged(request, c.DeleteJob(queue=name, **access, uid=uid)))
+        await self._ask(request, c.DeleteJob(queue=name, **access, uid=uid))
         return empty(request, HTTPStatus.NO_CONTENT)
 
     @_app.route("/api/v1/job/next", methods=["GET"])
@@ -302,9 +336,7 @@ class Api:
     async def explain(self, request: JobRequest) -> bytes:
         """Explain why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
-        explanation = await self.engine.ask(
-            self._request_log.logged(request, c.ExplainJob(queue=name, **access, uid=uid))
-        )
+        explanation = await self._ask(request, c.ExplainJob(queue=name, **access, uid=uid))
         return request.reply(explanation_json(explanation))
 
     # Many jobs
@@ -316,7 +348,7 @@ class Api:
         most = await self.keys.most_values(request, access)
         command = await self.wire.add_jobs(body, access, self.turns.next, most)
         check_named(request.args, command.queue)
-        added = await self.engine.ask(self._request_log.logged(request, command))
+        added = await self._ask(request, command)
         if is_minimal(request):
             body = await list_json("jobs", added, brief_added, self.turns.next)
         else:
@@ -353,7 +385,7 @@ class Api:
             matched = await self.engine.update_matching(self._request_log.logged(request, command))
             request.notes["jobs"] = matched
             return request.reply(to_json({"matched": matched}))
-        changed = await self.engine.ask(self._request_log.logged(request, command))
+        changed = await self._ask(request, command)
         show = brief_result if is_minimal(request) else result_of
         results = list(zip([update.uid for update in command.updates], changed, strict=True))
         return request.reply(await list_json("results", results, show, self.turns.next))
@@ -454,6 +486,11 @@ class Api:
             request.abort()
             return None
         return answer(request, self.keys.problem(request, failure.value) or request.incident(failure))
+
+    async def _ask(self, request: JobRequest, command: c.Command[A]) -> A:
+        """Note a command for the log, and carry it out."""
+        self._request_log.logged(request, command)
+        return await self.engine.ask(command)
 
     async def _body(self, request: JobRequest) -> bytes:
         """A JSON body; raises BadInput."""

@@ -51,6 +51,8 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.LeaseLost: HTTPStatus.CONFLICT,
     e.LeaseRequired: HTTPStatus.CONFLICT,
     e.ClaimRequired: HTTPStatus.CONFLICT,
+    e.GroupNotFound: HTTPStatus.NOT_FOUND,
+    e.GroupInUse: HTTPStatus.CONFLICT,
     e.TooManyQueues: HTTPStatus.TOO_MANY_REQUESTS,
     e.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     Starting: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -127,7 +129,7 @@ def _more(error: Exception) -> dict[str, Any]:
     """Extra members of a problem: the index of the bad item, or the job's state and holder."""
     if isinstance(error, BadInput) and error.index is not None:
         return {"index": error.index}
-    if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired):
+    if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired | e.GroupInUse):
         return {}
     return {"state": error.state, "worker": error.worker}
 

@@ -4,8 +4,9 @@ import platform
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
-from typing import Final
+from contextlib import suppress
+from itertools import accumulate, groupby, takewhile
+from typing import Final, TypeVar
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -16,9 +17,12 @@ from twisted.internet.interfaces import IReactorTime
 from .. import __version__
 from ..core import commands as c
 from ..core.durations import EXPORTED, cumulated
-from ..core.stats import QueueTotals, Spread
+from ..core.errors import QueueNotFound
+from ..core.stats import GroupReport, QueueTotals, Spread
 from ..engine.door import Engine, Figure, FigureKind, Unavailable
 from ..http.access_log import Line
+
+A = TypeVar("A")
 
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "PUT", "POST", "DELETE")}
 #: The upper bounds of the buckets in seconds; the last bounds are for long answers and for waits.
@@ -26,6 +30,9 @@ _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.
 _BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
 #: Seconds to wait for a page of queues: Prometheus gives up after 10, and connecting to a database may take as long.
 _PATIENCE: Final = 5
+#: The most groups of one queue, and about how many of all queues together.
+_GROUPS: Final = 100
+_ALL_GROUPS: Final = 10_000
 #: Prometheus's text format; see https://prometheus.io/docs/instrumenting/exposition_formats.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
@@ -182,6 +189,13 @@ class QueueMetrics:
         self._retrying = Family(
             "jobengine_jobs_retrying", "gauge", "Queued jobs whose last attempt failed or timed out."
         )
+        self._held = Family(
+            "jobengine_jobs_held", "gauge", "Queued jobs that limits, rates, holds or the order of groups hold back."
+        )
+        self._groups = Family("jobengine_group_jobs", "gauge", "Jobs by group and state, for the longest groups.")
+        self._wanted = Family(
+            "jobengine_workers_wanted", "gauge", "Workers that would let no job wait longer than the queue's target."
+        )
         self._oldest = Family(
             "jobengine_oldest_ready_seconds", "gauge", "Age of the oldest job that can be claimed; 0 if there is none."
         )
@@ -206,6 +220,9 @@ class QueueMetrics:
             for state, count in one.counts.items():
                 self._jobs.add(count, f'{queue[:-1]},state="{state}"}}')
             self._retrying.add(one.retrying, queue)
+            self._held.add(one.held, queue)
+            if one.workers_wanted is not None:
+                self._wanted.add(one.workers_wanted, queue)
             self._oldest.add((one.oldest_ready or 0) / 1000, queue)
             self._waiting.add(one.workers_waiting, queue)
             self._paused.add(int(one.paused), queue)
@@ -216,6 +233,20 @@ class QueueMetrics:
         for family in self._families():
             family.pack()
 
+    def add_groups(self, queue: str, groups: Iterable[GroupReport]) -> None:
+        """Add some groups of a queue."""
+        for group in groups:
+            state, labels = group.state, labels_of({"queue": queue, "group": group.name})[:-1]
+            counts = {
+                "ready": state.ready,
+                "held": state.held,
+                "delayed": state.delayed,
+                "inprogress": state.in_progress,
+            }
+            for name, count in counts.items():
+                self._groups.add(count, f'{labels},state="{name}"}}')
+        self._groups.pack()
+
     def text(self) -> bytes:
         """The whole text."""
         return b"".join([family.text() for family in self._families()])
@@ -224,8 +255,11 @@ class QueueMetrics:
         return [
             self._jobs,
             self._retrying,
+            self._held,
+            self._groups,
             self._oldest,
             self._waiting,
+            self._wanted,
             self._paused,
             *self._totals.values(),
             self._wait,
@@ -273,10 +307,23 @@ async def scrape(
 
 
 async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock: IReactorTime) -> QueueMetrics:
-    queues = QueueMetrics()
+    queues, with_flow = QueueMetrics(), list[str]()
     command = c.CountQueues()
-    while page := await Deferred.fromCoroutine(engine.ask(command)).addTimeout(_PATIENCE, clock):
+    while page := await _answer(engine, command, clock):
         queues.add(page)
+        with_flow += [one.name for one in page if one.has_flow]
         command = c.CountQueues(after=page[-1].name)
         await pause()
+    until = clock.seconds() + _PATIENCE
+    limit = max(1, min(_GROUPS, _ALL_GROUPS // max(1, len(with_flow))))
+    for name in takewhile(lambda _: clock.seconds() < until, with_flow):
+        longest = c.ListGroups(queue=name, admin=True, limit=limit)
+        with suppress(QueueNotFound):  # it was deleted meanwhile
+            queues.add_groups(name, (await _answer(engine, longest, clock)).groups)
+        await pause()
     return queues
+
+
+def _answer(engine: Engine, command: c.Command[A], clock: IReactorTime) -> "Deferred[A]":
+    """The answer, if it comes in time."""
+    return Deferred.fromCoroutine(engine.ask(command)).addTimeout(_PATIENCE, clock)

@@ -16,7 +16,7 @@ from ..core.model import Job
 from ..engine.door import Engine
 from ..http.request import JobRequest
 
-C = TypeVar("C", bound=c.QueueCommand[object] | c.Claims | c.CreateQueue)
+C = TypeVar("C", bound=c.Command[Any])
 
 #: The most cached keys, and the seconds for which each is cached: without the cache a request takes 15 % longer.
 _MOST: Final = 1_000
@@ -86,7 +86,7 @@ class RequestLog:
             request.waits = True
         return command
 
-    def _caller(self, command: c.QueueCommand[object] | c.Claims | c.CreateQueue) -> dict[str, str | int]:
+    def _caller(self, command: Any) -> dict[str, str | int]:
         """The first queue of a command, and its key's role and id; a look-up adds those to the dict later."""
         queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
         if isinstance(command, c.CreateQueue):

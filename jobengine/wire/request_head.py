@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from ..core.commands import Filter
+from ..core.flow import GROUP_LENGTH
 from ..core.model import Position, State
-from ..core.sorting import Sort
+from ..core.sorting import GroupSort, Sort
 from ..core.values import Value
 
 #: A query string or a set of headers: the values of each name, as bytes.
@@ -41,6 +42,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
 _sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
+_group_cursor: Final = msgspec.json.Decoder(tuple[GroupSort, int, str])
 
 
 class BadInput(ValueError):
@@ -296,6 +298,44 @@ def sort_of(query: Query) -> Sort | None:
         raise BadInput(
             f"The query parameter sort must be one of {', '.join(Sort)}; leave it out for execution order."
         ) from None
+
+
+def group_of(query: Query) -> str:
+    """The group in the query parameter group; raises BadInput."""
+    name = one(query, "group")
+    if len(name) > GROUP_LENGTH:
+        raise BadInput(f"The query parameter group must have at most {GROUP_LENGTH} characters.")
+    return name
+
+
+def group_sort_of(query: Query) -> GroupSort:
+    """The order of groups in the parameter sort, by queued jobs if it is missing; raises BadInput."""
+    value = optional(query, "sort")
+    try:
+        return GroupSort.QUEUED if value is None else GroupSort(value)
+    except ValueError:
+        raise BadInput(f"The query parameter sort must be one of {', '.join(GroupSort)}.") from None
+
+
+def group_cursor(query: Query, sort: GroupSort) -> tuple[int, str] | None:
+    """The position in a list of groups that the parameter cursor encodes; raises BadInput."""
+    value = optional(query, "cursor")
+    if value is None:
+        return None
+    try:
+        given, place, name = _group_cursor.decode(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
+    if given is not sort:
+        raise BadInput(
+            f"The cursor is from a list with sort={given}: sort as that list was, or start without a cursor."
+        )
+    return place, name
+
+
+def group_cursor_text(position: tuple[int, str], sort: GroupSort) -> str:
+    """The cursor for a position in a list of groups."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((sort, *position))).decode().rstrip("=")
 
 
 def cursor(query: Query, sort: Sort | None) -> Position | None:

@@ -2,33 +2,28 @@
 
 import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from enum import StrEnum
 from itertools import chain
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from attrs import evolve, frozen
-from msgspec import Meta, Raw
+from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import asdict, replace
 
 from ..core import commands as c
+from ..core.flow import NO_LIMITS, GroupOrder, Limits, OnFailure, Rate
 from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
-from ..core.values import Value
-from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, FOR_UPDATE_JOBS, for_add_job
+from . import bodies
+from .bodies import MOST_JOBS, NOTHING
 from .decoding import decode
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
-from .origins import OriginText, origin_of
-from .request_head import MAX_WAIT, BadInput, SentFilter, Text, shortened, some_or_all, state_of, trace_of
+from .origins import origin_of
+from .request_head import BadInput, SentFilter, shortened, some_or_all, state_of, trace_of
 from .strict_json import MOST_VALUES
-from .unknown_fields import Ignored
 
-_NAME_LENGTH: Final = 256
-_KEY_LENGTH: Final = 1024
-#: The most characters of `error`. Kept short: a job's record may have the errors of 20 attempts.
-_ERROR_LENGTH: Final = 4096
 #: The most bytes of `meta`.
 _META_LENGTH: Final = 4096
-_MOST_JOBS: Final = 10_000
-_MOST_CLAIMS: Final = 1_000
 #: Texts that a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
@@ -36,170 +31,23 @@ _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
 #: The caller's key, as fields of a command: `access_key` or `admin`.
 Access = Mapping[str, Any]
 
-_Name = Annotated[str, Meta(min_length=1, max_length=_NAME_LENGTH)]
-_Key = Annotated[str, Meta(min_length=1, max_length=_KEY_LENGTH)]
-_Count = Annotated[int, Meta(ge=0)]
-#: Seconds, at most 30 days.
-_Overlap = Annotated[int, Meta(ge=0, le=2_592_000)]
-_Tags = Annotated[tuple[_Name, ...], Meta(max_length=20)]
-_Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
-_Attempts = Annotated[int, Meta(ge=1)]
-
-#: The value of a raw field that was not sent.
-_NOTHING: Final = Raw()
-
 T = TypeVar("T", bound=msgspec.Struct)
-
-
-class _Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object in a body; unknown fields are errors."""
-
-    #: See advice_of.
-    advice: ClassVar[Mapping[str, str]] = {}
-
-
-class _NewQueue(_Fields, frozen=True, kw_only=True):
-    name: _Name
-    access_key: _Key
-
-
-class _Defaults(_Fields, frozen=True, kw_only=True):
-    keep_minutes: _Count | None = None
-    keep_failed_minutes: _Count | None = None
-    timeout_seconds: _Count | None = None
-    max_attempts: _Attempts | None = None
-    retry_delay_seconds: _Count | None = None
-
-
-class _ChangeQueue(_Fields, frozen=True, kw_only=True):
-    advice = FOR_CHANGE_QUEUE
-
-    name: Text
-    paused: bool | None = None
-    draining: bool | None = None
-    require_lease: bool | None = None
-    max_jobs: _Count | None = None
-    defaults: _Defaults | None = None
-    new_access_key: _Key | None = None
-    old_key_seconds: _Overlap | None = None
-
-
-class _AddKey(_Fields, frozen=True, kw_only=True):
-    queue_name: Text
-    role: str
-    access_key: _Key
-
-
-class _NewJob(_Fields, frozen=True, kw_only=True):
-    content: Raw
-    priority: int | None = None
-    keep_minutes: _Count | None = None
-    timeout_minutes: _Count | None = None
-    timeout_seconds: _Count | None = None
-    timeout_time: _Count | None = None
-    tags: _Tags | None = None
-    max_attempts: _Attempts | None = None
-    retry_delay_seconds: _Count | None = None
-    unique_key: _Name | None = None
-    delay_seconds: _Count | None = None
-    not_before: _Count | None = None
-    uid: _Uid | None = None
-    meta: Raw = _NOTHING
-    traceparent: str | None = None
-    # Ignored, so that a job from an answer can be sent back unchanged to add it again.
-    created: Ignored = _NOTHING
-    last_updated: Ignored = _NOTHING
-    state: Ignored = _NOTHING
-    attempts: Ignored = _NOTHING
-    worker: Ignored = _NOTHING
-    lease: Ignored = _NOTHING
-    lease_expires: Ignored = _NOTHING
-    started: Ignored = _NOTHING
-    progress: Ignored = _NOTHING
-    result: Ignored = _NOTHING
-    error: Ignored = _NOTHING
-    cancel_requested: Ignored = _NOTHING
-    cancelled: Ignored = _NOTHING
-    history: Ignored = _NOTHING
-    removed_at: Ignored = _NOTHING
-    queue_name: Ignored = _NOTHING
-
-
-class _AddJob(_Fields, frozen=True, kw_only=True):
-    advice = for_add_job(_NewJob.__struct_fields__)
-
-    queue_name: Text
-    job: _NewJob
-
-
-class _AddJobs(_Fields, frozen=True, kw_only=True):
-    advice = FOR_ADD_JOBS
-
-    queue_name: Text
-    jobs: Annotated[list[_NewJob], Meta(min_length=1, max_length=_MOST_JOBS)]
-
-
-class _Changes(_Fields, frozen=True, kw_only=True):
-    new_status: Text | None = None
-    retry: bool | None = None
-    cancel: bool | None = None
-    progress: Annotated[int, Meta(ge=0, le=100)] | None = None
-    result: Raw = _NOTHING
-    error: Annotated[str, Meta(max_length=_ERROR_LENGTH)] | None = None
-    priority: int | None = None
-    content: Raw = _NOTHING
-    tags: _Tags | None = None
-    timeout_time: _Count | None = None
-    delay_seconds: _Count | None = None
-
-
-class _Update(_Changes, frozen=True, kw_only=True):
-    advice = FOR_UPDATE
-
-    uid: Text
-    lease: Text | None = None
-
-
-class _UpdateJob(_Update, frozen=True, kw_only=True):
-    advice = FOR_UPDATE_JOB
-
-    queue_name: Text
-
-
-class _UpdateJobs(_Changes, frozen=True, kw_only=True):
-    advice = FOR_UPDATE_JOBS
-
-    queue_name: Text
-    updates: Annotated[list[_Update], Meta(min_length=1, max_length=_MOST_JOBS)] | None = None
-    filter: SentFilter | None = None
-    all: bool | None = None
-    dry_run: bool | None = None
-
-
-class _Claim(_Fields, frozen=True, kw_only=True):
-    queue_names: Annotated[list[Text], Meta(min_length=1, max_length=100)]
-    count: Annotated[int, Meta(ge=1, le=_MOST_CLAIMS)] | None = None
-    wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
-    worker: _Name | None = None
-    host: OriginText | None = None
-    pid: OriginText | None = None
-    client: OriginText | None = None
-    tags: _Tags | None = None
-    updates: Annotated[list[_UpdateJob], Meta(max_length=_MOST_CLAIMS)] | None = None
+E = TypeVar("E", bound=StrEnum)
 
 
 def _decoder(kind: type[T]) -> "msgspec.json.Decoder[T]":
     return msgspec.json.Decoder(kind)
 
 
-_new_queue: Final = _decoder(_NewQueue)
-_change_queue: Final = _decoder(_ChangeQueue)
-_add_key: Final = _decoder(_AddKey)
-_add_job: Final = _decoder(_AddJob)
-_add_jobs: Final = _decoder(_AddJobs)
-_update_job: Final = _decoder(_UpdateJob)
-_update_jobs: Final = _decoder(_UpdateJobs)
-_claim: Final = _decoder(_Claim)
+_new_queue: Final = _decoder(bodies.NewQueue)
+_change_queue: Final = _decoder(bodies.ChangeQueue)
+_group: Final = _decoder(bodies.Group)
+_add_key: Final = _decoder(bodies.AddKey)
+_add_job: Final = _decoder(bodies.AddJob)
+_add_jobs: Final = _decoder(bodies.AddJobs)
+_update_job: Final = _decoder(bodies.UpdateJob)
+_update_jobs: Final = _decoder(bodies.UpdateJobs)
+_claim: Final = _decoder(bodies.Claim)
 
 
 @frozen(kw_only=True)
@@ -240,8 +88,30 @@ class Wire:
             require_lease=sent.require_lease,
             max_jobs=sent.max_jobs,
             defaults=None if sent.defaults is None else self._filled(sent.defaults),
+            limits=_limits(sent.limits),
+            group_limits=_limits(sent.group_limits),
+            group_order=_one_of(GroupOrder, sent.group_order, "group_order"),
+            group_on_failure=_one_of(OnFailure, sent.group_on_failure, "group_on_failure"),
+            target_wait_seconds=sent.target_wait_seconds,
+            held_until=UNSET if sent.held_until is None else sent.held_until,
             new_access_key=None if sent.new_access_key is None else _header_safe(sent.new_access_key),
             old_key_seconds=sent.old_key_seconds or 0,
+        )
+
+    def change_group(self, body: bytes, access: Access) -> c.ChangeGroup:
+        """The body of PUT /api/v1/group."""
+        sent, _ = self._decode(body, _group)
+        if sent == bodies.Group(queue_name=sent.queue_name, group=sent.group):
+            raise BadInput("The request changes nothing: send in_progress, rate, weight, paused or held_until.")
+        return c.ChangeGroup(
+            queue=sent.queue_name,
+            **access,
+            group=sent.group,
+            in_progress=sent.in_progress,
+            rate=_rate(sent.rate) if isinstance(sent.rate, bodies.Rate) else sent.rate,
+            group_weight=UNSET if sent.weight is None else sent.weight,
+            paused=UNSET if sent.paused is None else sent.paused,
+            held_until=UNSET if sent.held_until is None else sent.held_until,
         )
 
     def add_key(self, body: bytes, access: Access) -> c.AddKey:
@@ -296,7 +166,7 @@ class Wire:
     def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
         """The body of POST /api/v1/job, and whether the body has the form of the API's first version."""
         sent, fields = self._decode(body, _update_job, v1=True)
-        changes = _changes(sent, self.max_job_bytes)
+        changes = _changed_by_holder(sent, self.max_job_bytes)
         command = c.UpdateJob(queue=sent.queue_name, **access, uid=sent.uid, changes=changes, lease=sent.lease)
         return command, _V1_UPDATE.issuperset(fields)
 
@@ -324,7 +194,7 @@ class Wire:
             dry_run=bool(sent.dry_run),
         )
 
-    def _update_each(self, sent: _UpdateJobs, updates: list[_Update], access: Access) -> c.UpdateJobs:
+    def _update_each(self, sent: bodies.UpdateJobs, updates: list[bodies.Update], access: Access) -> c.UpdateJobs:
         if sent.filter is not None or sent.all:
             raise BadInput("Send either updates, one for each job, or a filter and changes for all matching jobs.")
         if sent.dry_run or _read_changes(sent, self.max_job_bytes) != _NO_CHANGES:
@@ -346,15 +216,15 @@ class Wire:
             origin=origin_of(sent.host, sent.pid, sent.client),
         )
 
-    def _with_claim(self, sent: Sequence[_UpdateJob]) -> tuple[c.QueueUpdate, ...]:
+    def _with_claim(self, sent: Sequence[bodies.UpdateJob]) -> tuple[c.QueueUpdate, ...]:
         """The updates in a claim request, which are made before the claim."""
         updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(sent)]
         return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(sent, updates, strict=True))
 
     def _bounds(self, most_values: int) -> Bounds:
-        return Bounds(items=_MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
+        return Bounds(items=MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
-    def _filled(self, sent: _Defaults) -> Defaults:
+    def _filled(self, sent: bodies.Defaults) -> Defaults:
         """A queue's defaults; values that were not sent come from the server's defaults."""
         given = {name: value for name, value in asdict(sent).items() if value is not None}
         return evolve(self.defaults, **given)
@@ -373,7 +243,7 @@ class Wire:
         return decode(body, decoder, self.max_depth, pass_unknown=v1 and self.pass_unknown)
 
 
-def _new_job(sent: _NewJob, most: int) -> c.NewJob:
+def _new_job(sent: bodies.NewJob, most: int) -> c.NewJob:
     """The new job; raises BadInput, with a text that continues the sentence after the job's place."""
     return c.NewJob(
         content=_object(sent.content, ".content", most),
@@ -388,11 +258,12 @@ def _new_job(sent: _NewJob, most: int) -> c.NewJob:
         delay_seconds=sent.delay_seconds or 0,
         not_before=sent.not_before or 0,
         uid=sent.uid,
-        context=NO_CONTEXT if sent.meta is _NOTHING and sent.traceparent is None else _context(sent),
+        context=NO_CONTEXT if sent.meta is NOTHING and sent.traceparent is None else _context(sent),
+        group=sent.group,
     )
 
 
-def _context(sent: _NewJob) -> Context:
+def _context(sent: bodies.NewJob) -> Context:
     if sent.traceparent is None and bytes(sent.meta) in _NO_META:
         return NO_CONTEXT
     return Context(
@@ -401,7 +272,7 @@ def _context(sent: _NewJob) -> Context:
     )
 
 
-def _timeout(sent: _NewJob, minutes: int) -> int:
+def _timeout(sent: bodies.NewJob, minutes: int) -> int:
     """The time-out in seconds. A job from an answer has the time-out in minutes too, and must agree."""
     seconds = sent.timeout_seconds
     if seconds is None:
@@ -411,15 +282,45 @@ def _timeout(sent: _NewJob, minutes: int) -> int:
     return seconds
 
 
-def _update(sent: _Update, index: int, most: int) -> c.JobUpdate:
+def _limits(sent: "bodies.Limits | UnsetType | None") -> Limits | UnsetType | None:
+    if not isinstance(sent, bodies.Limits):
+        return sent
+    limits = Limits(in_progress=sent.in_progress, rate=None if sent.rate is None else _rate(sent.rate))
+    return None if limits == NO_LIMITS else limits
+
+
+def _rate(sent: bodies.Rate) -> Rate:
+    return Rate(sent.count, sent.seconds)
+
+
+def _one_of(kind: type[E], value: str | None, name: str) -> E | UnsetType:
+    """The member of an enumeration with this value, or UNSET for None; raises BadInput."""
+    if value is None:
+        return UNSET
+    if value not in set(kind):
+        raise BadInput(f"{name} must be one of {', '.join(kind)}.")
+    return kind(value)
+
+
+def _update(sent: bodies.Update, index: int, most: int) -> c.JobUpdate:
     try:
-        changes = _changes(sent, most)
+        changes = _changed_by_holder(sent, most)
     except BadInput as error:
         raise BadInput(f"updates[{index}].{error}") from None
     return c.JobUpdate(uid=sent.uid, changes=changes, lease=sent.lease)
 
 
-def _changes(sent: _Changes, most: int) -> c.Changes:
+def _changed_by_holder(sent: bodies.Update, most: int) -> c.Changes:
+    """The changes of an update of one job, which may hold the job's group."""
+    changes = _changes(sent, most)
+    if sent.hold_seconds is None:
+        return changes
+    if changes.state not in _MAY_HOLD:
+        raise BadInput("hold_seconds comes with a release: send new_status queued, or failed, with it.")
+    return replace(changes, hold_seconds=sent.hold_seconds)
+
+
+def _changes(sent: bodies.Changes, most: int) -> c.Changes:
     changes = _read_changes(sent, most)
     if changes == _NO_CHANGES:
         raise BadInput("The update changes nothing: send new_status or another change.")
@@ -430,19 +331,20 @@ def _changes(sent: _Changes, most: int) -> c.Changes:
     return changes
 
 
-def _read_changes(sent: _Changes, most: int) -> c.Changes:
+def _read_changes(sent: bodies.Changes, most: int) -> c.Changes:
     return c.Changes(
         state=None if sent.new_status is None else state_of(sent.new_status, "new_status"),
         retry=sent.retry is not False,
         cancel=bool(sent.cancel),
         progress=sent.progress,
-        result=None if sent.result is _NOTHING else _bounded(sent.result, "result", most),
+        result=None if sent.result is NOTHING else _bounded(sent.result, "result", most),
         error=sent.error,
         priority=sent.priority,
-        content=None if sent.content is _NOTHING else _object(sent.content, "content", most),
+        content=None if sent.content is NOTHING else _object(sent.content, "content", most),
         tags=None if sent.tags is None else _unique(sent.tags),
         timeout_time=sent.timeout_time,
         delay_seconds=sent.delay_seconds,
+        group=sent.group,
     )
 
 
@@ -451,6 +353,8 @@ _NO_CHANGES: Final = c.Changes()
 _NO_META: Final = (b"", b"null")
 #: States without a delay. FAILED is not among them: a failed job is queued again if it has attempts left.
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
+#: States in which a job no longer runs, though its work is not done.
+_MAY_HOLD: Final = frozenset({State.QUEUED, State.FAILED})
 
 
 def _bounded(raw: Raw, place: str, most: int) -> bytes:

@@ -6,19 +6,23 @@ from heapq import nsmallest
 from typing import Any, Final, TypeVar
 
 from attrs import asdict, define
+from msgspec import to_builtins
 from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
+from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, State
-from ..core.stats import QueueStats, Times
+from ..core.stats import GroupReport, QueueStats, Times
 from .shown_job import job_value, not_before_of, to_json
 
 T = TypeVar("T")
 
 #: The number of items that are encoded without a pause, in a few ms.
 _SLICE: Final = 1_000
+#: What stands before the names of jobs that hold another one, by their state.
+_HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
 
@@ -118,7 +122,34 @@ def queue_value(queue: Queue) -> dict[str, Any]:
         "require_lease": queue.require_lease,
         "max_jobs": queue.max_jobs,
         "defaults": None if queue.defaults is None else _defaults_value(queue.defaults),
+        **_flow_value(queue),
     }
+
+
+def _flow_value(queue: Queue) -> dict[str, Any]:
+    """Limits and the order of groups: the order for each queue with flow, the rest where it is not at its default."""
+    flow = {} if queue.flow is None else {"group_order": queue.flow.group_order.value, **to_builtins(queue.flow)}
+    return flow if queue.target_wait_seconds is None else {**flow, "target_wait_seconds": queue.target_wait_seconds}
+
+
+def group_value(group: GroupReport) -> dict[str, Any]:
+    """A group: its jobs, what holds it, and its own settings."""
+    state = group.state
+    return {
+        "group": group.name,
+        "queued": state.queued,
+        "ready": state.ready,
+        "held": state.held,
+        "in_progress": state.in_progress,
+        "oldest_ready_seconds": _in_seconds(group.oldest_ready),
+        "held_until": None if group.held_until is None else _second(group.held_until),
+        "own": to_builtins(group.settings),
+    }
+
+
+def groups_json(groups: Sequence[GroupReport], next_cursor: str | None) -> bytes:
+    """A page of a list of groups, and the cursor of the next page, or None after the last."""
+    return to_json({"groups": [group_value(group) for group in groups], "next_cursor": next_cursor})
 
 
 def _defaults_value(defaults: Defaults) -> dict[str, int]:
@@ -145,6 +176,7 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "counts": {state.value: count for state, count in stats.counts.items()},
         "ready": stats.ready,
         "delayed": stats.delayed,
+        "held": stats.held,
         "retrying": stats.retrying,
         "cancelled": stats.cancelled,
         "oldest_ready_seconds": _in_seconds(stats.oldest_ready),
@@ -155,6 +187,8 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "run_seconds": _times(stats.run),
         "workers_waiting": stats.workers_waiting,
         "last_claim": None if stats.last_claim is None else stats.last_claim // 1000,
+        "workers_wanted": stats.workers_wanted,
+        "held_until": None if stats.held_until is None else _second(stats.held_until),
     }
 
 
@@ -180,8 +214,46 @@ def explanation_json(explanation: Explanation) -> bytes:
         "worker": job.standing.worker,
         "lease_expires": None if job.lease_expires is None else job.lease_expires // 1000,
         "error": job.standing.notes.error,
+        "group": job.spec.rare.group,
+        "ahead_in_group": explanation.ahead_in_group,
+        **_hold_value(explanation.hold),
     }
     return to_json({name: given for name, given in value.items() if given is not None})
+
+
+def _hold_value(hold: Hold | None) -> dict[str, Any]:
+    if hold is None:
+        return {}
+    holders = [_holder(job) for job in hold.holders]
+    return {
+        "held_by": hold.by,
+        "holders": holders or None,
+        "opens": None if hold.opens is None else _second(hold.opens),
+    }
+
+
+def _holder(job: Job) -> dict[str, Any]:
+    expires = None if job.lease_expires is None else job.lease_expires // 1000
+    fields = {"uid": job.spec.uid, "state": job.state, "worker": job.standing.worker, "lease_expires": expires}
+    return {name: given for name, given in fields.items() if given is not None}
+
+
+def _second(milliseconds: int) -> int:
+    """The Unix second at which a time has come."""
+    return -(-milliseconds // 1000)
+
+
+def _held_reason(hold: Hold) -> str:
+    opens = "" if hold.opens is None else f" The next can be claimed at {_second(hold.opens)}."
+    holders = ", ".join(map(_named_holder, hold.holders))
+    what = _HOLDERS.get(hold.holders[0].state, "First") if hold.holders else ""
+    return f"{hold.reason}{opens}" + (f" {what}: {holders}." if holders else "")
+
+
+def _named_holder(job: Job) -> str:
+    worker = f" at worker {job.standing.worker}" if job.standing.worker else ""
+    until = "" if job.lease_expires is None else f" until {job.lease_expires // 1000}"
+    return f"{job.spec.uid}{worker}{until}"
 
 
 def _reason(explanation: Explanation) -> str:
@@ -195,8 +267,12 @@ def _reason(explanation: Explanation) -> str:
         return f"It is {job.state}; set its state to queued to run it again."
     if not_before := not_before_of(job.standing):
         return f"It can't be claimed before {not_before}."
+    if explanation.hold is not None and not explanation.queue.paused:
+        return _held_reason(explanation.hold)
     ahead = explanation.ahead
     line = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it" if ahead else "It is the next"
+    if ahead and explanation.queue.flow is not None:
+        line += ", unless limits or the order of groups hold them"
     return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
 
 

@@ -69,6 +69,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     unique_key: Annotated[str | None, From("rare.unique_key")] = None
     meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
     traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
+    group: Annotated[str | None, From("rare.group")] = None
     attempts: Annotated[int, From("standing.attempts")] = 0
     worker: Annotated[str | None, From("standing.worker")] = None
     lease_expires: Annotated[int | None, From(_seconds("expires"))] = None

@@ -22,12 +22,16 @@ MAY = {
     Role.VIEWER: {
         c.CheckKey,
         c.ListClaimers,
+        c.ListGroups,
+        c.ReadGroup,
         c.ReadHistory,
         c.ListJobs,
         c.ReadJob,
         c.ReadStats,
         c.ExplainJob,
         c.Peek,
+        c.ReadGroup,
+        c.ListGroups,
         c.Subscribe,
     },
 }

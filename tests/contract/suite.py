@@ -18,6 +18,7 @@ from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
 from tests.contract.events import EventsContract
+from tests.contract.groups import GroupsContract
 from tests.contract.many import ManyContract
 from tests.contract.named_items import NamedItemsContract
 from tests.contract.new_command import NewCommandContract
@@ -394,5 +395,6 @@ class EngineContract(
     EventsContract,
     NewCommandContract,
     NamedItemsContract,
+    GroupsContract,
 ):
     """The whole contract of an engine."""

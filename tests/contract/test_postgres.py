@@ -4,8 +4,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from jobengine.core.commands import ChangeQueue, DeleteQueue
+from jobengine.core.commands import ChangeGroup, ChangeQueue, DeleteQueue
 from jobengine.core.errors import JobDamaged, QueueDraining, QueueNotFound
+from jobengine.core.flow import Limits, Rate
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres import queue_scan as views
@@ -43,6 +44,7 @@ def test_a_deleted_queue_leaves_no_row(world: PostgresWorld) -> None:
         "tag": 10,
         "unique_key": 6,
         "item": 1,
+        "grp": 0,
         "tally": 1,
         "event": 5,
         "gone": 0,
@@ -53,6 +55,44 @@ def test_a_deleted_queue_leaves_no_row(world: PostgresWorld) -> None:
     for _ in range(9):
         world.advance(10)
     assert set(_rows(world).values()) == {0}
+
+
+def test_a_group_whose_rate_is_over_leaves_no_row(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    ask.reconfigure(limits=Limits(rate=Rate(9, 60)), group_limits=Limits(rate=Rate(1, 60)))
+    for group in "abc":
+        ask.add(group=group)
+        ask.update(ask.hold(), State.COMPLETE)
+    ask.ask(ChangeGroup, group="d", in_progress=1)
+    for _ in range(5):
+        world.advance(10)
+    # The gates of three groups and of the queue, and the settings of one; the row for all groups is one more.
+    assert {name: number for name, number in _rows(world).items() if name in ("item", "grp")} == {"item": 5, "grp": 5}
+    for _ in range(3):
+        world.advance(10)
+    assert {name: number for name, number in _rows(world).items() if name in ("item", "grp")} == {"item": 1, "grp": 2}
+
+
+def test_a_slot_that_another_server_frees_goes_to_a_waiter(database: Database) -> None:
+    database.clear()
+    first, second = PostgresWorld(database.url), PostgresWorld(database.url)
+    here, there = Asker(first), Asker(second)
+    here.create()
+    here.reconfigure(limits=Limits(in_progress=2), group_limits=Limits(in_progress=1))
+    jobs = [here.add(group=group) for group in "aab"]
+    held = [there.hold(), there.hold()]
+    assert [job.spec.uid for job in held] == [jobs[0].spec.uid, jobs[2].spec.uid]
+    waiting = here.claiming()
+    there.update(held[1], State.COMPLETE)
+    first.advance(0.25)
+    assert not waiting.answered
+    there.update(held[0], State.COMPLETE)
+    first.advance(0.25)
+    assert [one.job.spec.uid for one in waiting.answer.jobs] == [jobs[1].spec.uid]
+    assert there.claim() is None
+    first.close()
+    second.close()
 
 
 def test_a_locked_row_of_a_deleted_queue_is_removed_after_it_is_unlocked(

@@ -13,6 +13,7 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
+from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupOrder, Limits, OnFailure, Rate, item_text
 from jobengine.core.model import (
     NO_RARE,
     AccessKey,
@@ -52,7 +53,9 @@ _STANDINGS = st.builds(
 )
 
 
-def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ...], key: str | None) -> Spec:
+def _spec(
+    uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ...], key: str | None, group: str | None
+) -> Spec:
     priority, arrival, keep, timeout, timeout_time = numbers
     return Spec(
         uid=uid,
@@ -65,7 +68,7 @@ def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ..
         created=NOW,
         tags=tags,
         # Only one unfinished job can have a unique key, so each uid gets its own key.
-        rare=NO_RARE if key is None else Rare(unique_key=key + uid),
+        rare=NO_RARE if key is group is None else Rare(unique_key=None if key is None else key + uid, group=group),
     )
 
 
@@ -75,15 +78,26 @@ _SPECS = st.builds(
     st.tuples(st.integers(-1, 1), st.integers(0, 9), _SMALL, _SMALL, _SMALL),
     st.sampled_from([(), (), ("x",), ("x", "y")]),
     st.sampled_from([None, None, "key"]),
+    st.sampled_from([None, "g", "h"]),
 )
+_LIMITS = st.builds(Limits, in_progress=st.sampled_from([None, 1, 2]), rate=st.sampled_from([None, Rate(1, 60)]))
+_FLOWS = st.none() | st.builds(
+    Flow,
+    limits=_LIMITS,
+    group_limits=_LIMITS,
+    group_order=st.sampled_from(GroupOrder),
+    group_on_failure=st.sampled_from(OnFailure),
+)
+_GATES = st.builds(Gate, held=st.sampled_from([0, NOW + MINUTE]), marks=st.sampled_from([(), ((NOW, NOW, 1),)]))
 _QUEUES = st.builds(
-    lambda name, salt, paused, most: Queue(
-        name=name, salt=salt, digest="d" * 64, created=NOW, paused=paused, max_jobs=most
+    lambda name, salt, paused, most, flow: Queue(
+        name=name, salt=salt, digest="d" * 64, created=NOW, paused=paused, max_jobs=most, flow=flow
     ),
     _NAMES,
     st.sampled_from(["s", "t"]),
     st.booleans(),
     _SMALL,
+    _FLOWS,
 )
 
 #: Any facts about a few queues and jobs, including ones that do not exist.
@@ -98,6 +112,8 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(
         ItemSet, _NAMES, st.sampled_from(["k", "l"]), st.sampled_from(["a", "b"]), st.sampled_from([None, "1", "2"])
     ),
+    st.builds(ItemSet, _NAMES, st.just(GATE), st.sampled_from(["", "g", "h"]), _GATES.map(item_text)),
+    st.builds(ItemSet, _NAMES, st.just(GROUP), st.sampled_from(["g", "h"]), st.sampled_from([None, '{"weight":2}'])),
     st.builds(ClockSet, st.sampled_from([0, -5 * MINUTE, 5 * MINUTE])),
 )
 
@@ -152,9 +168,19 @@ any_specs = st.builds(
     tags=st.lists(_TEXT, max_size=3).map(tuple),
     max_attempts=_INT,
     retry_delay_seconds=_INT,
-    rare=st.builds(Rare, unique_key=_MAYBE_TEXT, fingerprint=_MAYBE_TEXT, author=_MAYBE_TEXT) | st.just(NO_RARE),
+    rare=st.builds(Rare, unique_key=_MAYBE_TEXT, fingerprint=_MAYBE_TEXT, author=_MAYBE_TEXT, group=_MAYBE_TEXT)
+    | st.just(NO_RARE),
 )
 _KEYS = st.builds(AccessKey, id=_TEXT, role=st.sampled_from(Role), digest=_TEXT, created=_INT)
+_RATES = st.builds(Rate, st.integers(1, 1_000_000), st.integers(1, 86_400))
+_LIMITS = st.builds(Limits, in_progress=st.none() | st.integers(1, 1_000_000), rate=st.none() | _RATES)
+_FLOWS = st.builds(
+    Flow,
+    limits=_LIMITS,
+    group_limits=_LIMITS,
+    group_order=st.sampled_from(GroupOrder),
+    group_on_failure=st.sampled_from(OnFailure),
+)
 _ANY_QUEUES = st.builds(
     Queue,
     name=_TEXT,
@@ -176,6 +202,8 @@ _ANY_QUEUES = st.builds(
     ),
     keys=st.lists(_KEYS, max_size=2).map(tuple),
     old_key=st.none() | st.builds(OldKey, digest=_TEXT, until=_INT),
+    flow=st.none() | _FLOWS,
+    target_wait_seconds=st.none() | st.integers(1, 86_400),
 )
 
 #: Facts with any values at all.

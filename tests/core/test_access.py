@@ -20,7 +20,10 @@ from tests.core.worlds import KEY, World, picture
 MAY = {
     Role.PRODUCER: {c.AddJobs, c.ReadJob},
     Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
-    Role.VIEWER: {c.ReadHistory, c.ListClaimers, c.ListJobs, c.ReadJob, c.ReadStats, c.ExplainJob, c.Peek, c.Subscribe},
+    Role.VIEWER: {
+        *(c.ReadStats, c.ReadHistory, c.ListClaimers, c.ListGroups, c.ReadGroup),
+        *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe),
+    },
 }
 
 _KINDS = sorted(kinds(), key=lambda kind: kind.__name__)

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from jobengine.core import fact_lines
 from jobengine.core.fact_codec import encode
-from jobengine.core.fact_lines import BadLine, JobLine, QueueLine, job_line, queue_line, read_line, record_in
-from jobengine.core.facts import JobAdded, JobChanged, QueueCreated
+from jobengine.core.fact_lines import (
+    BadLine,
+    ItemLine,
+    JobLine,
+    QueueLine,
+    item_line,
+    job_line,
+    queue_line,
+    read_line,
+    record_in,
+)
+from jobengine.core.facts import ItemSet, JobAdded, JobChanged, QueueCreated
 from jobengine.core.model import Job
 from tests.core import random_facts
 from tests.golden import facts as golden
@@ -19,13 +29,15 @@ from tests.golden import facts as golden
 def read_back(line: bytes) -> bytes:
     assert line.count(b"\n") == 1
     read = read_line(line.removesuffix(b"\n"))
-    assert isinstance(read, QueueLine | JobLine)
+    assert isinstance(read, QueueLine | JobLine | ItemLine)
     return record_in(read)
 
 
-@pytest.mark.parametrize("fact", [*golden.RECORDS.values(), *golden.OLDER.values()], ids=repr)
-def test_every_golden_queue_and_job_survives_export_and_import(fact: object) -> None:
+@pytest.mark.parametrize("fact", [*golden.RECORDS.values(), *golden.OLDER.values(), *golden.GROUPS], ids=repr)
+def test_every_golden_queue_job_and_item_survives_export_and_import(fact: object) -> None:
     match fact:
+        case ItemSet():
+            assert read_back(item_line(encode(fact))) == encode(fact)
         case JobAdded():
             assert read_back(job_line(encode(fact))) == encode(fact)
         case QueueCreated() if fact.queue != golden.OTHER:
@@ -75,7 +87,7 @@ def test_the_line_of_a_usual_job_is_joined_from_texts() -> None:
     record = encode(JobAdded("mail", golden.job(1)))
     assert fact_lines._plain_line(record) == job_line(record)
     assert fact_lines._plain_line(encode(JobAdded("a,b", golden.job(1)))) is None
-    assert fact_lines._plain_line(record.replace(b'"job-added",4', b'"job-added",3')) is None
+    assert fact_lines._plain_line(record.replace(b'"job-added",5', b'"job-added",4')) is None
 
 
 def altered(kind: str, **fields: Any) -> bytes:
@@ -88,6 +100,10 @@ def altered(kind: str, **fields: Any) -> bytes:
             at = at[place]
         at[last] = value
     return json.dumps(values).encode()
+
+
+def item(kind: str, name: str, value: str) -> bytes:
+    return json.dumps({"kind": "item", "queue": "mail", "item": kind, "name": name, "value": value}).encode()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +130,30 @@ def altered(kind: str, **fields: Any) -> bytes:
         (altered("queue", set_up__keys=[["id", "king", "ab" * 32, 1]]), "king"),
         (altered("queue", set_up__defaults={"colour": 1}), "colour"),
         (altered("queue", set_up__colour=1), "unknown field `colour`"),
+        (altered("job", wishes__group=""), "length >= 1"),
+        (altered("job", wishes__group="g" * 201), "length <= 200"),
+        (altered("queue", set_up__flow__colour=1), "unknown field `colour`"),
+        (altered("queue", set_up__flow__limits__in_progress=0), "in_progress"),
+        (altered("queue", set_up__flow__limits__rate={"count": 0, "seconds": 1}), "count"),
+        (altered("queue", set_up__flow__group_limits__rate={"count": 1, "seconds": 86_401}), "seconds"),
+        (altered("queue", set_up__flow__group_order="random"), "random"),
+        (altered("queue", set_up__flow__group_on_failure="stop"), "stop"),
+        (altered("queue", set_up__target_wait_seconds=0), "target_wait_seconds"),
+        (item("group", "g" * 201, "{}"), "more than 200 characters"),
+        (item("group", "", "{}"), "has no name"),
+        (item("group", "g", '{"weight":0}'), "weight"),
+        (item("group", "g", '{"weight":1001}'), "weight"),
+        (item("group", "g", '{"in_progress":0}'), "in_progress"),
+        (item("group", "g", '{"rate":{"count":1}}'), "seconds"),
+        (item("group", "g", '{"colour":1}'), "unknown field `colour`"),
+        (item("gate", "g" * 201, "{}"), "more than 200 characters"),
+        (item("gate", "", '{"held":-1}'), "held"),
+        (item("gate", "", '{"held":9223372036854775807}'), "held"),
+        (item("gate", "g", '{"marks":[[1,1,0]]}'), "marks"),
+        (item("gate", "g", '{"marks":[[1,1]]}'), "marks"),
+        (item("gate", "g", "{"), "truncated"),
+        (item("future", "", "{}"), "has no name"),
+        (item("future", "f", "{"), "truncated"),
         (b'{"kind":"job"}', "missing required field `queue`"),
         (b'{"kind":"worker"}', "worker"),
         (b"", "truncated"),

@@ -8,6 +8,7 @@ import pytest
 from jobengine.core.commands import (
     AddJobs,
     AddKey,
+    ChangeGroup,
     ChangeQueue,
     Changes,
     CheckKey,
@@ -20,14 +21,17 @@ from jobengine.core.commands import (
     Filter,
     JobUpdate,
     ListClaimers,
+    ListGroups,
     ListJobs,
     ListKeys,
     NewJob,
     Peek,
     QueueCommand,
+    ReadGroup,
     ReadHistory,
     ReadJob,
     ReadStats,
+    ResetGroup,
     ReturnClaims,
     RevokeKey,
     Subscribe,
@@ -56,6 +60,10 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         CheckKey(**common),
         ReadStats(**common),
         ReadHistory(**common),
+        ReadGroup(**common, group="g"),
+        ListGroups(**common, limit=10),
+        ChangeGroup(**common, group="g", paused=True),
+        ResetGroup(**common, group="g"),
         Subscribe(**common),
         ListJobs(**common, limit=10),
         ListClaimers(**common),
@@ -84,7 +92,7 @@ def test_every_command_on_a_queue_is_listed() -> None:
 
 
 def test_a_reading_command_returns_no_facts(world: World) -> None:
-    job = world.add()
+    job = world.add(group="g")
     reading = [command for command in every_command(uid=job.spec.uid) if command.reads]
     facts = [command.decide(world.tables, NOW, world.new_id, NoActivity())[0] for command in reading]
     assert not any(facts)
@@ -107,7 +115,7 @@ def test_a_missing_job_is_not_found(world: World, command: QueueCommand[object])
     "command", every_command(uid="00000000-0000-0000-0000-000000000002"), ids=lambda c: type(c).__name__
 )
 def test_deciding_a_command_changes_no_state(world: World, command: QueueCommand[object]) -> None:
-    world.add()
+    world.add(group="g")
     before = picture(world.tables)
     with suppress(KeyNotFound):
         command.decide(world.tables, NOW, world.new_id, NoActivity())

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import claimers, commands, effects, model, retention, transitions
+from jobengine.core import claimers, commands, effects, flow, groups, model, retention, stats, transitions
 from jobengine.core import facts as events
 from jobengine.core import filter as filters
 from jobengine.core.values import _HIDDEN, Value
-from jobengine.wire import request_head, requests, shown_job
+from jobengine.wire import bodies, request_head, shown_job
 from jobengine.wire import responses as answers
 
 #: The modules with values.
@@ -23,10 +23,13 @@ MODULES = {
         retention,
         effects,
         filters,
+        flow,
+        groups,
+        stats,
         transitions,
         answers,
+        bodies,
         request_head,
-        requests,
         shown_job,
     )
 }
@@ -41,6 +44,9 @@ SHOWN = """
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
     cancelled failed_minutes keep keep_failed_minutes minutes removed_at retrying times
     client host last_claim origin origins pid since waiting periods
+    ahead_in_group by delayed failed group group_limits group_on_failure group_order group_weight groups held held_until
+    hold hold_seconds holders in_progress limits marks oldest_ready opens queued rate ready reason seconds settings
+    target_wait_seconds weight
 """
 
 

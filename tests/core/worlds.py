@@ -1,7 +1,10 @@
 """Helpers that make facts, commands and states."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+
+from attrs import evolve
 
 from jobengine.core.commands import (
     Added,
@@ -25,8 +28,10 @@ from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Ran
 from jobengine.core.places import Place
 from jobengine.core.retention import retention
 from jobengine.core.sorting import position
+from jobengine.engine.local.tables.queue_table import QueueTable, WallClock
 from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
+from jobengine.engine.local.tables.turns import Turns
 from tests.doubles import START, CountedIds, NoActivity
 
 KEY = b"key"
@@ -70,6 +75,7 @@ class World:
     def expire(self) -> list[Fact]:
         """Apply all facts that time alone has brought about, and return them."""
         happened: list[Fact] = []
+        self.tables.open_gates(self.now)
         while due := expire(self.tables, self.now, 2):
             self.apply(due)
             happened += due
@@ -139,7 +145,9 @@ def picture(tables: Tables) -> dict[str, Any]:
         by_wall = sorted((job.wall_deadline, job.spec.rank) for job in jobs if job.wall_deadline is not None)
         assert list(table.wall_deadlines) == by_wall
         first = [when for when, _ in [*table.deadlines][:1]] + [when - tables.ahead for when, _ in by_wall[:1]]
-        assert table.next_deadline == min(first, default=None)
+        gates = None if table.turns is None else table.turns.next_change
+        assert table.next_deadline == min([*first, *([] if gates is None else [gates])], default=None)
+        check_groups(table)
         assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
         assert {tags: list(ranks) for tags, ranks in table.ready_by_tags.items()} == _ready_by_tags(jobs)
         assert table.unique.keys() == {job.spec.rare.unique_key for job in jobs if _holds_a_key(job)}
@@ -162,6 +170,36 @@ def picture(tables: Tables) -> dict[str, Any]:
     nexts = [(table.next_deadline, name) for name, table in tables.queues.items() if table.next_deadline is not None]
     assert list(tables.deadlines) == sorted(nexts)
     return {"": tables.ahead, **seen}
+
+
+def check_groups(table: QueueTable) -> None:
+    """The index of groups is the one that the jobs and settings give."""
+    fresh = QueueTable(evolve(table.queue, flow=None), WallClock())
+    for job in table.jobs.values():
+        fresh.put(job.spec.uid, job)
+    for (kind, name), text in table.named.items():
+        fresh.set_item(kind, name, text)
+    fresh.update_indexes()
+    fresh.reconfigure(table.queue)
+    if table.turns is not None:
+        fresh.open_gates(table.turns.now)
+    assert _groups(fresh.turns) == _groups(table.turns)
+
+
+def _groups(turns: Turns | None) -> object:
+    """What an index of groups contains, without how long ago each group was served."""
+    if turns is None:
+        return None
+    groups = {
+        name: (
+            list(group.jobs),
+            (group.ready, group.delayed, group.running, group.failed, group.idle, group.claimable),
+            set(group.holders or ()),
+        )
+        for name, group in turns.groups.items()
+    }
+    lists = {tags: Counter((key[-1], key[:2]) for key in keys) for tags, keys in turns.open.items() if not tags or keys}
+    return groups, lists, list(turns.gates), set(turns.gates_over()), turns.claimable, turns.running
 
 
 def _counts(jobs: list[Job]) -> dict[State, int]:

@@ -17,6 +17,7 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
+from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupOrder, GroupSettings, Limits, OnFailure, Rate, item_text
 from jobengine.core.history import HOURS, MINUTES, SECONDS, Period
 from jobengine.core.model import (
     NO_CONTEXT,
@@ -42,11 +43,16 @@ __all__ = [
     "COMMITS_3",
     "COMMITS_4",
     "COMMITS_5",
+    "COMMITS_6",
+    "FULL_FLOW",
+    "FULL_GATE",
     "FULL_JOB",
     "FULL_QUEUE",
     "FULL_QUEUE_2",
     "FULL_QUEUE_3",
     "FULL_QUEUE_4",
+    "FULL_QUEUE_5",
+    "FULL_SETTINGS",
     "FULL_STANDING",
     "MAIL",
     "OLDER",
@@ -64,6 +70,12 @@ CREATED = 1_700_000_000_123
 
 MAIL = Queue(name="mail", salt="00000000-0000-0000-0000-0000000000aa", digest="ab" * 32, created=CREATED)
 OTHER = Queue(name='Grüße "七"\n', salt="salt", digest="00" * 32, created=CREATED + 1)
+FULL_FLOW = Flow(
+    limits=Limits(in_progress=50, rate=Rate(100, 1)),
+    group_limits=Limits(in_progress=2, rate=Rate(10, 60)),
+    group_order=GroupOrder.STRICT,
+    group_on_failure=OnFailure.HOLD,
+)
 FULL_QUEUE = Queue(
     name="mail",
     salt=MAIL.salt,
@@ -80,10 +92,13 @@ FULL_QUEUE = Queue(
         AccessKey(id="00000000-0000-0000-0000-0000000000b3", role=Role.VIEWER, digest="b3" * 32, created=CREATED + 4),
     ),
     old_key=OldKey(digest="ef" * 32, until=CREATED + 5),
+    flow=FULL_FLOW,
+    target_wait_seconds=30,
 )
-#: The same as versions 4, 3 and 2 knew it.
+#: The same as versions 5, 4, 3 and 2 knew it.
+FULL_QUEUE_5 = evolve(FULL_QUEUE, flow=None, target_wait_seconds=None)
 FULL_QUEUE_4 = evolve(
-    FULL_QUEUE, defaults=FULL_QUEUE.defaults and evolve(FULL_QUEUE.defaults, keep_failed_minutes=None)
+    FULL_QUEUE_5, defaults=FULL_QUEUE_5.defaults and evolve(FULL_QUEUE_5.defaults, keep_failed_minutes=None)
 )
 FULL_QUEUE_3 = evolve(FULL_QUEUE_4, digest="cd" * 32)
 FULL_QUEUE_2 = evolve(FULL_QUEUE_3, old_key=None)
@@ -150,12 +165,14 @@ FULL_JOB = Job(
                 meta='{"n": 1.50,\n"text": "Grüße"}',
                 traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             ),
+            group="Grüße",
         ),
     ).spec,
     FULL_STANDING,
 )
 
-#: The same as versions 3 and 2 knew them.
+#: The same as versions 4, 3 and 2 knew them.
+FULL_JOB_4 = Job(replace(FULL_JOB.spec, rare=replace(FULL_JOB.spec.rare, group=None)), FULL_STANDING)
 FULL_STANDING_3 = replace(
     FULL_STANDING,
     notes=replace(
@@ -165,7 +182,7 @@ FULL_STANDING_3 = replace(
         cancelled=False,
     ),
 )
-FULL_JOB_3 = Job(replace(FULL_JOB.spec, keep=retention(60, 60)), FULL_STANDING_3)
+FULL_JOB_3 = Job(replace(FULL_JOB_4.spec, keep=retention(60, 60)), FULL_STANDING_3)
 FULL_STANDING_2 = replace(FULL_STANDING_3, not_before=0)
 FULL_JOB_2 = Job(replace(FULL_JOB_3.spec, rare=replace(FULL_JOB_3.spec.rare, context=NO_CONTEXT)), FULL_STANDING_2)
 
@@ -184,6 +201,10 @@ OLDER: dict[str, Fact] = {
     "queue-created-4-full.record": QueueCreated(FULL_QUEUE_4),
     "queue-changed-4.record": QueueChanged(OTHER),
     "queue-changed-4-full.record": QueueChanged(FULL_QUEUE_4),
+    "queue-created-5.record": QueueCreated(OTHER),
+    "queue-created-5-full.record": QueueCreated(FULL_QUEUE_5),
+    "queue-changed-5.record": QueueChanged(OTHER),
+    "queue-changed-5-full.record": QueueChanged(FULL_QUEUE_5),
     "job-added-1.record": JobAdded(
         "mail", job(7, State.FAILED, CREATED + 5, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
     ),
@@ -200,6 +221,12 @@ OLDER: dict[str, Fact] = {
     "job-added-3-full.record": JobAdded("mail", FULL_JOB_3),
     "job-changed-3.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-3-full.record": JobChanged("mail", uid(8), FULL_STANDING_3),
+    "job-added-4.record": JobAdded(
+        "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
+    ),
+    "job-added-4-full.record": JobAdded("mail", FULL_JOB_4),
+    "job-changed-4.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
 }
 
 #: What was counted in a second, a minute and an hour.
@@ -215,20 +242,29 @@ PERIODS = PeriodsCounted(
 #: A named thing of a queue.
 ITEM = ItemSet("mail", "group", "Grüße", '{"weight":3}')
 
+#: A group's own settings, its gate and the queue's, with all that they may have.
+FULL_SETTINGS = GroupSettings(in_progress=5, rate=Rate(7, 86_400), weight=3, paused=True)
+FULL_GATE = Gate(held=CREATED + 30_000, marks=((CREATED + 10, CREATED + 15, 2), (CREATED + 70, CREATED + 70, 1)))
+GROUPS: list[Fact] = [
+    ItemSet("mail", GROUP, "Grüße", item_text(FULL_SETTINGS)),
+    ItemSet("mail", GATE, "Grüße", item_text(FULL_GATE)),
+    ItemSet("mail", GATE, "", item_text(Gate(held=CREATED + 40_000))),
+]
+
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
-    "queue-created-5.record": QueueCreated(OTHER),
-    "queue-created-5-full.record": QueueCreated(FULL_QUEUE),
-    "queue-changed-5.record": QueueChanged(OTHER),
-    "queue-changed-5-full.record": QueueChanged(FULL_QUEUE),
+    "queue-created-6.record": QueueCreated(OTHER),
+    "queue-created-6-full.record": QueueCreated(FULL_QUEUE),
+    "queue-changed-6.record": QueueChanged(OTHER),
+    "queue-changed-6-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
-    "job-added-4.record": JobAdded(
+    "job-added-5.record": JobAdded(
         "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
     ),
-    "job-added-4-full.record": JobAdded("mail", FULL_JOB),
-    "job-changed-4.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
-    "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
+    "job-added-5-full.record": JobAdded("mail", FULL_JOB),
+    "job-changed-5.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-5-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
     "periods-counted-1.record": PERIODS,
     "item-set-1.record": ITEM,
@@ -285,12 +321,22 @@ COMMITS_4: list[list[Fact]] = [
 SLICES = SLICES_4
 COMMITS_5: list[list[Fact]] = [
     COMMITS_4[0],
-    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB_4)],
     *COMMITS_4[2:4],
-    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_5)],
     COMMITS_4[5],
     [PERIODS],
 ]
 
 #: The same of the sixth one, which has a named thing as well.
-COMMITS: list[list[Fact]] = [*COMMITS_5, [ITEM]]
+COMMITS_6: list[list[Fact]] = [*COMMITS_5, [ITEM]]
+
+#: The same of the seventh one, which has groups, in records of jobs of version 5 and of queues of version 6.
+COMMITS: list[list[Fact]] = [
+    COMMITS_5[0],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    *COMMITS_5[2:4],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    *COMMITS_5[5:],
+    GROUPS,
+]

@@ -12,6 +12,7 @@ from msgspec import UNSET, structs
 from jobengine.core import fact_codec as records
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
+from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupSettings, Limits
 from jobengine.core.model import Context, Notes, Queue, Rare, Spec, Standing, State
 from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.errors import NewerFormat
@@ -22,11 +23,16 @@ from tests.golden.facts import (
     COMMITS_3,
     COMMITS_4,
     COMMITS_5,
+    COMMITS_6,
+    FULL_FLOW,
+    FULL_GATE,
     FULL_JOB,
     FULL_QUEUE,
     FULL_QUEUE_2,
     FULL_QUEUE_3,
     FULL_QUEUE_4,
+    FULL_QUEUE_5,
+    FULL_SETTINGS,
     FULL_STANDING,
     MAIL,
     OLD_COMMITS,
@@ -48,7 +54,8 @@ DATABASES = {
     "format-1.0-records-3.db": [*SLICES_3, *COMMITS_3],
     "format-1.0-records-4.db": [*SLICES_4, *COMMITS_4],
     "format-1.0-records-5.db": [*SLICES, *COMMITS_5],
-    "format-1.0-items.db": [*SLICES, *COMMITS],
+    "format-1.0-items.db": [*SLICES, *COMMITS_6],
+    "format-1.0-groups.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -66,14 +73,27 @@ EXPECTED = {
 }
 for number in (3, 4, 5):
     EXPECTED[f"format-1.0-records-{number}.db"] = EXPECTED["format-1.0-records-2.db"]
-EXPECTED["format-1.0-items.db"] = EXPECTED["format-1.0-records-5.db"]
+EXPECTED["format-1.0-items.db"] = EXPECTED["format-1.0-groups.db"] = EXPECTED["format-1.0-records-5.db"]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
     "format-1.0-records-3.db": FULL_QUEUE_3,
     "format-1.0-records-4.db": FULL_QUEUE_4,
-    "format-1.0-records-5.db": FULL_QUEUE,
-    "format-1.0-items.db": FULL_QUEUE,
+    "format-1.0-records-5.db": FULL_QUEUE_5,
+    "format-1.0-items.db": FULL_QUEUE_5,
+    "format-1.0-groups.db": FULL_QUEUE,
+}
+#: Their named things.
+NAMED = {
+    "format-1.0-items.db": {(GROUP, "Grüße"): '{"weight":3}'},
+    "format-1.0-groups.db": {
+        (GROUP, "Grüße"): '{"in_progress":5,"rate":{"count":7,"seconds":86400},"weight":3,"paused":true}',
+        (
+            GATE,
+            "Grüße",
+        ): '{"held":1700000030123,"marks":[[1700000000133,1700000000138,2],[1700000000193,1700000000193,1]]}',
+        (GATE, ""): '{"held":1700000040123}',
+    },
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
 
@@ -107,7 +127,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     (table,) = tables.queues.values()
     jobs, _ = table.page(None, 100)
     assert table.queue == QUEUES[name]
-    assert table.named == ({("group", "Grüße"): '{"weight":3}'} if name == "format-1.0-items.db" else {})
+    assert table.named == NAMED.get(name, {})
     assert [
         (
             int(job.spec.uid[-1]),
@@ -126,7 +146,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
         (60, 600, 1_700_000_000_123)
     }
     # Before there was a setting for it, failed jobs were kept as long as complete ones: these still are.
-    kept_longer = {8} if QUEUES[name] is FULL_QUEUE else set()
+    kept_longer = {8} if QUEUES[name] in (FULL_QUEUE, FULL_QUEUE_5) else set()
     assert {int(job.spec.uid[-1]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
 
@@ -180,7 +200,11 @@ def _fields(kind: type) -> Mapping[str, Any]:
     return {field.name: field for field in structs.fields(kind)}
 
 
-@pytest.mark.parametrize("kind", [Spec, Rare, Context, Standing, Notes, Queue])
+@pytest.mark.parametrize(
+    "kind",
+    [Spec, Rare, Context, Standing, Notes, Queue, Flow, Limits, GroupSettings, Gate],
+    ids=lambda kind: kind.__name__,
+)
 def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
     parts = {
         Spec: FULL_JOB.spec,
@@ -189,6 +213,10 @@ def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
         Standing: FULL_STANDING,
         Notes: FULL_STANDING.notes,
         Queue: FULL_QUEUE,
+        Flow: FULL_FLOW,
+        Limits: FULL_FLOW.group_limits,
+        GroupSettings: FULL_SETTINGS,
+        Gate: FULL_GATE,
     }
     part = parts[kind]
     defaults = {name: field.default for name, field in _fields(kind).items()}
@@ -213,7 +241,7 @@ def test_a_fact_is_written_in_the_newest_version_of_its_kind(name: str, fact: Fa
         b'["job-removed",2,"mail","u"]',
         b'["queue-created",0]',
         b'["queue-changed",1,"mail"]',
-        b'["queue-changed",6,"mail"]',
+        b'["queue-changed",7,"mail"]',
     ],
 )
 def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> None:
@@ -224,10 +252,10 @@ def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> Non
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-5.record"]), b'["job-added",5,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-6.record"]), b'["job-added",6,"mail",{}]'])
     journal.close(orderly=False)
     before, clock = path.read_bytes(), new_clock()
-    with pytest.raises(NewerFormat, match="'job-added' of version 5"):
+    with pytest.raises(NewerFormat, match="'job-added' of version 6"):
         start(make_engine(path, clock), lambda: clock.advance(0))
     assert path.read_bytes() == before
 

@@ -158,7 +158,7 @@ OF_REQUESTS: Final = (
     Mutant(
         "unknown-fields",
         "that a field which is not known is refused",
-        "jobengine/wire/requests.py",
+        "jobengine/wire/bodies.py",
         "kw_only=True, forbid_unknown_fields=True):",
         "kw_only=True):",
         ("tests/web/test_strict.py::test_an_unknown_field_is_refused_and_named_wherever_it_is",),

@@ -70,23 +70,35 @@ def apply(state: State, record: bytes) -> None:
     queue = state.get(name)
     match kind:
         case "queue-created":
-            jobs = queue["jobs"] if queue is not None and queue["set up"][0] == fields[0] else {}
-            state[name] = {"set up": fields, "jobs": jobs}
+            state[name] = created(queue, fields)
         case "queue-changed" if queue is not None and queue["set up"][0] == fields[0]:
             queue["set up"] = fields
         case "queue-deleted":
             state.pop(name, None)
-        case "job-added" if queue is not None:
-            queue["jobs"][fields[0]] = [*fields[1:], content]
-        case "job-changed" if queue is not None and fields[0] in queue["jobs"]:
-            queue["jobs"][fields[0]][8:-1] = fields[1:]
-        case "job-removed" if queue is not None:
-            queue["jobs"].pop(fields[0], None)
+        case "item-set" if queue is not None:
+            queue["things"][fields[0], fields[1]] = None if fields[2] is None else json.loads(fields[2])
+        case _ if queue is not None:
+            apply_to_jobs(queue["jobs"], kind, fields, content)
+
+
+def apply_to_jobs(jobs: dict[str, list[Any]], kind: str, fields: list[Any], content: bytes) -> None:
+    match kind:
+        case "job-added":
+            jobs[fields[0]] = [*fields[1:], content]
+        case "job-changed" if fields[0] in jobs:
+            jobs[fields[0]][8:-1] = fields[1:]
+        case "job-removed":
+            jobs.pop(fields[0], None)
+
+
+def created(queue: dict[str, Any] | None, fields: list[Any]) -> dict[str, Any]:
+    kept = queue if queue is not None and queue["set up"][0] == fields[0] else {"jobs": {}, "things": {}}
+    return {**kept, "set up": fields}
 
 
 def in_newest(kind: str, version: int, fields: list[Any]) -> list[Any]:
     """The fields as the newest version of the kind has them."""
-    newest = {"queue-created": 5, "queue-changed": 5, "job-added": 4, "job-changed": 4}.get(kind, 1)
+    newest = {"queue-created": 6, "queue-changed": 6, "job-added": 5, "job-changed": 5}.get(kind, 1)
     assert version in range(1, newest + 1)
     if newest == 1:
         return fields
@@ -131,6 +143,18 @@ def test_the_first_golden_file_matches_the_document() -> None:
 
 
 def test_the_newest_golden_file_matches_the_document() -> None:
+    data = (GOLDEN / "format-1.0-groups.db").read_bytes()
+    assert [kind for kind, _ in frames(data)] == [1, 1, 2, *[3] * 7, 4, 3, 4]
+    mail = state_of(data)["mail"]
+    flow, rate = mail["set up"][3]["flow"], {"count": 10, "seconds": 60}
+    assert (flow["group_limits"], flow["group_order"]) == ({"in_progress": 2, "rate": rate}, "strict")
+    assert [job[7]["group"] for job in mail["jobs"].values() if "group" in job[7]] == ["Grüße"]
+    assert mail["things"]["group", "Grüße"]["weight"] == 3
+    assert mail["things"]["gate", ""] == {"held": 1_700_000_040_123}
+    assert [number for _, _, number in mail["things"]["gate", "Grüße"]["marks"]] == [2, 1]
+
+
+def test_an_older_golden_file_matches_the_document() -> None:
     data = (GOLDEN / "format-1.0-records-2.db").read_bytes()
     assert [kind for kind, _ in frames(data)] == [1, 1, 2, 3, 3, 3, 3, 4, 3, 4]
     mail = state_of(data)["mail"]

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobengine import __version__
-from jobengine.core.commands import CountQueues
+from jobengine.core.commands import CountQueues, ListGroups
 from tests.doubles import Answer, Counting, MemoryServer
 from tests.http.connection import Connection
 from tests.web.asking import add, claim, make_queue, update, waiting
@@ -122,6 +122,104 @@ def test_metrics_have_histograms_of_wait_and_run_times_of_used_queues(server: Me
         assert counts == {bound: float(float(bound) >= seconds) for bound in counts}
         assert (seen[_key(f"{name}_count", queue="q")], seen[_key(f"{name}_sum", queue="q")]) == (1, seconds)
         assert _key(f"{name}_count", queue="unused") not in seen
+
+
+def _group(seen: dict[tuple[str, frozenset[tuple[str, str]]], float], group: str) -> dict[str, float]:
+    """The counts of a group of the queue q, by state."""
+    states = ("ready", "held", "delayed", "inprogress")
+    return {state: seen[_key("jobengine_group_jobs", queue="q", group=group, state=state)] for state in states}
+
+
+def test_metrics_count_held_jobs_and_those_of_groups(server: MemoryServer) -> None:
+    make_queue(server, "plain")
+    server.call("POST", "/api/v1/queue", body={"name": "q", "group_limits": {"in_progress": 1}})
+    for _ in range(3):
+        add(server, group='a "b"')
+    add(server, group='a "b"', delay_seconds=60)
+    add(server, group="c")
+    claim(server)
+    seen = _samples(server)
+    assert _group(seen, 'a "b"') == {"ready": 0, "held": 2, "delayed": 1, "inprogress": 1}
+    assert _group(seen, "c") == {"ready": 1, "held": 0, "delayed": 0, "inprogress": 0}
+    held = {queue: seen[_key("jobengine_jobs_held", queue=queue)] for queue in ("q", "plain")}
+    assert held == {"q": 2, "plain": 0}
+    assert seen[_key("jobengine_oldest_ready_seconds", queue="q")] == 0
+
+
+def test_a_queue_in_which_everything_is_held_has_no_oldest_ready_job(server: MemoryServer) -> None:
+    for _ in range(2):
+        add(server, group="a")
+    server.clock.advance(5)
+    assert _samples(server)[_key("jobengine_oldest_ready_seconds", queue="q")] == 5
+    server.call("PUT", "/api/v1/group", body={"queue_name": "q", "group": "a", "paused": True})
+    assert _samples(server)[_key("jobengine_oldest_ready_seconds", queue="q")] == 0
+
+
+def test_only_queues_with_groups_are_asked_for_them_and_a_hundred_of_each_are_shown(
+    start: Callable[..., MemoryServer],
+) -> None:
+    asked: list[Any] = []
+    server = start(door=lambda engine: Counting(engine, asked))
+    make_queue(server, "plain")
+    jobs = [{"content": {}, "group": f"group {number}"} for number in range(101)]
+    for some in (jobs, jobs[1:]):
+        server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "jobs": some})
+    groups = {dict(labels)["group"] for name, labels in _samples(server) if name == "jobengine_group_jobs"}
+    assert groups == {f"group {number}" for number in range(1, 101)}
+    assert [command.queue for command in asked if isinstance(command, ListGroups)] == ["q"]
+
+
+def test_many_queues_with_groups_share_ten_thousand(start: Callable[..., MemoryServer]) -> None:
+    asked: list[Any] = []
+    server = start(door=lambda engine: Counting(engine, asked))
+    for number in range(125):
+        make_queue(server, f"queue {number}")
+        server.call("POST", "/api/v1/queue", body={"name": f"queue {number}", "group_limits": {"in_progress": 1}})
+    _samples(server)
+    limits = [command.limit for command in asked if isinstance(command, ListGroups)]
+    assert limits == [80] * 125
+
+
+class _Slow(Counting):
+    """An engine that takes three seconds for a list of groups."""
+
+    advance: Callable[[float], None]
+
+    async def ask(self, command: Any) -> Any:
+        if isinstance(command, ListGroups):
+            self.advance(3)
+        return await super().ask(command)
+
+
+def test_a_scrape_leaves_groups_out_rather_than_coming_late(start: Callable[..., MemoryServer]) -> None:
+    engines: list[_Slow] = []
+
+    def slow(engine: Any) -> _Slow:
+        engines.append(_Slow(engine, []))
+        return engines[0]
+
+    server = start(door=slow)
+    engines[0].advance = server.clock.advance
+    for name in ("a", "b", "c"):
+        make_queue(server, name)
+        server.call("POST", "/api/v1/queue", body={"name": name, "group_limits": {"in_progress": 1}})
+        server.call("PUT", "/api/v1/group", body={"queue_name": name, "group": "g", "weight": 2})
+    seen = _samples(server)
+    assert {dict(labels)["queue"] for name, labels in seen if name == "jobengine_group_jobs"} == {"a", "b"}
+    assert _key("jobengine_jobs_held", queue="c") in seen
+
+
+def test_workers_wanted_are_a_metric_of_queues_with_a_target(server: MemoryServer) -> None:
+    make_queue(server, "plain")
+    server.call("POST", "/api/v1/queue", body={"name": "q", "target_wait_seconds": 10})
+    for _ in range(5):
+        add(server)
+    uid = claim(server).json["uid"]
+    server.clock.advance(20)
+    update(server, uid, "complete")
+    seen = _samples(server)
+    assert seen[_key("jobengine_workers_wanted", queue="q")] == 4
+    assert _key("jobengine_workers_wanted", queue="plain") not in seen
 
 
 def test_waiting_requests_are_counted_separately(server: MemoryServer) -> None:

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw, Struct
 from msgspec.structs import fields
 
-from jobengine.wire import requests
+from jobengine.wire import bodies
 from jobengine.wire.call_table import CALLS
 from jobengine.wire.unknown_fields import Ignored
 from tests.doubles import Answer, MemoryServer
@@ -183,14 +183,15 @@ def _wrong(kind: type[Struct], body: Any) -> Iterator[tuple[str, Any]]:
 
 
 _KINDS: dict[tuple[str, str], Any] = {
-    ("PUT", "/api/v1/queue"): requests._NewQueue,
-    ("POST", "/api/v1/queue"): requests._ChangeQueue,
-    ("PUT", "/api/v1/queue/key"): requests._AddKey,
-    ("PUT", "/api/v1/job"): requests._AddJob,
-    ("POST", "/api/v1/job"): requests._UpdateJob,
-    ("POST", "/api/v1/job/next"): requests._Claim,
-    ("PUT", "/api/v1/jobs"): requests._AddJobs,
-    ("POST", "/api/v1/jobs"): requests._UpdateJobs,
+    ("PUT", "/api/v1/queue"): bodies.NewQueue,
+    ("POST", "/api/v1/queue"): bodies.ChangeQueue,
+    ("PUT", "/api/v1/queue/key"): bodies.AddKey,
+    ("PUT", "/api/v1/group"): bodies.Group,
+    ("PUT", "/api/v1/job"): bodies.AddJob,
+    ("POST", "/api/v1/job"): bodies.UpdateJob,
+    ("POST", "/api/v1/job/next"): bodies.Claim,
+    ("PUT", "/api/v1/jobs"): bodies.AddJobs,
+    ("POST", "/api/v1/jobs"): bodies.UpdateJobs,
 }
 
 

@@ -139,6 +139,7 @@ def test_the_stats_of_an_empty_queue_are_zero_or_null(server: MemoryServer) -> N
         "counts": {"queued": 0, "inprogress": 0, "complete": 0, "failed": 0},
         "ready": 0,
         "delayed": 0,
+        "held": 0,
         "retrying": 0,
         "cancelled": 0,
         "oldest_ready_seconds": None,
@@ -149,6 +150,8 @@ def test_the_stats_of_an_empty_queue_are_zero_or_null(server: MemoryServer) -> N
         "run_seconds": none,
         "workers_waiting": 0,
         "last_claim": None,
+        "workers_wanted": None,
+        "held_until": None,
     }
 
 

@@ -46,6 +46,10 @@ CALLS: Final = [
     Call("POST", "/api/v1/queue", OWNER, 200, body={"name": "q", "paused": True}),
     Call("GET", "/api/v1/queue/stats", READ, 200, {"name": "q"}),
     Call("GET", "/api/v1/queue/history", READ, 200, {"name": "q"}),
+    Call("PUT", "/api/v1/group", OWNER, 200, body={"queue_name": "q", "group": "g", "paused": True}),
+    Call("GET", "/api/v1/group", READ, 200, {"queueName": "q", "group": "own"}),
+    Call("DELETE", "/api/v1/group", OWNER, 204, {"queueName": "q", "group": "own"}),
+    Call("GET", "/api/v1/groups", READ, 200, {"queueName": "q"}),
     Call("GET", "/api/v1/access", set(ROLES), 200, {"queueName": "q"}),
     Call("PUT", "/api/v1/queue/key", OWNER, 201, body={"queue_name": "q", "role": "viewer", "access_key": "k"}),
     Call("GET", "/api/v1/queue/key", OWNER, 200, {"name": "q"}),
@@ -83,7 +87,7 @@ def _named(calls: list[Call], marks: Mapping[str, pytest.MarkDecorator] | None =
 
 
 class _Table:
-    """A server with two queues, a key of each kind, and a job that the owner has added."""
+    """A server with two queues, a key of each kind, a job that the owner has added, and a group with own settings."""
 
     def __init__(self, server: MemoryServer) -> None:
         self.server = server
@@ -96,6 +100,8 @@ class _Table:
         headers = {"X-Admin-Key": ADMIN} if server.admin_key else None
         assert server.call("PUT", "/api/v1/queue", body=made, key=None, headers=headers).status == 201
         self.uid = str(add(server, {"canary": 1})["uid"])
+        group = {"queue_name": "q", "group": "own", "in_progress": 100}
+        assert server.call("PUT", "/api/v1/group", body=group).status == 200
 
     def _add_key(self, role: str, key: str) -> str:
         body = {"queue_name": "q", "role": role, "access_key": key}
@@ -123,7 +129,8 @@ class _Table:
     def state(self) -> Any:
         """All that a call could have changed."""
         keys = self.server.call("GET", "/api/v1/queue/key", query={"name": "q"}).json
-        return listed(self.server), keys, self.server.call("POST", "/api/v1/queue", body={"name": "q"}).json
+        groups = self.server.call("GET", "/api/v1/groups", query={"queueName": "q"}).json
+        return listed(self.server), keys, groups, self.server.call("POST", "/api/v1/queue", body={"name": "q"}).json
 
 
 @pytest.fixture

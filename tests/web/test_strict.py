@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct, inspect
 from msgspec.structs import fields
 
-from jobengine.wire import request_head, requests
+from jobengine.wire import bodies, request_head
 from jobengine.wire.call_table import ALIASES, CALLS
 from jobengine.wire.shown_job import ShownJob
 from jobengine.wire.unknown_fields import Ignored
@@ -20,6 +20,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/queue"): {"name": "new", "access_key": "k"},
     ("POST", "/api/v1/queue"): {"name": "q", "defaults": {"max_attempts": 2}},
     ("PUT", "/api/v1/queue/key"): {"queue_name": "q", "role": "worker", "access_key": "k"},
+    ("PUT", "/api/v1/group"): {"queue_name": "q", "group": "g", "rate": {"count": 9, "seconds": 9}},
     ("PUT", "/api/v1/job"): {"queue_name": "q", "job": {"content": {}}},
     ("POST", "/api/v1/job"): {"queue_name": "q", "uid": UID, "new_status": "failed"},
     ("POST", "/api/v1/job/next"): {
@@ -211,16 +212,19 @@ def test_the_schema_has_no_parameter_that_may_be_empty() -> None:
 
 #: The struct for each component of the schema that is a body, or a part of one.
 COMPONENTS: dict[str, type[Struct]] = {
-    "NewQueue": requests._NewQueue,
-    "ChangeQueue": requests._ChangeQueue,
-    "NewDefaults": requests._Defaults,
-    "AddKey": requests._AddKey,
-    "AddJob": requests._AddJob,
-    "AddJobs": requests._AddJobs,
-    "NewJob": requests._NewJob,
-    "Claim": requests._Claim,
-    "UpdateJob": requests._UpdateJob,
-    "JobUpdate": requests._Update,
+    "NewQueue": bodies.NewQueue,
+    "ChangeQueue": bodies.ChangeQueue,
+    "NewDefaults": bodies.Defaults,
+    "Rate": bodies.Rate,
+    "Limits": bodies.Limits,
+    "ChangeGroup": bodies.Group,
+    "AddKey": bodies.AddKey,
+    "AddJob": bodies.AddJob,
+    "AddJobs": bodies.AddJobs,
+    "NewJob": bodies.NewJob,
+    "Claim": bodies.Claim,
+    "UpdateJob": bodies.UpdateJob,
+    "JobUpdate": bodies.Update,
     "Filter": request_head.SentFilter,
 }
 
@@ -264,7 +268,7 @@ def test_each_field_of_a_body_has_the_bounds_that_the_schema_has(name: str) -> N
 def test_the_schema_has_all_fields_of_both_forms_of_a_bulk_change() -> None:
     either = [schema()["components"]["schemas"][name] for name in ("UpdateJobs", "UpdateMatchingJobs")]
     named = set().union(*(one["properties"] for one in either))
-    assert named == {field.name for field in fields(requests._UpdateJobs)}
+    assert named == {field.name for field in fields(bodies.UpdateJobs)}
     assert [one["additionalProperties"] for one in either] == [False, False]
 
 
@@ -292,11 +296,11 @@ def test_ignored_fields_of_a_job_may_have_any_value(server: MemoryServer) -> Non
 
 def _asked_for() -> set[str]:
     """The fields of a job to be added that are not ignored."""
-    return {field.name for field in fields(requests._NewJob) if field.type != Ignored}
+    return {field.name for field in fields(bodies.NewJob) if field.type != Ignored}
 
 
 def test_a_new_job_accepts_every_field_of_a_shown_job() -> None:
-    taken = {field.name for field in fields(requests._NewJob)}
+    taken = {field.name for field in fields(bodies.NewJob)}
     assert {field.name for field in fields(ShownJob)} - taken == set()
 
 

@@ -13,7 +13,7 @@ from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
 from jobengine.core.model import Context, Job, Notes, Rare, Spec, Standing, State
 from jobengine.core.retention import retention
-from jobengine.wire import requests
+from jobengine.wire import bodies
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
 from jobengine.wire.unknown_fields import Ignored
 from tests.core.worlds import spec_of
@@ -42,6 +42,7 @@ _SHOWN: Final = {
     "unique_key": "once",
     "meta": {"n": 1.5, "text": "Grüße"},
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "group": "Grüße",
     "attempts": 3,
     "worker": 'Wörker "七"',
     "lease_expires": 1_700_000_100 + 602 - 3_600,
@@ -106,7 +107,7 @@ def test_meta_is_shown_byte_for_byte(text: str) -> None:
 
 
 def test_each_field_that_is_shown_is_taken_or_ignored_in_a_job_to_be_added() -> None:
-    assert set(requests._NewJob.__struct_fields__) == set(ShownJob.__struct_fields__) | _SENT_ALONE
+    assert set(bodies.NewJob.__struct_fields__) == set(ShownJob.__struct_fields__) | _SENT_ALONE
 
 
 def test_the_schema_has_each_field_that_is_shown() -> None:
@@ -117,7 +118,7 @@ def test_the_schema_has_each_field_that_is_shown() -> None:
 
 
 def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> None:
-    taken = {field.name: field.type != Ignored for field in fields(requests._NewJob)}
+    taken = {field.name: field.type != Ignored for field in fields(bodies.NewJob)}
     ignored = {"$ref": "#/components/schemas/Ignored"}
     assert {name: part != ignored for name, part in _properties("NewJob").items()} == taken
 

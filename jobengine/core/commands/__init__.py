@@ -4,6 +4,7 @@
 from .adding import *
 from .claims import *
 from .command import *
+from .groups import *
 from .queues import *
 from .reading import *
 from .stats import *

@@ -9,7 +9,9 @@ from attrs import define, field
 
 from ..access import PRODUCERS, derived_uid
 from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
-from ..facts import JobAdded
+from ..facts import Fact, JobAdded
+from ..flow import NO_FLOW, Flow
+from ..gates import with_flow
 from ..model import NO_CONTEXT, NO_RARE, SECOND, Context, Defaults, Grant, Job, Queue, Rare, Spec, Standing, State
 from ..required_rows import Needs
 from ..retention import Retention, retention
@@ -35,6 +37,7 @@ class NewJob(Value, frozen=True, kw_only=True):
     retry_delay_seconds: int | None = None
     unique_key: str | None = None
     context: Context = NO_CONTEXT
+    group: str | None = None
     #: Seconds until the job can be claimed.
     delay_seconds: int = 0
     #: The Unix time in seconds from which the job can be claimed; 0 is at once.
@@ -86,6 +89,9 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
         keys = frozenset(job.unique_key for job in self.jobs if job.unique_key is not None)
         return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0)
 
+    def flow_after(self, queue: Queue) -> Flow | None:
+        return NO_FLOW if queue.flow is None and any(job.group is not None for job in self.jobs) else None
+
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[list[Added]]:
@@ -103,7 +109,10 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
                 if self.many:
                     raise BadItem(index, error) from None
                 raise
-        return [JobAdded(self.queue, job) for job in batch.new], added
+        facts: list[Fact] = [JobAdded(self.queue, job) for job in batch.new]
+        if batch.has_groups:
+            facts = [*with_flow(table), *facts]
+        return facts, added
 
 
 @define
@@ -118,6 +127,8 @@ class _Batch:
     new: list[Job] = field(factory=list)
     _by_uid: dict[str, Job] = field(factory=dict)
     _by_unique_key: dict[str, Job] = field(factory=dict)
+    #: Whether any of the jobs has a group.
+    has_groups: bool = False
 
     def __attrs_post_init__(self) -> None:
         defaults = self.defaults = self.table.queue.defaults or self.server_defaults
@@ -127,8 +138,7 @@ class _Batch:
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
         # Shared by all jobs without a delay; below, shared by jobs with no rare field but their author.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
-        author = self.grant.key_id
-        self.rare = NO_RARE if author is None else Rare(author=author)
+        self.rare = _shared_rare(self.grant.key_id, None)
 
     defaults: Defaults = field(init=False)
     keep: Retention = field(init=False)
@@ -219,10 +229,15 @@ class _Batch:
         return Job(spec, self._delayed(request) if request.delay_seconds or request.not_before else self.queued)
 
     def _rare(self, request: NewJob, fingerprint: str | None) -> Rare:
+        self.has_groups = self.has_groups or request.group is not None
         if fingerprint is None and request.unique_key is None and request.context is NO_CONTEXT:
-            return self.rare
+            return self.rare if request.group is None else _shared_rare(self.grant.key_id, request.group)
         return Rare(
-            unique_key=request.unique_key, fingerprint=fingerprint, author=self.grant.key_id, context=request.context
+            unique_key=request.unique_key,
+            fingerprint=fingerprint,
+            author=self.grant.key_id,
+            context=request.context,
+            group=request.group,
         )
 
     def _delayed(self, request: NewJob) -> Standing:
@@ -233,6 +248,12 @@ class _Batch:
         if not ready_at and not not_before:
             return self.queued
         return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at, not_before=not_before)
+
+
+@lru_cache(maxsize=4096)
+def _shared_rare(author: str | None, group: str | None) -> Rare:
+    """The rare fields of a job that has no other, as one value for all such jobs."""
+    return NO_RARE if author is None and group is None else Rare(author=author, group=group)
 
 
 def _fingerprint(request: NewJob) -> str:
@@ -253,9 +274,10 @@ def _fingerprint(request: NewJob) -> str:
         request.delay_seconds,
         request.not_before,
     )
-    # `meta` is left out if it is not set, so that digests stored before it existed stay valid.
+    # What older versions did not know is left out if it is not set, so that their digests stay valid.
     meta = () if request.context.meta is None else (request.context.meta,)
-    text = _text_of(requested) if request.unique_key is None and not meta else repr([*requested, *meta]).encode()
+    newer = meta if request.group is None else (*meta, {"group": request.group})
+    text = _text_of(requested) if request.unique_key is None and not newer else repr([*requested, *newer]).encode()
     return blake2b(text + request.content, digest_size=16).hexdigest()
 
 

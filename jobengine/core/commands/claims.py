@@ -8,6 +8,7 @@ from ..access import READERS, WORKERS
 from ..claimers import Claimers, Origin
 from ..errors import DomainError
 from ..facts import Fact, JobChanged
+from ..gates import GateChanges
 from ..model import INPROGRESS, QUEUED, SECOND, Grant, Job, Queue, Standing
 from ..required_rows import NOTHING_MORE, Needs, ReadyOf
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
@@ -104,6 +105,10 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
             )
             facts.append(JobChanged(self.queue, job.spec.uid, standing))
             claimed.append(Job(job.spec, standing))
+        if claimed and table.queue.flow is not None:
+            gates = GateChanges(table)
+            gates.claim(claimed, now)
+            facts += gates.facts()
         return facts, claimed
 
     def _wanted(self, table: Table, now: int) -> Iterator[Job]:
@@ -268,13 +273,14 @@ class ReturnClaims(QueueCommand[None], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[None]:
-        held = ((table.job(uid), lease) for uid, lease in self.claims)
-        facts = [
-            JobChanged(self.queue, job.spec.uid, _returned(job.standing, now))
-            for job, lease in held
-            if job is not None and job.state is INPROGRESS and job.standing.lease == lease
-        ]
-        return facts, None
+        gates = GateChanges(table)
+        facts: list[Fact] = []
+        for uid, lease in self.claims:
+            job = table.job(uid)
+            if job is not None and job.state is INPROGRESS and job.standing.lease == lease:
+                facts.append(JobChanged(self.queue, uid, _returned(job.standing, now)))
+                gates.give_back(job)
+        return [*facts, *gates.facts()], None
 
 
 class ListClaimers(QueueCommand[Claimers], frozen=True, kw_only=True):

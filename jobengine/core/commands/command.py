@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 from ..access import authorise, with_own_digest
 from ..errors import QueueNotFound
 from ..facts import Fact, QueueChanged
+from ..flow import Flow
 from ..model import Grant, Queue, Role
 from ..required_rows import NOTHING_MORE, Needs
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
@@ -100,6 +101,10 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         """The parts of the queue's table that the rule needs."""
         return NOTHING_MORE
+
+    def flow_after(self, queue: Queue) -> Flow | None:
+        """The flow that a queue would have after this command; None if the command leaves it as it is."""
+        return None
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         table = None if self.admin else tables.queues.get(self.queue)

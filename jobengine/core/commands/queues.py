@@ -5,11 +5,16 @@ from hmac import compare_digest
 from typing import Any, Final
 
 from attrs import evolve
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from ..access import OWNERS, READERS, digest_of
 from ..errors import KeyNotFound, KeyTaken, QueueExists, TooManyKeys, TooManyQueues
-from ..facts import QueueChanged, QueueCreated, QueueDeleted
+from ..facts import ItemSet, QueueChanged, QueueCreated, QueueDeleted
+from ..flow import GATE, NO_FLOW, NO_LIMITS, OF_QUEUE, Flow, GroupOrder, Limits, OnFailure
+from ..gates import GateChanges
 from ..model import SECOND, AccessKey, Defaults, Grant, OldKey, Queue, Role
+from ..required_rows import NOTHING_MORE, Needs
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
 from .command import Command, QueueCommand
 
@@ -75,15 +80,30 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     roles = OWNERS
     reads = False
 
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return NOTHING_MORE if self.held_until is UNSET else Needs(items=frozenset([(GATE, OF_QUEUE)]))
+
     #: See Queue.
     paused: bool | None = None
     draining: bool | None = None
     require_lease: bool | None = None
     max_jobs: int | None = None
     defaults: Defaults | None = None
+    #: See Flow; UNSET leaves a part unchanged, and None removes limits.
+    limits: Limits | UnsetType | None = UNSET
+    group_limits: Limits | UnsetType | None = UNSET
+    group_order: GroupOrder | UnsetType = UNSET
+    group_on_failure: OnFailure | UnsetType = UNSET
+    #: See Queue; None is no aim.
+    target_wait_seconds: int | UnsetType | None = UNSET
+    #: The Unix second until which the queue is held; one that is over ends a hold.
+    held_until: int | UnsetType = UNSET
     #: A new owner's key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
+
+    def flow_after(self, queue: Queue) -> Flow | None:
+        return self._flow(queue, needed=self.held_until is not UNSET)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
@@ -93,7 +113,23 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.new_access_key is not None:
             changes |= _new_owner_key(table.queue, self.new_access_key, now + self.old_key_seconds * SECOND, now)
-        return _reconfigured(table, evolve(table.queue, **changes))
+        if self.target_wait_seconds is not UNSET:
+            changes["target_wait_seconds"] = self.target_wait_seconds
+        gates = GateChanges(table)
+        if self.held_until is not UNSET:
+            until = self.held_until * SECOND - table.wall(0)
+            gates.hold(OF_QUEUE, until if until > now else 0)
+        held = [fact for fact in gates.facts() if isinstance(fact, ItemSet)]
+        flow = self._flow(table.queue, needed=bool(held))
+        facts, queue = _reconfigured(table, evolve(table.queue, **changes, flow=flow))
+        return [*facts, *held], queue
+
+    def _flow(self, queue: Queue, *, needed: bool) -> Flow | None:
+        """The queue's flow after the change; None as before if nothing needs it."""
+        old = queue.flow or NO_FLOW
+        sent = {name: value for name in Flow.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+        new = replace(old, **{name: NO_LIMITS if value is None else value for name, value in sent.items()})
+        return new if needed or new != old else queue.flow
 
 
 class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):

@@ -1,8 +1,11 @@
 """Reading jobs: one job, a page of many, and why a job is not running."""
 
+from msgspec.structs import replace
+
 from ..access import PRODUCERS, READERS
 from ..errors import JobNotFound
 from ..filter import Filter, matches
+from ..groups import Hold, hold_of
 from ..model import Grant, Job, Position, Queue
 from ..required_rows import Needs, PageOf
 from ..sorting import Sort, position
@@ -93,9 +96,14 @@ class Explanation(Value, frozen=True, kw_only=True):
     queue: Queue
     #: How many jobs will be claimed before it; None if it can't be claimed now.
     ahead: int | None
+    #: What holds it, of limits, rates and the order of groups.
+    hold: Hold | None = None
+    #: How many jobs of its group come before it; None if it has none, or is not ready.
+    ahead_in_group: int | None = None
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
-        return Explanation(job=shown(self.job, ahead), queue=shown(self.queue, ahead), ahead=self.ahead)
+        job, queue, hold = shown(self.job, ahead), shown(self.queue, ahead), shown(self.hold, ahead)
+        return replace(self, job=job, queue=queue, hold=hold)
 
 
 class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
@@ -108,7 +116,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
     uid: str
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(uids=frozenset([self.uid]), ahead=True)
+        return Needs(uids=frozenset([self.uid]), ahead=True, holds=queue.flow is not None)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
@@ -116,4 +124,6 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
         """Raises JobNotFound."""
         job = job_of(table, self.uid)
         ahead = table.ahead(job.spec.rank) if job.ready else None
-        return NOTHING, Explanation(job=job, queue=table.queue, ahead=ahead)
+        in_group = table.ahead_in_group(job) if job.ready and table.queue.flow and job.spec.rare.group else None
+        hold = hold_of(table, job, now)
+        return NOTHING, Explanation(job=job, queue=table.queue, ahead=ahead, hold=hold, ahead_in_group=in_group)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from heapq import nsmallest
 
 from ..access import READERS
+from ..flow import GATE, OF_QUEUE, gate_of
 from ..history import QueueHistory
-from ..model import Grant, Queue
+from ..model import SECOND, Grant, Queue, State
 from ..required_rows import Needs
-from ..stats import QueueStats, QueueTotals
+from ..stats import QueueCounts, QueueStats, QueueTotals
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
 from .command import AllQueues, QueueCommand
 
@@ -21,7 +22,8 @@ class ReadStats(QueueCommand[QueueStats], frozen=True, kw_only=True):
     reads = True
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(counts=True, periods=True)
+        gate = frozenset([(GATE, OF_QUEUE)] if queue.flow is not None else ())
+        return Needs(counts=True, periods=True, items=gate)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
@@ -69,12 +71,15 @@ def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
         name=table.queue.name,
         counts=counts.states,
         retrying=counts.retrying,
-        oldest_ready=_age(table.oldest_ready(), now),
+        oldest_ready=_oldest_ready(table, counts, now),
         totals=activity.since_start(table.queue.name),
         wait=wait,
         run=run,
         workers_waiting=activity.waiting(table.queue.name),
         paused=table.queue.paused,
+        held=counts.held,
+        workers_wanted=_workers_wanted(table, counts, activity),
+        has_flow=table.queue.flow is not None,
     )
 
 
@@ -83,11 +88,13 @@ def _some_tables(tables: TableSet, after: str | None, limit: int) -> list[Table]
     return [tables.queues[name] for name in names]
 
 
-def _age(since: int | None, now: int) -> int | None:
+def _oldest_ready(table: Table, counts: QueueCounts, now: int) -> int | None:
     """
-    Milliseconds since a time; 0 if the time is in the future, as after a wall clock that was set back between two
-    runs.
+    Milliseconds since the oldest ready job was added; None if no job can be claimed.
+
+    It is 0 if that is in the future, as after a wall clock that was set back between two runs.
     """
+    since = table.oldest_ready() if counts.ready else None
     return None if since is None else max(0, now - since)
 
 
@@ -99,9 +106,10 @@ def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
         counts=counts.states,
         ready=counts.ready,
         delayed=counts.delayed,
+        held=counts.held,
         retrying=counts.retrying,
         cancelled=counts.cancelled,
-        oldest_ready=_age(table.oldest_ready(), now),
+        oldest_ready=_oldest_ready(table, counts, now),
         last_minute=recent.last_minute,
         last_hour=recent.last_hour,
         minutes=recent.minutes,
@@ -109,4 +117,27 @@ def _stats(table: Table, now: int, activity: RecentActivity) -> QueueStats:
         run=recent.run,
         workers_waiting=waiting,
         last_claim=last_claim,
+        workers_wanted=_workers_wanted(table, counts, activity),
+        held_until=_held_until(table, now),
     )
+
+
+def _workers_wanted(table: Table, counts: QueueCounts, activity: RecentActivity) -> int | None:
+    """The work that is ready or in progress, divided by the time in which it should be done; see QueueStats."""
+    queue = table.queue
+    if queue.target_wait_seconds is None:
+        return None
+    _, run = activity.times(queue.name)
+    jobs = counts.ready + counts.states[State.INPROGRESS]
+    runs = sum(run.buckets.values())
+    # Without a finished attempt nobody knows how long jobs run.
+    wanted = -(-jobs * run.total // (runs * queue.target_wait_seconds * SECOND)) if runs else min(jobs, 1)
+    limit = None if queue.flow is None else queue.flow.limits.in_progress
+    return min(wanted if jobs else 0, jobs if limit is None else limit)
+
+
+def _held_until(table: Table, now: int) -> int | None:
+    if table.queue.flow is None:
+        return None
+    held = gate_of(table.item(GATE, OF_QUEUE)).held
+    return held if held > now else None

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from ..access import OWNERS, WORKERS
-from ..errors import ClaimRequired, DomainError, JobDamaged, JobNotFound, LeaseLost, LeaseRequired
-from ..facts import Fact, JobRemoved
+from ..errors import ClaimRequired, DomainError, GroupInUse, JobDamaged, JobNotFound, LeaseLost, LeaseRequired
+from ..facts import Fact, ItemSet, JobRemoved
 from ..filter import Filter, matches
-from ..model import Grant, Job, Queue, Rank, State
+from ..gates import GateChanges, with_flow
+from ..model import SECOND, Grant, Job, Queue, Rank, State
 from ..required_rows import Needs, PageOf
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
 from ..transitions import Changes, update
@@ -47,7 +48,9 @@ class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
         """Raises JobNotFound, and the errors of `update`."""
         job = job_of(table, self.uid)
         fact, updated = update(table.queue, job, self.changes, now, lease=self.lease)
-        return ([fact] if fact is not None else NOTHING), updated
+        if fact is None:
+            return NOTHING, updated
+        return (_with_groups(table, [fact], [(job, self.changes)], now) if self.changes.of_groups else [fact]), updated
 
 
 class JobUpdate(Value, frozen=True, kw_only=True):
@@ -62,7 +65,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
     """
     Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
 
-    Such an error is a JobNotFound, JobDamaged, LeaseLost, LeaseRequired or ClaimRequired.
+    Such an error is a JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired or GroupInUse.
     """
 
     roles = WORKERS
@@ -87,18 +90,32 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
         outcomes: list[Job | DomainError] = []
         # A job that comes twice is changed on top of its first change, which is not in the tables yet.
         changed: dict[str, Job] = {}
+        of_groups: list[tuple[Job, Changes]] = []
         for item in self.updates:
             try:
                 job = changed.get(item.uid) or job_of(table, item.uid)
                 fact, updated = update(table.queue, job, item.changes, now, lease=item.lease)
-            except (JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired) as error:
+            except (JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired, GroupInUse) as error:
                 outcomes.append(error)
                 continue
             if fact is not None:
                 facts.append(fact)
                 changed[item.uid] = updated
+                if item.changes.hold_seconds is not None or item.changes.group is not None:
+                    of_groups.append((job, item.changes))
             outcomes.append(updated)
-        return facts, outcomes
+        return (_with_groups(table, facts, of_groups, now) if of_groups else facts), outcomes
+
+
+def _with_groups(
+    table: Table, facts: Sequence[Fact], updates: Sequence[tuple[Job, Changes]], now: int
+) -> Sequence[Fact]:
+    """The facts of updates that give jobs a group or hold one, after the fact that gives the queue flow."""
+    gates = GateChanges(table)
+    for job, changes in updates:
+        if changes.hold_seconds:
+            gates.hold_longer(job, now + changes.hold_seconds * SECOND)
+    return [*with_flow(table), *facts, *(fact for fact in gates.facts() if isinstance(fact, ItemSet))]
 
 
 class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
@@ -159,7 +176,7 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
 
 
 class UpdateMatching(_Sweep, frozen=True, kw_only=True):
-    """Change the jobs that match."""
+    """Change the jobs that match; a new group leaves out those in progress."""
 
     #: What to change.
     changes: Changes
@@ -181,8 +198,14 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
             return update(table.queue, job, self.changes, now, by_owner=True)[0]
 
         if self.uids is None:
-            return self._sweep(change, *table.page(self.after, self.limit, self.filter.only_state), now)
-        return self._sweep(change, [job for uid in self.uids if (job := table.job(uid)) is not None], None, now)
+            jobs, following = table.page(self.after, self.limit, self.filter.only_state)
+        else:
+            jobs, following = [job for uid in self.uids if (job := table.job(uid)) is not None], None
+        if self.changes.group is not None:
+            # A job in progress keeps its group.
+            jobs = [job for job in jobs if job.state is not State.INPROGRESS]
+        facts, swept = self._sweep(change, jobs, following, now)
+        return ([*with_flow(table), *facts] if facts and self.changes.group is not None else facts), swept
 
 
 class DeleteMatching(_Sweep, frozen=True, kw_only=True):

@@ -35,6 +35,8 @@ A = TypeVar("A")
 _MOST_SCANS: Final = 32
 #: The most backups at a time.
 _MOST_BACKUPS: Final = 4
+#: Jobs that are indexed by group at a time: one or two milliseconds.
+_PREPARED_AT_ONCE: Final = 500
 
 
 @define(kw_only=True, eq=False)
@@ -175,6 +177,8 @@ class LocalEngine:
         while True:
             while type(command) is c.ListJobs and self._is_unsorted(command):
                 await deferLater(self._clock, 0)
+            while isinstance(command, c.QueueCommand) and self._is_unprepared(command):
+                await deferLater(self._clock, 0)
             while self.executor.is_behind(command):
                 await deferLater(self._clock, 0)
             outcome = self.executor.execute(command)
@@ -194,6 +198,20 @@ class LocalEngine:
         if command.sort is None or table is None or not self.executor.allows(command):
             return False
         return self._sort_indexes.build_slice(table, command.sort)
+
+    def _is_unprepared(self, command: c.QueueCommand[Any]) -> bool:
+        """Index some jobs of a queue by group if the command changes how; returns whether there are more."""
+        table = self._tables.queues.get(command.queue)
+        if table is None or table.size() <= _PREPARED_AT_ONCE:
+            return False
+        flow = command.flow_after(table.queue)
+        if (
+            flow is None
+            or (table.turns is not None and table.turns.has_shape(flow))
+            or not self.executor.allows(command)
+        ):
+            return False
+        return table.flow.prepare(flow, _PREPARED_AT_ONCE)
 
     # Commands that may wait
 

@@ -377,7 +377,9 @@ class Executor:
         return self._running and self.committer.phase is not _FAILED
 
     def _expire(self, now: int) -> None:
-        """Expire at most _EXPIRY_SLICE jobs that are due; the timer fires again at once for the others."""
+        """Apply at most _EXPIRY_SLICE due changes; the timer fires again at once for the others."""
+        for name in self.tables.open_gates(now):
+            self.waiters.recheck(name)
         if self.committer.phase is not _FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
 

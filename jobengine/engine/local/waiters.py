@@ -10,7 +10,7 @@ from typing import Protocol
 from attrs import define, field
 
 from ...core.commands import ClaimResult, Claims, Peek
-from ...core.effects import Effect, JobEffect, QueueEffect
+from ...core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ...core.errors import DomainError
 from ...core.model import FINISHED, Job, Queue
 from ..door import Unavailable
@@ -24,7 +24,7 @@ Offer = Sequence[tuple[str, tuple[str, ...]]]
 class Take(Protocol):
     """A function that claims offered jobs, or peeks, for a waiter."""
 
-    def __call__(self, command: Claims | Peek, now: int, offer: Offer, /) -> Done[ClaimResult]:
+    def __call__(self, command: Claims | Peek, now: int, offer: Offer | None, /) -> Done[ClaimResult]:
         """Raises DomainError or Unavailable."""
 
 
@@ -42,6 +42,8 @@ class Waiters:
     _ready: dict[str, ReadyJobs] = field(factory=dict)
     #: Queues that were created, reconfigured or deleted, and whether a pause has ended by that.
     _reconfigured: dict[str, bool] = field(factory=dict)
+    #: Queues with flow in which something changed.
+    _to_recheck: dict[str, None] = field(factory=dict)
     #: Queue, uid and job of each finished job; None instead of a removed job.
     _ended: list[tuple[str, str, Job | None]] = field(factory=list)
 
@@ -54,6 +56,8 @@ class Waiters:
                 self._record_job(effect)
             elif isinstance(effect, QueueEffect):
                 self._record_queue(effect)
+            elif isinstance(effect, ItemEffect):
+                self.recheck(effect.queue)
 
     def serve(self, now: int) -> None:
         """Check the keys of waiters for reconfigured queues, hand out ready jobs, report finished jobs."""
@@ -61,9 +65,29 @@ class Waiters:
             for waiter in self._affected(now):
                 self._check(waiter, now)
             self._offer_jobs(now)
+            self._claim_again(now)
             ended, self._ended = self._ended, []
             for queue, uid, job in ended:
                 self.ends.wake(queue, uid, job)
+
+    def recheck(self, name: str) -> None:
+        """Let the waiters of a queue claim, if it has flow: something changed in it."""
+        table = self._tables.queues.get(name)
+        if table is not None and table.turns is not None and self.line.waits_for(name):
+            self._to_recheck[name] = None
+            self.pending = True
+
+    def _claim_again(self, now: int) -> None:
+        """
+        Claim for the waiters of queues with flow, first come first served, while these have jobs to give.
+
+        One change can make other jobs claimable than the changed one, so no jobs are offered: waiters claim for real.
+        """
+        names, self._to_recheck = self._to_recheck, {}
+        for waiter in self.line.of(names):
+            tables = [table for name in waiter.queues if (table := self._tables.queues.get(name)) is not None]
+            if any(table.gives_any(tuple(waiter.tags)) for table in tables):
+                self._give(waiter, None, now)
 
     def _affected(self, now: int) -> Iterator[Waiter]:
         """
@@ -109,7 +133,8 @@ class Waiters:
                 count -= len(uids)
         return offer
 
-    def _give(self, waiter: Waiter, offer: Offer, now: int) -> None:
+    def _give(self, waiter: Waiter, offer: Offer | None, now: int) -> None:
+        """Claim offered jobs for a waiter; without an offer, what its command gets."""
         try:
             done = self._take(waiter.command, now, offer)
         except DomainError as error:
@@ -131,12 +156,18 @@ class Waiters:
         if self.ends and (new is None or new.state in FINISHED):
             self._ended.append((effect.queue, effect.uid, new))
             self.pending = True
-        if new is not None and self.line.waits_for(effect.queue) and has_become_ready(old, new):
+        if not self.line.waits_for(effect.queue):
+            return
+        table = self._tables.queues.get(effect.queue)
+        if table is not None and table.turns is not None:
+            self.recheck(effect.queue)
+        elif new is not None and has_become_ready(old, new):
             self._record_ready(effect.queue, [new])
 
     def _record_queue(self, effect: QueueEffect) -> None:
-        resumed = isinstance(effect.old, Queue) and effect.old.paused
+        resumed = isinstance(effect.old, Queue) and (effect.old.paused or effect.old.flow is not None)
         self.pending = True
+        self.recheck(effect.queue)
         self._reconfigured[effect.queue] = resumed or self._reconfigured.get(effect.queue, False)
 
     def _record_ready(self, name: str, jobs: Iterable[Job]) -> None:
@@ -149,6 +180,6 @@ class Waiters:
     def _record_all(self, name: str, now: int) -> None:
         """Record ready jobs of a queue, as many as its waiters would take."""
         table = self._tables.queues.get(name)
-        if table is not None:
+        if table is not None and table.turns is None:
             for tags, count in self.line.wanted(name):
                 self._record_ready(name, table.claim_order(tags, now, count))

@@ -31,7 +31,7 @@ from .batch.session import Session
 from .claimers import SharedClaims
 from .database.connection import connected, start_failures
 from .database.pipeline import Row
-from .database.rows import Rows
+from .database.rows import Rows, has_flow
 from .database.schema import opened
 from .history import HistoryKeeper
 from .queue_scan import read_part, scan_queue
@@ -41,6 +41,7 @@ from .sweeper import Sweeper
 from .wake.event_log import Watches, begin_watch
 from .wake.news import listen
 from .wake.notifications import Notifications
+from .wake.openings import Openings
 from .wake.poller import Poller
 from .wake.waiters import Waiters, jobs_in
 
@@ -82,6 +83,9 @@ class PostgresEngine:
     _lanes: list[Lane] = field(factory=list, init=False)
     _shared: Shared = field(factory=Shared, init=False)
     _waiters: Waiters = field(init=False)
+    _openings: Openings = field(init=False)
+    #: The names of queues with flow, as far as they were used here.
+    _flows: set[str] = field(factory=set, init=False)
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
     _activity: ServerActivity = field(init=False)
@@ -102,6 +106,7 @@ class PostgresEngine:
     def __attrs_post_init__(self) -> None:
         self._clock_steps = ClockSteps(self.machine or Machine(lambda: int(self.clock.seconds() * 1000)))
         self._waiters = Waiters(submit_first=self._submit_first, put_back=self._put_back)
+        self._openings = Openings(clock=self.clock, recheck=self._waiters.recheck)
         self._waits = Waits(self.clock, ClaimLog(self._waiters.line), self._waiters.ends, self._elapsed)
         self._activity = ServerActivity(self.clock.seconds)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
@@ -193,6 +198,7 @@ class PostgresEngine:
         self.release()
         self._sweeper.stop()
         self._poller.stop()
+        self._openings.stop()
         if self._started:
             self._notifications.stop()
             self._claims.stop()
@@ -236,7 +242,8 @@ class PostgresEngine:
 
     def _submit(self, task: Task) -> "Deferred[Outcome[Any]]":
         self._check_started()
-        if overlaps(task):
+        # Batches of a queue with flow wait for each other: on one lane they leave the other lanes to other queues.
+        if overlaps(task) and self._flows.isdisjoint(task.queue_names):
             return self._shared.submit(task, self._lane_for(task))
         return self._lane_for(task).submit(task)
 
@@ -258,6 +265,8 @@ class PostgresEngine:
         self._ahead = result.now.ahead
         self._offset = result.now.elapsed - self._steady()
         self._activity.count(result)
+        for name, known in result.now.known.items():
+            (self._flows.add if has_flow(known) else self._flows.discard)(name)
         if result.effects:
             self._history.write_later()
 
@@ -274,6 +283,8 @@ class PostgresEngine:
         among the waiters again.
         """
         self._waiters.wake(result)
+        for name, opens in result.opens.items():
+            self._openings.no_later(name, (opens - result.now.elapsed) / 1000)
         self._notifications.announce(result)
         if result.soonest is not None:
             self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)

@@ -7,9 +7,10 @@ until it is corrected, and a difference found in an old snapshot may be added to
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, LiteralString
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from psycopg import Connection
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
@@ -17,6 +18,7 @@ from ...core.model import Queue
 from ...core.places import PLACES_OF, Mark, Place, mark_of
 from ...storage.errors import Damaged, StorageError
 from .batch.damage import set_apart
+from .batch.regroup import flows_locked, regroup
 from .batch.write import tally
 from .database.arrays import bigints
 from .database.connection import copied_jobs, together
@@ -40,6 +42,7 @@ _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
 )
 _LIST_QUEUES: Final = named("list_queues")
 _LIST_COUNTED_JOBS: Final = named("list_counted_jobs")
+_READ_QUEUE_ROWS: Final = named("read_queue_rows")
 _READ_TALLY: Final = named("read_tally")
 _MARK_RECOUNTED: Final = named("mark_recounted")
 _DELETE_STRAY_COUNTS: Final = named("delete_stray_counts")
@@ -64,6 +67,8 @@ class Recount:
     queues: int
     jobs: int
     corrections: list[Correction]
+    #: How many groups of queues with limits had wrong counts.
+    groups: int = 0
     #: The numbers of damaged queues, whose counts were not changed.
     damaged: list[int]
 
@@ -78,14 +83,27 @@ def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, 
             with connection.transaction():
                 done = _Counting.begin(connection, rows).correct(progress)
             _DELETE_STRAY_COUNTS.execute(connection, slot=CORRECTIONS)
+            groups = _recount_groups(connection, rows)
         except DamageFound as found:
             set_apart(connection, rows, found.jobs, 0)
         except (SerializationFailure, DeadlockDetected):
             # A damaged row was restored or deleted, or another recount was faster.
             continue
         else:
-            return done
+            return evolve(done, groups=groups)
     raise StorageError("damaged rows, or another recount, have changed the counts meanwhile; run it again")
+
+
+def _recount_groups(connection: "Connection[Row]", rows: Rows) -> int:
+    """Correct the groups of all queues with flow; returns how many had wrong counts."""
+    wrong = 0
+    for number, *its in _LIST_QUEUES.execute(connection).fetchall():
+        with suppress(Damaged), connection.transaction():
+            together(connection, *flows_locked({number: rows.queue(number, *its)}))
+            for found in _READ_QUEUE_ROWS.execute(connection, queue_ids=[number]).fetchall():
+                queue = rows.queue(*found)
+                wrong += regroup(connection, rows, number, queue) if queue.flow is not None else 0
+    return wrong
 
 
 @define

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Final, LiteralString
 
 from attrs import define, field
+from msgspec.structs import replace
 from psycopg import Connection
 
 from ...core.facts import ClockSet, Fact, ItemSet, JobAdded, PeriodsCounted, QueueCreated
+from ...core.flow import GATE, gate_of, item_text
 from ...core.history import SPANS, Period, merged
 from ...core.model import Queue
 from ...core.places import Place
@@ -16,10 +19,11 @@ from ...storage.errors import Damaged, StorageError
 from .batch.queries import ARRIVALS
 from .batch.write import Change, Writing
 from .database.connection import copied_jobs, sent_as_made, together
+from .database.group_rows import GroupChanges
 from .database.history_rows import kept_of, write_periods
 from .database.item_rows import all_items, items_written
 from .database.pipeline import Row
-from .database.rows import Known, Rows, check_place
+from .database.rows import NO_CLAIM_START, Known, Rows, check_place
 from .sql import named
 
 #: Jobs are written in groups of this many, or of this many bytes.
@@ -41,6 +45,7 @@ _LIST_JOBS: Final = named("list_jobs")
 _LIST_QUEUE_JOBS: Final = named("list_queue_jobs")
 _LOCK_FOR_IMPORT: Final = named("lock_for_import")
 _INSERT_QUEUE: Final = named("insert_queue")
+_BEGIN_UNGROUPED: Final = named("begin_ungrouped")
 _ADVANCE_ARRIVALS: Final = named("advance_arrivals")
 
 
@@ -138,11 +143,13 @@ class Filling:
     _later: int = field(init=False)
     _known: dict[str, Known] = field(factory=dict, init=False)
     _changes: list[Change] = field(factory=list, init=False)
+    _groups: GroupChanges = field(init=False)
     _bytes: int = field(default=0, init=False)
     _last_arrival: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._later = -self._ahead
+        self._groups = GroupChanges(self._rows)
 
     def add(self, facts: Iterable[Fact]) -> None:
         """
@@ -157,10 +164,8 @@ class Filling:
                     self._add_queue(shown(queue, self._later))
                 case JobAdded():
                     self._add_job(fact)
-                case ItemSet(queue):
-                    known = self._known[queue]
-                    written = items_written(self._rows, [fact], {queue: (known.id, known.queue)})
-                    together(self._connection, *written)
+                case ItemSet():
+                    self._add_item(fact)
                 case PeriodsCounted():
                     self._add_periods(fact)
 
@@ -171,12 +176,23 @@ class Filling:
         if batch:
             _ADVANCE_ARRIVALS.execute(self._connection, batch=batch)
         # Without new statistics, PostgreSQL would plan queries for empty tables.
-        self._connection.execute("ANALYZE queue, job, tag, tally")
+        self._connection.execute("ANALYZE queue, job, tag, tally, grp")
 
     def _add_queue(self, queue: Queue) -> None:
         digest, sealed = self._rows.name(queue.name), self._rows.sealed_queue(queue)
         ((number,),) = _INSERT_QUEUE.execute(self._connection, digest=digest, sealed=sealed).fetchall()
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
+        if queue.flow is not None:
+            inv_prio, arrival = NO_CLAIM_START
+            together(self._connection, _BEGIN_UNGROUPED(queue_id=number, inv_prio=inv_prio, arrival=arrival))
+
+    def _add_item(self, fact: ItemSet) -> None:
+        known = self._known[fact.queue]
+        if fact.kind == GATE:
+            fact = replace(fact, value=item_text(gate_of(fact.value).moved(self._later)))
+        together(self._connection, *items_written(self._rows, [fact], {fact.queue: (known.id, known.queue)}))
+        if known.queue.flow is not None:
+            self._groups.set_item(known.id, known.queue, fact)
 
     def _add_periods(self, fact: PeriodsCounted) -> None:
         """Import a history; the periods are shifted by a whole number of periods."""
@@ -194,8 +210,13 @@ class Filling:
             self._write()
 
     def _write(self) -> None:
-        sent_as_made(self._connection, Writing(self._rows, self._changes).statements(0))
-        self._changes, self._bytes = [], 0
+        flows = {one.id: one.queue.flow for one in self._known.values() if one.queue.flow is not None}
+        for change in self._changes if flows else ():
+            if change.queue.id in flows:
+                self._groups.change(change.queue.id, change.queue.queue, None, change.new)
+        jobs = Writing(self._rows, self._changes).statements(0)
+        sent_as_made(self._connection, chain(jobs, self._groups.statements(flows)))
+        self._changes, self._bytes, self._groups = [], 0, GroupChanges(self._rows)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from jobengine.core.commands import ChangeQueue
+from jobengine.core.flow import Limits, Rate
 from jobengine.core.model import Job, State
-from tests.engine.local.engines import Desk
+from tests.engine.local.engines import KEY, Desk
 
 HOUR = 3_600
 STEPS = [HOUR, -HOUR, 400_000_000]
@@ -146,3 +148,16 @@ def test_a_clock_step_is_one_record_however_many_jobs_there_are(desk: Desk) -> N
     size = desk.engine.journal.size
     desk.set_wall_clock(HOUR)
     assert desk.engine.journal.size - size < 300
+
+
+def test_a_clock_that_is_set_back_during_a_stop_closes_no_gate_for_longer(desk: Desk) -> None:
+    desk.told(desk.engine.ask(ChangeQueue(queue="q", access_key=KEY, limits=Limits(rate=Rate(1, 60)))))
+    _fail(desk)
+    _add(desk)
+    desk.stop()
+    desk.set_wall_clock(-HOUR, noticed=False)
+    desk.start()
+    desk.clock.advance(59)
+    assert not desk.told(desk.claiming()).jobs
+    desk.clock.advance(1)
+    assert desk.told(desk.claiming()).jobs

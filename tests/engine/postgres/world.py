@@ -30,9 +30,8 @@ def session_on(url: str, **parts: Any) -> Session:
     return Session(
         url=url,
         interval=True,
-        rows=Rows(seal),
         activity=ServerActivity(time.monotonic),
-        **{"steady": time.monotonic, "new_id": ordered_uuid, **parts},
+        **{"rows": Rows(seal), "steady": time.monotonic, "new_id": ordered_uuid, **parts},
     )
 
 

@@ -14,11 +14,13 @@ from ....core.history import KeptPeriod, KeptPeriods, Period
 from ....core.model import NO_NOTES, NO_RARE, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
-from ....core.sorting import Sort, position
-from ....core.stats import QueueCounts
-from ....core.tables import PAGE_BYTES
+from ....core.sorting import GroupSort, Sort, position
+from ....core.stats import GroupState, QueueCounts
+from ....core.tables import PAGE_BYTES, Due, GateOver
+from .flow_index import FlowIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
+from .turns import Turns
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
@@ -29,6 +31,8 @@ _FREED_AT_ONCE: Final = 1_000
 _EMPTY: Final[SortedList[Rank]] = SortedList()
 
 _READY: Final = Place.READY
+#: The most jobs in progress that are shown as those which hold others.
+_HOLDERS: Final = 10
 
 
 class WallClock:
@@ -89,11 +93,15 @@ class QueueTable:
     named: dict[tuple[str, str], str] = field(factory=dict, init=False)
     #: The stored counts by second, minute and hour.
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
+    #: The groups, in a queue with flow.
+    flow: FlowIndex = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = self.places[Place.READY]
         self.live_bytes = len(encode(QueueCreated(self.queue)))
         self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
+        self.flow = FlowIndex(self.jobs, self.named, self._ranks)
+        self.flow.set_flow(self.queue.flow)
 
     def wall(self, now: int) -> int:
         """The wall clock at an elapsed time."""
@@ -119,11 +127,42 @@ class QueueTable:
         old = self.named.pop((kind, name), None)
         if value is not None:
             self.named[kind, name] = value
+        self.flow.set_item(kind, name, value)
         self.live_bytes += self._item_weight(kind, name, value) - self._item_weight(kind, name, old)
         return old
 
     def _item_weight(self, kind: str, name: str, value: str | None) -> int:
         return 0 if value is None else len(encode(ItemSet(self.queue.name, kind, name, value)))
+
+    def running(self) -> int:
+        return len(self.places[Place.INPROGRESS])
+
+    def group(self, name: str) -> GroupState:
+        turns = self._groups
+        return turns.state(turns.groups[name]) if name in turns.groups else GroupState()
+
+    def groups(
+        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+    ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
+        return self._groups.page(sort, after, limit)
+
+    def ahead_in_group(self, job: Job) -> int:
+        return self._groups.before(job)
+
+    def holders_of_group(self, name: str | None) -> list[Job]:
+        if name is not None:
+            return self._groups.holders(name)
+        return [self.jobs[rank[2]] for rank in islice(self.places[Place.INPROGRESS], _HOLDERS)]
+
+    @property
+    def turns(self) -> Turns | None:
+        """The groups of a queue with flow; None in other queues."""
+        return self.flow.turns
+
+    @property
+    def _groups(self) -> Turns:
+        assert self.turns is not None, "only a queue with flow has groups"
+        return self.turns
 
     def keep_periods(self, periods: Iterable[Period]) -> None:
         """Store periods of the queue's history."""
@@ -138,7 +177,8 @@ class QueueTable:
         return self.ready.before(rank)
 
     def counts(self) -> QueueCounts:
-        return counts_of({**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks})
+        jobs: dict[int, int] = {**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks}
+        return counts_of(jobs, held=0 if self.turns is None else len(self.ready) - self.turns.claimable)
 
     def oldest_ready(self) -> int | None:
         """Compares the first jobs of _PRIORITIES priorities: each is the oldest of its priority."""
@@ -154,11 +194,17 @@ class QueueTable:
 
     def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
         jobs, wall = self.jobs, now + self._clock.ahead
+        if self.turns is not None:
+            return islice(self.turns.order(tags, lambda job: 0 < job.spec.timeout_time * SECOND <= wall), count)
         ranks = self._ready_ranks(tags) if tags else self.ready
         claimable = (
             job for rank in ranks if not (until := (job := jobs[rank[2]]).spec.timeout_time) or until * SECOND > wall
         )
         return islice(claimable, count)
+
+    def gives_any(self, tags: tuple[str, ...]) -> bool:
+        """Whether a claim with these tags would get a job, unless it is due for removal."""
+        return next(self.claim_order(tags, 0, 1), None) is not None
 
     def _ready_ranks(self, tags: tuple[str, ...]) -> Iterable[Rank]:
         """The ranks of ready jobs that have all of `tags`, in order."""
@@ -218,19 +264,22 @@ class QueueTable:
             index.cover([self.jobs[rank[2]] for rank in ranks], are_last=len(ranks) < most)
         return index.is_whole
 
-    def due(self, now: int) -> Iterator[Job]:
-        """The jobs whose deadline has come, by deadline. Any change makes the iterator invalid."""
+    def due(self, now: int) -> Iterator[Due]:
+        """The jobs whose deadline has come, by deadline, and gates that are over; not valid after a change."""
         wall = self.wall(now)
         elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
         by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
         # A job whose two deadlines have both come is given once.
         ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
-        return (self.jobs[rank[2]] for rank in ranks)
+        over = () if self.turns is None else map(GateOver, self.turns.gates_over())
+        return chain((self.jobs[rank[2]] for rank in ranks), over)
 
     def reconfigure(self, queue: Queue) -> None:
         """Replace the queue's configuration; its jobs stay."""
         self.live_bytes += len(encode(QueueCreated(queue))) - len(encode(QueueCreated(self.queue)))
         self.queue = queue
+        self.flow.set_flow(queue.flow)
+        self.find_deadline()
 
     def put(self, uid: str, new: Job | None) -> Job | None:
         """
@@ -246,6 +295,8 @@ class QueueTable:
         if old is not None and new is not None and old.spec is new.spec:
             self.change(old, new)
             return old
+        if self.flow.is_needed:
+            self.flow.change(old, new)
         if old is not None:
             self._take_out(old)
         if new is not None:
@@ -256,6 +307,8 @@ class QueueTable:
         """Replace `old` by `new`, which has the same spec. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
+        if self.flow.is_needed:
+            self.flow.change(old, new)
         if self.sort_indexes:
             self._sort(old, new)
         was, now = place_of(before), place_of(after)
@@ -365,6 +418,9 @@ class QueueTable:
             index.remove_all(values)
         self._entering.clear()
         self._leaving.clear()
+        if self.flow.is_needed:
+            self.flow.update()
+            self._deadlines_changed = True
         if self._deadlines_changed:
             self._deadlines_changed = False
             self.find_deadline()
@@ -378,7 +434,17 @@ class QueueTable:
         if wall is not None:
             by_wall = wall[0] - self._clock.ahead
             elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
+        gate = None if self.turns is None else self.turns.next_change
+        if gate is not None:
+            elapsed = gate if elapsed is None else min(elapsed, gate)
         self.next_deadline = elapsed
+
+    def open_gates(self, now: int) -> bool:
+        """Let jobs be claimed whose gate has opened by `now`; returns whether any gate has changed."""
+        changed = self.turns is not None and self.turns.advance(now)
+        if changed:
+            self.find_deadline()
+        return changed
 
     def _forget_tags(self) -> None:
         for tag in self._left_tags:

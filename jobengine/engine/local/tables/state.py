@@ -6,7 +6,7 @@ adjacent entries of an index are inserted as one slice at the end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any, Final
 
 from ....core.access import is_of_go_version
@@ -23,7 +23,9 @@ from ....core.facts import (
     QueueCreated,
     QueueDeleted,
 )
+from ....core.flow import GATE, gate_of
 from ....core.model import Job, Queue
+from ....core.tables import Due
 from .queue_table import QueueTable, WallClock
 from .sorted_list import SortedList
 
@@ -99,10 +101,23 @@ class Tables:
         table = self.queues.get(name)
         return None if table is None else table.history.get(span, number)
 
-    def due(self, now: int) -> Iterator[tuple[str, Job]]:
-        """The jobs whose deadline has come, each with its queue's name. Any change makes the iterator invalid."""
+    def open_gates(self, now: int) -> list[str]:
+        """Let jobs be claimed whose gate has opened by `now`; returns the names of the queues concerned."""
+        due = [name for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines)]
+        return [name for name in due if self._open_gates(name, now)]
+
+    def _open_gates(self, name: str, now: int) -> bool:
+        table = self.queues[name]
+        deadline = table.next_deadline
+        changed = table.open_gates(now)
+        if table.next_deadline != deadline:
+            self._move_deadline(name, deadline, table.next_deadline)
+        return changed
+
+    def due(self, now: int) -> Iterator[tuple[str, Due]]:
+        """What is due, each thing with its queue's name. Any change makes the iterator invalid."""
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
-            yield from ((name, job) for job in self.queues[name].due(now))
+            yield from ((name, thing) for thing in self.queues[name].due(now))
 
     def _clock_set(self, fact: ClockSet) -> Effect:
         return ClockEffect(self._set_clock(fact.ahead))
@@ -188,9 +203,11 @@ class Tables:
 
     def _reconfigure(self, table: QueueTable, queue: Queue) -> Queue:
         self._update_indexes()
-        old, size = table.queue, table.live_bytes
+        old, size, deadline = table.queue, table.live_bytes, table.next_deadline
         table.reconfigure(queue)
         self._record_digest(queue)
+        if table.next_deadline != deadline:
+            self._move_deadline(queue.name, deadline, table.next_deadline)
         self.live_bytes += table.live_bytes - size
         return old
 
@@ -227,6 +244,12 @@ class Tables:
 
 
 def latest_change(tables: Tables) -> int:
-    """The latest time at which a job in progress was changed, in elapsed milliseconds; 0 if no job is in progress."""
+    """
+    The latest time that is known from jobs in progress and from rates, in elapsed milliseconds; 0 if there is none.
+
+    After a start elapsed time is not before it: else a clock that was set back meanwhile would make leases longer, and
+    rates would remember claims for longer than their windows.
+    """
     changes = (job.updated for table in tables.queues.values() for job in table.in_progress())
-    return max(changes, default=0)
+    gates = (gate_of(text) for table in tables.queues.values() for _, text in table.items(GATE))
+    return max(chain(changes, (gate.marks[-1][1] for gate in gates if gate.marks)), default=0)

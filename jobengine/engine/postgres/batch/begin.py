@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Final, LiteralString
 
 from attrs import define, evolve, field, frozen
-from psycopg import Connection
+from psycopg import Connection, DatabaseError
 
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
@@ -31,11 +31,29 @@ _DELETE_OLD_CLOCKS: Final = named("delete_old_clocks")
 _CORRECT_CLOCK: Final = named("correct_clock")
 
 
-_TABLES: Final = ("batch", "event", "gone", "item", "job", "last_batch", "meta", "queue", "tag", "tally", "unique_key")
+_TABLES: Final = (
+    "batch",
+    "event",
+    "gone",
+    "grp",
+    "item",
+    "job",
+    "last_batch",
+    "meta",
+    "queue",
+    "tag",
+    "tally",
+    "unique_key",
+)
 
 
 class Lacking(Exception):
     """The database lacks tables or rows that every command needs; str() says which."""
+
+
+def lack_of(error: Lacking | DatabaseError) -> str:
+    """Describe what is missing in the database."""
+    return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)
 
 
 @frozen
@@ -57,6 +75,11 @@ class Now:
     def ahead(self) -> int:
         """The milliseconds by which the wall clock is ahead of elapsed time."""
         return self.wall - self.elapsed
+
+    @property
+    def is_any_due(self) -> bool:
+        """Whether some jobs of the queues are due."""
+        return any(one.due for one in self.known.values())
 
     def damaged_among(self, names: Sequence[str], rows: Rows) -> frozenset[str]:
         """The names of damaged queues among `names`."""
@@ -86,6 +109,18 @@ def begin(
     alone_first = [_LOCK_QUEUE_CREATION()] if alone else []
     begun = together(connection, Statement(BEGIN), *first, *alone_first, queues_read(rows, clock, names))
     return now_of(rows, begun[-1])
+
+
+def with_flow(known: Mapping[str, Known]) -> frozenset[int]:
+    """The numbers of the queues with flow."""
+    return frozenset(one.id for one in known.values() if one.queue.flow is not None)
+
+
+def read_again(
+    connection: "Connection[Row]", rows: Rows, clock: LiteralString, names: Sequence[str], first: Sequence[Statement]
+) -> Now:
+    """Execute `first` in a transaction that has begun, and read the time and these queues."""
+    return now_of(rows, together(connection, *first, queues_read(rows, clock, names))[-1])
 
 
 def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -> Statement:

@@ -22,6 +22,7 @@ from ..database.known_damage import SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import Rows, check_place, is_set_apart
 from ..sql import named
+from .regroup import flows_locked, regroup_all
 from .write import tally
 
 #: The number of jobs to examine after a damaged job: damaged rows are often neighbours.
@@ -57,13 +58,16 @@ def set_apart(
     Examine the jobs `found`, and those that follow claimed ones: set damaged jobs apart, and correct wrong deadlines.
     Returns queue, uid and reason for each changed row.
     """
+    queues = {one.queue_id: one.queue for one in found}
     with connection.transaction():
+        together(connection, *flows_locked(queues))
         examined = {(one.queue_id, one.uid): one for one in _examined(connection, rows, found)}
         apart = [one for one in examined.values() if one.job is None and (one.is_due or not is_set_apart(one.place))]
         wrong = [one for one in examined.values() if one.deadlines is not None]
         statements = [*_apart(apart, slot), *_corrected(wrong)]
         if statements:
             together(connection, *statements)
+            regroup_all(connection, rows, queues)
     changed = [(one.queue.name, one.uid, one.why) for one in apart]
     return changed + [(one.queue.name, one.uid, "it had a wrong deadline, which was corrected") for one in wrong]
 

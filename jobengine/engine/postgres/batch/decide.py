@@ -4,7 +4,7 @@ Carries out loaded tasks in one transaction: expire, decide, write.
 The rules are those of jobengine.core; none is repeated in SQL.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
@@ -18,6 +18,7 @@ from ....core.effects import Effect, JobEffect, QueueEffect
 from ....core.errors import DomainError
 from ....core.expiring import expire
 from ....core.facts import Fact, ItemSet, QueueChanged, QueueCreated, QueueDeleted
+from ....core.flow import GATE
 from ....core.model import Job, State
 from ....core.tables import NewId, RecentActivity
 from ...waiting_line import Done, Outcome, Refused
@@ -27,9 +28,10 @@ from ..database.rows import Known, Rows
 from ..sql import named
 from .begin import Now
 from .claim_start import set_back
+from .flow_changes import FlowWanted, all_placed, check_groups, group_statements, reordered
 from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
-from .write import Writing, changes_of, write_queues
+from .write import Change, Writing, changes_of, write_queues
 
 A = TypeVar("A")
 #: The uid of a job, its state before, and its state after; see JobEvent.
@@ -61,6 +63,8 @@ class Result:
     effects: Sequence[Effect]
     #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
     soonest: int | None
+    #: When more can be claimed from a queue with flow, because a gate changes, in elapsed milliseconds.
+    opens: Mapping[str, int] = field(factory=dict)
 
 
 @define(kw_only=True)
@@ -84,6 +88,8 @@ class Batch:
     _discarded: list[Statement] = field(factory=list, init=False)
     #: The statements that write named things.
     _items: list[Statement] = field(factory=list, init=False)
+    #: The statements that write the groups of queues with flow.
+    _of_groups: list[Statement] = field(factory=list, init=False)
     #: The changes of jobs, and the statements that lock rows of queues.
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
@@ -104,15 +110,21 @@ class Batch:
                 # This task and those after it are left for the next batch.
                 break
             self._outcomes.append(self._outcome(one))
+        self._end_gates()
         self._of_queues = _last_of_each_queue([fact for fact in self._facts if type(fact) in _OF_QUEUES])
         self._items = self._written_items()
-        self._writing = Writing(self.rows, changes_of(self._jobs(), self._now.known))
+        changes = changes_of(self._jobs(), self._now.known)
+        check_groups(changes)
+        self._writing = Writing(self.rows, changes)
+        self._of_groups = self._written_groups(changes)
         self._last = self._made_last()
 
     @property
     def changes(self) -> bool:
         """Whether anything was changed."""
-        return bool(self._writing.changes or self._last or self._of_queues or self._discarded or self._items)
+        return bool(
+            self._writing.changes or self._last or self._of_queues or self._discarded or self._items or self._of_groups
+        )
 
     @property
     def _written(self) -> int:
@@ -124,12 +136,15 @@ class Batch:
         yield from self._discarded
         yield from self._items
         yield from self._writing.statements(self.slot)
+        yield from self._of_groups
         yield from self._last
 
     def result(self) -> Result:
         """The result, once all statements are built."""
         soonest = self._writing.soonest(self._now.ahead)
-        return Result(now=self._now, outcomes=self._outcomes, effects=self._effects, soonest=soonest)
+        turns = {name: table.turns for name, table in self.tables.queues.items()}
+        opens = {name: its.opens for name, its in turns.items() if its is not None and its.opens is not None}
+        return Result(now=self._now, outcomes=self._outcomes, effects=self._effects, soonest=soonest, opens=opens)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
         """Write the changes of queues; raises Redo if another connection has changed one."""
@@ -140,7 +155,7 @@ class Batch:
         Expire due jobs. For jobs that are not locked, the expiry only affects these decisions;
         another batch writes it.
         """
-        if not any(one.due for one in self._now.known.values()):
+        if not self._now.is_any_due:
             return
         while due := expire(self.tables, self._now.elapsed, _ALL):
             effects = self.tables.apply(due)
@@ -211,9 +226,21 @@ class Batch:
         return answer
 
     def _apply(self, facts: Sequence[Fact]) -> None:
+        """Apply facts; raises FlowWanted for one that gives a queue flow."""
         if facts:
+            if type(facts[0]) is QueueChanged and facts[0].queue.flow is not None:
+                table = self.tables.queues[facts[0].queue.name]
+                if table.queue.flow is None:
+                    raise FlowWanted(table.queue)
             self._facts += facts
             self._effects += self.tables.apply(facts)
+
+    def _end_gates(self) -> None:
+        """Remove the gates that claims have found to be over."""
+        for name, table in self.tables.queues.items():
+            if table.groups_loaded is not None and self.tables.locked and self._facts:
+                over = table.groups_loaded.gates_over(self._now.elapsed)
+                self._apply([ItemSet(name, GATE, gate, None) for gate in over])
 
     # What has changed
 
@@ -224,6 +251,19 @@ class Batch:
         facts = [fact for fact in self._facts if type(fact) is ItemSet]
         queues = {fact.queue: self._now.known[fact.queue] for fact in facts}
         return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
+
+    def _written_groups(self, changes: Sequence[Change]) -> list[Statement]:
+        known, tables = self._now.known, self.tables.queues
+        if not self.tables.locked or all(one.queue.flow is None for one in known.values()):
+            return []
+        items = [fact for fact in self._facts if type(fact) is ItemSet]
+        kept = {name: one for name, one in known.items() if name in tables}
+        made = group_statements(
+            self.rows, [one for one in changes if one.queue.queue.name in kept], items, kept, tables
+        )
+        for name, flow in reordered(self._effects, tables).items():
+            made += all_placed(tables[name], known[name].id, flow)
+        return made
 
     def _made_last(self) -> list[Statement]:
         """The statements that store events and set claim starts back, sorted by queue number, the order of locks."""

@@ -16,13 +16,14 @@ from ....core.places import counts_of
 from ....core.required_rows import Needs
 from ....storage.errors import Damaged
 from ..database.connection import together
+from ..database.group_rows import flow_locked
 from ..database.history_rows import periods_of
 from ..database.item_rows import item_of, items_named, items_of_kinds
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
-from .begin import BEGIN, Now, now_of, queues_read
+from .begin import BEGIN, Now, now_of, queues_read, with_flow
 from .loaded import LoadedTables
 from .pages import find_page
 from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, plan
@@ -55,7 +56,8 @@ def begin_and_load(
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     loading = _Loading(connection, rows, tables)
     queries = loading.queries()
-    opening = [Statement(BEGIN), *first, queues_read(rows, clock, list(guess))]
+    flows = flow_locked(with_flow(guess)) if tables.locked else []
+    opening = [Statement(BEGIN), *first, *flows, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(one.statement for one in queries))
     now = now_of(rows, answers[len(opening) - 1])
     if not now.confirms(guess):
@@ -65,6 +67,7 @@ def begin_and_load(
         tables.planned = [plan(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.finish()
+    tables.load_groups(connection, rows)
     return now, tables
 
 
@@ -80,6 +83,7 @@ def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> 
     """
     tables = LoadedTables(now=now, planned=(), locked=True)
     _Loading(connection, rows, tables).load_due(most)
+    tables.load_groups(connection, rows)
     return tables
 
 
@@ -87,6 +91,7 @@ def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[
     """Load the rows that commands need; raises Redo if a unique key was removed meanwhile."""
     tables = LoadedTables(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
     _Loading(connection, rows, tables).load()
+    tables.load_groups(connection, rows)
     return tables
 
 
@@ -225,7 +230,9 @@ class _Loading:
         most = Counter[int]()
         kinds: set[tuple[int, tuple[str, ...]]] = set()
         for part in parts:
-            if part.needs.ready is not None:
+            # The jobs of a queue with flow are loaded when the rule asks for them.
+            has_flow = self.tables.now.known[part.command.queue].queue.flow is not None
+            if part.needs.ready is not None and not has_flow:
                 most[self._id(part)] += part.needs.ready.count
                 kinds.add((self._id(part), part.needs.ready.tags))
         named = {queue_id: [uid for its, uid in uids if its == queue_id] for queue_id in most}

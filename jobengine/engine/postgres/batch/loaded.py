@@ -1,15 +1,22 @@
 """The loaded rows of a batch, as tables for the rules."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from attrs import define, field
+from psycopg import Connection
 
 from ....core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from ....core.model import Job
+from ....core.model import Job, Queue
+from ....core.tables import Due
+from ..database.pipeline import Row
+from ..database.rows import Rows
 from .begin import Now
+from .groups import LoadedGroups
 from .plan import PlannedCommand, PlannedPart
 from .tables import LoadedTable, NotLoaded
+from .turns import Turns
 
 
 @define(kw_only=True)
@@ -29,6 +36,22 @@ class LoadedTables:
         ahead = self.now.ahead
         self.queues = {name: LoadedTable(known.queue, ahead) for name, known in self.now.known.items()}
 
+    def load_groups(self, connection: "Connection[Row]", rows: Rows) -> None:
+        """Let the rules of commands read the groups of queues with flow."""
+        for name, table in self.queues.items():
+            if table.queue.flow is not None:
+                table.groups_loaded = LoadedGroups(
+                    connection=connection,
+                    rows=rows,
+                    queue_id=self.now.known[name].id,
+                    queue=partial(_queue_of, table),
+                    jobs=table.jobs,
+                    named=table.named,
+                    locked=self.locked,
+                    time=lambda: self.now,
+                )
+                table.turns = Turns(table.groups_loaded)
+
     def confirm(self, now: Now) -> None:
         """Replace the guessed time by the real one; the queues were guessed right."""
         self.now = now
@@ -43,7 +66,7 @@ class LoadedTables:
     def wall(self, now: int) -> int:
         return now + self.now.ahead
 
-    def due(self, now: int) -> Iterator[tuple[str, Job]]:
+    def due(self, now: int) -> Iterator[tuple[str, Due]]:
         return ((name, job) for name, table in self.queues.items() for job in table.due(now))
 
     def lacks_jobs(self, part: PlannedPart) -> bool:
@@ -84,6 +107,8 @@ class LoadedTables:
         old = table.named.pop(key, None)
         if fact.value is not None:
             table.named[key] = fact.value
+        if table.groups_loaded is not None:
+            table.groups_loaded.set_item(*key, fact.value)
         return ItemEffect(fact.queue, *key, old)
 
     def _applied_to_queue(self, fact: Fact) -> Effect:
@@ -99,3 +124,7 @@ class LoadedTables:
             case QueueDeleted(name):
                 return QueueEffect(name, self.queues.pop(name))
         raise TypeError(f"no change of a loaded table: {fact!r}")
+
+
+def _queue_of(table: LoadedTable) -> Queue:
+    return table.queue

@@ -31,17 +31,34 @@ from ....storage.errors import StorageError
 from ...door import Busy, Full, OutcomeUnknown, Unavailable
 from ..database.cleanup import Tidying, oldest_snapshot
 from ..database.connection import connected, sent_as_made, together
+from ..database.group_rows import flow_locked
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.recheck import Recheck
 from ..database.rows import Known, Rows, keep
 from ..sql import DATABASE_CLOCK, named
-from .begin import ClockReading, ClockSteps, Lacking, Machine, Now, begin, begin_sweep, corrected, save_clock
+from .begin import (
+    ClockReading,
+    ClockSteps,
+    Lacking,
+    Machine,
+    Now,
+    begin,
+    begin_sweep,
+    corrected,
+    lack_of,
+    read_again,
+    save_clock,
+    with_flow,
+)
 from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
 from .decide import Batch, Result
+from .flow_changes import FlowWanted
+from .give_flow import give_flow
 from .load import Redo, begin_and_load, load, load_due
 from .loaded import LoadedTables
+from .old_gates import OldGates
 from .plan import SMALL, Task, changes_jobs, names_of, plan
 
 R = TypeVar("R")
@@ -128,6 +145,7 @@ class Session:
     #: When the next cleanup is due, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
+    _old_gates: OldGates = field(factory=OldGates, init=False)
     _recheck: Recheck = field(factory=Recheck, init=False)
     #: When plans are due to be replaced, by the monotonic clock.
     _plan_at: float = field(default=0, init=False)
@@ -196,7 +214,8 @@ class Session:
         if now < self._tidy_at:
             return
         self._tidy_at = now + _TIDY
-        while self.run(partial(self._tidying.tidy, elapsed=at.elapsed, wall=at.wall)):
+        gates = partial(self._old_gates.tidy, rows=self.rows, elapsed=at.elapsed)
+        while self.run(gates) | self.run(partial(self._tidying.tidy, elapsed=at.elapsed, wall=at.wall)):
             if self.steady() >= now + _TIDYING:
                 self._tidy_at = now
                 break
@@ -218,6 +237,9 @@ class Session:
         for _ in range(_SLICES):
             try:
                 return self._run(work)
+            except FlowWanted as wanted:
+                self._run(partial(give_flow, rows=self.rows, queue=wanted.queue))
+                continue
             except DamageFound as damage:
                 found = damage.jobs
             # If nothing was set apart, another server may have been faster: that counts as an attempt.
@@ -244,7 +266,7 @@ class Session:
                 self.totals.redone += 1
             except (Lacking, UndefinedTable, UndefinedColumn, InsufficientPrivilege) as error:
                 self._roll_back()
-                self.lacking = _what(error)
+                self.lacking = lack_of(error)
                 raise Busy(
                     f"The database is not usable now: {self.lacking}; nothing was carried out. Try again once it is "
                     "repaired."
@@ -346,14 +368,30 @@ class Session:
         others have locked.
         """
         for _ in range(_SLICES):
-            now = self._read_now(connection, names, **how)
-            if not any(one.due for one in now.known.values()):
+            now = self._read_alone(connection, names, **how)
+            if not now.is_any_due:
                 return now
             expired = self._expire(connection, now)
             self._expired += expired.effects
             if not expired.effects:
                 break
-        return self._read_now(connection, names, **how)
+        return self._read_alone(connection, names, **how)
+
+    def _read_alone(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
+        """Like `_read_now`; queues with flow are locked, if the transaction writes."""
+        now = self._read_now(connection, names, **how)
+        return self._locked(connection, now, names) if how.get("writes") or now.is_any_due else now
+
+    def _locked(self, connection: "Connection[Row]", now: Now, names: Sequence[str] | None) -> Now:
+        """Lock queues with flow, and read the queues again: they may have changed meanwhile."""
+        locked: frozenset[int] = frozenset()
+        while flows := with_flow(now.known) - locked:
+            locked |= flows
+            again = [name for name, one in now.known.items() if one.id in locked] if names is None else names
+            read = read_again(connection, self.rows, self.clock, again, flow_locked(flows))
+            known = {name: one for name, one in now.known.items() if one.id not in locked}
+            now = evolve(read, known={**known, **read.known}, soonest=now.soonest)
+        return now
 
     def _read_now(
         self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
@@ -401,7 +439,7 @@ class Session:
         return int(self.steady() * 1000)
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
-        now = self._begin_sweep(connection)
+        now = self._locked(connection, self._begin_sweep(connection), None)
         result = self._expire(connection, now)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None))
@@ -458,8 +496,3 @@ class Session:
             self.close()
             if not batch.changes or not self._was_made():
                 raise Redo from None
-
-
-def _what(error: Lacking | DatabaseError) -> str:
-    """Describe what is missing in the database."""
-    return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)

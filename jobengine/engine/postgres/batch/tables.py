@@ -10,18 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, takewhile
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ....core import commands as c
 from ....core.errors import ItemDamaged, JobDamaged
+from ....core.flow import GATE, GROUP
 from ....core.history import KeptPeriod
 from ....core.model import SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, Needs, PageOf
-from ....core.sorting import Sort
-from ....core.stats import QueueCounts
+from ....core.sorting import GroupSort, Sort
+from ....core.stats import GroupState, QueueCounts
+from ....core.tables import Due
 from ..database.rows import RowRank, rank_of
+from .group_reports import ahead_in_group, claimable_of, holders_of, page_of, state_of
+from .groups import LoadedGroups
 from .pages import PageRows
 from .plan import PlannedPart
+from .turns import Turns
 
 #: Commands that fail if a job that they name is damaged. Other commands skip a damaged job.
 _FAIL_FOR_DAMAGE: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.UpdateJob, c.UpdateJobs)
@@ -70,6 +75,9 @@ class LoadedTable:
     passed_over: bool = False
     #: The number of jobs that were locked for claims, and the rank of the last; None if there are none.
     claimed: tuple[int, RowRank] | None = None
+    #: The groups, in a queue with flow; None in other queues, and in tables of tests.
+    groups_loaded: LoadedGroups | None = None
+    turns: Turns | None = None
     #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
     #: list.
     _ready: list[Rank] | None = field(default=None, init=False)
@@ -94,7 +102,12 @@ class LoadedTable:
 
     def item(self, kind: str, name: str) -> str | None:
         """Raises ItemDamaged."""
+        if kind in (GROUP, GATE) and self.groups_loaded is not None:
+            return self.groups_loaded.item(kind, name)
         if (kind, name) not in self.needs.items:
+            if kind in (GROUP, GATE):
+                # A queue without flow has none that is in use.
+                return None
             raise NotLoaded(f"the {kind} {name!r} of {self.queue.name!r}")
         if (kind, name) not in self.named:
             return None
@@ -128,6 +141,8 @@ class LoadedTable:
         ready = self.needs.ready
         if ready is None or ready.tags != tags or ready.count < count:
             raise NotLoaded(f"the first {count} ready jobs of {self.queue.name!r} with the tags {tags}")
+        if self.turns is not None:
+            return self.turns.order(tags, now, count)
         wall, jobs = self.wall(now), self._ready_jobs(tags)
         return islice((job for job in jobs if not (until := job.spec.timeout_time) or until * SECOND > wall), count)
 
@@ -147,7 +162,10 @@ class LoadedTable:
     def counts(self) -> QueueCounts:
         if self.counted is None or not self.needs.counts:
             raise NotLoaded(f"the counts of {self.queue.name!r}")
-        return self.counted
+        if self.groups_loaded is None:
+            return self.counted
+        held = max(0, self.counted.ready - claimable_of(self.groups_loaded))
+        return evolve(self.counted, ready=self.counted.ready - held, held=held)
 
     def oldest_ready(self) -> int | None:
         if not self.needs.counts:
@@ -159,7 +177,30 @@ class LoadedTable:
             raise NotLoaded(f"the history of {self.queue.name!r}")
         return self.periods
 
-    def due(self, now: int) -> Iterator[Job]:
+    def running(self) -> int:
+        return self._groups.running()
+
+    def group(self, name: str) -> GroupState:
+        return state_of(self._groups, name)
+
+    def groups(
+        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+    ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
+        return page_of(self._groups, sort, after, limit)
+
+    def ahead_in_group(self, job: Job) -> int:
+        return ahead_in_group(self._groups, job)
+
+    def holders_of_group(self, name: str | None) -> list[Job]:
+        return holders_of(self._groups, name)
+
+    @property
+    def _groups(self) -> LoadedGroups:
+        if self.groups_loaded is None:
+            raise NotLoaded(f"the groups of {self.queue.name!r}")
+        return self.groups_loaded
+
+    def due(self, now: int) -> Iterator[Due]:
         """As Table.due, for the jobs that are loaded."""
         wall = self.wall(now)
         elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values())
@@ -177,6 +218,8 @@ class LoadedTable:
                 _add_keys(self._by_key, [new])
             if self._ready is not None and new.ready:
                 _insert(self._ready, new.spec.rank)
+        if self.groups_loaded is not None:
+            self.groups_loaded.change(old, new)
         return old
 
     def _ready_jobs(self, tags: tuple[str, ...]) -> Iterator[Job]:

@@ -14,6 +14,7 @@ from ....core.places import mark_of, place_of
 from ....core.values import Value
 from ..database.arrays import Array, bigints, byteas, texts
 from ..database.connection import together
+from ..database.group_rows import key_of
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import NamedStatement, named
@@ -23,6 +24,9 @@ from .load import Redo
 _INSERT_JOBS: Final = named("insert_jobs")
 _RENEW_JOBS: Final = named("renew_jobs")
 _MOVE_JOBS: Final = named("move_jobs")
+_INSERT_JOBS_OF_GROUPS: Final = named("insert_jobs_of_groups")
+_RENEW_JOBS_OF_GROUPS: Final = named("renew_jobs_of_groups")
+_MOVE_JOBS_OF_GROUPS: Final = named("move_jobs_of_groups")
 _DELETE_JOBS: Final = named("delete_jobs")
 _INSERT_TAGS: Final = named("insert_tags")
 _DELETE_TAGS: Final = named("delete_tags")
@@ -42,6 +46,8 @@ _TAGS: Final[_Kinds] = (bigints, byteas, bigints, bigints, texts)
 _NUMBERS: Final[_Kinds] = (bigints,) * 4
 _STANDINGS: Final[_Kinds] = (bigints, texts, *(bigints,) * 4, byteas, bigints, byteas)
 _JOBS: Final[_Kinds] = (*_STANDINGS[:-1], *(bigints,) * 3, byteas)
+_STANDINGS_OF_GROUPS: Final[_Kinds] = (*_STANDINGS, byteas)
+_JOBS_OF_GROUPS: Final[_Kinds] = (*_JOBS, byteas)
 
 #: A row of the table `tag`: the queue's number, the digest of a tag, and the job's ~priority, arrival and uid.
 _TagRow = tuple[int, bytes, int, int, str]
@@ -54,6 +60,20 @@ class Change(Value, frozen=True):
     uid: str
     old: Job | None
     new: Job | None
+
+
+#: A statement, how its columns are packed, the changes, and what makes the columns of some of them.
+_Sort = tuple[NamedStatement, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]
+
+
+def _sorted_out(changes: Sequence[Change]) -> tuple[list[Change], list[Change], list[Change], list[Change]]:
+    """The removed jobs, those of which only the standing has changed, the others that were there, and the new ones."""
+    return (
+        [one for one in changes if one.new is None],
+        [one for one in changes if _keeps_spec(one)],
+        [one for one in changes if one.old is not None and one.new is not None and not _keeps_spec(one)],
+        sorted((one for one in changes if one.old is None), key=_key_of),
+    )
 
 
 def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list[Change]:
@@ -111,21 +131,39 @@ class Writing:
 
         New rows are sorted, since other connections may insert the same keys.
         """
-        removed = [one for one in self.changes if one.new is None]
-        new = sorted((one for one in self.changes if one.old is None), key=_key_of)
-        moved = [one for one in self.changes if _keeps_spec(one)]
-        renewed = [one for one in self.changes if one.old is not None and one.new is not None and not _keeps_spec(one)]
-        sorts: list[tuple[NamedStatement, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]] = [
-            (_DELETE_JOBS, _UIDS, removed, _uids_of),
-            (_MOVE_JOBS, _STANDINGS, moved, self._moved),
-            (_RENEW_JOBS, _JOBS, renewed, self._whole),
-            (_INSERT_JOBS, _JOBS, new, self._whole),
-        ]
+        sorts = self._sorts(self.changes)
+        if any(one.queue.queue.flow is not None for one in self.changes):
+            plain = [one for one in self.changes if one.queue.queue.flow is None]
+            sorts = self._sorts(plain) + self._sorts_of_groups(
+                [one for one in self.changes if one.queue.queue.flow is not None]
+            )
         for statement, kinds, changes, columns in sorts:
             for start in range(0, len(changes), _SLICE):
                 yield _statement(statement, kinds, columns(changes[start : start + _SLICE]))
         yield from self._retagged()
         yield from self._tally(slot)
+
+    def _sorts(self, changes: Sequence[Change]) -> list[_Sort]:
+        removed, moved, renewed, new = _sorted_out(changes)
+        return [
+            (_DELETE_JOBS, _UIDS, removed, _uids_of),
+            (_MOVE_JOBS, _STANDINGS, moved, self._moved),
+            (_RENEW_JOBS, _JOBS, renewed, self._whole),
+            (_INSERT_JOBS, _JOBS, new, self._whole),
+        ]
+
+    def _sorts_of_groups(self, changes: Sequence[Change]) -> list[_Sort]:
+        """The same for queues with flow, where the row of a job has the key of its group."""
+        removed, moved, renewed, new = _sorted_out(changes)
+        return [
+            (_DELETE_JOBS, _UIDS, removed, _uids_of),
+            (_MOVE_JOBS_OF_GROUPS, _STANDINGS_OF_GROUPS, moved, lambda some: [*self._moved(some), self._keys(some)]),
+            (_RENEW_JOBS_OF_GROUPS, _JOBS_OF_GROUPS, renewed, lambda some: [*self._whole(some), self._keys(some)]),
+            (_INSERT_JOBS_OF_GROUPS, _JOBS_OF_GROUPS, new, lambda some: [*self._whole(some), self._keys(some)]),
+        ]
+
+    def _keys(self, changes: Sequence[Change]) -> list[bytes | None]:
+        return [key_of(self.rows, one.new) for one in changes if one.new is not None]
 
     def soonest(self, ahead: int) -> int | None:
         """

@@ -21,7 +21,7 @@ _LANES: Final = 86_400_000
 
 #: The statements that remove some rows of a deleted queue from a table.
 _DELETE_GONE: Final = [
-    named(f"delete_gone_{rows}") for rows in ("jobs", "history", "items", "tags", "keys", "events", "counts")
+    named(f"delete_gone_{rows}") for rows in ("jobs", "history", "items", "groups", "tags", "keys", "events", "counts")
 ]
 _LOCK_GONE_QUEUE: Final = named("lock_gone_queue")
 _FORGET_GONE_QUEUE: Final = named("forget_gone_queue")

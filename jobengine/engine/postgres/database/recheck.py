@@ -14,6 +14,7 @@ from ....core.model import Job
 from ....core.places import mark_of, place_of
 from ....storage.errors import Damaged
 from ..batch.claim_start import set_back
+from ..batch.regroup import flows_locked, regroup_all
 from ..batch.write import Change, tally
 from ..sql import named
 from .arrays import bigints, byteas, texts
@@ -71,6 +72,8 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
     """Give restored jobs their old `place` again; returns their number."""
     with connection.transaction():
         known = _known(connection, rows, sorted({queue_id for queue_id, _ in places}))
+        queues = {number: one.queue for number, one in known.items()}
+        together(connection, *flows_locked(queues))
         queue_ids, uids = bigints([place[0] for place in places]), texts([place[1] for place in places])
         (found,) = together(connection, _LOCK_DAMAGED_JOBS(queue_ids=queue_ids, uids=uids))
         changes, counted = [], Counter[tuple[int, int]]()
@@ -81,6 +84,7 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
                 counted.update((row[0], count) for count in _counts_lacking(change, row[4]))
         if changes:
             together(connection, *_written(rows, changes, tally(counted, slot)))
+            regroup_all(connection, rows, queues)
     return len(changes)
 
 

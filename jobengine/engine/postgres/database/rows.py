@@ -56,6 +56,11 @@ class Known:
     claim_start: RowRank = NO_CLAIM_START
 
 
+def has_flow(known: Known | None) -> bool:
+    """Whether a queue exists and has limits or groups."""
+    return known is not None and known.queue.flow is not None
+
+
 def keep(queues: dict[K, V], key: K, value: V) -> None:
     """Put a value into a cache of queues. A full cache is emptied first, which also removes deleted queues."""
     if len(queues) >= MOST_QUEUES:

@@ -90,6 +90,22 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "PRIMARY KEY (queue_id, key)) WITH (fillfactor = 50)",
         "CREATE INDEX item_kind ON item (queue_id, kind)",
     ),
+    (
+        # See group_rows.py. `grp` of a job: the key of its group while it counts there; existing jobs have no group.
+        "ALTER TABLE job ADD COLUMN grp bytea",
+        # The first column is an expression, so that only this index fits a search for the jobs of a group: without
+        # statistics PostgreSQL would prefer job_order.
+        "CREATE INDEX job_group ON job ((queue_id + 0), grp, place, inv_prio, arrival) WHERE grp IS NOT NULL",
+        # `key` and `gate`: the digests of its settings and of its gate in `item`; `sealed`: its name. `most` and
+        # `weight` are of its settings. From `inv_prio` on: its place in turn, by its first ready job.
+        "CREATE TABLE grp (queue_id bigint NOT NULL, key bytea NOT NULL, gate bytea NOT NULL, sealed bytea NOT NULL, "
+        "ready bigint NOT NULL DEFAULT 0, delayed bigint NOT NULL DEFAULT 0, running bigint NOT NULL DEFAULT 0, "
+        "failed bigint NOT NULL DEFAULT 0, served bigint NOT NULL DEFAULT 0, most bigint, "
+        "weight bigint NOT NULL DEFAULT 1, inv_prio bigint, load float8 NOT NULL DEFAULT 0, "
+        "turn bigint NOT NULL DEFAULT 0, arrival bigint, created bigint, start_prio bigint, start_arrival bigint, "
+        "PRIMARY KEY (queue_id, key)) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02)",
+        "CREATE INDEX grp_turn ON grp (queue_id, inv_prio, load, turn, arrival) WHERE inv_prio IS NOT NULL",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

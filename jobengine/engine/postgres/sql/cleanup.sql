@@ -26,6 +26,13 @@ WHERE (queue_id, key) IN (
     SELECT queue_id, key FROM item WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
+-- name: delete_gone_groups
+-- Removes some of its groups.
+DELETE FROM grp
+WHERE (queue_id, key) IN (
+    SELECT queue_id, key FROM grp WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
+);
+
 -- name: delete_gone_tags
 -- Removes some of its tags.
 DELETE FROM tag
@@ -66,6 +73,7 @@ WHERE queue_id = :queue_id
     AND NOT EXISTS (SELECT FROM tag WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM unique_key WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM item WHERE queue_id = g.queue_id)
+    AND NOT EXISTS (SELECT FROM grp WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM history WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM event WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id);

@@ -28,3 +28,11 @@ ON CONFLICT (queue_id, key) DO UPDATE SET sealed = excluded.sealed;
 DELETE FROM item i
 USING unnest(:queue_ids::bigint[], :keys::bytea[]) AS n (queue_id, key)
 WHERE i.queue_id = n.queue_id AND i.key = n.key;
+
+-- name: next_items
+-- The keys of the next things of a kind, of all queues.
+SELECT queue_id, key
+FROM item
+WHERE (queue_id, key) > (:queue_id, :key) AND kind = :kind
+ORDER BY queue_id, key
+LIMIT :most;

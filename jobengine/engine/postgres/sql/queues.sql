@@ -69,6 +69,10 @@ INSERT INTO queue (name_digest, sealed) VALUES (:digest, :sealed) RETURNING id;
 -- Writes a queue, unless another connection has changed it.
 UPDATE queue SET sealed = :sealed, rev = rev + 1 WHERE id = :queue_id AND rev = :rev RETURNING id;
 
+-- name: lock_queue
+-- Locks and reads a queue.
+SELECT id, rev, name_digest, sealed FROM queue WHERE name_digest = :digest FOR UPDATE;
+
 -- name: delete_queue
 -- Removes a queue, unless another connection has changed it.
 DELETE FROM queue WHERE id = :queue_id AND rev = :rev RETURNING id;

@@ -13,13 +13,14 @@ from psycopg import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ....core.effects import JobEffect, QueueEffect
+from ....core.effects import ItemEffect, JobEffect, QueueEffect
 from ....core.model import FINISHED
 from ...waiting_line import has_become_ready
 from ..batch.decide import Result
 from ..database.arrays import texts
 from ..database.connection import connected, together
 from ..database.pipeline import Row, Statement
+from ..database.rows import has_flow
 from ..sql import named
 
 #: The kinds of news: jobs have become ready; jobs were finished or removed; there are events for watchers.
@@ -37,7 +38,11 @@ _NOTIFY: Final = named("notify")
 def news_of(result: Result) -> News:
     """The news after a batch."""
     ready, ended, changed = set[str](), set[str](), set[str]()
+    known = result.now.known
     for effect in result.effects:
+        if isinstance(effect, JobEffect | ItemEffect) and has_flow(known.get(effect.queue)):
+            # The end of one job may let another one be claimed.
+            ready.add(effect.queue)
         if isinstance(effect, JobEffect):
             changed.add(effect.queue)
             if effect.new is None or effect.new.standing.state in FINISHED:
@@ -46,7 +51,6 @@ def news_of(result: Result) -> News:
                 ready.add(effect.queue)
     queues = {effect.queue for effect in result.effects if isinstance(effect, QueueEffect)}
     # Leave out deleted queues: jobs may have expired in a queue before it was deleted.
-    known = result.now.known
     watched = {name for name in changed if name in known and known[name].watched}
     kinds = ((READY, ready | queues), (ENDED, ended | queues), (EVENTS, watched | queues))
     return {(kind, name) for kind, names in kinds for name in names}

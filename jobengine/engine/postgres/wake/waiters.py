@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
 from ....core.commands import Claimed, ClaimResult, Peek
-from ....core.effects import Effect, JobEffect, QueueEffect
+from ....core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ....core.model import FINISHED, UNFINISHED, Job
 from ....core.places import Place
 from ...waiting_line import Done, Ends, Line, Outcome, Refused, Waiter, has_become_ready
@@ -24,7 +24,7 @@ from ..batch.decide import Result
 from ..batch.plan import Task
 from ..batch.tables import LoadedTable
 from ..database.pipeline import Row
-from ..database.rows import Rows
+from ..database.rows import Rows, has_flow
 from ..sql import named
 from .news import ENDED, READY, News
 
@@ -141,9 +141,21 @@ class Waiters:
     def wake(self, result: Result) -> None:
         """Wake the waiters that are concerned by a batch's changes."""
         if self:
+            known = result.now.known
             for effect in result.effects:
+                if isinstance(effect, JobEffect | ItemEffect) and has_flow(known.get(effect.queue)):
+                    self._change_all(effect.queue)
                 self._collect(effect)
             self._serve()
+
+    def recheck(self, name: str) -> None:
+        """Let all waiters of a queue claim: a gate has opened."""
+        self._change_all(name)
+        self._serve()
+
+    def _change_all(self, name: str) -> None:
+        if self.line.waits_for(name):
+            self._change_of(name).concerns_all = True
 
     def apply_poll(self, result: PollResult) -> None:
         """Wake the waiters that are concerned by changes of other servers."""
@@ -166,8 +178,7 @@ class Waiters:
         if isinstance(effect, JobEffect):
             self._collect_job(effect.queue, effect.uid, effect.old, effect.new)
         elif isinstance(effect, QueueEffect):
-            if self.line.waits_for(effect.queue):
-                self._change_of(effect.queue).concerns_all = True
+            self._change_all(effect.queue)
             if isinstance(effect.old, LoadedTable):
                 self.ends.end([effect.queue])
 

@@ -1,0 +1,197 @@
+"""
+Limits, rates and the order of groups: how a queue restrains its claims.
+
+A job may belong to a group. The queue says what groups mean (`Flow`), and a group may have settings of its own. Both
+count only what the jobs themselves say, so no counter can leak; a rate alone has a memory, the marks of a `Gate`.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import Meta
+from msgspec.json import Decoder, Encoder
+from msgspec.structs import replace
+
+from .values import Value
+
+_SECOND: Final = 1_000
+#: A claim joins the newest mark while that is younger than this part of the window.
+_MARKS: Final = 16
+#: The kinds of named things (see ItemSet): a group's own settings, and a gate of a group or, without a name, of the
+#: queue.
+GROUP: Final = "group"
+GATE: Final = "gate"
+#: The name of the queue's own gate.
+OF_QUEUE: Final = ""
+#: More than any queue holds.
+UNLIMITED: Final = 1 << 62
+#: The most characters of a group's name.
+GROUP_LENGTH: Final = 200
+
+GroupName = Annotated[str, Meta(min_length=1, max_length=GROUP_LENGTH)]
+#: A number of jobs in progress or of claims.
+Number = Annotated[int, Meta(ge=1, le=1_000_000)]
+Weight = Annotated[int, Meta(ge=1, le=1_000)]
+#: Seconds of a window, at most a day.
+Window = Annotated[int, Meta(ge=1, le=86_400)]
+
+
+class Rate(Value, frozen=True, forbid_unknown_fields=True):
+    """At most `count` claims in any window of `seconds`."""
+
+    count: Number
+    seconds: Window
+
+    @property
+    def window(self) -> int:
+        """The window in milliseconds."""
+        return self.seconds * _SECOND
+
+
+class Limits(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Limits of a queue or of a group; None is no limit."""
+
+    #: The most jobs in progress.
+    in_progress: Number | None = None
+    rate: Rate | None = None
+
+
+NO_LIMITS: Final = Limits()
+
+
+class GroupOrder(StrEnum):
+    """Which group's job is claimed first; the values are those of the API."""
+
+    #: The first job in execution order.
+    ARRIVAL = "arrival"
+    #: Among jobs of equal priority, that of the group with the fewest jobs in progress for its weight.
+    FAIR = "fair"
+    #: The first in execution order too, but of each group only its first unfinished job.
+    STRICT = "strict"
+
+
+class OnFailure(StrEnum):
+    """What a failed job means for its group, in a queue with strict order; the values are those of the API."""
+
+    #: The group's next job can be claimed.
+    NEXT = "next"
+    #: None can be claimed until the failed job is retried or deleted.
+    HOLD = "hold"
+
+
+class Flow(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a queue with limits or an order of groups has; other queues have none."""
+
+    #: Limits of the queue as a whole.
+    limits: Limits = NO_LIMITS
+    #: Limits of each group.
+    group_limits: Limits = NO_LIMITS
+    group_order: GroupOrder = GroupOrder.ARRIVAL
+    group_on_failure: OnFailure = OnFailure.NEXT
+
+
+NO_FLOW: Final = Flow()
+
+
+class GroupSettings(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A group's own settings; None stands for the queue's."""
+
+    in_progress: Number | None = None
+    rate: Rate | None = None
+    #: The group's share in fair order.
+    weight: Weight = 1
+    #: Whether claiming its jobs is refused.
+    paused: bool = False
+
+    def limits(self, flow: Flow) -> Limits:
+        """The limits of the group in a queue with this flow."""
+        if self is NO_SETTINGS:
+            return flow.group_limits
+        of_all = flow.group_limits
+        return Limits(
+            in_progress=of_all.in_progress if self.in_progress is None else self.in_progress,
+            rate=self.rate or of_all.rate,
+        )
+
+
+NO_SETTINGS: Final = GroupSettings()
+
+
+class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What holds claims for a time: a hold that somebody asked for, and the claims that a rate remembers."""
+
+    #: The elapsed time until which nothing is claimed.
+    held: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
+    #: First claim, last claim and number of claims of each mark, oldest first; elapsed times.
+    marks: tuple[tuple[int, int, Annotated[int, Meta(ge=1)]], ...] = ()
+
+    def left(self, rate: Rate | None, now: int) -> int:
+        """How many claims are possible at `now`."""
+        if self.held > now:
+            return 0
+        if rate is None:
+            return UNLIMITED
+        return max(0, rate.count - sum(n for _, last, n in self.marks if last + rate.window > now))
+
+    def opens(self, rate: Rate | None) -> int:
+        """The elapsed time from which a claim is possible; one that is over if the gate is open."""
+        opens = self.held
+        if rate is not None:
+            left = rate.count
+            for _, last, n in reversed(self.marks):
+                left -= n
+                if left <= 0:
+                    return max(opens, last + rate.window)
+        return opens
+
+    def next_change(self, rate: Rate | None, now: int) -> int | None:
+        """When after `now` more can be claimed next, because the hold ends or a claim leaves the window."""
+        window = 0 if rate is None else rate.window
+        times = (self.held, *(last + window for _, last, _ in self.marks if rate is not None))
+        return min((time for time in times if time > now), default=None)
+
+    def after_claims(self, rate: Rate, now: int, number: int) -> "Gate":
+        """The gate after this many claims at `now`."""
+        marks = [mark for mark in self.marks if mark[1] + rate.window > now]
+        if marks and now - marks[-1][0] < rate.window // _MARKS:
+            first, _, n = marks[-1]
+            marks[-1] = (first, now, n + number)
+        else:
+            marks.append((now, now, number))
+        return replace(self, marks=tuple(marks))
+
+    def given_back(self, claimed: int) -> "Gate":
+        """The gate after a claim of that time was undone by the server."""
+        marks = [(first, last, n - (first <= claimed <= last)) for first, last, n in self.marks]
+        return replace(self, marks=tuple(mark for mark in marks if mark[2]))
+
+    def moved(self, later: int) -> "Gate":
+        """The gate with all times later by this many milliseconds."""
+        marks = tuple((first + later, last + later, n) for first, last, n in self.marks)
+        return Gate(held=self.held + later if self.held else 0, marks=marks)
+
+    def is_over(self, rate: Rate | None, now: int) -> bool:
+        """Whether the gate has no more effect."""
+        return self.held <= now and (not self.marks or rate is None or self.marks[-1][1] + rate.window <= now)
+
+
+OPEN: Final = Gate()
+
+_encode: Final = Encoder().encode
+_read_settings: Final = Decoder(GroupSettings).decode
+_read_gate: Final = Decoder(Gate).decode
+
+
+def item_text(thing: GroupSettings | Gate) -> str | None:
+    """The value of the named thing; None for one that says nothing, which is removed."""
+    return None if thing in (NO_SETTINGS, OPEN) else _encode(thing).decode()
+
+
+def settings_of(text: str | None) -> GroupSettings:
+    """A group's own settings from the value of a named thing; raises ValidationError."""
+    return NO_SETTINGS if text is None else _read_settings(text)
+
+
+def gate_of(text: str | None) -> Gate:
+    """A gate from the value of a named thing; raises ValidationError."""
+    return OPEN if text is None else _read_gate(text)

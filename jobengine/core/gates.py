@@ -1,0 +1,74 @@
+"""The facts with which claims, returned claims and holds change the gates of a queue."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from attrs import define, evolve, field
+from msgspec.structs import replace
+
+from .facts import Fact, ItemSet, QueueChanged
+from .flow import GATE, GROUP, NO_FLOW, OF_QUEUE, Flow, Gate, gate_of, item_text, settings_of
+from .model import Job
+from .tables import Table
+
+
+@define(eq=False)
+class GateChanges:
+    """The changes that one command makes to the gates of a queue."""
+
+    table: Table
+    _changed: dict[str, Gate] = field(factory=dict)
+
+    def claim(self, jobs: Iterable[Job], now: int) -> None:
+        """Count claimed jobs against the rates of the queue and of their groups."""
+        flow = self.table.queue.flow
+        if flow is None:
+            return
+        groups = Counter(job.spec.rare.group or OF_QUEUE for job in jobs)
+        if flow.limits.rate is not None and groups:
+            of_all = self._gate(OF_QUEUE).after_claims(flow.limits.rate, now, groups.total())
+            self._changed[OF_QUEUE] = of_all
+        del groups[OF_QUEUE]
+        for name, number in groups.items():
+            rate = settings_of(self.table.item(GROUP, name)).limits(flow).rate
+            if rate is not None:
+                self._changed[name] = self._gate(name).after_claims(rate, now, number)
+
+    def give_back(self, job: Job) -> None:
+        """Let the rates forget the claim of a job that the server returns."""
+        if self.table.queue.flow is not None:
+            for name in {job.spec.rare.group or OF_QUEUE, OF_QUEUE}:
+                self._changed[name] = self._gate(name).given_back(job.standing.claimed)
+
+    def hold(self, name: str, until: int) -> None:
+        """Hold a group, or the queue by OF_QUEUE, until an elapsed time; 0 ends a hold."""
+        self._changed[name] = replace(self._gate(name), held=until)
+
+    def hold_longer(self, job: Job, until: int) -> None:
+        """Hold the group of a job, or the queue for a job without a group, at least until an elapsed time."""
+        name = job.spec.rare.group or OF_QUEUE
+        self.hold(name, max(until, self._gate(name).held))
+
+    def held_until(self, name: str, now: int) -> int | None:
+        """Until when a gate is held after these changes; None if it is not."""
+        held = self._gate(name).held
+        return held if held > now else None
+
+    def facts(self) -> list[Fact]:
+        """The facts of all changes; a queue that had no flow gets one, so that they take effect."""
+        name = self.table.queue.name
+        found: list[Fact] = []
+        for gate, value in self._changed.items():
+            text = item_text(value)
+            if text != self.table.item(GATE, gate):
+                found.append(ItemSet(name, GATE, gate, text))
+        return [*with_flow(self.table), *found] if found else []
+
+    def _gate(self, name: str) -> Gate:
+        changed = self._changed.get(name)
+        return gate_of(self.table.item(GATE, name)) if changed is None else changed
+
+
+def with_flow(table: Table, flow: Flow = NO_FLOW) -> list[Fact]:
+    """The fact that gives a queue flow, if it has none: groups take effect only with it."""
+    return [QueueChanged(evolve(table.queue, flow=flow))] if table.queue.flow is None else []

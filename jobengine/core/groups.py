@@ -1,0 +1,130 @@
+"""The state of a group, and why a job of it is held."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from .flow import (
+    GATE,
+    GROUP,
+    NO_FLOW,
+    OF_QUEUE,
+    Gate,
+    GroupOrder,
+    Rate,
+    gate_of,
+    settings_of,
+)
+from .model import Job, State
+from .places import Place, place_of
+from .stats import GroupReport, GroupState
+from .tables import Table
+from .values import Value
+from .wall_time import shown
+
+
+def report(table: Table, name: str, state: GroupState, now: int) -> GroupReport:
+    """The report of a group in this state."""
+    gate = gate_of(table.item(GATE, name))
+    return GroupReport(
+        name=name,
+        state=state,
+        oldest_ready=None if state.oldest_ready is None else max(0, now - state.oldest_ready),
+        held_until=gate.held if gate.held > now else None,
+        settings=settings_of(table.item(GROUP, name)),
+    )
+
+
+class HeldBy(StrEnum):
+    """What holds a ready job; the values are those of the API."""
+
+    GROUP_LIMIT = "group_limit"
+    GROUP_RATE = "group_rate"
+    QUEUE_LIMIT = "queue_limit"
+    QUEUE_RATE = "queue_rate"
+    HOLD = "hold"
+    ORDER = "order"
+
+
+class Hold(Value, frozen=True, kw_only=True):
+    """Why a ready job can't be claimed now."""
+
+    by: HeldBy
+    #: A sentence about it, without times.
+    reason: str
+    #: The elapsed time from which more can be claimed; None if that is not a matter of time.
+    opens: int | None = None
+    #: Jobs that hold it: those in progress; in strict order the failed or earlier ones; at most 10.
+    holders: Sequence[Job] = ()
+
+    def at_wall_clock(self, ahead: int) -> "Hold":
+        return replace(self, opens=self.opens and self.opens + ahead, holders=shown(self.holders, ahead))
+
+
+def hold_of(table: Table, job: Job, now: int) -> Hold | None:
+    """Why a job that is ready by itself can't be claimed now; None if it can."""
+    if table.queue.flow is None or place_of(job.standing) is not Place.READY:
+        return None
+    return _hold_by_group(table, job, now) or _hold_by_queue(table, job, now)
+
+
+def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
+    name, flow = job.spec.rare.group, table.queue.flow or NO_FLOW
+    if name is None:
+        return None
+    settings, gate, state = settings_of(table.item(GROUP, name)), gate_of(table.item(GATE, name)), table.group(name)
+    limits, before = settings.limits(flow), table.ahead_in_group(job)
+    if settings.paused:
+        return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is paused.")
+    if gate.held > now:
+        return Hold(by=HeldBy.HOLD, reason=f"The group {name!r} is held.", opens=gate.held)
+    if flow.group_order is GroupOrder.STRICT and (state.failed or before or state.in_progress):
+        return _hold_by_order(table, job, name, state, before)
+    limit = limits.in_progress
+    if limit is not None and state.in_progress + before >= limit:
+        text = f"The group {name!r} has {state.in_progress} of {limit} jobs in progress{_come_first(before)}."
+        return Hold(by=HeldBy.GROUP_LIMIT, reason=text, holders=table.holders_of_group(name))
+    if limits.rate is not None and gate.left(limits.rate, now) <= before:
+        return _hold_by_rate(HeldBy.GROUP_RATE, f"of the group {name!r} ", gate, limits.rate, now, before)
+    return None
+
+
+def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before: int) -> Hold:
+    if state.failed:
+        reason = f"A job of the group {name!r} has failed: retry it or delete it, and the next one can be claimed."
+        failed = [one for one in table.holders_of_group(name) if one.state is State.FAILED]
+        return Hold(by=HeldBy.ORDER, reason=reason, holders=failed)
+    holders = [one for one in table.holders_of_group(name) if one.spec.uid != job.spec.uid]
+    # Without a job in progress these are the first unfinished ones, in order: those before `job` come first.
+    holders = holders[: max(before, state.in_progress)]
+    reason = f"{_jobs(max(before, state.in_progress))} of the group {name!r} must be finished first."
+    return Hold(by=HeldBy.ORDER, reason=reason, holders=holders)
+
+
+def _hold_by_queue(table: Table, job: Job, now: int) -> Hold | None:
+    limits, gate = (table.queue.flow or NO_FLOW).limits, gate_of(table.item(GATE, OF_QUEUE))
+    if gate.held > now:
+        return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=gate.held)
+    running, before = table.running(), table.ahead(job.spec.rank)
+    limit = limits.in_progress
+    if limit is not None and running + before >= limit:
+        text = f"The queue has {running} of {limit} jobs in progress{_come_first(before)}."
+        return Hold(by=HeldBy.QUEUE_LIMIT, reason=text, holders=table.holders_of_group(None))
+    if limits.rate is not None and gate.left(limits.rate, now) <= before:
+        return _hold_by_rate(HeldBy.QUEUE_RATE, "", gate, limits.rate, now, before)
+    return None
+
+
+def _hold_by_rate(by: HeldBy, whose: str, gate: Gate, rate: Rate, now: int, before: int) -> Hold:
+    used = rate.count - gate.left(rate, now)
+    text = f"{used} of at most {rate.count} jobs {whose}were claimed in the last {rate.seconds} seconds"
+    return Hold(by=by, reason=f"{text}{_come_first(before)}.", opens=gate.opens(rate))
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"
+
+
+def _come_first(before: int) -> str:
+    return f", and {_jobs(before)} {'comes' if before == 1 else 'come'} first" if before else ""

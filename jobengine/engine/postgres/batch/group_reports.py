@@ -1,0 +1,114 @@
+"""What commands read of the groups of a queue: their states, lists of them, and what holds a job."""
+
+from typing import Final
+
+from ....core.flow import GROUP, UNLIMITED, GroupOrder
+from ....core.model import Job
+from ....core.places import Place
+from ....core.sorting import GroupSort
+from ....core.stats import GroupState
+from ....storage.errors import Damaged
+from ..database.group_rows import group_of
+from ..database.rows import rank_of
+from ..sql import named
+from .groups import LoadedGroup, LoadedGroups
+
+#: The most jobs that are shown as those which hold others.
+_HOLDERS: Final = 10
+_UNFINISHED: Final = [int(Place.READY), int(Place.DELAYED), int(Place.INPROGRESS)]
+
+_PAGE_OF_GROUPS: Final = named("page_of_groups")
+_COUNT_AHEAD_IN_GROUP: Final = named("count_ahead_in_group")
+_FIRST_JOBS_OF_GROUP: Final = named("first_jobs_of_group")
+_FIRST_JOBS_IN_PROGRESS: Final = named("first_jobs_in_progress")
+_COUNT_CLAIMABLE: Final = named("count_claimable")
+_GROUPS_WITH_ITEMS: Final = named("groups_with_items")
+
+
+def state_of(groups: LoadedGroups, name: str) -> GroupState:
+    """The jobs of a group."""
+    return _state(groups, groups.group(name))
+
+
+def _state(groups: LoadedGroups, group: LoadedGroup) -> GroupState:
+    ready, delayed, running, failed = (group.number(which) for which in range(4))
+    return GroupState(
+        queued=ready + delayed,
+        ready=min(groups.room(group), groups.available(group)),
+        delayed=delayed,
+        in_progress=running,
+        oldest_ready=_first_created(groups, group) if ready else None,
+        failed=failed if groups.holds_on_failure else 0,
+    )
+
+
+def _first_created(groups: LoadedGroups, group: LoadedGroup) -> int | None:
+    rank = next(iter(group.ready), None)
+    return None if rank is None else groups.jobs[rank[2]].spec.created
+
+
+def page_of(
+    groups: LoadedGroups, sort: GroupSort, after: tuple[int, str] | None, limit: int
+) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
+    """See Table.groups; groups with the same number are in the order of the digests of their names."""
+    number, key = (-UNLIMITED, b"") if after is None else (-after[0], groups.rows.item(GROUP, after[1]))
+    answer = _PAGE_OF_GROUPS.execute(
+        groups.connection,
+        queue_id=groups.queue_id,
+        sort=sort.value,
+        number=number,
+        key=key,
+        holds=int(groups.holds_on_failure),
+        most=limit + 1,
+    ).fetchall()
+    found: list[tuple[str, int]] = []
+    for row in answer[:limit]:
+        # The columns of the page, then those of its settings and its gate.
+        columns = (*row[:12], *row[15:17])
+        try:
+            its = group_of(groups.rows, groups.queue(), columns)
+        except Damaged:
+            continue
+        groups.take_new(its)
+        found.append((its.name, row[14]))
+    states = [(name, state_of(groups, name)) for name, _ in found]
+    return states, (found[-1][1], found[-1][0]) if len(answer) > limit and found else None
+
+
+def ahead_in_group(groups: LoadedGroups, job: Job) -> int:
+    """See Table.ahead_in_group."""
+    inv_prio, arrival = rank_of(job)
+    places = _UNFINISHED if groups.flow.group_order is GroupOrder.STRICT else [int(Place.READY)]
+    key = groups.rows.item(GROUP, job.spec.rare.group or "")
+    return groups.count(_COUNT_AHEAD_IN_GROUP, key=key, places=places, inv_prio=inv_prio, arrival=arrival)
+
+
+def holders_of(groups: LoadedGroups, name: str | None) -> list[Job]:
+    """See Table.holders_of_group."""
+    if name is None:
+        return groups.jobs_of(_FIRST_JOBS_IN_PROGRESS, most=_HOLDERS)
+    key = groups.rows.item(GROUP, name)
+    places = [int(Place.INPROGRESS), *([int(Place.FAILED)] if groups.holds_on_failure else [])]
+    holders = groups.jobs_of(_FIRST_JOBS_OF_GROUP, key=key, places=places, most=_HOLDERS)
+    if holders or groups.flow.group_order is not GroupOrder.STRICT:
+        return holders
+    return groups.jobs_of(_FIRST_JOBS_OF_GROUP, key=key, places=_UNFINISHED, most=_HOLDERS)
+
+
+def claimable_of(groups: LoadedGroups) -> int:
+    """How many jobs could be claimed now."""
+    limits, strict = groups.flow.group_limits, groups.flow.group_order is GroupOrder.STRICT
+    number = groups.count(
+        _COUNT_CLAIMABLE,
+        strict=int(strict),
+        most=UNLIMITED if limits.in_progress is None else limits.in_progress,
+        claims=UNLIMITED if limits.rate is None else limits.rate.count,
+        holds=int(groups.holds_on_failure),
+    )
+    for row in _GROUPS_WITH_ITEMS.execute(groups.connection, queue_id=groups.queue_id).fetchall():
+        try:
+            its = groups.take_new(group_of(groups.rows, groups.queue(), row))
+        except Damaged:
+            continue
+        number += min(groups.room(its), groups.available(its))
+    return min(number + groups.ungrouped().number(0), groups.queue_room())

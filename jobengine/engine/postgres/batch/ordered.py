@@ -1,0 +1,61 @@
+"""Values in order of which only the first are loaded; the others are loaded when they are needed."""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+
+V = TypeVar("V", bound=Any)
+
+
+@define(eq=False)
+class Loading(Generic[V]):
+    """Values in order: those of the database that are loaded so far, and others that are added."""
+
+    #: Loads the next values of the database, given the last one that is loaded, or None. Returns those that count, and
+    #: the last one, or None at the end.
+    load: Callable[[V | None], tuple[Sequence[V], V | None]]
+    values: list[V] = field(factory=list)
+    #: The last loaded value: all values of the database up to here are known.
+    _last: V | None = field(default=None, init=False)
+    _is_whole: bool = field(default=False, init=False)
+
+    def __iter__(self) -> Iterator[V]:
+        at = 0
+        while True:
+            if at < len(self.values) and (self._is_whole or (self._last is not None and self.values[at] <= self._last)):
+                yield self.values[at]
+                at += 1
+            elif self._is_whole:
+                return
+            else:
+                # All loaded values come after those given so far.
+                self.load_more()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any values of the database were loaded."""
+        return self._is_whole or self._last is not None
+
+    def load_more(self) -> None:
+        """Load the next values."""
+        self.take(*self.load(self._last))
+
+    def take(self, values: Sequence[V], last: V | None) -> None:
+        """Take the next values of the database, as `load` returns them."""
+        for value in values:
+            self.add(value)
+        self._is_whole, self._last = last is None, last
+
+    def add(self, value: V) -> None:
+        """Insert a value, unless it is there."""
+        at = bisect_left(self.values, value)
+        if self.values[at : at + 1] != [value]:
+            insort(self.values, value)
+
+    def discard(self, value: V) -> None:
+        """Remove a value, if it is there."""
+        at = bisect_left(self.values, value)
+        if self.values[at : at + 1] == [value]:
+            del self.values[at]

@@ -1,0 +1,230 @@
+"""The bodies of requests: their fields, and the types and bounds of each."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final
+
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from ..core.flow import GROUP_LENGTH, GroupName, Number, Weight, Window
+from ..core.values import Value
+from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, FOR_UPDATE_JOBS, for_add_job
+from .origins import OriginText
+from .request_head import MAX_WAIT, SentFilter, Text
+from .unknown_fields import Ignored
+
+NAME_LENGTH: Final = 256
+KEY_LENGTH: Final = 1024
+#: The most characters of `error`. Kept short: a job's record may have the errors of 20 attempts.
+ERROR_LENGTH: Final = 4096
+MOST_JOBS: Final = 10_000
+MOST_CLAIMS: Final = 1_000
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
+Key = Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH)]
+Count = Annotated[int, Meta(ge=0)]
+#: Seconds, at most 30 days.
+Overlap = Annotated[int, Meta(ge=0, le=2_592_000)]
+Tags = Annotated[tuple[Name, ...], Meta(max_length=20)]
+Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
+Attempts = Annotated[int, Meta(ge=1)]
+#: A Unix second up to the year 9999.
+Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+
+#: The value of a raw field that was not sent.
+NOTHING: Final = Raw()
+
+
+class Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object in a body; unknown fields are errors."""
+
+    #: See advice_of.
+    advice: ClassVar[Mapping[str, str]] = {}
+
+
+class NewQueue(Fields, frozen=True, kw_only=True):
+    """A queue to be created."""
+
+    name: Name
+    access_key: Key
+
+
+class Defaults(Fields, frozen=True, kw_only=True):
+    """Defaults of a queue for new jobs."""
+
+    keep_minutes: Count | None = None
+    keep_failed_minutes: Count | None = None
+    timeout_seconds: Count | None = None
+    max_attempts: Attempts | None = None
+    retry_delay_seconds: Count | None = None
+
+
+class Rate(Fields, frozen=True, kw_only=True):
+    """See jobengine.core.flow."""
+
+    count: Number
+    seconds: Window
+
+
+class Limits(Fields, frozen=True, kw_only=True):
+    """Limits of a queue or of each group."""
+
+    in_progress: Number | None = None
+    rate: Rate | None = None
+
+
+class ChangeQueue(Fields, frozen=True, kw_only=True):
+    """Changes of a queue."""
+
+    advice = FOR_CHANGE_QUEUE
+
+    name: Text
+    paused: bool | None = None
+    draining: bool | None = None
+    require_lease: bool | None = None
+    max_jobs: Count | None = None
+    defaults: Defaults | None = None
+    limits: Limits | UnsetType | None = UNSET
+    group_limits: Limits | UnsetType | None = UNSET
+    group_order: Text | None = None
+    group_on_failure: Text | None = None
+    target_wait_seconds: Window | UnsetType | None = UNSET
+    held_until: Moment | None = None
+    new_access_key: Key | None = None
+    old_key_seconds: Overlap | None = None
+
+
+class AddKey(Fields, frozen=True, kw_only=True):
+    """A key with a role to be added."""
+
+    queue_name: Text
+    role: str
+    access_key: Key
+
+
+class Group(Fields, frozen=True, kw_only=True):
+    """A group's own settings."""
+
+    queue_name: Text
+    group: GroupName
+    in_progress: Number | UnsetType | None = UNSET
+    rate: Rate | UnsetType | None = UNSET
+    weight: Weight | None = None
+    paused: bool | None = None
+    held_until: Moment | None = None
+
+
+class NewJob(Fields, frozen=True, kw_only=True):
+    """A job to be added."""
+
+    content: Raw
+    priority: int | None = None
+    keep_minutes: Count | None = None
+    timeout_minutes: Count | None = None
+    timeout_seconds: Count | None = None
+    timeout_time: Count | None = None
+    tags: Tags | None = None
+    max_attempts: Attempts | None = None
+    retry_delay_seconds: Count | None = None
+    unique_key: Name | None = None
+    delay_seconds: Count | None = None
+    not_before: Count | None = None
+    uid: Uid | None = None
+    meta: Raw = NOTHING
+    traceparent: str | None = None
+    group: GroupName | None = None
+    # Ignored, so that a job from an answer can be sent back unchanged to add it again.
+    created: Ignored = NOTHING
+    last_updated: Ignored = NOTHING
+    state: Ignored = NOTHING
+    attempts: Ignored = NOTHING
+    worker: Ignored = NOTHING
+    lease: Ignored = NOTHING
+    lease_expires: Ignored = NOTHING
+    started: Ignored = NOTHING
+    progress: Ignored = NOTHING
+    result: Ignored = NOTHING
+    error: Ignored = NOTHING
+    cancel_requested: Ignored = NOTHING
+    cancelled: Ignored = NOTHING
+    history: Ignored = NOTHING
+    removed_at: Ignored = NOTHING
+    queue_name: Ignored = NOTHING
+
+
+class AddJob(Fields, frozen=True, kw_only=True):
+    """One job and its queue."""
+
+    advice = for_add_job(NewJob.__struct_fields__)
+
+    queue_name: Text
+    job: NewJob
+
+
+class AddJobs(Fields, frozen=True, kw_only=True):
+    """Several jobs and their queue."""
+
+    advice = FOR_ADD_JOBS
+
+    queue_name: Text
+    jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_JOBS)]
+
+
+class Changes(Fields, frozen=True, kw_only=True):
+    """The changes of a job."""
+
+    new_status: Text | None = None
+    retry: bool | None = None
+    cancel: bool | None = None
+    progress: Annotated[int, Meta(ge=0, le=100)] | None = None
+    result: Raw = NOTHING
+    error: Annotated[str, Meta(max_length=ERROR_LENGTH)] | None = None
+    priority: int | None = None
+    content: Raw = NOTHING
+    tags: Tags | None = None
+    timeout_time: Count | None = None
+    delay_seconds: Count | None = None
+    group: Annotated[str, Meta(max_length=GROUP_LENGTH)] | None = None
+
+
+class Update(Changes, frozen=True, kw_only=True):
+    """An update of one job."""
+
+    advice = FOR_UPDATE
+
+    uid: Text
+    lease: Text | None = None
+    hold_seconds: Window | None = None
+
+
+class UpdateJob(Update, frozen=True, kw_only=True):
+    """An update of one job, and its queue."""
+
+    advice = FOR_UPDATE_JOB
+
+    queue_name: Text
+
+
+class UpdateJobs(Changes, frozen=True, kw_only=True):
+    """Updates of several jobs, or changes of all that match a filter."""
+
+    advice = FOR_UPDATE_JOBS
+
+    queue_name: Text
+    updates: Annotated[list[Update], Meta(min_length=1, max_length=MOST_JOBS)] | None = None
+    filter: SentFilter | None = None
+    all: bool | None = None
+    dry_run: bool | None = None
+
+
+class Claim(Fields, frozen=True, kw_only=True):
+    """A claim, and updates before it."""
+
+    queue_names: Annotated[list[Text], Meta(min_length=1, max_length=100)]
+    count: Annotated[int, Meta(ge=1, le=MOST_CLAIMS)] | None = None
+    wait: Annotated[float, Meta(ge=0, le=MAX_WAIT)] | None = None
+    worker: Name | None = None
+    host: OriginText | None = None
+    pid: OriginText | None = None
+    client: OriginText | None = None
+    tags: Tags | None = None
+    updates: Annotated[list[UpdateJob], Meta(max_length=MOST_CLAIMS)] | None = None

@@ -1,0 +1,463 @@
+"""Groups, limits, rates and holds: what claims get, and what frees a slot."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.errors import GroupNotFound
+from jobengine.core.flow import GroupOrder, Limits, OnFailure, Rate
+from jobengine.core.groups import HeldBy
+from jobengine.core.model import Job, State
+from jobengine.core.sorting import GroupSort
+from tests.contract.asking import KEY, Asker, Contract
+from tests.contract.waiting import given, uid_of
+from tests.contract.world import World
+
+ONE, TWO = Limits(in_progress=1), Limits(in_progress=2)
+#: Each way in which a job in progress can end, with whether the job itself can be claimed again.
+ENDS: dict[str, tuple[Callable[[World, Asker, Job], object], bool]] = {
+    "complete": (lambda _, ask, job: ask.update(job, State.COMPLETE), False),
+    "failed": (lambda _, ask, job: ask.update(job, State.FAILED), False),
+    "released": (lambda _, ask, job: ask.update(job, State.QUEUED), True),
+    "timed out": (lambda world, ask, job: world.advance(60), False),
+    "deleted": (lambda _, ask, job: ask.delete(job), False),
+    "returned": (
+        lambda _, ask, job: ask.ask(c.ReturnClaims, claims=((job.spec.uid, job.standing.lease or ""),)),
+        True,
+    ),
+}
+
+
+def bulk(ask: Asker, count: int = 100, *queues: str, **more: Any) -> list[Job]:
+    """Claim up to this many jobs."""
+    claims = c.Claims(queues=queues or ("q",), access_key=KEY, count=count, **more)
+    return [one.job for one in ask.get(ask.world.engine.claim(claims)).jobs]
+
+
+def groups_of(jobs: list[Job]) -> list[str | None]:
+    return [job.spec.rare.group for job in jobs]
+
+
+def add_all(ask: Asker, groups: str, **more: Any) -> list[Job]:
+    """Add a job for each letter; it is the job's group, and a dot stands for none."""
+    return [ask.add(group=None if letter == "." else letter, **more) for letter in groups]
+
+
+def letters(jobs: list[Job]) -> str:
+    return "".join(job.spec.rare.group or "." for job in jobs)
+
+
+class LimitsContract(Contract):
+    """Limits of jobs in progress."""
+
+    def test_a_bulk_claim_exceeds_neither_limit(self, ask: Asker) -> None:
+        ask.reconfigure(limits=Limits(in_progress=5), group_limits=TWO)
+        add_all(ask, "aaaa.bbbb.c")
+        assert letters(bulk(ask)) == "aa.bb"
+        assert bulk(ask) == []
+
+    def test_single_claims_get_the_same(self, ask: Asker) -> None:
+        ask.reconfigure(limits=Limits(in_progress=5), group_limits=TWO)
+        add_all(ask, "aaaa.bbbb.c")
+        assert letters([job for _ in range(9) if (job := ask.claim()) is not None]) == "aa.bb"
+
+    def test_claims_at_once_never_exceed_a_limit(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(group_limits=TWO)
+        add_all(ask, "aaaabbbb")
+        claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(9)]
+        jobs = [one.job for done in world.all_of(*claims) for one in done.jobs]
+        assert Counter(letters(jobs)) == {"a": 2, "b": 2}
+
+    def test_each_of_several_queues_has_limits_of_its_own(self, ask: Asker) -> None:
+        ask.create("other")
+        ask.reconfigure(limits=ONE)
+        ask.ask(c.ChangeQueue, "other", group_limits=ONE)
+        for queue in ("q", "other"):
+            for group in ("a", "a", "b"):
+                ask.add(queue, group=group)
+        assert letters(bulk(ask, 10, "other", "q")) == "aba"
+        assert bulk(ask, 10, "other", "q") == []
+
+    @pytest.mark.parametrize("of_group", [False, True])
+    @pytest.mark.parametrize("how", ENDS)
+    def test_the_end_of_a_job_frees_its_slot_for_a_waiter(
+        self, world: World, ask: Asker, how: str, *, of_group: bool
+    ) -> None:
+        ask.reconfigure(**{"group_limits" if of_group else "limits": ONE})
+        first, second = add_all(ask, "aa", timeout_seconds=60)
+        assert bulk(ask) == [ask.read(first)]
+        waiting = ask.claiming(wait=300)
+        assert not waiting.answered
+        end, again = ENDS[how]
+        end(world, ask, ask.read(first))
+        assert given(waiting) == [uid_of(first if again else second)]
+
+    def test_an_update_with_a_claim_frees_the_slot_for_that_claim(self, ask: Asker) -> None:
+        ask.reconfigure(limits=TWO, group_limits=ONE)
+        _, second, _ = add_all(ask, "aab")
+        first, _other = bulk(ask)
+        update = c.JobUpdate(uid=uid_of(first), changes=c.Changes(state=State.COMPLETE), lease=first.standing.lease)
+        assert [uid_of(job) for job in bulk(ask, updates=(c.QueueUpdate("q", update),))] == [uid_of(second)]
+
+    @pytest.mark.parametrize("limits", [Limits(in_progress=3), None])
+    @pytest.mark.parametrize("name", ["limits", "group_limits"])
+    def test_a_raised_or_removed_limit_wakes_a_waiter(self, ask: Asker, name: str, limits: Limits | None) -> None:
+        ask.reconfigure(**{name: ONE})
+        add_all(ask, "aa")
+        bulk(ask)
+        waiting = ask.claiming()
+        ask.reconfigure(**{name: limits})
+        assert len(given(waiting)) == 1
+
+    def test_a_lowered_limit_stops_new_claims_and_cancels_nothing(self, ask: Asker) -> None:
+        ask.reconfigure(group_limits=Limits(in_progress=3))
+        add_all(ask, "aaaa")
+        jobs = bulk(ask)
+        ask.reconfigure(group_limits=ONE)
+        for job in jobs[:2]:
+            ask.update(job, State.COMPLETE)
+            assert bulk(ask) == []
+        ask.update(jobs[2], State.COMPLETE)
+        assert len(bulk(ask)) == 1
+
+    def test_a_group_may_have_limits_of_its_own(self, ask: Asker) -> None:
+        ask.reconfigure(group_limits=ONE)
+        ask.ask(c.ChangeGroup, group="b", in_progress=3)
+        add_all(ask, "aaabbbbb")
+        assert letters(bulk(ask)) == "abbb"
+        ask.ask(c.ResetGroup, group="b")
+        assert bulk(ask) == []
+        ask.ask(c.ChangeGroup, group="a", in_progress=2)
+        assert letters(bulk(ask)) == "a"
+
+    def test_a_group_with_a_new_limit_or_without_its_pause_serves_a_waiter(self, ask: Asker) -> None:
+        ask.ask(c.ChangeGroup, group="a", paused=True)
+        add_all(ask, "aaa")
+        waiting = ask.claiming()
+        ask.ask(c.ChangeGroup, group="a", paused=False, in_progress=1)
+        assert len(given(waiting)) == 1
+        waiting = ask.claiming()
+        assert not waiting.answered
+        ask.ask(c.ChangeGroup, group="a", in_progress=2)
+        assert len(given(waiting)) == 1
+
+    def test_limits_hold_after_a_restart(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(limits=Limits(in_progress=3), group_limits=TWO)
+        add_all(ask, "aaabb.")
+        assert letters(bulk(ask)) == "aab"
+        world.reopen()
+        assert bulk(ask) == []
+        ask.update(ask.jobs(state=State.INPROGRESS)[0], State.COMPLETE)
+        assert letters(bulk(ask)) == "a"
+
+    def test_a_queue_gets_limits_while_jobs_are_ready_and_in_progress(self, ask: Asker) -> None:
+        jobs = [ask.add() for _ in range(5)]
+        ask.claim()
+        ask.reconfigure(limits=TWO)
+        assert [uid_of(job) for job in bulk(ask)] == [uid_of(jobs[1])]
+        ask.update(jobs[0], State.COMPLETE)
+        assert [uid_of(job) for job in bulk(ask)] == [uid_of(jobs[2])]
+
+    def test_a_job_that_changes_its_group_counts_in_the_new_one(self, ask: Asker) -> None:
+        ask.reconfigure(group_limits=ONE)
+        _, second, third = add_all(ask, "aa.")
+        assert letters(bulk(ask)) == "a."
+        assert ask.update(second, group="b").spec.rare.group == "b"
+        assert letters(bulk(ask)) == "b"
+        ask.update(third, State.QUEUED)
+        ask.update(third, group="a")
+        assert bulk(ask) == []
+
+    def test_claims_with_tags_see_the_first_jobs_with_these_tags_of_each_group(self, ask: Asker) -> None:
+        ask.reconfigure(group_limits=TWO)
+        add_all(ask, "aa")
+        add_all(ask, "aaab.", tags=("x", "y"))
+        assert letters(bulk(ask, tags=("x",))) == "aab."
+        assert bulk(ask) == []
+
+
+class OrderContract(Contract):
+    """The order of groups."""
+
+    def test_arrival_is_execution_order(self, ask: Asker) -> None:
+        add_all(ask, "aab.a")
+        add_all(ask, "c", priority=1)
+        assert letters(bulk(ask)) == "caab.a"
+
+    def test_fair_takes_from_the_group_with_the_fewest_jobs_in_progress(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.FAIR)
+        add_all(ask, "aaaabb.c")
+        assert letters(bulk(ask)) == "ab.cabaa"
+
+    def test_fair_single_claims_get_the_same(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.FAIR)
+        add_all(ask, "aaaabb.c")
+        assert letters([ask.hold() for _ in range(8)]) == "ab.cabaa"
+
+    def test_fair_goes_by_weight_and_below_priority(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.FAIR)
+        ask.ask(c.ChangeGroup, group="b", group_weight=3)
+        add_all(ask, "aaabbbbb")
+        add_all(ask, "aa", priority=1)
+        assert letters(bulk(ask)) == "aa" + "bbbbbaaa"
+
+    def test_among_equals_the_group_that_was_served_longest_ago_is_next(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.FAIR)
+        add_all(ask, "aaabbbccc")
+        order = []
+        for _ in range(6):
+            order.append(ask.hold())
+            ask.update(order[-1], State.COMPLETE)
+        assert letters(order) == "abcabc"
+
+    def test_a_queue_that_becomes_fair_is_fair_to_the_jobs_that_are_there(self, ask: Asker) -> None:
+        add_all(ask, "aaabbc")
+        ask.hold()
+        ask.reconfigure(group_order=GroupOrder.FAIR)
+        assert letters(bulk(ask)) == "bcaba"
+        ask.reconfigure(group_order=GroupOrder.ARRIVAL)
+        add_all(ask, "aab")
+        assert letters(bulk(ask)) == "aab"
+
+    def test_strict_gives_one_job_of_a_group_after_the_other(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT)
+        jobs = add_all(ask, "aa.b.", max_attempts=2, retry_delay_seconds=30)
+        assert letters(bulk(ask)) == "a.b."
+        ask.update(jobs[0], State.FAILED)
+        assert bulk(ask) == []
+        ask.world.advance(30)
+        assert [uid_of(job) for job in bulk(ask)] == [uid_of(jobs[0])]
+        ask.update(jobs[0], State.FAILED)
+        assert [uid_of(job) for job in bulk(ask)] == [uid_of(jobs[1])]
+
+    def test_strict_goes_on_in_the_request_that_ends_a_job(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT)
+        jobs = add_all(ask, "aaa", max_attempts=2, retry_delay_seconds=30)
+        first = ask.hold()
+        done = c.JobUpdate(uid=uid_of(first), changes=c.Changes(state=State.COMPLETE))
+        assert [uid_of(job) for job in bulk(ask, updates=(c.QueueUpdate("q", done),))] == [uid_of(jobs[1])]
+        failed = c.JobUpdate(uid=uid_of(jobs[1]), changes=c.Changes(state=State.FAILED))
+        assert bulk(ask, updates=(c.QueueUpdate("q", failed),)) == []
+
+    def test_a_failed_job_may_hold_its_group_until_it_is_retried_or_deleted(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT, group_on_failure=OnFailure.HOLD)
+        jobs = add_all(ask, "aaab")
+        ask.update(ask.hold(), State.FAILED)
+        assert letters(bulk(ask)) == "b"
+        hold = ask.ask(c.ExplainJob, uid=uid_of(jobs[1])).hold
+        assert hold is not None
+        assert (hold.by, [uid_of(job) for job in hold.holders]) == (HeldBy.ORDER, [uid_of(jobs[0])])
+        ask.update(jobs[0], State.QUEUED)
+        ask.update(ask.hold(), State.FAILED)
+        waiting = ask.claiming()
+        assert not waiting.answered
+        ask.delete(jobs[0])
+        assert given(waiting) == [uid_of(jobs[1])]
+
+    def test_a_strict_group_whose_first_job_needs_other_tags_waits(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT)
+        ask.add(group="a", tags=("x",))
+        ask.add(group="a", tags=("y",))
+        assert bulk(ask, tags=("y",)) == []
+        assert len(bulk(ask, tags=("x",))) == 1
+
+
+class RatesContract(Contract):
+    """Rates and holds."""
+
+    def test_no_window_has_more_claims_than_the_rate_allows(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(limits=Limits(rate=Rate(5, 60)), group_limits=Limits(rate=Rate(2, 60)))
+        add_all(ask, "aaaabbbb..")
+        assert letters(bulk(ask)) == "aabb."
+        world.advance(59.999)
+        assert bulk(ask) == []
+        world.advance(0.001)
+        assert letters(bulk(ask)) == "aabb."
+
+    def test_a_rate_counts_every_attempt_and_forgets_what_the_server_returns(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(group_limits=Limits(rate=Rate(2, 60)))
+        add_all(ask, "aa")
+        first = ask.hold()
+        ask.ask(c.ReturnClaims, claims=((uid_of(first), first.standing.lease or ""),))
+        ask.update(ask.hold(), State.QUEUED)
+        ask.update(ask.hold(), State.QUEUED)
+        assert bulk(ask) == []
+        world.advance(60)
+        assert len(bulk(ask)) == 2
+
+    @pytest.mark.parametrize("name", ["limits", "group_limits"])
+    def test_a_restart_neither_forgets_nor_doubles(self, world: World, ask: Asker, name: str) -> None:
+        ask.reconfigure(**{name: Limits(rate=Rate(3, 60))})
+        add_all(ask, "aaaaaaaa")
+        assert len(bulk(ask, 2)) == 2
+        world.reopen()
+        assert len(bulk(ask)) == 1
+        world.reopen()
+        assert bulk(ask) == []
+        world.advance(60)
+        assert len(bulk(ask)) == 3
+
+    @pytest.mark.parametrize("name", ["limits", "group_limits"])
+    def test_a_waiter_is_served_when_the_window_has_passed(self, world: World, ask: Asker, name: str) -> None:
+        ask.reconfigure(**{name: Limits(rate=Rate(1, 7))})
+        add_all(ask, "aa")
+        ask.hold()
+        world.advance(1)
+        waiting = ask.claiming()
+        world.advance(5.999)
+        assert not waiting.answered
+        world.advance(0.001)
+        assert len(given(waiting)) == 1
+
+    def test_a_wall_clock_that_is_set_has_no_influence(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(limits=Limits(rate=Rate(1, 60)))
+        add_all(ask, "aa")
+        ask.hold()
+        world.set_wall_clock(3600)
+        assert bulk(ask) == []
+
+    def test_a_removed_rate_lets_jobs_be_claimed_at_once(self, ask: Asker) -> None:
+        ask.reconfigure(group_limits=Limits(rate=Rate(1, 60)))
+        add_all(ask, "aaa")
+        ask.hold()
+        waiting = ask.claiming()
+        ask.reconfigure(group_limits=None)
+        assert len(given(waiting)) == 1
+
+    @pytest.mark.parametrize("group", ["a", "."])
+    def test_a_release_may_hold_its_group_or_the_queue_for_a_time(self, world: World, ask: Asker, group: str) -> None:
+        add_all(ask, f"{group}{group}b")
+        ask.update(ask.hold(), State.QUEUED, hold_seconds=30)
+        assert letters(bulk(ask)) == ("b" if group == "a" else "")
+        world.reopen()
+        waiting = ask.claiming(wait=60)
+        world.advance(29.999)
+        assert not waiting.answered
+        world.advance(0.001)
+        assert len(given(waiting)) == 1
+
+    def test_a_release_with_a_hold_holds_the_claim_that_comes_with_it(self, ask: Asker) -> None:
+        add_all(ask, "..")
+        held = c.JobUpdate(uid=uid_of(ask.hold()), changes=c.Changes(state=State.QUEUED, hold_seconds=30))
+        assert bulk(ask, updates=(c.QueueUpdate("q", held),)) == []
+
+    def test_a_hold_may_be_ended(self, world: World, ask: Asker) -> None:
+        ask.ask(c.ChangeGroup, group="a", held_until=world.now // 1000 + 100)
+        ask.reconfigure(held_until=world.now // 1000 + 200)
+        add_all(ask, "aab")
+        assert bulk(ask) == []
+        ask.reconfigure(held_until=0)
+        assert letters(bulk(ask)) == "b"
+        waiting = ask.claiming()
+        ask.ask(c.ChangeGroup, group="a", held_until=0)
+        assert len(given(waiting)) == 1
+
+
+class ReportsContract(Contract):
+    """Counts of groups, and explanations."""
+
+    def test_counts_add_up(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(limits=Limits(in_progress=4), group_limits=TWO)
+        add_all(ask, "aaaaabb..")
+        ask.add(group="a", delay_seconds=60)
+        ask.hold()
+        for _ in range(2):
+            stats = ask.ask(c.ReadStats)
+            assert (stats.ready, stats.held, stats.delayed) == (3, 5, 1)
+            assert stats.counts[State.QUEUED] == 9
+            group = ask.ask(c.ReadGroup, group="a").state
+            assert (group.queued, group.ready, group.held, group.delayed, group.in_progress) == (5, 1, 3, 1, 1)
+            world.reopen()
+
+    def test_what_is_gated_or_paused_is_held(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(group_limits=Limits(rate=Rate(2, 60)))
+        ask.ask(c.ChangeGroup, group="b", paused=True)
+        add_all(ask, "aaabb.")
+        ask.hold()
+        stats = ask.ask(c.ReadStats)
+        assert (stats.ready, stats.held) == (2, 3)
+
+    def test_groups_are_listed_by_their_numbers(self, world: World, ask: Asker) -> None:
+        assert list(ask.ask(c.ListGroups, limit=9).groups) == []
+        add_all(ask, "a")
+        world.advance(1)
+        add_all(ask, "bbbbcc")
+        bulk(ask, 3)
+        ask.ask(c.ChangeGroup, group="d", paused=True)
+
+        def listed(sort: GroupSort) -> list[str]:
+            names: list[str] = []
+            after = None
+            while True:
+                page = ask.ask(c.ListGroups, sort=sort, limit=1, after=after)
+                names += [one.name for one in page.groups]
+                after = page.following
+                if after is None:
+                    return names
+
+        assert [set(part) for part in (listed(GroupSort.QUEUED)[:2], listed(GroupSort.QUEUED)[2:])] == [
+            {"b", "c"},
+            {"a", "d"},
+        ]
+        assert listed(GroupSort.IN_PROGRESS)[:2] == ["b", "a"]
+        assert set(listed(GroupSort.OLDEST)[:2]) == {"b", "c"}
+
+    def test_a_group_is_gone_with_its_last_job_but_keeps_settings(self, ask: Asker) -> None:
+        add_all(ask, "a")
+        ask.update(ask.hold(), State.COMPLETE)
+        with pytest.raises(GroupNotFound):
+            ask.ask(c.ReadGroup, group="a")
+        changed = ask.ask(c.ChangeGroup, group="a", in_progress=7)
+        assert ask.ask(c.ReadGroup, group="a") == changed
+        assert changed.settings.in_progress == 7
+        ask.ask(c.ResetGroup, group="a")
+        with pytest.raises(GroupNotFound):
+            ask.ask(c.ReadGroup, group="a")
+
+    def test_a_full_group_is_explained_with_its_holders(self, ask: Asker) -> None:
+        ask.reconfigure(group_limits=ONE)
+        first, second, third = add_all(ask, "aaa")
+        ask.hold()
+        explained = ask.ask(c.ExplainJob, uid=uid_of(third))
+        assert explained.hold is not None
+        assert (explained.hold.by, explained.ahead_in_group) == (HeldBy.GROUP_LIMIT, 1)
+        assert [uid_of(job) for job in explained.hold.holders] == [uid_of(first)]
+        assert ask.ask(c.ExplainJob, uid=uid_of(second)).hold is not None
+
+    def test_a_full_queue_is_explained(self, ask: Asker) -> None:
+        ask.reconfigure(limits=ONE)
+        add_all(ask, "..")
+        held = ask.hold()
+        hold = ask.ask(c.ExplainJob, uid=uid_of(ask.jobs(state=State.QUEUED)[0])).hold
+        assert hold is not None
+        assert (hold.by, [uid_of(job) for job in hold.holders]) == (HeldBy.QUEUE_LIMIT, [uid_of(held)])
+
+    @pytest.mark.parametrize("name", ["limits", "group_limits"])
+    def test_a_rate_is_explained_with_its_time(self, world: World, ask: Asker, name: str) -> None:
+        ask.reconfigure(**{name: Limits(rate=Rate(1, 60))})
+        _, second = add_all(ask, "aa")
+        ask.hold()
+        hold = ask.ask(c.ExplainJob, uid=uid_of(second)).hold
+        assert hold is not None
+        by = HeldBy.QUEUE_RATE if name == "limits" else HeldBy.GROUP_RATE
+        assert (hold.by, hold.opens) == (by, world.now + 60_000)
+
+    def test_a_hold_a_pause_and_strict_order_are_explained(self, world: World, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT)
+        _, second, third, fourth = add_all(ask, "aabc")
+        ask.ask(c.ChangeGroup, group="b", held_until=world.now // 1000 + 60)
+        ask.ask(c.ChangeGroup, group="c", paused=True)
+        first = ask.hold()
+        holds = [ask.ask(c.ExplainJob, uid=uid_of(job)).hold for job in (second, third, fourth)]
+        assert [hold and hold.by for hold in holds] == [HeldBy.ORDER, HeldBy.HOLD, HeldBy.HOLD]
+        assert holds[0] is not None
+        assert [uid_of(job) for job in holds[0].holders] == [uid_of(first)]
+        assert holds[1] is not None
+        assert holds[1].opens == world.now + 60_000
+
+
+class GroupsContract(LimitsContract, OrderContract, RatesContract, ReportsContract):
+    """All about groups."""

@@ -1,0 +1,233 @@
+"""Groups: why a job is held, what claims and holds leave behind, and settings of a group's own."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.errors import GroupInUse, GroupNotFound
+from jobengine.core.flow import GATE, NO_SETTINGS, GroupOrder, Limits, OnFailure, Rate
+from jobengine.core.groups import Hold
+from jobengine.core.model import Job, State
+from tests.core.worlds import KEY, World
+
+
+class Grouped(World):
+    """A world with a queue whose jobs have groups."""
+
+    def __init__(self, **flow: Any) -> None:
+        super().__init__()
+        self.create()
+        self.set_up(**flow)
+
+    def hold_of(self, job: Job) -> Hold | None:
+        explanation: c.Explanation = self.ask(c.ExplainJob(queue="q", access_key=KEY, uid=job.spec.uid))
+        return explanation.hold
+
+    def release(self, job: Job, **more: Any) -> None:
+        self.update(job.spec.uid, State.QUEUED, lease=job.standing.lease, **more)
+
+    def change_group(self, group: str = "a", **more: Any) -> Any:
+        return self.ask(c.ChangeGroup(queue="q", access_key=KEY, group=group, **more))
+
+
+def test_explain_names_the_limit_of_a_group_and_its_holders() -> None:
+    world = Grouped(group_limits=Limits(in_progress=1))
+    world.add(group="a")
+    last = world.add(group="a")
+    running = world.hold(worker="w")
+    hold = world.hold_of(last)
+    assert hold is not None
+    assert (hold.by, [job.spec.uid for job in hold.holders]) == ("group_limit", [running.spec.uid])
+    assert hold.reason == "The group 'a' has 1 of 1 jobs in progress."
+
+
+def test_explain_counts_the_jobs_that_come_first_within_a_limit() -> None:
+    world = Grouped(group_limits=Limits(in_progress=1))
+    world.add(group="a")
+    hold = world.hold_of(world.add(group="a"))
+    assert hold is not None
+    assert hold.reason == "The group 'a' has 0 of 1 jobs in progress, and 1 job comes first."
+
+
+def test_explain_tells_when_the_rate_of_a_group_lets_a_job_through() -> None:
+    world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
+    world.add(group="a")
+    last = world.add(group="a")
+    world.hold()
+    hold = world.hold_of(last)
+    assert hold is not None
+    assert (hold.by, hold.opens) == ("group_rate", world.now + 60_000)
+    assert hold.reason == "1 of at most 1 jobs of the group 'a' were claimed in the last 60 seconds."
+
+
+@pytest.mark.parametrize(
+    ("limits", "by"),
+    [(Limits(in_progress=1), "queue_limit"), (Limits(rate=Rate(1, 60)), "queue_rate")],
+    ids=["limit", "rate"],
+)
+def test_explain_names_the_limits_of_the_queue(limits: Limits, by: str) -> None:
+    world = Grouped(limits=limits)
+    world.add()
+    last = world.add(group="a")
+    world.hold()
+    hold = world.hold_of(last)
+    assert hold is not None
+    assert hold.by == by
+
+
+def test_explain_names_a_pause_and_a_hold() -> None:
+    world = Grouped()
+    job = world.add(group="a")
+    world.change_group(paused=True)
+    paused = world.hold_of(job)
+    world.change_group(paused=False, held_until=world.now // 1000 + 30)
+    held = world.hold_of(job)
+    assert paused is not None
+    assert held is not None
+    assert (paused.by, paused.opens) == ("hold", None)
+    assert (held.by, held.opens) == ("hold", world.now + 30_000)
+    world.change_group(held_until=0)
+    assert world.hold_of(job) is None
+
+
+@pytest.mark.parametrize("on_failure", OnFailure)
+def test_explain_names_the_failed_job_that_holds_its_group(on_failure: OnFailure) -> None:
+    world = Grouped(group_order=GroupOrder.STRICT, group_on_failure=on_failure)
+    first, second = world.add(group="a"), world.add(group="a")
+    waits = world.hold_of(second)
+    world.update(world.hold().spec.uid, State.FAILED, retry=False)
+    hold = world.hold_of(second)
+    assert waits is not None
+    assert (waits.by, [job.spec.uid for job in waits.holders]) == ("order", [first.spec.uid])
+    assert (hold is None) == (on_failure is OnFailure.NEXT)
+    assert hold is None or [job.spec.uid for job in hold.holders] == [first.spec.uid]
+    world.ask(c.DeleteJob(queue="q", access_key=KEY, uid=first.spec.uid))
+    assert world.hold_of(second) is None
+
+
+def test_strict_order_keeps_the_place_of_a_job_that_waits_for_a_retry() -> None:
+    world = Grouped(group_order=GroupOrder.STRICT)
+    world.add(group="a", max_attempts=2, retry_delay_seconds=100)
+    world.add(group="a")
+    job = world.hold()
+    world.update(job.spec.uid, State.FAILED, lease=job.standing.lease)
+    assert world.claim() is None
+    world.now += 120_000
+    assert world.hold().spec.uid == job.spec.uid
+
+
+def test_release_may_hold_the_group_and_the_longest_hold_counts() -> None:
+    world = Grouped(target_wait_seconds=1)
+    world.add(group="a")
+    world.add(group="a")
+    world.release(world.hold(), hold_seconds=30)
+    assert world.claim() is None
+    world.now += 30_000
+    job = world.hold()
+    world.release(job, hold_seconds=5)
+    world.now += 5_000
+    assert world.claim() is not None
+
+
+def test_release_of_a_job_without_a_group_holds_the_queue() -> None:
+    world = World()
+    world.create()
+    world.add()
+    world.add(group="a")
+    job = world.hold()
+    world.update(job.spec.uid, State.QUEUED, lease=job.standing.lease, hold_seconds=30)
+    assert world.claim() is None
+    world.ask(c.ChangeQueue(queue="q", access_key=KEY, held_until=0))
+    assert world.claim() is not None
+
+
+def test_claim_that_the_server_returns_is_given_back_to_the_rate() -> None:
+    world = Grouped(limits=Limits(rate=Rate(1, 60)), group_limits=Limits(rate=Rate(1, 60)))
+    world.add(group="a")
+    job = world.hold()
+    world.ask(c.ReturnClaims(queue="q", access_key=KEY, claims=((job.spec.uid, job.standing.lease or ""),)))
+    assert world.claim() is not None
+
+
+def test_release_by_the_worker_is_not_given_back_to_the_rate() -> None:
+    world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
+    world.add(group="a")
+    world.release(world.hold())
+    assert world.claim() is None
+
+
+def test_gate_without_effect_is_removed() -> None:
+    world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
+    world.add(group="a")
+    world.hold()
+    table = world.tables.queues["q"]
+    assert table.item(GATE, "a") is not None
+    world.now += 60_000
+    world.expire()
+    assert table.item(GATE, "a") is None
+
+
+def test_group_of_a_job_in_progress_stays() -> None:
+    world = Grouped()
+    job = world.add(group="a")
+    world.update(job.spec.uid, group="b")
+    assert world.hold().spec.rare.group == "b"
+    with pytest.raises(GroupInUse):
+        world.update(job.spec.uid, group="c")
+
+
+def test_settings_of_a_group_are_merged_and_reset() -> None:
+    world = Grouped(group_limits=Limits(in_progress=1))
+    world.change_group(in_progress=3, group_weight=2)
+    changed = world.change_group(paused=True)
+    assert (changed.settings.in_progress, changed.settings.weight, changed.settings.paused) == (3, 2, True)
+    assert world.change_group(in_progress=None).settings.in_progress is None
+    assert world.ask(c.ResetGroup(queue="q", access_key=KEY, group="a")).settings == NO_SETTINGS
+    with pytest.raises(GroupNotFound):
+        world.ask(c.ReadGroup(queue="q", access_key=KEY, group="a"))
+
+
+def test_groups_are_listed_by_size_page_by_page() -> None:
+    world = Grouped()
+    for name, number in (("a", 1), ("b", 3), ("c", 2), ("d", 2)):
+        world.add_all(*(c.NewJob(content=b"{}", group=name) for _ in range(number)))
+    names, after = [], None
+    while True:
+        page = world.ask(c.ListGroups(queue="q", access_key=KEY, limit=1, after=after))
+        names += [group.name for group in page.groups]
+        after = page.following
+        if after is None:
+            break
+    assert names == ["b", "c", "d", "a"]
+
+
+def test_queue_without_groups_keeps_no_flow() -> None:
+    world = World()
+    world.create()
+    world.add()
+    world.set_up(max_jobs=5)
+    assert world.tables.queues["q"].queue.flow is None
+    assert world.tables.queues["q"].turns is None
+
+
+def test_repeated_failure_holds_its_group_once() -> None:
+    world = Grouped()
+    world.add(group="a")
+    world.add(group="a")
+    job = world.hold()
+    for _ in range(2):
+        world.update(job.spec.uid, State.FAILED, lease=job.standing.lease, hold_seconds=30)
+        world.now += 20_000
+    assert world.claim() is not None
+
+
+def test_group_for_all_jobs_that_match_leaves_out_those_in_progress() -> None:
+    world = World()
+    world.create()
+    running, waiting = world.add(), world.add()
+    world.hold()
+    sweep = c.UpdateMatching(queue="q", access_key=KEY, filter=c.Filter(), changes=c.Changes(group="a"))
+    assert world.ask(sweep).matched == 1
+    assert (world.read(running.spec.uid).spec.rare.group, world.read(waiting.spec.uid).spec.rare.group) == (None, "a")
+    assert [one.name for one in world.ask(c.ListGroups(queue="q", access_key=KEY, limit=10)).groups] == ["a"]

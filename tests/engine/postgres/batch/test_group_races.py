@@ -1,0 +1,213 @@
+"""Two servers with four connections each that claim from the same groups at the same time."""
+
+import random
+from collections import Counter
+from contextlib import suppress
+from threading import Lock, Thread
+from typing import Any, Final, LiteralString
+
+import pytest
+from attrs import define, field
+
+from jobengine.core import commands as c
+from jobengine.core.flow import GroupOrder, Limits, Rate
+from jobengine.core.model import Defaults, State
+from jobengine.engine.door import Busy
+from jobengine.engine.postgres.batch.session import Session
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.waiting_line import Done
+from tests.engine.postgres.world import session_on
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+KEY = b"key"
+WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
+GROUPS = ["a", "b", "c", None]
+#: The groups whose row says something else than their jobs, and those that would never be claimed.
+_WRONG: Final[LiteralString] = """
+    SELECT g.key FROM grp g WHERE g.key <> '' AND (
+        (g.ready, g.delayed, g.running, g.failed) <> (
+            SELECT count(*) FILTER (WHERE place = 0), count(*) FILTER (WHERE place = 1),
+                count(*) FILTER (WHERE place = 2), count(*) FILTER (WHERE place = 4)
+            FROM job WHERE job.queue_id = g.queue_id AND grp = g.key
+        )
+        OR (g.inv_prio, g.arrival) IS DISTINCT FROM (
+            (SELECT inv_prio FROM job WHERE job.queue_id = g.queue_id AND grp = g.key AND place = 0
+            ORDER BY inv_prio, arrival LIMIT 1),
+            (SELECT arrival FROM job WHERE job.queue_id = g.queue_id AND grp = g.key AND place = 0
+            ORDER BY inv_prio, arrival LIMIT 1)
+        )
+    )
+    UNION ALL
+    SELECT grp FROM job WHERE grp IS NOT NULL AND grp NOT IN (SELECT key FROM grp)
+"""
+
+
+@define
+class Log:
+    """What the clients know to be in progress: from the answer to a claim to the request that ends it."""
+
+    of_queue: int
+    of_group: int
+    running: dict[str, str | None] = field(factory=dict)
+    most: Counter[str | None] = field(factory=Counter)
+    claimed: int = 0
+    wrong: list[str] = field(factory=list)
+    failed: list[BaseException] = field(factory=list)
+    lock: Lock = field(factory=Lock)
+    #: Whether the limits were answered to be in force.
+    limited: bool = False
+
+    def begin(self, jobs: list[tuple[str, str | None]], *, limited: bool) -> None:
+        """Note claimed jobs; `limited` says that the limits were in force before the claim was sent."""
+        with self.lock:
+            self.claimed += len(jobs)
+            self.running |= dict(jobs)
+            counted = Counter(self.running.values())
+            if limited and jobs and len(self.running) > self.of_queue:
+                self.wrong.append(f"{len(self.running)} jobs of the queue")
+            for group in {group for _, group in jobs} - {None}:
+                if limited and counted[group] > self.of_group:
+                    self.wrong.append(f"{counted[group]} jobs of {group}")
+                self.most[group] = max(self.most[group], counted[group])
+
+    def end(self, uid: str) -> None:
+        with self.lock:
+            self.running.pop(uid, None)
+
+
+@define
+class Client:
+    session: Session
+    random: random.Random
+    log: Log
+    held: list[tuple[str, str]] = field(factory=list)
+
+    def work(self, rounds: int) -> None:
+        try:
+            for _ in range(rounds):
+                with suppress(Busy):
+                    self._round()
+        except BaseException as error:
+            self.log.failed.append(error)
+
+    def _round(self) -> None:
+        tasks: list[c.Command[Any]] = [self._add() for _ in range(self.random.randrange(3))]
+        updates: tuple[c.QueueUpdate, ...] = ()
+        if self.held and self.random.randrange(6):
+            updates = (c.QueueUpdate("q", self._update()),)
+        tasks += [self._claims(updates), *(self._claims(()) for _ in range(self.random.randrange(3)))]
+        if self.held and not self.random.randrange(3):
+            tasks.insert(self.random.randrange(len(tasks)), self._end())
+        limited = self.log.limited
+        for outcome in self.session.carry_out(tasks).outcomes:
+            if isinstance(outcome, Done) and isinstance(outcome.answer, c.ClaimResult):
+                jobs = [one.job for one in outcome.answer.jobs]
+                self.log.begin([(job.spec.uid, job.spec.rare.group) for job in jobs], limited=limited)
+                self.held += [(job.spec.uid, job.standing.lease or "") for job in jobs]
+        if not self.random.randrange(6):
+            self.session.sweep()
+
+    def _add(self) -> c.Command[Any]:
+        group = self.random.choice(GROUPS) if self.log.limited else None
+        tags = self.random.choice([(), ("x",)])
+        # Jobs of groups come before the many that were added without one.
+        job = c.NewJob(content=b"{}", group=group, priority=int(self.log.limited), tags=tags, max_attempts=2)
+        return c.AddJobs(**WHO, jobs=(job,) * self.random.randrange(1, 4), defaults=Defaults())
+
+    def _claims(self, updates: tuple[c.QueueUpdate, ...]) -> c.Command[Any]:
+        tags = self.random.choice([(), (), ("x",)])
+        return c.Claims(queues=("q",), access_key=KEY, count=self.random.randrange(1, 5), tags=tags, updates=updates)
+
+    def _take(self) -> tuple[str, str]:
+        uid, lease = self.held.pop(self.random.randrange(len(self.held)))
+        self.log.end(uid)
+        return uid, lease
+
+    def _update(self) -> c.JobUpdate:
+        uid, lease = self._take()
+        state = self.random.choice([State.COMPLETE, State.FAILED, State.QUEUED])
+        return c.JobUpdate(uid=uid, lease=lease, changes=c.Changes(state=state))
+
+    def _end(self) -> c.Command[Any]:
+        uid, lease = self._take()
+        if self.random.randrange(2):
+            return c.DeleteJob(**WHO, uid=uid)
+        return c.ReturnClaims(**WHO, claims=((uid, lease),))
+
+
+def race(database: Database, order: GroupOrder, seed: int) -> Log:
+    """Race, and set limits while the race is on; then finish all jobs one after the other."""
+    database.clear()
+    first, second = session_on(database.url), session_on(database.url)
+    first.carry_out([c.CreateQueue(**WHO)])
+    log = Log(of_queue=5, of_group=2)
+    clients = [
+        Client(session_on(database.url, rows=(first if at % 2 else second).rows), random.Random(seed + at), log)
+        for at in range(8)
+    ]
+    threads = [Thread(target=one.work, args=[60]) for one in clients]
+    for thread in threads:
+        thread.start()
+    limits = c.ChangeQueue(**WHO, limits=Limits(in_progress=5), group_limits=Limits(in_progress=2), group_order=order)
+    (outcome,) = first.carry_out([limits]).outcomes
+    assert isinstance(outcome, Done)
+    log.limited = True
+    for thread in threads:
+        thread.join()
+    for client in clients:
+        client.session.close()
+    drain(first, [uid for client in clients for uid, _ in client.held])
+    first.close()
+    second.close()
+    return log
+
+
+def drain(session: Session, held: list[str]) -> None:
+    """Finish all jobs."""
+    for _ in range(10_000):
+        for uid in held:
+            session.carry_out([c.UpdateJob(**WHO, uid=uid, changes=c.Changes(state=State.COMPLETE))])
+        (done,) = session.carry_out([c.Claims(queues=("q",), access_key=KEY, count=9)]).outcomes
+        held = [one.job.spec.uid for one in done.get().jobs]
+        if not held:
+            return
+
+
+@pytest.mark.parametrize("order", [GroupOrder.ARRIVAL, GroupOrder.FAIR])
+def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, order: GroupOrder) -> None:
+    log = race(database, order, seed=1)
+    assert not log.failed
+    assert not log.wrong
+    assert log.claimed > 60
+    assert log.most["a"] == 2
+    with connected(database.url) as connection:
+        assert connection.execute("SELECT uid FROM job WHERE place < 3").fetchall() == []
+        assert connection.execute(_WRONG).fetchall() == []
+
+
+def test_a_rate_is_never_exceeded(database: Database) -> None:
+    database.clear()
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(**WHO)])
+    session.carry_out([c.ChangeQueue(**WHO, group_limits=Limits(rate=Rate(7, 3600)))])
+    jobs = tuple(c.NewJob(content=b"{}", group=group) for group in "ab" * 40)
+    session.carry_out([c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())])
+    given: list[str | None] = []
+
+    def claim() -> None:
+        mine = session_on(database.url)
+        for _ in range(20):
+            with suppress(Busy):
+                (done,) = mine.carry_out([c.Claims(queues=("q",), access_key=KEY)]).outcomes
+                given.extend(one.job.spec.rare.group for one in done.get().jobs)
+        mine.close()
+
+    threads = [Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    session.close()
+    assert Counter(given) == {"a": 7, "b": 7}

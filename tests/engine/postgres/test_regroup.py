@@ -1,0 +1,86 @@
+"""Groups that are counted again, imported, and in a database from before there were any."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from jobengine.core import commands as c
+from jobengine.core.facts import ItemSet, JobAdded, QueueCreated
+from jobengine.core.flow import GATE, Limits, Rate
+from jobengine.core.model import State
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.pipeline import Row
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
+from jobengine.engine.postgres.recount import Recount, recount
+from jobengine.engine.postgres.transfer import contents, filling
+from tests.contract.asking import Asker
+from tests.contract.groups import add_all, bulk, letters
+from tests.doubles import SECRET
+from tests.engine.postgres.world import PostgresWorld
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+WRONG: dict[str, str] = {
+    "ready": "UPDATE grp SET ready = ready + 7",
+    "running": "UPDATE grp SET running = running + 7",
+    "place": "UPDATE grp SET inv_prio = NULL",
+    "rows": "DELETE FROM grp",
+    "start": "UPDATE grp SET start_prio = 5 WHERE key = ''",
+}
+
+
+def count_again(connection: "Connection[Row]", rows: Rows) -> Recount:
+    return recount(connection, rows, lambda _at, _of: None)
+
+
+def on_connection(url: str, act: Callable[..., Any]) -> Any:
+    with connected(url) as connection:
+        return act(connection, Rows(opened(connection, SECRET)))
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_recount_corrects_groups(world: PostgresWorld, what: str) -> None:
+    ask = Asker(world)
+    ask.create()
+    ask.reconfigure(limits=Limits(in_progress=50), group_limits=Limits(in_progress=2))
+    add_all(ask, "aaab..")
+    held = ask.hold()
+    world.control.execute(WRONG[what])
+    on_connection(world.url, count_again)
+    assert letters(bulk(ask)) == "ab.."
+    ask.update(held, State.COMPLETE)
+    assert letters(bulk(ask)) == "a"
+    assert on_connection(world.url, count_again).groups == 0
+
+
+def test_groups_are_exported_and_imported(database: Database, world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    ask.reconfigure(limits=Limits(in_progress=50), group_limits=Limits(in_progress=2, rate=Rate(3, 60)))
+    ask.ask(c.ChangeGroup, group="b", in_progress=1)
+    add_all(ask, "aaaabb.")
+    ask.hold()
+
+    def read(connection: Any, rows: Rows) -> list[Any]:
+        with contents(connection, rows) as found:
+            return [*map(QueueCreated, found.queues), *found.items(), *found.jobs()]
+
+    facts = on_connection(world.url, read)
+    assert {type(fact) for fact in facts} == {QueueCreated, ItemSet, JobAdded}
+    assert any(isinstance(fact, ItemSet) and fact.kind == GATE for fact in facts)
+    database.clear()
+
+    def fill(connection: Any, rows: Rows) -> None:
+        with filling(connection, rows) as made:
+            made.add(facts)
+
+    on_connection(world.url, fill)
+    world.reopen()
+    assert letters(bulk(ask)) == "ab."
+    ask.update(ask.jobs(state=State.INPROGRESS)[0], State.COMPLETE)
+    assert letters(bulk(ask)) == "a"
+    ask.update(ask.jobs(state=State.INPROGRESS)[0], State.COMPLETE)
+    assert bulk(ask) == []

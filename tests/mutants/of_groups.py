@@ -1,0 +1,45 @@
+"""Safeties of limits, rates and the order of groups."""
+
+from typing import Final
+
+from .mutant import Mutant
+
+_TURNS: Final = "jobengine/engine/local/tables/turns.py"
+_FAIRNESS: Final = "tests/core/test_fairness.py::"
+
+OF_GROUPS: Final = (
+    Mutant(
+        "group-limit",
+        "that no group has more jobs in progress than its limit",
+        _TURNS,
+        "            room = self._cap - group.running\n",
+        "            room = self._cap + 1 - group.running\n",
+        ("tests/engine/local/tables/test_turns.py::test_groups_give_the_jobs_that_a_plain_model_gives",),
+    ),
+    Mutant(
+        "rate-marks",
+        "that a claim counts until the whole of its mark is out of the window",
+        "jobengine/core/flow.py",
+        "sum(n for _, last, n in self.marks if last + rate.window > now)",
+        "sum(n for last, _, n in self.marks if last + rate.window > now)",
+        ("tests/torture/test_rates.py::test_no_window_has_too_many_claims_and_none_comes_too_late",),
+    ),
+    Mutant(
+        "fair-turns",
+        "that a group waits its turn after it was served",
+        _TURNS,
+        "                self.groups[new.spec.rare.group].served = self.turn\n",
+        "",
+        (f"{_FAIRNESS}test_a_quiet_group_starts_within_as_many_claims_as_there_are_groups_and_one",),
+    ),
+    Mutant(
+        "clock-set-back",
+        "that a clock which is set back during a stop holds no rate for longer",
+        "jobengine/engine/local/tables/state.py",
+        "gate.marks[-1][1] for gate in gates if gate.marks",
+        "0 for gate in gates if gate.marks",
+        (
+            "tests/engine/local/test_clock_steps.py::test_a_clock_that_is_set_back_during_a_stop_closes_no_gate_for_longer",
+        ),
+    ),
+)

@@ -1,0 +1,187 @@
+"""Groups over HTTP: their forms, bad input, and what wakes a waiting claim."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import Answer, MemoryServer
+from tests.web.asking import add, change, each, hold, put, read, set_up, take, waiting
+
+GROUP = {"group": "a", "queued": 0, "ready": 0, "held": 0, "in_progress": 0, "oldest_ready_seconds": None}
+
+
+def _group(server: MemoryServer, **more: Any) -> Answer:
+    return server.call("PUT", "/api/v1/group", body={"queue_name": "q", "group": "a", **more})
+
+
+def _read(server: MemoryServer, method: str = "GET", **query: str) -> Answer:
+    return server.call(method, "/api/v1/group", query={"queueName": "q", "group": "a", **query})
+
+
+def _explain(server: MemoryServer, uid: str) -> Any:
+    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json
+
+
+def test_limits_of_a_queue_are_answered_as_they_are_set_up(server: MemoryServer) -> None:
+    limits = {"in_progress": 50, "rate": {"count": 100, "seconds": 1}}
+    flow: dict[str, Any] = {
+        "limits": limits,
+        "group_limits": {"in_progress": 2},
+        "group_order": "fair",
+        "target_wait_seconds": 30,
+    }
+    assert flow.items() <= set_up(server, **flow).json.items()
+    server.restart()
+    assert flow.items() <= set_up(server).json.items()
+    assert not {"limits", "group_limits", "target_wait_seconds"} & set(
+        set_up(server, limits=None, group_limits=None, target_wait_seconds=None).json
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *[{name: value} for name in ("limits", "group_limits") for value in each(1, [], {"in_progress": 0})],
+        *[{"limits": {"rate": value}} for value in each(1, {}, {"count": 0, "seconds": 1}, {"count": 1})],
+        {"limits": {"rate": {"count": 1, "seconds": 86_401}}},
+        {"limits": {"inprogress": 1}},
+        *[{"group_order": value} for value in each("", "fifo", 1)],
+        {"group_on_failure": "stop"},
+        *[{"target_wait_seconds": value} for value in each(0, -1, "1")],
+        {"held_until": -1},
+    ],
+)
+def test_bad_limit_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
+    before = set_up(server).json
+    assert set_up(server, **fields).status == 400
+    assert set_up(server).json == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        *[{"group": value} for value in each("", "g" * 201, 1)],
+        *[{"in_progress": value} for value in each(0, "2")],
+        *[{"weight": value} for value in each(0, 1_001, 0.5)],
+        {"paused": "yes"},
+        {"limit": 2},
+    ],
+)
+def test_bad_setting_of_a_group_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
+    assert _group(server, **fields).status == 400
+    assert _read(server).status == 404
+
+
+def test_bad_group_of_a_job_is_refused(server: MemoryServer) -> None:
+    for group in each("", "g" * 201, 1, []):
+        assert put(server, group=group).status == 400
+    uid = add(server, group="a")["uid"]
+    for changes in each({"hold_seconds": 5}, {"new_status": "complete", "hold_seconds": 5}, {"group": "g" * 201}):
+        assert change(server, uid, **changes).status == 400
+
+
+def test_settings_of_a_group_are_answered_and_reset(server: MemoryServer) -> None:
+    own = {"in_progress": 5, "rate": {"count": 1, "seconds": 60}, "weight": 3, "paused": True}
+    assert _group(server, **own).json == {**GROUP, "held_until": None, "own": own}
+    assert _group(server, rate=None, paused=False).json["own"] == {"in_progress": 5, "weight": 3}
+    server.restart()
+    assert _read(server).json["own"] == {"in_progress": 5, "weight": 3}
+    assert _read(server, "DELETE").status == 204
+    assert _read(server).status == 404
+
+
+def test_group_of_a_job_is_shown_and_changed(server: MemoryServer) -> None:
+    uid = add(server, group="a")["uid"]
+    assert read(server, uid).json["group"] == "a"
+    assert change(server, uid, group="b").json["group"] == "b"
+    assert hold(server)["group"] == "b"
+    assert change(server, uid, group="c").status == 409
+    assert change(server, uid, new_status="queued").status == 200
+    assert "group" not in change(server, uid, group="").json
+
+
+def test_groups_are_listed_page_by_page(server: MemoryServer) -> None:
+    for name in "abbccc":
+        add(server, group=name)
+    first = server.call("GET", "/api/v1/groups", query={"queueName": "q", "limit": "2"})
+    assert [(group["group"], group["queued"]) for group in first.json["groups"]] == [("c", 3), ("b", 2)]
+    rest = {"queueName": "q", "limit": "2", "cursor": first.json["next_cursor"]}
+    second = server.call("GET", "/api/v1/groups", query=rest)
+    assert [group["group"] for group in second.json["groups"]] == ["a"]
+    assert second.json["next_cursor"] is None
+    assert server.call("GET", "/api/v1/groups", query={**rest, "sort": "oldest"}).status == 400
+    assert server.call("GET", "/api/v1/groups", query={"queueName": "q", "sort": "size"}).status == 400
+
+
+def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
+    set_up(server, group_limits={"in_progress": 1}, target_wait_seconds=60)
+    add(server, group="a")
+    uid = add(server, group="a")["uid"]
+    held = hold(server, worker="w")
+    explained = _explain(server, uid)
+    expires = held["lease_expires"]
+    assert (explained["group"], explained["held_by"], explained["ahead_in_group"]) == ("a", "group_limit", 0)
+    assert explained["holders"] == [
+        {"uid": held["uid"], "state": "inprogress", "worker": "w", "lease_expires": expires}
+    ]
+    assert explained["reason"] == (
+        f"The group 'a' has 1 of 1 jobs in progress. In progress: {held['uid']} at worker w until {expires}."
+    )
+    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+    assert (stats["ready"], stats["held"], stats["delayed"], stats["workers_wanted"]) == (0, 1, 0, 1)
+
+
+def test_freed_slot_wakes_a_waiting_claim(server: MemoryServer) -> None:
+    set_up(server, group_limits={"in_progress": 1})
+    add(server, group="a")
+    add(server, group="a")
+    held = hold(server)
+    answers = waiting(server)
+    assert answers == []
+    change(server, held["uid"], lease=held["lease"], new_status="complete")
+    assert [answer.status for answer in answers] == [200]
+
+
+def test_raised_limit_wakes_a_waiting_claim(server: MemoryServer) -> None:
+    set_up(server, limits={"in_progress": 1})
+    add(server)
+    add(server)
+    hold(server)
+    answers = waiting(server)
+    assert answers == []
+    set_up(server, limits=None)
+    assert [answer.status for answer in answers] == [200]
+
+
+def test_end_of_a_window_or_hold_wakes_a_waiting_claim(server: MemoryServer) -> None:
+    set_up(server, group_limits={"rate": {"count": 1, "seconds": 10}})
+    add(server, group="a")
+    add(server, group="a")
+    held = hold(server)
+    answers = waiting(server)
+    server.clock.advance(9)
+    server.pump()
+    assert answers == []
+    server.clock.advance(1)
+    server.pump()
+    assert [answer.status for answer in answers] == [200]
+    change(server, held["uid"], lease=held["lease"], new_status="queued", hold_seconds=15)
+    answers = waiting(server)
+    server.clock.advance(14)
+    server.pump()
+    assert answers == []
+    server.clock.advance(1)
+    server.pump()
+    assert [answer.status for answer in answers] == [200]
+
+
+def test_held_queue_says_until_when_and_can_be_freed(server: MemoryServer) -> None:
+    add(server)
+    held = hold(server)
+    until = int(server.clock.seconds()) + 30
+    change(server, held["uid"], lease=held["lease"], new_status="queued", hold_seconds=30)
+    assert server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json["held_until"] == until
+    assert take(server).status == 204
+    set_up(server, held_until=0)
+    assert take(server).status == 200
