@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._sync.claimed import ClaimedJob
 from ._sync.engine import Finished, JobEngine
-from ._sync.queue import Keys, Queue
+from ._sync.keys import Keys
+from ._sync.queue import Queue
 from .errors import (
     AccessDenied,
     BadRequest,
@@ -16,6 +17,7 @@ from .errors import (
     Conflict,
     EventsLost,
     Forbidden,
+    GroupNotFound,
     JobEngineError,
     JobNotFound,
     KeyNotFound,
@@ -27,6 +29,7 @@ from .errors import (
     TooManyRequests,
     Unavailable,
 )
+from .groups import Group, GroupOptions, GroupSettings, GroupSort, HoldingJob, LimitOptions, Limits, QueueSettings, Rate
 from .history import Periods, QueueHistory
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
 from .secret import Secret
@@ -51,7 +54,8 @@ from .values import (
 if TYPE_CHECKING:
     from ._async.claimed import AsyncClaimedJob
     from ._async.engine import AsyncFinished, AsyncJobEngine
-    from ._async.queue import AsyncKeys, AsyncQueue
+    from ._async.keys import AsyncKeys
+    from ._async.queue import AsyncQueue
 
 __all__ = [
     "Access",
@@ -72,6 +76,12 @@ __all__ = [
     "Explanation",
     "Finished",
     "Forbidden",
+    "Group",
+    "GroupNotFound",
+    "GroupOptions",
+    "GroupSettings",
+    "GroupSort",
+    "HoldingJob",
     "Job",
     "JobChanges",
     "JobEngine",
@@ -85,6 +95,8 @@ __all__ = [
     "Keys",
     "Lately",
     "LeaseLost",
+    "LimitOptions",
+    "Limits",
     "Minutes",
     "NewJob",
     "NotJobEngine",
@@ -95,8 +107,10 @@ __all__ = [
     "QueueExists",
     "QueueHistory",
     "QueueNotFound",
+    "QueueSettings",
     "QueueSetup",
     "QueueStats",
+    "Rate",
     "Readiness",
     "Secret",
     "Times",
@@ -109,7 +123,7 @@ _ASYNC = {
     "AsyncClaimedJob": "claimed",
     "AsyncFinished": "engine",
     "AsyncJobEngine": "engine",
-    "AsyncKeys": "queue",
+    "AsyncKeys": "keys",
     "AsyncQueue": "queue",
 }
 

@@ -14,13 +14,14 @@ from msgspec.json import Decoder, decode
 
 from . import errors as e
 from . import shapes as s
+from .answers import Answer
 from .encoding import encode
+from .groups import Group
 from .history import QueueHistory
 from .http_codec import Address, Response
 from .values import (
     Access,
     AccessKey,
-    Answer,
     Explanation,
     Job,
     QueueSetup,
@@ -177,7 +178,6 @@ def _later(make: Callable[[], Any]) -> s.Shape:
 
 
 _read_job: Final = _value(Job)
-_page_shape: Final = _later(lambda: s.page_of("jobs", s.of(Job)))
 _matched_shape: Final = Decoder(dict[Literal["matched"], int]).decode
 _healthy: Final = Decoder(dict[Literal["status"], Literal["ok"]]).decode
 
@@ -186,9 +186,15 @@ def _next(response: Response) -> Job | None:
     return _read_job(response) if response.status == HTTPStatus.OK else None
 
 
-def _page(response: Response) -> tuple[list[Job], str | None]:
-    page = json_of(response, _page_shape)
-    return [Job(one) for one in page["jobs"]], page.get("next_cursor")
+def _page(name: str, kind: type[A]) -> Callable[[Response], tuple[list[A], str | None]]:
+    shape = _later(lambda: s.page_of(name, s.of(kind)))
+
+    def read(response: Response) -> tuple[list[A], str | None]:
+        """The values of a page, and the cursor of the next."""
+        page = json_of(response, shape)
+        return [kind(one) for one in page[name]], page.get("next_cursor")
+
+    return read
 
 
 def _claimed(response: Response) -> Mapping[str, Any]:
@@ -219,6 +225,7 @@ def _document(response: Response) -> Any:
 
 
 _QUEUE: Final = {404: e.QueueNotFound}
+_GROUP: Final = {404: e.GroupNotFound}
 
 CREATE_QUEUE: Final = Call[None](
     "createQueue",
@@ -277,6 +284,21 @@ REVOKE_KEY: Final = Call[None](
     statuses=(204,),
     special={404: e.KeyNotFound},
 )
+CHANGE_GROUP: Final = Call("changeGroup", "PUT", "/api/v1/group", ("Queue.set_group",), _value(Group), special=_QUEUE)
+READ_GROUP: Final = Call("readGroup", "GET", "/api/v1/group", ("Queue.group",), _value(Group), special=_GROUP)
+RESET_GROUP: Final = Call[None](
+    "resetGroup",
+    "DELETE",
+    "/api/v1/group",
+    ("Queue.reset_group",),
+    _nothing,
+    gone_is_done=True,
+    statuses=(204,),
+    special=_GROUP,
+)
+LIST_GROUPS: Final = Call(
+    "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
+)
 ADD_JOB: Final = Call(
     "addJob",
     "PUT",
@@ -320,7 +342,7 @@ ADD_JOBS: Final = Call(
     statuses=(201,),
     special=_QUEUE,
 )
-LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page, special=_QUEUE)
+LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page("jobs", Job), special=_QUEUE)
 #: Safe to repeat if each of its updates is safe; a change of all matching jobs is not.
 UPDATE_JOBS: Final = Call(
     "updateJobs",

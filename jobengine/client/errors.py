@@ -73,6 +73,10 @@ class KeyNotFound(JobEngineError):
     """The queue has no key with that id."""
 
 
+class GroupNotFound(JobEngineError):
+    """The queue has no such group: it has neither jobs nor settings of its own, and is not held."""
+
+
 class QueueExists(JobEngineError):
     """The name of a new queue is taken."""
 

@@ -1,6 +1,7 @@
 """The history of a queue."""
 
-from .values import Answer, Field, Minutes
+from .answers import Answer, Field
+from .values import Minutes
 
 
 class Periods(Minutes):

@@ -52,6 +52,8 @@ class JobOptions(TypedDict, total=False):
     meta: Mapping[str, Any]
     #: The trace that the job belongs to (W3C Trace Context).
     traceparent: str
+    #: The group that it belongs to, which the queue's limits and order are about.
+    group: str
 
 
 class JobChanges(TypedDict, total=False):
@@ -73,6 +75,11 @@ class JobChanges(TypedDict, total=False):
     timeout_time: Moment
     #: Seconds from now during which the job can't be claimed.
     delay_seconds: Span
+    #: The new group of a job that is not in progress; an empty text removes it from its group.
+    group: str
+    #: With new_status queued or failed: seconds from now during which no job of its group can be claimed or, if it has
+    #: no group, no job of the queue.
+    hold_seconds: Span
     #: The lease of the claim.
     lease: str
 
@@ -118,7 +125,8 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _whole_seconds(value: Span) -> int:
+def whole_seconds(value: Span) -> int:
+    """The seconds, rounded up."""
     return ceil(value.total_seconds()) if isinstance(value, timedelta) else ceil(value)
 
 
@@ -126,7 +134,8 @@ def _whole_minutes(value: Span) -> int:
     return ceil(value.total_seconds() / 60) if isinstance(value, timedelta) else ceil(value)
 
 
-def _unix(value: Moment) -> int:
+def unix(value: Moment) -> int:
+    """The Unix seconds, rounded up."""
     return ceil(value.timestamp()) if isinstance(value, datetime) else ceil(value)
 
 
@@ -140,18 +149,20 @@ def _words(value: Sequence[str]) -> list[str]:
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_minutes": _whole_minutes,
     "timeout_minutes": _whole_minutes,
-    "timeout_seconds": _whole_seconds,
-    "timeout_time": _unix,
+    "timeout_seconds": whole_seconds,
+    "timeout_time": unix,
     "tags": _words,
-    "retry_delay_seconds": _whole_seconds,
-    "delay_seconds": _whole_seconds,
-    "not_before": _unix,
-    "older_than": _whole_seconds,
-    "updated_before": _whole_seconds,
+    "retry_delay_seconds": whole_seconds,
+    "delay_seconds": whole_seconds,
+    "hold_seconds": whole_seconds,
+    "not_before": unix,
+    "older_than": whole_seconds,
+    "updated_before": whole_seconds,
 }
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
 _FILTERS: Final = JobFilter.__optional_keys__
+_NULLABLE: Final = frozenset({"result"})
 #: The fields of the usual update by a worker. All are texts, so the fast encoder is safe: it writes NaN as null.
 _ONLY_WORDS: Final = frozenset({"new_status", "lease"})
 
@@ -163,7 +174,7 @@ def job_json(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
 
 def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of new jobs, in their JSON form; raises TypeError."""
-    return _written(options, _OPTIONS)
+    return written(options, _OPTIONS)
 
 
 def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
@@ -192,7 +203,7 @@ def changes_value(uid: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes for all jobs of a filter, as a JSON object; raises TypeError."""
-    value = _written(changes, _CHANGES, nullable="result")
+    value = written(changes, _CHANGES, nullable=_NULLABLE)
     if "content" in value:
         value["content"] = _object(value["content"])
     return value
@@ -200,7 +211,7 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def filter_value(filters: Mapping[str, Any]) -> dict[str, Any]:
     """A filter as a JSON object; raises TypeError for an unknown condition."""
-    return _written(filters, _FILTERS)
+    return written(filters, _FILTERS)
 
 
 def filter_query(filters: Mapping[str, Any]) -> dict[str, str]:
@@ -212,13 +223,19 @@ def _in_query(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _written(given: Mapping[str, Any], known: frozenset[str], nullable: str = "") -> dict[str, Any]:
+def written(
+    given: Mapping[str, Any],
+    known: frozenset[str],
+    nullable: frozenset[str] = frozenset(),
+    encoders: Mapping[str, Callable[[Any], Any]] = _WRITE,
+) -> dict[str, Any]:
+    """The values in their wire form; None is left out, except for `nullable` names. Raises TypeError."""
     if not given.keys() <= known:
         raise TypeError(_unknown(next(iter(given.keys() - known)), known))
     return {
-        name: write(value) if (write := _WRITE.get(name)) and value is not None else value
+        name: write(value) if (write := encoders.get(name)) and value is not None else value
         for name, value in given.items()
-        if value is not None or name == nullable
+        if value is not None or name in nullable
     }
 
 

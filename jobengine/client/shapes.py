@@ -1,17 +1,18 @@
 """
 The types of the server's answers, for msgspec: an answer of another shape did not come from a JobEngine.
 
-The types are made from the fields of the classes in `values`. Checking a job takes about a microsecond.
+The types are made from the fields of the classes. Checking a job takes about a microsecond.
 """
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, TypeGuard, get_args
 
 from msgspec import Meta, Raw, Struct, defstruct
 from msgspec.json import Decoder
 
-from .values import Answer, Attempt, Field, Job
+from .answers import Answer, Field
+from .values import Job
 
 #: Decodes a body; raises ValueError or RecursionError if it has another shape.
 Shape = Callable[[bytes], object]
@@ -20,7 +21,7 @@ _Uid = Annotated[str, Meta(min_length=1)]
 #: Seconds that datetime can represent.
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
 #: The fields that are required in each class that has them: texts and, in the next line, objects.
-_REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id"})
+_REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id", "group"})
 _REQUIRED_OBJECTS: Final = frozenset({"hours"})
 
 
@@ -35,14 +36,19 @@ def _wire_type(field: "Field[Any]") -> Any:
         return Raw
     if reads is None:
         return kind
-    if isinstance(reads, type) and issubclass(reads, Answer):
+    if _is_answer(reads):
         return of(reads)
     parts = {kind, *get_args(kind)}
     if datetime in parts:
         return _Moment if kind is datetime else float
     if timedelta in parts:
         return float
-    return list[of(Attempt)] if get_args(kind)[0] is Attempt else list[get_args(kind)[0]]  # type: ignore[misc]  # made at run time
+    item = get_args(kind)[0]
+    return list[of(item) if _is_answer(item) else item]  # type: ignore[misc]  # made at run time
+
+
+def _is_answer(kind: Any) -> TypeGuard[type[Answer]]:
+    return isinstance(kind, type) and issubclass(kind, Answer)
 
 
 def fields_of(kind: type[Answer]) -> dict[str, "Field[Any]"]:

@@ -1,107 +1,13 @@
-"""
-The server's answers, as frozen values.
+"""The server's answers; see `answers` for how their fields are read."""
 
-An answer keeps the JSON object in `raw`; each access to a field decodes it from there. So unused fields cost nothing,
-and unknown fields of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
-"""
-
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.json import decode
 
-from .errors import NotJobEngine
-
-T = TypeVar("T")
-
-
-class Field(Generic[T]):
-    """A field of an Answer: its name on the wire, how to read it, and its default."""
-
-    def __init__(self, wire: str, read: Callable[[Any], T] | None = None, default: Any = None) -> None:
-        self.wire = wire
-        self.reads = read
-        self._default = default
-
-    @overload
-    def __get__(self, holder: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, holder: "Answer", owner: type) -> T: ...
-    def __get__(self, holder: "Answer | None", owner: type) -> Any:
-        if holder is None:
-            return self
-        value = holder.raw.get(self.wire)
-        if value is None:
-            return self._default
-        if self.reads is None:
-            return value
-        try:
-            return self.reads(value)
-        except (TypeError, ValueError, OverflowError, OSError):
-            raise NotJobEngine(f"The answer did not come from a JobEngine: its {self.wire} is {value!r:.80}.") from None
-
-    def __set__(self, holder: "Answer", value: T) -> None:
-        raise AttributeError("values from the server are read-only")
-
-
-class Answer:
-    """An answer of the server; equal to any other with the same `raw`."""
-
-    __slots__ = ("raw",)
-    #: The fields that repr shows. It is short and hides content, result and lease.
-    _shown: tuple[str, ...] = ()
-    #: The JSON object.
-    raw: Mapping[str, Any]
-
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "raw", raw)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("values from the server are read-only")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Answer) and type(self) is type(other) and self.raw == other.raw
-
-    __hash__ = None  # type: ignore[assignment]  # it holds a dict
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
-        return f"{type(self).__name__}({shown})"
-
-    def __getstate__(self) -> Any:
-        return self.raw
-
-    def __setstate__(self, raw: Any) -> None:
-        object.__setattr__(self, "raw", raw)
-
-
-def _moment(seconds: float) -> datetime | None:
-    """Unix seconds as a datetime; None for 0, or for a time outside the range of datetime."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _seconds(seconds: float) -> timedelta:
-    """Seconds as a timedelta, or the longest timedelta if there are too many."""
-    try:
-        return timedelta(seconds=seconds)
-    except OverflowError:
-        return timedelta.max
-
-
-def _minutes(minutes: float) -> timedelta:
-    return _seconds(minutes * 60)
-
-
-def _limit(seconds: float) -> timedelta | None:
-    return _seconds(seconds) if seconds else None
+from .answers import Answer, Field, as_limit, as_minutes, as_moment, as_span, as_time
+from .groups import HoldingJob, Limits, holding_jobs
 
 
 class Attempt(Answer):
@@ -113,9 +19,9 @@ class Attempt(Answer):
     #: The worker's name.
     worker = Field[str | None]("worker")
     #: When it was claimed.
-    started = Field[datetime]("started", _time)
+    started = Field[datetime]("started", as_time)
     #: When it ended.
-    ended = Field[datetime]("ended", _time)
+    ended = Field[datetime]("ended", as_time)
     #: complete, failed, timeout, or released.
     outcome = Field[str]("outcome")
     #: The error that the worker reported, or "timed out".
@@ -159,17 +65,17 @@ class Job(Answer):
     #: Jobs with a higher priority are claimed first, jobs of equal priority in order of arrival.
     priority = Field[int]("priority", default=0)
     #: How long the job is kept once it is complete; see `removed_at` for a failed job.
-    keep = Field[timedelta]("keep_minutes", _minutes)
+    keep = Field[timedelta]("keep_minutes", as_minutes)
     #: Like `timeout`, rounded up to whole minutes.
-    timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: _limit(minutes * 60))
+    timeout_in_minutes = Field[timedelta | None]("timeout_minutes", lambda minutes: as_limit(minutes * 60))
     #: How long the job may be in progress without an update; None is no limit.
-    timeout = Field[timedelta | None]("timeout_seconds", _limit)
+    timeout = Field[timedelta | None]("timeout_seconds", as_limit)
     #: When it was added.
-    created = Field[datetime]("created", _time)
+    created = Field[datetime]("created", as_time)
     #: When it was last updated or changed its state.
-    last_updated = Field[datetime]("last_updated", _time)
+    last_updated = Field[datetime]("last_updated", as_time)
     #: When the job is deleted if it is still queued; None is never.
-    timeout_time = Field[datetime | None]("timeout_time", _moment)
+    timeout_time = Field[datetime | None]("timeout_time", as_moment)
     #: The JSON object that was sent.
     content = Field[Any]("content")
     #: queued, inprogress, complete or failed.
@@ -179,7 +85,7 @@ class Job(Answer):
     #: The most attempts.
     max_attempts = Field[int]("max_attempts", default=1)
     #: The delay before the second attempt; doubled for each further one.
-    retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
+    retry_delay = Field[timedelta]("retry_delay_seconds", as_span, timedelta(0))
     #: While this job is queued or in progress, no other job with this key is added.
     unique_key = Field[str | None]("unique_key")
     #: How often the job was claimed.
@@ -187,11 +93,11 @@ class Job(Answer):
     #: The name of the worker that holds the job, or held it last.
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
-    lease_expires = Field[datetime | None]("lease_expires", _moment)
+    lease_expires = Field[datetime | None]("lease_expires", as_moment)
     #: When the job was claimed, if it is in progress; otherwise None.
-    started = Field[datetime | None]("started", _moment)
+    started = Field[datetime | None]("started", as_moment)
     #: When the job can be claimed; None is at once.
-    not_before = Field[datetime | None]("not_before", _moment)
+    not_before = Field[datetime | None]("not_before", as_moment)
     #: The progress in per cent.
     progress = Field[int | None]("progress")
     #: The result; any JSON.
@@ -201,7 +107,7 @@ class Job(Answer):
     #: Whether the job's worker should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
     #: When the finished job will be deleted.
-    removed_at = Field[datetime | None]("removed_at", _moment)
+    removed_at = Field[datetime | None]("removed_at", as_moment)
     #: Whether the job failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
@@ -210,6 +116,8 @@ class Job(Answer):
     meta = Field[Any]("meta")
     #: The trace (W3C Trace Context) that the job was added with, or None.
     traceparent = Field[str | None]("traceparent")
+    #: The group that the job belongs to.
+    group = Field[str | None]("group")
 
     @property
     def finished(self) -> bool:
@@ -236,7 +144,7 @@ class JobEvent(Answer):
     #: The new state, or None for a deleted job.
     state = Field[str | None]("state")
     #: When the state changed.
-    at = Field[datetime]("at", _time)
+    at = Field[datetime]("at", as_time)
 
     def __getstate__(self) -> Any:
         return (self.raw, self.id)
@@ -261,13 +169,23 @@ class Explanation(Answer):
     #: The number of jobs that will be claimed before this one; None if it can't be claimed now.
     ahead = Field[int | None]("ahead")
     #: The earliest time at which the job can be claimed, if that is in the future.
-    not_before = Field[datetime | None]("not_before", _moment)
+    not_before = Field[datetime | None]("not_before", as_moment)
     #: The worker that holds the job.
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
-    lease_expires = Field[datetime | None]("lease_expires", _moment)
+    lease_expires = Field[datetime | None]("lease_expires", as_moment)
     #: The last error.
     error = Field[str | None]("error")
+    #: The job's group.
+    group = Field[str | None]("group")
+    #: What holds a job that is ready by itself: group_limit, group_rate, queue_limit, queue_rate, hold or order.
+    held_by = Field[str | None]("held_by")
+    #: The jobs that must end first, at most 10.
+    holders = Field[tuple[HoldingJob, ...]]("holders", holding_jobs, ())
+    #: When a job can be claimed again, if only time must pass.
+    opens = Field[datetime | None]("opens", as_moment)
+    #: The number of jobs of its group that will be claimed before this one.
+    ahead_in_group = Field[int | None]("ahead_in_group")
 
 
 class QueueDefaults(Answer):
@@ -277,13 +195,13 @@ class QueueDefaults(Answer):
     _shown = ("keep", "timeout", "max_attempts", "retry_delay")
 
     #: How long a complete job is kept.
-    keep = Field[timedelta]("keep_minutes", _minutes)
+    keep = Field[timedelta]("keep_minutes", as_minutes)
     #: How long a failed job is kept; None is the server's default.
-    keep_failed = Field[timedelta | None]("keep_failed_minutes", _minutes)
+    keep_failed = Field[timedelta | None]("keep_failed_minutes", as_minutes)
     #: How long a job may be in progress without an update; None is no limit.
-    timeout = Field[timedelta | None]("timeout_seconds", _limit)
+    timeout = Field[timedelta | None]("timeout_seconds", as_limit)
     max_attempts = Field[int]("max_attempts", default=1)
-    retry_delay = Field[timedelta]("retry_delay_seconds", _seconds, timedelta(0))
+    retry_delay = Field[timedelta]("retry_delay_seconds", as_span, timedelta(0))
 
 
 class QueueSetup(Answer):
@@ -293,7 +211,7 @@ class QueueSetup(Answer):
     _shown = ("name", "paused", "draining")
 
     name = Field[str]("name")
-    created = Field[datetime]("created", _time)
+    created = Field[datetime]("created", as_time)
     #: Whether no job can be claimed.
     paused = Field[bool]("paused", default=False)
     #: Whether no job can be added.
@@ -304,6 +222,15 @@ class QueueSetup(Answer):
     max_jobs = Field[int]("max_jobs", default=0)
     #: None if the server's defaults apply.
     defaults = Field[QueueDefaults | None]("defaults", QueueDefaults)
+    #: The limits of the queue as a whole and, in the next line, of each group.
+    limits = Field[Limits | None]("limits", Limits)
+    group_limits = Field[Limits | None]("group_limits", Limits)
+    #: Which job is claimed next: arrival, fair or strict.
+    group_order = Field[str]("group_order", default="arrival")
+    #: In strict order, what a failed job means for its group: next (the next job can be claimed) or hold.
+    group_on_failure = Field[str]("group_on_failure", default="next")
+    #: How long jobs should wait at most; `workers_wanted` of the stats is calculated from it.
+    target_wait = Field[timedelta | None]("target_wait_seconds", as_span)
 
 
 class Counts(Answer):
@@ -354,9 +281,9 @@ class Times(Answer):
     __slots__ = ()
     _shown = ("p50", "p90", "p99")
 
-    p50 = Field[timedelta | None]("p50", _seconds)
-    p90 = Field[timedelta | None]("p90", _seconds)
-    p99 = Field[timedelta | None]("p99", _seconds)
+    p50 = Field[timedelta | None]("p50", as_span)
+    p90 = Field[timedelta | None]("p90", as_span)
+    p99 = Field[timedelta | None]("p99", as_span)
 
 
 class QueueStats(QueueSetup):
@@ -372,12 +299,14 @@ class QueueStats(QueueSetup):
     ready = Field[int]("ready", default=0)
     #: Queued jobs that can't be claimed yet.
     delayed = Field[int]("delayed", default=0)
+    #: Queued jobs that a limit, a rate, a hold or the order of their group holds.
+    held = Field[int]("held", default=0)
     #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
     retrying = Field[int]("retrying", default=0)
     #: Failed jobs that were cancelled.
     cancelled = Field[int]("cancelled", default=0)
     #: How long the oldest job that can be claimed has waited; None if there is none.
-    oldest_ready = Field[timedelta | None]("oldest_ready_seconds", _seconds)
+    oldest_ready = Field[timedelta | None]("oldest_ready_seconds", as_span)
     last_minute = Field[Lately]("last_minute", Lately)
     last_hour = Field[Lately]("last_hour", Lately)
     minutes = Field[Minutes]("minutes", Minutes)
@@ -388,7 +317,11 @@ class QueueStats(QueueSetup):
     #: How many claims wait for jobs.
     workers_waiting = Field[int]("workers_waiting", default=0)
     #: When a worker last sent a claim, with or without success; None if unknown.
-    last_claim = Field[datetime | None]("last_claim", _time)
+    last_claim = Field[datetime | None]("last_claim", as_time)
+    #: How many jobs should be in progress at a time to keep to `target_wait`, within the limits; None without it.
+    workers_wanted = Field[int | None]("workers_wanted")
+    #: Until when the whole queue is held.
+    held_until = Field[datetime | None]("held_until", as_moment)
 
 
 class WorkerJobs(Answer):
@@ -405,15 +338,15 @@ class WorkerJobs(Answer):
     #: The number of its jobs.
     jobs = Field[int]("jobs", default=0)
     #: When it claimed its oldest job.
-    oldest_claimed = Field[datetime | None]("oldest_claimed", _time)
+    oldest_claimed = Field[datetime | None]("oldest_claimed", as_time)
     #: When the worker last claimed or updated any of these jobs.
-    last_updated = Field[datetime | None]("last_updated", _time)
+    last_updated = Field[datetime | None]("last_updated", as_time)
     #: Whether this is a claim that waits for jobs: the next three fields are about it.
     waiting = Field[bool]("waiting", default=False)
     #: When the worker's wait began; consecutive claims without a job count as one wait.
-    since = Field[datetime | None]("since", _time)
+    since = Field[datetime | None]("since", as_time)
     #: When the claim was sent.
-    last_claim = Field[datetime | None]("last_claim", _time)
+    last_claim = Field[datetime | None]("last_claim", as_time)
     #: The queues to claim from.
     queues = Field[list[str]]("queues", default=[])
     #: Machine, process and client of the last claim, if reported.
@@ -446,7 +379,7 @@ class AccessKey(Answer):
     id = Field[str]("id")
     #: producer, worker or viewer.
     role = Field[str]("role")
-    created = Field[datetime]("created", _time)
+    created = Field[datetime]("created", as_time)
 
 
 class Readiness(Answer):

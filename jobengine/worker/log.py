@@ -44,8 +44,7 @@ def _retry_at(hold: Hold, now: float) -> str | None:
     changes = hold.changes or {}
     state, job = changes.get("new_status"), hold.claimed.job
     if state == "queued":
-        given = changes.get("delay_seconds", 0)
-        delay = given.total_seconds() if isinstance(given, timedelta) else given
+        delay = max(map(_seconds, (changes.get("delay_seconds", 0), changes.get("hold_seconds", 0))))
     elif state == "failed" and changes.get("retry", True) and job.attempts < job.max_attempts:
         delay = min(job.retry_delay.total_seconds() * 2 ** min(job.attempts - 1, _DOUBLINGS), _DAY)
     else:
@@ -54,6 +53,10 @@ def _retry_at(hold: Hold, now: float) -> str | None:
         return _utc(now + delay, "seconds")
     except (OverflowError, ValueError):  # after the year 9999
         return None
+
+
+def _seconds(span: float | timedelta) -> float:
+    return span.total_seconds() if isinstance(span, timedelta) else span
 
 
 def end_message(fields: dict[str, Any], note: str) -> str:

@@ -23,6 +23,8 @@ class Outcome(JobChanges, total=False):
 
 #: The changes of a job that was completed without a result. Shared, so never modified.
 _COMPLETE: Final[Outcome] = {"new_status": "complete"}
+#: The longest hold that the server accepts, in seconds.
+_LONGEST_HOLD: Final = 86_400
 #: Modules whose names are left out before the names of exception classes.
 _OWN_MODULES: Final = frozenset({"builtins", "__main__", "jobengine"})
 
@@ -31,14 +33,23 @@ class Retry(Exception):
     """
     Raise Retry in a handler to release the job: it can be claimed again after `delay` seconds, and the attempt does not
     count.
+
+    With `hold`, no job of its group can be claimed for that time or, if it has no group, no job of the queue: the
+    answer to a service that accepts no more calls for a while. A hold is at most a day.
     """
 
-    def __init__(self, delay: float | timedelta = 0) -> None:
-        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-        if not seconds >= 0:
-            raise ValueError("the delay of a Retry can't be negative")
-        super().__init__(f"again in {seconds:g} s")
-        self.seconds = seconds
+    def __init__(self, delay: float | timedelta = 0, *, hold: float | timedelta = 0) -> None:
+        #: The delay and the hold in seconds.
+        self.seconds, self.hold = _seconds(delay, "delay"), min(_seconds(hold, "hold"), _LONGEST_HOLD)
+        held = f", and a hold of {self.hold:g} s" if self.hold else ""
+        super().__init__(f"again in {self.seconds:g} s{held}")
+
+
+def _seconds(span: float | timedelta, name: str) -> float:
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if not seconds >= 0:
+        raise ValueError(f"the {name} of a Retry can't be negative")
+    return seconds
 
 
 class Fail(Exception):
@@ -113,7 +124,10 @@ def error_type(error: BaseException) -> str:
 
 def _outcome_of(error: BaseException, job: RunningJob) -> Outcome:
     if isinstance(error, Retry):
-        return {"new_status": "queued", "delay_seconds": error.seconds}
+        release: Outcome = {"new_status": "queued", "delay_seconds": error.seconds}
+        if error.hold:
+            release["hold_seconds"] = error.hold
+        return release
     if isinstance(error, Cancelled) or (isinstance(error, asyncio.CancelledError) and job.cancelled):
         return failure("cancelled", retry=False)
     if isinstance(error, Fail):

@@ -50,6 +50,11 @@ class RunningJob:
         """The job's tags."""
         return self.job.tags
 
+    @property
+    def group(self) -> str | None:
+        """The job's group."""
+        return self.job.group
+
     def progress(self, percent: int) -> None:
         """
         Report the progress, from 0 to 100. Returns at once; the latest value is sent within half a second, if the

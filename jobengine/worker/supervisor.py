@@ -136,6 +136,8 @@ class Supervisor:
         cancelled = hold.interrupted and changes["new_status"] == "complete"
         hold.changes = _CANCELLED if cancelled else changes
         self._groups[hold.group].add(hold)
+        if "hold_seconds" in changes:
+            self._release_like(hold)
         if self._until_empty:  # the handler may have added jobs
             for group in self._groups:
                 group.empty = False
@@ -265,6 +267,17 @@ class Supervisor:
             self._actions.append(Start([self._backlog.take() for _ in range(count)]))
         for hold in self._backlog.take_late(now):
             self._put_back(hold, _RELEASE)
+
+    def _release_like(self, hold: Hold) -> None:
+        """Release the jobs of the backlog whose group or queue was held by the handler of `hold`."""
+        queue, group = hold.claimed.queue.name, hold.claimed.group
+
+        def is_held(other: Hold) -> bool:
+            """Whether the hold is about this job too."""
+            return other.claimed.queue.name == queue and group in (None, other.claimed.group)
+
+        for other in self._backlog.take_if(is_held):
+            self._put_back(other, _RELEASE)
 
     def _put_back(self, hold: Hold, changes: JobChanges) -> None:
         """Release a job whose handler is not running, by a report with `changes`."""

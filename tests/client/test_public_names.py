@@ -9,7 +9,7 @@ from typing import Any, get_args, is_typeddict
 import pytest
 
 from jobengine import client, testing, worker
-from jobengine.client.values import Answer
+from jobengine.client.answers import Answer
 
 _DOCS = Path(__file__).parents[2] / "docs"
 

@@ -7,9 +7,10 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from jobengine import client
+from jobengine.client.answers import Field
 from jobengine.client.calls import CALLS
+from jobengine.client.groups import GroupOptions, QueueSettings
 from jobengine.client.jobs import JobChanges, JobFilter, JobOptions, JobOrder
-from jobengine.client.values import Field
 from tests.schema import operations, schema
 
 
@@ -66,6 +67,11 @@ def test_each_operation_has_a_method_in_both_clients(operation: str, holder: str
         (client.Minutes, "QueueStats.minutes"),
         (client.Times, "QueueStats.wait_seconds"),
         (client.Times, "QueueStats.run_seconds"),
+        (client.Group, "Group"),
+        (client.GroupSettings, "GroupSettings"),
+        (client.Limits, "Limits"),
+        (client.Rate, "Rate"),
+        (client.HoldingJob, "Holder"),
         (client.Access, "Access"),
         (client.AccessKey, "Key"),
         (client.WorkerJobs, "Worker"),
@@ -98,15 +104,20 @@ def test_each_field_of_an_update_or_a_filter_is_an_argument(name: str, elsewhere
     assert set(_properties(name)) - elsewhere - set(get_type_hints(kind)) == set()
 
 
-def test_the_client_offers_each_job_order_in_the_schema() -> None:
-    assert "sort" in inspect.signature(client.Queue.jobs).parameters
-    assert set(schema()["components"]["parameters"]["sort"]["schema"]["enum"]) == set(get_args(JobOrder))
+@pytest.mark.parametrize(
+    ("method", "parameter", "orders"),
+    [(client.Queue.jobs, "sort", JobOrder), (client.Queue.groups, "groupSort", client.GroupSort)],
+)
+def test_the_client_offers_each_order_in_the_schema(method: Any, parameter: str, orders: Any) -> None:
+    assert "sort" in inspect.signature(method).parameters
+    assert set(schema()["components"]["parameters"][parameter]["schema"]["enum"]) == set(get_args(orders))
 
 
 @pytest.mark.parametrize(
     ("method", "body", "elsewhere"),
     [
-        (client.Queue.configure, "ChangeQueue", {"name"}),
+        (client.Queue.configure, "ChangeQueue", {"name", *get_type_hints(QueueSettings)}),
+        (client.Queue.set_group, "ChangeGroup", {"queue_name", "group", *get_type_hints(GroupOptions)}),
         (client.Queue.create, "NewQueue", {"name"}),
         (client.Keys.add, "AddKey", {"queue_name", "access_key"}),
         (client.JobEngine.claim, "Claim", {"queue_names", "updates", "host", "pid", "client"}),

@@ -125,6 +125,10 @@ USES: dict[str, Use] = {
     "Queue.access": lambda e, _: e.queue("q").access(),
     "Queue.workers": lambda e, _: e.queue("q").workers(),
     "Queue.all_jobs": lambda e, _: e.queue("q").all_jobs(),
+    "Queue.groups": lambda e, _: e.queue("q").groups(),
+    "Queue.group": lambda e, _: e.queue("q").group("g"),
+    "Queue.set_group": lambda e, _: e.queue("q").set_group("g", weight=2),
+    "Queue.reset_group": lambda e, _: e.queue("q").reset_group("g"),
     "Queue.add": lambda e, _: e.queue("q").add({}),
     "Queue.add_many": lambda e, _: e.queue("q").add_many([{}] * 3),
     "Queue.add_and_wait": lambda e, _: e.queue("q").add_and_wait({}, timeout=1),
@@ -228,7 +232,17 @@ def test_a_call_fails_if_the_answer_exceeds_the_longest_length(
     assert stranger.requests == before + 1
 
 
-COMMANDS = ["add q {}", "show q u", "jobs q", "queue list", "next q", "explain q u", "queue stats q"]
+COMMANDS = [
+    "add q {}",
+    "show q u",
+    "jobs q",
+    "queue list",
+    "next q",
+    "explain q u",
+    "queue stats q",
+    "group list q",
+    "group show q g",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

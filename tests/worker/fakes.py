@@ -1,6 +1,7 @@
 """A supervisor with a clock that is set by hand, and claimed jobs."""
 
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import define, field
@@ -19,6 +20,8 @@ class FakeJob:
     beat_seconds: float | None = 30.0
     cancel_requested: bool = False
     lost: bool = False
+    group: str | None = None
+    queue: Any = field(factory=lambda: SimpleNamespace(name="q"))
     uid: str = field(factory=lambda: f"job-{next(_numbers)}")
 
 

@@ -27,6 +27,7 @@ def _hold(changes: JobChanges, *, interrupted: bool = False, error_type: str | N
     return hold
 
 
+_IN_A_MINUTE = "2027-01-15T08:01:00+00:00"
 FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
 
 
@@ -34,7 +35,7 @@ FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
     ("hold", "note", "outcome", "retry_at"),
     [
         (_hold({"new_status": "complete"}), "", "complete", None),
-        (_hold(FAILED), "", "failed", "2027-01-15T08:01:00+00:00"),
+        (_hold(FAILED), "", "failed", _IN_A_MINUTE),
         (_hold(FAILED, attempts=1), "", "failed", "2027-01-15T08:00:30+00:00"),
         (_hold(FAILED, attempts=60, max_attempts=99), "", "failed", "2027-01-16T08:00:00+00:00"),
         (_hold(FAILED, attempts=3), "", "failed", None),
@@ -42,6 +43,7 @@ FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
         (_hold({**FAILED, "retry": False}, interrupted=True), "", "cancelled", None),
         (_hold({"new_status": "queued"}), "", "released", "2027-01-15T08:00:00+00:00"),
         (_hold({"new_status": "queued", "delay_seconds": 5.5}), "", "released", "2027-01-15T08:00:05+00:00"),
+        (_hold({"new_status": "queued", "delay_seconds": 5.5, "hold_seconds": 60}), "", "released", _IN_A_MINUTE),
         (_hold({"new_status": "queued", "delay_seconds": 1e300}), "", "released", None),
         (_hold(FAILED), "the lease was lost", "discarded", None),
     ],

@@ -68,9 +68,17 @@ def test_raising_retry_releases_the_job(delay: Any, seconds: float) -> None:
     assert _raise(Retry(delay)) == {"new_status": "queued", "delay_seconds": seconds}
 
 
-def test_a_negative_delay_of_a_retry_is_an_error() -> None:
+@pytest.mark.parametrize(("hold", "seconds"), [(30, 30), (timedelta(minutes=2), 120), (1e9, 86_400)])
+def test_raising_retry_with_hold_holds_the_group_of_the_job(hold: Any, seconds: float) -> None:
+    held = Retry(5, hold=hold)
+    assert _raise(held) == {"new_status": "queued", "delay_seconds": 5, "hold_seconds": seconds}
+    assert str(held) == f"again in 5 s, and a hold of {seconds:g} s"
+
+
+@pytest.mark.parametrize("wrong", [{"delay": -1}, {"hold": -1}, {"hold": float("nan")}])
+def test_a_negative_delay_or_hold_of_a_retry_is_an_error(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="negative"):
-        Retry(-1)
+        Retry(**wrong)
 
 
 def test_raising_fail_fails_the_job_permanently_with_the_given_error() -> None:

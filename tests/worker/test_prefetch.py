@@ -1,5 +1,6 @@
 """Jobs that a worker claims ahead when jobs end fast, and their outcomes."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -154,3 +155,28 @@ def test_a_held_job_that_was_cancelled_or_lost_is_not_started() -> None:
     (report,) = [action for action in actions if isinstance(action, Report)]
     assert cancelled in report.holds
     assert cancelled.changes == {"new_status": "failed", "error": "cancelled", "retry": False}
+
+
+@pytest.mark.parametrize(
+    ("group", "others", "released"),
+    [
+        ("g", [("q", "g"), ("q", "h"), ("q", None), ("p", "g")], [0]),
+        (None, [("q", "g"), ("q", None), ("p", None)], [0, 1]),
+    ],
+)
+def test_a_handler_that_holds_its_group_or_queue_releases_what_was_claimed_ahead_of_it(
+    group: str | None, others: list[tuple[str, str | None]], released: list[int]
+) -> None:
+    bench, (first, *_), waiting = at_pace()
+    first.claimed.group = group
+    for hold, (queue, name) in zip(waiting, others, strict=False):
+        hold.claimed.queue, hold.claimed.group = SimpleNamespace(name=queue), name
+    for hold in waiting[len(others) :]:
+        hold.claimed.queue = SimpleNamespace(name="elsewhere")
+    assert len(waiting) >= len(others)
+    bench.supervisor.finished(first, {"new_status": "queued", "delay_seconds": 1, "hold_seconds": 30})
+    bench.now += 0.1
+    reported = {hold: hold.changes for action in bench.plan(Report) for hold in action.holds}
+    assert [reported.get(hold) for hold in waiting[: len(others)]] == [
+        {"new_status": "queued"} if number in released else None for number in range(len(others))
+    ]

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
-from ..jobs import ERROR_LENGTH, JobChanges, changes_json, claimed_json
+from ..jobs import ERROR_LENGTH, JobChanges, Span, changes_json, claimed_json
 from ..values import Job
 from .batch_sender import BatchSender
 from .heartbeats import Heartbeats
@@ -73,6 +73,11 @@ class AsyncClaimedJob:
         return self.job.tags
 
     @property
+    def group(self) -> str | None:
+        """The job's group."""
+        return self.job.group
+
+    @property
     def raw(self) -> Any:
         """The job as a JSON object, including the lease."""
         return self.job.raw
@@ -115,11 +120,17 @@ class AsyncClaimedJob:
             changes["retry"] = False
         await self._end(changes)
 
-    async def release(self, delay: float = 0) -> None:
-        """Release the job: it can be claimed after `delay` seconds; the attempt does not count. Raises LeaseLost."""
+    async def release(self, delay: Span = 0, *, hold: Span = 0) -> None:
+        """
+        Release the job: it can be claimed after `delay` seconds; the attempt does not count. Raises LeaseLost.
+
+        For `hold` seconds no job of its group can be claimed or, if it has no group, no job of the queue.
+        """
         changes: JobChanges = {"new_status": "queued"}
         if delay:
             changes["delay_seconds"] = delay
+        if hold:
+            changes["hold_seconds"] = hold
         await self._end(changes)
 
     async def _end(self, changes: JobChanges) -> None:

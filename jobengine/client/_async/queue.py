@@ -1,12 +1,14 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, Unpack, overload
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from .. import calls
+from ..answers import Answer
 from ..batching import AddLane, Item, UpdateLane, single_body
 from ..encoding import encode
 from ..errors import QueueExists
+from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, settings_value
 from ..history import QueueHistory
 from ..jobs import (
     JobChanges,
@@ -20,15 +22,18 @@ from ..jobs import (
     given,
     job_json,
 )
-from ..secret import Secret, as_secret, secret
-from ..values import Access, AccessKey, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
+from ..secret import Secret, secret
+from ..values import Access, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .batch_sender import BatchSender
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, update_item
 from .events import watch
 from .heartbeats import Heartbeats
+from .keys import AsyncKeys
 from .pipelined_add import add_in_chunks
 from .transport import Stream
+
+A = TypeVar("A", bound=Answer)
 
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
@@ -111,26 +116,17 @@ class AsyncQueue:
         await self._ask(calls.DELETE_QUEUE, query={"name": self.name})
 
     async def configure(
-        self,
-        *,
-        paused: bool | None = None,
-        draining: bool | None = None,
-        require_lease: bool | None = None,
-        max_jobs: int | None = None,
-        defaults: Mapping[str, int] | None = None,
-        new_access_key: str | Secret | None = None,
-        old_key_seconds: int | None = None,
+        self, *, new_access_key: str | Secret | None = None, **settings: Unpack[QueueSettings]
     ) -> QueueSetup:
         """
         Change the settings of the queue; omitted ones stay unchanged.
 
-        `defaults` has keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds;
-        `old_key_seconds` is how long the owner's old key stays valid beside the new one.
+        `limits` are those of the whole queue, and `group_limits` those of each group, such as
+        {"in_progress": 5, "rate": (10, 60)}. None removes `limits`, `group_limits` and `target_wait_seconds`, and ends
+        a hold with `held_until`.
         """
         new_access_key = secret(new_access_key)
-        body = given(name=self.name, paused=paused, draining=draining, require_lease=require_lease, max_jobs=max_jobs)
-        body |= given(defaults=None if defaults is None else dict(defaults))
-        body |= given(new_access_key=new_access_key, old_key_seconds=old_key_seconds)
+        body = {"name": self.name, **settings_value(settings), **given(new_access_key=new_access_key)}
         # A change of the key is not safe to repeat: the old key may be invalid by then.
         setup: QueueSetup = await self._ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
@@ -172,6 +168,39 @@ class AsyncQueue:
         """The workers that hold jobs, at most 1,000, largest number of jobs first; then the claims that wait."""
         workers: list[WorkerJobs] = await self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
         return workers
+
+    # Groups
+
+    async def groups(self, *, sort: GroupSort = "queued", limit: int | None = None) -> Stream[Group]:
+        """
+        The groups that have jobs, settings of their own or a hold, at most `limit`; read while you iterate.
+
+        `sort`: by queued jobs, by jobs in progress, or by the age of the oldest ready job; the largest first.
+        """
+        pages = self._pages(calls.LIST_GROUPS, {"queueName": self.name, "sort": sort}, limit)
+        async for group in pages:
+            yield group
+
+    async def group(self, name: str) -> Group:
+        """The group of this name; raises GroupNotFound."""
+        group: Group = await self._ask(calls.READ_GROUP, query={"queueName": self.name, "group": name})
+        return group
+
+    async def set_group(self, name: str, **settings: Unpack[GroupOptions]) -> Group:
+        """
+        Give a group settings of its own, and return it; omitted ones stay unchanged.
+
+        `in_progress` and `rate`, such as (10, 60), replace the queue's for each group; with None, the queue's hold
+        again. `weight` is the group's share in fair order. While a group is `paused`, and until `held_until`, none of
+        its jobs can be claimed; `held_until=None` ends a hold.
+        """
+        body = {"queue_name": self.name, "group": name, **group_value(settings)}
+        group: Group = await self._ask(calls.CHANGE_GROUP, body=body)
+        return group
+
+    async def reset_group(self, name: str) -> None:
+        """Remove the group's own settings: the queue's hold again. Raises GroupNotFound."""
+        await self._ask(calls.RESET_GROUP, query={"queueName": self.name, "group": name})
 
     # Adding
 
@@ -305,11 +334,18 @@ class AsyncQueue:
         query = {"queueName": self.name, **filter_query(filters)}
         if sort is not None:
             query["sort"] = sort
+        async for job in self._pages(calls.LIST_JOBS, query, limit):
+            yield job
+
+    async def _pages(
+        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None
+    ) -> Stream[A]:
+        """The items of a list, at most `limit`."""
         while limit is None or limit > 0:
             query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
-            page, cursor = await self._ask(calls.LIST_JOBS, query=query)
-            for job in page:
-                yield job
+            page, cursor = await self._ask(call, query=query)
+            for item in page:
+                yield item
             if cursor is None:
                 return
             query["cursor"] = cursor
@@ -387,29 +423,6 @@ class AsyncQueue:
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}
-
-
-class AsyncKeys:
-    """The keys of a queue, except the owner's."""
-
-    def __init__(self, queue: AsyncQueue) -> None:
-        self._queue = queue
-
-    async def add(self, role: str, key: str | Secret) -> AccessKey:
-        """Add a key with a role: producer, worker or viewer."""
-        key = as_secret(key)
-        body = {"queue_name": self._queue.name, "role": role, "access_key": key}
-        added: AccessKey = await self._queue._ask(calls.ADD_KEY, body=body)
-        return added
-
-    async def list(self) -> "list[AccessKey]":
-        """The keys, oldest first."""
-        keys: list[AccessKey] = await self._queue._ask(calls.LIST_KEYS, query={"name": self._queue.name})
-        return keys
-
-    async def revoke(self, id: str) -> None:  # noqa: A002  # the word of the API
-        """Revoke the key with this id."""
-        await self._queue._ask(calls.REVOKE_KEY, query={"name": self._queue.name, "keyID": id})
 
 
 def _check_filter(filters: JobFilter, *, every: bool) -> None:

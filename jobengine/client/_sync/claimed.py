@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
-from ..jobs import ERROR_LENGTH, JobChanges, changes_json, claimed_json
+from ..jobs import ERROR_LENGTH, JobChanges, Span, changes_json, claimed_json
 from ..values import Job
 from .batch_sender import BatchSender
 from .heartbeats import Heartbeats
@@ -74,6 +74,11 @@ class ClaimedJob:
         return self.job.tags
 
     @property
+    def group(self) -> str | None:
+        """The job's group."""
+        return self.job.group
+
+    @property
     def raw(self) -> Any:
         """The job as a JSON object, including the lease."""
         return self.job.raw
@@ -116,11 +121,17 @@ class ClaimedJob:
             changes["retry"] = False
         self._end(changes)
 
-    def release(self, delay: float = 0) -> None:
-        """Release the job: it can be claimed after `delay` seconds; the attempt does not count. Raises LeaseLost."""
+    def release(self, delay: Span = 0, *, hold: Span = 0) -> None:
+        """
+        Release the job: it can be claimed after `delay` seconds; the attempt does not count. Raises LeaseLost.
+
+        For `hold` seconds no job of its group can be claimed or, if it has no group, no job of the queue.
+        """
         changes: JobChanges = {"new_status": "queued"}
         if delay:
             changes["delay_seconds"] = delay
+        if hold:
+            changes["hold_seconds"] = hold
         self._end(changes)
 
     def _end(self, changes: JobChanges) -> None:

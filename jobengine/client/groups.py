@@ -1,0 +1,188 @@
+"""Groups of jobs, their limits and rates: the server's answers, and how they are sent."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypedDict
+
+from .answers import Answer, Field, as_moment, as_span
+from .jobs import Moment, Span, unix, whole_seconds, written
+
+#: The orders of a list of groups, the largest first.
+GroupSort = Literal["queued", "in_progress", "oldest"]
+
+
+class Rate(Answer):
+    """At most `count` claims in any `window`."""
+
+    __slots__ = ()
+    _shown = ("count", "window")
+
+    count = Field[int]("count")
+    window = Field[timedelta]("seconds", as_span)
+
+
+class Limits(Answer):
+    """The limits of a queue, or of each of its groups; None is no limit."""
+
+    __slots__ = ()
+    _shown = ("in_progress", "rate")
+
+    #: The most jobs in progress.
+    in_progress = Field[int | None]("in_progress")
+    rate = Field[Rate | None]("rate", Rate)
+
+
+class GroupSettings(Answer):
+    """A group's own settings."""
+
+    __slots__ = ()
+    _shown = ("in_progress", "rate", "weight", "paused")
+
+    #: The most jobs in progress; None is the queue's limit for groups.
+    in_progress = Field[int | None]("in_progress")
+    #: None is the queue's rate for groups.
+    rate = Field[Rate | None]("rate", Rate)
+    #: The group's share in fair order.
+    weight = Field[int]("weight", default=1)
+    #: Whether none of its jobs can be claimed.
+    paused = Field[bool]("paused", default=False)
+
+
+class Group(Answer):
+    """A group of jobs in a queue."""
+
+    __slots__ = ()
+    _shown = ("name", "queued", "in_progress")
+
+    name = Field[str]("group")
+    #: The number of queued jobs, whether ready, held or delayed.
+    queued = Field[int]("queued", default=0)
+    #: Queued jobs that can be claimed.
+    ready = Field[int]("ready", default=0)
+    #: Queued jobs that a limit, a rate, a hold or the order holds.
+    held = Field[int]("held", default=0)
+    in_progress = Field[int]("in_progress", default=0)
+    #: How long the oldest job that is ready by itself has waited; None if there is none.
+    oldest_ready = Field[timedelta | None]("oldest_ready_seconds", as_span)
+    #: Until when the group is held.
+    held_until = Field[datetime | None]("held_until", as_moment)
+    #: Settings of its own.
+    own = Field[GroupSettings]("own", GroupSettings)
+
+
+class HoldingJob(Answer):
+    """A job that must end before another one can be claimed."""
+
+    __slots__ = ()
+    _shown = ("uid", "state", "worker")
+
+    uid = Field[str]("uid")
+    #: queued, inprogress or failed.
+    state = Field[str]("state")
+    #: The worker that holds it.
+    worker = Field[str | None]("worker")
+    #: When its lease expires without an update.
+    lease_expires = Field[datetime | None]("lease_expires", as_moment)
+
+
+def holding_jobs(raw: list[Any]) -> tuple[HoldingJob, ...]:
+    """One for each object."""
+    return tuple([HoldingJob(one) for one in raw])
+
+
+#: A rate to set: the number of claims and seconds, or one that was read.
+RateOption = tuple[int, Span] | Rate
+
+
+class LimitOptions(TypedDict, total=False):
+    """Limits to set; what is left out has no limit."""
+
+    #: The most jobs in progress.
+    in_progress: int | None
+    #: The most claims in a time, as (count, seconds).
+    rate: RateOption | None
+
+
+class QueueSettings(TypedDict, total=False):
+    """The settings of a queue; omitted ones stay unchanged."""
+
+    paused: bool | None
+    draining: bool | None
+    #: Whether each update of a job in progress must have the lease.
+    require_lease: bool | None
+    #: The most jobs in the queue, in any state; 0 is no limit.
+    max_jobs: int | None
+    #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs.
+    defaults: Mapping[str, int] | None
+    #: The limits of the whole queue and, below, of each of its groups: {"in_progress": 5, "rate": (10, 60)}, or None.
+    limits: LimitOptions | Limits | None
+    group_limits: LimitOptions | Limits | None
+    #: Which job is claimed next: arrival, fair or strict.
+    group_order: str | None
+    #: Whether a failed job holds its group in strict order: next, if not, or hold.
+    group_on_failure: str | None
+    #: How long jobs should wait at most, for `workers_wanted` of the stats; None removes it.
+    target_wait_seconds: Span | None
+    #: Until when no job can be claimed; None ends that.
+    held_until: Moment | None
+    #: How long the owner's old key stays valid beside the new one.
+    old_key_seconds: Span | None
+
+
+class GroupOptions(TypedDict, total=False):
+    """The settings of a group; omitted ones stay unchanged."""
+
+    #: The most jobs in progress; None is the queue's limit for groups.
+    in_progress: int | None
+    #: The most claims in a time, as (count, seconds); None is the queue's rate for groups.
+    rate: RateOption | None
+    #: The group's share in fair order.
+    weight: int | None
+    #: Whether none of its jobs can be claimed.
+    paused: bool | None
+    #: Until when none of its jobs can be claimed; None ends that.
+    held_until: Moment | None
+
+
+def settings_value(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a queue as a JSON object; raises TypeError."""
+    return _with_hold(written(settings, QueueSettings.__optional_keys__, _REMOVED, _WRITE))
+
+
+def group_value(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a group as a JSON object; raises TypeError."""
+    return _with_hold(written(settings, GroupOptions.__optional_keys__, _REMOVED, _WRITE))
+
+
+def _with_hold(value: dict[str, Any]) -> dict[str, Any]:
+    """The object, in which no end of a hold is one that is over."""
+    return {**value, "held_until": value["held_until"] or 0} if "held_until" in value else value
+
+
+def _limits_value(limits: Any) -> Mapping[str, Any]:
+    if isinstance(limits, Limits):
+        return limits.raw
+    return written(limits, LimitOptions.__optional_keys__, encoders=_WRITE)
+
+
+def _rate_value(rate: Any) -> Mapping[str, Any]:
+    if isinstance(rate, Rate):
+        return rate.raw
+    try:
+        count, seconds = (rate["count"], rate["seconds"]) if isinstance(rate, Mapping) else rate
+        return {"count": count, "seconds": whole_seconds(seconds)}
+    except (TypeError, ValueError, KeyError):
+        raise TypeError("a rate is a number of claims and seconds, such as (10, 60)") from None
+
+
+_WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "defaults": dict,
+    "limits": _limits_value,
+    "group_limits": _limits_value,
+    "rate": _rate_value,
+    "target_wait_seconds": whole_seconds,
+    "held_until": unix,
+    "old_key_seconds": whole_seconds,
+}
+#: Settings that None removes.
+_REMOVED: Final = frozenset({"limits", "group_limits", "target_wait_seconds", "held_until", "in_progress", "rate"})
