@@ -20,6 +20,7 @@ from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
 from .parameters import QUEUE, Content, Moment, Seconds
 from .progress_bar import ProgressBar
 from .session import Session, current
+from .suggestions import complete_groups
 from .terminal_text import json_text
 
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
@@ -34,7 +35,7 @@ _THERE: Final = 200
     "add",
     'jobengine add mail \'{"to": "ada@example.org"}\' --priority 5 --tag news\n'
     'echo \'{"to": "bob@example.org"}\' | jobengine add mail -\n'
-    "jobengine add mail @job.json --delay 10m --max-attempts 3\n"
+    "jobengine add mail @job.json --delay 10m --max-attempts 3 --group customer-7\n"
     'jobengine add mail \'{"to": "di@example.org"}\' --not-before 2027-01-15T08:00Z --meta \'{"by": "shop"}\'\n'
     'jobengine add mail \'{"to": "cy@example.org"}\' --wait --wait-at-most 30s\n'
     "jobengine add mail --many jobs.jsonl",
@@ -54,6 +55,12 @@ _THERE: Final = 200
 )
 @click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT.")
 @click.option("--unique-key", metavar="TEXT", help="Add nothing while a job with this key is unfinished.")
+@click.option(
+    "--group",
+    metavar="GROUP",
+    shell_complete=complete_groups,
+    help="The group that the job belongs to; the limits and the order of the queue are about groups.",
+)
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
 @click.option("--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one.")
 @click.option("--timeout", type=Seconds(), help="How long the job may be in progress without an update.")
@@ -96,6 +103,7 @@ def _options(options: dict[str, Any]) -> Any:
         "uid": options["uid"],
         "meta": options["meta"],
         "unique_key": options["unique_key"],
+        "group": options["group"],
         "max_attempts": options["max_attempts"],
         "retry_delay_seconds": options["retry_delay"],
         "timeout_seconds": options["timeout"],

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "serve": "serve:serve",
     "status": "status:status",
     "queue": "queues:queue",
+    "group": "groups:groups",
     "key": "keys:key",
     "add": "add:add",
     "jobs": "show:jobs",

@@ -11,6 +11,7 @@ from .command import command
 from .parameters import Content, Seconds, State, parse_json, read_text
 from .selection import Selection, Sentence, Words, act, selection
 from .session import current
+from .suggestions import complete_groups
 
 #: A lease is a secret, like a key, so it is not an argument.
 _LEASE = "JOBENGINE_LEASE"
@@ -23,12 +24,19 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
     "update",
     "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --priority 9\n"
     "jobengine update mail --tag news --state queued --delay 1h --yes\n"
+    "jobengine update mail --tag news --group customer-7 --yes\n"
     "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --new-status complete --result '{\"sent\": true}'",
 )
 @selection(all_conditions=False)
 @click.option("--priority", type=int, help="Higher goes first.")
 @click.option("--delay", type=Seconds(), help="The jobs can't be claimed before this time has passed.")
 @click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
+@click.option(
+    "--group",
+    metavar="GROUP",
+    shell_complete=complete_groups,
+    help="The new group of queued or finished jobs; '' removes them from theirs.",
+)
 @click.option("--content", type=Content(), metavar="JSON", help="New content: JSON, - for standard input, or @FILE.")
 @click.option("--new-status", type=State(), help="The new state.")
 @click.option("--progress", type=click.IntRange(0, 100), help="The progress, in per cent.")
@@ -62,6 +70,7 @@ def _changes(options: dict[str, Any]) -> JobChanges:
         "priority": options["priority"],
         "delay_seconds": options["delay"],
         "tags": list(options["new_tag"]) or None,
+        "group": options["group"],
         "content": options["content"],
         "new_status": options["new_status"],
         "progress": options["progress"],

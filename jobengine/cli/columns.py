@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from jobengine.client import AccessKey, Job, JobEvent, QueueStats
+from jobengine.client import AccessKey, Group, Job, JobEvent, QueueStats
 
 from .error_groups import ErrorGroup, error_line
 from .terminal_text import duration, moment, plain
@@ -28,6 +28,8 @@ _MOMENTS: Final = frozenset(
         "removed_at",
         "last_claim",
         "since",
+        "held_until",
+        "opens",
     }
 )
 #: The word for a queue with waiting jobs and no worker.
@@ -39,6 +41,7 @@ _COLOURS: Final = {
     "inprogress": "yellow",
     "paused": "yellow",
     "draining": "yellow",
+    "held": "yellow",
 }
 
 
@@ -69,13 +72,28 @@ def _json(value: Any) -> str:
 
 
 def _standing(queue: QueueStats) -> str:
-    words = (("paused", queue.paused), ("draining", queue.draining), (_NO_WORKER, lacks_workers(queue)))
+    words = (
+        ("paused", queue.paused),
+        ("draining", queue.draining),
+        ("held", queue.held_until is not None),
+        (_NO_WORKER, lacks_workers(queue)),
+    )
     return " ".join(word for word, so in words if so) or "open"
 
 
 def _count(name: str) -> Callable[[QueueStats], str]:
     """The text of a count that older servers lack."""
     return lambda queue: f"{queue.raw.get(name, '')}"
+
+
+def _group_standing(group: Group) -> str:
+    words = (("paused", group.own.paused), ("held", group.held_until is not None))
+    return " ".join(word for word, so in words if so) or "open"
+
+
+def _rate(group: Group) -> str:
+    rate = group.own.rate
+    return "" if rate is None else f"{rate.count}/{rate.window.total_seconds():.0f}"
 
 
 def _failed_attempts(queue: QueueStats) -> str:
@@ -119,6 +137,20 @@ QUEUES: Final[Sequence[Column[QueueStats]]] = (
     Column("retrying", _count("retrying"), number=True),
     Column("cancelled", _count("cancelled"), number=True, spare=5),
     Column("idle workers", _count("workers_waiting"), number=True, spare=6),
+    Column("held", lambda queue: f"{queue.held or ''}", number=True, spare=3, shown_after="delayed"),
+)
+GROUPS: Final[Sequence[Column[Group]]] = (
+    Column("group", lambda group: group.name, least=8, cut=True, first_to_grow=True),
+    Column("now", _group_standing),
+    Column("queued", lambda group: f"{group.queued}", number=True),
+    Column("ready", lambda group: f"{group.ready}", number=True, spare=3),
+    Column("held", lambda group: f"{group.held}", number=True, spare=2),
+    Column("inprogress", lambda group: f"{group.in_progress}", number=True),
+    Column("oldest", lambda group: duration(group.oldest_ready), number=True, spare=1),
+    Column("held until", lambda group: moment(group.held_until), spare=4),
+    Column("limit", lambda group: f"{group.own.in_progress or ''}", number=True, spare=5),
+    Column("rate", _rate, number=True, spare=6),
+    Column("weight", lambda group: f"{group.own.weight}" if "weight" in group.own.raw else "", number=True, spare=7),
 )
 KEYS: Final[Sequence[Column[AccessKey]]] = (
     Column("id", lambda key: key.id),
@@ -143,6 +175,7 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     # Added last: programs rely on the positions of the fields before these.
     Column("retrying", _count("retrying"), number=True, shown_after="failed"),
     Column("idle", _count("workers_waiting"), number=True, spare=4, shown_after="running"),
+    Column("held", lambda queue: f"{queue.held or ''}", number=True, spare=8, shown_after="ready"),
 )
 WORKERS: Final[Sequence[Column[Holder]]] = (
     Column("worker", _worker, least=12, cut=True),
@@ -174,7 +207,7 @@ def rows_of(raw: Mapping[str, Any], escape: Callable[[str], str] = plain, above:
         full = f"{above}{name}"
         if isinstance(value, dict) and name not in ("content", "meta", "result"):
             yield from rows_of(value, escape, f"{full}.")
-        elif name in ("history",):
+        elif name in ("history", "holders"):
             for number, attempt in enumerate(value, 1):
                 yield from rows_of(attempt, escape, f"{full}.{number}.")
         else:

@@ -10,8 +10,9 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
+from math import inf
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from ..client.encoding import encode_text
@@ -35,7 +36,9 @@ _LINGER: Final = 1.0
 _LOOK: Final = 0.05
 #: The highest file descriptor that every shell can write to as `>&N`.
 _LAST_SHORT_FD: Final = 9
-#: The most bytes of a progress number.
+#: The longest hold that the server accepts, in seconds.
+_LONGEST_HOLD: Final = 86_400
+#: The most bytes of a number that a command reports.
 _LONGEST_NUMBER: Final = 32
 #: Secrets and settings that are removed from the command's environment.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
@@ -54,6 +57,8 @@ class Ending(NamedTuple):
     cut: bool = False
     #: The end of the command's standard error.
     errors: bytes = b""
+    #: The last hold that it asked for, in seconds.
+    hold: int = 0
 
 
 class Verdict(NamedTuple):
@@ -65,6 +70,8 @@ class Verdict(NamedTuple):
     error: str = ""
     #: A note for the worker's operator.
     note: str = ""
+    #: Seconds for which the job's group is held, if the job is released.
+    hold: int = 0
 
 
 def environment_of(base: Mapping[str, str], queue: str, uid: str, attempt: int, priority: int) -> dict[str, str]:
@@ -80,10 +87,17 @@ def environment_of(base: Mapping[str, str], queue: str, uid: str, attempt: int, 
 
 def verdict(ending: Ending) -> Verdict:
     """The outcome of a job whose command has ended."""
+    found = _verdict(ending)
+    if ending.hold and not found.hold:
+        return found._replace(note=f"its hold was ignored, since it did not end with exit code {_EX_TEMPFAIL}")
+    return found
+
+
+def _verdict(ending: Ending) -> Verdict:
     if ending.code == 0:
         return _complete(ending)
     if ending.code == _EX_TEMPFAIL:
-        return Verdict("release")
+        return Verdict("release", hold=ending.hold)
     error = ending.errors.decode(errors="replace").strip() or _how(ending.code)
     return Verdict("failed permanently" if ending.code == _EX_DATAERR else "failed", error=error)
 
@@ -136,7 +150,8 @@ class CommandRunner:
         self._grace = grace
         #: Where the commands' standard error is also written.
         self._echo = echo
-        self._slot = _Slot()
+        #: Of the pipes for progress and holds.
+        self._slots = _Slot(), _Slot()
         self._running: set[_Run] = set()
 
     def signal(self, number: int) -> None:
@@ -150,15 +165,17 @@ class CommandRunner:
         reports. Raises OSError if the command can't be started. If this coroutine is cancelled, the process group gets
         SIGTERM, and SIGKILL after the grace, or at once after a second cancellation.
         """
-        read_end, write_end = os.pipe()
-        progress_pipe = os.fdopen(read_end, "rb", buffering=0)
         run = _Run(self._echo)
+        pipes = [
+            _Pipe("JOBENGINE_PROGRESS", _Numbers(progress, most=100)),
+            _Pipe("JOBENGINE_HOLD", _Numbers(run.take_hold)),
+        ]
         # Shielded: after a cancellation during the start, the started process must still be ended.
-        starting = asyncio.ensure_future(self._start(run, environment, write_end))
+        starting = asyncio.ensure_future(self._start(run, environment, pipes))
         self._running.add(run)
         try:
             await asyncio.shield(starting)
-            await self._attend(run, content, progress_pipe, progress)
+            await self._attend(run, content, pipes)
         except BaseException:
             await _settled(starting)
             if run.started:
@@ -166,33 +183,36 @@ class CommandRunner:
             raise
         finally:
             self._running.discard(run)
-            progress_pipe.close()
+            for pipe in pipes:
+                pipe.reader.close()
             run.close()
         return run.ending()
 
-    async def _start(self, run: "_Run", environment: Mapping[str, str], write_end: int) -> None:
-        with self._slot.holding(write_end) as descriptor:
+    async def _start(self, run: "_Run", environment: Mapping[str, str], pipes: "Sequence[_Pipe]") -> None:
+        with ExitStack() as stack:
+            places = {
+                pipe.variable: stack.enter_context(slot.holding(pipe.writer))
+                for slot, pipe in zip(self._slots, pipes, strict=True)
+            }
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: run,
                 *self._command,
-                env={**environment, "JOBENGINE_PROGRESS": str(descriptor)},
-                pass_fds=(descriptor,),
+                env={**environment, **{variable: str(place) for variable, place in places.items()}},
+                pass_fds=tuple(places.values()),
                 process_group=0,
             )
 
-    async def _attend(
-        self, run: "_Run", content: bytes, progress_pipe: FileIO, progress: Callable[[int], object]
-    ) -> None:
-        """Write the command's input, and read its outputs and progress, until the command has ended."""
-        numbers = _Numbers(progress)
-        closing = await _listen(progress_pipe, numbers)
+    async def _attend(self, run: "_Run", content: bytes, pipes: "Sequence[_Pipe]") -> None:
+        """Write the command's input, and read its outputs and numbers, until the command has ended."""
+        closing = [await _listen(pipe.reader, pipe.numbers) for pipe in pipes]
         try:
             run.feed(content)
             await run.ended.wait()
             # The command may end before all of its output is read: wait for the rest.
-            await _at_most(_LINGER, asyncio.gather(run.silent.wait(), numbers.ended.wait()))
+            await _at_most(_LINGER, asyncio.gather(run.silent.wait(), *[pipe.numbers.ended.wait() for pipe in pipes]))
         finally:
-            closing()
+            for close in closing:
+                close()
 
     async def _end(self, run: "_Run") -> None:
         """End the process group, and wait until it has ended."""
@@ -205,6 +225,19 @@ class CommandRunner:
                 await asyncio.shield(_gone(run, now() + _KILLED))
 
 
+class _Pipe:
+    """A pipe on which a command reports numbers."""
+
+    def __init__(self, variable: str, numbers: "_Numbers") -> None:
+        #: The environment variable that names its file descriptor.
+        self.variable = variable
+        #: Reads it.
+        self.numbers = numbers
+        read_end, write_end = os.pipe()
+        self.reader = os.fdopen(read_end, "rb", buffering=0)
+        self.writer = os.fdopen(write_end, "wb", buffering=0)
+
+
 class _Run(asyncio.SubprocessProtocol):
     """A process and its pipes."""
 
@@ -213,6 +246,8 @@ class _Run(asyncio.SubprocessProtocol):
         #: Set when both outputs have ended.
         self.silent = asyncio.Event()
         self._output, self._errors = _Beginning(), _End(echo)
+        #: The hold that the command asked for last.
+        self._hold = 0
         self._open = {1, 2}
         self._transport: Any = None
         #: Signals to send once the process has started.
@@ -242,10 +277,14 @@ class _Run(asyncio.SubprocessProtocol):
         pipe.write(content)
         pipe.close()
 
+    def take_hold(self, seconds: int) -> None:
+        """The command asks for a hold."""
+        self._hold = min(seconds, _LONGEST_HOLD)
+
     def ending(self) -> Ending:
         """How the command ended."""
         code = self._transport.get_returncode()
-        return Ending(code, bytes(self._output.kept), self._output.cut, bytes(self._errors.kept))
+        return Ending(code, bytes(self._output.kept), self._output.cut, bytes(self._errors.kept), self._hold)
 
     def close(self) -> None:
         """Close the pipes, which other processes may hold open."""
@@ -323,7 +362,7 @@ class _Slot:
             self._number = None
 
     @contextmanager
-    def holding(self, write_end: int) -> Iterator[int]:
+    def holding(self, writer: FileIO) -> Iterator[int]:
         """
         Put a pipe at the descriptor while a command starts; then close this process's copies, so that the pipe ends
         when the command's processes end.
@@ -331,9 +370,10 @@ class _Slot:
         Commands that start at the same time do not disturb each other: nothing is awaited between `dup2` and the fork.
         """
         try:
-            yield write_end if self._number is None else os.dup2(write_end, self._number, inheritable=False)
+            place = writer.fileno()
+            yield place if self._number is None else os.dup2(place, self._number, inheritable=False)
         finally:
-            os.close(write_end)
+            writer.close()
             if self._number is not None:
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, self._number, inheritable=False)
@@ -378,17 +418,23 @@ class _End:
 
 
 class _Numbers(asyncio.Protocol):
-    """Reads progress numbers, each followed by white space."""
+    """Reads numbers, which are separated by white space."""
 
-    def __init__(self, report: Callable[[int], object]) -> None:
+    def __init__(self, report: Callable[[int], object], most: float = inf) -> None:
         self._report = report
+        #: A larger number is ignored.
+        self._most = most
         self._rest = b""
         #: Set when the pipe has ended.
         self.ended = asyncio.Event()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The pipe has ended."""
+        """The pipe was closed."""
         self.ended.set()
+
+    def eof_received(self) -> None:
+        """The pipe has ended, perhaps with a number."""
+        self.data_received(b"\n")
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -397,7 +443,7 @@ class _Numbers(asyncio.Protocol):
         for word in words:
             with suppress(ValueError, OverflowError):
                 number = int(float(word))
-                if 0 <= number <= 100:
+                if 0 <= number <= self._most:
                     self._report(number)
 
 

@@ -156,12 +156,13 @@ def recount() -> None:
         corrected = [
             {"queue": one.queue, "count": one.count, "was": one.was, "is": one.jobs} for one in done.corrections
         ]
-        session.output.json(
-            {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
-        )
+        counted = {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
+        session.output.json({**counted, "groups": done.groups} if done.groups else counted)
         return
     for one in done.corrections:
         session.output.note(f"Queue {one.queue!r}: {one.count} was {one.was:,}, and is {one.jobs:,}.")
+    if done.groups:
+        session.output.note(f"The counts of {done.groups:,} groups were wrong, and were corrected.")
     for number in done.damaged:
         session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
     session.output.note(

@@ -9,6 +9,7 @@ from jobengine.client import (
     AccessDenied,
     BadSettings,
     Forbidden,
+    GroupNotFound,
     JobEngineError,
     JobNotFound,
     KeyNotFound,
@@ -75,7 +76,7 @@ def exit_of(error: JobEngineError) -> Exit:
         return Exit.USAGE
     if isinstance(error, AccessDenied | Forbidden):
         return Exit.KEY_REFUSED
-    if isinstance(error, QueueNotFound | JobNotFound | KeyNotFound):
+    if isinstance(error, QueueNotFound | GroupNotFound | JobNotFound | KeyNotFound):
         return Exit.NOT_FOUND
     if isinstance(error, Unavailable) and _without_answer(error):
         return Exit.NO_ANSWER

@@ -3,8 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from math import isinf
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -13,16 +13,20 @@ import click
 
 from jobengine.client.encoding import encode_text
 
-from .suggestions import complete_queues
+from .suggestions import complete_groups, complete_queues
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _ESCAPE: Final = "\\u"
+#: Removes a setting.
+_NONE: Final = "none"
+_RATE: Final = re.compile(r"([1-9]\d*)/(?:(?=.)(\d*)([smhd]?))")
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 QUEUE: Final = click.argument("queue_name", metavar="QUEUE", shell_complete=complete_queues)
 UID: Final = click.argument("uid")
+GROUP: Final = click.argument("group_name", metavar="GROUP", shell_complete=complete_groups)
 
 
 class Seconds(click.ParamType[float]):
@@ -39,6 +43,49 @@ class Seconds(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is not a time span; write 90, 90s, 5m, 2h or 1d.", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
+
+
+class _Rate(click.ParamType[tuple[int, float]]):
+    """A number of claims in a time: 10/60, 100/s, 10/1m."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, float]:
+        """The number, and the seconds."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # converted already
+        found = _RATE.fullmatch(value)
+        if found is None:
+            self.fail(f"{value!r} is not a rate; write 10/60, 100/s or 10/1m: claims in a time.", param, ctx)
+        return int(found[1]), int(found[2] or 1) * _UNITS[found[3]]
+
+
+class OrNone(click.ParamType[Any]):
+    """A value of another type, or the word `none`, which stays as it is: see `or_none`."""
+
+    def __init__(self, inner: click.ParamType[Any]) -> None:
+        self.name = inner.name
+        self._inner = inner
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, or the word."""
+        return value if value == _NONE else self._inner.convert(value, param, ctx)
+
+
+def or_none(value: Any) -> Any:
+    """The value of an option of type OrNone."""
+    return None if value == _NONE else value
+
+
+#: Jobs in progress, and a rate; or `none`.
+LIMIT: Final = OrNone(click.IntRange(1))
+RATE: Final = OrNone(_Rate())
+
+
+def given_limits(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The given ones of the options --limit and --rate, as the client names them; None removes one."""
+    named = {"in_progress": options["limit"], "rate": options["rate"]}
+    return {name: or_none(value) for name, value in named.items() if value is not None}
 
 
 class Moment(click.ParamType[datetime | float]):
@@ -191,6 +238,27 @@ def filters(function: F) -> F:
 def all_filters(function: F) -> F:
     """Add all options that select jobs."""
     return with_options(function, (*_FILTERS, *_MORE_FILTERS))
+
+
+def hold_options(function: F) -> F:
+    """Add the options that say how long to hold."""
+    options = (
+        click.option("--for", "span", type=Seconds(), help="How long: 90, 90s, 5m, 2h or 1d."),
+        click.option("--until", type=Moment(), help="Until when: 2027-01-15T08:00, in UTC with a Z."),
+    )
+    return with_options(function, options)
+
+
+def hold_end(options: Mapping[str, Any], now: float) -> datetime:
+    """The end of a hold, from the options of `hold_options`; `now` is in Unix seconds. Raises UsageError."""
+    span, until = options["span"], options["until"]
+    if (span is None) == (until is None):
+        raise click.UsageError("Say how long, with either --for or --until.")
+    end = now + span if until is None else until
+    try:
+        return end if isinstance(end, datetime) else datetime.fromtimestamp(end, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise click.UsageError("That is after the year 9999.") from None
 
 
 def with_options(function: F, options: Sequence[Callable[[F], F]]) -> F:

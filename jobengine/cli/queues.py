@@ -1,6 +1,7 @@
 """`jobengine queue`: creates, shows, configures and deletes queues."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -10,15 +11,19 @@ from jobengine.client import OutcomeUnknown, Queue, Secret
 
 from .columns import QUEUES
 from .command import Command, command, group
-from .parameters import QUEUE, Seconds
+from .limits import changed_limits, limit_options
+from .parameters import QUEUE, Seconds, hold_end, hold_options
 from .prompts import KEY_FILE, confirm, key_from
 from .session import current
+from .terminal_text import moment
 
 #: Fields that `queue show` leaves to `queue stats`.
 _NUMBERS = frozenset(
     {
         "ready",
         "delayed",
+        "held",
+        "workers_wanted",
         "oldest_ready_seconds",
         "last_minute",
         "last_hour",
@@ -27,6 +32,9 @@ _NUMBERS = frozenset(
         "run_seconds",
     }
 )
+
+#: Fields that queues without limits and holds need not show.
+_SELDOM: Final = frozenset({"held", "workers_wanted", "held_until"})
 
 #: The messages about a new key: for one printed on the next line, and for one in redirected standard output.
 _TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"
@@ -72,7 +80,7 @@ def show(queue_name: str) -> None:
     """Show the settings of a queue, and how many jobs it has."""
     session = current()
     raw = session.queue(queue_name).stats().raw
-    session.output.record({name: value for name, value in raw.items() if name not in _NUMBERS})
+    session.output.record({name: value for name, value in _filled(raw).items() if name not in _NUMBERS})
 
 
 @command("stats", "jobengine queue stats mail")
@@ -82,13 +90,21 @@ def stats(queue_name: str) -> None:
     session = current()
     raw = session.queue(queue_name).stats().raw
     # The counts of each minute are for programs: 240 numbers.
-    session.output.record(raw if session.json else {name: value for name, value in raw.items() if name != "minutes"})
+    shown = {name: value for name, value in _filled(raw).items() if name != "minutes"}
+    session.output.record(raw if session.json else shown)
+
+
+def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without those that say nothing about most queues."""
+    return {name: value for name, value in raw.items() if value or name not in _SELDOM}
 
 
 @command(
     "configure",
     "jobengine queue configure mail --max-jobs 100000 --max-attempts 3 --retry-delay 5s --timeout 1m --keep 1d\n"
     "jobengine queue configure mail --keep-failed 7d\n"
+    "jobengine queue configure mail --limit 50 --rate 100/s --group-limit 2 --group-rate 10/60 --group-order fair\n"
+    "jobengine queue configure mail --limit none --target-wait 30s\n"
     "jobengine queue configure mail --require-lease",
 )
 @QUEUE
@@ -107,13 +123,18 @@ def stats(queue_name: str) -> None:
     type=Seconds(),
     help="The time before the second attempt, by default; doubled for each further one.",
 )
+@limit_options
 @click.option(
     "--new-key", is_flag=True, help="Give the queue a new key, which is generated and printed, or read from --key-file."
 )
 @KEY_FILE
 @click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **options: Any) -> None:
-    """Change the settings of a queue; others stay unchanged."""
+    """
+    Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate or --target-wait.
+
+    A limit is about jobs in progress, a rate about claims: never more than COUNT in any time of that length.
+    """
     session = current()
     queue = session.queue(queue_name)
     new_key, key_file = options.pop("new_key"), options.pop("key_file")
@@ -163,12 +184,36 @@ def _changes(queue: Queue, options: dict[str, Any]) -> dict[str, Any]:
         "old_key_seconds": _whole(options["old_key_for"], 1),
         "defaults": given or None,
     }
-    return {name: value for name, value in changes.items() if value is not None}
+    return {name: value for name, value in changes.items() if value is not None} | changed_limits(queue, options)
 
 
 def _whole(seconds: float | None, unit: int) -> int | None:
     """Whole units, rounded up."""
     return None if seconds is None else int(-(-seconds // unit))
+
+
+@command("hold", "jobengine queue hold mail --for 10m\njobengine queue hold mail --until 2027-01-15T08:00Z")
+@QUEUE
+@hold_options
+def hold(queue_name: str, **options: Any) -> None:
+    """Hold a queue for a time: no job can be claimed. Those in progress go on."""
+    session = current()
+    end = hold_end(options, time.time())
+    setup = session.queue(queue_name).configure(held_until=end)
+    session.output.note(f"No job of the queue {queue_name!r} can be claimed until {moment(end)}.")
+    if session.json:
+        session.output.json(setup.raw)
+
+
+@command("release", "jobengine queue release mail")
+@QUEUE
+def release(queue_name: str) -> None:
+    """End the hold of a queue; groups that are held stay so."""
+    session = current()
+    setup = session.queue(queue_name).configure(held_until=None)
+    session.output.note(f"The queue {queue_name!r} is not held.")
+    if session.json:
+        session.output.json(setup.raw)
 
 
 def _switch(name: str, method: str, help_text: str) -> Command:
@@ -222,6 +267,8 @@ for one in (
     _switch("resume", "resume", "Accept claims again."),
     _switch("drain", "drain", "Refuse new jobs; jobs can still be claimed."),
     _switch("undrain", "undrain", "Accept new jobs again."),
+    hold,
+    release,
     delete,
 ):
     queue.add_command(one)

@@ -1,5 +1,7 @@
 """Commands that show jobs: `jobs`, `errors`, `show`, `next` and `explain`."""
 
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
@@ -146,14 +148,46 @@ def explain(queue_name: str, uid: str) -> None:
     """Explain why a job is not running."""
     session = current()
     explanation = session.queue(queue_name).explain(uid)
-    session.output.record(explanation.raw if session.json else {**explanation.raw, "reason": _readable(explanation)})
+    if session.json:
+        session.output.record(explanation.raw)
+        return
+    session.output.record({**explanation.raw, "reason": _readable(explanation)})
+    if advice := _ADVICE.get(_what_holds(explanation)):
+        words = {"queue": shlex.quote(queue_name), "group": shlex.quote(explanation.group or "")}
+        session.output.note(f"`jobengine {advice.format(**words)}` changes that.")
+
+
+#: What changes that a job is held, by what holds it; see _what_holds.
+_ADVICE: Final = {
+    "group_limit": "group set {queue} {group} --limit N",
+    "group_rate": "group set {queue} {group} --rate COUNT/TIME",
+    "group_hold": "group release {queue} {group}",
+    "group_pause": "group resume {queue} {group}",
+    "queue_limit": "queue configure {queue} --limit N",
+    "queue_rate": "queue configure {queue} --rate COUNT/TIME",
+    "queue_hold": "queue release {queue}",
+}
+_OF_THE_QUEUE: Final = "The queue is held."
+
+
+def _what_holds(explanation: Explanation) -> str:
+    """The key of _ADVICE: like `held_by`, but with the kinds of holds."""
+    if explanation.held_by != "hold":
+        return explanation.held_by or ""
+    if explanation.reason.startswith(_OF_THE_QUEUE):
+        return "queue_hold"
+    return "group_pause" if explanation.opens is None else "group_hold"
 
 
 def _readable(explanation: Explanation) -> str:
-    """The reason; its time, which the server sends in Unix seconds, is shown in UTC and relative to now."""
-    reason = explanation.reason
-    for name, time in (("not_before", explanation.not_before), ("lease_expires", explanation.lease_expires)):
+    """The reason; its times, which the server sends in Unix seconds, are shown in UTC and relative to now."""
+    leases = [(one.raw.get("lease_expires"), one.lease_expires) for one in explanation.holders]
+    named = [
+        (explanation.raw.get(name), getattr(explanation, name)) for name in ("not_before", "opens", "lease_expires")
+    ]
+    reason, now = explanation.reason, datetime.now(UTC)
+    for seconds, time in (*named, *leases):
         if time is not None:
-            ahead = duration(max(time - datetime.now(UTC), timedelta()))
-            reason = reason.replace(str(explanation.raw[name]), f"{moment(time)} (in {ahead})")
+            text = f"{moment(time)} (in {duration(max(time - now, timedelta()))})"
+            reason = re.sub(rf"(?<=before |.until |....at ){seconds}\b", text, reason)
     return reason

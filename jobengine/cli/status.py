@@ -26,10 +26,10 @@ def status(queue_names: tuple[str, ...]) -> None:
     """
     Show whether the server is up and ready, its version, and the queues that have trouble.
 
-    Trouble is: paused, jobs that wait without a worker, jobs that are retried after a failure, jobs that failed in the
-    last hour, and a full queue. Without QUEUE it looks at all queues, which needs the server's admin key, or a profile
-    with a key for each queue. The exit code is 0 if the server is ready, 1 if it is not, as while it recovers, and 5 if
-    it does not answer.
+    Trouble is: paused or held, jobs that wait without a worker, jobs that are retried after a failure, jobs that failed
+    in the last hour, and a full queue. Without QUEUE it looks at all queues, which needs the server's admin key, or a
+    profile with a key for each queue. The exit code is 0 if the server is ready, 1 if it is not, as while it recovers,
+    and 5 if it does not answer.
     """
     session = current()
     session.retry_for = _RETRY_FOR

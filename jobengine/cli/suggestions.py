@@ -1,10 +1,15 @@
-"""Names for shell completion: queues and profiles."""
+"""Names for shell completion: queues, groups and profiles."""
+
+from typing import Final
 
 import click
 
 from jobengine.client import BadSettings, JobEngineError
 
 from .session import Session
+
+#: Groups that are completed: those of one request.
+_MOST_GROUPS: Final = 500
 
 
 def complete_queues(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -18,6 +23,19 @@ def complete_queues(context: click.Context, parameter: click.Parameter, incomple
             names.update(queue.name for queue in engine.queues())
     except JobEngineError:  # an error can't be printed while the user edits a line
         pass
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The largest groups of the queue on the line, from a server that answers quickly."""
+    session = context.ensure_object(Session)
+    # After an option without its value, click leaves the arguments unread.
+    queue_name = context.params.get("queue_name") or next(iter(context.args), "")
+    try:
+        queue = session.quick_engine().queue(queue_name)
+        names = [group.name for group in queue.groups(limit=_MOST_GROUPS)]
+    except JobEngineError:  # as above
+        return []
     return sorted(name for name in names if name.startswith(incomplete))
 
 

@@ -4,15 +4,18 @@ from typing import Final
 
 from jobengine.client import QueueStats
 
-from .terminal_text import duration
+from .terminal_text import duration, moment
 
 #: A lack of workers is reported only if a job has waited this many seconds: a worker may be restarting.
 _PATIENCE: Final = 60
 
 
 def lacks_workers(queue: QueueStats) -> bool:
-    """Whether jobs have waited for a minute, and no worker holds a job of the queue or waits; false if unknown."""
-    waited = queue.oldest_ready
+    """
+    Whether jobs that can be claimed have waited for a minute, and no worker holds a job of the queue or waits; false if
+    unknown.
+    """
+    waited = queue.oldest_ready if queue.ready else None
     idle = queue.raw.get("workers_waiting") == 0 and not queue.counts.inprogress and not queue.paused
     return idle and waited is not None and waited.total_seconds() >= _PATIENCE
 
@@ -22,6 +25,8 @@ def troubles(queue: QueueStats) -> list[str]:
     found = []
     if queue.paused:
         found.append(f"paused, {queue.ready:,} ready" if queue.ready else "paused")
+    elif queue.held_until is not None:
+        found.append(f"held until {moment(queue.held_until)}")
     elif lacks_workers(queue):
         found.append(f"{queue.ready:,} ready for {duration(queue.oldest_ready)}, no worker")
     if retrying := queue.raw.get("retrying"):

@@ -43,6 +43,8 @@ _SAME: Final = {
     "monitor": "top",
     "queues": "queue list",
     "keys": "key list",
+    "groups": "group list",
+    "limit": "queue configure",
 }
 #: The same within a group such as `jobengine queue`.
 _SAME_IN_A_GROUP: Final = {
@@ -59,6 +61,7 @@ _SAME_IN_A_GROUP: Final = {
     "stop": "pause",
     "start": "resume",
     "unpause": "resume",
+    "unhold": "release",
 }
 
 

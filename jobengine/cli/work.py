@@ -89,8 +89,10 @@ def work(
     further attempts. Any other: the attempt has failed, and the end of standard error says why.
 
     JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set. Write a number to the file
-    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress. If the job is
-    cancelled or its lease is lost, the command's process group gets SIGTERM, and SIGKILL after 10 seconds.
+    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress; and seconds to the one
+    of JOBENGINE_HOLD, as by `echo 30 >&$JOBENGINE_HOLD; exit 75`, to hold the job's group as well, or its queue if it
+    has no group: a service accepts no more calls for that time. If the job is cancelled or its lease is lost, the
+    command's process group gets SIGTERM, and SIGKILL after 10 seconds.
     """
     argv: Sequence[str] = context.meta.get(_COMMAND, ())
     if bool(argv) == bool(app):
@@ -103,10 +105,7 @@ def work(
         worker = _imported(current(), app, queues)
     else:
         worker = _with_command(current(), queues, argv, given)
-    if until_empty:
-        worker.run_until_empty()
-    else:
-        worker.run()
+    (worker.run_until_empty if until_empty else worker.run)()
     if worker._stopped_by == signal.SIGINT:
         raise Failed("", Exit.INTERRUPTED)
 
@@ -215,7 +214,7 @@ async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
     if outcome.note:
         _log.warning("%s %s: %s", job.queue, job.uid, outcome.note)
     if outcome.kind == "release":
-        raise Retry(max(job.job.retry_delay.total_seconds(), _LEAST_DELAY))
+        raise Retry(max(job.job.retry_delay.total_seconds(), _LEAST_DELAY), hold=outcome.hold)
     if outcome.kind != "complete":
         raise CommandFailed(outcome.error, retry=outcome.kind == "failed")
     return outcome.result

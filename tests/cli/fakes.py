@@ -10,6 +10,7 @@ from jobengine.cli.app import app
 from jobengine.cli.session import Session
 from jobengine.client import (
     Explanation,
+    Group,
     Job,
     JobEngineError,
     JobEvent,
@@ -53,7 +54,17 @@ def stats_of(name: str = "mail", **more: Any) -> QueueStats:
 
 
 #: The methods of a queue that take options, which their record ends with.
-_WITH_OPTIONS = {"create", "add", "add_and_wait", "update_all", "cancel_all", "delete_all", "retry", "configure"}
+_WITH_OPTIONS = {
+    "create",
+    "add",
+    "add_and_wait",
+    "update_all",
+    "cancel_all",
+    "delete_all",
+    "retry",
+    "configure",
+    "set_group",
+}
 #: What methods answer; the others answer with nothing.
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "add": lambda name, content, uid=UID, **more: job_of(uid),
@@ -70,7 +81,13 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "stats": lambda name: stats_of(name),
     "pause": lambda name: QueueSetup({"name": name, "paused": True}),
     "configure": lambda name, **more: QueueSetup({"name": name}),
+    "group": lambda queue, name: group_of(name),
+    "set_group": lambda queue, name, **more: group_of(name),
 }
+
+
+def group_of(name: str = "customer-7", **more: Any) -> Group:
+    return Group({"group": name, "queued": 7, "ready": 2, "held": 5, "in_progress": 1, "own": {}, **more})
 
 
 class FakeQueue:
@@ -123,6 +140,10 @@ class FakeQueue:
     def jobs(self, limit: int | None = None, **more: Any) -> Iterator[Job]:
         self._note("jobs", limit, more)
         yield from self.found[:limit]
+
+    def groups(self, **more: Any) -> Iterator[Group]:
+        self._note("groups", more)
+        yield from self.answers.get("groups", ())[: more.get("limit")]
 
     def events(self, **more: Any) -> Iterator[JobEvent]:
         self._note("events", more)

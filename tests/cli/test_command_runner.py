@@ -71,16 +71,17 @@ def test_standard_error_is_kept_without_a_warning_if_it_can_not_be_shown(caplog:
     assert caplog.messages == []
 
 
-def test_numbers_that_a_shell_writes_to_the_progress_descriptor_are_reported() -> None:
+def test_numbers_that_a_shell_writes_to_the_descriptors_are_reported() -> None:
     # In a process of its own, in which few file descriptors are in use.
     code = (
         "import asyncio; from jobengine.cli.command_runner import CommandRunner; "
-        "script = 'echo 10 >&$JOBENGINE_PROGRESS; echo no 33.4 999 >&$JOBENGINE_PROGRESS'; "
+        "script = 'echo 10 >&$JOBENGINE_PROGRESS; echo no 33.4 999 >&$JOBENGINE_PROGRESS; echo 5 >&$JOBENGINE_HOLD'; "
         "runner = CommandRunner(['sh', '-c', script]); "
-        "print(asyncio.run(runner.run(b'', {}, print)).errors)"
+        "ending = asyncio.run(runner.run(b'', {}, print)); "
+        "print(ending.errors, ending.hold)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["10", "33", "b''"]
+    assert done.stdout.splitlines() == ["10", "33", "b'' 5"]
 
 
 def test_progress_is_reported_even_if_the_command_ends_before_it_is_read() -> None:
@@ -93,6 +94,31 @@ def test_progress_is_reported_even_if_the_command_ends_before_it_is_read() -> No
     said: list[int] = []
     asyncio.run(Late(["sh", "-c", "echo 50 > /dev/fd/$JOBENGINE_PROGRESS"]).run(b"", ENVIRONMENT, said.append))
     assert said == [50]
+
+
+@pytest.mark.parametrize(
+    ("writes", "hold"),
+    [
+        ("echo 30", 30),
+        ("printf 30", 30),
+        ("echo 30 60", 60),
+        ("echo 1e9", 86_400),
+        ("echo 60 0", 0),
+        ("echo -5 inf nan soon", 0),
+        ("true", 0),
+    ],
+)
+def test_the_last_number_that_a_command_writes_to_the_hold_descriptor_is_its_hold(writes: str, hold: int) -> None:
+    said: list[int] = []
+    ending = _sh(f"{writes} > /dev/fd/$JOBENGINE_HOLD; echo 10 > /dev/fd/$JOBENGINE_PROGRESS; exit 75", said=said)
+    assert verdict(ending) == Verdict("release", hold=hold)
+    assert said == [10]
+
+
+@pytest.mark.parametrize("code", [0, 1, 65])
+def test_a_hold_without_exit_code_75_is_ignored_with_a_note(code: int) -> None:
+    found = verdict(Ending(code, b"{}", hold=30))
+    assert (found.hold, found.note) == (0, "its hold was ignored, since it did not end with exit code 75")
 
 
 def test_progress_is_reported_even_if_no_one_digit_file_descriptor_is_free() -> None:

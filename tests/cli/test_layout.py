@@ -32,6 +32,7 @@ BUSY = stats_of(
     run_seconds={"p50": 12.0, "p99": 4000.0},
     retrying=6666666,
     workers_waiting=5555555,
+    held=4444444,
 )
 
 
@@ -46,7 +47,9 @@ def test_top_never_cuts_numbers_in_a_narrow_terminal(width: int) -> None:
 def test_top_shows_all_columns_in_a_wide_terminal() -> None:
     drawn = _drawn(table_of(TOP, [BUSY], 250), 250)
     headings = drawn.splitlines()[0]
-    places = [headings.index(heading) for heading in ("running", "idle", "failed", "retrying", "oldest")]
+    places = [
+        headings.index(heading) for heading in ("ready", "held", "running", "idle", "failed", "retrying", "oldest")
+    ]
     assert places == sorted(places)
     assert all(column.heading in headings for column in TOP)
     assert "1h 6m" in drawn

@@ -15,7 +15,7 @@ from jobengine.cli.top_data import snapshot
 from jobengine.cli.troubles import troubles
 from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
 
-from .fakes import FakeEngine, Shell, stats_of
+from .fakes import FakeEngine, Shell, group_of, stats_of
 
 # Trouble
 
@@ -37,6 +37,8 @@ _FINE: dict[str, Any] = {
         ({"workers_waiting": None}, []),  # an older server
         ({"workers_waiting": 0, "paused": True}, ["paused, 2 ready"]),
         ({"paused": True, "ready": 0}, ["paused"]),
+        ({"workers_waiting": 0, "ready": 0, "held": 2}, []),
+        ({"workers_waiting": 0, "held_until": 1800000000}, ["held until 2027-01-15T08:00:00Z"]),
         ({"retrying": 1200}, ["1,200 retrying after a failure"]),
         ({"last_hour": {"failed": 5}}, ["5 failed in the last hour"]),
         ({"max_jobs": 6}, ["full, with 6 jobs"]),
@@ -183,6 +185,19 @@ def _completed(engine: FakeEngine, args: list[str], incomplete: str = "") -> lis
 )
 def test_completion_of_queue_names_reads_them_from_the_server(args: list[str]) -> None:
     assert _completed(FakeEngine(admin_key="admin"), args, "ma") == ["mail"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["group", "show", "mail"], ["group", "set", "mail"], ["add", "mail", "--group"], ["update", "mail", "--group"]],
+)
+def test_completion_of_group_names_reads_the_largest_ones_from_the_server(args: list[str]) -> None:
+    engine = FakeEngine()
+    engine.queue("mail").answers["groups"] = [group_of("customer-8"), group_of("customer-7"), group_of("other")]
+    assert _completed(engine, args, "cust") == ["customer-7", "customer-8"]
+    assert engine.queue("mail").asked == [("groups", {"limit": 500})]
+    engine.queue("mail").answers["groups"] = Unavailable("away")
+    assert _completed(engine, args, "cust") == []
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Forbidden("no", status=403)])

@@ -1,0 +1,63 @@
+"""The options of `jobengine queue configure` about limits and groups."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+
+from jobengine.client import Limits, Queue
+
+from .parameters import LIMIT, RATE, OrNone, Seconds, given_limits, or_none, with_options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: Final = (
+    click.option("--limit", type=LIMIT, metavar="N", help="The most jobs in progress."),
+    click.option("--rate", type=RATE, metavar="COUNT/TIME", help="The most claims in a time: 10/60, 100/s, 10/1m."),
+    click.option("--group-limit", type=LIMIT, metavar="N", help="The most jobs of each group in progress."),
+    click.option("--group-rate", type=RATE, metavar="COUNT/TIME", help="The most claims of each group in a time."),
+    click.option(
+        "--group-order",
+        type=click.Choice(["arrival", "fair", "strict"]),
+        help="Which job is next: the first; of the group with the fewest in progress; or only the first of each group.",
+    ),
+    click.option(
+        "--group-on-failure",
+        type=click.Choice(["next", "hold"]),
+        help="In strict order, after a failed job: the group's next one runs, or none until the failed one is retried.",
+    ),
+    click.option(
+        "--target-wait",
+        type=OrNone(Seconds()),
+        help="How long jobs should wait at most: `queue stats` then says how many workers are wanted.",
+    ),
+)
+
+
+def limit_options(function: F) -> F:
+    """Add the options."""
+    return with_options(function, _OPTIONS)
+
+
+def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of the queue for the given options; reads its limits first, if one of several may change."""
+    changes: dict[str, Any] = {}
+    of_queue = given_limits(options)
+    of_groups = given_limits({"limit": options["group_limit"], "rate": options["group_rate"]})
+    if of_queue or of_groups:
+        stats = queue.stats()
+        for name, old, given in (("limits", stats.limits, of_queue), ("group_limits", stats.group_limits, of_groups)):
+            if given:
+                changes[name] = _merged(old, given)
+    for name in ("group_order", "group_on_failure"):
+        if options[name] is not None:
+            changes[name] = options[name]
+    if options["target_wait"] is not None:
+        changes["target_wait_seconds"] = or_none(options["target_wait"])
+    return changes
+
+
+def _merged(old: Limits | None, given: dict[str, Any]) -> dict[str, Any] | None:
+    """The limits with the given ones; None if none is left."""
+    merged = {**({} if old is None else old.raw), **given}
+    return {name: value for name, value in merged.items() if value is not None} or None
