@@ -215,7 +215,7 @@ def filled(shell: Shell) -> Shell:
     (shell.home / "data").mkdir()
     (shell.home / "tasks.py").write_text(TASKS)
     with shell.daemon.client(key=KEY) as client:
-        client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"])
+        client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"], group="customer-7")
         client.add({"to": "bob@example.org"}, "mail", tags=["news"])
     return shell
 

@@ -51,7 +51,21 @@ def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shel
         "JOBENGINE_ATTEMPT": "1",
         "JOBENGINE_PRIORITY": "-7",
         "JOBENGINE_PROGRESS": "3",
+        "JOBENGINE_HOLD": "4",
     }
+
+
+def test_a_command_that_is_told_to_come_back_later_holds_the_group_of_its_job(shell: Shell) -> None:
+    refused, held = shell.add([{"to": "a"}, {"to": "b"}], group="customer-7")
+    (other,) = shell.add([{"to": "c"}])
+    script = 'read content; case "$content" in *a*) echo 600 >&$JOBENGINE_HOLD; exit 75;; esac'
+    done = shell("work", "mail", "--until-empty", "--", "sh", "-c", script)
+    assert {uid: job["state"] for uid, job in shell.jobs().items()} == {
+        refused: "queued",
+        held: "queued",
+        other: "complete",
+    }
+    assert "attempt 1: released" in done.stderr
 
 
 #: Starts a child process, prints its id, and runs until it is killed.

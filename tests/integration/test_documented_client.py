@@ -79,6 +79,16 @@ def test_a_queue_is_read_and_changed_as_the_page_says(daemon: Daemon) -> None:
     assert (setup.max_jobs, setup.paused, mail.keys.list()) == (100_000, False, [])
 
 
+def test_groups_are_limited_and_held_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    assert _run(daemon, _section("## Limit and hold groups")).splitlines() == [
+        "customer-8 0 5 0",
+        "customer-7 1 0 0",
+        "It can be claimed. It is the next.",
+    ]
+    assert (mail.stats().limits, mail.stats().held, mail.group("customer-7").own.raw) == (None, 0, {})
+
+
 def test_events_are_watched_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     stop = threading.Event()

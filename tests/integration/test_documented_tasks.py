@@ -2,6 +2,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def _run(daemon: Daemon, *code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _answers(daemon: Daemon, *code: str) -> list[dict[str, object]]:
+def _answers(daemon: Daemon, *code: str) -> list[Any]:
     """The JSON answers that the code of a page printed, one after the other."""
     text, decoder, answers = "".join(_run(daemon, *code)), json.JSONDecoder(), []
     # A stream of events begins with a colon, and is the last that a page shows.
@@ -121,8 +122,10 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert retried["max_attempts"] == 5
     first, again, unique, same = _answers(mail, setup, *blocks(page, heading="## Once"))
     assert (first["uid"], unique["uid"]) == (again["uid"], same["uid"])
+    (grouped,) = _answers(mail, setup, *blocks(page, heading="## Groups"))
+    assert grouped["group"] == "customer-7"
     (many,) = _answers(mail, setup, *blocks(page, heading="## Many at once"))
-    assert len(many["jobs"]) == 2  # type: ignore[arg-type]  # it is a list
+    assert len(many["jobs"]) == 2
 
 
 def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:
@@ -144,6 +147,28 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert viewed[0]["name"] == "mail"
     (limited,) = _answers(mail, setup, *blocks(page, heading="## Set limits"))
     assert limited["max_jobs"] == 100000
+
+
+def test_limits_work_as_their_page_says(daemon: Daemon) -> None:
+    page = "docs/limits.md"
+    setup = blocks(page)[0]
+    limited, *_, claimed, why, released, held, freed = _answers(
+        daemon, setup, *blocks(page, heading="## An API with a rate")
+    )
+    assert limited["limits"] == {"in_progress": 5, "rate": {"count": 2, "seconds": 60}}
+    assert [job["content"]["text"] for job in claimed["jobs"]] == ["one", "two"]
+    assert (why["held_by"], "opens" in why, released["state"]) == ("queue_rate", True, "queued")
+    assert (held["held"], held["held_until"] is None, freed["held_until"]) == (2, False, None)
+    fair, claimed, heavy, listed = _answers(daemon, setup, *blocks(page, heading="## A tenant with 10,000 jobs"))
+    assert (fair["group_order"], heavy["own"]) == ("fair", {"weight": 3})
+    assert [job["group"] for job in claimed["jobs"]] == ["customer-1", "customer-2"]
+    assert [(group["queued"], group["in_progress"]) for group in listed["groups"]] == [(9_999, 1), (0, 1)]
+    single, claimed, why, strict = _answers(
+        daemon, setup, *blocks(page, heading="## One job at a time for each customer")
+    )
+    assert (single["group_limits"], strict["group_on_failure"]) == ({"in_progress": 1}, "hold")
+    assert [job["content"]["text"] for job in claimed["jobs"]] == ["open", "open"]
+    assert (why["held_by"], why["holders"][0]["uid"]) == ("group_limit", claimed["jobs"][0]["uid"])
 
 
 def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:

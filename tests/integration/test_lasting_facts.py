@@ -72,6 +72,48 @@ def test_jobs_in_every_state_survive_unchanged(daemon: Daemon, deaths: int) -> N
         assert ([one["outcome"] for one in outcome["history"]], outcome["attempts"]) == (["failed", "failed"], 2)
 
 
+GROUPS = ("slow", "fast", "held", "own")
+
+
+def _own(client: Client, name: str, **own: Any) -> None:
+    assert client.call("PUT", "/api/v1/group", body={"queue_name": "q", "group": name, **own}).status == 200
+
+
+def _groups(client: Client) -> list[Any]:
+    """What the API shows of the groups, except ages."""
+    queries = ({"queueName": "q", "group": name} for name in GROUPS)
+    groups = [client.call("GET", "/api/v1/group", query=query).json for query in queries]
+    return [{**group, "oldest_ready_seconds": 0} for group in groups]
+
+
+def _held_by(client: Client) -> dict[str, str]:
+    """What holds the queued jobs of each group."""
+    queued = {uid: job for uid, job in client.jobs().items() if job["state"] == "queued"}
+    queries = {uid: {"queueName": "q", "jobUID": uid} for uid in queued}
+    answers = {uid: client.call("GET", "/api/v1/job/explain", query=query).json for uid, query in queries.items()}
+    return {job["group"]: answers[uid]["held_by"] for uid, job in queued.items()}
+
+
+def test_limits_rates_and_holds_survive_as_they_were(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        client.set_up(group_limits={"in_progress": 2, "rate": {"count": 3, "seconds": 3_600}})
+        for group in ("slow", "slow", "slow", "fast", "fast", "fast", "fast", "held", "own"):
+            client.add(group=group)
+        _own(client, "held", held_until=int(time.time()) + 3_600)
+        _own(client, "own", paused=True, weight=3)
+        for taken in (4, 1):
+            jobs = client.take(count=9).json["jobs"]
+            assert len(jobs) == taken
+            last = jobs[-1]
+            assert client.change(last["uid"], lease=last["lease"], new_status="complete").status == 200
+        before = _groups(client)
+    with _killed(daemon, 2).client() as client:
+        assert client.take(count=9).status == 204, "a limit, a rate, a hold or a pause was forgotten"
+        assert _groups(client) == before
+        assert _held_by(client) == {"slow": "group_limit", "fast": "group_rate", "held": "hold", "own": "hold"}
+
+
 def test_a_restart_does_not_extend_a_lease(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()

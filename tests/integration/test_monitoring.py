@@ -74,10 +74,11 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
     daemon = make_daemon("watched", settings={"ADMIN_KEY": ADMIN_KEY}).start()
     with daemon.client(admin_key=ADMIN_KEY) as client:
         client.make_queue()
+        client.call("POST", "/api/v1/queue", body={"name": "q", "target_wait_seconds": 60})
         for state in ("complete", "failed"):
             client.add()
             client.update(client.claim().json["uid"], state)
-        client.add()
+        client.add(group="customer-7")
         client.take(wait=1)
         prometheus = Prometheus(tmp_path, daemon.port)
         process = prometheus.start()

@@ -51,3 +51,22 @@ def test_a_database_of_an_earlier_version_is_served_whole_and_accepts_changes(
         "complete": 0,
         "failed": len(jobs),
     }
+
+
+def test_groups_of_an_earlier_version_are_served_as_they_were(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"SECRET": SECRET.decode(), "ADMIN_KEY": ADMIN_KEY})
+    daemon.home.mkdir()
+    shutil.copy(ROOT / "tests" / "golden" / "format-1.0-groups.db", daemon.db_path)
+    with daemon.start().client(admin_key=ADMIN_KEY) as client:
+        queue = client.set_up("mail", paused=False, draining=False).json
+        assert (queue["limits"]["in_progress"], queue["group_order"], queue["group_on_failure"]) == (
+            50,
+            "strict",
+            "hold",
+        )
+        group = client.call("GET", "/api/v1/group", query={"queueName": "mail", "group": "Grüße"}).json
+        own = {"in_progress": 5, "rate": {"count": 7, "seconds": 86_400}, "weight": 3, "paused": True}
+        assert (group["queued"], group["own"]) == (0, own)
+        added = client.add(queue="mail", group="Grüße").json["uid"]
+        held = client.call("GET", "/api/v1/job/explain", query={"queueName": "mail", "jobUID": added}).json
+        assert (held["held_by"], held["group"]) == ("hold", "Grüße")

@@ -51,15 +51,16 @@ function options(given) {
   const tags = given.has('tags') ? JSON.parse(given.get('tags')) : [];
   return h('details', { class: 'more', open: given.size > 0 }, h('summary', {}, 'Options'), h('div', { class: 'fields' },
     numbers, field('Unique key', { name: 'unique_key', maxlength: 256, value: text('unique_key') }, 'While this job is unfinished, no other job with this key is added.'),
+    field('Group', { name: 'group', maxlength: 200, value: text('group') }, 'The queue may limit the jobs of a group, or share its workers among groups.'),
     h('div', { class: 'field wide' }, tagsField(tags))), jsonField('Meta', 'meta', given.has('meta') ? pretty(given.get('meta')) : '', { required: false }));
 }
 
 const tagsField = (tags) => field('Tags', { long: true, name: 'tags', rows: 2, value: tags.join('\n') }, 'One on each line.');
 
 /** The JSON of the job, with content, meta and numbers as they were typed. */
-function jobText({ uid, content, meta, tags, unique_key: unique, ...numbers }) {
+function jobText({ uid, content, meta, tags, unique_key: unique, group, ...numbers }) {
   const words = tags.split('\n').map((tag) => tag.trim()).filter(Boolean);
-  const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ['unique_key', unique && JSON.stringify(unique)],
+  const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ['unique_key', unique && JSON.stringify(unique)], ['group', group && JSON.stringify(group)],
     ['tags', words.length && JSON.stringify(words)], ...Object.entries(numbers)];
   return `{${parts.filter(([, text]) => text).map(([name, text]) => `"${name}":${text}`).join(',')}}`;
 }

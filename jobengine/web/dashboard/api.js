@@ -82,6 +82,14 @@ export const createQueue = (name, accessKey) => json('PUT', 'api/v1/queue', { bo
 export const changeQueue = (name, change) => json('POST', 'api/v1/queue', { body: { name, ...change }, key: keyOf(name) });
 export const deleteQueue = (name) => json('DELETE', 'api/v1/queue', { query: { name }, key: keyOf(name) });
 
+/** A page of groups, those with the greatest number in the order of `sort` first. */
+export const listGroups = (queue, { sort, limit, cursor, signal }) => json('GET', 'api/v1/groups', {
+  query: { queueName: queue, sort, limit, cursor }, key: keyOf(queue), signal,
+});
+export const readGroup = (queue, group, signal) => json('GET', 'api/v1/group', { query: { queueName: queue, group }, key: keyOf(queue), signal });
+export const changeGroup = (queue, group, change) => json('PUT', 'api/v1/group', { body: { queue_name: queue, group, ...change }, key: keyOf(queue) });
+export const resetGroup = (queue, group) => json('DELETE', 'api/v1/group', { query: { queueName: queue, group }, key: keyOf(queue) });
+
 export const listKeys = (queue, signal) => json('GET', 'api/v1/queue/key', { query: { name: queue }, key: keyOf(queue), signal });
 export const addKey = (queue, role, accessKey) => json('PUT', 'api/v1/queue/key', {
   body: { queue_name: queue, role, access_key: accessKey }, key: keyOf(queue),

@@ -54,9 +54,9 @@ export function inKinds(jobs) {
   return ['failed', 'retrying'].filter((state) => counts.has(state)).map((state) => `${number(counts.get(state).length)} ${state}`).join(', ');
 }
 
-/** Keep the order of the shown groups while the pointer or the focus is on their list. */
-export function keepOrder(list, groups) {
+/** Keep the order of the shown groups while the pointer or the focus is on their list; `keyOf(group)` is that of `keyed`. */
+export function keepOrder(list, groups, keyOf = ({ key }) => key) {
   if (!list.matches(':hover, :focus-within')) return;
   const order = new Map([...list.children].map((each, at) => [each.dataset.key, at]));
-  groups.sort((one, other) => (order.get(one.key) ?? 1e9) - (order.get(other.key) ?? 1e9));
+  groups.sort((one, other) => (order.get(keyOf(one)) ?? 1e9) - (order.get(keyOf(other)) ?? 1e9));
 }

@@ -7,6 +7,7 @@ import { errorView } from './error-view.js';
 import { duration, exact, number, setTime, time } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
+import { drawHolders, withoutHolders } from './held.js';
 import { setBadge, shownState } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
@@ -67,7 +68,7 @@ class JobPage extends HTMLElement {
       cancel: updates && button('Cancel', () => this.#cancel()),
     };
     const more = [
-      updates && ['Change priority', () => this.#changePriority()], updates && ['Edit content', () => this.#editContent()],
+      updates && ['Change priority', () => this.#changePriority()], updates && ['Change group', () => this.#changeGroup()], updates && ['Edit content', () => this.#editContent()],
       adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
     ].filter(Boolean);
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
@@ -136,6 +137,19 @@ class JobPage extends HTMLElement {
     });
   }
 
+  #changeGroup() {
+    dialog('Change group', (close) => {
+      const save = async (element) => {
+        await api.updateJob(this.queue, this.uid, { group: values(element).group.trim() });
+        close();
+        tell('The group is changed.');
+        this.changed();
+      };
+      return form('Change group', save, [field('Group', { name: 'group', maxlength: 200, value: this.job.group ?? '' }, 'An empty field takes the job out of its group. A job in progress keeps its group.')],
+        { more: keep(close) });
+    });
+  }
+
   #editContent() {
     const draft = new Draft(`edit.${this.queue}.${this.uid}`);
     dialog('Edit content', (close) => {
@@ -157,6 +171,7 @@ class JobPage extends HTMLElement {
 
   #build() {
     this.why = h('p', { class: 'reason' });
+    this.holders = h('div', { class: 'holders', hidden: true });
     this.error = errorView();
     this.errorPanel = h('section', { class: 'panel failed', 'aria-labelledby': 'error', hidden: true },
       h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'Error'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
@@ -170,7 +185,7 @@ class JobPage extends HTMLElement {
     this.trees = ['content', 'result', 'meta'].map((name) => [name, h('section', { class: 'panel', hidden: true }, document.createElement('je-json'))]);
     this.trouble = h('div');
     const [content, ...rest] = this.trees.map(([, panel]) => panel);
-    this.body.append(this.trouble, this.why, this.due, this.progress, this.errorPanel,
+    this.body.append(this.trouble, this.why, this.holders, this.due, this.progress, this.errorPanel,
       h('div', { class: 'panels job' }, h('div', {}, content, rest), h('div', {}, h('section', { class: 'panel', 'aria-labelledby': 'facts' }, h('h2', { id: 'facts' }, 'Facts'), this.facts), this.attempts)));
   }
 
@@ -205,6 +220,7 @@ class JobPage extends HTMLElement {
     this.deeds.hidden = false;
     setBadge(this.badge, shownState(job));
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
+    drawHolders(this.holders, this.queue, reason);
     this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
@@ -218,7 +234,7 @@ class JobPage extends HTMLElement {
       panel.hidden = !raw.has(name);
       if (raw.has(name)) panel.firstElementChild.show(name[0].toUpperCase() + name.slice(1), raw.get(name));
     }
-    this.#drawFacts(factsOf(job, raw));
+    this.#drawFacts(factsOf(job, raw), session.may(this.queue, 'read') ? job.group : undefined);
     timeline(this.line, job);
   }
 
@@ -250,11 +266,13 @@ class JobPage extends HTMLElement {
   }
 
   /** Redraw only the parts that have changed, so that a selection stays. */
-  #drawFacts(facts) {
+  #drawFacts(facts, group) {
     const said = JSON.stringify(facts);
     if (this.factsSaid === said) return;
     this.factsSaid = said;
-    replace(this.facts, facts.map(([name, text, at]) => h('div', {}, h('dt', {}, name), h('dd', {}, at ? setTime(time(null, { tabindex: 0 }), at) : text))));
+    const shown = ([name, text, at]) => (at ? setTime(time(null, { tabindex: 0 }), at)
+      : name === 'Group' && group ? h('a', { href: queueLink(this.queue, 'groups', { group }) }, text) : text);
+    replace(this.facts, facts.map((fact) => h('div', {}, h('dt', {}, fact[0]), h('dd', {}, shown(fact)))));
   }
 }
 customElements.define('je-job', JobPage);
@@ -276,7 +294,7 @@ function timesOf(job) {
 function factsOf(job, raw) {
   const tried = job.max_attempts ? `${number(job.attempts ?? 0)} of ${number(job.max_attempts)}` : `${number(job.attempts ?? 0)}`;
   return [
-    ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
+    ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.group && ['Group', job.group], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
     ['Added', '', job.created], ['Changed', '', job.last_updated], job.not_before && ['Not before', '', job.not_before],
     job.lease_expires && ['Lease expires', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
     ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
@@ -286,7 +304,8 @@ function factsOf(job, raw) {
 }
 
 /** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
-function readable({ state, reason, not_before: from, lease_expires: until }, { cancelled }, retries) {
+function readable(explanation, { cancelled }, retries) {
+  const { state, not_before: from, lease_expires: until, opens } = explanation;
   if (FINISHED.includes(state)) return `${cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
-  return [from, until].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), reason);
+  return [from, until, opens].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), withoutHolders(explanation));
 }

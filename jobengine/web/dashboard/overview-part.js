@@ -34,11 +34,13 @@ class OverviewPart extends HTMLElement {
     this.tiles = Object.fromEntries(COUNTS.map(([key, label]) => [key, count(queue, key, label, 'tile')]));
     this.oldest = h('b', {}, '–');
     this.rates = h('b', {}, '–');
+    this.wanted = h('b');
+    this.wantedLine = h('span', { hidden: true }, 'Workers wanted ', this.wanted);
     this.jobs = document.createElement('je-period');
     this.timesOverTime = document.createElement('je-times-by-period');
     this.times = document.createElement('je-times');
     this.append(h('div', { class: 'tiles' }, Object.values(this.tiles).map(({ element }) => element)),
-      h('p', { class: 'facts-line' }, h('span', {}, 'Oldest ready ', this.oldest), h('span', {}, 'In the last minute ', this.rates)),
+      h('p', { class: 'facts-line' }, h('span', {}, 'Oldest ready ', this.oldest), this.wantedLine, h('span', {}, 'In the last minute ', this.rates)),
       h('div', { class: 'panels charts' },
         h('section', { class: 'panel', 'aria-label': 'Jobs over time' }, h('div', { class: 'title-line' }, this.heading,
           choices('Period', PERIODS, this.period, (period) => this.#choose(period))), this.state, this.jobs),
@@ -90,8 +92,17 @@ class OverviewPart extends HTMLElement {
     setText(this.tiles.failed.more, cancelledText(stats));
     setOldest(this.oldest, stats.oldest_ready_seconds);
     setText(this.rates, ratesText(stats.last_minute));
+    this.#drawWanted(stats);
     this.#draw();
     this.times.show([['Wait', stats.wait_seconds], ['Run', stats.run_seconds]]);
+  }
+
+  /** How many workers would keep the target wait of the queue, if it has one. */
+  #drawWanted({ workers_wanted: wanted, target_wait_seconds: target }) {
+    this.wantedLine.hidden = target === undefined;
+    if (target === undefined) return;
+    setText(this.wanted, number(wanted));
+    this.wantedLine.title = `With so many, no job waits longer than ${number(target)} s`;
   }
 }
 customElements.define('je-overview', OverviewPart);

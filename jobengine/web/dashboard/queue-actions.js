@@ -2,7 +2,8 @@
 
 import * as api from './api.js';
 import { h, tell, whereabouts } from './dom.js';
-import { number, jobs } from './format.js';
+import { waitText } from './flow.js';
+import { exact, number, jobs } from './format.js';
 import { confirm } from './forms.js';
 import { session } from './session.js';
 
@@ -50,11 +51,15 @@ export function remove(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Badges for the state of a queue: paused, draining. */
+/** Badges for the state of a queue: paused, held, draining. */
 export const badges = (queue) => [
   queue.paused && h('span', { class: 'badge warn', title: 'No job can be claimed.' }, 'Paused'),
+  queue.held_until && h('span', { class: 'badge warn', title: `No job can be claimed until ${exact(queue.held_until)}.` }, 'Held'),
   queue.draining && h('span', { class: 'badge warn', title: 'No job can be added.' }, 'Draining'),
 ].filter(Boolean);
 
-/** "9,990 ready, 10 delayed", or nothing if all are ready. */
-export const queuedText = (queue) => (queue.delayed ? `${number(queue.ready)} ready, ${number(queue.delayed)} delayed` : 'all ready');
+/** End the hold of a queue. */
+export const release = (queue, done) => change(queue.name, { held_until: 0 }, 'the hold has ended.', done);
+
+/** "9,985 ready, 5 held, 10 delayed", or that all are ready. */
+export const queuedText = (queue) => (waitText(queue) ? `${number(queue.ready)} ready, ${waitText(queue)}` : 'all ready');

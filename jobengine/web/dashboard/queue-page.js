@@ -1,18 +1,20 @@
-// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers or settings.
+// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, settings or groups.
 
 import * as api from './api.js';
 import { openAddJob } from './add-job.js';
 import { setSparkline, sparkline } from './chart.js';
 import { h, menu, replace, set, setText } from './dom.js';
-import { number } from './format.js';
+import { waitText } from './flow.js';
+import { setTime, time } from './format.js';
 import { failure } from './forms.js';
 import { queueLink } from './links.js';
 import { Feed, Refresher } from './live.js';
 import { COUNTS, cancelledText, count, countOf, ratesText, setOldest } from './overview-part.js';
-import { badges, drain, pause, purge, remove } from './queue-actions.js';
+import { badges, drain, pause, purge, release, remove } from './queue-actions.js';
 import { session } from './session.js';
 import { workerNote } from './trouble.js';
 import './errors-part.js';
+import './groups-part.js';
 import './jobs-part.js';
 import './workers-part.js';
 import './settings-part.js';
@@ -20,7 +22,7 @@ import './narrow-part.js';
 
 const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
-  ['settings', 'Settings', 'je-settings'],
+  ['settings', 'Settings', 'je-settings'], ['groups', 'Groups', 'je-groups'],
 ];
 
 class QueuePage extends HTMLElement {
@@ -103,13 +105,21 @@ class QueuePage extends HTMLElement {
     this.whole = h('div', { class: 'stack' });
     this.append(this.state, this.whole);
     this.note = h('p', { class: 'alarm', role: 'status', hidden: true });
-    this.whole.append(this.note, this.line, this.tabs, this.below);
+    this.#buildHold();
+    this.whole.append(this.note, this.hold, this.line, this.tabs, this.below);
+  }
+
+  #buildHold() {
+    this.until = time(null, { tabindex: 0, class: 'strong' });
+    this.hold = h('p', { class: 'hold line', role: 'status', hidden: true }, h('span', {}, 'The queue is held, no job is given out. The hold ends ', this.until, '.'),
+      session.may(this.name, 'manage') && h('button', { type: 'button', onclick: () => release(this.stats, () => this.changed()) }, 'End the hold'));
   }
 
   #showPart(route) {
     const [part, , tag] = PARTS.find(([key]) => key === route.part) ?? PARTS[0];
     this.line.hidden = part === 'overview';
     for (const tab of this.tabs.children) set(tab, 'aria-current', tab.dataset.part === part ? 'page' : null);
+    this.#drawTabs();
     if (this.lower?.localName !== tag) {
       this.lower = document.createElement(tag);
       replace(this.below, this.lower);
@@ -151,7 +161,9 @@ class QueuePage extends HTMLElement {
     for (const [key] of COUNTS) this.counts[key].show(countOf(stats, key));
     setText(this.counts.failed.more, cancelledText(stats));
     this.#drawNote(stats);
-    setText(this.counts.queued.more, stats.delayed ? `${number(stats.delayed)} delayed` : '');
+    this.#drawHold(stats);
+    this.#drawTabs();
+    setText(this.counts.queued.more, waitText(stats));
     const marks = badges(stats);
     const role = session.role(this.name);
     if (role !== 'owner') marks.push(h('span', { class: 'badge' }, role));
@@ -169,6 +181,19 @@ class QueuePage extends HTMLElement {
     const note = workerNote(stats);
     this.note.hidden = note === null;
     if (note?.textContent !== this.note.textContent) replace(this.note, note);
+  }
+
+  /** Until when the queue is held, if it is. */
+  #drawHold({ held_until: until }) {
+    this.hold.hidden = !until;
+    setTime(this.until, until);
+  }
+
+  /** Only queues with limits or groups have the tab of groups; it is the last, so that none moves when it comes. */
+  #drawTabs() {
+    const tab = this.tabs.lastElementChild;
+    tab.hidden = this.stats?.group_order === undefined && tab.ariaCurrent === null;
+    this.line.classList.toggle('with-groups', !tab.hidden);
   }
 
   #drawActs({ paused, draining }) {

@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import { setSparkline, sparkline } from './chart.js';
 import { h, keyed, menu, replace, set, setText } from './dom.js';
+import { waitText } from './flow.js';
 import { brief, duration, number, since } from './format.js';
 import { empty, failure, loading } from './forms.js';
 import { jobLink, queueLink } from './links.js';
@@ -196,7 +197,9 @@ class QueuesPage extends HTMLElement {
     show(row.trouble, troubleMarks(queue));
     show(row.brief, troubleMarks(queue));
     const { counts } = queue;
-    replace(row.figures.queued, number(counts.queued), queue.delayed > 0 && h('small', {}, ` ${number(queue.delayed)} delayed`));
+    const wait = queue.held ? `${brief(queue.held)} held` : waitText(queue);
+    replace(row.figures.queued, number(counts.queued), wait && h('small', {}, ` ${wait}`));
+    set(row.figures.queued, 'title', waitText(queue) || null);
     for (const key of ['inprogress', 'complete']) setText(row.figures[key], number(counts[key]));
     for (const [key, value] of [['failed', failedCount(queue)], ['retrying', queue.retrying]]) {
       setText(row.figures[key], number(value));

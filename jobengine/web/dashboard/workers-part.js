@@ -48,7 +48,7 @@ class WorkersPart extends HTMLElement {
     const holding = workers.filter(({ waiting }) => !waiting).length;
     const idle = workers.length - holding;
     replace(this.state, workers.length === 0 ? empty('No worker holds a job or waits for one') : h('p', { class: 'muted' },
-      `${number(total)} ${total === 1 ? 'worker holds' : 'workers hold'} jobs${total > holding ? ` (the first ${number(holding)} are shown)` : ''}, ${number(idle)} ${idle === 1 ? 'waits' : 'wait'} for some`));
+      `${number(total)} ${total === 1 ? 'worker holds' : 'workers hold'} jobs${total > holding ? ` (the first ${number(holding)} are shown)` : ''}, ${number(idle)} ${idle === 1 ? 'waits' : 'wait'} for some${wantedText(this.page.stats)}`));
     this.table.hidden = workers.length === 0;
     keyed(this.body, named(workers), ({ key }) => key, (each) => this.#row(each), (row, each) => this.#update(row, each));
   }
@@ -72,6 +72,11 @@ class WorkersPart extends HTMLElement {
   }
 }
 customElements.define('je-workers', WorkersPart);
+
+/** "; 4 are wanted, so that no job waits longer than 30 s", for a queue with such a target. */
+function wantedText({ workers_wanted: wanted, target_wait_seconds: target } = {}) {
+  return target === undefined ? '' : `; ${number(wanted)} ${wanted === 1 ? 'is' : 'are'} wanted, so that no job waits longer than ${number(target)} s`;
+}
 
 /** The workers, each with a key of its own: several claims may wait under one name. */
 function named(workers) {

@@ -49,8 +49,12 @@ _AT: Final = {
     "errors-empty": ("queue/empty/errors", "No job has failed"),
     "errors-of-all": ("errors", "ConnectionRefusedError"),
     "workers-empty": ("queue/empty/workers", "No worker holds a job"),
+    "groups": ("queue/deliveries/groups", "5 of 5"),
+    "groups-empty": ("queue/empty/groups", "No job has a group"),
+    "settings-limits": ("queue/deliveries/settings", "Limits and groups"),
     "job-failed": ("queue/mail/job/{failed}", "ConnectionRefusedError"),
     "job-held": ("queue/mail/job/{held}", "held by"),
+    "job-waiting": ("queue/deliveries/job/{waiting}", "of 2 jobs in progress"),
     "job-complete": ("queue/mail/job/{complete}", "Complete. Retry"),
     "server": ("server", "Sync time"),
 }
@@ -65,7 +69,7 @@ _ANSWERED: Final = {
 
 def _at(route: str, text: str) -> Scene:
     def prepare(person: Person, shop: Shop) -> None:
-        _admin(person, route.format(failed=shop.failed, held=shop.held, complete=shop.complete))
+        _admin(person, route.format(failed=shop.failed, held=shop.held, complete=shop.complete, waiting=shop.waiting))
         _wait(person, text)
 
     return prepare
@@ -113,7 +117,7 @@ def create_queue(person: Person, _shop: Shop) -> None:
 @_scene
 def queues(person: Person, _shop: Shop) -> None:
     _admin(person)
-    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(7)
+    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(8)
     expect(person.row("Queues", "mail").get_by_role("cell").nth(7)).to_contain_text("2")
 
 
@@ -202,6 +206,14 @@ def queue_retry_all(person: Person, _shop: Shop) -> None:
 def workers(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/workers")
     expect(person.row("Workers", "mailer-1")).to_be_visible()
+
+
+@_scene
+def groups_settings(person: Person, shop: Shop) -> None:
+    SCENES["groups"](person, shop)
+    person.press("Actions for customer-2")
+    person.row("Groups", "customer-2").get_by_role("button", name="Own settings").click()
+    person.dialog("Settings of the group customer-2")
 
 
 @_scene

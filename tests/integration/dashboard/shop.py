@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import cos, pi
 from pathlib import Path
+from time import time
 from typing import Any, Final
 
 from attrs import frozen
@@ -24,6 +25,9 @@ _TRACEBACK: Final = (
 _ERRORS: Final = ("mailbox of customer 4711 is full", "no route to host 192.0.2.7", _TRACEBACK)
 
 
+_LONG_NAME: Final = "a customer with a long name: Pumpkin and Daughters, Fine Vegetables and Preserves, Ltd."
+
+
 @frozen
 class Shop:
     """The daemon, and jobs of its queue `mail` in each state, by uid."""
@@ -33,6 +37,8 @@ class Shop:
     failed: str
     held: str
     complete: str
+    #: A job of `deliveries` that the limit of its group holds.
+    waiting: str
 
     @property
     def mail(self) -> Queue:
@@ -50,7 +56,7 @@ def open_shop(home: Path) -> Iterator[Shop]:
 
 
 def _fill(engine: JobEngine, url: str) -> Shop:
-    for name in ("mail", "thumbnails", "invoices", "reports", "empty", "one job", "clicks"):
+    for name in ("mail", "thumbnails", "invoices", "reports", "empty", "one job", "clicks", "deliveries"):
         engine.queue(name).create()
     for start in range(0, MANY, _AT_ONCE):
         engine.queue("clicks").add_many([{"click": number} for number in range(start, start + _AT_ONCE)])
@@ -60,7 +66,8 @@ def _fill(engine: JobEngine, url: str) -> Shop:
     engine.queue("reports").add_many([{"month": month} for month in range(1, 13)], delay_seconds=86_400)
     engine.queue("reports").pause()
     engine.queue("invoices").drain()
-    return _fill_mail(engine.queue("mail"), engine, url)
+    waiting = _fill_deliveries(engine.queue("deliveries"))
+    return _fill_mail(engine.queue("mail"), engine, url, waiting)
 
 
 def _work(queue: Queue, contents: Sequence[Any], complete: int, workers: Sequence[str]) -> None:
@@ -76,7 +83,27 @@ def _pictures() -> list[Any]:
     return [{"picture": f"products/{number}.jpg", "width": 320, "format": "webp"} for number in range(60)]
 
 
-def _fill_mail(mail: Queue, engine: JobEngine, url: str) -> Shop:
+def _fill_deliveries(deliveries: Queue) -> str:
+    """Groups in every state; returns a job that a limit holds."""
+    deliveries.configure(
+        limits={"in_progress": 50},
+        group_limits={"in_progress": 2, "rate": (30, 60)},
+        group_order="fair",
+        target_wait_seconds=30,
+    )
+    for number, jobs in enumerate((1200, 340, 96, 40, 18, 12, 7, 5, 3, 2, 1), start=1):
+        deliveries.add_many([{"order": order} for order in range(jobs)], group=f"customer-{number}")
+    deliveries.add_many([{"order": 1}] * 9, group="customer-2", delay_seconds=3600)
+    deliveries.add_many([{"order": 1}] * 3, group=_LONG_NAME)
+    deliveries.set_group("customer-2", in_progress=5, rate=(10, 1), weight=3)
+    deliveries.set_group("customer-4", paused=True)
+    deliveries.set_group("customer-5", held_until=time() + 750)
+    for worker in ("courier-1", "courier-2", "courier-3"):
+        deliveries.claim(8, worker=worker)
+    return next(job.uid for job in deliveries.jobs(state="queued") if job.group == "customer-1")
+
+
+def _fill_mail(mail: Queue, engine: JobEngine, url: str, waiting: str) -> Shop:
     mail.keys.add("producer", "the shop's")
     mail.keys.add("worker", "the mailer's")
     mail.add_many([_letter(number) for number in range(16)], priority=1, tags=["newsletter"])
@@ -96,7 +123,7 @@ def _fill_mail(mail: Queue, engine: JobEngine, url: str) -> Shop:
         mail.update(uid, new_status="complete", result={"sent": True, "message": f"<{uid[:8]}@example.org>"})
     mail.claim(2, worker="mailer-1")
     failed = next(job.uid for job in mail.jobs(state="failed", error="Connection"))
-    return Shop(url, engine, failed, held[0], done[0])
+    return Shop(url, engine, failed, held[0], done[0], waiting)
 
 
 def _fail_twice(queue: Queue, uid: str, error: str) -> None:

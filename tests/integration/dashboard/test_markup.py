@@ -29,7 +29,7 @@ def _evil_queue(engine: JobEngine) -> Queue:
     uid = queue.add({WHOLE: [WHOLE, {WHOLE: WHOLE}], "__proto__": {"broken": 1}}, **context).uid  # type: ignore[arg-type]
     queue.claim(worker=EVIL[1])
     queue.update(uid, new_status="failed", error=f"{WHOLE}\n{WHOLE}", result={WHOLE: WHOLE})
-    queue.add({WHOLE: WHOLE}, tags=[EVIL[0]])
+    queue.add({WHOLE: WHOLE}, tags=[EVIL[0]], group=EVIL[1])
     queue.claim(worker=EVIL[2])
     return queue
 
@@ -57,7 +57,7 @@ def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine) -
     for text in (EVIL[0], EVIL[1], EVIL[2]):
         expect(person.row("Jobs", failed[:8])).to_contain_text(text)
     _is_whole(person)
-    for part, text in (("Errors", EVIL[0]), ("Workers", EVIL[2])):
+    for part, text in (("Errors", EVIL[0]), ("Workers", EVIL[2]), ("Groups", EVIL[1])):
         person.page.get_by_role("link", name=part, exact=True).click()
         expect(person.page.get_by_text(text).first).to_be_visible()
         _is_whole(person)

@@ -122,12 +122,12 @@ def test_a_button_under_the_pointer_is_not_replaced_by_another(arrive: Arrive, q
 
 
 @pytest.mark.parametrize(("size", "most"), [(WIDE, 300), (PHONE, 400)], ids=["wide", "phone"])
-@pytest.mark.parametrize("part", ["", "/errors", "/workers"])
+@pytest.mark.parametrize("part", ["", "/errors", "/workers", "/groups"])
 def test_the_first_row_is_near_the_top_of_the_page(
     arrive: Arrive, queue: Queue, size: tuple[int, int], most: int, part: str
 ) -> None:
     """Counts and charts take one line; they took half of a screen, and all of a phone's."""
-    failed, _ = (job.uid for job in queue.add_many([{}] * 2))
+    failed, _ = (job.uid for job in queue.add_many([{}] * 2, group="ada"))
     queue.update(failed, new_status="failed", error="no route")
     queue.claim(worker="ann")
     person = _arrive(arrive, size)
