@@ -7,6 +7,7 @@ local headers = {["Host"] = "localhost", ["X-Access-Key"] = "key", ["Content-Typ
 local job = '{"priority":50,"keep_minutes":60,"timeout_minutes":10,'
   .. '"content":{"foo":"bar","n":12345,"path":"/data/in/file-000123.csv"}}'
 local add = wrk.format("PUT", "/api/v1/job", headers, '{"queue_name":"bench","job":' .. job .. '}')
+local groups = 0
 local claim = wrk.format("GET", "/api/v1/job/next?queueName=bench&markQueued=true", headers)
 local threads = {}
 
@@ -18,6 +19,19 @@ function setup(thread)
   threads[#threads + 1] = thread
 end
 
+function init(args)
+  groups = tonumber(args[1] or 0)
+end
+
+-- A request to add a job; with groups, to each of them in turn.
+local function addition()
+  if groups == 0 then
+    return add
+  end
+  local body = '{"queue_name":"bench","job":{"group":"customer-' .. math.floor(turn / 2) % groups .. '",' .. string.sub(job, 2) .. '}'
+  return wrk.format("PUT", "/api/v1/job", headers, body)
+end
+
 function request()
   if #uids > 0 then
     completed = completed + 1
@@ -25,7 +39,7 @@ function request()
     return wrk.format("POST", "/api/v1/job", headers, body)
   end
   turn = turn + 1
-  return turn % 2 == 1 and add or claim
+  return turn % 2 == 1 and addition() or claim
 end
 
 -- Only the answer to a claim is a 200 with a body: that to an addition is a 201.

@@ -48,7 +48,7 @@ def measure(results: Results) -> None:
     """Measure how long each call delays pings; adds a row for each call to `results`."""
     server = JobEngine(settings={"MAX_QUEUES": str(2 * _QUEUES)})
     with server.running():
-        idle = [_longest(server.port, b"") for _ in range(TIMES)]
+        idle = [longest(server.port, b"") for _ in range(TIMES)]
         results.bound("longest stall, idle", idle, "ms", _STRANGER)
         for call in (*_strangers(), *_bulks(server)):
             _measure(results, server, call)
@@ -62,12 +62,12 @@ def _measure(results: Results, server: JobEngine, call: Call) -> None:
     stalls = []
     for _ in range(TIMES):
         call.before()
-        stalls.append(_longest(server.port, call.sent(), call.connections))
+        stalls.append(longest(server.port, call.sent(), call.connections))
     say(f"{call.name}: {median(stalls):.1f} ms")
     results.bound(f"longest stall, {call.name}", stalls, "ms", call.target)
 
 
-def _longest(port: int, sent: bytes, connections: int = 1) -> float:
+def longest(port: int, sent: bytes, connections: int = 1) -> float:
     """The milliseconds of the longest ping while the bytes are sent and answered."""
     sender = multiprocessing.get_context("fork").Process(target=_send, args=(port, sent, connections))
     pinger, longest = Connection(port), 0.0

@@ -13,12 +13,16 @@ CONNECTIONS = 32
 _SCRIPT = Path(__file__).with_name("lifecycle.lua")
 
 
-def lives(port: int, seconds: float) -> Run:
-    """Add, claim and complete jobs in the queue "bench" one by one over 32 connections; raises Failed."""
+def lives(port: int, seconds: float, groups: int = 0) -> Run:
+    """
+    Add, claim and complete jobs in the queue "bench" one by one over 32 connections; raises Failed.
+
+    The jobs are spread over `groups` groups; 0 for jobs without a group.
+    """
     if shutil.which("wrk") is None:
         raise Failed(f"wrk is not installed: apt-get install {PACKAGE}")
     url = f"http://127.0.0.1:{port}"
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", str(_SCRIPT), url]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", str(_SCRIPT), url, "--", str(groups)]
     with Effort.measured() as effort:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not done.stdout.rstrip().endswith("}"):
