@@ -39,7 +39,9 @@ def _below(kind: Any) -> Iterator[Any]:
 def without_gc() -> list[type[Struct]]:
     """The structs of the project that the garbage collector skips."""
     kinds = {kind for kind in _below(Struct) if kind.__module__.startswith("jobengine.")}
-    return sorted((kind for kind in kinds if not kind.__struct_config__.gc), key=lambda kind: kind.__qualname__)
+    return sorted(
+        (kind for kind in kinds if not kind.__struct_config__.gc), key=lambda kind: (kind.__name__, str(kind))
+    )
 
 
 def risks(kind: Any, path: Sequence[type] = ()) -> Iterator[str]:

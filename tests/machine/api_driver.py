@@ -6,7 +6,7 @@ from typing import Any
 from attrs import define, field
 
 from tests.machine.jobs import Asked
-from tests.machine.model import Refused
+from tests.machine.queues import Refused
 
 ADMIN = {"X-Admin-Key": "admin"}
 #: The names of a queue's defaults, in the order of the model.
@@ -26,6 +26,8 @@ STATUS = {
     "LeaseLost": 409,
     "LeaseRequired": 409,
     "ClaimRequired": 409,
+    "GroupInUse": 409,
+    "GroupNotFound": 404,
 }
 
 
@@ -64,8 +66,8 @@ def filter_query(which: dict[str, Any]) -> dict[str, str]:
 
 
 def changes_body(changes: dict[str, Any]) -> dict[str, Any]:
-    names = {"state": "new_status", "until": "timeout_time", "delay": "delay_seconds"}
-    body = {names.get(name, name): value for name, value in changes.items()}
+    names = {"state": "new_status", "until": "timeout_time", "delay": "delay_seconds", "hold": "hold_seconds"}
+    body = {names.get(name, name): value for name, value in changes.items() if value is not None}
     for name in ("result", "content"):
         if name in body:
             body[name] = json.loads(body[name])
@@ -96,6 +98,7 @@ def job_body(asked: Asked) -> dict[str, Any]:
             "delay_seconds": asked.delay,
             "not_before": asked.not_before,
             "uid": asked.uid,
+            "group": asked.group,
         }
     )
 
@@ -129,6 +132,9 @@ class ApiDriver:
         given = dict(settings)
         if "defaults" in given:
             given["defaults"] = dict(zip(DEFAULTS, given["defaults"], strict=True))
+        for limits in ("limits", "group_limits"):
+            if given.get(limits):
+                given[limits] = {"in_progress": given[limits]}
         return self.settings(self.ask("POST", "/api/v1/queue", body={"name": name, **given}, key=key))
 
     def settings(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +143,39 @@ class ApiDriver:
         return {
             **{name: value[name] for name in names},
             "defaults": defaults and tuple(defaults[name] for name in DEFAULTS),
+            "limits": value.get("limits", {}).get("in_progress"),
+            "group_limits": value.get("group_limits", {}).get("in_progress"),
+            "group_order": value.get("group_order", "arrival"),
+            "group_on_failure": value.get("group_on_failure", "next"),
         }
+
+    def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> Any:
+        body = {"queue_name": name, "group": group, **settings}
+        seen = self._group(self.ask("PUT", "/api/v1/group", body=body, key=key))
+        return {name: seen[name] for name in ("held_until", "own")}
+
+    def reset_group(self, name: str, key: str, group: str) -> None:
+        self.ask("DELETE", "/api/v1/group", query={"queueName": name, "group": group}, key=key)
+
+    def _group(self, value: dict[str, Any]) -> dict[str, Any]:
+        own = value["own"]
+        names = ("queued", "ready", "held", "in_progress", "held_until")
+        return {
+            **{name: value[name] for name in names},
+            "own": (own.get("in_progress"), own.get("weight", 1), own.get("paused", False)),
+        }
+
+    def groups(self, name: str) -> dict[str, Any]:
+        """All groups of a queue, by name."""
+        groups: dict[str, Any] = {}
+        query = {"queueName": name, "limit": "2"}
+        while True:
+            page = self.ask("GET", "/api/v1/groups", query=query, key=None, headers=ADMIN)
+            assert len(page["groups"]) <= 2
+            groups |= {one["group"]: self._group(one) for one in page["groups"]}
+            if page["next_cursor"] is None:
+                return groups
+            query["cursor"] = page["next_cursor"]
 
     def add_key(self, name: str, key: str, role: str, new: str) -> str:
         body = {"queue_name": name, "role": role, "access_key": new}
@@ -204,9 +242,9 @@ class ApiDriver:
                 return jobs
             query["cursor"] = page["next_cursor"]
 
-    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool]:
+    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool, bool]:
         why = self.ask("GET", "/api/v1/job/explain", query={"queueName": name, "jobUID": uid}, key=key)
-        return why["state"], why.get("ahead"), why["paused"]
+        return why["state"], why.get("ahead"), why["paused"], "held_by" in why
 
     def delete(self, name: str, key: str, uid: str) -> None:
         self.ask("DELETE", "/api/v1/job", query={"queueName": name, "jobUID": uid}, key=key)
@@ -217,6 +255,10 @@ class ApiDriver:
     def coarse_about_new(self, many: bool) -> bool:
         """Whether answers hide which jobs are new."""
         return many
+
+    def coarse_time(self, ms: int) -> int:
+        """The second at which a time has come."""
+        return -(-ms // 1000)
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model's job that the API shows, rounded as in the API."""
@@ -236,6 +278,7 @@ class ApiDriver:
             "max_attempts": job["max_attempts"] if job["max_attempts"] > 1 else None,
             "retry_delay_seconds": job["retry_delay"] or None,
             "unique_key": job["unique_key"],
+            "group": job["group"],
             "attempts": job["attempts"] or None,
             "worker": job["worker"],
             "lease_expires": None if job["lease_expires"] is None else job["lease_expires"] // 1000,

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from tests.doubles import Answer, CountedIds, MemoryServer, new_clock
 from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refused
+from tests.machine.local_driver import KINDS, served_in
 from tests.pending import Pending
 
 
@@ -89,12 +90,15 @@ class HttpDriver(ApiDriver):
     # Everything
 
     def picture(self) -> dict[str, Any]:
-        """Each queue: its settings, its jobs in order, and the counts of its jobs by kind."""
+        """Each queue: its settings, its jobs in order, the counts of its jobs by kind, and its groups."""
         whole = {}
         for stats in self.ask("GET", "/api/v1/queues", key=None, headers=ADMIN)["queues"]:
             queue = self.ask("GET", "/api/v1/queue", query={"name": stats["name"]}, key=None, headers=ADMIN)
             assert stats["size"] == queue["size"] == len(queue["jobs"])
-            kinds = {kind: stats[kind] for kind in ("ready", "delayed", "retrying", "cancelled")}
+            kinds = {kind: stats[kind] for kind in KINDS}
             counts = {**stats["counts"], **kinds}
-            whole[stats["name"]] = (self.settings(stats), queue["jobs"], counts)
+            whole[stats["name"]] = (self.settings(stats), queue["jobs"], counts, self.groups(stats["name"]))
         return whole
+
+    def served(self, name: str) -> tuple[int, dict[str | None, int]]:
+        return served_in(self.server.engine, name)

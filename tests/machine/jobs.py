@@ -27,6 +27,7 @@ class Asked:
     not_before: int = 0
     uid: str | None = None
     once: str | None = None
+    group: str | None = None
 
 
 @define(kw_only=True, eq=False)
@@ -45,6 +46,7 @@ class Job:
     max_attempts: int
     retry_delay: int
     unique_key: str | None
+    group: str | None
     author: str | None
     created: int
     updated: int
@@ -70,6 +72,11 @@ class Job:
     cancelled: bool = False
     retrying: bool = False
     history: list[tuple[str | None, int, int, str, str | None, int]] = field(factory=list)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is queued, and waits for no time."""
+        return self.state == "queued" and not (self.ready_at or self.not_before)
 
 
 def delay_after(job: Job) -> int:
@@ -99,6 +106,7 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "retry_delay": job.retry_delay,
         "unique_key": job.unique_key,
+        "group": job.group,
         "created": job.created + ahead,
         "updated": job.updated + ahead,
         "state": job.state,
@@ -159,6 +167,8 @@ class Lives:
         for name in ("priority", "content", "tags", "until", "progress", "result", "error"):
             if changes.get(name) is not None:
                 setattr(job, name, changes[name])
+        if changes.get("group") is not None:
+            job.group = changes["group"] or None
         state, delay = changes.get("state"), changes.get("delay")
         ready_at = self.now + delay * 1000 if delay else 0
         if state is not None:

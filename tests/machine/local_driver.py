@@ -13,16 +13,20 @@ from twisted.internet.task import Clock
 from jobengine.core import commands as c
 from jobengine.core import errors
 from jobengine.core import model as m
+from jobengine.core.flow import NO_FLOW, GroupOrder, Limits, OnFailure
+from jobengine.core.stats import GroupReport
 from jobengine.core.wall_time import shown
 from jobengine.engine.local.engine import LocalEngine
 from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock, start
 from tests.machine.jobs import Asked
-from tests.machine.model import Refused
+from tests.machine.queues import Refused
 from tests.pending import Pending
 
 #: The slack of compaction in bytes: small, so that files are compacted often.
 SLACK = 3_000
+#: What the stats count beside the states.
+KINDS = ("ready", "held", "delayed", "retrying", "cancelled", "held_until")
 
 
 class Question(Pending):
@@ -41,7 +45,7 @@ class Question(Pending):
 def refused(error: BaseException) -> Refused:
     if isinstance(error, errors.BadItem):
         return Refused(type(error.why).__name__, index=error.index)
-    if isinstance(error, errors.LeaseLost | errors.LeaseRequired | errors.ClaimRequired):
+    if isinstance(error, errors.LeaseLost | errors.LeaseRequired | errors.ClaimRequired | errors.GroupInUse):
         return Refused(type(error).__name__, state=error.state.value, worker=error.worker)
     return Refused(type(error).__name__)
 
@@ -60,6 +64,7 @@ def seen(job: m.Job) -> dict[str, Any]:
         "max_attempts": spec.max_attempts,
         "retry_delay": spec.retry_delay_seconds,
         "unique_key": spec.rare.unique_key,
+        "group": spec.rare.group,
         "created": spec.created,
         "updated": standing.updated,
         "state": job.state.value,
@@ -78,6 +83,24 @@ def seen(job: m.Job) -> dict[str, Any]:
     }
 
 
+def group_of(report: GroupReport) -> dict[str, Any]:
+    state, own = report.state, report.settings
+    return {
+        "queued": state.queued,
+        "ready": state.ready,
+        "held": state.held,
+        "in_progress": state.in_progress,
+        "held_until": report.held_until,
+        "own": (own.in_progress, own.weight, own.paused),
+    }
+
+
+def served_in(engine: LocalEngine, name: str) -> tuple[int, dict[str | None, int]]:
+    """The number of the last claim, and of the one that served each group last."""
+    turns = engine.executor.tables.queues[name].turns
+    return (0, {}) if turns is None else (turns.turn, {one: group.served for one, group in turns.groups.items()})
+
+
 def filter_of(which: dict[str, Any]) -> c.Filter:
     state, text = which["state"], which["text"]
     return c.Filter(
@@ -91,7 +114,8 @@ def filter_of(which: dict[str, Any]) -> c.Filter:
 
 def changes_of(changes: dict[str, Any]) -> c.Changes:
     given = dict(changes)
-    for theirs, ours in (("until", "timeout_time"), ("delay", "delay_seconds")):
+    names = (("until", "timeout_time"), ("delay", "delay_seconds"), ("hold", "hold_seconds"))
+    for theirs, ours in names:
         if theirs in given:
             given[ours] = given.pop(theirs)
     if given.get("state") is not None:
@@ -186,20 +210,44 @@ class LocalDriver:
         if "defaults" in given:
             names = [one.name for one in fields(m.Defaults)]
             given["defaults"] = m.Defaults(**dict(zip(names, given["defaults"], strict=True)))
+        for limits in ("limits", "group_limits"):
+            if limits in given:
+                given[limits] = Limits(in_progress=given[limits]) if given[limits] else None
+        for setting, kind in (("group_order", GroupOrder), ("group_on_failure", OnFailure)):
+            if setting in given:
+                given[setting] = kind(given[setting])
         if "new_access_key" in given:
             given["new_access_key"] = given["new_access_key"].encode()
         command = c.ChangeQueue(queue=name, access_key=key.encode(), **given)
         return self._settings(self.get(self.engine.ask(command)))
 
     def _settings(self, queue: m.Queue) -> dict[str, Any]:
-        defaults = queue.defaults
+        defaults, flow = queue.defaults, queue.flow or NO_FLOW
         return {
             "paused": queue.paused,
             "draining": queue.draining,
             "require_lease": queue.require_lease,
             "max_jobs": queue.max_jobs,
             "defaults": defaults and astuple(defaults),
+            "limits": flow.limits.in_progress,
+            "group_limits": flow.group_limits.in_progress,
+            "group_order": flow.group_order.value,
+            "group_on_failure": flow.group_on_failure.value,
         }
+
+    def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:
+        given = {("group_weight" if setting == "weight" else setting): value for setting, value in settings.items()}
+        command = c.ChangeGroup(queue=name, access_key=key.encode(), group=group, **given)
+        seen = group_of(self.get(self.engine.ask(command)))
+        return {name: seen[name] for name in ("held_until", "own")}
+
+    def reset_group(self, name: str, key: str, group: str) -> None:
+        self.get(self.engine.ask(c.ResetGroup(queue=name, access_key=key.encode(), group=group)))
+
+    def groups(self, name: str) -> dict[str, dict[str, Any]]:
+        page = self.get(self.engine.ask(c.ListGroups(queue=name, admin=True, limit=100)))
+        assert page.following is None
+        return {one.name: group_of(one) for one in page.groups}
 
     def add_key(self, name: str, key: str, role: str, new: str) -> str:
         command = c.AddKey(queue=name, access_key=key.encode(), role=m.Role(role), new_access_key=new.encode())
@@ -230,6 +278,7 @@ class LocalDriver:
                 delay_seconds=one.delay,
                 not_before=one.not_before,
                 uid=one.uid,
+                group=one.group,
                 idempotency_key=one.once,
             )
             for one in asked
@@ -308,17 +357,17 @@ class LocalDriver:
             if after is None:
                 return jobs
 
-    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool]:
+    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool, bool]:
         why = self.get(self.engine.ask(c.ExplainJob(queue=name, access_key=key.encode(), uid=uid)))
-        return why.job.state.value, why.ahead, why.queue.paused
+        return why.job.state.value, why.ahead, why.queue.paused, why.hold is not None
 
     def delete(self, name: str, key: str, uid: str) -> None:
         self.get(self.engine.ask(c.DeleteJob(queue=name, access_key=key.encode(), uid=uid)))
 
     # Everything
 
-    def picture(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]]]:
-        """Each queue: its settings, its jobs in order, and the counts of its jobs by kind."""
+    def picture(self) -> dict[str, Any]:
+        """Each queue: its settings, its jobs in order, the counts of its jobs by kind, and its groups."""
         stats = {one.queue.name: one for one in self.get(self.engine.ask(c.ListQueues(limit=1000)))}
         self.pump()
         whole = {}
@@ -327,8 +376,8 @@ class LocalDriver:
         ahead = seen_whole.pop("")
         for name, (queue, jobs, _) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
-            counts |= {kind: getattr(stats[name], kind) for kind in ("ready", "delayed", "retrying", "cancelled")}
-            whole[name] = (self._settings(queue), [seen(shown(job, ahead)) for job in jobs], counts)
+            counts |= {kind: getattr(stats[name], kind) for kind in KINDS}
+            whole[name] = (self._settings(queue), [seen(shown(job, ahead)) for job in jobs], counts, self.groups(name))
         return whole
 
     def same_error(self, expected: Refused, got: Refused) -> bool:
@@ -337,6 +386,12 @@ class LocalDriver:
     def coarse_about_new(self, many: bool) -> bool:
         """Whether answers hide which jobs are new."""
         return False
+
+    def served(self, name: str) -> tuple[int, dict[str | None, int]]:
+        return served_in(self.engine, name)
+
+    def coarse_time(self, ms: int) -> int:
+        return ms
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
         """The job unchanged: the engine shows all fields."""

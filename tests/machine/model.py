@@ -15,14 +15,9 @@ from typing import Any
 from attrs import define, evolve, field
 
 from tests.machine.jobs import FINISHED, Asked, Job, Lives, removal
+from tests.machine.queues import OF_QUEUE, ROLES, Own, Queue, Refused
 
 NEVER = 1 << 62
-#: The calls that each role may make; the owner may make all.
-ROLES = {
-    "producer": {"add", "read"},
-    "worker": {"claim", "peek", "update"},
-    "viewer": {"read", "peek", "list", "explain", "stats"},
-}
 
 
 def as_it_reads(text: str) -> str:
@@ -32,39 +27,6 @@ def as_it_reads(text: str) -> str:
 
 #: The queue's name, the job, and how it was shown.
 Claimed = tuple[str, Job, dict[str, Any]]
-
-
-class Refused(Exception):
-    """The error with which a call is answered."""
-
-    def __init__(self, name: str, **more: Any) -> None:
-        super().__init__(name, more)
-        self.name = name
-        self.more = more
-
-
-@define(kw_only=True, eq=False)
-class Queue:
-    """A queue and its settings."""
-
-    owner: str
-    jobs: list[Job] = field(factory=list)
-    arrived: int = 0
-    paused: bool = False
-    draining: bool = False
-    require_lease: bool = False
-    max_jobs: int = 0
-    #: keep, keep_failed, timeout, max_attempts, retry_delay.
-    defaults: tuple[int, int, int, int, int] | None = None
-    #: (id, role, key) of each key beside the owner's.
-    keys: list[tuple[str, str, str]] = field(factory=list)
-    #: The job of each Idempotency-Key, for each access key.
-    once: dict[tuple[str | None, str], Job] = field(factory=dict)
-
-    def marked(self) -> dict[str, int]:
-        """The numbers of retrying and of cancelled jobs."""
-        retrying = [job for job in self.jobs if job.retrying and job.state == "queued"]
-        return {"retrying": len(retrying), "cancelled": sum(job.cancelled for job in self.jobs)}
 
 
 @define(kw_only=True, eq=False)
@@ -99,6 +61,8 @@ class Model(Lives):
         """Make all due changes by time."""
         while any(self._outlive(queue, job) for queue in self.queues.values() for job in list(queue.jobs)):
             pass
+        for queue in self.queues.values():
+            queue.forget(self.now)
 
     def _outlive(self, queue: Queue, job: Job) -> bool:
         if self.due(job) > self.steady:
@@ -124,7 +88,8 @@ class Model(Lives):
     def next_time(self) -> tuple[int, int]:
         """When the next job changes by time alone, and when the next wait ends."""
         jobs = [self.due(job) for queue in self.queues.values() for job in queue.jobs]
-        return min(jobs, default=NEVER), min((waiter.ends for waiter in self.waiters), default=NEVER)
+        holds = [until - self.origin for queue in self.queues.values() for until in queue.held.values()]
+        return min([*jobs, *holds], default=NEVER), min((waiter.ends for waiter in self.waiters), default=NEVER)
 
     def settle(self) -> None:
         """Make all due changes, and serve waiters."""
@@ -241,51 +206,37 @@ class Model(Lives):
         if name not in self.queues:
             raise Refused("QueueNotFound")
         queue = self.queues[name]
-        role = self.role(queue, key)[0]
+        role = queue.role(key)[0]
         if role != "owner" and what not in ROLES[role]:
             raise Refused("NotAllowed")
         return queue
 
+    def set_up(self, queue: Queue, settings: dict[str, Any]) -> None:
+        """Change settings; `held_until` is a Unix second, and is none."""
+        given = dict(settings)
+        if (held_until := given.pop("held_until", None)) is not None:
+            queue.hold(OF_QUEUE, held_until * 1000 - self.ahead, self.now)
+        queue.set_up(given)
+
     def open_for_new(self, name: str, key: str, new: str) -> Queue:
         """The queue that gets a new key; refused if the key opens it already."""
         queue = self.open(name, key, "add key")
-        self.check_new(new, [*queue.keys, ("", "owner", queue.owner)])
+        queue.check_new(new, [*queue.keys, ("", "owner", queue.owner)])
         return queue
-
-    def check_new(self, new: str, keys: list[tuple[str, str, str]]) -> None:
-        if any(other == new for _, _, other in keys):
-            raise Refused("KeyTaken")
-
-    def role(self, queue: Queue, key: str) -> tuple[str, str | None]:
-        if key == queue.owner:
-            return "owner", None
-        for key_id, role, other in reversed(queue.keys):
-            if other == key:
-                return role, key_id
-        raise Refused("AccessDenied")
-
-    def find(self, queue: Queue, uid: str | None) -> Job:
-        for job in queue.jobs:
-            if job.uid == uid:
-                return job
-        raise Refused("JobNotFound")
 
     # Jobs
 
-    def ordered(self, queue: Queue) -> list[Job]:
-        return sorted(queue.jobs, key=lambda job: (-job.priority, job.arrival))
-
     def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[Job, bool, dict[str, Any]]]:
         queue = self.open(name, key, "add")
-        author = self.role(queue, key)[1]
-        before = (list(queue.jobs), queue.arrived, dict(queue.once))
+        author = queue.role(key)[1]
+        before = (list(queue.jobs), queue.arrived, dict(queue.once), dict(queue.served))
         added = []
         for index, one in enumerate(asked):
             try:
                 job, new = self._add(queue, one, author)
                 added.append((job, new, self.see(job)))
             except Refused as refused:
-                queue.jobs, queue.arrived, queue.once = before
+                queue.jobs, queue.arrived, queue.once, queue.served = before
                 if many:
                     raise Refused(refused.name, index=index) from None
                 raise
@@ -315,6 +266,7 @@ class Model(Lives):
             max_attempts=attempts if asked.max_attempts is None else asked.max_attempts,
             retry_delay=delay if asked.retry_delay is None else asked.retry_delay,
             unique_key=asked.unique_key,
+            group=asked.group,
             author=author,
             created=self.now,
             updated=self.now,
@@ -324,6 +276,7 @@ class Model(Lives):
         )
         queue.arrived += 1
         queue.jobs.append(job)
+        queue.meet()
         if asked.once:
             queue.once[author, asked.once] = job
         return job, True
@@ -351,11 +304,22 @@ class Model(Lives):
 
     def read(self, name: str, key: str, uid: str | None) -> Job:
         queue = self.open(name, key, "read")
-        job = self.find(queue, uid)
-        role, key_id = self.role(queue, key)
+        job = queue.find(uid)
+        role, key_id = queue.role(key)
         if role == "producer" and job.author != key_id:
             raise Refused("JobNotFound")
         return job
+
+    def explain(self, name: str, key: str, uid: str | None) -> tuple[str, int | None, bool, bool | None]:
+        """Its state, how many ready jobs are before it, whether the queue is paused; whether limits hold the job."""
+        queue = self.open(name, key, "explain")
+        job, ready = queue.find(uid), queue.ready()
+        ahead = ready.index(job) if job in ready else None
+        is_held: bool | None = job in ready and job not in queue.claimable(self.now)
+        if queue.limits is not None and (queue.group_order == "fair" or not is_held):
+            # Before the queue's own limit it counts jobs that may be held themselves.
+            is_held = None
+        return job.state, ahead, queue.paused, is_held
 
     def matching(
         self,
@@ -365,8 +329,10 @@ class Model(Lives):
         text: str | None,
         retrying: bool | None,
         cancelled: bool | None,
+        regroups: bool = False,
     ) -> Iterator[Job]:
-        for job in self.ordered(queue):
+        """The jobs that a list shows, or that are changed; one in progress keeps its group."""
+        for job in queue.ordered():
             words = as_it_reads(job.content.decode()).casefold()
             if (
                 (state is None or job.state == state)
@@ -374,23 +340,17 @@ class Model(Lives):
                 and (text is None or text.casefold() in words)
                 and (retrying is None or retrying is (job.retrying and job.state == "queued"))
                 and (cancelled is None or cancelled is job.cancelled)
+                and not (regroups and job.state == "inprogress")
             ):
                 yield job
-
-    def ready(self, queue: Queue, tags: tuple[str, ...] = ()) -> list[Job]:
-        return [
-            job
-            for job in self.ordered(queue)
-            if job.state == "queued" and not (job.ready_at or job.not_before) and set(tags) <= set(job.tags)
-        ]
 
     def claim(self, names: list[str], key: str, count: int, tags: tuple[str, ...], worker: str | None) -> list[Claimed]:
         queues = [(name, self.open(name, key, "claim")) for name in names]
         self.tick()
         claimed: list[Claimed] = []
         for name, queue in queues:
-            ready = [] if queue.paused else self.ready(queue, tags)
-            for job in ready[: count - len(claimed)]:
+            for job in [] if queue.paused else queue.claimable(self.now, tags, most=count - len(claimed)):
+                queue.serve(job)
                 job.state, job.updated, job.claimed, job.held_from = "inprogress", self.now, self.now, self.now
                 job.attempts, job.worker, job.lease = job.attempts + 1, worker, None
                 job.leased = True
@@ -408,7 +368,7 @@ class Model(Lives):
     ) -> dict[str, Any]:
         """Change a job; returns its state right after the change, before any other change."""
         queue = self.open(name, key, "update")
-        job = self.find(queue, uid)
+        job = queue.find(uid)
         state = changes.get("state")
         if lease is not None and lease == job.lease and job.state in FINISHED and state == job.state:
             return self.see(job)
@@ -421,8 +381,22 @@ class Model(Lives):
         if lease is not None and not (held and lease == job.lease):
             self.counted["lease lost"] += 1
             raise Refused("LeaseLost", **who)
-        self._change(job, {**changes, "released": lease is not None and state == "queued"})
+        self._alter(queue, job, {**changes, "released": lease is not None and state == "queued"})
         return self.see(job)
+
+    def _alter(self, queue: Queue, job: Job, changes: dict[str, Any]) -> None:
+        """Change a job, and hold its group if the changes say so."""
+        if changes.get("group") is not None and job.state == "inprogress":
+            raise Refused("GroupInUse", state=job.state, worker=job.worker)
+        if changes.get("hold"):
+            until = self.now + changes["hold"] * 1000
+            name = job.group or OF_QUEUE
+            queue.hold(name, max(until, queue.held.get(name, 0)), self.now)
+        was_ready = job.is_ready
+        self._change(job, changes)
+        queue.meet()
+        if was_ready and job.state == "inprogress":
+            queue.serve(job)
 
     def update_many(self, name: str, key: str, updates: list[Any]) -> list[Any]:
         """Make updates in order; returns the result of each."""
@@ -442,7 +416,7 @@ class Model(Lives):
         while True:
             queue = self.open(name, key, "sweep")
             self.tick()
-            behind = [job for job in self.ordered(queue) if after is None or (-job.priority, job.arrival) > after]
+            behind = [job for job in queue.ordered() if after is None or (-job.priority, job.arrival) > after]
             only = which["state"] or ("queued" if which["retrying"] else "failed" if which["cancelled"] else None)
             behind = [job for job in behind if only is None or job.state == only]
             part = behind[: self.slice_size]
@@ -473,14 +447,31 @@ class Model(Lives):
     def change_all(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> int:
         if self.open(name, key, "sweep").require_lease and changes.get("state") == "inprogress":
             raise Refused("ClaimRequired", state="queued", worker=None)
+        which = {**which, "regroups": changes.get("group") is not None}
         if dry:
             return self.sweep(name, key, which, None)
         sweep = self.sweep_these if "priority" in changes else self.sweep
-        return sweep(name, key, which, lambda _queue, job: self._change(job, changes))
+        return sweep(name, key, which, lambda queue, job: self._alter(queue, job, changes))
+
+    def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """Change a group's own settings; `held_until` is a Unix second."""
+        queue, given = self.open(name, key, "set up"), dict(settings)
+        if (held_until := given.pop("held_until", None)) is not None:
+            queue.hold(group, held_until * 1000 - self.ahead, self.now)
+        queue.change_group(group, given)
+        queue.meet()
+        held, own = queue.held.get(group), queue.own.get(group, Own())
+        return {"held_until": held, "own": (own.in_progress, own.weight, own.paused)}
+
+    def reset_group(self, name: str, key: str, group: str) -> None:
+        queue = self.open(name, key, "set up")
+        if group not in queue.groups:
+            raise Refused("GroupNotFound")
+        queue.own.pop(group, None)
 
     def delete(self, name: str, key: str, uid: str | None) -> None:
         queue = self.open(name, key, "delete")
-        self._remove(queue, self.find(queue, uid))
+        self._remove(queue, queue.find(uid))
 
     def remove_swept(self, queue: Queue, job: Job) -> None:
         self._remove(queue, job)

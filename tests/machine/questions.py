@@ -25,6 +25,12 @@ LEASES = st.sampled_from(["none"] * 6 + ["right"] * 10 + ["wrong", "old"])
 _CONTENTS = st.sampled_from(
     [b"{}", b'{"text":"Gr\xc3\xbc\xc3\x9fe"}', b'{"text": "GR\\u00dc\\u00dfE \\n"}', b'{"n":1.50}']
 )
+#: None is no group, and most jobs have none.
+_GROUPS = st.sampled_from([None, None, None, "g", "g", "h"])
+GROUPS = st.sampled_from(["g", "g", "h"])
+#: Seconds from now until which something is held; 0 ends a hold.
+_HOLDS = st.sampled_from([0, 0, 30, 90])
+_LIMITS = st.sampled_from([None, None, 1, 2])
 _SECONDS = st.sampled_from([0, 30, 90])
 _UIDS = st.sampled_from([None, None, None, *(f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))])
 _STATES = st.sampled_from(["queued", "inprogress", "complete", "failed"])
@@ -49,6 +55,7 @@ JOBS = st.builds(
     delay=st.sampled_from([0, 0, 0, 45]),
     not_before=st.sampled_from([0, 0, 0, 100]),
     uid=_UIDS,
+    group=_GROUPS,
 )
 
 SOME_JOBS = st.lists(JOBS, min_size=2, max_size=6)
@@ -63,6 +70,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "tags": TAGS,
     "until": st.sampled_from([0, 60]),
     "delay": st.sampled_from([0, 45]),
+    "group": st.sampled_from(["", "g", "h"]),
 }
 
 
@@ -75,6 +83,7 @@ _NOTHING: dict[str, st.SearchStrategy[Any]] = {}
 CHANGES = st.one_of(
     st.fixed_dictionaries({"state": _STATES}),
     st.just({"state": "queued"}),
+    st.fixed_dictionaries({"state": st.sampled_from(["queued", "failed"]), "hold": st.sampled_from([30, 45])}),
     st.fixed_dictionaries({"state": _STATES}, optional=_FIELDS).filter(_goes_together),
     st.fixed_dictionaries({"state": st.just("failed"), "retry": st.booleans()}, optional=_FIELDS),
     st.just({"cancel": True}),
@@ -89,6 +98,13 @@ FILTERS = st.fixed_dictionaries(
         "cancelled": _maybe(st.booleans()),
     }
 )
+_OF_GROUPS: dict[str, st.SearchStrategy[Any]] = {
+    "limits": _LIMITS,
+    "group_limits": _LIMITS,
+    "group_order": st.sampled_from(["arrival", "fair", "fair", "strict"]),
+    "group_on_failure": st.sampled_from(["next", "hold"]),
+    "held_until": _HOLDS,
+}
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={
@@ -97,9 +113,56 @@ SETTINGS = st.fixed_dictionaries(
         "require_lease": st.sampled_from([False, False, True]),
         "max_jobs": st.sampled_from([0, 0, 5]),
         "defaults": st.tuples(st.integers(0, 2), st.integers(0, 3), _SECONDS, st.integers(1, 3), _SECONDS),
+        **_OF_GROUPS,
     },
 )
+#: Settings of limits and groups alone.
+FLOWS = st.fixed_dictionaries(_NOTHING, optional=_OF_GROUPS)
+OWN = st.fixed_dictionaries(
+    _NOTHING,
+    optional={
+        "in_progress": _LIMITS,
+        "weight": st.integers(1, 3),
+        "paused": st.sampled_from([False, False, True]),
+        "held_until": _HOLDS,
+    },
+).filter(bool)
 #: Milliseconds to wait, or by which to advance the clock; not all are whole seconds.
 TIMES = st.sampled_from([500, 1_000, 15_250, 30_000, 45_000, 60_000, 90_000, 2 * HOUR])
 #: Milliseconds by which the wall clock is set.
 STEPS = st.sampled_from([HOUR, -HOUR, HOUR, -HOUR, 400_000_000_000])
+# What follows is for groups that take turns: little stops all of them.
+_MOSTLY_0 = st.sampled_from([0] * 7 + [30])
+_MOSTLY_NONE = st.sampled_from([None] * 5 + [1, 2, 3])
+WHOLE_FLOWS = st.fixed_dictionaries(
+    {
+        "paused": st.just(False),
+        "draining": st.just(False),
+        "limits": _MOSTLY_NONE,
+        "group_limits": _MOSTLY_NONE,
+        "group_order": st.sampled_from(["arrival", "fair", "fair", "fair", "strict", "strict"]),
+        "group_on_failure": st.sampled_from(["next", "hold"]),
+        "held_until": _MOSTLY_0,
+    }
+)
+WHOLE_OWN = st.fixed_dictionaries(
+    {
+        "in_progress": _MOSTLY_NONE,
+        "weight": st.integers(1, 3),
+        "paused": _MOSTLY_0.map(bool),
+        "held_until": _MOSTLY_0,
+    }
+)
+#: Jobs that differ in group and priority alone.
+PLAIN_JOBS = st.lists(
+    st.builds(Asked, group=st.sampled_from([None, "g", "g", "h", "h", "i"]), priority=st.sampled_from([0, 0, 0, 1])),
+    min_size=4,
+    max_size=10,
+)
+#: How many jobs to claim, how to end the first one in progress, or how many milliseconds to wait.
+STEPS_OF_WORK = st.one_of(
+    *[st.integers(1, 3)] * 3,
+    *[st.sampled_from([{"state": "complete"}, {"state": "queued"}, {"cancel": True}, {"state": "failed"}])] * 2,
+    st.fixed_dictionaries({"state": st.sampled_from(["queued", "failed"]), "hold": st.sampled_from([30, 45])}),
+    st.sampled_from([15_000, 30_000]),
+)

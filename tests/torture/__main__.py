@@ -19,7 +19,9 @@ from .kills import Kills
 from .machines import Lives
 from .postgres_kills import PostgresKills
 from .power_cuts import PowerCuts
+from .rates import Rates
 from .rekeys import Rekeys
+from .slots import Slots
 from .trials import run
 
 TRIALS = (
@@ -31,6 +33,8 @@ TRIALS = (
     Connections(),
     Backups(),
     Rekeys(),
+    Slots(),
+    Rates(claims=10_000),
     Lives("lives of the engine", LocalMachine),
     Lives("lives of the API", HttpMachine, lives=20),
 )

@@ -17,7 +17,8 @@ from attrs import define, evolve, field, frozen
 
 from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refused
 from tests.machine.jobs import Asked, Job
-from tests.machine.model import Model, Queue, Refused
+from tests.machine.model import Model
+from tests.machine.queues import Queue, Refused
 
 #: Seconds, more than any trial takes: the model's clock does not move, so nothing may expire.
 LONG: Final = 80_000
@@ -136,7 +137,7 @@ class Owner:
     def _half_deleted(self) -> Iterator[Model]:
         model = deepcopy(self.model)
         queue = model.queues[self.name]
-        for job in model.ordered(queue):
+        for job in queue.ordered():
             model.remove_swept(queue, job)
             model.settle()
             yield model
@@ -147,8 +148,8 @@ class Owner:
         queue = model.queues.get(self.name)
         if queue is None:
             return None
-        jobs = [self.api.coarse(model.see(job)) for job in model.ordered(queue)]
-        return without_times([_settings(queue), jobs])
+        jobs = [self.api.coarse(model.see(job)) for job in queue.ordered()]
+        return without_times([queue.settings, jobs])
 
     def found(self) -> Any:
         """The queue as the server holds it; None if it is not there."""
@@ -239,9 +240,9 @@ class Owner:
         }
 
         def tell(model: Model) -> dict[str, Any]:
-            for name, value in given.items():
-                setattr(model.queues[self.name], name, value)
-            return _settings(model.queues[self.name])
+            queue = model.queues[self.name]
+            queue.set_up(given)
+            return queue.settings
 
         return Step(f"set up {given}", tell, lambda api: api.set_up(self.name, "key", given))
 
@@ -356,11 +357,6 @@ WEIGHTS: Final = {
     "delete": 8,
     "read": 5,
 }
-
-
-def _settings(queue: Queue) -> dict[str, Any]:
-    names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
-    return {name: getattr(queue, name) for name in names}
 
 
 def _difference(known: Any, found: Any) -> str:

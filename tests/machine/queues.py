@@ -1,0 +1,246 @@
+"""
+A queue of the plain model, and which of its jobs a claim gets.
+
+Limits and the order of groups are computed from the list of jobs each time: nothing is counted along. Rates are left
+out: tests/engine/local/test_rates.py judges them.
+"""
+
+from typing import Any, Final
+
+from attrs import define, field
+
+from tests.machine.jobs import FINISHED, Job
+
+#: The settings that callers see and change.
+SETTINGS: Final = (
+    *("paused", "draining", "require_lease", "max_jobs", "defaults"),
+    *("limits", "group_limits", "group_order", "group_on_failure"),
+)
+#: The name under which a queue itself is held.
+OF_QUEUE: Final = ""
+
+
+#: The calls that each role may make; the owner may make all.
+ROLES: Final = {
+    "producer": {"add", "read"},
+    "worker": {"claim", "peek", "update"},
+    "viewer": {"read", "peek", "list", "explain", "stats"},
+}
+
+
+class Refused(Exception):
+    """A call that is answered with an error."""
+
+    def __init__(self, name: str, **more: Any) -> None:
+        super().__init__(name, more)
+        self.name = name
+        self.more = more
+
+
+@define(kw_only=True)
+class Own:
+    """A group's own settings."""
+
+    in_progress: int | None = None
+    weight: int = 1
+    paused: bool = False
+
+
+@define(kw_only=True, eq=False)
+class Queue:
+    """A queue and its settings."""
+
+    owner: str
+    jobs: list[Job] = field(factory=list)
+    arrived: int = 0
+    paused: bool = False
+    draining: bool = False
+    require_lease: bool = False
+    max_jobs: int = 0
+    #: keep, keep_failed, timeout, max_attempts, retry_delay.
+    defaults: tuple[int, int, int, int, int] | None = None
+    #: The most jobs in progress, in the queue and in each group.
+    limits: int | None = None
+    group_limits: int | None = None
+    group_order: str = "arrival"
+    group_on_failure: str = "next"
+    own: dict[str, Own] = field(factory=dict)
+    #: The elapsed time until which each held group is held.
+    held: dict[str, int] = field(factory=dict)
+    #: The number of the last claim, and of the one that served each group last. A group counts as served by the claim
+    #: before it came.
+    turn: int = 0
+    served: dict[str | None, int] = field(factory=dict)
+    #: (id, role, key) of each key beside the owner's.
+    keys: list[tuple[str, str, str]] = field(factory=list)
+    #: The job of each Idempotency-Key, for each access key.
+    once: dict[tuple[str | None, str], Job] = field(factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def set_up(self, settings: dict[str, Any]) -> None:
+        before = self.group_order, self.group_on_failure
+        for name, value in settings.items():
+            setattr(self, name, value)
+        if before != (self.group_order, self.group_on_failure):
+            self.turn, self.served = 0, {}
+            self.meet()
+
+    def role(self, key: str) -> tuple[str, str | None]:
+        """The role of a key, and the id that it has if it is not the owner's."""
+        if key == self.owner:
+            return "owner", None
+        for key_id, role, other in reversed(self.keys):
+            if other == key:
+                return role, key_id
+        raise Refused("AccessDenied")
+
+    def check_new(self, new: str, keys: list[tuple[str, str, str]]) -> None:
+        if any(other == new for _, _, other in keys):
+            raise Refused("KeyTaken")
+
+    def find(self, uid: str | None) -> Job:
+        for job in self.jobs:
+            if job.uid == uid:
+                return job
+        raise Refused("JobNotFound")
+
+    def ordered(self) -> list[Job]:
+        return sorted(self.jobs, key=lambda job: (-job.priority, job.arrival))
+
+    def ready(self, tags: tuple[str, ...] = ()) -> list[Job]:
+        """The jobs that wait for no time."""
+        return [job for job in self.ordered() if job.is_ready and set(tags) <= set(job.tags)]
+
+    # Claims
+
+    def claimable(
+        self, now: int, tags: tuple[str, ...] = (), *, most: int | None = None, by_queue: bool = True
+    ) -> list[Job]:
+        """
+        The jobs that single claims would get one after the other, if none of them ended; at most `most`.
+
+        Without `by_queue` the queue as a whole has no limit and no hold.
+        """
+        taken: list[Job] = []
+        while len(taken) != most and (job := self._next(now, tags, taken, by_queue)) is not None:
+            taken.append(job)
+        return taken
+
+    def serve(self, job: Job) -> None:
+        """Note that a ready job was put in progress."""
+        self.turn += 1
+        self.served[job.group] = self.turn
+
+    def _next(self, now: int, tags: tuple[str, ...], taken: list[Job], by_queue: bool) -> Job | None:
+        """The job that the next claim gets if the jobs in `taken` were claimed before."""
+        running = [job for job in self.jobs if job.state == "inprogress"] + taken
+        is_full = self.limits is not None and len(running) >= self.limits
+        if by_queue and (is_full or self.held.get(OF_QUEUE, 0) > now):
+            return None
+        names = {job.group for job in self.jobs}
+        firsts = [self._first(name, tags, taken) for name in names if self._has_room(name, running, now)]
+        return min((job for job in firsts if job is not None), key=lambda job: self._place(job, taken), default=None)
+
+    def _has_room(self, name: str | None, running: list[Job], now: int) -> bool:
+        if name is None:
+            return True
+        own, here = self.own.get(name, Own()), sum(job.group == name for job in running)
+        limit = self.group_limits if own.in_progress is None else own.in_progress
+        if own.paused or self.held.get(name, 0) > now or (limit is not None and here >= limit):
+            return False
+        return self.group_order != "strict" or not (here or self._is_stuck(name))
+
+    def _is_stuck(self, name: str) -> bool:
+        """Whether a failed job holds its group."""
+        return any(job.group == name and self._sticks(job) for job in self.jobs)
+
+    def _sticks(self, job: Job) -> bool:
+        strict = self.group_order == "strict" and self.group_on_failure == "hold" and job.group is not None
+        return strict and job.state == "failed" and not job.cancelled
+
+    def _first(self, name: str | None, tags: tuple[str, ...], taken: list[Job]) -> Job | None:
+        """The first job of a group that a claim may get."""
+        left = [job for job in self.ordered() if job.group == name and job.state == "queued" and job not in taken]
+        if self.group_order == "strict" and name is not None:
+            left = left[:1]
+        return next((job for job in left if job.is_ready and set(tags) <= set(job.tags)), None)
+
+    def _place(self, job: Job, taken: list[Job]) -> tuple[float, ...]:
+        """Where a job stands among the first jobs of all groups."""
+        if self.group_order != "fair":
+            return (-job.priority, job.arrival)
+        name = job.group
+        running = [one for one in self.jobs if one.state == "inprogress"] + taken
+        load = sum(one.group == name for one in running) / self.own.get(name or "", Own()).weight
+        turns = [self.turn + number for number, one in enumerate(taken, 1) if one.group == name]
+        return (-job.priority, load, (turns or [self.served[name]])[-1], job.arrival)
+
+    # Groups
+
+    @property
+    def groups(self) -> set[str | None]:
+        """The groups with unfinished jobs, with a failed one that holds them, with settings of their own or a hold."""
+        with_jobs = {job.group for job in self.jobs if job.state not in FINISHED or self._sticks(job)}
+        return {*with_jobs, *self.own, *self.held} - {OF_QUEUE}
+
+    def meet(self) -> None:
+        """Number the groups that have come."""
+        for name in self.groups:
+            self.served.setdefault(name, self.turn)
+
+    def forget(self, now: int) -> None:
+        """End the holds whose time has come, and forget the groups that are gone."""
+        self.held = {name: until for name, until in self.held.items() if until > now}
+        self.served = {name: self.served.get(name, self.turn) for name in self.groups}
+
+    def hold(self, name: str, until: int, now: int) -> None:
+        """Hold a group, or the queue by OF_QUEUE; a time that is over ends a hold."""
+        self.held.pop(name, None)
+        if until > now:
+            self.held[name] = until
+
+    def change_group(self, name: str, settings: dict[str, Any]) -> None:
+        own = self.own.pop(name, Own())
+        for setting, value in settings.items():
+            setattr(own, setting, value)
+        if own != Own():
+            self.own[name] = own
+
+    # Reports
+
+    def counts(self, now: int) -> dict[str, Any]:
+        """How many jobs are of each kind, and until when the queue is held."""
+        states = [job.state for job in self.jobs]
+        counts = {state: states.count(state) for state in ("queued", "inprogress", "complete", "failed")}
+        ready = len(self.claimable(now))
+        return {
+            **counts,
+            "ready": ready,
+            "held": len(self.ready()) - ready,
+            "delayed": counts["queued"] - len(self.ready()),
+            "retrying": sum(job.retrying and job.state == "queued" for job in self.jobs),
+            "cancelled": sum(job.cancelled for job in self.jobs),
+            "held_until": self.held.get(OF_QUEUE),
+        }
+
+    def reports(self, now: int) -> dict[str, dict[str, Any]]:
+        """All groups as callers see them."""
+        claimable = self.claimable(now, by_queue=False) if self.groups - {None} else []
+        return {name: self._report(name, claimable) for name in self.groups if name is not None}
+
+    def _report(self, name: str, claimable: list[Job]) -> dict[str, Any]:
+        jobs = [job for job in self.jobs if job.group == name]
+        queued = [job for job in jobs if job.state == "queued"]
+        ready = sum(job.group == name for job in claimable)
+        own = self.own.get(name, Own())
+        return {
+            "queued": len(queued),
+            "ready": ready,
+            "held": sum(job.is_ready for job in queued) - ready,
+            "in_progress": sum(job.state == "inprogress" for job in jobs),
+            "held_until": self.held.get(name),
+            "own": (own.in_progress, own.weight, own.paused),
+        }

@@ -1,0 +1,233 @@
+"""
+Rates, judged by a sliding window that is independent of the marks which the engine keeps.
+
+An engine on a file has a clock that is moved by hand. Claims, their ends, restarts and steps of the wall clock come at
+random times; then each window is looked at, wherever it begins. While the server is down the wall clock is only set
+back: nobody could tell a clock that was set forward from time that went by.
+"""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from jobengine.core import commands as c
+from jobengine.core.flow import Limits, Rate
+from jobengine.core.model import Defaults, Job, State
+from tests.machine.local_driver import LocalDriver
+
+from .owner import Disagreement
+from .trials import Tally
+
+KEY: Final = b"key"
+GROUPS: Final = ("a", "b", "c")
+#: Ready jobs that each group has at least.
+READY: Final = 10
+#: A window in which a claim may be late is this part of the rate's.
+LATE: Final = 16
+HOUR: Final = 3_600_000
+
+
+def too_many(times: list[int], rate: Rate) -> list[tuple[int, int]]:
+    """The first and last time of runs of claims that are one more than a window may have."""
+    window = rate.seconds * 1000
+    runs = zip(times, times[rate.count :], strict=False)
+    return [(first, last) for first, last in runs if last - first < window]
+
+
+def too_late(asked: list[int], times: list[int], rate: Rate) -> list[tuple[int, int]]:
+    """
+    The earliest possible and the real time of claims that came too late.
+
+    Each claim was asked for at its time in `asked`, and nothing but the rate delayed it.
+    """
+    window = rate.seconds * 1000
+    opens = [0] * rate.count + [time + window for time in times]
+    possible = [max(pair) for pair in zip(asked, opens, strict=False)]
+    return [pair for pair in zip(possible, times, strict=True) if pair[1] > pair[0] + window // LATE]
+
+
+@define
+class Life:
+    """An engine with a queue whose claims have rates."""
+
+    folder: Path
+    chance: random.Random
+    limits: Limits
+    #: The rates of the groups; None is that of all.
+    rates: dict[str | None, Rate]
+    driver: LocalDriver = field(init=False)
+    #: When each claim that was not returned was made, and its group: milliseconds of the monotonic clock.
+    claims: list[tuple[int, str]] = field(factory=list)
+    counted: Counter[str] = field(factory=Counter)
+    _ready: Counter[str] = field(factory=Counter)
+
+    def __attrs_post_init__(self) -> None:
+        self.folder.mkdir()
+        self.driver = LocalDriver(self.folder)
+        self.driver.create("q", "key")
+        self._ask(
+            c.ChangeQueue(queue="q", access_key=KEY, limits=self.limits, group_limits=Limits(rate=self.rates[None]))
+        )
+        for group in GROUPS:
+            if group in self.rates:
+                self._ask(c.ChangeGroup(queue="q", access_key=KEY, group=group, rate=self.rates[group]))
+
+    @property
+    def now(self) -> int:
+        return int(self.driver.clock.seconds() * 1000)
+
+    @property
+    def window(self) -> int:
+        """The longest window."""
+        rates = [*self.rates.values(), *([self.limits.rate] if self.limits.rate else [])]
+        return max(rate.seconds for rate in rates) * 1000
+
+    def _ask(self, command: Any) -> Any:
+        return self.driver.get(self.driver.engine.ask(command))
+
+    def fill(self) -> None:
+        """Add jobs, so that each group has some."""
+        for group in GROUPS:
+            if self._ready[group] < READY:
+                jobs = (c.NewJob(content=b"{}", group=group, keep_minutes=0, max_attempts=3),) * READY
+                self._ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults()))
+                self._ready[group] += READY
+
+    # What happens
+
+    def happen(self, what: str) -> None:
+        self.counted[what] += 1
+        getattr(self, what)()
+
+    def wait(self) -> None:
+        self.driver.advance(self.chance.randrange(max(2, self.window // self.chance.choice([4, 30, 200]))))
+
+    def claim(self) -> None:
+        self.fill()
+        count = self.chance.choice([1, 1, 1, 2, 5])
+        claims = c.Claims(queues=("q",), access_key=KEY, count=count)
+        self.took([one.job for one in self.driver.get(self.driver.engine.claim(claims)).jobs])
+
+    def took(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            group = job.spec.rare.group or ""
+            self.claims.append((self.now, group))
+            self._ready[group] -= 1
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """End a job, or give it back: then the next claim of it counts as well."""
+        state, retry = self.chance.choice([(State.COMPLETE, True), (State.QUEUED, True), (State.FAILED, False)])
+        changes = c.Changes(state=state, retry=retry)
+        update = c.UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, lease=job.standing.lease, changes=changes)
+        self._ask(update)
+        self._ready[job.spec.rare.group or ""] += state is State.QUEUED
+
+    def leave(self) -> None:
+        """Leave before a claim is answered: the server returns it, and it does not count."""
+        self.fill()
+        claim = {"queues": ["q"], "key": "key", "count": 2}
+        self.driver.leave(self.driver.start_claim(claim, pump=False))
+
+    def set_clock(self) -> None:
+        self.driver.step_clock(self.chance.choice([HOUR, -HOUR, self.window, -self.window, 300, -300]))
+        # The server learns of it: what happens before a kill counts.
+        self._ask(c.ListQueues(limit=1))
+
+    def restart(self) -> None:
+        down = self.chance.randrange(self.chance.choice([1, self.window * 2]) + 1)
+        step = self.chance.choice([0, 0, -self.window, -HOUR])
+        self.driver.restart(kill=self.chance.random() < 0.5, step=step, down=down)
+
+    # Judging
+
+    def judge(self) -> None:
+        """Raise Disagreement if a window has too many claims."""
+        lists = [(group, self.rates.get(group) or self.rates[None]) for group in GROUPS]
+        found = {group: too_many([at for at, its in self.claims if its == group], rate) for group, rate in lists}
+        if self.limits.rate is not None:
+            found["all"] = too_many([at for at, _ in self.claims], self.limits.rate)
+        wrong = {name: runs[:3] for name, runs in found.items() if runs}
+        if wrong:
+            raise Disagreement(f"too many claims with {self.limits} and {self.rates}: {wrong}")
+
+    def use(self, number: int) -> None:
+        """Claim as soon as that is possible, for this many claims; raises Disagreement if one comes too late."""
+        asked, times = [], [at for at, _ in self.claims]
+        first = len(times)
+        while len(times) < first + number:
+            self.fill()
+            # One claim waits for each; before some the worker is busy for a time.
+            self.driver.advance(self.chance.choice([0, 0, 0, self.chance.randrange(self.window // 20 + 1)]))
+            asked.append(self.now)
+            self.took(self._claimed_in_time())
+            times.append(self.claims[-1][0])
+        rate = self.limits.rate
+        assert rate is not None
+        late = too_late([*times[:first], *asked], times, rate)
+        if late:
+            raise Disagreement(f"claims came too late with {rate}: {late[:3]}")
+
+    def _claimed_in_time(self) -> list[Job]:
+        """The job of one claim that waits for it, however long."""
+        while True:
+            claims = c.Claims(queues=("q",), access_key=KEY, wait=50)
+            pending = self.driver.start(self.driver.engine.claim(claims))
+            self.driver.pump()
+            while not pending.answered:
+                due = min(call.getTime() for call in self.driver.clock.getDelayedCalls())
+                self.driver.advance(max(1, round((due - self.driver.clock.seconds()) * 1000)))
+            if pending.answer.jobs:
+                return [one.job for one in pending.answer.jobs]
+
+
+def _rate(chance: random.Random) -> Rate:
+    return Rate(chance.choice([1, 2, 5, 20, 100]), chance.choice([1, 2, 7, 60]))
+
+
+WEIGHTS: Final = {"claim": 60, "wait": 30, "leave": 3, "set_clock": 2, "restart": 1}
+
+
+@frozen
+class Rates:
+    """A trial: lives with random rates, until there were this many claims."""
+
+    claims: int = 100_000
+    #: Claims of one life, and of those some that come as soon as they can.
+    of_each: int = 3_000
+    used: int = 500
+    name: str = "rates"
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        chance = random.Random(seed)
+        done = 0
+        while done < self.claims:
+            done += self._live(chance, folder / f"life {done}", tally) + self._use(chance, folder / f"use {done}")
+        tally.operations += done
+
+    def _live(self, chance: random.Random, folder: Path, tally: Tally) -> int:
+        limits = Limits(rate=chance.choice([None, _rate(chance)]))
+        life = Life(folder, chance, limits, {None: _rate(chance), "a": _rate(chance)})
+        try:
+            while len(life.claims) < self.of_each:
+                (what,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+                life.happen(what)
+            life.judge()
+        finally:
+            life.driver.close()
+        tally.kills += life.counted["restart"]
+        tally.clock_steps += life.counted["set_clock"]
+        return len(life.claims)
+
+    def _use(self, chance: random.Random, folder: Path) -> int:
+        """A life with the queue's rate alone: claims come as soon as they may."""
+        life = Life(folder, chance, Limits(rate=_rate(chance)), {None: Rate(1_000_000, 1)})
+        try:
+            life.use(self.used)
+            life.judge()
+        finally:
+            life.driver.close()
+        return len(life.claims)

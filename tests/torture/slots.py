@@ -1,0 +1,319 @@
+"""
+Fifty clients of a queue with limits, on a server that is killed again and again.
+
+Each client notes when it had a job for certain: from the answer to its claim until it asked for the job's end, or until
+its lease ran out. At no moment may more jobs be in progress than the limits allowed; and when all is quiet, every slot
+is free again, and no job is held that could run.
+"""
+
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from http.client import HTTPException
+from itertools import count
+from math import inf
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from tests.integration.daemons import Daemon, free_port, until
+
+from .crew import Caller, require
+from .trials import Tally
+
+QUEUE: Final = "limited"
+CLIENTS: Final = 50
+GROUPS: Final = (None, *(f"customer {number}" for number in range(15)))
+#: A group with a limit of its own.
+SPECIAL: Final = "customer 0"
+OF_SPECIAL: Final = 3
+#: The limits at the beginning, and those to which they are changed.
+OF_ALL: Final = 20
+OF_EACH: Final = 2
+CHANGED: Final = {"limits": (5, 10, 20, 30), "group_limits": (1, 2, 2, 3)}
+#: Seconds of a lease, and those by which the clocks of a client and of the server may differ.
+LEASE: Final = 2
+ROUNDING: Final = 0.005
+#: Jobs that are added at a time.
+ADDED: Final = 150
+#: Seconds between kills.
+LOADED: Final = (0.5, 2.0)
+
+
+@define
+class Hold:
+    """A job that a client had; times are of the monotonic clock."""
+
+    uid: str
+    group: str | None
+    #: When the claim was sent and answered.
+    sent: float
+    began: float
+    #: It was in progress for certain before this time.
+    until: float
+
+
+@define
+class Limit:
+    """The values of one limit; a change may take effect at any time between request and answer."""
+
+    #: (value, sent, answered); infinity without an answer.
+    changes: list[tuple[int, float, float]] = field(factory=list)
+
+    def most(self, begin: float, end: float) -> int:
+        """The greatest value that may have been in force between two times."""
+        found = []
+        over = inf
+        for value, sent, answered in reversed(self.changes):
+            if sent <= end and over >= begin:
+                found.append(value)
+            over = min(over, answered)
+        return max(found)
+
+
+def exceeded(holds: Iterable[Hold], limit: Limit) -> list[tuple[float, int, int]]:
+    """
+    The times at which more jobs were in progress than the limit allowed, with both numbers.
+
+    The last of them was claimed after its request was sent, and the limit held then.
+    """
+    wrong, running = [], list[Hold]()
+    for hold in sorted(holds, key=lambda one: one.began):
+        running = [one for one in [*running, hold] if one.until > hold.began]
+        allowed = limit.most(max((one.sent for one in running), default=hold.began), hold.began)
+        if len(running) > allowed:
+            wrong.append((hold.began, len(running), allowed))
+    return wrong
+
+
+@define
+class Worker:
+    """A client that claims jobs, and ends them in one of many ways, in a thread of its own."""
+
+    connect: Callable[..., Caller]
+    chance: random.Random
+    stop: threading.Event
+    holds: list[Hold] = field(factory=list)
+    #: When each job's deletion was asked for.
+    deletions: dict[str, float] = field(factory=dict)
+    claims: int = 0
+    wrong: list[Exception] = field(factory=list)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                # Some leave before they have an answer.
+                with self.connect(timeout=self.chance.choice([0.05, 30.0, 30.0])) as client:
+                    for _ in range(self.chance.randrange(1, 30)):
+                        self._work(client)
+            except (OSError, HTTPException):
+                time.sleep(0.02)
+            except Exception as error:  # of a thread: raised again by the one that waits for it
+                self.wrong.append(error)
+                return
+
+    def _work(self, client: Caller) -> None:
+        sent = time.monotonic()
+        reply = client.take(QUEUE, count=self.chance.choice([1, 1, 3]), wait=0.2)
+        began = time.monotonic()
+        self.claims += 1
+        require(reply.status in (200, 204), f"a claim was answered with {reply}")
+        jobs = reply.json["jobs"] if reply.status == 200 else []
+        held = [Hold(job["uid"], job.get("group"), sent, began, sent + LEASE - ROUNDING) for job in jobs]
+        self.holds += held
+        for job, hold in zip(jobs, held, strict=True):
+            if self.chance.random() < 0.1:
+                # It dies with this job: the lease runs out.
+                continue
+            time.sleep(self.chance.choice([0, 0.01, 0.05]))
+            self._beat(client, job, hold)
+            self._end(client, job, hold)
+
+    def _beat(self, client: Caller, job: Any, hold: Hold) -> None:
+        sent = time.monotonic()
+        if client.change(job["uid"], QUEUE, lease=job["lease"], progress=50).status == 200:
+            hold.until = sent + LEASE - ROUNDING
+
+    def _end(self, client: Caller, job: Any, hold: Hold) -> None:
+        hold.until = min(hold.until, time.monotonic())
+        kinds: list[dict[str, Any]] = [
+            {"new_status": "complete"},
+            {"new_status": "complete"},
+            {"new_status": "failed", "error": "bad luck"},
+            {"new_status": "queued"},
+            {"new_status": "queued", "delay_seconds": 1},
+            {"new_status": "queued", "hold_seconds": 1},
+            {},
+        ]
+        changes = self.chance.choices(kinds, [6, 6, 4, 4, 1, 1, 3])[0]
+        if changes:
+            reply = client.change(job["uid"], QUEUE, lease=job["lease"], **changes)
+            require(reply.status in (200, 404, 409), f"{changes} was answered with {reply}")
+        else:
+            # The lease is not asked for: somebody else's hold may end.
+            self.deletions.setdefault(job["uid"], time.monotonic())
+            require(client.delete(job["uid"], QUEUE).status in (200, 204, 404), "a deletion was refused")
+
+
+@define
+class _Campaign:
+    """Servers of one database, their clients, and the limits."""
+
+    daemons: Sequence[Daemon]
+    chance: random.Random
+    tally: Tally
+    workers: list[Worker] = field(init=False)
+    limits: dict[str, Limit] = field(factory=lambda: {"limits": Limit(), "group_limits": Limit()})
+    _stop: threading.Event = field(factory=threading.Event)
+    _threads: list[threading.Thread] = field(factory=list)
+    _numbers: "count[int]" = field(factory=count)
+
+    def __attrs_post_init__(self) -> None:
+        self.workers = [Worker(self.connect, random.Random(self.chance.random()), self._stop) for _ in range(CLIENTS)]
+
+    def connect(self, **more: Any) -> Caller:
+        return Caller(random.SystemRandom().choice(self.daemons).port, sampled=True, **more)
+
+    def begin(self) -> None:
+        for daemon in self.daemons:
+            daemon.start()
+        with self.connect() as client:
+            client.make_queue(QUEUE)
+            self._limit(client, limits=OF_ALL, group_limits=OF_EACH)
+            own = {"queue_name": QUEUE, "group": SPECIAL, "in_progress": OF_SPECIAL}
+            require(client.call("PUT", "/api/v1/group", body=own).status == 200, "a group's settings were refused")
+        self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
+        for thread in self._threads:
+            thread.start()
+
+    def round(self) -> None:
+        with self.connect() as client:
+            self._add(client)
+            end = time.monotonic() + self.chance.uniform(*LOADED)
+            while (left := end - time.monotonic()) > 0:
+                time.sleep(min(left, self.chance.uniform(0.1, 0.5)))
+                name = self.chance.choice(list(self.limits))
+                self._limit(client, **{name: self.chance.choice(CHANGED[name])})
+        daemon = self.chance.choice(self.daemons)
+        daemon.kill()
+        self.tally.kills += 1
+        require("Traceback" not in daemon.log, "there is a traceback in the log")
+        daemon.start()
+        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+
+    def _add(self, client: Caller) -> None:
+        """Add jobs to a few groups, which then have more than their limit, and to some others."""
+        groups = [*self.chance.choices(GROUPS, k=ADDED // 2), *self.chance.choices(GROUPS[:4], k=ADDED // 2)]
+        jobs = [
+            {"content": {"n": next(self._numbers)}, "timeout_seconds": LEASE, "max_attempts": 3}
+            | ({} if group is None else {"group": group})
+            for group in groups
+        ]
+        require(client.add_many(jobs, QUEUE).status == 201, "jobs were refused")
+
+    def _limit(self, client: Caller, **limits: int) -> None:
+        sent = time.monotonic()
+        reply = client.set_up(QUEUE, **{name: {"in_progress": value} for name, value in limits.items()})
+        require(reply.status == 200, f"new limits were answered with {reply}")
+        for name, value in limits.items():
+            self.limits[name].changes.append((value, sent, time.monotonic()))
+
+    @property
+    def _wrong(self) -> list[Exception]:
+        return [error for worker in self.workers for error in worker.wrong]
+
+    # Judging
+
+    def end(self) -> None:
+        """Stop the clients, judge their logs, and let all jobs run that are left."""
+        self.end_workers()
+        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+        self._judge_holds()
+        with self.connect() as client:
+            until("no job is in progress or waits for a time", lambda: self._is_quiet(client))
+            while self._stats(client)["counts"]["queued"]:
+                self._run_all(client)
+        require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
+        self.tally.operations += sum(worker.claims for worker in self.workers)
+
+    def _judge_holds(self) -> None:
+        holds = [hold for worker in self.workers for hold in worker.holds]
+        deletions: dict[str, float] = {}
+        for worker in self.workers:
+            for uid, sent in worker.deletions.items():
+                deletions[uid] = min(sent, deletions.get(uid, inf))
+        of_group: dict[str, list[Hold]] = defaultdict(list)
+        for hold in holds:
+            hold.until = min(hold.until, deletions.get(hold.uid, inf))
+            if hold.group is not None:
+                of_group[hold.group].append(hold)
+        wrong = {"the queue": exceeded(holds, self.limits["limits"])}
+        for group, its in of_group.items():
+            special = Limit([(OF_SPECIAL, 0.0, 0.0)])
+            wrong[group] = exceeded(its, special if group == SPECIAL else self.limits["group_limits"])
+        found = {name: times[:3] for name, times in wrong.items() if times}
+        require(not found, f"more jobs in progress than allowed: {found}")
+
+    def _stats(self, client: Caller) -> Any:
+        return client.call("GET", "/api/v1/queue/stats", query={"name": QUEUE}).json
+
+    def _groups(self, client: Caller) -> list[Any]:
+        query = {"queueName": QUEUE, "limit": "100"}
+        groups: list[Any] = client.call("GET", "/api/v1/groups", query=query).json["groups"]
+        return groups
+
+    def _is_quiet(self, client: Caller) -> bool:
+        stats = self._stats(client)
+        held = [group for group in self._groups(client) if group["held_until"] is not None]
+        return not (stats["counts"]["inprogress"] or stats["delayed"] or stats["held_until"] or held)
+
+    def _run_all(self, client: Caller) -> None:
+        """Claim and finish as many jobs as the limits allow: no slot is lost, and no job is held without reason."""
+        stats, groups = self._stats(client), self._groups(client)
+        require(not any(group["in_progress"] for group in groups), f"slots are lost: {groups}")
+        of_all, of_each = (limit.changes[-1][0] for limit in self.limits.values())
+        in_groups = [min(one["queued"], OF_SPECIAL if one["group"] == SPECIAL else of_each) for one in groups]
+        free = stats["counts"]["queued"] - sum(one["queued"] for one in groups) + sum(in_groups)
+        expected = min(of_all, free)
+        require(stats["ready"] == expected, f"{expected} jobs can run, {stats['ready']} are ready")
+        require(stats["ready"] + stats["held"] == stats["counts"]["queued"], f"the counts differ: {stats}")
+        jobs = client.take(QUEUE, count=1000).json["jobs"]
+        require(len(jobs) == expected, f"{expected} jobs can run, {len(jobs)} were claimed")
+        updates = [{"uid": job["uid"], "lease": job["lease"], "new_status": "complete"} for job in jobs]
+        body = {"queue_name": QUEUE, "updates": updates}
+        results = client.call("POST", "/api/v1/jobs", query={"queueName": QUEUE}, body=body).json["results"]
+        require(all(one["status"] == 200 for one in results), f"jobs were not finished: {results[:3]}")
+
+    def end_workers(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def abandon(self) -> None:
+        """Leave nothing running."""
+        self.end_workers()
+        for daemon in self.daemons:
+            daemon.kill()
+
+
+@frozen
+class Slots:
+    """A trial: one database, and a number of kills."""
+
+    kills: int = 10
+    make_daemon: Callable[..., Daemon] = Daemon
+    name: str = "limits"
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        settings = {"API_PORT": str(free_port()), "LOG_REQUESTS": "errors"}
+        campaign = _Campaign([self.make_daemon(folder / "home", settings)], random.Random(seed), tally)
+        try:
+            campaign.begin()
+            for _ in range(self.kills):
+                campaign.round()
+            campaign.end()
+        finally:
+            campaign.abandon()

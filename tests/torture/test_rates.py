@@ -1,0 +1,45 @@
+"""The trial of rates for some seconds, and that its judges notice what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from jobengine.core.flow import Gate, Rate
+
+from .owner import Disagreement
+from .rates import Rates, too_late, too_many
+from .trials import Tally
+
+SHORT = Rates(claims=3_000, of_each=500, used=150)
+
+
+def test_no_window_has_too_many_claims_and_none_comes_too_late(tmp_path: Path) -> None:
+    tally = Tally()
+    SHORT.run(1, tmp_path, tally)
+    assert tally.operations >= 3_000
+    assert min(tally.kills, tally.clock_steps) > 10
+
+
+def test_claims_are_counted_in_each_window_wherever_it_begins() -> None:
+    assert too_many([0, 999, 1_000, 1_999], Rate(2, 1)) == []
+    assert too_many([0, 500, 999, 1_500], Rate(2, 1)) == [(0, 999), (500, 1_500)][:1]
+
+
+def test_a_claim_may_come_a_sixteenth_of_the_window_late() -> None:
+    assert too_late([0, 0], [0, 16_000 + 1_000], Rate(1, 16)) == []
+    assert too_late([0, 0], [0, 16_000 + 1_001], Rate(1, 16)) == [(16_000, 17_001)]
+
+
+def test_the_trial_notices_a_rate_that_forgets_claims_too_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each mark counts from its first claim, not from its last."""
+
+    def left(gate: Gate, rate: Rate | None, now: int) -> int:
+        if rate is None or gate.held > now:
+            return 0 if gate.held > now else 1 << 62
+        return max(0, rate.count - sum(n for first, _, n in gate.marks if first + rate.window > now))
+
+    monkeypatch.setattr(Gate, "left", left)
+    with pytest.raises(Disagreement, match="too many claims"):
+        SHORT.run(1, tmp_path, Tally())

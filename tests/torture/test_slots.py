@@ -1,0 +1,40 @@
+"""The trial of limits for some seconds, and that its judge notices what is wrong."""
+
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from .slots import Hold, Limit, Slots, exceeded
+from .trials import Tally
+
+
+@pytest.mark.slow
+def test_kills_of_a_server_under_fifty_clients_exceed_no_limit_and_lose_no_slot(tmp_path: Path) -> None:
+    tally = Tally()
+    Slots(kills=2).run(1, tmp_path, tally)
+    assert tally.kills == 2
+    assert tally.operations > 100
+
+
+def hold(began: float, until: float, sent: float | None = None) -> Hold:
+    return Hold("uid", "a", began if sent is None else sent, began, until)
+
+
+def test_holds_one_after_the_other_keep_a_limit() -> None:
+    assert exceeded([hold(2, 3), hold(0, 1), hold(1, 2)], Limit([(1, 0, 0)])) == []
+
+
+def test_one_hold_too_many_is_noticed() -> None:
+    assert exceeded([hold(0, 3), hold(1, 2), hold(2, 4)], Limit([(1, 0, 0)])) == [(1, 2, 1), (2, 2, 1)]
+
+
+def test_a_lowered_limit_is_kept_by_claims_that_are_sent_after_its_answer() -> None:
+    lowered = Limit([(2, 0, 0), (1, 10, 11)])
+    assert exceeded([hold(0, 30), hold(12, 30, sent=10.5)], lowered) == []
+    assert exceeded([hold(0, 30), hold(12, 30, sent=11.5)], lowered) == [(12, 2, 1)]
+
+
+def test_a_change_without_an_answer_may_have_been_made_or_not() -> None:
+    raised = Limit([(1, 0, 0), (2, 10, inf), (1, 20, 21)])
+    assert [raised.most(5, 6), raised.most(15, 16), raised.most(20.5, 22), raised.most(22, 23)] == [1, 2, 2, 1]
