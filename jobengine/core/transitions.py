@@ -83,8 +83,9 @@ def update(
         _check_lease(queue, job, changes, lease)
     if changes.group is not None and job.standing.state is INPROGRESS:
         raise GroupInUse(job.state, job.standing.worker)
-    spec = _spec(job.spec, changes)
-    with_notes = Job(spec, _with_notes(job.standing, changes))
+    spec, standing = _spec(job.spec, changes), _with_notes(job.standing, changes)
+    # Most updates change neither, and then it is the same job.
+    with_notes = job if spec is job.spec and standing is job.standing else Job(spec, standing)
     updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
