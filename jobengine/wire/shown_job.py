@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 from msgspec import Raw
 
-from ..core.model import FINISHED, INPROGRESS, SECOND, Attempt, Job, Standing
+from ..core.model import FINISHED, INPROGRESS, NO_RARE, SECOND, Attempt, Job, Standing
 from ..core.values import Value
 
 to_json: Final = msgspec.json.Encoder().encode
@@ -66,10 +66,6 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     tags: Annotated[tuple[str, ...], From("spec.tags")] = ()
     max_attempts: Annotated[int, From("spec.max_attempts")] = 1
     retry_delay_seconds: Annotated[int, From("spec.retry_delay_seconds")] = 0
-    unique_key: Annotated[str | None, From("rare.unique_key")] = None
-    meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
-    traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
-    group: Annotated[str | None, From("rare.group")] = None
     attempts: Annotated[int, From("standing.attempts")] = 0
     worker: Annotated[str | None, From("standing.worker")] = None
     lease_expires: Annotated[int | None, From(_seconds("expires"))] = None
@@ -86,6 +82,11 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
     queue_name: Annotated[str | None, From("queue")] = None
+    # Few jobs have a field of Rare: these come last, so that other jobs are made without them.
+    unique_key: Annotated[str | None, From("rare.unique_key")] = None
+    meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
+    traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
+    group: Annotated[str | None, From("rare.group")] = None
 
 
 def not_before_of(standing: Standing) -> int:
@@ -104,15 +105,16 @@ def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:
     return tuple([_attempt(one) for one in attempts])
 
 
-def _maker() -> Callable[..., ShownJob]:
+def _maker(number: int) -> Callable[..., ShownJob]:
     """
-    Compile the function that makes a ShownJob from its fields' expressions.
+    Compile the function that makes a ShownJob from the expressions of its first `number` fields.
 
-    The function passes 30 values by position, which takes 0.15 us instead of 0.9 by name. Since it is generated, the
-    order is always right.
+    The function passes the values by position, which takes 0.2 us instead of 0.9 by name, but 0.45 from the 31st value
+    on. Since it is generated, the order is always right.
     """
     types = get_type_hints(ShownJob, include_extras=True)
-    given = ", ".join(types[name].__metadata__[0].expression for name in ShownJob.__struct_fields__)
+    fields = ShownJob.__struct_fields__[:number]
+    given = ", ".join(types[name].__metadata__[0].expression for name in fields)
     names = {
         "ShownJob": ShownJob,
         "Raw": Raw,
@@ -128,7 +130,8 @@ def _maker() -> Callable[..., ShownJob]:
     return made
 
 
-_shown: Final = _maker()
+_shown: Final = _maker(ShownJob.__struct_fields__.index("queue_name") + 1)
+_shown_with_rare: Final = _maker(len(ShownJob.__struct_fields__))
 
 
 def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
@@ -140,7 +143,9 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
     state = standing.state
     expires = job.lease_expires if state is INPROGRESS else None
     removed = job.deadline if state in FINISHED else None
-    return _shown(spec, spec.rare, standing, standing.notes, expires, removed, standing.lease if lease else None, queue)
+    rare = spec.rare
+    make = _shown if rare is NO_RARE else _shown_with_rare
+    return make(spec, rare, standing, standing.notes, expires, removed, standing.lease if lease else None, queue)
 
 
 def job_json(job: Job, *, lease: bool = False) -> bytes:
