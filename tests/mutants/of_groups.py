@@ -28,8 +28,8 @@ OF_GROUPS: Final = (
         "fair-turns",
         "that a group waits its turn after it was served",
         _TURNS,
-        "                self.groups[new.spec.rare.group].served = self.turn\n",
-        "",
+        "self.turn = group.served = self.turn + 1",
+        "self.turn += 1",
         (f"{_FAIRNESS}test_a_quiet_group_starts_within_as_many_claims_as_there_are_groups_and_one",),
     ),
     Mutant(

@@ -21,8 +21,8 @@ from .batch.decide import Result
 
 #: The most seconds between two sweeps: this server does not know the deadlines that other servers have set.
 _PAUSE: Final = 1.0
-#: After a sweep comes a rest of this many times its duration, at most _PAUSE. After a sweep that has expired _MANY jobs
-#: or more, there is no rest.
+#: The sweeper rests after a sweep, this many times as long as the sweep took, at most _PAUSE. It does not rest after a
+#: sweep that expired _MANY jobs or more.
 _REST: Final = 9
 _MANY: Final = 50
 

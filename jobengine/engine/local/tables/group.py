@@ -7,13 +7,15 @@ from typing import Final
 from attrs import define, field
 
 from ....core.flow import NO_SETTINGS, OPEN, Gate, GroupOrder, GroupSettings
-from ....core.model import Rank
+from ....core.model import Job, Rank
+from ....core.places import Place
 from ....core.turn_order import Key
 from .sorted_list import SortedList
 
 Tags = tuple[str, ...]
 #: The longest list of ranks that is a plain list: a short one takes 200 bytes less than a SortedList.
 _LONG: Final = 1_000
+_READY: Final = Place.READY
 
 
 class Ranks:
@@ -33,9 +35,9 @@ class Ranks:
     def first(self) -> Rank | None:
         """The first rank, or None."""
         ranks = self._ranks
-        if type(ranks) is list:
-            return ranks[0] if ranks else None
-        return ranks.first()  # type: ignore[union-attr]
+        if isinstance(ranks, SortedList):
+            return ranks.first()
+        return ranks[0] if ranks else None
 
     def before(self, rank: Rank) -> int:
         """The number of ranks before this one."""
@@ -45,21 +47,22 @@ class Ranks:
     def add(self, rank: Rank) -> None:
         """Insert a rank."""
         ranks = self._ranks
-        if type(ranks) is not list:
-            ranks.add_all([rank])  # type: ignore[union-attr]
-        elif not ranks or rank > ranks[-1]:
+        if isinstance(ranks, SortedList):
+            ranks.add_all([rank])
+            return
+        if not ranks or rank > ranks[-1]:
             ranks.append(rank)
         else:
             insort(ranks, rank)
-        if len(ranks) == _LONG and type(ranks) is list:
+        if len(ranks) == _LONG:
             longer = self._ranks = SortedList[Rank]()
             longer.add_all(ranks)
 
     def remove(self, rank: Rank) -> None:
         """Remove a rank; raises LookupError if it is missing."""
         ranks = self._ranks
-        if type(ranks) is not list:
-            ranks.remove_all([rank])  # type: ignore[union-attr]
+        if isinstance(ranks, SortedList):
+            ranks.remove_all([rank])
             return
         at = 0 if ranks[0] == rank else bisect_left(ranks, rank)
         if ranks[at] != rank:
@@ -121,45 +124,51 @@ class Group:
         """Whether nothing is left of it."""
         return not self.ready and not self.delayed and self.has_only_queued
 
-    def hold(self, uid: str) -> None:
-        """Count a job that was put in progress."""
-        self.running += 1
-        if self.name is not None:
-            if self.holders is None:
-                self.holders = {}
-            self.holders[uid] = None
+    def add(self, job: Job, place: Place) -> None:
+        """Add a job that is in this place; a failed one, if it holds the group."""
+        spec = job.spec
+        self._count(spec.uid, place, 1)
+        if place is _READY or (self.is_strict and place is not Place.FAILED):
+            self.jobs.add(spec.rank)
+        if place is _READY and spec.tags and not self.is_strict:
+            self.by_tags = self.by_tags or {}
+            self.by_tags.setdefault(spec.tags, Ranks()).add(spec.rank)
 
-    def release(self, uid: str) -> None:
-        """Count a job that is no longer in progress."""
-        self.running -= 1
-        if self.holders is not None:
-            del self.holders[uid]
-            self.holders = self.holders or None
+    def remove(self, job: Job, place: Place) -> None:
+        """Remove a job that was in this place."""
+        spec = job.spec
+        self._count(spec.uid, place, -1)
+        if place is _READY or (self.is_strict and place is not Place.FAILED):
+            self.jobs.remove(spec.rank)
+        if self.by_tags and place is _READY and spec.tags:
+            self.by_tags[spec.tags].remove(spec.rank)
+            if not self.by_tags[spec.tags]:
+                del self.by_tags[spec.tags]
+            self.by_tags = self.by_tags or None
 
-    def hold_failed(self, uid: str) -> None:
-        """Count a failed job that holds the group."""
-        self.hold(uid)
-        self.running, self.failed = self.running - 1, self.failed + 1
+    def _count(self, uid: str, place: Place, by: int) -> None:
+        """Count a job of this place; `by` is 1 or -1."""
+        if place is _READY:
+            self.ready += by
+        elif place is Place.DELAYED:
+            self.delayed += by
+        else:
+            if place is Place.INPROGRESS:
+                self.running += by
+            else:
+                self.failed += by
+            self._change_holder(uid, by)
 
-    def release_failed(self, uid: str) -> None:
-        """Count a failed job that no longer holds the group."""
-        self.release(uid)
-        self.running, self.failed = self.running + 1, self.failed - 1
+    def _change_holder(self, uid: str, by: int) -> None:
+        if self.name is None:
+            return
+        holders = self.holders or {}
+        if by > 0:
+            holders[uid] = None
+        else:
+            del holders[uid]
+        self.holders = holders or None
 
     def ranks(self, tags: Tags | None) -> Iterable[Rank]:
         """The ranks in a list of open groups: of all jobs that may be claimed, or of those with these tags."""
         return self.jobs if tags is None or self.by_tags is None else self.by_tags[tags]
-
-    def add_tagged(self, tags: Tags, rank: Rank) -> None:
-        """Add a ready job with tags."""
-        if self.by_tags is None:
-            self.by_tags = {}
-        self.by_tags.setdefault(tags, Ranks()).add(rank)
-
-    def remove_tagged(self, tags: Tags, rank: Rank) -> None:
-        """Remove a job with tags that is no longer ready."""
-        if self.by_tags is not None:
-            self.by_tags[tags].remove(rank)
-            if not self.by_tags[tags]:
-                del self.by_tags[tags]
-            self.by_tags = self.by_tags or None

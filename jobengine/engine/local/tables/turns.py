@@ -23,7 +23,7 @@ from ....core.flow import (
     gate_of,
     settings_of,
 )
-from ....core.model import Job, Rank, State
+from ....core.model import FINISHED, INPROGRESS, Job, Rank, State
 from ....core.places import Place, place_of
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
@@ -35,7 +35,6 @@ T = TypeVar("T", bound=Any)
 
 _READY: Final = Place.READY
 _FAILED: Final = State.FAILED
-_FINISHED: Final = frozenset({Place.COMPLETE, Place.FAILED})
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
 #: Later than any time.
@@ -203,59 +202,25 @@ class Turns:
             was, now = place_of(old.standing), place_of(new.standing)
             if was is now and old.spec is new.spec:
                 return
-        if old is not None:
-            self._take_out(old)
-        if new is not None:
-            self._put_in(new)
+        if old is not None and self._counts(old):
+            self._touch(old.spec.rare.group).remove(old, place_of(old.standing))
+            self.running -= old.state is INPROGRESS
+        if new is not None and self._counts(new):
+            group = self._touch(new.spec.rare.group)
+            group.add(new, place_of(new.standing))
+            self.running += new.state is INPROGRESS
             if old is not None and was is _READY and now is Place.INPROGRESS:
-                self.turn += 1
-                self.groups[new.spec.rare.group].served = self.turn
+                self.turn = group.served = self.turn + 1
 
-    def _put_in(self, job: Job) -> None:
-        """Add a job to its group."""
-        place = place_of(job.standing)
-        if place in _FINISHED:
-            if self._holds(job):
-                self._touch(job.spec.rare.group).hold_failed(job.spec.uid)
-            return
-        group, spec = self._touch(job.spec.rare.group), job.spec
-        if place is _READY:
-            group.ready += 1
-            if spec.tags and not group.is_strict:
-                group.add_tagged(spec.tags, spec.rank)
-        elif place is Place.INPROGRESS:
-            self.running += 1
-            group.hold(spec.uid)
-        else:
-            group.delayed += 1
-        if place is _READY or group.is_strict:
-            group.jobs.add(spec.rank)
-
-    def _take_out(self, job: Job) -> None:
-        """Take a job out of its group."""
-        place = place_of(job.standing)
-        if place in _FINISHED:
-            if self._holds(job):
-                self._touch(job.spec.rare.group).release_failed(job.spec.uid)
-            return
-        group, spec = self._touch(job.spec.rare.group), job.spec
-        if place is _READY:
-            group.ready -= 1
-            if spec.tags and not group.is_strict:
-                group.remove_tagged(spec.tags, spec.rank)
-        elif place is Place.INPROGRESS:
-            self.running -= 1
-            group.release(spec.uid)
-        else:
-            group.delayed -= 1
-        if place is _READY or group.is_strict:
-            group.jobs.remove(spec.rank)
+    def _counts(self, job: Job) -> bool:
+        """Whether a group has this job: it is unfinished, or has failed and holds the group."""
+        return job.state not in FINISHED or self._holds(job)
 
     def _touch(self, name: str | None) -> Group:
         """The group of that name, to be placed again; it is made if it does not exist."""
         group = self.groups.get(name)
         if group is None:
-            # It waits behind the groups that were not served for longer: a group that comes often does not go first.
+            # A new group counts as just served. Else a group that empties and comes back would always go first.
             group = self.groups[name] = Group(name, self.flow.group_order, served=self.turn)
         self._touched[name] = group
         return group

@@ -45,7 +45,7 @@ from .ordered import Loading
 Tags = tuple[str, ...]
 #: How many groups, and how many jobs, are loaded at a time: at least, and at most.
 LEAST, MOST = 2, 64
-#: Behind all jobs.
+#: A position after every job.
 _BACK: Final[RowRank] = (1 << 62, 1 << 62)
 READY, DELAYED, RUNNING, FAILED = range(4)
 

@@ -334,7 +334,7 @@ class _Loading:
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
     def _number_of_queues(self) -> list[_Query]:
-        """The query for the number of queues, if a caller's number of queues is limited."""
+        """The queries that count the queues, one for each command that limits their number."""
         made = [one.task for one in self.tables.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
         limits = [one.max_queues for one in made if one.max_queues is not None]
         return [_Query(statements.queues_counted(most), self._take_number) for most in limits]

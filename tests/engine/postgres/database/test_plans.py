@@ -80,7 +80,7 @@ def _rows(node: dict[str, Any]) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def plans(database: Database) -> Iterator[_Plans]:
-    """The plans of a session on a queue with many jobs in each place (see core/places.py)."""
+    """Explains queries in a queue that has many jobs in each place (see core/places.py)."""
     database.clear()
     with connected(database.url) as control:
         session = session_on(database.url)
