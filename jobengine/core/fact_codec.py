@@ -45,6 +45,7 @@ from .model import (
     Spec,
     Standing,
     State,
+    shared_rare,
 )
 from .retention import Retention, retention
 
@@ -353,7 +354,7 @@ def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
     return JobAdded(queue, Job(spec, _read_standing(standing)))
 
 
-_OFTEN_SHARED: Final = frozenset({"author", "group"})
+_NEITHER: Final[dict[str, str | None]] = {"author": None, "group": None}
 
 
 def _read_rare(more: dict[str, Any]) -> Rare:
@@ -362,9 +363,8 @@ def _read_rare(more: dict[str, Any]) -> Rare:
         return NO_RARE
     if "context" in written:
         written["context"] = Context(**written["context"])
-    # Most jobs with an author or a group have no other rare field, and share both with many jobs.
-    rare = Rare(**written)
-    return _shared(rare) if _OFTEN_SHARED.issuperset(written) else rare
+    # Most jobs with an author or a group have no other rare field.
+    return shared_rare(**_NEITHER | written) if _NEITHER.keys() >= written.keys() else Rare(**written)
 
 
 def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:

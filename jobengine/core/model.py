@@ -8,6 +8,7 @@ changes under its reader.
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from attrs import field, frozen
@@ -103,6 +104,12 @@ class Rare(Value, frozen=True, kw_only=True):
 
 #: The rare fields of a job without any.
 NO_RARE: Final = Rare()
+
+
+@lru_cache(maxsize=131_072)
+def shared_rare(author: str | None, group: str | None) -> Rare:
+    """The rare fields of a job that has no other, cached so that the jobs of a group share one object."""
+    return NO_RARE if author is None and group is None else Rare(author=author, group=group)
 
 
 class Spec(Value, frozen=True, kw_only=True):

@@ -12,7 +12,20 @@ from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, U
 from ..facts import Fact, JobAdded
 from ..flow import NO_FLOW, Flow
 from ..gates import with_flow
-from ..model import NO_CONTEXT, NO_RARE, SECOND, Context, Defaults, Grant, Job, Queue, Rare, Spec, Standing, State
+from ..model import (
+    NO_CONTEXT,
+    SECOND,
+    Context,
+    Defaults,
+    Grant,
+    Job,
+    Queue,
+    Rare,
+    Spec,
+    Standing,
+    State,
+    shared_rare,
+)
 from ..required_rows import Needs
 from ..retention import Retention, retention
 from ..tables import Decision, NewId, RecentActivity, Table
@@ -138,7 +151,7 @@ class _Batch:
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
         # Shared by all jobs without a delay; below, shared by jobs with no rare field but their author.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
-        self.rare = _shared_rare(self.grant.key_id, None)
+        self.rare = shared_rare(self.grant.key_id, None)
 
     defaults: Defaults = field(init=False)
     keep: Retention = field(init=False)
@@ -231,7 +244,7 @@ class _Batch:
     def _rare(self, request: NewJob, fingerprint: str | None) -> Rare:
         self.has_groups = self.has_groups or request.group is not None
         if fingerprint is None and request.unique_key is None and request.context is NO_CONTEXT:
-            return self.rare if request.group is None else _shared_rare(self.grant.key_id, request.group)
+            return self.rare if request.group is None else shared_rare(self.grant.key_id, request.group)
         return Rare(
             unique_key=request.unique_key,
             fingerprint=fingerprint,
@@ -248,12 +261,6 @@ class _Batch:
         if not ready_at and not not_before:
             return self.queued
         return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at, not_before=not_before)
-
-
-@lru_cache(maxsize=4096)
-def _shared_rare(author: str | None, group: str | None) -> Rare:
-    """The rare fields of a job that has no other, as one value for all such jobs."""
-    return NO_RARE if author is None and group is None else Rare(author=author, group=group)
 
 
 def _fingerprint(request: NewJob) -> str:
