@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from jobengine.engine.door import Engine
 from tests.doubles import new_clock
 from tests.pending import Pending
@@ -14,8 +16,9 @@ __all__ = ["World"]
 class World(ABC):
     """A running engine, and the time and the storage around it."""
 
-    def __init__(self) -> None:
-        self._clock = new_clock()
+    def __init__(self, clock: Clock | None = None) -> None:
+        """The world has this clock, or one of its own."""
+        self._clock = clock or new_clock()
         #: The seconds by which the wall clock was set forward.
         self._ahead = 0
 

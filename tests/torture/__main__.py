@@ -21,7 +21,7 @@ from .postgres_kills import PostgresKills
 from .power_cuts import PowerCuts
 from .rates import Rates
 from .rekeys import Rekeys
-from .slots import Slots
+from .slots import PostgresSlots, Slots
 from .trials import run
 
 TRIALS = (
@@ -34,6 +34,7 @@ TRIALS = (
     Backups(),
     Rekeys(),
     Slots(),
+    PostgresSlots(),
     Rates(claims=10_000),
     Lives("lives of the engine", LocalMachine),
     Lives("lives of the API", HttpMachine, lives=20),

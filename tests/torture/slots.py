@@ -1,5 +1,5 @@
 """
-Fifty clients of a queue with limits, on a server that is killed again and again.
+Fifty clients of a queue with limits, on servers that are killed again and again.
 
 Each client notes when it had a job for certain: from the answer to its claim until it asked for the job's end, or until
 its lease ran out. At no moment may more jobs be in progress than the limits allowed; and when all is quiet, every slot
@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from http.client import HTTPException
 from itertools import count
 from math import inf
@@ -19,9 +20,10 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from tests.integration.daemons import Daemon, free_port, until
+from tests.integration.daemons import Daemon, Reply, free_port, until
 
 from .crew import Caller, require
+from .postgres_servers import KINDS, on_postgres
 from .trials import Tally
 
 QUEUE: Final = "limited"
@@ -165,6 +167,8 @@ class _Campaign:
     daemons: Sequence[Daemon]
     chance: random.Random
     tally: Tally
+    #: Kills something, and returns when all is ready again.
+    kill: Callable[[], None]
     workers: list[Worker] = field(init=False)
     limits: dict[str, Limit] = field(factory=lambda: {"limits": Limit(), "group_limits": Limit()})
     _stop: threading.Event = field(factory=threading.Event)
@@ -182,7 +186,9 @@ class _Campaign:
             daemon.start()
         with self.connect() as client:
             client.make_queue(QUEUE)
-            self._limit(client, limits=OF_ALL, group_limits=OF_EACH)
+            self._limit(limits=OF_ALL, group_limits=OF_EACH)
+            order = self.chance.choice(["arrival", "fair"])
+            require(client.set_up(QUEUE, group_order=order).status == 200, "an order was refused")
             own = {"queue_name": QUEUE, "group": SPECIAL, "in_progress": OF_SPECIAL}
             require(client.call("PUT", "/api/v1/group", body=own).status == 200, "a group's settings were refused")
         self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
@@ -190,21 +196,30 @@ class _Campaign:
             thread.start()
 
     def round(self) -> None:
-        with self.connect() as client:
-            self._add(client)
-            end = time.monotonic() + self.chance.uniform(*LOADED)
-            while (left := end - time.monotonic()) > 0:
-                time.sleep(min(left, self.chance.uniform(0.1, 0.5)))
-                name = self.chance.choice(list(self.limits))
-                self._limit(client, **{name: self.chance.choice(CHANGED[name])})
-        daemon = self.chance.choice(self.daemons)
-        daemon.kill()
+        self._add()
+        end = time.monotonic() + self.chance.uniform(*LOADED)
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, self.chance.uniform(0.1, 0.5)))
+            name = self.chance.choice(list(self.limits))
+            self._limit(**{name: self.chance.choice(CHANGED[name])})
+        require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
+        self.kill()
         self.tally.kills += 1
-        require("Traceback" not in daemon.log, "there is a traceback in the log")
-        daemon.start()
         require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
 
-    def _add(self, client: Caller) -> None:
+    def _surely(self, what: str, call: Callable[[Caller], Reply]) -> None:
+        """Call until there is an answer; a database that was killed may be away for a moment."""
+
+        def answered() -> bool:
+            with suppress(OSError, HTTPException), self.connect() as client:
+                reply = call(client)
+                require(reply.status in (200, 201), f"{what} were answered with {reply}")
+                return True
+            return False
+
+        until(f"{what} are answered", answered, 60)
+
+    def _add(self) -> None:
         """Add jobs to a few groups, which then have more than their limit, and to some others."""
         groups = [*self.chance.choices(GROUPS, k=ADDED // 2), *self.chance.choices(GROUPS[:4], k=ADDED // 2)]
         jobs = [
@@ -212,12 +227,11 @@ class _Campaign:
             | ({} if group is None else {"group": group})
             for group in groups
         ]
-        require(client.add_many(jobs, QUEUE).status == 201, "jobs were refused")
+        self._surely("new jobs", lambda client: client.add_many(jobs, QUEUE))
 
-    def _limit(self, client: Caller, **limits: int) -> None:
-        sent = time.monotonic()
-        reply = client.set_up(QUEUE, **{name: {"in_progress": value} for name, value in limits.items()})
-        require(reply.status == 200, f"new limits were answered with {reply}")
+    def _limit(self, **limits: int) -> None:
+        sent, body = time.monotonic(), {name: {"in_progress": value} for name, value in limits.items()}
+        self._surely("new limits", lambda client: client.set_up(QUEUE, **body))
         for name, value in limits.items():
             self.limits[name].changes.append((value, sent, time.monotonic()))
 
@@ -292,16 +306,20 @@ class _Campaign:
         for thread in self._threads:
             thread.join()
 
-    def abandon(self) -> None:
-        """Leave nothing running."""
-        self.end_workers()
-        for daemon in self.daemons:
-            daemon.kill()
+
+def _run(campaign: _Campaign, kills: int) -> None:
+    try:
+        campaign.begin()
+        for _ in range(kills):
+            campaign.round()
+        campaign.end()
+    finally:
+        campaign.end_workers()
 
 
 @frozen
 class Slots:
-    """A trial: one database, and a number of kills."""
+    """A trial: one file, its server, and a number of kills."""
 
     kills: int = 10
     make_daemon: Callable[..., Daemon] = Daemon
@@ -309,11 +327,32 @@ class Slots:
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         settings = {"API_PORT": str(free_port()), "LOG_REQUESTS": "errors"}
-        campaign = _Campaign([self.make_daemon(folder / "home", settings)], random.Random(seed), tally)
+        daemon = self.make_daemon(folder / "home", settings)
+
+        def kill() -> None:
+            daemon.kill()
+            daemon.start()
+
         try:
-            campaign.begin()
-            for _ in range(self.kills):
-                campaign.round()
-            campaign.end()
+            _run(_Campaign([daemon], random.Random(seed), tally, kill), self.kills)
         finally:
-            campaign.abandon()
+            daemon.kill()
+
+
+@frozen
+class PostgresSlots:
+    """A trial: one PostgreSQL, its servers, and a number of kills."""
+
+    kills: int = 10
+    servers: int = 2
+    name: str = "limits, PostgreSQL"
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        chance = random.Random(seed)
+        with on_postgres(folder, self.servers) as servers:
+
+            def kill() -> None:
+                servers.kill(chance.choice(KINDS), chance)
+                servers.wait()
+
+            _run(_Campaign(servers.daemons, chance, tally, kill), self.kills)

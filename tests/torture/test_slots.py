@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from .slots import Hold, Limit, Slots, exceeded
+from .slots import Hold, Limit, PostgresSlots, Slots, exceeded
 from .trials import Tally
 
 
 @pytest.mark.slow
-def test_kills_of_a_server_under_fifty_clients_exceed_no_limit_and_lose_no_slot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trial", [Slots(kills=2), PostgresSlots(kills=2)], ids=lambda trial: trial.name)
+def test_kills_of_servers_under_fifty_clients_exceed_no_limit_and_lose_no_slot(
+    trial: Slots | PostgresSlots, tmp_path: Path
+) -> None:
     tally = Tally()
-    Slots(kills=2).run(1, tmp_path, tally)
+    trial.run(1, tmp_path, tally)
     assert tally.kills == 2
     assert tally.operations > 100
 

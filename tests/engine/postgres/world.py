@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from jobengine.engine.door import Engine
 from jobengine.engine.ids import ordered_uuid
@@ -59,9 +60,12 @@ class Held(AtOnce):
 class PostgresWorld(World):
     """A PostgresEngine whose database has a clock of its own."""
 
-    def __init__(self, url: str, *, through: str | None = None, **parts: Any) -> None:
-        """The engine reaches the database `through` another URL, if one is given, and has these `parts`."""
-        super().__init__()
+    def __init__(self, url: str, *, through: str | None = None, clock: Clock | None = None, **parts: Any) -> None:
+        """
+        The engine reaches the database `through` another URL, if one is given, and has these `parts`. Several may share
+        a clock.
+        """
+        super().__init__(clock)
         self._url = through or url
         self._parts = parts
         self._new_id = CountedIds()
