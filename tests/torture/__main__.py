@@ -19,7 +19,7 @@ from .kills import Kills
 from .machines import Lives
 from .postgres_kills import PostgresKills
 from .power_cuts import PowerCuts
-from .rates import Rates
+from .rates import POSTGRES_RATES, Rates
 from .rekeys import Rekeys
 from .slots import PostgresSlots, Slots
 from .trials import run
@@ -36,6 +36,7 @@ TRIALS = (
     Slots(),
     PostgresSlots(),
     Rates(claims=10_000),
+    POSTGRES_RATES,
     Lives("lives of the engine", LocalMachine),
     Lives("lives of the API", HttpMachine, lives=20),
 )

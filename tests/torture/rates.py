@@ -1,13 +1,14 @@
 """
 Rates, judged by a sliding window that is independent of the marks which the engine keeps.
 
-An engine on a file has a clock that is moved by hand. Claims, their ends, restarts and steps of the wall clock come at
-random times; then each window is looked at, wherever it begins. While the server is down the wall clock is only set
+Engines have a clock that is moved by hand. Claims, their ends, restarts and steps of the wall clock come at random
+times; then each window is looked at, wherever it begins. While the server of a file is down the wall clock is only set
 back: nobody could tell a clock that was set forward from time that went by.
 """
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +17,9 @@ from attrs import define, field, frozen
 from jobengine.core import commands as c
 from jobengine.core.flow import Limits, Rate
 from jobengine.core.model import Defaults, Job, State
-from tests.machine.local_driver import LocalDriver
 
 from .owner import Disagreement
+from .rate_engines import Engines, Place, on_file, on_postgres
 from .trials import Tally
 
 KEY: Final = b"key"
@@ -27,7 +28,6 @@ GROUPS: Final = ("a", "b", "c")
 READY: Final = 10
 #: A window in which a claim may be late is this part of the rate's.
 LATE: Final = 16
-HOUR: Final = 3_600_000
 
 
 def too_many(times: list[int], rate: Rate) -> list[tuple[int, int]]:
@@ -51,23 +51,20 @@ def too_late(asked: list[int], times: list[int], rate: Rate) -> list[tuple[int, 
 
 @define
 class Life:
-    """An engine with a queue whose claims have rates."""
+    """Engines with a queue whose claims have rates."""
 
-    folder: Path
+    engines: Engines
     chance: random.Random
     limits: Limits
     #: The rates of the groups; None is that of all.
     rates: dict[str | None, Rate]
-    driver: LocalDriver = field(init=False)
     #: When each claim that was not returned was made, and its group: milliseconds of the monotonic clock.
     claims: list[tuple[int, str]] = field(factory=list)
     counted: Counter[str] = field(factory=Counter)
     _ready: Counter[str] = field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
-        self.folder.mkdir()
-        self.driver = LocalDriver(self.folder)
-        self.driver.create("q", "key")
+        self._ask(c.CreateQueue(queue="q", access_key=KEY))
         self._ask(
             c.ChangeQueue(queue="q", access_key=KEY, limits=self.limits, group_limits=Limits(rate=self.rates[None]))
         )
@@ -77,7 +74,7 @@ class Life:
 
     @property
     def now(self) -> int:
-        return int(self.driver.clock.seconds() * 1000)
+        return int(self.engines.clock.seconds() * 1000)
 
     @property
     def window(self) -> int:
@@ -86,7 +83,7 @@ class Life:
         return max(rate.seconds for rate in rates) * 1000
 
     def _ask(self, command: Any) -> Any:
-        return self.driver.get(self.driver.engine.ask(command))
+        return self.engines.begin(self.engines.engine().ask(command)).answer
 
     def fill(self) -> None:
         """Add jobs, so that each group has some."""
@@ -103,13 +100,13 @@ class Life:
         getattr(self, what)()
 
     def wait(self) -> None:
-        self.driver.advance(self.chance.randrange(max(2, self.window // self.chance.choice([4, 30, 200]))))
+        self.engines.advance(self.chance.randrange(max(2, self.window // self.chance.choice([4, 30, 200]))))
 
     def claim(self) -> None:
         self.fill()
         count = self.chance.choice([1, 1, 1, 2, 5])
         claims = c.Claims(queues=("q",), access_key=KEY, count=count)
-        self.took([one.job for one in self.driver.get(self.driver.engine.claim(claims)).jobs])
+        self.took([one.job for one in self.engines.begin(self.engines.engine().claim(claims)).answer.jobs])
 
     def took(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -129,18 +126,14 @@ class Life:
     def leave(self) -> None:
         """Leave before a claim is answered: the server returns it, and it does not count."""
         self.fill()
-        claim = {"queues": ["q"], "key": "key", "count": 2}
-        self.driver.leave(self.driver.start_claim(claim, pump=False))
+        claims = c.Claims(queues=("q",), access_key=KEY, count=2)
+        self.engines.leave(self.engines.engine().claim(claims))
 
     def set_clock(self) -> None:
-        self.driver.step_clock(self.chance.choice([HOUR, -HOUR, self.window, -self.window, 300, -300]))
-        # The server learns of it: what happens before a kill counts.
-        self._ask(c.ListQueues(limit=1))
+        self.engines.set_clock(self.window)
 
     def restart(self) -> None:
-        down = self.chance.randrange(self.chance.choice([1, self.window * 2]) + 1)
-        step = self.chance.choice([0, 0, -self.window, -HOUR])
-        self.driver.restart(kill=self.chance.random() < 0.5, step=step, down=down)
+        self.engines.restart(self.window)
 
     # Judging
 
@@ -161,7 +154,7 @@ class Life:
         while len(times) < first + number:
             self.fill()
             # One claim waits for each; before some the worker is busy for a time.
-            self.driver.advance(self.chance.choice([0, 0, 0, self.chance.randrange(self.window // 20 + 1)]))
+            self.engines.advance(self.chance.choice([0, 0, 0, self.chance.randrange(self.window // 20 + 1)]))
             asked.append(self.now)
             self.took(self._claimed_in_time())
             times.append(self.claims[-1][0])
@@ -175,17 +168,12 @@ class Life:
         """The job of one claim that waits for it, however long."""
         while True:
             claims = c.Claims(queues=("q",), access_key=KEY, wait=50)
-            pending = self.driver.start(self.driver.engine.claim(claims))
-            self.driver.pump()
+            pending = self.engines.begin(self.engines.engine().claim(claims))
             while not pending.answered:
-                due = min(call.getTime() for call in self.driver.clock.getDelayedCalls())
-                self.driver.advance(max(1, round((due - self.driver.clock.seconds()) * 1000)))
+                due = min(call.getTime() for call in self.engines.clock.getDelayedCalls())
+                self.engines.advance(max(1, round((due - self.engines.clock.seconds()) * 1000)))
             if pending.answer.jobs:
                 return [one.job for one in pending.answer.jobs]
-
-
-def _rate(chance: random.Random) -> Rate:
-    return Rate(chance.choice([1, 2, 5, 20, 100]), chance.choice([1, 2, 7, 60]))
 
 
 WEIGHTS: Final = {"claim": 60, "wait": 30, "leave": 3, "set_clock": 2, "restart": 1}
@@ -199,35 +187,49 @@ class Rates:
     #: Claims of one life, and of those some that come as soon as they can.
     of_each: int = 3_000
     used: int = 500
+    #: Seconds of the windows.
+    windows: Sequence[int] = (1, 2, 7, 60)
+    place: Place = on_file
     name: str = "rates"
 
     def run(self, seed: int, folder: Path, tally: Tally) -> None:
         chance = random.Random(seed)
         done = 0
-        while done < self.claims:
-            done += self._live(chance, folder / f"life {done}", tally) + self._use(chance, folder / f"use {done}")
+        with self.place(chance) as make:
+            while done < self.claims:
+                done += self._live(chance, make(folder / f"life {done}"), tally)
+                done += self._use(chance, make(folder / f"use {done}"))
         tally.operations += done
 
-    def _live(self, chance: random.Random, folder: Path, tally: Tally) -> int:
-        limits = Limits(rate=chance.choice([None, _rate(chance)]))
-        life = Life(folder, chance, limits, {None: _rate(chance), "a": _rate(chance)})
+    def _rate(self, chance: random.Random) -> Rate:
+        return Rate(chance.choice([1, 2, 5, 20, 100]), chance.choice(self.windows))
+
+    def _live(self, chance: random.Random, engines: Engines, tally: Tally) -> int:
+        limits = Limits(rate=chance.choice([None, self._rate(chance)]))
         try:
+            life = Life(engines, chance, limits, {None: self._rate(chance), "a": self._rate(chance)})
             while len(life.claims) < self.of_each:
                 (what,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
                 life.happen(what)
             life.judge()
         finally:
-            life.driver.close()
+            engines.close()
         tally.kills += life.counted["restart"]
         tally.clock_steps += life.counted["set_clock"]
         return len(life.claims)
 
-    def _use(self, chance: random.Random, folder: Path) -> int:
+    def _use(self, chance: random.Random, engines: Engines) -> int:
         """A life with the queue's rate alone: claims come as soon as they may."""
-        life = Life(folder, chance, Limits(rate=_rate(chance)), {None: Rate(1_000_000, 1)})
         try:
+            life = Life(engines, chance, Limits(rate=self._rate(chance)), {None: Rate(1_000_000, 1)})
             life.use(self.used)
             life.judge()
         finally:
-            life.driver.close()
+            engines.close()
         return len(life.claims)
+
+
+#: The trial on PostgreSQL, where each of these steps takes longer.
+POSTGRES_RATES: Final = Rates(
+    claims=2_000, of_each=400, used=100, windows=(1, 2, 7), place=on_postgres, name="rates, PostgreSQL"
+)

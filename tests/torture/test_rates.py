@@ -3,21 +3,26 @@
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from jobengine.core.flow import Gate, Rate
 
 from .owner import Disagreement
-from .rates import Rates, too_late, too_many
+from .rates import POSTGRES_RATES, Rates, too_late, too_many
 from .trials import Tally
 
 SHORT = Rates(claims=3_000, of_each=500, used=150)
+SHORT_ON_POSTGRES = evolve(POSTGRES_RATES, claims=200, of_each=100, used=30)
 
 
-def test_no_window_has_too_many_claims_and_none_comes_too_late(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("trial", "restarts"), [(SHORT, 10), pytest.param(SHORT_ON_POSTGRES, 2, marks=pytest.mark.slow)]
+)
+def test_no_window_has_too_many_claims_and_none_comes_too_late(trial: Rates, restarts: int, tmp_path: Path) -> None:
     tally = Tally()
-    SHORT.run(1, tmp_path, tally)
-    assert tally.operations >= 3_000
-    assert min(tally.kills, tally.clock_steps) > 10
+    trial.run(1, tmp_path, tally)
+    assert tally.operations >= trial.claims
+    assert min(tally.kills, tally.clock_steps) > restarts
 
 
 def test_claims_are_counted_in_each_window_wherever_it_begins() -> None:
@@ -30,8 +35,9 @@ def test_a_claim_may_come_a_sixteenth_of_the_window_late() -> None:
     assert too_late([0, 0], [0, 16_000 + 1_001], Rate(1, 16)) == [(16_000, 17_001)]
 
 
+@pytest.mark.parametrize("trial", [SHORT, pytest.param(SHORT_ON_POSTGRES, marks=pytest.mark.slow)])
 def test_the_trial_notices_a_rate_that_forgets_claims_too_early(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trial: Rates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each mark counts from its first claim, not from its last."""
 
@@ -42,4 +48,4 @@ def test_the_trial_notices_a_rate_that_forgets_claims_too_early(
 
     monkeypatch.setattr(Gate, "left", left)
     with pytest.raises(Disagreement, match="too many claims"):
-        SHORT.run(1, tmp_path, Tally())
+        trial.run(1, tmp_path, Tally())

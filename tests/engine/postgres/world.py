@@ -78,12 +78,11 @@ class PostgresWorld(World):
         self._postgres = PostgresEngine(
             secret=lambda: SECRET,
             clock=self._clock,
-            new_id=self._new_id,
             time=PRETENDED,
             interval=True,
             url=self._url,
             machine=Machine(lambda: int(self._clock.seconds() * 1000), f"machine {id(self)}"),
-            **{"thread": lambda _name: AtOnce(), **self._parts},
+            **{"thread": lambda _name: AtOnce(), "new_id": self._new_id, **self._parts},
         )
         self._postgres.open()
         Deferred.fromCoroutine(self._postgres.start())
