@@ -26,33 +26,28 @@ class GateChanges:
             return
         groups = Counter(job.spec.rare.group or OF_QUEUE for job in jobs)
         if flow.limits.rate is not None and groups:
-            of_all = self._gate(OF_QUEUE).after_claims(flow.limits.rate, now, groups.total())
+            of_all = self.gate(OF_QUEUE).after_claims(flow.limits.rate, now, groups.total())
             self._changed[OF_QUEUE] = of_all
         del groups[OF_QUEUE]
         for name, number in groups.items():
             rate = settings_of(self.table.item(GROUP, name)).limits(flow).rate
             if rate is not None:
-                self._changed[name] = self._gate(name).after_claims(rate, now, number)
+                self._changed[name] = self.gate(name).after_claims(rate, now, number)
 
     def give_back(self, job: Job) -> None:
         """Let the rates forget the claim of a job that the server returns."""
         if self.table.queue.flow is not None:
             for name in {job.spec.rare.group or OF_QUEUE, OF_QUEUE}:
-                self._changed[name] = self._gate(name).given_back(job.standing.claimed)
+                self._changed[name] = self.gate(name).given_back(job.standing.claimed)
 
     def hold(self, name: str, until: int) -> None:
         """Hold a group, or the queue by OF_QUEUE, until an elapsed time; 0 ends a hold."""
-        self._changed[name] = replace(self._gate(name), held=until)
+        self._changed[name] = replace(self.gate(name), held=until)
 
     def hold_longer(self, job: Job, until: int) -> None:
         """Hold the group of a job, or the queue for a job without a group, at least until an elapsed time."""
         name = job.spec.rare.group or OF_QUEUE
-        self.hold(name, max(until, self._gate(name).held))
-
-    def held_until(self, name: str, now: int) -> int | None:
-        """Until when a gate is held after these changes; None if it is not."""
-        held = self._gate(name).held
-        return held if held > now else None
+        self.hold(name, max(until, self.gate(name).held))
 
     def facts(self) -> list[Fact]:
         """The facts of all changes; a queue that had no flow gets one, so that they take effect."""
@@ -64,7 +59,8 @@ class GateChanges:
                 found.append(ItemSet(name, GATE, gate, text))
         return [*with_flow(self.table), *found] if found else []
 
-    def _gate(self, name: str) -> Gate:
+    def gate(self, name: str) -> Gate:
+        """A gate after these changes."""
         changed = self._changed.get(name)
         return gate_of(self.table.item(GATE, name)) if changed is None else changed
 

@@ -10,8 +10,11 @@ from .flow import (
     GROUP,
     NO_FLOW,
     OF_QUEUE,
+    UNLIMITED,
+    Flow,
     Gate,
     GroupOrder,
+    GroupSettings,
     Rate,
     gate_of,
     settings_of,
@@ -24,16 +27,36 @@ from .values import Value
 from .wall_time import shown
 
 
-def report(table: Table, name: str, state: GroupState, now: int) -> GroupReport:
-    """The report of a group in this state."""
-    gate = gate_of(table.item(GATE, name))
+def report(
+    table: Table,
+    name: str,
+    state: GroupState,
+    now: int,
+    *,
+    settings: GroupSettings | None = None,
+    gate: Gate | None = None,
+) -> GroupReport:
+    """The report of a group in this state; `settings` and `gate` are those that a command gives it."""
+    settings = settings_of(table.item(GROUP, name)) if settings is None else settings
+    gate = gate_of(table.item(GATE, name)) if gate is None else gate
     return GroupReport(
         name=name,
         state=state,
+        ready=min(state.available, _room(table.queue.flow or NO_FLOW, state, settings, gate, now)),
         oldest_ready=None if state.oldest_ready is None else max(0, now - state.oldest_ready),
         held_until=gate.held if gate.held > now else None,
-        settings=settings_of(table.item(GROUP, name)),
+        settings=settings,
     )
+
+
+def _room(flow: Flow, state: GroupState, settings: GroupSettings, gate: Gate, now: int) -> int:
+    """How many jobs of a group may be claimed now, if there are as many."""
+    is_strict = flow.group_order is GroupOrder.STRICT
+    if settings.paused or state.failed or (is_strict and state.in_progress):
+        return 0
+    limits = settings.limits(flow)
+    room = UNLIMITED if limits.in_progress is None else max(0, limits.in_progress - state.in_progress)
+    return min(room, gate.left(limits.rate, now))
 
 
 class HeldBy(StrEnum):

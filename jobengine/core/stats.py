@@ -49,9 +49,9 @@ class QueueCounts:
 class GroupState(Value, frozen=True, kw_only=True):
     """The jobs of a group."""
 
-    #: Queued jobs, and how many of them can be claimed now, or are delayed.
+    #: Queued jobs, how many of them could be claimed now without limits, rates and holds, and how many are delayed.
     queued: int = 0
-    ready: int = 0
+    available: int = 0
     delayed: int = 0
     in_progress: int = 0
     #: When the oldest ready job was added; None if there is none.
@@ -59,22 +59,24 @@ class GroupState(Value, frozen=True, kw_only=True):
     #: How many failed jobs hold the group; see OnFailure.
     failed: int = 0
 
-    @property
-    def held(self) -> int:
-        """Queued jobs that limits, rates or the order of groups hold back."""
-        return self.queued - self.ready - self.delayed
-
 
 class GroupReport(Value, frozen=True, kw_only=True):
     """A group for its reader."""
 
     name: str
     state: GroupState
+    #: How many of its jobs can be claimed now, unless the queue's own limits or hold prevent that.
+    ready: int
     #: Milliseconds since the oldest ready job was added; None if there is none.
     oldest_ready: int | None = None
     #: Until when it is held; None if it is not.
     held_until: int | None = None
     settings: GroupSettings = NO_SETTINGS
+
+    @property
+    def held(self) -> int:
+        """Queued jobs that limits, rates, holds or the order of groups hold back."""
+        return self.state.queued - self.ready - self.state.delayed
 
     def at_wall_clock(self, ahead: int) -> "GroupReport":
         return replace(self, held_until=self.held_until and self.held_until + ahead)

@@ -238,8 +238,8 @@ class QueueMetrics:
         for group in groups:
             state, labels = group.state, labels_of({"queue": queue, "group": group.name})[:-1]
             counts = {
-                "ready": state.ready,
-                "held": state.held,
+                "ready": group.ready,
+                "held": group.held,
                 "delayed": state.delayed,
                 "inprogress": state.in_progress,
             }

@@ -138,8 +138,8 @@ def group_value(group: GroupReport) -> dict[str, Any]:
     return {
         "group": group.name,
         "queued": state.queued,
-        "ready": state.ready,
-        "held": state.held,
+        "ready": group.ready,
+        "held": group.held,
         "in_progress": state.in_progress,
         "oldest_ready_seconds": _in_seconds(group.oldest_ready),
         "held_until": None if group.held_until is None else _second(group.held_until),

@@ -368,8 +368,9 @@ class ReportsContract(Contract):
             stats = ask.ask(c.ReadStats)
             assert (stats.ready, stats.held, stats.delayed) == (3, 5, 1)
             assert stats.counts[State.QUEUED] == 9
-            group = ask.ask(c.ReadGroup, group="a").state
-            assert (group.queued, group.ready, group.held, group.delayed, group.in_progress) == (5, 1, 3, 1, 1)
+            group = ask.ask(c.ReadGroup, group="a")
+            state = group.state
+            assert (state.queued, group.ready, group.held, state.delayed, state.in_progress) == (5, 1, 3, 1, 1)
             world.reopen()
 
     def test_what_is_gated_or_paused_is_held(self, world: World, ask: Asker) -> None:
@@ -379,6 +380,20 @@ class ReportsContract(Contract):
         ask.hold()
         stats = ask.ask(c.ReadStats)
         assert (stats.ready, stats.held) == (2, 3)
+
+    def test_a_changed_group_is_answered_as_it_is_after_the_change(self, world: World, ask: Asker) -> None:
+        add_all(ask, "aaa")
+        soon = world.now // 1000 + 60
+        changes: list[dict[str, Any]] = [
+            {"in_progress": 2},
+            {"paused": True},
+            {"paused": False},
+            {"held_until": soon},
+            {"held_until": 0},
+        ]
+        answers = [ask.ask(c.ChangeGroup, group="a", **change) for change in changes]
+        assert [(one.ready, one.held) for one in answers] == [(2, 1), (0, 3), (2, 1), (0, 3), (2, 1)]
+        assert ask.ask(c.ResetGroup, group="a").ready == 3
 
     def test_groups_are_listed_by_their_numbers(self, world: World, ask: Asker) -> None:
         assert list(ask.ask(c.ListGroups, limit=9).groups) == []

@@ -44,9 +44,9 @@ SHOWN = """
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
     cancelled failed_minutes keep keep_failed_minutes minutes removed_at retrying times
     client host last_claim origin origins pid since waiting periods
-    ahead_in_group by delayed failed group group_limits group_on_failure group_order group_weight groups held held_until
-    hold hold_seconds holders in_progress limits marks oldest_ready opens queued rate ready reason seconds settings
-    target_wait_seconds weight
+    ahead_in_group available by delayed failed group group_limits group_on_failure group_order group_weight groups held
+    held_until hold hold_seconds holders in_progress limits marks oldest_ready opens queued rate ready reason seconds
+    settings target_wait_seconds weight
 """
 
 

@@ -151,8 +151,7 @@ class ApiDriver:
 
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> Any:
         body = {"queue_name": name, "group": group, **settings}
-        seen = self._group(self.ask("PUT", "/api/v1/group", body=body, key=key))
-        return {name: seen[name] for name in ("held_until", "own")}
+        return self._group(self.ask("PUT", "/api/v1/group", body=body, key=key))
 
     def reset_group(self, name: str, key: str, group: str) -> None:
         self.ask("DELETE", "/api/v1/group", query={"queueName": name, "group": group}, key=key)

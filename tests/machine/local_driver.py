@@ -87,8 +87,8 @@ def group_of(report: GroupReport) -> dict[str, Any]:
     state, own = report.state, report.settings
     return {
         "queued": state.queued,
-        "ready": state.ready,
-        "held": state.held,
+        "ready": report.ready,
+        "held": report.held,
         "in_progress": state.in_progress,
         "held_until": report.held_until,
         "own": (own.in_progress, own.weight, own.paused),
@@ -238,8 +238,7 @@ class LocalDriver:
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:
         given = {("group_weight" if setting == "weight" else setting): value for setting, value in settings.items()}
         command = c.ChangeGroup(queue=name, access_key=key.encode(), group=group, **given)
-        seen = group_of(self.get(self.engine.ask(command)))
-        return {name: seen[name] for name in ("held_until", "own")}
+        return group_of(self.get(self.engine.ask(command)))
 
     def reset_group(self, name: str, key: str, group: str) -> None:
         self.get(self.engine.ask(c.ResetGroup(queue=name, access_key=key.encode(), group=group)))

@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from tests.machine.jobs import FINISHED, Asked, Job, Lives, removal
-from tests.machine.queues import OF_QUEUE, ROLES, Own, Queue, Refused
+from tests.machine.queues import OF_QUEUE, ROLES, Queue, Refused
 
 NEVER = 1 << 62
 
@@ -460,8 +460,7 @@ class Model(Lives):
             queue.hold(group, held_until * 1000 - self.ahead, self.now)
         queue.change_group(group, given)
         queue.meet()
-        held, own = queue.held.get(group), queue.own.get(group, Own())
-        return {"held_until": held, "own": (own.in_progress, own.weight, own.paused)}
+        return queue.report(group, queue.claimable(self.now, by_queue=False))
 
     def reset_group(self, name: str, key: str, group: str) -> None:
         queue = self.open(name, key, "set up")

@@ -229,9 +229,10 @@ class Queue:
     def reports(self, now: int) -> dict[str, dict[str, Any]]:
         """All groups as callers see them."""
         claimable = self.claimable(now, by_queue=False) if self.groups - {None} else []
-        return {name: self._report(name, claimable) for name in self.groups if name is not None}
+        return {name: self.report(name, claimable) for name in self.groups if name is not None}
 
-    def _report(self, name: str, claimable: list[Job]) -> dict[str, Any]:
+    def report(self, name: str, claimable: list[Job]) -> dict[str, Any]:
+        """A group as callers see it; `claimable` are the jobs that the groups allow to claim."""
         jobs = [job for job in self.jobs if job.group == name]
         queued = [job for job in jobs if job.state == "queued"]
         ready = sum(job.group == name for job in claimable)

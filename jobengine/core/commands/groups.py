@@ -70,9 +70,7 @@ class ChangeGroup(_GroupCommand, frozen=True, kw_only=True):
             gates.hold(self.group, until if until > now else 0)
         facts += [fact for fact in gates.facts() if fact not in facts]
         state = table.group(self.group) if table.queue.flow is not None else GroupState()
-        changed = report(table, self.group, state, now)
-        held = gates.held_until(self.group, now)
-        return facts, replace(changed, settings=new, held_until=held)
+        return facts, report(table, self.group, state, now, settings=new, gate=gates.gate(self.group))
 
 
 class ResetGroup(_GroupCommand, frozen=True, kw_only=True):
@@ -86,7 +84,7 @@ class ResetGroup(_GroupCommand, frozen=True, kw_only=True):
     ) -> Decision[GroupReport]:
         state = _state(table, self.group)
         facts = [] if table.item(GROUP, self.group) is None else [ItemSet(self.queue, GROUP, self.group, None)]
-        return facts, replace(report(table, self.group, state, now), settings=NO_SETTINGS)
+        return facts, report(table, self.group, state, now, settings=NO_SETTINGS)
 
 
 class ReadGroup(_GroupCommand, frozen=True, kw_only=True):

@@ -145,7 +145,7 @@ class Turns:
         first = self._first_ready(group)
         return GroupState(
             queued=group.ready + group.delayed,
-            ready=min(self._room(group), self._available(group)),
+            available=self._available(group),
             delayed=group.delayed,
             in_progress=group.running,
             oldest_ready=None if first is None else first.spec.created,

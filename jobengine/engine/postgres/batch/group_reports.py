@@ -34,7 +34,7 @@ def _state(groups: LoadedGroups, group: LoadedGroup) -> GroupState:
     ready, delayed, running, failed = (group.number(which) for which in range(4))
     return GroupState(
         queued=ready + delayed,
-        ready=min(groups.room(group), groups.available(group)),
+        available=groups.available(group),
         delayed=delayed,
         in_progress=running,
         oldest_ready=_first_created(groups, group) if ready else None,
