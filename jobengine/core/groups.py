@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import islice
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -20,7 +22,6 @@ from .flow import (
     settings_of,
 )
 from .model import Job, State
-from .places import Place, place_of
 from .stats import GroupReport, GroupState
 from .tables import Table
 from .values import Value
@@ -59,6 +60,10 @@ def _room(flow: Flow, state: GroupState, settings: GroupSettings, gate: Gate, no
     return min(room, gate.left(limits.rate, now))
 
 
+#: Jobs before a job are counted one by one up to this number.
+_COUNTED: Final = 1_000
+
+
 class HeldBy(StrEnum):
     """What holds a ready job; the values are those of the API."""
 
@@ -85,11 +90,34 @@ class Hold(Value, frozen=True, kw_only=True):
         return replace(self, opens=self.opens and self.opens + ahead, holders=shown(self.holders, ahead))
 
 
-def hold_of(table: Table, job: Job, now: int) -> Hold | None:
-    """Why a job that is ready by itself can't be claimed now; None if it can."""
-    if table.queue.flow is None or place_of(job.standing) is not Place.READY:
-        return None
-    return _hold_by_group(table, job, now) or _hold_by_queue(table, job, now)
+def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
+    """
+    What a job waits for: how many others will be claimed before it, or what holds it.
+
+    Both are None for a job that is not ready by itself.
+    """
+    if not job.ready:
+        return None, None
+    if table.queue.flow is None:
+        return table.ahead(job.spec.rank), None
+    hold = _hold_by_group(table, job, now)
+    if hold is not None:
+        return None, hold
+    ahead = _ahead_in_turn(table, job, now)
+    hold = _hold_by_queue(table, now, ahead)
+    return (ahead, None) if hold is None else (None, hold)
+
+
+def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
+    """How many jobs will be claimed before one that its group does not hold; at most that many, from _COUNTED on."""
+    for number, other in enumerate(islice(table.turn_order(now), _COUNTED)):
+        if other.spec.uid == job.spec.uid:
+            return number
+    rank, flow = job.spec.rank, table.queue.flow or NO_FLOW
+    if flow.group_order is not GroupOrder.FAIR:
+        return table.ahead(rank)
+    # Groups that take turns may let all other jobs of the same priority go first.
+    return table.ahead((rank[0] + 1, -1, "")) - 1
 
 
 def _hold_by_group(table: Table, job: Job, now: int) -> Hold | None:
@@ -125,12 +153,12 @@ def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before:
     return Hold(by=HeldBy.ORDER, reason=reason, holders=holders)
 
 
-def _hold_by_queue(table: Table, job: Job, now: int) -> Hold | None:
+def _hold_by_queue(table: Table, now: int, before: int) -> Hold | None:
+    """What holds a job that comes after `before` others."""
     limits, gate = (table.queue.flow or NO_FLOW).limits, gate_of(table.item(GATE, OF_QUEUE))
     if gate.held > now:
         return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=gate.held)
-    running, before = table.running(), table.ahead(job.spec.rank)
-    limit = limits.in_progress
+    running, limit = table.running(), limits.in_progress
     if limit is not None and running + before >= limit:
         text = f"The queue has {running} of {limit} jobs in progress{_come_first(before)}."
         return Hold(by=HeldBy.QUEUE_LIMIT, reason=text, holders=table.holders_of_group(None))

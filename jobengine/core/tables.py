@@ -68,6 +68,13 @@ class Table(Protocol):
         Jobs whose `timeout_time` has come are left out, even before they expire. Not valid after a change.
         """
 
+    def turn_order(self, now: int) -> Iterator[Job]:
+        """
+        The jobs that claims would get, in their order, if the queue as a whole had no limits and no hold.
+
+        Not valid after a change.
+        """
+
     def due(self, now: int) -> Iterator[Due]:
         """What is due: its deadline has come. The earliest comes first; not valid after a change."""
 
@@ -91,7 +98,11 @@ class Table(Protocol):
         """The number of jobs in each state, and of ready, delayed, retrying and cancelled jobs."""
 
     def oldest_ready(self) -> int | None:
-        """When the oldest ready job was added; None if there is none."""
+        """
+        When the oldest job that can be claimed was added; None if there is none.
+
+        In a queue with flow, unless the queue's own limits prevent all claims.
+        """
 
     def items(self, kind: str) -> Iterable[tuple[str, str]]:
         """The name and value of each named thing of a kind, by name."""

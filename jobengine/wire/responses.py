@@ -267,13 +267,12 @@ def _reason(explanation: Explanation) -> str:
         return f"It is {job.state}; set its state to queued to run it again."
     if not_before := not_before_of(job.standing):
         return f"It can't be claimed before {not_before}."
-    if explanation.hold is not None and not explanation.queue.paused:
-        return _held_reason(explanation.hold)
+    paused = "The queue is paused. " if explanation.queue.paused else ""
+    if explanation.hold is not None:
+        return paused + _held_reason(explanation.hold)
     ahead = explanation.ahead
     line = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it" if ahead else "It is the next"
-    if ahead and explanation.queue.flow is not None:
-        line += ", unless limits or the order of groups hold them"
-    return f"The queue is paused. {line}." if explanation.queue.paused else f"It can be claimed. {line}."
+    return f"{paused or 'It can be claimed. '}{line}."
 
 
 @lru_cache(maxsize=64)

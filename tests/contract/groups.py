@@ -2,17 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.errors import GroupNotFound
 from jobengine.core.flow import GroupOrder, Limits, OnFailure, Rate
 from jobengine.core.groups import HeldBy
 from jobengine.core.model import Job, State
-from jobengine.core.sorting import GroupSort
 from tests.contract.asking import KEY, Asker, Contract
+from tests.contract.group_reports import ReportsContract, add_all, bulk, letters
 from tests.contract.waiting import given, uid_of
 from tests.contract.world import World
 
@@ -31,23 +29,8 @@ ENDS: dict[str, tuple[Callable[[World, Asker, Job], object], bool]] = {
 }
 
 
-def bulk(ask: Asker, count: int = 100, *queues: str, **more: Any) -> list[Job]:
-    """Claim up to this many jobs."""
-    claims = c.Claims(queues=queues or ("q",), access_key=KEY, count=count, **more)
-    return [one.job for one in ask.get(ask.world.engine.claim(claims)).jobs]
-
-
 def groups_of(jobs: list[Job]) -> list[str | None]:
     return [job.spec.rare.group for job in jobs]
-
-
-def add_all(ask: Asker, groups: str, **more: Any) -> list[Job]:
-    """Add a job for each letter; it is the job's group, and a dot stands for none."""
-    return [ask.add(group=None if letter == "." else letter, **more) for letter in groups]
-
-
-def letters(jobs: list[Job]) -> str:
-    return "".join(job.spec.rare.group or "." for job in jobs)
 
 
 class LimitsContract(Contract):
@@ -354,124 +337,6 @@ class RatesContract(Contract):
         waiting = ask.claiming()
         ask.ask(c.ChangeGroup, group="a", held_until=0)
         assert len(given(waiting)) == 1
-
-
-class ReportsContract(Contract):
-    """Counts of groups, and explanations."""
-
-    def test_counts_add_up(self, world: World, ask: Asker) -> None:
-        ask.reconfigure(limits=Limits(in_progress=4), group_limits=TWO)
-        add_all(ask, "aaaaabb..")
-        ask.add(group="a", delay_seconds=60)
-        ask.hold()
-        for _ in range(2):
-            stats = ask.ask(c.ReadStats)
-            assert (stats.ready, stats.held, stats.delayed) == (3, 5, 1)
-            assert stats.counts[State.QUEUED] == 9
-            group = ask.ask(c.ReadGroup, group="a")
-            state = group.state
-            assert (state.queued, group.ready, group.held, state.delayed, state.in_progress) == (5, 1, 3, 1, 1)
-            world.reopen()
-
-    def test_what_is_gated_or_paused_is_held(self, world: World, ask: Asker) -> None:
-        ask.reconfigure(group_limits=Limits(rate=Rate(2, 60)))
-        ask.ask(c.ChangeGroup, group="b", paused=True)
-        add_all(ask, "aaabb.")
-        ask.hold()
-        stats = ask.ask(c.ReadStats)
-        assert (stats.ready, stats.held) == (2, 3)
-
-    def test_a_changed_group_is_answered_as_it_is_after_the_change(self, world: World, ask: Asker) -> None:
-        add_all(ask, "aaa")
-        soon = world.now // 1000 + 60
-        changes: list[dict[str, Any]] = [
-            {"in_progress": 2},
-            {"paused": True},
-            {"paused": False},
-            {"held_until": soon},
-            {"held_until": 0},
-        ]
-        answers = [ask.ask(c.ChangeGroup, group="a", **change) for change in changes]
-        assert [(one.ready, one.held) for one in answers] == [(2, 1), (0, 3), (2, 1), (0, 3), (2, 1)]
-        assert ask.ask(c.ResetGroup, group="a").ready == 3
-
-    def test_groups_are_listed_by_their_numbers(self, world: World, ask: Asker) -> None:
-        assert list(ask.ask(c.ListGroups, limit=9).groups) == []
-        add_all(ask, "a")
-        world.advance(1)
-        add_all(ask, "bbbbcc")
-        bulk(ask, 3)
-        ask.ask(c.ChangeGroup, group="d", paused=True)
-
-        def listed(sort: GroupSort) -> list[str]:
-            names: list[str] = []
-            after = None
-            while True:
-                page = ask.ask(c.ListGroups, sort=sort, limit=1, after=after)
-                names += [one.name for one in page.groups]
-                after = page.following
-                if after is None:
-                    return names
-
-        assert [set(part) for part in (listed(GroupSort.QUEUED)[:2], listed(GroupSort.QUEUED)[2:])] == [
-            {"b", "c"},
-            {"a", "d"},
-        ]
-        assert listed(GroupSort.IN_PROGRESS)[:2] == ["b", "a"]
-        assert set(listed(GroupSort.OLDEST)[:2]) == {"b", "c"}
-
-    def test_a_group_is_gone_with_its_last_job_but_keeps_settings(self, ask: Asker) -> None:
-        add_all(ask, "a")
-        ask.update(ask.hold(), State.COMPLETE)
-        with pytest.raises(GroupNotFound):
-            ask.ask(c.ReadGroup, group="a")
-        changed = ask.ask(c.ChangeGroup, group="a", in_progress=7)
-        assert ask.ask(c.ReadGroup, group="a") == changed
-        assert changed.settings.in_progress == 7
-        ask.ask(c.ResetGroup, group="a")
-        with pytest.raises(GroupNotFound):
-            ask.ask(c.ReadGroup, group="a")
-
-    def test_a_full_group_is_explained_with_its_holders(self, ask: Asker) -> None:
-        ask.reconfigure(group_limits=ONE)
-        first, second, third = add_all(ask, "aaa")
-        ask.hold()
-        explained = ask.ask(c.ExplainJob, uid=uid_of(third))
-        assert explained.hold is not None
-        assert (explained.hold.by, explained.ahead_in_group) == (HeldBy.GROUP_LIMIT, 1)
-        assert [uid_of(job) for job in explained.hold.holders] == [uid_of(first)]
-        assert ask.ask(c.ExplainJob, uid=uid_of(second)).hold is not None
-
-    def test_a_full_queue_is_explained(self, ask: Asker) -> None:
-        ask.reconfigure(limits=ONE)
-        add_all(ask, "..")
-        held = ask.hold()
-        hold = ask.ask(c.ExplainJob, uid=uid_of(ask.jobs(state=State.QUEUED)[0])).hold
-        assert hold is not None
-        assert (hold.by, [uid_of(job) for job in hold.holders]) == (HeldBy.QUEUE_LIMIT, [uid_of(held)])
-
-    @pytest.mark.parametrize("name", ["limits", "group_limits"])
-    def test_a_rate_is_explained_with_its_time(self, world: World, ask: Asker, name: str) -> None:
-        ask.reconfigure(**{name: Limits(rate=Rate(1, 60))})
-        _, second = add_all(ask, "aa")
-        ask.hold()
-        hold = ask.ask(c.ExplainJob, uid=uid_of(second)).hold
-        assert hold is not None
-        by = HeldBy.QUEUE_RATE if name == "limits" else HeldBy.GROUP_RATE
-        assert (hold.by, hold.opens) == (by, world.now + 60_000)
-
-    def test_a_hold_a_pause_and_strict_order_are_explained(self, world: World, ask: Asker) -> None:
-        ask.reconfigure(group_order=GroupOrder.STRICT)
-        _, second, third, fourth = add_all(ask, "aabc")
-        ask.ask(c.ChangeGroup, group="b", held_until=world.now // 1000 + 60)
-        ask.ask(c.ChangeGroup, group="c", paused=True)
-        first = ask.hold()
-        holds = [ask.ask(c.ExplainJob, uid=uid_of(job)).hold for job in (second, third, fourth)]
-        assert [hold and hold.by for hold in holds] == [HeldBy.ORDER, HeldBy.HOLD, HeldBy.HOLD]
-        assert holds[0] is not None
-        assert [uid_of(job) for job in holds[0].holders] == [uid_of(first)]
-        assert holds[1] is not None
-        assert holds[1].opens == world.now + 60_000
 
 
 class GroupsContract(LimitsContract, OrderContract, RatesContract, ReportsContract):

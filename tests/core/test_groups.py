@@ -42,6 +42,17 @@ def test_explain_names_the_limit_of_a_group_and_its_holders() -> None:
     assert hold.reason == "The group 'a' has 1 of 1 jobs in progress."
 
 
+@pytest.mark.parametrize(("order", "most"), [(GroupOrder.ARRIVAL, 1_100), (GroupOrder.FAIR, 1_101)])
+def test_explain_counts_more_than_a_thousand_jobs_before_a_job_by_priority(order: GroupOrder, most: int) -> None:
+    world = Grouped(group_order=order)
+    jobs = [c.NewJob(content=b"{}", group=f"g{number}") for number in range(1_102)]
+    uids = [added.job.spec.uid for added in world.add_all(*jobs)]
+    ahead = [world.ask(c.ExplainJob(queue="q", access_key=KEY, uid=uids[at])).ahead for at in (0, 999, 1_100)]
+    assert ahead == [0, 999, most]
+    world.set_up(limits=Limits(in_progress=1_050))
+    assert [world.hold_of(world.read(uids[at])) is None for at in (999, 1_100)] == [True, False]
+
+
 def test_explain_counts_the_jobs_that_come_first_within_a_limit() -> None:
     world = Grouped(group_limits=Limits(in_progress=1))
     world.add(group="a")

@@ -241,9 +241,9 @@ class ApiDriver:
                 return jobs
             query["cursor"] = page["next_cursor"]
 
-    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool, bool]:
+    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool, str | None]:
         why = self.ask("GET", "/api/v1/job/explain", query={"queueName": name, "jobUID": uid}, key=key)
-        return why["state"], why.get("ahead"), why["paused"], "held_by" in why
+        return why["state"], why.get("ahead"), why["paused"], why.get("held_by")
 
     def delete(self, name: str, key: str, uid: str) -> None:
         self.ask("DELETE", "/api/v1/job", query={"queueName": name, "jobUID": uid}, key=key)

@@ -62,12 +62,19 @@ class GroupMachine(EngineMachine):
             else:
                 self.let_time_go_by(step)
             self.agree()
+        self.explain_all(name)
 
     def end_first(self, name: str, changes: dict[str, Any]) -> None:
         """Change the first job in progress."""
         running = [job for job in self.model.queues[name].ordered() if job.state == "inprogress"]
         for job in running[:1]:
             self.update_one(name, self.key(name, "key"), job.uid, job.lease, changes)
+
+    @rule(name=st.sampled_from(["a", "b"]))
+    def explain_all(self, name: str) -> None:
+        """Each job that can't be claimed has its reason, and no other."""
+        for job in self.model.queues[name].ordered():
+            self.explain(name, self.key(name, "key"), job.uid)
 
     @rule(names=q.SEVERAL, count=q.COUNTS, worker=q.WORKERS, tags=q.TAGS, wait=q.TIMES)
     def take_all_and_wait_for_more(

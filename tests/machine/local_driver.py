@@ -356,9 +356,9 @@ class LocalDriver:
             if after is None:
                 return jobs
 
-    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool, bool]:
+    def explain(self, name: str, key: str, uid: str) -> tuple[str, int | None, bool, str | None]:
         why = self.get(self.engine.ask(c.ExplainJob(queue=name, access_key=key.encode(), uid=uid)))
-        return why.job.state.value, why.ahead, why.queue.paused, why.hold is not None
+        return why.job.state.value, why.ahead, why.queue.paused, why.hold and why.hold.by.value
 
     def delete(self, name: str, key: str, uid: str) -> None:
         self.get(self.engine.ask(c.DeleteJob(queue=name, access_key=key.encode(), uid=uid)))

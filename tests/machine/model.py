@@ -310,16 +310,12 @@ class Model(Lives):
             raise Refused("JobNotFound")
         return job
 
-    def explain(self, name: str, key: str, uid: str | None) -> tuple[str, int | None, bool, bool | None]:
-        """Its state, how many ready jobs are before it, whether the queue is paused; whether limits hold the job."""
+    def explain(self, name: str, key: str, uid: str | None) -> tuple[str, int | None, bool, str | None]:
+        """Its state, how many jobs will be claimed before it, whether the queue is paused, and what holds the job."""
         queue = self.open(name, key, "explain")
-        job, ready = queue.find(uid), queue.ready()
-        ahead = ready.index(job) if job in ready else None
-        is_held: bool | None = job in ready and job not in queue.claimable(self.now)
-        if queue.limits is not None and (queue.group_order == "fair" or not is_held):
-            # Before the queue's own limit it counts jobs that may be held themselves.
-            is_held = None
-        return job.state, ahead, queue.paused, is_held
+        job, claimable = queue.find(uid), queue.claimable(self.now)
+        ahead = claimable.index(job) if job in claimable else None
+        return job.state, ahead, queue.paused, queue.held_by(job, self.now)
 
     def matching(
         self,

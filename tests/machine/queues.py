@@ -129,6 +129,17 @@ class Queue:
             taken.append(job)
         return taken
 
+    def held_by(self, job: Job, now: int) -> str | None:
+        """What holds a job that waits for no time; None if it can be claimed."""
+        if not job.is_ready or job in self.claimable(now):
+            return None
+        own = self.own.get(job.group or "", Own())
+        if job.group is not None and (own.paused or self.held.get(job.group, 0) > now):
+            return "hold"
+        if job not in self.claimable(now, by_queue=False):
+            return "order" if self.group_order == "strict" else "group_limit"
+        return "hold" if self.held.get(OF_QUEUE, 0) > now else "queue_limit"
+
     def serve(self, job: Job) -> None:
         """Note that a ready job was put in progress."""
         self.turn += 1

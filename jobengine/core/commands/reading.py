@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from ..access import PRODUCERS, READERS
 from ..errors import JobNotFound
 from ..filter import Filter, matches
-from ..groups import Hold, hold_of
+from ..groups import Hold, wait_of
 from ..model import Grant, Job, Position, Queue
 from ..required_rows import Needs, PageOf
 from ..sorting import Sort, position
@@ -94,7 +94,8 @@ class Explanation(Value, frozen=True, kw_only=True):
     job: Job
     #: The job's queue, which may be paused.
     queue: Queue
-    #: How many jobs will be claimed before it; None if it can't be claimed now.
+    #: How many jobs will be claimed before it; None if it can't be claimed now. Beyond 1,000 jobs in a queue with flow
+    #: it may be fewer.
     ahead: int | None
     #: What holds it, of limits, rates and the order of groups.
     hold: Hold | None = None
@@ -116,14 +117,13 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
     uid: str
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(uids=frozenset([self.uid]), ahead=True, holds=queue.flow is not None)
+        return Needs(uids=frozenset([self.uid]), ahead=queue.flow is None, holds=queue.flow is not None)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Explanation]:
         """Raises JobNotFound."""
         job = job_of(table, self.uid)
-        ahead = table.ahead(job.spec.rank) if job.ready else None
+        ahead, hold = wait_of(table, job, now)
         in_group = table.ahead_in_group(job) if job.ready and table.queue.flow and job.spec.rare.group else None
-        hold = hold_of(table, job, now)
         return NOTHING, Explanation(job=job, queue=table.queue, ahead=ahead, hold=hold, ahead_in_group=in_group)

@@ -17,7 +17,7 @@ from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Recount, recount
 from jobengine.engine.postgres.transfer import contents, filling
 from tests.contract.asking import Asker
-from tests.contract.groups import add_all, bulk, letters
+from tests.contract.group_reports import add_all, bulk, letters
 from tests.doubles import SECRET
 from tests.engine.postgres.world import PostgresWorld
 from tests.postgres import Database

@@ -1,7 +1,7 @@
 """One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Final
@@ -182,6 +182,8 @@ class QueueTable:
 
     def oldest_ready(self) -> int | None:
         """Compares the first jobs of _PRIORITIES priorities: each is the oldest of its priority."""
+        if self.turns is not None:
+            return self.turns.oldest()
         oldest: int | None = None
         at = self.ready.first()
         for _ in range(_PRIORITIES):
@@ -195,12 +197,20 @@ class QueueTable:
     def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
         jobs, wall = self.jobs, now + self._clock.ahead
         if self.turns is not None:
-            return islice(self.turns.order(tags, lambda job: 0 < job.spec.timeout_time * SECOND <= wall), count)
+            return islice(self.turns.order(tags, self._is_over(wall)), min(count, self.turns.queue_room))
         ranks = self._ready_ranks(tags) if tags else self.ready
         claimable = (
             job for rank in ranks if not (until := (job := jobs[rank[2]]).spec.timeout_time) or until * SECOND > wall
         )
         return islice(claimable, count)
+
+    def turn_order(self, now: int) -> Iterator[Job]:
+        return self._groups.order((), self._is_over(now + self._clock.ahead))
+
+    @staticmethod
+    def _is_over(wall: int) -> Callable[[Job], bool]:
+        """Whether the `timeout_time` of a job has come."""
+        return lambda job: 0 < job.spec.timeout_time * SECOND <= wall
 
     def gives_any(self, tags: tuple[str, ...]) -> bool:
         """Whether a claim with these tags would get a job, unless it is due for removal."""

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
@@ -37,6 +36,8 @@ _READY: Final = Place.READY
 _FAILED: Final = State.FAILED
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
+#: How many groups are compared to find the oldest job.
+_OLDEST: Final = 100
 #: Later than any time.
 _NEVER: Final = 1 << 62
 
@@ -89,7 +90,10 @@ class Turns:
         return (self.flow.group_order, self.flow.group_on_failure) == (flow.group_order, flow.group_on_failure)
 
     def order(self, tags: Tags, is_due: Callable[[Job], bool]) -> Iterator[Job]:
-        """The jobs in the order in which claims get them; those that are due for removal are left out."""
+        """
+        The jobs in the order in which claims get them, unless the queue's own limits prevent that; those that are due
+        for removal are left out.
+        """
         wanted = frozenset(tags)
         combinations: list[Tags | None] = [None]
         if wanted:
@@ -102,15 +106,16 @@ class Turns:
         def ranks_of(group: Group, index: int) -> Iterable[Rank]:
             return group.ranks(combinations[index])
 
-        jobs = InTurn(
-            lists=[self.open[kind] for kind in combinations],
-            group_of=self._group_at,
-            room_of=self._room,
-            ranks_of=ranks_of,
-            job_of=job_of,
-            turn=self.turn,
+        return iter(
+            InTurn(
+                lists=[self.open[kind] for kind in combinations],
+                group_of=self._group_at,
+                room_of=self._room,
+                ranks_of=ranks_of,
+                job_of=job_of,
+                turn=self.turn,
+            )
         )
-        return islice(jobs, self.queue_room)
 
     @property
     def queue_room(self) -> int:
@@ -118,6 +123,22 @@ class Turns:
         limits = self.flow.limits
         room = self.gate.left(limits.rate, self.now)
         return room if limits.in_progress is None else max(0, min(room, limits.in_progress - self.running))
+
+    def oldest(self) -> int | None:
+        """
+        When the oldest of the first jobs of open groups was added; None without any.
+
+        Compares those of _OLDEST groups: of the first group of each priority or, in fair order, of the first groups.
+        """
+        firsts, oldest, is_fair = self.open[None], _NEVER, self.flow.group_order is GroupOrder.FAIR
+        at = firsts.first()
+        for _ in range(_OLDEST):
+            if at is None:
+                break
+            oldest = min(oldest, self._jobs[at[-1]].spec.created)
+            # In the other orders, the first group of a priority has its oldest job.
+            at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)
+        return None if oldest == _NEVER else oldest
 
     @property
     def claimable(self) -> int:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ....core.flow import GROUP, UNLIMITED, GroupOrder
-from ....core.model import Job
+from ....core.model import Job, Rank
 from ....core.places import Place
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
@@ -11,13 +11,14 @@ from ....storage.errors import Damaged
 from ..database.group_rows import group_of
 from ..database.rows import rank_of
 from ..sql import named
-from .groups import LoadedGroup, LoadedGroups
+from .groups import READY, LoadedGroup, LoadedGroups
 
 #: The most jobs that are shown as those which hold others.
 _HOLDERS: Final = 10
 _UNFINISHED: Final = [int(Place.READY), int(Place.DELAYED), int(Place.INPROGRESS)]
 
 _PAGE_OF_GROUPS: Final = named("page_of_groups")
+_COUNT_JOBS_AHEAD: Final = named("count_jobs_ahead")
 _COUNT_AHEAD_IN_GROUP: Final = named("count_ahead_in_group")
 _FIRST_JOBS_OF_GROUP: Final = named("first_jobs_of_group")
 _FIRST_JOBS_IN_PROGRESS: Final = named("first_jobs_in_progress")
@@ -95,20 +96,32 @@ def holders_of(groups: LoadedGroups, name: str | None) -> list[Job]:
     return groups.jobs_of(_FIRST_JOBS_OF_GROUP, key=key, places=_UNFINISHED, most=_HOLDERS)
 
 
-def claimable_of(groups: LoadedGroups) -> int:
-    """How many jobs could be claimed now."""
+def ahead_of(groups: LoadedGroups, rank: Rank) -> int:
+    """See Table.ahead."""
+    return groups.count(_COUNT_JOBS_AHEAD, inv_prio=rank[0] - 1, arrival=rank[1])
+
+
+def claimable_of(groups: LoadedGroups) -> tuple[int, int | None]:
+    """How many jobs could be claimed now, and when the oldest of the first ones of all groups was added."""
     limits, strict = groups.flow.group_limits, groups.flow.group_order is GroupOrder.STRICT
-    number = groups.count(
-        _COUNT_CLAIMABLE,
+    ((number, oldest),) = _COUNT_CLAIMABLE.execute(
+        groups.connection,
+        queue_id=groups.queue_id,
         strict=int(strict),
         most=UNLIMITED if limits.in_progress is None else limits.in_progress,
         claims=UNLIMITED if limits.rate is None else limits.rate.count,
         holds=int(groups.holds_on_failure),
-    )
+    ).fetchall()
+    since = [oldest]
     for row in _GROUPS_WITH_ITEMS.execute(groups.connection, queue_id=groups.queue_id).fetchall():
         try:
             its = groups.take_new(group_of(groups.rows, groups.queue(), row))
         except Damaged:
             continue
-        number += min(groups.room(its), groups.available(its))
-    return min(number + groups.ungrouped().number(0), groups.queue_room())
+        claimable = min(groups.room(its), groups.available(its))
+        number += claimable
+        since.append(_first_created(groups, its) if claimable else None)
+    ungrouped = groups.ungrouped()
+    since.append(_first_created(groups, ungrouped) if ungrouped.number(READY) else None)
+    number = min(number + ungrouped.number(READY), groups.queue_room())
+    return number, min((one for one in since if one is not None), default=None)

@@ -325,7 +325,9 @@ class _Loading:
 
     def _figures(self, parts: Sequence[PlannedPart]) -> list[_Query]:
         shown = self._shown(parts)
-        queries = [self._oldest(queue_id, table) for queue_id, table in shown.items()]
+        # Those of queues with flow are found by their groups.
+        plain = {queue_id: table for queue_id, table in shown.items() if table.queue.flow is None}
+        queries = [self._oldest(queue_id, table) for queue_id, table in plain.items()]
         if shown:
             for table in shown.values():
                 table.needs, table.counted = _SHOWN, counts_of({})

@@ -22,8 +22,8 @@ from ....core.sorting import GroupSort, Sort
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import Due
 from ..database.rows import RowRank, rank_of
-from .group_reports import ahead_in_group, claimable_of, holders_of, page_of, state_of
-from .groups import LoadedGroups
+from .group_reports import ahead_in_group, ahead_of, claimable_of, holders_of, page_of, state_of
+from .groups import MOST, LoadedGroups
 from .pages import PageRows
 from .plan import PlannedPart
 from .turns import Turns
@@ -146,6 +146,11 @@ class LoadedTable:
         wall, jobs = self.wall(now), self._ready_jobs(tags)
         return islice((job for job in jobs if not (until := job.spec.timeout_time) or until * SECOND > wall), count)
 
+    def turn_order(self, now: int) -> Iterator[Job]:
+        if self.turns is None or not self.needs.holds:
+            raise NotLoaded(f"the jobs of {self.queue.name!r} in turn")
+        return iter(self.turns.in_turn((), MOST))
+
     def page(
         self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
     ) -> tuple[list[Job], Position | None]:
@@ -155,6 +160,8 @@ class LoadedTable:
         return [self.jobs[uid] for uid in self.paged.uids if uid in self.jobs], self.paged.following
 
     def ahead(self, rank: Rank) -> int:
+        if self.groups_loaded is not None and self.needs.holds:
+            return ahead_of(self.groups_loaded, rank)
         if rank not in self.places or not self.needs.ahead:
             raise NotLoaded(f"how many jobs of {self.queue.name!r} are before {rank}")
         return self.places[rank]
@@ -164,10 +171,12 @@ class LoadedTable:
             raise NotLoaded(f"the counts of {self.queue.name!r}")
         if self.groups_loaded is None:
             return self.counted
-        held = max(0, self.counted.ready - claimable_of(self.groups_loaded))
+        claimable, self.oldest = claimable_of(self.groups_loaded)
+        held = max(0, self.counted.ready - claimable)
         return evolve(self.counted, ready=self.counted.ready - held, held=held)
 
     def oldest_ready(self) -> int | None:
+        """In a queue with flow, as `counts` has found it."""
         if not self.needs.counts:
             raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
         return self.oldest

@@ -51,11 +51,8 @@ class Turns:
         if room <= 0:
             self._note_gate(gate_of(self.groups.item(GATE, OF_QUEUE)).next_change(self.groups.flow.limits.rate, now))
             return
-        if not self.groups.turn:
-            self.groups.turn = self.groups.send(_NEXT_TURN())[0][0][0] if self.groups.locked else 1
-        self.groups.load_named([name for name in self.groups.changed if name is not None])
         given = 0
-        for job in self._in_turn(tags, count):
+        for job in self.in_turn(tags, count):
             yield job
             given += 1
             if given == room:
@@ -63,7 +60,11 @@ class Turns:
         if given < count:
             self._note_gates(now)
 
-    def _in_turn(self, tags: Tags, count: int) -> Iterable[Job]:
+    def in_turn(self, tags: Tags, count: int) -> Iterable[Job]:
+        """The jobs in that order, unless the queue's own limits prevent that; loaded for a claim of `count`."""
+        if not self.groups.turn:
+            self.groups.turn = self.groups.send(_NEXT_TURN())[0][0][0] if self.groups.locked else UNLIMITED
+        self.groups.load_named([name for name in self.groups.changed if name is not None])
         by_uid: dict[str, LoadedGroup] = {}
         positions: Iterable[Key] = ()
         tagged: dict[LoadedGroup, list[Rank]] = {}

@@ -236,11 +236,14 @@ WHERE queue_id = :queue_id AND key = '';
 SELECT key FROM grp WHERE queue_id = :queue_id AND key <> '' ORDER BY key;
 
 -- name: count_claimable
--- How many jobs could be claimed of groups without settings and gates.
-SELECT coalesce(sum(greatest(0, least(
-    CASE WHEN :strict::bigint = 1 THEN (g.inv_prio IS NOT NULL)::int ELSE g.ready END, :most - g.running, :claims
-))), 0)::bigint
-FROM grp g
+-- How many jobs could be claimed of groups without settings and gates, and when the oldest of their first jobs was
+-- added.
+SELECT coalesce(sum(n.claimable), 0)::bigint, min(g.created) FILTER (WHERE n.claimable > 0)
+FROM grp g, LATERAL (
+    SELECT greatest(0, least(
+        CASE WHEN :strict::bigint = 1 THEN (g.inv_prio IS NOT NULL)::int ELSE g.ready END, :most - g.running, :claims
+    )) AS claimable
+) n
 WHERE g.queue_id = :queue_id AND g.key <> '' AND g.ready > 0 AND (:holds::bigint = 0 OR g.failed = 0)
     AND (SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])) = 0;
 
