@@ -198,6 +198,7 @@ EVENTS: Final[Sequence[Column[JobEvent]]] = (
     Column("uid", lambda event: event.uid, least=36),
     Column("from", lambda event: event.before or "new", least=10),
     Column("to", lambda event: event.state or "deleted", least=10),
+    Column("group", lambda event: event.group or ""),
 )
 
 

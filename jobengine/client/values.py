@@ -145,6 +145,8 @@ class JobEvent(Answer):
     state = Field[str | None]("state")
     #: When the state changed.
     at = Field[datetime]("at", as_time)
+    #: The job's group; None if it has none.
+    group = Field[str | None]("group")
 
     def __getstate__(self) -> Any:
         return (self.raw, self.id)

@@ -21,6 +21,13 @@ class JobEffect(Value, frozen=True):
     old: Job | None
     new: Job | None
 
+    @property
+    def job(self) -> Job:
+        """The job after the change, or before its removal."""
+        job = self.new or self.old
+        assert job is not None
+        return job
+
 
 class QueueEffect(Value, frozen=True, gc=True):
     """The effect of a fact about a queue."""

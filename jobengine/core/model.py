@@ -366,6 +366,8 @@ class JobEvent:
     state: State | None
     #: Milliseconds since the epoch.
     at: int
+    #: The job's group, if it has one.
+    group: str | None = None
 
 
 @frozen(eq=False)

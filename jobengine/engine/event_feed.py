@@ -33,8 +33,8 @@ class Events(Struct, frozen=True):
     stream: "Stream"
     #: The number of the first event; the others are consecutive.
     first: int
-    #: The job's uid, the state it was in, and the state it is in; see JobEvent.
-    changes: list[tuple[str, State | None, State | None]]
+    #: The job's uid, the state it was in, the state it is in, and its group; see JobEvent.
+    changes: list[tuple[str, State | None, State | None, str | None]]
     #: Milliseconds since the epoch.
     at: int
 
@@ -50,8 +50,8 @@ class Events(Struct, frozen=True):
             numbered = enumerate(self.changes[start : start + _PIECE], self.first + start)
             yield EventBatch(tuple([self._event(number, *change) for number, change in numbered]))
 
-    def _event(self, number: int, uid: str, before: State | None, state: State | None) -> JobEvent:
-        return JobEvent(id=f"{self.stream.id}-{number}", uid=uid, before=before, state=state, at=self.at)
+    def _event(self, number: int, uid: str, before: State | None, state: State | None, group: str | None) -> JobEvent:
+        return JobEvent(id=f"{self.stream.id}-{number}", uid=uid, before=before, state=state, at=self.at, group=group)
 
 
 @define(eq=False)
@@ -145,7 +145,7 @@ class Feed:
     def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
         """The events of changes in a queue, to be published later: one for each change of a state, or None."""
         changes = [
-            (effect.uid, before, state)
+            (effect.uid, before, state, effect.job.spec.rare.group)
             for effect in effects
             if (before := None if effect.old is None else effect.old.standing.state)
             is not (state := None if effect.new is None else effect.new.standing.state)

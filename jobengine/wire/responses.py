@@ -282,7 +282,8 @@ def sent_events(batch: EventBatch) -> bytes:
 
 
 def _sent_event(event: JobEvent) -> bytes:
-    data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000})
+    group = {} if event.group is None else {"group": event.group}
+    data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000, **group})
     return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
 
 

@@ -23,6 +23,15 @@ def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
     assert watcher.changes == [(uid, None, "queued"), (uid, "queued", "failed")]
 
 
+def test_an_event_has_the_group_of_a_job_that_has_one(server: MemoryServer) -> None:
+    watcher = Watcher(server)
+    add(server, group="customer-7")
+    add(server)
+    fields = [json.loads(event["data"]) for event in watcher.events]
+    assert [one.get("group") for one in fields] == ["customer-7", None]
+    assert set(fields[0]) - set(fields[1]) == {"group"}
+
+
 def test_a_stream_resumes_after_the_last_seen_event(server: MemoryServer) -> None:
     first = Watcher(server)
     uids = [add(server)["uid"] for _ in range(3)]

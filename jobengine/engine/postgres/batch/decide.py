@@ -10,6 +10,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
 
 from attrs import define, field, frozen
+from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 from psycopg import Connection
 
@@ -34,9 +35,6 @@ from .plan import PlannedCommand, PlannedPart, Task
 from .write import Change, Writing, changes_of, write_queues
 
 A = TypeVar("A")
-#: The uid of a job, its state before, and its state after; see JobEvent.
-EventRecord = tuple[str, State | None, State | None]
-
 #: The types of facts about queues.
 _OF_QUEUES: Final = frozenset({QueueCreated, QueueChanged, QueueDeleted})
 #: The limit for expiring: no limit, all loaded due jobs.
@@ -44,6 +42,15 @@ _ALL: Final = 1 << 30
 _NUMBER_EVENTS: Final = named("number_events")
 _INSERT_EVENTS: Final = named("insert_events")
 _DISCARD_JOB: Final = named("discard_job")
+
+
+class EventRecord(Struct, frozen=True, array_like=True, gc=False):
+    """An event in a row of events; see JobEvent. Rows of earlier versions have no groups."""
+
+    uid: str
+    before: State | None
+    state: State | None
+    group: str | None = None
 
 
 _encode: Final = Encoder().encode
@@ -308,8 +315,8 @@ def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
 
 def _records(effects: Iterator[JobEffect]) -> list[EventRecord]:
     """The events: one for each change of a job's state."""
-    changes = ((one.uid, _state(one.old), _state(one.new)) for one in effects)
-    return [record for record in changes if record[1] is not record[2]]
+    changes = (EventRecord(one.uid, _state(one.old), _state(one.new), one.job.spec.rare.group) for one in effects)
+    return [record for record in changes if record.before is not record.state]
 
 
 def _state(job: Job | None) -> State | None:

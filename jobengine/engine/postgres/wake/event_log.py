@@ -148,8 +148,9 @@ def _records(rows: Rows, count: int, sealed: bytes) -> list[EventRecord]:
 
 
 def _batch(queue_id: int, last: int, records: Sequence[EventRecord], at: int) -> Iterator[JobEvent]:
-    for number, (uid, before, state) in enumerate(records, last - len(records) + 1):
-        yield JobEvent(id=f"{queue_id}-{number}", uid=uid, before=before, state=state, at=at)
+    for number, one in enumerate(records, last - len(records) + 1):
+        its_id = f"{queue_id}-{number}"
+        yield JobEvent(id=its_id, uid=one.uid, before=one.before, state=one.state, at=at, group=one.group)
 
 
 def _number(event: JobEvent) -> int:
