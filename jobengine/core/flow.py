@@ -131,7 +131,11 @@ class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
             return 0
         if rate is None:
             return UNLIMITED
-        return max(0, rate.count - sum(n for _, last, n in self.marks if last + rate.window > now))
+        left, since = rate.count, now - rate.window
+        for _, last, n in self.marks:
+            if last > since:
+                left -= n
+        return max(0, left)
 
     def opens(self, rate: Rate | None) -> int:
         """The elapsed time from which a claim is possible; one that is over if the gate is open."""
@@ -146,19 +150,25 @@ class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
 
     def next_change(self, rate: Rate | None, now: int) -> int | None:
         """When after `now` more can be claimed next, because the hold ends or a claim leaves the window."""
-        window = 0 if rate is None else rate.window
-        times = (self.held, *(last + window for _, last, _ in self.marks if rate is not None))
-        return min((time for time in times if time > now), default=None)
+        change = self.held if self.held > now else None
+        if rate is not None:
+            window = rate.window
+            for _, last, _ in self.marks:
+                # Marks are in order: the first that still counts is the next to leave.
+                if last + window > now:
+                    return last + window if change is None else min(change, last + window)
+        return change
 
     def after_claims(self, rate: Rate, now: int, number: int) -> "Gate":
         """The gate after this many claims at `now`."""
-        marks = [mark for mark in self.marks if mark[1] + rate.window > now]
-        if marks and now - marks[-1][0] < rate.window // _MARKS:
+        window = rate.window
+        marks = [mark for mark in self.marks if mark[1] + window > now]
+        if marks and now - marks[-1][0] < window // _MARKS:
             first, _, n = marks[-1]
             marks[-1] = (first, now, n + number)
         else:
             marks.append((now, now, number))
-        return replace(self, marks=tuple(marks))
+        return Gate(held=self.held, marks=tuple(marks))
 
     def given_back(self, claimed: int) -> "Gate":
         """The gate after a claim of that time was undone by the server."""

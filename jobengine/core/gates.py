@@ -30,7 +30,8 @@ class GateChanges:
             self._changed[OF_QUEUE] = of_all
         del groups[OF_QUEUE]
         for name, number in groups.items():
-            rate = settings_of(self.table.item(GROUP, name)).limits(flow).rate
+            own = self.table.item(GROUP, name)
+            rate = flow.group_limits.rate if own is None else settings_of(own).limits(flow).rate
             if rate is not None:
                 self._changed[name] = self.gate(name).after_claims(rate, now, number)
 

@@ -24,7 +24,7 @@ def length_of_more(job: Job) -> int:
     if spec.tags or rare.unique_key:
         length += len(_line((spec.tags, rare.unique_key)))
     if rare.group:
-        length += _length_of_name(rare.group)
+        length += len(_line(rare.group))
     if rare.context is not NO_CONTEXT:
         length += len(_line(rare.context))
     return length
@@ -32,19 +32,19 @@ def length_of_more(job: Job) -> int:
 
 def length_of_reported(standing: Standing) -> int:
     """The part of worker and notes in `length_of_more`. Attempts are estimated, as each end of a job adds one."""
-    length = _length_of_name(standing.worker) if standing.worker else 0
+    length = _length_of_worker(standing.worker) if standing.worker else 0
     notes = standing.notes
     if notes is NO_NOTES:
         return length
     if notes.error or notes.result:
         length += len(_line((notes.error, None if notes.result is None else notes.result.decode())))
     for attempt in notes.history:
-        length += _ATTEMPT_BYTES + (_length_of_name(attempt.worker) if attempt.worker else 0)
+        length += _ATTEMPT_BYTES + (_length_of_worker(attempt.worker) if attempt.worker else 0)
         length += len(_line(attempt.error)) if attempt.error else 0
     return length
 
 
 @lru_cache(maxsize=1024)
-def _length_of_name(name: str) -> int:
-    """The bytes of a worker's or a group's name in a record; cached, since many jobs have the same."""
+def _length_of_worker(name: str) -> int:
+    """The bytes of a worker's name in a record; cached, since many jobs have the same."""
     return len(_line(name))

@@ -23,11 +23,12 @@ from jobengine.core.commands import (
 )
 from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
-from jobengine.core.facts import Fact, ItemSet, QueueCreated
+from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, Spec, State
 from jobengine.core.places import Place
 from jobengine.core.retention import retention
 from jobengine.core.sorting import position
+from jobengine.engine.local.tables.group import NO_EXTRAS
 from jobengine.engine.local.tables.queue_table import QueueTable, WallClock
 from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
@@ -163,7 +164,7 @@ def picture(tables: Tables) -> dict[str, Any]:
             assert {state: list(part) for state, part in index.states.items()} == _sorted(jobs, index)
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
         of_jobs = sum(map(table.weight, jobs))
-        of_items = sum(len(encode(ItemSet(name, *key, value))) for key, value in table.named.items())
+        of_items = sum(table.item_weight(*key, value) for key, value in table.named.items())
         assert table.live_bytes == len(encode(QueueCreated(table.queue))) + of_jobs + of_items + table.history.size
         seen[name] = (table.queue, jobs, dict(table.named))
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())
@@ -193,13 +194,13 @@ def _groups(turns: Turns | None) -> object:
     groups = {
         name: (
             list(group.jobs),
-            (group.ready, group.delayed, group.running, group.failed, group.idle, group.claimable),
-            set(group.holders or ()),
+            (group.ready, group.delayed, group.running, group.size, group.held, set(group.holders or ())),
+            evolve(group.extras or NO_EXTRAS, tag_positions={}),
         )
         for name, group in turns.groups.items()
     }
     lists = {tags: Counter((key[-1], key[:2]) for key in keys) for tags, keys in turns.open.items() if not tags or keys}
-    return groups, lists, list(turns.gates), set(turns.gates_over()), turns.claimable, turns.running
+    return groups, lists, list(turns.gates), set(turns.gates_over()), turns.held(0), turns.running
 
 
 def _counts(jobs: list[Job]) -> dict[State, int]:

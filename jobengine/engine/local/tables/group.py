@@ -1,174 +1,262 @@
 """The jobs of one group in memory."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
 from attrs import define, field
 
 from ....core.flow import NO_SETTINGS, OPEN, Gate, GroupOrder, GroupSettings
-from ....core.model import Job, Rank
+from ....core.model import Job, Rank, Spec, State
 from ....core.places import Place
 from ....core.turn_order import Key
 from .sorted_list import SortedList
 
 Tags = tuple[str, ...]
-#: The longest list of ranks that is a plain list: a short one takes 200 bytes less than a SortedList.
+#: Ranks in order: a list takes 200 bytes less than a SortedList, so that is used for long ones only.
+Ranks = list[Rank] | SortedList[Rank]
+#: The longest list of ranks.
 _LONG: Final = 1_000
+
 _READY: Final = Place.READY
+_DELAYED: Final = Place.DELAYED
+_INPROGRESS: Final = Place.INPROGRESS
+_FAILED: Final = State.FAILED
 
 
-class Ranks:
-    """Ranks in order: a list while there are few, a SortedList from then on."""
-
-    __slots__ = ("_ranks",)
-
-    def __init__(self) -> None:
-        self._ranks: list[Rank] | SortedList[Rank] = []
-
-    def __len__(self) -> int:
-        return len(self._ranks)
-
-    def __iter__(self) -> Iterator[Rank]:
-        return iter(self._ranks)
-
-    def first(self) -> Rank | None:
-        """The first rank, or None."""
-        ranks = self._ranks
-        if isinstance(ranks, SortedList):
-            return ranks.first()
-        return ranks[0] if ranks else None
-
-    def before(self, rank: Rank) -> int:
-        """The number of ranks before this one."""
-        ranks = self._ranks
-        return ranks.before(rank) if isinstance(ranks, SortedList) else bisect_left(ranks, rank)
-
-    def add(self, rank: Rank) -> None:
-        """Insert a rank."""
-        ranks = self._ranks
-        if isinstance(ranks, SortedList):
-            ranks.add_all([rank])
-            return
-        if not ranks or rank > ranks[-1]:
-            ranks.append(rank)
-        else:
-            insort(ranks, rank)
-        if len(ranks) == _LONG:
-            longer = self._ranks = SortedList[Rank]()
-            longer.add_all(ranks)
-
-    def remove(self, rank: Rank) -> None:
-        """Remove a rank; raises LookupError if it is missing."""
-        ranks = self._ranks
-        if isinstance(ranks, SortedList):
-            ranks.remove_all([rank])
-            return
-        at = 0 if ranks[0] == rank else bisect_left(ranks, rank)
-        if ranks[at] != rank:
-            raise LookupError(rank)
-        del ranks[at]
+def _with(ranks: Ranks, rank: Rank) -> Ranks:
+    """Insert a rank; returns the list, or another one that takes its place."""
+    if isinstance(ranks, SortedList):
+        ranks.add_all([rank])
+    elif len(ranks) == _LONG:
+        longer = SortedList[Rank]()
+        longer.add_all([*ranks, rank])
+        return longer
+    elif not ranks or rank > ranks[-1]:
+        ranks.append(rank)
+    else:
+        insort(ranks, rank)
+    return ranks
 
 
-@define(eq=False)
+def _remove(ranks: Ranks, rank: Rank) -> None:
+    """Remove a rank; raises LookupError if it is missing."""
+    if isinstance(ranks, SortedList):
+        ranks.remove_all([rank])
+        return
+    at = 0 if ranks[0] == rank else bisect_left(ranks, rank)
+    if ranks[at] != rank:
+        raise LookupError(rank)
+    del ranks[at]
+
+
+@define
+class GroupExtras:
+    """What few groups have."""
+
+    settings: GroupSettings = NO_SETTINGS
+    gate: Gate = OPEN
+    #: Its entry in the list of gates.
+    changes: int | None = None
+    #: How many failed jobs hold it; see OnFailure.
+    failed: int = 0
+    #: The ranks of ready jobs with tags, by all their tags; not in strict order.
+    by_tags: dict[Tags, Ranks] = field(factory=dict)
+    #: Its entries in the lists of open groups for tags.
+    tag_positions: dict[Tags, Key] = field(factory=dict)
+
+    @property
+    def is_restrained(self) -> bool:
+        """Whether the group has settings, a gate, or a failed job that holds it."""
+        return self.gate is not OPEN or self.settings is not NO_SETTINGS or self.failed > 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the group is like those without extras."""
+        return not (self.is_restrained or self.changes or self.by_tags or self.tag_positions)
+
+
+NO_EXTRAS: Final = GroupExtras()
+
+
+@define(eq=False, weakref_slot=False)
 class Group:
     """The unfinished jobs of a group, or of all jobs without a group, and what holds them."""
 
+    is_strict: ClassVar[bool] = False
+
     #: None for the jobs without a group.
     name: str | None
-    order: GroupOrder
+    #: The number of the claim that served it last, or that came before its first job.
+    served: int = 0
     #: The ranks of its ready jobs; in strict order, of all unfinished jobs.
-    jobs: Ranks = field(factory=Ranks)
-    #: The ranks of ready jobs with tags, by all their tags; not in strict order.
-    by_tags: dict[Tags, Ranks] | None = None
+    jobs: Ranks = field(factory=list)
     ready: int = 0
     delayed: int = 0
     running: int = 0
     #: The uids of its jobs in progress, if it is a group and has any, and of failed jobs that hold it.
     holders: dict[str, None] | None = None
-    #: How many failed jobs hold it; see OnFailure.
-    failed: int = 0
-    #: The number of the claim that served it last, or that came before its first job.
-    served: int = 0
-    settings: GroupSettings = NO_SETTINGS
-    gate: Gate = OPEN
-    #: Its entry in the list of open groups, and those in the lists for tags.
+    #: Its entry in the list of open groups.
     position: Key | None = None
-    tag_positions: dict[Tags, Key] | None = None
-    #: Its entry in the list of gates.
-    changes: int | None = None
-    #: The number of ready jobs that an idle group is counted with; None if it is not idle.
-    idle: int | None = None
-    #: How many jobs could be claimed now, if it is not idle.
-    claimable: int = 0
+    #: The ready jobs and jobs in progress that it is counted with; None if it is counted apart.
+    size: int | None = 0
+    #: How many ready jobs are held, if it is counted apart.
+    held: int = 0
+    #: What few groups have.
+    extras: GroupExtras | None = None
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
         """Its position if its next job has this rank; see OpenGroup."""
-        if self.order is not GroupOrder.FAIR:
-            return rank
-        load = (self.running + taken) / self.settings.weight
-        return (rank[0], load, turn or self.served, rank[1], rank[2])
+        return rank
 
     @property
-    def is_strict(self) -> bool:
-        """Whether only its first unfinished job may be claimed."""
-        return self.order is GroupOrder.STRICT and self.name is not None
+    def own_extras(self) -> GroupExtras:
+        """Its extras, made if it has none."""
+        self.extras = self.extras or GroupExtras()
+        return self.extras
 
-    @property
-    def has_only_queued(self) -> bool:
-        """Whether it has nothing but ready and delayed jobs, so that it is like any other group of that length."""
-        return not self.running and not self.failed and self.gate is OPEN and self.settings is NO_SETTINGS
+    def drop_extras(self) -> None:
+        """Free extras that say nothing."""
+        if self.extras is not None and self.extras.is_empty:
+            self.extras = None
 
     @property
     def is_gone(self) -> bool:
         """Whether nothing is left of it."""
-        return not self.ready and not self.delayed and self.has_only_queued
+        return not (self.ready or self.delayed or self.running or self.extras)
 
-    def add(self, job: Job, place: Place) -> None:
-        """Add a job that is in this place; a failed one, if it holds the group."""
-        spec = job.spec
-        self._count(spec.uid, place, 1)
-        if place is _READY or (self.is_strict and place is not Place.FAILED):
-            self.jobs.add(spec.rank)
-        if place is _READY and spec.tags and not self.is_strict:
-            self.by_tags = self.by_tags or {}
-            self.by_tags.setdefault(spec.tags, Ranks()).add(spec.rank)
+    def available(self, jobs: dict[str, Job]) -> int:
+        """How many of its jobs could be claimed without limits, given all jobs of the queue."""
+        return self.ready
 
-    def remove(self, job: Job, place: Place) -> None:
-        """Remove a job that was in this place."""
-        spec = job.spec
-        self._count(spec.uid, place, -1)
-        if place is _READY or (self.is_strict and place is not Place.FAILED):
-            self.jobs.remove(spec.rank)
-        if self.by_tags and place is _READY and spec.tags:
-            self.by_tags[spec.tags].remove(spec.rank)
-            if not self.by_tags[spec.tags]:
-                del self.by_tags[spec.tags]
-            self.by_tags = self.by_tags or None
+    def first(self) -> Rank | None:
+        """The rank of its first job."""
+        return next(iter(self.jobs), None)
+
+    def before(self, rank: Rank) -> int:
+        """How many of its jobs come before a rank."""
+        ranks = self.jobs
+        return ranks.before(rank) if isinstance(ranks, SortedList) else bisect_left(ranks, rank)
+
+    def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
+        """
+        Move a job to another place; None stands for one that the queue does not have.
+
+        Returns whether the group's own position may be another one.
+        """
+        if was is not None:
+            self._count(spec.uid, was, -1)
+        if now is not None:
+            self._count(spec.uid, now, 1)
+        if was is _READY:
+            _remove(self.jobs, spec.rank)
+        elif now is _READY:
+            self.jobs = _with(self.jobs, spec.rank)
+        if spec.tags and _READY in (was, now):
+            self._move_tagged(spec, now is _READY)
+        if self.position is None or self.extras is not None or was is _READY or now is _INPROGRESS:
+            return True
+        return now is _READY and next(iter(self.jobs)) == spec.rank
 
     def _count(self, uid: str, place: Place, by: int) -> None:
         """Count a job of this place; `by` is 1 or -1."""
         if place is _READY:
             self.ready += by
-        elif place is Place.DELAYED:
+        elif place is _DELAYED:
             self.delayed += by
-        else:
-            if place is Place.INPROGRESS:
-                self.running += by
-            else:
-                self.failed += by
-            self._change_holder(uid, by)
+        elif place is _INPROGRESS:
+            self.running += by
+            if self.name is not None:
+                self._change_holder(uid, by)
+
+    def hold(self, job: Job | None, by: int) -> None:
+        """Count a failed job that holds the group until somebody retries or deletes it; `by` is 1 or -1."""
+        if job is None or job.standing.state is not _FAILED or job.standing.notes.cancelled:
+            return
+        self.own_extras.failed += by
+        self._change_holder(job.spec.uid, by)
 
     def _change_holder(self, uid: str, by: int) -> None:
-        if self.name is None:
-            return
-        holders = self.holders or {}
-        if by > 0:
+        holders = self.holders
+        if holders is None:
+            self.holders = {uid: None}
+        elif by > 0:
             holders[uid] = None
-        else:
+        elif len(holders) > 1:
             del holders[uid]
-        self.holders = holders or None
+        else:
+            self.holders = None
+
+    def _move_tagged(self, spec: Spec, is_ready: bool) -> None:
+        """Note a job with tags that becomes ready, or ceases to be."""
+        by_tags = self.own_extras.by_tags
+        ranks = by_tags.get(spec.tags, [])
+        if is_ready:
+            by_tags[spec.tags] = _with(ranks, spec.rank)
+        else:
+            _remove(ranks, spec.rank)
+            if not ranks:
+                del by_tags[spec.tags]
 
     def ranks(self, tags: Tags | None) -> Iterable[Rank]:
         """The ranks in a list of open groups: of all jobs that may be claimed, or of those with these tags."""
-        return self.jobs if tags is None or self.by_tags is None else self.by_tags[tags]
+        return self.jobs if tags is None or self.extras is None else self.extras.by_tags[tags]
+
+    def tag_positions(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
+        """Its positions in the lists for tags while it is open and has this first job."""
+        by_tags = {} if self.extras is None else self.extras.by_tags
+        return {tags: self.key(next(iter(ranks)), 0, 0) for tags, ranks in by_tags.items()}
+
+
+class FairGroup(Group):
+    """A group in fair order."""
+
+    __slots__ = ()
+
+    def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
+        return super().move(spec, was, now) or was is _INPROGRESS
+
+    def key(self, rank: Rank, taken: int, turn: int) -> Key:
+        load = float(self.running + taken)
+        if self.extras is not None:
+            load /= self.extras.settings.weight
+        return (rank[0], load, turn or self.served, rank[1], rank[2])
+
+
+class StrictGroup(Group):
+    """A group in strict order: only its first unfinished job may be claimed."""
+
+    __slots__ = ()
+    is_strict = True
+
+    def available(self, jobs: dict[str, Job]) -> int:
+        first = self.first()
+        return 1 if first is not None and jobs[first[2]].ready else 0
+
+    def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
+        if was is not None:
+            self._count(spec.uid, was, -1)
+        if now is not None:
+            self._count(spec.uid, now, 1)
+        if was in _UNFINISHED and now not in _UNFINISHED:
+            _remove(self.jobs, spec.rank)
+        elif now in _UNFINISHED and was not in _UNFINISHED:
+            self.jobs = _with(self.jobs, spec.rank)
+        return True
+
+    def ranks(self, tags: Tags | None) -> Iterable[Rank]:
+        return self.jobs
+
+    def tag_positions(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
+        tags = jobs[first[2]].spec.tags
+        return {tags: self.key(first, 0, 0)} if tags else {}
+
+
+_UNFINISHED: Final = frozenset({_READY, _DELAYED, _INPROGRESS})
+_KINDS: Final = {GroupOrder.ARRIVAL: Group, GroupOrder.FAIR: FairGroup, GroupOrder.STRICT: StrictGroup}
+
+
+def made_group(name: str | None, order: GroupOrder, served: int) -> Group:
+    """A group without jobs; see `Group.served`. Jobs without a group are no group in strict order."""
+    kind = Group if name is None and order is GroupOrder.STRICT else _KINDS[order]
+    return kind(name, served, size=None if kind.is_strict else 0)

@@ -9,9 +9,9 @@ from typing import Any, Final
 from attrs import define, field
 
 from ....core.fact_codec import encode
-from ....core.facts import ItemSet, QueueCreated, QueueDeleted
+from ....core.facts import QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import NO_NOTES, NO_RARE, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
+from ....core.model import NO_NOTES, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
 from ....core.sorting import GroupSort, Sort, position
@@ -128,11 +128,12 @@ class QueueTable:
         if value is not None:
             self.named[kind, name] = value
         self.flow.set_item(kind, name, value)
-        self.live_bytes += self._item_weight(kind, name, value) - self._item_weight(kind, name, old)
+        self.live_bytes += self.item_weight(kind, name, value) - self.item_weight(kind, name, old)
         return old
 
-    def _item_weight(self, kind: str, name: str, value: str | None) -> int:
-        return 0 if value is None else len(encode(ItemSet(self.queue.name, kind, name, value)))
+    def item_weight(self, kind: str, name: str, value: str | None) -> int:
+        """The estimated length of a named thing's record."""
+        return 0 if value is None else self.name_bytes + len(kind) + len(name) + len(value)
 
     def running(self) -> int:
         return len(self.places[Place.INPROGRESS])
@@ -178,7 +179,7 @@ class QueueTable:
 
     def counts(self) -> QueueCounts:
         jobs: dict[int, int] = {**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks}
-        return counts_of(jobs, held=0 if self.turns is None else len(self.ready) - self.turns.claimable)
+        return counts_of(jobs, held=0 if self.turns is None else self.turns.held(len(self.ready)))
 
     def oldest_ready(self) -> int | None:
         """Compares the first jobs of _PRIORITIES priorities: each is the oldest of its priority."""
@@ -305,8 +306,8 @@ class QueueTable:
         if old is not None and new is not None and old.spec is new.spec:
             self.change(old, new)
             return old
-        if self.flow.is_needed:
-            self.flow.change(old, new)
+        for turns in self.flow.indexes:
+            turns.change(old, new)
         if old is not None:
             self._take_out(old)
         if new is not None:
@@ -317,15 +318,15 @@ class QueueTable:
         """Replace `old` by `new`, which has the same spec. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
-        if self.flow.is_needed:
-            self.flow.change(old, new)
         if self.sort_indexes:
             self._sort(old, new)
         was, now = place_of(before), place_of(after)
         if was is not now:
+            for turns in self.flow.indexes:
+                turns.move(old, new, was, now)
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
-            if spec.tags or spec.rare is not NO_RARE:
+            if spec.tags or spec.rare.unique_key is not None:
                 self._leave_names(was, old)
                 self._enter_names(now, new)
         self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
@@ -377,13 +378,13 @@ class QueueTable:
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._entering[self.places[place]].append(spec.rank)
-        if spec.tags or spec.rare is not NO_RARE:
+        if spec.tags or spec.rare.unique_key is not None:
             self._enter_names(place, job)
 
     def _leave(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._leaving[self.places[place]].append(spec.rank)
-        if spec.tags or spec.rare is not NO_RARE:
+        if spec.tags or spec.rare.unique_key is not None:
             self._leave_names(place, job)
 
     def _enter_names(self, place: Place, job: Job) -> None:
@@ -428,7 +429,7 @@ class QueueTable:
             index.remove_all(values)
         self._entering.clear()
         self._leaving.clear()
-        if self.flow.is_needed:
+        if self.flow.indexes:
             self.flow.update()
             self._deadlines_changed = True
         if self._deadlines_changed:

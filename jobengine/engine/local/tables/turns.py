@@ -1,8 +1,8 @@
 """The groups of a queue in memory: which may be claimed from now, in which order, and which are held."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
+from itertools import takewhile
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
@@ -10,7 +10,6 @@ from attrs import define, field
 from ....core.flow import (
     GATE,
     GROUP,
-    NO_SETTINGS,
     OF_QUEUE,
     OPEN,
     UNLIMITED,
@@ -22,18 +21,20 @@ from ....core.flow import (
     gate_of,
     settings_of,
 )
-from ....core.model import FINISHED, INPROGRESS, Job, Rank, State
+from ....core.model import FINISHED, Job, Rank
 from ....core.places import Place, place_of
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
 from ....core.turn_order import InTurn, Key
-from .group import Group, Tags
+from .group import NO_EXTRAS, Group, GroupExtras, Tags, made_group
 from .sorted_list import SortedList
 
 T = TypeVar("T", bound=Any)
 
 _READY: Final = Place.READY
-_FAILED: Final = State.FAILED
+_INPROGRESS: Final = Place.INPROGRESS
+#: Where a job is that is finished, or does not exist.
+_ENDED: Final = frozenset((None, *(place for place in Place if place.state in FINISHED)))
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
 #: How many groups are compared to find the oldest job.
@@ -56,24 +57,32 @@ class Turns:
     open: dict[Tags | None, SortedList[Key]] = field(factory=lambda: {None: SortedList()})
     #: When the gate of a group changes next, and its name.
     gates: SortedList[tuple[int, str]] = field(factory=SortedList)
+    _gate_moves: tuple[list[tuple[int, str]], list[tuple[int, str]]] = field(factory=lambda: ([], []))
     #: The names of groups whose gate has no more effect.
     _over: dict[str, None] = field(factory=dict)
     #: The queue's own gate, which has no group.
     gate: Gate = OPEN
     running: int = 0
-    #: Groups that are not idle, and how many of their jobs could be claimed now.
-    _busy: dict[str | None, Group] = field(factory=dict)
-    _claimable_of_busy: int = 0
-    #: How many idle groups have each number of ready jobs.
-    _idle: Counter[int] = field(factory=Counter)
+    #: How many groups have each number of ready jobs and jobs in progress together: beyond their limit they are held.
+    _sizes: dict[int, int] = field(factory=dict)
+    #: How many ready jobs are held of groups that are counted apart: those which the sizes do not tell all about.
+    _held: int = 0
+    #: Those groups.
+    _special: dict[Group, None] = field(factory=dict)
     #: Groups to be placed again.
-    _touched: dict[str | None, Group] = field(factory=dict)
+    _touched: dict[Group, None] = field(factory=dict)
     #: The number of the last claim.
     turn: int = 0
+    #: While the index is being made: the rank up to which it has the jobs.
+    covered: Rank | None = None
 
     #: How many jobs of a group without settings and without a gate may be in progress, and be claimed by its rate.
     _cap: int = field(init=False)
     _rate_cap: int = field(init=False)
+    #: How many may be in progress for the group's size to tell how many are held.
+    _most_running: int = field(init=False)
+    #: Whether failed jobs hold their group.
+    _failed_hold: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._set_caps()
@@ -82,6 +91,9 @@ class Turns:
         limits = self.flow.group_limits
         self._cap = UNLIMITED if limits.in_progress is None else limits.in_progress
         self._rate_cap = UNLIMITED if limits.rate is None else limits.rate.count
+        self._most_running = self._cap if limits.rate is None else 0
+        of_failure = (self.flow.group_order, self.flow.group_on_failure)
+        self._failed_hold = of_failure == (GroupOrder.STRICT, OnFailure.HOLD)
 
     # Reading
 
@@ -95,27 +107,20 @@ class Turns:
         for removal are left out.
         """
         wanted = frozenset(tags)
-        combinations: list[Tags | None] = [None]
+        kinds: list[Tags | None] = [None]
         if wanted:
-            combinations = [kind for kind in self.open if kind is not None and wanted.issubset(kind)]
+            kinds = [kind for kind in self.open if kind is not None and wanted.issubset(kind)]
+        groups, jobs, room = self.groups, self._jobs, self._room
+
+        def opened(key: Key, index: int) -> tuple[Group, int, Iterable[Rank]]:
+            group = groups[jobs[key[-1]].spec.rare.group]
+            return group, room(group), group.ranks(kinds[index])
 
         def job_of(rank: Rank) -> Job | None:
-            job = self._jobs[rank[2]]
+            job = jobs[rank[2]]
             return None if job.spec.timeout_time and is_due(job) else job
 
-        def ranks_of(group: Group, index: int) -> Iterable[Rank]:
-            return group.ranks(combinations[index])
-
-        return iter(
-            InTurn(
-                lists=[self.open[kind] for kind in combinations],
-                group_of=self._group_at,
-                room_of=self._room,
-                ranks_of=ranks_of,
-                job_of=job_of,
-                turn=self.turn,
-            )
-        )
+        return iter(InTurn(lists=[self.open[kind] for kind in kinds], opened=opened, job_of=job_of, turn=self.turn))
 
     @property
     def queue_room(self) -> int:
@@ -140,12 +145,11 @@ class Turns:
             at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)
         return None if oldest == _NEVER else oldest
 
-    @property
-    def claimable(self) -> int:
-        """How many jobs could be claimed now."""
+    def held(self, ready: int) -> int:
+        """How many of all ready jobs of the queue can't be claimed now."""
         cap = min(self._cap, self._rate_cap)
-        idle = sum(min(length, cap) * groups for length, groups in self._idle.items())
-        return min(self._claimable_of_busy + idle, self.queue_room)
+        of_groups = self._held + sum((size - cap) * groups for size, groups in self._sizes.items() if size > cap)
+        return max(of_groups, ready - self.queue_room)
 
     @property
     def next_change(self) -> int | None:
@@ -166,15 +170,15 @@ class Turns:
         first = self._first_ready(group)
         return GroupState(
             queued=group.ready + group.delayed,
-            available=self._available(group),
+            available=group.available(self._jobs),
             delayed=group.delayed,
             in_progress=group.running,
             oldest_ready=None if first is None else first.spec.created,
-            failed=group.failed,
+            failed=(group.extras or NO_EXTRAS).failed,
         )
 
     def _first_ready(self, group: Group) -> Job | None:
-        first = group.jobs.first()
+        first = group.first()
         # A list asks this of each group: mostly the first job is ready.
         if first is None or (job := self._jobs[first[2]]).ready:
             return None if first is None else job
@@ -204,7 +208,7 @@ class Turns:
 
     def before(self, job: Job) -> int:
         """How many jobs of its group come before a job."""
-        return self.groups[job.spec.rare.group].jobs.before(job.spec.rank)
+        return self.groups[job.spec.rare.group].before(job.spec.rank)
 
     def holders(self, name: str) -> list[Job]:
         """At most 10 jobs that hold a group."""
@@ -212,50 +216,47 @@ class Turns:
         uids = [*group.holders] if group.holders else [rank[2] for rank in group.jobs if group.is_strict]
         return [self._jobs[uid] for uid in uids[:_HOLDERS]]
 
-    def _group_at(self, key: Key) -> Group:
-        return self.groups[self._jobs[key[-1]].spec.rare.group]
-
     # Changes of jobs
 
     def change(self, old: Job | None, new: Job | None) -> None:
-        """Note a change of a job; call `update` when all changes are noted."""
-        if old is not None and new is not None:
-            was, now = place_of(old.standing), place_of(new.standing)
-            if was is now and old.spec is new.spec:
-                return
-        if old is not None and self._counts(old):
-            self._touch(old.spec.rare.group).remove(old, place_of(old.standing))
-            self.running -= old.state is INPROGRESS
-        if new is not None and self._counts(new):
-            group = self._touch(new.spec.rare.group)
-            group.add(new, place_of(new.standing))
-            self.running += new.state is INPROGRESS
-            if old is not None and was is _READY and now is Place.INPROGRESS:
+        """Note that a job is removed, replaced or added; call `update` when all changes are noted."""
+        if old is not None:
+            self.move(old, None, place_of(old.standing), None)
+        if new is not None:
+            self.move(None, new, None, place_of(new.standing))
+
+    def move(self, old: Job | None, new: Job | None, was: Place | None, now: Place | None) -> None:
+        """Note that a job of the same spec is in another place; None stands for a job that does not exist."""
+        job = new or old
+        assert job is not None, "a change is about a job"
+        spec = job.spec
+        is_ended = was in _ENDED and now in _ENDED and not self._failed_hold
+        if is_ended or (self.covered is not None and self.covered < spec.rank):
+            return
+        name = spec.rare.group
+        group = self.groups.get(name) or self._made(name)
+        if group.move(spec, was, now) or group.size is None:
+            self._touched[group] = None
+        if group.size is not None and name is not None:
+            self._resize(group, group.ready + group.running)
+        if now is _INPROGRESS:
+            self.running += 1
+            if was is _READY:
                 self.turn = group.served = self.turn + 1
+        elif was is _INPROGRESS:
+            self.running -= 1
+        if self._failed_hold and group.name is not None:
+            group.hold(old, -1)
+            group.hold(new, 1)
 
-    def _counts(self, job: Job) -> bool:
-        """Whether a group has this job: it is unfinished, or has failed and holds the group."""
-        return job.state not in FINISHED or self._holds(job)
+    def _group(self, name: str | None) -> Group:
+        """The group of that name; it is made if it does not exist."""
+        return self.groups.get(name) or self._made(name)
 
-    def _touch(self, name: str | None) -> Group:
-        """The group of that name, to be placed again; it is made if it does not exist."""
-        group = self.groups.get(name)
-        if group is None:
-            # A new group counts as just served. Else a group that empties and comes back would always go first.
-            group = self.groups[name] = Group(name, self.flow.group_order, served=self.turn)
-        self._touched[name] = group
+    def _made(self, name: str | None) -> Group:
+        # A new group counts as just served. Else a group that empties and comes back would always go first.
+        group = self.groups[name] = made_group(name, self.flow.group_order, self.turn)
         return group
-
-    def _holds(self, job: Job) -> bool:
-        """Whether a finished job holds its group until somebody retries or deletes it."""
-        flow = self.flow
-        return (
-            flow.group_order is GroupOrder.STRICT
-            and flow.group_on_failure is OnFailure.HOLD
-            and job.standing.state is _FAILED
-            and job.spec.rare.group is not None
-            and not job.standing.notes.cancelled
-        )
 
     # Changes of settings
 
@@ -265,18 +266,26 @@ class Turns:
             self.gate = gate_of(value)
             self._note_over(name, self.gate, self.flow.limits)
         elif kind in (GATE, GROUP):
-            group = self._touch(name)
+            group = self._group(name)
+            self._touched[group] = None
+            extras = group.own_extras
             if kind == GATE:
-                group.gate = gate_of(value)
+                extras.gate = gate_of(value)
             else:
-                group.settings = settings_of(value)
+                extras.settings = settings_of(value)
+            self._move_gate(name, extras)
 
-    def limit(self, flow: Flow) -> None:
-        """Set new limits; the order of groups stays the same."""
+    def limit(self, flow: Flow, in_progress: Iterable[Rank]) -> None:
+        """Set new limits, given the ranks of all jobs in progress; the order of groups stays the same."""
         self.flow = flow
         self._set_caps()
         self._note_over(OF_QUEUE, self.gate, flow.limits)
-        self._touched.update(self._busy)
+        for group in self._special:
+            self._touched[group] = None
+            if group.name is not None and group.extras is not None:
+                self._move_gate(group.name, group.extras)
+        for rank in in_progress:
+            self._touched[self._group(self._jobs[rank[2]].spec.rare.group)] = None
         self.update()
 
     def advance(self, now: int) -> bool:
@@ -287,10 +296,10 @@ class Turns:
         if not is_due:
             return False
         self._note_over(OF_QUEUE, self.gate, self.flow.limits)
-        for time, name in self.gates:
-            if time > now:
-                break
-            self._touch(name)
+        for _, name in takewhile(lambda entry: entry[0] <= now, self.gates):
+            group = self.groups[name]
+            self._touched[group] = None
+            self._move_gate(name, group.own_extras)
         self.update()
         return True
 
@@ -302,87 +311,102 @@ class Turns:
             return
         touched, self._touched = self._touched, {}
         moves = _Moves()
-        for group in touched.values():
-            room, available = self._room(group), self._available(group)
-            self._count(group, room, available)
-            if group.changes is not None or group.gate is not OPEN or group.name in self._over:
-                self._move_gate(group, moves)
-            first = group.jobs.first() if room and available else None
+        inserted, removed = moves.positions[None]
+        for group in touched:
+            room = self._room(group)
+            first = next(iter(group.jobs)) if room > 0 and group.available(self._jobs) else None
             position = None if first is None else group.key(first, 0, 0)
-            if position != group.position:
-                moves.note(None, group.position, position)
+            was = group.position
+            if position is not was and position != was:
                 group.position = position
-            if group.tag_positions is not None or group.by_tags is not None or (first is not None and group.is_strict):
-                self._move_tagged(group, first, moves)
-            if group.is_gone:
+                if was is not None:
+                    removed.append(was)
+                if position is not None:
+                    inserted.append(position)
+            if group.extras is not None or group.size is None or group.running > self._most_running:
+                self._update_special(group, room, first, moves)
+            if first is None and group.is_gone:
                 del self.groups[group.name]
+                self._special.pop(group, None)
         self._apply(moves)
 
+    def _update_special(self, group: Group, room: int, first: Rank | None, moves: "_Moves") -> None:
+        """Update the lists and counts in which few groups are; `first` is its first job if it is open."""
+        extras = group.extras or NO_EXTRAS
+        old, new = extras.tag_positions, {} if first is None else group.tag_positions(first, self._jobs)
+        if old or new:
+            for tags in {*old, *new}:
+                if old.get(tags) != new.get(tags):
+                    moves.note(tags, old.get(tags), new.get(tags))
+            group.own_extras.tag_positions = new
+        group.drop_extras()
+        self._count(group, room)
+
     def _apply(self, moves: "_Moves") -> None:
-        _put(self.gates, moves.gates)
+        gate_moves, self._gate_moves = self._gate_moves, ([], [])
+        _put(self.gates, gate_moves)
         for tags, changes in moves.positions.items():
             _put(self.open.setdefault(tags, SortedList()), changes)
             if tags is not None and not self.open[tags]:
                 del self.open[tags]
 
-    def _count(self, group: Group, room: int, available: int) -> None:
-        """Count how many of a group's jobs could be claimed."""
-        was, is_plain = group.idle, group.has_only_queued and group.name is not None
-        now = available if is_plain and (group.ready or group.delayed) else None
-        if was != now:
-            if was is not None:
-                self._idle[was] -= 1
-                if not self._idle[was]:
-                    del self._idle[was]
-            if now is not None:
-                self._idle[now] += 1
-            group.idle = now
-        claimable = 0 if is_plain else min(room, available)
-        self._claimable_of_busy += claimable - group.claimable
-        group.claimable = claimable
-        if is_plain or group.is_gone:
-            self._busy.pop(group.name, None)
+    def _count(self, group: Group, room: int) -> None:
+        """Count the held jobs of a group, by its size if that tells how many they are."""
+        size: int | None = 0 if group.name is None else group.ready + group.running
+        held = 0
+        if group.extras is not None or group.is_strict or (size and group.running > self._most_running):
+            size, held = None, group.ready - max(0, min(room, group.available(self._jobs)))
+            self._special[group] = None
         else:
-            self._busy[group.name] = group
+            self._special.pop(group, None)
+        self._held += held - group.held
+        group.held = held
+        self._resize(group, size)
+
+    def _resize(self, group: Group, size: int | None) -> None:
+        """Count a group with another size."""
+        was, sizes = group.size, self._sizes
+        if size == was:
+            return
+        group.size = size
+        if size:
+            sizes[size] = sizes.get(size, 0) + 1
+        if was:
+            sizes[was] -= 1
+            if not sizes[was]:
+                del sizes[was]
 
     def _room(self, group: Group) -> int:
-        """How many jobs of a group its limits and gate allow to claim now."""
+        """How many jobs of a group its limits and gate allow to claim now; not above 0 if none."""
         if group.name is None:
             return UNLIMITED
-        if group.settings is NO_SETTINGS and group.gate is OPEN and group.order is not GroupOrder.STRICT:
-            room = self._cap - group.running
-            return min(room, self._rate_cap) if room > 0 else 0
-        return self._special_room(group)
+        if group.extras is not None or group.is_strict:
+            return self._special_room(group)
+        room = self._cap - group.running
+        return room if room < self._rate_cap else self._rate_cap
 
     def _special_room(self, group: Group) -> int:
-        """The room of a group with settings or a gate of its own, or in strict order."""
-        if group.settings.paused or group.failed:
+        """The room of a group with extras or in strict order."""
+        extras = group.extras or NO_EXTRAS
+        if extras.settings.paused or extras.failed:
             return 0
-        if group.is_strict and (group.running or not self._available(group)):
+        if group.is_strict and (group.running or not group.available(self._jobs)):
             return 0
-        limits = group.settings.limits(self.flow)
+        limits = extras.settings.limits(self.flow)
         room = UNLIMITED if limits.in_progress is None else limits.in_progress - group.running
-        return max(0, min(room, group.gate.left(limits.rate, self.now), 1 if group.is_strict else room))
+        return min(room, extras.gate.left(limits.rate, self.now), 1 if group.is_strict else room)
 
-    def _available(self, group: Group) -> int:
-        """How many jobs of a group could be claimed without limits."""
-        if not group.is_strict:
-            return group.ready
-        first = group.jobs.first()
-        return 1 if first is not None and self._jobs[first[2]].ready else 0
-
-    def _move_gate(self, group: Group, moves: "_Moves") -> None:
+    def _move_gate(self, name: str, extras: GroupExtras) -> None:
         """Note when the gate of a group changes next, and whether it is over."""
-        assert group.name is not None
-        limits = group.settings.limits(self.flow)
-        changes = group.gate.next_change(limits.rate, self.now)
-        if changes != group.changes:
-            if group.changes is not None:
-                moves.gates[1].append((group.changes, group.name))
+        limits = extras.settings.limits(self.flow)
+        changes = extras.gate.next_change(limits.rate, self.now)
+        if changes != extras.changes:
             if changes is not None:
-                moves.gates[0].append((changes, group.name))
-            group.changes = changes
-        self._note_over(group.name, group.gate, limits)
+                self._gate_moves[0].append((changes, name))
+            if extras.changes is not None:
+                self._gate_moves[1].append((extras.changes, name))
+            extras.changes = changes
+        self._note_over(name, extras.gate, limits)
 
     def _note_over(self, name: str, gate: Gate, limits: Limits) -> None:
         if gate is not OPEN and gate.is_over(limits.rate, self.now):
@@ -390,29 +414,11 @@ class Turns:
         else:
             self._over.pop(name, None)
 
-    def _move_tagged(self, group: Group, first: Rank | None, moves: "_Moves") -> None:
-        """Move a group to its new positions in the lists for tags; `first` is its first job if it is open."""
-        old, new = group.tag_positions or {}, self._tag_positions(group, first)
-        for tags in {*old, *new}:
-            if old.get(tags) != new.get(tags):
-                moves.note(tags, old.get(tags), new.get(tags))
-        group.tag_positions = new or None
-
-    def _tag_positions(self, group: Group, first: Rank | None) -> dict[Tags, Key]:
-        if first is None:
-            return {}
-        if group.is_strict:
-            tags = self._jobs[first[2]].spec.tags
-            return {tags: group.key(first, 0, 0)} if tags else {}
-        firsts = ((tags, ranks.first()) for tags, ranks in (group.by_tags or {}).items())
-        return {tags: group.key(at, 0, 0) for tags, at in firsts if at is not None}
-
 
 class _Moves:
     """Changes of the lists of groups: values to insert, and values to remove."""
 
     def __init__(self) -> None:
-        self.gates: tuple[list[tuple[int, str]], list[tuple[int, str]]] = ([], [])
         self.positions: dict[Tags | None, tuple[list[Key], list[Key]]] = {None: ([], [])}
 
     def note(self, tags: Tags | None, old: Key | None, new: Key | None) -> None:

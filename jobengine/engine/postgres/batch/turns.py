@@ -74,17 +74,11 @@ class Turns:
         else:
             positions = self._positions(by_uid, at_least(count))
 
-        def ranks_of(group: LoadedGroup, _index: int) -> Iterable[Rank]:
-            return tagged[group] if tags else group.ready
+        def opened(key: Key, _index: int) -> tuple[LoadedGroup, int, Iterable[Rank]]:
+            group = by_uid[key[-1]]
+            return group, self.groups.room(group), tagged[group] if tags else group.ready
 
-        return InTurn(
-            lists=[positions],
-            group_of=lambda key: by_uid[key[-1]],
-            room_of=self.groups.room,
-            ranks_of=ranks_of,
-            job_of=self.groups.claimable,
-            turn=self.groups.turn,
-        )
+        return InTurn(lists=[positions], opened=opened, job_of=self.groups.claimable, turn=self.groups.turn)
 
     @staticmethod
     def _position(group: LoadedGroup, rank: Rank, by_uid: dict[str, LoadedGroup]) -> Key:
