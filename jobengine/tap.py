@@ -14,6 +14,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 from . import __version__
+from .core.schedules import Edge
 from .daemon.announcement import Announcement
 from .daemon.hardening import forbid_dumps, wipe_variables
 from .daemon.listening import listener
@@ -33,6 +34,7 @@ from .http.site import JobSite
 from .storage.disk_thread import DiskThread
 from .storage.errors import StorageError
 from .storage.journal import Journal, check_beginning, check_secret
+from .timetable import TIMETABLE
 from .web.api import Api
 from .web.dashboard_files import read_dashboard
 from .web.router import no_others
@@ -133,6 +135,7 @@ def _engine(
         clock=reactor,
         now=lambda: time.time_ns() // 1_000_000,
         new_id=new_uuid,
+        edge=Edge(settings.defaults, TIMETABLE),
         on_failure=on_failure,
         sync_interval=settings.sync_interval,
         max_backlog=settings.max_backlog,
@@ -153,6 +156,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
         thread=lambda name: DiskThread(reactor, name),
         clock=reactor,
         new_id=ordered_uuid,
+        edge=Edge(settings.defaults, TIMETABLE),
         interval=bool(settings.sync_interval),
         readers=reactor,
         machine=this_machine(),

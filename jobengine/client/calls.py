@@ -40,6 +40,7 @@ _JSON: Final = ("application/json", "")
 _METRIC: Final = b"jobengine_"
 #: Statuses that proxies send in place of a server.
 _OF_PROXIES: Final = frozenset({408, 413, 429, 502, 503, 504})
+_read_object: Final = Decoder(dict[str, Any]).decode
 #: A part of the server's 404 for a path outside the API.
 _NOWHERE: Final = b"There is nothing at this path"
 
@@ -153,6 +154,11 @@ def advised(response: Response, address: Address) -> Response:
 def _nothing(response: Response) -> None:
     if response.body:
         raise not_jobengine(response, "it should be empty")
+
+
+def _object(response: Response) -> dict[str, Any]:
+    found: dict[str, Any] = json_of(response, _read_object)
+    return found
 
 
 def _text(response: Response) -> str:
@@ -299,6 +305,14 @@ RESET_GROUP: Final = Call[None](
 LIST_GROUPS: Final = Call(
     "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
 )
+SET_SCHEDULE: Final = Call("setSchedule", "PUT", "/api/v1/schedule", (), _object, statuses=(200, 201), special=_QUEUE)
+READ_SCHEDULE: Final = Call("readSchedule", "GET", "/api/v1/schedule", (), _object)
+CHANGE_SCHEDULE: Final = Call("changeSchedule", "POST", "/api/v1/schedule", (), _object)
+DELETE_SCHEDULE: Final = Call[None](
+    "deleteSchedule", "DELETE", "/api/v1/schedule", (), _nothing, gone_is_done=True, statuses=(204,)
+)
+LIST_SCHEDULES: Final = Call("listSchedules", "GET", "/api/v1/schedules", (), _object, special=_QUEUE)
+RUN_SCHEDULE: Final = Call("runSchedule", "POST", "/api/v1/schedule/run", (), _object, safe=False, statuses=(200, 201))
 ADD_JOB: Final = Call(
     "addJob",
     "PUT",

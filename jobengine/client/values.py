@@ -188,6 +188,8 @@ class Explanation(Answer):
     opens = Field[datetime | None]("opens", as_moment)
     #: The number of jobs of its group that will be claimed before this one.
     ahead_in_group = Field[int | None]("ahead_in_group")
+    #: The schedule that has added the job: its `name`, and the `time` for which it did.
+    schedule = Field[dict[str, str] | None]("schedule")
 
 
 class QueueDefaults(Answer):

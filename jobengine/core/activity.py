@@ -12,7 +12,7 @@ from typing import Final
 from attrs import define, field
 
 from .durations import spread
-from .effects import JobEffect
+from .effects import Effect, ItemEffect, JobEffect
 from .history import (
     COUNTED,
     MINUTES,
@@ -28,6 +28,7 @@ from .history import (
     totals_of,
 )
 from .model import COMPLETE, INPROGRESS, MINUTE, QUEUED, SECOND, Job, Standing, State
+from .schedules import SCHEDULE, schedule_totals
 from .stats import Recent, Spread, Times
 
 #: How many of the latest waiting times, and running times, are kept per queue.
@@ -37,7 +38,7 @@ _FAILED: Final = State.FAILED
 #: Outcomes of attempts that count as failed.
 _FAILURES: Final = frozenset({"failed", "timeout"})
 #: Counters that run since the start.
-_TOTALS: Final = (*COUNTED, "timed_out")
+_TOTALS: Final = (*COUNTED, "timed_out", "schedule_fired", "schedule_skipped")
 
 #: Periods with their counts.
 Unsaved = Sequence[Period]
@@ -194,6 +195,16 @@ class Activity:
             activity = self._queues[name] = self._new(name)
         activity.note(effects, now, steady)
         self._changed.add(name)
+
+    def note_firings(self, effects: Iterable[Effect]) -> None:
+        """Count how many times of schedules were fired and skipped."""
+        for effect in effects:
+            if isinstance(effect, ItemEffect) and effect.kind == SCHEDULE and effect.new is not None:
+                old, new = schedule_totals(effect.old), schedule_totals(effect.new)
+                if effect.queue not in self._queues:
+                    self._queues[effect.queue] = self._new(effect.queue)
+                counts = {"schedule_fired": new.fired - old.fired, "schedule_skipped": new.skipped - old.skipped}
+                self._queues[effect.queue].totals.update(counts)
 
     def _new(self, name: str) -> _QueueActivity:
         return _QueueActivity(lambda span, number: self.find(name, span, number))

@@ -57,8 +57,9 @@ class ItemEffect(Value, frozen=True):
     queue: str
     kind: str
     name: str
-    #: The thing's value before; None if it did not exist.
+    #: The thing's value before and after; None where it does not exist.
     old: str | None
+    new: str | None
 
 
 Effect = ClockEffect | HistoryEffect | ItemEffect | JobEffect | QueueEffect

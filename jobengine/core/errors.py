@@ -163,6 +163,35 @@ class GroupInUse(DomainError):
         super().__init__("The job is in progress, and counts in its group: change its group when it is queued again.")
 
 
+class ScheduleNotFound(DomainError):
+    """The queue has no schedule with the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The queue has no schedule {name!r}; GET /api/v1/schedules lists its schedules.")
+
+
+class BadSchedule(DomainError):
+    """The settings of a schedule, or the times of a backfill, can't be used together; str() says why."""
+
+
+class NoTimes(DomainError):
+    """The times of a schedule can't be computed: its cron line or time zone is not known here. str() says why."""
+
+
+class ScheduleRunning(DomainError):
+    """A job of the schedule is not finished, and the schedule adds none meanwhile."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(f"The job {uid} of this schedule is not finished. Wait until it is, or cancel it.")
+
+
+class TooManySchedules(DomainError):
+    """The queue has as many schedules as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A queue has no more than {most} schedules; delete one that is not used.")
+
+
 class ClaimRequired(DomainError):
     """An update would put a job in progress without a lease, in a queue that requires leases."""
 

@@ -39,7 +39,7 @@ class GroupsOf(Value, frozen=True):
 
 
 class Needs(Value, frozen=True, kw_only=True):
-    """What a command needs besides the queue itself and its next arrival number."""
+    """What a command needs besides the queue itself."""
 
     #: The jobs with these uids, as far as they exist.
     uids: frozenset[str] = frozenset()
@@ -56,6 +56,12 @@ class Needs(Value, frozen=True, kw_only=True):
     groups: GroupsOf | None = None
     #: For the jobs with these uids, what may hold them: their group and the queue, gates, settings and holders.
     holds: bool = False
+    #: Jobs that only the rule can name, by load_jobs: those of schedules.
+    more_jobs: bool = False
+    #: The next arrival number, to add jobs.
+    adds: bool = False
+    #: The counts of schedules.
+    count_schedules: bool = False
     #: The number of jobs.
     size: bool = False
     #: The number of jobs of each kind, and when the oldest ready job was added.

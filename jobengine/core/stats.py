@@ -162,3 +162,7 @@ class QueueTotals:
     workers_wanted: int | None = None
     #: Whether the queue has flow, and so may have groups.
     has_flow: bool = False
+    #: Whether it has schedules, how many milliseconds the first one is late, and how many are paused by failures.
+    has_schedules: bool = False
+    schedule_late: int = 0
+    schedules_failing: int = 0

@@ -5,7 +5,7 @@ A rule reads a queue's table through these protocols: an engine may keep whole t
 command needs. A rule changes nothing; it returns facts and an answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 from .claimers import Claimers
@@ -13,6 +13,7 @@ from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
 from .history import KeptPeriod, QueueHistory
 from .model import Job, Position, Queue, Rank, State
+from .schedules import ScheduleCounts
 from .sorting import GroupSort, Sort
 from .stats import GroupState, QueueCounts, Recent, Spread
 from .values import Value
@@ -54,6 +55,13 @@ class Table(Protocol):
 
     def job(self, uid: str) -> Job | None:
         """The job with this uid, or None."""
+
+    def load_jobs(self, uids: Collection[str], unique_key: str | None = None) -> None:
+        """
+        Load the jobs with these uids, and the unfinished ones with a unique key, before `job` and `holders` are called.
+
+        Only for commands about schedules, whose `needs` can't name them; call it once.
+        """
 
     def item(self, kind: str, name: str) -> str | None:
         """The value of a named thing of the queue (see ItemSet); None if it does not exist."""
@@ -107,6 +115,9 @@ class Table(Protocol):
     def items(self, kind: str) -> Iterable[tuple[str, str]]:
         """The name and value of each named thing of a kind, by name."""
 
+    def schedules(self) -> ScheduleCounts:
+        """Counts of the queue's schedules."""
+
     def running(self) -> int:
         """The number of jobs in progress."""
 
@@ -150,6 +161,9 @@ class TableSet(Protocol):
 
     def due(self, now: int) -> Iterator[tuple[str, Due]]:
         """The things whose deadline has come, with their queue's name. Not valid after a change."""
+
+    def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
+        """Queue and name of the schedules whose time has come, the earliest first. Not valid after a change."""
 
     def count_queues(self) -> int:
         """The number of all queues, even of those whose tables are not loaded."""

@@ -10,23 +10,20 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-from attrs import Factory, define, field
+from attrs import define
 from klein import KleinRenderable
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..core import commands as c
 from ..core.errors import DomainError
 from ..core.model import Job
-from ..engine.door import Engine, Starting, Unavailable
+from ..engine.door import Starting, Unavailable
 from ..http.browsers import Browsers
-from ..http.fair_turns import Turns
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
 from ..wire.call_table import Call, check_query
-from ..wire.long_bodies import SHORT
 from ..wire.origins import claim_origin
 from ..wire.request_head import (
     BadInput,
@@ -51,7 +48,6 @@ from ..wire.request_head import (
     sort_of,
     worker_of,
 )
-from ..wire.requests import Wire
 from ..wire.responses import (
     access_value,
     brief_added,
@@ -71,15 +67,14 @@ from ..wire.responses import (
 )
 from ..wire.shown_job import job_json, job_value, to_json
 from .errors import brief_result, result_of
-from .keys import Keys
-from .metrics import CONTENT_TYPE, Metrics, scrape
+from .metrics import CONTENT_TYPE, scrape
 from .openapi import SCHEMA
 from .paging import count_holders, filled_page, jobs_held
 from .replies import empty, is_minimal, json_body, next_link, nothing
-from .request_log import RequestLog, note_claimed, note_job
-from .router import Dispatcher, Others, Routes, no_others
+from .request_log import note_claimed, note_job
+from .router import Dispatcher, Others, no_others
+from .schedule_calls import ScheduleCalls
 from .streams import queue_in_parts, send_events
-from .throttle import KeyThrottle
 
 #: See core.model.QUEUED.
 _OK: Final = HTTPStatus.OK
@@ -94,29 +89,10 @@ _MOST: Final = 1_000
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
-class Api:
+class Api(ScheduleCalls):
     """The routes, bound to an engine."""
 
-    _app = Routes()
-
-    #: Carries out commands.
-    engine: Engine
-    #: Decodes bodies.
-    wire: Wire
-    #: For waits, time-outs and pauses.
-    clock: IReactorTime
-    #: See Keys.
-    admin_key: bytes | None = None
-    #: Turns for long work, so that other requests run in between.
-    turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))
-    metrics: Metrics = field(init=False)
-    keys: Keys = field(init=False)
-    _request_log: RequestLog = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.metrics = Metrics(rule.rule for rule in self._app.url_map.iter_rules())
-        self.keys = Keys(self.engine, self.admin_key, KeyThrottle(self.clock.seconds))
-        self._request_log = RequestLog(self.engine, self.clock.seconds)
+    _app = ScheduleCalls._app
 
     def resource(self, browsers: Browsers, others: Others = no_others) -> Dispatcher:
         """The root resource; `others` answers requests outside the API."""
@@ -486,13 +462,3 @@ class Api:
             request.abort()
             return None
         return answer(request, self.keys.problem(request, failure.value) or request.incident(failure))
-
-    async def _ask(self, request: JobRequest, command: c.Command[A]) -> A:
-        """Note a command for the log, and carry it out."""
-        self._request_log.logged(request, command)
-        return await self.engine.ask(command)
-
-    async def _body(self, request: JobRequest) -> bytes:
-        """A JSON body; raises BadInput."""
-        body = json_body(request)
-        return body if len(body) <= SHORT else await self.wire.checked(body, self.turns.next)

@@ -212,6 +212,7 @@ class QueueMetrics:
 
         self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
         self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
+        self._schedules = [Family(*each) for each in _OF_SCHEDULES]
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
         """Add some queues; takes a microsecond or two a line."""
@@ -228,6 +229,11 @@ class QueueMetrics:
             self._paused.add(int(one.paused), queue)
             for what, family in self._totals.items():
                 family.add(one.totals.get(what, 0), queue)
+            if one.has_schedules:
+                fired, skipped = (one.totals.get(f"schedule_{what}", 0) for what in ("fired", "skipped"))
+                values = (fired, skipped, one.schedule_late / 1000, one.schedules_failing)
+                for schedules, value in zip(self._schedules, values, strict=True):
+                    schedules.add(value, queue)
             _add_spread(self._wait, one.wait, queue)
             _add_spread(self._run, one.run, queue)
         for family in self._families():
@@ -262,6 +268,7 @@ class QueueMetrics:
             self._wanted,
             self._paused,
             *self._totals.values(),
+            *self._schedules,
             self._wait,
             self._run,
         ]
@@ -280,6 +287,13 @@ def _add_spread(family: Family, times: Spread, queue: str) -> None:
 
 #: The bounds of the histograms of queues, as text.
 _QUEUE_BOUNDS: Final = (*(f"{bound / 1000:g}" for bound in EXPORTED), "+Inf")
+#: The metrics of schedules, which only queues with schedules have.
+_OF_SCHEDULES: Final = (
+    ("jobengine_schedule_fired_total", "counter", "Times of schedules that added a job."),
+    ("jobengine_schedule_skipped_total", "counter", "Times of schedules that added none."),
+    ("jobengine_schedule_late_seconds", "gauge", "How late the first schedule is that should have fired; else 0."),
+    ("jobengine_schedules_paused_by_failures", "gauge", "Schedules that are paused because their jobs failed."),
+)
 _TOTALS: Final = {
     "added": "Jobs that were added.",
     "claimed": "Claims of jobs; a job that is retried is claimed again.",

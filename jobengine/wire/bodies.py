@@ -3,11 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final
 
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from ..core.flow import GROUP_LENGTH, GroupName, Number, Weight, Window
+from ..core.schedules import NAME_LENGTH as SCHEDULE_LENGTH
 from ..core.values import Value
-from .advice import FOR_ADD_JOBS, FOR_CHANGE_QUEUE, FOR_UPDATE, FOR_UPDATE_JOB, FOR_UPDATE_JOBS, for_add_job
+from .advice import (
+    FOR_ADD_JOBS,
+    FOR_CHANGE_QUEUE,
+    FOR_SCHEDULE,
+    FOR_SCHEDULED_JOB,
+    FOR_UPDATE,
+    FOR_UPDATE_JOB,
+    FOR_UPDATE_JOBS,
+    for_add_job,
+)
 from .origins import OriginText
 from .request_head import MAX_WAIT, SentFilter, Text
 from .unknown_fields import Ignored
@@ -228,3 +238,78 @@ class Claim(Fields, frozen=True, kw_only=True):
     client: OriginText | None = None
     tags: Tags | None = None
     updates: Annotated[list[UpdateJob], Meta(max_length=MOST_CLAIMS)] | None = None
+
+
+ScheduleName = Annotated[str, Meta(min_length=1, max_length=SCHEDULE_LENGTH)]
+#: A cron line: longer ones could take long to read.
+CronLine = Annotated[str, Meta(min_length=1, max_length=1000)]
+#: Seconds, at most a year of 366 days.
+Period = Annotated[int, Meta(ge=1, le=31_622_400)]
+Age = Annotated[int, Meta(ge=0, le=31_622_400)]
+#: A number of failures.
+Failures = Annotated[int, Meta(ge=1, le=1_000)]
+
+
+class ScheduledJob(Fields, frozen=True, kw_only=True):
+    """The job that a schedule adds."""
+
+    advice = FOR_SCHEDULED_JOB
+
+    content: Raw
+    priority: int | None = None
+    keep_minutes: Count | None = None
+    timeout_seconds: Count | None = None
+    tags: Tags | None = None
+    max_attempts: Attempts | None = None
+    retry_delay_seconds: Count | None = None
+    unique_key: Name | None = None
+    meta: Raw = NOTHING
+    group: GroupName | None = None
+    delay_seconds: Count | None = None
+
+
+class SetSchedule(Fields, frozen=True, kw_only=True):
+    """A schedule to be created, or given other settings."""
+
+    advice = FOR_SCHEDULE
+
+    queue_name: Text
+    name: ScheduleName
+    cron: CronLine | None = None
+    every_seconds: Period | None = None
+    timezone: Text | None = None
+    job: ScheduledJob
+    if_running: Text | None = None
+    missed: Text | None = None
+    missed_seconds: Age | None = None
+    pause_after_failures: Failures | None = None
+    paused: bool | None = None
+    dry_run: bool | None = None
+
+
+class ChangeSchedule(Fields, frozen=True, kw_only=True):
+    """Changes of a schedule."""
+
+    advice = FOR_SCHEDULE
+
+    queue_name: Text
+    name: ScheduleName
+    cron: CronLine | None = None
+    every_seconds: Period | None = None
+    timezone: Text | None = None
+    job: ScheduledJob | None = None
+    if_running: Text | None = None
+    missed: Text | None = None
+    missed_seconds: Age | None = None
+    pause_after_failures: Failures | UnsetType | None = UNSET
+    paused: bool | None = None
+
+
+class RunSchedule(Fields, frozen=True, kw_only=True):
+    """A request to run a schedule now, or to add the jobs of past times."""
+
+    queue_name: Text
+    name: ScheduleName
+    from_: int | Text | None = field(default=None, name="from")
+    until: int | Text | None = None
+    dry_run: bool | None = None

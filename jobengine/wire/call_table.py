@@ -27,7 +27,8 @@ class Call:
     @aliases.default
     def _aliases(self) -> Mapping[bytes, bytes]:
         others = {name.encode(): others.split() for name, others in ALIASES.items() if name.encode() in self.parameters}
-        return {other.encode(): name for name, names in others.items() for other in names}
+        found = {other.encode(): name for name, names in others.items() for other in names}
+        return {other: name for other, name in found.items() if other not in self.parameters}
 
 
 #: The aliases of a query parameter, separated by spaces: the same field's names in bodies.
@@ -59,6 +60,12 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/api/v1/group"): Call("queueName group"),
     ("DELETE", "/api/v1/group"): Call("queueName group"),
     ("GET", "/api/v1/groups"): Call("queueName sort limit cursor"),
+    ("PUT", "/api/v1/schedule"): Call(""),
+    ("GET", "/api/v1/schedule"): Call("queueName name"),
+    ("POST", "/api/v1/schedule"): Call(""),
+    ("DELETE", "/api/v1/schedule"): Call("queueName name"),
+    ("GET", "/api/v1/schedules"): Call("queueName limit cursor"),
+    ("POST", "/api/v1/schedule/run"): Call(""),
     ("GET", "/api/v1/access"): Call("queueName"),
     ("PUT", "/api/v1/queue/key"): Call(""),
     ("GET", "/api/v1/queue/key"): Call("name"),

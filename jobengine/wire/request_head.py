@@ -4,7 +4,8 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from enum import StrEnum
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -12,8 +13,11 @@ from msgspec import Meta
 from ..core.commands import Filter
 from ..core.flow import GROUP_LENGTH
 from ..core.model import Position, State
+from ..core.schedules import NAME_LENGTH
 from ..core.sorting import GroupSort, Sort
 from ..core.values import Value
+
+E = TypeVar("E", bound=StrEnum)
 
 #: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
@@ -42,6 +46,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})
 
 _cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
 _sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
+_name_cursor: Final = msgspec.json.Decoder(tuple[str])
 _group_cursor: Final = msgspec.json.Decoder(tuple[GroupSort, int, str])
 
 
@@ -287,6 +292,39 @@ def state_of(value: str, name: str) -> State:
     return state
 
 
+def one_of(kind: type[E], value: str, name: str) -> E:
+    """The member of an enumeration with this value; raises BadInput."""
+    if value not in set(kind):
+        raise BadInput(f"{name} must be one of {', '.join(kind)}.")
+    return kind(value)
+
+
+def schedule_of(query: Query) -> str:
+    """The schedule in the query parameter name; raises BadInput."""
+    name = one(query, "name")
+    if len(name) > NAME_LENGTH:
+        raise BadInput(f"The query parameter name must have at most {NAME_LENGTH} characters.")
+    return name
+
+
+def name_cursor(query: Query) -> str | None:
+    """The name that the parameter cursor encodes; raises BadInput."""
+    value = optional(query, "cursor")
+    try:
+        return None if value is None else _name_cursor.decode(_decoded(value))[0]
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
+
+
+def name_cursor_text(name: str) -> str:
+    """The cursor for a position in a list that is sorted by name."""
+    return base64.urlsafe_b64encode(msgspec.json.encode([name])).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> bytes:
+    return base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+
+
 def sort_of(query: Query) -> Sort | None:
     """The order in the parameter sort, None for execution order; raises BadInput."""
     value = optional(query, "sort")
@@ -323,7 +361,7 @@ def group_cursor(query: Query, sort: GroupSort) -> tuple[int, str] | None:
     if value is None:
         return None
     try:
-        given, place, name = _group_cursor.decode(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
+        given, place, name = _group_cursor.decode(_decoded(value))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:
@@ -344,7 +382,7 @@ def cursor(query: Query, sort: Sort | None) -> Position | None:
     if value is None:
         return None
     try:
-        given, position = _read_cursor(base64.urlsafe_b64decode(value.encode() + b"=" * (-len(value) % 4)))
+        given, position = _read_cursor(_decoded(value))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:

@@ -8,22 +8,24 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from attrs import evolve, frozen
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from ..core import commands as c
 from ..core.flow import NO_LIMITS, GroupOrder, Limits, OnFailure, Rate
 from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
+from ..core.schedules import Edge
+from ..timetable import TIMETABLE
 from . import bodies
 from .bodies import MOST_JOBS, NOTHING
 from .decoding import decode
+from .json_values import META_LENGTH, bounded, json_object, unique
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
 from .origins import origin_of
-from .request_head import BadInput, SentFilter, shortened, some_or_all, state_of, trace_of
+from .request_head import BadInput, SentFilter, one_of, shortened, some_or_all, state_of, trace_of
+from .schedules import changed_settings, settings_of, time_sent
 from .strict_json import MOST_VALUES
 
-#: The most bytes of `meta`.
-_META_LENGTH: Final = 4096
 #: Texts that a header carries unchanged: no control characters, no space at either end (RFC 9110, 5.5).
 _HEADER_SAFE: Final = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _V1_UPDATE: Final = frozenset({"queue_name", "uid", "new_status"})
@@ -48,6 +50,9 @@ _add_jobs: Final = _decoder(bodies.AddJobs)
 _update_job: Final = _decoder(bodies.UpdateJob)
 _update_jobs: Final = _decoder(bodies.UpdateJobs)
 _claim: Final = _decoder(bodies.Claim)
+_set_schedule: Final = _decoder(bodies.SetSchedule)
+_change_schedule: Final = _decoder(bodies.ChangeSchedule)
+_run_schedule: Final = _decoder(bodies.RunSchedule)
 
 
 @frozen(kw_only=True)
@@ -90,8 +95,8 @@ class Wire:
             defaults=None if sent.defaults is None else self._filled(sent.defaults),
             limits=_limits(sent.limits),
             group_limits=_limits(sent.group_limits),
-            group_order=_one_of(GroupOrder, sent.group_order, "group_order"),
-            group_on_failure=_one_of(OnFailure, sent.group_on_failure, "group_on_failure"),
+            group_order=_given(GroupOrder, sent.group_order, "group_order"),
+            group_on_failure=_given(OnFailure, sent.group_on_failure, "group_on_failure"),
             target_wait_seconds=sent.target_wait_seconds,
             held_until=UNSET if sent.held_until is None else sent.held_until,
             new_access_key=None if sent.new_access_key is None else _header_safe(sent.new_access_key),
@@ -211,7 +216,7 @@ class Wire:
             count=sent.count or 1,
             wait=shortened(sent.wait or 0),
             worker=sent.worker,
-            tags=_unique(sent.tags),
+            tags=unique(sent.tags),
             updates=self._with_claim(sent.updates) if sent.updates else (),
             origin=origin_of(sent.host, sent.pid, sent.client),
         )
@@ -220,6 +225,49 @@ class Wire:
         """The updates in a claim request, which are made before the claim."""
         updates = [_update(item, index, self.max_job_bytes) for index, item in enumerate(sent)]
         return tuple(c.QueueUpdate(item.queue_name, update) for item, update in zip(sent, updates, strict=True))
+
+    def set_schedule(self, body: bytes, access: Access) -> c.SetSchedule:
+        """The body of PUT /api/v1/schedule."""
+        sent, _ = self._decode(body, _set_schedule)
+        settings = settings_of(sent)
+        return c.SetSchedule(
+            queue=sent.queue_name,
+            **access,
+            name=sent.name,
+            settings=settings,
+            paused=sent.paused,
+            dry_run=bool(sent.dry_run),
+            edge=self._edge,
+        )
+
+    def change_schedule(self, body: bytes, access: Access) -> c.ChangeSchedule:
+        """The body of POST /api/v1/schedule."""
+        sent, _ = self._decode(body, _change_schedule)
+        changes = changed_settings(sent)
+        if not changes and sent.paused is None:
+            raise BadInput("The request changes nothing: send paused, cron or another setting.")
+        return c.ChangeSchedule(
+            queue=sent.queue_name, **access, name=sent.name, paused=sent.paused, edge=self._edge, **changes
+        )
+
+    def run_schedule(self, body: bytes, access: Access) -> c.RunSchedule | c.Backfill:
+        """The body of POST /api/v1/schedule/run: to run it now, or a backfill."""
+        sent, _ = self._decode(body, _run_schedule)
+        of = {"queue": sent.queue_name, **access, "name": sent.name, "edge": self._edge}
+        if sent.from_ is None and sent.until is None:
+            if sent.dry_run:
+                raise BadInput("dry_run is for a backfill: send from and until too.")
+            return c.RunSchedule(**of)
+        if sent.from_ is None or sent.until is None:
+            raise BadInput("A backfill needs both from and until.")
+        first, last = time_sent(sent.from_, "from"), time_sent(sent.until, "until")
+        if first > last:
+            raise BadInput("from must not be after until.")
+        return c.Backfill(**of, first=first, last=last, dry_run=bool(sent.dry_run))
+
+    @property
+    def _edge(self) -> Edge:
+        return Edge(self.defaults, TIMETABLE)
 
     def _bounds(self, most_values: int) -> Bounds:
         return Bounds(items=MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
@@ -246,12 +294,12 @@ class Wire:
 def _new_job(sent: bodies.NewJob, most: int) -> c.NewJob:
     """The new job; raises BadInput, with a text that continues the sentence after the job's place."""
     return c.NewJob(
-        content=_object(sent.content, ".content", most),
+        content=json_object(sent.content, ".content", most),
         priority=sent.priority or 0,
         keep_minutes=sent.keep_minutes,
         timeout_seconds=sent.timeout_seconds if sent.timeout_minutes is None else _timeout(sent, sent.timeout_minutes),
         timeout_time=sent.timeout_time or 0,
-        tags=_unique(sent.tags) if sent.tags else (),
+        tags=unique(sent.tags) if sent.tags else (),
         max_attempts=sent.max_attempts,
         retry_delay_seconds=sent.retry_delay_seconds,
         unique_key=sent.unique_key,
@@ -267,7 +315,7 @@ def _context(sent: bodies.NewJob) -> Context:
     if sent.traceparent is None and bytes(sent.meta) in _NO_META:
         return NO_CONTEXT
     return Context(
-        meta=None if bytes(sent.meta) in _NO_META else _object(sent.meta, ".meta", _META_LENGTH).decode(),
+        meta=None if bytes(sent.meta) in _NO_META else json_object(sent.meta, ".meta", META_LENGTH).decode(),
         traceparent=None if sent.traceparent is None else trace_of(sent.traceparent, ".traceparent"),
     )
 
@@ -293,13 +341,9 @@ def _rate(sent: bodies.Rate) -> Rate:
     return Rate(sent.count, sent.seconds)
 
 
-def _one_of(kind: type[E], value: str | None, name: str) -> E | UnsetType:
+def _given(kind: type[E], value: str | None, name: str) -> E | UnsetType:
     """The member of an enumeration with this value, or UNSET for None; raises BadInput."""
-    if value is None:
-        return UNSET
-    if value not in set(kind):
-        raise BadInput(f"{name} must be one of {', '.join(kind)}.")
-    return kind(value)
+    return UNSET if value is None else one_of(kind, value, name)
 
 
 def _update(sent: bodies.Update, index: int, most: int) -> c.JobUpdate:
@@ -337,11 +381,11 @@ def _read_changes(sent: bodies.Changes, most: int) -> c.Changes:
         retry=sent.retry is not False,
         cancel=bool(sent.cancel),
         progress=sent.progress,
-        result=None if sent.result is NOTHING else _bounded(sent.result, "result", most),
+        result=None if sent.result is NOTHING else bounded(sent.result, "result", most),
         error=sent.error,
         priority=sent.priority,
-        content=None if sent.content is NOTHING else _object(sent.content, "content", most),
-        tags=None if sent.tags is None else _unique(sent.tags),
+        content=None if sent.content is NOTHING else json_object(sent.content, "content", most),
+        tags=None if sent.tags is None else unique(sent.tags),
         timeout_time=sent.timeout_time,
         delay_seconds=sent.delay_seconds,
         group=sent.group,
@@ -355,25 +399,6 @@ _NO_META: Final = (b"", b"null")
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
 #: States in which a job no longer runs, though its work is not done.
 _MAY_HOLD: Final = frozenset({State.QUEUED, State.FAILED})
-
-
-def _bounded(raw: Raw, place: str, most: int) -> bytes:
-    text = bytes(raw)
-    if len(text) > most:
-        raise BadInput(f"{place} is longer than {most} bytes.")
-    return text
-
-
-def _object(raw: Raw, place: str, most: int) -> bytes:
-    text = bytes(raw)
-    if not text.startswith(b"{") or len(text) > most:
-        _bounded(raw, place, most)
-        raise BadInput(f"{place} must be a JSON object.")
-    return text
-
-
-def _unique(tags: tuple[str, ...] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tags)) if tags else ()
 
 
 def _header_safe(key: str) -> bytes:

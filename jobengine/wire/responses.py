@@ -15,6 +15,7 @@ from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, State
 from ..core.stats import GroupReport, QueueStats, Times
+from .schedules import ScheduledBy, scheduled_by
 from .shown_job import job_value, not_before_of, to_json
 
 T = TypeVar("T")
@@ -204,10 +205,11 @@ def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
 def explanation_json(explanation: Explanation) -> bytes:
     """The reason why a job is not running, as a sentence and as fields."""
     job = explanation.job
+    added = scheduled_by(job)
     value: dict[str, Any] = {
         "uid": job.spec.uid,
         "state": job.state,
-        "reason": _reason(explanation),
+        "reason": _reason(explanation) + ("" if added is None else f" {_by_schedule(added)}"),
         "paused": explanation.queue.paused,
         "ahead": explanation.ahead,
         "not_before": not_before_of(job.standing) or None,
@@ -216,9 +218,14 @@ def explanation_json(explanation: Explanation) -> bytes:
         "error": job.standing.notes.error,
         "group": job.spec.rare.group,
         "ahead_in_group": explanation.ahead_in_group,
+        "schedule": added,
         **_hold_value(explanation.hold),
     }
     return to_json({name: given for name, given in value.items() if given is not None})
+
+
+def _by_schedule(added: ScheduledBy) -> str:
+    return f"Added by schedule {added.name!r} for {added.time}."
 
 
 def _hold_value(hold: Hold | None) -> dict[str, Any]:

@@ -94,8 +94,9 @@ def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = Fal
 
 
 def _queue_field(kind: type[Struct]) -> str | None:
-    """The name of the struct's field for a queue."""
-    return next((field.name for field in fields(kind) if field.name in _OTHER and field.type != Ignored), None)
+    """The name of the struct's field for a queue; None for a struct in which both names have a meaning."""
+    names = [field.name for field in fields(kind) if field.name in _OTHER and field.type != Ignored]
+    return names[0] if len(names) == 1 else None
 
 
 def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:

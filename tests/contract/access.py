@@ -30,8 +30,8 @@ MAY = {
         c.ReadStats,
         c.ExplainJob,
         c.Peek,
-        c.ReadGroup,
-        c.ListGroups,
+        c.ReadSchedule,
+        c.ListSchedules,
         c.Subscribe,
     },
 }

@@ -22,6 +22,7 @@ from tests.contract.groups import GroupsContract
 from tests.contract.many import ManyContract
 from tests.contract.named_items import NamedItemsContract
 from tests.contract.new_command import NewCommandContract
+from tests.contract.schedules import ScheduleContract
 from tests.contract.sorted_lists import SortedListsContract
 from tests.contract.waiting import WaitingContract
 from tests.contract.world import World
@@ -396,5 +397,6 @@ class EngineContract(
     NewCommandContract,
     NamedItemsContract,
     GroupsContract,
+    ScheduleContract,
 ):
     """The whole contract of an engine."""

@@ -53,6 +53,11 @@ class LocalWorld(World):
         self.stop()
         self._start()
 
+    def pass_stopped(self, seconds: float) -> None:
+        self.stop()
+        self._clock.advance(seconds)
+        self._start()
+
     def stop(self) -> None:
         stopped = self._local.stop()
         self._run_until(lambda: bool(stopped.called))

@@ -43,6 +43,10 @@ class World(ABC):
     def reopen(self) -> None:
         """Stop the engine in good order, and start a new one on its storage."""
 
+    @abstractmethod
+    def pass_stopped(self, seconds: float) -> None:
+        """Like `reopen`, with this time between."""
+
     @property
     def now(self) -> int:
         """The time of the wall clock, in milliseconds."""

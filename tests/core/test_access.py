@@ -22,7 +22,7 @@ MAY = {
     Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
     Role.VIEWER: {
         *(c.ReadStats, c.ReadHistory, c.ListClaimers, c.ListGroups, c.ReadGroup),
-        *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe),
+        *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe, c.ListSchedules, c.ReadSchedule),
     },
 }
 

@@ -1,6 +1,6 @@
 """A command has the same outcome on a table loaded with only its needs as on the whole table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from jobengine.core import required_rows as n
 from jobengine.core.access import authorise
 from jobengine.core.errors import DomainError
 from jobengine.core.model import Defaults, Grant, Job, Role, State
+from jobengine.core.schedules import ScheduledJob
 from jobengine.core.sorting import Sort
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
@@ -20,7 +21,7 @@ from jobengine.engine.postgres.batch.loaded import LoadedTables
 from jobengine.engine.postgres.batch.pages import PageRows
 from jobengine.engine.postgres.batch.plan import PlannedPart
 from jobengine.engine.postgres.batch.tables import LoadedTable, NotLoaded
-from tests.core.test_rules import every_command, kinds
+from tests.core.test_rules import every_command, kinds, schedule_commands
 from tests.core.worlds import KEY, World
 from tests.doubles import CountedIds, NoActivity
 
@@ -54,6 +55,12 @@ ADDS = st.builds(
     defaults=st.just(Defaults()),
     many=st.booleans(),
 )
+SCHEDULES = st.sampled_from(
+    [
+        *schedule_commands(queue="q", access_key=KEY),
+        *schedule_commands(queue="q", access_key=KEY, job=ScheduledJob(content="{}", unique_key="u"))[:1],
+    ]
+)
 COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     ADDS,
     st.builds(c.Claim, **WHO, count=st.integers(0, 4), tags=TAGS, uids=st.none() | SOME_UIDS),
@@ -66,6 +73,7 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.ListJobs, **SLICES, scan=st.integers(1, 4), sort=st.none() | st.sampled_from(Sort)),
     st.builds(c.UpdateMatching, **SLICES, changes=CHANGES, uids=st.none() | SOME_UIDS),
     st.builds(c.DeleteMatching, **SLICES),
+    SCHEDULES,
     st.builds(c.ReadStats, **WHO),
     st.builds(c.ReadHistory, **WHO),
     st.builds(c.ListKeys, **WHO),
@@ -95,7 +103,7 @@ def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTab
     page = needs.page
     paged, following = ([], None) if page is None else whole.page(page.after, page.limit, page.state, page.sort)
     jobs = {job.spec.uid: job for job in [*_named(whole, needs, now), *paged]}
-    return LoadedTable(
+    table = LoadedTable(
         whole.queue,
         ahead,
         jobs,
@@ -106,7 +114,19 @@ def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTab
         oldest=whole.oldest_ready() if needs.counts else None,
         places={job.spec.rank: whole.ahead(job.spec.rank) for job in jobs.values()} if needs.ahead else {},
         paged=None if page is None else PageRows([job.spec.uid for job in paged], following),
+        named={key: value for key, value in whole.named.items() if key in needs.items or key[0] in needs.kinds},
+        schedule_counts=whole.schedules() if needs.count_schedules else None,
     )
+
+    def load_more(uids: Iterable[str], unique_keys: Iterable[str]) -> None:
+        found = _named(whole, n.Needs(uids=frozenset(uids), unique_keys=frozenset(unique_keys)), now)
+        more = {job.spec.uid: job for job in found if job.spec.uid not in table.jobs}
+        table.jobs.update(more)
+        if table.unloaded is not None:
+            table.unloaded -= len(more)
+
+    table.load_more = load_more
+    return table
 
 
 def load(tables: Tables, command: c.QueueCommand[object], now: int) -> LoadedTables:

@@ -8,32 +8,40 @@ import pytest
 from jobengine.core.commands import (
     AddJobs,
     AddKey,
+    Backfill,
     ChangeGroup,
     ChangeQueue,
     Changes,
+    ChangeSchedule,
     CheckKey,
     Claim,
     CreateQueue,
     DeleteJob,
     DeleteMatching,
     DeleteQueue,
+    DeleteSchedule,
     ExplainJob,
     Filter,
+    FireSchedule,
     JobUpdate,
     ListClaimers,
     ListGroups,
     ListJobs,
     ListKeys,
+    ListSchedules,
     NewJob,
     Peek,
     QueueCommand,
     ReadGroup,
     ReadHistory,
     ReadJob,
+    ReadSchedule,
     ReadStats,
     ResetGroup,
     ReturnClaims,
     RevokeKey,
+    RunSchedule,
+    SetSchedule,
     Subscribe,
     UpdateJob,
     UpdateJobs,
@@ -42,10 +50,31 @@ from jobengine.core.commands import (
 from jobengine.core.errors import JobNotFound, KeyNotFound, QueueNotFound
 from jobengine.core.expiring import expire
 from jobengine.core.model import Defaults, Role, State
+from jobengine.core.schedules import Edge, ScheduledJob, Settings
+from jobengine.timetable import TIMETABLE
 from tests.core.worlds import KEY, NOW, World, picture
 from tests.doubles import NoActivity
 
 FAR = 1 << 40
+
+
+_PLAIN = ScheduledJob(content="{}")
+
+
+def schedule_commands(name: str = "s", job: ScheduledJob = _PLAIN, **common: Any) -> list[QueueCommand[object]]:
+    """Every command about a schedule; the first makes it."""
+    edge, one = Edge(Defaults(), TIMETABLE), {**common, "name": name}
+    settings = Settings(every_seconds=60, job=job)
+    return [
+        SetSchedule(**one, settings=settings, edge=edge),
+        ChangeSchedule(**one, paused=True, edge=edge),
+        DeleteSchedule(**one),
+        ReadSchedule(**one),
+        ListSchedules(**common, limit=10),
+        RunSchedule(**one, edge=edge),
+        Backfill(**one, first=0, last=0, edge=edge),
+        FireSchedule(**one, edge=edge),
+    ]
 
 
 def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list[QueueCommand[object]]:
@@ -64,6 +93,7 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         ListGroups(**common, limit=10),
         ChangeGroup(**common, group="g", paused=True),
         ResetGroup(**common, group="g"),
+        *schedule_commands(**common),
         Subscribe(**common),
         ListJobs(**common, limit=10),
         ListClaimers(**common),
@@ -93,6 +123,7 @@ def test_every_command_on_a_queue_is_listed() -> None:
 
 def test_a_reading_command_returns_no_facts(world: World) -> None:
     job = world.add(group="g")
+    world.ask(schedule_commands(queue="q", access_key=KEY)[0])
     reading = [command for command in every_command(uid=job.spec.uid) if command.reads]
     facts = [command.decide(world.tables, NOW, world.new_id, NoActivity())[0] for command in reading]
     assert not any(facts)
@@ -116,6 +147,7 @@ def test_a_missing_job_is_not_found(world: World, command: QueueCommand[object])
 )
 def test_deciding_a_command_changes_no_state(world: World, command: QueueCommand[object]) -> None:
     world.add(group="g")
+    world.ask(schedule_commands(queue="q", access_key=KEY)[0])
     before = picture(world.tables)
     with suppress(KeyNotFound):
         command.decide(world.tables, NOW, world.new_id, NoActivity())

@@ -14,6 +14,7 @@ from jobengine.core.commands import Changes, Filter, ListJobs, NewJob, UpdateJob
 from jobengine.core.facts import Fact
 from jobengine.core.model import Position, State
 from jobengine.core.sorting import Sort, position
+from jobengine.engine.local.gradual_free import dismantle
 from jobengine.engine.local.tables import sorted_list as sorted_blocks
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.sorted_list import SortedList
@@ -197,7 +198,7 @@ def test_indexes_are_freed_with_their_table(crowd: World) -> None:
     crowd.add(tags=("big", "red"))
     table = crowd.tables.queues["q"]
     freed = indexes(table)
-    for _ in table.dismantle():
+    for _ in dismantle(table):
         """Each step frees a slice."""
     assert sum(map(len, freed)) == 0
     assert not any(indexes(table))

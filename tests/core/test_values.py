@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import claimers, commands, effects, flow, groups, model, retention, stats, transitions
+from jobengine.core import claimers, commands, effects, flow, groups, model, retention, schedules, stats, transitions
 from jobengine.core import facts as events
 from jobengine.core import filter as filters
 from jobengine.core.values import _HIDDEN, Value
@@ -21,6 +21,7 @@ MODULES = {
         events,
         model,
         retention,
+        schedules,
         effects,
         filters,
         flow,
@@ -47,6 +48,9 @@ SHOWN = """
     ahead_in_group available by delayed failed group group_limits group_on_failure group_order group_weight groups held
     held_until hold hold_seconds holders in_progress limits marks oldest_ready opens queued rate ready reason seconds
     settings target_wait_seconds weight
+    added counted cron edge every_seconds first from_ if_running last missed missed_seconds next pause_after_failures
+    schedules skipped time timezone until
+    done failing failures fired firings followed manual number schedule states wall
 """
 
 

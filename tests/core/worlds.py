@@ -21,23 +21,27 @@ from jobengine.core.commands import (
     ReadJob,
     UpdateJob,
 )
+from jobengine.core.commands.firing import fire
 from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
 from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, Spec, State
 from jobengine.core.places import Place
 from jobengine.core.retention import retention
+from jobengine.core.schedules import SCHEDULE, Edge, ScheduleCounts, schedule_of
 from jobengine.core.sorting import position
 from jobengine.engine.local.tables.group import NO_EXTRAS
 from jobengine.engine.local.tables.queue_table import QueueTable, WallClock
 from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
 from jobengine.engine.local.tables.turns import Turns
+from jobengine.timetable import TIMETABLE
 from tests.doubles import START, CountedIds, NoActivity
 
 KEY = b"key"
 NOW = START * 1000
 MINUTE = 60_000
+EDGE = Edge(Defaults(), TIMETABLE)
 
 
 def spec_of(uid: str = "u", **more: Any) -> Spec:
@@ -61,6 +65,7 @@ class World:
         self.tables = Tables()
         self.now = NOW
         self.new_id = CountedIds()
+        self.edge = EDGE
 
     def ask(self, command: Any) -> Any:
         """Carry out a command as an engine does: expire, renew the key, decide, apply."""
@@ -78,6 +83,9 @@ class World:
         happened: list[Fact] = []
         self.tables.open_gates(self.now)
         while due := expire(self.tables, self.now, 2):
+            self.apply(due)
+            happened += due
+        while due := fire(self.tables, self.now, self.edge):
             self.apply(due)
             happened += due
         return happened
@@ -165,12 +173,26 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert all(job.spec.arrival < table.next_arrival for job in jobs)
         of_jobs = sum(map(table.weight, jobs))
         of_items = sum(table.item_weight(*key, value) for key, value in table.named.items())
+        check_schedules(table)
         assert table.live_bytes == len(encode(QueueCreated(table.queue))) + of_jobs + of_items + table.history.size
         seen[name] = (table.queue, jobs, dict(table.named))
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())
     nexts = [(table.next_deadline, name) for name, table in tables.queues.items() if table.next_deadline is not None]
     assert list(tables.deadlines) == sorted(nexts)
+    firings = [(one.next, name) for name, table in tables.queues.items() if (one := table.schedules()).next is not None]
+    assert list(tables.firings) == sorted(firings)
+    whens = [*(when for when, _ in nexts), *(time - tables.ahead for time, _ in firings)]
+    assert tables.next_deadline == min(whens, default=None)
     return {"": tables.ahead, **seen}
+
+
+def check_schedules(table: QueueTable) -> None:
+    """The index of schedules is the one that the named things give."""
+    schedules = {name: schedule_of(text) for name, text in table.items(SCHEDULE)}
+    times = sorted((one.next, name) for name, one in schedules.items() if one.next is not None)
+    assert table.firings.first == (times[0] if times else None)
+    failing = sum(one.failing for one in schedules.values())
+    assert table.schedules() == ScheduleCounts(len(schedules), failing, times[0][0] if times else None)
 
 
 def check_groups(table: QueueTable) -> None:

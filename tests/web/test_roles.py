@@ -31,6 +31,9 @@ class Call:
     open_status: int | None = None
 
 
+SCHEDULE: Final[dict[str, Any]] = {"queue_name": "q", "name": "nightly"}
+JOB: Final[dict[str, Any]] = {"content": {}}
+
 #: "UID" stands for the uid of a job that the owner added, "KEY" for the id of a key.
 CALLS: Final = [
     Call("GET", "/test", None, 200, open_status=200),
@@ -50,6 +53,13 @@ CALLS: Final = [
     Call("GET", "/api/v1/group", READ, 200, {"queueName": "q", "group": "own"}),
     Call("DELETE", "/api/v1/group", OWNER, 204, {"queueName": "q", "group": "own"}),
     Call("GET", "/api/v1/groups", READ, 200, {"queueName": "q"}),
+    Call("PUT", "/api/v1/schedule", OWNER, 201, body={**SCHEDULE, "name": "new", "every_seconds": 60, "job": JOB}),
+    Call("GET", "/api/v1/schedule", READ, 200, {"queueName": "q", "name": "nightly"}),
+    Call("POST", "/api/v1/schedule", OWNER, 200, body={**SCHEDULE, "paused": True}),
+    Call("DELETE", "/api/v1/schedule", OWNER, 204, {"queueName": "q", "name": "nightly"}),
+    Call("GET", "/api/v1/schedules", READ, 200, {"queueName": "q"}),
+    Call("POST", "/api/v1/schedule/run", OWNER, 201, body=SCHEDULE),
+    Call("POST", "/api/v1/schedule/run", OWNER, 200, body={**SCHEDULE, "from": 0, "until": 0}),
     Call("GET", "/api/v1/access", set(ROLES), 200, {"queueName": "q"}),
     Call("PUT", "/api/v1/queue/key", OWNER, 201, body={"queue_name": "q", "role": "viewer", "access_key": "k"}),
     Call("GET", "/api/v1/queue/key", OWNER, 200, {"name": "q"}),
@@ -102,6 +112,8 @@ class _Table:
         self.uid = str(add(server, {"canary": 1})["uid"])
         group = {"queue_name": "q", "group": "own", "in_progress": 100}
         assert server.call("PUT", "/api/v1/group", body=group).status == 200
+        schedule = {**SCHEDULE, "cron": "0 3 * * *", "job": JOB}
+        assert server.call("PUT", "/api/v1/schedule", body=schedule).status == 201
 
     def _add_key(self, role: str, key: str) -> str:
         body = {"queue_name": "q", "role": role, "access_key": key}

@@ -7,5 +7,6 @@ from .command import *
 from .groups import *
 from .queues import *
 from .reading import *
+from .schedules import *
 from .stats import *
 from .updates import *

@@ -100,7 +100,7 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
             if job.uid is None and job.idempotency_key is not None
         }
         keys = frozenset(job.unique_key for job in self.jobs if job.unique_key is not None)
-        return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0)
+        return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0, adds=True)
 
     def flow_after(self, queue: Queue) -> Flow | None:
         return NO_FLOW if queue.flow is None and any(job.group is not None for job in self.jobs) else None
@@ -113,7 +113,7 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
 
         A job that an earlier request added is returned unchanged, without a fact.
         """
-        batch = _Batch(table, grant, self.defaults, now, new_id)
+        batch = Adding(table, grant, self.defaults, now, new_id)
         added = []
         for index, wanted in enumerate(self.jobs):
             try:
@@ -129,8 +129,8 @@ class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
 
 
 @define
-class _Batch:
-    """Jobs that are added together; each is checked against those before it as well."""
+class Adding:
+    """Jobs that are added together to a queue; each is checked against those before it as well."""
 
     table: Table
     grant: Grant

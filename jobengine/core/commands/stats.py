@@ -67,6 +67,7 @@ class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
 def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
     counts = table.counts()
     wait, run = activity.times(table.queue.name)
+    schedules = table.schedules()
     return QueueTotals(
         name=table.queue.name,
         counts=counts.states,
@@ -80,6 +81,9 @@ def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
         held=counts.held,
         workers_wanted=_workers_wanted(table, counts, activity),
         has_flow=table.queue.flow is not None,
+        has_schedules=schedules.number > 0,
+        schedule_late=0 if schedules.next is None else max(0, table.wall(now) - schedules.next),
+        schedules_failing=schedules.failing,
     )
 
 

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...core.activity import Activity
 from ...core.claimers import Claimers
-from ...core.effects import JobEffect
+from ...core.effects import Effect, JobEffect
 from ...core.facts import Fact, PeriodsCounted
 from ...core.history import KeptPeriod, QueueHistory
 from ...core.stats import Recent, Spread
@@ -42,6 +42,10 @@ class LocalActivity:
         self._counts.note(name, changes, now, now)
         if self._timer is None and not self._stopped:
             self._timer = self._clock.callLater(_KEEP_AFTER, self._fire)
+
+    def count_firings(self, effects: Sequence[Effect]) -> None:
+        """Count how many times of schedules were fired and skipped."""
+        self._counts.note_firings(effects)
 
     def unsaved(self) -> list[Fact]:
         """The facts that save the counts since the last call."""

@@ -16,15 +16,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, QueueCommand, ReturnClaims
+from ...core.commands.firing import fire
 from ...core.effects import Effect, JobEffect, QueueEffect, by_queue
 from ...core.errors import DomainError, QueueNotFound
 from ...core.expiring import expire
 from ...core.fact_codec import encode
 from ...core.facts import ClockSet, Fact
+from ...core.model import Defaults
+from ...core.schedules import Edge
 from ...core.tables import NewId
 from ...storage.committer import Committer, Hooks, Phase
 from ...storage.errors import NoRoom, StorageError
 from ...storage.journal import Journal
+from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
 from ..door import Starting, Unavailable
 from ..event_feed import Events, Feed
@@ -42,6 +46,9 @@ from .waiters import Offer, Waiters
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
+#: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
+_FIRING_SLICE: Final = 50
+_FIRING_SECONDS: Final = 0.005
 #: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
 #: See core.model.QUEUED.
@@ -74,6 +81,8 @@ class Executor:
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
+    #: What firing schedules needs.
+    edge: Edge = Edge(Defaults(), TIMETABLE)
     #: Called once when storage has failed permanently; the process should end.
     on_failure: Callable[[StorageError], None]
     #: Seconds between syncs, or 0 for a sync at every commit.
@@ -314,6 +323,7 @@ class Executor:
         of_queues = len(jobs) < len(effects)
         if of_queues:
             self._forget_queues(effects)
+            self._activity.count_firings(effects)
         self.committer.submit(records, _Change(facts, effects, self._events(jobs, now), of_queues))
         self._set_timer()
 
@@ -382,13 +392,27 @@ class Executor:
             self.waiters.recheck(name)
         if self.committer.phase is not _FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
+            self._fire(now)
+
+    def _fire(self, now: int) -> None:
+        """
+        Fire due schedules one after the other, for some milliseconds; the timer goes on with the others at once.
+
+        While changes are refused, none is fired: a firing that is rolled back would be fired again.
+        """
+        until = self.clock.seconds() + _FIRING_SECONDS
+        for _ in range(_FIRING_SLICE):
+            facts = fire(self.tables, now, self.edge) if self.committer.trouble is None else ()
+            self._commit(facts, now)
+            if not facts or self.clock.seconds() >= until:
+                break
 
     def _wake(self) -> None:
         self._tick()
         self._set_timer()
 
     def _set_timer(self) -> None:
-        deadline = self.tables.next_deadline
+        deadline = self.tables.next_deadline if self.committer.trouble is None else self.tables.job_deadline
         if deadline is not None and deadline < self._timer.due and self._expires:
             self._timer.no_later(deadline)
 

@@ -2,17 +2,20 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from ...core.effects import Effect, QueueEffect
 from .tables.queue_table import QueueTable
+from .tables.sorted_list import SortedList
 from .tables.state import Tables
 
 #: The number of slices (see `add`) that are freed in one turn: about two milliseconds.
 _AT_ONCE: Final = 4
+#: Jobs that are freed in one step.
+_FREED_AT_ONCE: Final = 1_000
 
 
 @define
@@ -38,7 +41,7 @@ class GradualFree:
             if type(effect) is not QueueEffect or not isinstance(effect.old, QueueTable):
                 continue
             if tables.queues.get(effect.queue) is not effect.old:
-                self.add(effect.old.dismantle())
+                self.add(dismantle(effect.old))
 
     def _free(self) -> None:
         for _ in range(_AT_ONCE):
@@ -47,3 +50,23 @@ class GradualFree:
                 break
         if self._waiting:
             self.clock.callLater(0, self._free)
+
+
+def dismantle(table: QueueTable) -> Iterator[None]:
+    """Free the memory of an unused table; each step frees a slice."""
+    indexes: list[SortedList[Any]] = [*table.places.values(), table.deadlines, table.wall_deadlines]
+    indexes += (*table.ready_by_tag.values(), *table.ready_by_tags.values())
+    indexes += (part for index in table.sort_indexes.values() for part in index.states.values())
+    table.ready_by_tag.clear()
+    table.ready_by_tags.clear()
+    table.sort_indexes.clear()
+    while indexes:
+        if not indexes[-1].drop_block():
+            indexes.pop()
+        yield
+    kinds: list[dict[Any, Any]] = [table.unique, table.named, table.jobs]
+    for kept in kinds:
+        while kept:
+            for _ in range(min(_FREED_AT_ONCE, len(kept))):
+                kept.popitem()
+            yield

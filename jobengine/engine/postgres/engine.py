@@ -8,16 +8,20 @@ from typing import Any, Final, LiteralString, TypeVar
 from attrs import define, field
 from msgspec.structs import replace
 from psycopg import Connection
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ...core import commands as c
 from ...core.errors import DomainError, QueueNotFound
-from ...core.model import EventBatch, Job
+from ...core.model import Defaults, EventBatch, Job
+from ...core.schedules import Edge
 from ...core.tables import NewId
 from ...core.wall_time import shown
+from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
-from ..door import Figure, NotOffered, Readiness, Starting
+from ..door import Figure, NotOffered, Readiness, Starting, Unavailable
 from ..sweeps import sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import Done, Outcome
@@ -51,6 +55,8 @@ R = TypeVar("R")
 _LANES: Final = 4
 #: Commands whose answers show the claims of all servers.
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
+#: The most schedules that are fired in one transaction.
+_FIRED_TOGETHER: Final = 50
 
 
 @define(kw_only=True, eq=False)
@@ -67,6 +73,8 @@ class PostgresEngine:
     clock: IReactorTime
     #: See NewId.
     new_id: NewId
+    #: What firing schedules needs.
+    edge: Edge = Edge(Defaults(), TIMETABLE)
     #: Whether commits do not wait for the disk.
     interval: bool = False
     #: The reactor's interface for sockets. With None, this server neither sends nor receives notifications.
@@ -102,6 +110,9 @@ class PostgresEngine:
     #: The lane of the sweeper and the poller, whose tasks are short and must not wait.
     _side: Lane = field(init=False)
     _notifications: Notifications = field(init=False)
+    #: Whether schedules are being fired.
+    _fires: bool = field(default=False, init=False)
+    _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._clock_steps = ClockSteps(self.machine or Machine(lambda: int(self.clock.seconds() * 1000)))
@@ -323,7 +334,27 @@ class PostgresEngine:
     def _swept(self, result: Result) -> Result:
         self._applied(result)
         self._answered(result)
+        if result.firings and not self._fires:
+            self._fires = True
+            Deferred.fromCoroutine(self._fire(result.firings)).addErrback(self._firing_failed)
         return result
+
+    async def _fire(self, firings: Sequence[tuple[str, str]]) -> None:
+        """Fire schedules, some in a transaction; then look for more."""
+        try:
+            for start in range(0, len(firings), _FIRED_TOGETHER):
+                some = firings[start : start + _FIRED_TOGETHER]
+                tasks = [c.FireSchedule(queue=queue, name=name, admin=True, edge=self.edge) for queue, name in some]
+                await gatherResults([self._submit(task) for task in tasks], consumeErrors=True)
+        finally:
+            self._fires = False
+        self._sweeper.hurry()
+
+    def _firing_failed(self, failure: Failure) -> None:
+        """Log an error, unless the next sweep will find the same schedules."""
+        first = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
+        if not first.check(Unavailable):
+            self._log.failure("schedules were not fired", first)
 
     # Commands that may wait
 

@@ -139,6 +139,12 @@ class PostgresWorld(World):
         meanwhile()
         self._start()
 
+    def pass_stopped(self, seconds: float) -> None:
+        self._stop()
+        self._clock.rightNow += seconds
+        self._set_time()
+        self._start()
+
     def close(self) -> None:
         self._stop()
         self.control.close()

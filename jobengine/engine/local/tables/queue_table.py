@@ -1,7 +1,7 @@
 """One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Final
@@ -14,10 +14,12 @@ from ....core.history import KeptPeriod, KeptPeriods, Period
 from ....core.model import NO_NOTES, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
+from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort, position
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
 from .flow_index import FlowIndex
+from .schedule_index import ScheduleIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
 from .turns import Turns
@@ -26,10 +28,7 @@ from .turns import Turns
 _RECORD_OVERHEAD: Final = 200
 #: How many priorities are searched for the oldest ready job.
 _PRIORITIES: Final = 100
-#: Jobs that are freed in one step.
-_FREED_AT_ONCE: Final = 1_000
 _EMPTY: Final[SortedList[Rank]] = SortedList()
-
 _READY: Final = Place.READY
 #: The most jobs in progress that are shown as those which hold others.
 _HOLDERS: Final = 10
@@ -95,6 +94,8 @@ class QueueTable:
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
     #: The groups, in a queue with flow.
     flow: FlowIndex = field(init=False)
+    #: When its schedules fire next.
+    firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = self.places[Place.READY]
@@ -116,6 +117,12 @@ class QueueTable:
     def size(self) -> int:
         return len(self.jobs)
 
+    def load_jobs(self, uids: Collection[str], unique_key: str | None = None) -> None:
+        """Do nothing: all jobs are here."""
+
+    def schedules(self) -> ScheduleCounts:
+        return self.firings.counts()
+
     def item(self, kind: str, name: str) -> str | None:
         return self.named.get((kind, name))
 
@@ -128,6 +135,7 @@ class QueueTable:
         if value is not None:
             self.named[kind, name] = value
         self.flow.set_item(kind, name, value)
+        self.firings.set_item(kind, name, value)
         self.live_bytes += self.item_weight(kind, name, value) - self.item_weight(kind, name, old)
         return old
 
@@ -445,8 +453,7 @@ class QueueTable:
         if wall is not None:
             by_wall = wall[0] - self._clock.ahead
             elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
-        gate = None if self.turns is None else self.turns.next_change
-        if gate is not None:
+        if self.turns is not None and (gate := self.turns.next_change) is not None:
             elapsed = gate if elapsed is None else min(elapsed, gate)
         self.next_deadline = elapsed
 
@@ -466,25 +473,6 @@ class QueueTable:
             if not self.ready_by_tags[tags]:
                 del self.ready_by_tags[tags]
         self._left_combinations.clear()
-
-    def dismantle(self) -> Iterator[None]:
-        """Free the memory of an unused table; each step frees a slice."""
-        indexes: list[SortedList[Any]] = [*self.places.values(), self.deadlines, self.wall_deadlines]
-        indexes += (*self.ready_by_tag.values(), *self.ready_by_tags.values())
-        indexes += (part for index in self.sort_indexes.values() for part in index.states.values())
-        self.ready_by_tag.clear()
-        self.ready_by_tags.clear()
-        self.sort_indexes.clear()
-        while indexes:
-            if not indexes[-1].drop_block():
-                indexes.pop()
-            yield
-        kinds: list[dict[Any, Any]] = [self.unique, self.named, self.jobs]
-        for kept in kinds:
-            while kept:
-                for _ in range(min(_FREED_AT_ONCE, len(kept))):
-                    kept.popitem()
-                yield
 
     def weight(self, job: Job) -> int:
         """The estimated length of the job's record."""

@@ -25,6 +25,7 @@ from ....core.facts import (
 )
 from ....core.flow import GATE, gate_of
 from ....core.model import Job, Queue
+from ....core.schedules import SCHEDULE
 from ....core.tables import Due
 from .queue_table import QueueTable, WallClock
 from .sorted_list import SortedList
@@ -40,7 +41,9 @@ class Tables:
         self.ahead = 0
         #: (next deadline, name) of every queue that has one.
         self.deadlines: SortedList[tuple[int, str]] = SortedList()
-        #: The first of these deadlines, or None.
+        #: (time of the wall clock, name) of every queue with a schedule: when the first one fires next.
+        self.firings: SortedList[tuple[int, str]] = SortedList()
+        #: The first of these deadlines and firings, as elapsed time; None if there is none.
         self.next_deadline: int | None = None
         #: The names of the queues whose owner key is known only by the Go version's digest (see core/access.py).
         self.of_go_version: set[str] = set()
@@ -48,6 +51,8 @@ class Tables:
         self.live_bytes = 0
         #: The queues whose indexes are out of date, by name, and their live bytes before the change.
         self._outdated: dict[str, int] = {}
+        #: The queues whose schedules have changed, by name, and when their first one was to fire before the change.
+        self._rescheduled: dict[str, int | None] = {}
         self._appliers: Final[dict[type, Any]] = {
             ClockSet: self._clock_set,
             QueueCreated: self._queue_created,
@@ -119,6 +124,14 @@ class Tables:
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             yield from ((name, thing) for thing in self.queues[name].due(now))
 
+    def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
+        """The first due schedule of each queue, with the queue's name. Any change makes the iterator invalid."""
+        wall = self.wall(now)
+        for _, name in takewhile(lambda entry: entry[0] <= wall, self.firings):
+            first = self.queues[name].firings.first
+            if first is not None:
+                yield name, first[1]
+
     def _clock_set(self, fact: ClockSet) -> Effect:
         return ClockEffect(self._set_clock(fact.ahead))
 
@@ -131,6 +144,7 @@ class Tables:
             deadline = table.next_deadline
             table.find_deadline()
             self._move_deadline(name, deadline, table.next_deadline)
+        self._find_deadline()
         return old
 
     def _queue_created(self, fact: QueueCreated) -> Effect:
@@ -168,9 +182,8 @@ class Tables:
         return self._replace_job(fact.queue, fact.uid, None)
 
     def _item_set(self, fact: ItemSet) -> Effect:
-        return ItemEffect(
-            fact.queue, fact.kind, fact.name, self._set_item(fact.queue, fact.kind, fact.name, fact.value)
-        )
+        old = self._set_item(fact.queue, fact.kind, fact.name, fact.value)
+        return ItemEffect(fact.queue, fact.kind, fact.name, old, fact.value)
 
     def _set_item(self, name: str, *item: Any) -> str | None:
         """Set a named thing of a queue; returns the old value."""
@@ -178,6 +191,8 @@ class Tables:
         if table is None:
             return None
         self._outdated.setdefault(name, table.live_bytes)
+        if item[0] == SCHEDULE:
+            self._rescheduled.setdefault(name, _first_firing(table))
         return table.set_item(*item)
 
     def _periods_counted(self, fact: PeriodsCounted) -> Effect:
@@ -194,11 +209,13 @@ class Tables:
             self.live_bytes -= old.live_bytes
             self.of_go_version.discard(name)
             self._move_deadline(name, old.next_deadline, None)
+            self._move_firing(name, _first_firing(old), None)
         if new is not None:
             self.queues[name] = new
             self.live_bytes += new.live_bytes
             self._record_digest(new.queue)
             self._move_deadline(name, None, new.next_deadline)
+            self._move_firing(name, None, _first_firing(new))
         return old
 
     def _reconfigure(self, table: QueueTable, queue: Queue) -> Queue:
@@ -233,6 +250,19 @@ class Tables:
             if table.next_deadline != deadline:
                 self._move_deadline(name, deadline, table.next_deadline)
         self._outdated.clear()
+        if self._rescheduled:
+            for name, was in self._rescheduled.items():
+                self._move_firing(name, was, _first_firing(self.queues[name]))
+            self._rescheduled.clear()
+
+    def _move_firing(self, name: str, was: int | None, now: int | None) -> None:
+        if was == now:
+            return
+        if was is not None:
+            self.firings.remove_all([(was, name)])
+        if now is not None:
+            self.firings.add_all([(now, name)])
+        self._find_deadline()
 
     def _move_deadline(self, name: str, was: int | None, now: int | None) -> None:
         if was is not None:
@@ -241,6 +271,27 @@ class Tables:
             self.deadlines.add_all([(now, name)])
         first = self.deadlines.first()
         self.next_deadline = None if first is None else first[0]
+        if self.firings:
+            self._find_deadline()
+
+    @property
+    def job_deadline(self) -> int | None:
+        """The first deadline that is not of a schedule, or None."""
+        first = self.deadlines.first()
+        return None if first is None else first[0]
+
+    def _find_deadline(self) -> None:
+        deadline, firing = self.job_deadline, self.firings.first()
+        if firing is not None:
+            by_wall = firing[0] - self.ahead
+            deadline = by_wall if deadline is None else min(deadline, by_wall)
+        self.next_deadline = deadline
+
+
+def _first_firing(table: QueueTable) -> int | None:
+    """When the first schedule of a queue fires next, by the wall clock."""
+    first = table.firings.first
+    return None if first is None else first[0]
 
 
 def latest_change(tables: Tables) -> int:

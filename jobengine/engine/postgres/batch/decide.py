@@ -21,6 +21,7 @@ from ....core.expiring import expire
 from ....core.facts import Fact, ItemSet, QueueChanged, QueueCreated, QueueDeleted
 from ....core.flow import GATE
 from ....core.model import Job, State
+from ....core.schedules import SCHEDULE, schedule_totals
 from ....core.tables import NewId, RecentActivity
 from ...waiting_line import Done, Outcome, Refused
 from ..database.item_rows import items_written
@@ -70,6 +71,8 @@ class Result:
     effects: Sequence[Effect]
     #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
     soonest: int | None
+    #: Queue and name of schedules whose time has come, only of a sweep.
+    firings: Sequence[tuple[str, str]] = ()
     #: When more can be claimed from a queue with flow, because a gate changes, in elapsed milliseconds.
     opens: Mapping[str, int] = field(factory=dict)
 
@@ -148,10 +151,16 @@ class Batch:
 
     def result(self) -> Result:
         """The result, once all statements are built."""
-        soonest = self._writing.soonest(self._now.ahead)
+        soonest = min(filter(None, (self._writing.soonest(self._now.ahead), self._next_firing())), default=None)
         turns = {name: table.turns for name, table in self.tables.queues.items()}
         opens = {name: its.opens for name, its in turns.items() if its is not None and its.opens is not None}
         return Result(now=self._now, outcomes=self._outcomes, effects=self._effects, soonest=soonest, opens=opens)
+
+    def _next_firing(self) -> int | None:
+        """When the first of the changed schedules fires, in elapsed milliseconds; None if there is none."""
+        changed = [fact for fact in self._facts if type(fact) is ItemSet and fact.kind == SCHEDULE]
+        times = [schedule_totals(fact.value).next for fact in changed]
+        return min((time - self._now.ahead for time in times if time is not None), default=None)
 
     def write_queues(self, connection: "Connection[Row]") -> None:
         """Write the changes of queues; raises Redo if another connection has changed one."""

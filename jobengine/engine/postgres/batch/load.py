@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, LiteralString
@@ -10,15 +11,17 @@ from attrs import define, field, frozen
 from psycopg import Connection
 
 from ....core import commands as c
+from ....core.commands.firing import needed_to_fire
 from ....core.history import KeptPeriod, Period
 from ....core.model import Job
 from ....core.places import counts_of
 from ....core.required_rows import Needs
+from ....core.schedules import ScheduleCounts
 from ....storage.errors import Damaged
 from ..database.connection import together
 from ..database.group_rows import flow_locked
 from ..database.history_rows import periods_of
-from ..database.item_rows import item_of, items_named, items_of_kinds
+from ..database.item_rows import item_of, items_named, items_of_kinds, schedules_counted
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
@@ -67,6 +70,7 @@ def begin_and_load(
         tables.planned = [plan(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.finish()
+    loading.load_for_firings()
     tables.load_groups(connection, rows)
     return now, tables
 
@@ -127,7 +131,8 @@ class _Loading:
         self._find_page(parts)
         self._send(self.queries())
         self.finish()
-        self._send([*self._figures(parts), *self._number_of_queues()])
+        self.load_for_firings()
+        self._send([*self._figures(parts), *self._number_of_queues(), *self._schedules_counted(parts)])
 
     def load_due(self, most: int) -> None:
         """Load only due jobs: in each queue at most `most` by each of the two clocks."""
@@ -186,6 +191,52 @@ class _Loading:
         for table in self._by_id.values():
             if table.unloaded is not None:
                 table.unloaded -= len(table.jobs)
+
+    def load_for_firings(self) -> None:
+        """Load what firing schedules needs, and let rules load more jobs."""
+        parts = [part for part in self._parts() if part.needs.more_jobs]
+        for part in parts:
+            self.tables.queues[part.command.queue].load_more = partial(self._load_more, self._id(part))
+        for queue_id, some in groupby(sorted(parts, key=self._id), self._id):
+            table, uids, keys = self._by_id[queue_id], set[str](), set[str]()
+            for part in some:
+                if isinstance(part.command, c.FireSchedule):
+                    table.restrict_to(part)
+                    its_uids, key = needed_to_fire(table, part.command.name)
+                    uids |= {*its_uids}
+                    keys |= {key} if key is not None else set()
+            self._load_more(queue_id, uids, keys)
+
+    def _load_more(self, queue_id: int, uids: Collection[str], keys: Collection[str]) -> None:
+        """Load jobs by uid, and the holders of unique keys; locks these keys and jobs if the batch locks jobs."""
+        table = self._by_id[queue_id]
+        number, more = len(table.jobs), table.more_loaded
+        named = [(queue_id, uid) for uid in sorted({*uids} - more) if uid not in table.jobs and _may_be_there(uid)]
+        places = sorted({(queue_id, self.rows.unique_key(key)) for key in {*keys} - more})
+        loaded = (
+            _Query(one, self._take_jobs) for one in statements.jobs_named(named, places, locks=self.tables.locked)
+        )
+        self._send([*self._lock_keys(places), *loaded])
+        table.more_loaded |= {*uids, *keys}
+        if self._suspects:
+            raise DamageFound(self._suspects)
+        if table.unloaded is not None:
+            table.unloaded -= len(table.jobs) - number
+
+    def _schedules_counted(self, parts: Sequence[PlannedPart]) -> list[_Query]:
+        """The query for the counts of schedules, of queues whose commands need them."""
+        shown = {part.command.queue for part in parts if part.needs.count_schedules}
+        if any(isinstance(one.task, c.CountQueues) for one in self.tables.planned):
+            shown |= {table.queue.name for table in self._shown(parts).values()}
+        ids = [self.tables.now.known[name].id for name in sorted(shown)]
+        for queue_id in ids:
+            self._by_id[queue_id].schedule_counts = ScheduleCounts()
+
+        def take(answer: list[Row]) -> None:
+            for queue_id, *counts in answer:
+                self._by_id[queue_id].schedule_counts = ScheduleCounts(*counts)
+
+        return [_Query(one, take) for one in schedules_counted(ids, self.rows)]
 
     def _send(self, queries: Sequence[_Query]) -> None:
         if queries:
@@ -312,7 +363,7 @@ class _Loading:
         return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
 
     def _next_arrival(self, parts: Sequence[PlannedPart]) -> list[_Query]:
-        adds = any(isinstance(part.command, c.AddJobs) for part in parts)
+        adds = any(part.needs.adds for part in parts)
         return [_Query(statements.next_arrival(), self._take_arrival)] if adds else []
 
     def _take_sizes(self, answer: list[Row]) -> None:

@@ -69,6 +69,9 @@ class LoadedTables:
     def due(self, now: int) -> Iterator[tuple[str, Due]]:
         return ((name, job) for name, table in self.queues.items() for job in table.due(now))
 
+    def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
+        return iter(())
+
     def lacks_jobs(self, part: PlannedPart) -> bool:
         """
         Whether a claim can't be decided: earlier claims have taken all loaded jobs, and the
@@ -109,7 +112,7 @@ class LoadedTables:
             table.named[key] = fact.value
         if table.groups_loaded is not None:
             table.groups_loaded.set_item(*key, fact.value)
-        return ItemEffect(fact.queue, *key, old)
+        return ItemEffect(fact.queue, *key, old, fact.value)
 
     def _applied_to_queue(self, fact: Fact) -> Effect:
         match fact:

@@ -54,6 +54,7 @@ from .begin import (
 from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
 from .decide import Batch, Result
+from .due_schedules import with_firings
 from .flow_changes import FlowWanted
 from .give_flow import give_flow
 from .load import Redo, begin_and_load, load, load_due
@@ -440,9 +441,7 @@ class Session:
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
         now = self._locked(connection, self._begin_sweep(connection), None)
-        result = self._expire(connection, now)
-        soonest = [one for one in (result.soonest, now.soonest) if one is not None]
-        return evolve(result, soonest=min(soonest, default=None))
+        return with_firings(self._expire(connection, now), connection, self.rows, now)
 
     def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
         return self._commit(connection, load_due(connection, self.rows, now, _SLICE))

@@ -6,11 +6,12 @@ the rules do.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice, takewhile
 from typing import Final
 
 from attrs import define, evolve, field
+from msgspec.structs import replace
 
 from ....core import commands as c
 from ....core.errors import ItemDamaged, JobDamaged
@@ -18,6 +19,7 @@ from ....core.flow import GATE, GROUP
 from ....core.history import KeptPeriod
 from ....core.model import SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, Needs, PageOf
+from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import Due
@@ -78,6 +80,12 @@ class LoadedTable:
     #: The groups, in a queue with flow; None in other queues, and in tables of tests.
     groups_loaded: LoadedGroups | None = None
     turns: Turns | None = None
+    #: Loads jobs by uid, and those with unique keys, and locks these keys and jobs, for a rule that needs more jobs.
+    load_more: Callable[[Collection[str], Collection[str]], None] | None = None
+    #: The uids and unique keys that were loaded in this way.
+    more_loaded: set[str] = field(factory=set)
+    #: The counts of its schedules; None if no command needs them.
+    schedule_counts: ScheduleCounts | None = None
     #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
     #: list.
     _ready: list[Rank] | None = field(default=None, init=False)
@@ -99,6 +107,19 @@ class LoadedTable:
         if job is None and uid not in self.needs.uids:
             raise NotLoaded(f"job {uid}")
         return job
+
+    def load_jobs(self, uids: Collection[str], unique_key: str | None = None) -> None:
+        if self.load_more is None or not self.needs.more_jobs:
+            raise NotLoaded(f"more jobs of {self.queue.name!r}")
+        keys = () if unique_key is None else (unique_key,)
+        self.load_more(uids, keys)
+        self.needs = replace(self.needs, uids=self.needs.uids | {*uids}, unique_keys=self.needs.unique_keys | {*keys})
+        self._by_key = None
+
+    def schedules(self) -> ScheduleCounts:
+        if self.schedule_counts is None:
+            raise NotLoaded(f"the counts of schedules in {self.queue.name!r}")
+        return self.schedule_counts
 
     def item(self, kind: str, name: str) -> str | None:
         """Raises ItemDamaged."""

@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from ....core.facts import ItemSet
 from ....core.model import Queue
+from ....core.schedules import SCHEDULE, schedule_totals
 from ....storage.errors import Damaged
 from ..sql import named
 from .arrays import Array, bigints, byteas
@@ -22,7 +23,9 @@ _READ_ITEMS: Final = named("read_items")
 _READ_ITEMS_OF_KINDS: Final = named("read_items_of_kinds")
 _LIST_QUEUE_ITEMS: Final = named("list_queue_items")
 _WRITE_ITEMS: Final = named("write_items")
+_WRITE_SCHEDULES: Final = named("write_schedules")
 _DELETE_ITEMS: Final = named("delete_items")
+_COUNT_SCHEDULES: Final = named("count_schedules")
 #: A queue's number, and the digest of a thing's kind and name, or of a kind alone.
 Key = tuple[int, bytes]
 
@@ -66,17 +69,33 @@ def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tup
     last = {(queues[fact.queue][0], rows.item(fact.kind, fact.name)): fact for fact in facts}
     kept = {key: fact for key, fact in sorted(last.items()) if fact.value is not None}
     gone = sorted(last.keys() - kept.keys())
+    plain = {key: fact for key, fact in kept.items() if fact.kind != SCHEDULE}
+    schedules = {key: fact for key, fact in kept.items() if fact.kind == SCHEDULE}
     statements = []
-    if kept:
-        sealed = rows.sealed(
-            [ItemSet(queues[fact.queue][1].salt, fact.kind, fact.name, fact.value) for fact in kept.values()]
-        )
-        kinds = [rows.kind(fact.kind) for fact in kept.values()]
-        ids, keys = zip(*kept, strict=True)
-        statements.append(
-            _WRITE_ITEMS(queue_ids=bigints(ids), keys=byteas(keys), kinds=byteas(kinds), sealed=byteas(sealed))
-        )
+    if plain:
+        statements.append(_WRITE_ITEMS(**_written(rows, plain, queues)))
+    if schedules:
+        totals = [schedule_totals(fact.value) for fact in schedules.values()]
+        fires, failing = bigints([one.next for one in totals]), bigints([int(one.failing) for one in totals])
+        statements.append(_WRITE_SCHEDULES(**_written(rows, schedules, queues), fires=fires, failing=failing))
     if gone:
         ids, keys = zip(*gone, strict=True)
         statements.append(_DELETE_ITEMS(queue_ids=bigints(ids), keys=byteas(keys)))
     return statements
+
+
+def _written(rows: Rows, kept: Mapping[Key, ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> dict[str, Array]:
+    """The columns of things that are written."""
+    ids, keys = zip(*kept, strict=True)
+    facts = [ItemSet(queues[fact.queue][1].salt, fact.kind, fact.name, fact.value) for fact in kept.values()]
+    return {
+        "queue_ids": bigints(ids),
+        "keys": byteas(keys),
+        "kinds": byteas([rows.kind(fact.kind) for fact in kept.values()]),
+        "sealed": byteas(rows.sealed(facts)),
+    }
+
+
+def schedules_counted(queue_ids: Sequence[int], rows: Rows) -> list[Statement]:
+    """The statement that counts the schedules of queues; see ScheduleCounts."""
+    return [_COUNT_SCHEDULES(queue_ids=bigints(queue_ids), kind=rows.kind(SCHEDULE))] if queue_ids else []

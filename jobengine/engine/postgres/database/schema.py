@@ -106,6 +106,12 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "PRIMARY KEY (queue_id, key)) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02)",
         "CREATE INDEX grp_turn ON grp (queue_id, inv_prio, load, turn, arrival) WHERE inv_prio IS NOT NULL",
     ),
+    (
+        # Of a schedule: the time of the wall clock at which it fires next, and 1 if it is paused by failures. The new
+        # version number locks out older servers, which do not fire schedules.
+        "ALTER TABLE item ADD COLUMN fires bigint, ADD COLUMN failing bigint",
+        "CREATE INDEX item_fires ON item (fires) WHERE fires IS NOT NULL",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

@@ -36,3 +36,38 @@ FROM item
 WHERE (queue_id, key) > (:queue_id, :key) AND kind = :kind
 ORDER BY queue_id, key
 LIMIT :most;
+
+-- name: write_schedules
+-- Writes schedules, with the time of the wall clock at which each fires next, and whether it is paused by failures.
+INSERT INTO item (queue_id, key, kind, sealed, fires, failing)
+SELECT * FROM unnest(
+    :queue_ids::bigint[], :keys::bytea[], :kinds::bytea[], :sealed::bytea[], :fires::bigint[], :failing::bigint[]
+)
+ORDER BY 1, 2
+ON CONFLICT (queue_id, key) DO UPDATE
+SET sealed = excluded.sealed, fires = excluded.fires, failing = excluded.failing;
+
+-- name: count_schedules
+-- How many schedules these queues have, how many of them are paused by failures, and when the first one fires.
+SELECT queue_id, count(*), count(*) FILTER (WHERE failing = 1), min(fires)
+FROM item
+WHERE queue_id = ANY(:queue_ids::bigint[]) AND kind = :kind
+GROUP BY queue_id;
+
+-- name: due_schedules
+-- The first schedules whose time has come, with their queues; and, in a row without a key, when the next one fires.
+(
+    SELECT i.queue_id, i.key, i.sealed, q.id, q.rev, q.name_digest, q.sealed, i.fires
+    FROM item i JOIN queue q ON q.id = i.queue_id
+    WHERE i.fires <= :wall
+    ORDER BY i.fires
+    LIMIT :most
+)
+UNION ALL
+(
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, fires
+    FROM item
+    WHERE fires > :wall
+    ORDER BY fires
+    LIMIT 1
+);

@@ -1,0 +1,265 @@
+"""
+Schedules: what a queue adds by itself at certain times, and what happened at these times.
+
+A schedule is a named thing of its queue (see ItemSet). Its times are times of the wall clock, in milliseconds since the
+Unix epoch. Cron lines and time zones are read outside core, by a `Calendar`; facts hold its results, so that replaying
+them needs none.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from hashlib import blake2b
+from itertools import count, islice, takewhile
+from typing import Final, Protocol
+from uuid import UUID
+
+from attrs import frozen
+from msgspec import Struct
+from msgspec.json import Decoder, Encoder
+
+from .model import DAY, SECOND, Defaults, Queue, State
+from .values import Value
+
+#: The kind of named thing (see ItemSet).
+SCHEDULE: Final = "schedule"
+#: The most characters of a schedule's name.
+NAME_LENGTH: Final = 200
+#: The most bytes of the content of a schedule's job: each firing writes the schedule too.
+CONTENT_BYTES: Final = 64 << 10
+#: The most schedules of a queue.
+MOST_SCHEDULES: Final = 1_000
+#: How many firings a schedule remembers.
+FIRINGS: Final = 20
+#: The most unfinished jobs that a schedule follows: more than one only if it adds jobs while others are unfinished.
+FOLLOWED: Final = 100
+#: The most missed times that are counted one by one, and that `all` fires.
+MOST_MISSED: Final = 1_000
+#: A time that is fired no later than this many milliseconds was not missed.
+ON_TIME: Final = 60 * SECOND
+
+
+class Calendar(Protocol):
+    """Reads cron lines and time zones."""
+
+    def following(self, cron: str, timezone: str, after: int) -> Iterator[int]:
+        """The times of a cron line after a time, in order; ends if there are no more. Raises NoTimes."""
+
+    def text(self, time: int, timezone: str) -> str:
+        """A time as ISO 8601 with the offset of the time zone, such as 2027-03-28T03:00:00+02:00. Raises NoTimes."""
+
+
+@frozen
+class Edge:
+    """What firing needs from outside."""
+
+    #: The server's defaults, for a queue without its own.
+    defaults: Defaults
+    calendar: Calendar
+
+
+class IfRunning(StrEnum):
+    """What a firing does if a job of its schedule is not finished; the values are those of the API."""
+
+    #: Add none.
+    SKIP = "skip"
+    #: Add one all the same.
+    ADD = "add"
+    #: Cancel the unfinished ones, and add one.
+    REPLACE = "replace"
+
+
+class Missed(StrEnum):
+    """What happens with times that were missed; the values are those of the API."""
+
+    #: The latest is fired, unless it is too old.
+    ONCE = "once"
+    NONE = "none"
+    #: All are fired, oldest first: at most the last MOST_MISSED.
+    ALL = "all"
+
+
+class ScheduledJob(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """The job that a schedule adds; see commands.NewJob."""
+
+    #: JSON text.
+    content: str
+    priority: int = 0
+    keep_minutes: int | None = None
+    timeout_seconds: int | None = None
+    tags: tuple[str, ...] = ()
+    max_attempts: int | None = None
+    retry_delay_seconds: int | None = None
+    unique_key: str | None = None
+    #: JSON text of an object.
+    meta: str | None = None
+    group: str | None = None
+    delay_seconds: int = 0
+
+
+class Settings(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What the owner has set: the times and the job. Either `cron` or `every_seconds` is given."""
+
+    cron: str | None = None
+    every_seconds: int | None = None
+    timezone: str = "UTC"
+    job: ScheduledJob
+    if_running: IfRunning = IfRunning.SKIP
+    missed: Missed = Missed.ONCE
+    #: Seconds after which a missed time is too old for `once`.
+    missed_seconds: int = DAY // SECOND
+    #: Pause the schedule after this many failed jobs in a row; None is never.
+    pause_after_failures: int | None = None
+
+    @property
+    def timing(self) -> tuple[str | None, int | None, str]:
+        """The settings that say when to fire."""
+        return self.cron, self.every_seconds, self.timezone
+
+
+class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """What happened at a time of a schedule, or at several times in a row that were skipped together."""
+
+    time: int
+    #: The uid of the job that was added.
+    uid: str | None = None
+    #: Why no job was added.
+    skipped: str | None = None
+    #: The number of times, at least MOST_MISSED if it is that; and the last of them.
+    times: int = 1
+    until: int = 0
+    #: Whether somebody requested it at this time.
+    manual: bool = False
+
+
+class Schedule(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A schedule as it is stored."""
+
+    settings: Settings
+    #: When it was created: the start of the grid of `every_seconds`.
+    created: int
+    #: The next time; None if it is paused, or no time follows.
+    next: int | None = None
+    #: Every time up to this one was fired or skipped: no such time is fired again, even if the clock is set back.
+    done: int = 0
+    paused: bool = False
+    #: Whether it was paused because its jobs failed.
+    failing: bool = False
+    #: The last firings, oldest first; at most FIRINGS.
+    firings: tuple[Firing, ...] = ()
+    #: The uids of its jobs that were unfinished at the last look, oldest first.
+    followed: tuple[str, ...] = ()
+    #: How many of its finished jobs have failed in a row.
+    failures: int = 0
+    #: The time up to which missed times were counted.
+    counted: int = 0
+    #: How many times were fired and skipped, in all.
+    fired: int = 0
+    skipped: int = 0
+
+
+class Totals(Struct, frozen=True):
+    """The part of a schedule that engines read at each change; other fields are ignored."""
+
+    next: int | None = None
+    failing: bool = False
+    fired: int = 0
+    skipped: int = 0
+
+
+class ScheduleCounts(Value, frozen=True):
+    """Counts of a queue's schedules."""
+
+    #: All of them, and those that are paused because their jobs failed.
+    number: int = 0
+    failing: int = 0
+    #: The earliest next time; None if there is none.
+    next: int | None = None
+
+
+_encode: Final = Encoder().encode
+_read: Final = Decoder(Schedule).decode
+_read_totals: Final = Decoder(Totals).decode
+_NO_TOTALS: Final = Totals()
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """The value of the named thing."""
+    return _encode(schedule).decode()
+
+
+def schedule_of(text: str) -> Schedule:
+    """A schedule from the value of a named thing; raises ValidationError."""
+    return _read(text)
+
+
+def schedule_totals(text: str | None) -> Totals:
+    """The totals of a schedule from the value of a named thing; raises ValidationError."""
+    return _NO_TOTALS if text is None else _read_totals(text)
+
+
+def scheduled_uid(queue: Queue, name: str, time: int) -> str:
+    """The uid of the job that a schedule adds for a time: the same on each server, so that there is only one."""
+    text = f"{name}/{time // SECOND}"
+    digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-schedule").digest()
+    return str(UUID(bytes=digest, version=4))
+
+
+def times_after(settings: Settings, created: int, after: int, calendar: Calendar) -> Iterator[int]:
+    """The times of a schedule after a time; raises NoTimes."""
+    if settings.every_seconds is None:
+        return calendar.following(settings.cron or "", settings.timezone, after)
+    period, start = settings.every_seconds * SECOND, _grid(created)
+    return count(start + max(1, (after - start) // period + 1) * period, period)
+
+
+def next_after(settings: Settings, created: int, after: int, calendar: Calendar) -> int | None:
+    """The first time of a schedule after a time, or None; raises NoTimes."""
+    return next(times_after(settings, created, after, calendar), None)
+
+
+def last_times(schedule: Schedule, first: int, until: int, most: int, calendar: Calendar) -> list[int]:
+    """
+    The last times from `first` to `until`, at most `most`, in order; `first` is one of them. Raises NoTimes.
+
+    Looks at the last hour first, and further back only as far as needed: there may be millions since `first`.
+    """
+    settings = schedule.settings
+    span = _span(settings, most)
+    while True:
+        start = max(first - 1, until - span)
+        times = times_after(settings, schedule.created, start, calendar)
+        found = list(takewhile(lambda time: time <= until, times))
+        if len(found) >= most or start < first:
+            return found[-most:]
+        span *= 4
+
+
+def number_of_times(schedule: Schedule, first: int, last: int, calendar: Calendar) -> int:
+    """How many times there are from `first` to `last`; those of a cron line are counted up to MOST_MISSED."""
+    settings = schedule.settings
+    if settings.every_seconds is not None:
+        return (last - first) // (settings.every_seconds * SECOND) + 1
+    times = times_after(settings, schedule.created, first - 1, calendar)
+    return sum(1 for _ in islice(takewhile(lambda time: time <= last, times), MOST_MISSED))
+
+
+def _span(settings: Settings, most: int) -> int:
+    """The milliseconds in which `most` times are likely."""
+    return 3_600 * SECOND if settings.every_seconds is None else most * settings.every_seconds * SECOND
+
+
+def _grid(created: int) -> int:
+    return created // SECOND * SECOND
+
+
+class ScheduleReport(Value, frozen=True, kw_only=True):
+    """A schedule for its reader."""
+
+    name: str
+    schedule: Schedule
+    #: The present time.
+    wall: int
+    #: Whether it was created by the request.
+    new: bool = False
+    #: The states of the jobs of its firings that are kept, by uid.
+    states: dict[str, State]

@@ -1,0 +1,214 @@
+"""
+Cron lines and time zones, which `core` does not read itself.
+
+A cron line is read as Debian's cron reads it. On days on which clocks change: a time that does not exist is fired right
+after the change, and a time that comes twice is fired once, the first time; but a line whose minute or hour begins with
+* follows the clock.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from itertools import takewhile
+from typing import Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from .core.errors import NoTimes
+from .core.schedules import Calendar
+
+#: What Debian's cron takes instead of five fields.
+NICKNAMES: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+#: The fields of a cron line, as cronsim names them, and what each may be.
+_FIELDS: Final = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31",
+    "month": "1 to 12, or JAN to DEC",
+    "day-of-week": "0 to 7, or SUN to SAT",
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
+#: Days of the coming changes of clocks that are looked at.
+_AHEAD: Final = 366
+
+
+class _Timetable:
+    """See jobengine.core.schedules.Calendar."""
+
+    def following(self, cron: str, timezone: str, after: int) -> Iterator[int]:
+        zone = _zone(timezone)
+        try:
+            moments = CronSim(NICKNAMES.get(cron, cron), _moment(after, zone))
+        except (CronSimError, OverflowError) as error:
+            raise NoTimes(f"The cron line {cron!r} can't be read: {error}.") from None
+        return _later(moments, after)
+
+    def text(self, time: int, timezone: str) -> str:
+        return _moment(time, _zone(timezone)).replace(microsecond=0).isoformat()
+
+
+#: The calendar of this server.
+TIMETABLE: Final[Calendar] = _Timetable()
+
+
+def _later(moments: Iterator[datetime], after: int) -> Iterator[int]:
+    """
+    The times of some moments, without any that is not later than the one before: in an hour that comes twice, cronsim
+    may go back from the second one to the first.
+    """
+    try:
+        for moment in moments:
+            time = _time(moment)
+            if time > after:
+                yield time
+                after = time
+    except OverflowError:  # the year 9999
+        return
+
+
+def _time(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _moment(time: int, zone: tzinfo) -> datetime:
+    """Raises OverflowError for a time that no calendar has."""
+    return (_EPOCH + timedelta(milliseconds=time)).astimezone(zone)
+
+
+@lru_cache(maxsize=1_000)
+def _zone(name: str) -> tzinfo:
+    """A time zone; raises NoTimes."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise NoTimes(f"The time zone {name!r} is not known here.") from None
+
+
+def time_of(text: str) -> int | None:
+    """The time of a text in ISO 8601 with an offset; None for another text."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return None if moment.tzinfo is None else _time(moment)
+    except (ValueError, OverflowError):
+        return None
+
+
+def knows_zone(name: str) -> bool:
+    """Whether this is the name of a time zone."""
+    try:
+        _zone(name)
+    except NoTimes:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def zone_names() -> frozenset[str]:
+    """The names of all time zones."""
+    return frozenset(available_timezones())
+
+
+def cron_error(cron: str) -> str | None:
+    """What is wrong with a cron line, as the end of a sentence that begins with its name; None if nothing is."""
+    line = NICKNAMES.get(cron, cron)
+    if line.startswith("@"):
+        return f"must be five fields or one of {', '.join(NICKNAMES)}, not {cron!r}"
+    fields = line.split()
+    if len(fields) != len(_FIELDS):
+        return f"must have five fields, minute hour day-of-month month day-of-week; {cron!r} has {len(fields)}"
+    try:
+        CronSim(line, _EPOCH)
+    except (CronSimError, RecursionError, ValueError) as error:
+        name = str(error).removeprefix("Bad ")
+        field = fields[list(_FIELDS).index(name)] if name in _FIELDS else ""
+        if field == "" or _is_valid(name, field):
+            return f"{cron!r} never fires: no month has such a day" if field else f"{cron!r} can't be read"
+        return f"has {field!r} as {name}, which must be {_FIELDS[name]}, with *, lists, ranges and steps"
+    return None
+
+
+def _is_valid(name: str, field: str) -> bool:
+    """Whether a field can be read without the others."""
+    alone = [field if each == name else "*" for each in _FIELDS]
+    try:
+        CronSim(" ".join(alone), _EPOCH)
+    except CronSimError:
+        return False
+    return True
+
+
+def notes_on(cron: str, timezone: str, after: int) -> list[str]:
+    """A sentence about each time of a cron line in the next year that a change of clocks makes odd; raises NoTimes."""
+    line, notes = NICKNAMES.get(cron, cron), []
+    follows_clock = any(field.startswith("*") for field in line.split()[:2])
+    for change, before, since in _changes(timezone, _moment(after, UTC).date()):
+        first, last = sorted([change + before, change + since])
+        named = _local_times(line, first, last)
+        if named:
+            odd = _missing if since > before else _repeated
+            notes.append(f"{named[0].date()}: {odd(named, last, follows_clock=follows_clock)}")
+    return notes
+
+
+def _local_times(line: str, first: datetime, end: datetime) -> list[datetime]:
+    """The times of a cron line from one local time until before another, whether clocks show them or not."""
+    return list(takewhile(lambda each: each < end, CronSim(line, first - timedelta(seconds=1))))
+
+
+def _missing(named: Sequence[datetime], last: datetime, *, follows_clock: bool) -> str:
+    """About local times that do not exist, because clocks go forward to `last`."""
+    what = "it is skipped" if follows_clock else f"it fires at {last:%H:%M}"
+    if len(named) == 1:
+        return f"{named[0]:%H:%M} does not exist; {what}"
+    what = "they are skipped" if follows_clock else f"it fires once for them, at {last:%H:%M}"
+    return f"{named[0]:%H:%M} to {named[-1]:%H:%M} do not exist; {what}"
+
+
+def _repeated(named: Sequence[datetime], _last: datetime, *, follows_clock: bool) -> str:
+    """About local times that come twice, because clocks go back."""
+    what = "both times" if follows_clock else "the first time only"
+    if len(named) == 1:
+        return f"{named[0]:%H:%M} comes twice; it fires {what}"
+    return f"{named[0]:%H:%M} to {named[-1]:%H:%M} come twice; they fire {what}"
+
+
+@lru_cache(maxsize=1_000)
+def _changes(timezone: str, day: date) -> Sequence[tuple[datetime, timedelta, timedelta]]:
+    """
+    The changes of clocks in the year from a day on: each with the time in UTC, without a time zone, and the zone's
+    offsets before and since.
+    """
+    zone, found = _zone(timezone), []
+    at = datetime.combine(day, datetime.min.time())
+    for _ in range(_AHEAD):
+        before, since = _offset(at, zone), _offset(at + _DAY, zone)
+        if before != since:
+            found.append((_first_with(since, at, zone), before, since))
+        at += _DAY
+    return found
+
+
+def _first_with(offset: timedelta, at: datetime, zone: tzinfo) -> datetime:
+    """The first second of a day from `at` with this offset."""
+    low, high = 0, 86_400
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(at + timedelta(seconds=middle), zone) == offset:
+            high = middle
+        else:
+            low = middle
+    return at + timedelta(seconds=high)
+
+
+def _offset(at: datetime, zone: tzinfo) -> timedelta:
+    return at.replace(tzinfo=UTC).astimezone(zone).utcoffset() or timedelta()
