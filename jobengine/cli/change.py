@@ -33,6 +33,7 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
 @click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
 @click.option(
     "--group",
+    "new_group",
     metavar="GROUP",
     shell_complete=complete_groups,
     help="The new group of queued or finished jobs; '' removes them from theirs.",
@@ -70,7 +71,7 @@ def _changes(options: dict[str, Any]) -> JobChanges:
         "priority": options["priority"],
         "delay_seconds": options["delay"],
         "tags": list(options["new_tag"]) or None,
-        "group": options["group"],
+        "group": options["new_group"],
         "content": options["content"],
         "new_status": options["new_status"],
         "progress": options["progress"],

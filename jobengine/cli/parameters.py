@@ -217,6 +217,7 @@ _FILTERS: Final = (
 _MORE_FILTERS: Final = (
     click.option("--error", metavar="TEXT", help="Jobs with this text in their last error."),
     click.option("--worker", metavar="NAME", help="Jobs that this worker holds, or held last."),
+    click.option("--group", metavar="GROUP", shell_complete=complete_groups, help="Jobs in this group."),
 )
 #: The names of the client's filter conditions, by option.
 CONDITIONS: Final = {
@@ -227,6 +228,7 @@ CONDITIONS: Final = {
     "cancelled": "cancelled",
     "error": "error",
     "worker": "worker",
+    "group": "group",
 }
 
 

@@ -91,6 +91,8 @@ class JobFilter(TypedDict, total=False):
     state: str
     #: Has this tag.
     tag: str
+    #: Is in this group.
+    group: str
     #: Has this text in its content.
     q: str
     #: Is held by this worker, or was last.

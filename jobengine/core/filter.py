@@ -24,6 +24,8 @@ class Filter(Value, frozen=True, kw_only=True):
     state: State | None = None
     #: With this tag; None is any.
     tag: str | None = None
+    #: In this group; None is any or none.
+    group: str | None = None
     #: With this text in the content, in any case; it must be casefolded (str.casefold). None is any.
     text: str | None = None
     #: Held, or last held, by a worker of this name; None is any.
@@ -56,15 +58,22 @@ def matches(job: Job, wanted: Filter, now: int) -> bool:
         return False
     if wanted.cancelled is not None and wanted.cancelled is not job.cancelled:
         return False
-    if wanted.tag is not None and wanted.tag not in job.spec.tags:
-        return False
-    if wanted.worker is not None and wanted.worker != standing.worker:
+    if not _has_names(job, wanted):
         return False
     if not _is_ago(job.spec.created, wanted.older_than, now) or not _is_ago(job.updated, wanted.updated_before, now):
         return False
     if wanted.error is not None and wanted.error not in (standing.notes.error or "").casefold():
         return False
     return wanted.text is None or wanted.text in _text(job.spec.content)
+
+
+def _has_names(job: Job, wanted: Filter) -> bool:
+    """Whether a job has the tag, the group and the worker of a filter."""
+    if wanted.tag is not None and wanted.tag not in job.spec.tags:
+        return False
+    if wanted.group is not None and wanted.group != job.spec.rare.group:
+        return False
+    return wanted.worker is None or wanted.worker == job.standing.worker
 
 
 def _is_ago(then: int, seconds: int | None, now: int) -> bool:

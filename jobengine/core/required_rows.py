@@ -28,6 +28,7 @@ class PageOf(Value, frozen=True):
     limit: int
     state: State | None
     sort: Sort | None = None
+    group: str | None = None
 
 
 class GroupsOf(Value, frozen=True):

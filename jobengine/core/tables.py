@@ -90,13 +90,18 @@ class Table(Protocol):
         """The number of jobs, of every state."""
 
     def page(
-        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
+        self,
+        after: Position | None,
+        limit: int,
+        state: State | None = None,
+        sort: Sort | None = None,
+        group: str | None = None,
     ) -> tuple[list[Job], Position | None]:
         """
         At most `limit` jobs after the position `after`, of one state if it is given.
 
         They are in the order of `sort`, or in execution order if it is None. The second value is the position of the
-        last job, or None if no more follow.
+        last job, or None if no more follow. With `group`, jobs of other groups are left out as far as an index allows.
         """
 
     def ahead(self, rank: Rank) -> int:

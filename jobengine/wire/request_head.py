@@ -238,6 +238,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     state: Text | None = None
     tag: Text | None = None
+    group: Text | None = None
     q: Text | None = None
     worker: Text | None = None
     error: Text | None = None
@@ -251,6 +252,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Filter(
             state=None if self.state is None else state_of(self.state, "state"),
             tag=self.tag,
+            group=self.group,
             text=None if self.q is None else self.q.casefold(),
             worker=self.worker,
             error=None if self.error is None else self.error.casefold(),
@@ -264,7 +266,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def filter_of(query: Query) -> Filter:
     """The filter in the query parameters; raises BadInput."""
     sent: dict[str, Any] = {
-        **{name: optional(query, name) for name in ("state", "tag", "q", "worker", "error")},
+        **{name: optional(query, name) for name in ("state", "tag", "group", "q", "worker", "error")},
         **{name: _span(query, name) for name in ("older_than", "updated_before")},
         **{name: _choice(query, name) for name in ("retrying", "cancelled")},
     }

@@ -142,6 +142,34 @@ class ReportsContract(Contract):
         assert free == [*enumerate(map(uid_of, bulk(ask)))]
         assert all(wait.ahead is None for wait in waits.values() if wait.hold is not None)
 
+    @pytest.mark.parametrize("order", GroupOrder)
+    def test_a_list_can_be_of_one_group(self, ask: Asker, order: GroupOrder) -> None:
+        ask.reconfigure(group_order=order)
+        jobs = add_all(ask, "bab.aaabaa", max_attempts=2)
+        for _ in range(2):
+            ask.update(ask.hold(), State.COMPLETE)
+        ask.update(jobs[4], cancel=True)
+        ask.update(jobs[5], delay_seconds=60)
+        ask.update(jobs[6], State.INPROGRESS)
+        whole = [uid_of(job) for job in ask.jobs() if job.spec.rare.group == "a"]
+        assert len(whole) == 6
+
+        def listed(**conditions: Any) -> list[str]:
+            found: list[str] = []
+            after = None
+            while True:
+                wanted = c.Filter(group="a", **conditions)
+                page = ask.ask(c.ListJobs, filter=wanted, limit=9, scan=2, after=after)
+                found += map(uid_of, page.jobs)
+                after = page.following
+                if after is None:
+                    return found
+
+        assert listed() == whole
+        states = [listed(state=state) for state in State]
+        assert sorted(uid for uids in states for uid in uids) == sorted(whole)
+        assert ask.ask(c.DeleteMatching, filter=c.Filter(group="a", state=State.QUEUED), limit=9).matched == 3
+
     def test_a_full_group_is_explained_with_its_holders(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=ONE)
         first, second, third = add_all(ask, "aaa")

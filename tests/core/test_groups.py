@@ -53,6 +53,18 @@ def test_explain_counts_more_than_a_thousand_jobs_before_a_job_by_priority(order
     assert [world.hold_of(world.read(uids[at])) is None for at in (999, 1_100)] == [True, False]
 
 
+@pytest.mark.parametrize("order", GroupOrder)
+def test_a_page_of_a_group_leaves_out_ready_jobs_of_others(order: GroupOrder) -> None:
+    world = Grouped(group_order=order)
+    others = [world.add(group="b") for _ in range(10)]
+    first, last, delayed = world.add(group="a"), world.add(group="a"), world.add(group="a", delay_seconds=9)
+    others.append(world.add(group="b", delay_seconds=9))
+    table = world.tables.queues["q"]
+    assert table.page(None, 2, group="a") == ([first, last], last.spec.rank)
+    assert table.page(last.spec.rank, 2, group="a") == ([delayed, others[-1]], None)
+    assert table.page(None, 9, State.COMPLETE, group="a") == ([], None)
+
+
 def test_explain_counts_the_jobs_that_come_first_within_a_limit() -> None:
     world = Grouped(group_limits=Limits(in_progress=1))
     world.add(group="a")

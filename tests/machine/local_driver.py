@@ -106,6 +106,7 @@ def filter_of(which: dict[str, Any]) -> c.Filter:
     return c.Filter(
         state=None if state is None else m.State(state),
         tag=which["tag"],
+        group=which.get("group"),
         text=None if text is None else text.casefold(),
         retrying=which["retrying"],
         cancelled=which["cancelled"],

@@ -325,6 +325,7 @@ class Model(Lives):
         text: str | None,
         retrying: bool | None,
         cancelled: bool | None,
+        group: str | None = None,
         regroups: bool = False,
     ) -> Iterator[Job]:
         """The jobs that a list shows, or that are changed; one in progress keeps its group."""
@@ -333,6 +334,7 @@ class Model(Lives):
             if (
                 (state is None or job.state == state)
                 and (tag is None or tag in job.tags)
+                and group in (None, job.group)
                 and (text is None or text.casefold() in words)
                 and (retrying is None or retrying is (job.retrying and job.state == "queued"))
                 and (cancelled is None or cancelled is job.cancelled)
@@ -415,6 +417,8 @@ class Model(Lives):
             behind = [job for job in queue.ordered() if after is None or (-job.priority, job.arrival) > after]
             only = which["state"] or ("queued" if which["retrying"] else "failed" if which["cancelled"] else None)
             behind = [job for job in behind if only is None or job.state == only]
+            # An index leaves out the ready jobs of other groups.
+            behind = [job for job in behind if which.get("group") in (None, job.group) or not job.is_ready]
             part = behind[: self.slice_size]
             found = [job for job in self.matching(queue, **which) if job in part]
             matched += len(found)

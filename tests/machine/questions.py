@@ -93,6 +93,7 @@ FILTERS = st.fixed_dictionaries(
     {
         "state": st.none() | _STATES,
         "tag": _maybe(st.sampled_from(["x", "z"])),
+        "group": _maybe(st.sampled_from(["g", "h"])),
         "text": _maybe(st.sampled_from(["GRÜSSE", "1.5", "nowhere"])),
         "retrying": _maybe(st.booleans()),
         "cancelled": _maybe(st.booleans()),

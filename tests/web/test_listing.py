@@ -79,6 +79,7 @@ def test_a_list_may_be_of_jobs_that_are_old_or_were_not_changed_for_long(server:
     "wanted",
     [
         {"worker": "w"},
+        {"group": "g"},
         {"error": "REFUSED"},
         {"older_than": 10},
         {"updated_before": 10},
@@ -86,7 +87,7 @@ def test_a_list_may_be_of_jobs_that_are_old_or_were_not_changed_for_long(server:
     ids=str,
 )
 def test_each_filter_changes_and_removes_the_jobs_that_it_lists(server: MemoryServer, wanted: Any) -> None:
-    uid = add(server)["uid"]
+    uid = add(server, group="g")["uid"]
     hold(server, worker="w")
     change(server, uid, new_status="failed", error="refused")
     server.clock.advance(10)

@@ -71,15 +71,16 @@ class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
     scan: int = 500
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(page=PageOf(self.after, self.scan, self.filter.only_state, self.sort))
+        return Needs(page=PageOf(self.after, self.scan, self.filter.only_state, self.sort, self.filter.group))
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Page]:
-        jobs_there, following = table.page(self.after, self.scan, self.filter.only_state, self.sort)
+        wanted = self.filter
+        jobs_there, following = table.page(self.after, self.scan, wanted.only_state, self.sort, wanted.group)
         jobs: list[Job] = []
         for index, job in enumerate(jobs_there):
-            if matches(job, self.filter, now):
+            if matches(job, wanted, now):
                 jobs.append(job)
             if len(jobs) == self.limit and index + 1 < len(jobs_there):
                 following = position(job, self.sort)

@@ -165,7 +165,10 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
     dry_run: bool = False
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(page=PageOf(self.after, self.limit, self.filter.only_state))
+        return Needs(page=PageOf(self.after, self.limit, self.filter.only_state, None, self.filter.group))
+
+    def _page(self, table: Table) -> tuple[list[Job], Rank | None]:
+        return table.page(self.after, self.limit, self.filter.only_state, None, self.filter.group)
 
     def _sweep(
         self, change: Callable[[Job], Fact | None], jobs: Sequence[Job], following: Rank | None, now: int
@@ -198,7 +201,7 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
             return update(table.queue, job, self.changes, now, by_owner=True)[0]
 
         if self.uids is None:
-            jobs, following = table.page(self.after, self.limit, self.filter.only_state)
+            jobs, following = self._page(table)
         else:
             jobs, following = [job for uid in self.uids if (job := table.job(uid)) is not None], None
         if self.changes.group is not None:
@@ -214,5 +217,4 @@ class DeleteMatching(_Sweep, frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Swept]:
-        page = table.page(self.after, self.limit, self.filter.only_state)
-        return self._sweep(lambda job: JobRemoved(self.queue, job.spec.uid), *page, now)
+        return self._sweep(lambda job: JobRemoved(self.queue, job.spec.uid), *self._page(table), now)

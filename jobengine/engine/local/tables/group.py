@@ -1,7 +1,7 @@
 """The jobs of one group in memory."""
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
 from attrs import define, field
@@ -132,6 +132,13 @@ class Group:
     def first(self) -> Rank | None:
         """The rank of its first job."""
         return next(iter(self.jobs), None)
+
+    def behind(self, rank: Rank | None) -> Iterator[Rank]:
+        """The ranks of its jobs after one; all for None."""
+        ranks = self.jobs
+        if isinstance(ranks, SortedList):
+            return ranks.behind(rank)
+        return iter(ranks if rank is None else ranks[bisect_right(ranks, rank) :])
 
     def before(self, rank: Rank) -> int:
         """How many of its jobs come before a rank."""

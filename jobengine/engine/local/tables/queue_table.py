@@ -245,10 +245,11 @@ class QueueTable:
         limit: int,
         state: State | None = None,
         sort: Sort | None = None,
+        group: str | None = None,
         arrived_before: int | None = None,
     ) -> tuple[list[Job], Position | None]:
         """A page of long jobs has fewer than `limit`: at most PAGE_BYTES, and one job."""
-        positions = self._ranks(after, state) if sort is None else self._positions(after, state, sort)
+        positions = self._ranks(after, state, group) if sort is None else self._positions(after, state, sort)
         if arrived_before is not None:
             positions = (one for one in positions if one[1] < arrived_before)
         jobs, size, last = [], 0, None
@@ -259,8 +260,13 @@ class QueueTable:
                 break
         return jobs, last if next(positions, None) is not None else None
 
-    def _ranks(self, after: Rank | None, state: State | None = None) -> Iterator[Rank]:
-        return merge(*(self.places[place].behind(after) for place in PLACES_OF[state]))
+    def _ranks(self, after: Rank | None, state: State | None = None, group: str | None = None) -> Iterator[Rank]:
+        places = PLACES_OF[state]
+        if group is None or self.turns is None or _READY not in places:
+            return merge(*(self.places[place].behind(after) for place in places))
+        # Only ready jobs are indexed by group.
+        others = [self.places[place].behind(after) for place in places if place is not _READY]
+        return merge(self.turns.ready_behind(group, after), *others)
 
     def _positions(self, after: Position | None, state: State | None, sort: Sort) -> Iterator[Position]:
         """The positions after `after`: from the index if it is complete, otherwise by sorting all jobs."""

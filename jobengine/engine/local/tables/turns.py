@@ -206,6 +206,12 @@ class Turns:
                 return -_NEVER if first is None else -first.spec.created
         raise AssertionError(sort)
 
+    def ready_behind(self, name: str, rank: Rank | None) -> Iterator[Rank]:
+        """The ranks of a group's ready jobs after one, in order; all for None."""
+        group = self.groups.get(name)
+        ranks = () if group is None else group.behind(rank)
+        return (one for one in ranks if self._jobs[one[2]].ready)
+
     def before(self, job: Job) -> int:
         """How many jobs of its group come before a job."""
         return self.groups[job.spec.rare.group].before(job.spec.rank)

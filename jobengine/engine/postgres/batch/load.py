@@ -255,7 +255,7 @@ class _Loading:
         for part in parts:
             if part.needs.page is not None:
                 now, queue_id = self.tables.now, self._id(part)
-                page = find_page(self.connection, queue_id, part.needs.page, now.elapsed, now.wall)
+                page = find_page(self.connection, self.rows, queue_id, part.needs.page, now.elapsed, now.wall)
                 self._by_id[queue_id].paged = page
 
     def _uids(self, parts: Sequence[PlannedPart]) -> list[tuple[int, str]]:

@@ -5,15 +5,19 @@ from typing import Final
 from attrs import frozen
 from psycopg import Connection
 
-from ....core.model import Position
-from ....core.places import PLACES_OF
+from ....core.flow import GROUP
+from ....core.model import Position, State
+from ....core.places import PLACES_OF, Place
 from ....core.required_rows import PageOf
 from ....core.sorting import Sort
 from ....core.tables import PAGE_BYTES
 from ..database.pipeline import Row
+from ..database.rows import Rows
 from ..sql import NamedStatement, named
 
 _PAGE_BY_RANK: Final = named("page_by_rank")
+_PAGE_OF_GROUP: Final = named("page_of_group")
+_FINISHED: Final = (Place.COMPLETE, Place.FAILED)
 _PAGES_BY_TIME: Final = {
     Sort.CREATED: named("page_by_created"),
     Sort.NEWEST_CREATED: named("page_by_newest_created"),
@@ -34,13 +38,18 @@ class PageRows:
     following: Position | None
 
 
-def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapsed: int, wall: int) -> PageRows:
+def find_page(
+    connection: "Connection[Row]", rows: Rows, queue_id: int, page: PageOf, elapsed: int, wall: int
+) -> PageRows:
     """Find a page's jobs at this time; the page ends early if their contents are long."""
     statement, after = _by_rank(page) if page.sort is None else _by_time(page, page.sort)
+    which: dict[str, bytes | list[int]] = {"places": list(map(int, PLACES_OF[page.state]))}
+    if page.group is not None and page.sort is None:
+        statement, which = _PAGE_OF_GROUP, _places_of_group(rows.item(GROUP, page.group), page.state)
     found = statement.execute(
         connection,
         queue_id=queue_id,
-        places=list(map(int, PLACES_OF[page.state])),
+        **which,
         elapsed=elapsed,
         wall=wall,
         most=page.limit + 1,
@@ -48,6 +57,16 @@ def find_page(connection: "Connection[Row]", queue_id: int, page: PageOf, elapse
     ).fetchall()
     some = found[: _fitting(found, page.limit)]
     return PageRows([row[0] for row in some], _position(some[-1], page.sort) if len(some) < len(found) else None)
+
+
+def _places_of_group(key: bytes, state: State | None) -> dict[str, bytes | list[int]]:
+    """The places of the jobs on a page of a group."""
+    finished = [int(place) for place in PLACES_OF[state] if place in _FINISHED]
+    return {
+        "key": key,
+        "unfinished": [int(place) for place in PLACES_OF[state] if place not in _FINISHED],
+        "finished": finished,
+    }
 
 
 def _fitting(found: list[Row], limit: int) -> int:

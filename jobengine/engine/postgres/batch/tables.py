@@ -173,10 +173,15 @@ class LoadedTable:
         return iter(self.turns.in_turn((), MOST))
 
     def page(
-        self, after: Position | None, limit: int, state: State | None = None, sort: Sort | None = None
+        self,
+        after: Position | None,
+        limit: int,
+        state: State | None = None,
+        sort: Sort | None = None,
+        group: str | None = None,
     ) -> tuple[list[Job], Position | None]:
         """Jobs that were removed since the page was found are left out."""
-        if self.paged is None or self.needs.page != PageOf(after, limit, state, sort):
+        if self.paged is None or self.needs.page != PageOf(after, limit, state, sort, group):
             raise NotLoaded(f"a page of {self.queue.name!r} behind {after}, sorted by {sort}")
         return [self.jobs[uid] for uid in self.paged.uids if uid in self.jobs], self.paged.following
 

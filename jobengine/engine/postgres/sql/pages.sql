@@ -14,6 +14,34 @@ FROM unnest(:places::bigint[]) AS w (place), LATERAL (
 ORDER BY inv_prio, arrival
 LIMIT :most;
 
+-- name: page_of_group
+-- The same without unfinished jobs of other groups: the index of groups has no finished jobs.
+SELECT p.*
+FROM (
+    SELECT g.*
+    FROM unnest(:unfinished::bigint[]) AS w (place), LATERAL (
+        SELECT uid, bytes, inv_prio, arrival
+        FROM job
+        WHERE queue_id + 0 = :queue_id AND grp = :key AND place = w.place
+            AND (inv_prio, arrival) > (:inv_prio, :arrival)
+            AND coalesce(due > :elapsed, true) AND coalesce(due_wall > :wall, true)
+        ORDER BY inv_prio, arrival
+        LIMIT :most
+    ) g
+    UNION ALL
+    SELECT f.*
+    FROM unnest(:finished::bigint[]) AS w (place), LATERAL (
+        SELECT uid, bytes, inv_prio, arrival
+        FROM job
+        WHERE queue_id = :queue_id AND place = w.place AND (inv_prio, arrival) > (:inv_prio, :arrival)
+            AND coalesce(due > :elapsed, true) AND coalesce(due_wall > :wall, true)
+        ORDER BY inv_prio, arrival
+        LIMIT :most
+    ) f
+) p
+ORDER BY inv_prio, arrival
+LIMIT :most;
+
 -- name: page_by_created
 -- A page in the order in which jobs were added. This and the following sort the queue: an index would cost each change
 -- of a job a write.

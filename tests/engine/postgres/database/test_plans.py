@@ -108,7 +108,17 @@ def _fill(session: Session) -> list[str]:
         uids = [one.job.spec.uid for one in session.carry_out([claims]).outcomes[0].get().jobs]
         updates = tuple(c.JobUpdate(uid=uid, changes=c.Changes(state=state)) for uid in uids)
         session.carry_out([c.UpdateJobs(**WHO, updates=updates)])
+    _fill_groups(session)
     return uids
+
+
+def _fill_groups(session: Session) -> None:
+    """Jobs of many groups in a queue of their own."""
+    who = {**WHO, "queue": "grouped"}
+    jobs = tuple(c.NewJob(content=b"{}", group=f"g {number % 100}") for number in range(JOBS))
+    session.carry_out([c.CreateQueue(**who)])
+    session.carry_out([c.AddJobs(**who, jobs=jobs, defaults=Defaults())])
+    session.carry_out([c.Claims(queues=("grouped",), access_key=b"key", count=JOBS // 4)])
 
 
 @pytest.mark.parametrize("tags", [(), ("t",)])
@@ -135,6 +145,12 @@ def test_a_sweep_reads_only_what_is_due(plans: _Plans) -> None:
 @pytest.mark.parametrize("state", [None, *State])
 def test_a_page_in_execution_order_reads_only_its_jobs(plans: _Plans, state: State | None) -> None:
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(state=state), limit=5, scan=5)) <= FEW
+
+
+@pytest.mark.parametrize("state", [None, State.QUEUED, State.INPROGRESS])
+def test_a_page_of_a_group_reads_only_its_jobs(plans: _Plans, state: State | None) -> None:
+    wanted = c.Filter(state=state, group="g 7")
+    assert plans.most(c.ListJobs(queue="grouped", access_key=b"key", filter=wanted, limit=5, scan=5)) <= FEW
 
 
 def test_a_page_by_time_sorts_the_queue(plans: _Plans) -> None:
