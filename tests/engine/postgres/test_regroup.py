@@ -1,7 +1,7 @@
 """Groups that are counted again, imported, and in a database from before there were any."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from psycopg import Connection
@@ -23,12 +23,15 @@ from tests.engine.postgres.world import PostgresWorld
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
+_COUNTS: Final = "SELECT key, ready, delayed, running, failed, most, weight FROM grp ORDER BY key"
 WRONG: dict[str, str] = {
     "ready": "UPDATE grp SET ready = ready + 7",
     "running": "UPDATE grp SET running = running + 7",
     "place": "UPDATE grp SET inv_prio = NULL",
     "rows": "DELETE FROM grp",
     "start": "UPDATE grp SET start_prio = 5 WHERE key = ''",
+    "settings": "UPDATE grp SET most = 1, weight = 9 WHERE key <> ''",
+    "emptied": "UPDATE grp SET most = NULL, weight = 1",
 }
 
 
@@ -46,13 +49,33 @@ def test_a_recount_corrects_groups(world: PostgresWorld, what: str) -> None:
     ask = Asker(world)
     ask.create()
     ask.reconfigure(limits=Limits(in_progress=50), group_limits=Limits(in_progress=2))
-    add_all(ask, "aaab..")
-    held = ask.hold()
+    ask.ask(c.ChangeGroup, group="c", in_progress=4)
+    add_all(ask, "cccccaaab..")
+    bulk(ask, 3)
+    held = bulk(ask, 2)[1]
+    counts = world.control.execute(_COUNTS).fetchall()
     world.control.execute(WRONG[what])
     on_connection(world.url, count_again)
+    assert world.control.execute(_COUNTS).fetchall() == counts
     assert letters(bulk(ask)) == "ab.."
     ask.update(held, State.COMPLETE)
     assert letters(bulk(ask)) == "a"
+    assert on_connection(world.url, count_again).groups == 0
+
+
+def test_a_recount_says_how_many_groups_were_wrong_and_removes_those_without_jobs(world: PostgresWorld) -> None:
+    ask = Asker(world)
+    ask.create()
+    ask.ask(c.ChangeGroup, group="c", group_weight=2)
+    add_all(ask, "ab")
+    for statement in (
+        "UPDATE grp SET running = 1 WHERE key = (SELECT grp FROM job ORDER BY arrival LIMIT 1)",
+        "UPDATE grp SET weight = 7 WHERE weight = 2",
+        "INSERT INTO grp (queue_id, key, gate, sealed) SELECT queue_id, 'lost', '', '' FROM grp LIMIT 1",
+    ):
+        world.control.execute(statement)
+    assert on_connection(world.url, count_again).groups == 2
+    assert len(world.control.execute(_COUNTS).fetchall()) == 4
     assert on_connection(world.url, count_again).groups == 0
 
 

@@ -1,16 +1,18 @@
 """Counts and places the groups of a queue with flow anew, from its jobs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
 from psycopg import Connection
 
-from ....core.flow import GROUP, NO_FLOW
+from ....core.flow import GROUP, NO_FLOW, GroupSettings, settings_of
 from ....core.model import Queue
 from ....storage.errors import Damaged
+from ..database.arrays import byteas
 from ..database.connection import together
 from ..database.group_rows import GroupChanges, flow_locked, placed
+from ..database.item_rows import item_of, items_of_kinds
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Rows
 from ..sql import named
@@ -18,6 +20,8 @@ from ..sql import named
 _JOBS_OF_LOST_GROUPS: Final = named("jobs_of_lost_groups")
 _RECOUNT_GROUPS: Final = named("recount_groups")
 _FORGET_UNGROUPED_START: Final = named("forget_ungrouped_start")
+_CORRECT_SETTINGS_OF_GROUPS: Final = named("correct_settings_of_groups")
+_DELETE_EMPTY_GROUPS: Final = named("delete_empty_groups")
 _LIST_GROUP_KEYS: Final = named("list_group_keys")
 
 
@@ -28,22 +32,48 @@ def regroup(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Que
     It reads the keys of all unfinished jobs.
     """
     flow = queue.flow or NO_FLOW
-    _make_lost(connection, rows, queue_id, queue)
+    settings = _settings(connection, rows, queue_id, queue)
+    _make_lost(connection, rows, queue_id, queue, settings)
     ((wrong,),) = _RECOUNT_GROUPS.execute(connection, queue_id=queue_id).fetchall()
+    wrong += _set_up(connection, rows, queue_id, settings)
     keys = [key for (key,) in _LIST_GROUP_KEYS.execute(connection, queue_id=queue_id).fetchall()]
     inv_prio, arrival = NO_CLAIM_START
     start = _FORGET_UNGROUPED_START(queue_id=queue_id, inv_prio=inv_prio, arrival=arrival)
-    together(connection, start, *placed(queue_id, keys, flow))
+    empty = _DELETE_EMPTY_GROUPS(queue_id=queue_id, keys=byteas(keys))
+    together(connection, start, *placed(queue_id, keys, flow), empty)
     return int(wrong)
 
 
-def _make_lost(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue) -> None:
-    """Make the missing rows of groups that have jobs."""
+def _settings(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue) -> dict[str, GroupSettings]:
+    """The settings of each group that has its own, except damaged ones."""
+    (answer,) = together(connection, *items_of_kinds([(queue_id, rows.kind(GROUP))]))
+    found = {}
+    for row in answer:
+        with suppress(Damaged):
+            item = item_of(rows, queue, row)
+            found[item.name] = settings_of(item.value)
+    return found
+
+
+def _set_up(connection: "Connection[Row]", rows: Rows, queue_id: int, settings: Mapping[str, GroupSettings]) -> int:
+    """Correct what the groups' rows have of their settings; returns how many were wrong."""
+    named = sorted((rows.item(GROUP, name), its.in_progress, its.weight) for name, its in settings.items())
+    keys, most, weights = zip(*named, strict=True) if named else ((), (), ())
+    corrected = _CORRECT_SETTINGS_OF_GROUPS.execute(
+        connection, queue_id=queue_id, keys=list(keys), most=list(most), weights=list(weights)
+    )
+    ((wrong,),) = corrected.fetchall()
+    return int(wrong)
+
+
+def _make_lost(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue, settings: Iterable[str]) -> None:
+    """Make the missing rows of groups that have jobs or settings."""
     found = _JOBS_OF_LOST_GROUPS.execute(connection, queue_id=queue_id).fetchall()
-    changes, names = GroupChanges(rows), list[str]()
+    changes, names = GroupChanges(rows), [*settings]
     for uid, sealed, standing in found:
         with suppress(Damaged):
             names.append(rows.job(queue, uid, sealed, standing).spec.rare.group or "")
+    names = sorted(set(names))
     for name in names:
         changes.note(queue_id, queue, name)
     if names:

@@ -342,6 +342,23 @@ WITH counted AS (
 )
 SELECT count(*) FROM corrected;
 
+-- name: correct_settings_of_groups
+-- Writes what groups use in order of their settings, where it is wrong; `keys` are those of all groups with settings.
+-- Returns how many were wrong.
+WITH corrected AS (
+    UPDATE grp g
+    SET most = n.most, weight = n.weight
+    FROM (
+        SELECT o.key, s.most, coalesce(s.weight, 1) AS weight
+        FROM grp o
+        LEFT JOIN unnest(:keys::bytea[], :most::bigint[], :weights::bigint[]) AS s (key, most, weight) USING (key)
+        WHERE o.queue_id = :queue_id AND o.key <> ''
+    ) n
+    WHERE g.queue_id = :queue_id AND g.key = n.key AND (g.most, g.weight) IS DISTINCT FROM (n.most, n.weight)
+    RETURNING g.key
+)
+SELECT count(*) FROM corrected;
+
 -- name: forget_ungrouped_start
 -- Lets the ready jobs without a group be found from the first of the queue on.
 UPDATE grp SET start_prio = :inv_prio, start_arrival = :arrival

@@ -1,19 +1,24 @@
 """A database of an older version is brought to the newest one."""
 
+from typing import Any, Final
+
 import psycopg
 import pytest
 from psycopg.errors import UndefinedTable
 
 from jobengine.core import commands as c
+from jobengine.core.flow import Limits
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch import queries as statements
+from jobengine.engine.postgres.batch.decide import EventRecord, read_events
 from jobengine.engine.postgres.database import schema
 from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.database.rows import NO_CLAIM_START
 from jobengine.engine.waiting_line import Refused
-from tests.contract.asking import KEY
+from tests.contract.asking import KEY, Asker
+from tests.contract.group_reports import bulk
 from tests.doubles import QUICK_KDF, SECRET
-from tests.engine.postgres.world import session_on
+from tests.engine.postgres.world import PostgresWorld, session_on
 from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -79,3 +84,62 @@ def test_jobs_that_retry_or_were_cancelled_do_not_count_twice_towards_the_size_o
             session.carry_out([c.UpdateJob(queue="q", access_key=KEY, uid=added.job.spec.uid, changes=change)])
     assert isinstance(session.carry_out([adding]).outcomes[0], Refused)
     session.close()
+
+
+#: Takes from a database what version 7 and later ones have added.
+_WITHOUT_GROUPS: Final = (
+    "DROP INDEX item_fires",
+    "ALTER TABLE item DROP COLUMN fires, DROP COLUMN failing",
+    "DROP INDEX job_group",
+    "ALTER TABLE job DROP COLUMN grp",
+    "DROP TABLE grp",
+)
+_COLUMNS: Final = (
+    "SELECT table_name, column_name, data_type, column_default FROM information_schema.columns "
+    "WHERE table_schema = 'jobengine' AND table_name <> 'pretended' UNION ALL "
+    "SELECT tablename, indexname, indexdef, NULL FROM pg_indexes WHERE schemaname = 'jobengine' ORDER BY 1, 2"
+)
+
+
+def _columns(database: Database) -> list[Any]:
+    with connected(database.url) as connection:
+        return connection.execute(_COLUMNS).fetchall()
+
+
+def _as_version_6(database: Database) -> None:
+    """Give a database in which no job has a group the tables of version 6."""
+    with connected(database.url) as connection, connection.transaction():
+        for statement in (*_WITHOUT_GROUPS, "UPDATE meta SET version = 6"):
+            connection.execute(statement)
+
+
+def test_events_of_version_6_have_no_group() -> None:
+    assert read_events(b'[["u",null,"queued"]]') == [EventRecord("u", None, State.QUEUED)]
+
+
+def test_jobs_of_version_6_go_on_beside_jobs_with_groups(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_old(database, 6, monkeypatch)
+    version_6 = _columns(database)
+    make_old(database, schema.VERSION, monkeypatch)
+    world = PostgresWorld(database.url)
+    ask = Asker(world)
+    ask.create()
+    old = [ask.add() for _ in range(4)]
+    ask.update(ask.hold(), State.COMPLETE)
+    held = ask.hold()
+
+    def downgrade() -> None:
+        _as_version_6(database)
+        assert _columns(database) == version_6
+        with connected(database.url) as connection:
+            assert schema.migrate(connection, SECRET, QUICK_KDF) == 6
+
+    world.reopen(downgrade)
+    assert ask.read(held) == held
+    ask.reconfigure(limits=Limits(in_progress=3), group_limits=Limits(in_progress=1))
+    new = [ask.add(group="a", priority=1) for _ in range(2)]
+    assert [job.spec for job in bulk(ask)] == [new[0].spec, old[2].spec]
+    assert ask.ask(c.ReadStats).held == 2
+    ask.update(held, State.COMPLETE)
+    assert [job.spec for job in bulk(ask)] == [old[3].spec]
+    world.close()
