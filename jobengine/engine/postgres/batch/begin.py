@@ -16,6 +16,7 @@ from ..database.connection import together
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import named
+from .due_schedules import due_schedules, read_due_schedules
 
 #: Sets the isolation level explicitly, since the database's default may differ. With READ COMMITTED, each statement
 #: sees everything that was committed before the statement began.
@@ -66,8 +67,11 @@ class Now:
     known: dict[str, Known]
     #: How many corrections of `ahead` were undone; see ClockSteps.
     undone: int = 0
-    #: Only for a sweep: the elapsed time at which the next job is due, in queues that are not in `known`.
+    #: Only for a sweep: the elapsed time at which the next job is due, in queues that are not in `known`, or at which
+    #: the next schedule fires.
     soonest: int | None = None
+    #: Only for a sweep: queue and name of the first schedules whose time has come.
+    firings: Sequence[tuple[str, str]] = ()
     #: The numbers and revisions of queues that can't be opened, by the digests of their names.
     damaged: Mapping[bytes, tuple[int, int]] = field(factory=dict)
 
@@ -132,17 +136,20 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
 
 def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement]) -> Now:
     """Begin a transaction: execute `first`, and read the time, and the queues with due jobs."""
-    *_, missing, found = together(
+    *_, missing, found, schedules = together(
         connection,
         Statement(BEGIN),
         *first,
         _MISSING_TABLES(names=texts(_TABLES)),
         _READ_DUE_QUEUES.at(clock)(damaged=bigints(rows.damaged.numbers())),
+        due_schedules(clock),
     )
     if missing:
         raise Lacking("tables are missing: " + ", ".join(name for (name,) in missing))
     now = now_of(rows, [row[:-1] for row in found])
-    return evolve(now, soonest=found[0][-1])
+    firings, next_firing = read_due_schedules(rows, schedules)
+    soonest = [found[0][-1], None if next_firing is None else next_firing - now.ahead]
+    return evolve(now, soonest=min((one for one in soonest if one is not None), default=None), firings=firings)
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:

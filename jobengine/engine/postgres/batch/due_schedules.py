@@ -1,36 +1,37 @@
-"""Finds the schedules whose time has come, after a sweep."""
+"""Finds the schedules whose time has come, at the beginning of a sweep."""
 
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
-
-from attrs import evolve
-from psycopg import Connection
+from typing import Final, LiteralString
 
 from ....storage.errors import Damaged
 from ..database.item_rows import item_of
-from ..database.pipeline import Row
+from ..database.pipeline import Row, Statement
 from ..database.rows import Rows
 from ..sql import named
-from .begin import Now
-from .decide import Result
 
 #: The most schedules that are fired after a sweep.
 _MOST: Final = 200
 _DUE_SCHEDULES: Final = named("due_schedules")
 
 
-def with_firings(result: Result, connection: "Connection[Row]", rows: Rows, now: Now) -> Result:
+def due_schedules(clock: LiteralString) -> Statement:
+    """The statement that reads the first due schedules, and when the next of the others fires."""
+    return _DUE_SCHEDULES.at(clock)(most=_MOST)
+
+
+def read_due_schedules(rows: Rows, found: Sequence[Row]) -> tuple[Sequence[tuple[str, str]], int | None]:
     """
-    The result of a sweep with the first due schedules, and with the time at which the next of the others fires.
+    Queue and name of each due schedule, and when the next of the others fires, by the wall clock.
 
     Schedules of damaged queues, and damaged ones, are left out.
     """
-    firings, soonest = [], [one for one in (result.soonest, now.soonest) if one is not None]
-    for queue_id, key, sealed, number, *queue, fires in _DUE_SCHEDULES.execute(connection, wall=now.wall, most=_MOST):
+    firings, soonest = [], None
+    for queue_id, key, sealed, number, *queue, fires in found:
         if key is None:
-            soonest.append(fires - now.ahead)
+            soonest = fires
             continue
         with suppress(Damaged):
             item = item_of(rows, rows.queue(number, *queue), (queue_id, key, sealed))
             firings.append((item.queue, item.name))
-    return evolve(result, soonest=min(soonest, default=None), firings=firings)
+    return firings, soonest

@@ -54,7 +54,6 @@ from .begin import (
 from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
 from .decide import Batch, Result
-from .due_schedules import with_firings
 from .flow_changes import FlowWanted
 from .give_flow import give_flow
 from .load import Redo, begin_and_load, load, load_due
@@ -391,7 +390,7 @@ class Session:
             again = [name for name, one in now.known.items() if one.id in locked] if names is None else names
             read = read_again(connection, self.rows, self.clock, again, flow_locked(flows))
             known = {name: one for name, one in now.known.items() if one.id not in locked}
-            now = evolve(read, known={**known, **read.known}, soonest=now.soonest)
+            now = evolve(read, known={**known, **read.known}, soonest=now.soonest, firings=now.firings)
         return now
 
     def _read_now(
@@ -441,7 +440,9 @@ class Session:
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
         now = self._locked(connection, self._begin_sweep(connection), None)
-        return with_firings(self._expire(connection, now), connection, self.rows, now)
+        result = self._expire(connection, now)
+        soonest = [one for one in (result.soonest, now.soonest) if one is not None]
+        return evolve(result, soonest=min(soonest, default=None), firings=now.firings)
 
     def _expire(self, connection: "Connection[Row]", now: Now) -> Result:
         return self._commit(connection, load_due(connection, self.rows, now, _SLICE))

@@ -59,7 +59,7 @@ GROUP BY queue_id;
 (
     SELECT i.queue_id, i.key, i.sealed, q.id, q.rev, q.name_digest, q.sealed, i.fires
     FROM item i JOIN queue q ON q.id = i.queue_id
-    WHERE i.fires <= :wall
+    WHERE i.fires <= (SELECT :clock FROM meta LIMIT 1)
     ORDER BY i.fires
     LIMIT :most
 )
@@ -67,7 +67,7 @@ UNION ALL
 (
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, fires
     FROM item
-    WHERE fires > :wall
+    WHERE fires > (SELECT :clock FROM meta LIMIT 1)
     ORDER BY fires
     LIMIT 1
 );
