@@ -3,14 +3,15 @@ Cron lines and time zones, which `core` does not read itself.
 
 A cron line is read as Debian's cron reads it. On days on which clocks change: a time that does not exist is fired right
 after the change, and a time that comes twice is fired once, the first time; but a line whose minute or hour begins with
-* follows the clock.
+* follows the clock. cronsim only finds the times that clocks would show, without a time zone: of its own it takes times
+of zones that change by half an hour for others.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -36,8 +37,10 @@ _FIELDS: Final = {
     "month": "1 to 12, or JAN to DEC",
     "day-of-week": "0 to 7, or SUN to SAT",
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The beginning of Unix time, in UTC, without a time zone as all moments here.
+_EPOCH: Final = datetime(1970, 1, 1)
 _DAY: Final = timedelta(days=1)
+_NOTHING: Final = timedelta()
 #: Days of the coming changes of clocks that are looked at.
 _AHEAD: Final = 366
 
@@ -46,43 +49,78 @@ class _Timetable:
     """See jobengine.core.schedules.Calendar."""
 
     def following(self, cron: str, timezone: str, after: int) -> Iterator[int]:
-        zone = _zone(timezone)
+        zone, line = _zone(timezone), NICKNAMES.get(cron, cron)
         try:
-            moments = CronSim(NICKNAMES.get(cron, cron), _moment(after, zone))
+            shown = _shown_at(after, zone)
+            # In an hour that comes twice, times of the second pass follow that were shown before.
+            back = max(_NOTHING, _offset(shown.at, zone) - _offset(shown.at + _DAY, zone))
+            matching = CronSim(line, shown.clock - back)
         except (CronSimError, OverflowError) as error:
             raise NoTimes(f"The cron line {cron!r} can't be read: {error}.") from None
-        return _later(moments, after)
+        return _later(_moments(matching, zone, follows_clock=_follows_clock(line)), after)
 
     def text(self, time: int, timezone: str) -> str:
-        return _moment(time, _zone(timezone)).replace(microsecond=0).isoformat()
+        at = _EPOCH + timedelta(seconds=time // 1000)
+        return at.replace(tzinfo=UTC).astimezone(_zone(timezone)).isoformat()
 
 
 #: The calendar of this server.
 TIMETABLE: Final[Calendar] = _Timetable()
 
 
-def _later(moments: Iterator[datetime], after: int) -> Iterator[int]:
-    """
-    The times of some moments, without any that is not later than the one before: in an hour that comes twice, cronsim
-    may go back from the second one to the first.
-    """
+def _later(times: Iterator[int], after: int) -> Iterator[int]:
+    """The times after a time, each once."""
     try:
-        for moment in moments:
-            time = _time(moment)
+        for time in times:
             if time > after:
                 yield time
                 after = time
-    except OverflowError:  # the year 9999
+    except (OverflowError, ValueError):  # the year 9999
         return
 
 
-def _time(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+def _moments(shown: Iterator[datetime], zone: tzinfo, *, follows_clock: bool) -> Iterator[int]:
+    """When clocks show these times, which are in order; see the module's docstring for those that are odd."""
+    again: list[int] = []
+    for clock in shown:
+        first, second = (clock.replace(tzinfo=zone, fold=fold).utcoffset() or _NOTHING for fold in (0, 1))
+        if first < second:
+            if not follows_clock:
+                yield _jump_before(clock - first, zone)
+            continue
+        time = _time(clock, first)
+        while again and again[0] < time:
+            yield again.pop(0)
+        yield time
+        if first > second and follows_clock:
+            again.append(_time(clock, second))
+    yield from again
 
 
-def _moment(time: int, zone: tzinfo) -> datetime:
+def _jump_before(at: datetime, zone: tzinfo) -> int:
+    """When clocks went forward last before a time in UTC, at most a day ago."""
+    return _time(_first_with(_offset(at, zone), at - _DAY, zone), _NOTHING)
+
+
+def _follows_clock(line: str) -> bool:
+    return any(field.startswith("*") for field in line.split()[:2])
+
+
+def _time(clock: datetime, offset: timedelta) -> int:
+    return (clock - offset - _EPOCH) // timedelta(milliseconds=1)
+
+
+class _Shown(NamedTuple):
+    """A moment in UTC, and what clocks show then; both without a time zone."""
+
+    at: datetime
+    clock: datetime
+
+
+def _shown_at(time: int, zone: tzinfo) -> _Shown:
     """Raises OverflowError for a time that no calendar has."""
-    return (_EPOCH + timedelta(milliseconds=time)).astimezone(zone)
+    at = _EPOCH + timedelta(milliseconds=time)
+    return _Shown(at, at + _offset(at, zone))
 
 
 @lru_cache(maxsize=1_000)
@@ -98,7 +136,8 @@ def time_of(text: str) -> int | None:
     """The time of a text in ISO 8601 with an offset; None for another text."""
     try:
         moment = datetime.fromisoformat(text)
-        return None if moment.tzinfo is None else _time(moment)
+        offset = moment.utcoffset()
+        return None if offset is None else _time(moment.replace(tzinfo=None), offset)
     except (ValueError, OverflowError):
         return None
 
@@ -150,13 +189,12 @@ def _is_valid(name: str, field: str) -> bool:
 def notes_on(cron: str, timezone: str, after: int) -> list[str]:
     """A sentence about each time of a cron line in the next year that a change of clocks makes odd; raises NoTimes."""
     line, notes = NICKNAMES.get(cron, cron), []
-    follows_clock = any(field.startswith("*") for field in line.split()[:2])
-    for change, before, since in _changes(timezone, _moment(after, UTC).date()):
+    for change, before, since in _changes(timezone, _shown_at(after, UTC).at.date()):
         first, last = sorted([change + before, change + since])
         named = _local_times(line, first, last)
         if named:
             odd = _missing if since > before else _repeated
-            notes.append(f"{named[0].date()}: {odd(named, last, follows_clock=follows_clock)}")
+            notes.append(f"{named[0].date()}: {odd(named, last, follows_clock=_follows_clock(line))}")
     return notes
 
 
@@ -211,4 +249,4 @@ def _first_with(offset: timedelta, at: datetime, zone: tzinfo) -> datetime:
 
 
 def _offset(at: datetime, zone: tzinfo) -> timedelta:
-    return at.replace(tzinfo=UTC).astimezone(zone).utcoffset() or timedelta()
+    return at.replace(tzinfo=UTC).astimezone(zone).utcoffset() or _NOTHING

@@ -1,0 +1,81 @@
+"""
+When Debian's cron fires a line in a time zone: an independent judge of schedules.
+
+It walks through all minutes, as Debian's cron does, and looks up what clocks show with `zoneinfo`. A line whose minute
+or hour begins with * fires whenever its fields match what clocks show. Any other line is tried for each minute of the
+calendar once: for minutes that clocks skip right after the jump, and not again for minutes that they repeat.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_MINUTE = timedelta(minutes=1)
+#: Minute, hour, day of month, month and day of week (Sunday is 0), as clocks show them.
+Shown = tuple[int, int, int, int, int]
+
+
+@cache
+def _clocks(zone: str, first: datetime, last: datetime) -> list[datetime]:
+    """What clocks show in each minute from one time until another, both in UTC."""
+    info, minutes = ZoneInfo(zone), int((last - first) / _MINUTE)
+    return [(first + number * _MINUTE).astimezone(info).replace(tzinfo=None) for number in range(minutes)]
+
+
+def fired(line: str, zone: str, first: datetime, last: datetime) -> list[int]:
+    """The Unix seconds at which a line fires from one time until another, both in UTC."""
+    clocks = _clocks(zone, first, last)
+    follows_clock = any(field.startswith("*") for field in line.split()[:2])
+    matches, start = _Matcher(line), int(first.timestamp())
+    if follows_clock:
+        return [start + 60 * number for number, shown in enumerate(clocks) if matches(shown)]
+    ticks = _by_calendar(clocks)
+    return [start + 60 * number for number, tried in enumerate(ticks) if any(map(matches, tried))]
+
+
+def _by_calendar(clocks: Iterable[datetime]) -> Iterator[list[datetime]]:
+    """For each minute, the minutes of the calendar that are tried in it."""
+    newest: datetime | None = None
+    for shown in clocks:
+        if newest is not None and shown <= newest:
+            yield []
+            continue
+        tried = [shown]
+        while newest is not None and tried[0] - _MINUTE > newest:
+            tried.insert(0, tried[0] - _MINUTE)
+        yield tried
+        newest = shown
+
+
+class _Matcher:
+    """Whether a line fires at a minute of the calendar."""
+
+    def __init__(self, line: str) -> None:
+        fields = line.split()
+        sets = [_values(field, *bounds) for field, bounds in zip(fields, _RANGES, strict=True)]
+        self.minutes, self.hours, self.days, self.months, weekdays = sets
+        self.weekdays = {day % 7 for day in weekdays}
+        self.needs_both = fields[2].startswith("*") or fields[4].startswith("*")
+
+    def __call__(self, at: datetime) -> bool:
+        if at.minute not in self.minutes or at.hour not in self.hours or at.month not in self.months:
+            return False
+        days = (at.day in self.days, (at.weekday() + 1) % 7 in self.weekdays)
+        return all(days) if self.needs_both else any(days)
+
+
+def _values(field: str, least: int, most: int) -> set[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        low, _, high = span.partition("-")
+        first, last = (least, most) if span == "*" else (int(low), int(high or (most if step else low)))
+        found.update(range(first, last + 1, int(step or 1)))
+    return found
+
+
+def year(number: int) -> tuple[datetime, datetime]:
+    """The first moments of a year and of the next, in UTC."""
+    return datetime(number, 1, 1, tzinfo=UTC), datetime(number + 1, 1, 1, tzinfo=UTC)
