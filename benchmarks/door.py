@@ -1,29 +1,31 @@
 """
 A process that works on PostgreSQL as a server does, without HTTP: `python -m benchmarks.door URL CLIENTS SIZE SECONDS
-JOBS`.
+JOBS GROUPS KEPT FLOW`.
 
-CLIENTS in the process add, claim and complete jobs in the queue "bench" through the engine, SIZE at a time. It prints
-"warm" when the first jobs are complete, waits for a line, and works for SECONDS or until JOBS are done; 0 is no limit.
-Then it prints a Work as JSON.
+CLIENTS in the process add, claim and complete jobs in the queue "bench" through the engine, SIZE at a time; KEPT more
+jobs are in the queue all the time. With GROUPS, the jobs are of so many groups, and the queue has the flow FLOW, as
+JSON; 0 is for none. It prints "warm" when the first jobs are complete, waits for a line, and works for SECONDS or until
+JOBS are done; 0 is no limit. Then it prints a Work as JSON.
 """
 
 import gc
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 from msgspec import Struct
-from msgspec.json import encode
+from msgspec.json import decode, encode
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
 from jobengine.core import commands as c
 from jobengine.core.errors import QueueExists
+from jobengine.core.flow import Flow
 from jobengine.core.model import Defaults, State
 from jobengine.engine.ids import ordered_uuid
 from jobengine.engine.postgres.engine import PostgresEngine
@@ -56,7 +58,10 @@ class Clients:
 
     engine: PostgresEngine
     size: int
+    #: The number of groups, which get jobs in turn; 0 for jobs without a group.
+    groups: int = 0
     jobs: int = 0
+    _added: int = 0
     #: When each tenth of the jobs was done.
     _marks: list[float] = field(factory=list)
 
@@ -65,14 +70,22 @@ class Clients:
         Add `size` jobs, then claim and complete as many; a claim may get fewer while commits of others are in
         flight.
         """
-        added = tuple(c.NewJob(content=CONTENT_BYTES) for _ in range(self.size))
-        await self.engine.ask(c.AddJobs(**_WHO, jobs=added, defaults=Defaults()))
+        await self.add()
         left = self.size
         while left:
             claim = c.Claims(queues=(_QUEUE,), access_key=b"key", count=left, wait=1)
             claimed = (await self.engine.claim(claim)).jobs
             await self._complete([one.job.spec.uid for one in claimed])
             left -= len(claimed)
+
+    async def add(self) -> None:
+        """Add `size` jobs."""
+        jobs = tuple(c.NewJob(content=CONTENT_BYTES, group=self._next_group()) for _ in range(self.size))
+        await self.engine.ask(c.AddJobs(**_WHO, jobs=jobs, defaults=Defaults()))
+
+    def _next_group(self) -> str | None:
+        self._added += 1
+        return f"customer-{self._added % self.groups}" if self.groups else None
 
     async def _complete(self, uids: list[str]) -> None:
         changes = c.Changes(state=State.COMPLETE)
@@ -101,13 +114,24 @@ def _all(works: Iterable[Any]) -> "Deferred[Any]":
     return gatherResults([Deferred.fromCoroutine(one) for one in works], consumeErrors=True)
 
 
-async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, jobs: int) -> None:
+async def _begin(crowd: Clients, clients: int, flow: Flow, kept: int) -> None:
+    """Make the queue, with the jobs that stay in it, unless another process has done so; then do the first jobs."""
+    with suppress(QueueExists):
+        await crowd.engine.ask(c.CreateQueue(**_WHO))
+        if crowd.groups:
+            changes = {name: getattr(flow, name) for name in ("limits", "group_limits", "group_order")}
+            await crowd.engine.ask(c.ChangeQueue(**_WHO, **changes))
+        for _ in range(0, kept, crowd.size * clients):
+            await _all(crowd.add() for _ in range(clients))
+    await _all(crowd.life() for _ in range(clients))
+
+
+async def _run(crowd: Clients, arguments: Sequence[str]) -> None:
+    clients, seconds, jobs, kept = int(arguments[0]), float(arguments[2]), int(arguments[3]), int(arguments[5])
+    engine = crowd.engine
     engine.open()
     await engine.start()
-    with suppress(QueueExists):
-        await engine.ask(c.CreateQueue(**_WHO))
-    crowd = Clients(engine, size)
-    await _all(crowd.life() for _ in range(clients))
+    await _begin(crowd, clients, decode(arguments[6], type=Flow), kept)
     # Like the daemon.
     gc.freeze()
     gc.set_threshold(10_000)
@@ -125,7 +149,7 @@ async def _run(engine: PostgresEngine, clients: int, size: int, seconds: float, 
 
 def main() -> None:
     """Run the process."""
-    url, clients, size, seconds, jobs = sys.argv[1:]
+    url, *arguments = sys.argv[1:]
     reactor.seconds = time.monotonic
     engine = PostgresEngine(
         url=url,
@@ -138,7 +162,7 @@ def main() -> None:
 
     def begin() -> None:
         """Begin the work, once the reactor runs."""
-        done = Deferred.fromCoroutine(_run(engine, int(clients), int(size), float(seconds), int(jobs)))
+        done = Deferred.fromCoroutine(_run(Clients(engine, int(arguments[1]), int(arguments[4])), arguments))
         done.addErrback(failures.append).addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(begin)

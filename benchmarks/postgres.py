@@ -50,6 +50,10 @@ class WithoutHttp(PostgreSQL):
 
     name: str = "JobEngine on PostgreSQL, without HTTP"
     daemons: int = 1
+    #: The number of groups, and the flow of their queue, as JSON; how many jobs stay in the queue.
+    groups: int = 0
+    flow: str = "{}"
+    kept: int = 0
 
     def start(self, home: Path) -> None:
         """Start PostgreSQL, with the tables."""
@@ -73,7 +77,7 @@ class WithoutHttp(PostgreSQL):
 
     def work(self, clients: int, size: int, seconds: float, jobs: int) -> list[Work]:
         """The work of each server; see benchmarks/door.py. Raises Failed."""
-        arguments = [self.url, *map(str, (clients, size, seconds, jobs))]
+        arguments = [self.url, *map(str, (clients, size, seconds, jobs, self.groups, self.kept, self.flow))]
         with directory() as home, ExitStack() as stack:
             players = [Player(arguments, home / str(number), "benchmarks.door") for number in range(self.daemons)]
             for one in players:

@@ -88,7 +88,7 @@ class Load:
     @property
     def claims_in_turn(self) -> bool:
         """Whether claims from a queue use one lane of a daemon, and so come one after the other."""
-        return not overlaps(c.Claims(queues=("q",), access_key=b"", count=self.size))
+        return not overlaps(c.Claims(queues=("q",), access_key=b"", count=self.size), has_flow=False)
 
 
 @define(eq=False)

@@ -253,23 +253,23 @@ class PostgresEngine:
 
     def _submit(self, task: Task) -> "Deferred[Outcome[Any]]":
         self._check_started()
-        # Batches of a queue with flow wait for each other: on one lane they leave the other lanes to other queues.
-        if overlaps(task) and self._flows.isdisjoint(task.queue_names):
-            return self._shared.submit(task, self._lane_for(task))
+        has_flow = not self._flows.isdisjoint(task.queue_names)
+        if overlaps(task, has_flow=has_flow):
+            return self._shared.submit(task, self._lane_for(task, 1 if has_flow else 0))
         return self._lane_for(task).submit(task)
 
     def _check_started(self) -> None:
         if not self._started:
             raise Starting("The server is starting; nothing was carried out. Try again.")
 
-    def _lane_for(self, task: Task) -> Lane:
+    def _lane_for(self, task: Task, beside: int = 0) -> Lane:
         """
-        The lane for a task: batched commands that may not overlap share the first lane; long
-        commands have their own.
+        The lane for a task: batched commands about a queue that may not overlap share a lane; long
+        commands have their own. `beside` is for another lane than that of the queue.
         """
         if not task.is_batched:
             return self._lanes[_LANES]
-        return self._lanes[hash(task.queue_names[0]) % _LANES]
+        return self._lanes[(hash(task.queue_names[0]) + beside) % _LANES]
 
     def _applied(self, result: Result) -> None:
         """Record the changes of a batch, before its callers are answered."""

@@ -102,7 +102,7 @@ def _recount_groups(connection: "Connection[Row]", rows: Rows) -> int:
             together(connection, *flows_locked({number: rows.queue(number, *its)}))
             for found in _READ_QUEUE_ROWS.execute(connection, queue_ids=[number]).fetchall():
                 queue = rows.queue(*found)
-                wrong += regroup(connection, rows, number, queue) if queue.flow is not None else 0
+                wrong += regroup(connection, rows, number, queue, CORRECTIONS) if queue.flow is not None else 0
     return wrong
 
 

@@ -1,5 +1,6 @@
 """Reads all queues and jobs of a database, and imports an export into an empty database."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -22,7 +23,7 @@ from .database.connection import copied_jobs, sent_as_made, together
 from .database.group_rows import GroupChanges
 from .database.history_rows import kept_of, write_periods
 from .database.item_rows import all_items, items_written
-from .database.pipeline import Row
+from .database.pipeline import Row, Statement
 from .database.rows import NO_CLAIM_START, Known, Rows, check_place
 from .sql import named
 
@@ -143,13 +144,13 @@ class Filling:
     _later: int = field(init=False)
     _known: dict[str, Known] = field(factory=dict, init=False)
     _changes: list[Change] = field(factory=list, init=False)
-    _groups: GroupChanges = field(init=False)
+    #: The changed groups of queues with flow, by queue number.
+    _groups: dict[int, GroupChanges] = field(factory=dict, init=False)
     _bytes: int = field(default=0, init=False)
     _last_arrival: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._later = -self._ahead
-        self._groups = GroupChanges(self._rows)
 
     def add(self, facts: Iterable[Fact]) -> None:
         """
@@ -183,6 +184,7 @@ class Filling:
         ((number,),) = _INSERT_QUEUE.execute(self._connection, digest=digest, sealed=sealed).fetchall()
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
         if queue.flow is not None:
+            self._groups[number] = GroupChanges(self._rows, number, queue)
             inv_prio, arrival = NO_CLAIM_START
             together(self._connection, _BEGIN_UNGROUPED(queue_id=number, inv_prio=inv_prio, arrival=arrival))
 
@@ -191,8 +193,8 @@ class Filling:
         if fact.kind == GATE:
             fact = replace(fact, value=item_text(gate_of(fact.value).moved(self._later)))
         together(self._connection, *items_written(self._rows, [fact], {fact.queue: (known.id, known.queue)}))
-        if known.queue.flow is not None:
-            self._groups.set_item(known.id, known.queue, fact)
+        if known.id in self._groups:
+            self._groups[known.id].set_item(fact)
 
     def _add_periods(self, fact: PeriodsCounted) -> None:
         """Import a history; the periods are shifted by a whole number of periods."""
@@ -210,13 +212,18 @@ class Filling:
             self._write()
 
     def _write(self) -> None:
-        flows = {one.id: one.queue.flow for one in self._known.values() if one.queue.flow is not None}
-        for change in self._changes if flows else ():
-            if change.queue.id in flows:
-                self._groups.change(change.queue.id, change.queue.queue, None, change.new)
-        jobs = Writing(self._rows, self._changes).statements(0)
-        sent_as_made(self._connection, chain(jobs, self._groups.statements(flows)))
-        self._changes, self._bytes, self._groups = [], 0, GroupChanges(self._rows)
+        for change in self._changes if self._groups else ():
+            if change.queue.id in self._groups:
+                self._groups[change.queue.id].change(None, change.new)
+        writing, grouped = Writing(self._rows, self._changes), Counter[tuple[int, int]]()
+        of_groups: list[Statement] = []
+        for groups in self._groups.values():
+            of_groups += groups.statements()
+            grouped.update(groups.grouped())
+            groups.deltas, groups.settings = {}, {}
+        sent_as_made(self._connection, chain(writing.statements(), of_groups))
+        together(self._connection, *writing.tally(0, grouped))
+        self._changes, self._bytes = [], 0
 
 
 @contextmanager

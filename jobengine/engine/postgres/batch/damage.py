@@ -67,7 +67,7 @@ def set_apart(
         statements = [*_apart(apart, slot), *_corrected(wrong)]
         if statements:
             together(connection, *statements)
-            regroup_all(connection, rows, queues)
+            regroup_all(connection, rows, queues, slot)
     changed = [(one.queue.name, one.uid, one.why) for one in apart]
     return changed + [(one.queue.name, one.uid, "it had a wrong deadline, which was corrected") for one in wrong]
 

@@ -4,6 +4,7 @@ Carries out loaded tasks in one transaction: expire, decide, write.
 The rules are those of jobengine.core; none is repeated in SQL.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -30,10 +31,11 @@ from ..database.rows import Known, Rows
 from ..sql import named
 from .begin import Now
 from .claim_start import set_back
-from .flow_changes import FlowWanted, all_placed, check_groups, group_statements, reordered
+from .flow_changes import FlowWanted, all_placed, check_groups, group_changes, reordered
 from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
-from .write import Change, Writing, changes_of, write_queues
+from .tables import LoadedTable
+from .write import Writing, changes_of, write_queues
 
 A = TypeVar("A")
 #: The types of facts about queues.
@@ -100,6 +102,8 @@ class Batch:
     _items: list[Statement] = field(factory=list, init=False)
     #: The statements that write the groups of queues with flow.
     _of_groups: list[Statement] = field(factory=list, init=False)
+    #: By how much the jobs of all groups grow, by queue number and place in the tally.
+    _grouped: Counter[tuple[int, int]] = field(factory=Counter, init=False)
     #: The changes of jobs, and the statements that lock rows of queues.
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
@@ -126,7 +130,7 @@ class Batch:
         changes = changes_of(self._jobs(), self._now.known)
         check_groups(changes)
         self._writing = Writing(self.rows, changes)
-        self._of_groups = self._written_groups(changes)
+        self._write_groups()
         self._last = self._made_last()
 
     @property
@@ -145,8 +149,9 @@ class Batch:
         """The statements that write jobs, events and claim starts."""
         yield from self._discarded
         yield from self._items
-        yield from self._writing.statements(self.slot)
+        yield from self._writing.statements()
         yield from self._of_groups
+        yield from self._writing.tally(self.slot, self._grouped)
         yield from self._last
 
     def result(self) -> Result:
@@ -194,7 +199,7 @@ class Batch:
         is_empty = (
             isinstance(task, c.Claims) and not task.updates and isinstance(answer, c.ClaimResult) and not answer.jobs
         )
-        return is_empty and any(name in queues and queues[name].passed_over for name in task.queue_names)
+        return is_empty and any(name in queues and _passed_over(queues[name]) for name in task.queue_names)
 
     def _answer(self, one: PlannedCommand) -> object:
         if isinstance(one.task, c.Claims):
@@ -268,18 +273,17 @@ class Batch:
         queues = {fact.queue: self._now.known[fact.queue] for fact in facts}
         return items_written(self.rows, facts, {name: (one.id, one.queue) for name, one in queues.items()})
 
-    def _written_groups(self, changes: Sequence[Change]) -> list[Statement]:
+    def _write_groups(self) -> None:
+        """Make the statements that write groups."""
         known, tables = self._now.known, self.tables.queues
         if not self.tables.locked or all(one.queue.flow is None for one in known.values()):
-            return []
+            return
         items = [fact for fact in self._facts if type(fact) is ItemSet]
-        kept = {name: one for name, one in known.items() if name in tables}
-        made = group_statements(
-            self.rows, [one for one in changes if one.queue.queue.name in kept], items, kept, tables
-        )
+        for groups, after in group_changes(items, known, tables):
+            self._of_groups += [*groups.statements(), *after]
+            self._grouped.update(groups.grouped())
         for name, flow in reordered(self._effects, tables).items():
-            made += all_placed(tables[name], known[name].id, flow)
-        return made
+            self._of_groups += all_placed(tables[name], known[name].id, flow)
 
     def _made_last(self) -> list[Statement]:
         """The statements that store events and set claim starts back, sorted by queue number, the order of locks."""
@@ -305,6 +309,10 @@ class Batch:
             _NUMBER_EVENTS(count=count, queue_id=known.id),
             _INSERT_EVENTS(count=count, wall=self._now.wall, sealed=sealed, queue_id=known.id),
         ]
+
+
+def _passed_over(table: LoadedTable) -> bool:
+    return table.passed_over or (table.turns is not None and table.turns.passed_over)
 
 
 def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:

@@ -14,7 +14,7 @@ from psycopg import Connection
 from ....core.flow import NO_FLOW
 from ....core.model import Queue
 from ..database.connection import together
-from ..database.group_rows import flow_locked
+from ..database.group_rows import GroupChanges, flow_locked
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Rows
 from ..sql import named
@@ -39,7 +39,8 @@ def give_flow(connection: "Connection[Row]", rows: Rows, queue: Queue) -> None:
     its = rows.queue(number, rev, digest, sealed)
     if its.flow is None:
         new = rows.sealed_queue(evolve(its, flow=NO_FLOW))
-        together(connection, _RECONFIGURE_QUEUE(sealed=new, queue_id=number, rev=rev))
+        made = GroupChanges(rows, number, its).ungrouped_made()
+        together(connection, _RECONFIGURE_QUEUE(sealed=new, queue_id=number, rev=rev), made)
     connection.execute("COMMIT")
     if _wait_for_others(connection):
         inv_prio, arrival = NO_CLAIM_START

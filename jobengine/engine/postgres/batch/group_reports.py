@@ -2,16 +2,17 @@
 
 from typing import Final
 
-from ....core.flow import GROUP, UNLIMITED, GroupOrder
+from ....core.flow import UNLIMITED, GroupOrder
 from ....core.model import Job, Rank
 from ....core.places import Place
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
 from ....storage.errors import Damaged
-from ..database.group_rows import group_of
+from ..database.group_rows import READY, group_of
 from ..database.rows import rank_of
 from ..sql import named
-from .groups import READY, LoadedGroup, LoadedGroups
+from .groups import LoadedGroups
+from .loaded_group import LoadedGroup
 
 #: The most jobs that are shown as those which hold others.
 _HOLDERS: Final = 10
@@ -44,15 +45,15 @@ def _state(groups: LoadedGroups, group: LoadedGroup) -> GroupState:
 
 
 def _first_created(groups: LoadedGroups, group: LoadedGroup) -> int | None:
-    rank = next(iter(group.ready), None)
-    return None if rank is None else groups.jobs[rank[2]].spec.created
+    job = next((job for rank in group.ready if (job := groups.claimable(rank)) is not None), None)
+    return None if job is None else job.spec.created
 
 
 def page_of(
     groups: LoadedGroups, sort: GroupSort, after: tuple[int, str] | None, limit: int
 ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
     """See Table.groups; groups with the same number are in the order of the digests of their names."""
-    number, key = (-UNLIMITED, b"") if after is None else (-after[0], groups.rows.item(GROUP, after[1]))
+    number, key = (-UNLIMITED, b"") if after is None else (-after[0], groups.rows.group(after[1]))
     answer = _PAGE_OF_GROUPS.execute(
         groups.connection,
         queue_id=groups.queue_id,
@@ -80,7 +81,7 @@ def ahead_in_group(groups: LoadedGroups, job: Job) -> int:
     """See Table.ahead_in_group."""
     inv_prio, arrival = rank_of(job)
     places = _UNFINISHED if groups.flow.group_order is GroupOrder.STRICT else [int(Place.READY)]
-    key = groups.rows.item(GROUP, job.spec.rare.group or "")
+    key = groups.rows.group(job.spec.rare.group or "")
     return groups.count(_COUNT_AHEAD_IN_GROUP, key=key, places=places, inv_prio=inv_prio, arrival=arrival)
 
 
@@ -88,7 +89,7 @@ def holders_of(groups: LoadedGroups, name: str | None) -> list[Job]:
     """See Table.holders_of_group."""
     if name is None:
         return groups.jobs_of(_FIRST_JOBS_IN_PROGRESS, most=_HOLDERS)
-    key = groups.rows.item(GROUP, name)
+    key = groups.rows.group(name)
     places = [int(Place.INPROGRESS), *([int(Place.FAILED)] if groups.holds_on_failure else [])]
     holders = groups.jobs_of(_FIRST_JOBS_OF_GROUP, key=key, places=places, most=_HOLDERS)
     if holders or groups.flow.group_order is not GroupOrder.STRICT:

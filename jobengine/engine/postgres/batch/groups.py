@@ -16,86 +16,41 @@ from ....core.flow import (
     GATE,
     GROUP,
     NO_FLOW,
-    NO_SETTINGS,
     OF_QUEUE,
     OPEN,
     UNLIMITED,
     Flow,
-    Gate,
     GroupOrder,
-    GroupSettings,
     OnFailure,
     gate_of,
     settings_of,
 )
 from ....core.model import SECOND, Job, Queue, Rank
-from ....core.turn_order import Key
 from ....storage.errors import Damaged
-from ..database.arrays import byteas
+from ..database.arrays import byteas, texts
 from ..database.connection import together
-from ..database.group_rows import GroupRow, counted_in, group_of
+from ..database.group_rows import DELAYED, FAILED, READY, RUNNING, GroupChanges, GroupRow, counted_in, group_of
 from ..database.item_rows import item_of, items_named
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, RowRank, Rows, check_place
 from ..sql import NamedStatement, named
 from .begin import Now
+from .loaded_group import LoadedGroup, QueueTotals, totals_of
 from .ordered import Loading
 
 Tags = tuple[str, ...]
-#: How many groups, and how many jobs, are loaded at a time: at least, and at most.
-LEAST, MOST = 2, 64
+#: How many jobs are loaded at a time: at least, and at most.
+LEAST, MOST = 2, 256
 #: A position after every job.
 _BACK: Final[RowRank] = (1 << 62, 1 << 62)
-READY, DELAYED, RUNNING, FAILED = range(4)
 
 _READ_FLOW: Final = named("read_flow")
 _READ_GROUPS: Final = named("read_groups")
 _READY_JOBS_OF_GROUP: Final = named("ready_jobs_of_group")
 _READY_JOBS_WITHOUT_GROUP: Final = named("ready_jobs_without_group")
 _DELAYED_JOBS_OF_GROUP: Final = named("delayed_jobs_of_group")
-
-
-@define(eq=False)
-class LoadedGroup:
-    """A group, or all jobs without a group, as it is after the batch's commands so far."""
-
-    #: None for the jobs without a group.
-    name: str | None
-    order: GroupOrder
-    #: The numbers of ready, delayed, running and failed jobs in the database, and by how much the batch changed them.
-    base: Sequence[int]
-    changed: list[int]
-    served: int
-    #: The ranks of its ready jobs.
-    ready: Loading[Rank]
-    settings: GroupSettings = NO_SETTINGS
-    gate: Gate = OPEN
-    #: Whether the database has a place in turn for it: in strict order, whether its first job was ready.
-    is_placed: bool = True
-    damaged: bool = False
-
-    def number(self, which: int) -> int:
-        """How many jobs are ready, delayed, in progress, or failed."""
-        return self.base[which] + self.changed[which]
-
-    def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        """See OpenGroup."""
-        if self.order is not GroupOrder.FAIR:
-            return rank
-        load = (self.number(RUNNING) + taken) / self.settings.weight
-        return (rank[0], load, turn or self.served, rank[1], rank[2])
-
-
-@define(eq=False)
-class _Totals:
-    """The numbers of a queue in the database, and of its jobs without a group."""
-
-    jobs: Sequence[int]
-    ungrouped: Sequence[int]
-    served: int
-    #: The start of the ready jobs without a group; None if it is not known.
-    start: RowRank | None
+_LOCK_READY_JOBS: Final = named("lock_ready_jobs")
 
 
 @define(kw_only=True, eq=False)
@@ -115,18 +70,18 @@ class LoadedGroups:
     #: The time of the batch.
     time: Callable[[], Now]
     loaded: dict[str | None, LoadedGroup] = field(factory=dict, init=False)
-    #: The names of groups of which the batch has changed jobs.
-    _touched: set[str | None] = field(factory=set, init=False)
-    #: By how much commands have changed the numbers of each group.
-    changed: dict[str | None, list[int]] = field(factory=dict, init=False)
+    changes: GroupChanges = field(init=False)
     _items: set[tuple[str, str]] = field(factory=set, init=False)
-    _totals: _Totals | None = field(default=None, init=False)
-    #: The uids of loaded jobs by group; None until a claim needs them.
+    _totals: QueueTotals | None = field(default=None, init=False)
+    #: The rows of jobs that are locked, and read when they are needed.
+    _sealed: dict[str, Row] = field(factory=dict, init=False)
+    #: The uids of jobs by group that were loaded by other commands, or changed; None until a claim needs them.
     _members: dict[str | None, set[str]] | None = field(default=None, init=False)
     #: The number of the last turn; 0 until a claim needs it.
     turn: int = field(default=0, init=False)
-    #: The turns in which groups were served in this batch.
-    served: dict[str | None, int] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.changes = GroupChanges(self.rows, self.queue_id, self.queue())
 
     @property
     def now(self) -> int:
@@ -145,31 +100,26 @@ class LoadedGroups:
 
     def change(self, old: Job | None, new: Job | None) -> None:
         """Note a change of a job that was applied."""
-        if old is not None and new is not None:
-            self._note_turn(old, new)
-        for job, by in ((old, -1), (new, 1)):
-            if job is not None:
-                self._move(job, by)
+        was, now = self.changes.change(old, new)
+        if self.turn and was == READY and now == RUNNING and new is not None:
+            self._note_turn(new.spec.rare.group)
+        if old is not None and was == READY and (group := self.loaded.get(old.spec.rare.group)) is not None:
+            group.ready.discard(old.spec.rank)
+        if new is not None:
+            self._enter(new, now)
 
-    def _note_turn(self, old: Job, new: Job) -> None:
-        if self.turn and counted_in(old) == READY and counted_in(new) == RUNNING:
-            self.turn += 1
-            name = new.spec.rare.group
-            self.served[name] = self.turn
-            if name in self.loaded:
-                self.loaded[name].served = self.turn
+    def _note_turn(self, name: str | None) -> None:
+        self.turn += 1
+        self.changes.of(name).served = self.turn
+        if name in self.loaded:
+            self.loaded[name].served = self.turn
 
-    def _move(self, job: Job, by: int) -> None:
-        name, which = job.spec.rare.group, counted_in(job)
-        changed = self.changed.setdefault(name, [0, 0, 0, 0])
-        self._touched.add(name)
-        if which is not None:
-            changed[which] += by
-        if self._members is not None and by > 0:
+    def _enter(self, job: Job, counted: int | None) -> None:
+        name = job.spec.rare.group
+        if self._members is not None:
             self._members.setdefault(name, set()).add(job.spec.uid)
-        group = self.loaded.get(name)
-        if group is not None and which == READY:
-            (group.ready.add if by > 0 else group.ready.discard)(job.spec.rank)
+        if counted == READY and (group := self.loaded.get(name)) is not None:
+            group.ready.add(job.spec.rank)
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
         """Note the new value of a named thing."""
@@ -189,16 +139,19 @@ class LoadedGroups:
             self._items.add(key)
             answers = self.send(*items_named([(self.queue_id, self.rows.item(kind, name))]))
             for row in answers[0]:
-                try:
-                    self.named[key] = item_of(self.rows, self.queue(), row).value
-                except Damaged:
-                    self.named[key] = None
+                self._take_item(key, row)
         if key not in self.named:
             return None
         value = self.named[key]
         if value is None:
             raise ItemDamaged(kind, name)
         return value
+
+    def _take_item(self, key: tuple[str, str], row: Row) -> None:
+        try:
+            self.named[key] = item_of(self.rows, self.queue(), row).value
+        except Damaged:
+            self.named[key] = None
 
     # Groups
 
@@ -210,7 +163,7 @@ class LoadedGroups:
 
     def load_named(self, names: Sequence[str]) -> None:
         """Load groups by their names."""
-        missing = {self.rows.item(GROUP, name): name for name in names if name not in self.loaded}
+        missing = {self.rows.group(name): name for name in names if name not in self.loaded}
         if not missing:
             return
         (answer,) = self.send(_READ_GROUPS(queue_id=self.queue_id, keys=byteas(sorted(missing))))
@@ -218,21 +171,29 @@ class LoadedGroups:
             name = missing.pop(row[0])
             self.take(group_of(self.rows, self.queue(), row, name))
         for name in missing.values():
-            self.take(GroupRow(b"", name, 0, 0, 0, 0, 0, None, None, None, damaged=False))
+            self.take(GroupRow(b"", name, 0, 0, 0, 0, 0, -1, None, None, None, damaged=False))
 
     def ungrouped(self) -> LoadedGroup:
         """All jobs without a group."""
         if None not in self.loaded:
-            totals = self.totals()
+            totals, delta = self.totals(), self.changes.of(None)
             self.loaded[None] = LoadedGroup(
                 name=None,
                 order=self.flow.group_order,
                 base=[*totals.ungrouped, 0],
-                changed=self.changed.setdefault(None, [0, 0, 0, 0]),
-                served=self.served.get(None, totals.served),
+                delta=delta,
+                served=delta.served or totals.served,
                 ready=self._ready_of(None, self._load_ungrouped),
             )
         return self.loaded[None]
+
+    def changed_names(self) -> list[str]:
+        """The names of groups that the batch has changed."""
+        return [name for name, delta in self.changes.deltas.items() if name is not None and delta.is_touched]
+
+    def load_changed(self) -> None:
+        """Load the groups that the batch has changed: their places in the database may be wrong now."""
+        self.load_named(self.changed_names())
 
     def take_new(self, row: GroupRow) -> LoadedGroup:
         """A group, from a row unless it was loaded before."""
@@ -240,33 +201,41 @@ class LoadedGroups:
 
     def take(self, row: GroupRow) -> LoadedGroup:
         """Keep a group as the database has it; what the batch has changed comes on top."""
-        name, key = row.name, self.rows.item(GROUP, row.name)
-        for kind, value in ((GROUP, row.settings), (GATE, row.gate)):
-            if (kind, name) not in self._items and not row.damaged:
-                self._items.add((kind, name))
-                if value is not None:
-                    self.named[kind, name] = value
-
-        def load(last: Rank | None) -> tuple[Sequence[Rank], Rank | None]:
-            inv_prio, arrival = _row_rank(last)
-            most = at_least(len(group.ready.values))
-            place = {"inv_prio": inv_prio, "arrival": arrival, "wall": self.wall, "most": most}
-            return self.rank_list(self.locked_jobs(_READY_JOBS_OF_GROUP, key=key, **place), most)
-
+        name, delta = row.name, self.changes.of(row.name)
+        delta.rev, delta.place = row.rev, None if row.place is None else (row.place[0], row.place[3])
         group = self.loaded[name] = LoadedGroup(
             name=name,
             order=self.flow.group_order,
             base=[row.ready, row.delayed, row.running, row.failed],
-            changed=self.changed.setdefault(name, [0, 0, 0, 0]),
-            served=self.served.get(name, row.served),
-            ready=self._ready_of(name, load),
+            delta=delta,
+            served=delta.served or row.served,
+            ready=self._ready_of(name, lambda last: self._load_ready(group, last)),
             is_placed=row.place is not None,
             damaged=row.damaged,
         )
         if not row.damaged:
-            group.settings = settings_of(self.named.get((GROUP, name)))
-            group.gate = gate_of(self.named.get((GATE, name)))
+            self._take_items(group, row)
         return group
+
+    def _take_items(self, group: LoadedGroup, row: GroupRow) -> None:
+        settings, gate = (GROUP, row.name), (GATE, row.name)
+        if row.settings is not None and settings not in self._items:
+            self.named[settings] = row.settings
+        if row.gate is not None and gate not in self._items:
+            self.named[gate] = row.gate
+        self._items |= {settings, gate}
+        if settings in self.named:
+            group.settings = settings_of(self.named[settings])
+        if gate in self.named:
+            group.gate = gate_of(self.named[gate])
+
+    def _load_ready(self, group: LoadedGroup, last: Rank | None) -> tuple[Sequence[Rank], Rank | None]:
+        inv_prio, arrival = _row_rank(last)
+        most = at_least(4 * len(group.ready.values))
+        key = self.rows.group(group.name or "")
+        found = self._locked_ranks(_READY_JOBS_OF_GROUP, key=key, inv_prio=inv_prio, arrival=arrival, most=most)
+        self.lock_strict([(group, found)])
+        return self.rank_list(found, most)
 
     def _ready_of(
         self, name: str | None, load: Callable[[Rank | None], tuple[Sequence[Rank], Rank | None]]
@@ -286,24 +255,47 @@ class LoadedGroups:
         else:
             # The start itself may be ready.
             inv_prio, arrival = start[0], start[1] - 1
-        most = at_least(len(self.ungrouped().ready.values))
-        place = {"inv_prio": inv_prio, "arrival": arrival, "wall": self.wall, "most": most}
-        return self.rank_list(self.locked_jobs(_READY_JOBS_WITHOUT_GROUP, **place), most)
+        most = at_least(4 * len(self.ungrouped().ready.values))
+        found = self._locked_ranks(_READY_JOBS_WITHOUT_GROUP, inv_prio=inv_prio, arrival=arrival, most=most)
+        return self.rank_list(found, most)
 
-    def rank_list(self, found: Sequence[tuple[Rank, Job]], most: int) -> tuple[Sequence[Rank], Rank | None]:
-        """What Loading takes for ready jobs, at most `most`: those that the batch has changed are left out."""
-        ranks = [rank for rank, _ in found if self.claimable(rank) is not None]
-        return ranks, found[-1][0] if len(found) == most else None
+    def rank_list(self, found: Sequence[Rank], most: int) -> tuple[Sequence[Rank], Rank | None]:
+        """What Loading takes: jobs that the batch has changed are left out; more may follow if there are `most`."""
+        ranks = [rank for rank in found if self.may_claim(rank)]
+        return ranks, found[-1] if len(found) >= most else None
+
+    def lock_strict(self, found: Sequence[tuple[LoadedGroup, Sequence[Rank]]]) -> None:
+        """Lock loaded jobs of groups in strict order, and note the groups of which others have locked any."""
+        if self.flow.group_order is not GroupOrder.STRICT or not self.locked:
+            return
+        groups = {rank[2]: group for group, ranks in found for rank in ranks if rank[2] not in self.jobs}
+        sound = self.lock_ready([*groups])
+        for uid, group in groups.items():
+            group.is_locked |= uid not in sound
+
+    def lock_ready(self, uids: Sequence[str]) -> frozenset[str]:
+        """Lock jobs, but none that others have locked; returns those that are still ready."""
+        if not uids:
+            return frozenset()
+        (answer,) = self.send(_LOCK_READY_JOBS(queue_id=self.queue_id, uids=texts(sorted(uids))))
+        return frozenset(uid for (uid,) in answer)
+
+    def may_claim(self, rank: Rank) -> bool:
+        """Whether a job in the database may be claimable; one that is not read yet is ready there."""
+        job = self.jobs.get(rank[2])
+        return job is None or (job.ready and job.spec.rank == rank)
 
     def claimable(self, rank: Rank) -> Job | None:
         """The job with this rank, if it can be claimed by itself."""
         job = self.jobs.get(rank[2])
+        if job is None and rank[2] in self._sealed:
+            job = self.job(self._sealed.pop(rank[2]))
         if job is None or not job.ready or job.spec.rank != rank:
             return None
         return None if 0 < job.spec.timeout_time * SECOND <= self.wall else job
 
     def members(self) -> Mapping[str | None, set[str]]:
-        """The uids of loaded jobs by group."""
+        """The uids of jobs by group that other commands have loaded, or that were changed."""
         if self._members is None:
             self._members = {}
             for uid, job in self.jobs.items():
@@ -312,22 +304,29 @@ class LoadedGroups:
 
     # Numbers
 
-    def totals(self) -> _Totals:
+    def totals(self) -> QueueTotals:
         """The numbers of the queue."""
         if self._totals is None:
-            ((row,),) = self.send(_READ_FLOW(queue_id=self.queue_id))
-            grouped, served, start = row[3:6], row[6], row[7:9]
-            self._totals = _Totals(
-                row[:3],
-                [total - its for total, its in zip(row[:3], grouped, strict=True)],
-                served,
-                None if start[0] is None else (start[0], start[1]),
-            )
+            self.take_totals(*self.send(self.totals_read()))
+        assert self._totals is not None
         return self._totals
+
+    def totals_read(self) -> Statement:
+        """The statement that reads the numbers of the queue."""
+        return _READ_FLOW(queue_id=self.queue_id, gate=self.rows.item(GATE, OF_QUEUE))
+
+    def take_totals(self, answer: Sequence[Row]) -> None:
+        """Keep the numbers of the queue, and its gate."""
+        (row,) = answer
+        self._totals = totals_of(row)
+        if (GATE, OF_QUEUE) not in self._items:
+            self._items.add((GATE, OF_QUEUE))
+            if self._totals.gate is not None:
+                self._take_item((GATE, OF_QUEUE), (self.queue_id, self.rows.item(GATE, OF_QUEUE), self._totals.gate))
 
     def running(self) -> int:
         """The number of the queue's jobs in progress."""
-        return self.totals().jobs[RUNNING] + sum(changed[RUNNING] for changed in self.changed.values())
+        return self.totals().jobs[RUNNING] + sum(delta.counts[RUNNING] for delta in self.changes.deltas.values())
 
     def queue_room(self) -> int:
         """How many jobs the queue's own limits allow to claim."""
@@ -339,15 +338,22 @@ class LoadedGroups:
         """How many jobs of a group its limits, its gate and its order allow to claim now."""
         if group.name is None:
             return UNLIMITED
-        if group.damaged or group.settings.paused or (self.holds_on_failure and group.number(FAILED)):
+        if group.damaged or group.is_locked or group.settings.paused:
             return 0
         limits = group.settings.limits(self.flow)
-        running = group.number(RUNNING)
-        room = UNLIMITED if limits.in_progress is None else limits.in_progress - running
-        room = max(0, min(room, group.gate.left(limits.rate, self.now)))
-        if group.order is not GroupOrder.STRICT or not room:
-            return room
-        return 1 if self.head_is_ready(group) else 0
+        room = UNLIMITED if limits.in_progress is None else limits.in_progress - group.number(RUNNING)
+        if group.gate is not OPEN:
+            room = min(room, group.gate.left(limits.rate, self.now))
+        elif limits.rate is not None:
+            room = min(room, limits.rate.count)
+        if room <= 0:
+            return 0
+        return room if group.order is not GroupOrder.STRICT else self._room_in_order(group)
+
+    def _room_in_order(self, group: LoadedGroup) -> int:
+        if self.holds_on_failure and group.number(FAILED):
+            return 0
+        return int(self.head_is_ready(group))
 
     @property
     def holds_on_failure(self) -> bool:
@@ -365,7 +371,7 @@ class LoadedGroups:
         """Whether the first unfinished job of a group is ready."""
         if group.number(RUNNING) or not group.number(READY):
             return False
-        if group.name not in self._touched:
+        if not group.delta.is_touched:
             return group.is_placed
         first = next(iter(group.ready), None)
         return first is not None and not any(rank < first for rank in self._delayed(group))
@@ -373,7 +379,7 @@ class LoadedGroups:
     def _delayed(self, group: LoadedGroup) -> Iterator[Rank]:
         """The ranks of the first delayed jobs of a group."""
         members = self.members().get(group.name, set())
-        key = self.rows.item(GROUP, group.name or "")
+        key = self.rows.group(group.name or "")
         most = len(members) + 1
         (answer,) = self.send(_DELAYED_JOBS_OF_GROUP(queue_id=self.queue_id, key=key, most=most))
         yield from ((inv_prio + 1, arrival, uid) for uid, inv_prio, arrival in answer if uid not in self.jobs)
@@ -418,11 +424,23 @@ class LoadedGroups:
         ((number,),) = statement.execute(self.connection, queue_id=self.queue_id, **values).fetchall()
         return int(number)
 
-    def locked_jobs(self, statement: NamedStatement, **values: "int | bytes") -> list[tuple[Rank, Job]]:
-        """The jobs that a statement finds and locks; in a batch that only reads it locks none."""
-        made = statement(queue_id=self.queue_id, **values)
-        (answer,) = self.send(made if self.locked else unlocked(made))
-        return [(rank_in(row), self.job(row)) for row in answer]
+    def _locked_ranks(self, statement: NamedStatement, **values: "int | bytes") -> list[Rank]:
+        """The ranks of the jobs that a statement finds and locks."""
+        (answer,) = self.send(self.locking(statement(queue_id=self.queue_id, **values)))
+        return [self.keep(row) for row in answer]
+
+    def locking(self, made: Statement) -> Statement:
+        """
+        The statement, without locks if the batch only reads. In strict order none that others have locked may be
+        skipped, so jobs are locked later, see `lock_strict`.
+        """
+        return made if self.locked and self.flow.group_order is not GroupOrder.STRICT else unlocked(made)
+
+    def keep(self, row: Row) -> Rank:
+        """Keep the row of a ready job until the job is needed; returns its rank."""
+        if row[0] not in self.jobs:
+            self._sealed[row[0]] = row
+        return row[4] + 1, row[5], row[0]
 
     def job(self, row: Row) -> Job:
         """The job in a row, or as the batch has it; raises DamageFound."""
@@ -435,8 +453,6 @@ class LoadedGroups:
             except Damaged:
                 raise DamageFound([SuspectJob(self.queue_id, self.queue(), uid, True)]) from None
             self.jobs[uid] = job
-            if self._members is not None:
-                self._members.setdefault(job.spec.rare.group, set()).add(uid)
         return job
 
     def send(self, *made: Statement) -> list[list[Row]]:
@@ -445,12 +461,7 @@ class LoadedGroups:
 
 def unlocked(made: Statement) -> Statement:
     """The statement without locks, for a batch that only reads."""
-    return Statement(made.text.replace(" FOR UPDATE", ""), made.values)
-
-
-def rank_in(row: Row) -> Rank:
-    """The rank in the columns of a job."""
-    return row[4] + 1, row[5], row[0]
+    return Statement(made.text.replace(" FOR UPDATE SKIP LOCKED", ""), made.values)
 
 
 def _row_rank(rank: Rank | None) -> RowRank:

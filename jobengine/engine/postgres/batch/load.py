@@ -29,7 +29,7 @@ from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read, with_flow
 from .loaded import LoadedTables
 from .pages import find_page
-from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, plan
+from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, flow_lock_of, plan
 from .queries import Claiming
 from .tables import LoadedTable
 
@@ -57,9 +57,10 @@ def begin_and_load(
     # Plan for the time 0, at which no key and no job has expired: then at least the needed rows are loaded.
     wanted = [plan(task, guess, 0) for task in tasks]
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
+    tables.find_groups(connection, rows)
     loading = _Loading(connection, rows, tables)
     queries = loading.queries()
-    flows = flow_locked(with_flow(guess)) if tables.locked else []
+    flows = flow_locked(with_flow(guess), flow_lock_of(tasks)) if tables.locked else []
     opening = [Statement(BEGIN), *first, *flows, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(one.statement for one in queries))
     now = now_of(rows, answers[len(opening) - 1])
@@ -71,7 +72,6 @@ def begin_and_load(
     loading.take(queries, answers[len(opening) :])
     loading.finish()
     loading.load_for_firings()
-    tables.load_groups(connection, rows)
     return now, tables
 
 
@@ -86,16 +86,16 @@ def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> 
     others have locked.
     """
     tables = LoadedTables(now=now, planned=(), locked=True)
+    tables.find_groups(connection, rows)
     _Loading(connection, rows, tables).load_due(most)
-    tables.load_groups(connection, rows)
     return tables
 
 
 def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[PlannedCommand]) -> LoadedTables:
     """Load the rows that commands need; raises Redo if a unique key was removed meanwhile."""
     tables = LoadedTables(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
+    tables.find_groups(connection, rows)
     _Loading(connection, rows, tables).load()
-    tables.load_groups(connection, rows)
     return tables
 
 
@@ -281,19 +281,20 @@ class _Loading:
         most = Counter[int]()
         kinds: set[tuple[int, tuple[str, ...]]] = set()
         for part in parts:
-            # The jobs of a queue with flow are loaded when the rule asks for them.
-            has_flow = self.tables.now.known[part.command.queue].queue.flow is not None
-            if part.needs.ready is not None and not has_flow:
+            if part.needs.ready is not None:
                 most[self._id(part)] += part.needs.ready.count
                 kinds.add((self._id(part), part.needs.ready.tags))
         named = {queue_id: [uid for its, uid in uids if its == queue_id] for queue_id in most}
-        wall = self.tables.now.wall
-        return [
-            self._claim(
-                tags, Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall)
-            )
-            for its, tags in sorted(kinds)
-        ]
+        wall, found = self.tables.now.wall, list[_Query]()
+        for its, tags in sorted(kinds):
+            turns = self._by_id[its].turns
+            if turns is not None:
+                # The other claims from a queue with flow go on where the first ends.
+                found += [_Query(*one) for one in turns.queries(tags, most[its])] if turns.begins else []
+                continue
+            claiming = Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall)
+            found.append(self._claim(tags, claiming))
+        return found
 
     def _claim(self, tags: tuple[str, ...], claiming: Claiming) -> _Query:
         table = self._by_id[claiming.queue_id]

@@ -36,7 +36,7 @@ class LoadedTables:
         ahead = self.now.ahead
         self.queues = {name: LoadedTable(known.queue, ahead) for name, known in self.now.known.items()}
 
-    def load_groups(self, connection: "Connection[Row]", rows: Rows) -> None:
+    def find_groups(self, connection: "Connection[Row]", rows: Rows) -> None:
         """Let the rules of commands read the groups of queues with flow."""
         for name, table in self.queues.items():
             if table.queue.flow is not None:

@@ -8,11 +8,11 @@ from attrs import define, field
 from psycopg import Connection
 
 from ....core.facts import ItemSet
-from ....core.flow import GATE, GROUP, NO_FLOW, NO_SETTINGS, OF_QUEUE, gate_of, settings_of
+from ....core.flow import GATE, NO_FLOW, NO_SETTINGS, OF_QUEUE, gate_of, settings_of
 from ....core.model import Queue
 from ....storage.errors import Damaged
 from ..database.connection import together
-from ..database.group_rows import GroupChanges, flow_locked
+from ..database.group_rows import FlowLock, GroupChanges, flow_locked
 from ..database.item_rows import item_of, items_named, items_written
 from ..database.pipeline import Row
 from ..database.rows import Rows
@@ -50,7 +50,7 @@ class OldGates:
 def _end(connection: "Connection[Row]", rows: Rows, number: int, keys: Sequence[bytes], elapsed: int) -> None:
     """Remove those of these gates of a queue that are over."""
     with connection.transaction():
-        together(connection, *flow_locked([number]))
+        together(connection, *flow_locked([number], FlowLock.CLAIMS))
         for found in _READ_QUEUE_ROWS.execute(connection, queue_ids=[number]).fetchall():
             with suppress(Damaged):
                 queue = rows.queue(*found)
@@ -65,7 +65,7 @@ def _over(
     flow = queue.flow or NO_FLOW
     gates = _read(connection, rows, number, queue, keys)
     names = [gate.name for gate in gates if gate.name != OF_QUEUE]
-    own = _read(connection, rows, number, queue, sorted(rows.item(GROUP, name) for name in names))
+    own = _read(connection, rows, number, queue, sorted(map(rows.group, names)))
     settings = {its.name: settings_of(its.value) for its in own}
     facts = []
     for gate in gates:
@@ -86,8 +86,8 @@ def _read(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue, 
 
 
 def _end_of(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue, facts: Sequence[ItemSet]) -> None:
-    changes = GroupChanges(rows)
+    changes = GroupChanges(rows, number, queue)
     for fact in facts:
-        changes.set_item(number, queue, fact)
+        changes.set_item(fact)
     written = items_written(rows, facts, {queue.name: (number, queue)})
-    together(connection, *written, *changes.statements({number: queue.flow or NO_FLOW}))
+    together(connection, *written, *changes.statements())

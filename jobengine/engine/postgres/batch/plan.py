@@ -11,6 +11,7 @@ from ....core.errors import DomainError, QueueDamaged, QueueNotFound
 from ....core.model import Grant
 from ....core.required_rows import Needs
 from ....core.values import Value
+from ..database.group_rows import FlowLock
 from ..database.rows import Known
 
 #: A command to the engine.
@@ -47,14 +48,35 @@ def changes_jobs(tasks: Iterable[Task]) -> bool:
     return not all(task.reads for task in tasks)
 
 
-def overlaps(task: Task) -> bool:
+def flow_lock_of(tasks: Iterable[Task]) -> FlowLock:
+    """How a batch of these tasks locks queues with flow."""
+    return max((_lock_of(task) for task in tasks if not task.reads), default=FlowLock.SHARED)
+
+
+def _lock_of(task: Task) -> FlowLock:
+    match task:
+        case c.AddJobs() | c.DeleteJob():
+            return FlowLock.SHARED
+        case c.UpdateJob() | c.UpdateJobs():
+            updates = task.updates if isinstance(task, c.UpdateJobs) else [task]
+            holds = any(one.changes.hold_seconds is not None for one in updates)
+            return FlowLock.CLAIMS if holds else FlowLock.SHARED
+        case c.Claims() | c.ReturnClaims():
+            return FlowLock.CLAIMS
+    return FlowLock.ALONE
+
+
+def overlaps(task: Task, *, has_flow: bool) -> bool:
     """
     Whether a task may run at the same time as other tasks about its queue, on another connection.
 
     Small claims may not: they cost less in one batch, and each would skip the jobs that another has locked. Large
     claims may: waiting would cost more than skipping. Tasks that add jobs with a unique key may not: they would wait
-    for each other's locks.
+    for each other's locks. In queues with flow only large tasks may, and no claims: others would mostly wait for the
+    same rows of groups.
     """
+    if has_flow and (task.weight <= SMALL or _lock_of(task) is not FlowLock.SHARED):
+        return False
     if isinstance(task, c.Claims):
         return task.weight > SMALL
     return task.overlaps and not (isinstance(task, c.AddJobs) and any(job.unique_key is not None for job in task.jobs))

@@ -19,28 +19,31 @@ from ..sql import named
 
 _JOBS_OF_LOST_GROUPS: Final = named("jobs_of_lost_groups")
 _RECOUNT_GROUPS: Final = named("recount_groups")
+_RECOUNT_GROUPED: Final = named("recount_grouped")
 _FORGET_UNGROUPED_START: Final = named("forget_ungrouped_start")
 _CORRECT_SETTINGS_OF_GROUPS: Final = named("correct_settings_of_groups")
 _DELETE_EMPTY_GROUPS: Final = named("delete_empty_groups")
 _LIST_GROUP_KEYS: Final = named("list_group_keys")
 
 
-def regroup(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue) -> int:
+def regroup(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue, slot: int) -> int:
     """
-    Correct the groups of a queue that the transaction has locked; returns how many had wrong counts.
+    Correct the groups of a queue that the transaction has locked; returns how many had wrong counts. The counts of the
+    jobs of all groups are changed in this slot of the tally.
 
     It reads the keys of all unfinished jobs.
     """
     flow = queue.flow or NO_FLOW
     settings = _settings(connection, rows, queue_id, queue)
-    _make_lost(connection, rows, queue_id, queue, settings)
+    _make_lost(connection, rows, GroupChanges(rows, queue_id, queue), settings)
     ((wrong,),) = _RECOUNT_GROUPS.execute(connection, queue_id=queue_id).fetchall()
     wrong += _set_up(connection, rows, queue_id, settings)
     keys = [key for (key,) in _LIST_GROUP_KEYS.execute(connection, queue_id=queue_id).fetchall()]
     inv_prio, arrival = NO_CLAIM_START
     start = _FORGET_UNGROUPED_START(queue_id=queue_id, inv_prio=inv_prio, arrival=arrival)
+    grouped = _RECOUNT_GROUPED(queue_id=queue_id, slot=slot)
     empty = _DELETE_EMPTY_GROUPS(queue_id=queue_id, keys=byteas(keys))
-    together(connection, start, *placed(queue_id, keys, flow), empty)
+    together(connection, grouped, start, *placed(queue_id, keys, flow), empty)
     return int(wrong)
 
 
@@ -57,7 +60,7 @@ def _settings(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Q
 
 def _set_up(connection: "Connection[Row]", rows: Rows, queue_id: int, settings: Mapping[str, GroupSettings]) -> int:
     """Correct what the groups' rows have of their settings; returns how many were wrong."""
-    named = sorted((rows.item(GROUP, name), its.in_progress, its.weight) for name, its in settings.items())
+    named = sorted((rows.group(name), its.in_progress, its.weight) for name, its in settings.items())
     keys, most, weights = zip(*named, strict=True) if named else ((), (), ())
     corrected = _CORRECT_SETTINGS_OF_GROUPS.execute(
         connection, queue_id=queue_id, keys=list(keys), most=list(most), weights=list(weights)
@@ -66,25 +69,22 @@ def _set_up(connection: "Connection[Row]", rows: Rows, queue_id: int, settings: 
     return int(wrong)
 
 
-def _make_lost(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Queue, settings: Iterable[str]) -> None:
-    """Make the missing rows of groups that have jobs or settings."""
-    found = _JOBS_OF_LOST_GROUPS.execute(connection, queue_id=queue_id).fetchall()
-    changes, names = GroupChanges(rows), [*settings]
+def _make_lost(connection: "Connection[Row]", rows: Rows, changes: GroupChanges, settings: Iterable[str]) -> None:
+    """Make the missing rows of groups that have jobs or settings, and that of the jobs without a group."""
+    found = _JOBS_OF_LOST_GROUPS.execute(connection, queue_id=changes.queue_id).fetchall()
+    names = [*settings]
     for uid, sealed, standing in found:
         with suppress(Damaged):
-            names.append(rows.job(queue, uid, sealed, standing).spec.rare.group or "")
+            names.append(rows.job(changes.queue, uid, sealed, standing).spec.rare.group or "")
     names = sorted(set(names))
-    for name in names:
-        changes.note(queue_id, queue, name)
-    if names:
-        together(connection, changes.made(queue_id, [rows.item(GROUP, name) for name in names], names))
+    together(connection, changes.ungrouped_made(), *([changes.made(names)] if names else []))
 
 
-def regroup_all(connection: "Connection[Row]", rows: Rows, queues: Mapping[int, Queue]) -> None:
+def regroup_all(connection: "Connection[Row]", rows: Rows, queues: Mapping[int, Queue], slot: int) -> None:
     """Correct the groups of those of these queues that have flow; the transaction has locked them."""
     for queue_id, queue in sorted(queues.items()):
         if queue.flow is not None:
-            regroup(connection, rows, queue_id, queue)
+            regroup(connection, rows, queue_id, queue, slot)
 
 
 def flows_locked(queues: Mapping[int, Queue]) -> list[Statement]:

@@ -31,7 +31,7 @@ from ....storage.errors import StorageError
 from ...door import Busy, Full, OutcomeUnknown, Unavailable
 from ..database.cleanup import Tidying, oldest_snapshot
 from ..database.connection import connected, sent_as_made, together
-from ..database.group_rows import flow_locked
+from ..database.group_rows import FlowLock, flow_locked
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
 from ..database.recheck import Recheck
@@ -59,7 +59,7 @@ from .give_flow import give_flow
 from .load import Redo, begin_and_load, load, load_due
 from .loaded import LoadedTables
 from .old_gates import OldGates
-from .plan import SMALL, Task, changes_jobs, names_of, plan
+from .plan import SMALL, Task, changes_jobs, flow_lock_of, names_of, plan
 
 R = TypeVar("R")
 #: The most attempts at a batch.
@@ -358,37 +358,37 @@ class Session:
     def _load(self, connection: "Connection[Row]", tasks: Sequence[Task]) -> LoadedTables:
         alone = any(isinstance(task, c.CreateQueue) for task in tasks)
         every = any(isinstance(task, c.AllQueues) for task in tasks)
-        now = self._begin(connection, None if every else names_of(tasks), alone=alone, writes=changes_jobs(tasks))
+        how = flow_lock_of(tasks)
+        now = self._begin(connection, None if every else names_of(tasks), how, alone=alone, writes=changes_jobs(tasks))
         damaged = now.damaged_among(names_of(tasks), self.rows)
         return load(connection, self.rows, now, [plan(task, now.known, now.elapsed, damaged) for task in tasks])
 
-    def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
-        """
-        Begin a transaction. If jobs of these queues are due, expire them first, except jobs that
-        others have locked.
-        """
+    def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, lock: FlowLock, **how: bool) -> Now:
+        """Begin a transaction. If jobs of these queues are due, expire them first; others' jobs are left to them."""
         for _ in range(_SLICES):
-            now = self._read_alone(connection, names, **how)
+            now = self._read_locked(connection, names, lock, **how)
             if not now.is_any_due:
                 return now
             expired = self._expire(connection, now)
             self._expired += expired.effects
             if not expired.effects:
                 break
-        return self._read_alone(connection, names, **how)
+        return self._read_locked(connection, names, lock, **how)
 
-    def _read_alone(self, connection: "Connection[Row]", names: Sequence[str] | None, **how: bool) -> Now:
+    def _read_locked(
+        self, connection: "Connection[Row]", names: Sequence[str] | None, lock: FlowLock, **how: bool
+    ) -> Now:
         """Like `_read_now`; queues with flow are locked, if the transaction writes."""
         now = self._read_now(connection, names, **how)
-        return self._locked(connection, now, names) if how.get("writes") or now.is_any_due else now
+        return self._locked(connection, now, names, lock) if how.get("writes") or now.is_any_due else now
 
-    def _locked(self, connection: "Connection[Row]", now: Now, names: Sequence[str] | None) -> Now:
+    def _locked(self, connection: "Connection[Row]", now: Now, names: Sequence[str] | None, lock: FlowLock) -> Now:
         """Lock queues with flow, and read the queues again: they may have changed meanwhile."""
         locked: frozenset[int] = frozenset()
         while flows := with_flow(now.known) - locked:
             locked |= flows
             again = [name for name, one in now.known.items() if one.id in locked] if names is None else names
-            read = read_again(connection, self.rows, self.clock, again, flow_locked(flows))
+            read = read_again(connection, self.rows, self.clock, again, flow_locked(flows, lock))
             known = {name: one for name, one in now.known.items() if one.id not in locked}
             now = evolve(read, known={**known, **read.known}, soonest=now.soonest, firings=now.firings)
         return now
@@ -439,7 +439,7 @@ class Session:
         return int(self.steady() * 1000)
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
-        now = self._locked(connection, self._begin_sweep(connection), None)
+        now = self._locked(connection, self._begin_sweep(connection), None, FlowLock.SHARED)
         result = self._expire(connection, now)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None), firings=now.firings)

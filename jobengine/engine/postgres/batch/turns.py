@@ -5,32 +5,34 @@ Groups are loaded in the order of the database, as far as a claim needs them. A 
 jobs is somewhere else by now, so it is taken from what is loaded.
 """
 
-from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
 from attrs import define, field
 
-from ....core.flow import GATE, GROUP, OF_QUEUE, UNLIMITED, GroupOrder, gate_of
+from ....core.flow import GATE, OF_QUEUE, UNLIMITED, GroupOrder, gate_of
 from ....core.model import Job, Rank
 from ....core.turn_order import InTurn, Key
 from ....storage.errors import Damaged
-from ..database.arrays import byteas, texts
-from ..database.group_rows import group_of
-from ..database.pipeline import Row
+from ..database.arrays import byteas
+from ..database.group_rows import READY, group_of, ungrouped_locked
+from ..database.pipeline import Row, Statement
 from ..sql import named
-from .groups import LEAST, READY, LoadedGroup, LoadedGroups, at_least, rank_in, unlocked
+from .groups import LoadedGroups
+from .loaded_group import LoadedGroup
 
 Tags = tuple[str, ...]
+_first: Final = itemgetter(0)
 #: Before all groups.
 _FRONT: Final = (-(1 << 63), "-Infinity", -1, -1)
 
 _NEXT_TURN: Final = named("next_turn")
 _GROUPS_IN_TURN: Final = named("groups_in_turn")
 _TAGGED_JOBS_OF_GROUPS: Final = named("tagged_jobs_of_groups")
-_LOCK_READY_JOBS: Final = named("lock_ready_jobs")
+#: The most groups that are loaded at a time, but one.
+_MOST: Final = 1_000
 
 
 @define(eq=False)
@@ -44,6 +46,31 @@ class Turns:
     _last: tuple[int, str, int, int] = field(default=_FRONT, init=False)
     _frontier: Key | None = field(default=None, init=False)
     _is_whole: bool = field(default=False, init=False)
+    #: Whether nothing was loaded for a claim.
+    begins: bool = field(default=True, init=False)
+    #: The first groups, if they are loaded with the batch.
+    _page: "_Page | None" = field(default=None, init=False)
+    #: Whether others have locked ready jobs of a group.
+    passed_over: bool = field(default=False, init=False)
+
+    def queries(self, tags: Tags, count: int) -> "list[tuple[Statement, Callable[[list[Row]], None]]]":
+        """The statements that load what a claim needs first, with what takes their answers."""
+        groups, self.begins = self.groups, False
+
+        def take(answer: list[Row]) -> None:
+            self._page = _Page(most, answer)
+
+        def take_turn(answer: list[Row]) -> None:
+            groups.turn = answer[0][0]
+
+        found: list[tuple[Statement, Callable[[list[Row]], None]]] = []
+        if groups.locked:
+            found += [(ungrouped_locked(groups.queue_id), _ignore), (_NEXT_TURN(), take_turn)]
+        found.append((groups.totals_read(), groups.take_totals))
+        if not tags:
+            most = _at_most(count)
+            found.append((self._page_read(most, count), take))
+        return found
 
     def order(self, tags: Tags, now: int, count: int) -> Iterator[Job]:
         """The first jobs in the order in which a claim gets them."""
@@ -64,7 +91,7 @@ class Turns:
         """The jobs in that order, unless the queue's own limits prevent that; loaded for a claim of `count`."""
         if not self.groups.turn:
             self.groups.turn = self.groups.send(_NEXT_TURN())[0][0][0] if self.groups.locked else UNLIMITED
-        self.groups.load_named([name for name in self.groups.changed if name is not None])
+        self.groups.load_changed()
         by_uid: dict[str, LoadedGroup] = {}
         positions: Iterable[Key] = ()
         tagged: dict[LoadedGroup, list[Rank]] = {}
@@ -72,7 +99,7 @@ class Turns:
             tagged = self._tagged(tags, count)
             positions = sorted(self._position(group, ranks[0], by_uid) for group, ranks in tagged.items())
         else:
-            positions = self._positions(by_uid, at_least(count))
+            positions = self._positions(by_uid, count)
 
         def opened(key: Key, _index: int) -> tuple[LoadedGroup, int, Iterable[Rank]]:
             group = by_uid[key[-1]]
@@ -85,12 +112,10 @@ class Turns:
         by_uid[rank[2]] = group
         return group.key(rank, 0, 0)
 
-    def _positions(self, by_uid: dict[str, LoadedGroup], most: int) -> Iterator[Key]:
+    def _positions(self, by_uid: dict[str, LoadedGroup], count: int) -> Iterator[Key]:
         """The positions of all open groups in order; those that are not loaded are loaded as they are needed."""
         self.groups.ungrouped()
-        pending: list[Key] = []
-        for group in list(self.groups.loaded.values()):
-            self._add_position(group, pending, by_uid)
+        pending = sorted(self._open(list(self.groups.loaded.values()), by_uid))
         at = 0
         while True:
             if at < len(pending) and (self._is_whole or (self._frontier is not None and pending[at] <= self._frontier)):
@@ -99,21 +124,20 @@ class Turns:
             elif self._is_whole:
                 return
             else:
-                for group in self._load_page(most):
-                    self._add_position(group, pending, by_uid)
+                pending = sorted([*pending[at:], *self._open(self._load_page(count), by_uid)])
+                at = 0
 
-    def _add_position(self, group: LoadedGroup, pending: list[Key], by_uid: dict[str, LoadedGroup]) -> None:
-        if group.number(READY) <= 0 or self.groups.room(group) <= 0:
-            return
-        first = next((rank for rank in group.ready if self.groups.claimable(rank) is not None), None)
-        if first is not None:
-            insort(pending, self._position(group, first, by_uid))
+    def _open(self, groups: Iterable[LoadedGroup], by_uid: dict[str, LoadedGroup]) -> Iterator[Key]:
+        """The positions of those of these groups that are open."""
+        for group in groups:
+            if group.number(READY) > 0 and self.groups.room(group) > 0:
+                first = next((rank for rank in group.ready if self.groups.claimable(rank) is not None), None)
+                if first is not None:
+                    yield self._position(group, first, by_uid)
 
-    def _load_page(self, most: int) -> list[LoadedGroup]:
-        """Load the next groups in turn; returns those that were not loaded before."""
+    def _page_read(self, most: int, count: int) -> Statement:
         limit = self.groups.flow.group_limits.in_progress
         inv_prio, load, turn, arrival = self._last
-        each = LEAST
         statement = _GROUPS_IN_TURN(
             queue_id=self.groups.queue_id,
             inv_prio=inv_prio,
@@ -122,41 +146,61 @@ class Turns:
             arrival=arrival,
             most=UNLIMITED if limit is None else limit,
             groups=most,
-            wall=self.groups.wall,
-            each=each,
+            jobs=count,
         )
-        (answer,) = self.groups.send(statement if self.groups.locked else unlocked(statement))
-        new: list[LoadedGroup] = []
-        number = 0
-        for _, its_rows in groupby(answer, itemgetter(0)):
+        return self.groups.locking(statement)
+
+    def _load_page(self, count: int) -> list[LoadedGroup]:
+        """Load the next groups in turn; returns those that were not loaded before."""
+        page, self._page = self._page, None
+        if page is None:
+            most = _at_most(count)
+            page = _Page(most, self.groups.send(self._page_read(most, count))[0])
+        number, new = 0, list[tuple[LoadedGroup, list[Rank]]]()
+        for _, its_rows in groupby(page.rows, _first):
             number += 1
-            group = self._take_placed(list(its_rows), each)
-            new += [] if group is None else [group]
-        self._is_whole = number < most
-        if answer:
-            inv_prio, load, turn, arrival = answer[-1][8:12]
+            its = list(its_rows)
+            ranks = [self.groups.keep(row[14:]) for row in its if row[14] is not None]
+            group = self._placed(its[0], ranks)
+            new += [] if group is None else [(group, ranks)]
+        self.groups.lock_strict(new)
+        for group, ranks in new:
+            is_whole = not ranks or len(ranks) >= group.base[READY]
+            group.ready.take(*self.groups.rank_list(ranks, len(ranks) + is_whole))
+        self._is_whole = number < page.most
+        if page.rows:
+            inv_prio, load, turn, arrival = page.rows[-1][8:12]
             self._last = (inv_prio, repr(load), turn, arrival)
             is_fair = self.groups.flow.group_order is GroupOrder.FAIR
             self._frontier = (inv_prio + 1, load, turn, arrival, "~") if is_fair else (inv_prio + 1, arrival, "~")
-        return new
+        return [group for group, _ in new]
 
-    def _take_placed(self, answer: Sequence[Row], most: int) -> LoadedGroup | None:
-        """Keep a group with its first jobs; None if it was loaded before, or its name can't be read."""
-        jobs = [(rank_in(row[14:]), self.groups.job(row[14:])) for row in answer if row[14] is not None]
+    def _placed(self, row: Row, ranks: Sequence[Rank]) -> LoadedGroup | None:
+        """A group that was not loaded before; None for another one, or if its name can't be read."""
+        name = self._name_in(row, ranks)
         try:
-            row = group_of(self.groups.rows, self.groups.queue(), answer[0])
+            its = group_of(self.groups.rows, self.groups.queue(), row, name)
         except Damaged:
             return None
-        if row.name in self.groups.loaded:
+        if its.name in self.groups.loaded:
             return None
-        group = self.groups.take(row)
-        group.ready.take(*self.groups.rank_list(jobs, most))
+        group = self.groups.take(its)
+        if its.place is not None and (not ranks or (ranks[0][0] - 1, ranks[0][1]) != (its.place[0], its.place[3])):
+            # Others have locked the first job, or have left a place that is too early.
+            self.passed_over = True
+            group.delta.is_touched = group.delta.lost = self.groups.locked
         return group
+
+    def _name_in(self, row: Row, ranks: Sequence[Rank]) -> str | None:
+        """The name of a group, by its first job, which is read anyway; None if it must be read from the group's row."""
+        job = self.groups.claimable(ranks[0]) if ranks else None
+        name = None if job is None else job.spec.rare.group
+        return name if name is not None and self.groups.rows.group(name) == row[0] else None
 
     def _tagged(self, tags: Tags, count: int) -> dict[LoadedGroup, list[Rank]]:
         """The first ready jobs with these tags of each group with room."""
         limit, digests = self.groups.flow.group_limits.in_progress, self.groups.rows.tags(tags)
-        changed = [self.groups.rows.item(GROUP, name) for name in self.groups.changed if name is not None]
+        changed = [self.groups.rows.group(name) for name in self.groups.changed_names()]
         statement = _TAGGED_JOBS_OF_GROUPS(
             queue_id=self.groups.queue_id,
             tag=digests[0],
@@ -168,7 +212,7 @@ class Turns:
             each=count + len(self.groups.jobs),
         )
         (answer,) = self.groups.send(statement)
-        sound = self._still_ready([row[1] for row in answer if row[1] not in self.groups.jobs])
+        sound = self.groups.lock_ready([row[1] for row in answer if row[1] not in self.groups.jobs])
         for row in answer:
             if row[1] not in self.groups.jobs and (not self.groups.locked or row[1] in sound):
                 self.groups.job(row[1:])
@@ -190,13 +234,6 @@ class Turns:
             return False
         return group.order is not GroupOrder.STRICT or group.name is None or next(iter(group.ready), None) == first
 
-    def _still_ready(self, uids: Sequence[str]) -> frozenset[str]:
-        """Lock jobs; returns those that are still ready."""
-        if not uids or not self.groups.locked:
-            return frozenset()
-        (answer,) = self.groups.send(_LOCK_READY_JOBS(queue_id=self.groups.queue_id, uids=texts(sorted(uids))))
-        return frozenset(uid for (uid,) in answer)
-
     # When more can be claimed
 
     def _note_gates(self, now: int) -> None:
@@ -208,3 +245,20 @@ class Turns:
     def _note_gate(self, opens: int | None) -> None:
         if opens is not None:
             self.opens = opens if self.opens is None else min(self.opens, opens)
+
+
+@define
+class _Page:
+    """The rows of the next groups in turn: as many groups as `most`, unless there are no more."""
+
+    most: int
+    rows: Sequence[Row]
+
+
+def _at_most(count: int) -> int:
+    """How many groups are loaded for a claim of this many jobs: one more is needed to know the last one."""
+    return min(count, _MOST) + 1
+
+
+def _ignore(_answer: list[Row]) -> None:
+    pass

@@ -125,9 +125,9 @@ class Writing:
     #: before.
     _counted: Counter[tuple[int, int]] = field(factory=Counter, init=False)
 
-    def statements(self, slot: int) -> Iterator[Statement]:
+    def statements(self) -> Iterator[Statement]:
         """
-        The statements, in the order of locks; the counts of jobs are changed in this slot of the table `tally`.
+        The statements that write jobs and tags, in the order of locks.
 
         New rows are sorted, since other connections may insert the same keys.
         """
@@ -141,7 +141,6 @@ class Writing:
             for start in range(0, len(changes), _SLICE):
                 yield _statement(statement, kinds, columns(changes[start : start + _SLICE]))
         yield from self._retagged()
-        yield from self._tally(slot)
 
     def _sorts(self, changes: Sequence[Change]) -> list[_Sort]:
         removed, moved, renewed, new = _sorted_out(changes)
@@ -210,8 +209,11 @@ class Writing:
             for digest in self.rows.tags(job.spec.tags)
         }
 
-    def _tally(self, slot: int) -> list[Statement]:
-        """The statement that adds all changes to the counts of jobs. Call this after the other statements are built."""
+    def tally(self, slot: int, grouped: Mapping[tuple[int, int], int]) -> list[Statement]:
+        """
+        The statement that adds all changes to the counts of jobs, in this slot of the table `tally`; `grouped` are
+        counts of the jobs of groups. Call this after the other statements are built.
+        """
         self._counted.subtract(
             (one.queue.id, place_of(one.old.standing)) for one in self.changes if one.old is not None
         )
@@ -219,7 +221,7 @@ class Writing:
             for job, by in ((one.old, -1), (one.new, 1)):
                 if job is not None and job.standing.notes is not NO_NOTES and (mark := mark_of(job)) is not None:
                     self._counted[one.queue.id, mark] += by
-        return tally(self._counted, slot)
+        return tally({**self._counted, **grouped}, slot)
 
 
 def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:

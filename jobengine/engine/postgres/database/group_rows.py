@@ -2,51 +2,83 @@
 The rows of the table `grp`: the groups of queues with flow, their counts and places in turn.
 
 Like the tally it is an index in the shape of a table: everything in it follows from the jobs and the named things, but
-how long ago a group was served. A transaction that works on a queue with flow first locks the queue for itself (see
-`flow_locked`), so what it reads stays true until its commit.
+how long ago a group was served. It has these rules:
+
+- A transaction that works on a queue with flow first locks the queue, in one of three ways; see `FlowLock`.
+- Groups are changed after all jobs are locked, in the order of their keys. The counts in a row are right once its lock
+  is taken, for all transactions that have changed it before.
+- The place in turn is that of the group's first ready job. Who takes ready jobs away without having loaded the group,
+  or after others have changed it, may leave a place that is too early; a claim then finds the right one.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from typing import Final
 
 from attrs import define, field, frozen
 
 from ....core.facts import ItemSet
-from ....core.flow import GATE, GROUP, Flow, GroupOrder, GroupSettings, settings_of
+from ....core.flow import GATE, GROUP, NO_FLOW, Flow, GroupOrder, GroupSettings, settings_of
 from ....core.model import Job, Queue, State
 from ....core.places import Place, place_of
 from ....storage.errors import Damaged
 from ..sql import named
 from .arrays import bigints, byteas
 from .pipeline import Row, Statement
-from .rows import Rows
+from .rows import NO_CLAIM_START, RowRank, Rows, rank_of
 
-#: The space of the advisory locks on queues with flow: above all numbers of queues.
-_SPACE: Final = 0x4A45 << 46
-#: The key of the row that counts the jobs of all groups, and has the last turn.
-ALL_GROUPS: Final = b""
+#: The spaces of the advisory locks on queues with flow, and on their claims: above all numbers of queues.
+_SPACE, _CLAIMS_SPACE = 0x4A45 << 46, 0x4A46 << 46
+#: What to add to a place for the number by which the tally counts the jobs of all groups there.
+GROUPED: Final = 7
 #: The kind of record that holds the name of a group.
 _NAME: Final = "name"
 
+READY, DELAYED, RUNNING, FAILED = range(4)
+
 _LOCK_FLOW: Final = named("lock_flow")
+_LOCK_UNGROUPED: Final = named("lock_ungrouped")
 _MAKE_GROUPS: Final = named("make_groups")
 _CHANGE_GROUPS: Final = named("change_groups")
 _SET_UP_GROUPS: Final = named("set_up_groups")
 _PLACE_GROUPS: Final = named("place_groups")
 _DELETE_EMPTY_GROUPS: Final = named("delete_empty_groups")
 _RENEW_UNGROUPED: Final = named("renew_ungrouped")
+_SET_UNGROUPED_START_BACK: Final = named("set_ungrouped_start_back")
 _NOTE_TURN: Final = named("note_turn")
 
 
-def flow_locked(queue_ids: Iterable[int]) -> list[Statement]:
+class FlowLock(IntEnum):
+    """How a transaction locks a queue with flow; a later one excludes more."""
+
+    #: For changes that are right whatever others change: jobs are added, ended or removed.
+    SHARED = 0
+    #: The same, but alone among those that claim or read gates: what limits allow stays true until the commit.
+    CLAIMS = 1
+    #: Nobody else works on the queue.
+    ALONE = 2
+
+
+def flow_locked(queue_ids: Iterable[int], how: FlowLock = FlowLock.ALONE) -> list[Statement]:
     """
-    The statement that waits until no other transaction works on these queues with flow; none without queues.
+    The statement that locks these queues with flow; none without queues.
 
     It comes before the queues are read, and before any other lock but that of the lane: so there is no deadlock.
     """
-    numbers = sorted(queue_ids)
-    return [_LOCK_FLOW(space=_SPACE, queue_ids=bigints(numbers))] if numbers else []
+    numbers, alone = list[int](), list[int]()
+    for queue_id in sorted(queue_ids):
+        numbers.append(_SPACE | queue_id)
+        alone.append(how is FlowLock.ALONE)
+        if how is FlowLock.CLAIMS:
+            numbers.append(_CLAIMS_SPACE | queue_id)
+            alone.append(True)
+    return [_LOCK_FLOW(numbers=bigints(numbers), alone=bigints(alone))] if numbers else []
+
+
+def ungrouped_locked(queue_id: int) -> Statement:
+    """The statement that locks the row for the jobs without a group."""
+    return _LOCK_UNGROUPED(queue_id=queue_id)
 
 
 @frozen
@@ -60,6 +92,8 @@ class GroupRow:
     running: int
     failed: int
     served: int
+    #: How often the row was changed; -1 for a row that is not there.
+    rev: int
     #: The texts of its settings and of its gate.
     settings: str | None
     gate: str | None
@@ -71,10 +105,10 @@ class GroupRow:
 
 def group_of(rows: Rows, queue: Queue, row: Row, name: str | None = None) -> GroupRow:
     """The group in the first 14 columns of a row; raises Damaged if its name is not given and can't be read."""
-    key, sealed, ready, delayed, running, failed, served, _created, *place, settings, gate = row[:14]
+    key, sealed, ready, delayed, running, failed, served, rev, *place, settings, gate = row[:14]
     if name is None:
         name = _opened(rows, queue, _NAME, sealed)
-        if name is None or rows.item(GROUP, name) != key:
+        if name is None or rows.group(name) != key:
             raise Damaged("a row of the table grp holds the name of another group")
     damaged, texts = False, list[str | None]([None, None])
     try:
@@ -82,7 +116,7 @@ def group_of(rows: Rows, queue: Queue, row: Row, name: str | None = None) -> Gro
     except Damaged:
         damaged = True
     at = None if place[0] is None else (place[0], place[1], place[2], place[3])
-    return GroupRow(key, name, ready, delayed, running, failed, served, texts[0], texts[1], at, damaged)
+    return GroupRow(key, name, ready, delayed, running, failed, served, rev, texts[0], texts[1], at, damaged)
 
 
 def _value(rows: Rows, queue: Queue, kind: str, name: str, sealed: bytes | None) -> str | None:
@@ -104,122 +138,219 @@ def counted_in(job: Job) -> int | None:
     place = place_of(job.standing)
     if place <= Place.INPROGRESS:
         return int(place)
-    return 3 if job.state is State.FAILED and not job.cancelled else None
+    return FAILED if job.state is State.FAILED and not job.cancelled else None
 
 
 def key_of(rows: Rows, job: Job) -> bytes | None:
     """The column `grp` of a job."""
     name = job.spec.rare.group
-    return None if name is None or counted_in(job) is None else rows.item(GROUP, name)
+    return None if name is None or counted_in(job) is None else rows.group(name)
+
+
+def _rank_of(job: Job | None) -> RowRank | None:
+    return None if job is None else rank_of(job)
+
+
+@define(eq=False)
+class GroupDelta:
+    """What a transaction changes in a group."""
+
+    #: By how much the numbers of ready, delayed, running and failed jobs grow.
+    counts: list[int] = field(factory=lambda: [0, 0, 0, 0])
+    is_touched: bool = False
+    #: Whether it got a job that was not counted there before: then the group may have no row.
+    is_entered: bool = False
+    #: Whether any job that was ready is no longer ready, or somewhere else.
+    lost: bool = False
+    #: The first of the jobs that became ready, and when it was created.
+    first: RowRank | None = None
+    created: int | None = None
+    #: The turn in which the group was served; 0 if it was not.
+    served: int = 0
+    #: The row's `rev` and place when it was read; -1 if it was not.
+    rev: int = -1
+    place: RowRank | None = None
+
+    def leave(self, was: int | None) -> None:
+        """Note that a job which was counted so is gone."""
+        self.is_touched = True
+        if was is not None:
+            self.counts[was] -= 1
+            self.lost |= was == READY
+
+    def enter(self, job: Job, counted: int | None) -> None:
+        """Note a job that is counted so from now on."""
+        self.is_touched = True
+        if counted is not None:
+            self.counts[counted] += 1
+            if counted == READY and (self.first is None or rank_of(job) < self.first):
+                self.first, self.created = rank_of(job), job.spec.created
+
+    @property
+    def is_placed_anew(self) -> bool:
+        """Whether the group gets another place: the first ready job that is left."""
+        return self.lost and self.rev >= 0
+
+    @property
+    def rank_written(self) -> RowRank | None:
+        """The first of the jobs that became ready; of a group that is placed anew, one before which none is ready."""
+        if not self.is_placed_anew:
+            return self.first
+        return min((rank for rank in (self.first, self.place) if rank is not None), default=NO_CLAIM_START)
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether the group may have no row: things of a group may come before its jobs."""
+        return self.is_entered or (self.rev < 0 and not any(self.counts))
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the group may have no jobs any more, or never had any."""
+        return sum(self.counts) < 0 or not any(self.counts)
 
 
 @define
 class GroupChanges:
-    """The changes of groups in one transaction, as statements."""
+    """The changes of groups in one queue and transaction, as statements."""
 
     rows: Rows
-    #: How many jobs were added to each group of a queue, by queue number, name, and as what they count.
-    _counted: Counter[tuple[int, str, int]] = field(factory=Counter)
-    #: The queues by number.
-    _queues: dict[int, Queue] = field(factory=dict)
-    #: The names of changed groups, by queue number.
-    _names: dict[int, dict[str, None]] = field(factory=dict)
-    #: By how many the unfinished jobs without a group became more, by queue number.
-    _ungrouped: Counter[int] = field(factory=Counter)
-    _settings: dict[tuple[int, str], GroupSettings] = field(factory=dict)
-    #: The turns in which groups were served, by queue number and name; None is for the jobs without a group.
-    served: dict[tuple[int, str | None], int] = field(factory=dict)
+    queue_id: int
+    #: The queue as it is after the changes.
+    queue: Queue
+    #: The changed groups; None is for the jobs without a group.
+    deltas: dict[str | None, GroupDelta] = field(factory=dict)
+    settings: dict[str, GroupSettings] = field(factory=dict)
 
-    def change(self, queue_id: int, queue: Queue, old: Job | None, new: Job | None) -> None:
-        """Note a change of a job."""
-        for job, by in ((old, -1), (new, 1)):
-            if job is None:
-                continue
-            place, name = counted_in(job), job.spec.rare.group
-            if name is not None:
-                self.note(queue_id, queue, name)
-                if place is not None:
-                    self._counted[queue_id, name, place] += by
-            elif place is not None and place <= Place.INPROGRESS:
-                self._ungrouped[queue_id] += by
+    def change(self, old: Job | None, new: Job | None) -> tuple[int | None, int | None]:
+        """Note a change of a job; returns as what it was counted, and is counted now."""
+        was, now = None if old is None else counted_in(old), None if new is None else counted_in(new)
+        is_there = old is not None and new is not None and old.spec.rare.group == new.spec.rare.group
+        if is_there and was == now and (was != READY or _rank_of(old) == _rank_of(new)):
+            return was, now
+        if old is not None:
+            self.of(old.spec.rare.group).leave(was)
+        if new is not None:
+            delta = self.of(new.spec.rare.group)
+            delta.is_entered |= was is None or not is_there
+            delta.enter(new, now)
+        return was, now
 
-    def set_item(self, queue_id: int, queue: Queue, fact: ItemSet) -> None:
+    def of(self, name: str | None) -> GroupDelta:
+        """What is changed in a group."""
+        delta = self.deltas.get(name)
+        if delta is None:
+            delta = self.deltas[name] = GroupDelta()
+        return delta
+
+    def set_item(self, fact: ItemSet) -> None:
         """Note the settings or the gate of a group."""
         if fact.kind in (GROUP, GATE) and fact.name:
-            self.note(queue_id, queue, fact.name)
+            self.of(fact.name).is_touched = True
             if fact.kind == GROUP:
-                self._settings[queue_id, fact.name] = settings_of(fact.value)
+                self.settings[fact.name] = settings_of(fact.value)
 
-    def note(self, queue_id: int, queue: Queue, name: str) -> None:
-        """Note that something of a group has changed."""
-        self._queues[queue_id] = queue
-        self._names.setdefault(queue_id, {})[name] = None
+    def grouped(self) -> Counter[tuple[int, int]]:
+        """By how much the jobs of all groups grow, by queue number and place in the tally."""
+        found: Counter[tuple[int, int]] = Counter()
+        for name, delta in self.deltas.items():
+            if name is not None and delta.is_touched:
+                for place in (READY, DELAYED, RUNNING):
+                    found[self.queue_id, GROUPED + place] += delta.counts[place]
+        return found
 
-    def statements(self, flows: Mapping[int, Flow]) -> list[Statement]:
-        """The statements, after those that write jobs and named things; `flows` has the flow of each queue."""
-        made: list[Statement] = []
-        for queue_id, names in sorted(self._names.items()):
-            made += self._of_queue(queue_id, list(names), flows[queue_id])
-        made += [
-            _RENEW_UNGROUPED(queue_id=queue_id, added=added)
-            for queue_id, added in sorted(self._ungrouped.items())
-            if added > 0
-        ]
-        for queue_id in sorted({queue_id for queue_id, _ in self.served}):
-            last = max(turn for (its, _), turn in self.served.items() if its == queue_id)
-            made.append(_NOTE_TURN(queue_id=queue_id, turn=last, served=self.served.get((queue_id, None), 0)))
+    def statements(self) -> list[Statement]:
+        """The statements, after those that write jobs and named things."""
+        touched = {name: delta for name, delta in self.deltas.items() if delta.is_touched}
+        ungrouped = touched.pop(None, None)
+        groups = {self.rows.group(name): (name, its) for name, its in touched.items() if name is not None}
+        turn = max((delta.served for delta in self.deltas.values()), default=0)
+        made = self._of_ungrouped(ungrouped or GroupDelta()) + self._of_groups(groups)
+        if turn:
+            served = 0 if ungrouped is None else ungrouped.served
+            made.append(_NOTE_TURN(queue_id=self.queue_id, turn=turn, served=served))
         return made
 
-    def _of_queue(self, queue_id: int, names: Sequence[str], flow: Flow) -> list[Statement]:
-        named_keys = {self.rows.item(GROUP, name): name for name in names}
-        keys = sorted(named_keys)
-        sorted_names = [named_keys[key] for key in keys]
-        return [
-            self.made(queue_id, keys, sorted_names),
-            self._changed(queue_id, keys, sorted_names),
-            *self._set_up(queue_id, keys, sorted_names),
-            *placed(queue_id, keys, flow),
-            _DELETE_EMPTY_GROUPS(queue_id=queue_id, keys=byteas(keys)),
-        ]
+    def _of_ungrouped(self, delta: GroupDelta) -> list[Statement]:
+        made: list[Statement] = []
+        if delta.first is not None:
+            inv_prio, arrival = delta.first
+            made = [
+                ungrouped_locked(self.queue_id),
+                _SET_UNGROUPED_START_BACK(queue_id=self.queue_id, inv_prio=inv_prio, arrival=arrival),
+            ]
+        if sum(delta.counts[:FAILED]) > 0:
+            made.append(_RENEW_UNGROUPED(queue_id=self.queue_id))
+        return made
 
-    def made(self, queue_id: int, keys: Sequence[bytes], names: Sequence[str]) -> Statement:
-        """The statement that makes the missing rows of groups with these keys and names."""
-        salt = self._queues[queue_id].salt
-        return _MAKE_GROUPS(
-            queue_ids=bigints([queue_id] * (len(keys) + 1)),
-            keys=byteas([ALL_GROUPS, *keys]),
-            gates=byteas([b"", *(self.rows.item(GATE, name) for name in names)]),
-            sealed=byteas([b"", *self.rows.sealed([ItemSet(salt, _NAME, name, None) for name in names])]),
-        )
-
-    def _changed(self, queue_id: int, keys: Sequence[bytes], names: Sequence[str]) -> Statement:
-        counts = [[self._counted[queue_id, name, place] for name in names] for place in range(4)]
-        ready, delayed, running, failed = (bigints([sum(column), *column]) for column in counts)
-        return _CHANGE_GROUPS(
-            queue_ids=bigints([queue_id] * (len(keys) + 1)),
-            keys=byteas([ALL_GROUPS, *keys]),
-            ready=ready,
-            delayed=delayed,
-            running=running,
-            failed=failed,
-            served=bigints([0, *(self.served.get((queue_id, name), 0) for name in names)]),
-        )
-
-    def _set_up(self, queue_id: int, keys: Sequence[bytes], names: Sequence[str]) -> list[Statement]:
-        settings = [(key, its) for key, name in zip(keys, names, strict=True) if (its := self._its(queue_id, name))]
-        if not settings:
+    def _of_groups(self, groups: Mapping[bytes, tuple[str, GroupDelta]]) -> list[Statement]:
+        if not groups:
             return []
+        keys = sorted(groups)
+        misplaced = [key for key in keys if (its := groups[key][1]).lost and its.rev < 0]
+        made = [self._changed(keys, [groups[key] for key in keys]), *self._set_up()]
+        made += placed(self.queue_id, keys if self._strict or self.settings else misplaced, self._flow)
+        shrunk = [key for key in keys if groups[key][1].may_be_empty]
+        return made + ([_DELETE_EMPTY_GROUPS(queue_id=self.queue_id, keys=byteas(shrunk))] if shrunk else [])
+
+    def _sealed(self, names: Sequence[str]) -> list[bytes]:
+        return self.rows.sealed([ItemSet(self.queue.salt, _NAME, name, None) for name in names])
+
+    def ungrouped_made(self) -> Statement:
+        """The statement that makes the row for the jobs without a group, unless it is there."""
+        return _MAKE_GROUPS(queue_id=self.queue_id, keys=byteas([b""]), gates=byteas([b""]), sealed=byteas([b""]))
+
+    def made(self, names: Sequence[str]) -> Statement:
+        """The statement that makes the missing rows of groups with these names."""
+        return _MAKE_GROUPS(
+            queue_id=self.queue_id,
+            keys=byteas([self.rows.group(name) for name in names]),
+            gates=byteas([self.rows.item(GATE, name) for name in names]),
+            sealed=byteas(self._sealed(names)),
+        )
+
+    def _changed(self, keys: Sequence[bytes], groups: Sequence[tuple[str, GroupDelta]]) -> Statement:
+        deltas = [delta for _, delta in groups]
+        # Only groups that get jobs or things may be missing; the others need no name.
+        new = [name for name, delta in groups if delta.may_be_missing]
+        sealed = dict(zip(new, self._sealed(new), strict=True))
+        gates = {name: self.rows.item(GATE, name) for name in new}
+        counts = zip(*(delta.counts for delta in deltas), strict=True)
+        # In strict order, whether a group has a place at all depends on all its jobs; see `placed`.
+        ranks = [None if self._strict else delta.rank_written for delta in deltas]
+        return _CHANGE_GROUPS(
+            queue_id=self.queue_id,
+            fair=int(self._flow.group_order is GroupOrder.FAIR),
+            keys=byteas(keys),
+            gates=byteas([gates.get(name, b"") for name, _ in groups]),
+            sealed=byteas([sealed.get(name, b"") for name, _ in groups]),
+            **dict(zip(("ready", "delayed", "running", "failed"), map(bigints, counts), strict=True)),
+            served=bigints([delta.served or None for delta in deltas]),
+            revs=bigints([delta.rev if delta.is_placed_anew and not self._strict else None for delta in deltas]),
+            inv_prios=bigints([None if rank is None else rank[0] for rank in ranks]),
+            arrivals=bigints([None if rank is None else rank[1] for rank in ranks]),
+            created=bigints([delta.created for delta in deltas]),
+        )
+
+    @property
+    def _flow(self) -> Flow:
+        return self.queue.flow or NO_FLOW
+
+    @property
+    def _strict(self) -> bool:
+        return self._flow.group_order is GroupOrder.STRICT
+
+    def _set_up(self) -> list[Statement]:
+        if not self.settings:
+            return []
+        settings = sorted((self.rows.group(name), its) for name, its in self.settings.items())
         return [
             _SET_UP_GROUPS(
-                queue_id=queue_id,
+                queue_id=self.queue_id,
                 keys=byteas([key for key, _ in settings]),
                 most=bigints([its.in_progress for _, its in settings]),
                 weights=bigints([its.weight for _, its in settings]),
             )
         ]
-
-    def _its(self, queue_id: int, name: str) -> GroupSettings | None:
-        return self._settings.get((queue_id, name))
 
 
 def placed(queue_id: int, keys: Sequence[bytes], flow: Flow) -> list[Statement]:

@@ -84,7 +84,7 @@ def _recheck_jobs(connection: "Connection[Row]", rows: Rows, places: list[Row], 
                 counted.update((row[0], count) for count in _counts_lacking(change, row[4]))
         if changes:
             together(connection, *_written(rows, changes, tally(counted, slot)))
-            regroup_all(connection, rows, queues)
+            regroup_all(connection, rows, queues, slot)
     return len(changes)
 
 

@@ -13,6 +13,7 @@ from msgspec import MsgspecError
 
 from ....core.fact_codec import UnknownRecord, decode, encode
 from ....core.facts import Fact, JobAdded, JobChanged, QueueCreated
+from ....core.flow import GROUP
 from ....core.model import UNFINISHED, Job, Queue, Standing
 from ....core.places import place_of
 from ....storage.errors import Damaged, NewerFormat
@@ -31,6 +32,8 @@ _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The most queues in a cache.
 MOST_QUEUES: Final = 20_000
+#: The most digests of groups in a cache.
+_GROUPS: Final = 10_000
 #: A position in execution order: the columns `inv_prio` and `arrival`.
 RowRank = tuple[int, int]
 #: The claim start before all jobs.
@@ -101,6 +104,8 @@ class Rows:
     #: A cache of decrypted queues by number, each with its revision.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
     damaged: DamagedQueues = field(factory=DamagedQueues, init=False)
+    #: A cache of the digests of groups.
+    _groups: dict[str, bytes] = field(factory=dict, init=False)
 
     def queue(self, number: int, rev: int, digest: bytes, sealed: bytes) -> Queue:
         """The queue in a row; raises Damaged if the record was sealed for another row."""
@@ -216,6 +221,15 @@ class Rows:
     def unique_key(self, key: str) -> bytes:
         """The digest by which a unique key is looked up."""
         return self.seal.digest(b"je-unique", key)
+
+    def group(self, name: str) -> bytes:
+        """The digest by which a group and its settings are looked up; those of the last groups are cached."""
+        key = self._groups.get(name)
+        if key is None:
+            if len(self._groups) >= _GROUPS:
+                self._groups.clear()
+            key = self._groups[name] = self.item(GROUP, name)
+        return key
 
     def item(self, kind: str, name: str) -> bytes:
         """The digest by which a named thing is looked up."""

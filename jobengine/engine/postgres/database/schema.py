@@ -112,6 +112,16 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "ALTER TABLE item ADD COLUMN fires bigint, ADD COLUMN failing bigint",
         "CREATE INDEX item_fires ON item (fires) WHERE fires IS NOT NULL",
     ),
+    (
+        # See group_rows.py. `rev`: how often the row was changed. The new name of `created` locks out older
+        # servers, which lock queues with groups in another way.
+        "ALTER TABLE grp ADD COLUMN rev bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE grp RENAME COLUMN created TO first_created",
+        # The jobs of all groups are counted in the tally, so that servers do not wait for each other to count.
+        "INSERT INTO tally SELECT g.queue_id, 0, n.place, n.jobs FROM grp g, "
+        "LATERAL (VALUES (7, g.ready), (8, g.delayed), (9, g.running)) n (place, jobs) WHERE g.key = ''",
+        "UPDATE grp SET ready = 0, delayed = 0, running = 0, failed = 0 WHERE key = ''",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

@@ -1,12 +1,14 @@
--- Groups of queues with flow: their counts and places in turn (see group_rows.py). The row with the empty key counts
--- the jobs of all groups of a queue; what the tally has beyond that are the jobs without a group.
+-- Groups of queues with flow: their counts and places in turn (see group_rows.py). The row with the empty key is for
+-- the jobs without a group; the tally counts the jobs of all groups as places 7 to 9.
 --
 -- `queue_id + 0` is the first column of the index job_group: other indexes, which lead past the jobs of all groups, do
 -- not fit it. With `count(*)` instead of EXISTS the items of a group are found by their keys.
 
 -- name: lock_flow
--- Waits until no other transaction works on these queues with flow. The numbers are sorted, so there is no deadlock.
-SELECT count(pg_advisory_xact_lock(:space | queue_id)) FROM unnest(:queue_ids::bigint[]) AS queue_id;
+-- Waits for locks on queues with flow: shared ones, or alone. The numbers are sorted, so there is no deadlock.
+SELECT count(pg_advisory_xact_lock(number)) FILTER (WHERE alone = 1),
+    count(pg_advisory_xact_lock_shared(number)) FILTER (WHERE alone = 0)
+FROM unnest((SELECT :numbers::bigint[]), :alone::bigint[]) AS n (number, alone);
 
 -- name: writers_under_way
 -- The transactions of this database that have a number.
@@ -14,16 +16,26 @@ SELECT coalesce(string_agg(pid || ' ' || backend_xid::text, ','), '')
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL;
 
+-- name: lock_ungrouped
+-- Waits until no other transaction makes jobs without a group ready, or claims any.
+SELECT FROM grp WHERE queue_id = :queue_id AND key = '' FOR UPDATE;
+
 -- name: read_flow
--- The jobs that are ready, delayed and in progress in a queue and in all its groups, the turn of the jobs without a
--- group, and the start of those that are ready.
-SELECT coalesce((SELECT sum(jobs) FROM tally WHERE queue_id = :queue_id AND place = 0), 0)::bigint,
-    coalesce((SELECT sum(jobs) FROM tally WHERE queue_id = :queue_id AND place = 1), 0)::bigint,
-    coalesce((SELECT sum(jobs) FROM tally WHERE queue_id = :queue_id AND place = 2), 0)::bigint,
-    coalesce(g.ready, 0), coalesce(g.delayed, 0), coalesce(g.running, 0), coalesce(g.served, 0), g.start_prio,
-    g.start_arrival
-FROM (SELECT) one
-LEFT JOIN grp g ON g.queue_id = :queue_id AND g.key = '';
+-- The jobs that are ready, delayed and in progress in a queue, and those of all its groups; the turn of the jobs
+-- without a group, the start of those that are ready, and the queue's gate.
+SELECT t.*, coalesce(g.served, 0), g.start_prio, g.start_arrival, i.sealed
+FROM (
+    SELECT coalesce(sum(jobs) FILTER (WHERE place = 0), 0)::bigint,
+        coalesce(sum(jobs) FILTER (WHERE place = 1), 0)::bigint,
+        coalesce(sum(jobs) FILTER (WHERE place = 2), 0)::bigint,
+        coalesce(sum(jobs) FILTER (WHERE place = 7), 0)::bigint,
+        coalesce(sum(jobs) FILTER (WHERE place = 8), 0)::bigint,
+        coalesce(sum(jobs) FILTER (WHERE place = 9), 0)::bigint
+    FROM tally
+    WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2, 7, 8, 9])
+) t
+LEFT JOIN grp g ON g.queue_id = :queue_id AND g.key = ''
+LEFT JOIN item i ON i.queue_id = :queue_id AND i.key = :gate;
 
 -- name: next_turn
 -- The number of the first turn of a batch.
@@ -31,7 +43,7 @@ SELECT nextval('batch') << 20;
 
 -- name: read_groups
 -- Groups by their keys, with their settings and gates.
-SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.created, g.inv_prio, g.load, g.turn,
+SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.rev, g.inv_prio, g.load, g.turn,
     g.arrival, s.sealed, t.sealed
 FROM unnest((SELECT :keys::bytea[])) AS w (key)
 JOIN grp g ON g.queue_id = :queue_id AND g.key = w.key
@@ -39,10 +51,9 @@ LEFT JOIN item s ON s.queue_id = g.queue_id AND s.key = g.key
 LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate;
 
 -- name: groups_in_turn
--- The next groups that may have room, in their order, with the first ready jobs of each.
-SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.created, g.inv_prio, g.load, g.turn,
-    g.arrival, s.sealed, t.sealed, j.uid, j.sealed, j.said, j.place, j.inv_prio, j.arrival
-FROM (
+-- The next groups that may have room, in their order, with the first ready jobs of each: as many as a claim of `jobs`
+-- needs if it takes equally many of each group.
+WITH next AS MATERIALIZED (
     SELECT *
     FROM grp g
     WHERE g.queue_id = :queue_id AND g.inv_prio IS NOT NULL
@@ -50,16 +61,19 @@ FROM (
         AND g.running < coalesce(g.most, :most)
     ORDER BY g.inv_prio, g.load, g.turn, g.arrival
     LIMIT :groups
-) g
+)
+SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.rev, g.inv_prio, g.load, g.turn,
+    g.arrival, s.sealed, t.sealed, j.uid, j.sealed, j.said, j.place, j.inv_prio, j.arrival
+FROM next g
 LEFT JOIN item s ON s.queue_id = g.queue_id AND s.key = g.key
 LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate
 LEFT JOIN LATERAL (
     SELECT uid, sealed, said, place, inv_prio, arrival
     FROM job
-    WHERE queue_id + 0 = :queue_id AND grp = g.key AND place = 0 AND coalesce(due_wall > :wall, true)
+    WHERE queue_id + 0 = :queue_id AND grp = g.key AND place = 0 AND (inv_prio, arrival) >= (g.inv_prio, g.arrival)
     ORDER BY inv_prio, arrival
-    LIMIT :each
-    FOR UPDATE
+    LIMIT least(:most, greatest(1, :jobs / (SELECT count(*) FROM next))) + 1
+    FOR UPDATE SKIP LOCKED
 ) j ON true
 ORDER BY g.inv_prio, g.load, g.turn, g.arrival, j.inv_prio, j.arrival;
 
@@ -68,20 +82,18 @@ ORDER BY g.inv_prio, g.load, g.turn, g.arrival, j.inv_prio, j.arrival;
 SELECT uid, sealed, said, place, inv_prio, arrival
 FROM job
 WHERE queue_id + 0 = :queue_id AND grp = :key AND place = 0 AND (inv_prio, arrival) > (:inv_prio, :arrival)
-    AND coalesce(due_wall > :wall, true)
 ORDER BY inv_prio, arrival
 LIMIT :most
-FOR UPDATE;
+FOR UPDATE SKIP LOCKED;
 
 -- name: ready_jobs_without_group
 -- The next ready jobs without a group.
 SELECT uid, sealed, said, place, inv_prio, arrival
 FROM job
 WHERE queue_id = :queue_id AND place = 0 AND (inv_prio, arrival) > (:inv_prio, :arrival) AND grp IS NULL
-    AND coalesce(due_wall > :wall, true)
 ORDER BY inv_prio, arrival
 LIMIT :most
-FOR UPDATE;
+FOR UPDATE SKIP LOCKED;
 
 -- name: delayed_jobs_of_group
 -- The first delayed jobs of a group.
@@ -118,37 +130,78 @@ WHERE n <= :each
 ORDER BY inv_prio, arrival;
 
 -- name: lock_ready_jobs
--- Locks jobs before they are claimed; returns those that are still ready.
-SELECT uid FROM job WHERE queue_id = :queue_id AND uid = ANY(:uids::text[]) AND place = 0 ORDER BY uid FOR UPDATE;
+-- Locks jobs before they are claimed, but none that others have locked; returns those that are still ready.
+SELECT uid
+FROM job
+WHERE queue_id = :queue_id AND uid = ANY(:uids::text[]) AND place = 0
+FOR UPDATE SKIP LOCKED;
 
 -- name: make_groups
--- Makes the rows of groups that have none. A new group comes after those that were served.
-INSERT INTO grp (queue_id, key, gate, sealed, served)
-SELECT n.queue_id, n.key, n.gate, n.sealed,
-    coalesce((SELECT turn FROM grp l WHERE l.queue_id = n.queue_id AND l.key = ''), 0)
-FROM unnest(:queue_ids::bigint[], :keys::bytea[], :gates::bytea[], :sealed::bytea[]) AS n (queue_id, key, gate, sealed)
-ORDER BY 1, 2
-ON CONFLICT DO NOTHING;
+-- Makes the rows of groups that have none, or one without a name. A new group comes after those that were served.
+INSERT INTO grp AS g (queue_id, key, gate, sealed, served)
+SELECT :queue_id, n.key, n.gate, n.sealed,
+    coalesce((SELECT turn FROM grp l WHERE l.queue_id = :queue_id AND l.key = ''), 0)
+FROM unnest((SELECT :keys::bytea[]), :gates::bytea[], :sealed::bytea[]) AS n (key, gate, sealed)
+ORDER BY n.key
+ON CONFLICT (queue_id, key) DO UPDATE
+SET gate = excluded.gate, sealed = excluded.sealed
+WHERE g.sealed = '' AND g.key <> '';
 
 -- name: change_groups
--- Adds to the counts of groups, and writes the turns of those that were served. A group that gets its first job comes
--- after those that were served.
-UPDATE grp g
-SET ready = g.ready + n.ready, delayed = g.delayed + n.delayed, running = g.running + n.running,
-    failed = g.failed + n.failed,
-    served = CASE
-        WHEN n.served > 0 THEN n.served
-        WHEN g.key <> '' AND g.ready + g.delayed + g.running = 0
-            AND (SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])) = 0
-            THEN greatest(g.served, (SELECT turn FROM grp l WHERE l.queue_id = g.queue_id AND l.key = ''))
-        ELSE g.served
-    END
-FROM (
-    SELECT unnest(:queue_ids::bigint[]) AS queue_id, unnest(:keys::bytea[]) AS key, unnest(:ready::bigint[]) AS ready,
-        unnest(:delayed::bigint[]) AS delayed, unnest(:running::bigint[]) AS running,
-        unnest(:failed::bigint[]) AS failed, unnest(:served::bigint[]) AS served
-) n
-WHERE g.queue_id = n.queue_id AND g.key = n.key;
+-- Adds to the counts of groups, and makes those that are missing: only those that get a job may be, and have a name.
+-- This is no UPDATE, which would read all groups anew for each that another transaction has just changed.
+--
+-- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
+-- were served. `inv_prio` and `arrival` are of the first job that became ready. A group that was read, with `rev`, and
+-- has lost ready jobs gets the first one that is left, from that rank on, as its place; but if it has changed since,
+-- it keeps a place that is not too late. Both pass through columns that only the row with the empty key uses.
+INSERT INTO grp AS g (
+    queue_id, key, gate, sealed, ready, delayed, running, failed, served, start_arrival, start_prio, inv_prio, arrival,
+    first_created, load, turn
+)
+SELECT :queue_id, n.key, n.gate, n.sealed, n.ready, n.delayed, n.running, n.failed, l.turn, n.served, n.rev,
+    n.inv_prio, n.arrival, n.created, CASE WHEN :fair::bigint = 1 THEN n.running ELSE 0 END,
+    CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, l.turn) ELSE 0 END
+FROM unnest(
+    (SELECT :keys::bytea[]), :gates::bytea[], :sealed::bytea[], :ready::bigint[], :delayed::bigint[],
+    :running::bigint[], :failed::bigint[], :served::bigint[], :revs::bigint[], :inv_prios::bigint[],
+    :arrivals::bigint[], :created::bigint[]
+) AS n (key, gate, sealed, ready, delayed, running, failed, served, rev, inv_prio, arrival, created),
+    (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key = ''), 0) AS turn) l
+ORDER BY n.key
+ON CONFLICT (queue_id, key) DO UPDATE
+SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed, running = g.running + excluded.running,
+    failed = g.failed + excluded.failed, rev = g.rev + 1,
+    load = CASE WHEN :fair::bigint = 1 THEN (g.running + excluded.running)::float8 / g.weight ELSE 0 END,
+    (served, turn) = (
+        SELECT o.served, CASE WHEN :fair::bigint = 1 THEN o.served ELSE 0 END
+        FROM (
+            SELECT CASE
+                WHEN excluded.start_arrival IS NOT NULL THEN excluded.start_arrival
+                WHEN g.ready + g.delayed + g.running = 0 AND (
+                    SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])
+                ) = 0 THEN greatest(g.served, excluded.served)
+                ELSE g.served
+            END AS served
+        ) o
+    ),
+    (inv_prio, arrival, first_created) = (
+        SELECT CASE WHEN o.is_next THEN f.inv_prio WHEN o.is_first THEN excluded.inv_prio ELSE g.inv_prio END,
+            CASE WHEN o.is_next THEN f.arrival WHEN o.is_first THEN excluded.arrival ELSE g.arrival END,
+            CASE WHEN o.is_next THEN f.created WHEN o.is_first THEN excluded.first_created ELSE g.first_created END
+        FROM (
+            SELECT coalesce(excluded.start_prio = g.rev, false) AS is_next,
+                g.inv_prio IS NULL OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) AS is_first
+        ) o
+        LEFT JOIN LATERAL (
+            SELECT j.inv_prio, j.arrival, j.created
+            FROM job j
+            WHERE o.is_next AND j.queue_id + 0 = g.queue_id AND j.grp = g.key AND j.place = 0
+                AND (j.inv_prio, j.arrival) >= (excluded.inv_prio, excluded.arrival)
+            ORDER BY j.inv_prio, j.arrival
+            LIMIT 1
+        ) f ON true
+    );
 
 -- name: set_up_groups
 -- Writes the settings of groups that are used in order.
@@ -163,7 +216,7 @@ WHERE g.queue_id = :queue_id AND g.key = n.key;
 -- Places groups in the order of turns by their first ready job. In strict order a group has no place while one of its
 -- jobs is in progress, or an earlier one is delayed.
 UPDATE grp g
-SET inv_prio = n.inv_prio, arrival = n.arrival, created = n.created,
+SET inv_prio = n.inv_prio, arrival = n.arrival, first_created = n.created, rev = g.rev + 1,
     load = CASE WHEN :fair::bigint = 1 THEN g.running::float8 / g.weight ELSE 0 END,
     turn = CASE WHEN :fair::bigint = 1 THEN g.served ELSE 0 END
 FROM (
@@ -206,9 +259,20 @@ VALUES (:queue_id, '', '', '', :inv_prio, :arrival)
 ON CONFLICT (queue_id, key) DO UPDATE SET start_prio = excluded.start_prio, start_arrival = excluded.start_arrival;
 
 -- name: move_ungrouped_start
--- Moves the start of the ready jobs without a group forward.
-UPDATE grp
-SET start_prio = :inv_prio, start_arrival = :arrival
+-- Moves the start of the ready jobs without a group forward, but not beyond one that others have locked.
+UPDATE grp g
+SET (start_prio, start_arrival) = (
+    SELECT coalesce(j.inv_prio, :inv_prio), coalesce(j.arrival, :arrival)
+    FROM (SELECT) one
+    LEFT JOIN LATERAL (
+        SELECT inv_prio, arrival
+        FROM job
+        WHERE queue_id = :queue_id AND place = 0 AND (inv_prio, arrival) >= (g.start_prio, g.start_arrival)
+            AND (inv_prio, arrival) < (:inv_prio, :arrival) AND grp IS NULL
+        ORDER BY inv_prio, arrival
+        LIMIT 1
+    ) j ON true
+)
 WHERE queue_id = :queue_id AND key = '' AND start_prio IS NOT NULL;
 
 -- name: set_ungrouped_start_back
@@ -218,11 +282,14 @@ SET start_prio = :inv_prio, start_arrival = :arrival
 WHERE queue_id = :queue_id AND key = '' AND (start_prio, start_arrival) > (:inv_prio, :arrival);
 
 -- name: renew_ungrouped
--- Lets the jobs without a group come after the groups that were served, if there were none before `added` were added.
+-- Lets the jobs without a group come after the groups that were served, if there were none before. It is sent before
+-- the new ones are counted.
 UPDATE grp g
 SET served = g.turn
-WHERE g.queue_id = :queue_id AND g.key = '' AND g.ready + g.delayed + g.running + :added >= (
-    SELECT coalesce(sum(jobs), 0) FROM tally WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2])
+WHERE g.queue_id = :queue_id AND g.key = '' AND 0 >= (
+    SELECT coalesce(sum(CASE WHEN place < 7 THEN jobs ELSE -jobs END), 0)
+    FROM tally
+    WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2, 7, 8, 9])
 );
 
 -- name: note_turn
@@ -238,7 +305,7 @@ SELECT key FROM grp WHERE queue_id = :queue_id AND key <> '' ORDER BY key;
 -- name: count_claimable
 -- How many jobs could be claimed of groups without settings and gates, and when the oldest of their first jobs was
 -- added.
-SELECT coalesce(sum(n.claimable), 0)::bigint, min(g.created) FILTER (WHERE n.claimable > 0)
+SELECT coalesce(sum(n.claimable), 0)::bigint, min(g.first_created) FILTER (WHERE n.claimable > 0)
 FROM grp g, LATERAL (
     SELECT greatest(0, least(
         CASE WHEN :strict::bigint = 1 THEN (g.inv_prio IS NOT NULL)::int ELSE g.ready END, :most - g.running, :claims
@@ -249,7 +316,7 @@ WHERE g.queue_id = :queue_id AND g.key <> '' AND g.ready > 0 AND (:holds::bigint
 
 -- name: groups_with_items
 -- The groups with settings or gates that have ready jobs.
-SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.created, g.inv_prio, g.load, g.turn,
+SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.rev, g.inv_prio, g.load, g.turn,
     g.arrival, s.sealed, t.sealed
 FROM grp g
 LEFT JOIN item s ON s.queue_id = g.queue_id AND s.key = g.key
@@ -260,7 +327,7 @@ WHERE g.queue_id = :queue_id AND g.key <> '' AND g.ready > 0 AND (s.key IS NOT N
 -- A page of groups by one of their numbers, the largest first.
 SELECT p.*, s.sealed, t.sealed, p.number
 FROM (
-    SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.created, g.inv_prio, g.load, g.turn,
+    SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.rev, g.inv_prio, g.load, g.turn,
         g.arrival, g.gate, g.queue_id, n.number
     FROM grp g, LATERAL (
         SELECT CASE :sort
@@ -315,27 +382,22 @@ LIMIT :most;
 SELECT DISTINCT ON (j.grp) j.uid, j.sealed, j.said
 FROM job j
 WHERE j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place >= 0
-    AND NOT EXISTS (SELECT FROM grp g WHERE g.queue_id = j.queue_id AND g.key = j.grp)
+    AND NOT EXISTS (SELECT FROM grp g WHERE g.queue_id = j.queue_id AND g.key = j.grp AND g.sealed <> '')
 ORDER BY j.grp;
 
 -- name: recount_groups
--- Counts the jobs of all groups of a queue, and corrects wrong counts; returns how many groups had any.
+-- Counts the jobs of each group of a queue, and corrects wrong counts; returns how many groups had any.
 WITH counted AS (
     SELECT g.key, count(*) FILTER (WHERE j.place = 0) AS ready, count(*) FILTER (WHERE j.place = 1) AS delayed,
         count(*) FILTER (WHERE j.place = 2) AS running, count(*) FILTER (WHERE j.place = 4) AS failed
     FROM grp g
     LEFT JOIN job j ON j.queue_id + 0 = g.queue_id AND j.grp = g.key AND j.place >= 0
-    WHERE g.queue_id = :queue_id AND g.key <> ''
+    WHERE g.queue_id = :queue_id
     GROUP BY g.key
-), total AS (
-    SELECT * FROM counted
-    UNION ALL
-    SELECT '', coalesce(sum(ready), 0), coalesce(sum(delayed), 0), coalesce(sum(running), 0), coalesce(sum(failed), 0)
-    FROM counted
 ), corrected AS (
     UPDATE grp g
     SET ready = t.ready, delayed = t.delayed, running = t.running, failed = t.failed
-    FROM total t
+    FROM counted t
     WHERE g.queue_id = :queue_id AND g.key = t.key
         AND (g.ready, g.delayed, g.running, g.failed) IS DISTINCT FROM (t.ready, t.delayed, t.running, t.failed)
     RETURNING g.key
@@ -358,6 +420,22 @@ WITH corrected AS (
     RETURNING g.key
 )
 SELECT count(*) FROM corrected;
+
+-- name: recount_grouped
+-- Counts the jobs of all groups of a queue, and corrects wrong counts in the tally.
+INSERT INTO tally AS t (queue_id, slot, place, jobs)
+SELECT :queue_id, :slot, n.place + 7, n.jobs - coalesce(h.jobs, 0)
+FROM (
+    SELECT p.place, count(j.uid) AS jobs
+    FROM unnest(ARRAY[0, 1, 2]) AS p (place)
+    LEFT JOIN job j ON j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place = p.place
+    GROUP BY p.place
+) n
+LEFT JOIN (SELECT place, sum(jobs) AS jobs FROM tally WHERE queue_id = :queue_id GROUP BY place) h
+    ON h.place = n.place + 7
+WHERE n.jobs <> coalesce(h.jobs, 0)
+ORDER BY n.place
+ON CONFLICT (queue_id, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs;
 
 -- name: forget_ungrouped_start
 -- Lets the ready jobs without a group be found from the first of the queue on.

@@ -42,6 +42,16 @@ _WRONG: Final[LiteralString] = """
     UNION ALL
     SELECT grp FROM job WHERE grp IS NOT NULL AND grp NOT IN (SELECT key FROM grp)
 """
+#: The places in which the tally counts other numbers of unfinished jobs, of all or of all groups, than there are.
+_MISCOUNTED: Final[LiteralString] = """
+    SELECT place
+    FROM tally
+    WHERE place = ANY(ARRAY[0, 1, 2, 7, 8, 9])
+    GROUP BY place
+    HAVING sum(jobs) <> (
+        SELECT count(*) FROM job WHERE (place = tally.place) OR (place + 7 = tally.place AND grp IS NOT NULL)
+    )
+"""
 
 
 @define
@@ -55,6 +65,8 @@ class Log:
     claimed: int = 0
     wrong: list[str] = field(factory=list)
     failed: list[BaseException] = field(factory=list)
+    #: How many batches were carried out again, such as after a deadlock.
+    redone: int = 0
     lock: Lock = field(factory=Lock)
     #: Whether the limits were answered to be in force.
     limited: bool = False
@@ -83,6 +95,7 @@ class Client:
     random: random.Random
     log: Log
     held: list[tuple[str, str]] = field(factory=list)
+    added: list[str] = field(factory=list)
 
     def work(self, rounds: int) -> None:
         try:
@@ -94,20 +107,38 @@ class Client:
 
     def _round(self) -> None:
         tasks: list[c.Command[Any]] = [self._add() for _ in range(self.random.randrange(3))]
-        updates: tuple[c.QueueUpdate, ...] = ()
-        if self.held and self.random.randrange(6):
-            updates = (c.QueueUpdate("q", self._update()),)
-        tasks += [self._claims(updates), *(self._claims(()) for _ in range(self.random.randrange(3)))]
-        if self.held and not self.random.randrange(3):
-            tasks.insert(self.random.randrange(len(tasks)), self._end())
+        tasks += self._without_claims() if self.random.randrange(3) else self._with_claims()
         limited = self.log.limited
-        for outcome in self.session.carry_out(tasks).outcomes:
+        for outcome in self.session.carry_out(tasks).outcomes if tasks else ():
+            if isinstance(outcome, Done) and isinstance(outcome.answer, list):
+                self.added += [one.job.spec.uid for one in outcome.answer if isinstance(one, c.Added)]
             if isinstance(outcome, Done) and isinstance(outcome.answer, c.ClaimResult):
                 jobs = [one.job for one in outcome.answer.jobs]
                 self.log.begin([(job.spec.uid, job.spec.rare.group) for job in jobs], limited=limited)
                 self.held += [(job.spec.uid, job.standing.lease or "") for job in jobs]
         if not self.random.randrange(6):
             self.session.sweep()
+
+    def _with_claims(self) -> list[c.Command[Any]]:
+        updates: tuple[c.QueueUpdate, ...] = ()
+        if self.held and self.random.randrange(6):
+            updates = (c.QueueUpdate("q", self._update()),)
+        tasks = [self._claims(updates), *(self._claims(()) for _ in range(self.random.randrange(3)))]
+        if self.held and not self.random.randrange(3):
+            tasks.insert(self.random.randrange(len(tasks)), self._end())
+        return tasks
+
+    def _without_claims(self) -> list[c.Command[Any]]:
+        """Commands that others may carry out at the same time: they end jobs, and change or remove ready ones."""
+        ends = tuple(self._update() for _ in range(min(len(self.held), self.random.randrange(4))))
+        tasks: list[c.Command[Any]] = [c.UpdateJobs(**WHO, updates=ends)] if ends else []
+        if len(self.added) > 3 and not self.random.randrange(3):
+            uids = [self.added.pop(self.random.randrange(len(self.added))) for _ in range(3)]
+            changes = c.Changes(priority=self.random.randrange(3))
+            tasks.append(c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids[:2])))
+            tasks.append(c.DeleteJob(**WHO, uid=uids[2]))
+            self.log.end(uids[2])
+        return tasks
 
     def _add(self) -> c.Command[Any]:
         group = self.random.choice(GROUPS) if self.log.limited else None
@@ -156,6 +187,7 @@ def race(database: Database, order: GroupOrder, seed: int) -> Log:
     log.limited = True
     for thread in threads:
         thread.join()
+    log.redone = sum(client.session.totals.redone for client in clients)
     for client in clients:
         client.session.close()
     drain(first, [uid for client in clients for uid, _ in client.held])
@@ -175,16 +207,18 @@ def drain(session: Session, held: list[str]) -> None:
             return
 
 
-@pytest.mark.parametrize("order", [GroupOrder.ARRIVAL, GroupOrder.FAIR])
+@pytest.mark.parametrize("order", [*GroupOrder])
 def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, order: GroupOrder) -> None:
     log = race(database, order, seed=1)
     assert not log.failed
     assert not log.wrong
+    assert not log.redone
     assert log.claimed > 60
-    assert log.most["a"] == 2
+    assert log.most["a"] == (1 if order is GroupOrder.STRICT else 2)
     with connected(database.url) as connection:
         assert connection.execute("SELECT uid FROM job WHERE place < 3").fetchall() == []
         assert connection.execute(_WRONG).fetchall() == []
+        assert connection.execute(_MISCOUNTED).fetchall() == []
 
 
 def test_a_rate_is_never_exceeded(database: Database) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from psycopg.errors import UndefinedTable
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from jobengine.core import commands as c
 from jobengine.core.flow import Limits
@@ -14,6 +14,7 @@ from jobengine.engine.postgres.batch.decide import EventRecord, read_events
 from jobengine.engine.postgres.database import schema
 from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.database.rows import NO_CLAIM_START
+from jobengine.engine.postgres.sql import named
 from jobengine.engine.waiting_line import Refused
 from tests.contract.asking import KEY, Asker
 from tests.contract.group_reports import bulk
@@ -143,3 +144,22 @@ def test_jobs_of_version_6_go_on_beside_jobs_with_groups(database: Database, mon
     ask.update(held, State.COMPLETE)
     assert [job.spec for job in bulk(ask)] == [old[3].spec]
     world.close()
+
+
+def test_the_groups_of_a_database_of_version_8_are_counted_in_the_tally(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_old(database, 8, monkeypatch)
+    with connected(database.url) as connection:
+        connection.execute("INSERT INTO tally VALUES (7, 1, 0, 9), (7, 1, 1, 5), (7, 1, 2, 3)")
+        connection.execute(
+            "INSERT INTO grp (queue_id, key, gate, sealed, ready, delayed, running) "
+            "VALUES (7, '', '', '', 7, 5, 1), (7, 'g', '', '', 7, 5, 1)"
+        )
+        assert schema.migrate(connection, SECRET, QUICK_KDF) == 8
+        read = named("read_flow")(queue_id=7, gate=b"")
+        assert together(connection, read)[0][0][:6] == (9, 5, 3, 7, 5, 1)
+        found = connection.execute("SELECT ready, rev FROM grp ORDER BY key").fetchall()
+        assert found == [(0, 0), (7, 0)]
+        with pytest.raises(UndefinedColumn):
+            connection.execute("UPDATE grp SET created = 1")

@@ -1,0 +1,72 @@
+"""A group of a queue with flow, and the queue's totals, as a batch has loaded them."""
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from ....core.flow import NO_SETTINGS, OPEN, Gate, GroupOrder, GroupSettings
+from ....core.model import Rank
+from ....core.turn_order import Key
+from ..database.group_rows import RUNNING, GroupDelta
+from ..database.pipeline import Row
+from ..database.rows import RowRank
+from .ordered import Loading
+
+
+@define(eq=False)
+class LoadedGroup:
+    """A group, or all jobs without a group, as it is after the batch's commands so far."""
+
+    #: None for the jobs without a group.
+    name: str | None
+    order: GroupOrder
+    #: The numbers of ready, delayed, running and failed jobs in the database.
+    base: Sequence[int]
+    #: What the batch changes.
+    delta: GroupDelta
+    served: int
+    #: The ranks of its ready jobs.
+    ready: Loading[Rank]
+    settings: GroupSettings = NO_SETTINGS
+    gate: Gate = OPEN
+    #: Whether the database has a place in turn for it: in strict order, whether its first job was ready.
+    is_placed: bool = True
+    damaged: bool = False
+    #: Whether others have locked one of its ready jobs: in strict order none of its jobs is claimed then.
+    is_locked: bool = False
+
+    def number(self, which: int) -> int:
+        """How many jobs are ready, delayed, in progress, or failed."""
+        return self.base[which] + self.delta.counts[which]
+
+    def key(self, rank: Rank, taken: int, turn: int) -> Key:
+        """See OpenGroup."""
+        if self.order is not GroupOrder.FAIR:
+            return rank
+        load = (self.number(RUNNING) + taken) / self.settings.weight
+        return (rank[0], load, turn or self.served, rank[1], rank[2])
+
+
+@define(eq=False)
+class QueueTotals:
+    """The numbers of ready, delayed and running jobs of a queue in the database, and of its jobs without a group."""
+
+    jobs: Sequence[int]
+    ungrouped: Sequence[int]
+    served: int
+    #: The start of the ready jobs without a group; None if it is not known.
+    start: RowRank | None
+    #: The sealed gate of the queue.
+    gate: bytes | None
+
+
+def totals_of(row: Row) -> QueueTotals:
+    """The totals in a row of the statement read_flow."""
+    jobs, grouped, served, start, gate = row[:3], row[3:6], row[6], row[7:9], row[9]
+    return QueueTotals(
+        jobs,
+        [total - its for total, its in zip(jobs, grouped, strict=True)],
+        served,
+        None if start[0] is None else (start[0], start[1]),
+        gate,
+    )
