@@ -52,8 +52,7 @@ def report(
 
 def _room(flow: Flow, state: GroupState, settings: GroupSettings, gate: Gate, now: int) -> int:
     """How many jobs of a group may be claimed now, if there are as many."""
-    is_strict = flow.group_order is GroupOrder.STRICT
-    if settings.paused or state.failed or (is_strict and state.in_progress):
+    if settings.paused or state.failed:
         return 0
     limits = settings.limits(flow)
     room = UNLIMITED if limits.in_progress is None else max(0, limits.in_progress - state.in_progress)

@@ -25,6 +25,17 @@ OF_GROUPS: Final = (
         ("tests/torture/test_rates.py::test_no_window_has_too_many_claims_and_none_comes_too_late",),
     ),
     Mutant(
+        "limit-beside-claims",
+        "that a new limit waits for claims that may not know of it",
+        "jobengine/engine/postgres/batch/flow_changes.py",
+        "is_new = limits != table.queue.flow.limits and",
+        "is_new = False and",
+        (
+            "tests/engine/postgres/batch/test_group_races.py::"
+            "test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way",
+        ),
+    ),
+    Mutant(
         "fair-turns",
         "that a group waits its turn after it was served",
         _TURNS,

@@ -170,7 +170,7 @@ class Turns:
         first = self._first_ready(group)
         return GroupState(
             queued=group.ready + group.delayed,
-            available=group.available(self._jobs),
+            available=0 if group.is_strict and group.running else group.available(self._jobs),
             delayed=group.delayed,
             in_progress=group.running,
             oldest_ready=None if first is None else first.spec.created,

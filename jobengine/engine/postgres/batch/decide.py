@@ -5,7 +5,7 @@ The rules are those of jobengine.core; none is repeated in SQL.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
@@ -31,7 +31,7 @@ from ..database.rows import Known, Rows
 from ..sql import named
 from .begin import Now
 from .claim_start import set_back
-from .flow_changes import FlowWanted, all_placed, check_groups, group_changes, reordered
+from .flow_changes import all_placed, check_flow, check_groups, group_changes, reordered
 from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
 from .tables import LoadedTable
@@ -91,6 +91,8 @@ class Batch:
     slot: int
     #: Whether the claim starts (see claim_start.py) of the queues are known.
     knows_claim_starts: bool
+    #: See check_flow.
+    given_flow: Collection[str] = ()
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _effects: list[Effect] = field(factory=list, init=False)
@@ -247,12 +249,10 @@ class Batch:
         return answer
 
     def _apply(self, facts: Sequence[Fact]) -> None:
-        """Apply facts; raises FlowWanted for one that gives a queue flow."""
+        """Apply facts; raises FlowWanted, see check_flow."""
         if facts:
             if type(facts[0]) is QueueChanged and facts[0].queue.flow is not None:
-                table = self.tables.queues[facts[0].queue.name]
-                if table.queue.flow is None:
-                    raise FlowWanted(table.queue)
+                check_flow(self.tables.queues[facts[0].queue.name], facts[0].queue, self.given_flow)
             self._facts += facts
             self._effects += self.tables.apply(facts)
 

@@ -1,11 +1,11 @@
 """What a batch writes of the groups of queues with flow, after the jobs and the named things."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from ....core.effects import Effect, QueueEffect
 from ....core.facts import ItemSet
-from ....core.flow import Flow
+from ....core.flow import NO_FLOW, Flow
 from ....core.model import NO_RARE, Queue
 from ..database.group_rows import GroupChanges, placed
 from ..database.pipeline import Statement
@@ -17,6 +17,7 @@ from .tables import LoadedTable
 from .write import Change
 
 _MOVE_UNGROUPED_START: Final = named("move_ungrouped_start")
+_FLOW_IS_KNOWN: Final = named("flow_is_known")
 _LIST_GROUP_KEYS: Final = named("list_group_keys")
 
 
@@ -26,6 +27,19 @@ class FlowWanted(Exception):
     def __init__(self, queue: Queue) -> None:
         super().__init__(queue.name)
         self.queue = queue
+
+
+def check_flow(table: LoadedTable, new: Queue, given: Collection[str]) -> None:
+    """
+    Raise FlowWanted for a change that gives a queue flow, or that limits its jobs in progress while transactions may be
+    under way that know nothing of its flow. `given` are the names of queues for which the batch has waited for these.
+    """
+    if table.queue.flow is None:
+        raise FlowWanted(table.queue)
+    groups, limits = table.groups_loaded, (new.flow or NO_FLOW).limits
+    is_new = limits != table.queue.flow.limits and limits.in_progress is not None
+    if is_new and new.name not in given and groups is not None and not groups.count(_FLOW_IS_KNOWN):
+        raise FlowWanted(table.queue)
 
 
 def check_groups(changes: Iterable[Change]) -> None:

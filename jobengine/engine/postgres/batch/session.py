@@ -145,6 +145,8 @@ class Session:
     #: When the next cleanup is due, by the monotonic clock.
     _tidy_at: float = field(default=0, init=False)
     _tidying: Tidying = field(factory=Tidying, init=False)
+    #: The names of queues to which the present batch has given flow.
+    _given_flow: set[str] = field(factory=set, init=False)
     _old_gates: OldGates = field(factory=OldGates, init=False)
     _recheck: Recheck = field(factory=Recheck, init=False)
     #: When plans are due to be replaced, by the monotonic clock.
@@ -229,16 +231,14 @@ class Session:
             self.run(partial(advance_claim_start, queue_id=queue_id, claimed=claimed))
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
-        """
-        Call `work` with the connection. Retries after a conflict or a lost connection, and after setting damaged rows
-        apart. Raises Unavailable.
-        """
-        attempts = _ATTEMPTS
+        """Call `work` with the connection; retries after conflicts, lost connections and damage. Raises Unavailable."""
+        attempts, self._given_flow = _ATTEMPTS, set()
         for _ in range(_SLICES):
             try:
                 return self._run(work)
             except FlowWanted as wanted:
                 self._run(partial(give_flow, rows=self.rows, queue=wanted.queue))
+                self._given_flow.add(wanted.queue.name)
                 continue
             except DamageFound as damage:
                 found = damage.jobs
@@ -468,6 +468,7 @@ class Session:
             tables=tables,
             slot=self._slot,
             knows_claim_starts=self._is_numbered,
+            given_flow=self._given_flow,
         )
         with ExitStack() as turn:
             if sum(one.task.weight for one in tables.planned) > SMALL:

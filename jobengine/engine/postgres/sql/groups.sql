@@ -258,6 +258,10 @@ INSERT INTO grp (queue_id, key, gate, sealed, start_prio, start_arrival)
 VALUES (:queue_id, '', '', '', :inv_prio, :arrival)
 ON CONFLICT (queue_id, key) DO UPDATE SET start_prio = excluded.start_prio, start_arrival = excluded.start_arrival;
 
+-- name: flow_is_known
+-- 1 if all transactions know that the queue has flow.
+SELECT count(*) FROM grp WHERE queue_id = :queue_id AND key = '' AND start_prio IS NOT NULL;
+
 -- name: move_ungrouped_start
 -- Moves the start of the ready jobs without a group forward, but not beyond one that others have locked.
 UPDATE grp g

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Event, Lock, Thread, get_ident
 from typing import Any, Final, LiteralString
 
 import pytest
@@ -17,7 +17,7 @@ from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.waiting_line import Done
 from tests.engine.postgres.world import session_on
-from tests.postgres import Database
+from tests.postgres import Database, until_waiting
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +219,45 @@ def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, orde
         assert connection.execute("SELECT uid FROM job WHERE place < 3").fetchall() == []
         assert connection.execute(_WRONG).fetchall() == []
         assert connection.execute(_MISCOUNTED).fetchall() == []
+
+
+def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.clear()
+    sessions = [session_on(database.url) for _ in range(3)]
+    sessions[0].carry_out([c.CreateQueue(**WHO)])
+    sessions[0].carry_out([c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}"),) * 3, defaults=Defaults())])
+    waiting, one_waits, both_wait = set[int](), Event(), Event()
+
+    def pause(_seconds: float) -> None:
+        """Note who waits for other transactions."""
+        waiting.add(get_ident())
+        (both_wait if len(waiting) == 2 else one_waits).set()
+
+    monkeypatch.setattr("jobengine.engine.postgres.batch.give_flow.time.sleep", pause)
+    grouped = c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}", group="a"),), defaults=Defaults())
+    limited = c.ChangeQueue(**WHO, limits=Limits(in_progress=1))
+    claim = c.Claims(queues=("q",), access_key=KEY)
+    tasks: list[c.Command[Any]] = [claim, grouped, limited]
+    threads = [Thread(target=one.carry_out, args=[[task]]) for one, task in zip(sessions, tasks, strict=True)]
+    with connected(database.url) as other:
+        with other.transaction():
+            # The claim has its job, and can't count it.
+            other.execute("LOCK TABLE tally IN SHARE MODE")
+            threads[0].start()
+            with connected(database.url) as watching:
+                until_waiting(watching, 1)
+            threads[1].start()
+            assert one_waits.wait(20)
+            threads[2].start()
+            assert both_wait.wait(20), "the limit was set beside a claim under way"
+        for thread in threads:
+            thread.join()
+    (done,) = sessions[0].carry_out([claim]).outcomes
+    assert done.get().jobs == []
+    for one in sessions:
+        one.close()
 
 
 def test_a_rate_is_never_exceeded(database: Database) -> None:
