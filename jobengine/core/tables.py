@@ -130,12 +130,17 @@ class Table(Protocol):
         """The jobs of a group; a group without jobs has none. Only for a queue with flow, as all about groups."""
 
     def groups(
-        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+        self,
+        sort: GroupSort,
+        after: tuple[int, str] | None,
+        limit: int,
+        found: Sequence[tuple[int, str]] | None = None,
     ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
         """
         At most `limit` groups with their names, the largest number first, after a position in that order.
 
-        The second value is the position of the last, or None if no more follow.
+        The second value is the position of the last, or None if no more follow. `found` are the positions of the
+        first groups, one more than `limit`, if they are known.
         """
 
     def ahead_in_group(self, job: Job) -> int:

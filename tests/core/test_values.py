@@ -43,7 +43,7 @@ SHOWN = """
     max_queues old_key_seconds older_than updated_before sort
     require_lease results retry retry_delay_seconds role scan shift spec standing started state tag tags text
     timeout_minutes timeout_seconds timeout_time traceparent uid uids unique_key update updated updates wait worker
-    cancelled failed_minutes keep keep_failed_minutes minutes removed_at retrying times
+    cancelled failed_minutes found keep keep_failed_minutes minutes removed_at retrying times
     client host last_claim origin origins pid since waiting periods
     ahead_in_group available by delayed failed group group_limits group_on_failure group_order group_weight groups held
     held_until hold hold_seconds holders in_progress limits marks oldest_ready opens queued rate ready reason seconds

@@ -122,6 +122,8 @@ class ListGroups(QueueCommand[GroupPage], frozen=True, kw_only=True):
     after: tuple[int, str] | None = None
     #: At most this many groups.
     limit: int
+    #: The positions of the first groups, one more than `limit`, if an engine has found them before.
+    found: Sequence[tuple[int, str]] | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(groups=GroupsOf(self.sort, self.after, self.limit))
@@ -131,7 +133,7 @@ class ListGroups(QueueCommand[GroupPage], frozen=True, kw_only=True):
     ) -> Decision[GroupPage]:
         if table.queue.flow is None:
             return NOTHING, GroupPage()
-        groups, following = table.groups(self.sort, self.after, self.limit)
+        groups, following = table.groups(self.sort, self.after, self.limit, self.found)
         reports = [report(table, name, state, now) for name, state in groups]
         return NOTHING, GroupPage(groups=reports, following=following)
 

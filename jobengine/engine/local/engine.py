@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field
 from msgspec.structs import replace
@@ -29,6 +29,7 @@ from .sort_indexes import SortIndexes
 from .stats import figures_of
 from .tables.queue_scan import QueueScan
 from .tables.state import Tables
+from .tables.turns import FOUND_AT_ONCE
 
 A = TypeVar("A")
 #: The most reads of whole queues at a time: each keeps up to eight bytes a job, and the ranks of removed jobs.
@@ -179,12 +180,29 @@ class LocalEngine:
                 await deferLater(self._clock, 0)
             while isinstance(command, c.QueueCommand) and self._is_unprepared(command):
                 await deferLater(self._clock, 0)
+            if type(command) is c.ListGroups:
+                command = cast(c.Command[A], await self._with_groups(command))
             while self.executor.is_behind(command):
                 await deferLater(self._clock, 0)
             outcome = self.executor.execute(command)
             if await self.executor.durable(changed=outcome.changed):
                 answer, ahead = outcome.get(), self._tables.ahead
                 return shown(answer, ahead) if ahead else answer
+
+    async def _with_groups(self, command: c.ListGroups) -> c.ListGroups:
+        """The command with the groups that it lists, found in slices if there are many."""
+        self.executor.check_started()
+        table = self._tables.queues.get(command.queue)
+        if table is None or table.turns is None or not self.executor.allows(command):
+            return command
+        if len(table.turns.groups) <= FOUND_AT_ONCE:
+            return command
+        found: Sequence[tuple[int, str]] = ()
+        steps = table.turns.find(command.sort, command.after, command.limit + 1)
+        while (step := next(steps, None)) is not None:
+            found = step
+            await deferLater(self._clock, 0)
+        return replace(command, found=found)
 
     def _is_unsorted(self, command: c.ListJobs) -> bool:
         """

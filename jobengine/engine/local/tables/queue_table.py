@@ -1,7 +1,7 @@
 """One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Final
@@ -151,9 +151,13 @@ class QueueTable:
         return turns.state(turns.groups[name]) if name in turns.groups else GroupState()
 
     def groups(
-        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+        self,
+        sort: GroupSort,
+        after: tuple[int, str] | None,
+        limit: int,
+        found: Sequence[tuple[int, str]] | None = None,
     ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
-        return self._groups.page(sort, after, limit)
+        return self._groups.page(sort, after, limit, found)
 
     def ahead_in_group(self, job: Job) -> int:
         return self._groups.before(job)

@@ -1,8 +1,8 @@
 """The groups of a queue in memory: which may be claimed from now, in which order, and which are held."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
@@ -37,6 +37,8 @@ _INPROGRESS: Final = Place.INPROGRESS
 _ENDED: Final = frozenset((None, *(place for place in Place if place.state in FINISHED)))
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
+#: How many groups are looked at in one step of a list: some milliseconds.
+FOUND_AT_ONCE: Final = 2_000
 #: How many groups are compared to find the oldest job.
 _OLDEST: Final = 100
 #: Later than any time.
@@ -185,15 +187,29 @@ class Turns:
         return next((job for rank in group.jobs if (job := self._jobs[rank[2]]).ready), None)
 
     def page(
-        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+        self, sort: GroupSort, after: tuple[int, str] | None, limit: int, found: Sequence[tuple[int, str]] | None
     ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
-        """A page of groups in an order; see Table.groups for the position."""
-        positions = ((-self._number(group, sort), name) for name, group in self.groups.items() if name is not None)
-        rest = positions if after is None else (one for one in positions if one > (-after[0], after[1]))
-        found = nsmallest(limit + 1, rest)
-        names = [name for _, name in found[:limit]]
-        following = None if len(found) <= limit else (-found[limit - 1][0], names[-1])
-        return [(name, self.state(self.groups[name])) for name in names], following
+        """A page of groups in an order; see Table.groups for the positions."""
+        if found is None:
+            *_, found = self.find(sort, after, limit + 1)
+        groups = [(name, self.groups.get(name)) for _, name in found[:limit]]
+        following = found[limit - 1] if len(found) > limit else None
+        return [(name, self.state(group)) for name, group in groups if group is not None], following
+
+    def find(self, sort: GroupSort, after: tuple[int, str] | None, most: int) -> Iterator[list[tuple[int, str]]]:
+        """
+        Find the positions of the first groups after one, looking at some groups in each step; the last list has them.
+
+        The groups may change between the steps.
+        """
+        names = [name for name in self.groups if name is not None]
+        found: list[tuple[int, str]] = []
+        start = None if after is None else (-after[0], after[1])
+        for at in range(0, len(names) or 1, FOUND_AT_ONCE):
+            groups = [(name, self.groups.get(name)) for name in names[at : at + FOUND_AT_ONCE]]
+            positions = ((-self._number(group, sort), name) for name, group in groups if group is not None)
+            found = nsmallest(most, chain(found, (one for one in positions if start is None or one > start)))
+            yield [(-number, name) for number, name in found]
 
     def _number(self, group: Group, sort: GroupSort) -> int:
         match sort:

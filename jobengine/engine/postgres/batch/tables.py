@@ -219,7 +219,11 @@ class LoadedTable:
         return state_of(self._groups, name)
 
     def groups(
-        self, sort: GroupSort, after: tuple[int, str] | None, limit: int
+        self,
+        sort: GroupSort,
+        after: tuple[int, str] | None,
+        limit: int,
+        found: Sequence[tuple[int, str]] | None = None,
     ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
         return page_of(self._groups, sort, after, limit)
 
