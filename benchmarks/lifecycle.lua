@@ -6,8 +6,8 @@ local turn = 0
 local headers = {["Host"] = "localhost", ["X-Access-Key"] = "key", ["Content-Type"] = "application/json"}
 local job = '{"priority":50,"keep_minutes":60,"timeout_minutes":10,'
   .. '"content":{"foo":"bar","n":12345,"path":"/data/in/file-000123.csv"}}'
-local add = wrk.format("PUT", "/api/v1/job", headers, '{"queue_name":"bench","job":' .. job .. '}')
-local groups = 0
+-- Requests to add a job, to be sent in turn: one, or one for each group.
+local additions = {}
 local claim = wrk.format("GET", "/api/v1/job/next?queueName=bench&markQueued=true", headers)
 local threads = {}
 
@@ -19,17 +19,19 @@ function setup(thread)
   threads[#threads + 1] = thread
 end
 
-function init(args)
-  groups = tonumber(args[1] or 0)
+local function addition(group)
+  local body = '{"queue_name":"bench","job":{' .. group .. string.sub(job, 2) .. '}'
+  return wrk.format("PUT", "/api/v1/job", headers, body)
 end
 
--- A request to add a job; with groups, to each of them in turn.
-local function addition()
-  if groups == 0 then
-    return add
+function init(args)
+  local groups = tonumber(args[1] or 0)
+  for number = 0, groups - 1 do
+    additions[number + 1] = addition('"group":"customer-' .. number .. '",')
   end
-  local body = '{"queue_name":"bench","job":{"group":"customer-' .. math.floor(turn / 2) % groups .. '",' .. string.sub(job, 2) .. '}'
-  return wrk.format("PUT", "/api/v1/job", headers, body)
+  if groups == 0 then
+    additions[1] = addition("")
+  end
 end
 
 function request()
@@ -39,7 +41,10 @@ function request()
     return wrk.format("POST", "/api/v1/job", headers, body)
   end
   turn = turn + 1
-  return turn % 2 == 1 and addition() or claim
+  if turn % 2 == 0 then
+    return claim
+  end
+  return additions[(turn - 1) / 2 % #additions + 1]
 end
 
 -- Only the answer to a claim is a 200 with a body: that to an addition is a 201.
