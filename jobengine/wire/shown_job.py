@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 from msgspec import Raw
 
-from ..core.model import FINISHED, INPROGRESS, NO_RARE, SECOND, Attempt, Job, Standing
+from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, SECOND, Attempt, Job, Standing
 from ..core.values import Value
 
 to_json: Final = msgspec.json.Encoder().encode
@@ -82,11 +82,11 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
     queue_name: Annotated[str | None, From("queue")] = None
-    # Few jobs have a field of Rare: these come last, so that other jobs are made without them.
+    group: Annotated[str | None, From("rare.group")] = None
+    # Few jobs have these: they come last, so that other jobs are made without them.
     unique_key: Annotated[str | None, From("rare.unique_key")] = None
     meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
     traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
-    group: Annotated[str | None, From("rare.group")] = None
 
 
 def not_before_of(standing: Standing) -> int:
@@ -130,8 +130,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
     return made
 
 
-_shown: Final = _maker(ShownJob.__struct_fields__.index("queue_name") + 1)
-_shown_with_rare: Final = _maker(len(ShownJob.__struct_fields__))
+_shown: Final = _maker(ShownJob.__struct_fields__.index("group") + 1)
+_shown_with_all: Final = _maker(len(ShownJob.__struct_fields__))
 
 
 def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
@@ -144,7 +144,8 @@ def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any
     expires = job.lease_expires if state is INPROGRESS else None
     removed = job.deadline if state in FINISHED else None
     rare = spec.rare
-    make = _shown if rare is NO_RARE else _shown_with_rare
+    is_plain = rare is NO_RARE or (rare.unique_key is None and rare.context is NO_CONTEXT)
+    make = _shown if is_plain else _shown_with_all
     return make(spec, rare, standing, standing.notes, expires, removed, standing.lease if lease else None, queue)
 
 
