@@ -30,7 +30,7 @@ from jobengine.core.places import Place
 from jobengine.core.retention import retention
 from jobengine.core.schedules import SCHEDULE, Edge, ScheduleCounts, schedule_of
 from jobengine.core.sorting import position
-from jobengine.engine.local.tables.group import NO_EXTRAS
+from jobengine.engine.local.tables.group import Group, GroupExtras
 from jobengine.engine.local.tables.queue_table import QueueTable, WallClock
 from jobengine.engine.local.tables.sort_index import SortIndex
 from jobengine.engine.local.tables.state import Tables
@@ -217,12 +217,21 @@ def _groups(turns: Turns | None) -> object:
         name: (
             list(group.jobs),
             (group.ready, group.delayed, group.running, group.size, group.held, set(group.holders or ())),
-            evolve(group.extras or NO_EXTRAS, tag_positions={}),
+            _extras(group),
         )
         for name, group in turns.groups.items()
     }
     lists = {tags: Counter((key[-1], key[:2]) for key in keys) for tags, keys in turns.open.items() if not tags or keys}
     return groups, lists, list(turns.gates), set(turns.gates_over()), turns.held(0), turns.running
+
+
+def _extras(group: Group) -> GroupExtras | None:
+    """The extras that matter, without positions, which depend on how long ago the group was served."""
+    extras = group.extras
+    if extras is None:
+        return None
+    cap, left = (extras.cap, extras.left) if extras.has_limits else (0, 0)
+    return evolve(extras, cap=cap, left=left, tag_positions=None, by_tags=extras.by_tags or None)
 
 
 def _counts(jobs: list[Job]) -> dict[State, int]:

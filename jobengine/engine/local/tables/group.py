@@ -22,6 +22,7 @@ _READY: Final = Place.READY
 _DELAYED: Final = Place.DELAYED
 _INPROGRESS: Final = Place.INPROGRESS
 _FAILED: Final = State.FAILED
+_UNFINISHED: Final = frozenset({_READY, _DELAYED, _INPROGRESS})
 
 
 def _with(ranks: Ranks, rank: Rank) -> Ranks:
@@ -60,20 +61,23 @@ class GroupExtras:
     changes: int | None = None
     #: How many failed jobs hold it; see OnFailure.
     failed: int = 0
-    #: The ranks of ready jobs with tags, by all their tags; not in strict order.
-    by_tags: dict[Tags, Ranks] = field(factory=dict)
+    #: How many of its jobs may be in progress, and how many its gate lets through now; None as in other groups.
+    cap: int | None = None
+    left: int | None = None
+    #: The ranks of ready jobs with tags, by all their tags, if there are any; not in strict order.
+    by_tags: dict[Tags, Ranks] | None = None
     #: Its entries in the lists of open groups for tags.
-    tag_positions: dict[Tags, Key] = field(factory=dict)
+    tag_positions: dict[Tags, Key] | None = None
 
     @property
-    def is_restrained(self) -> bool:
-        """Whether the group has settings, a gate, or a failed job that holds it."""
-        return self.gate is not OPEN or self.settings is not NO_SETTINGS or self.failed > 0
+    def has_limits(self) -> bool:
+        """Whether its limits are others than those of the queue."""
+        return self.gate is not OPEN or self.settings is not NO_SETTINGS
 
     @property
     def is_empty(self) -> bool:
         """Whether the group is like those without extras."""
-        return not (self.is_restrained or self.changes or self.by_tags or self.tag_positions)
+        return not (self.has_limits or self.changes or self.failed or self.by_tags or self.tag_positions)
 
 
 NO_EXTRAS: Final = GroupExtras()
@@ -83,6 +87,7 @@ NO_EXTRAS: Final = GroupExtras()
 class Group:
     """The unfinished jobs of a group, or of all jobs without a group, and what holds them."""
 
+    is_fair: ClassVar[bool] = False
     is_strict: ClassVar[bool] = False
 
     #: None for the jobs without a group.
@@ -149,23 +154,32 @@ class Group:
         """
         Move a job to another place; None stands for one that the queue does not have.
 
-        Returns whether the group's own position may be another one.
+        Returns whether the group must be placed and counted again.
         """
-        if was is not None:
-            self._count(spec.uid, was, -1)
-        if now is not None:
-            self._count(spec.uid, now, 1)
         if was is _READY:
+            self.ready -= 1
             _remove(self.jobs, spec.rank)
-        elif now is _READY:
+        elif was is not None:
+            self._count(spec.uid, was, -1)
+        if now is _READY:
+            self.ready += 1
             self.jobs = _with(self.jobs, spec.rank)
+        elif now in _UNFINISHED:
+            self._count(spec.uid, now, 1)
         if spec.tags and _READY in (was, now):
             self._move_tagged(spec, now is _READY)
-        if self.position is None or self.extras is not None or was is _READY or now is _INPROGRESS:
             return True
-        return now is _READY and next(iter(self.jobs)) == spec.rank
+        return self._may_move(spec, was, now)
 
-    def _count(self, uid: str, place: Place, by: int) -> None:
+    def _may_move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
+        """Whether a job that was moved may give the group another position, or another number of held jobs."""
+        if self.position is None or was is _READY or now is _INPROGRESS:
+            return True
+        if self.size is None and (now is _READY or self.held or self.extras is None):
+            return True
+        return (self.is_fair and was is _INPROGRESS) or (now is _READY and next(iter(self.jobs)) == spec.rank)
+
+    def _count(self, uid: str, place: Place | None, by: int) -> None:
         """Count a job of this place; `by` is 1 or -1."""
         if place is _READY:
             self.ready += by
@@ -195,8 +209,9 @@ class Group:
             self.holders = None
 
     def _move_tagged(self, spec: Spec, is_ready: bool) -> None:
-        """Note a job with tags that becomes ready, or ceases to be."""
-        by_tags = self.own_extras.by_tags
+        """Note whether a job with tags is ready."""
+        extras = self.own_extras
+        by_tags = extras.by_tags = extras.by_tags or {}
         ranks = by_tags.get(spec.tags, [])
         if is_ready:
             by_tags[spec.tags] = _with(ranks, spec.rank)
@@ -207,11 +222,11 @@ class Group:
 
     def ranks(self, tags: Tags | None) -> Iterable[Rank]:
         """The ranks in a list of open groups: of all jobs that may be claimed, or of those with these tags."""
-        return self.jobs if tags is None or self.extras is None else self.extras.by_tags[tags]
+        return self.jobs if tags is None or self.extras is None else (self.extras.by_tags or {})[tags]
 
-    def tag_positions(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
+    def positions_by_tags(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
         """Its positions in the lists for tags while it is open and has this first job."""
-        by_tags = {} if self.extras is None else self.extras.by_tags
+        by_tags = (self.extras or NO_EXTRAS).by_tags or {}
         return {tags: self.key(next(iter(ranks)), 0, 0) for tags, ranks in by_tags.items()}
 
 
@@ -219,12 +234,10 @@ class FairGroup(Group):
     """A group in fair order."""
 
     __slots__ = ()
-
-    def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
-        return super().move(spec, was, now) or was is _INPROGRESS
+    is_fair = True
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        load = float(self.running + taken)
+        load: float = self.running + taken
         if self.extras is not None:
             load /= self.extras.settings.weight
         return (rank[0], load, turn or self.served, rank[1], rank[2])
@@ -241,10 +254,8 @@ class StrictGroup(Group):
         return 1 if first is not None and jobs[first[2]].ready else 0
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
-        if was is not None:
-            self._count(spec.uid, was, -1)
-        if now is not None:
-            self._count(spec.uid, now, 1)
+        self._count(spec.uid, was, -1)
+        self._count(spec.uid, now, 1)
         if was in _UNFINISHED and now not in _UNFINISHED:
             _remove(self.jobs, spec.rank)
         elif now in _UNFINISHED and was not in _UNFINISHED:
@@ -254,12 +265,11 @@ class StrictGroup(Group):
     def ranks(self, tags: Tags | None) -> Iterable[Rank]:
         return self.jobs
 
-    def tag_positions(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
+    def positions_by_tags(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
         tags = jobs[first[2]].spec.tags
         return {tags: self.key(first, 0, 0)} if tags else {}
 
 
-_UNFINISHED: Final = frozenset({_READY, _DELAYED, _INPROGRESS})
 _KINDS: Final = {GroupOrder.ARRIVAL: Group, GroupOrder.FAIR: FairGroup, GroupOrder.STRICT: StrictGroup}
 
 

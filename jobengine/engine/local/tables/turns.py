@@ -257,7 +257,7 @@ class Turns:
             return
         name = spec.rare.group
         group = self.groups.get(name) or self._made(name)
-        if group.move(spec, was, now) or group.size is None:
+        if group.move(spec, was, now):
             self._touched[group] = None
         if group.size is not None and name is not None:
             self._resize(group, group.ready + group.running)
@@ -295,7 +295,7 @@ class Turns:
                 extras.gate = gate_of(value)
             else:
                 extras.settings = settings_of(value)
-            self._move_gate(name, extras)
+            self._set_limits(name, extras)
 
     def limit(self, flow: Flow, in_progress: Iterable[Rank]) -> None:
         """Set new limits, given the ranks of all jobs in progress; the order of groups stays the same."""
@@ -305,7 +305,7 @@ class Turns:
         for group in self._special:
             self._touched[group] = None
             if group.name is not None and group.extras is not None:
-                self._move_gate(group.name, group.extras)
+                self._set_limits(group.name, group.extras)
         for rank in in_progress:
             self._touched[self._group(self._jobs[rank[2]].spec.rare.group)] = None
         self.update()
@@ -321,7 +321,7 @@ class Turns:
         for _, name in takewhile(lambda entry: entry[0] <= now, self.gates):
             group = self.groups[name]
             self._touched[group] = None
-            self._move_gate(name, group.own_extras)
+            self._set_limits(name, group.own_extras)
         self.update()
         return True
 
@@ -355,12 +355,14 @@ class Turns:
     def _update_special(self, group: Group, room: int, first: Rank | None, moves: "_Moves") -> None:
         """Update the lists and counts in which few groups are; `first` is its first job if it is open."""
         extras = group.extras or NO_EXTRAS
-        old, new = extras.tag_positions, {} if first is None else group.tag_positions(first, self._jobs)
-        if old or new:
+        if extras.tag_positions or extras.by_tags or group.is_strict:
+            old = extras.tag_positions or {}
+            new = {} if first is None else group.positions_by_tags(first, self._jobs)
             for tags in {*old, *new}:
                 if old.get(tags) != new.get(tags):
                     moves.note(tags, old.get(tags), new.get(tags))
-            group.own_extras.tag_positions = new
+            if old or new:
+                group.own_extras.tag_positions = new
         group.drop_extras()
         self._count(group, room)
 
@@ -410,17 +412,20 @@ class Turns:
     def _special_room(self, group: Group) -> int:
         """The room of a group with extras or in strict order."""
         extras = group.extras or NO_EXTRAS
-        if extras.settings.paused or extras.failed:
+        if extras.failed or (group.is_strict and (group.running or not group.available(self._jobs))):
             return 0
-        if group.is_strict and (group.running or not group.available(self._jobs)):
-            return 0
-        limits = extras.settings.limits(self.flow)
-        room = UNLIMITED if limits.in_progress is None else limits.in_progress - group.running
-        return min(room, extras.gate.left(limits.rate, self.now), 1 if group.is_strict else room)
+        cap = self._cap if extras.cap is None else extras.cap
+        left = self._rate_cap if extras.left is None else extras.left
+        room = min(cap - group.running, left)
+        return 1 if group.is_strict and room > 0 else room
 
-    def _move_gate(self, name: str, extras: GroupExtras) -> None:
-        """Note when the gate of a group changes next, and whether it is over."""
+    def _set_limits(self, name: str, extras: GroupExtras) -> None:
+        """Note what the limits and the gate of a group allow now, and when that changes next."""
         limits = extras.settings.limits(self.flow)
+        extras.left = extras.gate.left(limits.rate, self.now)
+        extras.cap = UNLIMITED if limits.in_progress is None else limits.in_progress
+        if extras.settings.paused:
+            extras.cap = 0
         changes = extras.gate.next_change(limits.rate, self.now)
         if changes != extras.changes:
             if changes is not None:
