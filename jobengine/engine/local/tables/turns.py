@@ -242,34 +242,41 @@ class Turns:
 
     def change(self, old: Job | None, new: Job | None) -> None:
         """Note that a job is removed, replaced or added; call `update` when all changes are noted."""
-        if old is not None:
-            self.move(old, None, place_of(old.standing), None)
-        if new is not None:
-            self.move(None, new, None, place_of(new.standing))
+        was = None if old is None else place_of(old.standing)
+        now = None if new is None else place_of(new.standing)
+        if was not in _ENDED or self._failed_hold:
+            self.move(old, None, was, None)
+        if now not in _ENDED or self._failed_hold:
+            self.move(None, new, None, now)
 
     def move(self, old: Job | None, new: Job | None, was: Place | None, now: Place | None) -> None:
         """Note that a job of the same spec is in another place; None stands for a job that does not exist."""
         job = new or old
-        assert job is not None, "a change is about a job"
-        spec = job.spec
-        is_ended = was in _ENDED and now in _ENDED and not self._failed_hold
-        if is_ended or (self.covered is not None and self.covered < spec.rank):
+        if job is None or (self.covered is not None and self.covered < job.spec.rank):
             return
+        spec = job.spec
         name = spec.rare.group
         group = self.groups.get(name) or self._made(name)
+        holds = self._failed_hold and name is not None
+        if holds:
+            group.hold(old, -1)
         if group.move(spec, was, now):
             self._touched[group] = None
+        if holds:
+            group.hold(new, 1)
         if group.size is not None and name is not None:
             self._resize(group, group.ready + group.running)
-        if now is _INPROGRESS:
-            self.running += 1
-            if was is _READY:
-                self.turn = group.served = self.turn + 1
-        elif was is _INPROGRESS:
+        if was is _INPROGRESS or now is _INPROGRESS:
+            self._count_running(group, was, now)
+
+    def _count_running(self, group: Group, was: Place | None, now: Place | None) -> None:
+        """Count a job that enters or leaves progress; a claim makes its group the one served last."""
+        if now is not _INPROGRESS:
             self.running -= 1
-        if self._failed_hold and group.name is not None:
-            group.hold(old, -1)
-            group.hold(new, 1)
+            return
+        self.running += 1
+        if was is _READY:
+            self.turn = group.served = self.turn + 1
 
     def _group(self, name: str | None) -> Group:
         """The group of that name; it is made if it does not exist."""

@@ -235,3 +235,12 @@ def test_groups_give_the_jobs_that_a_plain_model_gives(data: st.DataObject) -> N
     for name, *arguments in data.draw(st.lists(changes, min_size=10, max_size=40)):
         getattr(run, name)(*arguments)
         run.check()
+
+
+def test_a_job_whose_failure_is_rolled_back_holds_its_group_again() -> None:
+    run = Run(Limits(), Limits(), GroupOrder.STRICT)
+    run.order(GroupOrder.STRICT, OnFailure.HOLD)
+    run.claim(1, ())
+    run.end("failed")
+    run.undo(1)
+    run.check()
