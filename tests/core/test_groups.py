@@ -9,7 +9,7 @@ from jobengine.core.errors import GroupInUse, GroupNotFound
 from jobengine.core.flow import GATE, NO_SETTINGS, GroupOrder, Limits, OnFailure, Rate
 from jobengine.core.groups import Hold
 from jobengine.core.model import Job, State
-from tests.core.worlds import KEY, World
+from tests.core.worlds import KEY, World, check_groups
 
 
 class Grouped(World):
@@ -127,6 +127,19 @@ def test_explain_names_the_failed_job_that_holds_its_group(on_failure: OnFailure
     assert hold is None or [job.spec.uid for job in hold.holders] == [first.spec.uid]
     world.ask(c.DeleteJob(queue="q", access_key=KEY, uid=first.spec.uid))
     assert world.hold_of(second) is None
+
+
+def test_a_failed_job_that_holds_its_group_may_be_put_in_progress() -> None:
+    world = Grouped(group_order=GroupOrder.STRICT, group_on_failure=OnFailure.HOLD)
+    first, second = world.add(group="a"), world.add(group="a")
+    for state in (State.FAILED, State.INPROGRESS):
+        world.update(first.spec.uid, state)
+        hold = world.hold_of(second)
+        assert hold is not None
+        assert [job.spec.uid for job in hold.holders] == [first.spec.uid]
+        check_groups(world.tables.queues["q"])
+    world.update(first.spec.uid, State.COMPLETE)
+    assert world.hold().spec.uid == second.spec.uid
 
 
 def test_strict_order_keeps_the_place_of_a_job_that_waits_for_a_retry() -> None:
