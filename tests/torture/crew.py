@@ -17,7 +17,7 @@ from tests.integration.workers import Workforce, all_finished
 from tests.integration.workers import judge as judge_workers
 from tests.machine.api_driver import ApiDriver
 
-from .owner import Disagreement, Owner
+from .owner import WITH_GROUPS, Disagreement, Owner
 
 #: Answers of a server that is starting, and of one whose disk is full: the outcome is unknown.
 NO_ANSWER: Final = (503, 507)
@@ -100,8 +100,11 @@ def _digest(state: Any) -> bytes:
 
 
 def make_owners(chance: random.Random, kind: type[Owner] = Owner, loader: bool = True) -> list[Any]:
-    """Three owners, and with `loader` one who adds and deletes long jobs, so that the file is compacted."""
-    kinds: list[tuple[str, dict[str, int] | None]] = [("owner 1", None), ("owner 2", None), ("owner 3", None)]
+    """
+    Three owners, one of them of jobs with groups, and with `loader` one who adds and deletes long jobs, so that the
+    file is compacted.
+    """
+    kinds: list[tuple[str, dict[str, int] | None]] = [("owner 1", None), ("owner 2", None), ("owner 3", WITH_GROUPS)]
     if loader:
         kinds.append(("loader", {"load": 1}))
     return [kind(name, ApiDriver(), random.Random(chance.random()), weights) for name, weights in kinds]

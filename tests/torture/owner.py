@@ -28,6 +28,7 @@ TIMES: Final = (
 )
 EVERYTHING: Final = {"state": None, "tag": None, "text": None, "retrying": None, "cancelled": None}
 STATES: Final = ("queued", "inprogress", "complete", "failed")
+GROUPS: Final = ("g", "h", "i")
 WRONG_LEASE: Final = "00000000-0000-4000-8000-0000000001ea"
 #: A queue with more jobs is emptied: the model gets slower with each job.
 MOST: Final = 150
@@ -73,6 +74,11 @@ class Owner:
     #: How many requests were answered, by the kind of step.
     answered: Counter[str] = field(factory=Counter)
     unanswered: Step | None = None
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether jobs of its queue have groups."""
+        return self.weights is WITH_GROUPS
 
     def step(self) -> bool:
         """Take one step and compare the answer with the model's; returns whether there was an answer."""
@@ -184,6 +190,7 @@ class Owner:
             retry_delay=pick([0, 0, LONG]),
             unique_key=pick([None, None, "k", "l", "m"]),
             delay=pick([0, 0, 0, LONG]),
+            group=pick([None, *GROUPS]) if self.has_groups else None,
             # The owner chooses the uid, so that it knows the job if the answer is lost.
             uid=str(UUID(int=self.random.getrandbits(128), version=4)),
         )
@@ -192,6 +199,7 @@ class Owner:
         pick = self.random.choice
         return pick(
             [
+                *([{"group": pick(["", *GROUPS])}] if self.has_groups else []),
                 {"state": pick(STATES)},
                 {"state": "complete", "result": b'{"done": true}'},
                 {"state": "failed", "error": "bad luck", "retry": pick([True, True, False])},
@@ -210,6 +218,7 @@ class Owner:
         return {
             "state": pick([None, *STATES]),
             "tag": pick([None, "x", "y"]),
+            "group": pick([None, None, *GROUPS]) if self.has_groups else None,
             "text": pick([None, None, "grüße"]),
             "retrying": pick([None, None, None, True, False]),
             "cancelled": pick([None, None, None, True, False]),
@@ -233,11 +242,19 @@ class Owner:
 
     def _set_up(self) -> Step:
         pick = self.random.choice
-        given = {
+        given: dict[str, Any] = {
             "paused": pick([False] * 5 + [True]),
             "max_jobs": pick([0, 0, 0, 40]),
             "require_lease": pick([0, 1]) > 0,
         }
+        if self.has_groups:
+            # In fair order a server on a file forgets at a restart which group was served last.
+            given |= {
+                "limits": pick([None, None, 3, 6]),
+                "group_limits": pick([None, 1, 2]),
+                "group_order": pick(["arrival", "strict"]),
+                "group_on_failure": pick(["next", "hold"]),
+            }
 
         def tell(model: Model) -> dict[str, Any]:
             queue = model.queues[self.name]
@@ -245,6 +262,23 @@ class Owner:
             return queue.settings
 
         return Step(f"set up {given}", tell, lambda api: api.set_up(self.name, "key", given))
+
+    def _change_group(self) -> Step:
+        pick = self.random.choice
+        group, given = pick(GROUPS), {"in_progress": pick([None, 1, 4]), "paused": pick([False, False, True])}
+        return Step(
+            f"change the group {group} {given}",
+            lambda model: model.change_group(self.name, "key", group, given),
+            lambda api: api.change_group(self.name, "key", group, given),
+        )
+
+    def _reset_group(self) -> Step:
+        group = self.random.choice(GROUPS)
+        return Step(
+            f"reset the group {group}",
+            lambda model: model.reset_group(self.name, "key", group),
+            lambda api: api.reset_group(self.name, "key", group),
+        )
 
     def _add(self) -> Step:
         return self._add_these("add", [self._asked()], many=False)
@@ -357,6 +391,8 @@ WEIGHTS: Final = {
     "delete": 8,
     "read": 5,
 }
+#: For a queue whose jobs have groups.
+WITH_GROUPS: Final = {**WEIGHTS, "set_up": 4, "change_group": 4, "reset_group": 2}
 
 
 def _difference(known: Any, found: Any) -> str:

@@ -10,7 +10,7 @@ from attrs import define
 
 from tests.doubles import Answer, MemoryServer
 from tests.machine.api_driver import ApiDriver
-from tests.torture.owner import WEIGHTS, Disagreement, Owner
+from tests.torture.owner import WEIGHTS, WITH_GROUPS, Disagreement, Owner
 
 
 @define
@@ -30,15 +30,15 @@ class Losing:
         return answer
 
 
-def _owner(server: Any, seed: int) -> Owner:
+def _owner(server: Any, seed: int, weights: dict[str, int] | None = None) -> Owner:
     api = ApiDriver()
     api.server = server
-    return Owner("its own", api, random.Random(seed))
+    return Owner("its own", api, random.Random(seed), weights)
 
 
-def _at_work(server: Any, steps: int, seed: int = 1) -> Owner:
+def _at_work(server: Any, steps: int, seed: int = 1, weights: dict[str, int] | None = None) -> Owner:
     """An owner that has taken this many steps, and more until there are jobs."""
-    owner = _owner(server, seed)
+    owner = _owner(server, seed, weights)
     while steps > 0 or "its own" not in owner.model.queues or len(owner.model.queues["its own"].jobs) < 3:
         assert owner.step()
         steps -= 1
@@ -52,9 +52,12 @@ def _first_job(server: MemoryServer) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_model_agrees_with_a_correct_server_through_steps_of_all_kinds(server: MemoryServer) -> None:
-    owner = _at_work(server, 400)
-    assert owner.answered.keys() == {*WEIGHTS, "create"}
+@pytest.mark.parametrize("weights", [WEIGHTS, WITH_GROUPS], ids=["plain", "groups"])
+def test_the_model_agrees_with_a_correct_server_through_steps_of_all_kinds(
+    server: MemoryServer, weights: dict[str, int]
+) -> None:
+    owner = _at_work(server, 400, weights=weights)
+    assert owner.answered.keys() == {*weights, "create"}
 
 
 @pytest.mark.slow
