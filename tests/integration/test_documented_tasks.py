@@ -171,6 +171,26 @@ def test_limits_work_as_their_page_says(daemon: Daemon) -> None:
     assert (why["held_by"], why["holders"][0]["uid"]) == ("group_limit", claimed["jobs"][0]["uid"])
 
 
+def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
+    page = "docs/schedules.md"
+    setup = blocks(page)[0]
+    (nightly,) = _answers(daemon, setup, *blocks(page, heading="## Every night at three"))
+    assert (nightly["timezone"], len(nightly["next"]), nightly["notes"]) == ("Europe/Berlin", 5, [])
+    assert all("T03:00:00+0" in time for time in nightly["next"])
+    setup = setup.replace("call -X PUT $api/queue", ": call -X PUT $api/queue")
+    (refresh,) = _answers(daemon, setup, *blocks(page, heading="## Every five minutes"))
+    assert refresh["every_seconds"] == 300
+    shown, listed, paused, ran, changed = _answers(
+        daemon, setup, *blocks(page, heading="## Look, pause, and run it now")
+    )
+    assert shown == nightly
+    assert [one["name"] for one in listed["schedules"]] == ["nightly", "refresh"]
+    assert (paused["next"], ran["manual"], changed["cron"]) == ([], True, "0 4 * * 1-5")
+    assert changed["firings"] == [{**ran, "state": "queued"}]
+    (past,) = _answers(daemon, setup, *blocks(page, heading="## Past times"))
+    assert past["matched"] == past["added"] == len(past["times"]) <= 1
+
+
 def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"ADMIN_KEY": "the admin key"}).start()
     ours = Shell(daemon, daemon.home)

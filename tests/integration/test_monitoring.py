@@ -79,6 +79,8 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
             client.add()
             client.update(client.claim().json["uid"], state)
         client.add(group="customer-7")
+        schedule = {"queue_name": "q", "name": "yearly", "cron": "@yearly", "job": {"content": {}}}
+        assert client.call("PUT", "/api/v1/schedule", body=schedule).status == 201
         client.take(wait=1)
         prometheus = Prometheus(tmp_path, daemon.port)
         process = prometheus.start()
