@@ -135,7 +135,8 @@ class LoadedGroups:
     def item(self, kind: str, name: str) -> str | None:
         """The settings or the gate of a group, or the queue's gate; raises ItemDamaged."""
         key = (kind, name)
-        if key not in self._items:
+        group = self.loaded.get(name) if name else None
+        if key not in self._items and (group is None or group.damaged):
             self._items.add(key)
             answers = self.send(*items_named([(self.queue_id, self.rows.item(kind, name))]))
             for row in answers[0]:
@@ -201,20 +202,26 @@ class LoadedGroups:
 
     def take(self, row: GroupRow) -> LoadedGroup:
         """Keep a group as the database has it; what the batch has changed comes on top."""
-        name, delta = row.name, self.changes.of(row.name)
-        delta.rev, delta.place = row.rev, None if row.place is None else (row.place[0], row.place[3])
+        place = None if row.place is None else (row.place[0], row.place[3])
+        group = self.make(row.name, [row.ready, row.delayed, row.running, row.failed], row.served, row.rev, place)
+        group.damaged = row.damaged
+        if not row.damaged and (self.named or row.settings is not None or row.gate is not None):
+            self._take_items(group, row)
+        return group
+
+    def make(self, name: str, base: Sequence[int], served: int, rev: int, place: RowRank | None) -> LoadedGroup:
+        """Keep a group without things of its own; see `take`."""
+        delta = self.changes.of(name)
+        delta.rev, delta.place = rev, place
         group = self.loaded[name] = LoadedGroup(
             name=name,
             order=self.flow.group_order,
-            base=[row.ready, row.delayed, row.running, row.failed],
+            base=base,
             delta=delta,
-            served=delta.served or row.served,
+            served=delta.served or served,
             ready=self._ready_of(name, lambda last: self._load_ready(group, last)),
-            is_placed=row.place is not None,
-            damaged=row.damaged,
+            is_placed=place is not None,
         )
-        if not row.damaged:
-            self._take_items(group, row)
         return group
 
     def _take_items(self, group: LoadedGroup, row: GroupRow) -> None:
@@ -223,7 +230,6 @@ class LoadedGroups:
             self.named[settings] = row.settings
         if row.gate is not None and gate not in self._items:
             self.named[gate] = row.gate
-        self._items |= {settings, gate}
         if settings in self.named:
             group.settings = settings_of(self.named[settings])
         if gate in self.named:
@@ -437,14 +443,15 @@ class LoadedGroups:
         return made if self.locked and self.flow.group_order is not GroupOrder.STRICT else unlocked(made)
 
     def keep(self, row: Row) -> Rank:
-        """Keep the row of a ready job until the job is needed; returns its rank."""
-        if row[0] not in self.jobs:
-            self._sealed[row[0]] = row
-        return row[4] + 1, row[5], row[0]
+        """Keep the row of a ready job until the job is needed, see `job`; returns its rank."""
+        uid, _, _, _, inv_prio, arrival = row[-6:]
+        if uid not in self.jobs:
+            self._sealed[uid] = row
+        return inv_prio + 1, arrival, uid
 
     def job(self, row: Row) -> Job:
-        """The job in a row, or as the batch has it; raises DamageFound."""
-        uid, sealed, standing, place, *_ = row
+        """The job in the last six columns of a row, or as the batch has it; raises DamageFound."""
+        uid, sealed, standing, place, _, _ = row[-6:]
         job = self.jobs.get(uid)
         if job is None:
             try:

@@ -44,8 +44,11 @@ class Loading(Generic[V]):
 
     def take(self, values: Sequence[V], last: V | None) -> None:
         """Take the next values of the database, as `load` returns them."""
-        for value in values:
-            self.add(value)
+        if self.values:
+            for value in values:
+                self.add(value)
+        else:
+            self.values = [*values]
         self._is_whole, self._last = last is None, last
 
     def add(self, value: V) -> None:

@@ -6,8 +6,6 @@ jobs is somewhere else by now, so it is taken from what is loaded.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import Final
 
 from attrs import define, field
@@ -24,7 +22,6 @@ from .groups import LoadedGroups
 from .loaded_group import LoadedGroup
 
 Tags = tuple[str, ...]
-_first: Final = itemgetter(0)
 #: Before all groups.
 _FRONT: Final = (-(1 << 63), "-Infinity", -1, -1)
 
@@ -156,18 +153,19 @@ class Turns:
         if page is None:
             most = _at_most(count)
             page = _Page(most, self.groups.send(self._page_read(most, count))[0])
-        number, new = 0, list[tuple[LoadedGroup, list[Rank]]]()
-        for _, its_rows in groupby(page.rows, _first):
-            number += 1
-            its = list(its_rows)
-            ranks = [self.groups.keep(row[14:]) for row in its if row[14] is not None]
-            group = self._placed(its[0], ranks)
-            new += [] if group is None else [(group, ranks)]
+        found: dict[bytes, tuple[Row, list[Rank]]] = {}
+        for row in page.rows:
+            its = found.get(row[0])
+            if its is None:
+                its = found[row[0]] = (row, [])
+            if row[14] is not None:
+                its[1].append(self.groups.keep(row))
+        new = [(group, ranks) for row, ranks in found.values() if (group := self._placed(row, ranks)) is not None]
         self.groups.lock_strict(new)
         for group, ranks in new:
             is_whole = not ranks or len(ranks) >= group.base[READY]
             group.ready.take(*self.groups.rank_list(ranks, len(ranks) + is_whole))
-        self._is_whole = number < page.most
+        self._is_whole = len(found) < page.most
         if page.rows:
             inv_prio, load, turn, arrival = page.rows[-1][8:12]
             self._last = (inv_prio, repr(load), turn, arrival)
@@ -177,19 +175,22 @@ class Turns:
 
     def _placed(self, row: Row, ranks: Sequence[Rank]) -> LoadedGroup | None:
         """A group that was not loaded before; None for another one, or if its name can't be read."""
-        name = self._name_in(row, ranks)
-        try:
-            its = group_of(self.groups.rows, self.groups.queue(), row, name)
-        except Damaged:
-            return None
-        if its.name in self.groups.loaded:
-            return None
-        group = self.groups.take(its)
-        if its.place is not None and (not ranks or (ranks[0][0] - 1, ranks[0][1]) != (its.place[0], its.place[3])):
+        group, place = self._kept(row, self._name_in(row, ranks)), (row[8], row[11])
+        if group is not None and (not ranks or ranks[0][1] != place[1] or ranks[0][0] - 1 != place[0]):
             # Others have locked the first job, or have left a place that is too early.
             self.passed_over = True
             group.delta.is_touched = group.delta.lost = self.groups.locked
         return group
+
+    def _kept(self, row: Row, name: str | None) -> LoadedGroup | None:
+        groups = self.groups
+        if name is not None and row[12] is None and row[13] is None and not groups.named:
+            return None if name in groups.loaded else groups.make(name, row[2:6], row[6], row[7], (row[8], row[11]))
+        try:
+            its = group_of(groups.rows, groups.queue(), row, name)
+        except Damaged:
+            return None
+        return None if its.name in groups.loaded else groups.take(its)
 
     def _name_in(self, row: Row, ranks: Sequence[Rank]) -> str | None:
         """The name of a group, by its first job, which is read anyway; None if it must be read from the group's row."""
@@ -215,7 +216,7 @@ class Turns:
         sound = self.groups.lock_ready([row[1] for row in answer if row[1] not in self.groups.jobs])
         for row in answer:
             if row[1] not in self.groups.jobs and (not self.groups.locked or row[1] in sound):
-                self.groups.job(row[1:])
+                self.groups.job(row)
         wanted = frozenset(tags)
         ranks: dict[str | None, list[Rank]] = {}
         for job in self.groups.jobs.values():

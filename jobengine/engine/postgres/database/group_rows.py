@@ -11,12 +11,11 @@ how long ago a group was served. It has these rules:
   or after others have changed it, may leave a place that is too early; a claim then finds the right one.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ....core.facts import ItemSet
 from ....core.flow import GATE, GROUP, NO_FLOW, Flow, GroupOrder, GroupSettings, settings_of
@@ -81,7 +80,7 @@ def ungrouped_locked(queue_id: int) -> Statement:
     return _LOCK_UNGROUPED(queue_id=queue_id)
 
 
-@frozen
+@define
 class GroupRow:
     """A group as the database has it."""
 
@@ -147,8 +146,9 @@ def key_of(rows: Rows, job: Job) -> bytes | None:
     return None if name is None or counted_in(job) is None else rows.group(name)
 
 
-def _rank_of(job: Job | None) -> RowRank | None:
-    return None if job is None else rank_of(job)
+def _is_like(old: Job, new: Job) -> bool:
+    """Whether a job has the same group and the same rank as before."""
+    return old.spec.rare.group == new.spec.rare.group and rank_of(old) == rank_of(new)
 
 
 @define(eq=False)
@@ -160,6 +160,8 @@ class GroupDelta:
     is_touched: bool = False
     #: Whether it got a job that was not counted there before: then the group may have no row.
     is_entered: bool = False
+    #: Whether its gate is set or removed: before the first, the row has no digest of a gate.
+    is_gated: bool = False
     #: Whether any job that was ready is no longer ready, or somewhere else.
     lost: bool = False
     #: The first of the jobs that became ready, and when it was created.
@@ -176,7 +178,8 @@ class GroupDelta:
         self.is_touched = True
         if was is not None:
             self.counts[was] -= 1
-            self.lost |= was == READY
+            if was == READY:
+                self.lost = True
 
     def enter(self, job: Job, counted: int | None) -> None:
         """Note a job that is counted so from now on."""
@@ -194,9 +197,11 @@ class GroupDelta:
     @property
     def rank_written(self) -> RowRank | None:
         """The first of the jobs that became ready; of a group that is placed anew, one before which none is ready."""
-        if not self.is_placed_anew:
+        if not self.lost or self.rev < 0:
             return self.first
-        return min((rank for rank in (self.first, self.place) if rank is not None), default=NO_CLAIM_START)
+        if self.first is None or self.place is None:
+            return self.first or self.place or NO_CLAIM_START
+        return min(self.first, self.place)
 
     @property
     def may_be_missing(self) -> bool:
@@ -224,14 +229,18 @@ class GroupChanges:
     def change(self, old: Job | None, new: Job | None) -> tuple[int | None, int | None]:
         """Note a change of a job; returns as what it was counted, and is counted now."""
         was, now = None if old is None else counted_in(old), None if new is None else counted_in(new)
-        is_there = old is not None and new is not None and old.spec.rare.group == new.spec.rare.group
-        if is_there and was == now and (was != READY or _rank_of(old) == _rank_of(new)):
+        if old is not None and new is not None and (old.spec is new.spec or _is_like(old, new)):
+            if was != now:
+                delta = self.of(new.spec.rare.group)
+                delta.is_entered |= was is None
+                delta.leave(was)
+                delta.enter(new, now)
             return was, now
         if old is not None:
             self.of(old.spec.rare.group).leave(was)
         if new is not None:
             delta = self.of(new.spec.rare.group)
-            delta.is_entered |= was is None or not is_there
+            delta.is_entered = True
             delta.enter(new, now)
         return was, now
 
@@ -245,18 +254,18 @@ class GroupChanges:
     def set_item(self, fact: ItemSet) -> None:
         """Note the settings or the gate of a group."""
         if fact.kind in (GROUP, GATE) and fact.name:
-            self.of(fact.name).is_touched = True
+            delta = self.of(fact.name)
+            delta.is_touched = True
             if fact.kind == GROUP:
                 self.settings[fact.name] = settings_of(fact.value)
+            else:
+                delta.is_gated = True
 
-    def grouped(self) -> Counter[tuple[int, int]]:
+    def grouped(self) -> dict[tuple[int, int], int]:
         """By how much the jobs of all groups grow, by queue number and place in the tally."""
-        found: Counter[tuple[int, int]] = Counter()
-        for name, delta in self.deltas.items():
-            if name is not None and delta.is_touched:
-                for place in (READY, DELAYED, RUNNING):
-                    found[self.queue_id, GROUPED + place] += delta.counts[place]
-        return found
+        counts = [delta.counts for name, delta in self.deltas.items() if name is not None and delta.is_touched]
+        grown = [sum(column) for column in zip(*counts, strict=True)][:FAILED]
+        return {(self.queue_id, GROUPED + place): by for place, by in enumerate(grown)}
 
     def statements(self) -> list[Statement]:
         """The statements, after those that write jobs and named things."""
@@ -286,10 +295,13 @@ class GroupChanges:
         if not groups:
             return []
         keys = sorted(groups)
-        misplaced = [key for key in keys if (its := groups[key][1]).lost and its.rev < 0]
         made = [self._changed(keys, [groups[key] for key in keys]), *self._set_up()]
-        made += placed(self.queue_id, keys if self._strict or self.settings else misplaced, self._flow)
-        shrunk = [key for key in keys if groups[key][1].may_be_empty]
+        if self._strict or self.settings:
+            made += placed(self.queue_id, keys, self._flow)
+        else:
+            misplaced = [key for key, (_, its) in groups.items() if its.lost and its.rev < 0]
+            made += placed(self.queue_id, sorted(misplaced), self._flow)
+        shrunk = sorted(key for key, (_, its) in groups.items() if its.may_be_empty)
         return made + ([_DELETE_EMPTY_GROUPS(queue_id=self.queue_id, keys=byteas(shrunk))] if shrunk else [])
 
     def _sealed(self, names: Sequence[str]) -> list[bytes]:
@@ -313,19 +325,20 @@ class GroupChanges:
         # Only groups that get jobs or things may be missing; the others need no name.
         new = [name for name, delta in groups if delta.may_be_missing]
         sealed = dict(zip(new, self._sealed(new), strict=True))
-        gates = {name: self.rows.item(GATE, name) for name in new}
+        gates = {name: self.rows.item(GATE, name) for name, delta in groups if delta.is_gated}
         counts = zip(*(delta.counts for delta in deltas), strict=True)
         # In strict order, whether a group has a place at all depends on all its jobs; see `placed`.
-        ranks = [None if self._strict else delta.rank_written for delta in deltas]
+        anew = [None if self._strict or not delta.is_placed_anew else delta.rev for delta in deltas]
+        ranks = [None] * len(deltas) if self._strict else [delta.rank_written for delta in deltas]
         return _CHANGE_GROUPS(
             queue_id=self.queue_id,
             fair=int(self._flow.group_order is GroupOrder.FAIR),
             keys=byteas(keys),
-            gates=byteas([gates.get(name, b"") for name, _ in groups]),
-            sealed=byteas([sealed.get(name, b"") for name, _ in groups]),
+            gates=byteas([gates.get(name, b"") for name, _ in groups] if gates else [b""] * len(groups)),
+            sealed=byteas([sealed.get(name, b"") for name, _ in groups] if new else [b""] * len(groups)),
             **dict(zip(("ready", "delayed", "running", "failed"), map(bigints, counts), strict=True)),
             served=bigints([delta.served or None for delta in deltas]),
-            revs=bigints([delta.rev if delta.is_placed_anew and not self._strict else None for delta in deltas]),
+            revs=bigints(anew),
             inv_prios=bigints([None if rank is None else rank[0] for rank in ranks]),
             arrivals=bigints([None if rank is None else rank[1] for rank in ranks]),
             created=bigints([delta.created for delta in deltas]),

@@ -160,18 +160,30 @@ INSERT INTO grp AS g (
     first_created, load, turn
 )
 SELECT :queue_id, n.key, n.gate, n.sealed, n.ready, n.delayed, n.running, n.failed, l.turn, n.served, n.rev,
-    n.inv_prio, n.arrival, n.created, CASE WHEN :fair::bigint = 1 THEN n.running ELSE 0 END,
+    CASE WHEN n.rev IS NULL THEN n.inv_prio ELSE f.inv_prio END,
+    CASE WHEN n.rev IS NULL THEN n.arrival ELSE f.arrival END,
+    CASE WHEN n.rev IS NULL THEN n.created ELSE f.created END,
+    CASE WHEN :fair::bigint = 1 THEN n.running ELSE 0 END,
     CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, l.turn) ELSE 0 END
-FROM unnest(
-    (SELECT :keys::bytea[]), :gates::bytea[], :sealed::bytea[], :ready::bigint[], :delayed::bigint[],
-    :running::bigint[], :failed::bigint[], :served::bigint[], :revs::bigint[], :inv_prios::bigint[],
-    :arrivals::bigint[], :created::bigint[]
-) AS n (key, gate, sealed, ready, delayed, running, failed, served, rev, inv_prio, arrival, created),
-    (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key = ''), 0) AS turn) l
+FROM (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key = ''), 0) AS turn) l,
+    unnest(
+        (SELECT :keys::bytea[]), :gates::bytea[], :sealed::bytea[], :ready::bigint[], :delayed::bigint[],
+        :running::bigint[], :failed::bigint[], :served::bigint[], :revs::bigint[], :inv_prios::bigint[],
+        :arrivals::bigint[], :created::bigint[]
+    ) AS n (key, gate, sealed, ready, delayed, running, failed, served, rev, inv_prio, arrival, created)
+LEFT JOIN LATERAL (
+    SELECT j.inv_prio, j.arrival, j.created
+    FROM job j
+    WHERE n.rev IS NOT NULL AND j.queue_id + 0 = :queue_id AND j.grp = n.key AND j.place = 0
+        AND (j.inv_prio, j.arrival) >= (n.inv_prio, n.arrival)
+    ORDER BY j.inv_prio, j.arrival
+    LIMIT 1
+) f ON true
 ORDER BY n.key
 ON CONFLICT (queue_id, key) DO UPDATE
 SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed, running = g.running + excluded.running,
     failed = g.failed + excluded.failed, rev = g.rev + 1,
+    gate = CASE WHEN excluded.gate = '' THEN g.gate ELSE excluded.gate END,
     load = CASE WHEN :fair::bigint = 1 THEN (g.running + excluded.running)::float8 / g.weight ELSE 0 END,
     (served, turn) = (
         SELECT o.served, CASE WHEN :fair::bigint = 1 THEN o.served ELSE 0 END
@@ -185,23 +197,21 @@ SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed, ru
             END AS served
         ) o
     ),
-    (inv_prio, arrival, first_created) = (
-        SELECT CASE WHEN o.is_next THEN f.inv_prio WHEN o.is_first THEN excluded.inv_prio ELSE g.inv_prio END,
-            CASE WHEN o.is_next THEN f.arrival WHEN o.is_first THEN excluded.arrival ELSE g.arrival END,
-            CASE WHEN o.is_next THEN f.created WHEN o.is_first THEN excluded.first_created ELSE g.first_created END
-        FROM (
-            SELECT coalesce(excluded.start_prio = g.rev, false) AS is_next,
-                g.inv_prio IS NULL OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) AS is_first
-        ) o
-        LEFT JOIN LATERAL (
-            SELECT j.inv_prio, j.arrival, j.created
-            FROM job j
-            WHERE o.is_next AND j.queue_id + 0 = g.queue_id AND j.grp = g.key AND j.place = 0
-                AND (j.inv_prio, j.arrival) >= (excluded.inv_prio, excluded.arrival)
-            ORDER BY j.inv_prio, j.arrival
-            LIMIT 1
-        ) f ON true
-    );
+    inv_prio = CASE
+        WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
+            OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.inv_prio
+        ELSE g.inv_prio
+    END,
+    arrival = CASE
+        WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
+            OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.arrival
+        ELSE g.arrival
+    END,
+    first_created = CASE
+        WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
+            OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.first_created
+        ELSE g.first_created
+    END;
 
 -- name: set_up_groups
 -- Writes the settings of groups that are used in order.
