@@ -61,6 +61,8 @@ class Log:
     of_queue: int
     of_group: int
     running: dict[str, str | None] = field(factory=dict)
+    #: Jobs that somebody has asked to delete: another client may hear of its claim after their end.
+    removed: set[str] = field(factory=set)
     most: Counter[str | None] = field(factory=Counter)
     claimed: int = 0
     wrong: list[str] = field(factory=list)
@@ -75,7 +77,7 @@ class Log:
         """Note claimed jobs; `limited` says that the limits were in force before the claim was sent."""
         with self.lock:
             self.claimed += len(jobs)
-            self.running |= dict(jobs)
+            self.running |= {uid: group for uid, group in jobs if uid not in self.removed}
             counted = Counter(self.running.values())
             if limited and jobs and len(self.running) > self.of_queue:
                 self.wrong.append(f"{len(self.running)} jobs of the queue")
@@ -86,6 +88,11 @@ class Log:
 
     def end(self, uid: str) -> None:
         with self.lock:
+            self.running.pop(uid, None)
+
+    def remove(self, uid: str) -> None:
+        with self.lock:
+            self.removed.add(uid)
             self.running.pop(uid, None)
 
 
@@ -137,7 +144,7 @@ class Client:
             changes = c.Changes(priority=self.random.randrange(3))
             tasks.append(c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids[:2])))
             tasks.append(c.DeleteJob(**WHO, uid=uids[2]))
-            self.log.end(uids[2])
+            self.log.remove(uids[2])
         return tasks
 
     def _add(self) -> c.Command[Any]:
