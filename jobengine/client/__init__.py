@@ -10,6 +10,7 @@ from ._sync.claimed import ClaimedJob
 from ._sync.engine import Finished, JobEngine
 from ._sync.keys import Keys
 from ._sync.queue import Queue
+from ._sync.schedules import Schedules
 from .errors import (
     AccessDenied,
     BadRequest,
@@ -26,12 +27,14 @@ from .errors import (
     OutcomeUnknown,
     QueueExists,
     QueueNotFound,
+    ScheduleNotFound,
     TooManyRequests,
     Unavailable,
 )
 from .groups import Group, GroupOptions, GroupSettings, GroupSort, HoldingJob, LimitOptions, Limits, QueueSettings, Rate
 from .history import Periods, QueueHistory
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
+from .schedules import Backfill, Firing, IfRunning, Missed, Schedule, ScheduleOptions
 from .secret import Secret
 from .values import (
     Access,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from ._async.engine import AsyncFinished, AsyncJobEngine
     from ._async.keys import AsyncKeys
     from ._async.queue import AsyncQueue
+    from ._async.schedules import AsyncSchedules
 
 __all__ = [
     "Access",
@@ -66,7 +70,9 @@ __all__ = [
     "AsyncJobEngine",
     "AsyncKeys",
     "AsyncQueue",
+    "AsyncSchedules",
     "Attempt",
+    "Backfill",
     "BadRequest",
     "BadSettings",
     "ClaimedJob",
@@ -75,6 +81,7 @@ __all__ = [
     "EventsLost",
     "Explanation",
     "Finished",
+    "Firing",
     "Forbidden",
     "Group",
     "GroupNotFound",
@@ -82,6 +89,7 @@ __all__ = [
     "GroupSettings",
     "GroupSort",
     "HoldingJob",
+    "IfRunning",
     "Job",
     "JobChanges",
     "JobEngine",
@@ -98,6 +106,7 @@ __all__ = [
     "LimitOptions",
     "Limits",
     "Minutes",
+    "Missed",
     "NewJob",
     "NotJobEngine",
     "OutcomeUnknown",
@@ -112,6 +121,10 @@ __all__ = [
     "QueueStats",
     "Rate",
     "Readiness",
+    "Schedule",
+    "ScheduleNotFound",
+    "ScheduleOptions",
+    "Schedules",
     "Secret",
     "Times",
     "TooManyRequests",
@@ -125,6 +138,7 @@ _ASYNC = {
     "AsyncJobEngine": "engine",
     "AsyncKeys": "keys",
     "AsyncQueue": "queue",
+    "AsyncSchedules": "schedules",
 }
 
 

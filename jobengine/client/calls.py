@@ -19,6 +19,7 @@ from .encoding import encode
 from .groups import Group
 from .history import QueueHistory
 from .http_codec import Address, Response
+from .schedules import Backfill, Firing, Schedule
 from .values import (
     Access,
     AccessKey,
@@ -40,7 +41,6 @@ _JSON: Final = ("application/json", "")
 _METRIC: Final = b"jobengine_"
 #: Statuses that proxies send in place of a server.
 _OF_PROXIES: Final = frozenset({408, 413, 429, 502, 503, 504})
-_read_object: Final = Decoder(dict[str, Any]).decode
 #: A part of the server's 404 for a path outside the API.
 _NOWHERE: Final = b"There is nothing at this path"
 
@@ -156,11 +156,6 @@ def _nothing(response: Response) -> None:
         raise not_jobengine(response, "it should be empty")
 
 
-def _object(response: Response) -> dict[str, Any]:
-    found: dict[str, Any] = json_of(response, _read_object)
-    return found
-
-
 def _text(response: Response) -> str:
     if _METRIC not in response.body:
         raise not_jobengine(response, "it has no JobEngine metrics")
@@ -232,6 +227,7 @@ def _document(response: Response) -> Any:
 
 _QUEUE: Final = {404: e.QueueNotFound}
 _GROUP: Final = {404: e.GroupNotFound}
+_SCHEDULE: Final = {404: e.ScheduleNotFound}
 
 CREATE_QUEUE: Final = Call[None](
     "createQueue",
@@ -305,14 +301,59 @@ RESET_GROUP: Final = Call[None](
 LIST_GROUPS: Final = Call(
     "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
 )
-SET_SCHEDULE: Final = Call("setSchedule", "PUT", "/api/v1/schedule", (), _object, statuses=(200, 201), special=_QUEUE)
-READ_SCHEDULE: Final = Call("readSchedule", "GET", "/api/v1/schedule", (), _object)
-CHANGE_SCHEDULE: Final = Call("changeSchedule", "POST", "/api/v1/schedule", (), _object)
-DELETE_SCHEDULE: Final = Call[None](
-    "deleteSchedule", "DELETE", "/api/v1/schedule", (), _nothing, gone_is_done=True, statuses=(204,)
+SET_SCHEDULE: Final = Call(
+    "setSchedule",
+    "PUT",
+    "/api/v1/schedule",
+    ("Queue.schedule",),
+    _value(Schedule),
+    statuses=(200, 201),
+    special=_QUEUE,
 )
-LIST_SCHEDULES: Final = Call("listSchedules", "GET", "/api/v1/schedules", (), _object, special=_QUEUE)
-RUN_SCHEDULE: Final = Call("runSchedule", "POST", "/api/v1/schedule/run", (), _object, safe=False, statuses=(200, 201))
+READ_SCHEDULE: Final = Call(
+    "readSchedule", "GET", "/api/v1/schedule", ("Schedules.get",), _value(Schedule), special=_SCHEDULE
+)
+CHANGE_SCHEDULE: Final = Call(
+    "changeSchedule",
+    "POST",
+    "/api/v1/schedule",
+    ("Schedules.change", "Schedules.pause", "Schedules.resume"),
+    _value(Schedule),
+    special=_SCHEDULE,
+)
+DELETE_SCHEDULE: Final = Call[None](
+    "deleteSchedule",
+    "DELETE",
+    "/api/v1/schedule",
+    ("Schedules.delete",),
+    _nothing,
+    gone_is_done=True,
+    statuses=(204,),
+    special=_SCHEDULE,
+)
+LIST_SCHEDULES: Final = Call(
+    "listSchedules", "GET", "/api/v1/schedules", ("Schedules.list",), _page("schedules", Schedule), special=_QUEUE
+)
+#: Both calls of one operation, in the next lines: a run adds another job when it is repeated, a backfill does not.
+RUN_SCHEDULE: Final = Call(
+    "runSchedule",
+    "POST",
+    "/api/v1/schedule/run",
+    ("Schedules.run", "Schedules.backfill"),
+    _value(Firing),
+    safe=False,
+    statuses=(200, 201),
+    special=_SCHEDULE,
+)
+BACKFILL_SCHEDULE: Final = Call(
+    "runSchedule",
+    "POST",
+    "/api/v1/schedule/run",
+    RUN_SCHEDULE.served_by,
+    _value(Backfill),
+    statuses=(200, 201),
+    special=_SCHEDULE,
+)
 ADD_JOB: Final = Call(
     "addJob",
     "PUT",

@@ -77,6 +77,10 @@ class GroupNotFound(JobEngineError):
     """The queue has no such group: it has neither jobs nor settings of its own, and is not held."""
 
 
+class ScheduleNotFound(JobEngineError):
+    """The queue has no schedule of that name."""
+
+
 class QueueExists(JobEngineError):
     """The name of a new queue is taken."""
 

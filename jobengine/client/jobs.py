@@ -181,7 +181,7 @@ def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
     """Like `job_json`, with options from `written_options`."""
-    return encode_text({"uid": new_uid(), **options, "content": _object(content)}).encode()
+    return encode_text({"uid": new_uid(), **options, "content": written_content(content)}).encode()
 
 
 def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
@@ -207,7 +207,7 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes for all jobs of a filter, as a JSON object; raises TypeError."""
     value = written(changes, _CHANGES, nullable=_NULLABLE)
     if "content" in value:
-        value["content"] = _object(value["content"])
+        value["content"] = written_content(value["content"])
     return value
 
 
@@ -248,7 +248,8 @@ def _unknown(name: str, known: frozenset[str]) -> str:
     return f"{name!r} is not known" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _object(content: Any) -> Any:
+def written_content(content: Any) -> Any:
+    """The content of a job as a dict; raises TypeError."""
     if isinstance(content, dict):
         return content
     if not isinstance(content, Mapping):

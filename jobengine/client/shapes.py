@@ -4,7 +4,7 @@ The types of the server's answers, for msgspec: an answer of another shape did n
 The types are made from the fields of the classes. Checking a job takes about a microsecond.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, TypeGuard, get_args
 
@@ -12,6 +12,7 @@ from msgspec import Meta, Raw, Struct, defstruct
 from msgspec.json import Decoder
 
 from .answers import Answer, Field
+from .schedules import as_text_time, as_text_times
 from .values import Job
 
 #: Decodes a body; raises ValueError or RecursionError if it has another shape.
@@ -20,10 +21,13 @@ Shape = Callable[[bytes], object]
 _Uid = Annotated[str, Meta(min_length=1)]
 #: Seconds that datetime can represent.
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
-#: The fields that are required in each class that has them: texts and, in the next line, objects.
+#: A time in ISO 8601 with an offset.
+_Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d(:\d\d)?)$")]
+#: The fields that are required in each class that has them: texts and, in the next line, other values.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id", "group"})
-_REQUIRED_OBJECTS: Final = frozenset({"hours"})
-
+_REQUIRED_VALUES: Final = frozenset({"hours", "matched", "time"})
+#: The JSON of times that are texts, by their readers.
+_TEXTS: Final[Mapping[Any, Any]] = {as_text_time: _Time, as_text_times: list[_Time]}
 
 _made: Final[dict[type[Answer], Any]] = {}
 
@@ -38,6 +42,8 @@ def _wire_type(field: "Field[Any]") -> Any:
         return kind
     if _is_answer(reads):
         return of(reads)
+    if reads in _TEXTS:
+        return _TEXTS[reads]
     parts = {kind, *get_args(kind)}
     if datetime in parts:
         return _Moment if kind is datetime else float
@@ -71,7 +77,7 @@ def of(kind: type[Answer]) -> Any:
                 fields.append((wire, Raw, Raw()))
             elif wire in _REQUIRED and type_ is str:
                 fields.append((wire, _Uid))
-            elif wire in _REQUIRED_OBJECTS:
+            elif wire in _REQUIRED_VALUES:
                 fields.append((wire, type_))
             else:
                 fields.append((wire, type_ | None, None))

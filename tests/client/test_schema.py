@@ -11,6 +11,7 @@ from jobengine.client.answers import Field
 from jobengine.client.calls import CALLS
 from jobengine.client.groups import GroupOptions, QueueSettings
 from jobengine.client.jobs import JobChanges, JobFilter, JobOptions, JobOrder
+from jobengine.client.schedules import ScheduleOptions
 from tests.schema import operations, schema
 
 
@@ -72,6 +73,9 @@ def test_each_operation_has_a_method_in_both_clients(operation: str, holder: str
         (client.Limits, "Limits"),
         (client.Rate, "Rate"),
         (client.HoldingJob, "Holder"),
+        (client.Schedule, "Schedule"),
+        (client.Firing, "Firing"),
+        (client.Backfill, "Backfilled"),
         (client.Access, "Access"),
         (client.AccessKey, "Key"),
         (client.WorkerJobs, "Worker"),
@@ -113,11 +117,20 @@ def test_the_client_offers_each_order_in_the_schema(method: Any, parameter: str,
     assert set(schema()["components"]["parameters"][parameter]["schema"]["enum"]) == set(get_args(orders))
 
 
+@pytest.mark.parametrize(("field", "choices"), [("if_running", client.IfRunning), ("missed", client.Missed)])
+def test_the_client_offers_each_choice_of_a_schedule(field: str, choices: Any) -> None:
+    assert set(_properties("SetSchedule")[field]["enum"]) == set(get_args(choices))
+
+
 @pytest.mark.parametrize(
     ("method", "body", "elsewhere"),
     [
         (client.Queue.configure, "ChangeQueue", {"name", *get_type_hints(QueueSettings)}),
         (client.Queue.set_group, "ChangeGroup", {"queue_name", "group", *get_type_hints(GroupOptions)}),
+        (client.Queue.schedule, "SetSchedule", {"queue_name", "job", *get_type_hints(ScheduleOptions)}),
+        (client.Queue.schedule, "ScheduledJob", {*get_type_hints(ScheduleOptions)}),
+        (client.Schedules.change, "ChangeSchedule", {"queue_name", "job", *get_type_hints(ScheduleOptions)}),
+        (client.Schedules.backfill, "RunSchedule", {"queue_name", "from", "until"}),
         (client.Queue.create, "NewQueue", {"name"}),
         (client.Keys.add, "AddKey", {"queue_name", "access_key"}),
         (client.JobEngine.claim, "Claim", {"queue_names", "updates", "host", "pid", "client"}),

@@ -89,6 +89,20 @@ def test_groups_are_limited_and_held_as_the_page_says(daemon: Daemon) -> None:
     assert (mail.stats().limits, mail.stats().held, mail.group("customer-7").own.raw) == (None, 0, {})
 
 
+def test_schedules_are_set_and_changed_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    first, *listed, ran, past = _run(daemon, _section("## Run jobs on a schedule")).splitlines()
+    assert first.count("datetime.datetime(") == 5
+    assert [line.partition(" ")[0] for line in listed] == ["nightly", "refresh"]
+    (nightly,) = mail.schedules.list()
+    assert (nightly.cron, nightly.job["priority"], mail.get(ran).content) == (
+        "0 4 * * 1-5",
+        5,
+        {"to": "ida@example.org"},
+    )
+    assert past.count("datetime.datetime(") == 5
+
+
 def test_events_are_watched_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     stop = threading.Event()

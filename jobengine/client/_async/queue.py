@@ -22,6 +22,7 @@ from ..jobs import (
     given,
     job_json,
 )
+from ..schedules import Schedule, ScheduleOptions, schedule_value
 from ..secret import Secret, secret
 from ..values import Access, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .batch_sender import BatchSender
@@ -31,6 +32,7 @@ from .events import watch
 from .heartbeats import Heartbeats
 from .keys import AsyncKeys
 from .pipelined_add import add_in_chunks
+from .schedules import AsyncSchedules
 from .transport import Stream
 
 A = TypeVar("A", bound=Answer)
@@ -71,6 +73,8 @@ class AsyncQueue:
         self._key = key
         #: The queue's keys with a role: to add, list and revoke them.
         self.keys = AsyncKeys(self)
+        #: The queue's schedules: to read, change, run and delete them.
+        self.schedules = AsyncSchedules(self)
         self._caller = caller or engine._caller
         self._begin()
 
@@ -203,6 +207,21 @@ class AsyncQueue:
         await self._ask(calls.RESET_GROUP, query={"queueName": self.name, "group": name})
 
     # Adding
+
+    async def schedule(
+        self, name: str, content: Mapping[str, Any], *, dry_run: bool = False, **options: Unpack[ScheduleOptions]
+    ) -> Schedule:
+        """
+        Add a job at each time of `cron` in `timezone`, or every `every_seconds`; `schedules` has the other calls.
+
+        Safe to call at each start of a program: a schedule that exists gets these settings, and keeps its history and,
+        unless `paused` is given, its pause. `dry_run`: store nothing, and return its next times and notes.
+        """
+        body = {"queue_name": self.name, "name": name, **schedule_value(content, options)}
+        if dry_run:
+            body["dry_run"] = True
+        schedule: Schedule = await self._ask(calls.SET_SCHEDULE, body=body)
+        return schedule
 
     async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """

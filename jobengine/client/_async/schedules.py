@@ -1,0 +1,88 @@
+"""The schedules of a queue."""
+
+from collections.abc import Mapping
+from math import floor
+from typing import Any, Protocol, Unpack
+
+from .. import calls
+from ..jobs import Moment, unix
+from ..schedules import Backfill, Firing, Schedule, ScheduleOptions, schedule_value
+from .transport import Stream
+
+
+class AsyncScheduler(Protocol):
+    """The queue, as its schedules use it."""
+
+    name: str
+
+    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
+
+    def _pages(self, call: calls.Call[Any], query: dict[str, str], limit: int | None) -> Stream[Any]: ...
+
+
+class AsyncSchedules:
+    """The schedules of a queue; `Queue.schedule` creates them. Methods that take a name raise ScheduleNotFound."""
+
+    def __init__(self, queue: AsyncScheduler) -> None:
+        self._queue = queue
+
+    async def get(self, name: str) -> Schedule:
+        """The schedule as it is now."""
+        schedule: Schedule = await self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
+        return schedule
+
+    async def list(self, *, limit: int | None = None) -> Stream[Schedule]:
+        """The schedules by name, at most `limit`; read while you iterate. Each has one next time, and no notes."""
+        pages = self._queue._pages(calls.LIST_SCHEDULES, {"queueName": self._queue.name}, limit)
+        async for schedule in pages:
+            yield schedule
+
+    async def change(
+        self, name: str, content: Mapping[str, Any] | None = None, **options: Unpack[ScheduleOptions]
+    ) -> Schedule:
+        """
+        Change settings of the schedule, and return it; omitted ones stay unchanged.
+
+        `cron` and `every_seconds` replace each other. The job is replaced as a whole: an option of the job, such as
+        `priority`, needs `content`. `pause_after_failures=None` removes that setting.
+        """
+        body = {"queue_name": self._queue.name, "name": name, **schedule_value(content, options)}
+        schedule: Schedule = await self._queue._ask(calls.CHANGE_SCHEDULE, body=body)
+        return schedule
+
+    async def pause(self, name: str) -> Schedule:
+        """Pause the schedule. Times during the pause are neither fired later nor counted as missed."""
+        return await self.change(name, paused=True)
+
+    async def resume(self, name: str) -> Schedule:
+        """Resume the schedule, also after it has paused itself."""
+        return await self.change(name, paused=False)
+
+    async def delete(self, name: str) -> None:
+        """Delete the schedule; its jobs stay."""
+        await self._queue._ask(calls.DELETE_SCHEDULE, query=self._named(name))
+
+    async def run(self, name: str) -> Firing:
+        """
+        Add a job now, once, even if the schedule is paused.
+
+        Raises Conflict while a job of it is unfinished and `if_running` is skip. If the answer is lost, the run is not
+        repeated: this raises OutcomeUnknown.
+        """
+        body = {"queue_name": self._queue.name, "name": name}
+        firing: Firing = await self._queue._ask(calls.RUN_SCHEDULE, body=body)
+        return firing
+
+    async def backfill(self, name: str, start: Moment, end: Moment, *, dry_run: bool = False) -> Backfill:
+        """
+        Add the jobs of all times from `start` to `end`, both included, at most 1,000; those that exist are left alone.
+
+        `dry_run`: only return the times.
+        """
+        span = {"from": unix(start), "until": floor(end if isinstance(end, float | int) else end.timestamp())}
+        body = {"queue_name": self._queue.name, "name": name, **span, **({"dry_run": True} if dry_run else {})}
+        backfill: Backfill = await self._queue._ask(calls.BACKFILL_SCHEDULE, body=body)
+        return backfill
+
+    def _named(self, name: str) -> dict[str, str]:
+        return {"queueName": self._queue.name, "name": name}
