@@ -48,7 +48,7 @@ from .waiters import Offer, Waiters
 _EXPIRY_SLICE: Final = 200
 #: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
 _FIRING_SLICE: Final = 50
-_FIRING_SECONDS: Final = 0.005
+_FIRING_SECONDS: Final = 0.002
 #: Milliseconds by which the wall clock may drift before it counts as set.
 _CLOCK_STEP: Final = 250
 #: See core.model.QUEUED.
@@ -392,13 +392,13 @@ class Executor:
             self.waiters.recheck(name)
         if self.committer.phase is not _FAILED:
             self._commit(expire(self.tables, now, _EXPIRY_SLICE), now)
-            self._fire(now)
 
     def _fire(self, now: int) -> None:
         """
         Fire due schedules one after the other, for some milliseconds; the timer goes on with the others at once.
 
-        While changes are refused, none is fired: a firing that is rolled back would be fired again.
+        Only the timer does this, so that no request waits for more than one turn. While changes are refused, none is
+        fired: a firing that is rolled back would be fired again.
         """
         until = self.clock.seconds() + _FIRING_SECONDS
         for _ in range(_FIRING_SLICE):
@@ -406,9 +406,11 @@ class Executor:
             self._commit(facts, now)
             if not facts or self.clock.seconds() >= until:
                 break
+        if self.waiters.pending:
+            self.waiters.serve(now)
 
     def _wake(self) -> None:
-        self._tick()
+        self._fire(self._tick())
         self._set_timer()
 
     def _set_timer(self) -> None:
