@@ -13,7 +13,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
-from .calls import Conversation, claim_many, complete_many, converse, request, uids_in
+from .calls import CONTENT, Conversation, claim_many, complete_many, converse, request, uids_in
 from .machine import Effort
 from .results import TIMES, Outcome, Results, Row, measured, run_alone, say
 from .servers import Failed, JobEngine, Run, Server
@@ -78,7 +78,7 @@ def _bodies() -> list[bytes]:
             "/api/v1/jobs",
             {
                 "queue_name": QUEUE,
-                "jobs": [{"content": {"n": 12345}, "group": f"customer-{at + n}"} for n in range(_SIZE)],
+                "jobs": [{"content": CONTENT, "group": f"customer-{at + n}"} for n in range(_SIZE)],
             },
         )
         for at in range(0, _GROUPS, _SIZE)

@@ -24,7 +24,7 @@ def length_of_more(job: Job) -> int:
     if spec.tags or rare.unique_key:
         length += len(_line((spec.tags, rare.unique_key)))
     if rare.group:
-        length += len(_line(rare.group))
+        length += len(rare.group)
     if rare.context is not NO_CONTEXT:
         length += len(_line(rare.context))
     return length

@@ -25,7 +25,7 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
 
     Raises StorageError or OSError.
     """
-    done = 0
+    done, tables.groups_later = 0, True
     for records in journal.recover(now):
         for start in range(0, len(records), _AT_ONCE):
             some = records[start : start + _AT_ONCE]
@@ -34,6 +34,7 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
             if done >= _AT_ONCE:
                 yield
                 done = 0
+    yield from tables.index_groups(_AT_ONCE)
     if journal.torn is not None:
         n, path = journal.torn.length, journal.torn.copy
         _log.warn("a crash had cut the last write short; its {n} bytes are in {path}", n=n, path=path)

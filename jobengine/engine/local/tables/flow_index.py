@@ -23,6 +23,8 @@ class FlowIndex:
     _named: Mapping[tuple[str, str], str]
     #: The ranks of all jobs after one, in order, or of those in a state.
     _ranks: Callable[[Rank, State | None], Iterator[Rank]]
+    #: Whether the index is made later: while the file is read back, it would be changed for nothing.
+    is_later: bool = False
     #: The present index; None in a queue without flow.
     turns: Turns | None = None
     #: The index for a coming change of the order.
@@ -32,7 +34,7 @@ class FlowIndex:
 
     def set_flow(self, flow: Flow | None) -> None:
         """Make, adapt or drop the index."""
-        if flow is None:
+        if flow is None or self.is_later:
             self.turns = None
         elif self.turns is None or not self.turns.has_shape(flow):
             while self.prepare(flow, len(self._jobs) + 1):
@@ -50,20 +52,30 @@ class FlowIndex:
         """
         coming = self._coming
         if coming is None or not coming.has_shape(flow):
-            coming = Turns(flow, self._jobs, covered=_START)
-            for (kind, name), value in self._named.items():
-                coming.set_item(kind, name, value)
-            self._keep(coming)
+            coming = self._begin(flow, _START)
         if coming.covered is None:
             return False
         ranks = list(islice(self._ranks(coming.covered, None), most))
         coming.covered = ranks[-1] if ranks else coming.covered
-        for rank in ranks:
-            coming.change(None, self._jobs[rank[2]])
-        coming.update()
+        coming.fill(self._jobs[rank[2]] for rank in ranks)
         if len(ranks) < most:
             coming.covered = None
         return coming.covered is not None
+
+    def build(self, flow: Flow, most: int) -> Iterator[None]:
+        """Index all jobs, `most` at each step; none may change meanwhile, so they are read in the order of memory."""
+        self.is_later = False
+        coming, jobs = self._begin(flow, None), iter(self._jobs.values())
+        while some := list(islice(jobs, most)):
+            coming.fill(some)
+            yield
+
+    def _begin(self, flow: Flow, covered: Rank | None) -> Turns:
+        coming = Turns(flow, self._jobs, covered=covered)
+        for (kind, name), value in self._named.items():
+            coming.set_item(kind, name, value)
+        self._keep(coming)
+        return coming
 
     def _keep(self, coming: Turns | None) -> None:
         self._coming = coming

@@ -150,6 +150,11 @@ class Group:
         ranks = self.jobs
         return ranks.before(rank) if isinstance(ranks, SortedList) else bisect_left(ranks, rank)
 
+    def add_ready(self, rank: Rank) -> None:
+        """Add a ready job without tags; not in strict order."""
+        self.jobs = _with(self.jobs, rank)
+        self.ready += 1
+
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
         """
         Move a job to another place; None stands for one that the queue does not have.

@@ -50,6 +50,8 @@ class QueueTable:
 
     queue: Queue
     _clock: WallClock
+    #: See FlowIndex.is_later.
+    groups_later: bool = False
     #: Every job, by uid.
     jobs: dict[str, Job] = field(factory=dict, init=False)
     #: The ranks of the jobs in each place, in execution order.
@@ -101,7 +103,7 @@ class QueueTable:
         self.ready = self.places[Place.READY]
         self.live_bytes = len(encode(QueueCreated(self.queue)))
         self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
-        self.flow = FlowIndex(self.jobs, self.named, self._ranks)
+        self.flow = FlowIndex(self.jobs, self.named, self._ranks, self.groups_later)
         self.flow.set_flow(self.queue.flow)
 
     def wall(self, now: int) -> int:

@@ -49,6 +49,8 @@ class Tables:
         self.of_go_version: set[str] = set()
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
+        #: Whether groups are indexed later, by `index_groups`.
+        self.groups_later = False
         #: The queues whose indexes are out of date, by name, and their live bytes before the change.
         self._outdated: dict[str, int] = {}
         #: The queues whose schedules have changed, by name, and when their first one was to fire before the change.
@@ -93,6 +95,15 @@ class Tables:
             elif effect.old is None or isinstance(effect.old, QueueTable):
                 self._replace_queue(effect.queue, effect.old)
         self._update_indexes()
+
+    def index_groups(self, most: int) -> Iterator[None]:
+        """Index the groups of all queues after `groups_later`; each step has at most `most` jobs of a queue."""
+        self.groups_later = False
+        for table in self.queues.values():
+            if table.queue.flow is not None:
+                yield from table.flow.build(table.queue.flow, most)
+            table.flow.is_later = False
+            self._reconfigure(table, table.queue)
 
     def wall(self, now: int) -> int:
         """The wall clock at an elapsed time."""
@@ -153,7 +164,7 @@ class Tables:
         if old is not None and old.queue.salt == fact.queue.salt:
             # Replaces the same queue, which a slice of a snapshot may repeat.
             return self._queue_changed(QueueChanged(fact.queue))
-        return QueueEffect(name, self._replace_queue(name, QueueTable(fact.queue, self._clock)))
+        return QueueEffect(name, self._replace_queue(name, QueueTable(fact.queue, self._clock, self.groups_later)))
 
     def _queue_changed(self, fact: QueueChanged) -> Effect:
         name = fact.queue.name

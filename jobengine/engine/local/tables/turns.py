@@ -240,6 +240,27 @@ class Turns:
 
     # Changes of jobs
 
+    def fill(self, jobs: Iterable[Job]) -> None:
+        """Add jobs, best in execution order."""
+        groups, is_strict = self.groups, self.flow.group_order is GroupOrder.STRICT
+        longer: dict[Group, None] = {}
+        for job in jobs:
+            spec = job.spec
+            if is_strict or spec.tags or not job.ready:
+                self.change(None, job)
+                continue
+            # This takes a third of what `change` takes: nearly all jobs are read by this branch at a start.
+            name = spec.rare.group
+            group = groups.get(name) or self._made(name)
+            group.add_ready(spec.rank)
+            longer[group] = None
+        for group in longer:
+            if group.position is None or group.size is None:
+                self._touched[group] = None
+            if group.size is not None and group.name is not None:
+                self._resize(group, group.ready + group.running)
+        self.update()
+
     def change(self, old: Job | None, new: Job | None) -> None:
         """Note that a job is removed, replaced or added; call `update` when all changes are noted."""
         was = None if old is None else place_of(old.standing)
