@@ -7,10 +7,11 @@ a plain table and by the SQL of pgmq, and procrastinate is used as in benchmarks
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 from attrs import define, field
 from msgspec.json import decode
@@ -37,6 +38,15 @@ _PATIENCE = 1_800.0
 #: Targets: jobs a second in bulk; two and four servers compared with one; the last tenth of many jobs compared with the
 #: third.
 _BULK, _TWO, _FOUR, _LAST = 20_000, 1.2, 1, 0.9
+#: Groups, the jobs of each that stay in the queue, and the flows of the queue; the share of the jobs of a queue without
+#: groups that each must reach.
+_GROUPS, _EACH, _SHARE = 100_000, 10, 0.6
+_FLOWS: Final[Mapping[str, str]] = {
+    "limit 2": '{"group_limits": {"in_progress": 2}}',
+    "fair": '{"group_order": "fair"}',
+}
+#: A few groups that all clients use, the flow of their queue, and the share of one server's jobs that two must reach.
+_HOT, _HOT_FLOW, _HOT_SHARE = 10, '{"group_order": "fair", "group_limits": {"in_progress": 200}}', 1
 
 
 def _migrated(server: PostgreSQL) -> None:
@@ -83,10 +93,16 @@ class WithoutHttp(PostgreSQL):
             for one in players:
                 stack.callback(one.stop)
             for one in players:
-                one.hear("warm")
+                _until_warm(one)
             for one in players:
                 one.go()
             return [_work(one) for one in players]
+
+
+def _until_warm(player: Player) -> None:
+    """Wait while a process fills its queue."""
+    if player.line(_PATIENCE) != "warm":
+        raise Failed(f"a server ended: {player.errors.read_text()[-300:]}")
 
 
 def _work(player: Player) -> Work:
@@ -125,12 +141,14 @@ class OnPostgres(JobEngine):
 def measure(results: Results) -> None:
     """Measure without HTTP and with it, and compare with the contenders; adds the rows to `results`."""
     _without_http(results, _SECONDS, _ROUNDS)
+    _groups(results, _SECONDS, TIMES)
     _through_http(results)
     _many(results, _JOBS, TIMES)
 
 
 def _short(results: Results) -> None:
     _without_http(results, 1, 1)
+    _groups(results, 1, 1, groups=5_000)
     _many(results, 20_000, 1)
 
 
@@ -161,6 +179,23 @@ def _several(results: Results, seconds: float, times: int) -> None:
     one, two, four = rounds([(server, lambda server: server.bulk(100, seconds)) for server in some], times)
     for many, target in ((two, _TWO), (four, _FOUR)):
         results.compare(f"PostgreSQL: bulk of 100, {many.name} on one queue, without HTTP", many, one, target)
+
+
+def _groups(results: Results, seconds: float, times: int, groups: int = _GROUPS) -> None:
+    """Compare many groups with none in bulk, and two servers with one that work on a few groups."""
+    kept = groups * _EACH
+    servers: list[Server] = [WithoutHttp(name="no groups", kept=kept)]
+    servers += [WithoutHttp(name=name, groups=groups, flow=flow, kept=kept) for name, flow in _FLOWS.items()]
+    plain, *grouped = rounds([(server, lambda server: server.bulk(1_000, seconds)) for server in servers], times)
+    for one in grouped:
+        what = f"PostgreSQL: {groups:,} groups of {_EACH}, {one.name}, bulk of 1,000, without HTTP"
+        results.compare(what, one, plain, _SHARE)
+    some = [
+        WithoutHttp(name=f"{number} on hot groups", daemons=number, groups=_HOT, flow=_HOT_FLOW, kept=1_000)
+        for number in (1, 2)
+    ]
+    one, two = rounds([(server, lambda server: server.bulk(100, seconds)) for server in some], times)
+    results.compare(f"PostgreSQL: {_HOT} hot groups, bulk of 100, 2 servers, without HTTP", two, one, _HOT_SHARE)
 
 
 def _through_http(results: Results) -> None:
