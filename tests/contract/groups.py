@@ -247,6 +247,19 @@ class OrderContract(Contract):
         assert bulk(ask, tags=("y",)) == []
         assert len(bulk(ask, tags=("x",))) == 1
 
+    def test_a_delayed_job_of_a_strict_group_may_move_behind_a_ready_one(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT)
+        delayed, ready = ask.add(group="a", priority=1, delay_seconds=60), ask.add(group="a")
+        assert ask.claim() is None
+        ask.update(delayed, priority=-1)
+        assert uid_of(ask.hold()) == uid_of(ready)
+
+    def test_a_delayed_job_of_a_strict_group_may_move_before_a_ready_one(self, ask: Asker) -> None:
+        ask.reconfigure(group_order=GroupOrder.STRICT)
+        ask.add(group="a")
+        ask.update(ask.add(group="a", delay_seconds=60), priority=1)
+        assert ask.claim() is None
+
 
 class RatesContract(Contract):
     """Rates and holds."""
