@@ -96,6 +96,10 @@ class LoadedGroups:
         """The queue's flow."""
         return self.queue().flow or NO_FLOW
 
+    def forget(self) -> None:
+        """Forget all groups: they refer to this object, and would be left to the garbage collector."""
+        self.loaded.clear()
+
     # Changes by the batch's commands
 
     def change(self, old: Job | None, new: Job | None) -> None:
@@ -184,7 +188,7 @@ class LoadedGroups:
                 base=[*totals.ungrouped, 0],
                 delta=delta,
                 served=delta.served or totals.served,
-                ready=self._ready_of(None, self._load_ungrouped),
+                ready=self._ready_of(None),
             )
         return self.loaded[None]
 
@@ -219,7 +223,7 @@ class LoadedGroups:
             base=base,
             delta=delta,
             served=delta.served or served,
-            ready=self._ready_of(name, lambda last: self._load_ready(group, last)),
+            ready=self._ready_of(name),
             is_placed=place is not None,
         )
         return group
@@ -235,19 +239,19 @@ class LoadedGroups:
         if gate in self.named:
             group.gate = gate_of(self.named[gate])
 
-    def _load_ready(self, group: LoadedGroup, last: Rank | None) -> tuple[Sequence[Rank], Rank | None]:
-        inv_prio, arrival = _row_rank(last)
+    def _load_ready(self, name: str | None, last: Rank | None) -> tuple[Sequence[Rank], Rank | None]:
+        if name is None:
+            return self._load_ungrouped(last)
+        group, (inv_prio, arrival) = self.loaded[name], _row_rank(last)
         most = at_least(4 * len(group.ready.values))
-        key = self.rows.group(group.name or "")
+        key = self.rows.group(name)
         found = self._locked_ranks(_READY_JOBS_OF_GROUP, key=key, inv_prio=inv_prio, arrival=arrival, most=most)
         self.lock_strict([(group, found)])
         return self.rank_list(found, most)
 
-    def _ready_of(
-        self, name: str | None, load: Callable[[Rank | None], tuple[Sequence[Rank], Rank | None]]
-    ) -> Loading[Rank]:
+    def _ready_of(self, name: str | None) -> Loading[Rank]:
         """The ready jobs of a group: those that are loaded, and the others when they are needed."""
-        ready = Loading(load)
+        ready = Loading(self._load_ready, name)
         for uid in self.members().get(name, ()):
             job = self.jobs.get(uid)
             if job is not None and job.ready and job.spec.rare.group == name:

@@ -52,6 +52,13 @@ class LoadedTables:
                 )
                 table.turns = Turns(table.groups_loaded)
 
+    def forget_groups(self) -> None:
+        """Forget the groups after a batch: with all that they refer to, they would be left to the garbage collector."""
+        for table in self.queues.values():
+            if table.groups_loaded is not None:
+                table.groups_loaded.forget()
+                table.groups_loaded = table.turns = None
+
     def confirm(self, now: Now) -> None:
         """Replace the guessed time by the real one; the queues were guessed right."""
         self.now = now

@@ -13,9 +13,10 @@ V = TypeVar("V", bound=Any)
 class Loading(Generic[V]):
     """Values in order: those of the database that are loaded so far, and others that are added."""
 
-    #: Loads the next values of the database, given the last one that is loaded, or None. Returns those that count, and
-    #: the last one, or None at the end.
-    load: Callable[[V | None], tuple[Sequence[V], V | None]]
+    #: Loads the next values of the database, given `of` and the last one that is loaded, or None. Returns those that
+    #: count, and the last one, or None at the end.
+    load: Callable[[str | None, V | None], tuple[Sequence[V], V | None]]
+    of: str | None = None
     values: list[V] = field(factory=list)
     #: The last loaded value: all values of the database up to here are known.
     _last: V | None = field(default=None, init=False)
@@ -40,7 +41,7 @@ class Loading(Generic[V]):
 
     def load_more(self) -> None:
         """Load the next values."""
-        self.take(*self.load(self._last))
+        self.take(*self.load(self.of, self._last))
 
     def take(self, values: Sequence[V], last: V | None) -> None:
         """Take the next values of the database, as `load` returns them."""

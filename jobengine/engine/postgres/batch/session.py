@@ -457,10 +457,7 @@ class Session:
         return _RECORD_BATCH.at(self.clock)(lane=self._lane, batch=self._batch)
 
     def _commit(self, connection: "Connection[Row]", tables: LoadedTables) -> Result:
-        """
-        Decide a batch, write its changes and commit; raises Redo if another connection has changed
-        the same rows first.
-        """
+        """Decide a batch, write its changes and commit; raises Redo if others have changed the same rows first."""
         batch = Batch(
             rows=self.rows,
             new_id=self.new_id,
@@ -481,7 +478,9 @@ class Session:
         for name, known in tables.now.known.items():
             if name in tables.queues and (claimed := tables.queues[name].claimed) is not None:
                 self.claim_starts.count(known.id, *claimed)
-        return batch.result()
+        result = batch.result()
+        tables.forget_groups()
+        return result
 
     def _write(self, connection: "Connection[Row]", batch: Batch, sent: Callable[[], None]) -> None:
         """

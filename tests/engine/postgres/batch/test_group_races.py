@@ -1,5 +1,6 @@
 """Two servers with four connections each that claim from the same groups at the same time."""
 
+import gc
 import random
 from collections import Counter
 from contextlib import suppress
@@ -13,6 +14,8 @@ from jobengine.core import commands as c
 from jobengine.core.flow import GroupOrder, Limits, Rate
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
+from jobengine.engine.postgres.batch.groups import LoadedGroups
+from jobengine.engine.postgres.batch.loaded_group import LoadedGroup
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.waiting_line import Done
@@ -291,3 +294,20 @@ def test_a_rate_is_never_exceeded(database: Database) -> None:
         thread.join()
     session.close()
     assert Counter(given) == {"a": 7, "b": 7}
+
+
+def test_a_batch_leaves_no_group_to_the_garbage_collector(database: Database) -> None:
+    database.clear()
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(**WHO)])
+    jobs = tuple(c.NewJob(content=b"{}", group=group) for group in "abc")
+    gc.collect()
+    gc.disable()
+    try:
+        session.carry_out([c.AddJobs(**WHO, jobs=jobs, defaults=Defaults())])
+        (done,) = session.carry_out([c.Claims(queues=("q",), access_key=KEY, count=9)]).outcomes
+        assert len(done.get().jobs) == 3
+        assert [one for one in gc.get_objects() if isinstance(one, LoadedGroup | LoadedGroups)] == []
+    finally:
+        gc.enable()
+        session.close()
