@@ -9,6 +9,8 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(inWordsOf(status, problem.detail ?? `The server answered ${status}.`));
     this.status = status;
+    /** What the server said, which begins with the name of a field that is wrong. */
+    this.detail = problem.detail ?? '';
   }
 }
 
@@ -89,6 +91,23 @@ export const listGroups = (queue, { sort, limit, cursor, signal }) => json('GET'
 export const readGroup = (queue, group, signal) => json('GET', 'api/v1/group', { query: { queueName: queue, group }, key: keyOf(queue), signal });
 export const changeGroup = (queue, group, change) => json('PUT', 'api/v1/group', { body: { queue_name: queue, group, ...change }, key: keyOf(queue) });
 export const resetGroup = (queue, group) => json('DELETE', 'api/v1/group', { query: { queueName: queue, group }, key: keyOf(queue) });
+
+/** A page of schedules, by name. */
+export const listSchedules = (queue, { limit, cursor, signal }) => json('GET', 'api/v1/schedules', { query: { queueName: queue, limit, cursor }, key: keyOf(queue), signal });
+
+/** A schedule, and the text of the answer, in which numbers are as they were sent. */
+export async function readSchedule(queue, name, signal) {
+  const answer = await send('GET', 'api/v1/schedule', { query: { queueName: queue, name }, key: keyOf(queue), signal });
+  const text = await whole(answer, { signal });
+  return { schedule: JSON.parse(text), text };
+}
+
+/** Create a schedule, or give it other settings, from the text of its JSON. */
+export const setSchedule = (queue, text, signal) => json('PUT', 'api/v1/schedule', { text, key: keyOf(queue), signal });
+export const changeSchedule = (queue, name, change) => json('POST', 'api/v1/schedule', { body: { queue_name: queue, name, ...change }, key: keyOf(queue) });
+export const deleteSchedule = (queue, name) => json('DELETE', 'api/v1/schedule', { query: { queueName: queue, name }, key: keyOf(queue) });
+/** Add the job of a schedule now. */
+export const runSchedule = (queue, name) => json('POST', 'api/v1/schedule/run', { body: { queue_name: queue, name }, key: keyOf(queue) });
 
 export const listKeys = (queue, signal) => json('GET', 'api/v1/queue/key', { query: { name: queue }, key: keyOf(queue), signal });
 export const addKey = (queue, role, accessKey) => json('PUT', 'api/v1/queue/key', {

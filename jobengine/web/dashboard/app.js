@@ -9,6 +9,7 @@ import { listen, showKeys } from './keyboard.js';
 import { routeOf } from './links.js';
 import './queue-page.js';
 import './queues-page.js';
+import './schedules-page.js';
 import './server-page.js';
 import { session } from './session.js';
 import './sign-in.js';
@@ -35,7 +36,8 @@ class App extends HTMLElement {
 
   #head() {
     this.queues = h('a', { href: '#/queues' }, 'Queues');
-    this.errors = h('a', { href: '#/errors' }, 'All errors');
+    this.errors = h('a', { href: '#/errors' }, h('span', { class: 'wide' }, 'All errors'), h('span', { class: 'narrow' }, 'Errors'));
+    this.schedules = h('a', { href: '#/schedules' }, 'Schedules');
     this.server = h('a', { href: '#/server' }, 'Server');
     this.another = h('a', { href: '#/sign-in' }, 'Sign in');
     this.out = h('button', { type: 'button', class: 'quiet', onclick: () => this.#signOut() }, 'Sign out');
@@ -43,13 +45,14 @@ class App extends HTMLElement {
     this.#drawTheme();
     this.#drawHead();
     return h('header', { class: 'top' }, h('a', { class: 'brand', href: '#/queues' }, 'JobEngine'),
-      h('nav', { 'aria-label': 'Pages' }, this.queues, this.errors, this.server, this.another), h('span', { class: 'gap' }),
+      h('nav', { 'aria-label': 'Pages' }, this.queues, this.errors, this.schedules, this.server, this.another), h('span', { class: 'gap' }),
       this.theme, h('button', { type: 'button', class: 'quiet wide', onclick: showKeys, 'aria-label': 'Keys' }, h('kbd', {}, '?')), this.out);
   }
 
   #drawHead() {
     this.queues.hidden = !session.open;
     this.errors.hidden = !session.open;
+    this.schedules.hidden = !session.open;
     this.server.hidden = session.admin === null;
     this.another.hidden = session.admin !== null;
     this.out.hidden = !session.open;
@@ -113,14 +116,15 @@ class App extends HTMLElement {
     }
     if (!session.open || page === 'sign-in') return 'je-sign-in';
     if (page === 'errors') return 'je-all-errors';
+    if (page === 'schedules') return 'je-all-schedules';
     return page === 'server' && session.admin !== null ? 'je-server' : 'je-queues';
   }
 
   #drawPlace({ queue, uid }, tag) {
-    const titles = { 'je-sign-in': 'Sign in', 'je-queues': 'Queues', 'je-all-errors': 'Errors', 'je-server': 'Server', 'je-queue': queue, 'je-job': `${uid?.slice(0, 8)} in ${queue}` };
+    const titles = { 'je-sign-in': 'Sign in', 'je-queues': 'Queues', 'je-all-errors': 'Errors', 'je-all-schedules': 'Schedules', 'je-server': 'Server', 'je-queue': queue, 'je-job': `${uid?.slice(0, 8)} in ${queue}` };
     document.title = `${titles[tag]} – JobEngine`;
-    const here = { 'je-queues': this.queues, 'je-all-errors': this.errors, 'je-server': this.server, 'je-sign-in': this.another }[tag];
-    for (const link of [this.queues, this.errors, this.server, this.another]) set(link, 'aria-current', link === here ? 'page' : null);
+    const here = { 'je-queues': this.queues, 'je-all-errors': this.errors, 'je-all-schedules': this.schedules, 'je-server': this.server, 'je-sign-in': this.another }[tag];
+    for (const link of [this.queues, this.errors, this.schedules, this.server, this.another]) set(link, 'aria-current', link === here ? 'page' : null);
   }
 
   #focus() {

@@ -14,6 +14,10 @@ const minuteInUtc = new Intl.DateTimeFormat('en-GB', { weekday: 'short', hour: '
 const inUtc = new Intl.DateTimeFormat('en-GB', {
   weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC',
 });
+const WALL = { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone: 'UTC' };
+const wall = new Intl.DateTimeFormat('en-GB', WALL);
+const wallWithSecond = new Intl.DateTimeFormat('en-GB', { ...WALL, second: '2-digit' });
+const wallWithYear = new Intl.DateTimeFormat('en-GB', { ...WALL, year: 'numeric' });
 
 /** 12,345 */
 export const number = (value) => whole.format(value);
@@ -80,6 +84,15 @@ export function clock(seconds) {
   const date = new Date(seconds * 1000);
   const [here, there] = [minute, minuteInUtc].map((format) => format.format(date).replace(',', ''));
   return here === there ? `${here} UTC` : `${here} (${here.slice(0, 3) === there.slice(0, 3) ? there.slice(4) : there} UTC)`;
+}
+
+/** The Unix second of a time of the API, such as 2027-03-28T03:00:00+02:00. */
+export const secondOf = (text) => Date.parse(text) / 1000;
+
+/** The same time on the clocks of its time zone, as "Sun, 28 Mar, 03:00". */
+export function wallTime(text) {
+  const format = text.slice(0, 4) !== String(new Date().getFullYear()) ? wallWithYear : text.slice(17, 19) === '00' ? wall : wallWithSecond;
+  return format.format(new Date(`${text.slice(0, 19)}Z`));
 }
 
 /** The time of `seconds` ago, for a duration that goes on. */

@@ -4,7 +4,7 @@ import { openAddJob } from './add-job.js';
 import * as api from './api.js';
 import { copyButton, h, menu, replace, setText, tell, whereabouts } from './dom.js';
 import { errorView } from './error-view.js';
-import { duration, exact, number, setTime, time } from './format.js';
+import { duration, exact, number, secondOf, setTime, time, wallTime } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
 import { drawHolders, withoutHolders } from './held.js';
@@ -13,6 +13,7 @@ import { members, pretty } from './json.js';
 import './json-view.js';
 import { jobLink, queueLink, whole } from './links.js';
 import { Feed, Refresher } from './live.js';
+import { scheduleLink } from './schedule-rows.js';
 import { session } from './session.js';
 
 const FINISHED = ['complete', 'failed'];
@@ -172,6 +173,7 @@ class JobPage extends HTMLElement {
   #build() {
     this.why = h('p', { class: 'reason' });
     this.holders = h('div', { class: 'holders', hidden: true });
+    this.by = h('p', { class: 'line', hidden: true });
     this.error = errorView();
     this.errorPanel = h('section', { class: 'panel failed', 'aria-labelledby': 'error', hidden: true },
       h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'Error'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
@@ -185,7 +187,7 @@ class JobPage extends HTMLElement {
     this.trees = ['content', 'result', 'meta'].map((name) => [name, h('section', { class: 'panel', hidden: true }, document.createElement('je-json'))]);
     this.trouble = h('div');
     const [content, ...rest] = this.trees.map(([, panel]) => panel);
-    this.body.append(this.trouble, this.why, this.holders, this.due, this.progress, this.errorPanel,
+    this.body.append(this.trouble, this.why, this.holders, this.by, this.due, this.progress, this.errorPanel,
       h('div', { class: 'panels job' }, h('div', {}, content, rest), h('div', {}, h('section', { class: 'panel', 'aria-labelledby': 'facts' }, h('h2', { id: 'facts' }, 'Facts'), this.facts), this.attempts)));
   }
 
@@ -221,6 +223,7 @@ class JobPage extends HTMLElement {
     setBadge(this.badge, shownState(job));
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
     drawHolders(this.holders, this.queue, reason);
+    this.#drawSchedule(reason?.schedule);
     this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
@@ -236,6 +239,14 @@ class JobPage extends HTMLElement {
     }
     this.#drawFacts(factsOf(job, raw), session.may(this.queue, 'read') ? job.group : undefined);
     timeline(this.line, job);
+  }
+
+  /** Which schedule has added the job, and for what time; it does not change. */
+  #drawSchedule(schedule) {
+    if (!schedule || !this.by.hidden) return;
+    this.by.hidden = false;
+    replace(this.by, h('span', {}, 'Added by schedule ', h('a', { href: scheduleLink(this.queue, schedule.name) }, `‘${schedule.name}’`), ` for ${wallTime(schedule.time)} `,
+      setTime(time(null, { tabindex: 0, class: 'muted' }), secondOf(schedule.time))));
   }
 
   /** When the job was started and how long it has run, or when it is due. */
@@ -303,9 +314,16 @@ function factsOf(job, raw) {
   ].filter(Boolean);
 }
 
+/** The reason without the holders, and without the sentence on the schedule; both are shown apart. */
+function withoutSchedule(explanation) {
+  const text = withoutHolders(explanation);
+  const at = explanation.schedule ? text.lastIndexOf(' Added by schedule ') : -1;
+  return at < 0 ? text : text.slice(0, at);
+}
+
 /** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
 function readable(explanation, { cancelled }, retries) {
   const { state, not_before: from, lease_expires: until, opens } = explanation;
   if (FINISHED.includes(state)) return `${cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
-  return [from, until, opens].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), withoutHolders(explanation));
+  return [from, until, opens].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), withoutSchedule(explanation));
 }

@@ -1,4 +1,4 @@
-// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, settings or groups.
+// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, schedules, settings or groups.
 
 import * as api from './api.js';
 import { openAddJob } from './add-job.js';
@@ -16,13 +16,14 @@ import { workerNote } from './trouble.js';
 import './errors-part.js';
 import './groups-part.js';
 import './jobs-part.js';
+import './schedules-part.js';
 import './workers-part.js';
 import './settings-part.js';
 import './narrow-part.js';
 
 const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
-  ['settings', 'Settings', 'je-settings'], ['groups', 'Groups', 'je-groups'],
+  ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['groups', 'Groups', 'je-groups'],
 ];
 
 class QueuePage extends HTMLElement {

@@ -7,11 +7,16 @@ const LABELS = {
   access_key: 'Key', new_access_key: 'New key', old_key_seconds: 'Seconds for which the old key stays valid', queue_name: 'Queue',
   limits: 'Limits', group_limits: 'Limits of each group', in_progress: 'Jobs in progress', rate: 'Claims', count: 'Claims', seconds: 'Within seconds', weight: 'Weight',
   group: 'Group', group_order: 'Order of groups', group_on_failure: 'If a job fails', target_wait_seconds: 'Target wait', held_until: 'Held until',
+  cron: 'Cron line', timezone: 'Time zone', every_seconds: 'Seconds between two times', if_running: 'If its last job is not finished', missed: 'If times were missed',
+  missed_seconds: 'Too old after', pause_after_failures: 'Pause after failures in a row',
   name: 'Name', priority: 'Priority', content: 'Content', tags: 'Tags', meta: 'Meta', error: 'Error', worker: 'Worker', q: 'Search', tag: 'Tag',
 };
 
 const KNOWN = [
   [/; create it with PUT \S+\.$/, '.'],
+  [/; GET \S+ lists its schedules\.$/, '.'],
+  [/^cron (?=')/, 'The cron line '],
+  [/^timezone (?=')/, 'The time zone '],
   [/; send one that does in X-Access-Key\.$/, '.'],
   [/; send the server's in X-Admin-Key\.$/, '.'],
   [/^Send the server's admin key in X-Admin-Key\.$/, 'This needs the server’s admin key: sign in with it.'],

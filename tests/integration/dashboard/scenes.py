@@ -50,6 +50,10 @@ _AT: Final = {
     "errors-of-all": ("errors", "ConnectionRefusedError"),
     "workers-empty": ("queue/empty/workers", "No worker holds a job"),
     "groups": ("queue/deliveries/groups", "5 of 5"),
+    "schedules": ("queue/reports/schedules", "nightly"),
+    "schedules-empty": ("queue/empty/schedules", "There is no schedule here"),
+    "schedules-of-all": ("schedules", "nightly"),
+    "schedule": ("queue/reports/schedules?schedule=nightly%20sales%20report", "Next times"),
     "groups-empty": ("queue/empty/groups", "No job has a group"),
     "settings-limits": ("queue/deliveries/settings", "Limits and groups"),
     "job-failed": ("queue/mail/job/{failed}", "ConnectionRefusedError"),
@@ -214,6 +218,17 @@ def groups_settings(person: Person, shop: Shop) -> None:
     person.press("Actions for customer-2")
     person.row("Groups", "customer-2").get_by_role("button", name="Own settings").click()
     person.dialog("Settings of the group customer-2")
+
+
+@_scene
+def schedule_form(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/reports/schedules")
+    person.press("Add schedule")
+    dialog = person.dialog("Add schedule")
+    dialog.get_by_label("Name").fill("weekly letter")
+    dialog.get_by_label("Time zone").fill("Europe/Berlin")
+    dialog.get_by_label("Cron line").fill("30 2 * * SUN")
+    _wait(person, "does not exist")
 
 
 @_scene

@@ -13,6 +13,8 @@ from jobengine.client import JobEngine, Queue
 from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
+from .schedules import fill_schedules
+
 #: Jobs in the longest queue, and how many are added in one request.
 MANY: Final = 100_000
 _AT_ONCE: Final = 10_000
@@ -51,7 +53,11 @@ def open_shop(home: Path) -> Iterator[Shop]:
     daemon = Daemon(home, settings={"ADMIN_KEY": ADMIN_KEY}).start()
     url = f"http://127.0.0.1:{daemon.port}"
     with JobEngine(url, access_key="key", admin_key=ADMIN_KEY, timeout=60) as engine:
-        yield _fill(engine, url)
+        shop = _fill(engine, url)
+        with daemon.client() as client:
+            fill_schedules(client, "reports")
+        engine.queue("reports").pause()
+        yield shop
     daemon.kill()
 
 
@@ -64,7 +70,6 @@ def _fill(engine: JobEngine, url: str) -> Shop:
     _work(engine.queue("thumbnails"), _pictures(), 24, ("resizer-1", "resizer-2"))
     _work(engine.queue("invoices"), [{"order": number} for number in range(12)], 12, ("printer",))
     engine.queue("reports").add_many([{"month": month} for month in range(1, 13)], delay_seconds=86_400)
-    engine.queue("reports").pause()
     engine.queue("invoices").drain()
     waiting = _fill_deliveries(engine.queue("deliveries"))
     return _fill_mail(engine.queue("mail"), engine, url, waiting)

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from jobengine.client import JobEngine, Queue
 from tests.integration.shells import BIN
 
+from .conftest import Arrive
 from .person import Person
 
 
@@ -26,6 +27,15 @@ def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
     expect(person.jobs().first).to_contain_text("alice")
     (job,) = queue.jobs()
     assert (job.priority, job.tags, job.content) == (5, ("red", "large"), {"to": "alice", "exact": 12345678901234567})
+
+
+def test_the_whole_form_is_on_a_phone(arrive: Arrive, queue: Queue) -> None:
+    person = arrive(viewport={"width": 360, "height": 900})
+    person.look_at(queue.name)
+    person.press("Add job")
+    dialog = person.dialog("Add job")
+    dialog.get_by_text("Options").click()
+    expect(dialog.get_by_label("Tags")).to_be_visible()
 
 
 @pytest.mark.parametrize("name", ["Command line", "curl"])

@@ -3,10 +3,12 @@
 from playwright.sync_api import expect
 
 from jobengine.client import JobEngine, Queue
+from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
 from .conftest import Arrive
 from .person import Person
+from .schedules import put_schedule
 
 #: Each would set `broken`, or ask for an image, if it were read as HTML, as an address or as a script.
 EVIL = (
@@ -42,8 +44,10 @@ def _is_whole(person: Person) -> None:
     expect(person.page.locator(foreign)).to_have_count(0)
 
 
-def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine) -> None:
+def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine, live: Daemon) -> None:
     queue = _evil_queue(engine)
+    with live.client() as client:
+        put_schedule(client, queue.name, EVIL[0], cron="0 3 * * *", job={"content": {WHOLE: WHOLE}, "tags": [EVIL[1]]})
     failed, held = (job.uid for job in queue.jobs(sort="created"))
     person = arrive()
     person.open()
@@ -57,10 +61,14 @@ def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine) -
     for text in (EVIL[0], EVIL[1], EVIL[2]):
         expect(person.row("Jobs", failed[:8])).to_contain_text(text)
     _is_whole(person)
-    for part, text in (("Errors", EVIL[0]), ("Workers", EVIL[2]), ("Groups", EVIL[1])):
-        person.page.get_by_role("link", name=part, exact=True).click()
+    for part, text in (("Errors", EVIL[0]), ("Workers", EVIL[2]), ("Schedules", EVIL[0]), ("Groups", EVIL[1])):
+        person.page.get_by_role("navigation", name="Parts").get_by_role("link", name=part, exact=True).click()
         expect(person.page.get_by_text(text).first).to_be_visible()
         _is_whole(person)
+    person.page.get_by_role("link", name="Schedules", exact=True).last.click()
+    person.page.get_by_role("link", name=EVIL[0], exact=True).click()
+    expect(person.page.locator("je-json")).to_contain_text(EVIL[4])
+    _is_whole(person)
     person.page.get_by_role("link", name="Jobs", exact=True).click()
     person.page.get_by_role("link", name=failed[:8]).click()
     person.sees(f"Job {failed[:8]}")

@@ -7,10 +7,12 @@ import pytest
 from playwright.sync_api import expect
 
 from jobengine.client import Queue
+from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
 from .conftest import Arrive
 from .person import Person
+from .schedules import put_schedule
 
 #: Makes the browser record each element that another one has pushed to a new place (a layout shift).
 _NOTE_JUMPS = """
@@ -122,14 +124,16 @@ def test_a_button_under_the_pointer_is_not_replaced_by_another(arrive: Arrive, q
 
 
 @pytest.mark.parametrize(("size", "most"), [(WIDE, 300), (PHONE, 400)], ids=["wide", "phone"])
-@pytest.mark.parametrize("part", ["", "/errors", "/workers", "/groups"])
+@pytest.mark.parametrize("part", ["", "/errors", "/workers", "/schedules", "/groups"])
 def test_the_first_row_is_near_the_top_of_the_page(
-    arrive: Arrive, queue: Queue, size: tuple[int, int], most: int, part: str
+    arrive: Arrive, queue: Queue, live: Daemon, size: tuple[int, int], most: int, part: str
 ) -> None:
     """Counts and charts take one line; they took half of a screen, and all of a phone's."""
     failed, _ = (job.uid for job in queue.add_many([{}] * 2, group="ada"))
     queue.update(failed, new_status="failed", error="no route")
     queue.claim(worker="ann")
+    with live.client() as client:
+        put_schedule(client, queue.name, "nightly")
     person = _arrive(arrive, size)
     person.look_at(queue.name, part=part)
     row = person.page.locator("main tbody tr, main ol.errors > li").first
