@@ -34,6 +34,9 @@ from .sorted_list import SortedList
 class Tables:
     """All queues of an engine by name, and their deadlines."""
 
+    #: Whether groups are indexed later, by `index_groups`.
+    groups_later = False
+
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
         self._clock = WallClock()
@@ -49,8 +52,6 @@ class Tables:
         self.of_go_version: set[str] = set()
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
-        #: Whether groups are indexed later, by `index_groups`.
-        self.groups_later = False
         #: The queues whose indexes are out of date, by name, and their live bytes before the change.
         self._outdated: dict[str, int] = {}
         #: The queues whose schedules have changed, by name, and when their first one was to fire before the change.
