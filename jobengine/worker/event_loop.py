@@ -1,7 +1,7 @@
 """Carries out the supervisor's actions, in one event loop."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from logging import INFO, WARNING, getLogger
 from time import time
 from typing import Any, Final
@@ -20,6 +20,8 @@ _log: Final = getLogger("jobengine.worker")
 MakePool = Callable[
     [Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], HandlerPool
 ]
+#: Makes the calls that come before the first claim, given what to call with the error of each failed attempt.
+Prepare = Callable[[Callable[[JobEngineError], object]], Coroutine[Any, Any, None]]
 
 
 class WorkerLoop:
@@ -56,10 +58,10 @@ class WorkerLoop:
             Ended: self._log_end,
         }
 
-    async def run(self, make_pool: MakePool) -> None:
-        """Work until the end; raises JobEngineError if the server refuses the worker's key or queue."""
+    async def run(self, make_pool: MakePool, prepare: Prepare) -> None:
+        """Work until the end; raises JobEngineError if the server refuses the worker's key, queue or schedule."""
         self._pool = make_pool(self._ended, self._report_progress, self._fail)
-        self._turn_soon()
+        self._begin(self._prepare(prepare))
         try:
             await self._over
         finally:
@@ -70,6 +72,10 @@ class WorkerLoop:
         if running := self._supervisor.stop(self._loop.time(), grace):
             jobs, them = ("1 job has", "it") if running == 1 else (f"{running} jobs have", "them")
             _log.info("Stopping: %s %g seconds to end. A second signal releases %s at once.", jobs, grace, them)
+        self._turn_soon()
+
+    async def _prepare(self, prepare: Prepare) -> None:
+        await prepare(lambda error: self._connection_seen([error]))
         self._turn_soon()
 
     async def _close(self) -> None:

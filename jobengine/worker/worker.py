@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import iscoroutinefunction, signature
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from ..client import AsyncJobEngine
+from ..client.schedules import ScheduleOptions, schedule_value
 from ..client.secret import Secret
 from ..client.settings import load
 from .event_loop import WorkerLoop
@@ -19,6 +20,7 @@ from .handler_pool import Handler, HandlerPool, Handlers
 from .outcomes import Hooks
 from .processes import Nursery
 from .running_job import RunningJob
+from .schedules import PlannedSchedule, set_schedules, with_queues
 from .supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -74,10 +76,10 @@ class Worker:
         self._grace, self._wait = grace, wait
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._tags = tags
-        self._timeout = timeout
-        self._tls = ssl_context
+        self._timeout, self._tls = timeout, ssl_context
         self._handlers: dict[str, Handler] = {}
         self._hooks = Hooks([], [], [])
+        self._schedules: list[PlannedSchedule] = []
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -107,6 +109,32 @@ class Worker:
 
         return decorate
 
+    def schedule(
+        self,
+        name: str,
+        content: Mapping[str, Any] | None = None,
+        *,
+        queue: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Callable[[F], F]:
+        """
+        Decorate a handler, to add a job for it at each time of `cron` in `timezone`, or every `every_seconds`.
+
+        The worker sets the schedule when it starts, like Queue.schedule, which has the same options; this needs the
+        owner's key. The queue is the one that the function handles; if it handles several, name it by `queue`. A
+        schedule whose decorator is removed stays at the server until it is deleted.
+        """
+        if queue is not None and queue not in self.queues:
+            raise ValueError(f"The worker does not work on the queue {queue!r}.")
+        schedule_value(content or {}, options)
+
+        def decorate(function: F) -> F:
+            """Plan the schedule of the function."""
+            self._schedules.append(PlannedSchedule(name, queue, content or {}, options, function))
+            return function
+
+        return decorate
+
     def before(self, hook: Callable[[RunningJob], Any]) -> Callable[[RunningJob], Any]:
         """Decorate a function to call before each handler, where the handler runs."""
         self._hooks.before.append(hook)
@@ -124,7 +152,8 @@ class Worker:
 
     def run(self) -> None:
         """
-        Work until SIGTERM, SIGINT or `stop`. Raises JobEngineError if the server refuses the key or has no such queue.
+        Work until SIGTERM, SIGINT or `stop`. Raises JobEngineError if the server refuses the key or a schedule, or if
+        it has no such queue.
 
         In the main thread, `run` handles both signals; a second signal ends the worker at once.
         """
@@ -148,22 +177,28 @@ class Worker:
 
     def _run(self, *, until_empty: bool) -> int:
         self._check_handlers()
+        schedules = with_queues(self._schedules, self._handlers)
         handlers = Handlers(self._handlers, self._hooks)
         nursery = Nursery(handlers.perform) if self._processes else None
         try:
-            return asyncio.run(self._work(handlers, nursery, until_empty=until_empty))
+            return asyncio.run(self._work(handlers, nursery, schedules, until_empty=until_empty))
         finally:
             if nursery is not None:
                 nursery.close()
 
-    async def _work(self, handlers: Handlers, nursery: Nursery | None, *, until_empty: bool) -> int:
+    async def _work(
+        self, handlers: Handlers, nursery: Nursery | None, schedules: list[PlannedSchedule], *, until_empty: bool
+    ) -> int:
         async with self._engine() as engine:
             groups = self._groups(engine)
             supervisor = Supervisor(len(groups), self._concurrency, wait=self._wait, until_empty=until_empty)
             worker_loop = WorkerLoop(engine, groups, supervisor, name=self._name, tags=self._tags)
             with self._stoppable(worker_loop):
                 _log.info("Working on %s at %s.", ", ".join(self.queues), self._settings.address.url)
-                await worker_loop.run(lambda *callbacks: HandlerPool(handlers, nursery, *callbacks))
+                await worker_loop.run(
+                    lambda *callbacks: HandlerPool(handlers, nursery, *callbacks),
+                    lambda tell: set_schedules(engine, schedules, tell),
+                )
         return supervisor.ended
 
     def _engine(self) -> AsyncJobEngine:

@@ -56,6 +56,15 @@ def test_jobs_end_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     assert (mail.get(later.uid).state, mail.get(later.uid).history[-1].outcome) == ("queued", "released")
 
 
+def test_a_schedule_is_set_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+    _run(daemon, "### On a schedule")
+    uid = mail.schedules.run("nightly").uid
+    assert uid is not None
+    _run(daemon, "### On a schedule")
+    assert mail.get(uid).result == {"sent_to": "ada@example.org", "for": mail.get(uid).meta["schedule"]["time"]}
+    assert [schedule.cron for schedule in mail.schedules.list()] == ["0 3 * * *"]
+
+
 def test_coroutines_work_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     mail.add_many([{"to": f"{number}@example.org"} for number in range(50)])
     _run(daemon, "### Threads, asyncio or processes")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import AccessDenied, QueueNotFound
+from jobengine.client import AccessDenied, BadRequest, QueueNotFound
 from jobengine.testing import Server
 from jobengine.worker import RunningJob, Worker
 
@@ -133,3 +133,29 @@ def test_the_log_has_one_line_with_fields_for_each_job_and_no_content(
     assert fields == {"queue": "q", "uid": jobs[1].uid, "attempt": 1, "outcome": "failed", "error_type": "ValueError"}
     assert vars(records[-1])["retry_at"] > datetime.now(UTC).isoformat()
     assert queue.get(jobs[1].uid).state == "queued"
+
+
+def test_a_worker_sets_its_schedules_before_it_works_and_a_second_start_keeps_them(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    for _ in range(2):
+        worker = Worker("q")
+        handler = worker.handler()(lambda content, job: None)
+        worker.schedule("nightly", {"a": 1}, cron="0 3 * * *", timezone="Europe/Berlin", priority=5)(handler)
+        worker.run_until_empty()
+        queue.schedules.pause("nightly")
+    (nightly,) = queue.schedules.list()
+    assert (nightly.cron, nightly.timezone, nightly.paused) == ("0 3 * * *", "Europe/Berlin", True)
+    assert nightly.job == {"content": {"a": 1}, "priority": 5}
+
+
+def test_a_refused_schedule_stops_the_start_and_is_named(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+    queue.add({})
+    worker = Worker("q")
+    worker.schedule("nightly", cron="61 * * * *")(worker.handler()(lambda content, job: None))
+    with pytest.raises(
+        BadRequest, match=r"The schedule 'nightly' of the queue 'q' was not set: .*'61' as minute"
+    ) as error:
+        worker.run_until_empty()
+    assert error.value.detail == str(error.value)
+    assert queue.stats().counts.queued == 1

@@ -1,5 +1,6 @@
 """How a worker is set up."""
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobengine.worker import Worker
+from jobengine.worker.schedules import with_queues
 
 _URL = "http://127.0.0.1:1"
 
@@ -43,6 +45,8 @@ def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> 
         (lambda worker: worker.handler("r"), ValueError, "does not work on the queue 'r'"),
         (lambda worker: worker.handler(_handle), TypeError, r"Write @worker\.handler\('p'\)"),
         (lambda worker: worker.run(), ValueError, "'q' has no handler"),
+        (lambda worker: worker.schedule("n", cron="@daily", queue="r"), ValueError, "does not work on the queue 'r'"),
+        (lambda worker: worker.schedule("n", crom="@daily"), TypeError, "did you mean 'cron'"),
     ],
 )
 def test_the_error_for_a_wrong_use_of_a_worker_says_what_is_wrong(
@@ -69,3 +73,62 @@ def test_any_callable_that_accepts_content_and_job_may_be_a_handler(function: An
 def test_no_output_of_a_worker_has_a_key() -> None:
     worker = Worker("q", url=_URL, access_key="hush", keys={"q": "hush"})
     assert "hush" not in repr(worker) + repr(vars(worker))
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    ("planned", "says"),
+    [
+        ([{"function": _Task}], "The function of the schedule 'n' handles no queue: name one with queue="),
+        ([{"function": max}], "handles several queues"),
+        ([{}, {}], "The queue 'p' has the schedule 'n' twice"),
+        ([{}, {"queue": "p", "function": max}], "The queue 'p' has the schedule 'n' twice"),
+    ],
+)
+def test_a_schedule_whose_queue_is_uncertain_stops_the_start(planned: list[dict[str, Any]], says: str) -> None:
+    worker = Worker(["p", "q", "r"], url=_URL)
+    worker.handler("p")(_handle)
+    worker.handler("q", "r")(max)
+    for one in planned:
+        worker.schedule("n", cron="@daily", queue=one.get("queue"))(one.get("function", _handle))
+    with pytest.raises(ValueError, match=says):
+        worker.run_until_empty()
+
+
+def test_a_schedule_belongs_to_the_queue_of_its_function_in_any_order_of_decorators() -> None:
+    worker = Worker(["p", "q"], url=_URL)
+
+    @worker.schedule("above", {"a": 1}, cron="@daily")
+    @worker.handler("p")
+    @worker.schedule("below", every_seconds=60)
+    def work(content: Any, job: Any) -> None:
+        pass
+
+    worker.handler("q")(_handle)
+    worker.schedule("other", cron="@daily", queue="q")(work)
+    planned = with_queues(worker._schedules, worker._handlers)
+    assert [(one.queue, one.name, one.content, one.options) for one in planned] == [
+        ("p", "below", {}, {"every_seconds": 60}),
+        ("p", "above", {"a": 1}, {"cron": "@daily"}),
+        ("q", "other", {}, {"cron": "@daily"}),
+    ]
+
+
+def test_a_worker_with_a_schedule_can_be_stopped_while_no_server_answers(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker("q", url=_URL, access_key="k")
+    worker.schedule("n", cron="@daily")(worker.handler("q")(_handle))
+
+    class Stop(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "keeps trying" in record.getMessage():
+                worker.stop()
+
+    log, handler = logging.getLogger("jobengine.worker"), Stop()
+    log.addHandler(handler)
+    try:
+        assert worker.run_until_empty() == 0
+    finally:
+        log.removeHandler(handler)
+    assert [record.message for record in caplog.records if "keeps trying" in record.message]
