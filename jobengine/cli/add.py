@@ -17,10 +17,10 @@ from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 from .command import command
 from .exit_codes import Exit, Failed, exit_of
 from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
+from .job_options import job_options, named_options
 from .parameters import QUEUE, Content, Moment, Seconds
 from .progress_bar import ProgressBar
 from .session import Session, current
-from .suggestions import complete_groups
 from .terminal_text import json_text
 
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
@@ -42,9 +42,7 @@ _THERE: Final = 200
 )
 @QUEUE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
-@click.option("--priority", type=int, help="Higher goes first; default 0.")
-@click.option("--tag", multiple=True, metavar="TAG", help="A word by which to find and claim the job; may be repeated.")
-@click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed.")
+@job_options
 @click.option(
     "--not-before", type=Moment(), help="The job can't be claimed before this time: 2027-01-15T08:00, in UTC with a Z."
 )
@@ -53,18 +51,6 @@ _THERE: Final = 200
     metavar="UUID",
     help="The job's uid, by default a random one. If a job has this uid already, nothing is added.",
 )
-@click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT.")
-@click.option("--unique-key", metavar="TEXT", help="Add nothing while a job with this key is unfinished.")
-@click.option(
-    "--group",
-    metavar="GROUP",
-    shell_complete=complete_groups,
-    help="The group that the job belongs to; the limits and the order of the queue are about groups.",
-)
-@click.option("--max-attempts", type=click.IntRange(1), help="The most attempts.")
-@click.option("--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one.")
-@click.option("--timeout", type=Seconds(), help="How long the job may be in progress without an update.")
-@click.option("--keep", type=Seconds(), help="How long the finished job is kept.")
 @click.option("--wait", is_flag=True, help="Wait until the job is finished, and print the result.")
 @click.option("--wait-at-most", type=Seconds(), help="With --wait: the longest wait.")
 @click.option("--many", metavar="FILE", help="Add a job for each line of a file; - is standard input.")
@@ -81,7 +67,8 @@ def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, *
     many, batch = more.pop("many"), more.pop("batch")
     if (content is None) == (many is None) or (many and wait) or (batch and not many):
         raise click.UsageError("Give either CONTENT or --many FILE; --wait needs CONTENT, and --batch needs --many.")
-    options = _options(more)
+    own = {name: more.pop(name) for name in ("not_before", "uid")}
+    options = named_options(more) | {name: value for name, value in own.items() if value is not None}
     if many and "uid" in options:
         raise click.UsageError("--uid is for one job: with --many, each line has its own.")
     if many:
@@ -91,25 +78,6 @@ def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, *
     else:
         job = session.queue(queue_name).add(content, **options)
         session.output.value(job.uid, **job.raw)
-
-
-def _options(options: dict[str, Any]) -> Any:
-    keep = options["keep"]
-    named = {
-        "priority": options["priority"],
-        "tags": list(options["tag"]) or None,
-        "delay_seconds": options["delay"],
-        "not_before": options["not_before"],
-        "uid": options["uid"],
-        "meta": options["meta"],
-        "unique_key": options["unique_key"],
-        "group": options["group"],
-        "max_attempts": options["max_attempts"],
-        "retry_delay_seconds": options["retry_delay"],
-        "timeout_seconds": options["timeout"],
-        "keep_minutes": None if keep is None else keep / 60,
-    }
-    return {name: value for name, value in named.items() if value is not None}
 
 
 def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float | None, options: Any) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from jobengine.client import AccessKey, Group, Job, JobEvent, QueueStats
+from jobengine.client import AccessKey, Firing, Group, Job, JobEvent, QueueStats, Schedule
 
 from .error_groups import ErrorGroup, error_line
 from .terminal_text import duration, moment, plain
@@ -96,6 +96,24 @@ def _rate(group: Group) -> str:
     return "" if rate is None else f"{rate.count}/{rate.window.total_seconds():.0f}"
 
 
+def _schedule_standing(schedule: Schedule) -> str:
+    if schedule.paused:
+        return "paused by failures" if schedule.paused_by_failures else "paused"
+    return "open"
+
+
+def times_of(schedule: Schedule) -> str:
+    """The cron line, or how often it fires."""
+    return schedule.cron or f"every {duration(schedule.every)}"
+
+
+def outcome_of(firing: Firing) -> str:
+    """What became of a time: the state of the job, or why none was added."""
+    if firing.skipped is None:
+        return firing.state or "no longer kept"
+    return f"skipped: {firing.skipped}"
+
+
 def _failed_attempts(queue: QueueStats) -> str:
     """The number of attempts that failed in the last minute; older servers count only each job's last attempt."""
     last = queue.last_minute
@@ -151,6 +169,23 @@ GROUPS: Final[Sequence[Column[Group]]] = (
     Column("limit", lambda group: f"{group.own.in_progress or ''}", number=True, spare=5),
     Column("rate", _rate, number=True, spare=6),
     Column("weight", lambda group: f"{group.own.weight}" if "weight" in group.own.raw else "", number=True, spare=7),
+)
+SCHEDULES: Final[Sequence[Column[Schedule]]] = (
+    Column("schedule", lambda schedule: schedule.name, least=8, cut=True, first_to_grow=True),
+    Column("now", _schedule_standing),
+    Column("times", times_of, least=9, cut=True),
+    Column("timezone", lambda schedule: schedule.timezone, spare=2),
+    Column("next", lambda schedule: schedule.next[0].isoformat() if schedule.next else ""),
+    Column("last", lambda schedule: schedule.firings[-1].time.isoformat() if schedule.firings else "", spare=1),
+    Column("outcome", lambda schedule: outcome_of(schedule.firings[-1]) if schedule.firings else "", least=8, cut=True),
+)
+#: The columns of schedules that were made from the lines of a crontab.
+IMPORTED: Final[Sequence[Column[Schedule]]] = (
+    Column("schedule", lambda schedule: schedule.name, least=8, cut=True),
+    Column("times", times_of),
+    Column("timezone", lambda schedule: schedule.timezone),
+    Column("next", lambda schedule: schedule.next[0].isoformat() if schedule.next else "", spare=1),
+    Column("command", lambda schedule: f"{schedule.job['content'].get('command', '')}", least=16, cut=True),
 )
 KEYS: Final[Sequence[Column[AccessKey]]] = (
     Column("id", lambda key: key.id),

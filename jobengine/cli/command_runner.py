@@ -159,11 +159,13 @@ class CommandRunner:
         for run in self._running:
             run.tell(number)
 
-    async def run(self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object]) -> Ending:
+    async def run(
+        self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object], *more: str
+    ) -> Ending:
         """
-        Run a command and return its ending; `progress` is called with each number from 0 to 100 that the command
-        reports. Raises OSError if the command can't be started. If this coroutine is cancelled, the process group gets
-        SIGTERM, and SIGKILL after the grace, or at once after a second cancellation.
+        Run a command, with `more` arguments, and return its ending; `progress` is called with each number from 0 to 100
+        that the command reports. Raises OSError if the command can't be started. If this coroutine is cancelled, the
+        process group gets SIGTERM, and SIGKILL after the grace, or at once after a second cancellation.
         """
         run = _Run(self._echo)
         pipes = [
@@ -171,7 +173,7 @@ class CommandRunner:
             _Pipe("JOBENGINE_HOLD", _Numbers(run.take_hold)),
         ]
         # Shielded: after a cancellation during the start, the started process must still be ended.
-        starting = asyncio.ensure_future(self._start(run, environment, pipes))
+        starting = asyncio.ensure_future(self._start(run, environment, pipes, more))
         self._running.add(run)
         try:
             await asyncio.shield(starting)
@@ -188,7 +190,9 @@ class CommandRunner:
             run.close()
         return run.ending()
 
-    async def _start(self, run: "_Run", environment: Mapping[str, str], pipes: "Sequence[_Pipe]") -> None:
+    async def _start(
+        self, run: "_Run", environment: Mapping[str, str], pipes: "Sequence[_Pipe]", more: Sequence[str]
+    ) -> None:
         with ExitStack() as stack:
             places = {
                 pipe.variable: stack.enter_context(slot.holding(pipe.writer))
@@ -197,6 +201,7 @@ class CommandRunner:
             await asyncio.get_running_loop().subprocess_exec(
                 lambda: run,
                 *self._command,
+                *more,
                 env={**environment, **{variable: str(place) for variable, place in places.items()}},
                 pass_fds=tuple(places.values()),
                 process_group=0,

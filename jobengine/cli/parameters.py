@@ -13,7 +13,7 @@ import click
 
 from jobengine.client.encoding import encode_text
 
-from .suggestions import complete_groups, complete_queues
+from .suggestions import complete_groups, complete_queues, complete_schedules
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +27,7 @@ _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 QUEUE: Final = click.argument("queue_name", metavar="QUEUE", shell_complete=complete_queues)
 UID: Final = click.argument("uid")
 GROUP: Final = click.argument("group_name", metavar="GROUP", shell_complete=complete_groups)
+SCHEDULE: Final = click.argument("name", shell_complete=complete_schedules)
 
 
 class Seconds(click.ParamType[float]):

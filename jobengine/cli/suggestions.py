@@ -1,15 +1,16 @@
-"""Names for shell completion: queues, groups and profiles."""
+"""Names for shell completion: queues, groups, schedules and profiles."""
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import click
 
-from jobengine.client import BadSettings, JobEngineError
+from jobengine.client import BadSettings, Group, JobEngineError, Queue, Schedule
 
 from .session import Session
 
-#: Groups that are completed: those of one request.
-_MOST_GROUPS: Final = 500
+#: Groups or schedules that are completed: those of one request.
+_MOST: Final = 500
 
 
 def complete_queues(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -28,12 +29,21 @@ def complete_queues(context: click.Context, parameter: click.Parameter, incomple
 
 def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The largest groups of the queue on the line, from a server that answers quickly."""
-    session = context.ensure_object(Session)
+    return _of_queue(context, incomplete, lambda queue: queue.groups(limit=_MOST))
+
+
+def complete_schedules(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The schedules of the queue on the line, from a server that answers quickly."""
+    return _of_queue(context, incomplete, lambda queue: queue.schedules.list(limit=_MOST))
+
+
+def _of_queue(
+    context: click.Context, incomplete: str, find: Callable[[Queue], Iterable[Group | Schedule]]
+) -> list[str]:
     # After an option without its value, click leaves the arguments unread.
     queue_name = context.params.get("queue_name") or next(iter(context.args), "")
     try:
-        queue = session.quick_engine().queue(queue_name)
-        names = [group.name for group in queue.groups(limit=_MOST_GROUPS)]
+        names = [one.name for one in find(context.ensure_object(Session).quick_engine().queue(queue_name))]
     except JobEngineError:  # as above
         return []
     return sorted(name for name in names if name.startswith(incomplete))

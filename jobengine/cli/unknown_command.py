@@ -45,6 +45,9 @@ _SAME: Final = {
     "keys": "key list",
     "groups": "group list",
     "limit": "queue configure",
+    "schedules": "schedule list",
+    "cron": "schedule add",
+    "crontab": "schedule import",
 }
 #: The same within a group such as `jobengine queue`.
 _SAME_IN_A_GROUP: Final = {
@@ -62,6 +65,7 @@ _SAME_IN_A_GROUP: Final = {
     "start": "resume",
     "unpause": "resume",
     "unhold": "release",
+    "backfill": "run",
 }
 
 

@@ -32,6 +32,8 @@ _log: Final = logging.getLogger("jobengine.work")
 _LEAST_DELAY: Final = 1.0
 #: Signals that running commands receive too.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
+#: Shells that run the script of a job, if their command ends with -c.
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 #: Environment variables with a worker's settings.
 _URL: Final = "JOBENGINE_URL"
 _PROFILE: Final = "JOBENGINE_PROFILE"
@@ -60,6 +62,7 @@ class _WithCommand(Command):
     examples="""
         jobengine work mail -- sh -c 'cat >> sent.jsonl'
         jobengine work mail thumbnails -j 4 --tag news --until-empty -- cat
+        jobengine work mail --until-empty -- sh -c
         jobengine work mail --app tasks:worker --log-format json --until-empty
     """,
 )
@@ -86,7 +89,8 @@ def work(
 
     Each job runs COMMAND, with the content on standard input. Exit code 0: the job is complete, and the output is its
     result if it is JSON. 75: the job is released, and tried again after its delay. 65: the job has failed, without
-    further attempts. Any other: the attempt has failed, and the end of standard error says why.
+    further attempts. Any other: the attempt has failed, and the end of standard error says why. If COMMAND is `sh -c`
+    without a script, each job brings it: the text `command` of its content, with the text `input` on standard input.
 
     JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set. Write a number to the file
     descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress; and seconds to the one
@@ -182,7 +186,7 @@ def _with_command(session: Session, queues: Sequence[str], argv: Sequence[str], 
     @worker.handler()
     async def run(content: Any, job: "RunningJob") -> Any:
         """Run the command for a job."""
-        return await _run(runner, content, job)
+        return await _run(runner, job, *(_script(content) if _takes_script(argv) else (_line(content),)))
 
     signal.signal(signal.SIGHUP, lambda number, frame: worker.stop())
     for number in _PASSED_ON:
@@ -197,8 +201,30 @@ def _not_found(command: str) -> str:
     return f"There is no command {command!r}."
 
 
-async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
-    """Run the command for a job: returns its result, or raises the exception for its exit code."""
+def _line(content: Any) -> str:
+    return f"{json.dumps(content, ensure_ascii=False, separators=(',', ':'))}\n"
+
+
+def _takes_script(argv: Sequence[str]) -> bool:
+    """Whether the command is a shell that still needs its script, as in `sh -c`."""
+    return argv[-1] == "-c" and any(os.path.basename(one) in _SHELLS for one in argv[:-1])
+
+
+def _script(content: Any) -> tuple[str, str]:
+    """The standard input and the script that a job has in its content; raises Fail."""
+    from jobengine.worker import Fail
+
+    script, given = content.get("command"), content.get("input", "")
+    if not isinstance(script, str) or not isinstance(given, str) or "\0" in script:
+        raise Fail("The content has no text `command`, or its `input` is not a text.")
+    return given, script
+
+
+async def _run(runner: "CommandRunner", job: "RunningJob", given: str, *more: str) -> Any:
+    """
+    Run the command for a job, with a text on standard input and more arguments: returns its result, or raises the
+    exception for its exit code.
+    """
     from jobengine.worker import Cancelled, Retry
 
     from .command_runner import CommandFailed, environment_of, verdict
@@ -209,8 +235,7 @@ async def _run(runner: "CommandRunner", content: Any, job: "RunningJob") -> Any:
             job.progress(percent)
 
     environment = environment_of(os.environ, job.queue, job.uid, job.attempts, job.job.priority)
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    outcome = verdict(await runner.run(f"{text}\n".encode(), environment, progress))
+    outcome = verdict(await runner.run(given.encode(), environment, progress, *more))
     if outcome.note:
         _log.warning("%s %s: %s", job.queue, job.uid, outcome.note)
     if outcome.kind == "release":

@@ -9,7 +9,9 @@ from click.testing import CliRunner, Result
 from jobengine.cli.app import app
 from jobengine.cli.session import Session
 from jobengine.client import (
+    Backfill,
     Explanation,
+    Firing,
     Group,
     Job,
     JobEngineError,
@@ -21,6 +23,8 @@ from jobengine.client import (
     QueueSetup,
     QueueStats,
     Readiness,
+    Schedule,
+    Schedules,
     Secret,
 )
 from jobengine.client.settings import load
@@ -64,6 +68,8 @@ _WITH_OPTIONS = {
     "retry",
     "configure",
     "set_group",
+    "schedule",
+    "backfill",
 }
 #: What methods answer; the others answer with nothing.
 _ANSWERS: dict[str, Callable[..., Any]] = {
@@ -83,11 +89,52 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "configure": lambda name, **more: QueueSetup({"name": name}),
     "group": lambda queue, name: group_of(name),
     "set_group": lambda queue, name, **more: group_of(name),
+    "schedule": lambda queue, name, content, **more: schedule_of(name, content, **more),
+    "run": lambda queue, name: Firing({"time": "2027-01-15T09:00:00+01:00", "uid": UID, "manual": True}),
+    "backfill": lambda queue, name, start, end, **more: Backfill(
+        {"matched": 3, "added": 2, "times": ["2027-01-15T03:00:00+01:00"]}
+    ),
 }
 
 
 def group_of(name: str = "customer-7", **more: Any) -> Group:
     return Group({"group": name, "queued": 7, "ready": 2, "held": 5, "in_progress": 1, "own": {}, **more})
+
+
+def schedule_of(
+    name: str = "nightly", content: Any = None, *, dry_run: bool = False, tags: Sequence[str] = (), **more: Any
+) -> Schedule:
+    job = {"content": content or {}, **({"tags": list(tags)} if tags else {})}
+    times = {"timezone": "UTC", "paused": False, "next": ["2027-01-16T03:00:00+00:00"], "firings": []}
+    return Schedule({"queue_name": "mail", "name": name, **times, "job": job, **more})
+
+
+class FakeSchedules:
+    """The schedules of a queue, which records their calls too."""
+
+    def __init__(self, queue: "FakeQueue") -> None:
+        self._queue = queue
+
+    def list(self, **more: Any) -> Iterator[Schedule]:
+        self._queue._note("schedules", more)
+        yield from self._queue.answers.get("schedules", ())[: more.get("limit")]
+
+    def get(self, name: str) -> Schedule:
+        found: Schedule = self._queue._note("get schedule", name, default=schedule_of(name))
+        return found
+
+    def pause(self, name: str) -> Schedule:
+        return schedule_of(name, paused=self._queue._note("pause schedule", name, default=True), next=[])
+
+    def resume(self, name: str) -> Schedule:
+        self._queue._note("resume schedule", name)
+        return schedule_of(name)
+
+    def delete(self, name: str) -> None:
+        self._queue._note("delete schedule", name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
 
 
 class FakeQueue:
@@ -97,6 +144,7 @@ class FakeQueue:
         self.name = name
         self._key = key
         self.keys = self
+        self.schedules = FakeSchedules(self)
         self.asked: list[tuple[Any, ...]] = []
         self.answers: dict[str, Any] = {}
         self.found: Sequence[Job] = ()
@@ -109,7 +157,7 @@ class FakeQueue:
         return answer
 
     def __getattr__(self, name: str) -> Any:
-        if not hasattr(Queue, name) and not hasattr(Keys, name):
+        if not any(hasattr(kind, name) for kind in (Queue, Keys, Schedules)):
             raise AttributeError(name)
 
         def call(*arguments: Any, **more: Any) -> Any:

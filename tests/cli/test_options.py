@@ -24,6 +24,8 @@ from .fakes import UID, Shell, job_of
         ("enqueue mail", "did you mean `jobengine add`?"),
         ("groups", "did you mean `jobengine group list`?"),
         ("limit mail 5", "did you mean `jobengine queue configure`?"),
+        ("schedules", "did you mean `jobengine schedule list`?"),
+        ("schedule backfill mail n", "did you mean `jobengine schedule run`?"),
         ("group stop mail g", "did you mean `jobengine group pause`?"),
         ("queues", "did you mean `jobengine queue list`?"),
         ("pause mail", "did you mean `jobengine queue pause`?"),

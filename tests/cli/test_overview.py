@@ -15,7 +15,7 @@ from jobengine.cli.top_data import snapshot
 from jobengine.cli.troubles import troubles
 from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
 
-from .fakes import FakeEngine, Shell, group_of, stats_of
+from .fakes import FakeEngine, Shell, group_of, schedule_of, stats_of
 
 # Trouble
 
@@ -198,6 +198,14 @@ def test_completion_of_group_names_reads_the_largest_ones_from_the_server(args: 
     assert engine.queue("mail").asked == [("groups", {"limit": 500})]
     engine.queue("mail").answers["groups"] = Unavailable("away")
     assert _completed(engine, args, "cust") == []
+
+
+@pytest.mark.parametrize("command", ["show", "pause", "run", "delete", "add"])
+def test_completion_of_schedule_names_reads_them_from_the_server(command: str) -> None:
+    engine = FakeEngine()
+    engine.queue("mail").answers["schedules"] = [schedule_of("nightly"), schedule_of("night"), schedule_of("weekly")]
+    assert _completed(engine, ["schedule", command, "mail"], "ni") == ["night", "nightly"]
+    assert engine.queue("mail").asked == [("schedules", {"limit": 500})]
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Forbidden("no", status=403)])

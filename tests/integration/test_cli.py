@@ -212,11 +212,14 @@ def filled(shell: Shell) -> Shell:
     (shell.home / "new-secret").write_text("another")
     (shell.home / "job.json").write_text('{"to": "dan@example.org"}')
     (shell.home / "jobs.jsonl").write_text('{"to": "eve@example.org"}\n{"to": "fay@example.org"}\n')
+    (shell.home / "crontab").write_text("MAILTO=ops\n0 3 * * * echo backup\n")
+    (shell.home / "system-crontab").write_text("17 * * * * root cd / && run-parts /etc/cron.hourly\n")
     (shell.home / "data").mkdir()
     (shell.home / "tasks.py").write_text(TASKS)
     with shell.daemon.client(key=KEY) as client:
         client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"], group="customer-7")
         client.add({"to": "bob@example.org"}, "mail", tags=["news"])
+    shell("schedule", "add", "mail", "nightly", "--cron", "0 3 * * *")
     return shell
 
 

@@ -55,6 +55,22 @@ def test_the_exit_code_of_the_command_decides_the_outcome_of_the_job(shell: Shel
     }
 
 
+def test_a_shell_without_a_script_runs_the_command_of_each_job(shell: Shell) -> None:
+    (told, fed, empty), refused = (
+        shell.add([{"command": "echo 12; exit 0"}, {"command": "cat", "input": '"a\\nb"\n'}, {"command": "cat"}]),
+        shell.add([{"to": "a"}, {"command": 5}, {"command": "cat", "input": 5}, {"command": "a\0b"}], max_attempts=3),
+    )
+    shell("work", "mail", "--until-empty", "--", "sh", "-e", "-c")
+    jobs = shell.jobs()
+    assert [jobs[uid].get("result") for uid in (told, fed, empty)] == [12, "a\nb", None]
+    assert {jobs[uid]["state"] for uid in (told, fed, empty)} == {"complete"}
+    error = "The content has no text `command`, or its `input` is not a text."
+    assert [(jobs[uid]["state"], jobs[uid]["error"]) for uid in refused] == [("failed", error)] * 4
+    (counted,) = shell.add([{}])
+    shell("work", "mail", "--until-empty", "--", "wc", "-c")
+    assert shell.jobs()[counted]["result"] == 3
+
+
 def test_a_command_that_is_told_to_come_back_later_holds_the_group_of_its_job(shell: Shell) -> None:
     refused, held = shell.add([{"to": "a"}, {"to": "b"}], group="customer-7")
     (other,) = shell.add([{"to": "c"}])

@@ -1,0 +1,53 @@
+"""The options of a new job, which `jobengine add` and `jobengine schedule add` share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from .parameters import Content, Seconds, with_options
+from .suggestions import complete_groups
+
+
+def job_options(function: Any) -> Any:
+    """Add the options of a new job; `named_options` reads them."""
+    options = (
+        click.option("--priority", type=int, help="Higher goes first; default 0."),
+        click.option(
+            "--tag", multiple=True, metavar="TAG", help="A word by which to find and claim the job; may be repeated."
+        ),
+        click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed."),
+        click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT."),
+        click.option("--unique-key", metavar="TEXT", help="Add nothing while a job with this key is unfinished."),
+        click.option(
+            "--group",
+            metavar="GROUP",
+            shell_complete=complete_groups,
+            help="The group that the job belongs to; the limits and the order of the queue are about groups.",
+        ),
+        click.option("--max-attempts", type=click.IntRange(1), help="The most attempts."),
+        click.option(
+            "--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one."
+        ),
+        click.option("--timeout", type=Seconds(), help="How long the job may be in progress without an update."),
+        click.option("--keep", type=Seconds(), help="How long the finished job is kept."),
+    )
+    return with_options(function, options)
+
+
+def named_options(options: Mapping[str, Any]) -> Any:
+    """The given ones of the options, as the client names them."""
+    keep = options["keep"]
+    named = {
+        "priority": options["priority"],
+        "tags": list(options["tag"]) or None,
+        "delay_seconds": options["delay"],
+        "meta": options["meta"],
+        "unique_key": options["unique_key"],
+        "group": options["group"],
+        "max_attempts": options["max_attempts"],
+        "retry_delay_seconds": options["retry_delay"],
+        "timeout_seconds": options["timeout"],
+        "keep_minutes": None if keep is None else keep / 60,
+    }
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,213 @@
+"""`jobengine schedule`: adds, shows, pauses and runs the schedules of a queue."""
+
+import time
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, get_args
+
+import click
+
+from jobengine.client import Firing, IfRunning, Missed, Queue, Schedule
+
+from .columns import SCHEDULES, outcome_of, rows_of
+from .command import Command, command, group
+from .crontab_import import import_crontab
+from .job_options import job_options, named_options
+from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds
+from .session import current
+from .terminal_text import plain
+
+_LIMIT: Final = 50
+#: The fields that `show` prints in lines of their own.
+_LISTS: Final = ("next", "notes", "firings")
+
+
+@group("schedule")
+def schedules() -> None:
+    """Add jobs at the times of a cron line, or every so often."""
+
+
+@command(
+    "add",
+    'jobengine schedule add mail nightly --cron "0 3 * * *" --timezone Europe/Berlin \'{"report": "sales"}\'\n'
+    "jobengine schedule add mail refresh --every 5m --if-running replace --missed none\n"
+    'jobengine schedule add mail weekly --cron "0 6 * * MON" --pause-after-failures 3 --priority 5 --dry-run',
+)
+@QUEUE
+@SCHEDULE
+@click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
+@click.option("--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly.")
+@click.option("--every", type=Seconds(), help="The time between two jobs, instead of --cron.")
+@click.option("--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; default UTC.")
+@click.option(
+    "--if-running",
+    type=click.Choice(get_args(IfRunning)),
+    help="What to do while its last job is unfinished; default skip.",
+)
+@click.option(
+    "--missed",
+    type=click.Choice(get_args(Missed)),
+    help="Which times to make up for when the server was down; default once.",
+)
+@click.option("--missed-within", type=Seconds(), help="How old a missed time may be for `once`; default 1d.")
+@click.option("--pause-after-failures", type=click.IntRange(1), metavar="N", help="Pause it after N failures in a row.")
+@click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays.")
+@job_options
+@click.option("--dry-run", is_flag=True, help="Add nothing; show the next times and the notes.")
+def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: Any) -> None:
+    """
+    Add a schedule, or give one of this name other settings, and print its next times.
+
+    Its jobs have the JSON object CONTENT: itself, - for standard input, or @FILE; by default it is empty. A schedule
+    that exists keeps its history and, without --paused or --not-paused, its pause; all other settings are replaced.
+    """
+    session = current()
+    if (options["cron"] is None) == (options["every"] is None):
+        raise click.UsageError('Give either --cron "0 3 * * *" or --every 5m.')
+    settings = {
+        "cron": options["cron"],
+        "every_seconds": options["every"],
+        "timezone": options["timezone"],
+        "if_running": options["if_running"],
+        "missed": options["missed"],
+        "missed_seconds": options["missed_within"],
+        "pause_after_failures": options["pause_after_failures"],
+        "paused": options["paused"],
+    }
+    given: Any = {name: value for name, value in settings.items() if value is not None} | named_options(options)
+    _print(session.queue(queue_name).schedule(name, content or {}, dry_run=dry_run, **given))
+
+
+@command(
+    "list",
+    "jobengine schedule list mail\njobengine schedule list mail --json",
+)
+@QUEUE
+@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most schedules to list.")
+@click.option("--all", "every", is_flag=True, help="List all schedules.")
+def list_schedules(queue_name: str, limit: int, every: bool) -> None:
+    """List the schedules of a queue by name, each with its next time, and with its last one and what became of it."""
+    session = current()
+    queue = session.queue(queue_name)
+    if every:
+        session.output.list(SCHEDULES, queue.schedules.list())
+        return
+    # One extra schedule reveals whether there are more.
+    found = list(islice(queue.schedules.list(limit=limit + 1), limit + 1))
+    session.output.list(SCHEDULES, found[:limit])
+    if len(found) > limit:
+        session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
+    elif not found:
+        session.output.note(f"The queue {queue_name!r} has no schedule: `jobengine schedule add` adds one.")
+
+
+@command("show", "jobengine schedule show mail nightly")
+@QUEUE
+@SCHEDULE
+def show(queue_name: str, name: str) -> None:
+    """Show a schedule: its settings, its next five times, what clock changes do to it, and its last 20 times."""
+    _print(current().queue(queue_name).schedules.get(name))
+
+
+def _print(schedule: Schedule) -> None:
+    output = current().output
+    if output.as_json:
+        output.json(schedule.raw)
+        return
+    settings = {name: value for name, value in schedule.raw.items() if name not in _LISTS}
+    rows = list(rows_of(settings))
+    rows += [("next", moment.isoformat()) for moment in schedule.next]
+    rows += [("note", plain(note)) for note in schedule.notes]
+    rows += [("time", plain(_line(firing))) for firing in schedule.firings]
+    output.rows(rows)
+
+
+def _line(firing: Firing) -> str:
+    """A time, or several that were skipped together, and what became of it."""
+    until = f" to {firing.until.isoformat()} ({firing.times} times)" if firing.until else ""
+    manual = ", by hand" if firing.manual else ""
+    return f"{firing.time.isoformat()}{until}{manual}: {outcome_of(firing)}{f' {firing.uid}' if firing.uid else ''}"
+
+
+def _switch(name: str, help_text: str) -> Command:
+    """A command that pauses or resumes a schedule."""
+
+    @command(name, f"jobengine schedule {name} mail nightly", help=help_text)
+    @QUEUE
+    @SCHEDULE
+    def switch(queue_name: str, name: str) -> None:
+        """Switch it, and report the new state."""
+        session = current()
+        changed = getattr(session.queue(queue_name).schedules, click.get_current_context().command.name or "")(name)
+        if session.json:
+            session.output.json(changed.raw)
+        else:
+            then = f"fires next at {changed.next[0].isoformat()}" if changed.next else "is paused"
+            session.output.note(f"The schedule {changed.name!r} of {queue_name!r} {then}.")
+
+    return switch
+
+
+@command("delete", "jobengine schedule delete mail nightly")
+@QUEUE
+@SCHEDULE
+def delete(queue_name: str, name: str) -> None:
+    """Delete a schedule and its history; its jobs stay."""
+    session = current()
+    session.queue(queue_name).schedules.delete(name)
+    session.output.note(f"The schedule {name!r} of {queue_name!r} was deleted.")
+    if session.json:
+        session.output.json({"queue_name": queue_name, "name": name})
+
+
+@command(
+    "run",
+    "jobengine schedule run mail nightly\n"
+    "jobengine schedule run mail nightly --from 2026-01-01T00:00Z --until 2026-01-08T00:00Z --dry-run",
+)
+@QUEUE
+@SCHEDULE
+@click.option("--from", "start", type=Moment(), help="Add the jobs of past times, from this one: 2027-01-15T08:00.")
+@click.option("--until", "end", type=Moment(), help="With --from: the last time; default now.")
+@click.option("--dry-run", is_flag=True, help="With --from: add nothing, and print the times.")
+def run(queue_name: str, name: str, start: Any, end: Any, dry_run: bool) -> None:
+    """
+    Add the job of a schedule now, once, and print its uid; or the jobs of past times, and print these times.
+
+    This works while the schedule is paused. Of past times, at most 1,000, those whose jobs exist are left alone.
+    """
+    queue = current().queue(queue_name)
+    if start is None:
+        if end is not None or dry_run:
+            raise click.UsageError("--until and --dry-run need --from.")
+        firing = queue.schedules.run(name)
+        current().output.value(firing.uid or "", **firing.raw)
+    else:
+        _backfill(queue, name, start, time.time() if end is None else end, dry_run=dry_run)
+
+
+def _backfill(queue: Queue, name: str, start: float | datetime, end: float | datetime, *, dry_run: bool) -> None:
+    session = current()
+    found = queue.schedules.backfill(name, start, end, dry_run=dry_run)
+    if session.json:
+        session.output.json(found.raw)
+        return
+    for moment in found.times:
+        click.echo(moment.isoformat())
+    jobs = f"{found.added:,} job{'' if found.added == 1 else 's'}"
+    done = "would be added" if dry_run else "was added" if found.added == 1 else "were added"
+    left = f"; {found.matched - found.added:,} exist already" if found.matched > found.added else ""
+    session.output.note(f"{jobs} {done}{left}.")
+
+
+for one in (
+    add,
+    list_schedules,
+    show,
+    _switch("pause", "Pause a schedule: its times pass without a job, and are not made up for."),
+    _switch("resume", "Resume a schedule, also one that failures have paused."),
+    run,
+    delete,
+    import_crontab,
+):
+    schedules.add_command(one)
