@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from jobengine.client import JobEngine
+
 from .conftest import MakeDaemon
 from .daemons import DEADLINE, Client, Daemon
 from .documents import at_port, blocks, python, shell
@@ -189,6 +191,23 @@ def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
     assert changed["firings"] == [{**ran, "state": "queued"}]
     (past,) = _answers(daemon, setup, *blocks(page, heading="## Past times"))
     assert past["matched"] == past["added"] == len(past["times"]) <= 1
+
+
+def test_schedules_work_in_python_and_at_a_shell_as_their_page_says(daemon: Daemon) -> None:
+    page = "docs/schedules.md"
+    _answers(daemon, blocks(page)[0])
+    of_client, of_worker = [at_port(one, daemon.port) for one in blocks(page, "python", "## In Python")]
+    assert python(of_client, daemon.port).stdout.count("datetime.datetime(") == 5
+    ours = Shell(daemon, daemon.home)
+    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "correct horse"}
+    (commands,) = blocks(page, heading="## At a shell")
+    done = shell(commands, daemon.home, environment)
+    assert done.returncode == 0, done.stderr
+    assert "1 job would be added." in done.stderr
+    python(of_worker, daemon.port)
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key="correct horse") as engine:
+        (job,) = engine.queue("reports").jobs()
+        assert job.result == {"day": job.meta["schedule"]["time"][:10]}
 
 
 def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:
