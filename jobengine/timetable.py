@@ -48,6 +48,8 @@ _AHEAD: Final = 366
 class _Timetable:
     """See jobengine.core.schedules.Calendar."""
 
+    __slots__ = ()
+
     def following(self, cron: str, timezone: str, after: int) -> Iterator[int]:
         zone, line = _zone(timezone), NICKNAMES.get(cron, cron)
         try:

@@ -19,12 +19,14 @@ from msgspec import Raw, Struct, UnsetType
 
 import jobengine
 from jobengine.core.model import Job
+from jobengine.core.schedules import Calendar
+from jobengine.timetable import TIMETABLE
 
 for module in pkgutil.walk_packages(jobengine.__path__, "jobengine."):
     import_module(module.name)
 
-#: Values that hold no other values.
-_ATOMS = frozenset({bool, int, float, str, bytes, LiteralString, Raw, NoneType, UnsetType})
+#: Values that hold no other values; the only calendar is the timetable, which has no attributes.
+_ATOMS = frozenset({bool, int, float, str, bytes, LiteralString, Raw, NoneType, UnsetType, Calendar})
 #: They hold what their parameters say, and nothing else.
 _CONTAINERS = frozenset({tuple, list, dict, set, frozenset, Sequence, Mapping, Union, UnionType})
 
@@ -97,6 +99,10 @@ def _is_atom(kind: Any) -> bool:
 def _is_record(kind: Any) -> bool:
     """Whether it is a class of values that hold their declared fields and nothing else."""
     return isinstance(kind, type) and not kind.__dictoffset__ and (issubclass(kind, Struct) or attrs.has(kind))
+
+
+def test_the_timetable_holds_nothing() -> None:
+    assert not hasattr(TIMETABLE, "__dict__")
 
 
 def test_there_are_structs_without_gc() -> None:
