@@ -77,23 +77,23 @@ def fired(table: Table, name: str, now: int, edge: Edge) -> list[Fact]:
         return _carried_out(table, name, with_ends(schedule, table), chosen, now, edge)
     except NoTimes as error:
         reason = Firing(time=first, skipped=f"{error} The schedule is paused.")
-        return [_stored(table, name, replace(noted(schedule, reason), paused=True, next=None))]
+        return [_stored(table, name, replace(recorded(schedule, reason), paused=True, next=None))]
 
 
 def _carried_out(table: Table, name: str, schedule: Schedule, chosen: Chosen, now: int, edge: Edge) -> list[Fact]:
     """The facts of what was chosen, with the schedule moved on to its next time."""
     if chosen.skipped is not None:
-        schedule = noted(schedule, chosen.skipped)
+        schedule = recorded(schedule, chosen.skipped)
     schedule = replace(schedule, next=chosen.next, counted=chosen.counted)
     facts: Sequence[Fact] = ()
     if chosen.time is not None:
         done = max(schedule.done, chosen.time)
         if _has_failed_too_often(schedule):
             skipped = Firing(time=chosen.time, skipped=f"Its last {schedule.failures} jobs failed. It is paused.")
-            schedule = replace(noted(schedule, skipped), paused=True, failing=True, next=None, done=done)
+            schedule = replace(recorded(schedule, skipped), paused=True, failing=True, next=None, done=done)
         else:
             facts, firing = _added(table, name, schedule, chosen.time, now, edge)
-            schedule = replace(noted(schedule, firing), done=done)
+            schedule = replace(recorded(schedule, firing), done=done)
     return [*facts, _stored(table, name, schedule)]
 
 
@@ -230,7 +230,7 @@ def new_job(name: str, schedule: Schedule, time: int, uid: str, edge: Edge) -> N
     )
 
 
-def noted(schedule: Schedule, firing: Firing) -> Schedule:
+def recorded(schedule: Schedule, firing: Firing) -> Schedule:
     """The schedule with one more entry in its history."""
     followed = schedule.followed
     if firing.uid is not None:

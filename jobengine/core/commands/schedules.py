@@ -36,7 +36,7 @@ from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
 from ..values import Value
 from .adding import Adding
 from .command import A_co, QueueCommand
-from .firing import FOR_QUEUE, add_job, fired, new_job, noted, remembered, unfinished, with_ends
+from .firing import FOR_QUEUE, add_job, fired, new_job, recorded, remembered, unfinished, with_ends
 
 __all__ = [
     "Backfill",
@@ -233,7 +233,7 @@ class RunSchedule(_ScheduleCommand[tuple[Firing, str]], frozen=True, kw_only=Tru
         facts, there = add_job(table, self.name, schedule, firing, now, self.edge)
         if there is not None:
             raise ScheduleRunning(there.spec.uid)
-        return [*facts, *self.stored(noted(schedule, firing))], (firing, schedule.settings.timezone)
+        return [*facts, *self.stored(recorded(schedule, firing))], (firing, schedule.settings.timezone)
 
 
 class FireSchedule(_ScheduleCommand[None], frozen=True, kw_only=True, gc=True):
