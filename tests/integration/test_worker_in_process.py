@@ -148,9 +148,10 @@ def test_a_worker_sets_its_schedules_before_it_works_and_a_second_start_keeps_th
     assert nightly.job == {"content": {"a": 1}, "priority": 5}
 
 
-def test_a_refused_schedule_stops_the_start_and_is_named(jobengine_server: Server) -> None:
+def test_a_refused_schedule_stops_the_start_before_any_claim_and_is_named(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     queue.add({})
+    before = _requests(jobengine_server)
     worker = Worker("q")
     worker.schedule("nightly", cron="61 * * * *")(worker.handler()(lambda content, job: None))
     with pytest.raises(
@@ -159,3 +160,4 @@ def test_a_refused_schedule_stops_the_start_and_is_named(jobengine_server: Serve
         worker.run_until_empty()
     assert error.value.detail == str(error.value)
     assert queue.stats().counts.queued == 1
+    assert _requests(jobengine_server)["/api/v1/job/next"] == before["/api/v1/job/next"]
