@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
+from datetime import datetime, timedelta
 from http.client import HTTPException
+from itertools import pairwise
 
 import pytest
 
-from .daemons import STRACE, Client, Daemon
+from .daemons import STRACE, Client, Daemon, until
 
 #: The calls of a start that has a torn tail to copy and to cut off.
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate")
@@ -99,6 +101,27 @@ def test_a_server_killed_at_any_call_of_a_commit_keeps_acknowledged_changes(
     found = _found(daemon)
     assert found[: len(uids)] == uids
     assert len(found) <= len(uids) + 1
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+@pytest.mark.parametrize("firing", [1, 2])
+def test_a_server_killed_at_any_call_of_a_firing_fires_each_time_once(
+    daemon: Daemon, calls_of_a_start: Counter[str], call: str, firing: int
+) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+    # The first commit is that of the schedule.
+    _restart(daemon, calls_of_a_start, call, "signal=KILL", 1 + firing)
+    settings = {"every_seconds": 1, "job": {"content": {}}, "if_running": "add", "missed": "all"}
+    with daemon.client() as client:
+        assert client.call("PUT", "/api/v1/schedule", body={"queue_name": "q", "name": "s", **settings}).status == 201
+    assert daemon.wait() == -9
+    daemon.prefix = ()
+    daemon.start()
+    with daemon.client() as client:
+        until("the schedule has fired four times", lambda: len(client.jobs()) >= 4)
+        times = sorted(datetime.fromisoformat(job["meta"]["schedule"]["time"]) for job in client.jobs().values())
+    assert {later - earlier for earlier, later in pairwise(times)} == {timedelta(seconds=1)}
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
