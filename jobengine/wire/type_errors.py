@@ -11,7 +11,7 @@ from .unknown_fields import advice_of
 #: Marks the place in msgspec's errors; only this module depends on their wording.
 _PLACE: Final = " - at `$"
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
-_TYPE: Final = re.compile(r"Expected `([a-z]+)(?: \| null)?`, got `([a-z]+)`")
+_TYPE: Final = re.compile(r"Expected `([a-z]+(?: \| [a-z]+)*?)(?: \| null)?`, got `([a-z]+)`")
 _LENGTH: Final = re.compile(r"Expected `(str|array)` of length (>=|<=) ([0-9]+)")
 _BOUND: Final = re.compile(r"Expected `(?:int|float)` (>=|<=) ([0-9]+)(?:\.0)?")
 _PATTERN: Final = "Expected `str` matching regex "
@@ -45,7 +45,8 @@ def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
 def _rule(problem: str) -> str:
     """The rule that a value breaks, as the end of a sentence; derived from msgspec's error text."""
     if (found := _TYPE.fullmatch(problem)) is not None:
-        return f"must be {_NAMES.get(found[1], found[1])}, not {_GIVEN.get(found[2], found[2])}"
+        wanted = " or ".join(_NAMES.get(name, name) for name in found[1].split(" | "))
+        return f"must be {wanted}, not {_GIVEN.get(found[2], found[2])}"
     if (found := _LENGTH.fullmatch(problem)) is not None:
         return _length(*found.groups())
     if (found := _BOUND.fullmatch(problem)) is not None:

@@ -54,7 +54,8 @@ def test_the_error_for_a_missing_value_names_the_alias_too(server: MemoryServer)
         assert answer.status == 400
 
 
-NAMED = [call for call, body in BODIES.items() if {"name", "queue_name"} & body.keys()]
+#: Calls whose body names its queue; in a body about a schedule, `name` is that of the schedule.
+NAMED = [call for call, body in BODIES.items() if len({"name", "queue_name"} & body.keys()) == 1]
 
 
 @pytest.mark.parametrize("call", NAMED, ids=" ".join)
@@ -187,6 +188,9 @@ _KINDS: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/queue"): bodies.ChangeQueue,
     ("PUT", "/api/v1/queue/key"): bodies.AddKey,
     ("PUT", "/api/v1/group"): bodies.Group,
+    ("PUT", "/api/v1/schedule"): bodies.SetSchedule,
+    ("POST", "/api/v1/schedule"): bodies.ChangeSchedule,
+    ("POST", "/api/v1/schedule/run"): bodies.RunSchedule,
     ("PUT", "/api/v1/job"): bodies.AddJob,
     ("POST", "/api/v1/job"): bodies.UpdateJob,
     ("POST", "/api/v1/job/next"): bodies.Claim,
