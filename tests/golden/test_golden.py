@@ -14,6 +14,7 @@ from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
 from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupSettings, Limits
 from jobengine.core.model import Context, Notes, Queue, Rare, Spec, Standing, State
+from jobengine.core.schedules import Firing, IfRunning, Missed, Schedule, ScheduledJob, Settings, schedule_of
 from jobengine.engine.local.tables.state import Tables
 from jobengine.storage.errors import NewerFormat
 from tests.doubles import make_engine, new_clock, start
@@ -267,3 +268,41 @@ def test_a_database_of_a_newer_major_version_is_refused_and_left_alone(database:
     with pytest.raises(NewerFormat, match="version 2"):
         opened(database)
     assert database.read_bytes() == newer
+
+
+def test_a_stored_schedule_is_read_by_each_later_version() -> None:
+    job = ScheduledJob(
+        content='{"a":1}',
+        priority=5,
+        keep_minutes=10,
+        timeout_seconds=60,
+        tags=("a",),
+        max_attempts=3,
+        retry_delay_seconds=2,
+        meta='{"m":1}',
+        group="g",
+        delay_seconds=4,
+    )
+    settings = Settings(
+        cron="30 2 * * *",
+        timezone="Europe/Berlin",
+        job=job,
+        if_running=IfRunning.ADD,
+        missed=Missed.ALL,
+        missed_seconds=60,
+        pause_after_failures=2,
+    )
+    assert schedule_of((HERE / "schedule.json").read_text()) == Schedule(
+        settings=settings,
+        created=1,
+        next=2,
+        done=3,
+        paused=True,
+        failing=True,
+        firings=(Firing(time=5, uid="u"), Firing(time=6, skipped="full", times=3, until=9, manual=True)),
+        followed=("u",),
+        failures=1,
+        counted=8,
+        fired=10,
+        skipped=11,
+    )
