@@ -31,9 +31,10 @@ AT_RANDOM: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
 AT_RANDOM.config.phases.update(phases=["examples", "fuzzing"])
 #: Calls that need the admin key.
 ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
-#: Cursors of the form that the server gives, of a list of jobs and of one of groups.
+#: Cursors of the form that the server gives, of a list of jobs, of one of groups and of one of schedules.
 CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
 GROUP_CURSOR: Final = "WyJxdWV1ZWQiLDEsImciXQ"
+SCHEDULE_CURSOR: Final = "WyJzIl0"
 #: The fields of an update: those of an update of all that match, without the fields that select jobs.
 CHANGES: Final = frozenset(schema()["components"]["schemas"]["UpdateMatchingJobs"]["properties"]) - {
     "queue_name",
@@ -94,6 +95,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         or any(isinstance(one, dict) and {"timeout_minutes", "timeout_seconds"} <= one.keys() for one in jobs)
         or ("old_key_seconds" in body and "new_access_key" not in body)
         or _changes_what_can_not_be(case)
+        or _has_such_times(case)
         or (_name(case) in ("updateJobs", "deleteJobs") and not _says_which(case))
         or _has_such_a_number(case.body)
         or not all(map(_is_trace, _traces([headers, *jobs])))
@@ -101,7 +103,16 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
 
 
 def _cursor(case: Any) -> str:
-    return GROUP_CURSOR if _name(case) == "listGroups" else CURSOR
+    return {"listGroups": GROUP_CURSOR, "listSchedules": SCHEDULE_CURSOR}.get(_name(case), CURSOR)
+
+
+def _has_such_times(case: Any) -> bool:
+    """Whether the request has times of a schedule: whether they can be read is only in the schema's descriptions."""
+    if not isinstance(case.body, dict):
+        return False
+    if _name(case) in ("setSchedule", "changeSchedule"):
+        return bool({"cron", "timezone"} & case.body.keys())
+    return _name(case) == "runSchedule" and bool({"from", "until", "dry_run"} & case.body.keys())
 
 
 def _traces(parts: list[Any]) -> list[str]:
