@@ -19,7 +19,7 @@ _IGNORED: Final = {
 #: The characters of a command that its name keeps, and the longest part of a name.
 _OTHERS: Final = re.compile(r"[^A-Za-z0-9._]+")
 _LONGEST: Final = 40
-#: Half a percent sign: one with a backslash stands for itself.
+#: An unescaped percent sign; one with a backslash stands for itself.
 _PERCENT: Final = re.compile(r"(?<!\\)%")
 
 

@@ -1,7 +1,6 @@
 """`jobengine group`: shows the groups of a queue, and sets, pauses and holds them."""
 
 import time
-from itertools import islice
 from typing import Any, Final, get_args
 
 import click
@@ -43,13 +42,8 @@ def list_groups(queue_name: str, sort: GroupSort, limit: int, every: bool) -> No
     if every:
         session.output.list(GROUPS, queue.groups(sort=sort))
         return
-    # One extra group reveals whether there are more.
-    found = list(islice(queue.groups(sort=sort, limit=limit + 1), limit + 1))
-    session.output.list(GROUPS, found[:limit])
-    if len(found) > limit:
-        session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
-    elif not found:
-        session.output.note(f"No job of {queue_name!r} is in a group: `jobengine add --group` adds one.")
+    none = f"No job of {queue_name!r} is in a group: `jobengine add --group` adds one."
+    session.output.first(GROUPS, queue.groups(sort=sort, limit=limit + 1), limit, none)
 
 
 @command("show", "jobengine group show mail customer-7")

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
 import click
@@ -63,6 +63,20 @@ class Output:
         else:
             for item in items:
                 click.echo("\t".join(plain(column.of(item)) for column in columns))
+
+    def first(self, columns: Sequence[Column[T]], items: Iterable[T], limit: int, otherwise: str = "") -> None:
+        """
+        Print the first `limit` items, then a note if there are more; `otherwise` is the note if there are none.
+
+        One extra item reveals whether there are more.
+        """
+        rest = iter(items)
+        head = list(islice(rest, 1))
+        self.list(columns, chain(head, islice(rest, limit - 1)))
+        if next(rest, None) is not None:
+            self.note(f"There are more than {limit}: use --limit or --all to see them.")
+        elif not head and otherwise:
+            self.note(otherwise)
 
     def record(self, raw: Any) -> None:
         """Print an object from the server."""

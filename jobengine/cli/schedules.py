@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final, get_args
 
 import click
@@ -92,13 +91,8 @@ def list_schedules(queue_name: str, limit: int, every: bool) -> None:
     if every:
         session.output.list(SCHEDULES, queue.schedules.list())
         return
-    # One extra schedule reveals whether there are more.
-    found = list(islice(queue.schedules.list(limit=limit + 1), limit + 1))
-    session.output.list(SCHEDULES, found[:limit])
-    if len(found) > limit:
-        session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
-    elif not found:
-        session.output.note(f"The queue {queue_name!r} has no schedule: `jobengine schedule add` adds one.")
+    none = f"The queue {queue_name!r} has no schedule: `jobengine schedule add` adds one."
+    session.output.first(SCHEDULES, queue.schedules.list(limit=limit + 1), limit, none)
 
 
 @command("show", "jobengine schedule show mail nightly")
@@ -136,7 +130,7 @@ def _switch(name: str, help_text: str) -> Command:
     @QUEUE
     @SCHEDULE
     def switch(queue_name: str, name: str) -> None:
-        """Switch it, and report the new state."""
+        """Pause or resume the schedule, and report the new state."""
         session = current()
         changed = getattr(session.queue(queue_name).schedules, click.get_current_context().command.name or "")(name)
         if session.json:

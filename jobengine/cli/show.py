@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import islice
@@ -49,11 +49,7 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **opti
     if every:
         session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
         return
-    # One extra job reveals whether there are more.
-    found = iter(queue.jobs(limit=limit + 1, sort=sort, **wanted))
-    session.output.list(JOBS, _first(found, limit))
-    if next(found, None) is not None:
-        session.output.note(f"There are more than {limit}: use --limit or --all to see them.")
+    session.output.first(JOBS, queue.jobs(limit=limit + 1, sort=sort, **wanted), limit)
 
 
 #: The filters for the jobs whose errors are shown, by option.
@@ -99,14 +95,6 @@ _NOTHING: Final = {
     "retrying": "is to be tried again",
     "both": "has failed or is to be tried again",
 }
-
-
-def _first(found: Iterator[Job], limit: int) -> Iterable[Job]:
-    for _ in range(limit):
-        job = next(found, None)
-        if job is None:
-            return
-        yield job
 
 
 @command("show", "jobengine show mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")

@@ -32,7 +32,7 @@ _log: Final = logging.getLogger("jobengine.work")
 _LEAST_DELAY: Final = 1.0
 #: Signals that running commands receive too.
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
-#: Shells that run the script of a job, if their command ends with -c.
+#: Shells: `work QUEUE -- sh -c`, without a script, runs the command in the content of each job.
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 #: Environment variables with a worker's settings.
 _URL: Final = "JOBENGINE_URL"
