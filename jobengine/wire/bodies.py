@@ -268,8 +268,8 @@ class ScheduledJob(Fields, frozen=True, kw_only=True):
     delay_seconds: Count | None = None
 
 
-class SetSchedule(Fields, frozen=True, kw_only=True):
-    """A schedule to be created, or given other settings."""
+class _Schedule(Fields, frozen=True, kw_only=True):
+    """What a new schedule and a change of one have in common."""
 
     advice = FOR_SCHEDULE
 
@@ -278,31 +278,25 @@ class SetSchedule(Fields, frozen=True, kw_only=True):
     cron: CronLine | None = None
     every_seconds: Period | None = None
     timezone: Text | None = None
-    job: ScheduledJob
     if_running: Text | None = None
     missed: Text | None = None
     missed_seconds: Age | None = None
-    pause_after_failures: Failures | None = None
     paused: bool | None = None
+
+
+class SetSchedule(_Schedule, frozen=True, kw_only=True):
+    """A schedule to be created, or given other settings."""
+
+    job: ScheduledJob
+    pause_after_failures: Failures | None = None
     dry_run: bool | None = None
 
 
-class ChangeSchedule(Fields, frozen=True, kw_only=True):
+class ChangeSchedule(_Schedule, frozen=True, kw_only=True):
     """Changes of a schedule."""
 
-    advice = FOR_SCHEDULE
-
-    queue_name: Text
-    name: ScheduleName
-    cron: CronLine | None = None
-    every_seconds: Period | None = None
-    timezone: Text | None = None
     job: ScheduledJob | None = None
-    if_running: Text | None = None
-    missed: Text | None = None
-    missed_seconds: Age | None = None
     pause_after_failures: Failures | UnsetType | None = UNSET
-    paused: bool | None = None
 
 
 class RunSchedule(Fields, frozen=True, kw_only=True):
