@@ -151,7 +151,7 @@ def test_groups_reads_page_after_page_as_far_as_it_is_iterated() -> None:
     assert asked[2:] == [{"queueName": "q", "sort": "queued", "limit": "2"}]
 
 
-def test_the_client_for_asyncio_iterates_groups_too() -> None:
+def test_the_client_for_asyncio_iterates_groups_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async def names() -> list[str]:
         engine = AsyncJobEngine("http://server.example", access_key="k")
 
@@ -159,7 +159,7 @@ def test_the_client_for_asyncio_iterates_groups_too() -> None:
             return call.read(answer(200, {"groups": [_GROUP], "next_cursor": None}))
 
         queue = engine.queue("q")
-        queue._ask = ask  # type: ignore[method-assign]  # no server
+        monkeypatch.setattr(queue, "_ask", ask)
         return [group.name async for group in queue.groups()]
 
     assert asyncio.run(names()) == ["g"]

@@ -162,7 +162,7 @@ def test_schedules_are_listed_page_after_page() -> None:
     assert queries[2] == {"queueName": "q", "limit": "2"}
 
 
-def test_the_client_for_asyncio_lists_schedules_too() -> None:
+def test_the_client_for_asyncio_lists_schedules_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async def names() -> list[str]:
         engine = AsyncJobEngine("http://server.example", access_key="k")
 
@@ -170,7 +170,7 @@ def test_the_client_for_asyncio_lists_schedules_too() -> None:
             return call.read(answer(200, {"schedules": [_SCHEDULE], "next_cursor": None}))
 
         queue = engine.queue("q")
-        queue._ask = ask  # type: ignore[method-assign]  # no server
+        monkeypatch.setattr(queue, "_ask", ask)
         return [schedule.name async for schedule in queue.schedules.list()]
 
     assert asyncio.run(names()) == ["nightly"]

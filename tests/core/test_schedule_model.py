@@ -26,7 +26,7 @@ JOB = ScheduledJob(content="{}", keep_minutes=1_000_000, timeout_seconds=0)
 
 @define
 class Plan:
-    """A schedule in the model; times in milliseconds. A job is its time, which is unique, and its state."""
+    """A schedule in the plain model, with times in milliseconds. No two jobs have the same time, which is their key."""
 
     every: int
     rules: dict[str, Any]

@@ -254,6 +254,7 @@ def test_the_page_of_a_job_links_to_the_schedule_that_added_it(person: Person, q
     person.look_at(queue.name)
     person.open(f"queue/{queue.name}/job/{uid}")
     expect(person.page.get_by_text("It can be claimed. It is the next.", exact=True)).to_be_visible()
-    expect(person.page.get_by_text(re.compile(r"^Added by schedule ‘nightly 'a'’ for \w+"))).to_be_visible()  # noqa: RUF001
+    added = re.compile("^Added by schedule \u2018nightly 'a'\u2019 for \\w+")
+    expect(person.page.get_by_text(added)).to_be_visible()
     person.page.get_by_role("link", name="nightly").click()
     expect(person.page.get_by_role("heading", name="nightly 'a'", level=2)).to_be_visible()
