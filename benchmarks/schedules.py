@@ -21,7 +21,7 @@ _IDLE, _IDLE_SHARE = 10, 0.002
 _PING = request("GET", "/test")
 _METRICS = request("GET", "/metrics")
 _TOTAL = re.compile(rb'^jobengine_schedule_fired_total\{queue="q0"\} (\d+)', re.MULTILINE)
-#: Pings between two looks at the number of firings.
+#: Pings between two reads of the number of firings.
 _PINGS = 20
 
 
@@ -75,7 +75,7 @@ def _one_round(port: int) -> tuple[float, float]:
 
 
 def _pings() -> Iterator[int]:
-    """Numbers, a millisecond apart, for 30 seconds."""
+    """Yields numbers, a millisecond apart, for 30 seconds."""
     for number in range(30_000):
         yield number
         sleep(0.001)

@@ -41,7 +41,7 @@ _FIELDS: Final = {
 _EPOCH: Final = datetime(1970, 1, 1)
 _DAY: Final = timedelta(days=1)
 _NOTHING: Final = timedelta()
-#: Days of the coming changes of clocks that are looked at.
+#: How many days ahead changes of clocks are searched for.
 _AHEAD: Final = 366
 
 

@@ -19,13 +19,13 @@ Shown = tuple[int, int, int, int, int]
 
 @cache
 def _clocks(zone: str, first: datetime, last: datetime) -> list[datetime]:
-    """What clocks show in each minute from one time until another, both in UTC."""
+    """What clocks show in each minute between two times in UTC."""
     info, minutes = ZoneInfo(zone), int((last - first) / _MINUTE)
     return [(first + number * _MINUTE).astimezone(info).replace(tzinfo=None) for number in range(minutes)]
 
 
 def fired(line: str, zone: str, first: datetime, last: datetime) -> list[int]:
-    """The Unix seconds at which a line fires from one time until another, both in UTC."""
+    """The Unix seconds at which a cron line fires between two times in UTC."""
     clocks = _clocks(zone, first, last)
     follows_clock = any(field.startswith("*") for field in line.split()[:2])
     matches, start = _Matcher(line), int(first.timestamp())

@@ -175,7 +175,7 @@ class BadSchedule(DomainError):
 
 
 class NoTimes(DomainError):
-    """The times of a schedule can't be computed: its cron line or time zone is not known here. str() says why."""
+    """The server does not know the cron line or the time zone of a schedule, so it has no times; str() says why."""
 
 
 class ScheduleRunning(DomainError):

@@ -74,7 +74,7 @@ class Missed(StrEnum):
     #: The latest is fired, unless it is too old.
     ONCE = "once"
     NONE = "none"
-    #: All are fired, oldest first: at most the last MOST_MISSED.
+    #: All are fired, oldest first; if there are more than MOST_MISSED, only the last ones.
     ALL = "all"
 
 
@@ -146,7 +146,7 @@ class Schedule(Value, frozen=True, kw_only=True, omit_defaults=True):
     failing: bool = False
     #: The last firings, oldest first; at most FIRINGS.
     firings: tuple[Firing, ...] = ()
-    #: The uids of its jobs that were unfinished at the last look, oldest first.
+    #: The uids of its jobs that were unfinished when it was last read, oldest first.
     followed: tuple[str, ...] = ()
     #: How many of its finished jobs have failed in a row.
     failures: int = 0
@@ -172,7 +172,7 @@ class ScheduleCounts(Value, frozen=True):
     #: All of them, and those that are paused because their jobs failed.
     number: int = 0
     failing: int = 0
-    #: The earliest next time; None if there is none.
+    #: The earliest next time, or None.
     next: int | None = None
 
 
@@ -253,7 +253,7 @@ def _grid(created: int) -> int:
 
 
 class ScheduleReport(Value, frozen=True, kw_only=True):
-    """A schedule for its reader."""
+    """A schedule, with what an answer needs beside it."""
 
     name: str
     schedule: Schedule

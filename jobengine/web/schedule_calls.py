@@ -28,7 +28,7 @@ class ScheduleCalls(Calls):
 
     @_app.route("/api/v1/schedule", methods=["PUT"])
     async def set_schedule(self, request: JobRequest) -> bytes:
-        """Create a schedule, or set it anew."""
+        """Create a schedule, or replace its settings."""
         command = self.wire.set_schedule(await self._body(request), self.keys.access(request))
         report = await self._ask(request, command)
         status = HTTPStatus.CREATED if report.new and not command.dry_run else HTTPStatus.OK

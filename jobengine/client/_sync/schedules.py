@@ -33,7 +33,7 @@ class Schedules:
         return schedule
 
     def list(self, *, limit: int | None = None) -> Stream[Schedule]:
-        """The schedules by name, at most `limit`; read while you iterate. Each has one next time, and no notes."""
+        """The schedules by name, at most `limit`, read page by page. Each has only one next time, and no notes."""
         pages = self._queue._pages(calls.LIST_SCHEDULES, {"queueName": self._queue.name}, limit)
         for schedule in pages:
             yield schedule

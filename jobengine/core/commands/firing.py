@@ -42,9 +42,9 @@ _encode: Final = Encoder().encode
 class Chosen(Value, frozen=True, kw_only=True):
     """What is done about the times that have come."""
 
-    #: The time to fire; None for none.
+    #: The time that is fired, or None.
     time: int | None
-    #: The missed times before it, or all, that are skipped.
+    #: The missed times that are skipped: those before it or, without it, all.
     skipped: Firing | None
     #: The next time, which may have come too; None if no time follows.
     next: int | None
@@ -153,7 +153,7 @@ def with_ends(schedule: Schedule, table: Table) -> Schedule:
 def _added(
     table: Table, name: str, schedule: Schedule, time: int, now: int, edge: Edge
 ) -> tuple[Sequence[Fact], Firing]:
-    """The facts that add the job of a time, and what to note. Raises NoTimes."""
+    """The facts that add the job of a time, and the firing to record. Raises NoTimes."""
     running = unfinished(schedule, table)
     if running and schedule.settings.if_running is IfRunning.SKIP:
         return (), Firing(time=time, skipped=f"The job {running[-1].spec.uid} is not finished.")

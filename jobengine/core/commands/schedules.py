@@ -280,7 +280,7 @@ class Backfill(_ScheduleCommand[Backfilled], frozen=True, kw_only=True, gc=True)
         return _to_add(super().needs(queue, grant), queue)
 
     def times(self, schedule: Schedule) -> list[int]:
-        """The times of the schedule; raises BadSchedule for too many."""
+        """The times from `first` to `last`; raises BadSchedule if there are more than MOST_MISSED."""
         all_of_them = times_after(schedule.settings, schedule.created, self.first - 1, self.edge.calendar)
         times = list(islice(takewhile(lambda time: time <= self.last, all_of_them), MOST_MISSED + 1))
         if len(times) > MOST_MISSED:
@@ -348,5 +348,5 @@ def _flow_after(queue: Queue, job: ScheduledJob) -> Flow | None:
 
 
 def _flow(table: Table, job: ScheduledJob) -> Sequence[Fact]:
-    """Give the queue flow with the first schedule that has a group, so that no firing has to."""
+    """The fact that gives the queue flow if the schedule's job has a group: no firing has to do it then."""
     return with_flow(table) if job.group is not None else NOTHING

@@ -53,7 +53,7 @@ class GradualFree:
 
 
 def dismantle(table: QueueTable) -> Iterator[None]:
-    """Free the memory of an unused table; each step frees a slice."""
+    """Free the memory of an unused table in slices, one at each step."""
     indexes: list[SortedList[Any]] = [*table.places.values(), table.deadlines, table.wall_deadlines]
     indexes += (*table.ready_by_tag.values(), *table.ready_by_tags.values())
     indexes += (part for index in table.sort_indexes.values() for part in index.states.values())

@@ -340,7 +340,7 @@ class PostgresEngine:
         return result
 
     async def _fire(self, firings: Sequence[tuple[str, str]]) -> None:
-        """Fire schedules, some in a transaction; then look for more."""
+        """Fire schedules, at most _FIRED_TOGETHER in a transaction, then start another sweep."""
         try:
             for start in range(0, len(firings), _FIRED_TOGETHER):
                 some = firings[start : start + _FIRED_TOGETHER]

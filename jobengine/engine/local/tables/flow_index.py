@@ -23,13 +23,13 @@ class FlowIndex:
     _named: Mapping[tuple[str, str], str]
     #: The ranks of all jobs after one, in order, or of those in a state.
     _ranks: Callable[[Rank, State | None], Iterator[Rank]]
-    #: Whether the index is made later: while the file is read back, it would be changed for nothing.
+    #: Whether building the index is put off until the file has been read back.
     is_later: bool = False
     #: The present index; None in a queue without flow.
     turns: Turns | None = None
     #: The index for a coming change of the order.
     _coming: Turns | None = None
-    #: Both, as far as they exist: they must be told each change of a job.
+    #: The indexes that exist; both must get each change of a job.
     indexes: tuple[Turns, ...] = ()
 
     def set_flow(self, flow: Flow | None) -> None:
@@ -63,7 +63,7 @@ class FlowIndex:
         return coming.covered is not None
 
     def build(self, flow: Flow, most: int) -> Iterator[None]:
-        """Index all jobs, `most` at each step; none may change meanwhile, so they are read in the order of memory."""
+        """Index all jobs, at most `most` at each step; no job may change meanwhile."""
         self.is_later = False
         coming, jobs = self._begin(flow, None), iter(self._jobs.values())
         while some := list(islice(jobs, most)):
@@ -80,11 +80,6 @@ class FlowIndex:
     def _keep(self, coming: Turns | None) -> None:
         self._coming = coming
         self.indexes = tuple(turns for turns in (self.turns, coming) if turns is not None)
-
-    def change(self, old: Job | None, new: Job | None) -> None:
-        """Note a change of a job."""
-        for turns in self.indexes:
-            turns.change(old, new)
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
         """Note the new value of a named thing."""

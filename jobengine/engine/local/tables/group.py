@@ -26,7 +26,7 @@ _UNFINISHED: Final = frozenset({_READY, _DELAYED, _INPROGRESS})
 
 
 def _with(ranks: Ranks, rank: Rank) -> Ranks:
-    """Insert a rank; returns the list, or another one that takes its place."""
+    """Insert a rank; returns the same list, or a SortedList in its place when it gets long."""
     if isinstance(ranks, SortedList):
         ranks.add_all([rank])
     elif len(ranks) == _LONG:
@@ -53,7 +53,7 @@ def _remove(ranks: Ranks, rank: Rank) -> None:
 
 @define
 class GroupExtras:
-    """What few groups have."""
+    """The rare fields of a group."""
 
     settings: GroupSettings = NO_SETTINGS
     gate: Gate = OPEN
@@ -61,7 +61,7 @@ class GroupExtras:
     changes: int | None = None
     #: How many failed jobs hold it; see OnFailure.
     failed: int = 0
-    #: How many of its jobs may be in progress, and how many its gate lets through now; None as in other groups.
+    #: How many of its jobs may be in progress, and how many may be claimed by its gate now; None: as the queue says.
     cap: int | None = None
     left: int | None = None
     #: The ranks of ready jobs with tags, by all their tags, if there are any; not in strict order.
@@ -71,12 +71,12 @@ class GroupExtras:
 
     @property
     def has_limits(self) -> bool:
-        """Whether its limits are others than those of the queue."""
+        """Whether the group has a gate or settings of its own."""
         return self.gate is not OPEN or self.settings is not NO_SETTINGS
 
     @property
     def is_empty(self) -> bool:
-        """Whether the group is like those without extras."""
+        """Whether no field says anything."""
         return not (self.has_limits or self.changes or self.failed or self.by_tags or self.tag_positions)
 
 
@@ -103,11 +103,11 @@ class Group:
     holders: dict[str, None] | None = None
     #: Its entry in the list of open groups.
     position: Key | None = None
-    #: The ready jobs and jobs in progress that it is counted with; None if it is counted apart.
+    #: How many ready jobs and jobs in progress it has in Turns._sizes; None if its held jobs are counted apart.
     size: int | None = 0
-    #: How many ready jobs are held, if it is counted apart.
+    #: How many of its jobs are held, if they are counted apart.
     held: int = 0
-    #: What few groups have.
+    #: Its rare fields; None if it has none.
     extras: GroupExtras | None = None
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
@@ -121,7 +121,7 @@ class Group:
         return self.extras
 
     def drop_extras(self) -> None:
-        """Free extras that say nothing."""
+        """Drop the rare fields if they say nothing."""
         if self.extras is not None and self.extras.is_empty:
             self.extras = None
 
@@ -214,7 +214,7 @@ class Group:
             self.holders = None
 
     def _move_tagged(self, spec: Spec, is_ready: bool) -> None:
-        """Note whether a job with tags is ready."""
+        """Add a ready job to the ranks of its tags, or remove it."""
         extras = self.own_extras
         by_tags = extras.by_tags = extras.by_tags or {}
         ranks = by_tags.get(spec.tags, [])

@@ -96,7 +96,7 @@ class QueueTable:
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
     #: The groups, in a queue with flow.
     flow: FlowIndex = field(init=False)
-    #: When its schedules fire next.
+    #: Its schedules by their next time.
     firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -120,7 +120,7 @@ class QueueTable:
         return len(self.jobs)
 
     def load_jobs(self, uids: Collection[str], unique_key: str | None = None) -> None:
-        """Do nothing: all jobs are here."""
+        """Nothing to load: all jobs are in memory."""
 
     def schedules(self) -> ScheduleCounts:
         return self.firings.counts()

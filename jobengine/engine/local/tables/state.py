@@ -34,7 +34,7 @@ from .sorted_list import SortedList
 class Tables:
     """All queues of an engine by name, and their deadlines."""
 
-    #: Whether groups are indexed later, by `index_groups`.
+    #: Whether new tables put off their index of groups until `index_groups`.
     groups_later = False
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Tables:
         self._update_indexes()
 
     def index_groups(self, most: int) -> Iterator[None]:
-        """Index the groups of all queues after `groups_later`; each step has at most `most` jobs of a queue."""
+        """Build the indexes that were put off, with at most `most` jobs at each step."""
         self.groups_later = False
         for table in self.queues.values():
             if table.queue.flow is not None:

@@ -33,11 +33,11 @@ T = TypeVar("T", bound=Any)
 
 _READY: Final = Place.READY
 _INPROGRESS: Final = Place.INPROGRESS
-#: Where a job is that is finished, or does not exist.
+#: The places of finished jobs, and None for outside the queue.
 _ENDED: Final = frozenset((None, *(place for place in Place if place.state in FINISHED)))
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
-#: How many groups are looked at in one step of a list: some milliseconds.
+#: The groups that one step of a list reads, in some milliseconds.
 FOUND_AT_ONCE: Final = 2_000
 #: How many groups are compared to find the oldest job.
 _OLDEST: Final = 100
@@ -65,11 +65,11 @@ class Turns:
     #: The queue's own gate, which has no group.
     gate: Gate = OPEN
     running: int = 0
-    #: How many groups have each number of ready jobs and jobs in progress together: beyond their limit they are held.
+    #: How many groups have each size: their ready jobs and jobs in progress. Those beyond the limit are held.
     _sizes: dict[int, int] = field(factory=dict)
-    #: How many ready jobs are held of groups that are counted apart: those which the sizes do not tell all about.
+    #: The held jobs of groups that are counted apart: those with rare fields, in strict order, or over their limit.
     _held: int = 0
-    #: Those groups.
+    #: The groups that are counted apart.
     _special: dict[Group, None] = field(factory=dict)
     #: Groups to be placed again.
     _touched: dict[Group, None] = field(factory=dict)
@@ -81,9 +81,9 @@ class Turns:
     #: How many jobs of a group without settings and without a gate may be in progress, and be claimed by its rate.
     _cap: int = field(init=False)
     _rate_cap: int = field(init=False)
-    #: How many may be in progress for the group's size to tell how many are held.
+    #: The most jobs in progress of a group that is counted by its size.
     _most_running: int = field(init=False)
-    #: Whether failed jobs hold their group.
+    #: Whether a failed job holds its group.
     _failed_hold: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -241,7 +241,7 @@ class Turns:
     # Changes of jobs
 
     def fill(self, jobs: Iterable[Job]) -> None:
-        """Add jobs, best in execution order."""
+        """Add jobs to an index that is being built; fastest in execution order."""
         groups, is_strict = self.groups, self.flow.group_order is GroupOrder.STRICT
         longer: dict[Group, None] = {}
         for job in jobs:
@@ -271,7 +271,7 @@ class Turns:
             self.move(None, new, None, now)
 
     def move(self, old: Job | None, new: Job | None, was: Place | None, now: Place | None) -> None:
-        """Note that a job of the same spec is in another place; None stands for a job that does not exist."""
+        """Note that a job goes from one place to another; None stands for outside the queue."""
         job = new or old
         if job is None or (self.covered is not None and self.covered < job.spec.rank):
             return
@@ -381,7 +381,7 @@ class Turns:
         self._apply(moves)
 
     def _update_special(self, group: Group, room: int, first: Rank | None, moves: "_Moves") -> None:
-        """Update the lists and counts in which few groups are; `first` is its first job if it is open."""
+        """Update tags and counts of a group that is counted apart; `first` is its first job if it is open."""
         extras = group.extras or NO_EXTRAS
         if extras.tag_positions or extras.by_tags or group.is_strict:
             old = extras.tag_positions or {}
@@ -403,7 +403,7 @@ class Turns:
                 del self.open[tags]
 
     def _count(self, group: Group, room: int) -> None:
-        """Count the held jobs of a group, by its size if that tells how many they are."""
+        """Count the held jobs of a group: by its size or, if the queue's limits are not all that matters, apart."""
         size: int | None = 0 if group.name is None else group.ready + group.running
         held = 0
         if group.extras is not None or group.is_strict or (size and group.running > self._most_running):
@@ -416,7 +416,7 @@ class Turns:
         self._resize(group, size)
 
     def _resize(self, group: Group, size: int | None) -> None:
-        """Count a group with another size."""
+        """Move a group to another size in `_sizes`."""
         was, sizes = group.size, self._sizes
         if size == was:
             return

@@ -53,7 +53,7 @@ def check_groups(changes: Iterable[Change]) -> None:
 def group_changes(
     items: Sequence[ItemSet], known: Mapping[str, Known], tables: Mapping[str, LoadedTable]
 ) -> list[tuple[GroupChanges, list[Statement]]]:
-    """What a batch changes in the groups of each queue with flow, in the order of locks, and what it writes then."""
+    """The group changes of a batch, by queue in the order of locks, each with the statements that follow it."""
     made = []
     for name in sorted(known, key=lambda name: known[name].id):
         groups = tables[name].groups_loaded if name in tables else None

@@ -270,7 +270,7 @@ class LoadedGroups:
         return self.rank_list(found, most)
 
     def rank_list(self, found: Sequence[Rank], most: int) -> tuple[Sequence[Rank], Rank | None]:
-        """What Loading takes: jobs that the batch has changed are left out; more may follow if there are `most`."""
+        """The arguments of Loading.take: the ranks that may be claimed, and the last one, or None if no more follow."""
         ranks = [rank for rank in found if self.may_claim(rank)]
         return ranks, found[-1] if len(found) >= most else None
 

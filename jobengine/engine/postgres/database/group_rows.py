@@ -174,7 +174,7 @@ class GroupDelta:
     place: RowRank | None = None
 
     def leave(self, was: int | None) -> None:
-        """Note that a job which was counted so is gone."""
+        """Uncount a job that was counted in the number of this index, if there is one."""
         self.is_touched = True
         if was is not None:
             self.counts[was] -= 1
@@ -182,7 +182,7 @@ class GroupDelta:
                 self.lost = True
 
     def enter(self, job: Job, counted: int | None) -> None:
-        """Note a job that is counted so from now on."""
+        """Count a job in the number of this index, if there is one."""
         self.is_touched = True
         if counted is not None:
             self.counts[counted] += 1
@@ -308,11 +308,11 @@ class GroupChanges:
         return self.rows.sealed([ItemSet(self.queue.salt, _NAME, name, None) for name in names])
 
     def ungrouped_made(self) -> Statement:
-        """The statement that makes the row for the jobs without a group, unless it is there."""
+        """The statement that inserts the row for jobs without a group, unless it exists."""
         return _MAKE_GROUPS(queue_id=self.queue_id, keys=byteas([b""]), gates=byteas([b""]), sealed=byteas([b""]))
 
     def made(self, names: Sequence[str]) -> Statement:
-        """The statement that makes the missing rows of groups with these names."""
+        """The statement that inserts the groups of these names that have no row."""
         return _MAKE_GROUPS(
             queue_id=self.queue_id,
             keys=byteas([self.rows.group(name) for name in names]),
