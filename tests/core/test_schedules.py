@@ -477,8 +477,7 @@ def test_an_unknown_zone_pauses_the_schedule_and_says_so(world: World) -> None:
     world.tables.queues["q"].set_item("schedule", "x", None)
     put(world, "other")
 
-    # The calendar of a server that knows no time zone but UTC.
-    class Elsewhere:
+    class Elsewhere:  # a server that knows no time zone but UTC
         text = TIMETABLE.text
 
         def following(self, cron: str, timezone: str, after: int) -> Any:
