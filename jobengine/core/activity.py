@@ -285,7 +285,7 @@ class Activity:
 
 
 def _delayed(standing: Standing) -> bool:
-    return bool(standing.ready_at or standing.not_before)
+    return bool(standing.ready_at or standing.not_before or standing.ended)
 
 
 def _times(samples: Sequence[int]) -> Times:

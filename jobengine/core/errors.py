@@ -1,5 +1,7 @@
 """Errors of commands; str() of each is the message for the client."""
 
+from collections.abc import Sequence
+
 from .model import Role, State
 
 
@@ -161,6 +163,75 @@ class GroupInUse(DomainError):
         self.state = state
         self.worker = worker
         super().__init__("The job is in progress, and counts in its group: change its group when it is queued again.")
+
+
+class UnknownDependency(DomainError):
+    """A new job depends on a job that does not exist, or that its key may not read."""
+
+    def __init__(self, queue: str, uid: str) -> None:
+        super().__init__(
+            f"depends_on names the job {uid}, which the queue {queue!r} does not hold, or which this key may not read. "
+            "Add it first, or in the same request."
+        )
+
+
+class DependencyCircle(DomainError):
+    """Jobs would wait for each other."""
+
+    def __init__(self, uids: Sequence[str]) -> None:
+        super().__init__(
+            f"These jobs would wait for each other: {' → '.join(uids)}. Leave out one of the dependencies."
+        )
+
+
+class WouldWaitForItself(DomainError):
+    """A job that is to be awaited would wait for what awaits it."""
+
+    def __init__(self, uid: str, awaiting: str) -> None:
+        super().__init__(f"It depends on {uid}, which waits for {awaiting}: neither could ever run.")
+
+
+class TooManyDependants(DomainError):
+    """So many jobs wait for a job that it is not checked whether they include another."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"More than {most} jobs wait for the end of this batch or job, so what is added to it may not have "
+            "depends_on now; put the dependencies between jobs of one request."
+        )
+
+
+class NotInProgress(DomainError):
+    """Only a job in progress can wait for children."""
+
+    def __init__(self, state: State, worker: str | None) -> None:
+        self.state = state
+        self.worker = worker
+        super().__init__("Only a job in progress can add jobs and wait for them: claim it first.")
+
+
+class BatchNotFound(DomainError):
+    """The queue has no batch with the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The queue has no batch {name!r}; create it with PUT /api/v1/batch.")
+
+
+class BatchEnded(DomainError):
+    """A batch that has ended takes no more jobs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The batch {name!r} has ended, and takes no more jobs; create another one.")
+
+
+class TooManyBatches(DomainError):
+    """The queue has as many batches as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"A queue has no more than {most} batches; they are removed a day after they ended, once their jobs are "
+            "gone."
+        )
 
 
 class ScheduleNotFound(DomainError):

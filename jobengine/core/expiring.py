@@ -7,10 +7,12 @@ from typing import Any, Final
 from attrs import frozen
 from msgspec.structs import replace
 
+from .batches import BATCH
+from .dependants import lost_facts
 from .facts import Fact, ItemSet, JobChanged, JobRemoved
 from .flow import GATE
 from .model import SECOND, Job, State
-from .tables import GateOver, TableSet
+from .tables import BatchOver, GateOver, TableSet
 from .transitions import timed_out
 
 
@@ -30,8 +32,17 @@ def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     Apply them and call this again until it returns none: a job that times out may be due for removal at once.
     """
     moment = _Moment(now, tables.wall(now))
-    due = islice(tables.due(now), limit)
-    return [fact for name, thing in due for fact in _RULES[type(thing)](name, thing, moment)]
+    facts: list[Fact] = []
+    # The removed jobs of batches, by queue.
+    lost: dict[str, list[Job]] = {}
+    for name, thing in islice(tables.due(now), limit):
+        its = _RULES[type(thing)](name, thing, moment)
+        facts += its
+        if type(thing) is Job and thing.spec.rare.batch is not None and isinstance(its[0], JobRemoved):
+            lost.setdefault(name, []).append(thing)
+    for name, jobs in lost.items():
+        facts += lost_facts(tables.queues[name], jobs)
+    return facts
 
 
 def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
@@ -50,8 +61,13 @@ def _gate_is_over(name: str, gate: GateOver, _moment: _Moment) -> Sequence[Fact]
     return (ItemSet(name, GATE, gate.name, None),)
 
 
+def _batch_is_over(name: str, batch: BatchOver, _moment: _Moment) -> Sequence[Fact]:
+    return (ItemSet(name, BATCH, batch.name, None),)
+
+
 #: The rule of each type of due thing (see tables.Due): takes the queue's name, the thing and the time; returns facts.
 _RULES: Final[Mapping[type, Callable[[str, Any, _Moment], Sequence[Fact]]]] = {
     Job: _job_is_due,
     GateOver: _gate_is_over,
+    BatchOver: _batch_is_over,
 }

@@ -14,6 +14,7 @@ from attrs import asdict
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.json import Decoder, Encoder
 
+from .dependencies import Awaited, Dependencies, OnDependencyFailure
 from .facts import (
     ClockSet,
     Fact,
@@ -62,7 +63,7 @@ _read_line: Final = Decoder(list[Any]).decode
 
 #: The newest version of the records of queues, and of those of jobs.
 _QUEUE: Final = 6
-_JOB: Final = 5
+_JOB: Final = 6
 #: The kinds whose newest version is not 1.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
@@ -70,6 +71,7 @@ _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added":
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
+Ended = Annotated[str, Meta(pattern="^[-cfw]*\\Z")]
 
 
 class Extras(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -101,6 +103,9 @@ class SpecExtras(Extras):
     author: str | None = None
     context: Context = NO_CONTEXT
     group: GroupName | None = None
+    batch: Name | None = None
+    #: What happens if a dependency fails, and queue and key of each.
+    dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
 
 
 #: Most jobs have no rare field.
@@ -137,6 +142,7 @@ class StandingExtras(Extras):
     ready_at: Count = 0
     not_before: Count = 0
     notes: NotesExtras | UnsetType = UNSET
+    ended: Ended = ""
 
 
 #: Most standings have no rare field.
@@ -181,9 +187,9 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
 
 def _standing(standing: Standing) -> tuple[Any, ...]:
     more, notes = _NO_MORE, standing.notes
-    if notes is not NO_NOTES or standing.ready_at or standing.not_before or standing.shift:
+    if notes is not NO_NOTES or standing.ready_at or standing.not_before or standing.shift or standing.ended:
         shown = UNSET if notes is NO_NOTES else _notes(notes)
-        more = StandingExtras(standing.shift, standing.ready_at, standing.not_before, shown)
+        more = StandingExtras(standing.shift, standing.ready_at, standing.not_before, shown, standing.ended)
     return (
         standing.state,
         standing.updated,
@@ -211,6 +217,8 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             rare.author,
             rare.context,
             rare.group,
+            rare.batch,
+            None if rare.dependencies is None else (rare.dependencies.on_failure, rare.dependencies.on),
         )
     line = _line(("job-added", _JOB, fact.queue, *spec_fields, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
@@ -355,7 +363,7 @@ def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
     return JobAdded(queue, Job(spec, _read_standing(standing)))
 
 
-_NEITHER: Final[dict[str, str | None]] = {"author": None, "group": None}
+_NONE: Final[dict[str, str | None]] = {"author": None, "group": None, "batch": None}
 
 
 def _read_rare(more: dict[str, Any]) -> Rare:
@@ -364,8 +372,16 @@ def _read_rare(more: dict[str, Any]) -> Rare:
         return NO_RARE
     if "context" in written:
         written["context"] = Context(**written["context"])
-    # Most jobs with an author or a group have no other rare field.
-    return shared_rare(**_NEITHER | written) if _NEITHER.keys() >= written.keys() else Rare(**written)
+    if "dependencies" in written:
+        on_failure, on = written["dependencies"]
+        written["dependencies"] = Dependencies(tuple(map(_awaited, on)), OnDependencyFailure(on_failure))
+    # Most jobs with an author, a group or a batch have no other rare field.
+    return shared_rare(**_NONE | written) if _NONE.keys() >= written.keys() else Rare(**written)
+
+
+def _awaited(pair: list[str]) -> Awaited:
+    """What is waited for; the names of queues are shared."""
+    return _shared(pair[0]), pair[1]
 
 
 def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:
@@ -409,11 +425,13 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("job-added", 3): _read_job_added_2,
     ("job-added", 4): _read_job_added,
     ("job-added", 5): _read_job_added,
+    ("job-added", 6): _read_job_added,
     ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
     ("job-changed", 2): _read_job_changed,
     ("job-changed", 3): _read_job_changed,
     ("job-changed", 4): _read_job_changed,
     ("job-changed", 5): _read_job_changed,
+    ("job-changed", 6): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
     ("item-set", 1): lambda written, _: ItemSet(*written),
     ("periods-counted", 1): lambda written, _: PeriodsCounted(written[0], tuple(Period(*one) for one in written[1])),

@@ -26,6 +26,8 @@ class Filter(Value, frozen=True, kw_only=True):
     tag: str | None = None
     #: In this group; None is any or none.
     group: str | None = None
+    #: In this batch; None is any or none.
+    batch: str | None = None
     #: With this text in the content, in any case; it must be casefolded (str.casefold). None is any.
     text: str | None = None
     #: Held, or last held, by a worker of this name; None is any.
@@ -68,10 +70,12 @@ def matches(job: Job, wanted: Filter, now: int) -> bool:
 
 
 def _has_names(job: Job, wanted: Filter) -> bool:
-    """Whether a job has the tag, the group and the worker of a filter."""
+    """Whether a job has the tag, the group, the batch and the worker of a filter."""
     if wanted.tag is not None and wanted.tag not in job.spec.tags:
         return False
     if wanted.group is not None and wanted.group != job.spec.rare.group:
+        return False
+    if wanted.batch is not None and wanted.batch != job.spec.rare.batch:
         return False
     return wanted.worker is None or wanted.worker == job.standing.worker
 

@@ -13,6 +13,7 @@ from typing import Final
 from attrs import field, frozen
 from msgspec.structs import force_setattr
 
+from .dependencies import Dependencies
 from .flow import Flow
 from .retention import Retention
 from .values import Value
@@ -99,28 +100,32 @@ class Rare(Value, frozen=True, kw_only=True):
     context: Context = NO_CONTEXT
     #: The group whose limits and order hold for the job.
     group: str | None = None
+    #: The batch that it belongs to.
+    batch: str | None = None
+    #: What it waits for.
+    dependencies: Dependencies | None = None
 
 
 #: The rare fields of a job without any.
 NO_RARE: Final = Rare()
 
 
-#: Rare fields by group, or by author and group. It is emptied when it is full.
+#: Rare fields by group, or by author, group and batch. It is emptied when it is full.
 _shared_rare: Final[dict[object, Rare]] = {}
 _MOST_SHARED: Final = 131_072
 
 
-def shared_rare(author: str | None, group: str | None) -> Rare:
-    """The rare fields of a job that has no other; the jobs of a group share one object."""
-    if author is None and group is None:
+def shared_rare(author: str | None, group: str | None, batch: str | None = None) -> Rare:
+    """The rare fields of a job that has no other; the jobs of a group, or of a batch, share one object."""
+    if author is None and group is None and batch is None:
         return NO_RARE
-    key = group if author is None else (author, group)
+    key = group if author is None and batch is None else (author, group, batch)
     found = _shared_rare.get(key)
     if found is None:
         if len(_shared_rare) == _MOST_SHARED:
             _shared_rare.clear()
         # A plain dict takes 140 bytes a group less than lru_cache.
-        found = _shared_rare[key] = Rare(author=author, group=group)
+        found = _shared_rare[key] = Rare(author=author, group=group, batch=batch)
     return found
 
 
@@ -214,12 +219,16 @@ class Standing(Value, frozen=True, kw_only=True):
     lease: str | None = None
     #: The holder's name.
     worker: str | None = None
-    #: Milliseconds by which the lease ends later than `updated` plus the time-out.
+    #: Milliseconds by which the lease ends later than `updated` plus the time-out; of a finished job that others waited
+    #: for, by which its retention begins later than `updated`.
     shift: int = 0
     #: Queued, but not claimable before this elapsed time; 0 is at once.
     ready_at: int = 0
     #: Queued, but not claimable before this time of the wall clock, in milliseconds since the Unix epoch; 0 is at once.
     not_before: int = 0
+    #: While it waits for others, and if it has failed because of one: a character for each; see core.dependencies.
+    #: Empty once nothing is waited for.
+    ended: str = ""
     #: What workers and clients have reported.
     notes: Notes = NO_NOTES
 
@@ -249,7 +258,12 @@ class Job(Value, frozen=True):
     def ready(self) -> bool:
         """Whether the job can be claimed."""
         standing = self.standing
-        return standing.state is QUEUED and not standing.ready_at and not standing.not_before
+        return standing.state is QUEUED and not standing.ready_at and not standing.not_before and not standing.ended
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for other jobs, or for a batch."""
+        return self.standing.state is QUEUED and self.standing.ended != ""
 
     @property
     def retrying(self) -> bool:
@@ -281,7 +295,7 @@ class Job(Value, frozen=True):
             return standing.updated + seconds * SECOND + standing.shift if seconds else None
         keep = self.spec.keep
         minutes = keep.minutes if standing.state is COMPLETE else keep.failed_minutes
-        return standing.updated + minutes * MINUTE
+        return standing.updated + standing.shift + minutes * MINUTE
 
     @property
     def wall_deadline(self) -> int | None:

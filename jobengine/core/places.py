@@ -9,7 +9,7 @@ from .stats import QueueCounts
 
 
 class Place(IntEnum):
-    """A state, or a part of one. The numbers are stored, so they never change; they differ from those of marks."""
+    """A state, or a part of one. The numbers are stored, so they never change; others are those of marks and groups."""
 
     state: State
 
@@ -18,6 +18,7 @@ class Place(IntEnum):
     INPROGRESS = 2, State.INPROGRESS
     COMPLETE = 3, State.COMPLETE
     FAILED = 4, State.FAILED
+    WAITING = 12, State.QUEUED
 
     def __new__(cls, number: int, state: State) -> "Place":
         """Make the place with this number."""
@@ -40,15 +41,16 @@ PLACES_OF: Final[Mapping[State | None, tuple[Place, ...]]] = {
     **{state: tuple(place for place in Place if place.state is state) for state in State},
 }
 _DELAYED: Final = Place.DELAYED
-#: The place of a job in each state, unless it is delayed.
+_WAITING: Final = Place.WAITING
+#: The place of a job in each state, unless it is delayed or waits.
 _PLACE: Final = {state: places[0] for state, places in PLACES_OF.items()}
 
 
 def place_of(standing: Standing) -> Place:
     """The place of a job with this standing."""
     state = standing.state
-    if state is QUEUED and (standing.ready_at or standing.not_before):
-        return _DELAYED
+    if state is QUEUED and (standing.ready_at or standing.not_before or standing.ended):
+        return _WAITING if standing.ended else _DELAYED
     return _PLACE[state]
 
 
@@ -70,6 +72,7 @@ def counts_of(jobs: Mapping[Any, int], held: int = 0) -> QueueCounts:
         ready=jobs.get(Place.READY, 0) - held,
         held=held,
         delayed=jobs.get(Place.DELAYED, 0),
+        waiting=jobs.get(Place.WAITING, 0),
         retrying=jobs.get(Mark.RETRYING, 0),
         cancelled=jobs.get(Mark.CANCELLED, 0),
     )

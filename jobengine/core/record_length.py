@@ -25,6 +25,10 @@ def length_of_more(job: Job) -> int:
         length += len(_line((spec.tags, rare.unique_key)))
     if rare.group:
         length += len(rare.group)
+    if rare.batch:
+        length += len(rare.batch)
+    if rare.dependencies is not None:
+        length += len(_line(rare.dependencies))
     if rare.context is not NO_CONTEXT:
         length += len(_line(rare.context))
     return length

@@ -59,6 +59,15 @@ class Needs(Value, frozen=True, kw_only=True):
     holds: bool = False
     #: Jobs that only the rule can name, by load_jobs: those of schedules.
     more_jobs: bool = False
+    #: For the jobs with these uids, the batches that they belong to.
+    batches: bool = False
+    #: The number of jobs of batches: of those with these names, or of all.
+    counted_batches: frozenset[str] = frozenset()
+    counts_batches: bool = False
+    #: The kinds of which the number of named things is needed.
+    numbers: frozenset[str] = frozenset()
+    #: The jobs that wait for others: see Table.dependants.
+    dependants: bool = False
     #: The next arrival number, to add jobs.
     adds: bool = False
     #: The counts of schedules.

@@ -40,6 +40,8 @@ class QueueCounts:
     delayed: int
     #: Queued jobs that limits, rates or the order of groups hold back.
     held: int = 0
+    #: Queued jobs that wait for others.
+    waiting: int = 0
     #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
     retrying: int
     #: Failed jobs that were cancelled.
@@ -109,6 +111,7 @@ class QueueStats:
     delayed: int
     #: See QueueCounts.
     held: int = 0
+    waiting: int = 0
     retrying: int
     cancelled: int
     #: Milliseconds since the oldest ready job was added; None if there is none.
@@ -159,6 +162,7 @@ class QueueTotals:
     paused: bool = False
     #: See QueueCounts, and QueueStats.
     held: int = 0
+    waiting: int = 0
     workers_wanted: int | None = None
     #: Whether the queue has flow, and so may have groups.
     has_flow: bool = False

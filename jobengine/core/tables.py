@@ -8,7 +8,9 @@ command needs. A rule changes nothing; it returns facts and an answer.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
+from .batches import BatchCounts
 from .claimers import Claimers
+from .dependencies import Awaited
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
 from .history import KeptPeriod, QueueHistory
@@ -32,8 +34,36 @@ class GateOver(Value, frozen=True):
     name: str
 
 
+class BatchOver(Value, frozen=True):
+    """A batch without jobs that ended some time ago, and is removed."""
+
+    name: str
+
+
 #: A thing that changes by itself at a deadline; jobengine.core.expiring has a rule for each type.
-Due = Job | GateOver
+Due = Job | GateOver | BatchOver
+
+
+class DependencyEnded(Value, frozen=True):
+    """A job, one of whose dependencies has ended or was retried."""
+
+    uid: str
+
+
+class NoLongerAwaited(Value, frozen=True):
+    """A finished job on which no unfinished job depends any more."""
+
+    uid: str
+
+
+class BatchChanged(Value, frozen=True):
+    """A batch that has to end or to be resumed, as its jobs say."""
+
+    name: str
+
+
+#: What follows from the end of a job; jobengine.core.dependants has a rule for each type.
+FollowUp = DependencyEnded | NoLongerAwaited | BatchChanged
 
 #: The facts of a command that changes nothing.
 NOTHING: Final[tuple[Fact, ...]] = ()
@@ -123,6 +153,15 @@ class Table(Protocol):
     def schedules(self) -> ScheduleCounts:
         """Counts of the queue's schedules."""
 
+    def batch_counts(self, name: str) -> BatchCounts:
+        """The jobs of a batch by state."""
+
+    def number_of(self, kind: str) -> int:
+        """How many named things of a kind the queue has."""
+
+    def dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
+        """At most `most` jobs of any queue that wait for a job or batch: queue, uid and batch of each."""
+
     def running(self) -> int:
         """The number of jobs in progress."""
 
@@ -171,6 +210,9 @@ class TableSet(Protocol):
 
     def due(self, now: int) -> Iterator[tuple[str, Due]]:
         """The things whose deadline has come, with their queue's name. Not valid after a change."""
+
+    def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
+        """What follows from ended dependencies, with the queue's name. Not valid after a change."""
 
     def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
         """Queue and name of the schedules whose time has come, the earliest first. Not valid after a change."""

@@ -1,12 +1,24 @@
 """The rules for changing a job: leases, state transitions, retries, cancelling."""
 
+from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Final
 from zlib import crc32
 
 from msgspec.structs import replace
 
-from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired
+from .dependencies import (
+    MET,
+    MOST_DEPENDENCIES,
+    NOT_YET,
+    UNMET,
+    WAITED_FOR,
+    Awaited,
+    Dependencies,
+    OnDependencyFailure,
+    waits_for,
+)
+from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired, NotInProgress
 from .facts import Fact, JobAdded, JobChanged
 from .model import (
     COMPLETE,
@@ -35,7 +47,7 @@ _RELEASED: Final = "released"
 _JITTER: Final = 1_000
 _32_BITS: Final = 0xFFFFFFFF
 #: The changed fields of an update that leaves the fixed half unchanged.
-_UNCHANGED: Final = (None, None, None, None, None)
+_UNCHANGED: Final = (None, None, None, None, None, False)
 
 
 class Changes(Value, frozen=True, kw_only=True):
@@ -62,6 +74,8 @@ class Changes(Value, frozen=True, kw_only=True):
     group: str | None = None
     #: Seconds for which the job's group is held, or the queue for a job without a group; see jobengine.core.flow.
     hold_seconds: int | None = None
+    #: Drop the dependencies of a job that is not in progress: it waits for nothing any more.
+    without_dependencies: bool = False
 
     @property
     def of_groups(self) -> bool:
@@ -84,12 +98,43 @@ def update(
     if changes.group is not None and job.standing.state is INPROGRESS:
         raise GroupInUse(job.state, job.standing.worker)
     spec, standing = _spec(job.spec, changes), _with_notes(job.standing, changes)
+    if changes.without_dependencies:
+        standing = replace(standing, ended="")
     # Most updates change neither, and then it is the same job.
     with_notes = job if spec is job.spec and standing is job.standing else Job(spec, standing)
     updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
+
+
+def waiting_for(
+    queue: Queue,
+    job: Job,
+    children: Sequence[Awaited],
+    on_failure: OnDependencyFailure | None,
+    now: int,
+    *,
+    lease: str | None,
+) -> Job:
+    """
+    A job in progress that gives up its lease and waits for `children`; the next claim is the same attempt. If its
+    cancellation was requested, it fails instead.
+
+    Raises LeaseLost, LeaseRequired or NotInProgress.
+    """
+    _check_lease(queue, job, Changes(state=State.QUEUED), lease)
+    if job.standing.state is not INPROGRESS:
+        raise NotInProgress(job.state, job.standing.worker)
+    standing, old = _requeued(job, now, 0, by_holder=True), job.spec.rare.dependencies or Dependencies(())
+    if standing.state is not State.QUEUED:
+        return Job(job.spec, standing)
+    # The oldest of those that were met before are dropped if there would be too many.
+    on = (*old.on, *children)[-MOST_DEPENDENCIES:]
+    dependencies = Dependencies(on, old.on_failure if on_failure is None else on_failure)
+    spec = replace(job.spec, rare=replace(job.spec.rare, dependencies=dependencies))
+    ended = MET * len(old.on) + NOT_YET * len(children)
+    return Job(spec, replace(standing, ended=ended[-MOST_DEPENDENCIES:]))
 
 
 def timed_out(job: Job, now: int) -> Standing:
@@ -137,17 +182,25 @@ def _holds(standing: Standing, lease: str) -> bool:
 
 
 def _spec(spec: Spec, changes: Changes) -> Spec:
-    changed = (changes.priority, changes.content, changes.tags, changes.timeout_time, changes.group)
+    changed = (
+        changes.priority,
+        changes.content,
+        changes.tags,
+        changes.timeout_time,
+        changes.group,
+        changes.without_dependencies,
+    )
     if changed == _UNCHANGED:
         return spec
-    priority, content, tags, timeout_time, group = changed
+    priority, content, tags, timeout_time, group, without_dependencies = changed
+    rare = spec.rare if group is None else replace(spec.rare, group=group or None)
     return replace(
         spec,
         priority=spec.priority if priority is None else priority,
         content=spec.content if content is None else content,
         tags=spec.tags if tags is None else tags,
         timeout_time=spec.timeout_time if timeout_time is None else timeout_time,
-        rare=spec.rare if group is None else replace(spec.rare, group=group or None),
+        rare=replace(rare, dependencies=None) if without_dependencies else rare,
     )
 
 
@@ -224,7 +277,16 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
     else:
         # `retrying` stays unchanged: a release reports nothing about the job.
         attempts = standing.attempts - by_holder
-    return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, notes=notes)
+    ended = _still_awaited(job) if standing.ended else ""
+    return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, ended=ended, notes=notes)
+
+
+def _still_awaited(job: Job) -> str:
+    """`ended` of a job that is queued again: a dependency that has failed is waited for until its own retry."""
+    ended, dependencies = job.standing.ended, job.spec.rare.dependencies
+    if dependencies is not None and dependencies.on_failure is not OnDependencyFailure.RUN:
+        ended = ended.replace(UNMET, WAITED_FOR)
+    return ended if waits_for(ended) else ""
 
 
 def _held(job: Job, now: int) -> Standing:

@@ -18,11 +18,15 @@ from tests.core.worlds import KEY, World, picture
 
 #: The commands of each role, in the words of the documentation; the owner may give all.
 MAY = {
-    Role.PRODUCER: {c.AddJobs, c.ReadJob},
-    Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
+    Role.PRODUCER: {
+        *(c.AddJobs, c.ReadJob, c.ReadLinks),
+        *(c.SetBatch, c.CloseBatch, c.ReadBatch),
+    },
+    Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs, c.WaitFor, c.ReadLinks},
     Role.VIEWER: {
         *(c.ReadStats, c.ReadHistory, c.ListClaimers, c.ListGroups, c.ReadGroup),
         *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe, c.ListSchedules, c.ReadSchedule),
+        *(c.ListBatches, c.ReadBatch, c.ReadLinks),
     },
 }
 

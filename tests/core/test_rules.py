@@ -15,6 +15,7 @@ from jobengine.core.commands import (
     ChangeSchedule,
     CheckKey,
     Claim,
+    CloseBatch,
     CreateQueue,
     DeleteJob,
     DeleteMatching,
@@ -24,6 +25,7 @@ from jobengine.core.commands import (
     Filter,
     FireSchedule,
     JobUpdate,
+    ListBatches,
     ListClaimers,
     ListGroups,
     ListJobs,
@@ -32,22 +34,26 @@ from jobengine.core.commands import (
     NewJob,
     Peek,
     QueueCommand,
+    ReadBatch,
     ReadGroup,
     ReadHistory,
     ReadJob,
+    ReadLinks,
     ReadSchedule,
     ReadStats,
     ResetGroup,
     ReturnClaims,
     RevokeKey,
     RunSchedule,
+    SetBatch,
     SetSchedule,
     Subscribe,
     UpdateJob,
     UpdateJobs,
     UpdateMatching,
+    WaitFor,
 )
-from jobengine.core.errors import JobNotFound, KeyNotFound, QueueNotFound
+from jobengine.core.errors import JobNotFound, KeyNotFound, NotInProgress, QueueNotFound
 from jobengine.core.expiring import expire
 from jobengine.core.model import Defaults, Role, State
 from jobengine.core.schedules import Edge, ScheduledJob, Settings
@@ -77,6 +83,17 @@ def schedule_commands(name: str = "s", job: ScheduledJob = _PLAIN, **common: Any
     ]
 
 
+def batch_commands(name: str = "b", **common: Any) -> list[QueueCommand[object]]:
+    """Every command about a batch; the first makes it."""
+    one = {**common, "name": name}
+    return [
+        SetBatch(**one, then=NewJob(content=b"{}"), defaults=Defaults()),
+        CloseBatch(**one),
+        ReadBatch(**one),
+        ListBatches(**common, limit=10),
+    ]
+
+
 def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list[QueueCommand[object]]:
     common: dict[str, Any] = {"queue": queue, "access_key": key}
     done = Changes(state=State.COMPLETE)
@@ -94,10 +111,13 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         ChangeGroup(**common, group="g", paused=True),
         ResetGroup(**common, group="g"),
         *schedule_commands(**common),
+        *batch_commands(**common),
         Subscribe(**common),
         ListJobs(**common, limit=10),
         ListClaimers(**common),
         AddJobs(**common, jobs=(NewJob(content=b"{}"),), defaults=Defaults()),
+        WaitFor(**common, uid=uid, jobs=(NewJob(content=b"{}"),), defaults=Defaults()),
+        ReadLinks(**common, uids=(uid,), most=1),
         ReadJob(**common, uid=uid),
         ExplainJob(**common, uid=uid),
         Peek(**common),
@@ -124,6 +144,7 @@ def test_every_command_on_a_queue_is_listed() -> None:
 def test_a_reading_command_returns_no_facts(world: World) -> None:
     job = world.add(group="g")
     world.ask(schedule_commands(queue="q", access_key=KEY)[0])
+    world.ask(batch_commands(queue="q", access_key=KEY)[0])
     reading = [command for command in every_command(uid=job.spec.uid) if command.reads]
     facts = [command.decide(world.tables, NOW, world.new_id, NoActivity())[0] for command in reading]
     assert not any(facts)
@@ -148,8 +169,9 @@ def test_a_missing_job_is_not_found(world: World, command: QueueCommand[object])
 def test_deciding_a_command_changes_no_state(world: World, command: QueueCommand[object]) -> None:
     world.add(group="g")
     world.ask(schedule_commands(queue="q", access_key=KEY)[0])
+    world.ask(batch_commands(queue="q", access_key=KEY)[0])
     before = picture(world.tables)
-    with suppress(KeyNotFound):
+    with suppress(KeyNotFound, NotInProgress):
         command.decide(world.tables, NOW, world.new_id, NoActivity())
     CreateQueue(queue="new", access_key=KEY).decide(world.tables, NOW, world.new_id, NoActivity())
     expire(world.tables, FAR * 1000, 100)

@@ -5,7 +5,20 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from jobengine.core import claimers, commands, effects, flow, groups, model, retention, schedules, stats, transitions
+from jobengine.core import (
+    batches,
+    claimers,
+    commands,
+    dependencies,
+    effects,
+    flow,
+    groups,
+    model,
+    retention,
+    schedules,
+    stats,
+    transitions,
+)
 from jobengine.core import facts as events
 from jobengine.core import filter as filters
 from jobengine.core.values import _HIDDEN, Value
@@ -17,7 +30,9 @@ MODULES = {
     module.__name__
     for module in (
         claimers,
+        batches,
         commands,
+        dependencies,
         events,
         model,
         retention,
@@ -50,6 +65,8 @@ SHOWN = """
     settings target_wait_seconds weight
     added counted cron edge every_seconds first from_ if_running last missed missed_seconds next pause_after_failures
     schedules skipped time timezone until
+    batch batches counts dependants dependencies depends_on lost most on on_dependency_failure on_failure open then
+    without_dependencies
     done failing failures fired firings followed manual number schedule states wall
 """
 

@@ -1,11 +1,12 @@
 """Helpers that make facts, commands and states."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve
 
+from jobengine.core.batches import BATCH, batch_of
 from jobengine.core.commands import (
     Added,
     AddJobs,
@@ -22,10 +23,12 @@ from jobengine.core.commands import (
     UpdateJob,
 )
 from jobengine.core.commands.firing import fire
+from jobengine.core.dependants import awaited_by, follow_up
+from jobengine.core.dependencies import Awaited
 from jobengine.core.expiring import expire
 from jobengine.core.fact_codec import encode
 from jobengine.core.facts import Fact, QueueCreated
-from jobengine.core.model import UNFINISHED, Defaults, Job, Position, Queue, Rank, Spec, State
+from jobengine.core.model import DAY, FINISHED, UNFINISHED, Defaults, Job, Position, Queue, Rank, Spec, State
 from jobengine.core.places import Place
 from jobengine.core.retention import retention
 from jobengine.core.schedules import SCHEDULE, Edge, ScheduleCounts, schedule_of
@@ -76,7 +79,10 @@ class World:
         return answer
 
     def apply(self, some: Iterable[Fact]) -> None:
+        """Apply facts, and all that follows from ended dependencies."""
         self.tables.apply(some)
+        while facts := follow_up(self.tables, self.now, 2):
+            self.tables.apply(facts)
 
     def expire(self) -> list[Fact]:
         """Apply all facts that time alone has brought about, and return them."""
@@ -153,18 +159,20 @@ def picture(tables: Tables) -> dict[str, Any]:
         assert {place: list(ranks) for place, ranks in table.places.items()} == _places(jobs)
         by_wall = sorted((job.wall_deadline, job.spec.rank) for job in jobs if job.wall_deadline is not None)
         assert list(table.wall_deadlines) == by_wall
-        first = [when for when, _ in [*table.deadlines][:1]] + [when - tables.ahead for when, _ in by_wall[:1]]
+        first = [when for when, _ in [*[*table.deadlines][:1], *[*table.batches.deadlines][:1]]]
+        first += [when - tables.ahead for when, _ in by_wall[:1]]
         gates = None if table.turns is None else table.turns.next_change
         assert table.next_deadline == min([*first, *([] if gates is None else [gates])], default=None)
         check_groups(table)
-        assert {tag: list(ranks) for tag, ranks in table.ready_by_tag.items()} == _ready_by_tag(jobs)
-        assert {tags: list(ranks) for tags, ranks in table.ready_by_tags.items()} == _ready_by_tags(jobs)
-        assert table.unique.keys() == {job.spec.rare.unique_key for job in jobs if _holds_a_key(job)}
-        held = [(key, table.jobs[uid]) for key, uids in table.unique.items() for uid in uids]
+        assert {tag: list(ranks) for tag, ranks in table.names.ready_by_tag.items()} == _ready_by_tag(jobs)
+        assert {tags: list(ranks) for tags, ranks in table.names.ready_by_tags.items()} == _ready_by_tags(jobs)
+        assert table.names.unique.keys() == {job.spec.rare.unique_key for job in jobs if _holds_a_key(job)}
+        held = [(key, table.jobs[uid]) for key, uids in table.names.unique.items() for uid in uids]
         assert all(job.spec.rare.unique_key == key and _holds_a_key(job) for key, job in held)
         assert len(held) == len([job for job in jobs if _holds_a_key(job)])
-        deadlines = sorted((job.deadline, job.spec.rank) for job in jobs if job.deadline is not None)
+        deadlines = sorted((due, job.spec.rank) for job in jobs if (due := _deadline(table, job)) is not None)
         assert list(table.deadlines) == deadlines
+        check_batches(table)
         assert table.counts().states == _counts(jobs)
         assert table.counts().retrying == sum(job.retrying for job in jobs)
         assert table.counts().cancelled == sum(job.cancelled for job in jobs)
@@ -176,6 +184,7 @@ def picture(tables: Tables) -> dict[str, Any]:
         check_schedules(table)
         assert table.live_bytes == len(encode(QueueCreated(table.queue))) + of_jobs + of_items + table.history.size
         seen[name] = (table.queue, jobs, dict(table.named))
+    check_dependants(tables)
     assert tables.live_bytes == sum(table.live_bytes for table in tables.queues.values())
     nexts = [(table.next_deadline, name) for name, table in tables.queues.items() if table.next_deadline is not None]
     assert list(tables.deadlines) == sorted(nexts)
@@ -195,9 +204,54 @@ def check_schedules(table: QueueTable) -> None:
     assert table.schedules() == ScheduleCounts(len(schedules), failing, times[0][0] if times else None)
 
 
+def _deadline(table: QueueTable, job: Job) -> int | None:
+    """The deadline of a job, unless others depend on it or it belongs to a batch."""
+    is_kept = job.state in FINISHED and (job.spec.rare.batch is not None or job.spec.uid in table.kept)
+    return None if is_kept else job.deadline
+
+
+def check_batches(table: QueueTable) -> None:
+    """The index of batches is the one that jobs and named things give."""
+    of_jobs = (job.spec.rare.batch for job in table.jobs.values())
+    names = {*(name for name, _ in table.items(BATCH)), *(name for name in of_jobs if name is not None)}
+    assert table.batches.entries.keys() == names
+    deadlines = []
+    for name in names:
+        jobs = [job for job in table.jobs.values() if job.spec.rare.batch == name]
+        assert table.batch_counts(name).states == Counter(job.state for job in jobs)
+        keep = [
+            MINUTE * (job.spec.keep.failed_minutes if job.state is State.FAILED else job.spec.keep.minutes)
+            for job in jobs
+            if job.state in FINISHED
+        ]
+        text = table.item(BATCH, name)
+        ended = None if text is None else batch_of(text).ended
+        if ended is not None and (keep or not jobs):
+            deadlines.append((ended + min(keep, default=DAY), name))
+    assert list(table.batches.deadlines) == sorted(deadlines)
+
+
+def check_dependants(tables: Tables) -> None:
+    """The index of dependants is the one that the jobs give."""
+    index = tables.dependants
+    changed: defaultdict[Awaited, set[Awaited]] = defaultdict(set)
+    unfinished = Counter[Awaited]()
+    for name, table in tables.queues.items():
+        for job in table.jobs.values():
+            for awaited in awaited_by(job):
+                changed[awaited].add((name, job.spec.uid))
+            if job.spec.rare.dependencies is not None and job.state not in FINISHED:
+                unfinished.update(job.spec.rare.dependencies.on)
+    assert {awaited: {*followers} for awaited, followers in index._changed_by.items()} == changed
+    assert index._unfinished == unfinished
+    for name, table in tables.queues.items():
+        kept = {uid for queue, uid in [*index._unfinished, *index._to_free] if queue == name}
+        assert table.kept == kept
+
+
 def check_groups(table: QueueTable) -> None:
     """The index of groups is the one that the jobs and settings give."""
-    fresh = QueueTable(evolve(table.queue, flow=None), WallClock())
+    fresh = QueueTable(evolve(table.queue, flow=None), WallClock(), table._dependants)
     for job in table.jobs.values():
         fresh.put(job.spec.uid, job)
     for (kind, name), text in table.named.items():
@@ -245,6 +299,8 @@ def _sorted(jobs: list[Job], index: SortIndex) -> dict[State, list[Position]]:
 
 
 def _place(job: Job) -> Place:
+    if job.waits:
+        return Place.WAITING
     if job.state is State.QUEUED:
         return Place.DELAYED if (job.standing.ready_at or job.standing.not_before) else Place.READY
     return Place[job.state.name]

@@ -2,6 +2,8 @@
 
 # Each module lists its names in `__all__`, so a new command is named in one file.
 from .adding import *
+from .batches import *
+from .children import *
 from .claims import *
 from .command import *
 from .groups import *

@@ -1,14 +1,36 @@
 """Adding jobs: defaults, limits, and repeated requests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 from attrs import define, field
+from msgspec.structs import replace
 
-from ..access import PRODUCERS, derived_uid
-from ..errors import BadItem, DomainError, QueueDraining, QueueFull, UidTaken, UniqueKeyTaken
+from ..access import PRODUCERS, authorise, derived_uid
+from ..batches import BATCH
+from ..dependants import end_of_job, with_ends
+from ..dependencies import (
+    NOT_YET,
+    UNMET,
+    Awaited,
+    Dependencies,
+    OnDependencyFailure,
+    batch_in,
+    circle_in,
+    mark_after,
+)
+from ..errors import (
+    BadItem,
+    DependencyCircle,
+    DomainError,
+    QueueDraining,
+    QueueFull,
+    UidTaken,
+    UniqueKeyTaken,
+    UnknownDependency,
+)
 from ..facts import Fact, JobAdded
 from ..flow import NO_FLOW, Flow
 from ..gates import with_flow
@@ -28,10 +50,12 @@ from ..model import (
 )
 from ..required_rows import Needs
 from ..retention import Retention, retention
-from ..tables import Decision, NewId, RecentActivity, Table
+from ..tables import Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 from ..wall_time import shown
-from .command import QueueCommand
+from .batch_members import check_batch
+from .command import A_co, QueueCommand
+from .reading import ReadLinks, may_read
 
 __all__ = ["AddJobs", "Added", "NewJob"]
 
@@ -51,6 +75,10 @@ class NewJob(Value, frozen=True, kw_only=True):
     unique_key: str | None = None
     context: Context = NO_CONTEXT
     group: str | None = None
+    batch: str | None = None
+    #: See Dependencies.
+    depends_on: tuple[Awaited, ...] = ()
+    on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     #: Seconds until the job can be claimed.
     delay_seconds: int = 0
     #: The Unix time in seconds from which the job can be claimed; 0 is at once.
@@ -73,59 +101,111 @@ class Added(Value, frozen=True):
         return Added(shown(self.job, ahead), self.new)
 
 
-class AddJobs(QueueCommand[Sequence[Added]], frozen=True, kw_only=True):
+class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
+    """A command that adds jobs to a queue."""
+
+    reads = False
+
+    #: The server's defaults, for a queue without its own.
+    defaults: Defaults
+
+    @property
+    def new_jobs(self) -> Sequence[NewJob]:
+        """The jobs to add."""
+        raise NotImplementedError
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        return (self.queue, *self._awaited_elsewhere())
+
+    @property
+    def parts(self) -> Sequence[QueueCommand[object]]:
+        elsewhere = self._awaited_elsewhere()
+        return [self, *(self._part(name, uids) for name, uids in elsewhere.items())] if elsewhere else (self,)
+
+    def _awaited_elsewhere(self) -> dict[str, set[str]]:
+        """The uids of jobs in other queues on which new jobs depend, by queue."""
+        found: dict[str, set[str]] = {}
+        for job in self.new_jobs:
+            for queue, uid in job.depends_on:
+                if queue != self.queue:
+                    found.setdefault(queue, set()).add(uid)
+        return found
+
+    def _part(self, queue: str, uids: Iterable[str]) -> ReadLinks:
+        return ReadLinks(queue=queue, uids=tuple(uids), access_key=self.access_key, admin=self.admin)
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        jobs = self.new_jobs
+        uids = {job.uid for job in jobs if job.uid is not None}
+        derived = {
+            derived_uid(queue, job.idempotency_key, grant.key_id)
+            for job in jobs
+            if job.uid is None and job.idempotency_key is not None
+        }
+        awaited = {uid for job in jobs for name, uid in job.depends_on if name == self.queue}
+        keys = frozenset(job.unique_key for job in jobs if job.unique_key is not None)
+        batches = frozenset((BATCH, job.batch) for job in jobs if job.batch is not None)
+        return Needs(
+            uids=frozenset(uids | derived | awaited),
+            unique_keys=keys,
+            items=batches,
+            dependants=bool(batches) and any(job.depends_on for job in jobs),
+            size=queue.max_jobs > 0,
+            adds=True,
+        )
+
+    def flow_after(self, queue: Queue) -> Flow | None:
+        return NO_FLOW if queue.flow is None and any(job.group is not None for job in self.new_jobs) else None
+
+    def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[A_co]:
+        table = table_of(tables, self.queue)
+        grant = authorise(table.queue, self, now)
+        elsewhere = {}
+        for name in self._awaited_elsewhere():
+            other = table_of(tables, name)
+            elsewhere[name] = (other, authorise(other.queue, self._part(name, ()), now))
+        return self.decide_with(Adding(table, grant, self.defaults, now, new_id, elsewhere))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[A_co]:
+        return self.decide_with(Adding(table, grant, self.defaults, now, new_id))
+
+    def decide_with(self, adding: "Adding") -> Decision[A_co]:
+        """The command's rule."""
+        raise NotImplementedError
+
+
+class AddJobs(AddingCommand[Sequence[Added]], frozen=True, kw_only=True):
     """Add jobs, all or none."""
 
     roles = PRODUCERS
-    reads = False
     is_batched = True
     overlaps = True
 
     #: The jobs to add.
     jobs: tuple[NewJob, ...]
-    #: The server's defaults, for a queue without its own.
-    defaults: Defaults
     #: Whether the request has a list of jobs; then an error names the index of the job.
     many: bool = False
+
+    @property
+    def new_jobs(self) -> Sequence[NewJob]:
+        return self.jobs
 
     @property
     def weight(self) -> int:
         return len(self.jobs)
 
-    def needs(self, queue: Queue, grant: Grant) -> Needs:
-        uids = {job.uid for job in self.jobs if job.uid is not None}
-        derived = {
-            derived_uid(queue, job.idempotency_key, grant.key_id)
-            for job in self.jobs
-            if job.uid is None and job.idempotency_key is not None
-        }
-        keys = frozenset(job.unique_key for job in self.jobs if job.unique_key is not None)
-        return Needs(uids=frozenset(uids | derived), unique_keys=keys, size=queue.max_jobs > 0, adds=True)
-
-    def flow_after(self, queue: Queue) -> Flow | None:
-        return NO_FLOW if queue.flow is None and any(job.group is not None for job in self.jobs) else None
-
-    def decide_in(
-        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
-    ) -> Decision[list[Added]]:
+    def decide_with(self, adding: "Adding") -> Decision[Sequence[Added]]:
         """
-        Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken, within a BadItem if `many`.
+        Raises QueueDraining, QueueFull, UidTaken, UniqueKeyTaken, UnknownDependency, BatchNotFound, BatchEnded,
+        WouldWaitForItself or TooManyDependants, with `many` within a BadItem; and DependencyCircle.
 
         A job that an earlier request added is returned unchanged, without a fact.
         """
-        batch = Adding(table, grant, self.defaults, now, new_id)
-        added = []
-        for index, wanted in enumerate(self.jobs):
-            try:
-                added.append(batch.add(wanted))
-            except DomainError as error:
-                if self.many:
-                    raise BadItem(index, error) from None
-                raise
-        facts: list[Fact] = [JobAdded(self.queue, job) for job in batch.new]
-        if batch.has_groups:
-            facts = [*with_flow(table), *facts]
-        return facts, added
+        added = adding.add_all(self.jobs, many=self.many)
+        return adding.facts(), added
 
 
 @define
@@ -137,7 +217,11 @@ class Adding:
     server_defaults: Defaults
     now: int
     new_id: NewId
+    #: The other queues that hold jobs on which these depend, and the key's grant there.
+    elsewhere: Mapping[str, tuple[Table, Grant]] = field(factory=dict)
     new: list[Job] = field(factory=list)
+    #: The uids of the request, whose jobs may depend on each other in any order.
+    uids: frozenset[str] = frozenset()
     _by_uid: dict[str, Job] = field(factory=dict)
     _by_unique_key: dict[str, Job] = field(factory=dict)
     #: Whether any of the jobs has a group.
@@ -158,11 +242,45 @@ class Adding:
     queued: Standing = field(init=False)
     rare: Rare = field(init=False)
 
+    def add_all(self, requests: Sequence[NewJob], *, many: bool) -> list[Added]:
+        """Make or find all jobs of a request; raises the errors of `add`, with `many` within a BadItem."""
+        links = [one for one in requests if one.depends_on]
+        if links:
+            self.uids = frozenset(one.uid for one in requests if one.uid is not None)
+        added = []
+        for index, wanted in enumerate(requests):
+            try:
+                added.append(self.add(wanted))
+            except DomainError as error:
+                if many:
+                    raise BadItem(index, error) from None
+                raise
+        self._check_circle(links)
+        return added
+
+    def facts(self) -> list[Fact]:
+        """The facts that add the new jobs."""
+        facts: list[Fact] = [JobAdded(self.table.queue.name, job) for job in self.new]
+        return [*with_flow(self.table), *facts] if self.has_groups else facts
+
+    def _check_circle(self, links: Iterable[NewJob]) -> None:
+        """Raise DependencyCircle if new jobs would wait for each other."""
+        name = self.table.queue.name
+        within = {
+            one.uid: [uid for queue, uid in one.depends_on if queue == name and uid in self.uids]
+            for one in links
+            if one.uid is not None
+        }
+        circle = circle_in(within)
+        if circle is not None:
+            raise DependencyCircle(circle)
+
     def add(self, request: NewJob) -> Added:
         """
         Make one job, or find the job that an earlier request made.
 
-        Raises QueueDraining, QueueFull, UidTaken or UniqueKeyTaken.
+        Raises QueueDraining, QueueFull, UidTaken, UniqueKeyTaken, UnknownDependency, BatchNotFound, BatchEnded,
+        WouldWaitForItself or TooManyDependants.
         """
         uid = fingerprint = None
         # Most jobs have no uid or key by which they could exist already.
@@ -172,6 +290,10 @@ class Adding:
             if there is not None:
                 return Added(there, new=False)
         job = self._make(request, uid or self.new_id(), fingerprint)
+        if request.batch is not None:
+            check_batch(self.table, request.batch, request.depends_on)
+        if request.depends_on:
+            job = self._waiting(job, request)
         self._admit()
         self.new.append(job)
         if uid is not None:
@@ -179,6 +301,27 @@ class Adding:
         if request.unique_key is not None:
             self._by_unique_key[request.unique_key] = job
         return Added(job, new=True)
+
+    def _waiting(self, job: Job, request: NewJob) -> Job:
+        """The job as the jobs on which it depends stand now; raises UnknownDependency."""
+        ends = "".join(
+            mark_after(NOT_YET, self._end(*one), request.on_dependency_failure) for one in request.depends_on
+        )
+        waiting = Job(job.spec, replace(job.standing, ended=NOT_YET * len(ends)))
+        failed = next((uid for (_, uid), mark in zip(request.depends_on, ends, strict=True) if mark == UNMET), "")
+        return Job(job.spec, with_ends(waiting, ends, self.now, lambda: f"dependency {failed} failed"))
+
+    def _end(self, queue: str, uid: str) -> str:
+        """How a job stands for one that depends on it. A new one of this request is taken as unfinished."""
+        if batch_in(uid) is not None:
+            return NOT_YET
+        table, grant = (self.table, self.grant) if queue == self.table.queue.name else self.elsewhere[queue]
+        job = table.job(uid)
+        if job is None and table is self.table and uid in self.uids:
+            return NOT_YET
+        if job is None or not may_read(job, grant):
+            raise UnknownDependency(queue, uid)
+        return end_of_job(job)
 
     def _identity(self, request: NewJob) -> tuple[str | None, str | None]:
         """The uid and fingerprint of a job that its client can request again; (None, None) for others."""
@@ -195,11 +338,11 @@ class Adding:
         Raises UidTaken or UniqueKeyTaken if a different job has its uid or key.
         """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
-            if there.spec.rare.fingerprint != fingerprint or not self._may_read(there):
+            if there.spec.rare.fingerprint != fingerprint or not may_read(there, self.grant):
                 raise UidTaken(uid)
             return there
         there = None if request.unique_key is None else self._holder(request.unique_key)
-        if there is not None and not self._may_read(there):
+        if there is not None and not may_read(there, self.grant):
             raise UniqueKeyTaken
         return there
 
@@ -210,9 +353,6 @@ class Adding:
         """
         holders = self.table.holders(unique_key)
         return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
-
-    def _may_read(self, job: Job) -> bool:
-        return not self.grant.is_producer or job.spec.rare.author == self.grant.key_id
 
     def _admit(self) -> None:
         queue = self.table.queue
@@ -244,13 +384,19 @@ class Adding:
     def _rare(self, request: NewJob, fingerprint: str | None) -> Rare:
         self.has_groups = self.has_groups or request.group is not None
         if fingerprint is None and request.unique_key is None and request.context is NO_CONTEXT:
-            return self.rare if request.group is None else shared_rare(self.grant.key_id, request.group)
+            if request.group is None and request.batch is None and not request.depends_on:
+                return self.rare
+            if not request.depends_on:
+                return shared_rare(self.grant.key_id, request.group, request.batch)
+        depends = Dependencies(request.depends_on, request.on_dependency_failure) if request.depends_on else None
         return Rare(
             unique_key=request.unique_key,
             fingerprint=fingerprint,
             author=self.grant.key_id,
             context=request.context,
             group=request.group,
+            batch=request.batch,
+            dependencies=depends,
         )
 
     def _delayed(self, request: NewJob) -> Standing:
@@ -282,8 +428,11 @@ def _fingerprint(request: NewJob) -> str:
         request.not_before,
     )
     # What older versions did not know is left out if it is not set, so that their digests stay valid.
-    meta = () if request.context.meta is None else (request.context.meta,)
-    newer = meta if request.group is None else (*meta, {"group": request.group})
+    newer: tuple[Any, ...] = () if request.context.meta is None else (request.context.meta,)
+    if request.group is not None:
+        newer = (*newer, {"group": request.group})
+    if request.batch is not None or request.depends_on:
+        newer = (*newer, {"batch": request.batch}, request.depends_on, request.on_dependency_failure.value)
     text = _text_of(requested) if request.unique_key is None and not newer else repr([*requested, *newer]).encode()
     return blake2b(text + request.content, digest_size=16).hexdigest()
 

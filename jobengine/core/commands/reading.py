@@ -1,8 +1,11 @@
 """Reading jobs: one job, a page of many, and why a job is not running."""
 
+from collections.abc import Mapping, Sequence
+
 from msgspec.structs import replace
 
-from ..access import PRODUCERS, READERS
+from ..access import PRODUCERS, READERS, WORKERS
+from ..dependencies import Awaited
 from ..errors import JobNotFound
 from ..filter import Filter, matches
 from ..groups import Hold, wait_of
@@ -14,7 +17,7 @@ from ..values import Value
 from ..wall_time import shown
 from .command import QueueCommand
 
-__all__ = ["ExplainJob", "Explanation", "Filter", "ListJobs", "Page", "ReadJob"]
+__all__ = ["ExplainJob", "Explanation", "Filter", "Links", "ListJobs", "Page", "ReadJob", "ReadLinks"]
 
 
 class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
@@ -36,9 +39,54 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
     def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
         """Raises JobNotFound, also for a producer that did not add the job."""
         job = job_of(table, self.uid)
-        if grant.is_producer and job.spec.rare.author != grant.key_id:
+        if not may_read(job, grant):
             raise JobNotFound(self.uid)
         return NOTHING, job
+
+
+class Links(Value, frozen=True):
+    """Jobs, and those that depend on each."""
+
+    #: The jobs that exist, in the order of the request.
+    jobs: Sequence[Job]
+    #: For each uid of the request the queue and uid of unfinished jobs that wait for it, and of those that have failed
+    #: because of it; not all if there are many.
+    dependants: Mapping[str, Sequence[Awaited]]
+
+    def at_wall_clock(self, ahead: int) -> "Links":
+        return replace(self, jobs=shown(self.jobs, ahead))
+
+
+class ReadLinks(QueueCommand[Links], frozen=True, kw_only=True):
+    """Read several jobs, or what depends on them; jobs that are gone, or that the key may not read, are left out."""
+
+    roles = READERS | PRODUCERS | WORKERS
+    reads = True
+    is_batched = True
+
+    #: The uids of the jobs; also keys of batches, for their dependants.
+    uids: tuple[str, ...]
+    #: The most dependants of each; 0 reads none.
+    most: int = 0
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset(self.uids), dependants=self.most > 0)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[Links]:
+        found = (table.job(uid) for uid in self.uids)
+        jobs = [one for one in found if one is not None and may_read(one, grant)]
+        dependants = {
+            uid: [(name, its) for name, its, _ in table.dependants((self.queue, uid), self.most)]
+            for uid in (self.uids if self.most else ())
+        }
+        return NOTHING, Links(jobs, dependants)
+
+
+def may_read(job: Job, grant: Grant) -> bool:
+    """Whether a key with this grant may read a job: a producer only those that it added."""
+    return not grant.is_producer or job.spec.rare.author == grant.key_id
 
 
 class Page(Value, frozen=True, kw_only=True):

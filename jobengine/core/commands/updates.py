@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from ..access import OWNERS, WORKERS
+from ..dependants import lost_facts
 from ..errors import ClaimRequired, DomainError, GroupInUse, JobDamaged, JobNotFound, LeaseLost, LeaseRequired
 from ..facts import Fact, ItemSet, JobRemoved
 from ..filter import Filter, matches
@@ -130,14 +133,15 @@ class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
     uid: str
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(uids=frozenset([self.uid]))
+        return Needs(uids=frozenset([self.uid]), batches=True)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[None]:
         """Raises JobNotFound."""
-        job_of(table, self.uid)
-        return [JobRemoved(self.queue, self.uid)], None
+        job = job_of(table, self.uid)
+        removed = JobRemoved(self.queue, self.uid)
+        return [removed] if job.spec.rare.batch is None else [removed, *lost_facts(table, [job])], None
 
 
 class Swept(Value, frozen=True):
@@ -214,7 +218,18 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
 class DeleteMatching(_Sweep, frozen=True, kw_only=True):
     """Remove the jobs that match."""
 
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return replace(super().needs(queue, grant), batches=True)
+
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Swept]:
-        return self._sweep(lambda job: JobRemoved(self.queue, job.spec.uid), *self._page(table), now)
+        removed: list[Job] = []
+
+        def remove(job: Job) -> Fact:
+            if job.spec.rare.batch is not None:
+                removed.append(job)
+            return JobRemoved(self.queue, job.spec.uid)
+
+        facts, swept = self._sweep(remove, *self._page(table), now)
+        return ([*facts, *lost_facts(table, removed)] if removed else facts), swept

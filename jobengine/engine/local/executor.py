@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, QueueCommand, ReturnClaims
 from ...core.commands.firing import fire
+from ...core.dependants import follow_up
 from ...core.effects import Effect, JobEffect, QueueEffect, by_queue
 from ...core.errors import DomainError, QueueNotFound
 from ...core.expiring import expire
@@ -46,6 +47,8 @@ from .waiters import Offer, Waiters
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
+#: The most slices of a cascade of dependencies that belong to the commit which began it.
+_CASCADE_SLICES: Final = 5
 #: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
@@ -312,9 +315,27 @@ class Executor:
             raise unavailable(error) from None
 
     def _commit(self, facts: Sequence[Fact], now: int) -> None:
-        """Apply facts and submit them for writing."""
+        """Apply facts, with what follows from them, and submit them for writing."""
         if not facts or self.committer.phase is _FAILED:
             return
+        # The timer goes on with a cascade that has begun before.
+        has_begun = self.tables.dependants.pending
+        self._submit(facts, now)
+        if not has_begun and self.tables.dependants.pending:
+            for _ in range(_CASCADE_SLICES):
+                if not self._follow_up(now):
+                    break
+        self._set_timer()
+
+    def _follow_up(self, now: int) -> bool:
+        """Apply a slice of what follows from ended dependencies; returns whether there was any."""
+        facts = follow_up(self.tables, now, _EXPIRY_SLICE)
+        if facts:
+            self._submit(facts, now)
+        return bool(facts)
+
+    def _submit(self, facts: Sequence[Fact], now: int) -> None:
+        """Apply facts and submit them for writing."""
         # Encode first: an error must come before anything is changed.
         records = list(map(encode, facts))
         effects = self.tables.apply(facts)
@@ -325,7 +346,6 @@ class Executor:
             self._forget_queues(effects)
             self._activity.count_firings(effects)
         self.committer.submit(records, _Change(facts, effects, self._events(jobs, now), of_queues))
-        self._set_timer()
 
     def _behind(self, name: str) -> bool:
         """Expire some of the jobs that are due in a queue; returns whether more are due."""
@@ -410,11 +430,17 @@ class Executor:
             self.waiters.serve(now)
 
     def _wake(self) -> None:
-        self._fire(self._tick())
+        now = self._tick()
+        self._fire(now)
+        if self.tables.dependants.pending and self._expires:
+            self._follow_up(now)
+            self.waiters.serve(now)
         self._set_timer()
 
     def _set_timer(self) -> None:
         deadline = self.tables.next_deadline if self.committer.trouble is None else self.tables.job_deadline
+        if self.tables.dependants.pending:
+            deadline = 0
         if deadline is not None and deadline < self._timer.due and self._expires:
             self._timer.no_later(deadline)
 

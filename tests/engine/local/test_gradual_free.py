@@ -42,7 +42,7 @@ def delete(desk: Desk) -> Pending:
 
 def left(table: QueueTable) -> list[int]:
     indexes = [len(index) for index in table.places.values()]
-    return [len(table.jobs), len(table.unique), len(table.deadlines), *indexes]
+    return [len(table.jobs), len(table.names.unique), len(table.deadlines), *indexes]
 
 
 def test_a_long_queue_is_freed_some_thousands_at_a_time(desk: Desk) -> None:

@@ -22,7 +22,9 @@ _READY: Final = Place.READY
 _DELAYED: Final = Place.DELAYED
 _INPROGRESS: Final = Place.INPROGRESS
 _FAILED: Final = State.FAILED
-_UNFINISHED: Final = frozenset({_READY, _DELAYED, _INPROGRESS})
+#: Jobs that wait for others are counted with the delayed ones.
+_WAITING: Final = Place.WAITING
+_UNFINISHED: Final = frozenset({_READY, _DELAYED, _WAITING, _INPROGRESS})
 
 
 def _with(ranks: Ranks, rank: Rank) -> Ranks:
@@ -188,7 +190,7 @@ class Group:
         """Count a job of this place; `by` is 1 or -1."""
         if place is _READY:
             self.ready += by
-        elif place is _DELAYED:
+        elif place is _DELAYED or place is _WAITING:
             self.delayed += by
         elif place is _INPROGRESS:
             self.running += by

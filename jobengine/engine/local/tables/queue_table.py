@@ -1,6 +1,6 @@
 """One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, islice, takewhile
@@ -8,17 +8,22 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from ....core.batches import BatchCounts
+from ....core.dependencies import Awaited
 from ....core.fact_codec import encode
 from ....core.facts import QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import NO_NOTES, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
+from ....core.model import FINISHED, NO_NOTES, SECOND, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort, position
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
+from .batch_index import BatchIndex
+from .dependants import Dependants
 from .flow_index import FlowIndex
+from .name_index import NameIndex
 from .schedule_index import ScheduleIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
@@ -28,7 +33,6 @@ from .turns import Turns
 _RECORD_OVERHEAD: Final = 200
 #: How many priorities are searched for the oldest ready job.
 _PRIORITIES: Final = 100
-_EMPTY: Final[SortedList[Rank]] = SortedList()
 _READY: Final = Place.READY
 #: The most jobs in progress that are shown as those which hold others.
 _HOLDERS: Final = 10
@@ -50,20 +54,18 @@ class QueueTable:
 
     queue: Queue
     _clock: WallClock
+    #: Which jobs of all queues depend on which.
+    _dependants: Dependants
     #: See FlowIndex.is_later.
     groups_later: bool = False
     #: Every job, by uid.
     jobs: dict[str, Job] = field(factory=dict, init=False)
     #: The ranks of the jobs in each place, in execution order.
     places: dict[Place, SortedList[Rank]] = field(factory=lambda: {place: SortedList() for place in Place}, init=False)
-    #: The ranks of the ready jobs: all of them, and by tag.
+    #: The ranks of the ready jobs.
     ready: SortedList[Rank] = field(init=False)
-    ready_by_tag: dict[str, SortedList[Rank]] = field(factory=dict, init=False)
-    #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
-    #: only one of them.
-    ready_by_tags: dict[tuple[str, ...], SortedList[Rank]] = field(factory=dict, init=False)
-    #: The uids of the unfinished jobs with a unique key, by key: one uid, unless a finished job was queued again.
-    unique: dict[str, dict[str, None]] = field(factory=dict, init=False)
+    #: The jobs by tag and unique key.
+    names: NameIndex = field(factory=NameIndex, init=False)
     #: (deadline, rank) of every job that changes by itself at an elapsed time. Jobs that one request claimed or
     #: finished are adjacent.
     deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
@@ -79,9 +81,6 @@ class QueueTable:
     _leaving: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
     #: Whether any pending change is about a deadline.
     _deadlines_changed: bool = field(default=False, init=False)
-    #: Tags, and combinations of tags, that lost a ready job and may have none left.
-    _left_tags: dict[str, None] = field(factory=dict, init=False)
-    _left_combinations: dict[tuple[str, ...], None] = field(factory=dict, init=False)
     #: How many jobs have each mark.
     marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
@@ -92,12 +91,17 @@ class QueueTable:
     next_arrival: int = field(default=0, init=False)
     #: The values of named things, by kind and name; see ItemSet.
     named: dict[tuple[str, str], str] = field(factory=dict, init=False)
+    _kinds: Counter[str] = field(factory=Counter, init=False)
     #: The stored counts by second, minute and hour.
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
     #: The groups, in a queue with flow.
     flow: FlowIndex = field(init=False)
     #: Its schedules by their next time.
     firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
+    #: Its batches.
+    batches: BatchIndex = field(factory=BatchIndex, init=False)
+    #: The uids of jobs whose retention is put off, because unfinished jobs depend on them.
+    kept: set[str] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = self.places[Place.READY]
@@ -114,7 +118,7 @@ class QueueTable:
         return self.jobs.get(uid)
 
     def holders(self, unique_key: str) -> list[Job]:
-        return [self.jobs[uid] for uid in self.unique.get(unique_key, ())]
+        return [self.jobs[uid] for uid in self.names.unique.get(unique_key, ())]
 
     def size(self) -> int:
         return len(self.jobs)
@@ -124,6 +128,15 @@ class QueueTable:
 
     def schedules(self) -> ScheduleCounts:
         return self.firings.counts()
+
+    def batch_counts(self, name: str) -> BatchCounts:
+        return self.batches.counts(name)
+
+    def number_of(self, kind: str) -> int:
+        return self._kinds[kind]
+
+    def dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
+        return self._dependants.of(awaited, most)
 
     def item(self, kind: str, name: str) -> str | None:
         return self.named.get((kind, name))
@@ -136,8 +149,10 @@ class QueueTable:
         old = self.named.pop((kind, name), None)
         if value is not None:
             self.named[kind, name] = value
+        self._kinds[kind] += (value is not None) - (old is not None)
         self.flow.set_item(kind, name, value)
         self.firings.set_item(kind, name, value)
+        self.batches.set_item(kind, name, value)
         self.live_bytes += self.item_weight(kind, name, value) - self.item_weight(kind, name, old)
         return old
 
@@ -213,7 +228,7 @@ class QueueTable:
         jobs, wall = self.jobs, now + self._clock.ahead
         if self.turns is not None:
             return islice(self.turns.order(tags, self._is_over(wall)), min(count, self.turns.queue_room))
-        ranks = self._ready_ranks(tags) if tags else self.ready
+        ranks = self.names.ready_ranks(tags, jobs) if tags else self.ready
         claimable = (
             job for rank in ranks if not (until := (job := jobs[rank[2]]).spec.timeout_time) or until * SECOND > wall
         )
@@ -230,16 +245,6 @@ class QueueTable:
     def gives_any(self, tags: tuple[str, ...]) -> bool:
         """Whether a claim with these tags would get a job, unless it is due for removal."""
         return next(self.claim_order(tags, 0, 1), None) is not None
-
-    def _ready_ranks(self, tags: tuple[str, ...]) -> Iterable[Rank]:
-        """The ranks of ready jobs that have all of `tags`, in order."""
-        wanted = frozenset(tags)
-        narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in wanted), key=len)
-        if len(wanted) == 1:
-            return narrowest
-        if len(self.ready_by_tags) <= len(narrowest):
-            return merge(*(ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)))
-        return (rank for rank in narrowest if wanted.issubset(self.jobs[rank[2]].spec.tags))
 
     def in_progress(self) -> list[Job]:
         """The jobs in progress."""
@@ -303,7 +308,8 @@ class QueueTable:
         # A job whose two deadlines have both come is given once.
         ranks = dict.fromkeys(rank for _, rank in chain(elapsed, by_wall))
         over = () if self.turns is None else map(GateOver, self.turns.gates_over())
-        return chain((self.jobs[rank[2]] for rank in ranks), over)
+        batches = self.batches.due(now, self.jobs) if self.batches.entries else ()
+        return chain((self.jobs[rank[2]] for rank in ranks), over, batches)
 
     def reconfigure(self, queue: Queue) -> None:
         """Replace the queue's configuration; its jobs stay."""
@@ -347,11 +353,9 @@ class QueueTable:
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
             if spec.tags or spec.rare.unique_key is not None:
-                self._leave_names(was, old)
-                self._enter_names(now, new)
-        self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
-        if spec.timeout_time or before.not_before or after.not_before:
-            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
+                self.names.leave(was, old, self._leaving)
+                self.names.enter(now, new, self._entering)
+        self._move_deadlines(old, new)
         old_notes, new_notes = before.notes, after.notes
         # Most jobs have no notes until they end, and most that end are neither retried nor cancelled.
         if (new_notes is not NO_NOTES or old_notes is not NO_NOTES) and (
@@ -363,12 +367,25 @@ class QueueTable:
         if old_notes is not new_notes or before.worker != after.worker:
             self.live_bytes += length_of_reported(after) - length_of_reported(before)
 
+    def _move_deadlines(self, old: Job, new: Job) -> None:
+        spec = new.spec
+        if self.kept or self.batches.entries:
+            self._set_deadline(self.deadlines, spec.rank, self._deadline_of(old), self._deadline_of(new))
+            if spec.rare.batch is not None:
+                self.batches.change(old, new, self._entering, self._leaving)
+        else:
+            self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
+        if spec.timeout_time or old.standing.not_before or new.standing.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
+
     def _put_in(self, job: Job) -> None:
         spec = job.spec
         if spec.arrival >= self.next_arrival:
             self.next_arrival = spec.arrival + 1
         self._enter(place_of(job.standing), job)
-        self._set_deadline(self.deadlines, spec.rank, None, job.deadline)
+        if spec.rare.batch is not None:
+            self.batches.change(None, job, self._entering, self._leaving)
+        self._set_deadline(self.deadlines, spec.rank, None, self._deadline_of(job))
         if spec.timeout_time or job.standing.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
         if self.sort_indexes:
@@ -379,7 +396,9 @@ class QueueTable:
 
     def _take_out(self, job: Job) -> None:
         self._leave(place_of(job.standing), job)
-        self._set_deadline(self.deadlines, job.spec.rank, job.deadline, None)
+        self._set_deadline(self.deadlines, job.spec.rank, self._deadline_of(job), None)
+        if job.spec.rare.batch is not None:
+            self.batches.change(job, None, self._entering, self._leaving)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
         self._count(job, -1)
@@ -399,38 +418,13 @@ class QueueTable:
         spec = job.spec
         self._entering[self.places[place]].append(spec.rank)
         if spec.tags or spec.rare.unique_key is not None:
-            self._enter_names(place, job)
+            self.names.enter(place, job, self._entering)
 
     def _leave(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._leaving[self.places[place]].append(spec.rank)
         if spec.tags or spec.rare.unique_key is not None:
-            self._leave_names(place, job)
-
-    def _enter_names(self, place: Place, job: Job) -> None:
-        """Enter a job under its tags and its unique key."""
-        spec = job.spec
-        for tag in spec.tags if place is _READY else ():
-            self._entering[self.ready_by_tag.setdefault(tag, SortedList())].append(spec.rank)
-        if len(spec.tags) > 1 and place is _READY:
-            self._entering[self.ready_by_tags.setdefault(spec.tags, SortedList())].append(spec.rank)
-        key = spec.rare.unique_key
-        if key is not None and job.standing.state in UNFINISHED:
-            self.unique.setdefault(key, {})[spec.uid] = None
-
-    def _leave_names(self, place: Place, job: Job) -> None:
-        spec = job.spec
-        for tag in spec.tags if place is _READY else ():
-            self._leaving[self.ready_by_tag[tag]].append(spec.rank)
-            self._left_tags[tag] = None
-        if len(spec.tags) > 1 and place is _READY:
-            self._leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
-            self._left_combinations[spec.tags] = None
-        key = spec.rare.unique_key
-        if key is not None and job.standing.state in UNFINISHED:
-            del self.unique[key][spec.uid]
-            if not self.unique[key]:
-                del self.unique[key]
+            self.names.leave(place, job, self._leaving)
 
     def _set_deadline(self, index: SortedList[tuple[int, Rank]], rank: Rank, was: int | None, now: int | None) -> None:
         if was == now:
@@ -440,6 +434,22 @@ class QueueTable:
             self._leaving[index].append((was, rank))
         if now is not None:
             self._entering[index].append((now, rank))
+
+    def keep(self, uid: str, *, keeps: bool) -> None:
+        """Put off the retention of a finished job, or let it begin. Call `update_indexes` next."""
+        if keeps is (uid in self.kept):
+            return
+        job = self.jobs.get(uid)
+        was = None if job is None else self._deadline_of(job)
+        (self.kept.add if keeps else self.kept.discard)(uid)
+        if job is not None:
+            self._set_deadline(self.deadlines, job.spec.rank, was, self._deadline_of(job))
+
+    def _deadline_of(self, job: Job) -> int | None:
+        """The deadline of a job, unless its retention is put off."""
+        if job.standing.state in FINISHED and (job.spec.rare.batch is not None or job.spec.uid in self.kept):
+            return None
+        return job.deadline
 
     def update_indexes(self) -> None:
         """Bring the indexes up to date with the jobs that were put."""
@@ -452,11 +462,12 @@ class QueueTable:
         if self.flow.indexes:
             self.flow.update()
             self._deadlines_changed = True
+        if self.batches.entries and self.batches.update():
+            self._deadlines_changed = True
         if self._deadlines_changed:
             self._deadlines_changed = False
             self.find_deadline()
-        if self._left_tags:
-            self._forget_tags()
+        self.names.forget_tags()
 
     def find_deadline(self) -> None:
         """Bring `next_deadline` up to date."""
@@ -465,6 +476,8 @@ class QueueTable:
         if wall is not None:
             by_wall = wall[0] - self._clock.ahead
             elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
+        if self.batches.deadlines and (batch := self.batches.deadlines.first()) is not None:
+            elapsed = batch[0] if elapsed is None else min(elapsed, batch[0])
         if self.turns is not None and (gate := self.turns.next_change) is not None:
             elapsed = gate if elapsed is None else min(elapsed, gate)
         self.next_deadline = elapsed
@@ -475,16 +488,6 @@ class QueueTable:
         if changed:
             self.find_deadline()
         return changed
-
-    def _forget_tags(self) -> None:
-        for tag in self._left_tags:
-            if not self.ready_by_tag[tag]:
-                del self.ready_by_tag[tag]
-        self._left_tags.clear()
-        for tags in self._left_combinations:
-            if not self.ready_by_tags[tags]:
-                del self.ready_by_tags[tags]
-        self._left_combinations.clear()
 
     def weight(self, job: Job) -> int:
         """The estimated length of the job's record."""

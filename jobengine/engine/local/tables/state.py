@@ -26,7 +26,8 @@ from ....core.facts import (
 from ....core.flow import GATE, gate_of
 from ....core.model import Job, Queue
 from ....core.schedules import SCHEDULE
-from ....core.tables import Due
+from ....core.tables import Due, FollowUp
+from .dependants import Dependants
 from .queue_table import QueueTable, WallClock
 from .sorted_list import SortedList
 
@@ -40,6 +41,8 @@ class Tables:
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
         self._clock = WallClock()
+        #: Which jobs depend on which.
+        self.dependants = Dependants(self, self.queues, self._keep)
         #: How far the wall clock is ahead of elapsed time, in milliseconds.
         self.ahead = 0
         #: (next deadline, name) of every queue that has one.
@@ -56,7 +59,10 @@ class Tables:
         self._outdated: dict[str, int] = {}
         #: The queues whose schedules have changed, by name, and when their first one was to fire before the change.
         self._rescheduled: dict[str, int | None] = {}
-        self._appliers: Final[dict[type, Any]] = {
+        self._appliers: Final = self._made_appliers()
+
+    def _made_appliers(self) -> dict[type, Any]:
+        return {
             ClockSet: self._clock_set,
             QueueCreated: self._queue_created,
             QueueChanged: self._queue_changed,
@@ -136,6 +142,16 @@ class Tables:
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             yield from ((name, thing) for thing in self.queues[name].due(now))
 
+    def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
+        return self.dependants.follow_ups()
+
+    def _keep(self, name: str, uid: str, keeps: bool) -> None:
+        """Put off the retention of a job, or let it begin."""
+        table = self.queues.get(name)
+        if table is not None:
+            self._outdated.setdefault(name, table.live_bytes)
+            table.keep(uid, keeps=keeps)
+
     def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
         """The first due schedule of each queue, with the queue's name. Any change makes the iterator invalid."""
         wall = self.wall(now)
@@ -165,7 +181,10 @@ class Tables:
         if old is not None and old.queue.salt == fact.queue.salt:
             # Replaces the same queue, which a slice of a snapshot may repeat.
             return self._queue_changed(QueueChanged(fact.queue))
-        return QueueEffect(name, self._replace_queue(name, QueueTable(fact.queue, self._clock, self.groups_later)))
+        return QueueEffect(name, self._replace_queue(name, self._new_table(fact.queue)))
+
+    def _new_table(self, queue: Queue) -> QueueTable:
+        return QueueTable(queue, self._clock, self.dependants, self.groups_later)
 
     def _queue_changed(self, fact: QueueChanged) -> Effect:
         name = fact.queue.name
@@ -188,6 +207,8 @@ class Tables:
         self._outdated.setdefault(fact.queue, table.live_bytes)
         new = Job(old.spec, fact.standing)
         table.change(old, new)
+        if old.spec.rare.dependencies is not None or self.dependants.is_used:
+            self.dependants.change(fact.queue, fact.uid, old, new)
         return JobEffect(fact.queue, fact.uid, old, new)
 
     def _job_removed(self, fact: JobRemoved) -> Effect:
@@ -222,12 +243,14 @@ class Tables:
             self.of_go_version.discard(name)
             self._move_deadline(name, old.next_deadline, None)
             self._move_firing(name, _first_firing(old), None)
+            self.dependants.leave(name, old)
         if new is not None:
             self.queues[name] = new
             self.live_bytes += new.live_bytes
             self._record_digest(new.queue)
             self._move_deadline(name, None, new.next_deadline)
             self._move_firing(name, None, _first_firing(new))
+            self.dependants.enter(name, new)
         return old
 
     def _reconfigure(self, table: QueueTable, queue: Queue) -> Queue:
@@ -250,7 +273,10 @@ class Tables:
         if table is None:
             return JobEffect(name, uid, None, None)
         self._outdated.setdefault(name, table.live_bytes)
-        return JobEffect(name, uid, table.put(uid, new), new)
+        old = table.put(uid, new)
+        if self.dependants.is_used or (new is not None and new.spec.rare.dependencies is not None):
+            self.dependants.change(name, uid, old, new)
+        return JobEffect(name, uid, old, new)
 
     def _update_indexes(self) -> None:
         """Update the indexes of changed queues, then the deadlines and live bytes over all queues."""
@@ -261,6 +287,8 @@ class Tables:
             self.live_bytes += table.live_bytes - size
             if table.next_deadline != deadline:
                 self._move_deadline(name, deadline, table.next_deadline)
+            if table.batches.entries:
+                self.dependants.note_batches(name, table.batches)
         self._outdated.clear()
         if self._rescheduled:
             for name, was in self._rescheduled.items():

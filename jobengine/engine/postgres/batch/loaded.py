@@ -9,7 +9,7 @@ from psycopg import Connection
 from ....core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import Job, Queue
-from ....core.tables import Due
+from ....core.tables import Due, FollowUp
 from ..database.pipeline import Row
 from ..database.rows import Rows
 from .begin import Now
@@ -75,6 +75,9 @@ class LoadedTables:
 
     def due(self, now: int) -> Iterator[tuple[str, Due]]:
         return ((name, job) for name, table in self.queues.items() for job in table.due(now))
+
+    def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
+        return iter(())
 
     def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
         return iter(())

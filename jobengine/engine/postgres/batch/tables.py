@@ -14,6 +14,8 @@ from attrs import define, evolve, field
 from msgspec.structs import replace
 
 from ....core import commands as c
+from ....core.batches import BatchCounts
+from ....core.dependencies import Awaited
 from ....core.errors import ItemDamaged, JobDamaged
 from ....core.flow import GATE, GROUP
 from ....core.history import KeptPeriod
@@ -120,6 +122,15 @@ class LoadedTable:
         if self.schedule_counts is None:
             raise NotLoaded(f"the counts of schedules in {self.queue.name!r}")
         return self.schedule_counts
+
+    def batch_counts(self, name: str) -> BatchCounts:
+        raise NotLoaded(f"the jobs of the batch {name!r}")
+
+    def number_of(self, kind: str) -> int:
+        raise NotLoaded(f"the number of things of the kind {kind!r}")
+
+    def dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
+        raise NotLoaded(f"the dependants of {awaited}")
 
     def item(self, kind: str, name: str) -> str | None:
         """Raises ItemDamaged."""

@@ -1,0 +1,93 @@
+"""
+Batches: jobs of a queue that are awaited together.
+
+A batch is a named thing of its queue (see ItemSet); its jobs name it, and are counted by an index. It ends when it is
+closed and all its jobs are finished. Then the job that it was given as `then` is released, which depends on the batch
+as jobs depend on jobs, and the retention of its finished jobs begins.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.json import Decoder, Encoder
+from msgspec.structs import replace
+
+from .dependencies import MET, NOT_YET, UNMET
+from .model import DAY, UNFINISHED, State
+from .values import Value
+
+#: The kind of named thing (see ItemSet).
+BATCH: Final = "batch"
+#: The most characters of a batch's name.
+NAME_LENGTH: Final = 200
+#: The most batches of a queue.
+MOST_BATCHES: Final = 10_000
+#: A batch without jobs is removed this many milliseconds after its end.
+KEPT: Final = DAY
+
+
+class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """A batch as it is stored. Its times are elapsed times."""
+
+    created: int
+    #: The uid of the job that is released at its end; None without one.
+    then: str | None = None
+    #: Whether it takes jobs even when all that it has are finished.
+    open: bool = True
+    #: When it ended; None if it has not, or a job was retried since.
+    ended: int | None = None
+    #: Whether one of its jobs had failed at that time, or was removed before it was complete.
+    failed: bool = False
+    #: How many jobs were removed before they were complete.
+    lost: int = 0
+
+
+class BatchCounts(Value, frozen=True):
+    """The number of a batch's jobs by state; states without jobs are missing."""
+
+    states: Mapping[State, int]
+
+    @property
+    def total(self) -> int:
+        """All jobs that exist."""
+        return sum(self.states.values())
+
+    @property
+    def unfinished(self) -> int:
+        """Queued jobs and those in progress."""
+        return sum(self.states.get(state, 0) for state in UNFINISHED)
+
+
+_encode: Final = Encoder().encode
+_read: Final = Decoder(Batch).decode
+
+
+def batch_text(batch: Batch) -> str:
+    """The value of the named thing."""
+    return _encode(batch).decode()
+
+
+def batch_of(text: str) -> Batch:
+    """A batch from the value of a named thing; raises ValidationError."""
+    return _read(text)
+
+
+def end_of_batch(batch: Batch | None) -> str:
+    """How a batch stands for a job that depends on it: the character of Standing.ended."""
+    if batch is not None and batch.ended is None:
+        return NOT_YET
+    return MET if batch is not None and not batch.failed else UNMET
+
+
+def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
+    """The batch at `now` with these jobs: it may have ended, or be resumed because a job was retried."""
+    if not is_to_change(batch, counts):
+        return batch
+    if batch.ended is not None:
+        return replace(batch, ended=None, failed=False)
+    return replace(batch, ended=now, failed=batch.lost > 0 or counts.states.get(State.FAILED, 0) > 0)
+
+
+def is_to_change(batch: Batch, counts: BatchCounts) -> bool:
+    """Whether the batch has to end or to be resumed."""
+    return (not batch.open and not counts.unfinished) is not (batch.ended is not None)

@@ -1,0 +1,68 @@
+"""A job in progress that adds jobs and waits for them."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from ..access import WORKERS
+from ..dependencies import OnDependencyFailure, batch_key
+from ..facts import JobAdded
+from ..model import Grant, Job, Queue
+from ..required_rows import Needs
+from ..tables import Decision, Table, job_of
+from ..transitions import waiting_for
+from .adding import Adding, AddingCommand, NewJob
+from .batch_members import check_not_among
+
+__all__ = ["WaitFor"]
+
+
+class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
+    """Give up the lease of a job, add jobs, and let the job wait for them; its next claim is the same attempt."""
+
+    roles = WORKERS
+
+    #: The uid of the job that waits, and the caller's lease; see UpdateJob.
+    uid: str
+    lease: str | None = None
+    #: The jobs to wait for, at most MOST_DEPENDENCIES.
+    jobs: tuple[NewJob, ...]
+    #: What becomes of the job if one of them fails; None leaves that as it is.
+    on_dependency_failure: OnDependencyFailure | None = None
+
+    @property
+    def new_jobs(self) -> Sequence[NewJob]:
+        return self.jobs
+
+    @property
+    def weight(self) -> int:
+        return len(self.jobs) + 1
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        needs = super().needs(queue, grant)
+        return replace(needs, uids=needs.uids | {self.uid}, batches=True, dependants=True)
+
+    def decide_with(self, adding: Adding) -> Decision[Job]:
+        """
+        Raises JobNotFound, LeaseLost, LeaseRequired, NotInProgress, WouldWaitForItself, TooManyDependants, and the
+        errors of AddJobs, those of one job within a BadItem.
+        """
+        table = adding.table
+        job = job_of(table, self.uid)
+        self._check_circle(table, job)
+        children = [(self.queue, one.job.spec.uid) for one in adding.add_all(self.jobs, many=True)]
+        waiting = waiting_for(table.queue, job, children, self.on_dependency_failure, adding.now, lease=self.lease)
+        if waiting.spec is job.spec:
+            return [JobAdded(self.queue, waiting)], waiting
+        return [*adding.facts(), JobAdded(self.queue, waiting)], waiting
+
+    def _check_circle(self, table: Table, job: Job) -> None:
+        """Check that no child waits for the job, or for its batch."""
+        awaited = [one for child in self.jobs for one in child.depends_on]
+        awaited += [(self.queue, child.uid) for child in self.jobs if child.uid and table.job(child.uid) is not None]
+        if not awaited:
+            return
+        check_not_among(awaited, table, (self.queue, self.uid), f"the job {self.uid}")
+        batch = job.spec.rare.batch
+        if batch is not None:
+            check_not_among(awaited, table, (self.queue, batch_key(batch)), f"the batch {batch}")

@@ -1,0 +1,136 @@
+"""The batches of one queue: how many jobs each has, and when its finished jobs are removed."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from itertools import takewhile
+from typing import Final
+
+from ....core.batches import BATCH, KEPT, Batch, BatchCounts, batch_of, is_to_change
+from ....core.model import COMPLETE, FINISHED, MINUTE, Job, Rank, State
+from ....core.tables import BatchOver
+from .name_index import Pending
+from .sorted_list import SortedList
+
+
+class _Entry:
+    """A batch with an index of its jobs."""
+
+    __slots__ = ("batch", "counts", "deadline", "kept")
+
+    def __init__(self) -> None:
+        #: None if the batch does not exist, as in a file that was tampered with.
+        self.batch: Batch | None = None
+        self.counts: Final[Counter[State]] = Counter()
+        #: (milliseconds to be kept, rank) of each finished job; they count from the end of the batch.
+        self.kept: Final[SortedList[tuple[int, Rank]]] = SortedList()
+        #: Its entry in the deadlines of all batches.
+        self.deadline: int | None = None
+
+    def next_deadline(self) -> int | None:
+        """When its first job is removed or, without jobs, the batch; None while it has not ended."""
+        if self.batch is None or self.batch.ended is None:
+            return None
+        first = self.kept.first()
+        if first is not None:
+            return self.batch.ended + first[0]
+        return None if self.counts.total() else self.batch.ended + KEPT
+
+
+class BatchIndex:
+    """The batches of one queue, as its jobs and named things say."""
+
+    def __init__(self) -> None:
+        #: Empty in a queue without batches.
+        self.entries: Final[dict[str, _Entry]] = {}
+        #: (deadline, name) of each batch that has one.
+        self.deadlines: Final[SortedList[tuple[int, str]]] = SortedList()
+        self._changed: Final[dict[str, None]] = {}
+        #: The batches that have to end or to be resumed.
+        self.to_change: Final[dict[str, None]] = {}
+        #: The batches that have ended, or were resumed, since this was last emptied.
+        self.ended: Final[dict[str, None]] = {}
+
+    def set_item(self, kind: str, name: str, value: str | None) -> None:
+        """Note the new value of a named thing."""
+        if kind != BATCH:
+            return
+        entry = self._entry(name)
+        old, entry.batch = entry.batch, None if value is None else batch_of(value)
+        if old is None or entry.batch is None or old.ended != entry.batch.ended:
+            self.ended[name] = None
+
+    def change(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:
+        """Count the change of a job of a batch."""
+        was, now = _batch_of(old), _batch_of(new)
+        if old is not None and was is not None:
+            entry = self._entry(was)
+            entry.counts[old.standing.state] -= 1
+            if old.standing.state in FINISHED:
+                leaving[entry.kept].append(_kept(old))
+        if new is not None and now is not None:
+            entry = self._entry(now)
+            entry.counts[new.standing.state] += 1
+            if new.standing.state in FINISHED:
+                entering[entry.kept].append(_kept(new))
+
+    def update(self) -> bool:
+        """Bring deadlines up to date with the changes; returns whether there were any."""
+        if not self._changed:
+            return False
+        for name in self._changed:
+            entry = self.entries[name]
+            if entry.batch is None and not entry.counts.total():
+                del self.entries[name]
+            self._set_deadline(name, entry, entry.next_deadline())
+            if entry.batch is not None and is_to_change(entry.batch, BatchCounts(entry.counts)):
+                self.to_change[name] = None
+        self._changed.clear()
+        return True
+
+    def counts(self, name: str) -> BatchCounts:
+        """The jobs of a batch by state."""
+        entry = self.entries.get(name)
+        return BatchCounts({} if entry is None else {state: number for state, number in entry.counts.items() if number})
+
+    def due(self, now: int, jobs: dict[str, Job]) -> Iterator[Job | BatchOver]:
+        """The jobs, and batches without jobs, that are due to be removed."""
+        for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
+            entry = self.entries[name]
+            ended = 0 if entry.batch is None or entry.batch.ended is None else entry.batch.ended
+            if not entry.kept:
+                yield BatchOver(name)
+            yield from (jobs[rank[2]] for _, rank in takewhile(partial(_is_over, now - ended), entry.kept))
+
+    def is_to_change(self, name: str) -> bool:
+        """Whether a batch has to end or to be resumed."""
+        entry = self.entries.get(name)
+        return entry is not None and entry.batch is not None and is_to_change(entry.batch, BatchCounts(entry.counts))
+
+    def _entry(self, name: str) -> _Entry:
+        self._changed[name] = None
+        return self.entries.get(name) or self.entries.setdefault(name, _Entry())
+
+    def _set_deadline(self, name: str, entry: _Entry, deadline: int | None) -> None:
+        if deadline == entry.deadline:
+            return
+        if entry.deadline is not None:
+            self.deadlines.remove_all([(entry.deadline, name)])
+        if deadline is not None:
+            self.deadlines.add_all([(deadline, name)])
+        entry.deadline = deadline
+
+
+def _is_over(since: int, kept: tuple[int, Rank]) -> bool:
+    return kept[0] <= since
+
+
+def _batch_of(job: Job | None) -> str | None:
+    return None if job is None else job.spec.rare.batch
+
+
+def _kept(job: Job) -> tuple[int, Rank]:
+    """The milliseconds for which a finished job of a batch is kept after the end of the batch, and its rank."""
+    keep = job.spec.keep
+    minutes = keep.minutes if job.standing.state is COMPLETE else keep.failed_minutes
+    return minutes * MINUTE, job.spec.rank

@@ -1,0 +1,182 @@
+"""Which jobs depend on which, over all queues, and what follows when one of them changes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, Protocol
+
+from ....core.dependants import awaited_by, end_of_job, ended_now
+from ....core.dependencies import Awaited, batch_key
+from ....core.model import FINISHED, Job
+from ....core.tables import BatchChanged, DependencyEnded, FollowUp, NoLongerAwaited, TableSet
+from .batch_index import BatchIndex
+
+#: The most jobs that are looked at for each slice of a cascade.
+_LOOKED_AT: Final = 1_000
+
+
+class _Table(Protocol):
+    """What the index uses of a queue's table."""
+
+    jobs: dict[str, Job]
+    batches: BatchIndex
+
+
+class Dependants:
+    """
+    The jobs that wait for others, and those that have failed because of others.
+
+    It is derived from the jobs alone: after any facts, roll-back and replay it is the same.
+    """
+
+    def __init__(self, tables: TableSet, queues: Mapping[str, _Table], keep: Callable[[str, str, bool], None]) -> None:
+        self._tables: Final = tables
+        self._queues: Final = queues
+        #: Puts off the retention of a job, given by queue and uid, or lets it begin.
+        self._keep: Final = keep
+        #: For each awaited job or batch the jobs which its end changes.
+        self._changed_by: Final[dict[Awaited, dict[Awaited, None]]] = {}
+        #: For each awaited job how many unfinished jobs depend on it.
+        self._unfinished: Final[dict[Awaited, int]] = {}
+        #: The jobs one of whose dependencies has ended or was retried; perhaps nothing follows from that.
+        self._to_check: Final[dict[Awaited, None]] = {}
+        #: The finished jobs on which no unfinished job depends any more, but whose retention has not begun.
+        self._to_free: Final[dict[Awaited, None]] = {}
+        #: The uids of jobs that depend on others and are in this index, by queue.
+        self._linked: Final[dict[str, dict[str, None]]] = {}
+        #: The batches that have to end or to be resumed.
+        self._batches: Final[dict[Awaited, None]] = {}
+        #: Whether any job depends on another, or has done so since the start.
+        self.is_used = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything follows from the changes so far."""
+        return bool(self._to_check or self._to_free or self._batches)
+
+    def of(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
+        """See Table.dependants."""
+        found = islice(self._changed_by.get(awaited, ()), most)
+        return [(queue, uid, self._queues[queue].jobs[uid].spec.rare.batch) for queue, uid in found]
+
+    def change(self, queue: str, uid: str, old: Job | None, new: Job | None) -> None:
+        """Note the change of a job; call it after the job was changed in its table."""
+        its = (queue, uid)
+        if _depends(old) or _depends(new):
+            self._change_links(its, old, new)
+        if its in self._changed_by and end_of_job(old) != end_of_job(new):
+            self._to_check.update(self._changed_by[its])
+        if its in self._unfinished:
+            self._keep(queue, uid, True)
+        elif its in self._to_free:
+            # Its retention has begun with this change, or there is nothing to keep.
+            del self._to_free[its]
+            self._keep(queue, uid, False)
+
+    def note_batches(self, queue: str, batches: BatchIndex) -> None:
+        """Note which batches have to end or to be resumed, and which have done so."""
+        self._batches.update(((queue, name), None) for name in batches.to_change)
+        for name in batches.ended:
+            self._to_check.update(self._changed_by.get((queue, batch_key(name)), {}))
+        batches.to_change.clear()
+        batches.ended.clear()
+
+    def leave(self, queue: str, table: _Table) -> None:
+        """Note that a queue is gone with all its jobs."""
+        for uid in [*self._linked.get(queue, ())]:
+            self._change_links((queue, uid), table.jobs[uid], None)
+        for awaited, followers in self._changed_by.items():
+            if awaited[0] == queue:
+                self._to_check.update(followers)
+
+    def enter(self, queue: str, table: _Table) -> None:
+        """Note that a queue is there again with its jobs."""
+        if not self.is_used:
+            return
+        for uid, job in table.jobs.items():
+            if _depends(job):
+                self._change_links((queue, uid), None, job)
+        for awaited in [one for one in self._unfinished if one[0] == queue]:
+            self._keep(*awaited, True)
+
+    def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
+        """See TableSet."""
+        for its in [*islice(self._batches, _LOOKED_AT)]:
+            table = self._queues.get(its[0])
+            if table is not None and table.batches.is_to_change(its[1]):
+                yield its[0], BatchChanged(its[1])
+            else:
+                del self._batches[its]
+        for queue, uid in self._to_free:
+            yield queue, NoLongerAwaited(uid)
+        for its in [*islice(self._to_check, _LOOKED_AT)]:
+            job = self._job(its)
+            if job is not None and awaited_by(job) and ended_now(job, self._tables) != job.standing.ended:
+                yield its[0], DependencyEnded(its[1])
+            else:
+                del self._to_check[its]
+
+    def _job(self, its: Awaited) -> Job | None:
+        table = self._queues.get(its[0])
+        return None if table is None else table.jobs.get(its[1])
+
+    def _change_links(self, its: Awaited, old: Job | None, new: Job | None) -> None:
+        """Note what a job waits for, and what it keeps from being removed."""
+        self.is_used = True
+        before, after = awaited_by(old), awaited_by(new)
+        if before != after:
+            self._unlink(its, before)
+            for awaited in after:
+                self._changed_by.setdefault(awaited, {})[its] = None
+        self._to_check.pop(its, None)
+        if after:
+            # What it waits for may have ended already.
+            self._to_check[its] = None
+        keeps = _kept_by(new)
+        self._count(_kept_by(old), keeps)
+        if after or keeps:
+            self._linked.setdefault(its[0], {})[its[1]] = None
+        elif its[0] in self._linked:
+            self._linked[its[0]].pop(its[1], None)
+            if not self._linked[its[0]]:
+                del self._linked[its[0]]
+
+    def _unlink(self, its: Awaited, before: Sequence[Awaited]) -> None:
+        for awaited in before:
+            followers = self._changed_by.get(awaited, {})
+            followers.pop(its, None)
+            if not followers:
+                self._changed_by.pop(awaited, None)
+
+    def _count(self, before: Sequence[Awaited], after: Sequence[Awaited]) -> None:
+        """Count on what unfinished jobs depend."""
+        if before == after:
+            return
+        for awaited in after:
+            self._unfinished[awaited] = self._unfinished.get(awaited, 0) + 1
+            self._to_free.pop(awaited, None)
+            self._keep(*awaited, True)
+        for awaited in before:
+            self._unfinished[awaited] -= 1
+            if not self._unfinished[awaited]:
+                del self._unfinished[awaited]
+                self._release(awaited)
+
+    def _release(self, awaited: Awaited) -> None:
+        """Let the retention of a job begin if it has finished."""
+        job = self._job(awaited)
+        if job is not None and job.standing.state in FINISHED:
+            self._to_free[awaited] = None
+        else:
+            self._keep(*awaited, False)
+
+
+def _depends(job: Job | None) -> bool:
+    return job is not None and job.spec.rare.dependencies is not None
+
+
+def _kept_by(job: Job | None) -> Sequence[Awaited]:
+    """The jobs that are kept because this one depends on them."""
+    dependencies = None if job is None else job.spec.rare.dependencies
+    if job is None or dependencies is None or job.standing.state in FINISHED:
+        return ()
+    return dependencies.on

@@ -1,0 +1,79 @@
+"""The jobs of one queue by their tags and unique keys."""
+
+from collections.abc import Iterable, Mapping
+from heapq import merge
+from typing import Any, Final
+
+from ....core.model import UNFINISHED, Job, Rank
+from ....core.places import Place
+from .sorted_list import SortedList
+
+_READY: Final = Place.READY
+_EMPTY: Final[SortedList[Rank]] = SortedList()
+#: Changes of sorted lists that are carried out together; see QueueTable.
+Pending = Mapping[SortedList[Any], list[Any]]
+
+
+class NameIndex:
+    """The ready jobs by tag, and the unfinished ones by unique key."""
+
+    def __init__(self) -> None:
+        #: The ranks of ready jobs by tag.
+        self.ready_by_tag: Final[dict[str, SortedList[Rank]]] = {}
+        #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
+        #: only one of them.
+        self.ready_by_tags: Final[dict[tuple[str, ...], SortedList[Rank]]] = {}
+        #: The uids of the unfinished jobs with a unique key, by key: one uid, unless a finished job was queued again.
+        self.unique: Final[dict[str, dict[str, None]]] = {}
+        #: Tags, and combinations of tags, that lost a ready job and may have none left.
+        self._left_tags: Final[dict[str, None]] = {}
+        self._left_combinations: Final[dict[tuple[str, ...], None]] = {}
+
+    def enter(self, place: Place, job: Job, entering: Pending) -> None:
+        """Enter a job in this place under its tags and its unique key."""
+        spec = job.spec
+        if spec.tags and place is _READY:
+            for tag in spec.tags:
+                entering[self.ready_by_tag.setdefault(tag, SortedList())].append(spec.rank)
+            if len(spec.tags) > 1:
+                entering[self.ready_by_tags.setdefault(spec.tags, SortedList())].append(spec.rank)
+        key = spec.rare.unique_key
+        if key is not None and job.standing.state in UNFINISHED:
+            self.unique.setdefault(key, {})[spec.uid] = None
+
+    def leave(self, place: Place, job: Job, leaving: Pending) -> None:
+        """Take a job that was in this place out again."""
+        spec = job.spec
+        if spec.tags and place is _READY:
+            for tag in spec.tags:
+                leaving[self.ready_by_tag[tag]].append(spec.rank)
+                self._left_tags[tag] = None
+            if len(spec.tags) > 1:
+                leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
+                self._left_combinations[spec.tags] = None
+        key = spec.rare.unique_key
+        if key is not None and job.standing.state in UNFINISHED:
+            del self.unique[key][spec.uid]
+            if not self.unique[key]:
+                del self.unique[key]
+
+    def forget_tags(self) -> None:
+        """Drop the lists of tags without ready jobs, once the pending changes were carried out."""
+        for tag in self._left_tags:
+            if not self.ready_by_tag[tag]:
+                del self.ready_by_tag[tag]
+        self._left_tags.clear()
+        for tags in self._left_combinations:
+            if not self.ready_by_tags[tags]:
+                del self.ready_by_tags[tags]
+        self._left_combinations.clear()
+
+    def ready_ranks(self, tags: tuple[str, ...], jobs: Mapping[str, Job]) -> Iterable[Rank]:
+        """The ranks of ready jobs that have all of `tags`, in order, given all jobs."""
+        wanted = frozenset(tags)
+        narrowest = min((self.ready_by_tag.get(tag, _EMPTY) for tag in wanted), key=len)
+        if len(wanted) == 1:
+            return narrowest
+        if len(self.ready_by_tags) <= len(narrowest):
+            return merge(*(ranks for combination, ranks in self.ready_by_tags.items() if wanted.issubset(combination)))
+        return (rank for rank in narrowest if wanted.issubset(jobs[rank[2]].spec.tags))
