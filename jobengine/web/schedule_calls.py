@@ -10,7 +10,7 @@ from ..http.request import JobRequest
 from ..wire.request_head import name_cursor, name_cursor_text, number, one, schedule_of
 from ..wire.schedules import backfilled_value, firing_value, schedule_value, schedules_json
 from ..wire.shown_job import to_json
-from .calls import Calls
+from .link_calls import LinkCalls
 from .replies import empty, next_link
 
 #: Schedules in a page of a list: the default, and the limit.
@@ -21,10 +21,10 @@ _AT_ONCE: Final = 50
 
 
 @define(eq=False, slots=False)
-class ScheduleCalls(Calls):
+class ScheduleCalls(LinkCalls):
     """The routes of schedules."""
 
-    _app = Calls._app
+    _app = LinkCalls._app
 
     @_app.route("/api/v1/schedule", methods=["PUT"])
     async def set_schedule(self, request: JobRequest) -> bytes:

@@ -77,6 +77,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/api/v1/job/next"): Call("queueName markQueued wait worker host pid client", v1=True),
     ("POST", "/api/v1/job/next"): Call(""),
     ("GET", "/api/v1/job/explain"): Call("queueName jobUID"),
+    ("GET", "/api/v1/job/graph"): Call("queueName jobUID"),
     ("PUT", "/api/v1/jobs"): Call("queueName"),
     ("GET", "/api/v1/jobs"): Call(f"queueName {_FILTER} sort limit cursor"),
     ("POST", "/api/v1/jobs"): Call("queueName"),

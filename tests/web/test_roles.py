@@ -74,6 +74,7 @@ CALLS: Final = [
     Call("POST", "/api/v1/job/next", WORK, 200, body={"queue_names": ["q"]}),
     Call("POST", "/api/v1/job/next", WORK, 200, body={"queue_names": ["q"], "wait": 30}),
     Call("GET", "/api/v1/job/explain", READ, 200, {"queueName": "q", "jobUID": "UID"}),
+    Call("GET", "/api/v1/job/graph", READ, 200, {"queueName": "q", "jobUID": "UID"}),
     Call("PUT", "/api/v1/jobs", PRODUCE, 201, body={"queue_name": "q", "jobs": [{"content": {}}]}),
     Call("GET", "/api/v1/jobs", READ, 200, {"queueName": "q"}),
     Call("POST", "/api/v1/jobs", WORK, 200, body={"queue_name": "q", "updates": [{"uid": "UID", "progress": 1}]}),

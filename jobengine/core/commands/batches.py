@@ -5,7 +5,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from ..access import PRODUCERS, READERS
+from ..access import PRODUCERS, READERS, WORKERS
 from ..batches import BATCH, MOST_BATCHES, Batch, BatchCounts, batch_of, batch_text
 from ..dependencies import batch_key
 from ..errors import TooManyBatches
@@ -102,7 +102,7 @@ class CloseBatch(_BatchCommand, frozen=True, kw_only=True):
 class ReadBatch(_BatchCommand, frozen=True, kw_only=True):
     """Read a batch with the number of its jobs."""
 
-    roles = READERS | PRODUCERS
+    roles = READERS | PRODUCERS | WORKERS
     reads = True
 
     def decide_in(

@@ -52,6 +52,8 @@ class Links(Value, frozen=True):
     #: For each uid of the request the queue and uid of unfinished jobs that wait for it, and of those that have failed
     #: because of it; not all if there are many.
     dependants: Mapping[str, Sequence[Awaited]]
+    #: The uids of jobs that exist, but which the key may not read.
+    hidden: frozenset[str] = frozenset()
 
     def at_wall_clock(self, ahead: int) -> "Links":
         return replace(self, jobs=shown(self.jobs, ahead))
@@ -75,13 +77,14 @@ class ReadLinks(QueueCommand[Links], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Links]:
-        found = (table.job(uid) for uid in self.uids)
-        jobs = [one for one in found if one is not None and may_read(one, grant)]
+        found = [one for uid in self.uids if (one := table.job(uid)) is not None]
+        jobs = [one for one in found if may_read(one, grant)]
+        hidden = frozenset(one.spec.uid for one in found if not may_read(one, grant))
         dependants = {
             uid: [(name, its) for name, its, _ in table.dependants((self.queue, uid), self.most)]
             for uid in (self.uids if self.most else ())
         }
-        return NOTHING, Links(jobs, dependants)
+        return NOTHING, Links(jobs, dependants, hidden)
 
 
 def may_read(job: Job, grant: Grant) -> bool:

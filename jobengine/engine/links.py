@@ -1,0 +1,162 @@
+"""
+Reads what jobs depend on and what depends on them, over all queues that a key may read.
+
+Each round is one command for each queue, so that a graph takes as many rounds as its paths are long.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field
+from msgspec.structs import replace
+
+from ..core import commands as c
+from ..core.dependencies import Awaited, batch_in, batch_key
+from ..core.errors import BatchNotFound, DomainError, JobNotFound, NotAllowed, QueueNotFound
+from ..core.links import MOST_NODES, STATE_OF_MARK, Graph, Link, LinkState, awaited_links
+
+A = TypeVar("A")
+#: The fields of a command that say who sends it.
+Access = Mapping[str, Any]
+#: A link, and the jobs that wait for it.
+_Found = tuple[Link, Sequence[Awaited]]
+
+
+class Asks(Protocol):
+    """The part of an Engine that these functions use."""
+
+    async def ask(self, command: c.Command[A]) -> A:
+        """Carry out a command."""
+
+
+async def read_links(engine: Asks, access: Access, wanted: Collection[Awaited]) -> list[Link]:
+    """
+    Jobs and batches in the order of `wanted`.
+
+    What the key may not read, and what was removed, has only a state. Raises the kinds of Unavailable.
+    """
+    return [link for link, _ in await _read(engine, access, wanted, 0)]
+
+
+async def read_graph(engine: Asks, start: c.ExplainJob) -> Graph:
+    """
+    The graph of what a job waits for, and of what waits for it, the nearest first, over all queues.
+
+    `start` names the job; whoever may explain it may read its graph. Raises QueueNotFound, AccessDenied, NotAllowed,
+    JobNotFound and the kinds of Unavailable.
+    """
+    access: Access = {"access_key": start.access_key, "admin": start.admin}
+    grant = await engine.ask(c.CheckKey(queue=start.queue, **access))
+    if grant.role not in start.roles:
+        raise NotAllowed(grant.role)
+    growing = _Growing()
+    growing.take((start.queue, start.uid))
+    while wanted := growing.next_round():
+        for found in await _read(engine, access, wanted, MOST_NODES):
+            growing.enter(*found)
+        if growing.nodes[start.queue, start.uid].job is None:
+            raise JobNotFound(start.uid)
+    return growing.graph()
+
+
+@define
+class _Growing:
+    """A graph of which some nodes are not read yet."""
+
+    #: What was read; a node that is still to be read has only its name. The nearest comes first.
+    nodes: dict[Awaited, Link] = field(factory=dict)
+    left_out: bool = False
+    _to_read: list[Awaited] = field(factory=list)
+    _edges: dict[tuple[Awaited, Awaited], None] = field(factory=dict)
+    #: What the jobs that wait know about nodes that can't be read.
+    _known: dict[Awaited, LinkState] = field(factory=dict)
+
+    def next_round(self) -> list[Awaited]:
+        """The nodes that are to be read next."""
+        wanted, self._to_read = self._to_read, []
+        return wanted
+
+    def take(self, its: Awaited) -> bool:
+        """Make sure that a node is there; returns False if there is no room for it."""
+        if its in self.nodes:
+            return True
+        if len(self.nodes) == MOST_NODES:
+            self.left_out = True
+            return False
+        self.nodes[its] = Link(queue=its[0], key=its[1])
+        self._to_read.append(its)
+        return True
+
+    def enter(self, link: Link, dependants: Sequence[Awaited]) -> None:
+        """Enter a node that was read, and those next to it."""
+        its, job, batch = (link.queue, link.key), link.job, link.batch
+        self.nodes[its] = link
+        for awaited, mark in awaited_links(job) if job is not None else ():
+            if mark is not None:
+                self._known[awaited] = STATE_OF_MARK[mark]
+            self._connect(awaited, its, new=awaited)
+        if job is not None and job.spec.rare.batch is not None:
+            whole = (link.queue, batch_key(job.spec.rare.batch))
+            self._connect(its, whole, new=whole)
+        then = [] if batch is None or batch.then is None else [(link.queue, batch.then)]
+        for dependant in [*then, *dependants]:
+            self._connect(its, dependant, new=dependant)
+
+    def graph(self) -> Graph:
+        """The graph, once all its nodes are read."""
+        places = {its: index for index, its in enumerate(self.nodes)}
+        edges = [(places[first], places[second]) for first, second in self._edges]
+        return Graph(nodes=[*map(self._shown, self.nodes.values())], edges=edges, left_out=self.left_out)
+
+    def _connect(self, first: Awaited, second: Awaited, *, new: Awaited) -> None:
+        if self.take(new):
+            self._edges[first, second] = None
+
+    def _shown(self, link: Link) -> Link:
+        known = self._known.get((link.queue, link.key))
+        return link if known is None or link.without is LinkState.REMOVED else replace(link, without=known)
+
+
+async def _read(engine: Asks, access: Access, wanted: Collection[Awaited], most: int) -> list[_Found]:
+    """Read jobs and batches, each with at most `most` jobs that wait for it."""
+    by_queue: dict[str, list[str]] = {}
+    for queue, key in wanted:
+        by_queue.setdefault(queue, []).append(key)
+    found: dict[Awaited, _Found] = {}
+    for queue, keys in by_queue.items():
+        for one in await _read_queue(engine, access, queue, keys, most):
+            found[queue, one[0].key] = one
+    return [found[its] for its in wanted]
+
+
+async def _read_queue(engine: Asks, access: Access, queue: str, keys: Sequence[str], most: int) -> list[_Found]:
+    uids = [key for key in keys if most or batch_in(key) is None]
+    try:
+        links = await engine.ask(c.ReadLinks(queue=queue, **access, uids=tuple(uids), most=most))
+    except QueueNotFound:
+        return [(Link(queue=queue, key=key, without=LinkState.REMOVED), ()) for key in keys]
+    except DomainError:
+        # The key doesn't open the queue, or a row is damaged.
+        return [(Link(queue=queue, key=key), ()) for key in keys]
+    jobs = {job.spec.uid: job for job in links.jobs}
+    found: list[_Found] = []
+    for key in keys:
+        name = batch_in(key)
+        if name is not None:
+            link = await _read_batch(engine, access, queue, name)
+        else:
+            gone = LinkState.UNKNOWN if key in links.hidden else LinkState.REMOVED
+            link = Link(queue=queue, key=key, job=jobs.get(key), without=gone)
+        found.append((link, links.dependants.get(key, ())))
+    return found
+
+
+async def _read_batch(engine: Asks, access: Access, queue: str, name: str) -> Link:
+    link = Link(queue=queue, key=batch_key(name))
+    try:
+        report = await engine.ask(c.ReadBatch(queue=queue, **access, name=name))
+    except BatchNotFound:
+        return replace(link, without=LinkState.REMOVED)
+    except DomainError:
+        return link
+    return replace(link, batch=report.batch, counts=report.counts)

@@ -1,0 +1,49 @@
+"""What jobs wait for and what waits for them, in the API's answers."""
+
+from typing import Any, Final
+
+from ..core.batches import Batch, BatchCounts
+from ..core.links import Graph, Link
+from ..core.model import Job, State
+from .shown_job import to_json
+
+#: The most characters of an error in a graph; the job itself has all of it.
+_ERROR: Final = 200
+
+
+def graph_json(graph: Graph) -> bytes:
+    """The jobs and batches around a job, and which waits for which."""
+    edges = [{"from": first, "to": second} for first, second in graph.edges]
+    return to_json({"nodes": [*map(_node, graph.nodes)], "edges": edges, "left_out": graph.left_out})
+
+
+def _node(link: Link) -> dict[str, Any]:
+    """A node of a graph; without details if the key may not read it."""
+    name = link.batch_name
+    value: dict[str, Any] = {"queue_name": link.queue, "state": link.state}
+    value.update({"uid": link.key} if name is None else {"batch": name})
+    if link.job is not None:
+        value.update(_job_value(link.job))
+    if link.batch is not None and link.counts is not None:
+        value.update(batch_counts_value(link.batch, link.counts))
+    return value
+
+
+def batch_counts_value(batch: Batch, counts: BatchCounts) -> dict[str, Any]:
+    """Whether a batch is open, and its jobs by state."""
+    states = {state.value: counts.states.get(state, 0) for state in State}
+    return {"open": batch.open, "total": counts.total, **states}
+
+
+def _job_value(job: Job) -> dict[str, Any]:
+    notes, rare = job.standing.notes, job.spec.rare
+    value = {
+        "waiting": job.waits or None,
+        "progress": notes.progress,
+        "worker": job.standing.worker,
+        "error": None if notes.error is None else notes.error[:_ERROR],
+        "cancelled": notes.cancelled or None,
+        "tags": job.spec.tags or None,
+        "batch": rare.batch,
+    }
+    return {name: given for name, given in value.items() if given is not None}
