@@ -45,6 +45,7 @@ ALLOWED = {
         "core.commands",
         "core.durations",
         "core.errors",
+        "core.links",
         "core.stats",
     },
     "daemon": {"daemon", "engine.door", "storage.errors", "storage.files", "http", "core.model"},

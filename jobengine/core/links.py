@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
+from msgspec.structs import replace
+
 from .batches import Batch, BatchCounts, end_of_batch
+from .dependants import awaited_by
 from .dependencies import MET, NOT_YET, UNMET, WAITED_FOR, Awaited, batch_in
-from .model import Job, State
+from .model import Job
 from .values import Value
+
+#: What a job depends on, with its character of Standing.ended, or None if that isn't kept up to date any more.
+Marked = tuple[Awaited, str | None]
 
 #: The most nodes of a graph.
 MOST_NODES: Final = 200
@@ -55,6 +61,12 @@ class Link(Value, frozen=True, kw_only=True):
     #: Its state, if it is not one that can be read.
     without: LinkState = LinkState.UNKNOWN
 
+    def marked(self, mark: str | None) -> "Link":
+        """The same, with the end that a job which waits for it knows: it counts if the key may not read more."""
+        if mark is None or self.without is LinkState.REMOVED:
+            return self
+        return replace(self, without=STATE_OF_MARK[mark])
+
     @property
     def batch_name(self) -> str | None:
         """The name of the batch, if it is one."""
@@ -66,11 +78,6 @@ class Link(Value, frozen=True, kw_only=True):
         if self.job is not None:
             return LinkState(self.job.state)
         return self.without if self.batch is None else STATE_OF_MARK[end_of_batch(self.batch)]
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it has ended, well or not."""
-        return self.state in _ENDED
 
 
 class Graph(Value, frozen=True, kw_only=True):
@@ -84,15 +91,22 @@ class Graph(Value, frozen=True, kw_only=True):
     left_out: bool
 
 
-_ENDED: Final = frozenset({LinkState.COMPLETE, LinkState.FAILED, LinkState.REMOVED})
+#: The characters of what a job waits for, and of those because of which it has failed.
+_HOLDS_WAITING: Final = frozenset({NOT_YET, WAITED_FOR})
+_HOLDS_FAILED: Final = frozenset({UNMET, WAITED_FOR})
 
 
-def awaited_links(job: Job) -> Sequence[tuple[Awaited, str | None]]:
-    """What a job depends on, each with its character of Standing.ended; None if the job's standing doesn't need it."""
+def awaited_links(job: Job) -> Sequence[Marked]:
+    """What a job depends on."""
     dependencies, ended = job.spec.rare.dependencies, job.standing.ended
     if dependencies is None:
         return ()
     # A job that was finished by hand while it waited keeps the characters of that time.
-    is_known = job.waits or (job.state is State.FAILED and UNMET in ended)
-    marks: Sequence[str | None] = ended if is_known else [None] * len(dependencies.on)
+    marks: Sequence[str | None] = ended if awaited_by(job) else [None] * len(dependencies.on)
     return list(zip(dependencies.on, marks, strict=True))
+
+
+def held_by(job: Job) -> Sequence[Marked]:
+    """What a job waits for, or because of what it has failed; nothing if dependencies have nothing to do with it."""
+    held = _HOLDS_WAITING if job.waits else _HOLDS_FAILED
+    return [(awaited, mark) for awaited, mark in awaited_links(job) if mark in held]

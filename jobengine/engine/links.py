@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..core import commands as c
 from ..core.dependencies import Awaited, batch_in, batch_key
 from ..core.errors import BatchNotFound, DomainError, JobNotFound, NotAllowed, QueueNotFound
-from ..core.links import MOST_NODES, STATE_OF_MARK, Graph, Link, LinkState, awaited_links
+from ..core.links import MOST_NODES, Graph, Link, LinkState, Marked, awaited_links
 
 A = TypeVar("A")
 #: The fields of a command that say who sends it.
@@ -29,13 +29,14 @@ class Asks(Protocol):
         """Carry out a command."""
 
 
-async def read_links(engine: Asks, access: Access, wanted: Collection[Awaited]) -> list[Link]:
+async def read_links(engine: Asks, access: Access, wanted: Sequence[Marked]) -> list[Link]:
     """
     Jobs and batches in the order of `wanted`.
 
     What the key may not read, and what was removed, has only a state. Raises the kinds of Unavailable.
     """
-    return [link for link, _ in await _read(engine, access, wanted, 0)]
+    found = await _read(engine, access, [awaited for awaited, _ in wanted], 0)
+    return [link.marked(mark) for (link, _), (_, mark) in zip(found, wanted, strict=True)]
 
 
 async def read_graph(engine: Asks, start: c.ExplainJob) -> Graph:
@@ -69,7 +70,7 @@ class _Growing:
     _to_read: list[Awaited] = field(factory=list)
     _edges: dict[tuple[Awaited, Awaited], None] = field(factory=dict)
     #: What the jobs that wait know about nodes that can't be read.
-    _known: dict[Awaited, LinkState] = field(factory=dict)
+    _known: dict[Awaited, str] = field(factory=dict)
 
     def next_round(self) -> list[Awaited]:
         """The nodes that are to be read next."""
@@ -93,7 +94,7 @@ class _Growing:
         self.nodes[its] = link
         for awaited, mark in awaited_links(job) if job is not None else ():
             if mark is not None:
-                self._known[awaited] = STATE_OF_MARK[mark]
+                self._known[awaited] = mark
             self._connect(awaited, its, new=awaited)
         if job is not None and job.spec.rare.batch is not None:
             whole = (link.queue, batch_key(job.spec.rare.batch))
@@ -106,15 +107,12 @@ class _Growing:
         """The graph, once all its nodes are read."""
         places = {its: index for index, its in enumerate(self.nodes)}
         edges = [(places[first], places[second]) for first, second in self._edges]
-        return Graph(nodes=[*map(self._shown, self.nodes.values())], edges=edges, left_out=self.left_out)
+        nodes = [link.marked(self._known.get(its)) for its, link in self.nodes.items()]
+        return Graph(nodes=nodes, edges=edges, left_out=self.left_out)
 
     def _connect(self, first: Awaited, second: Awaited, *, new: Awaited) -> None:
         if self.take(new):
             self._edges[first, second] = None
-
-    def _shown(self, link: Link) -> Link:
-        known = self._known.get((link.queue, link.key))
-        return link if known is None or link.without is LinkState.REMOVED else replace(link, without=known)
 
 
 async def _read(engine: Asks, access: Access, wanted: Collection[Awaited], most: int) -> list[_Found]:

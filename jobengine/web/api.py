@@ -17,8 +17,10 @@ from twisted.web.iweb import IRequest
 
 from ..core import commands as c
 from ..core.errors import DomainError
+from ..core.links import held_by
 from ..core.model import Job
 from ..engine.door import Starting, Unavailable
+from ..engine.links import read_links
 from ..http.browsers import Browsers
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
@@ -313,7 +315,8 @@ class Api(ScheduleCalls):
         """Explain why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
         explanation = await self._ask(request, c.ExplainJob(queue=name, **access, uid=uid))
-        return request.reply(explanation_json(explanation))
+        links = await read_links(self.engine, access, held_by(explanation.job))
+        return request.reply(explanation_json(explanation, links))
 
     # Many jobs
 

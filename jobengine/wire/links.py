@@ -14,11 +14,11 @@ _ERROR: Final = 200
 def graph_json(graph: Graph) -> bytes:
     """The jobs and batches around a job, and which waits for which."""
     edges = [{"from": first, "to": second} for first, second in graph.edges]
-    return to_json({"nodes": [*map(_node, graph.nodes)], "edges": edges, "left_out": graph.left_out})
+    return to_json({"nodes": [*map(link_value, graph.nodes)], "edges": edges, "left_out": graph.left_out})
 
 
-def _node(link: Link) -> dict[str, Any]:
-    """A node of a graph; without details if the key may not read it."""
+def link_value(link: Link) -> dict[str, Any]:
+    """A job or batch that others wait for, or that waits; without details if the key may not read it."""
     name = link.batch_name
     value: dict[str, Any] = {"queue_name": link.queue, "state": link.state}
     value.update({"uid": link.key} if name is None else {"batch": name})

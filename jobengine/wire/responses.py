@@ -13,10 +13,13 @@ from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
 from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
+from ..core.links import Link
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, State
 from ..core.stats import GroupReport, QueueStats, Times
+from .links import link_value
 from .schedules import ScheduledBy, scheduled_by
 from .shown_job import job_value, not_before_of, to_json
+from .waiting_reason import failed_reason, waiting_reason
 
 T = TypeVar("T")
 
@@ -202,14 +205,17 @@ def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
     return {what: numbers if what in COUNTED else [*map(_in_seconds, numbers)] for what, numbers in columns.items()}
 
 
-def explanation_json(explanation: Explanation) -> bytes:
-    """The reason why a job is not running, as a sentence and as fields."""
+def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> bytes:
+    """
+    The reason why a job is not running, as a sentence and as fields. `links` are the jobs and batches that it waits for
+    (see core.links.held_by).
+    """
     job = explanation.job
     added = scheduled_by(job)
     value: dict[str, Any] = {
         "uid": job.spec.uid,
         "state": job.state,
-        "reason": _reason(explanation) + ("" if added is None else f" {_by_schedule(added)}"),
+        "reason": _reason(explanation, links) + ("" if added is None else f" {_by_schedule(added)}"),
         "paused": explanation.queue.paused,
         "ahead": explanation.ahead,
         "not_before": not_before_of(job.standing) or None,
@@ -220,6 +226,7 @@ def explanation_json(explanation: Explanation) -> bytes:
         "ahead_in_group": explanation.ahead_in_group,
         "schedule": added,
         **_hold_value(explanation.hold),
+        **({"held_by": "dependencies", "dependencies": [*map(link_value, links)]} if links else {}),
     }
     return to_json({name: given for name, given in value.items() if given is not None})
 
@@ -263,7 +270,7 @@ def _named_holder(job: Job) -> str:
     return f"{job.spec.uid}{worker}{until}"
 
 
-def _reason(explanation: Explanation) -> str:
+def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
     job = explanation.job
     if job.state is State.INPROGRESS:
         holder = f" by {job.standing.worker!r}" if job.standing.worker else ""
@@ -271,10 +278,16 @@ def _reason(explanation: Explanation) -> str:
         until = "" if expires is None else f", until {expires // 1000} at the latest if it is not updated"
         return f"It is in progress, held{holder}{until}."
     if job.state is not State.QUEUED:
-        return f"It is {job.state}; set its state to queued to run it again."
-    if not_before := not_before_of(job.standing):
-        return f"It can't be claimed before {not_before}."
+        again = f"It is {job.state}; set its state to queued to run it again."
+        return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
+    not_before = not_before_of(job.standing)
+    delayed = f"It can't be claimed before {not_before}." if not_before else ""
+    if links:
+        waiting = waiting_reason(job, explanation.queue.name, links)
+        return f"{paused}{waiting} {delayed}".rstrip()
+    if delayed:
+        return delayed
     if explanation.hold is not None:
         return paused + _held_reason(explanation.hold)
     ahead = explanation.ahead

@@ -1,0 +1,138 @@
+"""`explain` names what a job waits for, or because of what it failed."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.dependencies import OnDependencyFailure
+from tests.doubles import MemoryServer
+from tests.web.asking import change, hold, make_queue, set_up, update
+from tests.web.linking import add_jobs, add_key, close_batch, job, run, set_batch, uid
+
+WAIT, RUN = OnDependencyFailure.WAIT, OnDependencyFailure.RUN
+
+
+def _explain(server: MemoryServer, number: int, key: str = "key") -> Any:
+    answer = server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid(number)}, key=key)
+    assert answer.status == 200
+    return answer.json
+
+
+def _reason(server: MemoryServer, number: int, **more: Any) -> str:
+    """The reason, with short names in place of uids."""
+    text: str = _explain(server, number, **more)["reason"]
+    for other in range(20):
+        text = text.replace(uid(other), f"J{other}")
+    return text
+
+
+def _remove(server: MemoryServer, number: int) -> None:
+    run(server, c.DeleteJob(queue="q", access_key=b"key", uid=uid(number)))
+
+
+def test_a_waiting_job_is_explained_by_what_it_waits_for(server: MemoryServer) -> None:
+    add_jobs(server, job(1, priority=1), job(2), job(3), job(4), job(5, 1, 2, 3, 4, on_dependency_failure=WAIT))
+    held = hold(server, worker="w1")
+    change(server, uid(1), lease=held["lease"], new_status="inprogress", progress=40)
+    change(server, uid(2), new_status="failed", error="no route to host")
+    update(server, uid(3), "complete")
+    assert _reason(server, 5) == (
+        "It waits for 3 of 4 jobs: J1 (in progress at worker w1, 40 %), "
+        "J2 (failed: no route to host; it waits until J2 is retried), J4 (queued)."
+    )
+    explained = _explain(server, 5)
+    assert (explained["held_by"], [one["uid"] for one in explained["dependencies"]]) == (
+        "dependencies",
+        [uid(1), uid(2), uid(4)],
+    )
+    assert explained["dependencies"][0]["progress"] == 40
+
+
+def test_one_dependency_is_named_alone(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2, 1), job(3, 2))
+    assert _reason(server, 2) == "It waits for J1 (queued)."
+    assert _reason(server, 3) == "It waits for J2 (waits for others)."
+
+
+def test_other_reasons_are_given_too(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2, 1, not_before=1_900_000_000))
+    set_up(server, paused=True)
+    assert _reason(server, 2) == (
+        "The queue is paused. It waits for J1 (queued). It can't be claimed before 1900000000."
+    )
+
+
+def test_at_most_ten_are_named(server: MemoryServer) -> None:
+    add_jobs(server, *map(job, range(1, 15)), job(15, *range(1, 15)))
+    reason = _reason(server, 15)
+    assert reason.startswith("It waits for 14 of 14 jobs: J1 (queued), ")
+    assert reason.endswith("J10 (queued) and 4 more.")
+    assert len(_explain(server, 15)["dependencies"]) == 14
+
+
+def test_a_batch_is_explained_by_its_counts(server: MemoryServer) -> None:
+    set_batch(server, "b", then=job(9, on_dependency_failure=WAIT))
+    add_jobs(server, *[job(number, batch="b") for number in range(1, 6)])
+    update(server, uid(1), "complete")
+    assert _reason(server, 9) == "It waits for the batch b (4 of 5 jobs unfinished, still open)."
+    close_batch(server, "b")
+    assert _reason(server, 9) == "It waits for the batch b (4 of 5 jobs unfinished)."
+    for number in range(2, 6):
+        update(server, uid(number), "failed")
+    assert _reason(server, 9) == (
+        "It waits for the batch b (4 of 5 jobs failed; it waits until the batch b is retried)."
+    )
+
+
+def test_a_batch_that_lost_a_job_is_explained_with_the_way_out(server: MemoryServer) -> None:
+    set_batch(server, "b", then=job(9))
+    add_jobs(server, job(1, batch="b"))
+    _remove(server, 1)
+    close_batch(server, "b")
+    assert _reason(server, 9).startswith("It failed because of the batch b (no jobs, 1 removed).")
+
+
+def test_a_job_that_failed_because_of_others_is_explained_by_them(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2), job(3, 1, 2), job(4, 3))
+    change(server, uid(1), new_status="failed", error="no route to host")
+    assert _reason(server, 3) == (
+        "It failed because of J1 (failed: no route to host). It is queued again once J1 is retried."
+    )
+    assert _reason(server, 4).startswith("It failed because of J3 (failed: dependency J1 failed).")
+    explained = _explain(server, 3)
+    assert (explained["held_by"], [one["uid"] for one in explained["dependencies"]]) == ("dependencies", [uid(1)])
+    change(server, uid(2), new_status="failed")
+    assert _reason(server, 3).endswith("J2 (failed). It is queued again once they are retried.")
+    update(server, uid(3), "queued")
+    assert _reason(server, 3).startswith("It waits for 2 of 2 jobs: J1 (failed: no route to host; it waits until J1")
+
+
+@pytest.mark.parametrize("on_failure", [OnDependencyFailure.FAIL, WAIT])
+def test_for_a_removed_dependency_the_way_out_is_named(server: MemoryServer, on_failure: OnDependencyFailure) -> None:
+    add_jobs(server, job(1), job(2, 1, on_dependency_failure=on_failure))
+    _remove(server, 1)
+    reason = _reason(server, 2)
+    assert "J1 (removed" in reason
+    assert reason.endswith('send new_status "queued" with {"depends_on": []}.')
+
+
+def test_cancelled_jobs_and_those_of_unread_queues_are_named_with_what_is_known(server: MemoryServer) -> None:
+    make_queue(server, "other")
+    add_jobs(server, job(1), queue="other")
+    add_jobs(server, job(2), job(3, ("other", uid(1)), 2, on_dependency_failure=WAIT))
+    change(server, uid(2), cancel=True)
+    add_key(server, "viewer", "viewer")
+    named = "J2 (cancelled; it waits until J2 is retried)"
+    first = "It waits for 2 of 2 jobs: J1 of the queue 'other'"
+    assert _reason(server, 3) == f"{first} (queued), {named}."
+    assert _reason(server, 3, key="viewer") == f"{first} (not finished), {named}."
+
+
+def test_jobs_that_do_not_wait_are_explained_as_before(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2, 1), job(3, 1, on_dependency_failure=RUN))
+    update(server, uid(1), "failed")
+    assert _reason(server, 3) == "It can be claimed. It is the next."
+    update(server, uid(3), "failed")
+    assert _reason(server, 3) == "It is failed; set its state to queued to run it again."
+    assert "held_by" not in _explain(server, 3)
