@@ -47,7 +47,7 @@ def awaited_by(job: Job | None) -> list[Awaited]:
     if job is None or not job.standing.ended or not _heeds(job, job.spec.rare.dependencies):
         return []
     on = job.spec.rare.dependencies.on if job.spec.rare.dependencies is not None else ()
-    return [awaited for awaited, mark in zip(on, job.standing.ended, strict=True) if mark != MET]
+    return [awaited for awaited, mark in zip(on, job.standing.ended, strict=False) if mark != MET]
 
 
 def _heeds(job: Job, dependencies: Dependencies | None) -> bool:
@@ -81,7 +81,7 @@ def ended_now(job: Job, tables: TableSet) -> str:
     dependencies = job.spec.rare.dependencies
     if dependencies is None or not job.standing.ended:
         return ""
-    marks = zip(dependencies.on, job.standing.ended, strict=True)
+    marks = zip(dependencies.on, job.standing.ended, strict=False)
     return "".join(
         mark if mark == MET else mark_after(mark, end_of(tables, awaited), dependencies.on_failure)
         for awaited, mark in marks
@@ -113,7 +113,7 @@ def with_ends(job: Job, ended: str, now: int, why: Callable[[], str]) -> Standin
 def why_unmet(job: Job, ended: str, tables: TableSet) -> str:
     """Which dependency has failed, as the error of a job that fails because of it."""
     on = () if job.spec.rare.dependencies is None else job.spec.rare.dependencies.on
-    queue, key = next(awaited for awaited, mark in zip(on, ended, strict=True) if mark == UNMET)
+    queue, key = next(awaited for awaited, mark in zip(on, ended, strict=False) if mark == UNMET)
     batch, table = batch_in(key), tables.queues.get(queue)
     if batch is not None:
         return f"jobs of the batch {batch} failed"

@@ -7,12 +7,12 @@ from typing import Any, Final
 from attrs import frozen
 from msgspec.structs import replace
 
-from .batches import BATCH
+from .batches import BATCH, batch_of
 from .dependants import lost_facts
 from .facts import Fact, ItemSet, JobChanged, JobRemoved
 from .flow import GATE
 from .model import SECOND, Job, State
-from .tables import BatchOver, GateOver, TableSet
+from .tables import BatchOver, GateOver, Table, TableSet
 from .transitions import timed_out
 
 
@@ -36,7 +36,7 @@ def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     # The removed jobs of batches, by queue.
     lost: dict[str, list[Job]] = {}
     for name, thing in islice(tables.due(now), limit):
-        its = _RULES[type(thing)](name, thing, moment)
+        its = _RULES[type(thing)](tables, name, thing, moment)
         facts += its
         if type(thing) is Job and thing.spec.rare.batch is not None and isinstance(its[0], JobRemoved):
             lost.setdefault(name, []).append(thing)
@@ -45,7 +45,7 @@ def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
     return facts
 
 
-def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
+def _job_is_due(tables: TableSet, name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
     """The facts of a due job: a time-out if it is in progress, ready if it was delayed, or its removal."""
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
@@ -54,19 +54,27 @@ def _job_is_due(name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
         ready_at = standing.ready_at if standing.ready_at > moment.now else 0
         not_before = standing.not_before if standing.not_before > moment.wall else 0
         return (JobChanged(name, spec.uid, replace(standing, ready_at=ready_at, not_before=not_before)),)
+    if standing.shift and _is_unended(tables.queues[name], spec.rare.batch):
+        # It was kept for others. Now its retention begins with the end of its batch.
+        return (JobChanged(name, spec.uid, replace(standing, shift=0)),)
     return (JobRemoved(name, spec.uid),)
 
 
-def _gate_is_over(name: str, gate: GateOver, _moment: _Moment) -> Sequence[Fact]:
+def _is_unended(table: Table, batch: str | None) -> bool:
+    text = None if batch is None else table.item(BATCH, batch)
+    return text is not None and batch_of(text).ended is None
+
+
+def _gate_is_over(_tables: TableSet, name: str, gate: GateOver, _moment: _Moment) -> Sequence[Fact]:
     return (ItemSet(name, GATE, gate.name, None),)
 
 
-def _batch_is_over(name: str, batch: BatchOver, _moment: _Moment) -> Sequence[Fact]:
+def _batch_is_over(_tables: TableSet, name: str, batch: BatchOver, _moment: _Moment) -> Sequence[Fact]:
     return (ItemSet(name, BATCH, batch.name, None),)
 
 
-#: The rule of each type of due thing (see tables.Due): takes the queue's name, the thing and the time; returns facts.
-_RULES: Final[Mapping[type, Callable[[str, Any, _Moment], Sequence[Fact]]]] = {
+#: The rule of each type of due thing (see tables.Due): takes the tables, the queue's name, the thing and the time.
+_RULES: Final[Mapping[type, Callable[[TableSet, str, Any, _Moment], Sequence[Fact]]]] = {
     Job: _job_is_due,
     GateOver: _gate_is_over,
     BatchOver: _batch_is_over,

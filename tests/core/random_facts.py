@@ -1,7 +1,10 @@
 """Hypothesis strategies that generate facts."""
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from jobengine.core.batches import BATCH, Batch, batch_text
+from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.facts import (
     ClockSet,
     Fact,
@@ -48,14 +51,13 @@ _STANDINGS = st.builds(
     shift=st.sampled_from([0, 0, -MINUTE, MINUTE]),
     ready_at=st.sampled_from([0, 0, NOW + MINUTE, NOW + 3 * MINUTE]),
     not_before=st.sampled_from([0, 0, NOW + 2 * MINUTE]),
+    ended=st.sampled_from(["", "", "-", "c-", "f", "w-"]),
     # No job is both retrying and cancelled.
     notes=st.sampled_from([Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True)]),
 )
 
 
-def _spec(
-    uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ...], key: str | None, group: str | None
-) -> Spec:
+def _spec(uid: str, numbers: tuple[int, int, int, int, int], tags: tuple[str, ...], rare: Rare) -> Spec:
     priority, arrival, keep, timeout, timeout_time = numbers
     return Spec(
         uid=uid,
@@ -68,8 +70,21 @@ def _spec(
         created=NOW,
         tags=tags,
         # Only one unfinished job can have a unique key, so each uid gets its own key.
-        rare=NO_RARE if key is group is None else Rare(unique_key=None if key is None else key + uid, group=group),
+        rare=rare if rare.unique_key is None else replace(rare, unique_key=rare.unique_key + uid),
     )
+
+
+_AWAITED = st.tuples(_NAMES, st.sampled_from(["1", "2", "3", batch_key("b")]))
+_RARE = st.just(NO_RARE) | st.builds(
+    Rare,
+    unique_key=st.sampled_from([None, None, "key"]),
+    group=st.sampled_from([None, "g", "h"]),
+    batch=st.sampled_from([None, None, "b"]),
+    dependencies=st.none()
+    | st.builds(
+        Dependencies, st.lists(_AWAITED, min_size=1, max_size=2).map(tuple), st.sampled_from(OnDependencyFailure)
+    ),
+)
 
 
 _SPECS = st.builds(
@@ -77,8 +92,7 @@ _SPECS = st.builds(
     _UIDS,
     st.tuples(st.integers(-1, 1), st.integers(0, 9), _SMALL, _SMALL, _SMALL),
     st.sampled_from([(), (), ("x",), ("x", "y")]),
-    st.sampled_from([None, None, "key"]),
-    st.sampled_from([None, "g", "h"]),
+    _RARE,
 )
 _LIMITS = st.builds(Limits, in_progress=st.sampled_from([None, 1, 2]), rate=st.sampled_from([None, Rate(1, 60)]))
 _FLOWS = st.none() | st.builds(
@@ -100,6 +114,10 @@ _QUEUES = st.builds(
     _FLOWS,
 )
 
+_BATCHES = st.builds(
+    Batch, created=st.just(NOW), open=st.booleans(), ended=st.none() | _TIMES, failed=st.booleans()
+).map(batch_text)
+
 #: Any facts about a few queues and jobs, including ones that do not exist.
 facts: st.SearchStrategy[Fact] = st.one_of(
     st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
@@ -114,6 +132,7 @@ facts: st.SearchStrategy[Fact] = st.one_of(
     ),
     st.builds(ItemSet, _NAMES, st.just(GATE), st.sampled_from(["", "g", "h"]), _GATES.map(item_text)),
     st.builds(ItemSet, _NAMES, st.just(GROUP), st.sampled_from(["g", "h"]), st.sampled_from([None, '{"weight":2}'])),
+    st.builds(ItemSet, _NAMES, st.just(BATCH), st.just("b"), st.none() | _BATCHES),
     st.builds(ClockSet, st.sampled_from([0, -5 * MINUTE, 5 * MINUTE])),
 )
 
@@ -153,6 +172,7 @@ any_standings = st.builds(
     shift=_INT,
     ready_at=_INT,
     not_before=_INT,
+    ended=st.text("-cfw"),
     notes=st.just(Notes()) | _ANY_NOTES,
 )
 any_specs = st.builds(
@@ -168,7 +188,20 @@ any_specs = st.builds(
     tags=st.lists(_TEXT, max_size=3).map(tuple),
     max_attempts=_INT,
     retry_delay_seconds=_INT,
-    rare=st.builds(Rare, unique_key=_MAYBE_TEXT, fingerprint=_MAYBE_TEXT, author=_MAYBE_TEXT, group=_MAYBE_TEXT)
+    rare=st.builds(
+        Rare,
+        unique_key=_MAYBE_TEXT,
+        fingerprint=_MAYBE_TEXT,
+        author=_MAYBE_TEXT,
+        group=_MAYBE_TEXT,
+        batch=_MAYBE_TEXT,
+        dependencies=st.none()
+        | st.builds(
+            Dependencies,
+            st.lists(st.tuples(_TEXT, _TEXT), max_size=3).map(tuple),
+            st.sampled_from(OnDependencyFailure),
+        ),
+    )
     | st.just(NO_RARE),
 )
 _KEYS = st.builds(AccessKey, id=_TEXT, role=st.sampled_from(Role), digest=_TEXT, created=_INT)

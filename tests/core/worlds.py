@@ -206,8 +206,12 @@ def check_schedules(table: QueueTable) -> None:
 
 def _deadline(table: QueueTable, job: Job) -> int | None:
     """The deadline of a job, unless others depend on it or it belongs to a batch."""
-    is_kept = job.state in FINISHED and (job.spec.rare.batch is not None or job.spec.uid in table.kept)
+    is_kept = job.state in FINISHED and (_is_kept_by_batch(job) or job.spec.uid in table.kept)
     return None if is_kept else job.deadline
+
+
+def _is_kept_by_batch(job: Job) -> bool:
+    return job.spec.rare.batch is not None and not job.standing.shift
 
 
 def check_batches(table: QueueTable) -> None:
@@ -222,7 +226,7 @@ def check_batches(table: QueueTable) -> None:
         keep = [
             MINUTE * (job.spec.keep.failed_minutes if job.state is State.FAILED else job.spec.keep.minutes)
             for job in jobs
-            if job.state in FINISHED
+            if job.state in FINISHED and _is_kept_by_batch(job) and job.spec.uid not in table.kept
         ]
         text = table.item(BATCH, name)
         ended = None if text is None else batch_of(text).ended

@@ -9,7 +9,6 @@ from typing import Final
 from ....core.batches import BATCH, KEPT, Batch, BatchCounts, batch_of, is_to_change
 from ....core.model import COMPLETE, FINISHED, MINUTE, Job, Rank, State
 from ....core.tables import BatchOver
-from .name_index import Pending
 from .sorted_list import SortedList
 
 
@@ -60,19 +59,15 @@ class BatchIndex:
         if old is None or entry.batch is None or old.ended != entry.batch.ended:
             self.ended[name] = None
 
-    def change(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:
+    def count(self, old: Job | None, new: Job | None) -> None:
         """Count the change of a job of a batch."""
-        was, now = _batch_of(old), _batch_of(new)
-        if old is not None and was is not None:
-            entry = self._entry(was)
-            entry.counts[old.standing.state] -= 1
-            if old.standing.state in FINISHED:
-                leaving[entry.kept].append(_kept(old))
-        if new is not None and now is not None:
-            entry = self._entry(now)
-            entry.counts[new.standing.state] += 1
-            if new.standing.state in FINISHED:
-                entering[entry.kept].append(_kept(new))
+        for job, by in ((old, -1), (new, 1)):
+            if job is not None and job.spec.rare.batch is not None:
+                self._entry(job.spec.rare.batch).counts[job.standing.state] += by
+
+    def kept_by(self, job: Job) -> SortedList[tuple[int, Rank]]:
+        """The finished jobs of the batch of a job: see `kept_entry`."""
+        return self._entry(job.spec.rare.batch or "").kept
 
     def update(self) -> bool:
         """Bring deadlines up to date with the changes; returns whether there were any."""
@@ -125,11 +120,13 @@ def _is_over(since: int, kept: tuple[int, Rank]) -> bool:
     return kept[0] <= since
 
 
-def _batch_of(job: Job | None) -> str | None:
-    return None if job is None else job.spec.rare.batch
+def is_kept_by_batch(job: Job) -> bool:
+    """Whether the retention of a job begins with the end of its batch, and not when those that depend on it ended."""
+    standing = job.standing
+    return job.spec.rare.batch is not None and standing.state in FINISHED and not standing.shift
 
 
-def _kept(job: Job) -> tuple[int, Rank]:
+def kept_entry(job: Job) -> tuple[int, Rank]:
     """The milliseconds for which a finished job of a batch is kept after the end of the batch, and its rank."""
     keep = job.spec.keep
     minutes = keep.minutes if job.standing.state is COMPLETE else keep.failed_minutes

@@ -20,7 +20,7 @@ from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort, position
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
-from .batch_index import BatchIndex
+from .batch_index import BatchIndex, is_kept_by_batch, kept_entry
 from .dependants import Dependants
 from .flow_index import FlowIndex
 from .name_index import NameIndex
@@ -372,7 +372,8 @@ class QueueTable:
         if self.kept or self.batches.entries:
             self._set_deadline(self.deadlines, spec.rank, self._deadline_of(old), self._deadline_of(new))
             if spec.rare.batch is not None:
-                self.batches.change(old, new, self._entering, self._leaving)
+                self.batches.count(old, new)
+                self._set_kept(old, new)
         else:
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or old.standing.not_before or new.standing.not_before:
@@ -384,7 +385,8 @@ class QueueTable:
             self.next_arrival = spec.arrival + 1
         self._enter(place_of(job.standing), job)
         if spec.rare.batch is not None:
-            self.batches.change(None, job, self._entering, self._leaving)
+            self.batches.count(None, job)
+            self._set_kept(None, job)
         self._set_deadline(self.deadlines, spec.rank, None, self._deadline_of(job))
         if spec.timeout_time or job.standing.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
@@ -398,7 +400,8 @@ class QueueTable:
         self._leave(place_of(job.standing), job)
         self._set_deadline(self.deadlines, job.spec.rank, self._deadline_of(job), None)
         if job.spec.rare.batch is not None:
-            self.batches.change(job, None, self._entering, self._leaving)
+            self.batches.count(job, None)
+            self._set_kept(job, None)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
         self._count(job, -1)
@@ -440,16 +443,30 @@ class QueueTable:
         if keeps is (uid in self.kept):
             return
         job = self.jobs.get(uid)
-        was = None if job is None else self._deadline_of(job)
-        (self.kept.add if keeps else self.kept.discard)(uid)
-        if job is not None:
-            self._set_deadline(self.deadlines, job.spec.rank, was, self._deadline_of(job))
+        if job is None:
+            (self.kept.add if keeps else self.kept.discard)(uid)
+            return
+        was = self._deadline_of(job)
+        if keeps:
+            self._set_kept(job, None)
+            self.kept.add(uid)
+        else:
+            self.kept.discard(uid)
+            self._set_kept(None, job)
+        self._set_deadline(self.deadlines, job.spec.rank, was, self._deadline_of(job))
 
     def _deadline_of(self, job: Job) -> int | None:
-        """The deadline of a job, unless its retention is put off."""
-        if job.standing.state in FINISHED and (job.spec.rare.batch is not None or job.spec.uid in self.kept):
+        """The deadline of a job, unless its retention is put off or begins with the end of its batch."""
+        if job.standing.state in FINISHED and (job.spec.uid in self.kept or is_kept_by_batch(job)):
             return None
         return job.deadline
+
+    def _set_kept(self, old: Job | None, new: Job | None) -> None:
+        """Note that the retention of a job of a batch begins with the end of the batch, or that it does no longer."""
+        if old is not None and is_kept_by_batch(old) and old.spec.uid not in self.kept:
+            self._leaving[self.batches.kept_by(old)].append(kept_entry(old))
+        if new is not None and is_kept_by_batch(new) and new.spec.uid not in self.kept:
+            self._entering[self.batches.kept_by(new)].append(kept_entry(new))
 
     def update_indexes(self) -> None:
         """Bring the indexes up to date with the jobs that were put."""
