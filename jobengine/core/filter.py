@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .model import SECOND, Job, State
+from .model import FINISHED, SECOND, Job, State
 from .values import Value
 
 #: The short escapes of JSON, except the backslash, which must be replaced first.
@@ -40,6 +40,8 @@ class Filter(Value, frozen=True, kw_only=True):
     #: Whether the job is queued again after a failed attempt; whether it failed because it was cancelled. None is both.
     retrying: bool | None = None
     cancelled: bool | None = None
+    #: Whether it is queued or in progress; False is any.
+    unfinished: bool = False
 
     @property
     def only_state(self) -> State | None:
@@ -55,6 +57,8 @@ def matches(job: Job, wanted: Filter, now: int) -> bool:
     """Whether a job matches every condition of a filter at `now` (milliseconds)."""
     standing = job.standing
     if wanted.state is not None and standing.state is not wanted.state:
+        return False
+    if wanted.unfinished and standing.state in FINISHED:
         return False
     if wanted.retrying is not None and wanted.retrying is not job.retrying:
         return False

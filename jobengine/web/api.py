@@ -68,6 +68,7 @@ from ..wire.responses import (
     workers_value,
 )
 from ..wire.shown_job import job_json, job_value, to_json
+from .batch_calls import BatchCalls
 from .errors import brief_result, result_of
 from .metrics import CONTENT_TYPE, scrape
 from .openapi import SCHEMA
@@ -75,7 +76,6 @@ from .paging import count_holders, filled_page, jobs_held
 from .replies import empty, is_minimal, json_body, next_link, nothing
 from .request_log import note_claimed, note_job
 from .router import Dispatcher, Others, no_others
-from .schedule_calls import ScheduleCalls
 from .streams import queue_in_parts, send_events
 
 #: See core.model.QUEUED.
@@ -91,10 +91,10 @@ _MOST: Final = 1_000
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
-class Api(ScheduleCalls):
+class Api(BatchCalls):
     """The routes, bound to an engine."""
 
-    _app = ScheduleCalls._app
+    _app = BatchCalls._app
 
     def resource(self, browsers: Browsers, others: Others = no_others) -> Dispatcher:
         """The root resource; `others` answers requests outside the API."""
@@ -124,7 +124,7 @@ class Api(ScheduleCalls):
             first: Sequence[Job] = await anext(pages, [])
             second = await anext(pages, None)
             if second is None:
-                jobs = [job_json(job) for job in first]
+                jobs = [job_json(job, name) for job in first]
                 return request.reply(queue_head(name) + b",".join(jobs) + queue_tail(len(jobs)))
             request.setHeader(b"Content-Type", b"application/json")
             await write_all(request, queue_in_parts(name, [first, second], pages), self.clock)
@@ -254,7 +254,7 @@ class Api(ScheduleCalls):
                     wait=wait,
                 )
             )
-        return request.reply(job_json(job), _CREATED if added.new else _OK)
+        return request.reply(job_json(job, command.queue), _CREATED if added.new else _OK)
 
     @_app.route("/api/v1/job", methods=["GET"])
     async def read_job(self, request: JobRequest) -> bytes:
@@ -264,7 +264,7 @@ class Api(ScheduleCalls):
         job = await self.engine.read_job(
             self._request_log.logged(request, c.ReadJob(queue=name, **access, uid=uid, wait=wait))
         )
-        return request.reply(job_json(job))
+        return request.reply(job_json(job, name))
 
     @_app.route("/api/v1/job", methods=["POST"])
     async def update_job(self, request: JobRequest) -> bytes:
@@ -273,7 +273,7 @@ class Api(ScheduleCalls):
         prefer = request.sent.get(b"prefer")
         is_empty = v1 and (prefer is None or preferred_return(prefer) != "representation")
         job = await self._ask(request, command)
-        return request.reply(b"" if is_empty else job_json(job))
+        return request.reply(b"" if is_empty else job_json(job, command.queue))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
     async def delete_job(self, request: JobRequest) -> bytes:
@@ -293,9 +293,9 @@ class Api(ScheduleCalls):
             claims = c.Claims(queues=(name,), **access, wait=wait, worker=worker, origin=origin)
             claimed = (await self.engine.claim(self._request_log.logged(request, claims))).jobs
             note_claimed(request, claimed)
-            return request.reply(job_json(claimed[0].job, lease=True)) if claimed else nothing(request)
+            return request.reply(job_json(claimed[0].job, name, lease=True)) if claimed else nothing(request)
         job = await self.engine.peek(self._request_log.logged(request, c.Peek(queue=name, **access, wait=wait)))
-        return nothing(request) if job is None else request.reply(job_json(job))
+        return nothing(request) if job is None else request.reply(job_json(job, name))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
@@ -305,8 +305,8 @@ class Api(ScheduleCalls):
         note_claimed(request, result.jobs)
         if claims.updates:
             show = brief_result if is_minimal(request) else result_of
-            uids = [one.update.uid for one in claims.updates]
-            results = [show(each) for each in zip(uids, result.results, strict=True)]
+            updated = zip(claims.updates, result.results, strict=True)
+            results = [show((one.queue, one.update.uid, outcome)) for one, outcome in updated]
             return request.reply(jobs_json(result.jobs, results))
         return request.reply(jobs_json(result.jobs)) if result.jobs else nothing(request)
 
@@ -331,7 +331,7 @@ class Api(ScheduleCalls):
         if is_minimal(request):
             body = await list_json("jobs", added, brief_added, self.turns.next)
         else:
-            body = await list_json("jobs", [one.job for one in added], job_value, self.turns.next)
+            body = await list_json("jobs", added, lambda one: job_value(one.job, command.queue), self.turns.next)
         return request.reply(body, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])
@@ -351,7 +351,7 @@ class Api(ScheduleCalls):
         following = None if page.following is None else cursor_text(page.following, sort)
         if following is not None:
             request.setHeader(b"Link", next_link(request, following))
-        return request.reply(page_json(page.jobs, following))
+        return request.reply(page_json(command.queue, page.jobs, following))
 
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:
@@ -366,7 +366,8 @@ class Api(ScheduleCalls):
             return request.reply(to_json({"matched": matched}))
         changed = await self._ask(request, command)
         show = brief_result if is_minimal(request) else result_of
-        results = list(zip([update.uid for update in command.updates], changed, strict=True))
+        updated = zip(command.updates, changed, strict=True)
+        results = [(command.queue, one.uid, outcome) for one, outcome in updated]
         return request.reply(await list_json("results", results, show, self.turns.next))
 
     @_app.route("/api/v1/jobs", methods=["DELETE"])

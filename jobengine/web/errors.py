@@ -53,6 +53,14 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.ClaimRequired: HTTPStatus.CONFLICT,
     e.GroupNotFound: HTTPStatus.NOT_FOUND,
     e.GroupInUse: HTTPStatus.CONFLICT,
+    e.UnknownDependency: HTTPStatus.CONFLICT,
+    e.DependencyCircle: HTTPStatus.BAD_REQUEST,
+    e.WouldWaitForItself: HTTPStatus.CONFLICT,
+    e.TooManyDependants: HTTPStatus.CONFLICT,
+    e.NotInProgress: HTTPStatus.CONFLICT,
+    e.BatchNotFound: HTTPStatus.NOT_FOUND,
+    e.BatchEnded: HTTPStatus.CONFLICT,
+    e.TooManyBatches: HTTPStatus.CONFLICT,
     e.ScheduleNotFound: HTTPStatus.NOT_FOUND,
     e.BadSchedule: HTTPStatus.BAD_REQUEST,
     e.NoTimes: HTTPStatus.BAD_REQUEST,
@@ -103,18 +111,18 @@ def routing_problem(error: HTTPException, method: str, path: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, f"There is nothing at this path. {near_path(path)}")
 
 
-def result_of(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
-    """The result of one update of many, with the uid that was sent."""
-    uid, outcome = result
+def result_of(result: tuple[str, str, Job | e.DomainError]) -> dict[str, Any]:
+    """The result of one update of many, given the queue and the uid that were sent."""
+    queue, uid, outcome = result
     if isinstance(outcome, Job):
-        return {"uid": uid, "status": 200, "job": job_value(outcome)}
+        return {"uid": uid, "status": 200, "job": job_value(outcome, queue)}
     status = _STATUS[type(outcome)]
     return {"uid": uid, "status": status.value, "error": str(outcome), **_more(outcome)}
 
 
-def brief_result(result: tuple[str, Job | e.DomainError]) -> dict[str, Any]:
+def brief_result(result: tuple[str, str, Job | e.DomainError]) -> dict[str, Any]:
     """The result of one update of many in short: uid, status, the error, and whether the worker must stop."""
-    uid, outcome = result
+    _, uid, outcome = result
     if not isinstance(outcome, Job):
         return result_of(result)
     must_stop = {"cancel_requested": True} if is_cancelled(outcome) else {}
@@ -134,7 +142,7 @@ def _more(error: Exception) -> dict[str, Any]:
     """Extra members of a problem: the index of the bad item, or the job's state and holder."""
     if isinstance(error, BadInput) and error.index is not None:
         return {"index": error.index}
-    if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired | e.GroupInUse):
+    if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired | e.GroupInUse | e.NotInProgress):
         return {}
     return {"state": error.state, "worker": error.worker}
 

@@ -192,6 +192,9 @@ class QueueMetrics:
         self._held = Family(
             "jobengine_jobs_held", "gauge", "Queued jobs that limits, rates, holds or the order of groups hold back."
         )
+        self._awaiting = Family(
+            "jobengine_jobs_waiting", "gauge", "Queued jobs that wait for other jobs or for a batch."
+        )
         self._groups = Family("jobengine_group_jobs", "gauge", "Jobs by group and state, for the longest groups.")
         self._wanted = Family(
             "jobengine_workers_wanted", "gauge", "Workers that would let no job wait longer than the queue's target."
@@ -209,7 +212,6 @@ class QueueMetrics:
         self._totals["attempts_failed"] = Family(
             "jobengine_attempts_failed_total", "counter", "Attempts that failed or timed out, retried or not."
         )
-
         self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
         self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
         self._schedules = [Family(*each) for each in _OF_SCHEDULES]
@@ -222,6 +224,7 @@ class QueueMetrics:
                 self._jobs.add(count, f'{queue[:-1]},state="{state}"}}')
             self._retrying.add(one.retrying, queue)
             self._held.add(one.held, queue)
+            self._awaiting.add(one.waiting, queue)
             if one.workers_wanted is not None:
                 self._wanted.add(one.workers_wanted, queue)
             self._oldest.add((one.oldest_ready or 0) / 1000, queue)
@@ -262,6 +265,7 @@ class QueueMetrics:
             self._jobs,
             self._retrying,
             self._held,
+            self._awaiting,
             self._groups,
             self._oldest,
             self._waiting,

@@ -42,9 +42,9 @@ async def queue_in_parts(
     name: str, begun: Sequence[Sequence[Job]], pages: AsyncGenerator[Sequence[Job], None]
 ) -> AsyncGenerator[bytes, None]:
     """Encode a queue page by page; the number of jobs comes last, once it is known."""
-    yield queue_head(name) + b",".join([job_json(job) for page in begun for job in page])
+    yield queue_head(name) + b",".join([job_json(job, name) for page in begun for job in page])
     size = sum(map(len, begun))
     async for page in pages:
         size += len(page)
-        yield b"," + b",".join([job_json(job) for job in page])
+        yield b"," + b",".join([job_json(job, name) for job in page])
     yield queue_tail(size)

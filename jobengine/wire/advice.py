@@ -12,12 +12,18 @@ FOR_CHANGE_QUEUE: Final[Mapping[str, str]] = {
     "access_key": "To create a queue, send PUT /api/v1/queue; to change its key, send new_access_key.",
 }
 FOR_ADD_JOBS: Final[Mapping[str, str]] = {"updates": _TO_CHANGE_MANY, "content": _TO_ADD}
+FOR_BATCH: Final[Mapping[str, str]] = {
+    "jobs": 'To add jobs to a batch, send PUT /api/v1/jobs with {"batch": NAME}.',
+    "content": 'The fields of the job at the end belong in then: send {"then": {"content": {…}}}.',
+    "closed": "To close a batch, send open: false.",
+}
 FOR_SCHEDULE: Final[Mapping[str, str]] = {
     "content": 'The fields of the job belong in job: send {"job": {"content": {…}}}.',
     "job": 'Send {"job": {"content": {…}}}.',
 }
 FOR_SCHEDULED_JOB: Final[Mapping[str, str]] = {
     "uid": "The uid of each job follows from the schedule and the time.",
+    **dict.fromkeys(("depends_on", "batch"), "A job that a schedule adds depends on nothing, and is in no batch."),
     **dict.fromkeys(("not_before", "timeout_time"), "A time would hold for the first job only; see delay_seconds."),
 }
 FOR_UPDATE: Final[Mapping[str, str]] = dict.fromkeys(("state", "status"), "Did you mean 'new_status'?")

@@ -5,11 +5,14 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import UNSET, Meta, Raw, UnsetType, field
 
+from ..core.batches import NAME_LENGTH as BATCH_LENGTH
+from ..core.dependencies import MOST_DEPENDENCIES
 from ..core.flow import GROUP_LENGTH, GroupName, Number, Weight, Window
 from ..core.schedules import NAME_LENGTH as SCHEDULE_LENGTH
 from ..core.values import Value
 from .advice import (
     FOR_ADD_JOBS,
+    FOR_BATCH,
     FOR_CHANGE_QUEUE,
     FOR_SCHEDULE,
     FOR_SCHEDULED_JOB,
@@ -37,6 +40,7 @@ Overlap = Annotated[int, Meta(ge=0, le=2_592_000)]
 Tags = Annotated[tuple[Name, ...], Meta(max_length=20)]
 Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\\Z")]
 Attempts = Annotated[int, Meta(ge=1)]
+BatchName = Annotated[str, Meta(min_length=1, max_length=BATCH_LENGTH)]
 #: A Unix second up to the year 9999.
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 
@@ -123,6 +127,13 @@ class Group(Fields, frozen=True, kw_only=True):
     held_until: Moment | None = None
 
 
+class Dependency(Fields, frozen=True, kw_only=True):
+    """A job of another queue."""
+
+    queue_name: Text
+    uid: Uid
+
+
 class NewJob(Fields, frozen=True, kw_only=True):
     """A job to be added."""
 
@@ -142,6 +153,9 @@ class NewJob(Fields, frozen=True, kw_only=True):
     meta: Raw = NOTHING
     traceparent: str | None = None
     group: GroupName | None = None
+    depends_on: Annotated[list[Uid | Dependency], Meta(max_length=MOST_DEPENDENCIES)] | None = None
+    on_dependency_failure: Text | None = None
+    batch: BatchName | None = None
     # Ignored, so that a job from an answer can be sent back unchanged to add it again.
     created: Ignored = NOTHING
     last_updated: Ignored = NOTHING
@@ -158,6 +172,7 @@ class NewJob(Fields, frozen=True, kw_only=True):
     cancelled: Ignored = NOTHING
     history: Ignored = NOTHING
     removed_at: Ignored = NOTHING
+    waiting: Ignored = NOTHING
     queue_name: Ignored = NOTHING
 
 
@@ -177,6 +192,8 @@ class AddJobs(Fields, frozen=True, kw_only=True):
 
     queue_name: Text
     jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_JOBS)]
+    #: The batch of all jobs that name none.
+    batch: BatchName | None = None
 
 
 class Changes(Fields, frozen=True, kw_only=True):
@@ -194,6 +211,8 @@ class Changes(Fields, frozen=True, kw_only=True):
     timeout_time: Count | None = None
     delay_seconds: Count | None = None
     group: Annotated[str, Meta(max_length=GROUP_LENGTH)] | None = None
+    #: Only an empty list is allowed.
+    depends_on: Annotated[list[Raw], Meta(max_length=0)] | None = None
 
 
 class Update(Changes, frozen=True, kw_only=True):
@@ -212,6 +231,13 @@ class UpdateJob(Update, frozen=True, kw_only=True):
     advice = FOR_UPDATE_JOB
 
     queue_name: Text
+
+
+class ChangeJob(UpdateJob, frozen=True, kw_only=True):
+    """An update of one job, or jobs for which it waits."""
+
+    wait_for: Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_DEPENDENCIES)] | None = None
+    on_dependency_failure: Text | None = None
 
 
 class UpdateJobs(Changes, frozen=True, kw_only=True):
@@ -307,3 +333,26 @@ class RunSchedule(Fields, frozen=True, kw_only=True):
     from_: int | Text | None = field(default=None, name="from")
     until: int | Text | None = None
     dry_run: bool | None = None
+
+
+class SetBatch(Fields, frozen=True, kw_only=True):
+    """A batch to be created."""
+
+    advice = FOR_BATCH
+
+    queue_name: Text
+    name: BatchName
+    then: NewJob | None = None
+    then_on: Text | None = None
+
+
+class ChangeBatch(Fields, frozen=True, kw_only=True):
+    """A batch to be closed, cancelled or retried."""
+
+    advice = FOR_BATCH
+
+    queue_name: Text
+    name: BatchName
+    open: bool | None = None
+    cancel: bool | None = None
+    retry: bool | None = None

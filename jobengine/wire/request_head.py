@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ..core.batches import NAME_LENGTH as BATCH_LENGTH
 from ..core.commands import Filter
 from ..core.flow import GROUP_LENGTH
 from ..core.model import Position, State
@@ -239,6 +240,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Text | None = None
     tag: Text | None = None
     group: Text | None = None
+    batch: Text | None = None
     q: Text | None = None
     worker: Text | None = None
     error: Text | None = None
@@ -253,6 +255,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
             state=None if self.state is None else state_of(self.state, "state"),
             tag=self.tag,
             group=self.group,
+            batch=self.batch,
             text=None if self.q is None else self.q.casefold(),
             worker=self.worker,
             error=None if self.error is None else self.error.casefold(),
@@ -266,7 +269,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def filter_of(query: Query) -> Filter:
     """The filter in the query parameters; raises BadInput."""
     sent: dict[str, Any] = {
-        **{name: optional(query, name) for name in ("state", "tag", "group", "q", "worker", "error")},
+        **{name: optional(query, name) for name in ("state", "tag", "group", "batch", "q", "worker", "error")},
         **{name: _span(query, name) for name in ("older_than", "updated_before")},
         **{name: _choice(query, name) for name in ("retrying", "cancelled")},
     }
@@ -303,9 +306,18 @@ def one_of(kind: type[E], value: str, name: str) -> E:
 
 def schedule_of(query: Query) -> str:
     """The schedule in the query parameter name; raises BadInput."""
+    return _name(query, NAME_LENGTH)
+
+
+def batch_of(query: Query) -> str:
+    """The batch in the query parameter name; raises BadInput."""
+    return _name(query, BATCH_LENGTH)
+
+
+def _name(query: Query, most: int) -> str:
     name = one(query, "name")
-    if len(name) > NAME_LENGTH:
-        raise BadInput(f"The query parameter name must have at most {NAME_LENGTH} characters.")
+    if len(name) > most:
+        raise BadInput(f"The query parameter name must have at most {most} characters.")
     return name
 
 

@@ -13,16 +13,18 @@ from msgspec.structs import asdict, replace
 
 from ..core import commands as c
 from ..core.flow import NO_LIMITS, GroupOrder, Limits, OnFailure, Rate
-from ..core.model import NO_CONTEXT, Context, Defaults, Role, State
+from ..core.model import Defaults, Role, State
 from ..core.schedules import Edge
 from ..timetable import TIMETABLE
 from . import bodies
+from .batches import changed_batch, then_of
 from .bodies import MOST_JOBS, NOTHING
 from .decoding import decode
-from .json_values import META_LENGTH, bounded, json_object, unique
+from .json_values import bounded, json_object, unique
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
+from .new_jobs import new_job, new_jobs, on_failure_of
 from .origins import origin_of
-from .request_head import BadInput, SentFilter, one_of, shortened, some_or_all, state_of, trace_of
+from .request_head import BadInput, SentFilter, one_of, shortened, some_or_all, state_of
 from .schedules import changed_settings, settings_of, time_sent
 from .strict_json import MOST_VALUES
 
@@ -47,12 +49,14 @@ _group: Final = _decoder(bodies.Group)
 _add_key: Final = _decoder(bodies.AddKey)
 _add_job: Final = _decoder(bodies.AddJob)
 _add_jobs: Final = _decoder(bodies.AddJobs)
-_update_job: Final = _decoder(bodies.UpdateJob)
+_update_job: Final = _decoder(bodies.ChangeJob)
 _update_jobs: Final = _decoder(bodies.UpdateJobs)
 _claim: Final = _decoder(bodies.Claim)
 _set_schedule: Final = _decoder(bodies.SetSchedule)
 _change_schedule: Final = _decoder(bodies.ChangeSchedule)
 _run_schedule: Final = _decoder(bodies.RunSchedule)
+_set_batch: Final = _decoder(bodies.SetBatch)
+_change_batch: Final = _decoder(bodies.ChangeBatch)
 
 
 @frozen(kw_only=True)
@@ -141,7 +145,7 @@ class Wire:
         """The body of PUT /api/v1/job. A job without a `traceparent` of its own gets `trace`, that of the request."""
         sent, _ = self._decode(body, _add_job, v1=True)
         try:
-            job = _new_job(sent.job, self.max_job_bytes)
+            job = new_job(sent.job, sent.queue_name, self.max_job_bytes)
         except BadInput as error:
             raise BadInput(f"job{error}") from None
         if idempotency_key is not None:
@@ -160,20 +164,32 @@ class Wire:
 
     def _add_some(self, body: bytes, access: Access) -> c.AddJobs:
         sent, _ = self._decode(body, _add_jobs)
-        jobs: list[c.NewJob] = []
-        try:
-            for job in sent.jobs:
-                jobs.append(_new_job(job, self.max_job_bytes))
-        except BadInput as error:
-            raise BadInput(f"jobs[{len(jobs)}]{error}") from None
+        jobs = new_jobs(sent.jobs, sent.queue_name, self.max_job_bytes, "jobs", sent.batch)
         return self._adding(sent.queue_name, access, tuple(jobs), many=True)
 
-    def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob, bool]:
+    def update_job(self, body: bytes, access: Access) -> tuple[c.UpdateJob | c.WaitFor, bool]:
         """The body of POST /api/v1/job, and whether the body has the form of the API's first version."""
         sent, fields = self._decode(body, _update_job, v1=True)
+        if sent.wait_for is not None:
+            return self._waiting(sent, sent.wait_for, access), False
+        if sent.on_dependency_failure is not None:
+            raise BadInput("on_dependency_failure comes with wait_for, or with a new job.")
         changes = _changed_by_holder(sent, self.max_job_bytes)
         command = c.UpdateJob(queue=sent.queue_name, **access, uid=sent.uid, changes=changes, lease=sent.lease)
         return command, _V1_UPDATE.issuperset(fields)
+
+    def _waiting(self, sent: bodies.ChangeJob, children: Sequence[bodies.NewJob], access: Access) -> c.WaitFor:
+        if sent.hold_seconds is not None or _read_changes(sent, self.max_job_bytes) != c.Changes(state=State.QUEUED):
+            raise BadInput("wait_for comes with new_status queued, and without other changes.")
+        return c.WaitFor(
+            queue=sent.queue_name,
+            **access,
+            uid=sent.uid,
+            lease=sent.lease,
+            jobs=tuple(new_jobs(children, sent.queue_name, self.max_job_bytes, "wait_for")),
+            on_dependency_failure=on_failure_of(sent.on_dependency_failure),
+            defaults=self.defaults,
+        )
 
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
@@ -265,6 +281,17 @@ class Wire:
             raise BadInput("from must not be after until.")
         return c.Backfill(**of, first=first, last=last, dry_run=bool(sent.dry_run))
 
+    def set_batch(self, body: bytes, access: Access) -> c.SetBatch:
+        """The body of PUT /api/v1/batch."""
+        sent, _ = self._decode(body, _set_batch)
+        then, defaults = then_of(sent, self.max_job_bytes), self.defaults
+        return c.SetBatch(queue=sent.queue_name, **access, name=sent.name, then=then, defaults=defaults)
+
+    def change_batch(self, body: bytes, access: Access) -> tuple[c.CloseBatch | c.ReadBatch, c.UpdateMatching | None]:
+        """The body of POST /api/v1/batch: what is done with the batch, and with its jobs."""
+        sent, _ = self._decode(body, _change_batch)
+        return changed_batch(sent, access)
+
     @property
     def _edge(self) -> Edge:
         return Edge(self.defaults, TIMETABLE)
@@ -289,45 +316,6 @@ class Wire:
     def _decode(self, body: bytes, decoder: "msgspec.json.Decoder[T]", *, v1: bool = False) -> tuple[T, Iterable[str]]:
         """The decoded body, and the names of its fields. `v1`: the API's first version had the call."""
         return decode(body, decoder, self.max_depth, pass_unknown=v1 and self.pass_unknown)
-
-
-def _new_job(sent: bodies.NewJob, most: int) -> c.NewJob:
-    """The new job; raises BadInput, with a text that continues the sentence after the job's place."""
-    return c.NewJob(
-        content=json_object(sent.content, ".content", most),
-        priority=sent.priority or 0,
-        keep_minutes=sent.keep_minutes,
-        timeout_seconds=sent.timeout_seconds if sent.timeout_minutes is None else _timeout(sent, sent.timeout_minutes),
-        timeout_time=sent.timeout_time or 0,
-        tags=unique(sent.tags) if sent.tags else (),
-        max_attempts=sent.max_attempts,
-        retry_delay_seconds=sent.retry_delay_seconds,
-        unique_key=sent.unique_key,
-        delay_seconds=sent.delay_seconds or 0,
-        not_before=sent.not_before or 0,
-        uid=sent.uid,
-        context=NO_CONTEXT if sent.meta is NOTHING and sent.traceparent is None else _context(sent),
-        group=sent.group,
-    )
-
-
-def _context(sent: bodies.NewJob) -> Context:
-    if sent.traceparent is None and bytes(sent.meta) in _NO_META:
-        return NO_CONTEXT
-    return Context(
-        meta=None if bytes(sent.meta) in _NO_META else json_object(sent.meta, ".meta", META_LENGTH).decode(),
-        traceparent=None if sent.traceparent is None else trace_of(sent.traceparent, ".traceparent"),
-    )
-
-
-def _timeout(sent: bodies.NewJob, minutes: int) -> int:
-    """The time-out in seconds. A job from an answer has the time-out in minutes too, and must agree."""
-    seconds = sent.timeout_seconds
-    if seconds is None:
-        return minutes * 60
-    if minutes != -(-seconds // 60):
-        raise BadInput(": timeout_minutes and timeout_seconds differ; send one of them.")
-    return seconds
 
 
 def _limits(sent: "bodies.Limits | UnsetType | None") -> Limits | UnsetType | None:
@@ -389,12 +377,11 @@ def _read_changes(sent: bodies.Changes, most: int) -> c.Changes:
         timeout_time=sent.timeout_time,
         delay_seconds=sent.delay_seconds,
         group=sent.group,
+        without_dependencies=sent.depends_on is not None,
     )
 
 
 _NO_CHANGES: Final = c.Changes()
-#: The texts of a missing or null `meta`.
-_NO_META: Final = (b"", b"null")
 #: States without a delay. FAILED is not among them: a failed job is queued again if it has attempts left.
 _NEVER_DELAYED: Final = frozenset({State.INPROGRESS, State.COMPLETE})
 #: States in which a job no longer runs, though its work is not done.

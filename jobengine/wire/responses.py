@@ -38,7 +38,7 @@ def brief_added(added: Added) -> dict[str, Any]:
 
 def jobs_json(claimed: Sequence[Claimed], results: Sequence[Any] | None = None) -> bytes:
     """The JSON of claimed jobs, each with lease and queue, and of the results of updates, if there were any."""
-    jobs = [job_value(one.job, lease=True, queue=one.queue) for one in claimed]
+    jobs = [job_value(one.job, one.queue, lease=True, named=True) for one in claimed]
     return to_json({"jobs": jobs} if results is None else {"results": results, "jobs": jobs})
 
 
@@ -181,6 +181,7 @@ def stats_value(stats: QueueStats) -> dict[str, Any]:
         "ready": stats.ready,
         "delayed": stats.delayed,
         "held": stats.held,
+        "waiting": stats.waiting,
         "retrying": stats.retrying,
         "cancelled": stats.cancelled,
         "oldest_ready_seconds": _in_seconds(stats.oldest_ready),
@@ -307,9 +308,9 @@ def _sent_event(event: JobEvent) -> bytes:
     return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
 
 
-def page_json(jobs: Sequence[Job], next_cursor: str | None) -> bytes:
-    """A page of a list of jobs, and the cursor of the next page, or None after the last."""
-    return to_json({"jobs": [job_value(job) for job in jobs], "next_cursor": next_cursor})
+def page_json(queue: str, jobs: Sequence[Job], next_cursor: str | None) -> bytes:
+    """A page of a list of jobs of a queue, and the cursor of the next page, or None after the last."""
+    return to_json({"jobs": [job_value(job, queue) for job in jobs], "next_cursor": next_cursor})
 
 
 def _times(times: Times) -> dict[str, float | None]:

@@ -12,7 +12,8 @@ import msgspec
 from attrs import frozen
 from msgspec import Raw
 
-from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, SECOND, Attempt, Job, Standing
+from ..core.dependencies import Dependencies, batch_in
+from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, QUEUED, SECOND, Attempt, Job, Standing
 from ..core.values import Value
 
 to_json: Final = msgspec.json.Encoder().encode
@@ -50,6 +51,13 @@ class ShownAttempt(Value, frozen=True, omit_defaults=True):
     times: int = 1
 
 
+class ShownDependency(Value, frozen=True):
+    """A job of another queue, on which a job depends."""
+
+    queue_name: str
+    uid: str
+
+
 class ShownJob(Value, frozen=True, omit_defaults=True):
     """A job as the API shows it. Fields that the first version did not have are left out at their defaults."""
 
@@ -83,10 +91,18 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     lease: Annotated[str | None, From("lease")] = None
     queue_name: Annotated[str | None, From("queue")] = None
     group: Annotated[str | None, From("rare.group")] = None
-    # Few jobs have these: they come last, so that other jobs are made without them.
+    # Few jobs have these: they come last, so that other jobs are made without them; those of a batch have only `batch`.
+    batch: Annotated[str | None, From("rare.batch")] = None
     unique_key: Annotated[str | None, From("rare.unique_key")] = None
     meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
     traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
+    depends_on: Annotated[
+        tuple[str | ShownDependency, ...], From("depends_on(rare.dependencies, home) if rare.dependencies else ()")
+    ] = ()
+    on_dependency_failure: Annotated[
+        str, From("rare.dependencies.on_failure.value if rare.dependencies else 'fail'")
+    ] = "fail"
+    waiting: Annotated[bool, From("standing.ended != '' and standing.state is QUEUED")] = False
 
 
 def not_before_of(standing: Standing) -> int:
@@ -105,6 +121,16 @@ def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:
     return tuple([_attempt(one) for one in attempts])
 
 
+def _depends_on(dependencies: Dependencies, home: str) -> tuple[str | ShownDependency, ...]:
+    """
+    The jobs on which a job of the queue `home` depends. A batch is left out: only the job at its end waits for it,
+    which the batch names.
+    """
+    return tuple(
+        uid if queue == home else ShownDependency(queue, uid) for queue, uid in dependencies.on if not batch_in(uid)
+    )
+
+
 def _maker(number: int) -> Callable[..., ShownJob]:
     """
     Compile the function that makes a ShownJob from the expressions of its first `number` fields.
@@ -119,39 +145,46 @@ def _maker(number: int) -> Callable[..., ShownJob]:
         "ShownJob": ShownJob,
         "Raw": Raw,
         "INPROGRESS": INPROGRESS,
+        "QUEUED": QUEUED,
         "LARGEST": _LARGEST,
         "TOO_LATE": (_LARGEST + 1) * SECOND,
         "history": _history,
+        "depends_on": _depends_on,
         "not_before": not_before_of,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
-        f"lambda spec, rare, standing, notes, expires, removed, lease, queue: ShownJob({given})", names
+        f"lambda spec, rare, standing, notes, expires, removed, lease, queue, home: ShownJob({given})", names
     )
     return made
 
 
 _shown: Final = _maker(ShownJob.__struct_fields__.index("group") + 1)
+_shown_with_batch: Final = _maker(ShownJob.__struct_fields__.index("batch") + 1)
 _shown_with_all: Final = _maker(len(ShownJob.__struct_fields__))
 
 
-def job_value(job: Job, *, lease: bool = False, queue: str | None = None) -> Any:
+def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False) -> Any:
     """
-    A job for an answer, as a value for to_json; the content keeps its exact bytes. `queue` adds the queue's name, and
-    `lease` the lease.
+    A job of `queue` for an answer, as a value for to_json; the content keeps its exact bytes. `named` adds the queue's
+    name, and `lease` the lease.
     """
     spec, standing = job.spec, job.standing
     state = standing.state
     expires = job.lease_expires if state is INPROGRESS else None
     removed = job.deadline if state in FINISHED else None
-    rare = spec.rare
-    is_plain = rare is NO_RARE or (rare.unique_key is None and rare.context is NO_CONTEXT)
-    make = _shown if is_plain else _shown_with_all
-    return make(spec, rare, standing, standing.notes, expires, removed, standing.lease if lease else None, queue)
+    token, name, rare = standing.lease if lease else None, queue if named else None, spec.rare
+    if rare is NO_RARE:
+        make = _shown
+    elif rare.unique_key is None and rare.context is NO_CONTEXT and rare.dependencies is None:
+        make = _shown if rare.batch is None else _shown_with_batch
+    else:
+        make = _shown_with_all
+    return make(spec, rare, standing, standing.notes, expires, removed, token, name, queue)
 
 
-def job_json(job: Job, *, lease: bool = False) -> bytes:
-    """The JSON of a job for an answer; `lease` adds the lease, for the caller that has just claimed the job."""
-    return to_json(job_value(job, lease=lease))
+def job_json(job: Job, queue: str, *, lease: bool = False) -> bytes:
+    """The JSON of a job of `queue`; `lease` adds the lease, for the caller that has just claimed the job."""
+    return to_json(job_value(job, queue, lease=lease))
 
 
 def is_cancelled(job: Job) -> bool:

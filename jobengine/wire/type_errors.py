@@ -60,4 +60,6 @@ def _rule(problem: str) -> str:
 def _length(kind: str, sign: str, number: str) -> str:
     if sign == ">=":
         return "must not be empty" if number == "1" else f"must have {number} {_UNITS[kind]} or more"
+    if number == "0":
+        return "must be an empty list: dependencies can only be removed"
     return f"must have at most {number} {_UNITS[kind]}"

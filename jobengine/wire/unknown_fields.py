@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import msgspec
@@ -84,7 +85,7 @@ def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = Fal
         elif not pass_unknown:
             raise BadInput("name and queue_name mean the same; send one of them.")
     for name, within in _structs_in(kind):
-        if name in given and _queue_field(within) is not None:
+        if name in given and _names_queue(within):
             value = bytes(given[name])
             items = _read_list(value) if value.startswith(b"[") else [given[name]]
             renamed = [Raw(with_main_names(bytes(item), within, pass_unknown=pass_unknown)) for item in items]
@@ -97,6 +98,12 @@ def _queue_field(kind: type[Struct]) -> str | None:
     """The name of the struct's field for a queue; None for a struct in which both names have a meaning."""
     names = [field.name for field in fields(kind) if field.name in _OTHER and field.type != Ignored]
     return names[0] if len(names) == 1 else None
+
+
+@cache
+def _names_queue(kind: type[Struct]) -> bool:
+    """Whether the struct, or one within it, has a field for a queue that may have its other name."""
+    return _queue_field(kind) is not None or any(_names_queue(within) for _, within in _structs_in(kind))
 
 
 def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:

@@ -165,6 +165,13 @@ def _structs(kind: Any) -> Iterator[type[Struct]]:
         yield from _structs(part)
 
 
+#: The required fields of objects that no body of BODIES has.
+_LEAST: dict[type[Struct], Any] = {
+    bodies.NewJob: {"content": {}},
+    bodies.Dependency: {"queue_name": "q", "uid": UID},
+}
+
+
 def _wrong(kind: type[Struct], body: Any) -> Iterator[tuple[str, Any]]:
     """Copies of an object, each with one field of another type or size, and the place of that field."""
     for field in fields(kind):
@@ -174,7 +181,7 @@ def _wrong(kind: type[Struct], body: Any) -> Iterator[tuple[str, Any]]:
         for value in each("text", "", "x" * 5_000, -1, 10**18, 1.5, True, [], [1], {}, [[]], [""]):
             yield name, {**body, name: value}
         for within in _structs(field.type):
-            held = body.get(name, {})
+            held = body.get(name) or _LEAST.get(within, {})
             for place, value in _wrong(within, held[0] if isinstance(held, list) and held else held or {}):
                 is_list = "list[" in str(field.type)
                 yield (
@@ -191,8 +198,10 @@ _KINDS: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/schedule"): bodies.SetSchedule,
     ("POST", "/api/v1/schedule"): bodies.ChangeSchedule,
     ("POST", "/api/v1/schedule/run"): bodies.RunSchedule,
+    ("PUT", "/api/v1/batch"): bodies.SetBatch,
+    ("POST", "/api/v1/batch"): bodies.ChangeBatch,
     ("PUT", "/api/v1/job"): bodies.AddJob,
-    ("POST", "/api/v1/job"): bodies.UpdateJob,
+    ("POST", "/api/v1/job"): bodies.ChangeJob,
     ("POST", "/api/v1/job/next"): bodies.Claim,
     ("PUT", "/api/v1/jobs"): bodies.AddJobs,
     ("POST", "/api/v1/jobs"): bodies.UpdateJobs,
@@ -218,7 +227,10 @@ def test_the_error_for_a_wrong_type_has_the_path_of_the_field_in_plain_words(
             _check_words(answer)
             detail = answer.json["detail"]
             named = place.rpartition(".")[2] in detail
-            assert named or detail.startswith(("updates can't be combined", "Send either updates")), (place, detail)
+            assert named or detail.startswith(("updates can't be combined", "Send either updates", "wait_for comes")), (
+                place,
+                detail,
+            )
     assert refused > 10
 
 

@@ -140,6 +140,7 @@ def test_the_stats_of_an_empty_queue_are_zero_or_null(server: MemoryServer) -> N
         "ready": 0,
         "delayed": 0,
         "held": 0,
+        "waiting": 0,
         "retrying": 0,
         "cancelled": 0,
         "oldest_ready_seconds": None,

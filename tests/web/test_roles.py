@@ -32,6 +32,7 @@ class Call:
 
 
 SCHEDULE: Final[dict[str, Any]] = {"queue_name": "q", "name": "nightly"}
+BATCH: Final[dict[str, Any]] = {"queue_name": "q", "name": "import"}
 JOB: Final[dict[str, Any]] = {"content": {}}
 
 #: "UID" stands for the uid of a job that the owner added, "KEY" for the id of a key.
@@ -60,6 +61,12 @@ CALLS: Final = [
     Call("GET", "/api/v1/schedules", READ, 200, {"queueName": "q"}),
     Call("POST", "/api/v1/schedule/run", OWNER, 201, body=SCHEDULE),
     Call("POST", "/api/v1/schedule/run", OWNER, 200, body={**SCHEDULE, "from": 0, "until": 0}),
+    Call("PUT", "/api/v1/batch", PRODUCE, 201, body={**BATCH, "name": "new", "then": JOB}),
+    Call("GET", "/api/v1/batch", READ | PRODUCE, 200, {"queueName": "q", "name": "import"}),
+    Call("POST", "/api/v1/batch", PRODUCE, 200, body={**BATCH, "open": False}),
+    Call("POST", "/api/v1/batch", OWNER, 200, body={**BATCH, "cancel": True}),
+    Call("POST", "/api/v1/batch", OWNER, 200, body={**BATCH, "retry": True}),
+    Call("GET", "/api/v1/batches", READ, 200, {"queueName": "q"}),
     Call("GET", "/api/v1/access", set(ROLES), 200, {"queueName": "q"}),
     Call("PUT", "/api/v1/queue/key", OWNER, 201, body={"queue_name": "q", "role": "viewer", "access_key": "k"}),
     Call("GET", "/api/v1/queue/key", OWNER, 200, {"name": "q"}),
@@ -115,6 +122,7 @@ class _Table:
         assert server.call("PUT", "/api/v1/group", body=group).status == 200
         schedule = {**SCHEDULE, "cron": "0 3 * * *", "job": JOB}
         assert server.call("PUT", "/api/v1/schedule", body=schedule).status == 201
+        assert server.call("PUT", "/api/v1/batch", body=BATCH).status == 201
 
     def _add_key(self, role: str, key: str) -> str:
         body = {"queue_name": "q", "role": role, "access_key": key}

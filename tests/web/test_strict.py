@@ -24,6 +24,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/schedule"): {"queue_name": "q", "name": "s", "every_seconds": 9, "job": {"content": {}}},
     ("POST", "/api/v1/schedule"): {"queue_name": "q", "name": "s", "job": {"content": {}}},
     ("POST", "/api/v1/schedule/run"): {"queue_name": "q", "name": "s"},
+    ("PUT", "/api/v1/batch"): {"queue_name": "q", "name": "b", "then": {"content": {}}},
+    ("POST", "/api/v1/batch"): {"queue_name": "q", "name": "b", "open": False},
     ("PUT", "/api/v1/job"): {"queue_name": "q", "job": {"content": {}}},
     ("POST", "/api/v1/job"): {"queue_name": "q", "uid": UID, "new_status": "failed"},
     ("POST", "/api/v1/job/next"): {
@@ -229,6 +231,10 @@ COMPONENTS: dict[str, type[Struct]] = {
     "NewJob": bodies.NewJob,
     "Claim": bodies.Claim,
     "UpdateJob": bodies.UpdateJob,
+    "ChangeJob": bodies.ChangeJob,
+    "OtherQueuesJob": bodies.Dependency,
+    "SetBatch": bodies.SetBatch,
+    "ChangeBatch": bodies.ChangeBatch,
     "JobUpdate": bodies.Update,
     "Filter": request_head.SentFilter,
 }

@@ -9,6 +9,7 @@ from msgspec.structs import fields
 
 from jobengine.core import fact_codec
 from jobengine.core.commands import NewJob
+from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
 from jobengine.core.model import Context, Job, Notes, Rare, Spec, Standing, State
@@ -59,9 +60,25 @@ _SHOWN: Final = {
     ],
     "lease": "00000000-0000-0000-0000-0000000000c1",
     "queue_name": "mail",
+    "batch": "import",
+    "depends_on": [
+        "00000000-0000-0000-0000-0000000000d1",
+        {"queue_name": "other", "uid": "00000000-0000-0000-0000-0000000000d2"},
+    ],
+    "on_dependency_failure": "wait",
 }
-#: The fields that only a finished job shows.
-_SHOWN_AT_THE_END: Final = {"removed_at": 1_700_000_100 + 4_320 * 60}
+#: What FULL_JOB waits for: jobs of its own queue and another, and a batch.
+_DEPENDENCIES: Final = Dependencies(
+    (
+        ("mail", "00000000-0000-0000-0000-0000000000d1"),
+        ("other", "00000000-0000-0000-0000-0000000000d2"),
+        ("mail", batch_key("import")),
+    ),
+    OnDependencyFailure.WAIT,
+)
+#: The fields that only a queued job shows, or a finished one.
+_SHOWN_AT_FIRST: Final = {"waiting": True}
+_SHOWN_AT_THE_END: Final = {"removed_at": 1_700_000_100 + 4_320 * 60 - 3_600}
 
 
 def _full_job() -> Job:
@@ -69,41 +86,58 @@ def _full_job() -> Job:
     spec, standing = FULL_JOB.spec, FULL_JOB.standing
     return Job(
         msgspec.structs.replace(
-            spec, priority=-7, keep=retention(61, 4_320), timeout_seconds=602, timeout_time=4_000_000_000
+            spec,
+            priority=-7,
+            keep=retention(61, 4_320),
+            timeout_seconds=602,
+            timeout_time=4_000_000_000,
+            rare=msgspec.structs.replace(spec.rare, batch="import", dependencies=_DEPENDENCIES),
         ),
         msgspec.structs.replace(
-            standing, updated=1_700_000_100_999, ready_at=1_700_000_199_001, not_before=1_700_000_150_000
+            standing, updated=1_700_000_100_999, ready_at=1_700_000_199_001, not_before=1_700_000_150_000, ended="-cc"
         ),
     )
 
 
-def _ended(state: State) -> Job:
+def _in(state: State) -> Job:
     job = _full_job()
     return Job(job.spec, msgspec.structs.replace(job.standing, state=state))
 
 
 def test_each_shown_field_has_its_own_source() -> None:
-    assert {*_SHOWN, *_SHOWN_AT_THE_END} == set(ShownJob.__struct_fields__)
-    assert json.loads(to_json(job_value(_full_job(), lease=True, queue="mail"))) == _SHOWN
-    failed = json.loads(to_json(job_value(_ended(State.FAILED), lease=True, queue="mail")))
+    assert {*_SHOWN, *_SHOWN_AT_FIRST, *_SHOWN_AT_THE_END} == set(ShownJob.__struct_fields__)
+    assert json.loads(to_json(job_value(_full_job(), "mail", lease=True, named=True))) == _SHOWN
+    failed = json.loads(to_json(job_value(_in(State.FAILED), "mail", lease=True, named=True)))
     ended = {**_SHOWN, **_SHOWN_AT_THE_END, "state": "failed"}
     assert failed == {name: value for name, value in ended.items() if name not in _WHILE_HELD}
+    queued = json.loads(to_json(job_value(_in(State.QUEUED), "mail", lease=True, named=True)))
+    first = {**_SHOWN, **_SHOWN_AT_FIRST, "state": "queued"}
+    assert queued == {name: value for name, value in first.items() if name not in _WHILE_HELD}
+
+
+@pytest.mark.parametrize("group", [None, "g"])
+def test_a_job_of_a_batch_shows_it_and_no_other_rare_field(group: str | None) -> None:
+    plain, standing = spec_of(), Standing(state=State.QUEUED, updated=1_000)
+    spec = msgspec.structs.replace(plain, rare=Rare(batch="import", group=group))
+    before = json.loads(job_json(Job(plain, standing), "mail"))
+    shown = {"batch": "import"} if group is None else {"batch": "import", "group": group}
+    assert json.loads(job_json(Job(spec, standing), "mail")) == {**before, **shown}
 
 
 def test_a_complete_job_is_removed_after_its_own_time() -> None:
-    assert job_value(_ended(State.COMPLETE)).removed_at == 1_700_000_100 + 61 * 60
+    assert job_value(_in(State.COMPLETE), "mail").removed_at == 1_700_000_100 + 61 * 60 - 3_600
 
 
 def test_a_job_without_rare_fields_shows_only_fields_of_version_1_and_timeout_seconds() -> None:
     spec = spec_of()
     required = {field.name for field in fields(ShownJob) if field.required}
-    assert set(json.loads(job_json(Job(spec, Standing(state=State.QUEUED, updated=1_000))))) == required
+    assert set(json.loads(job_json(Job(spec, Standing(state=State.QUEUED, updated=1_000)), "mail"))) == required
 
 
 @pytest.mark.parametrize("text", ['{"a":1.50}', '{ "é" : "\\u00e9" }'])
 def test_meta_is_shown_byte_for_byte(text: str) -> None:
     job = Job(msgspec.structs.replace(FULL_JOB.spec, rare=Rare(context=Context(meta=text))), FULL_JOB.standing)
-    assert b'"meta":' + text.encode() in job_json(job)
+    assert b'"meta":' + text.encode() in job_json(job, "mail")
 
 
 def test_each_field_that_is_shown_is_taken_or_ignored_in_a_job_to_be_added() -> None:
@@ -126,8 +160,8 @@ def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> N
 def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:
     spec = {*Spec.__struct_fields__, *Rare.__struct_fields__}
     kept = spec & set(NewJob.__struct_fields__)
-    # `keep` is made of keep_minutes, or of the defaults.
-    decided = {"arrival", "created", "fingerprint", "author", "rank", "rare", "keep"}
+    # `keep` is made of keep_minutes, or of the defaults; `dependencies` of depends_on.
+    decided = {"arrival", "created", "fingerprint", "author", "rank", "rare", "keep", "dependencies"}
     assert spec - kept == decided
 
 

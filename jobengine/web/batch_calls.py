@@ -1,0 +1,73 @@
+"""The calls about batches; see Api."""
+
+from http import HTTPStatus
+from typing import Final
+
+from attrs import define
+
+from ..core import commands as c
+from ..core.errors import NotAllowed
+from ..core.model import Role
+from ..http.request import JobRequest
+from ..wire.batches import batch_value, batches_json
+from ..wire.request_head import batch_of, name_cursor, name_cursor_text, number, one
+from ..wire.shown_job import to_json
+from .replies import next_link
+from .schedule_calls import ScheduleCalls
+
+#: Batches in a page of a list: the default, and the limit.
+_DEFAULT_LIMIT: Final = 100
+_MOST: Final = 1_000
+
+
+@define(eq=False, slots=False)
+class BatchCalls(ScheduleCalls):
+    """The routes of batches."""
+
+    _app = ScheduleCalls._app
+
+    @_app.route("/api/v1/batch", methods=["PUT"])
+    async def set_batch(self, request: JobRequest) -> bytes:
+        """Create a batch; one that exists stays as it is."""
+        command = self.wire.set_batch(await self._body(request), self.keys.access(request))
+        report = await self._ask(request, command)
+        status = HTTPStatus.CREATED if report.new else HTTPStatus.OK
+        return request.reply(to_json(batch_value(command.queue, report)), status)
+
+    @_app.route("/api/v1/batch", methods=["GET"])
+    async def read_batch(self, request: JobRequest) -> bytes:
+        """Read a batch with its jobs in numbers."""
+        queue, name = one(request.args, "queueName"), batch_of(request.args)
+        report = await self._ask(request, c.ReadBatch(queue=queue, **self.keys.access(request), name=name))
+        return request.reply(to_json(batch_value(queue, report)))
+
+    @_app.route("/api/v1/batch", methods=["POST"])
+    async def change_batch(self, request: JobRequest) -> bytes:
+        """Close a batch, cancel its unfinished jobs, or retry its failed ones."""
+        access = self.keys.access(request)
+        command, of_jobs = self.wire.change_batch(await self._body(request), access)
+        if of_jobs is None:
+            return request.reply(to_json(batch_value(command.queue, await self._ask(request, command))))
+        await self._check_owner(command.queue, request)
+        await self._ask(request, command)
+        matched = await self.engine.update_matching(of_jobs)
+        request.notes["jobs"] = matched
+        report = await self.engine.ask(c.ReadBatch(queue=command.queue, **access, name=command.name))
+        return request.reply(to_json(batch_value(command.queue, report, matched)))
+
+    async def _check_owner(self, queue: str, request: JobRequest) -> None:
+        """Raise NotAllowed before anything is changed: other keys may close a batch, but not change all its jobs."""
+        grant = await self.engine.ask(c.CheckKey(queue=queue, **self.keys.access(request)))
+        if grant.role is not Role.OWNER:
+            raise NotAllowed(grant.role)
+
+    @_app.route("/api/v1/batches", methods=["GET"])
+    async def list_batches(self, request: JobRequest) -> bytes:
+        """List a page of batches, with a link to the next."""
+        queue, access = one(request.args, "queueName"), self.keys.access(request)
+        limit, after = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), name_cursor(request.args)
+        page = await self._ask(request, c.ListBatches(queue=queue, **access, after=after, limit=limit))
+        following = None if page.following is None else name_cursor_text(page.following)
+        if following is not None:
+            request.setHeader(b"Link", next_link(request, following))
+        return request.reply(batches_json(queue, page.batches, following))
