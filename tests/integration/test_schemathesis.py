@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,10 +32,10 @@ AT_RANDOM: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
 AT_RANDOM.config.phases.update(phases=["examples", "fuzzing"])
 #: Calls that need the admin key.
 ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
-#: Cursors of the form that the server gives, of a list of jobs, of one of groups and of one of schedules.
+#: Cursors of the form that the server gives, of a list of jobs, of one of groups and of those by name.
 CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
 GROUP_CURSOR: Final = "WyJxdWV1ZWQiLDEsImciXQ"
-SCHEDULE_CURSOR: Final = "WyJzIl0"
+NAME_CURSOR: Final = "WyJzIl0"
 #: The most bytes of a body, unless the query names its queue.
 LONG: Final = 1 << 20
 #: The fields of an update: those of an update of all that match, without the fields that select jobs.
@@ -88,13 +89,15 @@ def _name(case: Any) -> str:
 def _is_refused_beyond_the_schema(case: Any) -> bool:
     """Whether the request breaks a rule that is only in the schema's descriptions."""
     headers, query, body = (part if isinstance(part, Mapping) else {} for part in (case.headers, case.query, case.body))
-    job = body.get("job")
-    jobs = [job, *body.get("jobs", ())] if isinstance(body.get("jobs", ()), list) else [job]
+    job, lists = body.get("job"), (body.get("jobs"), body.get("wait_for"))
+    jobs = [job, body.get("then"), *chain.from_iterable(some for some in lists if isinstance(some, list))]
     return (
         ("Idempotency-Key" in headers and isinstance(job, dict) and job.get("uid") is not None)
         or query.get("cursor", _cursor(case)) != _cursor(case)
         or {"cursor", "sort"} <= query.keys()
         or any(isinstance(one, dict) and {"timeout_minutes", "timeout_seconds"} <= one.keys() for one in jobs)
+        or any(isinstance(one, dict) and one.get("uid") and one.get("depends_on") for one in jobs)
+        or _is_no_such_batch(case)
         or ("old_key_seconds" in body and "new_access_key" not in body)
         or _changes_what_can_not_be(case)
         or _has_such_times(case)
@@ -105,7 +108,21 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
 
 
 def _cursor(case: Any) -> str:
-    return {"listGroups": GROUP_CURSOR, "listSchedules": SCHEDULE_CURSOR}.get(_name(case), CURSOR)
+    others = {"listGroups": GROUP_CURSOR, "listSchedules": NAME_CURSOR, "listBatches": NAME_CURSOR}
+    return others.get(_name(case), CURSOR)
+
+
+def _is_no_such_batch(case: Any) -> bool:
+    """Whether the request has fields of a batch that can't be sent together."""
+    if not isinstance(case.body, dict):
+        return False
+    then = case.body.get("then")
+    if _name(case) == "setBatch":
+        is_long = isinstance(then, dict) and len(then.get("depends_on") or ()) == 100
+        in_itself = isinstance(then, dict) and then.get("batch") == case.body.get("name")
+        return is_long or in_itself or ("then_on" in case.body and then is None)
+    sent = [case.body.get("open") is False, case.body.get("cancel") is True, case.body.get("retry") is True]
+    return _name(case) == "changeBatch" and sum(sent) != 1
 
 
 def _has_such_times(case: Any) -> bool:
@@ -160,6 +177,10 @@ def _is_no_change(update: Any) -> bool:
     for name, nothing in (("cancel", False), ("retry", True)):
         if changes.get(name) is nothing:
             del changes[name]
+    if update.get("wait_for"):
+        return changes != {"new_status": "queued"} or "hold_seconds" in update
+    if update.get("on_dependency_failure") is not None:
+        return True
     too_late = "delay_seconds" in changes and changes.get("new_status") in ("inprogress", "complete")
     no_release = "hold_seconds" in update and changes.get("new_status") not in ("queued", "failed")
     return not changes or too_late or no_release or ("cancel" in changes and len(changes) > 1)
