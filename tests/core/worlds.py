@@ -206,7 +206,7 @@ def check_schedules(table: QueueTable) -> None:
 
 def _deadline(table: QueueTable, job: Job) -> int | None:
     """The deadline of a job, unless others depend on it or it belongs to a batch."""
-    is_kept = job.state in FINISHED and (_is_kept_by_batch(job) or job.spec.uid in table.kept)
+    is_kept = job.state in FINISHED and (_is_kept_by_batch(job) or job.spec.uid in table.batches.needed)
     return None if is_kept else job.deadline
 
 
@@ -226,7 +226,7 @@ def check_batches(table: QueueTable) -> None:
         keep = [
             MINUTE * (job.spec.keep.failed_minutes if job.state is State.FAILED else job.spec.keep.minutes)
             for job in jobs
-            if job.state in FINISHED and _is_kept_by_batch(job) and job.spec.uid not in table.kept
+            if job.state in FINISHED and _is_kept_by_batch(job) and job.spec.uid not in table.batches.needed
         ]
         text = table.item(BATCH, name)
         ended = None if text is None else batch_of(text).ended
@@ -250,7 +250,7 @@ def check_dependants(tables: Tables) -> None:
     assert index._unfinished == unfinished
     for name, table in tables.queues.items():
         kept = {uid for queue, uid in [*index._unfinished, *index._to_free] if queue == name}
-        assert table.kept == kept
+        assert table.batches.needed == kept
 
 
 def check_groups(table: QueueTable) -> None:

@@ -1,4 +1,4 @@
-"""The batches of one queue: how many jobs each has, and when its finished jobs are removed."""
+"""The batches of one queue, and the finished jobs whose retention begins later: with a batch, or with other jobs."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Final
 from ....core.batches import BATCH, KEPT, Batch, BatchCounts, batch_of, is_to_change
 from ....core.model import COMPLETE, FINISHED, MINUTE, Job, Rank, State
 from ....core.tables import BatchOver
+from .name_index import Pending
 from .sorted_list import SortedList
 
 
@@ -42,6 +43,8 @@ class BatchIndex:
     def __init__(self) -> None:
         #: Empty in a queue without batches.
         self.entries: Final[dict[str, _Entry]] = {}
+        #: The uids of jobs whose retention is put off, because unfinished jobs depend on them.
+        self.needed: Final[set[str]] = set()
         #: (deadline, name) of each batch that has one.
         self.deadlines: Final[SortedList[tuple[int, str]]] = SortedList()
         self._changed: Final[dict[str, None]] = {}
@@ -59,15 +62,32 @@ class BatchIndex:
         if old is None or entry.batch is None or old.ended != entry.batch.ended:
             self.ended[name] = None
 
-    def count(self, old: Job | None, new: Job | None) -> None:
-        """Count the change of a job of a batch."""
+    def change(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:
+        """Note the change of a job of a batch."""
         for job, by in ((old, -1), (new, 1)):
             if job is not None and job.spec.rare.batch is not None:
                 self._entry(job.spec.rare.batch).counts[job.standing.state] += by
+        self._move_kept(old, new, entering, leaving)
 
-    def kept_by(self, job: Job) -> SortedList[tuple[int, Rank]]:
-        """The finished jobs of the batch of a job: see `kept_entry`."""
-        return self._entry(job.spec.rare.batch or "").kept
+    def set_kept(self, uid: str, job: Job | None, entering: Pending, leaving: Pending, *, keeps: bool) -> None:
+        """Note whether unfinished jobs depend on a job, which may be missing."""
+        if keeps:
+            self._move_kept(job, None, entering, leaving)
+            self.needed.add(uid)
+        else:
+            self.needed.discard(uid)
+            self._move_kept(None, job, entering, leaving)
+
+    def deadline_of(self, job: Job) -> int | None:
+        """The deadline of a job, unless its retention is put off or begins with the end of its batch."""
+        if job.standing.state in FINISHED and (job.spec.uid in self.needed or _is_kept_by_batch(job)):
+            return None
+        return job.deadline
+
+    def _move_kept(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:
+        for job, pending in ((old, leaving), (new, entering)):
+            if job is not None and _is_kept_by_batch(job) and job.spec.uid not in self.needed:
+                pending[self._entry(job.spec.rare.batch or "").kept].append(_kept_entry(job))
 
     def update(self) -> bool:
         """Bring deadlines up to date with the changes; returns whether there were any."""
@@ -120,13 +140,13 @@ def _is_over(since: int, kept: tuple[int, Rank]) -> bool:
     return kept[0] <= since
 
 
-def is_kept_by_batch(job: Job) -> bool:
+def _is_kept_by_batch(job: Job) -> bool:
     """Whether the retention of a job begins with the end of its batch, and not when those that depend on it ended."""
     standing = job.standing
     return job.spec.rare.batch is not None and standing.state in FINISHED and not standing.shift
 
 
-def kept_entry(job: Job) -> tuple[int, Rank]:
+def _kept_entry(job: Job) -> tuple[int, Rank]:
     """The milliseconds for which a finished job of a batch is kept after the end of the batch, and its rank."""
     keep = job.spec.keep
     minutes = keep.minutes if job.standing.state is COMPLETE else keep.failed_minutes

@@ -13,14 +13,14 @@ from ....core.dependencies import Awaited
 from ....core.fact_codec import encode
 from ....core.facts import QueueCreated, QueueDeleted
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import FINISHED, NO_NOTES, SECOND, Job, Position, Queue, Rank, State
+from ....core.model import NO_NOTES, SECOND, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort, position
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
-from .batch_index import BatchIndex, is_kept_by_batch, kept_entry
+from .batch_index import BatchIndex
 from .dependants import Dependants
 from .flow_index import FlowIndex
 from .name_index import NameIndex
@@ -100,8 +100,6 @@ class QueueTable:
     firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
     #: Its batches.
     batches: BatchIndex = field(factory=BatchIndex, init=False)
-    #: The uids of jobs whose retention is put off, because unfinished jobs depend on them.
-    kept: set[str] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = self.places[Place.READY]
@@ -369,11 +367,10 @@ class QueueTable:
 
     def _move_deadlines(self, old: Job, new: Job) -> None:
         spec = new.spec
-        if self.kept or self.batches.entries:
-            self._set_deadline(self.deadlines, spec.rank, self._deadline_of(old), self._deadline_of(new))
+        if self.batches.needed or self.batches.entries:
+            self._set_deadline(self.deadlines, spec.rank, self.batches.deadline_of(old), self.batches.deadline_of(new))
             if spec.rare.batch is not None:
-                self.batches.count(old, new)
-                self._set_kept(old, new)
+                self.batches.change(old, new, self._entering, self._leaving)
         else:
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or old.standing.not_before or new.standing.not_before:
@@ -385,9 +382,8 @@ class QueueTable:
             self.next_arrival = spec.arrival + 1
         self._enter(place_of(job.standing), job)
         if spec.rare.batch is not None:
-            self.batches.count(None, job)
-            self._set_kept(None, job)
-        self._set_deadline(self.deadlines, spec.rank, None, self._deadline_of(job))
+            self.batches.change(None, job, self._entering, self._leaving)
+        self._set_deadline(self.deadlines, spec.rank, None, self.batches.deadline_of(job))
         if spec.timeout_time or job.standing.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
         if self.sort_indexes:
@@ -398,10 +394,9 @@ class QueueTable:
 
     def _take_out(self, job: Job) -> None:
         self._leave(place_of(job.standing), job)
-        self._set_deadline(self.deadlines, job.spec.rank, self._deadline_of(job), None)
+        self._set_deadline(self.deadlines, job.spec.rank, self.batches.deadline_of(job), None)
         if job.spec.rare.batch is not None:
-            self.batches.count(job, None)
-            self._set_kept(job, None)
+            self.batches.change(job, None, self._entering, self._leaving)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
         self._count(job, -1)
@@ -440,33 +435,13 @@ class QueueTable:
 
     def keep(self, uid: str, *, keeps: bool) -> None:
         """Put off the retention of a finished job, or let it begin. Call `update_indexes` next."""
-        if keeps is (uid in self.kept):
+        if keeps is (uid in self.batches.needed):
             return
         job = self.jobs.get(uid)
-        if job is None:
-            (self.kept.add if keeps else self.kept.discard)(uid)
-            return
-        was = self._deadline_of(job)
-        if keeps:
-            self._set_kept(job, None)
-            self.kept.add(uid)
-        else:
-            self.kept.discard(uid)
-            self._set_kept(None, job)
-        self._set_deadline(self.deadlines, job.spec.rank, was, self._deadline_of(job))
-
-    def _deadline_of(self, job: Job) -> int | None:
-        """The deadline of a job, unless its retention is put off or begins with the end of its batch."""
-        if job.standing.state in FINISHED and (job.spec.uid in self.kept or is_kept_by_batch(job)):
-            return None
-        return job.deadline
-
-    def _set_kept(self, old: Job | None, new: Job | None) -> None:
-        """Note that the retention of a job of a batch begins with the end of the batch, or that it does no longer."""
-        if old is not None and is_kept_by_batch(old) and old.spec.uid not in self.kept:
-            self._leaving[self.batches.kept_by(old)].append(kept_entry(old))
-        if new is not None and is_kept_by_batch(new) and new.spec.uid not in self.kept:
-            self._entering[self.batches.kept_by(new)].append(kept_entry(new))
+        was = None if job is None else self.batches.deadline_of(job)
+        self.batches.set_kept(uid, job, self._entering, self._leaving, keeps=keeps)
+        if job is not None:
+            self._set_deadline(self.deadlines, job.spec.rank, was, self.batches.deadline_of(job))
 
     def update_indexes(self) -> None:
         """Bring the indexes up to date with the jobs that were put."""
