@@ -17,6 +17,7 @@ from jobengine.core.retention import retention
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
+from tests.contract.dependencies import BatchContract, DependencyContract
 from tests.contract.events import EventsContract
 from tests.contract.groups import GroupsContract
 from tests.contract.many import ManyContract
@@ -398,5 +399,7 @@ class EngineContract(
     NamedItemsContract,
     GroupsContract,
     ScheduleContract,
+    DependencyContract,
+    BatchContract,
 ):
     """The whole contract of an engine."""
