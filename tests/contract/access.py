@@ -13,28 +13,12 @@ from jobengine.core.model import Defaults, Role, State
 from jobengine.engine.door import Engine
 from tests.contract.asking import ANY_UID, KEY, Asker, Contract, every_question, new_job
 from tests.contract.world import World
+from tests.core import test_access
 from tests.core.test_rules import kinds
 
 #: The commands that each role may give, according to the documentation; the owner may give all.
-MAY = {
-    Role.PRODUCER: {c.AddJobs, c.CheckKey, c.ReadJob},
-    Role.WORKER: {c.CheckKey, c.Claim, c.Claims, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs},
-    Role.VIEWER: {
-        c.CheckKey,
-        c.ListClaimers,
-        c.ListGroups,
-        c.ReadGroup,
-        c.ReadHistory,
-        c.ListJobs,
-        c.ReadJob,
-        c.ReadStats,
-        c.ExplainJob,
-        c.Peek,
-        c.ReadSchedule,
-        c.ListSchedules,
-        c.Subscribe,
-    },
-}
+MAY = {role: may | {c.CheckKey} for role, may in test_access.MAY.items()}
+MAY[Role.WORKER] |= {c.Claims}
 #: The most objects that 2,000 refusals may leave in memory: a tenth of an object for each.
 REFUSED = 200
 

@@ -10,7 +10,7 @@ from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Rol
 from jobengine.core.sorting import Sort
 from jobengine.engine.door import Engine
 from tests.contract.world import World
-from tests.core.test_rules import schedule_commands
+from tests.core.test_rules import batch_commands, schedule_commands
 from tests.pending import Pending
 
 T = TypeVar("T")
@@ -160,6 +160,9 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
         (engine.ask, c.ListGroups(**named, limit=1), False),
         (engine.ask, c.ResetGroup(**named, group="g"), False),
         *((engine.ask, command, False) for command in schedule_commands(**named)),
+        *((engine.ask, command, False) for command in batch_commands(**named)),
+        (engine.ask, c.WaitFor(**named, uid=uid, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults()), True),
+        (engine.ask, c.ReadLinks(**named, uids=(uid,), most=1), False),
         (engine.ask, c.ListKeys(**named), False),
         (engine.ask, c.ListClaimers(**named), False),
         (engine.ask, c.Subscribe(**named), False),
