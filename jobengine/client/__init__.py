@@ -34,6 +34,7 @@ from .errors import (
 from .groups import Group, GroupOptions, GroupSettings, GroupSort, HoldingJob, LimitOptions, Limits, QueueSettings, Rate
 from .history import Periods, QueueHistory
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
+from .links import AwaitedJob, GraphEdge, JobGraph, LinkedJob
 from .schedules import Backfill, Firing, IfRunning, Missed, Schedule, ScheduleOptions
 from .secret import Secret
 from .values import (
@@ -72,6 +73,7 @@ __all__ = [
     "AsyncQueue",
     "AsyncSchedules",
     "Attempt",
+    "AwaitedJob",
     "Backfill",
     "BadRequest",
     "BadSettings",
@@ -83,6 +85,7 @@ __all__ = [
     "Finished",
     "Firing",
     "Forbidden",
+    "GraphEdge",
     "Group",
     "GroupNotFound",
     "GroupOptions",
@@ -96,6 +99,7 @@ __all__ = [
     "JobEngineError",
     "JobEvent",
     "JobFilter",
+    "JobGraph",
     "JobNotFound",
     "JobOptions",
     "JobOrder",
@@ -105,6 +109,7 @@ __all__ = [
     "LeaseLost",
     "LimitOptions",
     "Limits",
+    "LinkedJob",
     "Minutes",
     "Missed",
     "NewJob",

@@ -19,6 +19,7 @@ from .encoding import encode
 from .groups import Group
 from .history import QueueHistory
 from .http_codec import Address, Response
+from .links import JobGraph
 from .schedules import Backfill, Firing, Schedule
 from .values import (
     Access,
@@ -388,6 +389,7 @@ CLAIM_JOBS: Final = Call(
     special=_QUEUE,
 )
 EXPLAIN_JOB: Final = Call("explainJob", "GET", "/api/v1/job/explain", ("Queue.explain",), _value(Explanation))
+JOB_GRAPH: Final = Call("jobGraph", "GET", "/api/v1/job/graph", ("Queue.graph",), _value(JobGraph))
 ADD_JOBS: Final = Call(
     "addJobs",
     "PUT",

@@ -25,7 +25,7 @@ _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
 _Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d(:\d\d)?)$")]
 #: The fields that are required in each class that has them: texts and, in the next line, other values.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id", "group"})
-_REQUIRED_VALUES: Final = frozenset({"hours", "matched", "time"})
+_REQUIRED_VALUES: Final = frozenset({"hours", "matched", "nodes", "time"})
 #: The JSON of times that are texts, by their readers.
 _TEXTS: Final[Mapping[Any, Any]] = {as_text_time: _Time, as_text_times: list[_Time]}
 

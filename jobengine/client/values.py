@@ -8,6 +8,7 @@ from msgspec.json import decode
 
 from .answers import Answer, Field, as_limit, as_minutes, as_moment, as_span, as_time
 from .groups import HoldingJob, Limits, holding_jobs
+from .links import AwaitedJob, LinkedJob, awaited_jobs, linked_jobs
 
 
 class Attempt(Answer):
@@ -118,6 +119,10 @@ class Job(Answer):
     traceparent = Field[str | None]("traceparent")
     #: The group that the job belongs to.
     group = Field[str | None]("group")
+    #: What it has waited for, if it was claimed `with_results`.
+    dependencies = Field[tuple[AwaitedJob, ...]]("dependencies", awaited_jobs, ())
+    #: The number of results that are missing there: together they are too long, or they can't be read.
+    results_left_out = Field[int]("results_left_out", default=0)
 
     @property
     def finished(self) -> bool:
@@ -180,7 +185,8 @@ class Explanation(Answer):
     error = Field[str | None]("error")
     #: The job's group.
     group = Field[str | None]("group")
-    #: What holds a job that is ready by itself: group_limit, group_rate, queue_limit, queue_rate, hold or order.
+    #: What holds a job that is ready by itself: group_limit, group_rate, queue_limit, queue_rate, hold or order. Or
+    #: dependencies: it waits for others, or failed because of others.
     held_by = Field[str | None]("held_by")
     #: The jobs that must end first, at most 10.
     holders = Field[tuple[HoldingJob, ...]]("holders", holding_jobs, ())
@@ -190,6 +196,8 @@ class Explanation(Answer):
     ahead_in_group = Field[int | None]("ahead_in_group")
     #: The schedule that has added the job: its `name`, and the `time` for which it did.
     schedule = Field[dict[str, str] | None]("schedule")
+    #: The jobs and batches that it waits for, or because of which it failed.
+    dependencies = Field[tuple[LinkedJob, ...]]("dependencies", linked_jobs, ())
 
 
 class QueueDefaults(Answer):

@@ -15,6 +15,8 @@ from .values import Value
 #: What a job depends on, with its character of Standing.ended, or None if that isn't kept up to date any more.
 Marked = tuple[Awaited, str | None]
 
+#: The most bytes of results in the answer to a claim.
+MOST_RESULT_BYTES: Final = 1 << 20
 #: The most nodes of a graph.
 MOST_NODES: Final = 200
 
@@ -78,6 +80,15 @@ class Link(Value, frozen=True, kw_only=True):
         if self.job is not None:
             return LinkState(self.job.state)
         return self.without if self.batch is None else STATE_OF_MARK[end_of_batch(self.batch)]
+
+
+class AwaitedResults(Value, frozen=True):
+    """What a claimed job has waited for, for its worker."""
+
+    #: The jobs with their results, but without their contents, and the batches.
+    links: Sequence[Link]
+    #: The number of jobs whose results are missing: together they are too long, or they can't be read.
+    left_out: int
 
 
 class Graph(Value, frozen=True, kw_only=True):

@@ -5,17 +5,23 @@ Each round is one command for each queue, so that a graph takes as many rounds a
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import define, field
 from msgspec.structs import replace
+from twisted.internet.defer import CancelledError
 
 from ..core import commands as c
 from ..core.dependencies import Awaited, batch_in, batch_key
 from ..core.errors import BatchNotFound, DomainError, JobNotFound, NotAllowed, QueueNotFound
-from ..core.links import MOST_NODES, Graph, Link, LinkState, Marked, awaited_links
+from ..core.links import MOST_NODES, MOST_RESULT_BYTES, AwaitedResults, Graph, Link, LinkState, Marked, awaited_links
+from ..core.model import Job
+from .door import Unavailable
 
 A = TypeVar("A")
+#: The jobs whose results are read with one command.
+_AT_ONCE: Final = 100
 #: The fields of a command that say who sends it.
 Access = Mapping[str, Any]
 #: A link, and the jobs that wait for it.
@@ -58,6 +64,86 @@ async def read_graph(engine: Asks, start: c.ExplainJob) -> Graph:
         if growing.nodes[start.queue, start.uid].job is None:
             raise JobNotFound(start.uid)
     return growing.graph()
+
+
+async def read_results(engine: Asks, access: Access, claimed: Sequence[c.Claimed]) -> Sequence[AwaitedResults | None]:
+    """
+    For each claimed job what it has waited for, with the results; None for a job that depends on nothing.
+
+    All results together have at most MOST_RESULT_BYTES. A result that can't be read is left out, and its job stays
+    claimed. If the caller disconnects meanwhile, the claims are undone.
+    """
+    if not any(one.job.spec.rare.dependencies for one in claimed):
+        return [None] * len(claimed)
+    results = _Results()
+    wanted = list(dict.fromkeys(awaited for one in claimed for awaited, _ in awaited_links(one.job)))
+    try:
+        for start in range(0, len(wanted), _AT_ONCE):
+            results.enter(await _read(engine, access, wanted[start : start + _AT_ONCE], 0))
+    except Unavailable:
+        pass
+    except CancelledError:
+        await _give_back(engine, claimed)
+        raise
+    return [results.of(one.job) for one in claimed]
+
+
+async def _give_back(engine: Asks, claimed: Sequence[c.Claimed]) -> None:
+    """Undo claims whose caller has disconnected; those that can't be undone time out."""
+    for one in claimed:
+        claim = (one.job.spec.uid, one.job.standing.lease or "")
+        with suppress(DomainError, Unavailable):
+            await engine.ask(c.ReturnClaims(queue=one.queue, admin=True, claims=(claim,)))
+
+
+@define
+class _Results:
+    """The results of jobs as they were read, as many as fit into one answer."""
+
+    _found: dict[Awaited, Link] = field(factory=dict)
+    #: The jobs whose results did not fit.
+    _too_long: set[Awaited] = field(factory=set)
+    #: The bytes of the results that are kept, and of those that are in the answer already.
+    _kept: int = 0
+    _used: int = 0
+
+    def enter(self, found: Sequence[_Found]) -> None:
+        """Keep the results, if they fit, and not the contents."""
+        for link, _ in found:
+            size = _result_size(link)
+            fits = self._kept + size <= MOST_RESULT_BYTES
+            if fits:
+                self._kept += size
+            else:
+                self._too_long.add((link.queue, link.key))
+            self._found[link.queue, link.key] = _trimmed(link, with_result=fits)
+
+    def of(self, job: Job) -> AwaitedResults | None:
+        """What a claimed job has waited for."""
+        if job.spec.rare.dependencies is None:
+            return None
+        links, left_out = [], 0
+        for awaited, _ in awaited_links(job):
+            link = self._found.get(awaited, Link(queue=awaited[0], key=awaited[1]))
+            fits = self._used + _result_size(link) <= MOST_RESULT_BYTES
+            self._used += _result_size(link) if fits else 0
+            links.append(link if fits else _trimmed(link, with_result=False))
+            left_out += not fits or awaited in self._too_long or (link.job is None and link.batch_name is None)
+        return AwaitedResults(links, left_out)
+
+
+def _result_size(link: Link) -> int:
+    return 0 if link.job is None else len(link.job.standing.notes.result or b"")
+
+
+def _trimmed(link: Link, *, with_result: bool) -> Link:
+    """A link without the content of its job, and perhaps without the result."""
+    if link.job is None:
+        return link
+    spec, standing = replace(link.job.spec, content=b""), link.job.standing
+    if not with_result:
+        standing = replace(standing, notes=replace(standing.notes, result=None))
+    return replace(link, job=Job(spec, standing))
 
 
 @define

@@ -20,12 +20,13 @@ from ..core.errors import DomainError
 from ..core.links import held_by
 from ..core.model import Job
 from ..engine.door import Starting, Unavailable
-from ..engine.links import read_links
+from ..engine.links import read_links, read_results
 from ..http.browsers import Browsers
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
 from ..wire.call_table import Call, check_query
+from ..wire.links import with_dependencies
 from ..wire.origins import claim_origin
 from ..wire.request_head import (
     BadInput,
@@ -288,27 +289,33 @@ class Api(BatchCalls):
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
         wait, access = seconds(request.args, "wait"), self.keys.access(request)
         worker, origin = worker_of(request.args), claim_origin(request.args)
+        with_results = flag(request.args, "withResults")
         # HEAD is safe by definition, and its answer has no body for the job.
         if claim and request.method != b"HEAD":
             claims = c.Claims(queues=(name,), **access, wait=wait, worker=worker, origin=origin)
             claimed = (await self.engine.claim(self._request_log.logged(request, claims))).jobs
             note_claimed(request, claimed)
-            return request.reply(job_json(claimed[0].job, name, lease=True)) if claimed else nothing(request)
+            if not claimed:
+                return nothing(request)
+            (awaited,) = await read_results(self.engine, access, claimed) if with_results else [None]
+            return request.reply(with_dependencies(job_json(claimed[0].job, name, lease=True), awaited))
         job = await self.engine.peek(self._request_log.logged(request, c.Peek(queue=name, **access, wait=wait)))
         return nothing(request) if job is None else request.reply(job_json(job, name))
 
     @_app.route("/api/v1/job/next", methods=["POST"])
     async def claim(self, request: JobRequest) -> bytes:
         """Carry out the request's updates, then claim jobs of several queues."""
-        claims = self.wire.claim(await self._body(request), self.keys.access(request))
+        access = self.keys.access(request)
+        claims, with_results = self.wire.claim(await self._body(request), access)
         result = await self.engine.claim(self._request_log.logged(request, claims))
         note_claimed(request, result.jobs)
+        awaited = await read_results(self.engine, access, result.jobs) if with_results else None
         if claims.updates:
             show = brief_result if is_minimal(request) else result_of
             updated = zip(claims.updates, result.results, strict=True)
             results = [show((one.queue, one.update.uid, outcome)) for one, outcome in updated]
-            return request.reply(jobs_json(result.jobs, results))
-        return request.reply(jobs_json(result.jobs)) if result.jobs else nothing(request)
+            return request.reply(jobs_json(result.jobs, results, awaited))
+        return request.reply(jobs_json(result.jobs, awaited=awaited)) if result.jobs else nothing(request)
 
     @_app.route("/api/v1/job/explain", methods=["GET"])
     async def explain(self, request: JobRequest) -> bytes:

@@ -264,6 +264,7 @@ class Claim(Fields, frozen=True, kw_only=True):
     client: OriginText | None = None
     tags: Tags | None = None
     updates: Annotated[list[UpdateJob], Meta(max_length=MOST_CLAIMS)] | None = None
+    with_results: bool | None = None
 
 
 ScheduleName = Annotated[str, Meta(min_length=1, max_length=SCHEDULE_LENGTH)]

@@ -38,6 +38,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "jobUID": "uid",
     "keyID": "key_id",
     "markQueued": "mark_queued",
+    "withResults": "with_results",
 }
 
 #: Parameters with which other APIs page: a client that sends one of them gets `_PAGES` as advice.
@@ -78,7 +79,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/api/v1/job"): Call("queueName jobUID wait", v1=True),
     ("POST", "/api/v1/job"): Call("", v1=True),
     ("DELETE", "/api/v1/job"): Call("queueName jobUID", v1=True),
-    ("GET", "/api/v1/job/next"): Call("queueName markQueued wait worker host pid client", v1=True),
+    ("GET", "/api/v1/job/next"): Call("queueName markQueued wait worker host pid client withResults", v1=True),
     ("POST", "/api/v1/job/next"): Call(""),
     ("GET", "/api/v1/job/explain"): Call("queueName jobUID"),
     ("GET", "/api/v1/job/graph"): Call("queueName jobUID"),

@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+from msgspec import Raw
+
 from ..core.batches import Batch, BatchCounts
-from ..core.links import Graph, Link
+from ..core.links import AwaitedResults, Graph, Link
 from ..core.model import Job, State
 from .shown_job import to_json
 
@@ -47,3 +49,24 @@ def _job_value(job: Job) -> dict[str, Any]:
         "batch": rare.batch,
     }
     return {name: given for name, given in value.items() if given is not None}
+
+
+def with_dependencies(job: bytes, results: AwaitedResults | None) -> bytes:
+    """The JSON of a claimed job, with the results of what it has waited for."""
+    if results is None:
+        return job
+    left_out = {"results_left_out": results.left_out} if results.left_out else {}
+    more = {"dependencies": [*map(_result_value, results.links)], **left_out}
+    return job[:-1] + b"," + to_json(more)[1:]
+
+
+def _result_value(link: Link) -> dict[str, Any]:
+    if link.job is None:
+        return link_value(link)
+    notes = link.job.standing.notes
+    value: dict[str, Any] = {"queue_name": link.queue, "uid": link.key, "state": link.state}
+    if notes.result is not None:
+        value["result"] = Raw(notes.result)
+    if notes.error is not None:
+        value["error"] = notes.error[:_ERROR]
+    return value

@@ -223,10 +223,10 @@ class Wire:
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]
         return c.UpdateJobs(queue=sent.queue_name, **access, updates=tuple(read))
 
-    def claim(self, body: bytes, access: Access) -> c.Claims:
-        """The body of POST /api/v1/job/next."""
+    def claim(self, body: bytes, access: Access) -> tuple[c.Claims, bool]:
+        """The body of POST /api/v1/job/next, and whether the results of what the jobs have waited for are wanted."""
         sent, _ = self._decode(body, _claim)
-        return c.Claims(
+        claims = c.Claims(
             queues=tuple(dict.fromkeys(sent.queue_names)),
             **access,
             count=sent.count or 1,
@@ -236,6 +236,7 @@ class Wire:
             updates=self._with_claim(sent.updates) if sent.updates else (),
             origin=origin_of(sent.host, sent.pid, sent.client),
         )
+        return claims, bool(sent.with_results)
 
     def _with_claim(self, sent: Sequence[bodies.UpdateJob]) -> tuple[c.QueueUpdate, ...]:
         """The updates in a claim request, which are made before the claim."""

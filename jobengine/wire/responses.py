@@ -6,17 +6,17 @@ from heapq import nsmallest
 from typing import Any, Final, TypeVar
 
 from attrs import asdict, define
-from msgspec import to_builtins
+from msgspec import Raw, to_builtins
 from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
 from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
-from ..core.links import Link
+from ..core.links import AwaitedResults, Link
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, State
 from ..core.stats import GroupReport, QueueStats, Times
-from .links import link_value
+from .links import link_value, with_dependencies
 from .schedules import ScheduledBy, scheduled_by
 from .shown_job import job_value, not_before_of, to_json
 from .waiting_reason import failed_reason, waiting_reason
@@ -36,9 +36,18 @@ def brief_added(added: Added) -> dict[str, Any]:
     return {"uid": added.job.spec.uid, "status": 201 if added.new else 200}
 
 
-def jobs_json(claimed: Sequence[Claimed], results: Sequence[Any] | None = None) -> bytes:
-    """The JSON of claimed jobs, each with lease and queue, and of the results of updates, if there were any."""
+def jobs_json(
+    claimed: Sequence[Claimed],
+    results: Sequence[Any] | None = None,
+    awaited: Sequence[AwaitedResults | None] | None = None,
+) -> bytes:
+    """
+    The JSON of claimed jobs, each with lease and queue, and of the results of updates, if there were any. `awaited` is
+    what each job has waited for.
+    """
     jobs = [job_value(one.job, one.queue, lease=True, named=True) for one in claimed]
+    if awaited is not None:
+        jobs = [Raw(with_dependencies(to_json(job), its)) for job, its in zip(jobs, awaited, strict=True)]
     return to_json({"jobs": jobs} if results is None else {"results": results, "jobs": jobs})
 
 

@@ -150,6 +150,7 @@ USES: dict[str, Use] = {
     "Queue.peek": lambda e, _: e.queue("q").peek(),
     "Queue.claim": lambda e, _: e.queue("q").claim(),
     "Queue.explain": lambda e, _: e.queue("q").explain("u"),
+    "Queue.graph": lambda e, _: e.queue("q").graph("u"),
     "Queue.jobs": lambda e, _: e.queue("q").jobs(),
     "Queue.update_all": lambda e, _: e.queue("q").update_all({"priority": 1}, all=True),
     "Queue.retry": lambda e, _: e.queue("q").retry(),

@@ -17,7 +17,7 @@ from tests.web.test_strict import BODIES
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 #: The values of query parameters.
-VALUES = {"queue": "q", "jobUID": UID, "keyID": UID, "markQueued": "false"}
+VALUES = {"queue": "q", "jobUID": UID, "keyID": UID, "markQueued": "false", "withResults": "false"}
 
 
 def _query(call: tuple[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..jobs import ERROR_LENGTH, JobChanges, Span, changes_json, claimed_json
+from ..links import AwaitedJob
 from ..values import Job
 from .batch_sender import BatchSender
 from .heartbeats import Heartbeats
@@ -76,6 +77,11 @@ class AsyncClaimedJob:
     def group(self) -> str | None:
         """The job's group."""
         return self.job.group
+
+    @property
+    def dependencies(self) -> tuple[AwaitedJob, ...]:
+        """The jobs on which it depends, with their results, if it was claimed `with_results`."""
+        return self.job.dependencies
 
     @property
     def raw(self) -> Any:

@@ -139,6 +139,7 @@ class AsyncJobEngine:
         wait: float = 0,
         tags: Sequence[str] = (),
         worker: str | None = None,
+        with_results: bool = False,
     ) -> list[AsyncClaimedJob]:
         """
         Claim up to `count` jobs of several queues, in the order of the queues; see AsyncQueue.claim.
@@ -148,7 +149,7 @@ class AsyncJobEngine:
         deadline = monotonic() + wait
         while True:
             left = min(max(deadline - monotonic(), 0), LONGEST_WAIT)
-            jobs, *_ = await self._claim(queues, count, left, tags, worker, [])
+            jobs, *_ = await self._claim(queues, count, left, tags, worker, [], with_results)
             if jobs or monotonic() >= deadline:
                 return jobs
 
@@ -160,6 +161,7 @@ class AsyncJobEngine:
         *,
         tags: Sequence[str] = (),
         worker: str | None = None,
+        with_results: bool = False,
     ) -> tuple[list[JobEngineError | None], list[AsyncClaimedJob]]:
         """
         Finish jobs and claim others in one request and one commit; does not wait for jobs.
@@ -172,7 +174,7 @@ class AsyncJobEngine:
             self._heartbeats.remove(one.job)
         updates = [one.job._json(one.changes) for one in finished]
         try:
-            jobs, results, request_id = await self._claim(queues, count, 0, tags, worker, updates)
+            jobs, results, request_id = await self._claim(queues, count, 0, tags, worker, updates, with_results)
         except OutcomeUnknown:
             for one in finished:
                 one.job._uncertain = True
@@ -208,10 +210,11 @@ class AsyncJobEngine:
         tags: Sequence[str],
         worker: str | None,
         updates: Sequence[bytes],
+        with_results: bool,
     ) -> tuple[list[AsyncClaimedJob], list[Any] | None, str | None]:
         handles = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
         body: dict[str, Any] = {"queue_names": [queue.name for queue in handles], "count": count, **self._origin}
-        more = {"wait": wait, "tags": list(tags), "worker": worker}
+        more = {"wait": wait, "tags": list(tags), "worker": worker, "with_results": with_results}
         body.update({name: value for name, value in more.items() if value})
         by_name = {queue.name: queue for queue in handles}
         caller = handles[0]._caller
@@ -227,7 +230,7 @@ class AsyncJobEngine:
         if response.status == 400 and self._origin and b"no field 'host'" in response.body:
             # An older server does not know these fields.
             self._origin = {}
-            return await self._claim(queues, count, wait, tags, worker, updates)
+            return await self._claim(queues, count, wait, tags, worker, updates, with_results)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)
         results = _results(answer, len(updates), response)
         return _claimed(by_name, answer, response), results, response.request_id

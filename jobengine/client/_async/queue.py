@@ -22,6 +22,7 @@ from ..jobs import (
     given,
     job_json,
 )
+from ..links import JobGraph
 from ..schedules import Schedule, ScheduleOptions, schedule_value
 from ..secret import Secret, secret
 from ..values import Access, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
@@ -55,7 +56,14 @@ class AsyncClient(Protocol):
         ...
 
     async def claim(
-        self, queues: "Sequence[AsyncQueue]", count: int = 1, *, wait: float, tags: Sequence[str], worker: str | None
+        self,
+        queues: "Sequence[AsyncQueue]",
+        count: int = 1,
+        *,
+        wait: float,
+        tags: Sequence[str],
+        worker: str | None,
+        with_results: bool,
     ) -> list[AsyncClaimedJob]:
         """Claim jobs of these queues."""
         ...
@@ -298,6 +306,11 @@ class AsyncQueue:
         explanation: Explanation = await self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
         return explanation
 
+    async def graph(self, uid: str) -> JobGraph:
+        """What the job waits for, directly and through others, and what waits for it; at most 200 jobs and batches."""
+        graph: JobGraph = await self._ask(calls.JOB_GRAPH, query=self._job(uid))
+        return graph
+
     async def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """
         Change the job, and return it.
@@ -330,15 +343,22 @@ class AsyncQueue:
         return job
 
     async def claim(
-        self, count: int = 1, *, wait: float = 0, tags: Sequence[str] = (), worker: str | None = None
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0,
+        tags: Sequence[str] = (),
+        worker: str | None = None,
+        with_results: bool = False,
     ) -> list[AsyncClaimedJob]:
         """
         Claim up to `count` jobs; returns none if none was ready within `wait` seconds.
 
-        `tags`: only jobs with all of these tags. If the answer is lost, the claim is not repeated: this raises
+        `tags`: only jobs with all of these tags. `with_results`: each job has `dependencies`, the jobs on which it
+        depends with their results. If the answer is lost, the claim is not repeated: this raises
         OutcomeUnknown, and the jobs are released when their leases expire.
         """
-        return await self._engine.claim([self], count, wait=wait, tags=tags, worker=worker)
+        return await self._engine.claim([self], count, wait=wait, tags=tags, worker=worker, with_results=with_results)
 
     # Many jobs
 

@@ -23,6 +23,7 @@ from ..jobs import (
     given,
     job_json,
 )
+from ..links import JobGraph
 from ..schedules import Schedule, ScheduleOptions, schedule_value
 from ..secret import Secret, secret
 from ..values import Access, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
@@ -56,7 +57,14 @@ class Client(Protocol):
         ...
 
     def claim(
-        self, queues: "Sequence[Queue]", count: int = 1, *, wait: float, tags: Sequence[str], worker: str | None
+        self,
+        queues: "Sequence[Queue]",
+        count: int = 1,
+        *,
+        wait: float,
+        tags: Sequence[str],
+        worker: str | None,
+        with_results: bool,
     ) -> list[ClaimedJob]:
         """Claim jobs of these queues."""
         ...
@@ -295,6 +303,11 @@ class Queue:
         explanation: Explanation = self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
         return explanation
 
+    def graph(self, uid: str) -> JobGraph:
+        """What the job waits for, directly and through others, and what waits for it; at most 200 jobs and batches."""
+        graph: JobGraph = self._ask(calls.JOB_GRAPH, query=self._job(uid))
+        return graph
+
     def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """
         Change the job, and return it.
@@ -327,15 +340,22 @@ class Queue:
         return job
 
     def claim(
-        self, count: int = 1, *, wait: float = 0, tags: Sequence[str] = (), worker: str | None = None
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0,
+        tags: Sequence[str] = (),
+        worker: str | None = None,
+        with_results: bool = False,
     ) -> list[ClaimedJob]:
         """
         Claim up to `count` jobs; returns none if none was ready within `wait` seconds.
 
-        `tags`: only jobs with all of these tags. If the answer is lost, the claim is not repeated: this raises
+        `tags`: only jobs with all of these tags. `with_results`: each job has `dependencies`, the jobs on which it
+        depends with their results. If the answer is lost, the claim is not repeated: this raises
         OutcomeUnknown, and the jobs are released when their leases expire.
         """
-        return self._engine.claim([self], count, wait=wait, tags=tags, worker=worker)
+        return self._engine.claim([self], count, wait=wait, tags=tags, worker=worker, with_results=with_results)
 
         # Many jobs
 

@@ -1,0 +1,87 @@
+"""What jobs wait for and what waits for them, as values."""
+
+from typing import Any
+
+from .answers import Answer, Field
+
+
+class LinkedJob(Answer):
+    """A job that others wait for, or that waits for others; or else a batch: then `uid` is None."""
+
+    __slots__ = ()
+    _shown = ("queue_name", "uid", "batch", "state")
+
+    queue_name = Field[str]("queue_name")
+    #: The job's uid; None for a batch.
+    uid = Field[str | None]("uid")
+    #: The name of the batch; of a job, that of the batch which it belongs to.
+    batch = Field[str | None]("batch")
+    #: The job's state; or unfinished, complete or failed, for a batch and for a job that the key may not read; or
+    #: removed; or unknown.
+    state = Field[str]("state")
+    #: Whether the job waits for others.
+    waiting = Field[bool]("waiting", default=False)
+    #: The progress in per cent.
+    progress = Field[int | None]("progress")
+    #: The worker that holds the job, or held it last.
+    worker = Field[str | None]("worker")
+    #: The first 200 characters of the job's error.
+    error = Field[str | None]("error")
+    #: Whether the job failed because it was cancelled.
+    cancelled = Field[bool]("cancelled", default=False)
+    tags = Field[tuple[str, ...]]("tags", tuple, ())
+    #: Whether the batch takes jobs even when all that it has are finished.
+    open = Field[bool | None]("open")
+    #: The number of the batch's jobs and, in the next lines, of those in each state.
+    total = Field[int | None]("total")
+    queued = Field[int | None]("queued")
+    inprogress = Field[int | None]("inprogress")
+    complete = Field[int | None]("complete")
+    failed = Field[int | None]("failed")
+
+
+class AwaitedJob(LinkedJob):
+    """A job that a claimed job has waited for, or else a batch."""
+
+    __slots__ = ()
+
+    #: The job's result; None if it has none, or if it was left out.
+    result = Field[Any]("result")
+
+
+def linked_jobs(raw: list[Any]) -> tuple[LinkedJob, ...]:
+    """One for each object."""
+    return tuple([LinkedJob(one) for one in raw])
+
+
+def awaited_jobs(raw: list[Any]) -> tuple[AwaitedJob, ...]:
+    """One for each object."""
+    return tuple([AwaitedJob(one) for one in raw])
+
+
+class GraphEdge(Answer):
+    """An edge of a graph: `before` is waited for by `after`, or is a job of the batch `after`."""
+
+    __slots__ = ()
+    _shown = ("before", "after")
+
+    #: Both are indexes in `nodes`.
+    before = Field[int]("from", default=0)
+    after = Field[int]("to", default=0)
+
+
+def _edges(raw: list[Any]) -> tuple[GraphEdge, ...]:
+    return tuple([GraphEdge(one) for one in raw])
+
+
+class JobGraph(Answer):
+    """The jobs and batches around a job."""
+
+    __slots__ = ()
+    _shown = ("nodes", "edges")
+
+    #: At most 200, the nearest first; the job itself is the first.
+    nodes = Field[tuple[LinkedJob, ...]]("nodes", linked_jobs, ())
+    edges = Field[tuple[GraphEdge, ...]]("edges", _edges, ())
+    #: Whether there are more than 200.
+    left_out = Field[bool]("left_out", default=False)
