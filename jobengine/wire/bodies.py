@@ -174,6 +174,8 @@ class NewJob(Fields, frozen=True, kw_only=True):
     removed_at: Ignored = NOTHING
     waiting: Ignored = NOTHING
     queue_name: Ignored = NOTHING
+    dependencies: Ignored = NOTHING
+    results_left_out: Ignored = NOTHING
 
 
 class AddJob(Fields, frozen=True, kw_only=True):

@@ -73,6 +73,14 @@ def test_a_claim_with_updates_brings_results_of_what_it_has_just_completed(serve
     assert _results(_claimed(server, updates=[done])) == [5]
 
 
+def test_a_claimed_job_with_results_can_be_added_again_unchanged(server: MemoryServer) -> None:
+    add_jobs(server, job(1), job(2, 1))
+    _finish(server, 1, 5)
+    claimed = _claimed(server)
+    again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {**claimed, "uid": uid(3)}})
+    assert (again.status, again.json["state"]) == (201, "queued")
+
+
 def test_a_job_that_is_tried_again_gets_the_results_again(server: MemoryServer) -> None:
     add_jobs(server, job(1, keep_minutes=0), job(2, 1, max_attempts=2))
     _finish(server, 1, 5)

@@ -62,7 +62,7 @@ CALLS: Final = [
     Call("POST", "/api/v1/schedule/run", OWNER, 201, body=SCHEDULE),
     Call("POST", "/api/v1/schedule/run", OWNER, 200, body={**SCHEDULE, "from": 0, "until": 0}),
     Call("PUT", "/api/v1/batch", PRODUCE, 201, body={**BATCH, "name": "new", "then": JOB}),
-    Call("GET", "/api/v1/batch", READ | PRODUCE, 200, {"queueName": "q", "name": "import"}),
+    Call("GET", "/api/v1/batch", set(ROLES), 200, {"queueName": "q", "name": "import"}),
     Call("POST", "/api/v1/batch", PRODUCE, 200, body={**BATCH, "open": False}),
     Call("POST", "/api/v1/batch", OWNER, 200, body={**BATCH, "cancel": True}),
     Call("POST", "/api/v1/batch", OWNER, 200, body={**BATCH, "retry": True}),

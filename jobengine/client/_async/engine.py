@@ -214,8 +214,7 @@ class AsyncJobEngine:
     ) -> tuple[list[AsyncClaimedJob], list[Any] | None, str | None]:
         handles = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
         body: dict[str, Any] = {"queue_names": [queue.name for queue in handles], "count": count, **self._origin}
-        more = {"wait": wait, "tags": list(tags), "worker": worker, "with_results": with_results}
-        body.update({name: value for name, value in more.items() if value})
+        body |= _given(wait=wait, tags=list(tags), worker=worker, with_results=with_results)
         by_name = {queue.name: queue for queue in handles}
         caller = handles[0]._caller
         request = caller.request(
@@ -294,6 +293,11 @@ def _results(answer: Mapping[str, Any], count: int, response: Response) -> list[
     if results is not None and len(results) != count:
         raise calls.not_jobengine(response, f"it has {len(results)} outcomes, not {count}")
     return results
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields that are not at their defaults, all of which are false."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def _with_updates(body: bytes, updates: Sequence[bytes]) -> bytes:
