@@ -20,6 +20,7 @@ from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
 from tests.contract.dependencies import BatchContract, DependencyContract
 from tests.contract.events import EventsContract
 from tests.contract.groups import GroupsContract
+from tests.contract.links import LinksContract
 from tests.contract.many import ManyContract
 from tests.contract.named_items import NamedItemsContract
 from tests.contract.new_command import NewCommandContract
@@ -401,5 +402,6 @@ class EngineContract(
     ScheduleContract,
     DependencyContract,
     BatchContract,
+    LinksContract,
 ):
     """The whole contract of an engine."""

@@ -1,0 +1,101 @@
+"""What jobs wait for and what waits for them, read from each engine."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.dependencies import batch_key
+from jobengine.core.errors import JobNotFound
+from jobengine.core.links import Graph, LinkState
+from jobengine.core.model import Role, State
+from jobengine.engine.links import read_graph, read_results
+from tests.contract.asking import ANY_UID, KEY, Asker, Contract
+from tests.contract.dependencies import A, B, C, D, set_batch, waits_for
+from tests.contract.world import World
+
+
+def links(ask: Asker, *uids: str, most: int = 0, **more: Any) -> c.Links:
+    return ask.ask(c.ReadLinks, uids=uids, most=most, **more)
+
+
+def graph(world: World, ask: Asker, uid: str, queue: str = "q", key: bytes = KEY) -> Graph:
+    return ask.get(read_graph(world.engine, c.ExplainJob(queue=queue, access_key=key, uid=uid)))
+
+
+def shape(found: Graph) -> tuple[list[str], set[tuple[str, str]]]:
+    """The keys of a graph's nodes, and its edges by them."""
+    keys = [node.key for node in found.nodes]
+    return keys, {(keys[first], keys[second]) for first, second in found.edges}
+
+
+class LinksContract(Contract):
+    """Links between jobs, over queues, and what a claim brings of them."""
+
+    def test_jobs_are_read_with_those_that_wait_for_them(self, ask: Asker) -> None:
+        first, other = ask.add(uid=A), ask.add(uid=B)
+        waits_for(ask, A)
+        waits_for(ask, A, uid=D)
+        read = links(ask, A, B, ANY_UID, most=5)
+        assert {job.spec.uid: job for job in read.jobs} == {A: first, B: other}
+        assert {uid: set(its) for uid, its in read.dependants.items() if its} == {A: {("q", C), ("q", D)}}
+        assert len(links(ask, A, most=1).dependants[A]) == 1
+        assert not links(ask, A).dependants
+
+    def test_what_waits_for_a_batch_is_read_by_its_key(self, ask: Asker) -> None:
+        set_batch(ask)
+        read = links(ask, batch_key("b"), most=5)
+        assert (read.jobs, read.dependants) == ([], {batch_key("b"): [("q", D)]})
+
+    def test_a_job_that_failed_because_of_another_is_linked_to_it_and_a_complete_one_is_not(self, ask: Asker) -> None:
+        first, second = ask.add(uid=A), ask.add(uid=B)
+        waits_for(ask, A, uid=C)
+        waits_for(ask, B, uid=D)
+        ask.update(first, State.FAILED)
+        ask.update(second, State.COMPLETE)
+        ask.update(ask.hold(), State.COMPLETE)
+        read = links(ask, A, B, most=5).dependants
+        assert (list(read[A]), list(read[B])) == ([("q", C)], [])
+
+    def test_a_producer_learns_that_jobs_of_others_exist_and_reads_its_own(self, ask: Asker) -> None:
+        ask.add_key(Role.PRODUCER, b"producer")
+        ask.add(uid=A)
+        own = ask.add(uid=B, key=b"producer")
+        read = links(ask, A, B, C, key=b"producer")
+        assert (read.jobs, read.hidden) == ([own], {A})
+
+    def test_a_graph_has_all_that_is_linked_over_queues_and_batches(self, world: World, ask: Asker) -> None:
+        ask.create("other")
+        ask.add("other", uid=A)
+        set_batch(ask)
+        ask.add(uid=B, depends_on=(("other", A),), batch="b")
+        keys, edges = shape(graph(world, ask, A, "other"))
+        assert keys == [A, B, batch_key("b"), D]
+        assert edges == {(A, B), (B, batch_key("b")), (batch_key("b"), D)}
+        assert set(shape(graph(world, ask, D))[0]) == {D, batch_key("b")}
+        world.reopen()
+        assert shape(graph(world, ask, A, "other")) == (keys, edges)
+        with pytest.raises(JobNotFound):
+            graph(world, ask, C)
+
+    def test_a_graph_shows_what_is_gone_and_what_the_key_may_not_read(self, world: World, ask: Asker) -> None:
+        ask.create("other")
+        ask.add("other", uid=A)
+        gone = ask.add(uid=B)
+        ask.add(uid=C, depends_on=(("other", A), ("q", B)))
+        ask.delete(gone)
+        ask.add_key(Role.VIEWER, b"viewer")
+        states = {node.key: node.state for node in graph(world, ask, C, key=b"viewer").nodes}
+        assert states == {C: LinkState.FAILED, A: LinkState.UNFINISHED, B: LinkState.REMOVED}
+
+    def test_a_claim_is_followed_by_the_results_of_what_the_job_waited_for(self, world: World, ask: Asker) -> None:
+        ask.add_key(Role.WORKER, b"worker")
+        ask.update(ask.add(uid=A), State.COMPLETE, result=b"[1]")
+        waits_for(ask, A)
+        claims = c.Claims(queues=("q",), access_key=b"worker")
+        claimed = ask.get(world.engine.claim(claims)).jobs
+        (results,) = ask.get(read_results(world.engine, {"access_key": b"worker"}, claimed))
+        assert results is not None
+        (link,) = results.links
+        assert link.job is not None
+        assert (link.job.standing.notes.result, results.left_out) == (b"[1]", 0)
