@@ -62,7 +62,7 @@ class LinksContract(Contract):
         ask.add(uid=A)
         own = ask.add(uid=B, key=b"producer")
         read = links(ask, A, B, C, key=b"producer")
-        assert (read.jobs, read.hidden) == ([own], {A})
+        assert ([*read.jobs], {*read.hidden}) == ([own], {A})
 
     def test_a_graph_has_all_that_is_linked_over_queues_and_batches(self, world: World, ask: Asker) -> None:
         ask.create("other")
