@@ -5,6 +5,8 @@ from typing import Any
 from attrs import evolve
 from msgspec.structs import replace
 
+from jobengine.core.batches import BATCH, Batch, batch_text
+from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.facts import (
     ClockSet,
     Fact,
@@ -44,6 +46,8 @@ __all__ = [
     "COMMITS_4",
     "COMMITS_5",
     "COMMITS_6",
+    "COMMITS_7",
+    "FULL_BATCH",
     "FULL_FLOW",
     "FULL_GATE",
     "FULL_JOB",
@@ -137,6 +141,7 @@ FULL_STANDING = Standing(
     shift=-3_600_000,
     ready_at=CREATED + 60,
     not_before=CREATED + 61,
+    ended="-cfw",
     notes=Notes(
         progress=70,
         result=b'{"sum": 1.50,\n"text": "Gr\xc3\xbc\xc3\x9fe"}',
@@ -166,18 +171,27 @@ FULL_JOB = Job(
                 traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             ),
             group="Grüße",
+            batch="Import 七",
+            dependencies=Dependencies(
+                (("mail", uid(1)), ("mail", batch_key("Other")), ('Grüße "七"\n', uid(5)), ("mail", uid(3))),
+                OnDependencyFailure.WAIT,
+            ),
         ),
     ).spec,
     FULL_STANDING,
 )
 
-#: The same as versions 4, 3 and 2 knew them.
-FULL_JOB_4 = Job(replace(FULL_JOB.spec, rare=replace(FULL_JOB.spec.rare, group=None)), FULL_STANDING)
+#: The same as versions 5, 4, 3 and 2 knew them.
+FULL_STANDING_5 = replace(FULL_STANDING, ended="")
+FULL_JOB_5 = Job(
+    replace(FULL_JOB.spec, rare=replace(FULL_JOB.spec.rare, batch=None, dependencies=None)), FULL_STANDING_5
+)
+FULL_JOB_4 = Job(replace(FULL_JOB_5.spec, rare=replace(FULL_JOB_5.spec.rare, group=None)), FULL_STANDING_5)
 FULL_STANDING_3 = replace(
-    FULL_STANDING,
+    FULL_STANDING_5,
     notes=replace(
-        FULL_STANDING.notes,
-        history=tuple(replace(one, times=1) for one in FULL_STANDING.notes.history),
+        FULL_STANDING_5.notes,
+        history=tuple(replace(one, times=1) for one in FULL_STANDING_5.notes.history),
         retrying=False,
         cancelled=False,
     ),
@@ -185,6 +199,13 @@ FULL_STANDING_3 = replace(
 FULL_JOB_3 = Job(replace(FULL_JOB_4.spec, keep=retention(60, 60)), FULL_STANDING_3)
 FULL_STANDING_2 = replace(FULL_STANDING_3, not_before=0)
 FULL_JOB_2 = Job(replace(FULL_JOB_3.spec, rare=replace(FULL_JOB_3.spec.rare, context=NO_CONTEXT)), FULL_STANDING_2)
+
+
+def _depending(number: int, state: State, ended: str, on: str) -> Job:
+    """A job that depends on another, or on a batch."""
+    depending = job(number, state, CREATED + 80, rare=Rare(dependencies=Dependencies((("mail", on),))))
+    return Job(depending.spec, replace(depending.standing, attempts=0, ended=ended))
+
 
 #: By file: a record of each kind and version that is not written any more.
 OLDER: dict[str, Fact] = {
@@ -226,7 +247,13 @@ OLDER: dict[str, Fact] = {
     ),
     "job-added-4-full.record": JobAdded("mail", FULL_JOB_4),
     "job-changed-4.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
-    "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING),
+    "job-changed-4-full.record": JobChanged("mail", uid(8), FULL_STANDING_5),
+    "job-added-5.record": JobAdded(
+        "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
+    ),
+    "job-added-5-full.record": JobAdded("mail", FULL_JOB_5),
+    "job-changed-5.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-5-full.record": JobChanged("mail", uid(8), FULL_STANDING_5),
 }
 
 #: What was counted in a second, a minute and an hour.
@@ -251,6 +278,16 @@ GROUPS: list[Fact] = [
     ItemSet("mail", GATE, "", item_text(Gate(held=CREATED + 40_000))),
 ]
 
+#: A batch, with all that it may have.
+FULL_BATCH = Batch(created=CREATED + 1, then=uid(11), open=False, ended=CREATED + 90, failed=True, lost=2)
+#: A batch with a job, and with the job at its end; and a job that failed because of another.
+BATCHES: list[Fact] = [
+    ItemSet("mail", BATCH, "Import 七", batch_text(Batch(created=CREATED + 80, then=uid(11)))),
+    JobAdded("mail", job(10, rare=Rare(batch="Import 七"))),
+    JobAdded("mail", _depending(11, State.QUEUED, "-", batch_key("Import 七"))),
+    JobAdded("mail", _depending(12, State.FAILED, "f", uid(3))),
+]
+
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
@@ -259,12 +296,12 @@ RECORDS: dict[str, Fact] = {
     "queue-changed-6.record": QueueChanged(OTHER),
     "queue-changed-6-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
-    "job-added-5.record": JobAdded(
+    "job-added-6.record": JobAdded(
         "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
     ),
-    "job-added-5-full.record": JobAdded("mail", FULL_JOB),
-    "job-changed-5.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
-    "job-changed-5-full.record": JobChanged("mail", uid(8), FULL_STANDING),
+    "job-added-6-full.record": JobAdded("mail", FULL_JOB),
+    "job-changed-6.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-6-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
     "periods-counted-1.record": PERIODS,
     "item-set-1.record": ITEM,
@@ -321,7 +358,7 @@ COMMITS_4: list[list[Fact]] = [
 SLICES = SLICES_4
 COMMITS_5: list[list[Fact]] = [
     COMMITS_4[0],
-    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB_4)],
+    [JobChanged("mail", uid(1), FULL_STANDING_5), JobAdded("mail", FULL_JOB_4)],
     *COMMITS_4[2:4],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_5)],
     COMMITS_4[5],
@@ -332,11 +369,19 @@ COMMITS_5: list[list[Fact]] = [
 COMMITS_6: list[list[Fact]] = [*COMMITS_5, [ITEM]]
 
 #: The same of the seventh one, which has groups, in records of jobs of version 5 and of queues of version 6.
-COMMITS: list[list[Fact]] = [
+COMMITS_7: list[list[Fact]] = [
     COMMITS_5[0],
-    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [JobChanged("mail", uid(1), FULL_STANDING_5), JobAdded("mail", FULL_JOB_5)],
     *COMMITS_5[2:4],
     [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
     *COMMITS_5[5:],
     GROUPS,
+]
+
+#: The same of the eighth one, which has a batch and jobs that depend on others, in records of jobs of version 6.
+COMMITS: list[list[Fact]] = [
+    COMMITS_7[0],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    *COMMITS_7[2:],
+    BATCHES,
 ]

@@ -10,6 +10,8 @@ import pytest
 from msgspec import UNSET, structs
 
 from jobengine.core import fact_codec as records
+from jobengine.core.batches import BATCH, Batch, batch_of
+from jobengine.core.dependencies import Dependencies
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
 from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupSettings, Limits
@@ -25,6 +27,8 @@ from tests.golden.facts import (
     COMMITS_4,
     COMMITS_5,
     COMMITS_6,
+    COMMITS_7,
+    FULL_BATCH,
     FULL_FLOW,
     FULL_GATE,
     FULL_JOB,
@@ -56,7 +60,8 @@ DATABASES = {
     "format-1.0-records-4.db": [*SLICES_4, *COMMITS_4],
     "format-1.0-records-5.db": [*SLICES, *COMMITS_5],
     "format-1.0-items.db": [*SLICES, *COMMITS_6],
-    "format-1.0-groups.db": [*SLICES, *COMMITS],
+    "format-1.0-groups.db": [*SLICES, *COMMITS_7],
+    "format-1.0-batches.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -75,6 +80,13 @@ EXPECTED = {
 for number in (3, 4, 5):
     EXPECTED[f"format-1.0-records-{number}.db"] = EXPECTED["format-1.0-records-2.db"]
 EXPECTED["format-1.0-items.db"] = EXPECTED["format-1.0-groups.db"] = EXPECTED["format-1.0-records-5.db"]
+EXPECTED["format-1.0-batches.db"] = [
+    *EXPECTED["format-1.0-records-5.db"][:-1],
+    (10, 0, State.QUEUED, 0, 1_700_000_000_123, 0),
+    (11, 0, State.QUEUED, 0, 1_700_000_000_203, 0),
+    (12, 0, State.FAILED, 0, 1_700_000_000_203, 0),
+    EXPECTED["format-1.0-records-5.db"][-1],
+]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
@@ -83,6 +95,7 @@ QUEUES = {
     "format-1.0-records-5.db": FULL_QUEUE_5,
     "format-1.0-items.db": FULL_QUEUE_5,
     "format-1.0-groups.db": FULL_QUEUE,
+    "format-1.0-batches.db": FULL_QUEUE,
 }
 #: Their named things.
 NAMED = {
@@ -95,6 +108,10 @@ NAMED = {
         ): '{"held":1700000030123,"marks":[[1700000000133,1700000000138,2],[1700000000193,1700000000193,1]]}',
         (GATE, ""): '{"held":1700000040123}',
     },
+}
+NAMED["format-1.0-batches.db"] = {
+    **NAMED["format-1.0-groups.db"],
+    (BATCH, "Import 七"): '{"created":1700000000203,"then":"00000000-0000-0000-0000-000000000011"}',
 }
 ALL_RECORDS = {**OLDER, **RECORDS}
 
@@ -131,7 +148,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     assert table.named == NAMED.get(name, {})
     assert [
         (
-            int(job.spec.uid[-1]),
+            int(job.spec.uid[-2:]),
             job.spec.priority,
             job.state,
             job.standing.attempts,
@@ -148,7 +165,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     }
     # Before there was a setting for it, failed jobs were kept as long as complete ones: these still are.
     kept_longer = {8} if QUEUES[name] in (FULL_QUEUE, FULL_QUEUE_5) else set()
-    assert {int(job.spec.uid[-1]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
+    assert {int(job.spec.uid[-2:]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
 
 def test_the_first_golden_database_is_served_as_it_always_was(database: Path) -> None:
@@ -203,7 +220,7 @@ def _fields(kind: type) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize(
     "kind",
-    [Spec, Rare, Context, Standing, Notes, Queue, Flow, Limits, GroupSettings, Gate],
+    [Spec, Rare, Context, Standing, Notes, Queue, Flow, Limits, GroupSettings, Gate, Batch, Dependencies],
     ids=lambda kind: kind.__name__,
 )
 def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
@@ -218,6 +235,8 @@ def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
         Limits: FULL_FLOW.group_limits,
         GroupSettings: FULL_SETTINGS,
         Gate: FULL_GATE,
+        Batch: FULL_BATCH,
+        Dependencies: FULL_JOB.spec.rare.dependencies,
     }
     part = parts[kind]
     defaults = {name: field.default for name, field in _fields(kind).items()}
@@ -253,10 +272,10 @@ def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> Non
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-6.record"]), b'["job-added",6,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-6.record"]), b'["job-added",7,"mail",{}]'])
     journal.close(orderly=False)
     before, clock = path.read_bytes(), new_clock()
-    with pytest.raises(NewerFormat, match="'job-added' of version 6"):
+    with pytest.raises(NewerFormat, match="'job-added' of version 7"):
         start(make_engine(path, clock), lambda: clock.advance(0))
     assert path.read_bytes() == before
 
@@ -268,6 +287,10 @@ def test_a_database_of_a_newer_major_version_is_refused_and_left_alone(database:
     with pytest.raises(NewerFormat, match="version 2"):
         opened(database)
     assert database.read_bytes() == newer
+
+
+def test_a_stored_batch_is_read_by_each_later_version() -> None:
+    assert batch_of((HERE / "batch.json").read_text()) == FULL_BATCH
 
 
 def test_a_stored_schedule_is_read_by_each_later_version() -> None:

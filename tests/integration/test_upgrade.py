@@ -37,19 +37,21 @@ def test_a_database_of_an_earlier_version_is_served_whole_and_accepts_changes(
     shutil.copy(released, daemon.db_path)
     before = _check(daemon)["jobs"]
     with daemon.start().client(admin_key=ADMIN_KEY) as client:
-        # Finished jobs are past their retention by now, and jobs in progress past their time-out.
+        # Finished jobs are past their retention by now, unless others waited for them, and jobs in progress past their
+        # time-out.
         jobs = client.jobs("mail")
-        assert [job["error"] for job in jobs.values()] == ["timed out"] * before["inprogress"]
-        assert all(job["content"] == {"n": int(uid[-1]), "text": "Grüße\n"} for uid, job in jobs.items())
+        failed = [job for job in jobs.values() if job["state"] == "failed"]
+        assert [job["error"] for job in failed if "error" in job] == ["timed out"] * before["inprogress"]
+        assert all(job["content"] == {"n": int(uid[-2:]), "text": "Grüße\n"} for uid, job in jobs.items())
         client.set_up("mail", draining=False)
         assert client.add({"after": "the upgrade"}, "mail").status == 201
     assert daemon.stop() == 0
     assert _check(daemon)["jobs"] == {
         "all": 1 + len(jobs),
-        "queued": 1,
+        "queued": 1 + before["queued"],
         "inprogress": 0,
         "complete": 0,
-        "failed": len(jobs),
+        "failed": len(failed),
     }
 
 
@@ -70,3 +72,19 @@ def test_groups_of_an_earlier_version_are_served_as_they_were(make_daemon: MakeD
         added = client.add(queue="mail", group="Grüße").json["uid"]
         held = client.call("GET", "/api/v1/job/explain", query={"queueName": "mail", "jobUID": added}).json
         assert (held["held_by"], held["group"]) == ("hold", "Grüße")
+
+
+def test_a_batch_of_an_earlier_version_ends_once_it_is_closed_and_its_jobs_are_finished(
+    make_daemon: MakeDaemon,
+) -> None:
+    daemon = make_daemon(settings={"SECRET": SECRET.decode(), "ADMIN_KEY": ADMIN_KEY})
+    daemon.home.mkdir()
+    shutil.copy(ROOT / "tests" / "golden" / "format-1.0-batches.db", daemon.db_path)
+    with daemon.start().client(admin_key=ADMIN_KEY) as client:
+        jobs = client.jobs("mail")
+        (then,) = [uid for uid in jobs if uid.endswith("11")]
+        assert (jobs[then]["state"], jobs[then]["waiting"]) == ("queued", True)
+        batch = {"queue_name": "mail", "name": "Import 七"}
+        assert client.call("POST", "/api/v1/batch", body={**batch, "open": False}).json["then"] == then
+        assert client.call("POST", "/api/v1/batch", body={**batch, "cancel": True}).json["queued"] == 0
+        assert "jobs of the batch" in client.jobs("mail")[then]["error"]

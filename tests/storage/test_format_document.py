@@ -98,7 +98,7 @@ def created(queue: dict[str, Any] | None, fields: list[Any]) -> dict[str, Any]:
 
 def in_newest(kind: str, version: int, fields: list[Any]) -> list[Any]:
     """The fields as the newest version of the kind has them."""
-    newest = {"queue-created": 6, "queue-changed": 6, "job-added": 5, "job-changed": 5}.get(kind, 1)
+    newest = {"queue-created": 6, "queue-changed": 6, "job-added": 6, "job-changed": 6}.get(kind, 1)
     assert version in range(1, newest + 1)
     if newest == 1:
         return fields
@@ -143,13 +143,16 @@ def test_the_first_golden_file_matches_the_document() -> None:
 
 
 def test_the_newest_golden_file_matches_the_document() -> None:
-    data = (GOLDEN / "format-1.0-groups.db").read_bytes()
-    assert [kind for kind, _ in frames(data)] == [1, 1, 2, *[3] * 7, 4, 3, 4]
+    data = (GOLDEN / "format-1.0-batches.db").read_bytes()
+    assert [kind for kind, _ in frames(data)] == [1, 1, 2, *[3] * 8, 4, 3, 4]
     mail = state_of(data)["mail"]
     flow, rate = mail["set up"][3]["flow"], {"count": 10, "seconds": 60}
     assert (flow["group_limits"], flow["group_order"]) == ({"in_progress": 2, "rate": rate}, "strict")
     assert [job[7]["group"] for job in mail["jobs"].values() if "group" in job[7]] == ["Grüße"]
     assert mail["things"]["group", "Grüße"]["weight"] == 3
+    then = mail["jobs"][mail["things"]["batch", "Import 七"]["then"]]
+    assert (then[7]["dependencies"], then[-2]["ended"]) == (["fail", [["mail", "batch:Import 七"]]], "-")
+    assert [job[7]["batch"] for job in mail["jobs"].values() if "batch" in job[7]] == ["Import 七"] * 2
     assert mail["things"]["gate", ""] == {"held": 1_700_000_040_123}
     assert [number for _, _, number in mail["things"]["gate", "Grüße"]["marks"]] == [2, 1]
 
