@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "show": "show:show",
     "next": "show:next_job",
     "explain": "show:explain",
+    "graph": "graph:graph",
     "update": "change:update",
     "cancel": "change:cancel",
     "retry": "change:retry",

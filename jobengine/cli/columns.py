@@ -34,7 +34,8 @@ _MOMENTS: Final = frozenset(
 )
 #: The word for a queue with waiting jobs and no worker.
 _NO_WORKER: Final = "no worker"
-_COLOURS: Final = {
+#: The colours of states and other words.
+STATE_COLOURS: Final = {
     "failed": "red",
     _NO_WORKER: "red",
     "complete": "green",
@@ -64,7 +65,7 @@ class Column(NamedTuple, Generic[T]):
 
     def style(self, text: str) -> str:
         """The colour of a text."""
-        return _COLOURS.get(text, "") if self.heading in ("state", "to", "now") else ""
+        return STATE_COLOURS.get(text, "") if self.heading in ("state", "to", "now") else ""
 
 
 def _json(value: Any) -> str:

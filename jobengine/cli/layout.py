@@ -63,6 +63,11 @@ def _total(widths: dict[Column[Any], int]) -> int:
     return sum(widths.values()) + _GAP * (len(widths) - 1)
 
 
+def line_of(parts: Sequence[tuple[str, str]]) -> Text:
+    """A line of texts with their styles."""
+    return Text.assemble(*parts)
+
+
 def grid_of(rows: Sequence[tuple[str, str]]) -> Table:
     """A table of names and values."""
     table = Table.grid(padding=(0, 2))

@@ -95,6 +95,14 @@ class Output:
             for name, value in rows:
                 click.echo(f"{name}\t{value}")
 
+    def lines(self, lines: Sequence[Sequence[tuple[str, str]]]) -> None:
+        """Print lines at a terminal, each of texts with their styles."""
+        from .layout import line_of  # only for a terminal
+
+        console = _console()
+        for line in lines:
+            console.print(line_of(line), soft_wrap=True)
+
 
 def _console() -> Any:
     from rich.console import Console  # only for a terminal
