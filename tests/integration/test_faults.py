@@ -147,3 +147,33 @@ def test_a_server_killed_in_a_compaction_keeps_acknowledged_changes(
     found = _found(daemon)
     assert found[: len(kept)] == kept
     assert len(found) <= len(kept) + 1
+
+
+def test_a_cascade_goes_on_after_the_server_is_killed_in_the_middle(daemon: Daemon) -> None:
+    first, number = f"00000000-0000-4000-8000-{0:012}", 10_000
+    with daemon.client() as client:
+        client.make_queue()
+        assert client.add_many([{"content": {}, "uid": first}]).status == 201
+        for start in range(0, number, 1_000):
+            jobs = [{"content": {}, "depends_on": [first]} for _ in range(start, start + 1_000)]
+            assert client.add_many(jobs).status == 201
+        assert (
+            client.call("POST", "/api/v1/job", body={"queue_name": "q", "uid": first, "new_status": "complete"}).status
+            == 200
+        )
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        left = [_waiting(client)]
+        until("all are released", lambda: not _waiting(client))
+        assert _stats(client)["ready"] == number
+    assert left[0] > 0
+
+
+def _stats(client: Client) -> dict[str, int]:
+    stats: dict[str, int] = client.call("GET", "/api/v1/queue/stats", query={"queueName": "q"}).json
+    return stats
+
+
+def _waiting(client: Client) -> int:
+    return _stats(client)["waiting"]

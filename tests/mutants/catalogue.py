@@ -3,9 +3,10 @@
 from typing import Final
 
 from .mutant import Mutant
+from .of_dependencies import OF_DEPENDENCIES
 from .of_files import OF_FILES
 from .of_groups import OF_GROUPS
 from .of_postgres import OF_POSTGRES
 from .of_requests import OF_REQUESTS
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*OF_FILES, *OF_GROUPS, *OF_POSTGRES, *OF_REQUESTS)
+MUTANTS: Final[tuple[Mutant, ...]] = (*OF_DEPENDENCIES, *OF_FILES, *OF_GROUPS, *OF_POSTGRES, *OF_REQUESTS)

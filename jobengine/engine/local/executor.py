@@ -47,8 +47,8 @@ from .waiters import Offer, Waiters
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
-#: The most slices of a cascade of dependencies that belong to the commit which began it.
-_CASCADE_SLICES: Final = 5
+#: The most jobs of a cascade of dependencies that change in the commit which began it.
+_CASCADE: Final = 1_000
 #: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
@@ -322,17 +322,14 @@ class Executor:
         has_begun = self.tables.dependants.pending
         self._submit(facts, now)
         if not has_begun and self.tables.dependants.pending:
-            for _ in range(_CASCADE_SLICES):
-                if not self._follow_up(now):
-                    break
+            self._follow_up(now, _CASCADE)
         self._set_timer()
 
-    def _follow_up(self, now: int) -> bool:
-        """Apply a slice of what follows from ended dependencies; returns whether there was any."""
-        facts = follow_up(self.tables, now, _EXPIRY_SLICE)
-        if facts:
+    def _follow_up(self, now: int, most: int) -> None:
+        """Apply what follows from ended dependencies, for at most this many jobs."""
+        while most > 0 and (facts := follow_up(self.tables, now, min(most, _EXPIRY_SLICE))):
             self._submit(facts, now)
-        return bool(facts)
+            most -= len(facts)
 
     def _submit(self, facts: Sequence[Fact], now: int) -> None:
         """Apply facts and submit them for writing."""
@@ -433,7 +430,7 @@ class Executor:
         now = self._tick()
         self._fire(now)
         if self.tables.dependants.pending and self._expires:
-            self._follow_up(now)
+            self._follow_up(now, _EXPIRY_SLICE)
             self.waiters.serve(now)
         self._set_timer()
 

@@ -1,0 +1,93 @@
+"""Dependencies of an engine on a file: crashes in a cascade, many jobs at once, a full disk."""
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults, Job, State
+from tests.doubles import START, CountedIds, make_engine, start
+from tests.engine.local.engines import KEY, Desk
+from tests.graphs import uid_of
+from tests.pending import Pending
+from tests.storage.simulated_files import SimulatedFiles
+
+WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
+FIRST = uid_of(0)
+
+
+def fan_out(number: int) -> c.AddJobs:
+    """The command that adds a job, and others that depend on it."""
+    after = (c.NewJob(content=b"{}", uid=uid_of(at), depends_on=(("q", FIRST),)) for at in range(1, number + 1))
+    return c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}", uid=FIRST), *after), defaults=Defaults(), many=True)
+
+
+def complete(uid: str = FIRST) -> c.UpdateJob:
+    return c.UpdateJob(**WHO, uid=uid, changes=c.Changes(state=State.COMPLETE))
+
+
+class _Life:
+    """An engine on simulated files."""
+
+    def __init__(self, files: SimulatedFiles, seconds: float = START) -> None:
+        self.files, self.clock = files, Clock()
+        self.clock.rightNow = seconds
+        self.engine = make_engine(Path("db"), self.clock, files=files, new_id=CountedIds())
+        start(self.engine, lambda: self.clock.advance(0))
+
+    def ask(self, command: c.Command[Any]) -> Any:
+        pending = Pending(self.engine.ask(command))
+        self.clock.advance(0)
+        return pending.answer
+
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        number: int = self.ask(c.ReadStats(**WHO)).waiting
+        return number
+
+
+def test_a_cascade_goes_on_after_a_crash_at_any_step() -> None:
+    files = SimulatedFiles()
+    life = _Life(files)
+    life.ask(c.CreateQueue(**WHO))
+    life.ask(fan_out(1_300))
+    crashes = []
+
+    def crash() -> None:
+        for disk in list(files.after_a_crash())[:3]:
+            again = _Life(SimulatedFiles(disk), START + 1)
+            first: Job = again.ask(c.ReadJob(**WHO, uid=FIRST))
+            assert again.waiting() == (0 if first.state is State.COMPLETE else 1_300)
+            crashes.append(first.state)
+
+    files.moment = crash
+    before = life.engine.executor.totals["commits"]
+    life.ask(complete())
+    files.moment = lambda: None
+    assert life.waiting() == 0
+    assert life.engine.executor.totals["commits"] > before + 1
+    assert {*crashes} == {State.QUEUED, State.COMPLETE}
+
+
+def test_others_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
+    desk.told(desk.engine.ask(fan_out(2_000)))
+    pending = Pending(desk.engine.ask(complete()))
+    table = desk.engine.executor.tables.queues["q"]
+    seen = [table.counts().waiting]
+    while seen[-1]:
+        desk.one_turn()
+        seen.append(table.counts().waiting)
+    desk.settle()
+    assert pending.answered
+    # The first thousand in the commit that began it, then 200 in each turn.
+    assert [*dict.fromkeys(seen)] == [1_000, 800, 600, 400, 200, 0]
+
+
+def test_a_cascade_of_failures_follows_a_chain(desk: Desk) -> None:
+    chain = [c.NewJob(content=b"{}", uid=FIRST)]
+    chain += [c.NewJob(content=b"{}", uid=uid_of(at), depends_on=(("q", uid_of(at - 1)),)) for at in range(1, 50)]
+    desk.told(desk.engine.ask(c.AddJobs(**WHO, jobs=tuple(chain), defaults=Defaults(), many=True)))
+    failed = c.UpdateJob(**WHO, uid=FIRST, changes=c.Changes(state=State.FAILED))
+    desk.told(desk.engine.ask(failed))
+    assert {job.state for job in desk.jobs()} == {State.FAILED}

@@ -1,0 +1,70 @@
+"""Safeties of jobs that depend on others, and of batches."""
+
+from typing import Final
+
+from .mutant import Mutant
+
+_RULES: Final = "jobengine/core/dependants.py"
+_INDEX: Final = "jobengine/engine/local/tables/dependants.py"
+_JUDGE: Final = (
+    "tests/core/test_dependency_model.py::test_jobs_run_once_their_dependencies_are_met_and_none_waits_without_reason"
+)
+
+OF_DEPENDENCIES: Final = (
+    Mutant(
+        "dependency-met",
+        "that a job is not released before all that it depends on have ended",
+        _RULES,
+        "    if waits_for(ended):\n        return replace(standing, ended=ended)\n    return replace(standing, ended=",
+        '    if "c" not in ended:\n        return replace(standing, ended=ended)\n    return replace(standing, ended=',
+        (_JUDGE,),
+    ),
+    Mutant(
+        "dependency-healed",
+        "that a retry heals the jobs that failed because of it",
+        _RULES,
+        "    return is_failed and dependencies.on_failure is OnDependencyFailure.FAIL\n",
+        "    return False\n",
+        ("tests/core/test_dependencies.py::test_a_retry_heals_the_jobs_that_failed_because_of_it",),
+    ),
+    Mutant(
+        "dependency-looked-up",
+        "that a job which begins to wait finds what has ended before",
+        _INDEX,
+        "            # What it waits for may have ended already.\n            self._to_check[its] = None\n",
+        "            pass\n",
+        (_JUDGE,),
+    ),
+    Mutant(
+        "dependency-kept",
+        "that a finished job is kept while an unfinished one depends on it",
+        "jobengine/engine/local/tables/batch_index.py",
+        "(job.spec.uid in self.needed or _is_kept_by_batch(job))",
+        "_is_kept_by_batch(job)",
+        ("tests/core/test_dependencies.py::test_a_finished_job_is_kept_until_all_that_depend_on_it_are_finished",),
+    ),
+    Mutant(
+        "dependency-retried",
+        "that retrying all failed jobs runs none before what it depends on",
+        "jobengine/core/transitions.py",
+        "        ended = ended.replace(UNMET, WAITED_FOR)\n",
+        '        ended = ""\n',
+        ("tests/core/test_dependencies.py::test_retrying_all_failed_jobs_runs_none_before_its_dependencies",),
+    ),
+    Mutant(
+        "batch-lost",
+        "that a job removed from a batch counts as failed",
+        "jobengine/core/batches.py",
+        "failed=batch.lost > 0 or ",
+        "failed=",
+        ("tests/core/test_batches.py::test_the_job_at_the_end_fails_with_a_job_of_the_batch",),
+    ),
+    Mutant(
+        "batch-open",
+        "that an open batch does not end",
+        "jobengine/core/batches.py",
+        "(not batch.open and not counts.unfinished)",
+        "(not counts.unfinished)",
+        ("tests/core/test_batches.py::test_the_job_at_the_end_runs_once_the_batch_is_closed_and_finished",),
+    ),
+)
