@@ -6,15 +6,18 @@ Importing this package loads nothing of the server, and asyncio only when an asy
 
 from typing import TYPE_CHECKING, Any
 
+from ._sync.batches import Batch
 from ._sync.claimed import ClaimedJob
 from ._sync.engine import Finished, JobEngine
 from ._sync.keys import Keys
 from ._sync.queue import Queue
 from ._sync.schedules import Schedules
+from .batches import BatchProgress, ThenOn
 from .errors import (
     AccessDenied,
     BadRequest,
     BadSettings,
+    BatchNotFound,
     Conflict,
     EventsLost,
     Forbidden,
@@ -33,7 +36,7 @@ from .errors import (
 )
 from .groups import Group, GroupOptions, GroupSettings, GroupSort, HoldingJob, LimitOptions, Limits, QueueSettings, Rate
 from .history import Periods, QueueHistory
-from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob
+from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob, OnDependencyFailure
 from .links import AwaitedJob, GraphEdge, JobGraph, LinkedJob
 from .schedules import Backfill, Firing, IfRunning, Missed, Schedule, ScheduleOptions
 from .secret import Secret
@@ -56,6 +59,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
+    from ._async.batches import AsyncBatch
     from ._async.claimed import AsyncClaimedJob
     from ._async.engine import AsyncFinished, AsyncJobEngine
     from ._async.keys import AsyncKeys
@@ -66,6 +70,7 @@ __all__ = [
     "Access",
     "AccessDenied",
     "AccessKey",
+    "AsyncBatch",
     "AsyncClaimedJob",
     "AsyncFinished",
     "AsyncJobEngine",
@@ -77,6 +82,9 @@ __all__ = [
     "Backfill",
     "BadRequest",
     "BadSettings",
+    "Batch",
+    "BatchNotFound",
+    "BatchProgress",
     "ClaimedJob",
     "Conflict",
     "Counts",
@@ -114,6 +122,7 @@ __all__ = [
     "Missed",
     "NewJob",
     "NotJobEngine",
+    "OnDependencyFailure",
     "OutcomeUnknown",
     "Periods",
     "Queue",
@@ -131,6 +140,7 @@ __all__ = [
     "ScheduleOptions",
     "Schedules",
     "Secret",
+    "ThenOn",
     "Times",
     "TooManyRequests",
     "Unavailable",
@@ -138,6 +148,7 @@ __all__ = [
 ]
 
 _ASYNC = {
+    "AsyncBatch": "batches",
     "AsyncClaimedJob": "claimed",
     "AsyncFinished": "engine",
     "AsyncJobEngine": "engine",

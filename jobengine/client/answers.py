@@ -20,7 +20,7 @@ class Field(Generic[T]):
     def __init__(self, wire: str, read: Callable[[Any], T] | None = None, default: Any = None) -> None:
         self.wire = wire
         self.reads = read
-        self._default = default
+        self.default = default
 
     @overload
     def __get__(self, holder: None, owner: type) -> Self: ...
@@ -31,7 +31,7 @@ class Field(Generic[T]):
             return self
         value = holder.raw.get(self.wire)
         if value is None:
-            return self._default
+            return self.default
         if self.reads is None:
             return value
         try:

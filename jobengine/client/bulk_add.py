@@ -1,6 +1,7 @@
 """Splits many new jobs into requests, and reads the answers."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Raw, Struct
@@ -31,6 +32,13 @@ def chunks(contents: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str,
         size += len(data) + 1
     if chunk:
         yield chunk
+
+
+def for_one_request(jobs: list[NewJob]) -> list[NewJob]:
+    """The jobs, each of which has a uid; raises ValueError if they do not fit in one request."""
+    if len(list(islice(chunks(jobs, {}), 2))) > 1:
+        raise ValueError(f"a chain is added in one request: at most {MOST} jobs, of less than a megabyte together")
+    return jobs
 
 
 class _Added(Struct):

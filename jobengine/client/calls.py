@@ -15,6 +15,7 @@ from msgspec.json import Decoder, decode
 from . import errors as e
 from . import shapes as s
 from .answers import Answer
+from .batches import BatchProgress
 from .encoding import encode
 from .groups import Group
 from .history import QueueHistory
@@ -229,6 +230,7 @@ def _document(response: Response) -> Any:
 _QUEUE: Final = {404: e.QueueNotFound}
 _GROUP: Final = {404: e.GroupNotFound}
 _SCHEDULE: Final = {404: e.ScheduleNotFound}
+_BATCH: Final = {404: e.BatchNotFound}
 
 CREATE_QUEUE: Final = Call[None](
     "createQueue",
@@ -355,6 +357,23 @@ BACKFILL_SCHEDULE: Final = Call(
     statuses=(200, 201),
     special=_SCHEDULE,
 )
+SET_BATCH: Final = Call(
+    "setBatch", "PUT", "/api/v1/batch", ("Batch.create",), _value(BatchProgress), statuses=(200, 201), special=_QUEUE
+)
+READ_BATCH: Final = Call(
+    "readBatch", "GET", "/api/v1/batch", ("Batch.progress",), _value(BatchProgress), special=_BATCH
+)
+CHANGE_BATCH: Final = Call(
+    "changeBatch",
+    "POST",
+    "/api/v1/batch",
+    ("Batch.close", "Batch.cancel", "Batch.retry"),
+    _value(BatchProgress),
+    special=_BATCH,
+)
+LIST_BATCHES: Final = Call(
+    "listBatches", "GET", "/api/v1/batches", ("Queue.batches",), _page("batches", BatchProgress), special=_QUEUE
+)
 ADD_JOB: Final = Call(
     "addJob",
     "PUT",
@@ -365,7 +384,9 @@ ADD_JOB: Final = Call(
     special=_QUEUE,
 )
 READ_JOB: Final = Call("readJob", "GET", "/api/v1/job", ("Queue.get", "Queue.wait"), _value(Job))
-UPDATE_JOB: Final = Call("updateJob", "POST", "/api/v1/job", ("Queue.update", "Queue.cancel"), _value(Job), safe=False)
+UPDATE_JOB: Final = Call(
+    "updateJob", "POST", "/api/v1/job", ("Queue.update", "Queue.cancel", "ClaimedJob.wait_for"), _value(Job), safe=False
+)
 DELETE_JOB: Final = Call[None](
     "deleteJob",
     "DELETE",
@@ -394,7 +415,7 @@ ADD_JOBS: Final = Call(
     "addJobs",
     "PUT",
     "/api/v1/jobs",
-    ("Queue.add_many", "Queue.add"),
+    ("Queue.add_many", "Queue.add", "Queue.chain"),
     _list("jobs", Job),
     statuses=(201,),
     special=_QUEUE,

@@ -81,6 +81,10 @@ class ScheduleNotFound(JobEngineError):
     """The queue has no schedule of that name."""
 
 
+class BatchNotFound(JobEngineError):
+    """The queue has no batch of that name."""
+
+
 class QueueExists(JobEngineError):
     """The name of a new queue is taken."""
 
@@ -131,6 +135,10 @@ _BY_STATUS: Final[Mapping[int, type[JobEngineError]]] = {
 }
 #: The first words of a 404 for a missing queue; other 404s have the same problem type.
 _NO_QUEUE: Final = "There is no queue"
+#: The first words of a 409 for a lease that has ended.
+_NO_LEASE: Final = "The lease is no longer valid"
+#: Words of a 404 for a missing batch, which a new job may name.
+_NO_BATCH: Final = "The queue has no batch"
 #: The last words of a 429 after too many wrong keys; a 429 for a full queue has the same problem type.
 _KEY_REFUSED: Final = "a right key works at once."
 
@@ -152,6 +160,10 @@ def error_of(
     kind = (special or {}).get(status) or _BY_STATUS.get(status, JobEngineError)
     if status == 404 and detail.startswith(_NO_QUEUE):
         kind = QueueNotFound
+    elif status == 404 and _NO_BATCH in detail:
+        kind = BatchNotFound
+    elif status == 409 and detail.startswith(_NO_LEASE):
+        kind = LeaseLost
     elif status == 429 and detail.endswith(_KEY_REFUSED):
         kind = AccessDenied
     index = problem.get("index")

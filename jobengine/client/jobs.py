@@ -1,9 +1,9 @@
 """Encodes new jobs, changes and filters for the wire."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, Protocol, TypedDict, Unpack
 
 from msgspec.json import encode as encode_fast
 
@@ -19,6 +19,22 @@ Moment = float | datetime
 
 #: The time by which jobs are sorted; with a "-", newest first.
 JobOrder = Literal["created", "-created", "updated", "-updated"]
+
+
+#: What becomes of a job when one that it waits for fails or is removed.
+OnDependencyFailure = Literal["fail", "run", "wait"]
+
+
+class HasUid(Protocol):
+    """A job: a Job, a NewJob or a ClaimedJob."""
+
+    @property
+    def uid(self) -> str:
+        """The job's uid."""
+
+
+#: A job to wait for: the job or its uid or, if it is in another queue, the name of that queue and the job or its uid.
+Dependency = str | HasUid | tuple[str, "str | HasUid"]
 
 
 class JobOptions(TypedDict, total=False):
@@ -54,6 +70,12 @@ class JobOptions(TypedDict, total=False):
     traceparent: str
     #: The group that it belongs to, which the queue's limits and order are about.
     group: str
+    #: The jobs to wait for, at most 100: the job can be claimed once all of them are complete.
+    depends_on: Sequence[Dependency]
+    #: If one of them fails or is removed: fail too (default), run once all are finished, or wait for its retry.
+    on_dependency_failure: OnDependencyFailure
+    #: The batch that it belongs to.
+    batch: str
 
 
 class JobChanges(TypedDict, total=False):
@@ -80,6 +102,8 @@ class JobChanges(TypedDict, total=False):
     #: With new_status queued or failed: seconds from now during which no job of its group can be claimed or, if it has
     #: no group, no job of the queue.
     hold_seconds: Span
+    #: Only an empty list: a job that is not in progress waits for nothing any more.
+    depends_on: Sequence[Dependency]
     #: The lease of the claim.
     lease: str
 
@@ -93,6 +117,8 @@ class JobFilter(TypedDict, total=False):
     tag: str
     #: Is in this group.
     group: str
+    #: Belongs to this batch.
+    batch: str
     #: Has this text in its content.
     q: str
     #: Is held by this worker, or was last.
@@ -110,13 +136,24 @@ class JobFilter(TypedDict, total=False):
 
 
 class NewJob:
-    """A job to add, with its own options."""
+    """A job to add, with its own options. Other new jobs may name it in `depends_on`."""
 
     __slots__ = ("content", "options")
 
     def __init__(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> None:
         self.content = content
         self.options = options
+        if "depends_on" in options:
+            # Now, so that jobs which are named have their uids before they are sent.
+            options["depends_on"] = dependencies(options["depends_on"])
+
+    @property
+    def uid(self) -> str:
+        """The job's uid; one is chosen now if it has none."""
+        uid = self.options.get("uid")
+        if uid is None:
+            uid = self.options["uid"] = new_uid()
+        return uid
 
     def __repr__(self) -> str:
         return f"NewJob({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
@@ -147,6 +184,46 @@ def _words(value: Sequence[str]) -> list[str]:
     return list(value)
 
 
+def dependencies(value: Sequence[Any]) -> list[Any]:
+    """The jobs to wait for, in their wire form; raises TypeError."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError("depends_on must be a list of jobs")
+    return list(map(_dependency, value))
+
+
+def _dependency(value: Any) -> Any:
+    if isinstance(value, tuple):
+        queue, job = value
+        return {"queue_name": queue, "uid": _uid_of(job)}
+    # Only jobs from a claim have the name of their queue.
+    raw = getattr(value, "raw", None)
+    queue = raw.get("queue_name") if isinstance(raw, Mapping) else None
+    uid = _uid_of(value)
+    return uid if queue is None else {"queue_name": queue, "uid": uid}
+
+
+def _uid_of(value: Any) -> Any:
+    """The uid of a job; a value that is in its wire form already stays as it is."""
+    if isinstance(value, str | dict):
+        return value
+    uid = getattr(value, "uid", None)
+    if not isinstance(uid, str):
+        raise TypeError(f"depends_on must name jobs or their uids, not {type(value).__name__}")
+    return uid
+
+
+def chained(jobs: Iterable[Mapping[str, Any] | NewJob], options: Mapping[str, Any]) -> list[NewJob]:
+    """New jobs, each of which also depends on the one before; `options` are for all of them. Raises TypeError."""
+    made: list[NewJob] = []
+    for job in jobs:
+        new = job if isinstance(job, NewJob) else NewJob(job)
+        own: dict[str, Any] = {**options, **new.options, "uid": new.uid}
+        if made:
+            own["depends_on"] = [*dependencies(own.get("depends_on", ())), made[-1].uid]
+        made.append(NewJob(new.content, **own))
+    return made
+
+
 #: Encoders of the options whose JSON has another type.
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "keep_minutes": _whole_minutes,
@@ -160,6 +237,7 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "not_before": unix,
     "older_than": whole_seconds,
     "updated_before": whole_seconds,
+    "depends_on": dependencies,
 }
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__
@@ -182,6 +260,18 @@ def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def written_job(content: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
     """Like `job_json`, with options from `written_options`."""
     return encode_text({"uid": new_uid(), **options, "content": written_content(content)}).encode()
+
+
+def waiting_value(jobs: Iterable[Mapping[str, Any] | NewJob], on_failure: OnDependencyFailure | None) -> dict[str, Any]:
+    """The changes of a job that waits for new jobs, as a JSON object; raises TypeError."""
+    if isinstance(jobs, Mapping | NewJob):
+        raise TypeError("wait_for needs a list of jobs")
+    made = [job if isinstance(job, NewJob) else NewJob(job) for job in jobs]
+    children = [
+        {**written_options({**job.options, "uid": job.uid}), "content": written_content(job.content)} for job in made
+    ]
+    value: dict[str, Any] = {"new_status": "queued", "wait_for": children}
+    return value if on_failure is None else {**value, "on_dependency_failure": on_failure}
 
 
 def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
@@ -209,6 +299,12 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
     if "content" in value:
         value["content"] = written_content(value["content"])
     return value
+
+
+def check_filter(filters: JobFilter, *, every: bool) -> None:
+    """Check that either a filter or `every` job is meant; raises TypeError."""
+    if every == bool(filters):
+        raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")
 
 
 def filter_value(filters: Mapping[str, Any]) -> dict[str, Any]:

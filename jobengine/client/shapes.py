@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from .answers import Answer, Field
 from .schedules import as_text_time, as_text_times
-from .values import Job
+from .values import Job, as_awaited
 
 #: Decodes a body; raises ValueError or RecursionError if it has another shape.
 Shape = Callable[[bytes], object]
@@ -26,8 +26,21 @@ _Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d
 #: The fields that are required in each class that has them: texts and, in the next line, other values.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id", "group"})
 _REQUIRED_VALUES: Final = frozenset({"hours", "matched", "nodes", "time"})
-#: The JSON of times that are texts, by their readers.
-_TEXTS: Final[Mapping[Any, Any]] = {as_text_time: _Time, as_text_times: list[_Time]}
+
+
+class _Awaited(Struct, gc=False):
+    """A job of another queue."""
+
+    queue_name: str
+    uid: _Uid
+
+
+#: The types in JSON of fields that have other types as values, by their readers.
+_READ: Final[Mapping[Any, Any]] = {
+    as_text_time: _Time,
+    as_text_times: list[_Time],
+    as_awaited: list[_Uid | _Awaited],
+}
 
 _made: Final[dict[type[Answer], Any]] = {}
 
@@ -42,8 +55,8 @@ def _wire_type(field: "Field[Any]") -> Any:
         return kind
     if _is_answer(reads):
         return of(reads)
-    if reads in _TEXTS:
-        return _TEXTS[reads]
+    if reads in _READ:
+        return _READ[reads]
     parts = {kind, *get_args(kind)}
     if datetime in parts:
         return _Moment if kind is datetime else float
@@ -51,6 +64,11 @@ def _wire_type(field: "Field[Any]") -> Any:
         return float
     item = get_args(kind)[0]
     return list[of(item) if _is_answer(item) else item]  # type: ignore[misc]  # made at run time
+
+
+def _may_be_missing(field: "Field[Any]") -> bool:
+    """Whether None is among the values of a field."""
+    return type(None) in get_args(get_args(getattr(field, "__orig_class__", None))[0])
 
 
 def _is_answer(kind: Any) -> TypeGuard[type[Answer]]:
@@ -77,7 +95,7 @@ def of(kind: type[Answer]) -> Any:
                 fields.append((wire, Raw, Raw()))
             elif wire in _REQUIRED and type_ is str:
                 fields.append((wire, _Uid))
-            elif wire in _REQUIRED_VALUES:
+            elif wire in _REQUIRED_VALUES and not _may_be_missing(field):
                 fields.append((wire, type_))
             else:
                 fields.append((wire, type_ | None, None))

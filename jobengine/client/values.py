@@ -35,6 +35,11 @@ def _attempts(history: list[Any]) -> tuple[Attempt, ...]:
     return tuple([Attempt(one) for one in history])
 
 
+def as_awaited(jobs: list[Any]) -> tuple[str | tuple[str, str], ...]:
+    """Jobs that another one waits for: uids or, for jobs of other queues, the queue's name and the uid."""
+    return tuple([one if isinstance(one, str) else (one["queue_name"], one["uid"]) for one in jobs])
+
+
 class Job(Answer):
     """A job as it was when the server answered."""
 
@@ -119,6 +124,14 @@ class Job(Answer):
     traceparent = Field[str | None]("traceparent")
     #: The group that the job belongs to.
     group = Field[str | None]("group")
+    #: The jobs that it waits for, or has waited for: uids or, for jobs of other queues, the queue's name and the uid.
+    depends_on = Field[tuple[str | tuple[str, str], ...]]("depends_on", as_awaited, ())
+    #: What becomes of it if one of them fails or is removed: fail, run or wait.
+    on_dependency_failure = Field[str]("on_dependency_failure", default="fail")
+    #: Whether it is queued and waits for other jobs, or for a batch.
+    waiting = Field[bool]("waiting", default=False)
+    #: The batch that it belongs to.
+    batch = Field[str | None]("batch")
     #: What it has waited for, if it was claimed `with_results`.
     dependencies = Field[tuple[AwaitedJob, ...]]("dependencies", awaited_jobs, ())
     #: The number of results that are missing there: together they are too long, or they can't be read.
@@ -313,7 +326,9 @@ class QueueStats(QueueSetup):
     delayed = Field[int]("delayed", default=0)
     #: Queued jobs that a limit, a rate, a hold or the order of their group holds.
     held = Field[int]("held", default=0)
-    #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
+    #: Queued jobs that wait for other jobs, or for a batch.
+    waiting = Field[int]("waiting", default=0)
+    #: Queued jobs whose last attempt failed or timed out; they are ready, delayed, held or waiting as well.
     retrying = Field[int]("retrying", default=0)
     #: Failed jobs that were cancelled.
     cancelled = Field[int]("cancelled", default=0)

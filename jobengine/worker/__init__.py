@@ -6,10 +6,10 @@ Importing this package loads no server code.
 
 from .log import JsonFormatter
 from .outcomes import Fail, Retry
-from .running_job import Cancelled, RunningJob
+from .running_job import Cancelled, RunningJob, WaitFor
 from .worker import Worker
 
-__all__ = ["Cancelled", "Fail", "JsonFormatter", "Retry", "RunningJob", "Worker"]
+__all__ = ["Cancelled", "Fail", "JsonFormatter", "Retry", "RunningJob", "WaitFor", "Worker"]
 
 
 def __dir__() -> list[str]:

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from logging import INFO, WARNING, getLogger
 from time import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from ..client import AsyncFinished, AsyncJobEngine
+from ..client import AsyncFinished, AsyncJobEngine, NewJob
 from ..client.errors import BadRequest, Conflict, JobEngineError, JobNotFound
 from ..client.jobs import JobChanges
 from .actions import Abort, Beat, Claim, Ended, Hold, Interrupt, Report, Start
 from .handler_pool import Ends, HandlerPool
 from .log import end_fields, end_message
+from .outcomes import Outcome
 from .supervisor import Supervisor
 
 _log: Final = getLogger("jobengine.worker")
@@ -171,7 +172,9 @@ class WorkerLoop:
     async def _claim(self, action: Claim) -> None:
         queues = self._groups[action.group]
         try:
-            jobs = await self._engine.claim(queues, action.room, wait=action.wait, tags=self._tags, worker=self._name)
+            jobs = await self._engine.claim(
+                queues, action.room, wait=action.wait, tags=self._tags, worker=self._name, with_results=True
+            )
         except JobEngineError as error:
             self._supervisor.claim_failed(self._loop.time(), action.group, error)
             if self._supervisor.fatal is None:
@@ -185,10 +188,23 @@ class WorkerLoop:
 
     async def _report(self, action: Report) -> None:
         finished = [AsyncFinished(hold.claimed, hold.changes or {}) for hold in action.holds]
-        errors, jobs = await self._finish(finished, action)
+        errors, jobs = await self._finish_all(finished, action)
         self._connection_seen(errors)
         self._supervisor.reported(self._loop.time(), action, errors, jobs)
         self._turn()
+
+    async def _finish_all(
+        self, finished: Sequence[AsyncFinished], action: Report
+    ) -> tuple[Sequence[JobEngineError | None], Sequence[Any] | None]:
+        """Report outcomes; each job that waits for others in a request of its own, which no list of updates takes."""
+        waiting = [one for one in finished if "wait_for" in one.changes]
+        if not waiting:
+            return await self._finish(finished, action)
+        found = dict(zip(map(id, waiting), await asyncio.gather(*map(_wait_for, waiting)), strict=True))
+        others = [one for one in finished if id(one) not in found]
+        errors, jobs = await self._finish(others, action)
+        found.update(zip(map(id, others), errors, strict=True))
+        return [found[id(one)] for one in finished], jobs
 
     async def _finish(
         self, finished: Sequence[AsyncFinished], action: Report
@@ -197,7 +213,7 @@ class WorkerLoop:
             queues = self._groups[action.group]
             try:
                 return await self._engine.finish_and_claim(
-                    finished, queues, action.room, tags=self._tags, worker=self._name
+                    finished, queues, action.room, tags=self._tags, worker=self._name, with_results=True
                 )
             except BadRequest:
                 pass  # one outcome is bad: send each in a request of its own
@@ -233,6 +249,17 @@ class WorkerLoop:
                 seconds = now - hold.began if hold.began else 0.0
                 fields = end_fields(hold, action.note, seconds, time())
                 _log.log(level, "%s", end_message(fields, action.note), extra=fields)
+
+
+async def _wait_for(finished: AsyncFinished) -> JobEngineError | None:
+    """Add the jobs that a job waits for; returns the error, if any."""
+    changes = cast("Outcome", finished.changes)
+    children = [NewJob(**child) for child in changes["wait_for"]]
+    try:
+        await finished.job.wait_for(children, on_dependency_failure=changes.get("on_dependency_failure"))
+    except JobEngineError as error:
+        return error
+    return None
 
 
 def _has_failed(hold: Hold) -> bool:

@@ -23,7 +23,7 @@ def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, A
     discarded, or empty. `seconds` is how long the handler ran; `now` is in Unix seconds.
     """
     changes = hold.changes or {}
-    outcome = _OUTCOMES[changes.get("new_status", "failed")]
+    outcome = "waiting" if "wait_for" in changes else _OUTCOMES[changes.get("new_status", "failed")]
     if note:
         outcome = "discarded"
     elif outcome == "failed" and hold.interrupted:
@@ -43,6 +43,8 @@ def _retry_at(hold: Hold, now: float) -> str | None:
     """When the job will be retried, without the server's jitter; None if there is no retry."""
     changes = hold.changes or {}
     state, job = changes.get("new_status"), hold.claimed.job
+    if "wait_for" in changes:
+        return None
     if state == "queued":
         delay = max(map(_seconds, (changes.get("delay_seconds", 0), changes.get("hold_seconds", 0))))
     elif state == "failed" and changes.get("retry", True) and job.attempts < job.max_attempts:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from logging import getLogger
 from traceback import format_exception
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from ..client.encoding import encode_text
-from ..client.jobs import ERROR_LENGTH, JobChanges
-from .running_job import Cancelled, RunningJob
+from ..client.jobs import ERROR_LENGTH, JobChanges, OnDependencyFailure
+from .running_job import Cancelled, RunningJob, WaitFor
 
 _log: Final = getLogger("jobengine.worker")
 
@@ -19,6 +19,9 @@ class Outcome(JobChanges, total=False):
 
     #: The class of the exception that ended the handler; see `error_type`.
     error_type: str
+    #: The jobs that are added and waited for, as JSON objects; see RunningJob.wait_for.
+    wait_for: list[dict[str, Any]]
+    on_dependency_failure: OnDependencyFailure
 
 
 #: The changes of a job that was completed without a result. Shared, so never modified.
@@ -88,10 +91,13 @@ class Attempt:
 
     def returned(self, result: Any) -> Outcome:
         """The changes for the handler's result; raises TypeError or ValueError if the result can't be JSON."""
+        changes = result.changes if isinstance(result, WaitFor) else None
         if result is not None:
-            encode_text(result).encode()  # an error here fails only this job
+            encode_text(result if changes is None else changes).encode()  # an error here fails only this job
         if self._hooks.after:
             _call(self._hooks.after, self._job, result)
+        if changes is not None:
+            return cast("Outcome", changes)
         return _COMPLETE if result is None else {"new_status": "complete", "result": result}
 
     def failed(self, error: BaseException) -> Outcome:

@@ -1,8 +1,10 @@
 """The job that a handler gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..client.jobs import NewJob, OnDependencyFailure, waiting_value
+from ..client.links import AwaitedJob
 from ..client.values import Job
 
 
@@ -11,6 +13,16 @@ class Cancelled(BaseException):
     The work is no longer needed: the job was cancelled, its lease was lost, or the worker is stopping. Raised by
     `progress`; do not catch it. Not a subclass of Exception, so `except Exception` lets it pass.
     """
+
+
+class WaitFor:
+    """Return this from a handler to let its job wait for others; `RunningJob.wait_for` makes it."""
+
+    __slots__ = ("changes",)
+
+    def __init__(self, changes: dict[str, Any]) -> None:
+        #: The changes of the job, as a JSON object.
+        self.changes = changes
 
 
 class RunningJob:
@@ -54,6 +66,31 @@ class RunningJob:
     def group(self) -> str | None:
         """The job's group."""
         return self.job.group
+
+    @property
+    def batch(self) -> str | None:
+        """The batch that the job belongs to."""
+        return self.job.batch
+
+    @property
+    def dependencies(self) -> tuple[AwaitedJob, ...]:
+        """
+        The jobs that it has waited for, each with its state and result: those in `depends_on` and those of `wait_for`;
+        together at most 1 MiB of results.
+        """
+        return self.job.dependencies
+
+    def wait_for(
+        self, jobs: Iterable[Mapping[str, Any] | NewJob], *, on_dependency_failure: OnDependencyFailure | None = None
+    ) -> WaitFor:
+        """
+        Return the result of this in a handler to add jobs to its queue and wait for them, at most 100: once they are
+        complete, the handler is called again, as part of the same attempt.
+
+        `on_dependency_failure`: what becomes of the job if one of them fails; by default it fails too, unless it was
+        added with another value. Raises TypeError.
+        """
+        return WaitFor(waiting_value(jobs, on_dependency_failure))
 
     def progress(self, percent: int) -> None:
         """

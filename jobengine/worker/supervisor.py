@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from ..client.errors import (
+    AccessDenied,
     BadRequest,
+    BatchNotFound,
     Conflict,
+    Forbidden,
     JobEngineError,
     JobNotFound,
     LeaseLost,
@@ -48,6 +51,8 @@ _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
 #: The note in the log about a job that another worker has claimed meanwhile.
 _LOST: Final = "the lease was lost, so the outcome is discarded"
+#: The errors of jobs to wait for which can't be added; the job itself is still held.
+_OF_CHILDREN: Final = (AccessDenied, BatchNotFound, Conflict, Forbidden, QueueNotFound)
 _CANCELLED: Final = failure("cancelled", retry=False)
 
 
@@ -388,8 +393,10 @@ class Supervisor:
 
     def _is_unsent(self, hold: Hold, error: JobEngineError) -> bool:
         """Handle the error of a report; returns whether to repeat the same report."""
-        if isinstance(error, Conflict | JobNotFound | QueueNotFound):
-            assert hold.changes is not None
+        assert hold.changes is not None
+        if "wait_for" in hold.changes and isinstance(error, _OF_CHILDREN) and not isinstance(error, LeaseLost):
+            self._refused(hold, error)
+        elif isinstance(error, Conflict | JobNotFound | QueueNotFound):
             known = hold.uncertain and hold.changes["new_status"] != "complete"
             why = _LOST if isinstance(error, LeaseLost) else f"the outcome is discarded: {error.detail}"
             self._end([hold], "" if known else why)

@@ -272,6 +272,16 @@ def test_a_claim_omits_its_origin_once_the_server_refused_the_host_field() -> No
     assert ["host" in json.loads(request.body or b"") for request in pool.requests] == [True, False, False]
 
 
+def test_a_claim_omits_each_field_that_an_older_server_does_not_know() -> None:
+    def old_server(request: Request) -> Reply:
+        unknown = [name for name in ("host", "with_results") if name in json.loads(request.body or b"")]
+        return answer(400, {"detail": f"There is no field '{unknown[0]}'."}) if unknown else answer(204, None)
+
+    engine, pool = _engine(old_server)
+    assert [engine.claim(["q"], with_results=True) for _ in range(2)] == [[], []]
+    assert len(pool.requests) == 4
+
+
 def test_finish_and_claim_repeats_only_the_updates_after_a_lost_answer() -> None:
     def server(request: Request) -> Reply:
         body = json.loads(request.body or b"")

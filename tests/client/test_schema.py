@@ -12,7 +12,7 @@ from jobengine.client.calls import CALLS
 from jobengine.client.groups import GroupOptions, QueueSettings
 from jobengine.client.jobs import JobChanges, JobFilter, JobOptions, JobOrder
 from jobengine.client.schedules import ScheduleOptions
-from tests.schema import operations, schema
+from tests.schema import operations, resolve, schema
 
 
 def _properties(name: str) -> dict[str, Any]:
@@ -80,6 +80,8 @@ def test_each_operation_has_a_method_in_both_clients(operation: str, holder: str
         (client.Schedule, "Schedule"),
         (client.Firing, "Firing"),
         (client.Backfill, "Backfilled"),
+        (client.BatchProgress, "Batch"),
+        (client.BatchProgress, "ChangedBatch"),
         (client.Access, "Access"),
         (client.AccessKey, "Key"),
         (client.WorkerJobs, "Worker"),
@@ -127,6 +129,14 @@ def test_the_client_offers_each_choice_of_a_schedule(field: str, choices: Any) -
 
 
 @pytest.mark.parametrize(
+    ("body", "field", "choices"),
+    [("NewJob", "on_dependency_failure", client.OnDependencyFailure), ("SetBatch", "then_on", client.ThenOn)],
+)
+def test_the_client_offers_each_choice_about_dependencies(body: str, field: str, choices: Any) -> None:
+    assert set(resolve(_properties(body)[field])["enum"]) == set(get_args(choices))
+
+
+@pytest.mark.parametrize(
     ("method", "body", "elsewhere"),
     [
         (client.Queue.configure, "ChangeQueue", {"name", *get_type_hints(QueueSettings)}),
@@ -135,6 +145,7 @@ def test_the_client_offers_each_choice_of_a_schedule(field: str, choices: Any) -
         (client.Queue.schedule, "ScheduledJob", {*get_type_hints(ScheduleOptions)}),
         (client.Schedules.change, "ChangeSchedule", {"queue_name", "job", *get_type_hints(ScheduleOptions)}),
         (client.Schedules.backfill, "RunSchedule", {"queue_name", "from", "until"}),
+        (client.Queue.batch, "SetBatch", {"queue_name"}),
         (client.Queue.create, "NewQueue", {"name"}),
         (client.Keys.add, "AddKey", {"queue_name", "access_key"}),
         (client.JobEngine.claim, "Claim", {"queue_names", "updates", "host", "pid", "client"}),

@@ -68,6 +68,15 @@ def test_jobs_are_worked_on_as_the_page_says(daemon: Daemon) -> None:
     assert {mail.get(uid).worker for uid in uids} == {"mailer-1"}
 
 
+def test_jobs_wait_for_others_as_the_page_says(daemon: Daemon) -> None:
+    mail = _mail(daemon)
+    said = _run(daemon, _section("## Let jobs wait for others")).splitlines()
+    assert said[0] == "0% of 1000, 0 failed"
+    assert said[1].startswith("True 5 It waits for ")
+    assert [batch.name for batch in mail.batches()] == ["import-7"]
+    assert len(list(mail.jobs(batch="import-7"))) == 1000
+
+
 def test_a_queue_is_read_and_changed_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     mail.add({"to": "x@example.org"}, tags=["news"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import AccessDenied, BadRequest, QueueNotFound
+from jobengine.client import AccessDenied, BadRequest, NewJob, QueueNotFound
 from jobengine.testing import Server
 from jobengine.worker import RunningJob, Worker
 
@@ -133,6 +133,61 @@ def test_the_log_has_one_line_with_fields_for_each_job_and_no_content(
     assert fields == {"queue": "q", "uid": jobs[1].uid, "attempt": 1, "outcome": "failed", "error_type": "ValueError"}
     assert vars(records[-1])["retry_at"] > datetime.now(UTC).isoformat()
     assert queue.get(jobs[1].uid).state == "queued"
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_job_waits_for_jobs_that_its_handler_adds_and_gets_their_results(
+    jobengine_server: Server, *, processes: bool
+) -> None:
+    queue = jobengine_server.queue("q")
+
+    def handler(content: Any, job: RunningJob) -> Any:
+        if "n" in content:
+            return content["n"] ** 2
+        if not job.dependencies:
+            return job.wait_for([{"n": 2}, NewJob({"n": 3}, priority=9)])
+        return sorted(awaited.result for awaited in job.dependencies)
+
+    uid = queue.add({}).uid
+    assert _work("q", handler, concurrency=2, processes=processes) >= 4
+    job = queue.get(uid)
+    assert (job.state, job.result, job.attempts, len(job.depends_on)) == ("complete", [4, 9], 1, 2)
+
+
+def test_a_job_whose_children_are_refused_fails_and_no_other(jobengine_server: Server) -> None:
+    queue = jobengine_server.queue("q")
+
+    def handler(content: Any, job: RunningJob) -> Any:
+        return job.wait_for([NewJob({}, batch="none")]) if content else None
+
+    queue.add_many([{"a": 1}, {}, {}])
+    assert _work("q", handler) >= 3
+    (failed,) = queue.jobs(state="failed")
+    assert "The queue has no batch 'none'" in (failed.error or "")
+    assert queue.stats().counts.complete == 2
+
+
+def test_a_batch_a_chain_and_a_diamond_are_worked_off_in_order(jobengine_server: Server) -> None:
+    queue, done = jobengine_server.queue("q"), list[str]()
+
+    def handler(content: Any, job: RunningJob) -> str:
+        done.append(content["step"])
+        return str(content["step"])
+
+    with queue.batch("import", then={"step": "end"}) as batch:
+        first = batch.add({"step": "first"})
+        middle = batch.add_many([{"step": "left"}, {"step": "right"}], depends_on=[first])
+        batch.add({"step": "last"}, depends_on=middle, priority=9)
+    assert (batch.name, queue.stats().waiting, batch.progress().done) == ("import", 4, 0.0)
+    chain = queue.chain({"step": "a"}, {"step": "b"}, {"step": "c"}, priority=-1)
+    assert _work("q", handler, concurrency=1) >= 8
+    order = [step for step in done if step not in "abc"]
+    assert (order[0], sorted(order[1:3]), order[3:]) == ("first", ["left", "right"], ["last", "end"])
+    assert [step for step in done if step in "abc"] == ["a", "b", "c"]
+    assert queue.get(chain[2].uid).depends_on == (chain[1].uid,)
+    progress = batch.progress()
+    assert (progress.complete, progress.succeeded, progress.open) == (4, True, False)
+    assert [one.name for one in queue.batches()] == ["import"]
 
 
 def test_a_worker_sets_its_schedules_before_it_works_and_a_second_start_keeps_them(jobengine_server: Server) -> None:

@@ -13,6 +13,7 @@ from jobengine.client.jobs import JobChanges
 from jobengine.worker import JsonFormatter
 from jobengine.worker.actions import Hold
 from jobengine.worker.log import end_fields, end_message
+from jobengine.worker.outcomes import Outcome
 
 #: 2027-01-15T08:00:00Z
 NOW = 1800000000.0
@@ -29,6 +30,7 @@ def _hold(changes: JobChanges, *, interrupted: bool = False, error_type: str | N
 
 _IN_A_MINUTE = "2027-01-15T08:01:00+00:00"
 FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
+WAITING: Outcome = {"new_status": "queued", "wait_for": [{"uid": "v", "content": {}}]}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ FAILED: JobChanges = {"new_status": "failed", "error": "bad"}
         (_hold({"new_status": "queued", "delay_seconds": 5.5}), "", "released", "2027-01-15T08:00:05+00:00"),
         (_hold({"new_status": "queued", "delay_seconds": 5.5, "hold_seconds": 60}), "", "released", _IN_A_MINUTE),
         (_hold({"new_status": "queued", "delay_seconds": 1e300}), "", "released", None),
+        (_hold(WAITING), "", "waiting", None),
         (_hold(FAILED), "the lease was lost", "discarded", None),
     ],
 )

@@ -1,6 +1,7 @@
 """What a handler returns or raises, and the changes that are sent for it."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from json import JSONDecodeError
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import Job
+from jobengine.client import Job, NewJob
+from jobengine.client.encoding import encode_text
 from jobengine.client.errors import Unavailable
-from jobengine.worker import Cancelled, Fail, Retry, RunningJob
+from jobengine.worker import Cancelled, Fail, Retry, RunningJob, WaitFor
 from jobengine.worker.handler_pool import Handler, Handlers
 from jobengine.worker.outcomes import Hooks, Outcome
 
@@ -73,6 +75,23 @@ def test_raising_retry_with_hold_holds_the_group_of_the_job(hold: Any, seconds: 
     held = Retry(5, hold=hold)
     assert _raise(held) == {"new_status": "queued", "delay_seconds": 5, "hold_seconds": seconds}
     assert str(held) == f"again in 5 s, and a hold of {seconds:g} s"
+
+
+def test_returning_wait_for_adds_jobs_and_waits_for_them() -> None:
+    after: list[Any] = []
+    hooks = Hooks([], [lambda job, result: after.append(type(result))], [])
+    child = NewJob({"n": 2}, uid="c", timeout_seconds=timedelta(minutes=1))
+    outcome = _perform(lambda content, job: job.wait_for([child, {"n": 3}], on_dependency_failure="run"), hooks)
+    children = outcome.pop("wait_for")
+    assert outcome == {"new_status": "queued", "on_dependency_failure": "run"}
+    assert children[0] == {"uid": "c", "timeout_seconds": 60, "content": {"n": 2}}
+    assert (children[1]["content"], len(children[1]["uid"]), after) == ({"n": 3}, 36, [WaitFor])
+    assert json.loads(encode_text(children)) == children
+
+
+def test_children_that_json_can_not_represent_fail_the_job() -> None:
+    assert _perform(lambda content, job: job.wait_for([{"n": object()}]))["new_status"] == "failed"
+    assert _perform(lambda content, job: job.wait_for(NewJob({})))["error_type"] == "TypeError"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [{"delay": -1}, {"hold": -1}, {"hold": float("nan")}])

@@ -5,6 +5,9 @@ import pytest
 from jobengine.client.errors import (
     AccessDenied,
     BadRequest,
+    BatchNotFound,
+    Conflict,
+    Forbidden,
     JobEngineError,
     LeaseLost,
     OutcomeUnknown,
@@ -12,6 +15,7 @@ from jobengine.client.errors import (
     Unavailable,
 )
 from jobengine.worker.actions import Beat, Claim, Report
+from jobengine.worker.outcomes import Outcome
 
 from .fakes import DONE, Bench, FakeJob, ended, interrupted, with_a_job
 
@@ -233,6 +237,38 @@ def test_a_refused_result_fails_its_job_permanently_and_a_second_refusal_discard
         "retry": False,
     }
     assert ended(bench.answer(report, BadRequest("Still."))) == [(one, True)]
+
+
+WAITING: Outcome = {"new_status": "queued", "wait_for": [{"uid": "v", "content": {}}]}
+
+
+@pytest.mark.parametrize("kind", [AccessDenied, BadRequest, BatchNotFound, Conflict, Forbidden, QueueNotFound])
+def test_a_job_whose_children_the_server_refuses_fails(kind: type[JobEngineError]) -> None:
+    bench, one = with_a_job()
+    (report,) = bench.answer(bench.end(one, changes=WAITING), kind("There is no such job."))
+    assert isinstance(report, Report)
+    assert one.changes == {
+        "new_status": "failed",
+        "error": "The server has refused the result: There is no such job.",
+        "retry": False,
+    }
+    assert ended(bench.answer(report)) == [(one, False)]
+
+
+@pytest.mark.parametrize(("error", "has_note"), [(LeaseLost("Held by another."), True), (None, False)])
+def test_a_job_that_waits_for_others_or_has_lost_its_lease_is_no_longer_held(
+    error: JobEngineError | None, has_note: bool
+) -> None:
+    bench, one = with_a_job()
+    assert ended(bench.answer(bench.end(one, changes=WAITING), error)) == [(one, has_note)]
+
+
+def test_a_wait_repeated_after_a_lost_answer_succeeds_if_the_lease_is_gone() -> None:
+    bench, one = with_a_job()
+    bench.answer(bench.end(one, changes=WAITING), OutcomeUnknown("The answer was lost."))
+    bench.now += 60
+    (report,) = bench.plan(Report)
+    assert ended(bench.answer(report, LeaseLost("Queued again."))) == [(one, False)]
 
 
 def test_a_key_refused_at_the_first_claim_is_a_fatal_error() -> None:

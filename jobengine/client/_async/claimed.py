@@ -5,9 +5,19 @@ from collections.abc import Iterable, Mapping
 from traceback import format_exception_only
 from typing import Any, Protocol, Self
 
+from .. import calls
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
-from ..jobs import ERROR_LENGTH, JobChanges, Span, changes_json, claimed_json
+from ..jobs import (
+    ERROR_LENGTH,
+    JobChanges,
+    NewJob,
+    OnDependencyFailure,
+    Span,
+    changes_json,
+    claimed_json,
+    waiting_value,
+)
 from ..links import AwaitedJob
 from ..values import Job
 from .batch_sender import BatchSender
@@ -23,6 +33,8 @@ class AsyncHolder(Protocol):
     name: str
     _updates: BatchSender
     _heartbeats: "Heartbeats[AsyncClaimedJob]"
+
+    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
 
 
 class AsyncClaimedJob:
@@ -77,6 +89,11 @@ class AsyncClaimedJob:
     def group(self) -> str | None:
         """The job's group."""
         return self.job.group
+
+    @property
+    def batch(self) -> str | None:
+        """The batch that the job belongs to."""
+        return self.job.batch
 
     @property
     def dependencies(self) -> tuple[AwaitedJob, ...]:
@@ -138,6 +155,37 @@ class AsyncClaimedJob:
         if hold:
             changes["hold_seconds"] = hold
         await self._end(changes)
+
+    async def wait_for(
+        self,
+        jobs: Iterable[Mapping[str, Any] | NewJob],
+        *,
+        on_dependency_failure: OnDependencyFailure | None = None,
+    ) -> list[str]:
+        """
+        Add jobs to the queue and let this job wait for them: it is queued, and its next claim is the same attempt.
+        Returns the uids of the jobs.
+
+        `on_dependency_failure`: what becomes of this job if one of them fails; by default that stays as it is. If the
+        answer is lost, the call is not repeated: this raises OutcomeUnknown. Raises LeaseLost.
+        """
+        waiting = waiting_value(jobs, on_dependency_failure)
+        self.queue._heartbeats.remove(self)
+        body = {"queue_name": self.queue.name, "uid": self.uid, "lease": self.lease, **waiting}
+        await self._waits(body)
+        return [job["uid"] for job in waiting["wait_for"]]
+
+    async def _waits(self, body: Mapping[str, Any]) -> None:
+        """Send a request to wait for other jobs, and record its outcome."""
+        try:
+            await self.queue._ask(calls.UPDATE_JOB, body=body)
+        except (LeaseLost, JobNotFound):
+            self.lost = True
+            raise
+        except OutcomeUnknown:
+            self._uncertain = True
+            raise
+        self.ended = True
 
     async def _end(self, changes: JobChanges) -> None:
         self.queue._heartbeats.remove(self)

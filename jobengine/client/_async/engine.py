@@ -48,6 +48,9 @@ class AsyncJobEngine:
     Raises BadSettings.
     """
 
+    #: Whether the server knows the field of claims that requests the results of dependencies.
+    _knows_results = True
+
     def __init__(
         self,
         url: str | None = None,
@@ -214,7 +217,8 @@ class AsyncJobEngine:
     ) -> tuple[list[AsyncClaimedJob], list[Any] | None, str | None]:
         handles = [self.queue(queue) if isinstance(queue, str) else queue for queue in queues]
         body: dict[str, Any] = {"queue_names": [queue.name for queue in handles], "count": count, **self._origin}
-        body |= _given(wait=wait, tags=list(tags), worker=worker, with_results=with_results)
+        results = with_results and self._knows_results
+        body |= _given(wait=wait, tags=list(tags), worker=worker, with_results=results)
         by_name = {queue.name: queue for queue in handles}
         caller = handles[0]._caller
         request = caller.request(
@@ -226,13 +230,21 @@ class AsyncJobEngine:
             abandoned=lambda response: self._give_back(by_name, response),
         )
         response, _ = await caller.exchange(request)
-        if response.status == 400 and self._origin and b"no field 'host'" in response.body:
-            # An older server does not know these fields.
-            self._origin = {}
+        if response.status == 400 and self._leaves_out(body, response.body):
             return await self._claim(queues, count, wait, tags, worker, updates, with_results)
         answer = calls.read_answer(calls.CLAIM_JOBS, response)
-        results = _results(answer, len(updates), response)
-        return _claimed(by_name, answer, response), results, response.request_id
+        outcomes = _results(answer, len(updates), response)
+        return _claimed(by_name, answer, response), outcomes, response.request_id
+
+    def _leaves_out(self, claim: Mapping[str, Any], answer: bytes) -> bool:
+        """Whether an older server has refused a claim for a field that it does not know: it is left out from now on."""
+        if "host" in claim and b"no field 'host'" in answer:
+            self._origin = {}
+        elif "with_results" in claim and b"no field 'with_results'" in answer:
+            self._knows_results = False
+        else:
+            return False
+        return True
 
     async def _give_back(self, queues: Mapping[str, AsyncQueue], response: Response) -> None:
         """Release the jobs in the late answer to a claim whose caller has stopped waiting."""

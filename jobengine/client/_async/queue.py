@@ -5,7 +5,9 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from .. import calls
 from ..answers import Answer
+from ..batches import BatchProgress, ThenOn
 from ..batching import AddLane, Item, UpdateLane, single_body
+from ..bulk_add import for_one_request
 from ..encoding import encode
 from ..errors import QueueExists
 from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, settings_value
@@ -16,7 +18,9 @@ from ..jobs import (
     JobOptions,
     JobOrder,
     NewJob,
+    chained,
     changes_of_all,
+    check_filter,
     filter_query,
     filter_value,
     given,
@@ -27,6 +31,7 @@ from ..schedules import Schedule, ScheduleOptions, schedule_value
 from ..secret import Secret, secret
 from ..values import Access, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .batch_sender import BatchSender
+from .batches import AsyncBatch
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, update_item
 from .events import watch
@@ -214,6 +219,25 @@ class AsyncQueue:
         """Remove the group's own settings: the queue's hold again. Raises GroupNotFound."""
         await self._ask(calls.RESET_GROUP, query={"queueName": self.name, "group": name})
 
+    # Batches
+
+    def batch(
+        self, name: str, *, then: Mapping[str, Any] | NewJob | None = None, then_on: ThenOn | None = None
+    ) -> AsyncBatch:
+        """
+        The batch of this name; sends nothing. Use it as a context manager to create the batch, add jobs and close it.
+
+        `then`: a job, or the content of one, that waits for the end of the batch. It runs if all jobs are complete or,
+        with `then_on="finish"`, in any case.
+        """
+        return AsyncBatch(self, name, then, then_on)
+
+    async def batches(self, *, limit: int | None = None) -> Stream[BatchProgress]:
+        """The batches by name, at most `limit`; read while you iterate."""
+        pages = self._pages(calls.LIST_BATCHES, {"queueName": self.name}, limit)
+        async for batch in pages:
+            yield batch
+
     # Adding
 
     async def schedule(
@@ -259,6 +283,15 @@ class AsyncQueue:
             if progress is not None:
                 progress(len(jobs))
         return jobs
+
+    async def chain(self, *jobs: Mapping[str, Any] | NewJob, **options: Unpack[JobOptions]) -> list[Job]:
+        """
+        Add jobs, each of which depends on the one before, all or none of them in one request; at most 500 jobs.
+
+        `options` are for all jobs; a NewJob has its own. Raises ValueError if the jobs are too many or too long for a
+        request.
+        """
+        return await self.add_many(for_one_request(chained(jobs, options)))
 
     def add_in_chunks(
         self, contents: Iterable[Mapping[str, Any] | NewJob], *, brief: bool = False, **options: Unpack[JobOptions]
@@ -430,7 +463,7 @@ class AsyncQueue:
 
     async def delete_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
         """Delete matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
-        _check_filter(filters, every=all)
+        check_filter(filters, every=all)
         query = {"queueName": self.name, **filter_query(filters)}
         if all:
             query["all"] = "true"
@@ -442,7 +475,7 @@ class AsyncQueue:
     async def _change_all(
         self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
     ) -> int:
-        _check_filter(filters, every=every)
+        check_filter(filters, every=every)
         body = {"queue_name": self.name, "filter": filter_value(filters), **changes}
         if every:
             body["all"] = True
@@ -462,8 +495,3 @@ class AsyncQueue:
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}
-
-
-def _check_filter(filters: JobFilter, *, every: bool) -> None:
-    if every == bool(filters):
-        raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")

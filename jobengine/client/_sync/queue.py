@@ -6,7 +6,9 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from .. import calls
 from ..answers import Answer
+from ..batches import BatchProgress, ThenOn
 from ..batching import AddLane, Item, UpdateLane, single_body
+from ..bulk_add import for_one_request
 from ..encoding import encode
 from ..errors import QueueExists
 from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, settings_value
@@ -17,7 +19,9 @@ from ..jobs import (
     JobOptions,
     JobOrder,
     NewJob,
+    chained,
     changes_of_all,
+    check_filter,
     filter_query,
     filter_value,
     given,
@@ -28,6 +32,7 @@ from ..schedules import Schedule, ScheduleOptions, schedule_value
 from ..secret import Secret, secret
 from ..values import Access, Explanation, Job, JobEvent, QueueSetup, QueueStats, WorkerJobs
 from .batch_sender import BatchSender
+from .batches import Batch
 from .caller import Caller
 from .claimed import ClaimedJob, update_item
 from .events import watch
@@ -213,7 +218,26 @@ class Queue:
         """Remove the group's own settings: the queue's hold again. Raises GroupNotFound."""
         self._ask(calls.RESET_GROUP, query={"queueName": self.name, "group": name})
 
-        # Adding
+        # Batches
+
+    def batch(
+        self, name: str, *, then: Mapping[str, Any] | NewJob | None = None, then_on: ThenOn | None = None
+    ) -> Batch:
+        """
+        The batch of this name; sends nothing. Use it as a context manager to create the batch, add jobs and close it.
+
+        `then`: a job, or the content of one, that waits for the end of the batch. It runs if all jobs are complete or,
+        with `then_on="finish"`, in any case.
+        """
+        return Batch(self, name, then, then_on)
+
+    def batches(self, *, limit: int | None = None) -> Stream[BatchProgress]:
+        """The batches by name, at most `limit`; read while you iterate."""
+        pages = self._pages(calls.LIST_BATCHES, {"queueName": self.name}, limit)
+        for batch in pages:
+            yield batch
+
+            # Adding
 
     def schedule(
         self, name: str, content: Mapping[str, Any], *, dry_run: bool = False, **options: Unpack[ScheduleOptions]
@@ -258,6 +282,15 @@ class Queue:
             if progress is not None:
                 progress(len(jobs))
         return jobs
+
+    def chain(self, *jobs: Mapping[str, Any] | NewJob, **options: Unpack[JobOptions]) -> list[Job]:
+        """
+        Add jobs, each of which depends on the one before, all or none of them in one request; at most 500 jobs.
+
+        `options` are for all jobs; a NewJob has its own. Raises ValueError if the jobs are too many or too long for a
+        request.
+        """
+        return self.add_many(for_one_request(chained(jobs, options)))
 
     def add_in_chunks(
         self, contents: Iterable[Mapping[str, Any] | NewJob], *, brief: bool = False, **options: Unpack[JobOptions]
@@ -425,7 +458,7 @@ class Queue:
 
     def delete_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
         """Delete matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
-        _check_filter(filters, every=all)
+        check_filter(filters, every=all)
         query = {"queueName": self.name, **filter_query(filters)}
         if all:
             query["all"] = "true"
@@ -437,7 +470,7 @@ class Queue:
     def _change_all(
         self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
     ) -> int:
-        _check_filter(filters, every=every)
+        check_filter(filters, every=every)
         body = {"queue_name": self.name, "filter": filter_value(filters), **changes}
         if every:
             body["all"] = True
@@ -457,8 +490,3 @@ class Queue:
 
     def _job(self, uid: str) -> dict[str, str]:
         return {"queueName": self.name, "jobUID": uid}
-
-
-def _check_filter(filters: JobFilter, *, every: bool) -> None:
-    if every == bool(filters):
-        raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")

@@ -1,0 +1,111 @@
+"""A batch of jobs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, Self, Unpack
+
+from .. import calls
+from ..batches import BatchProgress, ThenOn, then_value
+from ..jobs import JobOptions, NewJob
+from ..values import Job
+
+
+class AsyncBatchQueue(Protocol):
+    """The queue, as its batches use it."""
+
+    name: str
+
+    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
+
+    async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
+        """Add a job."""
+        ...
+
+    async def add_many(
+        self,
+        contents: Iterable[Mapping[str, Any] | NewJob],
+        *,
+        progress: Callable[[int], object] | None = None,
+        **options: Unpack[JobOptions],
+    ) -> list[Job]:
+        """Add jobs."""
+        ...
+
+
+class AsyncBatch:
+    """
+    Jobs of a queue that are awaited together; `Queue.batch` makes this object, which sends nothing.
+
+    A batch ends when it is closed and all its jobs are finished. As a context manager the batch is created at the
+    beginning of the block, and closed at its end. If the block raises, the batch stays open, so that what was added is
+    neither lost nor taken for all: add the rest and close it, or cancel it.
+    """
+
+    def __init__(
+        self, queue: AsyncBatchQueue, name: str, then: Mapping[str, Any] | NewJob | None, then_on: ThenOn | None
+    ) -> None:
+        self.queue = queue
+        #: The batch's name, unique in its queue.
+        self.name = name
+        if then is None and then_on is not None:
+            raise TypeError("then_on needs then: it says when that job runs")
+        self._then = {} if then is None else then_value(then, then_on)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, queue={self.queue.name!r})"
+
+    async def create(self) -> BatchProgress:
+        """Create the batch, and add the job at its end; a batch that exists stays as it is."""
+        batch: BatchProgress = await self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
+        return batch
+
+    async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
+        """Like `Queue.add`, with a job of this batch; raises BatchNotFound, or Conflict once the batch has ended."""
+        options["batch"] = self.name
+        return await self.queue.add(content, **options)
+
+    async def add_many(
+        self,
+        contents: Iterable[Mapping[str, Any] | NewJob],
+        *,
+        progress: Callable[[int], object] | None = None,
+        **options: Unpack[JobOptions],
+    ) -> list[Job]:
+        """Like `Queue.add_many`, with jobs of this batch, unless a NewJob names another one."""
+        options["batch"] = self.name
+        return await self.queue.add_many(contents, progress=progress, **options)
+
+    async def progress(self) -> BatchProgress:
+        """The batch as it is now: the numbers of its jobs, and in `done` the finished share."""
+        query = {"queueName": self.queue.name, "name": self.name}
+        batch: BatchProgress = await self.queue._ask(calls.READ_BATCH, query=query)
+        return batch
+
+    async def close(self) -> BatchProgress:
+        """Close the batch: it ends once its jobs are finished; until then, they may still add jobs to it."""
+        return await self._change(open=False)
+
+    async def cancel(self) -> BatchProgress:
+        """Close the batch, and cancel its jobs that are not finished."""
+        return await self._change(cancel=True)
+
+    async def retry(self) -> BatchProgress:
+        """Queue its failed jobs again, also after the batch has ended: it ends again once they are finished."""
+        return await self._change(retry=True)
+
+    async def _change(self, **change: bool) -> BatchProgress:
+        call = calls.CHANGE_BATCH
+        # A job that fails in between would get a second retry.
+        safe = "retry" not in change
+        batch: BatchProgress = await self.queue._ask(call, body={**self._named(), **change}, safe=safe)
+        return batch
+
+    def _named(self) -> dict[str, str]:
+        return {"queue_name": self.queue.name, "name": self.name}
+
+    async def __aenter__(self) -> Self:
+        await self.create()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            await self.close()
