@@ -136,8 +136,8 @@ def lost_facts(table: Table, removed: Iterable[Job]) -> list[Fact]:
 def _dependency_has_ended(tables: TableSet, name: str, thing: DependencyEnded, now: int) -> Sequence[Fact]:
     job = tables.queues[name].job(thing.uid)
     assert job is not None
-    ended = ended_now(job, tables)
-    return (JobChanged(name, thing.uid, with_ends(job, ended, now, lambda: why_unmet(job, ended, tables))),)
+    standing = with_ends(job, thing.ended, now, lambda: why_unmet(job, thing.ended, tables))
+    return (JobChanged(name, thing.uid, standing),)
 
 
 def _is_no_longer_awaited(tables: TableSet, name: str, thing: NoLongerAwaited, now: int) -> Sequence[Fact]:

@@ -48,6 +48,8 @@ class DependencyEnded(Value, frozen=True):
     """A job, one of whose dependencies has ended or was retried."""
 
     uid: str
+    #: How its dependencies stand now; see Standing.ended.
+    ended: str
 
 
 class NoLongerAwaited(Value, frozen=True):

@@ -110,8 +110,9 @@ class Dependants:
             yield queue, NoLongerAwaited(uid)
         for its in [*islice(self._to_check, _LOOKED_AT)]:
             job = self._job(its)
-            if job is not None and awaited_by(job) and ended_now(job, self._tables) != job.standing.ended:
-                yield its[0], DependencyEnded(its[1])
+            ended = "" if job is None else ended_now(job, self._tables)
+            if job is not None and awaited_by(job) and ended != job.standing.ended:
+                yield its[0], DependencyEnded(its[1], ended)
             else:
                 del self._to_check[its]
 
