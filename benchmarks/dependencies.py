@@ -109,8 +109,8 @@ def _released(server: JobEngine) -> tuple[float, float]:
     """The milliseconds of the longest ping, and the seconds, until all jobs are released."""
     first = uid_of(0)
     server.ask(_add([{"content": CONTENT, "uid": first}]))
-    waiting = _add([{"content": CONTENT, "depends_on": [first]}] * _SIZE)
-    converse(server.port, [_sent(waiting, _FAN_OUT // _SIZE)])
+    bulk = _add([{"content": CONTENT, "depends_on": [first]}] * _SIZE)
+    converse(server.port, [_sent(bulk, _FAN_OUT // _SIZE)])
     ending, connection = Connection(server.port), Connection(server.port)
     connection.ask(_PING)
     began, longest, waiting = perf_counter(), 0.0, 1
