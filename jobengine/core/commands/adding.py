@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from attrs import define, field
 from msgspec.structs import replace
@@ -208,6 +209,9 @@ class AddJobs(AddingCommand[Sequence[Added]], frozen=True, kw_only=True):
         return adding.facts(), added
 
 
+_NOWHERE: Final[Mapping[str, tuple[Table, Grant]]] = MappingProxyType({})
+
+
 @define
 class Adding:
     """Jobs that are added together to a queue; each is checked against those before it as well."""
@@ -218,7 +222,7 @@ class Adding:
     now: int
     new_id: NewId
     #: The other queues that hold jobs on which these depend, and the key's grant there.
-    elsewhere: Mapping[str, tuple[Table, Grant]] = field(factory=dict)
+    elsewhere: Mapping[str, tuple[Table, Grant]] = _NOWHERE
     new: list[Job] = field(factory=list)
     #: The uids of the request, whose jobs may depend on each other in any order.
     uids: frozenset[str] = frozenset()

@@ -41,7 +41,8 @@ class BatchIndex:
     """The batches of one queue, as its jobs and named things say."""
 
     def __init__(self) -> None:
-        #: Empty in a queue without batches.
+        #: Whether the queue has, or has had, a batch or a job whose retention is put off.
+        self.is_used = False
         self.entries: Final[dict[str, _Entry]] = {}
         #: The uids of jobs whose retention is put off, because unfinished jobs depend on them.
         self.needed: Final[set[str]] = set()
@@ -71,6 +72,7 @@ class BatchIndex:
 
     def set_kept(self, uid: str, job: Job | None, entering: Pending, leaving: Pending, *, keeps: bool) -> None:
         """Note whether unfinished jobs depend on a job, which may be missing."""
+        self.is_used = True
         if keeps:
             self._move_kept(job, None, entering, leaving)
             self.needed.add(uid)
@@ -123,6 +125,7 @@ class BatchIndex:
         return entry is not None and entry.batch is not None and is_to_change(entry.batch, BatchCounts(entry.counts))
 
     def _entry(self, name: str) -> _Entry:
+        self.is_used = True
         self._changed[name] = None
         return self.entries.get(name) or self.entries.setdefault(name, _Entry())
 

@@ -26,7 +26,7 @@ class NameIndex:
         #: The uids of the unfinished jobs with a unique key, by key: one uid, unless a finished job was queued again.
         self.unique: Final[dict[str, dict[str, None]]] = {}
         #: Tags, and combinations of tags, that lost a ready job and may have none left.
-        self._left_tags: Final[dict[str, None]] = {}
+        self.left_tags: Final[dict[str, None]] = {}
         self._left_combinations: Final[dict[tuple[str, ...], None]] = {}
 
     def enter(self, place: Place, job: Job, entering: Pending) -> None:
@@ -47,7 +47,7 @@ class NameIndex:
         if spec.tags and place is _READY:
             for tag in spec.tags:
                 leaving[self.ready_by_tag[tag]].append(spec.rank)
-                self._left_tags[tag] = None
+                self.left_tags[tag] = None
             if len(spec.tags) > 1:
                 leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
                 self._left_combinations[spec.tags] = None
@@ -59,10 +59,10 @@ class NameIndex:
 
     def forget_tags(self) -> None:
         """Drop the lists of tags without ready jobs, once the pending changes were carried out."""
-        for tag in self._left_tags:
+        for tag in self.left_tags:
             if not self.ready_by_tag[tag]:
                 del self.ready_by_tag[tag]
-        self._left_tags.clear()
+        self.left_tags.clear()
         for tags in self._left_combinations:
             if not self.ready_by_tags[tags]:
                 del self.ready_by_tags[tags]

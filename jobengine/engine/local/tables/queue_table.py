@@ -353,7 +353,12 @@ class QueueTable:
             if spec.tags or spec.rare.unique_key is not None:
                 self.names.leave(was, old, self._leaving)
                 self.names.enter(now, new, self._entering)
-        self._move_deadlines(old, new)
+        if self.batches.is_used:
+            self._move_kept(old, new)
+        else:
+            self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
+        if spec.timeout_time or before.not_before or after.not_before:
+            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
         old_notes, new_notes = before.notes, after.notes
         # Most jobs have no notes until they end, and most that end are neither retried nor cancelled.
         if (new_notes is not NO_NOTES or old_notes is not NO_NOTES) and (
@@ -365,16 +370,11 @@ class QueueTable:
         if old_notes is not new_notes or before.worker != after.worker:
             self.live_bytes += length_of_reported(after) - length_of_reported(before)
 
-    def _move_deadlines(self, old: Job, new: Job) -> None:
-        spec = new.spec
-        if self.batches.needed or self.batches.entries:
-            self._set_deadline(self.deadlines, spec.rank, self.batches.deadline_of(old), self.batches.deadline_of(new))
-            if spec.rare.batch is not None:
-                self.batches.change(old, new, self._entering, self._leaving)
-        else:
-            self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
-        if spec.timeout_time or old.standing.not_before or new.standing.not_before:
-            self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
+    def _move_kept(self, old: Job, new: Job) -> None:
+        """Move the deadline of a job in a queue where retentions may be put off."""
+        self._set_deadline(self.deadlines, new.spec.rank, self.batches.deadline_of(old), self.batches.deadline_of(new))
+        if new.spec.rare.batch is not None:
+            self.batches.change(old, new, self._entering, self._leaving)
 
     def _put_in(self, job: Job) -> None:
         spec = job.spec
@@ -383,7 +383,8 @@ class QueueTable:
         self._enter(place_of(job.standing), job)
         if spec.rare.batch is not None:
             self.batches.change(None, job, self._entering, self._leaving)
-        self._set_deadline(self.deadlines, spec.rank, None, self.batches.deadline_of(job))
+        deadline = self.batches.deadline_of(job) if self.batches.is_used else job.deadline
+        self._set_deadline(self.deadlines, spec.rank, None, deadline)
         if spec.timeout_time or job.standing.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
         if self.sort_indexes:
@@ -454,12 +455,13 @@ class QueueTable:
         if self.flow.indexes:
             self.flow.update()
             self._deadlines_changed = True
-        if self.batches.entries and self.batches.update():
+        if self.batches.is_used and self.batches.update():
             self._deadlines_changed = True
         if self._deadlines_changed:
             self._deadlines_changed = False
             self.find_deadline()
-        self.names.forget_tags()
+        if self.names.left_tags:
+            self.names.forget_tags()
 
     def find_deadline(self) -> None:
         """Bring `next_deadline` up to date."""
@@ -468,7 +470,7 @@ class QueueTable:
         if wall is not None:
             by_wall = wall[0] - self._clock.ahead
             elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
-        if self.batches.deadlines and (batch := self.batches.deadlines.first()) is not None:
+        if self.batches.is_used and (batch := self.batches.deadlines.first()) is not None:
             elapsed = batch[0] if elapsed is None else min(elapsed, batch[0])
         if self.turns is not None and (gate := self.turns.next_change) is not None:
             elapsed = gate if elapsed is None else min(elapsed, gate)

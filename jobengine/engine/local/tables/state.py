@@ -287,7 +287,7 @@ class Tables:
             self.live_bytes += table.live_bytes - size
             if table.next_deadline != deadline:
                 self._move_deadline(name, deadline, table.next_deadline)
-            if table.batches.entries:
+            if table.batches.is_used:
                 self.dependants.note_batches(name, table.batches)
         self._outdated.clear()
         if self._rescheduled:
