@@ -359,16 +359,18 @@ class QueueTable:
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
-        old_notes, new_notes = before.notes, after.notes
-        # Most jobs have no notes until they end, and most that end are neither retried nor cancelled.
-        if (new_notes is not NO_NOTES or old_notes is not NO_NOTES) and (
-            new_notes.retrying or new_notes.cancelled or old_notes.retrying or old_notes.cancelled
-        ):
+        # Only notes and worker can change the weight here.
+        if before.notes is not after.notes or before.worker != after.worker:
+            self._weigh_notes(old, new)
+
+    def _weigh_notes(self, old: Job, new: Job) -> None:
+        """Count the marks of a job again, and its weight, whose notes or worker have changed."""
+        old_notes, new_notes = old.standing.notes, new.standing.notes
+        # Most jobs that end are neither retried nor cancelled.
+        if new_notes.retrying or new_notes.cancelled or old_notes.retrying or old_notes.cancelled:
             self._count(old, -1)
             self._count(new, 1)
-        # Only notes and worker can change the weight here.
-        if old_notes is not new_notes or before.worker != after.worker:
-            self.live_bytes += length_of_reported(after) - length_of_reported(before)
+        self.live_bytes += length_of_reported(new.standing) - length_of_reported(old.standing)
 
     def _move_kept(self, old: Job, new: Job) -> None:
         """Move the deadline of a job in a queue where retentions may be put off."""
