@@ -1,4 +1,4 @@
-"""The filter `q` searches decoded text, however the content was escaped."""
+"""The filter `q` searches decoded text, however the content was escaped; others select by batch and state."""
 
 import json
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobengine.core.commands import Filter
 from jobengine.core.filter import matches
-from jobengine.core.model import Job, Standing, State
+from jobengine.core.model import Job, Rare, Standing, State
 from tests.core.worlds import spec_of
 
 
@@ -69,3 +70,12 @@ def test_a_search_finds_decoded_characters_and_not_their_escapes() -> None:
 def test_a_search_sees_the_spaces_of_the_sent_content_with_and_without_escapes(content: bytes) -> None:
     assert holds(content, '"a":1,"b"')
     assert not holds(content, '"a": 1')
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("batch", [None, "import", "other"])
+def test_the_unfinished_jobs_of_a_batch_are_selected(state: State, batch: str | None) -> None:
+    job = Job(replace(spec_of(), rare=Rare(batch=batch)), Standing(state=state, updated=0))
+    is_selected = batch == "import" and state in (State.QUEUED, State.INPROGRESS)
+    assert matches(job, Filter(batch="import", unfinished=True), 0) is is_selected
+    assert matches(job, Filter(batch="import"), 0) is (batch == "import")
