@@ -117,9 +117,9 @@ def _released(server: JobEngine) -> tuple[float, float]:
     ending.send(complete(QUEUE, first.encode()))
     while waiting:
         for _ in range(20):
-            asked = perf_counter()
+            sent = perf_counter()
             connection.ask(_PING)
-            longest = max(longest, perf_counter() - asked)
+            longest = max(longest, perf_counter() - sent)
             sleep(0.001)
         waiting = _waiting(connection)
         if perf_counter() - began > 60:

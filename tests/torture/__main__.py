@@ -23,6 +23,7 @@ from .rates import POSTGRES_RATES, Rates
 from .rekeys import Rekeys
 from .slots import PostgresSlots, Slots
 from .trials import run
+from .workflows import PostgresWorkflows, Workflows
 
 TRIALS = (
     Kills(),
@@ -35,6 +36,8 @@ TRIALS = (
     Rekeys(),
     Slots(),
     PostgresSlots(),
+    Workflows(),
+    PostgresWorkflows(),
     Rates(claims=10_000),
     POSTGRES_RATES,
     Lives("lives of the engine", LocalMachine),

@@ -10,8 +10,8 @@ from ....core.model import FINISHED, Job
 from ....core.tables import BatchChanged, DependencyEnded, FollowUp, NoLongerAwaited, TableSet
 from .batch_index import BatchIndex
 
-#: The most jobs that are looked at for each slice of a cascade.
-_LOOKED_AT: Final = 1_000
+#: The most jobs that are examined for each slice of a cascade.
+_EXAMINED: Final = 1_000
 
 
 class _Table(Protocol):
@@ -100,7 +100,7 @@ class Dependants:
 
     def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
         """See TableSet."""
-        for its in [*islice(self._batches, _LOOKED_AT)]:
+        for its in [*islice(self._batches, _EXAMINED)]:
             table = self._queues.get(its[0])
             if table is not None and table.batches.is_to_change(its[1]):
                 yield its[0], BatchChanged(its[1])
@@ -108,7 +108,7 @@ class Dependants:
                 del self._batches[its]
         for queue, uid in self._to_free:
             yield queue, NoLongerAwaited(uid)
-        for its in [*islice(self._to_check, _LOOKED_AT)]:
+        for its in [*islice(self._to_check, _EXAMINED)]:
             job = self._job(its)
             ended = "" if job is None else ended_now(job, self._tables)
             if job is not None and awaited_by(job) and ended != job.standing.ended:

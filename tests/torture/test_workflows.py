@@ -1,0 +1,28 @@
+"""The trial of dependencies for some seconds, and that its judge notices what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from .trials import Tally
+from .workflows import Log, PostgresWorkflows, Workflows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", [Workflows(kills=2), PostgresWorkflows(kills=2)], ids=lambda trial: trial.name)
+def test_kills_of_servers_leave_no_job_waiting_and_let_none_be_claimed_too_early(
+    trial: Workflows | PostgresWorkflows, tmp_path: Path
+) -> None:
+    tally = Tally()
+    trial.run(1, tmp_path, tally)
+    assert tally.kills == 2
+    assert tally.operations > 100
+
+
+def test_a_job_that_was_claimed_too_early_is_noticed() -> None:
+    log = Log(needs={"b": ["a"]}, ending={"a": 5.0}, claims=[("a", 1.0), ("b", 6.0)])
+    assert log.too_early() == []
+    log.claims.append(("b", 4.0))
+    assert log.too_early() == [("b", "a")]
+    log.ending.clear()
+    assert log.too_early() == [("b", "a")] * 2

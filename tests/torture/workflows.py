@@ -1,0 +1,267 @@
+"""
+Workers of jobs that depend on each other, on servers that are killed again and again.
+
+Each worker records when it completed a job, and when it got one. No job may be claimed before all that it depends on
+were completed. At the end all failed jobs are retried: then every job runs to its end, and none waits.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from attrs import define, field, frozen
+
+from tests.integration.daemons import Daemon, Reply, free_port, until
+
+from .crew import Caller, require
+from .postgres_servers import KINDS, on_postgres
+from .trials import Tally
+
+QUEUES: Final = ("first", "second")
+WORKERS: Final = 12
+#: Seconds of a lease.
+LEASE: Final = 2
+#: Diamonds and batches that are added at a time, and the jobs of a batch.
+ADDED: Final = 6
+OF_BATCH: Final = 8
+#: Seconds between kills.
+LOADED: Final = (0.5, 2.0)
+
+
+@define
+class Log:
+    """What the workers recorded; times are of the monotonic clock."""
+
+    #: What each job depends on: uids.
+    needs: dict[str, list[str]] = field(factory=dict)
+    #: When the completion of a job was first sent.
+    ending: dict[str, float] = field(factory=dict)
+    #: (uid, when its claim was answered).
+    claims: list[tuple[str, float]] = field(factory=list)
+
+    def too_early(self) -> list[tuple[str, str]]:
+        """Jobs that were claimed before the completion of another was sent, and these others."""
+        return [
+            (uid, needed)
+            for uid, began in self.claims
+            for needed in self.needs.get(uid, ())
+            if self.ending.get(needed, began + 1) > began
+        ]
+
+
+@define
+class _Worker:
+    """A worker in a thread of its own."""
+
+    connect: Callable[..., Caller]
+    chance: random.Random
+    stop: threading.Event
+    log: Log
+    #: How jobs end; at the end of the trial all are completed.
+    only_completes: threading.Event
+    wrong: list[Exception] = field(factory=list)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                with self.connect(timeout=30.0) as client:
+                    for _ in range(20):
+                        self._work(client)
+            except (OSError, HTTPException):
+                time.sleep(0.02)
+            except Exception as error:  # of a thread: raised again by the one that waits for it
+                self.wrong.append(error)
+                return
+
+    def _work(self, client: Caller) -> None:
+        queue = self.chance.choice(QUEUES)
+        reply = client.take(queue, count=self.chance.choice([1, 1, 4]), wait=0.2)
+        began = time.monotonic()
+        require(reply.status in (200, 204), f"a claim was answered with {reply}")
+        for job in reply.json["jobs"] if reply.status == 200 else []:
+            self.log.claims.append((job["uid"], began))
+            if self.only_completes.is_set() or self.chance.random() > 0.1:
+                self._end(client, queue, job)
+
+    def _end(self, client: Caller, queue: str, job: Any) -> None:
+        states = ["complete"] if self.only_completes.is_set() else ["complete"] * 6 + ["failed", "failed", "queued"]
+        state = self.chance.choice(states)
+        if state == "complete":
+            self.log.ending.setdefault(job["uid"], time.monotonic())
+        reply = client.change(job["uid"], queue, lease=job["lease"], new_status=state)
+        require(reply.status in (200, 404, 409), f"{state} was answered with {reply}")
+
+
+@define
+class _Campaign:
+    """Servers of one database, and their workers."""
+
+    daemons: Sequence[Daemon]
+    chance: random.Random
+    tally: Tally
+    #: Kills something, and returns when all is ready again.
+    kill: Callable[[], None]
+    log: Log = field(factory=Log)
+    _batches: int = 0
+    _stop: threading.Event = field(factory=threading.Event)
+    _only_completes: threading.Event = field(factory=threading.Event)
+    _workers: list[_Worker] = field(factory=list)
+    _threads: list[threading.Thread] = field(factory=list)
+
+    def connect(self, **more: Any) -> Caller:
+        return Caller(random.SystemRandom().choice(self.daemons).port, sampled=True, **more)
+
+    def begin(self) -> None:
+        for daemon in self.daemons:
+            daemon.start()
+        with self.connect() as client:
+            for queue in QUEUES:
+                client.make_queue(queue)
+        for _ in range(WORKERS):
+            chance = random.Random(self.chance.random())
+            self._workers.append(_Worker(self.connect, chance, self._stop, self.log, self._only_completes))
+        self._threads = [threading.Thread(target=worker.run) for worker in self._workers]
+        for thread in self._threads:
+            thread.start()
+
+    def round(self) -> None:
+        for _ in range(ADDED):
+            self._add_diamond()
+            self._add_batch()
+        time.sleep(self.chance.uniform(*LOADED))
+        require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
+        self.kill()
+        self.tally.kills += 1
+        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+
+    def _uid(self) -> str:
+        return str(UUID(int=self.chance.getrandbits(128), version=4))
+
+    def _job(self, *needs: str, queue: str = QUEUES[0], elsewhere: str | None = None) -> dict[str, Any]:
+        """A new job that depends on others of its queue, and on one of the other queue."""
+        uid, on = self._uid(), [*needs] if elsewhere is None else [*needs, {"queue_name": QUEUES[0], "uid": elsewhere}]
+        self.log.needs[uid] = [*needs] if elsewhere is None else [*needs, elsewhere]
+        job = {"content": {}, "uid": uid, "timeout_seconds": LEASE, "max_attempts": 2, "keep_minutes": 60}
+        return {**job, "depends_on": on} if on else job
+
+    def _add_diamond(self) -> None:
+        """Four jobs in a diamond, and one of another queue behind it."""
+        first = self._job()
+        left, right = self._job(first["uid"]), self._job(first["uid"])
+        last = self._job(left["uid"], right["uid"])
+        jobs = [first, left, right, last]
+        self.chance.shuffle(jobs)
+        self._surely("new jobs", lambda client: client.add_many(jobs, QUEUES[0]))
+        behind = self._job(queue=QUEUES[1], elsewhere=last["uid"])
+        self._surely("a new job", lambda client: client.add_many([behind], QUEUES[1]))
+
+    def _add_batch(self) -> None:
+        """A batch, whose jobs are added one after the other while others run."""
+        self._batches += 1
+        name, queue, then = f"batch {self._batches}", self.chance.choice(QUEUES), self._job()
+        body: dict[str, Any] = {"queue_name": queue, "name": name}
+        self._surely("a batch", lambda client: client.call("PUT", "/api/v1/batch", body={**body, "then": then}))
+        for _ in range(OF_BATCH):
+            job = {**self._job(), "batch": name}
+            self.log.needs[then["uid"]].append(job["uid"])
+            self._surely("a new job", lambda client, job=job: client.add_many([job], queue))  # type: ignore[misc]
+        self._surely("its end", lambda client: client.call("POST", "/api/v1/batch", body={**body, "open": False}))
+
+    def _surely(self, what: str, call: Callable[[Caller], Reply]) -> None:
+        """Call until there is an answer; a server that was killed may be away for a moment."""
+
+        def answered() -> bool:
+            with suppress(OSError, HTTPException), self.connect() as client:
+                reply = call(client)
+                require(reply.status in (200, 201), f"{what} was answered with {reply}")
+                return True
+            return False
+
+        until(f"{what} is answered", answered, 60)
+
+    @property
+    def _wrong(self) -> list[Exception]:
+        return [error for worker in self._workers for error in worker.wrong]
+
+    def end(self) -> None:
+        """Retry what has failed until all is complete, and judge the log."""
+        self._only_completes.set()
+        until("all jobs are complete", self._are_complete, 90)
+        self.end_workers()
+        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+        require(not self.log.too_early(), f"jobs were claimed too early: {self.log.too_early()[:3]}")
+        require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
+        self.tally.operations += len(self.log.claims)
+
+    def _are_complete(self) -> bool:
+        with suppress(OSError, HTTPException), self.connect() as client:
+            left = 0
+            for queue in QUEUES:
+                body = {"queue_name": queue, "filter": {"state": "failed"}, "new_status": "queued"}
+                require(client.call("POST", "/api/v1/jobs", body=body).status == 200, "a retry was refused")
+                counts = client.call("GET", "/api/v1/queue/stats", query={"name": queue}).json["counts"]
+                left += sum(number for state, number in counts.items() if state != "complete")
+            return not left
+        return False
+
+    def end_workers(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def _run(campaign: _Campaign, kills: int) -> None:
+    try:
+        campaign.begin()
+        for _ in range(kills):
+            campaign.round()
+        campaign.end()
+    finally:
+        campaign.end_workers()
+
+
+@frozen
+class Workflows:
+    """A trial: one file, its server, and a number of kills."""
+
+    kills: int = 6
+    make_daemon: Callable[..., Daemon] = Daemon
+    name: str = "dependencies"
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        settings = {"API_PORT": str(free_port()), "LOG_REQUESTS": "errors"}
+        daemon = self.make_daemon(folder / "home", settings)
+
+        def kill() -> None:
+            daemon.kill()
+            daemon.start()
+
+        try:
+            _run(_Campaign([daemon], random.Random(seed), tally, kill), self.kills)
+        finally:
+            daemon.kill()
+
+
+@frozen
+class PostgresWorkflows:
+    """A trial: one PostgreSQL, its servers, and a number of kills."""
+
+    kills: int = 6
+    servers: int = 2
+    name: str = "dependencies, PostgreSQL"
+
+    def run(self, seed: int, folder: Path, tally: Tally) -> None:
+        chance = random.Random(seed)
+        with on_postgres(folder, self.servers) as servers:
+
+            def kill() -> None:
+                servers.kill(chance.choice(KINDS), chance)
+                servers.wait()
+
+            _run(_Campaign(servers.daemons, chance, tally, kill), self.kills)
