@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
@@ -16,11 +16,12 @@ from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
 
 from .command import command
 from .exit_codes import Exit, Failed, exit_of
-from .file_of_jobs import LONGEST_BATCH, BadLine, JobFile
-from .job_options import job_options, named_options
-from .parameters import QUEUE, Content, Moment, Seconds
+from .file_of_jobs import LONGEST_NAME, BadLine, JobFile
+from .job_options import dependency_options, job_options, named_options
+from .parameters import QUEUE, Content, Moment, Seconds, with_options
 from .progress_bar import ProgressBar
 from .session import Session, current
+from .suggestions import complete_batches
 from .terminal_text import json_text
 
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
@@ -31,6 +32,31 @@ _LONG: Final = 10.0 * 365 * 24 * 3600
 _THERE: Final = 200
 
 
+def many_options(function: Any) -> Any:
+    """Add the options of one new job, and those of a file of jobs; `add_jobs` reads them."""
+    options = (
+        click.option(
+            "--not-before",
+            type=Moment(),
+            help="The job can't be claimed before this time: 2027-01-15T08:00, in UTC with a Z.",
+        ),
+        click.option(
+            "--uid",
+            metavar="UUID",
+            help="The job's uid, by default a random one. If a job has this uid already, nothing is added.",
+        ),
+        click.option("--wait", is_flag=True, help="Wait until the job is finished, and print the result."),
+        click.option("--wait-at-most", type=Seconds(), help="With --wait: the longest wait."),
+        click.option("--many", metavar="FILE", help="Add a job for each line of a file; - is standard input."),
+        click.option(
+            "--import-name",
+            metavar="NAME",
+            help="With --many: the name of this import; each line is added once under a name.",
+        ),
+    )
+    return with_options(function, options)
+
+
 @command(
     "add",
     'jobengine add mail \'{"to": "ada@example.org"}\' --priority 5 --tag news\n'
@@ -38,43 +64,42 @@ _THERE: Final = 200
     "jobengine add mail @job.json --delay 10m --max-attempts 3 --group customer-7\n"
     'jobengine add mail \'{"to": "di@example.org"}\' --not-before 2027-01-15T08:00Z --meta \'{"by": "shop"}\'\n'
     'jobengine add mail \'{"to": "cy@example.org"}\' --wait --wait-at-most 30s\n'
+    'jobengine add mail \'{"to": "ed@example.org"}\' --after 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\n'
+    'jobengine add mail \'{"to": "flo@example.org"}\' --batch import-7\n'
     "jobengine add mail --many jobs.jsonl",
 )
 @QUEUE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
 @job_options
-@click.option(
-    "--not-before", type=Moment(), help="The job can't be claimed before this time: 2027-01-15T08:00, in UTC with a Z."
-)
-@click.option(
-    "--uid",
-    metavar="UUID",
-    help="The job's uid, by default a random one. If a job has this uid already, nothing is added.",
-)
-@click.option("--wait", is_flag=True, help="Wait until the job is finished, and print the result.")
-@click.option("--wait-at-most", type=Seconds(), help="With --wait: the longest wait.")
-@click.option("--many", metavar="FILE", help="Add a job for each line of a file; - is standard input.")
-@click.option("--batch", metavar="NAME", help="With --many: the name of the batch; each line is added once in a batch.")
-def add(queue_name: str, content: Any, wait: bool, wait_at_most: float | None, **more: Any) -> None:
+@dependency_options
+@click.option("--batch", metavar="NAME", shell_complete=complete_batches, help="The batch that the job belongs to.")
+@many_options
+def add(queue_name: str, content: Any, **options: Any) -> None:
     """
     Add a job and print its uid. The content is a JSON object: CONTENT itself, - for standard input, or @FILE.
 
     With --many, each line of a file is the content of a job. After an interruption, run the same command again: it adds
-    the missing jobs, and none twice, as long as the queue keeps finished jobs. By default the batch is named for the
-    file's bytes; to add the same file once more, name another one with --batch.
+    the missing jobs, and none twice, as long as the queue keeps finished jobs. By default the import is named for
+    the file's bytes and the batch; to add the same file once more, give another name with --import-name.
     """
+    add_jobs(queue_name, content, options)
+
+
+def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
+    """Add a job, or those of a file, with the given options of `many_options` and `job_options`."""
     session = current()
-    many, batch = more.pop("many"), more.pop("batch")
-    if (content is None) == (many is None) or (many and wait) or (batch and not many):
-        raise click.UsageError("Give either CONTENT or --many FILE; --wait needs CONTENT, and --batch needs --many.")
-    own = {name: more.pop(name) for name in ("not_before", "uid")}
-    options = named_options(more) | {name: value for name, value in own.items() if value is not None}
+    many, import_name, wait = given["many"], given["import_name"], given["wait"]
+    if (content is None) == (many is None) or (many and wait) or (import_name and not many):
+        raise click.UsageError(
+            "Give either CONTENT or --many FILE; --wait needs CONTENT, and --import-name needs --many."
+        )
+    options = named_options(given)
     if many and "uid" in options:
         raise click.UsageError("--uid is for one job: with --many, each line has its own.")
     if many:
-        _add_many(session, queue_name, many, batch, options)
+        _add_many(session, queue_name, many, import_name, options)
     elif wait:
-        _add_and_wait(session, session.queue(queue_name), content, wait_at_most, options)
+        _add_and_wait(session, session.queue(queue_name), content, given["wait_at_most"], options)
     else:
         job = session.queue(queue_name).add(content, **options)
         session.output.value(job.uid, **job.raw)
@@ -107,15 +132,15 @@ def _outcome(job: Job) -> str:
     return f"The job {job.uid} is still {job.state}. See `jobengine explain`, or wait longer."
 
 
-def _add_many(session: Session, queue_name: str, path: str, batch: str | None, options: Any) -> None:
-    if batch is not None and len(batch.encode()) > LONGEST_BATCH:
-        raise click.UsageError(f"The name of a batch has at most {LONGEST_BATCH} bytes.")
+def _add_many(session: Session, queue_name: str, path: str, name: str | None, options: Any) -> None:
+    if name is not None and len(name.encode()) > LONGEST_NAME:
+        raise click.UsageError(f"The name of an import has at most {LONGEST_NAME} bytes.")
     session.retry_for = _RETRY_FOR
     queue = session.queue(queue_name)
     session.engine._caller.tell = _Once(session)
     with _opened(path) as file:
         try:
-            jobs = JobFile.read(file, batch)
+            jobs = JobFile.read(file, name, options.get("batch"))
         except BadLine as error:
             raise Failed(f"{path}, {error} Nothing was added.", Exit.USAGE) from None
         began = time.monotonic()
@@ -187,13 +212,13 @@ def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> st
     """Advice on how to continue after an interruption."""
     how = "Run the same command again to add the rest."
     if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):
-        how = f"If you correct the file, run it again with --batch {jobs.batch}, which adds no line twice."
+        how = f"If you correct the file, run it again with --import-name {jobs.name}, which adds no line twice."
     return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
 
 
 def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, seconds: float) -> None:
     if session.json:
-        session.output.json({"queue": queue.name, "jobs": jobs.jobs, "there_before": there, "batch": jobs.batch})
+        session.output.json({"queue": queue.name, "jobs": jobs.jobs, "there_before": there, "import": jobs.name})
         return
     before = f"; {there:,} of them existed before" if there else ""
     rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""

@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "status": "status:status",
     "queue": "queues:queue",
     "group": "groups:groups",
+    "batch": "batches:batches",
     "schedule": "schedules:schedules",
     "key": "keys:key",
     "add": "add:add",

@@ -38,6 +38,7 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
     shell_complete=complete_groups,
     help="The new group of queued or finished jobs; '' removes them from theirs.",
 )
+@click.option("--without-dependencies", is_flag=True, help="The jobs wait for no other job any more.")
 @click.option("--content", type=Content(), metavar="JSON", help="New content: JSON, - for standard input, or @FILE.")
 @click.option("--new-status", type=State(), help="The new state.")
 @click.option("--progress", type=click.IntRange(0, 100), help="The progress, in per cent.")
@@ -77,6 +78,7 @@ def _changes(options: dict[str, Any]) -> JobChanges:
         "progress": options["progress"],
         "error": options["new_error"],
         "retry": False if options["no_retry"] else None,
+        "depends_on": [] if options["without_dependencies"] else None,
     }
     changes = {name: value for name, value in named.items() if value is not None}
     if result is not None:
@@ -141,16 +143,23 @@ def cancel(**options: Any) -> None:
 
 @command(
     "retry",
-    "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes",
+    "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes\n"
+    "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --without-dependencies",
 )
 @selection("All failed jobs of the queue, except cancelled ones.")
+@click.option("--without-dependencies", is_flag=True, help="The jobs wait for no other job any more.")
 def retry(**options: Any) -> None:
     """
     Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise.
 
-    --all leaves out the jobs that were cancelled; --cancelled queues these again.
+    --all leaves out the jobs that were cancelled; --cancelled queues these again. A job that depends on a failed one
+    waits until that one is retried; with --without-dependencies it does not wait.
     """
     session = current()
+    changes: JobChanges = {"new_status": "queued"}
+    free = options.pop("without_dependencies")
+    if free:
+        changes["depends_on"] = []
     selected = Selection.of(session, options)
     queue = selected.queue
 
@@ -158,11 +167,10 @@ def retry(**options: Any) -> None:
         """Queue all that match."""
         if all:
             wanted["cancelled"] = False
-        matched: int = queue.retry(**wanted)
+        matched: int = queue.update_all(changes, **{"state": "failed", **wanted}) if free else queue.retry(**wanted)
         return matched
 
-    again = Words.of("queued again")
-    act(session, selected, again, lambda uid: queue.update(uid, new_status="queued"), all_of_them)
+    act(session, selected, Words.of("queued again"), lambda uid: queue.update(uid, **changes), all_of_them)
 
 
 @command(

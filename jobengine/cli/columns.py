@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from jobengine.client import AccessKey, Firing, Group, Job, JobEvent, QueueStats, Schedule
+from jobengine.client import AccessKey, BatchProgress, Firing, Group, Job, JobEvent, QueueStats, Schedule
 
 from .error_groups import ErrorGroup, error_line
 from .terminal_text import duration, moment, plain
@@ -103,6 +103,30 @@ def _schedule_standing(schedule: Schedule) -> str:
     return "open"
 
 
+def batch_standing(batch: BatchProgress) -> str:
+    """The end of a sentence about a batch: whether it is open, what it waits for, or how it ended."""
+    if batch.ended is not None:
+        return "has ended: all its jobs are complete" if batch.succeeded else "has ended: jobs of it failed"
+    if batch.open:
+        return "is open: it takes jobs until it is closed"
+    unfinished = batch.queued + batch.inprogress
+    return f"is closed, and ends once its {unfinished:,} unfinished jobs are finished"
+
+
+def _batch_word(batch: BatchProgress) -> str:
+    if batch.ended is not None:
+        return "complete" if batch.succeeded else "failed"
+    return "open" if batch.open else "closed"
+
+
+def _waits_for(job: Job) -> str:
+    """What a job waits for: how many jobs, or a batch."""
+    if not job.waiting:
+        return ""
+    number = len(job.depends_on)
+    return "a batch" if not number else "1 job" if number == 1 else f"{number} jobs"
+
+
 def times_of(schedule: Schedule) -> str:
     """The cron line, or how often it fires."""
     return schedule.cron or f"every {duration(schedule.every)}"
@@ -136,6 +160,8 @@ JOBS: Final[Sequence[Column[Job]]] = (
     Column("content", lambda job: _json(job.content), least=16, cut=True),
     # Added last: programs rely on the positions of the fields before it.
     Column("error", lambda job: error_line(job.error), least=16, cut=True, first_to_grow=True),
+    Column("batch", lambda job: job.batch or "", least=8, cut=True, spare=3, shown_after="tags"),
+    Column("waits for", _waits_for, shown_after="state"),
 )
 ERRORS: Final[Sequence[Column[ErrorGroup]]] = (
     Column("failed", lambda group: f"{group.failed}", number=True),
@@ -157,6 +183,7 @@ QUEUES: Final[Sequence[Column[QueueStats]]] = (
     Column("cancelled", _count("cancelled"), number=True, spare=5),
     Column("idle workers", _count("workers_waiting"), number=True, spare=6),
     Column("held", lambda queue: f"{queue.held or ''}", number=True, spare=3, shown_after="delayed"),
+    Column("waiting", lambda queue: f"{queue.waiting or ''}", number=True, spare=3, shown_after="delayed"),
 )
 GROUPS: Final[Sequence[Column[Group]]] = (
     Column("group", lambda group: group.name, least=8, cut=True, first_to_grow=True),
@@ -170,6 +197,19 @@ GROUPS: Final[Sequence[Column[Group]]] = (
     Column("limit", lambda group: f"{group.own.in_progress or ''}", number=True, spare=5),
     Column("rate", _rate, number=True, spare=6),
     Column("weight", lambda group: f"{group.own.weight}" if "weight" in group.own.raw else "", number=True, spare=7),
+)
+BATCHES: Final[Sequence[Column[BatchProgress]]] = (
+    Column("batch", lambda batch: batch.name, least=8, cut=True, first_to_grow=True),
+    Column("now", _batch_word),
+    Column("total", lambda batch: f"{batch.total}", number=True),
+    Column("queued", lambda batch: f"{batch.queued}", number=True, spare=2),
+    Column("inprogress", lambda batch: f"{batch.inprogress}", number=True, spare=1),
+    Column("complete", lambda batch: f"{batch.complete}", number=True),
+    Column("failed", lambda batch: f"{batch.failed}", number=True),
+    Column("lost", lambda batch: f"{batch.lost or ''}", number=True, spare=3),
+    Column("created", lambda batch: moment(batch.created), spare=5),
+    Column("ended", lambda batch: moment(batch.ended), spare=4),
+    Column("then", lambda batch: batch.then or "", spare=6),
 )
 SCHEDULES: Final[Sequence[Column[Schedule]]] = (
     Column("schedule", lambda schedule: schedule.name, least=8, cut=True, first_to_grow=True),
@@ -212,6 +252,7 @@ TOP: Final[Sequence[Column[QueueStats]]] = (
     Column("retrying", _count("retrying"), number=True, shown_after="failed"),
     Column("idle", _count("workers_waiting"), number=True, spare=4, shown_after="running"),
     Column("held", lambda queue: f"{queue.held or ''}", number=True, spare=8, shown_after="ready"),
+    Column("waiting", lambda queue: f"{queue.waiting or ''}", number=True, spare=8, shown_after="ready"),
 )
 WORKERS: Final[Sequence[Column[Holder]]] = (
     Column("worker", _worker, least=12, cut=True),
@@ -244,11 +285,18 @@ def rows_of(raw: Mapping[str, Any], escape: Callable[[str], str] = plain, above:
         full = f"{above}{name}"
         if isinstance(value, dict) and name not in ("content", "meta", "result"):
             yield from rows_of(value, escape, f"{full}.")
-        elif name in ("history", "holders"):
+        elif name in ("history", "holders", "dependencies"):
             for number, attempt in enumerate(value, 1):
                 yield from rows_of(attempt, escape, f"{full}.{number}.")
+        elif name == "depends_on":
+            yield full, escape(", ".join(map(_awaited, value)))
         else:
             yield full, escape(_text(name, value))
+
+
+def _awaited(one: str | Mapping[str, str]) -> str:
+    """A job to wait for, as in the option --after."""
+    return one if isinstance(one, str) else f"{one['queue_name']}:{one['uid']}"
 
 
 def _text(name: str, value: Any) -> str:

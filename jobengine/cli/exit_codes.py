@@ -8,6 +8,7 @@ import click
 from jobengine.client import (
     AccessDenied,
     BadSettings,
+    BatchNotFound,
     Forbidden,
     GroupNotFound,
     JobEngineError,
@@ -43,6 +44,7 @@ _AT_A_SHELL: Final = {
     "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
     "send the server's in X-Admin-Key.": "set JOBENGINE_ADMIN_KEY to the server's.",
     "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
+    "create it with PUT /api/v1/batch.": "create it with `jobengine batch create`.",
     "GET /api/v1/schedules lists its schedules.": "`jobengine schedule list` lists its schedules.",
     "The argument url is ": "--url is ",
     "leave the URL out": "leave --url out",
@@ -78,7 +80,7 @@ def exit_of(error: JobEngineError) -> Exit:
         return Exit.USAGE
     if isinstance(error, AccessDenied | Forbidden):
         return Exit.KEY_REFUSED
-    if isinstance(error, QueueNotFound | GroupNotFound | ScheduleNotFound | JobNotFound | KeyNotFound):
+    if isinstance(error, QueueNotFound | GroupNotFound | BatchNotFound | ScheduleNotFound | JobNotFound | KeyNotFound):
         return Exit.NOT_FOUND
     if isinstance(error, Unavailable) and _without_answer(error):
         return Exit.NO_ANSWER

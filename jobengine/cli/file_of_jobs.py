@@ -12,8 +12,8 @@ from .parameters import parse_content
 
 #: Bytes that are hashed at a time.
 _CHUNK: Final = 1 << 20
-#: The longest name of a batch, in bytes.
-LONGEST_BATCH: Final = 64
+#: The longest name of an import, in bytes.
+LONGEST_NAME: Final = 64
 
 
 class BadLine(Exception):
@@ -24,37 +24,38 @@ class JobFile(NamedTuple):
     """
     Jobs as lines of JSON.
 
-    The uid of each job is derived from the batch, the line's number and its text. So the same file always makes the
-    same jobs, and a line that occurs twice makes two jobs.
+    The uid of each job is derived from the import's name, the line's number and its text. So the same file always makes
+    the same jobs, and a line that occurs twice makes two jobs.
     """
 
     file: IO[bytes]
-    #: The name of the batch.
-    batch: str
+    #: The name of the import.
+    name: str
     #: The number of lines with a job.
     jobs: int
 
     @classmethod
-    def read(cls, file: IO[bytes], batch: str | None) -> "JobFile":
-        """Check a whole file; by default `batch` is derived from its bytes. Raises BadLine."""
-        digest, jobs = blake2b(digest_size=16), 0
+    def read(cls, file: IO[bytes], name: str | None, batch: str | None = None) -> "JobFile":
+        """Check a whole file; by default `name` is derived from its bytes and the batch of its jobs. Raises BadLine."""
+        key = b"" if batch is None else blake2b(batch.encode()).digest()
+        digest, jobs = blake2b(digest_size=16, key=key), 0
         for number, line in _lines(file):
             digest.update(line)
             _parsed(number, line)
             jobs += 1
-        return cls(file, batch or digest.hexdigest(), jobs)
+        return cls(file, name or digest.hexdigest(), jobs)
 
     def new_jobs(self, numbers: list[int]) -> Iterator[NewJob]:
         """Yield the jobs, and append their line numbers to `numbers`."""
-        key = self.batch.encode()
+        key = self.name.encode()
         for number, line in _lines(self.file):
             numbers.append(number)
             yield NewJob(_parsed_again(number, line), uid=uid_of(key, number, line))
 
 
-def uid_of(batch: bytes, number: int, line: bytes) -> str:
+def uid_of(name: bytes, number: int, line: bytes) -> str:
     """The uid of a job, as a UUID of version 8: RFC 9562 leaves its bits to the application."""
-    digest = blake2b(b"%d %b" % (number, line.strip()), key=batch, digest_size=16).hexdigest()
+    digest = blake2b(b"%d %b" % (number, line.strip()), key=name, digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-a{digest[17:20]}-{digest[20:]}"
 
 

@@ -34,7 +34,11 @@ class Row(NamedTuple):
     again: bool = False
 
 
-@command("graph", 'jobengine graph etl 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine graph etl "$uid" --json')
+@command(
+    "graph",
+    "jobengine graph mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\n"
+    "jobengine graph mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --json",
+)
 @QUEUE
 @UID
 def graph(queue_name: str, uid: str) -> None:

@@ -1,11 +1,13 @@
-"""The options of a new job, which `jobengine add` and `jobengine schedule add` share."""
+"""The options of a new job, which `jobengine add`, `jobengine batch` and `jobengine schedule add` share."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from .parameters import Content, Seconds, with_options
+from jobengine.client import OnDependencyFailure
+
+from .parameters import Awaited, Content, Seconds, with_options
 from .suggestions import complete_groups
 
 
@@ -35,8 +37,27 @@ def job_options(function: Any) -> Any:
     return with_options(function, options)
 
 
+def dependency_options(function: Any) -> Any:
+    """Add the options about what a new job waits for; `named_options` reads them."""
+    options = (
+        click.option(
+            "--after",
+            multiple=True,
+            type=Awaited(),
+            help="A job to wait for: its uid or, in another queue, QUEUE:UID; may be repeated.",
+        ),
+        click.option(
+            "--on-dependency-failure",
+            type=click.Choice(get_args(OnDependencyFailure)),
+            help="If a job of --after fails: fail too, which is the default, run once all are finished, or wait for "
+            "its retry.",
+        ),
+    )
+    return with_options(function, options)
+
+
 def named_options(options: Mapping[str, Any]) -> Any:
-    """The given ones of the options, as the client names them."""
+    """The given ones of the options, as the client names them; a command may have only some of them."""
     keep = options["keep"]
     named = {
         "priority": options["priority"],
@@ -49,5 +70,7 @@ def named_options(options: Mapping[str, Any]) -> Any:
         "retry_delay_seconds": options["retry_delay"],
         "timeout_seconds": options["timeout"],
         "keep_minutes": None if keep is None else keep / 60,
+        "depends_on": list(options.get("after", ())) or None,
+        **{name: options.get(name) for name in ("on_dependency_failure", "batch", "not_before", "uid")},
     }
     return {name: value for name, value in named.items() if value is not None}

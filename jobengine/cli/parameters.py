@@ -13,7 +13,7 @@ import click
 
 from jobengine.client.encoding import encode_text
 
-from .suggestions import complete_groups, complete_queues, complete_schedules
+from .suggestions import complete_batches, complete_groups, complete_queues, complete_schedules
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +27,7 @@ _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 QUEUE: Final = click.argument("queue_name", metavar="QUEUE", shell_complete=complete_queues)
 UID: Final = click.argument("uid")
 GROUP: Final = click.argument("group_name", metavar="GROUP", shell_complete=complete_groups)
+BATCH: Final = click.argument("name", metavar="BATCH", shell_complete=complete_batches)
 SCHEDULE: Final = click.argument("name", shell_complete=complete_schedules)
 
 
@@ -105,6 +106,20 @@ class Moment(click.ParamType[datetime | float]):
             self.fail(
                 f"{value!r} is not a time; write 2027-01-15T08:00, 2027-01-15T08:00Z or Unix seconds.", param, ctx
             )
+
+
+class Awaited(click.ParamType[str | tuple[str, str]]):
+    """A job to wait for: its uid, or its queue and uid as QUEUE:UID."""
+
+    #: The placeholder in the help.
+    name = "uid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | tuple[str, str]:
+        """The uid, or the queue and the uid."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # converted already
+        queue, _, uid = value.rpartition(":")
+        return (queue, uid) if queue else uid
 
 
 class State(click.Choice[str]):
@@ -210,6 +225,7 @@ _FILTERS: Final = (
     click.option("--state", type=State(), help="Jobs in this state."),
     click.option("--tag", metavar="TAG", help="Jobs with this tag."),
     click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
+    click.option("--batch", metavar="NAME", shell_complete=complete_batches, help="Jobs of this batch."),
     click.option("--retrying", is_flag=True, default=None, help="Queued jobs whose last attempt failed or timed out."),
     click.option(
         "--cancelled/--not-cancelled", default=None, help="Failed jobs that were cancelled, or jobs that were not."
@@ -225,6 +241,7 @@ CONDITIONS: Final = {
     "state": "state",
     "tag": "tag",
     "search": "q",
+    "batch": "batch",
     "retrying": "retrying",
     "cancelled": "cancelled",
     "error": "error",

@@ -23,6 +23,7 @@ _NUMBERS = frozenset(
         "ready",
         "delayed",
         "held",
+        "waiting",
         "workers_wanted",
         "oldest_ready_seconds",
         "last_minute",
@@ -33,8 +34,8 @@ _NUMBERS = frozenset(
     }
 )
 
-#: Fields that queues without limits and holds need not show.
-_SELDOM: Final = frozenset({"held", "workers_wanted", "held_until"})
+#: Fields that queues without limits, holds and dependencies need not show.
+_SELDOM: Final = frozenset({"held", "waiting", "workers_wanted", "held_until"})
 
 #: The messages about a new key: for one printed on the next line, and for one in redirected standard output.
 _TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"

@@ -139,10 +139,16 @@ def explain(queue_name: str, uid: str) -> None:
     if session.json:
         session.output.record(explanation.raw)
         return
-    session.output.record({**explanation.raw, "reason": _readable(explanation)})
+    words = {"queue": queue_name, "group": explanation.group or "", "uid": uid}
+    quoted = {name: shlex.quote(word) for name, word in words.items()}
+    reason = _readable(explanation).replace(_WAY_OUT, _WAY_OUT_AT_A_SHELL.format(**quoted))
+    session.output.record({**explanation.raw, "reason": reason})
     if advice := _ADVICE.get(_what_holds(explanation)):
-        words = {"queue": shlex.quote(queue_name), "group": shlex.quote(explanation.group or "")}
-        session.output.note(f"`jobengine {advice.format(**words)}` changes that.")
+        session.output.note(f"`jobengine {advice.format(**quoted)}` changes that.")
+    elif explanation.held_by == _DEPENDENCIES:
+        session.output.note(
+            f"`jobengine {_GRAPH.format(**quoted)}` shows what these jobs wait for, and what waits for it."
+        )
 
 
 #: What changes that a job is held, by what holds it; see _what_holds.
@@ -155,6 +161,12 @@ _ADVICE: Final = {
     "queue_rate": "queue configure {queue} --rate COUNT/TIME",
     "queue_hold": "queue release {queue}",
 }
+#: What holds a job that depends on others, and the command that shows more about it.
+_DEPENDENCIES: Final = "dependencies"
+_GRAPH: Final = "graph {queue} {uid}"
+#: Advice for HTTP in a reason, and what replaces it.
+_WAY_OUT: Final = 'send new_status "queued" with {"depends_on": []}.'
+_WAY_OUT_AT_A_SHELL: Final = "use `jobengine retry {queue} {uid} --without-dependencies`."
 _OF_THE_QUEUE: Final = "The queue is held."
 
 

@@ -73,7 +73,10 @@ def _print(session: Session, server: dict[str, Any], queues: list[QueueStats] | 
     if queues is not None:
         queued, running = (sum(getattr(queue.counts, state) for queue in queues) for state in ("queued", "inprogress"))
         bad = sum(bool(what) for _, what in found)
+        waiting = sum(queue.waiting for queue in queues)
         rows.append(("queues", f"{len(queues):,}, with {queued:,} jobs queued and {running:,} in progress"))
+        if waiting:
+            rows.append(("waiting", f"{waiting:,} of the queued jobs wait for other jobs"))
         rows.append(("in trouble", f"{bad:,}" if bad else "none"))
     output.rows(rows + [(plain(name), "; ".join(what)) for name, what in found if what])
     if queues is None and server["status"] == "ready":

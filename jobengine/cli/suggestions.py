@@ -1,15 +1,15 @@
-"""Names for shell completion: queues, groups, schedules and profiles."""
+"""Names for shell completion: queues, groups, schedules, batches and profiles."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import click
 
-from jobengine.client import BadSettings, Group, JobEngineError, Queue, Schedule
+from jobengine.client import BadSettings, BatchProgress, Group, JobEngineError, Queue, Schedule
 
 from .session import Session
 
-#: Groups or schedules that are completed: those of one request.
+#: Groups, schedules or batches that are completed: those of one request.
 _MOST: Final = 500
 
 
@@ -37,8 +37,13 @@ def complete_schedules(context: click.Context, parameter: click.Parameter, incom
     return _of_queue(context, incomplete, lambda queue: queue.schedules.list(limit=_MOST))
 
 
+def complete_batches(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The batches of the queue on the line, from a server that answers quickly."""
+    return _of_queue(context, incomplete, lambda queue: queue.batches(limit=_MOST))
+
+
 def _of_queue(
-    context: click.Context, incomplete: str, find: Callable[[Queue], Iterable[Group | Schedule]]
+    context: click.Context, incomplete: str, find: Callable[[Queue], Iterable[Group | Schedule | BatchProgress]]
 ) -> list[str]:
     # After an option without its value, click leaves the arguments unread.
     queue_name = context.params.get("queue_name") or next(iter(context.args), "")

@@ -45,6 +45,7 @@ _SAME: Final = {
     "keys": "key list",
     "groups": "group list",
     "limit": "queue configure",
+    "batches": "batch list",
     "schedules": "schedule list",
     "cron": "schedule add",
     "crontab": "schedule import",
@@ -66,6 +67,9 @@ _SAME_IN_A_GROUP: Final = {
     "unpause": "resume",
     "unhold": "release",
     "backfill": "run",
+    "progress": "show",
+    "finish": "close",
+    "end": "close",
 }
 
 

@@ -10,6 +10,8 @@ from jobengine.cli.app import app
 from jobengine.cli.session import Session
 from jobengine.client import (
     Backfill,
+    Batch,
+    BatchProgress,
     Explanation,
     Firing,
     Group,
@@ -103,12 +105,30 @@ def group_of(name: str = "customer-7", **more: Any) -> Group:
     return Group({"group": name, "queued": 7, "ready": 2, "held": 5, "in_progress": 1, "own": {}, **more})
 
 
+def batch_of(name: str = "import-7", **more: Any) -> BatchProgress:
+    counts = {"total": 4, "queued": 2, "inprogress": 1, "complete": 1, "failed": 0}
+    return BatchProgress({"queue_name": "mail", "name": name, "open": True, "created": 1800000000, **counts, **more})
+
+
 def schedule_of(
     name: str = "nightly", content: Any = None, *, dry_run: bool = False, tags: Sequence[str] = (), **more: Any
 ) -> Schedule:
     job = {"content": content or {}, **({"tags": list(tags)} if tags else {})}
     times = {"timezone": "UTC", "paused": False, "next": ["2027-01-16T03:00:00+00:00"], "firings": []}
     return Schedule({"queue_name": "mail", "name": name, **times, "job": job, **more})
+
+
+class FakeBatch:
+    """A batch of a queue, which records its calls too; all answer like `progress`."""
+
+    def __init__(self, queue: "FakeQueue", name: str) -> None:
+        self._queue = queue
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(Batch, name):
+            raise AttributeError(name)
+        return lambda: self._queue._note(f"{name} batch", self._name, default=batch_of(self._name))
 
 
 class FakeSchedules:
@@ -194,6 +214,15 @@ class FakeQueue:
     def groups(self, **more: Any) -> Iterator[Group]:
         self._note("groups", more)
         yield from self.answers.get("groups", ())[: more.get("limit")]
+
+    def batch(self, name: str, **more: Any) -> FakeBatch:
+        if more.get("then") is not None:
+            self._note("then", more["then"].content, more["then"].options, more["then_on"])
+        return FakeBatch(self, name)
+
+    def batches(self, **more: Any) -> Iterator[BatchProgress]:
+        self._note("batches", more)
+        yield from self.answers.get("batches", ())[: more.get("limit")]
 
     def events(self, **more: Any) -> Iterator[JobEvent]:
         self._note("events", more)

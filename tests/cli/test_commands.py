@@ -223,7 +223,7 @@ def test_jobs_prints_lines_with_tabs_without_a_terminal(shell: Shell) -> None:
     done = shell("jobs", "mail", "--state", "queued", "--tag", "a", "--search", "ada")
     assert (
         done.stdout
-        == f'{UID}\tqueued\t0\t0/1\t2027-01-15T08:00:00Z\tw\\x1b[31m\\n1\ta,b\t{{"to": "ada@example.org"}}\t\n'
+        == f'{UID}\tqueued\t0\t0/1\t2027-01-15T08:00:00Z\tw\\x1b[31m\\n1\ta,b\t{{"to": "ada@example.org"}}\t\t\t\n'
     )
     assert shell.mail.asked == [("jobs", 51, {"sort": None, "state": "queued", "tag": "a", "q": "ada"})]
 

@@ -257,4 +257,4 @@ def test_lists_of_queues_show_held_jobs_and_that_a_queue_is_held(command: tuple[
     shell = Shell(FakeEngine(admin_key="admin"))
     shell.engine.listed = [stats_of("a", held=5, held_until=1800000000), stats_of("b", held=0)]
     rows = [line.split("\t") for line in shell(*command).stdout.splitlines()]
-    assert [(row[0], row[1], row[-1]) for row in rows] == [("a", "held", "5"), ("b", "open", "")]
+    assert [(row[0], row[1], row[-2]) for row in rows] == [("a", "held", "5"), ("b", "open", "")]

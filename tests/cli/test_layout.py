@@ -33,6 +33,7 @@ BUSY = stats_of(
     retrying=6666666,
     workers_waiting=5555555,
     held=4444444,
+    waiting=3333333,
 )
 
 
@@ -48,7 +49,8 @@ def test_top_shows_all_columns_in_a_wide_terminal() -> None:
     drawn = _drawn(table_of(TOP, [BUSY], 250), 250)
     headings = drawn.splitlines()[0]
     places = [
-        headings.index(heading) for heading in ("ready", "held", "running", "idle", "failed", "retrying", "oldest")
+        headings.index(heading)
+        for heading in ("ready", "waiting", "held", "running", "idle", "failed", "retrying", "oldest")
     ]
     assert places == sorted(places)
     assert all(column.heading in headings for column in TOP)

@@ -17,24 +17,24 @@ from .fakes import Shell
 LINES = b'{"n": 1}\n{"n": 2}\n\n{"n": 1}\n'
 
 
-def _uids(data: bytes, batch: str | None = None) -> list[str]:
-    jobs = JobFile.read(io.BytesIO(data), batch)
+def _uids(data: bytes, name: str | None = None, batch: str | None = None) -> list[str]:
+    jobs = JobFile.read(io.BytesIO(data), name, batch)
     numbers: list[int] = []
     uids = [str(job.options["uid"]) for job in jobs.new_jobs(numbers)]
     assert len(uids) == jobs.jobs == len(numbers)
     return uids
 
 
-def test_a_file_always_gives_the_same_uids_and_equal_lines_files_or_batches_different_ones() -> None:
+def test_a_file_always_gives_the_same_uids_and_equal_lines_files_imports_or_batches_different_ones() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3
     assert [str(UUID(uid)) for uid in uids] == uids
-    for others in (_uids(LINES + b"{}\n"), _uids(LINES, "again")):
+    for others in (_uids(LINES + b"{}\n"), _uids(LINES, "again"), _uids(LINES, batch="b"), _uids(LINES, batch="c")):
         assert not set(uids) & set(others)
 
 
-def test_correcting_a_line_or_the_line_ends_in_a_batch_keeps_the_uids_of_the_other_lines() -> None:
+def test_correcting_a_line_or_the_line_ends_in_an_import_keeps_the_uids_of_the_other_lines() -> None:
     before, after = _uids(LINES, "b"), _uids(LINES.replace(b"2", b"3") + b"{}\n", "b")
     assert [one for one in before if one not in after] == [before[1]]
     assert len(after) == 4
@@ -135,11 +135,11 @@ def test_an_error_unrelated_to_the_file_does_not_advise_correcting_the_file(
     assert "correct the file" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
 
 
-def test_the_error_for_a_refused_line_has_its_number_and_the_batch_to_resume_with(shell: Shell, tmp_path: Path) -> None:
+def test_the_error_for_a_refused_line_has_its_number_and_the_name_to_resume_with(shell: Shell, tmp_path: Path) -> None:
     shell.mail.answers["add_in_chunks"] = BadRequest("too long", status=400, index=1)
     path = _file(tmp_path, b"\n" + LINES)
     done = shell("add", "mail", "--many", path)
     assert done.exit_code == 1
     assert f"{path}, line 3: too long" in done.stderr
-    (batch,) = re.findall(r"--batch (\w+)", done.stderr)
-    assert set(_uids(b"\n" + LINES)) == set(_uids(b"\n" + LINES, batch))
+    (name,) = re.findall(r"--import-name (\w+)", done.stderr)
+    assert set(_uids(b"\n" + LINES)) == set(_uids(b"\n" + LINES, name))

@@ -22,6 +22,8 @@ from .fakes import UID, Shell, job_of
         ("help", "write `jobengine --help`, or --help after any command."),
         ("queue help", "write `jobengine queue --help`, or --help after any command."),
         ("enqueue mail", "did you mean `jobengine add`?"),
+        ("batches", "did you mean `jobengine batch list`?"),
+        ("batch finish mail b", "did you mean `jobengine batch close`?"),
         ("groups", "did you mean `jobengine group list`?"),
         ("limit mail 5", "did you mean `jobengine queue configure`?"),
         ("schedules", "did you mean `jobengine schedule list`?"),
@@ -105,6 +107,7 @@ def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: 
         ("queue configure mail", ""),
         ("add mail --many /no/such/file", ""),
         ("add mail {} --many x", ""),
+        ("add mail {} --import-name x", ""),
         (f"add mail --many - --uid {UID}", ""),
         ("add mail {} --not-before tomorrow", "'tomorrow' is not a time; write 2027-01-15T08:00"),
         ("add mail {} --meta [1]", "must be a JSON object"),
@@ -156,7 +159,7 @@ def test_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell
         )
     ]
     (line,) = shell("jobs", "mail", "--state", "failed").stdout.splitlines()
-    assert line.split("\t")[-1] == "OSError: no"
+    assert line.split("\t")[-3] == "OSError: no"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from jobengine.cli.top_data import snapshot
 from jobengine.cli.troubles import troubles
 from jobengine.client import Forbidden, JobEngineError, Unavailable, WorkerJobs
 
-from .fakes import FakeEngine, Shell, group_of, schedule_of, stats_of
+from .fakes import FakeEngine, Shell, batch_of, group_of, schedule_of, stats_of
 
 # Trouble
 
@@ -198,6 +198,15 @@ def test_completion_of_group_names_reads_the_largest_ones_from_the_server(args: 
     assert engine.queue("mail").asked == [("groups", {"limit": 500})]
     engine.queue("mail").answers["groups"] = Unavailable("away")
     assert _completed(engine, args, "cust") == []
+
+
+@pytest.mark.parametrize("args", [["batch", "show"], ["batch", "close"], ["add", "--batch"], ["jobs", "--batch"]])
+def test_completion_of_batch_names_reads_them_from_the_server(args: list[str]) -> None:
+    engine = FakeEngine()
+    engine.queue("mail").answers["batches"] = [batch_of("import-8"), batch_of("import-7"), batch_of("export")]
+    line = [args[0], "mail", args[1]] if args[1].startswith("-") else [*args, "mail"]
+    assert _completed(engine, line, "im") == ["import-7", "import-8"]
+    assert engine.queue("mail").asked == [("batches", {"limit": 500})]
 
 
 @pytest.mark.parametrize("command", ["show", "pause", "run", "delete", "add"])

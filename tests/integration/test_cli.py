@@ -133,7 +133,7 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
     assert _numbers(shell) == numbers
     shell("add", "mail", "--many", "jobs.jsonl")
     assert _numbers(shell) == numbers
-    shell("add", "mail", "--many", "jobs.jsonl", "--batch", "again")
+    shell("add", "mail", "--many", "jobs.jsonl", "--import-name", "again")
     assert len(_numbers(shell)) == 60_000
 
 
@@ -220,6 +220,7 @@ def filled(shell: Shell) -> Shell:
         client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"], group="customer-7")
         client.add({"to": "bob@example.org"}, "mail", tags=["news"])
     shell("schedule", "add", "mail", "nightly", "--cron", "0 3 * * *")
+    shell("batch", "create", "mail", "import-7")
     return shell
 
 

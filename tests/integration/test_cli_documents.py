@@ -53,7 +53,7 @@ def test_the_page_on_the_command_line_lists_every_command() -> None:
     from .test_cli import _examples
 
     text = (ROOT / PAGE).read_text()
-    form = re.compile(r"(?:.*\| )?jobengine ((?:queue |group |schedule |key |db )?[a-z-]+)")
+    form = re.compile(r"(?:.*\| )?jobengine ((?:queue |group |batch |schedule |key |db )?[a-z-]+)")
     names = {found[1] for example in _examples() if (found := form.match(example))}
     assert len(names) > 40
     assert {name for name in names if f"jobengine {name}" not in text} == set()
