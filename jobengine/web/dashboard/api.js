@@ -92,6 +92,11 @@ export const readGroup = (queue, group, signal) => json('GET', 'api/v1/group', {
 export const changeGroup = (queue, group, change) => json('PUT', 'api/v1/group', { body: { queue_name: queue, group, ...change }, key: keyOf(queue) });
 export const resetGroup = (queue, group) => json('DELETE', 'api/v1/group', { query: { queueName: queue, group }, key: keyOf(queue) });
 
+/** A page of batches, by name. */
+export const listBatches = (queue, { limit, cursor, signal }) => json('GET', 'api/v1/batches', { query: { queueName: queue, limit, cursor }, key: keyOf(queue), signal });
+export const readBatch = (queue, name, signal) => json('GET', 'api/v1/batch', { query: { queueName: queue, name }, key: keyOf(queue), signal });
+export const changeBatch = (queue, name, change) => json('POST', 'api/v1/batch', { body: { queue_name: queue, name, ...change }, key: keyOf(queue) });
+
 /** A page of schedules, by name. */
 export const listSchedules = (queue, { limit, cursor, signal }) => json('GET', 'api/v1/schedules', { query: { queueName: queue, limit, cursor }, key: keyOf(queue), signal });
 
@@ -137,6 +142,11 @@ export async function readJob(queue, uid, signal) {
 }
 
 export const explain = (queue, uid, signal) => json('GET', 'api/v1/job/explain', {
+  query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal,
+});
+
+/** The jobs and batches around a job. */
+export const jobGraph = (queue, uid, signal) => json('GET', 'api/v1/job/graph', {
   query: { queueName: queue, jobUID: uid }, key: keyOf(queue), signal,
 });
 

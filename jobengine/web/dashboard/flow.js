@@ -67,5 +67,5 @@ export function flowFacts(stats) {
     ['Target wait', stats.target_wait_seconds && span(stats.target_wait_seconds)]].filter(([, text]) => text);
 }
 
-/** "5 held, 10 delayed": the jobs of a queue that wait for something; nothing if none does. */
-export const waitText = ({ held = 0, delayed }) => [held && `${number(held)} held`, delayed && `${number(delayed)} delayed`].filter(Boolean).join(', ');
+/** "5 held, 3 waiting, 10 delayed": the jobs of a queue that wait for something; nothing if none does. */
+export const waitText = ({ held = 0, waiting = 0, delayed }) => [held && `${number(held)} held`, waiting && `${number(waiting)} waiting`, delayed && `${number(delayed)} delayed`].filter(Boolean).join(', ');

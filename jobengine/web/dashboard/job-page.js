@@ -4,13 +4,15 @@ import { openAddJob } from './add-job.js';
 import * as api from './api.js';
 import { copyButton, h, menu, replace, setText, tell, whereabouts } from './dom.js';
 import { errorView } from './error-view.js';
-import { duration, exact, number, secondOf, setTime, time, wallTime } from './format.js';
+import { duration, exact, jobs, number, secondOf, setTime, time, wallTime } from './format.js';
 import { Draft, confirm, dialog, failure, field, form, jsonField, keep, loading, values } from './forms.js';
 import { timeline, took } from './attempts.js';
 import { drawHolders, withoutHolders } from './held.js';
 import { setBadge, shownState } from './job-rows.js';
 import { members, pretty } from './json.js';
 import './json-view.js';
+import { batchLink, isBatch } from './link-words.js';
+import './links-panel.js';
 import { jobLink, queueLink, whole } from './links.js';
 import { Feed, Refresher } from './live.js';
 import { scheduleLink } from './schedule-rows.js';
@@ -43,6 +45,7 @@ class JobPage extends HTMLElement {
     this.#build();
     const { signal } = this.#stop;
     this.refresher = new Refresher((limit) => this.#read(limit), { idle: 5000, signal });
+    if (session.may(queue, 'read')) this.links.show(queue, this.uid);
     if (session.may(queue, 'read')) this.feed = new Feed(queue, (changes) => this.#happened(changes), signal);
   }
 
@@ -50,9 +53,11 @@ class JobPage extends HTMLElement {
   changed() {
     this.acted = true;
     this.refresher.now();
+    this.links.refresher?.now();
   }
 
   #happened(changes) {
+    this.links.happened(changes);
     if (changes === null || changes.has(this.uid)) this.refresher.soon();
   }
 
@@ -70,6 +75,7 @@ class JobPage extends HTMLElement {
     };
     const more = [
       updates && ['Change priority', () => this.#changePriority()], updates && ['Change group', () => this.#changeGroup()], updates && ['Edit content', () => this.#editContent()],
+      updates && ['Drop dependencies', () => this.#dropDependencies(), { 'data-act': 'drop' }],
       adds && ['Repeat', () => openAddJob(queue, { like: this.text })], manages && ['Delete', () => this.#delete(), { class: 'danger' }],
     ].filter(Boolean);
     this.deeds.append(...Object.values(this.acts).filter(Boolean), ...(more.length ? [menu('More', more, { 'aria-label': 'More actions' })] : []));
@@ -151,6 +157,15 @@ class JobPage extends HTMLElement {
     });
   }
 
+  #dropDependencies() {
+    const failed = this.job.state === 'failed';
+    confirm('Drop the dependencies', `The job will no longer wait for others${failed ? ', and is queued again' : ''}.`, 'Drop', async () => {
+      await api.updateJob(this.queue, this.uid, { ...(failed ? { new_status: 'queued' } : {}), depends_on: [] });
+      tell('The dependencies are dropped.');
+      this.changed();
+    }, { danger: false });
+  }
+
   #editContent() {
     const draft = new Draft(`edit.${this.queue}.${this.uid}`);
     dialog('Edit content', (close) => {
@@ -186,8 +201,10 @@ class JobPage extends HTMLElement {
     this.attempts.append(this.line = h('ol', { class: 'timeline' }));
     this.trees = ['content', 'result', 'meta'].map((name) => [name, h('section', { class: 'panel', hidden: true }, document.createElement('je-json'))]);
     this.trouble = h('div');
+    this.links = document.createElement('je-links');
+    this.links.hidden = true;
     const [content, ...rest] = this.trees.map(([, panel]) => panel);
-    this.body.append(this.trouble, this.why, this.holders, this.by, this.due, this.progress, this.errorPanel,
+    this.body.append(this.trouble, this.why, this.holders, this.by, this.due, this.progress, this.errorPanel, this.links,
       h('div', { class: 'panels job' }, h('div', {}, content, rest), h('div', {}, h('section', { class: 'panel', 'aria-labelledby': 'facts' }, h('h2', { id: 'facts' }, 'Facts'), this.facts), this.attempts)));
   }
 
@@ -221,6 +238,7 @@ class JobPage extends HTMLElement {
     this.body.hidden = false;
     this.deeds.hidden = false;
     setBadge(this.badge, shownState(job));
+    this.#drawDrop(reason);
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
     drawHolders(this.holders, this.queue, reason);
     this.#drawSchedule(reason?.schedule);
@@ -239,6 +257,12 @@ class JobPage extends HTMLElement {
     }
     this.#drawFacts(factsOf(job, raw), session.may(this.queue, 'read') ? job.group : undefined);
     timeline(this.line, job);
+  }
+
+  /** Dependencies can be dropped while they hold the job. */
+  #drawDrop(reason) {
+    const drop = this.deeds.querySelector('[data-act=drop]');
+    if (drop) drop.disabled = reason?.held_by !== 'dependencies';
   }
 
   /** Which schedule has added the job, and for what time; it does not change. */
@@ -282,6 +306,7 @@ class JobPage extends HTMLElement {
     if (this.factsSaid === said) return;
     this.factsSaid = said;
     const shown = ([name, text, at]) => (at ? setTime(time(null, { tabindex: 0 }), at)
+      : name === 'Batch' && session.may(this.queue, 'read') ? h('a', { href: batchLink(this.queue, text) }, text)
       : name === 'Group' && group ? h('a', { href: queueLink(this.queue, 'groups', { group }) }, text) : text);
     replace(this.facts, facts.map((fact) => h('div', {}, h('dt', {}, fact[0]), h('dd', {}, shown(fact)))));
   }
@@ -305,7 +330,8 @@ function timesOf(job) {
 function factsOf(job, raw) {
   const tried = job.max_attempts ? `${number(job.attempts ?? 0)} of ${number(job.max_attempts)}` : `${number(job.attempts ?? 0)}`;
   return [
-    ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.group && ['Group', job.group], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
+    ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.group && ['Group', job.group], job.batch && ['Batch', job.batch],
+    job.on_dependency_failure && ['If a dependency fails', ON_FAILURE[job.on_dependency_failure]], job.tags?.length && ['Tags', job.tags.join(', ')], job.worker && ['Worker', job.worker],
     ['Added', '', job.created], ['Changed', '', job.last_updated], job.not_before && ['Not before', '', job.not_before],
     job.lease_expires && ['Lease expires', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
     ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
@@ -313,6 +339,9 @@ function factsOf(job, raw) {
     job.unique_key && ['Unique key', job.unique_key], job.traceparent && ['Trace', job.traceparent],
   ].filter(Boolean);
 }
+
+/** What becomes of a job when one that it waits for fails. */
+const ON_FAILURE = { fail: 'it fails too', run: 'it runs all the same', wait: 'it waits for the retry' };
 
 /** The reason without the holders, and without the sentence on the schedule; both are shown apart. */
 function withoutSchedule(explanation) {
@@ -324,6 +353,19 @@ function withoutSchedule(explanation) {
 /** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
 function readable(explanation, { cancelled }, retries) {
   const { state, not_before: from, lease_expires: until, opens } = explanation;
+  if (explanation.held_by === 'dependencies') return linkReason(explanation);
   if (FINISHED.includes(state)) return `${cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
   return [from, until, opens].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), withoutSchedule(explanation));
+}
+
+/** Why a job waits, or has failed because of others; the panel below lists them. */
+function linkReason({ state, paused, not_before: from, dependencies }) {
+  const batches = dependencies.filter(isBatch).length;
+  const count = dependencies.length - batches;
+  const them = [count && jobs(count), batches && `${number(batches)} ${batches === 1 ? 'batch' : 'batches'}`].filter(Boolean).join(' and ');
+  if (state === 'failed') {
+    const removed = dependencies.some((one) => one.state === 'removed');
+    return `Failed because of ${them}. ${removed ? 'What was removed can’t be retried: drop the dependencies to run this job.' : 'It is queued again once what failed is retried.'}`;
+  }
+  return [paused && 'The queue is paused.', `It waits for ${them}.`, from && `It can’t be claimed before ${exact(from)}.`].filter(Boolean).join(' ');
 }

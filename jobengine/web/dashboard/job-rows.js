@@ -7,10 +7,10 @@ import { jobLink } from './links.js';
 const LONGEST_PREVIEW = 200;
 /** If more rows are new, none is marked: it would cost frames and tell nothing. */
 const MOST_MARKED = 10;
-const NAMES = { queued: 'Queued', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', cancelled: 'Cancelled' };
+const NAMES = { queued: 'Queued', waiting: 'Waiting', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', cancelled: 'Cancelled' };
 
-/** The state of a job as the dashboard shows it: a cancelled job is none that failed. */
-export const shownState = (job) => (job.cancelled ? 'cancelled' : job.state);
+/** The state of a job as the dashboard shows it: a cancelled job is none that failed, and one that waits for others is apart. */
+export const shownState = (job) => (job.cancelled ? 'cancelled' : job.waiting ? 'waiting' : job.state);
 
 /** Show the state of a job as a word with its own sign, so that it does not depend on colour. */
 export function setBadge(element, state) {

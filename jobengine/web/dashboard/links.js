@@ -1,6 +1,6 @@
 // The addresses within the page. They hold no key, so that each can be shared.
 
-/** The address of a queue's page; `part` is errors, workers, settings, schedules, groups or nothing, `query` a filter. */
+/** The address of a queue's page; `part` is errors, workers, settings, schedules, batches, groups or nothing, `query` a filter. */
 export function queueLink(name, part = '', query = {}) {
   const given = Object.entries(query).filter(([, value]) => value);
   const rest = given.length ? `?${new URLSearchParams(given)}` : '';

@@ -1,4 +1,4 @@
-// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, schedules, settings or groups.
+// One queue: its state in one line, and one of its parts: overview, jobs, errors, workers, schedules, settings, batches or groups.
 
 import * as api from './api.js';
 import { openAddJob } from './add-job.js';
@@ -13,6 +13,7 @@ import { COUNTS, cancelledText, count, countOf, ratesText, setOldest } from './o
 import { badges, drain, pause, purge, release, remove } from './queue-actions.js';
 import { session } from './session.js';
 import { workerNote } from './trouble.js';
+import './batches-part.js';
 import './errors-part.js';
 import './groups-part.js';
 import './jobs-part.js';
@@ -23,8 +24,10 @@ import './narrow-part.js';
 
 const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
-  ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['groups', 'Groups', 'je-groups'],
+  ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'],
 ];
+/** Milliseconds between two looks for the first batch. */
+const LOOK = 30000;
 
 class QueuePage extends HTMLElement {
   #stop = new AbortController();
@@ -67,6 +70,19 @@ class QueuePage extends HTMLElement {
     const { signal } = this.#stop;
     this.refresher = new Refresher((limit) => this.#read(limit), { idle: 5000, signal });
     this.feed = new Feed(name, (changes) => this.#happened(changes), signal);
+  }
+
+  /** The tab of batches comes with the first batch, and is looked for once the page is there. */
+  #lookForBatches() {
+    const found = new AbortController();
+    const look = async (signal) => {
+      const { batches } = await api.listBatches(this.name, { limit: 1, signal });
+      if (batches.length === 0) return;
+      this.batched = true;
+      this.#drawTabs();
+      found.abort();
+    };
+    return new Refresher(look, { gap: LOOK, idle: LOOK, signal: AbortSignal.any([this.#stop.signal, found.signal]) });
   }
 
   #addButtons() {
@@ -121,6 +137,8 @@ class QueuePage extends HTMLElement {
     this.line.hidden = part === 'overview';
     for (const tab of this.tabs.children) set(tab, 'aria-current', tab.dataset.part === part ? 'page' : null);
     this.#drawTabs();
+    const { offsetLeft, offsetWidth } = this.tabs.querySelector('[aria-current]');
+    this.tabs.scrollLeft = Math.max(0, offsetLeft - this.tabs.offsetLeft + offsetWidth - this.tabs.clientWidth);
     if (this.lower?.localName !== tag) {
       this.lower = document.createElement(tag);
       replace(this.below, this.lower);
@@ -144,6 +162,7 @@ class QueuePage extends HTMLElement {
     this.whole.hidden = false;
     this.buttons.hidden = false;
     this.#draw(this.stats);
+    this.looker ??= this.#lookForBatches();
   }
 
   /** Advice for a queue that was deleted, or a key that was revoked. */
@@ -190,11 +209,12 @@ class QueuePage extends HTMLElement {
     setTime(this.until, until);
   }
 
-  /** Only queues with limits or groups have the tab of groups; it is the last, so that none moves when it comes. */
+  /** Only queues with limits or groups have the tab of groups, and those with batches theirs: the last, so that few move. */
   #drawTabs() {
-    const tab = this.tabs.lastElementChild;
-    tab.hidden = this.stats?.group_order === undefined && tab.ariaCurrent === null;
-    this.line.classList.toggle('with-groups', !tab.hidden);
+    const [batches, groups] = [...this.tabs.children].slice(-2);
+    batches.hidden = !this.batched && batches.ariaCurrent === null;
+    groups.hidden = this.stats?.group_order === undefined && groups.ariaCurrent === null;
+    this.line.classList.toggle('with-groups', !groups.hidden || this.stats?.waiting > 0);
   }
 
   #drawActs({ paused, draining }) {

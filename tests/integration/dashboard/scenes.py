@@ -55,6 +55,9 @@ _AT: Final = {
     "schedules-of-all": ("schedules", "nightly"),
     "schedule": ("queue/reports/schedules?schedule=nightly%20sales%20report", "Next times"),
     "groups-empty": ("queue/empty/groups", "No job has a group"),
+    "batches": ("queue/imports/batches", "import-7"),
+    "batches-empty": ("queue/empty/batches", "There is no batch here"),
+    "job-linked": ("queue/imports/job/{linked}", "It waits for 2 jobs"),
     "settings-limits": ("queue/deliveries/settings", "Limits and groups"),
     "job-failed": ("queue/mail/job/{failed}", "ConnectionRefusedError"),
     "job-held": ("queue/mail/job/{held}", "held by"),
@@ -73,7 +76,8 @@ _ANSWERED: Final = {
 
 def _at(route: str, text: str) -> Scene:
     def prepare(person: Person, shop: Shop) -> None:
-        _admin(person, route.format(failed=shop.failed, held=shop.held, complete=shop.complete, waiting=shop.waiting))
+        names = {"failed": shop.failed, "held": shop.held, "complete": shop.complete, "waiting": shop.waiting}
+        _admin(person, route.format(**names, linked=shop.linked))
         _wait(person, text)
 
     return prepare
@@ -121,7 +125,7 @@ def create_queue(person: Person, _shop: Shop) -> None:
 @_scene
 def queues(person: Person, _shop: Shop) -> None:
     _admin(person)
-    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(8)
+    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(9)
     expect(person.row("Queues", "mail").get_by_role("cell").nth(7)).to_contain_text("2")
 
 

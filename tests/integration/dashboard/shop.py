@@ -7,12 +7,13 @@ from pathlib import Path
 from time import time
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from jobengine.client import JobEngine, Queue
 from tests.integration.daemons import Daemon
 from tests.integration.shells import ADMIN_KEY
 
+from .pipelines import fill_pipeline
 from .schedules import fill_schedules
 
 #: Jobs in the longest queue, and how many are added in one request.
@@ -41,6 +42,8 @@ class Shop:
     complete: str
     #: A job of `deliveries` that the limit of its group holds.
     waiting: str
+    #: A job of `imports` in the middle of a graph.
+    linked: str = ""
 
     @property
     def mail(self) -> Queue:
@@ -56,13 +59,14 @@ def open_shop(home: Path) -> Iterator[Shop]:
         shop = _fill(engine, url)
         with daemon.client() as client:
             fill_schedules(client, "reports")
+            shop = evolve(shop, linked=fill_pipeline(client, "imports"))
         engine.queue("reports").pause()
         yield shop
     daemon.kill()
 
 
 def _fill(engine: JobEngine, url: str) -> Shop:
-    for name in ("mail", "thumbnails", "invoices", "reports", "empty", "one job", "clicks", "deliveries"):
+    for name in ("mail", "thumbnails", "invoices", "reports", "empty", "one job", "clicks", "deliveries", "imports"):
         engine.queue(name).create()
     for start in range(0, MANY, _AT_ONCE):
         engine.queue("clicks").add_many([{"click": number} for number in range(start, start + _AT_ONCE)])

@@ -8,6 +8,7 @@ from tests.integration.shells import ADMIN_KEY
 
 from .conftest import Arrive
 from .person import Person
+from .pipelines import put_batch
 from .schedules import put_schedule
 
 #: Each would set `broken`, or ask for an image, if it were read as HTML, as an address or as a script.
@@ -48,6 +49,7 @@ def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine, l
     queue = _evil_queue(engine)
     with live.client() as client:
         put_schedule(client, queue.name, EVIL[0], cron="0 3 * * *", job={"content": {WHOLE: WHOLE}, "tags": [EVIL[1]]})
+        put_batch(client, queue.name, EVIL[2])
     failed, held = (job.uid for job in queue.jobs(sort="created"))
     person = arrive()
     person.open()
@@ -61,7 +63,13 @@ def test_markup_is_shown_as_text_everywhere(arrive: Arrive, engine: JobEngine, l
     for text in (EVIL[0], EVIL[1], EVIL[2]):
         expect(person.row("Jobs", failed[:8])).to_contain_text(text)
     _is_whole(person)
-    for part, text in (("Errors", EVIL[0]), ("Workers", EVIL[2]), ("Schedules", EVIL[0]), ("Groups", EVIL[1])):
+    for part, text in (
+        ("Errors", EVIL[0]),
+        ("Workers", EVIL[2]),
+        ("Schedules", EVIL[0]),
+        ("Batches", EVIL[2]),
+        ("Groups", EVIL[1]),
+    ):
         person.page.get_by_role("navigation", name="Parts").get_by_role("link", name=part, exact=True).click()
         expect(person.page.get_by_text(text).first).to_be_visible()
         _is_whole(person)

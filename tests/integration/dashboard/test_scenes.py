@@ -23,7 +23,7 @@ OTHERS: Final[tuple[tuple[tuple[int, int], Literal["light", "dark"]], ...]] = ((
 
 
 #: The scenes that every run checks; --pictures takes all, which takes minutes.
-MAIN: Final = ("queues", "queue", "groups", "schedules", "schedule", "job-failed", "server")
+MAIN: Final = ("queues", "queue", "groups", "schedules", "schedule", "job-failed", "job-linked", "batches", "server")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
