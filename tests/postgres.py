@@ -29,7 +29,7 @@ TABLES = (
     "tag",
     "unique_key",
     "tally",
-    "last_batch",
+    "lane_batch",
     "event",
     "gone",
     "clock",
@@ -37,6 +37,9 @@ TABLES = (
     "history",
     "item",
     "grp",
+    "dependency",
+    "ended",
+    "batch_tally",
 )
 #: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"

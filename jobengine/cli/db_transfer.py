@@ -157,12 +157,15 @@ def recount() -> None:
             {"queue": one.queue, "count": one.count, "was": one.was, "is": one.jobs} for one in done.corrections
         ]
         counted = {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
-        session.output.json({**counted, "groups": done.groups} if done.groups else counted)
+        more = {"groups": done.groups, "dependencies": done.dependencies}
+        session.output.json({**counted, **{name: number for name, number in more.items() if number}})
         return
     for one in done.corrections:
         session.output.note(f"Queue {one.queue!r}: {one.count} was {one.was:,}, and is {one.jobs:,}.")
     if done.groups:
         session.output.note(f"The counts of {done.groups:,} groups were wrong, and were corrected.")
+    if done.dependencies:
+        session.output.note(f"The dependencies of {done.dependencies:,} jobs were wrong, and were corrected.")
     for number in done.damaged:
         session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
     session.output.note(

@@ -55,6 +55,8 @@ R = TypeVar("R")
 _LANES: Final = 4
 #: Commands whose answers show the claims of all servers.
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
+#: Seconds until a sweep follows up what a batch has left.
+_LATER: Final = 0.1
 #: The most schedules that are fired in one transaction.
 _FIRED_TOGETHER: Final = 50
 
@@ -299,6 +301,8 @@ class PostgresEngine:
         self._notifications.announce(result)
         if result.soonest is not None:
             self._sweeper.no_later((result.soonest - result.now.elapsed) / 1000)
+        if result.has_left:
+            self._sweeper.no_later(_LATER)
         if result.effects:
             self._poller.hurry()
 

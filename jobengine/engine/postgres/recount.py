@@ -22,9 +22,11 @@ from .batch.regroup import flows_locked, regroup
 from .batch.write import tally
 from .database.arrays import bigints
 from .database.connection import copied_jobs, together
+from .database.dependency_rows import Child, batches_counted
 from .database.known_damage import DamageFound, SuspectJob
 from .database.pipeline import Row
 from .database.rows import MARKS_RECOUNTED, Rows, check_place
+from .recount_links import LinkCounting, correct_links
 from .sql import named
 
 #: The slot of the tally for corrections. Servers use slots from 0 on, so only another recount can change the same rows.
@@ -34,6 +36,7 @@ _TRIES: Final = 5
 #: Progress is reported each time this many jobs are counted.
 _REPORTED: Final = 1_000
 _COUNTS: Final = (*Place, *Mark)
+_NAMES: Final = {int(number): number.name.lower() for number in _COUNTS}
 
 _SNAPSHOT: Final[tuple[LiteralString, ...]] = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -67,8 +70,9 @@ class Recount:
     queues: int
     jobs: int
     corrections: list[Correction]
-    #: How many groups of queues with limits had wrong counts.
+    #: How many groups of queues with limits had wrong counts and, in the next line, how many jobs wrong dependencies.
     groups: int = 0
+    dependencies: int = 0
     #: The numbers of damaged queues, whose counts were not changed.
     damaged: list[int]
 
@@ -81,7 +85,9 @@ def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, 
     for _ in range(_TRIES):
         try:
             with connection.transaction():
-                done = _Counting.begin(connection, rows).correct(progress)
+                counting = _Counting.begin(connection, rows)
+                done = counting.correct(progress)
+            correct_links(connection, rows, counting.queues, counting.wrong_links)
             _DELETE_STRAY_COUNTS.execute(connection, slot=CORRECTIONS)
             groups = _recount_groups(connection, rows)
         except DamageFound as found:
@@ -116,6 +122,17 @@ class _Counting:
     _damaged: list[int]
     #: The number of jobs by queue number and place, or mark (retrying, cancelled).
     _jobs: Counter[tuple[int, int]] = field(factory=Counter, init=False)
+    _links: LinkCounting = field(init=False)
+    #: The jobs whose dependencies are wrong.
+    wrong_links: list[Child] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._links = LinkCounting(self._rows)
+
+    @property
+    def queues(self) -> Mapping[int, Queue]:
+        """The queues by number."""
+        return self._queues
 
     @classmethod
     def begin(cls, connection: "Connection[Row]", rows: Rows) -> "_Counting":
@@ -139,13 +156,27 @@ class _Counting:
         wrong = sorted(key for key in self._jobs.keys() | counted.keys() if self._jobs[key] != counted[key])
         corrections = {key: self._jobs[key] - counted[key] for key in wrong}
         recounted = _MARK_RECOUNTED(mark=MARKS_RECOUNTED, queue_ids=bigints(numbers))
-        together(self._connection, recounted, *tally(corrections, CORRECTIONS))
-        names = {number: number.name.lower() for number in _COUNTS}
+        of_batches = self._links.wrong_counts(self._connection, numbers)
+        self.wrong_links = self._links.wrong_links(self._connection, numbers)
+        counts = [*batches_counted(of_batches, CORRECTIONS), *tally(corrections, CORRECTIONS)]
+        together(self._connection, recounted, *counts)
         made = [
-            Correction(self._queues[number].name, names[place], counted[number, place], self._jobs[number, place])
+            Correction(self._queues[number].name, _NAMES[place], counted[number, place], self._jobs[number, place])
             for number, place in wrong
         ]
-        return Recount(queues=len(numbers), jobs=_jobs_in(self._jobs), corrections=made, damaged=self._damaged)
+        made += self._of_batches(of_batches)
+        return Recount(
+            queues=len(numbers),
+            jobs=_jobs_in(self._jobs),
+            corrections=made,
+            dependencies=len(self.wrong_links),
+            damaged=self._damaged,
+        )
+
+    def _of_batches(self, wrong: Mapping[tuple[int, bytes, int], int]) -> Iterator[Correction]:
+        for (number, key, place), by in wrong.items():
+            jobs = self._links.counts[number, key, place]
+            yield Correction(self._queues[number].name, f"{_NAMES[place]} in a batch", jobs - by, jobs)
 
     def _count(self, progress: Callable[[int, int], None], size: int) -> None:
         suspects = []
@@ -163,6 +194,7 @@ class _Counting:
                 suspects.append(SuspectJob(number, queue, uid))
             else:
                 self._jobs.update((number, count) for count in (place, mark_of(job)) if count is not None)
+                self._links.count(number, job)
         if suspects:
             raise DamageFound(suspects)
 

@@ -14,8 +14,8 @@ from ...core.history import KeptPeriod, QueueHistory
 from ...core.stats import Recent, Spread
 from ..door import Figure, FigureKind
 from .batch.decide import Result
-from .batch.session import Totals
 from .batch.tables import LoadedTable
+from .batch.totals import Totals
 from .claimers import SharedClaims
 from .database.rows import MOST_QUEUES
 from .wake.notifications import Notifications

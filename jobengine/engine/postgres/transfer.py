@@ -10,6 +10,7 @@ from attrs import define, field
 from msgspec.structs import replace
 from psycopg import Connection
 
+from ...core.batches import BATCH, batch_of, batch_text
 from ...core.facts import ClockSet, Fact, ItemSet, JobAdded, PeriodsCounted, QueueCreated
 from ...core.flow import GATE, gate_of, item_text
 from ...core.history import SPANS, Period, merged
@@ -17,8 +18,9 @@ from ...core.model import Queue
 from ...core.places import Place
 from ...core.wall_time import shown
 from ...storage.errors import Damaged, StorageError
+from .batch.links import new_links
 from .batch.queries import ARRIVALS
-from .batch.write import Change, Writing
+from .batch.write import Change, Linked, Writing
 from .database.connection import copied_jobs, sent_as_made, together
 from .database.group_rows import GroupChanges
 from .database.history_rows import kept_of, write_periods
@@ -47,6 +49,8 @@ _LIST_QUEUE_JOBS: Final = named("list_queue_jobs")
 _LOCK_FOR_IMPORT: Final = named("lock_for_import")
 _INSERT_QUEUE: Final = named("insert_queue")
 _BEGIN_UNGROUPED: Final = named("begin_ungrouped")
+_FOLLOW_UP_ALL: Final = named("follow_up_all")
+_MARK_ALL_AWAITED: Final = named("mark_all_awaited")
 _ADVANCE_ARRIVALS: Final = named("advance_arrivals")
 
 
@@ -176,8 +180,9 @@ class Filling:
         batch = self._last_arrival >> ARRIVALS
         if batch:
             _ADVANCE_ARRIVALS.execute(self._connection, batch=batch)
+        together(self._connection, _MARK_ALL_AWAITED(), _FOLLOW_UP_ALL())
         # Without new statistics, PostgreSQL would plan queries for empty tables.
-        self._connection.execute("ANALYZE queue, job, tag, tally, grp")
+        self._connection.execute("ANALYZE queue, job, tag, tally, grp, dependency, batch_tally")
 
     def _add_queue(self, queue: Queue) -> None:
         digest, sealed = self._rows.name(queue.name), self._rows.sealed_queue(queue)
@@ -192,6 +197,8 @@ class Filling:
         known = self._known[fact.queue]
         if fact.kind == GATE:
             fact = replace(fact, value=item_text(gate_of(fact.value).moved(self._later)))
+        if fact.kind == BATCH and fact.value is not None:
+            fact = replace(fact, value=_moved(fact.value, self._later))
         together(self._connection, *items_written(self._rows, [fact], {fact.queue: (known.id, known.queue)}))
         if known.id in self._groups:
             self._groups[known.id].set_item(fact)
@@ -215,15 +222,23 @@ class Filling:
         for change in self._changes if self._groups else ():
             if change.queue.id in self._groups:
                 self._groups[change.queue.id].change(None, change.new)
-        writing, grouped = Writing(self._rows, self._changes), Counter[tuple[int, int]]()
+        links = new_links(self._rows, self._changes)
+        writing, grouped = Writing(self._rows, self._changes, Linked()), Counter[tuple[int, int]]()
         of_groups: list[Statement] = []
         for groups in self._groups.values():
             of_groups += groups.statements()
             grouped.update(groups.grouped())
             groups.deltas, groups.settings = {}, {}
-        sent_as_made(self._connection, chain(writing.statements(), of_groups))
+        sent_as_made(self._connection, chain(writing.statements(), links, of_groups))
         together(self._connection, *writing.tally(0, grouped))
         self._changes, self._bytes = [], 0
+
+
+def _moved(text: str, later: int) -> str:
+    """A batch with its times moved by `later` milliseconds."""
+    batch = batch_of(text)
+    ended = None if batch.ended is None else batch.ended + later
+    return batch_text(replace(batch, created=batch.created + later, ended=ended))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from psycopg import Connection, DatabaseError
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
+from ..database.group_rows import FlowLock, flow_locked
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import named
@@ -26,6 +27,7 @@ _READ_ALL_QUEUES: Final = named("read_all_queues")
 _READ_DUE_QUEUES: Final = named("read_due_queues")
 _LOCK_QUEUE_CREATION: Final = named("lock_queue_creation")
 _MISSING_TABLES: Final = named("missing_tables")
+_FIND_ANY_ENDED: Final = named("find_any_ended")
 _READ_CLOCK: Final = named("read_clock")
 _SAVE_CLOCK: Final = named("save_clock")
 _DELETE_OLD_CLOCKS: Final = named("delete_old_clocks")
@@ -34,12 +36,15 @@ _CORRECT_CLOCK: Final = named("correct_clock")
 
 _TABLES: Final = (
     "batch",
+    "batch_tally",
+    "dependency",
+    "ended",
     "event",
     "gone",
     "grp",
     "item",
     "job",
-    "last_batch",
+    "lane_batch",
     "meta",
     "queue",
     "tag",
@@ -72,6 +77,8 @@ class Now:
     soonest: int | None = None
     #: Only for a sweep: queue and name of the first schedules whose time has come.
     firings: Sequence[tuple[str, str]] = ()
+    #: Only for a sweep: whether ends are left to be followed up.
+    has_ended: bool = False
     #: The numbers and revisions of queues that can't be opened, by the digests of their names.
     damaged: Mapping[bytes, tuple[int, int]] = field(factory=dict)
 
@@ -120,7 +127,32 @@ def with_flow(known: Mapping[str, Known]) -> frozenset[int]:
     return frozenset(one.id for one in known.values() if one.queue.flow is not None)
 
 
-def read_again(
+def with_flows_locked(
+    connection: "Connection[Row]",
+    rows: Rows,
+    clock: LiteralString,
+    now: Now,
+    names: Sequence[str] | None,
+    lock: FlowLock,
+) -> Now:
+    """Lock queues with flow, and read the queues again: they may have changed meanwhile."""
+    locked: frozenset[int] = frozenset()
+    while flows := with_flow(now.known) - locked:
+        locked |= flows
+        again = [name for name, one in now.known.items() if one.id in locked] if names is None else names
+        read = _read_again(connection, rows, clock, again, flow_locked(flows, lock))
+        known = {name: one for name, one in now.known.items() if one.id not in locked}
+        now = evolve(
+            read,
+            known={**known, **read.known},
+            soonest=now.soonest,
+            firings=now.firings,
+            has_ended=now.has_ended,
+        )
+    return now
+
+
+def _read_again(
     connection: "Connection[Row]", rows: Rows, clock: LiteralString, names: Sequence[str], first: Sequence[Statement]
 ) -> Now:
     """Execute `first` in a transaction that has begun, and read the time and these queues."""
@@ -136,11 +168,12 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
 
 def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement]) -> Now:
     """Begin a transaction: execute `first`, and read the time, and the queues with due jobs."""
-    *_, missing, found, schedules = together(
+    *_, missing, ended, found, schedules = together(
         connection,
         Statement(BEGIN),
         *first,
         _MISSING_TABLES(names=texts(_TABLES)),
+        _FIND_ANY_ENDED(),
         _READ_DUE_QUEUES.at(clock)(damaged=bigints(rows.damaged.numbers())),
         due_schedules(clock),
     )
@@ -149,7 +182,8 @@ def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
     now = now_of(rows, [row[:-1] for row in found])
     firings, next_firing = read_due_schedules(rows, schedules)
     soonest = [found[0][-1], None if next_firing is None else next_firing - now.ahead]
-    return evolve(now, soonest=min((one for one in soonest if one is not None), default=None), firings=firings)
+    first_due = min((one for one in soonest if one is not None), default=None)
+    return evolve(now, soonest=first_due, firings=firings, has_ended=bool(ended))
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import field, frozen
 from psycopg import Connection
 
-from ....core.model import Job, Queue
+from ....core.model import FINISHED, Job, Queue
 from ....core.places import PLACES_OF, Place
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, texts
@@ -86,7 +86,7 @@ def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[Suspect
 
 
 def _examine(rows: Rows, queue: Queue, row: Row) -> _Examined:
-    queue_id, uid, sealed, standing, place, due, due_wall = row
+    queue_id, uid, sealed, standing, place, due, due_wall, is_linked = row
     is_due = due is not None or due_wall is not None
     try:
         job = rows.job(queue, uid, sealed, standing)
@@ -94,7 +94,9 @@ def _examine(rows: Rows, queue: Queue, row: Row) -> _Examined:
     except Damaged as error:
         return _Examined(queue, queue_id, uid, place, is_due, None, str(error))
     deadlines = rows.deadlines(job)
-    differ = deadlines != (due, due_wall)
+    # Others, or a batch, may put off the retention of a finished job.
+    is_put_off = is_linked and job.state in FINISHED
+    differ = deadlines != (due, due_wall) and not is_put_off
     return _Examined(queue, queue_id, uid, place, is_due, job, deadlines=deadlines if differ else None)
 
 

@@ -10,12 +10,13 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 from psycopg import Connection
 
 from ....core import commands as c
+from ....core.dependants import follow_up
 from ....core.effects import Effect, JobEffect, QueueEffect
 from ....core.errors import DomainError
 from ....core.expiring import expire
@@ -25,6 +26,7 @@ from ....core.model import Job, State
 from ....core.schedules import SCHEDULE, schedule_totals
 from ....core.tables import NewId, RecentActivity
 from ...waiting_line import Done, Outcome, Refused
+from ..database.dependency_rows import Parent
 from ..database.item_rows import items_written
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
@@ -32,6 +34,7 @@ from ..sql import named
 from .begin import Now
 from .claim_start import set_back
 from .flow_changes import all_placed, check_flow, check_groups, group_changes, reordered
+from .links import BatchLinks, links_of_batch
 from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
 from .tables import LoadedTable
@@ -77,6 +80,22 @@ class Result:
     firings: Sequence[tuple[str, str]] = ()
     #: When more can be claimed from a queue with flow, because a gate changes, in elapsed milliseconds.
     opens: Mapping[str, int] = field(factory=dict)
+    #: What is to be followed up before the callers are answered and, in the next line, whether more was left for later.
+    ended: Sequence[Parent] = ()
+    has_left: bool = False
+
+
+def merged(first: Result, second: Result) -> Result:
+    """The result of two transactions, of which the second followed up the first."""
+    soonest = min((one for one in (first.soonest, second.soonest) if one is not None), default=None)
+    return evolve(
+        first,
+        now=evolve(second.now, known={**first.now.known, **second.now.known}),
+        effects=[*first.effects, *second.effects],
+        soonest=soonest,
+        opens={**first.opens, **second.opens},
+        has_left=first.has_left or second.has_left,
+    )
 
 
 @define(kw_only=True)
@@ -93,6 +112,8 @@ class Batch:
     knows_claim_starts: bool
     #: See check_flow.
     given_flow: Collection[str] = ()
+    #: The statements that remove what is followed up; see follow.py.
+    followed_up: Sequence[Statement] = ()
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
     _effects: list[Effect] = field(factory=list, init=False)
@@ -106,6 +127,8 @@ class Batch:
     _of_groups: list[Statement] = field(factory=list, init=False)
     #: By how much the jobs of all groups grow, by queue number and place in the tally.
     _grouped: Counter[tuple[int, int]] = field(factory=Counter, init=False)
+    #: What is written of dependencies and batches; None if nothing is.
+    _links: BatchLinks | None = field(default=None, init=False)
     #: The changes of jobs, and the statements that lock rows of queues.
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
@@ -120,6 +143,7 @@ class Batch:
         jobs are left for a claim, that task and the later ones are left for the next batch.
         """
         self._expire()
+        self._follow_up()
         is_cut = any(table.cut for table in self.tables.queues.values())
         for one in self.tables.planned:
             if self._outcomes and is_cut and any(map(self.tables.lacks_jobs, one.parts)):
@@ -131,7 +155,10 @@ class Batch:
         self._items = self._written_items()
         changes = changes_of(self._jobs(), self._now.known)
         check_groups(changes)
-        self._writing = Writing(self.rows, changes)
+        self._links = links_of_batch(
+            self.rows, self._now.known, self.tables.queues, changes, self._effects, self._of_queues
+        )
+        self._writing = Writing(self.rows, changes, None if self._links is None else self._links.linked)
         self._write_groups()
         self._last = self._made_last()
 
@@ -139,7 +166,13 @@ class Batch:
     def changes(self) -> bool:
         """Whether anything was changed."""
         return bool(
-            self._writing.changes or self._last or self._of_queues or self._discarded or self._items or self._of_groups
+            self._writing.changes
+            or self._last
+            or self._of_queues
+            or self._discarded
+            or self._items
+            or self._of_groups
+            or self.followed_up
         )
 
     @property
@@ -152,16 +185,34 @@ class Batch:
         yield from self._discarded
         yield from self._items
         yield from self._writing.statements()
+        yield from () if self._links is None else self._links.before_counts()
         yield from self._of_groups
+        yield from () if self._links is None else self._links.counts(self.slot)
         yield from self._writing.tally(self.slot, self._grouped)
         yield from self._last
+        yield from self.followed_up
+        yield from () if self._links is None else self._links.last(self._now.elapsed)
+
+    def take(self, answers: Sequence[list[Row]]) -> None:
+        """Take the answers to the statements, of which a COMMIT was the last."""
+        if self._links is not None:
+            self._links.take_unfinished(answers[-2] if len(answers) > 1 else ())
 
     def result(self) -> Result:
         """The result, once all statements are built."""
         soonest = min(filter(None, (self._writing.soonest(self._now.ahead), self._next_firing())), default=None)
         turns = {name: table.turns for name, table in self.tables.queues.items()}
         opens = {name: its.opens for name, its in turns.items() if its is not None and its.opens is not None}
-        return Result(now=self._now, outcomes=self._outcomes, effects=self._effects, soonest=soonest, opens=opens)
+        links = self._links
+        return Result(
+            now=self._now,
+            outcomes=self._outcomes,
+            effects=self._effects,
+            soonest=soonest,
+            opens=opens,
+            ended=() if links is None else [*links.eager],
+            has_left=links is not None and bool(links.lazy),
+        )
 
     def _next_firing(self) -> int | None:
         """When the first of the changed schedules fires, in elapsed milliseconds; None if there is none."""
@@ -183,6 +234,12 @@ class Batch:
         while due := expire(self.tables, self._now.elapsed, _ALL):
             effects = self.tables.apply(due)
             self._effects += effects if self.tables.locked else []
+
+    def _follow_up(self) -> None:
+        """Decide what follows from ended dependencies."""
+        for now in sorted(self.tables.followed):
+            self.tables.followed_at = now
+            self._apply(follow_up(self.tables, now, _ALL))
 
     # Deciding
 
@@ -208,8 +265,11 @@ class Batch:
             return self._claim(one.task, one.parts)
         if isinstance(one.task, c.DeleteJob | c.DeleteQueue) and self._has_deleted_damaged(one.task):
             return None
-        if one.parts:
+        if len(one.parts) == 1:
             return self._decide(one.parts[0], one.parts[0].command)
+        for part in one.parts:
+            self._apply(part.command.renew_key(self.tables))
+            self.tables.queues[part.command.queue].restrict_to(part)
         facts, answer = one.task.decide(self.tables, self._now.elapsed, self.new_id, self.activity)
         self._apply(facts)
         return answer

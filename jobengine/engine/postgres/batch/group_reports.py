@@ -16,7 +16,7 @@ from .loaded_group import LoadedGroup
 
 #: The most jobs that are shown as those which hold others.
 _HOLDERS: Final = 10
-_UNFINISHED: Final = [int(Place.READY), int(Place.DELAYED), int(Place.INPROGRESS)]
+_UNFINISHED: Final = [int(place) for place in (Place.READY, Place.DELAYED, Place.WAITING, Place.INPROGRESS)]
 
 _PAGE_OF_GROUPS: Final = named("page_of_groups")
 _COUNT_JOBS_AHEAD: Final = named("count_jobs_ahead")

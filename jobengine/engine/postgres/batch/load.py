@@ -1,13 +1,13 @@
 """Loads the rows that a batch needs from the database."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, LiteralString
 
-from attrs import define, field, frozen
+from attrs import define, field
 from psycopg import Connection
 
 from ....core import commands as c
@@ -27,6 +27,7 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read, with_flow
+from .load_links import LinkLoading, Query
 from .loaded import LoadedTables
 from .pages import find_page
 from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, flow_lock_of, plan
@@ -49,6 +50,7 @@ def begin_and_load(
     guess: dict[str, Known],
     tasks: Sequence[Task],
     first: Sequence[Statement],
+    keys: Collection[tuple[int, bytes]] = (),
 ) -> tuple[Now, LoadedTables | None]:
     """
     Begin a transaction and load what the tasks need, in one round trip; only for tasks that may share a batch. `guess`
@@ -58,9 +60,8 @@ def begin_and_load(
     wanted = [plan(task, guess, 0) for task in tasks]
     tables = LoadedTables(now=Now(0, 0, guess), planned=wanted, locked=changes_jobs(tasks))
     tables.find_groups(connection, rows)
-    loading = _Loading(connection, rows, tables)
-    queries = loading.queries()
-    flows = flow_locked(with_flow(guess), flow_lock_of(tasks)) if tables.locked else []
+    loading = _Loading(connection, rows, tables, keys)
+    queries, flows = loading.queries(), flow_locked(with_flow(guess), flow_lock_of(tasks)) if tables.locked else []
     opening = [Statement(BEGIN), *first, *flows, queues_read(rows, clock, list(guess))]
     answers = together(connection, *opening, *(one.statement for one in queries))
     now = now_of(rows, answers[len(opening) - 1])
@@ -71,7 +72,7 @@ def begin_and_load(
         tables.planned = [plan(task, now.known, now.elapsed) for task in tasks]
     loading.take(queries, answers[len(opening) :])
     loading.finish()
-    loading.load_for_firings()
+    loading.load_rest()
     return now, tables
 
 
@@ -91,20 +92,28 @@ def load_due(connection: "Connection[Row]", rows: Rows, now: Now, most: int) -> 
     return tables
 
 
-def load(connection: "Connection[Row]", rows: Rows, now: Now, planned: Sequence[PlannedCommand]) -> LoadedTables:
-    """Load the rows that commands need; raises Redo if a unique key was removed meanwhile."""
+def load(
+    connection: "Connection[Row]",
+    rows: Rows,
+    now: Now,
+    planned: Sequence[PlannedCommand],
+    keys: Collection[tuple[int, bytes]] = (),
+) -> LoadedTables:
+    """
+    Load the rows that commands need, and lock `keys` with those that they name. Raises Redo if a unique key was removed
+    meanwhile, and KeysWanted.
+    """
     tables = LoadedTables(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
     tables.find_groups(connection, rows)
-    _Loading(connection, rows, tables).load()
+    _Loading(connection, rows, tables, keys).load()
     return tables
 
 
-@frozen
-class _Query:
-    """A statement, and the function that takes its rows."""
-
-    statement: Statement
-    take: Callable[[list[Row]], None]
+def load_named(
+    connection: "Connection[Row]", rows: Rows, tables: LoadedTables, jobs: Sequence[statements.Uid], *, locks: bool
+) -> None:
+    """Load sorted jobs into the tables of a follow-up; raises DamageFound."""
+    _Loading(connection, rows, tables).load_named(jobs, locks=locks)
 
 
 @define
@@ -117,13 +126,17 @@ class _Loading:
     connection: "Connection[Row]"
     rows: Rows
     tables: LoadedTables
+    #: The keys of named things to lock beside those that the commands name; see KeysWanted.
+    keys: Collection[tuple[int, bytes]] = ()
     #: The jobs whose rows seem damaged and are not set apart yet.
     _suspects: list[SuspectJob] = field(factory=list, init=False)
     #: The tables by the numbers of their queues.
     _by_id: dict[int, LoadedTable] = field(init=False)
+    _links: LinkLoading = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._by_id = {one.id: self.tables.queues[name] for name, one in self.tables.now.known.items()}
+        self._links = LinkLoading(self.connection, self.rows, self.tables, self._by_id)
 
     def load(self) -> None:
         """Load everything that the tasks need."""
@@ -131,7 +144,7 @@ class _Loading:
         self._find_page(parts)
         self._send(self.queries())
         self.finish()
-        self.load_for_firings()
+        self.load_rest()
         self._send([*self._figures(parts), *self._number_of_queues(), *self._schedules_counted(parts)])
 
     def load_due(self, most: int) -> None:
@@ -139,10 +152,17 @@ class _Loading:
         now = self.tables.now
         queues = [one.id for one in now.known.values() if one.due]
         due = [one for queue_id in queues for one in statements.due(queue_id, now.elapsed, now.wall, most)]
-        self._send([_Query(one, self._take_due) for one in due])
+        self._send([Query(one, self._take_due) for one in due])
+        self.finish()
+        self._links.load_batches_of_due()
+
+    def load_named(self, jobs: Sequence[statements.Uid], *, locks: bool) -> None:
+        """Load only these jobs, sorted."""
+        jobs = [one for one in jobs if _may_be_there(one[1])]
+        self._send([Query(one, self._take_named) for one in statements.jobs_named(jobs, (), locks=locks)])
         self.finish()
 
-    def queries(self) -> list[_Query]:
+    def queries(self) -> list[Query]:
         """
         The queries for jobs, in the order of locks, which prevents deadlocks between batches.
 
@@ -156,16 +176,17 @@ class _Loading:
         locked = items if self.tables.locked else ()
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         return [
-            *self._lock_keys(sorted([*keys, *locked, *((queue_id, statements.LIMIT) for queue_id in limited)])),
+            *self._lock_keys(sorted({*keys, *locked, *self.keys, *((one, statements.LIMIT) for one in limited)})),
             *self._items(parts, items),
+            *self._links.queries(parts),
             *self._sizes(limited),
             *self._next_arrival(parts),
             # Jobs that hold these unique keys are locked too: a claim in the same batch may take them.
-            *(_Query(one, self._take_jobs) for one in statements.jobs_named(uids, keys, locks=self.tables.locked)),
+            *(Query(one, self._take_named) for one in statements.jobs_named(uids, keys, locks=self.tables.locked)),
             *self._claims(parts, uids),
         ]
 
-    def _items(self, parts: Sequence[PlannedPart], named: Mapping[tuple[int, bytes], tuple[str, str]]) -> list[_Query]:
+    def _items(self, parts: Sequence[PlannedPart], named: Mapping[tuple[int, bytes], tuple[str, str]]) -> list[Query]:
         def take(answer: list[Row]) -> None:
             for row in answer:
                 table = self._by_id[row[0]]
@@ -177,9 +198,9 @@ class _Loading:
                         table.named[named[row[:2]]] = None
 
         kinds = sorted({(self._id(part), self.rows.kind(kind)) for part in parts for kind in part.needs.kinds})
-        return [_Query(one, take) for one in (*items_named(sorted(named)), *items_of_kinds(kinds))]
+        return [Query(one, take) for one in (*items_named(sorted(named)), *items_of_kinds(kinds))]
 
-    def take(self, queries: Sequence[_Query], answers: Sequence[list[Row]]) -> None:
+    def take(self, queries: Sequence[Query], answers: Sequence[list[Row]]) -> None:
         """Pass the answers to the queries' functions."""
         for query, answer in zip(queries, answers, strict=True):
             query.take(answer)
@@ -192,9 +213,15 @@ class _Loading:
             if table.unloaded is not None:
                 table.unloaded -= len(table.jobs)
 
-    def load_for_firings(self) -> None:
+    def load_rest(self) -> None:
+        """Load what only loaded jobs tell: the batches that they belong to; and what firing schedules needs."""
+        parts = self._parts()
+        self._links.prepare(parts)
+        self._links.load_batches(parts)
+        self._load_for_firings([part for part in parts if part.needs.more_jobs])
+
+    def _load_for_firings(self, parts: Sequence[PlannedPart]) -> None:
         """Load what firing schedules needs, and let rules load more jobs."""
-        parts = [part for part in self._parts() if part.needs.more_jobs]
         for part in parts:
             self.tables.queues[part.command.queue].load_more = partial(self._load_more, self._id(part))
         for queue_id, some in groupby(sorted(parts, key=self._id), self._id):
@@ -214,7 +241,7 @@ class _Loading:
         named = [(queue_id, uid) for uid in sorted({*uids} - more) if uid not in table.jobs and _may_be_there(uid)]
         places = sorted({(queue_id, self.rows.unique_key(key)) for key in {*keys} - more})
         loaded = (
-            _Query(one, self._take_jobs) for one in statements.jobs_named(named, places, locks=self.tables.locked)
+            Query(one, self._take_named) for one in statements.jobs_named(named, places, locks=self.tables.locked)
         )
         self._send([*self._lock_keys(places), *loaded])
         table.more_loaded |= {*uids, *keys}
@@ -223,7 +250,7 @@ class _Loading:
         if table.unloaded is not None:
             table.unloaded -= len(table.jobs) - number
 
-    def _schedules_counted(self, parts: Sequence[PlannedPart]) -> list[_Query]:
+    def _schedules_counted(self, parts: Sequence[PlannedPart]) -> list[Query]:
         """The query for the counts of schedules, of queues whose commands need them."""
         shown = {part.command.queue for part in parts if part.needs.count_schedules}
         if any(isinstance(one.task, c.CountQueues) for one in self.tables.planned):
@@ -236,9 +263,9 @@ class _Loading:
             for queue_id, *counts in answer:
                 self._by_id[queue_id].schedule_counts = ScheduleCounts(*counts)
 
-        return [_Query(one, take) for one in schedules_counted(ids, self.rows)]
+        return [Query(one, take) for one in schedules_counted(ids, self.rows)]
 
-    def _send(self, queries: Sequence[_Query]) -> None:
+    def _send(self, queries: Sequence[Query]) -> None:
         if queries:
             self.take(queries, together(self.connection, *(query.statement for query in queries)))
 
@@ -268,15 +295,15 @@ class _Loading:
     def _keys(self, parts: Sequence[PlannedPart]) -> list[tuple[int, bytes]]:
         return sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
 
-    def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[_Query]:
+    def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[Query]:
         def check(answer: list[Row]) -> None:
             if len(answer) < len(keys):
                 # Another connection has just removed a key without jobs.
                 raise Redo
 
-        return [_Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
+        return [Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
 
-    def _claims(self, parts: Sequence[PlannedPart], uids: Sequence[tuple[int, str]]) -> list[_Query]:
+    def _claims(self, parts: Sequence[PlannedPart], uids: Sequence[tuple[int, str]]) -> list[Query]:
         """The queries for the first jobs, for each queue and tags: as many as all claims from the queue may take."""
         most = Counter[int]()
         kinds: set[tuple[int, tuple[str, ...]]] = set()
@@ -285,18 +312,18 @@ class _Loading:
                 most[self._id(part)] += part.needs.ready.count
                 kinds.add((self._id(part), part.needs.ready.tags))
         named = {queue_id: [uid for its, uid in uids if its == queue_id] for queue_id in most}
-        wall, found = self.tables.now.wall, list[_Query]()
+        wall, found = self.tables.now.wall, list[Query]()
         for its, tags in sorted(kinds):
             turns = self._by_id[its].turns
             if turns is not None:
                 # The other claims from a queue with flow go on where the first ends.
-                found += [_Query(*one) for one in turns.queries(tags, most[its])] if turns.begins else []
+                found += [Query(*one) for one in turns.queries(tags, most[its])] if turns.begins else []
                 continue
             claiming = Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall)
             found.append(self._claim(tags, claiming))
         return found
 
-    def _claim(self, tags: tuple[str, ...], claiming: Claiming) -> _Query:
+    def _claim(self, tags: tuple[str, ...], claiming: Claiming) -> Query:
         table = self._by_id[claiming.queue_id]
 
         def take(answer: list[Row]) -> None:
@@ -307,7 +334,7 @@ class _Loading:
                 if not self._suspects:
                     self._take_claimed(table, [table.jobs[row[1]] for row in answer], tags, claiming)
 
-        return _Query(statements.claim(claiming, locks=self.tables.locked), take)
+        return Query(statements.claim(claiming, locks=self.tables.locked), take)
 
     def _take_claimed(self, table: LoadedTable, jobs: Sequence[Job], tags: tuple[str, ...], claiming: Claiming) -> None:
         last = rank_of(jobs[-1])
@@ -322,7 +349,8 @@ class _Loading:
     def _take_jobs(self, answer: list[Row], *, by_claim: bool = False) -> None:
         for queue_id, rows in groupby(answer, _first):
             table = self._by_id[queue_id]
-            for _, uid, sealed, standing, place in rows:
+            for row in rows:
+                uid, sealed, standing, place = row[1:5]
                 if uid in table.jobs:
                     continue
                 try:
@@ -332,6 +360,13 @@ class _Loading:
                     self._pass_over(SuspectJob(queue_id, table.queue, uid, by_claim), place)
                 else:
                     table.jobs[uid] = job
+
+    def _take_named(self, answer: list[Row]) -> None:
+        """Take jobs with the column `awaited`."""
+        self._take_jobs(answer)
+        for row in answer:
+            if row[5] is not None:
+                self._by_id[row[0]].awaited.add(row[1])
 
     def _pass_over(self, suspect: SuspectJob, place: int) -> None:
         """
@@ -345,27 +380,28 @@ class _Loading:
 
     def _take_due(self, answer: list[Row]) -> None:
         """Take due jobs. Jobs that are due by the columns of their rows, but not by their records, are suspects."""
-        self._take_jobs([row for row in answer if not is_set_apart(row[4])])
-        for queue_id, uid, *_, place in answer:
+        self._take_named([row for row in answer if not is_set_apart(row[4])])
+        for queue_id, uid, _, _, place, _ in answer:
             table = self._by_id[queue_id]
+            table.found_due.add(uid)
             job = table.jobs.get(uid)
             if is_set_apart(place) or (job is not None and not _is_due(job, self.tables.now)):
                 self._suspects.append(SuspectJob(queue_id, table.queue, uid))
 
     # Counts
 
-    def _sizes(self, limited: Sequence[int]) -> list[_Query]:
+    def _sizes(self, limited: Sequence[int]) -> list[Query]:
         """
         The query for the sizes of these queues. The sizes can't grow meanwhile: the key LIMIT of
         each queue is locked.
         """
         for queue_id in limited:
             self._by_id[queue_id].unloaded = 0
-        return [_Query(statements.sizes(limited), self._take_sizes)] if limited else []
+        return [Query(statements.sizes(limited), self._take_sizes)] if limited else []
 
-    def _next_arrival(self, parts: Sequence[PlannedPart]) -> list[_Query]:
+    def _next_arrival(self, parts: Sequence[PlannedPart]) -> list[Query]:
         adds = any(part.needs.adds for part in parts)
-        return [_Query(statements.next_arrival(), self._take_arrival)] if adds else []
+        return [Query(statements.next_arrival(), self._take_arrival)] if adds else []
 
     def _take_sizes(self, answer: list[Row]) -> None:
         for queue_id, size in answer:
@@ -375,7 +411,7 @@ class _Loading:
         for table in self._by_id.values():
             ((table.next_arrival,),) = answer
 
-    def _figures(self, parts: Sequence[PlannedPart]) -> list[_Query]:
+    def _figures(self, parts: Sequence[PlannedPart]) -> list[Query]:
         shown = self._shown(parts)
         # Those of queues with flow are found by their groups.
         plain = {queue_id: table for queue_id, table in shown.items() if table.queue.flow is None}
@@ -383,15 +419,15 @@ class _Loading:
         if shown:
             for table in shown.values():
                 table.needs, table.counted = _SHOWN, counts_of({})
-            queries.append(_Query(statements.counts(list(shown)), self._take_counts))
+            queries.append(Query(statements.counts(list(shown)), self._take_counts))
         queries += self._histories(parts, shown)
         return queries + [self._ahead(part) for part in parts if part.needs.ahead]
 
-    def _number_of_queues(self) -> list[_Query]:
+    def _number_of_queues(self) -> list[Query]:
         """The queries that count the queues, one for each command that limits their number."""
         made = [one.task for one in self.tables.planned if isinstance(one.task, c.CreateQueue) and not one.task.admin]
         limits = [one.max_queues for one in made if one.max_queues is not None]
-        return [_Query(statements.queues_counted(most), self._take_number) for most in limits]
+        return [Query(statements.queues_counted(most), self._take_number) for most in limits]
 
     def _take_number(self, answer: list[Row]) -> None:
         ((self.tables.number_of_queues,),) = answer
@@ -406,28 +442,28 @@ class _Loading:
                 names += sorted(name for name in known if task.after is None or name > task.after)[: task.limit]
         return {known[name].id: self.tables.queues[name] for name in names}
 
-    def _histories(self, parts: Sequence[PlannedPart], shown: Collection[int]) -> list[_Query]:
+    def _histories(self, parts: Sequence[PlannedPart], shown: Collection[int]) -> list[Query]:
         """The queries for the stored periods of queues; hours are read only if a command requests the history."""
         whole = [self._id(part) for part in parts if isinstance(part.command, c.ReadHistory)]
         listed = any(isinstance(one.task, c.ListQueues | c.ReadStats) for one in self.tables.planned)
         ids = whole or (list(shown) if listed else [])
-        return [_Query(periods_of(ids, hours=bool(whole)), self._take_periods)] if ids else []
+        return [Query(periods_of(ids, hours=bool(whole)), self._take_periods)] if ids else []
 
     def _take_periods(self, answer: list[Row]) -> None:
         for queue_id, server, span, number, counted in answer:
             self._by_id[queue_id].periods.append(KeptPeriod(server, Period(span, number, counted)))
 
-    def _oldest(self, queue_id: int, table: LoadedTable) -> _Query:
+    def _oldest(self, queue_id: int, table: LoadedTable) -> Query:
         def take(answer: list[Row]) -> None:
             ((table.oldest,),) = answer
 
-        return _Query(statements.oldest(queue_id), take)
+        return Query(statements.oldest(queue_id), take)
 
     def _take_counts(self, answer: list[Row]) -> None:
         for queue_id, rows in groupby(sorted(answer), _first):
             self._by_id[queue_id].counted = counts_of({place: jobs for _, place, jobs in rows})
 
-    def _ahead(self, part: PlannedPart) -> _Query:
+    def _ahead(self, part: PlannedPart) -> Query:
         (uid,) = part.needs.uids
         table = self.tables.queues[part.command.queue]
         job = table.jobs.get(uid)
@@ -437,7 +473,7 @@ class _Loading:
                 ((table.places[job.spec.rank],),) = answer
 
         inv_prio, arrival = (0, 0) if job is None else rank_of(job)
-        return _Query(statements.ahead(self._id(part), inv_prio, arrival), take)
+        return Query(statements.ahead(self._id(part), inv_prio, arrival), take)
 
 
 def _is_due(job: Job, now: Now) -> bool:

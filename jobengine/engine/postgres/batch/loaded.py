@@ -1,6 +1,6 @@
 """The loaded rows of a batch, as tables for the rules."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from attrs import define, field
@@ -31,6 +31,10 @@ class LoadedTables:
     queues: dict[str, LoadedTable] = field(init=False)
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.
     number_of_queues: int | None = field(default=None, init=False)
+    #: What follows from ended dependencies, with the queue's name, by the elapsed time with which it happens; only of a
+    #: follow-up, see follow.py. The next line has the time of those that are decided now.
+    followed: Mapping[int, Sequence[tuple[str, FollowUp]]] = field(factory=dict)
+    followed_at: int = 0
 
     def __attrs_post_init__(self) -> None:
         ahead = self.now.ahead
@@ -77,7 +81,7 @@ class LoadedTables:
         return ((name, job) for name, table in self.queues.items() for job in table.due(now))
 
     def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
-        return iter(())
+        return iter(self.followed.get(self.followed_at, ()))
 
     def due_schedules(self, now: int) -> Iterator[tuple[str, str]]:
         return iter(())

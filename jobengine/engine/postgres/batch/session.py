@@ -29,12 +29,12 @@ from ....core.effects import Effect
 from ....core.tables import NewId, RecentActivity
 from ....storage.errors import StorageError
 from ...door import Busy, Full, OutcomeUnknown, Unavailable
-from ..database.cleanup import Tidying, oldest_snapshot
 from ..database.connection import connected, sent_as_made, together
-from ..database.group_rows import FlowLock, flow_locked
+from ..database.dependency_rows import Parent
+from ..database.group_rows import FlowLock
+from ..database.item_rows import Key
 from ..database.known_damage import DamageFound, SuspectJob
 from ..database.pipeline import Row, Statement
-from ..database.recheck import Recheck
 from ..database.rows import Known, Rows, keep
 from ..sql import DATABASE_CLOCK, named
 from .begin import (
@@ -47,19 +47,21 @@ from .begin import (
     begin_sweep,
     corrected,
     lack_of,
-    read_again,
-    save_clock,
-    with_flow,
+    with_flows_locked,
 )
+from .cascade import claims_again, followed, with_claimed
 from .claim_start import ClaimStarts, advance_claim_start
 from .damage import set_apart
 from .decide import Batch, Result
 from .flow_changes import FlowWanted
+from .follow import FollowUps, taken
 from .give_flow import give_flow
+from .housekeeping import Housekeeping
 from .load import Redo, begin_and_load, load, load_due
+from .load_links import KeysWanted
 from .loaded import LoadedTables
-from .old_gates import OldGates
 from .plan import SMALL, Task, changes_jobs, flow_lock_of, names_of, plan
+from .totals import Totals
 
 R = TypeVar("R")
 #: The most attempts at a batch.
@@ -71,8 +73,6 @@ _RETURNS, _PAUSE = 10, 0.5
 _SLICE: Final = 200
 #: The most transactions that expire jobs, or set damaged ones apart, before a batch is carried out.
 _SLICES: Final = 10_000
-#: Seconds between cleanups, and the most seconds of one cleanup; the next sweep continues it.
-_TIDY, _TIDYING = 10, 0.1
 #: Seconds for which the database's query plans are used. A plan made for a short queue may later read the whole queue
 #: for each job, and PostgreSQL replaces a plan only after new statistics, which may take a minute.
 _PLANNED: Final = 1
@@ -85,26 +85,6 @@ _READ_BATCH: Final = named("read_batch")
 _DAMAGED: Final = (
     "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
 )
-
-
-@define
-class Totals:
-    """A session's measurements since its start."""
-
-    batches: int = 0
-    tasks: int = 0
-    seconds: float = 0
-    redone: int = 0
-    connected: int = 0
-    round_trips: int = 0
-    #: The seconds for which the database's oldest snapshot had been open at the last measurement.
-    oldest_snapshot: float = 0
-    #: The number of damaged jobs in all queues at the last count.
-    damaged_jobs: int = 0
-
-    def count_round_trip(self) -> None:
-        """Count one more round trip."""
-        self.round_trips += 1
 
 
 @define(kw_only=True, eq=False)
@@ -142,25 +122,29 @@ class Session:
     _batch: int = field(default=0, init=False)
     #: Whether the running transaction has written its number.
     _is_numbered: bool = field(default=False, init=False)
-    #: When the next cleanup is due, by the monotonic clock.
-    _tidy_at: float = field(default=0, init=False)
-    _tidying: Tidying = field(factory=Tidying, init=False)
+    _housekeeping: Housekeeping = field(init=False)
     #: The names of queues to which the present batch has given flow.
     _given_flow: set[str] = field(factory=set, init=False)
-    _old_gates: OldGates = field(factory=OldGates, init=False)
-    _recheck: Recheck = field(factory=Recheck, init=False)
     #: When plans are due to be replaced, by the monotonic clock.
     _plan_at: float = field(default=0, init=False)
     #: The queues as last read, and whether the next batch may guess that they are unchanged.
     _known: dict[str, Known] = field(factory=dict, init=False)
     _guesses: bool = field(default=True, init=False)
+    #: The keys of named things that the present batch locks before its jobs, see KeysWanted.
+    _keys: set[Key] = field(factory=set, init=False)
     #: The effects of jobs that expired before this batch's tasks.
     _expired: list[Effect] = field(factory=list, init=False)
+    #: What the transactions of this call have left to be followed up before the answer.
+    _ended: list[Parent] = field(factory=list, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     @clock_steps.default
     def _make_clock_steps(self) -> ClockSteps:
         return ClockSteps(Machine(self._milliseconds))
+
+    @_housekeeping.default
+    def _make_housekeeping(self) -> Housekeeping:
+        return Housekeeping(self.rows, self.totals, self.steady)
 
     def carry_out(self, tasks: Sequence[Task]) -> Result:
         """
@@ -168,12 +152,14 @@ class Session:
         out. Raises Unavailable.
         """
         began = self.steady()
-        self._expired = []
+        self._expired, self._ended = [], []
         result = self.run(lambda connection: self._carry_out(connection, tasks))
         self.totals.batches += 1
         self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
-        return evolve(result, effects=[*self._expired, *result.effects]) if self._expired else result
+        if self._expired:
+            result = evolve(result, effects=[*self._expired, *result.effects])
+        return self._with_followed(tasks, result) if self._ended else result
 
     def sweep(self) -> Result:
         """
@@ -183,6 +169,7 @@ class Session:
         `soonest` in the result is when the next job is due. If jobs have expired, sweep again: more jobs of their
         queues may be due. Raises Unavailable.
         """
+        self._ended = []
         try:
             result = self.run(self._sweep)
         except Unavailable:
@@ -190,15 +177,36 @@ class Session:
             raise
         self.lacking = ""
         self._log_lack()
+        if result.now.has_ended or self._ended:
+            result = followed(self.run, self._follow_up, result, None)
         # In separate transactions: if these fail, the sweep's result still wakes waiters.
         try:
-            self._tidy(result.now)
+            self._housekeeping.tidy(self.run, result.now, self._slot, self.clock, self.clock_steps)
             self._advance_claim_starts()
         except Unavailable:
             pass
         except DatabaseError:
             self._log.failure("a cleanup of the database has failed")
         return result
+
+    def _with_followed(self, tasks: Sequence[Task], result: Result) -> Result:
+        """The result with what follows from ended dependencies; claims get what their own updates have released."""
+        result = followed(self.run, self._follow_up, result, [*self._ended])
+        again = claims_again(tasks, result.outcomes)
+        if not again:
+            return result
+        claims = [*again.values()]
+        return with_claimed(result, [*again], self.run(lambda connection: self._carry_out(connection, claims)))
+
+    def _follow_up(self, connection: "Connection[Row]", own: Sequence[Parent] | None) -> Result | None:
+        """Follow up some ends in a transaction; None if there are none."""
+        rows = taken(connection, self._first(writes=True), own)
+        if not rows:
+            connection.execute("ROLLBACK")
+            return None
+        follow_ups = FollowUps(connection, self.rows, self.clock, rows)
+        result = self._commit(connection, follow_ups.load(), follow_ups.statements())
+        return evolve(result, ended=[*result.ended, *follow_ups.left, *follow_ups.spread])
 
     def _log_lack(self) -> None:
         """Log once that tables or permissions are missing, and once that nothing is missing any more."""
@@ -210,21 +218,6 @@ class Session:
         else:
             self._log.info("the database is usable again")
 
-    def _tidy(self, at: Now) -> None:
-        """Clean up if it is due."""
-        now = self.steady()
-        if now < self._tidy_at:
-            return
-        self._tidy_at = now + _TIDY
-        gates = partial(self._old_gates.tidy, rows=self.rows, elapsed=at.elapsed)
-        while self.run(gates) | self.run(partial(self._tidying.tidy, elapsed=at.elapsed, wall=at.wall)):
-            if self.steady() >= now + _TIDYING:
-                self._tidy_at = now
-                break
-        self.totals.oldest_snapshot = self.run(oldest_snapshot)
-        self.totals.damaged_jobs = self.run(partial(self._recheck.recheck, rows=self.rows, slot=self._slot))
-        self.run(partial(save_clock, clock=self.clock, steps=self.clock_steps))
-
     def _advance_claim_starts(self) -> None:
         """Advance the claim starts of queues with many claims since the last time, as far as possible now."""
         for queue_id, claimed in self.claim_starts.take(self._milliseconds()):
@@ -232,13 +225,16 @@ class Session:
 
     def run(self, work: "Callable[[Connection[Row]], R]") -> R:
         """Call `work` with the connection; retries after conflicts, lost connections and damage. Raises Unavailable."""
-        attempts, self._given_flow = _ATTEMPTS, set()
+        attempts, self._given_flow, self._keys = _ATTEMPTS, set(), set()
         for _ in range(_SLICES):
             try:
                 return self._run(work)
             except FlowWanted as wanted:
                 self._run(partial(give_flow, rows=self.rows, queue=wanted.queue))
                 self._given_flow.add(wanted.queue.name)
+                continue
+            except KeysWanted as wanted_keys:
+                self._keys |= {*wanted_keys.keys}
                 continue
             except DamageFound as damage:
                 found = damage.jobs
@@ -345,7 +341,7 @@ class Session:
             self._guesses = True
             return None
         before, first = self.clock_steps.machine.now(), self._first(writes=changes_jobs(tasks))
-        now, tables = begin_and_load(connection, self.rows, self.clock, guess, tasks, first)
+        now, tables = begin_and_load(connection, self.rows, self.clock, guess, tasks, first, self._keys)
         if self._check_clock(connection, now, before):
             if tables is not None:
                 return tables
@@ -361,7 +357,8 @@ class Session:
         how = flow_lock_of(tasks)
         now = self._begin(connection, None if every else names_of(tasks), how, alone=alone, writes=changes_jobs(tasks))
         damaged = now.damaged_among(names_of(tasks), self.rows)
-        return load(connection, self.rows, now, [plan(task, now.known, now.elapsed, damaged) for task in tasks])
+        planned = [plan(task, now.known, now.elapsed, damaged) for task in tasks]
+        return load(connection, self.rows, now, planned, self._keys)
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, lock: FlowLock, **how: bool) -> Now:
         """Begin a transaction. If jobs of these queues are due, expire them first; others' jobs are left to them."""
@@ -380,18 +377,11 @@ class Session:
     ) -> Now:
         """Like `_read_now`; queues with flow are locked, if the transaction writes."""
         now = self._read_now(connection, names, **how)
-        return self._locked(connection, now, names, lock) if how.get("writes") or now.is_any_due else now
-
-    def _locked(self, connection: "Connection[Row]", now: Now, names: Sequence[str] | None, lock: FlowLock) -> Now:
-        """Lock queues with flow, and read the queues again: they may have changed meanwhile."""
-        locked: frozenset[int] = frozenset()
-        while flows := with_flow(now.known) - locked:
-            locked |= flows
-            again = [name for name, one in now.known.items() if one.id in locked] if names is None else names
-            read = read_again(connection, self.rows, self.clock, again, flow_locked(flows, lock))
-            known = {name: one for name, one in now.known.items() if one.id not in locked}
-            now = evolve(read, known={**known, **read.known}, soonest=now.soonest, firings=now.firings)
-        return now
+        return (
+            with_flows_locked(connection, self.rows, self.clock, now, names, lock)
+            if how.get("writes") or now.is_any_due
+            else now
+        )
 
     def _read_now(
         self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
@@ -439,7 +429,8 @@ class Session:
         return int(self.steady() * 1000)
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
-        now = self._locked(connection, self._begin_sweep(connection), None, FlowLock.SHARED)
+        begun = self._begin_sweep(connection)
+        now = with_flows_locked(connection, self.rows, self.clock, begun, None, FlowLock.SHARED)
         result = self._expire(connection, now)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None), firings=now.firings)
@@ -456,7 +447,9 @@ class Session:
         self._batch += 1
         return _RECORD_BATCH.at(self.clock)(lane=self._lane, batch=self._batch)
 
-    def _commit(self, connection: "Connection[Row]", tables: LoadedTables) -> Result:
+    def _commit(
+        self, connection: "Connection[Row]", tables: LoadedTables, followed_up: Sequence[Statement] = ()
+    ) -> Result:
         """Decide a batch, write its changes and commit; raises Redo if others have changed the same rows first."""
         batch = Batch(
             rows=self.rows,
@@ -466,6 +459,7 @@ class Session:
             slot=self._slot,
             knows_claim_starts=self._is_numbered,
             given_flow=self._given_flow,
+            followed_up=followed_up,
         )
         with ExitStack() as turn:
             if sum(one.task.weight for one in tables.planned) > SMALL:
@@ -479,6 +473,7 @@ class Session:
             if name in tables.queues and (claimed := tables.queues[name].claimed) is not None:
                 self.claim_starts.count(known.id, *claimed)
         result = batch.result()
+        self._ended += result.ended
         tables.forget_groups()
         return result
 
@@ -489,7 +484,7 @@ class Session:
         """
         end = Statement("COMMIT" if batch.changes else "ROLLBACK")
         try:
-            sent_as_made(connection, chain(batch.statements(), [end]), sent)
+            batch.take(sent_as_made(connection, chain(batch.statements(), [end]), sent))
         except (DeadlockDetected, SerializationFailure, UniqueViolation, DiskFull):
             raise
         except (OperationalError, InterfaceError):

@@ -14,12 +14,12 @@ from attrs import define, evolve, field
 from msgspec.structs import replace
 
 from ....core import commands as c
-from ....core.batches import BatchCounts
+from ....core.batches import BATCH, BatchCounts
 from ....core.dependencies import Awaited
 from ....core.errors import ItemDamaged, JobDamaged
 from ....core.flow import GATE, GROUP
 from ....core.history import KeptPeriod
-from ....core.model import SECOND, UNFINISHED, Job, Position, Queue, Rank, State
+from ....core.model import FINISHED, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, Needs, PageOf
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort
@@ -34,6 +34,9 @@ from .turns import Turns
 
 #: Commands that fail if a job that they name is damaged. Other commands skip a damaged job.
 _FAIL_FOR_DAMAGE: Final = (c.AddJobs, c.DeleteJob, c.ExplainJob, c.ReadJob, c.UpdateJob, c.UpdateJobs)
+
+
+_NO_JOBS: Final = BatchCounts({})
 
 
 class NotLoaded(Exception):
@@ -86,6 +89,18 @@ class LoadedTable:
     load_more: Callable[[Collection[str], Collection[str]], None] | None = None
     #: The uids and unique keys that were loaded in this way.
     more_loaded: set[str] = field(factory=set)
+    #: The uids of loaded jobs on which others depend, of those on which nobody depends any more, and of those that were
+    #: found because they are due.
+    awaited: set[str] = field(factory=set)
+    freed: set[str] = field(factory=set)
+    found_due: set[str] = field(factory=set)
+    #: The names of the batches that were loaded because loaded jobs belong to them.
+    batches: set[str] = field(factory=set)
+    #: The jobs of batches by state, and the number of things by kind, as far as commands need them.
+    batch_jobs: dict[str, BatchCounts] = field(factory=dict)
+    numbers: dict[str, int] = field(factory=dict)
+    #: Finds the jobs that wait for a job or batch; see Table.dependants.
+    find_dependants: Callable[[Awaited, int], Sequence[tuple[str, str, str | None]]] | None = None
     #: The counts of its schedules; None if no command needs them.
     schedule_counts: ScheduleCounts | None = None
     #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
@@ -124,19 +139,25 @@ class LoadedTable:
         return self.schedule_counts
 
     def batch_counts(self, name: str) -> BatchCounts:
-        raise NotLoaded(f"the jobs of the batch {name!r}")
+        if not self.needs.counts_batches and name not in self.needs.counted_batches:
+            raise NotLoaded(f"the jobs of the batch {name!r}")
+        return self.batch_jobs.get(name, _NO_JOBS)
 
     def number_of(self, kind: str) -> int:
-        raise NotLoaded(f"the number of things of the kind {kind!r}")
+        if kind not in self.needs.numbers or kind not in self.numbers:
+            raise NotLoaded(f"the number of things of the kind {kind!r}")
+        return self.numbers[kind]
 
     def dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
-        raise NotLoaded(f"the dependants of {awaited}")
+        if not self.needs.dependants or self.find_dependants is None:
+            raise NotLoaded(f"the dependants of {awaited}")
+        return self.find_dependants(awaited, most)
 
     def item(self, kind: str, name: str) -> str | None:
         """Raises ItemDamaged."""
         if kind in (GROUP, GATE) and self.groups_loaded is not None:
             return self.groups_loaded.item(kind, name)
-        if (kind, name) not in self.needs.items:
+        if (kind, name) not in self.needs.items and not (kind == BATCH and name in self.batches):
             if kind in (GROUP, GATE):
                 # A queue without flow has none that is in use.
                 return None
@@ -253,11 +274,16 @@ class LoadedTable:
     def due(self, now: int) -> Iterator[Due]:
         """As Table.due, for the jobs that are loaded."""
         wall = self.wall(now)
-        elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values())
+        elapsed = ((job.deadline, job.spec.rank) for job in self.jobs.values() if not self._is_kept(job))
         by_wall = ((job.wall_deadline, job.spec.rank) for job in self.jobs.values())
         # A job that is due by both clocks is yielded only once.
         ranks = dict.fromkeys(rank for _, rank in chain(_until(now, elapsed), _until(wall, by_wall)))
         return (self.jobs[rank[2]] for rank in ranks)
+
+    def _is_kept(self, job: Job) -> bool:
+        """Whether the retention of a job is put off: then it is due only by its row."""
+        is_put_off = job.spec.rare.batch is not None or job.spec.uid in self.awaited
+        return is_put_off and job.state in FINISHED and job.spec.uid not in self.found_due
 
     def put(self, uid: str, new: Job | None) -> Job | None:
         """Replace the job `uid` by `new`, or remove the job if `new` is None; returns the old job."""

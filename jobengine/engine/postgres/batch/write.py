@@ -14,6 +14,7 @@ from ....core.places import mark_of, place_of
 from ....core.values import Value
 from ..database.arrays import Array, bigints, byteas, texts
 from ..database.connection import together
+from ..database.dependency_rows import batch_of_job, kept_for
 from ..database.group_rows import key_of
 from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
@@ -28,6 +29,9 @@ _INSERT_JOBS_OF_GROUPS: Final = named("insert_jobs_of_groups")
 _RENEW_JOBS_OF_GROUPS: Final = named("renew_jobs_of_groups")
 _MOVE_JOBS_OF_GROUPS: Final = named("move_jobs_of_groups")
 _DELETE_JOBS: Final = named("delete_jobs")
+_INSERT_LINKED_JOBS: Final = named("insert_linked_jobs")
+_RENEW_LINKED_JOBS: Final = named("renew_linked_jobs")
+_MOVE_LINKED_JOBS: Final = named("move_linked_jobs")
 _INSERT_TAGS: Final = named("insert_tags")
 _DELETE_TAGS: Final = named("delete_tags")
 _ADD_TO_TALLY: Final = named("add_to_tally")
@@ -37,6 +41,8 @@ _DELETE_QUEUE: Final = named("delete_queue")
 _INSERT_GONE: Final = named("insert_gone")
 #: The columns of some rows: a list of values for each column.
 _Columns = Sequence[Sequence[Any]]
+#: The column of deadlines by elapsed time, among those of a statement.
+_DUE: Final = 3
 #: The most rows in a statement. While the database executes one statement, the next is built.
 _SLICE: Final = 250
 #: How the columns of a statement are packed.
@@ -48,6 +54,9 @@ _STANDINGS: Final[_Kinds] = (bigints, texts, *(bigints,) * 4, byteas, bigints, b
 _JOBS: Final[_Kinds] = (*_STANDINGS[:-1], *(bigints,) * 3, byteas)
 _STANDINGS_OF_GROUPS: Final[_Kinds] = (*_STANDINGS, byteas)
 _JOBS_OF_GROUPS: Final[_Kinds] = (*_JOBS, byteas)
+_LINKS: Final[_Kinds] = (byteas, bigints, byteas, bigints)
+_LINKED_STANDINGS: Final[_Kinds] = (*_STANDINGS, *_LINKS)
+_LINKED_JOBS: Final[_Kinds] = (*_JOBS, *_LINKS)
 
 #: A row of the table `tag`: the queue's number, the digest of a tag, and the job's ~priority, arrival and uid.
 _TagRow = tuple[int, bytes, int, int, str]
@@ -113,11 +122,27 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
 
 
 @define
+class Linked:
+    """The jobs whose rows have more columns, by queue number and uid; those of batches have them too."""
+
+    #: Those on which others depend, and those on which nobody depends any more.
+    awaited: set[tuple[int, str]] = field(factory=set)
+    freed: set[tuple[int, str]] = field(factory=set)
+
+    def has(self, change: Change) -> bool:
+        """Whether the row of a job has values in these columns, or had some."""
+        key = (change.queue.id, change.uid)
+        return key in self.awaited or key in self.freed or batch_of_job(change.new) is not None
+
+
+@define
 class Writing:
     """The statements that write changes of jobs."""
 
     rows: Rows
     changes: Sequence[Change]
+    #: None if no row of these jobs has columns of dependencies and batches.
+    linked: Linked | None = None
     #: The deadlines of the written jobs, by elapsed time and by the wall clock, in milliseconds.
     _dues: list[int | None] = field(factory=list, init=False)
     _walls: list[int | None] = field(factory=list, init=False)
@@ -131,13 +156,17 @@ class Writing:
 
         New rows are sorted, since other connections may insert the same keys.
         """
-        sorts = self._sorts(self.changes)
-        if any(one.queue.queue.flow is not None for one in self.changes):
-            plain = [one for one in self.changes if one.queue.queue.flow is None]
+        changes, linked = self.changes, list[Change]()
+        if self.linked is not None:
+            linked = [one for one in changes if one.new is not None and self.linked.has(one)]
+            changes = [one for one in changes if one.new is None or not self.linked.has(one)]
+        sorts = self._sorts(changes)
+        if any(one.queue.queue.flow is not None for one in changes):
+            plain = [one for one in changes if one.queue.queue.flow is None]
             sorts = self._sorts(plain) + self._sorts_of_groups(
-                [one for one in self.changes if one.queue.queue.flow is not None]
+                [one for one in changes if one.queue.queue.flow is not None]
             )
-        for statement, kinds, changes, columns in sorts:
+        for statement, kinds, changes, columns in [*sorts, *self._sorts_of_links(linked)]:
             for start in range(0, len(changes), _SLICE):
                 yield _statement(statement, kinds, columns(changes[start : start + _SLICE]))
         yield from self._retagged()
@@ -160,6 +189,38 @@ class Writing:
             (_RENEW_JOBS_OF_GROUPS, _JOBS_OF_GROUPS, renewed, lambda some: [*self._whole(some), self._keys(some)]),
             (_INSERT_JOBS_OF_GROUPS, _JOBS_OF_GROUPS, new, lambda some: [*self._whole(some), self._keys(some)]),
         ]
+
+    def _sorts_of_links(self, changes: Sequence[Change]) -> list[_Sort]:
+        """The same for jobs of batches, and those on which others depend."""
+        if not changes:
+            return []
+        _, moved, renewed, new = _sorted_out(changes)
+        return [
+            (_MOVE_LINKED_JOBS, _LINKED_STANDINGS, moved, lambda some: self._with_links(some, self._moved(some))),
+            (_RENEW_LINKED_JOBS, _LINKED_JOBS, renewed, lambda some: self._with_links(some, self._whole(some))),
+            (_INSERT_LINKED_JOBS, _LINKED_JOBS, new, lambda some: self._with_links(some, self._whole(some))),
+        ]
+
+    def _with_links(self, changes: Sequence[Change], columns: _Columns) -> _Columns:
+        """The columns of these jobs, with those of dependencies and batches; kept jobs have no deadline."""
+        keys = [
+            None if one.queue.queue.flow is None else key for one, key in zip(changes, self._keys(changes), strict=True)
+        ]
+        awaited = [self._is_awaited(one) for one in changes]
+        batches = [self.rows.batch_of(one.new) for one in changes]
+        kept = [
+            kept_for(one.new) if batch is not None or (is_awaited and not self._is_freed(one)) else None
+            for one, is_awaited, batch in zip(changes, awaited, batches, strict=True)
+        ]
+        dues = [due if one is None else None for due, one in zip(columns[_DUE], kept, strict=True)]
+        return [*columns[:_DUE], dues, *columns[_DUE + 1 :], keys, awaited, batches, kept]
+
+    def _is_freed(self, change: Change) -> bool:
+        return self.linked is not None and (change.queue.id, change.uid) in self.linked.freed
+
+    def _is_awaited(self, change: Change) -> int | None:
+        is_awaited = self.linked is not None and (change.queue.id, change.uid) in self.linked.awaited
+        return 1 if is_awaited else None
 
     def _keys(self, changes: Sequence[Change]) -> list[bytes | None]:
         return [key_of(self.rows, one.new) for one in changes if one.new is not None]

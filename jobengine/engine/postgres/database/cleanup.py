@@ -20,9 +20,19 @@ _EVENTS: Final = 600_000
 _LANES: Final = 86_400_000
 
 #: The statements that remove some rows of a deleted queue from a table.
-_DELETE_GONE: Final = [
-    named(f"delete_gone_{rows}") for rows in ("jobs", "history", "items", "groups", "tags", "keys", "events", "counts")
-]
+_GONE: Final = (
+    "jobs",
+    "dependencies",
+    "batches",
+    "history",
+    "items",
+    "groups",
+    "tags",
+    "keys",
+    "events",
+    "counts",
+)
+_DELETE_GONE: Final = [named(f"delete_gone_{rows}") for rows in _GONE]
 _LOCK_GONE_QUEUE: Final = named("lock_gone_queue")
 _FORGET_GONE_QUEUE: Final = named("forget_gone_queue")
 _FORGET_OLD_EVENTS: Final = named("forget_old_events")

@@ -133,8 +133,13 @@ def _opened(rows: Rows, queue: Queue, kind: str, sealed: bytes) -> str | None:
 
 
 def counted_in(job: Job) -> int | None:
-    """As which of ready, delayed, in progress or failed (0 to 3) a job counts in its group; None if it does not."""
+    """
+    As which of ready, delayed, in progress or failed (0 to 3) a job counts in its group; None if it does not. One that
+    waits for others counts as delayed.
+    """
     place = place_of(job.standing)
+    if place is Place.WAITING:
+        return DELAYED
     if place <= Place.INPROGRESS:
         return int(place)
     return FAILED if job.state is State.FAILED and not job.cancelled else None

@@ -10,6 +10,7 @@ from typing import Final
 
 from psycopg import Connection
 
+from ....core.batches import BATCH, KEPT, batch_of
 from ....core.facts import ItemSet
 from ....core.model import Queue
 from ....core.schedules import SCHEDULE, schedule_totals
@@ -23,6 +24,7 @@ _READ_ITEMS: Final = named("read_items")
 _READ_ITEMS_OF_KINDS: Final = named("read_items_of_kinds")
 _LIST_QUEUE_ITEMS: Final = named("list_queue_items")
 _WRITE_ITEMS: Final = named("write_items")
+_WRITE_BATCHES: Final = named("write_batches")
 _WRITE_SCHEDULES: Final = named("write_schedules")
 _DELETE_ITEMS: Final = named("delete_items")
 _COUNT_SCHEDULES: Final = named("count_schedules")
@@ -69,11 +71,15 @@ def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tup
     last = {(queues[fact.queue][0], rows.item(fact.kind, fact.name)): fact for fact in facts}
     kept = {key: fact for key, fact in sorted(last.items()) if fact.value is not None}
     gone = sorted(last.keys() - kept.keys())
-    plain = {key: fact for key, fact in kept.items() if fact.kind != SCHEDULE}
+    plain = {key: fact for key, fact in kept.items() if fact.kind not in (BATCH, SCHEDULE)}
+    batches = {key: fact for key, fact in kept.items() if fact.kind == BATCH}
     schedules = {key: fact for key, fact in kept.items() if fact.kind == SCHEDULE}
     statements = []
     if plain:
         statements.append(_WRITE_ITEMS(**_written(rows, plain, queues)))
+    if batches:
+        overs = bigints([_over(fact) for fact in batches.values()])
+        statements.append(_WRITE_BATCHES(**_written(rows, batches, queues), overs=overs))
     if schedules:
         totals = [schedule_totals(fact.value) for fact in schedules.values()]
         fires, failing = bigints([one.next for one in totals]), bigints([int(one.failing) for one in totals])
@@ -82,6 +88,12 @@ def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tup
         ids, keys = zip(*gone, strict=True)
         statements.append(_DELETE_ITEMS(queue_ids=bigints(ids), keys=byteas(keys)))
     return statements
+
+
+def _over(fact: ItemSet) -> int | None:
+    """When a batch that has ended is removed if it has no jobs, in elapsed milliseconds; None for another batch."""
+    ended = None if fact.value is None else batch_of(fact.value).ended
+    return None if ended is None else ended + KEPT
 
 
 def _written(rows: Rows, kept: Mapping[Key, ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from attrs import define, field, frozen
 from msgspec import MsgspecError
 
+from ....core.batches import BATCH
 from ....core.fact_codec import UnknownRecord, decode, encode
 from ....core.facts import Fact, JobAdded, JobChanged, QueueCreated
 from ....core.flow import GROUP
@@ -234,6 +235,11 @@ class Rows:
     def item(self, kind: str, name: str) -> bytes:
         """The digest by which a named thing is looked up."""
         return self.seal.digest(b"je-item", f"{kind} {name}")
+
+    def batch_of(self, job: Job | None) -> bytes | None:
+        """The column `batch` of a job: the key of its batch in the table `item`."""
+        name = None if job is None else job.spec.rare.batch
+        return None if name is None else self.item(BATCH, name)
 
     def kind(self, kind: str) -> bytes:
         """The digest by which all things of a kind are looked up."""

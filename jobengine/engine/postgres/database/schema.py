@@ -122,6 +122,36 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "LATERAL (VALUES (7, g.ready), (8, g.delayed), (9, g.running)) n (place, jobs) WHERE g.key = ''",
         "UPDATE grp SET ready = 0, delayed = 0, running = 0, failed = 0 WHERE key = ''",
     ),
+    (
+        # See dependency_rows.py. `awaited` of a job: 1 if others depend on it. `batch`: the digest of its batch, which
+        # is the key of the batch in `item`. `kept`: of a finished job, the milliseconds to keep it once its retention
+        # begins, which others or its batch put off; until then `due` is NULL.
+        "ALTER TABLE job ADD COLUMN awaited smallint, ADD COLUMN batch bytea, ADD COLUMN kept bigint",
+        "CREATE INDEX job_kept ON job (queue_id, batch) WHERE kept IS NOT NULL AND batch IS NOT NULL",
+        # One row for each job or batch on which an unfinished job depends, or for which a failed one waits.
+        # `parent_queue` is the digest of a queue's name, since that queue may be gone. `mark`: the character of the
+        # dependency in Standing.ended while its end still changes the job, otherwise empty. `keeps`: 1 if the job is
+        # unfinished.
+        'CREATE TABLE dependency (queue_id bigint NOT NULL, uid text COLLATE "C" NOT NULL, '
+        'parent_queue bytea NOT NULL, parent_key text COLLATE "C" NOT NULL, mark text COLLATE "C" NOT NULL, '
+        "keeps smallint NOT NULL, PRIMARY KEY (queue_id, uid, parent_queue, parent_key)) "
+        "WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
+        "CREATE INDEX dependency_parent ON dependency (parent_queue, mark, parent_key, queue_id, uid)",
+        # The jobs, batches and (with an empty key) queues whose end or retry is still to be followed up; see follow.py.
+        # `at`: the elapsed time of the change, if a retention may begin with it.
+        "CREATE TABLE ended (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, parent_queue bytea NOT NULL, "
+        'parent_key text COLLATE "C" NOT NULL, at bigint) WITH (autovacuum_vacuum_scale_factor = 0.02)',
+        "CREATE INDEX ended_parent ON ended (parent_queue, parent_key)",
+        # The jobs of batches by place; see `tally`.
+        "CREATE TABLE batch_tally (queue_id bigint NOT NULL, batch bytea NOT NULL, slot smallint NOT NULL, "
+        "place smallint NOT NULL, jobs bigint NOT NULL, PRIMARY KEY (queue_id, batch, slot, place)) "
+        "WITH (fillfactor = 50)",
+        # Of a batch that has ended: the elapsed time at which it is removed, if it has no jobs then.
+        "ALTER TABLE item ADD COLUMN over bigint",
+        "CREATE INDEX item_over ON item (over) WHERE over IS NOT NULL",
+        # Renamed to lock out servers of version 9, which follow nothing up.
+        "ALTER TABLE last_batch RENAME TO lane_batch",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

@@ -65,6 +65,28 @@ WHERE (queue_id, slot, place) IN (
     SELECT queue_id, slot, place FROM tally WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
+-- name: delete_gone_dependencies
+-- Removes some of what its jobs depend on, and leaves that to be followed up: its retention may begin.
+WITH gone AS (
+    DELETE FROM dependency
+    WHERE (queue_id, uid, parent_queue, parent_key) IN (
+        SELECT queue_id, uid, parent_queue, parent_key
+        FROM dependency
+        WHERE queue_id = :queue_id
+        LIMIT :most
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING parent_queue, parent_key
+)
+INSERT INTO ended (parent_queue, parent_key) SELECT parent_queue, parent_key FROM gone;
+
+-- name: delete_gone_batches
+-- Removes some of the counts of its batches.
+DELETE FROM batch_tally
+WHERE (queue_id, batch, slot, place) IN (
+    SELECT queue_id, batch, slot, place FROM batch_tally WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
+);
+
 -- name: forget_gone_queue
 -- Removes the record of a deleted queue, but not while rows are left, which were locked.
 DELETE FROM gone g
@@ -76,7 +98,9 @@ WHERE queue_id = :queue_id
     AND NOT EXISTS (SELECT FROM grp WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM history WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM event WHERE queue_id = g.queue_id)
-    AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id);
+    AND NOT EXISTS (SELECT FROM tally WHERE queue_id = g.queue_id)
+    AND NOT EXISTS (SELECT FROM dependency WHERE queue_id = g.queue_id)
+    AND NOT EXISTS (SELECT FROM batch_tally WHERE queue_id = g.queue_id);
 
 -- name: forget_old_events
 -- Records which events are kept, so that a watcher that needs earlier ones learns that they are gone.
@@ -91,7 +115,7 @@ DELETE FROM event e USING queue q WHERE q.id = e.queue_id AND e.last <= q.events
 
 -- name: delete_old_batches
 -- Removes the numbers of batches of connections that are long gone.
-DELETE FROM last_batch WHERE at < :before;
+DELETE FROM lane_batch WHERE at < :before;
 
 -- name: find_key_slice_end
 -- The end of a slice of the unique keys.

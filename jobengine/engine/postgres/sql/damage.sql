@@ -2,7 +2,8 @@
 
 -- name: lock_suspects
 -- Locks and loads jobs whose rows seem to be damaged, with their deadlines.
-SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall
+SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall,
+    j.awaited IS NOT NULL OR j.batch IS NOT NULL
 FROM unnest((SELECT :queue_ids::bigint[]), :uids::text[]) AS w (queue_id, uid)
 JOIN job j USING (queue_id, uid)
 ORDER BY j.queue_id, j.uid
@@ -10,7 +11,8 @@ FOR UPDATE OF j;
 
 -- name: lock_followers
 -- Locks and loads the jobs that follow one in a place: damaged rows are often neighbours.
-SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall
+SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall,
+    j.awaited IS NOT NULL OR j.batch IS NOT NULL
 FROM job j
 WHERE j.queue_id = :queue_id AND j.place = :place AND (j.inv_prio, j.arrival) > (
     (SELECT inv_prio FROM job WHERE queue_id = :queue_id AND uid = :uid),
@@ -40,8 +42,32 @@ WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 DELETE FROM tag WHERE queue_id = :queue_id AND uid = ANY(:uids::text[]);
 
 -- name: discard_job
--- Removes a damaged job that was set apart: it has no tags, and no place counts it.
-DELETE FROM job WHERE queue_id = :queue_id AND uid = :uid;
+-- Removes a damaged job that was set apart: it has no tags, and no place counts it. Its batch, and the jobs that wait
+-- for it, are followed up.
+WITH gone AS (
+    DELETE FROM job WHERE queue_id = :queue_id AND uid = :uid
+    RETURNING queue_id, uid, batch, awaited, place
+),
+counts AS (
+    -- See rows.MARKS_RECOUNTED.
+    INSERT INTO batch_tally AS t (queue_id, batch, slot, place, jobs)
+    SELECT queue_id, batch, 0, CASE WHEN place <= -10 THEN -11 - place ELSE -1 - place END, -1
+    FROM gone
+    WHERE batch IS NOT NULL
+    ON CONFLICT (queue_id, batch, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs
+),
+links AS (
+    DELETE FROM dependency d USING gone g WHERE d.queue_id = g.queue_id AND d.uid = g.uid
+    RETURNING d.parent_queue, d.parent_key
+)
+INSERT INTO ended (parent_queue, parent_key)
+SELECT q.name_digest, g.uid FROM gone g JOIN queue q ON q.id = g.queue_id WHERE g.awaited IS NOT NULL
+UNION ALL
+SELECT q.name_digest, 'batch:' || encode(g.batch, 'hex')
+FROM gone g JOIN queue q ON q.id = g.queue_id
+WHERE g.batch IS NOT NULL
+UNION ALL
+SELECT parent_queue, parent_key FROM links;
 
 -- name: read_queue_rows
 -- The rows of queues by number.
@@ -71,8 +97,8 @@ FOR UPDATE OF j SKIP LOCKED;
 -- name: put_jobs_back
 -- Puts restored jobs back to the places that their records have.
 UPDATE job j
-SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
-    bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival
+SET place = n.place, due = CASE WHEN j.kept IS NULL THEN n.due END, due_wall = n.due_wall, updated = n.updated,
+    unique_key = n.unique_key, bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival
 FROM (
     SELECT unnest(:queue_ids::bigint[]) AS queue_id, unnest(:uids::text[]) AS uid, unnest(:places::bigint[]) AS place,
         unnest(:dues::bigint[]) AS due, unnest(:due_walls::bigint[]) AS due_wall,

@@ -26,13 +26,13 @@ SELECT FROM grp WHERE queue_id = :queue_id AND key = '' FOR UPDATE;
 SELECT t.*, coalesce(g.served, 0), g.start_prio, g.start_arrival, i.sealed
 FROM (
     SELECT coalesce(sum(jobs) FILTER (WHERE place = 0), 0)::bigint,
-        coalesce(sum(jobs) FILTER (WHERE place = 1), 0)::bigint,
+        coalesce(sum(jobs) FILTER (WHERE place = ANY(ARRAY[1, 12])), 0)::bigint,
         coalesce(sum(jobs) FILTER (WHERE place = 2), 0)::bigint,
         coalesce(sum(jobs) FILTER (WHERE place = 7), 0)::bigint,
         coalesce(sum(jobs) FILTER (WHERE place = 8), 0)::bigint,
         coalesce(sum(jobs) FILTER (WHERE place = 9), 0)::bigint
     FROM tally
-    WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2, 7, 8, 9])
+    WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2, 7, 8, 9, 12])
 ) t
 LEFT JOIN grp g ON g.queue_id = :queue_id AND g.key = ''
 LEFT JOIN item i ON i.queue_id = :queue_id AND i.key = :gate;
@@ -99,7 +99,7 @@ FOR UPDATE SKIP LOCKED;
 -- The first delayed jobs of a group.
 SELECT uid, inv_prio, arrival
 FROM job
-WHERE queue_id + 0 = :queue_id AND grp = :key AND place = 1
+WHERE queue_id + 0 = :queue_id AND grp = :key AND place = ANY(ARRAY[1, 12])
 ORDER BY inv_prio, arrival
 LIMIT :most;
 
@@ -246,7 +246,7 @@ FROM (
             OR EXISTS (
                 SELECT
                 FROM job d
-                WHERE d.queue_id + 0 = :queue_id AND d.grp = w.key AND d.place = 1
+                WHERE d.queue_id + 0 = :queue_id AND d.grp = w.key AND d.place = ANY(ARRAY[1, 12])
                     AND (d.inv_prio, d.arrival) < (first.inv_prio, first.arrival)
             )
         )
@@ -301,9 +301,9 @@ WHERE queue_id = :queue_id AND key = '' AND (start_prio, start_arrival) > (:inv_
 UPDATE grp g
 SET served = g.turn
 WHERE g.queue_id = :queue_id AND g.key = '' AND 0 >= (
-    SELECT coalesce(sum(CASE WHEN place < 7 THEN jobs ELSE -jobs END), 0)
+    SELECT coalesce(sum(CASE WHEN place = ANY(ARRAY[7, 8, 9]) THEN -jobs ELSE jobs END), 0)
     FROM tally
-    WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2, 7, 8, 9])
+    WHERE queue_id = :queue_id AND place = ANY(ARRAY[0, 1, 2, 7, 8, 9, 12])
 );
 
 -- name: note_turn
@@ -402,7 +402,8 @@ ORDER BY j.grp;
 -- name: recount_groups
 -- Counts the jobs of each group of a queue, and corrects wrong counts; returns how many groups had any.
 WITH counted AS (
-    SELECT g.key, count(*) FILTER (WHERE j.place = 0) AS ready, count(*) FILTER (WHERE j.place = 1) AS delayed,
+    SELECT g.key, count(*) FILTER (WHERE j.place = 0) AS ready,
+        count(*) FILTER (WHERE j.place = ANY(ARRAY[1, 12])) AS delayed,
         count(*) FILTER (WHERE j.place = 2) AS running, count(*) FILTER (WHERE j.place = 4) AS failed
     FROM grp g
     LEFT JOIN job j ON j.queue_id + 0 = g.queue_id AND j.grp = g.key AND j.place >= 0
@@ -440,9 +441,10 @@ SELECT count(*) FROM corrected;
 INSERT INTO tally AS t (queue_id, slot, place, jobs)
 SELECT :queue_id, :slot, n.place + 7, n.jobs - coalesce(h.jobs, 0)
 FROM (
+    -- Jobs that wait for others (12) count as delayed.
     SELECT p.place, count(j.uid) AS jobs
-    FROM unnest(ARRAY[0, 1, 2]) AS p (place)
-    LEFT JOIN job j ON j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place = p.place
+    FROM (VALUES (0, 0), (1, 1), (1, 12), (2, 2)) AS p (place, its)
+    LEFT JOIN job j ON j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place = p.its
     GROUP BY p.place
 ) n
 LEFT JOIN (SELECT place, sum(jobs) AS jobs FROM tally WHERE queue_id = :queue_id GROUP BY place) h

@@ -2,7 +2,7 @@
 
 -- name: lock_due_jobs
 -- Locks and loads the first jobs of a queue that are due by elapsed time, but none that others have locked.
-SELECT queue_id, uid, sealed, said, place
+SELECT queue_id, uid, sealed, said, place, awaited
 FROM job
 WHERE queue_id = :queue_id AND due <= :elapsed
 ORDER BY due
@@ -11,7 +11,7 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: lock_jobs_due_by_wall_clock
 -- The same by the wall clock.
-SELECT queue_id, uid, sealed, said, place
+SELECT queue_id, uid, sealed, said, place, awaited
 FROM job
 WHERE queue_id = :queue_id AND due_wall <= :wall
 ORDER BY due_wall
@@ -20,7 +20,7 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: lock_jobs
 -- Locks and loads jobs by uid, in the order of locks.
-SELECT j.queue_id, j.uid, j.sealed, j.said, j.place
+SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.awaited
 FROM unnest((SELECT :queue_ids::bigint[]), :uids::text[]) AS w (queue_id, uid)
 JOIN job j USING (queue_id, uid)
 ORDER BY j.queue_id, j.uid
@@ -28,14 +28,14 @@ FOR UPDATE OF j;
 
 -- name: read_jobs
 -- Loads jobs by uid, for a batch that changes none.
-SELECT j.queue_id, j.uid, j.sealed, j.said, j.place
+SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.awaited
 FROM unnest((SELECT :queue_ids::bigint[]), :uids::text[]) AS w (queue_id, uid)
 JOIN job j USING (queue_id, uid)
 ORDER BY j.queue_id, j.uid;
 
 -- name: lock_key_holders
 -- Locks and loads the jobs that hold unique keys.
-SELECT j.queue_id, j.uid, j.sealed, j.said, j.place
+SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.awaited
 FROM (
     SELECT j.queue_id, j.uid
     FROM unnest((SELECT :key_queue_ids::bigint[]), :keys::bytea[]) AS k (queue_id, unique_key)
@@ -47,7 +47,7 @@ FOR UPDATE OF j;
 
 -- name: lock_jobs_and_key_holders
 -- Locks and loads jobs by uid together with the jobs that hold unique keys: all of them in one order.
-SELECT j.queue_id, j.uid, j.sealed, j.said, j.place
+SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.awaited
 FROM (
     SELECT * FROM unnest((SELECT :queue_ids::bigint[]), :uids::text[]) AS u (queue_id, uid)
     UNION

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobengine.core.effects import QueueEffect
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
-from jobengine.core.model import Job, Queue, Standing, State
+from jobengine.core.model import FINISHED, Job, Queue, Standing, State
 from jobengine.core.required_rows import Needs, ReadyOf
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.state import Tables
@@ -65,13 +65,25 @@ def fits(tables: Tables, fact: Fact) -> bool:
     return False
 
 
-def answers(table: LoadedTable | QueueTable) -> list[Any]:
+def awaited_in(tables: Tables) -> set[str]:
+    """The uids of jobs on which others depend."""
+    jobs = [job for table in tables.queues.values() for job in table.jobs.values()]
+    found = [job.spec.rare.dependencies for job in jobs]
+    return {uid for its in found if its is not None for _, uid in its.on}
+
+
+def answers(table: LoadedTable | QueueTable, awaited: set[str]) -> list[Any]:
     """What rules may read from a table, except figures."""
+
+    def is_kept(job: Job) -> bool:
+        """Whether only the database knows when a finished job is due: see test_dependencies.py."""
+        return job.state in FINISHED and (job.spec.rare.batch is not None or job.spec.uid in awaited)
+
     keys = {key for job in table.jobs.values() if (key := job.spec.rare.unique_key) is not None}
     if isinstance(table, LoadedTable):
         table.needs = Needs(unique_keys=frozenset(keys))
     holders = {key: {job.spec.uid for job in table.holders(key)} for key in keys}
-    due = [[job.spec.uid for job in table.due(now) if isinstance(job, Job)] for now in TIMES]
+    due = [[job.spec.uid for job in table.due(now) if isinstance(job, Job) and not is_kept(job)] for now in TIMES]
     # The groups of a queue with flow are loaded from the database: see test_groups.py.
     ready = [
         claimable(table, tags) if isinstance(table, LoadedTable) else list(table.claim_order(tags, NOW, 100))
@@ -89,8 +101,9 @@ def test_a_loaded_table_gives_the_answers_of_an_indexed_table(before: list[Fact]
     for fact in more:
         if fits(tables, fact):
             assert few.apply([fact]) == tables.apply([fact])
+        awaited = awaited_in(tables)
         for name, table in tables.queues.items():
-            assert answers(few.queues[name]) == answers(table)
+            assert answers(few.queues[name], awaited) == answers(table, awaited)
 
 
 def test_ready_jobs_are_in_order_after_they_were_claimed_released_edited_and_added() -> None:

@@ -89,6 +89,12 @@ def test_jobs_that_retry_or_were_cancelled_do_not_count_twice_towards_the_size_o
 
 #: Takes from a database what version 7 and later ones have added.
 _WITHOUT_GROUPS: Final = (
+    "ALTER TABLE lane_batch RENAME TO last_batch",
+    "DROP TABLE dependency, ended, batch_tally",
+    "DROP INDEX item_over",
+    "ALTER TABLE item DROP COLUMN over",
+    "DROP INDEX job_kept",
+    "ALTER TABLE job DROP COLUMN awaited, DROP COLUMN batch, DROP COLUMN kept",
     "DROP INDEX item_fires",
     "ALTER TABLE item DROP COLUMN fires, DROP COLUMN failing",
     "DROP INDEX job_group",
@@ -163,3 +169,15 @@ def test_the_groups_of_a_database_of_version_8_are_counted_in_the_tally(
         assert found == [(0, 0), (7, 0)]
         with pytest.raises(UndefinedColumn):
             connection.execute("UPDATE grp SET created = 1")
+
+
+def test_servers_of_version_9_make_no_changes_after_the_step_to_version_10(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_old(database, 9, monkeypatch)
+    with connected(database.url) as connection:
+        connection.execute("INSERT INTO last_batch VALUES (1, 2, 3)")
+        assert schema.migrate(connection, SECRET, QUICK_KDF) == 9
+        with pytest.raises(UndefinedTable):
+            connection.execute("INSERT INTO last_batch VALUES (1, 3, 4)")
+        assert connection.execute("SELECT id, batch, at FROM lane_batch").fetchall() == [(1, 2, 3)]

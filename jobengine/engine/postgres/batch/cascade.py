@@ -1,0 +1,64 @@
+"""Follow-ups after a batch, before its callers are answered: see follow.py."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from attrs import evolve
+from msgspec.structs import replace
+from psycopg import Connection
+
+from ....core import commands as c
+from ...door import Unavailable
+from ...waiting_line import Done, Outcome
+from ..database.dependency_rows import Parent
+from ..database.pipeline import Row
+from .decide import Result, merged
+from .housekeeping import Run
+from .plan import Task
+
+#: The most transactions that follow up ends before callers are answered, or in a sweep.
+_MOST: Final = 10
+#: Carries out a transaction that follows up these ends or, with None, what any server has left.
+FollowUp = Callable[["Connection[Row]", Sequence[Parent] | None], Result | None]
+
+
+def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent] | None) -> Result:
+    """The result of a batch with that of its follow-ups; what is left goes to the next sweep."""
+    for _ in range(_MOST):
+        try:
+            more = run(partial(_call, follow_up, own))
+        except Unavailable:
+            # The batch itself was carried out.
+            break
+        if more is None:
+            return result
+        result = merged(result, more)
+        if own is not None:
+            own = more.ended
+            if not own:
+                return result
+    return evolve(result, has_left=True)
+
+
+def _call(follow_up: FollowUp, own: Sequence[Parent] | None, connection: "Connection[Row]") -> Result | None:
+    return follow_up(connection, own)
+
+
+def claims_again(tasks: Sequence[Task], outcomes: Sequence[Outcome[Any]]) -> Mapping[int, c.Claims]:
+    """The claims, by number of the task, that found no job, but may get one that their own updates have released."""
+    return {
+        number: replace(task, updates=())
+        for number, (task, outcome) in enumerate(zip(tasks, outcomes, strict=False))
+        if isinstance(task, c.Claims) and task.updates and isinstance(outcome, Done) and not outcome.answer.jobs
+    }
+
+
+def with_claimed(first: Result, again: Sequence[int], second: Result) -> Result:
+    """The result of a batch and of its claims that were carried out `again`."""
+    outcomes = list(first.outcomes)
+    for number, outcome in zip(again, second.outcomes, strict=False):
+        before = outcomes[number]
+        if isinstance(outcome, Done) and isinstance(before, Done):
+            outcomes[number] = replace(before, answer=replace(before.answer, jobs=outcome.answer.jobs))
+    return evolve(merged(first, second), outcomes=outcomes)

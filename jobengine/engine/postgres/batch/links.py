@@ -1,0 +1,219 @@
+"""
+What a batch writes of dependencies and batches, after it was decided.
+
+A batch without jobs of this kind writes nothing of it, and finds that out by a look at each changed job.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from attrs import define, field
+
+from ....core.batches import BATCH, batch_of
+from ....core.dependants import end_of_job
+from ....core.dependencies import Awaited, batch_in
+from ....core.effects import Effect, ItemEffect
+from ....core.facts import Fact, QueueDeleted
+from ....core.model import FINISHED, NO_RARE, UNFINISHED, Job
+from ....core.places import Place, place_of
+from ..database.arrays import bigints, byteas
+from ..database.dependency_rows import (
+    MARKS,
+    BatchDeltas,
+    Child,
+    Link,
+    Parent,
+    awaited_set,
+    batch_parent,
+    batches_counted,
+    ended_left,
+    links_deleted,
+    links_of,
+    links_written,
+    parent_of,
+)
+from ..database.pipeline import Row, Statement
+from ..database.rows import Known, Rows
+from ..sql import named
+from .tables import LoadedTable
+from .write import Change, Linked
+
+_UNFINISHED_PLACES: Final = [int(place) for place in Place if place.state in UNFINISHED]
+_UNFINISHED_BATCHES: Final = named("unfinished_batches")
+
+
+def links_of_batch(
+    rows: Rows,
+    known: Mapping[str, Known],
+    tables: Mapping[str, LoadedTable],
+    changes: Sequence[Change],
+    effects: Sequence[Effect],
+    facts: Sequence[Fact],
+) -> "BatchLinks | None":
+    """What a batch writes of dependencies and batches; None if it has nothing to do with them."""
+    linked = [one for one in changes if _is_linked(one)]
+    its = [(known[name].id, table) for name, table in tables.items() if name in known]
+    awaited = {(number, uid) for number, table in its for uid in table.awaited}
+    freed = {(number, uid) for number, table in its for uid in table.freed}
+    if awaited or freed:
+        linked = [one for one in changes if _is_linked(one) or (one.queue.id, one.uid) in awaited | freed]
+    items = [one for one in effects if isinstance(one, ItemEffect) and one.kind == BATCH]
+    gone = [fact.name for fact in facts if isinstance(fact, QueueDeleted)]
+    if not (linked or items or gone):
+        return None
+    links = BatchLinks(rows, known, tables, Linked(awaited, freed))
+    links.note(linked, changes)
+    for effect in items:
+        links.note_item(effect)
+    for name in gone:
+        links.eager[rows.name(name), ""] = None
+    return links
+
+
+def _is_linked(change: Change) -> bool:
+    """Whether a job is, or was, of a batch, or depends on others."""
+    new, old = change.new, change.old
+    if new is not None and new.spec.rare is not NO_RARE and _has_links(new):
+        return True
+    if old is None or (new is not None and new.spec is old.spec):
+        return False
+    return old.spec.rare is not NO_RARE and _has_links(old)
+
+
+def _has_links(job: Job) -> bool:
+    return job.spec.rare.batch is not None or job.spec.rare.dependencies is not None
+
+
+@define
+class BatchLinks:
+    """The dependencies and batches that a batch changes."""
+
+    rows: Rows
+    known: Mapping[str, Known]
+    tables: Mapping[str, LoadedTable]
+    linked: Linked
+    #: What must be followed up before the callers are answered and, in the next line, what may wait.
+    eager: dict[Parent, None] = field(factory=dict, init=False)
+    lazy: dict[Parent, None] = field(factory=dict, init=False)
+    _written: dict[tuple[Child, Parent], Link] = field(factory=dict, init=False)
+    _deleted: list[tuple[Child, Parent]] = field(factory=list, init=False)
+    #: The jobs that are not changed otherwise, but on which others depend now.
+    _awaited: dict[Child, Job] = field(factory=dict, init=False)
+    _counts: BatchDeltas = field(factory=Counter, init=False)
+    #: The batches of which a job has finished or was removed: queue number and key, with the parent.
+    _of_batches: dict[tuple[int, bytes], Parent] = field(factory=dict, init=False)
+
+    def note(self, linked: Sequence[Change], changes: Sequence[Change]) -> None:
+        """Note the changes of linked jobs, among all."""
+        changed = {(one.queue.id, one.uid) for one in changes}
+        for one in linked:
+            self._note_links(one, changed)
+            self._note_batch(one)
+        for one in changes if self.linked.awaited else ():
+            if (one.queue.id, one.uid) in self.linked.awaited and end_of_job(one.old) != end_of_job(one.new):
+                self.eager[self.rows.name(one.queue.queue.name), one.uid] = None
+
+    def note_item(self, effect: ItemEffect) -> None:
+        """Note a change of a batch: it may have to end, or have done so."""
+        if effect.old is None or effect.new is None:
+            return
+        old, new = batch_of(effect.old), batch_of(effect.new)
+        if (old.open, old.ended) != (new.open, new.ended):
+            self.eager[self.rows.name(effect.queue), batch_parent(self.rows.item(BATCH, effect.name))] = None
+
+    def before_counts(self) -> list[Statement]:
+        """The statements after those that write jobs, and before those that count them."""
+        return [*awaited_set(self._awaited), *links_deleted(self._deleted), *links_written(self._written)]
+
+    def counts(self, slot: int) -> list[Statement]:
+        """The statement that counts the jobs of batches, in this slot of the table `batch_tally`."""
+        return batches_counted(self._counts, slot)
+
+    def last(self, now: int) -> Iterator[Statement]:
+        """The last statements before the commit; the last of them is for `take_unfinished`."""
+        yield from ended_left([*self.eager, *self.lazy, *self._of_batches.values()], now)
+        if self._of_batches:
+            yield _UNFINISHED_BATCHES(
+                queue_ids=bigints([one[0] for one in self._of_batches]),
+                batches=byteas([one[1] for one in self._of_batches]),
+                places=bigints(_UNFINISHED_PLACES),
+            )
+
+    def take_unfinished(self, answer: Iterable[Row]) -> None:
+        """Take the batches that seem to have unfinished jobs: these may wait."""
+        unfinished = {(queue_id, key) for queue_id, key in answer} if self._of_batches else set()
+        for place, parent in self._of_batches.items():
+            (self.lazy if place in unfinished else self.eager)[parent] = None
+
+    # Dependencies
+
+    def _note_links(self, one: Change, changed: set[Child]) -> None:
+        was, now = links_of(one.old), links_of(one.new)
+        if was == now:
+            return
+        child = (one.queue.id, one.uid)
+        for awaited, link in now.items():
+            if was.get(awaited) != link:
+                self._written[child, parent_of(self.rows, awaited)] = link
+            if awaited not in was:
+                self._note_awaited(awaited, link[0], changed, is_new=one.old is None)
+        for awaited, (_, keeps) in was.items():
+            parent = parent_of(self.rows, awaited)
+            if awaited not in now:
+                self._deleted.append((child, parent))
+            if keeps and not (awaited in now and now[awaited][1]) and batch_in(awaited[1]) is None:
+                self.lazy[parent] = None
+
+    def _note_awaited(self, awaited: Awaited, mark: str, changed: set[Child], *, is_new: bool) -> None:
+        """Note that a job depends on another now, or on a batch, which may have ended already."""
+        name, uid = awaited
+        table = self.tables.get(name)
+        parent = None if table is None or batch_in(uid) is not None else table.jobs.get(uid)
+        if table is None or parent is None:
+            # A new job depends on jobs that were loaded, or on a new batch.
+            if not is_new:
+                self.eager[parent_of(self.rows, awaited)] = None
+            return
+        key = (self.known[name].id, uid)
+        if key not in self.linked.awaited:
+            self.linked.awaited.add(key)
+            if key not in changed:
+                self._awaited[key] = parent
+        if mark and mark in MARKS[end_of_job(parent)]:
+            self.eager[parent_of(self.rows, awaited)] = None
+
+    # Batches
+
+    def _note_batch(self, one: Change) -> None:
+        for job, by in ((one.old, -1), (one.new, 1)):
+            key = self.rows.batch_of(job)
+            if job is not None and key is not None:
+                self._counts[one.queue.id, key, int(place_of(job.standing))] += by
+        key = self.rows.batch_of(one.new or one.old)
+        if key is None or not (one.new is None or _is_finished(one.new) or _is_finished(one.old)):
+            return
+        parent = (self.rows.name(one.queue.queue.name), batch_parent(key))
+        if one.new is None or _is_finished(one.new):
+            self._of_batches[one.queue.id, key] = parent
+        else:
+            # The job was retried: the batch may have to be resumed.
+            self.eager[parent] = None
+
+
+def _is_finished(job: Job | None) -> bool:
+    """Whether a job does not keep its batch from ending."""
+    return job is not None and job.state in FINISHED
+
+
+def new_links(rows: Rows, changes: Iterable[Change]) -> list[Statement]:
+    """The statements that write what imported jobs depend on, and count those of batches."""
+    counts: BatchDeltas = Counter()
+    written: dict[tuple[Child, Parent], Link] = {}
+    for one in changes:
+        key = rows.batch_of(one.new)
+        if one.new is not None and key is not None:
+            counts[one.queue.id, key, int(place_of(one.new.standing))] += 1
+        links = links_of(one.new).items()
+        written |= {((one.queue.id, one.uid), parent_of(rows, awaited)): link for awaited, link in links}
+    return [*links_written(written), *batches_counted(counts, 0)]

@@ -1,0 +1,192 @@
+"""Loads what a batch needs of dependencies and batches."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Final
+
+from attrs import define, frozen
+from psycopg import Connection
+
+from ....core.batches import BATCH
+from ....core.dependencies import Awaited
+from ....storage.errors import Damaged
+from ..database.arrays import bigints, byteas
+from ..database.connection import together
+from ..database.dependency_rows import counts_by_state, parent_of
+from ..database.item_rows import Key, item_of, items_named
+from ..database.pipeline import Row, Statement
+from ..database.rows import Rows
+from ..sql import named
+from .loaded import LoadedTables
+from .plan import PlannedPart
+from .tables import LoadedTable
+
+_COUNT_BATCHES: Final = named("count_batches")
+_COUNT_ALL_BATCHES: Final = named("count_all_batches")
+_COUNT_ITEMS: Final = named("count_items")
+_MAKE_KEYS: Final = named("make_keys")
+_LOCK_FREE_KEYS: Final = named("lock_free_keys")
+_DEPENDANTS_OF: Final = named("dependants_of")
+#: The first columns of a count: queue number and key.
+_Place = tuple[int, bytes]
+
+
+class KeysWanted(Exception):
+    """A batch must lock the keys of named things before its jobs: it is to be carried out again, with these keys."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        super().__init__("keys of named things")
+        self.keys = keys
+
+
+@frozen
+class Query:
+    """A statement, and the function that takes its rows."""
+
+    statement: Statement
+    take: Callable[[list[Row]], None]
+
+
+@define
+class LinkLoading:
+    """Fills the tables of one batch with batches and dependencies."""
+
+    connection: "Connection[Row]"
+    rows: Rows
+    tables: LoadedTables
+    #: The tables by the numbers of their queues.
+    by_id: Mapping[int, LoadedTable]
+
+    def prepare(self, parts: Iterable[PlannedPart]) -> None:
+        """Let rules find the jobs that wait for others."""
+        for part in parts:
+            if part.needs.dependants:
+                self.tables.queues[part.command.queue].find_dependants = self._dependants
+
+    def queries(self, parts: Sequence[PlannedPart]) -> list[Query]:
+        """The queries for the counts that commands need, once the keys of batches are locked."""
+        names = [(part, name) for part in parts for name in part.needs.counted_batches]
+        named_ = sorted((self._id(part), self.rows.item(BATCH, name)) for part, name in names)
+        digests = {self.rows.item(BATCH, name): name for _, name in names}
+        of_all = sorted({self._id(part) for part in parts if part.needs.counts_batches})
+        kinds = {
+            (self._id(part), self.rows.kind(kind)): (self.tables.queues[part.command.queue], kind)
+            for part in parts
+            for kind in part.needs.numbers
+        }
+        found = [Query(one, partial(self._take_counts, digests)) for one in batches_counted(named_)]
+        if of_all:
+            found.append(Query(_COUNT_ALL_BATCHES(queue_ids=bigints(of_all)), self._take_all_counts))
+        if kinds:
+            ids, keys = zip(*sorted(kinds), strict=True)
+            statement = _COUNT_ITEMS(queue_ids=bigints(ids), kinds=byteas(keys))
+            found.append(Query(statement, partial(self._take_numbers, kinds)))
+        return found
+
+    def load_batches(self, parts: Sequence[PlannedPart]) -> None:
+        """
+        Load the batches to which loaded jobs belong, if a command may remove these jobs, or time may.
+
+        Raises KeysWanted if others have locked the key of a batch: waiting for it now could be a deadlock.
+        """
+        is_any_due = self.tables.now.is_any_due
+        wanted = [self.tables.queues[part.command.queue] for part in parts if part.needs.batches]
+        missing = self._missing([*self.by_id.values()] if is_any_due else wanted)
+        if not missing:
+            return
+        if self.tables.locked and len(self._locked(missing)) < len(missing):
+            raise KeysWanted([*missing])
+        self._load(missing)
+
+    def load_batches_of_due(self) -> None:
+        """The same for due jobs alone: the jobs of a batch whose key others have locked are left for later."""
+        missing = self._missing(self.by_id.values())
+        if not missing:
+            return
+        locked = self._locked(missing)
+        for (queue_id, key), name in missing.items():
+            table = self.by_id[queue_id]
+            if (queue_id, key) not in locked:
+                for uid in [uid for uid, job in table.jobs.items() if job.spec.rare.batch == name]:
+                    del table.jobs[uid]
+        self._load({key: name for key, name in missing.items() if key in locked})
+
+    def _missing(self, tables: Iterable[LoadedTable]) -> dict[Key, str]:
+        """The batches of loaded jobs that are not loaded, by key, in the order of locks."""
+        found = {
+            (self.tables.now.known[table.queue.name].id, self.rows.item(BATCH, name)): name
+            for table in tables
+            for name in {job.spec.rare.batch for job in table.jobs.values()}
+            if name is not None and name not in table.batches
+        }
+        return dict(sorted(found.items()))
+
+    def _locked(self, keys: Iterable[Key]) -> set[_Place]:
+        """Lock keys, but none that others have locked; returns those that are locked."""
+        ids, digests = zip(*keys, strict=True)
+        columns = {"queue_ids": bigints(ids), "keys": byteas(digests)}
+        _, answer = together(self.connection, _MAKE_KEYS(**columns), _LOCK_FREE_KEYS(**columns))
+        return {(queue_id, key) for queue_id, key in answer}
+
+    def _load(self, missing: Mapping[Key, str]) -> None:
+        for (queue_id, _), name in missing.items():
+            self.by_id[queue_id].batches.add(name)
+        for answer in together(self.connection, *items_named([*missing])) if missing else ():
+            for row in answer:
+                self.take_batch(row, missing[row[0], row[1]])
+
+    def take_batch(self, row: Row, name: str) -> None:
+        """Take the row of a batch, as the database has it."""
+        table = self.by_id[row[0]]
+        try:
+            table.named.setdefault((BATCH, name), item_of(self.rows, table.queue, row).value)
+        except Damaged:
+            table.named[BATCH, name] = None
+
+    def _take_counts(self, names: Mapping[bytes, str], answer: list[Row]) -> None:
+        for queue_id, key, places in _by_batch(answer):
+            self.by_id[queue_id].batch_jobs[names[key]] = counts_by_state(places)
+
+    def _take_all_counts(self, answer: list[Row]) -> None:
+        counts = {(queue_id, key): places for queue_id, key, places in _by_batch(answer)}
+        for queue_id, table in self.by_id.items():
+            for kind, name in table.named:
+                places = counts.get((queue_id, self.rows.item(BATCH, name))) if kind == BATCH else None
+                if places is not None:
+                    table.batch_jobs[name] = counts_by_state(places)
+
+    def _take_numbers(self, kinds: Mapping[Key, tuple[LoadedTable, str]], answer: list[Row]) -> None:
+        for queue_id, key, number in answer:
+            table, kind = kinds[queue_id, key]
+            table.numbers[kind] = number
+
+    def _dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
+        parent_queue, parent_key = parent_of(self.rows, awaited)
+        statement = _DEPENDANTS_OF(parent_queue=parent_queue, parent_key=parent_key, most=most)
+        (answer,) = together(self.connection, statement)
+        return [*self._found(answer)]
+
+    def _found(self, answer: Iterable[Row]) -> Iterator[tuple[str, str, str | None]]:
+        for number, rev, digest, sealed_queue, uid, sealed, standing, has_batch in answer:
+            try:
+                queue = self.rows.queue(number, rev, digest, sealed_queue)
+                batch = self.rows.job(queue, uid, sealed, standing).spec.rare.batch if has_batch else None
+            except Damaged:
+                continue
+            yield queue.name, uid, batch
+
+    def _id(self, part: PlannedPart) -> int:
+        return self.tables.now.known[part.command.queue].id
+
+
+def batches_counted(keys: Sequence[Key]) -> list[Statement]:
+    """The statement that counts the jobs of batches by place."""
+    ids, digests = bigints([one[0] for one in keys]), byteas([one[1] for one in keys])
+    return [_COUNT_BATCHES(queue_ids=ids, batches=digests)] if keys else []
+
+
+def _by_batch(answer: Iterable[Row]) -> Iterator[tuple[int, bytes, list[tuple[int, int]]]]:
+    """The number of jobs by place, for each batch."""
+    for (queue_id, key), rows in groupby(sorted(answer), lambda row: row[:2]):
+        yield queue_id, key, [(place, jobs) for _, _, place, jobs in rows]
