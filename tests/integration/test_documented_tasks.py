@@ -126,6 +126,8 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert (first["uid"], unique["uid"]) == (again["uid"], same["uid"])
     (grouped,) = _answers(mail, setup, *blocks(page, heading="## Groups"))
     assert grouped["group"] == "customer-7"
+    (chained,) = _answers(mail, setup, *blocks(page, heading="## After other jobs"))
+    assert [job.get("waiting", False) for job in chained["jobs"]] == [False, True]
     (many,) = _answers(mail, setup, *blocks(page, heading="## Many at once"))
     assert len(many["jobs"]) == 2
 
