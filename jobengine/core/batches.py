@@ -7,8 +7,9 @@ as jobs depend on jobs, and the retention of its finished jobs begins.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta
 from msgspec.json import Decoder, Encoder
 from msgspec.structs import replace
 
@@ -29,17 +30,17 @@ KEPT: Final = DAY
 class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A batch as it is stored. Its times are elapsed times."""
 
-    created: int
+    created: Annotated[int, Meta(ge=0)]
     #: The uid of the job that is released at its end; None without one.
     then: str | None = None
     #: Whether it takes jobs even when all that it has are finished.
     open: bool = True
     #: When it ended; None if it has not, or a job was retried since.
-    ended: int | None = None
+    ended: Annotated[int, Meta(ge=0)] | None = None
     #: Whether one of its jobs had failed at that time, or was removed before it was complete.
     failed: bool = False
     #: How many jobs were removed before they were complete.
-    lost: int = 0
+    lost: Annotated[int, Meta(ge=0)] = 0
 
 
 class BatchCounts(Value, frozen=True):

@@ -14,6 +14,7 @@ from attrs import asdict
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.json import Decoder, Encoder
 
+from .batches import NAME_LENGTH as BATCH_LENGTH
 from .dependencies import Awaited, Dependencies, OnDependencyFailure
 from .facts import (
     ClockSet,
@@ -103,7 +104,7 @@ class SpecExtras(Extras):
     author: str | None = None
     context: Context = NO_CONTEXT
     group: GroupName | None = None
-    batch: Name | None = None
+    batch: Annotated[str, Meta(min_length=1, max_length=BATCH_LENGTH)] | None = None
     #: What happens if a dependency fails, and queue and key of each.
     dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 from msgspec.structs import astuple, replace
 
+from .batches import BATCH, batch_of
 from .fact_codec import (
     Count,
     Digest,
@@ -26,9 +27,10 @@ from .fact_codec import (
     record_of,
 )
 from .facts import ItemSet, PeriodsCounted, QueueCreated
-from .flow import GATE, GROUP, GROUP_LENGTH, OF_QUEUE, gate_of, settings_of
+from .flow import GATE, GROUP, OF_QUEUE, gate_of, settings_of
 from .history import Period, read_tally
 from .model import Queue, State
+from .schedules import SCHEDULE, schedule_of
 
 #: The version of exports; it changes when older ones must be read differently.
 _VERSION: Final = 1
@@ -134,8 +136,15 @@ _STANDING: Final = JobLine.__struct_fields__.index("state")
 _CHANGED: Final = 2
 
 
-#: How the values of things that belong to groups are read; raises DecodeError.
-_OF_GROUPS: Final[Mapping[str, Callable[[str], object]]] = {GROUP: settings_of, GATE: gate_of}
+#: How the values of named things are read; raises DecodeError.
+_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+    GROUP: settings_of,
+    GATE: gate_of,
+    SCHEDULE: schedule_of,
+    BATCH: batch_of,
+}
+#: The most characters of the names of all these.
+_NAME_LENGTH: Final = 200
 
 
 # Writing
@@ -262,10 +271,10 @@ def _history_record(line: HistoryLine) -> bytes:
 def _item_record(line: ItemLine) -> bytes:
     if line.name == OF_QUEUE and line.item != GATE:
         raise BadLine(f"a thing of the kind {line.item!r} has no name")
-    if line.item in _OF_GROUPS:
-        if len(line.name) > GROUP_LENGTH:
-            raise BadLine(f"the name of a group has more than {GROUP_LENGTH} characters")
-        _OF_GROUPS[line.item](line.value)
+    if line.item in _READERS:
+        if len(line.name) > _NAME_LENGTH:
+            raise BadLine(f"a name of the kind {line.item!r} has more than {_NAME_LENGTH} characters")
+        _READERS[line.item](line.value)
     _check_json(line.value)
     return encode(ItemSet(line.queue, line.item, line.name, line.value))
 
