@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from jobengine.core import commands as c
 from jobengine.core import required_rows as n
 from jobengine.core.access import authorise
+from jobengine.core.batches import BATCH
+from jobengine.core.dependencies import OnDependencyFailure
 from jobengine.core.errors import DomainError
 from jobengine.core.model import Defaults, Grant, Job, Role, State
 from jobengine.core.schedules import ScheduledJob
@@ -21,7 +23,7 @@ from jobengine.engine.postgres.batch.loaded import LoadedTables
 from jobengine.engine.postgres.batch.pages import PageRows
 from jobengine.engine.postgres.batch.plan import PlannedPart
 from jobengine.engine.postgres.batch.tables import LoadedTable, NotLoaded
-from tests.core.test_rules import every_command, kinds, schedule_commands
+from tests.core.test_rules import batch_commands, every_command, kinds, schedule_commands
 from tests.core.worlds import KEY, World
 from tests.doubles import CountedIds, NoActivity
 
@@ -39,6 +41,11 @@ NEW_JOBS = st.builds(
     idempotency_key=st.sampled_from([None, "once", "twice"]),
     unique_key=st.none() | st.sampled_from(["u", "v"]),
     delay_seconds=st.sampled_from([0, 0, 5]),
+    batch=st.sampled_from([None, None, "b"]),
+    depends_on=st.lists(st.sampled_from(UIDS), max_size=2, unique=True).map(
+        lambda uids: tuple(("q", one) for one in uids)
+    ),
+    on_dependency_failure=st.sampled_from(OnDependencyFailure),
 )
 CHANGES = st.builds(c.Changes, state=st.none() | STATES, cancel=st.booleans(), priority=st.none() | st.integers(0, 2))
 FILTERS = st.builds(c.Filter, state=st.none() | STATES, tag=st.none() | st.sampled_from(["a", "b"]))
@@ -61,6 +68,7 @@ SCHEDULES = st.sampled_from(
         *schedule_commands(queue="q", access_key=KEY, job=ScheduledJob(content="{}", unique_key="u"))[:1],
     ]
 )
+BATCHES = st.sampled_from(batch_commands(queue="q", access_key=KEY))
 COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     ADDS,
     st.builds(c.Claim, **WHO, count=st.integers(0, 4), tags=TAGS, uids=st.none() | SOME_UIDS),
@@ -74,6 +82,9 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.UpdateMatching, **SLICES, changes=CHANGES, uids=st.none() | SOME_UIDS),
     st.builds(c.DeleteMatching, **SLICES),
     SCHEDULES,
+    BATCHES,
+    st.builds(c.ReadLinks, **WHO, uids=SOME_UIDS, most=st.integers(0, 2)),
+    st.builds(c.WaitFor, **ONE, jobs=st.lists(NEW_JOBS, max_size=2).map(tuple), defaults=st.just(Defaults())),
     st.builds(c.ReadStats, **WHO),
     st.builds(c.ReadHistory, **WHO),
     st.builds(c.ListKeys, **WHO),
@@ -117,6 +128,14 @@ def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTab
         named={key: value for key, value in whole.named.items() if key in needs.items or key[0] in needs.kinds},
         schedule_counts=whole.schedules() if needs.count_schedules else None,
     )
+    names = {name for kind, name in whole.named if kind == BATCH}
+    table.batch_jobs = {name: whole.batch_counts(name) for name in names if needs.counts_batches}
+    table.batch_jobs |= {name: whole.batch_counts(name) for name in needs.counted_batches}
+    table.numbers = {kind: whole.number_of(kind) for kind in needs.numbers}
+    if needs.batches:
+        table.batches = {job.spec.rare.batch for job in jobs.values() if job.spec.rare.batch is not None}
+        table.named |= {key: value for key, value in whole.named.items() if key[0] == BATCH and key[1] in table.batches}
+    table.find_dependants = whole.dependants
 
     def load_more(uids: Iterable[str], unique_keys: Iterable[str]) -> None:
         found = _named(whole, n.Needs(uids=frozenset(uids), unique_keys=frozenset(unique_keys)), now)
@@ -177,7 +196,7 @@ def after(commands: list[Any]) -> World:
 @pytest.mark.slow
 @settings(max_examples=400)
 @given(
-    st.lists(ADDS, min_size=1, max_size=5),
+    st.lists(ADDS | BATCHES, min_size=1, max_size=5),
     st.lists(COMMANDS, max_size=3),
     st.none() | COMMANDS,
     st.sampled_from([None, 3, 100]),

@@ -257,8 +257,8 @@ OF_REQUESTS: Final = (
         "worker-lost-result",
         "that a worker throws away the result of a job whose lease it has lost",
         _SUPERVISOR,
-        "        if isinstance(error, Conflict | JobNotFound | QueueNotFound):\n            assert",
-        "        if isinstance(error, JobNotFound | QueueNotFound):\n            assert",
+        "        elif isinstance(error, Conflict | JobNotFound | QueueNotFound):\n",
+        "        elif isinstance(error, JobNotFound | QueueNotFound):\n",
         ("tests/worker/test_supervisor.py::test_a_result_whose_lease_or_queue_is_gone_is_discarded_with_a_note",),
     ),
     Mutant(

@@ -359,8 +359,8 @@ class QueueTable:
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
-        # Only notes and worker can change the weight here.
-        if before.notes is not after.notes or before.worker != after.worker:
+        # Only notes and worker can change the weight here. A mark depends on notes and state.
+        if before.notes is not after.notes or before.worker != after.worker or after.notes is not NO_NOTES:
             self._weigh_notes(old, new)
 
     def _weigh_notes(self, old: Job, new: Job) -> None:
