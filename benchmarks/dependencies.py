@@ -4,7 +4,7 @@ What do dependencies and batches cost? Run from the root: `python -m benchmarks.
 One worker works off a chain of 10,000 jobs, completing a job and claiming the next one in one request, and as many jobs
 without dependencies in the same way. 100,000 jobs wait for one, and a client sends a ping every millisecond while they
 are released. Then 1,000,000 jobs are added to a batch and claimed and completed, 1,000 at a time, beside jobs without a
-batch.
+batch. On PostgreSQL the chain, and a batch of 100,000.
 """
 
 import json
@@ -12,12 +12,15 @@ from time import perf_counter, sleep
 
 from .calls import CONTENT, Connection, Conversation, claim_many, complete, complete_many, converse, request, uids_in
 from .machine import Effort
+from .postgres import OnPostgres
 from .results import TIMES, Outcome, Results, measured, run_alone, say
 from .servers import Failed, JobEngine, Run, Server
 from .servers.jobengine import QUEUE
 
 _CHAIN, _FAN_OUT, _BATCH = 10_000, 100_000, 1_000_000
 _SIZE, _CONNECTIONS = 1_000, 4
+#: The jobs of a batch on PostgreSQL, and the part of a batch that is claimed and completed: one in so many.
+_ON_POSTGRES, _ENDED = 100_000, 4
 #: Targets: shares of the jobs a second without, bytes a job, and milliseconds of the longest stall.
 _CHAINED, _BATCHED, _MEMORY, _STALL = 0.5, 0.9, 60, 20
 _PING = request("GET", "/test")
@@ -25,10 +28,13 @@ _STATS = request("GET", f"/api/v1/queue/stats?queueName={QUEUE}")
 
 
 def measure(results: Results) -> None:
-    """Add the rows of a chain, of a fan-out and of a batch."""
-    _chain(results)
+    """Add the rows of a chain, of a fan-out and of a batch, on a file; on PostgreSQL those of a chain and a batch."""
+    _chain(results, JobEngine)
     _fan_out(results)
-    _batch(results)
+    _batch(results, JobEngine, _BATCH)
+    if OnPostgres().found():
+        _chain(results, OnPostgres, ", PostgreSQL")
+        _batch(results, OnPostgres, _ON_POSTGRES, ", PostgreSQL")
 
 
 def uid_of(number: int) -> str:
@@ -43,14 +49,14 @@ def _add(jobs: list[dict[str, object]], **more: object) -> bytes:
 # A chain
 
 
-def _chain(results: Results) -> None:
+def _chain(results: Results, make: type[JobEngine], where: str = "") -> None:
     chained, plain = [], []
     for _ in range(TIMES):
-        plain.append(measured(JobEngine(), lambda server: _work_off(server, is_chain=False)))
-        chained.append(measured(JobEngine(), lambda server: _work_off(server, is_chain=True)))
+        plain.append(measured(make(), lambda server: _work_off(server, is_chain=False)))
+        chained.append(measured(make(), lambda server: _work_off(server, is_chain=True)))
         say(f"chain {chained[-1].jobs:,.0f}, no dependencies {plain[-1].jobs:,.0f} jobs/s")
     ours, theirs = Outcome("a chain", chained), Outcome("no dependencies", plain)
-    results.compare("a chain of 10,000 jobs, one worker", ours, theirs, _CHAINED)
+    results.compare(f"a chain of 10,000 jobs, one worker{where}", ours, theirs, _CHAINED)
 
 
 def _links(*, is_chain: bool) -> Conversation:
@@ -134,39 +140,40 @@ def _waiting(connection: Connection) -> int:
 # A batch
 
 
-def _batch(results: Results) -> None:
+def _batch(results: Results, make: type[JobEngine], jobs: int, where: str = "") -> None:
     adds: dict[bool, list[Run]] = {False: [], True: []}
     ends: dict[bool, list[Run]] = {False: [], True: []}
     memory = []
     for _ in range(TIMES):
         used = {}
         for has_batch in (False, True):
-            server = JobEngine()
+            server = make()
             with server.running():
-                before = server.memory
-                added, used[has_batch], ended = _grow_and_end(server, before, has_batch=has_batch)
+                added, used[has_batch], ended = _grow_and_end(server, jobs, has_batch=has_batch)
                 adds[has_batch].append(added)
                 ends[has_batch].append(ended)
             say(f"batch {has_batch}: {added.jobs:,.0f} added, {ended.jobs:,.0f} completed a second")
-        memory.append((used[True] - used[False]) / _BATCH)
+        memory.append((used[True] - used[False]) / jobs)
     for what, runs in (("added", adds), ("claimed and completed", ends)):
         ours, theirs = Outcome("a batch", runs[True]), Outcome("no batch", runs[False])
-        results.compare(f"a batch of 1,000,000 jobs, {what}", ours, theirs, _BATCHED)
-    results.bound("a batch of 1,000,000 jobs, memory a job more", memory, "bytes", _MEMORY)
+        results.compare(f"a batch of {jobs:,} jobs, {what}{where}", ours, theirs, _BATCHED)
+    if make is JobEngine:
+        results.bound(f"a batch of {jobs:,} jobs, memory a job more", memory, "bytes", _MEMORY)
 
 
-def _grow_and_end(server: JobEngine, before: int, *, has_batch: bool) -> tuple[Run, int, Run]:
-    """Add all jobs, then claim and complete them; returns both runs, and the memory that the jobs took."""
+def _grow_and_end(server: JobEngine, jobs: int, *, has_batch: bool) -> tuple[Run, int, Run]:
+    """Add all jobs, then claim and complete a part of them; returns both runs, and the memory that the jobs took."""
+    before = server.memory
     if has_batch:
         server.ask(request("PUT", "/api/v1/batch", {"queue_name": QUEUE, "name": "b", "then": {"content": CONTENT}}))
     bulk = _add([{"content": CONTENT}] * _SIZE, **({"batch": "b"} if has_batch else {}))
-    each = _BATCH // _CONNECTIONS
+    each = jobs // _CONNECTIONS // _SIZE
     with Effort.measured() as adding:
-        converse(server.port, [_sent(bulk, each // _SIZE) for _ in range(_CONNECTIONS)])
+        converse(server.port, [_sent(bulk, each) for _ in range(_CONNECTIONS)])
     memory = server.memory - before
     with Effort.measured() as ending:
-        converse(server.port, [_ends(each // _SIZE // 4) for _ in range(_CONNECTIONS)])
-    return Run(_BATCH / adding.seconds, adding.share), memory, Run(_BATCH / 4 / ending.seconds, ending.share)
+        converse(server.port, [_ends(each // _ENDED) for _ in range(_CONNECTIONS)])
+    return Run(jobs / adding.seconds, adding.share), memory, Run(jobs / _ENDED / ending.seconds, ending.share)
 
 
 def _ends(times: int) -> Conversation:
