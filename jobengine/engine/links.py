@@ -20,7 +20,7 @@ from ..core.model import Job
 from .door import Unavailable
 
 A = TypeVar("A")
-#: The jobs whose results are read with one command.
+#: The most jobs that are read with one command, since all their contents and results are loaded for it.
 _AT_ONCE: Final = 100
 #: The fields of a command that say who sends it.
 Access = Mapping[str, Any]
@@ -159,8 +159,8 @@ class _Growing:
     _known: dict[Awaited, str] = field(factory=dict)
 
     def next_round(self) -> list[Awaited]:
-        """The nodes that are to be read next."""
-        wanted, self._to_read = self._to_read, []
+        """The nodes that are to be read next, at most _AT_ONCE."""
+        wanted, self._to_read = self._to_read[:_AT_ONCE], self._to_read[_AT_ONCE:]
         return wanted
 
     def take(self, its: Awaited) -> bool:
@@ -177,7 +177,7 @@ class _Growing:
     def enter(self, link: Link, dependants: Sequence[Awaited]) -> None:
         """Enter a node that was read, and those next to it."""
         its, job, batch = (link.queue, link.key), link.job, link.batch
-        self.nodes[its] = link
+        self.nodes[its] = _trimmed(link, with_result=False)
         for awaited, mark in awaited_links(job) if job is not None else ():
             if mark is not None:
                 self._known[awaited] = mark
