@@ -4,7 +4,7 @@ Reads what jobs depend on and what depends on them, over all queues that a key m
 Each round is one command for each queue, so that a graph takes as many rounds as its paths are long.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
@@ -21,7 +21,7 @@ from .door import Unavailable
 
 A = TypeVar("A")
 #: The most jobs that are read with one command, since all their contents and results are loaded for it.
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 50
 #: The fields of a command that say who sends it.
 Access = Mapping[str, Any]
 #: A link, and the jobs that wait for it.
@@ -45,12 +45,13 @@ async def read_links(engine: Asks, access: Access, wanted: Sequence[Marked]) -> 
     return [link.marked(mark) for (link, _), (_, mark) in zip(found, wanted, strict=True)]
 
 
-async def read_graph(engine: Asks, start: c.ExplainJob) -> Graph:
+async def read_graph(engine: Asks, start: c.ExplainJob, pause: Callable[[], Awaitable[None]]) -> Graph:
     """
     The graph of what a job waits for, and of what waits for it, the nearest first, over all queues.
 
-    `start` names the job; whoever may explain it may read its graph. Raises QueueNotFound, AccessDenied, NotAllowed,
-    JobNotFound and the kinds of Unavailable.
+    `start` names the job; whoever may explain it may read its graph. `pause` is awaited between two commands.
+
+    Raises QueueNotFound, AccessDenied, NotAllowed, JobNotFound and the kinds of Unavailable.
     """
     access: Access = {"access_key": start.access_key, "admin": start.admin}
     grant = await engine.ask(c.CheckKey(queue=start.queue, **access))
@@ -63,6 +64,7 @@ async def read_graph(engine: Asks, start: c.ExplainJob) -> Graph:
             growing.enter(*found)
         if growing.nodes[start.queue, start.uid].job is None:
             raise JobNotFound(start.uid)
+        await pause()
     return growing.graph()
 
 

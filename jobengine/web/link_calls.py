@@ -21,4 +21,4 @@ class LinkCalls(Calls):
         """What a job waits for, and what waits for it."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
         start = self._request_log.logged(request, c.ExplainJob(queue=name, **access, uid=uid))
-        return request.reply(graph_json(await read_graph(self.engine, start)))
+        return request.reply(graph_json(await read_graph(self.engine, start, self.turns.next)))

@@ -20,7 +20,11 @@ def links(ask: Asker, *uids: str, most: int = 0, **more: Any) -> c.Links:
 
 
 def graph(world: World, ask: Asker, uid: str, queue: str = "q", key: bytes = KEY) -> Graph:
-    return ask.get(read_graph(world.engine, c.ExplainJob(queue=queue, access_key=key, uid=uid)))
+    return ask.get(read_graph(world.engine, c.ExplainJob(queue=queue, access_key=key, uid=uid), _no_pause))
+
+
+async def _no_pause() -> None:
+    pass
 
 
 def shape(found: Graph) -> tuple[list[str], set[tuple[str, str]]]:
