@@ -84,6 +84,23 @@ def test_others_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
     assert [*dict.fromkeys(seen)] == [1_000, 800, 600, 400, 200, 0]
 
 
+def test_jobs_that_are_no_longer_awaited_may_go_with_their_queue(desk: Desk) -> None:
+    desk.told(desk.engine.ask(c.CreateQueue(queue="x", access_key=KEY)))
+    of_x: dict[str, Any] = {"queue": "x", "access_key": KEY}
+    uids = [uid_of(at) for at in range(1_300)]
+    jobs = tuple(c.NewJob(content=b"{}", uid=uid) for uid in uids)
+    desk.told(desk.engine.ask(c.AddJobs(**of_x, jobs=jobs, defaults=Defaults(), many=True)))
+    completed = c.UpdateMatching(**of_x, filter=c.Filter(), changes=c.Changes(state=State.COMPLETE))
+    desk.told(desk.engine.update_matching(completed))
+    after = [tuple(("x", uid) for uid in uids[at : at + 100]) for at in range(0, len(uids), 100)]
+    waiting = tuple(c.NewJob(content=b"{}", depends_on=on) for on in after)
+    desk.told(desk.engine.ask(c.AddJobs(**WHO, jobs=waiting, defaults=Defaults(), many=True)))
+    deleted = [Pending(desk.engine.ask(c.DeleteQueue(**who))) for who in (WHO, of_x)]
+    desk.settle()
+    assert all(one.answered for one in deleted)
+    assert not desk.engine.executor.tables.dependants.pending
+
+
 def test_a_cascade_of_failures_follows_a_chain(desk: Desk) -> None:
     chain = [c.NewJob(content=b"{}", uid=FIRST)]
     chain += [c.NewJob(content=b"{}", uid=uid_of(at), depends_on=(("q", uid_of(at - 1)),)) for at in range(1, 50)]

@@ -97,6 +97,8 @@ class Dependants:
                 self._change_links((queue, uid), None, job)
         for awaited in [one for one in self._unfinished if one[0] == queue]:
             self._keep(*awaited, True)
+        for uid in [one for one in table.batches.needed if (queue, one) not in self._unfinished]:
+            self._release((queue, uid))
 
     def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
         """See TableSet."""
@@ -106,8 +108,12 @@ class Dependants:
                 yield its[0], BatchChanged(its[1])
             else:
                 del self._batches[its]
-        for queue, uid in self._to_free:
-            yield queue, NoLongerAwaited(uid)
+        for its in [*islice(self._to_free, _EXAMINED)]:
+            if self._job(its) is not None:
+                yield its[0], NoLongerAwaited(its[1])
+            else:
+                # It is gone with its queue.
+                del self._to_free[its]
         for its in [*islice(self._to_check, _EXAMINED)]:
             job = self._job(its)
             ended = "" if job is None else ended_now(job, self._tables)
