@@ -175,6 +175,15 @@ def test_a_job_of_a_batch_must_not_wait_for_the_end_of_the_batch(world: World) -
             world.add(batch="b", depends_on=(("q", uid),))
 
 
+def test_a_job_of_a_batch_must_not_wait_for_its_end_through_a_job_of_the_same_request(world: World) -> None:
+    create(world)
+    before = c.NewJob(content=b"{}", uid=A, batch="b", depends_on=(("q", B),))
+    after = c.NewJob(content=b"{}", uid=B, depends_on=(("q", THEN),))
+    for jobs in ((before, after), (after, before)):
+        with pytest.raises(BadItem, match="waits for the batch b"):
+            world.add_all(*jobs)
+
+
 def test_a_child_must_not_wait_for_the_batch_of_its_parent(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")

@@ -1,17 +1,17 @@
 """Adding jobs: defaults, limits, and repeated requests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import define, field
 from msgspec.structs import replace
 
 from ..access import PRODUCERS, authorise, derived_uid
 from ..batches import BATCH
-from ..dependants import end_of_job, with_ends
+from ..dependants import awaited_by, end_of_job, with_ends
 from ..dependencies import (
     NOT_YET,
     UNMET,
@@ -19,6 +19,7 @@ from ..dependencies import (
     Dependencies,
     OnDependencyFailure,
     batch_in,
+    batch_key,
     circle_in,
     mark_after,
 )
@@ -54,7 +55,7 @@ from ..retention import Retention, retention
 from ..tables import Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 from ..wall_time import shown
-from .batch_members import check_batch
+from .batch_members import Circles, check_takes_jobs
 from .command import A_co, QueueCommand
 from .reading import ReadLinks, may_read
 
@@ -151,7 +152,7 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
             uids=frozenset(uids | derived | awaited),
             unique_keys=keys,
             items=batches,
-            dependants=bool(batches) and any(job.depends_on for job in jobs),
+            dependants=any(job.depends_on and (job.batch or job.uid or job.idempotency_key) for job in jobs),
             size=queue.max_jobs > 0,
             adds=True,
         )
@@ -209,6 +210,8 @@ class AddJobs(AddingCommand[Sequence[Added]], frozen=True, kw_only=True):
         return adding.facts(), added
 
 
+A = TypeVar("A")
+B = TypeVar("B")
 _NOWHERE: Final[Mapping[str, tuple[Table, Grant]]] = MappingProxyType({})
 
 
@@ -237,6 +240,7 @@ class Adding:
         if failed is None:
             failed = self.server_defaults.keep_failed_minutes
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
+        self.circles = Circles(self.table)
         # Shared by all jobs without a delay; below, shared by jobs with no rare field but their author.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
         self.rare = shared_rare(self.grant.key_id, None)
@@ -245,22 +249,46 @@ class Adding:
     keep: Retention = field(init=False)
     queued: Standing = field(init=False)
     rare: Rare = field(init=False)
+    circles: Circles = field(init=False)
+    #: Whether any of the jobs depends on a stored one that waits itself.
+    follows_waiting: bool = False
 
     def add_all(self, requests: Sequence[NewJob], *, many: bool) -> list[Added]:
         """Make or find all jobs of a request; raises the errors of `add`, with `many` within a BadItem."""
         links = [one for one in requests if one.depends_on]
         if links:
             self.uids = frozenset(one.uid for one in requests if one.uid is not None)
-        added = []
-        for index, wanted in enumerate(requests):
+        for one in links:
+            self.circles.enter(one.uid, one.batch, one.depends_on)
+        added = self._each(self.add, requests, many=many)
+        self._check_circle(links)
+        if self.follows_waiting:
+            self._each(self._check_followers, [*zip(requests, added, strict=True)], many=many)
+        return added
+
+    def _each(self, rule: Callable[[A], B], jobs: Sequence[A], *, many: bool) -> list[B]:
+        """Apply a rule to each job; with `many` its errors are raised within a BadItem."""
+        results = []
+        for index, job in enumerate(jobs):
             try:
-                added.append(self.add(wanted))
+                results.append(rule(job))
             except DomainError as error:
                 if many:
                     raise BadItem(index, error) from None
                 raise
-        self._check_circle(links)
-        return added
+        return results
+
+    def _check_followers(self, one: tuple[NewJob, Added]) -> None:
+        """
+        Check that a new job with the uid of a removed one depends on none of those that wait for that uid still.
+
+        Raises WouldWaitForItself or TooManyDependants.
+        """
+        request, added = one
+        its = (self.table.queue.name, added.job.spec.uid)
+        has_old_uid = request.uid is not None or request.idempotency_key is not None
+        if has_old_uid and added.new and request.depends_on and self.table.dependants(its, 1):
+            self.circles.check(request.depends_on, its, f"the job {its[1]}")
 
     def facts(self) -> list[Fact]:
         """The facts that add the new jobs."""
@@ -295,7 +323,7 @@ class Adding:
                 return Added(there, new=False)
         job = self._make(request, uid or self.new_id(), fingerprint)
         if request.batch is not None:
-            check_batch(self.table, request.batch, request.depends_on)
+            self._check_batch(request.batch, request.depends_on)
         if request.depends_on:
             job = self._waiting(job, request)
         self._admit()
@@ -315,16 +343,27 @@ class Adding:
         failed = next((uid for (_, uid), mark in zip(request.depends_on, ends, strict=True) if mark == UNMET), "")
         return Job(job.spec, with_ends(waiting, ends, self.now, lambda: f"dependency {failed} failed"))
 
+    def _check_batch(self, batch: str, depends_on: Sequence[Awaited]) -> None:
+        """Raises BatchNotFound, BatchEnded, WouldWaitForItself or TooManyDependants."""
+        check_takes_jobs(self.table, batch)
+        if depends_on:
+            self.circles.check(depends_on, (self.table.queue.name, batch_key(batch)), f"the batch {batch}")
+
+    def _table(self, queue: str) -> tuple[Table, Grant]:
+        """The table of a queue that holds jobs on which new ones depend, and the key's grant there."""
+        return (self.table, self.grant) if queue == self.table.queue.name else self.elsewhere[queue]
+
     def _end(self, queue: str, uid: str) -> str:
         """How a job stands for one that depends on it. A new one of this request is taken as unfinished."""
         if batch_in(uid) is not None:
             return NOT_YET
-        table, grant = (self.table, self.grant) if queue == self.table.queue.name else self.elsewhere[queue]
+        table, grant = self._table(queue)
         job = table.job(uid)
         if job is None and table is self.table and uid in self.uids:
             return NOT_YET
         if job is None or not may_read(job, grant):
             raise UnknownDependency(queue, uid)
+        self.follows_waiting = self.follows_waiting or bool(awaited_by(job))
         return end_of_job(job)
 
     def _identity(self, request: NewJob) -> tuple[str | None, str | None]:

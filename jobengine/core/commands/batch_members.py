@@ -1,14 +1,17 @@
-"""Checks that a new job may belong to a batch, and depend on what it depends on."""
+"""Checks that a batch takes a new job, and that no new job closes a circle."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
+
+from attrs import define, field
 
 from ..batches import BATCH, Batch, batch_of
 from ..dependencies import Awaited, batch_key
 from ..errors import BatchEnded, BatchNotFound, TooManyDependants, WouldWaitForItself
 from ..tables import Table
 
-#: The most jobs that are looked through for a circle.
+#: The most stored jobs that are looked through for a circle.
 _MOST: Final = 1_000
 
 
@@ -20,34 +23,54 @@ def existing_batch(table: Table, name: str) -> Batch:
     return batch_of(text)
 
 
-def check_batch(table: Table, name: str, depends_on: Collection[Awaited]) -> None:
+def check_takes_jobs(table: Table, name: str) -> None:
     """
-    Check that a batch takes a new job that depends on these. A closed one takes jobs until it ends, so that its jobs
-    may add to it.
+    Check that a batch takes new jobs. A closed one takes them until it ends, so that its jobs may add to it.
 
-    Raises BatchNotFound, BatchEnded, WouldWaitForItself or TooManyDependants.
+    Raises BatchNotFound or BatchEnded.
     """
     if existing_batch(table, name).ended is not None:
         raise BatchEnded(name)
-    if depends_on:
-        check_not_among(depends_on, table, (table.queue.name, batch_key(name)), f"the batch {name}")
 
 
-def check_not_among(depends_on: Collection[Awaited], table: Table, awaited: Awaited, called: str) -> None:
-    """
-    Check that none of the jobs `depends_on` waits for `awaited`, directly or through others.
+@define
+class Circles:
+    """Finds circles among the new jobs of one request and the stored jobs."""
 
-    Raises WouldWaitForItself or TooManyDependants.
-    """
-    wanted, found, following = {*depends_on}, {awaited}, [awaited]
-    if awaited in wanted:
-        raise WouldWaitForItself(awaited[1], called)
-    while following:
-        for queue, uid, batch in table.dependants(following.pop(), _MOST + 1):
-            its = [(queue, uid)] if batch is None else [(queue, uid), (queue, batch_key(batch))]
-            following += [one for one in its if one not in found]
-            found.update(its)
-            if (queue, uid) in wanted:
-                raise WouldWaitForItself(uid, called)
-        if len(found) > _MOST:
-            raise TooManyDependants(_MOST)
+    table: Table
+    #: The new jobs that depend on a job or batch: queue, uid (empty if it has none yet) and batch of each.
+    _new: defaultdict[Awaited, list[tuple[str, str, str | None]]] = field(factory=lambda: defaultdict(list))
+    #: All that waits for a job or batch, directly or through others, once it was needed.
+    _waiting: dict[Awaited, set[Awaited]] = field(factory=dict)
+
+    def enter(self, uid: str | None, batch: str | None, depends_on: Iterable[Awaited]) -> None:
+        """Enter a new job; enter all before the first check."""
+        for awaited in depends_on:
+            self._new[awaited].append((self.table.queue.name, uid or "", batch))
+
+    def check(self, depends_on: Iterable[Awaited], awaited: Awaited, called: str) -> None:
+        """
+        Check that none of the jobs `depends_on` waits for `awaited`, directly or through others.
+
+        Raises WouldWaitForItself or TooManyDependants.
+        """
+        waiting = self._waiting.get(awaited)
+        if waiting is None:
+            waiting = self._waiting[awaited] = self._waiting_for(awaited)
+        for one in depends_on:
+            if one in waiting:
+                raise WouldWaitForItself(one[1], called)
+
+    def _waiting_for(self, awaited: Awaited) -> set[Awaited]:
+        found, following, number = {awaited}, [awaited], 0
+        while following:
+            last = following.pop()
+            stored = self.table.dependants(last, _MOST + 1)
+            number += len(stored)
+            if number > _MOST:
+                raise TooManyDependants(_MOST)
+            for queue, uid, batch in (*stored, *self._new.get(last, ())):
+                its = [(queue, uid)] if batch is None else [(queue, uid), (queue, batch_key(batch))]
+                following += [one for one in its if one not in found]
+                found.update(its)
+        return found

@@ -9,10 +9,9 @@ from ..dependencies import OnDependencyFailure, batch_key
 from ..facts import JobAdded
 from ..model import Grant, Job, Queue
 from ..required_rows import Needs
-from ..tables import Decision, Table, job_of
+from ..tables import Decision, job_of
 from ..transitions import waiting_for
-from .adding import Adding, AddingCommand, NewJob
-from .batch_members import check_not_among
+from .adding import Added, Adding, AddingCommand, NewJob
 
 __all__ = ["WaitFor"]
 
@@ -49,20 +48,21 @@ class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
         """
         table = adding.table
         job = job_of(table, self.uid)
-        self._check_circle(table, job)
-        children = [(self.queue, one.job.spec.uid) for one in adding.add_all(self.jobs, many=True)]
+        added = adding.add_all(self.jobs, many=True)
+        self._check_circle(adding, job, added)
+        children = [(self.queue, one.job.spec.uid) for one in added]
         waiting = waiting_for(table.queue, job, children, self.on_dependency_failure, adding.now, lease=self.lease)
         if waiting.spec is job.spec:
             return [JobAdded(self.queue, waiting)], waiting
         return [*adding.facts(), JobAdded(self.queue, waiting)], waiting
 
-    def _check_circle(self, table: Table, job: Job) -> None:
-        """Check that no child waits for the job, or for its batch."""
+    def _check_circle(self, adding: Adding, job: Job, added: Sequence[Added]) -> None:
+        """Check that no child waits for the job, or for its batch. One that existed may be any job."""
         awaited = [one for child in self.jobs for one in child.depends_on]
-        awaited += [(self.queue, child.uid) for child in self.jobs if child.uid and table.job(child.uid) is not None]
+        awaited += [(self.queue, one.job.spec.uid) for one in added if not one.new]
         if not awaited:
             return
-        check_not_among(awaited, table, (self.queue, self.uid), f"the job {self.uid}")
+        adding.circles.check(awaited, (self.queue, self.uid), f"the job {self.uid}")
         batch = job.spec.rare.batch
         if batch is not None:
-            check_not_among(awaited, table, (self.queue, batch_key(batch)), f"the batch {batch}")
+            adding.circles.check(awaited, (self.queue, batch_key(batch)), f"the batch {batch}")
