@@ -58,15 +58,19 @@ def _heeds(job: Job, dependencies: Dependencies | None) -> bool:
     return is_failed and dependencies.on_failure is OnDependencyFailure.FAIL
 
 
-def end_of(tables: TableSet, awaited: Awaited) -> str:
-    """How a job or batch stands for those that depend on it: NOT_YET, MET or UNMET; one that is missing has failed."""
-    table, batch = tables.queues.get(awaited[0]), batch_in(awaited[1])
+def end_of(tables: TableSet, awaited: Awaited, uid: str) -> str:
+    """
+    How a job or batch stands for the job `uid`, which depends on it: NOT_YET, MET or UNMET; one that is missing has
+    failed, and so has a batch that was replaced by another of the same name.
+    """
+    table, name = tables.queues.get(awaited[0]), batch_in(awaited[1])
     if table is None:
         return UNMET
-    if batch is not None:
-        text = table.item(BATCH, batch)
-        return end_of_batch(None if text is None else batch_of(text))
-    return end_of_job(table.job(awaited[1]))
+    if name is None:
+        return end_of_job(table.job(awaited[1]))
+    text = table.item(BATCH, name)
+    batch = None if text is None else batch_of(text)
+    return end_of_batch(batch if batch is not None and batch.then == uid else None)
 
 
 def end_of_job(job: Job | None) -> str:
@@ -83,7 +87,7 @@ def ended_now(job: Job, tables: TableSet) -> str:
         return ""
     marks = zip(dependencies.on, job.standing.ended, strict=False)
     return "".join(
-        mark if mark == MET else mark_after(mark, end_of(tables, awaited), dependencies.on_failure)
+        mark if mark == MET else mark_after(mark, end_of(tables, awaited, job.spec.uid), dependencies.on_failure)
         for awaited, mark in marks
     )
 

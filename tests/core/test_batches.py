@@ -243,6 +243,19 @@ def test_a_batch_is_removed_a_day_after_its_end_once_its_jobs_are_gone(world: Wo
         read(world, "empty")
 
 
+def test_a_new_batch_of_the_same_name_does_not_heal_the_job_of_the_old_one(world: World) -> None:
+    create(world, keep_minutes=10_000)
+    world.add(uid=A, batch="b", keep_minutes=1)
+    close(world)
+    finish(world, A, State.FAILED)
+    world.now += DAY + MINUTE
+    world.expire()
+    create(world, uid=D)
+    assert then(world).state is State.FAILED
+    close(world)
+    assert (then(world).state, world.read(D).ready) == (State.FAILED, True)
+
+
 def test_batches_are_listed_by_name(world: World) -> None:
     for name in ("c", "a", "b"):
         world.ask(c.SetBatch(**WHO, name=name, defaults=Defaults()))
