@@ -131,7 +131,7 @@ def lost_facts(table: Table, removed: Iterable[Job]) -> list[Fact]:
     for name, number in lost.items():
         text = None if name is None else table.item(BATCH, name)
         batch = None if text is None else batch_of(text)
-        if name is not None and batch is not None and batch.ended is None:
+        if name is not None and batch is not None:
             value = batch_text(replace(batch, lost=batch.lost + number))
             facts.append(ItemSet(table.queue.name, BATCH, name, value))
     return facts

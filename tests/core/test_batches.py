@@ -294,6 +294,22 @@ def test_jobs_deleted_together_count_as_failed(world: World) -> None:
     assert then(world).state is State.FAILED
 
 
+def test_a_failed_job_removed_after_the_end_counts_once_the_batch_is_resumed(world: World) -> None:
+    create(world)
+    world.add(uid=A, batch="b", keep_minutes=1)
+    world.add(uid=B, batch="b")
+    close(world)
+    finish(world, A, State.FAILED)
+    finish(world, B, State.FAILED)
+    world.now += 2 * MINUTE
+    world.expire()
+    assert read(world).batch.lost == 1
+    finish(world, B, State.QUEUED)
+    finish(world, B)
+    assert read(world).batch.failed
+    assert then(world).state is State.FAILED
+
+
 def test_a_deleted_complete_job_does_not_count_as_failed(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
