@@ -197,7 +197,7 @@ class TooManyDependants(DomainError):
     def __init__(self, most: int) -> None:
         super().__init__(
             f"More than {most} jobs wait for the end of this batch or job, so what is added to it may not have "
-            "depends_on now; put the dependencies between jobs of one request."
+            "depends_on: add it without, or let fewer jobs wait for the end."
         )
 
 

@@ -184,6 +184,18 @@ def test_a_job_of_a_batch_must_not_wait_for_its_end_through_a_job_of_the_same_re
             world.add_all(*jobs)
 
 
+def test_two_jobs_of_a_request_must_not_wait_for_the_batches_of_each_other(world: World) -> None:
+    create(world)
+    create(world, "outer", uid=D)
+    jobs = (
+        c.NewJob(content=b"{}", batch="b", depends_on=(("q", D),)),
+        c.NewJob(content=b"{}", batch="outer", depends_on=(("q", THEN),)),
+    )
+    with pytest.raises(BadItem) as refused:
+        world.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults(), many=True))
+    assert isinstance(refused.value.why, WouldWaitForItself)
+
+
 def test_a_child_must_not_wait_for_the_batch_of_its_parent(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
