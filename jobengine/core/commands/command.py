@@ -31,6 +31,8 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
     is_batched: ClassVar[bool] = False
     #: Whether the command may run beside others about the same queue, in any order.
     overlaps: ClassVar[bool] = False
+    #: Whether the command removes jobs. What depends on a job that is complete has to know that before it is removed.
+    removes: ClassVar[bool] = False
 
     @property
     def queue_names(self) -> tuple[str, ...]:

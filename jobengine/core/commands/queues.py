@@ -67,6 +67,7 @@ class DeleteQueue(QueueCommand[None], frozen=True, kw_only=True):
 
     roles = OWNERS
     reads = False
+    removes = True
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity

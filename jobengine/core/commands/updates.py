@@ -126,6 +126,7 @@ class DeleteJob(QueueCommand[None], frozen=True, kw_only=True):
 
     roles = OWNERS
     reads = False
+    removes = True
     is_batched = True
     overlaps = True
 
@@ -217,6 +218,8 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
 
 class DeleteMatching(_Sweep, frozen=True, kw_only=True):
     """Remove the jobs that match."""
+
+    removes = True
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return replace(super().needs(queue, grant), batches=True)

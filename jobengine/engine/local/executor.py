@@ -194,16 +194,17 @@ class Executor:
 
     def is_behind(self, command: Command[A]) -> bool:
         """
-        Expire some of the jobs that are due in a command's queues; returns whether more are due.
+        Expire some of the jobs that are due in a command's queues, and before jobs are removed, go on with a cascade of
+        dependencies; returns whether there is more to do.
 
         Yield to the reactor between calls. Raises Starting.
         """
         if not self.started:
             self.check_started()
         deadline = self.tables.next_deadline
-        return (
-            deadline is not None and deadline <= self.timeline.elapsed() and any(map(self._behind, command.queue_names))
-        )
+        if deadline is not None and deadline <= self.timeline.elapsed() and any(map(self._behind, command.queue_names)):
+            return True
+        return command.removes and self._has_cascade()
 
     def execute(self, command: Command[A]) -> Outcome[A]:
         """Carry out a command; show its outcome to nobody before `durable` has returned True. Raises Unavailable."""
@@ -351,6 +352,14 @@ class Executor:
         self._tick()
         return self._is_due(name) and self._expires
 
+    def _has_cascade(self) -> bool:
+        """Go on with a cascade of dependencies; returns whether there is more to do. A full disk stops it."""
+        if not self.tables.dependants.pending or not self._expires or self.committer.trouble is not None:
+            return False
+        self._go_on(self._tick())
+        self._set_timer()
+        return self.tables.dependants.pending
+
     def _is_due(self, name: str) -> bool:
         table = self.tables.queues.get(name)
         deadline = None if table is None else table.next_deadline
@@ -429,10 +438,14 @@ class Executor:
     def _wake(self) -> None:
         now = self._tick()
         self._fire(now)
+        self._go_on(now)
+        self._set_timer()
+
+    def _go_on(self, now: int) -> None:
+        """Go on with a cascade of dependencies, for at most _EXPIRY_SLICE jobs."""
         if self.tables.dependants.pending and self._expires:
             self._follow_up(now, _EXPIRY_SLICE)
             self.waiters.serve(now)
-        self._set_timer()
 
     def _set_timer(self) -> None:
         deadline = self.tables.next_deadline if self.committer.trouble is None else self.tables.job_deadline

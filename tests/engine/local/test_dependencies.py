@@ -84,6 +84,17 @@ def test_others_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
     assert [*dict.fromkeys(seen)] == [1_000, 800, 600, 400, 200, 0]
 
 
+def test_a_complete_job_may_be_deleted_before_all_that_depends_on_it_knows(desk: Desk) -> None:
+    desk.told(desk.engine.ask(fan_out(1_500)))
+    deleted = [
+        Pending(desk.engine.ask(complete())),
+        Pending(desk.engine.ask(c.DeleteJob(**WHO, uid=FIRST))),
+    ]
+    desk.settle()
+    assert all(one.answered for one in deleted)
+    assert [job.ready for job in desk.jobs()] == [True] * 1_500
+
+
 def test_jobs_that_are_no_longer_awaited_may_go_with_their_queue(desk: Desk) -> None:
     desk.told(desk.engine.ask(c.CreateQueue(queue="x", access_key=KEY)))
     of_x: dict[str, Any] = {"queue": "x", "access_key": KEY}
