@@ -15,7 +15,6 @@ const [LONGEST_NAME, LONGEST_DETAIL] = [20, 23];
 /** Draw a graph in `place`, on the page of its first job, which is in `queue`; the focus and the scroll position stay. */
 export function drawGraph(place, graph, queue) {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  const isNew = place.firstChild === null;
   const layout = laidOut(graph);
   const ways = neighbours(graph);
   const order = graph.nodes.map((_, index) => index).sort((one, other) => layout.at[one].layer - layout.at[other].layer || layout.at[one].y - layout.at[other].y);
@@ -23,11 +22,7 @@ export function drawGraph(place, graph, queue) {
   replace(place, svg('svg', { width: layout.width, height: layout.height, role: 'group', 'aria-label': 'Graph of dependencies' }, arrow(),
     svg('g', { 'aria-hidden': 'true' }, layout.lines.map((points) => line(points.map((index) => layout.at[index])))), boxes));
   if (focused) boxes.find((each) => each.dataset.key === focused)?.focus({ preventScroll: true });
-  if (isNew) centre(place, layout.at[0]);
-}
-
-function centre(place, { x, y }) {
-  place.scrollTo(x + WIDTH / 2 - place.clientWidth / 2, y + HEIGHT / 2 - place.clientHeight / 2);
+  place.first = layout.at[0];
 }
 
 // Boxes and lines
@@ -158,5 +153,14 @@ function laidOut(graph) {
   return { at, lines, width: 2 * MARGIN + rows.length * (WIDTH + GAP_X) - GAP_X, height: 2 * MARGIN + height - GAP_Y };
 }
 
-/** The place for a graph, which scrolls. */
-export const frame = (label) => h('div', { class: 'graph', tabindex: 0, role: 'region', 'aria-label': label });
+/** The place for a graph, which scrolls; once it is seen, the page's job is in its middle. */
+export function frame(label) {
+  const place = h('div', { class: 'graph', tabindex: 0, role: 'region', 'aria-label': label });
+  const observer = new ResizeObserver(() => {
+    if (place.clientWidth === 0 || !place.first) return;
+    place.scrollTo(place.first.x + WIDTH / 2 - place.clientWidth / 2, place.first.middle - place.clientHeight / 2);
+    observer.disconnect();
+  });
+  observer.observe(place);
+  return place;
+}

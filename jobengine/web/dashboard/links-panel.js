@@ -7,7 +7,7 @@ import { linkDetail, linkName, linkTarget, linkWord, shownLink } from './link-wo
 import { Refresher } from './live.js';
 
 /** The most entries of a list; the graph has the rest. */
-const LISTED = 20;
+const LISTED = 10;
 
 class LinksPanel extends HTMLElement {
   #stop = new AbortController();

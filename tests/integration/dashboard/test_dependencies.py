@@ -109,8 +109,9 @@ def test_a_large_graph_is_drawn_up_to_200_boxes(person: Person, queue: Queue, cl
     _look(person, queue, 1)
     expect(_boxes(person)).to_have_count(200)
     expect(person.page.get_by_text("There is more beyond these 200 jobs and batches.")).to_be_visible()
-    expect(_list(person, "Needed by")).to_have_count(20)
-    expect(person.page.get_by_text("and 179 more in the graph")).to_be_visible()
+    expect(_list(person, "Needed by")).to_have_count(10)
+    expect(person.page.get_by_text("and 189 more in the graph")).to_be_visible()
+    expect(_boxes(person).first).to_be_in_viewport()
 
 
 def test_jobs_of_a_queue_without_a_key_are_shown_without_details(
