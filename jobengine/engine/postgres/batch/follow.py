@@ -25,7 +25,7 @@ from ....core.tables import BatchChanged, DependencyEnded, FollowUp, NoLongerAwa
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
-from ..database.dependency_rows import MARKS, Child, Parent, awaited_set, batch_key_in, counts_by_state
+from ..database.dependency_rows import MARKS, Child, Parent, awaited_set, batch_key_in, counts_by_state, kept_for
 from ..database.group_rows import FlowLock
 from ..database.item_rows import Key, item_of, items_named
 from ..database.pipeline import Row, Statement
@@ -101,8 +101,10 @@ class _Stand:
 
     @property
     def is_to_mark(self) -> bool:
-        """Whether the row of a job does not say yet that others depend on it."""
-        return self.place is not None and self.awaited is None and self.is_linked
+        """Whether the row of a job does not say yet that others depend on it, or that its retention is put off."""
+        if self.place is None or is_set_apart(self.place):
+            return False
+        return (self.awaited is None and self.is_linked) or (self.is_finished and self.kept is None and self.keeps)
 
     @property
     def end(self) -> str | None:
@@ -254,13 +256,13 @@ class FollowUps:
 
     def _mark(self, stands: Sequence[_Stand]) -> None:
         """Note in the rows of jobs that others depend on them."""
-        found = dict[Child, Job]()
+        found = dict[Child, int | None]()
         for one in stands:
             table = self._table(one)
             job = None if table is None else table.jobs.get(one.parent[1])
             if one.is_to_mark and table is not None and job is not None and one.queue_id is not None:
                 table.awaited.add(one.parent[1])
-                found[one.queue_id, one.parent[1]] = job
+                found[one.queue_id, one.parent[1]] = kept_for(job) if one.keeps else None
         if found:
             together(self.connection, *awaited_set(found))
 

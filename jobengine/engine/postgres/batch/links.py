@@ -28,6 +28,7 @@ from ..database.dependency_rows import (
     batch_parent,
     batches_counted,
     ended_left,
+    kept_for,
     links_deleted,
     links_of,
     links_written,
@@ -98,8 +99,8 @@ class BatchLinks:
     lazy: dict[Parent, None] = field(factory=dict, init=False)
     _written: dict[tuple[Child, Parent], Link] = field(factory=dict, init=False)
     _deleted: list[tuple[Child, Parent]] = field(factory=list, init=False)
-    #: The jobs that are not changed otherwise, but on which others depend now.
-    _awaited: dict[Child, Job] = field(factory=dict, init=False)
+    #: The jobs that are not changed otherwise, but on which others depend now; with their column `kept`.
+    _awaited: dict[Child, int | None] = field(factory=dict, init=False)
     _counts: BatchDeltas = field(factory=Counter, init=False)
     #: The batches of which a job has finished or was removed: queue number and key, with the parent.
     _of_batches: dict[tuple[int, bytes], Parent] = field(factory=dict, init=False)
@@ -111,8 +112,12 @@ class BatchLinks:
             self._note_links(one, changed)
             self._note_batch(one)
         for one in changes if self.linked.awaited else ():
-            if (one.queue.id, one.uid) in self.linked.awaited and end_of_job(one.old) != end_of_job(one.new):
+            key = (one.queue.id, one.uid)
+            if key in self.linked.awaited and end_of_job(one.old) != end_of_job(one.new):
                 self.eager[self.rows.name(one.queue.queue.name), one.uid] = None
+            elif key in self.linked.awaited - self.linked.freed and _is_finished(one.new):
+                # Its retention is put off by this change: perhaps nobody waits for it.
+                self.lazy[self.rows.name(one.queue.queue.name), one.uid] = None
 
     def note_item(self, effect: ItemEffect) -> None:
         """Note a change of a batch: it may have to end, or have done so."""
@@ -157,17 +162,24 @@ class BatchLinks:
             if was.get(awaited) != link:
                 self._written[child, parent_of(self.rows, awaited)] = link
             if awaited not in was:
-                self._note_awaited(awaited, link[0], changed, is_new=one.old is None)
-        for awaited, (_, keeps) in was.items():
-            parent = parent_of(self.rows, awaited)
-            if awaited not in now:
-                self._deleted.append((child, parent))
-            if keeps and not (awaited in now and now[awaited][1]) and batch_in(awaited[1]) is None:
-                self.lazy[parent] = None
+                self._note_awaited(awaited, link, changed, is_new=one.old is None)
+        for awaited, link in was.items():
+            self._note_old(child, awaited, link, now.get(awaited))
 
-    def _note_awaited(self, awaited: Awaited, mark: str, changed: set[Child], *, is_new: bool) -> None:
+    def _note_old(self, child: Child, awaited: Awaited, was: Link, now: Link | None) -> None:
+        """Note how a dependency has changed that was there before."""
+        parent, keeps = parent_of(self.rows, awaited), 0 if now is None else now[1]
+        if now is None:
+            self._deleted.append((child, parent))
+        if keeps > was[1]:
+            # The job was retried: the retention of finished jobs on which it depends is put off again.
+            self.eager[parent] = None
+        elif keeps < was[1] and batch_in(awaited[1]) is None:
+            self.lazy[parent] = None
+
+    def _note_awaited(self, awaited: Awaited, link: Link, changed: set[Child], *, is_new: bool) -> None:
         """Note that a job depends on another now, or on a batch, which may have ended already."""
-        name, uid = awaited
+        (name, uid), (mark, keeps) = awaited, link
         table = self.tables.get(name)
         parent = None if table is None or batch_in(uid) is not None else table.jobs.get(uid)
         if table is None or parent is None:
@@ -175,11 +187,10 @@ class BatchLinks:
             if not is_new:
                 self.eager[parent_of(self.rows, awaited)] = None
             return
-        key = (self.known[name].id, uid)
-        if key not in self.linked.awaited:
-            self.linked.awaited.add(key)
-            if key not in changed:
-                self._awaited[key] = parent
+        key, kept = (self.known[name].id, uid), kept_for(parent) if keeps else None
+        if key not in changed and (kept is not None or key not in self.linked.awaited):
+            self._awaited[key] = self._awaited.get(key) or kept
+        self.linked.awaited.add(key)
         if mark and mark in MARKS[end_of_job(parent)]:
             self.eager[parent_of(self.rows, awaited)] = None
 

@@ -135,8 +135,11 @@ def ended_left(parents: Iterable[Parent], at: int) -> list[Statement]:
     return [_INSERT_ENDED(parent_queues=queues, parent_keys=keys, at=at)]
 
 
-def awaited_set(jobs: Mapping[Child, Job]) -> list[Statement]:
-    """The statement that notes that others depend on jobs, which are locked."""
+def awaited_set(jobs: Mapping[Child, int | None]) -> list[Statement]:
+    """
+    The statement that notes that others depend on jobs, which are locked; with the column `kept` of those whose
+    retention is put off.
+    """
     if not jobs:
         return []
     made = sorted(jobs)
@@ -144,7 +147,7 @@ def awaited_set(jobs: Mapping[Child, Job]) -> list[Statement]:
         _SET_AWAITED(
             queue_ids=bigints([one[0] for one in made]),
             uids=texts([one[1] for one in made]),
-            kept=bigints([kept_for(jobs[one]) for one in made]),
+            kept=bigints([jobs[one] for one in made]),
         )
     ]
 

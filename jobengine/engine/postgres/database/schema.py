@@ -136,7 +136,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         'parent_queue bytea NOT NULL, parent_key text COLLATE "C" NOT NULL, mark text COLLATE "C" NOT NULL, '
         "keeps smallint NOT NULL, PRIMARY KEY (queue_id, uid, parent_queue, parent_key)) "
         "WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
-        "CREATE INDEX dependency_parent ON dependency (parent_queue, mark, parent_key, queue_id, uid)",
+        "CREATE INDEX dependency_parent ON dependency (parent_queue, parent_key, mark, queue_id, uid)",
         # The jobs, batches and (with an empty key) queues whose end or retry is still to be followed up; see follow.py.
         # `at`: the elapsed time of the change, if a retention may begin with it.
         "CREATE TABLE ended (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, parent_queue bytea NOT NULL, "

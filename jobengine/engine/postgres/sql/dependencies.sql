@@ -42,9 +42,10 @@ FROM (
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: set_awaited
--- Notes that others depend on jobs that are locked: `kept` are the milliseconds to keep them if they have finished.
+-- Notes that others depend on jobs that are locked: `kept` are the milliseconds to keep those that have finished and on
+-- which unfinished ones depend.
 UPDATE job j
-SET awaited = 1, kept = n.kept, due = CASE WHEN n.kept IS NULL THEN j.due END
+SET awaited = 1, kept = coalesce(n.kept, j.kept), due = CASE WHEN n.kept IS NULL THEN j.due END
 FROM unnest(:queue_ids::bigint[], :uids::text[], :kept::bigint[]) AS n (queue_id, uid, kept)
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
@@ -165,17 +166,21 @@ RETURNING parent_queue, parent_key;
 
 -- name: read_parents
 -- How ended jobs and batches stand: the number of their queue; the place, `awaited` and `kept` of a job; the record of
--- a batch; and whether unfinished jobs depend on them, or any jobs at all.
-SELECT w.n, q.id, j.place, j.awaited, j.kept, i.sealed,
-    EXISTS (
-        SELECT FROM dependency d
-        WHERE d.parent_queue = w.parent_queue AND d.mark = ANY(ARRAY['', '-', 'f', 'w'])
-            AND d.parent_key = w.parent_key AND d.keeps = 1
+-- a batch; and whether unfinished jobs depend on them, or any jobs at all. For EXISTS PostgreSQL may read all rows.
+SELECT w.n, q.id, j.place, j.awaited, j.kept, i.sealed, 0 < (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM dependency d
+            WHERE d.parent_queue = w.parent_queue AND d.parent_key = w.parent_key AND d.keeps = 1
+            LIMIT 1
+        ) d
     ),
-    EXISTS (
-        SELECT FROM dependency d
-        WHERE d.parent_queue = w.parent_queue AND d.mark = ANY(ARRAY['', '-', 'f', 'w'])
-            AND d.parent_key = w.parent_key
+    0 < (
+        SELECT count(*)
+        FROM (
+            SELECT FROM dependency d WHERE d.parent_queue = w.parent_queue AND d.parent_key = w.parent_key LIMIT 1
+        ) d
     )
 FROM unnest((SELECT :ns::bigint[]), :parent_queues::bytea[], :parent_keys::text[], :batches::bytea[])
     AS w (n, parent_queue, parent_key, batch)
@@ -214,11 +219,10 @@ WITH done AS (
         SELECT queue_id, uid
         FROM job
         WHERE queue_id = :queue_id AND batch = :batch AND kept IS NOT NULL AND (
-            awaited IS NULL OR NOT EXISTS (
-                SELECT
+            awaited IS NULL OR 0 = (
+                SELECT count(*)
                 FROM dependency d
-                WHERE d.parent_queue = :parent_queue AND d.mark = ANY(ARRAY['', '-', 'f', 'w'])
-                    AND d.parent_key = job.uid AND d.keeps = 1
+                WHERE d.parent_queue = :parent_queue AND d.parent_key = job.uid AND d.keeps = 1
             )
         )
         LIMIT :most
@@ -234,11 +238,10 @@ SELECT count(*) FROM done;
 SELECT 1
 FROM job
 WHERE queue_id = :queue_id AND batch = :batch AND kept IS NOT NULL AND (
-    awaited IS NULL OR NOT EXISTS (
-        SELECT
+    awaited IS NULL OR 0 = (
+        SELECT count(*)
         FROM dependency d
-        WHERE d.parent_queue = :parent_queue AND d.mark = ANY(ARRAY['', '-', 'f', 'w']) AND d.parent_key = job.uid
-            AND d.keeps = 1
+        WHERE d.parent_queue = :parent_queue AND d.parent_key = job.uid AND d.keeps = 1
     )
 )
 LIMIT 1;

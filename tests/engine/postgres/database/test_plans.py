@@ -109,6 +109,7 @@ def _fill(session: Session) -> list[str]:
         updates = tuple(c.JobUpdate(uid=uid, changes=c.Changes(state=state)) for uid in uids)
         session.carry_out([c.UpdateJobs(**WHO, updates=updates)])
     _fill_groups(session)
+    _fill_graph(session)
     return uids
 
 
@@ -121,6 +122,21 @@ def _fill_groups(session: Session) -> None:
     session.carry_out([c.Claims(queues=("grouped",), access_key=b"key", count=JOBS // 4)])
 
 
+def _fill_graph(session: Session) -> None:
+    """Pairs of jobs, of which one waits for the other, and many jobs of a batch, in a queue of their own."""
+    who = {**WHO, "queue": "graph"}
+    session.carry_out([c.CreateQueue(**who)])
+    session.carry_out([c.SetBatch(**who, name="b", then=c.NewJob(content=b"{}"), defaults=Defaults())])
+    pairs = [_pair() for _ in range(JOBS // 2)]
+    jobs = [one for pair in pairs for one in pair] + [c.NewJob(content=b"{}", batch="b") for _ in range(JOBS)]
+    session.carry_out([c.AddJobs(**who, jobs=tuple(jobs), defaults=Defaults())])
+
+
+def _pair() -> tuple[c.NewJob, c.NewJob]:
+    uid = ordered_uuid()
+    return c.NewJob(content=b"{}", uid=uid, priority=9), c.NewJob(content=b"{}", depends_on=(("graph", uid),))
+
+
 @pytest.mark.parametrize("tags", [(), ("t",)])
 def test_a_claim_reads_as_many_rows_as_it_takes(plans: _Plans, tags: tuple[str, ...]) -> None:
     assert plans.most(c.Claims(queues=("q",), access_key=b"key", count=5, tags=tags)) <= FEW
@@ -131,6 +147,33 @@ def test_a_job_is_found_by_its_uid_and_changed_there(plans: _Plans) -> None:
     changes = c.Changes(progress=1)
     update = c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in plans.uids[:9]))
     assert plans.most(*tasks, update) <= FEW
+
+
+def test_a_job_is_released_by_few_rows(plans: _Plans) -> None:
+    who, most = {**WHO, "queue": "graph"}, 0
+    for _ in range(8):
+        plans.session.carry_out([c.AddJobs(**who, jobs=_pair(), defaults=Defaults())])
+        (claimed,) = plans.session.carry_out([c.Claims(queues=("graph",), access_key=b"key")]).outcomes
+        (one,) = claimed.get().jobs
+        plans._plans.clear()
+        update = c.UpdateJob(**who, uid=one.job.spec.uid, changes=c.Changes(state=State.COMPLETE))
+        result = plans.session.carry_out([update])
+        assert len(result.effects) == 2
+        most = max(most, plans._most())
+    assert most <= FEW
+
+
+def test_a_batch_is_counted_and_read_by_few_rows(plans: _Plans) -> None:
+    who: dict[str, Any] = {**WHO, "queue": "graph"}
+    for _ in range(8):
+        jobs = (c.NewJob(content=b"{}", batch="b", priority=9),)
+        (added,) = plans.session.carry_out([c.AddJobs(**who, jobs=jobs, defaults=Defaults())]).outcomes
+        update = c.UpdateJob(**who, uid=added.get()[0].job.spec.uid, changes=c.Changes(state=State.COMPLETE))
+        plans._plans.clear()
+        plans.session.carry_out([update])
+        assert plans._most() <= FEW
+    assert plans.most(c.ReadBatch(**who, name="b")) <= FEW
+    assert plans.sweep() <= FEW
 
 
 def test_adding_reads_no_other_job(plans: _Plans) -> None:

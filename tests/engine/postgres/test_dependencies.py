@@ -1,0 +1,160 @@
+"""Dependencies and batches on PostgreSQL: what the database has of them always follows from its jobs."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.facts import ClockSet, QueueCreated
+from jobengine.core.model import Defaults, State
+from jobengine.engine.postgres.database.connection import connected
+from jobengine.engine.postgres.database.rows import Rows
+from jobengine.engine.postgres.database.schema import opened
+from jobengine.engine.postgres.recount import Recount, recount
+from jobengine.engine.postgres.transfer import contents, filling
+from tests.contract.asking import MINUTE, Asker
+from tests.doubles import SECRET
+from tests.engine.postgres.links import wrong_links
+from tests.engine.postgres.world import PostgresWorld
+from tests.graphs import QUEUES, Graphs, run, uid_of
+from tests.postgres import Database
+
+pytestmark = pytest.mark.slow
+
+A, B, C, D = (uid_of(at) for at in range(1, 5))
+
+
+def waits_for(ask: Asker, *uids: str, uid: str = C, **more: Any) -> None:
+    ask.add(uid=uid, depends_on=tuple(("q", one) for one in uids), **more)
+
+
+def set_batch(ask: Asker, name: str = "b", uid: str = D) -> None:
+    ask.ask(c.SetBatch, name=name, then=c.NewJob(content=b"{}", uid=uid), defaults=Defaults())
+
+
+def carried_out(world: PostgresWorld, step: Any) -> Any:
+    ask = Asker(world)
+    if step is None:
+        return world.reopen()
+    if isinstance(step, int):
+        return world.advance(step)
+    return ask.get(world.engine.claim(step) if isinstance(step, c.Claims) else world.engine.ask(step))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_after_each_step_of_a_random_graph_the_database_agrees_with_its_jobs(world: PostgresWorld, seed: int) -> None:
+    def carry_out(step: Any) -> Any:
+        try:
+            return carried_out(world, step)
+        finally:
+            assert wrong_links(world.url) == []
+
+    run(Graphs(Random(seed)).life(60), carry_out)
+    world.advance(1)
+    world.advance(1)
+    assert world.control.execute("SELECT * FROM ended").fetchall() == []
+    assert wrong_links(world.url) == []
+
+
+def test_deleted_queues_leave_nothing_of_dependencies_and_batches(world: PostgresWorld) -> None:
+    run(Graphs(Random(7)).life(40), lambda step: carried_out(world, step))
+    ask = Asker(world)
+    for queue in QUEUES:
+        ask.ask(c.DeleteQueue, queue)
+    for _ in range(9):
+        world.advance(10)
+    for table in ("dependency", "ended", "batch_tally", "item"):
+        assert world.control.execute(f"SELECT * FROM {table}").fetchall() == [], table
+
+
+def recounted(world: PostgresWorld) -> Recount:
+    with connected(world.url) as connection:
+        return recount(connection, Rows(opened(connection, SECRET)), lambda _at, _of: None)
+
+
+def test_a_recount_corrects_dependencies_and_counts_of_batches(world: PostgresWorld, ask: Asker) -> None:
+    for uid in (A, B):
+        ask.add(uid=uid)
+    waits_for(ask, A, B)
+    set_batch(ask)
+    ask.add(batch="b")
+    ask.ask(c.CloseBatch, name="b")
+    assert (recounted(world).dependencies, recounted(world).corrections) == (0, [])
+    world.control.execute("DELETE FROM dependency WHERE parent_key = %s", [A])
+    world.control.execute("INSERT INTO dependency VALUES (1, 'gone', '', 'none', '-', 1)")
+    world.control.execute("UPDATE job SET awaited = NULL")
+    world.control.execute("UPDATE batch_tally SET jobs = jobs + 2")
+    found = recounted(world)
+    number = world.control.execute("SELECT id FROM queue").fetchall()[0][0]
+    assert found.dependencies == 1 + (number == 1)
+    assert [(one.count, one.was, one.jobs) for one in found.corrections] == [("ready in a batch", 3, 1)]
+    world.advance(1)
+    world.control.execute("DELETE FROM dependency WHERE uid = 'gone'")
+    assert wrong_links(world.url) == []
+    while job := ask.claim():
+        ask.update(job, State.COMPLETE)
+    assert {job.spec.uid for job in ask.jobs(state=State.COMPLETE)} >= {A, B, C, D}
+
+
+def test_an_import_goes_on_where_the_export_was_made(world: PostgresWorld, ask: Asker, database: Database) -> None:
+    ask.add(uid=A, keep_minutes=1)
+    ask.add(uid=B)
+    waits_for(ask, A, B)
+    set_batch(ask)
+    ask.add(batch="b", keep_minutes=1)
+    ask.ask(c.CloseBatch, name="b")
+    ask.update(ask.hold(), State.COMPLETE)
+    facts = exported(world)
+    world.advance(10)
+
+    def refill() -> None:
+        database.clear()
+        with connected(world.url) as connection:
+            rows = Rows(opened(connection, SECRET))
+            with filling(connection, rows) as made:
+                made.add(facts)
+
+    world.reopen(refill)
+    world.advance(5 * MINUTE)
+    assert wrong_links(world.url) == []
+    assert ask.ask(c.ReadJob, uid=A).state is State.COMPLETE
+    while job := ask.claim():
+        ask.update(job, State.COMPLETE)
+    assert ask.ask(c.ReadBatch, name="b").batch.ended is not None
+    assert {job.state for job in ask.jobs()} == {State.COMPLETE}
+    assert {C, D} <= {job.spec.uid for job in ask.jobs()}
+
+
+def exported(world: PostgresWorld) -> list[Any]:
+    with connected(world.url) as connection, contents(connection, Rows(opened(connection, SECRET))) as found:
+        return [ClockSet(found.ahead), *map(QueueCreated, found.queues), *found.items(), *found.jobs()]
+
+
+def test_a_job_that_others_await_is_followed_up_after_it_was_damaged_and_deleted(
+    world: PostgresWorld, ask: Asker
+) -> None:
+    ask.add(uid=A)
+    waits_for(ask, A)
+    world.control.execute("UPDATE job SET sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1) WHERE uid = %s", [A])
+    world.reopen()
+    assert ask.claim() is None
+    assert ask.ask(c.ReadJob, uid=C).waits
+    ask.ask(c.DeleteJob, uid=A)
+    world.advance(1)
+    assert ask.ask(c.ReadJob, uid=C).state is State.FAILED
+    assert wrong_links(world.url) == []
+
+
+def test_a_batch_that_has_jobs_goes_with_the_last_of_them(world: PostgresWorld, ask: Asker) -> None:
+    set_batch(ask)
+    ask.add(batch="b", keep_minutes=2 * 24 * 60)
+    ask.ask(c.CloseBatch, name="b")
+    ask.update(ask.hold(), State.COMPLETE)
+    for _ in range(3):
+        world.advance(24 * 60 * MINUTE // 2)
+    assert len(ask.ask(c.ListBatches, limit=9).batches) == 1
+    for _ in range(3):
+        world.advance(24 * 60 * MINUTE)
+    assert ask.ask(c.ListBatches, limit=9).batches == []
+    assert world.control.execute("SELECT * FROM batch_tally").fetchall() == []
