@@ -175,8 +175,9 @@ class _Loading:
         # A batch that only reads takes no locks, and never waits for one.
         locked = items if self.tables.locked else ()
         limited = sorted({self._id(part) for part in parts if part.needs.size})
+        others = {*keys, *self.keys, *((one, statements.LIMIT) for one in limited)}
         return [
-            *self._lock_keys(sorted({*keys, *locked, *self.keys, *((one, statements.LIMIT) for one in limited)})),
+            *self._lock_keys(sorted({*others, *locked}), shared=not others and _only_adds(parts)),
             *self._items(parts, items),
             *self._links.queries(parts),
             *self._sizes(limited),
@@ -295,13 +296,13 @@ class _Loading:
     def _keys(self, parts: Sequence[PlannedPart]) -> list[tuple[int, bytes]]:
         return sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})
 
-    def _lock_keys(self, keys: Sequence[tuple[int, bytes]]) -> list[Query]:
+    def _lock_keys(self, keys: Sequence[tuple[int, bytes]], *, shared: bool = False) -> list[Query]:
         def check(answer: list[Row]) -> None:
             if len(answer) < len(keys):
                 # Another connection has just removed a key without jobs.
                 raise Redo
 
-        return [Query(*one) for one in zip(statements.keys_locked(keys), (_ignore, check), strict=False)]
+        return [Query(*one) for one in zip(statements.keys_locked(keys, shared=shared), (_ignore, check), strict=False)]
 
     def _claims(self, parts: Sequence[PlannedPart], uids: Sequence[tuple[int, str]]) -> list[Query]:
         """The queries for the first jobs, for each queue and tags: as many as all claims from the queue may take."""
@@ -484,6 +485,11 @@ def _is_due(job: Job, now: Now) -> bool:
 def _may_be_there(uid: str) -> bool:
     """Whether a job can have this uid. All uids are UUIDs; other texts may cause errors in PostgreSQL."""
     return len(uid) == 36 and uid.isascii() and uid.isprintable()
+
+
+def _only_adds(parts: Sequence[PlannedPart]) -> bool:
+    """Whether the only named things that the commands need are the batches to which they add jobs."""
+    return all(isinstance(part.command, c.AddJobs) for part in parts if part.needs.items)
 
 
 def _ignore(_answer: list[Row]) -> None:

@@ -33,6 +33,7 @@ _LOCK_KEY_HOLDERS: Final = named("lock_key_holders")
 _LOCK_JOBS_AND_KEY_HOLDERS: Final = named("lock_jobs_and_key_holders")
 _MAKE_KEYS: Final = named("make_keys")
 _LOCK_KEYS: Final = named("lock_keys")
+_SHARE_KEYS: Final = named("share_keys")
 _CLAIM: Final = named("claim")
 _CLAIM_BESIDE: Final = named("claim_beside")
 _CLAIM_TAGGED: Final = named("claim_tagged")
@@ -57,15 +58,16 @@ def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
     ]
 
 
-def keys_locked(keys: Sequence[Key]) -> list[Statement]:
+def keys_locked(keys: Sequence[Key], *, shared: bool = False) -> list[Statement]:
     """
-    The statements that insert the missing rows of sorted unique keys, and lock all; the second returns a row for each
-    key.
+    The statements that insert the missing rows of sorted unique keys, and lock all, `shared` with others who change
+    nothing that they stand for; the second returns a row for each key.
     """
     if not keys:
         return []
     queue_ids, digests = _columns_of_keys(keys)
-    return [_MAKE_KEYS(queue_ids=queue_ids, keys=digests), _LOCK_KEYS(queue_ids=queue_ids, keys=digests)]
+    lock = _SHARE_KEYS if shared else _LOCK_KEYS
+    return [_MAKE_KEYS(queue_ids=queue_ids, keys=digests), lock(queue_ids=queue_ids, keys=digests)]
 
 
 def jobs_named(uids: Sequence[Uid], keys: Sequence[Key], *, locks: bool) -> list[Statement]:

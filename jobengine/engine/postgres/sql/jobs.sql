@@ -74,6 +74,14 @@ JOIN unique_key k USING (queue_id, key)
 ORDER BY k.queue_id, k.key
 FOR UPDATE OF k;
 
+-- name: share_keys
+-- The same for a batch that changes none of the things that these keys stand for: several may do so at a time.
+SELECT 1
+FROM unnest((SELECT :queue_ids::bigint[]), :keys::bytea[]) AS w (queue_id, key)
+JOIN unique_key k USING (queue_id, key)
+ORDER BY k.queue_id, k.key
+FOR SHARE OF k;
+
 -- name: next_arrival
 -- The arrival number of the first job that a batch adds; see queries.ARRIVALS.
 SELECT nextval('batch') << 20;

@@ -22,6 +22,7 @@ from jobengine.engine.postgres.database.pipeline import Trips
 from jobengine.engine.waiting_line import Done
 from tests.contract.asking import KEY
 from tests.engine.postgres.links import wrong_links
+from tests.engine.postgres.server import Server
 from tests.engine.postgres.world import session_on
 from tests.postgres import Database, until_waiting
 
@@ -154,6 +155,28 @@ def test_the_last_jobs_of_a_batch_that_finish_at_once_end_it_once(sessions: list
         settle(sessions[0], database)
         assert read(sessions[0], str(then.uid)).ready
     assert [session.totals.redone for session in sessions] == [0] * 4
+
+
+def test_servers_that_add_to_a_batch_do_not_wait_for_each_other_but_its_end_does(
+    sessions: list[Session], database: Database
+) -> None:
+    answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))
+    server, other = Server.on(database.url), Server.on(database.url)
+    closing = threading.Thread(target=partial(answer, sessions[1], c.CloseBatch(**WHO, name="b")))
+
+    def meanwhile() -> None:
+        other.add(batch="b")
+        closing.start()
+        with psycopg.connect(database.url, autocommit=True) as control:
+            until_waiting(control, 1)
+
+    server.meanwhile = meanwhile
+    server.add(batch="b")
+    closing.join()
+    report = answer(sessions[0], c.ReadBatch(**WHO, name="b"))
+    assert (report.counts.total, report.batch.open, report.batch.ended) == (2, False, None)
+    server.session.close()
+    other.session.close()
 
 
 def marks(job: Job) -> dict[Awaited, str]:
