@@ -8,14 +8,17 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.facts import ClockSet, QueueCreated
 from jobengine.core.model import Defaults, State
+from jobengine.engine.door import Busy
+from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
 from jobengine.engine.postgres.recount import Recount, recount
 from jobengine.engine.postgres.transfer import contents, filling
-from tests.contract.asking import MINUTE, Asker
+from tests.contract.asking import KEY, MINUTE, Asker
 from tests.doubles import SECRET
 from tests.engine.postgres.links import wrong_links
+from tests.engine.postgres.server import WHO, Server, statements_sent
 from tests.engine.postgres.world import PostgresWorld
 from tests.graphs import QUEUES, Graphs, run, uid_of
 from tests.postgres import Database
@@ -158,3 +161,58 @@ def test_a_batch_that_has_jobs_goes_with_the_last_of_them(world: PostgresWorld, 
         world.advance(24 * 60 * MINUTE)
     assert ask.ask(c.ListBatches, limit=9).batches == []
     assert world.control.execute("SELECT * FROM batch_tally").fetchall() == []
+
+
+def test_a_released_job_wakes_a_claim_that_waits_at_another_server(database: Database) -> None:
+    database.clear()
+    first, second = PostgresWorld(database.url), PostgresWorld(database.url)
+    here, there = Asker(first), Asker(second)
+    here.create()
+    here.add(uid=A)
+    waits_for(here, A)
+    held = here.hold()
+    waiting = there.claiming()
+    here.update(held, State.COMPLETE)
+    for _ in range(10):
+        second._clock.advance(0.3)
+    (claimed,) = waiting.answer.jobs
+    assert claimed.job.spec.uid == C
+    first.close()
+    second.close()
+
+
+def test_a_claim_goes_on_without_a_job_if_the_database_is_lost_after_its_updates(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask.add(uid=A)
+    waits_for(ask, A)
+    job = ask.hold()
+    carry_out, calls = Session._carry_out, []
+
+    def fail_at_second(session: Session, *args: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise Busy("lost")
+        return carry_out(session, *args)
+
+    done = c.JobUpdate(uid=A, changes=c.Changes(state=State.COMPLETE), lease=job.standing.lease)
+    claims = c.Claims(queues=("q",), access_key=KEY, updates=(c.QueueUpdate("q", done),))
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_carry_out", fail_at_second)
+        result = ask.get(world.engine.claim(claims))
+    assert (list(result.jobs), len(result.results), len(calls)) == ([], 1, 2)
+    assert ask.hold().spec.uid == C
+
+
+def test_jobs_without_dependencies_send_no_statement_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.clear()
+    server = Server.on(database.url)
+    server.ask(c.CreateQueue(**WHO))
+    server.add()
+    sent = statements_sent(monkeypatch)
+    server.add()
+    (uid, *_) = server.claim(count=9)
+    server.ask(c.UpdateJob(**WHO, uid=uid, changes=c.Changes(state=State.COMPLETE)))
+    words = ("dependency", "ended", "batch_tally", "awaited =", "unfinished")
+    assert [one.text for one in sent if any(word in one.text for word in words)] == []
+    server.session.close()

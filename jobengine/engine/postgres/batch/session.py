@@ -195,8 +195,13 @@ class Session:
         again = claims_again(tasks, result.outcomes)
         if not again:
             return result
-        claims = [*again.values()]
-        return with_claimed(result, [*again], self.run(lambda connection: self._carry_out(connection, claims)))
+        claims, self._expired = [*again.values()], []
+        try:
+            more = self.run(lambda connection: self._carry_out(connection, claims))
+        except Unavailable:
+            # The updates were carried out; the claims have found no job.
+            return result
+        return with_claimed(result, [*again], evolve(more, effects=[*self._expired, *more.effects]))
 
     def _follow_up(self, connection: "Connection[Row]", own: Sequence[Parent] | None) -> Result | None:
         """Follow up some ends in a transaction; None if there are none."""
