@@ -33,6 +33,7 @@ class QueuePage extends HTMLElement {
   #stop = new AbortController();
   #started = false;
   #changes = 0;
+  #nextLook = 0;
 
   disconnectedCallback() {
     this.#stop.abort();
@@ -72,17 +73,13 @@ class QueuePage extends HTMLElement {
     this.feed = new Feed(name, (changes) => this.#happened(changes), signal);
   }
 
-  /** The tab of batches comes with the first batch, and is looked for once the page is there. */
-  #lookForBatches() {
-    const found = new AbortController();
-    const look = async (signal) => {
-      const { batches } = await api.listBatches(this.name, { limit: 1, signal });
-      if (batches.length === 0) return;
-      this.batched = true;
-      this.#drawTabs();
-      found.abort();
-    };
-    return new Refresher(look, { gap: LOOK, idle: LOOK, signal: AbortSignal.any([this.#stop.signal, found.signal]) });
+  /** The tab of batches comes with the first batch. */
+  async #lookForBatches(signal) {
+    if (this.batched || performance.now() < this.#nextLook) return;
+    this.#nextLook = performance.now() + LOOK;
+    const { batches } = await api.listBatches(this.name, { limit: 1, signal });
+    this.batched = batches.length > 0;
+    this.#drawTabs();
   }
 
   #addButtons() {
@@ -162,7 +159,7 @@ class QueuePage extends HTMLElement {
     this.whole.hidden = false;
     this.buttons.hidden = false;
     this.#draw(this.stats);
-    this.looker ??= this.#lookForBatches();
+    await this.#lookForBatches(signal);
   }
 
   /** Advice for a queue that was deleted, or a key that was revoked. */
