@@ -81,14 +81,22 @@ def end_of_batch(batch: Batch | None) -> str:
 
 
 def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
-    """The batch at `now` with these jobs: it may have ended, or be resumed because a job was retried."""
-    if not is_to_change(batch, counts):
-        return batch
-    if batch.ended is not None:
-        return replace(batch, ended=None, failed=False)
-    return replace(batch, ended=now, failed=batch.lost > 0 or counts.states.get(State.FAILED, 0) > 0)
+    """The batch at `now` with these jobs: it may have ended, be resumed, or have failed no longer."""
+    if not _is_over(batch, counts):
+        return batch if batch.ended is None else replace(batch, ended=None, failed=False)
+    return replace(batch, ended=now if batch.ended is None else batch.ended, failed=_has_failed(batch, counts))
 
 
 def is_to_change(batch: Batch, counts: BatchCounts) -> bool:
-    """Whether the batch has to end or to be resumed."""
-    return (not batch.open and not counts.unfinished) is not (batch.ended is not None)
+    """Whether `batch_after` would change the batch."""
+    if not _is_over(batch, counts):
+        return batch.ended is not None
+    return batch.ended is None or batch.failed is not _has_failed(batch, counts)
+
+
+def _is_over(batch: Batch, counts: BatchCounts) -> bool:
+    return not batch.open and not counts.unfinished
+
+
+def _has_failed(batch: Batch, counts: BatchCounts) -> bool:
+    return batch.lost > 0 or counts.states.get(State.FAILED, 0) > 0

@@ -221,6 +221,26 @@ class BatchContract(Contract):
         ask.update(ask.hold(), State.COMPLETE)
         assert read(ask, D).ready
 
+    def test_a_batch_whose_failed_job_is_completed_by_hand_has_not_failed(self, ask: Asker) -> None:
+        set_batch(ask)
+        ask.add(uid=A, batch="b")
+        ask.ask(c.CloseBatch, name="b")
+        job = ask.hold()
+        ask.update(job, State.FAILED)
+        assert read(ask, D).state is State.FAILED
+        ask.update(job, State.COMPLETE)
+        assert (ask.ask(c.ReadBatch, name="b").batch.failed, read(ask, D).ready) == (False, True)
+
+    def test_a_batch_whose_failed_job_is_gone_has_failed_still(self, world: World, ask: Asker) -> None:
+        set_batch(ask)
+        ask.add(uid=A, batch="b", keep_minutes=1)
+        ask.ask(c.CloseBatch, name="b")
+        ask.update(ask.hold(), State.FAILED)
+        world.advance(2 * MINUTE)
+        world.advance(1)
+        report = ask.ask(c.ReadBatch, name="b")
+        assert (report.counts.total, report.batch.failed, read(ask, D).state) == (0, True, State.FAILED)
+
     def test_jobs_are_kept_until_the_batch_has_ended(self, world: World, ask: Asker) -> None:
         set_batch(ask)
         ask.add(uid=A, batch="b", keep_minutes=1)

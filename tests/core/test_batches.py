@@ -133,6 +133,32 @@ def test_a_retry_resumes_the_batch_and_heals_the_job_at_the_end(world: World) ->
     assert then(world).ready
 
 
+@pytest.mark.parametrize("how", ["by hand", "in one request"])
+def test_a_batch_whose_failed_jobs_are_completed_has_not_failed(world: World, how: str) -> None:
+    create(world)
+    world.add(uid=A, batch="b")
+    close(world)
+    finish(world, A, State.FAILED)
+    if how == "by hand":
+        finish(world, A)
+    else:
+        both = [c.JobUpdate(uid=A, changes=c.Changes(state=state)) for state in (State.QUEUED, State.COMPLETE)]
+        world.ask(c.UpdateJobs(**WHO, updates=tuple(both)))
+    assert (read(world).batch.failed, then(world).ready) == (False, True)
+
+
+@pytest.mark.parametrize("how", ["expired", "deleted"])
+def test_a_batch_whose_failed_jobs_are_gone_has_failed_still(world: World, how: str) -> None:
+    create(world)
+    world.add(uid=A, batch="b", keep_minutes=1)
+    close(world)
+    finish(world, A, State.FAILED)
+    if how == "deleted":
+        world.delete(A)
+    world.now += 2 * MINUTE
+    assert (read(world).batch.failed, then(world).state, read(world).counts.total) == (True, State.FAILED, 0)
+
+
 def test_the_job_at_the_end_runs_only_once(world: World) -> None:
     create(world, on_dependency_failure=OnDependencyFailure.RUN)
     world.add(uid=A, batch="b")

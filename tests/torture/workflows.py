@@ -20,6 +20,7 @@ from attrs import define, field, frozen
 from tests.integration.daemons import Daemon, Reply, free_port, until
 
 from .crew import Caller, require
+from .owner import Disagreement
 from .postgres_servers import KINDS, on_postgres
 from .trials import Tally
 
@@ -192,7 +193,10 @@ class _Campaign:
     def end(self) -> None:
         """Retry what has failed until all is complete, and judge the log."""
         self._only_completes.set()
-        until("all jobs are complete", self._are_complete, 90)
+        try:
+            until("all jobs are complete", self._are_complete, 90)
+        except AssertionError:
+            raise Disagreement(f"these are not complete: {self._left()}") from None
         self.end_workers()
         require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
         require(not self.log.too_early(), f"jobs were claimed too early: {self.log.too_early()[:3]}")
@@ -209,6 +213,15 @@ class _Campaign:
                 left += sum(number for state, number in counts.items() if state != "complete")
             return not left
         return False
+
+    def _left(self) -> list[str]:
+        """Some jobs that are not complete, and why."""
+        with self.connect() as client:
+            jobs = [(queue, job) for queue in QUEUES for job in client.jobs(queue).values()]
+            left = [(queue, job) for queue, job in jobs if job["state"] != "complete"]
+            queries = [{"queueName": queue, "jobUID": job["uid"]} for queue, job in left[:5]]
+            texts = [client.call("GET", "/api/v1/job/explain", query=query).json["reason"] for query in queries]
+            return [f"{len(left)} of {len(jobs)}", *texts]
 
     def end_workers(self) -> None:
         self._stop.set()

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from ....core.batches import BATCH, KEPT, Batch, BatchCounts, batch_of, is_to_change
+from ....core.batches import BATCH, KEPT, Batch, BatchCounts, batch_of, end_of_batch, is_to_change
 from ....core.model import COMPLETE, FINISHED, MINUTE, Job, Rank, State
 from ....core.tables import BatchOver
 from .name_index import Pending
@@ -60,7 +60,7 @@ class BatchIndex:
             return
         entry = self._entry(name)
         old, entry.batch = entry.batch, None if value is None else batch_of(value)
-        if old is None or entry.batch is None or old.ended != entry.batch.ended:
+        if end_of_batch(old) != end_of_batch(entry.batch):
             self.ended[name] = None
 
     def change(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:

@@ -233,7 +233,10 @@ class Batch:
             return
         while due := expire(self.tables, self._now.elapsed, _ALL):
             effects = self.tables.apply(due)
-            self._effects += effects if self.tables.locked else []
+            if self.tables.locked:
+                self._effects += effects
+                # The writing of jobs goes by their effects, that of named things by facts.
+                self._facts += [fact for fact in due if type(fact) is ItemSet]
 
     def _follow_up(self) -> None:
         """Decide what follows from ended dependencies."""

@@ -124,7 +124,7 @@ class BatchLinks:
         if effect.old is None or effect.new is None:
             return
         old, new = batch_of(effect.old), batch_of(effect.new)
-        if (old.open, old.ended) != (new.open, new.ended):
+        if (old.open, old.ended, old.failed) != (new.open, new.ended, new.failed):
             self.eager[self.rows.name(effect.queue), batch_parent(self.rows.item(BATCH, effect.name))] = None
 
     def before_counts(self) -> list[Statement]:
