@@ -175,6 +175,16 @@ class UnknownDependency(DomainError):
         )
 
 
+class DependencyExists(DomainError):
+    """A new job depends on one of the same request, instead of which a stored job with its unique key was found."""
+
+    def __init__(self, uid: str, stored: str) -> None:
+        super().__init__(
+            f"depends_on names the job {uid} of this request, which was not added: the job {stored} has its "
+            "unique_key. Name that one."
+        )
+
+
 class DependencyCircle(DomainError):
     """Jobs would wait for each other."""
 
@@ -222,6 +232,16 @@ class BatchEnded(DomainError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The batch {name!r} has ended, and takes no more jobs; create another one.")
+
+
+class ThenExists(DomainError):
+    """Instead of the job at the end of a new batch a stored job was found, which does not wait for the batch."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(
+            f"The job {uid} has the uid or unique_key of then already, and does not wait for this batch; send then "
+            "with others."
+        )
 
 
 class TooManyBatches(DomainError):
@@ -288,8 +308,8 @@ class TooManyQueues(DomainError):
 class BadItem(DomainError):
     """One of many jobs can't be added, so none was."""
 
-    def __init__(self, index: int, why: DomainError) -> None:
+    def __init__(self, index: int, why: DomainError, place: str = "jobs") -> None:
         #: The index of the job, from 0, and why it can't be added.
         self.index = index
         self.why = why
-        super().__init__(f"jobs[{index}]: {why} None of the jobs was added.")
+        super().__init__(f"{place}[{index}]: {why} None of the jobs was added.")

@@ -8,7 +8,7 @@ import pytest
 from jobengine.core import batches
 from jobengine.core import commands as c
 from jobengine.core.dependencies import OnDependencyFailure
-from jobengine.core.errors import BadItem, BatchEnded, BatchNotFound, TooManyBatches, WouldWaitForItself
+from jobengine.core.errors import BadItem, BatchEnded, BatchNotFound, ThenExists, TooManyBatches, WouldWaitForItself
 from jobengine.core.model import DAY, Defaults, Job, State
 from tests.core.test_dependencies import A, B, D, finish, wait_for
 from tests.core.worlds import KEY, MINUTE, World, picture
@@ -84,6 +84,12 @@ def test_a_batch_needs_no_job_at_its_end(world: World) -> None:
     close(world)
     finish(world, A)
     assert read(world).batch.ended == world.now
+
+
+def test_a_stored_job_can_not_be_at_the_end_of_a_new_batch(world: World) -> None:
+    create(world, uid=None, unique_key="end")
+    with pytest.raises(ThenExists):
+        create(world, "other", uid=None, unique_key="end")
 
 
 def test_jobs_are_counted_by_state(world: World) -> None:

@@ -113,23 +113,6 @@ def test_a_circle_is_found_in_a_long_chain() -> None:
     assert len(found) == 20_001
 
 
-@pytest.mark.parametrize("on_failure", [FAIL, WAIT])
-def test_a_removed_job_can_not_come_back_to_wait_for_one_that_waits_for_it(
-    world: World, on_failure: OnDependencyFailure
-) -> None:
-    world.add(uid=A)
-    waits_for(world, A, uid=B, on_failure=on_failure)
-    world.ask(c.DeleteJob(queue="q", access_key=KEY, uid=A))
-    for on in ((B,), (D, B)):
-        with pytest.raises((WouldWaitForItself, BadItem), match=f"It depends on {on[0]}, which waits for"):
-            world.add_all(
-                c.NewJob(content=b"{}", uid=D, depends_on=(("q", B),)),
-                c.NewJob(content=b"{}", uid=A, depends_on=tuple(("q", one) for one in on)),
-            )
-    world.add(uid=A)
-    assert world.read(B).waits
-
-
 def test_a_job_may_depend_on_jobs_of_other_queues(world: World) -> None:
     world.create("other")
     world.add(queue="other", uid=A)
@@ -460,19 +443,11 @@ def test_a_child_that_waits_for_its_parent_is_refused(world: World) -> None:
     job = world.hold()
     waits_for(world, C, uid=B)
     waits_for(world, B, uid=D)
+    with pytest.raises(BadItem, match=r"wait_for\[0\]: depends_on"):
+        wait_for(world, job, child(D[:-1] + "e", depends_on=(("q", A),)))
     for children in ([child(A, depends_on=(("q", C),))], [child(A, depends_on=(("q", D),))], [child(B)]):
         with pytest.raises((WouldWaitForItself, BadItem)):
             wait_for(world, job, *children)
-    assert world.read(C).state is State.INPROGRESS
-
-
-def test_a_child_found_by_its_unique_key_must_not_wait_for_its_parent(world: World) -> None:
-    world.add(uid=C, unique_key="parent")
-    job = world.hold()
-    waits_for(world, C, uid=B, unique_key="follower")
-    for key in ("parent", "follower"):
-        with pytest.raises(WouldWaitForItself):
-            wait_for(world, job, child(unique_key=key))
     assert world.read(C).state is State.INPROGRESS
 
 

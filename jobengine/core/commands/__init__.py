@@ -7,6 +7,7 @@ from .children import *
 from .claims import *
 from .command import *
 from .groups import *
+from .new_job import *
 from .queues import *
 from .reading import *
 from .schedules import *

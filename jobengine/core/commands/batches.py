@@ -8,15 +8,16 @@ from msgspec.structs import replace
 from ..access import PRODUCERS, READERS, WORKERS
 from ..batches import BATCH, MOST_BATCHES, Batch, BatchCounts, batch_of, batch_text
 from ..dependencies import batch_key
-from ..errors import TooManyBatches
+from ..errors import ThenExists, TooManyBatches
 from ..facts import ItemSet
 from ..model import Grant, Queue
 from ..required_rows import Needs
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
 from ..values import Value
-from .adding import Adding, AddingCommand, NewJob
+from .adding import Adding, AddingCommand
 from .batch_members import existing_batch
 from .command import QueueCommand
+from .new_job import NewJob
 
 __all__ = ["BatchPage", "BatchReport", "CloseBatch", "ListBatches", "ReadBatch", "SetBatch"]
 
@@ -60,7 +61,7 @@ class SetBatch(AddingCommand[BatchReport], frozen=True, kw_only=True):
         return replace(needs, items=needs.items | its, numbers=numbers, counted_batches=counted)
 
     def decide_with(self, adding: Adding) -> Decision[BatchReport]:
-        """Raises TooManyBatches, and the errors of AddJobs."""
+        """Raises TooManyBatches, ThenExists, and the errors of AddJobs."""
         table = adding.table
         text = table.item(BATCH, self.name)
         if text is not None:
@@ -68,6 +69,8 @@ class SetBatch(AddingCommand[BatchReport], frozen=True, kw_only=True):
         if table.number_of(BATCH) >= MOST_BATCHES:
             raise TooManyBatches(MOST_BATCHES)
         added = adding.add_all(self.new_jobs, many=False)
+        if added and not added[0].new:
+            raise ThenExists(added[0].job.spec.uid)
         batch = Batch(created=adding.now, then=added[0].job.spec.uid if added else None)
         created = ItemSet(self.queue, BATCH, self.name, batch_text(batch))
         return [created, *adding.facts()], replace(_report(table, self.name, batch), new=True)

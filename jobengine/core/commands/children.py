@@ -11,7 +11,8 @@ from ..model import Grant, Job, Queue
 from ..required_rows import Needs
 from ..tables import Decision, job_of
 from ..transitions import waiting_for
-from .adding import Added, Adding, AddingCommand, NewJob
+from .adding import Added, Adding, AddingCommand
+from .new_job import NewJob
 
 __all__ = ["WaitFor"]
 
@@ -48,6 +49,7 @@ class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
         """
         table = adding.table
         job = job_of(table, self.uid)
+        adding.place = "wait_for"
         added = adding.add_all(self.jobs, many=True)
         self._check_circle(adding, job, added)
         children = [(self.queue, one.job.spec.uid) for one in added]

@@ -32,7 +32,8 @@ from ..schedules import (
 from ..tables import Table, TableSet
 from ..transitions import Changes, update
 from ..values import Value
-from .adding import Adding, NewJob
+from .adding import Adding
+from .new_job import NewJob
 
 #: A schedule acts for the queue, whoever has made it.
 FOR_QUEUE: Final = Grant(Role.OWNER)
