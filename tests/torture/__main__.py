@@ -23,6 +23,7 @@ from .rates import POSTGRES_RATES, Rates
 from .rekeys import Rekeys
 from .slots import PostgresSlots, Slots
 from .trials import run
+from .two_parents import TwoParents
 from .workflows import PostgresWorkflows, Workflows
 
 TRIALS = (
@@ -38,6 +39,7 @@ TRIALS = (
     PostgresSlots(),
     Workflows(),
     PostgresWorkflows(),
+    TwoParents(),
     Rates(claims=10_000),
     POSTGRES_RATES,
     Lives("lives of the engine", LocalMachine),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from .trials import Tally
+from .two_parents import TwoParents
 from .workflows import Log, PostgresWorkflows, Workflows
 
 
@@ -17,6 +18,13 @@ def test_kills_of_servers_leave_no_job_waiting_and_let_none_be_claimed_too_early
     trial.run(1, tmp_path, tally)
     assert tally.kills == 2
     assert tally.operations > 100
+
+
+@pytest.mark.slow
+def test_a_job_is_released_when_two_servers_end_its_dependencies_at_once(tmp_path: Path) -> None:
+    tally = Tally()
+    TwoParents(pairs=200).run(1, tmp_path, tally)
+    assert tally.operations == 400
 
 
 def test_a_job_that_was_claimed_too_early_is_noticed() -> None:
