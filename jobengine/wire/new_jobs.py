@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from msgspec import Struct, ValidationError
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from ..core.commands import NewJob
@@ -13,6 +15,14 @@ from .bodies import NOTHING
 from .json_values import META_LENGTH, json_object, unique
 from .request_head import BadInput, one_of, trace_of
 
+
+class _ShownDependency(Struct, gc=False):
+    """What all dependencies of a claimed job have in an answer."""
+
+    state: str
+
+
+_read_shown: Final = Decoder(list[_ShownDependency] | None).decode
 #: The texts of a missing or null `meta`.
 _NO_META: Final = (b"", b"null")
 
@@ -36,6 +46,8 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
 
     Raises BadInput, with a text that continues the sentence after the job's place.
     """
+    if sent.dependencies is not NOTHING:
+        _check_shown(sent)
     job = NewJob(
         content=json_object(sent.content, ".content", most),
         priority=sent.priority or 0,
@@ -55,6 +67,11 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
     if batch is None and sent.batch is None and sent.depends_on is None and sent.on_dependency_failure is None:
         # Nearly all jobs. Calls with over 15 keywords are slow on CPython 3.11.
         return job
+    return _linked(job, sent, queue, batch)
+
+
+def _linked(job: NewJob, sent: bodies.NewJob, queue: str, batch: str | None) -> NewJob:
+    """The job with its batch and with what it waits for; raises BadInput."""
     return replace(
         job,
         batch=sent.batch or batch,
@@ -66,6 +83,14 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
 def on_failure_of(value: str | None, place: str = "") -> OnDependencyFailure | None:
     """What becomes of a job when one that it waits for fails; raises BadInput."""
     return None if value is None else one_of(OnDependencyFailure, value, f"{place}on_dependency_failure")
+
+
+def _check_shown(sent: bodies.NewJob) -> None:
+    """Raise BadInput unless `dependencies` are those of an answer: they are ignored, and the job waits for none."""
+    try:
+        _read_shown(sent.dependencies)
+    except ValidationError:
+        raise BadInput(".dependencies is only in answers. Did you mean 'depends_on'?") from None
 
 
 def _awaited(sent: bodies.NewJob, queue: str) -> Iterator[Awaited]:

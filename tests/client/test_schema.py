@@ -101,8 +101,8 @@ def test_a_claimed_job_has_all_fields_and_a_lease() -> None:
 
 
 def test_each_field_of_a_new_job_is_an_option() -> None:
-    ignored = {"$ref": "#/components/schemas/Ignored"}
-    sent = {name for name, field in _properties("NewJob").items() if field != ignored}
+    ignored = "#/components/schemas/Ignored"
+    sent = {name for name, field in _properties("NewJob").items() if not field.get("$ref", "").startswith(ignored)}
     assert sent > {"priority", "content"}
     assert sent - {"content"} - set(get_type_hints(JobOptions)) == set()
 

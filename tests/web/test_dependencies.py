@@ -94,6 +94,7 @@ def test_the_key_must_open_the_other_queue(server: MemoryServer) -> None:
     ("fields", "detail"),
     [
         ({"depends_on": A}, "job.depends_on must be a list, not a text."),
+        ({"dependencies": [A]}, "job.dependencies is only in answers. Did you mean 'depends_on'?"),
         ({"depends_on": [1]}, "job.depends_on[0] must be a text or an object, not a whole number."),
         ({"depends_on": ["x"]}, "job.depends_on[0] must be a UUID in lower case."),
         ({"depends_on": [{"uid": A}]}, "job.depends_on[0].queue_name is missing."),
