@@ -250,7 +250,8 @@ def check_dependants(tables: Tables) -> None:
     assert index._unfinished == unfinished
     for name, table in tables.queues.items():
         kept = {uid for queue, uid in [*index._unfinished, *index._to_free] if queue == name}
-        assert table.batches.needed == kept
+        assert table.batches.needed <= kept
+        assert table.batches.needed & table.jobs.keys() == kept & table.jobs.keys()
 
 
 def check_groups(table: QueueTable) -> None:

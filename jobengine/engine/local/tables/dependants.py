@@ -84,9 +84,8 @@ class Dependants:
         """Note that a queue is gone with all its jobs."""
         for uid in [*self._linked.get(queue, ())]:
             self._change_links((queue, uid), table.jobs[uid], None)
-        for awaited, followers in self._changed_by.items():
-            if awaited[0] == queue:
-                self._to_check.update(followers)
+        for key in (*table.jobs, *map(batch_key, table.batches.entries)):
+            self._to_check.update(self._changed_by.get((queue, key), {}))
 
     def enter(self, queue: str, table: _Table) -> None:
         """Note that a queue is there again with its jobs."""
@@ -95,8 +94,8 @@ class Dependants:
         for uid, job in table.jobs.items():
             if _depends(job):
                 self._change_links((queue, uid), None, job)
-        for awaited in [one for one in self._unfinished if one[0] == queue]:
-            self._keep(*awaited, True)
+        for uid in [one for one in table.jobs if (queue, one) in self._unfinished]:
+            self._keep(queue, uid, True)
         for uid in [one for one in table.batches.needed if (queue, one) not in self._unfinished]:
             self._release((queue, uid))
 
