@@ -14,7 +14,7 @@ from msgspec.json import Decoder, Encoder
 from msgspec.structs import replace
 
 from .dependencies import MET, NOT_YET, UNMET
-from .model import DAY, UNFINISHED, State
+from .model import DAY, MINUTE, UNFINISHED, State
 from .values import Value
 
 #: The kind of named thing (see ItemSet).
@@ -23,8 +23,9 @@ BATCH: Final = "batch"
 NAME_LENGTH: Final = 200
 #: The most batches of a queue.
 MOST_BATCHES: Final = 10_000
-#: A batch without jobs is removed this many milliseconds after its end.
-KEPT: Final = DAY
+#: A batch without jobs is removed this many milliseconds after its end: one that had none, and one whose jobs are gone.
+_EMPTY_KEPT: Final = DAY
+_KEPT: Final = 60 * MINUTE
 
 
 class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,6 +42,8 @@ class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
     failed: bool = False
     #: How many jobs were removed before they were complete.
     lost: Annotated[int, Meta(ge=0)] = 0
+    #: How many jobs it had when it ended.
+    jobs: Annotated[int, Meta(ge=0)] = 0
 
 
 class BatchCounts(Value, frozen=True):
@@ -84,7 +87,14 @@ def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
     """The batch at `now` with these jobs: it may have ended, be resumed, or have failed no longer."""
     if not _is_over(batch, counts):
         return batch if batch.ended is None else replace(batch, ended=None, failed=False)
-    return replace(batch, ended=now if batch.ended is None else batch.ended, failed=_has_failed(batch, counts))
+    if batch.ended is None:
+        batch = replace(batch, ended=now, jobs=counts.total)
+    return replace(batch, failed=_has_failed(batch, counts))
+
+
+def kept_after_end(batch: Batch) -> int:
+    """The milliseconds for which a batch is kept after its end, at least, once it has no jobs."""
+    return _KEPT if batch.jobs else _EMPTY_KEPT
 
 
 def is_to_change(batch: Batch, counts: BatchCounts) -> bool:

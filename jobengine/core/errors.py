@@ -220,6 +220,17 @@ class NotInProgress(DomainError):
         super().__init__("Only a job in progress can add jobs and wait for them: claim it first.")
 
 
+class NothingAwaited(DomainError):
+    """The dependencies of a job in progress can't be dropped: its worker uses their results."""
+
+    def __init__(self, state: State, worker: str | None) -> None:
+        self.state = state
+        self.worker = worker
+        super().__init__(
+            "The job is in progress, and waits for nothing: drop its dependencies when it is queued again."
+        )
+
+
 class BatchNotFound(DomainError):
     """The queue has no batch with the name."""
 
@@ -249,8 +260,7 @@ class TooManyBatches(DomainError):
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"A queue has no more than {most} batches; they are removed a day after they ended, once their jobs are "
-            "gone."
+            f"A queue has no more than {most} batches; they are removed once they have ended and their jobs are gone."
         )
 
 

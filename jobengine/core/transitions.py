@@ -18,7 +18,7 @@ from .dependencies import (
     OnDependencyFailure,
     waits_for,
 )
-from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired, NotInProgress
+from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired, NothingAwaited, NotInProgress
 from .facts import Fact, JobAdded, JobChanged
 from .model import (
     COMPLETE,
@@ -89,14 +89,17 @@ def update(
     """
     The fact that changes `job`, or None if nothing changes, and the job afterwards.
 
-    `by_owner` skips the lease check. Raises LeaseLost, LeaseRequired, ClaimRequired or GroupInUse.
+    `by_owner` skips the lease check. Raises LeaseLost, LeaseRequired, ClaimRequired, GroupInUse or NothingAwaited.
     """
     if lease is not None and _repeats(job, changes, lease):
         return None, job
     if not by_owner:
         _check_lease(queue, job, changes, lease)
-    if changes.group is not None and job.standing.state is INPROGRESS:
-        raise GroupInUse(job.state, job.standing.worker)
+    if job.standing.state is INPROGRESS:
+        if changes.group is not None:
+            raise GroupInUse(job.state, job.standing.worker)
+        if changes.without_dependencies:
+            raise NothingAwaited(job.state, job.standing.worker)
     spec, standing = _spec(job.spec, changes), _with_notes(job.standing, changes)
     if changes.without_dependencies:
         standing = replace(standing, ended="")
@@ -278,6 +281,9 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
         # `retrying` stays unchanged: a release reports nothing about the job.
         attempts = standing.attempts - by_holder
     ended = _still_awaited(job) if standing.ended else ""
+    if ended:
+        # It says which dependency had failed: that one is waited for again.
+        notes = replace(notes, error=None)
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, ended=ended, notes=notes)
 
 

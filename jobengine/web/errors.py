@@ -53,6 +53,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.ClaimRequired: HTTPStatus.CONFLICT,
     e.GroupNotFound: HTTPStatus.NOT_FOUND,
     e.GroupInUse: HTTPStatus.CONFLICT,
+    e.NothingAwaited: HTTPStatus.CONFLICT,
     e.UnknownDependency: HTTPStatus.CONFLICT,
     e.DependencyExists: HTTPStatus.CONFLICT,
     e.DependencyCircle: HTTPStatus.BAD_REQUEST,
@@ -140,11 +141,15 @@ def _headers(kind: type[Exception]) -> dict[str, str]:
     return headers
 
 
+#: The errors that tell the state of a job and who holds it.
+_OfHeldJob = e.LeaseLost | e.LeaseRequired | e.ClaimRequired | e.GroupInUse | e.NotInProgress | e.NothingAwaited
+
+
 def _more(error: Exception) -> dict[str, Any]:
     """Extra members of a problem: the index of the bad item, or the job's state and holder."""
     if isinstance(error, BadInput) and error.index is not None:
         return {"index": error.index}
-    if not isinstance(error, e.LeaseLost | e.LeaseRequired | e.ClaimRequired | e.GroupInUse | e.NotInProgress):
+    if not isinstance(error, _OfHeldJob):
         return {}
     return {"state": error.state, "worker": error.worker}
 

@@ -268,7 +268,19 @@ def test_jobs_of_a_resumed_batch_are_kept_longer(world: World) -> None:
     assert read(world).counts.total == 1
 
 
-def test_a_batch_is_removed_a_day_after_its_end_once_its_jobs_are_gone(world: World) -> None:
+def test_a_batch_is_removed_with_its_last_job_but_not_within_an_hour_of_its_end(world: World) -> None:
+    create(world)
+    world.add(uid=A, batch="b", keep_minutes=1)
+    close(world)
+    finish(world, A)
+    world.now += 60 * MINUTE - 1
+    assert read(world).counts.total == 0
+    world.now += 1
+    with pytest.raises(BatchNotFound):
+        read(world)
+
+
+def test_a_batch_that_had_no_jobs_is_removed_a_day_after_its_end(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b", keep_minutes=3 * 24 * 60)
     close(world)
@@ -364,7 +376,7 @@ def test_a_deleted_complete_job_does_not_count_as_failed(world: World) -> None:
 
 
 def test_the_stored_form_is_as_documented() -> None:
-    batch = batches.Batch(created=1, then="u", open=False, ended=2, failed=True, lost=3)
-    text = '{"created":1,"then":"u","open":false,"ended":2,"failed":true,"lost":3}'
+    batch = batches.Batch(created=1, then="u", open=False, ended=2, failed=True, lost=3, jobs=4)
+    text = '{"created":1,"then":"u","open":false,"ended":2,"failed":true,"lost":3,"jobs":4}'
     assert batches.batch_text(batch) == text
     assert batches.batch_of(text) == batch

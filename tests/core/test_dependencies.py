@@ -12,6 +12,7 @@ from jobengine.core.errors import (
     DependencyCircle,
     LeaseLost,
     NotAllowed,
+    NothingAwaited,
     NotInProgress,
     UnknownDependency,
     WouldWaitForItself,
@@ -290,6 +291,21 @@ def test_a_job_without_its_dependencies_runs_when_a_removed_one_can_not(world: W
     world.delete(A)
     assert world.update(C, State.QUEUED).waits
     assert world.update(C, without_dependencies=True).ready
+
+
+def test_a_job_in_progress_keeps_its_dependencies(world: World) -> None:
+    finish(world, world.add(uid=A).spec.uid)
+    waits_for(world, A)
+    world.hold()
+    with pytest.raises(NothingAwaited):
+        world.update(C, without_dependencies=True)
+
+
+def test_a_retried_job_that_waits_again_has_no_error(world: World) -> None:
+    world.add(uid=A)
+    waits_for(world, A)
+    finish(world, A, State.FAILED)
+    assert world.update(C, State.QUEUED).standing.notes.error is None
 
 
 def test_a_cancelled_waiting_job_waits_again_after_its_retry(world: World) -> None:

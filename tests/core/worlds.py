@@ -229,9 +229,9 @@ def check_batches(table: QueueTable) -> None:
             if job.state in FINISHED and _is_kept_by_batch(job) and job.spec.uid not in table.batches.needed
         ]
         text = table.item(BATCH, name)
-        ended = None if text is None else batch_of(text).ended
-        if ended is not None and (keep or not jobs):
-            deadlines.append((ended + min(keep, default=DAY), name))
+        batch = None if text is None else batch_of(text)
+        if batch is not None and batch.ended is not None and (keep or not jobs):
+            deadlines.append((batch.ended + min(keep, default=60 * MINUTE if batch.jobs else DAY), name))
     assert list(table.batches.deadlines) == sorted(deadlines)
 
 

@@ -279,7 +279,7 @@ GROUPS: list[Fact] = [
 ]
 
 #: A batch, with all that it may have.
-FULL_BATCH = Batch(created=CREATED + 1, then=uid(11), open=False, ended=CREATED + 90, failed=True, lost=2)
+FULL_BATCH = Batch(created=CREATED + 1, then=uid(11), open=False, ended=CREATED + 90, failed=True, lost=2, jobs=12)
 #: A batch with a job, and with the job at its end; and a job that failed because of another.
 BATCHES: list[Fact] = [
     ItemSet("mail", BATCH, "Import 七", batch_text(Batch(created=CREATED + 80, then=uid(11)))),

@@ -1,12 +1,22 @@
 """Changing and deleting jobs: one, several, or all that match."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
 from ..access import OWNERS, WORKERS
 from ..dependants import lost_facts
-from ..errors import ClaimRequired, DomainError, GroupInUse, JobDamaged, JobNotFound, LeaseLost, LeaseRequired
+from ..errors import (
+    ClaimRequired,
+    DomainError,
+    GroupInUse,
+    JobDamaged,
+    JobNotFound,
+    LeaseLost,
+    LeaseRequired,
+    NothingAwaited,
+)
 from ..facts import Fact, ItemSet, JobRemoved
 from ..filter import Filter, matches
 from ..gates import GateChanges, with_flow
@@ -64,11 +74,18 @@ class JobUpdate(Value, frozen=True, kw_only=True):
     lease: str | None = None
 
 
+#: The errors that prevent one of several updates.
+_OF_ONE_UPDATE: Final = (
+    *(JobNotFound, JobDamaged, LeaseLost, LeaseRequired),
+    *(ClaimRequired, GroupInUse, NothingAwaited),
+)
+
+
 class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only=True):
     """
     Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
 
-    Such an error is a JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired or GroupInUse.
+    Such an error is one of _OF_ONE_UPDATE.
     """
 
     roles = WORKERS
@@ -98,7 +115,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
             try:
                 job = changed.get(item.uid) or job_of(table, item.uid)
                 fact, updated = update(table.queue, job, item.changes, now, lease=item.lease)
-            except (JobNotFound, JobDamaged, LeaseLost, LeaseRequired, ClaimRequired, GroupInUse) as error:
+            except _OF_ONE_UPDATE as error:
                 outcomes.append(error)
                 continue
             if fact is not None:
@@ -209,8 +226,8 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
             jobs, following = self._page(table)
         else:
             jobs, following = [job for uid in self.uids if (job := table.job(uid)) is not None], None
-        if self.changes.group is not None:
-            # A job in progress keeps its group.
+        if self.changes.group is not None or self.changes.without_dependencies:
+            # A job in progress keeps its group, and waits for nothing.
             jobs = [job for job in jobs if job.state is not State.INPROGRESS]
         facts, swept = self._sweep(change, jobs, following, now)
         return ([*with_flow(table), *facts] if facts and self.changes.group is not None else facts), swept

@@ -374,9 +374,10 @@ class QueueTable:
 
     def _move_kept(self, old: Job, new: Job) -> None:
         """Move the deadline of a job in a queue where retentions may be put off."""
-        self._set_deadline(self.deadlines, new.spec.rank, self.batches.deadline_of(old), self.batches.deadline_of(new))
+        batches = self.batches
+        self._set_deadline(self.deadlines, new.spec.rank, batches.deadline_of(old), batches.deadline_of(new))
         if new.spec.rare.batch is not None:
-            self.batches.change(old, new, self._entering, self._leaving)
+            batches.move(old, new, self._entering, self._leaving)
 
     def _put_in(self, job: Job) -> None:
         spec = job.spec

@@ -10,7 +10,7 @@ from typing import Final
 
 from psycopg import Connection
 
-from ....core.batches import BATCH, KEPT, batch_of
+from ....core.batches import BATCH, batch_of, kept_after_end
 from ....core.facts import ItemSet
 from ....core.model import Queue
 from ....core.schedules import SCHEDULE, schedule_totals
@@ -92,8 +92,8 @@ def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tup
 
 def _over(fact: ItemSet) -> int | None:
     """When a batch that has ended is removed if it has no jobs, in elapsed milliseconds; None for another batch."""
-    ended = None if fact.value is None else batch_of(fact.value).ended
-    return None if ended is None else ended + KEPT
+    batch = None if fact.value is None else batch_of(fact.value)
+    return None if batch is None or batch.ended is None else batch.ended + kept_after_end(batch)
 
 
 def _written(rows: Rows, kept: Mapping[Key, ItemSet], queues: Mapping[str, tuple[int, Queue]]) -> dict[str, Array]:
