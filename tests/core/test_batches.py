@@ -65,6 +65,23 @@ def test_a_closed_batch_ends_with_its_last_job(world: World) -> None:
     assert (then(world).ready, read(world).batch.ended) == (True, world.now)
 
 
+def test_each_job_of_a_request_has_its_own_batch_and_group(world: World) -> None:
+    create(world)
+    create(world, "c", uid=D)
+    links = [(None, None), ("b", None), ("b", None), ("b", "g"), (None, "g"), ("c", "g"), ("c", None), (None, None)]
+    jobs = tuple(c.NewJob(content=b"{}", batch=batch, group=group) for batch, group in links)
+    added = world.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()))
+    assert [(one.job.spec.rare.batch, one.job.spec.rare.group) for one in added] == links
+
+
+def test_an_unknown_batch_after_a_known_one_is_refused_with_its_index(world: World) -> None:
+    create(world)
+    jobs = tuple(c.NewJob(content=b"{}", batch=batch) for batch in ("b", "b", "other"))
+    with pytest.raises(BadItem) as caught:
+        world.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults(), many=True))
+    assert (caught.value.index, type(caught.value.why)) == (2, BatchNotFound)
+
+
 def test_an_empty_batch_ends_when_it_is_closed(world: World) -> None:
     create(world)
     close(world)

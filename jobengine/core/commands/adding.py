@@ -214,14 +214,17 @@ class Adding:
             failed = self.server_defaults.keep_failed_minutes
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
         self.circles = Circles(self.table)
-        # Shared by all jobs without a delay; below, shared by jobs with no rare field but their author.
+        # Shared by all jobs without a delay.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
-        self.rare = shared_rare(self.grant.key_id, None)
+        self._rare_before = shared_rare(self.grant.key_id, None)
 
     defaults: Defaults = field(init=False)
     keep: Retention = field(init=False)
     queued: Standing = field(init=False)
-    rare: Rare = field(init=False)
+    #: The rare fields of the last job that had only author, group and batch; most jobs of a request share them.
+    _rare_before: Rare = field(init=False)
+    #: The batches that were found to take jobs.
+    _open_batches: set[str] = field(factory=set, init=False)
     circles: Circles = field(init=False)
     #: Whether any of the jobs depends on a stored one that waits itself.
     follows_waiting: bool = False
@@ -310,7 +313,7 @@ class Adding:
             if there is not None:
                 return Added(there, new=False)
         job = self._make(request, uid or self.new_id(), fingerprint)
-        if request.batch is not None:
+        if request.batch is not None and (request.depends_on or request.batch not in self._open_batches):
             self._check_batch(request.batch, request.depends_on)
         if request.depends_on:
             job = self._waiting(job, request)
@@ -334,6 +337,7 @@ class Adding:
     def _check_batch(self, batch: str, depends_on: Sequence[Awaited]) -> None:
         """Raises BatchNotFound, BatchEnded, WouldWaitForItself or TooManyDependants."""
         check_takes_jobs(self.table, batch)
+        self._open_batches.add(batch)
         if depends_on:
             self.circles.check(depends_on, (self.table.queue.name, batch_key(batch)), f"the batch {batch}")
 
@@ -413,20 +417,23 @@ class Adding:
         return Job(spec, self._delayed(request) if request.delay_seconds or request.not_before else self.queued)
 
     def _rare(self, request: NewJob, fingerprint: str | None) -> Rare:
-        self.has_groups = self.has_groups or request.group is not None
-        if fingerprint is None and request.unique_key is None and request.context is NO_CONTEXT:
-            if request.group is None and request.batch is None and not request.depends_on:
-                return self.rare
-            if not request.depends_on:
-                return shared_rare(self.grant.key_id, request.group, request.batch)
+        group, batch, before = request.group, request.batch, self._rare_before
+        if group is not None:
+            self.has_groups = True
+        if fingerprint is None and request.context is NO_CONTEXT and not (request.unique_key or request.depends_on):
+            # Comparing two Nones by == takes longer.
+            if (group is before.group or group == before.group) and (batch is before.batch or batch == before.batch):
+                return before
+            self._rare_before = shared_rare(self.grant.key_id, group, batch)
+            return self._rare_before
         depends = Dependencies(request.depends_on, request.on_dependency_failure) if request.depends_on else None
         return Rare(
             unique_key=request.unique_key,
             fingerprint=fingerprint,
             author=self.grant.key_id,
             context=request.context,
-            group=request.group,
-            batch=request.batch,
+            group=group,
+            batch=batch,
             dependencies=depends,
         )
 
