@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from psycopg import Connection
 
 from ....core import commands as c
+from ....core.effects import Effect
 from ...door import Unavailable
 from ...waiting_line import Done, Outcome
 from ..database.dependency_rows import Parent
@@ -39,6 +40,18 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
             if not own:
                 return result
     return evolve(result, has_left=True)
+
+
+def followed_first(run: Run, follow_up: FollowUp, parents: Sequence[Parent]) -> list[Effect]:
+    """
+    Follow up the ends of jobs that are about to be removed, however many depend on them; returns the effects. What
+    follows from these is followed up later, as usual.
+    """
+    effects, own = list[Effect](), parents
+    while own and (result := run(partial(_call, follow_up, own))) is not None:
+        effects += result.effects
+        own = [one for one in result.ended if one in parents]
+    return effects
 
 
 def _call(follow_up: FollowUp, own: Sequence[Parent] | None, connection: "Connection[Row]") -> Result | None:

@@ -38,7 +38,7 @@ from .links import BatchLinks, links_of_batch
 from .loaded import LoadedTables
 from .plan import PlannedCommand, PlannedPart, Task
 from .tables import LoadedTable
-from .write import Writing, changes_of, write_queues
+from .write import Change, Writing, changes_of, write_queues
 
 A = TypeVar("A")
 #: The types of facts about queues.
@@ -128,7 +128,7 @@ class Batch:
     #: By how much the jobs of all groups grow, by queue number and place in the tally.
     _grouped: Counter[tuple[int, int]] = field(factory=Counter, init=False)
     #: What is written of dependencies and batches; None if nothing is.
-    _links: BatchLinks | None = field(default=None, init=False)
+    links: BatchLinks | None = field(default=None, init=False)
     #: The changes of jobs, and the statements that lock rows of queues.
     _writing: Writing = field(init=False)
     _last: list[Statement] = field(factory=list, init=False)
@@ -146,7 +146,8 @@ class Batch:
         self._follow_up()
         is_cut = any(table.cut for table in self.tables.queues.values())
         for one in self.tables.planned:
-            if self._outcomes and is_cut and any(map(self.tables.lacks_jobs, one.parts)):
+            lacks_jobs = bool(self._outcomes) and is_cut and any(map(self.tables.lacks_jobs, one.parts))
+            if lacks_jobs or self._is_too_early(one.task):
                 # This task and those after it are left for the next batch.
                 break
             self._outcomes.append(self._outcome(one))
@@ -155,10 +156,10 @@ class Batch:
         self._items = self._written_items()
         changes = changes_of(self._jobs(), self._now.known)
         check_groups(changes)
-        self._links = links_of_batch(
+        self.links = links_of_batch(
             self.rows, self._now.known, self.tables.queues, changes, self._effects, self._of_queues
         )
-        self._writing = Writing(self.rows, changes, None if self._links is None else self._links.linked)
+        self._writing = Writing(self.rows, changes, None if self.links is None else self.links.linked)
         self._write_groups()
         self._last = self._made_last()
 
@@ -176,6 +177,11 @@ class Batch:
         )
 
     @property
+    def job_changes(self) -> Sequence[Change]:
+        """The changes of jobs, once they are decided."""
+        return self._writing.changes
+
+    @property
     def _written(self) -> int:
         """The number of decided changes."""
         return len(self._facts) + len(self._discarded)
@@ -185,25 +191,25 @@ class Batch:
         yield from self._discarded
         yield from self._items
         yield from self._writing.statements()
-        yield from () if self._links is None else self._links.before_counts()
+        yield from () if self.links is None else self.links.before_counts()
         yield from self._of_groups
-        yield from () if self._links is None else self._links.counts(self.slot)
+        yield from () if self.links is None else self.links.counts(self.slot)
         yield from self._writing.tally(self.slot, self._grouped)
         yield from self._last
         yield from self.followed_up
-        yield from () if self._links is None else self._links.last(self._now.elapsed)
+        yield from () if self.links is None else self.links.last(self._now.elapsed)
 
     def take(self, answers: Sequence[list[Row]]) -> None:
         """Take the answers to the statements, of which a COMMIT was the last."""
-        if self._links is not None:
-            self._links.take_unfinished(answers[-2] if len(answers) > 1 else ())
+        if self.links is not None:
+            self.links.take_unfinished(answers[-2] if len(answers) > 1 else ())
 
     def result(self) -> Result:
         """The result, once all statements are built."""
         soonest = min(filter(None, (self._writing.soonest(self._now.ahead), self._next_firing())), default=None)
         turns = {name: table.turns for name, table in self.tables.queues.items()}
         opens = {name: its.opens for name, its in turns.items() if its is not None and its.opens is not None}
-        links = self._links
+        links = self.links
         return Result(
             now=self._now,
             outcomes=self._outcomes,
@@ -237,6 +243,14 @@ class Batch:
                 self._effects += effects
                 # The writing of jobs goes by their effects, that of named things by facts.
                 self._facts += [fact for fact in due if type(fact) is ItemSet]
+
+    def _is_too_early(self, task: Task) -> bool:
+        """Whether a task may remove jobs that this batch has completed, and on which others depend."""
+        awaited = {name: table.awaited for name, table in self.tables.queues.items() if table.awaited}
+        return bool(awaited and task.removes) and any(
+            one.new is not None and one.new.state is State.COMPLETE and one.uid in awaited.get(one.queue, ())
+            for one in self._jobs()
+        )
 
     def _follow_up(self) -> None:
         """Decide what follows from ended dependencies."""

@@ -49,10 +49,11 @@ from .begin import (
     lack_of,
     with_flows_locked,
 )
-from .cascade import claims_again, followed, with_claimed
+from .cascade import claims_again, followed, followed_first, with_claimed
 from .claim_start import ClaimStarts, advance_claim_start
-from .damage import set_apart
+from .damage import DAMAGED, set_apart
 from .decide import Batch, Result
+from .ends_first import EndsFirst, EndsWanted
 from .flow_changes import FlowWanted
 from .follow import FollowUps, taken
 from .give_flow import give_flow
@@ -66,8 +67,7 @@ from .totals import Totals
 R = TypeVar("R")
 #: The most attempts at a batch.
 _ATTEMPTS: Final = 5
-#: After a connection is lost during a commit: the most attempts to reconnect and find out whether the commit was made,
-#: and the seconds between attempts.
+#: After a connection is lost during a commit: the most attempts to find out whether it was made, and seconds between.
 _RETURNS, _PAUSE = 10, 0.5
 #: The most jobs of a queue that expire in one transaction.
 _SLICE: Final = 200
@@ -81,10 +81,6 @@ _PLANNED: Final = 1
 _SLOTS: Final = 64
 _RECORD_BATCH: Final = named("record_batch")
 _READ_BATCH: Final = named("read_batch")
-
-_DAMAGED: Final = (
-    "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
-)
 
 
 @define(kw_only=True, eq=False)
@@ -136,6 +132,7 @@ class Session:
     _expired: list[Effect] = field(factory=list, init=False)
     #: What the transactions of this call have left to be followed up before the answer.
     _ended: list[Parent] = field(factory=list, init=False)
+    _ends_first: EndsFirst = field(factory=EndsFirst, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
     @clock_steps.default
@@ -152,13 +149,12 @@ class Session:
         out. Raises Unavailable.
         """
         began = self.steady()
-        self._expired, self._ended = [], []
+        self._expired, self._ended, self._ends_first = [], [], EndsFirst()
         result = self.run(lambda connection: self._carry_out(connection, tasks))
         self.totals.batches += 1
         self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
-        if self._expired:
-            result = evolve(result, effects=[*self._expired, *result.effects])
+        result = evolve(result, effects=[*self._expired, *result.effects]) if self._expired else result
         return self._with_followed(tasks, result) if self._ended else result
 
     def sweep(self) -> Result:
@@ -169,7 +165,7 @@ class Session:
         `soonest` in the result is when the next job is due. If jobs have expired, sweep again: more jobs of their
         queues may be due. Raises Unavailable.
         """
-        self._ended = []
+        self._expired, self._ended = [], []
         try:
             result = self.run(self._sweep)
         except Unavailable:
@@ -177,6 +173,7 @@ class Session:
             raise
         self.lacking = ""
         self._log_lack()
+        result = evolve(result, effects=[*self._expired, *result.effects])
         if result.now.has_ended or self._ended:
             result = followed(self.run, self._follow_up, result, None)
         # In separate transactions: if these fail, the sweep's result still wakes waiters.
@@ -241,6 +238,9 @@ class Session:
             except KeysWanted as wanted_keys:
                 self._keys |= {*wanted_keys.keys}
                 continue
+            except EndsWanted as wanted_ends:
+                self._expired += followed_first(self.run, self._follow_up, wanted_ends.parents)
+                continue
             except DamageFound as damage:
                 found = damage.jobs
             # If nothing was set apart, another server may have been faster: that counts as an attempt.
@@ -253,7 +253,7 @@ class Session:
         """Set damaged jobs apart, and log them; returns whether any was damaged."""
         changed = self._run(lambda connection: set_apart(connection, self.rows, found, self._slot))
         for queue, uid, why in changed:
-            self._log.error(_DAMAGED, queue=queue, uid=uid, why=why)
+            self._log.error(DAMAGED, queue=queue, uid=uid, why=why)
         return bool(changed)
 
     def _run(self, work: "Callable[[Connection[Row]], R]") -> R:
@@ -470,6 +470,7 @@ class Session:
             if sum(one.task.weight for one in tables.planned) > SMALL:
                 turn.enter_context(self.turn)
             batch.decide()
+            self._ends_first.check(connection, batch.job_changes, batch.links)
             if batch.changes and not self._is_numbered:
                 together(connection, self._number_batch())
             batch.write_queues(connection)

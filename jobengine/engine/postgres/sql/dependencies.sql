@@ -151,6 +151,20 @@ JOIN ended e USING (parent_queue, parent_key)
 ORDER BY e.id
 FOR UPDATE OF e;
 
+-- name: find_own_ended
+-- Those of some jobs for which something is left to be followed up.
+SELECT DISTINCT e.parent_queue, e.parent_key
+FROM (SELECT * FROM unnest((SELECT :parent_queues::bytea[]), :parent_keys::text[])) AS w (parent_queue, parent_key)
+JOIN ended e USING (parent_queue, parent_key);
+
+-- name: find_ended_of_queues
+-- Jobs and batches of queues for which something is left to be followed up.
+SELECT DISTINCT e.parent_queue, e.parent_key
+FROM unnest((SELECT :parent_queues::bytea[])) AS w (parent_queue)
+JOIN ended e USING (parent_queue)
+WHERE e.parent_key <> ''
+LIMIT :most;
+
 -- name: delete_ended
 -- Removes what was followed up.
 DELETE FROM ended WHERE id = ANY(:ids::bigint[]);

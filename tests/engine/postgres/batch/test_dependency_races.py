@@ -88,7 +88,8 @@ def read(session: Session, uid: str) -> Job:
 def settle(session: Session, database: Database) -> None:
     """Follow up all that is left."""
     for _ in range(1_000):
-        if not session.sweep().now.has_ended:
+        result = session.sweep()
+        if not (result.now.has_ended or result.has_left):
             break
     assert wrong_links(database.url) == []
 
@@ -287,3 +288,40 @@ def test_a_cascade_goes_on_after_its_server_was_cut_off_at_any_step(
                 break
             steps += 1
     assert steps >= 8
+
+
+def fan_out(session: Session, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+    """A job and several that depend on it, of which a follow-up releases few, and a cascade some."""
+    monkeypatch.setattr("jobengine.engine.postgres.batch.follow._JOBS", 30)
+    monkeypatch.setattr("jobengine.engine.postgres.batch.cascade._MOST", 2)
+    parent = new()
+    (uid, *children) = add(session, parent, *(new(str(parent.uid)) for _ in range(200)))
+    return uid, children
+
+
+@pytest.mark.parametrize("removes", ["one", "matching", "queue", "same batch"])
+def test_a_complete_job_that_is_deleted_at_once_releases_all_that_depend_on_it(
+    sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch, removes: str
+) -> None:
+    answer(sessions[0], c.CreateQueue(queue="other", access_key=KEY))
+    uid, children = fan_out(sessions[0], monkeypatch)
+    elsewhere = c.AddJobs(queue="other", access_key=KEY, jobs=tuple(new(uid) for _ in range(200)), defaults=Defaults())
+    others = [one.job.spec.uid for one in answer(sessions[0], elsewhere)]
+    deletes: dict[str, c.Command[Any]] = {
+        "one": c.DeleteJob(**WHO, uid=uid),
+        "matching": c.DeleteMatching(**WHO, filter=c.Filter(state=State.COMPLETE)),
+        "queue": c.DeleteQueue(**WHO),
+    }
+    if removes == "same batch":
+        tasks = [ends(uid), deletes["one"]]
+        while tasks:
+            tasks = tasks[len(sessions[0].carry_out(tasks).outcomes) :]
+    else:
+        answer(sessions[0], ends(uid))
+        answer(sessions[1], deletes[removes])
+    settle(sessions[2], database)
+    left = [] if removes == "queue" else [read(sessions[0], child) for child in children]
+    assert {job.ready for job in left} <= {True}
+    page = answer(sessions[0], c.ListJobs(queue="other", access_key=KEY, limit=1_000))
+    assert sorted(job.spec.uid for job in page.jobs) == sorted(others)
+    assert {job.ready for job in page.jobs} == {True}
