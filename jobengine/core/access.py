@@ -77,6 +77,10 @@ class Keyed(Protocol):
     def admin(self) -> bool:
         """Whether the server's admin key was shown."""
 
+    @property
+    def named_in(self) -> str | None:
+        """The field that names the queue, in a request about another queue; None in one about this queue."""
+
 
 def authorise(queue: Queue, command: Keyed, now: int) -> Grant:
     """
@@ -85,12 +89,14 @@ def authorise(queue: Queue, command: Keyed, now: int) -> Grant:
     Takes the same time for every wrong key.
     """
     grant = _ALL if command.admin else _grant(queue, command.access_key, now)
+    if grant is None:
+        raise AccessDenied(queue.name, command.named_in)
     if grant.role not in command.roles:
         raise NotAllowed(grant.role)
     return grant
 
 
-def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
+def _grant(queue: Queue, access_key: bytes, now: int) -> Grant | None:
     digest = digest_of(access_key, queue.salt)
     found = None
     for key in queue.keys:
@@ -102,8 +108,6 @@ def _grant(queue: Queue, access_key: bytes, now: int) -> Grant:
     # The owner's key is checked last: if it was also added with a role, it must still open everything.
     if _is_of(queue.digest, queue, access_key, digest):
         found = _ALL
-    if found is None:
-        raise AccessDenied
     return found
 
 

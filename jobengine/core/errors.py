@@ -26,8 +26,12 @@ class QueueExists(DomainError):
 class AccessDenied(DomainError):
     """The access key does not open the queue."""
 
-    def __init__(self) -> None:
-        super().__init__("The access key does not open this queue; send one that does in X-Access-Key.")
+    def __init__(self, queue: str = "", named_in: str | None = None) -> None:
+        """`named_in` is the field of a request about another queue that names `queue`."""
+        text = "The access key does not open this queue; send one that does in X-Access-Key."
+        if named_in is not None:
+            text = f"The access key does not open the queue {queue!r} in {named_in}; send one that opens both queues."
+        super().__init__(text)
 
 
 class NotAllowed(DomainError):

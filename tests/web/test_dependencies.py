@@ -86,7 +86,9 @@ def test_an_unknown_dependency_is_a_conflict_that_names_the_job(server: MemorySe
 
 def test_the_key_must_open_the_other_queue(server: MemoryServer) -> None:
     make_queue(server, "other", "another")
-    assert put(server, depends_on=[{"queue_name": "other", "uid": A}]).status == 401
+    refused = put(server, depends_on=[{"queue_name": "other", "uid": A}])
+    detail = "The access key does not open the queue 'other' in depends_on; send one that opens both queues."
+    assert (refused.status, refused.json["detail"]) == (401, detail)
     assert put(server, depends_on=[{"queue_name": "none", "uid": A}]).status == 404
 
 

@@ -104,7 +104,9 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
         return found
 
     def _part(self, queue: str, uids: Iterable[str]) -> ReadLinks:
-        return ReadLinks(queue=queue, uids=tuple(uids), access_key=self.access_key, admin=self.admin)
+        return ReadLinks(
+            queue=queue, uids=tuple(uids), access_key=self.access_key, admin=self.admin, named_in="depends_on"
+        )
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         jobs = self.new_jobs

@@ -97,6 +97,11 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
         return (self.queue,)
 
     @property
+    def named_in(self) -> str | None:
+        """The field that names the queue, in a request about another queue; None in one about this queue."""
+        return None
+
+    @property
     def parts(self) -> "Sequence[QueueCommand[object]]":
         return (self,)
 

@@ -70,6 +70,7 @@ class ReadLinks(QueueCommand[Links], frozen=True, kw_only=True):
     uids: tuple[str, ...]
     #: The most dependants of each; 0 reads none.
     most: int = 0
+    named_in: str | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(uids=frozenset(self.uids), dependants=self.most > 0)
