@@ -15,7 +15,7 @@ from ....core.dependants import end_of_job
 from ....core.dependencies import Awaited, batch_in
 from ....core.effects import Effect, ItemEffect
 from ....core.facts import Fact, QueueDeleted
-from ....core.model import FINISHED, NO_RARE, UNFINISHED, Job
+from ....core.model import NO_RARE, UNFINISHED, Job
 from ....core.places import Place, place_of
 from ..database.arrays import bigints, byteas
 from ..database.dependency_rows import (
@@ -28,6 +28,7 @@ from ..database.dependency_rows import (
     batch_parent,
     batches_counted,
     ended_left,
+    is_finished,
     kept_for,
     links_deleted,
     links_of,
@@ -112,10 +113,11 @@ class BatchLinks:
             self._note_links(one, changed)
             self._note_batch(one)
         for one in changes if self.linked.awaited else ():
-            key = (one.queue.id, one.uid)
-            if key in self.linked.awaited and end_of_job(one.old) != end_of_job(one.new):
+            if not self.linked.awaits(one):
+                continue
+            if end_of_job(one.old) != end_of_job(one.new):
                 self.eager[self.rows.name(one.queue.queue.name), one.uid] = None
-            elif key in self.linked.awaited - self.linked.freed and _is_finished(one.new):
+            elif one.new is not None and is_finished(one.new) and not self.linked.frees(one):
                 # Its retention is put off by this change: perhaps nobody waits for it.
                 self.lazy[self.rows.name(one.queue.queue.name), one.uid] = None
 
@@ -197,24 +199,22 @@ class BatchLinks:
     # Batches
 
     def _note_batch(self, one: Change) -> None:
-        for job, by in ((one.old, -1), (one.new, 1)):
-            key = self.rows.batch_of(job)
-            if job is not None and key is not None:
-                self._counts[one.queue.id, key, int(place_of(job.standing))] += by
-        key = self.rows.batch_of(one.new or one.old)
-        if key is None or not (one.new is None or _is_finished(one.new) or _is_finished(one.old)):
+        old, new, queue_id = one.old, one.new, one.queue.id
+        key = was = self.rows.batch_of(old)
+        if old is not None and was is not None:
+            self._counts[queue_id, was, place_of(old.standing)] -= 1
+        if new is not None:
+            key = self.rows.batch_of(new)
+            if key is not None:
+                self._counts[queue_id, key, place_of(new.standing)] += 1
+        if key is None:
             return
-        parent = (self.rows.name(one.queue.queue.name), batch_parent(key))
-        if one.new is None or _is_finished(one.new):
-            self._of_batches[one.queue.id, key] = parent
-        else:
+        if new is None or is_finished(new):
+            if (queue_id, key) not in self._of_batches:
+                self._of_batches[queue_id, key] = (self.rows.name(one.queue.queue.name), batch_parent(key))
+        elif old is not None and is_finished(old):
             # The job was retried: the batch may have to be resumed.
-            self.eager[parent] = None
-
-
-def _is_finished(job: Job | None) -> bool:
-    """Whether a job does not keep its batch from ending."""
-    return job is not None and job.state in FINISHED
+            self.eager[self.rows.name(one.queue.queue.name), batch_parent(key)] = None
 
 
 def new_links(rows: Rows, changes: Iterable[Change]) -> list[Statement]:

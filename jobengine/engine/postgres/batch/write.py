@@ -131,8 +131,15 @@ class Linked:
 
     def has(self, change: Change) -> bool:
         """Whether the row of a job has values in these columns, or had some."""
-        key = (change.queue.id, change.uid)
-        return key in self.awaited or key in self.freed or batch_of_job(change.new) is not None
+        return batch_of_job(change.new) is not None or self.awaits(change) or self.frees(change)
+
+    def awaits(self, change: Change) -> bool:
+        """Whether others depend on a job."""
+        return bool(self.awaited) and (change.queue.id, change.uid) in self.awaited
+
+    def frees(self, change: Change) -> bool:
+        """Whether nobody depends on a job any more."""
+        return bool(self.freed) and (change.queue.id, change.uid) in self.freed
 
 
 @define
@@ -158,8 +165,10 @@ class Writing:
         """
         changes, linked = self.changes, list[Change]()
         if self.linked is not None:
-            linked = [one for one in changes if one.new is not None and self.linked.has(one)]
-            changes = [one for one in changes if one.new is None or not self.linked.has(one)]
+            others = list[Change]()
+            for one in changes:
+                (linked if one.new is not None and self.linked.has(one) else others).append(one)
+            changes = others
         sorts = self._sorts(changes)
         if any(one.queue.queue.flow is not None for one in changes):
             plain = [one for one in changes if one.queue.queue.flow is None]
@@ -203,24 +212,18 @@ class Writing:
 
     def _with_links(self, changes: Sequence[Change], columns: _Columns) -> _Columns:
         """The columns of these jobs, with those of dependencies and batches; kept jobs have no deadline."""
+        assert self.linked is not None
         keys = [
             None if one.queue.queue.flow is None else key for one, key in zip(changes, self._keys(changes), strict=True)
         ]
-        awaited = [self._is_awaited(one) for one in changes]
+        awaited = [1 if self.linked.awaits(one) else None for one in changes]
         batches = [self.rows.batch_of(one.new) for one in changes]
         kept = [
-            kept_for(one.new) if batch is not None or (is_awaited and not self._is_freed(one)) else None
+            kept_for(one.new) if batch is not None or (is_awaited and not self.linked.frees(one)) else None
             for one, is_awaited, batch in zip(changes, awaited, batches, strict=True)
         ]
         dues = [due if one is None else None for due, one in zip(columns[_DUE], kept, strict=True)]
         return [*columns[:_DUE], dues, *columns[_DUE + 1 :], keys, awaited, batches, kept]
-
-    def _is_freed(self, change: Change) -> bool:
-        return self.linked is not None and (change.queue.id, change.uid) in self.linked.freed
-
-    def _is_awaited(self, change: Change) -> int | None:
-        is_awaited = self.linked is not None and (change.queue.id, change.uid) in self.linked.awaited
-        return 1 if is_awaited else None
 
     def _keys(self, changes: Sequence[Change]) -> list[bytes | None]:
         return [key_of(self.rows, one.new) for one in changes if one.new is not None]

@@ -19,7 +19,7 @@ from typing import Final
 from ....core.batches import BATCH, BatchCounts
 from ....core.dependants import awaited_by
 from ....core.dependencies import MET, NOT_YET, UNMET, WAITED_FOR, Awaited, batch_in
-from ....core.model import COMPLETE, FINISHED, MINUTE, Job, State
+from ....core.model import COMPLETE, MINUTE, Job, State
 from ....core.places import Place
 from ..sql import named
 from .arrays import bigints, byteas, texts
@@ -36,6 +36,7 @@ Link = tuple[str, int]
 BatchDeltas = Counter[tuple[int, bytes, int]]
 
 _BATCH: Final = "batch:"
+_FAILED: Final = State.FAILED
 _STATES: Final[Mapping[int, State]] = {int(place): place.state for place in Place}
 #: By the end of a job or batch: the marks of the jobs that it changes.
 MARKS: Final[Mapping[str, str]] = {
@@ -77,7 +78,7 @@ def links_of(job: Job | None) -> dict[Awaited, Link]:
     dependencies = None if job is None else job.spec.rare.dependencies
     if job is None or dependencies is None:
         return {}
-    keeps = int(job.state not in FINISHED)
+    keeps = int(not is_finished(job))
     links: dict[Awaited, Link] = dict.fromkeys(dependencies.on, ("", 1)) if keeps else {}
     if awaited_by(job):
         marks = zip(dependencies.on, job.standing.ended, strict=True)
@@ -87,11 +88,17 @@ def links_of(job: Job | None) -> dict[Awaited, Link]:
 
 def kept_for(job: Job | None) -> int | None:
     """The column `kept` of a job whose retention is put off: milliseconds; None if it has not finished."""
-    if job is None or job.state not in FINISHED:
+    if job is None or not is_finished(job):
         return None
-    keep = job.spec.keep
-    minutes = keep.minutes if job.state is COMPLETE else keep.failed_minutes
-    return minutes * MINUTE + job.standing.shift
+    keep, standing = job.spec.keep, job.standing
+    minutes = keep.minutes if standing.state is COMPLETE else keep.failed_minutes
+    return minutes * MINUTE + standing.shift
+
+
+def is_finished(job: Job) -> bool:
+    """Whether a job has finished: faster than a look into FINISHED, as each job of a batch needs it."""
+    state = job.standing.state
+    return state is COMPLETE or state is _FAILED
 
 
 def links_written(written: Mapping[tuple[Child, Parent], Link]) -> list[Statement]:

@@ -105,8 +105,9 @@ class Rows:
     #: A cache of decrypted queues by number, each with its revision.
     _queues: dict[int, tuple[int, Queue]] = field(factory=dict)
     damaged: DamagedQueues = field(factory=DamagedQueues, init=False)
-    #: A cache of the digests of groups.
+    #: Caches of the digests of groups and batches.
     _groups: dict[str, bytes] = field(factory=dict, init=False)
+    _batches: dict[str, bytes] = field(factory=dict, init=False)
 
     def queue(self, number: int, rev: int, digest: bytes, sealed: bytes) -> Queue:
         """The queue in a row; raises Damaged if the record was sealed for another row."""
@@ -225,11 +226,13 @@ class Rows:
 
     def group(self, name: str) -> bytes:
         """The digest by which a group and its settings are looked up; those of the last groups are cached."""
-        key = self._groups.get(name)
-        if key is None:
-            if len(self._groups) >= _GROUPS:
-                self._groups.clear()
-            key = self._groups[name] = self.item(GROUP, name)
+        return self._groups.get(name) or self._cached(self._groups, GROUP, name)
+
+    def _cached(self, digests: dict[str, bytes], kind: str, name: str) -> bytes:
+        """Put the digest of a named thing into a cache; a full cache is emptied first."""
+        if len(digests) >= _GROUPS:
+            digests.clear()
+        key = digests[name] = self.item(kind, name)
         return key
 
     def item(self, kind: str, name: str) -> bytes:
@@ -239,7 +242,7 @@ class Rows:
     def batch_of(self, job: Job | None) -> bytes | None:
         """The column `batch` of a job: the key of its batch in the table `item`."""
         name = None if job is None else job.spec.rare.batch
-        return None if name is None else self.item(BATCH, name)
+        return None if name is None else self._batches.get(name) or self._cached(self._batches, BATCH, name)
 
     def kind(self, kind: str) -> bytes:
         """The digest by which all things of a kind are looked up."""
