@@ -339,7 +339,7 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
             timeout_time=timeout_time,
             content=content,
             created=created,
-            rare=shared_rare(**_NONE | more) if more else NO_RARE,
+            rare=shared_rare(more.get("author"), more.get("group"), more.get("batch")) if more else NO_RARE,
         )
         return JobAdded(queue, Job(spec, bare))
     return _read_rare_job(written, content)
