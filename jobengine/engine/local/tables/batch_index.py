@@ -6,49 +6,41 @@ from itertools import takewhile
 from typing import Final
 
 from ....core.batches import BATCH, Batch, BatchCounts, batch_of, end_of_batch, is_to_change, kept_after_end
-from ....core.model import COMPLETE, INPROGRESS, MINUTE, QUEUED, Job, Rank, State
+from ....core.model import COMPLETE, MINUTE, Job, Rank, State
+from ....core.places import PLACES_OF, Place, place_of
 from ....core.tables import BatchOver
 from .name_index import Pending
 from .sorted_list import SortedList
 
 _FAILED: Final = State.FAILED
+#: A tuple: to find a place in it takes less time than in a set.
+FINISHED_PLACES: Final = (Place.COMPLETE, Place.FAILED)
 
 
 class _Entry:
     """A batch with an index of its jobs."""
 
-    __slots__ = ("batch", "complete", "deadline", "failed", "inprogress", "kept", "queued")
+    __slots__ = ("batch", "deadline", "kept", "numbers")
 
     def __init__(self) -> None:
         #: None if the batch does not exist, as in a file that was tampered with.
         self.batch: Batch | None = None
-        #: The number of its jobs in each state: attributes, as a dict with states as keys takes three times as long.
-        self.queued = self.inprogress = self.complete = self.failed = 0
+        #: The number of its jobs in each place: a list, as a dict with states as keys takes three times as long.
+        self.numbers: Final = [0] * (max(Place) + 1)
         #: (milliseconds to be kept, rank) of each finished job; they count from the end of the batch.
         self.kept: Final[SortedList[tuple[int, Rank]]] = SortedList()
         #: Its entry in the deadlines of all batches.
         self.deadline: int | None = None
 
-    def count(self, state: State, by: int) -> None:
-        """Count a job in this state; `by` is 1 or -1."""
-        if state is QUEUED:
-            self.queued += by
-        elif state is INPROGRESS:
-            self.inprogress += by
-        elif state is COMPLETE:
-            self.complete += by
-        else:
-            self.failed += by
-
     def counts(self) -> BatchCounts:
         """Its jobs by state."""
-        numbers = zip(State, (self.queued, self.inprogress, self.complete, self.failed), strict=True)
-        return BatchCounts({state: number for state, number in numbers if number})
+        found = ((state, sum(self.numbers[place] for place in PLACES_OF[state])) for state in State)
+        return BatchCounts({state: number for state, number in found if number})
 
     @property
     def has_jobs(self) -> bool:
         """Whether any job belongs to it."""
-        return self.queued + self.inprogress + self.complete + self.failed > 0
+        return any(self.numbers)
 
     @property
     def is_to_change(self) -> bool:
@@ -91,43 +83,51 @@ class BatchIndex:
         if end_of_batch(old) != end_of_batch(entry.batch):
             self.ended[name] = None
 
-    def change(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:
-        """Note the change of a job of a batch."""
-        for job, by in ((old, -1), (new, 1)):
-            if job is not None and job.spec.rare.batch is not None:
-                self._entry(job.spec.rare.batch).count(job.standing.state, by)
-        self._move_kept(old, new, entering, leaving)
+    def enter(self, job: Job, entering: Pending) -> None:
+        """Note a new job of a batch."""
+        place = place_of(job.standing)
+        self._entry(job.spec.rare.batch or "").numbers[place] += 1
+        if place in FINISHED_PLACES:
+            self._move_kept(job, entering)
 
-    def move(self, old: Job, new: Job, entering: Pending, leaving: Pending) -> None:
-        """The same for a job whose fixed half stays."""
-        was, now = old.standing.state, new.standing.state
-        if was is not now:
-            entry = self._entry(new.spec.rare.batch or "")
-            entry.count(was, -1)
-            entry.count(now, 1)
-        if _is_finished(was) or _is_finished(now):
-            self._move_kept(old, new, entering, leaving)
+    def leave(self, job: Job, leaving: Pending) -> None:
+        """Note that a job of a batch was removed."""
+        self._entry(job.spec.rare.batch or "").numbers[place_of(job.standing)] -= 1
+        self._move_kept(job, leaving)
+
+    def move(self, name: str, before: Place, after: Place) -> None:
+        """Note that a job of a batch has another place."""
+        numbers = self._entry(name).numbers
+        numbers[before] -= 1
+        numbers[after] += 1
+
+    def move_kept(self, old: Job, new: Job, entering: Pending, leaving: Pending) -> None:
+        """Note the change of a job of a batch that was finished, or is."""
+        self._move_kept(old, leaving)
+        self._move_kept(new, entering)
 
     def set_kept(self, uid: str, job: Job | None, entering: Pending, leaving: Pending, *, keeps: bool) -> None:
         """Note whether unfinished jobs depend on a job, which may be missing."""
         self.is_used = True
         if keeps:
-            self._move_kept(job, None, entering, leaving)
+            self._move_kept(job, leaving)
             self.needed.add(uid)
         else:
             self.needed.discard(uid)
-            self._move_kept(None, job, entering, leaving)
+            self._move_kept(job, entering)
 
     def deadline_of(self, job: Job) -> int | None:
         """The deadline of a job, unless its retention is put off or begins with the end of its batch."""
-        if _is_finished(job.standing.state) and (job.spec.uid in self.needed or _is_kept_by_batch(job)):
+        standing, spec = job.standing, job.spec
+        is_finished = standing.state is COMPLETE or standing.state is _FAILED
+        if is_finished and (spec.uid in self.needed or (spec.rare.batch is not None and not standing.shift)):
             return None
         return job.deadline
 
-    def _move_kept(self, old: Job | None, new: Job | None, entering: Pending, leaving: Pending) -> None:
-        for job, pending in ((old, leaving), (new, entering)):
-            if job is not None and _is_kept_by_batch(job) and job.spec.uid not in self.needed:
-                pending[self._entry(job.spec.rare.batch or "").kept].append(_kept_entry(job))
+    def _move_kept(self, job: Job | None, pending: Pending) -> None:
+        """Enter a finished job, or take it out, if its retention begins with the end of its batch."""
+        if job is not None and _is_kept_by_batch(job) and job.spec.uid not in self.needed:
+            pending[self._entry(job.spec.rare.batch or "").kept].append(_kept_entry(job))
 
     def update(self) -> bool:
         """Bring deadlines up to date with the changes; returns whether there were any."""
@@ -184,11 +184,8 @@ def _is_over(since: int, kept: tuple[int, Rank]) -> bool:
 def _is_kept_by_batch(job: Job) -> bool:
     """Whether the retention of a job begins with the end of its batch, and not when those that depend on it ended."""
     standing = job.standing
-    return job.spec.rare.batch is not None and _is_finished(standing.state) and not standing.shift
-
-
-def _is_finished(state: State) -> bool:
-    return state is COMPLETE or state is _FAILED
+    is_finished = standing.state is COMPLETE or standing.state is _FAILED
+    return is_finished and job.spec.rare.batch is not None and not standing.shift
 
 
 def _kept_entry(job: Job) -> tuple[int, Rank]:

@@ -20,7 +20,7 @@ from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort, position
 from ....core.stats import GroupState, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
-from .batch_index import BatchIndex
+from .batch_index import FINISHED_PLACES, BatchIndex
 from .dependants import Dependants
 from .flow_index import FlowIndex
 from .name_index import NameIndex
@@ -354,7 +354,7 @@ class QueueTable:
                 self.names.leave(was, old, self._leaving)
                 self.names.enter(now, new, self._entering)
         if self.batches.is_used:
-            self._move_kept(old, new)
+            self._move_kept(old, new, was, now)
         else:
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
@@ -372,12 +372,17 @@ class QueueTable:
             self._count(new, 1)
         self.live_bytes += length_of_reported(new.standing) - length_of_reported(old.standing)
 
-    def _move_kept(self, old: Job, new: Job) -> None:
-        """Move the deadline of a job in a queue where retentions may be put off."""
-        batches = self.batches
-        self._set_deadline(self.deadlines, new.spec.rank, batches.deadline_of(old), batches.deadline_of(new))
-        if new.spec.rare.batch is not None:
-            batches.move(old, new, self._entering, self._leaving)
+    def _move_kept(self, old: Job, new: Job, before: Place, after: Place) -> None:
+        """Move the deadline of a job, given its places, in a queue where retentions may be put off."""
+        batches, spec = self.batches, new.spec
+        was, now = old.deadline, new.deadline
+        if before in FINISHED_PLACES or after in FINISHED_PLACES:
+            was, now = batches.deadline_of(old), batches.deadline_of(new)
+            if spec.rare.batch is not None:
+                batches.move_kept(old, new, self._entering, self._leaving)
+        self._set_deadline(self.deadlines, spec.rank, was, now)
+        if spec.rare.batch is not None and before is not after:
+            batches.move(spec.rare.batch, before, after)
 
     def _put_in(self, job: Job) -> None:
         spec = job.spec
@@ -385,9 +390,10 @@ class QueueTable:
             self.next_arrival = spec.arrival + 1
         self._enter(place_of(job.standing), job)
         if spec.rare.batch is not None:
-            self.batches.change(None, job, self._entering, self._leaving)
+            self.batches.enter(job, self._entering)
         deadline = self.batches.deadline_of(job) if self.batches.is_used else job.deadline
-        self._set_deadline(self.deadlines, spec.rank, None, deadline)
+        if deadline is not None:
+            self._set_deadline(self.deadlines, spec.rank, None, deadline)
         if spec.timeout_time or job.standing.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
         if self.sort_indexes:
@@ -400,7 +406,7 @@ class QueueTable:
         self._leave(place_of(job.standing), job)
         self._set_deadline(self.deadlines, job.spec.rank, self.batches.deadline_of(job), None)
         if job.spec.rare.batch is not None:
-            self.batches.change(job, None, self._entering, self._leaving)
+            self.batches.leave(job, self._leaving)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
         self._count(job, -1)
