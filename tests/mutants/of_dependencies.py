@@ -39,8 +39,8 @@ OF_DEPENDENCIES: Final = (
         "dependency-kept",
         "that a finished job is kept while an unfinished one depends on it",
         "jobengine/engine/local/tables/batch_index.py",
-        "(job.spec.uid in self.needed or _is_kept_by_batch(job))",
-        "_is_kept_by_batch(job)",
+        "(spec.uid in self.needed or (spec.rare.batch is not None and not standing.shift))",
+        "spec.rare.batch is not None and not standing.shift",
         ("tests/core/test_dependencies.py::test_a_finished_job_is_kept_until_all_that_depend_on_it_are_finished",),
     ),
     Mutant(
