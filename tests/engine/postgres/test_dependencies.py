@@ -216,3 +216,18 @@ def test_jobs_without_dependencies_send_no_statement_more(database: Database, mo
     words = ("dependency", "ended", "batch_tally", "awaited =", "unfinished")
     assert [one.text for one in sent if any(word in one.text for word in words)] == []
     server.session.close()
+
+
+def test_new_jobs_that_follow_a_waiting_one_are_checked_for_circles_by_one_query(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.clear()
+    server = Server.on(database.url)
+    server.ask(c.CreateQueue(**WHO))
+    server.add(uid=A)
+    server.add(uid=B, depends_on=(("q", A),))
+    sent = statements_sent(monkeypatch)
+    jobs = tuple(c.NewJob(content=b"{}", uid=uid_of(number), depends_on=(("q", B),)) for number in range(10, 60))
+    server.ask(c.AddJobs(**WHO, jobs=jobs, defaults=Defaults()))
+    assert len([one for one in sent if "WHERE d.parent_queue" in one.text or "WHERE parent_queue" in one.text]) == 1
+    server.session.close()

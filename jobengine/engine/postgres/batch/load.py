@@ -27,7 +27,7 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read, with_flow
-from .load_links import LinkLoading, Query
+from .load_links import LinkLoading, Query, may_be_there
 from .loaded import LoadedTables
 from .pages import find_page
 from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, flow_lock_of, plan
@@ -158,7 +158,7 @@ class _Loading:
 
     def load_named(self, jobs: Sequence[statements.Uid], *, locks: bool) -> None:
         """Load only these jobs, sorted."""
-        jobs = [one for one in jobs if _may_be_there(one[1])]
+        jobs = [one for one in jobs if may_be_there(one[1])]
         self._send([Query(one, self._take_named) for one in statements.jobs_named(jobs, (), locks=locks)])
         self.finish()
 
@@ -239,7 +239,7 @@ class _Loading:
         """Load jobs by uid, and the holders of unique keys; locks these keys and jobs if the batch locks jobs."""
         table = self._by_id[queue_id]
         number, more = len(table.jobs), table.more_loaded
-        named = [(queue_id, uid) for uid in sorted({*uids} - more) if uid not in table.jobs and _may_be_there(uid)]
+        named = [(queue_id, uid) for uid in sorted({*uids} - more) if uid not in table.jobs and may_be_there(uid)]
         places = sorted({(queue_id, self.rows.unique_key(key)) for key in {*keys} - more})
         loaded = (
             Query(one, self._take_named) for one in statements.jobs_named(named, places, locks=self.tables.locked)
@@ -287,7 +287,7 @@ class _Loading:
                 self._by_id[queue_id].paged = page
 
     def _uids(self, parts: Sequence[PlannedPart]) -> list[tuple[int, str]]:
-        wanted = {(self._id(part), uid) for part in parts for uid in part.needs.uids if _may_be_there(uid)}
+        wanted = {(self._id(part), uid) for part in parts for uid in part.needs.uids if may_be_there(uid)}
         for queue_id, table in self._by_id.items():
             if table.paged is not None:
                 wanted |= {(queue_id, uid) for uid in table.paged.uids}
@@ -480,11 +480,6 @@ class _Loading:
 def _is_due(job: Job, now: Now) -> bool:
     deadline, wall = job.deadline, job.wall_deadline
     return (deadline is not None and deadline <= now.elapsed) or (wall is not None and wall <= now.wall)
-
-
-def _may_be_there(uid: str) -> bool:
-    """Whether a job can have this uid. All uids are UUIDs; other texts may cause errors in PostgreSQL."""
-    return len(uid) == 36 and uid.isascii() and uid.isprintable()
 
 
 def _only_adds(parts: Sequence[PlannedPart]) -> bool:

@@ -5,13 +5,13 @@ from functools import partial
 from itertools import groupby
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from psycopg import Connection
 
 from ....core.batches import BATCH
 from ....core.dependencies import Awaited
 from ....storage.errors import Damaged
-from ..database.arrays import bigints, byteas
+from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
 from ..database.dependency_rows import counts_by_state, parent_of
 from ..database.item_rows import Key, item_of, items_named
@@ -28,6 +28,7 @@ _COUNT_ITEMS: Final = named("count_items")
 _MAKE_KEYS: Final = named("make_keys")
 _LOCK_FREE_KEYS: Final = named("lock_free_keys")
 _DEPENDANTS_OF: Final = named("dependants_of")
+_AWAITED_AMONG: Final = named("awaited_among")
 #: The first columns of a count: queue number and key.
 _Place = tuple[int, bytes]
 
@@ -57,12 +58,16 @@ class LinkLoading:
     tables: LoadedTables
     #: The tables by the numbers of their queues.
     by_id: Mapping[int, LoadedTable]
+    #: The uids that commands name, by queue, if circles are looked for; and those of them for which jobs wait.
+    _named: dict[str, set[str]] = field(factory=dict, init=False)
+    _awaited: dict[str, set[str]] = field(factory=dict, init=False)
 
     def prepare(self, parts: Iterable[PlannedPart]) -> None:
         """Let rules find the jobs that wait for others."""
         for part in parts:
             if part.needs.dependants:
                 self.tables.queues[part.command.queue].find_dependants = self._dependants
+                self._named.setdefault(part.command.queue, set()).update(filter(may_be_there, part.needs.uids))
 
     def queries(self, parts: Sequence[PlannedPart]) -> list[Query]:
         """The queries for the counts that commands need, once the keys of batches are locked."""
@@ -162,10 +167,21 @@ class LinkLoading:
             table.numbers[kind] = number
 
     def _dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
+        name, uid = awaited
+        if uid in self._named.get(name, ()) and uid not in self._awaited_among(name):
+            return ()
         parent_queue, parent_key = parent_of(self.rows, awaited)
         statement = _DEPENDANTS_OF(parent_queue=parent_queue, parent_key=parent_key, most=most)
         (answer,) = together(self.connection, statement)
         return [*self._found(answer)]
+
+    def _awaited_among(self, name: str) -> set[str]:
+        """The named jobs of a queue for which others wait, in one query: for most new jobs none does."""
+        if name not in self._awaited:
+            keys = texts(sorted(self._named[name]))
+            (answer,) = together(self.connection, _AWAITED_AMONG(parent_queue=self.rows.name(name), parent_keys=keys))
+            self._awaited[name] = {uid for (uid,) in answer}
+        return self._awaited[name]
 
     def _found(self, answer: Iterable[Row]) -> Iterator[tuple[str, str, str | None]]:
         for number, rev, digest, sealed_queue, uid, sealed, standing, has_batch in answer:
@@ -178,6 +194,11 @@ class LinkLoading:
 
     def _id(self, part: PlannedPart) -> int:
         return self.tables.now.known[part.command.queue].id
+
+
+def may_be_there(uid: str) -> bool:
+    """Whether a job can have this uid. All uids are UUIDs; other texts may cause errors in PostgreSQL."""
+    return len(uid) == 36 and uid.isascii() and uid.isprintable()
 
 
 def batches_counted(keys: Sequence[Key]) -> list[Statement]:

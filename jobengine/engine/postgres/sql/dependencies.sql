@@ -135,6 +135,20 @@ FROM (
 JOIN job j USING (queue_id, uid)
 JOIN queue q ON q.id = j.queue_id;
 
+-- name: awaited_among
+-- Those of these jobs for which others wait, or because of which they have failed. See read_parents about the count.
+SELECT w.parent_key
+FROM unnest((SELECT :parent_keys::text[])) AS w (parent_key)
+WHERE 0 < (
+    SELECT count(*)
+    FROM (
+        SELECT
+        FROM dependency d
+        WHERE d.parent_queue = :parent_queue AND d.parent_key = w.parent_key AND d.mark = ANY(ARRAY['-', 'f', 'w'])
+        LIMIT 1
+    ) d
+);
+
 -- name: find_any_ended
 -- Whether anything is left to be followed up.
 SELECT 1 FROM ended LIMIT 1;
