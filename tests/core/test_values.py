@@ -66,7 +66,7 @@ SHOWN = """
     added counted cron edge every_seconds first from_ if_running last missed missed_seconds next pause_after_failures
     schedules skipped time timezone until
     batch batches counts dependants dependencies depends_on lost most on on_dependency_failure on_failure open then
-    hidden results_left_out then_on unfinished wait_for with_results without_dependencies
+    hidden named_in results_left_out then_on unfinished wait_for with_results without_dependencies
     done failing failures fired firings followed manual number schedule states wall
 """
 
