@@ -83,9 +83,8 @@ class BatchIndex:
         if end_of_batch(old) != end_of_batch(entry.batch):
             self.ended[name] = None
 
-    def enter(self, job: Job, entering: Pending) -> None:
-        """Note a new job of a batch."""
-        place = place_of(job.standing)
+    def enter(self, job: Job, place: Place, entering: Pending) -> None:
+        """Note a new job of a batch in this place."""
         self._entry(job.spec.rare.batch or "").numbers[place] += 1
         if place in FINISHED_PLACES:
             self._move_kept(job, entering)

@@ -61,7 +61,10 @@ class Dependants:
     def change(self, queue: str, uid: str, old: Job | None, new: Job | None) -> None:
         """Note the change of a job; call it after the job was changed in its table."""
         its = (queue, uid)
-        if _depends(old) or (new is not None and (old is None or new.spec is not old.spec) and _depends(new)):
+        spec = None if new is None else new.spec
+        if (spec is not None and spec.rare.dependencies is not None) or (
+            old is not None and old.spec is not spec and _depends(old)
+        ):
             self._change_links(its, old, new)
         if its in self._changed_by and end_of_job(old) != end_of_job(new):
             self._to_check.update(self._changed_by[its])

@@ -388,10 +388,12 @@ class QueueTable:
         spec = job.spec
         if spec.arrival >= self.next_arrival:
             self.next_arrival = spec.arrival + 1
-        self._enter(place_of(job.standing), job)
+        place = place_of(job.standing)
+        self._enter(place, job)
         if spec.rare.batch is not None:
-            self.batches.enter(job, self._entering)
-        deadline = self.batches.deadline_of(job) if self.batches.is_used else job.deadline
+            self.batches.enter(job, place, self._entering)
+        is_kept = self.batches.is_used and place in FINISHED_PLACES
+        deadline = self.batches.deadline_of(job) if is_kept else job.deadline
         if deadline is not None:
             self._set_deadline(self.deadlines, spec.rank, None, deadline)
         if spec.timeout_time or job.standing.not_before:
