@@ -25,7 +25,7 @@ def _uids(data: bytes, name: str | None = None, batch: str | None = None) -> lis
     return uids
 
 
-def test_a_file_always_gives_the_same_uids_and_equal_lines_files_imports_or_batches_different_ones() -> None:
+def test_the_uids_of_a_file_are_stable_and_differ_by_line_file_import_and_batch() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3

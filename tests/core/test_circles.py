@@ -10,7 +10,7 @@ from tests.core.test_dependencies import FAIL, WAIT, A, B, C, D, child, wait_for
 from tests.core.worlds import KEY, World
 
 
-def test_a_job_of_the_request_that_its_unique_key_replaces_can_not_be_awaited(world: World) -> None:
+def test_a_job_that_was_not_added_because_of_its_unique_key_can_not_be_awaited(world: World) -> None:
     stored = world.add(unique_key="key").spec.uid
     jobs = [
         c.NewJob(content=b"{}", uid=B, depends_on=(("q", A),)),

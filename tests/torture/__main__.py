@@ -21,10 +21,10 @@ from .postgres_kills import PostgresKills
 from .power_cuts import PowerCuts
 from .rates import POSTGRES_RATES, Rates
 from .rekeys import Rekeys
-from .slots import PostgresSlots, Slots
+from .slots import postgres_slots, slots
 from .trials import run
 from .two_parents import TwoParents
-from .workflows import PostgresWorkflows, Workflows
+from .workflows import postgres_workflows, workflows
 
 TRIALS = (
     Kills(),
@@ -35,10 +35,10 @@ TRIALS = (
     Connections(),
     Backups(),
     Rekeys(),
-    Slots(),
-    PostgresSlots(),
-    Workflows(),
-    PostgresWorkflows(),
+    slots(),
+    postgres_slots(),
+    workflows(),
+    postgres_workflows(),
     TwoParents(),
     Rates(claims=10_000),
     POSTGRES_RATES,

@@ -15,15 +15,14 @@ from contextlib import suppress
 from http.client import HTTPException
 from itertools import count
 from math import inf
-from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from tests.integration.daemons import Daemon, Reply, free_port, until
+from tests.integration.daemons import Daemon, Reply, until
 
+from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
-from .postgres_servers import KINDS, on_postgres
 from .trials import Tally
 
 QUEUE: Final = "limited"
@@ -307,52 +306,11 @@ class _Campaign:
             thread.join()
 
 
-def _run(campaign: _Campaign, kills: int) -> None:
-    try:
-        campaign.begin()
-        for _ in range(kills):
-            campaign.round()
-        campaign.end()
-    finally:
-        campaign.end_workers()
+def slots(kills: int = 10, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
+    """The trial on a file."""
+    return OnFile("limits", _Campaign, kills, make_daemon)
 
 
-@frozen
-class Slots:
-    """A trial: one file, its server, and a number of kills."""
-
-    kills: int = 10
-    make_daemon: Callable[..., Daemon] = Daemon
-    name: str = "limits"
-
-    def run(self, seed: int, folder: Path, tally: Tally) -> None:
-        settings = {"API_PORT": str(free_port()), "LOG_REQUESTS": "errors"}
-        daemon = self.make_daemon(folder / "home", settings)
-
-        def kill() -> None:
-            daemon.kill()
-            daemon.start()
-
-        try:
-            _run(_Campaign([daemon], random.Random(seed), tally, kill), self.kills)
-        finally:
-            daemon.kill()
-
-
-@frozen
-class PostgresSlots:
-    """A trial: one PostgreSQL, its servers, and a number of kills."""
-
-    kills: int = 10
-    servers: int = 2
-    name: str = "limits, PostgreSQL"
-
-    def run(self, seed: int, folder: Path, tally: Tally) -> None:
-        chance = random.Random(seed)
-        with on_postgres(folder, self.servers) as servers:
-
-            def kill() -> None:
-                servers.kill(chance.choice(KINDS), chance)
-                servers.wait()
-
-            _run(_Campaign(servers.daemons, chance, tally, kill), self.kills)
+def postgres_slots(kills: int = 10) -> OnPostgres:
+    """The trial on PostgreSQL."""
+    return OnPostgres("limits, PostgreSQL", _Campaign, kills)

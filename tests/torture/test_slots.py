@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from .slots import Hold, Limit, PostgresSlots, Slots, exceeded
-from .trials import Tally
+from .slots import Hold, Limit, exceeded, postgres_slots, slots
+from .trials import Tally, Trial
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trial", [Slots(kills=2), PostgresSlots(kills=2)], ids=lambda trial: trial.name)
-def test_kills_of_servers_under_fifty_clients_exceed_no_limit_and_lose_no_slot(
-    trial: Slots | PostgresSlots, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("trial", [slots(kills=2), postgres_slots(kills=2)], ids=lambda trial: trial.name)
+def test_kills_of_servers_under_fifty_clients_exceed_no_limit_and_lose_no_slot(trial: Trial, tmp_path: Path) -> None:
     tally = Tally()
     trial.run(1, tmp_path, tally)
     assert tally.kills == 2

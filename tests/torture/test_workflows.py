@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from .trials import Tally
+from .trials import Tally, Trial
 from .two_parents import TwoParents
-from .workflows import Log, PostgresWorkflows, Workflows
+from .workflows import Log, postgres_workflows, workflows
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trial", [Workflows(kills=1), PostgresWorkflows(kills=1)], ids=lambda trial: trial.name)
-def test_kills_of_servers_leave_no_job_waiting_and_let_none_be_claimed_too_early(
-    trial: Workflows | PostgresWorkflows, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("trial", [workflows(kills=1), postgres_workflows(kills=1)], ids=lambda trial: trial.name)
+def test_kills_of_servers_leave_no_job_waiting_and_let_none_be_claimed_too_early(trial: Trial, tmp_path: Path) -> None:
     tally = Tally()
     trial.run(1, tmp_path, tally)
     assert tally.kills == 1

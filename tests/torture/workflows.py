@@ -10,18 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from tests.integration.daemons import Daemon, Reply, free_port, until
+from tests.integration.daemons import Daemon, Reply, until
 
+from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
 from .owner import Disagreement
-from .postgres_servers import KINDS, on_postgres
 from .trials import Tally
 
 QUEUES: Final = ("first", "second")
@@ -171,7 +171,7 @@ class _Campaign:
         for _ in range(OF_BATCH):
             job = {**self._job(), "batch": name}
             self.log.needs[then["uid"]].append(job["uid"])
-            self._surely("a new job", lambda client, job=job: client.add_many([job], queue))  # type: ignore[misc]
+            self._surely("a new job", partial(Caller.add_many, jobs=[job], queue=queue))
         self._surely("its end", lambda client: client.call("POST", "/api/v1/batch", body={**body, "open": False}))
 
     def _surely(self, what: str, call: Callable[[Caller], Reply]) -> None:
@@ -229,52 +229,11 @@ class _Campaign:
             thread.join()
 
 
-def _run(campaign: _Campaign, kills: int) -> None:
-    try:
-        campaign.begin()
-        for _ in range(kills):
-            campaign.round()
-        campaign.end()
-    finally:
-        campaign.end_workers()
+def workflows(kills: int = 6, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
+    """The trial on a file."""
+    return OnFile("dependencies", _Campaign, kills, make_daemon)
 
 
-@frozen
-class Workflows:
-    """A trial: one file, its server, and a number of kills."""
-
-    kills: int = 6
-    make_daemon: Callable[..., Daemon] = Daemon
-    name: str = "dependencies"
-
-    def run(self, seed: int, folder: Path, tally: Tally) -> None:
-        settings = {"API_PORT": str(free_port()), "LOG_REQUESTS": "errors"}
-        daemon = self.make_daemon(folder / "home", settings)
-
-        def kill() -> None:
-            daemon.kill()
-            daemon.start()
-
-        try:
-            _run(_Campaign([daemon], random.Random(seed), tally, kill), self.kills)
-        finally:
-            daemon.kill()
-
-
-@frozen
-class PostgresWorkflows:
-    """A trial: one PostgreSQL, its servers, and a number of kills."""
-
-    kills: int = 6
-    servers: int = 2
-    name: str = "dependencies, PostgreSQL"
-
-    def run(self, seed: int, folder: Path, tally: Tally) -> None:
-        chance = random.Random(seed)
-        with on_postgres(folder, self.servers) as servers:
-
-            def kill() -> None:
-                servers.kill(chance.choice(KINDS), chance)
-                servers.wait()
-
-            _run(_Campaign(servers.daemons, chance, tally, kill), self.kills)
+def postgres_workflows(kills: int = 6) -> OnPostgres:
+    """The trial on PostgreSQL."""
+    return OnPostgres("dependencies, PostgreSQL", _Campaign, kills)

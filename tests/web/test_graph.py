@@ -51,7 +51,7 @@ def test_two_paths_to_a_job_make_one_node_and_each_edge_once(server: MemoryServe
     assert len(graph["nodes"]) == len(graph["edges"]) == 4
 
 
-def test_nodes_have_what_a_reader_needs_to_draw_them(server: MemoryServer) -> None:
+def test_a_node_shows_state_progress_worker_tags_and_a_short_error(server: MemoryServer) -> None:
     add_jobs(server, job(1, priority=1, tags=("red",), max_attempts=1), job(2, 1))
     held = hold(server, worker="w1")
     change(server, uid(1), lease=held["lease"], new_status="inprogress", progress=40)
@@ -73,7 +73,7 @@ def test_a_job_that_failed_because_of_another_stays_in_its_graph_and_a_complete_
     assert (_nodes(server, 1), _nodes(server, 3), _nodes(server, 4)) == (uids([1, 2]), uids([3]), uids([4, 3]))
 
 
-def test_a_removed_job_is_a_node_without_details(server: MemoryServer) -> None:
+def test_a_removed_job_is_shown_as_removed_without_details(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1))
     run(server, c.DeleteJob(queue="q", access_key=b"key", uid=uid(1)))
     assert _node(server, 2, 1) == {"queue_name": "q", "uid": uid(1), "state": "removed"}

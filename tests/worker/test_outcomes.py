@@ -91,6 +91,7 @@ def test_returning_wait_for_adds_jobs_and_waits_for_them() -> None:
 
 def test_children_that_json_can_not_represent_fail_the_job() -> None:
     assert _perform(lambda content, job: job.wait_for([{"n": object()}]))["new_status"] == "failed"
+    # A handler that forgot the list.
     assert _perform(lambda content, job: job.wait_for(NewJob({})))["error_type"] == "TypeError"  # type: ignore[arg-type]
 
 

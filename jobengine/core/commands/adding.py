@@ -83,6 +83,7 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
     @property
     def new_jobs(self) -> Sequence[NewJob]:
         """The jobs to add."""
+        # A Struct can't be an abstract class.
         raise NotImplementedError
 
     @property
@@ -147,6 +148,7 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
 
     def decide_with(self, adding: "Adding") -> Decision[A_co]:
         """The command's rule."""
+        # As above.
         raise NotImplementedError
 
 

@@ -29,7 +29,7 @@ class _Entry:
         self.numbers: Final = [0] * (max(Place) + 1)
         #: (milliseconds to be kept, rank) of each finished job; they count from the end of the batch.
         self.kept: Final[SortedList[tuple[int, Rank]]] = SortedList()
-        #: Its entry in the deadlines of all batches.
+        #: Its deadline as listed in BatchIndex.deadlines; None if it is not listed.
         self.deadline: int | None = None
 
     def counts(self) -> BatchCounts:

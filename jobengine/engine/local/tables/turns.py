@@ -37,7 +37,7 @@ _INPROGRESS: Final = Place.INPROGRESS
 _ENDED: Final = frozenset((None, *(place for place in Place if place.state in FINISHED)))
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
-#: The groups that one step of a list reads, in some milliseconds.
+#: How many groups one step of a list reads; that takes a few milliseconds.
 FOUND_AT_ONCE: Final = 2_000
 #: How many groups are compared to find the oldest job.
 _OLDEST: Final = 100

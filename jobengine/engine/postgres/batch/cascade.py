@@ -1,4 +1,4 @@
-"""Follow-ups after a batch, before its callers are answered: see follow.py."""
+"""Runs the follow-ups of a batch (see follow.py) before its callers get their replies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -74,7 +74,7 @@ def links_of_batch(
 
 
 def _is_linked(change: Change) -> bool:
-    """Whether a job is, or was, of a batch, or depends on others."""
+    """Whether a job belongs to a batch or depends on others, or did so before."""
     new, old = change.new, change.old
     if new is not None and new.spec.rare is not NO_RARE and _has_links(new):
         return True

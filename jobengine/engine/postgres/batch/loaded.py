@@ -31,8 +31,8 @@ class LoadedTables:
     queues: dict[str, LoadedTable] = field(init=False)
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.
     number_of_queues: int | None = field(default=None, init=False)
-    #: What follows from ended dependencies, with the queue's name, by the elapsed time with which it happens; only of a
-    #: follow-up, see follow.py. The next line has the time of those that are decided now.
+    #: Only in a follow-up (see follow.py): the jobs and batches to change, with their queue's name, by the elapsed time
+    #: at which they change. The next line has the time of those that are being decided.
     followed: Mapping[int, Sequence[tuple[str, FollowUp]]] = field(factory=dict)
     followed_at: int = 0
 

@@ -146,7 +146,7 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "CREATE TABLE batch_tally (queue_id bigint NOT NULL, batch bytea NOT NULL, slot smallint NOT NULL, "
         "place smallint NOT NULL, jobs bigint NOT NULL, PRIMARY KEY (queue_id, batch, slot, place)) "
         "WITH (fillfactor = 50)",
-        # Of a batch that has ended: the elapsed time at which it is removed, if it has no jobs then.
+        # `over`: when an ended batch is removed, if it has no jobs at that time; NULL for all other things.
         "ALTER TABLE item ADD COLUMN over bigint",
         "CREATE INDEX item_over ON item (over) WHERE over IS NOT NULL",
         # Renamed to lock out servers of version 9, which follow nothing up.
