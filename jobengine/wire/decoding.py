@@ -1,7 +1,7 @@
 """Decodes a body into a struct, with errors that suggest what to send instead."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ def decode(
 
     With `pass_unknown`, unknown fields are ignored.
     """
+    kind: Any = decoder.type
     try:
         # `check` returns the parsed body; iterating over a JSON object gives its keys.
         names = body.fields if isinstance(body, Checked) else check(body, max_depth)
@@ -29,9 +30,9 @@ def decode(
     except NotStrict as error:
         raise BadInput(f"The body is not JSON that JobEngine accepts: {error}.") from None
     except msgspec.ValidationError as error:
-        unknown = unknown_field(error, decoder.type)
+        unknown = unknown_field(error, kind)
         if unknown is None:
-            raise BadInput(type_error(error, decoder.type)) from None
+            raise BadInput(type_error(error, kind)) from None
     return _decode_unusual(body, decoder, unknown, pass_unknown=pass_unknown)
 
 
@@ -39,13 +40,14 @@ def _decode_unusual(
     body: bytes, decoder: "msgspec.json.Decoder[T]", unknown: UnknownField, *, pass_unknown: bool
 ) -> tuple[T, Iterable[str]]:
     """Decode a body with a field that its struct lacks: the other name of a queue, or an unknown field."""
-    changed = with_main_names(body, decoder.type, pass_unknown=pass_unknown) if unknown.names_queue else body
+    kind: Any = decoder.type
+    changed = with_main_names(body, kind, pass_unknown=pass_unknown) if unknown.names_queue else body
     if pass_unknown:
-        changed = known_only(changed, decoder.type)
+        changed = known_only(changed, kind)
     elif changed == body:
         raise BadInput(unknown.text)
     try:
         return decoder.decode(changed), msgspec.json.decode(changed, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
-        further = unknown_field(error, decoder.type)
-        raise BadInput(further.text if further else type_error(error, decoder.type)) from None
+        further = unknown_field(error, kind)
+        raise BadInput(further.text if further else type_error(error, kind)) from None
