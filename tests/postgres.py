@@ -29,7 +29,7 @@ TABLES = (
     "tag",
     "unique_key",
     "tally",
-    "lane_batch",
+    "lane_commit",
     "event",
     "gone",
     "clock",

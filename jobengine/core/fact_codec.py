@@ -8,13 +8,12 @@ end, which has only those that differ from their defaults.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import asdict
-from msgspec import UNSET, Meta, Struct, UnsetType, convert
+from msgspec import UNSET, Struct, UnsetType, convert
 from msgspec.json import Decoder, Encoder
 
-from .batches import NAME_LENGTH as BATCH_LENGTH
 from .dependencies import Awaited, Dependencies, OnDependencyFailure
 from .facts import (
     ClockSet,
@@ -28,10 +27,9 @@ from .facts import (
     QueueCreated,
     QueueDeleted,
 )
-from .flow import Flow, GroupName, Window
+from .flow import Flow
 from .history import Period
 from .model import (
-    NO_CONTEXT,
     NO_NOTES,
     NO_RARE,
     AccessKey,
@@ -49,6 +47,7 @@ from .model import (
     State,
     shared_rare,
 )
+from .record_fields import NotesExtras, QueueExtras, SpecExtras, StandingExtras
 from .retention import Retention, retention
 
 
@@ -63,89 +62,13 @@ _read_line: Final = Decoder(list[Any]).decode
 # Writing: always the newest version of a kind
 
 #: The newest version of the records of queues, and of those of jobs.
-_QUEUE: Final = 6
-_JOB: Final = 6
+_QUEUE: Final = 7
+_JOB: Final = 7
 #: The kinds whose newest version is not 1.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}
 
-#: The types of fields: checked in lines from exports (fact_lines), but not in records, which JobEngine wrote itself.
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
-Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
-Count = Annotated[int, Meta(ge=0)]
-Ended = Annotated[str, Meta(pattern="^[-cfw]*\\Z")]
-
-
-class Extras(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """Rare fields. Only values that differ from the defaults are written, so the defaults must be the model's."""
-
-
-class QueueExtras(Extras):
-    """The rare fields of Queue."""
-
-    paused: bool = False
-    draining: bool = False
-    require_lease: bool = False
-    max_jobs: Count = 0
-    defaults: dict[str, Count] | None = None
-    keys: tuple[tuple[Name, Role, Digest, Count], ...] = ()
-    old_key: tuple[Digest, Count] | None = None
-    flow: Flow | None = None
-    target_wait_seconds: Window | None = None
-
-
-class SpecExtras(Extras):
-    """The rare fields of Spec."""
-
-    tags: tuple[Name, ...] = ()
-    max_attempts: Count = 1
-    retry_delay_seconds: Count = 0
-    unique_key: Name | None = None
-    fingerprint: str | None = None
-    author: str | None = None
-    context: Context = NO_CONTEXT
-    group: GroupName | None = None
-    batch: Annotated[str, Meta(min_length=1, max_length=BATCH_LENGTH)] | None = None
-    #: What happens if a dependency fails, and queue and key of each.
-    dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
-
-
 #: Most jobs have no rare field.
 _NO_SPEC_EXTRAS: Final = SpecExtras()
-
-
-class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An attempt; records up to version 3 have no `times`."""
-
-    worker: str | None
-    started: Count
-    ended: Count
-    outcome: str
-    error: str | None
-    times: Annotated[int, Meta(ge=1)] = 1
-
-
-class NotesExtras(Extras):
-    """The rare fields of Notes."""
-
-    progress: Annotated[int, Meta(ge=0, le=100)] | None = None
-    error: str | None = None
-    cancel_requested: bool = False
-    result: str | UnsetType = UNSET
-    history: list[AttemptFields] | UnsetType = UNSET
-    retrying: bool = False
-    cancelled: bool = False
-
-
-class StandingExtras(Extras):
-    """The rare fields of Standing."""
-
-    shift: int = 0
-    ready_at: Count = 0
-    not_before: Count = 0
-    notes: NotesExtras | UnsetType = UNSET
-    ended: Ended = ""
-
-
 #: Most standings have no rare field.
 _NO_MORE: Final = StandingExtras()
 
@@ -406,36 +329,30 @@ def _read_job_changed(written: list[Any], _content: bytes) -> JobChanged:
     return JobChanged(queue, uid, _read_standing(standing))
 
 
-# These versions only added optional fields, so records of the version before are read in the same way.
+def _read_queue_created(written: list[Any], _content: bytes) -> QueueCreated:
+    return QueueCreated(_read_queue(written))
+
+
+def _read_queue_changed(written: list[Any], _content: bytes) -> QueueChanged:
+    return QueueChanged(_read_queue(written))
+
+
+# The versions of each range only added optional fields, so all of them are read in the same way.
 _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
     ("clock-set", 1): lambda written, _: ClockSet(*written),
     ("queue-created", 1): lambda written, _: QueueCreated(_read_queue([*written, {}])),
-    ("queue-created", 2): lambda written, _: QueueCreated(_read_queue(written)),
-    ("queue-created", 3): lambda written, _: QueueCreated(_read_queue(written)),
-    ("queue-created", 4): lambda written, _: QueueCreated(_read_queue(written)),
-    ("queue-created", 5): lambda written, _: QueueCreated(_read_queue(written)),
-    ("queue-created", 6): lambda written, _: QueueCreated(_read_queue(written)),
-    ("queue-changed", 2): lambda written, _: QueueChanged(_read_queue(written)),
-    ("queue-changed", 3): lambda written, _: QueueChanged(_read_queue(written)),
-    ("queue-changed", 4): lambda written, _: QueueChanged(_read_queue(written)),
-    ("queue-changed", 5): lambda written, _: QueueChanged(_read_queue(written)),
-    ("queue-changed", 6): lambda written, _: QueueChanged(_read_queue(written)),
     ("queue-deleted", 1): lambda written, _: QueueDeleted(*written),
     ("job-added", 1): _read_job_added_1,
     ("job-added", 2): _read_job_added_2,
     ("job-added", 3): _read_job_added_2,
-    ("job-added", 4): _read_job_added,
-    ("job-added", 5): _read_job_added,
-    ("job-added", 6): _read_job_added,
     ("job-changed", 1): lambda written, _: _read_job_changed([*written[:2], *_standing_1(*written[2:])], b""),
-    ("job-changed", 2): _read_job_changed,
-    ("job-changed", 3): _read_job_changed,
-    ("job-changed", 4): _read_job_changed,
-    ("job-changed", 5): _read_job_changed,
-    ("job-changed", 6): _read_job_changed,
     ("job-removed", 1): lambda written, _: JobRemoved(*written),
     ("item-set", 1): lambda written, _: ItemSet(*written),
     ("periods-counted", 1): lambda written, _: PeriodsCounted(written[0], tuple(Period(*one) for one in written[1])),
+    **{("queue-created", version): _read_queue_created for version in range(2, _QUEUE + 1)},
+    **{("queue-changed", version): _read_queue_changed for version in range(2, _QUEUE + 1)},
+    **{("job-added", version): _read_job_added for version in range(4, _JOB + 1)},
+    **{("job-changed", version): _read_job_changed for version in range(2, _JOB + 1)},
 }
 
 

@@ -14,22 +14,12 @@ from msgspec.json import Decoder, Encoder
 from msgspec.structs import astuple, replace
 
 from .batches import BATCH, batch_of
-from .fact_codec import (
-    Count,
-    Digest,
-    Name,
-    QueueExtras,
-    SpecExtras,
-    StandingExtras,
-    decode,
-    encode,
-    fields_of,
-    record_of,
-)
+from .fact_codec import decode, encode, fields_of, record_of
 from .facts import ItemSet, PeriodsCounted, QueueCreated
 from .flow import GATE, GROUP, OF_QUEUE, gate_of, settings_of
 from .history import Period, read_tally
 from .model import Queue, State
+from .record_fields import Count, Digest, Name, QueueExtras, SpecExtras, StandingExtras
 from .schedules import SCHEDULE, schedule_of
 
 #: The version of exports; it changes when older ones must be read differently.

@@ -47,6 +47,7 @@ __all__ = [
     "COMMITS_5",
     "COMMITS_6",
     "COMMITS_7",
+    "COMMITS_8",
     "FULL_BATCH",
     "FULL_FLOW",
     "FULL_GATE",
@@ -56,6 +57,7 @@ __all__ = [
     "FULL_QUEUE_3",
     "FULL_QUEUE_4",
     "FULL_QUEUE_5",
+    "FULL_QUEUE_6",
     "FULL_SETTINGS",
     "FULL_STANDING",
     "MAIL",
@@ -99,8 +101,11 @@ FULL_QUEUE = Queue(
     flow=FULL_FLOW,
     target_wait_seconds=30,
 )
-#: The same as versions 5, 4, 3 and 2 knew it.
-FULL_QUEUE_5 = evolve(FULL_QUEUE, flow=None, target_wait_seconds=None)
+#: The same as versions 6, 5, 4, 3 and 2 knew it.
+FULL_QUEUE_6 = evolve(
+    FULL_QUEUE,
+)
+FULL_QUEUE_5 = evolve(FULL_QUEUE_6, flow=None, target_wait_seconds=None)
 FULL_QUEUE_4 = evolve(
     FULL_QUEUE_5, defaults=FULL_QUEUE_5.defaults and evolve(FULL_QUEUE_5.defaults, keep_failed_minutes=None)
 )
@@ -181,11 +186,16 @@ FULL_JOB = Job(
     FULL_STANDING,
 )
 
-#: The same as versions 5, 4, 3 and 2 knew them.
-FULL_STANDING_5 = replace(FULL_STANDING, ended="")
-FULL_JOB_5 = Job(
-    replace(FULL_JOB.spec, rare=replace(FULL_JOB.spec.rare, batch=None, dependencies=None)), FULL_STANDING_5
+#: The same as versions 6, 5, 4, 3 and 2 knew them.
+FULL_STANDING_6 = replace(
+    FULL_STANDING,
 )
+FULL_RARE_6 = replace(
+    FULL_JOB.spec.rare,
+)
+FULL_JOB_6 = Job(replace(FULL_JOB.spec, rare=FULL_RARE_6), FULL_STANDING_6)
+FULL_STANDING_5 = replace(FULL_STANDING_6, ended="")
+FULL_JOB_5 = Job(replace(FULL_JOB.spec, rare=replace(FULL_RARE_6, batch=None, dependencies=None)), FULL_STANDING_5)
 FULL_JOB_4 = Job(replace(FULL_JOB_5.spec, rare=replace(FULL_JOB_5.spec.rare, group=None)), FULL_STANDING_5)
 FULL_STANDING_3 = replace(
     FULL_STANDING_5,
@@ -254,6 +264,16 @@ OLDER: dict[str, Fact] = {
     "job-added-5-full.record": JobAdded("mail", FULL_JOB_5),
     "job-changed-5.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
     "job-changed-5-full.record": JobChanged("mail", uid(8), FULL_STANDING_5),
+    "queue-created-6.record": QueueCreated(OTHER),
+    "queue-created-6-full.record": QueueCreated(FULL_QUEUE_6),
+    "queue-changed-6.record": QueueChanged(OTHER),
+    "queue-changed-6-full.record": QueueChanged(FULL_QUEUE_6),
+    "job-added-6.record": JobAdded(
+        "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
+    ),
+    "job-added-6-full.record": JobAdded("mail", FULL_JOB_6),
+    "job-changed-6.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-6-full.record": JobChanged("mail", uid(8), FULL_STANDING_6),
 }
 
 #: What was counted in a second, a minute and an hour.
@@ -291,17 +311,17 @@ BATCHES: list[Fact] = [
 #: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
-    "queue-created-6.record": QueueCreated(OTHER),
-    "queue-created-6-full.record": QueueCreated(FULL_QUEUE),
-    "queue-changed-6.record": QueueChanged(OTHER),
-    "queue-changed-6-full.record": QueueChanged(FULL_QUEUE),
+    "queue-created-7.record": QueueCreated(OTHER),
+    "queue-created-7-full.record": QueueCreated(FULL_QUEUE),
+    "queue-changed-7.record": QueueChanged(OTHER),
+    "queue-changed-7-full.record": QueueChanged(FULL_QUEUE),
     "queue-deleted-1.record": QueueDeleted('Grüße "七"\n'),
-    "job-added-6.record": JobAdded(
+    "job-added-7.record": JobAdded(
         "mail", job(7, priority=-(1 << 63), timeout_time=(1 << 63) - 1, keep=retention(0, 0))
     ),
-    "job-added-6-full.record": JobAdded("mail", FULL_JOB),
-    "job-changed-6.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
-    "job-changed-6-full.record": JobChanged("mail", uid(8), FULL_STANDING),
+    "job-added-7-full.record": JobAdded("mail", FULL_JOB),
+    "job-changed-7.record": JobChanged("mail", uid(7), standing(State.COMPLETE, CREATED + 9)),
+    "job-changed-7-full.record": JobChanged("mail", uid(8), FULL_STANDING),
     "job-removed-1.record": JobRemoved("mail", uid(7)),
     "periods-counted-1.record": PERIODS,
     "item-set-1.record": ITEM,
@@ -373,15 +393,24 @@ COMMITS_7: list[list[Fact]] = [
     COMMITS_5[0],
     [JobChanged("mail", uid(1), FULL_STANDING_5), JobAdded("mail", FULL_JOB_5)],
     *COMMITS_5[2:4],
-    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE_6)],
     *COMMITS_5[5:],
     GROUPS,
 ]
 
 #: The same of the eighth one, which has a batch and jobs that depend on others, in records of jobs of version 6.
-COMMITS: list[list[Fact]] = [
+COMMITS_8: list[list[Fact]] = [
     COMMITS_7[0],
-    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    [JobChanged("mail", uid(1), FULL_STANDING_6), JobAdded("mail", FULL_JOB_6)],
     *COMMITS_7[2:],
     BATCHES,
+]
+
+#: The same of the ninth one, in which the records of jobs and queues are of version 7.
+COMMITS: list[list[Fact]] = [
+    COMMITS_8[0],
+    [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],
+    *COMMITS_8[2:4],
+    [QueueDeleted(OTHER.name), QueueChanged(FULL_QUEUE)],
+    *COMMITS_8[5:],
 ]

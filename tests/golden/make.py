@@ -12,7 +12,7 @@ from tests.doubles import QUICK_KDF, SECRET
 from tests.golden.facts import COMMITS, RECORDS, SLICES
 
 HERE = Path(__file__).parent
-DATABASE = HERE / "format-1.0-batches.db"
+DATABASE = HERE / "format-1.0-records-7.db"
 
 
 def make_database() -> None:

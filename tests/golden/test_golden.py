@@ -10,6 +10,7 @@ import pytest
 from msgspec import UNSET, structs
 
 from jobengine.core import fact_codec as records
+from jobengine.core import record_fields
 from jobengine.core.batches import BATCH, Batch, batch_of
 from jobengine.core.dependencies import Dependencies
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
@@ -28,6 +29,7 @@ from tests.golden.facts import (
     COMMITS_5,
     COMMITS_6,
     COMMITS_7,
+    COMMITS_8,
     FULL_BATCH,
     FULL_FLOW,
     FULL_GATE,
@@ -37,6 +39,7 @@ from tests.golden.facts import (
     FULL_QUEUE_3,
     FULL_QUEUE_4,
     FULL_QUEUE_5,
+    FULL_QUEUE_6,
     FULL_SETTINGS,
     FULL_STANDING,
     MAIL,
@@ -61,7 +64,8 @@ DATABASES = {
     "format-1.0-records-5.db": [*SLICES, *COMMITS_5],
     "format-1.0-items.db": [*SLICES, *COMMITS_6],
     "format-1.0-groups.db": [*SLICES, *COMMITS_7],
-    "format-1.0-batches.db": [*SLICES, *COMMITS],
+    "format-1.0-batches.db": [*SLICES, *COMMITS_8],
+    "format-1.0-records-7.db": [*SLICES, *COMMITS],
 }
 #: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
@@ -87,6 +91,7 @@ EXPECTED["format-1.0-batches.db"] = [
     (12, 0, State.FAILED, 0, 1_700_000_000_203, 0),
     EXPECTED["format-1.0-records-5.db"][-1],
 ]
+EXPECTED["format-1.0-records-7.db"] = EXPECTED["format-1.0-batches.db"]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,
@@ -94,8 +99,9 @@ QUEUES = {
     "format-1.0-records-4.db": FULL_QUEUE_4,
     "format-1.0-records-5.db": FULL_QUEUE_5,
     "format-1.0-items.db": FULL_QUEUE_5,
-    "format-1.0-groups.db": FULL_QUEUE,
-    "format-1.0-batches.db": FULL_QUEUE,
+    "format-1.0-groups.db": FULL_QUEUE_6,
+    "format-1.0-batches.db": FULL_QUEUE_6,
+    "format-1.0-records-7.db": FULL_QUEUE,
 }
 #: Their named things.
 NAMED = {
@@ -113,6 +119,7 @@ NAMED["format-1.0-batches.db"] = {
     **NAMED["format-1.0-groups.db"],
     (BATCH, "Import 七"): '{"created":1700000000203,"then":"00000000-0000-0000-0000-000000000011"}',
 }
+NAMED["format-1.0-records-7.db"] = NAMED["format-1.0-batches.db"]
 ALL_RECORDS = {**OLDER, **RECORDS}
 
 each_database = pytest.mark.parametrize("name", DATABASES)
@@ -164,7 +171,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
         (60, 600, 1_700_000_000_123)
     }
     # Before there was a setting for it, failed jobs were kept as long as complete ones: these still are.
-    kept_longer = {8} if QUEUES[name] in (FULL_QUEUE, FULL_QUEUE_5) else set()
+    kept_longer = {8} if QUEUES[name] in (FULL_QUEUE, FULL_QUEUE_6, FULL_QUEUE_5) else set()
     assert {int(job.spec.uid[-2:]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
 
@@ -197,10 +204,10 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        (records.QueueExtras, Queue),
-        (records.SpecExtras, Spec),
-        (records.StandingExtras, Standing),
-        (records.NotesExtras, Notes),
+        (record_fields.QueueExtras, Queue),
+        (record_fields.SpecExtras, Spec),
+        (record_fields.StandingExtras, Standing),
+        (record_fields.NotesExtras, Notes),
     ],
 )
 def test_fields_left_out_of_a_record_are_read_as_their_defaults(written: type, read: type) -> None:
@@ -261,7 +268,7 @@ def test_a_fact_is_written_in_the_newest_version_of_its_kind(name: str, fact: Fa
         b'["job-removed",2,"mail","u"]',
         b'["queue-created",0]',
         b'["queue-changed",1,"mail"]',
-        b'["queue-changed",7,"mail"]',
+        b'["queue-changed",8,"mail"]',
     ],
 )
 def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> None:
@@ -272,10 +279,10 @@ def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> Non
 def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
-    journal.append([encode(RECORDS["queue-created-6.record"]), b'["job-added",7,"mail",{}]'])
+    journal.append([encode(RECORDS["queue-created-7.record"]), b'["job-added",8,"mail",{}]'])
     journal.close(orderly=False)
     before, clock = path.read_bytes(), new_clock()
-    with pytest.raises(NewerFormat, match="'job-added' of version 7"):
+    with pytest.raises(NewerFormat, match="'job-added' of version 8"):
         start(make_engine(path, clock), lambda: clock.advance(0))
     assert path.read_bytes() == before
 

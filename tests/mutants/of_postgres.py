@@ -88,9 +88,9 @@ OF_POSTGRES: Final = (
         "lane-waited-for",
         "that who asks whether a commit was made waits for a server process that may still make it",
         f"{_SQL}/servers.sql",
-        "INSERT INTO lane_batch VALUES (:lane, 0, :clock) "
+        "INSERT INTO lane_commit VALUES (:lane, 0, :clock) "
         "ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch;",
-        "SELECT batch FROM lane_batch WHERE id = :lane;",
+        "SELECT batch FROM lane_commit WHERE id = :lane;",
         (f"{_CUTS}::test_a_batch_is_not_redone_while_the_server_may_still_commit_it",),
     ),
     Mutant(

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec.structs import fields
 
-from jobengine.core import fact_codec
+from jobengine.core import record_fields
 from jobengine.core.commands import NewJob
 from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.fact_codec import decode, encode
@@ -170,9 +170,9 @@ def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_
 @pytest.mark.parametrize(
     ("kind", "written", "elsewhere"),
     [
-        (Spec, fact_codec.SpecExtras, {"rank", "rare"}),
-        (Standing, fact_codec.StandingExtras, {"attempts", "claimed", "lease", "worker"}),
-        (Notes, fact_codec.NotesExtras, set()),
+        (Spec, record_fields.SpecExtras, {"rank", "rare"}),
+        (Standing, record_fields.StandingExtras, {"attempts", "claimed", "lease", "worker"}),
+        (Notes, record_fields.NotesExtras, set()),
     ],
 )
 def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:

@@ -44,7 +44,7 @@ _TABLES: Final = (
     "grp",
     "item",
     "job",
-    "lane_batch",
+    "lane_commit",
     "meta",
     "queue",
     "tag",

@@ -152,6 +152,10 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         # Renamed to lock out servers of version 9, which follow nothing up.
         "ALTER TABLE last_batch RENAME TO lane_batch",
     ),
+    (
+        # Renamed to lock out servers of version 10, which can't read the records of this version.
+        "ALTER TABLE lane_batch RENAME TO lane_commit",
+    ),
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)

@@ -115,7 +115,7 @@ DELETE FROM event e USING queue q WHERE q.id = e.queue_id AND e.last <= q.events
 
 -- name: delete_old_batches
 -- Removes the numbers of batches of connections that are long gone.
-DELETE FROM lane_batch WHERE at < :before;
+DELETE FROM lane_commit WHERE at < :before;
 
 -- name: find_key_slice_end
 -- The end of a slice of the unique keys.

@@ -3,13 +3,13 @@
 -- name: record_batch
 -- Writes the number of a batch into its lane's row. It is carried out in an earlier round trip than the COMMIT: whoever
 -- checks afterwards whether the batch was made then waits for the row's lock, even if the COMMIT has not arrived yet.
-INSERT INTO lane_batch VALUES (:lane, :batch, :clock)
+INSERT INTO lane_commit VALUES (:lane, :batch, :clock)
 ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at;
 
 -- name: read_batch
 -- The number of the last batch of a lane. It waits for a transaction that has written the row, also for one that has
 -- inserted it: a SELECT would not see that.
-INSERT INTO lane_batch VALUES (:lane, 0, :clock) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch;
+INSERT INTO lane_commit VALUES (:lane, 0, :clock) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch;
 
 -- name: write_claimers
 -- Writes the claims of a server.

@@ -363,7 +363,7 @@ def test_a_batch_takes_its_number_before_it_reads_the_queue(two: _Two, monkeypat
     for server in (two.other, two.other, two.one):
         sent.clear()
         server.add()
-        numbered = [at for at, one in enumerate(sent) if one.text.startswith("INSERT INTO lane_batch")]
+        numbered = [at for at, one in enumerate(sent) if one.text.startswith("INSERT INTO lane_commit")]
         read = [at for at, one in enumerate(sent) if "floor_prio" in one.text]
         assert (len(numbered), len(read)) == (1, 1)
         assert numbered < read

@@ -26,7 +26,7 @@ def session(session: Session) -> Session:
 def _written(database: Database) -> list[Any]:
     """What a transaction that writes leaves behind: the rows of lanes, with the transactions that wrote them."""
     with connected(database.url) as connection:
-        return connection.execute("SELECT id, batch, xmin::text FROM lane_batch ORDER BY id").fetchall()
+        return connection.execute("SELECT id, batch, xmin::text FROM lane_commit ORDER BY id").fetchall()
 
 
 def test_a_new_command_that_reads_waits_for_no_lock_and_writes_nothing(session: Session, database: Database) -> None:
@@ -37,7 +37,7 @@ def test_a_new_command_that_reads_waits_for_no_lock_and_writes_nothing(session: 
     with connected(database.url) as rival:
         rival.execute("BEGIN")
         rival.execute("SELECT uid FROM job FOR UPDATE")
-        rival.execute("SELECT id FROM lane_batch FOR UPDATE")
+        rival.execute("SELECT id FROM lane_commit FOR UPDATE")
         session.run(lambda connection: connection.execute("SET lock_timeout = '100ms'"))
         (outcome,) = session.carry_out([ReadTwo(**WHO, first=uid, second=uid)]).outcomes
         assert outcome.get().size == 4

@@ -435,7 +435,7 @@ def test_watchers_learn_that_damaged_events_are_missing(world: PostgresWorld, as
 
 
 @pytest.mark.parametrize(
-    "table", ["job", "queue", "tag", "tally", "lane_batch", "gone", "event", "unique_key", "item", "meta"]
+    "table", ["job", "queue", "tag", "tally", "lane_commit", "gone", "event", "unique_key", "item", "meta"]
 )
 def test_a_server_is_not_ready_while_a_table_is_missing(
     world: PostgresWorld, ask: Asker, table: str, events: list[Any]

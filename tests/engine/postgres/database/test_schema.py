@@ -89,7 +89,7 @@ def test_jobs_that_retry_or_were_cancelled_do_not_count_twice_towards_the_size_o
 
 #: Takes from a database what version 7 and later ones have added.
 _WITHOUT_GROUPS: Final = (
-    "ALTER TABLE lane_batch RENAME TO last_batch",
+    "ALTER TABLE lane_commit RENAME TO last_batch",
     "DROP TABLE dependency, ended, batch_tally",
     "DROP INDEX item_over",
     "ALTER TABLE item DROP COLUMN over",
@@ -180,4 +180,16 @@ def test_servers_of_version_9_make_no_changes_after_the_step_to_version_10(
         assert schema.migrate(connection, SECRET, QUICK_KDF) == 9
         with pytest.raises(UndefinedTable):
             connection.execute("INSERT INTO last_batch VALUES (1, 3, 4)")
-        assert connection.execute("SELECT id, batch, at FROM lane_batch").fetchall() == [(1, 2, 3)]
+        assert connection.execute("SELECT id, batch, at FROM lane_commit").fetchall() == [(1, 2, 3)]
+
+
+def test_servers_of_version_10_make_no_changes_after_the_step_to_version_11(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_old(database, 10, monkeypatch)
+    with connected(database.url) as connection:
+        connection.execute("INSERT INTO lane_batch VALUES (1, 2, 3)")
+        assert schema.migrate(connection, SECRET, QUICK_KDF) == 10
+        with pytest.raises(UndefinedTable):
+            connection.execute("INSERT INTO lane_batch VALUES (1, 3, 4)")
+        assert connection.execute("SELECT id, batch, at FROM lane_commit").fetchall() == [(1, 2, 3)]
