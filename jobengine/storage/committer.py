@@ -7,7 +7,7 @@ The phases, and what happens to a submission in each:
 - COLLECTING: a batch is open until the end of this reactor turn.
 - WRITING: one write is in flight; submissions gather in the next batch.
 - FULL: the disk has no room. Unwritten changes are kept, and written when there is room. `admit` refuses clients'
-  changes; changes by time are submitted without `admit`, and kept.
+  changes; timed changes are submitted without `admit`, and kept.
 - FAILED: it is unknown what is on disk. Nothing more is written, and `admit` refuses changes.
 - CLOSED: the last commit was made.
 """
@@ -57,7 +57,7 @@ class Writer(Protocol):
         """Make one commit, and append a slice to the copy in progress."""
 
     def sync(self) -> None:
-        """Return when all that was appended is on disk."""
+        """Return when everything appended is on disk."""
 
 
 class Run(Protocol):
@@ -186,7 +186,7 @@ class Committer(Generic[M]):
         return None
 
     def carry(self, next_slice: NextSlice | None) -> None:
-        """Start to append slices of a snapshot to the writes; None stops that."""
+        """Append slices of a snapshot to the following writes, until called with None."""
         self._next_slice = next_slice
 
     def poke(self) -> None:
@@ -251,9 +251,9 @@ class Committer(Generic[M]):
         if self.phase is Phase.IDLE and self._pending.records:
             self._write()
         elif self.phase is Phase.IDLE:
-            self._tell_idle()
+            self._end_drains()
 
-    def _tell_idle(self) -> None:
+    def _end_drains(self) -> None:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             waiter.callback(None)
@@ -274,7 +274,7 @@ class Committer(Generic[M]):
         self.hooks.stalled(batch.memos)
         _Batch(waiters=waiters).release(failure)
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
-        self._tell_idle()
+        self._end_drains()
 
     def _retry(self) -> None:
         if self._over:
@@ -312,7 +312,7 @@ class Committer(Generic[M]):
         for batch in (self._flying, self._pending):
             if batch is not None:
                 batch.release(Failure(error))
-        self._tell_idle()
+        self._end_drains()
         self.hooks.failed(error)
 
     def _sync_later(self) -> None:

@@ -251,7 +251,7 @@ def _data_key(lock: Lock, clear: bytes, sealed: bytes) -> bytes:
         # Raise from None: the traceback of the cause would hold the key.
         raise WrongSecret("the SECRET is not the one this database was written with") from None
     if opened[32:] != _digest(clear):
-        raise Damaged("its header is not the one that is sealed with its data key")
+        raise Damaged("its header was altered: it does not match the digest sealed with its data key")
     return bytes(opened[:32])
 
 

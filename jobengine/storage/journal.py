@@ -170,7 +170,7 @@ class Journal:
 
     @property
     def opened(self) -> bool:
-        """Whether a file is open whose reading has not ended."""
+        """Whether a file is open and not yet read to its end."""
         return self._walk is not None
 
     @property
@@ -246,7 +246,7 @@ class Journal:
     def finish_copy(self) -> bool:
         """
         Finish the copy and replace this file by it. Returns False if the copy failed and was dropped. Raises
-        StorageBroken if it is unknown which of the two files the name stands for on disk.
+        StorageBroken if it is unknown which of the two files has the name on disk.
         """
         if self._copy is None:
             return False
@@ -444,7 +444,7 @@ def _advice(error: StorageError) -> str:
     if isinstance(error, Damaged | Unclear):
         return (
             ". Nothing was changed. Keep this file. `jobengine db check` says whether the last backup is whole, and "
-            "`jobengine db restore` puts it here; `jobengine db repair` writes what is whole of this one to a new file."
+            "`jobengine db restore` puts it here; `jobengine db repair` writes the undamaged part to a new file."
         )
     if isinstance(error, NotADatabase):
         return ". Nothing was changed. Is DB_PATH right?"
@@ -454,7 +454,7 @@ def _advice(error: StorageError) -> str:
 def check_beginning(path: str) -> None:
     """Raise NotADatabase unless the file begins like a database. Needs no SECRET. Raises OSError."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
             raise NotADatabase("it is not a file")
         with open(path, "rb") as file:
             check_magic(file.read(HEADER_SIZE))

@@ -36,7 +36,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "short-write",
-        "that a write goes on after only a part was written",
+        "that a short write is continued",
         _FILES,
         "        while rest:\n",
         "        if rest:\n",
@@ -92,7 +92,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "confirm",
-        "that what was read after an unclean end is written anew before it is shown",
+        "that data read after a crash is written again before any answer uses it",
         _JOURNAL,
         "self._files.write(main.descriptor, self._files.read(main.descriptor, length, position), position)\n",
         "pass\n",
@@ -116,7 +116,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "cut-back",
-        "that a write which found no room is cut off again",
+        "that a write stopped by a full disk is cut off again",
         _JOURNAL,
         "            self.cut_back(self.end, error)\n            raise\n",
         "            raise\n",
@@ -132,7 +132,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "torn-tail-sync",
-        "the sync of that copy before the tail is cut off",
+        "the sync of the torn tail's copy before the tail is cut off",
         _JOURNAL,
         "            self._files.sync(copy)\n        except",
         "            pass\n        except",
@@ -183,7 +183,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "kdf-bounds",
-        "that a header can't ask for any time and memory",
+        "that a header can't demand unlimited time and memory",
         _FRAMES,
         "    if not (1 <= passes <= MAX_PASSES and 8 <= kib <= MAX_KIB):\n",
         "    if not (passes and kib):\n",
@@ -191,7 +191,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "header-checksum",
-        "that damage of the header is told from a wrong SECRET",
+        "that a damaged header and a wrong SECRET have different errors",
         _FRAMES,
         "    if _LENGTH.pack(crc32(clear + sealed)) != header[-4:]:\n",
         "    if len(header) < 4:\n",
@@ -247,11 +247,11 @@ OF_FILES: Final = (
     ),
     Mutant(
         "unwritten-zeros",
-        "that zeros where the last write was to be, as a power cut leaves them, do not keep the server from starting",
+        "that the server starts although a power cut left zeros in place of the last write",
         _RECOVERY,
         "(self._cut_short() or self._unwritten_sector())",
         "self._cut_short()",
-        ("tests/storage/test_damage.py::test_zeros_behind_the_last_frame_are_a_torn_write",),
+        ("tests/storage/test_damage.py::test_zeros_after_the_last_frame_are_a_torn_write",),
     ),
     Mutant(
         "read-barrier",
@@ -263,10 +263,10 @@ OF_FILES: Final = (
     ),
     Mutant(
         "retry-without-room",
-        "that what found no room is tried again",
+        "that changes refused by a full disk are retried",
         _COMMITTER,
-        "        self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)\n        self._tell_idle()\n",
-        "        self._tell_idle()\n",
+        "        self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)\n        self._end_drains()\n",
+        "        self._end_drains()\n",
         ("tests/storage/test_committer.py::test_a_batch_refused_by_a_full_disk_is_retried_until_it_is_written",),
     ),
     Mutant(
@@ -321,7 +321,7 @@ OF_FILES: Final = (
     ),
     Mutant(
         "key-file-link",
-        "that of two key files made at once the first stays",
+        "that the first of two key files made at once is kept",
         _KEY_FILE,
         "        files.link(beside, path)\n",
         "        files.rename(beside, path)\n",

@@ -51,7 +51,7 @@ class Run:
     check: Callable[["Run"], None]
     acknowledged: int = 0
     attempted: int = 0
-    #: The number of states that were judged.
+    #: The number of states checked so far.
     states: int = 0
     journal: Journal = field(init=False)
 
@@ -78,7 +78,7 @@ class Run:
 
 
 def judge(run: Run, disk: Disk) -> set[int]:
-    """Recover from the disk that a crash left; raises Violation for a wrong state."""
+    """Recover from the disk that a crash left; raises Violation if the recovered state is wrong."""
     run.states += 1
     try:
         _, found = reopened(SimulatedFiles(disk))

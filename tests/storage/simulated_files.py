@@ -85,7 +85,7 @@ class SimulatedFiles(Files):
 
     disk: Disk = field(factory=dict)
     moment: Callable[[], None] = lambda: None
-    #: Whether syncs do anything; tests switch them off to show that they are needed.
+    #: Whether syncs have an effect; tests switch them off to show that the code needs them.
     syncs: bool = True
     directory_syncs: bool = True
     _names: dict[str, _Inode] = field(init=False)

@@ -1,4 +1,4 @@
-"""Group commit: which records go into one write, which write releases a waiter, and what happens when one fails."""
+"""Group commit: which records go into one write, which write releases a waiter, and what a failed write leads to."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -44,7 +44,7 @@ class Written:
 
 @define
 class Bench:
-    """A committer whose thread is stepped by hand, with a record of its calls to its owner."""
+    """A committer whose thread is stepped by hand; records the committer's calls to its owner."""
 
     interval: float = 0
     max_backlog: int = 1000

@@ -1,6 +1,6 @@
 """
-Recovery from every state that a power cut may leave: it finds all acknowledged commits, and none that was never
-attempted.
+Recovery from every state that a power cut may leave: it finds every acknowledged commit, and no commit that was
+never attempted.
 """
 
 from collections.abc import Callable
@@ -111,7 +111,7 @@ def test_the_power_cut_check_detects_a_missing_confirmation(step: Callable[[Jour
 
 
 def loss_after_a_kill(step: Callable[[Journal], None], *, failed_sync: bool) -> str:
-    """End a process between the write and the sync of a commit, start another that does `step`, and cut the power."""
+    """Kill a process between the write and the sync of a commit, take `step` in a new process, and cut the power."""
     files = SimulatedFiles()
     run = Run(files, lambda _: None)
     live(run)

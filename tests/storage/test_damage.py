@@ -128,7 +128,7 @@ def test_frames_that_are_not_in_their_order_are_refused(
 
 
 def test_exchanged_frames_of_equal_length_are_refused(path: Path) -> None:
-    """Their heads stay right for the new positions; only the boxes show the exchange."""
+    """Their heads are valid at the new positions too; only the boxes reveal the exchange."""
     header, end, a, b, c = _split(write(path, [(b"aa",), (b"bb",), (b"cc",)]))
     assert len(a) == len(b) == len(c)
     swapped = a[:FRAME_HEAD] + b[FRAME_HEAD:] + b[:FRAME_HEAD] + a[FRAME_HEAD:]
@@ -158,7 +158,7 @@ def test_an_older_frame_after_newer_frames_of_the_same_file_is_refused(path: Pat
 
 
 @pytest.mark.parametrize("length", [1, 3, 11, 12, 100, 512, 5000])
-def test_zeros_behind_the_last_frame_are_a_torn_write(path: Path, whole: bytes, length: int) -> None:
+def test_zeros_after_the_last_frame_are_a_torn_write(path: Path, whole: bytes, length: int) -> None:
     assert outcome(path, whole + bytes(length)) == COMMITS
 
 
@@ -231,7 +231,7 @@ def test_a_second_journal_on_a_file_is_refused_and_changes_nothing(path: Path, w
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89JEDB", b"SQLite format 3\0" + bytes(500), NOISE])
-def test_a_file_that_is_no_database_is_refused(path: Path, data: bytes) -> None:
+def test_a_file_of_another_format_is_refused(path: Path, data: bytes) -> None:
     assert refusal(path, data) is NotADatabase
     assert path.read_bytes() == data
 

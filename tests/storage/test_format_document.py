@@ -97,7 +97,7 @@ def created(queue: dict[str, Any] | None, fields: list[Any]) -> dict[str, Any]:
 
 
 def in_newest(kind: str, version: int, fields: list[Any]) -> list[Any]:
-    """The fields as the newest version of the kind has them."""
+    """The fields, converted to the newest version of the kind."""
     newest = {"queue-created": 6, "queue-changed": 6, "job-added": 6, "job-changed": 6}.get(kind, 1)
     assert version in range(1, newest + 1)
     if newest == 1:
@@ -109,7 +109,7 @@ def in_newest(kind: str, version: int, fields: list[Any]) -> list[Any]:
 
 
 def in_version_2(kind: str, fields: list[Any]) -> list[Any]:
-    """The fields of a record of version 1 as version 2 has them."""
+    """The fields of a record of version 1, converted to version 2."""
     if kind == "queue-created":
         return [*fields, {}]
     *asked, state, updated = fields
@@ -212,7 +212,7 @@ def test_the_format_document_names_every_record_and_file(name: str) -> None:
     assert name in DOCUMENT
 
 
-def test_the_documents_reader_imports_nothing_of_jobengine() -> None:
+def test_the_reader_for_the_format_document_imports_no_jobengine_code() -> None:
     source = Path(__file__).read_text()
     assert "from " + "jobengine" not in source
     assert "import " + "jobengine" not in source

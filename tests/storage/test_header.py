@@ -133,7 +133,7 @@ def test_the_repr_of_a_value_hides_its_key() -> None:
 
 def test_a_frame_of_an_unknown_kind_is_refused_as_a_newer_format() -> None:
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
-    data, _ = chain.seal(9, [], 0)  # type: ignore[arg-type]  # no kind of ours
+    data, _ = chain.seal(9, [], 0)  # type: ignore[arg-type]  # not a member of Kind
     with pytest.raises(NewerFormat, match="kind 9"):
         chain.open(data[12:])
 
