@@ -66,6 +66,10 @@ setup(
     extras_require={
         "postgres": [POSTGRES],
         "test": [
+            "cloudcoil-models-keda>=2.16",
+            "django>=5.2,<7",
+            "fastapi>=0.115,<1",
+            "flask>=3,<4",
             "hypothesis>=6.100",
             "jsonschema-rs>=0.60,<1",
             "kubernetes-validate>=1.30",
@@ -80,6 +84,7 @@ setup(
             "pyyaml>=6",
             "schemathesis>=4,<5",
             "treq>=24",
+            "uvicorn>=0.30,<1",
         ],
         "bench": [
             "celery[redis]>=5.4,<6",

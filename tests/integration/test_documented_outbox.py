@@ -1,0 +1,241 @@
+"""The programs on the page about the outbox, run as a reader would run them."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import psycopg
+import pytest
+from attrs import define
+
+from jobengine.client import JobEngine, Queue
+from tests.postgres import Cluster
+
+from .conftest import MakeDaemon
+from .daemons import Daemon, free_port, until
+from .documents import blocks
+
+PAGE = "docs/outbox.md"
+KEY = "correct horse"
+ADA = {"to": "ada@example.org", "order": 1}
+#: Rows that the server refuses, or that the client can't even encode.
+BAD = ('{"n": 1267650600228229401496703205376}', "[1]", "[" * 1500 + "]" * 1500)
+
+
+class Shop(Protocol):
+    """The database of a program with an outbox."""
+
+    #: The section of the page.
+    heading: ClassVar[str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the page's programs find it."""
+        ...
+
+    def run(self, statement: str, *values: Any) -> list[Any]:
+        """Commit one statement; returns its rows."""
+        ...
+
+
+@define
+class OnPostgres:
+    heading: ClassVar[str] = "## With PostgreSQL"
+
+    environment: dict[str, str]
+
+    def run(self, statement: str, *values: Any) -> list[Any]:
+        host, user, name = (self.environment[variable] for variable in ("PGHOST", "PGUSER", "PGDATABASE"))
+        with psycopg.connect(host=host, user=user, dbname=name) as shop:
+            cursor = shop.execute(statement.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+
+@define
+class OnSqlite:
+    heading: ClassVar[str] = "## With SQLite"
+
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def run(self, statement: str, *values: Any) -> list[Any]:
+        shop = sqlite3.connect(self.home / "shop.db", timeout=20)
+        try:
+            with shop:
+                return shop.execute(statement, values).fetchall()
+        finally:
+            shop.close()
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def shop(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Shop:
+    """A database with the tables of the page, and one for orders."""
+    made: OnPostgres | OnSqlite = OnSqlite(tmp_path)
+    key = "INTEGER PRIMARY KEY"
+    if request.param == "postgres":
+        name = f"shop_{uuid.uuid4().hex}"
+        cluster.make_database(name)
+        made = OnPostgres({"PGHOST": str(cluster.path), "PGUSER": "jobengine", "PGDATABASE": name})
+        key = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    made.run(f"CREATE TABLE orders (id {key}, buyer text)")
+    (tables,) = blocks(PAGE, "sql", made.heading)
+    for statement in tables.split(";\n"):
+        if statement:
+            made.run(statement)
+    return made
+
+
+@pytest.fixture
+def daemon(make_daemon: MakeDaemon) -> Daemon:
+    """A daemon with a port that it has again after a restart."""
+    return make_daemon(settings={"API_PORT": str(free_port())}).start()
+
+
+@pytest.fixture
+def mail(daemon: Daemon) -> Iterator[Queue]:
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
+        queue = engine.queue("mail")
+        queue.create()
+        yield queue
+
+
+def _programs(shop: Shop) -> Sequence[str]:
+    """The program that writes a row, and the relay."""
+    return blocks(PAGE, "python", shop.heading)
+
+
+def _environment(shop: Shop, daemon: Daemon) -> dict[str, str]:
+    place = {"JOBENGINE_URL": f"http://127.0.0.1:{daemon.port}", "JOBENGINE_ACCESS_KEY": KEY}
+    return {**os.environ, **place, **shop.environment}
+
+
+@contextmanager
+def _relay(shop: Shop, daemon: Daemon, home: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The relay of the page, which is killed at the end; its output goes to the file `later`."""
+    with open(home / "later", "w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _programs(shop)[1]],
+            cwd=home,
+            env=_environment(shop, daemon),
+            stdout=output,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _waiting(shop: Shop) -> int:
+    (row,) = shop.run("SELECT count(*) FROM outbox WHERE error IS NULL")
+    return int(row[0])
+
+
+def _put(shop: Shop, content: str, uid: str | None = None) -> str:
+    uid = uid or str(uuid.uuid4())
+    shop.run("INSERT INTO outbox (uid, content) VALUES (?, ?)", uid, content)
+    return uid
+
+
+def _contents(mail: Queue) -> list[Any]:
+    return [job.content for job in mail.jobs()]
+
+
+def test_an_order_becomes_one_job_and_a_rolled_back_order_none(
+    shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
+    program, _ = _programs(shop)
+    failing = "\n".join([*program.splitlines(), "    raise SystemExit('the shop has failed')"])
+    for code, ends_with in ((program, 0), (failing, 1)):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, env=_environment(shop, daemon), capture_output=True, check=False)
+        assert done.returncode == ends_with, done.stderr
+    assert _waiting(shop) == 1
+    with _relay(shop, daemon, tmp_path):
+        until("the row is gone", lambda: _waiting(shop) == 0)
+    assert _contents(mail) == [ADA]
+
+
+def test_refused_rows_do_not_stop_the_relay_and_say_why(
+    shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
+    taken = mail.add({"number": -1}).uid
+    bad = [_put(shop, content) for content in BAD]
+    _put(shop, '{"number": -2}', taken)
+    good = [_put(shop, json.dumps({"number": number})) for number in range(600)]
+    with _relay(shop, daemon, tmp_path):
+        until("all good rows are gone", lambda: _waiting(shop) == 0)
+    refused = {str(uid): error for uid, error in shop.run("SELECT uid, error FROM outbox")}
+    assert refused.keys() == {taken, *bad}
+    assert "another job with uid" in refused[taken]
+    assert "an integer is beyond 64 bits" in refused[bad[0]]
+    assert [job.uid for job in mail.jobs()] == [taken, *good]
+
+
+def test_rows_wait_while_the_server_is_away_or_takes_no_jobs(
+    shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
+    mail.drain()
+    _put(shop, '{"number": 1}')
+    with _relay(shop, daemon, tmp_path):
+        until("it waits for the queue", lambda: "later: the queue is draining" in (tmp_path / "later").read_text())
+        mail.undrain()
+        until("the row is gone", lambda: _waiting(shop) == 0)
+        mail.configure(max_jobs=1)
+        _put(shop, '{"number": 2}')
+        until("it waits for room", lambda: "no more than 1 jobs" in (tmp_path / "later").read_text())
+        daemon.kill()
+        daemon.start()
+        mail.configure(max_jobs=2)
+        until("the row is gone", lambda: _waiting(shop) == 0)
+    assert shop.run("SELECT count(*) FROM outbox") == [(0,)]
+    assert _contents(mail) == [{"number": 1}, {"number": 2}]
+
+
+def test_a_row_whose_job_was_added_before_a_crash_adds_no_second_job(
+    shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
+    uid = _put(shop, json.dumps(ADA))
+    mail.add(ADA, uid=uid)
+    (claimed,) = mail.claim()
+    claimed.complete()
+    with _relay(shop, daemon, tmp_path):
+        until("the row is gone", lambda: _waiting(shop) == 0)
+    assert [(job.uid, job.state) for job in mail.jobs()] == [(uid, "complete")]
+
+
+def test_the_relay_ends_if_its_key_is_wrong(shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
+    _put(shop, "{}")
+    done = subprocess.run(
+        [sys.executable, "-c", _programs(shop)[1]],
+        cwd=tmp_path,
+        env={**_environment(shop, daemon), "JOBENGINE_ACCESS_KEY": "wrong"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, _waiting(shop)) == (1, 1)
+    assert "AccessDenied" in done.stderr
+
+
+@pytest.mark.parametrize("shop", ["postgres"], indirect=True)
+def test_several_relays_on_postgresql_add_each_row_once(
+    shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
+    numbers = range(2_000)
+    shop.run("INSERT INTO outbox (content) SELECT jsonb_build_object('number', n) FROM generate_series(0, 1999) AS n")
+    with _relay(shop, daemon, tmp_path), _relay(shop, daemon, tmp_path):
+        until("all rows are gone", lambda: _waiting(shop) == 0)
+    assert sorted(content["number"] for content in _contents(mail)) == [*numbers]
