@@ -137,7 +137,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             spec.max_attempts,
             spec.retry_delay_seconds,
             rare.unique_key,
-            rare.fingerprint,
+            rare.request_digest,
             rare.author,
             rare.context,
             rare.group,
@@ -290,8 +290,12 @@ def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
 _NONE: Final[dict[str, str | None]] = {"author": None, "group": None, "batch": None}
 
 
+#: The fields of Rare, and their names in records.
+_WRITTEN: Final = {name: name for name in Rare.__struct_fields__} | {"request_digest": "fingerprint"}
+
+
 def _read_rare(more: dict[str, Any]) -> Rare:
-    written = {name: more[name] for name in Rare.__struct_fields__ if name in more}
+    written = {name: more[key] for name, key in _WRITTEN.items() if key in more}
     if not written:
         return NO_RARE
     if "context" in written:

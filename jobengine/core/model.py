@@ -93,7 +93,7 @@ class Rare(Value, frozen=True, kw_only=True):
     #: No second job with this key is added while this one is queued or in progress.
     unique_key: str | None = None
     #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
-    fingerprint: str | None = None
+    request_digest: str | None = None
     #: The id of the access key that added the job; None for the owner's key.
     author: str | None = None
     #: What the client attached to the job.

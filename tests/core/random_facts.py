@@ -191,7 +191,7 @@ any_specs = st.builds(
     rare=st.builds(
         Rare,
         unique_key=_MAYBE_TEXT,
-        fingerprint=_MAYBE_TEXT,
+        request_digest=_MAYBE_TEXT,
         author=_MAYBE_TEXT,
         group=_MAYBE_TEXT,
         batch=_MAYBE_TEXT,

@@ -98,7 +98,7 @@ def test_a_different_job_with_the_same_uid_or_idempotency_key_is_refused(
 def test_the_digest_of_a_request_equals_the_digest_in_existing_files(
     world: World, more: dict[str, Any], digest: str
 ) -> None:
-    assert world.add(uid=UID, content=b'{"n":1}', **more).spec.rare.fingerprint == digest
+    assert world.add(uid=UID, content=b'{"n":1}', **more).spec.rare.request_digest == digest
 
 
 def test_a_repeated_add_is_recognised_after_the_job_was_changed(world: World) -> None:

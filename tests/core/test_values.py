@@ -52,7 +52,7 @@ MODULES = {
 #: Fields that a repr may show. Put each new field here or into the list of hidden fields.
 SHOWN = """
     admin after ahead all arrival attempts author cancel cancel_requested changes claimed context count created defaults
-    delay_seconds draining dry_run ended error filter fingerprint following history idempotency_key job jobs
+    delay_seconds draining dry_run ended error filter following history idempotency_key job jobs
     keep_minutes key_id kind last_updated lease_expires limit many matched max_attempts max_jobs name new new_status
     not_before notes old outcome paused priority progress q queue rare queue_name queue_names queues ready_at
     max_queues old_key_seconds older_than updated_before sort
@@ -67,7 +67,7 @@ SHOWN = """
     schedules skipped time timezone until
     batch batches counts dependants dependencies depends_on lost most on on_dependency_failure on_failure open then
     hidden named_in results_left_out then_on unfinished wait_for with_results without_dependencies
-    done failing failures fired firings followed manual number schedule states wall
+    done failing failures fired firings followed manual number request_digest schedule states wall
 """
 
 

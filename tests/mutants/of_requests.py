@@ -111,7 +111,7 @@ OF_REQUESTS: Final = (
         "same-request",
         "that the same uid with another job is refused, and not answered with the job that is there",
         "jobengine/core/commands/adding.py",
-        "            if there.spec.rare.fingerprint != fingerprint or not may_read(there, self.grant):\n",
+        "            if there.spec.rare.request_digest != digest or not may_read(there, self.grant):\n",
         "            if not may_read(there, self.grant):\n",
         ("tests/core/test_adding.py::test_a_different_job_with_the_same_uid_or_idempotency_key_is_refused",),
     ),

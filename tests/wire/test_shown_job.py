@@ -163,7 +163,7 @@ def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_
     spec = {*Spec.__struct_fields__, *Rare.__struct_fields__}
     kept = spec & set(NewJob.__struct_fields__)
     # `keep` is made of keep_minutes, or of the defaults; `dependencies` of depends_on.
-    decided = {"arrival", "created", "fingerprint", "author", "rank", "rare", "keep", "dependencies"}
+    decided = {"arrival", "created", "request_digest", "author", "rank", "rare", "keep", "dependencies"}
     assert spec - kept == decided
 
 
@@ -178,7 +178,9 @@ def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_
 def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:
     parts = (Spec, Rare) if kind is Spec else (kind,)
     optional = {field.name for part in parts for field in fields(part) if not field.required}
-    assert optional - elsewhere == set(written.__struct_fields__)
+    # In records a request's digest has the name that it was first given.
+    written_names = {"fingerprint" if name == "request_digest" else name for name in optional - elsewhere}
+    assert written_names == set(written.__struct_fields__)
 
 
 def test_each_field_survives_encoding_and_decoding() -> None:

@@ -54,7 +54,7 @@ from ..values import Value
 from ..wall_time import shown
 from .batch_members import Circles, check_takes_jobs
 from .command import A_co, QueueCommand
-from .new_job import NewJob, fingerprint_of
+from .new_job import NewJob, request_digest_of
 from .reading import ReadLinks, may_read
 
 __all__ = ["AddJobs", "Added"]
@@ -309,14 +309,14 @@ class Adding:
         Raises QueueDraining, QueueFull, UidTaken, UniqueKeyTaken, UnknownDependency, BatchNotFound, BatchEnded,
         WouldWaitForItself or TooManyDependants.
         """
-        uid = fingerprint = None
+        uid = digest = None
         # Most jobs have no uid or key by which they could exist already.
         if request.uid is not None or request.idempotency_key is not None or request.unique_key is not None:
-            uid, fingerprint = self._identity(request)
-            there = self._there(request, uid, fingerprint)
+            uid, digest = self._identity(request)
+            there = self._there(request, uid, digest)
             if there is not None:
                 return Added(there, new=False)
-        job = self._make(request, uid or self.new_id(), fingerprint)
+        job = self._make(request, uid or self.new_id(), digest)
         if request.batch is not None and (request.depends_on or request.batch not in self._open_batches):
             self._check_batch(request.batch, request.depends_on)
         if request.depends_on:
@@ -363,21 +363,21 @@ class Adding:
         return end_of_job(job)
 
     def _identity(self, request: NewJob) -> tuple[str | None, str | None]:
-        """The uid and fingerprint of a job that its client can request again; (None, None) for others."""
+        """The uid and digest of a job that its client can request again; (None, None) for others."""
         uid = request.uid
         if uid is None and request.idempotency_key is not None:
             uid = derived_uid(self.table.queue, request.idempotency_key, self.grant.key_id)
         # Without a uid of its own, a job can't be requested again: nothing is to be compared.
-        return uid, None if uid is None else fingerprint_of(request)
+        return uid, None if uid is None else request_digest_of(request)
 
-    def _there(self, request: NewJob, uid: str | None, fingerprint: str | None) -> Job | None:
+    def _there(self, request: NewJob, uid: str | None, digest: str | None) -> Job | None:
         """
         The existing job that answers this request, or None.
 
         Raises UidTaken or UniqueKeyTaken if a different job has its uid or key.
         """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
-            if there.spec.rare.fingerprint != fingerprint or not may_read(there, self.grant):
+            if there.spec.rare.request_digest != digest or not may_read(there, self.grant):
                 raise UidTaken(uid)
             return there
         there = None if request.unique_key is None else self._holder(request.unique_key)
@@ -400,7 +400,7 @@ class Adding:
         if queue.max_jobs and self.table.size() + len(self.new) >= queue.max_jobs:
             raise QueueFull(queue.max_jobs)
 
-    def _make(self, request: NewJob, uid: str, fingerprint: str | None) -> Job:
+    def _make(self, request: NewJob, uid: str, digest: str | None) -> Job:
         defaults = self.defaults
         spec = Spec(
             uid=uid,
@@ -416,15 +416,15 @@ class Adding:
             retry_delay_seconds=(
                 defaults.retry_delay_seconds if request.retry_delay_seconds is None else request.retry_delay_seconds
             ),
-            rare=self._rare(request, fingerprint),
+            rare=self._rare(request, digest),
         )
         return Job(spec, self._delayed(request) if request.delay_seconds or request.not_before else self.queued)
 
-    def _rare(self, request: NewJob, fingerprint: str | None) -> Rare:
+    def _rare(self, request: NewJob, digest: str | None) -> Rare:
         group, batch, before = request.group, request.batch, self._rare_before
         if group is not None:
             self.has_groups = True
-        if fingerprint is None and request.context is NO_CONTEXT and not (request.unique_key or request.depends_on):
+        if digest is None and request.context is NO_CONTEXT and not (request.unique_key or request.depends_on):
             # Comparing two Nones by == takes longer.
             if (group is before.group or group == before.group) and (batch is before.batch or batch == before.batch):
                 return before
@@ -433,7 +433,7 @@ class Adding:
         depends = Dependencies(request.depends_on, request.on_dependency_failure) if request.depends_on else None
         return Rare(
             unique_key=request.unique_key,
-            fingerprint=fingerprint,
+            request_digest=digest,
             author=self.grant.key_id,
             context=request.context,
             group=group,

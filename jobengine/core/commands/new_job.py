@@ -40,7 +40,7 @@ class NewJob(Value, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
-def fingerprint_of(request: NewJob) -> str:
+def request_digest_of(request: NewJob) -> str:
     """
     A digest of everything a client requested; equal for equal requests.
 

@@ -63,11 +63,15 @@ class FlowIndex:
         return coming.covered is not None
 
     def build(self, flow: Flow, most: int) -> Iterator[None]:
-        """Index all jobs, at most `most` at each step; no job may change meanwhile."""
+        """Index all jobs, at most `most` jobs or groups at each step; no job may change meanwhile."""
         self.is_later = False
         coming, jobs = self._begin(flow, None), iter(self._jobs.values())
         while some := list(islice(jobs, most)):
-            coming.fill(some)
+            coming.gather(some)
+            yield
+        groups = iter(list(coming.groups.values()))
+        while gathered := list(islice(groups, most)):
+            coming.place(gathered)
             yield
 
     def _begin(self, flow: Flow, covered: Rank | None) -> Turns:

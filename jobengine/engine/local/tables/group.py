@@ -154,7 +154,12 @@ class Group:
 
     def add_ready(self, rank: Rank) -> None:
         """Add a ready job without tags; not in strict order."""
-        self.jobs = _with(self.jobs, rank)
+        jobs = self.jobs
+        # The usual case of _with, without a call: a start does this for each job.
+        if isinstance(jobs, list) and 0 < len(jobs) < _LONG and rank > jobs[-1]:
+            jobs.append(rank)
+        else:
+            self.jobs = _with(jobs, rank)
         self.ready += 1
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:

@@ -244,3 +244,15 @@ def test_a_job_whose_failure_is_rolled_back_holds_its_group_again() -> None:
     run.end("failed")
     run.undo(1)
     run.check()
+
+
+def test_an_index_built_in_slices_gives_a_group_the_place_of_its_most_urgent_job() -> None:
+    run = Run(Limits(), Limits(), GroupOrder.ARRIVAL)
+    run.add([("a", 2, (), 0), ("b", 3, (), 0), ("a", -1, (), 0)])
+    before = [job.spec.uid for job in run.table.claim_order((), run.world.now, 6)]
+    run.table.flow.turns = None
+    for _ in run.table.flow.build(run.table.queue.flow or Flow(), 2):
+        pass
+    run.table.flow.set_flow(run.table.queue.flow)
+    assert [job.spec.uid for job in run.table.claim_order((), run.world.now, 6)] == before
+    run.check()
