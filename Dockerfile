@@ -14,12 +14,10 @@ RUN python3 -m pip --python /opt/jobengine/bin/python install --no-cache-dir --n
 
 FROM python:3.13-slim
 COPY --from=build /opt/jobengine /opt/jobengine
-# The last line has twistd write its list of plugins: later it runs without the right to. It must be newer than they are.
 RUN python3 -m pip uninstall --yes --quiet --root-user-action=ignore pip \
     && groupadd --gid 10001 jobengine \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /jobengine --shell /usr/sbin/nologin jobengine \
-    && install --directory --owner=10001 --group=10001 --mode=0700 /jobengine \
-    && /opt/jobengine/bin/twistd --help > /dev/null
+    && install --directory --owner=10001 --group=10001 --mode=0700 /jobengine
 ENV DB_PATH=/jobengine/database.jedb \
     API_HOST=0.0.0.0 \
     PYTHONDONTWRITEBYTECODE=1
@@ -29,4 +27,4 @@ VOLUME /jobengine
 EXPOSE 6006
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["/opt/jobengine/bin/python", "-c", \
     "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"API_PORT\") or 6006}/healthz', timeout=2)"]
-ENTRYPOINT ["/opt/jobengine/bin/twistd", "--nodaemon", "--pidfile=", "jobengine"]
+ENTRYPOINT ["/opt/jobengine/bin/jobengine", "serve"]

@@ -9,7 +9,7 @@
 # make mutants  remove one safety at a time (or NAMES), and print which test fails then: one must
 # make pictures draw each page of the dashboard in each state, in build/pictures, and renew docs/images
 # make image    build the Docker image from its base image by digest, and note the digest in a label
-# make bench    measure it beside other servers that are installed, and write the figures of docs/performance.md
+# make bench    measure it beside other servers that are installed; write the figures of docs/performance.md and the README
 #
 # PYTHON=python3.13 makes them use that Python, in a virtual environment of its own.
 
@@ -41,7 +41,7 @@ BASE_REGISTRY ?= docker.io/library
 .NOTPARALLEL:
 
 run: $(VENV)/installed
-	DB_PATH=$${DB_PATH:-data/jobengine.jedb} exec $(BIN)/twistd --nodaemon --pidfile= jobengine
+	DB_PATH=$${DB_PATH:-data/jobengine.jedb} exec $(BIN)/jobengine serve
 
 programs:
 	@sh get-from-debian.sh $(PYTHON) tests/debian-packages.txt
@@ -98,7 +98,7 @@ image:
 		--label "org.opencontainers.image.base.digest=$$digest" .
 
 bench: $(VENV)/installed-bench
-	$(BIN)/python -m benchmarks.all
+	$(BIN)/python -m benchmarks.all; measured=$$?; $(BIN)/python -m benchmarks.best_figures && exit $$measured
 
 clean:
 	rm -rf venv venv-* build *.egg-info

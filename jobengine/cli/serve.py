@@ -1,7 +1,5 @@
 """`jobengine serve`: the server, in the foreground."""
 
-import sys
-
 import click
 
 from .command import command
@@ -25,8 +23,6 @@ def serve(context: click.Context, options: tuple[str, ...]) -> None:
     """
     if "--help" in options:
         click.echo(context.get_help())
-    from twisted.scripts import twistd  # imported here, so that other commands do not load Twisted
+    from .server import run_server  # imported here, so that other commands do not load Twisted
 
-    # twistd expects its own options before the name of the plugin.
-    sys.argv = ["jobengine", "--nodaemon", "--pidfile=", "jobengine", *options]
-    twistd.run()  # type: ignore[no-untyped-call]  # Twisted has no types here
+    run_server(options)

@@ -22,6 +22,7 @@ from tests.schema import check_answer
 
 ROOT = Path(__file__).parents[2]
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
+JOBENGINE = (sys.executable, str(Path(sys.executable).with_name("jobengine")))
 SECRET = "the secret of the tests"
 #: Runs a program under strace, which needs no privilege so; attaching to a server takes CAP_SYS_PTRACE. With -D the
 #: process is the program, not strace.
@@ -192,7 +193,9 @@ class Daemon:
     options: Sequence[str] = ()
     #: A command that runs it, such as strace.
     prefix: Sequence[str] = ()
-    #: The arguments of twistd.
+    #: What is run with the command.
+    program: Sequence[str] = TWISTD
+    #: The arguments of the program.
     command: Sequence[str] = ("--nodaemon", "--pidfile=", "jobengine")
     process: "subprocess.Popen[bytes] | None" = None
     _port: int | None = None
@@ -242,7 +245,7 @@ class Daemon:
         log_begins = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log, open(self.home / "stderr", "wb") as errors:
             self.process = subprocess.Popen(
-                [*self.prefix, *TWISTD, *self.command, *self.options],
+                [*self.prefix, *self.program, *self.command, *self.options],
                 cwd=self.home,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from .shells import BIN
 PAGE = "docs/operate.md"
 #: Doubles of commands that would change the machine of the tests, or take minutes; each records its call.
 CALLED = ("apt-get", "python3", "useradd", "chown")
-#: systemd, as far as the page needs it, for a server that forks.
+#: systemd, as far as the page needs it, by a server that forks.
 SYSTEMCTL = """\
 #!/bin/sh
 state=$HOST/var/lib/jobengine

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, SECRET, until
+from .daemons import JOBENGINE, ROOT, SECRET, until
 
 UNIT = ROOT / "deploy" / "jobengine.service"
 #: PR_SET_MDWE of <linux/prctl.h>, with PR_MDWE_REFUSE_EXEC_GAIN: what MemoryDenyWriteExecute= does, from Linux 6.3 on.
@@ -78,6 +78,7 @@ def test_the_server_starts_as_the_unit_says_and_makes_only_system_calls_that_it_
     daemon = make_daemon(
         state.name,
         settings={"SECRET": "", **dict(pair.split("=") for pair in filled.split())},
+        program=JOBENGINE,
         command=start.split()[1:],
         prefix=(*STRACE, "-o", str(table), sys.executable, "-c", DENY_WRITE_EXECUTE),
     ).start()
