@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import define, evolve
 
-from benchmarks import results
+from benchmarks import best_figures, results
 from benchmarks.all import write
 from benchmarks.amqp import Channel
 from benchmarks.contenders import Player, Way
@@ -47,7 +47,7 @@ class Double(Server):
         return Run(100, 0.5)
 
 
-@pytest.mark.parametrize("page", ["README.md", PAGE])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", PAGE])
 def test_the_commands_on_the_pages_exist(page: str) -> None:
     for module in re.findall(r"python -m (benchmarks\.\w+)", (ROOT / page).read_text()):
         assert find_spec(module) is not None, module
@@ -66,6 +66,28 @@ def test_figures_are_put_between_the_markers_and_the_rest_of_the_page_stays(tmp_
     assert text.count("| new |") == 1
     assert "| old |" not in text
     assert text.endswith(after.partition("<!-- end of figures -->\n")[2])
+
+
+def test_the_readme_has_four_figures_of_the_page_with_all() -> None:
+    readme, page = (ROOT / "README.md").read_text(), best_figures.FIGURES.read_text()
+    made = best_figures.table(page)
+    assert made in readme
+    assert len(made.splitlines()) == 2 + 4
+    (rate,) = re.findall(r"some ([\d,]+) jobs a second", readme)
+    measured = re.findall(r"\*\*([\d,]+) jobs/s", made)[0]
+    assert int(rate.replace(",", "")) == pytest.approx(int(measured.replace(",", "")), rel=0.1)
+
+
+def test_a_figure_of_the_readme_has_its_contenders_with_the_fastest_first(tmp_path: Path) -> None:
+    (readme := tmp_path / "README.md").write_text("before\n<!-- best figures: written by make bench -->\nold\n")
+    row = "| {} | 9 jobs/s | {} | 1.00 | ≥ 1 | yes | |\n"
+    others = ("slow one: 1 jobs/s", "fast, one: 1,200 jobs/s (client at 99% of its core)", "missing: not installed", "")
+    names = list(best_figures._CHOSEN.values())
+    page = "".join(row.format(names[0], other) for other in others) + "".join(row.format(n, "") for n in names[1:])
+    best_figures.write(page, readme)
+    assert "| **9 jobs/s** | fast, one: 1,200 jobs/s · slow one: 1 jobs/s |\n" in readme.read_text()
+    assert readme.read_text().startswith("before\n")
+    assert "old" not in readme.read_text()
 
 
 def test_a_server_that_is_missing_or_does_not_start_has_its_reason_and_the_others_go_on() -> None:

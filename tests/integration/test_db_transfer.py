@@ -46,7 +46,7 @@ def test_the_page_on_the_go_version_works_and_its_keys_open_their_queues(
     (home / "database.db").write_bytes(
         go_file(go_queue("q", b"key", [go_job(1, keep_minutes=1 << 40, state="failed")]))
     )
-    page = "\n".join(blocks("docs/come-from-go.md"))
+    page = "\n".join(blocks("docs/come-from-go.md", heading="## Move"))
     environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "GO_SECRET": GO_SECRET.decode(), "HOME": str(home)}
     done = shell(page, home, environment)
     assert done.returncode == 0, done.stderr

@@ -10,26 +10,42 @@ from jobengine.daemon.service import Exit
 from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, Daemon, free_port, until
-from .documents import at_port, blocks, shell
+from .daemons import JOBENGINE, ROOT, Daemon, free_port, until
+from .documents import at_port, blocks, python, shell
 
 #: A line between the outputs of two steps.
 MARK = "\n--- next step ---\n"
 
 
-def test_the_calls_in_the_readme_show_the_life_of_a_job(daemon: Daemon) -> None:
-    steps = blocks("README.md", heading="## The life of a job, with curl")
-    made, added, claimed, completed, shown, by_version_1 = _run(daemon, steps)
-    assert made == ""
-    assert json.loads(by_version_1)["content"] == {"to": "bob@example.org"}
-    (held,) = json.loads(claimed)["jobs"]
-    assert held["lease"]
-    jobs = [json.loads(added), held, json.loads(completed), json.loads(shown)]
-    assert [job["state"] for job in jobs] == ["queued", "inprogress", "complete", "complete"]
-    assert len({job["uid"] for job in jobs}) == 1
-    assert all(answer.endswith("}\n") for answer in (added, claimed, completed, shown))
+def test_the_readme_is_short_and_says_first_what_it_is_and_is_not_for() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    first = "\n".join(lines[:10])
+    assert [word for word in ("**For**", "**Instead of**", "**Not**", "on disk") if word not in first] == []
+
+
+def test_the_calls_and_the_worker_in_the_readme_show_the_life_of_a_job(daemon: Daemon, tmp_path: Path) -> None:
+    heading = "## The same over HTTP and in Python"
+    adds, reads = blocks("README.md", heading=heading)
+    (worker,) = blocks("README.md", "python", heading)
+    (added,) = _run(daemon, [adds])
+    assert json.loads(added)["state"] == "queued"
+    assert python(worker, daemon.port).stdout == "1 done\n"
+    (shown,) = _run(daemon, [reads])
+    (job,) = json.loads(shown)["jobs"]
+    assert (job["uid"], job["state"]) == (json.loads(added)["uid"], "complete")
     with daemon.client(key="correct horse") as client:
-        assert [job["state"] for job in client.jobs("letters").values()] == ["complete", "complete"]
+        assert client.jobs("letters")[job["uid"]]["result"] == {"sent_to": "ada@example.org"}
+    assert added.endswith("}\n")
+
+
+def test_clients_of_version_1_go_on_as_the_page_on_them_says(daemon: Daemon) -> None:
+    queue, _, _ = blocks("README.md", heading="## The same over HTTP and in Python")[0].partition("curl -sS -w")
+    (steps,) = blocks("docs/come-from-go.md", heading="## What its clients may go on doing")
+    _, answers = _run(daemon, [queue, steps])
+    assert json.loads(answers)["content"] == {"to": "bob@example.org"}
+    with daemon.client(key="correct horse") as client:
+        assert [job["state"] for job in client.jobs("letters").values()] == ["complete"]
 
 
 def test_the_commands_in_the_readme_show_the_life_of_a_job(daemon: Daemon) -> None:
@@ -57,45 +73,56 @@ def _run(daemon: Daemon, steps: list[str]) -> list[str]:
     return done.stdout.split(MARK)
 
 
-@pytest.mark.parametrize(("page", "missing"), [("README.md", set()), ("docs/run.md", {Exit.STOPPED})])
+@pytest.mark.parametrize(("page", "missing"), [("docs/settings.md", set()), ("docs/run.md", {Exit.STOPPED})])
 def test_the_pages_list_exactly_the_existing_exit_codes(page: str, missing: set[Exit]) -> None:
     codes = [int(code) for code in re.findall(r"^\| (\d) \|", (ROOT / page).read_text(), re.MULTILINE)]
     assert codes == sorted(set(Exit) - missing)
 
 
-def test_the_readme_lists_exactly_the_existing_settings() -> None:
-    rows = re.findall(r"^\| `--([a-z-]+)` \| `([A-Z_]+)` \| (?:`(.*?)`)? ?\|", (ROOT / "README.md").read_text(), re.M)
+def test_the_page_on_settings_lists_exactly_the_existing_settings() -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `--([a-z-]+)` \| `([A-Z_]+)` \| (?:`(.*?)`)? ?\|", text, re.M)
     assert rows == [(setting.option, setting.variable, setting.default) for setting in SETTINGS]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/durability.md"])
-def test_the_tests_named_on_a_page_exist(page: str) -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text())
-    assert named
+def test_the_command_on_the_page_on_settings_sets_what_it_names(make_daemon: MakeDaemon) -> None:
+    (code,) = blocks("docs/settings.md")
+    variable, name, *command = code.split()
+    assert (variable, name) == ("API_PORT=7391", "jobengine")
+    daemon = make_daemon(program=JOBENGINE, command=command).start()
+    with daemon.client() as client:
+        client.call("GET", "/test")
+    assert daemon.stop() == 0
+    assert daemon.home / "data" / "jobengine.jedb" in (daemon.home / "data").iterdir()
+    assert "GET /test 200" not in daemon.log
+
+
+def test_the_tests_that_the_page_on_durability_names_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "durability.md").read_text())
+    assert len(named) > 30
     missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
     assert missing == []
 
 
-def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(
-    make_daemon: MakeDaemon,
-) -> None:
+def test_a_server_runs_in_the_foreground_as_the_page_on_running_says(make_daemon: MakeDaemon) -> None:
+    foreground = blocks("docs/run.md", heading="## Start and stop")[0]
+    daemon = make_daemon(program=JOBENGINE, command=foreground.split()[1:]).start()
+    assert daemon.stop() == 0
+    assert all(json.loads(line) for line in daemon.log.splitlines())
+
+
+@pytest.mark.parametrize("block", [1, 2], ids=["a script", "twistd"])
+def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(make_daemon: MakeDaemon, block: int) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb", "SECRET": ""}).start()
     assert daemon.stop() == 0
     port = free_port()
-    start, _ = blocks("docs/run.md", heading="## Start and stop")
-    code = at_port(start, port).replace("curl -sS", "curl -sS --fail --retry 20 --retry-connrefused --retry-delay 1")
+    code = at_port(blocks("docs/run.md", heading="## Start and stop")[block], port)
+    patient = "curl -sS --fail --retry 20 --retry-all-errors --retry-delay 1"
     environment = {**daemon.environment, "API_PORT": str(port), "PATH": _path_with_twistd(daemon)}
-    done = shell(code, daemon.home, environment)
+    done = shell(re.sub("curl -sS(?! --fail)", patient, code) + "wait\n", daemon.home, environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "ready"
     until("it has ended", lambda: not (daemon.home / "twistd.pid").exists())
-
-
-def test_a_server_runs_in_the_foreground_as_the_page_on_running_says(make_daemon: MakeDaemon) -> None:
-    _, foreground = blocks("docs/run.md", heading="## Start and stop")
-    daemon = make_daemon(command=foreground.split()[1:]).start()
-    assert daemon.stop() == 0
-    assert all(json.loads(line) for line in daemon.log.splitlines())
 
 
 def test_compose_starts_the_server_without_set_up_and_with_few_rights() -> None:
@@ -116,7 +143,7 @@ def test_the_container_is_started_directly_as_a_user_without_rights() -> None:
     lines = _dockerfile()
     assert lines["USER"] == "10001:10001"
     assert lines["VOLUME"] == "/jobengine"
-    assert json.loads(lines["ENTRYPOINT"])[1:] == ["--nodaemon", "--pidfile=", "jobengine"]
+    assert json.loads(lines["ENTRYPOINT"]) == ["/opt/jobengine/bin/jobengine", "serve"]
 
 
 def test_the_health_check_of_the_container_detects_a_missing_server(daemon: Daemon) -> None:
