@@ -28,7 +28,7 @@ _MANY: Final = _SHOWN + 1
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]{0,300}")
 #: A value that needs no quotes.
 _WORD: Final = re.compile(rf"[!#-<>-\[\]-~]{{0,{_SHOWN}}}")
-#: Characters shown as escapes: all but printable ASCII, and quotes and backslashes.
+#: Characters shown as escapes: quotes, backslashes, and all that are not printable ASCII.
 _ESCAPED: Final = re.compile(rb"[^!#-\[\]-~]")
 
 
@@ -50,11 +50,11 @@ class Line(Struct, frozen=True, gc=False):
     time: float
     #: What the request's handler added.
     notes: Notes
-    #: Whether the client requested to wait.
+    #: Whether the request is a long poll.
     waits: bool = False
 
     def __str__(self) -> str:
-        what, notes = _what(self.sent_method[:_MANY], self.sent_path[:_MANY]), self.notes
+        what, notes = _request_line(self.sent_method[:_MANY], self.sent_path[:_MANY]), self.notes
         text = "".join([f" {name}={value}" for name, value in notes.items()])
         # One check of all values together takes a third of the time of a check for each.
         if text.count(" ") != len(notes) or text.count("=") != len(notes) or not _PLAIN.fullmatch(text):
@@ -130,7 +130,7 @@ def _cut(text: str) -> str:
 
 
 @lru_cache(maxsize=1_000)
-def _what(method: bytes, path: bytes) -> str:
+def _request_line(method: bytes, path: bytes) -> str:
     """Method and path for a log line; the caller has cut each to `_MANY` bytes."""
     return f"{_printable(method)} {_printable(path)}"
 

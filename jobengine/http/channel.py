@@ -191,7 +191,7 @@ class LimitedChannel(HTTPChannel):
         """Count discarded bytes, and stop reading after too many."""
         self._thrown_away += len(data)
         if self._thrown_away > _THROWN_AWAY:
-            self._read_on_or_not()
+            self._pause_or_resume()
 
     def _take_whole(self, data: bytes) -> bool:
         """
@@ -228,7 +228,7 @@ class LimitedChannel(HTTPChannel):
         """Keep bytes of following requests until the current one is answered."""
         self._kept.append(data)
         self._behind += len(data)
-        self._read_on_or_not()
+        self._pause_or_resume()
 
     def _plan(self) -> None:
         """Handle the kept bytes in the reactor's next turn, after other connections."""
@@ -244,7 +244,7 @@ class LimitedChannel(HTTPChannel):
             return
         self.dataReceived(kept)
         if len(kept) > _KEPT:
-            self._read_on_or_not()
+            self._pause_or_resume()
         self._close_if_over()
 
     def readConnectionLost(self) -> None:
@@ -270,17 +270,17 @@ class LimitedChannel(HTTPChannel):
         """The client does not read its answers: start no further request, even if one has arrived."""
         self.paused = True
         super().pauseProducing()
-        self._read_on_or_not()
+        self._pause_or_resume()
 
     def resumeProducing(self) -> None:
         """The client reads again."""
         self.paused = False
         super().resumeProducing()
-        self._read_on_or_not()
+        self._pause_or_resume()
         if self._buffer:
             self.dataReceived(b"")
 
-    def _read_on_or_not(self) -> None:
+    def _pause_or_resume(self) -> None:
         """
         Stop reading while the client does not read its answers, or has sent enough ahead: 16 KiB during a request, 64
         MiB after a refusal.
@@ -351,7 +351,7 @@ class LimitedChannel(HTTPChannel):
             return
         if self._phase is _Phase.BUSY:
             self._behind += len(data)
-            self._read_on_or_not()
+            self._pause_or_resume()
         elif self.length is None and len(data) > _CHUNKED:
             data, rest = data[:_CHUNKED], data[_CHUNKED:]
             self._kept.append(rest)
@@ -386,7 +386,7 @@ class LimitedChannel(HTTPChannel):
         else:
             super().requestDone(request)
         if self.persistent and self._behind:
-            self._read_on_or_not()
+            self._pause_or_resume()
             self._plan()
         if self._no_more:
             self._close_if_over()

@@ -127,8 +127,8 @@ class JobRequest(Request):
     began: float | None = None
     #: What the handler adds to the log.
     notes: "dict[str, str | int]"
-    #: Whether this is a long poll. The duration of a long poll says nothing about the server's speed, and its answer is
-    #: of use only to a client that is still connected.
+    #: Whether this is a long poll. The duration of a long poll says nothing about the server's speed, and only a client
+    #: that is still connected needs its answer.
     waits = False
 
     def gotLength(self, length: int | None) -> None:
@@ -149,7 +149,7 @@ class JobRequest(Request):
         self.content = BytesIO(body)
 
     def foresee(self, target: bytes, headers: Mapping[bytes, Sequence[bytes]]) -> None:
-        """Set the target, the headers and an id while the body is still arriving."""
+        """Set the target, the headers and an id before the body is complete."""
         self.sent = headers
         self.id = f"{_PROCESS}-{next(_numbers)}"
         self.uri = target

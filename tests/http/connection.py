@@ -94,7 +94,7 @@ class Connection:
         return self
 
     def wait(self, seconds: float) -> "Connection":
-        """Let time pass, for the connection and for the engine."""
+        """Advance the clock of the connection and of the engine."""
         reactor: Any = self.server.site.reactor
         reactor.advance(seconds)
         self.server.clock.advance(seconds)
@@ -120,7 +120,7 @@ class Connection:
         return self.transport.connected
 
     def refusal(self, method: str = "GET", path: str = "/test") -> RawAnswer:
-        """Check and return the one answer of a server that then closes this connection."""
+        """The only answer on this connection, after checking that the server closed it."""
         (answer,) = self.answers
         check_answer(method, path, answer.status, answer.headers, answer.body)
         assert answer.headers["connection"] == "close"

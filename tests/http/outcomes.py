@@ -1,4 +1,4 @@
-"""The outcome of bytes on a connection, however they are cut."""
+"""The outcome of bytes on a connection, whatever pieces they arrive in."""
 
 import re
 from typing import Any, Final

@@ -200,7 +200,7 @@ def test_neither_log_format_has_a_key_or_content(start: Callable[..., MemoryServ
 
 
 class _Failing:
-    """An engine with a bug, which fails below the command."""
+    """An engine with a bug: adding jobs raises an exception."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -313,7 +313,7 @@ def test_a_log_line_has_the_client_the_request_and_its_outcome_with_quotes_only_
         ("x" * 100_000, f'"{"x" * 100}..."'),
     ],
 )
-def test_text_of_a_client_can_not_forge_a_note_end_the_line_or_fill_the_log(told: str, shown: str) -> None:
+def test_client_text_can_not_forge_fields_start_lines_or_flood_the_log(told: str, shown: str) -> None:
     line = _line(notes={"queue": told, "jobs": 3})
     assert str(line).endswith(f" queue={shown} jobs=3")
     assert len(json_lines({**_EVENT, "requests": Lines([line])})) < 500
@@ -403,7 +403,7 @@ def test_each_request_is_a_separate_syslog_record(events: list[LogEvent], monkey
     ]
 
 
-def test_an_observer_unaware_of_requests_receives_their_lines_as_text(events: list[LogEvent]) -> None:
+def test_an_observer_that_does_not_know_request_events_gets_their_lines_as_text(events: list[LogEvent]) -> None:
     clock = Clock()
     _recorder(clock, 2)
     clock.advance(0)

@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 from jobengine.http.fair_turns import Turns
 
 
-def _note(_turn: None, gone: list[str], name: str) -> None:
+def _record(_turn: None, gone: list[str], name: str) -> None:
     gone.append(name)
 
 
@@ -21,10 +21,10 @@ def test_turns_are_given_in_order_of_arrival() -> None:
     clock, gone = _Stepping(), list[str]()
     turns = Turns(clock)
     for name in "abc":
-        turns.next().addCallback(_note, gone, name)
+        turns.next().addCallback(_record, gone, name)
     # This waiter requests a second turn during its first, and gets it after d.
-    turns.next().addCallback(lambda _: turns.next()).addCallback(_note, gone, "again")
-    turns.next().addCallback(_note, gone, "d")
+    turns.next().addCallback(lambda _: turns.next()).addCallback(_record, gone, "again")
+    turns.next().addCallback(_record, gone, "d")
     for expected in ("a", "ab", "abc", "abc", "abcd", "abcdagain"):
         clock.step()
         assert "".join(gone) == expected
@@ -39,12 +39,12 @@ def test_without_waiters_there_is_no_timer() -> None:
     assert clock.calls == []
 
 
-def test_a_waiter_that_has_left_gets_no_turn_and_does_not_delay_others() -> None:
+def test_a_cancelled_waiter_gets_no_turn_and_delays_no_others() -> None:
     clock, gone = _Stepping(), list[str]()
     turns = Turns(clock)
     waiting: list[Deferred[None]] = [turns.next() for _ in range(4)]
     for name, turn in zip("abcd", waiting, strict=True):
-        turn.addCallback(_note, gone, name)
+        turn.addCallback(_record, gone, name)
         turn.addErrback(lambda failure: failure.trap(CancelledError) and None)
     for left in (0, 1, 3):
         waiting[left].cancel()
@@ -58,7 +58,7 @@ def test_an_error_in_the_turn_of_one_waiter_does_not_delay_others() -> None:
     clock, gone, failed = _Stepping(), list[str](), list[object]()
     turns = Turns(clock)
     turns.next().addCallback(lambda _: 1 / 0).addErrback(failed.append)
-    turns.next().addCallback(_note, gone, "b")
+    turns.next().addCallback(_record, gone, "b")
     clock.step()
     clock.step()
     assert (len(failed), gone) == (1, ["b"])

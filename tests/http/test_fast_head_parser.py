@@ -1,4 +1,4 @@
-"""A request in one piece is read by another parser than one in several: both must have the same outcome."""
+"""Requests in one piece and in several are read by different parsers: the outcomes must be the same."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A client that has closed its sending side gets its answers, unless it waits: then it counts as disconnected."""
+"""A client that has closed its sending side gets its answers, but a long poll of it counts as disconnected."""
 
 from collections.abc import Callable
 
@@ -74,9 +74,7 @@ def test_an_incomplete_request_after_complete_ones_is_dropped(
     ],
     ids=["get", "post", "events"],
 )
-def test_a_waiting_client_that_closes_its_side_counts_as_disconnected_and_gets_no_job(
-    server: MemoryServer, sent: bytes
-) -> None:
+def test_a_long_poll_that_half_closes_counts_as_disconnected_and_gets_no_job(server: MemoryServer, sent: bytes) -> None:
     connection = Connection(server).send(sent)
     assert connection.open
     _close(connection)
@@ -86,7 +84,7 @@ def test_a_waiting_client_that_closes_its_side_counts_as_disconnected_and_gets_n
     assert (shown.status, shown.json["state"]) == (200, "queued")
 
 
-def test_a_half_closed_connection_is_not_read_any_more(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
+def test_a_half_closed_connection_is_no_longer_read(start: Callable[..., MemoryServer], stepped: Stepped) -> None:
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(PUT + PUT)
     _close(connection)

@@ -1,5 +1,5 @@
 """
-The header Host: each request has one, and without an admin key a browser's names a host that no stranger can choose.
+The header Host: each request has one; without an admin key, a browser's Host must be a name that no stranger controls.
 """
 
 import json
@@ -47,7 +47,7 @@ def test_a_browser_is_answered_under_an_address_or_a_local_name(server: MemorySe
         *["", "\xe9", "jobs\xe9", "%6cocalhost"],
     ],
 )
-def test_a_browser_under_any_other_name_is_refused_with_what_to_set(server: MemoryServer, host: str) -> None:
+def test_a_browser_under_an_unknown_name_is_refused_with_the_setting_to_change(server: MemoryServer, host: str) -> None:
     for header in (PAGE, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: none", "Origin: null"):
         answer = _ask(server, f"Host: {host}", header)
         assert (answer.status, answer.headers["content-type"]) == (403, "application/problem+json")
@@ -113,7 +113,7 @@ def test_a_browser_by_http_1_0_without_a_host_is_refused(server: MemoryServer) -
 
 
 @given(st.binary(max_size=20))
-def test_no_host_name_with_a_dot_is_allowed_unless_it_is_set(garbage: bytes) -> None:
+def test_a_host_name_with_a_dot_is_allowed_only_by_the_setting(garbage: bytes) -> None:
     request: Any = type("Request", (), {"sent": {b"host": [garbage + b"evil.example"], b"origin": [b"null"]}})
     assert Hosts().problem(request) is not None
 
@@ -132,7 +132,7 @@ def test_no_host_name_with_a_dot_is_allowed_unless_it_is_set(garbage: bytes) -> 
 )
 @pytest.mark.parametrize("target", ["/test", "http://jobengine.test/test"])
 @pytest.mark.parametrize("in_pieces", [False, True])
-def test_a_request_has_one_host_which_only_http_1_0_may_leave_out(
+def test_a_request_has_exactly_one_host_or_none_in_http_1_0(
     server: MemoryServer, headers: list[str], version: str, status: int, target: str, in_pieces: bool
 ) -> None:
     connection = Connection(server)

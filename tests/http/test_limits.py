@@ -137,7 +137,7 @@ def test_many_headers_that_are_together_too_long_are_refused(server: MemoryServe
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /", b"GET /test HTTP/1.1\r\nX: "])
-def test_a_line_without_end_is_refused_while_it_arrives(server: MemoryServer, begun: bytes) -> None:
+def test_an_endless_header_line_is_refused_while_it_arrives(server: MemoryServer, begun: bytes) -> None:
     connection = Connection(server).send(begun)
     for _ in range(40):
         connection.send(b"x" * 500)
@@ -309,7 +309,7 @@ def test_a_body_may_start_with_any_byte(server: MemoryServer) -> None:
     assert (answer.status, b"JSON" in answer.body) == (400, True)
 
 
-def test_a_form_is_refused_for_its_type_and_not_parsed(server: MemoryServer) -> None:
+def test_a_form_is_refused_by_its_content_type_without_parsing(server: MemoryServer) -> None:
     for kind in ("multipart/form-data", "multipart/form-data; boundary=\xff", "application/x-www-form-urlencoded"):
         sent = request("POST", "/api/v1/job", f"Content-Type: {kind}", KEY, body=b"queue_name=q")
         (answer,) = Connection(server).send(sent).answers

@@ -1,4 +1,4 @@
-"""Whether a long body is accepted is decided before it arrives; and a body in small parts delays no other request."""
+"""The server accepts or refuses a long body before it arrives; a body in small chunks delays no other request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -163,6 +163,6 @@ def test_each_turn_reads_a_part_of_only_one_of_many_long_bodies(start: Any, size
         before = [*turns.waiting]
         turns.go()
         server.pump()
-        # The request that went on is behind all others now, or done.
+        # The request that was read in this turn is now the last in the queue, or complete.
         assert turns.waiting[:4] == before[1:5]
     assert [answer.status for connection in connections for answer in connection.answers] == [201] * 5

@@ -1,4 +1,4 @@
-"""A queue that is too long for one answer in one piece."""
+"""Lists of jobs that are too long to be sent in one piece."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ def _done(server: MemoryServer, verb: Any) -> Any:
 
 
 def _begin(server: MemoryServer) -> Connection:
-    """A client that has got the beginning of the list and takes no more now."""
+    """A client that has received the beginning of the list and has stopped reading."""
     connection = Connection(server)
     write = connection.channel.writeSequence
 
@@ -66,7 +66,7 @@ def _begin(server: MemoryServer) -> Connection:
 
 
 def _end(connection: Connection) -> Any:
-    """The list, once the client has taken all of it."""
+    """The list, after the client has read all of it."""
     connection.channel.resumeProducing()
     connection.server.pump()
     (answer,) = connection.answers
@@ -111,7 +111,7 @@ def test_a_list_is_valid_even_if_its_remaining_jobs_were_deleted(server: MemoryS
     server.pump()
     for uid in uids[1000:]:
         _delete(server, uid)
-    # Two parts had been read by then, and the next one is empty.
+    # The server had read two parts before the deletion; the next part is empty.
     assert _end(connection)["size"] == 1000
 
 
@@ -184,7 +184,7 @@ def test_a_client_that_reads_nothing_for_thirty_seconds_is_cut_off(server: Memor
 
 
 class _OverUnixSocket:
-    """A client that reads from a Unix socket, of which the reactor in memory writes the other end."""
+    """A client that reads from one end of a Unix socket; the reactor in memory writes to the other end."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

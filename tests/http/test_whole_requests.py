@@ -22,7 +22,7 @@ def connection(start: Callable[..., MemoryServer], stepped: Stepped) -> Connecti
 
 
 def _numbers(connection: Connection) -> list[bytes]:
-    """The jobs that were added, as the answers have them."""
+    """The numbers of the added jobs, in the order of the answers."""
     first, *others = connection.answers
     assert [first.status, *(answer.status for answer in others)] == [200, *[201] * len(others)]
     return [answer.body.partition(b'"n":')[2][:1] for answer in others]
