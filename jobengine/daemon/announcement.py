@@ -33,4 +33,4 @@ class Announcement:
         """A warning after the first start of a new database, which may be a mistaken DB_PATH; otherwise empty."""
         if not self.is_new:
             return ""
-        return f"the database {self.db_path} is new: this start has made it; if it should have jobs, check DB_PATH"
+        return f"the database {self.db_path} is new: this start created it; if it should have jobs, check DB_PATH"

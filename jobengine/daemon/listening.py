@@ -30,9 +30,9 @@ class _Place:
 
     def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
         """Start to listen; fails with PortTaken if another process listens there, and with the endpoint's errors."""
-        return self._endpoint.listen(factory).addCallbacks(self._note, _explain)
+        return self._endpoint.listen(factory).addCallbacks(self._keep_address, _explain)
 
-    def _note(self, port: IListeningPort) -> IListeningPort:
+    def _keep_address(self, port: IListeningPort) -> IListeningPort:
         self._address = port.getHost()
         return port
 

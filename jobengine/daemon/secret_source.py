@@ -25,7 +25,7 @@ class SecretSource:
         return secret
 
     def explain(self, error: Exception) -> Exception:
-        """The error, unchanged; only an error about a wrong SECRET gets the SECRET's source and advice."""
+        """Add the SECRET's source and advice to an error about a wrong SECRET; return other errors unchanged."""
         if not self._found or not isinstance(error, WrongSecret):
             return error
         return WrongSecret(f"{error}. {self._advice()}")
@@ -38,4 +38,4 @@ class SecretSource:
         if settings.database_url is None and os.path.exists(key_file):
             leave_out = "leave out" if origin.startswith("--") else "unset"
             return f"It came from {origin}; {leave_out} {origin} to use {key_file}"
-        return f"It came from {origin}; set the one that it was written with"
+        return f"It came from {origin}; set the SECRET that the database was written with"

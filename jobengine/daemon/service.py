@@ -94,7 +94,7 @@ class StartError(SystemExit, Exception):
 
 def end_start(error: Exception) -> NoReturn:
     """End a process that can't start, with the reason and its exit code."""
-    _say_why(error)
+    _print_reason(error)
     raise StartError(error)
 
 
@@ -103,11 +103,11 @@ def end_early(error: Exception) -> NoReturn:
     Exit before twistd has started anything, with the reason and its exit code. Raising StartError would not do: for a
     .tac file twistd prints its traceback.
     """
-    _say_why(error)
+    _print_reason(error)
     raise SystemExit(StartError(error).code) from None
 
 
-def _say_why(error: Exception) -> None:
+def _print_reason(error: Exception) -> None:
     # twistd has replaced sys.stderr by its log.
     (sys.__stderr__ or sys.stderr).write(f"jobengine: {error}\n")
 
@@ -199,7 +199,7 @@ class Daemon(Service):
                 self._start_error = reason
         else:
             _spare_the_collector()
-            await self._systemd.tell_readiness()
+            await self._systemd.report_readiness()
             readiness = await self._engine.readiness()
             place = str(self._listener.endpoint)
             if readiness.ready:
@@ -250,7 +250,7 @@ class Daemon(Service):
 
     def _end_with(self, error: Exception) -> None:
         """End the process, with the reason and its exit code."""
-        _say_why(error)
+        _print_reason(error)
         # twistd knows only the exit codes 0 and 1. Exit handlers run last, so this one sets the code.
         atexit.register(_exit, _EXITS.get(type(error), Exit.USAGE))
         self._reactor.callLater(0, self._end)

@@ -23,7 +23,7 @@ class Systemd:
         """`address` is NOTIFY_SOCKET: a path, or @ and an abstract name; if it is empty, no message is sent."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._readiness = readiness
-        self._steps = LoopingCall(lambda: Deferred.fromCoroutine(self.tell_readiness()))
+        self._steps = LoopingCall(lambda: Deferred.fromCoroutine(self.report_readiness()))
         self._steps.clock = clock
         self._ended = False
         self._log = Logger()
@@ -33,28 +33,28 @@ class Systemd:
         if self._address:
             self._steps.start(_STEP)
 
-    async def tell_readiness(self) -> None:
+    async def report_readiness(self) -> None:
         """Report that the server is ready; or else report why not, and extend the start time-out."""
         readiness = await self._readiness()
         if self._ended:
             return
         if readiness.ready:
-            self._tell("READY=1", "STATUS=ready")
+            self._send("READY=1", "STATUS=ready")
             self._end_steps()
         else:
-            self._tell(f"STATUS={readiness.reason}", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
+            self._send(f"STATUS={readiness.reason}", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
 
     def end(self) -> None:
         """Report that the server stops."""
         self._ended = True
         self._end_steps()
-        self._tell("STOPPING=1", "STATUS=stopping")
+        self._send("STOPPING=1", "STATUS=stopping")
 
     def _end_steps(self) -> None:
         if self._steps.running:
             self._steps.stop()
 
-    def _tell(self, *assignments: str) -> None:
+    def _send(self, *assignments: str) -> None:
         if not self._address:
             return
         lines = [assignment.replace("\n", " ") for assignment in assignments]

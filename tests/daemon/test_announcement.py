@@ -1,4 +1,4 @@
-"""The lines of the log about a start."""
+"""The log lines about a start."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_ready_server_names_its_address_database_and_dashboard(
     assert announcement.ready(place) == f"JobEngine is ready at {place}, with {end}"
 
 
-def test_only_a_new_database_is_warned_of() -> None:
+def test_only_a_new_database_causes_a_warning() -> None:
     new, old = (Announcement(db_path="/d/j.jedb", is_new=is_new, dashboard=True) for is_new in (True, False))
     assert new.warning().startswith("the database /d/j.jedb is new")
     assert old.warning() == ""

@@ -1,4 +1,4 @@
-"""A timer of the system watches the wall clock."""
+"""Detecting that the wall clock was set, by a system timer."""
 
 import os
 import select
@@ -23,7 +23,7 @@ def readable(watch: ClockWatch) -> bool:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def calls() -> list[str]:
     return []
 
 
@@ -34,20 +34,20 @@ def reactor() -> _Reactor:
 
 @pytest.fixture
 def settable() -> None:
-    """A clock that may be set; to be taken before a watch, since this is tried."""
+    """Skips the test if the clock can't be set. Request it before `watch`: it sets the clock to find out."""
     require(CLOCK)
 
 
 @pytest.fixture
-def watch(reactor: _Reactor, told: list[str]) -> Any:
-    watch = watch_clock(reactor, lambda: told.append("set"))
+def watch(reactor: _Reactor, calls: list[str]) -> Any:
+    watch = watch_clock(reactor, lambda: calls.append("set"))
     assert watch is not None
     yield watch
     watch.stop()
 
 
 def test_the_callback_runs_each_time_the_clock_is_set(
-    settable: None, watch: ClockWatch, reactor: _Reactor, told: list[str]
+    settable: None, watch: ClockWatch, reactor: _Reactor, calls: list[str]
 ) -> None:
     assert watch in reactor.readers
     for times in (1, 2):
@@ -55,32 +55,32 @@ def test_the_callback_runs_each_time_the_clock_is_set(
         set_clock()
         assert readable(watch)
         watch.doRead()
-        assert told == ["set"] * times
+        assert calls == ["set"] * times
 
 
 def test_the_callback_runs_at_each_wake_up_of_the_timer(
-    reactor: _Reactor, told: list[str], monkeypatch: pytest.MonkeyPatch
+    reactor: _Reactor, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A machine may refuse to set its clock, but a timer that has expired wakes the watch as a cancelled one does.
+    # A machine may refuse to set its clock. So this timer expires: that wakes the watch just like a cancelled timer.
     with monkeypatch.context() as patch:
         patch.setattr(clock_watch, "_FAR", 1)
-        watch = watch_clock(reactor, lambda: told.append("set"))
+        watch = watch_clock(reactor, lambda: calls.append("set"))
     assert watch is not None
     assert readable(watch)
     watch.doRead()
-    assert told == ["set"]
+    assert calls == ["set"]
     assert not readable(watch), "it is armed again, for a time far away"
     watch.doRead()
-    assert told == ["set"]
+    assert calls == ["set"]
     watch.stop()
 
 
-def test_the_callback_does_not_run_while_the_clock_goes_on(watch: ClockWatch, told: list[str]) -> None:
+def test_the_callback_does_not_run_while_nobody_sets_the_clock(watch: ClockWatch, calls: list[str]) -> None:
     watch.doRead()
-    assert told == []
+    assert calls == []
 
 
-def test_it_leaves_no_descriptor_behind(reactor: _Reactor) -> None:
+def test_a_stopped_watch_leaves_no_descriptor_open(reactor: _Reactor) -> None:
     watch = watch_clock(reactor, lambda: None)
     assert watch is not None
     watch.stop()

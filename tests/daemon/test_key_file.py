@@ -1,4 +1,4 @@
-"""The key file: whole or not there, and never empty."""
+"""The key file: complete or missing, and never empty."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ def _names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_the_secret_that_was_made_is_found_again(db: Path) -> None:
+def test_a_second_start_finds_the_generated_secret(db: Path) -> None:
     secret = key_file_secret(str(db))
     assert len(secret) == 64
     assert key_file_secret(str(db)) == secret
@@ -30,9 +30,7 @@ def test_the_secret_that_was_made_is_found_again(db: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \t\r\n", b"\0" * 65, b"x" * 100_000])
 @pytest.mark.parametrize("has_database", [True, False])
-def test_a_key_file_that_holds_no_secret_is_refused_and_left_as_it_is(
-    db: Path, content: bytes, has_database: bool
-) -> None:
+def test_a_key_file_without_a_secret_is_refused_and_not_changed(db: Path, content: bytes, has_database: bool) -> None:
     key = Path(f"{db}.key")
     key.write_bytes(content)
     if has_database:
@@ -44,14 +42,14 @@ def test_a_key_file_that_holds_no_secret_is_refused_and_left_as_it_is(
 
 @pytest.mark.parametrize("call", ["create", "write", "sync", "link"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_a_key_file_that_fails_halfway_leaves_nothing_behind(db: Path, call: str, code: int) -> None:
+def test_a_failure_while_a_key_file_is_made_leaves_no_file(db: Path, call: str, code: int) -> None:
     files = FaultyFiles(faults={call: [OSError(code, os.strerror(code))]}, short=10)
     with pytest.raises(OSError, match=os.strerror(code)):
         key_file_secret(str(db), files)
     assert _names(db.parent) == []
 
 
-def test_two_starts_at_once_use_the_secret_that_was_made_first(db: Path) -> None:
+def test_two_concurrent_starts_use_the_secret_that_was_made_first(db: Path) -> None:
     others: list[bytes] = []
 
     class Slow(Files):
@@ -64,7 +62,7 @@ def test_two_starts_at_once_use_the_secret_that_was_made_first(db: Path) -> None
 
 
 def _left_by_a_crash(*, syncs: bool = True, directory_syncs: bool = True) -> tuple[set[bytes], set[bytes | None]]:
-    """What a power cut may leave in the key file: while it is made, and once it has been given to the database."""
+    """The key file after a power cut, while it is made and after its SECRET was returned: all possible contents."""
     during: set[bytes] = set()
     files = SimulatedFiles(syncs=syncs, directory_syncs=directory_syncs)
     files.moment = lambda: during.update(
@@ -74,7 +72,7 @@ def _left_by_a_crash(*, syncs: bool = True, directory_syncs: bool = True) -> tup
     return during, {disk.get("/none/db.key") for disk in files.after_a_crash()}
 
 
-def test_a_power_cut_leaves_a_whole_key_file_or_none_and_a_whole_one_once_it_is_used() -> None:
+def test_a_power_cut_leaves_no_key_file_or_a_whole_one_and_keeps_one_in_use() -> None:
     during, after = _left_by_a_crash()
     assert during == after
     (content,) = after

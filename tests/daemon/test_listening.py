@@ -1,4 +1,4 @@
-"""Where the server listens, as its log tells it."""
+"""The address in the log at which the server listens."""
 
 import errno
 import os
@@ -34,31 +34,31 @@ class _Reactor:
         return _Port(UNIXAddress(path))
 
 
-def _told(endpoint: str) -> str:
+def _announced(endpoint: str) -> str:
     service = listener(endpoint, Factory(), _Reactor())
     service.startService()
     return str(service.endpoint)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "told"),
+    ("endpoint", "announced"),
     [
         ("tcp:0:interface=127.0.0.1", "http://127.0.0.1:4711"),
         (r"tcp:6006:interface=\:\:1", "http://[::1]:6006"),
         ("unix:/run/jobs.sock", "unix:/run/jobs.sock"),
     ],
 )
-def test_the_address_is_announced_as_clients_write_it(endpoint: str, told: str) -> None:
-    assert _told(endpoint) == told
+def test_the_address_is_announced_as_clients_write_it(endpoint: str, announced: str) -> None:
+    assert _announced(endpoint) == announced
 
 
-def test_a_port_in_use_says_how_to_choose_another() -> None:
+def test_the_error_for_a_port_in_use_says_how_to_choose_another() -> None:
     taken = CannotListenError("127.0.0.1", 6006, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
     with pytest.raises(PortTaken, match=r"127\.0\.0\.1:6006.* Choose another port with --api-port or API_PORT"):
         listener("tcp:6006", Factory(), _Reactor(taken)).startService()
 
 
-def test_other_errors_are_told_as_they_are() -> None:
+def test_other_errors_are_reported_unchanged() -> None:
     denied = CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES)))
     with pytest.raises(CannotListenError) as raised:
         listener("tcp:80", Factory(), _Reactor(denied)).startService()

@@ -69,7 +69,7 @@ def test_every_form_of_address_reaches_the_reactor_unchanged(host: str) -> None:
     assert listening_at(read(API_HOST=host, API_PORT="80")) == (host, 80)
 
 
-def test_listen_stands_in_place_of_host_and_port() -> None:
+def test_listen_replaces_host_and_port() -> None:
     assert read(LISTEN="unix:/run/jobengine", API_PORT="80").endpoint == "unix:/run/jobengine"
 
 
@@ -122,7 +122,7 @@ def test_an_invalid_value_is_named_with_the_allowed_values(variable: str, value:
 
 
 @given(st.sampled_from(SETTINGS), st.text(st.characters(exclude_categories=["Cs"])))
-def test_arbitrary_values_fail_in_no_other_way(setting: Setting, value: str) -> None:
+def test_an_arbitrary_value_is_accepted_or_raises_bad_setting(setting: Setting, value: str) -> None:
     with suppress(BadSetting):
         read(**{setting.variable: value})
 
@@ -144,7 +144,9 @@ def test_only_one_newline_at_the_end_of_a_secret_file_is_ignored(tmp_path: Path,
     [(b"", "is empty"), (b"\n", "white space"), (b" \r\n", "white space"), (b"x" * 70_000, "is longer than")],
 )
 @pytest.mark.parametrize("variable", ["SECRET_FILE", "ADMIN_KEY_FILE"])
-def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, variable: str, content: bytes, why: str) -> None:
+def test_a_secret_file_that_is_blank_or_too_long_is_refused(
+    tmp_path: Path, variable: str, content: bytes, why: str
+) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     with pytest.raises(BadSetting, match=f"{variable} .* {why}"):
@@ -152,7 +154,7 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, variable: str, c
 
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
-def test_a_secret_of_white_space_is_refused_and_none_at_all_is_none(variable: str) -> None:
+def test_a_secret_of_white_space_is_refused_and_an_unset_one_is_none(variable: str) -> None:
     with pytest.raises(BadSetting, match=f"{variable} is only white space"):
         read(**{variable: " \n"})
     settings = read(**{variable: ""})
@@ -160,7 +162,7 @@ def test_a_secret_of_white_space_is_refused_and_none_at_all_is_none(variable: st
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
-def test_an_option_that_names_no_secret_file_is_refused(name: str) -> None:
+def test_a_secret_file_that_can_not_be_read_is_refused(name: str) -> None:
     with pytest.raises(BadSetting, match="SECRET_FILE can't be read"):
         read_settings({"secret-file": name}, {"SECRET": "other"})
 
@@ -171,7 +173,7 @@ def test_a_secret_together_with_its_file_is_refused(variable: str) -> None:
         read(**{variable: "s", f"{variable}_FILE": "f"})
 
 
-def test_a_secret_in_the_environment_is_taken_byte_for_byte() -> None:
+def test_a_secret_in_the_environment_is_used_byte_for_byte() -> None:
     assert read(SECRET="pass wörd ").secret == "pass wörd ".encode()
     assert read(SECRET=os.fsdecode(b"\xff")).secret == b"\xff"
 
@@ -185,13 +187,13 @@ def test_requests_are_logged_depending_on_their_status(value: str, least: int) -
     assert read(LOG_REQUESTS=value).least_status_logged == least
 
 
-def test_the_log_files_are_ten_of_ten_million_bytes_unless_others_are_asked_for() -> None:
+def test_by_default_there_are_ten_log_files_of_ten_million_bytes() -> None:
     assert (read().log_file_bytes, read().log_files) == (10_000_000, 10)
     settings = read_settings({"log-files": "3"}, {"LOG_FILE_BYTES": "5000", "LOG_FILES": "7"})
     assert (settings.log_file_bytes, settings.log_files) == (5000, 3)
 
 
-def test_hosts_are_named_without_ports_in_any_case() -> None:
+def test_allowed_hosts_have_no_port_and_ignore_case() -> None:
     assert read().allowed_hosts == frozenset()
     assert read(ALLOWED_HOSTS="*").allowed_hosts == {"*"}
     assert read(ALLOWED_HOSTS=" Jobs.Example.org., b.example ,").allowed_hosts == {"jobs.example.org", "b.example"}

@@ -14,7 +14,7 @@ from jobengine.engine.door import Readiness
 
 
 @pytest.fixture
-def heard(tmp_path: Path) -> Iterator[socket.socket]:
+def received(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
         bound.bind(str(tmp_path / "notify"))
         bound.setblocking(False)
@@ -22,7 +22,7 @@ def heard(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 class _Server:
-    """A server that becomes ready when a test says so."""
+    """A server that becomes ready when a test empties `reason`."""
 
     reason = "recovering, 7 %"
 
@@ -30,45 +30,45 @@ class _Server:
         return Readiness(ready=not self.reason, reason=self.reason, durability="commit")
 
 
-def _all(heard: socket.socket) -> list[str]:
+def _all(received: socket.socket) -> list[str]:
     messages = []
     while True:
         try:
-            messages.append(heard.recv(1000).decode())
+            messages.append(received.recv(1000).decode())
         except BlockingIOError:
             return messages
 
 
-def test_each_second_systemd_gets_the_reason_for_not_being_ready_and_a_longer_timeout(heard: socket.socket) -> None:
+def test_each_second_systemd_gets_the_reason_for_not_being_ready_and_a_longer_timeout(received: socket.socket) -> None:
     server, clock = _Server(), Clock()
-    systemd = Systemd(heard.getsockname(), server.readiness, clock)
+    systemd = Systemd(received.getsockname(), server.readiness, clock)
     systemd.begin()
     clock.advance(1)
     server.reason = "can't grow:\nno room"
     clock.advance(1)
     wait = "\nEXTEND_TIMEOUT_USEC=10000000"
-    assert _all(heard) == [f"STATUS={why}{wait}" for why in (*["recovering, 7 %"] * 2, "can't grow: no room")]
+    assert _all(received) == [f"STATUS={why}{wait}" for why in (*["recovering, 7 %"] * 2, "can't grow: no room")]
 
 
-def test_readiness_is_reported_once_and_no_timer_remains(heard: socket.socket) -> None:
+def test_readiness_is_reported_once_and_no_timer_remains(received: socket.socket) -> None:
     server, clock = _Server(), Clock()
-    systemd = Systemd(heard.getsockname(), server.readiness, clock)
+    systemd = Systemd(received.getsockname(), server.readiness, clock)
     systemd.begin()
-    _all(heard)
+    _all(received)
     server.reason = ""
     clock.advance(1)
-    assert _all(heard) == ["READY=1\nSTATUS=ready"]
+    assert _all(received) == ["READY=1\nSTATUS=ready"]
     assert clock.getDelayedCalls() == []
 
 
-def test_after_the_stop_no_further_message_is_sent(heard: socket.socket) -> None:
+def test_after_the_stop_no_further_message_is_sent(received: socket.socket) -> None:
     server, clock = _Server(), Clock()
-    systemd = Systemd(heard.getsockname(), server.readiness, clock)
+    systemd = Systemd(received.getsockname(), server.readiness, clock)
     systemd.begin()
     systemd.end()
-    Deferred.fromCoroutine(systemd.tell_readiness())
+    Deferred.fromCoroutine(systemd.report_readiness())
     clock.advance(10)
-    assert _all(heard)[1:] == ["STOPPING=1\nSTATUS=stopping"]
+    assert _all(received)[1:] == ["STOPPING=1\nSTATUS=stopping"]
 
 
 def test_an_abstract_socket_begins_with_an_at_sign() -> None:

@@ -315,9 +315,7 @@ OF_FILES: Final = (
         _KEY_FILE,
         "        files.sync(descriptor)\n",
         "        pass\n",
-        (
-            "tests/daemon/test_key_file.py::test_a_power_cut_leaves_a_whole_key_file_or_none_and_a_whole_one_once_it_is_used",
-        ),
+        ("tests/daemon/test_key_file.py::test_a_power_cut_leaves_no_key_file_or_a_whole_one_and_keeps_one_in_use",),
     ),
     Mutant(
         "key-file-link",
@@ -325,7 +323,7 @@ OF_FILES: Final = (
         _KEY_FILE,
         "        files.link(beside, path)\n",
         "        files.rename(beside, path)\n",
-        ("tests/daemon/test_key_file.py::test_two_starts_at_once_use_the_secret_that_was_made_first",),
+        ("tests/daemon/test_key_file.py::test_two_concurrent_starts_use_the_secret_that_was_made_first",),
     ),
     Mutant(
         "empty-secret",
@@ -333,6 +331,6 @@ OF_FILES: Final = (
         "jobengine/daemon/secret_file.py",
         '    return not secret.strip(b"\\0 \\t\\r\\n\\v\\f")\n',
         "    return not secret\n",
-        ("tests/daemon/test_settings.py::test_a_file_that_holds_no_secret_is_refused",),
+        ("tests/daemon/test_settings.py::test_a_secret_file_that_is_blank_or_too_long_is_refused",),
     ),
 )

@@ -27,7 +27,7 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "roll-back",
-        "that what found no room on disk is rolled back",
+        "that changes refused by a full disk are rolled back",
         _EXECUTOR,
         "            self.tables.restore(change.effects)\n",
         "            pass\n",
@@ -45,7 +45,7 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "all-or-nothing-claim",
-        "that a key which may not do all of a claim does nothing",
+        "that a claim changes nothing if the key may do only a part of it",
         "jobengine/core/commands/claims.py",
         "        if self.updates or len(self.queues) > 1:\n            self.check(tables, now)\n",
         "",
@@ -101,7 +101,7 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "role-check",
-        "that a role may do only what is its own",
+        "that a role may make only its own calls",
         _ACCESS,
         "    if grant.role not in command.roles:\n",
         "    if grant.role not in Role:\n",
@@ -109,7 +109,7 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "same-request",
-        "that the same uid with another job is refused, and not answered with the job that is there",
+        "that adding a different job under an existing uid is refused",
         "jobengine/core/commands/adding.py",
         "            if there.spec.rare.request_digest != digest or not may_read(there, self.grant):\n",
         "            if not may_read(there, self.grant):\n",
@@ -165,7 +165,7 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "body-limit",
-        "that a body which says that it is too long is refused before it is read",
+        "that a body with too long a Content-Length is refused before it is read",
         _CHANNEL,
         "        if self.length is not None and self.length > self.body_limit:\n",
         "        if self.length is not None and self.length < 0:\n",
@@ -207,7 +207,7 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "key-before-body",
-        "that the key is looked at before a long body is read",
+        "that the key is checked before a long body is read",
         _CHANNEL,
         "elif self.length is not None and self.length > self.limits.body_bytes:\n            self.check_key()\n",
         "\n",
@@ -215,11 +215,11 @@ OF_REQUESTS: Final = (
     ),
     Mutant(
         "host-name",
-        "that a browser is not answered under a name that a stranger may have chosen",
+        "that a browser is refused under a host name that a stranger may control",
         "jobengine/http/hosts.py",
         "        return None if self._is_known(host) else _refusal(host)\n",
         "        return None\n",
-        ("tests/http/test_hosts.py::test_a_browser_under_any_other_name_is_refused_with_what_to_set",),
+        ("tests/http/test_hosts.py::test_a_browser_under_an_unknown_name_is_refused_with_the_setting_to_change",),
     ),
     Mutant(
         "one-host",
@@ -227,11 +227,11 @@ OF_REQUESTS: Final = (
         _REQUEST,
         '        return count == 1 or (count == 0 and self.clientproto == b"HTTP/1.0")\n',
         "        return count >= 0\n",
-        ("tests/http/test_hosts.py::test_a_request_has_one_host_which_only_http_1_0_may_leave_out",),
+        ("tests/http/test_hosts.py::test_a_request_has_exactly_one_host_or_none_in_http_1_0",),
     ),
     Mutant(
         "throttle",
-        "that an address which tries many keys is told to wait",
+        "that an address which tries many wrong keys is throttled",
         "jobengine/web/throttle.py",
         "        if len(times) == _FAILURES and now - times[0] < _SECONDS:\n",
         "        if now < times[0] if times else False:\n",
