@@ -21,7 +21,7 @@ _log: Final = getLogger("jobengine.worker")
 MakePool = Callable[
     [Callable[[Ends], object], Callable[[Hold, int], object], Callable[[BaseException], object]], HandlerPool
 ]
-#: Makes the calls that come before the first claim, given what to call with the error of each failed attempt.
+#: Makes the calls before the first claim; its argument is called with the error of each failed attempt.
 Prepare = Callable[[Callable[[JobEngineError], object]], Coroutine[Any, Any, None]]
 
 
@@ -143,7 +143,7 @@ class WorkerLoop:
 
     def _ended(self, ends: Ends) -> None:
         for hold, outcome in ends:
-            if "error_type" in outcome:  # it is not for the server
+            if "error_type" in outcome:  # for the log only, not for the server
                 hold.error_type = outcome.pop("error_type")
             self._supervisor.finished(hold, outcome)
         self._turn_soon()
@@ -196,7 +196,7 @@ class WorkerLoop:
     async def _finish_all(
         self, finished: Sequence[AsyncFinished], action: Report
     ) -> tuple[Sequence[JobEngineError | None], Sequence[Any] | None]:
-        """Report outcomes; each job that waits for others in a request of its own, which no list of updates takes."""
+        """Report outcomes; each job that waits for others has a request of its own: a list of updates can't have it."""
         waiting = [one for one in finished if "wait_for" in one.changes]
         if not waiting:
             return await self._finish(finished, action)

@@ -83,7 +83,7 @@ class HandlerPool:
             self._threads.start(hold, partial(self._handlers.perform, job))
 
     def interrupt(self, hold: Hold) -> None:
-        """Stop a handler: cancel a coroutine, kill a process; a thread learns it by `RunningJob.cancelled`."""
+        """Stop a handler: cancel a coroutine, kill a process; a thread can check `RunningJob.cancelled`."""
         if hold.running is not None:  # otherwise it has just ended
             hold.running.cancelled = True
         if (task := self._tasks.get(hold)) is not None:

@@ -11,7 +11,7 @@ from .handler_pool import Handler
 
 
 class PlannedSchedule(NamedTuple):
-    """A schedule to set, beside the function that works on its jobs."""
+    """A schedule to set at the start; its jobs are worked on by a function of the worker."""
 
     name: str
     #: None is the queue that the function handles.
@@ -22,7 +22,7 @@ class PlannedSchedule(NamedTuple):
 
 
 def with_queues(planned: Sequence[PlannedSchedule], handlers: Mapping[str, Handler]) -> list[PlannedSchedule]:
-    """The schedules, each with its queue; raises ValueError if a queue is uncertain, or has two of the same name."""
+    """The schedules, each with its queue; raises ValueError if a queue is ambiguous, or has two of the same name."""
     found: dict[tuple[str, str], PlannedSchedule] = {}
     for one in planned:
         queue = one.queue or _queue_of(one, handlers)
@@ -44,8 +44,8 @@ async def set_schedules(
     engine: AsyncJobEngine, planned: Sequence[PlannedSchedule], tell: Callable[[JobEngineError], object]
 ) -> None:
     """
-    Set the schedules, one after another, however long the server can't be reached; `tell` gets the error of each
-    attempt. Raises JobEngineError, which names the schedule, if the server refuses one.
+    Set the schedules one after another, retrying while the server can't be reached; `tell` is called with the error
+    of each failed attempt. Raises JobEngineError, which names the schedule, if the server refuses one.
     """
     for one in planned:
         queue = engine.queue(one.queue or "", retry_for=inf)

@@ -49,9 +49,9 @@ _LARGE: Final = 32
 _SHARE: Final = 1 / 3
 _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
-#: The note in the log about a job that another worker has claimed meanwhile.
+#: The note in the log about a job whose lease has ended, so that another worker may have claimed it.
 _LOST: Final = "the lease was lost, so the outcome is discarded"
-#: The errors of jobs to wait for which can't be added; the job itself is still held.
+#: Errors about the jobs that a handler adds to wait for: they were not added, and its own job is still held.
 _OF_CHILDREN: Final = (AccessDenied, BatchNotFound, Conflict, Forbidden, QueueNotFound)
 _CANCELLED: Final = failure("cancelled", retry=False)
 
@@ -133,7 +133,7 @@ class Supervisor:
         self._running -= 1
         self._pace.count()
         if hold.changes is not None:
-            return  # the job was released before
+            return  # the job is already released
         self._beats.remove(hold)
         if hold.claimed.lost:
             self._end([hold], _LOST)
@@ -278,7 +278,7 @@ class Supervisor:
         queue, group = hold.claimed.queue.name, hold.claimed.group
 
         def is_held(other: Hold) -> bool:
-            """Whether the hold is about this job too."""
+            """Whether the hold applies to this job too."""
             return other.claimed.queue.name == queue and group in (None, other.claimed.group)
 
         for other in self._backlog.take_if(is_held):
