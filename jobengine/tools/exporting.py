@@ -115,7 +115,7 @@ def export(
 
 
 def named(name: str, path: str, queues: Collection[str]) -> str:
-    """Return `name` if it is in `queues`; otherwise raise NoSuchQueue, with `path` in its text."""
+    """Return `name` if the database has this queue; otherwise raise NoSuchQueue, whose text names `path`."""
     if name in queues:
         return name
     near = get_close_matches(name, queues, 3, 0.5)
@@ -159,7 +159,7 @@ def _write(
 
 
 def _present(live: LiveRecords[_LiveJobs]) -> bytearray:
-    """For each "job-added" record, in order: whether its job still exists, and has no later "job-added" record."""
+    """For each "job-added" record, in order: whether it is the last one of a job that still exists."""
     present = bytearray(live.added)
     for queue in live.queues.values():
         for number in queue.jobs.numbers.values():

@@ -88,7 +88,7 @@ def _opened(sealed: bytes, secret: bytes) -> bytes:
         return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
     except InvalidTag:
         raise WrongSecret(
-            "it does not open with this SECRET of the Go version: the SECRET is another one, or the file is damaged "
+            "it does not open with this SECRET of the Go version: the SECRET is wrong, or the file is damaged "
             "or not of the Go version"
         ) from None
 

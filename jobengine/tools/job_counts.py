@@ -86,7 +86,7 @@ class JobCounts:
             self._rebuild()
 
     def set(self, uid: str, state: int, length: int) -> None:
-        """Set a job's state and the length of its last change; does nothing without that job."""
+        """Set a job's state and the length of its last change; does nothing if the job is unknown."""
         key = _key(uid)
         at = self._find(key)
         if self._keys[at] & _STATE:
@@ -144,7 +144,7 @@ def _sum(lengths: int) -> int:
 
 
 def counts_in(live: LiveRecords[JobCounts]) -> Sequence[QueueCount]:
-    """The queues and the numbers of their jobs, in the order of their creation."""
+    """The job counts of each queue; queues are in the order of their creation."""
     return [QueueCount(name=name, jobs=queue.jobs.by_state()) for name, queue in live.queues.items()]
 
 

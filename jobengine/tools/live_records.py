@@ -36,7 +36,7 @@ class LiveQueue(Generic[J]):
     length: int
     jobs: J
     history: KeptPeriods = field(factory=KeptPeriods)
-    #: The records of its named things, by kind and name.
+    #: The records of its items, such as schedules and batches, by kind and name.
     items: dict[tuple[str, str], bytes] = field(factory=dict)
 
 
@@ -44,7 +44,7 @@ class LiveRecords(Generic[J]):
     """The queues and jobs after the records read so far. Each tool passes in its own store of jobs."""
 
     def __init__(self, path: str, make_jobs: Callable[[], J], only: str | None = None) -> None:
-        """`path` is named in errors. `only` is the name of a queue: jobs of other queues are left out."""
+        """`path` is named in errors. With `only`, the name of a queue, jobs of other queues are left out."""
         #: How far the wall clock is ahead of elapsed time, in milliseconds.
         self.ahead = 0
         #: The number of records "job-added".

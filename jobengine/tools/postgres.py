@@ -28,7 +28,7 @@ def is_set(environment: Mapping[str, str] = os.environ) -> bool:
 
 @contextmanager
 def driver() -> Iterator[None]:
-    """Around imports of the driver: raises StorageError instead of ImportError if no driver is installed."""
+    """A context for imports of the driver: raises StorageError instead of ImportError if no driver is installed."""
     try:
         yield
     except ImportError as error:

@@ -122,7 +122,7 @@ def open_file(path: str, files: Files) -> Iterator[int]:
 
 
 def explained(path: str, error: StorageError) -> StorageError:
-    """The same error, with the file's name before its text."""
+    """A copy of the error with the file's name before its text."""
     return type(error)(f"{path}: {error}")
 
 

@@ -307,7 +307,7 @@ OF_FILES: Final = (
         "jobengine/tools/rekeying.py",
         "        journal.lock()\n",
         "        pass\n",
-        ("tests/tools/test_rekeying.py::test_a_file_in_use_is_left_alone",),
+        ("tests/tools/test_rekeying.py::test_rekey_refuses_a_database_in_use_and_does_not_change_it",),
     ),
     Mutant(
         "key-file-sync",

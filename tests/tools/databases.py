@@ -44,14 +44,14 @@ def with_records(records: Iterable[bytes], *, orderly: bool = True) -> Simulated
 
 
 def tables(files: SimulatedFiles, path: str, secret: bytes = SECRET) -> Tables:
-    """What a server would have in memory."""
+    """The tables that a server would have in memory."""
     found = Tables()
     found.apply(decode(record) for record in records(files, path, secret))
     return found
 
 
 def whole_state(found: Tables) -> tuple[int, list[tuple[Queue, Sequence[Job], dict[tuple[str, str], str]]]]:
-    """The clock, and all queues with their jobs in execution order and their named things."""
+    """The clock, and all queues with their items and with their jobs in execution order."""
     return found.ahead, [(table.queue, _all_jobs(table), dict(table.named)) for table in found.queues.values()]
 
 

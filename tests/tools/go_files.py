@@ -1,4 +1,4 @@
-"""Databases of the Go version, made with another library than the one that reads them."""
+"""Databases of the Go version, encrypted by a different library than the one that JobEngine decrypts them with."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -91,7 +91,7 @@ class _Rewritten(SimulatedFiles):
 def test_a_frame_that_is_rewritten_while_it_is_read_is_not_damage(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     half = (end + last) // 2
-    # The end of the frame was written while a server had no room, and will be written again.
+    # A server on a full disk has written only a part of the frame, and will write the frame again.
     torn = data[:half] + bytes(byte ^ 1 for byte in data[half:end])
     assert checked(torn).damage is not None
     files = _Rewritten(disk={PATH: torn})

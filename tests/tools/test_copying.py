@@ -1,4 +1,4 @@
-"""Backup, restore and repair make a file that is whole, or none; the one they read stays as it is."""
+"""Backup, restore and repair make a complete file, or none; they never change the file that they read."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -27,7 +27,7 @@ def data() -> bytes:
 
 
 @pytest.mark.parametrize("tool", [backup, restore, repair])
-def test_a_copy_of_a_whole_file_is_the_file(tool: Callable[..., object], data: bytes) -> None:
+def test_a_copy_of_an_undamaged_file_is_identical(tool: Callable[..., object], data: bytes) -> None:
     files = made()
     tool(PATH, COPY, SECRET, files=files)
     assert files.now() == {PATH: files.now()[PATH], COPY: files.now()[PATH]}
@@ -52,7 +52,7 @@ def test_a_damaged_file_is_not_copied(tool: Callable[..., object], data: bytes) 
         assert files.now() == before
 
 
-#: Each tool that makes a file: what it reads, what it makes, and how it is run.
+#: Each tool that makes a file: its source, its target, and a call of it.
 TOOLS: dict[str, tuple[str, str, Callable[[SimulatedFiles], object]]] = {
     "backup": (PATH, COPY, lambda files: backup(PATH, COPY, SECRET, files=files)),
     "restore": (PATH, COPY, lambda files: restore(PATH, COPY, SECRET, files=files)),
@@ -65,7 +65,7 @@ EACH_TOOL = pytest.mark.parametrize(("source", "target", "tool"), TOOLS.values()
 
 
 def source_at(path: str) -> SimulatedFiles:
-    """A disk with what a tool reads there."""
+    """A disk on which a tool finds its source."""
     if path == GO:
         return SimulatedFiles(disk={GO: go_file(go_queue("mail", b"key", [go_job(number) for number in range(30)]))})
     files = made([*FACTS, job(4, content=b"{%s}" % (b" " * 3000))])
@@ -87,17 +87,17 @@ def test_an_existing_file_is_not_overwritten(
 def test_a_file_that_appears_during_a_copy_is_not_overwritten() -> None:
     files = made()
 
-    def come() -> None:
+    def create_the_target() -> None:
         files.moment = lambda: None
         files.write(files.create(COPY), b"dear to somebody", 0)
 
-    files.moment = come
+    files.moment = create_the_target
     with pytest.raises(TargetExists, match=COPY):
         backup(PATH, COPY, SECRET, files=files)
     assert files.now() == {PATH: files.now()[PATH], COPY: b"dear to somebody"}
 
 
-def test_a_restored_file_is_counted() -> None:
+def test_restore_returns_the_queues_and_their_job_counts() -> None:
     _, queues = restore(PATH, COPY, SECRET, files=made())
     assert [(queue.name, sum(queue.jobs.values())) for queue in queues] == [("mail", 3)]
 
@@ -116,21 +116,23 @@ def test_every_crash_leaves_the_source_as_it_was_and_the_copy_whole_or_absent(
     files = source_at(source)
     before, states = files.now()[source], set()
 
-    def look() -> None:
+    def check_every_crash() -> None:
         for disk in files.after_a_crash():
             assert disk[source] == before
             states.add(disk.get(target))
 
-    files.moment = look
+    files.moment = check_every_crash
     tool(files)
     whole = files.now()[target]
     assert states == {None, whole}
-    assert {disk.get(target) for disk in files.after_a_crash()} == {whole}, "it is on disk when that was said"
+    assert {disk.get(target) for disk in files.after_a_crash()} == {whole}, (
+        "after the tool returned, the copy survives any crash"
+    )
     assert set(files.now()) == {source, target}
 
 
 @pytest.mark.parametrize("taken_out", ["syncs", "directory_syncs"])
-def test_without_a_sync_a_crash_would_leave_something_else(taken_out: str) -> None:
+def test_without_a_sync_a_crash_would_lose_the_copy(taken_out: str) -> None:
     files = made()
     source = files.now()[PATH]
     setattr(files, taken_out, False)
@@ -152,7 +154,7 @@ def test_a_repair_has_every_commit_before_the_damage_and_reports_what_is_missing
         assert not repaired.in_snapshot
 
 
-def test_a_repair_of_an_unclear_end_has_all_that_is_before_it(data: bytes) -> None:
+def test_a_repair_of_a_file_with_an_unclear_end_has_everything_before_that_end(data: bytes) -> None:
     files = SimulatedFiles(disk={PATH: data + b"noise" * 100})
     repaired = repair(PATH, COPY, SECRET, files=files)
     assert records(files, COPY) == [encode(fact) for fact in FACTS]
@@ -160,7 +162,7 @@ def test_a_repair_of_an_unclear_end_has_all_that_is_before_it(data: bytes) -> No
     assert "no crash explains" in str(repaired.damage)
 
 
-def test_a_repair_of_a_damaged_snapshot_has_its_undamaged_part_and_says_so(data: bytes) -> None:
+def test_a_repair_of_a_damaged_snapshot_keeps_its_undamaged_part_and_reports_it(data: bytes) -> None:
     end = frame_starts(data)[1]
     damaged = data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]
     files = SimulatedFiles(disk={PATH: damaged})

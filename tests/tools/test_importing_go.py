@@ -21,7 +21,7 @@ from .databases import COPY, GO, PATH, tables, whole_state
 from .go_files import CREATED, GO_SECRET, go_file, go_job, go_queue, sealed
 
 
-def taken_over(files: SimulatedFiles, secret: bytes = GO_SECRET) -> ImportedGo:
+def run_import(files: SimulatedFiles, secret: bytes = GO_SECRET) -> ImportedGo:
     return import_go(GO, PATH, secret, SECRET, files=files, kdf=QUICK_KDF)
 
 
@@ -32,7 +32,7 @@ def of(data: bytes) -> SimulatedFiles:
 def jobs_of(*jobs: Mapping[str, Any]) -> Sequence[Job]:
     """The imported jobs of a queue, in execution order."""
     files = of(go_file(go_queue("mail", b"key", jobs)))
-    taken_over(files)
+    run_import(files)
     ((_, found, _),) = whole_state(tables(files, PATH))[1]
     return found
 
@@ -56,7 +56,7 @@ def test_jobs_keep_their_order_and_states() -> None:
 
 def test_all_queues_are_imported_even_empty_ones_and_can_be_exported_again() -> None:
     files = of(go_file(go_queue("mail", b"a", [go_job(1)]), go_queue("empty", b"b", None), go_queue("Grüße", b"c", [])))
-    made = taken_over(files)
+    made = run_import(files)
     found = tables(files, PATH)
     assert (made.queues, made.jobs, list(found.queues)) == (3, 1, ["mail", "empty", "Grüße"])
     assert len({table.queue.salt for table in found.queues.values()}) == 3
@@ -66,14 +66,14 @@ def test_all_queues_are_imported_even_empty_ones_and_can_be_exported_again() -> 
     import_lines("/data/text", COPY, SECRET, files=files, kdf=QUICK_KDF)
     assert whole_state(tables(files, COPY)) == whole_state(found)
     for queues in (b'{"queues":{}}', b'{"queues":null}'):
-        assert taken_over(of(sealed(queues))).queues == 0
+        assert run_import(of(sealed(queues))).queues == 0
 
 
 def test_the_stored_digest_is_a_salted_digest_of_the_go_versions_digest() -> None:
     hexadecimal = go_queue("mail", b"key", [])["access_key"]
     for written in (hexadecimal, hexadecimal.upper()):
         files = of(go_file(go_queue("mail", b"key", [], access_key=written)))
-        taken_over(files)
+        run_import(files)
         queue = tables(files, PATH).queues["mail"].queue
         assert queue.digest == digest_of_sha512(hexadecimal, queue.salt)
         assert hexadecimal not in queue.digest
@@ -82,7 +82,7 @@ def test_the_stored_digest_is_a_salted_digest_of_the_go_versions_digest() -> Non
 def test_a_content_longer_than_usual_is_imported_and_reported() -> None:
     long, short = go_job(1, content={"x": "y" * (1 << 20)}), go_job(2, content=None)
     files = of(go_file(go_queue("mail", b"key", [long, short])))
-    assert taken_over(files).long == [("mail", long["uid"])]
+    assert run_import(files).long == [("mail", long["uid"])]
     ((_, found, _),) = whole_state(tables(files, PATH))[1]
     assert [len(job.spec.content) for job in found] == [(1 << 20) + 9, 2]
 
@@ -90,12 +90,12 @@ def test_a_content_longer_than_usual_is_imported_and_reported() -> None:
 def refused(data: bytes, error: type[Exception], secret: bytes = GO_SECRET) -> str:
     files = of(data)
     with pytest.raises(error) as raised:
-        taken_over(files, secret)
+        run_import(files, secret)
     assert files.now() == {GO: data}
     return str(raised.value)
 
 
-def test_another_secret_or_a_changed_byte_does_not_open_it() -> None:
+def test_a_go_file_does_not_open_with_a_wrong_secret_or_a_changed_byte() -> None:
     data = go_file(go_queue("mail", b"key", [go_job(1)]))
     assert GO in refused(data, WrongSecret, secret=b"another")
     for at in range(0, len(data), 31):
@@ -116,7 +116,7 @@ def test_another_secret_or_a_changed_byte_does_not_open_it() -> None:
     ],
     ids=lambda text: text[:20],
 )
-def test_a_text_that_is_not_of_the_go_version_is_damaged(text: bytes) -> None:
+def test_a_decrypted_text_of_another_format_counts_as_damaged(text: bytes) -> None:
     assert "damaged" in refused(sealed(text), BadGoFile)
 
 
@@ -153,6 +153,6 @@ def test_all_unusable_queue_names_are_listed_and_a_folder_is_refused() -> None:
     names = ["", "x" * 257]
     said = refused(go_file(*(go_queue(name, b"key", []) for name in ["mail", *names])), BeyondLimits)
     assert "these 2 are empty or longer: '', 'xxxx" in said
-    taken_over(of(go_file(go_queue("x" * 256, b"key", []))))
+    run_import(of(go_file(go_queue("x" * 256, b"key", []))))
     with pytest.raises(NotADatabase, match="not a file"):
         import_go("/", "/dev/shm/none", GO_SECRET, SECRET)

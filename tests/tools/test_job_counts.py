@@ -1,4 +1,4 @@
-"""Counting jobs without keeping them has the same result as the tables."""
+"""Counting jobs in little memory has the same result as the server's tables."""
 
 from collections import Counter
 from random import Random
@@ -22,7 +22,7 @@ def _live() -> LiveRecords[JobCounts]:
 
 
 @given(st.lists(facts, max_size=60))
-def test_the_records_of_any_facts_lead_to_the_same_queues_and_jobs_as_the_tables(made_up: list[Fact]) -> None:
+def test_any_records_give_the_tools_the_same_queues_and_jobs_as_the_server(made_up: list[Fact]) -> None:
     tables, live = Tables(), _live()
     tables.apply(made_up)
     live.add([encode(fact) for fact in made_up])
@@ -41,7 +41,7 @@ def test_live_bytes_are_the_length_of_the_needed_records() -> None:
     assert live_bytes(live) == sum(lengths) - lengths[1] + len(encode(longer))
 
 
-def test_the_records_of_a_job_count_once_and_no_more_after_its_removal() -> None:
+def test_only_the_last_change_of_a_job_counts_towards_the_live_bytes() -> None:
     live = _live()
     live.add([encode(fact) for fact in FACTS])
     before = live_bytes(live)
@@ -52,7 +52,7 @@ def test_the_records_of_a_job_count_once_and_no_more_after_its_removal() -> None
     assert live_bytes(live) == before
 
 
-def test_a_table_that_grows_and_forgets_agrees_with_a_dict() -> None:
+def test_a_table_of_jobs_agrees_with_a_dict_while_jobs_come_and_go() -> None:
     random, table = Random(1), JobCounts()
     expected: dict[str, tuple[int, int]] = {}
     for _ in range(30_000):

@@ -1,4 +1,4 @@
-"""What is moved between a file and PostgreSQL stays the same."""
+"""Queues and jobs are unchanged by a move between a file and PostgreSQL."""
 
 import json
 from collections.abc import Mapping
@@ -51,7 +51,9 @@ def _lines(files: SimulatedFiles) -> list[bytes]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(facts.filter(lambda fact: not isinstance(fact, ClockSet)), max_size=60))
-def test_a_file_goes_into_a_database_and_comes_out_with_the_same_lines(database: Database, made_up: list[Fact]) -> None:
+def test_an_export_imported_into_postgres_and_exported_again_has_the_same_lines(
+    database: Database, made_up: list[Fact]
+) -> None:
     database.clear()
     files = made(made_up)
     exported(files)
@@ -65,7 +67,7 @@ def test_a_file_goes_into_a_database_and_comes_out_with_the_same_lines(database:
 
 
 def _check_columns(database: Database) -> None:
-    """The tally counts all jobs where they are, and the tags are those of jobs that can be claimed."""
+    """Check that the tally has the number of jobs in each place, and that only jobs that can be claimed have tags."""
     counted = (
         "SELECT queue_id, place, sum(jobs)::bigint FROM tally WHERE place < 5 GROUP BY 1, 2 HAVING sum(jobs) <> 0 "
         "EXCEPT SELECT queue_id, place, count(*) FROM job GROUP BY 1, 2"
@@ -79,7 +81,7 @@ def _check_columns(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("there", "here"), [(0, 7_000), (7_000, 0), (-7_000, 9_000)])
-def test_a_lease_has_the_same_time_left_after_a_move_wherever_the_clocks_were_set(
+def test_a_lease_has_the_same_time_left_after_a_move_even_if_clocks_were_set(
     database: Database, there: int, here: int
 ) -> None:
     database.clear()
@@ -134,7 +136,7 @@ def test_nothing_is_imported_from_an_incomplete_file_or_into_a_database_with_que
     assert sorted(_lines(files)) == sorted(whole.splitlines())
 
 
-def test_another_secret_or_a_database_without_tables_is_refused(database: Database, cluster: Cluster) -> None:
+def test_a_transfer_with_a_wrong_secret_or_without_tables_is_refused(database: Database, cluster: Cluster) -> None:
     files = made()
     exported(files)
     before = files.now()

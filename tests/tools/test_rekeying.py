@@ -20,7 +20,7 @@ NEW = b"another secret"
 RECORDS = [encode(fact) for fact in FACTS]
 
 
-def test_it_has_all_records_and_opens_with_the_new_secret_alone() -> None:
+def test_a_rekeyed_file_has_all_records_and_opens_only_with_the_new_secret() -> None:
     files = made()
     before = files.now()[PATH]
     size = rekey(PATH, SECRET, NEW, files=files, kdf=QUICK_KDF)
@@ -62,10 +62,10 @@ def test_every_crash_leaves_the_one_or_the_other() -> None:
     opened_with.clear()
     seen.clear()
     look_at_all()
-    assert opened_with == {"new"}, "it is on disk when that was said"
+    assert opened_with == {"new"}, "after rekey returned, the new file survives any crash"
 
 
-def test_a_torn_last_write_is_put_aside_as_the_server_does() -> None:
+def test_rekey_keeps_a_copy_of_a_torn_last_write_like_a_server_start() -> None:
     data = made().now()[PATH]
     end = frame_starts(data)[-2]
     files = SimulatedFiles(disk={PATH: data[: end - 5]})
@@ -81,7 +81,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_in_use_is_left_alone(path: Path) -> None:
+def test_rekey_refuses_a_database_in_use_and_does_not_change_it(path: Path) -> None:
     before = path.read_bytes()
     journal = Journal(str(path), kdf=QUICK_KDF)
     journal.lock()
@@ -94,7 +94,7 @@ def test_a_file_in_use_is_left_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", [b"wrong", SECRET])
-def test_a_database_that_can_not_be_read_is_left_alone(path: Path, secret: bytes) -> None:
+def test_rekey_does_not_change_a_database_that_it_can_not_open(path: Path, secret: bytes) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
@@ -103,13 +103,13 @@ def test_a_database_that_can_not_be_read_is_left_alone(path: Path, secret: bytes
     assert (path.read_bytes(), listing(path.parent)) == (bytes(data), ["db"])
 
 
-def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
+def test_rekey_of_a_missing_database_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         rekey(str(tmp_path / "folder" / "db"), SECRET, NEW)
     assert os.listdir(tmp_path) == []
 
 
-def test_the_new_file_has_the_owner_of_the_old_one(path: Path) -> None:
+def test_a_rekeyed_file_keeps_its_owner(path: Path) -> None:
     # Only root may give files away.
     owner = (os.getuid(), os.getgid()) if os.getuid() else (12345, 23456)
     os.chown(path, *owner)

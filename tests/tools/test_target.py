@@ -1,4 +1,4 @@
-"""A new file goes to the disk while it is written, so that the last sync is short."""
+"""A long new file is synced while it is written, so that its last sync is short."""
 
 from attrs import define, field
 
@@ -9,7 +9,7 @@ MIB = 1 << 20
 
 
 @define
-class Asked(Files):
+class RecordedCalls(Files):
     """Writes nothing, and records the calls, in MiB."""
 
     calls: list[tuple[str, int, int]] = field(factory=list)
@@ -24,8 +24,8 @@ class Asked(Files):
         self.calls.append(("sync", 0, 0))
 
 
-def test_writing_to_disk_begins_every_8_mib_and_is_synced_every_64() -> None:
-    files = Asked()
+def test_a_new_file_starts_writing_to_disk_every_8_mib_and_syncs_every_64_mib() -> None:
+    files = RecordedCalls()
     file = NewFile(files, descriptor=7)
     for _ in range(76):
         file.write(bytes(MIB))

@@ -74,7 +74,7 @@ def test_a_database_of_every_released_version_passes_the_same_steps(path: Path) 
 
 
 OTHER = Queue(name="other", salt="t", digest="e" * 64, created=2)
-#: More facts: two changes of one job, a job that is gone, a queue that was made again, and a clock that was set.
+#: More facts: two changes of one job, a removed job, a recreated queue, and a clock that was set.
 MIXED: list[Fact] = [
     *FACTS,
     JobChanged("mail", "uid-1", Standing(state=State.INPROGRESS, updated=2, lease="token")),
@@ -99,7 +99,7 @@ def test_an_export_leaves_out_removed_jobs_and_outdated_changes() -> None:
     assert end == {"kind": "end", "queues": 2, "jobs": 3}
 
 
-def test_one_queue_goes_alone_with_its_jobs_and_the_clock() -> None:
+def test_an_export_of_one_queue_has_its_jobs_and_the_clock_only() -> None:
     files = made(MIXED)
     written = exported(files, queue="other")
     assert (written.queues, written.jobs) == (1, 1)
@@ -131,7 +131,7 @@ def test_an_incomplete_frame_is_not_exported_but_reported() -> None:
     assert files.now()[TEXT] == text(*FACTS[:-1])
 
 
-def test_an_unknown_queue_is_refused_and_the_nearest_one_named() -> None:
+def test_an_export_of_an_unknown_queue_is_refused_and_suggests_a_similar_name() -> None:
     files = made(MIXED)
     before = files.now()
     with pytest.raises(NoSuchQueue, match=r"/data/db: there is no queue 'mial'; did you mean 'mail'\?"):
@@ -166,7 +166,7 @@ def test_a_database_that_is_cut_off_while_it_is_read_is_not_exported() -> None:
     assert list(files.now()) == [PATH]
 
 
-def test_a_record_of_a_newer_version_is_refused_though_another_took_its_place() -> None:
+def test_a_record_of_a_newer_version_is_refused_even_if_a_later_record_replaced_it() -> None:
     files = with_records([b'["job-added",9,"mail","u"]', *map(encode, FACTS)])
     with pytest.raises(NewerFormat, match="'job-added' of version 9"):
         exported(files)
@@ -178,7 +178,7 @@ def test_an_export_missing_any_line_is_refused() -> None:
         refusal(b"".join(lines[:number] + lines[number + 1 :]))
 
 
-def test_cut_short_at_any_byte_it_is_refused() -> None:
+def test_an_export_cut_short_at_any_byte_is_refused() -> None:
     whole = text()
     for length in range(len(whole) - 1):
         refusal(whole[:length])
@@ -213,7 +213,7 @@ def test_inconsistent_lines_are_refused_by_number(change: Callable[[list[bytes]]
     assert re.search(f"^{TEXT}: .*{reason}", refusal(b"".join(line + b"\n" for line in lines)))
 
 
-def test_a_text_without_a_last_line_feed_or_with_those_of_windows_is_the_same() -> None:
+def test_an_export_with_windows_line_ends_or_without_the_last_one_is_imported_alike() -> None:
     expected = whole_state(tables(made(), PATH))
     for changed in (text().rstrip(b"\n"), text().replace(b"\n", b"\r\n")):
         files = SimulatedFiles(disk={TEXT: changed})
@@ -228,7 +228,7 @@ def test_a_line_longer_than_a_block_is_read_whole() -> None:
     assert whole_state(tables(files, COPY)) == whole_state(tables(files, PATH))
 
 
-def test_both_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_export_and_the_imported_database(tmp_path: Path) -> None:
     (tmp_path / "db").write_bytes(made().now()[PATH])
     export(str(tmp_path / "db"), str(tmp_path / "text"), SECRET)
     import_lines(str(tmp_path / "text"), str(tmp_path / "copy"), SECRET, kdf=QUICK_KDF)
