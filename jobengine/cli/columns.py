@@ -128,12 +128,12 @@ def _waits_for(job: Job) -> str:
 
 
 def times_of(schedule: Schedule) -> str:
-    """The cron line, or how often it fires."""
+    """The schedule's cron line, or its interval."""
     return schedule.cron or f"every {duration(schedule.every)}"
 
 
 def outcome_of(firing: Firing) -> str:
-    """What became of a time: the state of the job, or why none was added."""
+    """The result of a scheduled time: its job's state, or why no job was added."""
     if firing.skipped is None:
         return firing.state or "no longer kept"
     return f"skipped: {firing.skipped}"

@@ -57,7 +57,7 @@ class Ending(NamedTuple):
     cut: bool = False
     #: The end of the command's standard error.
     errors: bytes = b""
-    #: The last hold that it asked for, in seconds.
+    #: The hold that the command requested last, in seconds.
     hold: int = 0
 
 
@@ -150,14 +150,14 @@ class CommandRunner:
         self._grace = grace
         #: Where the commands' standard error is also written.
         self._echo = echo
-        #: Of the pipes for progress and holds.
+        #: The file descriptors of the pipes for progress and holds.
         self._slots = _Slot(), _Slot()
         self._running: set[_Run] = set()
 
     def signal(self, number: int) -> None:
         """Send a signal to all commands that are running or starting."""
         for run in self._running:
-            run.tell(number)
+            run.send_signal(number)
 
     async def run(
         self, content: bytes, environment: Mapping[str, str], progress: Callable[[int], object], *more: str
@@ -251,12 +251,12 @@ class _Run(asyncio.SubprocessProtocol):
         #: Set when both outputs have ended.
         self.silent = asyncio.Event()
         self._output, self._errors = _Beginning(), _End(echo)
-        #: The hold that the command asked for last.
+        #: The hold that the command requested last, in seconds.
         self._hold = 0
         self._open = {1, 2}
         self._transport: Any = None
         #: Signals to send once the process has started.
-        self._untold: list[int] = []
+        self._unsent_signals: list[int] = []
 
     @property
     def started(self) -> bool:
@@ -269,12 +269,12 @@ class _Run(asyncio.SubprocessProtocol):
         pid: int = self._transport.get_pid()
         return pid
 
-    def tell(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send the process a signal, now or once the process has started."""
         if self.started:
             _signal(self.group, number)
         else:
-            self._untold.append(number)
+            self._unsent_signals.append(number)
 
     def feed(self, content: bytes) -> None:
         """Write the command's standard input, even if the command does not read it."""
@@ -283,7 +283,7 @@ class _Run(asyncio.SubprocessProtocol):
         pipe.close()
 
     def take_hold(self, seconds: int) -> None:
-        """The command asks for a hold."""
+        """The command has requested a hold."""
         self._hold = min(seconds, _LONGEST_HOLD)
 
     def ending(self) -> Ending:
@@ -301,7 +301,7 @@ class _Run(asyncio.SubprocessProtocol):
     def connection_made(self, transport: Any) -> None:
         """The process has started."""
         self._transport = transport
-        for number in self._untold:
+        for number in self._unsent_signals:
             _signal(self.group, number)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:

@@ -16,7 +16,7 @@ _IGNORED: Final = {
     "SHELL": "the worker's command names the shell",
     "RANDOM_DELAY": "a schedule fires at its times",
 }
-#: The characters of a command that its name keeps, and the longest part of a name.
+#: The characters of a command that a schedule's name does not keep, and the most characters that it keeps.
 _OTHERS: Final = re.compile(r"[^A-Za-z0-9._]+")
 _LONGEST: Final = 40
 #: An unescaped percent sign; one with a backslash stands for itself.
@@ -33,7 +33,7 @@ class CronJob(NamedTuple):
     #: None is the time zone of the whole file.
     timezone: str | None
     content: Mapping[str, Any]
-    #: The user whose command it is, in a crontab of the system.
+    #: The user who runs the command, in a system crontab; None in a user's crontab.
     user: str | None
 
 
@@ -99,13 +99,13 @@ def _job(number: int, line: str, variables: Mapping[str, str], *, with_user: boo
 
 
 def _with_variables(command: str, variables: Mapping[str, str]) -> str:
-    """The command after the variables of the crontab, which it has in its environment."""
+    """The command, preceded by an `export` of the crontab's variables."""
     exported = [f"{name}={shlex.quote(value)}" for name, value in variables.items() if name != "CRON_TZ"]
     return f"export {' '.join(exported)}\n{command}" if exported else command
 
 
 def _name(command: str, user: str | None) -> str:
-    """A name that follows from the command alone: its times may change."""
+    """A name that depends only on the command, so that it stays the same if the times change."""
     digest = sha256(f"{user or ''}\n{command}".encode()).hexdigest()[:8]
     readable = _OTHERS.sub("-", command)[:_LONGEST].strip("-.")
     return f"{readable}-{digest}" if readable else digest

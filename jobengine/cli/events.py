@@ -22,7 +22,7 @@ def events(queue_name: str, after: str | None, count: int | None) -> None:
     """
     Follow the changes of state of a queue's jobs, until Ctrl-C.
 
-    A server that goes away is waited for. A message says if events may be missing.
+    If the server goes away, the command waits for it. A message says if events may be missing.
     """
     session = current()
     for event in islice(_followed(session, queue_name, after), count):

@@ -13,9 +13,9 @@ from .parameters import QUEUE, UID
 from .session import current
 from .terminal_text import plain
 
-#: The relations to the job of the command, as headings and as words of lines.
+#: How a node is related to the given job: headings of the tree, and the first field of each line.
 _JOB, _BEFORE, _AFTER, _BESIDE = "job", "waits for", "needed by", "beside"
-#: What stands before a node, the last one of its parent and others; and before the nodes below it.
+#: The tree's lines before a parent's last node, and before its other nodes; each with the lines of the nodes below.
 _LAST, _OTHER = ("└─ ", "   "), ("├─ ", "│  ")
 #: The most characters of an error.
 _ERROR: Final = 60
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     #: The lines of the tree before the node.
     lines: str
     node: LinkedJob
-    #: Whether the node and all below it were printed before.
+    #: Whether the node and all below it are printed above.
     again: bool = False
 
 
@@ -64,7 +64,7 @@ def graph(queue_name: str, uid: str) -> None:
 
 
 def rows_of(found: JobGraph) -> Iterator[Row]:
-    """The job, what it waits for, what waits for it, and the rest."""
+    """The job, the jobs that it waits for, those that wait for it, and the rest of the graph."""
     if not found.nodes:
         return
     yield Row(_JOB, 0, "", found.nodes[0])
@@ -77,7 +77,7 @@ def rows_of(found: JobGraph) -> Iterator[Row]:
 
 
 def _ways(found: JobGraph, *, back: bool) -> dict[int, list[int]]:
-    """The nodes before each node, or those after it."""
+    """For each node, by index, the nodes that it waits for with `back`; otherwise the nodes that wait for it."""
     ways: dict[int, list[int]] = {}
     for edge in found.edges:
         start, end = (edge.after, edge.before) if back else (edge.before, edge.after)
@@ -88,7 +88,7 @@ def _ways(found: JobGraph, *, back: bool) -> dict[int, list[int]]:
 def _below(
     found: JobGraph, relation: str, ways: dict[int, list[int]], index: int, depth: int, lines: str, printed: set[int]
 ) -> Iterator[Row]:
-    """The nodes next to a node, and all beyond them; each node is followed once."""
+    """The nodes next to a node, and recursively the nodes next to them; a node that occurs again is not followed."""
     ends = ways.get(index, [])
     for end in ends:
         mark, below = _LAST if end == ends[-1] else _OTHER

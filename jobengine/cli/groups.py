@@ -97,7 +97,7 @@ def hold(queue_name: str, group_name: str, **options: Any) -> None:
 @QUEUE
 @GROUP
 def reset(queue_name: str, group_name: str) -> None:
-    """Remove a group's own settings, also that it is paused: the queue's hold for it again. A hold stays."""
+    """Remove a group's own settings and its pause: the queue's settings apply to it again. A hold stays."""
     session = current()
     session.queue(queue_name).reset_group(group_name)
     session.output.note(f"The group {group_name!r} of {queue_name!r} has the settings of the queue.")

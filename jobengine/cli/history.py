@@ -23,7 +23,7 @@ _WIDTH: Final = 60
 
 
 class _Unit(NamedTuple):
-    """One of the two parts of a history."""
+    """A part of a history: the minutes or the hours."""
 
     #: The name in the answer, and in the next line the heading at a terminal.
     name: str

@@ -57,7 +57,7 @@ def dependency_options(function: Any) -> Any:
 
 
 def named_options(options: Mapping[str, Any]) -> Any:
-    """The given ones of the options, as the client names them; a command may have only some of them."""
+    """The options that were given, by the client's names; a command may have only some of these options."""
     keep = options["keep"]
     named = {
         "priority": options["priority"],

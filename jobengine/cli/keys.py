@@ -24,7 +24,7 @@ def key() -> None:
 )
 @KEY_FILE
 def add(queue_name: str, role: str, key_file: str | None) -> None:
-    """Add a key with a role, and print it if it was made here."""
+    """Add a key with a role, and print the key unless you gave one."""
     session = current()
     secret, new = key_from(key_file)
     added = session.queue(queue_name).keys.add(role, secret)

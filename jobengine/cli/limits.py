@@ -58,6 +58,6 @@ def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(old: Limits | None, given: dict[str, Any]) -> dict[str, Any] | None:
-    """The limits with the given ones; None if none is left."""
+    """The present limits, changed by the given ones; None if no limit is left."""
     merged = {**({} if old is None else old.raw), **given}
     return {name: value for name, value in merged.items() if value is not None} or None

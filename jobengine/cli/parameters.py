@@ -85,7 +85,7 @@ RATE: Final = OrNone(_Rate())
 
 
 def given_limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The given ones of the options --limit and --rate, as the client names them; None removes one."""
+    """Those of the options --limit and --rate that were given, by the client's names; None removes a setting."""
     named = {"in_progress": options["limit"], "rate": options["rate"]}
     return {name: or_none(value) for name, value in named.items() if value is not None}
 
@@ -261,7 +261,7 @@ def all_filters(function: F) -> F:
 
 
 def hold_options(function: F) -> F:
-    """Add the options that say how long to hold."""
+    """Add the options for the length of a hold."""
     options = (
         click.option("--for", "span", type=Seconds(), help="How long: 90, 90s, 5m, 2h or 1d."),
         click.option("--until", type=Moment(), help="Until when: 2027-01-15T08:00, in UTC with a Z."),

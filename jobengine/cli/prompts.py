@@ -24,7 +24,7 @@ _SHORT = 16
 
 
 def key_from(path: str | None) -> tuple[Secret, bool]:
-    """The key, and whether it was made here; warns about a short one. Raises BadSettings."""
+    """The key, and whether this function generated it; warns about a short key. Raises BadSettings."""
     if path is None:
         return Secret(secrets.token_urlsafe(32)), True
     key = _from_standard_input() if path == "-" else read_key_file(Path(path))

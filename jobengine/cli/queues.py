@@ -96,7 +96,7 @@ def stats(queue_name: str) -> None:
 
 
 def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without those that say nothing about most queues."""
+    """The fields, without those that are empty for most queues."""
     return {name: value for name, value in raw.items() if value or name not in _SELDOM}
 
 
@@ -245,7 +245,7 @@ _WHAT_HOLDS: Final = {
 
 @command("delete", "jobengine queue delete mail --yes")
 @QUEUE
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without a confirmation.")
 def delete(queue_name: str, yes: bool) -> None:
     """Delete a queue and all its jobs."""
     session = current()

@@ -116,10 +116,10 @@ def act(
     if selected.dry_run or not selected.yes:
         matched = count(**wanted) if count else to_all(dry_run=True, **wanted)
         if selected.dry_run:
-            _say(session, matched, words.before)
+            _report_effect(session, matched, words.before)
             return
         confirm(f"{words.before.of(matched, f' of {selected.queue.name!r}')} Continue?", yes=matched < _MANY)
-    _say(session, to_all(**wanted), words.after)
+    _report_effect(session, to_all(**wanted), words.after)
 
 
 def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> None:
@@ -142,7 +142,7 @@ def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> 
     raise click.exceptions.Exit(code)
 
 
-def _say(session: Session, matched: int, sentence: Sentence) -> None:
+def _report_effect(session: Session, matched: int, sentence: Sentence) -> None:
     if session.json:
         session.output.json({"matched": matched})
     else:

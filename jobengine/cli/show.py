@@ -72,10 +72,10 @@ _WITH_ERRORS: Final[dict[str, Sequence[JobFilter]]] = {
 )
 def errors(queue_name: str, which: str, limit: int) -> None:
     """
-    Show what went wrong: the failed jobs of a queue, and those that will be tried again, grouped by error.
+    Show the failed jobs of a queue, and those that will be retried after an error, grouped by error.
 
-    Errors that differ only in numbers and uids are a group. It has the line that names the newest one; with --json also
-    its whole text, and a text for the option --error of other commands, which selects the jobs of the group.
+    Errors that differ only in numbers and uids are one group, shown as the line that names its newest error. --json
+    adds that error's whole text, and a text for the option --error of other commands that selects the group's jobs.
     """
     session = current()
     queue = session.queue(queue_name)
@@ -151,7 +151,7 @@ def explain(queue_name: str, uid: str) -> None:
         )
 
 
-#: What changes that a job is held, by what holds it; see _what_holds.
+#: The command that ends or changes each cause of a hold; the keys are those of _what_holds.
 _ADVICE: Final = {
     "group_limit": "group set {queue} {group} --limit N",
     "group_rate": "group set {queue} {group} --rate COUNT/TIME",
@@ -161,7 +161,7 @@ _ADVICE: Final = {
     "queue_rate": "queue configure {queue} --rate COUNT/TIME",
     "queue_hold": "queue release {queue}",
 }
-#: What holds a job that depends on others, and the command that shows more about it.
+#: The value of `held_by` for a job that depends on others, and the command that shows its dependencies.
 _DEPENDENCIES: Final = "dependencies"
 _GRAPH: Final = "graph {queue} {uid}"
 #: Advice for HTTP in a reason, and what replaces it.
@@ -171,7 +171,7 @@ _OF_THE_QUEUE: Final = "The queue is held."
 
 
 def _what_holds(explanation: Explanation) -> str:
-    """The key of _ADVICE: like `held_by`, but with the kinds of holds."""
+    """The key of _ADVICE: `held_by`, with each kind of hold as a key of its own."""
     if explanation.held_by != "hold":
         return explanation.held_by or ""
     if explanation.reason.startswith(_OF_THE_QUEUE):

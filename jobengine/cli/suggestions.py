@@ -9,7 +9,7 @@ from jobengine.client import BadSettings, BatchProgress, Group, JobEngineError, 
 
 from .session import Session
 
-#: Groups, schedules or batches that are completed: those of one request.
+#: The most groups, schedules or batches to suggest: as many as one request returns.
 _MOST: Final = 500
 
 
