@@ -3,6 +3,7 @@
 # make quick    the tests that take less than a minute in all, and no programs beside Python
 # make test-postgres   run all tests of the API in memory on PostgreSQL; make test runs a part of them there
 # make check    what a change must pass: linters, type checker, audit, all tests, and the quick ones on every other Python here
+# make docs     build the documentation as a site, in build/site; a broken link, or a page that is nowhere in its menu, fails
 # make audit    look for known vulnerabilities in what *.lock pins; says if the service can't be reached
 # make torture  kills, power cuts, full disks and more, for MINUTES where the tests take seconds, against a plain model
 # make fuzz     run a fuzzer (atheris) on each parser of bytes, or on TARGET, for MINUTES each
@@ -36,7 +37,7 @@ ON_POSTGRES := $(patsubst %,tests/web/test_%.py,finish_and_claim groups leases l
 BASE := $(shell sed -n 's/^FROM \(\S*\).*/\1/p;T;q' Dockerfile)
 BASE_REGISTRY ?= docker.io/library
 
-.PHONY: image run programs test test-postgres quick quick-on-others lint audit check torture fuzz mutants pictures bench clean
+.PHONY: image run programs test test-postgres quick quick-on-others lint docs audit check torture fuzz mutants pictures bench clean
 # Missing programs are installed first, before anything that takes time.
 .NOTPARALLEL:
 
@@ -73,7 +74,12 @@ lint: $(VENV)/installed-lint
 	$(BIN)/mypy
 	$(BIN)/python -m tests.wording
 
-check: programs lint audit quick-on-others test
+# The line about the theme's next version is no concern of this one.
+docs: $(VENV)/installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "The site begins at build/site/index.html"
+
+check: programs lint docs audit quick-on-others test
 
 torture: $(VENV)/installed-test
 	TEST_DEADLINE=120 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))

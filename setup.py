@@ -26,6 +26,15 @@ VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 #: The driver of the second engine.
 POSTGRES = "psycopg[binary]>=3.2,<4"
 
+#: What builds the documentation's site; tests look at it, too.
+DOCS = [
+    "griffe-sphinx>=0.3,<1",
+    "mkdocs>=1.6,<2",
+    "mkdocs-material>=9.7,<10",
+    "mkdocstrings[python]>=1,<2",
+    "pyyaml>=6",
+]
+
 (version,) = VERSION.findall(Path("jobengine/__init__.py").read_text(encoding="utf-8"))
 
 setup(
@@ -65,7 +74,9 @@ setup(
     },
     extras_require={
         "postgres": [POSTGRES],
+        "docs": DOCS,
         "test": [
+            *DOCS,
             "cloudcoil-models-keda>=2.16",
             "django>=5.2,<7",
             "fastapi>=0.115,<1",
@@ -81,7 +92,6 @@ setup(
             "pytest>=8",
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.6",
-            "pyyaml>=6",
             "schemathesis>=4,<5",
             "treq>=24",
             "uvicorn>=0.30,<1",

@@ -1,0 +1,63 @@
+"""
+The hooks of mkdocs. They add pages that are elsewhere in the repository, make links between files work on the site,
+give lists the form that mkdocs reads, and replace a line such as `<!-- generated: http-calls jobs -->` with what its
+generator writes.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from website import command_reference, http_reference, links, lists, python_reference
+
+_GENERATORS: Final[Mapping[str, links.Generator]] = {
+    "http-overview": http_reference.overview,
+    "http-calls": http_reference.calls,
+    "http-values": http_reference.values,
+    "commands": command_reference.commands,
+    "python": python_reference.names,
+}
+#: What search needs on pages that are opened as files; the theme would load it from another place.
+_WORKER: Final = ("https://unpkg.com/iframe-worker/shim", "assets/javascripts/iframe-worker.js")
+_GENERATED: Final = re.compile(r"^<!-- generated: ([a-z-]+) ?(.*) -->$", re.MULTILINE)
+
+
+#: What only readers of the sources need.
+_SOURCES_ONLY: Final = re.compile(r"^<!-- not on the site -->\n.*?^<!-- end -->\n", re.MULTILINE | re.DOTALL)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages from outside docs/, and the files that any page links to."""
+    for page, source in links.PAGES.items():
+        if (links.ROOT / source).is_file():
+            files.append(File.generated(config, page, abs_src_path=str(links.ROOT / source)))
+    linked = {path for page in files.documentation_pages() for path in links.files(page.content_string, page.src_uri)}
+    for path in sorted(linked):
+        files.append(File.generated(config, f"{links.FILES}/{path}", abs_src_path=str(links.ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Write what is generated, and make the links those of the site."""
+    kept = _SOURCES_ONLY.sub("", markdown)
+    written = _GENERATED.sub(lambda found: _GENERATORS[found[1]](found[2]), kept)
+    return links.rewritten(lists.rewritten(written), page.file.src_uri)
+
+
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Load all scripts from the site itself."""
+    return _local(output, page.url.count("/"))
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Load all scripts of other pages, such as that for unknown addresses, from the site itself, too."""
+    return _local(output_content, 0)
+
+
+def _local(html: str, depth: int) -> str:
+    remote, local = _WORKER
+    return html.replace(remote, f"{'../' * depth}{local}")

@@ -1,0 +1,28 @@
+"""The reference of the Python packages: the names that they export, which mkdocstrings writes from their docstrings."""
+
+from importlib import import_module
+from inspect import isclass
+from typing import Any, Final
+
+from jobengine.client import JobEngineError
+from jobengine.client.answers import Answer
+
+#: What a program begins with, and what it works with next.
+_FIRST: Final = ("JobEngine", "Queue", "NewJob", "ClaimedJob", "Batch", "Schedules", "Keys", "Worker", "RunningJob")
+
+
+def names(module: str) -> str:
+    """All exported names of a module. A class for asyncio is left out: it is like its twin."""
+    public = import_module(module)
+    shown = [name for name in public.__all__ if name.removeprefix("Async") not in {*public.__all__} - {name}]
+    return "".join(f"::: {module}.{name}\n\n" for name in sorted(shown, key=lambda name: _place(public, name)))
+
+
+def _place(public: Any, name: str) -> tuple[int, int, str]:
+    """Orders first what programs begin with, then answers, options and other names, and errors last."""
+    if name in _FIRST:
+        return 0, _FIRST.index(name), name
+    thing = getattr(public, name)
+    if isclass(thing) and issubclass(thing, JobEngineError):
+        return 3, 0, name
+    return (1 if isclass(thing) and issubclass(thing, Answer) else 2), 0, name
