@@ -3,6 +3,7 @@
 import re
 import threading
 
+from benchmarks.capacity import LENGTHS
 from jobengine.client import JobEngine
 from jobengine.daemon.settings import SETTINGS
 from jobengine.worker import Worker
@@ -58,6 +59,11 @@ def test_the_page_rounds_the_other_figures_from_measured_ones() -> None:
     assert 0.8 <= measured["1,000,000 queued jobs, ready again once killed"] / _number(seconds) <= 1.2
     (most,) = (setting.default for setting in SETTINGS if setting.variable == "MAX_CONNECTIONS")
     assert f"{int(str(most)):,} connections" in text
+
+
+def test_the_page_has_the_memory_of_the_measured_contents() -> None:
+    rows = re.findall(r"^\| ([\d,]+) bytes \|", (ROOT / PAGE).read_text(), re.MULTILINE)
+    assert list(map(_number, rows)) == list(LENGTHS)
 
 
 def test_the_sums_of_the_page_are_right() -> None:

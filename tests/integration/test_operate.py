@@ -181,13 +181,6 @@ def test_the_log_that_logrotate_rotates_is_where_the_page_has_the_server_write_i
     assert f"$(cat {pid})" in rotation
 
 
-def test_the_capacity_table_of_the_page_has_the_measured_content_lengths() -> None:
-    from benchmarks.capacity import LENGTHS
-
-    rows = re.findall(r"^\| ([\d,]+) bytes \|", (ROOT / PAGE).read_text(), re.MULTILINE)
-    assert [int(row.replace(",", "")) for row in rows] == list(LENGTHS)
-
-
 def test_the_page_names_each_of_its_sections() -> None:
     text = (ROOT / PAGE).read_text()
     listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.MULTILINE)

@@ -1,0 +1,34 @@
+"""docs/compare.md: a statement about another system has a source, and one about JobEngine is true."""
+
+import re
+
+from jobengine.daemon.settings import SETTINGS
+
+from .daemons import ROOT
+
+TEXT = (ROOT / "docs" / "compare.md").read_text()
+#: Systems that the page must have a section on.
+SYSTEMS = ("Celery", "RQ", "Sidekiq", "River", "Temporal", "SQS", "RabbitMQ", "pg-boss", "BullMQ", "beanstalkd")
+
+
+def _sections() -> dict[str, str]:
+    parts = re.split(r"^## (.+)\n", TEXT, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_system_has_a_section_with_its_source_and_says_when_to_take_which() -> None:
+    sections = _sections()
+    first = next(iter(sections))
+    assert first == "When not to take JobEngine"
+    for name in SYSTEMS:
+        assert any(name in heading or f"[{name}](https://" in text for heading, text in sections.items())
+    for heading, text in list(sections.items())[2:]:
+        assert "](https://" in text, heading
+        assert "**Take JobEngine**" in text, heading
+        assert re.search(r"^- \*\*Take (?!JobEngine)", text, re.MULTILINE), heading
+
+
+def test_a_request_has_as_many_bytes_as_the_page_says() -> None:
+    (most,) = (setting.default for setting in SETTINGS if setting.variable == "MAX_BODY_BYTES")
+    assert int(str(most)) == 1 << 20
+    assert "a request has at most 1 MiB" in TEXT
