@@ -25,6 +25,7 @@ from .dependencies import (
     waits_for,
 )
 from .facts import Fact, ItemSet, JobChanged
+from .fingerprints import fingerprint
 from .model import COMPLETE, FINISHED, Job, Standing, State
 from .tables import BatchChanged, DependencyEnded, NoLongerAwaited, Table, TableSet
 
@@ -103,11 +104,12 @@ def with_ends(job: Job, ended: str, now: int, why: Callable[[], str]) -> Standin
     if standing.state is State.FAILED:
         if fails:
             return replace(standing, ended=ended)
-        notes = replace(standing.notes, error=None)
+        notes = replace(standing.notes, error=None, fingerprint=None)
         kept = ended if waits_for(ended) else ""
         return Standing(state=State.QUEUED, updated=now, ended=kept, notes=notes)
     if fails:
-        notes = replace(standing.notes, error=why(), retrying=False)
+        error = why()
+        notes = replace(standing.notes, error=error, fingerprint=fingerprint(error), retrying=False)
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, ended=ended, notes=notes)
     if waits_for(ended):
         return replace(standing, ended=ended)

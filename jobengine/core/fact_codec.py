@@ -97,7 +97,7 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
     if notes == NO_NOTES:
         return UNSET
     # As tuples, which are encoded as AttemptFields are and take less time to make.
-    history: Any = [(a.worker, a.started, a.ended, a.outcome, a.error, a.times) for a in notes.history]
+    history: Any = [(a.worker, a.started, a.ended, a.outcome, a.error, a.times, a.fingerprint) for a in notes.history]
     return NotesExtras(
         notes.progress,
         notes.error,
@@ -106,6 +106,7 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
         history or UNSET,
         notes.retrying,
         notes.cancelled,
+        notes.fingerprint,
     )
 
 
@@ -222,13 +223,30 @@ def _read_notes(written: dict[str, Any] | None) -> Notes:
     if written is None:
         return NO_NOTES
     result = written.pop("result", None)
-    history = [
-        Attempt(
-            worker=worker, started=started, ended=ended, outcome=outcome, error=error, times=times[0] if times else 1
-        )
-        for worker, started, ended, outcome, error, *times in written.pop("history", ())
-    ]
-    return Notes(result=None if result is None else result.encode(), history=tuple(history), **written)
+    history = tuple([_read_attempt(*one) for one in written.pop("history", ())])
+    fingerprint = _shared(written.pop("fingerprint", None))
+    result = None if result is None else result.encode()
+    return Notes(result=result, history=history, fingerprint=fingerprint, **written)
+
+
+def _read_attempt(
+    worker: str | None,
+    started: int,
+    ended: int,
+    outcome: str,
+    error: str | None,
+    times: int = 1,
+    fingerprint: str | None = None,
+) -> Attempt:
+    return Attempt(
+        worker=worker,
+        started=started,
+        ended=ended,
+        outcome=outcome,
+        error=error,
+        times=times,
+        fingerprint=_shared(fingerprint),
+    )
 
 
 def _read_standing(written: list[Any]) -> Standing:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from .failures import fingerprint_of
 from .model import FINISHED, SECOND, Job, State
 from .values import Value
 
@@ -34,6 +35,8 @@ class Filter(Value, frozen=True, kw_only=True):
     worker: str | None = None
     #: With this text in the error, casefolded as well; None is any.
     error: str | None = None
+    #: With this fingerprint of the latest error; None is any.
+    fingerprint: str | None = None
     #: Added, or last changed, at least this many seconds ago; None is any time.
     older_than: int | None = None
     updated_before: int | None = None
@@ -68,7 +71,7 @@ def matches(job: Job, wanted: Filter, now: int) -> bool:
         return False
     if not _is_ago(job.spec.created, wanted.older_than, now) or not _is_ago(job.updated, wanted.updated_before, now):
         return False
-    if wanted.error is not None and wanted.error not in (standing.notes.error or "").casefold():
+    if not _has_error(job, wanted):
         return False
     return wanted.text is None or wanted.text in _text(job.spec.content)
 
@@ -82,6 +85,14 @@ def _has_names(job: Job, wanted: Filter) -> bool:
     if wanted.batch is not None and wanted.batch != job.spec.rare.batch:
         return False
     return wanted.worker is None or wanted.worker == job.standing.worker
+
+
+def _has_error(job: Job, wanted: Filter) -> bool:
+    """Whether the error of a job has the text and the fingerprint of a filter."""
+    notes = job.standing.notes
+    if wanted.fingerprint is not None and wanted.fingerprint != fingerprint_of(notes):
+        return False
+    return wanted.error is None or wanted.error in (notes.error or "").casefold()
 
 
 def _is_ago(then: int, seconds: int | None, now: int) -> bool:

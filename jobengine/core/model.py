@@ -43,6 +43,7 @@ class State(StrEnum):
 QUEUED: Final = State.QUEUED
 INPROGRESS: Final = State.INPROGRESS
 COMPLETE: Final = State.COMPLETE
+FAILED: Final = State.FAILED
 #: The states of a job that is only kept for reading.
 FINISHED: Final = frozenset({State.COMPLETE, State.FAILED})
 #: The states of a job that is not done.
@@ -179,6 +180,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     error: str | None = None
     #: The number of releases; 1 for any other outcome.
     times: int = 1
+    #: Of an attempt that failed or timed out: see jobengine.core.fingerprints.
+    fingerprint: str | None = None
 
 
 class Notes(Value, frozen=True, kw_only=True):
@@ -198,6 +201,8 @@ class Notes(Value, frozen=True, kw_only=True):
     retrying: bool = False
     #: The job failed because it was cancelled.
     cancelled: bool = False
+    #: The fingerprint of the latest error; None if there was no failure, or if the job was cancelled.
+    fingerprint: str | None = None
 
 
 #: The notes of a job without any report.

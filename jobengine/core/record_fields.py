@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .batches import NAME_LENGTH as BATCH_LENGTH
 from .dependencies import OnDependencyFailure
+from .fingerprints import FINGERPRINT
 from .flow import Flow, GroupName, Window
 from .model import NO_CONTEXT, Context, Role
 
@@ -17,6 +18,7 @@ from .model import NO_CONTEXT, Context, Role
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
+Fingerprint = Annotated[str, Meta(pattern=FINGERPRINT)]
 Ended = Annotated[str, Meta(pattern="^[-cfw]*\\Z")]
 
 
@@ -55,7 +57,7 @@ class SpecExtras(Extras):
 
 
 class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An attempt; records up to version 3 have no `times`."""
+    """An attempt; records up to version 3 have no `times`, those up to version 6 no fingerprint."""
 
     worker: str | None
     started: Count
@@ -63,6 +65,7 @@ class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
     outcome: str
     error: str | None
     times: Annotated[int, Meta(ge=1)] = 1
+    fingerprint: Fingerprint | None = None
 
 
 class NotesExtras(Extras):
@@ -75,6 +78,7 @@ class NotesExtras(Extras):
     history: list[AttemptFields] | UnsetType = UNSET
     retrying: bool = False
     cancelled: bool = False
+    fingerprint: Fingerprint | None = None
 
 
 class StandingExtras(Extras):

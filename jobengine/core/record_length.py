@@ -42,9 +42,12 @@ def length_of_reported(standing: Standing) -> int:
         return length
     if notes.error or notes.result:
         length += len(_line((notes.error, None if notes.result is None else notes.result.decode())))
+    if notes.fingerprint:
+        length += len(notes.fingerprint)
     for attempt in notes.history:
         length += _ATTEMPT_BYTES + (_length_of_worker(attempt.worker) if attempt.worker else 0)
         length += len(_line(attempt.error)) if attempt.error else 0
+        length += len(attempt.fingerprint) if attempt.fingerprint else 0
     return length
 
 

@@ -7,6 +7,7 @@ that uses more raises NotLoaded instead of getting a wrong answer. Then correct 
 
 from typing import Final
 
+from .failures import GroupPosition
 from .model import Position, State
 from .sorting import GroupSort, Sort
 from .values import Value
@@ -39,6 +40,13 @@ class GroupsOf(Value, frozen=True):
     limit: int
 
 
+class FailuresOf(Value, frozen=True):
+    """A page of the groups of failures: see Table.failures."""
+
+    after: GroupPosition | None
+    limit: int
+
+
 class Needs(Value, frozen=True, kw_only=True):
     """What a command needs besides the queue itself."""
 
@@ -55,6 +63,10 @@ class Needs(Value, frozen=True, kw_only=True):
     #: A group by its name, with its gate and settings; or a page of groups with theirs.
     group: str | None = None
     groups: GroupsOf | None = None
+    #: A page of the groups of failures.
+    failures: FailuresOf | None = None
+    #: For the jobs with these uids, the groups of failures in which they are.
+    alike: bool = False
     #: For the jobs with these uids, what may hold them: their group and the queue, gates, settings and holders.
     holds: bool = False
     #: Jobs that only the rule can name, by load_jobs: those of schedules.

@@ -13,6 +13,7 @@ from .claimers import Claimers
 from .dependencies import Awaited
 from .errors import JobNotFound, QueueNotFound
 from .facts import Fact
+from .failures import Alike, FoundPage, GroupPosition
 from .history import KeptPeriod, QueueHistory
 from .model import Job, Position, Queue, Rank, State
 from .schedules import ScheduleCounts
@@ -195,6 +196,17 @@ class Table(Protocol):
 
         For None, jobs in progress of the whole queue.
         """
+
+    def failures(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
+        """
+        At most `limit` groups of failures after a position, with the minutes up to `now`.
+
+        The largest group comes first; the order of equally large groups is fixed, but not by name. Only the first
+        MOST_GROUPS groups are given.
+        """
+
+    def alike(self, fingerprint: str) -> Alike:
+        """The jobs whose failures have this fingerprint."""
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
         """The stored periods of the queue's history."""

@@ -20,6 +20,7 @@ from .dependencies import (
 )
 from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired, NothingAwaited, NotInProgress
 from .facts import Fact, JobAdded, JobChanged
+from .fingerprints import fingerprint
 from .model import (
     COMPLETE,
     DAY,
@@ -63,6 +64,8 @@ class Changes(Value, frozen=True, kw_only=True):
     progress: int | None = None
     result: bytes | None = None
     error: str | None = None
+    #: The worker's own fingerprint of the error; None computes it.
+    fingerprint: str | None = None
     #: See Spec.
     priority: int | None = None
     content: bytes | None = None
@@ -231,14 +234,14 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     """The standing of a job that an update completes; the errors of earlier attempts stay in the history."""
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
-    notes = replace(notes, error=changes.error, cancel_requested=False, history=history)
+    notes = replace(notes, error=changes.error, fingerprint=None, cancel_requested=False, history=history)
     if notes.retrying or notes.cancelled:
         notes = _restarted(notes)
     return replace(standing, state=COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 
 
 def _with_notes(standing: Standing, changes: Changes) -> Standing:
-    if changes.progress is None and changes.result is None and changes.error is None:
+    if changes.progress is None and changes.result is None and changes.error is None and changes.fingerprint is None:
         return standing
     notes = standing.notes
     reported = replace(
@@ -246,8 +249,16 @@ def _with_notes(standing: Standing, changes: Changes) -> Standing:
         progress=notes.progress if changes.progress is None else changes.progress,
         result=notes.result if changes.result is None else changes.result,
         error=notes.error if changes.error is None else changes.error,
+        fingerprint=_fingerprint(notes, changes),
     )
     return replace(standing, notes=reported)
+
+
+def _fingerprint(notes: Notes, changes: Changes) -> str | None:
+    """The fingerprint of the latest error after an update."""
+    if changes.fingerprint is not None:
+        return changes.fingerprint
+    return notes.fingerprint if changes.error is None else fingerprint(changes.error)
 
 
 def _delayed(standing: Standing, changes: Changes) -> bool:
@@ -273,7 +284,7 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
     if standing.state is State.INPROGRESS:
         notes = replace(notes, history=_remembered(standing, now, _RELEASED, None))
         if standing.notes.cancel_requested:
-            notes = replace(notes, error=_CANCELLED, retrying=False, cancelled=True)
+            notes = replace(notes, error=_CANCELLED, fingerprint=None, retrying=False, cancelled=True)
             return replace(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
     if standing.state in FINISHED:
         attempts, notes = 0, _restarted(notes)
@@ -283,7 +294,7 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
     ended = _still_awaited(job) if standing.ended else ""
     if ended:
         # It says which dependency had failed: that one is waited for again.
-        notes = replace(notes, error=None)
+        notes = replace(notes, error=None, fingerprint=None)
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, ended=ended, notes=notes)
 
 
@@ -308,13 +319,15 @@ def _held(job: Job, now: int) -> Standing:
 def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
     spec, standing = job.spec, job.standing
     if standing.state is not State.INPROGRESS:
-        notes = replace(standing.notes, retrying=False) if standing.notes.retrying else standing.notes
+        notes = replace(standing.notes, retrying=False, fingerprint=_fingerprint_of_failure(standing.notes))
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     cancelled = standing.notes.cancel_requested
     retrying = retry and standing.attempts < spec.max_attempts and not cancelled
+    shown = fingerprint(_TIMED_OUT) if outcome == "timeout" else _fingerprint_of_failure(standing.notes)
     notes = replace(
         standing.notes,
-        history=_remembered(standing, now, outcome, error),
+        history=_remembered(standing, now, outcome, error, shown),
+        fingerprint=None if cancelled else shown,
         error=error if error is not None else standing.notes.error,
         cancel_requested=False,
         retrying=retrying,
@@ -329,10 +342,15 @@ def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool)
     return replace(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
 
 
+def _fingerprint_of_failure(notes: Notes) -> str | None:
+    """The fingerprint of a failure with these notes, also if no error was reported; None for a cancelled job."""
+    return None if notes.cancelled else notes.fingerprint or fingerprint(notes.error or "")
+
+
 def _cancelled(job: Job, now: int) -> Standing:
     standing = job.standing
     if standing.state is State.QUEUED:
-        notes = replace(standing.notes, error=_CANCELLED, retrying=False, cancelled=True)
+        notes = replace(standing.notes, error=_CANCELLED, fingerprint=None, retrying=False, cancelled=True)
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     if standing.state is State.INPROGRESS:
         # This update is not from the worker: the lease must keep its end.
@@ -346,11 +364,20 @@ def _restarted(notes: Notes) -> Notes:
     return replace(notes, retrying=False, cancelled=False) if notes.retrying or notes.cancelled else notes
 
 
-def _remembered(standing: Standing, now: int, outcome: str, error: str | None) -> tuple[Attempt, ...]:
+def _remembered(
+    standing: Standing, now: int, outcome: str, error: str | None, fingerprint: str | None = None
+) -> tuple[Attempt, ...]:
     """The history with the attempt that ends now; consecutive releases share an entry, so that no failure drops out."""
     history = standing.notes.history
     if outcome == _RELEASED and history and history[-1].outcome == _RELEASED:
         latest = replace(history[-1], worker=standing.worker, ended=now, times=history[-1].times + 1)
         return (*history[:-1], latest)
-    attempt = Attempt(worker=standing.worker, started=standing.claimed, ended=now, outcome=outcome, error=error)
+    attempt = Attempt(
+        worker=standing.worker,
+        started=standing.claimed,
+        ended=now,
+        outcome=outcome,
+        error=error,
+        fingerprint=fingerprint,
+    )
     return (*history, attempt)[-HISTORY_LENGTH:] if history else (attempt,)

@@ -7,14 +7,14 @@ from ..engine.links import read_graph
 from ..http.request import JobRequest
 from ..wire.links import graph_json
 from ..wire.request_head import one
-from .calls import Calls
+from .failure_calls import FailureCalls
 
 
 @define(eq=False, slots=False)
-class LinkCalls(Calls):
+class LinkCalls(FailureCalls):
     """The routes of jobs that wait for others."""
 
-    _app = Calls._app
+    _app = FailureCalls._app
 
     @_app.route("/api/v1/job/graph", methods=["GET"])
     async def job_graph(self, request: JobRequest) -> bytes:

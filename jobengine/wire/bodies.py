@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from ..core.batches import NAME_LENGTH as BATCH_LENGTH
 from ..core.dependencies import MOST_DEPENDENCIES
+from ..core.fingerprints import FINGERPRINT
 from ..core.flow import GROUP_LENGTH, GroupName, Number, Weight, Window
 from ..core.schedules import NAME_LENGTH as SCHEDULE_LENGTH
 from ..core.values import Value
@@ -170,6 +171,7 @@ class NewJob(Fields, frozen=True, kw_only=True):
     error: Ignored = NOTHING
     cancel_requested: Ignored = NOTHING
     cancelled: Ignored = NOTHING
+    fingerprint: Ignored = NOTHING
     history: Ignored = NOTHING
     removed_at: Ignored = NOTHING
     waiting: Ignored = NOTHING
@@ -207,6 +209,7 @@ class Changes(Fields, frozen=True, kw_only=True):
     progress: Annotated[int, Meta(ge=0, le=100)] | None = None
     result: Raw = NOTHING
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)] | None = None
+    fingerprint: Annotated[str, Meta(pattern=FINGERPRINT)] | None = None
     priority: int | None = None
     content: Raw = NOTHING
     tags: Tags | None = None

@@ -61,6 +61,7 @@ CALLS: Final[Mapping[tuple[str, str], Call]] = {
     ("GET", "/api/v1/group"): Call("queueName group"),
     ("DELETE", "/api/v1/group"): Call("queueName group"),
     ("GET", "/api/v1/groups"): Call("queueName sort limit cursor"),
+    ("GET", "/api/v1/failures"): Call("queueName limit cursor"),
     ("PUT", "/api/v1/schedule"): Call(""),
     ("GET", "/api/v1/schedule"): Call("queueName name"),
     ("POST", "/api/v1/schedule"): Call(""),

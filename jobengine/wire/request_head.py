@@ -244,6 +244,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     q: Text | None = None
     worker: Text | None = None
     error: Text | None = None
+    fingerprint: Text | None = None
     older_than: _Span | None = None
     updated_before: _Span | None = None
     retrying: bool | None = None
@@ -259,6 +260,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
             text=None if self.q is None else self.q.casefold(),
             worker=self.worker,
             error=None if self.error is None else self.error.casefold(),
+            fingerprint=self.fingerprint,
             older_than=self.older_than,
             updated_before=self.updated_before,
             retrying=self.retrying,
@@ -266,10 +268,14 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+#: The parameters of a filter that are texts.
+_TEXTS: Final = ("state", "tag", "group", "batch", "q", "worker", "error", "fingerprint")
+
+
 def filter_of(query: Query) -> Filter:
     """The filter in the query parameters; raises BadInput."""
     sent: dict[str, Any] = {
-        **{name: optional(query, name) for name in ("state", "tag", "group", "batch", "q", "worker", "error")},
+        **{name: optional(query, name) for name in _TEXTS},
         **{name: _span(query, name) for name in ("older_than", "updated_before")},
         **{name: _choice(query, name) for name in ("retrying", "cancelled")},
     }
@@ -325,7 +331,7 @@ def name_cursor(query: Query) -> str | None:
     """The name that the parameter cursor encodes; raises BadInput."""
     value = optional(query, "cursor")
     try:
-        return None if value is None else _name_cursor.decode(_decoded(value))[0]
+        return None if value is None else _name_cursor.decode(decoded_cursor(value))[0]
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
 
@@ -335,7 +341,8 @@ def name_cursor_text(name: str) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode([name])).decode().rstrip("=")
 
 
-def _decoded(cursor: str) -> bytes:
+def decoded_cursor(cursor: str) -> bytes:
+    """The text of a cursor; raises binascii.Error or ValueError."""
     return base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
 
 
@@ -375,7 +382,7 @@ def group_cursor(query: Query, sort: GroupSort) -> tuple[int, str] | None:
     if value is None:
         return None
     try:
-        given, place, name = _group_cursor.decode(_decoded(value))
+        given, place, name = _group_cursor.decode(decoded_cursor(value))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:
@@ -396,7 +403,7 @@ def cursor(query: Query, sort: Sort | None) -> Position | None:
     if value is None:
         return None
     try:
-        given, position = _read_cursor(_decoded(value))
+        given, position = _read_cursor(decoded_cursor(value))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
     if given is not sort:

@@ -372,6 +372,7 @@ def _read_changes(sent: bodies.Changes, most: int) -> c.Changes:
         progress=sent.progress,
         result=None if sent.result is NOTHING else bounded(sent.result, "result", most),
         error=sent.error,
+        fingerprint=sent.fingerprint,
         priority=sent.priority,
         content=None if sent.content is NOTHING else json_object(sent.content, "content", most),
         tags=None if sent.tags is None else unique(sent.tags),

@@ -11,6 +11,7 @@ from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
+from ..core.failures import Alike
 from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.links import AwaitedResults, Link
@@ -27,6 +28,8 @@ T = TypeVar("T")
 _SLICE: Final = 1_000
 #: What stands before the names of jobs that hold another one, by their state.
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
+#: The fewest jobs of a group of failures that has others than the job itself.
+_WITH_OTHERS: Final = 2
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
 
@@ -232,6 +235,8 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         "worker": job.standing.worker,
         "lease_expires": None if job.lease_expires is None else job.lease_expires // 1000,
         "error": job.standing.notes.error,
+        "fingerprint": job.standing.notes.fingerprint,
+        **_alike_value(explanation.alike),
         "group": job.spec.rare.group,
         "ahead_in_group": explanation.ahead_in_group,
         "schedule": added,
@@ -239,6 +244,12 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         **({"held_by": "dependencies", "dependencies": [*map(link_value, links)]} if links else {}),
     }
     return to_json({name: given for name, given in value.items() if given is not None})
+
+
+def _alike_value(alike: Alike | None) -> dict[str, int | None]:
+    if alike is None or alike.first is None:
+        return {}
+    return {"failed_alike": alike.count, "failed_alike_since": alike.first // 1000}
 
 
 def _by_schedule(added: ScheduledBy) -> str:
@@ -288,7 +299,7 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         until = "" if expires is None else f", until {expires // 1000} at the latest if it is not updated"
         return f"It is in progress, held{holder}{until}."
     if job.state is not State.QUEUED:
-        again = f"It is {job.state}; set its state to queued to run it again."
+        again = f"{_like(explanation)}It is {job.state}; set its state to queued to run it again."
         return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
     not_before = not_before_of(job.standing)
@@ -303,6 +314,15 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
     ahead = explanation.ahead
     line = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it" if ahead else "It is the next"
     return f"{paused or 'It can be claimed. '}{line}."
+
+
+def _like(explanation: Explanation) -> str:
+    """How many other jobs failed as this one did, as a sentence; empty without others."""
+    alike = explanation.alike
+    if alike is None or alike.first is None or alike.count < _WITH_OTHERS:
+        return ""
+    others = alike.count - 1
+    return f"It failed like {others} other{'' if others == 1 else 's'} since {alike.first // 1000}. "
 
 
 @lru_cache(maxsize=64)

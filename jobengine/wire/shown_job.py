@@ -49,6 +49,7 @@ class ShownAttempt(Value, frozen=True, omit_defaults=True):
     worker: str | None = None
     error: str | None = None
     times: int = 1
+    fingerprint: str | None = None
 
 
 class ShownDependency(Value, frozen=True):
@@ -86,6 +87,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
         bool | None, From("notes.cancel_requested if standing.state is INPROGRESS else None")
     ] = None
     cancelled: Annotated[bool, From("notes.cancelled")] = False
+    fingerprint: Annotated[str | None, From("notes.fingerprint")] = None
     history: Annotated[tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")] = ()
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
@@ -112,7 +114,8 @@ def not_before_of(standing: Standing) -> int:
 
 def _attempt(attempt: Attempt) -> ShownAttempt:
     started, ended = attempt.started // 1000, attempt.ended // 1000
-    return ShownAttempt(started, ended, attempt.outcome, attempt.worker, attempt.error, attempt.times)
+    outcome, worker, error = attempt.outcome, attempt.worker, attempt.error
+    return ShownAttempt(started, ended, outcome, worker, error, attempt.times, attempt.fingerprint)
 
 
 def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:

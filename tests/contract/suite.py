@@ -19,6 +19,7 @@ from tests.contract.access import AccessContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
 from tests.contract.dependencies import BatchContract, DependencyContract
 from tests.contract.events import EventsContract
+from tests.contract.failures import FailuresContract
 from tests.contract.groups import GroupsContract
 from tests.contract.links import LinksContract
 from tests.contract.many import ManyContract
@@ -400,6 +401,7 @@ class EngineContract(
     NamedItemsContract,
     GroupsContract,
     ScheduleContract,
+    FailuresContract,
     DependencyContract,
     BatchContract,
     LinksContract,

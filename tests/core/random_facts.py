@@ -16,6 +16,7 @@ from jobengine.core.facts import (
     QueueCreated,
     QueueDeleted,
 )
+from jobengine.core.fingerprints import FINGERPRINT
 from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupOrder, Limits, OnFailure, Rate, item_text
 from jobengine.core.model import (
     NO_RARE,
@@ -150,6 +151,7 @@ _ATTEMPTS = st.builds(
     outcome=st.sampled_from(["failed", "timeout"]),
     error=_MAYBE_TEXT,
     times=st.integers(1, 3),
+    fingerprint=st.none() | st.from_regex(FINGERPRINT),
 )
 _ANY_NOTES = st.builds(
     Notes,
@@ -160,6 +162,7 @@ _ANY_NOTES = st.builds(
     history=st.lists(_ATTEMPTS, max_size=3).map(tuple),
     retrying=st.booleans(),
     cancelled=st.booleans(),
+    fingerprint=st.none() | st.from_regex(FINGERPRINT),
 )
 any_standings = st.builds(
     Standing,

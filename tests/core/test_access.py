@@ -24,7 +24,7 @@ MAY = {
     },
     Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs, c.WaitFor, c.ReadLinks, c.ReadBatch},
     Role.VIEWER: {
-        *(c.ReadStats, c.ReadHistory, c.ListClaimers, c.ListGroups, c.ReadGroup),
+        *(c.ReadStats, c.ReadHistory, c.ListFailures, c.ListClaimers, c.ListGroups, c.ReadGroup),
         *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe, c.ListSchedules, c.ReadSchedule),
         *(c.ListBatches, c.ReadBatch, c.ReadLinks),
     },

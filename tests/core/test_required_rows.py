@@ -87,6 +87,7 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.WaitFor, **ONE, jobs=st.lists(NEW_JOBS, max_size=2).map(tuple), defaults=st.just(Defaults())),
     st.builds(c.ReadStats, **WHO),
     st.builds(c.ReadHistory, **WHO),
+    st.builds(c.ListFailures, **WHO, limit=st.integers(1, 3)),
     st.builds(c.ListKeys, **WHO),
     st.builds(c.ListClaimers, **WHO),
     st.builds(c.DeleteQueue, **WHO),

@@ -153,11 +153,19 @@ FULL_STANDING = Standing(
         error="no\nroom",
         cancel_requested=True,
         history=(
-            Attempt(worker=None, started=CREATED + 10, ended=CREATED + 20, outcome="timeout", error="timed out"),
+            Attempt(
+                worker=None,
+                started=CREATED + 10,
+                ended=CREATED + 20,
+                outcome="timeout",
+                error="timed out",
+                fingerprint="9f3c61d20b7e4a58",
+            ),
             Attempt(worker="w", started=CREATED + 30, ended=CREATED + 35, outcome="released", times=3),
         ),
         retrying=True,
         cancelled=True,
+        fingerprint="Disk:no-room",
     ),
 )
 FULL_JOB = Job(
@@ -189,6 +197,11 @@ FULL_JOB = Job(
 #: The same as versions 6, 5, 4, 3 and 2 knew them.
 FULL_STANDING_6 = replace(
     FULL_STANDING,
+    notes=replace(
+        FULL_STANDING.notes,
+        history=tuple(replace(one, fingerprint=None) for one in FULL_STANDING.notes.history),
+        fingerprint=None,
+    ),
 )
 FULL_RARE_6 = replace(
     FULL_JOB.spec.rare,

@@ -98,7 +98,7 @@ def created(queue: dict[str, Any] | None, fields: list[Any]) -> dict[str, Any]:
 
 def in_newest(kind: str, version: int, fields: list[Any]) -> list[Any]:
     """The fields, converted to the newest version of the kind."""
-    newest = {"queue-created": 6, "queue-changed": 6, "job-added": 6, "job-changed": 6}.get(kind, 1)
+    newest = {"queue-created": 7, "queue-changed": 7, "job-added": 7, "job-changed": 7}.get(kind, 1)
     assert version in range(1, newest + 1)
     if newest == 1:
         return fields

@@ -54,10 +54,17 @@ _SHOWN: Final = {
     "progress": 70,
     "result": {"sum": 1.5, "text": "Grüße"},
     "error": "no\nroom",
+    "fingerprint": "Disk:no-room",
     "cancel_requested": True,
     "cancelled": True,
     "history": [
-        {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "timeout", "error": "timed out"},
+        {
+            "started": 1_700_000_000,
+            "ended": 1_700_000_000,
+            "outcome": "timeout",
+            "error": "timed out",
+            "fingerprint": "9f3c61d20b7e4a58",
+        },
         {"started": 1_700_000_000, "ended": 1_700_000_000, "outcome": "released", "worker": "w", "times": 3},
     ],
     "lease": "00000000-0000-0000-0000-0000000000c1",

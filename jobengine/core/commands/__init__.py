@@ -6,6 +6,7 @@ from .batches import *
 from .children import *
 from .claims import *
 from .command import *
+from .failures import *
 from .groups import *
 from .new_job import *
 from .queues import *

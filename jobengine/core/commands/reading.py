@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from ..access import PRODUCERS, READERS, WORKERS
 from ..dependencies import Awaited
 from ..errors import JobNotFound
+from ..failures import Alike, failure_of
 from ..filter import Filter, matches
 from ..groups import Hold, wait_of
-from ..model import Grant, Job, Position, Queue
+from ..model import Grant, Job, Position, Queue, State
 from ..required_rows import Needs, PageOf
 from ..sorting import Sort, position
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
@@ -152,12 +153,14 @@ class Explanation(Value, frozen=True, kw_only=True):
     ahead: int | None
     #: What holds it, of limits, rates and the order of groups.
     hold: Hold | None = None
+    #: Of a job that has failed: how many failed like it, with itself, and since when; None for other jobs.
+    alike: Alike | None = None
     #: How many jobs of its group come before it; None if it has none, or is not ready.
     ahead_in_group: int | None = None
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
         job, queue, hold = shown(self.job, ahead), shown(self.queue, ahead), shown(self.hold, ahead)
-        return replace(self, job=job, queue=queue, hold=hold)
+        return replace(self, job=job, queue=queue, hold=hold, alike=shown(self.alike, ahead))
 
 
 class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
@@ -170,7 +173,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
     uid: str
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(uids=frozenset([self.uid]), ahead=queue.flow is None, holds=queue.flow is not None)
+        return Needs(uids=frozenset([self.uid]), alike=True, ahead=queue.flow is None, holds=queue.flow is not None)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
@@ -179,4 +182,12 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
         job = job_of(table, self.uid)
         ahead, hold = wait_of(table, job, now)
         in_group = table.ahead_in_group(job) if job.ready and table.queue.flow and job.spec.rare.group else None
-        return NOTHING, Explanation(job=job, queue=table.queue, ahead=ahead, hold=hold, ahead_in_group=in_group)
+        failure = failure_of(job) if job.state is State.FAILED else None
+        return NOTHING, Explanation(
+            job=job,
+            queue=table.queue,
+            ahead=ahead,
+            hold=hold,
+            ahead_in_group=in_group,
+            alike=None if failure is None else table.alike(failure[0]),
+        )

@@ -12,28 +12,31 @@ from ....core.batches import BatchCounts
 from ....core.dependencies import Awaited
 from ....core.fact_codec import encode
 from ....core.facts import QueueCreated, QueueDeleted
+from ....core.failures import Alike, FoundPage, GroupPosition
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import NO_NOTES, SECOND, Job, Position, Queue, Rank, State
-from ....core.places import PLACES_OF, Mark, Place, counts_of, mark_of, place_of
+from ....core.model import FAILED, NO_NOTES, SECOND, Job, Position, Queue, Rank, State
+from ....core.places import PLACES_OF, Place, counts_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
 from ....core.schedules import ScheduleCounts
-from ....core.sorting import GroupSort, Sort, position
-from ....core.stats import GroupState, QueueCounts
+from ....core.sorting import Sort, position
+from ....core.stats import QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
 from .batch_index import FINISHED_PLACES, BatchIndex
 from .dependants import Dependants
+from .failure_index import FailureIndex
 from .flow_index import FlowIndex
+from .group_queries import GroupQueries
 from .name_index import NameIndex
 from .schedule_index import ScheduleIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
-from .turns import Turns
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
 #: How many priorities are searched for the oldest ready job.
 _PRIORITIES: Final = 100
 _READY: Final = Place.READY
+_FAILED: Final = Place.FAILED
 #: The most jobs in progress that are shown as those which hold others.
 _HOLDERS: Final = 10
 
@@ -45,7 +48,7 @@ class WallClock:
 
 
 @define(eq=False)
-class QueueTable:
+class QueueTable(GroupQueries):
     """
     One queue and its jobs.
 
@@ -81,8 +84,6 @@ class QueueTable:
     _leaving: defaultdict[SortedList[Any], list[Any]] = field(factory=lambda: defaultdict(list), init=False)
     #: Whether any pending change is about a deadline.
     _deadlines_changed: bool = field(default=False, init=False)
-    #: How many jobs have each mark.
-    marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: About how many bytes the records of this queue would take in a fresh snapshot.
     live_bytes: int = field(init=False)
     #: How many of these bytes the queue's name takes in each job's record, roughly.
@@ -98,6 +99,8 @@ class QueueTable:
     flow: FlowIndex = field(init=False)
     #: Its schedules by their next time.
     firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
+    #: Its failures by fingerprint, and the number of its jobs with each mark.
+    failing: FailureIndex = field(init=False)
     #: Its batches.
     batches: BatchIndex = field(factory=BatchIndex, init=False)
 
@@ -105,6 +108,7 @@ class QueueTable:
         self.ready = self.places[Place.READY]
         self.live_bytes = len(encode(QueueCreated(self.queue)))
         self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
+        self.failing = FailureIndex(self.jobs)
         self.flow = FlowIndex(self.jobs, self.named, self._ranks, self.groups_later)
         self.flow.set_flow(self.queue.flow)
 
@@ -161,42 +165,17 @@ class QueueTable:
     def running(self) -> int:
         return len(self.places[Place.INPROGRESS])
 
-    def group(self, name: str) -> GroupState:
-        turns = self._groups
-        return turns.state(turns.groups[name]) if name in turns.groups else GroupState()
-
-    def groups(
-        self,
-        sort: GroupSort,
-        after: tuple[int, str] | None,
-        limit: int,
-        found: Sequence[tuple[int, str]] | None = None,
-    ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
-        return self._groups.page(sort, after, limit, found)
-
-    def ahead_in_group(self, job: Job) -> int:
-        return self._groups.before(job)
-
-    def holders_of_group(self, name: str | None) -> list[Job]:
-        if name is not None:
-            return self._groups.holders(name)
-        return [self.jobs[rank[2]] for rank in islice(self.places[Place.INPROGRESS], _HOLDERS)]
-
-    @property
-    def turns(self) -> Turns | None:
-        """The groups of a queue with flow; None in other queues."""
-        return self.flow.turns
-
-    @property
-    def _groups(self) -> Turns:
-        assert self.turns is not None, "only a queue with flow has groups"
-        return self.turns
-
     def keep_periods(self, periods: Iterable[Period]) -> None:
         """Store periods of the queue's history."""
         size = self.history.size
         self.history.put(periods)
         self.live_bytes += self.history.size - size
+
+    def failures(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
+        return self.failing.page(after, limit, now)
+
+    def alike(self, fingerprint: str) -> Alike:
+        return self.failing.alike(fingerprint)
 
     def kept_periods(self) -> Iterator[KeptPeriod]:
         return (KeptPeriod(0, period) for period in self.history.all())
@@ -205,7 +184,7 @@ class QueueTable:
         return self.ready.before(rank)
 
     def counts(self) -> QueueCounts:
-        jobs: dict[int, int] = {**{place: len(ranks) for place, ranks in self.places.items()}, **self.marks}
+        jobs: dict[int, int] = {**{place: len(ranks) for place, ranks in self.places.items()}, **self.failing.marks}
         return counts_of(jobs, held=0 if self.turns is None else self.turns.held(len(self.ready)))
 
     def oldest_ready(self) -> int | None:
@@ -359,17 +338,17 @@ class QueueTable:
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
-        # Only notes and worker can change the weight here. A mark depends on notes and state.
-        if before.notes is not after.notes or before.worker != after.worker or after.notes is not NO_NOTES:
+        # Only notes and worker can change the weight here. A mark depends on notes and state, a failure on all of it.
+        notes = after.notes
+        if before.notes is not notes or notes is not NO_NOTES or before.worker != after.worker or was is _FAILED:
             self._weigh_notes(old, new)
 
     def _weigh_notes(self, old: Job, new: Job) -> None:
-        """Count the marks of a job again, and its weight, whose notes or worker have changed."""
-        old_notes, new_notes = old.standing.notes, new.standing.notes
-        # Most jobs that end are neither retried nor cancelled.
-        if new_notes.retrying or new_notes.cancelled or old_notes.retrying or old_notes.cancelled:
-            self._count(old, -1)
-            self._count(new, 1)
+        """Count the mark and the failure of a job again, and its weight, whose notes or worker have changed."""
+        before, after = old.standing, new.standing
+        # Most jobs that end are neither retried nor failed.
+        if after.state is FAILED or before.state is FAILED or after.notes.retrying or before.notes.retrying:
+            self.failing.change(old, new)
         self.live_bytes += length_of_reported(new.standing) - length_of_reported(old.standing)
 
     def _move_kept(self, old: Job, new: Job, before: Place, after: Place) -> None:
@@ -400,8 +379,8 @@ class QueueTable:
             self._set_deadline(self.wall_deadlines, spec.rank, None, job.wall_deadline)
         if self.sort_indexes:
             self._sort(None, job)
-        if job.standing.notes is not NO_NOTES:
-            self._count(job, 1)
+        if place is _FAILED or job.standing.notes is not NO_NOTES:
+            self.failing.change(None, job)
         self.live_bytes += self.weight(job)
 
     def _take_out(self, job: Job) -> None:
@@ -411,14 +390,8 @@ class QueueTable:
             self.batches.leave(job, self._leaving)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
-        self._count(job, -1)
+        self.failing.change(job, None)
         self.live_bytes -= self.weight(job)
-
-    def _count(self, job: Job, by: int) -> None:
-        """Count the mark of a job, if it has one; `by` is 1 or -1."""
-        mark = mark_of(job)
-        if mark is not None:
-            self.marks[mark] += by
 
     def _sort(self, old: Job | None, new: Job | None) -> None:
         for index in self.sort_indexes.values():
@@ -463,6 +436,8 @@ class QueueTable:
             index.remove_all(values)
         self._entering.clear()
         self._leaving.clear()
+        if self.failing.is_outdated:
+            self.failing.update()
         if self.flow.indexes:
             self.flow.update()
             self._deadlines_changed = True

@@ -35,6 +35,7 @@ _LOCK_SUSPECTS: Final = named("lock_suspects")
 _LOCK_FOLLOWERS: Final = named("lock_followers")
 _SET_JOBS_APART: Final = named("set_jobs_apart")
 _CORRECT_DEADLINES: Final = named("correct_deadlines")
+_DELETE_FAILURES: Final = named("delete_failures")
 _DELETE_TAGS_OF_JOBS: Final = named("delete_tags_of_jobs")
 
 
@@ -109,7 +110,9 @@ def _apart(jobs: Sequence[_Examined], slot: int) -> Iterator[Statement]:
     if not jobs:
         return
     jobs = sorted(jobs, key=lambda one: (one.queue_id, one.uid))
-    yield _SET_JOBS_APART(queue_ids=bigints([one.queue_id for one in jobs]), uids=texts([one.uid for one in jobs]))
+    named_jobs = {"queue_ids": bigints([one.queue_id for one in jobs]), "uids": texts([one.uid for one in jobs])}
+    yield _SET_JOBS_APART(**named_jobs)
+    yield _DELETE_FAILURES(**named_jobs)
     # Only ready jobs have rows in the table `tag`.
     ready = [one for one in jobs if one.place == Place.READY]
     for queue_id in dict.fromkeys(one.queue_id for one in ready):

@@ -27,6 +27,7 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read, with_flow
+from .failures import load_failures
 from .load_links import LinkLoading, Query, may_be_there
 from .loaded import LoadedTables
 from .pages import find_page
@@ -130,6 +131,8 @@ class _Loading:
     keys: Collection[tuple[int, bytes]] = ()
     #: The jobs whose rows seem damaged and are not set apart yet.
     _suspects: list[SuspectJob] = field(factory=list, init=False)
+    #: The jobs on a page of failures.
+    _of_failures: set[tuple[int, str]] = field(factory=set, init=False)
     #: The tables by the numbers of their queues.
     _by_id: dict[int, LoadedTable] = field(init=False)
     _links: LinkLoading = field(init=False)
@@ -142,6 +145,10 @@ class _Loading:
         """Load everything that the tasks need."""
         parts = self._parts()
         self._find_page(parts)
+        for part in parts:
+            queue_id = self._id(part)
+            table, elapsed = self._by_id[queue_id], self.tables.now.elapsed
+            self._of_failures |= load_failures(self.connection, self.rows, queue_id, table, part.needs, elapsed)
         self._send(self.queries())
         self.finish()
         self.load_rest()
@@ -291,7 +298,7 @@ class _Loading:
         for queue_id, table in self._by_id.items():
             if table.paged is not None:
                 wanted |= {(queue_id, uid) for uid in table.paged.uids}
-        return sorted(wanted)
+        return sorted(wanted | self._of_failures)
 
     def _keys(self, parts: Sequence[PlannedPart]) -> list[tuple[int, bytes]]:
         return sorted({(self._id(part), self.rows.unique_key(key)) for part in parts for key in part.needs.unique_keys})

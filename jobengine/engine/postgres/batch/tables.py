@@ -17,10 +17,11 @@ from ....core import commands as c
 from ....core.batches import BATCH, BatchCounts
 from ....core.dependencies import Awaited
 from ....core.errors import ItemDamaged, JobDamaged
+from ....core.failures import Alike, FoundPage, GroupPosition
 from ....core.flow import GATE, GROUP
 from ....core.history import KeptPeriod
 from ....core.model import FINISHED, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
-from ....core.required_rows import NOTHING_MORE, Needs, PageOf
+from ....core.required_rows import NOTHING_MORE, FailuresOf, Needs, PageOf
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort
 from ....core.stats import GroupState, QueueCounts
@@ -101,6 +102,9 @@ class LoadedTable:
     numbers: dict[str, int] = field(factory=dict)
     #: Finds the jobs that wait for a job or batch; see Table.dependants.
     find_dependants: Callable[[Awaited, int], Sequence[tuple[str, str, str | None]]] | None = None
+    #: Give the page of failures that was loaded, and the jobs that failed like one; see Table.failures and Table.alike.
+    find_failures: Callable[[int], FoundPage] | None = None
+    find_alike: Callable[[str], Alike] | None = None
     #: The counts of its schedules; None if no command needs them.
     schedule_counts: ScheduleCounts | None = None
     #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
@@ -238,6 +242,16 @@ class LoadedTable:
         if not self.needs.counts:
             raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
         return self.oldest
+
+    def failures(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
+        if self.find_failures is None or self.needs.failures != FailuresOf(after, limit):
+            raise NotLoaded(f"the failures of {self.queue.name!r} after {after}")
+        return self.find_failures(now)
+
+    def alike(self, fingerprint: str) -> Alike:
+        if self.find_alike is None or not self.needs.alike:
+            raise NotLoaded(f"the failures of {self.queue.name!r} with a fingerprint")
+        return self.find_alike(fingerprint)
 
     def kept_periods(self) -> Sequence[KeptPeriod]:
         if not self.needs.periods:

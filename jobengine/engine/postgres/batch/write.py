@@ -20,6 +20,7 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import Known, Rows
 from ..sql import NamedStatement, named
 from .begin import Now
+from .failures import failure_row, may_be_failure
 from .load import Redo
 
 _INSERT_JOBS: Final = named("insert_jobs")
@@ -34,6 +35,8 @@ _RENEW_LINKED_JOBS: Final = named("renew_linked_jobs")
 _MOVE_LINKED_JOBS: Final = named("move_linked_jobs")
 _INSERT_TAGS: Final = named("insert_tags")
 _DELETE_TAGS: Final = named("delete_tags")
+_SET_FAILURES: Final = named("set_failures")
+_DELETE_FAILURES: Final = named("delete_failures")
 _ADD_TO_TALLY: Final = named("add_to_tally")
 _INSERT_QUEUE: Final = named("insert_queue")
 _RECONFIGURE_QUEUE: Final = named("reconfigure_queue")
@@ -49,6 +52,7 @@ _SLICE: Final = 250
 _Kinds = Sequence[Callable[[Any], Array]]
 _UIDS: Final[_Kinds] = (bigints, texts)
 _TAGS: Final[_Kinds] = (bigints, byteas, bigints, bigints, texts)
+_FAILURES: Final[_Kinds] = (bigints, texts, byteas, bigints)
 _NUMBERS: Final[_Kinds] = (bigints,) * 4
 _STANDINGS: Final[_Kinds] = (bigints, texts, *(bigints,) * 4, byteas, bigints, byteas)
 _JOBS: Final[_Kinds] = (*_STANDINGS[:-1], *(bigints,) * 3, byteas)
@@ -179,6 +183,7 @@ class Writing:
             for start in range(0, len(changes), _SLICE):
                 yield _statement(statement, kinds, columns(changes[start : start + _SLICE]))
         yield from self._retagged()
+        yield from self._failures()
 
     def _sorts(self, changes: Sequence[Change]) -> list[_Sort]:
         removed, moved, renewed, new = _sorted_out(changes)
@@ -264,6 +269,14 @@ class Writing:
         sorts: list[tuple[NamedStatement, set[_TagRow]]] = [(_DELETE_TAGS, was - now), (_INSERT_TAGS, now - was)]
         return [_statement(statement, _TAGS, _columns(rows)) for statement, rows in sorts if rows]
 
+    def _failures(self) -> Iterator[Statement]:
+        """The statements that bring the table `failure` up to date."""
+        some = [one for one in self.changes if may_be_failure(one.old) or may_be_failure(one.new)]
+        gone = [(one.queue.id, one.uid) for one in some if failure_row(self.rows, one.new) is None]
+        for start in range(0, len(gone), _SLICE):
+            yield _statement(_DELETE_FAILURES, _UIDS, _columns(gone[start : start + _SLICE]))
+        yield from failures_set(self.rows, some)
+
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
         """The rows of these jobs in the table `tag`, one for each tag of a ready job."""
         return {
@@ -292,6 +305,13 @@ def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:
     """The statement that adds `counted`, by queue number and place, to the rows of this slot in the table `tally`."""
     rows = [(queue_id, slot, place, by) for (queue_id, place), by in counted.items() if by]
     return [_statement(_ADD_TO_TALLY, _NUMBERS, _columns(rows))] if rows else []
+
+
+def failures_set(rows: Rows, changes: Iterable[Change]) -> Iterator[Statement]:
+    """The statements that enter these jobs into the table `failure`, as far as they have failed."""
+    found = [(one.queue.id, one.uid, *row) for one in changes if (row := failure_row(rows, one.new)) is not None]
+    for start in range(0, len(found), _SLICE):
+        yield _statement(_SET_FAILURES, _FAILURES, _columns(found[start : start + _SLICE]))
 
 
 def _has_tags(job: Job | None) -> bool:

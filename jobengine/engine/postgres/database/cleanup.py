@@ -28,6 +28,7 @@ _GONE: Final = (
     "items",
     "groups",
     "tags",
+    "failures",
     "keys",
     "events",
     "counts",

@@ -15,7 +15,7 @@ from ....core.places import mark_of, place_of
 from ....storage.errors import Damaged
 from ..batch.claim_start import set_back
 from ..batch.regroup import flows_locked, regroup_all
-from ..batch.write import Change, tally
+from ..batch.write import Change, failures_set, tally
 from ..sql import named
 from .arrays import bigints, byteas, texts
 from .connection import together
@@ -134,6 +134,7 @@ def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list
     return [
         Statement(_PUT_JOBS_BACK.text, [bigints(ids), texts(uids), *columns, *ranks]),
         *(_tagged(rows, queue_id, job) for queue_id, job in zip(ids, jobs, strict=True) if job.ready and job.spec.tags),
+        *failures_set(rows, changes),
         *counts,
         *(statement for _, statement in sorted(set_back(changes, is_known=False).items())),
     ]

@@ -248,6 +248,10 @@ class Rows:
         """The digest by which all things of a kind are looked up."""
         return self.seal.digest(b"je-kind", kind)
 
+    def fingerprint(self, fingerprint: str) -> bytes:
+        """The digest by which the failures of a fingerprint are looked up."""
+        return self.seal.digest(b"je-failure", fingerprint)
+
     def tags(self, tags: Sequence[str]) -> list[bytes]:
         """The digests by which tags are looked up."""
         return [self.seal.digest(b"je-tag", tag) for tag in tags]

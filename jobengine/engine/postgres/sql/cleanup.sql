@@ -44,6 +44,13 @@ WHERE (queue_id, tag, inv_prio, arrival, uid) IN (
     FOR UPDATE SKIP LOCKED
 );
 
+-- name: delete_gone_failures
+-- Removes some of its failures.
+DELETE FROM failure
+WHERE (queue_id, uid) IN (
+    SELECT queue_id, uid FROM failure WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
+);
+
 -- name: delete_gone_keys
 -- Removes some of its unique keys.
 DELETE FROM unique_key
@@ -93,6 +100,7 @@ DELETE FROM gone g
 WHERE queue_id = :queue_id
     AND NOT EXISTS (SELECT FROM job WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM tag WHERE queue_id = g.queue_id)
+    AND NOT EXISTS (SELECT FROM failure WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM unique_key WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM item WHERE queue_id = g.queue_id)
     AND NOT EXISTS (SELECT FROM grp WHERE queue_id = g.queue_id)

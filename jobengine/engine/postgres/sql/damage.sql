@@ -48,6 +48,7 @@ WITH gone AS (
     DELETE FROM job WHERE queue_id = :queue_id AND uid = :uid
     RETURNING queue_id, uid, batch, awaited, place
 ),
+failures AS (DELETE FROM failure WHERE queue_id = :queue_id AND uid = :uid),
 counts AS (
     -- See rows.MARKS_RECOUNTED.
     INSERT INTO batch_tally AS t (queue_id, batch, slot, place, jobs)

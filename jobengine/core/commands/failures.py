@@ -1,0 +1,52 @@
+"""Reading the failures of a queue, grouped by their fingerprints."""
+
+from collections.abc import Sequence
+
+from ..access import READERS
+from ..failures import MOST_GROUPS, FailureGroup, GroupPosition, group_of
+from ..model import Grant, Queue
+from ..required_rows import FailuresOf, Needs
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
+from ..values import Value
+from ..wall_time import shown
+from .command import QueueCommand
+
+__all__ = ["FailurePage", "ListFailures"]
+
+
+class FailurePage(Value, frozen=True, kw_only=True):
+    """Some groups of failures, those with the most jobs first."""
+
+    failures: Sequence[FailureGroup] = ()
+    #: The `after` of the next page; None after the last page.
+    following: GroupPosition | None = None
+    #: How many groups of the queue are in no page, because it has too many: those with the fewest jobs.
+    dropped: int = 0
+
+    def at_wall_clock(self, ahead: int) -> "FailurePage":
+        return FailurePage(failures=shown(self.failures, ahead), following=self.following, dropped=self.dropped)
+
+
+class ListFailures(QueueCommand[FailurePage], frozen=True, kw_only=True):
+    """Read a page of the groups of failures."""
+
+    roles = READERS
+    reads = True
+
+    #: Start after this position; None starts at the front.
+    after: GroupPosition | None = None
+    #: At most this many groups.
+    limit: int
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(failures=FailuresOf(self.after, self.limit))
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[FailurePage]:
+        page = table.failures(self.after, self.limit, now)
+        return NOTHING, FailurePage(
+            failures=[group_of(one) for one in page.groups],
+            following=page.following,
+            dropped=max(0, page.total - MOST_GROUPS),
+        )

@@ -1,0 +1,124 @@
+"""
+The failures of a queue: its jobs that have failed, or are tried again after a failure, grouped by their fingerprints.
+
+A group is derived from its jobs alone. A job is in the group of its latest failure; once a client has queued it again,
+or it is complete or removed, it is in none.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from .fingerprints import error_line, fingerprint
+from .model import FAILED, MINUTE, Job, Notes
+from .values import Value
+
+#: The most groups of a queue that are listed: those with the most jobs.
+MOST_GROUPS: Final = 1_000
+#: How many uids are given of each group.
+UIDS: Final = 5
+#: How many minutes are counted, up to the present one.
+MINUTES: Final = 60
+#: The outcomes of attempts that have failed.
+_FAILURES: Final = frozenset({"failed", "timeout"})
+
+#: A place in the list of groups: the number of jobs, and the fingerprint. The largest number comes first.
+GroupPosition = tuple[int, str]
+
+
+class Alike(Value, frozen=True):
+    """Jobs of one queue whose latest failures have the same fingerprint."""
+
+    #: How many jobs they are.
+    count: int = 0
+    #: When the first of them failed; None without jobs.
+    first: int | None = None
+
+    def at_wall_clock(self, ahead: int) -> "Alike":
+        return replace(self, first=None if self.first is None else self.first + ahead)
+
+
+class FoundGroup(Value, frozen=True, kw_only=True):
+    """A group of failures as a table gives it."""
+
+    alike: Alike
+    #: How many jobs failed in each of the last MINUTES minutes, the oldest first; the last minute is not over.
+    minutes: Sequence[int]
+    #: The jobs that failed last, the latest first; at most UIDS.
+    latest: Sequence[Job]
+
+
+class FoundPage(Value, frozen=True, kw_only=True):
+    """Some groups of failures in their order."""
+
+    groups: Sequence[FoundGroup] = ()
+    #: The position of the last one, or None if no more follow.
+    following: GroupPosition | None = None
+    #: How many groups the queue has.
+    total: int = 0
+
+
+class FailureGroup(Value, frozen=True, kw_only=True):
+    """A group of failures for its reader."""
+
+    fingerprint: str
+    #: The line that names the latest error; None without an error.
+    error: str | None
+    count: int
+    #: When the first and the last of its jobs failed.
+    first: int
+    last: int
+    #: See FoundGroup.
+    uids: Sequence[str]
+    minutes: Sequence[int]
+
+    def at_wall_clock(self, ahead: int) -> "FailureGroup":
+        return replace(self, first=self.first + ahead, last=self.last + ahead)
+
+
+def failure_of(job: Job) -> tuple[str, int] | None:
+    """The fingerprint of a job's failure and when it failed; None if it is in no group."""
+    standing = job.standing
+    notes = standing.notes
+    if standing.state is FAILED:
+        return None if notes.cancelled else (_shown(notes), standing.updated)
+    return (_shown(notes), _failed_at(job)) if job.retrying else None
+
+
+def fingerprint_of(notes: Notes) -> str | None:
+    """The fingerprint of the latest error; records up to version 6 have none."""
+    if notes.fingerprint is None and notes.error is not None and not notes.cancelled:
+        return fingerprint(notes.error)
+    return notes.fingerprint
+
+
+def _shown(notes: Notes) -> str:
+    return notes.fingerprint or fingerprint(notes.error or "")
+
+
+def _failed_at(job: Job) -> int:
+    """When the last attempt failed of a job that is tried again."""
+    history = job.standing.notes.history
+    return next((one.ended for one in reversed(history) if one.outcome in _FAILURES), job.standing.updated)
+
+
+def group_of(found: FoundGroup) -> FailureGroup:
+    """A group with its names, from what a table has found."""
+    latest = found.latest[0]
+    name, last = failure_of(latest) or (_shown(latest.standing.notes), latest.standing.updated)
+    return FailureGroup(
+        fingerprint=name,
+        error=error_line(latest.standing.notes.error or "") or None,
+        count=found.alike.count,
+        first=last if found.alike.first is None else found.alike.first,
+        last=last,
+        uids=[job.spec.uid for job in found.latest],
+        minutes=found.minutes,
+    )
+
+
+def minutes_before(now: int) -> range:
+    """The numbers of the last MINUTES minutes of elapsed time, the present one last."""
+    last = now // MINUTE
+    return range(last - MINUTES + 1, last + 1)

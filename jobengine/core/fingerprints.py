@@ -1,0 +1,200 @@
+"""
+The fingerprint of an error: equal for errors that differ only in numbers, quoted texts, addresses, paths and uuids.
+
+It is made from the line that names the error and the function that failed, as far as the text of the error shows them:
+tracebacks of Python, Node, Java, .NET and Go are known, and any other text is one message. Line numbers of the code
+have no influence, nor has the directory in which it is installed.
+"""
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+#: The characters and the length of a fingerprint that a worker chooses.
+FINGERPRINT: Final = "^[A-Za-z0-9._:-]{1,64}\\Z"
+#: The most characters of the line that names an error.
+LINE_LENGTH: Final = 300
+#: How many different texts of errors are remembered with their fingerprints.
+_REMEMBERED: Final = 512
+
+#: Quoted texts; an apostrophe inside a word is none.
+_QUOTED: Final = re.compile(
+    r"""(?<!\w)'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`'\n]*['`](?!\w)|\u201c[^\u201d\n]*\u201d|\u2018[^\u2019\n]*\u2019"""
+)
+_QUOTES: Final = frozenset("'\"`\u201d\u2019")
+_AROUND: Final = ".,:;()[]{}<>!?\u2026|*"
+#: Words before a number that tells what went wrong: such a number is kept.
+_BEFORE_KEPT: Final = frozenset({"errno", "status", "code", "http", "signal", "error", "sqlstate", "statuscode"})
+_LONG_CODE: Final = 6
+#: A path; "and/or" is none.
+_PATH: Final = re.compile(r"(?:[A-Za-z]:|~|\.{1,2})?[\\/].*|[^\\/]+(?:[\\/][^\\/]+){2,}[\\/]?")
+#: The name or the address of a host, perhaps with a port.
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9_.-]+:\d{2,5}(?::\d+)?|[0-9a-f]*(?::[0-9a-f]*){3,}"
+    r"|(?:[a-z0-9_-]+\.)+(?:com|net|org|io|dev|local|internal|svc|example|test|eu|de|uk|us|cloud)"
+)
+_FILE_END: Final = re.compile(
+    r"\.(?:csv|json|xml|txt|pdf|png|jpe?g|gif|zip|gz|log|parquet|sql|ya?ml|tmp|xlsx?|html?|py|js|ts|go|java|sh|rb|cs"
+    r"|toml|lock|bin|sock|pem|crt|key|mp4|mov|wav)(?::\d+)*$",
+)
+#: Uuids, hexadecimal numbers and other numbers with their units, also within words.
+_NUMBER: Final = re.compile(
+    r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{7,}(?![a-z])"
+    r"|[0-9][0-9.,:]*(?:(?:[mun\u00b5]?s|min|h|[kmgt]i?b|%)(?![a-z]))?"
+)
+
+#: The main line of a Python exception group, which begins with a margin.
+_PYTHON_GROUP: Final = re.compile(r"^\s*\|\s?(\S.* \(\d+ sub-exceptions?\))", re.MULTILINE)
+_PYTHON_FRAME: Final = re.compile(r'^[ |+]*File "([^"\n]+)", line \d+(?:, in ([^\n]+))?', re.MULTILINE)
+_PYTHON_START: Final = "Traceback (most recent call last)"
+#: A frame of Node, Java or .NET, of which the first two lines are in the first two groups.
+_AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
+_CAUSE: Final = re.compile(r"^(?:Caused by:|\s*---> )\s*([^\n]+)", re.MULTILINE)
+#: A frame of Go: the function, and its file in the next line.
+_GO_FRAME: Final = re.compile(r"^([\w./*()-]+?)\([^\n]*\)\n\t([^\s:]+):\d+", re.MULTILINE)
+_GO_START: Final = re.compile(r"^goroutine \d+ \[", re.MULTILINE)
+#: The files of Python that are not the user's own, and such frames of the others.
+_FOREIGN_FILE: Final = re.compile(
+    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d|^<frozen |[\\/]Lib[\\/]"
+)
+_FOREIGN_FRAME: Final = re.compile(
+    r"node_modules|\(node:|\(internal/|at node:|at internal/|<anonymous>$"
+    r"|at (?:java|javax|jdk|sun|com\.sun|org\.springframework|org\.apache|org\.hibernate|kotlin|scala)\."
+    r"|at (?:System|Microsoft)\.|at (?:async )?(?:Promise|process|Array|Object|Module|Function)\."
+)
+_FOREIGN_GO: Final = re.compile(r"^(?:panic|runtime[./])|[\\/]go[\\/](?:src|pkg/mod)[\\/]|[\\/]vendor[\\/]")
+#: A line of some output that names an error.
+_NAMES_ERROR: Final = re.compile(
+    r"\b(?:[a-z]*error|[a-z]*exception|fatal|failed|failure|cannot|can't|denied|not found|no such|refused|panic"
+    r"|panicked|invalid|timed? ?out|killed|unable|abort(?:ed|ing)?)\b",
+    re.IGNORECASE,
+)
+
+
+def error_line(error: str) -> str:
+    """The line that names an error, at most LINE_LENGTH characters; empty without an error."""
+    return _parsed(error)[0]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def fingerprint(error: str) -> str:
+    """The fingerprint of an error, by its text: 16 hexadecimal digits."""
+    return _digest(*_parsed(error))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _digest(line: str, function: str) -> str:
+    return blake2b(f"{_message(line)}\n{function}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _message(line: str) -> str:
+    """The line that names an error, without what varies in it."""
+    if not _QUOTES.isdisjoint(line):
+        line = _QUOTED.sub(" ", line)
+    words, before = [], ""
+    for word in line.split():
+        before = word.lower() if word.isalpha() else _kept(word, before)
+        if before:
+            words.append(before)
+    return " ".join(words)
+
+
+@lru_cache(maxsize=4 * _REMEMBERED)
+def _kept(word: str, before: str) -> str:
+    """What is compared of a word with more than letters, given the word before it."""
+    word = word.strip(_AROUND)
+    name, sign, value = word.partition("=")
+    if sign and value and "://" not in name:
+        return f"{_kept(name, '')}={_kept(value, name.lower().strip(_AROUND))}"
+    if word.isdecimal():
+        return word if before in _BEFORE_KEPT and len(word) < _LONG_CODE else ""
+    if _is_place(word):
+        return ""
+    return _NUMBER.sub("", word.lower()).strip(_AROUND)
+
+
+def _is_place(word: str) -> bool:
+    """Whether a word is an address or a path. A word with capitals and dots is the name of a class."""
+    if _FILE_END.search(word) or "://" in word or "@" in word[1:]:
+        return True
+    if "/" in word or "\\" in word:
+        return _PATH.fullmatch(word) is not None
+    return ("." in word or ":" in word) and _HOST.fullmatch(word) is not None
+
+
+def _parsed(error: str) -> tuple[str, str]:
+    """The line that names an error, and the function that failed; the function is empty if it is not known."""
+    if "\n" not in error:
+        line, frame = error, ""
+    elif 'File "' in error and (frames := list(_PYTHON_FRAME.finditer(error))):
+        line, frame = _python(error, frames)
+    elif "\n\t" in error and (start := _GO_START.search(error)):
+        line, frame = _go(error, start)
+    elif frames := list(_AT_FRAME.finditer(error)):
+        line, frame = _at(error, frames)
+    else:
+        line, frame = _named(error), ""
+    return line.strip()[:LINE_LENGTH], frame
+
+
+def _python(error: str, frames: "list[re.Match[str]]") -> tuple[str, str]:
+    """The exception that a Python traceback ends with: of several, the last; of a group, the group itself."""
+    if (group := _PYTHON_GROUP.search(error)) is not None:
+        return group[1], ""
+    start = error.rfind(_PYTHON_START)
+    frame = _last_own([(f"{_base(one[1])}:{one[2]}", one[1]) for one in frames if one.start() > start])
+    rest = error[frames[-1].end() :].split("\n")
+    line = next((line for line in rest[1:] if line.strip() and line[0] not in " \t"), "")
+    return line or _last_line(rest), frame
+
+
+def _last_own(frames: list[tuple[str, str]]) -> str:
+    """The name of the innermost frame, by name and file, of the user's own code; of all code if none is."""
+    own = next((name for name, file in reversed(frames) if not _FOREIGN_FILE.search(file)), None)
+    return own or (frames[-1][0] if frames else "")
+
+
+def _base(path: str) -> str:
+    """The last part of a path."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _at(error: str, frames: "list[re.Match[str]]") -> tuple[str, str]:
+    """The error above the frames of Node, Java or .NET; of several causes, the first in time."""
+    causes = list(_CAUSE.finditer(error))
+    if causes:
+        line, start = causes[-1][1], causes[-1].end()
+        frames = [one for one in frames if one.start() >= start] or frames
+    else:
+        line = _last_named(error[: frames[0].start()])
+    own = next((one for one in frames if not _FOREIGN_FRAME.search(one[0])), frames[0])
+    return line, own[1]
+
+
+def _last_named(head: str) -> str:
+    """The line that names the error above the first frame: Node shows lines of the program first."""
+    lines = [line for line in head.split("\n") if line.strip()]
+    if len(lines) < 2:
+        return lines[0] if lines else ""
+    after = next((at for at, line in enumerate(lines) if line.strip("\t ^~") == ""), -1)
+    return lines[after + 1] if after + 1 < len(lines) else lines[0]
+
+
+def _go(error: str, start: "re.Match[str]") -> tuple[str, str]:
+    """The panic of a Go program, and the innermost function of its first goroutine that is the user's own."""
+    end = error.find("\n\n", start.end())
+    frames = [(one[1], one[2]) for one in _GO_FRAME.finditer(error, start.end(), len(error) if end < 0 else end)]
+    own = (name for name, file in frames if not _FOREIGN_GO.search(name) and not _FOREIGN_GO.search(file))
+    name = next(own, frames[0][0] if frames else "")
+    return _named(error[: start.start()]), name.rpartition("/")[2]
+
+
+def _named(text: str) -> str:
+    """The line of a text that names an error: the first with a word such as "failed", or the first."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    return next((line for line in lines if _NAMES_ERROR.search(line)), lines[0] if lines else "")
+
+
+def _last_line(lines: list[str]) -> str:
+    return next((line for line in reversed(lines) if line.strip()), "")

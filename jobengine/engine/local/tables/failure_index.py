@@ -1,0 +1,121 @@
+"""The failures of one queue in memory, grouped by their fingerprints, and its jobs by mark."""
+
+from collections.abc import Mapping
+from itertools import islice, takewhile
+from typing import Final
+
+from attrs import define, field
+
+from ....core.failures import (
+    MOST_GROUPS,
+    UIDS,
+    Alike,
+    FoundGroup,
+    FoundPage,
+    GroupPosition,
+    failure_of,
+    minutes_before,
+)
+from ....core.model import MINUTE, Job
+from ....core.places import Mark, mark_of
+from .sorted_list import SortedList
+
+#: With this character behind it, a fingerprint comes before all others that begin with it.
+_NEXT: Final = "\0"
+
+
+@define(eq=False)
+class FailureIndex:
+    """
+    The failed jobs of a queue, and those that are tried again, by fingerprint and time.
+
+    A change costs the same however many jobs a group has. Groups are not limited in number here, so that the index
+    depends on the jobs alone.
+    """
+
+    _jobs: Mapping[str, Job]
+    #: (fingerprint, time of the failure, uid) of each job.
+    entries: SortedList[tuple[str, int, str]] = field(factory=SortedList, init=False)
+    #: (-number of jobs, fingerprint) of each group.
+    groups: SortedList[tuple[int, str]] = field(factory=SortedList, init=False)
+    #: How many jobs have each mark.
+    marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
+    #: How many jobs each group has, and how many of them failed in each minute of elapsed time.
+    counts: dict[str, int] = field(factory=dict, init=False)
+    minutes: dict[tuple[str, int], int] = field(factory=dict, init=False)
+    #: The pending changes, and the number of jobs of each changed group before.
+    _entering: list[tuple[str, int, str]] = field(factory=list, init=False)
+    _leaving: list[tuple[str, int, str]] = field(factory=list, init=False)
+    _before: dict[str, int] = field(factory=dict, init=False)
+
+    def change(self, old: Job | None, new: Job | None) -> None:
+        """
+        Replace a job by another of the same uid; None stands for no job. Call `update` next.
+
+        Not needed for a job that is neither failed nor tried again, before and after.
+        """
+        for job, by in ((old, -1), (new, 1)):
+            if job is not None and (mark := mark_of(job)) is not None:
+                self.marks[mark] += by
+        was, now = None if old is None else failure_of(old), None if new is None else failure_of(new)
+        if was == now:
+            return
+        if was is not None and old is not None:
+            self._leaving.append((*was, old.spec.uid))
+            self._count(*was, -1)
+        if now is not None and new is not None:
+            self._entering.append((*now, new.spec.uid))
+            self._count(*now, 1)
+
+    def _count(self, name: str, at: int, by: int) -> None:
+        count, minute = self.counts.get(name, 0), (name, at // MINUTE)
+        self._before.setdefault(name, count)
+        self.counts[name] = count + by
+        in_minute = self.minutes.get(minute, 0) + by
+        if in_minute:
+            self.minutes[minute] = in_minute
+        else:
+            del self.minutes[minute]
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether there are pending changes."""
+        return bool(self._before)
+
+    def update(self) -> None:
+        """Apply the pending changes."""
+        self.entries.add_all(self._entering)
+        self.entries.remove_all(self._leaving)
+        moved = [(was, self.counts[name], name) for name, was in self._before.items() if was != self.counts[name]]
+        self.groups.add_all([(-now, name) for _, now, name in moved if now])
+        self.groups.remove_all([(-was, name) for was, _, name in moved if was])
+        for name in self._before:
+            if not self.counts[name]:
+                del self.counts[name]
+        self._entering.clear()
+        self._leaving.clear()
+        self._before.clear()
+
+    def alike(self, name: str) -> Alike:
+        """The jobs with this fingerprint."""
+        first = next(self.entries.behind((name,)), None)  # type: ignore[arg-type]
+        return Alike() if first is None or first[0] != name else Alike(self.counts[name], first[1])
+
+    def page(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
+        """See Table.failures."""
+        start = None if after is None else (-after[0], after[1])
+        left = MOST_GROUPS if start is None else MOST_GROUPS - self.groups.before(start) - 1
+        positions = list(islice(self.groups.behind(start), max(0, min(limit + 1, left))))
+        more, positions = len(positions) > limit, positions[:limit]
+        groups = [self._group(name, now) for _, name in positions]
+        following = (-positions[-1][0], positions[-1][1]) if more else None
+        return FoundPage(groups=groups, following=following, total=len(self.groups))
+
+    def _group(self, name: str, now: int) -> FoundGroup:
+        behind = self.entries.back_from((name + _NEXT,))  # type: ignore[arg-type]
+        latest = islice(takewhile(lambda entry: entry[0] == name, behind), UIDS)
+        return FoundGroup(
+            alike=self.alike(name),
+            minutes=[self.minutes.get((name, minute), 0) for minute in minutes_before(now)],
+            latest=[self._jobs[uid] for _, _, uid in latest],
+        )

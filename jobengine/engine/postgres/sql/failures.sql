@@ -1,0 +1,48 @@
+-- The failures of queues by fingerprint.
+
+-- name: set_failures
+-- Adds the failures of jobs, or replaces those that they had before.
+INSERT INTO failure AS f
+SELECT * FROM unnest(:queue_ids::bigint[], :uids::text[], :keys::bytea[], :ats::bigint[])
+ON CONFLICT (queue_id, uid) DO UPDATE SET key = excluded.key, at = excluded.at;
+
+-- name: delete_failures
+-- Removes the failures of jobs that are not failed any more.
+DELETE FROM failure f
+USING unnest(:queue_ids::bigint[], :uids::text[]) AS n (queue_id, uid)
+WHERE f.queue_id = n.queue_id AND f.uid = n.uid;
+
+-- name: list_failures
+-- The groups after a position, the largest first, out of the `limited` largest; and the number of all groups.
+SELECT key, jobs, first, groups
+FROM (
+    SELECT key, count(*) AS jobs, min(at) AS first, count(*) OVER () AS groups
+    FROM failure
+    WHERE queue_id = :queue_id
+    GROUP BY key
+    ORDER BY jobs DESC, key
+    LIMIT :limited
+) f
+WHERE jobs < :jobs OR jobs = :jobs AND key > :key
+ORDER BY jobs DESC, key
+LIMIT :most;
+
+-- name: latest_failures
+-- The jobs of each of these groups that failed last.
+SELECT k.key, l.uid
+FROM unnest(:keys::bytea[]) WITH ORDINALITY AS k (key, number),
+    LATERAL (
+        SELECT uid, at FROM failure WHERE queue_id = :queue_id AND key = k.key ORDER BY at DESC, uid DESC LIMIT :most
+    ) l
+ORDER BY k.number, l.at DESC, l.uid DESC;
+
+-- name: count_failures_by_minute
+-- The number of failures in each minute from a time on, for each of these groups.
+SELECT key, at / 60000, count(*)
+FROM failure
+WHERE queue_id = :queue_id AND key = ANY(:keys::bytea[]) AND at >= :since
+GROUP BY 1, 2;
+
+-- name: count_alike
+-- The number of failures of a group, and the time of the first.
+SELECT count(*), min(at) FROM failure WHERE queue_id = :queue_id AND key = :key;

@@ -1,0 +1,153 @@
+"""The contract of engines about failures, grouped by their fingerprints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobengine.core import commands as c
+from jobengine.core.failures import FailureGroup
+from jobengine.core.fingerprints import fingerprint
+from jobengine.core.model import Job, State
+from tests.contract.asking import Asker, Contract
+from tests.contract.world import World
+
+REFUSED = "ConnectionRefusedError: [Errno 111] no answer from 10.0.0.7:25"
+MISSING = "KeyError: 'name'"
+
+
+def _groups(ask: Asker, **more: Any) -> Sequence[FailureGroup]:
+    return ask.ask(c.ListFailures, limit=100, **more).failures
+
+
+def _counted(ask: Asker) -> dict[str, int]:
+    """The number of jobs by fingerprint, as one list shows it."""
+    return {group.fingerprint: group.count for group in _groups(ask)}
+
+
+def _fail(ask: Asker, error: str | None = REFUSED, *, max_attempts: int = 1, **changes: Any) -> Job:
+    """A new job whose first attempt failed with this error."""
+    ask.add(max_attempts=max_attempts)
+    return ask.update(ask.hold(), State.FAILED, error=error, **changes)
+
+
+class FailuresContract(Contract):
+    """Groups of failures, and what puts a job in one."""
+
+    def test_a_queue_without_failures_has_no_groups(self, ask: Asker) -> None:
+        ask.add()
+        ask.update(ask.hold(), State.COMPLETE)
+        page = ask.ask(c.ListFailures, limit=1)
+        assert (list(page.failures), page.following, page.dropped) == ([], None, 0)
+
+    def test_a_group_has_its_number_times_minutes_and_latest_jobs(self, world: World, ask: Asker) -> None:
+        world.advance(60 - world.now / 1000 % 60)
+        first = _fail(ask)
+        world.advance(60)
+        jobs = [_fail(ask, REFUSED.replace("7", str(number))) for number in range(6)]
+        _fail(ask, MISSING)
+        group, other = _groups(ask)
+        assert (group.fingerprint, group.count, group.error) == (fingerprint(REFUSED), 7, REFUSED.replace("7", "5"))
+        assert (group.first, group.last) == (first.updated, jobs[-1].updated)
+        assert group.minutes == [0] * 58 + [1, 6]
+        assert set(group.uids) < {job.spec.uid for job in jobs}
+        assert len(group.uids) == 5
+        assert (other.count, other.error, len(other.uids)) == (1, MISSING, 1)
+
+    def test_a_job_that_is_tried_again_is_in_the_group_of_its_latest_failure(self, ask: Asker) -> None:
+        job = _fail(ask, max_attempts=3)
+        assert job.state is State.QUEUED
+        assert _counted(ask) == {fingerprint(REFUSED): 1}
+        ask.hold()
+        assert _counted(ask) == {}
+        ask.update(job, State.FAILED, error=MISSING)
+        assert _counted(ask) == {fingerprint(MISSING): 1}
+        ask.update(ask.hold(), State.COMPLETE)
+        assert _counted(ask) == {}
+
+    def test_retried_cancelled_and_deleted_jobs_are_in_no_group(self, ask: Asker) -> None:
+        retried, cancelled, deleted = _fail(ask), ask.add(), _fail(ask)
+        ask.update(retried, State.QUEUED)
+        ask.update(cancelled, cancel=True)
+        ask.delete(deleted)
+        assert _counted(ask) == {}
+
+    def test_a_lost_lease_is_a_failure_of_its_own_kind(self, world: World, ask: Asker) -> None:
+        ask.add(timeout_seconds=5, max_attempts=2)
+        ask.hold()
+        world.advance(6)
+        (group,) = _groups(ask)
+        assert (group.error, group.count, group.last) == ("timed out", 1, world.now)
+
+    def test_a_worker_may_choose_the_fingerprint(self, ask: Asker) -> None:
+        job = _fail(ask, "anything", fingerprint="SmtpError:mail.send")
+        _fail(ask, "something else", fingerprint="SmtpError:mail.send")
+        assert _counted(ask) == {"SmtpError:mail.send": 2}
+        read = ask.read(job).standing.notes
+        assert read.fingerprint == read.history[-1].fingerprint == "SmtpError:mail.send"
+
+    def test_a_failure_without_an_error_is_counted_too(self, ask: Asker) -> None:
+        _fail(ask, None)
+        (group,) = _groups(ask)
+        assert (group.count, group.error) == (1, None)
+
+    def test_a_filter_by_fingerprint_finds_the_jobs_of_a_group(self, world: World, ask: Asker) -> None:
+        job, other = _fail(ask), _fail(ask, MISSING)
+        wanted = c.Filter(fingerprint=fingerprint(REFUSED))
+        assert [one.spec.uid for one in ask.jobs(fingerprint=fingerprint(REFUSED))] == [job.spec.uid]
+        changes = c.Changes(state=State.QUEUED)
+        command = c.UpdateMatching(queue="q", access_key=b"key", filter=wanted, changes=changes)
+        assert ask.get(world.engine.update_matching(command)) == 1
+        assert _counted(ask) == {fingerprint(MISSING): 1}
+        assert ask.read(other).state is State.FAILED
+
+    def test_pages_give_each_group_once_and_the_largest_first(self, ask: Asker) -> None:
+        names = {f"kind-{number}": number for number in range(1, 6)}
+        for name, count in names.items():
+            for _ in range(count):
+                _fail(ask, fingerprint=name)
+        found, after = list[tuple[str, int]](), None
+        while True:
+            page = ask.ask(c.ListFailures, limit=2, after=after)
+            found += [(one.fingerprint, one.count) for one in page.failures]
+            after = page.following
+            if after is None:
+                break
+        assert found == sorted(names.items(), key=lambda one: -one[1])
+        assert page.dropped == 0
+
+    def test_groups_of_equal_size_are_given_once_each(self, ask: Asker) -> None:
+        for number in range(5):
+            _fail(ask, fingerprint=f"kind-{number}")
+        first = ask.ask(c.ListFailures, limit=3)
+        rest = ask.ask(c.ListFailures, limit=3, after=first.following)
+        found = [one.fingerprint for one in [*first.failures, *rest.failures]]
+        assert sorted(found) == [f"kind-{number}" for number in range(5)]
+        assert rest.following is None
+
+    def test_an_explained_failure_says_how_many_are_alike(self, ask: Asker) -> None:
+        first = _fail(ask)
+        job = _fail(ask)
+        alike = ask.ask(c.ExplainJob, uid=job.spec.uid).alike
+        assert alike is not None
+        assert (alike.count, alike.first) == (2, first.updated)
+        assert ask.ask(c.ExplainJob, uid=ask.add().spec.uid).alike is None
+
+    def test_groups_are_the_same_after_a_restart(self, world: World, ask: Asker) -> None:
+        for error in (REFUSED, REFUSED, MISSING):
+            _fail(ask, error, max_attempts=2)
+        _fail(ask, REFUSED)
+        before = ask.ask(c.ListFailures, limit=10)
+        world.reopen()
+        assert ask.ask(c.ListFailures, limit=10) == before
+
+    def test_times_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
+        job = _fail(ask)
+        world.set_wall_clock(3_600)
+        (group,) = _groups(ask)
+        assert group.first == group.last == ask.read(job).updated
+        assert group.minutes[-1] == 1
+
+    def test_a_deleted_queue_leaves_no_failures_behind(self, ask: Asker) -> None:
+        _fail(ask)
+        ask.ask(c.DeleteQueue)
+        ask.create()
+        assert _counted(ask) == {}

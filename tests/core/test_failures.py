@@ -1,0 +1,101 @@
+"""Which fingerprint a failure has, and the index of failures in memory."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobengine.core.failures import MOST_GROUPS, failure_of
+from jobengine.core.fingerprints import fingerprint
+from jobengine.core.model import Attempt, Job, Notes, Standing, State
+from jobengine.engine.local.tables.failure_index import FailureIndex
+from tests.core.worlds import NOW, World, spec_of
+
+_FINGERPRINTS = ("a", "b", "c")
+
+
+def _job(uid: int, name: str, at: int) -> Job:
+    """A job that failed at a time."""
+    notes = Notes(error="e", fingerprint=name)
+    return Job(spec_of(str(uid)), Standing(state=State.FAILED, updated=at, notes=notes))
+
+
+def test_an_update_of_an_error_gives_it_a_new_fingerprint(world: World) -> None:
+    uid = world.add().spec.uid
+    job = world.hold()
+    failed = world.update(uid, State.FAILED, lease=job.standing.lease, error="no room")
+    assert failure_of(failed) == (fingerprint("no room"), world.now)
+    changed = world.update(uid, error="no route")
+    assert failure_of(changed) == (fingerprint("no route"), world.now)
+
+
+def test_a_second_failure_without_an_error_is_counted_as_the_first(world: World) -> None:
+    uid = world.add(max_attempts=2).spec.uid
+    first = world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room", fingerprint="own")
+    second = world.update(uid, State.FAILED, lease=world.hold().standing.lease)
+    assert (first.standing.notes.fingerprint, second.standing.notes.fingerprint) == ("own", "own")
+    assert [one.fingerprint for one in second.standing.notes.history] == ["own", "own"]
+
+
+def test_a_completed_job_has_no_fingerprint_but_its_history_has(world: World) -> None:
+    uid = world.add(max_attempts=2).spec.uid
+    world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room")
+    done = world.update(uid, State.COMPLETE, lease=world.hold().standing.lease)
+    assert done.standing.notes.fingerprint is None
+    assert [one.fingerprint for one in done.standing.notes.history] == [fingerprint("no room"), None]
+
+
+def test_a_failure_of_an_older_record_has_the_fingerprint_of_its_error() -> None:
+    notes = Notes(error="no room", history=(Attempt(worker=None, started=1, ended=2, outcome="failed"),))
+    failed = Job(spec_of("1"), Standing(state=State.FAILED, updated=NOW, notes=notes))
+    assert failure_of(failed) == (fingerprint("no room"), NOW)
+
+
+def test_a_job_that_is_tried_again_failed_when_its_last_failed_attempt_ended() -> None:
+    attempts = [
+        Attempt(worker=None, started=1, ended=10, outcome="failed"),
+        Attempt(worker=None, started=11, ended=20, outcome="timeout"),
+        Attempt(worker=None, started=21, ended=30, outcome="released"),
+    ]
+    notes = Notes(history=tuple(attempts), retrying=True, fingerprint="a")
+    assert failure_of(Job(spec_of("1"), Standing(state=State.QUEUED, updated=30, notes=notes))) == ("a", 20)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, *_FINGERPRINTS]), st.integers(0, 200_000))))
+def test_the_index_is_the_one_that_its_jobs_alone_make(changes: list[tuple[int, str | None, int]]) -> None:
+    jobs: dict[str, Job] = {}
+    index = FailureIndex(jobs)
+    for number, (uid, name, at) in enumerate(changes):
+        old, new = jobs.get(str(uid)), None if name is None else _job(uid, name, at)
+        index.change(old, new)
+        if new is None:
+            jobs.pop(str(uid), None)
+        else:
+            jobs[str(uid)] = new
+        if number % 2:
+            index.update()
+    index.update()
+    fresh = FailureIndex(jobs)
+    for job in jobs.values():
+        fresh.change(None, job)
+    fresh.update()
+    assert list(index.entries) == list(fresh.entries)
+    assert list(index.groups) == list(fresh.groups)
+    assert (index.counts, index.minutes, index.marks) == (fresh.counts, fresh.minutes, fresh.marks)
+    assert index.page(None, 10, 200_000) == fresh.page(None, 10, 200_000)
+
+
+def test_only_the_largest_groups_are_listed_and_the_others_are_counted() -> None:
+    jobs = {str(number): _job(number, f"f{number}", number) for number in range(MOST_GROUPS + 3)}
+    jobs["again"] = _job(-1, "f1002", 5)
+    index = FailureIndex({**jobs, "-1": jobs["again"]})
+    for job in jobs.values():
+        index.change(None, job)
+    index.update()
+    found, after = list[str](), None
+    while True:
+        page = index.page(after, 300, 0)
+        found += [group.latest[0].standing.notes.fingerprint or "" for group in page.groups]
+        after = page.following
+        if after is None:
+            break
+    assert (len(found), len(set(found)), found[0]) == (MOST_GROUPS, MOST_GROUPS, "f1002")
+    assert page.total == MOST_GROUPS + 3

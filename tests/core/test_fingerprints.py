@@ -1,0 +1,91 @@
+"""Fingerprints: what of an error they ignore, what they tell apart, and which line names the error."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobengine.core.fingerprints import FINGERPRINT, LINE_LENGTH, error_line, fingerprint
+
+_PYTHON = """Traceback (most recent call last):
+  File "{folder}/app/mail.py", line {line}, in send
+    connection.deliver(message)
+  File "/usr/lib/python3.11/smtplib.py", line 901, in deliver
+    raise SMTPServerDisconnected
+smtplib.SMTPServerDisconnected: Connection unexpectedly closed"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("no room for 17 jobs", "no room for 2048 jobs"),
+        ("user 'ada' is unknown", "user 'grace hopper' is unknown"),
+        ('no column "a b"', 'no column "c"'),
+        ("no route to 10.0.0.7:25", "no route to 192.168.1.12:2525"),
+        ("no answer from mail.example.com:25", "no answer from mx-2.example.org:587"),
+        ("bounced: ada@example.com", "bounced: grace@example.org"),
+        ("GET https://a.example/x?y=1 failed", "GET http://b.example:8080/ failed"),
+        ("open /var/lib/a/1.csv: no such file", "open /tmp/b.csv: no such file"),
+        (r"open C:\in\a.csv: no such file", r"open D:\b.csv: no such file"),
+        ("order 5d1c1b0e-0000-4000-8000-000000000001 is gone", "order ffffffff-1111-4222-8333-444455556666 is gone"),
+        ("object at 0x7f3a21bc4d90 is closed", "object at 0x55d1 is closed"),
+        ("commit 9f3c61d20b7e is unknown", "commit 00aa11bb22cc is unknown"),
+        ("took 3.5s", "took 12ms"),
+        ("No such file", "no such file"),
+        (_PYTHON.format(folder="/srv/a", line=12), _PYTHON.format(folder="/home/ada", line=99)),
+    ],
+)
+def test_errors_that_differ_in_what_varies_are_alike(one: str, other: str) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("no room", "no route"),
+        ("[Errno 111] Connection refused", "[Errno 113] Connection refused"),
+        ("the server answered with status 404", "the server answered with status 503"),
+        ("it doesn't work and can't", "it doesn't run and can't"),
+        (_PYTHON.format(folder="", line=1), _PYTHON.format(folder="", line=1).replace("in send", "in receive")),
+        (_PYTHON.format(folder="", line=1), _PYTHON.format(folder="", line=1).replace("smtplib.SMTPServer", "Reply")),
+    ],
+)
+def test_errors_of_different_kinds_are_told_apart(one: str, other: str) -> None:
+    assert fingerprint(one) != fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("", ""),
+        ("no room", "no room"),
+        (_PYTHON.format(folder="", line=1), "smtplib.SMTPServerDisconnected: Connection unexpectedly closed"),
+        ("TypeError: x is not a function\n    at send (/app/mail.js:3:7)", "TypeError: x is not a function"),
+        (
+            "/app/mail.js:3\n  throw new Error('no room')\n  ^\n\nError: no room\n    at send (/app/mail.js:3:9)",
+            "Error: no room",
+        ),
+        (
+            "java.lang.RuntimeException: job\n\tat a.B.c(B.java:1)\nCaused by: java.io.IOException: no room\n"
+            "\tat a.D.e(D.java:2)",
+            "java.io.IOException: no room",
+        ),
+        ("panic: no room\n\ngoroutine 1 [running]:\nmain.send(...)\n\t/app/mail.go:7 +0x1d", "panic: no room"),
+        ("reading a.csv\nwriting b.csv\ncp: cannot create regular file\nbye", "cp: cannot create regular file"),
+        ("x" * 2_000, "x" * LINE_LENGTH),
+    ],
+)
+def test_the_line_that_names_an_error(error: str, line: str) -> None:
+    assert error_line(error) == line
+
+
+def test_the_innermost_function_of_the_users_own_code_counts() -> None:
+    in_library = _PYTHON.replace("in deliver", "in send_all").format(folder="", line=1)
+    assert fingerprint(in_library) == fingerprint(_PYTHON.format(folder="", line=1))
+
+
+@given(st.text())
+def test_every_text_has_a_fingerprint(text: str) -> None:
+    assert re.search(FINGERPRINT, fingerprint(text))
+    assert fingerprint(text) == fingerprint(text)
