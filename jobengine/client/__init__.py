@@ -40,6 +40,7 @@ from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob, OnDepende
 from .links import AwaitedJob, GraphEdge, JobGraph, LinkedJob
 from .schedules import Backfill, Firing, IfRunning, Missed, Schedule, ScheduleOptions
 from .secret import Secret
+from .unique_keys import Debounce, DebounceOptions, Unique, UniqueOptions
 from .values import (
     Access,
     AccessKey,
@@ -88,6 +89,8 @@ __all__ = [
     "ClaimedJob",
     "Conflict",
     "Counts",
+    "Debounce",
+    "DebounceOptions",
     "EventsLost",
     "Explanation",
     "Finished",
@@ -144,6 +147,8 @@ __all__ = [
     "Times",
     "TooManyRequests",
     "Unavailable",
+    "Unique",
+    "UniqueOptions",
     "WorkerJobs",
 ]
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Protocol, TypedDict, Unpack
 from msgspec.json import encode as encode_fast
 
 from .encoding import encode_text, new_uid
+from .unique_keys import Debounce, DebounceOptions, Unique, UniqueOptions, debounce_value, unique_value
 
 #: The longest error that the server accepts, in characters; of a longer one only the end, with the reason, is sent.
 ERROR_LENGTH: Final = 4096
@@ -76,6 +77,11 @@ class JobOptions(TypedDict, total=False):
     on_dependency_failure: OnDependencyFailure
     #: The batch that it belongs to.
     batch: str
+    #: A key that one job holds at a time, with more than `unique_key`, its short form: when it is free again, and
+    #: whether the add replaces a queued job.
+    unique: str | UniqueOptions | Unique
+    #: Seconds from the latest add with the same unique key until the job can be claimed; each add replaces the job.
+    debounce: Span | DebounceOptions | Debounce
 
 
 class JobChanges(TypedDict, total=False):
@@ -238,6 +244,8 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "older_than": whole_seconds,
     "updated_before": whole_seconds,
     "depends_on": dependencies,
+    "unique": unique_value,
+    "debounce": debounce_value,
 }
 _OPTIONS: Final = JobOptions.__optional_keys__
 _CHANGES: Final = JobChanges.__optional_keys__

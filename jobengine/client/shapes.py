@@ -118,6 +118,7 @@ class _Brief(Struct, gc=False):
 
     uid: _Uid
     status: int
+    replaced: bool | None = None
 
 
 class _Result(_Brief):

@@ -9,6 +9,7 @@ from msgspec.json import decode
 from .answers import Answer, Field, as_limit, as_minutes, as_moment, as_span, as_time
 from .groups import HoldingJob, Limits, holding_jobs
 from .links import AwaitedJob, LinkedJob, awaited_jobs, linked_jobs
+from .unique_keys import Debounce, Unique
 
 
 class Attempt(Answer):
@@ -136,6 +137,12 @@ class Job(Answer):
     dependencies = Field[tuple[AwaitedJob, ...]]("dependencies", awaited_jobs, ())
     #: The number of results that are missing there: together they are too long, or they can't be read.
     results_left_out = Field[int]("results_left_out", default=0)
+    #: Its unique key and how it holds that, unless it has only a key: see `unique_key`.
+    unique = Field[Unique | None]("unique", Unique)
+    #: How adds with the same unique key delay it.
+    debounce = Field[Debounce | None]("debounce", Debounce)
+    #: Whether the add that returned it has replaced what it does.
+    replaced = Field[bool]("replaced", default=False)
 
     @property
     def finished(self) -> bool:

@@ -49,6 +49,7 @@ from .model import (
 )
 from .record_fields import NotesExtras, QueueExtras, SpecExtras, StandingExtras
 from .retention import Retention, retention
+from .unique_rule import UniqueRule
 
 
 class UnknownRecord(ValueError):
@@ -107,6 +108,7 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
         notes.retrying,
         notes.cancelled,
         notes.fingerprint,
+        notes.key_passed_on,
     )
 
 
@@ -144,6 +146,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             rare.group,
             rare.batch,
             None if rare.dependencies is None else (rare.dependencies.on_failure, rare.dependencies.on),
+            rare.unique,
         )
     line = _line(("job-added", _JOB, fact.queue, *spec_fields, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
@@ -321,6 +324,8 @@ def _read_rare(more: dict[str, Any]) -> Rare:
     if "dependencies" in written:
         on_failure, on = written["dependencies"]
         written["dependencies"] = Dependencies(tuple(map(_awaited, on)), OnDependencyFailure(on_failure))
+    if "unique" in written:
+        written["unique"] = convert(written["unique"], UniqueRule)
     # Most jobs with an author, a group or a batch have no other rare field.
     return shared_rare(**_NONE | written) if _NONE.keys() >= written.keys() else Rare(**written)
 

@@ -16,6 +16,7 @@ from msgspec.structs import force_setattr
 from .dependencies import Dependencies
 from .flow import Flow
 from .retention import Retention
+from .unique_rule import UniqueRule
 from .values import Value
 
 #: A place in execution order: negative priority, arrival, uid.
@@ -91,7 +92,7 @@ NO_CONTEXT: Final = Context()
 class Rare(Value, frozen=True, kw_only=True):
     """The parts of the fixed half that few jobs have: one field of Spec, so that they cost other jobs nothing."""
 
-    #: No second job with this key is added while this one is queued or in progress.
+    #: No second job with this key is added while this one holds it; see `unique`.
     unique_key: str | None = None
     #: Digest of the request, if the client chose the uid; tells a repeated request from a different one.
     request_digest: str | None = None
@@ -105,6 +106,8 @@ class Rare(Value, frozen=True, kw_only=True):
     batch: str | None = None
     #: What it waits for.
     dependencies: Dependencies | None = None
+    #: How it holds its unique key; None if it holds it until it is finished, as most do.
+    unique: UniqueRule | None = None
 
 
 #: The rare fields of a job without any.
@@ -203,6 +206,8 @@ class Notes(Value, frozen=True, kw_only=True):
     cancelled: bool = False
     #: The fingerprint of the latest error; None if there was no failure, or if the job was cancelled.
     fingerprint: str | None = None
+    #: The job is finished, and another has its unique key now.
+    key_passed_on: bool = False
 
 
 #: The notes of a job without any report.

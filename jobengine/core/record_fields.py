@@ -13,6 +13,7 @@ from .dependencies import OnDependencyFailure
 from .fingerprints import FINGERPRINT
 from .flow import Flow, GroupName, Window
 from .model import NO_CONTEXT, Context, Role
+from .unique_rule import UniqueRule
 
 #: The types of fields: checked in lines from exports (fact_lines), but not in records, which JobEngine wrote itself.
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -54,6 +55,7 @@ class SpecExtras(Extras):
     batch: Annotated[str, Meta(min_length=1, max_length=BATCH_LENGTH)] | None = None
     #: What happens if a dependency fails, and queue and key of each.
     dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
+    unique: UniqueRule | None = None
 
 
 class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -79,6 +81,7 @@ class NotesExtras(Extras):
     retrying: bool = False
     cancelled: bool = False
     fingerprint: Fingerprint | None = None
+    key_passed_on: bool = False
 
 
 class StandingExtras(Extras):

@@ -23,6 +23,8 @@ def length_of_more(job: Job) -> int:
     rare = spec.rare
     if spec.tags or rare.unique_key:
         length += len(_line((spec.tags, rare.unique_key)))
+    if rare.unique is not None:
+        length += len(_line(rare.unique))
     if rare.group:
         length += len(rare.group)
     if rare.batch:

@@ -52,7 +52,7 @@ class Needs(Value, frozen=True, kw_only=True):
 
     #: The jobs with these uids, as far as they exist.
     uids: frozenset[str] = frozenset()
-    #: The unfinished jobs with these unique keys.
+    #: The jobs that may hold these unique keys.
     unique_keys: frozenset[str] = frozenset()
     #: Named things, by kind and name; see ItemSet.
     items: frozenset[tuple[str, str]] = frozenset()

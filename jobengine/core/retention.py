@@ -18,3 +18,11 @@ class Retention(Value, frozen=True):
 def retention(minutes: int, failed_minutes: int) -> Retention:
     """A Retention with these times, cached so that most jobs share one object."""
     return Retention(minutes, failed_minutes)
+
+
+def at_least(keep: Retention, seconds: int) -> Retention:
+    """The retention, lengthened where it is shorter than a number of seconds."""
+    minutes = -(-seconds // 60)
+    if keep.minutes >= minutes and keep.failed_minutes >= minutes:
+        return keep
+    return retention(max(keep.minutes, minutes), max(keep.failed_minutes, minutes))

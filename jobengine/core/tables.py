@@ -91,7 +91,7 @@ class Table(Protocol):
 
     def load_jobs(self, uids: Collection[str], unique_key: str | None = None) -> None:
         """
-        Load the jobs with these uids, and the unfinished ones with a unique key, before `job` and `holders` are called.
+        Load the jobs with these uids, and those that may hold a unique key, before `job` and `holders` are called.
 
         Only for commands about schedules, whose `needs` can't name them; call it once.
         """
@@ -100,7 +100,7 @@ class Table(Protocol):
         """The value of a named thing of the queue (see ItemSet); None if it does not exist."""
 
     def holders(self, unique_key: str) -> list[Job]:
-        """The unfinished jobs with this unique key: one, unless a finished one was queued again."""
+        """The jobs that may hold this unique key; see jobengine.core.key_holders."""
 
     def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
         """

@@ -27,6 +27,7 @@ from .model import (
     FINISHED,
     HISTORY_LENGTH,
     INPROGRESS,
+    NO_NOTES,
     SECOND,
     Attempt,
     Job,
@@ -141,6 +142,25 @@ def waiting_for(
     spec = replace(job.spec, rare=replace(job.spec.rare, dependencies=dependencies))
     ended = MET * len(old.on) + NOT_YET * len(children)
     return Job(spec, replace(standing, ended=ended[-MOST_DEPENDENCIES:]))
+
+
+def replaced(job: Job, spec: Spec, ready_at: int, not_before: int, now: int) -> Job:
+    """
+    A queued job that starts over with another fixed half, as if it was added now; only its history stays.
+
+    It still waits for the jobs on which it depends.
+    """
+    old = job.standing
+    notes = Notes(history=old.notes.history) if old.notes.history else NO_NOTES
+    standing = Standing(
+        state=State.QUEUED, updated=now, ready_at=ready_at, not_before=not_before, ended=old.ended, notes=notes
+    )
+    return Job(spec, standing)
+
+
+def without_key(job: Job) -> Standing:
+    """The standing of a finished job whose unique key another job takes over."""
+    return replace(job.standing, notes=replace(job.standing.notes, key_passed_on=True))
 
 
 def timed_out(job: Job, now: int) -> Standing:
@@ -361,7 +381,9 @@ def _cancelled(job: Job, now: int) -> Standing:
 
 def _restarted(notes: Notes) -> Notes:
     """The notes after a client changed a finished job: its outcome does not count any more."""
-    return replace(notes, retrying=False, cancelled=False) if notes.retrying or notes.cancelled else notes
+    if notes.retrying or notes.cancelled or notes.key_passed_on:
+        return replace(notes, retrying=False, cancelled=False, key_passed_on=False)
+    return notes
 
 
 def _remembered(

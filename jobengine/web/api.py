@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from attrs import define
 from klein import KleinRenderable
+from msgspec.structs import replace
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
@@ -68,7 +69,7 @@ from ..wire.responses import (
     stats_value,
     workers_value,
 )
-from ..wire.shown_job import job_json, job_value, to_json
+from ..wire.shown_job import added_value, job_json, to_json
 from .batch_calls import BatchCalls
 from .errors import brief_result, result_of
 from .metrics import CONTENT_TYPE, scrape
@@ -255,7 +256,8 @@ class Api(BatchCalls):
                     wait=wait,
                 )
             )
-        return request.reply(job_json(job, command.queue), _CREATED if added.new else _OK)
+            added = replace(added, job=job)
+        return request.reply(to_json(added_value(added, command.queue)), _CREATED if added.new else _OK)
 
     @_app.route("/api/v1/job", methods=["GET"])
     async def read_job(self, request: JobRequest) -> bytes:
@@ -338,7 +340,7 @@ class Api(BatchCalls):
         if is_minimal(request):
             body = await list_json("jobs", added, brief_added, self.turns.next)
         else:
-            body = await list_json("jobs", added, lambda one: job_value(one.job, command.queue), self.turns.next)
+            body = await list_json("jobs", added, lambda one: added_value(one, command.queue), self.turns.next)
         return request.reply(body, HTTPStatus.CREATED)
 
     @_app.route("/api/v1/jobs", methods=["GET"])

@@ -10,6 +10,7 @@ from ..core.dependencies import MOST_DEPENDENCIES
 from ..core.fingerprints import FINGERPRINT
 from ..core.flow import GROUP_LENGTH, GroupName, Number, Weight, Window
 from ..core.schedules import NAME_LENGTH as SCHEDULE_LENGTH
+from ..core.unique_rule import Hold, Pause
 from ..core.values import Value
 from .advice import (
     FOR_ADD_JOBS,
@@ -135,6 +136,23 @@ class Dependency(Fields, frozen=True, kw_only=True):
     uid: Uid
 
 
+class Unique(Fields, frozen=True, kw_only=True):
+    """A unique key, and what it means; see jobengine.core.unique_rule."""
+
+    key: Name
+    until: Text | None = None
+    seconds: Hold | None = None
+    if_queued: Text | None = None
+    if_running: Text | None = None
+
+
+class Debounce(Fields, frozen=True, kw_only=True):
+    """How adds with the same unique key delay a job."""
+
+    seconds: Pause
+    at_most_seconds: Pause | None = None
+
+
 class NewJob(Fields, frozen=True, kw_only=True):
     """A job to be added."""
 
@@ -157,6 +175,8 @@ class NewJob(Fields, frozen=True, kw_only=True):
     depends_on: Annotated[list[Uid | Dependency], Meta(max_length=MOST_DEPENDENCIES)] | None = None
     on_dependency_failure: Text | None = None
     batch: BatchName | None = None
+    unique: Unique | None = None
+    debounce: Debounce | None = None
     # Ignored, so that a job from an answer can be sent back unchanged to add it again.
     created: Ignored = NOTHING
     last_updated: Ignored = NOTHING
@@ -178,6 +198,7 @@ class NewJob(Fields, frozen=True, kw_only=True):
     queue_name: Ignored = NOTHING
     dependencies: Ignored = NOTHING
     results_left_out: Ignored = NOTHING
+    replaced: Ignored = NOTHING
 
 
 class AddJob(Fields, frozen=True, kw_only=True):

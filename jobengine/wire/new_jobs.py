@@ -14,6 +14,7 @@ from . import bodies
 from .bodies import NOTHING
 from .json_values import META_LENGTH, json_object, unique
 from .request_head import BadInput, one_of, trace_of
+from .unique_keys import with_rule
 
 
 class _ShownDependency(Struct, gc=False):
@@ -65,10 +66,10 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
         group=sent.group,
         batch=sent.batch or batch,
     )
-    if sent.depends_on is None and sent.on_dependency_failure is None:
-        # Nearly all jobs. The call above has 15 keywords: with more it is slow on CPython 3.11.
-        return job
-    return _linked(job, sent, queue)
+    # Nearly all jobs have none of the rest. The call above has 15 keywords: with more it is slow on CPython 3.11.
+    if sent.depends_on is not None or sent.on_dependency_failure is not None:
+        job = _linked(job, sent, queue)
+    return job if sent.unique is None and sent.debounce is None else with_rule(job, sent)
 
 
 def _linked(job: NewJob, sent: bodies.NewJob, queue: str) -> NewJob:

@@ -35,8 +35,9 @@ _MOST_WORKERS: Final = 1_000
 
 
 def brief_added(added: Added) -> dict[str, Any]:
-    """Short result of a bulk add: 201 added, 200 already there."""
-    return {"uid": added.job.spec.uid, "status": 201 if added.new else 200}
+    """Short result of a bulk add: 201 added, 200 already there, maybe replaced."""
+    brief = {"uid": added.job.spec.uid, "status": 201 if added.new else 200}
+    return {**brief, "replaced": True} if added.replaced else brief
 
 
 def jobs_json(

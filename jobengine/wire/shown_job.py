@@ -11,10 +11,13 @@ from typing import Annotated, Any, Final, get_type_hints
 import msgspec
 from attrs import frozen
 from msgspec import Raw
+from msgspec.structs import replace
 
+from ..core.commands import Added
 from ..core.dependencies import Dependencies, batch_in
 from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, QUEUED, SECOND, Attempt, Job, Standing
 from ..core.values import Value
+from .unique_keys import ShownDebounce, ShownUnique, shown_debounce, shown_unique
 
 to_json: Final = msgspec.json.Encoder().encode
 
@@ -95,7 +98,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     group: Annotated[str | None, From("rare.group")] = None
     # Few jobs have these: they come last, so that other jobs are made without them; those of a batch have only `batch`.
     batch: Annotated[str | None, From("rare.batch")] = None
-    unique_key: Annotated[str | None, From("rare.unique_key")] = None
+    unique_key: Annotated[str | None, From("rare.unique_key if rare.unique is None else None")] = None
     meta: Annotated[Raw | None, From("None if rare.context.meta is None else Raw(rare.context.meta)")] = None
     traceparent: Annotated[str | None, From("rare.context.traceparent")] = None
     depends_on: Annotated[
@@ -105,6 +108,10 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
         str, From("rare.dependencies.on_failure.value if rare.dependencies else 'fail'")
     ] = "fail"
     waiting: Annotated[bool, From("standing.ended != '' and standing.state is QUEUED")] = False
+    unique: Annotated[ShownUnique | None, From("unique(rare)")] = None
+    debounce: Annotated[ShownDebounce | None, From("debounce(rare)")] = None
+    #: Only in the answer to an add; see added_value.
+    replaced: Annotated[bool, From("False")] = False
 
 
 def not_before_of(standing: Standing) -> int:
@@ -154,6 +161,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
         "history": _history,
         "depends_on": _depends_on,
         "not_before": not_before_of,
+        "unique": shown_unique,
+        "debounce": shown_debounce,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
         f"lambda spec, rare, standing, notes, expires, removed, lease, queue, home: ShownJob({given})", names
@@ -164,6 +173,13 @@ def _maker(number: int) -> Callable[..., ShownJob]:
 _shown: Final = _maker(ShownJob.__struct_fields__.index("group") + 1)
 _shown_with_batch: Final = _maker(ShownJob.__struct_fields__.index("batch") + 1)
 _shown_with_all: Final = _maker(len(ShownJob.__struct_fields__))
+
+
+def added_value(added: Added, queue: str) -> Any:
+    """A job of `queue` for the answer to its add, as a value for to_json."""
+    if not added.replaced:
+        return job_value(added.job, queue)
+    return replace(job_value(added.job, queue), replaced=True)
 
 
 def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False) -> Any:

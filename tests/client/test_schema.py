@@ -58,6 +58,8 @@ def test_each_operation_has_a_method_in_both_clients(operation: str, holder: str
     [
         (client.Job, "Job"),
         (client.Attempt, "Attempt"),
+        (client.Unique, "Unique"),
+        (client.Debounce, "Debounce"),
         (client.Explanation, "Explanation"),
         (client.QueueSetup, "QueueSetUp"),
         (client.QueueDefaults, "QueueSetUp.defaults"),
@@ -105,6 +107,11 @@ def test_each_field_of_a_new_job_is_an_option() -> None:
     sent = {name for name, field in _properties("NewJob").items() if not field.get("$ref", "").startswith(ignored)}
     assert sent > {"priority", "content"}
     assert sent - {"content"} - set(get_type_hints(JobOptions)) == set()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Unique", client.UniqueOptions), ("Debounce", client.DebounceOptions)])
+def test_each_field_of_a_unique_key_is_an_option(name: str, kind: type) -> None:
+    assert set(_properties(name)) == set(get_type_hints(kind))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tests.contract.named_items import NamedItemsContract
 from tests.contract.new_command import NewCommandContract
 from tests.contract.schedules import ScheduleContract
 from tests.contract.sorted_lists import SortedListsContract
+from tests.contract.unique_keys import UniqueKeysContract
 from tests.contract.waiting import WaitingContract
 from tests.contract.world import World
 
@@ -405,5 +406,6 @@ class EngineContract(
     DependencyContract,
     BatchContract,
     LinksContract,
+    UniqueKeysContract,
 ):
     """The whole contract of an engine."""

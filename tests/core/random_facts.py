@@ -34,6 +34,7 @@ from jobengine.core.model import (
     State,
 )
 from jobengine.core.retention import retention
+from jobengine.core.unique_rule import UniqueRule, Until
 from tests.core.worlds import MINUTE, NOW
 from tests.doubles import START
 
@@ -54,7 +55,9 @@ _STANDINGS = st.builds(
     not_before=st.sampled_from([0, 0, NOW + 2 * MINUTE]),
     ended=st.sampled_from(["", "", "-", "c-", "f", "w-"]),
     # No job is both retrying and cancelled.
-    notes=st.sampled_from([Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True)]),
+    notes=st.sampled_from(
+        [Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True), Notes(key_passed_on=True)]
+    ),
 )
 
 
@@ -85,6 +88,7 @@ _RARE = st.just(NO_RARE) | st.builds(
     | st.builds(
         Dependencies, st.lists(_AWAITED, min_size=1, max_size=2).map(tuple), st.sampled_from(OnDependencyFailure)
     ),
+    unique=st.none() | st.builds(UniqueRule, until=st.sampled_from(Until), seconds=_SMALL),
 )
 
 

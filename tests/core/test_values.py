@@ -68,6 +68,7 @@ SHOWN = """
     batch batches counts dependants dependencies depends_on lost most on on_dependency_failure on_failure open then
     hidden named_in results_left_out then_on unfinished wait_for with_results without_dependencies
     done failing failures fired firings followed manual number request_digest schedule states wall
+    at_most_seconds debounce if_queued key key_passed_on replaced unique
 """
 
 

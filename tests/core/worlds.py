@@ -33,6 +33,7 @@ from jobengine.core.places import Place
 from jobengine.core.retention import retention
 from jobengine.core.schedules import SCHEDULE, Edge, ScheduleCounts, schedule_of
 from jobengine.core.sorting import position
+from jobengine.core.unique_rule import Until
 from jobengine.engine.local.tables.group import Group, GroupExtras
 from jobengine.engine.local.tables.queue_table import QueueTable, WallClock
 from jobengine.engine.local.tables.sort_index import SortIndex
@@ -327,4 +328,10 @@ def _ready_by_tags(jobs: list[Job]) -> dict[tuple[str, ...], list[Rank]]:
 
 
 def _holds_a_key(job: Job) -> bool:
-    return job.spec.rare.unique_key is not None and job.state in UNFINISHED
+    """Whether the index has the job: a finished one only if its rule has seconds, and no other has taken the key."""
+    rare = job.spec.rare
+    if rare.unique_key is None or rare.unique is None:
+        return rare.unique_key is not None and job.state in UNFINISHED
+    if job.state in FINISHED:
+        return rare.unique.seconds > 0 and not job.standing.notes.key_passed_on
+    return job.state is State.QUEUED or rare.unique.until is Until.FINISHED

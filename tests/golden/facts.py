@@ -38,6 +38,7 @@ from jobengine.core.model import (
     State,
 )
 from jobengine.core.retention import retention
+from jobengine.core.unique_rule import Debounce, IfInProgress, IfQueued, UniqueRule, Until
 
 __all__ = [
     "COMMITS",
@@ -166,6 +167,7 @@ FULL_STANDING = Standing(
         retrying=True,
         cancelled=True,
         fingerprint="Disk:no-room",
+        key_passed_on=True,
     ),
 )
 FULL_JOB = Job(
@@ -189,6 +191,13 @@ FULL_JOB = Job(
                 (("mail", uid(1)), ("mail", batch_key("Other")), ('Grüße "七"\n', uid(5)), ("mail", uid(3))),
                 OnDependencyFailure.WAIT,
             ),
+            unique=UniqueRule(
+                until=Until.STARTED,
+                seconds=90,
+                if_queued=IfQueued.REPLACE,
+                if_running=IfInProgress.ADD,
+                debounce=Debounce(5, 60),
+            ),
         ),
     ).spec,
     FULL_STANDING,
@@ -201,10 +210,12 @@ FULL_STANDING_6 = replace(
         FULL_STANDING.notes,
         history=tuple(replace(one, fingerprint=None) for one in FULL_STANDING.notes.history),
         fingerprint=None,
+        key_passed_on=False,
     ),
 )
 FULL_RARE_6 = replace(
     FULL_JOB.spec.rare,
+    unique=None,
 )
 FULL_JOB_6 = Job(replace(FULL_JOB.spec, rare=FULL_RARE_6), FULL_STANDING_6)
 FULL_STANDING_5 = replace(FULL_STANDING_6, ended="")

@@ -169,6 +169,8 @@ def _structs(kind: Any) -> Iterator[type[Struct]]:
 _LEAST: dict[type[Struct], Any] = {
     bodies.NewJob: {"content": {}},
     bodies.Dependency: {"queue_name": "q", "uid": UID},
+    bodies.Unique: {"key": "k"},
+    bodies.Debounce: {"seconds": 1},
 }
 
 

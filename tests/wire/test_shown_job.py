@@ -42,7 +42,8 @@ _SHOWN: Final = {
     "tags": ["Grüße", "b"],
     "max_attempts": 4,
     "retry_delay_seconds": 5,
-    "unique_key": "once",
+    "unique": {"key": "once", "until": "started", "seconds": 90, "if_queued": "replace", "if_running": "add"},
+    "debounce": {"seconds": 5, "at_most_seconds": 60},
     "meta": {"n": 1.5, "text": "Grüße"},
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     "group": "Grüße",
@@ -87,6 +88,8 @@ _DEPENDENCIES: Final = Dependencies(
 )
 #: The fields that only a queued job shows, or a finished one.
 _SHOWN_AT_FIRST: Final = {"waiting": True}
+#: A job shows either `unique` or its short form; the answer to an add shows `replaced`.
+_SHOWN_BY_OTHERS: Final = {"unique_key", "replaced"}
 _SHOWN_AT_THE_END: Final = {"removed_at": 1_700_000_100 + 4_320 * 60 - 3_600}
 
 
@@ -114,7 +117,7 @@ def _in(state: State) -> Job:
 
 
 def test_each_shown_field_has_its_own_source() -> None:
-    assert {*_SHOWN, *_SHOWN_AT_FIRST, *_SHOWN_AT_THE_END} == set(ShownJob.__struct_fields__)
+    assert {*_SHOWN, *_SHOWN_AT_FIRST, *_SHOWN_AT_THE_END, *_SHOWN_BY_OTHERS} == set(ShownJob.__struct_fields__)
     assert json.loads(to_json(job_value(_full_job(), "mail", lease=True, named=True))) == _SHOWN
     failed = json.loads(to_json(job_value(_in(State.FAILED), "mail", lease=True, named=True)))
     ended = {**_SHOWN, **_SHOWN_AT_THE_END, "state": "failed"}

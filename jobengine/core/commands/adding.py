@@ -48,12 +48,15 @@ from ..model import (
     shared_rare,
 )
 from ..required_rows import Needs
-from ..retention import Retention, retention
-from ..tables import Decision, NewId, RecentActivity, Table, TableSet, table_of
+from ..retention import Retention, at_least, retention
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
+from ..transitions import replaced
+from ..unique_rule import PLAIN_RULE, UniqueRule
 from ..values import Value
 from ..wall_time import shown
 from .batch_members import Circles, check_takes_jobs
 from .command import A_co, QueueCommand
+from .key_taking import KeyTaking, spec_for
 from .new_job import NewJob, request_digest_of
 from .reading import ReadLinks, may_read
 
@@ -67,9 +70,11 @@ class Added(Value, frozen=True):
     job: Job
     #: Whether this request added the job; otherwise an earlier one did.
     new: bool
+    #: Whether this request replaced what the queued job does.
+    replaced: bool = False
 
     def at_wall_clock(self, ahead: int) -> "Added":
-        return Added(shown(self.job, ahead), self.new)
+        return Added(shown(self.job, ahead), self.new, self.replaced)
 
 
 class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
@@ -207,7 +212,8 @@ class Adding:
     #: The uids of stored jobs that were found by their unique keys, by the uid in the request.
     found: Mapping[str | None, str] = MappingProxyType({})
     _by_uid: dict[str, Job] = field(factory=dict)
-    _by_unique_key: dict[str, Job] = field(factory=dict)
+    #: The holders of unique keys; None until a job has one.
+    _keys: KeyTaking | None = None
     #: Whether any of the jobs has a group.
     has_groups: bool = False
 
@@ -286,9 +292,16 @@ class Adding:
             self.circles.check(request.depends_on, its, f"the job {its[1]}")
 
     def facts(self) -> list[Fact]:
-        """The facts that add the new jobs."""
+        """The facts that add the new jobs, and replace others."""
         facts: list[Fact] = [JobAdded(self.table.queue.name, job) for job in self.new]
-        return [*with_flow(self.table), *facts] if self.has_groups else facts
+        before = self.facts_before()
+        return [*before, *facts] if before else facts
+
+    def facts_before(self) -> Sequence[Fact]:
+        """The facts beside those of the new jobs: the queue has groups from now on, or stored jobs change."""
+        if self._keys is None:
+            return with_flow(self.table) if self.has_groups else NOTHING
+        return [*(with_flow(self.table) if self.has_groups else NOTHING), *self._keys.facts()]
 
     def _check_circle(self, links: Iterable[NewJob]) -> None:
         """Raise DependencyCircle if new jobs would wait for each other."""
@@ -315,7 +328,7 @@ class Adding:
             uid, digest = self._identity(request)
             there = self._there(request, uid, digest)
             if there is not None:
-                return Added(there, new=False)
+                return there
         job = self._make(request, uid or self.new_id(), digest)
         if request.batch is not None and (request.depends_on or request.batch not in self._open_batches):
             self._check_batch(request.batch, request.depends_on)
@@ -326,7 +339,7 @@ class Adding:
         if uid is not None:
             self._by_uid[uid] = job
         if request.unique_key is not None:
-            self._by_unique_key[request.unique_key] = job
+            self._keys_of_request.enter(request.unique_key, job, len(self.new) - 1)
         return Added(job, new=True)
 
     def _waiting(self, job: Job, request: NewJob) -> Job:
@@ -370,28 +383,44 @@ class Adding:
         # Without a uid of its own, a job can't be requested again: nothing is to be compared.
         return uid, None if uid is None else request_digest_of(request)
 
-    def _there(self, request: NewJob, uid: str | None, digest: str | None) -> Job | None:
+    def _there(self, request: NewJob, uid: str | None, digest: str | None) -> Added | None:
         """
-        The existing job that answers this request, or None.
+        The existing job that answers this request, replaced if the request asks for that; or None.
 
         Raises UidTaken or UniqueKeyTaken if a different job has its uid or key.
         """
         if uid is not None and (there := self._by_uid.get(uid) or self.table.job(uid)) is not None:
             if there.spec.rare.request_digest != digest or not may_read(there, self.grant):
                 raise UidTaken(uid)
-            return there
-        there = None if request.unique_key is None else self._holder(request.unique_key)
-        if there is not None and not may_read(there, self.grant):
-            raise UniqueKeyTaken
-        return there
+            return Added(there, new=False)
+        return None if request.unique_key is None else self._with_key(request, request.unique_key)
 
-    def _holder(self, unique_key: str) -> Job | None:
-        """
-        The unfinished job with the key; the older of two, if a finished one was queued again while another had the
-        key.
-        """
-        holders = self.table.holders(unique_key)
-        return min(holders, key=lambda job: job.spec.arrival, default=self._by_unique_key.get(unique_key))
+    def _with_key(self, request: NewJob, unique_key: str) -> Added | None:
+        """The job that answers a request because it holds the unique key, or None; raises UniqueKeyTaken."""
+        keys, rule = self._keys_of_request, request.unique or PLAIN_RULE
+        replaces = keys.to_replace(unique_key, rule)
+        there = replaces or keys.to_keep(unique_key, rule)
+        if there is None:
+            return None
+        if not may_read(there, self.grant):
+            raise UniqueKeyTaken
+        return Added(there, new=False) if replaces is None else self._replace(request, unique_key, rule, replaces)
+
+    @property
+    def _keys_of_request(self) -> KeyTaking:
+        if self._keys is None:
+            self._keys = KeyTaking(self.table, self.now)
+        return self._keys
+
+    def _replace(self, request: NewJob, unique_key: str, rule: UniqueRule, job: Job) -> Added:
+        """Replace what a queued job does, and when."""
+        job = replaced(job, spec_for(job.spec, request, rule), *self._times(request, job.spec.created), self.now)
+        index = self._keys_of_request.replace(unique_key, job)
+        if index is not None:
+            self.new[index] = job
+        if job.spec.uid in self._by_uid:
+            self._by_uid[job.spec.uid] = job
+        return Added(job, new=False, replaced=True)
 
     def _admit(self) -> None:
         queue = self.table.queue
@@ -406,7 +435,7 @@ class Adding:
             uid=uid,
             priority=request.priority,
             arrival=self.table.next_arrival + len(self.new),
-            keep=self.keep if request.keep_minutes is None else retention(request.keep_minutes, request.keep_minutes),
+            keep=self.keep if request.keep_minutes is None and request.unique is None else self._keep(request),
             timeout_seconds=defaults.timeout_seconds if request.timeout_seconds is None else request.timeout_seconds,
             timeout_time=request.timeout_time,
             content=request.content,
@@ -418,7 +447,13 @@ class Adding:
             ),
             rare=self._rare(request, digest),
         )
-        return Job(spec, self._delayed(request) if request.delay_seconds or request.not_before else self.queued)
+        is_delayed = request.delay_seconds or request.not_before or request.unique is not None
+        return Job(spec, self._delayed(request) if is_delayed else self.queued)
+
+    def _keep(self, request: NewJob) -> Retention:
+        minutes = request.keep_minutes
+        keep = self.keep if minutes is None else retention(minutes, minutes)
+        return keep if request.unique is None else at_least(keep, request.unique.seconds)
 
     def _rare(self, request: NewJob, digest: str | None) -> Rare:
         group, batch, before = request.group, request.batch, self._rare_before
@@ -439,13 +474,19 @@ class Adding:
             group=group,
             batch=batch,
             dependencies=depends,
+            unique=request.unique,
         )
 
     def _delayed(self, request: NewJob) -> Standing:
-        ready_at = self.now + request.delay_seconds * SECOND if request.delay_seconds else 0
-        not_before = request.not_before * SECOND
-        if not_before <= self.table.wall(self.now):
-            not_before = 0
+        ready_at, not_before = self._times(request, self.now)
         if not ready_at and not not_before:
             return self.queued
         return Standing(state=State.QUEUED, updated=self.now, ready_at=ready_at, not_before=not_before)
+
+    def _times(self, request: NewJob, created: int) -> tuple[int, int]:
+        """`ready_at` and `not_before` of a job that was first added at `created`."""
+        ready_at = self.now + request.delay_seconds * SECOND if request.delay_seconds else 0
+        if request.unique is not None and request.unique.debounce is not None:
+            ready_at = request.unique.debounce.delay_until(created, self.now)
+        not_before = request.not_before * SECOND
+        return ready_at, not_before if not_before > self.table.wall(self.now) else 0

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from ..errors import DomainError, NoTimes
 from ..facts import Fact, ItemSet, JobAdded
-from ..gates import with_flow
 from ..model import DAY, MINUTE, SECOND, UNFINISHED, Context, Grant, Job, Role, State
 from ..retention import retention
 from ..schedules import (
@@ -186,9 +185,8 @@ def add_job(
         fact, _ = update(table.queue, job, Changes(cancel=True), now, by_owner=True)
         if fact is not None and not job.standing.notes.cancel_requested:
             cancelled.append(fact)
-    flow = with_flow(table) if adding.has_groups else []
     job = _kept_longer(result.job, schedule, table.wall(now))
-    return [*flow, *cancelled, JobAdded(table.queue.name, job)], None
+    return [*adding.facts_before(), *cancelled, JobAdded(table.queue.name, job)], None
 
 
 def needed_to_fire(table: Table, name: str) -> tuple[list[str], str | None]:

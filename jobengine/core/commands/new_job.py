@@ -4,8 +4,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from msgspec import to_builtins
+
 from ..dependencies import Awaited, OnDependencyFailure
 from ..model import NO_CONTEXT, Context
+from ..unique_rule import UniqueRule
 from ..values import Value
 
 __all__ = ["NewJob"]
@@ -38,6 +41,8 @@ class NewJob(Value, frozen=True, kw_only=True):
     uid: str | None = None
     #: The uid is derived from this key, so that the same key means the same job.
     idempotency_key: str | None = None
+    #: How the job holds its unique key, and what the add does if another job holds it; None is PLAIN_RULE.
+    unique: UniqueRule | None = None
 
 
 def request_digest_of(request: NewJob) -> str:
@@ -64,6 +69,8 @@ def request_digest_of(request: NewJob) -> str:
         newer = (*newer, {"group": request.group})
     if request.batch is not None or request.depends_on:
         newer = (*newer, {"batch": request.batch}, request.depends_on, request.on_dependency_failure.value)
+    if request.unique is not None:
+        newer = (*newer, {"unique": to_builtins(request.unique)})
     text = _text_of(requested) if request.unique_key is None and not newer else repr([*requested, *newer]).encode()
     return blake2b(text + request.content, digest_size=16).hexdigest()
 

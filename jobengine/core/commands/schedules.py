@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ..access import OWNERS, READERS
 from ..errors import BadSchedule, ScheduleNotFound, ScheduleRunning, TooManySchedules
-from ..facts import Fact, ItemSet, JobAdded
+from ..facts import Fact, ItemSet
 from ..flow import NO_FLOW, Flow
 from ..gates import with_flow
 from ..model import Grant, Queue
@@ -304,8 +304,7 @@ class Backfill(_ScheduleCommand[Backfilled], frozen=True, kw_only=True, gc=True)
         answer = Backfilled(times=times, timezone=schedule.settings.timezone, added=len(adding.new))
         if self.dry_run:
             return NOTHING, answer
-        flow = with_flow(table) if adding.has_groups else []
-        return [*flow, *(JobAdded(self.queue, job) for job in adding.new)], answer
+        return adding.facts(), answer
 
 
 def report(table: Table, name: str, schedule: Schedule, wall: int) -> ScheduleReport:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from heapq import merge
 from typing import Any, Final
 
-from ....core.model import UNFINISHED, Job, Rank
+from ....core.key_holders import may_hold
+from ....core.model import Job, Rank
 from ....core.places import Place
 from .sorted_list import SortedList
 
@@ -15,7 +16,7 @@ Pending = Mapping[SortedList[Any], list[Any]]
 
 
 class NameIndex:
-    """The ready jobs by tag, and the unfinished ones by unique key."""
+    """The ready jobs by tag, and those that may hold a unique key by that key."""
 
     def __init__(self) -> None:
         #: The ranks of ready jobs by tag.
@@ -23,7 +24,7 @@ class NameIndex:
         #: The ranks of ready jobs with two tags or more, by all their tags: a claim with two tags skips jobs that have
         #: only one of them.
         self.ready_by_tags: Final[dict[tuple[str, ...], SortedList[Rank]]] = {}
-        #: The uids of the unfinished jobs with a unique key, by key: one uid, unless a finished job was queued again.
+        #: The uids of the jobs that may hold a unique key, by key: one or two, unless finished jobs were queued again.
         self.unique: Final[dict[str, dict[str, None]]] = {}
         #: Tags, and combinations of tags, that lost a ready job and may have none left.
         self.left_tags: Final[dict[str, None]] = {}
@@ -37,9 +38,8 @@ class NameIndex:
                 entering[self.ready_by_tag.setdefault(tag, SortedList())].append(spec.rank)
             if len(spec.tags) > 1:
                 entering[self.ready_by_tags.setdefault(spec.tags, SortedList())].append(spec.rank)
-        key = spec.rare.unique_key
-        if key is not None and job.standing.state in UNFINISHED:
-            self.unique.setdefault(key, {})[spec.uid] = None
+        if spec.rare.unique_key is not None:
+            self._enter_key(job)
 
     def leave(self, place: Place, job: Job, leaving: Pending) -> None:
         """Take a job that was in this place out again."""
@@ -51,9 +51,27 @@ class NameIndex:
             if len(spec.tags) > 1:
                 leaving[self.ready_by_tags[spec.tags]].append(spec.rank)
                 self._left_combinations[spec.tags] = None
-        key = spec.rare.unique_key
-        if key is not None and job.standing.state in UNFINISHED:
-            del self.unique[key][spec.uid]
+        if spec.rare.unique_key is not None:
+            self._leave_key(job)
+
+    def move(self, was: Place, old: Job, now: Place, new: Job, entering: Pending, leaving: Pending) -> None:
+        """Move a job of which only the standing has changed, given its places before and after."""
+        if was is not now:
+            self.leave(was, old, leaving)
+            self.enter(now, new, entering)
+        elif new.spec.rare.unique is not None:
+            self._leave_key(old)
+            self._enter_key(new)
+
+    def _enter_key(self, job: Job) -> None:
+        key = job.spec.rare.unique_key
+        if key is not None and may_hold(job):
+            self.unique.setdefault(key, {})[job.spec.uid] = None
+
+    def _leave_key(self, job: Job) -> None:
+        key = job.spec.rare.unique_key
+        if key is not None and may_hold(job):
+            del self.unique[key][job.spec.uid]
             if not self.unique[key]:
                 del self.unique[key]
 

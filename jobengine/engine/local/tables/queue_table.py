@@ -329,9 +329,8 @@ class QueueTable(GroupQueries):
                 turns.move(old, new, was, now)
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
-            if spec.tags or spec.rare.unique_key is not None:
-                self.names.leave(was, old, self._leaving)
-                self.names.enter(now, new, self._entering)
+        if spec.tags or spec.rare.unique_key is not None:
+            self.names.move(was, old, now, new, self._entering, self._leaving)
         if self.batches.is_used:
             self._move_kept(old, new, was, now)
         else:

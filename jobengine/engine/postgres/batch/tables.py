@@ -20,7 +20,8 @@ from ....core.errors import ItemDamaged, JobDamaged
 from ....core.failures import Alike, FoundPage, GroupPosition
 from ....core.flow import GATE, GROUP
 from ....core.history import KeptPeriod
-from ....core.model import FINISHED, SECOND, UNFINISHED, Job, Position, Queue, Rank, State
+from ....core.key_holders import may_hold
+from ....core.model import FINISHED, SECOND, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, FailuresOf, Needs, PageOf
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort
@@ -187,7 +188,7 @@ class LoadedTable:
             self._by_key = {}
             _add_keys(self._by_key, self.jobs.values())
         jobs = [self.jobs[uid] for uid in self._by_key.get(unique_key, ()) if uid in self.jobs]
-        return [job for job in jobs if job.state in UNFINISHED]
+        return [job for job in jobs if may_hold(job)]
 
     def size(self) -> int:
         if self.unloaded is None or not self.needs.size:

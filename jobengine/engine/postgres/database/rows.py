@@ -15,6 +15,7 @@ from ....core.batches import BATCH
 from ....core.fact_codec import UnknownRecord, decode, encode
 from ....core.facts import Fact, JobAdded, JobChanged, QueueCreated
 from ....core.flow import GROUP
+from ....core.key_holders import may_hold
 from ....core.model import UNFINISHED, Job, Queue, Standing
 from ....core.places import place_of
 from ....storage.errors import Damaged, NewerFormat
@@ -214,7 +215,7 @@ class Rows:
 
     def _key(self, job: Job) -> bytes | None:
         key = job.spec.rare.unique_key
-        return None if key is None or job.state not in UNFINISHED else self.unique_key(key)
+        return None if key is None or not may_hold(job) else self.unique_key(key)
 
     def name(self, name: str) -> bytes:
         """The digest by which a queue is looked up."""

@@ -13,6 +13,7 @@ from psycopg.errors import UniqueViolation
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
+from jobengine.core.unique_rule import IfInProgress, IfQueued, UniqueRule, Until
 from jobengine.engine.door import Busy
 from jobengine.engine.postgres.batch.claim_start import advance_claim_start
 from jobengine.engine.postgres.batch.session import Session
@@ -34,6 +35,11 @@ KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 #: Few unique keys, so that clients collide.
 _DEADLOCKS: Final[LiteralString] = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+_RULES: Final = [
+    None,
+    UniqueRule(until=Until.STARTED, if_queued=IfQueued.REPLACE),
+    UniqueRule(seconds=1, if_running=IfInProgress.ADD),
+]
 #: How many ready jobs are before the claim start, where claims would miss them; and whether there is a claim start.
 _BEFORE_CLAIM_START: Final[LiteralString] = (
     "SELECT count(*) FILTER (WHERE j.place = 0 AND (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)), "
@@ -91,7 +97,8 @@ class _Client:
         return c.NewJob(
             content=b"{}",
             uid=choose([None, None, choose(UIDS)]),
-            unique_key=choose([None, None, "a", "b"]),
+            unique_key=(key := choose([None, None, "a", "b"])),
+            unique=None if key is None else choose(_RULES),
             tags=choose([(), ("t",)]),
             priority=choose([0, 0, 1]),
             delay_seconds=choose([0, 0, 1]),
