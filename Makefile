@@ -10,6 +10,8 @@
 # make mutants  remove one safety at a time (or NAMES), and print which test fails then: one must
 # make pictures draw each page of the dashboard in each state, in build/pictures, and renew docs/images
 # make image    build the Docker image from its base image by digest, and note the digest in a label
+# make news     move the fragments of newsfragments into NEWS.md, under the version in jobengine/__init__.py
+# make release  build wheel, sdist and image, try them as a user would, and print checksums; QUICK=1: without the image
 # make bench    measure it beside other servers that are installed; write the figures of docs/performance.md and the README
 #
 # PYTHON=python3.13 makes them use that Python, in a virtual environment of its own.
@@ -36,8 +38,10 @@ ON_POSTGRES := $(patsubst %,tests/web/test_%.py,finish_and_claim groups leases l
 # What the Dockerfile builds on, and where it comes from.
 BASE := $(shell sed -n 's/^FROM \(\S*\).*/\1/p;T;q' Dockerfile)
 BASE_REGISTRY ?= docker.io/library
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' jobengine/__init__.py 2>&-)
 
-.PHONY: image run programs test test-postgres quick quick-on-others lint docs audit check torture fuzz mutants pictures bench clean
+.PHONY: image news release run programs test test-postgres quick quick-on-others lint docs audit check torture fuzz mutants pictures
+.PHONY: bench clean
 # Missing programs are installed first, before anything that takes time.
 .NOTPARALLEL:
 
@@ -94,20 +98,36 @@ pictures: programs $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/integration/dashboard/test_scenes.py --pictures=build/pictures
 	cp $(addprefix build/pictures/,$(notdir $(wildcard docs/images/*.png))) docs/images
 
-# A tag may be given to another image at any time: what is built, and what the label says, is one digest.
+# A tag may be given to another image at any time: what is built, and what the label says, is one digest. With LOCAL_BASE=1
+# it is the image that Docker has under this tag, for machines that reach no registry. DOCKER_OPTIONS are for `docker build`.
 image:
-	@found="$$(docker buildx imagetools inspect $(BASE_REGISTRY)/$(BASE))" && \
-	digest="$$(printf '%s\n' "$$found" | sed -n 's/^Digest: *//p')" && \
-	docker buildx build --load --tag jobengine \
-		--build-context "$(BASE)=docker-image://$(BASE_REGISTRY)/$(firstword $(subst :, ,$(BASE)))@$$digest" \
+	@if [ -n "$(LOCAL_BASE)" ]; then \
+		digest="$$(docker image inspect --format '{{.Id}}' "$(BASE)")" && context=; \
+	else \
+		found="$$(docker buildx imagetools inspect $(BASE_REGISTRY)/$(BASE))" && \
+		digest="$$(printf '%s\n' "$$found" | sed -n 's/^Digest: *//p')" && \
+		context="--build-context=$(BASE)=docker-image://$(BASE_REGISTRY)/$(firstword $(subst :, ,$(BASE)))@$$digest"; \
+	fi && \
+	docker buildx build --load --tag jobengine --tag jobengine:$(VERSION) $$context \
+		--label "org.opencontainers.image.title=JobEngine" \
+		--label "org.opencontainers.image.version=$(VERSION)" \
+		--label "org.opencontainers.image.revision=$$(git rev-parse HEAD)" \
+		--label "org.opencontainers.image.licenses=MIT" \
 		--label "org.opencontainers.image.base.name=$(BASE_REGISTRY)/$(BASE)" \
-		--label "org.opencontainers.image.base.digest=$$digest" .
+		--label "org.opencontainers.image.base.digest=$$digest" $(DOCKER_OPTIONS) .
+
+# What is published, tried as a user would. With QUICK=1 only wheel and sdist, from the checkout as it is, without a download.
+release: $(VENV)/installed-test
+	$(BIN)/python -m tests.release $(if $(QUICK),--quick)
+
+news: $(VENV)/installed-test
+	$(BIN)/towncrier build --yes --version $(VERSION)
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks.all; measured=$$?; $(BIN)/python -m benchmarks.best_figures && exit $$measured
 
 clean:
-	rm -rf venv venv-* build *.egg-info
+	rm -rf venv venv-* build dist *.egg-info
 
 $(BIN)/python:
 	@sh get-from-debian.sh $(PYTHON)

@@ -77,6 +77,7 @@ setup(
         "docs": DOCS,
         "test": [
             *DOCS,
+            "build>=1.2",
             "cloudcoil-models-keda>=2.16",
             "django>=5.2,<7",
             "fastapi>=0.115,<1",
@@ -93,7 +94,11 @@ setup(
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.6",
             "schemathesis>=4,<5",
+            "setuptools>=77",
+            "towncrier>=24",
             "treq>=24",
+            "twine>=6",
+            "wheel>=0.45",
             "uvicorn>=0.30,<1",
         ],
         "bench": [
@@ -112,7 +117,6 @@ setup(
             "mypy-zope>=1.0",
             "pip-audit>=2.7",
             "ruff>=0.6",
-            "towncrier>=24",
             "types-PyYAML",
             "types-setuptools",
         ],

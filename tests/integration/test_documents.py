@@ -11,10 +11,9 @@ from jobengine.daemon.settings import SETTINGS
 
 from .conftest import MakeDaemon
 from .daemons import JOBENGINE, ROOT, Daemon, free_port, until
-from .documents import at_port, blocks, python, shell
-
-#: A line between the outputs of two steps.
-MARK = "\n--- next step ---\n"
+from .documents import at_port, blocks, shell
+from .shells import BIN
+from .walk import CALLS, COMMANDS, steps, walk_through_the_readme
 
 
 def test_the_readme_is_short_and_says_first_what_it_is_and_is_not_for() -> None:
@@ -24,53 +23,24 @@ def test_the_readme_is_short_and_says_first_what_it_is_and_is_not_for() -> None:
     assert [word for word in ("**For**", "**Instead of**", "**Not**", "on disk") if word not in first] == []
 
 
-def test_the_calls_and_the_worker_in_the_readme_show_the_life_of_a_job(daemon: Daemon, tmp_path: Path) -> None:
-    heading = "## The same over HTTP and in Python"
-    adds, reads = blocks("README.md", heading=heading)
-    (worker,) = blocks("README.md", "python", heading)
-    (added,) = _run(daemon, [adds])
-    assert json.loads(added)["state"] == "queued"
-    assert python(worker, daemon.port).stdout == "1 done\n"
-    (shown,) = _run(daemon, [reads])
-    (job,) = json.loads(shown)["jobs"]
-    assert (job["uid"], job["state"]) == (json.loads(added)["uid"], "complete")
-    with daemon.client(key="correct horse") as client:
-        assert client.jobs("letters")[job["uid"]]["result"] == {"sent_to": "ada@example.org"}
-    assert added.endswith("}\n")
+def test_every_step_of_the_readme_does_what_it_says(daemon: Daemon, tmp_path: Path) -> None:
+    assert walk_through_the_readme(daemon.port, BIN, tmp_path) == 7
 
 
-def test_clients_of_version_1_go_on_as_the_page_on_them_says(daemon: Daemon) -> None:
-    queue, _, _ = blocks("README.md", heading="## The same over HTTP and in Python")[0].partition("curl -sS -w")
-    (steps,) = blocks("docs/come-from-go.md", heading="## What its clients may go on doing")
-    _, answers = _run(daemon, [queue, steps])
+def test_clients_of_version_1_go_on_as_the_page_on_them_says(daemon: Daemon, tmp_path: Path) -> None:
+    queue, _, _ = blocks("README.md", heading=CALLS)[0].partition("curl -sS -w")
+    (code,) = blocks("docs/come-from-go.md", heading="## What its clients may go on doing")
+    _, answers = steps([queue, code], daemon.port, BIN, tmp_path)
     assert json.loads(answers)["content"] == {"to": "bob@example.org"}
     with daemon.client(key="correct horse") as client:
         assert [job["state"] for job in client.jobs("letters").values()] == ["complete"]
 
 
-def test_the_commands_in_the_readme_show_the_life_of_a_job(daemon: Daemon) -> None:
-    made, added, worked, shown = _run(daemon, blocks("README.md", heading="## The life of a job"))
-    assert made == ""
-    assert "\tqueued\t5\t" in added
-    assert "It is the next." in added
-    assert worked == ""
-    assert 'result\t{"sent": true}' in shown
-
-
-def test_the_queue_of_the_readme_has_the_key_that_the_pages_use(daemon: Daemon) -> None:
+def test_the_queue_of_the_readme_has_the_key_that_the_pages_use(daemon: Daemon, tmp_path: Path) -> None:
     call = blocks("docs/run-queues.md")[0]
-    _, answer = _run(
-        daemon, [blocks("README.md", heading="## The life of a job")[0], f'{call}call "$api/queue?name=mail"']
-    )
+    code = [blocks("README.md", heading=COMMANDS)[0], f'{call}call "$api/queue?name=mail"']
+    _, answer = steps(code, daemon.port, BIN, tmp_path)
     assert json.loads(answer)["name"] == "mail"
-
-
-def _run(daemon: Daemon, steps: list[str]) -> list[str]:
-    code = f"printf '{MARK}'\n".join(at_port(step, daemon.port) for step in steps)
-    ours = {"PATH": _path_with_twistd(daemon), "JOBENGINE_URL": f"http://127.0.0.1:{daemon.port}"}
-    done = shell(code, daemon.home, {**daemon.environment, **ours})
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split(MARK)
 
 
 @pytest.mark.parametrize(("page", "missing"), [("docs/settings.md", set()), ("docs/run.md", {Exit.STOPPED})])
@@ -118,7 +88,7 @@ def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(make_daem
     port = free_port()
     code = at_port(blocks("docs/run.md", heading="## Start and stop")[block], port)
     patient = "curl -sS --fail --retry 20 --retry-all-errors --retry-delay 1"
-    environment = {**daemon.environment, "API_PORT": str(port), "PATH": _path_with_twistd(daemon)}
+    environment = {**daemon.environment, "API_PORT": str(port), "PATH": f"{BIN}:{daemon.environment['PATH']}"}
     done = shell(re.sub("curl -sS(?! --fail)", patient, code) + "wait\n", daemon.home, environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "ready"
@@ -175,7 +145,3 @@ def _dockerfile() -> dict[str, str]:
     """The last of each instruction, with its lines joined."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
     return dict(re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE))
-
-
-def _path_with_twistd(daemon: Daemon) -> str:
-    return f"{Path(sys.executable).parent}:{daemon.environment['PATH']}"

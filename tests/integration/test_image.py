@@ -11,9 +11,10 @@ from .daemons import ROOT
 BASES = sorted({line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")})
 #: Stands in for Docker, which needs a registry here: it answers what the real one does, and notes what it was given.
 DOCKER = """#!/bin/sh
-case "$2" in
-imagetools) [ -z "$NO_REGISTRY" ] && printf 'Name: %s\\nDigest:    sha256:abc\\n' "$4" ;;
-build) printf '%s\\n' "$@" > built ;;
+case "$1 $2" in
+"image inspect") printf 'sha256:def\\n' ;;
+"buildx imagetools") [ -z "$NO_REGISTRY" ] && printf 'Name: %s\\nDigest:    sha256:abc\\n' "$4" ;;
+"buildx build") printf '%s\\n' "$@" > built ;;
 esac
 """
 
@@ -38,10 +39,27 @@ def test_the_image_is_built_on_a_digest_of_each_base_which_a_label_names(home: P
     assert make_image(home) == 0
     given = (home / "built").read_text().splitlines()
     for base in BASES:
-        assert f"{base}=docker-image://docker.io/library/{base.split(':')[0]}@sha256:abc" in given
+        assert f"--build-context={base}=docker-image://docker.io/library/{base.split(':')[0]}@sha256:abc" in given
     assert "org.opencontainers.image.base.digest=sha256:abc" in given
 
 
 def test_without_the_digest_of_its_base_no_image_is_built(home: Path) -> None:
     assert make_image(home, NO_REGISTRY="1") != 0
     assert not (home / "built").exists()
+
+
+def test_where_no_registry_can_be_reached_the_image_is_built_on_the_base_that_docker_has(home: Path) -> None:
+    assert make_image(home, NO_REGISTRY="1", LOCAL_BASE="1", DOCKER_OPTIONS="--network host") == 0
+    given = (home / "built").read_text().splitlines()
+    assert [one for one in given if one.startswith("--build-context")] == []
+    assert "org.opencontainers.image.base.digest=sha256:def" in given
+    assert given[-3:] == ["--network", "host", "."]
+
+
+def test_the_image_has_a_tag_of_its_version_and_labels_that_name_it(home: Path) -> None:
+    (home / "jobengine").mkdir()
+    (home / "jobengine" / "__init__.py").write_text('"""A queue."""\n\n__version__ = "1.2.3"\n')
+    assert make_image(home) == 0
+    given = (home / "built").read_text().splitlines()
+    assert [given[at + 1] for at, one in enumerate(given) if one == "--tag"] == ["jobengine", "jobengine:1.2.3"]
+    assert {"org.opencontainers.image.version=1.2.3", "org.opencontainers.image.licenses=MIT"} <= {*given}

@@ -1,0 +1,1 @@
+"""`make release`: builds what is published, and tries it as a user would, outside the checkout."""
