@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from jobengine import __version__
+from jobengine.core import fact_codec
+from jobengine.core.fact_lines import BeginLine
 from jobengine.daemon.service import Exit
 from jobengine.daemon.settings import SETTINGS
+from jobengine.engine.postgres.database import schema
+from jobengine.storage import frames
 
 from .conftest import MakeDaemon
 from .daemons import JOBENGINE, ROOT, Daemon, free_port, until
@@ -55,6 +60,21 @@ def test_the_page_on_settings_lists_exactly_the_existing_settings() -> None:
     assert rows == [(setting.option, setting.variable, setting.default) for setting in SETTINGS]
 
 
+def test_the_page_on_upgrades_has_the_versions_of_the_code() -> None:
+    versions = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", (ROOT / "docs/upgrade.md").read_text(), re.MULTILINE))
+    assert versions["database file"] == f"format {frames._MAJOR}.{frames._MINOR}"
+    assert versions["records in the file"] == f"1 to {max(version for _, version in fact_codec._DECODERS)}"
+    assert versions["exports"] == str(BeginLine().version)
+    assert versions["tables in PostgreSQL"] == f"schema {schema.VERSION}"
+
+
+def test_the_commands_on_the_page_on_upgrades_print_both_versions(daemon: Daemon, tmp_path: Path) -> None:
+    (code,) = blocks("docs/upgrade.md")
+    (printed,) = steps([code], daemon.port, BIN, tmp_path)
+    assert f"JobEngine {__version__}\n" in printed
+    assert printed.count(__version__) == 2
+
+
 def test_the_command_on_the_page_on_settings_sets_what_it_names(make_daemon: MakeDaemon) -> None:
     (code,) = blocks("docs/settings.md")
     variable, name, *command = code.split()
@@ -67,9 +87,10 @@ def test_the_command_on_the_page_on_settings_sets_what_it_names(make_daemon: Mak
     assert "GET /test 200" not in daemon.log
 
 
-def test_the_tests_that_the_page_on_durability_names_exist() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "durability.md").read_text())
-    assert len(named) > 30
+@pytest.mark.parametrize(("page", "number"), [("durability.md", 30), ("upgrade.md", 10)])
+def test_the_tests_named_on_a_page_exist(page: str, number: int) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / page).read_text())
+    assert len(named) >= number
     missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text()]
     assert missing == []
 
