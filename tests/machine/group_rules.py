@@ -33,7 +33,7 @@ class GroupMachine(EngineMachine):
 
     @rule(name=st.sampled_from(["a", "b"]), settings=q.FLOWS, count=q.COUNTS, worker=q.WORKERS, wait=q.TIMES)
     def wait_for_a_slot(self, name: str, settings: dict[str, Any], count: int, worker: str | None, wait: int) -> None:
-        """Claim all that the limits allow, wait, and change the limits."""
+        """Claim as many jobs as the limits allow, wait, and change the limits."""
         self.claim_now([name], 20, worker)
         self.claim([name], "key", count, (), worker, wait)
         self.agree()
@@ -49,7 +49,7 @@ class GroupMachine(EngineMachine):
     def take_turns(
         self, name: str, settings: dict[str, Any], own: dict[str, Any], asked: list[Any], steps: list[Any]
     ) -> None:
-        """Some settings, and then claims and ends of jobs, among which groups take turns."""
+        """Change settings, then claim and finish jobs, so that groups take turns."""
         self.set_up(name, "key", settings, None)
         self.change_group(name, "key", "g", own)
         self.add_all(name, "key", asked, many=True)
@@ -72,7 +72,7 @@ class GroupMachine(EngineMachine):
 
     @rule(name=st.sampled_from(["a", "b"]))
     def explain_all(self, name: str) -> None:
-        """Each job that can't be claimed has its reason, and no other."""
+        """Check that each job that can't be claimed has a reason, and the right one."""
         for job in self.model.queues[name].ordered():
             self.explain(name, self.key(name, "key"), job.uid)
 

@@ -50,7 +50,7 @@ class Job:
     author: str | None
     created: int
     updated: int
-    #: The request that added the job, if a repetition of the request must be recognised.
+    #: The request that added the job; None if the job has neither a uid nor an Idempotency-Key of the client.
     asked: Asked | None = None
     state: str = "queued"
     attempts: int = 0
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is queued, and waits for no time."""
+        """Whether the job is queued and no delay holds it."""
         return self.state == "queued" and not (self.ready_at or self.not_before)
 
 
@@ -137,7 +137,7 @@ class Lives:
     #: How far elapsed time and the wall clock are ahead of the monotonic clock.
     origin: int = 0
     wall_ahead: int = 0
-    #: How often each kind of change has happened.
+    #: The number of changes of each kind.
     counted: Counter[str] = field(factory=Counter)
     #: Jobs that have ended since waiters were last answered: each with its final state, or None if it was deleted.
     _ended: list[tuple[Job, Any]] = field(factory=list)

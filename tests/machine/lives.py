@@ -27,7 +27,7 @@ def live(
     machine: type[EngineMachine], *, lives: int, steps: int, seed: int | None = None, shrink: bool = True
 ) -> Counter[str]:
     """
-    Run the state machine `lives` times; returns how often each kind of event has happened, in these runs and earlier
+    Run the state machine `lives` times; returns the number of events of each kind, in these runs and earlier
     ones. Without a seed all runs are the same each time, so that the counts do not vary. Shrinking a failure takes up
     to five minutes.
     """

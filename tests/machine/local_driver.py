@@ -25,7 +25,7 @@ from tests.pending import Pending
 
 #: The slack of compaction in bytes: small, so that files are compacted often.
 SLACK = 3_000
-#: What the stats count beside the states.
+#: The counts in the stats beside the states.
 KINDS = ("ready", "held", "delayed", "retrying", "cancelled", "held_until")
 
 
@@ -96,7 +96,7 @@ def group_of(report: GroupReport) -> dict[str, Any]:
 
 
 def served_in(engine: LocalEngine, name: str) -> tuple[int, dict[str | None, int]]:
-    """The number of the last claim, and of the one that served each group last."""
+    """The number of the last claim, and for each group the number of the last claim that served it."""
     turns = engine.executor.tables.queues[name].turns
     return (0, {}) if turns is None else (turns.turn, {one: group.served for one, group in turns.groups.items()})
 
@@ -372,7 +372,7 @@ class LocalDriver:
         self.pump()
         whole = {}
         seen_whole = picture(self.engine.executor.tables)
-        # The entry "" is not a queue: it says how far the wall clock is ahead.
+        # The entry "" is not a queue: it has how far the wall clock is ahead.
         ahead = seen_whole.pop("")
         for name, (queue, jobs, _) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}

@@ -23,7 +23,7 @@ class EngineMachine(RuleBasedStateMachine):
     """The state machine; a subclass sets the driver of its engine."""
 
     driver_kind: Any
-    #: How often each kind of event has happened, over all examples.
+    #: The number of events of each kind, over all examples.
     counted: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.model.counted["held"] += held > 0
 
     def timed(self, seen: dict[str, Any]) -> dict[str, Any]:
-        """What callers see of a queue or group that may be held."""
+        """A queue or group, with the end of its hold as callers see it."""
         until = seen["held_until"]
         return {**seen, "held_until": until and self.driver.coarse_time(until + self.model.ahead)}
 
@@ -123,7 +123,7 @@ class EngineMachine(RuleBasedStateMachine):
         return self.model.queues[name].owner if key == "key" and name in self.model.queues else key
 
     def chosen(self, data: st.DataObject, name: str) -> Job | None:
-        """A job of the queue, or None, which stands for a job that does not exist."""
+        """A job of the queue, or None for a job that does not exist."""
         jobs = self.model.queues[name].ordered() if name in self.model.queues else []
         job: Job | None = data.draw(st.sampled_from([*jobs * 4, None]))
         return job
@@ -296,7 +296,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.explain(name, key, uid)
 
     def explain(self, name: str, key: str, uid: str | None) -> None:
-        """The reasons must be the same: no job is held without one."""
+        """The reasons must be the same: each job that is held has a reason."""
         expected, got = self.both(
             lambda: self.model.explain(name, key, uid), lambda: self.driver.explain(name, key, uid)
         )
@@ -492,6 +492,6 @@ class EngineMachine(RuleBasedStateMachine):
         self.model.restart(step)
         self.waiters_agree()
         self.model.settle()
-        # Which group was served last is not stored: after a restart any order is right.
+        # The engine does not store which group was served last: after a restart any order is right.
         for name, queue in self.model.queues.items():
             queue.turn, queue.served = self.driver.served(name)

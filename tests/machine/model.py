@@ -31,7 +31,7 @@ Claimed = tuple[str, Job, dict[str, Any]]
 
 @define(kw_only=True, eq=False)
 class Waiter:
-    """A waiter: for jobs to claim, or for the end of one."""
+    """A waiter: for jobs to claim, or for the end of a job."""
 
     number: int
     ends: int
@@ -108,7 +108,7 @@ class Model(Lives):
         self.wall_ahead += ms
 
     def release(self) -> None:
-        """Answer all waiters now, with their present results."""
+        """Answer all waiters now, with what they have so far."""
         for waiter in list(self.waiters):
             self._resolve(waiter, partial(self._give_up, waiter))
 
@@ -187,7 +187,7 @@ class Model(Lives):
             self._resolve(waiter, partial(self._look, waiter))
 
     def _serve(self, waiters: list[Waiter]) -> None:
-        """First come, first served; a waiter that may not claim any more is refused."""
+        """First come, first served; a waiter whose key was revoked is refused."""
         for waiter in [one for one in waiters if one.job is None]:
             try:
                 jobs = self.claim(waiter.queues, waiter.key, waiter.count, waiter.tags, waiter.worker)
@@ -212,7 +212,7 @@ class Model(Lives):
         return queue
 
     def set_up(self, queue: Queue, settings: dict[str, Any]) -> None:
-        """Change settings; `held_until` is a Unix second, and is none."""
+        """Change settings; `held_until`, in Unix seconds, is not a setting."""
         given = dict(settings)
         if (held_until := given.pop("held_until", None)) is not None:
             queue.hold(OF_QUEUE, held_until * 1000 - self.ahead, self.now)
@@ -283,8 +283,8 @@ class Model(Lives):
 
     def _there(self, queue: Queue, asked: Asked, plain: Asked, author: str | None) -> Job | None:
         """
-        The job that the same request has added before; raises Refused if a producer would see
-        another producer's job.
+        The job that an earlier attempt of the same request has added. Raises Refused if a producer
+        would see another producer's job.
         """
         stranger = author is not None and self._is_producer(queue, author)
         for job in queue.jobs:

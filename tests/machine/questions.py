@@ -8,8 +8,8 @@ from tests.machine.jobs import Asked
 
 HOUR = 3_600_000
 
-# Refused calls test little, so most arguments are valid; ENOUGH in test_machine.py has the least numbers of successful
-# calls.
+# Refused calls test little, so most arguments are valid; ENOUGH in test_machine.py has the least number of successful
+# calls of each kind.
 
 NAMES = st.sampled_from(["a"] * 14 + ["b"] * 9 + ["none"])
 SEVERAL = st.sampled_from([["a"], ["b"], ["a", "b"], ["b", "a"]] * 6 + [["a", "none"]])
@@ -132,7 +132,7 @@ OWN = st.fixed_dictionaries(
 TIMES = st.sampled_from([500, 1_000, 15_250, 30_000, 45_000, 60_000, 90_000, 2 * HOUR])
 #: Milliseconds by which the wall clock is set.
 STEPS = st.sampled_from([HOUR, -HOUR, HOUR, -HOUR, 400_000_000_000])
-# What follows is for groups that take turns: little stops all of them.
+# The rest is for groups that take turns; these settings seldom stop all groups.
 _MOSTLY_0 = st.sampled_from([0] * 7 + [30])
 _MOSTLY_NONE = st.sampled_from([None] * 5 + [1, 2, 3])
 WHOLE_FLOWS = st.fixed_dictionaries(

@@ -29,7 +29,7 @@ ROLES: Final = {
 
 
 class Refused(Exception):
-    """A call that is answered with an error."""
+    """The model refuses a call."""
 
     def __init__(self, name: str, **more: Any) -> None:
         super().__init__(name, more)
@@ -67,8 +67,8 @@ class Queue:
     own: dict[str, Own] = field(factory=dict)
     #: The elapsed time until which each held group is held.
     held: dict[str, int] = field(factory=dict)
-    #: The number of the last claim, and of the one that served each group last. A group counts as served by the claim
-    #: before it came.
+    #: The number of the last claim, and for each group the number of the last claim that served it. A new group counts
+    #: as served by the claim before its first job.
     turn: int = 0
     served: dict[str | None, int] = field(factory=dict)
     #: (id, role, key) of each key beside the owner's.
@@ -89,7 +89,7 @@ class Queue:
             self.meet()
 
     def role(self, key: str) -> tuple[str, str | None]:
-        """The role of a key, and the id that it has if it is not the owner's."""
+        """The role of a key, and its id; None for the owner's key."""
         if key == self.owner:
             return "owner", None
         for key_id, role, other in reversed(self.keys):
@@ -111,7 +111,7 @@ class Queue:
         return sorted(self.jobs, key=lambda job: (-job.priority, job.arrival))
 
     def ready(self, tags: tuple[str, ...] = ()) -> list[Job]:
-        """The jobs that wait for no time."""
+        """The queued jobs without a delay."""
         return [job for job in self.ordered() if job.is_ready and set(tags) <= set(job.tags)]
 
     # Claims
@@ -130,7 +130,7 @@ class Queue:
         return taken
 
     def held_by(self, job: Job, now: int) -> str | None:
-        """What holds a job that waits for no time; None if it can be claimed."""
+        """What holds a queued job without a delay; None if it can be claimed."""
         if not job.is_ready or job in self.claimable(now):
             return None
         own = self.own.get(job.group or "", Own())
@@ -141,7 +141,7 @@ class Queue:
         return "hold" if self.held.get(OF_QUEUE, 0) > now else "queue_limit"
 
     def serve(self, job: Job) -> None:
-        """Note that a ready job was put in progress."""
+        """Record that a ready job was put in progress."""
         self.turn += 1
         self.served[job.group] = self.turn
 
@@ -198,17 +198,17 @@ class Queue:
         return {*with_jobs, *self.own, *self.held} - {OF_QUEUE}
 
     def meet(self) -> None:
-        """Number the groups that have come."""
+        """Number the new groups."""
         for name in self.groups:
             self.served.setdefault(name, self.turn)
 
     def forget(self, now: int) -> None:
-        """End the holds whose time has come, and forget the groups that are gone."""
+        """End the holds whose time has passed, and forget the groups that no longer exist."""
         self.held = {name: until for name, until in self.held.items() if until > now}
         self.served = {name: self.served.get(name, self.turn) for name in self.groups}
 
     def hold(self, name: str, until: int, now: int) -> None:
-        """Hold a group, or the queue by OF_QUEUE; a time that is over ends a hold."""
+        """Hold a group, or with OF_QUEUE the queue; a time in the past ends a hold."""
         self.held.pop(name, None)
         if until > now:
             self.held[name] = until
@@ -223,7 +223,7 @@ class Queue:
     # Reports
 
     def counts(self, now: int) -> dict[str, Any]:
-        """How many jobs are of each kind, and until when the queue is held."""
+        """The number of jobs of each kind, and the end of the queue's hold."""
         states = [job.state for job in self.jobs]
         counts = {state: states.count(state) for state in ("queued", "inprogress", "complete", "failed")}
         ready = len(self.claimable(now))

@@ -2,7 +2,7 @@
 
 from tests.machine.lives import HttpMachine, LocalMachine, live
 
-#: The least count of each kind of event: events that hardly happen test little. The limits are far below the usual
+#: The least count of each kind of event: rare events test little. The limits are far below the usual
 #: counts, since any change of the state machine changes the random runs.
 ENOUGH = {
     "given at once": 100,

@@ -1,5 +1,5 @@
 """
-Runs trials for minutes, which tests run for seconds: python -m tests.torture --minutes 5 --seed 1
+Runs the trials for minutes; the tests run them for seconds: python -m tests.torture --minutes 5 --seed 1
 
 Prints the seed of each round, and a table. If a round fails, it ends with 1 and leaves the round's database and log.
 """

@@ -1,8 +1,8 @@
 """
-Backups of a database that owners use and that is compacted meanwhile.
+Backups of a database during use and compactions.
 
-A backup has everything that was acknowledged before it began, and nothing that was requested after its end. It is
-restored, and the owners judge what a daemon reads from it.
+A backup has everything that was acknowledged before it began, and nothing that was requested after its end. Each
+backup is restored, and the owners check the queues of a daemon that uses the restored file.
 """
 
 import random
@@ -54,7 +54,7 @@ class _Campaign:
     def back_up(self, copy: Path, *, over_http: bool) -> None:
         with Crew(self.owners, self.connect).at_work():
             time.sleep(self.chance.uniform(*LOADED))
-            # On a slow machine an owner may not have had its first answer yet.
+            # On a slow machine an owner may still wait for its first answer.
             until("each owner has a state", lambda: all(owner.trace for owner in self.owners))
             begins = [len(owner.trace) - 1 for owner in self.owners]
             self.trial.back_up(self.daemon, copy, over_http=over_http)
@@ -71,7 +71,7 @@ class _Campaign:
 
 @frozen
 class Backups:
-    """A trial: one database and a number of backups, every other one over HTTP."""
+    """A trial: one database and a number of backups, half of them over HTTP."""
 
     times: int = 6
     loader: bool = True

@@ -23,7 +23,7 @@ class Campaign(Protocol):
         """Give the workers jobs for a while, then kill something."""
 
     def end(self) -> None:
-        """Judge what the workers recorded."""
+        """Check the workers' records."""
 
     def end_workers(self) -> None:
         """Stop the workers; may be called twice."""

@@ -1,4 +1,4 @@
-"""Owners who use one daemon at the same time, and judge what it holds."""
+"""Owners that use one daemon at the same time, and check its contents."""
 
 import json
 import random
@@ -111,7 +111,7 @@ def make_owners(chance: random.Random, kind: type[Owner] = Owner, loader: bool =
 
 
 def judge_all(owners: Sequence[Owner], connect: Callable[[], Client], judge: Callable[[Any], None]) -> None:
-    """Have each owner judge its queue."""
+    """Let each owner check its queue."""
     with connect() as client:
         for owner in owners:
             owner.api.server = server_over(client)
@@ -142,7 +142,7 @@ def judge_copy(owners: Sequence[TracedOwner], begins: Sequence[int], daemon: Dae
 
 @define
 class Crew:
-    """Owners at work, each in its own thread, until one of them stops or all are told to."""
+    """Owners at work, each in its own thread, until one of them fails or all are stopped."""
 
     owners: Sequence[Owner]
     connect: Callable[[], Client]
@@ -169,7 +169,7 @@ class Crew:
             raise self.wrong[0]
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait, at most this many seconds, until each owner has missed an answer or was told to stop."""
+        """Wait at most this many seconds, until each owner has lost an answer or was stopped."""
         deadline = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
@@ -182,7 +182,7 @@ class Crew:
             time.sleep(0.005)
 
     def wait_for_one(self, seconds: float) -> None:
-        """Wait, at most this many seconds, until one owner has missed an answer."""
+        """Wait at most this many seconds, until one owner has lost an answer."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and all(thread.is_alive() for thread in self._threads):
             time.sleep(0.005)
@@ -200,5 +200,5 @@ class Crew:
                 owner.api.server = server_over(client)
                 while not self.stop.is_set() and owner.step():
                     pass
-        except Exception as error:  # of a thread: raised again by the one that waits for it
+        except Exception as error:  # in a thread: the thread that waits for it raises the error again
             self.wrong.append(error)

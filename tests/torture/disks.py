@@ -16,7 +16,7 @@ from attrs import frozen
 
 from .trials import NotHere
 
-#: The most seconds that the disk is still written to once no process writes.
+#: The most seconds for which the kernel still writes to the disk after the last process has stopped writing.
 PATIENCE: Final = 20.0
 #: In a container a file system in memory, usually of 64 MiB, that holds no files.
 DEVICES: Final = Path("/dev")
@@ -56,7 +56,7 @@ def shared_disk(disk: Path, size: int) -> Iterator[Path]:
     """
     A directory with room for `size` bytes on a small file system: a ballast takes the rest.
 
-    Needs no right but to write there. One process at a time has the file system; others wait.
+    Needs only the right to write there. One process at a time uses the file system; others wait.
     """
     whole = os.statvfs(disk)
     if whole.f_blocks * whole.f_frsize > FILLABLE:

@@ -1,4 +1,4 @@
-"""A disk that is filled again and again while owners work, and freed: nothing acknowledged may be lost."""
+"""A disk that is repeatedly filled and freed while owners work: no acknowledged change may be lost."""
 
 import random
 import time

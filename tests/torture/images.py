@@ -42,7 +42,7 @@ class _Campaign:
         return Caller(self.daemon.port, sampled=True)
 
     def cut(self, copy: Path) -> None:
-        """Have the owners work, copy the disk meanwhile, and judge the copy."""
+        """Copy the disk while the owners work, and let them check the copy."""
         with Crew(self.owners, self.connect).at_work():
             time.sleep(self.chance.uniform(*LOADED))
             begins = [len(owner.trace) - 1 for owner in self.owners]

@@ -1,5 +1,5 @@
 """
-A daemon that is killed again and again under mixed load, often while it compacts, and the checks after each kill.
+A daemon that is repeatedly killed under mixed load, often during a compaction, and the checks after each kill.
 
 Two kinds of clients use it at the same time. Each owner has its own queue, and knows every field of every job in it.
 Workers hold jobs of one queue by short leases, and some of them die.
@@ -94,7 +94,7 @@ class _Campaign:
         require("Traceback" not in self.daemon.log, "there is a traceback in the log")
         twice = held_twice(self.workforce.holds)
         if twice:
-            # A worker records an end when it is answered: the next holder may have recorded its claim before that.
+            # A worker records the end of a hold after the answer: the next holder may have recorded its claim earlier.
             time.sleep(_ANSWERED)
             twice = held_twice(self.workforce.holds)
         require(not twice, f"jobs with two holders: {twice[:3]}")

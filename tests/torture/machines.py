@@ -1,4 +1,4 @@
-"""Random lives of the machine in tests/machine: an engine, or the API, against the plain model."""
+"""Random runs of the state machine in tests/machine: an engine, or the API, against the plain model."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from .trials import Tally
 
 @frozen
 class Lives:
-    """A trial: a number of lives, with one driver."""
+    """A trial: a number of runs, with one driver."""
 
     name: str
     machine: type[EngineMachine]

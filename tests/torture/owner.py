@@ -1,5 +1,5 @@
 """
-A client with its own queue and a plain model of it, so that it always knows what the queue must hold.
+A client with its own queue and a plain model of it, so that it always knows the right contents of the queue.
 
 No other client changes the queue, so each answer must be the model's. After a crash the queue must be as in the model,
 with or without the one request that was not answered.
@@ -64,14 +64,14 @@ def _outcome(act: Callable[[], Any]) -> Any:
 
 @define
 class Owner:
-    """See the module; `weights` says how often it takes each step, by the name of its method."""
+    """See the module; `weights` has how often to take each step, by the name of its method."""
 
     name: str
     api: ApiDriver
     random: random.Random
     weights: dict[str, int] | None = None
     model: Model = field(factory=lambda: Model(steady=1_800_000_000_000))
-    #: How many requests were answered, by the kind of step.
+    #: The number of answered requests, by the kind of step.
     answered: Counter[str] = field(factory=Counter)
     unanswered: Step | None = None
 
@@ -82,7 +82,7 @@ class Owner:
 
     def step(self) -> bool:
         """Take one step and compare the answer with the model's; returns whether there was an answer."""
-        # Without a queue there is nothing else to do.
+        # Without a queue no other step is possible.
         kinds = (self.weights or WEIGHTS) if self.name in self.model.queues else {"create": 1}
         (kind,) = self.random.choices(list(kinds), list(kinds.values()))
         step: Step = getattr(self, f"_{kind}")()
@@ -123,7 +123,7 @@ class Owner:
         raise Disagreement(f"queue {self.name!r}, {request}: {_difference(self.known(), found)}")
 
     def look(self) -> None:
-        """Judge, without deciding the outcome of the request under way."""
+        """Check the server's state, without deciding the outcome of the request under way."""
         model, step = self.model, self.unanswered
         try:
             self.judge()

@@ -1,4 +1,4 @@
-"""Daemons on one PostgreSQL, which are killed, as are its backends and its postmaster."""
+"""Daemons on one PostgreSQL; daemons, backends and the postmaster can be killed."""
 
 import os
 import random
@@ -50,7 +50,7 @@ class Servers:
 
     def wait(self) -> None:
         """Wait until all daemons are ready again."""
-        # A daemon says that it is ready until it notices that the database is away: so ask the database first.
+        # A daemon reports that it is ready until it notices that the database is down: so check the database first.
         until("the database answers", self._answers, 60)
         until("all are ready", lambda: all(_is_ready(daemon) for daemon in self.daemons), 60)
 

@@ -12,7 +12,7 @@ from tests.storage.simulated_files import SimulatedFiles
 
 from .trials import Tally
 
-#: How many states are judged, of the hundreds that a power cut may leave after one step.
+#: The number of states to check, of the hundreds that a power cut may leave after one step.
 LOOKED_AT: Final = 3
 #: The share of steps after which the process ends, half of them by a power cut.
 ENDS: Final = 0.02
@@ -28,7 +28,7 @@ class _Life:
     chance: random.Random
     tally: Tally
     run: Run = field(init=False)
-    #: What a compaction has not copied yet; None if there is no compaction.
+    #: The records that a compaction has not copied yet; None without a compaction.
     _left: list[int] | None = None
 
     def live(self, steps: int) -> None:
@@ -40,7 +40,7 @@ class _Life:
             self.tally.operations += 1
 
     def _step_done(self, run: Run) -> None:
-        """Judge some of the states that a power cut could leave now; sometimes end the process."""
+        """Check some of the states that a power cut could leave now; sometimes end the process."""
         states = list(run.files.after_a_crash())
         looked_at = self.chance.sample(states, min(LOOKED_AT, len(states)))
         for disk in [*looked_at, run.files.now()]:

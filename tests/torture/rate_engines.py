@@ -1,4 +1,4 @@
-"""The engines whose rates are judged: one on a file, and two on one PostgreSQL. A clock is moved by hand."""
+"""The engines whose rates are checked: one on a file, and two on one PostgreSQL. The tests advance the clock."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class Engines(Protocol):
         """One of the engines."""
 
     def begin(self, question: Any) -> Pending:
-        """Start a command, and let all happen that needs no time."""
+        """Start a command, and run everything that is due now."""
 
     def leave(self, question: Any) -> None:
         """Start a command, and leave before its answer."""
@@ -42,10 +42,10 @@ class Engines(Protocol):
         """Let time go by."""
 
     def set_clock(self, window: int) -> None:
-        """Set the wall clock by some time; `window` is an interesting one, in milliseconds."""
+        """Set the wall clock forward or back; `window` is the rate's window, in milliseconds."""
 
     def restart(self, window: int) -> None:
-        """Restart an engine; before, it is down for some time."""
+        """Stop an engine, and start it again after some time."""
 
     def close(self) -> None:
         """Stop all engines."""
@@ -87,7 +87,7 @@ class OnFile:
 
     def set_clock(self, window: int) -> None:
         self.driver.step_clock(self.chance.choice([HOUR, -HOUR, window, -window, 300, -300]))
-        # The server learns of it: what happens before a kill counts.
+        # A request makes the server notice the new time, even if it is killed next.
         self.begin(self.driver.engine.ask(c.ListQueues(limit=1)))
 
     def restart(self, window: int) -> None:
@@ -102,10 +102,11 @@ class OnFile:
 @define
 class OnPostgres:
     """
-    Two engines on one PostgreSQL, whose clock is set by steps of more than 2 seconds: others count as time.
+    Two engines on one PostgreSQL, whose clock is set by steps of more than 2 seconds: engines take shorter steps for
+    elapsed time.
 
-    A step while an engine is down is noticed by the other one. Both run for more than a minute before the first step:
-    until then an engine trusts what another one says about the clock.
+    The other engine notices a step while one is down. Both run for more than a minute before the first step: until then
+    an engine trusts another one about the clock.
     """
 
     url: str
@@ -134,8 +135,8 @@ class OnPostgres:
         self._set_clock(self.chance.choice(self.worlds))
 
     def _set_clock(self, first: PostgresWorld) -> None:
-        """Set the clock; this world notices it first."""
-        # Two steps hardly ever add up to nothing: after that, who has seen neither could not tell.
+        """Set the clock; the engine of `first` notices the step first."""
+        # Random steps, so that two steps seldom cancel out: an engine that missed both could not notice that.
         step = self.chance.choice([-1, 1]) * self.chance.randrange(3, 4_000)
         for world in self.worlds:
             # Each writes the same time.
@@ -180,5 +181,5 @@ def on_postgres(chance: random.Random) -> Iterator[MakeEngines]:
         yield make
 
 
-#: Makes what makes engines, with this source of chance.
+#: Returns the function that makes the engines; given the random numbers to use.
 Place = Callable[[random.Random], AbstractContextManager[MakeEngines]]

@@ -1,9 +1,9 @@
 """
-Rates, judged by a sliding window that is independent of the marks which the engine keeps.
+Checks rates by a sliding window, independently of the marks that the engine keeps.
 
-Engines have a clock that is moved by hand. Claims, their ends, restarts and steps of the wall clock come at random
-times; then each window is looked at, wherever it begins. While the server of a file is down the wall clock is only set
-back: nobody could tell a clock that was set forward from time that went by.
+The trial advances the engines' clock. Claims, ends of jobs, restarts and steps of the wall clock come at random
+times; then every window is checked, wherever it begins. While the server of a file is down the wall clock is only set
+back: the engine can't distinguish a clock that was set forward from elapsed time.
 """
 
 import random
@@ -24,14 +24,14 @@ from .trials import Tally
 
 KEY: Final = b"key"
 GROUPS: Final = ("a", "b", "c")
-#: Ready jobs that each group has at least.
+#: The least number of ready jobs in each group.
 READY: Final = 10
-#: A window in which a claim may be late is this part of the rate's.
+#: A claim may be late by the rate's window, divided by this.
 LATE: Final = 16
 
 
 def too_many(times: list[int], rate: Rate) -> list[tuple[int, int]]:
-    """The first and last time of runs of claims that are one more than a window may have."""
+    """The first and last time of each run of claims that exceeds the rate by one claim within a window."""
     window = rate.seconds * 1000
     runs = zip(times, times[rate.count :], strict=False)
     return [(first, last) for first, last in runs if last - first < window]
@@ -41,7 +41,7 @@ def too_late(asked: list[int], times: list[int], rate: Rate) -> list[tuple[int, 
     """
     The earliest possible and the real time of claims that came too late.
 
-    Each claim was asked for at its time in `asked`, and nothing but the rate delayed it.
+    Each claim was requested at its time in `asked`, and only the rate delayed it.
     """
     window = rate.seconds * 1000
     opens = [0] * rate.count + [time + window for time in times]
@@ -56,7 +56,7 @@ class Life:
     engines: Engines
     chance: random.Random
     limits: Limits
-    #: The rates of the groups; None is that of all.
+    #: The rates of the groups; None is the key of the rate for all other groups.
     rates: dict[str | None, Rate]
     #: When each claim that was not returned was made, and its group: milliseconds of the monotonic clock.
     claims: list[tuple[int, str]] = field(factory=list)
@@ -106,9 +106,9 @@ class Life:
         self.fill()
         count = self.chance.choice([1, 1, 1, 2, 5])
         claims = c.Claims(queues=("q",), access_key=KEY, count=count)
-        self.took([one.job for one in self.engines.begin(self.engines.engine().claim(claims)).answer.jobs])
+        self.record_claims([one.job for one in self.engines.begin(self.engines.engine().claim(claims)).answer.jobs])
 
-    def took(self, jobs: list[Job]) -> None:
+    def record_claims(self, jobs: list[Job]) -> None:
         for job in jobs:
             group = job.spec.rare.group or ""
             self.claims.append((self.now, group))
@@ -116,7 +116,7 @@ class Life:
             self._end(job)
 
     def _end(self, job: Job) -> None:
-        """End a job, or give it back: then the next claim of it counts as well."""
+        """Finish a job, or release it: then its next claim counts as well."""
         state, retry = self.chance.choice([(State.COMPLETE, True), (State.QUEUED, True), (State.FAILED, False)])
         changes = c.Changes(state=state, retry=retry)
         update = c.UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, lease=job.standing.lease, changes=changes)
@@ -148,15 +148,15 @@ class Life:
             raise Disagreement(f"too many claims with {self.limits} and {self.rates}: {wrong}")
 
     def use(self, number: int) -> None:
-        """Claim as soon as that is possible, for this many claims; raises Disagreement if one comes too late."""
+        """Make this many claims, each as soon as possible; raises Disagreement if one comes too late."""
         asked, times = [], [at for at, _ in self.claims]
         first = len(times)
         while len(times) < first + number:
             self.fill()
-            # One claim waits for each; before some the worker is busy for a time.
+            # One claim waits at a time; before some claims the worker is busy for a while.
             self.engines.advance(self.chance.choice([0, 0, 0, self.chance.randrange(self.window // 20 + 1)]))
             asked.append(self.now)
-            self.took(self._claimed_in_time())
+            self.record_claims(self._claimed_in_time())
             times.append(self.claims[-1][0])
         rate = self.limits.rate
         assert rate is not None
@@ -165,7 +165,7 @@ class Life:
             raise Disagreement(f"claims came too late with {rate}: {late[:3]}")
 
     def _claimed_in_time(self) -> list[Job]:
-        """The job of one claim that waits for it, however long."""
+        """Claim one job, waiting as long as needed."""
         while True:
             claims = c.Claims(queues=("q",), access_key=KEY, wait=50)
             pending = self.engines.begin(self.engines.engine().claim(claims))
@@ -184,7 +184,7 @@ class Rates:
     """A trial: lives with random rates, until there were this many claims."""
 
     claims: int = 100_000
-    #: Claims of one life, and of those some that come as soon as they can.
+    #: The number of claims of one life, and how many of them are made as soon as possible.
     of_each: int = 3_000
     used: int = 500
     #: Seconds of the windows.
@@ -219,7 +219,7 @@ class Rates:
         return len(life.claims)
 
     def _use(self, chance: random.Random, engines: Engines) -> int:
-        """A life with the queue's rate alone: claims come as soon as they may."""
+        """A life in which only the queue has a rate, and claims are made as soon as possible."""
         try:
             life = Life(engines, chance, Limits(rate=self._rate(chance)), {None: Rate(1_000_000, 1)})
             life.use(self.used)

@@ -1,7 +1,7 @@
 """
 Fifty clients of a queue with limits, on servers that are killed again and again.
 
-Each client notes when it had a job for certain: from the answer to its claim until it asked for the job's end, or until
+Each client records when it certainly held a job: from its claim's answer until it requested the job's end, or until
 its lease ran out. At no moment may more jobs be in progress than the limits allowed; and when all is quiet, every slot
 is free again, and no job is held that could run.
 """
@@ -46,14 +46,14 @@ LOADED: Final = (0.5, 2.0)
 
 @define
 class Hold:
-    """A job that a client had; times are of the monotonic clock."""
+    """A job that a client held; times are of the monotonic clock."""
 
     uid: str
     group: str | None
     #: When the claim was sent and answered.
     sent: float
     began: float
-    #: It was in progress for certain before this time.
+    #: The job was certainly in progress until this time.
     until: float
 
 
@@ -92,13 +92,13 @@ def exceeded(holds: Iterable[Hold], limit: Limit) -> list[tuple[float, int, int]
 
 @define
 class Worker:
-    """A client that claims jobs, and ends them in one of many ways, in a thread of its own."""
+    """A client in its own thread, which claims jobs and ends each in one of many ways."""
 
     connect: Callable[..., Caller]
     chance: random.Random
     stop: threading.Event
     holds: list[Hold] = field(factory=list)
-    #: When each job's deletion was asked for.
+    #: When each job's deletion was requested.
     deletions: dict[str, float] = field(factory=dict)
     claims: int = 0
     wrong: list[Exception] = field(factory=list)
@@ -106,13 +106,13 @@ class Worker:
     def run(self) -> None:
         while not self.stop.is_set():
             try:
-                # Some leave before they have an answer.
+                # Some clients disconnect before the answer.
                 with self.connect(timeout=self.chance.choice([0.05, 30.0, 30.0])) as client:
                     for _ in range(self.chance.randrange(1, 30)):
                         self._work(client)
             except (OSError, HTTPException):
                 time.sleep(0.02)
-            except Exception as error:  # of a thread: raised again by the one that waits for it
+            except Exception as error:  # in a thread: the thread that waits for it raises the error again
                 self.wrong.append(error)
                 return
 
@@ -154,7 +154,7 @@ class Worker:
             reply = client.change(job["uid"], QUEUE, lease=job["lease"], **changes)
             require(reply.status in (200, 404, 409), f"{changes} was answered with {reply}")
         else:
-            # The lease is not asked for: somebody else's hold may end.
+            # A deletion needs no lease: it may end another client's hold.
             self.deletions.setdefault(job["uid"], time.monotonic())
             require(client.delete(job["uid"], QUEUE).status in (200, 204, 404), "a deletion was refused")
 
@@ -206,7 +206,7 @@ class _Campaign:
         self.tally.kills += 1
         require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
 
-    def _surely(self, what: str, call: Callable[[Caller], Reply]) -> None:
+    def _call_until_answered(self, what: str, call: Callable[[Caller], Reply]) -> None:
         """Call until there is an answer; a database that was killed may be away for a moment."""
 
         def answered() -> bool:
@@ -219,18 +219,18 @@ class _Campaign:
         until(f"{what} are answered", answered, 60)
 
     def _add(self) -> None:
-        """Add jobs to a few groups, which then have more than their limit, and to some others."""
+        """Add jobs to a few groups, more than these may run at a time, and to some other groups."""
         groups = [*self.chance.choices(GROUPS, k=ADDED // 2), *self.chance.choices(GROUPS[:4], k=ADDED // 2)]
         jobs = [
             {"content": {"n": next(self._numbers)}, "timeout_seconds": LEASE, "max_attempts": 3}
             | ({} if group is None else {"group": group})
             for group in groups
         ]
-        self._surely("new jobs", lambda client: client.add_many(jobs, QUEUE))
+        self._call_until_answered("new jobs", lambda client: client.add_many(jobs, QUEUE))
 
     def _limit(self, **limits: int) -> None:
         sent, body = time.monotonic(), {name: {"in_progress": value} for name, value in limits.items()}
-        self._surely("new limits", lambda client: client.set_up(QUEUE, **body))
+        self._call_until_answered("new limits", lambda client: client.set_up(QUEUE, **body))
         for name, value in limits.items():
             self.limits[name].changes.append((value, sent, time.monotonic()))
 
@@ -241,7 +241,7 @@ class _Campaign:
     # Judging
 
     def end(self) -> None:
-        """Stop the clients, judge their logs, and let all jobs run that are left."""
+        """Stop the clients, check their logs, and run the remaining jobs."""
         self.end_workers()
         require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
         self._judge_holds()
@@ -284,7 +284,7 @@ class _Campaign:
         return not (stats["counts"]["inprogress"] or stats["delayed"] or stats["held_until"] or held)
 
     def _run_all(self, client: Caller) -> None:
-        """Claim and finish as many jobs as the limits allow: no slot is lost, and no job is held without reason."""
+        """Claim and finish as many jobs as the limits allow; check that no slot is lost and no job is held in vain."""
         stats, groups = self._stats(client), self._groups(client)
         require(not any(group["in_progress"] for group in groups), f"slots are lost: {groups}")
         of_all, of_each = (limit.changes[-1][0] for limit in self.limits.values())

@@ -34,16 +34,16 @@ from .crew import Caller, require
 
 #: Connections that add, and as many that claim and finish.
 CONNECTIONS: Final = 8
-#: Seconds of a lease. A job of a worker whose answer was lost goes to another one after it.
+#: Seconds of a lease. If the answer to a claim is lost, another worker gets the job after this time.
 LEASE: Final = 5
-#: All are kept until the database is compared with the record.
+#: Finished jobs are kept until the database is compared with the record.
 HOW: Final = {"timeout_seconds": LEASE, "max_attempts": 100, "keep_minutes": 10_000}
 #: Seconds between two attempts of a request without an answer.
 AGAIN: Final = 0.1
 
 
 class _Caller(Reconnecting):
-    """Calls any daemon that answers, and repeats what has no answer until one comes."""
+    """Calls any daemon that answers, and repeats a request until there is an answer."""
 
     def __init__(self, daemons: Sequence[Daemon], chance: random.Random) -> None:
         super().__init__(lambda: Caller(chance.choice(daemons).port, sampled=True, timeout=15))
@@ -68,7 +68,7 @@ class Soak:
     #: Seconds from when each job was due to its answer, by uid.
     added: dict[str, float] = field(factory=dict)
     holds: list[Hold] = field(factory=list)
-    #: Those that were answered as complete.
+    #: The uids of jobs whose completion was acknowledged.
     finished: set[str] = field(factory=set)
     wrong: list[Reply] = field(factory=list)
     _due: "queue.Queue[float | None]" = field(factory=queue.Queue)
@@ -82,7 +82,7 @@ class Soak:
             thread.start()
 
     def add_for(self, seconds: float) -> None:
-        """Have jobs added for so long, each at its time."""
+        """Add jobs for this many seconds, each at its due time."""
         due = time.monotonic()
         end = due + seconds
         while due < end:
@@ -91,7 +91,7 @@ class Soak:
             time.sleep(max(0, due - time.monotonic()))
 
     def end(self) -> None:
-        """Add no more, and wait until all that was added is finished."""
+        """Add no more jobs, and wait until all added jobs are finished."""
         for _ in range(CONNECTIONS):
             self._due.put(None)
         for thread in self._threads[:CONNECTIONS]:
@@ -142,7 +142,7 @@ class Soak:
             self.wrong.append(reply)
 
     def line(self, kills: int, since: int) -> str:
-        """The figures of what was added after the first `since` jobs, as a line of text."""
+        """The stats of the jobs added after the first `since` jobs, as a line of text."""
         late = sorted(list(self.added.values())[since:]) or [nan]
         p50, p99 = (1000 * late[len(late) * percent // 100] for percent in (50, 99))
         return (
@@ -152,7 +152,7 @@ class Soak:
 
 
 def judge(soak: Soak, kept: Mapping[str, str]) -> str:
-    """Compare the record with the states that the database holds; raises Disagreement, or returns figures as text."""
+    """Compare the record with the job states in the database; raises Disagreement, or returns counts as text."""
     require(not soak.wrong, f"wrong answers: {soak.wrong[:3]}")
     require(kept.keys() >= soak.added.keys(), f"lost: {[uid for uid in soak.added if uid not in kept][:3]}")
     undone = [uid for uid in soak.finished if kept[uid] != "complete"]
@@ -175,7 +175,7 @@ def _exported(database: Database, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def soaking(folder: Path, rate: float, daemons: int = 2) -> Iterator[tuple[Soak, Database]]:
-    """Daemons on a database of their own, with load that has begun; nothing of it is left at the end."""
+    """Daemons under load on a database of their own; everything is removed at the end."""
     with running(log_min_messages="panic") as cluster:
         database = Database.make(cluster, "soaked")
         database.clear(secret=SECRET.encode())
@@ -195,7 +195,7 @@ def soaking(folder: Path, rate: float, daemons: int = 2) -> Iterator[tuple[Soak,
 
 
 def run(seconds: float, every: float, rate: float, out: TextIO) -> None:
-    """Soak for so long, with a kill every so many seconds if there is a rate; raises Disagreement."""
+    """Run the load for `seconds`, with a kill after each interval if there is a rate; raises Disagreement."""
     with tempfile.TemporaryDirectory() as name, soaking(Path(name), rate) as (soak, database):
         end, kills = time.monotonic() + seconds, 0
         while (left := end - time.monotonic()) > 0:

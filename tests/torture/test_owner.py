@@ -15,7 +15,7 @@ from tests.torture.owner import WEIGHTS, WITH_GROUPS, Disagreement, Owner
 
 @define
 class Losing:
-    """A server whose next answer is lost, before or after it has carried out the request."""
+    """A server that loses its next answer, before or after carrying out the request."""
 
     server: MemoryServer
     lose: str = ""
@@ -53,7 +53,7 @@ def _first_job(server: MemoryServer) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", [WEIGHTS, WITH_GROUPS], ids=["plain", "groups"])
-def test_the_model_agrees_with_a_correct_server_through_steps_of_all_kinds(
+def test_the_model_agrees_with_a_correct_server_in_every_kind_of_step(
     server: MemoryServer, weights: dict[str, int]
 ) -> None:
     owner = _at_work(server, 400, weights=weights)
@@ -78,7 +78,7 @@ def test_the_model_accepts_either_outcome_of_a_request_without_an_answer(server:
 
 @define
 class Dying:
-    """A server that is killed when it has deleted two of all jobs."""
+    """A server that is killed during a deletion of all jobs, after the first two."""
 
     server: MemoryServer
 
@@ -115,7 +115,7 @@ def _remove_one(server: MemoryServer) -> None:
     assert server.call("DELETE", "/api/v1/job", query=query).status == 204
 
 
-def _make_one_up(server: MemoryServer) -> None:
+def _invent_a_job(server: MemoryServer) -> None:
     body = {"queue_name": "its own", "job": {"content": {}}}
     server.call("POST", "/api/v1/queue", body={"name": "its own", "max_jobs": 0})
     assert server.call("PUT", "/api/v1/job", body=body).status == 201
@@ -136,7 +136,7 @@ def _remove_all(server: MemoryServer) -> None:
     assert server.call("DELETE", "/api/v1/queue", query={"name": "its own"}).status == 204
 
 
-@pytest.mark.parametrize("harm", [_remove_one, _make_one_up, _change_a_tag, _pause, _remove_all])
+@pytest.mark.parametrize("harm", [_remove_one, _invent_a_job, _change_a_tag, _pause, _remove_all])
 def test_the_model_detects_differences_after_a_crash(
     server: MemoryServer, harm: Callable[[MemoryServer], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The trial of rates for some seconds, and that its judges notice what is wrong."""
+"""The trial of rates for some seconds, and that its checks detect too many and too late claims."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ SHORT_ON_POSTGRES = evolve(POSTGRES_RATES, claims=200, of_each=100, used=30)
 @pytest.mark.parametrize(
     ("trial", "restarts"), [(SHORT, 10), pytest.param(SHORT_ON_POSTGRES, 2, marks=pytest.mark.slow)]
 )
-def test_no_window_has_too_many_claims_and_none_comes_too_late(trial: Rates, restarts: int, tmp_path: Path) -> None:
+def test_no_window_has_too_many_claims_and_no_claim_is_late(trial: Rates, restarts: int, tmp_path: Path) -> None:
     tally = Tally()
     trial.run(1, tmp_path, tally)
     assert tally.operations >= trial.claims
     assert min(tally.kills, tally.clock_steps) > restarts
 
 
-def test_claims_are_counted_in_each_window_wherever_it_begins() -> None:
+def test_the_check_of_rates_covers_windows_that_begin_at_any_time() -> None:
     assert too_many([0, 999, 1_000, 1_999], Rate(2, 1)) == []
     assert too_many([0, 500, 999, 1_500], Rate(2, 1)) == [(0, 999), (500, 1_500)][:1]
 
@@ -36,7 +36,7 @@ def test_a_claim_may_come_a_sixteenth_of_the_window_late() -> None:
 
 
 @pytest.mark.parametrize("trial", [SHORT, pytest.param(SHORT_ON_POSTGRES, marks=pytest.mark.slow)])
-def test_the_trial_notices_a_rate_that_forgets_claims_too_early(
+def test_the_rates_trial_detects_a_rate_that_forgets_claims_too_early(
     trial: Rates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each mark counts from its first claim, not from its last."""

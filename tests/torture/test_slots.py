@@ -1,4 +1,4 @@
-"""The trial of limits for some seconds, and that its judge notices what is wrong."""
+"""The trial of limits for some seconds, and that its check detects wrong holds."""
 
 from math import inf
 from pathlib import Path
@@ -11,7 +11,7 @@ from .trials import Tally, Trial
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", [slots(kills=2), postgres_slots(kills=2)], ids=lambda trial: trial.name)
-def test_kills_of_servers_under_fifty_clients_exceed_no_limit_and_lose_no_slot(trial: Trial, tmp_path: Path) -> None:
+def test_server_kills_under_fifty_clients_exceed_no_limit_and_lose_no_slot(trial: Trial, tmp_path: Path) -> None:
     tally = Tally()
     trial.run(1, tmp_path, tally)
     assert tally.kills == 2
@@ -22,20 +22,20 @@ def hold(began: float, until: float, sent: float | None = None) -> Hold:
     return Hold("uid", "a", began if sent is None else sent, began, until)
 
 
-def test_holds_one_after_the_other_keep_a_limit() -> None:
+def test_consecutive_holds_do_not_exceed_a_limit() -> None:
     assert exceeded([hold(2, 3), hold(0, 1), hold(1, 2)], Limit([(1, 0, 0)])) == []
 
 
-def test_one_hold_too_many_is_noticed() -> None:
+def test_the_slots_trial_detects_one_hold_too_many() -> None:
     assert exceeded([hold(0, 3), hold(1, 2), hold(2, 4)], Limit([(1, 0, 0)])) == [(1, 2, 1), (2, 2, 1)]
 
 
-def test_a_lowered_limit_is_kept_by_claims_that_are_sent_after_its_answer() -> None:
+def test_a_lowered_limit_applies_to_claims_sent_after_its_answer() -> None:
     lowered = Limit([(2, 0, 0), (1, 10, 11)])
     assert exceeded([hold(0, 30), hold(12, 30, sent=10.5)], lowered) == []
     assert exceeded([hold(0, 30), hold(12, 30, sent=11.5)], lowered) == [(12, 2, 1)]
 
 
-def test_a_change_without_an_answer_may_have_been_made_or_not() -> None:
+def test_the_slots_trial_accepts_either_outcome_of_a_change_without_an_answer() -> None:
     raised = Limit([(1, 0, 0), (2, 10, inf), (1, 20, 21)])
     assert [raised.most(5, 6), raised.most(15, 16), raised.most(20.5, 22), raised.most(22, 23)] == [1, 2, 2, 1]

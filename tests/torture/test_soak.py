@@ -1,4 +1,4 @@
-"""A soak of seconds, and that its judge notices what is wrong."""
+"""A soak of seconds, and that its check detects lost and repeated jobs."""
 
 import io
 import re

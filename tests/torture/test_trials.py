@@ -47,7 +47,7 @@ def test_each_round_uses_the_next_seed_and_zero_seconds_run_each_trial_once(tmp_
     assert not list(tmp_path.iterdir()), "what went well is removed"
 
 
-def test_a_failure_ends_the_trials_prints_its_seed_and_keeps_its_files(tmp_path: Path) -> None:
+def test_a_failed_trial_ends_the_run_prints_its_seed_and_keeps_its_files(tmp_path: Path) -> None:
     one, other, out = Fake("one", bad_seed=7), Fake("other"), io.StringIO()
     tallies = run([one, other], seconds=100, seed=5, out=out)
     assert (one.seeds, other.seeds) == ([5, 7], [6])
@@ -60,7 +60,7 @@ def test_a_failure_ends_the_trials_prints_its_seed_and_keeps_its_files(tmp_path:
 
 
 class Forgetful(LocalDriver):
-    """An engine that deletes nothing, but says that it has."""
+    """An engine whose deletions succeed without deleting anything."""
 
     def delete(self, name: str, key: str, uid: str) -> None:
         super().read(name, key, uid)
@@ -70,7 +70,7 @@ class ForgetfulMachine(LocalMachine):
     driver_kind = Forgetful
 
 
-def test_the_trial_lives_fails_with_its_seed_for_an_engine_that_loses_changes() -> None:
+def test_the_lives_trial_fails_with_its_seed_if_an_engine_loses_changes() -> None:
     out = io.StringIO()
     tallies = run([Lives("lives", ForgetfulMachine, lives=200, steps=10, shrink=False)], seconds=0, seed=3, out=out)
     assert tallies["lives"].problems == 1
@@ -82,7 +82,7 @@ class Counted(LocalMachine):
     counted: ClassVar[Counter[str]] = Counter()
 
 
-def test_the_trial_lives_differs_with_each_seed_and_counts_its_steps() -> None:
+def test_the_lives_trial_makes_other_steps_for_each_seed_and_counts_them() -> None:
     first, second = Tally(), Tally()
     Lives("lives", Counted, lives=3, steps=10).run(1, Path(), first)
     before = Counted.counted.copy()

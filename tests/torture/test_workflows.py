@@ -1,4 +1,4 @@
-"""The trial of dependencies for some seconds, and that its judge notices what is wrong."""
+"""The trial of dependencies for some seconds, and that its check detects a job that was claimed too early."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .workflows import Log, postgres_workflows, workflows
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", [workflows(kills=1), postgres_workflows(kills=1)], ids=lambda trial: trial.name)
-def test_kills_of_servers_leave_no_job_waiting_and_let_none_be_claimed_too_early(trial: Trial, tmp_path: Path) -> None:
+def test_no_job_waits_forever_or_is_claimed_too_early_despite_server_kills(trial: Trial, tmp_path: Path) -> None:
     tally = Tally()
     trial.run(1, tmp_path, tally)
     assert tally.kills == 1
@@ -25,7 +25,7 @@ def test_a_job_is_released_when_two_servers_end_its_dependencies_at_once(tmp_pat
     assert tally.operations == 400
 
 
-def test_a_job_that_was_claimed_too_early_is_noticed() -> None:
+def test_the_workflows_trial_detects_a_job_claimed_too_early() -> None:
     log = Log(needs={"b": ["a"]}, ending={"a": 5.0}, claims=[("a", 1.0), ("b", 6.0)])
     assert log.too_early() == []
     log.claims.append(("b", 4.0))

@@ -24,12 +24,12 @@ class Tally:
     operations: int = 0
     #: Processes that were killed.
     kills: int = 0
-    #: Power, or connections, that were cut; for a simulated disk, states that were judged.
+    #: Power cuts, or cut connections; for a simulated disk, the states that were checked.
     cuts: int = 0
-    #: Times that the disk was full.
+    #: How often the disk was full.
     full: int = 0
     clock_steps: int = 0
-    #: Compactions that began, and those of them that a kill cut short.
+    #: Compactions that began, and in the next line how many of them a kill interrupted.
     compactions: int = 0
     cut_short: int = 0
     backups: int = 0

@@ -33,7 +33,7 @@ def _jobs(number: int) -> list[dict[str, Any]]:
 
 
 def _complete(port: int, kind: int, pairs: int, together: threading.Barrier, wrong: list[object]) -> None:
-    """Complete one job of each pair, when the other thread does so too."""
+    """Complete one job of each pair, at the same time as the other thread."""
     with Caller(port, timeout=60.0) as client:
         for number in range(pairs):
             together.wait(60)

@@ -1,7 +1,7 @@
 """
 Workers of jobs that depend on each other, on servers that are killed again and again.
 
-Each worker records when it completed a job, and when it got one. No job may be claimed before all that it depends on
+Each worker records when it claimed and when it completed a job. No job may be claimed before all that it depends on
 were completed. At the end all failed jobs are retried: then every job runs to its end, and none waits.
 """
 
@@ -39,7 +39,7 @@ LOADED: Final = (0.5, 2.0)
 class Log:
     """What the workers recorded; times are of the monotonic clock."""
 
-    #: What each job depends on: uids.
+    #: The uids that each job depends on.
     needs: dict[str, list[str]] = field(factory=dict)
     #: When the completion of a job was first sent.
     ending: dict[str, float] = field(factory=dict)
@@ -47,7 +47,7 @@ class Log:
     claims: list[tuple[str, float]] = field(factory=list)
 
     def too_early(self) -> list[tuple[str, str]]:
-        """Jobs that were claimed before the completion of another was sent, and these others."""
+        """Jobs that were claimed before the completion of one of their dependencies was sent, with that dependency."""
         return [
             (uid, needed)
             for uid, began in self.claims
@@ -76,7 +76,7 @@ class _Worker:
                         self._work(client)
             except (OSError, HTTPException):
                 time.sleep(0.02)
-            except Exception as error:  # of a thread: raised again by the one that waits for it
+            except Exception as error:  # in a thread: the thread that waits for it raises the error again
                 self.wrong.append(error)
                 return
 
@@ -158,23 +158,27 @@ class _Campaign:
         last = self._job(left["uid"], right["uid"])
         jobs = [first, left, right, last]
         self.chance.shuffle(jobs)
-        self._surely("new jobs", lambda client: client.add_many(jobs, QUEUES[0]))
+        self._call_until_answered("new jobs", lambda client: client.add_many(jobs, QUEUES[0]))
         behind = self._job(queue=QUEUES[1], elsewhere=last["uid"])
-        self._surely("a new job", lambda client: client.add_many([behind], QUEUES[1]))
+        self._call_until_answered("a new job", lambda client: client.add_many([behind], QUEUES[1]))
 
     def _add_batch(self) -> None:
         """A batch, whose jobs are added one after the other while others run."""
         self._batches += 1
         name, queue, then = f"batch {self._batches}", self.chance.choice(QUEUES), self._job()
         body: dict[str, Any] = {"queue_name": queue, "name": name}
-        self._surely("a batch", lambda client: client.call("PUT", "/api/v1/batch", body={**body, "then": then}))
+        self._call_until_answered(
+            "a batch", lambda client: client.call("PUT", "/api/v1/batch", body={**body, "then": then})
+        )
         for _ in range(OF_BATCH):
             job = {**self._job(), "batch": name}
             self.log.needs[then["uid"]].append(job["uid"])
-            self._surely("a new job", partial(Caller.add_many, jobs=[job], queue=queue))
-        self._surely("its end", lambda client: client.call("POST", "/api/v1/batch", body={**body, "open": False}))
+            self._call_until_answered("a new job", partial(Caller.add_many, jobs=[job], queue=queue))
+        self._call_until_answered(
+            "its end", lambda client: client.call("POST", "/api/v1/batch", body={**body, "open": False})
+        )
 
-    def _surely(self, what: str, call: Callable[[Caller], Reply]) -> None:
+    def _call_until_answered(self, what: str, call: Callable[[Caller], Reply]) -> None:
         """Call until there is an answer; a server that was killed may be away for a moment."""
 
         def answered() -> bool:
