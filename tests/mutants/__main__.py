@@ -1,7 +1,7 @@
 """
-Removes one safety at a time, and prints which test fails then: python -m tests.mutants [NAMES…]
+Removes one safety at a time, and prints the test that detects it: python -m tests.mutants [NAMES…]
 
-Ends with 1 if no test notices that a safety is missing, or if a test fails without any change.
+Exits with 1 if no test detects a missing safety, or if a test fails without any change.
 """
 
 import argparse
@@ -33,22 +33,22 @@ def main(arguments: list[str] | None = None) -> int:
         copy_tree(Path(folder))
         if not _hold_unchanged(Path(folder), chosen):
             return 1
-        survivors = [mutant.name for mutant in chosen if not _is_noticed(Path(folder), mutant)]
-    _say(f"\n{len(chosen) - len(survivors)} of {len(chosen)} were noticed\n")
+        survivors = [mutant.name for mutant in chosen if not _is_detected(Path(folder), mutant)]
+    _print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} were noticed\n")
     for name in survivors:
-        _say(f"no test has noticed: {name}\n")
+        _print(f"no test has noticed: {name}\n")
     return int(bool(survivors))
 
 
 def _hold_unchanged(root: Path, mutants: Sequence[Mutant]) -> bool:
     """Whether all tests pass without any change: a test that always fails proves nothing."""
-    _say("with nothing removed: ")
+    _print("with nothing removed: ")
     failed = failed_tests(root, sorted({test for mutant in mutants for test in mutant.tests}), seconds=_UNCHANGED)
-    _say(f"{', '.join(failed)} failed, so nothing can be shown\n" if failed else "no test fails\n")
+    _print(f"{', '.join(failed)} failed, so nothing can be shown\n" if failed else "no test fails\n")
     return not failed
 
 
-def _is_noticed(root: Path, mutant: Mutant) -> bool:
+def _is_detected(root: Path, mutant: Mutant) -> bool:
     """Whether a test fails without this safety; the file is restored afterwards."""
     file, began = root / mutant.file, time.monotonic()
     whole = file.read_text(encoding="utf-8")
@@ -60,11 +60,11 @@ def _is_noticed(root: Path, mutant: Mutant) -> bool:
     finally:
         file.write_text(whole, encoding="utf-8")
     found = failed[0] if failed else "NO TEST FAILS"
-    _say(f"{mutant.name:24} {time.monotonic() - began:5.1f} s  {found}\n")
+    _print(f"{mutant.name:24} {time.monotonic() - began:5.1f} s  {found}\n")
     return bool(failed)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -21,7 +21,7 @@ OF_DEPENDENCIES: Final = (
     ),
     Mutant(
         "dependency-healed",
-        "that a retry heals the jobs that failed because of it",
+        "that a retry also retries the jobs that failed because of the retried job",
         _RULES,
         "    return is_failed and dependencies.on_failure is OnDependencyFailure.FAIL\n",
         "    return False\n",
@@ -29,7 +29,7 @@ OF_DEPENDENCIES: Final = (
     ),
     Mutant(
         "dependency-looked-up",
-        "that a job which begins to wait finds what has ended before",
+        "that a job which begins to wait counts jobs that have ended before",
         _INDEX,
         "            # What it waits for may have ended already.\n            self._to_check[its] = None\n",
         "            pass\n",
@@ -45,7 +45,7 @@ OF_DEPENDENCIES: Final = (
     ),
     Mutant(
         "dependency-retried",
-        "that retrying all failed jobs runs none before what it depends on",
+        "that retrying all failed jobs runs no job before its dependencies",
         "jobengine/core/transitions.py",
         "        ended = ended.replace(UNMET, WAITED_FOR)\n",
         '        ended = ""\n',

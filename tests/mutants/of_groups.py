@@ -18,11 +18,11 @@ OF_GROUPS: Final = (
     ),
     Mutant(
         "rate-marks",
-        "that a claim counts until the whole of its mark is out of the window",
+        "that a claim counts until its whole mark has left the window",
         "jobengine/core/flow.py",
         "for _, last, n in self.marks:\n            if last > since",
         "for last, _, n in self.marks:\n            if last > since",
-        ("tests/torture/test_rates.py::test_no_window_has_too_many_claims_and_none_comes_too_late",),
+        ("tests/torture/test_rates.py::test_no_window_has_too_many_claims_and_no_claim_is_late",),
     ),
     Mutant(
         "limit-beside-claims",

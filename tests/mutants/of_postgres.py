@@ -46,7 +46,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "stood-still",
-        "that a server accepts it when others undo its correction",
+        "that a server accepts that other servers undo its clock correction",
         "jobengine/engine/postgres/batch/begin.py",
         "        if reading.undone != reference.undone:\n            return True\n",
         "",
@@ -54,7 +54,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "unique-key-lock",
-        "that whoever adds a job with a unique key locks the key",
+        "that adding a job with a unique key locks the key",
         f"{_SQL}/jobs.sql",
         "\nFOR UPDATE OF k;",
         ";",
@@ -62,7 +62,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "job-lock",
-        "that whoever changes a job locks it before the rules are asked",
+        "that a change locks its job before the rules are applied",
         _STATEMENTS,
         "(_LOCK_JOBS if locks else _READ_JOBS)",
         "_READ_JOBS",
@@ -70,7 +70,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "redo-conflict",
-        "that a batch is carried out again if another connection was faster",
+        "that a batch is repeated if another connection was faster",
         _SESSION,
         "except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):\n                reason",
         "except (Redo, SerializationFailure, DeadlockDetected):\n                reason",
@@ -78,7 +78,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "lane-asked",
-        "that the database is asked whether a commit was made whose answer was lost",
+        "that after a lost answer the server reads whether its commit was made",
         _SESSION,
         "            if not batch.changes or not self._was_made():\n",
         "            if True:\n",
@@ -86,7 +86,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "lane-waited-for",
-        "that who asks whether a commit was made waits for a server process that may still make it",
+        "that reading whether a commit was made waits for the backend that may still make it",
         f"{_SQL}/servers.sql",
         "INSERT INTO lane_commit VALUES (:lane, 0, :clock) "
         "ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch;",
@@ -95,7 +95,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "queues-confirmed",
-        "that jobs are not taken from a queue as it was, if another server has changed it",
+        "that no jobs are claimed by a stale copy of a queue that another server has changed",
         _LOADING,
         "if not now.confirms(guess):",
         "if False:",
@@ -105,7 +105,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "old-key-asked-again",
-        "that a key is refused which has run out since its queue was last read",
+        "that a key that has expired since its queue was last read is refused",
         _LOADING,
         "if _has_old_keys(now):",
         "if False:",
@@ -121,7 +121,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "claim-start-set-back",
-        "that whoever makes a job ready before the claim start sets it back",
+        "that making a job ready before the claim start moves the claim start back",
         _CLAIM_STARTS,
         "        if start is None or rank < start:\n",
         "        if False:\n",
@@ -129,7 +129,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "claim-start-waits",
-        "that a claim start is advanced only when all transactions have ended that may not know of it",
+        "that a claim start is advanced only when every transaction that may not have seen it has ended",
         _CLAIM_STARTS,
         "    if seen.oldest < start.known_from:\n",
         "    if False:\n",
@@ -137,7 +137,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "damaged-count",
-        "that a damaged job that was set apart is counted no more",
+        "that a damaged job that was set apart is no longer counted",
         _DAMAGE,
         "{key: -count for",
         "{key: 0 * count for",
@@ -145,7 +145,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "damaged-place",
-        "that a row is damaged if its records are not those of its place",
+        "that a row counts as damaged if its records belong to another place",
         _ROWS,
         "if true != place:",
         "if False:",
@@ -153,7 +153,7 @@ OF_POSTGRES: Final = (
     ),
     Mutant(
         "damaged-queue",
-        "that the record of a queue is not taken for that of another",
+        "that a record of one queue is refused in the row of another queue",
         _ROWS,
         " or self.name(fact.queue.name) != digest",
         "",

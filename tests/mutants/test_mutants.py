@@ -17,7 +17,7 @@ def _functions_of(file: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_the_text_of_each_mutant_and_its_tests_exist(mutant: Mutant) -> None:
+def test_the_replaced_text_and_the_tests_of_each_mutant_exist(mutant: Mutant) -> None:
     text = mutated(mutant)
     if mutant.file.endswith(".py"):
         ast.parse(text)

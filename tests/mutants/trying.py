@@ -14,7 +14,7 @@ from typing import Final
 from .mutant import Mutant
 
 ROOT: Final = Path(__file__).parent.parent.parent
-#: Made when the package is built; git does not know it.
+#: Built with the package, so git ignores it.
 _MADE: Final = "jobengine/web/openapi.json"
 #: Seconds for the tests of one mutant.
 _LONGEST: Final = 300
@@ -74,5 +74,5 @@ def failed_tests(root: Path, tests: Sequence[str], *options: str, seconds: float
 def _environment(root: Path) -> dict[str, str]:
     """This environment, with the copy of the tree before the installed package."""
     memory = {"PYTEST_DEBUG_TEMPROOT": str(_MEMORY)} if _MEMORY.is_dir() else {}
-    # Most of these tests fail, some by waiting that long.
+    # Most of these tests fail, some only after this time-out.
     return {"TEST_DEADLINE": "20", **os.environ, **memory, "PYTHONPATH": str(root), "COLUMNS": "1000"}
