@@ -12,7 +12,7 @@
 # make image    build the Docker image from its base image by digest, and note the digest in a label
 # make news     move the fragments of newsfragments into NEWS.md, under the version in jobengine/__init__.py
 # make release  build wheel, sdist and image, try them as a user would, and print checksums; QUICK=1: without the image
-# make bench    measure it beside other servers that are installed; write the figures of docs/performance.md and the README
+# make bench    measure it beside other servers that are installed; write all figures: benchmarks/figures.md
 #
 # PYTHON=python3.13 makes them use that Python, in a virtual environment of its own.
 
@@ -80,7 +80,7 @@ lint: $(VENV)/installed-lint
 
 # The line about the theme's next version is no concern of this one.
 docs: $(VENV)/installed-test
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "The site begins at build/site/index.html"
 
 check: programs lint docs audit quick-on-others test
@@ -124,7 +124,7 @@ news: $(VENV)/installed-test
 	$(BIN)/towncrier build --yes --version $(VERSION)
 
 bench: $(VENV)/installed-bench
-	$(BIN)/python -m benchmarks.all; measured=$$?; $(BIN)/python -m benchmarks.best_figures && exit $$measured
+	$(BIN)/python -m benchmarks.all
 
 clean:
 	rm -rf venv venv-* build dist *.egg-info

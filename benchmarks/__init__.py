@@ -1,1 +1,1 @@
-"""Benchmarks: JobEngine compared with others, with the same work on the same machine; see docs/performance.md."""
+"""Benchmarks: JobEngine compared with others, with the same work on the same machine; see benchmarks/lab-book.md."""

@@ -1,14 +1,19 @@
 """
-Measures everything in docs/performance.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
+Measures everything in benchmarks/figures.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
 
-A part that can't be measured is left out, with the reason. The table is printed; the table and the charts in docs are
-rewritten.
+Each part replaces its rows in that page, and its charts in docs/, as soon as it has been measured: a run that is
+stopped leaves what it has. At the end the figures in docs/performance.md and the README are renewed. A part that can't
+be measured has the reason instead.
 """
 
+import re
 import sys
 from pathlib import Path
 
+from jobengine import __version__
+
 from . import (
+    best_figures,
     bulk,
     capacity,
     client,
@@ -51,8 +56,6 @@ _PARTS: dict[str, Part] = {
 #: The share of the machine that other processes may use.
 _QUIET = 0.05
 _DOCS = Path(__file__).parents[1] / "docs"
-#: This module rewrites the page between these lines.
-_BEGIN, _END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -->\n"
 
 
 def main() -> int:
@@ -60,26 +63,46 @@ def main() -> int:
     be_a_client()
     if (share := others_share()) > _QUIET:
         say(f"{share:.0%} of the machine is used by other processes: the figures will be unreliable")
-    results, failed = Results(), 0
-    for name, part in _PARTS.items():
-        say(name)
-        try:
-            part(results)
-        except Exception as error:  # after an error of any kind, the other parts are still measured
-            failed += 1
-            results.failed(name, error)
-    text = f"{results.table()}\nMeasured on: {description()}; {', '.join(results.versions)}.\n"
+    try:
+        measured = [_measure(name, part) for name, part in _PARTS.items()]
+        return int(not all(measured))
+    finally:
+        best_figures.renew()
+
+
+def _measure(name: str, part: Part) -> bool:
+    """Run one part, print its rows and write them down; returns whether it could be measured."""
+    say(name)
+    results, good = Results(), True
+    try:
+        part(results)
+    except Exception as error:  # after an error of any kind, the other parts are still measured
+        results.failed(name, error)
+        good = False
+    text = f"{results.table()}\n{_place(results)}\n"
     sys.stdout.write(text)
-    write(text, _DOCS / "performance.md")
+    write(name, text, best_figures.FIGURES)
     draw(results, _DOCS)
-    return min(failed, 1)
+    return good
 
 
-def write(text: str, page: Path) -> None:
-    """Write the figures into docs/performance.md, between its markers."""
-    before, _, rest = page.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}")
+def _place(results: Results) -> str:
+    """The versions of all that was measured, and the machine."""
+    return f"Measured on: {description()}; {', '.join([f'JobEngine {__version__}', *results.versions])}."
+
+
+def write(name: str, text: str, page: Path) -> None:
+    """Put the figures of a part under its heading, in the order of the parts."""
+    head, *sections = re.split(r"^(?=## )", page.read_text(), flags=re.MULTILINE)
+    by_heading = {section.partition("\n")[0]: section for section in sections}
+    by_heading[_heading(name)] = f"{_heading(name)}\n\n{text}\n"
+    order = [_heading(part) for part in _PARTS]
+    kept = sorted(by_heading, key=lambda heading: order.index(heading) if heading in order else len(order))
+    page.write_text("".join([head, *(f"{by_heading[heading].rstrip()}\n\n" for heading in kept)]).rstrip() + "\n")
+
+
+def _heading(name: str) -> str:
+    return f"## {name[0].upper()}{name[1:]}"
 
 
 if __name__ == "__main__":

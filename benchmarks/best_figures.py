@@ -1,10 +1,10 @@
 """
-The four figures at the top of the README, taken from the table of all figures; nothing is measured here. Run from the
-root after the measurements: `python -m benchmarks.best_figures`, which `make bench` does.
+The figures in the README and in docs/performance.md, taken from benchmarks/figures.md; nothing is measured here.
+`make bench` renews them at its end. Run by hand from the root: `python -m benchmarks.best_figures`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +12,74 @@ from attrs import frozen
 
 _ROOT: Final = Path(__file__).parents[1]
 #: The page with all figures.
-FIGURES: Final = _ROOT / "docs" / "performance.md"
+FIGURES: Final = _ROOT / "benchmarks" / "figures.md"
 README: Final = _ROOT / "README.md"
-#: This module rewrites the README between these lines.
-_BEGIN, _END = "<!-- best figures: written by make bench -->\n", "<!-- end of best figures -->\n"
-#: What each row is called in the README, and in the table of all figures.
-_CHOSEN: Final = {
+PERFORMANCE: Final = _ROOT / "docs" / "performance.md"
+#: A table is between these lines; the first has its name.
+_BEGIN, _END = "<!-- {}: written by make bench -->\n", "<!-- end of {} -->\n"
+#: Names of rows, and what they are called in the table of all figures.
+Rows = Mapping[str, str]
+#: The rows of the README's table.
+CHOSEN: Final[Rows] = {
     "Python programs add and work off, at full speed": "one process adds, one works off: many in a call or 32 threads",
     "the same with one job in a call, 8 threads": "one process adds, one works off: 8 threads each, one job in a call",
     "adding over HTTP, 1,000 jobs in a request": "bulk of 1,000, adding alone",
     "claims from a queue of 1,000,000 jobs": "1,000,000 queued jobs, claim",
+}
+#: The tables in which only the fastest contenders are shown, and how many of them.
+_MOST: Final = {"bulk": 2}
+#: The rows of each table in docs/performance.md. One that was not measured is left out.
+TABLES: Final[Mapping[str, Rows]] = {
+    "libraries": {
+        "at full speed": "one process adds, one works off: many in a call or 32 threads",
+        "one job in a call, 8 threads": "one process adds, one works off: 8 threads each, one job in a call",
+    },
+    "clients": {
+        "asyncio, 1,000 coroutines, each adds one job at a time": "Python client, asyncio, 1,000 concurrent adds",
+        "one thread adds one job at a time": "Python client, one thread, one add at a time",
+        "`jobengine add --many` with 100,000 lines": "jobengine add --many, 100,000 lines",
+        "a worker with 32 threads": "Python worker, 32 threads, jobs that do nothing",
+    },
+    "bulk": {
+        "add, claim and complete, 100 jobs in a request": "bulk of 100, add → claim → complete",
+        "add, claim and complete, 1,000 jobs in a request": "bulk of 1,000, add → claim → complete",
+        "only add, 1,000 jobs in a request": "bulk of 1,000, adding alone",
+    },
+    "singles": {
+        "requests": "single calls, requests",
+        "jobs, three requests each": "single calls, add → claim → complete",
+    },
+    "latency": {
+        "median": "1,000 requests/s, p50",
+        "99 of 100 requests": "1,000 requests/s, p99",
+        "99 of 100, while the file is compacted": "1,000 requests/s through a compaction, p99",
+        "99 of 100, while it is compacted, with 1,000,000 jobs": (
+            "1,000,000 queued jobs, p99 at 1,000 requests/s through a compaction"
+        ),
+        "99 of 100, with 20 dashboards open": "other requests with 20 dashboards open, p99",
+    },
+    "stalls": {
+        "adding 10,000 jobs": "longest stall, adding 10,000",
+        "completing 10,000 jobs": "longest stall, updating 10,000",
+        "searching through 100 MB": "longest stall, a search through 100 MB",
+        "deleting a queue of 1,000,000 jobs": "longest stall, deleting a queue of 1,000,000",
+        "100,000 jobs are released by the one they wait for": (
+            "100,000 jobs that wait for one, longest stall of others when it completes"
+        ),
+        "1,000 schedules are due at once": "1,000 of 10,000 schedules due at once, longest stall of others",
+    },
+    "large queues": {
+        "adding, one by one": "1,000,000 queued jobs, add",
+        "claiming, one by one": "1,000,000 queued jobs, claim",
+        "claiming from 100,000 groups of 10 jobs, one by one": "100,000 groups of 10, fair, one by one",
+        "memory a job": "1,000,000 queued jobs, memory a job",
+        "from a start to the first answer": "1,000,000 queued jobs, ready again once stopped",
+        "from a start after `kill -9`": "1,000,000 queued jobs, ready again once killed",
+        "file, beside twice the live data and 64 MiB": "1,000,000 queued jobs, file beside the most that it may be",
+        "`db import`": "1,000,000 jobs, import",
+        "`db export`": "1,000,000 jobs, export",
+        "`db check`": "1,000,000 jobs, check",
+    },
 }
 
 
@@ -43,31 +101,60 @@ def figures(page: str) -> Iterator[Figure]:
             yield Figure(*cells[:3])
 
 
-def table(page: str) -> str:
-    """The README's table, from the page with all figures; raises KeyError for a row that was not measured."""
-    found: dict[str, list[Figure]] = {}
-    for figure in figures(page):
-        found.setdefault(figure.what, []).append(figure)
-    rows = [f"| {name} | **{found[what][0].ours}** | {_others(found[what])} |" for name, what in _CHOSEN.items()]
-    return "\n".join(["| | JobEngine | beside it |", "|---|---|---|", *rows, ""])
+def table(page: str, rows: Rows = CHOSEN, most: int | None = None) -> str:
+    """
+    A table of chosen rows with at most so many contenders each, from the page with all figures; raises KeyError for a
+    row that was not measured.
+    """
+    found = _by_name(page)
+    cells = [(name, f"**{found[what][0].ours}**", _others(found[what], most)) for name, what in rows.items()]
+    columns = 3 if any(others for _, _, others in cells) else 2
+    lines = [("", "JobEngine", "beside it"), ("---",) * 3, *cells]
+    return "".join(f"| {' | '.join(line[:columns])} |\n" for line in lines)
 
 
 def write(page: str, readme: Path) -> None:
     """Put the table between its markers in the README."""
-    before, _, rest = readme.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    readme.write_text(f"{before}{_BEGIN}\n{table(page)}\n{_END}{after}")
+    _put(table(page), readme, "best figures", "best figures")
 
 
-def _others(rows: list[Figure]) -> str:
+def write_tables(page: str, place: Path) -> None:
+    """Put each table between its markers in docs/performance.md."""
+    found = _by_name(page)
+    for name, rows in TABLES.items():
+        measured = {shown: what for shown, what in rows.items() if what in found}
+        _put(table(page, measured, _MOST.get(name)), place, f"figures of {name}", "figures")
+
+
+def _by_name(page: str) -> dict[str, list[Figure]]:
+    found: dict[str, list[Figure]] = {}
+    for figure in figures(page):
+        found.setdefault(figure.what, []).append(figure)
+    return found
+
+
+def _put(text: str, place: Path, name: str, end: str) -> None:
+    before, begin, rest = place.read_text().partition(_BEGIN.format(name))
+    _, mark, after = rest.partition(_END.format(end))
+    place.write_text(f"{before}{begin}\n{text}\n{mark}{after}")
+
+
+def _others(rows: list[Figure], most: int | None) -> str:
     """The contenders of one figure, the fastest first."""
     measured = [re.sub(r" \(client.*?\)", "", row.contender) for row in rows if re.search(r": [\d,]+ ", row.contender)]
-    return " · ".join(sorted(measured, key=_rate, reverse=True))
+    return " · ".join(sorted(measured, key=_rate, reverse=True)[:most])
 
 
 def _rate(contender: str) -> int:
     return int(contender.rpartition(": ")[2].split(" ")[0].replace(",", ""))
 
 
+def renew() -> None:
+    """Renew all tables."""
+    page = FIGURES.read_text()
+    write(page, README)
+    write_tables(page, PERFORMANCE)
+
+
 if __name__ == "__main__":
-    write(FIGURES.read_text(), README)
+    renew()

@@ -3,7 +3,8 @@ How many jobs a second go from one process to another, by each Python library fo
 
 Run from the root: `python -m benchmarks.contenders`. One process adds jobs that do nothing, and another does them at
 the same time. The time runs from adding the first job to finishing the last one. A job is on disk before the call that
-adds it returns. Each library is used in its own way: see docs/performance.md, and the modules in benchmarks/libraries.
+adds it returns. Each library is used in its own way: see benchmarks/lab-book.md, and the modules in
+benchmarks/libraries.
 """
 
 import os

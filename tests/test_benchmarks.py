@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from attrs import define, evolve
 
+from benchmarks import all as all_parts
 from benchmarks import best_figures, results
 from benchmarks.all import write
 from benchmarks.amqp import Channel
 from benchmarks.contenders import Player, Way
 from benchmarks.libraries.count import Count
-from benchmarks.results import Outcome, Results, rounds
+from benchmarks.results import Outcome, Part, Results, rounds
 from benchmarks.scaling.parameters import BIG, COSTS, formula
 from benchmarks.scaling.simulation import Load, simulate
 from benchmarks.scaling.stations import Clock, Lock, Process
@@ -24,7 +25,6 @@ from jobengine.tools.importing import import_lines
 from tests.doubles import QUICK_KDF
 
 ROOT = Path(__file__).parent.parent
-PAGE = "docs/performance.md"
 
 
 @define(eq=False, kw_only=True)
@@ -47,7 +47,7 @@ class Double(Server):
         return Run(100, 0.5)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", PAGE])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/performance.md", "benchmarks/lab-book.md"])
 def test_the_commands_on_the_pages_exist(page: str) -> None:
     for module in re.findall(r"python -m (benchmarks\.\w+)", (ROOT / page).read_text()):
         assert find_spec(module) is not None, module
@@ -55,17 +55,46 @@ def test_the_commands_on_the_pages_exist(page: str) -> None:
         assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target
 
 
-def test_figures_are_put_between_the_markers_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
+def test_a_part_that_is_measured_again_replaces_its_figures_and_no_others(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    before, begin, after = (ROOT / PAGE).read_text().partition("<!-- figures")
-    page.write_text(before + begin + after)
+    page.write_text(before := best_figures.FIGURES.read_text())
     for figures in ("| old |\n", "| new |\n"):
-        write(figures, page)
+        write("latency", figures, page)
     text = page.read_text()
-    assert text.startswith(before)
-    assert text.count("| new |") == 1
-    assert "| old |" not in text
-    assert text.endswith(after.partition("<!-- end of figures -->\n")[2])
+    (changed,) = {section for section in before.split("\n## ") if section not in text}
+    assert changed.startswith("Latency\n")
+    assert text == before.replace(changed.rstrip("\n"), "Latency\n\n| new |")
+
+
+def test_a_new_part_comes_in_the_order_of_the_parts(tmp_path: Path) -> None:
+    (page := tmp_path / "page.md").write_text("# All\n\n## Python client\n\nours\n\n## Dashboard\n\nlast\n")
+    write("groups", "| new |\n", page)
+    assert page.read_text() == ("# All\n\n## Python client\n\nours\n\n## Groups\n\n| new |\n\n## Dashboard\n\nlast\n")
+
+
+def test_a_run_that_is_stopped_leaves_what_it_has_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (page := tmp_path / "page.md").write_text("# All\n\n## Latency\n\nold\n")
+    renewed: list[str] = []
+
+    def stop(_: Results) -> None:
+        raise KeyboardInterrupt
+
+    parts: dict[str, Part] = {"latency": lambda results: results.bound("p50", [1.0], "ms", 2), "groups": stop}
+    monkeypatch.setattr(best_figures, "FIGURES", page)
+    monkeypatch.setattr(best_figures, "renew", lambda: renewed.append(page.read_text()))
+    monkeypatch.setattr(all_parts, "_PARTS", parts)
+    monkeypatch.setattr(all_parts, "be_a_client", lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        all_parts.main()
+    assert renewed == [page.read_text()]
+    assert "| p50 | 1.0 ms |" in page.read_text()
+    assert "old" not in page.read_text()
+
+
+def test_the_tables_of_the_page_are_those_of_all_figures(tmp_path: Path) -> None:
+    (page := tmp_path / "page.md").write_text(best_figures.PERFORMANCE.read_text())
+    best_figures.write_tables(best_figures.FIGURES.read_text(), page)
+    assert page.read_text() == best_figures.PERFORMANCE.read_text()
 
 
 def test_the_readme_has_four_figures_of_the_page_with_all() -> None:
@@ -82,7 +111,7 @@ def test_a_figure_of_the_readme_has_its_contenders_with_the_fastest_first(tmp_pa
     (readme := tmp_path / "README.md").write_text("before\n<!-- best figures: written by make bench -->\nold\n")
     row = "| {} | 9 jobs/s | {} | 1.00 | ≥ 1 | yes | |\n"
     others = ("slow one: 1 jobs/s", "fast, one: 1,200 jobs/s (client at 99% of its core)", "missing: not installed", "")
-    names = list(best_figures._CHOSEN.values())
+    names = list(best_figures.CHOSEN.values())
     page = "".join(row.format(names[0], other) for other in others) + "".join(row.format(n, "") for n in names[1:])
     best_figures.write(page, readme)
     assert "| **9 jobs/s** | fast, one: 1,200 jobs/s · slow one: 1 jobs/s |\n" in readme.read_text()

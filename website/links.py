@@ -18,6 +18,7 @@ PAGES: Final[Mapping[str, str]] = {
     "news.md": "NEWS.md",
     "lab-book.md": "benchmarks/lab-book.md",
     "figures.md": "benchmarks/figures.md",
+    "scaling.md": "benchmarks/scaling.md",
 }
 #: Where the other files are on the site.
 FILES: Final = "files"

@@ -1,8 +1,8 @@
 """
 How many jobs a second do many daemons on one PostgreSQL process? Run from the root: `python -m benchmarks.scaling`.
 
-Prints the tables of docs/scaling.md, which separates measurements from assumptions. Each figure is the median of three
-simulations.
+Prints the tables of benchmarks/scaling.md, which separates measurements from assumptions. Each figure is the median of
+three simulations.
 """
 
 import sys
@@ -73,7 +73,7 @@ def _beyond_the_standby(daemons: int) -> list[str]:
 
 
 def main() -> int:
-    """Print the tables of docs/scaling.md."""
+    """Print the tables of benchmarks/scaling.md."""
     _table(_HEAD, (_row(daemons, size, clients) for (size, clients), daemons in product((_SINGLE, _BULK), _DAEMONS)))
     _table(_ON_ONE_QUEUE, (_on_one_queue(size, clients) for size, clients in (_SINGLE, _BULK)))
     _table(_BEYOND, map(_beyond_the_standby, (_DAEMONS[-1], 4 * _DAEMONS[-1])))

@@ -4,7 +4,7 @@ from typing import Final
 
 from .simulation import LIFE, TRIPS, Costs, Load, Place
 
-#: Measured; see docs/scaling.md.
+#: Measured; see benchmarks/scaling.md.
 COSTS: Final = Costs(
     request=112,
     request_job=7.4,
@@ -23,7 +23,7 @@ COSTS: Final = Costs(
     wal_removal=544,
     replay=3.8,
 )
-#: Assumed; see docs/scaling.md.
+#: Assumed; see benchmarks/scaling.md.
 BIG: Final = Place(cores=32, trip=200, sync=100, standby=1_000)
 
 

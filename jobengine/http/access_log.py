@@ -2,7 +2,7 @@
 The access log: one line for each request.
 
 All lines of one reactor turn make one event of Twisted's log: an event for each would cost a tenth of a request's time
-in memory (docs/performance.md).
+in memory (benchmarks/lab-book.md).
 """
 
 import re

@@ -1,7 +1,7 @@
 """
 Parses plain request heads in one go; nearly all heads are plain.
 
-Twisted parses a head line by line, with a dozen calls for each line; docs/performance.md has the cost. Twisted still
+Twisted parses a head line by line, with a dozen calls for each line; benchmarks/lab-book.md has the cost. Twisted still
 parses, or refuses, all heads that are not plain.
 """
 

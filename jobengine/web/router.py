@@ -2,8 +2,8 @@
 Routes requests to handlers.
 
 Klein's resource matches each request against rules that may have variables, and passes it through a dozen Deferreds:
-close to half of a request's cost (docs/performance.md). The paths of this API are fixed, so here they are looked up in
-a dict. HEAD, unknown paths and unknown methods go to Klein's resource. Routes are still declared once, in Klein.
+close to half of a request's cost (benchmarks/lab-book.md). The paths of this API are fixed, so here they are looked up
+in a dict. HEAD, unknown paths and unknown methods go to Klein's resource. Routes are still declared once, in Klein.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -159,7 +159,7 @@ class Running:
     Runs a request's coroutine, which awaits Deferreds. The coroutine is started at once, and must not raise.
 
     Deferred.fromCoroutine also makes a Deferred for the result, which is not needed: without it, this takes half the
-    time (docs/performance.md).
+    time (benchmarks/lab-book.md).
     """
 
     __slots__ = ("_awaited", "_coroutine")

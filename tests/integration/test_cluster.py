@@ -1,4 +1,4 @@
-"""docs/cluster.md: what it says to do, and what it says of the database."""
+"""docs/postgresql.md and docs/operate-postgresql.md: what they say to do, and what they say of the database."""
 
 import os
 import re
@@ -41,7 +41,7 @@ CONTENT = b'{"text":"secret contents"}'
 
 def _page(home: Path, url: str, heading: str, *which: int) -> str:
     """The commands under a heading of the page, for a database and files of ours."""
-    found = blocks("docs/cluster.md", heading=heading)
+    found = blocks("docs/postgresql.md", heading=heading)
     code = "\n".join(found[at] for at in which)
     code = re.sub("DATABASE_URL=.*", f"DATABASE_URL={quote(url)}", code)
     return code.replace("/etc/jobengine", str(home)).replace("/var/lib/jobengine", str(home))
@@ -104,7 +104,7 @@ def test_migrate_needs_no_right_to_create_schemas_if_the_schema_exists(cluster: 
 
 def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path) -> None:
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    code, _ = blocks("docs/cluster.md", heading="## Ready-made files")
+    code, _ = blocks("docs/postgresql.md", heading="## Ready-made files")
     assert code.count("up proxy") == 1
     done = shell("umask 077\n" + code.replace("up proxy", "config --quiet"), tmp_path, {"PATH": os.environ["PATH"]})
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
@@ -125,7 +125,7 @@ def test_a_dump_is_made_and_restored_as_the_page_says_and_the_secret_opens_it(
     one, other = _session(database.url), _session(database.url)
     _hand_over(one, other)
     restored = cluster.url("restored")
-    code = "\n".join(blocks("docs/cluster.md", heading="## Back up, upgrade"))
+    code = "\n".join(blocks("docs/operate-postgresql.md", heading="## Back up, upgrade"))
     code = re.sub(r"postgresql://\S+/postgres", quote(cluster.url("postgres")), code)
     code = re.sub(r"postgresql://\S+/restored", quote(restored), code)
     code = re.sub(r"postgresql://\S+/jobengine", quote(database.url), code)
@@ -240,7 +240,7 @@ def test_a_server_works_through_pgbouncer_once_the_role_has_the_settings(
         for statement in statements:
             control.execute(statement)
         ours = [statement.replace(f"DATABASE {name}", "DATABASE jobengine") for statement in statements]
-        assert ours == blocks("docs/cluster.md", "sql")[0].replace(";", "").splitlines()
+        assert ours == blocks("docs/postgresql.md", "sql")[0].replace(";", "").splitlines()
         try:
             shutil.rmtree(cluster.path / tmp_path.name)
             with _pgbouncer(cluster, tmp_path, *settings) as url:

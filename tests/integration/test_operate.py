@@ -191,7 +191,7 @@ def test_the_page_names_each_of_its_sections() -> None:
 def test_a_host_becomes_one_of_several_on_postgresql_as_the_page_on_them_says(host: Host, cluster: Cluster) -> None:
     url = cluster.make_database("of_hosts")
     (host.root / "etc/jobengine/database-url").write_text(url)
-    _, code = blocks("docs/cluster.md", heading="## Ready-made files")
+    _, code = blocks("docs/postgresql.md", heading="## Ready-made files")
     host.run(code)
     assert host.called[-1] == "pip install --no-deps --require-hashes -r requirements-postgres.lock"
     settings = (host.root / "etc/systemd/system/jobengine.service.d/cluster.conf").read_text()

@@ -1,4 +1,4 @@
-"""Damaged rows of PostgreSQL: what docs/cluster.md says to do, and a server whose rows are damaged while it works."""
+"""Damaged rows of PostgreSQL: as docs/operate-postgresql.md says, and under a server that works meanwhile."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
         ((bad,),) = control.execute("SELECT max(id) FROM jobengine.queue").fetchall()
         control.execute(ALTER_QUEUE, [bad])
     daemon.start()
-    listing, restoring, deleting, counting = blocks("docs/cluster.md", heading="## A row is damaged")
+    listing, restoring, deleting, counting = blocks("docs/operate-postgresql.md", heading="## A row is damaged")
     urls = {"DATABASE_URL": database.url, "RESTORED_URL": cluster.url("backup")}
     with daemon.client(admin_key=ADMIN_KEY) as client:
         assert list(client.jobs("mail")) == uids[2:]

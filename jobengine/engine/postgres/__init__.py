@@ -1,1 +1,1 @@
-"""The engine on PostgreSQL; see docs/cluster.md. Imported only if DATABASE_URL is set."""
+"""The engine on PostgreSQL; see docs/postgresql.md. Imported only if DATABASE_URL is set."""

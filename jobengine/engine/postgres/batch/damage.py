@@ -28,9 +28,7 @@ from .write import tally
 #: The number of jobs to examine after a damaged job: damaged rows are often neighbours.
 _FOLLOWING: Final = 100
 #: What is logged about a job that is set apart.
-DAMAGED: Final = (
-    "job {uid} of queue {queue} is damaged and was passed over: {why}. See 'A row is damaged' in docs/cluster.md."
-)
+DAMAGED: Final = "job {uid} of queue {queue} is damaged and was passed over: {why}. See docs/operate-postgresql.md."
 _LOCK_SUSPECTS: Final = named("lock_suspects")
 _LOCK_FOLLOWERS: Final = named("lock_followers")
 _SET_JOBS_APART: Final = named("set_jobs_apart")

@@ -9,9 +9,7 @@ from twisted.logger import Logger
 
 from ....core.model import Queue
 
-_DAMAGED: Final = (
-    "queue number {queue_id} is damaged and is passed over: {why}. See 'A row is damaged' in docs/cluster.md."
-)
+_DAMAGED: Final = "queue number {queue_id} is damaged and is passed over: {why}. See docs/operate-postgresql.md."
 
 
 @define(eq=False)

@@ -2,7 +2,7 @@
 Converts jobs and queues into rows of the database, and back.
 
 Jobs that were recently encrypted or decrypted are cached, since most jobs are claimed and finished on the server that
-added them. The cache saves a tenth of a bulk job's time; see docs/performance.md.
+added them. The cache saves a tenth of a bulk job's time; see benchmarks/lab-book.md.
 """
 
 from collections.abc import Sequence

@@ -197,7 +197,7 @@ def test_a_page_of_a_group_reads_only_its_jobs(plans: _Plans, state: State | Non
 
 
 def test_a_page_by_time_sorts_the_queue(plans: _Plans) -> None:
-    """An index for it would cost each change of a job a write: see docs/cluster.md."""
+    """An index for it would cost each change of a job a write: see docs/postgresql-differences.md."""
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
 
 
