@@ -21,11 +21,13 @@ _BEGIN, _END = "<!-- {}: written by make bench -->\n", "<!-- end of {} -->\n"
 Rows = Mapping[str, str]
 #: The rows of the README's table.
 CHOSEN: Final[Rows] = {
-    "Python programs add and work off, at full speed": "one process adds, one works off: many in a call or 32 threads",
-    "the same with one job in a call, 8 threads": "one process adds, one works off: 8 threads each, one job in a call",
-    "adding over HTTP, 1,000 jobs in a request": "bulk of 1,000, adding alone",
-    "claims from a queue of 1,000,000 jobs": "1,000,000 queued jobs, claim",
+    "A Python process adds jobs, another does them": "one process adds, one works off: many in a call or 32 threads",
+    "The same, 8 threads, one job in a call": "one process adds, one works off: 8 threads each, one job in a call",
+    "Adding over HTTP, 1,000 jobs in a request": "bulk of 1,000, adding alone",
+    "Claiming one by one from 1,000,000 queued jobs": "1,000,000 queued jobs, claim",
 }
+#: Names of contenders that say too little without the page that explains them.
+_NAMES: Final = {"pika on a quorum queue": "RabbitMQ through pika"}
 #: The tables in which only the fastest contenders are shown, and how many of them.
 _MOST: Final = {"bulk": 2}
 #: The rows of each table in docs/performance.md. One that was not measured is left out.
@@ -142,7 +144,8 @@ def _put(text: str, place: Path, name: str, end: str) -> None:
 def _others(rows: list[Figure], most: int | None) -> str:
     """The contenders of one figure, the fastest first."""
     measured = [re.sub(r" \(client.*?\)", "", row.contender) for row in rows if re.search(r": [\d,]+ ", row.contender)]
-    return " · ".join(sorted(measured, key=_rate, reverse=True)[:most])
+    named = (row.rpartition(": ") for row in sorted(measured, key=_rate, reverse=True)[:most])
+    return " · ".join(f"{_NAMES.get(name, name)}: {figure}" for name, _, figure in named)
 
 
 def _rate(contender: str) -> int:
