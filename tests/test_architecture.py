@@ -19,7 +19,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What both engines share.
 SHARED = {
     f"engine.{module}"
-    for module in ("claimers", "door", "event_feed", "ids", "links", "sweeps", "threads", "waiting_line", "waits")
+    for module in (
+        "claimers",
+        "door",
+        "event_feed",
+        "ids",
+        "line_mover",
+        "links",
+        "sweeps",
+        "threads",
+        "waiting_line",
+        "waits",
+    )
 }
 #: For each room, or a module in it with other rules, the modules of ours that it may import; a name stands for the
 #: module and all below it. A room may import itself.

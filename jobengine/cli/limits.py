@@ -34,9 +34,17 @@ _OPTIONS: Final = (
 )
 
 
+#: The option about priority ageing.
+_AGEING: Final = click.option(
+    "--seconds-per-priority",
+    type=OrNone(Seconds()),
+    help="Let jobs age: how much waiting one step of priority is worth, so that none waits for ever.",
+)
+
+
 def limit_options(function: F) -> F:
     """Add the options."""
-    return with_options(function, _OPTIONS)
+    return with_options(function, (*_OPTIONS, _AGEING))
 
 
 def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +62,8 @@ def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
             changes[name] = options[name]
     if options["target_wait"] is not None:
         changes["target_wait_seconds"] = or_none(options["target_wait"])
+    if (seconds := options["seconds_per_priority"]) is not None:
+        changes["order"] = None if or_none(seconds) is None else {"seconds_per_priority": seconds}
     return changes
 
 

@@ -34,7 +34,19 @@ from .errors import (
     TooManyRequests,
     Unavailable,
 )
-from .groups import Group, GroupOptions, GroupSettings, GroupSort, HoldingJob, LimitOptions, Limits, QueueSettings, Rate
+from .groups import (
+    Group,
+    GroupOptions,
+    GroupSettings,
+    GroupSort,
+    HoldingJob,
+    LimitOptions,
+    Limits,
+    Order,
+    OrderOptions,
+    QueueSettings,
+    Rate,
+)
 from .history import Periods, QueueHistory
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob, OnDependencyFailure
 from .links import AwaitedJob, GraphEdge, JobGraph, LinkedJob
@@ -126,6 +138,8 @@ __all__ = [
     "NewJob",
     "NotJobEngine",
     "OnDependencyFailure",
+    "Order",
+    "OrderOptions",
     "OutcomeUnknown",
     "Periods",
     "Queue",

@@ -90,6 +90,16 @@ def holding_jobs(raw: list[Any]) -> tuple[HoldingJob, ...]:
     return tuple([HoldingJob(one) for one in raw])
 
 
+class Order(Answer):
+    """Priority ageing: the order in which a queue's jobs are claimed."""
+
+    __slots__ = ()
+    _shown = ("per_priority",)
+
+    #: How much age one step of priority is worth.
+    per_priority = Field[timedelta]("seconds_per_priority", as_span)
+
+
 #: A rate to set: the number of claims and seconds, or one that was read.
 RateOption = tuple[int, Span] | Rate
 
@@ -101,6 +111,13 @@ class LimitOptions(TypedDict, total=False):
     in_progress: int | None
     #: The most claims in a time, as (count, seconds).
     rate: RateOption | None
+
+
+class OrderOptions(TypedDict):
+    """Priority ageing to set."""
+
+    #: How much age one step of priority is worth.
+    seconds_per_priority: Span
 
 
 class QueueSettings(TypedDict, total=False):
@@ -123,6 +140,8 @@ class QueueSettings(TypedDict, total=False):
     group_on_failure: str | None
     #: How long jobs should wait at most, for `workers_wanted` of the stats; None removes it.
     target_wait_seconds: Span | None
+    #: Priority ageing, such as {"seconds_per_priority": 60}; None removes it.
+    order: OrderOptions | Order | None
     #: Until when no job can be claimed; None ends that.
     held_until: Moment | None
     #: How long the owner's old key stays valid beside the new one.
@@ -175,14 +194,23 @@ def _rate_value(rate: Any) -> Mapping[str, Any]:
         raise TypeError("a rate is a number of claims and seconds, such as (10, 60)") from None
 
 
+def _order_value(order: Any) -> Mapping[str, Any]:
+    if isinstance(order, Order):
+        return order.raw
+    return written(order, OrderOptions.__required_keys__, encoders={"seconds_per_priority": whole_seconds})
+
+
 _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "defaults": dict,
     "limits": _limits_value,
     "group_limits": _limits_value,
     "rate": _rate_value,
     "target_wait_seconds": whole_seconds,
+    "order": _order_value,
     "held_until": unix,
     "old_key_seconds": whole_seconds,
 }
 #: Settings that None removes.
-_REMOVED: Final = frozenset({"limits", "group_limits", "target_wait_seconds", "held_until", "in_progress", "rate"})
+_REMOVED: Final = frozenset(
+    {"limits", "group_limits", "target_wait_seconds", "order", "held_until", "in_progress", "rate"}
+)

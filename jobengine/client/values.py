@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec.json import decode
 
 from .answers import Answer, Field, as_limit, as_minutes, as_moment, as_span, as_time
-from .groups import HoldingJob, Limits, holding_jobs
+from .groups import HoldingJob, Limits, Order, holding_jobs
 from .links import AwaitedJob, LinkedJob, awaited_jobs, linked_jobs
 from .unique_keys import Debounce, Unique
 
@@ -263,6 +263,8 @@ class QueueSetup(Answer):
     group_on_failure = Field[str]("group_on_failure", default="next")
     #: How long jobs should wait at most; `workers_wanted` of the stats is calculated from it.
     target_wait = Field[timedelta | None]("target_wait_seconds", as_span)
+    #: Priority ageing; None if jobs are claimed strictly by priority.
+    order = Field[Order | None]("order", Order)
 
 
 class Counts(Answer):

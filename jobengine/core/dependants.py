@@ -24,10 +24,11 @@ from .dependencies import (
     mark_after,
     waits_for,
 )
-from .facts import Fact, ItemSet, JobChanged
+from .facts import Fact, ItemSet, JobAdded, JobChanged
 from .fingerprints import fingerprint
 from .model import COMPLETE, FINISHED, Job, Standing, State
 from .tables import BatchChanged, DependencyEnded, NoLongerAwaited, Table, TableSet
+from .transitions import in_line
 
 
 def follow_up(tables: TableSet, now: int, limit: int) -> list[Fact]:
@@ -143,6 +144,10 @@ def _dependency_has_ended(tables: TableSet, name: str, thing: DependencyEnded, n
     job = tables.queues[name].job(thing.uid)
     assert job is not None
     standing = with_ends(job, thing.ended, now, lambda: why_unmet(job, thing.ended, tables))
+    if job.standing.state is State.FAILED and standing.state is State.QUEUED:
+        spec = in_line(tables.queues[name].queue, job.spec)
+        if spec is not job.spec:
+            return (JobAdded(name, Job(spec, standing)),)
     return (JobChanged(name, thing.uid, standing),)
 
 

@@ -169,6 +169,17 @@ class GroupInUse(DomainError):
         super().__init__("The job is in progress, and counts in its group: change its group when it is queued again.")
 
 
+class FairWithAgeing(DomainError):
+    """A queue would have both fair order and priority ageing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'A queue has either the group_order "fair" or an order with seconds_per_priority: groups take turns among '
+            "jobs of equal priority, and with seconds_per_priority hardly any two jobs are equal. Send null for order, "
+            "or another group_order."
+        )
+
+
 class UnknownDependency(DomainError):
     """A new job depends on a job that does not exist, or that its key may not read."""
 

@@ -14,6 +14,7 @@ from attrs import asdict
 from msgspec import UNSET, Struct, UnsetType, convert
 from msgspec.json import Decoder, Encoder
 
+from .ageing import Order
 from .dependencies import Awaited, Dependencies, OnDependencyFailure
 from .facts import (
     ClockSet,
@@ -86,6 +87,7 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
         old_key=None if old_key is None else (old_key.digest, old_key.until),
         flow=queue.flow,
         target_wait_seconds=queue.target_wait_seconds,
+        order=queue.order,
     )
     return _line((kind, _QUEUE, queue.name, queue.salt, queue.digest, queue.created, more))
 
@@ -147,6 +149,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             rare.batch,
             None if rare.dependencies is None else (rare.dependencies.on_failure, rare.dependencies.on),
             rare.unique,
+            rare.line,
         )
     line = _line(("job-added", _JOB, fact.queue, *spec_fields, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
@@ -207,7 +210,7 @@ def _read_queue(written: list[Any]) -> Queue:
     defaults = more.pop("defaults", None)
     keys = [AccessKey(id=i, role=Role(r), digest=d, created=c) for i, r, d, c in more.pop("keys", ())]
     old_key = more.pop("old_key", None)
-    flow = more.pop("flow", None)
+    flow, order = more.pop("flow", None), more.pop("order", None)
     return Queue(
         name=name,
         salt=salt,
@@ -218,6 +221,7 @@ def _read_queue(written: list[Any]) -> Queue:
         keys=tuple(keys),
         old_key=None if old_key is None else OldKey(digest=old_key[0], until=old_key[1]),
         flow=None if flow is None else convert(flow, Flow),
+        order=None if order is None else convert(order, Order),
         **more,
     )
 

@@ -13,13 +13,14 @@ from typing import Final
 from attrs import field, frozen
 from msgspec.structs import force_setattr
 
+from .ageing import Order
 from .dependencies import Dependencies
 from .flow import Flow
 from .retention import Retention
 from .unique_rule import UniqueRule
 from .values import Value
 
-#: A place in execution order: negative priority, arrival, uid.
+#: A place in execution order: negative priority (or a place in line, see Rare.line), arrival, uid.
 Rank = tuple[int, int, str]
 #: A position in the order of a list: the sorted value, arrival, uid. In execution order it is the rank.
 Position = tuple[int, int, str]
@@ -108,6 +109,8 @@ class Rare(Value, frozen=True, kw_only=True):
     dependencies: Dependencies | None = None
     #: How it holds its unique key; None if it holds it until it is finished, as most do.
     unique: UniqueRule | None = None
+    #: Its place in line, in a queue with priority ageing; see jobengine.core.ageing.
+    line: int | None = None
 
 
 #: The rare fields of a job without any.
@@ -165,7 +168,8 @@ class Spec(Value, frozen=True, kw_only=True):
     rank: Rank = (0, 0, "")
 
     def __post_init__(self) -> None:
-        force_setattr(self, "rank", (-self.priority, self.arrival, self.uid))
+        line = self.rare.line
+        force_setattr(self, "rank", (-self.priority if line is None else line, self.arrival, self.uid))
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -371,6 +375,8 @@ class Queue:
     flow: Flow | None = None
     #: The longest that a job should wait, in seconds, for the count of workers wanted; None is no aim.
     target_wait_seconds: int | None = None
+    #: Priority ageing; None if jobs are claimed strictly by priority, and all have their places.
+    order: Order | None = None
 
 
 @frozen

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from .ageing import Order
 from .batches import NAME_LENGTH as BATCH_LENGTH
 from .dependencies import OnDependencyFailure
 from .fingerprints import FINGERPRINT
@@ -21,6 +22,7 @@ Digest = Annotated[str, Meta(pattern="^(sha512:)?[0-9a-f]{64}\\Z")]
 Count = Annotated[int, Meta(ge=0)]
 Fingerprint = Annotated[str, Meta(pattern=FINGERPRINT)]
 Ended = Annotated[str, Meta(pattern="^[-cfw]*\\Z")]
+Line = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
 
 
 class Extras(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -39,6 +41,7 @@ class QueueExtras(Extras):
     old_key: tuple[Digest, Count] | None = None
     flow: Flow | None = None
     target_wait_seconds: Window | None = None
+    order: Order | None = None
 
 
 class SpecExtras(Extras):
@@ -56,6 +59,7 @@ class SpecExtras(Extras):
     #: What happens if a dependency fails, and queue and key of each.
     dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
     unique: UniqueRule | None = None
+    line: Line | None = None
 
 
 class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):

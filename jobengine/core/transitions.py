@@ -7,6 +7,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
+from .ageing import line_of
 from .dependencies import (
     MET,
     MOST_DEPENDENCIES,
@@ -104,7 +105,7 @@ def update(
             raise GroupInUse(job.state, job.standing.worker)
         if changes.without_dependencies:
             raise NothingAwaited(job.state, job.standing.worker)
-    spec, standing = _spec(job.spec, changes), _with_notes(job.standing, changes)
+    spec, standing = _spec(queue, job.spec, changes), _with_notes(job.standing, changes)
     if changes.without_dependencies:
         standing = replace(standing, ended="")
     # Most updates change neither, and then it is the same job.
@@ -113,6 +114,12 @@ def update(
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
+
+
+def in_line(queue: Queue, spec: Spec) -> Spec:
+    """The fixed half of a job with its place by the queue's present order; the same object if it has that already."""
+    line = line_of(queue.order, spec.priority, spec.created)
+    return spec if line == spec.rare.line else replace(spec, rare=replace(spec.rare, line=line))
 
 
 def waiting_for(
@@ -207,7 +214,7 @@ def _holds(standing: Standing, lease: str) -> bool:
     return standing.lease is not None and compare_digest(standing.lease.encode(), lease.encode())
 
 
-def _spec(spec: Spec, changes: Changes) -> Spec:
+def _spec(queue: Queue, spec: Spec, changes: Changes) -> Spec:
     changed = (
         changes.priority,
         changes.content,
@@ -216,8 +223,17 @@ def _spec(spec: Spec, changes: Changes) -> Spec:
         changes.group,
         changes.without_dependencies,
     )
-    if changed == _UNCHANGED:
-        return spec
+    if changed != _UNCHANGED:
+        spec = _with_changes(spec, changed)
+    # A job that is queued again, or has a new priority, gets its place by the present order.
+    if (queue.order is not None or spec.rare.line is not None) and changes.state is not COMPLETE:
+        return in_line(queue, spec)
+    return spec
+
+
+def _with_changes(
+    spec: Spec, changed: tuple[int | None, bytes | None, tuple[str, ...] | None, int | None, str | None, bool]
+) -> Spec:
     priority, content, tags, timeout_time, group, without_dependencies = changed
     rare = spec.rare if group is None else replace(spec.rare, group=group or None)
     return replace(

@@ -65,7 +65,8 @@ def _job(job: Job, ahead: int) -> Job:
         ready_at=standing.ready_at and standing.ready_at + ahead,
         notes=_notes(standing.notes, ahead),
     )
-    return Job(replace(spec, created=spec.created + ahead), moved)
+    rare = spec.rare if spec.rare.line is None else replace(spec.rare, line=spec.rare.line + ahead)
+    return Job(replace(spec, created=spec.created + ahead, rare=rare), moved)
 
 
 def _notes(notes: Notes, ahead: int) -> Notes:

@@ -54,6 +54,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.GroupNotFound: HTTPStatus.NOT_FOUND,
     e.GroupInUse: HTTPStatus.CONFLICT,
     e.NothingAwaited: HTTPStatus.CONFLICT,
+    e.FairWithAgeing: HTTPStatus.CONFLICT,
     e.UnknownDependency: HTTPStatus.CONFLICT,
     e.DependencyExists: HTTPStatus.CONFLICT,
     e.DependencyCircle: HTTPStatus.BAD_REQUEST,

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import UNSET, Meta, Raw, UnsetType, field
 
+from ..core.ageing import SecondsPerPriority
 from ..core.batches import NAME_LENGTH as BATCH_LENGTH
 from ..core.dependencies import MOST_DEPENDENCIES
 from ..core.fingerprints import FINGERPRINT
@@ -88,6 +89,12 @@ class Limits(Fields, frozen=True, kw_only=True):
     rate: Rate | None = None
 
 
+class Order(Fields, frozen=True, kw_only=True):
+    """The order of a queue's jobs."""
+
+    seconds_per_priority: SecondsPerPriority
+
+
 class ChangeQueue(Fields, frozen=True, kw_only=True):
     """Changes of a queue."""
 
@@ -104,6 +111,7 @@ class ChangeQueue(Fields, frozen=True, kw_only=True):
     group_order: Text | None = None
     group_on_failure: Text | None = None
     target_wait_seconds: Window | UnsetType | None = UNSET
+    order: Order | UnsetType | None = UNSET
     held_until: Moment | None = None
     new_access_key: Key | None = None
     old_key_seconds: Overlap | None = None

@@ -102,6 +102,9 @@ class Wire:
             group_order=_given(GroupOrder, sent.group_order, "group_order"),
             group_on_failure=_given(OnFailure, sent.group_on_failure, "group_on_failure"),
             target_wait_seconds=sent.target_wait_seconds,
+            seconds_per_priority=sent.order.seconds_per_priority
+            if isinstance(sent.order, bodies.Order)
+            else sent.order,
             held_until=UNSET if sent.held_until is None else sent.held_until,
             new_access_key=None if sent.new_access_key is None else _header_safe(sent.new_access_key),
             old_key_seconds=sent.old_key_seconds or 0,

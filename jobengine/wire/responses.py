@@ -15,7 +15,7 @@ from ..core.failures import Alike
 from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.links import AwaitedResults, Link
-from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, State
+from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, Spec, State
 from ..core.stats import GroupReport, QueueStats, Times
 from .links import link_value, with_dependencies
 from .schedules import ScheduledBy, scheduled_by
@@ -144,9 +144,13 @@ def queue_value(queue: Queue) -> dict[str, Any]:
 
 
 def _flow_value(queue: Queue) -> dict[str, Any]:
-    """Limits and the order of groups: the order for each queue with flow, the rest where it is not at its default."""
+    """Limits and orders: the order of groups for each queue with flow, the rest where it is not at its default."""
     flow = {} if queue.flow is None else {"group_order": queue.flow.group_order.value, **to_builtins(queue.flow)}
-    return flow if queue.target_wait_seconds is None else {**flow, "target_wait_seconds": queue.target_wait_seconds}
+    if queue.target_wait_seconds is not None:
+        flow["target_wait_seconds"] = queue.target_wait_seconds
+    if queue.order is not None and queue.order.seconds_per_priority is not None:
+        flow["order"] = {"seconds_per_priority": queue.order.seconds_per_priority}
+    return flow
 
 
 def group_value(group: GroupReport) -> dict[str, Any]:
@@ -314,7 +318,20 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         return paused + _held_reason(explanation.hold)
     ahead = explanation.ahead
     line = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it" if ahead else "It is the next"
-    return f"{paused or 'It can be claimed. '}{line}."
+    return f"{paused or 'It can be claimed. '}{line}.{_ageing(job.spec, explanation.queue)}"
+
+
+def _ageing(spec: Spec, queue: Queue) -> str:
+    """What priority ageing means for the place of a job; an empty text if it means nothing."""
+    if queue.order is not None and queue.order.changed:
+        return " The order of the queue was changed, and its jobs are being moved to their new places."
+    seconds = 0 if spec.rare.line is None else (spec.created - spec.rare.line) // 1000
+    if not seconds:
+        return ""
+    which = f"behind jobs of priority 0 that were added up to {-seconds} seconds later"
+    if seconds > 0:
+        which = f"before jobs of priority 0 that were added up to {seconds} seconds earlier"
+    return f" Its priority of {spec.priority} puts it {which}."
 
 
 def _like(explanation: Explanation) -> str:

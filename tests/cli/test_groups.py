@@ -29,6 +29,8 @@ _LIMITS = {"in_progress": 50, "rate": {"count": 100, "seconds": 1}}
         ),
         (("--target-wait", "1.5m"), {"target_wait_seconds": 90}),
         (("--target-wait", "none"), {"target_wait_seconds": None}),
+        (("--seconds-per-priority", "1m"), {"order": {"seconds_per_priority": 60}}),
+        (("--seconds-per-priority", "none"), {"order": None}),
     ],
 )
 def test_configure_sets_limits_and_the_order_of_groups(

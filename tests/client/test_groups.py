@@ -68,6 +68,9 @@ def _body(request: Request) -> Any:
         ),
         ({"target_wait_seconds": timedelta(minutes=1)}, {"target_wait_seconds": 60}),
         ({"target_wait_seconds": None}, {"target_wait_seconds": None}),
+        ({"order": {"seconds_per_priority": 60}}, {"order": {"seconds_per_priority": 60}}),
+        ({"order": {"seconds_per_priority": timedelta(minutes=1)}}, {"order": {"seconds_per_priority": 60}}),
+        ({"order": None}, {"order": None}),
         ({"held_until": _UNTIL}, {"held_until": 1_800_000_000}),
         ({"held_until": None}, {"held_until": 0}),
         ({"paused": True}, {"paused": True}),
@@ -90,6 +93,17 @@ def test_the_limits_of_a_queue_can_be_read_and_set_again() -> None:
     assert (read.group_order, read.group_on_failure, read.target_wait) == ("fair", "next", timedelta(seconds=30))
     queue.configure(limits=read.limits, group_limits={"rate": read.limits.rate})
     assert _body(pool.requests[1]) == {"name": "q", "limits": raw, "group_limits": {"rate": raw["rate"]}}
+
+
+def test_the_order_of_a_queue_can_be_read_and_set_again() -> None:
+    setup = {"name": "q", "order": {"seconds_per_priority": 90}}
+    queue, pool = _queue([answer(200, setup), answer(200, setup), answer(200, {"name": "q"})])
+    order = queue.configure().order
+    assert order is not None
+    assert order.per_priority == timedelta(seconds=90)
+    queue.configure(order=order)
+    assert _body(pool.requests[1]) == setup
+    assert queue.configure(order=None).order is None
 
 
 @pytest.mark.parametrize("limits", [{"rate": 10}, {"rate": (1, 2, 3)}, {"rate": (1, "m")}, {"in_proges": 5}])

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import pytest
 
 from jobengine.core import commands as c
+from jobengine.core.ageing import Order
 from jobengine.core.model import Defaults, EventBatch, Job, Position, Queue, Role, State
 from jobengine.core.sorting import Sort
 from jobengine.engine.door import Engine
@@ -184,6 +185,8 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
         (engine.ask, c.AddKey(**named, role=Role.VIEWER, new_access_key=b"one more"), False),
         (engine.ask, c.RevokeKey(**named, key_id="none"), False),
         (engine.ask, c.ChangeQueue(**named, max_jobs=1_000), False),
+        (engine.ask, c.MoveInLine(**named, state=State.QUEUED), False),
+        (engine.ask, c.SettleOrder(**named, order=Order(changed=1)), False),
         (engine.ask, c.ListGroups(**named, limit=1), False),
         (engine.ask, c.ReadGroup(**named, group="none"), False),
         (engine.ask, c.ChangeGroup(**named, group="none"), False),

@@ -16,6 +16,7 @@ from jobengine.core.model import Job, Role, State
 from jobengine.core.retention import retention
 from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
+from tests.contract.ageing import AgeingContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
 from tests.contract.dependencies import BatchContract, DependencyContract
 from tests.contract.events import EventsContract
@@ -401,6 +402,7 @@ class EngineContract(
     NewCommandContract,
     NamedItemsContract,
     GroupsContract,
+    AgeingContract,
     ScheduleContract,
     FailuresContract,
     DependencyContract,

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from jobengine.core.ageing import Order
 from jobengine.core.batches import BATCH, Batch, batch_text
 from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.facts import (
@@ -208,6 +209,7 @@ any_specs = st.builds(
             st.lists(st.tuples(_TEXT, _TEXT), max_size=3).map(tuple),
             st.sampled_from(OnDependencyFailure),
         ),
+        line=st.none() | _INT,
     )
     | st.just(NO_RARE),
 )
@@ -244,6 +246,8 @@ _ANY_QUEUES = st.builds(
     old_key=st.none() | st.builds(OldKey, digest=_TEXT, until=_INT),
     flow=st.none() | _FLOWS,
     target_wait_seconds=st.none() | st.integers(1, 86_400),
+    order=st.none()
+    | st.builds(Order, seconds_per_priority=st.none() | st.integers(1, 31_536_000), changed=st.integers(0, 1 << 50)),
 )
 
 #: Facts with any values at all.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from jobengine.core.ageing import Order
 from jobengine.core.commands import (
     AddJobs,
     AddKey,
@@ -32,6 +33,7 @@ from jobengine.core.commands import (
     ListJobs,
     ListKeys,
     ListSchedules,
+    MoveInLine,
     NewJob,
     Peek,
     QueueCommand,
@@ -48,6 +50,7 @@ from jobengine.core.commands import (
     RunSchedule,
     SetBatch,
     SetSchedule,
+    SettleOrder,
     Subscribe,
     UpdateJob,
     UpdateJobs,
@@ -101,6 +104,8 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
     return [
         DeleteQueue(**common),
         ChangeQueue(**common, paused=True),
+        MoveInLine(**common, state=State.QUEUED),
+        SettleOrder(**common, order=Order(changed=1)),
         AddKey(**common, role=Role.VIEWER, new_access_key=b"new"),
         RevokeKey(**common, key_id="none"),
         ListKeys(**common),

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from jobengine.core import (
+    ageing,
     batches,
     claimers,
     commands,
@@ -39,6 +40,7 @@ MODULES = {
         schedules,
         effects,
         filters,
+        ageing,
         flow,
         groups,
         stats,
@@ -67,6 +69,7 @@ SHOWN = """
     schedules skipped time timezone until
     batch batches counts dependants dependencies depends_on lost most on on_dependency_failure on_failure open then
     hidden named_in results_left_out then_on unfinished wait_for with_results without_dependencies
+    changed line order seconds_per_priority
     done failing failures fired firings followed manual number request_digest schedule states wall
     at_most_seconds debounce if_queued key key_passed_on replaced unique
 """

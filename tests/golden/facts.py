@@ -5,6 +5,7 @@ from typing import Any
 from attrs import evolve
 from msgspec.structs import replace
 
+from jobengine.core.ageing import Order
 from jobengine.core.batches import BATCH, Batch, batch_text
 from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.facts import (
@@ -101,10 +102,12 @@ FULL_QUEUE = Queue(
     old_key=OldKey(digest="ef" * 32, until=CREATED + 5),
     flow=FULL_FLOW,
     target_wait_seconds=30,
+    order=Order(seconds_per_priority=60, changed=CREATED + 6),
 )
 #: The same as versions 6, 5, 4, 3 and 2 knew it.
 FULL_QUEUE_6 = evolve(
     FULL_QUEUE,
+    order=None,
 )
 FULL_QUEUE_5 = evolve(FULL_QUEUE_6, flow=None, target_wait_seconds=None)
 FULL_QUEUE_4 = evolve(
@@ -198,6 +201,7 @@ FULL_JOB = Job(
                 if_running=IfInProgress.ADD,
                 debounce=Debounce(5, 60),
             ),
+            line=CREATED - 120_000,
         ),
     ).spec,
     FULL_STANDING,
@@ -216,6 +220,7 @@ FULL_STANDING_6 = replace(
 FULL_RARE_6 = replace(
     FULL_JOB.spec.rare,
     unique=None,
+    line=None,
 )
 FULL_JOB_6 = Job(replace(FULL_JOB.spec, rare=FULL_RARE_6), FULL_STANDING_6)
 FULL_STANDING_5 = replace(FULL_STANDING_6, ended="")

@@ -91,7 +91,9 @@ EXPECTED["format-1.0-batches.db"] = [
     (12, 0, State.FAILED, 0, 1_700_000_000_203, 0),
     EXPECTED["format-1.0-records-5.db"][-1],
 ]
-EXPECTED["format-1.0-records-7.db"] = EXPECTED["format-1.0-batches.db"]
+# Job 8 has a place in line, which comes after all priorities.
+_FULL = EXPECTED["format-1.0-batches.db"][2]
+EXPECTED["format-1.0-records-7.db"] = [*(one for one in EXPECTED["format-1.0-batches.db"] if one != _FULL), _FULL]
 QUEUES = {
     "format-1.0.db": MAIL,
     "format-1.0-records-2.db": FULL_QUEUE_2,

@@ -173,6 +173,9 @@ def test_limits_work_as_their_page_says(daemon: Daemon) -> None:
     assert (single["group_limits"], strict["group_on_failure"]) == ({"in_progress": 1}, "hold")
     assert [job["content"]["text"] for job in claimed["jobs"]] == ["open", "open"]
     assert (why["held_by"], why["holders"][0]["uid"]) == ("group_limit", claimed["jobs"][0]["uid"])
+    aged, why, plain = _answers(daemon, setup, *blocks(page, heading="## Nothing waits for ever"))
+    assert (aged["order"], "order" in plain) == ({"seconds_per_priority": 60}, False)
+    assert why["reason"] == "It can be claimed. 1 job is before it."
 
 
 def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:

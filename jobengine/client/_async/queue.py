@@ -139,8 +139,8 @@ class AsyncQueue:
         Change the settings of the queue; omitted ones stay unchanged.
 
         `limits` are those of the whole queue, and `group_limits` those of each group, such as
-        {"in_progress": 5, "rate": (10, 60)}. None removes `limits`, `group_limits` and `target_wait_seconds`, and ends
-        a hold with `held_until`.
+        {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. None removes
+        `limits`, `group_limits`, `target_wait_seconds` and `order`, and ends a hold with `held_until`.
         """
         new_access_key = secret(new_access_key)
         body = {"name": self.name, **settings_value(settings), **given(new_access_key=new_access_key)}

@@ -9,6 +9,7 @@ from .command import *
 from .failures import *
 from .groups import *
 from .new_job import *
+from .ordering import *
 from .queues import *
 from .reading import *
 from .schedules import *

@@ -8,6 +8,7 @@ from attrs import define, field
 from msgspec.structs import replace
 
 from ..access import PRODUCERS, authorise, derived_uid
+from ..ageing import Order, line_of
 from ..batches import BATCH
 from ..dependants import awaited_by, end_of_job, with_ends
 from ..dependencies import (
@@ -50,7 +51,7 @@ from ..model import (
 from ..required_rows import Needs
 from ..retention import Retention, at_least, retention
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
-from ..transitions import replaced
+from ..transitions import in_line, replaced
 from ..unique_rule import PLAIN_RULE, UniqueRule
 from ..values import Value
 from ..wall_time import shown
@@ -227,12 +228,14 @@ class Adding:
         # Shared by all jobs without a delay.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
         self._rare_before = shared_rare(self.grant.key_id, None)
+        self._order = self.table.queue.order
 
     defaults: Defaults = field(init=False)
     keep: Retention = field(init=False)
     queued: Standing = field(init=False)
     #: The rare fields of the last job that had only author, group and batch; most jobs of a request share them.
     _rare_before: Rare = field(init=False)
+    _order: Order | None = field(init=False)
     #: The batches that were found to take jobs.
     _open_batches: set[str] = field(factory=set, init=False)
     circles: Circles = field(init=False)
@@ -414,7 +417,8 @@ class Adding:
 
     def _replace(self, request: NewJob, unique_key: str, rule: UniqueRule, job: Job) -> Added:
         """Replace what a queued job does, and when."""
-        job = replaced(job, spec_for(job.spec, request, rule), *self._times(request, job.spec.created), self.now)
+        spec = in_line(self.table.queue, spec_for(job.spec, request, rule))
+        job = replaced(job, spec, *self._times(request, job.spec.created), self.now)
         index = self._keys_of_request.replace(unique_key, job)
         if index is not None:
             self.new[index] = job
@@ -457,13 +461,19 @@ class Adding:
 
     def _rare(self, request: NewJob, digest: str | None) -> Rare:
         group, batch, before = request.group, request.batch, self._rare_before
+        line = None if self._order is None else line_of(self._order, request.priority, self.now)
         if group is not None:
             self.has_groups = True
         if digest is None and request.context is NO_CONTEXT and not (request.unique_key or request.depends_on):
             # Comparing two Nones by == takes longer.
-            if (group is before.group or group == before.group) and (batch is before.batch or batch == before.batch):
+            if (
+                (group is before.group or group == before.group)
+                and (batch is before.batch or batch == before.batch)
+                and line == before.line
+            ):
                 return before
-            self._rare_before = shared_rare(self.grant.key_id, group, batch)
+            rare = shared_rare(self.grant.key_id, group, batch)
+            self._rare_before = rare if line is None else replace(rare, line=line)
             return self._rare_before
         depends = Dependencies(request.depends_on, request.on_dependency_failure) if request.depends_on else None
         return Rare(
@@ -475,6 +485,7 @@ class Adding:
             batch=batch,
             dependencies=depends,
             unique=request.unique,
+            line=line,
         )
 
     def _delayed(self, request: NewJob) -> Standing:

@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from ..access import OWNERS, READERS, digest_of
-from ..errors import KeyNotFound, KeyTaken, QueueExists, TooManyKeys, TooManyQueues
+from ..ageing import changed_order
+from ..errors import FairWithAgeing, KeyNotFound, KeyTaken, QueueExists, TooManyKeys, TooManyQueues
 from ..facts import ItemSet, QueueChanged, QueueCreated, QueueDeleted
 from ..flow import GATE, NO_FLOW, NO_LIMITS, OF_QUEUE, Flow, GroupOrder, Limits, OnFailure
 from ..gates import GateChanges
@@ -97,6 +98,8 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     group_on_failure: OnFailure | UnsetType = UNSET
     #: See Queue; None is no aim.
     target_wait_seconds: int | UnsetType | None = UNSET
+    #: See Order; None is strictly by priority.
+    seconds_per_priority: int | UnsetType | None = UNSET
     #: The Unix second until which the queue is held; one that is over ends a hold.
     held_until: int | UnsetType = UNSET
     #: A new owner's key; the present one stays valid for `old_key_seconds`, older ones do not.
@@ -109,20 +112,24 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Queue]:
-        """Raises KeyTaken."""
+        """Raises KeyTaken or FairWithAgeing."""
         names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.new_access_key is not None:
             changes |= _new_owner_key(table.queue, self.new_access_key, now + self.old_key_seconds * SECOND, now)
         if self.target_wait_seconds is not UNSET:
             changes["target_wait_seconds"] = self.target_wait_seconds
+        if self.seconds_per_priority is not UNSET:
+            changes["order"] = changed_order(table.queue.order, self.seconds_per_priority, now)
         gates = GateChanges(table)
         if self.held_until is not UNSET:
             until = self.held_until * SECOND - table.wall(0)
             gates.hold(OF_QUEUE, until if until > now else 0)
         held = [fact for fact in gates.facts() if isinstance(fact, ItemSet)]
         flow = self._flow(table.queue, needed=bool(held))
-        facts, queue = _reconfigured(table, evolve(table.queue, **changes, flow=flow))
+        new = evolve(table.queue, **changes, flow=flow)
+        _check_order(new)
+        facts, queue = _reconfigured(table, new)
         return [*facts, *held], queue
 
     def _flow(self, queue: Queue, *, needed: bool) -> Flow | None:
@@ -221,6 +228,13 @@ class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Queue]:
         return NOTHING, table.queue
+
+
+def _check_order(queue: Queue) -> None:
+    """Raises FairWithAgeing."""
+    ages = queue.order is not None and queue.order.seconds_per_priority is not None
+    if ages and queue.flow is not None and queue.flow.group_order is GroupOrder.FAIR:
+        raise FairWithAgeing
 
 
 def _new_owner_key(queue: Queue, access_key: bytes, old_until: int, now: int) -> dict[str, Any]:

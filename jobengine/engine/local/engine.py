@@ -13,13 +13,14 @@ from twisted.logger import Logger
 
 from ...core import commands as c
 from ...core.errors import QueueNotFound
-from ...core.model import EventBatch, Job, Rank
+from ...core.model import EventBatch, Job, Queue, Rank
 from ...core.wall_time import shown
 from ...storage.backup_reader import BackupReader
 from ...storage.errors import StorageError
 from ...storage.journal import Journal
 from ..door import Busy, Figure, Readiness
 from ..event_feed import Feed
+from ..line_mover import LineMover
 from ..sweeps import sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import NO_JOBS, Done, Outcome
@@ -57,6 +58,7 @@ class LocalEngine:
     _feed: Feed = field(init=False)
     _waits: Waits = field(init=False)
     _sort_indexes: SortIndexes = field(init=False)
+    _line_mover: LineMover = field(init=False)
     #: How many reads of whole queues are running.
     _scans: int = field(default=0, init=False)
     #: How many backups are running.
@@ -72,6 +74,7 @@ class LocalEngine:
         self.journal, self._thread, self._clock = executor.journal, executor.thread, executor.clock
         self._tables, self._feed, self._waits = executor.tables, executor.feed, executor.waits
         self._sort_indexes = SortIndexes(self._clock)
+        self._line_mover = LineMover(self, self._clock)
 
     # Start and stop
 
@@ -130,6 +133,8 @@ class LocalEngine:
         if self.executor.sync_interval:
             self._log.warn("DURABILITY=interval: the last {ms} ms can be lost in a power cut", ms=self._interval_ms())
         self.executor.start()
+        for table in [*self._tables.queues.values()]:
+            self._line_mover.begin(table.queue)
 
     def wall_clock_was_set(self) -> None:
         self.executor.wall_clock_was_set()
@@ -147,6 +152,7 @@ class LocalEngine:
     async def _stop(self) -> None:
         self.release()
         self._sort_indexes.stop()
+        self._line_mover.stop()
         self.reader.stop()
         self._stopping = True
         await self._start_over
@@ -187,6 +193,8 @@ class LocalEngine:
             outcome = self.executor.execute(command)
             if await self.executor.durable(changed=outcome.changed):
                 answer, ahead = outcome.get(), self._tables.ahead
+                if type(command) is c.ChangeQueue:
+                    self._line_mover.begin(cast(Queue, answer))
                 return shown(answer, ahead) if ahead else answer
 
     async def _with_groups(self, command: c.ListGroups) -> c.ListGroups:

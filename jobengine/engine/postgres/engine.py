@@ -1,9 +1,10 @@
 """The engine on PostgreSQL. Any number of servers, which store nothing themselves, share one database."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Lock
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar, cast
 
 from attrs import define, field
 from msgspec.structs import replace
@@ -15,13 +16,15 @@ from twisted.python.failure import Failure
 
 from ...core import commands as c
 from ...core.errors import DomainError, QueueNotFound
-from ...core.model import Defaults, EventBatch, Job
+from ...core.model import Defaults, EventBatch, Job, Queue
 from ...core.schedules import Edge
 from ...core.tables import NewId
 from ...core.wall_time import shown
+from ...storage.errors import Damaged
 from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
 from ..door import Figure, NotOffered, Readiness, Starting, Unavailable
+from ..line_mover import LineMover
 from ..sweeps import sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import Done, Outcome
@@ -29,6 +32,7 @@ from ..waits import Waits
 from .batch.begin import ClockSteps, Machine, begin_clock
 from .batch.claim_start import ClaimStarts
 from .batch.decide import Result
+from .batch.give_flow import wait_for_others
 from .batch.lane import Lane, Shared
 from .batch.plan import Task, overlaps
 from .batch.session import Session
@@ -39,7 +43,7 @@ from .database.rows import Rows, has_flow
 from .database.schema import opened
 from .history import HistoryKeeper
 from .queue_scan import read_part, scan_queue
-from .sql import DATABASE_CLOCK
+from .sql import DATABASE_CLOCK, named
 from .stats import ServerActivity, figures_of
 from .sweeper import Sweeper
 from .wake.event_log import Watches, begin_watch
@@ -57,6 +61,7 @@ _LANES: Final = 4
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
 #: Seconds until a sweep follows up what a batch has left.
 _LATER: Final = 0.1
+_MOVING_QUEUES: Final = named("moving_queues")
 #: The most schedules that are fired in one transaction.
 _FIRED_TOGETHER: Final = 50
 
@@ -98,6 +103,7 @@ class PostgresEngine:
     _flows: set[str] = field(factory=set, init=False)
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
+    _line_mover: LineMover = field(init=False)
     _activity: ServerActivity = field(init=False)
     _claims: SharedClaims = field(init=False)
     _history: HistoryKeeper = field(init=False)
@@ -123,6 +129,7 @@ class PostgresEngine:
         self._waits = Waits(self.clock, ClaimLog(self._waiters.line), self._waiters.ends, self._elapsed)
         self._activity = ServerActivity(self.clock.seconds)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
+        self._line_mover = LineMover(self, self.clock, lambda: self._run(wait_for_others))
         self._poller = Poller(
             clock=self.clock,
             waiters=self._waiters,
@@ -194,6 +201,22 @@ class PostgresEngine:
         if self.readers is not None:
             self._notifications.begin(partial(listen, self.url), self.thread("listener"), self.readers)
         self._sweeper.start()
+        self._run(self._moving_queues).addCallback(self._go_on_moving).addErrback(self._moving_failed)
+
+    def _moving_queues(self, connection: "Connection[Row]") -> list[Queue]:
+        found = []
+        for row in _MOVING_QUEUES.execute(connection).fetchall():
+            with suppress(Damaged):
+                found.append(self._rows.queue(*row))
+        return found
+
+    def _go_on_moving(self, queues: Sequence[Queue]) -> None:
+        for queue in queues:
+            self._line_mover.begin(queue)
+
+    def _moving_failed(self, failure: Failure) -> None:
+        if not failure.check(Unavailable):
+            self._log.failure("the queues whose jobs have to move were not found", failure)
 
     def abandon(self) -> None:
         """Do nothing: nothing is open."""
@@ -210,6 +233,7 @@ class PostgresEngine:
     async def stop(self) -> None:
         self.release()
         self._sweeper.stop()
+        self._line_mover.stop()
         self._poller.stop()
         self._openings.stop()
         if self._started:
@@ -251,6 +275,8 @@ class PostgresEngine:
             self._check_started()
             await self._claims.refresh()
         answer: A = shown((await self._submit(command)).get(), self._ahead)
+        if type(command) is c.ChangeQueue:
+            self._line_mover.begin(cast(Queue, answer))
         return answer
 
     def _submit(self, task: Task) -> "Deferred[Outcome[Any]]":

@@ -26,7 +26,7 @@ from .database.group_rows import GroupChanges
 from .database.history_rows import kept_of, write_periods
 from .database.item_rows import all_items, items_written
 from .database.pipeline import Row, Statement
-from .database.rows import NO_CLAIM_START, Known, Rows, check_place
+from .database.rows import NO_CLAIM_START, Known, Rows, check_place, moving_of
 from .sql import named
 
 #: Jobs are written in groups of this many, or of this many bytes.
@@ -186,7 +186,8 @@ class Filling:
 
     def _add_queue(self, queue: Queue) -> None:
         digest, sealed = self._rows.name(queue.name), self._rows.sealed_queue(queue)
-        ((number,),) = _INSERT_QUEUE.execute(self._connection, digest=digest, sealed=sealed).fetchall()
+        moving = moving_of(queue)
+        ((number,),) = _INSERT_QUEUE.execute(self._connection, digest=digest, sealed=sealed, moving=moving).fetchall()
         self._known[queue.name] = Known(id=number, rev=0, queue=queue, watched=False, due=False)
         if queue.flow is not None:
             self._groups[number] = GroupChanges(self._rows, number, queue)

@@ -1,4 +1,4 @@
-// Limits, rates and the order of groups: in words, and as fields of a form.
+// Limits, rates, the order of groups and priority ageing: in words, and as fields of a form.
 
 import { Wrong } from './api.js';
 import { h } from './dom.js';
@@ -39,19 +39,21 @@ export function flowFields(stats) {
     h('div', { class: 'fields' },
       choice('Order of groups', ORDERS, { name: 'group_order', value: stats.group_order ?? 'arrival' }),
       choice('If a job fails, in strict order', ON_FAILURE, { name: 'group_on_failure', value: stats.group_on_failure ?? 'next' }),
-      field('Target wait, seconds', { name: 'target_wait_seconds', type: 'number', min: 1, step: 1, value: stats.target_wait_seconds }, 'The number of workers wanted is computed from it.')));
+      field('Target wait, seconds', { name: 'target_wait_seconds', type: 'number', min: 1, step: 1, value: stats.target_wait_seconds }, 'The number of workers wanted is computed from it.'),
+      field('Seconds for each priority', { name: 'seconds_per_priority', type: 'number', min: 1, step: 1, value: stats.order?.seconds_per_priority },
+        'How much waiting one step of priority is worth, so that none waits for ever. Empty: strictly by priority.')));
 }
 
 /** What the values of that form change in a queue's settings; raises Wrong. */
 export function flowChanges(given, stats) {
   const wanted = {
     limits: limitsIn(given, 'queue'), group_limits: limitsIn(given, 'group'), group_order: given.group_order, group_on_failure: given.group_on_failure,
-    target_wait_seconds: given.target_wait_seconds ?? null,
+    target_wait_seconds: given.target_wait_seconds ?? null, order: given.seconds_per_priority ? { seconds_per_priority: given.seconds_per_priority } : null,
   };
   const limits = (one) => ({ in_progress: one?.in_progress ?? null, rate: one?.rate ?? null });
   const before = {
     limits: limits(stats.limits), group_limits: limits(stats.group_limits), group_order: stats.group_order ?? 'arrival', group_on_failure: stats.group_on_failure ?? 'next',
-    target_wait_seconds: stats.target_wait_seconds ?? null,
+    target_wait_seconds: stats.target_wait_seconds ?? null, order: stats.order ?? null,
   };
   return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => !same(value, before[name])));
 }
@@ -64,7 +66,8 @@ export function flowFacts(stats) {
   const label = (options, value) => options.find(([each]) => each === value)?.[1];
   return [['Limits', limitsText(stats.limits)], ['Limits of each group', limitsText(stats.group_limits)],
     ['Order of groups', label(ORDERS, stats.group_order)], ['If a job fails', stats.group_order === 'strict' && label(ON_FAILURE, stats.group_on_failure ?? 'next')],
-    ['Target wait', stats.target_wait_seconds && span(stats.target_wait_seconds)]].filter(([, text]) => text);
+    ['Target wait', stats.target_wait_seconds && span(stats.target_wait_seconds)],
+    ['One step of priority is worth', stats.order && span(stats.order.seconds_per_priority)]].filter(([, text]) => text);
 }
 
 /** "5 held, 3 waiting, 10 delayed": the jobs of a queue that wait for something; nothing if none does. */

@@ -6,7 +6,7 @@ const LABELS = {
   timeout_seconds: 'Time-out', max_attempts: 'Attempts', retry_delay_seconds: 'Retry delay', delay_seconds: 'Delay', unique_key: 'Unique key',
   access_key: 'Key', new_access_key: 'New key', old_key_seconds: 'Seconds for which the old key stays valid', queue_name: 'Queue',
   limits: 'Limits', group_limits: 'Limits of each group', in_progress: 'Jobs in progress', rate: 'Claims', count: 'Claims', seconds: 'Within seconds', weight: 'Weight',
-  group: 'Group', group_order: 'Order of groups', group_on_failure: 'If a job fails', target_wait_seconds: 'Target wait', held_until: 'Held until',
+  group: 'Group', group_order: 'Order of groups', group_on_failure: 'If a job fails', target_wait_seconds: 'Target wait', held_until: 'Held until', order: 'Seconds for each priority', seconds_per_priority: 'Seconds for each priority',
   cron: 'Cron line', timezone: 'Time zone', every_seconds: 'Seconds between two times', if_running: 'If its last job is not finished', missed: 'If times were missed',
   missed_seconds: 'Too old after', pause_after_failures: 'Pause after failures in a row',
   depends_on: 'Dependencies', on_dependency_failure: 'If a dependency fails', batch: 'Batch',
@@ -14,6 +14,7 @@ const LABELS = {
 };
 
 const KNOWN = [
+  [/^A queue has either the group_order "fair".*$/s, 'Fair order among groups and seconds for each priority exclude each other: choose one of them.'],
   [/; create it with PUT \S+\.$/, '.'],
   [/; GET \S+ lists its schedules\.$/, '.'],
   [/^cron (?=')/, 'The cron line '],

@@ -26,7 +26,7 @@ from psycopg.errors import LockNotAvailable
 
 from ....core.model import Job
 from ..database.pipeline import Row, Statement
-from ..database.rows import NO_CLAIM_START, RowRank, keep
+from ..database.rows import NO_CLAIM_START, RowRank, keep, rank_of
 from ..sql import named
 from .write import Change
 
@@ -152,7 +152,7 @@ def set_back(changes: Iterable[Change], *, is_known: bool) -> dict[int, Statemen
         start = one.queue.claim_start if is_known else None
         if start == NO_CLAIM_START or (job := _made_ready(one)) is None:
             continue
-        rank = (~job.spec.priority, job.spec.arrival)
+        rank = rank_of(job)
         if start is None or rank < start:
             lowest[one.queue.id] = min(rank, lowest.get(one.queue.id, rank))
     return {

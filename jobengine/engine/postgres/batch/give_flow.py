@@ -17,7 +17,7 @@ from ....core.model import Queue
 from ..database.connection import together
 from ..database.group_rows import GroupChanges, flow_locked
 from ..database.pipeline import Row, Statement
-from ..database.rows import NO_CLAIM_START, Rows
+from ..database.rows import NO_CLAIM_START, Rows, moving_of
 from ..sql import named
 from .begin import BEGIN
 
@@ -41,15 +41,16 @@ def give_flow(connection: "Connection[Row]", rows: Rows, queue: Queue) -> None:
     if its.flow is None:
         new = rows.sealed_queue(evolve(its, flow=NO_FLOW))
         made = GroupChanges(rows, number, its).ungrouped_made()
-        together(connection, _RECONFIGURE_QUEUE(sealed=new, queue_id=number, rev=rev), made)
+        reconfigured = _RECONFIGURE_QUEUE(sealed=new, moving=moving_of(its), queue_id=number, rev=rev)
+        together(connection, reconfigured, made)
     connection.execute("COMMIT")
-    if _wait_for_others(connection):
+    if wait_for_others(connection):
         inv_prio, arrival = NO_CLAIM_START
         begun = _BEGIN_UNGROUPED(queue_id=number, inv_prio=inv_prio, arrival=arrival)
         together(connection, Statement(BEGIN), *flow_locked([number]), begun, Statement("COMMIT"))
 
 
-def _wait_for_others(connection: "Connection[Row]") -> bool:
+def wait_for_others(connection: "Connection[Row]") -> bool:
     """Wait until all transactions that are under way now have ended; returns whether they have."""
     others, until = _under_way(connection), time.monotonic() + _PATIENCE
     while others:

@@ -17,7 +17,7 @@ from ..database.connection import together
 from ..database.dependency_rows import batch_of_job, kept_for
 from ..database.group_rows import key_of
 from ..database.pipeline import Row, Statement
-from ..database.rows import Known, Rows
+from ..database.rows import Known, Rows, moving_of, rank_of
 from ..sql import NamedStatement, named
 from .begin import Now
 from .failures import failure_row, may_be_failure
@@ -62,7 +62,7 @@ _LINKS: Final[_Kinds] = (byteas, bigints, byteas, bigints)
 _LINKED_STANDINGS: Final[_Kinds] = (*_STANDINGS, *_LINKS)
 _LINKED_JOBS: Final[_Kinds] = (*_JOBS, *_LINKS)
 
-#: A row of the table `tag`: the queue's number, the digest of a tag, and the job's ~priority, arrival and uid.
+#: A row of the table `tag`: the queue's number, the digest of a tag, and the job's rank and uid.
 _TagRow = tuple[int, bytes, int, int, str]
 
 
@@ -114,10 +114,11 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
     """The statements for a fact about a queue; each returns a row if it has changed a row."""
     match fact:
         case QueueCreated(queue):
-            return [_INSERT_QUEUE(digest=rows.name(queue.name), sealed=rows.sealed_queue(queue))]
+            digest, sealed = rows.name(queue.name), rows.sealed_queue(queue)
+            return [_INSERT_QUEUE(digest=digest, sealed=sealed, moving=moving_of(queue))]
         case QueueChanged(queue):
-            its = now.known[queue.name]
-            return [_RECONFIGURE_QUEUE(sealed=rows.sealed_queue(queue), queue_id=its.id, rev=its.rev)]
+            its, sealed = now.known[queue.name], rows.sealed_queue(queue)
+            return [_RECONFIGURE_QUEUE(sealed=sealed, moving=moving_of(queue), queue_id=its.id, rev=its.rev)]
         case QueueDeleted(name):
             its_known = now.known.get(name)
             number, rev = (its_known.id, its_known.rev) if its_known else now.damaged[rows.name(name)]
@@ -256,7 +257,8 @@ class Writing:
         specs = [job.spec for _, job in jobs]
         return [
             *self._standings(changes),
-            [~spec.priority for spec in specs],
+            # The column `inv_prio`; see rank_of.
+            [spec.rank[0] - 1 for spec in specs],
             [spec.arrival for spec in specs],
             [spec.created for spec in specs],
             self.rows.sealed_jobs(jobs),
@@ -280,7 +282,7 @@ class Writing:
     def _tags(self, jobs: Iterable[tuple[int, Job | None]]) -> set[_TagRow]:
         """The rows of these jobs in the table `tag`, one for each tag of a ready job."""
         return {
-            (queue_id, digest, ~job.spec.priority, job.spec.arrival, job.spec.uid)
+            (queue_id, digest, *rank_of(job), job.spec.uid)
             for queue_id, job in jobs
             if job is not None and job.ready
             for digest in self.rows.tags(job.spec.tags)

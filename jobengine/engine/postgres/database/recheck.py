@@ -20,7 +20,7 @@ from ..sql import named
 from .arrays import bigints, byteas, texts
 from .connection import together
 from .pipeline import Row, Statement
-from .rows import MARKS_RECOUNTED, Known, Rows
+from .rows import MARKS_RECOUNTED, Known, Rows, rank_of
 
 #: Jobs that are examined at a time.
 _SLICE: Final = 100
@@ -129,7 +129,7 @@ def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list
     jobs = [one.new for one in changes if one.new is not None]
     uids, *numbers, keys, sizes = rows.standings(jobs)
     columns = [byteas(column) if column is keys else bigints(column) for column in (*numbers, keys, sizes)]
-    ranks = [bigints([~job.spec.priority for job in jobs]), bigints([job.spec.arrival for job in jobs])]
+    ranks = [*map(bigints, zip(*map(rank_of, jobs), strict=True))]
     ids = [one.queue.id for one in changes]
     return [
         Statement(_PUT_JOBS_BACK.text, [bigints(ids), texts(uids), *columns, *ranks]),
@@ -141,7 +141,5 @@ def _written(rows: Rows, changes: list[Change], counts: list[Statement]) -> list
 
 
 def _tagged(rows: Rows, queue_id: int, job: Job) -> Statement:
-    tags = byteas(rows.tags(job.spec.tags))
-    return _TAG_JOB(
-        queue_id=queue_id, tags=tags, inv_prio=~job.spec.priority, arrival=job.spec.arrival, uid=job.spec.uid
-    )
+    tags, (inv_prio, arrival) = byteas(rows.tags(job.spec.tags)), rank_of(job)
+    return _TAG_JOB(queue_id=queue_id, tags=tags, inv_prio=inv_prio, arrival=arrival, uid=job.spec.uid)

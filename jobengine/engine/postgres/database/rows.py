@@ -260,7 +260,14 @@ class Rows:
 
 def rank_of(job: Job) -> RowRank:
     """The job's position in execution order."""
-    return ~job.spec.priority, job.spec.arrival
+    first, arrival, _ = job.spec.rank
+    # The column `inv_prio` is ~priority, which is less by one than -priority.
+    return first - 1, arrival
+
+
+def moving_of(queue: Queue) -> int:
+    """The column `moving` of a queue: 1 while jobs may not have the places of its present order."""
+    return int(queue.order is not None and queue.order.changed > 0)
 
 
 def check_place(job: Job, place: int) -> None:

@@ -153,6 +153,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "ALTER TABLE last_batch RENAME TO lane_batch",
     ),
     (
+        # `moving`: 1 while jobs may not have the places of the queue's present order; see line_mover.py.
+        "ALTER TABLE queue ADD COLUMN moving smallint NOT NULL DEFAULT 0",
         # Renamed to lock out servers of version 10, which can't read the records of this version.
         "ALTER TABLE lane_batch RENAME TO lane_commit",
         # See batch/failures.py. The failed jobs, and those that are tried again: `key` is the digest of the fingerprint

@@ -63,11 +63,15 @@ ORDER BY 1;
 
 -- name: insert_queue
 -- Makes a queue.
-INSERT INTO queue (name_digest, sealed) VALUES (:digest, :sealed) RETURNING id;
+INSERT INTO queue (name_digest, sealed, moving) VALUES (:digest, :sealed, :moving) RETURNING id;
 
 -- name: reconfigure_queue
 -- Writes a queue, unless another connection has changed it.
-UPDATE queue SET sealed = :sealed, rev = rev + 1 WHERE id = :queue_id AND rev = :rev RETURNING id;
+UPDATE queue SET sealed = :sealed, moving = :moving, rev = rev + 1 WHERE id = :queue_id AND rev = :rev RETURNING id;
+
+-- name: moving_queues
+-- The queues whose jobs may not have the places of the present order.
+SELECT id, rev, name_digest, sealed FROM queue WHERE moving = 1;
 
 -- name: lock_queue
 -- Locks and reads a queue.

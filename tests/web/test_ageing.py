@@ -1,0 +1,68 @@
+"""Priority ageing over HTTP: the setting, its effect, and what explain says."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import MemoryServer
+from tests.web.asking import add, each, hold, listed, set_up
+
+ORDER = {"seconds_per_priority": 60}
+
+
+def _reason(server: MemoryServer, uid: str) -> Any:
+    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json["reason"]
+
+
+def test_the_order_of_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
+    assert set_up(server, order=ORDER).json["order"] == ORDER
+    server.restart()
+    assert set_up(server).json["order"] == ORDER
+    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+    assert stats["order"] == ORDER
+    assert "order" not in set_up(server, order=None).json
+
+
+@pytest.mark.parametrize(
+    "order",
+    each(
+        *(1, [], "60", {}, {"seconds": 60}, {"seconds_per_priority": None}),
+        *({"seconds_per_priority": value} for value in each(0, -1, 31_536_001, "60", 1.5, True)),
+    ),
+)
+def test_bad_order_is_refused(server: MemoryServer, order: Any) -> None:
+    before = set_up(server, order=ORDER).json
+    refused = set_up(server, order=order)
+    assert refused.status == 400
+    assert "order" in refused.json["detail"]
+    assert set_up(server).json == before
+
+
+def test_fair_order_and_ageing_exclude_each_other(server: MemoryServer) -> None:
+    set_up(server, order=ORDER)
+    refused = set_up(server, group_order="fair")
+    assert (refused.status, "group_order" in refused.json["detail"]) == (409, True)
+    assert set_up(server, group_order="fair", order=None).status == 200
+
+
+def test_jobs_are_claimed_by_age_and_priority(server: MemoryServer) -> None:
+    set_up(server, order=ORDER)
+    first = add(server)["uid"]
+    server.clock.advance(61)
+    second, urgent = add(server, priority=1)["uid"], add(server, priority=2)["uid"]
+    assert [job["uid"] for job in listed(server)["jobs"]] == [urgent, first, second]
+    assert [hold(server)["uid"] for _ in range(3)] == [urgent, first, second]
+
+
+@pytest.mark.parametrize(
+    ("priority", "meaning"),
+    [
+        (0, ""),
+        (2, " Its priority of 2 puts it before jobs of priority 0 that were added up to 120 seconds earlier."),
+        (-1, " Its priority of -1 puts it behind jobs of priority 0 that were added up to 60 seconds later."),
+    ],
+)
+def test_explain_says_what_a_priority_is_worth(server: MemoryServer, priority: int, meaning: str) -> None:
+    set_up(server, order=ORDER)
+    uid = add(server, priority=priority)["uid"]
+    assert _reason(server, uid) == f"It can be claimed. It is the next.{meaning}"
