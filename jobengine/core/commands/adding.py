@@ -53,29 +53,13 @@ from ..retention import Retention, at_least, retention
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..transitions import in_line, replaced
 from ..unique_rule import PLAIN_RULE, UniqueRule
-from ..values import Value
-from ..wall_time import shown
 from .batch_members import Circles, check_takes_jobs
 from .command import A_co, QueueCommand
 from .key_taking import KeyTaking, spec_for
-from .new_job import NewJob, request_digest_of
+from .new_job import Added, NewJob, request_digest_of
 from .reading import ReadLinks, may_read
 
-__all__ = ["AddJobs", "Added"]
-
-
-class Added(Value, frozen=True):
-    """The outcome of adding one job."""
-
-    #: The job as it is now.
-    job: Job
-    #: Whether this request added the job; otherwise an earlier one did.
-    new: bool
-    #: Whether this request replaced what the queued job does.
-    replaced: bool = False
-
-    def at_wall_clock(self, ahead: int) -> "Added":
-        return Added(shown(self.job, ahead), self.new, self.replaced)
+__all__ = ["AddJobs"]
 
 
 class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):

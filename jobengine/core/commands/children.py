@@ -11,8 +11,8 @@ from ..model import Grant, Job, Queue
 from ..required_rows import Needs
 from ..tables import Decision, job_of
 from ..transitions import waiting_for
-from .adding import Added, Adding, AddingCommand
-from .new_job import NewJob
+from .adding import Adding, AddingCommand
+from .new_job import Added, NewJob
 
 __all__ = ["WaitFor"]
 

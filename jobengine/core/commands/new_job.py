@@ -1,4 +1,4 @@
-"""A job to be added, as it was requested."""
+"""A job to be added, as it was requested, and the outcome."""
 
 from functools import lru_cache
 from hashlib import blake2b
@@ -7,11 +7,12 @@ from typing import Any
 from msgspec import to_builtins
 
 from ..dependencies import Awaited, OnDependencyFailure
-from ..model import NO_CONTEXT, Context
+from ..model import NO_CONTEXT, Context, Job
 from ..unique_rule import UniqueRule
 from ..values import Value
+from ..wall_time import shown
 
-__all__ = ["NewJob"]
+__all__ = ["Added", "NewJob"]
 
 
 class NewJob(Value, frozen=True, kw_only=True):
@@ -43,6 +44,20 @@ class NewJob(Value, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     #: How the job holds its unique key, and what the add does if another job holds it; None is PLAIN_RULE.
     unique: UniqueRule | None = None
+
+
+class Added(Value, frozen=True):
+    """The outcome of adding one job."""
+
+    #: The job as it is now.
+    job: Job
+    #: Whether this request added the job; otherwise an earlier one did.
+    new: bool
+    #: Whether this request replaced what the queued job does.
+    replaced: bool = False
+
+    def at_wall_clock(self, ahead: int) -> "Added":
+        return Added(shown(self.job, ahead), self.new, self.replaced)
 
 
 def request_digest_of(request: NewJob) -> str:
