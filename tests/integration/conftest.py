@@ -26,7 +26,7 @@ MakeDaemon = Callable[..., Daemon]
 
 @pytest.fixture
 def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
-    """Makes a Daemon, not started, in a directory of the given name."""
+    """Makes a Daemon in a directory of the given name, without starting it."""
     made: list[Daemon] = []
 
     def make(name: str = "home", **more: Any) -> Daemon:
@@ -60,7 +60,7 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def shell(shared_daemon: Daemon, tmp_path: Path) -> Shell:
-    """Command lines, with queues `mail` and `thumbnails` that are empty."""
+    """Runs command lines; the queues `mail` and `thumbnails` are empty."""
     shell = Shell(shared_daemon, tmp_path)
     shell.make_queues("mail", "thumbnails")
     return shell
@@ -82,7 +82,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def make_certificate(path: Path) -> None:
-    """Make key.pem and cert.pem of a server on localhost, which has signed it itself."""
+    """Make key.pem and a self-signed cert.pem for a server on localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)

@@ -9,7 +9,7 @@ from typing import Self
 
 class CuttingProxy:
     """
-    Passes bytes on to a server, until it is told to cut: then the connection breaks after that many bytes, once.
+    Passes bytes on to a server. `cut` makes it break one connection after a number of bytes.
 
     Bytes after the cut are not passed on: the server gets an incomplete request, or the client an incomplete answer.
     """
@@ -55,7 +55,7 @@ class CuttingProxy:
             return done
 
     def break_all(self) -> None:
-        """Break every connection there is."""
+        """Break all connections."""
         with self._lock:
             ends = list(self._open)
         for end in ends:
@@ -63,7 +63,7 @@ class CuttingProxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def passed(self, direction: str, before: int) -> int:
-        """The bytes that have passed since it was told to cut after `before` of them, which it will not do any more."""
+        """The bytes passed since `cut` was called with `before`; cancels that cut."""
         with self._lock:
             left, self._left[direction] = self._left[direction], None
             return before - (left or 0)
@@ -118,7 +118,7 @@ class CuttingProxy:
             return data[:left], True
 
     def _spares(self, direction: str, length: int, left: int) -> bool:
-        """Whether bytes of this length are passed without a cut, of which `left` are to pass before it."""
+        """Whether this many bytes pass without a cut, if the cut is due after `left` bytes."""
         return length < left
 
 

@@ -27,9 +27,9 @@ SECRET = "the secret of the tests"
 #: Runs a program under strace, which needs no privilege so; attaching to a server takes CAP_SYS_PTRACE. With -D the
 #: process is the program, not strace.
 STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")
-#: Options of strace with which a server does not protect its memory: else strace sees no texts, such as paths.
+#: Options of strace that keep a server from protecting its memory: otherwise strace sees no texts, such as paths.
 READABLE = ("-e", "trace=prctl", "-e", "inject=prctl:retval=0")
-#: Seconds within which a process must do what a test expects. On a busy machine a start alone may take 20.
+#: Seconds that a test waits for a process. On a busy machine a start alone may take 20.
 DEADLINE = float(os.environ.get("TEST_DEADLINE", "60"))
 #: Bytes of an answer that is long.
 _LONG = 200_000
@@ -141,7 +141,7 @@ class Client:
         return self.call("GET", "/api/v1/job/next", query={"queueName": queue, "markQueued": "true"})
 
     def take(self, queue: str = "q", **more: Any) -> Reply:
-        """A claim in the longer form: with `wait`, `worker`, `count`, `tags`."""
+        """A claim with any options, such as `wait`, `worker`, `count`, `tags`."""
         return self.call("POST", "/api/v1/job/next", body={"queue_names": [queue], **more})
 
     def peek(self, queue: str = "q") -> Reply:
@@ -154,7 +154,7 @@ class Client:
         return self.call("POST", "/api/v1/job", body={"queue_name": queue, "uid": uid, "new_status": state})
 
     def change(self, uid: str, queue: str = "q", **changes: Any) -> Reply:
-        """An update in the longer form: with `lease`, `new_status`, `progress` and so on."""
+        """An update with any fields, such as `lease`, `new_status`, `progress`."""
         return self.call("POST", "/api/v1/job", body={"queue_name": queue, "uid": uid, **changes})
 
     def set_up(self, queue: str = "q", **how: Any) -> Reply:
@@ -187,7 +187,7 @@ class Daemon:
     """`twistd -n jobengine` in a directory of its own; the same database at every start."""
 
     home: Path
-    #: More environment variables than the necessary ones; an empty value removes a variable.
+    #: Additional environment variables; an empty value removes a variable.
     settings: dict[str, str] = field(factory=dict)
     #: Options of `twistd jobengine`.
     options: Sequence[str] = ()
@@ -216,12 +216,12 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """What it has written to its log since it was last started."""
+        """The log since the last start."""
         return self.log_path.read_bytes()[self._log_begins :].decode() if self.log_path.exists() else ""
 
     @property
     def errors(self) -> str:
-        """What it has written to stderr since it was last started."""
+        """The output on stderr since the last start."""
         return (self.home / "stderr").read_text()
 
     @property
@@ -252,12 +252,12 @@ class Daemon:
                 stdout=log,
                 stderr=errors,
             )
-        # The port last: a thread that asks for it meanwhile looks at the new process and its log.
+        # Reset the port last: a thread that reads the port meanwhile finds the new process and its log.
         self._log_begins = log_begins
         self._port = None
 
     def start(self) -> Self:
-        """Start it; when this returns, it takes changes."""
+        """Start the daemon, and wait until it accepts changes."""
         self.launch()
         until("it is ready", self.is_ready)
         return self
@@ -276,7 +276,7 @@ class Daemon:
             raise AssertionError(f"it did not end within {seconds} s; {self.all_output()}") from None
 
     def run(self) -> int:
-        """Start it where the start must fail, and return the exit code."""
+        """Start the daemon, which must fail to start; returns the exit code."""
         self.launch()
         return self.wait()
 
@@ -289,7 +289,7 @@ class Daemon:
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """Send SIGKILL; it may have ended before."""
+        """Send SIGKILL; the process may have ended already."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -312,7 +312,7 @@ class Daemon:
 
 
 class Forked(Daemon):
-    """`twistd jobengine` as it is meant to be used: it forks, and is known by its pid file."""
+    """`twistd jobengine` without -n: the daemon forks, and is found by its pid file."""
 
     @property
     def log_path(self) -> Path:
@@ -331,6 +331,6 @@ class Forked(Daemon):
     def stop(self, seconds: float = DEADLINE) -> int:
         pid = self.pid
         os.kill(pid, signal.SIGTERM)
-        # It is a child of the tests now: its own parent has ended.
+        # The daemon's parent has ended, so it is now a child of the tests.
         _, status = until("it has ended", lambda: (ended := os.waitpid(pid, os.WNOHANG))[0] and ended, seconds)
         return os.waitstatus_to_exitcode(status)

@@ -104,7 +104,7 @@ def busy(daemon: Daemon) -> Iterator[list[str]]:
 
 
 def rounds_while_compacting(daemon: Daemon) -> Iterator[int]:
-    """Numbers of rounds, from 0: three at least, and until the daemon has compacted."""
+    """Yields the numbers of rounds from 0: at least three, and until the daemon has compacted."""
     for number in range(60):
         if number >= 3 and "compaction is done" in daemon.log:
             return
@@ -117,5 +117,5 @@ CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
 
 
 def at(call: str, fault: str) -> list[str]:
-    """A prefix for a command, by which strace injects a fault into it at this call."""
+    """The strace command to put before a command, so that this call of it fails."""
     return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]

@@ -25,7 +25,7 @@ class Poll:
 
     @classmethod
     def connect(cls, port: int) -> "Poll":
-        """Connect, and wait until the daemon knows the connection: it has answered."""
+        """Connect, and make a request: its answer shows that the daemon has accepted the connection."""
         poll = cls(socket.create_connection(("127.0.0.1", port), timeout=DEADLINE))
         poll.connection.sendall(f"GET /test HTTP/1.1\r\n{_KEY}\r\n".encode())
         assert poll.answer()[0] == 200
@@ -65,7 +65,7 @@ class Poll:
         self.connection.close()
 
     def half_close(self) -> None:
-        """Say that nothing more is sent; the other direction stays open."""
+        """Close the sending side; the other direction stays open."""
         self.connection.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
@@ -76,13 +76,13 @@ class Poll:
 
 @define
 class Polls:
-    """Polls that begin one after the other, each after the daemon has got the one before."""
+    """Polls that begin one after the other, each after the daemon has received the previous one."""
 
     daemon: Daemon
     all: list[Poll] = field(factory=list)
 
     def add(self, number: int, **more: Any) -> list[Poll]:
-        """Begin this many more."""
+        """Begin this many more polls."""
         new = [Poll.connect(self.daemon.port) for _ in range(number)]
         self.all += new
         return self.begin(new, **more)
@@ -97,7 +97,7 @@ class Polls:
         return begun
 
     def end(self, polls: Iterable[Poll], how: Callable[[Poll], None]) -> None:
-        """End polls, and wait until the daemon knows."""
+        """End polls, and wait until the daemon has noticed."""
         for poll in polls:
             how(poll)
         with self.daemon.client(sampled=True) as client:
@@ -116,12 +116,12 @@ class Traced:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What runs the daemon."""
+        """The command that runs the daemon under strace."""
         return (*STRACE, "-ttt", "-o", str(self.path))
 
     def calls(self, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
         """The calls of all threads in this many seconds, without those in which they were waiting already."""
-        # What the last request has left to do is done.
+        # First let the daemon finish the work of the last request.
         time.sleep(0.3)
         began = time.time()
         meanwhile()

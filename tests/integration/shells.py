@@ -1,4 +1,4 @@
-"""The command `jobengine` as a process, with a queue `mail` that it has the key of."""
+"""The command `jobengine` as a process, with the key of a queue `mail`."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ class Shell:
     def start(
         self, *arguments: str, environment: Mapping[str, str] | None = None, **more: Any
     ) -> "subprocess.Popen[bytes]":
-        """Start a command that goes on; `output` and `errors` are its outputs."""
+        """Start a command without waiting for its end; `output` and `errors` are its outputs."""
         with open(self.home / "output", "wb") as output, open(self.home / "errors", "wb") as errors:
             return subprocess.Popen(
                 ["jobengine", *arguments],

@@ -80,10 +80,10 @@ def test_a_body_of_10_gib_is_refused_with_413_while_it_arrives_and_memory_stays_
         assert sent < READ, "reading went on after the answer"
     with _connected(daemon) as connection:
         connection.sendall(HEAD + head)
-        # As much as a client would send before it looks for an answer.
+        # Send as much as a client does before it reads an answer.
         _offer(connection, piece, 4 << 20)
         assert _answer(connection).startswith(b"HTTP/1.1 413 ")
-    # The peak, not just what is left of it.
+    # The peak, not only the present size.
     assert daemon.memory("VmHWM") - before < GROWTH
 
 
@@ -97,7 +97,9 @@ def test_with_1100_connections_1000_are_served_and_the_others_get_503(make_daemo
             connections = [stack.enter_context(_connected(daemon)) for _ in range(1100)]
             answers = []
             for connection in connections:
-                with suppress(OSError):  # it may be refused before it sends a request; it has its answer anyway
+                with suppress(
+                    OSError
+                ):  # the server may refuse the connection before the request is sent; the client still gets that answer
                     connection.sendall(b"GET /test HTTP/1.1\r\nHost: x\r\n\r\n")
                 answers.append(connection.recv(65536))
         assert [answer[:13] for answer in answers] == [b"HTTP/1.1 200 "] * 1000 + [b"HTTP/1.1 503 "] * 100
@@ -167,7 +169,7 @@ def test_no_file_has_a_key_or_content_in_plain_text(make_daemon: MakeDaemon, tmp
         client.add({"secret": canary, "long": "x" * 500_000})
         assert client.claim().status == 200
         assert client.update(uid, "complete").status == 200
-        # Mistakes are logged as well, and must not give away more.
+        # Errors are logged as well, and must not reveal secrets either.
         assert client.add(queue=canary).status == 404
         assert client.call("GET", "/api/v1/job/next", query={"queueName": canary, "markQueued": canary}).status == 400
     with daemon.client(key=key + " wrong") as client:

@@ -103,7 +103,7 @@ def _numbers(shell: Shell) -> list[int]:
 
 
 class _Stuck(CuttingProxy):
-    """After it has cut a connection it takes no other."""
+    """Refuses all connections after it has cut one."""
 
     def _passed(self, direction: str, data: bytes) -> tuple[bytes, bool]:
         passed, cut = super()._passed(direction, data)
@@ -225,7 +225,7 @@ def filled(shell: Shell) -> Shell:
 
 
 def _prepared(shell: Shell, example: str) -> str:
-    """Make what the example needs besides `filled`; returns it with free ports and existing keys."""
+    """Make what the example needs besides `filled`; returns the example with free ports and existing keys."""
     if "queue create" in example:
         with shell.daemon.client(admin_key=ADMIN_KEY) as client:
             client.call("DELETE", "/api/v1/queue", query={"name": "mail"})
@@ -250,7 +250,7 @@ def send(content, job):
 
 
 def _meanwhile(shell: Shell, example: str) -> None:
-    """What others do while an example waits for it."""
+    """Changes by others for which an example waits."""
     if "events" in example:
         shell.add([{}])
     if "--wait " in example and "add" in example and "queued" in [job["state"] for job in shell.jobs().values()]:
@@ -281,7 +281,7 @@ def test_each_example_in_the_help_works(filled: Shell, example: str) -> None:
         return example in ENDLESS and said != "" and printed in said
 
     until("it has ended", ended_or_printed)
-    time.sleep(0.3 if "serve" in example else 0)  # it listens to signals a little later than it says
+    time.sleep(0.3 if "serve" in example else 0)  # its signal handlers are set a little after the message
     if example in ENDLESS:
         process.send_signal(signal.SIGINT)
     ended, said = process.wait(20), (filled.home / "errors").read_text()

@@ -71,7 +71,7 @@ def test_a_shell_without_a_script_runs_the_command_of_each_job(shell: Shell) -> 
     assert shell.jobs()[counted]["result"] == 3
 
 
-def test_a_command_that_is_told_to_come_back_later_holds_the_group_of_its_job(shell: Shell) -> None:
+def test_a_command_that_reports_a_hold_releases_its_job_and_holds_the_group(shell: Shell) -> None:
     refused, held = shell.add([{"to": "a"}, {"to": "b"}], group="customer-7")
     (other,) = shell.add([{"to": "c"}])
     script = 'read content; case "$content" in *a*) echo 600 >&$JOBENGINE_HOLD; exit 75;; esac'
@@ -94,7 +94,7 @@ def _running(shell: Shell) -> int:
     return int(until("it runs", lambda: (shell.home / "running").exists() and (shell.home / "running").read_text()))
 
 
-def test_a_command_whose_job_is_cancelled_is_ended_with_all_that_it_started(shell: Shell) -> None:
+def test_cancelling_a_job_ends_its_command_and_the_processes_of_the_command(shell: Shell) -> None:
     (uid,) = shell.add([{}], timeout_seconds=3)
     worker = shell.start("work", "mail", "--", "sh", "-c", _LASTING)
     pid = _running(shell)
@@ -173,7 +173,7 @@ def test_the_log_of_work_can_be_lines_of_json(shell: Shell) -> None:
     assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
 
 
-def test_a_worker_that_can_not_work_at_all_ends_at_once(shell: Shell) -> None:
+def test_a_worker_without_access_or_command_ends_at_once(shell: Shell) -> None:
     shell("work", "mail", code=2)
     shell("work", "--", "cat", code=2)
     assert "no-such-command" in shell("work", "mail", "--", "no-such-command", code=2).stderr

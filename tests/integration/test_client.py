@@ -82,7 +82,7 @@ print(json.dumps(codes))
 """
 
 
-def test_a_child_process_has_connections_of_its_own(engine: JobEngine, url: str) -> None:
+def test_a_forked_child_opens_its_own_connections(engine: JobEngine, url: str) -> None:
     # From 3.12 on Python warns of a fork while threads run, which is what this does.
     quiet = ("-W", "ignore::DeprecationWarning")
     done = subprocess.run(
@@ -119,7 +119,7 @@ def test_wait_returns_when_a_job_is_finished(queue: Queue) -> None:
     assert queue.add_and_wait({"text": "x" * 950_000}, timeout=0.1).state == "queued"
 
 
-def test_a_limit_gives_its_slot_back_and_a_release_may_hold_the_group(queue: Queue) -> None:
+def test_a_finished_job_frees_its_slot_and_a_release_may_hold_the_group(queue: Queue) -> None:
     queue.configure(group_limits={"in_progress": 1})
     first, second = (queue.add({"number": number}, group="customer-7") for number in range(2))
     other = queue.add({}, group="customer-8")
@@ -174,7 +174,7 @@ async def test_a_cancelled_claim_leaves_no_job_claimed(url: str, queue: Queue) -
             claim = asyncio.create_task(mine.claim(wait=20))
             await asyncio.sleep(0.005)
             add = asyncio.create_task(mine.add({"turn": turn}))
-            # From before the add is sent until after the answer to the claim has come.
+            # From before the request to add until after the answer to the claim.
             await asyncio.sleep(turn * 0.0002)
             claim.cancel()
             await add
@@ -187,7 +187,7 @@ async def test_a_cancelled_claim_leaves_no_job_claimed(url: str, queue: Queue) -
 
 
 @in_loop
-async def test_the_client_for_asyncio_does_the_same_as_the_one_for_threads(url: str, engine: JobEngine) -> None:
+async def test_the_asyncio_client_does_the_same_as_the_threaded_client(url: str, engine: JobEngine) -> None:
     async with AsyncJobEngine(url, access_key="key") as client:
         queue = client.queue("other")
         await queue.create()
@@ -217,7 +217,7 @@ def test_both_clients_use_tls_and_refuse_an_unknown_certificate(
     secure: Daemon, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"https://localhost:{secure.port}"
-    monkeypatch.setattr(transport, "_FRESH", 0)  # an idle connection is looked at before it is used, over TLS as well
+    monkeypatch.setattr(transport, "_FRESH", 0)  # the client checks an idle connection before use, over TLS as well
     with JobEngine(url, access_key="key", ssl_context=context) as engine:
         engine.queue("q").create(exist_ok=True)
         uids = [engine.queue("q").add({}).uid for _ in range(3)]

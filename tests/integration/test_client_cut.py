@@ -33,7 +33,7 @@ def cut(cut_engine: JobEngine) -> Queue:
 
 
 def _cut_everywhere(proxy: CuttingProxy, act: Callable[[], Any], step: int = 1) -> int:
-    """Act repeatedly, with the connection cut a byte later each time, in both directions; returns how often."""
+    """Call `act` repeatedly, cutting the connection a byte later each time, in both directions; returns how often."""
     times = 0
     act()
     for direction in ("request", "answer"):
@@ -79,7 +79,7 @@ def test_a_bulk_add_cut_at_any_point_adds_each_job_once(engine: JobEngine, proxy
 
 
 def _claimed(engine: JobEngine, cut: Queue) -> Iterator[ClaimedJob]:
-    """Jobs that were claimed past the proxy, to be finished through it."""
+    """Jobs that were claimed without the proxy, to be finished through it."""
     queue = engine.queue("q")
     while True:
         queue.add_many([{}] * 100, max_attempts=5)

@@ -1,4 +1,4 @@
-"""docs/postgresql.md and docs/operate-postgresql.md: what they say to do, and what they say of the database."""
+"""docs/postgresql.md and docs/operate-postgresql.md: their commands work, and what they say of the database is true."""
 
 import os
 import re
@@ -138,7 +138,7 @@ def test_a_dump_is_made_and_restored_as_the_page_says_and_the_secret_opens_it(
     again.close()
 
 
-# Through what a database is reached
+# Ways to reach a database
 
 
 def test_the_certificate_of_the_database_is_checked(cluster: Cluster, certificate: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_the_certificate_of_the_database_is_checked(cluster: Cluster, certificat
 
 
 def test_an_export_has_a_longer_tcp_timeout_than_other_connections() -> None:
-    """The database can't tell it from one that is lost; on a Unix socket it does not try."""
+    """The usual time-out would end an export that pauses for long. Unix sockets have no such time-out."""
     port = str(free_port())
     with running(None, listen_addresses="127.0.0.1", port=port) as cluster:
         Database.make(cluster, "exported")
@@ -210,7 +210,7 @@ def _pgbouncer(cluster: Cluster, home: Path, *settings: str) -> Iterator[str]:
         until("it listens", lambda: _listens(home / ".s.PGSQL.6432"))
         yield url
     finally:
-        # Asked to end, it would wait for its clients.
+        # SIGTERM would make it wait for its clients.
         process.kill()
         process.wait()
 
@@ -221,7 +221,7 @@ def _listens(path: Path) -> bool:
         return tried.connect_ex(str(path)) == 0
 
 
-#: As few connections as possible, which all share; older releases know nothing of what was prepared.
+#: The fewest connections, shared by all clients; older releases do not track prepared statements.
 TRANSACTION = ("pool_mode = transaction", "default_pool_size = 1", "max_prepared_statements = 0")
 
 
@@ -263,7 +263,7 @@ def _session(url: str) -> Session:
 
 
 def _hand_over(one: Session, other: Session) -> None:
-    """More often than it takes to have a statement prepared, one adds a job and the other claims it."""
+    """One client adds a job and the other claims it, so often that the driver prepares the statements."""
     who: dict[str, Any] = {"queue": "q", "access_key": b"key"}
     one.carry_out([c.CreateQueue(**who)])
     for _ in range(10):

@@ -15,7 +15,7 @@ from tests.postgres import Cluster, Database, running
 from .conftest import MakeDaemon
 from .daemons import Client, Daemon
 
-#: Seconds by which the clock is set, one after the other.
+#: Seconds of each step of the clock.
 STEPS: Final = [3_600, -3_600, 10, -10]
 #: Some of these are on each connection of a server.
 QUEUES: Final = [f"q{number}" for number in range(6)]
@@ -29,12 +29,12 @@ class _FakedCluster:
 
     cluster: Cluster
     _file: Path
-    #: How far it is ahead of the real one, in seconds.
+    #: Seconds by which the faked clock is ahead of the real one.
     ahead: int = 0
 
     def set_clock(self, seconds: int) -> None:
         self.ahead += seconds
-        # Replaced in one piece, for a process that reads it just now.
+        # Replaced atomically: a process may be reading the file.
         new = self._file.with_suffix(".new")
         new.write_text(f"{self.ahead:+d}\n", encoding="ascii")
         new.rename(self._file)
@@ -58,7 +58,7 @@ def faked() -> Iterator[_FakedCluster]:
 
 
 def _begin_spans(client: Client) -> dict[str, tuple[str, str]]:
-    """In each queue claim a job, finish one, delay one, all for a minute; the uids of the first two by queue."""
+    """In each queue claim, finish and delay a job, for a minute each; returns the uids of the first two by queue."""
     uids = {}
     for name in QUEUES:
         client.make_queue(name)
@@ -81,7 +81,7 @@ def _check_spans(client: Client, uids: dict[str, tuple[str, str]], now: float) -
 
 
 @pytest.mark.parametrize("servers", [1, 3])
-def test_a_step_of_the_database_clock_shifts_no_time_of_a_job(
+def test_setting_the_database_clock_shifts_no_lease_delay_or_retention(
     faked: _FakedCluster, make_daemon: MakeDaemon, servers: int
 ) -> None:
     database = Database.make(faked.cluster, f"servers_{servers}")

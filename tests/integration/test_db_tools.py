@@ -46,7 +46,7 @@ def test_check_names_the_byte_of_the_damage_and_what_to_do(db: Db) -> None:
     assert "last backup" in done.stderr
 
 
-def test_check_reports_an_unfinished_last_frame_as_no_damage(db: Db) -> None:
+def test_check_does_not_report_an_unfinished_last_frame_as_damage(db: Db) -> None:
     os.truncate(db.path, db.path.stat().st_size - 10)
     done = db("check", "jobengine.jedb", "--json")
     assert json.loads(done.stdout)["unfinished_bytes"] > 0

@@ -35,7 +35,7 @@ def _mail(daemon: Daemon) -> client.Queue:
     return queue
 
 
-def test_a_job_is_added_as_the_page_begins(daemon: Daemon) -> None:
+def test_a_job_is_added_as_the_first_example_says(daemon: Daemon) -> None:
     said = _run(daemon, blocks(PAGE, "python")[0])
     (job,) = _mail(daemon).jobs()
     assert said.startswith(f"{job.uid} queued ")

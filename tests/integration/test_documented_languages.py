@@ -182,7 +182,7 @@ def _lose_a_request(port: int, text: bytes) -> None:
         until_then = monotonic() + 3 * DEADLINE
         while not any(text in its for its in sent.values()):
             assert monotonic() < until_then, "the job was complete before the server was killed"
-            # The worker may ask for its next job on one of them.
+            # One of these connections may be the worker's claim of its next job.
             ready, _, _ = select([listener, *sent], [], [], DEADLINE)
             assert ready, f"sent: {[*sent.values()]}"
             for one in ready:
@@ -198,7 +198,7 @@ def _lose_a_request(port: int, text: bytes) -> None:
 
 
 def _received(connection: socket.socket) -> bytes:
-    """What it has sent; nothing if it was closed."""
+    """The bytes that the connection has sent; empty if it was closed."""
     try:
         return connection.recv(65536)
     except ConnectionError:

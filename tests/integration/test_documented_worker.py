@@ -34,7 +34,9 @@ def _run(daemon: Daemon, heading: str) -> str:
     return python(_code(daemon, heading), daemon.port).stdout
 
 
-def test_a_worker_works_until_sigterm_as_the_page_begins(daemon: Daemon, mail: client.Queue, tmp_path: Path) -> None:
+def test_a_worker_works_until_sigterm_as_the_first_example_says(
+    daemon: Daemon, mail: client.Queue, tmp_path: Path
+) -> None:
     program = tmp_path / "program.py"
     program.write_text(_code(daemon, "## In Python"))
     job = mail.add({"to": "ada@example.org"})
@@ -87,7 +89,7 @@ def test_hooks_are_called_as_the_page_says(daemon: Daemon, mail: client.Queue) -
     ]
 
 
-def test_a_test_with_the_fixture_passes_as_the_page_shows_it_and_one_begins_without_queues(tmp_path: Path) -> None:
+def test_a_documented_test_with_the_fixture_passes_and_the_next_test_has_no_queues(tmp_path: Path) -> None:
     (code,) = blocks(PAGE, "python", "### Test it")
     again = code.replace("test_mail_is_sent", "test_mail_is_sent_again").partition("\n\n\n")[2]
     (tmp_path / "test_mail.py").write_text(f"{code}\n\n{again}")

@@ -27,7 +27,7 @@ from .shells import ADMIN_KEY, KEY, Shell
 JOBS = int(os.environ.get("JOBENGINE_TEST_JOBS", "10000"))
 #: Seconds without an update after which a job is given to another worker.
 TIMEOUT = 5
-#: bash has the time of day as a variable: no process is started to ask for it.
+#: bash has the time of day as a variable, so that reading it starts no process.
 IN_SHELL = """
 note() { echo "$1 $JOBENGINE_UID $JOBENGINE_ATTEMPT ${EPOCHREALTIME/./} $PPID" >> journal; }
 note begun
@@ -93,12 +93,12 @@ class Worker:
         return self._log.read_text()
 
     def stop(self) -> None:
-        """SIGTERM, which has to end it with success."""
+        """Send SIGTERM, after which the worker must exit with 0."""
         self.process.terminate()
         assert self.process.wait(DEADLINE) == 0, self.log[-4000:]
 
     def kill_over_a_job(self, journal: Path) -> None:
-        """SIGKILL at a moment when it works on jobs."""
+        """Send SIGKILL while the worker works on jobs."""
         until("it works on a job", partial(self._is_stopped_over_a_job, journal))
         self.process.kill()
         self.process.wait()
@@ -139,7 +139,7 @@ def mail(server: Daemon) -> Iterator[client.Queue]:
         yield queue
 
 
-def test_every_job_of_a_file_is_done_once_though_workers_and_the_server_are_killed(
+def test_every_job_of_a_file_is_completed_once_despite_kills_of_workers_and_server(
     server: Daemon, mail: client.Queue, tmp_path: Path
 ) -> None:
     shell = Shell(server, tmp_path)
@@ -188,20 +188,20 @@ def _judge(jobs: Mapping[str, client.Job], runs: Sequence[Run], killed: int) -> 
     by_uid: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_uid[run.uid].append(run)
-    wrong = [job for uid, job in jobs.items() if not _is_as_noted(job, by_uid[uid])]
+    wrong = [job for uid, job in jobs.items() if not _matches_records(job, by_uid[uid])]
     assert [(job, job.raw.get("history"), by_uid[job.uid]) for job in wrong] == []
 
     cut = [run for run in runs if run.ended is None]
     assert {run.worker for run in cut} == {killed}
-    # Beside them there are time-outs of claims whose answer was lost with the server.
+    # There are also time-outs of claims whose answer was lost with the server.
     outcomes = Counter(attempt.outcome for job in jobs.values() for attempt in job.history)
     assert outcomes["complete"] == JOBS
     assert outcomes["timeout"] >= len(cut)
     assert sum(job.attempts for job in jobs.values()) == JOBS + outcomes["timeout"]
 
 
-def _is_as_noted(job: client.Job, runs: Sequence[Run]) -> bool:
-    """Whether its attempts are the recorded ones, in order, and only the last one counted."""
+def _matches_records(job: client.Job, runs: Sequence[Run]) -> bool:
+    """Whether the job's attempts are the recorded runs, in order, and only the last one was successful."""
     attempts = [attempt for attempt in job.history if attempt.outcome != "released"]
     noted = sorted(runs, key=lambda run: run.attempt)
     return (
@@ -210,15 +210,15 @@ def _is_as_noted(job: client.Job, runs: Sequence[Run]) -> bool:
         and [attempt.outcome for attempt in attempts] == ["timeout"] * (len(attempts) - 1) + ["complete"]
         and all(one.ended <= next_.started for one, next_ in pairwise(job.history))
         and all((one.ended or one.began) <= next_.began for one, next_ in pairwise(noted))
-        # An attempt without a run was not begun: its claim was not answered, or its worker was killed before.
-        and all(_is_of(attempts[run.attempt - 1], run) for run in noted)
+        # An attempt without a run never started: its claim was not answered, or its worker was killed first.
+        and all(_matches_run(attempts[run.attempt - 1], run) for run in noted)
         and noted[-1].attempt == len(attempts)
         and noted[-1].ended is not None
     )
 
 
-def _is_of(attempt: client.Attempt, run: Run) -> bool:
-    """Whether the attempt is that of the worker that recorded the run; times in a job are whole seconds."""
+def _matches_run(attempt: client.Attempt, run: Run) -> bool:
+    """Whether the attempt matches the recorded run; times in a job are whole seconds."""
     last = run.ended or run.began
     return (
         str(attempt.worker).endswith(f"-{run.worker}")

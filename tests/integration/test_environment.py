@@ -18,7 +18,7 @@ OF_A_USER = {
 
 
 def test_settings_in_the_environment_change_no_test() -> None:
-    server = "tests/integration/test_start.py::test_ctrl_c_ends_the_server_orderly"
+    server = "tests/integration/test_start.py::test_ctrl_c_stops_the_server_in_an_orderly_way"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/cli/test_layout.py", "tests/client/test_settings.py", server],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Streams of events: a client that does not read costs little, and one that reads goes on."""
+"""Event streams: a client that does not read is dropped and costs little; one that reads is kept."""
 
 import socket
 import threading
@@ -76,7 +76,7 @@ def test_a_client_that_does_not_read_events_is_dropped_and_memory_stays_flat(dae
                 _has_seen(reader, (turn + 1) * 5_000)
                 used.append(daemon.memory("VmRSS"))
             assert not reader.ended
-        # The first turns fill what is kept of a queue.
+        # The first rounds fill the buffer of past events.
         assert used[-1] - used[3] < 15 << 20
     for sleeper in sleepers:
         # The events under way still arrive, then the end, although most have not arrived.

@@ -41,7 +41,7 @@ def calls_of_a_start(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 
 def _restart(daemon: Daemon, counted: Counter[str], call: str, fault: str, nth: int) -> None:
-    """Restart it under strace, which injects a fault into its nth such call after the start."""
+    """Restart the daemon under strace, which makes the nth of these calls after the start fail."""
     assert daemon.stop() == 0
     daemon.prefix = (*STRACE, *_faults(call, f"{fault}:when={counted[call] + nth}"))
     daemon.start()
@@ -107,7 +107,7 @@ def test_a_server_killed_at_any_call_of_a_commit_keeps_acknowledged_changes(
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 @pytest.mark.parametrize("firing", [1, 2])
-def test_a_server_killed_at_any_call_of_a_firing_fires_each_time_once(
+def test_a_server_killed_at_any_call_while_a_schedule_fires_adds_one_job_for_each_time(
     daemon: Daemon, calls_of_a_start: Counter[str], call: str, firing: int
 ) -> None:
     with daemon.client() as client:

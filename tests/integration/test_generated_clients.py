@@ -22,7 +22,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, live: Daemon) -> Path:
-    """Where the drivers in TypeScript are, compiled with `tsc --strict` together with what both generators made."""
+    """The directory of the TypeScript drivers, compiled by `tsc --strict` with the clients of both generators."""
     place = tmp_path_factory.mktemp("typescript")
     for source in [*GENERATORS.glob("*.ts"), GENERATORS / "tsconfig.json", GENERATORS / "package.json"]:
         shutil.copy(source, place)

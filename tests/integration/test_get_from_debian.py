@@ -11,7 +11,7 @@ from .daemons import ROOT
 
 LIST = "# a comment\n\nsh dash shells\nno-such-program some-package for a test\nnone-at-all other-package\n"
 MISSING = "Missing here: no-such-program, none-at-all."
-#: Doubles of Python, for the questions of the script.
+#: Doubles of Python, which answer the script's checks.
 GOOD = "case $2 in *print*) echo 3.13 ;; esac"
 NO_VENV = "case $2 in *print*) echo 3.13 ;; *ensurepip*) exit 1 ;; esac"
 OLD = f'exec {sys.executable} -c "import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])" "$2"'
@@ -41,7 +41,7 @@ def get(tmp_path: Path) -> Get:
     return run
 
 
-def _said(done: "subprocess.CompletedProcess[str]") -> str:
+def _error_line(done: "subprocess.CompletedProcess[str]") -> str:
     """The one line that it printed when it failed."""
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -65,14 +65,14 @@ def test_root_gets_the_packages_of_missing_programs_installed(get: Get, tmp_path
 
 
 def test_a_user_without_root_gets_the_command_in_one_line(get: Get, tmp_path: Path) -> None:
-    said = _said(get("python3", "list", apt_get="touch asked", id="echo 1000"))
+    said = _error_line(get("python3", "list", apt_get="touch asked", id="echo 1000"))
     command = "apt-get install --no-install-recommends some-package other-package"
     assert said == f"{MISSING} As root: {command}"
     assert not (tmp_path / "asked").exists()
 
 
 def test_without_apt_get_the_programs_are_named_in_one_line(get: Get) -> None:
-    assert _said(get("python3", "list", id="echo 0")) == f"{MISSING} Install it, and try again."
+    assert _error_line(get("python3", "list", id="echo 0")) == f"{MISSING} Install it, and try again."
 
 
 @pytest.mark.parametrize("failing", ["update", "install"])
@@ -82,7 +82,7 @@ def test_the_script_ends_at_the_first_failure_of_apt_get(get: Get, tmp_path: Pat
     assert (tmp_path / "asked").read_text().splitlines()[-1] == failing
 
 
-def test_a_python_that_can_make_virtual_environments_needs_nothing(get: Get) -> None:
+def test_a_python_with_venv_needs_no_package(get: Get) -> None:
     done = get("python3", apt_get="exit 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -93,13 +93,13 @@ def test_a_debian_python_without_venv_gets_the_venv_package_of_its_version(get: 
 
 
 def test_missing_programs_are_named_in_one_line(get: Get) -> None:
-    said = _said(get("python3", "list", python3=NO_VENV, apt_get="", id="echo 1000"))
+    said = _error_line(get("python3", "list", python3=NO_VENV, apt_get="", id="echo 1000"))
     assert said.endswith("--no-install-recommends python3.13-venv some-package other-package")
 
 
 def test_a_python_that_is_missing_or_too_old_is_named_in_one_line(get: Get) -> None:
-    assert _said(get("python4")) == "Missing here: python4. JobEngine needs Python 3.11 or newer."
-    assert _said(get("python3", python3=OLD)) == "python3 is Python 3.10: JobEngine needs 3.11 or newer."
+    assert _error_line(get("python4")) == "Missing here: python4. JobEngine needs Python 3.11 or newer."
+    assert _error_line(get("python3", python3=OLD)) == "python3 is Python 3.10: JobEngine needs 3.11 or newer."
 
 
 def test_every_program_of_the_tests_has_a_package_and_a_reason() -> None:

@@ -9,7 +9,7 @@ import pytest
 from .daemons import ROOT
 
 BASES = sorted({line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")})
-#: Stands in for Docker, which needs a registry here: it answers what the real one does, and notes what it was given.
+#: Stands in for Docker, which would need a registry: gives the real answers, and records its arguments.
 DOCKER = """#!/bin/sh
 case "$1 $2" in
 "image inspect") printf 'sha256:def\\n' ;;
@@ -35,7 +35,7 @@ def make_image(home: Path, **environment: str) -> int:
     ).returncode
 
 
-def test_the_image_is_built_on_a_digest_of_each_base_which_a_label_names(home: Path) -> None:
+def test_the_image_is_built_on_base_image_digests_and_has_them_as_labels(home: Path) -> None:
     assert make_image(home) == 0
     given = (home / "built").read_text().splitlines()
     for base in BASES:
@@ -43,7 +43,7 @@ def test_the_image_is_built_on_a_digest_of_each_base_which_a_label_names(home: P
     assert "org.opencontainers.image.base.digest=sha256:abc" in given
 
 
-def test_without_the_digest_of_its_base_no_image_is_built(home: Path) -> None:
+def test_no_image_is_built_if_a_base_image_has_no_digest(home: Path) -> None:
     assert make_image(home, NO_REGISTRY="1") != 0
     assert not (home / "built").exists()
 

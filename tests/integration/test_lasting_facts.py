@@ -10,7 +10,7 @@ from .daemons import Client, Daemon, until
 
 
 def _killed(daemon: Daemon, deaths: int) -> Daemon:
-    """Kill it this many times, and start it again; the second start reads the snapshot of the first recovery."""
+    """Kill and restart the daemon this many times; the second start reads the snapshot of the first recovery."""
     for _ in range(deaths):
         daemon.kill()
         daemon.start()
@@ -18,17 +18,17 @@ def _killed(daemon: Daemon, deaths: int) -> Daemon:
 
 
 @define
-class Told:
+class ClaimedJob:
     """A claimed job, and the updates that its worker sent."""
 
     uid: str
     lease: str
 
 
-def _held(client: Client, **job: Any) -> Told:
+def _held(client: Client, **job: Any) -> ClaimedJob:
     client.add(**job)
     (claimed,) = client.take(worker="w").json["jobs"]
-    return Told(claimed["uid"], claimed["lease"])
+    return ClaimedJob(claimed["uid"], claimed["lease"])
 
 
 def _everything(client: Client) -> Any:

@@ -47,7 +47,7 @@ def leave(how: str) -> None:
 
 
 def running() -> set[int]:
-    """This process and all below it; adopt_orphans keeps them there. A server hides more, without CAP_SYS_PTRACE."""
+    """This process and its descendants; adopt_orphans keeps orphans among them. /proc hides other data of a server."""
     parents = {}
     for place in Path("/proc").glob("[0-9]*/stat"):
         try:

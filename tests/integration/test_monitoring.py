@@ -51,7 +51,7 @@ class Prometheus:
             )
 
     def result(self, expression: str) -> list[Any]:
-        """What the expression gives now; empty while Prometheus does not answer yet."""
+        """The present result of the expression; empty while Prometheus does not answer yet."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", "/api/v1/query?" + urlencode({"query": expression}))
@@ -70,7 +70,7 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes a daemon with an admin key, on which each kind of thing has happened."""
+    """A Prometheus that scrapes a daemon with an admin key, on which each kind of event has happened."""
     daemon = make_daemon("watched", settings={"ADMIN_KEY": ADMIN_KEY}).start()
     with daemon.client(admin_key=ADMIN_KEY) as client:
         client.make_queue()
@@ -98,7 +98,7 @@ def _of_the_board() -> list[str]:
 
 
 def _of_its_variables() -> list[str]:
-    """The queries that return something if its variables have values."""
+    """A query for each variable of the board, which has data if the variable has values."""
     asked = " ".join(one["query"] for one in BOARD["templating"]["list"])
     return [f'{metric}{{{label}!=""}}' for metric, label in re.findall(r"label_values\((\w+)[^,]*, (\w+)\)", asked)]
 

@@ -20,7 +20,7 @@ from .shells import BIN
 PAGE = "docs/operate.md"
 #: Doubles of commands that would change the machine of the tests, or take minutes; each records its call.
 CALLED = ("apt-get", "python3", "useradd", "chown")
-#: systemd, as far as the page needs it, by a server that forks.
+#: A double of systemctl with the commands that the page uses; its server forks.
 SYSTEMCTL = """\
 #!/bin/sh
 state=$HOST/var/lib/jobengine
@@ -65,7 +65,7 @@ class Host:
         path.chmod(0o755)
 
     def _here(self, code: str) -> str:
-        """The code with its paths below this root."""
+        """The code, with its absolute paths moved below this root."""
         code = re.sub(r"(?<![\w$}])/(etc|opt|var)/", rf"{self.root}/\1/", code)
         return at_port(code, self.port).replace("-C / ", f"-C {self.root} ")
 
@@ -153,7 +153,7 @@ def _restored(host: Host) -> str:
 
 
 def _damaged(host: Host) -> None:
-    """Run the section for a file that is damaged at its end, and go on with what was repaired."""
+    """Run the section for a file that is damaged at its end, and continue with the repaired file."""
     host.run("systemctl stop jobengine")
     before = host.database.read_bytes()
     host.database.write_bytes(before + before[-200:])
@@ -173,7 +173,7 @@ def _moved(host: Host, other: Host, jobs: set[str]) -> None:
     other.run("systemctl stop jobengine")
 
 
-def test_the_log_that_logrotate_rotates_is_where_the_page_has_the_server_write_it() -> None:
+def test_logrotate_rotates_the_log_file_that_the_page_configures() -> None:
     (drop_in,) = blocks(PAGE, "ini")
     rotation = (ROOT / "deploy" / "logrotate").read_text()
     (log,), (pid,) = re.findall(r"--logfile=(\S+)", drop_in), re.findall(r"--pidfile=(\S+)", drop_in)
@@ -188,7 +188,7 @@ def test_the_page_names_each_of_its_sections() -> None:
     assert all(anchor == name.lower().replace(" ", "-") for name, anchor in listed)
 
 
-def test_a_host_becomes_one_of_several_on_postgresql_as_the_page_on_them_says(host: Host, cluster: Cluster) -> None:
+def test_a_host_joins_a_cluster_on_postgresql_as_the_page_on_clusters_says(host: Host, cluster: Cluster) -> None:
     url = cluster.make_database("of_hosts")
     (host.root / "etc/jobengine/database-url").write_text(url)
     _, code = blocks("docs/postgresql.md", heading="## Ready-made files")

@@ -1,4 +1,4 @@
-"""Daemons on PostgreSQL: several on one database, and what is left when one of them, or the database, is killed."""
+"""Daemons on PostgreSQL: several on one database, and no loss when one of them or the database is killed."""
 
 import os
 import signal
@@ -107,8 +107,8 @@ def test_a_server_on_a_file_never_loads_the_driver(make_daemon: MakeDaemon) -> N
 
 
 @define
-class _Book:
-    """The record of what clients were told."""
+class _ClientRecord:
+    """The record of the answers that clients got."""
 
     attempted: set[str] = field(factory=set)
     added: set[str] = field(factory=set)
@@ -139,21 +139,21 @@ class _Book:
 
 
 @pytest.fixture
-def book() -> Iterator[_Book]:
-    book = _Book()
+def book() -> Iterator[_ClientRecord]:
+    book = _ClientRecord()
     yield book
     book.stop.set()
 
 
-def _work(book: _Book, *daemons: Daemon) -> list[Thread]:
+def _work(book: _ClientRecord, *daemons: Daemon) -> list[Thread]:
     workers = [Thread(target=book.work, args=(daemons[at % len(daemons)], at)) for at in range(4)]
     for worker in workers:
         worker.start()
     return workers
 
 
-def _judge(book: _Book, workers: list[Thread], daemon: Daemon) -> None:
-    """Check that acknowledged jobs are there, that all jobs were requested, and that each was claimed once at most."""
+def _judge(book: _ClientRecord, workers: list[Thread], daemon: Daemon) -> None:
+    """Check that every acknowledged job exists, that every job was requested, and that none was claimed twice."""
     book.stop.set()
     for worker in workers:
         worker.join()
@@ -166,13 +166,13 @@ def _judge(book: _Book, workers: list[Thread], daemon: Daemon) -> None:
     assert max(holders.values()) == 1, "a job was held twice, though no lease has run out"
 
 
-def _progress(book: _Book) -> None:
+def _progress(book: _ClientRecord) -> None:
     before = len(book.done)
     until("some more jobs are done", lambda: len(book.done) > before + 20)
 
 
 def test_repeatedly_killing_one_of_two_servers_loses_nothing_and_no_job_is_held_twice(
-    make_server: Callable[..., Daemon], book: _Book
+    make_server: Callable[..., Daemon], book: _ClientRecord
 ) -> None:
     steady, killed = make_server("steady").start(), make_server("killed").start()
     with steady.client() as client:
@@ -187,9 +187,9 @@ def test_repeatedly_killing_one_of_two_servers_loses_nothing_and_no_job_is_held_
 
 
 def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_killed(
-    make_daemon: MakeDaemon, book: _Book
+    make_daemon: MakeDaemon, book: _ClientRecord
 ) -> None:
-    # A cluster of its own: what a test starts ends with it, and others need theirs.
+    # A cluster of its own: this test kills it, and other tests share theirs.
     with running() as cluster:
         database = Database.make(cluster, "killed")
         database.clear(secret=SECRET.encode())
@@ -210,11 +210,13 @@ def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_k
         _progress(book)
         _judge(book, workers, other)
         assert (one.stop(), other.stop()) == (0, 0)
-        # The driver's own lines would say nothing new.
+        # The driver's own log lines would only repeat the errors.
         assert "psycopg" not in one.log + other.log
 
 
-def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(make_daemon: MakeDaemon, book: _Book) -> None:
+def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(
+    make_daemon: MakeDaemon, book: _ClientRecord
+) -> None:
     # Without the standby's answer nothing is committed; the servers know both, and use the one that takes changes.
     with running(synchronous_commit="remote_apply") as primary:
         database = Database.make(primary, "followed")
@@ -240,7 +242,7 @@ def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(make_d
 
 
 def _cut_off(standby: "psycopg.Connection[Any]") -> None:
-    """From now on the standby gets nothing more: whatever is acknowledged without it is lost when it takes over."""
+    """Stop replication: a change that is acknowledged from now on would be lost when the standby takes over."""
     standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
     standby.execute("SELECT pg_reload_conf()")
     following = "SELECT 1 FROM pg_stat_wal_receiver"
@@ -254,7 +256,7 @@ def _waits_for_standby(primary: Cluster) -> bool:
 
 
 def _follow(primary: Cluster, standby: Cluster) -> None:
-    """From now on the primary waits for its standby."""
+    """Make the primary wait for its standby at each commit."""
     with psycopg.connect(primary.url("postgres"), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         connection.execute("SELECT pg_reload_conf()")

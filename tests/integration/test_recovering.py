@@ -40,7 +40,7 @@ def killed(recorded: Path, make_daemon: MakeDaemon) -> Daemon:
 
 
 def _reason(daemon: Daemon) -> str:
-    """Its own line on stderr; strace may have written there too."""
+    """The daemon's own line on stderr; strace may have written other lines."""
     (line,) = (line for line in daemon.errors.splitlines() if line.startswith("jobengine: "))
     return line
 
@@ -50,7 +50,7 @@ def test_a_recovering_server_is_alive_reports_progress_and_refuses_other_calls(k
     shares = []
     with killed.client() as client:
         get = partial(client.call, "GET")
-        # One a round: with all of them the rounds would be too few to see progress.
+        # One request a round: with more, there would be too few rounds to see progress.
         calls: Iterator[Callable[[], Reply]] = cycle(
             (client.claim, client.list, partial(get, "/metrics"), partial(get, "/test"))
         )

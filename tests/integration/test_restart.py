@@ -1,4 +1,4 @@
-"""Everything that was answered is there again, however the daemon ended."""
+"""Every acknowledged change survives, however the daemon ended."""
 
 import random
 import socket
@@ -17,7 +17,7 @@ from .daemons import Client, Daemon, until
 UNCLEAN = "not closed in good order"
 
 
-def test_a_server_logs_a_rewrite_of_the_database_after_kill_9_but_not_after_sigterm(daemon: Daemon) -> None:
+def test_a_server_logs_an_unclean_end_after_kill_9_but_not_after_sigterm(daemon: Daemon) -> None:
     daemon.kill()
     assert UNCLEAN in daemon.start().log
     assert daemon.stop() == 0
@@ -68,7 +68,7 @@ def test_a_connected_client_does_not_keep_the_server_from_ending(daemon: Daemon,
     assert "Traceback" not in daemon.log
 
 
-def test_neither_a_client_that_does_not_read_nor_a_second_sigterm_prevents_an_orderly_end(daemon: Daemon) -> None:
+def test_a_client_that_does_not_read_or_a_second_sigterm_does_not_prevent_an_orderly_stop(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         for _ in range(20):

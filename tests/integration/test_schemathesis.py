@@ -141,7 +141,7 @@ def _traces(parts: list[Any]) -> list[str]:
 
 
 def _is_trace(trace: str) -> bool:
-    """Whether it has the right form, and no part is all zeros; to Schemathesis any header is good."""
+    """Whether the trace has the right form and no part of only zeros; Schemathesis counts any header as valid."""
     found = re.fullmatch("00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", trace)
     return found is not None and all(part.strip("0") for part in found.groups())
 
@@ -202,7 +202,7 @@ def _without_null(value: Any) -> Any:
 
 
 def _has_such_a_number(value: Any) -> bool:
-    """Whether it has a number that JSON Schema can't refuse: 1.0 for 1, or one beyond 64 bits."""
+    """Whether the request has a number that JSON Schema can't refuse: 1.0 for 1, or one beyond 64 bits."""
     if isinstance(value, dict | list):
         return any(map(_has_such_a_number, value.values() if isinstance(value, dict) else value))
     if isinstance(value, float):
@@ -220,10 +220,10 @@ def _call_and_validate(case: Any, live: Daemon) -> None:
     if _is_good_without_null(case):
         excluded.append(negative_data_rejection)
     if response.status_code == 413 and len(response.request.body or b"") > LONG:
-        # It is refused for its length before it is read, whatever else is wrong with it.
+        # The body is refused for its length before the server reads it, whatever else is wrong.
         excluded += [positive_data_acceptance, negative_data_rejection]
     if _name(case) == "updateJob" and response.status_code == 200 and not response.content:
-        # So it is documented, under a name that Schemathesis does not know: x-body-may-be-missing.
+        # The schema documents that, under a name that Schemathesis does not know: x-body-may-be-missing.
         excluded += [content_type_conformance, response_schema_conformance]
     case.validate_response(response, excluded_checks=excluded)
 
@@ -274,7 +274,7 @@ def _names(found: schemathesis.BaseSchema) -> list[str]:
     return [operation.ok().label for operation in operations]
 
 
-#: The operations that are tried again where the queue and the job exist.
+#: The operations that are tested a second time, with an existing queue and job.
 IN_A_QUEUE: Final = _names(
     SCHEMA.include(path_regex="^/api/").exclude(operation_id=["createQueue", "deleteQueue", "watchEvents"])
 )

@@ -12,7 +12,7 @@ import pytest
 from .daemons import ROOT, SECRET, Daemon, Forked, until
 
 ADMIN_KEY = "battery staple"
-#: A user for the server: root without root's rights, since another user might not be able to reach its files.
+#: The server's user: root without root's rights, since another user might have no access to the files.
 AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 COPYING = """
 import os, signal

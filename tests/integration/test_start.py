@@ -51,7 +51,7 @@ def test_a_wrong_secret_ends_the_start_with_3_and_changes_no_byte(stopped: Daemo
 
 
 @EITHER_WAY
-def test_a_missing_key_file_of_a_database_ends_the_start_with_3_and_none_is_made(
+def test_a_start_without_the_key_file_of_its_database_exits_with_3_and_makes_none(
     make_daemon: MakeDaemon, command: tuple[str, ...]
 ) -> None:
     daemon = make_daemon(settings={"SECRET": ""}).start()
@@ -80,7 +80,7 @@ def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_goes_on(
         assert client.add().status == 201
 
 
-def test_a_second_daemon_started_to_fork_ends_with_1_and_a_reason(daemon: Daemon, make_daemon: MakeDaemon) -> None:
+def test_a_second_daemon_that_forks_exits_with_1_and_a_reason(daemon: Daemon, make_daemon: MakeDaemon) -> None:
     second = make_daemon("second", settings={"DB_PATH": str(daemon.db_path)}, command=AS_A_DAEMON)
     assert second.run() == 1
     assert "another JobEngine is running on this database" in (second.home / "twistd.log").read_text()
@@ -163,7 +163,7 @@ def test_a_bad_setting_ends_the_start_with_1_and_one_line_before_a_file_is_made(
         ("DB_PATH", "log/db", "DB_PATH"),
     ],
 )
-def test_a_setting_refused_by_the_operating_system_ends_the_start_with_1(
+def test_a_start_exits_with_1_if_the_system_refuses_a_setting(
     make_daemon: MakeDaemon, name: str, value: str, reason: str
 ) -> None:
     daemon = make_daemon(settings={name: value})
@@ -171,7 +171,7 @@ def test_a_setting_refused_by_the_operating_system_ends_the_start_with_1(
     assert reason in _reason(daemon)
 
 
-def test_ctrl_c_ends_the_server_orderly(make_daemon: MakeDaemon) -> None:
+def test_ctrl_c_stops_the_server_in_an_orderly_way(make_daemon: MakeDaemon) -> None:
     # Where the tests run in the background of a shell, SIGINT is ignored, and so it would be by the daemon.
     daemon = make_daemon(prefix=("env", "--default-signal=INT")).start()
     assert daemon.process is not None

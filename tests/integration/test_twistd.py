@@ -1,4 +1,4 @@
-"""The ways to run it: as a daemon, from a .tac file, with or without a SECRET; and its files."""
+"""The ways to run the server: as a daemon, from a .tac file, with or without a SECRET; and the server's files."""
 
 import json
 import os
@@ -174,7 +174,7 @@ def test_the_log_stays_within_the_size_of_its_files(forked: Forked, log_format: 
     forked.stop()
     files = sorted(forked.home.glob("twistd.log*"))
     assert [file.name for file in files] == ["twistd.log", "twistd.log.1", "twistd.log.2"]
-    # A file is closed after the write with which it has become too long; one write is at most a turn's lines.
+    # A file is closed after the write that made it too long; one write has at most the lines of one reactor turn.
     assert max(file.stat().st_size for file in files) < 6000
 
 

@@ -16,7 +16,7 @@ import ctypes, os, sys
 ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-#: The unit refuses these. Terminfo tries them when readline is loaded, and goes on without.
+#: System calls that the unit refuses: terminfo tries them when readline is loaded, and continues without them.
 REFUSED = ("setfsuid", "setfsgid")
 STRACE = ("strace", "-D", "-f", "-c", "-U", "name", f"--inject={','.join(REFUSED)}:error=EPERM")
 

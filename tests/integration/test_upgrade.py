@@ -55,7 +55,7 @@ def test_a_database_of_an_earlier_version_is_served_whole_and_accepts_changes(
     }
 
 
-def test_groups_of_an_earlier_version_are_served_as_they_were(make_daemon: MakeDaemon) -> None:
+def test_groups_in_a_database_of_an_earlier_version_are_unchanged(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"SECRET": SECRET.decode(), "ADMIN_KEY": ADMIN_KEY})
     daemon.home.mkdir()
     shutil.copy(ROOT / "tests" / "golden" / "format-1.0-groups.db", daemon.db_path)

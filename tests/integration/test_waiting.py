@@ -1,4 +1,4 @@
-"""Many waiters for jobs: they cost nothing, are served in order, and get nothing once they have gone."""
+"""Many waiters for jobs: they cost nothing, are served in order, and get no job after they have disconnected."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ MANY = 1_000
 
 @pytest.fixture
 def traced(tmp_path: Path) -> Traced:
-    """The system calls of the daemon; they are recorded for the tests that ask for this."""
+    """The system calls of the daemon; recorded only for tests that request this fixture."""
     return Traced(tmp_path / "calls")
 
 
@@ -36,7 +36,7 @@ def _add(client: Client, numbers: range, **more: object) -> None:
 
 
 def _given(polls: list[Poll]) -> list[int]:
-    """The numbers of the jobs that these polls got."""
+    """The numbers of the jobs that these polls received."""
     return [poll.job()["content"]["n"] for poll in polls]
 
 
@@ -83,7 +83,7 @@ def test_a_disconnected_client_gets_no_job(polls: Polls, goes: Callable[[Poll], 
         live += polls.add(1)
     polls.end(gone, goes)
     with polls.daemon.client() as client:
-        # One by one, as the daemon might learn of the end of a connection only as it writes to it.
+        # One by one: the daemon might notice the end of a connection only when it writes to it.
         for n in range(4):
             client.add({"n": n})
         _add(client, range(4, 20))

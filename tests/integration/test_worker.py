@@ -91,7 +91,7 @@ def _switches(pid: int) -> list[str]:
     return re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
 
 
-def _begun(worker: Program, number: int = 1) -> list[tuple[int, int]]:
+def _await_begun(worker: Program, number: int = 1) -> list[tuple[int, int]]:
     return until(f"{number} jobs have begun", lambda: len(lines := worker.lines("begun")) >= number and lines)
 
 
@@ -105,10 +105,10 @@ def _finished(queue: client.Queue, uid: str, seconds: float = DEADLINE) -> clien
     return job
 
 
-def test_every_result_is_right_and_no_job_is_done_twice_though_the_server_is_killed_and_started(
+def test_a_killed_and_restarted_server_causes_no_wrong_result_and_no_job_done_twice(
     daemon: Daemon, queue: client.Queue, program: Start
 ) -> None:
-    # A job whose lease ends while the server is away is begun again, rightly; a busy machine took 12 s for a start.
+    # A job whose lease ends while the server is down is rightly started again; a busy machine took 12 s for a start.
     queue.add_many([{"n": n, "seconds": 0.02} for n in range(400)], timeout_seconds=40, max_attempts=5)
     workers = [program(concurrency=4, **kind) for kind in KINDS]
     for share in (100, 250):
@@ -127,7 +127,7 @@ def test_the_job_of_a_killed_worker_is_queued_again_after_its_lease(queue: clien
     # Its second attempt may lose its short lease as well, if the machine is busy.
     job = queue.add({"n": 1, "seconds": 3}, timeout_seconds=1, max_attempts=20)
     first = program()
-    _begun(first)
+    _await_begun(first)
     first.kill()
     program()
     done = _finished(queue, job.uid)
@@ -158,12 +158,12 @@ def test_a_stopped_idle_worker_ends_at_once_and_claims_no_later_job(queue: clien
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_job_that_runs_after_the_grace_is_released_and_no_attempt_is_spent(
+def test_a_job_still_running_after_the_grace_is_released_without_using_an_attempt(
     queue: client.Queue, program: Start, kind: dict[str, Any]
 ) -> None:
     job = queue.add({"n": 1, "seconds": 60})
     worker = program(grace=0.2, **kind)
-    _begun(worker)
+    _await_begun(worker)
     worker.stop()
     left = queue.get(job.uid)
     assert (left.state, left.attempts) == ("queued", 0)
@@ -171,10 +171,10 @@ def test_a_job_that_runs_after_the_grace_is_released_and_no_attempt_is_spent(
     assert worker.lines("ended") == []
 
 
-def test_a_second_signal_ends_it_at_once_and_its_job_is_released(queue: client.Queue, program: Start) -> None:
+def test_a_second_signal_ends_a_worker_at_once_and_releases_its_job(queue: client.Queue, program: Start) -> None:
     job = queue.add({"n": 1, "seconds": 60})
     worker = program()
-    _begun(worker)
+    _await_begun(worker)
     worker.process.send_signal(signal.SIGINT)
     assert worker.stop() < 25, "it has waited for the end of the grace"
     assert queue.get(job.uid).state == "queued"
@@ -182,11 +182,11 @@ def test_a_second_signal_ends_it_at_once_and_its_job_is_released(queue: client.Q
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_the_handler_of_a_cancelled_job_is_stopped(queue: client.Queue, program: Start, kind: dict[str, Any]) -> None:
-    # A process is killed even if it reports nothing and asks nothing.
+    # A process is killed even if its handler neither reports progress nor checks `cancelled`.
     quiet = bool(kind.get("processes"))
     job = queue.add({"n": 1, "seconds": 60, "quiet": quiet}, timeout_seconds=4, max_attempts=3)
     worker = program(**kind)
-    ((_, pid),) = _begun(worker)
+    ((_, pid),) = _await_begun(worker)
     queue.cancel(job.uid)
     done = _finished(queue, job.uid)
     assert (done.state, done.error, done.attempts) == ("failed", "cancelled", 1)
@@ -206,7 +206,7 @@ def test_a_process_that_dies_during_a_job_fails_only_that_job(queue: client.Queu
 def test_an_idle_process_that_was_killed_is_replaced_before_it_gets_a_job(queue: client.Queue, program: Start) -> None:
     worker = program(processes=True)
     assert _finished(queue, queue.add({"n": 1}).uid).result == 2
-    ((_, pid),) = _begun(worker)
+    ((_, pid),) = _await_begun(worker)
     os.kill(pid, signal.SIGKILL)
     until("it is gone", lambda: not is_alive(pid))
     assert _finished(queue, queue.add({"n": 2}).uid).result == 4
@@ -214,9 +214,7 @@ def test_an_idle_process_that_was_killed_is_replaced_before_it_gets_a_job(queue:
     assert other != pid
 
 
-def test_a_worker_whose_processes_can_not_be_made_any_more_ends_with_an_error(
-    queue: client.Queue, program: Start
-) -> None:
+def test_a_worker_that_can_no_longer_fork_processes_ends_with_an_error(queue: client.Queue, program: Start) -> None:
     worker = program(processes=True)
     (nursery,) = until("it has forked", lambda: _children(worker.process.pid))
     os.kill(nursery, signal.SIGKILL)
@@ -232,7 +230,7 @@ def _children(pid: int) -> list[int]:
 def test_no_process_is_left_when_a_worker_with_processes_is_killed(queue: client.Queue, program: Start) -> None:
     queue.add_many([{"n": n, "seconds": 60, "quiet": True} for n in (1, 2)])
     worker = program(processes=True, concurrency=2)
-    pids = {pid for _, pid in _begun(worker, 2)}
+    pids = {pid for _, pid in _await_begun(worker, 2)}
     assert len(pids) == 2
     worker.kill()
     until("they are gone", lambda: not any(is_alive(pid) for pid in pids))
@@ -255,8 +253,8 @@ def test_an_idle_worker_wakes_up_only_for_its_claims(
         made = calls.read_text().splitlines()[skip:]
     sent = [line for line in made if re.search(r"\b(sendto|send|write)\(", line)]
     waits = [line for line in made if re.search(r"epoll_wait.*= \d+$|futex.*= ", line)]
-    # Each claim sends a request and reads an answer: it wakes up for the answer alone. One claim may be cut in two by
-    # the ends of what was read.
+    # Each claim sends a request and reads an answer: only the answer wakes the worker. The trace window may cut off
+    # one claim.
     assert len(sent) >= 3
     assert [line for line in sent if "/api/v1/job/next" not in line] == []
     assert len(waits) <= 3 * (len(sent) + 1), "\n".join(waits)

@@ -1,4 +1,4 @@
-"""50 workers of all kinds at one queue: each job has one holder at a time, and its history of them is right."""
+"""50 workers of all kinds at one queue: each job has one holder at a time, and a correct history of its holders."""
 
 import os
 import time
@@ -46,11 +46,11 @@ def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_
     assert verdict.good, verdict
     assert "Traceback" not in daemon.log
     assert len(jobs) == 2 * int(SECONDS / 2 / STEP) * int(JOBS * STEP)
-    _was_a_test(workforce.workers, jobs)
+    _check_coverage(workforce.workers, jobs)
 
 
-def _was_a_test(workers: list[Worker], jobs: dict[str, Any]) -> None:
-    """Check that each thing that can happen to a job did happen."""
+def _check_coverage(workers: list[Worker], jobs: dict[str, Any]) -> None:
+    """Check that every kind of event that can happen to a job did happen."""
     outcomes = [attempt["outcome"] for job in jobs.values() for attempt in job["history"]]
     assert min(outcomes.count(kind) for kind in ("complete", "failed", "timeout")) > SECONDS
     assert {job["state"] for job in jobs.values()} == {"complete", "failed"}

@@ -1,7 +1,7 @@
 """
 A program with a worker, as users write them: python -m tests.integration.worker_program OPTIONS, options as JSON.
 
-In the file that `journal` names, it writes "ready" before it works, and each job that it begins and ends.
+It writes to the file that `journal` names: "ready" before it works, and a line when a job begins and ends.
 """
 
 import asyncio
@@ -63,5 +63,5 @@ async def work_in_loop(content: Any, job: RunningJob) -> Any:
 
 if __name__ == "__main__":
     worker.handler("q")(work_in_loop if coroutine else work)
-    print("ready", flush=True)  # noqa: T201  # it is waited for
+    print("ready", flush=True)  # noqa: T201  # a test waits for this line
     worker.run()

@@ -21,7 +21,7 @@ from .daemons import Client, Reply, until
 
 #: Seconds that a claim waits. Short, since a hold counts from when the claim was sent.
 WAIT: Final = 0.2
-#: If a server was killed within this many seconds of a claim that was answered with nothing, that may have got a job.
+#: If a server was killed within this many seconds after an empty answer to a claim, that claim may hold a job.
 NEAR: Final = 1
 #: Seconds by which the clocks of the worker and of the server may differ in counting a lease: both in milliseconds.
 ROUNDING: Final = 0.005
@@ -47,20 +47,20 @@ class Hold:
     timeout: float
     #: When its claim was answered, which is after it was made.
     began: float
-    #: When the last request that was answered with the lease still held was sent, which is before it was carried out.
+    #: When the last request was sent whose answer confirmed the lease; the server carried it out later.
     renewed: float
-    #: The last request that may have renewed the lease was carried out before this time, if at all.
+    #: The last request that may have renewed the lease was carried out before this time, or never.
     touched: float
     #: When the request that finished it was sent, if it was answered with 200.
     finished: float | None = None
     #: "complete" or "failed" if it was finished, "timeout" if the lease was lost or left to end.
     outcome: str = "timeout"
-    #: When the first request to finish it that got no answer was sent, and its outcome.
+    #: When the first request to finish the job without an answer was sent, and with which outcome.
     unanswered: tuple[float, str] | None = None
 
     @property
     def surely_until(self) -> float:
-        """It was certainly held at this time, maybe longer."""
+        """The worker certainly held the job until this time, maybe longer."""
         ends = [self.renewed + self.timeout - ROUNDING]
         if self.finished is not None:
             ends.append(self.finished)
@@ -70,7 +70,7 @@ class Hold:
 
     @property
     def outcomes(self) -> set[str]:
-        """The outcomes that its history may show: after a failure without an answer, the repetition may be refused."""
+        """The outcomes that the job's history may have: after a lost answer, the repeated failure may be refused."""
         if self.finished is not None or self.unanswered is None:
             return {self.outcome}
         return {self.outcome, self.unanswered[1]}
@@ -78,7 +78,7 @@ class Hold:
 
 @define
 class Reconnecting:
-    """A client that connects when it is needed, and anew after it has hung up."""
+    """A client that connects on demand, and reconnects after `hang_up`."""
 
     make_client: Callable[[], Client]
     _client: Client | None = None
@@ -96,7 +96,7 @@ class Reconnecting:
 
 @define
 class Worker:
-    """One worker after the other in one place: a new one, with a new name, for each that dies."""
+    """A sequence of workers: whenever one dies, a new one with a new name replaces it."""
 
     place: int
     kind: Kind
@@ -104,14 +104,14 @@ class Worker:
     stop: threading.Event
     queue: str = "q"
     holds: list[Hold] = field(factory=list)
-    #: Names of workers that asked for a job and got no answer: each may have claimed one.
+    #: Names of workers whose claim got no answer: each may have claimed a job.
     unanswered: list[str] = field(factory=list)
-    #: Names of workers whose claim was answered with nothing, and when.
+    #: Names of workers whose claim got no job, with the time of the answer.
     empty: list[tuple[str, float]] = field(factory=list)
     #: Answers that are wrong.
     wrong: list[tuple[str, Hold | None, Reply]] = field(factory=list)
     deaths: int = 0
-    #: Finishes that were refused because the lease was over.
+    #: The number of finishes that were refused because the lease had ended.
     refused: int = 0
     _connection: Reconnecting = field(init=False)
     _random: random.Random = field(init=False)
@@ -150,7 +150,7 @@ class Worker:
         return hold
 
     def _work(self, hold: Hold) -> bool:
-        """Work on a job; whether the worker is still alive afterwards."""
+        """Work on a job; returns whether the worker is still alive afterwards."""
         if self.kind is Kind.SLOW and self._random.random() < 0.5:
             time.sleep(hold.timeout + self._random.uniform(0.05, 0.5))
         elif self.kind is Kind.MORTAL and self._random.random() < 0.5:
@@ -162,7 +162,7 @@ class Worker:
         return True
 
     def _beat(self, hold: Hold, seconds: float) -> bool:
-        """Work for this many seconds, with heartbeats; whether the job is still held afterwards."""
+        """Work for this many seconds, with heartbeats; returns whether the job is still held afterwards."""
         end = monotonic() + seconds
         while (left := end - monotonic()) > 0:
             time.sleep(min(left, hold.timeout / 4))
@@ -182,7 +182,7 @@ class Worker:
             self.refused += 1
 
     def _update(self, hold: Hold, **changes: Any) -> bool:
-        """Update the job, and repeat that until there is an answer, as clients should; whether it was still held."""
+        """Update the job, repeating the request until there is an answer; returns whether the job was still held."""
         while True:
             sent = monotonic()
             try:
@@ -218,8 +218,8 @@ class Workforce:
 
     workers: list[Worker]
     stop: threading.Event
-    #: When servers were killed that may still claim a job for a claim that they have answered with nothing. They put it
-    #: back, unless they are killed before that.
+    #: When servers were killed. A server may still claim a job for a claim that it has answered without a job; it
+    #: releases that job, unless it is killed first.
     kills: list[float] = field(factory=list)
     _threads: list[threading.Thread] = field(factory=list)
 
@@ -276,7 +276,7 @@ def all_finished(client: Client, queue: str = "q") -> dict[str, Any]:
 
 
 def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:
-    """Pairs of holds of one job at the same time, or with the same number."""
+    """Pairs of holds of one job that overlap in time, or have the same attempt number."""
     by_uid: dict[str, list[Hold]] = defaultdict(list)
     for hold in holds:
         by_uid[hold.uid].append(hold)
@@ -297,7 +297,7 @@ class Verdict:
 
     #: Jobs that are neither complete nor failed after all their attempts.
     unfinished: list[Any]
-    #: Jobs whose attempts are not those that the workers know of, with what they know.
+    #: Jobs whose attempts differ from the workers' records, with these records.
     miscounted: list[tuple[Any, list[Hold]]]
 
     @property
@@ -312,7 +312,7 @@ def judge(workforce: Workforce, jobs: Mapping[str, Any]) -> Verdict:
         by_uid[hold.uid].append(hold)
     unanswered = workforce.unanswered
     unfinished = [job for job in jobs.values() if not _has_finished(job)]
-    miscounted = [(job, by_uid[uid]) for uid, job in jobs.items() if not _is_as_counted(job, by_uid[uid], unanswered)]
+    miscounted = [(job, by_uid[uid]) for uid, job in jobs.items() if not _matches_records(job, by_uid[uid], unanswered)]
     return Verdict(unfinished, miscounted)
 
 
@@ -323,7 +323,7 @@ def _has_finished(job: Any) -> bool:
     return job["state"] == "failed" and attempts == job.get("max_attempts", 1) and "complete" not in outcomes
 
 
-def _is_as_counted(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) -> bool:
+def _matches_records(job: Any, holds: Iterable[Hold], unanswered: Counter[str]) -> bool:
     """Whether each attempt is in a worker's record, or may belong to a claim without an answer."""
     history = job.get("history", [])
     known = {hold.number: hold for hold in holds}
