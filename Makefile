@@ -33,7 +33,7 @@ PYTHONS = $(shell for minor in 11 12 13 14 15 16 17 18 19; do python3.$$minor -c
 OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("python3.%d" % sys.version_info[1])'),$(PYTHONS))
 
 # What rules, time and waiting make of a request: the rest of tests/web is about requests, which know no engine.
-ON_POSTGRES := $(patsubst %,tests/web/test_%.py,finish_and_claim groups leases long_polls workers)
+ON_POSTGRES := $(patsubst %,tests/web/test_%.py,finish_and_claim groups leases long_polls metrics workers)
 
 # What the Dockerfile builds on, and where it comes from.
 BASE := $(shell sed -n 's/^FROM \(\S*\).*/\1/p;T;q' Dockerfile)

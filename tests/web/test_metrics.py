@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.doubles import Answer, Counting, MemoryServer
 from tests.http.connection import Connection
 from tests.web.asking import add, claim, make_queue, update, waiting
 
+ROOT = Path(__file__).parents[2]
 _COUNTED = ("added", "claimed", "complete", "failed", "cancelled", "timed_out")
 
 
@@ -31,6 +33,21 @@ def _samples(server: MemoryServer, **headers: str) -> dict[tuple[str, frozenset[
 
 def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(labels.items())
+
+
+def _listed(heading: str) -> dict[str, str]:
+    """The metrics of a section of the page, with their kinds."""
+    _, _, section = (ROOT / "docs" / "metrics.md").read_text().partition(f"\n## {heading}\n")
+    rows = re.findall(r"^\| (.*?) \| (\w+) \|", section.partition("\n## ")[0], re.MULTILINE)
+    return {name: kind for names, kind in rows for name in re.findall(r"`(jobengine_\w+)", names)}
+
+
+def test_the_page_lists_exactly_the_metrics_of_the_engine(server: MemoryServer, request: pytest.FixtureRequest) -> None:
+    add(server)
+    text = server.call("GET", "/metrics", key=None).body.decode()
+    own = "Of a server on PostgreSQL" if request.config.getoption("--engine") == "postgres" else "Of a server on a file"
+    served = dict(re.findall(r"^# TYPE (jobengine_\w+) (\w+)$", text, re.MULTILINE))
+    assert served == _listed("Of every server") | _listed(own)
 
 
 def test_metrics_count_jobs_and_requests(server: MemoryServer) -> None:
