@@ -44,6 +44,10 @@ class Shop(Protocol):
         """Commit one statement; returns its rows."""
         ...
 
+    def run_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement with each of these values, and commit once."""
+        ...
+
 
 @define
 class OnPostgres:
@@ -56,6 +60,11 @@ class OnPostgres:
         with psycopg.connect(host=host, user=user, dbname=name) as shop:
             cursor = shop.execute(statement.replace("?", "%s"), values)
             return cursor.fetchall() if cursor.description else []
+
+    def run_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        host, user, name = (self.environment[variable] for variable in ("PGHOST", "PGUSER", "PGDATABASE"))
+        with psycopg.connect(host=host, user=user, dbname=name) as shop, shop.cursor() as cursor:
+            cursor.executemany(statement.replace("?", "%s"), rows)
 
 
 @define
@@ -73,6 +82,14 @@ class OnSqlite:
         try:
             with shop:
                 return shop.execute(statement, values).fetchall()
+        finally:
+            shop.close()
+
+    def run_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        shop = sqlite3.connect(self.home / "shop.db", timeout=20)
+        try:
+            with shop:
+                shop.executemany(statement, rows)
         finally:
             shop.close()
 
@@ -142,10 +159,11 @@ def _waiting(shop: Shop) -> int:
     return int(row[0])
 
 
-def _put(shop: Shop, content: str, uid: str | None = None) -> str:
-    uid = uid or str(uuid.uuid4())
-    shop.run("INSERT INTO outbox (uid, content) VALUES (?, ?)", uid, content)
-    return uid
+def _put(shop: Shop, *contents: str, uid: str | None = None) -> list[str]:
+    """Write rows with these contents; returns their uids."""
+    uids = [uid or str(uuid.uuid4()) for _ in contents]
+    shop.run_many("INSERT INTO outbox (uid, content) VALUES (?, ?)", list(zip(uids, contents, strict=True)))
+    return uids
 
 
 def _contents(mail: Queue) -> list[Any]:
@@ -171,9 +189,9 @@ def test_refused_rows_do_not_stop_the_relay_and_say_why(
     shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     taken = mail.add({"number": -1}).uid
-    bad = [_put(shop, content) for content in BAD]
-    _put(shop, '{"number": -2}', taken)
-    good = [_put(shop, json.dumps({"number": number})) for number in range(600)]
+    bad = _put(shop, *BAD)
+    _put(shop, '{"number": -2}', uid=taken)
+    good = _put(shop, *(json.dumps({"number": number}) for number in range(600)))
     with _relay(shop, daemon, tmp_path):
         until("all good rows are gone", lambda: _waiting(shop) == 0)
     refused = {str(uid): error for uid, error in shop.run("SELECT uid, error FROM outbox")}
@@ -206,7 +224,7 @@ def test_rows_wait_while_the_server_is_away_or_takes_no_jobs(
 def test_a_row_whose_job_was_added_before_a_crash_adds_no_second_job(
     shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
-    uid = _put(shop, json.dumps(ADA))
+    (uid,) = _put(shop, json.dumps(ADA))
     mail.add(ADA, uid=uid)
     (claimed,) = mail.claim()
     claimed.complete()
