@@ -92,7 +92,7 @@ class Words(NamedTuple):
 
     @classmethod
     def of(cls, verb: str) -> "Words":
-        """The words if the effect is the same for all jobs; `verb` is a participle, such as "deleted"."""
+        """The words for an effect that is the same for all jobs; `verb` is a participle, such as "deleted"."""
         return cls(Sentence(f"would be {verb}", f"would be {verb}"), Sentence(f"was {verb}", f"were {verb}"))
 
     def of_answer(self, job: Job | None) -> Sentence:

@@ -49,7 +49,7 @@ def _of_queue(
     queue_name = context.params.get("queue_name") or next(iter(context.args), "")
     try:
         names = [one.name for one in find(context.ensure_object(Session).quick_engine().queue(queue_name))]
-    except JobEngineError:  # as above
+    except JobEngineError:  # an error can't be printed while the user edits a line
         return []
     return sorted(name for name in names if name.startswith(incomplete))
 

@@ -211,7 +211,7 @@ def _takes_script(argv: Sequence[str]) -> bool:
 
 
 def _script(content: Any) -> tuple[str, str]:
-    """The standard input and the script that a job has in its content; raises Fail."""
+    """The texts `input` and `command` of a job's content: standard input and script. Raises Fail."""
     from jobengine.worker import Fail
 
     script, given = content.get("command"), content.get("input", "")

@@ -53,7 +53,7 @@ def read_key_file(path: str) -> bytes:
     except BlankSecret as error:
         raise WrongSecret(
             f"the key file {path} {error}; restore your copy of it, or set the SECRET. If there is no "
-            "database yet, remove the file and start again: it makes a new one"
+            "database yet, remove the file and start again: the server makes a new one"
         ) from None
 
 

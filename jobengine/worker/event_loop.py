@@ -263,7 +263,7 @@ async def _wait_for(finished: AsyncFinished) -> JobEngineError | None:
 
 
 def _has_failed(hold: Hold) -> bool:
-    """Whether the job has failed, other than because its handler was interrupted."""
+    """Whether the job has failed by itself, not because its handler was interrupted."""
     return (hold.changes or {}).get("new_status") == "failed" and not hold.interrupted
 
 

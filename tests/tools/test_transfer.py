@@ -213,7 +213,7 @@ def test_inconsistent_lines_are_refused_by_number(change: Callable[[list[bytes]]
     assert re.search(f"^{TEXT}: .*{reason}", refusal(b"".join(line + b"\n" for line in lines)))
 
 
-def test_an_export_with_windows_line_ends_or_without_the_last_one_is_imported_alike() -> None:
+def test_windows_line_ends_or_a_missing_last_line_end_do_not_change_an_import() -> None:
     expected = whole_state(tables(made(), PATH))
     for changed in (text().rstrip(b"\n"), text().replace(b"\n", b"\r\n")):
         files = SimulatedFiles(disk={TEXT: changed})
