@@ -23,6 +23,7 @@ from .progress_bar import ProgressBar
 from .session import Session, current
 from .suggestions import complete_batches
 from .terminal_text import json_text
+from .unique_options import unique_options, with_rule
 
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
 _RETRY_FOR: Final = 60.0
@@ -64,6 +65,7 @@ def many_options(function: Any) -> Any:
     "jobengine add mail @job.json --delay 10m --max-attempts 3 --group customer-7\n"
     'jobengine add mail \'{"to": "di@example.org"}\' --not-before 2027-01-15T08:00Z --meta \'{"by": "shop"}\'\n'
     'jobengine add mail \'{"to": "cy@example.org"}\' --wait --wait-at-most 30s\n'
+    "jobengine add index '{\"customer\": 7}' --unique customer-7 --debounce 5s --debounce-at-most 1m\n"
     'jobengine add mail \'{"to": "ed@example.org"}\' --after 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\n'
     'jobengine add mail \'{"to": "flo@example.org"}\' --batch import-7\n'
     "jobengine add mail --many jobs.jsonl",
@@ -71,6 +73,7 @@ def many_options(function: Any) -> Any:
 @QUEUE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
 @job_options
+@unique_options
 @dependency_options
 @click.option("--batch", metavar="NAME", shell_complete=complete_batches, help="The batch that the job belongs to.")
 @many_options
@@ -93,7 +96,7 @@ def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
         raise click.UsageError(
             "Give either CONTENT or --many FILE; --wait needs CONTENT, and --import-name needs --many."
         )
-    options = named_options(given)
+    options = with_rule(named_options(given), given)
     if many and "uid" in options:
         raise click.UsageError("--uid is for one job: with --many, each line has its own.")
     if many:
@@ -121,7 +124,7 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
 
 
 def _left(queue: Queue, uid: str, options: Any) -> str:
-    if "unique_key" in options:  # it may be an older job with the same key
+    if "unique_key" in options or "unique" in options:  # it may be an older job with the same key
         return "The job stays in the queue."
     return f"The job {uid} stays in the queue; `jobengine cancel {shlex.quote(queue.name)} {uid}` cancels it."
 

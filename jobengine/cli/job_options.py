@@ -20,7 +20,13 @@ def job_options(function: Any) -> Any:
         ),
         click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed."),
         click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT."),
-        click.option("--unique-key", metavar="TEXT", help="Add nothing while a job with this key is unfinished."),
+        click.option(
+            "--unique",
+            "--unique-key",
+            "unique_key",
+            metavar="KEY",
+            help="Add nothing while a job with this key is unfinished.",
+        ),
         click.option(
             "--group",
             metavar="GROUP",

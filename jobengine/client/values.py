@@ -197,6 +197,8 @@ class Explanation(Answer):
     ahead = Field[int | None]("ahead")
     #: The earliest time at which the job can be claimed, if that is in the future.
     not_before = Field[datetime | None]("not_before", as_moment)
+    #: Until when it holds its unique key although it is finished.
+    key_held_until = Field[datetime | None]("key_held_until", as_moment)
     #: The worker that holds the job.
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.

@@ -20,6 +20,7 @@ from ..core.stats import GroupReport, QueueStats, Times
 from .links import link_value, with_dependencies
 from .schedules import ScheduledBy, scheduled_by
 from .shown_job import job_value, not_before_of, to_json
+from .unique_keys import key_reason
 from .waiting_reason import failed_reason, waiting_reason
 
 T = TypeVar("T")
@@ -233,7 +234,9 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
     value: dict[str, Any] = {
         "uid": job.spec.uid,
         "state": job.state,
-        "reason": _reason(explanation, links) + ("" if added is None else f" {_by_schedule(added)}"),
+        "reason": _reason(explanation, links)
+        + key_reason(job, explanation.key_held_until)
+        + ("" if added is None else f" {_by_schedule(added)}"),
         "paused": explanation.queue.paused,
         "ahead": explanation.ahead,
         "not_before": not_before_of(job.standing) or None,
@@ -245,6 +248,7 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         "group": job.spec.rare.group,
         "ahead_in_group": explanation.ahead_in_group,
         "schedule": added,
+        "key_held_until": None if explanation.key_held_until is None else _second(explanation.key_held_until),
         **_hold_value(explanation.hold),
         **({"held_by": "dependencies", "dependencies": [*map(link_value, links)]} if links else {}),
     }

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ..core.commands import NewJob
-from ..core.model import Rare
+from ..core.model import SECOND, Job, Rare
 from ..core.unique_rule import PLAIN_RULE, Debounce, IfInProgress, IfQueued, UniqueRule, Until
 from ..core.values import Value
 from . import bodies
@@ -44,6 +44,17 @@ def shown_debounce(rare: Rare) -> ShownDebounce | None:
     """How adds with the same unique key delay a job; None if they do not."""
     debounce = None if rare.unique is None else rare.unique.debounce
     return None if debounce is None else ShownDebounce(debounce.seconds, debounce.at_most_seconds)
+
+
+def key_reason(job: Job, key_held_until: int | None) -> str:
+    """A sentence about the unique key of a job, for its explanation; empty if there is nothing to say."""
+    rule = job.spec.rare.unique
+    if key_held_until is not None:
+        return f" It holds its unique key until {-(-key_held_until // SECOND)}: no job with that key is added before."
+    if rule is None or rule.debounce is None or not job.standing.ready_at:
+        return ""
+    latest = -(-job.spec.created // SECOND) + rule.debounce.at_most_seconds
+    return f" Each add with its unique key delays it by {rule.debounce.seconds} seconds, until {latest} at the latest."
 
 
 def with_rule(job: NewJob, sent: bodies.NewJob) -> NewJob:

@@ -71,7 +71,7 @@ SHOWN = """
     hidden named_in results_left_out then_on unfinished wait_for with_results without_dependencies
     changed line order seconds_per_priority
     done failing failures fired firings followed manual number request_digest schedule states wall
-    at_most_seconds debounce if_queued key key_passed_on replaced unique
+    at_most_seconds debounce if_queued key key_held_until key_passed_on replaced unique
 """
 
 

@@ -122,3 +122,34 @@ def test_a_batch_of_a_request_can_not_have_jobs_that_replace_others(server: Memo
     job = {"content": {}, "unique": {"key": "k", "if_queued": "replace"}}
     answer = server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "batch": "b", "jobs": [job]})
     assert answer.status == 400
+
+
+# Explained
+
+
+def explain(server: MemoryServer, uid: str) -> Any:
+    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json
+
+
+def test_a_finished_job_that_holds_its_key_is_explained_until_its_time_is_over(server: MemoryServer) -> None:
+    uid = add(server, unique={"key": "k", "seconds": 60})["uid"]
+    update(server, uid, "complete")
+    until = int(server.clock.seconds()) + 60
+    explained = explain(server, uid)
+    assert explained["key_held_until"] == until
+    assert f"It holds its unique key until {until}" in explained["reason"]
+    server.clock.advance(60)
+    explained = explain(server, uid)
+    assert "key_held_until" not in explained
+    assert "unique key" not in explained["reason"]
+
+
+def test_a_debounced_job_is_explained_with_the_latest_time_of_its_delay(server: MemoryServer) -> None:
+    now = int(server.clock.seconds())
+    uid = add(server, unique_key="k", debounce={"seconds": 5, "at_most_seconds": 8})["uid"]
+    assert explain(server, uid)["reason"] == (
+        f"It can't be claimed before {now + 5}. Each add with its unique key delays it by 5 seconds, until {now + 8} "
+        "at the latest."
+    )
+    server.clock.advance(5)
+    assert "delays it" not in explain(server, uid)["reason"]

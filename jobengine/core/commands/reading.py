@@ -10,6 +10,7 @@ from ..errors import JobNotFound
 from ..failures import Alike, failure_of
 from ..filter import Filter, matches
 from ..groups import Hold, wait_of
+from ..key_holders import held_until, holds
 from ..model import Grant, Job, Position, Queue, State
 from ..required_rows import Needs, PageOf
 from ..sorting import Sort, position
@@ -157,10 +158,13 @@ class Explanation(Value, frozen=True, kw_only=True):
     alike: Alike | None = None
     #: How many jobs of its group come before it; None if it has none, or is not ready.
     ahead_in_group: int | None = None
+    #: Until when it holds its unique key although it is finished; None if it holds none.
+    key_held_until: int | None = None
 
     def at_wall_clock(self, ahead: int) -> "Explanation":
         job, queue, hold = shown(self.job, ahead), shown(self.queue, ahead), shown(self.hold, ahead)
-        return replace(self, job=job, queue=queue, hold=hold, alike=shown(self.alike, ahead))
+        until = None if self.key_held_until is None else self.key_held_until + ahead
+        return replace(self, job=job, queue=queue, hold=hold, alike=shown(self.alike, ahead), key_held_until=until)
 
 
 class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
@@ -190,4 +194,5 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
             hold=hold,
             ahead_in_group=in_group,
             alike=None if failure is None else table.alike(failure[0]),
+            key_held_until=held_until(job) if holds(job, now) else None,
         )
