@@ -2,6 +2,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +131,41 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert [job.get("waiting", False) for job in chained["jobs"]] == [False, True]
     (many,) = _answers(mail, setup, *blocks(page, heading="## Many at once"))
     assert len(many["jobs"]) == 2
+
+
+def test_work_is_done_once_as_its_page_says(mail: Daemon) -> None:
+    page = "docs/once.md"
+    setup = blocks(page)[0]
+    for heading in ("## The same request twice", "## Not twice at the same time"):
+        first, again = _answers(mail, setup, *blocks(page, heading=heading))
+        assert first == again
+    _delete_all(mail)
+    first, late, again = _answers(mail, setup, *blocks(page, heading="## Once more for a late change"))
+    assert first["uid"] != late["uid"] == again["uid"]
+    first, replaced = _answers(mail, setup, *blocks(page, heading="## The latest content wins"))
+    assert (replaced["uid"], replaced["replaced"], replaced["content"]) == (first["uid"], True, {"items": 2})
+    first, replaced = _answers(mail, setup, *blocks(page, heading="## Once it is quiet"))
+    assert (replaced["uid"], replaced["content"]) == (first["uid"], {"text": "Hello"})
+    assert replaced["not_before"] >= first["not_before"]
+    kept, why = _answers(mail, setup, *blocks(page, heading="## At most once an hour"))
+    assert (kept["state"], why["state"]) == ("complete", "complete")
+    assert why["key_held_until"] - kept["last_updated"] in (3600, 3601)
+
+
+def test_work_is_done_once_in_python_and_at_a_shell_as_the_page_says(mail: Daemon, tmp_path: Path) -> None:
+    (code,) = blocks("docs/once.md", "python", "## In Python")
+    assert python(code, mail.port).stdout == "True True {'items': 2}\n0:01:00\n"
+    (code,) = blocks("docs/once.md", heading="## At a shell")
+    done = shell(code, tmp_path, Shell(mail, tmp_path).environment)
+    assert done.returncode == 0, done.stderr
+    uids = done.stdout.split()
+    assert len(uids) == 5
+    assert uids[0] == uids[1]
+
+
+def _delete_all(daemon: Daemon) -> None:
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
+        engine.queue("mail").delete_all(all=True)
 
 
 def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:
