@@ -131,6 +131,17 @@ class QueueDraining(DomainError):
         super().__init__("The queue is draining: it takes no new jobs until its owner stops the draining.")
 
 
+class BadDeadLetter(DomainError):
+    """A queue can't be the dead-letter queue of another; str() says why."""
+
+
+class SameQueue(DomainError):
+    """Jobs would be moved into the queue that they are in."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The jobs are in the queue {name!r} already: name another queue in move_to.")
+
+
 class LeaseLost(DomainError):
     """The lease that was sent does not hold the job now."""
 

@@ -8,10 +8,12 @@ from attrs import frozen
 from msgspec.structs import replace
 
 from .batches import BATCH, batch_of
+from .dead_letters import DUE
 from .dependants import lost_facts
 from .facts import Fact, ItemSet, JobChanged, JobRemoved
 from .flow import GATE
 from .model import SECOND, Job, State
+from .moves import Moves
 from .tables import BatchOver, GateOver, Table, TableSet
 from .transitions import timed_out
 
@@ -23,6 +25,8 @@ class _Moment:
     #: Elapsed time and the time of the wall clock, in milliseconds.
     now: int
     wall: int
+    #: Jobs that move into a dead-letter queue.
+    moves: Moves
 
 
 def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
@@ -31,7 +35,7 @@ def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
 
     Apply them and call this again until it returns none: a job that times out may be due for removal at once.
     """
-    moment = _Moment(now, tables.wall(now))
+    moment = _Moment(now, tables.wall(now), Moves(tables, now))
     facts: list[Fact] = []
     # The removed jobs of batches, by queue.
     lost: dict[str, list[Job]] = {}
@@ -46,14 +50,19 @@ def expire(tables: TableSet, now: int, limit: int) -> list[Fact]:
 
 
 def _job_is_due(tables: TableSet, name: str, job: Job, moment: _Moment) -> Sequence[Fact]:
-    """The facts of a due job: a time-out if it is in progress, ready if it was delayed, or its removal."""
+    """
+    The facts of a due job: a time-out if it is in progress, ready if it was delayed, a move into the dead-letter queue,
+    or its removal.
+    """
     standing, spec = job.standing, job.spec
     if standing.state is State.INPROGRESS:
-        return (JobChanged(name, spec.uid, timed_out(job, moment.now)),)
+        return (JobChanged(name, spec.uid, timed_out(tables.queues[name].queue, job, moment.now)),)
     if standing.state is State.QUEUED and (not spec.timeout_time or spec.timeout_time * SECOND > moment.wall):
         ready_at = standing.ready_at if standing.ready_at > moment.now else 0
         not_before = standing.not_before if standing.not_before > moment.wall else 0
         return (JobChanged(name, spec.uid, replace(standing, ready_at=ready_at, not_before=not_before)),)
+    if standing.state is State.FAILED and standing.notes.dead_letter == DUE:
+        return moment.moves.dead_letter(name, job)
     if standing.shift and _is_unended(tables.queues[name], spec.rare.batch):
         # It was kept for others. Now its retention begins with the end of its batch.
         return (JobChanged(name, spec.uid, replace(standing, shift=0)),)

@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, UnsetType, convert
 from msgspec.json import Decoder, Encoder
 
 from .ageing import Order
+from .dead_letters import DeadLetter, MovedFrom
 from .dependencies import Awaited, Dependencies, OnDependencyFailure
 from .facts import (
     ClockSet,
@@ -88,6 +89,7 @@ def _queue_line(kind: str, queue: Queue) -> bytes:
         flow=queue.flow,
         target_wait_seconds=queue.target_wait_seconds,
         order=queue.order,
+        dead_letter=queue.dead_letter,
     )
     return _line((kind, _QUEUE, queue.name, queue.salt, queue.digest, queue.created, more))
 
@@ -111,6 +113,7 @@ def _notes(notes: Notes) -> NotesExtras | UnsetType:
         notes.cancelled,
         notes.fingerprint,
         notes.key_passed_on,
+        notes.dead_letter,
     )
 
 
@@ -150,6 +153,7 @@ def _encode_job_added(fact: JobAdded) -> bytes:
             None if rare.dependencies is None else (rare.dependencies.on_failure, rare.dependencies.on),
             rare.unique,
             rare.line,
+            rare.moved_from,
         )
     line = _line(("job-added", _JOB, fact.queue, *spec_fields, *limits, more, *_standing(fact.job.standing)))
     return line + b"\n" + spec.content
@@ -210,7 +214,7 @@ def _read_queue(written: list[Any]) -> Queue:
     defaults = more.pop("defaults", None)
     keys = [AccessKey(id=i, role=Role(r), digest=d, created=c) for i, r, d, c in more.pop("keys", ())]
     old_key = more.pop("old_key", None)
-    flow, order = more.pop("flow", None), more.pop("order", None)
+    flow, order, dead_letter = (more.pop(name, None) for name in ("flow", "order", "dead_letter"))
     return Queue(
         name=name,
         salt=salt,
@@ -222,6 +226,7 @@ def _read_queue(written: list[Any]) -> Queue:
         old_key=None if old_key is None else OldKey(digest=old_key[0], until=old_key[1]),
         flow=None if flow is None else convert(flow, Flow),
         order=None if order is None else convert(order, Order),
+        dead_letter=None if dead_letter is None else convert(dead_letter, DeadLetter),
         **more,
     )
 
@@ -330,6 +335,8 @@ def _read_rare(more: dict[str, Any]) -> Rare:
         written["dependencies"] = Dependencies(tuple(map(_awaited, on)), OnDependencyFailure(on_failure))
     if "unique" in written:
         written["unique"] = convert(written["unique"], UniqueRule)
+    if "moved_from" in written:
+        written["moved_from"] = convert(written["moved_from"], MovedFrom)
     # Most jobs with an author, a group or a batch have no other rare field.
     return shared_rare(**_NONE | written) if _NONE.keys() >= written.keys() else Rare(**written)
 

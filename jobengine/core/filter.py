@@ -80,7 +80,7 @@ def _has_names(job: Job, wanted: Filter) -> bool:
     """Whether a job has the tag, the group, the batch and the worker of a filter."""
     if wanted.tag is not None and wanted.tag not in job.spec.tags:
         return False
-    if wanted.group is not None and wanted.group != job.spec.rare.group:
+    if wanted.group is not None and wanted.group != job.spec.rare.own_group:
         return False
     if wanted.batch is not None and wanted.batch != job.spec.rare.batch:
         return False

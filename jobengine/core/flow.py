@@ -89,6 +89,11 @@ class Flow(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
     group_order: GroupOrder = GroupOrder.ARRIVAL
     group_on_failure: OnFailure = OnFailure.NEXT
 
+    @property
+    def holds_failed(self) -> bool:
+        """Whether a failed job holds its group."""
+        return self.group_order is GroupOrder.STRICT and self.group_on_failure is OnFailure.HOLD
+
 
 NO_FLOW: Final = Flow()
 

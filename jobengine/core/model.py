@@ -14,6 +14,7 @@ from attrs import field, frozen
 from msgspec.structs import force_setattr
 
 from .ageing import Order
+from .dead_letters import DUE, DeadLetter, MovedFrom
 from .dependencies import Dependencies
 from .flow import Flow
 from .retention import Retention
@@ -111,6 +112,13 @@ class Rare(Value, frozen=True, kw_only=True):
     unique: UniqueRule | None = None
     #: Its place in line, in a queue with priority ageing; see jobengine.core.ageing.
     line: int | None = None
+    #: Where it was before it was moved into this queue.
+    moved_from: MovedFrom | None = None
+
+    @property
+    def own_group(self) -> str | None:
+        """The job's group, even in a queue to which it was moved and which has no groups."""
+        return self.group if self.moved_from is None else self.group or self.moved_from.group
 
 
 #: The rare fields of a job without any.
@@ -212,6 +220,9 @@ class Notes(Value, frozen=True, kw_only=True):
     fingerprint: str | None = None
     #: The job is finished, and another has its unique key now.
     key_passed_on: bool = False
+    #: Of a failed job in a queue with a dead-letter queue: DUE while it is to be moved there, afterwards why it stays;
+    #: see jobengine.core.dead_letters. Empty for all other jobs.
+    dead_letter: str = ""
 
 
 #: The notes of a job without any report.
@@ -308,8 +319,11 @@ class Job(Value, frozen=True):
             seconds = self.spec.timeout_seconds
             return standing.updated + seconds * SECOND + standing.shift if seconds else None
         keep = self.spec.keep
-        minutes = keep.minutes if standing.state is COMPLETE else keep.failed_minutes
-        return standing.updated + standing.shift + minutes * MINUTE
+        if standing.state is COMPLETE:
+            return standing.updated + standing.shift + keep.minutes * MINUTE
+        if standing.notes.dead_letter == DUE:
+            return standing.updated
+        return standing.updated + standing.shift + keep.failed_minutes * MINUTE
 
     @property
     def wall_deadline(self) -> int | None:
@@ -377,6 +391,8 @@ class Queue:
     target_wait_seconds: int | None = None
     #: Priority ageing; None if jobs are claimed strictly by priority, and all have their places.
     order: Order | None = None
+    #: Where jobs are moved that have failed, or None.
+    dead_letter: DeadLetter | None = None
 
 
 @frozen

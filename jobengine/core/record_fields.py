@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .ageing import Order
 from .batches import NAME_LENGTH as BATCH_LENGTH
+from .dead_letters import DeadLetter, MovedFrom
 from .dependencies import OnDependencyFailure
 from .fingerprints import FINGERPRINT
 from .flow import Flow, GroupName, Window
@@ -42,6 +43,7 @@ class QueueExtras(Extras):
     flow: Flow | None = None
     target_wait_seconds: Window | None = None
     order: Order | None = None
+    dead_letter: DeadLetter | None = None
 
 
 class SpecExtras(Extras):
@@ -60,6 +62,7 @@ class SpecExtras(Extras):
     dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
     unique: UniqueRule | None = None
     line: Line | None = None
+    moved_from: MovedFrom | None = None
 
 
 class AttemptFields(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -86,6 +89,7 @@ class NotesExtras(Extras):
     cancelled: bool = False
     fingerprint: Fingerprint | None = None
     key_passed_on: bool = False
+    dead_letter: str = ""
 
 
 class StandingExtras(Extras):

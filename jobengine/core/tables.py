@@ -165,6 +165,9 @@ class Table(Protocol):
     def dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
         """At most `most` jobs of any queue that wait for a job or batch: queue, uid and batch of each."""
 
+    def is_awaited(self, uid: str) -> bool:
+        """Whether jobs of any queue depend on a job: unfinished ones, or some that have failed because of it."""
+
     def running(self) -> int:
         """The number of jobs in progress."""
 

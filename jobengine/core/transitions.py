@@ -8,6 +8,7 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from .ageing import line_of
+from .dead_letters import BATCH, DUE, HOLDS_GROUP
 from .dependencies import (
     MET,
     MOST_DEPENDENCIES,
@@ -101,16 +102,16 @@ def update(
     if not by_owner:
         _check_lease(queue, job, changes, lease)
     if job.standing.state is INPROGRESS:
-        if changes.group is not None:
-            raise GroupInUse(job.state, job.standing.worker)
-        if changes.without_dependencies:
-            raise NothingAwaited(job.state, job.standing.worker)
+        _check_in_progress(job, changes)
     spec, standing = _spec(queue, job.spec, changes), _with_notes(job.standing, changes)
     if changes.without_dependencies:
         standing = replace(standing, ended="")
     # Most updates change neither, and then it is the same job.
     with_notes = job if spec is job.spec and standing is job.standing else Job(spec, standing)
     updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
+    if queue.dead_letter is not None and (changes.state is State.FAILED or job.standing.state is not State.FAILED):
+        # Other changes of a job that has failed before leave it where it is.
+        updated = Job(spec, to_dead_letters(queue, updated))
     if spec is not job.spec:
         return JobAdded(queue.name, updated), updated
     return JobChanged(queue.name, spec.uid, updated.standing), updated
@@ -170,9 +171,31 @@ def without_key(job: Job) -> Standing:
     return replace(job.standing, notes=replace(job.standing.notes, key_passed_on=True))
 
 
-def timed_out(job: Job, now: int) -> Standing:
+def timed_out(queue: Queue, job: Job, now: int) -> Standing:
     """The standing of a job whose lease has run out: queued again if it has attempts left, failed otherwise."""
-    return _failed(job, now, outcome="timeout", error=_TIMED_OUT, retry=True)
+    standing = _failed(job, now, outcome="timeout", error=_TIMED_OUT, retry=True)
+    return standing if queue.dead_letter is None else to_dead_letters(queue, Job(job.spec, standing))
+
+
+def to_dead_letters(queue: Queue, job: Job) -> Standing:
+    """
+    The standing of a job that was just changed, in a queue with a dead-letter queue: a job that has failed is to be
+    moved, unless it was cancelled or has failed because of another.
+    """
+    standing, rare, flow = job.standing, job.spec.rare, queue.flow
+    if standing.state is not State.FAILED or standing.notes.cancelled or standing.ended:
+        return standing
+    reason = DUE
+    if rare.batch is not None:
+        reason = BATCH
+    elif flow is not None and flow.holds_failed and rare.group is not None:
+        reason = HOLDS_GROUP
+    return replace(standing, notes=replace(standing.notes, dead_letter=reason))
+
+
+def queued_again(job: Job, now: int) -> Standing:
+    """The standing of a job that is not in progress, queued for another queue: a finished one has all its attempts."""
+    return _requeued(job, now, 0, by_holder=False) if job.standing.state in FINISHED else job.standing
 
 
 def retry_delay(spec: Spec, attempts: int) -> int:
@@ -196,6 +219,13 @@ def _repeats(job: Job, changes: Changes, lease: str) -> bool:
     """Whether a holder repeats the update that finished the job: its answer may have been lost."""
     standing = job.standing
     return standing.state in FINISHED and changes.state is standing.state and _holds(standing, lease)
+
+
+def _check_in_progress(job: Job, changes: Changes) -> None:
+    if changes.group is not None:
+        raise GroupInUse(job.state, job.standing.worker)
+    if changes.without_dependencies:
+        raise NothingAwaited(job.state, job.standing.worker)
 
 
 def _check_lease(queue: Queue, job: Job, changes: Changes, lease: str | None) -> None:
@@ -271,7 +301,7 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     notes = standing.notes
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, fingerprint=None, cancel_requested=False, history=history)
-    if notes.retrying or notes.cancelled:
+    if notes.retrying or notes.cancelled or notes.dead_letter:
         notes = _restarted(notes)
     return replace(standing, state=COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 
@@ -397,9 +427,9 @@ def _cancelled(job: Job, now: int) -> Standing:
 
 def _restarted(notes: Notes) -> Notes:
     """The notes after a client changed a finished job: its outcome does not count any more."""
-    if notes.retrying or notes.cancelled or notes.key_passed_on:
-        return replace(notes, retrying=False, cancelled=False, key_passed_on=False)
-    return notes
+    if not (notes.retrying or notes.cancelled or notes.key_passed_on or notes.dead_letter):
+        return notes
+    return replace(notes, retrying=False, cancelled=False, key_passed_on=False, dead_letter="")
 
 
 def _remembered(

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 #: Fields with secrets or client data: left out of reprs, and so of logs and tracebacks.
 _HIDDEN: Final = frozenset(
-    {"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank", "value"}
+    {"access_key", "new_access_key", "content", "meta", "result", "lease", "claims", "rank", "salt", "value"}
 )
 
 

@@ -145,6 +145,9 @@ class Engine(Protocol):
 
     # Changes in slices, between other commands
 
+    async def move_matching(self, command: c.MoveMatching) -> c.Moved:
+        """Move all matching jobs into another queue in steps, each a commit; other requests run in between."""
+
     async def update_matching(self, command: c.UpdateMatching) -> int:
         """Change all jobs that match; returns how many did."""
 

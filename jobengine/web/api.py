@@ -28,6 +28,7 @@ from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
 from ..wire.call_table import Call, check_query
 from ..wire.links import with_dependencies
+from ..wire.moves import moved_value
 from ..wire.origins import claim_origin
 from ..wire.request_head import (
     BadInput,
@@ -373,6 +374,10 @@ class Api(BatchCalls):
             matched = await self.engine.update_matching(self._request_log.logged(request, command))
             request.notes["jobs"] = matched
             return request.reply(to_json({"matched": matched}))
+        if isinstance(command, c.MoveMatching):
+            moved = await self.engine.move_matching(self._request_log.logged(request, command))
+            request.notes["jobs"] = moved.moved
+            return request.reply(to_json(moved_value(moved)))
         changed = await self._ask(request, command)
         show = brief_result if is_minimal(request) else result_of
         updated = zip(command.updates, changed, strict=True)

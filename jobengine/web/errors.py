@@ -46,6 +46,8 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.QueueDraining: HTTPStatus.CONFLICT,
     e.UidTaken: HTTPStatus.CONFLICT,
     e.UniqueKeyTaken: HTTPStatus.CONFLICT,
+    e.BadDeadLetter: HTTPStatus.BAD_REQUEST,
+    e.SameQueue: HTTPStatus.BAD_REQUEST,
     e.KeyTaken: HTTPStatus.CONFLICT,
     e.TooManyKeys: HTTPStatus.CONFLICT,
     e.LeaseLost: HTTPStatus.CONFLICT,

@@ -16,7 +16,7 @@ from ..core.model import Job
 from ..engine.door import Engine
 from ..http.request import JobRequest
 
-C = TypeVar("C", bound=c.Command[Any])
+C = TypeVar("C", bound=c.Command[Any] | c.MoveMatching)
 
 #: The most cached keys, and the seconds for which each is cached: without the cache a request takes 15 % longer.
 _MOST: Final = 1_000

@@ -95,6 +95,13 @@ class Order(Fields, frozen=True, kw_only=True):
     seconds_per_priority: SecondsPerPriority
 
 
+class DeadLetter(Fields, frozen=True, kw_only=True):
+    """The dead-letter queue of a queue."""
+
+    queue_name: Text
+    keep_minutes: Count | None = None
+
+
 class ChangeQueue(Fields, frozen=True, kw_only=True):
     """Changes of a queue."""
 
@@ -112,6 +119,7 @@ class ChangeQueue(Fields, frozen=True, kw_only=True):
     group_on_failure: Text | None = None
     target_wait_seconds: Window | UnsetType | None = UNSET
     order: Order | UnsetType | None = UNSET
+    dead_letter: DeadLetter | UnsetType | None = UNSET
     held_until: Moment | None = None
     new_access_key: Key | None = None
     old_key_seconds: Overlap | None = None
@@ -207,6 +215,8 @@ class NewJob(Fields, frozen=True, kw_only=True):
     dependencies: Ignored = NOTHING
     results_left_out: Ignored = NOTHING
     replaced: Ignored = NOTHING
+    moved_from: Ignored = NOTHING
+    not_moved: Ignored = NOTHING
 
 
 class AddJob(Fields, frozen=True, kw_only=True):
@@ -284,6 +294,8 @@ class UpdateJobs(Changes, frozen=True, kw_only=True):
     filter: SentFilter | None = None
     all: bool | None = None
     dry_run: bool | None = None
+    move_to: Text | None = None
+    per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] | None = None
 
 
 class Claim(Fields, frozen=True, kw_only=True):

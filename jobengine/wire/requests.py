@@ -22,6 +22,7 @@ from .bodies import MOST_JOBS, NOTHING
 from .decoding import decode
 from .json_values import bounded, json_object, unique
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
+from .moves import dead_letter_sent, move_of, pace_of
 from .new_jobs import new_job, new_jobs, on_failure_of
 from .origins import origin_of
 from .request_head import BadInput, SentFilter, one_of, shortened, some_or_all, state_of
@@ -105,6 +106,7 @@ class Wire:
             seconds_per_priority=sent.order.seconds_per_priority
             if isinstance(sent.order, bodies.Order)
             else sent.order,
+            dead_letter=dead_letter_sent(sent.dead_letter),
             held_until=UNSET if sent.held_until is None else sent.held_until,
             new_access_key=None if sent.new_access_key is None else _header_safe(sent.new_access_key),
             old_key_seconds=sent.old_key_seconds or 0,
@@ -196,7 +198,7 @@ class Wire:
 
     async def update_jobs(
         self, body: bytes, access: Access, pause: Pause, most_values: int = MOST_VALUES
-    ) -> c.UpdateJobs | c.UpdateMatching:
+    ) -> c.UpdateJobs | c.UpdateMatching | c.MoveMatching:
         """The body of POST /api/v1/jobs, with at most `most_values` values. A long body is read in pieces."""
         bounds = self._bounds(most_values)
         pieces = await read_in_pieces(lambda piece: self._update_some(piece, access), body, bounds, pause)
@@ -205,22 +207,28 @@ class Wire:
             return pieces[0]
         return replace(updates[0], updates=tuple(chain.from_iterable(piece.updates for piece in updates)))
 
-    def _update_some(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching:
+    def _update_some(self, body: bytes, access: Access) -> c.UpdateJobs | c.UpdateMatching | c.MoveMatching:
         sent, _ = self._decode(body, _update_jobs)
         if sent.updates is not None:
             return self._update_each(sent, sent.updates, access)
-        wanted = (sent.filter or SentFilter()).made()
+        wanted = some_or_all((sent.filter or SentFilter()).made(), every=bool(sent.all))
+        if sent.move_to is not None:
+            return move_of(sent, sent.move_to, wanted, _read_changes(sent, self.max_job_bytes), access)
+        changes = _changes(sent, self.max_job_bytes)
         return c.UpdateMatching(
             queue=sent.queue_name,
             **access,
-            filter=some_or_all(wanted, every=bool(sent.all)),
-            changes=_changes(sent, self.max_job_bytes),
+            filter=wanted,
+            changes=changes,
+            pace=pace_of(sent, changes),
             dry_run=bool(sent.dry_run),
         )
 
     def _update_each(self, sent: bodies.UpdateJobs, updates: list[bodies.Update], access: Access) -> c.UpdateJobs:
         if sent.filter is not None or sent.all:
             raise BadInput("Send either updates, one for each job, or a filter and changes for all matching jobs.")
+        if sent.move_to is not None or sent.per_second is not None:
+            raise BadInput("move_to and per_second come with a filter, not with updates.")
         if sent.dry_run or _read_changes(sent, self.max_job_bytes) != _NO_CHANGES:
             raise BadInput("updates can't be combined with changes or dry_run: put the changes into each update.")
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]

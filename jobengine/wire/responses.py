@@ -18,6 +18,7 @@ from ..core.links import AwaitedResults, Link
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, Spec, State
 from ..core.stats import GroupReport, QueueStats, Times
 from .links import link_value, with_dependencies
+from .moves import dead_letter_value, moved_reason
 from .schedules import ScheduledBy, scheduled_by
 from .shown_job import job_value, not_before_of, to_json
 from .unique_keys import key_reason
@@ -141,6 +142,7 @@ def queue_value(queue: Queue) -> dict[str, Any]:
         "max_jobs": queue.max_jobs,
         "defaults": None if queue.defaults is None else _defaults_value(queue.defaults),
         **_flow_value(queue),
+        **dead_letter_value(queue),
     }
 
 
@@ -236,6 +238,7 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         "state": job.state,
         "reason": _reason(explanation, links)
         + key_reason(job, explanation.key_held_until)
+        + moved_reason(explanation)
         + ("" if added is None else f" {_by_schedule(added)}"),
         "paused": explanation.queue.paused,
         "ahead": explanation.ahead,
@@ -245,7 +248,7 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         "error": job.standing.notes.error,
         "fingerprint": job.standing.notes.fingerprint,
         **_alike_value(explanation.alike),
-        "group": job.spec.rare.group,
+        "group": job.spec.rare.own_group,
         "ahead_in_group": explanation.ahead_in_group,
         "schedule": added,
         "key_held_until": None if explanation.key_held_until is None else _second(explanation.key_held_until),

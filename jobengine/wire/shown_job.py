@@ -14,8 +14,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from ..core.commands import Added
+from ..core.dead_letters import DUE
 from ..core.dependencies import Dependencies, batch_in
-from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, QUEUED, SECOND, Attempt, Job, Standing
+from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, QUEUED, SECOND, Attempt, Job, Rare, Standing
 from ..core.values import Value
 from .unique_keys import ShownDebounce, ShownUnique, shown_debounce, shown_unique
 
@@ -60,6 +61,13 @@ class ShownDependency(Value, frozen=True):
 
     queue_name: str
     uid: str
+
+
+class ShownMovedFrom(Value, frozen=True):
+    """Where a job was before its last move."""
+
+    queue_name: str
+    at: int
 
 
 class ShownJob(Value, frozen=True, omit_defaults=True):
@@ -107,6 +115,11 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     on_dependency_failure: Annotated[
         str, From("rare.dependencies.on_failure.value if rare.dependencies else 'fail'")
     ] = "fail"
+    moved_from: Annotated[
+        ShownMovedFrom | None,
+        From("None if rare.moved_from is None else moved_from(rare.moved_from.queue, rare.moved_from.at // 1000)"),
+    ] = None
+    not_moved: Annotated[str, From("'' if notes.dead_letter == DUE else notes.dead_letter")] = ""
     waiting: Annotated[bool, From("standing.ended != '' and standing.state is QUEUED")] = False
     unique: Annotated[ShownUnique | None, From("unique(rare)")] = None
     debounce: Annotated[ShownDebounce | None, From("debounce(rare)")] = None
@@ -163,6 +176,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
         "not_before": not_before_of,
         "unique": shown_unique,
         "debounce": shown_debounce,
+        "moved_from": ShownMovedFrom,
+        "DUE": DUE,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
         f"lambda spec, rare, standing, notes, expires, removed, lease, queue, home: ShownJob({given})", names
@@ -190,15 +205,23 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False)
     spec, standing = job.spec, job.standing
     state = standing.state
     expires = job.lease_expires if state is INPROGRESS else None
-    removed = job.deadline if state in FINISHED else None
+    notes = standing.notes
+    removed = job.deadline if state in FINISHED and notes.dead_letter != DUE else None
     token, name, rare = standing.lease if lease else None, queue if named else None, spec.rare
-    if rare is NO_RARE:
+    if notes.dead_letter or rare.moved_from is not None:
+        make, rare = _shown_with_all, _with_group(rare)
+    elif rare is NO_RARE:
         make = _shown
     elif rare.unique_key is None and rare.context is NO_CONTEXT and rare.dependencies is None:
         make = _shown if rare.batch is None else _shown_with_batch
     else:
         make = _shown_with_all
-    return make(spec, rare, standing, standing.notes, expires, removed, token, name, queue)
+    return make(spec, rare, standing, notes, expires, removed, token, name, queue)
+
+
+def _with_group(rare: Rare) -> Rare:
+    """The rare fields with the job's group, even if the queue to which it was moved has no groups."""
+    return rare if rare.group == rare.own_group else replace(rare, group=rare.own_group)
 
 
 def job_json(job: Job, queue: str, *, lease: bool = False) -> bytes:

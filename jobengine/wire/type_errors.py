@@ -13,7 +13,7 @@ _PLACE: Final = " - at `$"
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _TYPE: Final = re.compile(r"Expected `([a-z]+(?: \| [a-z]+)*?)(?: \| null)?`, got `([a-z]+)`")
 _LENGTH: Final = re.compile(r"Expected `(str|array)` of length (>=|<=) ([0-9]+)")
-_BOUND: Final = re.compile(r"Expected `(?:int|float)` (>=|<=) ([0-9]+)(?:\.0)?")
+_BOUND: Final = re.compile(r"Expected `(?:int|float)` (>=|<=) ([0-9]+(?:\.[0-9]*[1-9])?)(?:\.0)?")
 _PATTERN: Final = "Expected `str` matching regex "
 _RANGE: Final = "out of range"
 #: Types by msgspec's names.

@@ -43,7 +43,7 @@ class AccessContract(Contract):
 
     def test_the_contract_covers_every_command_and_method_of_an_engine(self, world: World) -> None:
         asked = every_question(world.engine)
-        assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims}
+        assert {type(command) for _, command, _ in asked} == {*kinds(), c.Claims, c.MoveMatching}
         verbs = {name for name in vars(Engine) if not name.startswith("_")}
         life = {"open", "start", "abandon", "release", "stop", "readiness", "figures", "wall_clock_was_set"}
         of_no_queue = {"backup"}

@@ -196,7 +196,9 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
         (engine.ask, c.UpdateMatching(**named, filter=matching, changes=done), False),
         (engine.ask, c.DeleteMatching(**named, filter=matching), False),
         (engine.update_matching, c.UpdateMatching(**named, filter=matching, changes=done), False),
+        (engine.move_matching, c.MoveMatching(**named, to=queue, filter=matching), False),
         (engine.delete_matching, c.DeleteMatching(**named, filter=matching), False),
+        (engine.ask, c.UseQueue(**named, uids=(uid,)), False),
         (engine.ask, c.DeleteJob(**named, uid=uid), True),
         (engine.ask, c.DeleteQueue(**named), False),
     ]

@@ -18,6 +18,7 @@ from jobengine.engine.door import NotOffered
 from tests.contract.access import AccessContract
 from tests.contract.ageing import AgeingContract
 from tests.contract.asking import KEY, MINUTE, Asker, Contract, every_question
+from tests.contract.dead_letters import DeadLetterContract, MoveContract
 from tests.contract.dependencies import BatchContract, DependencyContract
 from tests.contract.events import EventsContract
 from tests.contract.failures import FailuresContract
@@ -409,5 +410,7 @@ class EngineContract(
     BatchContract,
     LinksContract,
     UniqueKeysContract,
+    DeadLetterContract,
+    MoveContract,
 ):
     """The whole contract of an engine."""

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from jobengine.core.ageing import Order
 from jobengine.core.batches import BATCH, Batch, batch_text
+from jobengine.core.dead_letters import DUE, DeadLetter, MovedFrom
 from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.facts import (
     ClockSet,
@@ -57,7 +58,11 @@ _STANDINGS = st.builds(
     ended=st.sampled_from(["", "", "-", "c-", "f", "w-"]),
     # No job is both retrying and cancelled.
     notes=st.sampled_from(
-        [Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True), Notes(key_passed_on=True)]
+        [
+            *(Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True)),
+            Notes(key_passed_on=True),
+            *(Notes(error="e", dead_letter=DUE), Notes(error="e", dead_letter="full")),
+        ]
     ),
 )
 
@@ -85,6 +90,7 @@ _RARE = st.just(NO_RARE) | st.builds(
     unique_key=st.sampled_from([None, None, "key"]),
     group=st.sampled_from([None, "g", "h"]),
     batch=st.sampled_from([None, None, "b"]),
+    moved_from=st.sampled_from([None, None, MovedFrom(queue="a", at=NOW, keep_failed=3, group="h")]),
     dependencies=st.none()
     | st.builds(
         Dependencies, st.lists(_AWAITED, min_size=1, max_size=2).map(tuple), st.sampled_from(OnDependencyFailure)
@@ -110,14 +116,22 @@ _FLOWS = st.none() | st.builds(
 )
 _GATES = st.builds(Gate, held=st.sampled_from([0, NOW + MINUTE]), marks=st.sampled_from([(), ((NOW, NOW, 1),)]))
 _QUEUES = st.builds(
-    lambda name, salt, paused, most, flow: Queue(
-        name=name, salt=salt, digest="d" * 64, created=NOW, paused=paused, max_jobs=most, flow=flow
+    lambda name, salt, paused, most, flow, dead_letter: Queue(
+        name=name,
+        salt=salt,
+        digest="d" * 64,
+        created=NOW,
+        paused=paused,
+        max_jobs=most,
+        flow=flow,
+        dead_letter=dead_letter,
     ),
     _NAMES,
     st.sampled_from(["s", "t"]),
     st.booleans(),
     _SMALL,
     _FLOWS,
+    st.sampled_from([None, None, DeadLetter(queue="b", salt="s"), DeadLetter(queue="b", salt="s", missing=True)]),
 )
 
 _BATCHES = st.builds(

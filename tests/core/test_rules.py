@@ -55,6 +55,7 @@ from jobengine.core.commands import (
     UpdateJob,
     UpdateJobs,
     UpdateMatching,
+    UseQueue,
     WaitFor,
 )
 from jobengine.core.errors import JobNotFound, KeyNotFound, NotInProgress, QueueNotFound
@@ -135,6 +136,7 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         DeleteJob(**common, uid=uid),
         UpdateMatching(**common, filter=Filter(), changes=done),
         DeleteMatching(**common, filter=Filter()),
+        UseQueue(**common, uids=(uid,)),
     ]
 
 

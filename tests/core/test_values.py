@@ -10,11 +10,13 @@ from jobengine.core import (
     batches,
     claimers,
     commands,
+    dead_letters,
     dependencies,
     effects,
     flow,
     groups,
     model,
+    moves,
     retention,
     schedules,
     stats,
@@ -33,9 +35,11 @@ MODULES = {
         claimers,
         batches,
         commands,
+        dead_letters,
         dependencies,
         events,
         model,
+        moves,
         retention,
         schedules,
         effects,
@@ -72,6 +76,8 @@ SHOWN = """
     changed line order seconds_per_priority
     done failing failures fired firings followed manual number request_digest schedule states wall
     at_most_seconds debounce if_queued key key_held_until key_passed_on replaced unique
+    adds alike at before dead_letter dropped fingerprint keep_failed left missing
+    move_to moved moved_from not_moved pace per_second start to
 """
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from jobengine.core.ageing import Order
 from jobengine.core.batches import BATCH, Batch, batch_text
+from jobengine.core.dead_letters import FULL, DeadLetter, MovedFrom
 from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.facts import (
     ClockSet,
@@ -103,11 +104,13 @@ FULL_QUEUE = Queue(
     flow=FULL_FLOW,
     target_wait_seconds=30,
     order=Order(seconds_per_priority=60, changed=CREATED + 6),
+    dead_letter=DeadLetter(queue=OTHER.name, salt=OTHER.salt, keep_minutes=7, missing=True),
 )
 #: The same as versions 6, 5, 4, 3 and 2 knew it.
 FULL_QUEUE_6 = evolve(
     FULL_QUEUE,
     order=None,
+    dead_letter=None,
 )
 FULL_QUEUE_5 = evolve(FULL_QUEUE_6, flow=None, target_wait_seconds=None)
 FULL_QUEUE_4 = evolve(
@@ -171,6 +174,7 @@ FULL_STANDING = Standing(
         cancelled=True,
         fingerprint="Disk:no-room",
         key_passed_on=True,
+        dead_letter=FULL,
     ),
 )
 FULL_JOB = Job(
@@ -194,6 +198,7 @@ FULL_JOB = Job(
                 (("mail", uid(1)), ("mail", batch_key("Other")), ('Grüße "七"\n', uid(5)), ("mail", uid(3))),
                 OnDependencyFailure.WAIT,
             ),
+            moved_from=MovedFrom(queue=OTHER.name, at=CREATED + 70, keep_failed=4_320, group="Grüße"),
             unique=UniqueRule(
                 until=Until.STARTED,
                 seconds=90,
@@ -215,12 +220,14 @@ FULL_STANDING_6 = replace(
         history=tuple(replace(one, fingerprint=None) for one in FULL_STANDING.notes.history),
         fingerprint=None,
         key_passed_on=False,
+        dead_letter="",
     ),
 )
 FULL_RARE_6 = replace(
     FULL_JOB.spec.rare,
     unique=None,
     line=None,
+    moved_from=None,
 )
 FULL_JOB_6 = Job(replace(FULL_JOB.spec, rare=FULL_RARE_6), FULL_STANDING_6)
 FULL_STANDING_5 = replace(FULL_STANDING_6, ended="")

@@ -12,6 +12,7 @@ from msgspec import UNSET, structs
 from jobengine.core import fact_codec as records
 from jobengine.core import record_fields
 from jobengine.core.batches import BATCH, Batch, batch_of
+from jobengine.core.dead_letters import DeadLetter, MovedFrom
 from jobengine.core.dependencies import Dependencies
 from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import Fact
@@ -215,6 +216,9 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
 def test_fields_left_out_of_a_record_are_read_as_their_defaults(written: type, read: type) -> None:
     parts = (Spec, Rare) if read is Spec else (read,)
     defaults = {name: field.default for part in parts for name, field in _fields(part).items()}
+    if read is Spec:
+        # The records keep an earlier name.
+        defaults["fingerprint"] = defaults["request_digest"]
     left_out = {name: field.default for name, field in _fields(written).items()}
     # UNSET stands for fields that are encoded in another form.
     assert [name for name, default in left_out.items() if default not in (defaults[name], UNSET)] == []
@@ -229,7 +233,22 @@ def _fields(kind: type) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize(
     "kind",
-    [Spec, Rare, Context, Standing, Notes, Queue, Flow, Limits, GroupSettings, Gate, Batch, Dependencies],
+    [
+        Spec,
+        Rare,
+        Context,
+        Standing,
+        Notes,
+        Queue,
+        DeadLetter,
+        MovedFrom,
+        Flow,
+        Limits,
+        GroupSettings,
+        Gate,
+        Batch,
+        Dependencies,
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
@@ -240,6 +259,8 @@ def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
         Standing: FULL_STANDING,
         Notes: FULL_STANDING.notes,
         Queue: FULL_QUEUE,
+        DeadLetter: FULL_QUEUE.dead_letter,
+        MovedFrom: FULL_JOB.spec.rare.moved_from,
         Flow: FULL_FLOW,
         Limits: FULL_FLOW.group_limits,
         GroupSettings: FULL_SETTINGS,

@@ -276,11 +276,13 @@ def test_each_field_of_a_body_has_the_bounds_that_the_schema_has(name: str) -> N
     assert {field: ours[field] for field in documented} == documented
 
 
-def test_the_schema_has_all_fields_of_both_forms_of_a_bulk_change() -> None:
-    either = [schema()["components"]["schemas"][name] for name in ("UpdateJobs", "UpdateMatchingJobs")]
+def test_the_schema_has_all_fields_of_all_forms_of_a_bulk_change() -> None:
+    either = [
+        schema()["components"]["schemas"][name] for name in ("UpdateJobs", "UpdateMatchingJobs", "MoveMatchingJobs")
+    ]
     named = set().union(*(one["properties"] for one in either))
     assert named == {field.name for field in fields(bodies.UpdateJobs)}
-    assert [one["additionalProperties"] for one in either] == [False, False]
+    assert [one["additionalProperties"] for one in either] == [False, False, False]
 
 
 # What was read may be sent

@@ -8,6 +8,7 @@ from .claims import *
 from .command import *
 from .failures import *
 from .groups import *
+from .moves import *
 from .new_job import *
 from .ordering import *
 from .queues import *

@@ -8,7 +8,7 @@ which rows it needs, and its rule. Engines read these attributes; there is no ot
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from ..access import authorise, with_own_digest
+from ..access import OWNERS, authorise, with_own_digest
 from ..errors import QueueNotFound
 from ..facts import Fact, QueueChanged
 from ..flow import Flow
@@ -17,7 +17,7 @@ from ..required_rows import NOTHING_MORE, Needs
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 
-__all__ = ["AllQueues", "Command", "QueueCommand"]
+__all__ = ["AllQueues", "Command", "QueueCommand", "UseQueue"]
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -139,3 +139,24 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
     after: str | None = None
     #: At most this many; a page of 100 takes a few milliseconds.
     limit: int = 100
+
+
+class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
+    """The part of a command about another queue, of which the caller must be the owner too."""
+
+    roles = OWNERS
+    reads = True
+
+    #: The jobs that the command reads, moves or adds there.
+    uids: tuple[str, ...] = ()
+    #: Whether it adds jobs.
+    adds: bool = False
+    named_in: str | None = None
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(uids=frozenset(self.uids), size=self.adds and queue.max_jobs > 0, adds=self.adds)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[None]:
+        return NOTHING, None

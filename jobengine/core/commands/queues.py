@@ -10,14 +10,23 @@ from msgspec.structs import replace
 
 from ..access import OWNERS, READERS, digest_of
 from ..ageing import changed_order
-from ..errors import FairWithAgeing, KeyNotFound, KeyTaken, QueueExists, TooManyKeys, TooManyQueues
+from ..dead_letters import KEEP_MINUTES, DeadLetter
+from ..errors import (
+    BadDeadLetter,
+    FairWithAgeing,
+    KeyNotFound,
+    KeyTaken,
+    QueueExists,
+    TooManyKeys,
+    TooManyQueues,
+)
 from ..facts import ItemSet, QueueChanged, QueueCreated, QueueDeleted
 from ..flow import GATE, NO_FLOW, NO_LIMITS, OF_QUEUE, Flow, GroupOrder, Limits, OnFailure
 from ..gates import GateChanges
 from ..model import SECOND, AccessKey, Defaults, Grant, OldKey, Queue, Role
 from ..required_rows import NOTHING_MORE, Needs
-from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet
-from .command import Command, QueueCommand
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
+from .command import Command, QueueCommand, UseQueue
 
 __all__ = [
     "AddKey",
@@ -102,17 +111,44 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     seconds_per_priority: int | UnsetType | None = UNSET
     #: The Unix second until which the queue is held; one that is over ends a hold.
     held_until: int | UnsetType = UNSET
+    #: The name of the dead-letter queue and the minutes for which it keeps a job (None as before, or KEEP_MINUTES at
+    #: first); None switches it off, and UNSET leaves it as it is.
+    dead_letter: tuple[str, int | None] | UnsetType | None = UNSET
     #: A new owner's key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
 
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        return (self.queue, *((self.dead_letter[0],) if self.dead_letter else ()))
+
+    @property
+    def parts(self) -> Sequence[QueueCommand[object]]:
+        if not self.dead_letter or self.dead_letter[0] == self.queue:
+            return (self,)
+        return (self, self._target)
+
+    @property
+    def _target(self) -> UseQueue:
+        name = self.dead_letter[0] if self.dead_letter else ""
+        return UseQueue(queue=name, access_key=self.access_key, admin=self.admin, named_in="dead_letter")
+
     def flow_after(self, queue: Queue) -> Flow | None:
         return self._flow(queue, needed=self.held_until is not UNSET)
+
+    def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Queue]:
+        """Raises KeyTaken, FairWithAgeing or BadDeadLetter."""
+        self.check(tables, now)
+        dead_letters = tables.queues[self.dead_letter[0]].queue if self.dead_letter else None
+        return self._decided(table_of(tables, self.queue), dead_letters, now)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Queue]:
-        """Raises KeyTaken or FairWithAgeing."""
+        """Without a dead-letter queue, which only `decide` can name."""
+        return self._decided(table, table.queue, now)
+
+    def _decided(self, table: Table, dead_letters: Queue | None, now: int) -> Decision[Queue]:
         names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.new_access_key is not None:
@@ -121,6 +157,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
             changes["target_wait_seconds"] = self.target_wait_seconds
         if self.seconds_per_priority is not UNSET:
             changes["order"] = changed_order(table.queue.order, self.seconds_per_priority, now)
+        changes |= self._dead_letter_change(table.queue, dead_letters)
         gates = GateChanges(table)
         if self.held_until is not UNSET:
             until = self.held_until * SECOND - table.wall(0)
@@ -132,12 +169,38 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
         facts, queue = _reconfigured(table, new)
         return [*facts, *held], queue
 
+    def _dead_letter_change(self, queue: Queue, target: Queue | None) -> dict[str, DeadLetter | None]:
+        if self.dead_letter is UNSET:
+            return {}
+        if self.dead_letter is None or target is None:
+            return {"dead_letter": None}
+        return {"dead_letter": dead_letter_of(queue, target, self.dead_letter[1])}
+
     def _flow(self, queue: Queue, *, needed: bool) -> Flow | None:
         """The queue's flow after the change; None as before if nothing needs it."""
         old = queue.flow or NO_FLOW
         sent = {name: value for name in Flow.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
         new = replace(old, **{name: NO_LIMITS if value is None else value for name, value in sent.items()})
         return new if needed or new != old else queue.flow
+
+
+def dead_letter_of(queue: Queue, target: Queue, keep_minutes: int | None) -> DeadLetter:
+    """
+    The setting that makes `target` the dead-letter queue of a queue.
+
+    Raises BadDeadLetter for the queue itself, and for one that has a dead-letter queue: so there is never a circle.
+    """
+    if target.name == queue.name:
+        raise BadDeadLetter("A queue can't be its own dead-letter queue; name another one.")
+    if target.dead_letter is not None:
+        raise BadDeadLetter(
+            f"The queue {target.name!r} has a dead-letter queue itself, {target.dead_letter.queue!r}: jobs could go "
+            "round in a circle. Name a queue without one."
+        )
+    before = queue.dead_letter
+    if keep_minutes is None:
+        keep_minutes = KEEP_MINUTES if before is None else before.keep_minutes
+    return DeadLetter(queue=target.name, salt=target.salt, keep_minutes=keep_minutes)
 
 
 class AddKey(QueueCommand[AccessKey], frozen=True, kw_only=True):

@@ -17,10 +17,11 @@ from ..errors import (
     LeaseRequired,
     NothingAwaited,
 )
-from ..facts import Fact, ItemSet, JobRemoved
+from ..facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved
 from ..filter import Filter, matches
 from ..gates import GateChanges, with_flow
 from ..model import SECOND, Grant, Job, Queue, Rank, State
+from ..moves import Pace, paced
 from ..required_rows import Needs, PageOf
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, job_of
 from ..transitions import Changes, update
@@ -169,6 +170,8 @@ class Swept(Value, frozen=True):
     matched: int
     #: Where the next slice begins, or None if this was the last.
     following: Rank | None
+    #: For a paced change: when the first job of the whole sweep can be claimed, and how many jobs were paced so far.
+    pace: Pace | None = None
 
 
 class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
@@ -208,6 +211,8 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
     #: Only jobs with these uids, instead of those after `after`: a new priority moves jobs, so a walk in execution
     #: order could meet one twice.
     uids: tuple[str, ...] | None = None
+    #: How many jobs can be claimed per second, if the change queues them.
+    pace: Pace | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return super().needs(queue, grant) if self.uids is None else Needs(uids=frozenset(self.uids))
@@ -219,8 +224,18 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
         if self.changes.state is State.INPROGRESS and table.queue.require_lease:
             raise ClaimRequired(State.QUEUED)
 
+        pace = None if self.pace is None else self.pace.begun(table.wall(now))
+
         def change(job: Job) -> Fact | None:
-            return update(table.queue, job, self.changes, now, by_owner=True)[0]
+            nonlocal pace
+            fact, updated = update(table.queue, job, self.changes, now, by_owner=True)
+            if pace is None or updated.state is not State.QUEUED:
+                return fact
+            standing = paced(updated.standing, pace.at, table.wall(now))
+            pace = pace.after(1)
+            if updated.spec is job.spec:
+                return JobChanged(self.queue, job.spec.uid, standing)
+            return JobAdded(self.queue, Job(updated.spec, standing))
 
         if self.uids is None:
             jobs, following = self._page(table)
@@ -230,6 +245,7 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
             # A job in progress keeps its group, and waits for nothing.
             jobs = [job for job in jobs if job.state is not State.INPROGRESS]
         facts, swept = self._sweep(change, jobs, following, now)
+        swept = swept if pace is None else replace(swept, pace=pace)
         return ([*with_flow(table), *facts] if facts and self.changes.group is not None else facts), swept
 
 

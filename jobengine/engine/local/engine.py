@@ -21,7 +21,7 @@ from ...storage.journal import Journal
 from ..door import Busy, Figure, Readiness
 from ..event_feed import Feed
 from ..line_mover import LineMover
-from ..sweeps import sweep, update_matching
+from ..sweeps import move_matching, sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import NO_JOBS, Done, Outcome
 from ..waits import Waits
@@ -278,6 +278,9 @@ class LocalEngine:
             raise
 
     # Changes in slices
+
+    async def move_matching(self, command: c.MoveMatching) -> c.Moved:
+        return await move_matching(self, self._clock, command)
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
         return await update_matching(self, self._clock, command)

@@ -298,6 +298,8 @@ class Executor:
             if not admitted:
                 self._admit()
             self._commit(facts, now)
+            if self.tables.has_dead_letters:
+                self._move(now)
         return Done(answer, bool(facts))
 
     def _renew_key(self, command: Command[A], now: int) -> None:
@@ -325,6 +327,14 @@ class Executor:
         if not has_begun and self.tables.dependants.pending:
             self._follow_up(now, _CASCADE)
         self._set_timer()
+
+    def _move(self, now: int) -> None:
+        """Move jobs that have just failed into dead-letter queues, at most _CASCADE: the timer goes on with others."""
+        for _ in range(_CASCADE // _EXPIRY_SLICE):
+            deadline = self.tables.next_deadline
+            if deadline is None or deadline > now or not (facts := expire(self.tables, now, _EXPIRY_SLICE)):
+                break
+            self._commit(facts, now)
 
     def _follow_up(self, now: int, most: int) -> None:
         """Apply what follows from ended dependencies, for at most this many jobs."""

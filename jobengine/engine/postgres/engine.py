@@ -25,7 +25,7 @@ from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
 from ..door import Figure, NotOffered, Readiness, Starting, Unavailable
 from ..line_mover import LineMover
-from ..sweeps import sweep, update_matching
+from ..sweeps import move_matching, sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import Done, Outcome
 from ..waits import Waits
@@ -428,6 +428,9 @@ class PostgresEngine:
         return await self._waits.in_line(command, until)
 
     # Changes in slices
+
+    async def move_matching(self, command: c.MoveMatching) -> c.Moved:
+        return await move_matching(self, self.clock, command)
 
     async def update_matching(self, command: c.UpdateMatching) -> int:
         return await update_matching(self, self.clock, command)

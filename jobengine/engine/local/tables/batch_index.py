@@ -6,6 +6,7 @@ from itertools import takewhile
 from typing import Final
 
 from ....core.batches import BATCH, Batch, BatchCounts, batch_of, end_of_batch, is_to_change, kept_after_end
+from ....core.dead_letters import DUE
 from ....core.model import COMPLETE, MINUTE, Job, Rank, State
 from ....core.places import PLACES_OF, Place, place_of
 from ....core.tables import BatchOver
@@ -118,7 +119,7 @@ class BatchIndex:
     def deadline_of(self, job: Job) -> int | None:
         """The deadline of a job, unless its retention is put off or begins with the end of its batch."""
         standing, spec = job.standing, job.spec
-        is_finished = standing.state is COMPLETE or standing.state is _FAILED
+        is_finished = standing.state is COMPLETE or (standing.state is _FAILED and standing.notes.dead_letter != DUE)
         if is_finished and (spec.uid in self.needed or (spec.rare.batch is not None and not standing.shift)):
             return None
         return job.deadline

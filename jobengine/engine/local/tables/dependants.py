@@ -58,6 +58,10 @@ class Dependants:
         found = islice(self._changed_by.get(awaited, ()), most)
         return [(queue, uid, self._queues[queue].jobs[uid].spec.rare.batch) for queue, uid in found]
 
+    def awaits(self, awaited: Awaited) -> bool:
+        """See Table.is_awaited."""
+        return awaited in self._changed_by or awaited in self._unfinished
+
     def change(self, queue: str, uid: str, old: Job | None, new: Job | None) -> None:
         """Note the change of a job; call it after the job was changed in its table."""
         its = (queue, uid)

@@ -49,11 +49,7 @@ class WallClock:
 
 @define(eq=False)
 class QueueTable(GroupQueries):
-    """
-    One queue and its jobs.
-
-    Only Tables may change it.
-    """
+    """One queue and its jobs; only Tables may change it."""
 
     queue: Queue
     _clock: WallClock
@@ -139,6 +135,9 @@ class QueueTable(GroupQueries):
 
     def dependants(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
         return self._dependants.of(awaited, most)
+
+    def is_awaited(self, uid: str) -> bool:
+        return self._dependants.awaits((self.queue.name, uid))
 
     def item(self, kind: str, name: str) -> str | None:
         return self.named.get((kind, name))

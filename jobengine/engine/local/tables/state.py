@@ -53,6 +53,8 @@ class Tables:
         self.next_deadline: int | None = None
         #: The names of the queues whose owner key is known only by the Go version's digest (see core/access.py).
         self.of_go_version: set[str] = set()
+        #: Whether any queue has a dead-letter queue, or has had one since the start.
+        self.has_dead_letters = False
         #: About how many bytes the records of a fresh snapshot would take, over all queues.
         self.live_bytes = 0
         #: The queues whose indexes are out of date, by name, and their live bytes before the change.
@@ -266,6 +268,7 @@ class Tables:
     def _record_digest(self, queue: Queue) -> None:
         record = self.of_go_version.add if is_of_go_version(queue) else self.of_go_version.discard
         record(queue.name)
+        self.has_dead_letters = self.has_dead_letters or queue.dead_letter is not None
 
     def _replace_job(self, name: str, uid: str, new: Job | None) -> JobEffect:
         """Replace the job `uid` by `new`, or remove it."""

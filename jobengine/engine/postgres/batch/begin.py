@@ -10,6 +10,7 @@ from typing import Final, LiteralString
 from attrs import define, evolve, field, frozen
 from psycopg import Connection, DatabaseError
 
+from ....core.model import Job
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
@@ -91,6 +92,11 @@ class Now:
     def is_any_due(self) -> bool:
         """Whether some jobs of the queues are due."""
         return any(one.due for one in self.known.values())
+
+    def has_come(self, job: Job) -> bool:
+        """Whether a deadline of a job has come."""
+        deadline, wall = job.deadline, job.wall_deadline
+        return (deadline is not None and deadline <= self.elapsed) or (wall is not None and wall <= self.wall)
 
     def damaged_among(self, names: Sequence[str], rows: Rows) -> frozenset[str]:
         """The names of damaged queues among `names`."""

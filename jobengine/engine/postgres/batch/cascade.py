@@ -42,6 +42,17 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
     return evolve(result, has_left=True)
 
 
+def moved(run: Run, move: "Callable[[Connection[Row]], Result | None]", result: Result) -> Result:
+    """The result of a batch with the moves of failed jobs into dead-letter queues; what is left goes to a sweep."""
+    try:
+        while more := run(move):
+            result = merged(result, more)
+    except Unavailable:
+        # The batch itself was carried out.
+        pass
+    return result
+
+
 def followed_first(run: Run, follow_up: FollowUp, parents: Sequence[Parent]) -> list[Effect]:
     """
     Follow up the ends of jobs that are about to be removed, however many depend on them; returns the effects. What

@@ -241,8 +241,8 @@ class Batch:
             effects = self.tables.apply(due)
             if self.tables.locked:
                 self._effects += effects
-                # The writing of jobs goes by their effects, that of named things by facts.
-                self._facts += [fact for fact in due if type(fact) is ItemSet]
+                # The writing of jobs goes by their effects, that of named things and queues by facts.
+                self._facts += [fact for fact in due if type(fact) in (ItemSet, QueueChanged)]
 
     def _is_too_early(self, task: Task) -> bool:
         """Whether a task may remove jobs that this batch has completed, and on which others depend."""

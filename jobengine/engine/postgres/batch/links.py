@@ -73,6 +73,11 @@ def links_of_batch(
     return links
 
 
+def _is_new(change: Change) -> bool:
+    """Whether a job was added, and not moved here: the jobs on which it depends were loaded."""
+    return change.old is None and change.new is not None and change.new.spec.rare.moved_from is None
+
+
 def _is_linked(change: Change) -> bool:
     """Whether a job belongs to a batch or depends on others, or did so before."""
     new, old = change.new, change.old
@@ -164,7 +169,7 @@ class BatchLinks:
             if was.get(awaited) != link:
                 self._written[child, parent_of(self.rows, awaited)] = link
             if awaited not in was:
-                self._note_awaited(awaited, link, changed, is_new=one.old is None)
+                self._note_awaited(awaited, link, changed, is_new=_is_new(one))
         for awaited, link in was.items():
             self._note_old(child, awaited, link, now.get(awaited))
 

@@ -27,11 +27,12 @@ from ..database.pipeline import Row, Statement
 from ..database.rows import NO_CLAIM_START, Known, Rows, check_place, is_set_apart, rank_of
 from . import queries as statements
 from .begin import BEGIN, Now, now_of, queues_read, with_flow
+from .dead_letters import targets_of, wanted_there
 from .failures import load_failures
 from .load_links import LinkLoading, Query, may_be_there
 from .loaded import LoadedTables
 from .pages import find_page
-from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, flow_lock_of, plan
+from .plan import PlannedCommand, PlannedPart, Task, changes_jobs, flow_lock_of, only_adds, plan
 from .queries import Claiming
 from .tables import LoadedTable
 
@@ -156,10 +157,14 @@ class _Loading:
 
     def load_due(self, most: int) -> None:
         """Load only due jobs: in each queue at most `most` by each of the two clocks."""
-        now = self.tables.now
-        queues = [one.id for one in now.known.values() if one.due]
+        now, targets = self.tables.now, targets_of(self.tables.now.known, self.tables.queues)
+        limited = sorted(now.known[name].id for name, table in targets.items() if table.queue.max_jobs)
+        self._send([*self._lock_keys([(one, statements.LIMIT) for one in limited]), *self._sizes(limited)])
+        queues = (one.id for one in now.known.values() if one.due)
         due = [one for queue_id in queues for one in statements.due(queue_id, now.elapsed, now.wall, most)]
         self._send([Query(one, self._take_due) for one in due])
+        there = statements.jobs_named(wanted_there(now, self.tables.queues, targets), (), locks=True)
+        self._send([*(self._arrival() if there else ()), *(Query(one, self._take_named) for one in there)])
         self.finish()
         self._links.load_batches_of_due()
 
@@ -184,7 +189,7 @@ class _Loading:
         limited = sorted({self._id(part) for part in parts if part.needs.size})
         others = {*keys, *self.keys, *((one, statements.LIMIT) for one in limited)}
         return [
-            *self._lock_keys(sorted({*others, *locked}), shared=not others and _only_adds(parts)),
+            *self._lock_keys(sorted({*others, *locked}), shared=not others and only_adds(parts)),
             *self._items(parts, items),
             *self._links.queries(parts),
             *self._sizes(limited),
@@ -393,7 +398,7 @@ class _Loading:
             table = self._by_id[queue_id]
             table.found_due.add(uid)
             job = table.jobs.get(uid)
-            if is_set_apart(place) or (job is not None and not _is_due(job, self.tables.now)):
+            if is_set_apart(place) or (job is not None and not self.tables.now.has_come(job)):
                 self._suspects.append(SuspectJob(queue_id, table.queue, uid))
 
     # Counts
@@ -409,7 +414,10 @@ class _Loading:
 
     def _next_arrival(self, parts: Sequence[PlannedPart]) -> list[Query]:
         adds = any(part.needs.adds for part in parts)
-        return [Query(statements.next_arrival(), self._take_arrival)] if adds else []
+        return self._arrival() if adds else []
+
+    def _arrival(self) -> list[Query]:
+        return [Query(statements.next_arrival(), self._take_arrival)]
 
     def _take_sizes(self, answer: list[Row]) -> None:
         for queue_id, size in answer:
@@ -482,16 +490,6 @@ class _Loading:
 
         inv_prio, arrival = (0, 0) if job is None else rank_of(job)
         return Query(statements.ahead(self._id(part), inv_prio, arrival), take)
-
-
-def _is_due(job: Job, now: Now) -> bool:
-    deadline, wall = job.deadline, job.wall_deadline
-    return (deadline is not None and deadline <= now.elapsed) or (wall is not None and wall <= now.wall)
-
-
-def _only_adds(parts: Sequence[PlannedPart]) -> bool:
-    """Whether the only named things that the commands need are the batches to which they add jobs."""
-    return all(isinstance(part.command, c.AddJobs) for part in parts if part.needs.items)
 
 
 def _ignore(_answer: list[Row]) -> None:

@@ -53,6 +53,11 @@ def flow_lock_of(tasks: Iterable[Task]) -> FlowLock:
     return max((_lock_of(task) for task in tasks if not task.reads), default=FlowLock.SHARED)
 
 
+def only_adds(parts: Iterable[PlannedPart]) -> bool:
+    """Whether the only named things that the commands need are the batches to which they add jobs."""
+    return all(isinstance(part.command, c.AddJobs) for part in parts if part.needs.items)
+
+
 def _lock_of(task: Task) -> FlowLock:
     match task:
         case c.AddJobs() | c.DeleteJob():

@@ -1,6 +1,5 @@
 """A session carries out batches on one connection, and retries them after a conflict or a lost connection."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -28,7 +27,7 @@ from ....core import commands as c
 from ....core.effects import Effect
 from ....core.tables import NewId, RecentActivity
 from ....storage.errors import StorageError
-from ...door import Busy, Full, OutcomeUnknown, Unavailable
+from ...door import Busy, Full, Unavailable
 from ..database.connection import connected, sent_as_made, together
 from ..database.dependency_rows import Parent
 from ..database.group_rows import FlowLock
@@ -47,11 +46,11 @@ from .begin import (
     begin_sweep,
     corrected,
     lack_of,
-    with_flows_locked,
 )
-from .cascade import claims_again, followed, followed_first, with_claimed
+from .cascade import claims_again, followed, followed_first, moved, with_claimed
 from .claim_start import ClaimStarts, advance_claim_start
 from .damage import DAMAGED, set_apart
+from .dead_letters import locked_to_move, queues_to_move_from
 from .decide import Batch, Result
 from .ends_first import EndsFirst, EndsWanted
 from .flow_changes import FlowWanted
@@ -61,14 +60,13 @@ from .housekeeping import Housekeeping
 from .load import Redo, begin_and_load, load, load_due
 from .load_links import KeysWanted
 from .loaded import LoadedTables
+from .lost_commit import was_made
 from .plan import SMALL, Task, changes_jobs, flow_lock_of, names_of, plan
 from .totals import Totals
 
 R = TypeVar("R")
 #: The most attempts at a batch.
 _ATTEMPTS: Final = 5
-#: After a connection is lost during a commit: the most attempts to find out whether it was made, and seconds between.
-_RETURNS, _PAUSE = 10, 0.5
 #: The most jobs of a queue that expire in one transaction.
 _SLICE: Final = 200
 #: The most transactions that expire jobs, or set damaged ones apart, before a batch is carried out.
@@ -155,7 +153,18 @@ class Session:
         self.totals.tasks += len(result.outcomes)
         self.totals.seconds += self.steady() - began
         result = evolve(result, effects=[*self._expired, *result.effects]) if self._expired else result
-        return self._with_followed(tasks, result) if self._ended else result
+        result = self._with_followed(tasks, result) if self._ended else result
+        names = queues_to_move_from(result.now.known, result.effects)
+        return moved(self.run, partial(self._move, names=names), result) if names else result
+
+    def _move(self, connection: "Connection[Row]", names: Sequence[str]) -> Result | None:
+        """Expire what is due in these queues, in a transaction; None if nothing is."""
+        now = self._read_locked(connection, names, FlowLock.SHARED, writes=True)
+        if now.is_any_due:
+            result = self._expire(connection, now)
+            return result if result.effects else None
+        connection.execute("ROLLBACK")
+        return None
 
     def sweep(self) -> Result:
         """
@@ -313,21 +322,10 @@ class Session:
 
     def _was_made(self) -> bool:
         """Whether the last commit was made before its connection was lost; raises OutcomeUnknown."""
-        for _ in range(_RETURNS):
-            try:
-                # If the old backend still runs, it holds the row's lock, and this statement waits until it ends.
-                row = _READ_BATCH.at(self.clock).execute(self._connected(), lane=self._lane).fetchone()
-                return row is not None and row[0] == self._batch
-            except (OperationalError, InterfaceError):
-                self.close()
-            except (Unavailable, DatabaseError):
-                # DatabaseError: a standby refuses to write. The next attempt may find the new primary.
-                self.close()
-                time.sleep(_PAUSE)
-        raise OutcomeUnknown(
-            "The connection to the database was lost during a change: it may or may not have been made. Check "
-            "before you repeat it."
-        )
+        return was_made(self._read_batch, self.close, self._batch)
+
+    def _read_batch(self) -> Row | None:
+        return _READ_BATCH.at(self.clock).execute(self._connected(), lane=self._lane).fetchone()
 
     # Transactions
 
@@ -382,11 +380,9 @@ class Session:
     ) -> Now:
         """Like `_read_now`; queues with flow are locked, if the transaction writes."""
         now = self._read_now(connection, names, **how)
-        return (
-            with_flows_locked(connection, self.rows, self.clock, now, names, lock)
-            if how.get("writes") or now.is_any_due
-            else now
-        )
+        if not how.get("writes") and not now.is_any_due:
+            return now
+        return locked_to_move(connection, self.rows, self.clock, now, names, lock)
 
     def _read_now(
         self, connection: "Connection[Row]", names: Sequence[str] | None, *, alone: bool = False, writes: bool = False
@@ -435,7 +431,7 @@ class Session:
 
     def _sweep(self, connection: "Connection[Row]") -> Result:
         begun = self._begin_sweep(connection)
-        now = with_flows_locked(connection, self.rows, self.clock, begun, None, FlowLock.SHARED)
+        now = locked_to_move(connection, self.rows, self.clock, begun, None, FlowLock.SHARED)
         result = self._expire(connection, now)
         soonest = [one for one in (result.soonest, now.soonest) if one is not None]
         return evolve(result, soonest=min(soonest, default=None), firings=now.firings)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ....core import commands as c
 from ....core.batches import BATCH, BatchCounts
+from ....core.dead_letters import DUE
 from ....core.dependencies import Awaited
 from ....core.errors import ItemDamaged, JobDamaged
 from ....core.failures import Alike, FoundPage, GroupPosition
@@ -96,6 +97,8 @@ class LoadedTable:
     awaited: set[str] = field(factory=set)
     freed: set[str] = field(factory=set)
     found_due: set[str] = field(factory=set)
+    #: The uids of the jobs that may be moved into the dead-letter queue now: what that needs is loaded.
+    moves: frozenset[str] = frozenset()
     #: The names of the batches that were loaded because loaded jobs belong to them.
     batches: set[str] = field(factory=set)
     #: The jobs of batches by state, and the number of things by kind, as far as commands need them.
@@ -157,6 +160,11 @@ class LoadedTable:
         if not self.needs.dependants or self.find_dependants is None:
             raise NotLoaded(f"the dependants of {awaited}")
         return self.find_dependants(awaited, most)
+
+    def is_awaited(self, uid: str) -> bool:
+        if uid not in self.jobs:
+            raise NotLoaded(f"whether others depend on the job {uid}")
+        return uid in self.awaited
 
     def item(self, kind: str, name: str) -> str | None:
         """Raises ItemDamaged."""
@@ -296,7 +304,9 @@ class LoadedTable:
         return (self.jobs[rank[2]] for rank in ranks)
 
     def _is_kept(self, job: Job) -> bool:
-        """Whether the retention of a job is put off: then it is due only by its row."""
+        """Whether the retention of a job is put off: then it is due only by its row. Or it is to be moved later."""
+        if job.standing.notes.dead_letter == DUE and job.state in FINISHED:
+            return job.spec.uid not in self.moves
         is_put_off = job.spec.rare.batch is not None or job.spec.uid in self.awaited
         return is_put_off and job.state in FINISHED and job.spec.uid not in self.found_due
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ....core.batches import BATCH, BatchCounts
+from ....core.dead_letters import DUE
 from ....core.dependants import awaited_by
 from ....core.dependencies import MET, NOT_YET, UNMET, WAITED_FOR, Awaited, batch_in
 from ....core.model import COMPLETE, MINUTE, Job, State
@@ -87,8 +88,11 @@ def links_of(job: Job | None) -> dict[Awaited, Link]:
 
 
 def kept_for(job: Job | None) -> int | None:
-    """The column `kept` of a job whose retention is put off: milliseconds; None if it has not finished."""
-    if job is None or not is_finished(job):
+    """
+    The column `kept` of a job whose retention is put off: milliseconds; None if it has not finished, or is about to be
+    moved into a dead-letter queue, for which it is due.
+    """
+    if job is None or not is_finished(job) or job.standing.notes.dead_letter == DUE:
         return None
     keep, standing = job.spec.keep, job.standing
     minutes = keep.minutes if standing.state is COMPLETE else keep.failed_minutes

@@ -1,0 +1,128 @@
+"""Moving jobs into another queue."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ..errors import SameQueue
+from ..facts import Fact, QueueChanged
+from ..filter import Filter, matches
+from ..model import Job
+from ..moves import Moves, Pace
+from ..tables import Decision, NewId, RecentActivity, Table, TableSet, table_of
+from ..values import Value
+from .command import Command, QueueCommand, UseQueue
+
+__all__ = ["MoveJobs", "MoveMatching", "Moved"]
+
+
+class Moved(Value, frozen=True, kw_only=True):
+    """The outcome of a move."""
+
+    #: How many jobs matched, and how many of them were moved.
+    matched: int = 0
+    moved: int = 0
+    #: How many were not, by reason; see jobengine.core.dead_letters.
+    left: Mapping[str, int] = {}
+
+    def __add__(self, other: "Moved") -> "Moved":
+        return Moved(
+            matched=self.matched + other.matched,
+            moved=self.moved + other.moved,
+            left=dict(Counter(self.left) + Counter(other.left)),
+        )
+
+
+class Step(Value, frozen=True, kw_only=True):
+    """The outcome of MoveJobs."""
+
+    moved: Moved
+    #: The elapsed time of the first step.
+    since: int
+    #: The pace of the jobs that follow.
+    pace: Pace | None
+
+
+class MoveMatching(Value, frozen=True, kw_only=True):
+    """A request to move all jobs that match, in steps; an engine carries it out as MoveJobs."""
+
+    #: The queue that the jobs are in, and the one that they are moved to.
+    queue: str
+    to: str
+    access_key: bytes = b""
+    admin: bool = False
+    filter: Filter
+    #: How many jobs can be claimed per second; None is all at once.
+    pace: Pace | None = None
+    #: Change nothing, only count.
+    dry_run: bool = False
+
+
+class MoveJobs(Command[Step], frozen=True, kw_only=True):
+    """Move the jobs with these uids that match, in one commit; finished ones are queued with all their attempts."""
+
+    reads = False
+    removes = True
+
+    #: See MoveMatching.
+    queue: str
+    to: str
+    access_key: bytes = b""
+    admin: bool = False
+    filter: Filter
+    uids: tuple[str, ...]
+    pace: Pace | None = None
+    dry_run: bool = False
+    #: Only jobs that were last changed at this elapsed time or before: others may have been moved before, and be back.
+    before: int | None = None
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        return (self.queue, self.to)
+
+    @property
+    def parts(self) -> Sequence[QueueCommand[object]]:
+        key, admin = self.access_key, self.admin
+        return (
+            UseQueue(queue=self.queue, access_key=key, admin=admin, uids=self.uids),
+            UseQueue(queue=self.to, access_key=key, admin=admin, uids=self.uids, adds=True, named_in="move_to"),
+        )
+
+    @property
+    def weight(self) -> int:
+        return max(1, len(self.uids))
+
+    def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Step]:
+        """Raises SameQueue."""
+        self.check(tables, now)
+        if self.queue == self.to:
+            raise SameQueue(self.to)
+        source, target = table_of(tables, self.queue), table_of(tables, self.to)
+        moves, left, pace = Moves(tables, now), Counter[str](), self._begun(target, now)
+        facts: list[Fact] = []
+        jobs = self._matching(source, now)
+        for job in jobs:
+            reason = moves.prevents(source, job, target)
+            if reason:
+                left[reason] += 1
+                continue
+            facts += moves.again(source, job, target, pace)
+            pace = None if pace is None else pace.after(1)
+        moved = Moved(matched=len(jobs), moved=len(jobs) - left.total(), left=dict(left))
+        return [] if self.dry_run else _flow_first(facts), Step(
+            moved=moved, since=now if self.before is None else self.before, pace=pace
+        )
+
+    def _begun(self, target: Table, now: int) -> Pace | None:
+        return None if self.pace is None else self.pace.begun(target.wall(now))
+
+    def _matching(self, source: Table, now: int) -> list[Job]:
+        jobs = [job for uid in self.uids if (job := source.job(uid)) is not None and matches(job, self.filter, now)]
+        return jobs if self.before is None else [job for job in jobs if job.updated <= self.before]
+
+
+def _flow_first(facts: list[Fact]) -> Sequence[Fact]:
+    """The fact that gives a queue flow comes first, and once."""
+    of_queue = [fact for fact in facts if isinstance(fact, QueueChanged)]
+    if not of_queue:
+        return facts
+    return [of_queue[0], *(fact for fact in facts if not isinstance(fact, QueueChanged))]

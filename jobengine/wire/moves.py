@@ -1,0 +1,81 @@
+"""Moves of jobs into other queues, and dead-letter queues, in bodies and answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from ..core import commands as c
+from ..core.commands import Explanation
+from ..core.dead_letters import DUE, SENTENCES
+from ..core.filter import Filter
+from ..core.model import Queue, State
+from ..core.moves import Pace
+from . import bodies
+from .request_head import BadInput
+
+
+def pace_of(sent: bodies.UpdateJobs, changes: c.Changes) -> Pace | None:
+    """The pace of a change to all jobs that match; raises BadInput."""
+    if sent.per_second is None:
+        return None
+    if sent.move_to is None and changes.state is not State.QUEUED:
+        raise BadInput("per_second comes with new_status queued, or with move_to.")
+    if changes.delay_seconds is not None:
+        raise BadInput("Send either per_second or delay_seconds.")
+    return Pace(per_second=sent.per_second)
+
+
+def move_of(
+    sent: bodies.UpdateJobs, to: str, wanted: Filter, changes: c.Changes, access: Mapping[str, Any]
+) -> c.MoveMatching:
+    """The move of all jobs that match; raises BadInput."""
+    if changes != c.Changes():
+        raise BadInput("move_to can't be combined with changes: the moved jobs are queued with all their attempts.")
+    if to == sent.queue_name:
+        raise BadInput("move_to must be another queue than queue_name.")
+    return c.MoveMatching(
+        queue=sent.queue_name,
+        to=to,
+        **access,
+        filter=wanted,
+        pace=pace_of(sent, changes),
+        dry_run=bool(sent.dry_run),
+    )
+
+
+def moved_value(moved: c.Moved) -> dict[str, Any]:
+    """What became of a move."""
+    value: dict[str, Any] = {"matched": moved.matched, "moved": moved.moved}
+    return {**value, "not_moved": dict(moved.left)} if moved.left else value
+
+
+def dead_letter_sent(
+    sent: "bodies.DeadLetter | UnsetType | None",
+) -> tuple[str, int | None] | UnsetType | None:
+    """The dead-letter queue in a body, as a field of ChangeQueue."""
+    if sent is None or sent is UNSET or isinstance(sent, UnsetType):
+        return sent
+    return sent.queue_name, sent.keep_minutes
+
+
+def dead_letter_value(queue: Queue) -> dict[str, Any]:
+    """The dead-letter queue of a queue, as a field of its settings."""
+    its = queue.dead_letter
+    if its is None:
+        return {}
+    value: dict[str, Any] = {"queue_name": its.queue, "keep_minutes": its.keep_minutes}
+    return {"dead_letter": {**value, "missing": True} if its.missing else value}
+
+
+def moved_reason(explanation: Explanation) -> str:
+    """Where a job came from, and why it was not moved, as sentences with a space before each."""
+    job, setting = explanation.job, explanation.queue.dead_letter
+    origin, why = job.spec.rare.moved_from, job.standing.notes.dead_letter
+    text = ""
+    if why in SENTENCES:
+        name = "" if setting is None else setting.queue
+        text += f" It was not moved into the dead-letter queue: {SENTENCES[why].format(queue=name)}."
+    elif why == DUE:
+        text += " It is about to be moved into the dead-letter queue."
+    return text if origin is None else f"{text} It came from the queue {origin.queue!r} at {origin.at // 1000}."

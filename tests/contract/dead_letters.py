@@ -1,0 +1,365 @@
+"""Failed jobs move into dead-letter queues, and back: on each engine as in core, also after a restart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from jobengine.core import commands as c
+from jobengine.core.dead_letters import (
+    AWAITED,
+    BATCH,
+    DRAINING,
+    FULL,
+    IN_PROGRESS,
+    MISSING,
+    REPLACED,
+    UID_TAKEN,
+    WAITING,
+)
+from jobengine.core.errors import AccessDenied, BadDeadLetter, JobNotFound, QueueNotFound, SameQueue
+from jobengine.core.model import Defaults, Job, State
+from jobengine.core.moves import Pace
+from tests.contract.asking import KEY, MINUTE, Asker, Contract
+from tests.contract.world import World
+from tests.graphs import uid_of
+
+A, B, C = (uid_of(at) for at in range(1, 4))
+OTHER = "dead"
+
+
+def with_dead_letters(ask: Asker, keep_minutes: int | None = 7, key: bytes = KEY, **more: Any) -> None:
+    """Make the queue `dead` the dead-letter queue of `q`."""
+    ask.create(OTHER, key)
+    ask.reconfigure(dead_letter=(OTHER, keep_minutes), **more)
+
+
+def fail(ask: Asker, **spec: Any) -> Job:
+    """Add a job to `q` and let its only attempt fail; returns the job as claimed."""
+    ask.add(**spec)
+    job = ask.hold()
+    failed = ask.update(job, State.FAILED, job.standing.lease, error="no route to host")
+    assert failed.state is State.FAILED
+    return job
+
+
+def uids(ask: Asker, queue: str) -> list[str]:
+    return [job.spec.uid for job in ask.ask(c.ListJobs, queue, limit=1000).jobs]
+
+
+def stays(ask: Asker, job: Job, reason: str) -> None:
+    """Check that a failed job is in `q` still, and why."""
+    assert ask.read(job).standing.notes.dead_letter == reason
+
+
+def move(ask: Asker, queue: str = OTHER, to: str = "q", key: bytes = KEY, **more: Any) -> c.Moved:
+    wanted = {"filter": c.Filter(), **more}
+    return ask.get(ask.world.engine.move_matching(c.MoveMatching(queue=queue, to=to, access_key=key, **wanted)))
+
+
+class DeadLetterContract(Contract):
+    """A job that fails with no attempts left moves into the dead-letter queue."""
+
+    def test_a_failed_job_moves_with_all_that_it_has(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = fail(ask, priority=3, tags=("a",), keep_minutes=5)
+        for _ in range(2):
+            with pytest.raises(JobNotFound):
+                ask.read(job)
+            dead = ask.read(job, OTHER)
+            assert (dead.state, dead.spec.priority, dead.spec.tags) == (State.FAILED, 3, ("a",))
+            assert (dead.spec.content, dead.spec.created) == (job.spec.content, job.spec.created)
+            assert dead.standing.notes.error == "no route to host"
+            assert [one.outcome for one in dead.standing.notes.history] == ["failed"]
+            origin = dead.spec.rare.moved_from
+            assert origin is not None
+            assert (origin.queue, dead.spec.keep.minutes, dead.spec.keep.failed_minutes) == ("q", 5, 7)
+            assert ask.counts("q") == {}
+            assert ask.counts(OTHER) == {State.FAILED: 1}
+            world.reopen()
+
+    def test_a_job_with_attempts_left_stays(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = ask.add(max_attempts=2)
+        ask.update(ask.hold(), State.FAILED)
+        assert ask.read(job).retrying
+        ask.update(ask.hold(), State.FAILED)
+        assert uids(ask, OTHER) == [job.spec.uid]
+
+    def test_a_job_that_times_out_moves(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = ask.add(timeout_seconds=10)
+        ask.hold()
+        world.advance(10)
+        assert ask.read(job, OTHER).standing.notes.error == "timed out"
+        assert uids(ask, "q") == []
+
+    def test_a_cancelled_job_stays(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = ask.add()
+        ask.update(job, cancel=True)
+        stays(ask, job, "")
+
+    def test_the_dead_letter_queue_keeps_a_job_for_its_own_time(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask, keep_minutes=2)
+        job = fail(ask, keep_minutes=1)
+        world.advance(2 * MINUTE - 1)
+        assert uids(ask, OTHER) == [job.spec.uid]
+        world.advance(1)
+        assert uids(ask, OTHER) == []
+
+    def test_many_jobs_of_one_request_move(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        jobs = [ask.add() for _ in range(5)]
+        updates = tuple(c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.FAILED)) for job in jobs)
+        ask.ask(c.UpdateJobs, updates=updates)
+        assert uids(ask, OTHER) == [job.spec.uid for job in jobs]
+        assert uids(ask, "q") == []
+
+    def test_all_jobs_that_match_a_filter_move(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        jobs = [ask.add() for _ in range(3)]
+        failing = c.UpdateMatching(
+            queue="q", access_key=KEY, filter=c.Filter(), changes=c.Changes(state=State.FAILED), limit=2
+        )
+        assert ask.get(ask.world.engine.update_matching(failing)) == 3
+        assert uids(ask, OTHER) == [job.spec.uid for job in jobs]
+
+    def test_a_waiting_reader_gets_the_failed_job(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = ask.add()
+        reading = ask.awaiting(job)
+        ask.update(ask.hold(), State.FAILED, error="e")
+        assert reading.answer.standing.notes.error == "e"
+
+    # Jobs that stay
+
+    def test_a_full_dead_letter_queue_takes_no_more_jobs(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
+        first, second = fail(ask), fail(ask)
+        assert uids(ask, OTHER) == [first.spec.uid]
+        stays(ask, second, FULL)
+        assert ask.ask(c.ExplainJob, uid=second.spec.uid).job.standing.notes.dead_letter == FULL
+
+    def test_two_jobs_of_one_request_do_not_share_the_last_place(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
+        jobs = [ask.add() for _ in range(2)]
+        updates = tuple(c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.FAILED)) for job in jobs)
+        ask.ask(c.UpdateJobs, updates=updates)
+        assert uids(ask, OTHER) == [jobs[0].spec.uid]
+        stays(ask, jobs[1], FULL)
+
+    def test_a_draining_dead_letter_queue_takes_no_jobs(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.ChangeQueue, OTHER, draining=True)
+        stays(ask, fail(ask), DRAINING)
+
+    def test_a_job_whose_uid_is_taken_stays(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.add(OTHER, uid=A)
+        stays(ask, fail(ask, uid=A), UID_TAKEN)
+        assert ask.ask(c.ReadJob, OTHER, uid=A).state is State.QUEUED
+
+    def test_a_job_on_which_others_depend_stays(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.add(uid=A)
+        ask.add(uid=B, depends_on=(("q", A),))
+        job = ask.hold()
+        ask.update(job, State.FAILED)
+        stays(ask, job, AWAITED)
+        assert ask.ask(c.ReadJob, uid=B).state is State.FAILED
+        # Its retention begins as usual.
+        world.reopen()
+        world.advance(3 * 24 * 60 * MINUTE)
+        assert uids(ask, "q") == []
+
+    def test_a_job_of_a_batch_stays(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.SetBatch, name="b", then=None, defaults=Defaults())
+        stays(ask, fail(ask, batch="b"), BATCH)
+
+    def test_without_the_dead_letter_queue_jobs_stay_and_its_loss_is_noted(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.DeleteQueue, OTHER)
+        first, second = fail(ask), fail(ask)
+        world.reopen()
+        stays(ask, first, MISSING)
+        stays(ask, second, MISSING)
+        setting = ask.ask(c.ReadStats).queue.dead_letter
+        assert setting is not None
+        assert setting.missing
+
+    def test_a_later_queue_of_that_name_gets_no_jobs_until_it_is_set_again(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.DeleteQueue, OTHER)
+        ask.create(OTHER, b"stranger")
+        stays(ask, fail(ask), REPLACED)
+        ask.ask(c.DeleteQueue, OTHER, b"stranger")
+        ask.create(OTHER)
+        queue = ask.reconfigure(dead_letter=(OTHER, None))
+        assert queue.dead_letter is not None
+        assert (queue.dead_letter.missing, queue.dead_letter.keep_minutes) == (False, 7)
+        assert uids(ask, OTHER) == []
+        assert fail(ask).spec.uid in uids(ask, OTHER)
+
+    def test_switched_off_it_takes_no_jobs(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        assert ask.reconfigure(dead_letter=None).dead_letter is None
+        stays(ask, fail(ask), "")
+
+    def test_jobs_that_failed_before_stay(self, ask: Asker) -> None:
+        job = fail(ask)
+        with_dead_letters(ask)
+        ask.update(job, priority=3)
+        stays(ask, job, "")
+
+    # Setting it
+
+    @pytest.mark.parametrize("key", [b"stranger", KEY])
+    def test_the_key_must_open_both_queues(self, ask: Asker, key: bytes) -> None:
+        ask.create(OTHER, b"stranger")
+        with pytest.raises(AccessDenied):
+            ask.ask(c.ChangeQueue, key=key, dead_letter=(OTHER, None))
+
+    def test_an_unknown_queue_is_not_found(self, ask: Asker) -> None:
+        with pytest.raises(QueueNotFound, match="'none'"):
+            ask.reconfigure(dead_letter=("none", None))
+
+    def test_a_queue_is_not_its_own_dead_letter_queue_nor_part_of_a_circle(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        with pytest.raises(BadDeadLetter):
+            ask.reconfigure(dead_letter=("q", None))
+        with pytest.raises(BadDeadLetter, match="circle"):
+            ask.ask(c.ChangeQueue, OTHER, dead_letter=("q", None))
+
+    def test_a_later_change_of_other_settings_keeps_it(self, ask: Asker) -> None:
+        with_dead_letters(ask, paused=True)
+        queue = ask.reconfigure(paused=False)
+        assert queue.dead_letter is not None
+        assert (queue.dead_letter.queue, queue.paused) == (OTHER, False)
+
+
+class MoveContract(Contract):
+    """Jobs move by filter, and are queued with all their attempts, at a pace."""
+
+    def test_failed_jobs_move_back_with_their_retention_and_attempts(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = fail(ask, keep_minutes=5)
+        assert move(ask) == c.Moved(matched=1, moved=1)
+        world.reopen()
+        back = ask.read(job)
+        assert (back.state, back.standing.attempts, back.spec.keep) == (State.QUEUED, 0, job.spec.keep)
+        assert len(back.standing.notes.history) == 1
+        assert (back.spec.rare.moved_from and back.spec.rare.moved_from.queue) == OTHER
+        assert uids(ask, OTHER) == []
+        assert ask.hold().spec.uid == job.spec.uid
+        ask.update(back, State.FAILED)
+        assert ask.read(job, OTHER).spec.keep.failed_minutes == 7
+
+    def test_only_matching_jobs_move_in_their_order(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        for uid, tag in ((B, "x"), (A, "y"), (C, "x")):
+            ask.add(OTHER, uid=uid, tags=(tag,))
+        moved = move(ask, filter=c.Filter(tag="x"))
+        assert (moved, uids(ask, "q"), uids(ask, OTHER)) == (c.Moved(matched=2, moved=2), [B, C], [A])
+
+    def test_a_waiting_claim_gets_a_moved_job(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        job = ask.add(OTHER)
+        claiming = ask.claiming()
+        move(ask)
+        assert claiming.answer.jobs[0].job.spec.uid == job.spec.uid
+
+    def test_a_dry_run_only_counts(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        ask.add(OTHER)
+        assert move(ask, dry_run=True) == c.Moved(matched=1, moved=1)
+        assert len(uids(ask, OTHER)) == 1
+
+    def test_jobs_that_can_not_move_are_counted_by_reason(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        ask.add(OTHER, uid=B)
+        assert ask.claim(OTHER) is not None
+        ask.add(OTHER, uid=A)
+        ask.add("q", uid=A)
+        ask.add(OTHER, uid=C, depends_on=((OTHER, B),))
+        assert move(ask).left == {IN_PROGRESS: 1, UID_TAKEN: 1, WAITING: 1}
+        assert len(uids(ask, OTHER)) == 3
+
+    def test_a_full_queue_takes_as_many_as_fit(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        for _ in range(3):
+            ask.add(OTHER)
+        ask.reconfigure(max_jobs=2)
+        assert move(ask) == c.Moved(matched=3, moved=2, left={FULL: 1})
+
+    def test_more_jobs_than_fit_into_a_step_move(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        jobs = tuple(c.NewJob(content=b"{}") for _ in range(450))
+        ask.ask(c.AddJobs, OTHER, jobs=jobs, defaults=Defaults(), many=True)
+        assert move(ask).moved == 450
+        assert ask.counts("q") == {State.QUEUED: 450}
+
+    def test_at_a_pace_each_job_can_be_claimed_a_little_later(self, world: World, ask: Asker) -> None:
+        ask.create(OTHER)
+        for _ in range(5):
+            ask.add(OTHER)
+        assert move(ask, pace=Pace(per_second=2)).moved == 5
+        ready = _ready_over_time(world, ask, 5)
+        assert ready == {0: 1, 0.5: 1, 1: 1, 1.5: 1, 2: 1}
+
+    def test_a_retry_by_filter_takes_a_pace(self, world: World, ask: Asker) -> None:
+        for _ in range(5):
+            fail(ask)
+        retry = c.UpdateMatching(
+            queue="q",
+            access_key=KEY,
+            filter=c.Filter(state=State.FAILED),
+            changes=c.Changes(state=State.QUEUED),
+            pace=Pace(per_second=2),
+            limit=2,
+        )
+        assert ask.get(world.engine.update_matching(retry)) == 5
+        assert _ready_over_time(world, ask, 5) == {0: 1, 0.5: 1, 1: 1, 1.5: 1, 2: 1}
+
+    def test_a_move_needs_a_key_of_both_queues(self, ask: Asker) -> None:
+        ask.create(OTHER, b"stranger")
+        for key in (KEY, b"stranger"):
+            with pytest.raises(AccessDenied):
+                move(ask, key=key)
+
+    def test_a_queue_must_exist_and_be_another_one(self, ask: Asker) -> None:
+        with pytest.raises(SameQueue):
+            move(ask, "q", "q")
+        with pytest.raises(QueueNotFound):
+            move(ask, "q", "none")
+
+    def test_a_job_keeps_its_group_in_a_queue_without_groups(self, ask: Asker) -> None:
+        with_dead_letters(ask)
+        job = fail(ask, group="g")
+        dead = ask.read(job, OTHER)
+        assert (dead.spec.rare.group, dead.spec.rare.own_group) == (None, "g")
+        assert move(ask, filter=c.Filter(group="g")).moved == 1
+        assert ask.read(job).spec.rare.group == "g"
+        assert ask.ask(c.ReadGroup, group="g").ready == 1
+
+    def test_a_group_comes_with_a_job_into_a_queue_without_groups(self, ask: Asker) -> None:
+        ask.create(OTHER)
+        ask.add(group="g")
+        ask.add(group="h")
+        assert move(ask, "q", OTHER).moved == 2
+        assert ask.ask(c.ReadGroup, OTHER, group="g").ready == 1
+
+
+def _ready_over_time(world: World, ask: Asker, jobs: int) -> Mapping[float, int]:
+    """How many jobs can be claimed after so many seconds, in steps of a quarter of a second."""
+    found = dict[float, int]()
+    for step in range(20):
+        while ask.claim() is not None:
+            found[step / 4] = found.get(step / 4, 0) + 1
+        if sum(found.values()) == jobs:
+            break
+        world.advance(0.25)
+    return found

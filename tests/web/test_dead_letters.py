@@ -1,0 +1,160 @@
+"""Dead-letter queues and moves over HTTP: their forms, bad input, and what their readers see."""
+
+from typing import Any
+
+import pytest
+
+from tests.doubles import START, Answer, MemoryServer
+from tests.web.asking import add, each, hold, make_queue, page, set_up
+
+
+def _with_dead_letters(server: MemoryServer, **more: Any) -> Answer:
+    make_queue(server, "dead")
+    return set_up(server, dead_letter={"queue_name": "dead", **more})
+
+
+def _fail(server: MemoryServer, **job: Any) -> str:
+    """The uid of a job that has failed."""
+    add(server, **job)
+    held = hold(server)
+    body = {"queue_name": "q", "uid": held["uid"], "lease": held["lease"], "new_status": "failed", "error": "e"}
+    assert server.call("POST", "/api/v1/job", body=body).status == 200
+    uid: str = held["uid"]
+    return uid
+
+
+def _change(server: MemoryServer, queue: str = "dead", key: str = "key", **body: Any) -> Answer:
+    return server.call("POST", "/api/v1/jobs", body={"queue_name": queue, **body}, key=key)
+
+
+def _read(server: MemoryServer, uid: str, queue: str = "q") -> Any:
+    return server.call("GET", "/api/v1/job", query={"queueName": queue, "jobUID": uid}).json
+
+
+def _explain(server: MemoryServer, uid: str, queue: str = "q") -> Any:
+    return server.call("GET", "/api/v1/job/explain", query={"queueName": queue, "jobUID": uid}).json["reason"]
+
+
+def test_a_dead_letter_queue_is_set_changed_and_removed(server: MemoryServer) -> None:
+    answer = _with_dead_letters(server)
+    assert (answer.status, answer.json["dead_letter"]) == (200, {"queue_name": "dead", "keep_minutes": 20160})
+    shorter = set_up(server, dead_letter={"queue_name": "dead", "keep_minutes": 5}).json["dead_letter"]
+    assert shorter == {"queue_name": "dead", "keep_minutes": 5}
+    assert set_up(server, paused=True).json["dead_letter"] == shorter
+    server.restart()
+    assert set_up(server, dead_letter={"queue_name": "dead"}).json["dead_letter"] == shorter
+    assert "dead_letter" not in set_up(server, dead_letter=None).json
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *each(1, "dead", [], {}, {"queue_name": ""}, {"queue_name": 1}),
+        *[{"queue_name": "dead", "keep_minutes": value} for value in each(-1, "1", 1.5)],
+        *each({"queue_name": "dead", "missing": True}, {"queue_name": "q"}),
+    ],
+)
+def test_a_malformed_dead_letter_queue_is_refused(server: MemoryServer, value: Any) -> None:
+    make_queue(server, "dead")
+    assert set_up(server, dead_letter=value).status == 400
+    assert "dead_letter" not in set_up(server).json
+
+
+def test_a_circle_is_400_an_unknown_queue_404_and_a_closed_one_401(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    make_queue(server, "closed", key="another")
+    circle = set_up(server, "dead", dead_letter={"queue_name": "q"})
+    assert (circle.status, "round in a circle" in circle.json["detail"]) == (400, True)
+    assert set_up(server, dead_letter={"queue_name": "none"}).status == 404
+    closed = set_up(server, dead_letter={"queue_name": "closed"})
+    assert (closed.status, "'closed' in dead_letter" in closed.json["detail"]) == (401, True)
+
+
+def test_a_moved_job_shows_where_it_came_from(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    uid = _fail(server)
+    job = _read(server, uid, "dead")
+    assert (job["state"], job["error"]) == ("failed", "e")
+    assert job["moved_from"] == {"queue_name": "q", "at": START}
+    assert f"It came from the queue 'q' at {START}." in _explain(server, uid, "dead")
+    again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job})
+    assert again.status == 201
+    assert "moved_from" not in again.json
+
+
+def test_a_job_that_stays_shows_why(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    set_up(server, "dead", max_jobs=1)
+    _fail(server)
+    uid = _fail(server)
+    assert _read(server, uid)["not_moved"] == "full"
+    assert "not moved into the dead-letter queue: the queue 'dead' is full." in _explain(server, uid)
+
+
+def test_a_lost_dead_letter_queue_is_in_the_stats(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    server.call("DELETE", "/api/v1/queue", query={"name": "dead"})
+    uid = _fail(server)
+    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
+    assert stats["dead_letter"] == {"queue_name": "dead", "keep_minutes": 20160, "missing": True}
+    assert "there is no queue 'dead'" in _explain(server, uid)
+
+
+def test_matching_jobs_move_back(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    uids = [_fail(server, tags=[tag]) for tag in ("a", "b", "a")]
+    count = _change(server, filter={"tag": "a"}, move_to="q", dry_run=True)
+    assert (count.status, count.json, page(server)["jobs"]) == (200, {"matched": 2, "moved": 2}, [])
+    assert _change(server, filter={"tag": "a"}, move_to="q").json == {"matched": 2, "moved": 2}
+    jobs = page(server)["jobs"]
+    assert [job["uid"] for job in jobs] == [uids[0], uids[2]]
+    assert {(job["state"], job["moved_from"]["queue_name"]) for job in jobs} == {("queued", "dead")}
+
+
+def test_a_move_names_what_stays(server: MemoryServer) -> None:
+    make_queue(server, "dead")
+    add(server)
+    hold(server)
+    answer = _change(server, "q", all=True, move_to="dead")
+    assert answer.json == {"matched": 1, "moved": 0, "not_moved": {"inprogress": 1}}
+
+
+def test_a_retry_and_a_move_take_a_pace(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    for _ in range(3):
+        _fail(server)
+    retried = _change(server, filter={"state": "failed"}, new_status="queued", per_second=0.5)
+    assert (retried.status, retried.json) == (200, {"matched": 3})
+    moved = _change(server, all=True, move_to="q", per_second=0.25)
+    assert moved.json == {"matched": 3, "moved": 3}
+    assert [job.get("not_before") for job in page(server)["jobs"]] == [None, START + 4, START + 8]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"move_to": "q"},
+        {"move_to": "dead", "all": True},
+        *[{"all": True, "move_to": value} for value in each("", 1, [])],
+        *[{"all": True, "move_to": "q", "per_second": value} for value in each(0, -1, "1", 1e7, True)],
+        {"all": True, "move_to": "q", "new_status": "queued"},
+        {"all": True, "move_to": "q", "priority": 1},
+        {"all": True, "new_status": "failed", "per_second": 1},
+        {"all": True, "priority": 1, "per_second": 1},
+        {"all": True, "new_status": "queued", "delay_seconds": 1, "per_second": 1},
+        {"updates": [{"uid": "u", "new_status": "queued"}], "per_second": 1},
+        {"updates": [{"uid": "u", "new_status": "queued"}], "move_to": "q"},
+    ],
+)
+def test_a_malformed_move_is_refused(server: MemoryServer, body: Any) -> None:
+    make_queue(server, "dead")
+    assert _change(server, **body).status == 400
+
+
+def test_a_move_needs_both_queues_and_the_owner_of_both(server: MemoryServer) -> None:
+    make_queue(server, "dead", key="another")
+    assert _change(server, "q", all=True, move_to="none").status == 404
+    assert _change(server, "q", all=True, move_to="dead").status == 401
+    key = {"queue_name": "q", "role": "worker", "access_key": "worker"}
+    assert server.call("PUT", "/api/v1/queue/key", body=key).status == 201
+    assert _change(server, "q", key="worker", all=True, move_to="dead").status == 403
