@@ -7,6 +7,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -96,10 +97,10 @@ def check_contents(wheel: Path, sdist: Path, sources: Path) -> int:
 
 
 def _last_change() -> dict[str, str]:
-    """With the time of the last commit in all files of the wheel, it is the same whenever it is built."""
-    if not (ROOT / ".git").exists():
-        return {}
-    return {"SOURCE_DATE_EPOCH": run(["git", "log", "-1", "--format=%ct"]).strip()}
+    """With the time of the last commit in all its files, the wheel is the same whenever it is built; {} if unknown."""
+    with suppress(Refused, FileNotFoundError):
+        return {"SOURCE_DATE_EPOCH": run(["git", "log", "-1", "--format=%ct"]).strip()}
+    return {}
 
 
 def _foreign(name: str) -> bool:
