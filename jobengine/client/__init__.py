@@ -34,6 +34,7 @@ from .errors import (
     TooManyRequests,
     Unavailable,
 )
+from .failures import FailureGroup
 from .groups import (
     Group,
     GroupOptions,
@@ -105,6 +106,7 @@ __all__ = [
     "DebounceOptions",
     "EventsLost",
     "Explanation",
+    "FailureGroup",
     "Finished",
     "Firing",
     "Forbidden",

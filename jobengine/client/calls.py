@@ -17,6 +17,7 @@ from . import shapes as s
 from .answers import Answer
 from .batches import BatchProgress
 from .encoding import encode
+from .failures import FailureGroup
 from .groups import Group
 from .history import QueueHistory
 from .http_codec import Address, Response
@@ -303,6 +304,9 @@ RESET_GROUP: Final = Call[None](
 )
 LIST_GROUPS: Final = Call(
     "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
+)
+LIST_FAILURES: Final = Call(
+    "listFailures", "GET", "/api/v1/failures", ("Queue.failures",), _page("failures", FailureGroup), special=_QUEUE
 )
 SET_SCHEDULE: Final = Call(
     "setSchedule",

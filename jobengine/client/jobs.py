@@ -97,6 +97,9 @@ class JobChanges(TypedDict, total=False):
     result: Any
     #: The error text.
     error: str
+    #: What the error is counted under, instead of a fingerprint that the server makes of its text: 1 to 64 letters,
+    #: digits and "._:-".
+    fingerprint: str
     priority: int
     content: Mapping[str, Any]
     tags: Sequence[str]
@@ -131,6 +134,8 @@ class JobFilter(TypedDict, total=False):
     worker: str
     #: Has this text in its error.
     error: str
+    #: Has this fingerprint of its latest error.
+    fingerprint: str
     #: Was added at least this many seconds ago.
     older_than: Span
     #: Was last updated at least this many seconds ago.

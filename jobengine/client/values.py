@@ -30,6 +30,8 @@ class Attempt(Answer):
     error = Field[str | None]("error")
     #: The number of consecutive releases that this entry combines; 1 for any other outcome.
     times = Field[int]("times", default=1)
+    #: The fingerprint of the error, of an attempt that failed or timed out.
+    fingerprint = Field[str | None]("fingerprint")
 
 
 def _attempts(history: list[Any]) -> tuple[Attempt, ...]:
@@ -109,8 +111,9 @@ class Job(Answer):
     progress = Field[int | None]("progress")
     #: The result; any JSON.
     result = Field[Any]("result")
-    #: The last error.
+    #: The last error and, in the next line, its fingerprint: equal for errors of the same kind.
     error = Field[str | None]("error")
+    fingerprint = Field[str | None]("fingerprint")
     #: Whether the job's worker should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
     #: When the finished job will be deleted.
@@ -203,8 +206,12 @@ class Explanation(Answer):
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", as_moment)
-    #: The last error.
+    #: The last error and, in the next line, its fingerprint.
     error = Field[str | None]("error")
+    fingerprint = Field[str | None]("fingerprint")
+    #: Of a failed job: how many jobs failed with this fingerprint, with itself, and when the first of them did.
+    failed_alike = Field[int | None]("failed_alike")
+    failed_alike_since = Field[datetime | None]("failed_alike_since", as_time)
     #: The job's group.
     group = Field[str | None]("group")
     #: What holds a job that is ready by itself: group_limit, group_rate, queue_limit, queue_rate, hold or order. Or

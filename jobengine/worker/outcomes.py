@@ -8,6 +8,7 @@ from traceback import format_exception
 from typing import Any, Final, NamedTuple, cast
 
 from ..client.encoding import encode_text
+from ..client.failures import exception_fingerprint
 from ..client.jobs import ERROR_LENGTH, JobChanges, OnDependencyFailure
 from .running_job import Cancelled, RunningJob, WaitFor
 
@@ -59,12 +60,13 @@ class Fail(Exception):
     """
     Raise Fail in a handler to fail the job without further attempts; the text becomes the job's error. With `retry`,
     the job is retried if it has attempts left. Other exceptions act like `retry`, with the traceback as the job's
-    error.
+    error. With `fingerprint`, the error is counted under this name, of 1 to 64 letters, digits and "._:-".
     """
 
-    def __init__(self, error: str = "", *, retry: bool = False) -> None:
+    def __init__(self, error: str = "", *, retry: bool = False, fingerprint: str | None = None) -> None:
         super().__init__(error)
         self.retry = retry
+        self.fingerprint = fingerprint
 
 
 class Hooks(NamedTuple):
@@ -138,10 +140,13 @@ def _outcome_of(error: BaseException, job: RunningJob) -> Outcome:
         return failure("cancelled", retry=False)
     if isinstance(error, Fail):
         outcome = failure(_clean(str(error)), retry=error.retry)
+        if error.fingerprint is not None:
+            outcome["fingerprint"] = error.fingerprint
     else:
         # Leave out the traceback's first entry, which is the worker's.
         below = error.__traceback__ and error.__traceback__.tb_next
         outcome = failure(_clean("".join(format_exception(type(error), error, below))))
+        outcome["fingerprint"] = exception_fingerprint(error)
     outcome["error_type"] = error_type(error)
     return outcome
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from typing import Any
 
@@ -12,6 +13,7 @@ from jobengine.client._async.heartbeats import Heartbeats as AsyncHeartbeats
 from jobengine.client._sync.claimed import extend
 from jobengine.client._sync.heartbeats import Heartbeats
 from jobengine.client.http_codec import Broken, Request
+from jobengine.core.fingerprints import FINGERPRINT
 
 from .doubles import PATIENCE, Reply, answer, in_loop, unconnected
 
@@ -85,7 +87,10 @@ def test_an_exception_in_the_with_block_fails_the_job_and_is_raised(status: int)
     server = Server(status)
     with pytest.raises(ValueError, match="no such address"), _claim(server)[0]:
         raise ValueError("no such address")
-    assert _ends(server) == [{"new_status": "failed", "error": "ValueError: no such address"}]
+    (sent,) = _ends(server)
+    fingerprint = sent.pop("fingerprint")
+    assert sent == {"new_status": "failed", "error": "ValueError: no such address"}
+    assert re.search(FINGERPRINT, fingerprint)
 
 
 def test_an_interrupt_in_the_with_block_releases_the_job() -> None:

@@ -125,6 +125,7 @@ USES: dict[str, Use] = {
     "Queue.access": lambda e, _: e.queue("q").access(),
     "Queue.workers": lambda e, _: e.queue("q").workers(),
     "Queue.all_jobs": lambda e, _: e.queue("q").all_jobs(),
+    "Queue.failures": lambda e, _: e.queue("q").failures(),
     "Queue.groups": lambda e, _: e.queue("q").groups(),
     "Queue.group": lambda e, _: e.queue("q").group("g"),
     "Queue.set_group": lambda e, _: e.queue("q").set_group("g", weight=2),

@@ -15,7 +15,19 @@ from pathlib import Path
 
 CLIENT = Path(__file__).parents[2] / "jobengine" / "client"
 #: The modules that are made; the others of the package are written by hand.
-MODULES = ("backup", "batches", "caller", "claimed", "engine", "events", "keys", "pipelined_add", "queue", "schedules")
+MODULES = (
+    "backup",
+    "batches",
+    "caller",
+    "claimed",
+    "engine",
+    "events",
+    "failures",
+    "keys",
+    "pipelined_add",
+    "queue",
+    "schedules",
+)
 
 _RENAMED = {
     "aclosing": "closing",

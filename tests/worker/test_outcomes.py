@@ -56,6 +56,14 @@ def test_an_error_is_sent_with_a_traceback_that_starts_at_the_handler() -> None:
     assert lines[-1] == "LookupError: it is not there"
 
 
+def test_an_exception_is_sent_with_its_fingerprint() -> None:
+    assert (
+        _raise(LookupError("it is not there"))["fingerprint"] == "LookupError:tests.worker.test_outcomes._raise.handler"
+    )
+    own = _raise(Fail("bad", fingerprint="Smtp:refused"))
+    assert own == {**FAILED, "fingerprint": "Smtp:refused"}
+
+
 def test_a_long_error_is_cut_at_its_start() -> None:
     error = _raise(LookupError("x" * 10_000 + " the end"))["error"]
     assert (len(error), error.endswith("xxx the end\n")) == (4096, True)

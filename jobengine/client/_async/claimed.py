@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from .. import calls
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
+from ..failures import exception_fingerprint
 from ..jobs import (
     ERROR_LENGTH,
     JobChanges,
@@ -134,11 +135,17 @@ class AsyncClaimedJob:
             changes["result"] = result
         await self._end(changes)
 
-    async def fail(self, error: str = "", *, retry: bool = True) -> None:
-        """Fail the attempt; the job is retried if it has attempts left, unless `retry` is false. Raises LeaseLost."""
+    async def fail(self, error: str = "", *, retry: bool = True, fingerprint: str | None = None) -> None:
+        """
+        Fail the attempt; the job is retried if it has attempts left, unless `retry` is false. Raises LeaseLost.
+
+        `fingerprint`: what the error is counted under, instead of a fingerprint of its text.
+        """
         changes: JobChanges = {"new_status": "failed"}
         if error:
             changes["error"] = error[-ERROR_LENGTH:]
+        if fingerprint is not None:
+            changes["fingerprint"] = fingerprint
         if not retry:
             changes["retry"] = False
         await self._end(changes)
@@ -245,7 +252,8 @@ class AsyncClaimedJob:
             return
         try:
             if isinstance(error, Exception):
-                await self.fail("".join(format_exception_only(error)).strip())
+                text = "".join(format_exception_only(error)).strip()
+                await self.fail(text, fingerprint=exception_fingerprint(error))
             else:
                 await self.release()
         except JobEngineError:

@@ -35,6 +35,7 @@ from .batches import AsyncBatch
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, update_item
 from .events import watch
+from .failures import AsyncFailures
 from .heartbeats import Heartbeats
 from .keys import AsyncKeys
 from .pipelined_add import add_in_chunks
@@ -74,7 +75,7 @@ class AsyncClient(Protocol):
         ...
 
 
-class AsyncQueue:
+class AsyncQueue(AsyncFailures):
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
@@ -410,11 +411,10 @@ class AsyncQueue:
             yield job
 
     async def _pages(
-        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None
+        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None, most: int = _PAGE
     ) -> Stream[A]:
-        """The items of a list, at most `limit`."""
         while limit is None or limit > 0:
-            query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
+            query["limit"] = str(most if limit is None else min(limit, most))
             page, cursor = await self._ask(call, query=query)
             for item in page:
                 yield item

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from .. import calls
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
+from ..failures import exception_fingerprint
 from ..jobs import (
     ERROR_LENGTH,
     JobChanges,
@@ -135,11 +136,17 @@ class ClaimedJob:
             changes["result"] = result
         self._end(changes)
 
-    def fail(self, error: str = "", *, retry: bool = True) -> None:
-        """Fail the attempt; the job is retried if it has attempts left, unless `retry` is false. Raises LeaseLost."""
+    def fail(self, error: str = "", *, retry: bool = True, fingerprint: str | None = None) -> None:
+        """
+        Fail the attempt; the job is retried if it has attempts left, unless `retry` is false. Raises LeaseLost.
+
+        `fingerprint`: what the error is counted under, instead of a fingerprint of its text.
+        """
         changes: JobChanges = {"new_status": "failed"}
         if error:
             changes["error"] = error[-ERROR_LENGTH:]
+        if fingerprint is not None:
+            changes["fingerprint"] = fingerprint
         if not retry:
             changes["retry"] = False
         self._end(changes)
@@ -246,7 +253,8 @@ class ClaimedJob:
             return
         try:
             if isinstance(error, Exception):
-                self.fail("".join(format_exception_only(error)).strip())
+                text = "".join(format_exception_only(error)).strip()
+                self.fail(text, fingerprint=exception_fingerprint(error))
             else:
                 self.release()
         except JobEngineError:

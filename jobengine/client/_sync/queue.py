@@ -36,6 +36,7 @@ from .batches import Batch
 from .caller import Caller
 from .claimed import ClaimedJob, update_item
 from .events import watch
+from .failures import Failures
 from .heartbeats import Heartbeats
 from .keys import Keys
 from .pipelined_add import add_in_chunks
@@ -75,7 +76,7 @@ class Client(Protocol):
         ...
 
 
-class Queue:
+class Queue(Failures):
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
@@ -407,11 +408,10 @@ class Queue:
             yield job
 
     def _pages(
-        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None
+        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None, most: int = _PAGE
     ) -> Stream[A]:
-        """The items of a list, at most `limit`."""
         while limit is None or limit > 0:
-            query["limit"] = str(_PAGE if limit is None else min(limit, _PAGE))
+            query["limit"] = str(most if limit is None else min(limit, most))
             page, cursor = self._ask(call, query=query)
             for item in page:
                 yield item
