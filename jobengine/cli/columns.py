@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from jobengine.client import AccessKey, BatchProgress, Firing, Group, Job, JobEvent, QueueStats, Schedule
+from jobengine.client import AccessKey, BatchProgress, FailureGroup, Firing, Group, Job, JobEvent, QueueStats, Schedule
 
-from .error_groups import ErrorGroup, error_line
+from .error_lines import error_line
 from .terminal_text import duration, moment, plain
 from .top_data import Holder
 from .troubles import lacks_workers
@@ -163,11 +163,12 @@ JOBS: Final[Sequence[Column[Job]]] = (
     Column("batch", lambda job: job.batch or "", least=8, cut=True, spare=3, shown_after="tags"),
     Column("waits for", _waits_for, shown_after="state"),
 )
-ERRORS: Final[Sequence[Column[ErrorGroup]]] = (
-    Column("failed", lambda group: f"{group.failed}", number=True),
-    Column("retrying", lambda group: f"{group.retrying}", number=True),
+ERRORS: Final[Sequence[Column[FailureGroup]]] = (
+    Column("jobs", lambda group: f"{group.count}", number=True),
+    Column("first", lambda group: moment(group.first), spare=1),
     Column("last", lambda group: moment(group.last)),
-    Column("error", lambda group: group.name, least=16, cut=True),
+    Column("fingerprint", lambda group: group.fingerprint),
+    Column("error", lambda group: group.error or "no error was given", least=16, cut=True),
 )
 QUEUES: Final[Sequence[Column[QueueStats]]] = (
     Column("name", lambda queue: queue.name, least=8, cut=True),

@@ -226,6 +226,7 @@ _FILTERS: Final = (
     click.option("--tag", metavar="TAG", help="Jobs with this tag."),
     click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
     click.option("--batch", metavar="NAME", shell_complete=complete_batches, help="Jobs of this batch."),
+    click.option("--fingerprint", metavar="FINGERPRINT", help="Jobs with this kind of error; see `jobengine errors`."),
     click.option("--retrying", is_flag=True, default=None, help="Queued jobs whose last attempt failed or timed out."),
     click.option(
         "--cancelled/--not-cancelled", default=None, help="Failed jobs that were cancelled, or jobs that were not."
@@ -242,6 +243,7 @@ CONDITIONS: Final = {
     "tag": "tag",
     "search": "q",
     "batch": "batch",
+    "fingerprint": "fingerprint",
     "retrying": "retrying",
     "cancelled": "cancelled",
     "error": "error",

@@ -2,19 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from heapq import merge
-from itertools import islice
 from typing import Any, Final, get_args
 
 import click
 
-from jobengine.client import Explanation, Job, JobFilter, JobOrder, Queue
+from jobengine.client import Explanation, Job, JobOrder, Queue
 
 from .columns import ERRORS, JOBS
 from .command import command
-from .error_groups import grouped
 from .exit_codes import Exit, Failed
 from .parameters import QUEUE, UID, Seconds, all_filters
 from .selection import chosen
@@ -22,8 +18,6 @@ from .session import current
 from .terminal_text import duration, moment
 
 _LIMIT = 50
-#: The default limit on the jobs that `errors` reads; the dashboard has the same limit.
-_GROUPED = 1000
 
 
 @command(
@@ -52,49 +46,28 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **opti
     session.output.first(JOBS, queue.jobs(limit=limit + 1, sort=sort, **wanted), limit)
 
 
-#: The filters for the jobs whose errors are shown, by option.
-_WITH_ERRORS: Final[dict[str, Sequence[JobFilter]]] = {
-    "failed": ({"state": "failed", "cancelled": False},),
-    "retrying": ({"retrying": True},),
-    "both": ({"state": "failed", "cancelled": False}, {"retrying": True}),
-}
-
-
-@command("errors", "jobengine errors mail\njobengine errors mail --retrying\njobengine errors mail --json")
+@command(
+    "errors",
+    "jobengine errors mail\njobengine errors mail --json\njobengine errors mail --limit 5",
+)
 @QUEUE
-@click.option("--failed", "which", flag_value="failed", help="Only jobs that have failed.")
-@click.option(
-    "--retrying", "which", flag_value="retrying", help="Only queued jobs whose last attempt failed or timed out."
-)
-@click.option("--both", "which", flag_value="both", default="both", help="Both, which is the default.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=_GROUPED, show_default=True, help="The most jobs to read, newest first."
-)
-def errors(queue_name: str, which: str, limit: int) -> None:
+@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most kinds to list.")
+@click.option("--all", "every", is_flag=True, help="List all kinds, at most 1,000.")
+def errors(queue_name: str, limit: int, every: bool) -> None:
     """
-    Show the failed jobs of a queue, and those that will be retried after an error, grouped by error.
+    Show what went wrong in a queue: its failed jobs, and those that will be retried after an error, by kind of error.
 
-    Errors that differ only in numbers and uids are one group, shown as the line that names its newest error. --json
-    adds that error's whole text, and a text for the option --error of other commands that selects the group's jobs.
+    Errors of one kind have the same fingerprint: they differ only in numbers, quoted texts, addresses, paths and uuids,
+    or the worker has chosen the fingerprint. The kind of most jobs comes first, shown as the line that names its newest
+    error. The option --fingerprint of other commands selects its jobs.
     """
     session = current()
     queue = session.queue(queue_name)
-    # One extra job reveals whether there are more.
-    read = [queue.jobs(limit=limit + 1, sort="-updated", **wanted) for wanted in _WITH_ERRORS[which]]
-    found = list(islice(merge(*read, key=lambda job: -job.raw["last_updated"]), limit + 1))
-    groups = grouped(found[:limit])
-    session.output.list(ERRORS, groups)
-    if not groups:
-        session.output.note(f"No job of {queue_name!r} {_NOTHING[which]}.")
-    elif len(found) > limit:
-        session.output.note(f"These are the latest {limit}; there are more: use --limit.")
-
-
-_NOTHING: Final = {
-    "failed": "has failed",
-    "retrying": "is to be tried again",
-    "both": "has failed or is to be tried again",
-}
+    if every:
+        session.output.list(ERRORS, queue.failures())
+        return
+    nothing = f"No job of {queue_name!r} has failed or is to be tried again."
+    session.output.first(ERRORS, queue.failures(limit=limit + 1), limit, nothing)
 
 
 @command("show", "jobengine show mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")
@@ -186,6 +159,9 @@ def _readable(explanation: Explanation) -> str:
         (explanation.raw.get(name), getattr(explanation, name)) for name in ("not_before", "opens", "lease_expires")
     ]
     reason, now = explanation.reason, datetime.now(UTC)
+    if (since := explanation.failed_alike_since) is not None:
+        since_then = f"since {moment(since)} ({duration(max(now - since, timedelta()))} ago)"
+        reason = reason.replace(f"since {explanation.raw['failed_alike_since']}", since_then)
     for seconds, time in (*named, *leases):
         if time is not None:
             text = f"{moment(time)} (in {duration(max(time - now, timedelta()))})"

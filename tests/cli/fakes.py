@@ -13,6 +13,7 @@ from jobengine.client import (
     Batch,
     BatchProgress,
     Explanation,
+    FailureGroup,
     Firing,
     Group,
     Job,
@@ -214,6 +215,9 @@ class FakeQueue:
     def groups(self, **more: Any) -> Iterator[Group]:
         self._note("groups", more)
         yield from self.answers.get("groups", ())[: more.get("limit")]
+
+    def failures(self, limit: int | None = None) -> Iterator[FailureGroup]:
+        yield from self.answers.get("failures", ())[:limit]
 
     def batch(self, name: str, **more: Any) -> FakeBatch:
         if more.get("then") is not None:

@@ -39,7 +39,7 @@ def test_code_of_the_standard_library_is_not_the_programs_own() -> None:
     assert _raised(parse) == "JSONDecodeError:tests.client.test_exception_fingerprint.parse"
 
 
-@pytest.mark.parametrize("function", [grüße, lambda: {}["a" * 100], lambda: send()])
+@pytest.mark.parametrize("function", [grüße, lambda: int("a" * 100), lambda: send()])
 def test_every_fingerprint_is_one_that_the_server_takes(function: Callable[[], Any]) -> None:
     assert re.search(FINGERPRINT, _raised(function))
 

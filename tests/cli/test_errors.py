@@ -1,0 +1,88 @@
+"""The line that names an error, and errors by kind."""
+
+import json
+
+import pytest
+
+from jobengine.cli.error_lines import error_line
+from jobengine.client import Explanation, FailureGroup
+
+from . import fakes
+from .fakes import UID, Shell
+
+_TRACE = "Traceback (most recent call last):\n" + "".join(
+    f'  File "/srv/app/mailer.py", line {line}, in send_{line}\n    server.sendmail(text)\n' for line in range(3)
+)
+_REFUSED = "ConnectionRefusedError: [Errno 111] Connection refused"
+_DURING = "During handling of the above exception, another exception occurred:"
+#: Errors, and the line that names each; those of the dashboard's test.
+_ERRORS = {
+    "no route to host": "no route to host",
+    "\n\n  first\nsecond": "first",
+    "java.io.IOException: refused\n\tat a.B.c(B.java:1)": "java.io.IOException: refused",
+    f"{_TRACE}ValueError: not\n  an address\nnor a name": "ValueError: not",
+    f"{_TRACE[40:]}{_REFUSED}\n": _REFUSED,
+    f"{_TRACE}KeyError: 1\n\n{_DURING}\n\n{_TRACE}OSError: 2": "OSError: 2",
+    '  + Exception Group Traceback (most recent call last):\n  |   File "a.py", line 1, in <module>\n'
+    "  | ExceptionGroup: both (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n"
+    "    | ValueError: 1\n    +------------------------------------": "ExceptionGroup: both (2 sub-exceptions)",
+    '  File "a.py", line 1\n    x = = 1\n        ^\nSyntaxError: invalid syntax': "SyntaxError: invalid syntax",
+    _TRACE: "server.sendmail(text)",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("error", "line"), list(_ERRORS.items()))
+def test_error_line_returns_the_line_that_names_the_error(error: str, line: str) -> None:
+    assert error_line(error) == line
+
+
+def _groups(*errors: str | None) -> list[FailureGroup]:
+    return [
+        FailureGroup(
+            {
+                "fingerprint": f"kind-{number}",
+                "error": error,
+                "count": 9 - number,
+                "first": 1800000000,
+                "last": 1800000100 - number,
+                "uids": [UID],
+                "minutes": [0] * 60,
+            }
+        )
+        for number, error in enumerate(errors)
+    ]
+
+
+def test_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
+    shell.mail.answers["failures"] = _groups(_REFUSED, "x\x1b[2J", None)
+    first, second, third = shell("errors", "mail").stdout.splitlines()
+    assert first == f"9\t2027-01-15T08:00:00Z\t2027-01-15T08:01:40Z\tkind-0\t{_REFUSED}"
+    assert second == "8\t2027-01-15T08:00:00Z\t2027-01-15T08:01:39Z\tkind-1\tx\\x1b[2J"
+    assert third.endswith("\tkind-2\tno error was given")
+
+
+def test_errors_as_json_are_those_of_the_server(shell: Shell) -> None:
+    shell.mail.answers["failures"] = _groups(_REFUSED)
+    (line,) = shell("errors", "mail", "--json").stdout.splitlines()
+    assert json.loads(line) == shell.mail.answers["failures"][0].raw
+
+
+def test_errors_notes_that_there_are_none_or_more(shell: Shell) -> None:
+    assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
+    shell.mail.answers["failures"] = _groups("a", "b", "c")
+    done = shell("errors", "mail", "--limit", "2")
+    assert len(done.stdout.splitlines()) == 2
+    assert "There are more than 2" in done.stderr
+    assert len(shell("errors", "mail", "--all").stdout.splitlines()) == 3
+
+
+def test_a_fingerprint_selects_the_jobs_of_a_command(shell: Shell) -> None:
+    shell("retry", "mail", "--fingerprint", "kind-0", "--yes")
+    assert shell.mail.asked == [("retry", {"fingerprint": "kind-0"})]
+
+
+def test_explain_shows_since_when_jobs_failed_alike(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = {"uid": UID, "state": "failed", "reason": "It failed like 2 others since 1800000000. It is failed."}
+    monkeypatch.setitem(fakes._ANSWERS, "explain", lambda *_: Explanation({**raw, "failed_alike_since": 1800000000}))
+    assert "It failed like 2 others since 2027-01-15T08:00:00Z (" in shell("explain", "mail", UID).stdout
