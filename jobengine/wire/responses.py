@@ -342,9 +342,10 @@ def _ageing(spec: Spec, queue: Queue) -> str:
 
 
 def _like(explanation: Explanation) -> str:
-    """How many other jobs failed as this one did, as a sentence; empty without others."""
+    """How many other jobs failed as this one did, as a sentence; empty without others, or without an error."""
     alike = explanation.alike
-    if alike is None or alike.first is None or alike.count < _WITH_OTHERS:
+    has_error = explanation.job.standing.notes.error is not None
+    if alike is None or alike.first is None or alike.count < _WITH_OTHERS or not has_error:
         return ""
     others = alike.count - 1
     return f"It failed like {others} other{'' if others == 1 else 's'} since {alike.first // 1000}. "

@@ -110,6 +110,7 @@ def _fill(session: Session) -> list[str]:
         session.carry_out([c.UpdateJobs(**WHO, updates=updates)])
     _fill_groups(session)
     _fill_graph(session)
+    _fill_failures(session)
     return uids
 
 
@@ -130,6 +131,21 @@ def _fill_graph(session: Session) -> None:
     pairs = [_pair() for _ in range(JOBS // 2)]
     jobs = [one for pair in pairs for one in pair] + [c.NewJob(content=b"{}", batch="b") for _ in range(JOBS)]
     session.carry_out([c.AddJobs(**who, jobs=tuple(jobs), defaults=Defaults())])
+
+
+def _fill_failures(session: Session) -> None:
+    """Failed jobs of many fingerprints in a queue of their own."""
+    who = {**WHO, "queue": "failing"}
+    jobs = tuple(c.NewJob(content=b"{}", uid=ordered_uuid()) for _ in range(JOBS))
+    session.carry_out([c.CreateQueue(**who)])
+    session.carry_out([c.AddJobs(**who, jobs=jobs, defaults=Defaults())])
+    updates = tuple(_failure(job.uid or "", number) for number, job in enumerate(jobs))
+    session.carry_out([c.UpdateJobs(**who, updates=updates)])
+
+
+def _failure(uid: str, number: int) -> c.JobUpdate:
+    changes = c.Changes(state=State.FAILED, error="no room", fingerprint=f"kind-{number % 100}")
+    return c.JobUpdate(uid=uid, changes=changes)
 
 
 def _pair() -> tuple[c.NewJob, c.NewJob]:
@@ -174,6 +190,23 @@ def test_a_batch_is_counted_and_read_by_few_rows(plans: _Plans) -> None:
         assert plans._most() <= FEW
     assert plans.most(c.ReadBatch(**who, name="b")) <= FEW
     assert plans.sweep() <= FEW
+
+
+def test_failures_are_listed_by_reading_each_once_and_few_jobs(plans: _Plans) -> None:
+    assert plans.most(c.ListFailures(queue="failing", access_key=b"key", limit=5)) <= JOBS
+
+
+def test_a_failure_is_entered_explained_and_removed_by_few_rows(plans: _Plans) -> None:
+    who: dict[str, Any] = {**WHO, "queue": "failing"}
+    (added,) = plans.session.carry_out(
+        [c.AddJobs(**who, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())]
+    ).outcomes
+    uid = added.get()[0].job.spec.uid
+    fail = c.UpdateJob(**who, uid=uid, changes=c.Changes(state=State.FAILED, fingerprint="kind-7"))
+    retry = c.UpdateJob(**who, uid=uid, changes=c.Changes(state=State.QUEUED))
+    assert plans.most(fail) <= FEW
+    assert plans.most(c.ExplainJob(**who, uid=uid)) <= FEW
+    assert plans.most(retry) <= FEW
 
 
 def test_adding_reads_no_other_job(plans: _Plans) -> None:

@@ -100,6 +100,7 @@ _WITHOUT_GROUPS: Final = (
     "DROP INDEX job_group",
     "ALTER TABLE job DROP COLUMN grp",
     "DROP TABLE grp",
+    "DROP TABLE failure",
 )
 _COLUMNS: Final = (
     "SELECT table_name, column_name, data_type, column_default FROM information_schema.columns "
