@@ -255,10 +255,14 @@ def _spec(queue: Queue, spec: Spec, changes: Changes) -> Spec:
     )
     if changed != _UNCHANGED:
         spec = _with_changes(spec, changed)
-    # A job that is queued again, or has a new priority, gets its place by the present order.
-    if (queue.order is not None or spec.rare.line is not None) and changes.state is not COMPLETE:
+    if (queue.order is not None or spec.rare.line is not None) and _may_move(changes):
         return in_line(queue, spec)
     return spec
+
+
+def _may_move(changes: Changes) -> bool:
+    """Whether a job gets its place by the present order of its queue: it has a new priority, or may be queued again."""
+    return changes.priority is not None or changes.state not in (None, COMPLETE)
 
 
 def _with_changes(

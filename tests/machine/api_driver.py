@@ -27,6 +27,7 @@ STATUS = {
     "LeaseRequired": 409,
     "ClaimRequired": 409,
     "GroupInUse": 409,
+    "FairWithAgeing": 409,
     "GroupNotFound": 404,
 }
 
@@ -135,6 +136,8 @@ class ApiDriver:
         for limits in ("limits", "group_limits"):
             if given.get(limits):
                 given[limits] = {"in_progress": given[limits]}
+        if (seconds := given.pop("seconds_per_priority", 0)) != 0:
+            given["order"] = seconds and {"seconds_per_priority": seconds}
         return self.settings(self.ask("POST", "/api/v1/queue", body={"name": name, **given}, key=key))
 
     def settings(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +150,7 @@ class ApiDriver:
             "group_limits": value.get("group_limits", {}).get("in_progress"),
             "group_order": value.get("group_order", "arrival"),
             "group_on_failure": value.get("group_on_failure", "next"),
+            "seconds_per_priority": value.get("order", {}).get("seconds_per_priority"),
         }
 
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> Any:

@@ -72,6 +72,13 @@ class Job:
     cancelled: bool = False
     retrying: bool = False
     history: list[tuple[str | None, int, int, str, str | None, int]] = field(factory=list)
+    #: Its place in line, if its queue had priority ageing when it got its place.
+    line: int | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its place in execution order."""
+        return -self.priority if self.line is None else self.line, self.arrival
 
     @property
     def is_ready(self) -> bool:

@@ -234,6 +234,7 @@ class LocalDriver:
             "group_limits": flow.group_limits.in_progress,
             "group_order": flow.group_order.value,
             "group_on_failure": flow.group_on_failure.value,
+            "seconds_per_priority": queue.order and queue.order.seconds_per_priority,
         }
 
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:

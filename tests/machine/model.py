@@ -214,9 +214,10 @@ class Model(Lives):
     def set_up(self, queue: Queue, settings: dict[str, Any]) -> None:
         """Change settings; `held_until`, in Unix seconds, is not a setting."""
         given = dict(settings)
-        if (held_until := given.pop("held_until", None)) is not None:
-            queue.hold(OF_QUEUE, held_until * 1000 - self.ahead, self.now)
+        held_until = given.pop("held_until", None)
         queue.set_up(given)
+        if held_until is not None:
+            queue.hold(OF_QUEUE, held_until * 1000 - self.ahead, self.now)
 
     def open_for_new(self, name: str, key: str, new: str) -> Queue:
         """The queue that gets a new key; refused if the key opens it already."""
@@ -274,6 +275,7 @@ class Model(Lives):
             ready_at=self.now + asked.delay * 1000 if asked.delay else 0,
             not_before=not_before if not_before > self.wall else 0,
         )
+        queue.put_in_line(job)
         queue.arrived += 1
         queue.jobs.append(job)
         queue.meet()
@@ -392,6 +394,8 @@ class Model(Lives):
             queue.hold(name, max(until, queue.held.get(name, 0)), self.now)
         was_ready = job.is_ready
         self._change(job, changes)
+        if "priority" in changes or changes.get("state") not in (None, "complete"):
+            queue.put_in_line(job)
         queue.meet()
         if was_ready and job.state == "inprogress":
             queue.serve(job)
@@ -414,7 +418,7 @@ class Model(Lives):
         while True:
             queue = self.open(name, key, "sweep")
             self.tick()
-            behind = [job for job in queue.ordered() if after is None or (-job.priority, job.arrival) > after]
+            behind = [job for job in queue.ordered() if after is None or job.place > after]
             only = which["state"] or ("queued" if which["retrying"] else "failed" if which["cancelled"] else None)
             behind = [job for job in behind if only is None or job.state == only]
             # An index leaves out the ready jobs of other groups.
@@ -428,7 +432,7 @@ class Model(Lives):
             if len(part) == len(behind):
                 self.settle()
                 return matched
-            after = (-part[-1].priority, part[-1].arrival)
+            after = part[-1].place
             self.settle()
 
     def sweep_these(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:

@@ -105,6 +105,7 @@ _OF_GROUPS: dict[str, st.SearchStrategy[Any]] = {
     "group_order": st.sampled_from(["arrival", "fair", "fair", "strict"]),
     "group_on_failure": st.sampled_from(["next", "hold"]),
     "held_until": _HOLDS,
+    "seconds_per_priority": st.sampled_from([None, None, 30, 90]),
 }
 SETTINGS = st.fixed_dictionaries(
     {},
@@ -144,8 +145,9 @@ WHOLE_FLOWS = st.fixed_dictionaries(
         "group_order": st.sampled_from(["arrival", "fair", "fair", "fair", "strict", "strict"]),
         "group_on_failure": st.sampled_from(["next", "hold"]),
         "held_until": _MOSTLY_0,
+        "seconds_per_priority": st.sampled_from([None, None, None, 30]),
     }
-)
+).filter(lambda settings: settings["group_order"] != "fair" or settings["seconds_per_priority"] is None)
 WHOLE_OWN = st.fixed_dictionaries(
     {
         "in_progress": _MOSTLY_NONE,

@@ -14,7 +14,7 @@ from tests.machine.jobs import FINISHED, Job
 #: The settings that callers see and change.
 SETTINGS: Final = (
     *("paused", "draining", "require_lease", "max_jobs", "defaults"),
-    *("limits", "group_limits", "group_order", "group_on_failure"),
+    *("limits", "group_limits", "group_order", "group_on_failure", "seconds_per_priority"),
 )
 #: The name under which a queue itself is held.
 OF_QUEUE: Final = ""
@@ -64,6 +64,8 @@ class Queue:
     group_limits: int | None = None
     group_order: str = "arrival"
     group_on_failure: str = "next"
+    #: Priority ageing.
+    seconds_per_priority: int | None = None
     own: dict[str, Own] = field(factory=dict)
     #: The elapsed time until which each held group is held.
     held: dict[str, int] = field(factory=dict)
@@ -81,12 +83,24 @@ class Queue:
         return {name: getattr(self, name) for name in SETTINGS}
 
     def set_up(self, settings: dict[str, Any]) -> None:
-        before = self.group_order, self.group_on_failure
+        changed = {**self.settings, **settings}
+        if changed["group_order"] == "fair" and changed["seconds_per_priority"]:
+            raise Refused("FairWithAgeing")
+        before, aged = (self.group_order, self.group_on_failure), self.seconds_per_priority
         for name, value in settings.items():
             setattr(self, name, value)
+        if aged != self.seconds_per_priority:
+            for job in self.jobs:
+                if job.state not in FINISHED:
+                    self.put_in_line(job)
         if before != (self.group_order, self.group_on_failure):
             self.turn, self.served = 0, {}
             self.meet()
+
+    def put_in_line(self, job: Job) -> None:
+        """Give a job its place by the present order."""
+        seconds = self.seconds_per_priority
+        job.line = None if seconds is None else job.created - job.priority * seconds * 1000
 
     def role(self, key: str) -> tuple[str, str | None]:
         """The role of a key, and its id; None for the owner's key."""
@@ -108,7 +122,7 @@ class Queue:
         raise Refused("JobNotFound")
 
     def ordered(self) -> list[Job]:
-        return sorted(self.jobs, key=lambda job: (-job.priority, job.arrival))
+        return sorted(self.jobs, key=lambda job: job.place)
 
     def ready(self, tags: tuple[str, ...] = ()) -> list[Job]:
         """The queued jobs without a delay."""
@@ -182,7 +196,7 @@ class Queue:
     def _place(self, job: Job, taken: list[Job]) -> tuple[float, ...]:
         """Where a job stands among the first jobs of all groups."""
         if self.group_order != "fair":
-            return (-job.priority, job.arrival)
+            return job.place
         name = job.group
         running = [one for one in self.jobs if one.state == "inprogress"] + taken
         load = sum(one.group == name for one in running) / self.own.get(name or "", Own()).weight

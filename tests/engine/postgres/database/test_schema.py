@@ -90,6 +90,7 @@ def test_jobs_that_retry_or_were_cancelled_do_not_count_twice_towards_the_size_o
 #: Takes from a database what version 7 and later ones have added.
 _WITHOUT_GROUPS: Final = (
     "ALTER TABLE lane_commit RENAME TO last_batch",
+    "ALTER TABLE queue DROP COLUMN moving",
     "DROP TABLE dependency, ended, batch_tally",
     "DROP INDEX item_over",
     "ALTER TABLE item DROP COLUMN over",
