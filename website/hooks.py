@@ -26,8 +26,16 @@ _WORKER: Final = ("https://unpkg.com/iframe-worker/shim", "assets/javascripts/if
 _GENERATED: Final = re.compile(r"^<!-- generated: ([a-z-]+) ?(.*) -->$", re.MULTILINE)
 
 
+#: Code that is never broken in a table.
+_SHORT: Final = re.compile(r"<code>([^<]{1,26})</code>")
 #: What only readers of the sources need.
 _SOURCES_ONLY: Final = re.compile(r"^<!-- not on the site -->\n.*?^<!-- end -->\n", re.MULTILINE | re.DOTALL)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Leave out the page for unknown addresses: it works only at the root of a web server."""
+    config.theme.static_templates.discard("404.html")
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -48,16 +56,12 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     return links.rewritten(lists.rewritten(written), page.file.src_uri)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark short pieces of code, which stay whole in tables."""
+    return _SHORT.sub(r'<code class="short">\1</code>', html)
+
+
 def on_post_page(output: str, page: Page, **_: Any) -> str:
     """Load all scripts from the site itself."""
-    return _local(output, page.url.count("/"))
-
-
-def on_post_template(output_content: str, **_: Any) -> str:
-    """Load all scripts of other pages, such as that for unknown addresses, from the site itself, too."""
-    return _local(output_content, 0)
-
-
-def _local(html: str, depth: int) -> str:
     remote, local = _WORKER
-    return html.replace(remote, f"{'../' * depth}{local}")
+    return output.replace(remote, f"{'../' * page.url.count('/')}{local}")

@@ -111,9 +111,9 @@ def test_the_reference_has_every_call_and_value_of_the_api(site: Path) -> None:
     text = "".join(page.read_text() for page in site.glob("http-*.html"))
     for path, methods in schema["paths"].items():
         for method in {"get", "put", "post", "delete"} & {*methods}:
-            assert f"{method.upper()} {path}</code></a>" in text, (method, path)
+            assert re.search(f">{method.upper()} {path}</code></a>", text), (method, path)
     fields = {name for value in schema["components"]["schemas"].values() for name in value.get("properties", {})}
-    assert {name for name in fields if f"<code>{name}</code>" not in text} == set()
+    assert {name for name in fields if f">{name}</code>" not in text} == set()
 
 
 def test_the_reference_has_every_command(site: Path) -> None:
