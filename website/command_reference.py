@@ -9,6 +9,8 @@ import click
 from jobengine.cli.app import app
 from jobengine.cli.command import Command, common_options
 
+from .cells import cell, escaped
+
 
 def commands(_: str) -> str:
     """All commands: their usage, what they do, their options and examples."""
@@ -46,7 +48,7 @@ def _help(command: click.Command) -> str:
 def _paragraph(text: str) -> str:
     if text.startswith("\b"):
         return f"```text\n{text.removeprefix(chr(8)).strip(chr(10))}\n```"
-    return _safe(text)
+    return escaped(text)
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -61,19 +63,5 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     ]
     if records:
         yield from ("| option | |", "|---|---|")
-        yield from (f"| {_names(names)} | {_cell(text)} |" for names, text in records)
+        yield from (f"| `{names}` | {cell(escaped(text))} |" for names, text in records)
         yield ""
-
-
-def _names(names: str) -> str:
-    """The names of an option, each as code that is not broken after its hyphens."""
-    return f"`{names}`".replace("|", "\\|")
-
-
-def _cell(text: str) -> str:
-    return _safe(" ".join(text.split())).replace("|", "\\|")
-
-
-def _safe(text: str) -> str:
-    """Help is plain text: characters that Markdown would take for its own are escaped."""
-    return re.sub(r"([*_<>\[\]])", r"\\\1", text)

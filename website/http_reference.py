@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 from attrs import define, frozen
 
+from .cells import cell
 from .links import ROOT
 
 Schema = Mapping[str, Any]
@@ -106,12 +107,12 @@ def overview(_: str) -> str:
     for tag in document.whole["tags"]:
         lines += [f"## {tag['name'].capitalize()}", "", tag["description"], "", "| call | what it does |", "|---|---|"]
         lines += [
-            f"| [`{call.name}`]({call.page}#{call.anchor}) | {_cell(call.about['summary'])} |"
+            f"| [`{call.name}`]({call.page}#{call.anchor}) | {cell(call.about['summary'])} |"
             for call in document.calls
             if call.tag == tag["name"]
         ]
         lines.append("")
-    lines += ["## Rules for all calls", "", _text(document.whole["info"]["description"]), ""]
+    lines += ["## Rules for all calls", "", document.whole["info"]["description"].strip(), ""]
     lines += ["## Answers of every call", "", "Most calls may also give these answers; a call's own come first.", ""]
     lines += ["| status | what it means |", "|---|---|"]
     lines += sorted({_answer_row(status, answer) for status, answer in _common_answers(document)})
@@ -134,7 +135,7 @@ def _call(call: _Call) -> Iterator[str]:
     about = call.about
     yield from (f"## {about['summary']} {{ #{call.anchor} }}", "", "```http", call.name, "```", "")
     if "description" in about:
-        yield from (_text(about["description"]), "")
+        yield from (about["description"].strip(), "")
     if keys := _keys(about):
         yield from (f"**Key:** {keys}", "")
     if about.get("parameters"):
@@ -169,7 +170,7 @@ def _parameters(parameters: Sequence[Schema]) -> Iterator[str]:
         must = "**Required.** " if one.get("required") else ""
         names = ", ".join(f"`{alias}`" for alias in one.get("x-aliases", []))
         also = f" Also: {names}." if names else ""
-        yield f"| `{one['name']}`{where} | {_type(one['schema'])} | {must}{_cell(one.get('description', ''))}{also} |"
+        yield f"| `{one['name']}`{where} | {_type(one['schema'])} | {must}{cell(one.get('description', ''))}{also} |"
     yield ""
 
 
@@ -201,7 +202,7 @@ def _answer_row(status: str, answer: Schema) -> str:
     found = _document().resolved(answer)
     kinds = {_type(content["schema"]) for content in found.get("content", {}).values() if "schema" in content}
     shown = {kind for kind in kinds if "#problem" not in kind and "[" in kind}
-    return f"| {status} | {_cell(found['description'])}{''.join(f' {kind}' for kind in sorted(shown))} |"
+    return f"| {status} | {cell(found['description'])}{''.join(f' {kind}' for kind in sorted(shown))} |"
 
 
 def _example(content: Schema, title: str) -> Iterator[str]:
@@ -228,7 +229,7 @@ def values(_: str) -> str:
 def _value(name: str, schema: Schema) -> Iterator[str]:
     yield from (f"## {name} {{ #{name.lower()} }}", "")
     if schema.get("description"):
-        yield from (_text(schema["description"]), "")
+        yield from (schema["description"].strip(), "")
     yield from _fields(schema)
 
 
@@ -260,9 +261,9 @@ def _properties(schema: Schema) -> tuple[dict[str, Schema], set[str]]:
 
 def _about(field: Schema) -> str:
     """What a table says of a field: its own description, or else that of a value without a page's section of fields."""
-    text = _cell(field.get("description", ""))
+    text = cell(field.get("description", ""))
     if not text and not _properties(_document().resolved(field))[0]:
-        text = _cell(_document().resolved(field).get("description", ""))
+        text = cell(_document().resolved(field).get("description", ""))
     default = f" Default: `{json.dumps(field['default'])}`." if "default" in field else ""
     return text + default
 
@@ -295,13 +296,3 @@ def _kind(kind: str, schema: Schema) -> str:
         if least is not None and most is not None
         else f"{kind}, {'≥' if most is None else '≤'} {limits}"
     )
-
-
-def _text(markdown: str) -> str:
-    """Text of the schema as a paragraph of a page."""
-    return markdown.strip()
-
-
-def _cell(text: str) -> str:
-    """Text of the schema as a cell of a table."""
-    return " ".join(str(text).split()).replace("|", "\\|")
