@@ -18,11 +18,15 @@ from playwright.sync_api import TimeoutError as TooLate
 from jobengine import client, testing, worker
 from jobengine.cli.app import app
 from jobengine.cli.command import Group
+from website import links
 
 from .daemons import ROOT
 from .dashboard.browsers import chromium
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+#: The sources of all pages, by their names on the site.
+PAGES = {page.stem: page for page in sorted((ROOT / "docs").glob("*.md"))} | {
+    page.removesuffix(".md"): ROOT / source for page, source in links.PAGES.items()
+}
 #: What both renderings of a page must have equally often.
 COUNTED = ("h2", "h3", "li", "pre", "table", "tr")
 #: Pages of which only the site has all.
@@ -68,12 +72,10 @@ def _tags(html: str) -> dict[str, int]:
     return {tag: tags.counts[tag] for tag in COUNTED}
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if GENERATED not in page.read_text()], ids=lambda page: page.stem
-)
-def test_a_page_has_the_same_lists_tables_and_code_on_the_site_as_in_the_repository(site: Path, page: Path) -> None:
-    source = MarkdownIt("commonmark").enable("table").render(page.read_text())
-    assert _tags((site / f"{page.stem}.html").read_text()) == _tags(f"<article>{source}</article>")
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if GENERATED not in page.read_text()])
+def test_a_page_has_the_same_lists_tables_and_code_on_the_site_as_in_the_repository(site: Path, name: str) -> None:
+    source = MarkdownIt("commonmark").enable("table").render(PAGES[name].read_text())
+    assert _tags((site / f"{name}.html").read_text()) == _tags(f"<article>{source}</article>")
 
 
 def test_no_page_is_wider_than_its_window_or_loads_anything_from_elsewhere(site: Path, browser: Browser) -> None:
