@@ -1,5 +1,6 @@
 """
-The figures in the README and in docs/performance.md, taken from benchmarks/figures.md; nothing is measured here.
+The figures in the README, in docs/performance.md and in docs/sizing.md, taken from benchmarks/figures.md; nothing is
+measured here.
 `make bench` renews them at its end. Run by hand from the root: `python -m benchmarks.best_figures`.
 """
 
@@ -10,11 +11,14 @@ from typing import Final
 
 from attrs import frozen
 
+from . import sizes
+
 _ROOT: Final = Path(__file__).parents[1]
 #: The page with all figures.
 FIGURES: Final = _ROOT / "benchmarks" / "figures.md"
 README: Final = _ROOT / "README.md"
 PERFORMANCE: Final = _ROOT / "docs" / "performance.md"
+SIZING: Final = _ROOT / "docs" / "sizing.md"
 #: A table is between these lines; the first has its name.
 _BEGIN, _END = "<!-- {}: written by make bench -->\n", "<!-- end of {} -->\n"
 #: Names of rows, and what they are called in the table of all figures.
@@ -128,6 +132,12 @@ def write_tables(page: str, place: Path) -> None:
         _put(table(page, measured, _MOST.get(name)), place, f"figures of {name}", "figures")
 
 
+def write_sizes(page: str, place: Path) -> None:
+    """Put the tables between their markers in docs/sizing.md."""
+    for name, text in sizes.tables({figure.what: figure.ours for figure in figures(page)}).items():
+        _put(text, place, name, name)
+
+
 def _by_name(page: str) -> dict[str, list[Figure]]:
     found: dict[str, list[Figure]] = {}
     for figure in figures(page):
@@ -157,6 +167,7 @@ def renew() -> None:
     page = FIGURES.read_text()
     write(page, README)
     write_tables(page, PERFORMANCE)
+    write_sizes(page, SIZING)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import pytest
 from attrs import define, evolve
 
 from benchmarks import all as all_parts
-from benchmarks import best_figures, results
+from benchmarks import best_figures, results, sizes
 from benchmarks.all import write
 from benchmarks.amqp import Channel
+from benchmarks.capacity import LENGTHS
 from benchmarks.contenders import Player, Way
 from benchmarks.libraries.count import Count
 from benchmarks.results import Outcome, Part, Results, rounds
@@ -95,6 +96,27 @@ def test_the_tables_of_the_page_are_those_of_all_figures(tmp_path: Path) -> None
     (page := tmp_path / "page.md").write_text(best_figures.PERFORMANCE.read_text())
     best_figures.write_tables(best_figures.FIGURES.read_text(), page)
     assert page.read_text() == best_figures.PERFORMANCE.read_text()
+
+
+def test_the_sizes_on_their_page_are_those_of_all_figures(tmp_path: Path) -> None:
+    (page := tmp_path / "page.md").write_text(best_figures.SIZING.read_text())
+    best_figures.write_sizes(best_figures.FIGURES.read_text(), page)
+    assert page.read_text() == best_figures.SIZING.read_text()
+
+
+def test_sizes_have_a_row_for_each_measured_rate_and_length() -> None:
+    measured = {figure.what: figure.ours for figure in best_figures.figures(best_figures.FIGURES.read_text())}
+    made = sizes.tables(measured)
+    assert [line.count("jobs/s") for line in made["rates"].splitlines()[2:]] == [1] * len(sizes.RATES)
+    assert re.findall(r"^\| ([\d,]+) bytes", made["sizes"], re.MULTILINE) == [f"{length:,}" for length in LENGTHS]
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [("133,255 jobs/s", "130,000 jobs/s"), ("1,999 jobs/s", "1,900 jobs/s"), ("9 jobs/s", "9 jobs/s")],
+)
+def test_a_rate_is_rounded_down_to_two_digits(measured: str, shown: str) -> None:
+    assert sizes.rounded_down(measured) == shown
 
 
 def test_the_readme_has_four_figures_of_the_page_with_all() -> None:
