@@ -84,6 +84,9 @@ export const createQueue = (name, accessKey) => json('PUT', 'api/v1/queue', { bo
 export const changeQueue = (name, change) => json('POST', 'api/v1/queue', { body: { name, ...change }, key: keyOf(name) });
 export const deleteQueue = (name) => json('DELETE', 'api/v1/queue', { query: { name }, key: keyOf(name) });
 
+/** A page of failures by fingerprint, those of the most jobs first. */
+export const listFailures = (queue, { limit, cursor, signal }) => json('GET', 'api/v1/failures', { query: { queueName: queue, limit, cursor }, key: keyOf(queue), signal });
+
 /** A page of groups, those with the greatest number in the order of `sort` first. */
 export const listGroups = (queue, { sort, limit, cursor, signal }) => json('GET', 'api/v1/groups', {
   query: { queueName: queue, sort, limit, cursor }, key: keyOf(queue), signal,
@@ -129,7 +132,7 @@ function asFilter({ state, ...rest }) {
   return state ? { ...given, ...PARTS[state] ?? { state } } : given;
 }
 
-/** A page of jobs; `filter` has state, tag, q, worker and error. The state may be retrying or cancelled as well. */
+/** A page of jobs; `filter` has state, tag, q, worker, error and fingerprint. The state may be retrying or cancelled as well. */
 export const listJobs = (queue, filter, { sort, limit, cursor, signal } = {}) => json('GET', 'api/v1/jobs', {
   query: { queueName: queue, ...asFilter(filter), sort, limit, cursor }, key: keyOf(queue), signal,
 });
@@ -177,6 +180,12 @@ const isEmpty = (filter) => Object.values(filter).every((value) => !value);
 /** Change all jobs that match, or with `dry` count them. */
 export const updateMatching = (queue, filter, change, dry) => json('POST', 'api/v1/jobs', {
   body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: asFilter(filter) }), ...change, dry_run: dry },
+  key: keyOf(queue),
+});
+
+/** Move all jobs that match to another queue, at most `pace` a second to be claimed, or with `dry` count them. */
+export const moveMatching = (queue, filter, to, pace, dry) => json('POST', 'api/v1/jobs', {
+  body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: asFilter(filter) }), move_to: to, per_second: pace, dry_run: dry },
   key: keyOf(queue),
 });
 

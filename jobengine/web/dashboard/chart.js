@@ -37,6 +37,23 @@ export function setSparkline(element, minutes) {
   SERIES.forEach(([name], at) => set(element.children[at], 'd', sum(of(minutes, name)) ? shape(name, of(minutes, name), top, 120, 22) : ''));
 }
 
+/** The jobs of an error in the last hour: a bar for each minute in which some failed. */
+export function failuresByMinute() {
+  return svg('svg', { class: 'spark', viewBox: '-1 -1 122 24', role: 'img', 'aria-label': 'No figures yet' }, svg('path', { class: 'base', d: 'M0,22.5H120' }), svg('path', { class: 'line bars' }));
+}
+
+/** Bring such a chart up to date; `minutes` are numbers, oldest first. */
+export function setFailuresByMinute(element, minutes) {
+  const [all, top] = [sum(minutes), Math.max(...minutes)];
+  const words = all === 0 ? 'In the last hour none failed' : `In the last hour ${number(all)} failed, at most ${number(top)} in a minute`;
+  set(element, 'aria-label', words);
+  if (element.querySelector('title')?.textContent !== words) {
+    element.querySelector('title')?.remove();
+    element.prepend(svg('title', {}, words));
+  }
+  set(element.querySelector('.bars'), 'd', strokes(minutes, Math.max(1, top), 120, 22));
+}
+
 /** The next round number for an axis; half of it is round too. */
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));

@@ -1,57 +1,31 @@
-// Errors of jobs, read and grouped.
+// Failures by fingerprint: their order, their text, and one list item for each.
 
-import * as api from './api.js';
-import { gist, number } from './format.js';
+import { h, keyed, menu, set, setText } from './dom.js';
+import { errorView } from './error-view.js';
+import { failuresByMinute, setFailuresByMinute } from './chart.js';
+import { jobs, setTime, time } from './format.js';
+import { ACTIONS, actOnMatching } from './job-actions.js';
+import { jobLink, queueLink } from './links.js';
+import { openMove } from './move-jobs.js';
+import { session } from './session.js';
 
-const PAGE = 200;
-/** The switch between permanently failed and retrying jobs. */
-export const KINDS = [['both', 'Both'], ['failed', 'Failed'], ['retrying', 'Retrying']];
-/** The parts in which equal errors differ: uids, hexadecimal and other numbers. */
-const VARYING = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+/gi;
+export const NO_ERROR = 'no error was given';
+export const NOTHING = ['No job has failed', 'Jobs that failed, or are tried again after a failed attempt, are shown here, grouped by error.'];
 
-/** The jobs of a kind of KINDS, `most` of each of its states, the latest first; `more` says whether there are others. */
-export async function jobsWithErrors(queue, kind, most, signal) {
-  const states = kind === 'both' ? ['failed', 'retrying'] : [kind];
-  const read = await Promise.all(states.map((state) => jobsIn(queue, state, most, signal)));
-  const jobs = read.flatMap((each) => each.jobs).sort((one, other) => other.last_updated - one.last_updated);
-  return { jobs, more: read.some(({ more }) => more) };
-}
+const sum = (values) => values.reduce((all, each) => all + each, 0);
 
-async function jobsIn(queue, state, most, signal) {
-  const found = [];
-  let cursor;
-  do {
-    const page = await api.listJobs(queue, { state }, { sort: '-updated', limit: Math.min(PAGE, most), cursor, signal });
-    found.push(...page.jobs.map(({ uid, error, last_updated }) => ({ queue, state, uid, error, last_updated })));
-    cursor = page.next_cursor;
-  } while (cursor && found.length < most);
-  return { jobs: found, more: Boolean(cursor) };
-}
-
-/** Groups of jobs with similar errors, the largest first. `filter` is a text that all errors of a group contain. */
-export function grouped(all) {
-  const groups = new Map();
-  for (const job of all) {
-    const key = gist(job.error).replace(VARYING, '…');
-    if (!groups.has(key)) groups.set(key, { key, jobs: [] });
-    groups.get(key).jobs.push(job);
-  }
-  const sorted = [...groups.values()].sort((one, other) => other.jobs.length - one.jobs.length);
-  for (const group of sorted) group.filter = shared(group);
-  return sorted;
-}
-
-/** The line itself if all errors have it; otherwise its longest piece that does not vary. */
-function shared({ key, jobs }) {
-  const line = gist(jobs[0].error);
-  if (jobs.every(({ error }) => gist(error) === line)) return line;
-  return key.split('…').map((piece) => piece.trim()).reduce((longest, piece) => (piece.length > longest.length ? piece : longest), '');
-}
-
-/** "9 failed, 2 retrying" for a list of jobs. */
-export function inKinds(jobs) {
-  const counts = Map.groupBy(jobs, ({ state }) => state);
-  return ['failed', 'retrying'].filter((state) => counts.has(state)).map((state) => `${number(counts.get(state).length)} ${state}`).join(', ');
+/**
+ * Groups of several queues, given as `{queue, ...group}`, with those of one fingerprint as one; `places` are the groups of the
+ * queues, the largest first.
+ */
+export function merged(groups) {
+  const found = [...Map.groupBy(groups, ({ fingerprint }) => fingerprint).values()].map((alike) => {
+    const places = alike.toSorted((one, other) => other.count - one.count);
+    const latest = alike.reduce((one, other) => (other.last > one.last ? other : one));
+    const minutes = latest.minutes.map((_, at) => sum(places.map((place) => place.minutes[at])));
+    return { ...latest, places, minutes, count: sum(places.map(({ count }) => count)), first: Math.min(...places.map(({ first }) => first)) };
+  });
+  return found.sort((one, other) => other.count - one.count || other.last - one.last);
 }
 
 /** Keep the order of the shown groups while the pointer or the focus is on their list; `keyOf(group)` is that of `keyed`. */
@@ -59,4 +33,51 @@ export function keepOrder(list, groups, keyOf = ({ key }) => key) {
   if (!list.matches(':hover, :focus-within')) return;
   const order = new Map([...list.children].map((each, at) => [each.dataset.key, at]));
   groups.sort((one, other) => (order.get(keyOf(one)) ?? 1e9) - (order.get(keyOf(other)) ?? 1e9));
+}
+
+/** Show merged groups as the items of `list`; `changed()` is called after an action. With `named`, each queue is named. */
+export function drawGroups(list, groups, changed, { named = false } = {}) {
+  const key = ({ fingerprint }) => fingerprint;
+  keepOrder(list, groups, key);
+  keyed(list, groups, key, () => makeItem(changed), (item, group) => update(item, group, named));
+}
+
+function makeItem(changed) {
+  const item = h('li', { class: 'panel' });
+  item.count = h('b', { class: 'count' });
+  item.error = errorView();
+  item.chart = failuresByMinute();
+  item.first = time(null, { tabindex: 0 });
+  item.last = time(null, { tabindex: 0 });
+  item.example = h('a', {}, 'Show the last one');
+  item.links = h('span', { class: 'line' });
+  item.name = h('span', { class: 'muted code', title: 'The fingerprint of the error' });
+  const queues = () => item.group.places.map(({ queue }) => queue).filter((queue) => session.may(queue, 'manage'));
+  const act = (action) => () => actOnMatching(queues(), action, { state: 'failed', fingerprint: item.group.fingerprint }, changed);
+  const move = () => openMove(queues()[0], { state: 'failed', fingerprint: item.group.fingerprint }, changed);
+  item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' });
+  item.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: act(ACTIONS.retry) }, 'Retry'), item.more);
+  item.append(item.error, h('div', { class: 'line' }, item.count, item.chart, h('span', { class: 'muted' }, 'first ', item.first), h('span', { class: 'muted' }, 'last ', item.last),
+    item.links, item.example, item.name, h('span', { class: 'gap' }), item.buttons));
+  item.manages = () => queues().length;
+  return item;
+}
+
+function update(item, group, named) {
+  item.group = group;
+  const { queue, uids: [latest] } = group;
+  setText(item.count, jobs(group.count));
+  item.error.showLine(group.error ?? NO_ERROR, queue, latest);
+  setFailuresByMinute(item.chart, group.minutes);
+  setTime(item.first, group.first);
+  setTime(item.last, group.last);
+  item.example.href = jobLink(queue, latest);
+  setText(item.name, group.fingerprint);
+  keyed(item.links, group.places, (place) => place.queue, () => h('a'), (link, place) => {
+    set(link, 'href', queueLink(place.queue, '', { fingerprint: group.fingerprint }));
+    setText(link, named ? `${place.queue}: ${jobs(place.count)}` : 'Show these jobs');
+  });
+  item.buttons.hidden = item.manages() === 0;
+  // Jobs are moved from one queue at a time.
+  item.more.querySelector('[data-act=move]').hidden = item.manages() !== 1;
 }

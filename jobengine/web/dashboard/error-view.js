@@ -1,5 +1,6 @@
 // An error of a job: the line that names it, and the whole text folded below.
 
+import * as api from './api.js';
 import { h, setText } from './dom.js';
 import { errorLine } from './format.js';
 
@@ -24,6 +25,26 @@ class ErrorView extends HTMLElement {
     this.fold.open = false;
     setText(this.fold.firstElementChild, summary(text));
     setText(this.trace, this.fold.hidden ? '' : text);
+  }
+
+  /** Show the line of an error. The whole text, that of the latest job with it, is read once the user opens the fold. */
+  showLine(line, queue, uid) {
+    this.#build();
+    Object.assign(this, { queue, uid });
+    setText(this.line, line);
+    this.fold.hidden = false;
+    if (this.fold.firstElementChild.textContent === '') setText(this.fold.firstElementChild, 'Whole text of the latest');
+    this.fold.ontoggle = () => this.fold.open && this.#readText();
+  }
+
+  async #readText() {
+    if (this.trace.textContent === '') setText(this.trace, 'Loading …');
+    try {
+      const { job } = await api.readJob(this.queue, this.uid);
+      setText(this.trace, (job.error ?? 'no error was given').trimEnd());
+    } catch (error) {
+      setText(this.trace, api.inWords(error));
+    }
   }
 
   #build() {

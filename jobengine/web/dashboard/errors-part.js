@@ -1,52 +1,50 @@
-// The jobs of a queue that failed or are tried again, grouped by their error.
+// The failures of a queue by fingerprint.
 
 import * as api from './api.js';
-import { h, keyed, menu, replace, setText } from './dom.js';
-import { KINDS, grouped, inKinds, jobsWithErrors, keepOrder } from './error-groups.js';
-import { errorView } from './error-view.js';
-import { setTime, time } from './format.js';
-import { choices, empty, failure, loading } from './forms.js';
-import { ACTIONS, actOnMatching } from './job-actions.js';
-import { jobLink, queueLink } from './links.js';
+import { h, replace, setText } from './dom.js';
+import { NOTHING, drawGroups, merged } from './error-groups.js';
+import { number } from './format.js';
+import { empty, failure, loading } from './forms.js';
 import { Refresher } from './live.js';
-import { session } from './session.js';
+import { failedCount } from './trouble.js';
 
-/** The API does not group: this many of the latest jobs of each kind are read. */
-const MOST = 1000;
-export const NOTHING = {
-  both: ['No job has failed', 'Jobs whose attempts failed are shown here, grouped by error.'],
-  failed: ['No job has failed', 'Jobs that failed and have no attempts left are shown here, grouped by error.'],
-  retrying: ['No job is retrying', 'Jobs that are tried again after a failed attempt are shown here, grouped by error.'],
-};
-export const NO_ERROR = 'no error was given';
+const PAGE = 50;
 
 class ErrorsPart extends HTMLElement {
   #stop = new AbortController();
+  #cursors = [undefined];
+  #next = null;
 
   disconnectedCallback() {
     this.#stop.abort();
   }
 
-  show({ queue, query }) {
+  show({ queue }) {
     if (this.list) return;
     this.queue = queue;
-    this.kind = KINDS.some(([kind]) => kind === query.of) ? query.of : 'both';
+    const turn = (name, key, sign, step) => h('button', { type: 'button', 'data-key': key, 'aria-label': name, title: name, disabled: true, onclick: () => this.#turn(step) }, sign);
+    this.back = turn('Previous page', 'back', '‹', -1);
+    this.on = turn('Next page', 'on', '›', 1);
+    this.pages = h('span', { class: 'buttons', hidden: true }, this.back, this.on);
+    this.summary = h('p', { class: 'muted', role: 'status' });
+    this.range = h('span', { class: 'muted', role: 'status' });
+    this.leftOut = h('p', { class: 'muted', hidden: true });
     this.state = h('div');
-    this.told = h('p', { class: 'muted', role: 'status' });
     this.list = h('ol', { class: 'errors' });
-    this.append(h('div', { class: 'line' }, choices('Which jobs', KINDS, this.kind, (kind) => this.#choose(kind)), this.told), this.state, this.list);
+    this.append(h('div', { class: 'line errors-line' }, this.summary, h('span', { class: 'gap' }), this.range, this.pages), this.state, this.list, this.leftOut);
     loading(this.state);
     this.refresher = new Refresher((limit) => this.#read(limit), { gap: 5000, idle: 60000, signal: this.#stop.signal });
+    if (this.page.stats) this.stats(this.page.stats);
   }
 
   changed() {
     this.refresher.now();
   }
 
-  #choose(kind) {
-    this.kind = kind;
-    history.replaceState(null, '', queueLink(this.queue, 'errors', { of: kind }));
-    this.refresher.now();
+  /** The counts of the queue; the groups have them together. */
+  stats(stats) {
+    const parts = [[failedCount(stats), 'failed'], [stats.retrying, 'retrying']].filter(([count]) => count > 0);
+    setText(this.summary, parts.length ? `${parts.map(([count, word]) => `${number(count)} ${word}`).join(', ')}, grouped by error` : '');
   }
 
   happened(changes) {
@@ -55,49 +53,40 @@ class ErrorsPart extends HTMLElement {
     if (some) this.refresher.soon();
   }
 
+  /** Read another page; the old one stays until then. */
+  #turn(step) {
+    if (step > 0) this.#cursors.push(this.#next);
+    else this.#cursors.pop();
+    this.back.disabled = true;
+    this.on.disabled = true;
+    this.refresher.now();
+  }
+
   async #read(signal) {
-    const { kind } = this;
+    const cursor = this.#cursors.at(-1);
     try {
-      const found = await jobsWithErrors(this.queue, kind, MOST, signal);
-      if (kind === this.kind) this.#draw(found);
+      const page = await api.listFailures(this.queue, { limit: PAGE, cursor, signal });
+      if (cursor === this.#cursors.at(-1)) this.#draw(page);
     } catch (error) {
       if (!signal.aborted && error instanceof api.Refused) replace(this.state, failure(error, () => this.refresher.now()));
       throw error;
     }
   }
 
-  #draw({ jobs: failed, more }) {
-    replace(this.state, failed.length === 0 && empty(...NOTHING[this.kind]));
-    setText(this.told, failed.length === 0 ? '' : `${more ? 'The latest ' : ''}${inKinds(failed)}, grouped by error`);
-    const groups = grouped(failed);
-    keepOrder(this.list, groups);
-    keyed(this.list, groups, ({ key }) => key, () => this.#make(), (element, group) => this.#update(element, group));
-  }
-
-  #make() {
-    const element = h('li', { class: 'panel' });
-    element.count = h('b', { class: 'count' });
-    element.error = errorView();
-    element.last = time(null);
-    element.example = h('a', {}, 'Show the last one');
-    element.jobs = h('a', {}, 'Show these jobs');
-    const act = (action) => () => actOnMatching(this.queue, action, element.filter, () => this.page.changed());
-    element.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: act(ACTIONS.retry) }, 'Retry'),
-      menu('More', [['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' }));
-    element.append(element.error, h('div', { class: 'line' }, element.count, h('span', { class: 'muted' }, 'last ', element.last), element.jobs, element.example,
-      h('span', { class: 'gap' }), element.buttons));
-    return element;
-  }
-
-  #update(element, group) {
-    setText(element.count, inKinds(group.jobs));
-    element.error.show(group.jobs[0].error ?? NO_ERROR);
-    setTime(element.last, group.jobs[0].last_updated);
-    element.example.href = jobLink(this.queue, group.jobs[0].uid);
-    const kinds = new Set(group.jobs.map(({ state }) => state));
-    element.filter = { state: 'failed', error: group.filter };
-    element.jobs.href = queueLink(this.queue, '', { ...element.filter, state: kinds.size === 1 ? [...kinds][0] : '' });
-    element.buttons.hidden = !kinds.has('failed') || !group.filter || !session.may(this.queue, 'manage');
+  #draw({ failures, next_cursor: next, dropped }) {
+    this.#next = next;
+    const first = (this.#cursors.length - 1) * PAGE + 1;
+    this.back.disabled = first === 1;
+    this.on.disabled = next === null;
+    this.pages.hidden = first === 1 && next === null;
+    setText(this.range, this.pages.hidden ? '' : `Errors ${number(first)} to ${number(first + failures.length - 1)}`);
+    replace(this.state, failures.length === 0 && empty(...NOTHING));
+    drawGroups(this.list, merged(failures.map((group) => ({ ...group, queue: this.queue }))), () => this.page.changed());
+    this.leftOut.hidden = dropped === 0;
+    setText(this.leftOut, leftOutText(dropped));
   }
 }
 customElements.define('je-errors', ErrorsPart);
+
+/** How many groups the server leaves out. */
+export const leftOutText = (dropped) => `${number(dropped)} other ${dropped === 1 ? 'error is' : 'errors are'} left out: of each queue the 1,000 errors with the most jobs are shown.`;

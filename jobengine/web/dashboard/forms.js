@@ -64,6 +64,9 @@ export function field(label, attributes = {}, hint = null) {
   return h('div', { class: 'field' }, h('label', { for: id }, label), input, hint && h('p', { id: `${id}h`, class: 'hint' }, hint));
 }
 
+/** A field for the speed at which jobs that are queued again can be claimed. */
+export const paceField = () => field('Jobs per second', { name: 'pace', type: 'number', min: 0.001, max: 1000000, step: 'any' }, 'Empty: all at once. With a number, the first can be claimed at once, and each later one a little later.');
+
 /** A warning that comes when a key that is typed into a field is short. The server takes it all the same. */
 export function keyWarning(element) {
   const warning = h('p', { class: 'warning', role: 'status' });

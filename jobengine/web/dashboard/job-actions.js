@@ -3,16 +3,17 @@
 import * as api from './api.js';
 import { h, replace } from './dom.js';
 import { jobs } from './format.js';
-import { dialog, failure, field, form, keep, values } from './forms.js';
+import { dialog, failure, field, form, keep, paceField, values } from './forms.js';
 
 const STATES = ['queued', 'inprogress', 'complete', 'failed'];
 
 /**
  * Actions by name. `states`: states of jobs that the action applies to; `usual`: its states if none is chosen; `will` and
- * `done`: the effect in words; `change`: the update to send; without it the jobs are deleted.
+ * `done`: the effect in words; `change`: the update to send; without it the jobs are deleted. All that match can be changed at
+ * a pace if it is `paced`.
  */
 export const ACTIONS = {
-  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, with all their attempts', done: 'queued again', change: () => ({ new_status: 'queued' }) },
+  retry: { name: 'Retry', states: ['failed', 'complete'], usual: ['failed'], will: 'be queued again, with all their attempts', done: 'queued again', paced: true, change: ({ pace }) => ({ new_status: 'queued', per_second: pace }) },
   cancel: {
     name: 'Cancel', states: ['queued', 'inprogress'], usual: ['queued', 'inprogress'], done: 'cancelled',
     will: 'be cancelled: those that are queued fail now, and the workers of the others are asked to stop', change: () => ({ cancel: true }),
@@ -42,11 +43,12 @@ export function actOnSome(queue, action, chosen, done) {
   ask(action, { count: meant.length, note, run: (change) => act(queue, action, meant, change), done });
 }
 
-/** Ask, with the server's count, then act on all jobs that match. */
-export function actOnMatching(queue, action, filter, done) {
+/** Ask, with the server's count, then act on all jobs of a queue, or of several, that match. */
+export function actOnMatching(queues, action, filter, done) {
   const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
-  const run = (change) => each(filters, (one) => matching(queue, action, one, change, false));
-  const count = () => each(filters, (one) => matching(queue, action, one, action.change?.({ priority: 0 }), true));
+  const places = [queues].flat().flatMap((queue) => filters.map((one) => [queue, one]));
+  const run = (change) => each(places, ([queue, one]) => matching(queue, action, one, change, false));
+  const count = () => each(places, ([queue, one]) => matching(queue, action, one, action.change?.({ priority: 0 }), true));
   const box = dialog(action.name, (close) => {
     const place = h('div', {}, h('p', { class: 'loading', role: 'status' }, 'Counting …'));
     const begin = async () => {
@@ -54,7 +56,7 @@ export function actOnMatching(queue, action, filter, done) {
         const { made } = await count();
         if (!box.open) return;
         box.close();
-        ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}.`, run, done });
+        ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}.`, run, done, paced: action.paced });
       } catch (error) {
         replace(place, failure(error), h('div', { class: 'buttons' }, keep(close, 'Close')));
       }
@@ -64,9 +66,9 @@ export function actOnMatching(queue, action, filter, done) {
   });
 }
 
-async function each(filters, change) {
+async function each(places, change) {
   let made = 0;
-  for (const one of filters) made += (await change(one)).matched;
+  for (const one of places) made += (await change(one)).matched;
   return { made, refused: [] };
 }
 
@@ -107,7 +109,7 @@ async function removed(queue, uid) {
 }
 
 /** Ask before the action; the same dialog then shows the result. */
-function ask(action, { count, note, run, done }) {
+function ask(action, { count, note, run, done, paced = false }) {
   const box = dialog(`${action.name}: ${jobs(count)}`, (close) => {
     if (count === 0) return [h('p', {}, 'No job matches.'), note && h('p', { class: 'muted' }, note), h('div', { class: 'buttons' }, keep(close, 'Close'))];
     const priority = action === ACTIONS.priority && field('Priority', { name: 'priority', type: 'number', step: 1, value: 0, required: true }, 'Higher goes first.');
@@ -118,7 +120,7 @@ function ask(action, { count, note, run, done }) {
       done();
     };
     return h('div', { class: 'told' }, form(`${action.name} ${jobs(count)}`, send,
-      [h('p', {}, `${jobs(count)} will ${action.will}.`), note && h('p', { class: 'muted' }, note), priority],
+      [h('p', {}, `${jobs(count)} will ${action.will}.`), note && h('p', { class: 'muted' }, note), priority, paced && paceField()],
       { danger: action.danger, more: keep(close) }));
   });
 }
@@ -133,9 +135,9 @@ const WORDS = { retrying: 'retrying', cancelled: 'cancelled', queued: 'queued', 
 const inWords = (states) => states.map((state) => WORDS[state]).join(' or ');
 
 function filterInWords(filters) {
-  const { tag, q, error, worker } = filters[0] ?? {};
+  const { tag, q, error, fingerprint, worker } = filters[0] ?? {};
   const states = filters.map(({ state }) => state).filter(Boolean);
   const parts = [states.length && `that are ${inWords(states)}`, tag && `with the tag “${tag}”`, q && `with “${q}” in their content`,
-    error && `with “${error}” in their error`, worker && `of the worker “${worker}”`].filter(Boolean);
+    error && `with “${error}” in their error`, fingerprint && 'with this kind of error', worker && `of the worker “${worker}”`].filter(Boolean);
   return parts.length ? parts.join(', ') : 'of the queue';
 }

@@ -15,7 +15,7 @@ const PAGE = 50;
 const STATES = [['', 'All states'], ['failed', 'Failed'], ['retrying', 'Retrying'], ['cancelled', 'Cancelled'], ['queued', 'Queued'], ['inprogress', 'In progress'], ['complete', 'Complete']];
 /** The API's `sort`; it has no name for execution order, which is `run` here. */
 const SORTS = [['run', 'Next to run first'], ['-updated', 'Newest change first'], ['updated', 'Oldest change first'], ['-created', 'Newest first'], ['created', 'Oldest first']];
-const FILTERS = ['state', 'tag', 'group', 'batch', 'q', 'error', 'worker'];
+const FILTERS = ['state', 'tag', 'group', 'batch', 'q', 'error', 'fingerprint', 'worker'];
 /** Milliseconds after the last key until a typed filter is applied. */
 const TYPING = 250;
 
@@ -45,7 +45,7 @@ class JobsPart extends HTMLElement {
     this.#sort = SORTS.some(([value]) => value === query.sort) ? query.sort : '';
     for (const name of FILTERS) this.#input(name).value = this.#filter[name];
     this.#input('sort').value = this.#order();
-    this.more.open ||= ['tag', 'group', 'batch', 'error', 'worker'].some((name) => this.#filter[name]);
+    this.more.open ||= ['tag', 'group', 'batch', 'error', 'fingerprint', 'worker'].some((name) => this.#filter[name]);
     this.#restart();
   }
 
@@ -81,7 +81,7 @@ class JobsPart extends HTMLElement {
     this.on = h('button', { type: 'button', 'data-key': 'on', 'aria-label': 'Next page', title: 'Next page', disabled: true, onclick: () => this.#turn(1) }, '›');
     const input = (label, name, more = {}) => hidden(field(label, { name, type: 'search', placeholder: label, ...more }));
     this.more = h('details', { class: 'more' }, h('summary', {}, 'More filters'), h('div', { class: 'line' },
-      field('Tag', { name: 'tag', type: 'search' }), field('Group', { name: 'group', type: 'search' }), field('Batch', { name: 'batch', type: 'search' }), field('Error', { name: 'error', type: 'search' }), field('Worker', { name: 'worker', type: 'search' }), choice('Order', SORTS, { name: 'sort' })));
+      field('Tag', { name: 'tag', type: 'search' }), field('Group', { name: 'group', type: 'search' }), field('Batch', { name: 'batch', type: 'search' }), field('Error', { name: 'error', type: 'search' }), field('Fingerprint', { name: 'fingerprint', type: 'search', maxlength: 64 }), field('Worker', { name: 'worker', type: 'search' }), choice('Order', SORTS, { name: 'sort' })));
     this.bar = h('form', { class: 'filters', role: 'search', 'aria-label': 'Jobs', onsubmit: (event) => { event.preventDefault(); this.#filterBy(); } },
       hidden(choice('State', STATES, { name: 'state' })), input('Search', 'q', { 'data-key': 'search' }), this.more, h('span', { class: 'gap' }), this.live, this.range,
       h('span', { class: 'buttons' }, this.back, this.on));

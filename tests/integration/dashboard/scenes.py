@@ -45,9 +45,7 @@ def _wait(person: Person, text: str) -> None:
 _AT: Final = {
     "queue-empty": ("queue/empty", "There is no job here"),
     "queue-nothing-matches": ("queue/mail?q=nobody", "No job matches"),
-    "errors": ("queue/mail/errors", "ConnectionRefusedError"),
     "errors-empty": ("queue/empty/errors", "No job has failed"),
-    "errors-of-all": ("errors", "ConnectionRefusedError"),
     "workers-empty": ("queue/empty/workers", "No worker holds a job"),
     "groups": ("queue/deliveries/groups", "5 of 5"),
     "schedules": ("queue/reports/schedules", "nightly"),
@@ -208,6 +206,51 @@ def queue_retry_all(person: Person, _shop: Shop) -> None:
     _wait(person, "All 9 that match")
     person.page.get_by_role("region", name="Selected jobs").get_by_role("button", name="Retry").click()
     person.dialog("Retry: 9 jobs")
+
+
+def _busy_failures(route: Route) -> None:
+    """Failures as the server groups them, as if they had come and gone for an hour."""
+    page = route.fetch().json()
+    for at, group in enumerate(page["failures"]):
+        minutes = [0] * 60
+        for one in range(group["count"]):
+            minutes[40 + 5 * at - one * one % 23] += 1
+        last = group["last"] - 60 * minutes[::-1].index(max(minutes[-20:]) or 1)
+        group.update(minutes=minutes, last=last, first=last - 2400)
+    route.fulfill(json=page)
+
+
+@_scene
+def errors(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/failures*", _busy_failures)
+    _admin(person, "queue/mail/errors")
+    _wait(person, "ConnectionRefusedError")
+
+
+@_scene
+def errors_of_all(person: Person, _shop: Shop) -> None:
+    person.page.route("**/api/v1/failures*", _busy_failures)
+    _admin(person, "errors")
+    _wait(person, "ConnectionRefusedError")
+
+
+@_scene
+def errors_retry(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/errors")
+    person.page.get_by_role("listitem").filter(has_text="mailbox").get_by_role("button", name="Retry").click()
+    person.dialog("Retry: 3 jobs").get_by_label("Jobs per second").fill("50")
+
+
+@_scene
+def errors_move(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/mail/errors")
+    group = person.page.get_by_role("listitem").filter(has_text="mailbox")
+    group.get_by_role("button", name="More for this error").click()
+    group.get_by_role("button", name="Move to another queue").click()
+    dialog = person.dialog("Move to another queue")
+    dialog.get_by_label("To queue").fill("empty")
+    dialog.get_by_role("button", name="Dry run").click()
+    _wait(person, "3 jobs would be moved.")
 
 
 @_scene

@@ -1,0 +1,58 @@
+// Moving jobs to another queue: where to, how fast, how many they are, and what became of them.
+
+import * as api from './api.js';
+import { h, newId, replace, setText } from './dom.js';
+import { jobs } from './format.js';
+import { dialog, field, form, keep, paceField, values } from './forms.js';
+import { queueLink } from './links.js';
+import { allQueues } from './queues.js';
+
+/** Why jobs stay, in words. */
+const REASONS = {
+  inprogress: 'in progress', waiting: 'waiting for other jobs', awaited: 'other jobs wait for them', batch: 'part of a batch',
+  uid_taken: 'the other queue has a job with the same uid', full: 'the other queue is full', draining: 'the other queue is draining',
+};
+
+/** Ask where to move the jobs of `queue` that match, with `to` as the first choice; call `done()` after it. */
+export function openMove(queue, filter, done, { to = '', heading = 'Move to another queue' } = {}) {
+  const box = dialog(heading, (close) => {
+    const list = h('datalist', { id: newId() });
+    offerQueues(list, queue);
+    const count = h('p', { role: 'status' }, 'Counting …');
+    api.deleteMatching(queue, filter, true).then(({ matched }) => setText(count, `${jobs(matched)} of “${queue}” ${matched === 1 ? 'matches' : 'match'}.`), (error) => setText(count, api.inWords(error)));
+    const given = (element) => [queue, filter, values(element).to.trim(), values(element).pace];
+    const send = async (element) => {
+      const result = await api.moveMatching(...given(element), false);
+      replace(box.querySelector('.move'), h('div', { role: 'status' }, outcome(result, 'moved'),
+        h('p', {}, h('a', { href: queueLink(values(element).to.trim()), onclick: close }, 'Show the queue'))), h('div', { class: 'buttons' }, keep(close, 'Close')));
+      box.querySelector('.move button').focus();
+      done();
+    };
+    const tryIt = async () => {
+      if (!element.reportValidity()) return;
+      try {
+        replace(count, outcome(await api.moveMatching(...given(element), true), 'would be moved'));
+      } catch (error) {
+        replace(count, h('span', { class: 'error', role: 'alert' }, api.inWords(error)));
+      }
+    };
+    const element = form('Move', send, [h('p', {}, 'Each job keeps its uid, content and history, and is queued there with all its attempts.'),
+      field('To queue', { name: 'to', required: true, maxlength: 256, value: to, list: list.id, autofocus: true }, 'Your key must be the owner’s in both queues.'), list, paceField(), count],
+    { more: [h('button', { type: 'button', onclick: tryIt }, 'Dry run'), keep(close)] });
+    return h('div', { class: 'move' }, element);
+  });
+}
+
+async function offerQueues(list, queue) {
+  try {
+    const names = (await allQueues()).map(({ name }) => name).filter((name) => name !== queue);
+    replace(list, names.map((name) => h('option', { value: name })));
+  } catch {
+    // A name can be typed all the same.
+  }
+}
+
+function outcome({ moved, not_moved: left = {} }, word) {
+  const stay = Object.entries(left).map(([reason, count]) => `${jobs(count)}: ${REASONS[reason] ?? reason}`);
+  return [`${jobs(moved)} ${word}.`, stay.length > 0 && ` Not moved: ${stay.join('; ')}.`].filter(Boolean).join('');
+}
