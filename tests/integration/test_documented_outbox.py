@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from jobengine.client import JobEngine, Queue
 from tests.postgres import Cluster
 
 from .conftest import MakeDaemon
-from .daemons import Daemon, free_port, until
+from .daemons import ROOT, Daemon, free_port, until
 from .documents import blocks
 
 PAGE = "docs/outbox.md"
@@ -246,6 +247,13 @@ def test_the_relay_ends_if_its_key_is_wrong(shop: Shop, daemon: Daemon, mail: Qu
     )
     assert (done.returncode, _waiting(shop)) == (1, 1)
     assert "AccessDenied" in done.stderr
+
+
+@pytest.mark.parametrize("heading", [OnPostgres.heading, OnSqlite.heading])
+def test_a_relay_is_as_long_as_the_readme_says(heading: str) -> None:
+    (lines,) = re.findall(r"an outbox\]\(docs/outbox\.md\) is some (\d+) lines", (ROOT / "README.md").read_text())
+    _, relay = blocks(PAGE, "python", heading)
+    assert len([line for line in relay.splitlines() if line]) == pytest.approx(int(lines), rel=0.1)
 
 
 @pytest.mark.parametrize("shop", ["postgres"], indirect=True)
