@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults, State
+from jobengine.core.unique_rule import IfQueued, UniqueRule
 from jobengine.engine.postgres.batch.plan import Task
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.connection import connected
@@ -97,6 +98,11 @@ def test_in_a_watched_queue_with_a_limit_an_update_and_an_add_do_not_deadlock(tw
 
 def test_an_add_with_the_unique_key_of_a_job_that_others_update_does_not_deadlock(two: _Two) -> None:
     assert two.redone([_TALLY, _KEYS], [_updates(LAST), _new(unique_key="k")], [_updates(FIRST, LAST)]) == 0
+
+
+def test_an_add_that_replaces_a_job_that_others_update_does_not_deadlock(two: _Two) -> None:
+    replacing = _new(unique_key="k", unique=UniqueRule(if_queued=IfQueued.REPLACE))
+    assert two.redone([_TALLY, _KEYS], [_updates(LAST), replacing], [_updates(FIRST, LAST)]) == 0
 
 
 def test_a_poll_for_events_locks_queues_in_order(two: _Two) -> None:
