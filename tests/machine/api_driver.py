@@ -1,11 +1,12 @@
 """Makes the plain model's calls as API requests, over any transport."""
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from attrs import define, field
 
-from tests.machine.jobs import Asked
+from tests.machine.jobs import Asked, Rule
 from tests.machine.queues import Refused
 
 ADMIN = {"X-Admin-Key": "admin"}
@@ -95,13 +96,30 @@ def job_body(asked: Asked) -> dict[str, Any]:
             "tags": asked.tags,
             "max_attempts": asked.max_attempts,
             "retry_delay_seconds": asked.retry_delay,
-            "unique_key": asked.unique_key,
             "delay_seconds": asked.delay,
             "not_before": asked.not_before,
             "uid": asked.uid,
             "group": asked.group,
+            **_rule_body(asked.unique_key, asked.rule),
         }
     )
+
+
+def _rule_body(key: str | None, rule: Rule) -> dict[str, Any]:
+    """The fields of a job about its unique key, without a debounce that is not set."""
+    if rule == Rule():
+        return {"unique_key": key}
+    fields = without_nothing({name: getattr(rule, name) for name in ("until", "seconds", "if_queued", "if_running")})
+    unique = {"key": key, **{name: value for name, value in fields.items() if value != getattr(Rule(), name)}}
+    if rule.debounce is None:
+        return {"unique": unique}
+    return {"unique": unique, "debounce": dict(zip(("seconds", "at_most_seconds"), rule.debounce, strict=True))}
+
+
+def _outcome(job: dict[str, Any], status: int) -> str:
+    if job.pop("replaced", False):
+        return "replaced"
+    return "new" if status == HTTPStatus.CREATED else "kept"
 
 
 @define(eq=False)
@@ -194,10 +212,11 @@ class ApiDriver:
 
     # Jobs
 
-    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[bool, dict[str, Any]]]:
+    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[str, dict[str, Any]]]:
         if many:
             body: dict[str, Any] = {"queue_name": name, "jobs": [job_body(one) for one in asked]}
-            return [(True, job) for job in self.ask("PUT", "/api/v1/jobs", body=body, key=key)["jobs"]]
+            jobs = self.ask("PUT", "/api/v1/jobs", body=body, key=key)["jobs"]
+            return [(_outcome(job, HTTPStatus.CREATED), job) for job in jobs]
         (one,) = asked
         headers = {"Idempotency-Key": one.once} if one.once else {}
         answer = self.server.call(
@@ -205,7 +224,7 @@ class ApiDriver:
         )
         if answer.status >= 400:
             raise refused(answer.status, answer.json)
-        return [(answer.status == 201, answer.json)]
+        return [(_outcome(job := answer.json, answer.status), job)]
 
     def read(self, name: str, key: str, uid: str) -> Any:
         return self.ask("GET", "/api/v1/job", query={"queueName": name, "jobUID": uid}, key=key)
@@ -280,7 +299,7 @@ class ApiDriver:
             "tags": list(job["tags"]) or None,
             "max_attempts": job["max_attempts"] if job["max_attempts"] > 1 else None,
             "retry_delay_seconds": job["retry_delay"] or None,
-            "unique_key": job["unique_key"],
+            **_rule_body(job["unique_key"], job["rule"]),
             "group": job["group"],
             "attempts": job["attempts"] or None,
             "worker": job["worker"],

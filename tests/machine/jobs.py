@@ -4,10 +4,22 @@ import zlib
 from collections import Counter
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 DAY = 86_400_000
 FINISHED = ("complete", "failed")
+
+
+@frozen(kw_only=True)
+class Rule:
+    """What a job's unique key means."""
+
+    until: str = "finished"
+    seconds: int = 0
+    if_queued: str = "keep"
+    if_running: str = "keep"
+    #: Seconds from the latest add, and at most from the first.
+    debounce: tuple[int, int] | None = None
 
 
 @define(kw_only=True)
@@ -28,6 +40,7 @@ class Asked:
     uid: str | None = None
     once: str | None = None
     group: str | None = None
+    rule: Rule = Rule()
 
 
 @define(kw_only=True, eq=False)
@@ -50,6 +63,9 @@ class Job:
     author: str | None
     created: int
     updated: int
+    rule: Rule = Rule()
+    #: Whether another job has its unique key, after it was finished.
+    key_lost: bool = False
     #: The request that added the job; None if the job has neither a uid nor an Idempotency-Key of the client.
     asked: Asked | None = None
     state: str = "queued"
@@ -79,6 +95,14 @@ class Job:
     def place(self) -> tuple[int, int]:
         """Its place in execution order."""
         return -self.priority if self.line is None else self.line, self.arrival
+
+    def holds_key(self, now: int) -> bool:
+        """Whether no other job can be added with its unique key, unless that add says otherwise."""
+        if self.state == "queued":
+            return True
+        if self.state == "inprogress":
+            return self.rule.until == "finished"
+        return not self.key_lost and now < self.updated + self.rule.seconds * 1000
 
     @property
     def is_ready(self) -> bool:
@@ -113,6 +137,7 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "retry_delay": job.retry_delay,
         "unique_key": job.unique_key,
+        "rule": job.rule,
         "group": job.group,
         "created": job.created + ahead,
         "updated": job.updated + ahead,
@@ -165,6 +190,41 @@ class Lives:
 
     def see(self, job: Job) -> dict[str, Any]:
         return shown(job, self.ahead)
+
+    def delay(self, job: Job, asked: Asked) -> None:
+        ready_at = self.now + asked.delay * 1000
+        if asked.rule.debounce is not None:
+            seconds, at_most = asked.rule.debounce
+            ready_at = min(self.now + seconds * 1000, job.created + at_most * 1000)
+        job.ready_at = ready_at if ready_at > self.now else 0
+        job.not_before = asked.not_before * 1000 if asked.not_before * 1000 > self.wall else 0
+
+    def replace(self, job: Job, asked: Asked) -> None:
+        self.counted["replaced"] += 1
+        job.content, job.priority, job.tags, job.rule = asked.content, asked.priority, asked.tags, asked.rule
+        longest = -(-asked.rule.seconds // 60)
+        job.keep, job.keep_failed = max(job.keep, longest), max(job.keep_failed, longest)
+        job.updated, job.attempts, job.retrying = self.now, 0, False
+        job.progress = job.result = job.error = None
+        self.delay(job, asked)
+
+    def with_key(self, jobs: list[Job], asked: Asked) -> tuple[Job | None, str]:
+        """The job that answers an add instead of a new one, because it holds the unique key; "kept" or "replaced"."""
+        holders = [job for job in jobs if job.unique_key == asked.unique_key and job.holds_key(self.now)]
+        queued = [job for job in holders if job.state == "queued"]
+        if queued and asked.rule.if_queued == "replace":
+            return queued[-1], "replaced"
+        if asked.rule.if_running == "add":
+            holders = [job for job in holders if job.state != "inprogress"]
+        holders.sort(key=lambda job: job.state in FINISHED)
+        self.counted["key held"] += bool(holders) and holders[0].state in FINISHED
+        return (holders[0], "kept") if holders else (None, "")
+
+    def take_key(self, jobs: list[Job], key: str) -> None:
+        """Take a unique key from the finished jobs that do not hold it any more."""
+        for job in jobs:
+            if job.unique_key == key and job.state in FINISHED and not job.holds_key(self.now):
+                job.key_lost = True
 
     def _finish(self, job: Job, state: str) -> None:
         job.state = state
@@ -260,7 +320,7 @@ class Lives:
 
     def _restart(self, job: Job) -> None:
         if job.state in FINISHED:
-            job.retrying = job.cancelled = False
+            job.retrying = job.cancelled = job.key_lost = False
 
     def _remember(self, job: Job, outcome: str, error: str | None) -> None:
         before, started, times = job.history, job.claimed, 1

@@ -15,11 +15,12 @@ from jobengine.core import errors
 from jobengine.core import model as m
 from jobengine.core.flow import NO_FLOW, GroupOrder, Limits, OnFailure
 from jobengine.core.stats import GroupReport
+from jobengine.core.unique_rule import Debounce, IfInProgress, IfQueued, UniqueRule, Until
 from jobengine.core.wall_time import shown
 from jobengine.engine.local.engine import LocalEngine
 from tests.core.worlds import picture
 from tests.doubles import CountedIds, make_engine, new_clock, start
-from tests.machine.jobs import Asked
+from tests.machine.jobs import Asked, Rule
 from tests.machine.queues import Refused
 from tests.pending import Pending
 
@@ -50,6 +51,35 @@ def refused(error: BaseException) -> Refused:
     return Refused(type(error).__name__)
 
 
+def _rule_of(rule: UniqueRule | None) -> Rule:
+    if rule is None:
+        return Rule()
+    debounce = None if rule.debounce is None else (rule.debounce.seconds, rule.debounce.at_most_seconds)
+    return Rule(
+        until=rule.until.value,
+        seconds=rule.seconds,
+        if_queued=rule.if_queued.value,
+        if_running=rule.if_running.value,
+        debounce=debounce,
+    )
+
+
+def _unique_rule(rule: Rule) -> UniqueRule | None:
+    if rule == Rule():
+        return None
+    return UniqueRule(
+        until=Until(rule.until),
+        seconds=rule.seconds,
+        if_queued=IfQueued(rule.if_queued),
+        if_running=IfInProgress(rule.if_running),
+        debounce=None if rule.debounce is None else Debounce(*rule.debounce),
+    )
+
+
+def _outcome(added: c.Added) -> str:
+    return "new" if added.new else "replaced" if added.replaced else "kept"
+
+
 def seen(job: m.Job) -> dict[str, Any]:
     spec, standing, notes = job.spec, job.standing, job.standing.notes
     return {
@@ -64,6 +94,7 @@ def seen(job: m.Job) -> dict[str, Any]:
         "max_attempts": spec.max_attempts,
         "retry_delay": spec.retry_delay_seconds,
         "unique_key": spec.rare.unique_key,
+        "rule": _rule_of(spec.rare.unique),
         "group": spec.rare.group,
         "created": spec.created,
         "updated": standing.updated,
@@ -264,7 +295,7 @@ class LocalDriver:
 
     # Jobs
 
-    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[bool, dict[str, Any]]]:
+    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[str, dict[str, Any]]]:
         jobs = tuple(
             c.NewJob(
                 content=one.content,
@@ -276,6 +307,7 @@ class LocalDriver:
                 max_attempts=one.max_attempts,
                 retry_delay_seconds=one.retry_delay,
                 unique_key=one.unique_key,
+                unique=_unique_rule(one.rule),
                 delay_seconds=one.delay,
                 not_before=one.not_before,
                 uid=one.uid,
@@ -285,7 +317,7 @@ class LocalDriver:
             for one in asked
         )
         command = c.AddJobs(queue=name, access_key=key.encode(), jobs=jobs, defaults=m.Defaults(), many=many)
-        return [(one.new, seen(one.job)) for one in self.get(self.engine.ask(command))]
+        return [(_outcome(one), seen(one.job)) for one in self.get(self.engine.ask(command))]
 
     def read(self, name: str, key: str, uid: str) -> dict[str, Any]:
         return seen(self.get(self.engine.read_job(c.ReadJob(queue=name, access_key=key.encode(), uid=uid))))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import asdict, define, evolve, field
 
 from tests.machine.jobs import FINISHED, Asked, Job, Lives, removal
 from tests.machine.queues import OF_QUEUE, ROLES, Queue, Refused
@@ -227,79 +227,88 @@ class Model(Lives):
 
     # Jobs
 
-    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[Job, bool, dict[str, Any]]]:
+    def add(self, name: str, key: str, asked: list[Asked], many: bool) -> list[tuple[Job, str, dict[str, Any]]]:
+        """Each job with its outcome: new, kept or replaced."""
         queue = self.open(name, key, "add")
         author = queue.role(key)[1]
         before = (list(queue.jobs), queue.arrived, dict(queue.once), dict(queue.served))
+        as_they_were = [(job, asdict(job, recurse=False)) for job in queue.jobs]
         added = []
         for index, one in enumerate(asked):
             try:
-                job, new = self._add(queue, one, author)
-                added.append((job, new, self.see(job)))
+                job, how = self._add(queue, one, author)
+                added.append((job, how, self.see(job)))
             except Refused as refused:
                 queue.jobs, queue.arrived, queue.once, queue.served = before
+                for job, fields in as_they_were:
+                    for name_, value in fields.items():
+                        setattr(job, name_, value)
                 if many:
                     raise Refused(refused.name, index=index) from None
                 raise
         return added
 
-    def _add(self, queue: Queue, asked: Asked, author: str | None) -> tuple[Job, bool]:
+    def _add(self, queue: Queue, asked: Asked, author: str | None) -> tuple[Job, str]:
         plain = evolve(asked, uid=None, once=None)
         there = self._there(queue, asked, plain, author)
         if there is not None:
-            return there, False
+            return there
         if queue.draining:
             raise Refused("QueueDraining")
         if queue.max_jobs and len(queue.jobs) >= queue.max_jobs:
             raise Refused("QueueFull")
         keep, keep_failed, timeout, attempts, delay = queue.defaults or (60, 4_320, 600, 1, 0)
-        not_before = asked.not_before * 1000
+        longest = -(-asked.rule.seconds // 60)
         job = Job(
             uid=asked.uid,
             arrival=queue.arrived,
             content=asked.content,
             priority=asked.priority,
-            keep=keep if asked.keep is None else asked.keep,
-            keep_failed=keep_failed if asked.keep is None else asked.keep,
+            keep=max(longest, keep if asked.keep is None else asked.keep),
+            keep_failed=max(longest, keep_failed if asked.keep is None else asked.keep),
             timeout=timeout if asked.timeout is None else asked.timeout,
             until=asked.until,
             tags=asked.tags,
             max_attempts=attempts if asked.max_attempts is None else asked.max_attempts,
             retry_delay=delay if asked.retry_delay is None else asked.retry_delay,
             unique_key=asked.unique_key,
+            rule=asked.rule,
             group=asked.group,
             author=author,
             created=self.now,
             updated=self.now,
             asked=plain if asked.uid or asked.once else None,
-            ready_at=self.now + asked.delay * 1000 if asked.delay else 0,
-            not_before=not_before if not_before > self.wall else 0,
         )
         queue.put_in_line(job)
+        self.delay(job, asked)
+        if asked.unique_key:
+            self.take_key(queue.jobs, asked.unique_key)
         queue.arrived += 1
         queue.jobs.append(job)
         queue.meet()
         if asked.once:
             queue.once[author, asked.once] = job
-        return job, True
+        return job, "new"
 
-    def _there(self, queue: Queue, asked: Asked, plain: Asked, author: str | None) -> Job | None:
+    def _there(self, queue: Queue, asked: Asked, plain: Asked, author: str | None) -> tuple[Job, str] | None:
         """
-        The job that an earlier attempt of the same request has added. Raises Refused if a producer
-        would see another producer's job.
+        The job that an earlier attempt of the same request has added, or that holds its unique key. Raises Refused if
+        a producer would see another producer's job.
         """
         stranger = author is not None and self._is_producer(queue, author)
         for job in queue.jobs:
             if (asked.uid and job.uid == asked.uid) or (asked.once and queue.once.get((author, asked.once)) is job):
                 if job.asked != plain or (stranger and job.author != author):
                     raise Refused("UidTaken")
-                return job
-        for job in queue.jobs:
-            if asked.unique_key and job.unique_key == asked.unique_key and job.state not in FINISHED:
-                if stranger and job.author != author:
-                    raise Refused("UniqueKeyTaken")
-                return job
-        return None
+                return job, "kept"
+        there, how = self.with_key(queue.jobs, asked) if asked.unique_key else (None, "")
+        if there is None:
+            return None
+        if stranger and there.author != author:
+            raise Refused("UniqueKeyTaken")
+        if how == "replaced":
+            self.replace(there, asked)
+        return there, how
 
     def _is_producer(self, queue: Queue, key_id: str) -> bool:
         return any(role == "producer" for other, role, _ in queue.keys if other == key_id)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 
-from tests.machine.jobs import Asked
+from tests.machine.jobs import Asked, Rule
 
 HOUR = 3_600_000
 
@@ -40,6 +41,27 @@ def _maybe(values: "st.SearchStrategy[Any]") -> "st.SearchStrategy[Any]":
     return st.none() | st.none() | values
 
 
+_RULES = st.sampled_from(
+    [
+        *[Rule()] * 4,
+        Rule(until="started"),
+        Rule(seconds=45),
+        Rule(seconds=600, if_running="add"),
+        Rule(seconds=600, if_queued="replace"),
+        Rule(if_queued="replace", if_running="add"),
+        Rule(until="started", if_running="add"),
+        Rule(if_queued="replace", debounce=(30, 60)),
+    ]
+)
+
+
+def _with_key(asked: Asked) -> Asked:
+    """The job without a rule if it has no unique key, and without a delay if it is debounced."""
+    if asked.unique_key is None:
+        return evolve(asked, rule=Rule())
+    return asked if asked.rule.debounce is None else evolve(asked, delay=0)
+
+
 #: `until` and `not_before` are in seconds from the call on.
 JOBS = st.builds(
     Asked,
@@ -51,12 +73,13 @@ JOBS = st.builds(
     tags=TAGS,
     max_attempts=st.sampled_from([None, 1, 2, 3, 3]),
     retry_delay=st.sampled_from([None, 0, 30, 90]),
-    unique_key=_maybe(st.sampled_from(["k", "l"])),
+    unique_key=st.sampled_from([None, None, None, "k", "k", "l"]),
     delay=st.sampled_from([0, 0, 0, 45]),
     not_before=st.sampled_from([0, 0, 0, 100]),
     uid=_UIDS,
     group=_GROUPS,
-)
+    rule=_RULES,
+).map(_with_key)
 
 SOME_JOBS = st.lists(JOBS, min_size=2, max_size=6)
 SELDOM = st.sampled_from([False] * 5 + [True])

@@ -17,6 +17,7 @@ ENOUGH = {
     "lease lost": 30,
     "end awaited": 1,
     "held": 1_000,
+    "replaced": 20,
     "clock set": 50,
     "killed": 15,
     "stopped": 15,

@@ -91,15 +91,15 @@ def test_each_job_is_claimed_once_with_the_content_that_was_added_last(database:
     over.set()
     for thread in working:
         thread.join()
-    assert [error for one in (*adders, *claimers) for error in one.failed] == []
+    assert [one.failed for one in adders] + [one.failed for one in claimers] == [[]] * 4
     claimed = [job.spec.content for one in claimers for job in one.claimed]
     news = sum(is_new for one in adders for _, is_new in one.added)
     assert len(claimed) == len({*claimed}) == news
     assert {*claimed} <= {content for one in adders for content, _ in one.added}
     # No later add has replaced the last one.
     assert {*claimed} & {one.added[-1][0] for one in adders}
-    for one in (*adders, *claimers):
-        one.session.close()
+    for session in [one.session for one in adders] + [one.session for one in claimers]:
+        session.close()
 
 
 def test_at_most_one_job_is_queued_however_many_connections_add(database: Database) -> None:
