@@ -184,6 +184,15 @@ def test_replacing_changes_what_the_job_does_and_when_but_neither_its_uid_nor_it
     assert len(world.list()) == 1
 
 
+def test_in_a_queue_that_ages_jobs_a_replaced_one_keeps_its_age_with_its_new_priority(world: World) -> None:
+    world.set_up(seconds_per_priority=60)
+    first, _ = put(world, priority=5)
+    world.now += 30 * SECOND
+    more, less = world.add(priority=1), world.add()
+    put(world, REPLACE)
+    assert [world.hold().spec.uid for _ in range(3)] == [more.spec.uid, first.spec.uid, less.spec.uid]
+
+
 def test_a_plain_key_never_replaces_a_job(world: World) -> None:
     first, _ = put(world, REPLACE)
     assert put(world, content=b'{"n":1}') == (first, "kept")

@@ -308,6 +308,7 @@ class Model(Lives):
             raise Refused("UniqueKeyTaken")
         if how == "replaced":
             self.replace(there, asked)
+            queue.put_in_line(there)
         return there, how
 
     def _is_producer(self, queue: Queue, key_id: str) -> bool:
