@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import define, field
 
+from .dead_letters import DUE
 from .durations import spread
 from .effects import Effect, ItemEffect, JobEffect
 from .history import (
@@ -38,7 +39,7 @@ _FAILED: Final = State.FAILED
 #: Outcomes of attempts that count as failed.
 _FAILURES: Final = frozenset({"failed", "timeout"})
 #: Counters that run since the start.
-_TOTALS: Final = (*COUNTED, "timed_out", "schedule_fired", "schedule_skipped")
+_TOTALS: Final = (*COUNTED, "timed_out", "dead_lettered", "schedule_fired", "schedule_skipped")
 
 #: Periods with their counts.
 Unsaved = Sequence[Period]
@@ -139,6 +140,8 @@ class _QueueActivity:
     def _came_or_went(self, old: Job | None, new: Job | None) -> str | None:
         if old is not None:
             self.ready_since.pop(old.spec.uid, None)
+            if new is None and old.standing.notes.dead_letter == DUE:
+                return "dead_lettered"
         return None if new is None else "added"
 
     def _moved(self, was: Standing, standing: Standing, uid: str, now: int) -> str | None:

@@ -166,6 +166,9 @@ class QueueTotals:
     workers_wanted: int | None = None
     #: Whether the queue has flow, and so may have groups.
     has_flow: bool = False
+    #: Whether it has a dead-letter queue, and whether that was found missing.
+    has_dead_letters: bool = False
+    lacks_dead_letters: bool = False
     #: Whether it has schedules, how many milliseconds the first one is late, and how many are paused by failures.
     has_schedules: bool = False
     schedule_late: int = 0

@@ -17,11 +17,12 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..core import commands as c
-from ..core.errors import DomainError
+from ..core.errors import DomainError, JobNotFound
 from ..core.links import held_by
 from ..core.model import Job
 from ..engine.door import Starting, Unavailable
 from ..engine.links import read_links, read_results
+from ..engine.repeated_reports import repeated_report, with_repeated
 from ..http.browsers import Browsers
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
@@ -276,7 +277,10 @@ class Api(BatchCalls):
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
         prefer = request.sent.get(b"prefer")
         is_empty = v1 and (prefer is None or preferred_return(prefer) != "representation")
-        job = await self._ask(request, command)
+        try:
+            job = await self._ask(request, command)
+        except JobNotFound as error:
+            job = await repeated_report(self.engine, command, error)
         return request.reply(b"" if is_empty else job_json(job, command.queue))
 
     @_app.route("/api/v1/job", methods=["DELETE"])
@@ -315,8 +319,9 @@ class Api(BatchCalls):
         awaited = await read_results(self.engine, access, result.jobs) if with_results else None
         if claims.updates:
             show = brief_result if is_minimal(request) else result_of
-            updated = zip(claims.updates, result.results, strict=True)
-            results = [show((one.queue, one.update.uid, outcome)) for one, outcome in updated]
+            sent = [(one.queue, one.update) for one in claims.updates]
+            outcomes = await with_repeated(self.engine, access, sent, result.results)
+            results = [show((queue, one.uid, outcome)) for (queue, one), outcome in zip(sent, outcomes, strict=True)]
             return request.reply(jobs_json(result.jobs, results, awaited))
         return request.reply(jobs_json(result.jobs, awaited=awaited)) if result.jobs else nothing(request)
 
@@ -380,7 +385,8 @@ class Api(BatchCalls):
             return request.reply(to_json(moved_value(moved)))
         changed = await self._ask(request, command)
         show = brief_result if is_minimal(request) else result_of
-        updated = zip(command.updates, changed, strict=True)
+        sent = [(command.queue, one) for one in command.updates]
+        updated = zip(command.updates, await with_repeated(self.engine, access, sent, changed), strict=True)
         results = [(command.queue, one.uid, outcome) for one, outcome in updated]
         return request.reply(await list_json("results", results, show, self.turns.next))
 

@@ -215,6 +215,7 @@ class QueueMetrics:
         self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
         self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
         self._schedules = [Family(*each) for each in _OF_SCHEDULES]
+        self._dead_letters = [Family(*each) for each in _OF_DEAD_LETTERS]
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
         """Add some queues; takes a microsecond or two a line."""
@@ -232,15 +233,23 @@ class QueueMetrics:
             self._paused.add(int(one.paused), queue)
             for what, family in self._totals.items():
                 family.add(one.totals.get(what, 0), queue)
-            if one.has_schedules:
-                fired, skipped = (one.totals.get(f"schedule_{what}", 0) for what in ("fired", "skipped"))
-                values = (fired, skipped, one.schedule_late / 1000, one.schedules_failing)
-                for schedules, value in zip(self._schedules, values, strict=True):
-                    schedules.add(value, queue)
+            self._add_of_few(one, queue)
             _add_spread(self._wait, one.wait, queue)
             _add_spread(self._run, one.run, queue)
         for family in self._families():
             family.pack()
+
+    def _add_of_few(self, one: QueueTotals, queue: str) -> None:
+        """Add what only queues with schedules, or with a dead-letter queue, have."""
+        if one.has_schedules:
+            fired, skipped = (one.totals.get(f"schedule_{what}", 0) for what in ("fired", "skipped"))
+            values = (fired, skipped, one.schedule_late / 1000, one.schedules_failing)
+            for schedules, value in zip(self._schedules, values, strict=True):
+                schedules.add(value, queue)
+        if one.has_dead_letters:
+            moved, missing = self._dead_letters
+            moved.add(one.totals.get("dead_lettered", 0), queue)
+            missing.add(int(one.lacks_dead_letters), queue)
 
     def add_groups(self, queue: str, groups: Iterable[GroupReport]) -> None:
         """Add some groups of a queue."""
@@ -273,6 +282,7 @@ class QueueMetrics:
             self._paused,
             *self._totals.values(),
             *self._schedules,
+            *self._dead_letters,
             self._wait,
             self._run,
         ]
@@ -297,6 +307,11 @@ _OF_SCHEDULES: Final = (
     ("jobengine_schedule_skipped_total", "counter", "Times of schedules that added none."),
     ("jobengine_schedule_late_seconds", "gauge", "How late the first schedule is that should have fired; else 0."),
     ("jobengine_schedules_paused_by_failures", "gauge", "Schedules that are paused because their jobs failed."),
+)
+#: The metrics of dead-letter queues, which only queues with one have.
+_OF_DEAD_LETTERS: Final = (
+    ("jobengine_jobs_dead_lettered_total", "counter", "Jobs that were moved into the queue's dead-letter queue."),
+    ("jobengine_dead_letter_missing", "gauge", "1 if the queue's dead-letter queue was found missing, else 0."),
 )
 _TOTALS: Final = {
     "added": "Jobs that were added.",

@@ -199,6 +199,7 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
         (engine.move_matching, c.MoveMatching(**named, to=queue, filter=matching), False),
         (engine.delete_matching, c.DeleteMatching(**named, filter=matching), False),
         (engine.ask, c.UseQueue(**named, uids=(uid,)), False),
+        (engine.ask, c.ReadDeadLetter(**named), False),
         (engine.ask, c.DeleteJob(**named, uid=uid), True),
         (engine.ask, c.DeleteQueue(**named), False),
     ]

@@ -22,7 +22,17 @@ MAY = {
         *(c.AddJobs, c.ReadJob, c.ReadLinks),
         *(c.SetBatch, c.CloseBatch, c.ReadBatch),
     },
-    Role.WORKER: {c.Claim, c.Peek, c.ReturnClaims, c.UpdateJob, c.UpdateJobs, c.WaitFor, c.ReadLinks, c.ReadBatch},
+    Role.WORKER: {
+        c.Claim,
+        c.Peek,
+        c.ReturnClaims,
+        c.UpdateJob,
+        c.UpdateJobs,
+        c.WaitFor,
+        c.ReadLinks,
+        c.ReadBatch,
+        c.ReadDeadLetter,
+    },
     Role.VIEWER: {
         *(c.ReadStats, c.ReadHistory, c.ListFailures, c.ListClaimers, c.ListGroups, c.ReadGroup),
         *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe, c.ListSchedules, c.ReadSchedule),

@@ -38,6 +38,7 @@ from jobengine.core.commands import (
     Peek,
     QueueCommand,
     ReadBatch,
+    ReadDeadLetter,
     ReadGroup,
     ReadHistory,
     ReadJob,
@@ -137,6 +138,7 @@ def every_command(queue: str = "q", key: bytes = KEY, uid: str = "none") -> list
         UpdateMatching(**common, filter=Filter(), changes=done),
         DeleteMatching(**common, filter=Filter()),
         UseQueue(**common, uids=(uid,)),
+        ReadDeadLetter(**common),
     ]
 
 

@@ -1,11 +1,12 @@
 """Dead-letter queues and moves over HTTP: their forms, bad input, and what their readers see."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.doubles import START, Answer, MemoryServer
-from tests.web.asking import add, each, hold, make_queue, page, set_up
+from tests.web.asking import add, each, hold, make_queue, page, set_up, take
 
 
 def _with_dead_letters(server: MemoryServer, **more: Any) -> Answer:
@@ -158,3 +159,64 @@ def test_a_move_needs_both_queues_and_the_owner_of_both(server: MemoryServer) ->
     key = {"queue_name": "q", "role": "worker", "access_key": "worker"}
     assert server.call("PUT", "/api/v1/queue/key", body=key).status == 201
     assert _change(server, "q", key="worker", all=True, move_to="dead").status == 403
+
+
+def test_moves_and_a_lost_dead_letter_queue_are_in_the_metrics(server: MemoryServer) -> None:
+    plain = server.call("GET", "/metrics", key=None).body.decode()
+    assert "jobengine_dead_letter_missing{" not in plain
+    _with_dead_letters(server)
+    _fail(server)
+    _fail(server)
+    metrics = server.call("GET", "/metrics", key=None).body.decode()
+    assert 'jobengine_jobs_dead_lettered_total{queue="q"} 2' in metrics
+    assert 'jobengine_dead_letter_missing{queue="q"} 0' in metrics
+    server.call("DELETE", "/api/v1/queue", query={"name": "dead"})
+    _fail(server)
+    metrics = server.call("GET", "/metrics", key=None).body.decode()
+    assert 'jobengine_jobs_dead_lettered_total{queue="q"} 2' in metrics
+    assert 'jobengine_dead_letter_missing{queue="q"} 1' in metrics
+
+
+# Reports whose answer was lost
+
+
+def _report(server: MemoryServer, form: str, update: dict[str, Any]) -> Answer:
+    """A report of a failure: alone, in bulk, or before a claim."""
+    if form == "one":
+        return server.call("POST", "/api/v1/job", body={"queue_name": "q", **update})
+    if form == "many":
+        return server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": [update]})
+    return take(server, updates=[{"queue_name": "q", **update}])
+
+
+def _outcome(answer: Answer) -> tuple[int, Any]:
+    """The status of the report, and the job."""
+    (result,) = answer.json.get("results", [{"status": answer.status, "job": answer.json}])
+    return result["status"], result.get("job")
+
+
+@pytest.mark.parametrize("form", ["one", "many", "claim"])
+def test_the_holder_repeats_the_report_that_has_moved_its_job(server: MemoryServer, form: str) -> None:
+    _with_dead_letters(server)
+    add(server)
+    held = hold(server)
+    update = {"uid": held["uid"], "lease": held["lease"], "new_status": "failed", "error": "e"}
+    assert _outcome(_report(server, form, update))[0] == 200
+    for _ in range(2):
+        status, job = _outcome(_report(server, form, update))
+        assert (status, job["state"], job["error"], job["moved_from"]["queue_name"]) == (200, "failed", "e", "q")
+        server.restart()
+    other = str(UUID(int=7))
+    for wrong in ({"lease": other}, {"lease": None}, {"new_status": "complete"}, {"uid": other}):
+        assert _outcome(_report(server, form, {**update, **wrong}))[0] == 404
+
+
+def test_a_job_of_another_queue_is_not_shown_to_a_repeated_report(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    make_queue(server, "other")
+    set_up(server, "other", dead_letter={"queue_name": "dead"})
+    add(server)
+    held = hold(server)
+    update = {"uid": held["uid"], "lease": held["lease"], "new_status": "failed"}
+    assert _outcome(_report(server, "one", update))[0] == 200
+    assert server.call("POST", "/api/v1/job", body={"queue_name": "other", **update}).status == 404

@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ..access import WORKERS
 from ..errors import SameQueue
 from ..facts import Fact, QueueChanged
 from ..filter import Filter, matches
-from ..model import Job
+from ..model import Grant, Job
 from ..moves import Moves, Pace
-from ..tables import Decision, NewId, RecentActivity, Table, TableSet, table_of
+from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
 from .command import Command, QueueCommand, UseQueue
 
-__all__ = ["MoveJobs", "MoveMatching", "Moved"]
+__all__ = ["MoveJobs", "MoveMatching", "Moved", "ReadDeadLetter"]
 
 
 class Moved(Value, frozen=True, kw_only=True):
@@ -118,6 +119,21 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
     def _matching(self, source: Table, now: int) -> list[Job]:
         jobs = [job for uid in self.uids if (job := source.job(uid)) is not None and matches(job, self.filter, now)]
         return jobs if self.before is None else [job for job in jobs if job.updated <= self.before]
+
+
+class ReadDeadLetter(QueueCommand[str | None], frozen=True, kw_only=True):
+    """The name of the queue's dead-letter queue, for the holder of a job that was moved there."""
+
+    roles = WORKERS
+    reads = True
+    is_batched = True
+    overlaps = True
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[str | None]:
+        setting = table.queue.dead_letter
+        return NOTHING, None if setting is None else setting.queue
 
 
 def _flow_first(facts: list[Fact]) -> Sequence[Fact]:

@@ -67,7 +67,7 @@ class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
 def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
     counts = table.counts()
     wait, run = activity.times(table.queue.name)
-    schedules = table.schedules()
+    schedules, dead_letter = table.schedules(), table.queue.dead_letter
     return QueueTotals(
         name=table.queue.name,
         counts=counts.states,
@@ -82,6 +82,8 @@ def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
         waiting=counts.waiting,
         workers_wanted=_workers_wanted(table, counts, activity),
         has_flow=table.queue.flow is not None,
+        has_dead_letters=dead_letter is not None,
+        lacks_dead_letters=dead_letter is not None and dead_letter.missing,
         has_schedules=schedules.number > 0,
         schedule_late=0 if schedules.next is None else max(0, table.wall(now) - schedules.next),
         schedules_failing=schedules.failing,
