@@ -236,6 +236,7 @@ _MORE_FILTERS: Final = (
     click.option("--error", metavar="TEXT", help="Jobs with this text in their last error."),
     click.option("--worker", metavar="NAME", help="Jobs that this worker holds, or held last."),
     click.option("--group", metavar="GROUP", shell_complete=complete_groups, help="Jobs in this group."),
+    click.option("--moved-from", metavar="QUEUE", help="Jobs that were moved here from this queue."),
 )
 #: The names of the client's filter conditions, by option.
 CONDITIONS: Final = {
@@ -249,6 +250,7 @@ CONDITIONS: Final = {
     "error": "error",
     "worker": "worker",
     "group": "group",
+    "moved_from": "moved_from",
 }
 
 

@@ -51,6 +51,7 @@ from .groups import (
 from .history import Periods, QueueHistory
 from .jobs import JobChanges, JobFilter, JobOptions, JobOrder, NewJob, OnDependencyFailure
 from .links import AwaitedJob, GraphEdge, JobGraph, LinkedJob
+from .moves import DeadLetter, DeadLetterOptions, Moved, MovedFrom
 from .schedules import Backfill, Firing, IfRunning, Missed, Schedule, ScheduleOptions
 from .secret import Secret
 from .unique_keys import Debounce, DebounceOptions, Unique, UniqueOptions
@@ -102,6 +103,8 @@ __all__ = [
     "ClaimedJob",
     "Conflict",
     "Counts",
+    "DeadLetter",
+    "DeadLetterOptions",
     "Debounce",
     "DebounceOptions",
     "EventsLost",
@@ -137,6 +140,8 @@ __all__ = [
     "LinkedJob",
     "Minutes",
     "Missed",
+    "Moved",
+    "MovedFrom",
     "NewJob",
     "NotJobEngine",
     "OnDependencyFailure",

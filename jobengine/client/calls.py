@@ -22,6 +22,7 @@ from .groups import Group
 from .history import QueueHistory
 from .http_codec import Address, Response
 from .links import JobGraph
+from .moves import Moved
 from .schedules import Backfill, Firing, Schedule
 from .values import (
     Access,
@@ -426,6 +427,16 @@ ADD_JOBS: Final = Call(
 )
 LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page("jobs", Job), special=_QUEUE)
 #: Safe to repeat if each of its updates is safe; a change of all matching jobs is not.
+MOVE_JOBS: Final = Call(
+    "updateJobs",
+    "POST",
+    "/api/v1/jobs",
+    ("Queue.move", "Queue.redrive"),
+    _value(Moved),
+    safe=False,
+    special=_QUEUE,
+)
+#: The same operation as MOVE_JOBS, with other answers; CALLS has this one.
 UPDATE_JOBS: Final = Call(
     "updateJobs",
     "POST",
@@ -435,6 +446,8 @@ UPDATE_JOBS: Final = Call(
         "Queue.update_all",
         "Queue.retry",
         "Queue.cancel_all",
+        "Queue.move",
+        "Queue.redrive",
         "ClaimedJob.complete",
         "ClaimedJob.progress",
         "JobEngine.report",

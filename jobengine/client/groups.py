@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypedDict
 
 from .answers import Answer, Field, as_moment, as_span
 from .jobs import Moment, Span, unix, whole_seconds, written
+from .moves import DeadLetter, DeadLetterOptions, dead_letter_value
 
 #: The orders of a list of groups, the largest first.
 GroupSort = Literal["queued", "in_progress", "oldest"]
@@ -142,6 +143,9 @@ class QueueSettings(TypedDict, total=False):
     target_wait_seconds: Span | None
     #: Priority ageing, such as {"seconds_per_priority": 60}; None removes it.
     order: OrderOptions | Order | None
+    #: Where jobs move that fail with no attempts left: the name of a queue, or {"queue_name": "mail-dead",
+    #: "keep_minutes": 20160}; None removes it.
+    dead_letter: str | DeadLetterOptions | DeadLetter | None
     #: Until when no job can be claimed; None ends that.
     held_until: Moment | None
     #: How long the owner's old key stays valid beside the new one.
@@ -207,10 +211,11 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "rate": _rate_value,
     "target_wait_seconds": whole_seconds,
     "order": _order_value,
+    "dead_letter": dead_letter_value,
     "held_until": unix,
     "old_key_seconds": whole_seconds,
 }
 #: Settings that None removes.
 _REMOVED: Final = frozenset(
-    {"limits", "group_limits", "target_wait_seconds", "order", "held_until", "in_progress", "rate"}
+    {"limits", "group_limits", "target_wait_seconds", "order", "dead_letter", "held_until", "in_progress", "rate"}
 )

@@ -136,6 +136,8 @@ class JobFilter(TypedDict, total=False):
     error: str
     #: Has this fingerprint of its latest error.
     fingerprint: str
+    #: Was last moved from the queue of this name.
+    moved_from: str
     #: Was added at least this many seconds ago.
     older_than: Span
     #: Was last updated at least this many seconds ago.

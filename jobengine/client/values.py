@@ -9,6 +9,7 @@ from msgspec.json import decode
 from .answers import Answer, Field, as_limit, as_minutes, as_moment, as_span, as_time
 from .groups import HoldingJob, Limits, Order, holding_jobs
 from .links import AwaitedJob, LinkedJob, awaited_jobs, linked_jobs
+from .moves import DeadLetter, MovedFrom
 from .unique_keys import Debounce, Unique
 
 
@@ -122,6 +123,10 @@ class Job(Answer):
     cancelled = Field[bool]("cancelled", default=False)
     #: The last attempts that have ended, oldest first.
     history = Field[tuple[Attempt, ...]]("history", _attempts, ())
+    #: Where it was before it was last moved into another queue.
+    moved_from = Field[MovedFrom | None]("moved_from", MovedFrom)
+    #: Why this failed job did not move into the dead-letter queue, such as full; None if it need not move.
+    not_moved = Field[str | None]("not_moved")
     #: The `meta` of the job's options, unchanged.
     meta = Field[Any]("meta")
     #: The trace (W3C Trace Context) that the job was added with, or None.
@@ -274,6 +279,8 @@ class QueueSetup(Answer):
     target_wait = Field[timedelta | None]("target_wait_seconds", as_span)
     #: Priority ageing; None if jobs are claimed strictly by priority.
     order = Field[Order | None]("order", Order)
+    #: Where jobs move that fail with no attempts left.
+    dead_letter = Field[DeadLetter | None]("dead_letter", DeadLetter)
 
 
 class Counts(Answer):

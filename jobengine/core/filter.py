@@ -37,6 +37,8 @@ class Filter(Value, frozen=True, kw_only=True):
     error: str | None = None
     #: With this fingerprint of the latest error; None is any.
     fingerprint: str | None = None
+    #: Moved from the queue of this name; None is any or none.
+    moved_from: str | None = None
     #: Added, or last changed, at least this many seconds ago; None is any time.
     older_than: int | None = None
     updated_before: int | None = None
@@ -77,12 +79,15 @@ def matches(job: Job, wanted: Filter, now: int) -> bool:
 
 
 def _has_names(job: Job, wanted: Filter) -> bool:
-    """Whether a job has the tag, the group, the batch and the worker of a filter."""
+    """Whether a job has the tag, the group, the batch, the former queue and the worker of a filter."""
     if wanted.tag is not None and wanted.tag not in job.spec.tags:
         return False
     if wanted.group is not None and wanted.group != job.spec.rare.own_group:
         return False
     if wanted.batch is not None and wanted.batch != job.spec.rare.batch:
+        return False
+    origin = job.spec.rare.moved_from
+    if wanted.moved_from is not None and (origin is None or origin.queue != wanted.moved_from):
         return False
     return wanted.worker is None or wanted.worker == job.standing.worker
 

@@ -214,8 +214,7 @@ class QueueMetrics:
         )
         self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
         self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
-        self._schedules = [Family(*each) for each in _OF_SCHEDULES]
-        self._dead_letters = [Family(*each) for each in _OF_DEAD_LETTERS]
+        self._schedules, self._dead_letters = ([Family(*each) for each in some] for some in _OF_FEW)
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
         """Add some queues; takes a microsecond or two a line."""
@@ -313,6 +312,7 @@ _OF_DEAD_LETTERS: Final = (
     ("jobengine_jobs_dead_lettered_total", "counter", "Jobs that were moved into the queue's dead-letter queue."),
     ("jobengine_dead_letter_missing", "gauge", "1 if the queue's dead-letter queue was found missing, else 0."),
 )
+_OF_FEW: Final = (_OF_SCHEDULES, _OF_DEAD_LETTERS)
 _TOTALS: Final = {
     "added": "Jobs that were added.",
     "claimed": "Claims of jobs; a job that is retried is claimed again.",

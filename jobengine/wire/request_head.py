@@ -245,6 +245,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     worker: Text | None = None
     error: Text | None = None
     fingerprint: Text | None = None
+    moved_from: Text | None = None
     older_than: _Span | None = None
     updated_before: _Span | None = None
     retrying: bool | None = None
@@ -261,6 +262,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
             worker=self.worker,
             error=None if self.error is None else self.error.casefold(),
             fingerprint=self.fingerprint,
+            moved_from=self.moved_from,
             older_than=self.older_than,
             updated_before=self.updated_before,
             retrying=self.retrying,
@@ -269,7 +271,7 @@ class SentFilter(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 #: The parameters of a filter that are texts.
-_TEXTS: Final = ("state", "tag", "group", "batch", "q", "worker", "error", "fingerprint")
+_TEXTS: Final = ("state", "tag", "group", "batch", "q", "worker", "error", "fingerprint", "moved_from")
 
 
 def filter_of(query: Query) -> Filter:

@@ -125,6 +125,8 @@ USES: dict[str, Use] = {
     "Queue.access": lambda e, _: e.queue("q").access(),
     "Queue.workers": lambda e, _: e.queue("q").workers(),
     "Queue.all_jobs": lambda e, _: e.queue("q").all_jobs(),
+    "Queue.move": lambda e, _: e.queue("q").move("other", state="failed"),
+    "Queue.redrive": lambda e, _: e.queue("q").redrive(),
     "Queue.failures": lambda e, _: e.queue("q").failures(),
     "Queue.groups": lambda e, _: e.queue("q").groups(),
     "Queue.group": lambda e, _: e.queue("q").group("g"),

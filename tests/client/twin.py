@@ -24,6 +24,7 @@ MODULES = (
     "events",
     "failures",
     "keys",
+    "moves",
     "pipelined_add",
     "queue",
     "schedules",

@@ -112,6 +112,19 @@ def test_matching_jobs_move_back(server: MemoryServer) -> None:
     assert {(job["state"], job["moved_from"]["queue_name"]) for job in jobs} == {("queued", "dead")}
 
 
+def test_a_filter_selects_the_jobs_that_came_from_a_queue(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    make_queue(server, "other")
+    set_up(server, "other", dead_letter={"queue_name": "dead"})
+    uid = _fail(server)
+    server.call("PUT", "/api/v1/job", body={"queue_name": "other", "job": {"content": {}}})
+    server.call("POST", "/api/v1/jobs", body={"queue_name": "other", "all": True, "new_status": "failed"})
+    query = {"queueName": "dead", "moved_from": "q"}
+    assert [job["uid"] for job in server.call("GET", "/api/v1/jobs", query=query).json["jobs"]] == [uid]
+    assert _change(server, filter={"moved_from": "q"}, move_to="q").json == {"matched": 1, "moved": 1}
+    assert len(server.call("GET", "/api/v1/jobs", query={"queueName": "dead"}).json["jobs"]) == 1
+
+
 def test_a_move_names_what_stays(server: MemoryServer) -> None:
     make_queue(server, "dead")
     add(server)

@@ -1,7 +1,7 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from typing import Any, Protocol, TypeVar, Unpack
 
 from .. import calls
 from ..answers import Answer
@@ -38,6 +38,7 @@ from .events import watch
 from .failures import AsyncFailures
 from .heartbeats import Heartbeats
 from .keys import AsyncKeys
+from .moves import AsyncMoves
 from .pipelined_add import add_in_chunks
 from .schedules import AsyncSchedules
 from .transport import Stream
@@ -75,7 +76,7 @@ class AsyncClient(Protocol):
         ...
 
 
-class AsyncQueue(AsyncFailures):
+class AsyncQueue(AsyncFailures, AsyncMoves):
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
@@ -140,8 +141,9 @@ class AsyncQueue(AsyncFailures):
         Change the settings of the queue; omitted ones stay unchanged.
 
         `limits` are those of the whole queue, and `group_limits` those of each group, such as
-        {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. None removes
-        `limits`, `group_limits`, `target_wait_seconds` and `order`, and ends a hold with `held_until`.
+        {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. Jobs that
+        fail with no attempts left move into the queue `dead_letter`. None removes `limits`, `group_limits`,
+        `target_wait_seconds`, `order` and `dead_letter`, and ends a hold with `held_until`.
         """
         new_access_key = secret(new_access_key)
         body = {"name": self.name, **settings_value(settings), **given(new_access_key=new_access_key)}
@@ -427,24 +429,6 @@ class AsyncQueue(AsyncFailures):
         """All jobs in any state, from one answer."""
         jobs: list[Job] = await self._ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
-
-    @overload
-    async def retry(self, uid: str) -> Job: ...
-    @overload
-    async def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int: ...
-    async def retry(
-        self, uid: str | None = None, *, dry_run: bool = False, **filters: Unpack[JobFilter]
-    ) -> "Job | int":
-        """
-        Queue a job again, with all its attempts, and return the job. Or queue all matching jobs, by default failed
-        ones, and return their number. `dry_run`: only count.
-        """
-        if uid is not None:
-            if filters or dry_run:
-                raise TypeError("give either uid or filters; dry_run needs filters")
-            return await self.update(uid, new_status="queued")
-        wanted: JobFilter = {"state": "failed", **filters}
-        return await self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)
 
     async def update_all(
         self,

@@ -2,7 +2,7 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from typing import Any, Protocol, TypeVar, Unpack
 
 from .. import calls
 from ..answers import Answer
@@ -39,6 +39,7 @@ from .events import watch
 from .failures import Failures
 from .heartbeats import Heartbeats
 from .keys import Keys
+from .moves import Moves
 from .pipelined_add import add_in_chunks
 from .schedules import Schedules
 from .transport import Stream
@@ -76,7 +77,7 @@ class Client(Protocol):
         ...
 
 
-class Queue(Failures):
+class Queue(Failures, Moves):
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
@@ -139,8 +140,9 @@ class Queue(Failures):
         Change the settings of the queue; omitted ones stay unchanged.
 
         `limits` are those of the whole queue, and `group_limits` those of each group, such as
-        {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. None removes
-        `limits`, `group_limits`, `target_wait_seconds` and `order`, and ends a hold with `held_until`.
+        {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. Jobs that
+        fail with no attempts left move into the queue `dead_letter`. None removes `limits`, `group_limits`,
+        `target_wait_seconds`, `order` and `dead_letter`, and ends a hold with `held_until`.
         """
         new_access_key = secret(new_access_key)
         body = {"name": self.name, **settings_value(settings), **given(new_access_key=new_access_key)}
@@ -424,22 +426,6 @@ class Queue(Failures):
         """All jobs in any state, from one answer."""
         jobs: list[Job] = self._ask(calls.READ_QUEUE, query={"name": self.name})
         return jobs
-
-    @overload
-    def retry(self, uid: str) -> Job: ...
-    @overload
-    def retry(self, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int: ...
-    def retry(self, uid: str | None = None, *, dry_run: bool = False, **filters: Unpack[JobFilter]) -> "Job | int":
-        """
-        Queue a job again, with all its attempts, and return the job. Or queue all matching jobs, by default failed
-        ones, and return their number. `dry_run`: only count.
-        """
-        if uid is not None:
-            if filters or dry_run:
-                raise TypeError("give either uid or filters; dry_run needs filters")
-            return self.update(uid, new_status="queued")
-        wanted: JobFilter = {"state": "failed", **filters}
-        return self._change_all({"new_status": "queued"}, wanted, dry_run=dry_run)
 
     def update_all(
         self,

@@ -90,9 +90,7 @@ def test_an_error_group_is_retried_at_a_pace(person: Person, queue: Queue) -> No
     assert [round(wait.total_seconds(), -1) for wait in waits] == [100, 200]
 
 
-def test_an_error_group_moves_to_another_queue_after_a_dry_run(
-    person: Person, engine: JobEngine, queue: Queue
-) -> None:
+def test_an_error_group_moves_to_another_queue_after_a_dry_run(person: Person, engine: JobEngine, queue: Queue) -> None:
     other = engine.queue(f"{queue.name} repaired")
     other.create()
     uids = {_fail(queue, "no route to host") for _ in range(2)}

@@ -1,0 +1,103 @@
+# Made from _async/moves.py by tests/client/twin.py: edit that one and run it again.
+"""The calls that queue jobs again, or move them into another queue; see Queue."""
+
+from typing import Any, Unpack, overload
+
+from .. import calls
+from ..jobs import JobChanges, JobFilter, check_filter, filter_value, given
+from ..moves import Moved
+from ..values import Job, QueueStats
+
+
+class Moves:
+    """The part of a queue that retries jobs and moves them."""
+
+    name: str
+
+    def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
+        """Make a call with the queue's key, and return its result."""
+        raise NotImplementedError
+
+    def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
+        """Change a job."""
+        raise NotImplementedError
+
+    def _change_all(
+        self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
+    ) -> int:
+        """Change all matching jobs; returns their number."""
+        raise NotImplementedError
+
+    @overload
+    def retry(self, uid: str) -> Job: ...
+    @overload
+    def retry(self, *, per_second: float | None = None, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int: ...
+    def retry(
+        self,
+        uid: str | None = None,
+        *,
+        per_second: float | None = None,
+        dry_run: bool = False,
+        **filters: Unpack[JobFilter],
+    ) -> "Job | int":
+        """
+        Queue a job again, with all its attempts, and return the job. Or queue all matching jobs, by default failed
+        ones, and return their number. `per_second`: about so many of them can be claimed per second. `dry_run`: only
+        count.
+        """
+        if uid is not None:
+            if filters or dry_run or per_second is not None:
+                raise TypeError("give either uid or filters; dry_run and per_second need filters")
+            return self.update(uid, new_status="queued")
+        wanted: JobFilter = {"state": "failed", **filters}
+        changes = {"new_status": "queued", **given(per_second=per_second)}
+        return self._change_all(changes, wanted, dry_run=dry_run)
+
+    def move(
+        self,
+        to: str,
+        *,
+        all: bool = False,  # noqa: A002  # the word of the API
+        per_second: float | None = None,
+        dry_run: bool = False,
+        **filters: Unpack[JobFilter],
+    ) -> Moved:
+        """
+        Move matching jobs, or every job with `all`, into the queue `to`, of which the key must be the owner's too.
+
+        A job keeps its uid, content and history; a finished one is queued with all its attempts. Jobs that can't move
+        stay, see `not_moved`. `per_second`: about so many of them can be claimed per second. `dry_run`: only count.
+        """
+        return self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)
+
+    def redrive(self, *, per_second: float | None = None, dry_run: bool = False, **filters: Unpack[JobFilter]) -> Moved:
+        """
+        Move the jobs of this queue that are in its dead-letter queue back, or those of them that match: see `move`.
+
+        Raises ValueError if the queue has no dead-letter queue.
+        """
+        stats: QueueStats = self._ask(calls.READ_STATS, query={"name": self.name})
+        if stats.dead_letter is None:
+            raise ValueError(f"the queue {self.name!r} has no dead-letter queue")
+        wanted: JobFilter = {"state": "failed", "moved_from": self.name, **filters}
+        queue = stats.dead_letter.queue_name
+        return self._move(queue, self.name, wanted, per_second=per_second, dry_run=dry_run)
+
+    def _move(
+        self,
+        queue: str,
+        to: str,
+        filters: JobFilter,
+        *,
+        every: bool = False,
+        per_second: float | None,
+        dry_run: bool,
+    ) -> Moved:
+        check_filter(filters, every=every)
+        body = {"queue_name": queue, "filter": filter_value(filters), "move_to": to, **given(per_second=per_second)}
+        if every:
+            body["all"] = True
+        if dry_run:
+            body["dry_run"] = True
+        moved: Moved = self._ask(calls.MOVE_JOBS, body=body, safe=dry_run)
+        return moved

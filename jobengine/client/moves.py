@@ -1,0 +1,59 @@
+"""Moves of jobs into other queues, and dead-letter queues."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, TypedDict
+
+from .answers import Answer, Field, as_minutes, as_time
+
+
+class DeadLetter(Answer):
+    """The dead-letter queue of a queue."""
+
+    __slots__ = ()
+    _shown = ("queue_name", "missing")
+
+    queue_name = Field[str]("queue_name")
+    #: For how long it keeps a job after its failure.
+    keep = Field[timedelta]("keep_minutes", as_minutes)
+    #: Whether a job could not move because the queue is gone: set it again.
+    missing = Field[bool]("missing", default=False)
+
+
+class DeadLetterOptions(TypedDict, total=False):
+    """A dead-letter queue to set."""
+
+    queue_name: str
+    #: Minutes for which it keeps a job after its failure.
+    keep_minutes: int
+
+
+class MovedFrom(Answer):
+    """Where a job was before its last move."""
+
+    __slots__ = ()
+    _shown = ("queue_name", "at")
+
+    queue_name = Field[str]("queue_name")
+    at = Field[datetime]("at", as_time)
+
+
+class Moved(Answer):
+    """What became of a move."""
+
+    __slots__ = ()
+    _shown = ("matched", "moved", "not_moved")
+
+    #: How many jobs matched and, in the next line, how many were moved.
+    matched = Field[int]("matched", default=0)
+    moved = Field[int]("moved", default=0)
+    #: How many were not, by reason, such as inprogress, uid_taken or full.
+    not_moved = Field[Mapping[str, int]]("not_moved", default=MappingProxyType({}))
+
+
+def dead_letter_value(given: Any) -> Mapping[str, Any]:
+    """A dead-letter queue in its wire form, from its name, a mapping, or one that was read."""
+    if isinstance(given, DeadLetter):
+        return {"queue_name": given.queue_name, "keep_minutes": given.raw["keep_minutes"]}
+    return {"queue_name": given} if isinstance(given, str) else dict(given)
