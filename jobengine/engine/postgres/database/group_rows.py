@@ -310,7 +310,7 @@ class GroupChanges:
         return made + ([_DELETE_EMPTY_GROUPS(queue_id=self.queue_id, keys=byteas(shrunk))] if shrunk else [])
 
     def _sealed(self, names: Sequence[str]) -> list[bytes]:
-        return self.rows.sealed([ItemSet(self.queue.salt, _NAME, name, None) for name in names])
+        return self.rows.sealed_names(self.queue, _NAME, names)
 
     def ungrouped_made(self) -> Statement:
         """The statement that inserts the row for jobs without a group, unless it exists."""

@@ -13,7 +13,7 @@ from msgspec import MsgspecError
 
 from ....core.batches import BATCH
 from ....core.fact_codec import UnknownRecord, decode, encode
-from ....core.facts import Fact, JobAdded, JobChanged, QueueCreated
+from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, QueueCreated
 from ....core.flow import GROUP
 from ....core.key_holders import may_hold
 from ....core.model import UNFINISHED, Job, Queue, Standing
@@ -109,6 +109,8 @@ class Rows:
     #: Caches of the digests of groups and batches.
     _groups: dict[str, bytes] = field(factory=dict, init=False)
     _batches: dict[str, bytes] = field(factory=dict, init=False)
+    #: A cache of sealed names by the queue's salt, kind and name.
+    _sealed_names: dict[tuple[str, str, str], bytes] = field(factory=dict, init=False)
 
     def queue(self, number: int, rev: int, digest: bytes, sealed: bytes) -> Queue:
         """The queue in a row; raises Damaged if the record was sealed for another row."""
@@ -244,6 +246,18 @@ class Rows:
         """The column `batch` of a job: the key of its batch in the table `item`."""
         name = None if job is None else job.spec.rare.batch
         return None if name is None else self._batches.get(name) or self._cached(self._batches, BATCH, name)
+
+    def sealed_names(self, queue: Queue, kind: str, names: Sequence[str]) -> list[bytes]:
+        """The sealed names of things of a kind, such as groups; the records of the last ones are cached."""
+        cache, salt = self._sealed_names, queue.salt
+        known = {name: record for name in names if (record := cache.get((salt, kind, name))) is not None}
+        missing = [name for name in names if name not in known]
+        if missing:
+            known |= zip(missing, self.sealed([ItemSet(salt, kind, name, None) for name in missing]), strict=True)
+            if len(cache) >= _GROUPS:
+                cache.clear()
+            cache.update({(salt, kind, name): known[name] for name in missing})
+        return [known[name] for name in names]
 
     def kind(self, kind: str) -> bytes:
         """The digest by which all things of a kind are looked up."""

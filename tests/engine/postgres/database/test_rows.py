@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from jobengine.core.facts import ItemSet
 from jobengine.core.model import Job, Queue, Standing, State
 from jobengine.engine.postgres.database import rows
 from jobengine.engine.postgres.database.encryption import Seal
@@ -77,3 +78,15 @@ def test_the_cache_is_bounded_in_jobs_and_in_bytes(
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     its_rows.sealed_jobs([(queue(), job(f"{at:036}")) for at in range(others)])
     assert (its_rows.job(queue(), UID, sealed, None) is new) == is_kept
+
+
+def test_sealed_names_are_cached_by_queue_kind_and_name(its_rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = its_rows.sealed_names(queue(), "name", ["a", "b"])
+    assert its_rows.sealed_names(queue(), "name", ["b", "c", "a"])[::2] == first[::-1]
+    others = its_rows.sealed_names(queue(OTHER_SALT), "name", ["a"]) + its_rows.sealed_names(queue(), "kind", ["a"])
+    assert [its_rows.opened(record) for record in (first[0], *others)] == [
+        ItemSet(salt, kind, "a", None) for salt, kind in ((SALT, "name"), (OTHER_SALT, "name"), (SALT, "kind"))
+    ]
+    monkeypatch.setattr(rows, "_GROUPS", 2)
+    assert its_rows.opened(its_rows.sealed_names(queue(), "name", ["d", "a"])[1]) == ItemSet(SALT, "name", "a", None)
+    assert len(its_rows._sealed_names) == 1
