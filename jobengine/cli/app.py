@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "update": "change:update",
     "cancel": "change:cancel",
     "retry": "change:retry",
+    "move": "move:move",
     "delete": "change:delete",
     "events": "events:events",
     "top": "top:top",

@@ -8,7 +8,7 @@ import click
 from jobengine.client import Job, JobChanges
 
 from .command import command
-from .parameters import Content, Seconds, State, parse_json, read_text
+from .parameters import PER_SECOND, Content, Seconds, State, parse_json, read_text
 from .selection import Selection, Sentence, Words, act, selection
 from .session import current
 from .suggestions import complete_groups
@@ -144,10 +144,12 @@ def cancel(**options: Any) -> None:
 @command(
     "retry",
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes\n"
+    "jobengine retry mail --all --per-second 50 --yes\n"
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --without-dependencies",
 )
 @selection("All failed jobs of the queue, except cancelled ones.")
 @click.option("--without-dependencies", is_flag=True, help="The jobs wait for no other job any more.")
+@PER_SECOND
 def retry(**options: Any) -> None:
     """
     Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise.
@@ -157,17 +159,23 @@ def retry(**options: Any) -> None:
     """
     session = current()
     changes: JobChanges = {"new_status": "queued"}
-    free = options.pop("without_dependencies")
+    free, per_second = options.pop("without_dependencies"), options.pop("per_second")
     if free:
         changes["depends_on"] = []
     selected = Selection.of(session, options)
-    queue = selected.queue
+    queue, pace = selected.queue, {} if per_second is None else {"per_second": per_second}
+    if per_second is not None and (selected.uids or free):
+        raise click.UsageError(
+            "--per-second is for jobs that match a filter, or --all; not for --without-dependencies."
+        )
 
     def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; retry takes failed jobs without it
         """Queue all that match."""
         if all:
             wanted["cancelled"] = False
-        matched: int = queue.update_all(changes, **{"state": "failed", **wanted}) if free else queue.retry(**wanted)
+        if free:
+            return queue.update_all(changes, **{"state": "failed", **wanted})
+        matched: int = queue.retry(**pace, **wanted)
         return matched
 
     act(session, selected, Words.of("queued again"), lambda uid: queue.update(uid, **changes), all_of_them)

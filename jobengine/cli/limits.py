@@ -1,4 +1,4 @@
-"""The options of `jobengine queue configure` about limits and groups."""
+"""The options of `jobengine queue configure` about limits, groups, ageing and dead letters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -8,6 +8,7 @@ import click
 from jobengine.client import Limits, Queue
 
 from .parameters import LIMIT, RATE, OrNone, Seconds, given_limits, or_none, with_options
+from .suggestions import complete_queues
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,9 +43,21 @@ _AGEING: Final = click.option(
 )
 
 
+#: The options about the dead-letter queue.
+_DEAD_LETTER: Final = (
+    click.option(
+        "--dead-letter",
+        metavar="QUEUE",
+        shell_complete=complete_queues,
+        help="Where jobs move that fail with no attempts left: another queue with the same key.",
+    ),
+    click.option("--dead-letter-keep", type=Seconds(), help="How long they are kept there; at first two weeks."),
+)
+
+
 def limit_options(function: F) -> F:
     """Add the options."""
-    return with_options(function, (*_OPTIONS, _AGEING))
+    return with_options(function, (*_OPTIONS, _AGEING, *_DEAD_LETTER))
 
 
 def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +77,21 @@ def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
         changes["target_wait_seconds"] = or_none(options["target_wait"])
     if (seconds := options["seconds_per_priority"]) is not None:
         changes["order"] = None if or_none(seconds) is None else {"seconds_per_priority": seconds}
-    return changes
+    return changes | _changed_dead_letter(queue, options["dead_letter"], options["dead_letter_keep"])
+
+
+def _changed_dead_letter(queue: Queue, name: str | None, keep: float | None) -> dict[str, Any]:
+    if name is None and keep is None:
+        return {}
+    if name is not None and or_none(name) is None:
+        return {"dead_letter": None}
+    if name is None:
+        its = queue.stats().dead_letter
+        if its is None:
+            raise click.UsageError("--dead-letter-keep needs --dead-letter: the queue has no dead-letter queue.")
+        name = its.queue_name
+    value: dict[str, Any] = {"queue_name": name}
+    return {"dead_letter": value if keep is None else {**value, "keep_minutes": int(-(-keep // 60))}}
 
 
 def _merged(old: Limits | None, given: dict[str, Any]) -> dict[str, Any] | None:

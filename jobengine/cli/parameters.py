@@ -221,6 +221,13 @@ def parse_content(text: str) -> dict[str, Any]:
     return content
 
 
+#: The pace at which jobs are queued again.
+PER_SECOND: Final = click.option(
+    "--per-second",
+    type=click.FloatRange(0.001, 1_000_000),
+    metavar="N",
+    help="About so many of the jobs can be claimed per second; without it, all at once.",
+)
 _FILTERS: Final = (
     click.option("--state", type=State(), help="Jobs in this state."),
     click.option("--tag", metavar="TAG", help="Jobs with this tag."),

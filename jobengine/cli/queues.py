@@ -107,6 +107,7 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     "jobengine queue configure mail --limit 50 --rate 100/s --group-limit 2 --group-rate 10/60 --group-order fair\n"
     "jobengine queue configure mail --limit none --target-wait 30s\n"
     "jobengine queue configure mail --seconds-per-priority 1m\n"
+    "jobengine queue configure mail --dead-letter mail-dead --dead-letter-keep 14d\n"
     "jobengine queue configure mail --require-lease",
 )
 @QUEUE
@@ -133,8 +134,8 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
 @click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **options: Any) -> None:
     """
-    Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate, --target-wait or
-    --seconds-per-priority.
+    Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate, --target-wait,
+    --seconds-per-priority or --dead-letter.
 
     A limit is about jobs in progress, a rate about claims: never more than COUNT in any time of that length.
     """

@@ -29,6 +29,8 @@ def troubles(queue: QueueStats) -> list[str]:
         found.append(f"held until {moment(queue.held_until)}")
     elif lacks_workers(queue):
         found.append(f"{queue.ready:,} ready for {duration(queue.oldest_ready)}, no worker")
+    if queue.dead_letter is not None and queue.dead_letter.missing:
+        found.append(f"its dead-letter queue {queue.dead_letter.queue_name} is missing")
     if retrying := queue.raw.get("retrying"):
         found.append(f"{retrying:,} retrying after a failure")
     if failed := queue.last_hour.failed:
