@@ -20,6 +20,8 @@ MOST_GROUPS: Final = 1_000
 UIDS: Final = 5
 #: How many minutes are counted, up to the present one.
 MINUTES: Final = 60
+#: For how long a group is new, in milliseconds.
+NEW_FOR: Final = 15 * MINUTE
 #: The outcomes of attempts that have failed.
 _FAILURES: Final = frozenset({"failed", "timeout"})
 

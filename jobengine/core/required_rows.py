@@ -65,6 +65,8 @@ class Needs(Value, frozen=True, kw_only=True):
     groups: GroupsOf | None = None
     #: A page of the groups of failures.
     failures: FailuresOf | None = None
+    #: The number of groups of failures.
+    count_failures: bool = False
     #: For the jobs with these uids, the groups of failures in which they are.
     alike: bool = False
     #: For the jobs with these uids, what may hold them: their group and the queue, gates, settings and holders.

@@ -84,6 +84,14 @@ class GroupReport(Value, frozen=True, kw_only=True):
         return replace(self, held_until=self.held_until and self.held_until + ahead)
 
 
+class FailureCounts(Value, frozen=True):
+    """How many groups of failures a queue has, at most core.failures.MOST_GROUPS."""
+
+    groups: int = 0
+    #: How many of them are new: their first job failed at most core.failures.NEW_FOR ago.
+    new: int = 0
+
+
 @frozen(kw_only=True)
 class Recent:
     """Recent activity of a queue, as counted by this engine."""

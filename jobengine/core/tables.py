@@ -18,7 +18,7 @@ from .history import KeptPeriod, QueueHistory
 from .model import Job, Position, Queue, Rank, State
 from .schedules import ScheduleCounts
 from .sorting import GroupSort, Sort
-from .stats import GroupState, QueueCounts, Recent, Spread
+from .stats import FailureCounts, GroupState, QueueCounts, Recent, Spread
 from .values import Value
 
 A = TypeVar("A")
@@ -207,6 +207,9 @@ class Table(Protocol):
         The largest group comes first; the order of equally large groups is fixed, but not by name. Only the first
         MOST_GROUPS groups are given.
         """
+
+    def count_failures(self, since: int) -> FailureCounts:
+        """How many groups of failures there are, and how many of them began after a time; at most MOST_GROUPS."""
 
     def alike(self, fingerprint: str) -> Alike:
         """The jobs whose failures have this fingerprint."""

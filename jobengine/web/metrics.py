@@ -18,7 +18,8 @@ from .. import __version__
 from ..core import commands as c
 from ..core.durations import EXPORTED, cumulated
 from ..core.errors import QueueNotFound
-from ..core.stats import GroupReport, QueueTotals, Spread
+from ..core.model import State
+from ..core.stats import FailureCounts, GroupReport, QueueTotals, Spread
 from ..engine.door import Engine, Figure, FigureKind, Unavailable
 from ..http.access_log import Line
 
@@ -214,7 +215,7 @@ class QueueMetrics:
         )
         self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
         self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
-        self._schedules, self._dead_letters = ([Family(*each) for each in some] for some in _OF_FEW)
+        self._schedules, self._dead_letters, self._failures = ([Family(*each) for each in some] for some in _OF_FEW)
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
         """Add some queues; takes a microsecond or two a line."""
@@ -264,6 +265,12 @@ class QueueMetrics:
                 self._groups.add(count, f'{labels},state="{name}"}}')
         self._groups.pack()
 
+    def add_failures(self, queue: str, counts: FailureCounts) -> None:
+        """Add the number of a queue's kinds of failures."""
+        labels = labels_of({"queue": queue})
+        for family, value in zip(self._failures, (counts.groups, counts.new), strict=True):
+            family.add(value, labels)
+
     def text(self) -> bytes:
         """The whole text."""
         return b"".join([family.text() for family in self._families()])
@@ -275,6 +282,7 @@ class QueueMetrics:
             self._held,
             self._awaiting,
             self._groups,
+            *self._failures,
             self._oldest,
             self._waiting,
             self._wanted,
@@ -312,7 +320,12 @@ _OF_DEAD_LETTERS: Final = (
     ("jobengine_jobs_dead_lettered_total", "counter", "Jobs that were moved into the queue's dead-letter queue."),
     ("jobengine_dead_letter_missing", "gauge", "1 if the queue's dead-letter queue was found missing, else 0."),
 )
-_OF_FEW: Final = (_OF_SCHEDULES, _OF_DEAD_LETTERS)
+#: The metrics of failures, which only queues with failed or retrying jobs have.
+_OF_FAILURES: Final = (
+    ("jobengine_failure_groups", "gauge", "Fingerprints of the failed and retrying jobs; at most 1,000."),
+    ("jobengine_failure_groups_new", "gauge", "Those of them whose first job failed at most 15 minutes ago."),
+)
+_OF_FEW: Final = (_OF_SCHEDULES, _OF_DEAD_LETTERS, _OF_FAILURES)
 _TOTALS: Final = {
     "added": "Jobs that were added.",
     "claimed": "Claims of jobs; a job that is retried is claimed again.",
@@ -340,11 +353,12 @@ async def scrape(
 
 
 async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock: IReactorTime) -> QueueMetrics:
-    queues, with_flow = QueueMetrics(), list[str]()
+    queues, with_flow, with_failures = QueueMetrics(), list[str](), list[str]()
     command = c.CountQueues()
     while page := await _answer(engine, command, clock):
         queues.add(page)
         with_flow += [one.name for one in page if one.has_flow]
+        with_failures += [one.name for one in page if one.counts.get(State.FAILED) or one.retrying]
         command = c.CountQueues(after=page[-1].name)
         await pause()
     until = clock.seconds() + _PATIENCE
@@ -353,6 +367,10 @@ async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock
         longest = c.ListGroups(queue=name, admin=True, limit=limit)
         with suppress(QueueNotFound):  # it was deleted meanwhile
             queues.add_groups(name, (await _answer(engine, longest, clock)).groups)
+        await pause()
+    for name in takewhile(lambda _: clock.seconds() < until, with_failures):
+        with suppress(QueueNotFound):
+            queues.add_failures(name, await _answer(engine, c.CountFailures(queue=name, admin=True), clock))
         await pause()
     return queues
 

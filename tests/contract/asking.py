@@ -157,6 +157,7 @@ def every_question(engine: Engine, queue: str = "q", key: bytes = KEY, uid: str 
         (engine.ask, c.ReadStats(**named), False),
         (engine.ask, c.ReadHistory(**named), False),
         (engine.ask, c.ListFailures(**named, limit=1), False),
+        (engine.ask, c.CountFailures(**named), False),
         (engine.ask, c.ChangeGroup(**named, group="g", in_progress=9), False),
         (engine.ask, c.ReadGroup(**named, group="g"), False),
         (engine.ask, c.ListGroups(**named, limit=1), False),

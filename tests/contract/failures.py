@@ -7,6 +7,7 @@ from jobengine.core import commands as c
 from jobengine.core.failures import FailureGroup
 from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import Job, State
+from jobengine.core.stats import FailureCounts
 from tests.contract.asking import Asker, Contract
 from tests.contract.world import World
 
@@ -130,6 +131,15 @@ class FailuresContract(Contract):
         assert alike is not None
         assert (alike.count, alike.first) == (2, first.updated)
         assert ask.ask(c.ExplainJob, uid=ask.add().spec.uid).alike is None
+
+    def test_groups_are_counted_and_are_new_for_15_minutes(self, world: World, ask: Asker) -> None:
+        _fail(ask)
+        world.advance(15 * 60)
+        _fail(ask)
+        _fail(ask, MISSING)
+        assert ask.ask(c.CountFailures) == FailureCounts(groups=2, new=1)
+        world.advance(15 * 60)
+        assert ask.ask(c.CountFailures) == FailureCounts(groups=2, new=0)
 
     def test_groups_are_the_same_after_a_restart(self, world: World, ask: Asker) -> None:
         for error in (REFUSED, REFUSED, MISSING):

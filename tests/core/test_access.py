@@ -34,7 +34,7 @@ MAY = {
         c.ReadDeadLetter,
     },
     Role.VIEWER: {
-        *(c.ReadStats, c.ReadHistory, c.ListFailures, c.ListClaimers, c.ListGroups, c.ReadGroup),
+        *(c.ReadStats, c.ReadHistory, c.ListFailures, c.CountFailures, c.ListClaimers, c.ListGroups, c.ReadGroup),
         *(c.ListJobs, c.ReadJob, c.ExplainJob, c.Peek, c.Subscribe, c.ListSchedules, c.ReadSchedule),
         *(c.ListBatches, c.ReadBatch, c.ReadLinks),
     },

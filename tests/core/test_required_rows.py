@@ -55,6 +55,8 @@ WHO: dict[str, Any] = {"queue": st.just("q"), "access_key": st.sampled_from([KEY
 SLICES: dict[str, Any] = {**WHO, "filter": FILTERS, "limit": st.integers(1, 4)}
 ONE: dict[str, Any] = {**WHO, "uid": st.sampled_from(UIDS)}
 
+#: The page of failures that is loaded; the same as in `every_command`.
+FIRST_PAGE = n.FailuresOf(None, 10)
 ADDS = st.builds(
     c.AddJobs,
     **WHO,
@@ -87,7 +89,8 @@ COMMANDS: "st.SearchStrategy[c.QueueCommand[Any]]" = st.one_of(
     st.builds(c.WaitFor, **ONE, jobs=st.lists(NEW_JOBS, max_size=2).map(tuple), defaults=st.just(Defaults())),
     st.builds(c.ReadStats, **WHO),
     st.builds(c.ReadHistory, **WHO),
-    st.builds(c.ListFailures, **WHO, limit=st.integers(1, 3)),
+    st.builds(c.CountFailures, **WHO),
+    st.builds(c.ListFailures, **WHO, limit=st.just(FIRST_PAGE.limit)),
     st.builds(c.ListKeys, **WHO),
     st.builds(c.ListClaimers, **WHO),
     st.builds(c.DeleteQueue, **WHO),
@@ -137,6 +140,8 @@ def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTab
         table.batches = {job.spec.rare.batch for job in jobs.values() if job.spec.rare.batch is not None}
         table.named |= {key: value for key, value in whole.named.items() if key[0] == BATCH and key[1] in table.batches}
     table.find_dependants = whole.dependants
+    table.find_alike, table.count_failed = whole.alike, whole.count_failures
+    table.find_failures = lambda when: whole.failures(FIRST_PAGE.after, FIRST_PAGE.limit, when)
 
     def load_more(uids: Iterable[str], unique_keys: Iterable[str]) -> None:
         found = _named(whole, n.Needs(uids=frozenset(uids), unique_keys=frozenset(unique_keys)), now)
@@ -238,6 +243,9 @@ def test_every_command_on_a_queue_is_tested() -> None:
         lambda table, job: table.counts(),
         lambda table, job: table.oldest_ready(),
         lambda table, job: table.kept_periods(),
+        lambda table, job: table.failures(FIRST_PAGE.after, FIRST_PAGE.limit, 0),
+        lambda table, job: table.count_failures(0),
+        lambda table, job: table.alike("a"),
     ],
 )
 def test_reading_a_value_that_is_not_loaded_raises_not_loaded(world: World, read: Callable[[Any, Job], Any]) -> None:
@@ -255,6 +263,9 @@ NEEDS = n.Needs(
     counts=True,
     periods=True,
     ahead=True,
+    failures=FIRST_PAGE,
+    count_failures=True,
+    alike=True,
 )
 
 
@@ -270,6 +281,9 @@ NEEDS = n.Needs(
         lambda table, job: table.counts(),
         lambda table, job: table.oldest_ready(),
         lambda table, job: table.kept_periods(),
+        lambda table, job: table.failures(FIRST_PAGE.after, FIRST_PAGE.limit, 0),
+        lambda table, job: table.count_failures(0),
+        lambda table, job: table.alike("a"),
     ],
 )
 def test_a_command_cannot_read_values_that_only_another_command_of_the_batch_needs(

@@ -14,7 +14,7 @@ from jobengine import __version__
 from jobengine.core.commands import CountQueues, ListGroups
 from tests.doubles import Answer, Counting, MemoryServer
 from tests.http.connection import Connection
-from tests.web.asking import add, claim, make_queue, update, waiting
+from tests.web.asking import add, change, claim, make_queue, update, waiting
 
 ROOT = Path(__file__).parents[2]
 _COUNTED = ("added", "claimed", "complete", "failed", "cancelled", "timed_out")
@@ -161,6 +161,20 @@ def test_metrics_count_held_jobs_and_those_of_groups(server: MemoryServer) -> No
     held = {queue: seen[_key("jobengine_jobs_held", queue=queue)] for queue in ("q", "plain")}
     assert held == {"q": 2, "plain": 0}
     assert seen[_key("jobengine_oldest_ready_seconds", queue="q")] == 0
+
+
+def test_metrics_count_the_kinds_of_failures_and_the_new_ones(server: MemoryServer) -> None:
+    make_queue(server, "plain")
+    for kind in ("a", "b", "b"):
+        change(server, add(server)["uid"], new_status="failed", error=kind)
+    names = ("jobengine_failure_groups", "jobengine_failure_groups_new")
+    seen = _samples(server)
+    assert [seen[_key(name, queue="q")] for name in names] == [2, 2]
+    assert _key(names[0], queue="plain") not in seen
+    server.clock.advance(900)
+    change(server, add(server)["uid"], new_status="failed", error="c")
+    seen = _samples(server)
+    assert [seen[_key(name, queue="q")] for name in names] == [3, 1]
 
 
 def test_a_queue_in_which_everything_is_held_has_no_oldest_ready_job(server: MemoryServer) -> None:

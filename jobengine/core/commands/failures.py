@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 from ..access import READERS
-from ..failures import MOST_GROUPS, FailureGroup, GroupPosition, group_of
+from ..failures import MOST_GROUPS, NEW_FOR, FailureGroup, GroupPosition, group_of
 from ..model import Grant, Queue
 from ..required_rows import FailuresOf, Needs
+from ..stats import FailureCounts
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
 from ..values import Value
 from ..wall_time import shown
 from .command import QueueCommand
 
-__all__ = ["FailurePage", "ListFailures"]
+__all__ = ["CountFailures", "FailurePage", "ListFailures"]
 
 
 class FailurePage(Value, frozen=True, kw_only=True):
@@ -50,3 +51,18 @@ class ListFailures(QueueCommand[FailurePage], frozen=True, kw_only=True):
             following=page.following,
             dropped=max(0, page.total - MOST_GROUPS),
         )
+
+
+class CountFailures(QueueCommand[FailureCounts], frozen=True, kw_only=True):
+    """Count the groups of failures, and the new ones; cheap enough to be asked often for all queues with failures."""
+
+    roles = READERS
+    reads = True
+
+    def needs(self, queue: Queue, grant: Grant) -> Needs:
+        return Needs(count_failures=True)
+
+    def decide_in(
+        self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
+    ) -> Decision[FailureCounts]:
+        return NOTHING, table.count_failures(now - NEW_FOR)

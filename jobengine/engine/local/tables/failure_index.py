@@ -18,6 +18,7 @@ from ....core.failures import (
 )
 from ....core.model import MINUTE, Job
 from ....core.places import Mark, mark_of
+from ....core.stats import FailureCounts
 from .sorted_list import SortedList
 
 #: With this character behind it, a fingerprint comes before all others that begin with it.
@@ -100,6 +101,11 @@ class FailureIndex:
         """The jobs with this fingerprint."""
         first = next(self.entries.behind((name,)), None)  # type: ignore[arg-type]
         return Alike() if first is None or first[0] != name else Alike(self.counts[name], first[1])
+
+    def count(self, since: int) -> FailureCounts:
+        """See Table.count_failures."""
+        names = [name for _, name in islice(self.groups, MOST_GROUPS)]
+        return FailureCounts(len(names), sum((self.alike(name).first or 0) > since for name in names))
 
     def page(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
         """See Table.failures."""

@@ -19,7 +19,7 @@ from ....core.places import PLACES_OF, Place, counts_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import Sort, position
-from ....core.stats import QueueCounts
+from ....core.stats import FailureCounts, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
 from .batch_index import FINISHED_PLACES, BatchIndex
 from .dependants import Dependants
@@ -172,6 +172,9 @@ class QueueTable(GroupQueries):
 
     def failures(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
         return self.failing.page(after, limit, now)
+
+    def count_failures(self, since: int) -> FailureCounts:
+        return self.failing.count(since)
 
     def alike(self, fingerprint: str) -> Alike:
         return self.failing.alike(fingerprint)

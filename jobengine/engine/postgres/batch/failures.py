@@ -19,6 +19,7 @@ from ....core.failures import (
 )
 from ....core.model import FAILED, MINUTE, Job
 from ....core.required_rows import FailuresOf, Needs
+from ....core.stats import FailureCounts
 from ..database.pipeline import Row
 from ..database.rows import Rows
 from ..sql import named
@@ -27,6 +28,7 @@ from .tables import LoadedTable
 _LIST_FAILURES: Final = named("list_failures")
 _LATEST_FAILURES: Final = named("latest_failures")
 _COUNT_FAILURES_BY_MINUTE: Final = named("count_failures_by_minute")
+_COUNT_FAILURES: Final = named("count_failures")
 _COUNT_ALIKE: Final = named("count_alike")
 #: More than the number of any group.
 _MOST: Final = (1 << 63) - 1
@@ -111,12 +113,20 @@ def find_alike(connection: "Connection[Row]", rows: Rows, queue_id: int, fingerp
     return Alike(count, first)
 
 
+def count_failures(connection: "Connection[Row]", queue_id: int, since: int) -> FailureCounts:
+    """How many groups of failures a queue has, and how many of them began after a time."""
+    ((groups, new),) = _COUNT_FAILURES.execute(connection, queue_id=queue_id, since=since, most=MOST_GROUPS).fetchall()
+    return FailureCounts(groups, new)
+
+
 def load_failures(
     connection: "Connection[Row]", rows: Rows, queue_id: int, table: LoadedTable, needs: Needs, elapsed: int
 ) -> set[tuple[int, str]]:
     """Load the failures that a command needs into its table; returns the jobs that are needed with them."""
     if needs.alike:
         table.find_alike = partial(find_alike, connection, rows, queue_id)
+    if needs.count_failures:
+        table.count_failed = partial(count_failures, connection, queue_id)
     if needs.failures is None:
         return set()
     found = find_failures(connection, rows, queue_id, needs.failures, elapsed)

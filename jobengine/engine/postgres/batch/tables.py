@@ -26,7 +26,7 @@ from ....core.model import FINISHED, SECOND, Job, Position, Queue, Rank, State
 from ....core.required_rows import NOTHING_MORE, FailuresOf, Needs, PageOf
 from ....core.schedules import ScheduleCounts
 from ....core.sorting import GroupSort, Sort
-from ....core.stats import GroupState, QueueCounts
+from ....core.stats import FailureCounts, GroupState, QueueCounts
 from ....core.tables import Due
 from ..database.rows import RowRank, rank_of
 from .group_reports import ahead_in_group, ahead_of, claimable_of, holders_of, page_of, state_of
@@ -109,6 +109,7 @@ class LoadedTable:
     #: Give the page of failures that was loaded, and the jobs that failed like one; see Table.failures and Table.alike.
     find_failures: Callable[[int], FoundPage] | None = None
     find_alike: Callable[[str], Alike] | None = None
+    count_failed: Callable[[int], FailureCounts] | None = None
     #: The counts of its schedules; None if no command needs them.
     schedule_counts: ScheduleCounts | None = None
     #: The ranks of ready jobs, in order; some of these jobs may not be ready any more. None until a claim needs the
@@ -256,6 +257,11 @@ class LoadedTable:
         if self.find_failures is None or self.needs.failures != FailuresOf(after, limit):
             raise NotLoaded(f"the failures of {self.queue.name!r} after {after}")
         return self.find_failures(now)
+
+    def count_failures(self, since: int) -> FailureCounts:
+        if self.count_failed is None or not self.needs.count_failures:
+            raise NotLoaded(f"the number of kinds of failures of {self.queue.name!r}")
+        return self.count_failed(since)
 
     def alike(self, fingerprint: str) -> Alike:
         if self.find_alike is None or not self.needs.alike:

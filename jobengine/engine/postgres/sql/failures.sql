@@ -46,3 +46,17 @@ GROUP BY 1, 2;
 -- name: count_alike
 -- The number of failures of a group, and the time of the first.
 SELECT count(*), min(at) FROM failure WHERE queue_id = :queue_id AND key = :key;
+
+-- name: count_failures
+-- The number of groups, and of those that began after a time: two look-ups in the index for each, however large it is.
+WITH RECURSIVE groups AS (
+    (SELECT key, at, 1 AS number FROM failure WHERE queue_id = :queue_id ORDER BY key, at LIMIT 1)
+    UNION ALL
+    SELECT n.key, n.at, g.number + 1
+    FROM groups g,
+        LATERAL (
+            SELECT key, at FROM failure WHERE queue_id = :queue_id AND key > g.key ORDER BY key, at LIMIT 1
+        ) n
+    WHERE g.number < :most
+)
+SELECT count(*), count(*) FILTER (WHERE at > :since) FROM groups;
