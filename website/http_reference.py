@@ -20,6 +20,8 @@ _VALUES: Final = "http-values.md"
 _OVERVIEW: Final = "http-api.md"
 #: An answer that at least this share of the calls may give is described once.
 _COMMON: Final = 0.5
+#: How the names of values begin that may be sent and are ignored.
+_IGNORED: Final = "Ignored"
 _METHODS: Final = ("get", "put", "post", "delete")
 
 
@@ -222,8 +224,9 @@ def _json(value: object) -> str:
 def values(_: str) -> str:
     """All values that are not the body of just one call."""
     document = _document()
-    names = sorted(name for name in document.whole["components"]["schemas"] if name not in document.inline)
-    return "\n".join(line for name in names for line in _value(name, document.whole["components"]["schemas"][name]))
+    schemas = document.whole["components"]["schemas"]
+    names = sorted(name for name in schemas if name not in document.inline and not name.startswith(_IGNORED))
+    return "\n".join(line for name in names for line in _value(name, schemas[name]))
 
 
 def _value(name: str, schema: Schema) -> Iterator[str]:
@@ -239,7 +242,7 @@ def _fields(schema: Schema) -> Iterator[str]:
     if not properties:
         yield from (f"Type: {_type(schema)}", "")
         return
-    ignored = [name for name, field in properties.items() if _name(field).startswith("Ignored")]
+    ignored = [name for name, field in properties.items() if _name(field).startswith(_IGNORED)]
     yield from ("| field | type | |", "|---|---|---|")
     for name, field in properties.items():
         if name not in ignored:
