@@ -1,4 +1,4 @@
-"""Safeties of limits, rates and the order of groups."""
+"""Safeties of limits, rates, the order of groups and priority ageing."""
 
 from typing import Final
 
@@ -34,6 +34,14 @@ OF_GROUPS: Final = (
             "tests/engine/postgres/batch/test_group_races.py::"
             "test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way",
         ),
+    ),
+    Mutant(
+        "line-beside-adds",
+        "that a job which is added beside a change of the order gets its place",
+        "jobengine/engine/line_mover.py",
+        "            if self._ready is not None:\n",
+        "            if False:\n",
+        ("tests/engine/postgres/test_line_mover.py::test_a_job_added_beside_a_change_of_the_order_gets_its_place_too",),
     ),
     Mutant(
         "fair-turns",

@@ -54,6 +54,20 @@ def test_jobs_are_claimed_by_age_and_priority(server: MemoryServer) -> None:
     assert [hold(server)["uid"] for _ in range(3)] == [urgent, first, second]
 
 
+def test_a_list_goes_on_at_its_cursor(server: MemoryServer) -> None:
+    set_up(server, order=ORDER)
+    uids = [add(server, priority=priority)["uid"] for priority in (-(1 << 40), 0, 1 << 40)]
+    found: list[str] = []
+    query = {"queueName": "q", "limit": "1"}
+    while True:
+        page = server.call("GET", "/api/v1/jobs", query=query).json
+        found += [job["uid"] for job in page["jobs"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert found == uids[::-1]
+
+
 @pytest.mark.parametrize(
     ("priority", "meaning"),
     [
