@@ -163,6 +163,23 @@ def test_work_is_done_once_in_python_and_at_a_shell_as_the_page_says(mail: Daemo
     assert uids[0] == uids[1]
 
 
+def test_failed_jobs_move_as_their_page_says(mail: Daemon, tmp_path: Path) -> None:
+    page = "docs/when-jobs-fail.md"
+    setup = blocks(page)[0]
+    *_, added, failed, moved = _answers(mail, setup, *blocks(page, heading="## A dead-letter queue"))
+    assert (added["state"], failed["state"], moved["state"]) == ("queued", "failed", "failed")
+    assert (moved["moved_from"]["queue_name"], moved["error"]) == ("mail", "no route to host")
+    counted, back = _answers(mail, setup, *blocks(page, heading="## Move jobs"))
+    assert counted == back == {"matched": 1, "moved": 1}
+    assert _answers(mail, setup, *blocks(page, heading="## At a pace")) == [{"matched": 0}, {"matched": 0, "moved": 0}]
+    _delete_all(mail)
+    (code,) = blocks(page, "python", "## In Python")
+    assert python(code, mail.port).stdout == "1 mail-dead\n1 0\n"
+    (code,) = blocks(page, heading="## At a shell")
+    done = shell(code, tmp_path, Shell(mail, tmp_path).environment)
+    assert done.returncode == 0, done.stderr
+
+
 def _delete_all(daemon: Daemon) -> None:
     with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
         engine.queue("mail").delete_all(all=True)
