@@ -33,6 +33,13 @@ STATUS = {
 }
 
 
+def modelled(answer: Any) -> Any:
+    """An answer without the fingerprints of errors, which the model does not know."""
+    if isinstance(answer, dict):
+        return {name: modelled(one) for name, one in answer.items() if name != "fingerprint"}
+    return [modelled(one) for one in answer] if isinstance(answer, list) else answer
+
+
 def refused(status: int, body: dict[str, Any]) -> Refused:
     """
     The model's error for a status; error texts are not compared. A 429 after many wrong keys counts
@@ -49,7 +56,7 @@ def plain(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def claimed(answer: Any) -> list[tuple[str, dict[str, Any], str]]:
-    jobs = answer.json["jobs"] if answer.status == 200 else []
+    jobs = modelled(answer.json["jobs"]) if answer.status == 200 else []
     return [(one["queue_name"], plain(one), one["lease"]) for one in jobs]
 
 
@@ -135,7 +142,7 @@ class ApiDriver:
         answer = self.server.call(method, path, **more)
         if answer.status >= 400:
             raise refused(answer.status, answer.json)
-        return answer.json if answer.body else None
+        return modelled(answer.json) if answer.body else None
 
     # Queues
 
@@ -224,7 +231,7 @@ class ApiDriver:
         )
         if answer.status >= 400:
             raise refused(answer.status, answer.json)
-        return [(_outcome(job := answer.json, answer.status), job)]
+        return [(_outcome(job := modelled(answer.json), answer.status), job)]
 
     def read(self, name: str, key: str, uid: str) -> Any:
         return self.ask("GET", "/api/v1/job", query={"queueName": name, "jobUID": uid}, key=key)

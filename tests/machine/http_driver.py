@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from tests.doubles import Answer, CountedIds, MemoryServer, new_clock
-from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refused
+from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, modelled, refused
 from tests.machine.local_driver import KINDS, served_in
 from tests.pending import Pending
 
@@ -82,7 +82,7 @@ class HttpDriver(ApiDriver):
 
     def start_read(self, name: str, key: str, uid: str, wait: float) -> Pending:
         query = {"queueName": name, "jobUID": uid, "wait": str(wait)}
-        return self.start(lambda answer: answer.json, "GET", "/api/v1/job", query=query, key=key)
+        return self.start(lambda answer: modelled(answer.json), "GET", "/api/v1/job", query=query, key=key)
 
     def start_claim(self, claim: dict[str, Any], *, pump: bool = True) -> Pending:
         return self.start(claimed, "POST", "/api/v1/job/next", body=claim_body(claim), key=claim["key"])

@@ -16,7 +16,7 @@ from uuid import UUID
 from attrs import define, evolve, field, frozen
 
 from tests.machine.api_driver import ADMIN, ApiDriver, claim_body, claimed, refused
-from tests.machine.jobs import Asked, Job
+from tests.machine.jobs import Asked, Job, Rule
 from tests.machine.model import Model
 from tests.machine.queues import Queue, Refused
 
@@ -29,6 +29,10 @@ TIMES: Final = (
 EVERYTHING: Final = {"state": None, "tag": None, "text": None, "retrying": None, "cancelled": None}
 STATES: Final = ("queued", "inprogress", "complete", "failed")
 GROUPS: Final = ("g", "h", "i")
+RULES: Final = (
+    *(Rule(), Rule(), Rule(until="started"), Rule(seconds=LONG), Rule(if_queued="replace")),
+    *(Rule(if_queued="replace", if_running="add"), Rule(if_queued="replace", debounce=(LONG, LONG))),
+)
 WRONG_LEASE: Final = "00000000-0000-4000-8000-0000000001ea"
 #: A queue with more jobs is emptied: the model gets slower with each job.
 MOST: Final = 150
@@ -180,16 +184,21 @@ class Owner:
 
     def _asked(self) -> Asked:
         pick = self.random.choice
+        unique_key = pick([None, None, "k", "l", "m"])
+        rule = Rule() if unique_key is None else pick(RULES)
+        # Of jobs that may be replaced, the content says which add was the last.
+        number = b'{"n":%d}' % self.random.getrandbits(48)
         return Asked(
-            content=pick([b"{}", b'{"text": "GR\\u00dc\\u00dfE"}', b'{"n":%d}' % self.random.randrange(1000)]),
+            content=number if unique_key else pick([b"{}", b'{"text": "GR\\u00dc\\u00dfE"}', number]),
             priority=self.random.randrange(-1, 3),
             keep=pick([1000, 1000, 1000, 0]),
             timeout=pick([0, LONG]),
             tags=pick([(), ("x",), ("x", "y")]),
             max_attempts=pick([1, 2, 3]),
             retry_delay=pick([0, 0, LONG]),
-            unique_key=pick([None, None, "k", "l", "m"]),
-            delay=pick([0, 0, 0, LONG]),
+            unique_key=unique_key,
+            rule=rule,
+            delay=0 if rule.debounce is not None else pick([0, 0, 0, LONG]),
             group=pick([None, *GROUPS]) if self.has_groups else None,
             # The owner chooses the uid, so that it knows the job if the answer is lost.
             uid=str(UUID(int=self.random.getrandbits(128), version=4)),
