@@ -8,5 +8,13 @@ from .of_files import OF_FILES
 from .of_groups import OF_GROUPS
 from .of_postgres import OF_POSTGRES
 from .of_requests import OF_REQUESTS
+from .of_unique_keys import OF_UNIQUE_KEYS
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*OF_DEPENDENCIES, *OF_FILES, *OF_GROUPS, *OF_POSTGRES, *OF_REQUESTS)
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *OF_DEPENDENCIES,
+    *OF_FILES,
+    *OF_GROUPS,
+    *OF_POSTGRES,
+    *OF_REQUESTS,
+    *OF_UNIQUE_KEYS,
+)
