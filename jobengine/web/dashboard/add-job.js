@@ -6,6 +6,7 @@ import { Draft, dialog, field, form, jsonField, keep, values } from './forms.js'
 import { members, pretty } from './json.js';
 import { jobLink } from './links.js';
 import { newUid } from './session.js';
+import { uniqueFields, uniqueParts } from './unique-key.js';
 
 /** Options of a job that are whole numbers, with their labels and least values. */
 const NUMBERS = [
@@ -29,10 +30,10 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
     const add = async (element) => {
       const typed = values(element);
       if (typed.content === pretty(content)) typed.content = content;
-      const { uid: added } = await api.addJob(queue, jobText(typed));
+      const answer = await api.addJob(queue, jobText(typed));
       draft.forget();
       close();
-      tell('The job is added. ', h('a', { href: jobLink(queue, added) }, 'Show it'));
+      tell(`${outcome(answer, typed)} `, h('a', { href: jobLink(queue, answer.uid) }, 'Show it'));
       done();
     };
     const element = form('Add', add, fields, { more: keep(close, 'Not now') });
@@ -43,24 +44,30 @@ export function openAddJob(queue, { like = null, done = () => {} } = {}) {
   }, { wide: true });
 }
 
+function outcome({ uid, replaced }, typed) {
+  if (replaced) return 'The queued job with this key is replaced.';
+  return uid === typed.uid ? 'The job is added.' : 'A job holds this key: no other was added.';
+}
+
 function options(given) {
+  const parsed = (name) => (given.has(name) ? JSON.parse(given.get(name)) : undefined);
   const text = (name) => (given.has(name) ? JSON.parse(given.get(name)) : '');
   const numbers = NUMBERS.map(([name, label, least]) => field(label, {
     name, inputmode: least === null ? 'text' : 'numeric', pattern: least === null ? `-?(${WHOLE})` : WHOLE, title: 'a whole number', value: given.get(name) ?? '',
   }));
   const tags = given.has('tags') ? JSON.parse(given.get('tags')) : [];
   return h('details', { class: 'more', open: given.size > 0 }, h('summary', {}, 'Options'), h('div', { class: 'fields' },
-    numbers, field('Unique key', { name: 'unique_key', maxlength: 256, value: text('unique_key') }, 'While this job is unfinished, no other job with this key is added.'),
-    field('Group', { name: 'group', maxlength: 200, value: text('group') }, 'The queue may limit the jobs of a group, or share its workers among groups.'),
-    h('div', { class: 'field wide' }, tagsField(tags))), jsonField('Meta', 'meta', given.has('meta') ? pretty(given.get('meta')) : '', { required: false }));
+    numbers, field('Group', { name: 'group', maxlength: 200, value: text('group') }, 'The queue may limit the jobs of a group, or share its workers among groups.'),
+    h('div', { class: 'field wide' }, tagsField(tags))), uniqueFields(text('unique_key'), parsed('unique'), parsed('debounce')), jsonField('Meta', 'meta', given.has('meta') ? pretty(given.get('meta')) : '', { required: false }));
 }
 
 const tagsField = (tags) => field('Tags', { long: true, name: 'tags', rows: 2, value: tags.join('\n') }, 'One on each line.');
 
 /** The JSON of the job, with content, meta and numbers as they were typed. */
-function jobText({ uid, content, meta, tags, unique_key: unique, group, ...numbers }) {
+function jobText({ uid, content, meta, tags, group, ...given }) {
+  const numbers = NUMBERS.map(([name]) => [name, given[name]]);
   const words = tags.split('\n').map((tag) => tag.trim()).filter(Boolean);
-  const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ['unique_key', unique && JSON.stringify(unique)], ['group', group && JSON.stringify(group)],
-    ['tags', words.length && JSON.stringify(words)], ...Object.entries(numbers)];
+  const parts = [['uid', JSON.stringify(uid)], ['content', content], ['meta', meta.trim()], ...uniqueParts(given), ['group', group && JSON.stringify(group)],
+    ['tags', words.length && JSON.stringify(words)], ...numbers];
   return `{${parts.filter(([, text]) => text).map(([name, text]) => `"${name}":${text}`).join(',')}}`;
 }

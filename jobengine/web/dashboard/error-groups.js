@@ -35,11 +35,14 @@ export function keepOrder(list, groups, keyOf = ({ key }) => key) {
   groups.sort((one, other) => (order.get(keyOf(one)) ?? 1e9) - (order.get(keyOf(other)) ?? 1e9));
 }
 
-/** Show merged groups as the items of `list`; `changed()` is called after an action. With `named`, each queue is named. */
-export function drawGroups(list, groups, changed, { named = false } = {}) {
+/**
+ * Show merged groups as the items of `list`; `changed()` is called after an action. With `named`, each queue is named;
+ * `to` is the first choice for a move.
+ */
+export function drawGroups(list, groups, changed, { named = false, to = '' } = {}) {
   const key = ({ fingerprint }) => fingerprint;
   keepOrder(list, groups, key);
-  keyed(list, groups, key, () => makeItem(changed), (item, group) => update(item, group, named));
+  keyed(list, groups, key, () => makeItem(changed), (item, group) => update(Object.assign(item, { to }), group, named));
 }
 
 function makeItem(changed) {
@@ -54,7 +57,7 @@ function makeItem(changed) {
   item.name = h('span', { class: 'muted code', title: 'The fingerprint of the error' });
   const queues = () => item.group.places.map(({ queue }) => queue).filter((queue) => session.may(queue, 'manage'));
   const act = (action) => () => actOnMatching(queues(), action, { state: 'failed', fingerprint: item.group.fingerprint }, changed);
-  const move = () => openMove(queues()[0], { state: 'failed', fingerprint: item.group.fingerprint }, changed);
+  const move = () => openMove(queues()[0], { state: 'failed', fingerprint: item.group.fingerprint }, changed, { to: item.to });
   item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' });
   item.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: act(ACTIONS.retry) }, 'Retry'), item.more);
   item.append(item.error, h('div', { class: 'line' }, item.count, item.chart, h('span', { class: 'muted' }, 'first ', item.first), h('span', { class: 'muted' }, 'last ', item.last),

@@ -81,7 +81,7 @@ class ErrorsPart extends HTMLElement {
     this.pages.hidden = first === 1 && next === null;
     setText(this.range, this.pages.hidden ? '' : `Errors ${number(first)} to ${number(first + failures.length - 1)}`);
     replace(this.state, failures.length === 0 && empty(...NOTHING));
-    drawGroups(this.list, merged(failures.map((group) => ({ ...group, queue: this.queue }))), () => this.page.changed());
+    drawGroups(this.list, merged(failures.map((group) => ({ ...group, queue: this.queue }))), () => this.page.changed(), { to: this.page.origins?.[0] });
     this.leftOut.hidden = dropped === 0;
     setText(this.leftOut, leftOutText(dropped));
   }

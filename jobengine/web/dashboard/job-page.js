@@ -17,6 +17,7 @@ import { jobLink, queueLink, whole } from './links.js';
 import { Feed, Refresher } from './live.js';
 import { scheduleLink } from './schedule-rows.js';
 import { session } from './session.js';
+import { uniqueFacts } from './unique-key.js';
 
 const FINISHED = ['complete', 'failed'];
 
@@ -189,6 +190,7 @@ class JobPage extends HTMLElement {
     this.why = h('p', { class: 'reason' });
     this.holders = h('div', { class: 'holders', hidden: true });
     this.by = h('p', { class: 'line', hidden: true });
+    this.origin = h('p', { class: 'line', hidden: true });
     this.error = errorView();
     this.errorPanel = h('section', { class: 'panel failed', 'aria-labelledby': 'error', hidden: true },
       h('div', { class: 'title-line' }, h('h2', { id: 'error' }, 'Error'), copyButton('Copy', () => this.job.error, { 'aria-label': 'Copy the error' })), this.error);
@@ -204,7 +206,7 @@ class JobPage extends HTMLElement {
     this.links = document.createElement('je-links');
     this.links.hidden = true;
     const [content, ...rest] = this.trees.map(([, panel]) => panel);
-    this.body.append(this.trouble, this.why, this.holders, this.by, this.due, this.progress, this.errorPanel, this.links,
+    this.body.append(this.trouble, this.why, this.holders, this.origin, this.by, this.due, this.progress, this.errorPanel, this.links,
       h('div', { class: 'panels job' }, h('div', {}, content, rest), h('div', {}, h('section', { class: 'panel', 'aria-labelledby': 'facts' }, h('h2', { id: 'facts' }, 'Facts'), this.facts), this.attempts)));
   }
 
@@ -242,6 +244,7 @@ class JobPage extends HTMLElement {
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
     drawHolders(this.holders, this.queue, reason);
     this.#drawSchedule(reason?.schedule);
+    this.#drawOrigin(job.moved_from);
     this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
@@ -255,7 +258,7 @@ class JobPage extends HTMLElement {
       panel.hidden = !raw.has(name);
       if (raw.has(name)) panel.firstElementChild.show(name[0].toUpperCase() + name.slice(1), raw.get(name));
     }
-    this.#drawFacts(factsOf(job, raw), session.may(this.queue, 'read') ? job.group : undefined);
+    this.#drawFacts(factsOf(job, raw, reason), session.may(this.queue, 'read') ? job.group : undefined);
     timeline(this.line, job);
   }
 
@@ -271,6 +274,15 @@ class JobPage extends HTMLElement {
     this.by.hidden = false;
     replace(this.by, h('span', {}, 'Added by schedule ', h('a', { href: scheduleLink(this.queue, schedule.name) }, `‘${schedule.name}’`), ` for ${wallTime(schedule.time)} `,
       setTime(time(null, { tabindex: 0, class: 'muted' }), secondOf(schedule.time))));
+  }
+
+  /** From which queue the job was moved here. */
+  #drawOrigin(origin) {
+    const said = JSON.stringify(origin ?? null);
+    if (this.originSaid === said) return;
+    this.originSaid = said;
+    this.origin.hidden = !origin;
+    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at)));
   }
 
   /** When the job was started and how long it has run, or when it is due. */
@@ -307,6 +319,7 @@ class JobPage extends HTMLElement {
     this.factsSaid = said;
     const shown = ([name, text, at]) => (at ? setTime(time(null, { tabindex: 0 }), at)
       : name === 'Batch' && session.may(this.queue, 'read') ? h('a', { href: batchLink(this.queue, text) }, text)
+      : name === 'Fingerprint' && session.may(this.queue, 'read') ? h('a', { class: 'code', href: queueLink(this.queue, '', { fingerprint: text }) }, text)
       : name === 'Group' && group ? h('a', { href: queueLink(this.queue, 'groups', { group }) }, text) : text);
     replace(this.facts, facts.map((fact) => h('div', {}, h('dt', {}, fact[0]), h('dd', {}, shown(fact)))));
   }
@@ -327,7 +340,7 @@ function timesOf(job) {
 }
 
 /** Pairs of a name and a text; with a third value, a time. */
-function factsOf(job, raw) {
+function factsOf(job, raw, reason) {
   const tried = job.max_attempts ? `${number(job.attempts ?? 0)} of ${number(job.max_attempts)}` : `${number(job.attempts ?? 0)}`;
   return [
     ['Uid', job.uid], ['Priority', raw.get('priority')], ['Attempts', tried], job.group && ['Group', job.group], job.batch && ['Batch', job.batch],
@@ -336,26 +349,35 @@ function factsOf(job, raw) {
     job.lease_expires && ['Lease expires', '', job.lease_expires], job.cancel_requested && ['Cancelling', 'the worker is asked to stop'],
     ['Time-out', job.timeout_seconds ? duration(job.timeout_seconds) : 'never'], job.retry_delay_seconds && ['Retry delay', duration(job.retry_delay_seconds)],
     job.removed_at ? ['Kept until', exact(job.removed_at)] : ['Kept when complete', job.keep_minutes ? duration(job.keep_minutes * 60) : 'not at all'], job.timeout_time > 0 && ['Removed if still queued', '', job.timeout_time],
-    job.unique_key && ['Unique key', job.unique_key], job.traceparent && ['Trace', job.traceparent],
+    ...uniqueFacts(job, reason?.key_held_until), job.fingerprint && ['Fingerprint', job.fingerprint], job.traceparent && ['Trace', job.traceparent],
   ].filter(Boolean);
 }
 
 /** What becomes of a job when one that it waits for fails. */
 const ON_FAILURE = { fail: 'it fails too', run: 'it runs all the same', wait: 'it waits for the retry' };
 
-/** The reason without the holders, and without the sentence on the schedule; both are shown apart. */
-function withoutSchedule(explanation) {
+/** The reason without the holders, the sentence on the last move, and that on the schedule; all are shown apart. */
+function withoutOrigin(explanation, { moved_from: origin }) {
   const text = withoutHolders(explanation);
-  const at = explanation.schedule ? text.lastIndexOf(' Added by schedule ') : -1;
-  return at < 0 ? text : text.slice(0, at);
+  const end = [explanation.schedule && ' Added by schedule ', origin && ' It came from the queue '].filter(Boolean).map((words) => text.lastIndexOf(words)).filter((at) => at >= 0);
+  return end.length ? text.slice(0, Math.min(...end)) : text;
 }
 
 /** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
-function readable(explanation, { cancelled }, retries) {
-  const { state, not_before: from, lease_expires: until, opens } = explanation;
+function readable(explanation, job, retries) {
+  const { state, not_before: from, lease_expires: until, opens, key_held_until: held } = explanation;
   if (explanation.held_by === 'dependencies') return linkReason(explanation);
-  if (FINISHED.includes(state)) return `${cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${retries ? ' Retry starts it again with all its attempts.' : ''}`;
-  return [from, until, opens].filter(Boolean).reduce((text, seconds) => text.replaceAll(String(seconds), exact(seconds)), withoutSchedule(explanation));
+  const latest = job.debounce && job.created + job.debounce.at_most_seconds;
+  const text = [from, until, opens, held, latest].filter(Boolean).reduce((whole, seconds) => whole.replaceAll(String(seconds), exact(seconds)), withoutOrigin(explanation, job));
+  if (!FINISHED.includes(state)) return text;
+  const [, rest = ''] = text.split(' to run it again.');
+  const retry = retries ? ' Retry starts it again with all its attempts.' : '';
+  return `${job.cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${alikeText(explanation)}${retry}${rest}`;
+}
+
+/** How many other jobs failed in the same way, as a sentence after a space. */
+function alikeText({ failed_alike: count = 1, failed_alike_since: since }) {
+  return count > 1 ? ` It failed like ${number(count - 1)} ${count === 2 ? 'other' : 'others'} since ${exact(since)}.` : '';
 }
 
 /** Why a job waits, or has failed because of others; the panel below lists them. */

@@ -9,6 +9,7 @@ import { ACTIONS, actOnMatching, actOnSome, countMatching, fits } from './job-ac
 import { JobRows } from './job-rows.js';
 import { queueLink } from './links.js';
 import { Refresher } from './live.js';
+import { openMove } from './move-jobs.js';
 import { session } from './session.js';
 
 const PAGE = 50;
@@ -238,7 +239,8 @@ class JobsPart extends HTMLElement {
       const button = h('button', { type: 'button', class: action.danger ? 'danger' : null, 'data-action': key, onclick: () => this.#act(action) }, action.name);
       return [action, button];
     });
-    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button),
+    this.move = h('button', { type: 'button', hidden: true, onclick: () => openMove(this.queue, this.#filter, () => this.#done(), { to: this.page.origins?.[0] }) }, 'Move');
+    this.selection.append(this.count, this.all, h('span', { class: 'gap' }), ...this.acts.map(([, button]) => button), this.move,
       h('button', { type: 'button', class: 'quiet', 'data-key': 'clear', onclick: () => { this.#select(false); this.#settle(); } }, 'Clear selection'));
   }
 
@@ -261,15 +263,18 @@ class JobsPart extends HTMLElement {
     this.selection.hidden = count === 0 && !this.#matching;
     setText(this.count, this.#matching ? 'All that match' : `${number(count)} selected`);
     this.all.hidden = this.#matching;
+    this.move.hidden = !this.#matching;
     const states = this.#matching ? [this.#filter.state] : [...this.rows.selected.values()].map(({ state }) => state);
     for (const [action, button] of this.acts) set(button, 'disabled', !states.some((state) => fits(action, state)));
   }
 
+  #done() {
+    this.#select(false);
+    this.page.changed();
+  }
+
   #act(action) {
-    const done = () => {
-      this.#select(false);
-      this.page.changed();
-    };
+    const done = () => this.#done();
     if (this.#matching) actOnMatching(this.queue, action, this.#filter, done);
     else actOnSome(this.queue, action, [...this.rows.selected.values()], done);
   }

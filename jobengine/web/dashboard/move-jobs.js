@@ -14,7 +14,7 @@ const REASONS = {
 };
 
 /** Ask where to move the jobs of `queue` that match, with `to` as the first choice; call `done()` after it. */
-export function openMove(queue, filter, done, { to = '', heading = 'Move to another queue' } = {}) {
+export function openMove(queue, filter, done, { to = '', heading = 'Move to another queue', note = null } = {}) {
   const box = dialog(heading, (close) => {
     const list = h('datalist', { id: newId() });
     offerQueues(list, queue);
@@ -36,14 +36,15 @@ export function openMove(queue, filter, done, { to = '', heading = 'Move to anot
         replace(count, h('span', { class: 'error', role: 'alert' }, api.inWords(error)));
       }
     };
-    const element = form('Move', send, [h('p', {}, 'Each job keeps its uid, content and history, and is queued there with all its attempts.'),
+    const element = form('Move', send, [h('p', {}, 'Each job keeps its uid, content and history, and is queued there with all its attempts.'), note && h('p', { class: 'muted' }, note),
       field('To queue', { name: 'to', required: true, maxlength: 256, value: to, list: list.id, autofocus: true }, 'Your key must be the owner’s in both queues.'), list, paceField(), count],
     { more: [h('button', { type: 'button', onclick: tryIt }, 'Dry run'), keep(close)] });
     return h('div', { class: 'move' }, element);
   });
 }
 
-async function offerQueues(list, queue) {
+/** Offer the names of the known queues, other than `queue`, in a list of suggestions. */
+export async function offerQueues(list, queue) {
   try {
     const names = (await allQueues()).map(({ name }) => name).filter((name) => name !== queue);
     replace(list, names.map((name) => h('option', { value: name })));

@@ -5,6 +5,7 @@ import { h, tell, whereabouts } from './dom.js';
 import { waitText } from './flow.js';
 import { exact, number, jobs } from './format.js';
 import { confirm } from './forms.js';
+import { openMove } from './move-jobs.js';
 import { session } from './session.js';
 
 /** Reconfigure a queue and report the result or the error; then call `done()`. */
@@ -51,12 +52,19 @@ export function remove(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Badges for the state of a queue: paused, held, draining. */
+/** Badges for the state of a queue: paused, held, draining, without its dead-letter queue. */
 export const badges = (queue) => [
   queue.paused && h('span', { class: 'badge warn', title: 'No job can be claimed.' }, 'Paused'),
   queue.held_until && h('span', { class: 'badge warn', title: `No job can be claimed until ${exact(queue.held_until)}.` }, 'Held'),
   queue.draining && h('span', { class: 'badge warn', title: 'No job can be added.' }, 'Draining'),
+  queue.dead_letter?.missing && h('span', { class: 'badge warn', title: `The dead-letter queue “${queue.dead_letter.queue_name}” is gone: failed jobs stay. Set it again in the settings.` }, 'Dead-letter queue missing'),
 ].filter(Boolean);
+
+/** Ask, then move the failed jobs of a dead-letter queue back to one of the queues that they came from. */
+export const moveBack = (queue, origins, done) => openMove(queue.name, { state: 'failed' }, done, {
+  to: origins[0], heading: 'Move failed jobs back',
+  note: origins.length > 1 && `Jobs of ${origins.length} queues are here. To move only some, use More at an error on the page of errors.`,
+});
 
 /** End the hold of a queue. */
 export const release = (queue, done) => change(queue.name, { held_until: 0 }, 'the hold has ended.', done);

@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import { openAddJob } from './add-job.js';
 import { setSparkline, sparkline } from './chart.js';
+import { originsOf } from './dead-letters.js';
 import { h, menu, replace, set, setText } from './dom.js';
 import { waitText } from './flow.js';
 import { setTime, time } from './format.js';
@@ -10,7 +11,7 @@ import { failure } from './forms.js';
 import { queueLink } from './links.js';
 import { Feed, Refresher } from './live.js';
 import { COUNTS, cancelledText, count, countOf, ratesText, setOldest } from './overview-part.js';
-import { badges, drain, pause, purge, release, remove } from './queue-actions.js';
+import { badges, drain, moveBack, pause, purge, release, remove } from './queue-actions.js';
 import { session } from './session.js';
 import { workerNote } from './trouble.js';
 import './batches-part.js';
@@ -26,7 +27,7 @@ const PARTS = [
   ['overview', 'Overview', 'je-overview'], ['', 'Jobs', 'je-jobs'], ['errors', 'Errors', 'je-errors'], ['workers', 'Workers', 'je-workers'],
   ['schedules', 'Schedules', 'je-schedules'], ['settings', 'Settings', 'je-settings'], ['batches', 'Batches', 'je-batches'], ['groups', 'Groups', 'je-groups'],
 ];
-/** Milliseconds between two looks for the first batch. */
+/** Milliseconds between two looks for the first batch, and for queues from which failed jobs came. */
 const LOOK = 30000;
 
 class QueuePage extends HTMLElement {
@@ -73,10 +74,28 @@ class QueuePage extends HTMLElement {
     this.feed = new Feed(name, (changes) => this.#happened(changes), signal);
   }
 
+  /** Find out, now and then, what few queues have. */
+  async #look(signal) {
+    if (performance.now() < this.#nextLook) return;
+    this.#nextLook = performance.now() + LOOK;
+    await Promise.all([this.#lookForBatches(signal), this.#lookForOrigins(signal)]);
+  }
+
+  /** The queues from which failed jobs came, and a button to move the jobs back. */
+  async #lookForOrigins(signal) {
+    this.origins = await originsOf(this.stats, signal);
+    const said = JSON.stringify(this.origins);
+    if (this.back.dataset.said === said) return;
+    this.back.dataset.said = said;
+    this.back.hidden = this.origins.length === 0;
+    const names = this.origins.map((name, at) => [at > 0 && ', ', h('a', { href: queueLink(name) }, name)]);
+    replace(this.back, h('span', {}, 'Failed jobs here came from ', names, '.'),
+      session.may(this.name, 'manage') && h('button', { type: 'button', onclick: () => moveBack(this.stats, this.origins, () => this.changed()) }, 'Move back'));
+  }
+
   /** The tab of batches comes with the first batch. */
   async #lookForBatches(signal) {
-    if (this.batched || performance.now() < this.#nextLook) return;
-    this.#nextLook = performance.now() + LOOK;
+    if (this.batched) return;
     const { batches } = await api.listBatches(this.name, { limit: 1, signal });
     this.batched = batches.length > 0;
     this.#drawTabs();
@@ -120,7 +139,8 @@ class QueuePage extends HTMLElement {
     this.append(this.state, this.whole);
     this.note = h('p', { class: 'alarm', role: 'status', hidden: true });
     this.#buildHold();
-    this.whole.append(this.note, this.hold, this.line, this.tabs, this.below);
+    this.back = h('p', { class: 'line', hidden: true });
+    this.whole.append(this.note, this.hold, this.back, this.line, this.tabs, this.below);
   }
 
   #buildHold() {
@@ -159,7 +179,7 @@ class QueuePage extends HTMLElement {
     this.whole.hidden = false;
     this.buttons.hidden = false;
     this.#draw(this.stats);
-    await this.#lookForBatches(signal);
+    await this.#look(signal);
   }
 
   /** Advice for a queue that was deleted, or a key that was revoked. */

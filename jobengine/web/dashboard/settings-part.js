@@ -1,6 +1,7 @@
 // The settings of a queue: defaults, limits and keys.
 
 import * as api from './api.js';
+import { deadLetterChanges, deadLetterFacts, deadLetterFields } from './dead-letters.js';
 import { copyButton, h, keyed, replace, tell } from './dom.js';
 import { flowChanges, flowFacts, flowFields } from './flow.js';
 import { duration, number, setTime, time } from './format.js';
@@ -49,13 +50,13 @@ class SettingsPart extends HTMLElement {
         tick('Require the lease', { name: 'require_lease', checked: stats.require_lease }, 'Only the worker that holds a job may update it while it is in progress.')),
       h('fieldset', {}, h('legend', {}, 'Job defaults'), h('p', { class: 'hint' }, 'For jobs that do not set them. An empty field means the server’s default.'),
         h('div', { class: 'fields' }, DEFAULTS.map(([name, label, min]) => field(label, { name, type: 'number', min, step: 1, value: given(name) }, name === 'timeout_seconds' ? '0 is never.' : null)))),
-      flowFields(stats),
+      deadLetterFields(stats), flowFields(stats),
     ];
     const save = async (element) => {
       const given = values(element);
       const defaults = Object.fromEntries(DEFAULTS.map(([name]) => [name, given[name]]).filter(([, value]) => value !== undefined));
       await api.changeQueue(this.queue, {
-        max_jobs: given.max_jobs ?? 0, require_lease: given.require_lease, ...(Object.keys(defaults).length || stats.defaults ? { defaults } : {}), ...flowChanges(given, stats),
+        max_jobs: given.max_jobs ?? 0, require_lease: given.require_lease, ...(Object.keys(defaults).length || stats.defaults ? { defaults } : {}), ...flowChanges(given, stats), ...deadLetterChanges(given, stats),
       });
       // Figures that the page asks for by itself may be older than the change.
       const fresh = await api.stats(this.queue);
@@ -155,7 +156,7 @@ function shown(stats) {
   const { defaults } = stats;
   const facts = [['Job limit', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Requires the lease', stats.require_lease ? 'yes' : 'no'],
     ...(defaults ? [['Keeps complete jobs', duration(defaults.keep_minutes * 60)], ['Keeps failed jobs', duration(defaults.keep_failed_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
-      ['Attempts', number(defaults.max_attempts)], ['Retry delay', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']]), ...flowFacts(stats)];
+      ['Attempts', number(defaults.max_attempts)], ['Retry delay', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']]), ...deadLetterFacts(stats), ...flowFacts(stats)];
   return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'),
     h('dl', { class: 'facts' }, facts.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))));
 }

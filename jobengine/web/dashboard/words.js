@@ -9,6 +9,7 @@ const LABELS = {
   group: 'Group', group_order: 'Order of groups', group_on_failure: 'If a job fails', target_wait_seconds: 'Target wait', held_until: 'Held until', order: 'Seconds for each priority', seconds_per_priority: 'Seconds for each priority',
   cron: 'Cron line', timezone: 'Time zone', every_seconds: 'Seconds between two times', if_running: 'If its last job is not finished', missed: 'If times were missed',
   missed_seconds: 'Too old after', pause_after_failures: 'Pause after failures in a row',
+  debounce: 'Debounce', at_most_seconds: 'Debounce, at most seconds', unique: 'Unique key', dead_letter: 'Dead-letter queue', move_to: 'To queue', per_second: 'Jobs per second', fingerprint: 'Fingerprint',
   depends_on: 'Dependencies', on_dependency_failure: 'If a dependency fails', batch: 'Batch',
   name: 'Name', priority: 'Priority', content: 'Content', tags: 'Tags', meta: 'Meta', error: 'Error', worker: 'Worker', q: 'Search', tag: 'Tag',
 };

@@ -61,6 +61,8 @@ _AT: Final = {
     "job-held": ("queue/mail/job/{held}", "held by"),
     "job-waiting": ("queue/deliveries/job/{waiting}", "of 2 jobs in progress"),
     "job-complete": ("queue/mail/job/{complete}", "Complete. Retry"),
+    "job-moved": ("queue/mail-dead/job/{moved}", "Moved here from"),
+    "dead-letters": ("queue/mail-dead/errors", "Failed jobs here came from"),
     "server": ("server", "Sync time"),
 }
 #: The same where calls get no answer or an error: their paths, and what is done with them.
@@ -75,7 +77,7 @@ _ANSWERED: Final = {
 def _at(route: str, text: str) -> Scene:
     def prepare(person: Person, shop: Shop) -> None:
         names = {"failed": shop.failed, "held": shop.held, "complete": shop.complete, "waiting": shop.waiting}
-        _admin(person, route.format(**names, linked=shop.linked))
+        _admin(person, route.format(**names, linked=shop.linked, moved=shop.moved))
         _wait(person, text)
 
     return prepare
@@ -123,7 +125,7 @@ def create_queue(person: Person, _shop: Shop) -> None:
 @_scene
 def queues(person: Person, _shop: Shop) -> None:
     _admin(person)
-    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(9)
+    expect(person.table("Queues").locator("tbody").get_by_role("row")).to_have_count(11)
     expect(person.row("Queues", "mail").get_by_role("cell").nth(7)).to_contain_text("2")
 
 
@@ -254,6 +256,23 @@ def errors_move(person: Person, _shop: Shop) -> None:
 
 
 @_scene
+def dead_letters_move_back(person: Person, shop: Shop) -> None:
+    SCENES["dead-letters"](person, shop)
+    person.press("Move back")
+    dialog = person.dialog("Move failed jobs back")
+    dialog.get_by_label("Jobs per second").fill("50")
+    dialog.get_by_role("button", name="Dry run").click()
+    _wait(person, "6 jobs would be moved.")
+
+
+@_scene
+def settings_dead_letter(person: Person, _shop: Shop) -> None:
+    _admin(person, "queue/letters/settings")
+    _wait(person, "failed jobs stay here")
+    person.field("Dead-letter queue").scroll_into_view_if_needed()
+
+
+@_scene
 def workers(person: Person, _shop: Shop) -> None:
     _admin(person, "queue/mail/workers")
     expect(person.row("Workers", "mailer-1")).to_be_visible()
@@ -291,6 +310,8 @@ def add_job(person: Person, _shop: Shop) -> None:
     content = person.dialog("Add job").get_by_label("Content", exact=True)
     content.fill('{\n  "to": "ada@example.org",\n  "subject": "Your order 2400"\n}')
     person.dialog("Add job").get_by_text("Options").click()
+    person.dialog("Add job").get_by_label("Unique key").fill("order-2400")
+    person.dialog("Add job").get_by_label("Debounce, seconds").fill("5")
 
 
 @_scene

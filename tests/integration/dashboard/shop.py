@@ -10,9 +10,10 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from jobengine.client import JobEngine, Queue
-from tests.integration.daemons import Daemon
+from tests.integration.daemons import Client, Daemon, until
 from tests.integration.shells import ADMIN_KEY
 
+from .dead_letters import set_dead_letter
 from .pipelines import fill_pipeline
 from .schedules import fill_schedules
 
@@ -44,6 +45,8 @@ class Shop:
     waiting: str
     #: A job of `imports` in the middle of a graph.
     linked: str = ""
+    #: A job of `mail-dead`, the dead-letter queue of `letters`.
+    moved: str = ""
 
     @property
     def mail(self) -> Queue:
@@ -60,6 +63,7 @@ def open_shop(home: Path) -> Iterator[Shop]:
         with daemon.client() as client:
             fill_schedules(client, "reports")
             shop = evolve(shop, linked=fill_pipeline(client, "imports"))
+            shop = evolve(shop, moved=_fill_dead_letters(engine, client))
         engine.queue("reports").pause()
         yield shop
     daemon.kill()
@@ -77,6 +81,22 @@ def _fill(engine: JobEngine, url: str) -> Shop:
     engine.queue("invoices").drain()
     waiting = _fill_deliveries(engine.queue("deliveries"))
     return _fill_mail(engine.queue("mail"), engine, url, waiting)
+
+
+def _fill_dead_letters(engine: JobEngine, client: Client) -> str:
+    """A queue whose failed jobs move, one whose dead-letter queue is gone; returns a job that was moved."""
+    letters, dead, lost = (engine.queue(name) for name in ("letters", "mail-dead", "gone"))
+    for one in (letters, dead, lost):
+        one.create()
+    set_dead_letter(client, "letters", "mail-dead")
+    for number in range(6):
+        uid = letters.add(_letter(number)).uid
+        letters.update(letters.claim(worker="printer")[0].uid, new_status="failed", error=_ERRORS[number % 2])
+    until("the failed jobs were moved", lambda: dead.stats().size == 6)
+    set_dead_letter(client, "letters", "gone")
+    lost.remove()
+    letters.update(letters.add(_letter(7)).uid, new_status="failed", error="no route")
+    return uid
 
 
 def _work(queue: Queue, contents: Sequence[Any], complete: int, workers: Sequence[str]) -> None:

@@ -5,9 +5,11 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from jobengine.client import JobNotFound, Queue
+from jobengine.client import JobEngine, JobNotFound, Queue, UniqueOptions
+from tests.integration.daemons import Daemon, until
 
 from .conftest import Arrive
+from .dead_letters import set_dead_letter
 from .person import Person
 
 #: Makes the text of a time in Unix seconds.
@@ -89,6 +91,55 @@ def test_the_page_of_a_job_shows_why_the_job_does_not_run(person: Person, queue:
     queue.update(uid, new_status="failed", error="no route to host")
     expect(person.page.get_by_role("heading", name="Error", exact=True)).to_be_visible()
     expect(person.page.get_by_text("no route to host").first).to_be_visible()
+
+
+def test_the_page_of_a_failed_job_counts_jobs_that_failed_alike_and_links_them(person: Person, queue: Queue) -> None:
+    for number in range(3):
+        uid = queue.add({}).uid
+        queue.update(uid, new_status="failed", error=f"no route to host 192.0.2.{number}")
+    since = min(job.last_updated for job in queue.jobs())
+    _look_at(person, queue, uid)
+    when = person.page.evaluate(_TIME, int(since.timestamp()))
+    alike = f"Failed, no attempts left. It failed like 2 others since {when}. Retry starts it again"
+    expect(person.page.get_by_text(alike)).to_be_visible()
+    person.page.get_by_role("region", name="Facts").get_by_role("link", name=re.compile("^[0-9a-f]{16}$")).click()
+    person.sees(queue.name)
+    expect(person.jobs()).to_have_count(3)
+
+
+def test_the_page_of_a_job_says_where_it_was_moved_from_and_why_it_was_not(
+    person: Person, engine: JobEngine, queue: Queue, live: Daemon
+) -> None:
+    dead = engine.queue(f"{queue.name} dead")
+    dead.create()
+    with live.client() as client:
+        set_dead_letter(client, queue.name, dead.name)
+    moved, kept = (queue.add({}).uid for _ in range(2))
+    queue.update(moved, new_status="failed", error="no route")
+    until("the job was moved", lambda: dead.stats().size == 1)
+    _look_at(person, dead, moved)
+    origin = person.page.get_by_text("Moved here from the queue")
+    expect(origin).to_contain_text(re.compile(f"‘{queue.name}’.*(now|ago)"))  # noqa: RUF001  # as it is on the page
+    expect(person.page.get_by_text("It came from")).to_have_count(0)
+    dead.drain()
+    queue.update(kept, new_status="failed", error="no route")
+    _look_at(person, queue, kept)
+    why = f"It was not moved into the dead-letter queue: the queue '{dead.name}' is draining."
+    expect(person.page.get_by_text(why)).to_be_visible()
+
+
+def test_the_page_of_a_job_says_what_its_unique_key_means(person: Person, queue: Queue) -> None:
+    rule: UniqueOptions = {"key": "report", "seconds": 3600, "if_queued": "replace", "if_running": "add"}
+    uid = queue.add({}, unique=rule, debounce={"seconds": 5, "at_most_seconds": 60}).uid
+    _look_at(person, queue, uid)
+    facts = person.page.get_by_role("region", name="Facts")
+    words = "held for 1 h after the finish, an add replaces the queued job, an add while it runs is a job of its own"
+    for text in ("report", words, "5 s after the latest add, at most 1 min after the first"):
+        expect(facts.get_by_text(text, exact=True)).to_be_visible()
+    expect(person.page.get_by_text("Each add with its unique key delays it by 5 seconds")).to_be_visible()
+    queue.update(uid, new_status="complete")
+    expect(facts).to_contain_text("Holds its key until")
+    expect(person.page.get_by_text(re.compile("It holds its unique key until .*UTC"))).to_be_visible()
 
 
 def test_the_page_of_a_job_shows_attempt_progress_and_retry_time_as_text(person: Person, queue: Queue) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from playwright.sync_api import expect
 
-from jobengine.client import JobEngine, Queue
+from jobengine.client import JobEngine, Queue, UniqueOptions
 from tests.integration.shells import BIN
 
 from .conftest import Arrive
@@ -27,6 +27,44 @@ def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
     expect(person.jobs().first).to_contain_text("alice")
     (job,) = queue.jobs()
     assert (job.priority, job.tags, job.content) == (5, ("red", "large"), {"to": "alice", "exact": 12345678901234567})
+
+
+def test_the_add_form_offers_what_a_unique_key_means_and_debounce(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+
+    def add(**texts: str) -> None:
+        person.press("Add job")
+        dialog = person.dialog("Add job")
+        dialog.get_by_text("Options").click()
+        for label, text in texts.items():
+            dialog.get_by_label(label.replace("_", " ")).first.fill(text)
+        dialog.get_by_label("Add beside a job in progress").check()
+        dialog.get_by_role("button", name="Add", exact=True).click()
+
+    add(Seconds_after_the_finish="60")
+    expect(person.page.get_by_role("alert")).to_have_text("Unique key: it is needed for these settings.")
+    person.press("Not now")
+    add(Unique_key="report", **{"Debounce,_seconds": "600"})
+    person.is_told("The job is added.")
+    (job,) = queue.jobs()
+    assert job.raw["unique"] == {"key": "report", "seconds": 60, "if_queued": "replace", "if_running": "add"}
+    assert job.raw["debounce"] == {"seconds": 600, "at_most_seconds": 6000}
+    add(Unique_key="report", Content='{"page": 2}', **{"Debounce,_seconds": "300"})
+    person.is_told("The queued job with this key is replaced.")
+    (job,) = queue.jobs()
+    assert job.content == {"page": 2}
+
+
+def test_the_add_form_says_that_a_job_holds_its_key(person: Person, queue: Queue) -> None:
+    uid = queue.add({}, unique_key="report").uid
+    person.look_at(queue.name)
+    person.press("Add job")
+    dialog = person.dialog("Add job")
+    dialog.get_by_text("Options").click()
+    dialog.get_by_label("Unique key").fill("report")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    person.is_told("A job holds this key: no other was added.")
+    assert [job.uid for job in queue.jobs()] == [uid]
 
 
 def test_the_whole_form_is_on_a_phone(arrive: Arrive, queue: Queue) -> None:
@@ -116,3 +154,16 @@ def test_repeat_adds_a_job_with_the_same_content_and_options(person: Person, que
     assert {k: v for k, v in first.raw.items() if k not in fields} == {
         k: v for k, v in second.raw.items() if k not in fields
     }
+
+
+def test_repeat_keeps_the_rule_of_the_unique_key_and_the_debounce(person: Person, queue: Queue) -> None:
+    rule: UniqueOptions = {"key": "report", "until": "started", "if_queued": "replace"}
+    uid = queue.add({}, unique=rule, debounce={"seconds": 600, "at_most_seconds": 900}).uid
+    person.look_at(queue.name)
+    person.page.get_by_role("link", name=uid[:8]).click()
+    person.choose("More actions", "Repeat")
+    person.confirm("Repeat the job", "Add")
+    person.is_told("The queued job with this key is replaced.")
+    (job,) = queue.jobs()
+    assert job.raw["unique"] == {"key": "report", "until": "started", "if_queued": "replace"}
+    assert job.raw["debounce"] == {"seconds": 600, "at_most_seconds": 900}

@@ -1,0 +1,127 @@
+"""Dead-letter queues: their settings, a warning where one is missing, and moving jobs back."""
+
+import re
+
+from playwright.sync_api import expect
+
+from jobengine.client import JobEngine, Queue
+from tests.integration.daemons import Daemon, until
+from tests.integration.shells import ADMIN_KEY
+
+from .dead_letters import set_dead_letter
+from .person import Person
+
+
+def _dead(engine: JobEngine, queue: Queue) -> Queue:
+    dead = engine.queue(f"{queue.name} dead")
+    dead.create()
+    return dead
+
+
+def _setting(queue: Queue) -> object:
+    return queue.stats().raw.get("dead_letter")
+
+
+def test_the_settings_form_sets_and_removes_the_dead_letter_queue(
+    person: Person, engine: JobEngine, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    person.look_at(queue.name, part="/settings")
+    name = person.field("Dead-letter queue")
+    name.fill(dead.name)
+    person.press("Save")
+    person.is_told("Saved.")
+    assert _setting(queue) == {"queue_name": dead.name, "keep_minutes": 20160}
+    expect(person.field("Keep jobs there, minutes")).to_have_value("20160")
+    person.field("Keep jobs there, minutes").fill("60")
+    person.press("Save")
+    until("the setting is saved", lambda: _setting(queue) == {"queue_name": dead.name, "keep_minutes": 60})
+    name.fill("")
+    person.press("Save")
+    until("the setting is removed", lambda: _setting(queue) is None)
+
+
+def test_the_settings_form_refuses_a_dead_letter_queue_that_does_not_exist_or_makes_a_circle(
+    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    with live.client() as client:
+        set_dead_letter(client, dead.name, queue.name)
+    person.look_at(queue.name, part="/settings")
+    for name, text in (("nowhere", "nowhere"), (dead.name, "")):
+        person.field("Dead-letter queue").fill(name)
+        person.press("Save")
+        expect(person.page.get_by_role("alert")).to_contain_text(text or re.compile(r"\w"))
+    assert _setting(queue) is None
+
+
+def test_a_missing_dead_letter_queue_is_marked_and_can_be_set_again(
+    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    with live.client() as client:
+        set_dead_letter(client, queue.name, dead.name)
+    dead.remove()
+    queue.update(queue.add({}).uid, new_status="failed", error="no route")
+    until("the queue is known to be missing", lambda: "missing" in str(_setting(queue)))
+    person.look_at(queue.name, part="/settings")
+    mark = person.page.get_by_text("Dead-letter queue missing")
+    expect(mark).to_be_visible()
+    warning = person.page.get_by_text(f"There is no queue “{dead.name}” any more")
+    expect(warning).to_be_visible()
+    dead.create()
+    person.press("Save")
+    person.is_told("Saved.")
+    expect(warning).to_have_count(0)
+    expect(mark).to_have_count(0)
+    assert _setting(queue) == {"queue_name": dead.name, "keep_minutes": 20160}
+
+
+def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
+    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    with live.client() as client:
+        set_dead_letter(client, queue.name, dead.name)
+    uids = {queue.add({}).uid for _ in range(3)}
+    for uid in uids:
+        queue.update(uid, new_status="failed", error="no route")
+    until("the failed jobs were moved", lambda: dead.stats().size == 3)
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    person.open(f"queue/{dead.name}")
+    expect(person.page.get_by_text(f"Failed jobs here came from {queue.name}.")).to_be_visible()
+    person.press("Move back")
+    dialog = person.dialog("Move failed jobs back")
+    expect(dialog.get_by_label("To queue")).to_have_value(queue.name)
+    dialog.get_by_label("Jobs per second").fill("0.01")
+    dialog.get_by_role("button", name="Dry run").click()
+    expect(dialog.get_by_role("status")).to_have_text("3 jobs would be moved.")
+    assert dead.stats().size == 3
+    dialog.get_by_role("button", name="Move", exact=True).click()
+    expect(dialog.get_by_role("status")).to_contain_text("3 jobs moved.")
+    assert {job.uid for job in queue.jobs(state="queued")} == uids
+    assert sum(job.not_before is not None for job in queue.jobs()) == 2
+
+
+def test_all_jobs_that_match_a_filter_are_moved_from_the_list(
+    person: Person, engine: JobEngine, queue: Queue
+) -> None:
+    other = _dead(engine, queue)
+    queue.add_many([{}] * 3, tags=["slow"])
+    queue.add({})
+    person.look_at(queue.name)
+    expect(person.jobs()).to_have_count(4)
+    person.page.get_by_text("More filters").click()
+    person.field("Tag").fill("slow")
+    expect(person.jobs()).to_have_count(3)
+    person.jobs().first.get_by_role("checkbox").check()
+    expect(person.button("Move")).to_be_hidden()
+    person.press("Select all that match")
+    person.press("Move")
+    dialog = person.dialog("Move to another queue")
+    dialog.get_by_label("To queue").fill(other.name)
+    dialog.get_by_role("button", name="Move", exact=True).click()
+    expect(dialog.get_by_role("status")).to_contain_text("3 jobs moved.")
+    assert (queue.stats().size, other.stats().size) == (1, 3)
