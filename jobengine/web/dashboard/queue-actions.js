@@ -60,10 +60,9 @@ export const badges = (queue) => [
   queue.dead_letter?.missing && h('span', { class: 'badge warn', title: `The dead-letter queue “${queue.dead_letter.queue_name}” is gone: failed jobs stay. Set it again in the settings.` }, 'Dead-letter queue missing'),
 ].filter(Boolean);
 
-/** Ask, then move the failed jobs of a dead-letter queue back to one of the queues that they came from. */
-export const moveBack = (queue, origins, done) => openMove(queue.name, { state: 'failed' }, done, {
-  to: origins[0], heading: 'Move failed jobs back',
-  note: origins.length > 1 && `Jobs of ${origins.length} queues are here. To move only some, use More at an error on the page of errors.`,
+/** Ask, then move failed jobs back to the queue from which they came. */
+export const moveBack = (queue, origin, done) => openMove(queue.name, { state: 'failed', moved_from: origin }, done, {
+  to: origin, heading: 'Move failed jobs back', note: `These are the failed jobs that came from “${origin}”.`,
 });
 
 /** End the hold of a queue. */

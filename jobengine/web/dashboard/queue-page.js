@@ -81,16 +81,16 @@ class QueuePage extends HTMLElement {
     await Promise.all([this.#lookForBatches(signal), this.#lookForOrigins(signal)]);
   }
 
-  /** The queues from which failed jobs came, and a button to move the jobs back. */
+  /** The queues from which failed jobs came, each with a button to move its jobs back. */
   async #lookForOrigins(signal) {
     this.origins = await originsOf(this.stats, signal);
     const said = JSON.stringify(this.origins);
     if (this.back.dataset.said === said) return;
     this.back.dataset.said = said;
     this.back.hidden = this.origins.length === 0;
-    const names = this.origins.map((name, at) => [at > 0 && ', ', h('a', { href: queueLink(name) }, name)]);
-    replace(this.back, h('span', {}, 'Failed jobs here came from ', names, '.'),
-      session.may(this.name, 'manage') && h('button', { type: 'button', onclick: () => moveBack(this.stats, this.origins, () => this.changed()) }, 'Move back'));
+    const manages = session.may(this.name, 'manage');
+    const back = (name) => h('button', { type: 'button', 'aria-label': this.origins.length > 1 ? `Move back to ${name}` : null, onclick: () => moveBack(this.stats, name, () => this.changed()) }, 'Move back');
+    replace(this.back, 'Failed jobs here came from', this.origins.map((name) => h('span', { class: 'line' }, h('a', { href: queueLink(name) }, name), manages && back(name))));
   }
 
   /** The tab of batches comes with the first batch. */

@@ -80,25 +80,27 @@ def test_a_missing_dead_letter_queue_is_marked_and_can_be_set_again(
 def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
     person: Person, engine: JobEngine, live: Daemon, queue: Queue
 ) -> None:
-    dead = _dead(engine, queue)
+    dead, other = _dead(engine, queue), engine.queue(f"{queue.name} too")
+    other.create()
     with live.client() as client:
-        set_dead_letter(client, queue.name, dead.name)
+        for one in (queue, other):
+            set_dead_letter(client, one.name, dead.name)
     uids = {queue.add({}).uid for _ in range(3)}
-    for uid in uids:
-        queue.update(uid, new_status="failed", error="no route")
-    until("the failed jobs were moved", lambda: dead.stats().size == 3)
+    for one, uid in [*((queue, uid) for uid in uids), (other, other.add({}).uid)]:
+        one.update(uid, new_status="failed", error="no route")
+    until("the failed jobs were moved", lambda: dead.stats().size == 4)
     person.open()
     person.sign_in_as_admin(ADMIN_KEY)
     person.sees("Queues")
     person.open(f"queue/{dead.name}")
-    expect(person.page.get_by_text(f"Failed jobs here came from {queue.name}.")).to_be_visible()
-    person.press("Move back")
+    expect(person.page.get_by_text("Failed jobs here came from")).to_contain_text(other.name)
+    person.press(f"Move back to {queue.name}")
     dialog = person.dialog("Move failed jobs back")
     expect(dialog.get_by_label("To queue")).to_have_value(queue.name)
     dialog.get_by_label("Jobs per second").fill("0.01")
     dialog.get_by_role("button", name="Dry run").click()
     expect(dialog.get_by_role("status")).to_have_text("3 jobs would be moved.")
-    assert dead.stats().size == 3
+    assert dead.stats().size == 4
     dialog.get_by_role("button", name="Move", exact=True).click()
     expect(dialog.get_by_role("status")).to_contain_text("3 jobs moved.")
     assert {job.uid for job in queue.jobs(state="queued")} == uids
