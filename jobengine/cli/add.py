@@ -65,7 +65,7 @@ def many_options(function: Any) -> Any:
     "jobengine add mail @job.json --delay 10m --max-attempts 3 --group customer-7\n"
     'jobengine add mail \'{"to": "di@example.org"}\' --not-before 2027-01-15T08:00Z --meta \'{"by": "shop"}\'\n'
     'jobengine add mail \'{"to": "cy@example.org"}\' --wait --wait-at-most 30s\n'
-    "jobengine add index '{\"customer\": 7}' --unique customer-7 --debounce 5s --debounce-at-most 1m\n"
+    "jobengine add mail '{\"customer\": 7}' --unique customer-7 --debounce 5s --debounce-at-most 1m\n"
     'jobengine add mail \'{"to": "ed@example.org"}\' --after 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\n'
     'jobengine add mail \'{"to": "flo@example.org"}\' --batch import-7\n'
     "jobengine add mail --many jobs.jsonl",

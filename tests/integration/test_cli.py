@@ -201,6 +201,7 @@ ON_POSTGRES = ("jobengine db migrate", "jobengine db recount")
 @pytest.fixture
 def filled(shell: Shell) -> Shell:
     """The queues and jobs that the examples name."""
+    shell.make_queues("mail-dead")
     for name in ("mail", "viewer"):
         (shell.home / f"{name}.key").write_text(f"a key for {name}\n")
         (shell.home / f"{name}.key").chmod(0o600)
