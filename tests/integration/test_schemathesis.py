@@ -97,6 +97,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         or {"cursor", "sort"} <= query.keys()
         or any(isinstance(one, dict) and {"timeout_minutes", "timeout_seconds"} <= one.keys() for one in jobs)
         or any(isinstance(one, dict) and one.get("uid") and one.get("depends_on") for one in jobs)
+        or any(isinstance(one, dict) and _contradicts_its_key(one, body.get("batch")) for one in jobs)
         or _is_no_such_batch(case)
         or ("old_key_seconds" in body and "new_access_key" not in body)
         or _changes_what_can_not_be(case)
@@ -110,6 +111,27 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
 def _cursor(case: Any) -> str:
     others = {"listGroups": GROUP_CURSOR, "listSchedules": NAME_CURSOR, "listBatches": NAME_CURSOR}
     return others.get(_name(case), CURSOR)
+
+
+def _contradicts_its_key(job: Mapping[str, Any], batch: object) -> bool:
+    """Whether a job to add has fields about its unique key that can't be sent together, given the batch of all jobs."""
+    unique, debounce, key = job.get("unique"), job.get("debounce"), job.get("unique_key")
+    rule = unique if isinstance(unique, dict) else {}
+    is_replacing = debounce is not None or rule.get("if_queued") == "replace"
+    return (
+        (unique is not None and key is not None)
+        or (debounce is not None and unique is None and key is None)
+        or _is_no_such_delay(job, rule, debounce)
+        or (is_replacing and bool(job.get("depends_on") or job.get("batch") or batch))
+    )
+
+
+def _is_no_such_delay(job: Mapping[str, Any], rule: Mapping[str, Any], debounce: Any) -> bool:
+    if isinstance(debounce, dict):
+        is_short = debounce.get("at_most_seconds", 1 << 62) < debounce.get("seconds", 0)
+        if is_short or job.get("delay_seconds") or rule.get("if_queued") == "keep":
+            return True
+    return rule.get("until") == "started" and bool(rule.get("seconds"))
 
 
 def _is_no_such_batch(case: Any) -> bool:
