@@ -13,6 +13,7 @@ from tests.processes import adopt_orphans, children, end_children
 
 from .backups import Backups
 from .connections import Connections
+from .dead_letters import dead_letters, postgres_dead_letters
 from .full_disks import FullDisks
 from .images import ImageCuts
 from .kills import Kills
@@ -37,6 +38,8 @@ TRIALS = (
     Rekeys(),
     slots(),
     postgres_slots(),
+    dead_letters(),
+    postgres_dead_letters(),
     workflows(),
     postgres_workflows(),
     TwoParents(),

@@ -49,6 +49,8 @@ from .waiters import Offer, Waiters
 _EXPIRY_SLICE: Final = 200
 #: The most jobs of a cascade of dependencies that change in the commit which began it.
 _CASCADE: Final = 1_000
+#: The most jobs that move into dead-letter queues in the turn in which they fail.
+_MOVED: Final = 400
 #: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
@@ -329,8 +331,8 @@ class Executor:
         self._set_timer()
 
     def _move(self, now: int) -> None:
-        """Move jobs that have just failed into dead-letter queues, at most _CASCADE: the timer goes on with others."""
-        for _ in range(_CASCADE // _EXPIRY_SLICE):
+        """Move jobs that have just failed into dead-letter queues, at most _MOVED: the timer goes on with others."""
+        for _ in range(_MOVED // _EXPIRY_SLICE):
             deadline = self.tables.next_deadline
             if deadline is None or deadline > now or not (facts := expire(self.tables, now, _EXPIRY_SLICE)):
                 break

@@ -1,0 +1,50 @@
+"""Safeties of moves between queues."""
+
+from typing import Final
+
+from .mutant import Mutant
+
+_MOVES: Final = "jobengine/core/moves.py"
+
+OF_MOVES: Final = (
+    Mutant(
+        "move-uid-taken",
+        "that a moved job replaces no other",
+        _MOVES,
+        "        if job.spec.uid in arrived or target.job(job.spec.uid) is not None:\n",
+        "        if job.spec.uid in arrived:\n",
+        ("tests/core/test_dead_letters.py::test_a_job_whose_uid_is_taken_stays",),
+    ),
+    Mutant(
+        "move-removes",
+        "that a moved job is in one queue only",
+        _MOVES,
+        "        return [JobRemoved(source.name, spec.uid), JobAdded(name, Job(moved, standing))]\n",
+        "        return [JobAdded(name, Job(moved, standing))]\n",
+        ("tests/core/test_dead_letters.py::test_whatever_happens_each_job_is_in_exactly_one_queue",),
+    ),
+    Mutant(
+        "move-stranger",
+        "that a later queue of the same name gets no jobs",
+        _MOVES,
+        "        if target.queue.salt != setting.salt:\n            return why.REPLACED\n",
+        "",
+        ("tests/core/test_dead_letters.py::test_a_later_queue_of_the_same_name_gets_no_job",),
+    ),
+    Mutant(
+        "move-again",
+        "that a job which came back during a move is not moved again",
+        "jobengine/core/commands/moves.py",
+        "        return jobs if self.before is None else [job for job in jobs if job.updated <= self.before]\n",
+        "        return jobs\n",
+        ("tests/core/test_dead_letters.py::test_a_job_that_came_back_during_a_move_is_left_there",),
+    ),
+    Mutant(
+        "move-other-lease",
+        "that only the holder of a moved job gets it by repeating the report",
+        "jobengine/engine/repeated_reports.py",
+        '            if is_its and compare_digest((lease or "").encode(), update.lease.encode()):\n',
+        "            if is_its:\n",
+        ("tests/web/test_dead_letters.py::test_the_holder_repeats_the_report_that_has_moved_its_job",),
+    ),
+)

@@ -1,0 +1,168 @@
+"""
+Workers that fail jobs, and clients that move them back, on servers that are killed again and again.
+
+Jobs move between a queue and its dead-letter queue all the time. At the end each job whose add was answered must be in
+exactly one of the two, and no failed job may be left behind.
+"""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from http.client import HTTPException
+from typing import Any, Final
+
+from attrs import define, field
+
+from tests.integration.daemons import Daemon, until
+
+from .campaigns import OnFile, OnPostgres
+from .crew import Caller, require
+from .trials import Tally
+
+QUEUE: Final = "work"
+DEAD: Final = "dead"
+WORKERS: Final = 8
+#: Seconds between kills.
+LOADED: Final = (0.5, 2.0)
+#: Jobs that are added at a time.
+ADDED: Final = 20
+
+
+@define
+class Worker:
+    """A client in its own thread, which adds, fails, completes and moves jobs."""
+
+    connect: Callable[[], Caller]
+    chance: random.Random
+    stop: threading.Event
+    #: The uids of jobs whose adds were answered.
+    added: list[str] = field(factory=list)
+    done: Counter[str] = field(factory=Counter)
+    wrong: list[Exception] = field(factory=list)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                with self.connect() as client:
+                    for _ in range(self.chance.randrange(1, 30)):
+                        self.chance.choice([self._add, self._fail, self._fail, self._fail_matching, self._move])(client)
+            except (OSError, HTTPException):
+                time.sleep(0.02)
+            except Exception as error:  # in a thread: the thread that waits for it raises the error again
+                self.wrong.append(error)
+                return
+
+    def _add(self, client: Caller) -> None:
+        reply = client.add_many([{"content": {}, "timeout_seconds": 1}] * ADDED, QUEUE)
+        require(reply.status == 201, f"new jobs were answered with {reply}")
+        self.added += [job["uid"] for job in reply.json["jobs"]]
+
+    def _fail(self, client: Caller) -> None:
+        """Fail most of the claimed jobs; a few time out, or are completed."""
+        reply = client.take(QUEUE, count=self.chance.choice([1, 5, 20]))
+        jobs = reply.json["jobs"] if reply.status == 200 else []
+        for job in jobs:
+            status = self.chance.choices(["failed", "complete", ""], [8, 1, 1])[0]
+            if status:
+                ended = client.change(job["uid"], QUEUE, lease=job["lease"], new_status=status)
+                require(ended.status in (200, 404, 409), f"{status} was answered with {ended}")
+                self.done[status] += 1
+
+    def _fail_matching(self, client: Caller) -> None:
+        body = {"queue_name": QUEUE, "filter": {"state": "queued"}, "new_status": "failed"}
+        if self.chance.random() < 0.2:
+            require(client.call("POST", "/api/v1/jobs", body=body).status == 200, "failing all was refused")
+
+    def _move(self, client: Caller) -> None:
+        body: dict[str, Any] = {"queue_name": DEAD, "all": True, "move_to": QUEUE}
+        if self.chance.random() < 0.5:
+            body["per_second"] = self.chance.choice([50, 1000])
+        reply = client.call("POST", "/api/v1/jobs", body=body)
+        require(reply.status == 200, f"a move was answered with {reply}")
+        self.done["moved"] += reply.json["moved"]
+
+
+@define
+class _Campaign:
+    """Servers of one database and their clients."""
+
+    daemons: Sequence[Daemon]
+    chance: random.Random
+    tally: Tally
+    #: Kills something, and returns when all is ready again.
+    kill: Callable[[], None]
+    workers: list[Worker] = field(init=False)
+    _stop: threading.Event = field(factory=threading.Event)
+    _threads: list[threading.Thread] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.workers = [Worker(self.connect, random.Random(self.chance.random()), self._stop) for _ in range(WORKERS)]
+
+    def connect(self) -> Caller:
+        return Caller(random.SystemRandom().choice(self.daemons).port, sampled=True)
+
+    def begin(self) -> None:
+        for daemon in self.daemons:
+            daemon.start()
+        with self.connect() as client:
+            client.make_queue(QUEUE)
+            client.make_queue(DEAD)
+            reply = client.set_up(QUEUE, dead_letter={"queue_name": DEAD})
+            require(reply.status == 200, f"the dead-letter queue was answered with {reply}")
+        self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
+        for thread in self._threads:
+            thread.start()
+
+    def round(self) -> None:
+        time.sleep(self.chance.uniform(*LOADED))
+        require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
+        self.kill()
+        self.tally.kills += 1
+        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+
+    def end(self) -> None:
+        """Stop the clients, and look for each job."""
+        self.end_workers()
+        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+        with self.connect() as client:
+            until("no job is in progress or failed", lambda: self._is_quiet(client))
+            self._judge(client)
+        require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
+        self.tally.operations += sum(worker.done.total() for worker in self.workers)
+
+    def _is_quiet(self, client: Caller) -> bool:
+        """Whether no attempt can time out any more, and all failed jobs have moved."""
+        counts = client.call("GET", "/api/v1/queue/stats", query={"name": QUEUE}).json["counts"]
+        return not (counts["inprogress"] or counts["failed"])
+
+    def _judge(self, client: Caller) -> None:
+        places: list[tuple[str, str]] = []
+        for queue in (QUEUE, DEAD):
+            jobs = client.call("GET", "/api/v1/queue", query={"name": queue}).json["jobs"]
+            places += [(job["uid"], queue) for job in jobs]
+        numbers = Counter(uid for uid, _ in places)
+        twice = [uid for uid, number in numbers.items() if number > 1]
+        require(not twice, f"jobs are in both queues: {twice[:3]}")
+        lost = [uid for worker in self.workers for uid in worker.added if uid not in numbers]
+        require(not lost, f"jobs are in neither queue: {lost[:3]}")
+
+    @property
+    def _wrong(self) -> list[Exception]:
+        return [error for worker in self.workers for error in worker.wrong]
+
+    def end_workers(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def dead_letters(kills: int = 10, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
+    """The trial on a file."""
+    return OnFile("dead letters", _Campaign, kills, make_daemon)
+
+
+def postgres_dead_letters(kills: int = 10) -> OnPostgres:
+    """The trial on PostgreSQL."""
+    return OnPostgres("dead letters, PostgreSQL", _Campaign, kills)
