@@ -385,6 +385,8 @@ class Adding:
     def _with_key(self, request: NewJob, unique_key: str) -> Added | None:
         """The job that answers a request because it holds the unique key, or None; raises UniqueKeyTaken."""
         keys, rule = self._keys_of_request, request.unique or PLAIN_RULE
+        if not keys.of(unique_key):
+            return None
         replaces = keys.to_replace(unique_key, rule)
         there = replaces or keys.to_keep(unique_key, rule)
         if there is None:

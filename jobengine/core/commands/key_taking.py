@@ -29,7 +29,8 @@ class KeyTaking:
     _replaced: dict[str, Job] = field(factory=dict)
     _without_key: list[Job] = field(factory=list)
 
-    def _of(self, key: str) -> dict[str, Job]:
+    def of(self, key: str) -> dict[str, Job]:
+        """The jobs that may hold a key, by uid."""
         holders = self._holders.get(key)
         if holders is None:
             holders = self._holders[key] = {job.spec.uid: job for job in self.table.holders(key)}
@@ -37,16 +38,17 @@ class KeyTaking:
 
     def to_replace(self, key: str, rule: UniqueRule) -> Job | None:
         """The queued job that an add with this key and rule replaces, or None."""
-        return job_to_replace([*self._of(key).values()], rule)
+        return job_to_replace([*self.of(key).values()], rule)
 
     def to_keep(self, key: str, rule: UniqueRule) -> Job | None:
         """The job that answers an add with this key and rule instead of a new one, or None."""
-        return job_to_keep([*self._of(key).values()], rule, self.now)
+        return job_to_keep([*self.of(key).values()], rule, self.now)
 
     def enter(self, key: str, job: Job, index: int) -> None:
         """Let a new job take a key, given its index in the request, from a finished job that does not hold it."""
-        holders = self._of(key)
-        for one in [*holders.values()]:
+        holders = self.of(key)
+        # Most keys are free.
+        for one in [*holders.values()] if holders else ():
             if one.state in FINISHED and not holds(one, self.now):
                 del holders[one.spec.uid]
                 self._without_key.append(one)
@@ -55,7 +57,7 @@ class KeyTaking:
 
     def replace(self, key: str, job: Job) -> int | None:
         """Replace a holder of a key. Returns its index if the request itself has added it."""
-        self._of(key)[job.spec.uid] = job
+        self.of(key)[job.spec.uid] = job
         index = self._new.get(job.spec.uid)
         if index is None:
             self._replaced[job.spec.uid] = job

@@ -107,9 +107,7 @@ def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
     assert sum(job.not_before is not None for job in queue.jobs()) == 2
 
 
-def test_all_jobs_that_match_a_filter_are_moved_from_the_list(
-    person: Person, engine: JobEngine, queue: Queue
-) -> None:
+def test_all_jobs_that_match_a_filter_are_moved_from_the_list(person: Person, engine: JobEngine, queue: Queue) -> None:
     other = _dead(engine, queue)
     queue.add_many([{}] * 3, tags=["slow"])
     queue.add({})
