@@ -20,10 +20,14 @@ _REMEMBERED: Final = 512
 
 #: Quoted texts; an apostrophe inside a word is none.
 _QUOTED: Final = re.compile(
-    r"""(?<!\w)'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`'\n]*['`](?!\w)|\u201c[^\u201d\n]*\u201d|\u2018[^\u2019\n]*\u2019"""
+    r"""(?<!\w)[bru]?'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`'\n]*['`](?!\w)|\u201c[^\u201d\n]*\u201d|\u2018[^\u2019\n]*\u2019"""
 )
 _QUOTES: Final = frozenset("'\"`\u201d\u2019")
-_AROUND: Final = ".,:;()[]{}<>!?\u2026|*"
+_AROUND: Final = ".,:;()[]{}<>!?\u2026|*+-"
+#: Units, which are dropped with the number before them.
+_UNITS: Final = frozenset(
+    {"b", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib", "bytes", "ns", "us", "ms", "s", "seconds", "minutes"}
+)
 #: Words before a number that tells what went wrong: such a number is kept.
 _BEFORE_KEPT: Final = frozenset({"errno", "status", "code", "http", "signal", "error", "sqlstate", "statuscode"})
 _LONG_CODE: Final = 6
@@ -35,7 +39,7 @@ _HOST: Final = re.compile(
     r"|(?:[a-z0-9_-]+\.)+(?:com|net|org|io|dev|local|internal|svc|example|test|eu|de|uk|us|cloud)"
 )
 _FILE_END: Final = re.compile(
-    r"\.(?:csv|json|xml|txt|pdf|png|jpe?g|gif|zip|gz|log|parquet|sql|ya?ml|tmp|xlsx?|html?|py|js|ts|go|java|sh|rb|cs"
+    r"\.(?:csv|json|xml|txt|pdf|png|jpe?g|gif|zip|gz|log|parquet|sql|ya?ml|tmp|xlsx?|html?|py|js|ts|go|java|sh|rb|cs|c|cc|cpp|h|rs|php"
     r"|toml|lock|bin|sock|pem|crt|key|mp4|mov|wav)(?::\d+)*$",
 )
 #: Uuids, hexadecimal numbers and other numbers with their units, also within words.
@@ -50,6 +54,8 @@ _PYTHON_FRAME: Final = re.compile(r'^[ |+]*File "([^"\n]+)", line \d+(?:, in ([^
 _PYTHON_START: Final = "Traceback (most recent call last)"
 #: A frame of Node, Java or .NET, of which the first two lines are in the first two groups.
 _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
+#: What Java and Node write before an error that ends the program.
+_THREAD: Final = re.compile(r'^(?:Exception in thread "[^"\n]*"|Uncaught|Unhandled) ')
 _CAUSE: Final = re.compile(r"^(?:Caused by:|\s*---> )\s*([^\n]+)", re.MULTILINE)
 #: A frame of Go: the function, and its file in the next line.
 _GO_FRAME: Final = re.compile(r"^([\w./*()-]+?)\([^\n]*\)\n\t([^\s:]+):\d+", re.MULTILINE)
@@ -59,7 +65,7 @@ _FOREIGN_FILE: Final = re.compile(
     r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d|^<frozen |[\\/]Lib[\\/]"
 )
 _FOREIGN_FRAME: Final = re.compile(
-    r"node_modules|\(node:|\(internal/|at node:|at internal/|<anonymous>$"
+    r"node_modules|\(node:|\(internal/|at node:|at internal/|<anonymous>\)?$"
     r"|at (?:java|javax|jdk|sun|com\.sun|org\.springframework|org\.apache|org\.hibernate|kotlin|scala)\."
     r"|at (?:System|Microsoft)\.|at (?:async )?(?:Promise|process|Array|Object|Module|Function)\."
 )
@@ -94,7 +100,8 @@ def _message(line: str) -> str:
         line = _QUOTED.sub(" ", line)
     words, before = [], ""
     for word in line.split():
-        before = word.lower() if word.isalpha() else _kept(word, before)
+        is_unit = not before and word.lower() in _UNITS
+        before = "" if is_unit else word.lower() if word.isalpha() else _kept(word, before)
         if before:
             words.append(before)
     return " ".join(words)
@@ -135,7 +142,7 @@ def _parsed(error: str) -> tuple[str, str]:
         line, frame = _at(error, frames)
     else:
         line, frame = _named(error), ""
-    return line.strip()[:LINE_LENGTH], frame
+    return _THREAD.sub("", line.strip(), count=1)[:LINE_LENGTH], frame
 
 
 def _python(error: str, frames: "list[re.Match[str]]") -> tuple[str, str]:

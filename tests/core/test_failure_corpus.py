@@ -1,0 +1,70 @@
+"""Fingerprints on 200 errors of programs in Python, Node, Java, Go and shells, which people grouped by their cause."""
+
+from collections.abc import Sequence
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from jobengine.core.fingerprints import fingerprint
+
+_CORPUS: Final = Path(__file__).parent / "failures"
+#: One group of this many was not looked at while the rules were written.
+_HELD_OUT: Final = 4
+#: The least share of pairs on which the fingerprints agree with the groups.
+_LEAST: Final = 0.95
+#: A group: its name, and its errors.
+_Group = tuple[str, Sequence[str]]
+
+
+def _groups() -> list[_Group]:
+    return list(chain.from_iterable(map(_groups_of, sorted(_CORPUS.glob("*.txt")))))
+
+
+def _groups_of(path: Path) -> list[_Group]:
+    _, *parts = f"\n{path.read_text()}".split("\n### ")
+    named = (part.split("\n", 1) for part in parts)
+    return [
+        (f"{path.stem}: {name}", [error.strip("\n") for error in errors.split("\n---\n")]) for name, errors in named
+    ]
+
+
+def _parts() -> list[list[_Group]]:
+    """The groups that were looked at, and those that were not."""
+    groups = _groups()
+    held_out = groups[_HELD_OUT - 1 :: _HELD_OUT]
+    return [[one for one in groups if one not in held_out], held_out]
+
+
+def test_the_corpus_has_fifty_groups_of_four_errors() -> None:
+    groups = _groups()
+    assert len({name for name, _ in groups}) == len(groups) == 50
+    assert {len(errors) for _, errors in groups} == {4}
+
+
+@pytest.mark.parametrize(("groups", "least"), zip(_parts(), (0.94, 0.86), strict=True), ids=["looked at", "held out"])
+def test_errors_of_one_cause_have_one_fingerprint(groups: list[_Group], least: float) -> None:
+    """The fingerprints of errors that are held out may be split a little more often."""
+    pairs = [(name, one, other) for name, errors in groups for one, other in combinations(errors, 2)]
+    apart = [name for name, one, other in pairs if fingerprint(one) != fingerprint(other)]
+    assert len(apart) <= (1 - least) * len(pairs), apart
+
+
+@pytest.mark.parametrize("groups", _parts(), ids=["looked at", "held out"])
+def test_errors_of_two_causes_have_two_fingerprints(groups: list[_Group]) -> None:
+    pairs = list(combinations(groups, 2))
+    merged = [
+        (name, other)
+        for (name, errors), (other, others) in pairs
+        if {*map(fingerprint, errors)} & {*map(fingerprint, others)}
+    ]
+    assert len(merged) <= (1 - _LEAST) * len(pairs), merged
+
+
+@pytest.mark.parametrize("groups", _parts(), ids=["looked at", "held out"])
+def test_fingerprints_agree_with_the_groups_on_nearly_all_pairs(groups: list[_Group]) -> None:
+    errors = [(name, error) for name, errors in groups for error in errors]
+    pairs = list(combinations(errors, 2))
+    right = sum((one[0] == other[0]) is (fingerprint(one[1]) == fingerprint(other[1])) for one, other in pairs)
+    assert right >= _LEAST * len(pairs)
