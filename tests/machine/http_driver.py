@@ -96,9 +96,14 @@ class HttpDriver(ApiDriver):
             queue = self.ask("GET", "/api/v1/queue", query={"name": stats["name"]}, key=None, headers=ADMIN)
             assert stats["size"] == queue["size"] == len(queue["jobs"])
             kinds = {kind: stats[kind] for kind in KINDS}
-            counts = {**stats["counts"], **kinds}
+            counts = {**stats["counts"], **kinds, "failures": self.failures(stats["name"])}
             whole[stats["name"]] = (self.settings(stats), queue["jobs"], counts, self.groups(stats["name"]))
         return whole
+
+    def failures(self, name: str) -> dict[str | None, int]:
+        """The number of failures by error."""
+        page = self.ask("GET", "/api/v1/failures", query={"queueName": name}, key=None, headers=ADMIN)
+        return {group["error"]: group["count"] for group in page["failures"]}
 
     def served(self, name: str) -> tuple[int, dict[str | None, int]]:
         return served_in(self.server.engine, name)

@@ -109,6 +109,11 @@ class Job:
         """Whether the job is queued and no delay holds it."""
         return self.state == "queued" and not (self.ready_at or self.not_before)
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether the job has failed without being cancelled, or is tried again after a failure."""
+        return (self.state == "failed" and not self.cancelled) or (self.state == "queued" and self.retrying)
+
 
 def delay_after(job: Job) -> int:
     """The delay after the last attempt: varied by up to 10 % by a checksum of the uid, and at most a day."""

@@ -410,6 +410,8 @@ class LocalDriver:
         for name, (queue, jobs, _) in seen_whole.items():
             counts = {state.value: number for state, number in stats[name].counts.items()}
             counts |= {kind: getattr(stats[name], kind) for kind in KINDS}
+            page = self.get(self.engine.ask(c.ListFailures(queue=name, admin=True, limit=100)))
+            counts["failures"] = {group.error: group.count for group in page.failures}
             whole[name] = (self._settings(queue), [seen(shown(job, ahead)) for job in jobs], counts, self.groups(name))
         return whole
 

@@ -5,6 +5,7 @@ Limits and the order of groups are computed from the list of jobs each time: not
 out: tests/engine/local/test_rates.py judges them.
 """
 
+from collections import Counter
 from typing import Any, Final
 
 from attrs import define, field
@@ -249,6 +250,7 @@ class Queue:
             "retrying": sum(job.retrying and job.state == "queued" for job in self.jobs),
             "cancelled": sum(job.cancelled for job in self.jobs),
             "held_until": self.held.get(OF_QUEUE),
+            "failures": dict(Counter(job.error or None for job in self.jobs if job.is_failure)),
         }
 
     def reports(self, now: int) -> dict[str, dict[str, Any]]:
