@@ -178,6 +178,9 @@ def test_failed_jobs_move_as_their_page_says(mail: Daemon, tmp_path: Path) -> No
     (code,) = blocks(page, heading="## At a shell")
     done = shell(code, tmp_path, Shell(mail, tmp_path).environment)
     assert done.returncode == 0, done.stderr
+    kinds, found, retried, back, _, failed = _answers(mail, setup, *blocks(page, heading="## Group failures"))
+    assert (kinds["failures"], found["jobs"], retried["matched"], back["matched"]) == ([], [], 0, 0)
+    assert failed["fingerprint"] == "smtp:refused"
 
 
 def _delete_all(daemon: Daemon) -> None:
