@@ -43,7 +43,9 @@ def test_the_corpus_has_fifty_groups_of_four_errors() -> None:
     assert {len(errors) for _, errors in groups} == {4}
 
 
-@pytest.mark.parametrize(("groups", "least"), zip(_parts(), (0.94, 0.86), strict=True), ids=["looked at", "held out"])
+@pytest.mark.parametrize(
+    ("groups", "least"), [*zip(_parts(), (0.94, 0.86), strict=True)], ids=["looked at", "held out"]
+)
 def test_errors_of_one_cause_have_one_fingerprint(groups: list[_Group], least: float) -> None:
     """The fingerprints of errors that are held out may be split a little more often."""
     pairs = [(name, one, other) for name, errors in groups for one, other in combinations(errors, 2)]

@@ -77,6 +77,7 @@ def test_the_index_is_the_one_that_its_jobs_alone_make(changes: list[tuple[int, 
     for job in jobs.values():
         fresh.change(None, job)
     fresh.update()
+    assert index.count(0) == fresh.count(0)
     assert list(index.entries) == list(fresh.entries)
     assert list(index.groups) == list(fresh.groups)
     assert (index.counts, index.minutes, index.marks) == (fresh.counts, fresh.minutes, fresh.marks)

@@ -335,3 +335,12 @@ class ApiDriver:
                 "times": times if times > 1 else None,
             }
         )
+
+
+def without_fingerprints(job: dict[str, Any]) -> dict[str, Any]:
+    """A shown job without its fingerprints: the model counts failures by error; see `Queue.counts`."""
+    bare = {name: value for name, value in job.items() if name != "fingerprint"}
+    attempts = job.get("history") or ()
+    if any(isinstance(one, dict) for one in attempts):
+        bare["history"] = [{name: one[name] for name in one if name != "fingerprint"} for one in attempts]
+    return bare

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.doubles import START
 from tests.machine import questions as q
+from tests.machine.api_driver import without_fingerprints
 from tests.machine.jobs import Asked, Job
 from tests.machine.model import Claimed, Model, Waiter
 from tests.machine.queues import Queue, Refused
@@ -496,12 +497,3 @@ class EngineMachine(RuleBasedStateMachine):
         # The engine does not store which group was served last: after a restart any order is right.
         for name, queue in self.model.queues.items():
             queue.turn, queue.served = self.driver.served(name)
-
-
-def without_fingerprints(job: dict[str, Any]) -> dict[str, Any]:
-    """A shown job without its fingerprints: the model counts failures by error; see `Queue.counts`."""
-    bare = {name: value for name, value in job.items() if name != "fingerprint"}
-    attempts = job.get("history") or ()
-    if any(isinstance(one, dict) for one in attempts):
-        bare["history"] = [{name: one[name] for name in one if name != "fingerprint"} for one in attempts]
-    return bare

@@ -21,6 +21,8 @@ from ....core.places import Mark, mark_of
 from ....core.stats import FailureCounts
 from .sorted_list import SortedList
 
+#: How many groups may have changed before they are sorted: that takes about a millisecond.
+_UNSORTED: Final = 1_000
 #: With this character behind it, a fingerprint comes before all others that begin with it.
 _NEXT: Final = "\0"
 
@@ -44,7 +46,7 @@ class FailureIndex:
     #: How many jobs each group has, and how many of them failed in each minute of elapsed time.
     counts: dict[str, int] = field(factory=dict, init=False)
     minutes: dict[tuple[str, int], int] = field(factory=dict, init=False)
-    #: The pending changes, and the number of jobs of each changed group before.
+    #: The pending changes, and the number of jobs before of each group that is not sorted yet.
     _entering: list[tuple[str, int, str]] = field(factory=list, init=False)
     _leaving: list[tuple[str, int, str]] = field(factory=list, init=False)
     _before: dict[str, int] = field(factory=dict, init=False)
@@ -81,20 +83,27 @@ class FailureIndex:
     @property
     def is_outdated(self) -> bool:
         """Whether there are pending changes."""
-        return bool(self._before)
+        return bool(self._entering or self._leaving)
 
     def update(self) -> None:
-        """Apply the pending changes."""
-        self.entries.add_all(self._entering)
-        self.entries.remove_all(self._leaving)
+        """Apply the pending changes; groups are sorted when somebody asks, or if many have changed."""
+        if self._entering:
+            self.entries.add_all(self._entering)
+            self._entering.clear()
+        if self._leaving:
+            self.entries.remove_all(self._leaving)
+            self._leaving.clear()
+        if len(self._before) > _UNSORTED:
+            self._sort()
+
+    def _sort(self) -> None:
+        """Bring the order of the groups up to date."""
         moved = [(was, self.counts[name], name) for name, was in self._before.items() if was != self.counts[name]]
         self.groups.add_all([(-now, name) for _, now, name in moved if now])
         self.groups.remove_all([(-was, name) for was, _, name in moved if was])
         for name in self._before:
             if not self.counts[name]:
                 del self.counts[name]
-        self._entering.clear()
-        self._leaving.clear()
         self._before.clear()
 
     def alike(self, name: str) -> Alike:
@@ -104,11 +113,13 @@ class FailureIndex:
 
     def count(self, since: int) -> FailureCounts:
         """See Table.count_failures."""
+        self._sort()
         names = [name for _, name in islice(self.groups, MOST_GROUPS)]
         return FailureCounts(len(names), sum((self.alike(name).first or 0) > since for name in names))
 
     def page(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
         """See Table.failures."""
+        self._sort()
         start = None if after is None else (-after[0], after[1])
         left = MOST_GROUPS if start is None else MOST_GROUPS - self.groups.before(start) - 1
         positions = list(islice(self.groups.behind(start), max(0, min(limit + 1, left))))
