@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from .conftest import MakeDaemon
-from .daemons import ROOT, free_port, until
+from .daemons import ROOT, Client, free_port, until
 
 ALERTS = ROOT / "deploy" / "alerts.yml"
 ADMIN_KEY = "the admin's"
@@ -79,6 +79,7 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
             client.add()
             client.update(client.claim().json["uid"], state)
         client.add(group="customer-7")
+        _fail_into_a_dead_letter_queue(client)
         schedule = {"queue_name": "q", "name": "yearly", "cron": "@yearly", "job": {"content": {}}}
         assert client.call("PUT", "/api/v1/schedule", body=schedule).status == 201
         client.take(wait=1)
@@ -88,9 +89,24 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
         # Counters that grow meanwhile have a rate.
         client.add()
         client.take(wait=1)
+        _fail(client, "letters")
     yield prometheus
     process.kill()
     process.wait()
+
+
+def _fail_into_a_dead_letter_queue(client: Client) -> None:
+    for name in ("letters", "dead"):
+        client.make_queue(name)
+    body = {"name": "letters", "dead_letter": {"queue_name": "dead"}}
+    assert client.call("POST", "/api/v1/queue", body=body).status == 200
+    _fail(client, "letters")
+
+
+def _fail(client: Client, queue: str) -> None:
+    uid = client.add(queue=queue).json["uid"]
+    failure = {"queue_name": queue, "uid": uid, "new_status": "failed", "error": "no route"}
+    assert client.call("POST", "/api/v1/job", body=failure).status == 200
 
 
 def _of_the_board() -> list[str]:
