@@ -7,6 +7,10 @@ import { field } from './forms.js';
 import { offerQueues } from './move-jobs.js';
 import { allQueues } from './queues.js';
 
+/** A badge for a queue whose dead-letter queue is gone, as a list of at most one. */
+export const missingBadge = ({ dead_letter: its }) => (its?.missing
+  ? [h('span', { class: 'badge warn', title: `There is no queue “${its.queue_name}” any more: failed jobs stay. See the settings.` }, 'Dead-letter queue missing')] : []);
+
 /** The part of a queue's settings form that is about its dead-letter queue. */
 export function deadLetterFields({ name, dead_letter: its }) {
   const list = h('datalist', { id: newId() });

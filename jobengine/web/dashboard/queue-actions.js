@@ -52,12 +52,11 @@ export function remove(queue, done) {
   }, { typed: queue.name });
 }
 
-/** Badges for the state of a queue: paused, held, draining, without its dead-letter queue. */
+/** Badges for the state of a queue: paused, held, draining. */
 export const badges = (queue) => [
   queue.paused && h('span', { class: 'badge warn', title: 'No job can be claimed.' }, 'Paused'),
   queue.held_until && h('span', { class: 'badge warn', title: `No job can be claimed until ${exact(queue.held_until)}.` }, 'Held'),
   queue.draining && h('span', { class: 'badge warn', title: 'No job can be added.' }, 'Draining'),
-  queue.dead_letter?.missing && h('span', { class: 'badge warn', title: `The dead-letter queue “${queue.dead_letter.queue_name}” is gone: failed jobs stay. Set it again in the settings.` }, 'Dead-letter queue missing'),
 ].filter(Boolean);
 
 /** Ask, then move failed jobs back to the queue from which they came. */

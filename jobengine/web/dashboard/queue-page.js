@@ -3,7 +3,7 @@
 import * as api from './api.js';
 import { openAddJob } from './add-job.js';
 import { setSparkline, sparkline } from './chart.js';
-import { originsOf } from './dead-letters.js';
+import { missingBadge, originsOf } from './dead-letters.js';
 import { h, menu, replace, set, setText } from './dom.js';
 import { waitText } from './flow.js';
 import { setTime, time } from './format.js';
@@ -201,7 +201,7 @@ class QueuePage extends HTMLElement {
     this.#drawHold(stats);
     this.#drawTabs();
     setText(this.counts.queued.more, waitText(stats));
-    const marks = badges(stats);
+    const marks = [...badges(stats), ...missingBadge(stats)];
     const role = session.role(this.name);
     if (role !== 'owner') marks.push(h('span', { class: 'badge' }, role));
     if (this.marks.textContent !== marks.map((mark) => mark.textContent).join('')) replace(this.marks, marks);

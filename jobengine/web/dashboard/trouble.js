@@ -51,5 +51,7 @@ export function byTrouble(one, other) {
 export function troubleMarks(queue) {
   const failed = failedAttempts(queue.last_hour);
   const note = workerNote(queue, true);
-  return [note ?? (failed > 0 && h('span', { class: 'bad', title: 'In the last hour' }, `${number(failed)} ${failed === 1 ? 'attempt' : 'attempts'} failed`))].filter(Boolean);
+  if (note) return [note];
+  if (queue.dead_letter?.missing) return [h('span', { class: 'bad', title: `There is no queue “${queue.dead_letter.queue_name}” any more: failed jobs stay.` }, 'dead-letter queue missing')];
+  return failed > 0 ? [h('span', { class: 'bad', title: 'In the last hour' }, `${number(failed)} ${failed === 1 ? 'attempt' : 'attempts'} failed`)] : [];
 }
