@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobengine.core.dead_letters import DUE
 from jobengine.core.effects import QueueEffect
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from jobengine.core.model import FINISHED, Job, Queue, Standing, State
@@ -77,7 +78,8 @@ def answers(table: LoadedTable | QueueTable, awaited: set[str]) -> list[Any]:
 
     def is_kept(job: Job) -> bool:
         """Whether only the database knows when a finished job is due: see test_dependencies.py."""
-        return job.state in FINISHED and (job.spec.rare.batch is not None or job.spec.uid in awaited)
+        is_put_off = job.spec.rare.batch is not None or job.spec.uid in awaited
+        return job.state in FINISHED and (is_put_off or job.standing.notes.dead_letter == DUE)
 
     keys = {key for job in table.jobs.values() if (key := job.spec.rare.unique_key) is not None}
     if isinstance(table, LoadedTable):
