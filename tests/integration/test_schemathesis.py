@@ -101,6 +101,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         or _is_no_such_batch(case)
         or ("old_key_seconds" in body and "new_access_key" not in body)
         or _changes_what_can_not_be(case)
+        or (_name(case) == "updateJobs" and _is_no_move(body))
         or _has_such_times(case)
         or (_name(case) in ("updateJobs", "deleteJobs") and not _says_which(case))
         or _has_such_a_number(case.body)
@@ -180,6 +181,14 @@ def _changes_what_can_not_be(case: Any) -> bool:
     if isinstance(updates, list):
         return bool(beside or {"dry_run", "filter", "all"} & case.body.keys()) or any(map(_is_no_change, updates))
     return _is_no_change(case.body)
+
+
+def _is_no_move(body: Mapping[str, Any]) -> bool:
+    """Whether a change of many jobs moves them into their own queue, or has a pace for jobs that it does not queue."""
+    if "move_to" in body:
+        return body["move_to"] in (body.get("queue_name"), body.get("name"))
+    is_queued = str(body.get("new_status")).lower() == "queued"
+    return "per_second" in body and (not is_queued or "delay_seconds" in body)
 
 
 def _says_which(case: Any) -> bool:
