@@ -52,6 +52,6 @@ export function troubleMarks(queue) {
   const failed = failedAttempts(queue.last_hour);
   const note = workerNote(queue, true);
   if (note) return [note];
-  if (queue.dead_letter?.missing) return [h('span', { class: 'bad', title: `There is no queue “${queue.dead_letter.queue_name}” any more: failed jobs stay.` }, 'dead-letter queue missing')];
+  if (queue.dead_letter?.missing) return [h('span', { class: 'bad', title: `There is no queue “${queue.dead_letter.queue_name}” any more: failed jobs stay.` }, 'no dead-letter queue')];
   return failed > 0 ? [h('span', { class: 'bad', title: 'In the last hour' }, `${number(failed)} ${failed === 1 ? 'attempt' : 'attempts'} failed`)] : [];
 }

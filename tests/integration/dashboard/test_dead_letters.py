@@ -65,7 +65,7 @@ def test_a_missing_dead_letter_queue_is_marked_and_can_be_set_again(
     queue.update(queue.add({}).uid, new_status="failed", error="no route")
     until("the queue is known to be missing", lambda: "missing" in str(_setting(queue)))
     person.list_queues(queue.name)
-    expect(person.row("Queues", queue.name)).to_contain_text("dead-letter queue missing")
+    expect(person.row("Queues", queue.name)).to_contain_text("no dead-letter queue")
     person.open(f"queue/{queue.name}/settings")
     mark = person.page.get_by_text("Dead-letter queue missing")
     expect(mark).to_be_visible()
