@@ -143,7 +143,8 @@ class ToldClock(Clock):
         self.told: list[Callable[[float], None]] = []
 
     def advance(self, amount: float) -> None:
-        self.rightNow += amount
+        # A sum of floats may fall short of a whole millisecond, at which something is due.
+        self.rightNow = round(self.rightNow + amount, 4)
         if amount:
             for tell in self.told:
                 tell(self.rightNow)
