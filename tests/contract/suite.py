@@ -23,6 +23,7 @@ from tests.contract.dependencies import BatchContract, DependencyContract
 from tests.contract.events import EventsContract
 from tests.contract.failures import FailuresContract
 from tests.contract.groups import GroupsContract
+from tests.contract.history import HistoryContract
 from tests.contract.links import LinksContract
 from tests.contract.many import ManyContract
 from tests.contract.named_items import NamedItemsContract
@@ -403,6 +404,7 @@ class EngineContract(
     NewCommandContract,
     NamedItemsContract,
     GroupsContract,
+    HistoryContract,
     AgeingContract,
     ScheduleContract,
     FailuresContract,
