@@ -131,7 +131,8 @@ class QueueSettings(TypedDict, total=False):
     #: The most jobs in the queue, in any state; 0 is no limit.
     max_jobs: int | None
     #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs.
-    defaults: Mapping[str, int] | None
+    #: Omitted ones stay unchanged; None stands for the server's default.
+    defaults: Mapping[str, int | None] | None
     #: The limits of the whole queue and, below, of each of its groups: {"in_progress": 5, "rate": (10, 60)}, or None.
     limits: LimitOptions | Limits | None
     group_limits: LimitOptions | Limits | None
@@ -170,6 +171,12 @@ class GroupOptions(TypedDict, total=False):
 def settings_value(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a queue as a JSON object; raises TypeError."""
     return _with_hold(written(settings, QueueSettings.__optional_keys__, _REMOVED, _WRITE))
+
+
+def merged_defaults(present: Mapping[str, int] | None, changes: Mapping[str, int | None]) -> dict[str, int]:
+    """The present defaults of a queue, with these changes; the server has its own for those that are left out."""
+    merged = {**(present or {}), **changes}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def group_value(settings: Mapping[str, Any]) -> dict[str, Any]:

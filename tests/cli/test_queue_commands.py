@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from jobengine.cli.app import app
+from jobengine.cli.session import Session
 from jobengine.client import OutcomeUnknown, QueueSetup, Secret
+from tests.client.doubles import DefaultsServer, unconnected
 
 from .fakes import Shell
 
@@ -45,6 +49,17 @@ def test_configure_prints_a_new_key(shell: Shell) -> None:
     done = shell("queue", "configure", "mail", "--new-key", "--old-key-for", "1h")
     ((_, asked),) = shell.mail.asked
     assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
+
+
+def test_configure_keeps_the_defaults_that_it_does_not_name() -> None:
+    server = DefaultsServer()
+    engine, _ = unconnected(server, access_key="k")
+    for line in ("--max-attempts 3 --retry-delay 5s", "--keep-failed 7d", "--max-jobs 9"):
+        done = CliRunner().invoke(
+            app, ["queue", "configure", "mail", *line.split()], obj=Session(lambda *_, **__: engine)
+        )
+        assert done.exit_code == 0
+    assert server.defaults == {"max_attempts": 3, "retry_delay_seconds": 5, "keep_failed_minutes": 10_080}
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,20 @@ class FakePool(Pool):
         return reply
 
 
+class DefaultsServer:
+    """Keeps the defaults of one queue as the server does: each change replaces all of them."""
+
+    def __init__(self) -> None:
+        self.defaults: dict[str, int] | None = None
+
+    def __call__(self, request: Request) -> Response:
+        """Read the defaults or, with a body, replace them."""
+        if request.body is not None:
+            sent = json.loads(request.body).get("defaults")
+            self.defaults = self.defaults if sent is None else {"max_attempts": 1, "retry_delay_seconds": 0, **sent}
+        return answer(200, {"name": "mail", "defaults": self.defaults})
+
+
 def unconnected(replies: "Callable[[Request], Reply] | list[Any]", **settings: Any) -> tuple[JobEngine, FakePool]:
     """A client with these settings, and its pool, which answers like this."""
     engine = JobEngine("http://server.example:6006", **settings)

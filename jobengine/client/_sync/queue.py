@@ -11,7 +11,7 @@ from ..batching import AddLane, Item, UpdateLane, single_body
 from ..bulk_add import for_one_request
 from ..encoding import encode
 from ..errors import QueueExists
-from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, settings_value
+from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, merged_defaults, settings_value
 from ..history import QueueHistory
 from ..jobs import (
     JobChanges,
@@ -137,7 +137,7 @@ class Queue(Failures, Moves):
 
     def configure(self, *, new_access_key: str | Secret | None = None, **settings: Unpack[QueueSettings]) -> QueueSetup:
         """
-        Change the settings of the queue; omitted ones stay unchanged.
+        Change the settings of the queue; omitted ones stay unchanged, also those in `defaults`, which are read first.
 
         `limits` are those of the whole queue, and `group_limits` those of each group, such as
         {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. Jobs that
@@ -146,7 +146,9 @@ class Queue(Failures, Moves):
         """
         new_access_key = secret(new_access_key)
         body = {"name": self.name, **settings_value(settings), **given(new_access_key=new_access_key)}
-        # A change of the key is not safe to repeat: the old key may be invalid by then.
+        if "defaults" in body:  # the server replaces all of them
+            body["defaults"] = merged_defaults((self.stats()).raw.get("defaults"), body["defaults"])
+            # A change of the key is not safe to repeat: the old key may be invalid by then.
         setup: QueueSetup = self._ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)
         if new_access_key is not None:
             self._key = new_access_key

@@ -1,0 +1,51 @@
+"""Defaults of a queue: the clients keep those that a call does not name, although the server replaces all."""
+
+from typing import Any
+
+import pytest
+
+from jobengine.client import AsyncJobEngine
+
+from .doubles import DefaultsServer, in_loop, unconnected
+
+_ATTEMPTS = {"max_attempts": 3, "retry_delay_seconds": 5}
+
+
+def test_two_changes_of_defaults_are_both_kept() -> None:
+    server = DefaultsServer()
+    engine, pool = unconnected(server, access_key="k")
+    mail = engine.queue("mail")
+    mail.configure(defaults=_ATTEMPTS)
+    mail.configure(defaults={"keep_failed_minutes": 60, "retry_delay_seconds": 7})
+    assert server.defaults == {"max_attempts": 3, "retry_delay_seconds": 7, "keep_failed_minutes": 60}
+    assert [request.method for request in pool.requests] == ["GET", "POST"] * 2
+
+
+def test_none_stands_for_the_servers_default() -> None:
+    server = DefaultsServer()
+    engine, _ = unconnected(server, access_key="k")
+    engine.queue("mail").configure(defaults=_ATTEMPTS)
+    engine.queue("mail").configure(defaults={"max_attempts": None})
+    assert server.defaults == {**_ATTEMPTS, "max_attempts": 1}
+
+
+def test_a_change_without_defaults_is_one_request() -> None:
+    server = DefaultsServer()
+    engine, pool = unconnected(server, access_key="k")
+    engine.queue("mail").configure(max_jobs=5, defaults=None)
+    assert len(pool.requests) == 1
+    assert server.defaults is None
+
+
+@in_loop
+async def test_the_client_for_asyncio_keeps_both_changes_of_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = DefaultsServer()
+
+    async def exchange(request: Any) -> Any:
+        return server(request)
+
+    async with AsyncJobEngine("http://server.example:6006", access_key="k") as engine:
+        monkeypatch.setattr(engine._caller.pool, "exchange", exchange)
+        await engine.queue("mail").configure(defaults=_ATTEMPTS)
+        await engine.queue("mail").configure(defaults={"keep_failed_minutes": 60})
+    assert server.defaults == {**_ATTEMPTS, "keep_failed_minutes": 60}
