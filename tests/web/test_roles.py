@@ -67,6 +67,7 @@ CALLS: Final = [
     Call("POST", "/api/v1/batch", OWNER, 200, body={**BATCH, "cancel": True}),
     Call("POST", "/api/v1/batch", OWNER, 200, body={**BATCH, "retry": True}),
     Call("GET", "/api/v1/batches", READ, 200, {"queueName": "q"}),
+    Call("GET", "/api/v1/failures", READ, 200, {"queueName": "q"}),
     Call("GET", "/api/v1/access", set(ROLES), 200, {"queueName": "q"}),
     Call("PUT", "/api/v1/queue/key", OWNER, 201, body={"queue_name": "q", "role": "viewer", "access_key": "k"}),
     Call("GET", "/api/v1/queue/key", OWNER, 200, {"name": "q"}),
