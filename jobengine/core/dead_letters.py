@@ -54,6 +54,7 @@ AWAITED: Final = "awaited"
 BATCH: Final = "batch"
 HOLDS_GROUP: Final = "holds_group"
 #: Further reasons why a job that matches a filter is not moved.
+COMPLETE: Final = "complete"
 IN_PROGRESS: Final = "inprogress"
 WAITING: Final = "waiting"
 
@@ -67,6 +68,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     AWAITED: "other jobs depend on it",
     BATCH: "it belongs to a batch",
     HOLDS_GROUP: "it holds its group",
+    COMPLETE: "it is complete, and would be done again",
     IN_PROGRESS: "it is in progress",
     WAITING: "it waits for other jobs",
 }

@@ -16,7 +16,7 @@ from .ageing import line_of
 from .dead_letters import DeadLetter, MovedFrom
 from .facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged
 from .gates import with_flow
-from .model import INPROGRESS, SECOND, Job, Queue, Spec, Standing
+from .model import COMPLETE, INPROGRESS, SECOND, Job, Queue, Spec, Standing
 from .retention import Retention, retention
 from .tables import Table, TableSet
 from .transitions import queued_again
@@ -82,6 +82,8 @@ class Moves:
 
     def prevents(self, source: Table, job: Job, target: Table) -> str:
         """Why a job can't be moved, from jobengine.core.dead_letters; empty if nothing prevents it."""
+        if job.state is COMPLETE:
+            return why.COMPLETE
         if job.state is INPROGRESS:
             return why.IN_PROGRESS
         if job.waits:
@@ -91,7 +93,7 @@ class Moves:
         return self._prevents(source, job, target)
 
     def again(self, source: Table, job: Job, target: Table, pace: Pace | None) -> Sequence[Fact]:
-        """The facts that move a job which nothing prevents; a finished one is queued with all its attempts."""
+        """The facts that move a job which nothing prevents; a failed one is queued with all its attempts."""
         standing = queued_again(job, self.now)
         if pace is not None:
             standing = paced(standing, pace.at, target.wall(self.now))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.core import commands as c
-from jobengine.core.dead_letters import DUE, HOLDS_GROUP, REPLACED, UID_TAKEN
+from jobengine.core.dead_letters import COMPLETE, DUE, HOLDS_GROUP, REPLACED, UID_TAKEN
 from jobengine.core.flow import GroupOrder, OnFailure
 from jobengine.core.model import Job, State
 from jobengine.core.moves import Pace
@@ -105,6 +105,13 @@ def test_a_job_that_came_back_during_a_move_is_left_there(world: World) -> None:
     world.update(uid, State.FAILED)
     world.expire()
     assert move(world, [uid], before=step.since).moved.matched == 0
+
+
+def test_a_complete_job_is_not_moved_to_be_done_again(world: World) -> None:
+    uid = fail(world).spec.uid
+    world.expire()
+    world.update(uid, State.COMPLETE, queue="dead")
+    assert move(world, [uid]).moved.left == {COMPLETE: 1}
 
 
 def test_a_pace_goes_on_over_several_steps(world: World) -> None:

@@ -66,7 +66,7 @@ class AsyncMoves:
         """
         Move matching jobs, or every job with `all`, into the queue `to`, of which the key must be the owner's too.
 
-        A job keeps its uid, content and history; a finished one is queued with all its attempts. Jobs that can't move
+        A job keeps its uid, content and history; a failed one is queued with all its attempts. Jobs that can't move
         stay, see `not_moved`. `per_second`: about so many of them can be claimed per second. `dry_run`: only count.
         """
         return await self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)

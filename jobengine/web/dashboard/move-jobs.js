@@ -9,7 +9,8 @@ import { allQueues } from './queues.js';
 
 /** Why jobs stay, in words. */
 const REASONS = {
-  inprogress: 'in progress', waiting: 'waiting for other jobs', awaited: 'other jobs wait for them', batch: 'part of a batch',
+  complete: 'complete', inprogress: 'in progress', waiting: 'waiting for other jobs', awaited: 'other jobs wait for them',
+  batch: 'part of a batch',
   uid_taken: 'the other queue has a job with the same uid', full: 'the other queue is full', draining: 'the other queue is draining',
 };
 
