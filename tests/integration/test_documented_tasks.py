@@ -139,7 +139,6 @@ def test_work_is_done_once_as_its_page_says(mail: Daemon) -> None:
     for heading in ("## The same request twice", "## Not twice at the same time"):
         first, again = _answers(mail, setup, *blocks(page, heading=heading))
         assert first == again
-    _delete_all(mail)
     first, late, again = _answers(mail, setup, *blocks(page, heading="## Once more for a late change"))
     assert first["uid"] != late["uid"] == again["uid"]
     first, replaced = _answers(mail, setup, *blocks(page, heading="## The latest content wins"))
@@ -252,36 +251,32 @@ def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
     assert changed["firings"] == [{**ran, "state": "queued"}]
     (past,) = _answers(daemon, setup, *blocks(page, heading="## Past times"))
     assert past["matched"] == past["added"] == len(past["times"]) <= 1
+    _schedules_in_python_and_at_a_shell(daemon, page)
 
 
-def test_schedules_work_in_python_and_at_a_shell_as_their_page_says(daemon: Daemon) -> None:
-    page = "docs/schedules.md"
-    _answers(daemon, blocks(page)[0])
-    of_client, of_worker = [at_port(one, daemon.port) for one in blocks(page, "python", "## In Python")]
+def _schedules_in_python_and_at_a_shell(daemon: Daemon, page: str) -> None:
+    """Run the page's later sections on the queue that its first sections left."""
+    of_client, of_worker = blocks(page, "python", "## In Python")
     assert python(of_client, daemon.port).stdout.count("datetime.datetime(") == 5
-    ours = Shell(daemon, daemon.home)
-    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "correct horse"}
+    python(of_worker, daemon.port)
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
+        for job in engine.queue("sales").jobs():
+            assert job.result == {"day": job.meta["schedule"]["time"][:10]}
+        engine.queue("sales").schedules.run("nightly")
     (commands,) = blocks(page, heading="## At a shell")
-    done = shell(commands, daemon.home, environment)
+    done = shell(commands, daemon.home, Shell(daemon, daemon.home).environment)
     assert done.returncode == 0, done.stderr
     assert "1 job would be added." in done.stderr
-    python(of_worker, daemon.port)
-    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key="correct horse") as engine:
-        (job,) = engine.queue("reports").jobs()
-        assert job.result == {"day": job.meta["schedule"]["time"][:10]}
 
 
 def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"ADMIN_KEY": "the admin key"}).start()
-    ours = Shell(daemon, daemon.home)
-    with daemon.client(key=KEY, admin_key="the admin key") as client:
-        client.make_queue("mail")
-    environment = {**ours.environment, "JOBENGINE_ADMIN_KEY": "", "JOBENGINE_ACCESS_KEY": ""}
-    (exports,) = blocks("docs/run-queues.md", heading="## A lost key")
-    done = shell(f"{exports}\nunset JOBENGINE_ADMIN_KEY\njobengine jobs mail", daemon.home, environment)
+    environment = {**Shell(daemon, daemon.home).environment, "JOBENGINE_ADMIN_KEY": "", "JOBENGINE_ACCESS_KEY": ""}
+    (code,) = blocks("docs/run-queues.md", heading="## A lost key")
+    done = shell(f'{code}\nprintf %s "$key"', daemon.home, environment)
     assert done.returncode == 0, done.stderr
-    with daemon.client(key=KEY) as client:
-        assert client.call("GET", "/api/v1/queue/stats", query={"name": "mail"}).status == 401
+    with daemon.client(key=done.stdout) as client:
+        assert client.call("GET", "/api/v1/queue/stats", query={"name": "forgotten"}).status == 200
 
 
 def test_failed_jobs_are_tried_again_as_the_page_says(mail: Daemon) -> None:
