@@ -72,6 +72,16 @@ def test_a_redrive_moves_the_queue_s_own_jobs_back() -> None:
     assert _body(pool.requests[1]) == {"queue_name": "dead", "filter": wanted, "move_to": "q", "per_second": 50}
 
 
+def test_a_redrive_of_all_is_one_without_a_filter() -> None:
+    moved = {"matched": 1, "moved": 1}
+    queue, pool = _queue(_SETUP, moved, _SETUP, moved)
+    queue.redrive()
+    queue.redrive(all=True)
+    assert _body(pool.requests[3]) == _body(pool.requests[1])
+    with pytest.raises(TypeError, match="choose the jobs"):
+        queue.redrive(all=True, tag="a")
+
+
 def test_a_redrive_needs_a_dead_letter_queue() -> None:
     queue, _ = _queue({"name": "q"})
     with pytest.raises(ValueError, match="no dead-letter queue"):

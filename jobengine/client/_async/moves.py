@@ -72,13 +72,20 @@ class AsyncMoves:
         return await self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)
 
     async def redrive(
-        self, *, per_second: float | None = None, dry_run: bool = False, **filters: Unpack[JobFilter]
+        self,
+        *,
+        all: bool = False,  # noqa: A002  # the word of the API
+        per_second: float | None = None,
+        dry_run: bool = False,
+        **filters: Unpack[JobFilter],
     ) -> Moved:
         """
         Move the jobs of this queue that are in its dead-letter queue back, or those of them that match: see `move`.
 
-        Raises ValueError if the queue has no dead-letter queue.
+        Without a filter, all are moved, with or without `all`. Raises ValueError if the queue has no dead-letter queue.
         """
+        if all:
+            check_filter(filters, every=True)
         stats: QueueStats = await self._ask(calls.READ_STATS, query={"name": self.name})
         if stats.dead_letter is None:
             raise ValueError(f"the queue {self.name!r} has no dead-letter queue")
