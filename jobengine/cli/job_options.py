@@ -1,7 +1,7 @@
 """The options of a new job, which `jobengine add`, `jobengine batch` and `jobengine schedule add` share."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import click
 
@@ -9,6 +9,24 @@ from jobengine.client import OnDependencyFailure
 
 from .parameters import Awaited, Content, Seconds, with_options
 from .suggestions import complete_groups
+
+
+def _one_key(context: click.Context, param: click.Parameter, keys: tuple[str, ...]) -> str | None:
+    """The unique key, or None; raises UsageError for several: click would take the last one."""
+    if len(keys) > 1:
+        raise click.UsageError("Give one key: --unique and --unique-key are the same option.", context)
+    return keys[0] if keys else None
+
+
+_UNIQUE: Final = click.option(
+    "--unique",
+    "--unique-key",
+    "unique_key",
+    metavar="KEY",
+    multiple=True,
+    callback=_one_key,
+    help="Add nothing while a job with this key is unfinished.",
+)
 
 
 def job_options(function: Any) -> Any:
@@ -20,13 +38,7 @@ def job_options(function: Any) -> Any:
         ),
         click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed."),
         click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT."),
-        click.option(
-            "--unique",
-            "--unique-key",
-            "unique_key",
-            metavar="KEY",
-            help="Add nothing while a job with this key is unfinished.",
-        ),
+        _UNIQUE,
         click.option(
             "--group",
             metavar="GROUP",

@@ -24,8 +24,16 @@ _NONE: Final = "none"
 _RATE: Final = re.compile(r"([1-9]\d*)/(?:(?=.)(\d*)([smhd]?))")
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
-QUEUE: Final = click.argument("queue_name", metavar="QUEUE", shell_complete=complete_queues)
-UID: Final = click.argument("uid")
+
+def _not_empty(context: click.Context, param: click.Parameter, value: str) -> str:
+    """The argument; raises UsageError if it is empty, as a shell variable that is not set is."""
+    if not value:
+        raise click.UsageError(f"{param.human_readable_name} must not be empty.", context)
+    return value
+
+
+QUEUE: Final = click.argument("queue_name", metavar="QUEUE", shell_complete=complete_queues, callback=_not_empty)
+UID: Final = click.argument("uid", callback=_not_empty)
 GROUP: Final = click.argument("group_name", metavar="GROUP", shell_complete=complete_groups)
 BATCH: Final = click.argument("name", metavar="BATCH", shell_complete=complete_batches)
 SCHEDULE: Final = click.argument("name", shell_complete=complete_schedules)
