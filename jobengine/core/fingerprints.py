@@ -7,8 +7,10 @@ have no influence, nor has the directory in which it is installed.
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
 #: The characters and the length of a fingerprint that a worker chooses.
@@ -22,8 +24,10 @@ _REMEMBERED: Final = 512
 _QUOTED: Final = re.compile(
     r"""(?<!\w)[bru]?'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`'\n]*['`](?!\w)|\u201c[^\u201d\n]*\u201d|\u2018[^\u2019\n]*\u2019"""
 )
-_QUOTES: Final = frozenset("'\"`\u201d\u2019")
+_QUOTE: Final = re.compile("['\"`\u201c\u2018]")
 _AROUND: Final = ".,:;()[]{}<>!?\u2026|*+-"
+#: The characters of numbers, times and addresses.
+_NUMERIC: Final = "0123456789.,:"
 #: Units, which are dropped with the number before them.
 _UNITS: Final = frozenset(
     {"b", "kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib", "bytes", "ns", "us", "ms", "s", "seconds", "minutes"}
@@ -56,6 +60,7 @@ _PYTHON_START: Final = "Traceback (most recent call last)"
 _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
 #: What Java and Node write before an error that ends the program.
 _THREAD: Final = re.compile(r'^(?:Exception in thread "[^"\n]*"|Uncaught|Unhandled) ')
+_THREADS: Final = ("Exception in thread", "Uncaught", "Unhandled")
 _CAUSE: Final = re.compile(r"^(?:Caused by:|\s*---> )\s*([^\n]+)", re.MULTILINE)
 #: A frame of Go: the function, and its file in the next line.
 _GO_FRAME: Final = re.compile(r"^([\w./*()-]+?)\([^\n]*\)\n\t([^\s:]+):\d+", re.MULTILINE)
@@ -86,18 +91,22 @@ def error_line(error: str) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def fingerprint(error: str) -> str:
     """The fingerprint of an error, by its text: 16 hexadecimal digits."""
-    return _digest(*_parsed(error))
+    line, function = _parsed(error)
+    if (quote := _QUOTE.search(line)) is not None:
+        # A prefix of the quote and the character before that count too.
+        start = max(0, quote.start() - 2)
+        line = line[:start] + _QUOTED.sub(" ", line[start:])
+    return _digest(_message(line), function)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _digest(line: str, function: str) -> str:
-    return blake2b(f"{_message(line)}\n{function}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+def _digest(message: str, function: str) -> str:
+    return blake2b(f"{message}\n{function}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _message(line: str) -> str:
-    """The line that names an error, without what varies in it."""
-    if not _QUOTES.isdisjoint(line):
-        line = _QUOTED.sub(" ", line)
+    """The line that names an error, without its quoted texts, and without what else varies in it."""
     words, before = [], ""
     for word in line.split():
         is_unit = not before and word.lower() in _UNITS
@@ -116,7 +125,7 @@ def _kept(word: str, before: str) -> str:
         return f"{_kept(name, '')}={_kept(value, name.lower().strip(_AROUND))}"
     if word.isdecimal():
         return word if before in _BEFORE_KEPT and len(word) < _LONG_CODE else ""
-    if _is_place(word):
+    if not word.strip(_NUMERIC) or _is_place(word):
         return ""
     return _NUMBER.sub("", word.lower()).strip(_AROUND)
 
@@ -134,32 +143,67 @@ def _parsed(error: str) -> tuple[str, str]:
     """The line that names an error, and the function that failed; the function is empty if it is not known."""
     if "\n" not in error:
         line, frame = error, ""
-    elif 'File "' in error and (frames := list(_PYTHON_FRAME.finditer(error))):
-        line, frame = _python(error, frames)
+    elif 'File "' in error and (found := _python(error)) is not None:
+        line, frame = found
     elif "\n\t" in error and (start := _GO_START.search(error)):
         line, frame = _go(error, start)
-    elif frames := list(_AT_FRAME.finditer(error)):
+    elif "at " in error and (frames := list(_AT_FRAME.finditer(error))):
         line, frame = _at(error, frames)
     else:
         line, frame = _named(error), ""
-    return _THREAD.sub("", line.strip(), count=1)[:LINE_LENGTH], frame
+    line = line.strip()
+    if line.startswith(_THREADS):
+        line = _THREAD.sub("", line, count=1)
+    return line[:LINE_LENGTH], frame
 
 
-def _python(error: str, frames: "list[re.Match[str]]") -> tuple[str, str]:
-    """The exception that a Python traceback ends with: of several, the last; of a group, the group itself."""
-    if (group := _PYTHON_GROUP.search(error)) is not None:
+def _python(error: str) -> tuple[str, str] | None:
+    """
+    The exception that a Python traceback ends with: of several, the last; of a group, the group itself.
+
+    None without a traceback.
+    """
+    frames = _python_frames(error)
+    last = next(frames, None)
+    if last is None:
+        return None
+    if "sub-exception" in error and (group := _PYTHON_GROUP.search(error)) is not None:
         return group[1], ""
-    start = error.rfind(_PYTHON_START)
-    frame = _last_own([(f"{_base(one[1])}:{one[2]}", one[1]) for one in frames if one.start() > start])
-    rest = error[frames[-1].end() :].split("\n")
+    rest = error[last.end() :].split("\n")
     line = next((line for line in rest[1:] if line.strip() and line[0] not in " \t"), "")
-    return line or _last_line(rest), frame
+    return line or _last_line(rest), _last_own(last, frames, error.rfind(_PYTHON_START))
 
 
-def _last_own(frames: list[tuple[str, str]]) -> str:
-    """The name of the innermost frame, by name and file, of the user's own code; of all code if none is."""
-    own = next((name for name, file in reversed(frames) if not _FOREIGN_FILE.search(file)), None)
-    return own or (frames[-1][0] if frames else "")
+def _python_frames(error: str) -> "Iterator[re.Match[str]]":
+    """The frames of all Python tracebacks in a text, the last first."""
+    at = len(error)
+    while (at := error.rfind('File "', 0, at)) >= 0:
+        at = error.rfind("\n", 0, at) + 1
+        if (frame := _PYTHON_FRAME.match(error, at)) is not None:
+            yield frame
+
+
+def _last_own(last: "re.Match[str]", others: "Iterator[re.Match[str]]", start: int) -> str:
+    """
+    The file and function of the innermost frame of the user's own code; of all code if none is.
+
+    `last` is the innermost, and `others` go outwards; only frames behind `start` count.
+    """
+    if last.start() < start:
+        return ""
+    own = last
+    for one in chain((last,), others):
+        if one.start() < start:
+            break
+        if not _is_foreign(one[1]):
+            own = one
+            break
+    return f"{_base(own[1])}:{own[2]}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_foreign(file: str) -> bool:
+    return _FOREIGN_FILE.search(file) is not None
 
 
 def _base(path: str) -> str:
