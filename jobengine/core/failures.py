@@ -85,7 +85,7 @@ def failure_of(job: Job) -> tuple[str, int] | None:
     notes = standing.notes
     if standing.state is FAILED:
         return None if notes.cancelled else (_shown(notes), standing.updated)
-    return (_shown(notes), _failed_at(job)) if job.retrying else None
+    return (_shown(notes), _failed_at(job)) if notes.retrying and job.retrying else None
 
 
 def fingerprint_of(notes: Notes) -> str | None:

@@ -100,3 +100,14 @@ def test_only_the_largest_groups_are_listed_and_the_others_are_counted() -> None
             break
     assert (len(found), len(set(found)), found[0]) == (MOST_GROUPS, MOST_GROUPS, "f1002")
     assert page.total == MOST_GROUPS + 3
+
+
+def test_changes_that_nobody_reads_are_applied_if_there_are_many() -> None:
+    index = FailureIndex({})
+    jobs = [_job(number, f"f{number % 7}", number) for number in range(251)]
+    for job in jobs:
+        index.change(None, job)
+    assert (len(index.entries), len(index.counts)) == (251, 7)
+    for job in jobs:
+        index.change(job, None)
+    assert (len(index.entries), index.minutes, index.count(0).groups) == (0, {}, 0)

@@ -391,7 +391,8 @@ class QueueTable(GroupQueries):
             self.batches.leave(job, self._leaving)
         self._set_deadline(self.wall_deadlines, job.spec.rank, job.wall_deadline, None)
         self._sort(job, None)
-        self.failing.change(job, None)
+        if job.standing.state is FAILED or job.standing.notes is not NO_NOTES:
+            self.failing.change(job, None)
         self.live_bytes -= self.weight(job)
 
     def _sort(self, old: Job | None, new: Job | None) -> None:
@@ -437,8 +438,6 @@ class QueueTable(GroupQueries):
             index.remove_all(values)
         self._entering.clear()
         self._leaving.clear()
-        if self.failing.is_outdated:
-            self.failing.update()
         if self.flow.indexes:
             self.flow.update()
             self._deadlines_changed = True
