@@ -19,6 +19,8 @@ from .secret import Secret
 _LONG_BODY: Final = 1 << 20
 #: The most bytes of an answer that is kept in memory.
 _LONGEST: Final = 1 << 30
+#: OpenSSL's codes for a certificate whose issuer is not known, such as 18 for a self-signed one.
+_UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -26,12 +28,27 @@ class NotConnected(Exception):
     """The connection failed, so nothing was sent; str() is the reason."""
 
 
-def why_not_connected(error: OSError) -> str:
-    """The reason for NotConnected."""
+class BadCertificate(NotConnected):
+    """The server's certificate is not trusted or not valid; str() is the reason, with advice."""
+
+
+def not_connected(error: OSError) -> NotConnected:
+    """The NotConnected for an error of a socket."""
     # An ssl.SSLError, compared by name: the module ssl is loaded only for TLS.
-    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
-        return "it does not speak TLS; try http:// instead of https://"
-    return error.strerror or str(error) or type(error).__name__
+    reason = getattr(error, "reason", None)
+    if reason == "WRONG_VERSION_NUMBER":
+        return NotConnected("it does not speak TLS; try http:// instead of https://")
+    if reason == "CERTIFICATE_VERIFY_FAILED":
+        return BadCertificate(_what_is_wrong(error))
+    return NotConnected(error.strerror or str(error) or type(error).__name__)
+
+
+def _what_is_wrong(error: Any) -> str:
+    """What is wrong with a certificate, from an ssl.SSLCertVerificationError."""
+    why = str(error.verify_message).rstrip(".")
+    if error.verify_code in _UNKNOWN_ISSUER:
+        return f"its certificate is not trusted ({why}); set SSL_CERT_FILE to its file or that of its issuer"
+    return f"its certificate is not valid ({why})"
 
 
 class Broken(Exception):

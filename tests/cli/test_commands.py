@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from jobengine.cli.app import app
 from jobengine.cli.command import Command
+from jobengine.cli.session import Session
 from jobengine.client import (
     AccessDenied,
     BadRequest,
@@ -29,6 +31,8 @@ from jobengine.client import (
     Unavailable,
     WorkerJobs,
 )
+from jobengine.client.http_codec import not_connected
+from tests.client.doubles import unconnected
 
 from .fakes import KEY, UID, FakeEngine, Shell, job_of
 
@@ -97,6 +101,21 @@ def test_the_error_for_an_unreachable_server_names_the_source_of_its_address(
     shell.mail.answers["stats"] = Unavailable("No answer from http://localhost:1: Connection refused.")
     done = shell("queue", "stats", "mail", *options)
     assert done.stderr.endswith(f"refused. Is the server running? Its address comes from {source}.\n")
+
+
+class _Untrusted(OSError):
+    reason = "CERTIFICATE_VERIFY_FAILED"
+    verify_code, verify_message = 18, "self-signed certificate"
+
+
+def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> None:
+    engine, _ = unconnected([not_connected(_Untrusted())], access_key="k", retry_for=0)
+    done = CliRunner().invoke(app, ["queue", "stats", "mail"], obj=Session(lambda *_, **__: engine))
+    assert (done.exit_code, done.stderr) == (
+        5,
+        "jobengine: No TLS connection to http://server.example:6006: its certificate is not trusted (self-signed "
+        "certificate); set SSL_CERT_FILE to its file or that of its issuer.\n",
+    )
 
 
 _HOSTILE = "no \x1b]0;owned\x07\x9b2J\n\u202ejobengine: done"

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -228,7 +229,18 @@ def test_both_clients_use_tls_and_refuse_an_unknown_certificate(
             return [job.uid async for job in client.queue("q").jobs()]
 
     assert asyncio.run(test()) == uids
-    with pytest.raises(Unavailable, match="certificate"):
+    advice = r"its certificate is not trusted \(self-signed certificate\); set SSL_CERT_FILE"
+    with pytest.raises(Unavailable, match=advice):
         JobEngine(url, access_key="key", retry_for=0).queue("q").stats()
-    with pytest.raises(Unavailable, match="certificate"):
+    with pytest.raises(Unavailable, match=advice):
         asyncio.run(AsyncJobEngine(url, access_key="key", retry_for=0).queue("q").stats())
+
+
+def test_the_certificate_in_ssl_cert_file_is_trusted(
+    secure: Daemon, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    with JobEngine(f"https://localhost:{secure.port}", access_key="key") as engine:
+        engine.queue("q").create()
+    with pytest.raises(Unavailable, match=r"certificate is not valid \(IP address mismatch"):
+        JobEngine(f"https://127.0.0.1:{secure.port}", access_key="key", retry_for=0).queue("q").stats()

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
+from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, not_connected
 
 #: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
@@ -127,7 +127,7 @@ class Pool:
         except TimeoutError:
             raise NotConnected("no connection was made in time") from None
         except OSError as error:
-            raise NotConnected(why_not_connected(error)) from None
+            raise not_connected(error) from None
         return connection
 
     def _keep(self, connection: "_Connection") -> None:

@@ -11,7 +11,7 @@ from ..batching import Item, Lane
 from ..calls import Call, advised, failure, is_refusal, not_jobengine, read_answer
 from ..encoding import encode
 from ..errors import AccessDenied, Forbidden, JobEngineError, OutcomeUnknown, Unavailable
-from ..http_codec import Broken, NotConnected, Request, Response, TooLong, long_body_query
+from ..http_codec import BadCertificate, Broken, NotConnected, Request, Response, TooLong, long_body_query
 from ..retrying import REPEATED, UNCERTAIN, Patience
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
@@ -180,4 +180,5 @@ class Caller:
             raise trouble
 
     def _trouble(self, kind: type[JobEngineError], error: Exception) -> JobEngineError:
-        return kind(f"No answer from {self.pool.address.url}: {error}.")
+        what = "No TLS connection to" if isinstance(error, BadCertificate) else "No answer from"
+        return kind(f"{what} {self.pool.address.url}: {error}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, why_not_connected
+from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, not_connected
 
 #: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
@@ -257,7 +257,7 @@ def _connect(address: Address, tls: Callable[[], Any], seconds: float) -> socket
             raise
         return secured
     except OSError as error:
-        raise NotConnected(why_not_connected(error)) from None
+        raise not_connected(error) from None
 
 
 def _wants_read(error: OSError) -> bool:
