@@ -35,13 +35,24 @@ def _run(daemon: Daemon, *code: str) -> list[str]:
 
 def _answers(daemon: Daemon, *code: str) -> list[Any]:
     """The JSON answers that the code of a page printed, one after the other."""
-    text, decoder, answers = "".join(_run(daemon, *code)), json.JSONDecoder(), []
+    return _json("".join(_run(daemon, *code)))
+
+
+def _json(text: str) -> list[Any]:
+    decoder, answers = json.JSONDecoder(), []
     # A stream of events begins with a colon, and is the last that a page shows.
     while text and not text.startswith(":"):
         answer, end = decoder.raw_decode(text)
         answers.append(answer)
         text = text[end:].lstrip()
     return answers
+
+
+def _at_a_shell(daemon: Daemon, *code: str) -> str:
+    """Run code that uses the command `jobengine` too; returns its output."""
+    done = shell(at_port("\n".join(code), daemon.port), daemon.home, Shell(daemon, daemon.home).environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextmanager
@@ -162,29 +173,25 @@ def test_work_is_done_once_in_python_and_at_a_shell_as_the_page_says(mail: Daemo
     assert uids[0] == uids[1]
 
 
-def test_failed_jobs_move_as_their_page_says(mail: Daemon, tmp_path: Path) -> None:
+def test_failed_jobs_move_as_their_page_says(mail: Daemon) -> None:
     page = "docs/when-jobs-fail.md"
-    setup = blocks(page)[0]
+    setup, first = blocks(page)[:2]
+    assert _at_a_shell(mail, first).splitlines()[-1].startswith("3\t")
     *_, added, failed, moved = _answers(mail, setup, *blocks(page, heading="## A dead-letter queue"))
     assert (added["state"], failed["state"], moved["state"]) == ("queued", "failed", "failed")
     assert (moved["moved_from"]["queue_name"], moved["error"]) == ("mail", "no route to host")
     counted, back = _answers(mail, setup, *blocks(page, heading="## Move jobs"))
     assert counted == back == {"matched": 1, "moved": 1}
-    assert _answers(mail, setup, *blocks(page, heading="## At a pace")) == [{"matched": 0}, {"matched": 0, "moved": 0}]
-    _delete_all(mail)
-    (code,) = blocks(page, "python", "## In Python")
-    assert python(code, mail.port).stdout == "1 mail-dead\n1 0\n"
-    (code,) = blocks(page, heading="## At a shell")
-    done = shell(code, tmp_path, Shell(mail, tmp_path).environment)
-    assert done.returncode == 0, done.stderr
-    kinds, found, retried, back, _, failed = _answers(mail, setup, *blocks(page, heading="## Group failures"))
-    assert (kinds["failures"], found["jobs"], retried["matched"], back["matched"]) == ([], [], 0, 0)
+    paced = _at_a_shell(mail, setup, *blocks(page, heading="## At a pace"))
+    assert paced == '{"matched":3}{"matched":1,"moved":1}'
+    kinds, found, back, _, failed = _json(_at_a_shell(mail, setup, *blocks(page, heading="## Group failures")))
+    assert ([kind["count"] for kind in kinds["failures"]], len(found["jobs"]), back["moved"]) == ([4], 4, 4)
     assert failed["fingerprint"] == "smtp:refused"
-
-
-def _delete_all(daemon: Daemon) -> None:
-    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
-        engine.queue("mail").delete_all(all=True)
+    (code,) = blocks(page, "python", "## In Python")
+    assert python(code, mail.port).stdout.splitlines()[-3:] == ["1 mail-dead", "1", "0"]
+    lines = _at_a_shell(mail, *blocks(page, heading="## At a shell")).splitlines()
+    assert lines[-1].endswith("\tno route to host")
+    assert _states(mail) == ["queued"] * 8
 
 
 def test_a_job_is_added_and_its_outcome_awaited_as_the_page_says(mail: Daemon) -> None:
