@@ -121,7 +121,7 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
 def _announcement(settings: Settings) -> Announcement:
     path = settings.db_path if settings.database_url is None else None
     is_new = path is not None and not os.path.exists(path)
-    return Announcement(db_path=path, is_new=is_new, dashboard=settings.dashboard)
+    return Announcement(db_path=path, is_new=is_new, dashboard=settings.dashboard, ignored=settings.ignored)
 
 
 def _engine(

@@ -16,6 +16,8 @@ class Announcement:
     is_new: bool
     #: Whether browsers get a dashboard.
     dashboard: bool
+    #: The settings that have no effect, because LISTEN is set.
+    ignored: tuple[str, ...] = ()
 
     def ready(self, place: str) -> str:
         """The line for a server that is ready at `place`, an address such as http://127.0.0.1:6006."""
@@ -29,8 +31,12 @@ class Announcement:
             place = place.replace(everywhere, here)
         return f" and the dashboard {place}/"
 
-    def warning(self) -> str:
-        """A warning after the first start of a new database, which may be a mistaken DB_PATH; otherwise empty."""
-        if not self.is_new:
-            return ""
-        return f"the database {self.db_path} is new: this start created it; if it should have jobs, check DB_PATH"
+    def warnings(self) -> list[str]:
+        """Warnings about settings without effect, and about a new database, whose DB_PATH may be mistaken."""
+        found = []
+        if self.ignored:
+            found.append(f"LISTEN is used; ignored: {', '.join(self.ignored)}")
+        if self.is_new:
+            new = f"the database {self.db_path} is new: this start created it; if it should have jobs, check DB_PATH"
+            found.append(new)
+        return found

@@ -206,7 +206,7 @@ class Daemon(Service):
                 self._log.info("{text}", text=self._announcement.ready(place))
             else:
                 self._log.info("JobEngine is not ready ({reason}) at {place}", reason=readiness.reason, place=place)
-            if warning := self._announcement.warning():
+            for warning in self._announcement.warnings():
                 self._log.warn("{text}", text=warning)
 
     def _handle_signals(self) -> None:

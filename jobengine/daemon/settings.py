@@ -207,6 +207,8 @@ class Settings:
     database_url: str | None = field(repr=False)
     #: A Twisted endpoint description.
     endpoint: str
+    #: The options and variables that have no effect, because LISTEN is set.
+    ignored: tuple[str, ...]
     #: The secret that encrypts the database; None to use or make the key file beside it.
     secret: bytes | None = field(repr=False)
     #: The option or variable of the secret, for messages.
@@ -252,6 +254,7 @@ def read_settings(options: Mapping[str, str | None], environment: Mapping[str, s
         db_path=os.path.abspath(values["db-path"]),
         database_url=database_url,
         endpoint=values["listen"] or _endpoint(values["api-host"], values["api-port"]),
+        ignored=_ignored(options, environment) if values["listen"] else (),
         secret=(_own_secret if database_url is None else _shared_secret)(options, environment),
         secret_origin=_secret_origin(options, environment),
         admin_key=_secret("ADMIN_KEY", options.get("admin-key-file"), environment),
@@ -305,6 +308,13 @@ def _value(setting: Setting, option: str | None, environment: Mapping[str, str])
 
 def _endpoint(host: str, port: int) -> str:
     return f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
+
+
+def _ignored(options: Mapping[str, str | None], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The options and variables of an address that are set."""
+    names = {"api-host": "API_HOST", "api-port": "API_PORT"}
+    found = [f"--{option}" for option in names if options.get(option) is not None]
+    return (*found, *filter(environment.get, names.values()))
 
 
 def _database_url(options: Mapping[str, str | None], environment: Mapping[str, str]) -> str | None:

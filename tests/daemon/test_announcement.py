@@ -25,5 +25,11 @@ def test_a_ready_server_names_its_address_database_and_dashboard(
 
 def test_only_a_new_database_causes_a_warning() -> None:
     new, old = (Announcement(db_path="/d/j.jedb", is_new=is_new, dashboard=True) for is_new in (True, False))
-    assert new.warning().startswith("the database /d/j.jedb is new")
-    assert old.warning() == ""
+    (warning,) = new.warnings()
+    assert warning.startswith("the database /d/j.jedb is new")
+    assert old.warnings() == []
+
+
+def test_settings_without_effect_cause_a_warning() -> None:
+    announcement = Announcement(db_path=None, is_new=False, dashboard=True, ignored=("API_HOST", "API_PORT"))
+    assert announcement.warnings() == ["LISTEN is used; ignored: API_HOST, API_PORT"]

@@ -73,6 +73,13 @@ def test_listen_replaces_host_and_port() -> None:
     assert read(LISTEN="unix:/run/jobengine", API_PORT="80").endpoint == "unix:/run/jobengine"
 
 
+def test_host_and_port_beside_listen_are_reported_as_ignored() -> None:
+    assert read(LISTEN="unix:/j", API_HOST="::1", API_PORT="80").ignored == ("API_HOST", "API_PORT")
+    assert read(LISTEN="unix:/j", API_HOST="").ignored == ()
+    assert read(API_HOST="::1", API_PORT="80").ignored == ()
+    assert read_settings({"api-port": "80"}, {"LISTEN": "unix:/j"}).ignored == ("--api-port",)
+
+
 def test_unknown_fields_can_be_allowed_for_old_clients() -> None:
     assert not read().pass_unknown
     assert read(UNKNOWN_FIELDS="pass").pass_unknown
