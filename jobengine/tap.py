@@ -70,6 +70,7 @@ class Options(_Options):
         usage.
         """
         try:
+            _refuse_short_forms(sys.argv[1:] if options is None else options, self.longOpt)
             super().parseOptions(options)
         except BadSetting as error:
             end_early(error)
@@ -86,6 +87,26 @@ class Options(_Options):
         self.settings = read_settings(self)
         if self.settings.log_format == "json" and self.parent is None:
             raise BadSetting("LOG_FORMAT must be text with a .tac file: the file does not know where twistd logs to")
+
+
+def _refuse_short_forms(words: Sequence[str], names: Sequence[str]) -> None:
+    """
+    Raise UsageError for a name that is not one of `names`, in the form of getopt, which also accepts the beginning of a
+    name: --admin-key would be --admin-key-file, and the key would be printed as the path of a missing file.
+    """
+    has_value = {name.removesuffix("="): name.endswith("=") for name in names}
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("--") or word == "--":
+            return
+        name, sign, _ = word[2:].partition("=")
+        if f"{name}-file" in has_value:
+            variable = name.upper().replace("-", "_")
+            raise UsageError(f"a key is never an option: instead of --{name} use --{name}-file, or set {variable}")
+        if name not in has_value:
+            raise UsageError(f"option --{name} not recognized")
+        if has_value[name] and not sign:
+            next(rest, None)
 
 
 def makeService(options: Options) -> IService:

@@ -140,6 +140,13 @@ def test_a_taken_port_ends_the_start_with_1_and_unlocks_the_database(make_daemon
         ({"SECRET": "", "SECRET_FILE": "missing"}, (), "SECRET_FILE .*No such file"),
         ({}, ("--api-port", "http"), "--api-port must be a whole number"),
         ({}, ("--port", "1"), "option --port not recognized; --help lists the options"),
+        ({}, ("--api-por", "1"), "option --api-por not recognized"),
+        (
+            {},
+            ("--admin-key", "abc"),
+            "a key is never an option: instead of --admin-key use --admin-key-file, or set ADM",
+        ),
+        ({}, ("--log-format", "text", "--secret=abc"), "instead of --secret use --secret-file, or set SECRET"),
         ({}, ("serve",), "'serve' is not an option; --help lists the options"),
     ],
 )
@@ -149,6 +156,7 @@ def test_a_bad_setting_ends_the_start_with_1_and_one_line_before_a_file_is_made(
     daemon = make_daemon(settings={"DB_PATH": "data/db", **settings}, options=options)
     assert daemon.run() == 1
     assert re.search(reason, _reason(daemon))
+    assert "abc" not in daemon.all_output()
     assert not (daemon.home / "data").exists()
     assert "starting on" not in daemon.log
 
