@@ -21,7 +21,7 @@ from tests.postgres import Cluster
 
 from .conftest import MakeDaemon
 from .daemons import ROOT, Daemon, free_port, until
-from .documents import blocks
+from .documents import blocks, shell
 
 PAGE = "docs/outbox.md"
 KEY = "correct horse"
@@ -97,19 +97,16 @@ class OnSqlite:
 
 @pytest.fixture(params=["postgres", "sqlite"])
 def shop(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Shop:
-    """A database with the tables of the page, and one for orders."""
+    """A database with the tables of the page, loaded as it says."""
     made: OnPostgres | OnSqlite = OnSqlite(tmp_path)
-    key = "INTEGER PRIMARY KEY"
     if request.param == "postgres":
         name = f"shop_{uuid.uuid4().hex}"
         cluster.make_database(name)
         made = OnPostgres({"PGHOST": str(cluster.path), "PGUSER": "jobengine", "PGDATABASE": name})
-        key = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
-    made.run(f"CREATE TABLE orders (id {key}, buyer text)")
-    (tables,) = blocks(PAGE, "sql", made.heading)
-    for statement in tables.split(";\n"):
-        if statement:
-            made.run(statement)
+    (tables,), load = blocks(PAGE, "sql", made.heading), blocks(PAGE, "sh", made.heading)[0]
+    (tmp_path / "outbox.sql").write_text(tables)
+    done = shell(load, tmp_path, {**os.environ, **made.environment})
+    assert done.returncode == 0, done.stderr
     return made
 
 
@@ -247,6 +244,15 @@ def test_the_relay_ends_if_its_key_is_wrong(shop: Shop, daemon: Daemon, mail: Qu
     )
     assert (done.returncode, _waiting(shop)) == (1, 1)
     assert "AccessDenied" in done.stderr
+
+
+def test_python_loads_the_tables_of_sqlite_too(tmp_path: Path) -> None:
+    (tables,), (_, load) = blocks(PAGE, "sql", OnSqlite.heading), blocks(PAGE, "sh", OnSqlite.heading)
+    (tmp_path / "outbox.sql").write_text(tables)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = shell(load, tmp_path, {**os.environ, "PATH": path})
+    assert done.returncode == 0, done.stderr
+    assert OnSqlite(tmp_path).run("SELECT count(*) FROM outbox, orders") == [(0,)]
 
 
 @pytest.mark.parametrize("heading", [OnPostgres.heading, OnSqlite.heading])

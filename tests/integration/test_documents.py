@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -114,6 +115,19 @@ def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(make_daem
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)["status"], done.stderr) == ("ready", "")
     until("it has ended", lambda: not (daemon.home / "twistd.pid").exists())
+
+
+def test_a_server_with_tls_is_used_as_the_page_on_security_says(tmp_path: Path) -> None:
+    page, port = "docs/secure.md", str(free_port())
+    start, use, end = [code.replace("6443", port) for code in blocks(page, heading="## TLS")]
+    (tmp_path / "letters.py").write_text(blocks(page, "python", "## TLS")[0])
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    stopped = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
+    done = shell(f"{stopped}{start}{use}python letters.py\n{end}wait\n", tmp_path, environment)
+    assert done.returncode == 0, done.stderr
+    ready, worked = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
+    assert '"status":"ready"' in ready
+    assert worked == "{'to': 'ada@example.org'} complete"
 
 
 def test_compose_starts_the_server_without_set_up_and_with_few_rights() -> None:
