@@ -1,8 +1,8 @@
 # make run      a virtual environment, the server in it, its database in ./data
 # make test     the same environment with what tests need, and all tests that the machine allows; EVERYTHING=1: all
-# make quick    the tests that take less than a minute in all, and no programs beside Python
+# make quick    the tests that need only Python, in a few minutes
 # make test-postgres   run all tests of the API in memory on PostgreSQL; make test runs a part of them there
-# make check    what a change must pass: linters, type checker, audit, all tests, and the quick ones on every other Python here
+# make check    what a change must pass: linters, types, site, audit, all tests, half of the quick ones on other Pythons here
 # make docs     build the documentation as a site, in build/site; a broken link, or a page that is nowhere in its menu, fails
 # make audit    look for known vulnerabilities in what *.lock pins; says if the service can't be reached
 # make torture  kills, power cuts, full disks and more, for MINUTES where the tests take seconds, against a plain model
@@ -22,6 +22,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted -name '*.py') $(wildcard jobengine/web/dashboard/*)
 NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
+# What they try depends on no version of Python, or is tried by the others as well.
+SAME_ON_ALL := $(addprefix --ignore=tests/,contract mutants web test_architecture.py test_benchmarks.py)
 # They sync thousands of small files; in memory no disk holds them up. A container may have only 64 MiB there.
 IN_MEMORY := $(shell [ "$$(df -k --output=avail /dev/shm 2>&- | tail -n 1)" -ge 1000000 ] 2>&- && \
 	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
@@ -70,7 +72,8 @@ audit: $(VENV)/installed-lint
 
 quick-on-others:
 	@echo "Other Pythons that are installed: $(or $(OTHER_PYTHONS),none)"
-	@for python in $(OTHER_PYTHONS); do $(MAKE) --no-print-directory quick PYTHON=$$python || exit; done
+	@for python in $(OTHER_PYTHONS); do \
+		$(MAKE) --no-print-directory quick PYTHON=$$python PYTEST_ARGS="$(SAME_ON_ALL)" || exit; done
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
