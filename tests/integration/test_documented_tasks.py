@@ -152,6 +152,8 @@ def test_work_is_done_once_as_its_page_says(mail: Daemon) -> None:
         assert first == again
     first, late, again = _answers(mail, setup, *blocks(page, heading="## Once more for a late change"))
     assert first["uid"] != late["uid"] == again["uid"]
+    with mail.client(key=KEY) as client:
+        assert client.jobs("mail")[first["uid"]]["state"] == "complete"
     first, replaced = _answers(mail, setup, *blocks(page, heading="## The latest content wins"))
     assert (replaced["uid"], replaced["replaced"], replaced["content"]) == (first["uid"], True, {"items": 2})
     first, replaced = _answers(mail, setup, *blocks(page, heading="## Once it is quiet"))
@@ -211,8 +213,10 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert [queue["paused"] for queue in (paused, meanwhile, resumed)] == [True, True, False]
     viewed = _answers(mail, setup, *blocks(page, heading="## Keys with a role"))
     assert viewed[0]["name"] == "mail"
-    (limited,) = _answers(mail, setup, *blocks(page, heading="## Set limits"))
-    assert limited["max_jobs"] == 100000
+    limited, after = _answers(mail, setup, *blocks(page, heading="## Set limits"))
+    assert (limited["max_jobs"], limited["require_lease"]) == (100000, True)
+    assert {**after, "defaults": None} == resumed
+    assert (after["defaults"]["max_attempts"], after["defaults"]["timeout_seconds"]) == (1, 600)
 
 
 def test_limits_work_as_their_page_says(daemon: Daemon) -> None:
@@ -277,11 +281,19 @@ def _schedules_in_python_and_at_a_shell(daemon: Daemon, page: str) -> None:
 
 
 def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(settings={"ADMIN_KEY": "the admin key"}).start()
-    environment = {**Shell(daemon, daemon.home).environment, "JOBENGINE_ADMIN_KEY": "", "JOBENGINE_ACCESS_KEY": ""}
-    (code,) = blocks("docs/run-queues.md", heading="## A lost key")
-    done = shell(f'{code}\nprintf %s "$key"', daemon.home, environment)
+    daemon = make_daemon().start()
+    create, restart, renew = blocks("docs/run-queues.md", heading="## A lost key")
+    _at_a_shell(daemon, create)
+    assert daemon.stop() == 0
+    assert restart == "ADMIN_KEY='the admin key' make run\n"
+    daemon.settings["ADMIN_KEY"] = "the admin key"
+    daemon.start()
+    environment = {**Shell(daemon, daemon.home).environment, "JOBENGINE_ADMIN_KEY": ""}
+    done = shell(f'{renew}\nprintf %s "$key"', daemon.home, environment)
     assert done.returncode == 0, done.stderr
+    assert daemon.stop() == 0
+    del daemon.settings["ADMIN_KEY"]
+    daemon.start()
     with daemon.client(key=done.stdout) as client:
         assert client.call("GET", "/api/v1/queue/stats", query={"name": "forgotten"}).status == 200
 

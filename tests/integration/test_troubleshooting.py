@@ -69,8 +69,9 @@ def _draining(shell: Shell) -> str:
 
 
 def _skipped(shell: Shell) -> str:
-    shell("schedule", "add", "mail", "nightly", "{}", "--every", "1s")
-    until("a time is skipped", lambda: "skipped" in shell("schedule", "show", "mail", "nightly").stdout)
+    shell("queue", "create", "sales")
+    shell("schedule", "add", "sales", "nightly", "{}", "--every", "1s")
+    until("a time is skipped", lambda: "skipped" in shell("schedule", "show", "sales", "nightly").stdout)
     return ""
 
 
@@ -138,6 +139,18 @@ def test_a_symptom_is_shown_and_mended_as_the_page_says(section: str, shell: She
         assert done.returncode == 0, done.stderr
     if section in ("Jobs fail", "A job stays in progress, and nobody works on it"):
         assert shell.jobs()[uid]["state"] == "queued"
+
+
+def test_a_held_job_of_a_queue_with_leases_is_queued_again_as_the_page_says(shell: Shell) -> None:
+    shell("queue", "configure", "mail", "--require-lease")
+    uid = _held_by_a_dead_worker(shell)
+    refused = shell("update", "mail", uid, "--new-status", "queued", code=1)
+    assert "This queue requires leases" in refused.stderr
+    assert "`This queue requires leases`" in TEXT
+    assert "`jobengine queue configure mail --no-require-lease`" in TEXT
+    shell("queue", "configure", "mail", "--no-require-lease")
+    shell("update", "mail", uid, "--new-status", "queued")
+    assert shell.jobs()[uid]["state"] == "queued"
 
 
 def _curl_as_admin(home: Path) -> Path:
