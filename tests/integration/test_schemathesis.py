@@ -36,6 +36,7 @@ ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
 CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
 GROUP_CURSOR: Final = "WyJxdWV1ZWQiLDEsImciXQ"
 NAME_CURSOR: Final = "WyJzIl0"
+FAILURES_CURSOR: Final = "WzMsIjlmM2M2MWQyMGI3ZTRhNTgiXQ"
 #: The most bytes of a body, unless the query names its queue.
 LONG: Final = 1 << 20
 #: The fields of an update: those of an update of all that match, without the fields that select jobs.
@@ -110,8 +111,8 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
 
 
 def _cursor(case: Any) -> str:
-    others = {"listGroups": GROUP_CURSOR, "listSchedules": NAME_CURSOR, "listBatches": NAME_CURSOR}
-    return others.get(_name(case), CURSOR)
+    names = {"listSchedules": NAME_CURSOR, "listBatches": NAME_CURSOR}
+    return {"listGroups": GROUP_CURSOR, "listFailures": FAILURES_CURSOR, **names}.get(_name(case), CURSOR)
 
 
 def _contradicts_its_key(job: Mapping[str, Any], batch: object) -> bool:
