@@ -81,6 +81,8 @@ setup(
             "cloudcoil-models-keda>=2.16",
             "django>=5.2,<7",
             "fastapi>=0.115,<1",
+            # The plugin for pytest that comes with cloudcoil imports it, and does not require it.
+            "filelock>=3",
             "flask>=3,<4",
             "hypothesis>=6.100",
             "jsonschema-rs>=0.60,<1",
