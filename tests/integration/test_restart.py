@@ -24,11 +24,11 @@ def test_a_server_logs_an_unclean_end_after_kill_9_but_not_after_sigterm(daemon:
     assert UNCLEAN not in daemon.start().log
 
 
-def test_a_server_killed_25_times_under_load_loses_and_invents_no_change(tmp_path: Path) -> None:
+def test_a_server_killed_five_times_under_load_loses_and_invents_no_change(tmp_path: Path) -> None:
     tally = Tally()
-    Kills(kills=25, cargo=10, patience=0.5).run(25, tmp_path, tally)
-    assert tally.kills == 25
-    assert tally.operations > 2_500, "that was no load"
+    Kills(kills=5, cargo=10, patience=0.5).run(25, tmp_path, tally)
+    assert tally.kills == 5
+    assert tally.operations > 500, "that was no load"
 
 
 def test_sigterm_under_load_ends_the_server_with_0_within_5_seconds_and_loses_nothing(daemon: Daemon) -> None:
