@@ -193,12 +193,13 @@ class ApiDriver:
             "own": (own.get("in_progress"), own.get("weight", 1), own.get("paused", False)),
         }
 
-    def groups(self, name: str) -> dict[str, Any]:
-        """All groups of a queue, by name."""
+    def groups(self, name: str, key: str | None = None) -> dict[str, Any]:
+        """All groups of a queue, by name; without a key, by the admin's."""
         groups: dict[str, Any] = {}
+        headers = ADMIN if key is None else {}
         query = {"queueName": name, "limit": "2"}
         while True:
-            page = self.ask("GET", "/api/v1/groups", query=query, key=None, headers=ADMIN)
+            page = self.ask("GET", "/api/v1/groups", query=query, key=key, headers=headers)
             assert len(page["groups"]) <= 2
             groups |= {one["group"]: self._group(one) for one in page["groups"]}
             if page["next_cursor"] is None:

@@ -159,7 +159,7 @@ class Owner:
         if queue is None:
             return None
         jobs = [self.api.coarse(model.see(job)) for job in queue.ordered()]
-        return without_times([queue.settings, jobs])
+        return without_times([queue.settings, jobs, queue.reports(model.now)])
 
     def found(self) -> Any:
         """The queue as the server holds it; None if it is not there."""
@@ -171,7 +171,7 @@ class Owner:
                 return None
             raise
         jobs = self.api.ask("GET", "/api/v1/queue", query=query, key="key")["jobs"]
-        return without_times([self.api.settings(stats), jobs])
+        return without_times([self.api.settings(stats), jobs, self.api.groups(self.name, "key")])
 
     # The steps
 
@@ -410,6 +410,8 @@ def _difference(known: Any, found: Any) -> str:
         return f"known {str(known)[:500]}, found {str(found)[:500]}"
     before, after = ({job["uid"]: job for job in jobs} for jobs in (known[1], found[1]))
     wrong = [(before.get(uid), after.get(uid)) for uid in before | after if before.get(uid) != after.get(uid)]
+    if known[2] != found[2]:
+        return f"known groups {str(known[2])[:500]}, found {str(found[2])[:500]}"
     if not wrong:
         return "the order of the jobs has changed"
     shown = "; ".join(f"known {str(one)[:300]}, found {str(other)[:300]}" for one, other in wrong[:3])

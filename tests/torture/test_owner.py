@@ -61,10 +61,13 @@ def test_the_model_agrees_with_a_correct_server_in_every_kind_of_step(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("weights", [WEIGHTS, WITH_GROUPS], ids=["plain", "groups"])
 @pytest.mark.parametrize("lose", ["request", "answer"])
-def test_the_model_accepts_either_outcome_of_a_request_without_an_answer(server: MemoryServer, lose: str) -> None:
+def test_the_model_accepts_either_outcome_of_a_request_without_an_answer(
+    server: MemoryServer, lose: str, weights: dict[str, int]
+) -> None:
     losing = Losing(server)
-    owner = _at_work(losing, 20)
+    owner = _at_work(losing, 20, weights=weights)
     kinds = set()
     for _ in range(60):
         losing.lose = lose
