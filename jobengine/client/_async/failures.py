@@ -1,5 +1,6 @@
 """The call about the failures of a queue; see AsyncQueue."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from .. import calls
@@ -10,14 +11,14 @@ from .transport import Stream
 _PAGE = 100
 
 
-class AsyncFailures:
+class AsyncFailures(ABC):
     """The part of a queue that lists its failures."""
 
     name: str
 
+    @abstractmethod
     def _pages(self, call: calls.Call[Any], query: dict[str, str], limit: int | None, most: int = 0) -> Stream[Any]:
         """The items of a list, at most `limit`, and at most `most` in a request."""
-        raise NotImplementedError
 
     async def failures(self, *, limit: int | None = None) -> Stream[FailureGroup]:
         """

@@ -1,5 +1,6 @@
 """The calls that queue jobs again, or move them into another queue; see AsyncQueue."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Unpack, overload
 
 from .. import calls
@@ -8,24 +9,24 @@ from ..moves import Moved
 from ..values import Job, QueueStats
 
 
-class AsyncMoves:
+class AsyncMoves(ABC):
     """The part of a queue that retries jobs and moves them."""
 
     name: str
 
+    @abstractmethod
     async def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
         """Make a call with the queue's key, and return its result."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """Change a job."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _change_all(
         self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
     ) -> int:
         """Change all matching jobs; returns their number."""
-        raise NotImplementedError
 
     @overload
     async def retry(self, uid: str) -> Job: ...

@@ -1,6 +1,7 @@
 # Made from _async/failures.py by tests/client/twin.py: edit that one and run it again.
 """The call about the failures of a queue; see Queue."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from .. import calls
@@ -11,14 +12,14 @@ from .transport import Stream
 _PAGE = 100
 
 
-class Failures:
+class Failures(ABC):
     """The part of a queue that lists its failures."""
 
     name: str
 
+    @abstractmethod
     def _pages(self, call: calls.Call[Any], query: dict[str, str], limit: int | None, most: int = 0) -> Stream[Any]:
         """The items of a list, at most `limit`, and at most `most` in a request."""
-        raise NotImplementedError
 
     def failures(self, *, limit: int | None = None) -> Stream[FailureGroup]:
         """

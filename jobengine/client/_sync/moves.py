@@ -1,6 +1,7 @@
 # Made from _async/moves.py by tests/client/twin.py: edit that one and run it again.
 """The calls that queue jobs again, or move them into another queue; see Queue."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Unpack, overload
 
 from .. import calls
@@ -9,24 +10,24 @@ from ..moves import Moved
 from ..values import Job, QueueStats
 
 
-class Moves:
+class Moves(ABC):
     """The part of a queue that retries jobs and moves them."""
 
     name: str
 
+    @abstractmethod
     def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
         """Make a call with the queue's key, and return its result."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """Change a job."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _change_all(
         self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
     ) -> int:
         """Change all matching jobs; returns their number."""
-        raise NotImplementedError
 
     @overload
     def retry(self, uid: str) -> Job: ...
