@@ -32,7 +32,7 @@ CHOSEN: Final[Rows] = {
 }
 #: Names of contenders that say too little without the page that explains them.
 _NAMES: Final = {"pika on a quorum queue": "RabbitMQ through pika"}
-#: The tables in which only the fastest contenders are shown, and how many of them.
+#: Tables that show only the fastest contenders: how many of them.
 _MOST: Final = {"bulk": 2}
 #: The rows of each table in docs/performance.md. One that was not measured is left out.
 TABLES: Final[Mapping[str, Rows]] = {

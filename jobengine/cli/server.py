@@ -8,7 +8,7 @@ from twisted.application import app
 from twisted.application.service import ServiceMaker
 from twisted.scripts import twistd
 
-_SERVER: Final = ServiceMaker(  # type: ignore[no-untyped-call]
+_SERVER: Final = ServiceMaker(  # type: ignore[no-untyped-call]  # Twisted has no types here
     "JobEngine", "jobengine.tap", "A durable queue of jobs over HTTP.", "jobengine"
 )
 

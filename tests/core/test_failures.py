@@ -60,7 +60,7 @@ def test_a_job_that_is_tried_again_failed_when_its_last_failed_attempt_ended() -
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, *_FINGERPRINTS]), st.integers(0, 200_000))))
-def test_the_index_is_the_one_that_its_jobs_alone_make(changes: list[tuple[int, str | None, int]]) -> None:
+def test_the_index_equals_one_that_is_built_from_its_jobs(changes: list[tuple[int, str | None, int]]) -> None:
     jobs: dict[str, Job] = {}
     index = FailureIndex(jobs)
     for number, (uid, name, at) in enumerate(changes):

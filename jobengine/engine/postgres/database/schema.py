@@ -157,8 +157,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "ALTER TABLE queue ADD COLUMN moving smallint NOT NULL DEFAULT 0",
         # Renamed to lock out servers of version 10, which can't read the records of this version.
         "ALTER TABLE lane_batch RENAME TO lane_commit",
-        # See batch/failures.py. The failed jobs, and those that are tried again: `key` is the digest of the fingerprint
-        # of the latest failure, `at` its time.
+        # See batch/failures.py: one row for each job that has failed or is tried again. `key`: the digest of its latest
+        # fingerprint. `at`: when it failed last.
         'CREATE TABLE failure (queue_id bigint NOT NULL, uid text COLLATE "C" NOT NULL, key bytea NOT NULL, '
         "at bigint NOT NULL, PRIMARY KEY (queue_id, uid)) "
         "WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
