@@ -224,7 +224,8 @@ def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, orde
     assert not log.wrong
     assert not log.redone
     assert log.claimed > 60
-    assert log.most["a"] == (1 if order is GroupOrder.STRICT else 2)
+    # Which group gets there is up to the machine; that none does would mean that claims get less than they may.
+    assert max(log.most.values()) == (1 if order is GroupOrder.STRICT else 2)
     with connected(database.url) as connection:
         assert connection.execute("SELECT uid FROM job WHERE place < 3").fetchall() == []
         assert connection.execute(_WRONG).fetchall() == []
