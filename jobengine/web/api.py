@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final
 
 from attrs import define
 from klein import KleinRenderable
@@ -28,18 +28,15 @@ from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
 from ..wire.call_table import Call, check_query
+from ..wire.cursors import group_cursor, job_cursor
 from ..wire.links import with_dependencies
 from ..wire.moves import moved_value
 from ..wire.origins import claim_origin
 from ..wire.request_head import (
     BadInput,
     check_named,
-    cursor,
-    cursor_text,
     filter_of,
     flag,
-    group_cursor,
-    group_cursor_text,
     group_of,
     group_sort_of,
     idempotency_key,
@@ -59,25 +56,23 @@ from ..wire.responses import (
     brief_added,
     explanation_json,
     group_value,
-    groups_json,
     history_value,
     jobs_json,
     key_value,
     list_json,
-    page_json,
     queue_head,
     queue_tail,
     queue_value,
     stats_value,
     workers_value,
 )
-from ..wire.shown_job import added_value, job_json, to_json
+from ..wire.shown_job import added_value, job_json, job_value, to_json
 from .batch_calls import BatchCalls
 from .errors import brief_result, result_of
 from .metrics import CONTENT_TYPE, scrape
 from .openapi import SCHEMA
 from .paging import count_holders, filled_page, jobs_held
-from .replies import empty, is_minimal, json_body, next_link, nothing
+from .replies import answer_page, empty, is_minimal, json_body, nothing
 from .request_log import note_claimed, note_job
 from .router import Dispatcher, Others, no_others
 from .streams import queue_in_parts, send_events
@@ -87,9 +82,7 @@ _OK: Final = HTTPStatus.OK
 _CREATED: Final = HTTPStatus.CREATED
 #: Jobs that a list reads from the engine at a time; they take about a millisecond to encode.
 _PAGE: Final = 500
-#: Jobs in a page of a list: the default, and the limit.
-A = TypeVar("A")
-
+#: Items in a page of a list: the default, and the limit.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
 
@@ -230,10 +223,8 @@ class Api(BatchCalls):
         name, access = one(request.args, "queueName"), self.keys.access(request)
         after = group_cursor(request.args, sort)
         page = await self._ask(request, c.ListGroups(queue=name, **access, sort=sort, after=after, limit=limit))
-        following = None if page.following is None else group_cursor_text(page.following, sort)
-        if following is not None:
-            request.setHeader(b"Link", next_link(request, following))
-        return request.reply(groups_json(page.groups, following))
+        following = None if page.following is None else (sort, *page.following)
+        return answer_page(request, "groups", [group_value(group) for group in page.groups], following)
 
     # One job
 
@@ -359,14 +350,12 @@ class Api(BatchCalls):
             **access,
             filter=filter_of(request.args),
             sort=sort,
-            after=cursor(request.args, sort),
+            after=job_cursor(request.args, sort),
             limit=limit,
         )
         page = await filled_page(self.engine, self._request_log.logged(request, command), self.turns.next)
-        following = None if page.following is None else cursor_text(page.following, sort)
-        if following is not None:
-            request.setHeader(b"Link", next_link(request, following))
-        return request.reply(page_json(command.queue, page.jobs, following))
+        following = page.following if sort is None or page.following is None else (sort, *page.following)
+        return answer_page(request, "jobs", [job_value(job, command.queue) for job in page.jobs], following)
 
     @_app.route("/api/v1/jobs", methods=["POST"])
     async def update_jobs(self, request: JobRequest) -> bytes:

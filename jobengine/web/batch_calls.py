@@ -9,10 +9,11 @@ from ..core import commands as c
 from ..core.errors import NotAllowed
 from ..core.model import Role
 from ..http.request import JobRequest
-from ..wire.batches import batch_value, batches_json
-from ..wire.request_head import batch_of, name_cursor, name_cursor_text, number, one
+from ..wire.batches import batch_value
+from ..wire.cursors import name_cursor
+from ..wire.request_head import batch_of, number, one
 from ..wire.shown_job import to_json
-from .replies import next_link
+from .replies import answer_page
 from .schedule_calls import ScheduleCalls
 
 #: Batches in a page of a list: the default, and the limit.
@@ -67,7 +68,5 @@ class BatchCalls(ScheduleCalls):
         queue, access = one(request.args, "queueName"), self.keys.access(request)
         limit, after = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), name_cursor(request.args)
         page = await self._ask(request, c.ListBatches(queue=queue, **access, after=after, limit=limit))
-        following = None if page.following is None else name_cursor_text(page.following)
-        if following is not None:
-            request.setHeader(b"Link", next_link(request, following))
-        return request.reply(batches_json(queue, page.batches, following))
+        batches = [batch_value(queue, report) for report in page.batches]
+        return answer_page(request, "batches", batches, page.following and (page.following,))

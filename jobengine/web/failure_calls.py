@@ -6,10 +6,11 @@ from attrs import define
 
 from ..core import commands as c
 from ..http.request import JobRequest
-from ..wire.failures import failures_cursor, failures_cursor_text, failures_json
+from ..wire.cursors import failures_cursor
+from ..wire.failures import failure_value
 from ..wire.request_head import number, one
 from .calls import Calls
-from .replies import next_link
+from .replies import answer_page
 
 #: Groups in a page of the list: the default, and the limit. A group takes about 50 microseconds.
 _DEFAULT_LIMIT: Final = 20
@@ -28,7 +29,5 @@ class FailureCalls(Calls):
         queue, access = one(request.args, "queueName"), self.keys.access(request)
         limit, after = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), failures_cursor(request.args)
         page = await self._ask(request, c.ListFailures(queue=queue, **access, after=after, limit=limit))
-        following = None if page.following is None else failures_cursor_text(page.following)
-        if following is not None:
-            request.setHeader(b"Link", next_link(request, following))
-        return request.reply(failures_json(page, following))
+        failures = [failure_value(group) for group in page.failures]
+        return answer_page(request, "failures", failures, page.following, dropped=page.dropped)

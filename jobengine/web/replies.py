@@ -1,11 +1,13 @@
 """Parts of requests and answers that several calls share."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from ..http.request import JobRequest
+from ..wire.cursors import cursor_text
 from ..wire.request_head import BadInput, Query, check_encoding, once, preferred_return
+from ..wire.shown_job import to_json
 
 #: The media type of bodies.
 _JSON: Final = b"application/json"
@@ -13,10 +15,13 @@ _JSON: Final = b"application/json"
 _JSON_ALONE: Final = [_JSON]
 
 
-def next_link(request: JobRequest, cursor: str) -> bytes:
-    """A link (RFC 8288) to the same request with another cursor."""
-    query = urlencode({**request.args, b"cursor": [cursor]}, doseq=True)
-    return b'<%b?%b>; rel="next"' % (request.path, query.encode())
+def answer_page(request: JobRequest, name: str, items: list[Any], following: Any, **more: Any) -> bytes:
+    """A page of a list, with cursor and link (RFC 8288) to the next, which begins after `following` if that is set."""
+    cursor = None if following is None else cursor_text(following)
+    if cursor is not None:
+        query = urlencode({**request.args, b"cursor": [cursor]}, doseq=True)
+        request.setHeader(b"Link", b'<%b?%b>; rel="next"' % (request.path, query.encode()))
+    return request.reply(to_json({name: items, "next_cursor": cursor, **more}))
 
 
 def json_body(request: JobRequest) -> bytes:

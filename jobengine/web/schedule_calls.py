@@ -7,17 +7,16 @@ from attrs import define
 
 from ..core import commands as c
 from ..http.request import JobRequest
-from ..wire.request_head import name_cursor, name_cursor_text, number, one, schedule_of
-from ..wire.schedules import backfilled_value, firing_value, schedule_value, schedules_json
+from ..wire.cursors import name_cursor
+from ..wire.request_head import number, one, schedule_of
+from ..wire.schedules import backfilled_value, firing_value, schedule_value
 from ..wire.shown_job import to_json
 from .link_calls import LinkCalls
-from .replies import empty, next_link
+from .replies import answer_page, empty
 
 #: Schedules in a page of a list: the default, and the limit.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
-#: The schedules that are read and encoded without a pause, in a few milliseconds.
-_AT_ONCE: Final = 50
 
 
 @define(eq=False, slots=False)
@@ -60,10 +59,8 @@ class ScheduleCalls(LinkCalls):
         queue, access = one(request.args, "queueName"), self.keys.access(request)
         limit, after = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), name_cursor(request.args)
         page = await self._ask(request, c.ListSchedules(queue=queue, **access, after=after, limit=limit))
-        following = None if page.following is None else name_cursor_text(page.following)
-        if following is not None:
-            request.setHeader(b"Link", next_link(request, following))
-        return request.reply(schedules_json(queue, page.schedules, following))
+        schedules = [schedule_value(queue, report, most=1) for report in page.schedules]
+        return answer_page(request, "schedules", schedules, page.following and (page.following,))
 
     @_app.route("/api/v1/schedule/run", methods=["POST"])
     async def run_schedule(self, request: JobRequest) -> bytes:

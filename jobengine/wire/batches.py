@@ -1,6 +1,6 @@
 """Batches in bodies and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -11,7 +11,6 @@ from ..core.model import SECOND, State
 from . import bodies
 from .new_jobs import new_job
 from .request_head import BadInput
-from .shown_job import to_json
 
 #: The values of then_on: the job at the end runs if all jobs are complete, or in any case.
 _SUCCESS, _FINISH = "success", "finish"
@@ -73,8 +72,3 @@ def batch_value(queue: str, report: c.BatchReport, matched: int | None = None) -
         "created": batch.created // SECOND,
         **{name: value for name, value in optional.items() if value is not None},
     }
-
-
-def batches_json(queue: str, reports: Sequence[c.BatchReport], next_cursor: str | None) -> bytes:
-    """A page of a list of batches, and the cursor of the next page, or None after the last."""
-    return to_json({"batches": [batch_value(queue, one) for one in reports], "next_cursor": next_cursor})

@@ -1,19 +1,16 @@
 """Reads the head of a request: query parameters and headers."""
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
 
-import msgspec
 from msgspec import Meta
 
 from ..core.batches import NAME_LENGTH as BATCH_LENGTH
 from ..core.commands import Filter
 from ..core.flow import GROUP_LENGTH
-from ..core.model import Position, State
+from ..core.model import State
 from ..core.schedules import NAME_LENGTH
 from ..core.sorting import GroupSort, Sort
 from ..core.values import Value
@@ -44,11 +41,6 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16
 _STATES: Final = {state.value: state for state in State}
 #: A number as in JSON; libraries also write floats with an exponent.
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,9})?")
-
-_cursor: Final = msgspec.json.Decoder(tuple[int, int, str])
-_sorted_cursor: Final = msgspec.json.Decoder(tuple[Sort, int, int, str])
-_name_cursor: Final = msgspec.json.Decoder(tuple[str])
-_group_cursor: Final = msgspec.json.Decoder(tuple[GroupSort, int, str])
 
 
 class BadInput(ValueError):
@@ -329,25 +321,6 @@ def _name(query: Query, most: int) -> str:
     return name
 
 
-def name_cursor(query: Query) -> str | None:
-    """The name that the parameter cursor encodes; raises BadInput."""
-    value = optional(query, "cursor")
-    try:
-        return None if value is None else _name_cursor.decode(decoded_cursor(value))[0]
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
-
-
-def name_cursor_text(name: str) -> str:
-    """The cursor for a position in a list that is sorted by name."""
-    return base64.urlsafe_b64encode(msgspec.json.encode([name])).decode().rstrip("=")
-
-
-def decoded_cursor(cursor: str) -> bytes:
-    """The text of a cursor; raises binascii.Error or ValueError."""
-    return base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
-
-
 def sort_of(query: Query) -> Sort | None:
     """The order in the parameter sort, None for execution order; raises BadInput."""
     value = optional(query, "sort")
@@ -376,57 +349,6 @@ def group_sort_of(query: Query) -> GroupSort:
         return GroupSort.QUEUED if value is None else GroupSort(value)
     except ValueError:
         raise BadInput(f"The query parameter sort must be one of {', '.join(GroupSort)}.") from None
-
-
-def group_cursor(query: Query, sort: GroupSort) -> tuple[int, str] | None:
-    """The position in a list of groups that the parameter cursor encodes; raises BadInput."""
-    value = optional(query, "cursor")
-    if value is None:
-        return None
-    try:
-        given, place, name = _group_cursor.decode(decoded_cursor(value))
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
-    if given is not sort:
-        raise BadInput(
-            f"The cursor is from a list with sort={given}: sort as that list was, or start without a cursor."
-        )
-    return place, name
-
-
-def group_cursor_text(position: tuple[int, str], sort: GroupSort) -> str:
-    """The cursor for a position in a list of groups."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((sort, *position))).decode().rstrip("=")
-
-
-def cursor(query: Query, sort: Sort | None) -> Position | None:
-    """Decode the parameter cursor into a position in the order `sort`; raises BadInput."""
-    value = optional(query, "cursor")
-    if value is None:
-        return None
-    try:
-        given, position = _read_cursor(decoded_cursor(value))
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise BadInput("The query parameter cursor must be the next_cursor of an earlier answer.") from None
-    if given is not sort:
-        was = "without sort" if given is None else f"with sort={given}"
-        raise BadInput(
-            f"The cursor is from a list {was}: send the same sort as for that list, or start again without a cursor."
-        )
-    return position
-
-
-def _read_cursor(text: bytes) -> tuple[Sort | None, Position]:
-    if text.startswith(b'["'):
-        sort, *_ = found = _sorted_cursor.decode(text)
-        return sort, found[1:]
-    return None, _cursor.decode(text)
-
-
-def cursor_text(position: Position, sort: Sort | None) -> str:
-    """Encode a position in the order `sort` as a cursor. A client sends the cursor to continue after that position."""
-    value = position if sort is None else (sort, *position)
-    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
 
 
 def _text(values: Sequence[bytes], name: str, what: Any = "query parameter") -> str:

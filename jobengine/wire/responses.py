@@ -171,11 +171,6 @@ def group_value(group: GroupReport) -> dict[str, Any]:
     }
 
 
-def groups_json(groups: Sequence[GroupReport], next_cursor: str | None) -> bytes:
-    """A page of a list of groups, and the cursor of the next page, or None after the last."""
-    return to_json({"groups": [group_value(group) for group in groups], "next_cursor": next_cursor})
-
-
 def _defaults_value(defaults: Defaults) -> dict[str, int]:
     return {name: value for name, value in asdict(defaults).items() if value is not None}
 
@@ -361,11 +356,6 @@ def _sent_event(event: JobEvent) -> bytes:
     group = {} if event.group is None else {"group": event.group}
     data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000, **group})
     return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
-
-
-def page_json(queue: str, jobs: Sequence[Job], next_cursor: str | None) -> bytes:
-    """A page of a list of jobs of a queue, and the cursor of the next page, or None after the last."""
-    return to_json({"jobs": [job_value(job, queue) for job in jobs], "next_cursor": next_cursor})
 
 
 def _times(times: Times) -> dict[str, float | None]:

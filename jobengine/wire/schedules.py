@@ -1,6 +1,6 @@
 """Schedules in bodies and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -28,7 +28,6 @@ from . import bodies
 from .did_you_mean import did_you_mean, quoted
 from .json_values import META_LENGTH, json_object, unique
 from .request_head import BadInput, one_of
-from .shown_job import to_json
 
 #: How many of its next times a schedule shows.
 _NEXT: Final = 5
@@ -172,11 +171,6 @@ def schedule_value(queue: str, report: ScheduleReport, *, most: int = _NEXT) -> 
         "firings": [firing_value(one, zone, report.states) for one in schedule.firings],
         **{name: value for name, value in optional.items() if value is not None},
     }
-
-
-def schedules_json(queue: str, reports: Sequence[ScheduleReport], next_cursor: str | None) -> bytes:
-    """A page of a list of schedules, and the cursor of the next page, or None after the last."""
-    return to_json({"schedules": [schedule_value(queue, one, most=1) for one in reports], "next_cursor": next_cursor})
 
 
 def firing_value(firing: Firing, timezone: str, states: Mapping[str, State]) -> dict[str, Any]:
