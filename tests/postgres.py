@@ -40,6 +40,7 @@ TABLES = (
     "dependency",
     "ended",
     "batch_tally",
+    "failure",
 )
 #: The SQL expression that reads the clock of Pretended.
 PRETENDED: Final = "(SELECT at FROM pretended)"

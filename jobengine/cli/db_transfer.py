@@ -157,7 +157,7 @@ def recount() -> None:
             {"queue": one.queue, "count": one.count, "was": one.was, "is": one.jobs} for one in done.corrections
         ]
         counted = {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
-        more = {"groups": done.groups, "dependencies": done.dependencies}
+        more = {"groups": done.groups, "dependencies": done.dependencies, "failures": done.failures}
         session.output.json({**counted, **{name: number for name, number in more.items() if number}})
         return
     for one in done.corrections:
@@ -166,6 +166,8 @@ def recount() -> None:
         session.output.note(f"The counts of {done.groups:,} groups were wrong, and were corrected.")
     if done.dependencies:
         session.output.note(f"The dependencies of {done.dependencies:,} jobs were wrong, and were corrected.")
+    if done.failures:
+        session.output.note(f"The failures of {done.failures:,} jobs were grouped wrongly, and were corrected.")
     for number in done.damaged:
         session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
     session.output.note(

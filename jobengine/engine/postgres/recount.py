@@ -26,6 +26,7 @@ from .database.dependency_rows import Child, batches_counted
 from .database.known_damage import DamageFound, SuspectJob
 from .database.pipeline import Row
 from .database.rows import MARKS_RECOUNTED, Rows, check_place
+from .recount_failures import FailureCounting, correct_failures
 from .recount_links import LinkCounting, correct_links
 from .sql import named
 
@@ -73,6 +74,8 @@ class Recount:
     #: How many groups of queues with limits had wrong counts and, in the next line, how many jobs wrong dependencies.
     groups: int = 0
     dependencies: int = 0
+    #: For how many jobs the table `failure` was wrong.
+    failures: int = 0
     #: The numbers of damaged queues, whose counts were not changed.
     damaged: list[int]
 
@@ -88,6 +91,7 @@ def recount(connection: "Connection[Row]", rows: Rows, progress: Callable[[int, 
                 counting = _Counting.begin(connection, rows)
                 done = counting.correct(progress)
             correct_links(connection, rows, counting.queues, counting.wrong_links)
+            correct_failures(connection, rows, counting.queues, counting.wrong_failures)
             _DELETE_STRAY_COUNTS.execute(connection, slot=CORRECTIONS)
             groups = _recount_groups(connection, rows)
         except DamageFound as found:
@@ -125,9 +129,13 @@ class _Counting:
     _links: LinkCounting = field(init=False)
     #: The jobs whose dependencies are wrong.
     wrong_links: list[Child] = field(factory=list, init=False)
+    _failures: FailureCounting = field(init=False)
+    #: The jobs with wrong rows in the table `failure`.
+    wrong_failures: list[Child] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._links = LinkCounting(self._rows)
+        self._failures = FailureCounting(self._rows)
 
     @property
     def queues(self) -> Mapping[int, Queue]:
@@ -158,6 +166,7 @@ class _Counting:
         recounted = _MARK_RECOUNTED(mark=MARKS_RECOUNTED, queue_ids=bigints(numbers))
         of_batches = self._links.wrong_counts(self._connection, numbers)
         self.wrong_links = self._links.wrong_links(self._connection, numbers)
+        self.wrong_failures = self._failures.wrong(self._connection, numbers)
         counts = [*batches_counted(of_batches, CORRECTIONS), *tally(corrections, CORRECTIONS)]
         together(self._connection, recounted, *counts)
         made = [
@@ -170,6 +179,7 @@ class _Counting:
             jobs=_jobs_in(self._jobs),
             corrections=made,
             dependencies=len(self.wrong_links),
+            failures=len(self.wrong_failures),
             damaged=self._damaged,
         )
 
@@ -195,6 +205,7 @@ class _Counting:
             else:
                 self._jobs.update((number, count) for count in (place, mark_of(job)) if count is not None)
                 self._links.count(number, job)
+                self._failures.count(number, job)
         if suspects:
             raise DamageFound(suspects)
 

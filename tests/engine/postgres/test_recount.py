@@ -148,3 +148,35 @@ def test_corrections_of_a_queue_that_is_deleted_meanwhile_are_removed(world: Pos
     ask.ask(c.DeleteQueue)
     _recount(world)
     assert world.control.execute(number).fetchall() == []
+
+
+def test_a_recount_corrects_which_jobs_failed_alike(world: PostgresWorld, ask: Asker) -> None:
+    for error in ("refused", "refused", "lost"):
+        ask.add()
+        failed = ask.update(ask.hold(), State.FAILED, error=error)
+    gone = _marked(ask)[0]
+    right = list(ask.ask(c.ListFailures, limit=100).failures)
+    assert _recount(world).failures == 0
+    world.control.execute("DELETE FROM failure WHERE uid = %s", [failed.spec.uid])
+    world.control.execute("UPDATE failure SET at = at + 1 WHERE uid = %s", [gone.spec.uid])
+    world.control.execute("INSERT INTO failure SELECT queue_id, 'nobody', key, at FROM failure LIMIT 1")
+    assert _recount(world) == Recount(queues=1, jobs=5, corrections=[], failures=3, damaged=[])
+    assert list(ask.ask(c.ListFailures, limit=100).failures) == right
+    assert _recount(world).failures == 0
+
+
+def test_a_job_that_changes_during_a_recount_is_in_the_group_that_it_has_then(
+    world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask.add()
+    failed = ask.update(ask.hold(), State.FAILED, error="refused")
+    world.control.execute("DELETE FROM failure")
+
+    def counted_early(connection: Any, statement: NamedStatement) -> Iterator[Row]:
+        rows = list(copied_jobs(connection, statement))
+        ask.update(failed, State.QUEUED)
+        return iter(rows)
+
+    monkeypatch.setattr("jobengine.engine.postgres.recount.copied_jobs", counted_early)
+    assert _recount(world).failures == 1
+    assert list(ask.ask(c.ListFailures, limit=100).failures) == []

@@ -311,7 +311,13 @@ def tally(counted: Mapping[tuple[int, int], int], slot: int) -> list[Statement]:
 
 def failures_set(rows: Rows, changes: Iterable[Change]) -> Iterator[Statement]:
     """The statements that enter these jobs into the table `failure`, as far as they have failed."""
-    found = [(one.queue.id, one.uid, *row) for one in changes if (row := failure_row(rows, one.new)) is not None]
+    return failures_written(
+        [(one.queue.id, one.uid, *row) for one in changes if (row := failure_row(rows, one.new)) is not None]
+    )
+
+
+def failures_written(found: Sequence[tuple[int, str, bytes, int]]) -> Iterator[Statement]:
+    """The statements that write these rows of the table `failure`."""
     for start in range(0, len(found), _SLICE):
         yield _statement(_SET_FAILURES, _FAILURES, _columns(found[start : start + _SLICE]))
 

@@ -7,11 +7,12 @@ from psycopg.errors import DuplicateSchema, DuplicateTable, UndefinedTable, Uniq
 
 from ....storage.errors import NewerFormat, NotADatabase
 from ....storage.frames import Kdf
+from ..recount_failures import enter_old_failures
 from ..sql import named
 from .connection import rights_failures
 from .encryption import Seal, SealedKey, new_key, open_key
 from .pipeline import Row
-from .rows import NO_CLAIM_START
+from .rows import NO_CLAIM_START, Rows
 
 #: Each step leads from one version to the next; a released step never changes.
 _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
@@ -167,6 +168,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
 )
 #: The version of the schema that this JobEngine works with.
 VERSION: Final = len(_STEPS)
+#: The first version with the table `failure`.
+_WITH_FAILURES: Final = 11
 
 _FIND_SCHEMA: Final = named("find_schema")
 _READ_META: Final = named("read_meta")
@@ -194,11 +197,13 @@ def _migrate(connection: "Connection[Row]", secret: bytes, kdf: Kdf) -> int:
         if is_bare:
             # IF NOT EXISTS would need the permission to create schemas even if the schema exists.
             connection.execute("CREATE SCHEMA jobengine")
-        version = _version(connection, secret) if has_tables else 0
-        for step in _STEPS[version:]:
+        version, seal = _locked(connection, secret) if has_tables else (0, None)
+        for number, step in enumerate(_STEPS[version:], version + 1):
             for statement in step:
                 connection.execute(statement)
-        if not version:
+            if number == _WITH_FAILURES and seal is not None:
+                enter_old_failures(connection, Rows(seal))
+        if seal is None:
             _insert_meta(connection, new_key(secret, kdf))
         elif version < VERSION:
             _UPDATE_VERSION.execute(connection, version=VERSION)
@@ -224,15 +229,15 @@ def opened(connection: "Connection[Row]", secret: bytes) -> Seal:
     return _seal(row, secret)
 
 
-def _version(connection: "Connection[Row]", secret: bytes) -> int:
+def _locked(connection: "Connection[Row]", secret: bytes) -> tuple[int, Seal]:
+    """The version of the schema, and the Seal."""
     # Wait for a running migration.
     row = _LOCK_META.execute(connection).fetchone()
     if row is None:
         raise NotADatabase("the table meta is empty")
     if row[0] > VERSION:
         raise NewerFormat(f"the schema has version {row[0]}, this JobEngine works with {VERSION}; use a newer one")
-    _seal(row, secret)
-    return int(row[0])
+    return int(row[0]), _seal(row, secret)
 
 
 def _seal(row: Row, secret: bytes) -> Seal:

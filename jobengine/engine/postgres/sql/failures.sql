@@ -60,3 +60,15 @@ WITH RECURSIVE groups AS (
     WHERE g.number < :most
 )
 SELECT count(*), count(*) FILTER (WHERE at > :since) FROM groups;
+
+-- name: list_failure_rows
+-- All failures of these queues.
+SELECT queue_id, uid, key, at FROM failure WHERE queue_id = ANY(:queue_ids::bigint[]);
+
+-- name: list_possible_failures
+-- The failed jobs (place 4), and those that are queued in a queue with retrying jobs (count 5).
+SELECT queue_id, uid, sealed, said, place
+FROM job
+WHERE place = 4 OR place IN (0, 1, 12) AND queue_id IN (
+    SELECT queue_id FROM tally WHERE place = 5 GROUP BY queue_id HAVING sum(jobs) > 0
+);

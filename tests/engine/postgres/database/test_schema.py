@@ -7,6 +7,7 @@ import pytest
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from jobengine.core import commands as c
+from jobengine.core.failures import FailureGroup
 from jobengine.core.flow import Limits
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.batch import queries as statements
@@ -195,3 +196,52 @@ def test_servers_of_version_10_make_no_changes_after_the_step_to_version_11(
         with pytest.raises(UndefinedTable):
             connection.execute("INSERT INTO lane_batch VALUES (1, 3, 4)")
         assert connection.execute("SELECT id, batch, at FROM lane_commit").fetchall() == [(1, 2, 3)]
+
+
+#: Takes from a database what version 11 has added.
+_WITHOUT_FAILURES: Final = (
+    "DROP TABLE failure",
+    "ALTER TABLE queue DROP COLUMN moving",
+    "ALTER TABLE lane_commit RENAME TO lane_batch",
+    "UPDATE meta SET version = 10",
+)
+
+
+def _failures(ask: Asker) -> list[FailureGroup]:
+    return list(ask.ask(c.ListFailures, limit=100).failures)
+
+
+@pytest.mark.parametrize("knows_fingerprints", [False, True])
+def test_jobs_that_failed_in_version_10_are_grouped_after_the_step_to_version_11(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, knows_fingerprints: bool
+) -> None:
+    if not knows_fingerprints:
+        monkeypatch.setattr("jobengine.core.transitions.fingerprint", lambda _error: None)
+    database.clear()
+    world = PostgresWorld(database.url)
+    ask = Asker(world)
+    ask.create()
+    for attempts, error in ((1, "no answer from 10.0.0.7"), (2, "no answer from 10.0.0.9"), (1, None), (1, "lost")):
+        ask.add(max_attempts=attempts, retry_delay_seconds=3600)
+        ask.update(ask.hold(), State.FAILED, error=error)
+        world.advance(1)
+    ask.update(ask.add(), cancel=True)
+    ask.add()
+    damaged = ask.update(ask.hold(), State.FAILED, error="never seen again")
+    ask.add()
+    with connected(database.url) as connection:
+        connection.execute("UPDATE job SET said = 'damaged' WHERE uid = %s", [damaged.spec.uid])
+        connection.execute("DELETE FROM failure WHERE uid = %s", [damaged.spec.uid])
+    wanted = _failures(ask)
+    assert [(group.error, group.count) for group in wanted if group.count > 1] == [("no answer from 10.0.0.9", 2)]
+    assert len(wanted) == 3
+
+    def upgrade() -> None:
+        with connected(database.url) as connection, connection.transaction():
+            for statement in _WITHOUT_FAILURES:
+                connection.execute(statement)
+            assert schema.migrate(connection, SECRET, QUICK_KDF) == 10
+
+    world.reopen(upgrade)
+    assert _failures(ask) == wanted
+    world.close()
