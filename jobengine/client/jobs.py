@@ -322,6 +322,19 @@ def check_filter(filters: JobFilter, *, every: bool) -> None:
         raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")
 
 
+def chosen(filters: JobFilter, *, every: bool, dry_run: bool) -> dict[str, Any]:
+    """The fields of a body that choose jobs to change; raises TypeError."""
+    check_filter(filters, every=every)
+    flags = {"all": every, "dry_run": dry_run}
+    return {"filter": filter_value(filters), **{name: True for name, is_set in flags.items() if is_set}}
+
+
+def chosen_query(filters: JobFilter, *, every: bool, dry_run: bool) -> dict[str, str]:
+    """Like `chosen`, as query parameters."""
+    fields = chosen(filters, every=every, dry_run=dry_run)
+    return {name: _in_query(value) for name, value in {**fields.pop("filter"), **fields}.items()}
+
+
 def filter_value(filters: Mapping[str, Any]) -> dict[str, Any]:
     """A filter as a JSON object; raises TypeError for an unknown condition."""
     return written(filters, _FILTERS)

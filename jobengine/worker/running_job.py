@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..client.held_job import HeldJob
 from ..client.jobs import NewJob, OnDependencyFailure, waiting_value
-from ..client.links import AwaitedJob
 from ..client.values import Job
 
 
@@ -25,15 +25,14 @@ class WaitFor:
         self.changes = changes
 
 
-class RunningJob:
+class RunningJob(HeldJob):
     """A job that a handler is working on."""
 
-    __slots__ = ("_say", "cancelled", "job", "queue")
+    __slots__ = ("_say", "cancelled", "queue")
 
     def __init__(self, queue: str, job: Job, say: Callable[[int], object]) -> None:
         #: The name of the job's queue.
         self.queue = queue
-        #: The job as it was at its claim.
         self.job = job
         #: Whether the work is no longer needed.
         self.cancelled = False
@@ -41,44 +40,6 @@ class RunningJob:
 
     def __repr__(self) -> str:
         return f"RunningJob(uid={self.uid!r}, queue={self.queue!r}, attempts={self.attempts})"
-
-    @property
-    def uid(self) -> str:
-        """The job's id, unique in its queue."""
-        return self.job.uid
-
-    @property
-    def content(self) -> Any:
-        """The job's content: the JSON object with which it was added."""
-        return self.job.raw.get("content")
-
-    @property
-    def attempts(self) -> int:
-        """How often the job was claimed, including this claim."""
-        return self.job.attempts
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The job's tags."""
-        return self.job.tags
-
-    @property
-    def group(self) -> str | None:
-        """The job's group."""
-        return self.job.group
-
-    @property
-    def batch(self) -> str | None:
-        """The batch that the job belongs to."""
-        return self.job.batch
-
-    @property
-    def dependencies(self) -> tuple[AwaitedJob, ...]:
-        """
-        The jobs that it has waited for, each with its state and result: those in `depends_on` and those of `wait_for`;
-        together at most 1 MiB of results.
-        """
-        return self.job.dependencies
 
     def wait_for(
         self, jobs: Iterable[Mapping[str, Any] | NewJob], *, on_dependency_failure: OnDependencyFailure | None = None

@@ -22,11 +22,11 @@ MODULES = (
     "claimed",
     "engine",
     "events",
-    "failures",
     "keys",
     "moves",
     "pipelined_add",
     "queue",
+    "queue_calls",
     "schedules",
 )
 

@@ -1,12 +1,14 @@
 """A batch of jobs."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, Self, Unpack
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from .. import calls
 from ..batches import BatchProgress, ThenOn, then_value
 from ..jobs import JobOptions, NewJob
 from ..values import Job
+
+T = TypeVar("T")
 
 
 class AsyncBatchQueue(Protocol):
@@ -14,7 +16,7 @@ class AsyncBatchQueue(Protocol):
 
     name: str
 
-    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
+    async def _ask(self, call: calls.Call[T], **more: Any) -> T: ...
 
     async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """Add a job."""
@@ -55,8 +57,7 @@ class AsyncBatch:
 
     async def create(self) -> BatchProgress:
         """Create the batch, and add the job at its end; a batch that exists stays as it is."""
-        batch: BatchProgress = await self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
-        return batch
+        return await self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
 
     async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """Like `Queue.add`, with a job of this batch; raises BatchNotFound, or Conflict once the batch has ended."""
@@ -77,8 +78,7 @@ class AsyncBatch:
     async def progress(self) -> BatchProgress:
         """The batch as it is now: the numbers of its jobs, and in `done` the finished share."""
         query = {"queueName": self.queue.name, "name": self.name}
-        batch: BatchProgress = await self.queue._ask(calls.READ_BATCH, query=query)
-        return batch
+        return await self.queue._ask(calls.READ_BATCH, query=query)
 
     async def close(self) -> BatchProgress:
         """Close the batch: it ends once its jobs are finished; until then, they may still add jobs to it."""
@@ -96,8 +96,7 @@ class AsyncBatch:
         call = calls.CHANGE_BATCH
         # A job that fails in between would get a second retry.
         safe = "retry" not in change
-        batch: BatchProgress = await self.queue._ask(call, body={**self._named(), **change}, safe=safe)
-        return batch
+        return await self.queue._ask(call, body={**self._named(), **change}, safe=safe)
 
     def _named(self) -> dict[str, str]:
         return {"queue_name": self.queue.name, "name": self.name}

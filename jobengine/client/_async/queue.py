@@ -1,15 +1,15 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import Any, Protocol, Unpack
 
 from .. import calls
-from ..answers import Answer
 from ..batches import BatchProgress, ThenOn
 from ..batching import AddLane, Item, UpdateLane, single_body
 from ..bulk_add import for_one_request
 from ..encoding import encode
 from ..errors import QueueExists
+from ..failures import FailureGroup
 from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, merged_defaults, settings_value
 from ..history import QueueHistory
 from ..jobs import (
@@ -20,9 +20,8 @@ from ..jobs import (
     NewJob,
     chained,
     changes_of_all,
-    check_filter,
+    chosen_query,
     filter_query,
-    filter_value,
     given,
     job_json,
 )
@@ -35,7 +34,6 @@ from .batches import AsyncBatch
 from .caller import AsyncCaller
 from .claimed import AsyncClaimedJob, update_item
 from .events import watch
-from .failures import AsyncFailures
 from .heartbeats import Heartbeats
 from .keys import AsyncKeys
 from .moves import AsyncMoves
@@ -43,12 +41,10 @@ from .pipelined_add import add_in_chunks
 from .schedules import AsyncSchedules
 from .transport import Stream
 
-A = TypeVar("A", bound=Answer)
-
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
-#: Jobs per request of a list.
-_PAGE = 500
+#: Groups of failures per request of a list.
+_FAILURES = 100
 
 
 class AsyncClient(Protocol):
@@ -76,21 +72,17 @@ class AsyncClient(Protocol):
         ...
 
 
-class AsyncQueue(AsyncFailures, AsyncMoves):
+class AsyncQueue(AsyncMoves):
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: AsyncClient, name: str, key: Secret | None, caller: AsyncCaller | None = None) -> None:
         """`caller` sends the requests; the default is the caller of `engine`."""
+        super().__init__(name, key, caller or engine._caller)
         self._engine = engine
-        #: The queue's name.
-        self.name = name
-        #: The queue's key; None stands for the admin key.
-        self._key = key
         #: The queue's keys with a role: to add, list and revoke them.
         self.keys = AsyncKeys(self)
         #: The queue's schedules: to read, change, run and delete them.
         self.schedules = AsyncSchedules(self)
-        self._caller = caller or engine._caller
         self._begin()
 
     def _begin(self) -> None:
@@ -106,10 +98,6 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def _send(self, lane: Any, batch: Sequence[Item]) -> Any:
         return await self._caller.send_batch(lane, self._key, batch)
-
-    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
-        """Make a call with the queue's key, and return its result."""
-        return await self._caller.call(call, key=self._key, **more)
 
     # The queue itself
 
@@ -173,23 +161,19 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def stats(self) -> QueueStats:
         """The stats of the queue."""
-        stats: QueueStats = await self._ask(calls.READ_STATS, query={"name": self.name})
-        return stats
+        return await self._ask(calls.READ_STATS, query={"name": self.name})
 
     async def history(self) -> QueueHistory:
         """The counts of each minute of the last hour and each hour of the last week."""
-        history: QueueHistory = await self._ask(calls.READ_HISTORY, query={"name": self.name})
-        return history
+        return await self._ask(calls.READ_HISTORY, query={"name": self.name})
 
     async def access(self) -> Access:
         """The role of the client's key in this queue."""
-        access: Access = await self._ask(calls.READ_ACCESS, query={"queueName": self.name})
-        return access
+        return await self._ask(calls.READ_ACCESS, query={"queueName": self.name})
 
     async def workers(self) -> list[WorkerJobs]:
         """The workers that hold jobs, at most 1,000, largest number of jobs first; then the claims that wait."""
-        workers: list[WorkerJobs] = await self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
-        return workers
+        return await self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
 
     # Groups
 
@@ -205,8 +189,7 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def group(self, name: str) -> Group:
         """The group of this name; raises GroupNotFound."""
-        group: Group = await self._ask(calls.READ_GROUP, query={"queueName": self.name, "group": name})
-        return group
+        return await self._ask(calls.READ_GROUP, query={"queueName": self.name, "group": name})
 
     async def set_group(self, name: str, **settings: Unpack[GroupOptions]) -> Group:
         """
@@ -217,8 +200,7 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
         its jobs can be claimed; `held_until=None` ends a hold.
         """
         body = {"queue_name": self.name, "group": name, **group_value(settings)}
-        group: Group = await self._ask(calls.CHANGE_GROUP, body=body)
-        return group
+        return await self._ask(calls.CHANGE_GROUP, body=body)
 
     async def reset_group(self, name: str) -> None:
         """Remove the group's own settings: the queue's hold again. Raises GroupNotFound."""
@@ -257,8 +239,7 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
         body = {"queue_name": self.name, "name": name, **schedule_value(content, options)}
         if dry_run:
             body["dry_run"] = True
-        schedule: Schedule = await self._ask(calls.SET_SCHEDULE, body=body)
-        return schedule
+        return await self._ask(calls.SET_SCHEDULE, body=body)
 
     async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """
@@ -327,8 +308,7 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def get(self, uid: str) -> Job:
         """The job as it is now."""
-        job: Job = await self._ask(calls.READ_JOB, query=self._job(uid))
-        return job
+        return await self._ask(calls.READ_JOB, query=self._job(uid))
 
     async def wait(self, uid: str, *, timeout: float = 30) -> Job:
         """The job when it is finished, or as it is after `timeout` seconds; check `finished`."""
@@ -341,13 +321,11 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def explain(self, uid: str) -> Explanation:
         """Why the job is not running."""
-        explanation: Explanation = await self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
-        return explanation
+        return await self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
 
     async def graph(self, uid: str) -> JobGraph:
         """What the job waits for, directly and through others, and what waits for it; at most 200 jobs and batches."""
-        graph: JobGraph = await self._ask(calls.JOB_GRAPH, query=self._job(uid))
-        return graph
+        return await self._ask(calls.JOB_GRAPH, query=self._job(uid))
 
     async def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """
@@ -377,8 +355,7 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def peek(self) -> Job | None:
         """The next job to run, or None if no job is ready; changes nothing."""
-        job: Job | None = await self._ask(calls.NEXT_JOB, query={"queueName": self.name})
-        return job
+        return await self._ask(calls.NEXT_JOB, query={"queueName": self.name})
 
     async def claim(
         self,
@@ -414,23 +391,19 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
         async for job in self._pages(calls.LIST_JOBS, query, limit):
             yield job
 
-    async def _pages(
-        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None, most: int = _PAGE
-    ) -> Stream[A]:
-        while limit is None or limit > 0:
-            query["limit"] = str(most if limit is None else min(limit, most))
-            page, cursor = await self._ask(call, query=query)
-            for item in page:
-                yield item
-            if cursor is None:
-                return
-            query["cursor"] = cursor
-            limit = None if limit is None else limit - len(page)
+    async def failures(self, *, limit: int | None = None) -> Stream[FailureGroup]:
+        """
+        The failures of the queue by fingerprint, the most frequent first, at most `limit`; read while you iterate.
+
+        A group has the jobs that have failed without being cancelled, and those that are tried again after a failure.
+        Select them with `fingerprint`: `queue.retry(fingerprint=group.fingerprint)`. Only the 1,000 largest are listed.
+        """
+        async for group in self._pages(calls.LIST_FAILURES, {"queueName": self.name}, limit, _FAILURES):
+            yield group
 
     async def all_jobs(self) -> list[Job]:
         """All jobs in any state, from one answer."""
-        jobs: list[Job] = await self._ask(calls.READ_QUEUE, query={"name": self.name})
-        return jobs
+        return await self._ask(calls.READ_QUEUE, query={"name": self.name})
 
     async def update_all(
         self,
@@ -449,26 +422,8 @@ class AsyncQueue(AsyncFailures, AsyncMoves):
 
     async def delete_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
         """Delete matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
-        check_filter(filters, every=all)
-        query = {"queueName": self.name, **filter_query(filters)}
-        if all:
-            query["all"] = "true"
-        if dry_run:
-            query["dry_run"] = "true"
-        matched: int = await self._ask(calls.DELETE_JOBS, query=query, safe=dry_run)
-        return matched
-
-    async def _change_all(
-        self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
-    ) -> int:
-        check_filter(filters, every=every)
-        body = {"queue_name": self.name, "filter": filter_value(filters), **changes}
-        if every:
-            body["all"] = True
-        if dry_run:
-            body["dry_run"] = True
-        matched: int = await self._ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
-        return matched
+        query = {"queueName": self.name, **chosen_query(filters, every=all, dry_run=dry_run)}
+        return await self._ask(calls.DELETE_JOBS, query=query, safe=dry_run)
 
     def events(self, after: str | None = None) -> Stream[JobEvent]:
         """

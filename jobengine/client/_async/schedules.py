@@ -2,34 +2,24 @@
 
 from collections.abc import Mapping
 from math import floor
-from typing import Any, Protocol, Unpack
+from typing import Any, Unpack
 
 from .. import calls
 from ..jobs import Moment, unix
 from ..schedules import Backfill, Firing, Schedule, ScheduleOptions, schedule_value
+from .queue_calls import AsyncQueueCalls
 from .transport import Stream
-
-
-class AsyncScheduler(Protocol):
-    """The queue, as its schedules use it."""
-
-    name: str
-
-    async def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
-
-    def _pages(self, call: calls.Call[Any], query: dict[str, str], limit: int | None) -> Stream[Any]: ...
 
 
 class AsyncSchedules:
     """The schedules of a queue; `Queue.schedule` creates them. Methods that take a name raise ScheduleNotFound."""
 
-    def __init__(self, queue: AsyncScheduler) -> None:
+    def __init__(self, queue: AsyncQueueCalls) -> None:
         self._queue = queue
 
     async def get(self, name: str) -> Schedule:
         """The schedule as it is now."""
-        schedule: Schedule = await self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
-        return schedule
+        return await self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
 
     async def list(self, *, limit: int | None = None) -> Stream[Schedule]:
         """The schedules by name, at most `limit`, read page by page. Each has only one next time, and no notes."""
@@ -47,8 +37,7 @@ class AsyncSchedules:
         `priority`, needs `content`. `pause_after_failures=None` removes that setting.
         """
         body = {"queue_name": self._queue.name, "name": name, **schedule_value(content, options)}
-        schedule: Schedule = await self._queue._ask(calls.CHANGE_SCHEDULE, body=body)
-        return schedule
+        return await self._queue._ask(calls.CHANGE_SCHEDULE, body=body)
 
     async def pause(self, name: str) -> Schedule:
         """Pause the schedule. Times during the pause are neither fired later nor counted as missed."""
@@ -70,8 +59,7 @@ class AsyncSchedules:
         repeated: this raises OutcomeUnknown.
         """
         body = {"queue_name": self._queue.name, "name": name}
-        firing: Firing = await self._queue._ask(calls.RUN_SCHEDULE, body=body)
-        return firing
+        return await self._queue._ask(calls.RUN_SCHEDULE, body=body)
 
     async def backfill(self, name: str, start: Moment, end: Moment, *, dry_run: bool = False) -> Backfill:
         """
@@ -81,8 +69,7 @@ class AsyncSchedules:
         """
         span = {"from": unix(start), "until": floor(end if isinstance(end, float | int) else end.timestamp())}
         body = {"queue_name": self._queue.name, "name": name, **span, **({"dry_run": True} if dry_run else {})}
-        backfill: Backfill = await self._queue._ask(calls.BACKFILL_SCHEDULE, body=body)
-        return backfill
+        return await self._queue._ask(calls.BACKFILL_SCHEDULE, body=body)
 
     def _named(self, name: str) -> dict[str, str]:
         return {"queueName": self._queue.name, "name": name}

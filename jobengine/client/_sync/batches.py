@@ -2,12 +2,14 @@
 """A batch of jobs."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, Self, Unpack
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from .. import calls
 from ..batches import BatchProgress, ThenOn, then_value
 from ..jobs import JobOptions, NewJob
 from ..values import Job
+
+T = TypeVar("T")
 
 
 class BatchQueue(Protocol):
@@ -15,7 +17,7 @@ class BatchQueue(Protocol):
 
     name: str
 
-    def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
+    def _ask(self, call: calls.Call[T], **more: Any) -> T: ...
 
     def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """Add a job."""
@@ -56,8 +58,7 @@ class Batch:
 
     def create(self) -> BatchProgress:
         """Create the batch, and add the job at its end; a batch that exists stays as it is."""
-        batch: BatchProgress = self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
-        return batch
+        return self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
 
     def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """Like `Queue.add`, with a job of this batch; raises BatchNotFound, or Conflict once the batch has ended."""
@@ -78,8 +79,7 @@ class Batch:
     def progress(self) -> BatchProgress:
         """The batch as it is now: the numbers of its jobs, and in `done` the finished share."""
         query = {"queueName": self.queue.name, "name": self.name}
-        batch: BatchProgress = self.queue._ask(calls.READ_BATCH, query=query)
-        return batch
+        return self.queue._ask(calls.READ_BATCH, query=query)
 
     def close(self) -> BatchProgress:
         """Close the batch: it ends once its jobs are finished; until then, they may still add jobs to it."""
@@ -97,8 +97,7 @@ class Batch:
         call = calls.CHANGE_BATCH
         # A job that fails in between would get a second retry.
         safe = "retry" not in change
-        batch: BatchProgress = self.queue._ask(call, body={**self._named(), **change}, safe=safe)
-        return batch
+        return self.queue._ask(call, body={**self._named(), **change}, safe=safe)
 
     def _named(self) -> dict[str, str]:
         return {"queue_name": self.queue.name, "name": self.name}

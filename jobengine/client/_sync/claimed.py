@@ -4,12 +4,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from traceback import format_exception_only
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from .. import calls
 from ..batching import Item, settle_update
 from ..errors import JobEngineError, JobNotFound, LeaseLost, OutcomeUnknown
 from ..failures import exception_fingerprint
+from ..held_job import HeldJob
 from ..jobs import (
     ERROR_LENGTH,
     JobChanges,
@@ -20,10 +21,11 @@ from ..jobs import (
     claimed_json,
     waiting_value,
 )
-from ..links import AwaitedJob
 from ..values import Job
 from .batch_sender import BatchSender
 from .heartbeats import Heartbeats
+
+T = TypeVar("T")
 
 #: The states that end a lease.
 _ENDS = frozenset({"complete", "failed", "queued"})
@@ -36,10 +38,10 @@ class Holder(Protocol):
     _updates: BatchSender
     _heartbeats: "Heartbeats[ClaimedJob]"
 
-    def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
+    def _ask(self, call: calls.Call[T], **more: Any) -> T: ...
 
 
-class ClaimedJob:
+class ClaimedJob(HeldJob):
     """
     A job that is held under a lease.
 
@@ -48,12 +50,11 @@ class ClaimedJob:
     that the block has already ended is not changed.
     """
 
-    __slots__ = ("_uncertain", "cancel_requested", "ended", "job", "lost", "queue")
+    __slots__ = ("_uncertain", "cancel_requested", "ended", "lost", "queue")
 
     def __init__(self, queue: Holder, job: Job) -> None:
         #: The job's queue.
         self.queue = queue
-        #: The job as it was at its claim.
         self.job = job
         #: Whether the last answer reported a cancellation.
         self.cancel_requested = job.cancel_requested
@@ -66,41 +67,6 @@ class ClaimedJob:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self.uid!r}, queue={self.queue.name!r})"
-
-    @property
-    def uid(self) -> str:
-        """The job's id, unique in its queue."""
-        return self.job.uid
-
-    @property
-    def content(self) -> Any:
-        """The job's content: the JSON object with which it was added."""
-        return self.job.content
-
-    @property
-    def attempts(self) -> int:
-        """How often the job was claimed, including this time."""
-        return self.job.attempts
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The job's tags."""
-        return self.job.tags
-
-    @property
-    def group(self) -> str | None:
-        """The job's group."""
-        return self.job.group
-
-    @property
-    def batch(self) -> str | None:
-        """The batch that the job belongs to."""
-        return self.job.batch
-
-    @property
-    def dependencies(self) -> tuple[AwaitedJob, ...]:
-        """The jobs on which it depends, with their results, if it was claimed `with_results`."""
-        return self.job.dependencies
 
     @property
     def raw(self) -> Any:

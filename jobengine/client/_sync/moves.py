@@ -5,29 +5,18 @@ from abc import ABC, abstractmethod
 from typing import Any, Unpack, overload
 
 from .. import calls
-from ..jobs import JobChanges, JobFilter, check_filter, filter_value, given
+from ..jobs import JobChanges, JobFilter, check_filter, chosen, given
 from ..moves import Moved
-from ..values import Job, QueueStats
+from ..values import Job
+from .queue_calls import QueueCalls
 
 
-class Moves(ABC):
+class Moves(QueueCalls, ABC):
     """The part of a queue that retries jobs and moves them."""
-
-    name: str
-
-    @abstractmethod
-    def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
-        """Make a call with the queue's key, and return its result."""
 
     @abstractmethod
     def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """Change a job."""
-
-    @abstractmethod
-    def _change_all(
-        self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
-    ) -> int:
-        """Change all matching jobs; returns their number."""
 
     @overload
     def retry(self, uid: str) -> Job: ...
@@ -53,6 +42,13 @@ class Moves(ABC):
         wanted: JobFilter = {"state": "failed", **filters}
         changes = {"new_status": "queued", **given(per_second=per_second)}
         return self._change_all(changes, wanted, dry_run=dry_run)
+
+    def _change_all(
+        self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
+    ) -> int:
+        """Change all matching jobs; returns their number."""
+        body = {"queue_name": self.name, **chosen(filters, every=every, dry_run=dry_run), **changes}
+        return self._ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
 
     def move(
         self,
@@ -86,7 +82,7 @@ class Moves(ABC):
         """
         if all:
             check_filter(filters, every=True)
-        stats: QueueStats = self._ask(calls.READ_STATS, query={"name": self.name})
+        stats = self._ask(calls.READ_STATS, query={"name": self.name})
         if stats.dead_letter is None:
             raise ValueError(f"the queue {self.name!r} has no dead-letter queue")
         wanted: JobFilter = {"state": "failed", "moved_from": self.name, **filters}
@@ -103,11 +99,6 @@ class Moves(ABC):
         per_second: float | None,
         dry_run: bool,
     ) -> Moved:
-        check_filter(filters, every=every)
-        body = {"queue_name": queue, "filter": filter_value(filters), "move_to": to, **given(per_second=per_second)}
-        if every:
-            body["all"] = True
-        if dry_run:
-            body["dry_run"] = True
-        moved: Moved = self._ask(calls.MOVE_JOBS, body=body, safe=dry_run)
-        return moved
+        body = {"queue_name": queue, **chosen(filters, every=every, dry_run=dry_run), "move_to": to}
+        body |= given(per_second=per_second)
+        return self._ask(calls.MOVE_JOBS, body=body, safe=dry_run)

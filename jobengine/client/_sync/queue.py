@@ -2,15 +2,15 @@
 """A queue and its calls."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import Any, Protocol, Unpack
 
 from .. import calls
-from ..answers import Answer
 from ..batches import BatchProgress, ThenOn
 from ..batching import AddLane, Item, UpdateLane, single_body
 from ..bulk_add import for_one_request
 from ..encoding import encode
 from ..errors import QueueExists
+from ..failures import FailureGroup
 from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, merged_defaults, settings_value
 from ..history import QueueHistory
 from ..jobs import (
@@ -21,9 +21,8 @@ from ..jobs import (
     NewJob,
     chained,
     changes_of_all,
-    check_filter,
+    chosen_query,
     filter_query,
-    filter_value,
     given,
     job_json,
 )
@@ -36,7 +35,6 @@ from .batches import Batch
 from .caller import Caller
 from .claimed import ClaimedJob, update_item
 from .events import watch
-from .failures import Failures
 from .heartbeats import Heartbeats
 from .keys import Keys
 from .moves import Moves
@@ -44,12 +42,10 @@ from .pipelined_add import add_in_chunks
 from .schedules import Schedules
 from .transport import Stream
 
-A = TypeVar("A", bound=Answer)
-
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
-#: Jobs per request of a list.
-_PAGE = 500
+#: Groups of failures per request of a list.
+_FAILURES = 100
 
 
 class Client(Protocol):
@@ -77,21 +73,17 @@ class Client(Protocol):
         ...
 
 
-class Queue(Failures, Moves):
+class Queue(Moves):
     """A queue of the server. Creating this object sends nothing. All of its methods raise JobEngineError."""
 
     def __init__(self, engine: Client, name: str, key: Secret | None, caller: Caller | None = None) -> None:
         """`caller` sends the requests; the default is the caller of `engine`."""
+        super().__init__(name, key, caller or engine._caller)
         self._engine = engine
-        #: The queue's name.
-        self.name = name
-        #: The queue's key; None stands for the admin key.
-        self._key = key
         #: The queue's keys with a role: to add, list and revoke them.
         self.keys = Keys(self)
         #: The queue's schedules: to read, change, run and delete them.
         self.schedules = Schedules(self)
-        self._caller = caller or engine._caller
         self._begin()
 
     def _begin(self) -> None:
@@ -107,10 +99,6 @@ class Queue(Failures, Moves):
 
     def _send(self, lane: Any, batch: Sequence[Item]) -> Any:
         return self._caller.send_batch(lane, self._key, batch)
-
-    def _ask(self, call: calls.Call[Any], **more: Any) -> Any:
-        """Make a call with the queue's key, and return its result."""
-        return self._caller.call(call, key=self._key, **more)
 
         # The queue itself
 
@@ -172,23 +160,19 @@ class Queue(Failures, Moves):
 
     def stats(self) -> QueueStats:
         """The stats of the queue."""
-        stats: QueueStats = self._ask(calls.READ_STATS, query={"name": self.name})
-        return stats
+        return self._ask(calls.READ_STATS, query={"name": self.name})
 
     def history(self) -> QueueHistory:
         """The counts of each minute of the last hour and each hour of the last week."""
-        history: QueueHistory = self._ask(calls.READ_HISTORY, query={"name": self.name})
-        return history
+        return self._ask(calls.READ_HISTORY, query={"name": self.name})
 
     def access(self) -> Access:
         """The role of the client's key in this queue."""
-        access: Access = self._ask(calls.READ_ACCESS, query={"queueName": self.name})
-        return access
+        return self._ask(calls.READ_ACCESS, query={"queueName": self.name})
 
     def workers(self) -> list[WorkerJobs]:
         """The workers that hold jobs, at most 1,000, largest number of jobs first; then the claims that wait."""
-        workers: list[WorkerJobs] = self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
-        return workers
+        return self._ask(calls.LIST_WORKERS, query={"queueName": self.name})
 
         # Groups
 
@@ -204,8 +188,7 @@ class Queue(Failures, Moves):
 
     def group(self, name: str) -> Group:
         """The group of this name; raises GroupNotFound."""
-        group: Group = self._ask(calls.READ_GROUP, query={"queueName": self.name, "group": name})
-        return group
+        return self._ask(calls.READ_GROUP, query={"queueName": self.name, "group": name})
 
     def set_group(self, name: str, **settings: Unpack[GroupOptions]) -> Group:
         """
@@ -216,8 +199,7 @@ class Queue(Failures, Moves):
         its jobs can be claimed; `held_until=None` ends a hold.
         """
         body = {"queue_name": self.name, "group": name, **group_value(settings)}
-        group: Group = self._ask(calls.CHANGE_GROUP, body=body)
-        return group
+        return self._ask(calls.CHANGE_GROUP, body=body)
 
     def reset_group(self, name: str) -> None:
         """Remove the group's own settings: the queue's hold again. Raises GroupNotFound."""
@@ -256,8 +238,7 @@ class Queue(Failures, Moves):
         body = {"queue_name": self.name, "name": name, **schedule_value(content, options)}
         if dry_run:
             body["dry_run"] = True
-        schedule: Schedule = self._ask(calls.SET_SCHEDULE, body=body)
-        return schedule
+        return self._ask(calls.SET_SCHEDULE, body=body)
 
     def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """
@@ -324,8 +305,7 @@ class Queue(Failures, Moves):
 
     def get(self, uid: str) -> Job:
         """The job as it is now."""
-        job: Job = self._ask(calls.READ_JOB, query=self._job(uid))
-        return job
+        return self._ask(calls.READ_JOB, query=self._job(uid))
 
     def wait(self, uid: str, *, timeout: float = 30) -> Job:
         """The job when it is finished, or as it is after `timeout` seconds; check `finished`."""
@@ -338,13 +318,11 @@ class Queue(Failures, Moves):
 
     def explain(self, uid: str) -> Explanation:
         """Why the job is not running."""
-        explanation: Explanation = self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
-        return explanation
+        return self._ask(calls.EXPLAIN_JOB, query=self._job(uid))
 
     def graph(self, uid: str) -> JobGraph:
         """What the job waits for, directly and through others, and what waits for it; at most 200 jobs and batches."""
-        graph: JobGraph = self._ask(calls.JOB_GRAPH, query=self._job(uid))
-        return graph
+        return self._ask(calls.JOB_GRAPH, query=self._job(uid))
 
     def update(self, uid: str, **changes: Unpack[JobChanges]) -> Job:
         """
@@ -374,8 +352,7 @@ class Queue(Failures, Moves):
 
     def peek(self) -> Job | None:
         """The next job to run, or None if no job is ready; changes nothing."""
-        job: Job | None = self._ask(calls.NEXT_JOB, query={"queueName": self.name})
-        return job
+        return self._ask(calls.NEXT_JOB, query={"queueName": self.name})
 
     def claim(
         self,
@@ -411,23 +388,19 @@ class Queue(Failures, Moves):
         for job in self._pages(calls.LIST_JOBS, query, limit):
             yield job
 
-    def _pages(
-        self, call: calls.Call[tuple[list[A], str | None]], query: dict[str, str], limit: int | None, most: int = _PAGE
-    ) -> Stream[A]:
-        while limit is None or limit > 0:
-            query["limit"] = str(most if limit is None else min(limit, most))
-            page, cursor = self._ask(call, query=query)
-            for item in page:
-                yield item
-            if cursor is None:
-                return
-            query["cursor"] = cursor
-            limit = None if limit is None else limit - len(page)
+    def failures(self, *, limit: int | None = None) -> Stream[FailureGroup]:
+        """
+        The failures of the queue by fingerprint, the most frequent first, at most `limit`; read while you iterate.
+
+        A group has the jobs that have failed without being cancelled, and those that are tried again after a failure.
+        Select them with `fingerprint`: `queue.retry(fingerprint=group.fingerprint)`. Only the 1,000 largest are listed.
+        """
+        for group in self._pages(calls.LIST_FAILURES, {"queueName": self.name}, limit, _FAILURES):
+            yield group
 
     def all_jobs(self) -> list[Job]:
         """All jobs in any state, from one answer."""
-        jobs: list[Job] = self._ask(calls.READ_QUEUE, query={"name": self.name})
-        return jobs
+        return self._ask(calls.READ_QUEUE, query={"name": self.name})
 
     def update_all(
         self,
@@ -446,26 +419,8 @@ class Queue(Failures, Moves):
 
     def delete_all(self, *, all: bool = False, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int:  # noqa: A002  # the word of the API
         """Delete matching jobs, or every job with `all`; returns how many. `dry_run`: only count."""
-        check_filter(filters, every=all)
-        query = {"queueName": self.name, **filter_query(filters)}
-        if all:
-            query["all"] = "true"
-        if dry_run:
-            query["dry_run"] = "true"
-        matched: int = self._ask(calls.DELETE_JOBS, query=query, safe=dry_run)
-        return matched
-
-    def _change_all(
-        self, changes: dict[str, Any], filters: JobFilter, *, every: bool = False, dry_run: bool = False
-    ) -> int:
-        check_filter(filters, every=every)
-        body = {"queue_name": self.name, "filter": filter_value(filters), **changes}
-        if every:
-            body["all"] = True
-        if dry_run:
-            body["dry_run"] = True
-        matched: int = self._ask(calls.UPDATE_JOBS, body=body, safe=dry_run)
-        return matched
+        query = {"queueName": self.name, **chosen_query(filters, every=all, dry_run=dry_run)}
+        return self._ask(calls.DELETE_JOBS, query=query, safe=dry_run)
 
     def events(self, after: str | None = None) -> Stream[JobEvent]:
         """

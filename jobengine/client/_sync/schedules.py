@@ -3,34 +3,24 @@
 
 from collections.abc import Mapping
 from math import floor
-from typing import Any, Protocol, Unpack
+from typing import Any, Unpack
 
 from .. import calls
 from ..jobs import Moment, unix
 from ..schedules import Backfill, Firing, Schedule, ScheduleOptions, schedule_value
+from .queue_calls import QueueCalls
 from .transport import Stream
-
-
-class Scheduler(Protocol):
-    """The queue, as its schedules use it."""
-
-    name: str
-
-    def _ask(self, call: calls.Call[Any], **more: Any) -> Any: ...
-
-    def _pages(self, call: calls.Call[Any], query: dict[str, str], limit: int | None) -> Stream[Any]: ...
 
 
 class Schedules:
     """The schedules of a queue; `Queue.schedule` creates them. Methods that take a name raise ScheduleNotFound."""
 
-    def __init__(self, queue: Scheduler) -> None:
+    def __init__(self, queue: QueueCalls) -> None:
         self._queue = queue
 
     def get(self, name: str) -> Schedule:
         """The schedule as it is now."""
-        schedule: Schedule = self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
-        return schedule
+        return self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
 
     def list(self, *, limit: int | None = None) -> Stream[Schedule]:
         """The schedules by name, at most `limit`, read page by page. Each has only one next time, and no notes."""
@@ -48,8 +38,7 @@ class Schedules:
         `priority`, needs `content`. `pause_after_failures=None` removes that setting.
         """
         body = {"queue_name": self._queue.name, "name": name, **schedule_value(content, options)}
-        schedule: Schedule = self._queue._ask(calls.CHANGE_SCHEDULE, body=body)
-        return schedule
+        return self._queue._ask(calls.CHANGE_SCHEDULE, body=body)
 
     def pause(self, name: str) -> Schedule:
         """Pause the schedule. Times during the pause are neither fired later nor counted as missed."""
@@ -71,8 +60,7 @@ class Schedules:
         repeated: this raises OutcomeUnknown.
         """
         body = {"queue_name": self._queue.name, "name": name}
-        firing: Firing = self._queue._ask(calls.RUN_SCHEDULE, body=body)
-        return firing
+        return self._queue._ask(calls.RUN_SCHEDULE, body=body)
 
     def backfill(self, name: str, start: Moment, end: Moment, *, dry_run: bool = False) -> Backfill:
         """
@@ -82,8 +70,7 @@ class Schedules:
         """
         span = {"from": unix(start), "until": floor(end if isinstance(end, float | int) else end.timestamp())}
         body = {"queue_name": self._queue.name, "name": name, **span, **({"dry_run": True} if dry_run else {})}
-        backfill: Backfill = self._queue._ask(calls.BACKFILL_SCHEDULE, body=body)
-        return backfill
+        return self._queue._ask(calls.BACKFILL_SCHEDULE, body=body)
 
     def _named(self, name: str) -> dict[str, str]:
         return {"queueName": self._queue.name, "name": name}
