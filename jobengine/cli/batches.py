@@ -10,11 +10,10 @@ from .add import add_jobs, many_options
 from .columns import BATCHES, batch_standing
 from .command import command, group
 from .job_options import dependency_options, job_options, named_options
-from .parameters import BATCH, QUEUE, Content
+from .parameters import BATCH, QUEUE, Content, list_options
 from .prompts import confirm
 from .session import current
 
-_LIMIT: Final = 50
 #: Changes of this many jobs or more need a confirmation.
 _MANY: Final = 2
 
@@ -79,17 +78,12 @@ def add(queue_name: str, name: str, content: Any, **options: Any) -> None:
 
 @command("list", "jobengine batch list mail\njobengine batch list mail --json")
 @QUEUE
-@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most batches to list.")
-@click.option("--all", "every", is_flag=True, help="List all batches.")
+@list_options("batches")
 def list_batches(queue_name: str, limit: int, every: bool) -> None:
     """List the batches of a queue by name, with the numbers of their jobs."""
-    session = current()
-    queue = session.queue(queue_name)
-    if every:
-        session.output.list(BATCHES, queue.batches())
-        return
+    queue = current().queue(queue_name)
     none = f"The queue {queue_name!r} has no batch: `jobengine batch create` creates one."
-    session.output.first(BATCHES, queue.batches(limit=limit + 1), limit, none)
+    current().output.first(BATCHES, queue.batches, None if every else limit, none)
 
 
 @command("show", "jobengine batch show mail import-7")

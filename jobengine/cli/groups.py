@@ -1,6 +1,7 @@
 """`jobengine group`: shows the groups of a queue, and sets, pauses and holds them."""
 
 import time
+from functools import partial
 from typing import Any, Final, get_args
 
 import click
@@ -9,11 +10,10 @@ from jobengine.client import Group, GroupSort
 
 from .columns import GROUPS
 from .command import Command, command, group
-from .parameters import GROUP, LIMIT, QUEUE, RATE, given_limits, hold_end, hold_options
+from .parameters import GROUP, LIMIT, QUEUE, RATE, given_limits, hold_end, hold_options, list_options
 from .session import current
 from .terminal_text import moment
 
-_LIMIT: Final = 50
 _ORDERS: Final = get_args(GroupSort)
 
 
@@ -28,8 +28,7 @@ def groups() -> None:
 )
 @QUEUE
 @click.option("--sort", type=click.Choice(_ORDERS), default=_ORDERS[0], show_default=True, help="What comes first.")
-@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most groups to list.")
-@click.option("--all", "every", is_flag=True, help="List all groups.")
+@list_options("groups")
 def list_groups(queue_name: str, sort: GroupSort, limit: int, every: bool) -> None:
     """
     List the groups of a queue that have jobs, settings of their own or a hold.
@@ -37,13 +36,10 @@ def list_groups(queue_name: str, sort: GroupSort, limit: int, every: bool) -> No
     First come those with the most queued jobs, the most in progress, or the oldest ready job. Limit, rate and weight
     are the group's own; without one, the queue's holds for it.
     """
-    session = current()
-    queue = session.queue(queue_name)
-    if every:
-        session.output.list(GROUPS, queue.groups(sort=sort))
-        return
+    queue = current().queue(queue_name)
     none = f"No job of {queue_name!r} is in a group: `jobengine add --group` adds one."
-    session.output.first(GROUPS, queue.groups(sort=sort, limit=limit + 1), limit, none)
+    read = partial(queue.groups, sort=sort)
+    current().output.first(GROUPS, read, None if every else limit, none)
 
 
 @command("show", "jobengine group show mail customer-7")

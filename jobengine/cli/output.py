@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
@@ -64,13 +64,18 @@ class Output:
             for item in items:
                 click.echo("\t".join(plain(column.of(item)) for column in columns))
 
-    def first(self, columns: Sequence[Column[T]], items: Iterable[T], limit: int, otherwise: str = "") -> None:
+    def first(
+        self, columns: Sequence[Column[T]], read: Callable[..., Iterable[T]], limit: int | None, otherwise: str = ""
+    ) -> None:
         """
-        Print the first `limit` items, then a note if there are more; `otherwise` is the note if there are none.
+        Print the first `limit` items, or all if it is None.
 
-        One extra item reveals whether there are more.
+        Then a note says if there are more, which one extra item reveals; `otherwise` is the note if there are none.
         """
-        rest = iter(items)
+        if limit is None:
+            self.list(columns, read())
+            return
+        rest = iter(read(limit=limit + 1))
         head = list(islice(rest, 1))
         self.list(columns, chain(head, islice(rest, limit - 1)))
         if next(rest, None) is not None:

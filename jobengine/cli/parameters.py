@@ -229,6 +229,17 @@ def parse_content(text: str) -> dict[str, Any]:
     return content
 
 
+def list_options(things: str, all_help: str = "") -> Callable[[F], F]:
+    """Add the options --limit and, as `every`, --all to a command that lists things."""
+    options = (
+        click.option(
+            "--limit", type=click.IntRange(1), default=50, show_default=True, help=f"The most {things} to list."
+        ),
+        click.option("--all", "every", is_flag=True, help=all_help or f"List all {things}."),
+    )
+    return lambda function: with_options(function, options)
+
+
 #: The pace at which jobs are queued again.
 PER_SECOND: Final = click.option(
     "--per-second",

@@ -12,11 +12,10 @@ from .columns import SCHEDULES, outcome_of, rows_of
 from .command import Command, command, group
 from .crontab_import import import_crontab
 from .job_options import job_options, named_options
-from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds
+from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds, list_options
 from .session import current
 from .terminal_text import plain
 
-_LIMIT: Final = 50
 #: The fields that `show` prints in lines of their own.
 _LISTS: Final = ("next", "notes", "firings")
 
@@ -82,17 +81,12 @@ def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: A
     "jobengine schedule list mail\njobengine schedule list mail --json",
 )
 @QUEUE
-@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most schedules to list.")
-@click.option("--all", "every", is_flag=True, help="List all schedules.")
+@list_options("schedules")
 def list_schedules(queue_name: str, limit: int, every: bool) -> None:
     """List the schedules of a queue by name, each with its next time, and with its last one and what became of it."""
-    session = current()
-    queue = session.queue(queue_name)
-    if every:
-        session.output.list(SCHEDULES, queue.schedules.list())
-        return
+    queue = current().queue(queue_name)
     none = f"The queue {queue_name!r} has no schedule: `jobengine schedule add` adds one."
-    session.output.first(SCHEDULES, queue.schedules.list(limit=limit + 1), limit, none)
+    current().output.first(SCHEDULES, queue.schedules.list, None if every else limit, none)
 
 
 @command("show", "jobengine schedule show mail nightly")

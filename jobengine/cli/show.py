@@ -3,6 +3,7 @@
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, get_args
 
 import click
@@ -12,12 +13,10 @@ from jobengine.client import Explanation, Job, JobOrder, Queue
 from .columns import ERRORS, JOBS
 from .command import command
 from .exit_codes import Exit, Failed
-from .parameters import QUEUE, UID, Seconds, all_filters
+from .parameters import QUEUE, UID, Seconds, all_filters, list_options
 from .selection import chosen
 from .session import current
 from .terminal_text import duration, moment
-
-_LIMIT = 50
 
 
 @command(
@@ -28,8 +27,7 @@ _LIMIT = 50
 )
 @QUEUE
 @all_filters
-@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most jobs to list.")
-@click.option("--all", "every", is_flag=True, help="List all that match.")
+@list_options("jobs", "List all that match.")
 @click.option("--sort", type=click.Choice(get_args(JobOrder)), help='By time, oldest first; with a "-" newest first.')
 def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **options: Any) -> None:
     """
@@ -37,13 +35,9 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **opti
 
     Of an error it shows the line that names it; `jobengine show` has the whole text.
     """
-    session = current()
-    queue = session.queue(queue_name)
-    wanted = chosen(options)
-    if every:
-        session.output.list(JOBS, queue.jobs(sort=sort, **wanted))
-        return
-    session.output.first(JOBS, queue.jobs(limit=limit + 1, sort=sort, **wanted), limit)
+    queue = current().queue(queue_name)
+    read = partial(queue.jobs, sort=sort, **chosen(options))
+    current().output.first(JOBS, read, None if every else limit)
 
 
 @command(
@@ -51,8 +45,7 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **opti
     "jobengine errors mail\njobengine errors mail --json\njobengine errors mail --limit 5",
 )
 @QUEUE
-@click.option("--limit", type=click.IntRange(1), default=_LIMIT, show_default=True, help="The most kinds to list.")
-@click.option("--all", "every", is_flag=True, help="List all kinds, at most 1,000.")
+@list_options("kinds", "List all kinds, at most 1,000.")
 def errors(queue_name: str, limit: int, every: bool) -> None:
     """
     Show what went wrong in a queue: its failed jobs, and those that will be retried after an error, by kind of error.
@@ -61,13 +54,9 @@ def errors(queue_name: str, limit: int, every: bool) -> None:
     or the worker has chosen the fingerprint. The kind of most jobs comes first, shown as the line that names its newest
     error. The option --fingerprint of other commands selects its jobs.
     """
-    session = current()
-    queue = session.queue(queue_name)
-    if every:
-        session.output.list(ERRORS, queue.failures())
-        return
-    nothing = f"No job of {queue_name!r} has failed or is to be tried again."
-    session.output.first(ERRORS, queue.failures(limit=limit + 1), limit, nothing)
+    queue = current().queue(queue_name)
+    none = f"No job of {queue_name!r} has failed or is to be tried again."
+    current().output.first(ERRORS, queue.failures, None if every else limit, none)
 
 
 @command("show", "jobengine show mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")

@@ -229,6 +229,13 @@ def _document(response: Response) -> Any:
     return document
 
 
+def _deletion(
+    operation: str, path: str, served_by: tuple[str, ...], special: Mapping[int, type[e.JobEngineError]] | None = None
+) -> Call[None]:
+    """A call that deletes something, and succeeds if an earlier attempt has deleted it."""
+    return Call(operation, "DELETE", path, served_by, _nothing, gone_is_done=True, statuses=(204,), special=special)
+
+
 _QUEUE: Final = {404: e.QueueNotFound}
 _GROUP: Final = {404: e.GroupNotFound}
 _SCHEDULE: Final = {404: e.ScheduleNotFound}
@@ -254,17 +261,7 @@ CHANGE_QUEUE: Final = Call(
     _value(QueueSetup),
     special=_QUEUE,
 )
-DELETE_QUEUE: Final = Call[None](
-    "deleteQueue",
-    "DELETE",
-    "/api/v1/queue",
-    ("Queue.remove",),
-    _nothing,
-    admin=True,
-    gone_is_done=True,
-    statuses=(204,),
-    special=_QUEUE,
-)
+DELETE_QUEUE: Final = _deletion("deleteQueue", "/api/v1/queue", ("Queue.remove",), _QUEUE)._replace(admin=True)
 READ_STATS: Final = Call(
     "readStats", "GET", "/api/v1/queue/stats", ("Queue.stats",), _value(QueueStats), special=_QUEUE
 )
@@ -281,28 +278,10 @@ ADD_KEY: Final = Call(
 LIST_KEYS: Final = Call(
     "listKeys", "GET", "/api/v1/queue/key", ("Keys.list",), _list("keys", AccessKey), special=_QUEUE
 )
-REVOKE_KEY: Final = Call[None](
-    "revokeKey",
-    "DELETE",
-    "/api/v1/queue/key",
-    ("Keys.revoke",),
-    _nothing,
-    gone_is_done=True,
-    statuses=(204,),
-    special={404: e.KeyNotFound},
-)
+REVOKE_KEY: Final = _deletion("revokeKey", "/api/v1/queue/key", ("Keys.revoke",), {404: e.KeyNotFound})
 CHANGE_GROUP: Final = Call("changeGroup", "PUT", "/api/v1/group", ("Queue.set_group",), _value(Group), special=_QUEUE)
 READ_GROUP: Final = Call("readGroup", "GET", "/api/v1/group", ("Queue.group",), _value(Group), special=_GROUP)
-RESET_GROUP: Final = Call[None](
-    "resetGroup",
-    "DELETE",
-    "/api/v1/group",
-    ("Queue.reset_group",),
-    _nothing,
-    gone_is_done=True,
-    statuses=(204,),
-    special=_GROUP,
-)
+RESET_GROUP: Final = _deletion("resetGroup", "/api/v1/group", ("Queue.reset_group",), _GROUP)
 LIST_GROUPS: Final = Call(
     "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
 )
@@ -310,13 +289,7 @@ LIST_FAILURES: Final = Call(
     "listFailures", "GET", "/api/v1/failures", ("Queue.failures",), _page("failures", FailureGroup), special=_QUEUE
 )
 SET_SCHEDULE: Final = Call(
-    "setSchedule",
-    "PUT",
-    "/api/v1/schedule",
-    ("Queue.schedule",),
-    _value(Schedule),
-    statuses=(200, 201),
-    special=_QUEUE,
+    "setSchedule", "PUT", "/api/v1/schedule", ("Queue.schedule",), _value(Schedule), statuses=(200, 201), special=_QUEUE
 )
 READ_SCHEDULE: Final = Call(
     "readSchedule", "GET", "/api/v1/schedule", ("Schedules.get",), _value(Schedule), special=_SCHEDULE
@@ -329,16 +302,7 @@ CHANGE_SCHEDULE: Final = Call(
     _value(Schedule),
     special=_SCHEDULE,
 )
-DELETE_SCHEDULE: Final = Call[None](
-    "deleteSchedule",
-    "DELETE",
-    "/api/v1/schedule",
-    ("Schedules.delete",),
-    _nothing,
-    gone_is_done=True,
-    statuses=(204,),
-    special=_SCHEDULE,
-)
+DELETE_SCHEDULE: Final = _deletion("deleteSchedule", "/api/v1/schedule", ("Schedules.delete",), _SCHEDULE)
 LIST_SCHEDULES: Final = Call(
     "listSchedules", "GET", "/api/v1/schedules", ("Schedules.list",), _page("schedules", Schedule), special=_QUEUE
 )
@@ -392,15 +356,7 @@ READ_JOB: Final = Call("readJob", "GET", "/api/v1/job", ("Queue.get", "Queue.wai
 UPDATE_JOB: Final = Call(
     "updateJob", "POST", "/api/v1/job", ("Queue.update", "Queue.cancel", "ClaimedJob.wait_for"), _value(Job), safe=False
 )
-DELETE_JOB: Final = Call[None](
-    "deleteJob",
-    "DELETE",
-    "/api/v1/job",
-    ("Queue.delete", "Queue.remove_job"),
-    _nothing,
-    gone_is_done=True,
-    statuses=(204,),
-)
+DELETE_JOB: Final = _deletion("deleteJob", "/api/v1/job", ("Queue.delete", "Queue.remove_job"))
 NEXT_JOB: Final = Call(
     "nextJob", "GET", "/api/v1/job/next", ("Queue.peek",), _next, statuses=(200, 204), special=_QUEUE
 )
@@ -428,13 +384,7 @@ ADD_JOBS: Final = Call(
 LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page("jobs", Job), special=_QUEUE)
 #: Safe to repeat if each of its updates is safe; a change of all matching jobs is not.
 MOVE_JOBS: Final = Call(
-    "updateJobs",
-    "POST",
-    "/api/v1/jobs",
-    ("Queue.move", "Queue.redrive"),
-    _value(Moved),
-    safe=False,
-    special=_QUEUE,
+    "updateJobs", "POST", "/api/v1/jobs", ("Queue.move", "Queue.redrive"), _value(Moved), safe=False, special=_QUEUE
 )
 #: The same operation as MOVE_JOBS, with other answers; CALLS has this one.
 UPDATE_JOBS: Final = Call(
