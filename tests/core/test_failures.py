@@ -1,12 +1,19 @@
 """Which fingerprint a failure has, and the index of failures in memory."""
 
+from collections import deque
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobengine.core.failures import MOST_GROUPS, failure_of
 from jobengine.core.fingerprints import fingerprint
-from jobengine.core.model import Attempt, Job, Notes, Standing, State
+from jobengine.core.model import Attempt, Job, Notes, Rank, Standing, State
+from jobengine.core.places import Place
+from jobengine.engine.local.tables import failure_index
 from jobengine.engine.local.tables.failure_index import FailureIndex
+from jobengine.engine.local.tables.sorted_list import SortedList
 from tests.core.worlds import NOW, World, spec_of
 
 _FINGERPRINTS = ("a", "b", "c")
@@ -59,38 +66,67 @@ def test_a_job_that_is_tried_again_failed_when_its_last_failed_attempt_ended() -
     assert failure_of(Job(spec_of("1"), Standing(state=State.QUEUED, updated=30, notes=notes))) == ("a", 20)
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, *_FINGERPRINTS]), st.integers(0, 200_000))))
-def test_the_index_equals_one_that_is_built_from_its_jobs(changes: list[tuple[int, str | None, int]]) -> None:
+def _index(jobs: dict[str, Job]) -> FailureIndex:
+    """An index that nobody has read, of a queue with these failed jobs."""
+    places: dict[Place, SortedList[Rank]] = {place: SortedList() for place in Place}
+    places[Place.FAILED].add_all([job.spec.rank for job in jobs.values()])
+    return FailureIndex(jobs, places)
+
+
+def _replace(index: FailureIndex, jobs: dict[str, Job], uid: str, new: Job | None) -> None:
+    """Replace a failed job in its queue and in the index."""
+    old, ranks = jobs.pop(uid, None), index._places[Place.FAILED]
+    if old is not None:
+        ranks.remove_all([old.spec.rank])
+    if new is not None:
+        jobs[uid] = new
+        ranks.add_all([new.spec.rank])
+    index.change(old, new)
+
+
+def _drop(index: FailureIndex) -> None:
+    deque(index.dismantle(), maxlen=0)
+    assert (index.is_used, len(index.entries), index.counts, index.minutes, index.failures) == (False, 0, {}, {}, {})
+
+
+_BETWEEN = (lambda index: None, FailureIndex.update, FailureIndex.build_some, lambda index: index.count(0), _drop)
+_CHANGES = st.tuples(
+    st.integers(0, 5), st.sampled_from([None, *_FINGERPRINTS]), st.integers(0, 200_000), st.sampled_from(_BETWEEN)
+)
+
+
+@given(st.sampled_from([(1, 1), (4_000, 250)]), st.lists(_CHANGES))
+def test_the_index_equals_one_that_is_built_from_its_jobs(
+    slices: tuple[int, int], changes: list[tuple[int, str | None, int, Callable[[FailureIndex], object]]]
+) -> None:
     jobs: dict[str, Job] = {}
-    index = FailureIndex(jobs)
-    for number, (uid, name, at) in enumerate(changes):
-        old, new = jobs.get(str(uid)), None if name is None else _job(uid, name, at)
-        index.change(old, new)
-        if new is None:
-            jobs.pop(str(uid), None)
-        else:
-            jobs[str(uid)] = new
-        if number % 2:
-            index.update()
-    index.update()
-    fresh = FailureIndex(jobs)
-    for job in jobs.values():
-        fresh.change(None, job)
-    fresh.update()
-    assert index.count(0) == fresh.count(0)
-    assert list(index.entries) == list(fresh.entries)
-    assert list(index.groups) == list(fresh.groups)
-    assert (index.counts, index.minutes, index.marks) == (fresh.counts, fresh.minutes, fresh.marks)
-    assert index.page(None, 10, 200_000) == fresh.page(None, 10, 200_000)
+    index = _index(jobs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(failure_index, "_VISITED", slices[0])
+        patch.setattr(failure_index, "_ENTERED", slices[1])
+        for uid, name, at, between in changes:
+            _replace(index, jobs, str(uid), None if name is None else _job(uid, name, at))
+            between(index)
+        fresh = _index(jobs)
+        assert index.count(0) == fresh.count(0)
+        assert list(index.entries) == list(fresh.entries)
+        assert list(index.groups) == list(fresh.groups)
+        assert (index.counts, index.minutes, index.failures) == (fresh.counts, fresh.minutes, fresh.failures)
+        assert index.page(None, 10, 200_000) == fresh.page(None, 10, 200_000)
+
+
+def test_jobs_that_are_tried_again_are_found_at_the_first_read(world: World) -> None:
+    for delay in (0, 60):
+        uid = world.add(max_attempts=2, retry_delay_seconds=delay).spec.uid
+        world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room")
+        world.update(uid, priority=-1)
+    assert world.tables.queues["q"].alike(fingerprint("no room")).count == 2
 
 
 def test_only_the_largest_groups_are_listed_and_the_others_are_counted() -> None:
     jobs = {str(number): _job(number, f"f{number}", number) for number in range(MOST_GROUPS + 3)}
     jobs["again"] = _job(-1, "f1002", 5)
-    index = FailureIndex({**jobs, "-1": jobs["again"]})
-    for job in jobs.values():
-        index.change(None, job)
-    index.update()
+    index = _index({**jobs, "-1": jobs["again"]})
     found, after = list[str](), None
     while True:
         page = index.page(after, 300, 0)
@@ -102,12 +138,13 @@ def test_only_the_largest_groups_are_listed_and_the_others_are_counted() -> None
     assert page.total == MOST_GROUPS + 3
 
 
-def test_changes_that_nobody_reads_are_applied_if_there_are_many() -> None:
-    index = FailureIndex({})
-    jobs = [_job(number, f"f{number % 7}", number) for number in range(251)]
-    for job in jobs:
-        index.change(None, job)
+def test_changes_are_applied_if_there_are_many() -> None:
+    jobs = {str(number): _job(number, f"f{number % 7}", number) for number in range(251)}
+    index, present = _index({}), dict[str, Job]()
+    index.build_some()
+    for uid, job in jobs.items():
+        _replace(index, present, uid, job)
     assert (len(index.entries), len(index.counts)) == (251, 7)
-    for job in jobs:
-        index.change(job, None)
+    for uid in jobs:
+        _replace(index, present, uid, None)
     assert (len(index.entries), index.minutes, index.count(0).groups) == (0, {}, 0)

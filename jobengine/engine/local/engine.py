@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from ...core import commands as c
 from ...core.errors import QueueNotFound
+from ...core.failures import failure_of
 from ...core.model import EventBatch, Job, Queue, Rank
 from ...core.wall_time import shown
 from ...storage.backup_reader import BackupReader
@@ -26,7 +27,7 @@ from ..threads import Thread
 from ..waiting_line import NO_JOBS, Done, Outcome
 from ..waits import Waits
 from .executor import Executor
-from .sort_indexes import SortIndexes
+from .index_builder import IndexBuilder
 from .stats import figures_of
 from .tables.queue_scan import QueueScan
 from .tables.state import Tables
@@ -37,6 +38,8 @@ A = TypeVar("A")
 _MOST_SCANS: Final = 32
 #: The most backups at a time.
 _MOST_BACKUPS: Final = 4
+#: The commands that read the failures of a queue.
+_READ_FAILURES: Final = (c.ListFailures, c.CountFailures, c.ExplainJob)
 #: Jobs that are indexed by group at a time: one or two milliseconds.
 _PREPARED_AT_ONCE: Final = 500
 
@@ -57,7 +60,7 @@ class LocalEngine:
     _tables: Tables = field(init=False)
     _feed: Feed = field(init=False)
     _waits: Waits = field(init=False)
-    _sort_indexes: SortIndexes = field(init=False)
+    _index_builder: IndexBuilder = field(init=False)
     _line_mover: LineMover = field(init=False)
     #: How many reads of whole queues are running.
     _scans: int = field(default=0, init=False)
@@ -73,7 +76,7 @@ class LocalEngine:
         executor = self.executor
         self.journal, self._thread, self._clock = executor.journal, executor.thread, executor.clock
         self._tables, self._feed, self._waits = executor.tables, executor.feed, executor.waits
-        self._sort_indexes = SortIndexes(self._clock)
+        self._index_builder = IndexBuilder(self._clock)
         self._line_mover = LineMover(self, self._clock)
 
     # Start and stop
@@ -151,7 +154,7 @@ class LocalEngine:
 
     async def _stop(self) -> None:
         self.release()
-        self._sort_indexes.stop()
+        self._index_builder.stop()
         self._line_mover.stop()
         self.reader.stop()
         self._stopping = True
@@ -223,10 +226,27 @@ class LocalEngine:
         table = self._tables.queues.get(command.queue)
         if command.sort is None or table is None or not self.executor.allows(command):
             return False
-        return self._sort_indexes.build_slice(table, command.sort)
+        return self._index_builder.build_slice(table, command.sort)
+
+    def _are_failures_unread(self, command: c.ListFailures | c.CountFailures | c.ExplainJob) -> bool:
+        """Index some failures of a queue unless the command is about a job that has not failed."""
+        self.executor.check_started()
+        table = self._tables.queues.get(command.queue)
+        if table is None or not self.executor.allows(command):
+            return False
+        if type(command) is c.ExplainJob:
+            job = table.job(command.uid)
+            if job is None or failure_of(job) is None:
+                return False
+        return self._index_builder.build_failures(table)
 
     def _is_unprepared(self, command: c.QueueCommand[Any]) -> bool:
-        """Index some jobs of a queue by group if the command changes how; returns whether there are more."""
+        """
+        Index some failures of a queue if the command reads them, or some jobs by group if the command changes how;
+        returns whether there are more.
+        """
+        if isinstance(command, _READ_FAILURES):
+            return self._are_failures_unread(command)
         table = self._tables.queues.get(command.queue)
         if table is None or table.size() <= _PREPARED_AT_ONCE:
             return False

@@ -55,7 +55,6 @@ class GradualFree:
 def dismantle(table: QueueTable) -> Iterator[None]:
     """Free the memory of an unused table in slices, one at each step."""
     indexes: list[SortedList[Any]] = [*table.places.values(), table.deadlines, table.wall_deadlines]
-    indexes += (table.failing.entries, table.failing.groups)
     indexes += (*table.names.ready_by_tag.values(), *table.names.ready_by_tags.values())
     indexes += (part for index in table.sort_indexes.values() for part in index.states.values())
     table.names.ready_by_tag.clear()
@@ -65,13 +64,8 @@ def dismantle(table: QueueTable) -> Iterator[None]:
         if not indexes[-1].drop_block():
             indexes.pop()
         yield
-    kinds: list[dict[Any, Any]] = [
-        table.names.unique,
-        table.named,
-        table.failing.minutes,
-        table.failing.counts,
-        table.jobs,
-    ]
+    yield from table.failing.dismantle()
+    kinds: list[dict[Any, Any]] = [table.names.unique, table.named, table.jobs]
     for kept in kinds:
         while kept:
             for _ in range(min(_FREED_AT_ONCE, len(kept))):

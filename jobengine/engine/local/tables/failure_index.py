@@ -1,9 +1,9 @@
 """The failures of one queue in memory, grouped by their fingerprints, and its jobs by mark."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, takewhile
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -17,8 +17,8 @@ from ....core.failures import (
     failure_of,
     minutes_before,
 )
-from ....core.model import MINUTE, Job
-from ....core.places import Mark, mark_of
+from ....core.model import MINUTE, Job, Rank
+from ....core.places import Mark, Place, mark_of
 from ....core.stats import FailureCounts
 from .sorted_list import SortedList
 
@@ -26,6 +26,15 @@ from .sorted_list import SortedList
 #: milliseconds if all jobs failed in different ways, and much less otherwise.
 _PENDING: Final = 250
 _UNSORTED: Final = 250
+#: How many jobs one step of building visits, and how many failures it enters: at most a few milliseconds.
+_VISITED: Final = 4_000
+_ENTERED: Final = 250
+#: Values that are freed in one step.
+_FREED_AT_ONCE: Final = 1_000
+#: Where jobs are that are tried again.
+_QUEUED: Final = (Place.READY, Place.DELAYED, Place.WAITING)
+#: A failure: its fingerprint, its time and its job's uid.
+Entry = tuple[str, int, str]
 #: With this character behind it, a fingerprint comes before all others that begin with it.
 _NEXT: Final = "\0"
 
@@ -35,23 +44,32 @@ class FailureIndex:
     """
     The failed jobs of a queue, and those that are tried again, by fingerprint and time.
 
-    Changes are collected, and applied together when somebody reads or if there are many: a run of them costs a small
-    part of single ones. Groups are not limited in number here, so that the index depends on the jobs alone.
+    Nothing is indexed before the first read: until then a failure costs nothing here. From then on changes are
+    collected, and applied together when somebody reads or if there are many: a run of them costs a small part of single
+    ones. Groups are not limited in number here, so that the index depends on the jobs alone.
     """
 
     _jobs: Mapping[str, Job]
-    #: (fingerprint, time of the failure, uid) of each job.
-    entries: SortedList[tuple[str, int, str]] = field(factory=SortedList, init=False)
+    _places: Mapping[Place, SortedList[Rank]]
+    #: Each failure.
+    entries: SortedList[Entry] = field(factory=SortedList, init=False)
     #: (-number of jobs, fingerprint) of each group.
     groups: SortedList[tuple[int, str]] = field(factory=SortedList, init=False)
-    #: How many jobs have each mark.
+    #: How many jobs have each mark; counted before the first read too.
     marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: How many jobs each group has, and how many of them failed in each minute of elapsed time.
     counts: dict[str, int] = field(factory=dict, init=False)
     minutes: dict[tuple[str, int], int] = field(factory=dict, init=False)
+    #: The failure of each indexed job.
+    failures: dict[str, Entry] = field(factory=dict, init=False)
+    #: Whether it is built, or is being built.
+    is_used: bool = field(default=False, init=False)
+    #: The places whose jobs are not all visited yet; of the last one, the jobs up to the rank `_visited` are.
+    _unvisited: list[Place] = field(factory=list, init=False)
+    _visited: Rank | None = field(default=None, init=False)
     #: The pending changes, and the number of jobs before of each group that is not sorted yet.
-    _entering: list[tuple[str, int, str]] = field(factory=list, init=False)
-    _leaving: list[tuple[str, int, str]] = field(factory=list, init=False)
+    _entering: list[Entry] = field(factory=list, init=False)
+    _leaving: list[Entry] = field(factory=list, init=False)
     _before: dict[str, int] = field(factory=dict, init=False)
 
     def change(self, old: Job | None, new: Job | None) -> None:
@@ -60,21 +78,55 @@ class FailureIndex:
 
         Not needed for a job that is neither failed nor tried again, before and after.
         """
-        was = now = None
         if old is not None:
-            was = failure_of(old)
             self._count_mark(old, -1)
         if new is not None:
-            now = failure_of(new)
             self._count_mark(new, 1)
+        if self.is_used and (job := new or old) is not None:
+            self._enter(job.spec.uid, new)
+
+    def build_some(self) -> bool:
+        """Index some jobs; returns whether others are missing. Yield to the reactor between calls."""
+        if not self.is_used:
+            self.is_used = True
+            self._unvisited = [*(_QUEUED if self.marks[Mark.RETRYING] else ()), Place.FAILED]
+        if not self._unvisited:
+            return False
+        entered, rank = 0, None
+        ranks = islice(self._places[self._unvisited[-1]].behind(self._visited), _VISITED)
+        while entered < _ENTERED and (rank := next(ranks, None)) is not None:
+            self._visited = rank
+            entered += self._enter(rank[2], self._jobs[rank[2]])
+        if rank is None and next(self._places[self._unvisited[-1]].behind(self._visited), None) is None:
+            self._unvisited.pop()
+            self._visited = None
+        return bool(self._unvisited)
+
+    def dismantle(self) -> Iterator[None]:
+        """Empty an index that nobody reads; each step frees a slice of it. The next read builds it again."""
+        unused: tuple[SortedList[Entry], SortedList[tuple[int, str]]] = self.entries, self.groups
+        kept: tuple[dict[Any, Any], ...] = self.failures, self.minutes, self.counts
+        self.is_used, self._visited, self.entries, self.groups = False, None, SortedList(), SortedList()
+        self.failures, self.minutes, self.counts, self._before = {}, {}, {}, {}
+        for pending in (self._unvisited, self._entering, self._leaving):
+            pending.clear()
+        return _freed(unused, kept)
+
+    def _enter(self, uid: str, job: Job | None) -> bool:
+        """Index the present failure of a job instead of its earlier one; returns whether anything has changed."""
+        was, failure = self.failures.get(uid), None if job is None else failure_of(job)
+        now = None if failure is None else (*failure, uid)
         if was == now:
-            return
-        if was is not None and old is not None:
-            self._leaving.append((*was, old.spec.uid))
-        if now is not None and new is not None:
-            self._entering.append((*now, new.spec.uid))
+            return False
+        if was is not None:
+            del self.failures[uid]
+            self._leaving.append(was)
+        if now is not None:
+            self.failures[uid] = now
+            self._entering.append(now)
         if len(self._entering) > _PENDING or len(self._leaving) > _PENDING:
             self.update()
+        return True
 
     def _count_mark(self, job: Job, by: int) -> None:
         notes = job.standing.notes
@@ -94,7 +146,7 @@ class FailureIndex:
         if len(self._before) > _UNSORTED:
             self._sort()
 
-    def _count(self, run: list[tuple[str, int, str]], by: int) -> None:
+    def _count(self, run: list[Entry], by: int) -> None:
         """Count the jobs of a run: those that enter come first, so that no number is ever below zero."""
         for name, number in Counter([name for name, _, _ in run]).items():
             count = self.counts.get(name, 0)
@@ -119,8 +171,14 @@ class FailureIndex:
 
     def alike(self, name: str) -> Alike:
         """The jobs with this fingerprint."""
-        self.update()
+        self._complete()
         return self._alike(name)
+
+    def _complete(self) -> None:
+        """Bring the index up to date. An engine has called `build_some` before, so that little is left to do."""
+        while self.build_some():
+            pass
+        self.update()
 
     def _alike(self, name: str) -> Alike:
         first = next(self.entries.behind((name,)), None)  # type: ignore[arg-type]
@@ -128,14 +186,14 @@ class FailureIndex:
 
     def count(self, since: int) -> FailureCounts:
         """See Table.count_failures."""
-        self.update()
+        self._complete()
         self._sort()
         names = [name for _, name in islice(self.groups, MOST_GROUPS)]
         return FailureCounts(len(names), sum((self._alike(name).first or 0) > since for name in names))
 
     def page(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
         """See Table.failures."""
-        self.update()
+        self._complete()
         self._sort()
         start = None if after is None else (-after[0], after[1])
         left = MOST_GROUPS if start is None else MOST_GROUPS - self.groups.before(start) - 1
@@ -153,3 +211,15 @@ class FailureIndex:
             minutes=[self.minutes.get((name, minute), 0) for minute in minutes_before(now)],
             latest=[self._jobs[uid] for _, _, uid in latest],
         )
+
+
+def _freed(lists: Iterable[SortedList[Any]], dicts: Iterable[dict[Any, Any]]) -> Iterator[None]:
+    """Free the memory of unused lists and dictionaries, a slice at each step."""
+    for one in lists:
+        while one.drop_block():
+            yield
+    for kept in dicts:
+        while kept:
+            for _ in range(min(_FREED_AT_ONCE, len(kept))):
+                kept.popitem()
+            yield

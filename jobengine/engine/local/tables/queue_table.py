@@ -95,7 +95,7 @@ class QueueTable(GroupQueries):
     flow: FlowIndex = field(init=False)
     #: Its schedules by their next time.
     firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
-    #: Its failures by fingerprint, and the number of its jobs with each mark.
+    #: Its failures by fingerprint, once they were read, and the number of its jobs with each mark.
     failing: FailureIndex = field(init=False)
     #: Its batches.
     batches: BatchIndex = field(factory=BatchIndex, init=False)
@@ -104,7 +104,7 @@ class QueueTable(GroupQueries):
         self.ready = self.places[Place.READY]
         self.live_bytes = len(encode(QueueCreated(self.queue)))
         self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
-        self.failing = FailureIndex(self.jobs)
+        self.failing = FailureIndex(self.jobs, self.places)
         self.flow = FlowIndex(self.jobs, self.named, self._ranks, self.groups_later)
         self.flow.set_flow(self.queue.flow)
 

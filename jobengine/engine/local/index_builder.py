@@ -1,4 +1,4 @@
-"""Builds the index for lists sorted by time when the first such list is read, and drops unused indexes."""
+"""Builds the indexes of failures and for lists sorted by time when they are first read, and drops unused ones."""
 
 from typing import Final
 
@@ -18,13 +18,13 @@ _KEPT: Final = 300
 
 
 @define(eq=False)
-class SortIndexes:
-    """The indexes of all queues for lists sorted by time."""
+class IndexBuilder:
+    """The indexes of all queues that exist only while somebody reads them."""
 
     clock: IReactorTime
     _gradual_free: GradualFree = field(init=False)
-    #: The timer that drops each index, by its table and ascending order.
-    _drops: dict[tuple[QueueTable, Sort], IDelayedCall] = field(factory=dict, init=False)
+    #: The timer that drops each index, by its table and ascending order; the order is None for the failures.
+    _drops: dict[tuple[QueueTable, Sort | None], IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._gradual_free = GradualFree(self.clock)
@@ -37,21 +37,26 @@ class SortIndexes:
         self._keep(table, by)
         return not table.sort_some(by, _SLICE)
 
+    def build_failures(self, table: QueueTable) -> bool:
+        """Index some failures; returns whether others are missing. Yield to the reactor between calls."""
+        self._keep(table, None)
+        return table.failing.build_some()
+
     def stop(self) -> None:
         """Cancel all timers."""
         for drop in self._drops.values():
             drop.cancel()
         self._drops.clear()
 
-    def _keep(self, table: QueueTable, by: Sort) -> None:
+    def _keep(self, table: QueueTable, by: Sort | None) -> None:
         drop = self._drops.get((table, by))
         if drop is None:
             self._drops[table, by] = self.clock.callLater(_KEPT, self._drop, table, by)
         else:
             drop.reset(_KEPT)
 
-    def _drop(self, table: QueueTable, by: Sort) -> None:
+    def _drop(self, table: QueueTable, by: Sort | None) -> None:
         del self._drops[table, by]
-        index = table.sort_indexes.pop(by, None)
+        index = table.failing if by is None else table.sort_indexes.pop(by, None)
         if index is not None:
             self._gradual_free.add(index.dismantle())

@@ -1,0 +1,77 @@
+"""The index of failures is built when they are first read, in slices, and dropped when nobody reads them."""
+
+from collections.abc import Coroutine
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from jobengine.core.commands import Changes, CountFailures, ExplainJob, FailurePage, ListFailures, UpdateJob
+from jobengine.core.errors import AccessDenied
+from jobengine.core.model import State
+from jobengine.engine.local.tables.failure_index import FailureIndex
+from tests.engine.local.engines import KEY, Desk
+from tests.engine.local.test_sort_indexes import KEPT, NOT_YET, add, table_of
+
+JOBS = 1_100
+#: The most failures that one turn of the reactor may put into the index, and free of it.
+SLICE = 250
+
+
+@pytest.fixture
+def desk(desk: Desk) -> Desk:
+    add(desk, JOBS)
+    for number, uid in enumerate([*table_of(desk).jobs]):
+        changes = Changes(state=State.FAILED, error=f"no room {'abc'[number % 3]}")
+        desk.told(desk.engine.ask(UpdateJob(queue="q", access_key=KEY, uid=uid, changes=changes)))
+    return desk
+
+
+def index_of(desk: Desk) -> FailureIndex:
+    return table_of(desk).failing
+
+
+def listing(desk: Desk, key: bytes = KEY) -> Coroutine[Any, Any, FailurePage]:
+    return desk.engine.ask(ListFailures(queue="q", access_key=key, limit=10))
+
+
+def test_it_is_built_in_slices_between_which_other_requests_are_answered(desk: Desk) -> None:
+    index = index_of(desk)
+    made = [len(index.failures)]
+    asked = desk.ask(listing(desk))
+    while not asked.answered:
+        made.append(len(index.failures))
+        assert desk.ask(desk.peeking()).answered
+        desk.one_turn()
+    made.append(len(index.failures))
+    assert all(0 <= now - was <= SLICE for was, now in pairwise(made))
+    assert sum(group.count for group in asked.answer.failures) == made[-1] == JOBS
+    assert desk.ask(listing(desk)).answered
+
+
+def test_neither_a_failure_nor_the_explanation_of_another_job_builds_it(desk: Desk) -> None:
+    queued = desk.told(desk.adding())
+    desk.told(desk.engine.ask(ExplainJob(queue="q", access_key=KEY, uid=queued.spec.uid)))
+    assert not index_of(desk).is_used
+
+
+@pytest.mark.parametrize(
+    ("reads", "more"), [(ListFailures, {"limit": 1}), (CountFailures, {}), (ExplainJob, {"uid": None})]
+)
+def test_it_is_dropped_five_minutes_after_the_last_read(desk: Desk, reads: Any, more: dict[str, Any]) -> None:
+    more = {name: value or next(iter(table_of(desk).jobs)) for name, value in more.items()}
+    desk.told(desk.engine.ask(reads(queue="q", access_key=KEY, **more)))
+    desk.clock.advance(NOT_YET)
+    desk.told(desk.engine.ask(reads(queue="q", access_key=KEY, **more)))
+    desk.clock.advance(NOT_YET)
+    assert len(index_of(desk).failures) == JOBS
+    desk.clock.advance(KEPT - NOT_YET)
+    assert (index_of(desk).is_used, len(index_of(desk).failures)) == (False, 0)
+    assert sum(group.count for group in desk.told(listing(desk)).failures) == JOBS
+
+
+def test_nothing_is_built_for_a_key_that_may_not_read(desk: Desk) -> None:
+    asked = desk.ask(listing(desk, b"wrong"))
+    desk.settle()
+    assert asked.error is AccessDenied
+    assert not index_of(desk).is_used
