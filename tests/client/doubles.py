@@ -6,11 +6,13 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec
 
-from jobengine.client import JobEngine
+from jobengine.client import AsyncJobEngine, AsyncQueue, JobEngine, Queue
 from jobengine.client._sync.transport import Pool
 from jobengine.client.http_codec import Address, Request, Response
 
 Reply = Response | Exception
+#: The answer to each request, by a function or in their order.
+Replies = Callable[[Request], Reply] | list[Any]
 _Arguments = ParamSpec("_Arguments")
 
 #: Seconds within which threads and tasks must reach the point that a test waits for.
@@ -36,7 +38,7 @@ def answer(status: int, value: Any = None, **headers: str) -> Response:
 class FakePool(Pool):
     """Answers each request by a function, or by the next item of a list; raises an item that is an exception."""
 
-    def __init__(self, replies: "Callable[[Request], Reply] | list[Reply]") -> None:
+    def __init__(self, replies: Replies) -> None:
         super().__init__(Address("http://server.example:6006"), lambda: None)
         self.requests: list[Request] = []
         self._replies = replies
@@ -63,8 +65,30 @@ class DefaultsServer:
         return answer(200, {"name": "mail", "defaults": self.defaults})
 
 
-def unconnected(replies: "Callable[[Request], Reply] | list[Any]", **settings: Any) -> tuple[JobEngine, FakePool]:
+def unconnected(replies: Replies, **settings: Any) -> tuple[JobEngine, FakePool]:
     """A client with these settings, and its pool, which answers like this."""
     engine = JobEngine("http://server.example:6006", **settings)
     engine._caller.pool = pool = FakePool(replies)
     return engine, pool
+
+
+def queue_with(replies: Replies, retry_for: float = 0) -> tuple[Queue, FakePool]:
+    """The queue q of such a client, and its pool."""
+    engine, pool = unconnected(replies, access_key="k", retry_for=retry_for)
+    return engine.queue("q"), pool
+
+
+def body_of(request: Request) -> Any:
+    """The JSON that was sent."""
+    return json.loads(request.body or b"")
+
+
+def async_queue_with(response: Response) -> AsyncQueue:
+    """The queue q of a client for asyncio, for which each call gets this answer."""
+    queue = AsyncJobEngine("http://server.example", access_key="k").queue("q")
+
+    async def exchange(request: Request) -> Response:
+        return response
+
+    queue._caller.pool.exchange = exchange  # type: ignore[method-assign]  # instead of a connection
+    return queue

@@ -1,6 +1,5 @@
 """What the client sends about dependencies and batches, and how it reads the answers."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 from jobengine.client import (
     AsyncJobEngine,
     BatchNotFound,
-    BatchProgress,
     ClaimedJob,
     Conflict,
     Job,
@@ -22,7 +20,7 @@ from jobengine.client import (
 )
 from jobengine.client.http_codec import Broken, Request, Response
 
-from .doubles import FakePool, answer, in_loop, unconnected
+from .doubles import FakePool, answer, body_of, in_loop, queue_with
 
 _BATCH = {
     "queue_name": "q",
@@ -41,24 +39,17 @@ _NAMED = {"queue_name": "q", "name": "import"}
 _LOST = "The lease is no longer valid: the job is queued. Stop working on it."
 
 
-def _queue(replies: Any, retry_for: float = 0) -> tuple[Queue, FakePool]:
-    engine, pool = unconnected(replies, access_key="k", retry_for=retry_for)
-    return engine.queue("q"), pool
-
-
-def _body(request: Request) -> Any:
-    return json.loads(request.body or b"")
-
-
 def _added(request: Request) -> Response:
     """The answer to a request that adds jobs."""
-    body = _body(request)
+    body = body_of(request)
     return answer(201, body["job"]) if "job" in body else answer(201, {"jobs": body["jobs"]})
 
 
 def _sent(pool: FakePool) -> list[Any]:
     """All jobs that were sent."""
-    return [job for request in pool.requests for job in _body(request).get("jobs", [_body(request).get("job")]) if job]
+    return [
+        job for request in pool.requests for job in body_of(request).get("jobs", [body_of(request).get("job")]) if job
+    ]
 
 
 # Dependencies
@@ -80,7 +71,7 @@ def _claimed(queue: Queue) -> ClaimedJob:
     ],
 )
 def test_a_dependency_is_given_as_a_job_or_its_uid(job: Callable[[Queue], Any], sent: Any) -> None:
-    queue, pool = _queue(_added)
+    queue, pool = queue_with(_added)
     queue.add({}, depends_on=(job(queue),), on_dependency_failure="run", batch="b")
     queue.add_many([{}, {}], depends_on=[job(queue)])
     queue.add_many([NewJob({}, depends_on=[job(queue)])])
@@ -98,7 +89,7 @@ def test_a_dependency_is_given_as_a_job_or_its_uid(job: Callable[[Queue], Any], 
     ],
 )
 def test_a_wrong_dependency_is_a_type_error(wrong: Any, says: str) -> None:
-    queue, pool = _queue([])
+    queue, pool = queue_with([])
     with pytest.raises(TypeError, match=says):
         queue.add({}, depends_on=wrong)
     with pytest.raises(TypeError, match=says):
@@ -107,7 +98,7 @@ def test_a_wrong_dependency_is_a_type_error(wrong: Any, says: str) -> None:
 
 
 def test_a_new_job_gets_a_uid_when_another_names_it() -> None:
-    queue, pool = _queue(_added)
+    queue, pool = queue_with(_added)
     first, second = NewJob({"n": 1}), NewJob({"n": 2})
     third = NewJob({"n": 3}, depends_on=[first, second])
     queue.add_many([third, first, second])
@@ -116,17 +107,17 @@ def test_a_new_job_gets_a_uid_when_another_names_it() -> None:
 
 
 def test_the_same_new_job_can_be_added_many_times_if_none_names_it() -> None:
-    queue, pool = _queue(_added)
+    queue, pool = queue_with(_added)
     queue.add_many([NewJob({})] * 3)
     assert len({job["uid"] for job in _sent(pool)}) == 3
 
 
 def test_each_job_of_a_chain_depends_on_the_one_before() -> None:
-    queue, pool = _queue(_added)
+    queue, pool = queue_with(_added)
     last = NewJob({"n": 3}, depends_on=["x"], priority=5)
     jobs = queue.chain({"n": 1}, {"n": 2}, last, priority=1, depends_on=["w"])
     (request,) = pool.requests
-    first, second, third = _body(request)["jobs"]
+    first, second, third = body_of(request)["jobs"]
     assert [job.uid for job in jobs] == [first["uid"], second["uid"], third["uid"]]
     assert (first["depends_on"], second["depends_on"]) == (["w"], ["w", first["uid"]])
     assert (third["depends_on"], third["uid"]) == (["x", second["uid"]], last.uid)
@@ -135,7 +126,7 @@ def test_each_job_of_a_chain_depends_on_the_one_before() -> None:
 
 
 def test_a_chain_that_does_not_fit_in_a_request_is_refused() -> None:
-    queue, pool = _queue(_added)
+    queue, pool = queue_with(_added)
     assert len(queue.chain(*[{}] * 500)) == 500
     too_much: list[list[dict[str, Any]]] = [[{}] * 501, [{"a": "x" * 500_000}] * 2]
     for jobs in too_much:
@@ -146,7 +137,7 @@ def test_a_chain_that_does_not_fit_in_a_request_is_refused() -> None:
 
 def test_a_job_has_its_dependencies_and_its_batch() -> None:
     raw = {"uid": "u", "depends_on": ["a", {"queue_name": "other", "uid": "b"}], "on_dependency_failure": "wait"}
-    queue, _ = _queue([answer(200, {**raw, "waiting": True, "batch": "import"}), answer(200, {"uid": "u"})])
+    queue, _ = queue_with([answer(200, {**raw, "waiting": True, "batch": "import"}), answer(200, {"uid": "u"})])
     job, bare = queue.get("u"), queue.get("u")
     assert (job.depends_on, job.on_dependency_failure) == (("a", ("other", "b")), "wait")
     assert (job.waiting, job.batch) == (True, "import")
@@ -154,30 +145,30 @@ def test_a_job_has_its_dependencies_and_its_batch() -> None:
 
 
 def test_an_update_removes_the_dependencies() -> None:
-    queue, pool = _queue([answer(200, {"results": [{"uid": "u", "status": 200, "job": {"uid": "u"}}]})])
+    queue, pool = queue_with([answer(200, {"results": [{"uid": "u", "status": 200, "job": {"uid": "u"}}]})])
     queue.update("u", depends_on=())
-    assert _body(pool.requests[0])["updates"] == [{"uid": "u", "depends_on": []}]
+    assert body_of(pool.requests[0])["updates"] == [{"uid": "u", "depends_on": []}]
 
 
 def test_jobs_are_filtered_by_their_batch() -> None:
-    queue, pool = _queue([answer(200, {"jobs": [], "next_cursor": None}), answer(200, {"matched": 2})])
+    queue, pool = queue_with([answer(200, {"jobs": [], "next_cursor": None}), answer(200, {"matched": 2})])
     assert list(queue.jobs(batch="b")) == []
     assert queue.cancel_all(batch="b") == 2
     assert (pool.requests[0].query or {})["batch"] == "b"
-    assert _body(pool.requests[1])["filter"] == {"batch": "b"}
+    assert body_of(pool.requests[1])["filter"] == {"batch": "b"}
 
 
 # Children of a claimed job
 
 
 def test_a_claimed_job_waits_for_jobs_that_it_adds() -> None:
-    queue, pool = _queue([answer(200, {"uid": "u", "state": "queued"})])
+    queue, pool = queue_with([answer(200, {"uid": "u", "state": "queued"})])
     child = NewJob({"n": 2}, priority=1)
     with _claimed(queue) as job:
         uids = job.wait_for([{"n": 1}, child], on_dependency_failure="run")
         assert job.batch == "b"
     (request,) = pool.requests
-    body = _body(request)
+    body = body_of(request)
     assert (request.method, request.path) == ("POST", "/api/v1/job")
     assert body.pop("wait_for") == [
         {"uid": uids[0], "content": {"n": 1}},
@@ -207,7 +198,7 @@ def test_a_claimed_job_waits_for_jobs_that_it_adds() -> None:
     ],
 )
 def test_a_refused_or_lost_wait_is_not_repeated(reply: Any, error: type[Exception], lost: bool) -> None:
-    queue, pool = _queue([reply], retry_for=60)
+    queue, pool = queue_with([reply], retry_for=60)
     job = _claimed(queue)
     with pytest.raises(error):
         job.wait_for([{}])
@@ -216,7 +207,7 @@ def test_a_refused_or_lost_wait_is_not_repeated(reply: Any, error: type[Exceptio
 
 @pytest.mark.parametrize("wrong", [{}, NewJob({}), [5], [{"depends_on": 5}, 5]])
 def test_children_that_are_no_jobs_are_a_type_error(wrong: Any) -> None:
-    queue, pool = _queue([])
+    queue, pool = queue_with([])
     with pytest.raises(TypeError):
         _claimed(queue).wait_for(wrong)
     assert pool.requests == []
@@ -230,21 +221,21 @@ def _batches(request: Request) -> Response:
 
 
 def test_a_batch_is_created_filled_and_closed_by_its_block() -> None:
-    queue, pool = _queue(_batches)
+    queue, pool = queue_with(_batches)
     with queue.batch("import", then={"publish": 1}, then_on="finish") as batch:
         batch.add({"n": 1}, priority=2)
         batch.add_many([{"n": 2}, NewJob({"n": 3}, batch="other")])
     created, *_, closed = pool.requests
-    body = _body(created)
+    body = body_of(created)
     assert (created.method, len(body["then"].pop("uid"))) == ("PUT", 36)
     assert body == {**_NAMED, "then": {"content": {"publish": 1}}, "then_on": "finish"}
     assert [job["batch"] for job in _sent(pool)] == ["import", "import", "other"]
-    assert (closed.method, _body(closed)) == ("POST", {**_NAMED, "open": False})
+    assert (closed.method, body_of(closed)) == ("POST", {**_NAMED, "open": False})
     assert "'import'" in repr(batch)
 
 
 def test_a_batch_stays_open_if_its_block_raises() -> None:
-    queue, pool = _queue(_batches)
+    queue, pool = queue_with(_batches)
     with pytest.raises(LookupError), queue.batch("import"):
         raise LookupError
     assert [request.method for request in pool.requests] == ["PUT"]
@@ -254,17 +245,17 @@ def test_a_batch_stays_open_if_its_block_raises() -> None:
     ("method", "change"), [("close", {"open": False}), ("cancel", {"cancel": True}), ("retry", {"retry": True})]
 )
 def test_a_batch_is_changed_and_returned(method: str, change: dict[str, bool]) -> None:
-    queue, pool = _queue([answer(200, {**_BATCH, "matched": 3})])
+    queue, pool = queue_with([answer(200, {**_BATCH, "matched": 3})])
     assert getattr(queue.batch("import"), method)().matched == 3
-    assert _body(pool.requests[0]) == {**_NAMED, **change}
+    assert body_of(pool.requests[0]) == {**_NAMED, **change}
 
 
 def test_calls_about_batches_are_repeated_but_for_a_retry() -> None:
     replies = [Broken("cut"), answer(201, _BATCH), Broken("cut"), answer(200, _BATCH), Broken("cut")]
-    queue, pool = _queue(replies, retry_for=60)
+    queue, pool = queue_with(replies, retry_for=60)
     queue.batch("import", then=NewJob({}, uid="t")).create()
     queue.batch("import").cancel()
-    assert _body(pool.requests[0]) == _body(pool.requests[1])
+    assert body_of(pool.requests[0]) == body_of(pool.requests[1])
     with pytest.raises(OutcomeUnknown):
         queue.batch("import").retry()
     assert len(pool.requests) == 5
@@ -272,7 +263,7 @@ def test_calls_about_batches_are_repeated_but_for_a_retry() -> None:
 
 def test_the_progress_of_a_batch_has_its_numbers() -> None:
     ended = {**_BATCH, "ended": 1_800_000_600, "succeeded": False}
-    queue, pool = _queue([answer(200, _BATCH), answer(200, ended), answer(200, {"name": "n"})])
+    queue, pool = queue_with([answer(200, _BATCH), answer(200, ended), answer(200, {"name": "n"})])
     batch = queue.batch("import")
     now, then, bare = batch.progress(), batch.progress(), batch.progress()
     assert pool.requests[0].query == {"queueName": "q", "name": "import"}
@@ -291,13 +282,6 @@ def test_the_progress_of_a_batch_has_its_numbers() -> None:
     assert (bare.done, bare.lost, bare.then, bare.matched) == (0.0, 0, None, None)
 
 
-def test_all_batches_are_read_page_by_page() -> None:
-    pages = [{"batches": [_BATCH], "next_cursor": "c"}, {"batches": [_BATCH], "next_cursor": None}]
-    queue, pool = _queue([answer(200, page) for page in pages])
-    assert list(queue.batches()) == [BatchProgress(_BATCH)] * 2
-    assert pool.requests[1].query == {"queueName": "q", "limit": "500", "cursor": "c"}
-
-
 @pytest.mark.parametrize(
     ("status", "detail", "error"),
     [
@@ -307,7 +291,7 @@ def test_all_batches_are_read_page_by_page() -> None:
     ],
 )
 def test_refusals_about_a_batch_have_their_errors(status: int, detail: str, error: type[Exception]) -> None:
-    queue, _ = _queue([answer(status, {"detail": detail})] * 3)
+    queue, _ = queue_with([answer(status, {"detail": detail})] * 3)
     for call in (
         lambda: queue.batch("import").progress(),
         lambda: queue.batch("import").add({}),
@@ -318,7 +302,7 @@ def test_refusals_about_a_batch_have_their_errors(status: int, detail: str, erro
 
 
 def test_when_the_job_at_the_end_runs_needs_that_job() -> None:
-    queue, _ = _queue([])
+    queue, _ = queue_with([])
     with pytest.raises(TypeError, match="then_on needs then"):
         queue.batch("import", then_on="finish")
 

@@ -1,26 +1,21 @@
 """What the client sends about groups and limits, and how it reads the answers."""
 
-import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from jobengine.client import (
-    AsyncJobEngine,
     ClaimedJob,
     GroupNotFound,
     Job,
-    JobEngine,
     NewJob,
     NotJobEngine,
-    Queue,
     QueueNotFound,
 )
 from jobengine.client.http_codec import Request, Response
 
-from .doubles import FakePool, answer
+from .doubles import answer, body_of, queue_with
 
 _GROUP = {
     "group": "g",
@@ -33,17 +28,6 @@ _GROUP = {
     "own": {"in_progress": 3, "rate": {"count": 10, "seconds": 60}, "weight": 2},
 }
 _UNTIL = datetime(2027, 1, 15, 8, tzinfo=UTC)
-
-
-def _queue(replies: Any) -> tuple[Queue, FakePool]:
-    engine = JobEngine("http://server.example", access_key="k", retry_for=0)
-    pool = FakePool(replies)
-    engine._caller.pool = pool
-    return engine.queue("q"), pool
-
-
-def _body(request: Request) -> Any:
-    return json.loads(request.body or b"")
 
 
 # Settings
@@ -77,38 +61,38 @@ def _body(request: Request) -> Any:
     ],
 )
 def test_configure_sends_only_what_was_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
-    queue, pool = _queue([answer(200, {"name": "q"})])
+    queue, pool = queue_with([answer(200, {"name": "q"})])
     queue.configure(**given)
-    assert _body(pool.requests[0]) == {"name": "q", **sent}
+    assert body_of(pool.requests[0]) == {"name": "q", **sent}
 
 
 def test_the_limits_of_a_queue_can_be_read_and_set_again() -> None:
     raw = {"in_progress": 2, "rate": {"count": 10, "seconds": 60}}
     setup = {"name": "q", "limits": raw, "group_limits": {}, "group_order": "fair", "target_wait_seconds": 30}
-    queue, pool = _queue([answer(200, setup), answer(200, setup)])
+    queue, pool = queue_with([answer(200, setup), answer(200, setup)])
     read = queue.configure()
     assert read.limits is not None
     assert read.limits.rate is not None
     assert (read.limits.in_progress, read.limits.rate.count, read.limits.rate.window) == (2, 10, timedelta(minutes=1))
     assert (read.group_order, read.group_on_failure, read.target_wait) == ("fair", "next", timedelta(seconds=30))
     queue.configure(limits=read.limits, group_limits={"rate": read.limits.rate})
-    assert _body(pool.requests[1]) == {"name": "q", "limits": raw, "group_limits": {"rate": raw["rate"]}}
+    assert body_of(pool.requests[1]) == {"name": "q", "limits": raw, "group_limits": {"rate": raw["rate"]}}
 
 
 def test_the_order_of_a_queue_can_be_read_and_set_again() -> None:
     setup = {"name": "q", "order": {"seconds_per_priority": 90}}
-    queue, pool = _queue([answer(200, setup), answer(200, setup), answer(200, {"name": "q"})])
+    queue, pool = queue_with([answer(200, setup), answer(200, setup), answer(200, {"name": "q"})])
     order = queue.configure().order
     assert order is not None
     assert order.per_priority == timedelta(seconds=90)
     queue.configure(order=order)
-    assert _body(pool.requests[1]) == setup
+    assert body_of(pool.requests[1]) == setup
     assert queue.configure(order=None).order is None
 
 
 @pytest.mark.parametrize("limits", [{"rate": 10}, {"rate": (1, 2, 3)}, {"rate": (1, "m")}, {"in_proges": 5}])
 def test_a_limit_of_another_form_is_a_type_error(limits: Any) -> None:
-    queue, pool = _queue([])
+    queue, pool = queue_with([])
     with pytest.raises(TypeError, match=r"\(10, 60\)|did you mean 'in_progress'"):
         queue.configure(limits=limits)
     assert pool.requests == []
@@ -128,14 +112,14 @@ def test_a_limit_of_another_form_is_a_type_error(limits: Any) -> None:
     ],
 )
 def test_set_group_sends_only_what_was_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
-    queue, pool = _queue([answer(200, _GROUP)])
+    queue, pool = queue_with([answer(200, _GROUP)])
     queue.set_group("customer-7", **given)
     (request,) = pool.requests
-    assert (request.method, _body(request)) == ("PUT", {"queue_name": "q", "group": "customer-7", **sent})
+    assert (request.method, body_of(request)) == ("PUT", {"queue_name": "q", "group": "customer-7", **sent})
 
 
 def test_a_group_has_counts_times_and_its_own_settings() -> None:
-    queue, pool = _queue([answer(200, _GROUP), answer(200, {"group": "h"})])
+    queue, pool = queue_with([answer(200, _GROUP), answer(200, {"group": "h"})])
     group, bare = queue.group("customer 7&"), queue.group("h")
     assert pool.requests[0].query == {"queueName": "q", "group": "customer 7&"}
     assert (group.name, group.queued, group.ready, group.held, group.in_progress) == ("g", 7, 2, 5, 1)
@@ -146,51 +130,18 @@ def test_a_group_has_counts_times_and_its_own_settings() -> None:
     assert (bare.queued, bare.oldest_ready, bare.held_until) == (0, None, None)
 
 
-def test_groups_reads_page_after_page_as_far_as_it_is_iterated() -> None:
-    asked: list[dict[str, str]] = []
-
-    def reply(request: Request) -> Response:
-        asked.append(dict(request.query or {}))
-        if "cursor" in asked[-1]:
-            return answer(200, {"groups": [{"group": "c"}], "next_cursor": None})
-        return answer(200, {"groups": [{"group": "a"}, {"group": "b"}], "next_cursor": "there"})
-
-    queue, _ = _queue(reply)
-    groups = queue.groups(sort="oldest")
-    assert (next(groups).name, len(asked)) == ("a", 1)
-    assert [group.name for group in groups] == ["b", "c"]
-    first = {"queueName": "q", "sort": "oldest", "limit": "500"}
-    assert asked == [first, {**first, "cursor": "there"}]
-    assert [group.name for group in queue.groups(limit=2)] == ["a", "b"]
-    assert asked[2:] == [{"queueName": "q", "sort": "queued", "limit": "2"}]
-
-
-def test_the_client_for_asyncio_iterates_groups_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def names() -> list[str]:
-        engine = AsyncJobEngine("http://server.example", access_key="k")
-
-        async def ask(call: Any, **more: Any) -> Any:
-            return call.read(answer(200, {"groups": [_GROUP], "next_cursor": None}))
-
-        queue = engine.queue("q")
-        monkeypatch.setattr(queue, "_ask", ask)
-        return [group.name async for group in queue.groups()]
-
-    assert asyncio.run(names()) == ["g"]
-
-
 @pytest.mark.parametrize(
     ("detail", "error"), [("There is no group 'g'.", GroupNotFound), ("There is no queue 'q'.", QueueNotFound)]
 )
 def test_a_group_that_is_missing_is_told_from_a_queue_that_is_missing(detail: str, error: type[Exception]) -> None:
     for use in (lambda queue: queue.group("g"), lambda queue: queue.reset_group("g")):
-        queue, _ = _queue([answer(404, {"detail": detail})])
+        queue, _ = queue_with([answer(404, {"detail": detail})])
         with pytest.raises(error):
             use(queue)
 
 
 def test_reset_group_names_the_group() -> None:
-    queue, pool = _queue([Response(204, {}, b"")])
+    queue, pool = queue_with([Response(204, {}, b"")])
     queue.reset_group("g")
     (request,) = pool.requests
     assert (request.method, request.path, request.query) == (
@@ -205,7 +156,7 @@ def test_reset_group_names_the_group() -> None:
     [{}, {"group": ""}, {"group": 5}, {"group": "g", "own": 5}, {"group": "g", "own": {"rate": {"count": "5"}}}],
 )
 def test_a_group_of_another_shape_did_not_come_from_a_jobengine(wrong: Any) -> None:
-    queue, _ = _queue([answer(200, wrong), answer(200, {"groups": [wrong], "next_cursor": None})])
+    queue, _ = queue_with([answer(200, wrong), answer(200, {"groups": [wrong], "next_cursor": None})])
     with pytest.raises(NotJobEngine):
         queue.group("g")
     with pytest.raises(NotJobEngine):
@@ -217,10 +168,10 @@ def test_a_group_of_another_shape_did_not_come_from_a_jobengine(wrong: Any) -> N
 
 def test_a_job_is_added_to_a_group_alone_and_among_many() -> None:
     def reply(request: Request) -> Response:
-        jobs = _body(request).get("jobs")
-        return answer(201, {"jobs": jobs} if jobs else _body(request)["job"])
+        jobs = body_of(request).get("jobs")
+        return answer(201, {"jobs": jobs} if jobs else body_of(request)["job"])
 
-    queue, pool = _queue(reply)
+    queue, pool = queue_with(reply)
     assert queue.add({}, group="customer-7").group == "customer-7"
     added = queue.add_many([{}, NewJob({}, group="customer-8")], group="customer-7")
     assert [job.group for job in added] == ["customer-7", "customer-8"]
@@ -230,24 +181,24 @@ def test_a_job_is_added_to_a_group_alone_and_among_many() -> None:
 
 def test_an_update_moves_a_job_to_another_group_or_out_of_its_group() -> None:
     done = {"uid": "u", "status": 200, "job": {"uid": "u"}}
-    queue, pool = _queue(lambda request: answer(200, {"results": [done]}))
+    queue, pool = queue_with(lambda request: answer(200, {"results": [done]}))
     queue.update("u", group="customer-8")
     queue.update("u", group="")
-    assert [_body(request)["updates"] for request in pool.requests] == [
+    assert [body_of(request)["updates"] for request in pool.requests] == [
         [{"uid": "u", "group": "customer-8"}],
         [{"uid": "u", "group": ""}],
     ]
 
 
 def test_a_release_may_hold_the_group_of_the_job() -> None:
-    queue, pool = _queue(lambda request: answer(200, {"results": [{"uid": "u", "status": 200}]}))
+    queue, pool = queue_with(lambda request: answer(200, {"results": [{"uid": "u", "status": 200}]}))
     for arguments in ({"delay": 5, "hold": timedelta(seconds=30)}, {"hold": 29.5}, {}):
         claimed = ClaimedJob(queue, Job({"uid": "u", "lease": "l", "group": "g"}))
         assert claimed.group == "g"
         claimed.release(**arguments)
         assert claimed.ended
     release = {"uid": "u", "new_status": "queued", "lease": "l"}
-    assert [_body(request)["updates"] for request in pool.requests] == [
+    assert [body_of(request)["updates"] for request in pool.requests] == [
         [{**release, "delay_seconds": 5, "hold_seconds": 30}],
         [{**release, "hold_seconds": 30}],
         [release],
@@ -269,7 +220,7 @@ def test_an_explanation_says_what_holds_a_job() -> None:
         "opens": 1_800_000_000,
         "ahead_in_group": 4,
     }
-    queue, _ = _queue([answer(200, raw), answer(200, {"uid": "u", "state": "queued", "reason": "It is the next."})])
+    queue, _ = queue_with([answer(200, raw), answer(200, {"uid": "u", "state": "queued", "reason": "It is the next."})])
     held, free = queue.explain("u"), queue.explain("u")
     assert (held.group, held.held_by, held.opens, held.ahead_in_group) == ("g", "group_limit", _UNTIL, 4)
     assert [(one.uid, one.state, one.worker, one.lease_expires) for one in held.holders] == [
@@ -280,13 +231,13 @@ def test_an_explanation_says_what_holds_a_job() -> None:
 
 
 def test_holders_of_another_shape_did_not_come_from_a_jobengine() -> None:
-    queue, _ = _queue([answer(200, {"uid": "u", "holders": [{"state": "inprogress"}]})])
+    queue, _ = queue_with([answer(200, {"uid": "u", "holders": [{"state": "inprogress"}]})])
     with pytest.raises(NotJobEngine):
         queue.explain("u")
 
 
 def test_stats_have_held_jobs_and_the_wanted_number_of_workers() -> None:
-    queue, _ = _queue(
+    queue, _ = queue_with(
         [
             answer(200, {"name": "q", "held": 5, "workers_wanted": 3, "held_until": 1_800_000_000}),
             answer(200, {"name": "q"}),

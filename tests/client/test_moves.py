@@ -1,29 +1,20 @@
 """What the client sends about dead-letter queues, moves and paces, and how it reads the answers."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobengine.client import DeadLetter, Job, JobEngine, Queue
-from jobengine.client.http_codec import Request
+from jobengine.client import DeadLetter, Job, Queue
 
-from .doubles import FakePool, answer
+from .doubles import FakePool, answer, body_of, queue_with
 
 _DEAD_LETTER = {"queue_name": "dead", "keep_minutes": 60, "missing": True}
 _SETUP = {"name": "q", "dead_letter": _DEAD_LETTER}
 
 
 def _queue(*replies: Any) -> tuple[Queue, FakePool]:
-    engine = JobEngine("http://server.example", access_key="k", retry_for=0)
-    pool = FakePool([answer(200, reply) for reply in replies])
-    engine._caller.pool = pool
-    return engine.queue("q"), pool
-
-
-def _body(request: Request) -> Any:
-    return json.loads(request.body or b"")
+    return queue_with([answer(200, reply) for reply in replies])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +29,7 @@ def _body(request: Request) -> Any:
 def test_a_dead_letter_queue_is_set_by_name_mapping_or_value(given: Any, sent: Any) -> None:
     queue, pool = _queue(_SETUP)
     its = queue.configure(dead_letter=given).dead_letter
-    assert _body(pool.requests[0]) == {"name": "q", "dead_letter": sent}
+    assert body_of(pool.requests[0]) == {"name": "q", "dead_letter": sent}
     assert its is not None
     assert (its.queue_name, its.keep, its.missing) == ("dead", timedelta(hours=1), True)
 
@@ -53,10 +44,15 @@ def test_a_job_says_where_it_came_from_and_why_it_stayed() -> None:
 def test_a_move_sends_filter_pace_and_target() -> None:
     queue, pool = _queue({"matched": 3, "moved": 1, "not_moved": {"full": 2}}, {"matched": 3, "moved": 3})
     moved = queue.move("other", tag="a", per_second=0.5)
-    assert _body(pool.requests[0]) == {"queue_name": "q", "filter": {"tag": "a"}, "move_to": "other", "per_second": 0.5}
+    assert body_of(pool.requests[0]) == {
+        "queue_name": "q",
+        "filter": {"tag": "a"},
+        "move_to": "other",
+        "per_second": 0.5,
+    }
     assert (moved.matched, moved.moved, moved.not_moved) == (3, 1, {"full": 2})
     assert queue.move("other", all=True, dry_run=True).not_moved == {}
-    assert _body(pool.requests[1]) == {
+    assert body_of(pool.requests[1]) == {
         "queue_name": "q",
         "filter": {},
         "move_to": "other",
@@ -69,7 +65,7 @@ def test_a_redrive_moves_the_queue_s_own_jobs_back() -> None:
     queue, pool = _queue(_SETUP, {"matched": 1, "moved": 1})
     assert queue.redrive(error="timed out", per_second=50).moved == 1
     wanted = {"state": "failed", "moved_from": "q", "error": "timed out"}
-    assert _body(pool.requests[1]) == {"queue_name": "dead", "filter": wanted, "move_to": "q", "per_second": 50}
+    assert body_of(pool.requests[1]) == {"queue_name": "dead", "filter": wanted, "move_to": "q", "per_second": 50}
 
 
 def test_a_redrive_of_all_is_one_without_a_filter() -> None:
@@ -77,7 +73,7 @@ def test_a_redrive_of_all_is_one_without_a_filter() -> None:
     queue, pool = _queue(_SETUP, moved, _SETUP, moved)
     queue.redrive()
     queue.redrive(all=True)
-    assert _body(pool.requests[3]) == _body(pool.requests[1])
+    assert body_of(pool.requests[3]) == body_of(pool.requests[1])
     with pytest.raises(TypeError, match="choose the jobs"):
         queue.redrive(all=True, tag="a")
 
@@ -91,7 +87,7 @@ def test_a_redrive_needs_a_dead_letter_queue() -> None:
 def test_a_retry_takes_a_pace_for_many_jobs_only() -> None:
     queue, pool = _queue({"matched": 7})
     assert queue.retry(tag="a", per_second=5) == 7
-    assert _body(pool.requests[0]) == {
+    assert body_of(pool.requests[0]) == {
         "queue_name": "q",
         "filter": {"state": "failed", "tag": "a"},
         "new_status": "queued",

@@ -1,26 +1,22 @@
 """What the client sends about schedules, and how it reads the answers."""
 
-import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from jobengine.client import (
-    AsyncJobEngine,
     Conflict,
     Firing,
     NotJobEngine,
     OutcomeUnknown,
-    Queue,
     QueueNotFound,
     Schedule,
     ScheduleNotFound,
 )
-from jobengine.client.http_codec import Broken, Request, Response
+from jobengine.client.http_codec import Broken, Response
 
-from .doubles import FakePool, answer, unconnected
+from .doubles import answer, body_of, queue_with
 
 _SCHEDULE = {
     "queue_name": "q",
@@ -52,15 +48,6 @@ _NAMED = {"queue_name": "q", "name": "nightly"}
 _MINUTE = timedelta(minutes=1)
 
 
-def _queue(replies: Any, retry_for: float = 0) -> tuple[Queue, FakePool]:
-    engine, pool = unconnected(replies, access_key="k", retry_for=retry_for)
-    return engine.queue("q"), pool
-
-
-def _body(request: Request) -> Any:
-    return json.loads(request.body or b"")
-
-
 @pytest.mark.parametrize(
     ("given", "sent"),
     [
@@ -83,10 +70,10 @@ def _body(request: Request) -> Any:
     ],
 )
 def test_schedule_sends_its_settings_apart_from_those_of_the_job(given: dict[str, Any], sent: dict[str, Any]) -> None:
-    queue, pool = _queue([answer(201, _SCHEDULE)])
+    queue, pool = queue_with([answer(201, _SCHEDULE)])
     queue.schedule("nightly", **given)
     (request,) = pool.requests
-    assert (request.method, request.path, _body(request)) == ("PUT", "/api/v1/schedule", {**_NAMED, **sent})
+    assert (request.method, request.path, body_of(request)) == ("PUT", "/api/v1/schedule", {**_NAMED, **sent})
 
 
 @pytest.mark.parametrize(
@@ -99,20 +86,20 @@ def test_schedule_sends_its_settings_apart_from_those_of_the_job(given: dict[str
     ],
 )
 def test_a_wrong_option_is_a_type_error(given: dict[str, Any], named: str) -> None:
-    queue, pool = _queue([])
+    queue, pool = queue_with([])
     with pytest.raises(TypeError, match=named):
         queue.schedule("nightly", **given)
     assert pool.requests == []
 
 
 def test_a_schedule_that_is_set_again_is_sent_again_if_the_answer_is_lost() -> None:
-    queue, pool = _queue([Broken("cut"), answer(200, _SCHEDULE)], retry_for=60)
+    queue, pool = queue_with([Broken("cut"), answer(200, _SCHEDULE)], retry_for=60)
     assert queue.schedule("nightly", {}, cron="@daily") == Schedule(_SCHEDULE)
     assert len(pool.requests) == 2
 
 
 def test_a_schedule_has_its_settings_times_and_firings() -> None:
-    queue, pool = _queue([answer(200, _SCHEDULE), answer(200, {"name": "n", "every_seconds": 60})])
+    queue, pool = queue_with([answer(200, _SCHEDULE), answer(200, {"name": "n", "every_seconds": 60})])
     read, bare = queue.schedules.get("nightly"), queue.schedules.get("n")
     assert pool.requests[0].query == {"queueName": "q", "name": "nightly"}
     assert (read.queue_name, read.name, read.cron, read.every) == ("q", "nightly", "0 3 * * *", None)
@@ -131,12 +118,12 @@ def test_a_schedule_has_its_settings_times_and_firings() -> None:
 
 
 def test_a_change_sends_only_what_was_given() -> None:
-    queue, pool = _queue(lambda request: answer(200, _SCHEDULE))
+    queue, pool = queue_with(lambda request: answer(200, _SCHEDULE))
     queue.schedules.change("nightly", cron="@weekly", pause_after_failures=None)
     queue.schedules.change("nightly", {"b": 2}, priority=1)
     queue.schedules.pause("nightly")
     queue.schedules.resume("nightly")
-    assert [_body(request) for request in pool.requests] == [
+    assert [body_of(request) for request in pool.requests] == [
         {**_NAMED, "cron": "@weekly", "pause_after_failures": None},
         {**_NAMED, "job": {"content": {"b": 2}, "priority": 1}},
         {**_NAMED, "paused": True},
@@ -146,60 +133,30 @@ def test_a_change_sends_only_what_was_given() -> None:
         queue.schedules.change("nightly", priority=1)
 
 
-def test_schedules_are_listed_page_after_page() -> None:
-    queries: list[dict[str, str]] = []
-
-    def reply(request: Request) -> Response:
-        queries.append(dict(request.query or {}))
-        names = ["c"] if "cursor" in queries[-1] else ["a", "b"]
-        following = None if "cursor" in queries[-1] else "there"
-        return answer(200, {"schedules": [{"name": name} for name in names], "next_cursor": following})
-
-    queue, _ = _queue(reply)
-    assert [schedule.name for schedule in queue.schedules.list()] == ["a", "b", "c"]
-    assert queries == [{"queueName": "q", "limit": "500"}, {"queueName": "q", "limit": "500", "cursor": "there"}]
-    assert [schedule.name for schedule in queue.schedules.list(limit=2)] == ["a", "b"]
-    assert queries[2] == {"queueName": "q", "limit": "2"}
-
-
-def test_the_client_for_asyncio_lists_schedules_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def names() -> list[str]:
-        engine = AsyncJobEngine("http://server.example", access_key="k")
-
-        async def ask(call: Any, **more: Any) -> Any:
-            return call.read(answer(200, {"schedules": [_SCHEDULE], "next_cursor": None}))
-
-        queue = engine.queue("q")
-        monkeypatch.setattr(queue, "_ask", ask)
-        return [schedule.name async for schedule in queue.schedules.list()]
-
-    assert asyncio.run(names()) == ["nightly"]
-
-
 def test_a_run_is_not_repeated_when_its_answer_is_lost() -> None:
     firing = {"time": "2027-01-15T09:00:00+01:00", "uid": "u", "manual": True}
-    queue, pool = _queue([answer(201, firing), Broken("cut"), answer(409, {"detail": "One runs."})], 60)
+    queue, pool = queue_with([answer(201, firing), Broken("cut"), answer(409, {"detail": "One runs."})], 60)
     assert queue.schedules.run("nightly") == Firing(firing)
     for error in (OutcomeUnknown, Conflict):
         with pytest.raises(error):
             queue.schedules.run("nightly")
-    assert [_body(request) for request in pool.requests] == [_NAMED] * 3
+    assert [body_of(request) for request in pool.requests] == [_NAMED] * 3
 
 
 def test_a_backfill_sends_whole_seconds_inside_its_span_and_may_be_repeated() -> None:
     found = {"matched": 2, "added": 1, "times": ["2027-01-14T03:00:00+01:00", "2027-01-15T03:00:00+01:00"]}
-    queue, pool = _queue([Broken("cut"), answer(200, found), answer(200, found)], 60)
+    queue, pool = queue_with([Broken("cut"), answer(200, found), answer(200, found)], 60)
     end = datetime(2027, 1, 15, 8, 0, 0, 900_000, tzinfo=UTC)
     read = queue.schedules.backfill("nightly", 1_799_999_000.1, end)
     assert (read.matched, read.added, read.times[1]) == (2, 1, datetime(2027, 1, 15, 2, tzinfo=UTC))
     queue.schedules.backfill("nightly", end - _MINUTE, 1_800_000_000.9, dry_run=True)
     span = {**_NAMED, "from": 1_799_999_001, "until": 1_800_000_000}
-    assert [_body(request) for request in pool.requests[:2]] == [span] * 2
-    assert _body(pool.requests[2]) == {**span, "from": 1_799_999_941, "dry_run": True}
+    assert [body_of(request) for request in pool.requests[:2]] == [span] * 2
+    assert body_of(pool.requests[2]) == {**span, "from": 1_799_999_941, "dry_run": True}
 
 
 def test_a_deletion_names_the_schedule() -> None:
-    queue, pool = _queue([Response(204, {}, b"")])
+    queue, pool = queue_with([Response(204, {}, b"")])
     queue.schedules.delete("nightly")
     (request,) = pool.requests
     assert (request.method, request.path, request.query) == (
@@ -215,7 +172,7 @@ def test_a_deletion_names_the_schedule() -> None:
 )
 def test_a_missing_schedule_is_told_from_a_missing_queue(detail: str, error: type[Exception]) -> None:
     for method in ("get", "pause", "delete", "run"):
-        queue, _ = _queue([answer(404, {"detail": detail})])
+        queue, _ = queue_with([answer(404, {"detail": detail})])
         with pytest.raises(error):
             getattr(queue.schedules, method)("n")
 
@@ -232,7 +189,7 @@ def test_a_missing_schedule_is_told_from_a_missing_queue(detail: str, error: typ
     ],
 )
 def test_a_schedule_of_another_shape_did_not_come_from_a_jobengine(wrong: Any) -> None:
-    queue, _ = _queue([answer(200, wrong), answer(200, {"schedules": [wrong], "next_cursor": None})])
+    queue, _ = queue_with([answer(200, wrong), answer(200, {"schedules": [wrong], "next_cursor": None})])
     with pytest.raises(NotJobEngine):
         queue.schedules.get("n")
     with pytest.raises(NotJobEngine):

@@ -1,11 +1,11 @@
-"""Priority ageing over HTTP: the setting, its effect, and what explain says."""
+"""Priority ageing over HTTP: the setting, lists, and what explain says."""
 
 from typing import Any
 
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, each, hold, listed, set_up
+from tests.web.asking import add, each, set_up
 
 ORDER = {"seconds_per_priority": 60}
 
@@ -43,15 +43,6 @@ def test_fair_order_and_ageing_exclude_each_other(server: MemoryServer) -> None:
     refused = set_up(server, group_order="fair")
     assert (refused.status, "group_order" in refused.json["detail"]) == (409, True)
     assert set_up(server, group_order="fair", order=None).status == 200
-
-
-def test_jobs_are_claimed_by_age_and_priority(server: MemoryServer) -> None:
-    set_up(server, order=ORDER)
-    first = add(server)["uid"]
-    server.clock.advance(61)
-    second, urgent = add(server, priority=1)["uid"], add(server, priority=2)["uid"]
-    assert [job["uid"] for job in listed(server)["jobs"]] == [urgent, first, second]
-    assert [hold(server)["uid"] for _ in range(3)] == [urgent, first, second]
 
 
 def test_a_list_goes_on_at_its_cursor(server: MemoryServer) -> None:

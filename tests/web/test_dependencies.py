@@ -54,13 +54,6 @@ def test_a_dependency_by_the_name_of_its_own_queue_is_shown_by_its_uid(server: M
     assert (job["depends_on"], "on_dependency_failure" in job) == ([A], False)
 
 
-def test_jobs_of_one_request_depend_on_each_other_in_any_order(server: MemoryServer) -> None:
-    answer = _add_many(server, {"uid": C, "depends_on": [B]}, {"uid": B, "depends_on": [A]}, {"uid": A})
-    assert [job.get("waiting", False) for job in answer.json["jobs"]] == [True, True, False]
-    assert hold(server)["uid"] == A
-    assert page(server)["jobs"][0]["depends_on"] == [B]
-
-
 def test_a_job_without_dependencies_shows_none_of_the_fields(server: MemoryServer) -> None:
     job = add(server, depends_on=[], on_dependency_failure="wait")
     assert not {"depends_on", "on_dependency_failure", "batch", "waiting"} & job.keys()
@@ -135,16 +128,6 @@ def test_repeated_request_gets_the_job_as_it_is(server: MemoryServer) -> None:
     del job["uid"]
     copied = put(server, **job).json
     assert (copied["depends_on"], copied["waiting"]) == ([A], True)
-
-
-def test_failed_dependency_is_the_error_and_a_retry_heals_it(server: MemoryServer) -> None:
-    add(server, uid=A)
-    uid = add(server, depends_on=[A])["uid"]
-    update(server, A, "failed")
-    job = read(server, uid).json
-    assert (job["state"], job["error"]) == ("failed", f"dependency {A} failed")
-    update(server, A, "queued")
-    assert read(server, uid).json["waiting"]
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -1,11 +1,11 @@
-"""Groups over HTTP: their forms, bad input, and what wakes a waiting claim."""
+"""Groups over HTTP: their forms, bad input, and what their readers see."""
 
 from typing import Any
 
 import pytest
 
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, change, each, hold, put, read, set_up, take, waiting
+from tests.web.asking import add, change, each, hold, put, read, set_up, take
 
 GROUP = {"group": "a", "queued": 0, "ready": 0, "held": 0, "in_progress": 0, "oldest_ready_seconds": None}
 
@@ -130,50 +130,6 @@ def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
     )
     stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
     assert (stats["ready"], stats["held"], stats["delayed"], stats["workers_wanted"]) == (0, 1, 0, 1)
-
-
-def test_freed_slot_wakes_a_waiting_claim(server: MemoryServer) -> None:
-    set_up(server, group_limits={"in_progress": 1})
-    add(server, group="a")
-    add(server, group="a")
-    held = hold(server)
-    answers = waiting(server)
-    assert answers == []
-    change(server, held["uid"], lease=held["lease"], new_status="complete")
-    assert [answer.status for answer in answers] == [200]
-
-
-def test_raised_limit_wakes_a_waiting_claim(server: MemoryServer) -> None:
-    set_up(server, limits={"in_progress": 1})
-    add(server)
-    add(server)
-    hold(server)
-    answers = waiting(server)
-    assert answers == []
-    set_up(server, limits=None)
-    assert [answer.status for answer in answers] == [200]
-
-
-def test_end_of_a_window_or_hold_wakes_a_waiting_claim(server: MemoryServer) -> None:
-    set_up(server, group_limits={"rate": {"count": 1, "seconds": 10}})
-    add(server, group="a")
-    add(server, group="a")
-    held = hold(server)
-    answers = waiting(server)
-    server.clock.advance(9)
-    server.pump()
-    assert answers == []
-    server.clock.advance(1)
-    server.pump()
-    assert [answer.status for answer in answers] == [200]
-    change(server, held["uid"], lease=held["lease"], new_status="queued", hold_seconds=15)
-    answers = waiting(server)
-    server.clock.advance(14)
-    server.pump()
-    assert answers == []
-    server.clock.advance(1)
-    server.pump()
-    assert [answer.status for answer in answers] == [200]
 
 
 def test_held_queue_says_until_when_and_can_be_freed(server: MemoryServer) -> None:

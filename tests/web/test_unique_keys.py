@@ -63,17 +63,6 @@ def test_a_wait_for_a_replaced_job_tells_that_it_was_replaced(server: MemoryServ
     assert (answer.json["state"], answer.json["replaced"]) == ("complete", True)
 
 
-def test_a_debounced_job_can_be_claimed_once_no_add_has_come_for_its_seconds(server: MemoryServer) -> None:
-    asked: dict[str, Any] = {"unique_key": "k", "debounce": {"seconds": 5, "at_most_seconds": 8}}
-    add(server, {"n": 1}, **asked)
-    server.clock.advance(4)
-    assert put(server, content={"n": 2}, **asked).json["replaced"]
-    server.clock.advance(3)
-    assert claim(server).status == 204
-    server.clock.advance(1)
-    assert claim(server).json["content"] == {"n": 2}
-
-
 def test_a_job_from_an_answer_can_be_sent_back_to_add_it_again(server: MemoryServer) -> None:
     job: Any = put(server, unique={"key": "k", "until": "started"}, debounce={"seconds": 5}).json
     again: dict[str, Any] = {**job, "uid": None, "replaced": True}
