@@ -277,6 +277,7 @@ EVENTS: Final[Sequence[Column[JobEvent]]] = (
     Column("from", lambda event: event.before or "new", least=10),
     Column("to", lambda event: event.state or "deleted", least=10),
     Column("group", lambda event: event.group or ""),
+    Column("not moved", lambda event: f"not moved: {event.not_moved}" if event.not_moved else ""),
 )
 
 

@@ -159,7 +159,7 @@ class Job(Answer):
 
 
 class JobEvent(Answer):
-    """A change of a job's state."""
+    """A change of a job's state; or that a failed job stays in its queue, see `not_moved`."""
 
     __slots__ = ("id",)
     _shown = ("id", "uid", "before", "state")
@@ -180,6 +180,8 @@ class JobEvent(Answer):
     at = Field[datetime]("at", as_time)
     #: The job's group; None if it has none.
     group = Field[str | None]("group")
+    #: Of a failed job that does not move to the dead-letter queue: why; otherwise None.
+    not_moved = Field[str | None]("not_moved")
 
     def __getstate__(self) -> Any:
         return (self.raw, self.id)

@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from .dead_letters import DUE
 from .model import Job, Queue
 from .tables import Table
 from .values import Value
@@ -20,6 +21,13 @@ class JobEffect(Value, frozen=True):
     #: The job before and after.
     old: Job | None
     new: Job | None
+
+    @property
+    def not_moved(self) -> str | None:
+        """Why this failed job does not move to the dead-letter queue, if it was decided with this change."""
+        reason = "" if self.new is None else self.new.standing.notes.dead_letter
+        old = "" if self.old is None else self.old.standing.notes.dead_letter
+        return None if reason in ("", DUE, old) else reason
 
     @property
     def job(self) -> Job:

@@ -412,7 +412,7 @@ class Grant:
 
 @frozen(kw_only=True)
 class JobEvent:
-    """One change of one job."""
+    """One change of one job: of its state, or that it stays in its queue; see `not_moved`."""
 
     #: Pass it to `watch` to resume after this event.
     id: str
@@ -426,6 +426,8 @@ class JobEvent:
     at: int
     #: The job's group, if it has one.
     group: str | None = None
+    #: Of a failed job that does not move to the dead-letter queue: why, from jobengine.core.dead_letters.
+    not_moved: str | None = None
 
 
 @frozen(eq=False)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 
 from ..core.effects import JobEffect
-from ..core.model import EventBatch, JobEvent, State
+from ..core.model import FAILED, EventBatch, JobEvent, State
 
 #: The most events kept for watchers that reconnect; in memory all events of a request are freed together.
 _KEPT: Final = 10_000
@@ -33,8 +33,8 @@ class Events(Struct, frozen=True):
     stream: "Stream"
     #: The number of the first event; the others are consecutive.
     first: int
-    #: The job's uid, the state it was in, the state it is in, and its group; see JobEvent.
-    changes: list[tuple[str, State | None, State | None, str | None]]
+    #: The job's uid, the state it was in, the state it is in, its group, and why it stays; see JobEvent.
+    changes: list[tuple[str, State | None, State | None, str | None, str | None]]
     #: Milliseconds since the epoch.
     at: int
 
@@ -50,8 +50,11 @@ class Events(Struct, frozen=True):
             numbered = enumerate(self.changes[start : start + _PIECE], self.first + start)
             yield EventBatch(tuple([self._event(number, *change) for number, change in numbered]))
 
-    def _event(self, number: int, uid: str, before: State | None, state: State | None, group: str | None) -> JobEvent:
-        return JobEvent(id=f"{self.stream.id}-{number}", uid=uid, before=before, state=state, at=self.at, group=group)
+    def _event(
+        self, number: int, uid: str, before: State | None, state: State | None, group: str | None, not_moved: str | None
+    ) -> JobEvent:
+        its_id = f"{self.stream.id}-{number}"
+        return JobEvent(id=its_id, uid=uid, before=before, state=state, at=self.at, group=group, not_moved=not_moved)
 
 
 @define(eq=False)
@@ -143,12 +146,13 @@ class Feed:
     _streams: dict[str, Stream] = field(factory=dict)
 
     def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
-        """The events of changes in a queue, to be published later: one for each change of a state, or None."""
+        """The events of changes in a queue, to be published later: see JobEvent. None if there are none."""
         changes = [
-            (effect.uid, before, state, effect.job.spec.rare.group)
+            (effect.uid, before, state, effect.job.spec.rare.group, effect.not_moved if state is FAILED else None)
             for effect in effects
             if (before := None if effect.old is None else effect.old.standing.state)
             is not (state := None if effect.new is None else effect.new.standing.state)
+            or (state is FAILED and effect.not_moved)
         ]
         if not changes:
             return None

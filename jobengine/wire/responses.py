@@ -353,8 +353,9 @@ def sent_events(batch: EventBatch) -> bytes:
 
 
 def _sent_event(event: JobEvent) -> bytes:
-    group = {} if event.group is None else {"group": event.group}
-    data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000, **group})
+    rare = {"group": event.group, "not_moved": event.not_moved}
+    shown = {name: value for name, value in rare.items() if value is not None}
+    data = to_json({"uid": event.uid, "before": event.before, "state": event.state, "at": event.at / 1000, **shown})
     return b"id: %b\nevent: job\ndata: %b\n\n" % (event.id.encode(), data)
 
 

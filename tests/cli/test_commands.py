@@ -141,6 +141,12 @@ def test_text_in_results_and_events_can_not_control_the_terminal(shell: Shell, m
     assert r"\x1b[2J" in shell("events", "mail").stdout
 
 
+def test_events_show_why_a_job_was_not_moved(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = JobEvent({"uid": UID, "before": "failed", "state": "failed", "at": 1800000000, "not_moved": "full"}, "e")
+    monkeypatch.setattr(shell.mail, "events", lambda after: iter([event]))
+    assert shell("events", "mail").stdout.split()[-5:] == ["failed", "failed", "not", "moved:", "full"]
+
+
 def test_without_any_key_no_request_is_sent() -> None:
     shell = Shell(FakeEngine(access_key=None))
     done = shell("add", "mail", "{}")

@@ -21,6 +21,7 @@ from jobengine.core.errors import AccessDenied, BadDeadLetter, JobNotFound, Queu
 from jobengine.core.model import Defaults, Job, State
 from jobengine.core.moves import Pace
 from tests.contract.asking import KEY, MINUTE, Asker, Contract
+from tests.contract.events import events_of
 from tests.contract.world import World
 from tests.graphs import uid_of
 
@@ -141,6 +142,36 @@ class DeadLetterContract(Contract):
         assert uids(ask, OTHER) == [first.spec.uid]
         stays(ask, second, FULL)
         assert ask.ask(c.ExplainJob, uid=second.spec.uid).job.standing.notes.dead_letter == FULL
+
+    def test_an_event_says_that_a_job_stays(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
+        moved = fail(ask)
+        stream: Any = ask.watch()
+        next_one = world.begin(anext(stream))
+        job = fail(ask)
+        ask.update(job, priority=1)
+        ask.delete(job)
+        events = [*events_of(next_one.answer)]
+        while events[-1].state is not None:
+            events += events_of(ask.get(anext(stream)))
+        changes = [(one.before, one.state, one.not_moved) for one in events]
+        assert changes[2:] == [
+            (State.INPROGRESS, State.FAILED, None),
+            (State.FAILED, State.FAILED, FULL),
+            (State.FAILED, None, None),
+        ]
+        assert moved.spec.uid not in {one.uid for one in events}
+
+    def test_the_event_of_a_failure_says_that_a_job_of_a_batch_stays(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        ask.ask(c.SetBatch, name="b", then=None, defaults=Defaults())
+        ask.add(batch="b")
+        job = ask.hold()
+        next_one = world.begin(anext(ask.watch()))
+        ask.update(job, State.FAILED)
+        (event,) = events_of(next_one.answer)
+        assert (event.before, event.state, event.not_moved) == (State.INPROGRESS, State.FAILED, BATCH)
 
     def test_two_jobs_of_one_request_do_not_share_the_last_place(self, ask: Asker) -> None:
         with_dead_letters(ask)

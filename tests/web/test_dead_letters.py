@@ -1,5 +1,6 @@
 """Dead-letter queues and moves over HTTP: their forms, bad input, and what their readers see."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.doubles import START, Answer, MemoryServer
 from tests.web.asking import add, each, hold, make_queue, page, set_up, take
+from tests.web.watching import Watcher
 
 
 def _with_dead_letters(server: MemoryServer, **more: Any) -> Answer:
@@ -87,8 +89,11 @@ def test_a_job_that_stays_shows_why(server: MemoryServer) -> None:
     _with_dead_letters(server)
     set_up(server, "dead", max_jobs=1)
     _fail(server)
+    watcher = Watcher(server)
     uid = _fail(server)
     assert _read(server, uid)["not_moved"] == "full"
+    fields = [json.loads(event["data"]) for event in watcher.events]
+    assert [(one["state"], one.get("not_moved")) for one in fields][-2:] == [("failed", None), ("failed", "full")]
     assert "not moved into the dead-letter queue: the queue 'dead' is full." in _explain(server, uid)
 
 

@@ -51,12 +51,13 @@ _DISCARD_JOB: Final = named("discard_job")
 
 
 class EventRecord(Struct, frozen=True, array_like=True, gc=False):
-    """An event in a row of events; see JobEvent. Rows of earlier versions have no groups."""
+    """An event in a row of events; see JobEvent. Rows of earlier versions lack the last fields."""
 
     uid: str
     before: State | None
     state: State | None
     group: str | None = None
+    not_moved: str | None = None
 
 
 _encode: Final = Encoder().encode
@@ -408,9 +409,12 @@ def _last_of_each_queue(facts: Sequence[Fact]) -> list[Fact]:
 
 
 def _records(effects: Iterator[JobEffect]) -> list[EventRecord]:
-    """The events: one for each change of a job's state."""
-    changes = (EventRecord(one.uid, _state(one.old), _state(one.new), one.job.spec.rare.group) for one in effects)
-    return [record for record in changes if record.before is not record.state]
+    """The events; see JobEvent."""
+    changes = (
+        EventRecord(one.uid, _state(one.old), _state(one.new), one.job.spec.rare.group, one.not_moved)
+        for one in effects
+    )
+    return [record for record in changes if record.before is not record.state or record.not_moved]
 
 
 def _state(job: Job | None) -> State | None:

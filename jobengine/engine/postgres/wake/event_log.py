@@ -149,8 +149,15 @@ def _records(rows: Rows, count: int, sealed: bytes) -> list[EventRecord]:
 
 def _batch(queue_id: int, last: int, records: Sequence[EventRecord], at: int) -> Iterator[JobEvent]:
     for number, one in enumerate(records, last - len(records) + 1):
-        its_id = f"{queue_id}-{number}"
-        yield JobEvent(id=its_id, uid=one.uid, before=one.before, state=one.state, at=at, group=one.group)
+        yield JobEvent(
+            id=f"{queue_id}-{number}",
+            uid=one.uid,
+            before=one.before,
+            state=one.state,
+            at=at,
+            group=one.group,
+            not_moved=one.not_moved,
+        )
 
 
 def _number(event: JobEvent) -> int:
