@@ -1,6 +1,6 @@
 """Moves the jobs of queues whose order was changed to their new places, a slice at a time."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from attrs import define, field
@@ -50,6 +50,11 @@ class LineMover:
         self._again[queue.name] = is_running
         if not is_running:
             Deferred.fromCoroutine(self._move(queue.name)).addErrback(self._failed)
+
+    @property
+    def queues(self) -> Collection[str]:
+        """The names of the queues whose jobs are being moved."""
+        return self._again.keys()
 
     def stop(self) -> None:
         """Stop after the present slices."""

@@ -1,7 +1,6 @@
 """The engine on PostgreSQL. Any number of servers, which store nothing themselves, share one database."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from threading import Lock
 from typing import Any, Final, LiteralString, TypeVar, cast
@@ -20,11 +19,9 @@ from ...core.model import Defaults, EventBatch, Job, Queue
 from ...core.schedules import Edge
 from ...core.tables import NewId
 from ...core.wall_time import shown
-from ...storage.errors import Damaged
 from ...timetable import TIMETABLE
 from ..claimers import ClaimLog
 from ..door import Figure, NotOffered, Readiness, Starting, Unavailable
-from ..line_mover import LineMover
 from ..sweeps import move_matching, sweep, update_matching
 from ..threads import Thread
 from ..waiting_line import Done, Outcome
@@ -42,8 +39,9 @@ from .database.pipeline import Row
 from .database.rows import Rows, has_flow
 from .database.schema import opened
 from .history import HistoryKeeper
+from .line_moves import LineMoves
 from .queue_scan import read_part, scan_queue
-from .sql import DATABASE_CLOCK, named
+from .sql import DATABASE_CLOCK
 from .stats import ServerActivity, figures_of
 from .sweeper import Sweeper
 from .wake.event_log import Watches, begin_watch
@@ -61,7 +59,6 @@ _LANES: Final = 4
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
 #: Seconds until a sweep follows up what a batch has left.
 _LATER: Final = 0.1
-_MOVING_QUEUES: Final = named("moving_queues")
 #: The most schedules that are fired in one transaction.
 _FIRED_TOGETHER: Final = 50
 
@@ -103,7 +100,7 @@ class PostgresEngine:
     _flows: set[str] = field(factory=set, init=False)
     _watches: Watches = field(factory=Watches, init=False)
     _sweeper: Sweeper = field(init=False)
-    _line_mover: LineMover = field(init=False)
+    _line_moves: LineMoves = field(init=False)
     _activity: ServerActivity = field(init=False)
     _claims: SharedClaims = field(init=False)
     _history: HistoryKeeper = field(init=False)
@@ -129,7 +126,6 @@ class PostgresEngine:
         self._waits = Waits(self.clock, ClaimLog(self._waiters.line), self._waiters.ends, self._elapsed)
         self._activity = ServerActivity(self.clock.seconds)
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
-        self._line_mover = LineMover(self, self.clock, lambda: self._run(wait_for_others))
         self._poller = Poller(
             clock=self.clock,
             waiters=self._waiters,
@@ -151,6 +147,9 @@ class PostgresEngine:
         self._shared.lanes = [self._lane(f"lane {number}", self._shared) for number in range(_LANES)]
         self._lanes = [*self._shared.lanes, self._lane("long", Shared()), self._lane("side", Shared())]
         self._side = self._lanes[-1]
+        self._make_helpers()
+
+    def _make_helpers(self) -> None:
         self._claims = self._activity.shared = SharedClaims(
             clock=self.clock,
             own=self._waits.log,
@@ -158,6 +157,14 @@ class PostgresEngine:
             time=self.time,
             lane=self._side,
             rows=self._rows,
+        )
+        self._line_moves = LineMoves(
+            engine=self,
+            clock=self.clock,
+            lane=self._side,
+            rows=self._rows,
+            time=self.time,
+            ready=lambda: self._run(wait_for_others),
         )
         self._history = HistoryKeeper(clock=self.clock, activity=self._activity, lane=self._side)
         self._notifications = Notifications(
@@ -201,22 +208,6 @@ class PostgresEngine:
         if self.readers is not None:
             self._notifications.begin(partial(listen, self.url), self.thread("listener"), self.readers)
         self._sweeper.start()
-        self._run(self._moving_queues).addCallback(self._go_on_moving).addErrback(self._moving_failed)
-
-    def _moving_queues(self, connection: "Connection[Row]") -> list[Queue]:
-        found = []
-        for row in _MOVING_QUEUES.execute(connection).fetchall():
-            with suppress(Damaged):
-                found.append(self._rows.queue(*row))
-        return found
-
-    def _go_on_moving(self, queues: Sequence[Queue]) -> None:
-        for queue in queues:
-            self._line_mover.begin(queue)
-
-    def _moving_failed(self, failure: Failure) -> None:
-        if not failure.check(Unavailable):
-            self._log.failure("the queues whose jobs have to move were not found", failure)
 
     def abandon(self) -> None:
         """Do nothing: nothing is open."""
@@ -233,12 +224,12 @@ class PostgresEngine:
     async def stop(self) -> None:
         self.release()
         self._sweeper.stop()
-        self._line_mover.stop()
         self._poller.stop()
         self._openings.stop()
         if self._started:
             self._notifications.stop()
             self._claims.stop()
+            await self._line_moves.stop()
             await self._history.stop()
             await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
             for lane in self._lanes:
@@ -276,7 +267,7 @@ class PostgresEngine:
             await self._claims.refresh()
         answer: A = shown((await self._submit(command)).get(), self._ahead)
         if type(command) is c.ChangeQueue:
-            self._line_mover.begin(cast(Queue, answer))
+            self._line_moves.begin(cast(Queue, answer))
         return answer
 
     def _submit(self, task: Task) -> "Deferred[Outcome[Any]]":
@@ -364,6 +355,7 @@ class PostgresEngine:
     def _swept(self, result: Result) -> Result:
         self._applied(result)
         self._answered(result)
+        self._line_moves.look()
         if result.firings and not self._fires:
             self._fires = True
             Deferred.fromCoroutine(self._fire(result.firings)).addErrback(self._firing_failed)

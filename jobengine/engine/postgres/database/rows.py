@@ -280,7 +280,7 @@ def rank_of(job: Job) -> RowRank:
 
 
 def moving_of(queue: Queue) -> int:
-    """The column `moving` of a queue: 1 while jobs may not have the places of its present order."""
+    """The column `moving` of a queue before a server moves its jobs: 1 while they may have places of an old order."""
     return int(queue.order is not None and queue.order.changed > 0)
 
 

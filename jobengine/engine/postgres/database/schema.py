@@ -154,8 +154,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "ALTER TABLE last_batch RENAME TO lane_batch",
     ),
     (
-        # `moving`: 1 while jobs may not have the places of the queue's present order; see line_mover.py.
-        "ALTER TABLE queue ADD COLUMN moving smallint NOT NULL DEFAULT 0",
+        # `moving`: above 0 while jobs may not have the places of the queue's present order; see line_moves.py.
+        "ALTER TABLE queue ADD COLUMN moving bigint NOT NULL DEFAULT 0",
         # Renamed to lock out servers of version 10, which can't read the records of this version.
         "ALTER TABLE lane_batch RENAME TO lane_commit",
         # See batch/failures.py: one row for each job that has failed or is tried again. `key`: the digest of its latest

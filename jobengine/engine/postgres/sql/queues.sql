@@ -67,11 +67,28 @@ INSERT INTO queue (name_digest, sealed, moving) VALUES (:digest, :sealed, :movin
 
 -- name: reconfigure_queue
 -- Writes a queue, unless another connection has changed it.
-UPDATE queue SET sealed = :sealed, moving = :moving, rev = rev + 1 WHERE id = :queue_id AND rev = :rev RETURNING id;
+UPDATE queue
+SET sealed = :sealed, moving = :moving * greatest(moving, 1), rev = rev + 1
+WHERE id = :queue_id AND rev = :rev
+RETURNING id;
 
--- name: moving_queues
--- The queues whose jobs may not have the places of the present order.
-SELECT id, rev, name_digest, sealed FROM queue WHERE moving = 1;
+-- name: take_moves
+-- Takes up the moves that no server renews, and renews those of this server; see line_moves.py.
+UPDATE queue q
+SET moving = :clock + :lease
+FROM (
+    SELECT id
+    FROM queue
+    WHERE moving > 0 AND (moving < :clock OR name_digest = ANY(:names::bytea[]))
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+) m
+WHERE q.id = m.id
+RETURNING q.id, q.rev, q.name_digest, q.sealed;
+
+-- name: leave_moves
+-- Lets other servers take up these moves.
+UPDATE queue SET moving = 1 WHERE moving > 0 AND name_digest = ANY(:names::bytea[]);
 
 -- name: lock_queue
 -- Locks and reads a queue.
