@@ -30,6 +30,8 @@ _MOMENTS: Final = frozenset(
         "since",
         "held_until",
         "opens",
+        "key_held_until",
+        "failed_alike_since",
     }
 )
 #: The word for a queue with waiting jobs and no worker.

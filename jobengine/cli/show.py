@@ -16,7 +16,7 @@ from .exit_codes import Exit, Failed
 from .parameters import QUEUE, UID, Seconds, all_filters, list_options
 from .selection import chosen
 from .session import current
-from .terminal_text import duration, moment
+from .terminal_text import duration
 
 
 @command(
@@ -103,7 +103,7 @@ def explain(queue_name: str, uid: str) -> None:
         return
     words = {"queue": queue_name, "group": explanation.group or "", "uid": uid}
     quoted = {name: shlex.quote(word) for name, word in words.items()}
-    reason = _readable(explanation).replace(_WAY_OUT, _WAY_OUT_AT_A_SHELL.format(**quoted))
+    reason = _readable(explanation.reason).replace(_WAY_OUT, _WAY_OUT_AT_A_SHELL.format(**quoted))
     session.output.record({**explanation.raw, "reason": reason})
     if advice := _ADVICE.get(_what_holds(explanation)):
         session.output.note(f"`jobengine {advice.format(**quoted)}` changes that.")
@@ -130,6 +130,8 @@ _GRAPH: Final = "graph {queue} {uid}"
 _WAY_OUT: Final = 'send new_status "queued" with {"depends_on": []}.'
 _WAY_OUT_AT_A_SHELL: Final = "use `jobengine retry {queue} {uid} --without-dependencies`."
 _OF_THE_QUEUE: Final = "The queue is held."
+#: A time of the server in a reason.
+_TIME: Final = re.compile(r"(?<=before |.until |....at |.since )\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def _what_holds(explanation: Explanation) -> str:
@@ -141,18 +143,14 @@ def _what_holds(explanation: Explanation) -> str:
     return "group_pause" if explanation.opens is None else "group_hold"
 
 
-def _readable(explanation: Explanation) -> str:
-    """The reason; its times, which the server sends in Unix seconds, are shown in UTC and relative to now."""
-    leases = [(one.raw.get("lease_expires"), one.lease_expires) for one in explanation.holders]
-    named = [
-        (explanation.raw.get(name), getattr(explanation, name)) for name in ("not_before", "opens", "lease_expires")
-    ]
-    reason, now = explanation.reason, datetime.now(UTC)
-    if (since := explanation.failed_alike_since) is not None:
-        since_then = f"since {moment(since)} ({duration(max(now - since, timedelta()))} ago)"
-        reason = reason.replace(f"since {explanation.raw['failed_alike_since']}", since_then)
-    for seconds, time in (*named, *leases):
-        if time is not None:
-            text = f"{moment(time)} (in {duration(max(time - now, timedelta()))})"
-            reason = re.sub(rf"(?<=before |.until |....at ){seconds}\b", text, reason)
-    return reason
+def _readable(reason: str) -> str:
+    """The reason; each time in it, which the server writes in UTC, is shown relative to now as well."""
+    now = datetime.now(UTC)
+
+    def with_distance(found: re.Match[str]) -> str:
+        """The time, and how far away it is."""
+        left = datetime.fromisoformat(found[0]) - now
+        distance = f"{duration(-left)} ago" if left < timedelta() else f"in {duration(left)}"
+        return f"{found[0]} ({distance})"
+
+    return _TIME.sub(with_distance, reason)

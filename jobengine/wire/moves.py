@@ -13,6 +13,7 @@ from ..core.model import Queue, State
 from ..core.moves import Pace
 from . import bodies
 from .request_head import BadInput
+from .time_text import time_text
 
 
 def pace_of(sent: bodies.UpdateJobs, changes: c.Changes) -> Pace | None:
@@ -78,4 +79,6 @@ def moved_reason(explanation: Explanation) -> str:
         text += f" It was not moved into the dead-letter queue: {SENTENCES[why].format(queue=name)}."
     elif why == DUE:
         text += " It is about to be moved into the dead-letter queue."
-    return text if origin is None else f"{text} It came from the queue {origin.queue!r} at {origin.at // 1000}."
+    return (
+        text if origin is None else f"{text} It came from the queue {origin.queue!r} at {time_text(origin.at // 1000)}."
+    )

@@ -21,6 +21,7 @@ from .links import link_value, with_dependencies
 from .moves import dead_letter_value, moved_reason
 from .schedules import ScheduledBy, scheduled_by
 from .shown_job import job_value, not_before_of, to_json
+from .time_text import time_text
 from .unique_keys import key_reason
 from .waiting_reason import failed_reason, waiting_reason
 
@@ -286,7 +287,7 @@ def _second(milliseconds: int) -> int:
 
 
 def _held_reason(hold: Hold) -> str:
-    opens = "" if hold.opens is None else f" The next can be claimed at {_second(hold.opens)}."
+    opens = "" if hold.opens is None else f" The next can be claimed at {time_text(_second(hold.opens))}."
     holders = ", ".join(map(_named_holder, hold.holders))
     what = _HOLDERS.get(hold.holders[0].state, "First") if hold.holders else ""
     return f"{hold.reason}{opens}" + (f" {what}: {holders}." if holders else "")
@@ -294,7 +295,7 @@ def _held_reason(hold: Hold) -> str:
 
 def _named_holder(job: Job) -> str:
     worker = f" at worker {job.standing.worker}" if job.standing.worker else ""
-    until = "" if job.lease_expires is None else f" until {job.lease_expires // 1000}"
+    until = "" if job.lease_expires is None else f" until {time_text(job.lease_expires // 1000)}"
     return f"{job.spec.uid}{worker}{until}"
 
 
@@ -303,14 +304,14 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
     if job.state is State.INPROGRESS:
         holder = f" by {job.standing.worker!r}" if job.standing.worker else ""
         expires = job.lease_expires
-        until = "" if expires is None else f", until {expires // 1000} at the latest if it is not updated"
+        until = "" if expires is None else f", until {time_text(expires // 1000)} at the latest if it is not updated"
         return f"It is in progress, held{holder}{until}."
     if job.state is not State.QUEUED:
         again = f"{_like(explanation)}It is {job.state}; set its state to queued to run it again."
         return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
     not_before = not_before_of(job.standing)
-    delayed = f"It can't be claimed before {not_before}." if not_before else ""
+    delayed = f"It can't be claimed before {time_text(not_before)}." if not_before else ""
     if links:
         waiting = waiting_reason(job, explanation.queue.name, links)
         return f"{paused}{waiting} {delayed}".rstrip()
@@ -343,7 +344,7 @@ def _like(explanation: Explanation) -> str:
     if alike is None or alike.first is None or alike.count < _WITH_OTHERS or not has_error:
         return ""
     others = alike.count - 1
-    return f"It failed like {others} other{'' if others == 1 else 's'} since {alike.first // 1000}. "
+    return f"It failed like {others} other{'' if others == 1 else 's'} since {time_text(alike.first // 1000)}. "
 
 
 @lru_cache(maxsize=64)

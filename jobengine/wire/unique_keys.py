@@ -10,6 +10,7 @@ from ..core.unique_rule import PLAIN_RULE, Debounce, IfInProgress, IfQueued, Uni
 from ..core.values import Value
 from . import bodies
 from .request_head import BadInput, one_of
+from .time_text import time_text
 
 #: Without `at_most_seconds`, adds delay a job for at most this many times `seconds`.
 _TIMES: Final = 10
@@ -50,10 +51,11 @@ def key_reason(job: Job, key_held_until: int | None) -> str:
     """A sentence about the unique key of a job, for its explanation; empty if there is nothing to say."""
     rule = job.spec.rare.unique
     if key_held_until is not None:
-        return f" It holds its unique key until {-(-key_held_until // SECOND)}: no job with that key is added before."
+        until = time_text(-(-key_held_until // SECOND))
+        return f" It holds its unique key until {until}: no job with that key is added before."
     if rule is None or rule.debounce is None or not job.standing.ready_at:
         return ""
-    latest = -(-job.spec.created // SECOND) + rule.debounce.at_most_seconds
+    latest = time_text(-(-job.spec.created // SECOND) + rule.debounce.at_most_seconds)
     return f" Each add with its unique key delays it by {rule.debounce.seconds} seconds, until {latest} at the latest."
 
 

@@ -1,6 +1,7 @@
 """The commands for groups and limits, and how they are shown."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -226,17 +227,13 @@ def test_explain_names_the_command_that_changes_what_holds_a_job(
     assert lines.get("holders.1.lease_expires") == ("1970-01-01T00:00:01Z" if "holders" in more else None)
 
 
-def test_explain_shows_each_of_its_times_and_no_other_number_as_a_time(shell: Shell) -> None:
-    reason = "The group '7' has 2 of 2 jobs in progress. First: 7 at worker w until 7, 8 until 8. The next at 9."
-    holders = [{"uid": "7", "lease_expires": 7}, {"uid": "8", "lease_expires": 8}]
-    shell.mail.answers["explain"] = Explanation(
-        {"uid": UID, "state": "queued", "reason": reason, "holders": holders, "opens": 9}
-    )
+def test_explain_shows_how_far_away_each_of_its_times_is(shell: Shell) -> None:
+    first, second = "1970-01-01T00:00:07Z", "1970-01-01T00:00:08Z"
+    reason = f"In progress: a at worker w until {first}, b until {second}. The next can be claimed at {second}."
+    shell.mail.answers["explain"] = Explanation({"uid": UID, "state": "queued", "reason": reason})
     lines = dict(line.split("\t") for line in shell("explain", "mail", UID).stdout.splitlines())
-    assert lines["reason"] == (
-        "The group '7' has 2 of 2 jobs in progress. First: 7 at worker w until 1970-01-01T00:00:07Z (in 0.0s), "
-        "8 until 1970-01-01T00:00:08Z (in 0.0s). The next at 1970-01-01T00:00:09Z (in 0.0s)."
-    )
+    without = re.sub(r" \(\d+d( \d+h)? ago\)", "", lines["reason"])
+    assert (without, lines["reason"].count(" ago)")) == (reason, 3)
 
 
 # Queues

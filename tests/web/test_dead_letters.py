@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from jobengine.wire.time_text import time_text
 from tests.doubles import START, Answer, MemoryServer
 from tests.web.asking import add, each, hold, make_queue, page, set_up, take
 from tests.web.watching import Watcher
@@ -79,7 +80,7 @@ def test_a_moved_job_shows_where_it_came_from(server: MemoryServer) -> None:
     job = _read(server, uid, "dead")
     assert (job["state"], job["error"]) == ("failed", "e")
     assert job["moved_from"] == {"queue_name": "q", "at": START}
-    assert f"It came from the queue 'q' at {START}." in _explain(server, uid, "dead")
+    assert f"It came from the queue 'q' at {time_text(START)}." in _explain(server, uid, "dead")
     again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job})
     assert again.status == 201
     assert "moved_from" not in again.json

@@ -59,7 +59,7 @@ def test_other_reasons_are_given_too(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1, not_before=1_900_000_000))
     set_up(server, paused=True)
     assert _reason(server, 2) == (
-        "The queue is paused. It waits for J1 (queued). It can't be claimed before 1900000000."
+        "The queue is paused. It waits for J1 (queued). It can't be claimed before 2030-03-17T17:46:40Z."
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from jobengine.core.fingerprints import fingerprint
+from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, change, hold, read
 
@@ -96,7 +97,7 @@ def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -
     query = {"queueName": "q", "jobUID": second["uid"]}
     explained = server.call("GET", "/api/v1/job/explain", query=query).json
     since = first["last_updated"]
-    assert explained["reason"].startswith(f"It failed like 1 other since {since}. It is failed")
+    assert explained["reason"].startswith(f"It failed like 1 other since {time_text(since)}. It is failed")
     assert (explained["failed_alike"], explained["failed_alike_since"]) == (2, since)
     assert explained["fingerprint"] == fingerprint(REFUSED)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, change, each, hold, put, read, set_up, take
 
@@ -126,7 +127,7 @@ def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
         {"uid": held["uid"], "state": "inprogress", "worker": "w", "lease_expires": expires}
     ]
     assert explained["reason"] == (
-        f"The group 'a' has 1 of 1 jobs in progress. In progress: {held['uid']} at worker w until {expires}."
+        f"The group 'a' has 1 of 1 jobs in progress. In progress: {held['uid']} at worker w until {time_text(expires)}."
     )
     stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
     assert (stats["ready"], stats["held"], stats["delayed"], stats["workers_wanted"]) == (0, 1, 0, 1)

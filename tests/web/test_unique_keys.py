@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, claim, each, listed, put, read, update
 
@@ -126,7 +127,7 @@ def test_a_finished_job_that_holds_its_key_is_explained_until_its_time_is_over(s
     until = int(server.clock.seconds()) + 60
     explained = explain(server, uid)
     assert explained["key_held_until"] == until
-    assert f"It holds its unique key until {until}" in explained["reason"]
+    assert f"It holds its unique key until {time_text(until)}:" in explained["reason"]
     server.clock.advance(60)
     explained = explain(server, uid)
     assert "key_held_until" not in explained
@@ -137,8 +138,8 @@ def test_a_debounced_job_is_explained_with_the_latest_time_of_its_delay(server: 
     now = int(server.clock.seconds())
     uid = add(server, unique_key="k", debounce={"seconds": 5, "at_most_seconds": 8})["uid"]
     assert explain(server, uid)["reason"] == (
-        f"It can't be claimed before {now + 5}. Each add with its unique key delays it by 5 seconds, until {now + 8} "
-        "at the latest."
+        f"It can't be claimed before {time_text(now + 5)}. Each add with its unique key delays it by 5 seconds, until "
+        f"{time_text(now + 8)} at the latest."
     )
     server.clock.advance(5)
     assert "delays it" not in explain(server, uid)["reason"]

@@ -363,12 +363,14 @@ function withoutOrigin(explanation, { moved_from: origin }) {
   return end.length ? text.slice(0, Math.min(...end)) : text;
 }
 
-/** The reason in words. The server's own text has Unix seconds and names of the API; here are times and a button. */
+/** A time in the server's texts. */
+const UTC_TIME = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g;
+
+/** The reason in words. The server's own text has times in UTC and names of the API; here are local times and a button. */
 function readable(explanation, job, retries) {
-  const { state, not_before: from, lease_expires: until, opens, key_held_until: held } = explanation;
+  const { state } = explanation;
   if (explanation.held_by === 'dependencies') return linkReason(explanation);
-  const latest = job.debounce && job.created + job.debounce.at_most_seconds;
-  const text = [from, until, opens, held, latest].filter(Boolean).reduce((whole, seconds) => whole.replaceAll(String(seconds), exact(seconds)), withoutOrigin(explanation, job));
+  const text = withoutOrigin(explanation, job).replaceAll(UTC_TIME, (time) => exact(secondOf(time)));
   if (!FINISHED.includes(state)) return text;
   const [, rest = ''] = text.split(' to run it again.');
   const retry = retries ? ' Retry starts it again with all its attempts.' : '';
