@@ -114,7 +114,7 @@ def routing_problem(error: HTTPException, method: str, path: str) -> Problem:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         detail = f"This path allows {allowed}. {near_method(method, path)}"
         return Problem(status, detail.rstrip(), {"Allow": allowed})
-    return Problem(HTTPStatus.NOT_FOUND, f"There is nothing at this path. {near_path(path)}")
+    return Problem(HTTPStatus.NOT_FOUND, near_path(path))
 
 
 def result_of(result: tuple[str, str, Job | e.DomainError]) -> dict[str, Any]:

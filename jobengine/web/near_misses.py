@@ -6,6 +6,12 @@ from typing import Final
 
 from ..wire.call_table import CALLS
 
+_NOTHING: Final = "There is nothing at this path."
+#: Whoever sends `curl` to the server's address wants to know what it is. Browsers get the dashboard.
+_ROOT: Final = (
+    "This is a JobEngine server. A browser finds its dashboard here; programs call paths under /api/v1. "
+    "GET /openapi.json lists the calls, and GET /readyz says whether changes are accepted."
+)
 _HEALTH: Final = "GET /healthz says whether the server is alive, GET /readyz whether it accepts changes."
 _QUEUE: Final = "A queue is named in the query: GET /api/v1/queue?name=NAME, or GET /api/v1/queue/stats?name=NAME."
 _JOB: Final = "A job is named in the query: GET /api/v1/job?queue_name=NAME&uid=UID."
@@ -43,7 +49,11 @@ _LONGEST: Final = 64
 
 
 def near_path(path: str) -> str:
-    """A sentence that names the likely intended call for an unknown path, or says where all calls are listed."""
+    """Sentences on an unknown path, with the likely intended call, or with the place where all calls are listed."""
+    return _ROOT if path == "/" else f"{_NOTHING} {_intended_call(path)}"
+
+
+def _intended_call(path: str) -> str:
     short = path[:_LONGEST]
     bare = "/" + short.strip("/").lower()
     for known in (bare, _PREFIX + bare):

@@ -129,6 +129,7 @@ def test_bulk_adds_and_long_bodies_accept_either_name(start: Any) -> None:
         ("PATCH", "/api/v1/job", {}, "To change a job, send POST /api/v1/job."),
         ("GET", "/api/v1/jobs?queueName=q&page=2", None, "send the next_cursor of an answer as cursor"),
         ("GET", "/api/v1/jobs?queueName=q&per_page=2", None, "limit is the size of a page"),
+        ("GET", "/", None, "This is a JobEngine server. A browser finds its dashboard here; programs call"),
         ("GET", "/health", None, "GET /healthz"),
         ("GET", "/api/v1/status", None, "GET /healthz"),
         ("GET", "/docs", None, "GET /openapi.json"),
