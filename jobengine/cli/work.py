@@ -79,7 +79,7 @@ class _WithCommand(Command):
     show_default=True,
     help="Lines of text, or one JSON object a line.",
 )
-@click.option("--until-empty", is_flag=True, help="End when no job is ready.")
+@click.option("--until-empty", is_flag=True, help="End when no job is ready, or no server answers for a minute.")
 @click.pass_context
 def work(
     context: click.Context, /, queues: tuple[str, ...], app: str | None, until_empty: bool, **options: Any

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from logging import INFO, WARNING, getLogger
+from math import inf
 from time import time
 from typing import Any, Final, cast
 
@@ -234,7 +235,9 @@ class WorkerLoop:
         """Log once when the server can't be reached, and once when it answers again."""
         error = next((error for error in errors if error is not None and not _concerns_one(error)), None)
         if error is not None and not self._away:
-            _log.warning("%s The worker keeps trying.", error.detail)
+            seconds = self._supervisor.gives_up_after
+            how_long = "" if seconds == inf else f" for {seconds:.0f} seconds"
+            _log.warning("%s The worker keeps trying%s.", error.detail, how_long)
         elif error is None and self._away:
             _log.warning("The server answers again.")
         self._away = error is not None

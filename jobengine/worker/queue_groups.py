@@ -64,6 +64,8 @@ class QueueGroup:
         #: The earliest time of the next request.
         self.not_before = float("-inf")
         self.pauses: Pauses | None = None
+        #: The time of the first failed request after the last answer.
+        self.failing_since: float | None = None
 
     def add(self, hold: Hold) -> None:
         """Add an outcome to report."""
@@ -76,10 +78,15 @@ class QueueGroup:
         self.gathers_until, self.is_urgent = None, any(map(_is_urgent, self.done))
         return holds
 
-    def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> None:
-        """Pause requests after an error: longer each time, but short enough that no lease expires."""
+    def rest(self, now: float, error: JobEngineError, random: Callable[[], float]) -> float:
+        """
+        Pause requests after an error: longer each time, but short enough that no lease expires. Returns for how many
+        seconds all requests have failed.
+        """
         self.pauses = self.pauses or Pauses(random)
+        self.failing_since = now if self.failing_since is None else self.failing_since
         self.not_before = now + self.pauses.next(now, error, self.done)
+        return now - self.failing_since
 
     def begin_claim(self, count: int, *, waiting: bool) -> None:
         """Record that a claim was sent."""
@@ -92,7 +99,7 @@ class QueueGroup:
 
     def answered(self) -> None:
         """Record an answer of the server."""
-        self.pauses, self.not_before = None, float("-inf")
+        self.pauses, self.not_before, self.failing_since = None, float("-inf"), None
 
 
 def _is_urgent(hold: Hold) -> bool:

@@ -1,7 +1,6 @@
 """The schedules that a worker sets when it starts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from typing import Any, NamedTuple
 
 from ..client import AsyncJobEngine
@@ -41,14 +40,18 @@ def _queue_of(planned: PlannedSchedule, handlers: Mapping[str, Handler]) -> str:
 
 
 async def set_schedules(
-    engine: AsyncJobEngine, planned: Sequence[PlannedSchedule], tell: Callable[[JobEngineError], object]
+    engine: AsyncJobEngine,
+    planned: Sequence[PlannedSchedule],
+    tell: Callable[[JobEngineError], object],
+    *,
+    retry_for: float,
 ) -> None:
     """
-    Set the schedules one after another, retrying while the server can't be reached; `tell` is called with the error
-    of each failed attempt. Raises JobEngineError, which names the schedule, if the server refuses one.
+    Set the schedules one after another, each retried for `retry_for` seconds while the server can't be reached; `tell`
+    is called with the error of each failed attempt. If one is not set, raises JobEngineError, which names the schedule.
     """
     for one in planned:
-        queue = engine.queue(one.queue or "", retry_for=inf)
+        queue = engine.queue(one.queue or "", retry_for=retry_for)
         queue._caller.tell = tell
         try:
             await queue.schedule(one.name, one.content, **one.options)

@@ -8,6 +8,7 @@ same key; each claim is for one group. All times are seconds on a monotonic cloc
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Final
 
 from ..client.errors import (
@@ -33,6 +34,8 @@ from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 _PROGRESS: Final = 0.5
 #: While a worker is busy with jobs of other groups, it does not claim from an empty group for this many seconds.
 _TRUST: Final = 1.0
+#: With `until_empty`, a worker without jobs ends after this many seconds in which no claim succeeds.
+GIVES_UP: Final = 60.0
 #: Seconds for the last reports, after the grace has passed or a second signal.
 _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
@@ -67,7 +70,8 @@ class Supervisor:
 
     #: The number of jobs that have ended, with any outcome.
     ended = 0
-    #: The error with which the server has refused the worker's key or queue at the start.
+    #: The error that ends the worker: the server has refused its key or queue at the start, or no claim has succeeded
+    #: for `gives_up_after` seconds.
     fatal: JobEngineError | None = None
     #: While the worker is stopping: the time at which running jobs are released.
     _deadline: float | None = None
@@ -121,7 +125,9 @@ class Supervisor:
         group.asking, group.waiting = 0, False
         if isinstance(error, REFUSALS) and not group.known:
             self.fatal = error
-        group.rest(now, error, self._random)
+        failing = group.rest(now, error, self._random)
+        if failing >= self.gives_up_after and not self._holds:
+            self.fatal = error
 
     def aborted(self, now: float, number: int) -> None:
         """A claim was aborted, as planned."""
@@ -238,6 +244,11 @@ class Supervisor:
         if self._deadline is not None:
             return idle or now >= self._deadline + self._last_words
         return self._until_empty and idle and all(group.empty for group in self._groups)
+
+    @property
+    def gives_up_after(self) -> float:
+        """For how many seconds claims may fail while the worker holds no job, before it ends."""
+        return GIVES_UP if self._until_empty else inf
 
     @property
     def unsent(self) -> Iterable[Hold]:

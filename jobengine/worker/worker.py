@@ -160,7 +160,11 @@ class Worker:
         self._run(until_empty=False)
 
     def run_until_empty(self) -> int:
-        """Work until no job is ready, without waiting for delayed jobs. Returns how many jobs have ended."""
+        """
+        Work until no job is ready, without waiting for delayed jobs. Returns how many jobs have ended.
+
+        Raises JobEngineError as `run` does, and if the server has not answered for a minute while no job is running.
+        """
         return self._run(until_empty=True)
 
     def stop(self) -> None:
@@ -197,7 +201,7 @@ class Worker:
                 _log.info("Working on %s at %s.", ", ".join(self.queues), self._settings.address.url)
                 await worker_loop.run(
                     lambda *callbacks: HandlerPool(handlers, nursery, *callbacks),
-                    lambda tell: set_schedules(engine, schedules, tell),
+                    lambda tell: set_schedules(engine, schedules, tell, retry_for=supervisor.gives_up_after),
                 )
         return supervisor.ended
 

@@ -271,6 +271,39 @@ def test_a_wait_repeated_after_a_lost_answer_succeeds_if_the_lease_is_gone() -> 
     assert ended(bench.answer(report, LeaseLost("Queued again."))) == [(one, False)]
 
 
+def _fails_for(bench: Bench, seconds: float, group: int = 0) -> None:
+    """Let all claims of a group fail for so long."""
+    end = bench.now + seconds
+    while bench.now <= end and bench.supervisor.fatal is None:
+        bench.supervisor.claim_failed(bench.now, group, AWAY)
+        bench.now += bench.next_in() or 1
+        bench.plan()
+
+
+@pytest.mark.parametrize("until_empty", [False, True])
+def test_only_a_worker_that_ends_when_no_job_is_ready_gives_up_after_a_minute(until_empty: bool) -> None:
+    bench = Bench.of(1, until_empty=until_empty)
+    bench.plan()
+    _fails_for(bench, 50)
+    assert bench.supervisor.fatal is None
+    _fails_for(bench, 15)
+    assert bench.supervisor.fatal is (AWAY if until_empty else None)
+
+
+def test_a_worker_does_not_give_up_while_it_holds_a_job_nor_within_a_minute_of_an_answer() -> None:
+    bench = Bench.of(2, groups=2, until_empty=True)
+    bench.plan()
+    _fails_for(bench, 50)
+    (one,) = bench.give(FakeJob())
+    _fails_for(bench, 100, group=1)
+    assert bench.supervisor.fatal is None
+    bench.answer(bench.end(one))
+    _fails_for(bench, 50)
+    assert bench.supervisor.fatal is None
+    _fails_for(bench, 1, group=1)
+    assert bench.supervisor.fatal is AWAY
+
+
 def test_a_key_refused_at_the_first_claim_is_a_fatal_error() -> None:
     bench, error = Bench.of(1), AccessDenied("Wrong key.")
     bench.plan()
