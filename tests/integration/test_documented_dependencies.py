@@ -45,7 +45,7 @@ def test_children_are_found_at_run_time_as_the_page_says(daemon: Daemon) -> None
 def test_dependencies_and_batches_work_over_http_as_the_page_says(daemon: Daemon) -> None:
     done = shell(at_port("\n".join(blocks(PAGE, heading="## Over HTTP")), daemon.port), daemon.home, daemon.environment)
     assert done.returncode == 0, done.stderr
-    text, decoder, answers = done.stdout, json.JSONDecoder(), list[Any]()
+    text, decoder, answers = done.stdout.lstrip(), json.JSONDecoder(), list[Any]()
     while text:
         answer, end = decoder.raw_decode(text)
         answers.append(answer)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -178,9 +179,11 @@ def test_an_order_becomes_one_job_and_a_rolled_back_order_none(
         done = subprocess.run(command, cwd=tmp_path, env=_environment(shop, daemon), capture_output=True, check=False)
         assert done.returncode == ends_with, done.stderr
     assert _waiting(shop) == 1
-    with _relay(shop, daemon, tmp_path):
-        until("the row is gone", lambda: _waiting(shop) == 0)
-    assert _contents(mail) == [ADA]
+    with _relay(shop, daemon, tmp_path) as relay:
+        until("it has told of the row", lambda: "rows: 1, refused: 0\n" in (tmp_path / "later").read_text())
+        relay.send_signal(signal.SIGINT)
+        assert relay.wait(10) == -signal.SIGINT
+    assert (_waiting(shop), _contents(mail)) == (0, [ADA])
 
 
 def test_refused_rows_do_not_stop_the_relay_and_say_why(

@@ -185,7 +185,7 @@ def test_failed_jobs_move_as_their_page_says(mail: Daemon) -> None:
     counted, back = _answers(mail, setup, *blocks(page, heading="## Move jobs"))
     assert counted == back == {"matched": 1, "moved": 1}
     paced = _at_a_shell(mail, setup, *blocks(page, heading="## At a pace"))
-    assert paced == '{"matched":3}{"matched":1,"moved":1}'
+    assert paced == '{"matched":3}\n{"matched":1,"moved":1}\n'
     kinds, found, back, _, failed = _json(_at_a_shell(mail, setup, *blocks(page, heading="## Group failures")))
     assert ([kind["count"] for kind in kinds["failures"]], len(found["jobs"]), back["moved"]) == ([4], 4, 4)
     assert failed["fingerprint"] == "smtp:refused"
@@ -207,12 +207,14 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     page = "docs/run-queues.md"
     _add(mail, 2)
     setup = blocks(page)[0]
-    stats, workers, explanation = _answers(mail, setup, *blocks(page, heading="## Statistics, workers and events")[:1])
-    assert (stats["ready"], workers["workers"], explanation["ahead"]) == (2, [], 0)
+    stats, look = blocks(page, heading="## Statistics, workers and events")[:2]
+    assert "\nready\t2\n" in _at_a_shell(mail, stats)
+    explanation, workers = _answers(mail, setup, look)
+    assert (explanation["ahead"], workers["workers"]) == (2, [])
     paused, meanwhile, resumed = _answers(mail, setup, *blocks(page, heading="## Pause for a deployment"))
-    assert [queue["paused"] for queue in (paused, meanwhile, resumed)] == [True, True, False]
+    assert [paused["paused"], meanwhile["jobs"], resumed["paused"]] == [True, [], False]
     viewed = _answers(mail, setup, *blocks(page, heading="## Keys with a role"))
-    assert viewed[0]["name"] == "mail"
+    assert viewed[0]["role"] == "viewer"
     limited, after = _answers(mail, setup, *blocks(page, heading="## Set limits"))
     assert (limited["max_jobs"], limited["require_lease"]) == (100000, True)
     assert {**after, "defaults": None} == resumed
