@@ -22,6 +22,15 @@ from .shells import BIN
 from .walk import CALLS, COMMANDS, steps, walk_through_the_readme
 
 
+def test_no_command_of_a_page_has_a_comment_which_an_interactive_zsh_would_take_for_arguments() -> None:
+    pages = ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+    commands = [
+        line for page in pages if "```sh" in (ROOT / page).read_text() for line in "".join(blocks(page)).split("\n")
+    ]
+    assert len(commands) > 300
+    assert [line for line in commands if re.search(r"(^|\s)#(\s|$)", line)] == []
+
+
 def test_the_readme_is_short_and_says_first_what_it_is_and_is_not_for() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 150
