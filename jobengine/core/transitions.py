@@ -35,6 +35,7 @@ from .model import (
     Job,
     Notes,
     Queue,
+    Rare,
     Spec,
     Standing,
     State,
@@ -269,7 +270,7 @@ def _with_changes(
     spec: Spec, changed: tuple[int | None, bytes | None, tuple[str, ...] | None, int | None, str | None, bool]
 ) -> Spec:
     priority, content, tags, timeout_time, group, without_dependencies = changed
-    rare = spec.rare if group is None else replace(spec.rare, group=group or None)
+    rare = spec.rare if group is None else _with_group(spec.rare, group)
     return replace(
         spec,
         priority=spec.priority if priority is None else priority,
@@ -278,6 +279,14 @@ def _with_changes(
         timeout_time=spec.timeout_time if timeout_time is None else timeout_time,
         rare=replace(rare, dependencies=None) if without_dependencies else rare,
     )
+
+
+def _with_group(rare: Rare, group: str) -> Rare:
+    """The rare fields with another group, also instead of the one that a moved job had before; "" is none."""
+    origin = rare.moved_from
+    if origin is not None and origin.group is not None:
+        rare = replace(rare, moved_from=replace(origin, group=None))
+    return replace(rare, group=group or None)
 
 
 def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
@@ -306,7 +315,8 @@ def _complete(standing: Standing, changes: Changes, now: int) -> Standing:
     history = notes.history if standing.state is not INPROGRESS else _remembered(standing, now, "complete", None)
     notes = replace(notes, error=changes.error, fingerprint=None, cancel_requested=False, history=history)
     if notes.retrying or notes.cancelled or notes.dead_letter:
-        notes = _restarted(notes)
+        # A unique key that another job has taken over is not given back.
+        notes = replace(notes, retrying=False, cancelled=False, dead_letter="")
     return replace(standing, state=COMPLETE, updated=now, shift=0, ready_at=0, not_before=0, notes=notes)
 
 

@@ -125,6 +125,16 @@ def test_a_new_job_takes_the_key_from_finished_ones_for_good(world: World) -> No
     assert [job.spec.uid for job in world.tables.queues["q"].holders("k")] == [second.spec.uid]
 
 
+def test_a_cancelled_job_whose_key_was_taken_does_not_get_it_back_when_completed(world: World) -> None:
+    first, _ = put(world, UniqueRule(seconds=60))
+    world.update(first.spec.uid, cancel=True)
+    world.now += 60 * SECOND
+    second, _ = put(world)
+    world.delete(second.spec.uid)
+    world.update(first.spec.uid, State.COMPLETE)
+    assert outcome(world) == "new"
+
+
 def test_a_job_that_has_lost_its_key_holds_it_again_once_it_is_retried(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=90))
     world.update(first.spec.uid, State.COMPLETE)
