@@ -65,7 +65,11 @@ def _job(job: Job, ahead: int) -> Job:
         ready_at=standing.ready_at and standing.ready_at + ahead,
         notes=_notes(standing.notes, ahead),
     )
-    rare = spec.rare if spec.rare.line is None else replace(spec.rare, line=spec.rare.line + ahead)
+    rare = spec.rare
+    if rare.line is not None:
+        rare = replace(rare, line=rare.line + ahead)
+    if rare.moved_from is not None:
+        rare = replace(rare, moved_from=replace(rare.moved_from, at=rare.moved_from.at + ahead))
     return Job(replace(spec, created=spec.created + ahead, rare=rare), moved)
 
 

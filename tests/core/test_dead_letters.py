@@ -11,6 +11,7 @@ from jobengine.core.dead_letters import COMPLETE, DUE, HOLDS_GROUP, REPLACED, UI
 from jobengine.core.flow import GroupOrder, OnFailure
 from jobengine.core.model import Job, State
 from jobengine.core.moves import Pace
+from jobengine.core.wall_time import shown
 from tests.core.worlds import KEY, MINUTE, NOW, World, picture
 
 QUEUES = ("q", "dead")
@@ -105,6 +106,31 @@ def test_a_job_that_came_back_during_a_move_is_left_there(world: World) -> None:
     world.update(uid, State.FAILED)
     world.expire()
     assert move(world, [uid], before=step.since).moved.matched == 0
+
+
+def test_a_job_that_was_changed_before_the_clock_was_set_back_is_moved(world: World) -> None:
+    uid = fail(world).spec.uid
+    world.expire()
+    world.now -= MINUTE
+    step = move(world, [])
+    assert move(world, [uid], before=step.since).moved.moved == 1
+
+
+def test_a_moved_job_that_leaves_its_group_does_not_get_it_back(world: World) -> None:
+    uid = fail(world, group="g").spec.uid
+    world.expire()
+    assert world.read(uid, "dead").spec.rare.own_group == "g"
+    assert world.update(uid, queue="dead", group="").spec.rare.own_group is None
+    move(world, [uid])
+    assert world.read(uid).spec.rare.own_group is None
+
+
+def test_the_time_of_a_move_is_shown_by_the_present_wall_clock(world: World) -> None:
+    uid = fail(world).spec.uid
+    world.expire()
+    origin = shown(world.read(uid, "dead"), MINUTE).spec.rare.moved_from
+    assert origin is not None
+    assert origin.at == NOW + MINUTE
 
 
 def test_a_complete_job_is_not_moved_to_be_done_again(world: World) -> None:

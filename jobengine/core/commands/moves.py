@@ -118,7 +118,10 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
 
     def _matching(self, source: Table, now: int) -> list[Job]:
         jobs = [job for uid in self.uids if (job := source.job(uid)) is not None and matches(job, self.filter, now)]
-        return jobs if self.before is None else [job for job in jobs if job.updated <= self.before]
+        if self.before is None:
+            return jobs
+        # A job that was changed in the future has not changed since then: the clock was set back, and then a restart.
+        return [job for job in jobs if not self.before < job.updated <= now]
 
 
 class ReadDeadLetter(QueueCommand[str | None], frozen=True, kw_only=True):
