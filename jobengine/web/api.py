@@ -27,13 +27,14 @@ from ..http.browsers import Browsers
 from ..http.problem import Problem
 from ..http.request import JobRequest, answer
 from ..http.stream import TooSlow, write_all
-from ..wire.call_table import Call, check_query
 from ..wire.cursors import group_cursor, job_cursor
 from ..wire.links import with_dependencies
 from ..wire.moves import moved_value
 from ..wire.origins import claim_origin
+from ..wire.query_parameters import Call, check_query
 from ..wire.request_head import (
     BadInput,
+    SentFilter,
     check_named,
     filter_of,
     flag,
@@ -85,6 +86,8 @@ _PAGE: Final = 500
 #: Items in a page of a list: the default, and the limit.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
+#: The query parameters of a filter.
+_FILTER: Final = " ".join(SentFilter.__struct_fields__)
 
 
 @define(eq=False, slots=False)  # Klein keeps a weak reference to itself in the instance
@@ -104,7 +107,7 @@ class Api(BatchCalls):
 
     # Queues
 
-    @_app.route("/api/v1/queue", methods=["PUT"])
+    @_app.route("/api/v1/queue", "PUT", v1=True)
     async def create_queue(self, request: JobRequest) -> bytes:
         """Create a queue."""
         command = self.wire.create_queue(await self._body(request), self.keys.is_admin(request))
@@ -112,7 +115,7 @@ class Api(BatchCalls):
         await self._ask(request, command)
         return empty(request, HTTPStatus.CREATED)
 
-    @_app.route("/api/v1/queue", methods=["GET"])
+    @_app.route("/api/v1/queue", "GET", "name", v1=True)
     async def read_queue(self, request: JobRequest) -> bytes | None:
         """Read a queue with all its jobs; a long one is sent in parts."""
         name, access = one(request.args, "name"), self.keys.access(request)
@@ -127,13 +130,13 @@ class Api(BatchCalls):
             await write_all(request, queue_in_parts(name, [first, second], pages), self.clock)
         return None
 
-    @_app.route("/api/v1/queue", methods=["POST"])
+    @_app.route("/api/v1/queue", "POST")
     async def change_queue(self, request: JobRequest) -> bytes:
         """Change the settings of a queue."""
         queue = await self._ask(request, self.wire.change_queue(await self._body(request), self.keys.access(request)))
         return request.reply(to_json(queue_value(queue)))
 
-    @_app.route("/api/v1/queue", methods=["DELETE"])
+    @_app.route("/api/v1/queue", "DELETE", "name", v1=True)
     async def delete_queue(self, request: JobRequest) -> bytes:
         """Delete a queue and all its jobs."""
         name = one(request.args, "name")
@@ -141,21 +144,21 @@ class Api(BatchCalls):
         await self._ask(request, c.DeleteQueue(queue=name, **self.keys.access(request)))
         return empty(request, HTTPStatus.NO_CONTENT)
 
-    @_app.route("/api/v1/queue/stats", methods=["GET"])
+    @_app.route("/api/v1/queue/stats", "GET", "name")
     async def queue_stats(self, request: JobRequest) -> bytes:
         """The statistics of a queue."""
         name, access = one(request.args, "name"), self.keys.access(request)
         stats = await self._ask(request, c.ReadStats(queue=name, **access))
         return request.reply(to_json(stats_value(stats)))
 
-    @_app.route("/api/v1/queue/history", methods=["GET"])
+    @_app.route("/api/v1/queue/history", "GET", "name")
     async def queue_history(self, request: JobRequest) -> bytes:
         """The minutes of the last hour and the hours of the last week."""
         name, access = one(request.args, "name"), self.keys.access(request)
         history = await self._ask(request, c.ReadHistory(queue=name, **access))
         return request.reply(to_json(history_value(history)))
 
-    @_app.route("/api/v1/queues", methods=["GET"])
+    @_app.route("/api/v1/queues", "GET")
     async def list_queues(self, request: JobRequest) -> bytes:
         """The statistics of all queues, for the admin."""
         self.keys.check_is_admin(request)
@@ -166,27 +169,27 @@ class Api(BatchCalls):
             await self.turns.next()
         return request.reply(b'{"queues":[' + b",".join(listed) + b"]}")
 
-    @_app.route("/api/v1/queue/key", methods=["PUT"])
+    @_app.route("/api/v1/queue/key", "PUT")
     async def add_key(self, request: JobRequest) -> bytes:
         """Add a key with a role."""
         key = await self._ask(request, self.wire.add_key(await self._body(request), self.keys.access(request)))
         return request.reply(to_json(key_value(key)), HTTPStatus.CREATED)
 
-    @_app.route("/api/v1/queue/key", methods=["GET"])
+    @_app.route("/api/v1/queue/key", "GET", "name")
     async def list_keys(self, request: JobRequest) -> bytes:
         """List the keys with a role."""
         name, access = one(request.args, "name"), self.keys.access(request)
         keys = await self._ask(request, c.ListKeys(queue=name, **access))
         return request.reply(to_json({"keys": [key_value(key) for key in keys]}))
 
-    @_app.route("/api/v1/queue/key", methods=["DELETE"])
+    @_app.route("/api/v1/queue/key", "DELETE", "name keyID")
     async def revoke_key(self, request: JobRequest) -> bytes:
         """Revoke a key."""
         name, key_id, access = one(request.args, "name"), one(request.args, "keyID"), self.keys.access(request)
         await self._ask(request, c.RevokeKey(queue=name, **access, key_id=key_id))
         return empty(request, HTTPStatus.NO_CONTENT)
 
-    @_app.route("/api/v1/access", methods=["GET"])
+    @_app.route("/api/v1/access", "GET", "queueName")
     async def read_access(self, request: JobRequest) -> bytes:
         """What the request's key may do."""
         if b"queueName" not in request.args:
@@ -196,27 +199,27 @@ class Api(BatchCalls):
         grant = await self._ask(request, c.CheckKey(queue=name, **access))
         return request.reply(to_json(access_value(name, None if "admin" in access else grant)))
 
-    @_app.route("/api/v1/group", methods=["PUT"])
+    @_app.route("/api/v1/group", "PUT")
     async def change_group(self, request: JobRequest) -> bytes:
         """Give a group settings of its own, or hold it."""
         command = self.wire.change_group(await self._body(request), self.keys.access(request))
         return request.reply(to_json(group_value(await self._ask(request, command))))
 
-    @_app.route("/api/v1/group", methods=["GET"])
+    @_app.route("/api/v1/group", "GET", "queueName group")
     async def read_group(self, request: JobRequest) -> bytes:
         """Read a group."""
         name, group = one(request.args, "queueName"), group_of(request.args)
         command = c.ReadGroup(queue=name, **self.keys.access(request), group=group)
         return request.reply(to_json(group_value(await self._ask(request, command))))
 
-    @_app.route("/api/v1/group", methods=["DELETE"])
+    @_app.route("/api/v1/group", "DELETE", "queueName group")
     async def reset_group(self, request: JobRequest) -> bytes:
         """Remove a group's own settings."""
         name, group = one(request.args, "queueName"), group_of(request.args)
         await self._ask(request, c.ResetGroup(queue=name, **self.keys.access(request), group=group))
         return empty(request, HTTPStatus.NO_CONTENT)
 
-    @_app.route("/api/v1/groups", methods=["GET"])
+    @_app.route("/api/v1/groups", "GET", "queueName sort limit cursor")
     async def list_groups(self, request: JobRequest) -> bytes:
         """List a page of groups, with a link to the next."""
         limit, sort = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), group_sort_of(request.args)
@@ -228,7 +231,7 @@ class Api(BatchCalls):
 
     # One job
 
-    @_app.route("/api/v1/job", methods=["PUT"])
+    @_app.route("/api/v1/job", "PUT", v1=True)
     async def add_job(self, request: JobRequest) -> bytes:
         """Add a job to a queue, and wait until it is finished if the client prefers that."""
         sent = request.sent
@@ -252,7 +255,7 @@ class Api(BatchCalls):
             added = replace(added, job=job)
         return request.reply(to_json(added_value(added, command.queue)), _CREATED if added.new else _OK)
 
-    @_app.route("/api/v1/job", methods=["GET"])
+    @_app.route("/api/v1/job", "GET", "queueName jobUID wait", v1=True)
     async def read_job(self, request: JobRequest) -> bytes:
         """Read a job; if the client waits, once it is finished."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
@@ -262,7 +265,7 @@ class Api(BatchCalls):
         )
         return request.reply(job_json(job, name))
 
-    @_app.route("/api/v1/job", methods=["POST"])
+    @_app.route("/api/v1/job", "POST", v1=True)
     async def update_job(self, request: JobRequest) -> bytes:
         """Change a job. The answer is the job, except to a request in the form of the first version."""
         command, v1 = self.wire.update_job(await self._body(request), self.keys.access(request))
@@ -274,14 +277,14 @@ class Api(BatchCalls):
             job = await repeated_report(self.engine, command, error)
         return request.reply(b"" if is_empty else job_json(job, command.queue))
 
-    @_app.route("/api/v1/job", methods=["DELETE"])
+    @_app.route("/api/v1/job", "DELETE", "queueName jobUID", v1=True)
     async def delete_job(self, request: JobRequest) -> bytes:
         """Delete a job."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
         await self._ask(request, c.DeleteJob(queue=name, **access, uid=uid))
         return empty(request, HTTPStatus.NO_CONTENT)
 
-    @_app.route("/api/v1/job/next", methods=["GET"])
+    @_app.route("/api/v1/job/next", "GET", "queueName markQueued wait worker host pid client withResults", v1=True)
     async def next_job(self, request: JobRequest) -> bytes:
         """Show the next job to run, and claim it if markQueued is true."""
         name, claim = one(request.args, "queueName"), flag(request.args, "markQueued")
@@ -300,7 +303,7 @@ class Api(BatchCalls):
         job = await self.engine.peek(self._request_log.logged(request, c.Peek(queue=name, **access, wait=wait)))
         return nothing(request) if job is None else request.reply(job_json(job, name))
 
-    @_app.route("/api/v1/job/next", methods=["POST"])
+    @_app.route("/api/v1/job/next", "POST")
     async def claim(self, request: JobRequest) -> bytes:
         """Carry out the request's updates, then claim jobs of several queues."""
         access = self.keys.access(request)
@@ -316,7 +319,7 @@ class Api(BatchCalls):
             return request.reply(jobs_json(result.jobs, results, awaited))
         return request.reply(jobs_json(result.jobs, awaited=awaited)) if result.jobs else nothing(request)
 
-    @_app.route("/api/v1/job/explain", methods=["GET"])
+    @_app.route("/api/v1/job/explain", "GET", "queueName jobUID")
     async def explain(self, request: JobRequest) -> bytes:
         """Explain why a job is not running."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
@@ -326,7 +329,7 @@ class Api(BatchCalls):
 
     # Many jobs
 
-    @_app.route("/api/v1/jobs", methods=["PUT"])
+    @_app.route("/api/v1/jobs", "PUT", "queueName")
     async def add_jobs(self, request: JobRequest) -> bytes:
         """Add all jobs, or none."""
         body, access = json_body(request), self.keys.access(request)
@@ -340,7 +343,7 @@ class Api(BatchCalls):
             body = await list_json("jobs", added, lambda one: added_value(one, command.queue), self.turns.next)
         return request.reply(body, HTTPStatus.CREATED)
 
-    @_app.route("/api/v1/jobs", methods=["GET"])
+    @_app.route("/api/v1/jobs", "GET", f"queueName {_FILTER} sort limit cursor")
     async def list_jobs(self, request: JobRequest) -> bytes:
         """List a page of jobs, with a link to the next."""
         limit, sort = number(request.args, "limit", _DEFAULT_LIMIT, _MOST), sort_of(request.args)
@@ -357,7 +360,7 @@ class Api(BatchCalls):
         following = page.following if sort is None or page.following is None else (sort, *page.following)
         return answer_page(request, "jobs", [job_value(job, command.queue) for job in page.jobs], following)
 
-    @_app.route("/api/v1/jobs", methods=["POST"])
+    @_app.route("/api/v1/jobs", "POST", "queueName")
     async def update_jobs(self, request: JobRequest) -> bytes:
         """Change jobs: one by one, or all that match."""
         body, access = json_body(request), self.keys.access(request)
@@ -379,7 +382,7 @@ class Api(BatchCalls):
         results = [(command.queue, one.uid, outcome) for one, outcome in updated]
         return request.reply(await list_json("results", results, show, self.turns.next))
 
-    @_app.route("/api/v1/jobs", methods=["DELETE"])
+    @_app.route("/api/v1/jobs", "DELETE", f"queueName {_FILTER} all dry_run")
     async def delete_jobs(self, request: JobRequest) -> bytes:
         """Delete all jobs that match."""
         if request.body():
@@ -391,7 +394,7 @@ class Api(BatchCalls):
         request.notes["jobs"] = matched
         return request.reply(to_json({"matched": matched}))
 
-    @_app.route("/api/v1/events", methods=["GET"])
+    @_app.route("/api/v1/events", "GET", "queueName")
     async def events(self, request: JobRequest) -> bytes | None:
         """Stream changes of jobs as they happen, as server-sent events."""
         name, access = one(request.args, "queueName"), self.keys.access(request)
@@ -407,7 +410,7 @@ class Api(BatchCalls):
         await send_events(request, watching, self.clock)
         return None
 
-    @_app.route("/api/v1/workers", methods=["GET"])
+    @_app.route("/api/v1/workers", "GET", "queueName")
     async def list_workers(self, request: JobRequest) -> bytes:
         """The workers of a queue: how many jobs each holds, and since when; and the waiting claims."""
         name, access = one(request.args, "queueName"), self.keys.access(request)
@@ -418,7 +421,7 @@ class Api(BatchCalls):
 
     # The server
 
-    @_app.route("/api/v1/backup", methods=["GET"])
+    @_app.route("/api/v1/backup", "GET")
     async def backup(self, request: JobRequest) -> bytes | None:
         """Stream the whole database, encrypted as it is stored, for the admin."""
         self.keys.check_is_admin(request)
@@ -430,7 +433,7 @@ class Api(BatchCalls):
         await write_all(request, pieces, self.clock)
         return None
 
-    @_app.route("/test", methods=["GET"])
+    @_app.route("/test", "GET", v1=True)
     async def test(self, request: JobRequest) -> bytes:
         """Report that this is a JobEngine which accepts calls."""
         readiness = await self.engine.readiness()
@@ -438,17 +441,17 @@ class Api(BatchCalls):
             raise Starting(f"The server is {readiness.reason}; nothing was carried out. Try again.")
         return empty(request, HTTPStatus.OK)
 
-    @_app.route("/openapi.json", methods=["GET"])
+    @_app.route("/openapi.json", "GET")
     async def openapi(self, request: JobRequest) -> bytes:
         """The schema of this API, for generators and viewers."""
         return request.reply(SCHEMA)
 
-    @_app.route("/healthz", methods=["GET"])
+    @_app.route("/healthz", "GET")
     async def healthz(self, request: JobRequest) -> bytes:
         """Answer that the process is alive."""
         return request.reply(to_json({"status": "ok"}))
 
-    @_app.route("/readyz", methods=["GET"])
+    @_app.route("/readyz", "GET")
     async def readyz(self, request: JobRequest) -> bytes:
         """Whether changes are accepted and, if not, why."""
         readiness = await self.engine.readiness()
@@ -456,7 +459,7 @@ class Api(BatchCalls):
             return answer(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, readiness.reason))
         return request.reply(to_json({"status": "ready", "durability": readiness.durability}))
 
-    @_app.route("/metrics", methods=["GET"])
+    @_app.route("/metrics", "GET")
     async def show_metrics(self, request: JobRequest) -> bytes:
         """Metrics for Prometheus."""
         self.keys.check_scraper(request)

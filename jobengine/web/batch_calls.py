@@ -27,7 +27,7 @@ class BatchCalls(ScheduleCalls):
 
     _app = ScheduleCalls._app
 
-    @_app.route("/api/v1/batch", methods=["PUT"])
+    @_app.route("/api/v1/batch", "PUT")
     async def set_batch(self, request: JobRequest) -> bytes:
         """Create a batch; one that exists stays as it is."""
         command = self.wire.set_batch(await self._body(request), self.keys.access(request))
@@ -35,14 +35,14 @@ class BatchCalls(ScheduleCalls):
         status = HTTPStatus.CREATED if report.new else HTTPStatus.OK
         return request.reply(to_json(batch_value(command.queue, report)), status)
 
-    @_app.route("/api/v1/batch", methods=["GET"])
+    @_app.route("/api/v1/batch", "GET", "queueName name")
     async def read_batch(self, request: JobRequest) -> bytes:
         """Read a batch with its jobs in numbers."""
         queue, name = one(request.args, "queueName"), batch_of(request.args)
         report = await self._ask(request, c.ReadBatch(queue=queue, **self.keys.access(request), name=name))
         return request.reply(to_json(batch_value(queue, report)))
 
-    @_app.route("/api/v1/batch", methods=["POST"])
+    @_app.route("/api/v1/batch", "POST")
     async def change_batch(self, request: JobRequest) -> bytes:
         """Close a batch, cancel its unfinished jobs, or retry its failed ones."""
         access = self.keys.access(request)
@@ -62,7 +62,7 @@ class BatchCalls(ScheduleCalls):
         if grant.role is not Role.OWNER:
             raise NotAllowed(grant.role)
 
-    @_app.route("/api/v1/batches", methods=["GET"])
+    @_app.route("/api/v1/batches", "GET", "queueName limit cursor")
     async def list_batches(self, request: JobRequest) -> bytes:
         """List a page of batches, with a link to the next."""
         queue, access = one(request.args, "queueName"), self.keys.access(request)

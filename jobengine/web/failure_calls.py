@@ -23,7 +23,7 @@ class FailureCalls(Calls):
 
     _app = Calls._app
 
-    @_app.route("/api/v1/failures", methods=["GET"])
+    @_app.route("/api/v1/failures", "GET", "queueName limit cursor")
     async def list_failures(self, request: JobRequest) -> bytes:
         """List a page of the groups of failures, with a link to the next."""
         queue, access = one(request.args, "queueName"), self.keys.access(request)

@@ -13,12 +13,13 @@ from ..core.errors import AccessDenied
 from ..engine.door import Engine
 from ..http.problem import Problem
 from ..http.request import JobRequest
-from ..wire.call_table import CALLS, use_main_names
 from ..wire.long_bodies import MOST_BULK_VALUES
+from ..wire.query_parameters import use_main_names
 from ..wire.request_head import BadInput, access_key, bearer, once, one
 from ..wire.requests import Access
 from ..wire.strict_json import MOST_VALUES
 from .errors import AdminRequired, WrongBearer, problem_of, routing_problem
+from .router import Routes
 from .throttle import KeyThrottle
 
 _HAS_NONE: Final = "This server has no admin key; start it with ADMIN_KEY."
@@ -90,7 +91,7 @@ class Keys:
     async def admit(self, request: JobRequest) -> Problem | None:
         """Check the key of a request before its long body has arrived: the problem to answer, or None."""
         try:
-            use_main_names(CALLS["PUT", "/api/v1/jobs"], request.args)
+            use_main_names(Routes.calls["PUT", "/api/v1/jobs"], request.args)
             await self.check_named(request, self.access(request))
         except Exception as error:  # one without a problem to answer is raised again
             if (problem := self.problem(request, error)) is None:

@@ -16,7 +16,7 @@ class LinkCalls(FailureCalls):
 
     _app = FailureCalls._app
 
-    @_app.route("/api/v1/job/graph", methods=["GET"])
+    @_app.route("/api/v1/job/graph", "GET", "queueName jobUID")
     async def job_graph(self, request: JobRequest) -> bytes:
         """What a job waits for, and what waits for it."""
         name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)

@@ -4,7 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import Final
 
-from ..wire.call_table import CALLS
+from .router import Routes
 
 _NOTHING: Final = "There is nothing at this path."
 #: Whoever sends `curl` to the server's address wants to know what it is. Browsers get the dashboard.
@@ -42,7 +42,6 @@ _METHODS: Final = {
     ("PUT", "/api/v1/job/next"): "To claim jobs, send POST /api/v1/job/next.",
     ("POST", "/api/v1/queue/key"): "To add a key, send PUT /api/v1/queue/key.",
 }
-_KNOWN: Final = sorted({path for _, path in CALLS})
 _PREFIX: Final = "/api/v1"
 #: The most characters of a path that are compared.
 _LONGEST: Final = 64
@@ -54,15 +53,15 @@ def near_path(path: str) -> str:
 
 
 def _intended_call(path: str) -> str:
-    short = path[:_LONGEST]
+    short, paths = path[:_LONGEST], sorted({known for _, known in Routes.calls})
     bare = "/" + short.strip("/").lower()
     for known in (bare, _PREFIX + bare):
-        if known in _KNOWN:
+        if known in paths:
             return f"Did you mean {known}?"
     for pattern, advice in _PATHS:
         if pattern.fullmatch(bare):
             return advice
-    nearest = get_close_matches(bare, _KNOWN, n=1, cutoff=0.8)
+    nearest = get_close_matches(bare, paths, n=1, cutoff=0.8)
     return f"Did you mean {nearest[0]}?" if nearest else "GET /openapi.json lists the calls."
 
 

@@ -8,7 +8,7 @@ in a dict. HEAD, unknown paths and unknown methods go to Klein's resource. Route
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,7 +21,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from ..http.browsers import Browsers
 from ..http.request import JobRequest
-from ..wire.call_table import CALLS, Call
+from ..wire.query_parameters import Call
 
 #: Answers a request: calls `reply` and returns the body, or returns None after writing the answer itself.
 Handler = Callable[[JobRequest], Awaitable[bytes | None]]
@@ -29,8 +29,6 @@ Handler = Callable[[JobRequest], Awaitable[bytes | None]]
 #: Answers a request outside the API, or returns False.
 Others = Callable[[JobRequest], bool]
 
-#: The calls by path and method, as sent.
-_CALLS: Final = {(path.encode(), method.encode()): call for (method, path), call in CALLS.items()}
 #: Methods that Klein answers, even for known paths.
 _KLEINS: Final = frozenset({"HEAD", "OPTIONS"})
 
@@ -42,15 +40,18 @@ def no_others(_request: JobRequest) -> bool:
 
 class Routes(Klein):
     """
-    The routes of a class; each must be in wire.call_table.
+    The routes of a class, each for one method, with the names of its query parameters; see Call.
 
     For a request with a query, the class's `check_query` is called before the handler.
     """
 
-    def route(self, url: str, *args: Any, **more: Any) -> Callable[[Any], Any]:
-        """Declare a route as in Klein, but for one method."""
-        (method,) = more["methods"]
-        call, register = CALLS[method, url], super().route(url, *args, **more)
+    #: All calls by method and path. HEAD takes the parameters of GET.
+    calls: ClassVar[dict[tuple[str, str], Call]] = {}
+
+    def route(self, url: str, method: str, parameters: str = "", *, v1: bool = False) -> Callable[[Any], Any]:  # type: ignore[override]  # one method
+        """Declare a route."""
+        call = self.calls[method, url] = Call(parameters, v1=v1)
+        register = super().route(url, methods=[method])
 
         def routed(handler: Any) -> Any:
             """Register a handler that checks the query first."""
@@ -97,7 +98,7 @@ class Dispatcher(Resource):
         self._others = others
         self._log = Logger()
         self._handlers = {
-            (rule.rule.encode(), method.encode()): handler(str(rule.endpoint))
+            (rule.rule.encode(), method.encode()): (handler(str(rule.endpoint)), Routes.calls[method, rule.rule])
             for rule in app.url_map.iter_rules()
             if not rule.arguments
             for method in (rule.methods or set()) - _KLEINS
@@ -110,11 +111,11 @@ class Dispatcher(Resource):
         """Start to answer a request to a fixed path, or return False."""
         if self._browsers.answers(request):
             return True
-        handler = self._handlers.get((request.path, request.method))
-        if handler is None:
+        found = self._handlers.get((request.path, request.method))
+        if found is None:
             return self._others(request)
         # One coroutine does everything: callbacks and errbacks would double the cost.
-        answering = Running(self._answer(request, handler))
+        answering = Running(self._answer(request, *found))
         if not answering.ended:
             request.answering = answering
         return True
@@ -129,12 +130,12 @@ class Dispatcher(Resource):
         request.end(self._answer_for(Failure(MethodNotAllowed(sorted(methods))), request) or b"")
         return NOT_DONE_YET
 
-    async def _answer(self, request: JobRequest, handler: Handler) -> None:
+    async def _answer(self, request: JobRequest, handler: Handler, call: Call) -> None:
         """Call the handler, and write its answer or the answer to its error."""
         try:
             try:
                 if len(request.uri) > len(request.path):
-                    self._check_query(_CALLS[request.path, request.method], request)
+                    self._check_query(call, request)
                 body = await handler(request)
             except Exception:  # every error is answered, an unexpected one with an incident id
                 body = self._answer_for(Failure(), request)

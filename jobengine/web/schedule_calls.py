@@ -25,7 +25,7 @@ class ScheduleCalls(LinkCalls):
 
     _app = LinkCalls._app
 
-    @_app.route("/api/v1/schedule", methods=["PUT"])
+    @_app.route("/api/v1/schedule", "PUT")
     async def set_schedule(self, request: JobRequest) -> bytes:
         """Create a schedule, or replace its settings."""
         command = self.wire.set_schedule(await self._body(request), self.keys.access(request))
@@ -33,27 +33,27 @@ class ScheduleCalls(LinkCalls):
         status = HTTPStatus.CREATED if report.new and not command.dry_run else HTTPStatus.OK
         return request.reply(to_json(schedule_value(command.queue, report)), status)
 
-    @_app.route("/api/v1/schedule", methods=["GET"])
+    @_app.route("/api/v1/schedule", "GET", "queueName name")
     async def read_schedule(self, request: JobRequest) -> bytes:
         """Read a schedule with its next times and its last firings."""
         queue, name = one(request.args, "queueName"), schedule_of(request.args)
         report = await self._ask(request, c.ReadSchedule(queue=queue, **self.keys.access(request), name=name))
         return request.reply(to_json(schedule_value(queue, report)))
 
-    @_app.route("/api/v1/schedule", methods=["POST"])
+    @_app.route("/api/v1/schedule", "POST")
     async def change_schedule(self, request: JobRequest) -> bytes:
         """Change some settings of a schedule."""
         command = self.wire.change_schedule(await self._body(request), self.keys.access(request))
         return request.reply(to_json(schedule_value(command.queue, await self._ask(request, command))))
 
-    @_app.route("/api/v1/schedule", methods=["DELETE"])
+    @_app.route("/api/v1/schedule", "DELETE", "queueName name")
     async def delete_schedule(self, request: JobRequest) -> bytes:
         """Delete a schedule."""
         queue, name = one(request.args, "queueName"), schedule_of(request.args)
         await self._ask(request, c.DeleteSchedule(queue=queue, **self.keys.access(request), name=name))
         return empty(request, HTTPStatus.NO_CONTENT)
 
-    @_app.route("/api/v1/schedules", methods=["GET"])
+    @_app.route("/api/v1/schedules", "GET", "queueName limit cursor")
     async def list_schedules(self, request: JobRequest) -> bytes:
         """List a page of schedules, with a link to the next."""
         queue, access = one(request.args, "queueName"), self.keys.access(request)
@@ -62,7 +62,7 @@ class ScheduleCalls(LinkCalls):
         schedules = [schedule_value(queue, report, most=1) for report in page.schedules]
         return answer_page(request, "schedules", schedules, page.following and (page.following,))
 
-    @_app.route("/api/v1/schedule/run", methods=["POST"])
+    @_app.route("/api/v1/schedule/run", "POST")
     async def run_schedule(self, request: JobRequest) -> bytes:
         """Add the job of a schedule now, or the jobs of past times."""
         command = self.wire.run_schedule(await self._body(request), self.keys.access(request))

@@ -8,13 +8,14 @@ import pytest
 from msgspec import Raw, Struct
 from msgspec.structs import fields
 
+from jobengine.web.router import Routes
 from jobengine.wire import bodies
-from jobengine.wire.call_table import CALLS
 from jobengine.wire.unknown_fields import Ignored
 from tests.doubles import Answer, MemoryServer
 from tests.web.asking import add, each
 from tests.web.test_strict import BODIES
 
+CALLS = Routes.calls
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 #: The values of query parameters.
 VALUES = {"queue": "q", "jobUID": UID, "keyID": UID, "markQueued": "false", "withResults": "false"}

@@ -6,14 +6,15 @@ import pytest
 from msgspec import Struct, inspect
 from msgspec.structs import fields
 
+from jobengine.web.router import Routes
 from jobengine.wire import bodies, request_head
-from jobengine.wire.call_table import CALLS
 from jobengine.wire.shown_job import ShownJob
 from jobengine.wire.unknown_fields import Ignored
 from tests.doubles import Answer, MemoryServer
 from tests.schema import operations, resolve, schema
 from tests.web.asking import add, each, hold, listed, put, read, update, v1
 
+CALLS = Routes.calls
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 #: A valid body of each call with a body, as far as it is checked before the queue is.
 BODIES: dict[tuple[str, str], Any] = {

@@ -1,4 +1,4 @@
-"""The calls of the API and the query parameters of each, in one table; a test compares it with api_schema.yml."""
+"""The query parameters of calls: checks their names, and replaces aliases."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from attrs import field, frozen
 
 from .did_you_mean import did_you_mean, quoted
-from .request_head import BadInput, SentFilter
+from .request_head import BadInput
 
 
 def _names(text: str) -> frozenset[bytes]:
@@ -15,9 +15,9 @@ def _names(text: str) -> frozenset[bytes]:
 
 @frozen
 class Call:
-    """One call of the API."""
+    """The query parameters of one call."""
 
-    #: The names of the query parameters, as bytes. Pass them as one text, separated by spaces.
+    #: Their names, as bytes. Pass them as one text, separated by spaces.
     parameters: frozenset[bytes] = field(converter=_names)
     #: Whether the API's first version had this call; then older clients may send unknown parameters.
     v1: bool = False
@@ -44,58 +44,6 @@ ALIASES: Final[Mapping[str, str]] = {
 #: Parameters with which other APIs page: a client that sends one of them gets `_PAGES` as advice.
 _OF_PAGES: Final = frozenset({"offset", "page", "page_size", "per_page", "pagesize", "size", "skip", "start"})
 _PAGES: Final = "To read the next page, send the next_cursor of an answer as cursor; limit is the size of a page."
-
-_FILTER: Final = " ".join(SentFilter.__struct_fields__)
-
-#: The calls by method and path. HEAD takes the parameters of GET.
-CALLS: Final[Mapping[tuple[str, str], Call]] = {
-    ("GET", "/test"): Call("", v1=True),
-    ("PUT", "/api/v1/queue"): Call("", v1=True),
-    ("GET", "/api/v1/queue"): Call("name", v1=True),
-    ("POST", "/api/v1/queue"): Call(""),
-    ("DELETE", "/api/v1/queue"): Call("name", v1=True),
-    ("GET", "/api/v1/queue/stats"): Call("name"),
-    ("GET", "/api/v1/queue/history"): Call("name"),
-    ("GET", "/api/v1/queues"): Call(""),
-    ("PUT", "/api/v1/group"): Call(""),
-    ("GET", "/api/v1/group"): Call("queueName group"),
-    ("DELETE", "/api/v1/group"): Call("queueName group"),
-    ("GET", "/api/v1/groups"): Call("queueName sort limit cursor"),
-    ("GET", "/api/v1/failures"): Call("queueName limit cursor"),
-    ("PUT", "/api/v1/schedule"): Call(""),
-    ("GET", "/api/v1/schedule"): Call("queueName name"),
-    ("POST", "/api/v1/schedule"): Call(""),
-    ("DELETE", "/api/v1/schedule"): Call("queueName name"),
-    ("GET", "/api/v1/schedules"): Call("queueName limit cursor"),
-    ("POST", "/api/v1/schedule/run"): Call(""),
-    ("PUT", "/api/v1/batch"): Call(""),
-    ("GET", "/api/v1/batch"): Call("queueName name"),
-    ("POST", "/api/v1/batch"): Call(""),
-    ("GET", "/api/v1/batches"): Call("queueName limit cursor"),
-    ("GET", "/api/v1/access"): Call("queueName"),
-    ("PUT", "/api/v1/queue/key"): Call(""),
-    ("GET", "/api/v1/queue/key"): Call("name"),
-    ("DELETE", "/api/v1/queue/key"): Call("name keyID"),
-    ("PUT", "/api/v1/job"): Call("", v1=True),
-    ("GET", "/api/v1/job"): Call("queueName jobUID wait", v1=True),
-    ("POST", "/api/v1/job"): Call("", v1=True),
-    ("DELETE", "/api/v1/job"): Call("queueName jobUID", v1=True),
-    ("GET", "/api/v1/job/next"): Call("queueName markQueued wait worker host pid client withResults", v1=True),
-    ("POST", "/api/v1/job/next"): Call(""),
-    ("GET", "/api/v1/job/explain"): Call("queueName jobUID"),
-    ("GET", "/api/v1/job/graph"): Call("queueName jobUID"),
-    ("PUT", "/api/v1/jobs"): Call("queueName"),
-    ("GET", "/api/v1/jobs"): Call(f"queueName {_FILTER} sort limit cursor"),
-    ("POST", "/api/v1/jobs"): Call("queueName"),
-    ("DELETE", "/api/v1/jobs"): Call(f"queueName {_FILTER} all dry_run"),
-    ("GET", "/api/v1/events"): Call("queueName"),
-    ("GET", "/api/v1/workers"): Call("queueName"),
-    ("GET", "/api/v1/backup"): Call(""),
-    ("GET", "/openapi.json"): Call(""),
-    ("GET", "/healthz"): Call(""),
-    ("GET", "/readyz"): Call(""),
-    ("GET", "/metrics"): Call(""),
-}
 
 
 def check_query(
