@@ -7,10 +7,8 @@ have no influence, nor has the directory in which it is installed.
 """
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
 from typing import Final
 
 #: The characters and the length of a fingerprint that a worker chooses.
@@ -19,6 +17,7 @@ FINGERPRINT: Final = "^[A-Za-z0-9._:-]{1,64}\\Z"
 LINE_LENGTH: Final = 300
 #: How many different texts of errors are remembered with their fingerprints.
 _REMEMBERED: Final = 512
+_DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"0" * 9)
 
 #: Quoted texts; an apostrophe inside a word is none.
 _QUOTED: Final = re.compile(
@@ -44,11 +43,11 @@ _HOST: Final = re.compile(
 )
 _FILE_END: Final = re.compile(
     r"\.(?:csv|json|xml|txt|pdf|png|jpe?g|gif|zip|gz|log|parquet|sql|ya?ml|tmp|xlsx?|html?|py|js|ts|go|java|sh|rb|cs|c|cc|cpp|h|rs|php"
-    r"|toml|lock|bin|sock|pem|crt|key|mp4|mov|wav)(?::\d+)*$",
+    r"|toml|lock|bin|sock|pem|crt|key|mp[0-9]|mov|wav)(?::\d+)*$",
 )
 #: Uuids, hexadecimal numbers and other numbers with their units, also within words.
 _NUMBER: Final = re.compile(
-    r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|0x[0-9a-f]+|(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{7,}(?![a-z])"
+    r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9]x[0-9a-f]+|(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{7,}(?![a-z])"
     r"|[0-9][0-9.,:]*(?:(?:[mun\u00b5]?s|min|h|[kmgt]i?b|%)(?![a-z]))?"
 )
 
@@ -67,7 +66,7 @@ _GO_FRAME: Final = re.compile(r"^([\w./*()-]+?)\([^\n]*\)\n\t([^\s:]+):\d+", re.
 _GO_START: Final = re.compile(r"^goroutine \d+ \[", re.MULTILINE)
 #: The files of Python that are not the user's own, and such frames of the others.
 _FOREIGN_FILE: Final = re.compile(
-    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:64)?[\\/]python\d|^<frozen |[\\/]Lib[\\/]"
+    r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:[0-9]{2})?[\\/]python\d|^<frozen |[\\/]Lib[\\/]"
 )
 _FOREIGN_FRAME: Final = re.compile(
     r"node_modules|\(node:|\(internal/|at node:|at internal/|<anonymous>\)?$"
@@ -91,15 +90,32 @@ def error_line(error: str) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def fingerprint(error: str) -> str:
     """The fingerprint of an error, by its text: 16 hexadecimal digits."""
+    shape = error.encode("utf-8", "surrogatepass").translate(_DIGITS_AS_0)
+    return _of_shape(shape) or _digest(*_compared(error))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_shape(shape: bytes) -> str | None:
+    """
+    The fingerprint of all errors that equal `shape` once their digits are replaced by 0; None if they have several.
+
+    All rules tell digits from other characters, but no digit from another. So errors differ by their digits only if
+    some are left.
+    """
+    message, function = _compared(shape.decode("utf-8", "surrogatepass"))
+    return None if "0" in message or "0" in function else _digest(message, function)
+
+
+def _compared(error: str) -> tuple[str, str]:
+    """What is compared of errors: the line that names the error, without what varies in it, and the function."""
     line, function = _parsed(error)
     if (quote := _QUOTE.search(line)) is not None:
         # A prefix of the quote and the character before that count too.
         start = max(0, quote.start() - 2)
         line = line[:start] + _QUOTED.sub(" ", line[start:])
-    return _digest(_message(line), function)
+    return _message(line), function
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _digest(message: str, function: str) -> str:
     return blake2b(f"{message}\n{function}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
@@ -163,41 +179,39 @@ def _python(error: str) -> tuple[str, str] | None:
 
     None without a traceback.
     """
-    frames = _python_frames(error)
-    last = next(frames, None)
+    last = _frame_before(error, len(error))
     if last is None:
         return None
     if "sub-exception" in error and (group := _PYTHON_GROUP.search(error)) is not None:
         return group[1], ""
     rest = error[last.end() :].split("\n")
-    line = next((line for line in rest[1:] if line.strip() and line[0] not in " \t"), "")
-    return line or _last_line(rest), _last_own(last, frames, error.rfind(_PYTHON_START))
+    line = next((line for line in rest[1:] if line[:1] not in " \t" and line.strip()), "")
+    return line or _last_line(rest), _last_own(error, last)
 
 
-def _python_frames(error: str) -> "Iterator[re.Match[str]]":
-    """The frames of all Python tracebacks in a text, the last first."""
-    at = len(error)
-    while (at := error.rfind('File "', 0, at)) >= 0:
-        at = error.rfind("\n", 0, at) + 1
-        if (frame := _PYTHON_FRAME.match(error, at)) is not None:
-            yield frame
+def _frame_before(error: str, end: int) -> "re.Match[str] | None":
+    """The last frame of a Python traceback that starts before the place `end` of a text."""
+    while (at := error.rfind('File "', 0, end)) >= 0:
+        end = error.rfind("\n", 0, at) + 1
+        if (frame := _PYTHON_FRAME.match(error, end)) is not None:
+            return frame
+    return None
 
 
-def _last_own(last: "re.Match[str]", others: "Iterator[re.Match[str]]", start: int) -> str:
+def _last_own(error: str, last: "re.Match[str]") -> str:
     """
     The file and function of the innermost frame of the user's own code; of all code if none is.
 
-    `last` is the innermost, and `others` go outwards; only frames behind `start` count.
+    `last` is the innermost frame; only frames of the last traceback count.
     """
+    start = error.rfind(_PYTHON_START)
     if last.start() < start:
         return ""
-    own = last
-    for one in chain((last,), others):
-        if one.start() < start:
-            break
-        if not _is_foreign(one[1]):
-            own = one
-            break
+    own: re.Match[str] | None = last
+    while own is not None and own.start() >= start and _is_foreign(own[1]):
+        own = _frame_before(error, own.start())
+    if own is None or own.start() < start:
+        own = last
     return f"{_base(own[1])}:{own[2]}"
 
 
