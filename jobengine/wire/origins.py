@@ -9,12 +9,16 @@ from .request_head import BadInput, Query, optional
 
 #: The most characters of each text.
 _LONGEST: Final = 100
+#: The query parameters of an origin.
+_PARAMETERS: Final = frozenset({b"host", b"pid", b"client"})
 #: The type of each field of a body.
 OriginText = Annotated[str, Meta(min_length=1, max_length=_LONGEST)]
 
 
 def claim_origin(query: Query) -> Origin | None:
     """The origin of a claim, from the query parameters host, pid and client; raises BadInput."""
+    if _PARAMETERS.isdisjoint(query):
+        return None
     given = [optional(query, name) for name in ("host", "pid", "client")]
     for name, value in zip(("host", "pid", "client"), given, strict=True):
         if value is not None and not 0 < len(value) <= _LONGEST:

@@ -233,12 +233,13 @@ class Adding:
         Raises DependencyCircle, and the errors of `add` or DependencyExists, with `many` within a BadItem.
         """
         links = [one for one in requests if one.depends_on]
-        if links:
-            self.uids = frozenset(one.uid for one in requests if one.uid is not None)
+        if not links:
+            return self._each(self.add, requests, many=many)
+        self.uids = frozenset(one.uid for one in requests if one.uid is not None)
         for one in links:
             self.circles.enter(one.uid, one.batch, one.depends_on)
         added = self._each(self.add, requests, many=many)
-        pairs = [*zip(requests, added, strict=True)] if links else []
+        pairs = [*zip(requests, added, strict=True)]
         self.found = {one.uid: its.job.spec.uid for one, its in pairs if one.uid not in (None, its.job.spec.uid)}
         if self.found:
             self._each(self._check_found, pairs, many=many)

@@ -237,7 +237,8 @@ class Executor:
             return Done(ClaimResult(jobs=[] if job is None else [Claimed(command.queue, job)]), changed=False)
         changed = False
 
-        def decide(part: QueueCommand[A]) -> A:
+        # Quoted, since an annotation of an inner function is made at each call.
+        def decide(part: "QueueCommand[A]") -> A:
             nonlocal changed
             done = self._decide(part, now, admitted=changed)
             changed = changed or done.changed
