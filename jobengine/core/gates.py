@@ -29,9 +29,10 @@ class GateChanges:
             of_all = self.gate(OF_QUEUE).after_claims(flow.limits.rate, now, groups.total())
             self._changed[OF_QUEUE] = of_all
         del groups[OF_QUEUE]
+        item, of_groups = self.table.item, flow.group_limits.rate
         for name, number in groups.items():
-            own = self.table.item(GROUP, name)
-            rate = flow.group_limits.rate if own is None else settings_of(own).limits(flow).rate
+            own = item(GROUP, name)
+            rate = of_groups if own is None else settings_of(own).limits(flow).rate
             if rate is not None:
                 self._changed[name] = self.gate(name).after_claims(rate, now, number)
 

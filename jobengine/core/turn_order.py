@@ -84,9 +84,9 @@ class InTurn(Generic[G]):
         if not taken or group.key(rank, taken, turn) == key:
             job = self.job_of(rank)
             if job is not None:
-                left, taken, turn = left - 1, taken + 1, self.turn + 1
-                state[:] = left, taken, turn
-                self.turn = turn
+                state[0] = left = left - 1
+                state[1] = taken = taken + 1
+                state[2] = turn = self.turn = self.turn + 1
             following = next(ranks, None) if left else None
         if following is not None:
             heappush(self._next, (group.key(following, taken, turn), index, group, state, ranks, following))

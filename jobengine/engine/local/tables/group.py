@@ -152,15 +152,16 @@ class Group:
         ranks = self.jobs
         return ranks.before(rank) if isinstance(ranks, SortedList) else bisect_left(ranks, rank)
 
-    def add_ready(self, rank: Rank) -> None:
-        """Add a ready job without tags; not in strict order."""
+    def add_ready(self, rank: Rank) -> bool:
+        """Add a ready job, not in strict order; returns whether it comes first."""
         jobs = self.jobs
+        self.ready += 1
         # The usual case of _with, without a call: a start does this for each job.
         if isinstance(jobs, list) and 0 < len(jobs) < _LONG and rank > jobs[-1]:
             jobs.append(rank)
-        else:
-            self.jobs = _with(jobs, rank)
-        self.ready += 1
+            return False
+        self.jobs = _with(jobs, rank)
+        return next(iter(self.jobs)) is rank
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
         """
@@ -173,34 +174,34 @@ class Group:
             _remove(self.jobs, spec.rank)
         elif was is not None:
             self._count(spec.uid, was, -1)
+        is_first = False
         if now is _READY:
-            self.ready += 1
-            self.jobs = _with(self.jobs, spec.rank)
-        elif now in _UNFINISHED:
+            is_first = self.add_ready(spec.rank)
+        elif now is not None:
             self._count(spec.uid, now, 1)
         if spec.tags and _READY in (was, now):
             self._move_tagged(spec, now is _READY)
             return True
-        return self._may_move(spec, was, now)
-
-    def _may_move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
-        """Whether a job that was moved may give the group another position, or another number of held jobs."""
-        if self.position is None or was is _READY or now is _INPROGRESS:
-            return True
-        if self.size is None and (now is _READY or self.held or self.extras is None):
-            return True
-        return (self.is_fair and was is _INPROGRESS) or (now is _READY and next(iter(self.jobs)) == spec.rank)
+        # Other changes give the group no other position, and no other number of held jobs.
+        return (
+            is_first
+            or was is _READY
+            or now is _INPROGRESS
+            or self.position is None
+            or (self.size is None and (now is _READY or self.held > 0 or self.extras is None))
+            or (self.is_fair and was is _INPROGRESS)
+        )
 
     def _count(self, uid: str, place: Place | None, by: int) -> None:
         """Count a job of this place; `by` is 1 or -1."""
-        if place is _READY:
-            self.ready += by
-        elif place is _DELAYED or place is _WAITING:
-            self.delayed += by
-        elif place is _INPROGRESS:
+        if place is _INPROGRESS:
             self.running += by
             if self.name is not None:
                 self._change_holder(uid, by)
+        elif place is _READY:
+            self.ready += by
+        elif place is _DELAYED or place is _WAITING:
+            self.delayed += by
 
     def hold(self, job: Job | None, by: int) -> None:
         """Count a failed job that holds the group until somebody retries or deletes it; `by` is 1 or -1."""
@@ -232,9 +233,9 @@ class Group:
             if not ranks:
                 del by_tags[spec.tags]
 
-    def ranks(self, tags: Tags | None) -> Iterable[Rank]:
-        """The ranks in a list of open groups: of all jobs that may be claimed, or of those with these tags."""
-        return self.jobs if tags is None or self.extras is None else (self.extras.by_tags or {})[tags]
+    def tagged(self, tags: Tags) -> Iterable[Rank]:
+        """The ranks of its ready jobs with these tags."""
+        return ((self.extras or NO_EXTRAS).by_tags or {})[tags]
 
     def positions_by_tags(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
         """Its positions in the lists for tags while it is open and has this first job."""
@@ -274,7 +275,7 @@ class StrictGroup(Group):
             self.jobs = _with(self.jobs, spec.rank)
         return True
 
-    def ranks(self, tags: Tags | None) -> Iterable[Rank]:
+    def tagged(self, tags: Tags) -> Iterable[Rank]:
         return self.jobs
 
     def positions_by_tags(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:

@@ -311,8 +311,6 @@ class QueueTable(GroupQueries):
         if old is not None and new is not None and old.spec is new.spec:
             self.change(old, new)
             return old
-        for turns in self.flow.indexes:
-            turns.change(old, new)
         if old is not None:
             self._take_out(old)
         if new is not None:
@@ -328,7 +326,7 @@ class QueueTable(GroupQueries):
         was, now = place_of(before), place_of(after)
         if was is not now:
             for turns in self.flow.indexes:
-                turns.move(old, new, was, now)
+                turns.move(spec, old, new, was, now)
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
         if spec.tags or spec.rare.unique_key is not None:
@@ -402,12 +400,16 @@ class QueueTable(GroupQueries):
     def _enter(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._entering[self.places[place]].append(spec.rank)
+        for turns in self.flow.indexes:
+            turns.enter(job, place)
         if spec.tags or spec.rare.unique_key is not None:
             self.names.enter(place, job, self._entering)
 
     def _leave(self, place: Place, job: Job) -> None:
         spec = job.spec
         self._leaving[self.places[place]].append(spec.rank)
+        for turns in self.flow.indexes:
+            turns.leave(job, place)
         if spec.tags or spec.rare.unique_key is not None:
             self.names.leave(place, job, self._leaving)
 

@@ -21,7 +21,7 @@ from ....core.flow import (
     gate_of,
     settings_of,
 )
-from ....core.model import FINISHED, Job, Rank
+from ....core.model import FINISHED, Job, Rank, Spec
 from ....core.places import Place, place_of
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
@@ -33,8 +33,8 @@ T = TypeVar("T", bound=Any)
 
 _READY: Final = Place.READY
 _INPROGRESS: Final = Place.INPROGRESS
-#: The places of finished jobs, and None for outside the queue.
-_ENDED: Final = frozenset((None, *(place for place in Place if place.state in FINISHED)))
+#: The places of finished jobs.
+_ENDED: Final = frozenset(place for place in Place if place.state in FINISHED)
 #: The most holders of a group that are shown.
 _HOLDERS: Final = 10
 #: How many groups one step of a list reads; that takes a few milliseconds.
@@ -115,8 +115,8 @@ class Turns:
         groups, jobs, room = self.groups, self._jobs, self._room
 
         def opened(key: Key, index: int) -> tuple[Group, int, Iterable[Rank]]:
-            group = groups[jobs[key[-1]].spec.rare.group]
-            return group, room(group), group.ranks(kinds[index])
+            group, kind = groups[jobs[key[-1]].spec.rare.group], kinds[index]
+            return group, room(group), group.jobs if kind is None else group.tagged(kind)
 
         def job_of(rank: Rank) -> Job | None:
             job = jobs[rank[2]]
@@ -251,7 +251,7 @@ class Turns:
         for job in jobs:
             spec = job.spec
             if is_strict or spec.tags or not job.ready:
-                self.change(None, job)
+                self.enter(job, place_of(job.standing))
                 continue
             # This takes a fifth of what `change` takes: nearly all jobs are read by this branch at a start.
             name = spec.rare.group
@@ -267,21 +267,20 @@ class Turns:
                 self._resize(group, group.ready + group.running)
         self.update()
 
-    def change(self, old: Job | None, new: Job | None) -> None:
-        """Note that a job is removed, replaced or added; call `update` when all changes are noted."""
-        was = None if old is None else place_of(old.standing)
-        now = None if new is None else place_of(new.standing)
-        if was not in _ENDED or self._failed_hold:
-            self.move(old, None, was, None)
-        if now not in _ENDED or self._failed_hold:
-            self.move(None, new, None, now)
+    def enter(self, job: Job, place: Place) -> None:
+        """Note that a job is added; call `update` when all changes are noted."""
+        if place not in _ENDED or self._failed_hold:
+            self.move(job.spec, None, job, None, place)
 
-    def move(self, old: Job | None, new: Job | None, was: Place | None, now: Place | None) -> None:
+    def leave(self, job: Job, place: Place) -> None:
+        """Note that a job is removed; call `update` when all changes are noted."""
+        if place not in _ENDED or self._failed_hold:
+            self.move(job.spec, job, None, place, None)
+
+    def move(self, spec: Spec, old: Job | None, new: Job | None, was: Place | None, now: Place | None) -> None:
         """Note that a job goes from one place to another; None stands for outside the queue."""
-        job = new or old
-        if job is None or (self.covered is not None and self.covered < job.spec.rank):
+        if self.covered is not None and self.covered < spec.rank:
             return
-        spec = job.spec
         name = spec.rare.group
         group = self.groups.get(name) or self._made(name)
         holds = self._failed_hold and name is not None
@@ -291,19 +290,12 @@ class Turns:
             self._touched[group] = None
         if holds:
             group.hold(new, 1)
-        if group.size is not None and name is not None:
-            self._resize(group, group.ready + group.running)
-        if was is _INPROGRESS or now is _INPROGRESS:
-            self._count_running(group, was, now)
-
-    def _count_running(self, group: Group, was: Place | None, now: Place | None) -> None:
-        """Count a job that enters or leaves progress; a claim makes its group the one served last."""
-        if now is not _INPROGRESS:
-            self.running -= 1
-            return
-        self.running += 1
-        if was is _READY:
+        self.running += (now is _INPROGRESS) - (was is _INPROGRESS)
+        if was is _READY and now is _INPROGRESS:
+            # A claim makes its group the one served last, and leaves its size as it is.
             self.turn = group.served = self.turn + 1
+        elif group.size is not None and name is not None:
+            self._resize(group, group.ready + group.running)
 
     def _group(self, name: str | None) -> Group:
         """The group of that name; it is made if it does not exist."""
@@ -370,7 +362,7 @@ class Turns:
         inserted, removed = moves.positions[None]
         for group in touched:
             room = self._room(group)
-            first = next(iter(group.jobs)) if room > 0 and group.available(self._jobs) else None
+            first = next(iter(group.jobs), None) if room > 0 else None
             position = None if first is None else group.key(first, 0, 0)
             was = group.position
             if position is not was and position != was:
