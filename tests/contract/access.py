@@ -74,7 +74,7 @@ class AccessContract(Contract):
             errors = world.all_of(*chain.from_iterable(asked))
             assert all(isinstance(one, e.DomainError) for one in errors)
 
-        assert _objects_left_by(refuse, times=20) < REFUSED
+        assert _objects_left_by(refuse, times=8) < REFUSED
 
     def test_refused_updates_of_a_claim_leave_nothing_in_memory(self, world: World, ask: Asker) -> None:
         update = c.QueueUpdate("q", c.JobUpdate(uid=ANY_UID, changes=c.Changes(state=State.COMPLETE)))
@@ -85,7 +85,7 @@ class AccessContract(Contract):
             for found in world.all_of(*(world.engine.claim(claims) for _ in range(100))):
                 assert [type(one) for one in found.results] == [e.JobNotFound]
 
-        assert _objects_left_by(refuse, times=20) < REFUSED
+        assert _objects_left_by(refuse, times=8) < REFUSED
 
     def test_a_producer_reads_only_jobs_that_it_has_added(self, ask: Asker) -> None:
         ask.add_key(Role.PRODUCER, b"p")

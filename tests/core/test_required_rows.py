@@ -200,7 +200,7 @@ def after(commands: list[Any]) -> World:
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     st.lists(ADDS | BATCHES, min_size=1, max_size=5),
     st.lists(COMMANDS, max_size=3),

@@ -71,7 +71,7 @@ def test_applying_a_fact_twice_has_the_effect_of_once(before: list[Fact], fact: 
 
 @pytest.mark.slow
 @given(any_facts)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_a_record_decodes_to_its_fact(fact: Fact) -> None:
     assert decode(encode(fact)) == fact
 
@@ -88,7 +88,7 @@ def applied_as_made(tables: Tables, fact: Fact) -> bool:
 
 @pytest.mark.slow
 @given(SOME, st.lists(st.lists(facts, max_size=4), max_size=15), st.integers(1, 4), st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_a_snapshot_taken_in_slices_between_changes_restores_the_state(
     before: list[Fact], commits: list[list[Fact]], size: int, slice_last: bool
 ) -> None:

@@ -224,7 +224,7 @@ class Run:
             assert group.running == len(model.jobs(name, State.INPROGRESS))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_groups_give_the_jobs_that_a_plain_model_gives(data: st.DataObject) -> None:
     """In half of the runs the settings stay as they are, so that what a claim leaves behind matters for longer."""
