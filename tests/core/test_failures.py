@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobengine.core import commands
+from jobengine.core.commands import ListFailures
 from jobengine.core.failures import MOST_GROUPS, failure_of
 from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import Attempt, Job, Notes, Rank, Standing, State
@@ -14,7 +16,7 @@ from jobengine.core.places import Place
 from jobengine.engine.local.tables import failure_index
 from jobengine.engine.local.tables.failure_index import FailureIndex
 from jobengine.engine.local.tables.sorted_list import SortedList
-from tests.core.worlds import NOW, World, spec_of
+from tests.core.worlds import KEY, NOW, World, spec_of
 
 _FINGERPRINTS = ("a", "b", "c")
 
@@ -148,3 +150,13 @@ def test_changes_are_applied_if_there_are_many() -> None:
     for uid in jobs:
         _replace(index, present, uid, None)
     assert (len(index.entries), index.minutes, index.count(0).groups) == (0, {}, 0)
+
+
+def test_a_list_says_how_many_groups_it_leaves_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (failure_index, commands.failures):
+        monkeypatch.setattr(module, "MOST_GROUPS", 2)
+    for name in _FINGERPRINTS:
+        uid = world.add().spec.uid
+        world.update(uid, State.FAILED, lease=world.hold().standing.lease, fingerprint=name)
+    page = world.ask(ListFailures(queue="q", access_key=KEY, limit=10))
+    assert (len(page.failures), page.following, page.dropped) == (2, None, 1)

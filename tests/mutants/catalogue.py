@@ -4,6 +4,7 @@ from typing import Final
 
 from .mutant import Mutant
 from .of_dependencies import OF_DEPENDENCIES
+from .of_failures import OF_FAILURES
 from .of_files import OF_FILES
 from .of_groups import OF_GROUPS
 from .of_moves import OF_MOVES
@@ -13,6 +14,7 @@ from .of_unique_keys import OF_UNIQUE_KEYS
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_DEPENDENCIES,
+    *OF_FAILURES,
     *OF_FILES,
     *OF_GROUPS,
     *OF_MOVES,

@@ -1,0 +1,59 @@
+"""Safeties of failures that are grouped by fingerprint."""
+
+from typing import Final
+
+from .mutant import Mutant
+
+_INDEX: Final = "jobengine/engine/local/tables/failure_index.py"
+_FINGERPRINTS: Final = "jobengine/core/fingerprints.py"
+
+OF_FAILURES: Final = (
+    Mutant(
+        "failure-leaves",
+        "that a job which is removed or fails in another way leaves its group",
+        _INDEX,
+        "            self._leaving.append(was)\n",
+        "",
+        ("tests/core/test_failures.py::test_changes_are_applied_if_there_are_many",),
+    ),
+    Mutant(
+        "failure-retried",
+        "that the first read finds the jobs which are tried again",
+        _INDEX,
+        "            self._unvisited = [*(_QUEUED if self.marks[Mark.RETRYING] else ()), Place.FAILED]\n",
+        "            self._unvisited = [Place.FAILED]\n",
+        ("tests/core/test_failures.py::test_jobs_that_are_tried_again_are_found_at_the_first_read",),
+    ),
+    Mutant(
+        "failure-latest",
+        "that a group shows the jobs that failed last",
+        _INDEX,
+        "        behind = self.entries.back_from((name + _NEXT,))  # type: ignore[arg-type]\n",
+        "        behind = self.entries.behind((name,))  # type: ignore[arg-type]\n",
+        ("tests/web/test_fingerprints.py::test_failures_are_listed_by_fingerprint_with_the_largest_group_first",),
+    ),
+    Mutant(
+        "failure-dropped",
+        "that a list says how many groups it leaves out",
+        "jobengine/core/commands/failures.py",
+        "            dropped=max(0, page.total - MOST_GROUPS),\n",
+        "            dropped=0,\n",
+        ("tests/core/test_failures.py::test_a_list_says_how_many_groups_it_leaves_out",),
+    ),
+    Mutant(
+        "failure-numbers",
+        "that errors which differ in a number have one fingerprint",
+        _FINGERPRINTS,
+        '    return _NUMBER.sub("", word.lower()).strip(_AROUND)\n',
+        "    return word.lower().strip(_AROUND)\n",
+        ("tests/core/test_fingerprints.py::test_errors_that_differ_in_what_varies_are_alike",),
+    ),
+    Mutant(
+        "failure-digits",
+        "that a fingerprint does not depend on the errors that came before",
+        _FINGERPRINTS,
+        '    return None if "0" in message or "0" in function else _digest(message, function)\n',
+        "    return _digest(message, function)\n",
+        ("tests/core/test_failure_corpus.py::test_an_error_has_the_same_fingerprint_whatever_was_seen_before",),
+    ),
+)
