@@ -183,19 +183,26 @@ def start(engine: Any, settle: Callable[[], None]) -> None:
         result.raiseException()
 
 
-class Counting:
+class Wrapping:
+    """An engine that passes on all that a subclass does not replace."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._engine, verb)
+
+
+class Counting(Wrapping):
     """An engine that records its commands."""
 
     def __init__(self, engine: Any, asked: list[Any]) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._asked = asked
 
     async def ask(self, command: Any) -> Any:
         self._asked.append(command)
         return await self._engine.ask(command)
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._engine, verb)
 
 
 @frozen

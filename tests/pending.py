@@ -6,8 +6,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Pending"]
-
 
 class Pending:
     """A command that is under way; `settle`, after `cancel`, lets everything happen that needs no time."""

@@ -10,8 +10,6 @@ from jobengine.client import NewJob
 
 from .parameters import parse_content
 
-#: Bytes that are hashed at a time.
-_CHUNK: Final = 1 << 20
 #: The longest name of an import, in bytes.
 LONGEST_NAME: Final = 64
 

@@ -1,4 +1,4 @@
-"""The calls about batches; see Api."""
+"""The calls about batches, dependencies and failures; see Api."""
 
 from http import HTTPStatus
 from typing import Final
@@ -8,9 +8,12 @@ from attrs import define
 from ..core import commands as c
 from ..core.errors import NotAllowed
 from ..core.model import Role
+from ..engine.links import read_graph
 from ..http.request import JobRequest
 from ..wire.batches import batch_value
-from ..wire.cursors import name_cursor
+from ..wire.cursors import failures_cursor, name_cursor
+from ..wire.failures import failure_value
+from ..wire.links import graph_json
 from ..wire.request_head import batch_of, number, one
 from ..wire.shown_job import to_json
 from .replies import answer_page
@@ -19,11 +22,13 @@ from .schedule_calls import ScheduleCalls
 #: Batches in a page of a list: the default, and the limit.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
+#: The same for groups of failures, each of which takes about 50 microseconds.
+_FAILURES: Final = 20, 100
 
 
 @define(eq=False, slots=False)
 class BatchCalls(ScheduleCalls):
-    """The routes of batches."""
+    """The routes of batches, dependencies and failures."""
 
     _app = ScheduleCalls._app
 
@@ -70,3 +75,19 @@ class BatchCalls(ScheduleCalls):
         page = await self._ask(request, c.ListBatches(queue=queue, **access, after=after, limit=limit))
         batches = [batch_value(queue, report) for report in page.batches]
         return answer_page(request, "batches", batches, page.following and (page.following,))
+
+    @_app.route("/api/v1/job/graph", "GET", "queueName jobUID")
+    async def job_graph(self, request: JobRequest) -> bytes:
+        """What a job waits for, and what waits for it."""
+        name, uid, access = one(request.args, "queueName"), one(request.args, "jobUID"), self.keys.access(request)
+        start = self._request_log.logged(request, c.ExplainJob(queue=name, **access, uid=uid))
+        return request.reply(graph_json(await read_graph(self.engine, start, self.turns.next)))
+
+    @_app.route("/api/v1/failures", "GET", "queueName limit cursor")
+    async def list_failures(self, request: JobRequest) -> bytes:
+        """List a page of the groups of failures, with a link to the next."""
+        queue, access = one(request.args, "queueName"), self.keys.access(request)
+        limit, after = number(request.args, "limit", *_FAILURES), failures_cursor(request.args)
+        page = await self._ask(request, c.ListFailures(queue=queue, **access, after=after, limit=limit))
+        failures = [failure_value(group) for group in page.failures]
+        return answer_page(request, "failures", failures, page.following, dropped=page.dropped)

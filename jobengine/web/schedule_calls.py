@@ -11,7 +11,7 @@ from ..wire.cursors import name_cursor
 from ..wire.request_head import number, one, schedule_of
 from ..wire.schedules import backfilled_value, firing_value, schedule_value
 from ..wire.shown_job import to_json
-from .link_calls import LinkCalls
+from .calls import Calls
 from .replies import answer_page, empty
 
 #: Schedules in a page of a list: the default, and the limit.
@@ -20,10 +20,10 @@ _MOST: Final = 1_000
 
 
 @define(eq=False, slots=False)
-class ScheduleCalls(LinkCalls):
+class ScheduleCalls(Calls):
     """The routes of schedules."""
 
-    _app = LinkCalls._app
+    _app = Calls._app
 
     @_app.route("/api/v1/schedule", "PUT")
     async def set_schedule(self, request: JobRequest) -> bytes:

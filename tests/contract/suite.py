@@ -34,8 +34,6 @@ from tests.contract.unique_keys import UniqueKeysContract
 from tests.contract.waiting import WaitingContract
 from tests.contract.world import World
 
-__all__ = ["EngineContract"]
-
 
 class JobsContract(Contract):
     """Jobs, lists of them, time and storage."""

@@ -12,7 +12,7 @@ from jobengine.engine.local.engine import LocalEngine
 from tests.contract.asking import Asker
 from tests.contract.suite import EngineContract
 from tests.contract.world import World
-from tests.doubles import AtOnce, CountedIds, Stepped, make_engine, start
+from tests.doubles import AtOnce, CountedIds, Stepped, Wrapping, make_engine, start
 
 
 class LocalWorld(World):
@@ -75,19 +75,13 @@ class TestLocalEngine(EngineContract):
         world.stop()
 
 
-class _Forgetful:
+class _Forgetful(Wrapping):
     """An engine whose claims have no effect."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     async def claim(self, command: Claims) -> ClaimResult:
         (name,) = command.queues
         job = await self._engine.peek(Peek(queue=name, access_key=command.access_key))
         return ClaimResult(jobs=[] if job is None else [Claimed(name, job)])
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._engine, verb)
 
 
 class _ForgetfulWorld(LocalWorld):

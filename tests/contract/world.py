@@ -10,8 +10,6 @@ from jobengine.engine.door import Engine
 from tests.doubles import new_clock
 from tests.pending import Pending
 
-__all__ = ["World"]
-
 
 class World(ABC):
     """A running engine, and the time and the storage around it."""

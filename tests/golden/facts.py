@@ -42,39 +42,6 @@ from jobengine.core.model import (
 from jobengine.core.retention import retention
 from jobengine.core.unique_rule import Debounce, IfInProgress, IfQueued, UniqueRule, Until
 
-__all__ = [
-    "COMMITS",
-    "COMMITS_2",
-    "COMMITS_3",
-    "COMMITS_4",
-    "COMMITS_5",
-    "COMMITS_6",
-    "COMMITS_7",
-    "COMMITS_8",
-    "FULL_BATCH",
-    "FULL_FLOW",
-    "FULL_GATE",
-    "FULL_JOB",
-    "FULL_QUEUE",
-    "FULL_QUEUE_2",
-    "FULL_QUEUE_3",
-    "FULL_QUEUE_4",
-    "FULL_QUEUE_5",
-    "FULL_QUEUE_6",
-    "FULL_SETTINGS",
-    "FULL_STANDING",
-    "MAIL",
-    "OLDER",
-    "OLD_COMMITS",
-    "OLD_SLICES",
-    "RECORDS",
-    "SLICES",
-    "SLICES_2",
-    "SLICES_3",
-    "SLICES_4",
-    "job",
-]
-
 CREATED = 1_700_000_000_123
 
 MAIL = Queue(name="mail", salt="00000000-0000-0000-0000-0000000000aa", digest="ab" * 32, created=CREATED)

@@ -16,7 +16,7 @@ from jobengine.core.commands import AddJobs, CheckKey
 from jobengine.core.errors import DomainError
 from jobengine.daemon.logs import json_lines, observer, text_lines
 from jobengine.http.access_log import Line, Lines, Recorder
-from tests.doubles import Counting, MemoryServer
+from tests.doubles import Counting, MemoryServer, Wrapping
 from tests.http.connection import Connection, request
 from tests.web.asking import add, claim, hold, listed, take, update
 
@@ -199,11 +199,8 @@ def test_neither_log_format_has_a_key_or_content(start: Callable[..., MemoryServ
             assert secret not in str(text_lines(event))
 
 
-class _Failing:
+class _Failing(Wrapping):
     """An engine with a bug: adding jobs raises an exception."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
 
     async def ask(self, command: Any) -> Any:
         if not isinstance(command, AddJobs):
@@ -212,9 +209,6 @@ class _Failing:
 
     def _compute(self, command: Any) -> None:
         raise RuntimeError(f"a mistake with {command!r}")
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._engine, verb)
 
 
 def test_the_log_of_an_incident_has_no_key_and_no_content(

@@ -19,7 +19,7 @@ from tests.torture import disks
 from . import node
 from .daemons import Daemon
 from .db_files import Db, make_db
-from .shells import ADMIN_KEY, Shell
+from .shells import ADMIN_KEY, KEY, Shell
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -135,3 +135,12 @@ def secure(make_daemon: MakeDaemon, certificate: Path) -> Daemon:
 def context(certificate: Path) -> ssl.SSLContext:
     """What clients of that daemon trust."""
     return ssl.create_default_context(cafile=certificate / "cert.pem")
+
+
+@pytest.fixture
+def mail(daemon: Daemon) -> Iterator[Queue]:
+    """The queue of the pages, with their key."""
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
+        queue = engine.queue("mail")
+        queue.create()
+        yield queue

@@ -53,14 +53,6 @@ KUBECTL = """\
 """
 
 
-@pytest.fixture
-def mail(daemon: Daemon) -> Iterator[Queue]:
-    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
-        queue = engine.queue("mail")
-        queue.create()
-        yield queue
-
-
 def _program() -> str:
     (code,) = blocks(PAGE, "python")
     return code

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import JobEngine, Queue
+from jobengine.client import Queue
 
 from .daemons import DEADLINE, Daemon, free_port, until
 from .documents import blocks
@@ -37,14 +37,6 @@ urlpatterns = [path("sign-up", views.sign_up), path("jobs/<uuid:uid>", views.sho
 """
 #: A project that was started by django-admin has the same with its own name.
 MANAGE = "from django.core.management import execute_from_command_line as run; import sys; run(sys.argv)"
-
-
-@pytest.fixture
-def mail(daemon: Daemon) -> Iterator[Queue]:
-    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
-        queue = engine.queue("mail")
-        queue.create()
-        yield queue
 
 
 def _environment(daemon: Daemon) -> dict[str, str]:

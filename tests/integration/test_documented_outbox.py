@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from attrs import define
 
-from jobengine.client import JobEngine, Queue
+from jobengine.client import Queue
 from tests.postgres import Cluster
 
 from .conftest import MakeDaemon
@@ -115,14 +115,6 @@ def shop(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Sh
 def daemon(make_daemon: MakeDaemon) -> Daemon:
     """A daemon with a port that it has again after a restart."""
     return make_daemon(settings={"API_PORT": str(free_port())}).start()
-
-
-@pytest.fixture
-def mail(daemon: Daemon) -> Iterator[Queue]:
-    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
-        queue = engine.queue("mail")
-        queue.create()
-        yield queue
 
 
 def _programs(shop: Shop) -> Sequence[str]:

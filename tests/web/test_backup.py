@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobengine.engine.door import NotOffered
 from jobengine.tools.checking import check
-from tests.doubles import SECRET, Answer, MemoryServer
+from tests.doubles import SECRET, Answer, MemoryServer, Wrapping
 
 from .asking import ADMIN, add
 
@@ -45,17 +44,11 @@ def test_without_an_admin_key_of_the_server_the_call_is_always_refused(start: Ca
         assert server.call("GET", "/api/v1/backup", key=key, headers=headers).status == 401
 
 
-class _Elsewhere:
+class _Elsewhere(Wrapping):
     """An engine without a file that could be copied."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
 
     async def backup(self) -> None:
         raise NotOffered("The jobs are elsewhere; back them up there.")
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._engine, verb)
 
 
 def test_an_engine_without_backups_refuses_them(start: Callable[..., MemoryServer]) -> None:

@@ -10,7 +10,7 @@ from jobengine.core import commands as c
 from jobengine.core.dependencies import OnDependencyFailure
 from jobengine.core.model import State
 from jobengine.engine.door import Busy
-from tests.doubles import Counting, MemoryServer
+from tests.doubles import Counting, MemoryServer, Wrapping
 from tests.http.connection import Connection, request
 from tests.web.asking import change, make_queue, read, take, update
 from tests.web.linking import add_jobs, add_key, close_batch, job, run, set_batch, uid
@@ -125,19 +125,13 @@ def test_results_of_removed_jobs_and_of_queues_that_the_key_does_not_open_are_le
     assert claimed["results_left_out"] == 2
 
 
-class _Refusing:
+class _Refusing(Wrapping):
     """An engine that reads nothing: it is busy."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
 
     async def ask(self, command: Any) -> Any:
         if isinstance(command, c.ReadLinks):
             raise Busy("Too many requests.")
         return await self._engine.ask(command)
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._engine, verb)
 
 
 def test_a_job_is_claimed_even_if_the_results_can_not_be_read(start: Callable[..., MemoryServer]) -> None:

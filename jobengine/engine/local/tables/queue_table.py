@@ -37,8 +37,6 @@ _RECORD_OVERHEAD: Final = 200
 _PRIORITIES: Final = 100
 _READY: Final = Place.READY
 _FAILED: Final = Place.FAILED
-#: The most jobs in progress that are shown as those which hold others.
-_HOLDERS: Final = 10
 
 
 class WallClock:
