@@ -84,7 +84,7 @@ class Bench:
             interval=False,
             rows=Rows(self.seal),
             new_id=ordered_uuid,
-            activity=ServerActivity(time.monotonic),
+            activity=ServerActivity(),
             steady=time.monotonic,
             clock=clock,
         )

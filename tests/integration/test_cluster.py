@@ -257,7 +257,7 @@ def _session(url: str) -> Session:
         interval=False,
         rows=rows,
         new_id=new_uuid,
-        activity=ServerActivity(time.monotonic),
+        activity=ServerActivity(),
         steady=time.monotonic,
     )
 

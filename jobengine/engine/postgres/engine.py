@@ -124,7 +124,7 @@ class PostgresEngine:
         self._waiters = Waiters(submit_first=self._submit_first, put_back=self._put_back)
         self._openings = Openings(clock=self.clock, recheck=self._waiters.recheck)
         self._waits = Waits(self.clock, ClaimLog(self._waiters.line), self._waiters.ends, self._elapsed)
-        self._activity = ServerActivity(self.clock.seconds)
+        self._activity = ServerActivity()
         self._sweeper = Sweeper(clock=self.clock, sweep=self._sweep)
         self._poller = Poller(
             clock=self.clock,

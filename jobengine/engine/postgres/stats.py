@@ -1,6 +1,6 @@
 """The engine's metrics, and the counts of recent activity that rules read."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from secrets import randbits
 from threading import Lock
 from typing import Final
@@ -96,8 +96,6 @@ _DELAYS: Final = 10_000
 class ServerActivity:
     """Counts the changes of batches. Rules read the counts on other threads; see RecentActivity."""
 
-    #: The monotonic clock, in seconds.
-    _steady: Callable[[], float]
     #: The claims; None for a session without an engine.
     shared: SharedClaims | None = None
     #: This server's number in the table `history`.
@@ -166,6 +164,3 @@ class ServerActivity:
 
     def claims(self, name: str) -> tuple[int, int | None]:
         return (0, None) if self.shared is None else self.shared.claims(name)
-
-    def _now(self) -> int:
-        return int(self._steady() * 1000)

@@ -17,7 +17,7 @@ from tests.core.worlds import World
 
 @pytest.fixture
 def activity() -> ServerActivity:
-    return ServerActivity(lambda: 0)
+    return ServerActivity()
 
 
 def _count(activity: ServerActivity, name: str, number: int, *effects: JobEffect, elapsed: int = 0) -> None:

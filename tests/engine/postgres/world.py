@@ -31,7 +31,7 @@ def session_on(url: str, **parts: Any) -> Session:
     return Session(
         url=url,
         interval=True,
-        activity=ServerActivity(time.monotonic),
+        activity=ServerActivity(),
         **{"rows": Rows(seal), "steady": time.monotonic, "new_id": ordered_uuid, **parts},
     )
 
