@@ -159,7 +159,7 @@ class _Once:
         self._shown = False
 
     def __call__(self, error: JobEngineError) -> None:
-        """Print the error, the first time."""
+        """Print the first error; ignore later ones."""
         if not self._shown:
             self._shown = True
             self._session.output.note(f"{self._session.what_is_wrong(error)} Trying for a minute.")

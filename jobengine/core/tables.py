@@ -117,7 +117,7 @@ class Table(Protocol):
         """
 
     def due(self, now: int) -> Iterator[Due]:
-        """What is due: its deadline has come. The earliest comes first; not valid after a change."""
+        """All things whose deadline has come, earliest first; not valid after a change."""
 
     def size(self) -> int:
         """The number of jobs, of every state."""

@@ -82,7 +82,7 @@ class Counted(LocalMachine):
     counted: ClassVar[Counter[str]] = Counter()
 
 
-def test_the_lives_trial_makes_other_steps_for_each_seed_and_counts_them() -> None:
+def test_the_trial_of_lives_counts_the_steps_of_each_seed() -> None:
     first, second = Tally(), Tally()
     Lives("lives", Counted, lives=3, steps=10).run(1, Path(), first)
     before = Counted.counted.copy()

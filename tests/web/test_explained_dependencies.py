@@ -49,7 +49,7 @@ def test_a_waiting_job_is_explained_by_what_it_waits_for(server: MemoryServer) -
     assert explained["dependencies"][0]["progress"] == 40
 
 
-def test_one_dependency_is_named_alone(server: MemoryServer) -> None:
+def test_a_single_dependency_is_named_without_a_count(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 2))
     assert _reason(server, 2) == "It waits for J1 (queued)."
     assert _reason(server, 3) == "It waits for J2 (waits for others)."

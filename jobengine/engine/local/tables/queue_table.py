@@ -220,7 +220,7 @@ class QueueTable(GroupQueries):
         return lambda job: 0 < job.spec.timeout_time * SECOND <= wall
 
     def gives_any(self, tags: tuple[str, ...]) -> bool:
-        """Whether a claim with these tags would get a job, unless it is due for removal."""
+        """Whether a job is ready for a claim with these tags; the job may be due for removal."""
         return next(self.claim_order(tags, 0, 1), None) is not None
 
     def in_progress(self) -> list[Job]:

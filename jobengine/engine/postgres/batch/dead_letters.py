@@ -29,7 +29,7 @@ def is_to_move(job: Job | None) -> bool:
 
 
 def queues_to_move_from(known: Mapping[str, Known], effects: Sequence[Effect]) -> list[str]:
-    """The queues in which a batch has let jobs fail that are to be moved."""
+    """The queues with jobs that failed in this batch and have to move into a dead-letter queue."""
     if all(one.queue.dead_letter is None for one in known.values()):
         return []
     return sorted({one.queue for one in effects if isinstance(one, JobEffect) and is_to_move(one.new)})

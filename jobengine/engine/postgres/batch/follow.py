@@ -244,7 +244,7 @@ class FollowUps:
     # Locking and loading
 
     def _lock(self, stands: Sequence[_Stand], jobs: Sequence[Child]) -> None:
-        """Lock batches, then jobs, each in the order of locks."""
+        """Lock batches, then jobs, both sorted as all transactions sort them."""
         keys = sorted(
             (one.queue_id, one.batch)
             for one in stands

@@ -51,7 +51,7 @@ class Turns:
     passed_over: bool = field(default=False, init=False)
 
     def queries(self, tags: Tags, count: int) -> "list[tuple[Statement, Callable[[list[Row]], None]]]":
-        """The statements that load what a claim needs first, with what takes their answers."""
+        """The statements that load the rows for a claim, each with the function that takes its answer."""
         groups, self.begins = self.groups, False
 
         def take(answer: list[Row]) -> None:
