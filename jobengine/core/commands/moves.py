@@ -7,7 +7,8 @@ from ..access import WORKERS
 from ..errors import SameQueue
 from ..facts import Fact, QueueChanged
 from ..filter import Filter, matches
-from ..model import Grant, Job
+from ..flow import NO_FLOW, Flow
+from ..model import Grant, Job, Queue
 from ..moves import Moves, Pace
 from ..tables import NOTHING, Decision, NewId, RecentActivity, Table, TableSet, table_of
 from ..values import Value
@@ -91,6 +92,13 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
     @property
     def weight(self) -> int:
         return max(1, len(self.uids))
+
+    def flow_after(self, source: Table, queue: Queue) -> Flow | None:
+        """The flow that the other queue would have after this command; None if it stays as it is."""
+        if queue.flow is not None or self.dry_run:
+            return None
+        jobs = map(source.job, self.uids)
+        return NO_FLOW if any(job is not None and job.spec.rare.own_group is not None for job in jobs) else None
 
     def decide(self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Step]:
         """Raises SameQueue."""

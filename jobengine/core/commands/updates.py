@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved
 from ..filter import Filter, matches
+from ..flow import NO_FLOW, Flow
 from ..gates import GateChanges, with_flow
 from ..model import SECOND, Grant, Job, Queue, Rank, State
 from ..moves import Pace, paced
@@ -57,6 +58,9 @@ class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(uids=frozenset([self.uid]))
+
+    def flow_after(self, queue: Queue) -> Flow | None:
+        return NO_FLOW if self.changes.of_groups and queue.flow is None else None
 
     def decide_in(self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity) -> Decision[Job]:
         """Raises JobNotFound, and the errors of `update`."""
@@ -103,6 +107,9 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(uids=frozenset(one.uid for one in self.updates))
+
+    def flow_after(self, queue: Queue) -> Flow | None:
+        return NO_FLOW if queue.flow is None and any(one.changes.of_groups for one in self.updates) else None
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
@@ -216,6 +223,9 @@ class UpdateMatching(_Sweep, frozen=True, kw_only=True):
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return super().needs(queue, grant) if self.uids is None else Needs(uids=frozenset(self.uids))
+
+    def flow_after(self, queue: Queue) -> Flow | None:
+        return NO_FLOW if self.changes.group is not None and queue.flow is None and not self.dry_run else None
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from ...core import commands as c
 from ...core.errors import QueueNotFound
 from ...core.failures import failure_of
+from ...core.flow import Flow
 from ...core.model import EventBatch, Job, Queue, Rank
 from ...core.wall_time import shown
 from ...storage.backup_reader import BackupReader
@@ -38,7 +39,8 @@ A = TypeVar("A")
 _MOST_SCANS: Final = 32
 #: The most backups at a time.
 _MOST_BACKUPS: Final = 4
-#: The commands that read the failures of a queue.
+#: The commands that may wait until an index is built, and those of them that read the failures of a queue.
+_MAY_PREPARE: Final = (c.QueueCommand, c.MoveJobs)
 _READ_FAILURES: Final = (c.ListFailures, c.CountFailures, c.ExplainJob)
 #: Jobs that are indexed by group at a time: one or two milliseconds.
 _PREPARED_AT_ONCE: Final = 500
@@ -187,7 +189,7 @@ class LocalEngine:
         while True:
             while type(command) is c.ListJobs and self._is_unsorted(command):
                 await deferLater(self._clock, 0)
-            while isinstance(command, c.QueueCommand) and self._is_unprepared(command):
+            while isinstance(command, _MAY_PREPARE) and self._is_unprepared(command):
                 await deferLater(self._clock, 0)
             if type(command) is c.ListGroups:
                 command = cast(c.Command[A], await self._with_groups(command))
@@ -240,17 +242,17 @@ class LocalEngine:
                 return False
         return self._index_builder.build_failures(table)
 
-    def _is_unprepared(self, command: c.QueueCommand[Any]) -> bool:
+    def _is_unprepared(self, command: c.QueueCommand[Any] | c.MoveJobs) -> bool:
         """
         Index some failures of a queue if the command reads them, or some jobs by group if the command changes how;
         returns whether there are more.
         """
         if isinstance(command, _READ_FAILURES):
             return self._are_failures_unread(command)
-        table = self._tables.queues.get(command.queue)
+        table = self._tables.queues.get(command.to if isinstance(command, c.MoveJobs) else command.queue)
         if table is None or table.size() <= _PREPARED_AT_ONCE:
             return False
-        flow = command.flow_after(table.queue)
+        flow = self._flow_after(command, table.queue)
         if (
             flow is None
             or (table.turns is not None and table.turns.has_shape(flow))
@@ -259,10 +261,24 @@ class LocalEngine:
             return False
         return table.flow.prepare(flow, _PREPARED_AT_ONCE)
 
+    def _flow_after(self, command: c.QueueCommand[Any] | c.MoveJobs, queue: Queue) -> Flow | None:
+        """The flow that a queue would have after a command; None if it stays as it is."""
+        if not isinstance(command, c.MoveJobs):
+            return command.flow_after(queue)
+        source = self._tables.queues.get(command.queue)
+        return None if source is None else command.flow_after(source, queue)
+
     # Commands that may wait
 
     def claim(self, command: c.Claims) -> Coroutine[Any, Any, c.ClaimResult]:
-        return self._take(command, 0 if command.updates else command.wait)
+        return self._update_and_take(command) if command.updates else self._take(command, command.wait)
+
+    async def _update_and_take(self, command: c.Claims) -> c.ClaimResult:
+        """Update and claim, without waiting for jobs."""
+        for part in command.update_commands():
+            while self._is_unprepared(part):
+                await deferLater(self._clock, 0)
+        return await self._take(command, 0)
 
     async def peek(self, command: c.Peek) -> Job | None:
         taken = await self._take(command, command.wait)
