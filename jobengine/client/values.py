@@ -213,6 +213,9 @@ class Explanation(Answer):
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", as_moment)
+    #: Whether it failed because it was cancelled, and whether its cancellation was requested while it is in progress.
+    cancelled = Field[bool]("cancelled", default=False)
+    cancel_requested = Field[bool]("cancel_requested", default=False)
     #: The last error and, in the next line, its fingerprint.
     error = Field[str | None]("error")
     fingerprint = Field[str | None]("fingerprint")

@@ -20,7 +20,7 @@ from ..core.stats import GroupReport, QueueStats, Times
 from .links import link_value, with_dependencies
 from .moves import dead_letter_value, moved_reason
 from .schedules import ScheduledBy, scheduled_by
-from .shown_job import job_value, not_before_of, to_json
+from .shown_job import is_cancelled, job_value, not_before_of, to_json
 from .time_text import time_text
 from .unique_keys import key_reason
 from .waiting_reason import failed_reason, waiting_reason
@@ -223,10 +223,7 @@ def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
 
 
 def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> bytes:
-    """
-    The reason why a job is not running, as a sentence and as fields. `links` are the jobs and batches that it waits for
-    (see core.links.held_by).
-    """
+    """Why a job is not running, as a sentence and as fields. `links` are what it waits for: see core.links.held_by."""
     job = explanation.job
     added = scheduled_by(job)
     value: dict[str, Any] = {
@@ -235,13 +232,15 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         "reason": _reason(explanation, links)
         + key_reason(job, explanation.key_held_until)
         + moved_reason(explanation)
-        + ("" if added is None else f" {_by_schedule(added)}"),
+        + _by_schedule(added),
         "paused": explanation.queue.paused,
         "ahead": explanation.ahead,
         "not_before": not_before_of(job.standing) or None,
         "worker": job.standing.worker,
         "lease_expires": None if job.lease_expires is None else job.lease_expires // 1000,
         "error": job.standing.notes.error,
+        "cancelled": job.cancelled or None,
+        "cancel_requested": is_cancelled(job) or None,
         "fingerprint": job.standing.notes.fingerprint,
         **_alike_value(explanation.alike),
         "group": job.spec.rare.own_group,
@@ -260,8 +259,8 @@ def _alike_value(alike: Alike | None) -> dict[str, int | None]:
     return {"failed_alike": alike.count, "failed_alike_since": alike.first // 1000}
 
 
-def _by_schedule(added: ScheduledBy) -> str:
-    return f"Added by schedule {added.name!r} for {added.time}."
+def _by_schedule(added: ScheduledBy | None) -> str:
+    return "" if added is None else f" Added by schedule {added.name!r} for {added.time}."
 
 
 def _hold_value(hold: Hold | None) -> dict[str, Any]:
@@ -301,13 +300,15 @@ def _named_holder(job: Job) -> str:
 
 def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
     job = explanation.job
+    holder = f" by {job.standing.worker!r}" if job.standing.worker else ""
     if job.state is State.INPROGRESS:
-        holder = f" by {job.standing.worker!r}" if job.standing.worker else ""
         expires = job.lease_expires
         until = "" if expires is None else f", until {time_text(expires // 1000)} at the latest if it is not updated"
-        return f"It is in progress, held{holder}{until}."
+        requested = " Its cancellation was requested; its worker learns of that from its next update."
+        return f"It is in progress, held{holder}{until}.{requested if is_cancelled(job) else ''}"
     if job.state is not State.QUEUED:
-        again = f"{_like(explanation)}It is {job.state}; set its state to queued to run it again."
+        state = f"It was cancelled{holder and f' while held{holder}'}" if job.cancelled else f"It is {job.state}"
+        again = f"{_like(explanation)}{state}; set its state to queued to run it again."
         return failed_reason(explanation.queue.name, links) if links else again
     paused = "The queue is paused. " if explanation.queue.paused else ""
     not_before = not_before_of(job.standing)

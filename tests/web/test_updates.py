@@ -86,3 +86,32 @@ def test_null_changes_nothing(server: MemoryServer) -> None:
     added = add(server, priority=3, tags=["t"])
     names = ["new_status", "retry", "cancel", "error", "priority", "tags", "timeout_time", "delay_seconds", "lease"]
     assert change(server, added["uid"], **dict.fromkeys(names), progress=7).json == {**added, "progress": 7}
+
+
+def _explain(server: MemoryServer, uid: str) -> Any:
+    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json
+
+
+def test_explain_shows_that_a_queued_job_was_cancelled(server: MemoryServer) -> None:
+    uid = add(server)["uid"]
+    assert not {"cancelled", "cancel_requested"} & set(_explain(server, uid))
+    change(server, uid, cancel=True)
+    explained = _explain(server, uid)
+    assert (explained["cancelled"], "cancel_requested" in explained) == (True, False)
+    assert explained["reason"] == "It was cancelled; set its state to queued to run it again."
+
+
+def test_explain_shows_a_requested_cancellation_and_who_held_the_job(server: MemoryServer) -> None:
+    add(server)
+    uid = hold(server, worker="w1")["uid"]
+    change(server, uid, cancel=True)
+    explained = _explain(server, uid)
+    assert (explained["cancel_requested"], "cancelled" in explained) == (True, False)
+    learns = "Its cancellation was requested; its worker learns of that from its next update."
+    assert explained["reason"].endswith(f" if it is not updated. {learns}")
+    change(server, uid, new_status="failed", error="stopped half-way")
+    explained = _explain(server, uid)
+    assert (explained["cancelled"], explained["error"]) == (True, "stopped half-way")
+    assert explained["reason"] == "It was cancelled while held by 'w1'; set its state to queued to run it again."
+    change(server, uid, new_status="queued")
+    assert not {"cancelled", "cancel_requested"} & set(_explain(server, uid))
