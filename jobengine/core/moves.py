@@ -96,7 +96,9 @@ class Moves:
         """The facts that move a job which nothing prevents; a failed one is queued with all its attempts."""
         standing = queued_again(job, self.now)
         if pace is not None:
-            standing = paced(standing, pace.at, target.wall(self.now))
+            # A queued job keeps a longer delay.
+            ready = target.wall(standing.ready_at) if standing.ready_at else 0
+            standing = paced(standing, max(pace.at, ready, standing.not_before), target.wall(self.now))
         moved = self._moved(source.queue, job, target, _own_keep(job.spec), standing, None, with_group=True)
         return [*with_flow(target), *moved] if _group_of(job) is not None else moved
 

@@ -341,6 +341,45 @@ class MoveContract(Contract):
         ready = _ready_over_time(world, ask, 5)
         assert ready == {0: 1, 0.5: 1, 1: 1, 1.5: 1, 2: 1}
 
+    def test_a_pace_does_not_shorten_the_delay_of_a_queued_job(self, world: World, ask: Asker) -> None:
+        ask.create(OTHER)
+        delayed = ask.add(OTHER, delay_seconds=3600)
+        later = ask.add(OTHER, not_before=world.now // 1000 + 7200)
+        ready = ask.add(OTHER)
+        assert move(ask, pace=Pace(per_second=2)).moved == 3
+        world.advance(3599)
+        held = ask.hold()
+        assert held.spec.uid == ready.spec.uid
+        ask.update(held, State.COMPLETE)
+        assert ask.claim() is None
+        world.advance(1)
+        held = ask.hold()
+        assert held.spec.uid == delayed.spec.uid
+        ask.update(held, State.COMPLETE)
+        world.advance(3599)
+        assert ask.claim() is None
+        world.advance(1)
+        assert ask.hold().spec.uid == later.spec.uid
+
+    def test_a_job_that_failed_because_of_another_still_waits_for_it_after_a_move(
+        self, world: World, ask: Asker
+    ) -> None:
+        ask.create(OTHER)
+        ask.add(uid=A)
+        ask.add(uid=B, depends_on=(("q", A),))
+        first = ask.update(ask.hold(), State.FAILED)
+        assert ask.ask(c.ReadJob, uid=B).state is State.FAILED
+        moved = move(ask, "q", OTHER)
+        assert (moved.moved, moved.left) == (1, {AWAITED: 1})
+        assert ask.ask(c.ReadJob, OTHER, uid=B).waits
+        world.reopen()
+        ask.update(first, State.QUEUED)
+        assert ask.claim(OTHER) is None
+        ask.update(ask.hold(), State.COMPLETE)
+        claimed = ask.claim(OTHER)
+        assert claimed is not None
+        assert claimed.spec.uid == B
+
     def test_a_retry_by_filter_takes_a_pace(self, world: World, ask: Asker) -> None:
         for _ in range(5):
             fail(ask)
