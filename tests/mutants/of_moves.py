@@ -35,7 +35,7 @@ OF_MOVES: Final = (
         "move-again",
         "that a job which came back during a move is not moved again",
         "jobengine/core/commands/moves.py",
-        "        return jobs if self.before is None else [job for job in jobs if job.updated <= self.before]\n",
+        "        return [job for job in jobs if not self.before < job.updated <= now]\n",
         "        return jobs\n",
         ("tests/core/test_dead_letters.py::test_a_job_that_came_back_during_a_move_is_left_there",),
     ),
