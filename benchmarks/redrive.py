@@ -15,7 +15,7 @@ from .servers.jobengine import QUEUE
 from .stalls import longest
 
 _DEAD = "dead"
-_JOBS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 1_000_000
+_JOBS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 100_000
 #: The most milliseconds by which a step may delay others.
 _TARGET = 20
 _CALLS = {
@@ -37,7 +37,7 @@ def measure(results: Results) -> None:
             stall = longest(server.port, request("POST", "/api/v1/jobs", body))
             speed = _JOBS / (perf_counter() - began)
             say(f"{_JOBS:,} jobs {name}: longest ping {stall:.1f} ms, {speed:,.0f} jobs/s")
-            results.bound(f"longest stall, {name}", [stall], "ms", _TARGET)
+            results.bound(f"longest stall, {_JOBS:,} jobs {name}", [stall], "ms", _TARGET)
 
 
 if __name__ == "__main__":

@@ -90,12 +90,13 @@ def _fired(connection: Connection) -> int:
 def _idle(pid: int) -> float:
     """The processor time that the reactor uses in a second without requests."""
     sleep(2)
-    before = _processor_time(pid)
+    before = processor_time(pid)
     sleep(_IDLE)
-    return (_processor_time(pid) - before) / _IDLE
+    return (processor_time(pid) - before) / _IDLE
 
 
-def _processor_time(pid: int) -> float:
+def processor_time(pid: int) -> float:
+    """The seconds of processor time of a process's main thread, the reactor's."""
     with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
         return int(file.read().split()[0]) / 1e9
 
