@@ -278,7 +278,7 @@ def _read_standing(written: list[Any]) -> Standing:
 def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
     queue, uid, priority, arrival, keep, keep_failed, timeout, timeout_time, created, more, *standing = written
     state, updated, attempts, claimed, lease, worker, more_standing = standing
-    if lease is None and worker is None and not more_standing and (not more or more.keys() <= _NONE.keys()):
+    if lease is None and worker is None and not more_standing and (not more or _SHARED.issuperset(more)):
         # Nearly all jobs are read by this branch: without **more it takes half the time.
         bare, kept, (timeout, timeout_time, created) = _bare(
             state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created
@@ -317,9 +317,8 @@ def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
     return JobAdded(queue, Job(spec, _read_standing(standing)))
 
 
-_NONE: Final[dict[str, str | None]] = {"author": None, "group": None, "batch": None}
-
-
+#: Jobs without other rare fields share an object; see shared_rare.
+_SHARED: Final = frozenset({"author", "group", "batch"})
 #: The fields of Rare, and their names in records.
 _WRITTEN: Final = {name: name for name in Rare.__struct_fields__} | {"request_digest": "fingerprint"}
 
@@ -338,7 +337,7 @@ def _read_rare(more: dict[str, Any]) -> Rare:
     if "moved_from" in written:
         written["moved_from"] = convert(written["moved_from"], MovedFrom)
     # Most jobs with an author, a group or a batch have no other rare field.
-    return shared_rare(**_NONE | written) if _NONE.keys() >= written.keys() else Rare(**written)
+    return shared_rare(**written) if _SHARED.issuperset(written) else Rare(**written)
 
 
 def _awaited(pair: list[str]) -> Awaited:

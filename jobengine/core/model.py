@@ -130,7 +130,7 @@ _shared_rare: Final[dict[object, Rare]] = {}
 _MOST_SHARED: Final = 131_072
 
 
-def shared_rare(author: str | None, group: str | None, batch: str | None = None) -> Rare:
+def shared_rare(author: str | None = None, group: str | None = None, batch: str | None = None) -> Rare:
     """The rare fields of a job that has no other; the jobs of a group, or of a batch, share one object."""
     if author is None and group is None and batch is None:
         return NO_RARE

@@ -69,9 +69,7 @@ class FlowIndex:
         while some := list(islice(jobs, most)):
             coming.gather(some)
             yield
-        groups = iter(list(coming.groups.values()))
-        while gathered := list(islice(groups, most)):
-            coming.place(gathered)
+        while coming.place(most):
             yield
 
     def _begin(self, flow: Flow, covered: Rank | None) -> Turns:

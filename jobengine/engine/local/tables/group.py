@@ -156,12 +156,25 @@ class Group:
         """Add a ready job, not in strict order; returns whether it comes first."""
         jobs = self.jobs
         self.ready += 1
-        # The usual case of _with, without a call: a start does this for each job.
+        # The usual case of _with, without a call.
         if isinstance(jobs, list) and 0 < len(jobs) < _LONG and rank > jobs[-1]:
             jobs.append(rank)
             return False
         self.jobs = _with(jobs, rank)
         return next(iter(self.jobs)) is rank
+
+    def add_all(self, ranks: list[Rank]) -> None:
+        """Add ready jobs without tags; not in strict order."""
+        jobs = self.jobs
+        self.ready += len(ranks)
+        if isinstance(jobs, SortedList):
+            jobs.add_all(ranks)
+            return
+        jobs += ranks
+        jobs.sort()
+        if len(jobs) > _LONG:
+            self.jobs = SortedList[Rank]()
+            self.jobs.add_all(jobs)
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
         """
