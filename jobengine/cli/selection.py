@@ -22,6 +22,13 @@ def chosen(options: dict[str, Any]) -> JobFilter:
     return cast(JobFilter, {name: value for name, value in given.items() if value is not None})
 
 
+def _none_empty(context: click.Context, _: click.Parameter, uids: tuple[str, ...]) -> tuple[str, ...]:
+    """The uids; raises UsageError if one is empty, as a shell variable that is not set is."""
+    if "" in uids:
+        raise click.UsageError("UID must not be empty.", context)
+    return uids
+
+
 def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = True) -> Callable[[F], F]:
     """
     A decorator that adds the arguments and options of a Selection. `every` is the help text of --all; without
@@ -29,7 +36,7 @@ def selection(every: str = "All jobs of the queue.", *, all_conditions: bool = T
     """
     options = (
         QUEUE,
-        click.argument("uids", metavar="[UID]...", nargs=-1),
+        click.argument("uids", metavar="[UID]...", nargs=-1, callback=_none_empty),
         all_filters if all_conditions else filters,
         click.option("--all", "every", is_flag=True, help=every),
         click.option("--dry-run", is_flag=True, help="Only count the jobs."),

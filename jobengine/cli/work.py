@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -115,7 +116,11 @@ def work(
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats a record as a line of text, with control characters of server texts escaped."""
+    """Formats a record as a line of text, with its time in UTC and control characters of server texts escaped."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # named by logging
+        """The time, as all commands print times."""
+        return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # named by logging
         """The line, without a traceback."""

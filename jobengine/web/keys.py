@@ -22,7 +22,8 @@ from .errors import AdminRequired, WrongBearer, problem_of, routing_problem
 from .router import Routes
 from .throttle import KeyThrottle
 
-_HAS_NONE: Final = "This server has no admin key; start it with ADMIN_KEY."
+_HAS_NONE: Final = "This server has no admin key, which this call needs; start it with ADMIN_KEY."
+_IS_USELESS: Final = "This server has no admin key: start it with ADMIN_KEY, or send the queue's key in X-Access-Key."
 _IS_WRONG: Final = "The admin key is wrong; send the server's in X-Admin-Key."
 
 
@@ -41,7 +42,10 @@ class Keys:
         if self.admin_key is not None and self._admin_keys(request):
             # A wrong admin key must be reported, even if a good access key came with it; no queue has an empty key.
             return {"admin": True} if self.is_admin(request) else {"access_key": b""}
-        return {"access_key": access_key(request.sent.get(b"x-access-key", ()), request.sent.get(b"authorization", ()))}
+        sent, authorization = request.sent.get(b"x-access-key", ()), request.sent.get(b"authorization", ())
+        if not (sent or authorization) and request.sent.get(b"x-admin-key"):
+            raise BadInput(_IS_USELESS)
+        return {"access_key": access_key(sent, authorization)}
 
     def is_admin(self, request: JobRequest) -> bool:
         """Whether the request has the admin key; raises BadInput if it has several."""

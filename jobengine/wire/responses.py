@@ -317,7 +317,7 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         waiting = waiting_reason(job, explanation.queue.name, links)
         return f"{paused}{waiting} {delayed}".rstrip()
     if delayed:
-        return delayed
+        return paused + delayed
     if explanation.hold is not None:
         return paused + _held_reason(explanation.hold)
     ahead = explanation.ahead

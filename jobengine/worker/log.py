@@ -63,7 +63,7 @@ def _seconds(span: float | timedelta) -> float:
 
 def end_message(fields: dict[str, Any], note: str) -> str:
     """The text of the log line with these fields."""
-    error_type, retry_at = fields["error_type"], fields["retry_at"]
+    error_type, retry_at = fields["error_type"], (fields["retry_at"] or "").replace("+00:00", "Z")
     return (
         f"{fields['queue']} {fields['uid']}, attempt {fields['attempt']}: {note or fields['outcome']}, "
         f"after {fields['seconds']:.3f} s"

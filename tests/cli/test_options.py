@@ -126,6 +126,7 @@ def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: 
         ("add mail {} --unique k --unique-key k", "Give one key: --unique and --unique-key are the same option."),
         ("show mail ''", "UID must not be empty."),
         ("explain '' u", "QUEUE must not be empty."),
+        ("update mail '' --delay 0", "UID must not be empty."),
         ("add mail {} --import-name x", ""),
         (f"add mail --many - --uid {UID}", ""),
         ("add mail {} --not-before tomorrow", "'tomorrow' is not a time; write 2027-01-15T08:00"),

@@ -38,13 +38,14 @@ def test_a_malformed_request_is_400_before_the_admin_key_is_checked(guarded: Mem
 
 def test_a_server_without_an_admin_key_ignores_the_admin_header(server: MemoryServer) -> None:
     assert _create(server, "new", {"X-Admin-Key": "any"}).status == 201
-    assert server.call("GET", "/api/v1/queue", query={"name": "q"}, key=None, headers=ADMIN).status == 400
+    answer = server.call("GET", "/api/v1/queue", query={"name": "q"}, key=None, headers=ADMIN)
+    assert (answer.status, answer.json["detail"].partition(":")[0]) == (400, "This server has no admin key")
     assert server.call("GET", "/api/v1/queue", query={"name": "q"}, headers=ADMIN).status == 200
     assert _asks_for_admin(server.call("GET", "/api/v1/queues", headers=ADMIN))
 
 
 def test_without_an_admin_key_calls_that_need_one_are_refused(server: MemoryServer) -> None:
-    assert "This server has no admin key; start it with ADMIN_KEY." in _detail(server, {})
+    assert "This server has no admin key, which this call needs; start it with ADMIN_KEY." in _detail(server, {})
     assert "This server has no admin key" in _detail(server, {"X-Admin-Key": "any"})
 
 

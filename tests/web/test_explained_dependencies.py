@@ -63,6 +63,12 @@ def test_other_reasons_are_given_too(server: MemoryServer) -> None:
     )
 
 
+def test_a_delayed_job_of_a_paused_queue_has_both_reasons(server: MemoryServer) -> None:
+    add_jobs(server, job(1, not_before=1_900_000_000))
+    set_up(server, paused=True)
+    assert _reason(server, 1) == "The queue is paused. It can't be claimed before 2030-03-17T17:46:40Z."
+
+
 def test_at_most_ten_are_named(server: MemoryServer) -> None:
     add_jobs(server, *map(job, range(1, 15)), job(15, *range(1, 15)))
     reason = _reason(server, 15)

@@ -71,7 +71,7 @@ def test_the_log_fields_of_a_finished_job_have_its_outcome_and_retry_time(
         (
             _hold(FAILED, error_type="OSError"),
             "",
-            "mail u, attempt 2: failed, after 0.123 s, with OSError; to be tried again at 2027-01-15T08:01:00+00:00",
+            "mail u, attempt 2: failed, after 0.123 s, with OSError; to be tried again at 2027-01-15T08:01:00Z",
         ),
         (_hold(FAILED), "the lease was lost", "mail u, attempt 2: the lease was lost, after 0.123 s"),
     ],
