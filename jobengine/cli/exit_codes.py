@@ -42,6 +42,7 @@ _OF_A_PROXY = (502, 504)
 _AT_A_SHELL: Final = {
     "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
     "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
+    "send the queue's key in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to the queue's key.",
     "send the server's in X-Admin-Key.": "set JOBENGINE_ADMIN_KEY to the server's.",
     "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
     "create it with PUT /api/v1/batch.": "create it with `jobengine batch create`.",
