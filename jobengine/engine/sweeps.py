@@ -33,7 +33,8 @@ async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMa
     matched = await sweep(engine, clock, replace(command, uids=()))
     uids = await _matching(engine, clock, command)
     for start in range(0, len(uids), command.limit):
-        matched += await sweep(engine, clock, replace(command, uids=tuple(uids[start : start + command.limit])))
+        swept = await engine.ask(replace(command, uids=tuple(uids[start : start + command.limit])))
+        matched, command = matched + swept.matched, replace(command, pace=swept.pace)
         await deferLater(clock, 0)
     return matched
 

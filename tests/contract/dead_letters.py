@@ -380,14 +380,15 @@ class MoveContract(Contract):
         assert claimed is not None
         assert claimed.spec.uid == B
 
-    def test_a_retry_by_filter_takes_a_pace(self, world: World, ask: Asker) -> None:
+    @pytest.mark.parametrize("priority", [None, 3])
+    def test_a_retry_by_filter_takes_a_pace(self, world: World, ask: Asker, priority: int | None) -> None:
         for _ in range(5):
             fail(ask)
         retry = c.UpdateMatching(
             queue="q",
             access_key=KEY,
             filter=c.Filter(state=State.FAILED),
-            changes=c.Changes(state=State.QUEUED),
+            changes=c.Changes(state=State.QUEUED, priority=priority),
             pace=Pace(per_second=2),
             limit=2,
         )
