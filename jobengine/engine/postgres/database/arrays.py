@@ -7,7 +7,8 @@ items are packed at once.
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from itertools import chain
+from typing import Final, cast
 
 #: The types of items in pg_type.
 _BIGINT, _BYTEA, _TEXT = 20, 17, 25
@@ -65,15 +66,17 @@ def texts(values: Sequence[str]) -> Texts:
 
 
 def _packed(oid: int, values: Sequence[bytes | None]) -> bytes:
-    if values.count(None) == len(values):
-        return _head(oid, values) + _NULL * len(values)
-    parts = [_head(oid, values)]
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-        else:
-            parts += (_LENGTH.pack(len(value)), value)
-    return b"".join(parts)
+    head = _head(oid, values)
+    if values and values[0] is None and values.count(None) == len(values):
+        return head + _NULL * len(values)
+    if None in values:
+        return head + b"".join([_NULL if value is None else _LENGTH.pack(len(value)) + value for value in values])
+    given = cast("Sequence[bytes]", values)
+    lengths = [*map(len, given)]
+    if len({*lengths}) == 1:
+        length = _LENGTH.pack(lengths[0])
+        return head + length + length.join(given)
+    return head + b"".join(chain.from_iterable(zip(map(_LENGTH.pack, lengths), given, strict=True)))
 
 
 def _head(oid: int, values: Sequence[object]) -> bytes:
