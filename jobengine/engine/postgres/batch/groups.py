@@ -75,6 +75,8 @@ class LoadedGroups:
     _totals: QueueTotals | None = field(default=None, init=False)
     #: The rows of jobs that are locked, and read when they are needed.
     _sealed: dict[str, Row] = field(factory=dict, init=False)
+    #: By the uid of a ready job that is not locked: the key of its group.
+    unlocked: dict[str, bytes] = field(factory=dict, init=False)
     #: The uids of jobs by group that were loaded by other commands, or changed; None until a claim needs them.
     _members: dict[str | None, set[str]] | None = field(default=None, init=False)
     #: The number of the last turn; 0 until a claim needs it.
@@ -298,11 +300,21 @@ class LoadedGroups:
     def claimable(self, rank: Rank) -> Job | None:
         """The job with this rank, if it can be claimed by itself."""
         job = self.jobs.get(rank[2])
-        if job is None and rank[2] in self._sealed:
-            job = self.job(self._sealed.pop(rank[2]))
+        if job is None:
+            job = self._read(rank)
         if job is None or not job.ready or job.spec.rank != rank:
             return None
         return None if 0 < job.spec.timeout_time * SECOND <= self.wall else job
+
+    def _read(self, rank: Rank) -> Job | None:
+        """The job with this rank; one that is not locked is locked first, unless others have locked it."""
+        inv_prio, arrival, uid = rank
+        key = self.unlocked.pop(uid, None)
+        if key is not None:
+            before = {"inv_prio": inv_prio - 1, "arrival": arrival - 1}
+            self._locked_ranks(_READY_JOBS_OF_GROUP, key=key, **before, most=LEAST)
+        row = self._sealed.pop(uid, None)
+        return None if row is None else self.job(row)
 
     def members(self) -> Mapping[str | None, set[str]]:
         """The uids of jobs by group that other commands have loaded, or that were changed."""

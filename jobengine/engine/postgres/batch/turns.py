@@ -144,6 +144,7 @@ class Turns:
             most=UNLIMITED if limit is None else limit,
             groups=most,
             jobs=count,
+            fair=int(self.groups.flow.group_order is GroupOrder.FAIR),
         )
         return self.groups.locking(statement)
 
@@ -158,11 +159,13 @@ class Turns:
             its = found.get(row[0])
             if its is None:
                 its = found[row[0]] = (row, [])
-            if row[14] is not None:
+            if row[18] is not None:
                 its[1].append(self.groups.keep(row))
-        new = [(group, ranks) for row, ranks in found.values() if (group := self._placed(row, ranks)) is not None]
-        self.groups.lock_strict(new)
-        for group, ranks in new:
+        new = [(group, row, ranks) for row, ranks in found.values() if (group := self._placed(row, ranks)) is not None]
+        self.groups.lock_strict([(group, ranks) for group, _, ranks in new])
+        for group, row, ranks in new:
+            if len(ranks) == 1 and row[17] is not None:
+                ranks += self._second(group, row, ranks[0])
             is_whole = not ranks or len(ranks) >= group.base[READY]
             group.ready.take(*self.groups.rank_list(ranks, len(ranks) + is_whole))
         self._is_whole = len(found) < page.most
@@ -171,7 +174,15 @@ class Turns:
             self._last = (inv_prio, repr(load), turn, arrival)
             is_fair = self.groups.flow.group_order is GroupOrder.FAIR
             self._frontier = (inv_prio + 1, load, turn, arrival, "~") if is_fair else (inv_prio + 1, arrival, "~")
-        return [group for group, _ in new]
+        return [group for group, _, _ in new]
+
+    def _second(self, group: LoadedGroup, row: Row, first: Rank) -> list[Rank]:
+        """The rank of a group's second ready job, which is not locked; in strict order it is not needed."""
+        rank = (row[14] + 1, row[15], row[17])
+        if rank <= first or group.order is GroupOrder.STRICT:
+            return []
+        self.groups.unlocked[row[17]] = row[0]
+        return [rank]
 
     def _placed(self, row: Row, ranks: Sequence[Rank]) -> LoadedGroup | None:
         """A group that was not loaded before; None for another one, or if its name can't be read."""
@@ -180,6 +191,8 @@ class Turns:
             # Others have locked the first job, or have left a place that is too early.
             self.passed_over = True
             group.delta.is_touched = group.delta.lost = self.groups.locked
+        elif group is not None:
+            group.delta.second = None if row[17] is None else ((row[14], row[15]), row[16])
         return group
 
     def _kept(self, row: Row, name: str | None) -> LoadedGroup | None:

@@ -19,7 +19,7 @@ from attrs import define, field
 
 from ....core.facts import ItemSet
 from ....core.flow import GATE, GROUP, NO_FLOW, Flow, GroupOrder, GroupSettings, settings_of
-from ....core.model import Job, Queue, State
+from ....core.model import Job, Queue
 from ....core.places import Place, place_of
 from ....storage.errors import Damaged
 from ..sql import named
@@ -35,6 +35,14 @@ GROUPED: Final = 7
 _NAME: Final = "name"
 
 READY, DELAYED, RUNNING, FAILED = range(4)
+_FAILED: Final = Place.FAILED
+_COUNTED: Final = {
+    Place.READY: READY,
+    Place.DELAYED: DELAYED,
+    Place.WAITING: DELAYED,
+    Place.INPROGRESS: RUNNING,
+    Place.FAILED: FAILED,
+}
 
 _LOCK_FLOW: Final = named("lock_flow")
 _LOCK_UNGROUPED: Final = named("lock_ungrouped")
@@ -138,11 +146,7 @@ def counted_in(job: Job) -> int | None:
     waits for others counts as delayed.
     """
     place = place_of(job.standing)
-    if place is Place.WAITING:
-        return DELAYED
-    if place <= Place.INPROGRESS:
-        return int(place)
-    return FAILED if job.state is State.FAILED and not job.cancelled else None
+    return _COUNTED.get(place) if place is not _FAILED or not job.cancelled else None
 
 
 def key_of(rows: Rows, job: Job) -> bytes | None:
@@ -154,6 +158,13 @@ def key_of(rows: Rows, job: Job) -> bytes | None:
 def _is_like(old: Job, new: Job) -> bool:
     """Whether a job has the same group and the same rank as before."""
     return old.spec.rare.group == new.spec.rare.group and rank_of(old) == rank_of(new)
+
+
+#: A rank, and when a job there was created.
+_Place = tuple[int | None, int | None, int | None]
+_NOWHERE: Final[_Place] = (None, None, None)
+#: In the place of a job's rank, and of when it was created.
+NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
 @define(eq=False)
@@ -177,13 +188,18 @@ class GroupDelta:
     #: The row's `rev` and place when it was read; -1 if it was not.
     rev: int = -1
     place: RowRank | None = None
+    #: The rank of the second ready job and when it was created, or None if there is none; NOT_READ if it was not read.
+    second: tuple[RowRank, int] | None = NOT_READ
+    #: Whether the job at its place is the only one that was ready and is no longer.
+    lost_first: bool = False
 
-    def leave(self, was: int | None) -> None:
+    def leave(self, job: Job, was: int | None) -> None:
         """Uncount a job that was counted in the number of this index, if there is one."""
         self.is_touched = True
         if was is not None:
             self.counts[was] -= 1
             if was == READY:
+                self.lost_first = not self.lost and rank_of(job) == self.place
                 self.lost = True
 
     def enter(self, job: Job, counted: int | None) -> None:
@@ -200,13 +216,24 @@ class GroupDelta:
         return self.lost and self.rev >= 0
 
     @property
-    def rank_written(self) -> RowRank | None:
-        """The first of the jobs that became ready; of a group that is placed anew, one before which none is ready."""
-        if not self.lost or self.rev < 0:
-            return self.first
-        if self.first is None or self.place is None:
-            return self.first or self.place or NO_CLAIM_START
-        return min(self.first, self.place)
+    def place_written(self) -> _Place:
+        """
+        The rank of the first of the jobs that became ready, and when it was created. Of a group that is placed anew,
+        those of its first ready job; if that is not known, a rank before which none is ready, and None.
+        """
+        if self.first is None and not self.lost:
+            return _NOWHERE
+        ready = [] if self.first is None or self.created is None else [(self.first, self.created)]
+        if self.is_placed_anew:
+            if not self.lost_first or self.second is NOT_READ:
+                known = [rank for rank in (self.first, self.place) if rank is not None]
+                return *min(known, default=NO_CLAIM_START), None
+            if self.second is not None:
+                ready.append(self.second)
+        if not ready:
+            return _NOWHERE
+        rank, created = min(ready)
+        return *rank, created
 
     @property
     def may_be_missing(self) -> bool:
@@ -236,13 +263,14 @@ class GroupChanges:
         was, now = None if old is None else counted_in(old), None if new is None else counted_in(new)
         if old is not None and new is not None and (old.spec is new.spec or _is_like(old, new)):
             if was != now:
-                delta = self.of(new.spec.rare.group)
+                name = new.spec.rare.group
+                delta = self.deltas.get(name) or self.of(name)
                 delta.is_entered |= was is None
-                delta.leave(was)
+                delta.leave(old, was)
                 delta.enter(new, now)
             return was, now
         if old is not None:
-            self.of(old.spec.rare.group).leave(was)
+            self.of(old.spec.rare.group).leave(old, was)
         if new is not None:
             delta = self.of(new.spec.rare.group)
             delta.is_entered = True
@@ -333,20 +361,23 @@ class GroupChanges:
         gates = {name: self.rows.item(GATE, name) for name, delta in groups if delta.is_gated}
         counts = zip(*(delta.counts for delta in deltas), strict=True)
         # In strict order, whether a group has a place at all depends on all its jobs; see `placed`.
-        anew = [None if self._strict or not delta.is_placed_anew else delta.rev for delta in deltas]
-        ranks = [None] * len(deltas) if self._strict else [delta.rank_written for delta in deltas]
+        anew = [delta.rev if delta.is_placed_anew else None for delta in deltas]
+        places = [delta.place_written for delta in deltas]
+        if self._strict:
+            anew, places = [None] * len(deltas), [_NOWHERE] * len(deltas)
+        inv_prios, arrivals, created = zip(*places, strict=True)
         return _CHANGE_GROUPS(
             queue_id=self.queue_id,
             fair=int(self._flow.group_order is GroupOrder.FAIR),
             keys=byteas(keys),
-            gates=byteas([gates.get(name, b"") for name, _ in groups] if gates else [b""] * len(groups)),
-            sealed=byteas([sealed.get(name, b"") for name, _ in groups] if new else [b""] * len(groups)),
+            gates=byteas([gates.get(name) for name, _ in groups] if gates else [None] * len(groups)),
+            sealed=byteas([sealed.get(name) for name, _ in groups] if new else [None] * len(groups)),
             **dict(zip(("ready", "delayed", "running", "failed"), map(bigints, counts), strict=True)),
             served=bigints([delta.served or None for delta in deltas]),
             revs=bigints(anew),
-            inv_prios=bigints([None if rank is None else rank[0] for rank in ranks]),
-            arrivals=bigints([None if rank is None else rank[1] for rank in ranks]),
-            created=bigints([delta.created for delta in deltas]),
+            inv_prios=bigints(inv_prios),
+            arrivals=bigints(arrivals),
+            created=bigints(created),
         )
 
     @property

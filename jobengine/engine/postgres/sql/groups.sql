@@ -51,8 +51,9 @@ LEFT JOIN item s ON s.queue_id = g.queue_id AND s.key = g.key
 LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate;
 
 -- name: groups_in_turn
--- The next groups that may have room, in their order, with the first ready jobs of each: as many as a claim of `jobs`
--- needs if it takes equally many of each group.
+-- The next groups that may have room, in their order. The first ready jobs of each are locked: as many as a claim of
+-- `jobs` needs if it takes equally many of each group, or one, if the next one comes after all these groups. The second
+-- ready job is read from the index without a lock.
 WITH next AS MATERIALIZED (
     SELECT *
     FROM grp g
@@ -61,18 +62,39 @@ WITH next AS MATERIALIZED (
         AND g.running < coalesce(g.most, :most)
     ORDER BY g.inv_prio, g.load, g.turn, g.arrival
     LIMIT :groups
+), last AS MATERIALIZED (
+    SELECT inv_prio, load, arrival, (SELECT count(*) FROM next) AS number
+    FROM next
+    ORDER BY inv_prio DESC, load DESC, turn DESC, arrival DESC
+    LIMIT 1
 )
 SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.rev, g.inv_prio, g.load, g.turn,
-    g.arrival, s.sealed, t.sealed, j.uid, j.sealed, j.said, j.place, j.inv_prio, j.arrival
+    g.arrival, i.sealed, t.sealed, s.inv_prio, s.arrival, s.created, s.uid, j.uid, j.sealed, j.said, j.place,
+    j.inv_prio, j.arrival
 FROM next g
-LEFT JOIN item s ON s.queue_id = g.queue_id AND s.key = g.key
+CROSS JOIN last l
+LEFT JOIN item i ON i.queue_id = g.queue_id AND i.key = g.key
 LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate
+LEFT JOIN LATERAL (
+    SELECT uid, inv_prio, arrival, created
+    FROM job
+    WHERE queue_id + 0 = :queue_id AND grp = g.key AND place = 0 AND (inv_prio, arrival) >= (g.inv_prio, g.arrival)
+    ORDER BY inv_prio, arrival
+    OFFSET 1
+    LIMIT 1
+) s ON true
 LEFT JOIN LATERAL (
     SELECT uid, sealed, said, place, inv_prio, arrival
     FROM job
     WHERE queue_id + 0 = :queue_id AND grp = g.key AND place = 0 AND (inv_prio, arrival) >= (g.inv_prio, g.arrival)
     ORDER BY inv_prio, arrival
-    LIMIT least(:most, greatest(1, :jobs / (SELECT count(*) FROM next))) + 1
+    LIMIT CASE
+        WHEN l.number = :groups AND (s.inv_prio > l.inv_prio OR (s.inv_prio = l.inv_prio AND CASE
+            WHEN :fair::bigint = 1 THEN (g.running + 1)::float8 / g.weight >= l.load
+            ELSE s.arrival > l.arrival
+        END)) THEN 1
+        ELSE least(:most, greatest(1, :jobs / l.number)) + 1
+    END
     FOR UPDATE SKIP LOCKED
 ) j ON true
 ORDER BY g.inv_prio, g.load, g.turn, g.arrival, j.inv_prio, j.arrival;
@@ -152,17 +174,19 @@ WHERE g.sealed = '' AND g.key <> '';
 -- This is no UPDATE, which would read all groups anew for each that another transaction has just changed.
 --
 -- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
--- were served. `inv_prio` and `arrival` are of the first job that became ready. A group that was read, with `rev`, and
--- has lost ready jobs gets the first one that is left, from that rank on, as its place; but if it has changed since,
--- it keeps a place that is not too late. Both pass through columns that only the row with the empty key uses.
+-- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. A group that was read, with
+-- `rev`, and has lost ready jobs gets them of the first one that is left, or NULL; if that job is not known, `created`
+-- is NULL, and it is the first from that rank on. If the group has changed since it was read, it keeps a place that is
+-- not too late. `rev` and `served` pass through columns that only the row with the empty key uses.
 INSERT INTO grp AS g (
     queue_id, key, gate, sealed, ready, delayed, running, failed, served, start_arrival, start_prio, inv_prio, arrival,
     first_created, load, turn
 )
-SELECT :queue_id, n.key, n.gate, n.sealed, n.ready, n.delayed, n.running, n.failed, l.turn, n.served, n.rev,
-    CASE WHEN n.rev IS NULL THEN n.inv_prio ELSE f.inv_prio END,
-    CASE WHEN n.rev IS NULL THEN n.arrival ELSE f.arrival END,
-    CASE WHEN n.rev IS NULL THEN n.created ELSE f.created END,
+SELECT :queue_id, n.key, coalesce(n.gate, ''), coalesce(n.sealed, ''), n.ready, n.delayed, n.running, n.failed, l.turn,
+    n.served, n.rev,
+    CASE WHEN n.created IS NULL THEN f.inv_prio ELSE n.inv_prio END,
+    CASE WHEN n.created IS NULL THEN f.arrival ELSE n.arrival END,
+    CASE WHEN n.created IS NULL THEN f.created ELSE n.created END,
     CASE WHEN :fair::bigint = 1 THEN n.running ELSE 0 END,
     CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, l.turn) ELSE 0 END
 FROM (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key = ''), 0) AS turn) l,
@@ -174,7 +198,7 @@ FROM (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key =
 LEFT JOIN LATERAL (
     SELECT j.inv_prio, j.arrival, j.created
     FROM job j
-    WHERE n.rev IS NOT NULL AND j.queue_id + 0 = :queue_id AND j.grp = n.key AND j.place = 0
+    WHERE n.created IS NULL AND n.inv_prio IS NOT NULL AND j.queue_id + 0 = :queue_id AND j.grp = n.key AND j.place = 0
         AND (j.inv_prio, j.arrival) >= (n.inv_prio, n.arrival)
     ORDER BY j.inv_prio, j.arrival
     LIMIT 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobengine.core import commands as c
+from jobengine.core.flow import Limits
 from jobengine.core.model import Defaults, State
 from jobengine.engine.postgres.database.connection import connected
 from tests.engine.postgres.server import WHO, Server
@@ -78,3 +79,49 @@ def _rows_read(server: Server, database: Database) -> int:
         read = "SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relid = 'job'::regclass"
         ((rows,),) = control.execute(read).fetchall()
     return int(rows)
+
+
+def _in_groups(server: Server, names: str) -> list[str]:
+    """The uids of new jobs, one in each of these groups, of which two jobs may be in progress."""
+    server.ask(c.ChangeQueue(**WHO, group_limits=Limits(in_progress=2)))
+    return [server.add(group=name)[0] for name in names]
+
+
+def test_a_claim_locks_the_second_job_of_a_group_only_if_it_takes_it(
+    servers: tuple[Server, Server], database: Database
+) -> None:
+    server, _ = servers
+    uids = _in_groups(server, "abca")
+    unlocked: list[str] = []
+
+    def find_unlocked() -> None:
+        with connected(database.url) as connection:
+            found = connection.execute("SELECT uid FROM job ORDER BY arrival FOR UPDATE SKIP LOCKED").fetchall()
+            unlocked.extend(uid for (uid,) in found)
+
+    server.meanwhile = find_unlocked
+    assert server.claim(count=1) == uids[:1]
+    assert unlocked == uids[2:]
+
+
+def test_a_job_that_others_have_locked_for_no_change_is_claimed_next(
+    servers: tuple[Server, Server], database: Database
+) -> None:
+    server, _ = servers
+    uids = _in_groups(server, "abaca")
+    with connected(database.url) as connection, connection.transaction(force_rollback=True):
+        connection.execute("SELECT FROM job WHERE uid = %s FOR UPDATE", [uids[2]])
+        assert server.claim(count=1) == uids[:1]
+        assert server.claim(count=2) == [uids[1], uids[3]]
+    server.ask(_ends(uids[:1]))
+    assert server.claim(count=2) == [uids[2], uids[4]]
+
+
+def test_both_jobs_of_a_group_are_claimed_if_the_groups_before_the_second_are_full(
+    servers: tuple[Server, Server],
+) -> None:
+    server, _ = servers
+    uids = _in_groups(server, "abca")
+    for name in "bc":
+        server.ask(c.ChangeGroup(**WHO, group=name, paused=True))
+    assert server.claim(count=2) == [uids[0], uids[3]]
