@@ -39,6 +39,23 @@ def peek(server: MemoryServer) -> Answer:
     return server.call("GET", "/api/v1/job/next", query={"queueName": "q"})
 
 
+def explain(server: MemoryServer, uid: str, queue: str = "q", key: str = "key") -> Any:
+    answer = server.call("GET", "/api/v1/job/explain", query={"queueName": queue, "jobUID": uid}, key=key)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def stats(server: MemoryServer) -> Any:
+    answer = server.call("GET", "/api/v1/queue/stats", query={"name": "q"})
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def add_key(server: MemoryServer, role: str, key: str, queue: str = "q", owner: str = "key") -> None:
+    body = {"queue_name": queue, "role": role, "access_key": key}
+    assert server.call("PUT", "/api/v1/queue/key", body=body, key=owner).status == 201
+
+
 def update(server: MemoryServer, uid: str, status: str) -> Answer:
     return server.call("POST", "/api/v1/job", body={"queue_name": "q", "uid": uid, "new_status": status})
 
@@ -80,10 +97,13 @@ def waiting(server: MemoryServer, *names: str, key: str = "key", **more: Any) ->
     return server.begin("POST", "/api/v1/job/next", body=body, key=key)
 
 
+def metrics(server: MemoryServer) -> str:
+    return server.call("GET", "/metrics", key=None).body.decode()
+
+
 def waiters(server: MemoryServer, on: str) -> int:
     """How many wait for jobs, for ends or for events."""
-    figures = server.call("GET", "/metrics", key=None).body.decode()
-    (found,) = re.findall(rf'^jobengine_waiters{{on="{on}"}} (\d+)', figures, re.MULTILINE)
+    (found,) = re.findall(rf'^jobengine_waiters{{on="{on}"}} (\d+)', metrics(server), re.MULTILINE)
     return int(found)
 
 

@@ -45,11 +45,6 @@ def run(server: MemoryServer, command: c.Command[Any]) -> Any:
     return answer
 
 
-def add_key(server: MemoryServer, role: str, key: str, queue: str = "q", owner: str = "key") -> None:
-    body = {"queue_name": queue, "role": role, "access_key": key}
-    assert server.call("PUT", "/api/v1/queue/key", body=body, key=owner).status == 201
-
-
 def uids(numbers: Sequence[int]) -> list[str]:
     return [uid(number) for number in numbers]
 

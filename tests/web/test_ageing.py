@@ -5,21 +5,16 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, each, set_up
+from tests.web.asking import add, each, explain, set_up, stats
 
 ORDER = {"seconds_per_priority": 60}
-
-
-def _reason(server: MemoryServer, uid: str) -> Any:
-    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json["reason"]
 
 
 def test_the_order_of_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
     assert set_up(server, order=ORDER).json["order"] == ORDER
     server.restart()
     assert set_up(server).json["order"] == ORDER
-    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
-    assert stats["order"] == ORDER
+    assert stats(server)["order"] == ORDER
     assert "order" not in set_up(server, order=None).json
 
 
@@ -70,4 +65,4 @@ def test_a_list_goes_on_at_its_cursor(server: MemoryServer) -> None:
 def test_explain_says_what_a_priority_is_worth(server: MemoryServer, priority: int, meaning: str) -> None:
     set_up(server, order=ORDER)
     uid = add(server, priority=priority)["uid"]
-    assert _reason(server, uid) == f"It can be claimed. It is the next.{meaning}"
+    assert explain(server, uid)["reason"] == f"It can be claimed. It is the next.{meaning}"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, change, claim, hold, listed, put, read, set_up, update, waiters
+from tests.web.asking import add, change, claim, explain, hold, listed, put, read, set_up, update, waiters
 
 
 def _await(server: MemoryServer, uid: str, wait: str = "30", key: str = "key") -> list[Answer]:
@@ -81,39 +81,33 @@ def test_a_job_is_added_even_if_its_client_disconnects(server: MemoryServer) -> 
 # Explaining
 
 
-def _explain(server: MemoryServer, uid: str) -> Any:
-    answer = server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid})
-    assert answer.status == 200
-    return answer.json
-
-
 def test_the_explanation_of_a_ready_job_has_the_number_of_jobs_ahead(server: MemoryServer) -> None:
     uids = [add(server)["uid"] for _ in range(3)]
     first = add(server, priority=1)["uid"]
     add(server, priority=9, delay_seconds=60)
-    assert _explain(server, uids[2]) == {
+    assert explain(server, uids[2]) == {
         "uid": uids[2],
         "state": "queued",
         "paused": False,
         "ahead": 3,
         "reason": "It can be claimed. 3 jobs are before it.",
     }
-    assert _explain(server, first)["reason"] == "It can be claimed. It is the next."
+    assert explain(server, first)["reason"] == "It can be claimed. It is the next."
     claim(server)
-    assert _explain(server, uids[2])["ahead"] == 2
+    assert explain(server, uids[2])["ahead"] == 2
 
 
 def test_a_job_in_a_paused_queue_is_explained_by_the_pause_and_its_place(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     set_up(server, paused=True)
-    shown = _explain(server, uid)
+    shown = explain(server, uid)
     assert (shown["paused"], shown["ahead"], shown["reason"]) == (True, 0, "The queue is paused. It is the next.")
 
 
 def test_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServer) -> None:
     uid = add(server, delay_seconds=60)["uid"]
     due = int(server.clock.seconds()) + 60
-    shown = _explain(server, uid)
+    shown = explain(server, uid)
     assert (shown["not_before"], "ahead" in shown, str(due) in shown["reason"]) == (due, False, True)
 
 
@@ -122,7 +116,7 @@ def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker:
     uid = add(server, timeout_seconds=30)["uid"]
     lease = hold(server, worker=worker)["lease"]
     end = int(server.clock.seconds()) + 30
-    shown = _explain(server, uid)
+    shown = explain(server, uid)
     assert (shown["state"], shown.get("worker"), shown["lease_expires"]) == ("inprogress", worker, end)
     assert (str(end) in shown["reason"], "'w'" in shown["reason"]) == (True, worker is not None)
     assert lease not in str(shown)
@@ -132,5 +126,5 @@ def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker:
 def test_the_explanation_of_a_finished_job_has_its_state_and_error(server: MemoryServer, state: str) -> None:
     uid = add(server)["uid"]
     change(server, uid, new_status=state, error="e")
-    shown = _explain(server, uid)
+    shown = explain(server, uid)
     assert (shown["state"], shown["error"], shown["reason"][: len(state) + 6]) == (state, "e", f"It is {state}")

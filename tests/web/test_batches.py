@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.doubles import START, Answer, MemoryServer
-from tests.web.asking import add, change, each, hold, page, put, read, take, update
+from tests.web.asking import add, add_key, change, each, hold, page, put, read, take, update
 
 A, B = (str(UUID(int=number)) for number in (0xA, 0xB))
 EMPTY: dict[str, Any] = {
@@ -199,14 +199,10 @@ def test_jobs_are_listed_changed_and_deleted_by_their_batch(server: MemoryServer
     assert [job["uid"] for job in page(server)["jobs"]] == [uids[1]]
 
 
-def _key(server: MemoryServer, role: str) -> str:
-    body = {"queue_name": "q", "role": role, "access_key": role}
-    assert server.call("PUT", "/api/v1/queue/key", body=body).status == 201
-    return role
-
-
 def test_each_role_has_its_part(server: MemoryServer) -> None:
-    producer, worker, viewer = (_key(server, role) for role in ("producer", "worker", "viewer"))
+    producer, worker, viewer = roles = ("producer", "worker", "viewer")
+    for role in roles:
+        add_key(server, role, role)
     _put(server)
     add(server, batch="import")
     assert [_read(server, key=key).status for key in (producer, worker, viewer)] == [200, 200, 200]

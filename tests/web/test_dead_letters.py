@@ -8,7 +8,7 @@ import pytest
 
 from jobengine.wire.time_text import time_text
 from tests.doubles import START, Answer, MemoryServer
-from tests.web.asking import add, each, hold, make_queue, page, set_up, take
+from tests.web.asking import add, add_key, each, explain, hold, make_queue, metrics, page, set_up, stats, take
 from tests.web.watching import Watcher
 
 
@@ -33,10 +33,6 @@ def _change(server: MemoryServer, queue: str = "dead", key: str = "key", **body:
 
 def _read(server: MemoryServer, uid: str, queue: str = "q") -> Any:
     return server.call("GET", "/api/v1/job", query={"queueName": queue, "jobUID": uid}).json
-
-
-def _explain(server: MemoryServer, uid: str, queue: str = "q") -> Any:
-    return server.call("GET", "/api/v1/job/explain", query={"queueName": queue, "jobUID": uid}).json["reason"]
 
 
 def test_a_dead_letter_queue_is_set_changed_and_removed(server: MemoryServer) -> None:
@@ -80,7 +76,7 @@ def test_a_moved_job_shows_where_it_came_from(server: MemoryServer) -> None:
     job = _read(server, uid, "dead")
     assert (job["state"], job["error"]) == ("failed", "e")
     assert job["moved_from"] == {"queue_name": "q", "at": START}
-    assert f"It came from the queue 'q' at {time_text(START)}." in _explain(server, uid, "dead")
+    assert f"It came from the queue 'q' at {time_text(START)}." in explain(server, uid, "dead")["reason"]
     again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job})
     assert again.status == 201
     assert "moved_from" not in again.json
@@ -95,16 +91,15 @@ def test_a_job_that_stays_shows_why(server: MemoryServer) -> None:
     assert _read(server, uid)["not_moved"] == "full"
     fields = [json.loads(event["data"]) for event in watcher.events]
     assert [(one["state"], one.get("not_moved")) for one in fields][-2:] == [("failed", None), ("failed", "full")]
-    assert "not moved into the dead-letter queue: the queue 'dead' is full." in _explain(server, uid)
+    assert "not moved into the dead-letter queue: the queue 'dead' is full." in explain(server, uid)["reason"]
 
 
 def test_a_lost_dead_letter_queue_is_in_the_stats(server: MemoryServer) -> None:
     _with_dead_letters(server)
     server.call("DELETE", "/api/v1/queue", query={"name": "dead"})
     uid = _fail(server)
-    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
-    assert stats["dead_letter"] == {"queue_name": "dead", "keep_minutes": 20160, "missing": True}
-    assert "there is no queue 'dead'" in _explain(server, uid)
+    assert stats(server)["dead_letter"] == {"queue_name": "dead", "keep_minutes": 20160, "missing": True}
+    assert "there is no queue 'dead'" in explain(server, uid)["reason"]
 
 
 def test_matching_jobs_move_back(server: MemoryServer) -> None:
@@ -175,25 +170,23 @@ def test_a_move_needs_both_queues_and_the_owner_of_both(server: MemoryServer) ->
     make_queue(server, "dead", key="another")
     assert _change(server, "q", all=True, move_to="none").status == 404
     assert _change(server, "q", all=True, move_to="dead").status == 401
-    key = {"queue_name": "q", "role": "worker", "access_key": "worker"}
-    assert server.call("PUT", "/api/v1/queue/key", body=key).status == 201
+    add_key(server, "worker", "worker")
     assert _change(server, "q", key="worker", all=True, move_to="dead").status == 403
 
 
 def test_moves_and_a_lost_dead_letter_queue_are_in_the_metrics(server: MemoryServer) -> None:
-    plain = server.call("GET", "/metrics", key=None).body.decode()
-    assert "jobengine_dead_letter_missing{" not in plain
+    assert "jobengine_dead_letter_missing{" not in metrics(server)
     _with_dead_letters(server)
     _fail(server)
     _fail(server)
-    metrics = server.call("GET", "/metrics", key=None).body.decode()
-    assert 'jobengine_jobs_dead_lettered_total{queue="q"} 2' in metrics
-    assert 'jobengine_dead_letter_missing{queue="q"} 0' in metrics
+    found = metrics(server)
+    assert 'jobengine_jobs_dead_lettered_total{queue="q"} 2' in found
+    assert 'jobengine_dead_letter_missing{queue="q"} 0' in found
     server.call("DELETE", "/api/v1/queue", query={"name": "dead"})
     _fail(server)
-    metrics = server.call("GET", "/metrics", key=None).body.decode()
-    assert 'jobengine_jobs_dead_lettered_total{queue="q"} 2' in metrics
-    assert 'jobengine_dead_letter_missing{queue="q"} 1' in metrics
+    found = metrics(server)
+    assert 'jobengine_jobs_dead_lettered_total{queue="q"} 2' in found
+    assert 'jobengine_dead_letter_missing{queue="q"} 1' in found
 
 
 # Reports whose answer was lost

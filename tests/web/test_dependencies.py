@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, change, each, hold, make_queue, page, put, read, take, update
+from tests.web.asking import add, change, each, hold, make_queue, metrics, page, put, read, stats, take, update
 
 
 def _uid(number: int) -> str:
@@ -19,10 +19,6 @@ A, B, C = (_uid(number) for number in (0xA, 0xB, 0xC))
 def _add_many(server: MemoryServer, *jobs: dict[str, Any], **more: Any) -> Answer:
     body = {"queue_name": "q", "jobs": [{"content": {}, **job} for job in jobs], **more}
     return server.call("PUT", "/api/v1/jobs", body=body)
-
-
-def _stats(server: MemoryServer) -> Any:
-    return server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
 
 
 def test_a_job_waits_for_the_jobs_that_it_names(server: MemoryServer) -> None:
@@ -153,16 +149,15 @@ def test_other_dependencies_than_none_are_refused_in_an_update(server: MemorySer
 def test_stats_and_metrics_count_waiting_jobs(server: MemoryServer) -> None:
     add(server, uid=A)
     _add_many(server, {"depends_on": [A], "group": "g"}, {"depends_on": [A], "delay_seconds": 60})
-    stats = _stats(server)
-    assert (stats["ready"], stats["held"], stats["delayed"], stats["waiting"]) == (1, 0, 0, 2)
-    assert stats["counts"]["queued"] == 3
-    metrics = server.call("GET", "/metrics", key=None).body.decode()
-    assert 'jobengine_jobs_waiting{queue="q"} 2\n' in metrics
+    found = stats(server)
+    assert (found["ready"], found["held"], found["delayed"], found["waiting"]) == (1, 0, 0, 2)
+    assert found["counts"]["queued"] == 3
+    assert 'jobengine_jobs_waiting{queue="q"} 2\n' in metrics(server)
     groups = server.call("GET", "/api/v1/groups", query={"queueName": "q"}).json["groups"]
     assert [(one["group"], one["queued"], one["ready"]) for one in groups] == [("g", 1, 0)]
     update(server, A, "complete")
-    stats = _stats(server)
-    assert (stats["ready"], stats["delayed"], stats["waiting"]) == (1, 1, 0)
+    found = stats(server)
+    assert (found["ready"], found["delayed"], found["waiting"]) == (1, 1, 0)
 
 
 # Children of a running job

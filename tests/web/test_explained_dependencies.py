@@ -7,21 +7,15 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.dependencies import OnDependencyFailure
 from tests.doubles import MemoryServer
-from tests.web.asking import change, hold, make_queue, set_up, update
-from tests.web.linking import add_jobs, add_key, close_batch, job, run, set_batch, uid
+from tests.web.asking import add_key, change, explain, hold, make_queue, set_up, update
+from tests.web.linking import add_jobs, close_batch, job, run, set_batch, uid
 
 WAIT, RUN = OnDependencyFailure.WAIT, OnDependencyFailure.RUN
 
 
-def _explain(server: MemoryServer, number: int, key: str = "key") -> Any:
-    answer = server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid(number)}, key=key)
-    assert answer.status == 200
-    return answer.json
-
-
 def _reason(server: MemoryServer, number: int, **more: Any) -> str:
     """The reason, with short names in place of uids."""
-    text: str = _explain(server, number, **more)["reason"]
+    text: str = explain(server, uid(number), **more)["reason"]
     for other in range(20):
         text = text.replace(uid(other), f"J{other}")
     return text
@@ -41,7 +35,7 @@ def test_a_waiting_job_is_explained_by_what_it_waits_for(server: MemoryServer) -
         "It waits for 3 of 4 jobs: J1 (in progress at worker w1, 40 %), "
         "J2 (failed: no route to host; it waits until J2 is retried), J4 (queued)."
     )
-    explained = _explain(server, 5)
+    explained = explain(server, uid(5))
     assert (explained["held_by"], [one["uid"] for one in explained["dependencies"]]) == (
         "dependencies",
         [uid(1), uid(2), uid(4)],
@@ -74,7 +68,7 @@ def test_at_most_ten_are_named(server: MemoryServer) -> None:
     reason = _reason(server, 15)
     assert reason.startswith("It waits for 14 of 14 jobs: J1 (queued), ")
     assert reason.endswith("J10 (queued) and 4 more.")
-    assert len(_explain(server, 15)["dependencies"]) == 14
+    assert len(explain(server, uid(15))["dependencies"]) == 14
 
 
 def test_a_batch_is_explained_by_its_counts(server: MemoryServer) -> None:
@@ -106,7 +100,7 @@ def test_a_job_that_failed_because_of_others_is_explained_by_them(server: Memory
         "It failed because of J1 (failed: no route to host). It is queued again once J1 is retried."
     )
     assert _reason(server, 4).startswith("It failed because of J3 (failed: dependency J1 failed).")
-    explained = _explain(server, 3)
+    explained = explain(server, uid(3))
     assert (explained["held_by"], [one["uid"] for one in explained["dependencies"]]) == ("dependencies", [uid(1)])
     change(server, uid(2), new_status="failed")
     assert _reason(server, 3).endswith("J2 (failed). It is queued again once they are retried.")
@@ -141,4 +135,4 @@ def test_jobs_that_do_not_wait_are_explained_as_before(server: MemoryServer) -> 
     assert _reason(server, 3) == "It can be claimed. It is the next."
     update(server, uid(3), "failed")
     assert _reason(server, 3) == "It is failed; set its state to queued to run it again."
-    assert "held_by" not in _explain(server, 3)
+    assert "held_by" not in explain(server, uid(3))

@@ -7,7 +7,7 @@ import pytest
 from jobengine.core.fingerprints import fingerprint
 from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, change, hold, read
+from tests.web.asking import add, change, explain, hold, read
 
 REFUSED = "ConnectionRefusedError: [Errno 111] no answer from 10.0.0.7:25"
 
@@ -94,8 +94,7 @@ def test_a_filter_selects_the_jobs_of_a_fingerprint(server: MemoryServer) -> Non
 
 def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -> None:
     first, second = _fail(server), _fail(server)
-    query = {"queueName": "q", "jobUID": second["uid"]}
-    explained = server.call("GET", "/api/v1/job/explain", query=query).json
+    explained = explain(server, second["uid"])
     since = first["last_updated"]
     assert explained["reason"].startswith(f"It failed like 1 other since {time_text(since)}. It is failed")
     assert (explained["failed_alike"], explained["failed_alike_since"]) == (2, since)
@@ -103,6 +102,4 @@ def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -
 
 
 def test_a_job_that_failed_alone_is_explained_as_before(server: MemoryServer) -> None:
-    query = {"queueName": "q", "jobUID": _fail(server)["uid"]}
-    explained = server.call("GET", "/api/v1/job/explain", query=query).json
-    assert explained["reason"] == "It is failed; set its state to queued to run it again."
+    assert explain(server, _fail(server)["uid"])["reason"] == "It is failed; set its state to queued to run it again."

@@ -6,8 +6,8 @@ import pytest
 
 from jobengine.core import commands as c
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import change, hold, make_queue, update
-from tests.web.linking import add_jobs, add_key, close_batch, job, run, set_batch, uid, uids
+from tests.web.asking import add_key, change, hold, make_queue, update
+from tests.web.linking import add_jobs, close_batch, job, run, set_batch, uid, uids
 
 
 def _graph(server: MemoryServer, number: int, queue: str = "q", key: str = "key") -> Answer:

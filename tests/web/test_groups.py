@@ -6,7 +6,7 @@ import pytest
 
 from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, change, each, hold, put, read, set_up, take
+from tests.web.asking import add, change, each, explain, hold, put, read, set_up, stats, take
 
 GROUP = {"group": "a", "queued": 0, "ready": 0, "held": 0, "in_progress": 0, "oldest_ready_seconds": None}
 
@@ -17,10 +17,6 @@ def _group(server: MemoryServer, **more: Any) -> Answer:
 
 def _read(server: MemoryServer, method: str = "GET", **query: str) -> Answer:
     return server.call(method, "/api/v1/group", query={"queueName": "q", "group": "a", **query})
-
-
-def _explain(server: MemoryServer, uid: str) -> Any:
-    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json
 
 
 def test_limits_of_a_queue_are_answered_as_they_are_set_up(server: MemoryServer) -> None:
@@ -120,7 +116,7 @@ def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
     add(server, group="a")
     uid = add(server, group="a")["uid"]
     held = hold(server, worker="w")
-    explained = _explain(server, uid)
+    explained = explain(server, uid)
     expires = held["lease_expires"]
     assert (explained["group"], explained["held_by"], explained["ahead_in_group"]) == ("a", "group_limit", 0)
     assert explained["holders"] == [
@@ -129,8 +125,8 @@ def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
     assert explained["reason"] == (
         f"The group 'a' has 1 of 1 jobs in progress. In progress: {held['uid']} at worker w until {time_text(expires)}."
     )
-    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
-    assert (stats["ready"], stats["held"], stats["delayed"], stats["workers_wanted"]) == (0, 1, 0, 1)
+    found = stats(server)
+    assert (found["ready"], found["held"], found["delayed"], found["workers_wanted"]) == (0, 1, 0, 1)
 
 
 def test_held_queue_says_until_when_and_can_be_freed(server: MemoryServer) -> None:
@@ -138,7 +134,7 @@ def test_held_queue_says_until_when_and_can_be_freed(server: MemoryServer) -> No
     held = hold(server)
     until = int(server.clock.seconds()) + 30
     change(server, held["uid"], lease=held["lease"], new_status="queued", hold_seconds=30)
-    assert server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json["held_until"] == until
+    assert stats(server)["held_until"] == until
     assert take(server).status == 204
     set_up(server, held_until=0)
     assert take(server).status == 200

@@ -14,7 +14,7 @@ from jobengine import __version__
 from jobengine.core.commands import CountQueues, ListGroups
 from tests.doubles import Answer, Counting, MemoryServer
 from tests.http.connection import Connection
-from tests.web.asking import add, change, claim, make_queue, update, waiting
+from tests.web.asking import add, change, claim, make_queue, metrics, update, waiting
 
 ROOT = Path(__file__).parents[2]
 _COUNTED = ("added", "claimed", "complete", "failed", "cancelled", "timed_out")
@@ -44,7 +44,7 @@ def _listed(heading: str) -> dict[str, str]:
 
 def test_the_page_lists_exactly_the_metrics_of_the_engine(server: MemoryServer, request: pytest.FixtureRequest) -> None:
     add(server)
-    text = server.call("GET", "/metrics", key=None).body.decode()
+    text = metrics(server)
     own = "Of a server on PostgreSQL" if request.config.getoption("--engine") == "postgres" else "Of a server on a file"
     served = dict(re.findall(r"^# TYPE (jobengine_\w+) (\w+)$", text, re.MULTILINE))
     assert served == _listed("Of every server") | _listed(own)

@@ -7,7 +7,7 @@ import pytest
 
 from jobengine.core.model import Defaults
 from tests.doubles import MemoryServer
-from tests.web.asking import add, each, hold, listed, set_up, take, update
+from tests.web.asking import add, each, hold, listed, set_up, stats, take, update
 
 PLAIN = {"paused": False, "draining": False, "require_lease": False, "max_jobs": 0, "defaults": None}
 DEFAULTS = {
@@ -17,12 +17,6 @@ DEFAULTS = {
     "max_attempts": 3,
     "retry_delay_seconds": 4,
 }
-
-
-def _stats(server: MemoryServer) -> Any:
-    answer = server.call("GET", "/api/v1/queue/stats", query={"name": "q"})
-    assert answer.status == 200
-    return answer.json
 
 
 def test_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
@@ -131,7 +125,7 @@ def test_v1_shows_no_settings_of_a_queue(server: MemoryServer) -> None:
 def test_the_stats_of_an_empty_queue_are_zero_or_null(server: MemoryServer) -> None:
     none = {"p50": None, "p90": None, "p99": None}
     zero = {"added": 0, "claimed": 0, "complete": 0, "failed": 0, "attempts_failed": 0, "cancelled": 0}
-    assert _stats(server) == {
+    assert stats(server) == {
         "name": "q",
         "created": int(server.clock.seconds()),
         **PLAIN,
@@ -163,11 +157,11 @@ def test_jobs_are_counted_by_state_and_as_ready_or_delayed(server: MemoryServer)
     server.clock.advance(2)
     add(server, priority=9)
     add(server, delay_seconds=60)
-    shown = _stats(server)
+    shown = stats(server)
     assert shown["counts"] == {"queued": 3, "inprogress": 1, "complete": 1, "failed": 2}
     assert (shown["size"], shown["ready"], shown["delayed"], shown["oldest_ready_seconds"]) == (7, 2, 1, 2)
     set_up(server, paused=True)
-    assert (_stats(server)["paused"], _stats(server)["ready"]) == (True, 2)
+    assert (stats(server)["paused"], stats(server)["ready"]) == (True, 2)
 
 
 def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) -> None:
@@ -176,9 +170,9 @@ def test_events_of_the_last_minute_and_hour_are_counted(server: MemoryServer) ->
     update(server, uids[0], "complete")
     update(server, uids[1], "failed")
     counted = {"added": 3, "claimed": 2, "complete": 1, "failed": 1, "attempts_failed": 1, "cancelled": 0}
-    assert (_stats(server)["last_minute"], _stats(server)["last_hour"]) == (counted, counted)
+    assert (stats(server)["last_minute"], stats(server)["last_hour"]) == (counted, counted)
     server.clock.advance(61)
-    shown = _stats(server)
+    shown = stats(server)
     assert (set(shown["last_minute"].values()), shown["last_hour"]) == ({0}, counted)
 
 
@@ -189,6 +183,6 @@ def test_stats_have_percentiles_of_wait_and_run_times(server: MemoryServer) -> N
         hold(server)
         server.clock.advance(seconds / 10)
         update(server, uid, "complete")
-    shown = _stats(server)
+    shown = stats(server)
     assert shown["wait_seconds"] == {"p50": 6, "p90": 10, "p99": 10}
     assert shown["run_seconds"] == {"p50": 0.6, "p90": 1, "p99": 1}

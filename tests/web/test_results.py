@@ -12,8 +12,8 @@ from jobengine.core.model import State
 from jobengine.engine.door import Busy
 from tests.doubles import Counting, MemoryServer, Wrapping
 from tests.http.connection import Connection, request
-from tests.web.asking import change, make_queue, read, take, update
-from tests.web.linking import add_jobs, add_key, close_batch, job, run, set_batch, uid
+from tests.web.asking import add_key, change, make_queue, read, take, update
+from tests.web.linking import add_jobs, close_batch, job, run, set_batch, uid
 
 #: A result of a little less than half of what an answer may have.
 HALF = "x" * 500_000

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import START, Answer, MemoryServer
-from tests.web.asking import add, change, claim, each, read, set_up
+from tests.web.asking import add, change, claim, each, explain, metrics, read, set_up
 
 NIGHTLY: dict[str, Any] = {
     "cron": "0 3 * * *",
@@ -82,7 +82,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
     _put(server)
     _wait_until(server, FIRST)
     uid = _read(server).json["firings"][0]["uid"]
-    explained = server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json
+    explained = explain(server, uid)
     added = {"name": "nightly", "time": "2027-01-16T03:00:00+01:00"}
     assert explained["schedule"] == added
     assert explained["reason"] == (
@@ -90,7 +90,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
     )
     for meta in each({"schedule": 1}, {"schedule": {"name": 1, "time": 2}}, {"schedule": {}}, {}, {"a": "b"}):
         other = add(server, meta=meta)["uid"]
-        explained = server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": other}).json
+        explained = explain(server, other)
         assert ("schedule" in explained, "Added" in explained["reason"]) == (False, False)
 
 
@@ -289,8 +289,8 @@ def test_metrics_count_firings_and_name_late_and_failing_schedules(server: Memor
     uid = claim(server).json["uid"]
     change(server, uid, new_status="failed")
     _wait_until(server, START + 180)
-    metrics = server.call("GET", "/metrics", key=None).body.decode()
-    assert 'jobengine_schedule_fired_total{queue="q"} 1\n' in metrics
-    assert 'jobengine_schedule_skipped_total{queue="q"} 2\n' in metrics
-    assert 'jobengine_schedule_late_seconds{queue="q"} 0.0\n' in metrics
-    assert 'jobengine_schedules_paused_by_failures{queue="q"} 1\n' in metrics
+    found = metrics(server)
+    assert 'jobengine_schedule_fired_total{queue="q"} 1\n' in found
+    assert 'jobengine_schedule_skipped_total{queue="q"} 2\n' in found
+    assert 'jobengine_schedule_late_seconds{queue="q"} 0.0\n' in found
+    assert 'jobengine_schedules_paused_by_failures{queue="q"} 1\n' in found

@@ -7,7 +7,7 @@ import pytest
 
 from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
-from tests.web.asking import add, claim, each, listed, put, read, update
+from tests.web.asking import add, claim, each, explain, listed, put, read, update
 
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 
@@ -115,10 +115,6 @@ def test_a_batch_of_a_request_can_not_have_jobs_that_replace_others(server: Memo
 
 
 # Explained
-
-
-def explain(server: MemoryServer, uid: str) -> Any:
-    return server.call("GET", "/api/v1/job/explain", query={"queueName": "q", "jobUID": uid}).json
 
 
 def test_a_finished_job_that_holds_its_key_is_explained_until_its_time_is_over(server: MemoryServer) -> None:

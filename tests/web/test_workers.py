@@ -7,7 +7,7 @@ import pytest
 from jobengine.engine import claimers
 from tests.doubles import MemoryServer
 from tests.http.connection import Connection, request
-from tests.web.asking import add, claim, hold, make_queue, read, update, waiting
+from tests.web.asking import add, claim, hold, make_queue, read, stats, update, waiting
 
 
 def _workers(server: MemoryServer, queue: str = "q") -> Any:
@@ -96,8 +96,8 @@ def test_a_waiting_claim_is_listed_with_its_origin(server: MemoryServer) -> None
     }
     for queue in ("q", "other"):
         assert _workers(server, queue) == {"workers": [shown], "total": 0}
-    stats = server.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
-    assert (stats["workers_waiting"], stats["last_claim"]) == (1, began)
+    found = stats(server)
+    assert (found["workers_waiting"], found["last_claim"]) == (1, began)
 
 
 def test_a_waiting_claim_by_get_is_listed_with_its_origin(server: MemoryServer) -> None:
