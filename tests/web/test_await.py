@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from jobengine.wire.time_text import time_text
 from tests.doubles import Answer, MemoryServer
 from tests.http.connection import Connection, request
 from tests.web.asking import add, change, claim, explain, hold, listed, put, read, set_up, update, waiters
@@ -108,7 +109,7 @@ def test_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServer) -> None:
     uid = add(server, delay_seconds=60)["uid"]
     due = int(server.clock.seconds()) + 60
     shown = explain(server, uid)
-    assert (shown["not_before"], "ahead" in shown, str(due) in shown["reason"]) == (due, False, True)
+    assert (shown["not_before"], "ahead" in shown, time_text(due) in shown["reason"]) == (due, False, True)
 
 
 @pytest.mark.parametrize("worker", ["w", None])
@@ -118,7 +119,7 @@ def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker:
     end = int(server.clock.seconds()) + 30
     shown = explain(server, uid)
     assert (shown["state"], shown.get("worker"), shown["lease_expires"]) == ("inprogress", worker, end)
-    assert (str(end) in shown["reason"], "'w'" in shown["reason"]) == (True, worker is not None)
+    assert (time_text(end) in shown["reason"], "'w'" in shown["reason"]) == (True, worker is not None)
     assert lease not in str(shown)
 
 
