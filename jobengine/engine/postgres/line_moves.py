@@ -7,6 +7,7 @@ renews it; once it has passed, any server takes up the move.
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, LiteralString
 
 from attrs import define, field
@@ -67,7 +68,7 @@ class LineMoves:
 
     async def stop(self) -> None:
         """Stop after the present slices, and leave the rest to others."""
-        names = self._names()
+        names, self._due = self._names(), inf
         self._mover.stop()
         if names:
             leaving = self.lane.thread(lambda: self.lane.session.run(lambda it: _LEAVE_MOVES.execute(it, names=names)))

@@ -115,7 +115,8 @@ def test_servers_leave_a_move_alone_that_another_renews(database: Database, monk
     assert len(movers) > 30
     assert set(movers) == {first.engine}
     first.close()
+    seen = len(movers)
     for _ in range(10):
         second.advance(1)
-    assert movers[-1] is second.engine
+    assert set(movers[seen:]) == {second.engine}
     second.close()
