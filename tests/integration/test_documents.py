@@ -43,7 +43,9 @@ def test_every_step_of_the_readme_does_what_it_says(daemon: Daemon, tmp_path: Pa
 
 
 def test_clients_of_version_1_go_on_as_the_page_on_them_says(daemon: Daemon, tmp_path: Path) -> None:
-    queue, _, _ = blocks("README.md", heading=CALLS)[0].partition("curl -sS -w")
+    queue, _, _ = blocks("README.md", heading=CALLS)[0].partition(
+        "curl -sS -w '\\n' -X PUT http://localhost:6006/api/v1/job"
+    )
     (code,) = blocks("docs/come-from-go.md", heading="## What its clients may go on doing")
     _, answers = steps([queue, code], daemon.port, BIN, tmp_path)
     assert json.loads(answers)["content"] == {"to": "bob@example.org"}
