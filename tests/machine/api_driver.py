@@ -29,6 +29,7 @@ STATUS = {
     "ClaimRequired": 409,
     "GroupInUse": 409,
     "FairWithAgeing": 409,
+    "BadDeadLetter": 400,
     "GroupNotFound": 404,
 }
 
@@ -166,7 +167,7 @@ class ApiDriver:
         return self.settings(self.ask("POST", "/api/v1/queue", body={"name": name, **given}, key=key))
 
     def settings(self, value: dict[str, Any]) -> dict[str, Any]:
-        defaults = value["defaults"]
+        defaults, its = value["defaults"], value.get("dead_letter")
         names = ("paused", "draining", "require_lease", "max_jobs")
         return {
             **{name: value[name] for name in names},
@@ -176,6 +177,7 @@ class ApiDriver:
             "group_order": value.get("group_order", "arrival"),
             "group_on_failure": value.get("group_on_failure", "next"),
             "seconds_per_priority": value.get("order", {}).get("seconds_per_priority"),
+            "dead_letter": its and (its["queue_name"], its["keep_minutes"], its.get("missing", False)),
         }
 
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> Any:
@@ -262,6 +264,18 @@ class ApiDriver:
         query = {"queueName": name, "dry_run": str(dry), **(filter_query(which) or {"all": "true"})}
         return self.ask("DELETE", "/api/v1/jobs", query=query, key=key)["matched"]
 
+    def set_dead_letter(self, name: str, key: str, other: str | None, keep: int | None) -> None:
+        setting = other and without_nothing({"queue_name": other, "keep_minutes": keep})
+        self.ask("POST", "/api/v1/queue", body={"name": name, "dead_letter": setting}, key=key)
+
+    def move_all(
+        self, name: str, key: str, which: dict[str, Any], to: str, per_second: float | None, dry: bool
+    ) -> tuple[int, int, dict[str, int]]:
+        meant = {"filter": wanted} if (wanted := filter_body(which)) else {"all": True}
+        body = {"queue_name": name, **meant, "move_to": to, "dry_run": dry}
+        moved = self.ask("POST", "/api/v1/jobs", body=without_nothing({**body, "per_second": per_second}), key=key)
+        return moved["matched"], moved["moved"], moved.get("not_moved", {})
+
     def listed(self, name: str, key: str, which: dict[str, Any], limit: int) -> list[dict[str, Any]]:
         jobs: list[dict[str, Any]] = []
         query = {"queueName": name, "limit": str(limit), **filter_query(which)}
@@ -292,6 +306,7 @@ class ApiDriver:
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:
         """The fields of a model's job that the API shows, rounded as in the API."""
+        origin = job["moved_from"]
         value = {
             "uid": job["uid"],
             "priority": job["priority"],
@@ -309,6 +324,8 @@ class ApiDriver:
             "retry_delay_seconds": job["retry_delay"] or None,
             **_rule_body(job["unique_key"], job["rule"]),
             "group": job["group"],
+            "moved_from": origin and {"queue_name": origin[0], "at": origin[1] // 1000},
+            "not_moved": job["not_moved"] or None,
             "attempts": job["attempts"] or None,
             "worker": job["worker"],
             "lease_expires": None if job["lease_expires"] is None else job["lease_expires"] // 1000,

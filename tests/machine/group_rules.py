@@ -10,7 +10,7 @@ from tests.machine.machine import EngineMachine
 
 
 class GroupMachine(EngineMachine):
-    """The machine with all its rules."""
+    """The machine, with rules about groups."""
 
     @rule(name=q.NAMES, key=q.KEYS, settings=q.FLOWS)
     def limit(self, name: str, key: str, settings: dict[str, Any]) -> None:
@@ -52,6 +52,7 @@ class GroupMachine(EngineMachine):
         """Change settings, then claim and finish jobs, so that groups take turns."""
         self.set_up(name, "key", settings, None)
         self.change_group(name, "key", "g", own)
+        self.model.settle()
         self.add_all(name, "key", asked, many=True)
         self.agree()
         for step in steps:

@@ -90,6 +90,18 @@ class Job:
     history: list[tuple[str | None, int, int, str, str | None, int]] = field(factory=list)
     #: Its place in line, if its queue had priority ageing when it got its place.
     line: int | None = None
+    #: Its former queue and when it was moved, and `keep_failed` there, if its dead-letter queue has changed it.
+    moved_from: tuple[str, int] | None = None
+    keep_before: int | None = None
+    #: Its group, in a queue to which it was moved and which knows no groups.
+    lost_group: str | None = None
+    #: Whether it has just failed with no attempts left and, in the next line, why it was not moved then.
+    has_failed: bool = False
+    not_moved: str = ""
+
+    @property
+    def shown_group(self) -> str | None:
+        return self.group or self.lost_group
 
     @property
     def place(self) -> tuple[int, int]:
@@ -135,7 +147,8 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "content": job.content,
         "priority": job.priority,
         "keep": job.keep,
-        "removed_at": removal(job) + ahead if job.state in FINISHED else None,
+        "keep_failed": job.keep_failed,
+        "removed_at": removal(job) + ahead if job.state in FINISHED and not job.has_failed else None,
         "timeout": job.timeout,
         "until": job.until,
         "tags": job.tags,
@@ -143,7 +156,9 @@ def shown(job: Job, ahead: int) -> dict[str, Any]:
         "retry_delay": job.retry_delay,
         "unique_key": job.unique_key,
         "rule": job.rule,
-        "group": job.group,
+        "group": job.shown_group,
+        "moved_from": job.moved_from and (job.moved_from[0], job.moved_from[1] + ahead),
+        "not_moved": job.not_moved,
         "created": job.created + ahead,
         "updated": job.updated + ahead,
         "state": job.state,
@@ -240,7 +255,7 @@ class Lives:
             if changes.get(name) is not None:
                 setattr(job, name, changes[name])
         if changes.get("group") is not None:
-            job.group = changes["group"] or None
+            job.group, job.lost_group = changes["group"] or None, None
         state, delay = changes.get("state"), changes.get("delay")
         ready_at = self.now + delay * 1000 if delay else 0
         if state is not None:
@@ -263,7 +278,8 @@ class Lives:
                 self._remember(job, "complete", None)
             job.updated, job.ready_at, job.not_before = self.now, 0, 0
             job.error, job.cancel = changes.get("error"), False
-            job.retrying = job.cancelled = False
+            job.retrying = job.cancelled = job.has_failed = False
+            job.not_moved = ""
             self._finish(job, "complete")
         else:
             self._fail(job, "failed", changes.get("error"), retry=changes.get("retry", True))
@@ -293,6 +309,7 @@ class Lives:
     def _fail(self, job: Job, outcome: str, error: str | None, *, retry: bool) -> None:
         if job.state != "inprogress":
             job.updated, job.ready_at, job.not_before, job.retrying = self.now, 0, 0, False
+            job.has_failed = not job.cancelled
             self._finish(job, "failed")
             return
         self.counted[outcome] += 1
@@ -308,6 +325,7 @@ class Lives:
             return
         job.updated = self.now
         job.lease = job.lease if outcome == "failed" else None
+        job.has_failed = not cancelled
         self._finish(job, "failed")
 
     def _cancel(self, job: Job) -> None:
@@ -325,7 +343,8 @@ class Lives:
 
     def _restart(self, job: Job) -> None:
         if job.state in FINISHED:
-            job.retrying = job.cancelled = job.key_lost = False
+            job.retrying = job.cancelled = job.key_lost = job.has_failed = False
+            job.not_moved = ""
 
     def _remember(self, job: Job, outcome: str, error: str | None) -> None:
         before, started, times = job.history, job.claimed, 1

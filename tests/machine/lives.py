@@ -7,18 +7,18 @@ from hypothesis import Phase, settings
 from hypothesis import seed as with_seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.machine.group_rules import GroupMachine
 from tests.machine.http_driver import HttpDriver
 from tests.machine.local_driver import LocalDriver
 from tests.machine.machine import EngineMachine
+from tests.machine.move_rules import MoveMachine
 
 
-class LocalMachine(GroupMachine):
+class LocalMachine(MoveMachine):
     driver_kind = LocalDriver
     counted: ClassVar[Counter[str]] = Counter()
 
 
-class HttpMachine(GroupMachine):
+class HttpMachine(MoveMachine):
     driver_kind = HttpDriver
     counted: ClassVar[Counter[str]] = Counter()
 

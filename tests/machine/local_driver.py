@@ -13,7 +13,9 @@ from twisted.internet.task import Clock
 from jobengine.core import commands as c
 from jobengine.core import errors
 from jobengine.core import model as m
+from jobengine.core.dead_letters import DUE
 from jobengine.core.flow import NO_FLOW, GroupOrder, Limits, OnFailure
+from jobengine.core.moves import Pace
 from jobengine.core.stats import GroupReport
 from jobengine.core.unique_rule import Debounce, IfInProgress, IfQueued, UniqueRule, Until
 from jobengine.core.wall_time import shown
@@ -81,13 +83,14 @@ def _outcome(added: c.Added) -> str:
 
 
 def seen(job: m.Job) -> dict[str, Any]:
-    spec, standing, notes = job.spec, job.standing, job.standing.notes
+    spec, standing, notes, origin = job.spec, job.standing, job.standing.notes, job.spec.rare.moved_from
     return {
         "uid": spec.uid,
         "content": spec.content,
         "priority": spec.priority,
         "keep": spec.keep.minutes,
-        "removed_at": job.deadline if job.state in m.FINISHED else None,
+        "keep_failed": spec.keep.failed_minutes,
+        "removed_at": job.deadline if job.state in m.FINISHED and notes.dead_letter != DUE else None,
         "timeout": spec.timeout_seconds,
         "until": spec.timeout_time,
         "tags": spec.tags,
@@ -95,7 +98,9 @@ def seen(job: m.Job) -> dict[str, Any]:
         "retry_delay": spec.retry_delay_seconds,
         "unique_key": spec.rare.unique_key,
         "rule": _rule_of(spec.rare.unique),
-        "group": spec.rare.group,
+        "group": spec.rare.own_group,
+        "moved_from": origin and (origin.queue, origin.at),
+        "not_moved": "" if notes.dead_letter == DUE else notes.dead_letter,
         "created": spec.created,
         "updated": standing.updated,
         "state": job.state.value,
@@ -138,6 +143,7 @@ def filter_of(which: dict[str, Any]) -> c.Filter:
         state=None if state is None else m.State(state),
         tag=which["tag"],
         group=which.get("group"),
+        moved_from=which.get("moved_from"),
         text=None if text is None else text.casefold(),
         retrying=which["retrying"],
         cancelled=which["cancelled"],
@@ -187,6 +193,8 @@ class LocalDriver:
 
     def pump(self) -> None:
         for _ in range(12):
+            if not any(call.getTime() <= self.clock.rightNow for call in self.clock.calls):
+                return
             self.clock.advance(0)
 
     # Time
@@ -254,7 +262,7 @@ class LocalDriver:
         return self._settings(self.get(self.engine.ask(command)))
 
     def _settings(self, queue: m.Queue) -> dict[str, Any]:
-        defaults, flow = queue.defaults, queue.flow or NO_FLOW
+        defaults, flow, its = queue.defaults, queue.flow or NO_FLOW, queue.dead_letter
         return {
             "paused": queue.paused,
             "draining": queue.draining,
@@ -266,6 +274,7 @@ class LocalDriver:
             "group_order": flow.group_order.value,
             "group_on_failure": flow.group_on_failure.value,
             "seconds_per_priority": queue.order and queue.order.seconds_per_priority,
+            "dead_letter": its and (its.queue, its.keep_minutes, its.missing),
         }
 
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -375,6 +384,24 @@ class LocalDriver:
         )
         matched: int = self.get(self.engine.delete_matching(command))
         return matched
+
+    def set_dead_letter(self, name: str, key: str, other: str | None, keep: int | None) -> None:
+        setting = None if other is None else (other, keep)
+        self.get(self.engine.ask(c.ChangeQueue(queue=name, access_key=key.encode(), dead_letter=setting)))
+
+    def move_all(
+        self, name: str, key: str, which: dict[str, Any], to: str, per_second: float | None, dry: bool
+    ) -> tuple[int, int, dict[str, int]]:
+        command = c.MoveMatching(
+            queue=name,
+            access_key=key.encode(),
+            to=to,
+            filter=filter_of(which),
+            pace=None if per_second is None else Pace(per_second=per_second),
+            dry_run=dry,
+        )
+        moved = self.get(self.engine.move_matching(command))
+        return moved.matched, moved.moved, dict(moved.left)
 
     def listed(self, name: str, key: str, which: dict[str, Any], limit: int) -> list[dict[str, Any]]:
         jobs: list[dict[str, Any]] = []

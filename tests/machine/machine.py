@@ -13,7 +13,8 @@ from tests.doubles import START
 from tests.machine import questions as q
 from tests.machine.api_driver import without_fingerprints
 from tests.machine.jobs import Asked, Job
-from tests.machine.model import Claimed, Model, Waiter
+from tests.machine.model import Claimed, Waiter
+from tests.machine.moves import MovingModel
 from tests.machine.queues import Queue, Refused
 
 DATA = st.data()
@@ -31,7 +32,7 @@ class EngineMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.driver = self.driver_kind(Path(self.folder.name))
-        self.model = Model(steady=START * 1000, slice_size=self.driver.slice_size)
+        self.model = MovingModel(START * 1000, slice_size=self.driver.slice_size, knows_repeated=not self.driver.exact)
         self.pending: dict[int, Any] = {}
         self.old_leases = ["00000000-0000-4000-8000-0000000001ea"]
 
@@ -294,7 +295,6 @@ class EngineMachine(RuleBasedStateMachine):
         )
         if expected is not None:
             self.same_job(expected, got)
-
         self.explain(name, key, uid)
 
     def explain(self, name: str, key: str, uid: str | None) -> None:

@@ -296,8 +296,9 @@ class Model(Lives):
         a producer would see another producer's job.
         """
         stranger = author is not None and self._is_producer(queue, author)
+        first = queue.once.get((author, asked.once)) if asked.once else None
         for job in queue.jobs:
-            if (asked.uid and job.uid == asked.uid) or (asked.once and queue.once.get((author, asked.once)) is job):
+            if job.uid in (asked.uid or "", first.uid if first is not None else ""):
                 if job.asked != plain or (stranger and job.author != author):
                     raise Refused("UidTaken")
                 return job, "kept"
@@ -338,6 +339,7 @@ class Model(Lives):
         retrying: bool | None,
         cancelled: bool | None,
         group: str | None = None,
+        moved_from: str | None = None,
         regroups: bool = False,
     ) -> Iterator[Job]:
         """The jobs that a list shows, or that are changed; one in progress keeps its group."""
@@ -346,7 +348,8 @@ class Model(Lives):
             if (
                 (state is None or job.state == state)
                 and (tag is None or tag in job.tags)
-                and group in (None, job.group)
+                and group in (None, job.shown_group)
+                and (moved_from is None or (job.moved_from is not None and job.moved_from[0] == moved_from))
                 and (text is None or text.casefold() in words)
                 and (retrying is None or retrying is (job.retrying and job.state == "queued"))
                 and (cancelled is None or cancelled is job.cancelled)

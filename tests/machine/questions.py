@@ -120,6 +120,7 @@ FILTERS = st.fixed_dictionaries(
         "text": _maybe(st.sampled_from(["GRÜSSE", "1.5", "nowhere"])),
         "retrying": _maybe(st.booleans()),
         "cancelled": _maybe(st.booleans()),
+        "moved_from": st.sampled_from([None, None, None, None, "a", "b"]),
     }
 )
 _OF_GROUPS: dict[str, st.SearchStrategy[Any]] = {
@@ -143,6 +144,10 @@ SETTINGS = st.fixed_dictionaries(
 )
 #: Settings of limits and groups alone.
 FLOWS = st.fixed_dictionaries(_NOTHING, optional=_OF_GROUPS)
+#: A queue, and one that is to get its jobs.
+MOVES = st.sampled_from([("a", "b"), ("b", "a")] * 6 + [("a", "none"), ("none", "a")])
+MINUTES = st.sampled_from([None, 0, 1, 60])
+PER_SECOND = st.sampled_from([None, None, 2.0, 0.02])
 OWN = st.fixed_dictionaries(
     _NOTHING,
     optional={

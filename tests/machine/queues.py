@@ -39,6 +39,17 @@ class Refused(Exception):
 
 
 @define(kw_only=True)
+class DeadLetter:
+    """A queue's dead-letter queue: its name, itself, and the minutes for which it keeps a job."""
+
+    name: str
+    queue: "Queue"
+    keep: int
+    #: Whether a job was to be moved there, and another queue had its name.
+    missing: bool = False
+
+
+@define(kw_only=True)
 class Own:
     """A group's own settings."""
 
@@ -67,6 +78,9 @@ class Queue:
     group_on_failure: str = "next"
     #: Priority ageing.
     seconds_per_priority: int | None = None
+    dead_letter: DeadLetter | None = None
+    #: Whether it ever had jobs with groups, or settings about them: else jobs that have failed come without theirs.
+    knows_groups: bool = False
     own: dict[str, Own] = field(factory=dict)
     #: The elapsed time until which each held group is held.
     held: dict[str, int] = field(factory=dict)
@@ -81,7 +95,9 @@ class Queue:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SETTINGS}
+        its = self.dead_letter
+        dead_letter = None if its is None else (its.name, its.keep, its.missing)
+        return {**{name: getattr(self, name) for name in SETTINGS}, "dead_letter": dead_letter}
 
     def set_up(self, settings: dict[str, Any]) -> None:
         changed = {**self.settings, **settings}
@@ -140,8 +156,10 @@ class Queue:
         Without `by_queue` the queue as a whole has no limit and no hold.
         """
         taken: list[Job] = []
-        while len(taken) != most and (job := self._next(now, tags, taken, by_queue)) is not None:
+        left = [job for job in self.ordered() if job.state == "queued"]
+        while len(taken) != most and (job := self._next(now, tags, taken, left, by_queue)) is not None:
             taken.append(job)
+            left.remove(job)
         return taken
 
     def held_by(self, job: Job, now: int) -> str | None:
@@ -160,14 +178,14 @@ class Queue:
         self.turn += 1
         self.served[job.group] = self.turn
 
-    def _next(self, now: int, tags: tuple[str, ...], taken: list[Job], by_queue: bool) -> Job | None:
-        """The job that the next claim gets if the jobs in `taken` were claimed before."""
+    def _next(self, now: int, tags: tuple[str, ...], taken: list[Job], left: list[Job], by_queue: bool) -> Job | None:
+        """The job that the next claim gets if the jobs in `taken` were claimed before, and those in `left` were not."""
         running = [job for job in self.jobs if job.state == "inprogress"] + taken
         is_full = self.limits is not None and len(running) >= self.limits
         if by_queue and (is_full or self.held.get(OF_QUEUE, 0) > now):
             return None
-        names = {job.group for job in self.jobs}
-        firsts = [self._first(name, tags, taken) for name in names if self._has_room(name, running, now)]
+        names = {job.group for job in left}
+        firsts = [self._first(name, tags, left) for name in names if self._has_room(name, running, now)]
         return min((job for job in firsts if job is not None), key=lambda job: self._place(job, taken), default=None)
 
     def _has_room(self, name: str | None, running: list[Job], now: int) -> bool:
@@ -181,18 +199,18 @@ class Queue:
 
     def _is_stuck(self, name: str) -> bool:
         """Whether a failed job holds its group."""
-        return any(job.group == name and self._sticks(job) for job in self.jobs)
+        return any(job.group == name and self.sticks(job) for job in self.jobs)
 
-    def _sticks(self, job: Job) -> bool:
+    def sticks(self, job: Job) -> bool:
         strict = self.group_order == "strict" and self.group_on_failure == "hold" and job.group is not None
         return strict and job.state == "failed" and not job.cancelled
 
-    def _first(self, name: str | None, tags: tuple[str, ...], taken: list[Job]) -> Job | None:
-        """The first job of a group that a claim may get."""
-        left = [job for job in self.ordered() if job.group == name and job.state == "queued" and job not in taken]
+    def _first(self, name: str | None, tags: tuple[str, ...], left: list[Job]) -> Job | None:
+        """The first job of a group that a claim may get, of those that are queued."""
+        its = [job for job in left if job.group == name]
         if self.group_order == "strict" and name is not None:
-            left = left[:1]
-        return next((job for job in left if job.is_ready and set(tags) <= set(job.tags)), None)
+            its = its[:1]
+        return next((job for job in its if job.is_ready and set(tags) <= set(job.tags)), None)
 
     def _place(self, job: Job, taken: list[Job]) -> tuple[float, ...]:
         """Where a job stands among the first jobs of all groups."""
@@ -209,7 +227,7 @@ class Queue:
     @property
     def groups(self) -> set[str | None]:
         """The groups with unfinished jobs, with a failed one that holds them, with settings of their own or a hold."""
-        with_jobs = {job.group for job in self.jobs if job.state not in FINISHED or self._sticks(job)}
+        with_jobs = {job.group for job in self.jobs if job.state not in FINISHED or self.sticks(job)}
         return {*with_jobs, *self.own, *self.held} - {OF_QUEUE}
 
     def meet(self) -> None:
