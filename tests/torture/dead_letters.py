@@ -2,24 +2,23 @@
 Workers that fail jobs, and clients that move them back, on servers that are killed again and again.
 
 Jobs move between a queue and its dead-letter queue all the time. At the end each job whose add was answered must be in
-exactly one of the two, and no failed job may be left behind.
+exactly one of the two, and no failed job may be left behind. Before each kill the order of a third queue is changed.
 """
 
-import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from http.client import HTTPException
+from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define, field
 
 from tests.integration.daemons import Daemon, until
 
+from .ageing import QUEUE as AGED
+from .ageing import SECONDS, Line
 from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
-from .trials import Tally
+from .crowd import Crowd, Worker
 
 QUEUE: Final = "work"
 DEAD: Final = "dead"
@@ -31,28 +30,15 @@ ADDED: Final = 20
 
 
 @define
-class Worker:
+class _Worker(Worker):
     """A client in its own thread, which adds, fails, completes and moves jobs."""
 
-    connect: Callable[[], Caller]
-    chance: random.Random
-    stop: threading.Event
     #: The uids of jobs whose adds were answered.
     added: list[str] = field(factory=list)
     done: Counter[str] = field(factory=Counter)
-    wrong: list[Exception] = field(factory=list)
 
-    def run(self) -> None:
-        while not self.stop.is_set():
-            try:
-                with self.connect() as client:
-                    for _ in range(self.chance.randrange(1, 30)):
-                        self.chance.choice([self._add, self._fail, self._fail, self._fail_matching, self._move])(client)
-            except (OSError, HTTPException):
-                time.sleep(0.02)
-            except Exception as error:  # in a thread: the thread that waits for it raises the error again
-                self.wrong.append(error)
-                return
+    def work(self, client: Caller) -> None:
+        self.chance.choice([self._add, self._fail, self._fail, self._fail_matching, self._move])(client)
 
     def _add(self, client: Caller) -> None:
         reply = client.add_many([{"content": {}, "timeout_seconds": 1}] * ADDED, QUEUE)
@@ -85,52 +71,48 @@ class Worker:
 
 
 @define
-class _Campaign:
+class _Campaign(Crowd):
     """Servers of one database and their clients."""
 
-    daemons: Sequence[Daemon]
-    chance: random.Random
-    tally: Tally
-    #: Kills something, and returns when all is ready again.
-    kill: Callable[[], None]
-    workers: list[Worker] = field(init=False)
-    _stop: threading.Event = field(factory=threading.Event)
-    _threads: list[threading.Thread] = field(factory=list)
+    workers: list[_Worker] = field(factory=list, init=False)
+    line: Line = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.workers = [Worker(self.connect, random.Random(self.chance.random()), self._stop) for _ in range(WORKERS)]
-
-    def connect(self) -> Caller:
-        return Caller(random.SystemRandom().choice(self.daemons).port, sampled=True)
+        self.line = Line(self.chance)
 
     def begin(self) -> None:
-        for daemon in self.daemons:
-            daemon.start()
+        self.start_daemons()
         with self.connect() as client:
             client.make_queue(QUEUE)
             client.make_queue(DEAD)
+            client.make_queue(AGED)
             reply = client.set_up(QUEUE, dead_letter={"queue_name": DEAD})
             require(reply.status == 200, f"the dead-letter queue was answered with {reply}")
-        self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
-        for thread in self._threads:
-            thread.start()
+        self.workers = [_Worker(*self.parts()) for _ in range(WORKERS)]
+        self.start_workers(self.workers)
 
     def round(self) -> None:
         time.sleep(self.chance.uniform(*LOADED))
-        require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
-        self.kill()
-        self.tally.kills += 1
-        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+        self._reorder()
+        self.kill_one()
+        with self.connect() as client:
+            self.line.judge(client)
+
+    def _reorder(self) -> None:
+        """Begin to move the jobs of the queue with ageing, a part of them before the kill."""
+        self.call_until_answered("new jobs", self.line.add)
+        self.line.batches += 1
+        self.line.seconds = self.chance.choice([one for one in SECONDS if one != self.line.seconds])
+        self.call_until_answered("a new order", self.line.change)
+        time.sleep(self.chance.choice([0, 0.01, 0.05]))
 
     def end(self) -> None:
         """Stop the clients, and look for each job."""
         self.end_workers()
-        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
         with self.connect() as client:
             until("no job is in progress or failed", lambda: self._is_quiet(client))
             self._judge(client)
-        require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
-        self.tally.operations += sum(worker.done.total() for worker in self.workers)
+        self.check_end(sum(worker.done.total() for worker in self.workers))
 
     def _is_quiet(self, client: Caller) -> bool:
         """Whether no attempt can time out any more, and all failed jobs have moved."""
@@ -147,15 +129,6 @@ class _Campaign:
         require(not twice, f"jobs are in both queues: {twice[:3]}")
         lost = [uid for worker in self.workers for uid in worker.added if uid not in numbers]
         require(not lost, f"jobs are in neither queue: {lost[:3]}")
-
-    @property
-    def _wrong(self) -> list[Exception]:
-        return [error for worker in self.workers for error in worker.wrong]
-
-    def end_workers(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def dead_letters(kills: int = 10, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:

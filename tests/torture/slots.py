@@ -6,24 +6,20 @@ its lease ran out. At no moment may more jobs be in progress than the limits all
 is free again, and no job is held that could run.
 """
 
-import random
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from http.client import HTTPException
+from collections.abc import Callable, Iterable
 from itertools import count
 from math import inf
 from typing import Any, Final
 
 from attrs import define, field
 
-from tests.integration.daemons import Daemon, Reply, until
+from tests.integration.daemons import Daemon, until
 
 from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
-from .trials import Tally
+from .crowd import Crowd, Worker
 
 QUEUE: Final = "limited"
 CLIENTS: Final = 50
@@ -91,32 +87,19 @@ def exceeded(holds: Iterable[Hold], limit: Limit) -> list[tuple[float, int, int]
 
 
 @define
-class Worker:
+class _Worker(Worker):
     """A client in its own thread, which claims jobs and ends each in one of many ways."""
 
-    connect: Callable[..., Caller]
-    chance: random.Random
-    stop: threading.Event
     holds: list[Hold] = field(factory=list)
     #: When each job's deletion was requested.
     deletions: dict[str, float] = field(factory=dict)
     claims: int = 0
-    wrong: list[Exception] = field(factory=list)
 
-    def run(self) -> None:
-        while not self.stop.is_set():
-            try:
-                # Some clients disconnect before the answer.
-                with self.connect(timeout=self.chance.choice([0.05, 30.0, 30.0])) as client:
-                    for _ in range(self.chance.randrange(1, 30)):
-                        self._work(client)
-            except (OSError, HTTPException):
-                time.sleep(0.02)
-            except Exception as error:  # in a thread: the thread that waits for it raises the error again
-                self.wrong.append(error)
-                return
+    def timeout(self) -> float:
+        # Some clients disconnect before the answer.
+        return self.chance.choice([0.05, 30.0, 30.0])
 
-    def _work(self, client: Caller) -> None:
+    def work(self, client: Caller) -> None:
         sent = time.monotonic()
         reply = client.take(QUEUE, count=self.chance.choice([1, 1, 3]), wait=0.2)
         began = time.monotonic()
@@ -160,29 +143,15 @@ class Worker:
 
 
 @define
-class _Campaign:
+class _Campaign(Crowd):
     """Servers of one database, their clients, and the limits."""
 
-    daemons: Sequence[Daemon]
-    chance: random.Random
-    tally: Tally
-    #: Kills something, and returns when all is ready again.
-    kill: Callable[[], None]
-    workers: list[Worker] = field(init=False)
+    workers: list[_Worker] = field(factory=list, init=False)
     limits: dict[str, Limit] = field(factory=lambda: {"limits": Limit(), "group_limits": Limit()})
-    _stop: threading.Event = field(factory=threading.Event)
-    _threads: list[threading.Thread] = field(factory=list)
     _numbers: "count[int]" = field(factory=count)
 
-    def __attrs_post_init__(self) -> None:
-        self.workers = [Worker(self.connect, random.Random(self.chance.random()), self._stop) for _ in range(CLIENTS)]
-
-    def connect(self, **more: Any) -> Caller:
-        return Caller(random.SystemRandom().choice(self.daemons).port, sampled=True, **more)
-
     def begin(self) -> None:
-        for daemon in self.daemons:
-            daemon.start()
+        self.start_daemons()
         with self.connect() as client:
             client.make_queue(QUEUE)
             self._limit(limits=OF_ALL, group_limits=OF_EACH)
@@ -190,9 +159,8 @@ class _Campaign:
             require(client.set_up(QUEUE, group_order=order).status == 200, "an order was refused")
             own = {"queue_name": QUEUE, "group": SPECIAL, "in_progress": OF_SPECIAL}
             require(client.call("PUT", "/api/v1/group", body=own).status == 200, "a group's settings were refused")
-        self._threads = [threading.Thread(target=worker.run) for worker in self.workers]
-        for thread in self._threads:
-            thread.start()
+        self.workers = [_Worker(*self.parts()) for _ in range(CLIENTS)]
+        self.start_workers(self.workers)
 
     def round(self) -> None:
         self._add()
@@ -201,22 +169,7 @@ class _Campaign:
             time.sleep(min(left, self.chance.uniform(0.1, 0.5)))
             name = self.chance.choice(list(self.limits))
             self._limit(**{name: self.chance.choice(CHANGED[name])})
-        require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
-        self.kill()
-        self.tally.kills += 1
-        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
-
-    def _call_until_answered(self, what: str, call: Callable[[Caller], Reply]) -> None:
-        """Call until there is an answer; a database that was killed may be away for a moment."""
-
-        def answered() -> bool:
-            with suppress(OSError, HTTPException), self.connect() as client:
-                reply = call(client)
-                require(reply.status in (200, 201), f"{what} were answered with {reply}")
-                return True
-            return False
-
-        until(f"{what} are answered", answered, 60)
+        self.kill_one()
 
     def _add(self) -> None:
         """Add jobs to a few groups, more than these may run at a time, and to some other groups."""
@@ -226,31 +179,25 @@ class _Campaign:
             | ({} if group is None else {"group": group})
             for group in groups
         ]
-        self._call_until_answered("new jobs", lambda client: client.add_many(jobs, QUEUE))
+        self.call_until_answered("new jobs", lambda client: client.add_many(jobs, QUEUE))
 
     def _limit(self, **limits: int) -> None:
         sent, body = time.monotonic(), {name: {"in_progress": value} for name, value in limits.items()}
-        self._call_until_answered("new limits", lambda client: client.set_up(QUEUE, **body))
+        self.call_until_answered("new limits", lambda client: client.set_up(QUEUE, **body))
         for name, value in limits.items():
             self.limits[name].changes.append((value, sent, time.monotonic()))
-
-    @property
-    def _wrong(self) -> list[Exception]:
-        return [error for worker in self.workers for error in worker.wrong]
 
     # Judging
 
     def end(self) -> None:
         """Stop the clients, check their logs, and run the remaining jobs."""
         self.end_workers()
-        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
         self._judge_holds()
         with self.connect() as client:
             until("no job is in progress or waits for a time", lambda: self._is_quiet(client))
             while self._stats(client)["counts"]["queued"]:
                 self._run_all(client)
-        require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
-        self.tally.operations += sum(worker.claims for worker in self.workers)
+        self.check_end(sum(worker.claims for worker in self.workers))
 
     def _judge_holds(self) -> None:
         holds = [hold for worker in self.workers for hold in worker.holds]
@@ -299,11 +246,6 @@ class _Campaign:
         body = {"queue_name": QUEUE, "updates": updates}
         results = client.call("POST", "/api/v1/jobs", query={"queueName": QUEUE}, body=body).json["results"]
         require(all(one["status"] == 200 for one in results), f"jobs were not finished: {results[:3]}")
-
-    def end_workers(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def slots(kills: int = 10, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:

@@ -5,10 +5,9 @@ Each worker records when it claimed and when it completed a job. No job may be c
 were completed. At the end all failed jobs are retried: then every job runs to its end, and none waits.
 """
 
-import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
@@ -17,12 +16,12 @@ from uuid import UUID
 
 from attrs import define, field
 
-from tests.integration.daemons import Daemon, Reply, until
+from tests.integration.daemons import Daemon, until
 
 from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
+from .crowd import Crowd, Worker
 from .owner import Disagreement
-from .trials import Tally
 
 QUEUES: Final = ("first", "second")
 WORKERS: Final = 12
@@ -57,30 +56,14 @@ class Log:
 
 
 @define
-class _Worker:
+class _Worker(Worker):
     """A worker in a thread of its own."""
 
-    connect: Callable[..., Caller]
-    chance: random.Random
-    stop: threading.Event
     log: Log
     #: How jobs end; at the end of the trial all are completed.
     only_completes: threading.Event
-    wrong: list[Exception] = field(factory=list)
 
-    def run(self) -> None:
-        while not self.stop.is_set():
-            try:
-                with self.connect(timeout=30.0) as client:
-                    for _ in range(20):
-                        self._work(client)
-            except (OSError, HTTPException):
-                time.sleep(0.02)
-            except Exception as error:  # in a thread: the thread that waits for it raises the error again
-                self.wrong.append(error)
-                return
-
-    def _work(self, client: Caller) -> None:
+    def work(self, client: Caller) -> None:
         queue = self.chance.choice(QUEUES)
         reply = client.take(queue, count=self.chance.choice([1, 1, 4]), wait=0.2)
         began = time.monotonic()
@@ -100,46 +83,26 @@ class _Worker:
 
 
 @define
-class _Campaign:
+class _Campaign(Crowd):
     """Servers of one database, and their workers."""
 
-    daemons: Sequence[Daemon]
-    chance: random.Random
-    tally: Tally
-    #: Kills something, and returns when all is ready again.
-    kill: Callable[[], None]
     log: Log = field(factory=Log)
     _batches: int = 0
-    _stop: threading.Event = field(factory=threading.Event)
     _only_completes: threading.Event = field(factory=threading.Event)
-    _workers: list[_Worker] = field(factory=list)
-    _threads: list[threading.Thread] = field(factory=list)
-
-    def connect(self, **more: Any) -> Caller:
-        return Caller(random.SystemRandom().choice(self.daemons).port, sampled=True, **more)
 
     def begin(self) -> None:
-        for daemon in self.daemons:
-            daemon.start()
+        self.start_daemons()
         with self.connect() as client:
             for queue in QUEUES:
                 client.make_queue(queue)
-        for _ in range(WORKERS):
-            chance = random.Random(self.chance.random())
-            self._workers.append(_Worker(self.connect, chance, self._stop, self.log, self._only_completes))
-        self._threads = [threading.Thread(target=worker.run) for worker in self._workers]
-        for thread in self._threads:
-            thread.start()
+        self.start_workers([_Worker(*self.parts(), self.log, self._only_completes) for _ in range(WORKERS)])
 
     def round(self) -> None:
         for _ in range(ADDED):
             self._add_diamond()
             self._add_batch()
         time.sleep(self.chance.uniform(*LOADED))
-        require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
-        self.kill()
-        self.tally.kills += 1
-        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
+        self.kill_one()
 
     def _uid(self) -> str:
         return str(UUID(int=self.chance.getrandbits(128), version=4))
@@ -158,41 +121,25 @@ class _Campaign:
         last = self._job(left["uid"], right["uid"])
         jobs = [first, left, right, last]
         self.chance.shuffle(jobs)
-        self._call_until_answered("new jobs", lambda client: client.add_many(jobs, QUEUES[0]))
+        self.call_until_answered("new jobs", lambda client: client.add_many(jobs, QUEUES[0]))
         behind = self._job(queue=QUEUES[1], elsewhere=last["uid"])
-        self._call_until_answered("a new job", lambda client: client.add_many([behind], QUEUES[1]))
+        self.call_until_answered("a new job", lambda client: client.add_many([behind], QUEUES[1]))
 
     def _add_batch(self) -> None:
         """A batch, whose jobs are added one after the other while others run."""
         self._batches += 1
         name, queue, then = f"batch {self._batches}", self.chance.choice(QUEUES), self._job()
         body: dict[str, Any] = {"queue_name": queue, "name": name}
-        self._call_until_answered(
+        self.call_until_answered(
             "a batch", lambda client: client.call("PUT", "/api/v1/batch", body={**body, "then": then})
         )
         for _ in range(OF_BATCH):
             job = {**self._job(), "batch": name}
             self.log.needs[then["uid"]].append(job["uid"])
-            self._call_until_answered("a new job", partial(Caller.add_many, jobs=[job], queue=queue))
-        self._call_until_answered(
+            self.call_until_answered("a new job", partial(Caller.add_many, jobs=[job], queue=queue))
+        self.call_until_answered(
             "its end", lambda client: client.call("POST", "/api/v1/batch", body={**body, "open": False})
         )
-
-    def _call_until_answered(self, what: str, call: Callable[[Caller], Reply]) -> None:
-        """Call until there is an answer; a server that was killed may be away for a moment."""
-
-        def answered() -> bool:
-            with suppress(OSError, HTTPException), self.connect() as client:
-                reply = call(client)
-                require(reply.status in (200, 201), f"{what} was answered with {reply}")
-                return True
-            return False
-
-        until(f"{what} is answered", answered, 60)
-
-    @property
-    def _wrong(self) -> list[Exception]:
-        return [error for worker in self._workers for error in worker.wrong]
 
     def end(self) -> None:
         """Retry what has failed until all is complete, and judge the log."""
@@ -202,10 +149,8 @@ class _Campaign:
         except AssertionError:
             raise Disagreement(f"these are not complete: {self._left()}") from None
         self.end_workers()
-        require(not self._wrong, f"answers to workers: {self._wrong[:3]}")
         require(not self.log.too_early(), f"jobs were claimed too early: {self.log.too_early()[:3]}")
-        require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
-        self.tally.operations += len(self.log.claims)
+        self.check_end(len(self.log.claims))
 
     def _are_complete(self) -> bool:
         with suppress(OSError, HTTPException), self.connect() as client:
@@ -226,11 +171,6 @@ class _Campaign:
             queries = [{"queueName": queue, "jobUID": job["uid"]} for queue, job in left[:5]]
             texts = [client.call("GET", "/api/v1/job/explain", query=query).json["reason"] for query in queries]
             return [f"{len(left)} of {len(jobs)}", *texts]
-
-    def end_workers(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def workflows(kills: int = 6, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
