@@ -6,7 +6,6 @@ count only what the jobs themselves say, so no counter can leak; a rate alone ha
 """
 
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -208,11 +207,6 @@ def settings_of(text: str | None) -> GroupSettings:
     return NO_SETTINGS if text is None else _read_settings(text)
 
 
-@lru_cache(maxsize=64)
 def gate_of(text: str | None) -> Gate:
-    """
-    A gate from the value of a named thing; raises ValidationError.
-
-    Cached, since the gates of all groups that one request claims from mostly have the same marks.
-    """
+    """A gate from the value of a named thing; raises ValidationError."""
     return OPEN if text is None else _read_gate(text)
