@@ -84,13 +84,13 @@ class Crowd:
         self._check_workers()
 
     def end_workers(self) -> None:
-        """Stop the workers, and check that none got a wrong answer; may be called twice."""
+        """Stop the workers; may be called twice."""
         self.stop.set()
         for thread in self._threads:
             thread.join()
 
     def check_end(self, operations: int) -> None:
-        """Stop the servers after the workers, and count the requests."""
+        """Check the workers, stop the servers, and count the requests."""
         self._check_workers()
         require(not any(daemon.stop() for daemon in self.daemons), "when told to stop, one did not exit with 0")
         self.tally.operations += operations
