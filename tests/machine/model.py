@@ -437,6 +437,8 @@ class Model(Lives):
             # An index leaves out the ready jobs of other groups.
             behind = [job for job in behind if which.get("group") in (None, job.group) or not job.is_ready]
             part = behind[: self.slice_size]
+            # A job that the change moves behind this place is met again.
+            after = part[-1].place if part else after
             found = [job for job in self.matching(queue, **which) if job in part]
             matched += len(found)
             for job in found:
@@ -445,7 +447,6 @@ class Model(Lives):
             if len(part) == len(behind):
                 self.settle()
                 return matched
-            after = part[-1].place
             self.settle()
 
     def sweep_these(self, name: str, key: str, which: dict[str, Any], act: Callable[[Queue, Job], None] | None) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define
 
-from tests.machine.jobs import Asked, Job
+from tests.machine.jobs import FINISHED, Asked, Job
 from tests.machine.model import NEVER, Model
 from tests.machine.queues import DeadLetter, Queue, Refused
 
@@ -55,7 +55,11 @@ class MovingModel(Model):
         for index, job in enumerate([] if dry else moved):
             self._move_back(name, queue, job, target)
             if per_second is not None:
-                at = self.wall + int(index * 1000 / per_second)
+                at = max(
+                    self.wall + int(index * 1000 / per_second),
+                    job.ready_at and job.ready_at + self.ahead,
+                    job.not_before,
+                )
                 job.ready_at, job.not_before = 0, at if at > self.wall else 0
         self.counted["moved"] += 0 if dry else len(moved)
         self.counted["not moved"] += left.total()
@@ -79,7 +83,16 @@ class MovingModel(Model):
             raise
 
     def set_up(self, queue: Queue, settings: dict[str, Any]) -> None:
+        seconds, lines = queue.seconds_per_priority, [(job, job.line) for job in queue.jobs]
         super().set_up(queue, settings)
+        if seconds != queue.seconds_per_priority:
+            # Waiters are served before the jobs move to their new places.
+            for job, line in lines:
+                job.line = line
+            self.settle()
+            for job in queue.jobs:
+                if job.state not in FINISHED:
+                    queue.put_in_line(job)
         plain = (queue.limits, queue.group_limits, queue.group_order, queue.group_on_failure)
         queue.knows_groups = queue.knows_groups or bool(queue.held) or plain != (None, None, "arrival", "next")
 
