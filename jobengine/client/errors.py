@@ -139,6 +139,9 @@ _NO_QUEUE: Final = "There is no queue"
 _NO_LEASE: Final = "The lease is no longer valid"
 #: Words of a 404 for a missing batch, which a new job may name.
 _NO_BATCH: Final = "The queue has no batch"
+#: The first words of a 400 for a missing access key; the rest names headers, which users of the client do not set.
+_NO_KEY: Final = "The header X-Access-Key is missing"
+_SET_KEY: Final = "There is no access key for this call: set access_key= or JOBENGINE_ACCESS_KEY."
 #: The last words of a 429 after too many wrong keys; a 429 for a full queue has the same problem type.
 _KEY_REFUSED: Final = "a right key works at once."
 
@@ -156,7 +159,7 @@ def error_of(
 
     `problem` is the answer's JSON, with a text in `detail` or `error`; `special` has errors for statuses of this call.
     """
-    detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
+    detail = _detail(status, problem)
     kind = (special or {}).get(status) or _BY_STATUS.get(status, JobEngineError)
     if status == 404 and detail.startswith(_NO_QUEUE):
         kind = QueueNotFound
@@ -174,3 +177,9 @@ def error_of(
         retry_after=retry_after,
         index=index if isinstance(index, int) else None,
     )
+
+
+def _detail(status: int, problem: Mapping[str, Any]) -> str:
+    """What is wrong, by an answer."""
+    detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
+    return _SET_KEY if detail.startswith(_NO_KEY) else detail

@@ -5,12 +5,18 @@ from typing import Final
 
 #: Statuses after which a call that is safe to repeat is retried.
 REPEATED: Final = frozenset({408, 502, 503, 504})
-#: Statuses after which the call may have succeeded. A JobEngine that sends 503 has usually not started the call, but
-#: this is not certain.
-UNCERTAIN: Final = frozenset({502, 503, 504})
+#: Statuses after which the call may have succeeded, unless the answer has the words below: a JobEngine that starts or
+#: recovers sends them.
+_UNCERTAIN: Final = frozenset({502, 503, 504})
+_NOTHING_DONE: Final = b"nothing was carried out"
 #: Seconds before the second attempt, doubled for each later attempt; in the next line, the most seconds.
 _FIRST: Final = 0.1
 _LONGEST: Final = 5.0
+
+
+def may_have_succeeded(status: int, body: bytes) -> bool:
+    """Whether a call may have succeeded although it was answered with an error."""
+    return status in _UNCERTAIN and _NOTHING_DONE not in body
 
 
 class Patience:

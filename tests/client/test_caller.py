@@ -22,6 +22,7 @@ from jobengine.client.errors import (
     Unavailable,
 )
 from jobengine.client.http_codec import Address, Broken, NotConnected, Request, Response
+from jobengine.wire.request_head import BadInput, access_key
 
 from .doubles import FakePool, Reply, answer, unconnected
 
@@ -130,6 +131,33 @@ def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer() ->
 
     engine, _ = _engine(reply, retry_for=1)
     with pytest.raises(OutcomeUnknown, match="may have succeeded"):
+        engine.queue("q").add({})
+
+
+_RECOVERING = answer(503, {"detail": "The server is recovering, 82 %; nothing was carried out. Try again."})
+
+
+def test_a_call_that_only_a_recovering_server_answered_did_not_succeed() -> None:
+    engine, pool = _engine(lambda request: _RECOVERING, retry_for=1)
+    for call in (lambda: engine.queue("q").add({}), lambda: engine.queue("q").configure(new_access_key="new")):
+        with pytest.raises(Unavailable, match=r"82 %; nothing was carried out\. Try again\.$") as caught:
+            call()
+        assert type(caught.value) is Unavailable
+    assert len(pool.requests) > 2
+
+
+def test_an_outcome_stays_unknown_if_the_server_recovers_after_a_lost_answer() -> None:
+    replies: list[Reply] = [Broken("cut")]
+    engine, _ = _engine(lambda request: replies.pop() if replies else _RECOVERING, retry_for=1)
+    with pytest.raises(OutcomeUnknown, match="An earlier attempt may have succeeded"):
+        engine.queue("q").add({})
+
+
+def test_the_error_for_a_missing_key_names_the_clients_settings() -> None:
+    with pytest.raises(BadInput) as missing:
+        access_key([])
+    engine, _ = unconnected([answer(400, {"detail": str(missing.value)})])
+    with pytest.raises(BadRequest, match="no access key for this call: set access_key= or JOBENGINE_ACCESS_KEY"):
         engine.queue("q").add({})
 
 

@@ -12,7 +12,7 @@ from ..calls import Call, advised, failure, is_refusal, not_jobengine, read_answ
 from ..encoding import encode
 from ..errors import AccessDenied, Forbidden, JobEngineError, OutcomeUnknown, Unavailable
 from ..http_codec import BadCertificate, Broken, NotConnected, Request, Response, TooLong, long_body_query
-from ..retrying import REPEATED, UNCERTAIN, Patience
+from ..retrying import REPEATED, Patience, may_have_succeeded
 from ..secret import Secret
 from .transport import Pool, monotonic, sleep
 
@@ -123,7 +123,7 @@ class Caller:
                 response.url = self.pool.address.url
                 if response.status not in REPEATED:
                     return advised(response, self.pool.address), uncertain
-                uncertain = uncertain or response.status in UNCERTAIN
+                uncertain = uncertain or may_have_succeeded(response.status, response.body)
                 trouble, again = failure(response), request.safe
             self._pause(patience, trouble, again=again, uncertain=uncertain)
 
