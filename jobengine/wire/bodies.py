@@ -26,6 +26,7 @@ from .advice import (
 )
 from .origins import OriginText
 from .request_head import MAX_WAIT, SentFilter, Text
+from .time_text import LAST_SECOND
 from .unknown_fields import Ignored
 
 NAME_LENGTH: Final = 256
@@ -45,7 +46,9 @@ Uid = Annotated[str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 Attempts = Annotated[int, Meta(ge=1)]
 BatchName = Annotated[str, Meta(min_length=1, max_length=BATCH_LENGTH)]
 #: A Unix second up to the year 9999.
-Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+Moment = Annotated[int, Meta(ge=0, le=LAST_SECOND)]
+#: Seconds, at most 1,000 years: the end of a longer delay may be a time that no calendar has.
+Delay = Annotated[int, Meta(ge=0, le=31_536_000_000)]
 
 #: The value of a raw field that was not sent.
 NOTHING: Final = Raw()
@@ -182,8 +185,8 @@ class NewJob(Fields, frozen=True, kw_only=True):
     max_attempts: Attempts | None = None
     retry_delay_seconds: Count | None = None
     unique_key: Name | None = None
-    delay_seconds: Count | None = None
-    not_before: Count | None = None
+    delay_seconds: Delay | None = None
+    not_before: Moment | None = None
     uid: Uid | None = None
     meta: Raw = NOTHING
     traceparent: str | None = None
@@ -253,7 +256,7 @@ class Changes(Fields, frozen=True, kw_only=True):
     content: Raw = NOTHING
     tags: Tags | None = None
     timeout_time: Count | None = None
-    delay_seconds: Count | None = None
+    delay_seconds: Delay | None = None
     group: Annotated[str, Meta(max_length=GROUP_LENGTH)] | None = None
     #: Only an empty list is allowed.
     depends_on: Annotated[list[Raw], Meta(max_length=0)] | None = None
@@ -338,7 +341,7 @@ class ScheduledJob(Fields, frozen=True, kw_only=True):
     unique_key: Name | None = None
     meta: Raw = NOTHING
     group: GroupName | None = None
-    delay_seconds: Count | None = None
+    delay_seconds: Delay | None = None
 
 
 class _Schedule(Fields, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from .time_text import LAST_SECOND
 from .unknown_fields import advice_of
 
 #: Marks the place in msgspec's errors; only this module depends on their wording.
@@ -28,6 +29,8 @@ _NAMES: Final = {
 }
 #: The type of a sent value, by msgspec's name.
 _GIVEN: Final = {**_NAMES, "bool": "a boolean"}
+#: Advice for a time that is too late.
+_LATE: Final = "; send Unix seconds, not milliseconds"
 _UNITS: Final = {"array": "items", "str": "characters"}
 
 
@@ -45,12 +48,16 @@ def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
 def _rule(problem: str) -> str:
     """The rule that a value breaks, as the end of a sentence; derived from msgspec's error text."""
     if (found := _TYPE.fullmatch(problem)) is not None:
+        if found.groups() == ("int", "float"):
+            return "must be a whole number, not a decimal number"
         wanted = " or ".join(_NAMES.get(name, name) for name in found[1].split(" | "))
         return f"must be {wanted}, not {_GIVEN.get(found[2], found[2])}"
     if (found := _LENGTH.fullmatch(problem)) is not None:
         return _length(*found.groups())
     if (found := _BOUND.fullmatch(problem)) is not None:
-        return f"must be {found[2]} or more" if found[1] == ">=" else f"must be at most {found[2]}"
+        if found[1] == ">=":
+            return f"must be {found[2]} or more"
+        return f"must be at most {found[2]}{_LATE if found[2] == str(LAST_SECOND) else ''}"
     if problem.startswith(_PATTERN):
         # The only field with a pattern is a uid.
         return "must be a UUID in lower case"

@@ -250,6 +250,12 @@ def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: Memory
     for job, detail in (
         ({"priority": "high"}, "job.priority must be a whole number, not a text."),
         ({"priority": True}, "job.priority must be a whole number, not a boolean."),
+        ({"priority": 1.5}, "job.priority must be a whole number, not a decimal number."),
+        (
+            {"not_before": 1_796_123_445_000},
+            "job.not_before must be at most 253402300799; send Unix seconds, not milliseconds.",
+        ),
+        ({"delay_seconds": 31_536_000_001}, "job.delay_seconds must be at most 31536000000."),
         ({"tags": "a"}, "job.tags must be a list, not a text."),
         ({"tags": ["a", 1]}, "job.tags[1] must be a text, not a whole number."),
         ({"tags": ["a", ""]}, "job.tags[1] must not be empty."),

@@ -70,6 +70,7 @@ def test_a_worker_may_fail_a_job_without_further_attempts(server: MemoryServer) 
         *[{"content": value} for value in each(None, [], "{}", 1)],
         *[{"priority": value} for value in each("1", 1 << 63, 0.5)],
         *[{"tags": value} for value in each("t", [""], ["t"] * 21, [1])],
+        {"delay_seconds": 31_536_000_001},
         *[{name: value} for name in ("timeout_time", "delay_seconds") for value in each(-1, "1", 1 << 63)],
         *[{name: value, "progress": 1} for name in ("retry", "cancel") for value in each(1, "true", [])],
     ],
