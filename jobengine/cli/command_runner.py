@@ -42,6 +42,8 @@ _LONGEST_HOLD: Final = 86_400
 _LONGEST_NUMBER: Final = 32
 #: Secrets and settings that are removed from the command's environment.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
+#: The note for an output that is text; a command may print anything, so it is logged only once.
+NO_JSON: Final = "its output was not kept as the result: it is not JSON"
 #: From sysexits.h.
 _EX_DATAERR: Final = 65
 _EX_TEMPFAIL: Final = 75
@@ -108,7 +110,7 @@ def _complete(ending: Ending) -> Verdict:
     try:
         result = json.loads(ending.output, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        return Verdict("complete")  # the command may print anything
+        return Verdict("complete", note=NO_JSON if ending.output.strip() else "")
     try:
         _check(result)
     except UnicodeEncodeError:
@@ -153,6 +155,8 @@ class CommandRunner:
         #: The file descriptors of the pipes for progress and holds.
         self._slots = _Slot(), _Slot()
         self._running: set[_Run] = set()
+        #: Whether NO_JSON was logged.
+        self.has_logged_text = False
 
     def signal(self, number: int) -> None:
         """Send a signal to all commands that are running or starting."""

@@ -29,8 +29,9 @@ def key_from(path: str | None) -> tuple[Secret, bool]:
         return Secret(secrets.token_urlsafe(32)), True
     key = _from_standard_input() if path == "-" else read_key_file(Path(path))
     if (length := len(key.reveal())) < _SHORT:
+        characters = "1 character" if length == 1 else f"{length} characters"
         current().output.note(
-            f"Warning: the key has only {length} characters and can be guessed; use {_SHORT} or more, or let this "
+            f"Warning: the key has only {characters} and can be guessed; use {_SHORT} or more, or let this "
             "command make one."
         )
     return key, False

@@ -242,9 +242,20 @@ async def _run(runner: "CommandRunner", job: "RunningJob", given: str, *more: st
     environment = environment_of(os.environ, job.queue, job.uid, job.attempts, job.job.priority)
     outcome = verdict(await runner.run(given.encode(), environment, progress, *more))
     if outcome.note:
-        _log.warning("%s %s: %s", job.queue, job.uid, outcome.note)
+        _log_note(runner, job, outcome.note)
     if outcome.kind == "release":
         raise Retry(max(job.job.retry_delay.total_seconds(), _LEAST_DELAY), hold=outcome.hold)
     if outcome.kind != "complete":
         raise CommandFailed(outcome.error, retry=outcome.kind == "failed")
     return outcome.result
+
+
+def _log_note(runner: "CommandRunner", job: "RunningJob", note: str) -> None:
+    """Log a note on a job; a note that the output is text only for the first job."""
+    from .command_runner import NO_JSON
+
+    if note != NO_JSON:
+        _log.warning("%s %s: %s", job.queue, job.uid, note)
+    elif not runner.has_logged_text:
+        runner.has_logged_text = True
+        _log.info("%s %s: %s. This is logged only once.", job.queue, job.uid, note)

@@ -19,6 +19,7 @@ from .event_loop import WorkerLoop
 from .handler_pool import Handler, HandlerPool, Handlers
 from .outcomes import Hooks
 from .processes import Nursery
+from .queue_groups import REFUSALS
 from .running_job import RunningJob
 from .schedules import PlannedSchedule, set_schedules, with_queues
 from .supervisor import Supervisor
@@ -186,6 +187,8 @@ class Worker:
         nursery = Nursery(handlers.perform) if self._processes else None
         try:
             return asyncio.run(self._work(handlers, nursery, schedules, until_empty=until_empty))
+        except REFUSALS as error:  # the key or a queue is wrong, not the program: its message says all
+            raise error.with_traceback(None) from None
         finally:
             if nursery is not None:
                 nursery.close()
@@ -198,7 +201,7 @@ class Worker:
             supervisor = Supervisor(len(groups), self._concurrency, wait=self._wait, until_empty=until_empty)
             worker_loop = WorkerLoop(engine, groups, supervisor, name=self._name, tags=self._tags)
             with self._stoppable(worker_loop):
-                _log.info("Working on %s at %s.", ", ".join(self.queues), self._settings.address.url)
+                _log.info("Claiming jobs of %s at %s.", ", ".join(self.queues), self._settings.address.url)
                 await worker_loop.run(
                     lambda *callbacks: HandlerPool(handlers, nursery, *callbacks),
                     lambda tell: set_schedules(engine, schedules, tell, retry_for=supervisor.gives_up_after),

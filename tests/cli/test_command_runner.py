@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 
-from jobengine.cli.command_runner import CommandRunner, Ending, Verdict, environment_of, verdict
+from jobengine.cli.command_runner import NO_JSON, CommandRunner, Ending, Verdict, environment_of, verdict
 from jobengine.client.encoding import encode
 from jobengine.core.commands import UpdateJobs
 from jobengine.wire.requests import Wire
@@ -247,10 +247,10 @@ def test_the_environment_has_the_job_and_no_key() -> None:
     ("ending", "wanted"),
     [
         (Ending(0, b'{"a": 1}\n'), Verdict("complete", result={"a": 1})),
-        (Ending(0, b"sent 3 mails"), Verdict("complete")),
-        (Ending(0, b""), Verdict("complete")),
-        (Ending(0, b"NaN"), Verdict("complete")),
-        (Ending(0, b"[" * 500_000), Verdict("complete")),
+        (Ending(0, b"sent 3 mails"), Verdict("complete", note=NO_JSON)),
+        (Ending(0, b"\n"), Verdict("complete")),
+        (Ending(0, b"NaN"), Verdict("complete", note=NO_JSON)),
+        (Ending(0, b"[" * 500_000), Verdict("complete", note=NO_JSON)),
         (Ending(75, b"", errors=b"later"), Verdict("release")),
         (Ending(65, errors=b" bad \n"), Verdict("failed permanently", error="bad")),
         (Ending(1, errors=b"\xff oh"), Verdict("failed", error="\ufffd oh")),

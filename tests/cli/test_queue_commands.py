@@ -88,6 +88,7 @@ def test_a_given_key_is_not_printed_when_the_answer_is_lost(shell: Shell) -> Non
 def test_a_key_of_less_than_16_characters_gets_a_warning(shell: Shell, command: tuple[str, ...]) -> None:
     warning = "Warning: the key has only 15 characters and can be guessed; use 16 or more"
     assert warning in shell(*command, "--key-file", "-", sent="k" * 15).stderr
+    assert "has only 1 character and" in shell(*command, "--key-file", "-", sent="k").stderr
     assert "Warning" not in shell(*command, "--key-file", "-", sent="k" * 16).stderr
     assert "k" * 15 not in shell(*command, "--key-file", "-", sent="k" * 15).output
 

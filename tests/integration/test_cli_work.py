@@ -166,11 +166,17 @@ def test_the_log_of_work_can_be_lines_of_json(shell: Shell) -> None:
     (uid,) = shell.add([{}], max_attempts=2, retry_delay_seconds=600)
     done = shell("work", "mail", "--log-format", "json", "--until-empty", "--", "false")
     start, end = map(json.loads, done.stderr.splitlines())
-    assert start["message"].startswith("Working on mail at http://127.0.0.1")
+    assert start["message"].startswith("Claiming jobs of mail at http://127.0.0.1")
     fields = {"queue": "mail", "uid": uid, "attempt": 1, "outcome": "failed", "error_type": "CommandFailed"}
     assert fields.items() <= end.items()
     assert end["level"] == "warning"
     assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
+
+
+def test_output_that_is_not_json_is_logged_once(shell: Shell) -> None:
+    shell.add([{}, {}])
+    done = shell("work", "mail", "--until-empty", "--", "echo", "hello")
+    assert done.stderr.count("its output was not kept as the result: it is not JSON. This is logged only once.") == 1
 
 
 def test_a_worker_without_access_or_command_ends_at_once(shell: Shell) -> None:

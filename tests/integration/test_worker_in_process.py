@@ -101,8 +101,10 @@ def test_a_worker_with_a_wrong_key_or_queue_does_not_announce_a_retry(
     jobengine_server.queue("q")
     # The admin key would open what the wrong key does not.
     monkeypatch.delenv("JOBENGINE_ADMIN_KEY")
-    with pytest.raises(AccessDenied):
+    with pytest.raises(AccessDenied) as refused:
         _work("q", lambda content, job: None, access_key="wrong")
+    assert not refused.value.__cause__
+    assert refused.traceback[-1].name == "_run", "no frames of the worker's inside"
     with pytest.raises(QueueNotFound):
         _work("p", lambda content, job: None)
     assert caplog.messages == []
@@ -124,7 +126,7 @@ def test_the_log_has_one_line_with_fields_for_each_job_and_no_content(
     _work("q", handler, processes=processes)
     records = [record for record in caplog.records if record.name == "jobengine.worker"]
     assert [(record.levelname, record.getMessage().partition(", after")[0]) for record in records] == [
-        ("INFO", f"Working on q at {jobengine_server.url}."),
+        ("INFO", f"Claiming jobs of q at {jobengine_server.url}."),
         ("INFO", f"q {jobs[0].uid}, attempt 1: complete"),
         ("WARNING", f"q {jobs[1].uid}, attempt 1: failed"),
     ]
