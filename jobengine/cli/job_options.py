@@ -49,7 +49,9 @@ def job_options(function: Any) -> Any:
         click.option(
             "--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one."
         ),
-        click.option("--timeout", type=Seconds(), help="How long the job may be in progress without an update."),
+        click.option(
+            "--timeout", type=Seconds(), help="How long the job may be in progress without an update; 0 is for ever."
+        ),
         click.option("--keep", type=Seconds(), help="How long the finished job is kept."),
     )
     return with_options(function, options)

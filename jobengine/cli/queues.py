@@ -119,7 +119,11 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
 )
 @click.option("--keep", type=Seconds(), help="How long complete jobs are kept, by default.")
 @click.option("--keep-failed", type=Seconds(), help="How long failed jobs are kept, by default.")
-@click.option("--timeout", type=Seconds(), help="How long a job may be in progress without an update, by default.")
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    help="How long a job may be in progress without an update, by default; 0 is for ever.",
+)
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
 @click.option(
     "--retry-delay",
