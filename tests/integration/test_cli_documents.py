@@ -5,16 +5,18 @@ import re
 from jobengine.cli.exit_codes import Exit
 from jobengine.tools.exit_codes import DbExit
 
-from .daemons import ROOT, SECRET, Daemon
+from .conftest import MakeDaemon
+from .daemons import ROOT, Daemon
 from .documents import at_port, blocks, shell
 from .shells import Shell
 
 PAGE = "docs/command-line.md"
 
 
-def test_every_command_of_the_page_is_run_in_order(daemon: Daemon) -> None:
+def test_every_command_of_the_page_is_run_in_order(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb", "SECRET": ""}).start()
     ours = Shell(daemon, daemon.home)
-    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": "", "SECRET": SECRET}
+    environment = {**ours.environment, "JOBENGINE_ACCESS_KEY": "", "JOBENGINE_ADMIN_KEY": ""}
     # A second is not always enough for `events` to start.
     watches = """curl -sS "$JOBENGINE_URL/metrics" | grep -q '^jobengine_waiters{on="events"} 1'"""
     before, after = "\n".join(blocks(PAGE)).split("(sleep 1;")
