@@ -1,5 +1,6 @@
 """The commands in the pages of the documentation, run as a reader would run them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def shell(
 
 def python(code: str, port: int, seconds: float = 60, *, ends_with: int = 0) -> "subprocess.CompletedProcess[str]":
     """Run code in Python, for a server at this port; it must end with this code."""
-    command = [sys.executable, "-c", at_port(code, port)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    command, environment = [sys.executable, "-c", code], {**os.environ, "JOBENGINE_URL": f"http://localhost:{port}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == ends_with, done.stderr
     return done

@@ -1,6 +1,7 @@
 """The Python on the page about workers, run as a reader would run it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from jobengine import client
 
 from .daemons import DEADLINE, Daemon, until
-from .documents import at_port, blocks, python
+from .documents import blocks, python
 
 PAGE = "docs/workers.md"
 KEY = "correct horse"
@@ -26,21 +27,22 @@ def mail(daemon: Daemon) -> Iterator[client.Queue]:
         yield queue
 
 
-def _code(daemon: Daemon, heading: str) -> str:
-    return at_port(blocks(PAGE, "python", heading)[0], daemon.port)
+def _code(heading: str) -> str:
+    return blocks(PAGE, "python", heading)[0]
 
 
 def _run(daemon: Daemon, heading: str) -> str:
-    return python(_code(daemon, heading), daemon.port).stdout
+    return python(_code(heading), daemon.port).stdout
 
 
 def test_a_worker_works_until_sigterm_as_the_first_example_says(
     daemon: Daemon, mail: client.Queue, tmp_path: Path
 ) -> None:
     program = tmp_path / "program.py"
-    program.write_text(_code(daemon, "## In Python"))
+    program.write_text(_code("## In Python"))
+    environment = {**os.environ, "JOBENGINE_URL": f"http://127.0.0.1:{daemon.port}"}
     job = mail.add({"to": "ada@example.org"})
-    with subprocess.Popen([sys.executable, program], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, program], env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert mail.wait(job.uid, timeout=DEADLINE).result == {"sent_to": "ada@example.org"}
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=DEADLINE)
@@ -120,7 +122,7 @@ def _target(link: Path) -> str:
 
 def test_the_log_is_lines_of_json_as_the_page_says(daemon: Daemon) -> None:
     log = "\nlogging.getLogger('mine').info('hello', extra={'number': 1})\n"
-    code = _code(daemon, "### The log for programs") + log
+    code = _code("### The log for programs") + log
     done = python(code, daemon.port)
     fields = {"level": "info", "logger": "mine", "message": "hello", "number": 1}
     assert fields.items() <= json.loads(done.stderr).items()

@@ -31,6 +31,14 @@ def test_no_command_of_a_page_has_a_comment_which_an_interactive_zsh_would_take_
     assert [line for line in commands if re.search(r"(^|\s)#(\s|$)", line)] == []
 
 
+def test_no_two_pages_use_the_same_uid() -> None:
+    uid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+    commands = (re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL) for page in (ROOT / "docs").glob("*.md"))
+    used = [found for page in commands for found in set(uid.findall("".join(page)))]
+    assert len(used) >= 7
+    assert sorted(used) == sorted(set(used))
+
+
 def test_the_readme_is_short_and_says_first_what_it_is_and_is_not_for() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 150
@@ -43,9 +51,7 @@ def test_every_step_of_the_readme_does_what_it_says(daemon: Daemon, tmp_path: Pa
 
 
 def test_clients_of_version_1_go_on_as_the_page_on_them_says(daemon: Daemon, tmp_path: Path) -> None:
-    queue, _, _ = blocks("README.md", heading=CALLS)[0].partition(
-        "curl -sS -w '\\n' -X PUT http://localhost:6006/api/v1/job"
-    )
+    queue, _, _ = blocks("README.md", heading=CALLS)[0].partition("curl -sS -w '\\n' -X PUT $api/job")
     (code,) = blocks("docs/come-from-go.md", heading="## What its clients may go on doing")
     _, answers = steps([queue, code], daemon.port, BIN, tmp_path)
     assert json.loads(answers)["content"] == {"to": "bob@example.org"}

@@ -47,8 +47,8 @@ def _over_http(port: int, programs: Path, home: Path) -> int:
     (worker,) = blocks("README.md", "python", CALLS)
     (added,) = steps([adds], port, programs, home)
     assert json.loads(added)["state"] == "queued"
-    assert _worked(at_port(worker, port), programs, home) == "1 done\n"
-    (shown,) = steps([reads], port, programs, home)
+    assert _worked(worker, port, programs, home) == "1 done\n"
+    (shown,) = steps([adds.partition("\n")[0] + "\n" + reads], port, programs, home)
     (job,) = json.loads(shown)["jobs"]
     assert (job["uid"], job["state"]) == (json.loads(added)["uid"], "complete")
     assert job["result"] == {"sent_to": "ada@example.org"}
@@ -56,11 +56,11 @@ def _over_http(port: int, programs: Path, home: Path) -> int:
     return 3
 
 
-def _worked(worker: str, programs: Path, home: Path) -> str:
+def _worked(worker: str, port: int, programs: Path, home: Path) -> str:
     """Run the worker as a program in a file, as the README says; returns its output."""
     (home / "letters.py").write_text(worker)
-    done = subprocess.run(
-        [programs / "python", "letters.py"], cwd=home, env={}, capture_output=True, text=True, timeout=60, check=False
-    )
+    command: list[str | Path] = [programs / "python", "letters.py"]
+    environment = {"JOBENGINE_URL": f"http://127.0.0.1:{port}"}
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
