@@ -1,14 +1,14 @@
 """Decides when to retry a call. Pure: the caller passes in the time."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 #: Statuses after which a call that is safe to repeat is retried.
 REPEATED: Final = frozenset({408, 502, 503, 504})
-#: Statuses after which the call may have succeeded, unless the answer has the words below: a JobEngine that starts or
-#: recovers sends them.
+#: Statuses after which the call may have succeeded, unless a JobEngine that starts or recovers answered as below.
 _UNCERTAIN: Final = frozenset({502, 503, 504})
-_NOTHING_DONE: Final = b"nothing was carried out"
+_STARTING: Final = re.compile(rb"The server is (?:starting|recovering)[^;]*; nothing was carried out")
 #: Seconds before the second attempt, doubled for each later attempt; in the next line, the most seconds.
 _FIRST: Final = 0.1
 _LONGEST: Final = 5.0
@@ -16,7 +16,7 @@ _LONGEST: Final = 5.0
 
 def may_have_succeeded(status: int, body: bytes) -> bool:
     """Whether a call may have succeeded although it was answered with an error."""
-    return status in _UNCERTAIN and _NOTHING_DONE not in body
+    return status in _UNCERTAIN and not _STARTING.search(body)
 
 
 class Patience:
