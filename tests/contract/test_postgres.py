@@ -53,6 +53,7 @@ def test_a_deleted_queue_leaves_no_row(world: PostgresWorld) -> None:
         "dependency": 0,
         "ended": 0,
         "batch_tally": 0,
+        "failure": 0,
     }
     ask.ask(DeleteQueue)
     for _ in range(9):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from attrs import define
 
-from tests.integration.daemons import until
+from tests.integration.daemons import Reply, until
 
 from .crew import Caller, require
 
@@ -51,17 +51,18 @@ class Line:
         order = None if self.seconds is None else {"seconds_per_priority": self.seconds}
         return client.set_up(QUEUE, order=order)
 
-    def judge(self, client: Caller) -> None:
-        """Wait until all jobs have moved, and check their order."""
-        jobs = self._jobs(client)
-        query = {"queueName": QUEUE, "jobUID": jobs[0]["uid"]}
+    def judge(self, client: Caller) -> Reply:
+        """Wait until all jobs have moved, and check their order; returns the answer with the jobs."""
+        query = {"queueName": QUEUE, "jobUID": self._list(client).json["jobs"][0]["uid"]}
         until(
             "all jobs have their new places",
             lambda: "being moved" not in client.call("GET", "/api/v1/job/explain", query=query).json["reason"],
         )
-        jobs = self._jobs(client)
+        reply = self._list(client)
+        jobs = reply.json["jobs"]
         wrong = misplaced(jobs, self.seconds)
         require(not wrong, f"{len(wrong)} of {len(jobs)} jobs are out of order at {self.seconds} s: {wrong[:3]}")
+        return reply
 
-    def _jobs(self, client: Caller) -> Any:
-        return client.call("GET", "/api/v1/queue", query={"name": QUEUE}).json["jobs"]
+    def _list(self, client: Caller) -> Reply:
+        return client.call("GET", "/api/v1/queue", query={"name": QUEUE})

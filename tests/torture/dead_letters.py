@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from tests.integration.daemons import Daemon, until
+from tests.integration.daemons import Daemon, Reply, until
 
 from .ageing import QUEUE as AGED
 from .ageing import SECONDS, Line
@@ -95,8 +95,7 @@ class _Campaign(Crowd):
         time.sleep(self.chance.uniform(*LOADED))
         self._reorder()
         self.kill_one()
-        with self.connect() as client:
-            self.line.judge(client)
+        self.call_until_answered("the order of jobs", self.line.judge)
 
     def _reorder(self) -> None:
         """Begin to move the jobs of the queue with ageing, a part of them before the kill."""
@@ -109,21 +108,25 @@ class _Campaign(Crowd):
     def end(self) -> None:
         """Stop the clients, and look for each job."""
         self.end_workers()
-        with self.connect() as client:
-            until("no job is in progress or failed", lambda: self._is_quiet(client))
-            self._judge(client)
+        until("no job is in progress or failed", self._is_quiet)
+        self._judge()
         self.check_end(sum(worker.done.total() for worker in self.workers))
 
-    def _is_quiet(self, client: Caller) -> bool:
+    def _is_quiet(self) -> bool:
         """Whether no attempt can time out any more, and all failed jobs have moved."""
-        counts = client.call("GET", "/api/v1/queue/stats", query={"name": QUEUE}).json["counts"]
+        counts = self._read("queue/stats", QUEUE)["counts"]
         return not (counts["inprogress"] or counts["failed"])
 
-    def _judge(self, client: Caller) -> None:
+    def _read(self, path: str, queue: str) -> Any:
+        def read(client: Caller) -> Reply:
+            return client.call("GET", f"/api/v1/{path}", query={"name": queue})
+
+        return self.call_until_answered(path, read).json
+
+    def _judge(self) -> None:
         places: list[tuple[str, str]] = []
         for queue in (QUEUE, DEAD):
-            jobs = client.call("GET", "/api/v1/queue", query={"name": queue}).json["jobs"]
-            places += [(job["uid"], queue) for job in jobs]
+            places += [(job["uid"], queue) for job in self._read("queue", queue)["jobs"]]
         numbers = Counter(uid for uid, _ in places)
         twice = [uid for uid, number in numbers.items() if number > 1]
         require(not twice, f"jobs are in both queues: {twice[:3]}")
