@@ -10,7 +10,7 @@ from jobengine.core.errors import NoTimes
 from jobengine.timetable import NICKNAMES, TIMETABLE, cron_error, knows_zone, notes_on, time_of
 from tests.debian_cron import fired, year
 
-ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]
+ZONES = ["Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca"]
 LINES = [
     *("0 3 * * *", "30 2 * * *", "15,45 1,2 * * *", "0 0-4 * * *", "59 1 * * 0", "30 2 1-7 * 0", "0 0 1,15 * 1"),
     *("* * * * *", "*/20 * * * *", "0 * * * *", "*/15 2 * * *", "30 */2 * * *", "45 1-3 * 3,10,11 *", "0 2 * 2-4 *"),
@@ -27,7 +27,8 @@ def test_every_time_of_a_year_is_that_of_debians_cron(zone: str) -> None:
         assert found == fired(line, zone, first, last), line
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/New_York"])
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
 def test_the_next_time_is_the_same_from_wherever_the_search_begins(zone: str) -> None:
     """Also from within an hour that comes twice, and right before and after a jump."""
     first, last = year(2027)

@@ -12,21 +12,20 @@ from jobengine.engine.local.engine import LocalEngine
 from tests.contract.asking import Asker
 from tests.contract.suite import EngineContract
 from tests.contract.world import World
-from tests.doubles import AtOnce, CountedIds, Stepped, Wrapping, make_engine, start
+from tests.doubles import CountedIds, Stepped, Wrapping, make_engine, start
 
 
 class LocalWorld(World):
     """A LocalEngine on a file, with a simulated clock."""
 
-    def __init__(self, path: Path, thread: type[AtOnce] | type[Stepped], **parts: Any) -> None:
+    def __init__(self, path: Path, **parts: Any) -> None:
         super().__init__()
         self._path = path
-        self._thread = thread
         self._parts = {"new_id": CountedIds(), "now": lambda: self.now, **parts}
         self._start()
 
     def _start(self) -> None:
-        self._writer = self._thread()
+        self._writer = Stepped()
         self._local: LocalEngine = make_engine(self._path, self._clock, thread=self._writer, **self._parts)
         start(self._local, lambda: self._run_until(lambda: self._local.executor.started))
 
@@ -36,7 +35,7 @@ class LocalWorld(World):
 
     def settle(self) -> None:
         self._clock.advance(0)
-        while isinstance(self._writer, Stepped) and self._writer.waiting:
+        while self._writer.waiting:
             self._writer.step()
             self._clock.advance(0)
 
@@ -64,13 +63,12 @@ class LocalWorld(World):
 
 
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])
-@pytest.mark.parametrize("thread", [AtOnce, Stepped], ids=["writes at once", "writes take a while"])
 class TestLocalEngine(EngineContract):
-    """LocalEngine, with a fast writer and with a slow one."""
+    """LocalEngine, with a writer that takes a while."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path, thread: type[AtOnce] | type[Stepped], sync_interval: float) -> Iterator[LocalWorld]:
-        world = LocalWorld(tmp_path / "db", thread, sync_interval=sync_interval)
+    def world(self, tmp_path: Path, sync_interval: float) -> Iterator[LocalWorld]:
+        world = LocalWorld(tmp_path / "db", sync_interval=sync_interval)
         yield world
         world.stop()
 
@@ -91,7 +89,7 @@ class _ForgetfulWorld(LocalWorld):
 
 
 def test_an_engine_that_forgets_claims_fails_the_contract(tmp_path: Path) -> None:
-    world = _ForgetfulWorld(tmp_path / "db", AtOnce)
+    world = _ForgetfulWorld(tmp_path / "db")
     asker = Asker(world)
     asker.create()
     with pytest.raises(AssertionError):

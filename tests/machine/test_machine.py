@@ -28,11 +28,11 @@ ENOUGH = {
 
 
 def test_the_engine_agrees_with_the_plain_model_in_random_runs() -> None:
-    counted = live(LocalMachine, lives=300, steps=50)
+    counted = live(LocalMachine, lives=180, steps=50)
     assert {what: counted[what] for what, least in ENOUGH.items() if counted[what] < least} == {}
 
 
 def test_the_api_agrees_with_the_plain_model() -> None:
-    counted = live(HttpMachine, lives=80, steps=40)
+    counted = live(HttpMachine, lives=50, steps=40)
     usual = ("given at once", "held", "timeout", "tried again", "lease lost", "clock set", "buried", "moved")
     assert all(counted[what] for what in (*usual, "report repeated"))
