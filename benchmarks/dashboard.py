@@ -17,7 +17,7 @@ from time import perf_counter
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.daemons import Daemon
-from tests.integration.dashboard.browsers import chromium
+from tests.integration.dashboard.browsers import PROGRAM, chromium
 
 from .long_list import fill, work
 from .machine import SERVER_CORE, directory, on_server_core
@@ -116,8 +116,8 @@ def _go(daemon: Daemon, ended: Event) -> None:
 
 def measure(results: Results) -> None:
     """Measure everything, and add a row for each figure."""
-    if shutil.which("chromium") is None:
-        raise RuntimeError("not installed: chromium")
+    if shutil.which(PROGRAM) is None:
+        raise RuntimeError(f"not installed: {PROGRAM}")
     with directory() as home, chromium() as browser:
         daemon = Daemon(home / "home", prefix=on_server_core([])).start()
         try:

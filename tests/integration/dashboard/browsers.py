@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog,
 
 from tests.integration import daemons
 
+#: Chromium without the parts that draw a window: the pages are the same, at half of the processor time.
+PROGRAM: Final = "chromium-headless-shell"
 #: Milliseconds within which an expected state must come.
 DEADLINE: Final = 1000 * daemons.DEADLINE
 _ARGUMENTS: Final = (
@@ -28,9 +30,9 @@ _NO_ANSWER: Final = "Failed to load resource: "
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The browser; asyncio can't be used in this process while it runs."""
-    program = shutil.which("chromium")
+    program = shutil.which(PROGRAM)
     if program is None:
-        pytest.fail("These tests use a browser: apt-get install chromium")
+        pytest.fail(f"These tests use a browser: apt-get install {PROGRAM}")
     expect.set_options(timeout=DEADLINE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
