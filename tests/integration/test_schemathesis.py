@@ -49,7 +49,7 @@ CHANGES: Final = frozenset(schema()["components"]["schemas"]["UpdateMatchingJobs
 #: The fields of a filter.
 FILTER: Final = frozenset(schema()["components"]["schemas"]["Filter"]["properties"])
 
-bounded = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @AT_RANDOM.auth()
