@@ -44,6 +44,7 @@ from .gradual_free import GradualFree
 from .recovery import read_back
 from .tables.state import Tables, latest_change
 from .waiters import Offer, Waiters
+from .young_objects import YoungObjects
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
@@ -109,6 +110,7 @@ class Executor:
     _claim_log: ClaimLog = field(init=False)
     _activity: LocalActivity = field(init=False)
     _gradual_free: GradualFree = field(init=False)
+    _young_objects: YoungObjects = field(factory=YoungObjects, init=False)
     _timer: DeadlineTimer = field(init=False)
     #: Whether the database was read, so that commands can be carried out.
     started: bool = field(default=False, init=False)
@@ -357,6 +359,7 @@ class Executor:
             self._forget_queues(effects)
             self._activity.count_firings(effects)
         self.committer.submit(records, _Change(facts, effects, self._events(jobs, now), of_queues))
+        self._young_objects.changed(len(facts))
 
     def _behind(self, name: str) -> bool:
         """Expire some of the jobs that are due in a queue; returns whether more are due."""
