@@ -91,6 +91,8 @@ class Dependants:
         """Note that a queue is gone with all its jobs."""
         for uid in [*self._linked.get(queue, ())]:
             self._change_links((queue, uid), table.jobs[uid], None)
+        if not self._changed_by:
+            return
         for key in (*table.jobs, *map(batch_key, table.batches.entries)):
             self._to_check.update(self._changed_by.get((queue, key), {}))
 
