@@ -18,14 +18,15 @@ from .servers.jobengine import QUEUE
 from .stalls import longest
 
 _SIZE, _ROUNDS = 1_000, 15
-#: The most milliseconds by which the first list may delay others.
+#: The target: the most milliseconds for which the first list may hold up other requests.
 _STALL = 20
 _ERROR = (
     'Traceback (most recent call last):\n  File "/srv/app/jobs.py", line {0}, in run\n    send({0})\n'
     '  File "/srv/app/mail.py", line 12, in send\n    raise ValueError("no {1} to host {0}")\n'
     "ValueError: no {1} to host {0}"
 )
-#: What is measured, with the most processor time beside completing: with an error, a few times more is sent and stored.
+#: The kinds of failures, each with its target: its processor time divided by that of completing a job. An error is more
+#: to send and to store.
 _KINDS = {"without an error": 1.2, "with a known error": 1.8, "with new numbers": 1.8, "with new words": 2.5}
 
 
@@ -41,7 +42,7 @@ def measure(results: Results) -> None:
                 number += _SIZE
         connection.close()
         for kind, target in _KINDS.items():
-            # The least of a kind is what it takes when nothing else disturbs the processor.
+            # The least of all rounds, since other work on the machine only adds to it.
             ratio = min(costs[kind]) / min(costs["complete"])
             say(f"failing {kind}: {min(costs[kind]):.1f} us, median {median(costs[kind]):.1f} us")
             results.bound(f"bulk of 1,000, failing {kind}, processor time beside completing", [ratio], "", target)

@@ -42,7 +42,7 @@ _LONGEST_HOLD: Final = 86_400
 _LONGEST_NUMBER: Final = 32
 #: Secrets and settings that are removed from the command's environment.
 _KEPT_BACK: Final = ("JOBENGINE_ACCESS_KEY", "JOBENGINE_ADMIN_KEY", "JOBENGINE_PROFILE", "JOBENGINE_LEASE")
-#: The note for an output that is text; a command may print anything, so it is logged only once.
+#: Logged when a command prints something other than JSON, but only once: many commands print text.
 NO_JSON: Final = "its output was not kept as the result: it is not JSON"
 #: From sysexits.h.
 _EX_DATAERR: Final = 65

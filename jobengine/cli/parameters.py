@@ -26,7 +26,7 @@ _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 
 def _not_empty(context: click.Context, param: click.Parameter, value: str) -> str:
-    """The argument; raises UsageError if it is empty, as a shell variable that is not set is."""
+    """The argument; raises UsageError if it is empty, as an unset shell variable is."""
     if not value:
         raise click.UsageError(f"{param.human_readable_name} must not be empty.", context)
     return value
@@ -230,7 +230,7 @@ def parse_content(text: str) -> dict[str, Any]:
 
 
 def list_options(things: str, all_help: str = "") -> Callable[[F], F]:
-    """Add the options --limit and, as `every`, --all to a command that lists things."""
+    """Add --limit and --all to a command that lists things; --all is the parameter `every`."""
     options = (
         click.option(
             "--limit", type=click.IntRange(1), default=50, show_default=True, help=f"The most {things} to list."

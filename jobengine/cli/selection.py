@@ -23,7 +23,7 @@ def chosen(options: dict[str, Any]) -> JobFilter:
 
 
 def _none_empty(context: click.Context, _: click.Parameter, uids: tuple[str, ...]) -> tuple[str, ...]:
-    """The uids; raises UsageError if one is empty, as a shell variable that is not set is."""
+    """The uids; raises UsageError if one is empty, as an unset shell variable is."""
     if "" in uids:
         raise click.UsageError("UID must not be empty.", context)
     return uids

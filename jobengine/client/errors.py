@@ -180,6 +180,6 @@ def error_of(
 
 
 def _detail(status: int, problem: Mapping[str, Any]) -> str:
-    """What is wrong, by an answer."""
+    """What is wrong, in the words of the answer or better ones."""
     detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
     return _SET_KEY if detail.startswith(_NO_KEY) else detail

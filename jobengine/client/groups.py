@@ -185,7 +185,7 @@ def group_value(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_hold(value: dict[str, Any]) -> dict[str, Any]:
-    """The object with the time 0, which is over, in place of a `held_until` of None."""
+    """The object, with 0 for a `held_until` of None: that time is over."""
     return {**value, "held_until": value["held_until"] or 0} if "held_until" in value else value
 
 

@@ -190,7 +190,7 @@ def _python(error: str) -> tuple[str, str] | None:
 
 
 def _frame_before(error: str, end: int) -> "re.Match[str] | None":
-    """The last frame of a Python traceback that starts before the place `end` of a text."""
+    """The last frame in a Python traceback before the position `end`."""
     while (at := error.rfind('File "', 0, end)) >= 0:
         end = error.rfind("\n", 0, at) + 1
         if (frame := _PYTHON_FRAME.match(error, end)) is not None:

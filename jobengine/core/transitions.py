@@ -282,7 +282,7 @@ def _with_changes(
 
 
 def _with_group(rare: Rare, group: str) -> Rare:
-    """The rare fields with another group, also instead of the one that a moved job had before; "" is none."""
+    """The rare fields with another group, or none for ""; a job that is moved back keeps it too."""
     origin = rare.moved_from
     if origin is not None and origin.group is not None:
         rare = replace(rare, moved_from=replace(origin, group=None))

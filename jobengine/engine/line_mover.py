@@ -33,7 +33,7 @@ class LineMover:
 
     _engine: Asks
     _clock: IReactorTime
-    #: Waits for changes under way that may not know the present order.
+    #: Waits until the changes have ended that began before the present order was set.
     _ready: Callable[[], Awaitable[object]] | None = None
     #: The queues whose jobs are being moved, each with whether its order was changed since that move began.
     _again: dict[str, bool] = field(factory=dict, init=False)

@@ -48,7 +48,7 @@ class Routes(Klein):
     #: All calls by method and path. HEAD takes the parameters of GET.
     calls: ClassVar[dict[tuple[str, str], Call]] = {}
 
-    def route(self, url: str, method: str, parameters: str = "", *, v1: bool = False) -> Callable[[Any], Any]:  # type: ignore[override]  # one method
+    def route(self, url: str, method: str, parameters: str = "", *, v1: bool = False) -> Callable[[Any], Any]:  # type: ignore[override]  # Klein's may have several methods
         """Declare a route."""
         call = self.calls[method, url] = Call(parameters, v1=v1)
         register = super().route(url, methods=[method])

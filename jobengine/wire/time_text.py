@@ -8,5 +8,5 @@ LAST_SECOND: Final = 253_402_300_799
 
 
 def time_text(seconds: int) -> str:
-    """The time of a Unix second in UTC, as ISO 8601 writes it: 2027-01-15T08:00:00Z."""
+    """A Unix time as text, in UTC: 2027-01-15T08:00:00Z."""
     return datetime.fromtimestamp(min(seconds, LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

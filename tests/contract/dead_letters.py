@@ -361,9 +361,7 @@ class MoveContract(Contract):
         world.advance(1)
         assert ask.hold().spec.uid == later.spec.uid
 
-    def test_a_job_that_failed_because_of_another_still_waits_for_it_after_a_move(
-        self, world: World, ask: Asker
-    ) -> None:
+    def test_a_moved_job_still_waits_for_the_dependency_that_failed(self, world: World, ask: Asker) -> None:
         ask.create(OTHER)
         ask.add(uid=A)
         ask.add(uid=B, depends_on=(("q", A),))

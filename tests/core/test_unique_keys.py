@@ -125,7 +125,7 @@ def test_a_new_job_takes_the_key_from_finished_ones_for_good(world: World) -> No
     assert [job.spec.uid for job in world.tables.queues["q"].holders("k")] == [second.spec.uid]
 
 
-def test_a_cancelled_job_whose_key_was_taken_does_not_get_it_back_when_completed(world: World) -> None:
+def test_completing_a_cancelled_job_does_not_give_back_a_key_that_was_taken_over(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60))
     world.update(first.spec.uid, cancel=True)
     world.now += 60 * SECOND

@@ -45,7 +45,7 @@ class Waiter:
 
 @define(eq=False)
 class Model(Lives):
-    """The whole engine."""
+    """All queues of an engine, without its moves; see MovingModel."""
 
     queues: dict[str, Queue] = field(factory=dict)
     waiters: list[Waiter] = field(factory=list)

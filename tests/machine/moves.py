@@ -12,7 +12,7 @@ from tests.machine.queues import DeadLetter, Queue, Refused
 
 @define(eq=False, kw_only=True)
 class MovingModel(Model):
-    """The whole engine."""
+    """All that is modelled: queues, and moves of jobs between them."""
 
     #: Whether a repeated report of a failure gets the job that the first one has moved.
     knows_repeated: bool

@@ -28,8 +28,8 @@ OF_FAILURES: Final = (
         "failure-latest",
         "that a group shows the jobs that failed last",
         _INDEX,
-        "        behind = self.entries.back_from((name + _NEXT,))  # type: ignore[arg-type]\n",
-        "        behind = self.entries.behind((name,))  # type: ignore[arg-type]\n",
+        '        behind = self.entries.back_from((name + _NEXT, 0, ""))\n',
+        '        behind = self.entries.behind((name, 0, ""))\n',
         ("tests/web/test_fingerprints.py::test_failures_are_listed_by_fingerprint_with_the_largest_group_first",),
     ),
     Mutant(

@@ -27,7 +27,7 @@ class Worker:
 
     def work(self, client: Caller) -> None:
         """Make some requests; may raise OSError or HTTPException if a server is gone."""
-        raise NotImplementedError
+        raise NotImplementedError  # the workers of each campaign have their own
 
     def timeout(self) -> float:
         """Seconds after which the next connection gives up."""
@@ -96,7 +96,7 @@ class Crowd:
         self.tally.operations += operations
 
     def call_until_answered(self, what: str, call: Callable[[Caller], Reply]) -> Reply:
-        """Call until there is an answer; a server that was killed may be away for a moment."""
+        """Call until a server answers: a killed one takes a moment to come back."""
         replies: list[Reply] = []
 
         def answered() -> bool:

@@ -43,7 +43,7 @@ from .transport import Stream
 
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
-#: Groups of failures per request of a list.
+#: How many groups of failures one request asks for.
 _FAILURES = 100
 
 

@@ -12,7 +12,7 @@ from .transport import Stream
 A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 
-#: Items per request of a list.
+#: How many items of a list one request asks for.
 _PAGE = 500
 
 

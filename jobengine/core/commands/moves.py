@@ -128,7 +128,7 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
         jobs = [job for uid in self.uids if (job := source.job(uid)) is not None and matches(job, self.filter, now)]
         if self.before is None:
             return jobs
-        # A job that was changed in the future has not changed since then: the clock was set back, and then a restart.
+        # A change that seems to be in the future is an old one: the clock was set back before the last start.
         return [job for job in jobs if not self.before < job.updated <= now]
 
 

@@ -39,8 +39,9 @@ A = TypeVar("A")
 _MOST_SCANS: Final = 32
 #: The most backups at a time.
 _MOST_BACKUPS: Final = 4
-#: The commands that may wait until an index is built, and those of them that read the failures of a queue.
+#: Commands that may have to wait until an index is built.
 _MAY_PREPARE: Final = (c.QueueCommand, c.MoveJobs)
+#: Commands that read the index of failures.
 _READ_FAILURES: Final = (c.ListFailures, c.CountFailures, c.ExplainJob)
 #: Jobs that are indexed by group at a time: one or two milliseconds.
 _PREPARED_AT_ONCE: Final = 500

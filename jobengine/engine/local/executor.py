@@ -239,7 +239,7 @@ class Executor:
             return Done(ClaimResult(jobs=[] if job is None else [Claimed(command.queue, job)]), changed=False)
         changed = False
 
-        # Quoted, since an annotation of an inner function is made at each call.
+        # Quoted: the annotation of an inner function is evaluated whenever the outer one is called.
         def decide(part: "QueueCommand[A]") -> A:
             nonlocal changed
             done = self._decide(part, now, admitted=changed)

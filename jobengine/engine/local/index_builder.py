@@ -19,11 +19,11 @@ _KEPT: Final = 300
 
 @define(eq=False)
 class IndexBuilder:
-    """The indexes of all queues that exist only while somebody reads them."""
+    """The indexes that exist only while somebody reads them, of all queues."""
 
     clock: IReactorTime
     _gradual_free: GradualFree = field(init=False)
-    #: The timer that drops each index, by its table and ascending order; the order is None for the failures.
+    #: The timers that drop the indexes, by table and order; the order is None for the index of failures.
     _drops: dict[tuple[QueueTable, Sort | None], IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -44,7 +44,7 @@ class LineMoves:
     rows: Rows
     #: The SQL expression that reads the time.
     time: LiteralString
-    #: Waits for changes under way that may not know the present order.
+    #: Waits until the changes have ended that began before the present order was set.
     ready: Callable[[], Awaitable[object]]
     _mover: LineMover = field(init=False)
     #: When to look again, by the monotonic clock.

@@ -35,7 +35,7 @@ def listing(desk: Desk, key: bytes = KEY) -> Coroutine[Any, Any, FailurePage]:
     return desk.engine.ask(ListFailures(queue="q", access_key=key, limit=10))
 
 
-def test_it_is_built_in_slices_between_which_other_requests_are_answered(desk: Desk) -> None:
+def test_other_requests_are_answered_while_the_index_is_built(desk: Desk) -> None:
     index = index_of(desk)
     made = [len(index.failures)]
     asked = desk.ask(listing(desk))
@@ -49,7 +49,7 @@ def test_it_is_built_in_slices_between_which_other_requests_are_answered(desk: D
     assert desk.ask(listing(desk)).answered
 
 
-def test_neither_a_failure_nor_the_explanation_of_another_job_builds_it(desk: Desk) -> None:
+def test_neither_a_failure_nor_the_explanation_of_another_job_builds_the_index(desk: Desk) -> None:
     queued = desk.told(desk.adding())
     desk.told(desk.engine.ask(ExplainJob(queue="q", access_key=KEY, uid=queued.spec.uid)))
     assert not index_of(desk).is_used

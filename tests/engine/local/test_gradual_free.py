@@ -3,13 +3,13 @@
 import errno
 import os
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from jobengine.core.commands import AddJobs, DeleteQueue, NewJob
 from jobengine.core.errors import QueueNotFound
-from jobengine.core.model import Defaults
+from jobengine.core.model import Defaults, Job
 from jobengine.engine.door import Full
 from jobengine.engine.local.tables.queue_table import QueueTable
 from tests.engine.local.engines import KEY, Desk
@@ -43,6 +43,21 @@ def delete(desk: Desk) -> Pending:
 def left(table: QueueTable) -> list[int]:
     indexes = [len(index) for index in table.places.values()]
     return [len(table.jobs), len(table.names.unique), len(table.deadlines), *indexes]
+
+
+class _Unread(dict[str, Job]):
+    """Jobs that nobody may walk through."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("the jobs were walked through")
+
+
+def test_a_queue_whose_jobs_nobody_awaits_is_deleted_without_a_walk_through_them(desk: Desk) -> None:
+    table = table_of(desk)
+    table.jobs = _Unread(table.jobs)
+    asked = delete(desk)
+    desk.settle()
+    assert asked.answer is None
 
 
 def test_a_long_queue_is_freed_some_thousands_at_a_time(desk: Desk) -> None:

@@ -46,7 +46,7 @@ def indexed(table: QueueTable, sort: Sort = Sort.CREATED) -> int:
     return 0 if index is None else sum(map(len, index.states.values()))
 
 
-def test_a_sort_index_is_built_in_slices_between_which_other_requests_are_answered(desk: Desk) -> None:
+def test_other_requests_are_answered_while_a_sort_index_is_built(desk: Desk) -> None:
     table, asked = table_of(desk), desk.ask(listing(desk))
     first = next(iter(table.jobs.values()))
     made = [indexed(table)]

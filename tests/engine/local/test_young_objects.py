@@ -1,4 +1,4 @@
-"""Garbage is collected among young objects also where each change frees as many objects as it makes."""
+"""Young objects are collected even if each change frees as many objects as it makes."""
 
 import gc
 from collections.abc import Iterator

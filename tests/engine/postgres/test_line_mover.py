@@ -59,12 +59,12 @@ def _killed_in_a_move(url: str) -> None:
     world = PostgresWorld(url)
     decide_in = MoveInLine.decide_in
 
-    def decided(self: MoveInLine, *given: object) -> object:
+    def decided(self: MoveInLine, *given: Any) -> Any:
         if self.after is not None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return decide_in(self, *given)  # type: ignore[arg-type]
+        return decide_in(self, *given)
 
-    MoveInLine.decide_in = decided  # type: ignore[assignment,method-assign]
+    MoveInLine.decide_in = decided  # type: ignore[assignment, method-assign]  # in this process alone
     Asker(world).reconfigure(seconds_per_priority=60)
     world.settle()
 
@@ -92,7 +92,9 @@ def test_a_server_goes_on_with_the_move_of_a_killed_one(world: PostgresWorld) ->
     assert ask.ask(c.Subscribe).order == Order(seconds_per_priority=60)
 
 
-def test_servers_leave_a_move_alone_that_another_renews(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_leave_alone_a_move_that_another_server_renews(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database.clear()
     clock = new_clock()
     first, second = PostgresWorld(database.url, clock=clock), PostgresWorld(database.url, clock=clock)

@@ -26,10 +26,10 @@ def _recount(world: PostgresWorld, meanwhile: "list[Job] | None" = None, ask: As
     """Recount; other servers delete the jobs `meanwhile`, once the snapshot is open."""
 
     class Meanwhile(Rows):
-        def queue(self, *row: object) -> object:  # type: ignore[override]
+        def queue(self, *row: Any, **more: Any) -> Any:
             while meanwhile and ask is not None:
                 ask.delete(meanwhile.pop())
-            return super().queue(*row)  # type: ignore[arg-type]
+            return super().queue(*row, **more)
 
     with connected(world.url) as connection:
         return recount(connection, Meanwhile(opened(connection, SECRET)), lambda _at, _of: None)

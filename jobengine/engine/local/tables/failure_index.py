@@ -31,7 +31,7 @@ _VISITED: Final = 4_000
 _ENTERED: Final = 250
 #: Values that are freed in one step.
 _FREED_AT_ONCE: Final = 1_000
-#: Where jobs are that are tried again.
+#: The places of jobs that are tried again.
 _QUEUED: Final = (Place.READY, Place.DELAYED, Place.WAITING)
 #: A failure: its fingerprint, its time and its job's uid.
 Entry = tuple[str, int, str]
@@ -51,7 +51,7 @@ class FailureIndex:
 
     _jobs: Mapping[str, Job]
     _places: Mapping[Place, SortedList[Rank]]
-    #: Each failure.
+    #: All failures, by fingerprint and time.
     entries: SortedList[Entry] = field(factory=SortedList, init=False)
     #: (-number of jobs, fingerprint) of each group.
     groups: SortedList[tuple[int, str]] = field(factory=SortedList, init=False)
@@ -204,7 +204,7 @@ class FailureIndex:
         return FoundPage(groups=groups, following=following, total=len(self.groups))
 
     def _group(self, name: str, now: int) -> FoundGroup:
-        behind = self.entries.back_from((name + _NEXT,))  # type: ignore[arg-type]
+        behind = self.entries.back_from((name + _NEXT, 0, ""))
         latest = islice(takewhile(lambda entry: entry[0] == name, behind), UIDS)
         return FoundGroup(
             alike=self._alike(name),

@@ -163,7 +163,7 @@ def _is_like(old: Job, new: Job) -> bool:
 #: A rank, and when a job there was created.
 _Place = tuple[int | None, int | None, int | None]
 _NOWHERE: Final[_Place] = (None, None, None)
-#: In the place of a job's rank, and of when it was created.
+#: Stands for a job's rank and the time of its creation.
 NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
@@ -190,7 +190,7 @@ class GroupDelta:
     place: RowRank | None = None
     #: The rank of the second ready job and when it was created, or None if there is none; NOT_READ if it was not read.
     second: tuple[RowRank, int] | None = NOT_READ
-    #: Whether the job at its place is the only one that was ready and is no longer.
+    #: Whether just one job is not ready any more, and it was the first.
     lost_first: bool = False
 
     def leave(self, job: Job, was: int | None) -> None:
