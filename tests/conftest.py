@@ -30,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=engines, default="file", help="what servers in memory keep their jobs in")
 
 
+# A process that is held up for a moment is no failure. Each run draws the same examples, or `new` ones.
+settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("new", settings.get_profile("same"), derandomize=False)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out tests of what an engine on a file does in another way, and say in which."""
     marker = item.get_closest_marker("only_on_a_file")
@@ -37,16 +42,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"on PostgreSQL {marker.args[0]}")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Remove settings of servers, clients and terminals from the environment, and reset signals: tests set them."""
     ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}
     for name in [*os.environ]:
         if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:
             del os.environ[name]
     os.environ["TERM"] = "xterm"
-    # A process that is held up for a moment is no failure.
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("any machine")
+    settings.load_profile(config.getoption("--hypothesis-profile", default=None) or "same")
     # A shell makes its background processes ignore SIGINT, and programs that tests start and interrupt inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,5 +1,7 @@
 """Hypothesis strategies that generate facts."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -21,6 +23,7 @@ from jobengine.core.facts import (
 from jobengine.core.fingerprints import FINGERPRINT
 from jobengine.core.flow import GATE, GROUP, Flow, Gate, GroupOrder, Limits, OnFailure, Rate, item_text
 from jobengine.core.model import (
+    FINISHED,
     NO_RARE,
     AccessKey,
     Attempt,
@@ -47,8 +50,16 @@ _UIDS = st.sampled_from(["1", "2", "3", "4", "5", "6"])
 _TIMES = st.integers(0, 5).map(lambda minutes: NOW + minutes * MINUTE)
 _SMALL = st.integers(0, 2)
 
+
+def _standing(*, state: State, notes: Notes, **more: Any) -> Standing:
+    """A standing that rules could have made: only a failed job was cancelled, and no finished job is tried again."""
+    cancelled = notes.cancelled and state is State.FAILED
+    retrying = notes.retrying and state not in FINISHED
+    return Standing(state=state, notes=replace(notes, cancelled=cancelled, retrying=retrying), **more)
+
+
 _STANDINGS = st.builds(
-    Standing,
+    _standing,
     state=st.sampled_from(State),
     updated=_TIMES,
     attempts=_SMALL,
@@ -56,7 +67,6 @@ _STANDINGS = st.builds(
     ready_at=st.sampled_from([0, 0, NOW + MINUTE, NOW + 3 * MINUTE]),
     not_before=st.sampled_from([0, 0, NOW + 2 * MINUTE]),
     ended=st.sampled_from(["", "", "-", "c-", "f", "w-"]),
-    # No job is both retrying and cancelled.
     notes=st.sampled_from(
         [
             *(Notes(), Notes(error="e"), Notes(retrying=True, error="e"), Notes(cancelled=True)),

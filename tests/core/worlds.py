@@ -23,6 +23,7 @@ from jobengine.core.commands import (
     UpdateJob,
 )
 from jobengine.core.commands.firing import fire
+from jobengine.core.dead_letters import DUE
 from jobengine.core.dependants import awaited_by, follow_up
 from jobengine.core.dependencies import Awaited
 from jobengine.core.expiring import expire
@@ -206,9 +207,14 @@ def check_schedules(table: QueueTable) -> None:
 
 
 def _deadline(table: QueueTable, job: Job) -> int | None:
-    """The deadline of a job, unless others depend on it or it belongs to a batch."""
-    is_kept = job.state in FINISHED and (_is_kept_by_batch(job) or job.spec.uid in table.batches.needed)
+    """The deadline of a job, unless it is kept because others depend on it or it belongs to a batch."""
+    is_kept = _is_done(job) and (_is_kept_by_batch(job) or job.spec.uid in table.batches.needed)
     return None if is_kept else job.deadline
+
+
+def _is_done(job: Job) -> bool:
+    """Whether it is finished and stays in its queue."""
+    return job.state in FINISHED and not (job.state is State.FAILED and job.standing.notes.dead_letter == DUE)
 
 
 def _is_kept_by_batch(job: Job) -> bool:
