@@ -20,11 +20,13 @@ Get = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def get(tmp_path: Path) -> Get:
-    """Runs the script with doubles of programs: a name, and the shell code that it runs."""
+    """Runs the script with doubles of programs: a name, and the shell code that it runs, or None for no program."""
     (tmp_path / "list").write_text(LIST)
 
-    def run(*arguments: str, **doubles: str) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, **doubles: str | None) -> "subprocess.CompletedProcess[str]":
         for name, code in {"sh": "", "python3": GOOD, **doubles}.items():
+            if code is None:
+                continue
             program = tmp_path / name.replace("_", "-")
             program.write_text(f"#!/bin/sh\n{code}\n")
             program.chmod(0o755)
@@ -92,13 +94,22 @@ def test_a_debian_python_without_venv_gets_the_venv_package_of_its_version(get: 
     assert (tmp_path / "asked").read_text().endswith(" python3.13-venv\n")
 
 
+def test_root_gets_a_python_that_is_missing_from_debian(get: Get, tmp_path: Path) -> None:
+    def get_without_python(user: str) -> "subprocess.CompletedProcess[str]":
+        return get("python3", python3=None, apt_get='echo "$@" >> asked', id=f"echo {user}")
+
+    assert _error_line(get_without_python("1000")).endswith("--no-install-recommends python3 python3-venv")
+    assert get_without_python("0").returncode == 0
+    assert (tmp_path / "asked").read_text().endswith(" python3 python3-venv\n")
+
+
 def test_missing_programs_are_named_in_one_line(get: Get) -> None:
     said = _error_line(get("python3", "list", python3=NO_VENV, apt_get="", id="echo 1000"))
     assert said.endswith("--no-install-recommends python3.13-venv some-package other-package")
 
 
 def test_a_python_that_is_missing_or_too_old_is_named_in_one_line(get: Get) -> None:
-    assert _error_line(get("python4")) == "Missing here: python4. JobEngine needs Python 3.11 or newer."
+    assert _error_line(get("python4", apt_get="")) == "Missing here: python4. JobEngine needs Python 3.11 or newer."
     assert _error_line(get("python3", python3=OLD)) == "python3 is Python 3.10: JobEngine needs 3.11 or newer."
 
 
