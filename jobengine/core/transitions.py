@@ -89,6 +89,11 @@ class Changes(Value, frozen=True, kw_only=True):
         """Whether the changes are about groups too."""
         return self.hold_seconds is not None or self.group is not None
 
+    @property
+    def may_move(self) -> bool:
+        """Whether a job gets its place by the present order of its queue: a new priority, or it may be queued again."""
+        return self.priority is not None or self.state not in (None, COMPLETE)
+
 
 def update(
     queue: Queue, job: Job, changes: Changes, now: int, *, lease: str | None = None, by_owner: bool = False
@@ -256,14 +261,9 @@ def _spec(queue: Queue, spec: Spec, changes: Changes) -> Spec:
     )
     if changed != _UNCHANGED:
         spec = _with_changes(spec, changed)
-    if (queue.order is not None or spec.rare.line is not None) and _may_move(changes):
+    if (queue.order is not None or spec.rare.line is not None) and changes.may_move:
         return in_line(queue, spec)
     return spec
-
-
-def _may_move(changes: Changes) -> bool:
-    """Whether a job gets its place by the present order of its queue: it has a new priority, or may be queued again."""
-    return changes.priority is not None or changes.state not in (None, COMPLETE)
 
 
 def _with_changes(

@@ -24,10 +24,10 @@ async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMa
     """
     Change all matching jobs; returns how many.
 
-    If the priority changes, list all uids first: a changed job moves in execution order, and a walk in that order could
-    meet it twice.
+    If changed jobs may get new places in execution order, list all uids first: a walk in that order could meet such a
+    job twice.
     """
-    if command.changes.priority is None or command.dry_run:
+    if command.dry_run or not _may_meet_twice(command):
         return await sweep(engine, clock, command)
     # A key may be allowed to list jobs but not to change them: an update without uids checks that, even if none match.
     matched = await sweep(engine, clock, replace(command, uids=()))
@@ -72,6 +72,12 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
             return total
         listing = replace(listing, after=page.following)
         await deferLater(clock, 0)
+
+
+def _may_meet_twice(command: c.UpdateMatching) -> bool:
+    """Whether a changed job may have a new place and match again, in the one state in which a walk looks for jobs."""
+    changes, only = command.changes, command.filter.only_state
+    return changes.priority is not None or (changes.may_move and only in (None, changes.state))
 
 
 def _first_step(wanted: c.MoveMatching) -> c.MoveJobs:

@@ -6,9 +6,10 @@ import pytest
 
 from jobengine.core import commands as c
 from jobengine.core.ageing import Order
+from jobengine.core.filter import Filter
 from jobengine.core.flow import GroupOrder
 from jobengine.core.model import Defaults, Job, State
-from tests.contract.asking import Asker, Contract
+from tests.contract.asking import KEY, Asker, Contract
 from tests.contract.group_reports import bulk
 from tests.contract.waiting import given, uid_of
 from tests.contract.world import World
@@ -166,6 +167,23 @@ class AgeingContract(Contract):
         world.reopen()
         assert settle(world, ask) == Order(seconds_per_priority=60)
         assert uids(ask.jobs()) == uids(jobs)
+
+    @pytest.mark.parametrize("only", [None, State.FAILED])
+    @pytest.mark.parametrize("wanted", [State.QUEUED, State.INPROGRESS, State.FAILED])
+    def test_a_change_of_state_by_filter_counts_each_job_once(
+        self, world: World, ask: Asker, wanted: State, only: State | None
+    ) -> None:
+        for priority in range(6):
+            ask.update(ask.add(priority=priority), State.FAILED)
+        ask.reconfigure(seconds_per_priority=1)
+        settle(world, ask)
+        change = c.UpdateMatching(
+            queue="q", access_key=KEY, filter=Filter(state=only), changes=c.Changes(state=wanted), limit=2
+        )
+        world.advance(10)
+        assert ask.get(world.engine.update_matching(change)) == 6
+        assert [(job.state, job.spec.rare.line is None) for job in ask.jobs()] == [(wanted, False)] * 6
+        assert [job.standing.attempts for job in ask.jobs()] == [wanted is State.INPROGRESS] * 6
 
     def test_a_restart_keeps_the_order(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)

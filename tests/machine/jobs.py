@@ -134,6 +134,11 @@ def delay_after(job: Job) -> int:
     return min(delay, 2 * DAY - delay)
 
 
+def only_state(which: dict[str, Any]) -> str | None:
+    """The only state in which jobs can match a filter; None if there are several."""
+    return which["state"] or ("queued" if which["retrying"] else "failed" if which["cancelled"] else None)
+
+
 def removal(job: Job) -> int:
     """When a finished job is removed."""
     return job.updated + (job.keep if job.state == "complete" else job.keep_failed) * 60_000

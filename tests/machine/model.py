@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import asdict, define, evolve, field
 
-from tests.machine.jobs import FINISHED, Asked, Job, Lives, removal
+from tests.machine.jobs import FINISHED, Asked, Job, Lives, only_state, removal
 from tests.machine.queues import OF_QUEUE, ROLES, Queue, Refused
 
 NEVER = 1 << 62
@@ -432,12 +432,11 @@ class Model(Lives):
             queue = self.open(name, key, "sweep")
             self.tick()
             behind = [job for job in queue.ordered() if after is None or job.place > after]
-            only = which["state"] or ("queued" if which["retrying"] else "failed" if which["cancelled"] else None)
+            only = only_state(which)
             behind = [job for job in behind if only is None or job.state == only]
             # An index leaves out the ready jobs of other groups.
             behind = [job for job in behind if which.get("group") in (None, job.group) or not job.is_ready]
             part = behind[: self.slice_size]
-            # A job that the change moves behind this place is met again.
             after = part[-1].place if part else after
             found = [job for job in self.matching(queue, **which) if job in part]
             matched += len(found)
@@ -468,7 +467,8 @@ class Model(Lives):
         which = {**which, "regroups": changes.get("group") is not None}
         if dry:
             return self.sweep(name, key, which, None)
-        sweep = self.sweep_these if "priority" in changes else self.sweep
+        moves = changes.get("state") not in (None, "complete") and only_state(which) in (None, changes["state"])
+        sweep = self.sweep_these if "priority" in changes or moves else self.sweep
         return sweep(name, key, which, lambda queue, job: self._alter(queue, job, changes))
 
     def change_group(self, name: str, key: str, group: str, settings: dict[str, Any]) -> dict[str, Any]:
