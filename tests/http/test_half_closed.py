@@ -1,5 +1,7 @@
 """A client that has closed its sending side gets its answers, but a long poll of it counts as disconnected."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -100,3 +102,19 @@ def test_the_connection_of_a_refused_client_is_closed_when_the_client_closes_its
     assert connection.open
     assert not _close(connection).open
     assert connection.answers[0].status == 400
+
+
+@pytest.mark.parametrize("sent", [b"GET /te", PUT[:-5], PUT], ids=["half a head", "half a body", "a whole request"])
+def test_a_lost_connection_is_freed_without_the_garbage_collector(server: MemoryServer, sent: bytes) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        connection = Connection(server).send(sent)
+        channel = weakref.ref(connection.channel)
+        connection.go()
+        # Unlike a real one, this transport keeps what it served.
+        connection.transport.__dict__.clear()
+        connection.channel = None
+        assert channel() is None
+    finally:
+        gc.enable()

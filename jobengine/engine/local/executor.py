@@ -42,9 +42,9 @@ from .compaction import PAUSE, SLACK, Compaction
 from .errors import unavailable
 from .gradual_free import GradualFree
 from .recovery import read_back
+from .short_collections import ShortCollections
 from .tables.state import Tables, latest_change
 from .waiters import Offer, Waiters
-from .young_objects import YoungObjects
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
@@ -110,7 +110,7 @@ class Executor:
     _claim_log: ClaimLog = field(init=False)
     _activity: LocalActivity = field(init=False)
     _gradual_free: GradualFree = field(init=False)
-    _young_objects: YoungObjects = field(factory=YoungObjects, init=False)
+    _short_collections: ShortCollections = field(factory=ShortCollections, init=False)
     _timer: DeadlineTimer = field(init=False)
     #: Whether the database was read, so that commands can be carried out.
     started: bool = field(default=False, init=False)
@@ -359,7 +359,7 @@ class Executor:
             self._forget_queues(effects)
             self._activity.count_firings(effects)
         self.committer.submit(records, _Change(facts, effects, self._events(jobs, now), of_queues))
-        self._young_objects.changed(len(facts))
+        self._short_collections.changed(len(facts))
 
     def _behind(self, name: str) -> bool:
         """Expire some of the jobs that are due in a queue; returns whether more are due."""

@@ -1,13 +1,16 @@
 """The index of a queue's groups, and how another one takes its place when the order of groups changes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from heapq import merge
 from itertools import islice
 from typing import Final
 
 from attrs import define
 
 from ....core.flow import Flow
-from ....core.model import Job, Rank, State
+from ....core.model import Job, Rank
+from ....core.places import Place
+from .sorted_list import SortedList
 from .turns import Turns
 
 #: Before every rank: priorities have 64 bits.
@@ -21,8 +24,8 @@ class FlowIndex:
     #: All jobs of the queue by uid, and its named things by kind and name.
     _jobs: dict[str, Job]
     _named: Mapping[tuple[str, str], str]
-    #: The ranks of all jobs after one, in order, or of those in a state.
-    _ranks: Callable[[Rank, State | None], Iterator[Rank]]
+    #: The ranks of the jobs at each place.
+    _places: Mapping[Place, SortedList[Rank]]
     #: Whether building the index is put off until the file has been read back.
     is_later: bool = False
     #: The present index; None in a queue without flow.
@@ -41,7 +44,7 @@ class FlowIndex:
                 pass
             self.turns = self._coming
         if self.turns is not None and flow is not None:
-            self.turns.limit(flow, self._ranks(_START, State.INPROGRESS))
+            self.turns.limit(flow, self._places[Place.INPROGRESS])
         self._keep(None)
 
     def prepare(self, flow: Flow, most: int) -> bool:
@@ -55,7 +58,7 @@ class FlowIndex:
             coming = self._begin(flow, _START)
         if coming.covered is None:
             return False
-        ranks = list(islice(self._ranks(coming.covered, None), most))
+        ranks = list(islice(merge(*(ranks.behind(coming.covered) for ranks in self._places.values())), most))
         coming.covered = ranks[-1] if ranks else coming.covered
         coming.fill(self._jobs[rank[2]] for rank in ranks)
         if len(ranks) < most:

@@ -103,7 +103,7 @@ class QueueTable(GroupQueries):
         self.live_bytes = len(encode(QueueCreated(self.queue)))
         self.name_bytes = len(encode(QueueDeleted(self.queue.name)))
         self.failing = FailureIndex(self.jobs, self.places)
-        self.flow = FlowIndex(self.jobs, self.named, self._ranks, self.groups_later)
+        self.flow = FlowIndex(self.jobs, self.named, self.places, self.groups_later)
         self.flow.set_flow(self.queue.flow)
 
     def wall(self, now: int) -> int:
