@@ -40,6 +40,7 @@ _DELETE_FAILURES: Final = named("delete_failures")
 _ADD_TO_TALLY: Final = named("add_to_tally")
 _INSERT_QUEUE: Final = named("insert_queue")
 _RECONFIGURE_QUEUE: Final = named("reconfigure_queue")
+_LOCK_UNCHANGED_QUEUES: Final = named("lock_unchanged_queues")
 _DELETE_QUEUE: Final = named("delete_queue")
 _INSERT_GONE: Final = named("insert_gone")
 #: The columns of some rows: a list of values for each column.
@@ -103,11 +104,30 @@ def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list
     return [one for one in made.values() if one.old is not None or one.new is not None]
 
 
-def write_queues(connection: "Connection[Row]", rows: Rows, facts: Iterable[Fact], now: Now) -> None:
-    """Write the changes of queues; raises Redo if another connection has changed one meanwhile."""
+def write_queues(connection: "Connection[Row]", rows: Rows, facts: Sequence[Fact], now: Now) -> None:
+    """
+    Write the changes of queues; raises Redo if another connection has changed one meanwhile, or what is to become its
+    dead-letter queue.
+    """
+    if not facts:
+        return
     statements = [one for fact in facts for one in _of_queue(rows, fact, now)]
-    if statements and not all(together(connection, *statements)):
+    if pairs := _with_new_dead_letters(facts, now.known):
+        ids, revs = bigints([*pairs]), bigints([*pairs.values()])
+        statements.insert(0, _LOCK_UNCHANGED_QUEUES(queue_ids=ids, revs=revs))
+    if not all(together(connection, *statements)):
         raise Redo
+
+
+def _with_new_dead_letters(facts: Iterable[Fact], known: Mapping[str, Known]) -> dict[int, int]:
+    """The numbers and revisions of queues that get another dead-letter queue, and of that one, by number."""
+    found: dict[int, int] = {}
+    for fact in facts:
+        if isinstance(fact, QueueChanged) and (new := fact.queue.dead_letter) is not None:
+            its, target = known[fact.queue.name], known.get(new.queue)
+            if target is not None and new != its.queue.dead_letter:
+                found |= {its.id: its.rev, target.id: target.rev}
+    return dict(sorted(found.items()))
 
 
 def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:

@@ -94,6 +94,13 @@ UPDATE queue SET moving = 1 WHERE moving > 0 AND name_digest = ANY(:names::bytea
 -- Locks and reads a queue.
 SELECT id, rev, name_digest, sealed FROM queue WHERE name_digest = :digest FOR UPDATE;
 
+-- name: lock_unchanged_queues
+-- Locks queues in the order of their numbers; returns a row if they all have these revisions, in that order.
+WITH locked AS MATERIALIZED (
+    SELECT id, rev FROM queue WHERE id = ANY(:queue_ids::bigint[]) ORDER BY id FOR NO KEY UPDATE
+)
+SELECT 1 FROM locked HAVING array_agg(rev::bigint ORDER BY id) = (SELECT :revs::bigint[]);
+
 -- name: delete_queue
 -- Removes a queue, unless another connection has changed it.
 DELETE FROM queue WHERE id = :queue_id AND rev = :rev RETURNING id;

@@ -198,14 +198,18 @@ class _Two:
         (outcome,) = self.sessions[0].carry_out([task]).outcomes
         return outcome.get()
 
-    def at_once(self, task: c.Command[Any], table: LiteralString = "tally") -> list[Any]:
-        """The outcomes of a task that both carry out at the same time; both wait to write to `table`, or one does."""
+    def at_once(self, task: c.Command[Any], table: LiteralString = "tally", other: c.Command[Any] | None = None) -> Any:
+        """
+        The outcomes of a task that both carry out at the same time, or the second one `other`; both wait to write to
+        `table`, or one does.
+        """
         outcomes: list[Any] = []
 
-        def carry_out(session: Session) -> None:
+        def carry_out(session: Session, task: c.Command[Any]) -> None:
             outcomes.extend(session.carry_out([task]).outcomes)
 
-        threads = [Thread(target=carry_out, args=(session,)) for session in self.sessions]
+        tasks = zip(self.sessions, (task, other or task), strict=True)
+        threads = [Thread(target=carry_out, args=args) for args in tasks]
         with connected(self.database.url) as holder:
             holder.execute("BEGIN")
             # Each batch that adds or changes jobs counts them in the tally, as the last thing before its commit.
@@ -257,6 +261,34 @@ def test_of_two_concurrent_deletions_of_a_job_one_gets_not_found(two: _Two) -> N
     (added,) = two.ask(_new())
     outcomes = two.at_once(c.DeleteJob(**WHO, uid=added.job.spec.uid))
     assert sorted(isinstance(outcome, Done) for outcome in outcomes) == [False, True]
+
+
+def test_two_queues_never_become_the_dead_letter_queues_of_each_other(two: _Two) -> None:
+    two.ask(c.CreateQueue(queue="r", access_key=KEY))
+    to_r, to_q = (
+        c.ChangeQueue(queue=queue, access_key=KEY, dead_letter=(other, None))
+        for queue, other in (("q", "r"), ("r", "q"))
+    )
+    with connected(two.database.url) as control:
+        deadlocks = control.execute(_DEADLOCKS).fetchall()
+        for turn in range(20):
+            outcomes = two.at_once(*((to_r, "queue", to_q) if turn % 2 else (to_q, "queue", to_r)))
+            assert sorted(isinstance(outcome, Done) for outcome in outcomes) == [False, True]
+            for queue in "qr":
+                two.ask(c.ChangeQueue(queue=queue, access_key=KEY, dead_letter=None))
+        for session in two.sessions:
+            session.run(lambda connection: connection.execute("SELECT pg_stat_force_next_flush()"))
+        assert control.execute(_DEADLOCKS).fetchall() == deadlocks
+
+
+def test_two_queues_get_one_dead_letter_queue_at_once(two: _Two) -> None:
+    for queue in ("r", "s"):
+        two.ask(c.CreateQueue(queue=queue, access_key=KEY))
+    changes = [c.ChangeQueue(queue=queue, access_key=KEY, dead_letter=("s", None)) for queue in "qr"]
+    redone = [session.totals.redone for session in two.sessions]
+    outcomes = two.at_once(changes[0], "queue", changes[1])
+    assert [isinstance(outcome, Done) for outcome in outcomes] == [True, True]
+    assert [session.totals.redone for session in two.sessions] == redone
 
 
 def test_a_batch_with_five_conflicts_is_refused_and_changes_nothing(two: _Two) -> None:
