@@ -301,6 +301,10 @@ class BadSchedule(DomainError):
     """The settings of a schedule, or the times of a backfill, can't be used together; str() says why."""
 
 
+class ScheduleConflict(DomainError):
+    """A change of a schedule contradicts the settings that it does not change; str() says what to send as well."""
+
+
 class NoTimes(DomainError):
     """The server does not know the cron line or the time zone of a schedule, so it has no times; str() says why."""
 

@@ -69,6 +69,7 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     e.TooManyBatches: HTTPStatus.CONFLICT,
     e.ScheduleNotFound: HTTPStatus.NOT_FOUND,
     e.BadSchedule: HTTPStatus.BAD_REQUEST,
+    e.ScheduleConflict: HTTPStatus.CONFLICT,
     e.NoTimes: HTTPStatus.BAD_REQUEST,
     e.ScheduleRunning: HTTPStatus.CONFLICT,
     e.TooManySchedules: HTTPStatus.CONFLICT,

@@ -441,16 +441,6 @@ def test_a_backfill_has_at_most_a_thousand_times(world: World) -> None:
     assert world.ask(replace(fill, first=NOW - 999 * 60_000)).added == 1_000
 
 
-def test_replace_is_refused_for_a_job_with_a_unique_key(world: World) -> None:
-    with pytest.raises(BadSchedule, match="unique_key"):
-        put(world, if_running=IfRunning.REPLACE, job=replace(JOB, unique_key="u"))
-
-
-def test_a_line_that_never_fires_is_refused(world: World) -> None:
-    with pytest.raises(BadSchedule, match="never fires"):
-        put(world, cron="0 0 */16 * MON#2")
-
-
 def test_a_queue_has_a_limited_number_of_schedules(world: World) -> None:
     for number in range(MOST_SCHEDULES):
         put(world, f"s{number}", paused=True)

@@ -104,6 +104,7 @@ def _is_refused_beyond_the_schema(case: Any) -> bool:
         or _changes_what_can_not_be(case)
         or (_name(case) == "updateJobs" and _is_no_move(body))
         or _has_such_times(case)
+        or _replaces_by_key(case)
         or (_name(case) in ("updateJobs", "deleteJobs") and not _says_which(case))
         or _has_such_a_number(case.body)
         or not all(map(_is_trace, _traces([headers, *jobs])))
@@ -156,6 +157,13 @@ def _has_such_times(case: Any) -> bool:
     if _name(case) in ("setSchedule", "changeSchedule"):
         return bool({"cron", "timezone"} & case.body.keys())
     return _name(case) == "runSchedule" and bool({"from", "until", "dry_run"} & case.body.keys())
+
+
+def _replaces_by_key(case: Any) -> bool:
+    """Whether the request has a schedule that replaces its unfinished job, with a unique key."""
+    body = case.body if _name(case) in ("setSchedule", "changeSchedule") and isinstance(case.body, dict) else {}
+    job = body.get("job")
+    return body.get("if_running") == "replace" and isinstance(job, dict) and job.get("unique_key") is not None
 
 
 def _traces(parts: list[Any]) -> list[str]:

@@ -243,6 +243,16 @@ def test_a_bad_span_is_refused(server: MemoryServer, fields: dict[str, Any]) -> 
     assert _run(server, **fields).status == 400
 
 
+def test_a_change_that_contradicts_what_is_stored_is_a_conflict(server: MemoryServer) -> None:
+    _put(server, **NIGHTLY, if_running="replace")
+    keyed = {"content": {}, "unique_key": "u"}
+    refused = _post(server, job=keyed)
+    assert (refused.status, "Send if_running skip or add" in refused.json["detail"]) == (409, True)
+    assert _post(server, job=keyed, if_running="replace").status == 400
+    assert _post(server, job=keyed, if_running="skip").status == 200
+    assert _post(server, if_running="replace").status == 409
+
+
 def test_a_change_of_nothing_is_refused(server: MemoryServer) -> None:
     _put(server)
     assert _post(server).status == 400

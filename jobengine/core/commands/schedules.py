@@ -1,6 +1,6 @@
 """Schedules: setting, reading and deleting them, and firing them by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import islice, takewhile
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from ..access import OWNERS, READERS
-from ..errors import BadSchedule, ScheduleNotFound, ScheduleRunning, TooManySchedules
+from ..errors import BadSchedule, ScheduleConflict, ScheduleNotFound, ScheduleRunning, TooManySchedules
 from ..facts import Fact, ItemSet
 from ..flow import NO_FLOW, Flow
 from ..gates import with_flow
@@ -103,6 +103,7 @@ class SetSchedule(_ScheduleCommand[ScheduleReport], frozen=True, kw_only=True, g
         old = None if text is None else schedule_of(text)
         if old is None and table.schedules().number >= MOST_SCHEDULES:
             raise TooManySchedules(MOST_SCHEDULES)
+        _check_replacing(self.settings, _CHANGEABLE)
         base = old or Schedule(settings=self.settings, created=wall)
         new = _changed(base, self.settings, self.paused, wall, self.edge, keeps_next=old is not None)
         answer = replace(report(table, self.name, new, wall), new=old is None)
@@ -136,10 +137,11 @@ class ChangeSchedule(_ScheduleCommand[ScheduleReport], frozen=True, kw_only=True
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[ScheduleReport]:
-        """Raises ScheduleNotFound or BadSchedule."""
+        """Raises ScheduleNotFound, BadSchedule or ScheduleConflict."""
         old, wall = self.schedule(table), table.wall(now)
         given = {name: value for name in _CHANGEABLE if (value := getattr(self, name)) is not UNSET}
         settings = replace(old.settings, **given)
+        _check_replacing(settings, given)
         new = _changed(old, settings, self.paused, wall, self.edge, keeps_next=True)
         return [*_flow(table, settings.job), *self.stored(new, old)], report(table, self.name, new, wall)
 
@@ -322,19 +324,34 @@ def _changed(
     old: Schedule, settings: Settings, paused: bool | None, wall: int, edge: Edge, *, keeps_next: bool
 ) -> Schedule:
     """The schedule with other settings; its next time changes only if the times do, or it was paused."""
-    if settings.if_running is IfRunning.REPLACE and settings.job.unique_key is not None:
-        raise BadSchedule("if_running replace needs a job without unique_key: the job to be replaced would hold it.")
     is_paused = old.paused if paused is None else paused
     changes: dict[str, Any] = {"settings": settings, "paused": is_paused}
-    if is_paused:
-        changes["next"] = None
-    elif old.paused or not keeps_next or settings.timing != old.settings.timing:
+    has_new_times = not keeps_next or settings.timing != old.settings.timing
+    if has_new_times or (old.paused and not is_paused):
         changes["next"] = next_after(settings, old.created, max(wall, old.done), edge.calendar)
         if changes["next"] is None:
             raise BadSchedule(f"cron {settings.cron!r} never fires: no day in the next 50 years matches it.")
-    if not is_paused and old.paused:
+    if is_paused:
+        changes["next"] = None
+    elif old.paused:
         changes |= {"failing": False, "failures": 0}
     return replace(old, **changes)
+
+
+def _check_replacing(settings: Settings, sent: Container[str]) -> None:
+    """
+    Check that a schedule which replaces its unfinished job has one without a unique key.
+
+    Raises BadSchedule if the sent settings contradict each other, or ScheduleConflict if one was stored before.
+    """
+    if settings.if_running is not IfRunning.REPLACE or settings.job.unique_key is None:
+        return
+    rule = "if_running replace needs a job without unique_key: the job to be replaced would hold it."
+    if "if_running" not in sent:
+        raise ScheduleConflict(f"The schedule has if_running replace. Send if_running skip or add as well: {rule}")
+    if "job" not in sent:
+        raise ScheduleConflict(f"The schedule's job has a unique_key. Send a job without unique_key as well: {rule}")
+    raise BadSchedule(rule)
 
 
 def _to_add(needs: Needs, queue: Queue) -> Needs:
