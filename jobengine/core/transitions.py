@@ -144,10 +144,11 @@ def waiting_for(
 
     Raises LeaseLost, LeaseRequired or NotInProgress.
     """
-    _check_lease(queue, job, Changes(state=State.QUEUED), lease)
+    changes = Changes(state=State.QUEUED)
+    _check_lease(queue, job, changes, lease)
     if job.standing.state is not INPROGRESS:
         raise NotInProgress(job.state, job.standing.worker)
-    standing, old = _requeued(job, now, 0, by_holder=True), job.spec.rare.dependencies or Dependencies(())
+    standing, old = _requeued(job, changes, now, by_holder=True), job.spec.rare.dependencies or Dependencies(())
     if standing.state is not State.QUEUED:
         return Job(job.spec, standing)
     # The oldest of those that were met before are dropped if there would be too many.
@@ -201,7 +202,9 @@ def to_dead_letters(queue: Queue, job: Job) -> Standing:
 
 def queued_again(job: Job, now: int) -> Standing:
     """The standing of a job that is not in progress, queued for another queue: a finished one has all its attempts."""
-    return _requeued(job, now, 0, by_holder=False) if job.standing.state in FINISHED else job.standing
+    if job.standing.state not in FINISHED:
+        return job.standing
+    return _requeued(job, Changes(state=State.QUEUED), now, by_holder=False)
 
 
 def retry_delay(spec: Spec, attempts: int) -> int:
@@ -296,9 +299,9 @@ def _moved(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing
         return _complete(standing, changes, now)
     match changes.state:
         case State.QUEUED:
-            return _requeued(job, now, _ready_at(changes, now), by_holder=by_holder)
+            return _requeued(job, changes, now, by_holder=by_holder)
         case State.INPROGRESS:
-            return _held(job, now)
+            return _held(job, changes, now)
         case State.FAILED:
             failed = _failed(job, now, outcome="failed", error=changes.error, retry=changes.retry)
             return _at(failed, _ready_at(changes, now)) if _delayed(failed, changes) else failed
@@ -354,7 +357,7 @@ def _at(standing: Standing, ready_at: int) -> Standing:
     return replace(standing, ready_at=ready_at, not_before=0)
 
 
-def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing:
+def _requeued(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Standing:
     """
     The standing of a job that an update queues again: a finished job starts over, with all its attempts.
 
@@ -367,7 +370,7 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
             notes = replace(notes, error=_CANCELLED, fingerprint=None, retrying=False, cancelled=True)
             return replace(standing, state=State.FAILED, updated=now, lease=None, shift=0, notes=notes)
     if standing.state in FINISHED:
-        attempts, notes = 0, _restarted(notes)
+        attempts, notes = 0, _restarted(notes, changes)
     else:
         # `retrying` stays unchanged: a release reports nothing about the job.
         attempts = standing.attempts - by_holder
@@ -375,6 +378,7 @@ def _requeued(job: Job, now: int, ready_at: int, *, by_holder: bool) -> Standing
     if ended:
         # It says which dependency had failed: that one is waited for again.
         notes = replace(notes, error=None, fingerprint=None)
+    ready_at = _ready_at(changes, now)
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, ended=ended, notes=notes)
 
 
@@ -386,13 +390,13 @@ def _still_awaited(job: Job) -> str:
     return ended if waits_for(ended) else ""
 
 
-def _held(job: Job, now: int) -> Standing:
+def _held(job: Job, changes: Changes, now: int) -> Standing:
     """The standing in progress: a heartbeat extends the lease, and an update without a claim begins a time-out."""
     standing = job.standing
     if standing.state is State.INPROGRESS:
         return replace(standing, updated=now, shift=0)
     attempts = standing.attempts + 1
-    notes = _restarted(standing.notes) if standing.state in FINISHED else standing.notes
+    notes = _restarted(standing.notes, changes) if standing.state in FINISHED else standing.notes
     return Standing(state=State.INPROGRESS, updated=now, attempts=attempts, claimed=now, notes=notes)
 
 
@@ -439,11 +443,20 @@ def _cancelled(job: Job, now: int) -> Standing:
     return standing
 
 
-def _restarted(notes: Notes) -> Notes:
-    """The notes after a client changed a finished job: its outcome does not count any more."""
-    if not (notes.retrying or notes.cancelled or notes.key_passed_on or notes.dead_letter):
-        return notes
-    return replace(notes, retrying=False, cancelled=False, key_passed_on=False, dead_letter="")
+def _restarted(notes: Notes, changes: Changes) -> Notes:
+    """
+    The notes after a client changed a finished job, which starts over: its outcome does not count any more, and it has
+    no progress and no result but those of the change. Its last error stays, as its history does.
+    """
+    return replace(
+        notes,
+        progress=changes.progress,
+        result=changes.result,
+        retrying=False,
+        cancelled=False,
+        key_passed_on=False,
+        dead_letter="",
+    )
 
 
 def _remembered(

@@ -230,6 +230,23 @@ def test_a_finished_job_that_is_queued_again_has_no_attempts_and_is_not_retrying
     assert not world.update(uid, State.QUEUED).retrying
 
 
+@pytest.mark.parametrize("target", [State.QUEUED, State.INPROGRESS])
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_a_finished_job_that_starts_over_has_no_old_result(world: World, state: State, target: State) -> None:
+    uid = world.add().spec.uid
+    world.hold()
+    world.update(uid, State.COMPLETE, result=b"[1]", progress=100, error="slow")
+    kept = world.update(uid, state, error="slow").standing.notes
+    assert (kept.result, kept.progress, kept.error) == (b"[1]", 100, "slow")
+    notes = world.update(uid, target).standing.notes
+    assert (notes.result, notes.progress, notes.error) == (None, None, "slow")
+    assert notes.history == kept.history != ()
+    world.update(uid, state, result=b"[2]")
+    assert world.update(uid, target, result=b"[3]").standing.notes.result == b"[3]"
+    released = world.update(uid, State.INPROGRESS, progress=7)
+    assert world.update(uid, State.QUEUED).standing.notes.result == released.standing.notes.result == b"[3]"
+
+
 # Moves
 
 

@@ -256,6 +256,8 @@ class Lives:
         self._ended.append((job, self.see(job)))
 
     def _change(self, job: Job, changes: dict[str, Any]) -> None:
+        if job.state in FINISHED and changes.get("state") in ("queued", "inprogress"):
+            job.progress = job.result = None
         for name in ("priority", "content", "tags", "until", "progress", "result", "error"):
             if changes.get(name) is not None:
                 setattr(job, name, changes[name])
