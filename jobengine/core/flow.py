@@ -6,6 +6,7 @@ count only what the jobs themselves say, so no counter can leak; a rate alone ha
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -187,7 +188,7 @@ class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
 
     def is_over(self, rate: Rate | None, now: int) -> bool:
         """Whether the gate has no more effect."""
-        return self.held <= now and (not self.marks or rate is None or self.marks[-1][1] + rate.window <= now)
+        return self.next_change(rate, now) is None
 
 
 OPEN: Final = Gate()
@@ -207,6 +208,11 @@ def settings_of(text: str | None) -> GroupSettings:
     return NO_SETTINGS if text is None else _read_settings(text)
 
 
+@lru_cache(maxsize=128)
 def gate_of(text: str | None) -> Gate:
-    """A gate from the value of a named thing; raises ValidationError."""
+    """
+    A gate from the value of a named thing; raises ValidationError.
+
+    A claim of many jobs gives many groups equal gates: they share one object.
+    """
     return OPEN if text is None else _read_gate(text)

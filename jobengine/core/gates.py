@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 from attrs import define, evolve, field
 from msgspec.structs import replace
 
 from .facts import Fact, ItemSet, QueueChanged
-from .flow import GATE, GROUP, NO_FLOW, OF_QUEUE, Flow, Gate, gate_of, item_text, settings_of
+from .flow import GATE, GROUP, NO_FLOW, OF_QUEUE, Flow, Gate, Rate, gate_of, item_text, settings_of
 from .model import Job
 from .tables import Table
 
@@ -17,7 +18,8 @@ class GateChanges:
     """The changes that one command makes to the gates of a queue."""
 
     table: Table
-    _changed: dict[str, Gate] = field(factory=dict)
+    #: The changed gates as the values of named things.
+    _changed: dict[str, str | None] = field(factory=dict)
 
     def claim(self, jobs: Iterable[Job], now: int) -> None:
         """Count claimed jobs against the rates of the queue and of their groups."""
@@ -26,25 +28,24 @@ class GateChanges:
             return
         groups = Counter(job.spec.rare.group or OF_QUEUE for job in jobs)
         if flow.limits.rate is not None and groups:
-            of_all = self.gate(OF_QUEUE).after_claims(flow.limits.rate, now, groups.total())
-            self._changed[OF_QUEUE] = of_all
+            self._changed[OF_QUEUE] = _after_claims(self._text(OF_QUEUE), flow.limits.rate, now, groups.total())
         del groups[OF_QUEUE]
         item, of_groups = self.table.item, flow.group_limits.rate
         for name, number in groups.items():
             own = item(GROUP, name)
             rate = of_groups if own is None else settings_of(own).limits(flow).rate
             if rate is not None:
-                self._changed[name] = self.gate(name).after_claims(rate, now, number)
+                self._changed[name] = _after_claims(self._text(name), rate, now, number)
 
     def give_back(self, job: Job) -> None:
         """Let the rates forget the claim of a job that the server returns."""
         if self.table.queue.flow is not None:
             for name in {job.spec.rare.group or OF_QUEUE, OF_QUEUE}:
-                self._changed[name] = self.gate(name).given_back(job.standing.claimed)
+                self._changed[name] = item_text(self.gate(name).given_back(job.standing.claimed))
 
     def hold(self, name: str, until: int) -> None:
         """Hold a group, or the queue by OF_QUEUE, until an elapsed time; 0 ends a hold."""
-        self._changed[name] = replace(self.gate(name), held=until)
+        self._changed[name] = item_text(replace(self.gate(name), held=until))
 
     def hold_longer(self, job: Job, until: int) -> None:
         """Hold the group of a job, or the queue for a job without a group, at least until an elapsed time."""
@@ -53,18 +54,22 @@ class GateChanges:
 
     def facts(self) -> list[Fact]:
         """The facts of all changes; a queue that had no flow gets one, so that they take effect."""
-        name = self.table.queue.name
-        found: list[Fact] = []
-        for gate, value in self._changed.items():
-            text = item_text(value)
-            if text != self.table.item(GATE, gate):
-                found.append(ItemSet(name, GATE, gate, text))
+        name, item = self.table.queue.name, self.table.item
+        found = [ItemSet(name, GATE, gate, text) for gate, text in self._changed.items() if text != item(GATE, gate)]
         return [*with_flow(self.table), *found] if found else []
 
     def gate(self, name: str) -> Gate:
         """A gate after these changes."""
-        changed = self._changed.get(name)
-        return gate_of(self.table.item(GATE, name)) if changed is None else changed
+        return gate_of(self._text(name))
+
+    def _text(self, name: str) -> str | None:
+        return self._changed[name] if name in self._changed else self.table.item(GATE, name)
+
+
+@lru_cache(maxsize=128)
+def _after_claims(text: str | None, rate: Rate, now: int, number: int) -> str | None:
+    """A gate after claims, as the value of a named thing: many groups of a claim have equal gates."""
+    return item_text(gate_of(text).after_claims(rate, now, number))
 
 
 def with_flow(table: Table, flow: Flow = NO_FLOW) -> list[Fact]:

@@ -297,7 +297,7 @@ def _extras(group: Group) -> GroupExtras | None:
     if extras is None:
         return None
     cap, left = (extras.cap, extras.left) if extras.has_limits else (0, 0)
-    return evolve(extras, cap=cap, left=left, tag_positions=None, by_tags=extras.by_tags or None)
+    return evolve(extras, cap=cap, left=left, room=0, tag_positions=None, by_tags=extras.by_tags or None)
 
 
 def _counts(jobs: list[Job]) -> dict[State, int]:

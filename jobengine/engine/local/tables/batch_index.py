@@ -5,7 +5,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from ....core.batches import BATCH, Batch, BatchCounts, batch_of, end_of_batch, is_to_change, kept_after_end
+from ....core.batches import Batch, BatchCounts, batch_of, end_of_batch, is_to_change, kept_after_end
 from ....core.dead_letters import DUE
 from ....core.model import COMPLETE, MINUTE, Job, Rank, State
 from ....core.places import PLACES_OF, Place, place_of
@@ -75,10 +75,8 @@ class BatchIndex:
         #: The batches that have ended, or were resumed, since this was last emptied.
         self.ended: Final[dict[str, None]] = {}
 
-    def set_item(self, kind: str, name: str, value: str | None) -> None:
-        """Note the new value of a named thing."""
-        if kind != BATCH:
-            return
+    def set_item(self, name: str, value: str | None) -> None:
+        """Note the new value of a batch."""
         entry = self._entry(name)
         old, entry.batch = entry.batch, None if value is None else batch_of(value)
         if end_of_batch(old) != end_of_batch(entry.batch):

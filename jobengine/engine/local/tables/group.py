@@ -66,6 +66,8 @@ class GroupExtras:
     #: How many of its jobs may be in progress, and how many may be claimed by its gate now; None: as the queue says.
     cap: int | None = None
     left: int | None = None
+    #: How many of its jobs could be claimed when it was last placed; since then it may have become more, but not less.
+    room: int = 0
     #: The ranks of ready jobs with tags, by all their tags, if there are any; not in strict order.
     by_tags: dict[Tags, Ranks] | None = None
     #: Its entries in the lists of open groups for tags.
@@ -79,7 +81,9 @@ class GroupExtras:
     @property
     def is_empty(self) -> bool:
         """Whether no field says anything."""
-        return not (self.has_limits or self.changes or self.failed or self.by_tags or self.tag_positions)
+        if self.has_limits:
+            return False
+        return not (self.changes or self.failed or self.by_tags or self.tag_positions)
 
 
 NO_EXTRAS: Final = GroupExtras()
@@ -121,11 +125,6 @@ class Group:
         """Its extras, made if it has none."""
         self.extras = self.extras or GroupExtras()
         return self.extras
-
-    def drop_extras(self) -> None:
-        """Drop the rare fields if they say nothing."""
-        if self.extras is not None and self.extras.is_empty:
-            self.extras = None
 
     @property
     def is_gone(self) -> bool:
@@ -201,7 +200,7 @@ class Group:
             or was is _READY
             or now is _INPROGRESS
             or self.position is None
-            or (self.size is None and (now is _READY or self.held > 0 or self.extras is None))
+            or (self.size is None and (self.held > 0 or self.extras is None or self.ready > self.extras.room))
             or (self.is_fair and was is _INPROGRESS)
         )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from ....core.batches import BatchCounts
+from ....core.batches import BATCH, BatchCounts
 from ....core.dependencies import Awaited
 from ....core.fact_codec import encode
 from ....core.facts import QueueCreated, QueueDeleted
@@ -17,7 +17,7 @@ from ....core.history import KeptPeriod, KeptPeriods, Period
 from ....core.model import FAILED, NO_NOTES, SECOND, Job, Position, Queue, Rank, State
 from ....core.places import PLACES_OF, Place, counts_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
-from ....core.schedules import ScheduleCounts
+from ....core.schedules import SCHEDULE, ScheduleCounts
 from ....core.sorting import Sort, position
 from ....core.stats import FailureCounts, QueueCounts
 from ....core.tables import PAGE_BYTES, Due, GateOver
@@ -149,9 +149,12 @@ class QueueTable(GroupQueries):
         if value is not None:
             self.named[kind, name] = value
         self._kinds[kind] += (value is not None) - (old is not None)
-        self.flow.set_item(kind, name, value)
-        self.firings.set_item(kind, name, value)
-        self.batches.set_item(kind, name, value)
+        if kind == SCHEDULE:
+            self.firings.set_item(name, value)
+        elif kind == BATCH:
+            self.batches.set_item(name, value)
+        else:
+            self.flow.set_item(kind, name, value)
         self.live_bytes += self.item_weight(kind, name, value) - self.item_weight(kind, name, old)
         return old
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ....core.schedules import SCHEDULE, ScheduleCounts, Totals, schedule_totals
+from ....core.schedules import ScheduleCounts, Totals, schedule_totals
 from .sorted_list import SortedList
 
 
@@ -25,10 +25,8 @@ class ScheduleIndex:
         failing = sum(one.failing for one in self._schedules.values())
         return ScheduleCounts(len(self._schedules), failing, None if first is None else first[0])
 
-    def set_item(self, kind: str, name: str, value: str | None) -> None:
-        """Note the new value of a named thing."""
-        if kind != SCHEDULE:
-            return
+    def set_item(self, name: str, value: str | None) -> None:
+        """Note the new value of a schedule."""
         old = self._schedules.pop(name, None)
         if old is not None and old.next is not None:
             self._times.remove_all([(old.next, name)])

@@ -55,6 +55,13 @@ class SortedList(Generic[T]):
         while done < len(run):
             done = self._take_out(run, done)
 
+    def move(self, inserted: list[T], removed: list[T]) -> None:
+        """Insert values, then remove values: one may come and go in one batch."""
+        if inserted:
+            self.add_all(inserted)
+        if removed:
+            self.remove_all(removed)
+
     def __len__(self) -> int:
         return self._length
 

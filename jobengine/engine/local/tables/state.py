@@ -220,15 +220,15 @@ class Tables:
         old = self._set_item(fact.queue, fact.kind, fact.name, fact.value)
         return ItemEffect(fact.queue, fact.kind, fact.name, old, fact.value)
 
-    def _set_item(self, name: str, *item: Any) -> str | None:
+    def _set_item(self, queue: str, kind: str, name: str, value: str | None) -> str | None:
         """Set a named thing of a queue; returns the old value."""
-        table = self.queues.get(name)
+        table = self.queues.get(queue)
         if table is None:
             return None
-        self._outdated.setdefault(name, table.live_bytes)
-        if item[0] == SCHEDULE:
-            self._rescheduled.setdefault(name, _first_firing(table))
-        return table.set_item(*item)
+        self._outdated.setdefault(queue, table.live_bytes)
+        if kind == SCHEDULE:
+            self._rescheduled.setdefault(queue, _first_firing(table))
+        return table.set_item(kind, name, value)
 
     def _periods_counted(self, fact: PeriodsCounted) -> Effect:
         table = self.queues.get(fact.queue)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from itertools import chain, takewhile
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from attrs import define, field
 
@@ -17,7 +17,6 @@ from ....core.flow import (
     Flow,
     Gate,
     GroupOrder,
-    Limits,
     OnFailure,
     gate_of,
     settings_of,
@@ -29,8 +28,6 @@ from ....core.stats import GroupState
 from ....core.turn_order import InTurn, Key
 from .group import NO_EXTRAS, Group, GroupExtras, Tags, made_group
 from .sorted_list import SortedList
-
-T = TypeVar("T", bound=Any)
 
 _READY: Final = Place.READY
 _INPROGRESS: Final = Place.INPROGRESS
@@ -318,7 +315,7 @@ class Turns:
         """Note the new value of a named thing."""
         if kind == GATE and name == OF_QUEUE:
             self.gate = gate_of(value)
-            self._note_over(name, self.gate, self.flow.limits)
+            self._note_own_gate()
         elif kind in (GATE, GROUP):
             group = self._group(name)
             self._touched[group] = None
@@ -333,7 +330,7 @@ class Turns:
         """Set new limits, given the ranks of all jobs in progress; the order of groups stays the same."""
         self.flow = flow
         self._set_caps()
-        self._note_over(OF_QUEUE, self.gate, flow.limits)
+        self._note_own_gate()
         for group in self._special:
             self._touched[group] = None
             if group.name is not None and group.extras is not None:
@@ -349,7 +346,7 @@ class Turns:
         self.now = now
         if not is_due:
             return False
-        self._note_over(OF_QUEUE, self.gate, self.flow.limits)
+        self._note_own_gate()
         for _, name in takewhile(lambda entry: entry[0] <= now, self.gates):
             group = self.groups[name]
             self._touched[group] = None
@@ -395,14 +392,17 @@ class Turns:
                     moves.note(tags, old.get(tags), new.get(tags))
             if old or new:
                 group.own_extras.tag_positions = new
-        group.drop_extras()
+        if group.extras is not None:
+            group.extras.room = room
+            if group.extras.is_empty:
+                group.extras = None
         self._count(group, room)
 
     def _apply(self, moves: "_Moves") -> None:
         gate_moves, self._gate_moves = self._gate_moves, ([], [])
-        _put(self.gates, gate_moves)
+        self.gates.move(*gate_moves)
         for tags, changes in moves.positions.items():
-            _put(self.open.setdefault(tags, SortedList()), changes)
+            self.open.setdefault(tags, SortedList()).move(*changes)
             if tags is not None and not self.open[tags]:
                 del self.open[tags]
 
@@ -411,7 +411,7 @@ class Turns:
         size: int | None = 0 if group.name is None else group.ready + group.running
         held = 0
         if group.extras is not None or group.is_strict or (size and group.running > self._most_running):
-            size, held = None, group.ready - max(0, min(room, group.available(self._jobs)))
+            size, held = None, group.ready - (min(room, group.available(self._jobs)) if room > 0 else 0)
             self._special[group] = None
         else:
             self._special.pop(group, None)
@@ -465,12 +465,16 @@ class Turns:
             if extras.changes is not None:
                 self._gate_moves[1].append((extras.changes, name))
             extras.changes = changes
-        self._note_over(name, extras.gate, limits)
+        self._note_over(name, extras.gate, changes)
 
-    def _note_over(self, name: str, gate: Gate, limits: Limits) -> None:
-        if gate is not OPEN and gate.is_over(limits.rate, self.now):
+    def _note_own_gate(self) -> None:
+        self._note_over(OF_QUEUE, self.gate, self.gate.next_change(self.flow.limits.rate, self.now))
+
+    def _note_over(self, name: str, gate: Gate, changes: int | None) -> None:
+        """Note whether a gate, given when it changes next, has no more effect."""
+        if changes is None and gate is not OPEN:
             self._over[name] = None
-        else:
+        elif self._over:
             self._over.pop(name, None)
 
 
@@ -487,11 +491,3 @@ class _Moves:
             inserted.append(new)
         if old is not None:
             removed.append(old)
-
-
-def _put(values: SortedList[T], changes: tuple[list[T], list[T]]) -> None:
-    """Insert and remove values; insertions come first, since a job may come and go in one batch."""
-    if changes[0]:
-        values.add_all(changes[0])
-    if changes[1]:
-        values.remove_all(changes[1])
