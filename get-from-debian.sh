@@ -3,7 +3,7 @@
 # Asks nothing of the network when all is there.
 #
 #   get-from-debian.sh PYTHON          this Python, and what it needs to make virtual environments
-#   get-from-debian.sh PYTHON LIST     and the programs in a list such as tests/debian-packages.txt
+#   get-from-debian.sh PYTHON LIST     and the programs and libraries in a list such as tests/debian-packages.txt
 set -eu
 # Programs of administrators are used by tests, and not on everybody's PATH.
 PATH=$PATH:/usr/sbin:/sbin
@@ -30,10 +30,17 @@ look_for_python() {
     "$1" -c 'import ensurepip, venv' 2>/dev/null || miss "venv of Python $version" "python$version-venv"
 }
 
+has_library() {
+    case $(ldconfig -p) in *[[:space:]]"$1 "*) ;; *) false ;; esac
+}
+
 look_for_programs() {
     while read -r program package _; do
-        case $program in '' | '#'*) continue ;; esac
-        command -v "$program" >/dev/null || miss "$program" "$package"
+        case $program in
+            '' | '#'*) continue ;;
+            *.so.*) has_library "$program" ;;
+            *) command -v "$program" >/dev/null ;;
+        esac || miss "$program" "$package"
     done <"$1"
 }
 

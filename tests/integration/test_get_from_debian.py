@@ -84,6 +84,13 @@ def test_the_script_ends_at_the_first_failure_of_apt_get(get: Get, tmp_path: Pat
     assert (tmp_path / "asked").read_text().splitlines()[-1] == failing
 
 
+def test_a_library_is_missing_if_the_loader_does_not_find_it(get: Get, tmp_path: Path) -> None:
+    found = "printf '2 libs\\n\\tlibone.so.10 (libc6) => /lib/a\\n\\tlibtwo.so.1 (libc6) => /lib/b\\n'"
+    (tmp_path / "list").write_text("libone.so.1 one for a test\nlibtwo.so.1 two the same\n")
+    error = _error_line(get("python3", "list", ldconfig=found, apt_get="", id="echo 1000"))
+    assert error == "Missing here: libone.so.1. As root: apt-get install --no-install-recommends one"
+
+
 def test_a_python_with_venv_needs_no_package(get: Get) -> None:
     done = get("python3", apt_get="exit 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
