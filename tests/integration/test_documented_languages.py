@@ -88,7 +88,7 @@ def start(example: Language, server: Daemon, tmp_path: Path) -> Start:
 @pytest.fixture
 def start_short(example: Language, server: Daemon, tmp_path: Path) -> Start:
     code, _ = blocks(PAGE, example.language, example.heading)
-    assert len(code.splitlines()) <= 33
+    assert len(code.splitlines()) <= 35
     return _built(example, code, server, tmp_path)
 
 
