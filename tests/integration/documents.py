@@ -6,6 +6,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from .daemons import ROOT
 
@@ -23,6 +26,21 @@ def blocks(page: str, language: str = "sh", heading: str = "") -> list[str]:
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no {language} under {heading!r}"
     return [re.sub(f"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
+
+
+def services_of_compose(*options: str, folder: Path = ROOT, **environment: str) -> dict[str, Any]:
+    """The services in the compose files of a directory, as docker-compose 1 or 2 reads them."""
+    done = subprocess.run(
+        ["docker-compose", *options, "config"],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+    return services
 
 
 def at_port(code: str, port: int) -> str:

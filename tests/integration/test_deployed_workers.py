@@ -22,7 +22,7 @@ from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
 from jobengine.client import JobEngine, Queue
 
 from .daemons import DEADLINE, ROOT, Daemon, until
-from .documents import at_port, blocks, shell
+from .documents import at_port, blocks, services_of_compose, shell
 from .shells import BIN
 
 PAGE = "docs/deploy-workers.md"
@@ -192,16 +192,8 @@ def test_docker_compose_starts_the_workers_beside_the_server(tmp_path: Path) -> 
     (added,) = blocks(PAGE, "yaml", "## Docker")
     (tmp_path / "docker-compose.override.yml").write_text(added)
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    done = subprocess.run(
-        ["docker-compose", "config", "--format", "json"],
-        cwd=tmp_path,
-        env={**os.environ, "JOBENGINE_ACCESS_KEY": KEY},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    services = json.loads(done.stdout)["services"]
+    (tmp_path / "mailer").mkdir()
+    services = services_of_compose(folder=tmp_path, JOBENGINE_ACCESS_KEY=KEY)
     assert services["mailer"]["environment"]["JOBENGINE_URL"] == "http://jobengine:6006"
     assert (services["mailer"]["deploy"]["replicas"], services["mailer"]["read_only"]) == (2, True)
     assert "jobengine" in services

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jobengine import __version__
 from jobengine.core import fact_codec
@@ -17,7 +18,7 @@ from jobengine.storage import frames
 
 from .conftest import MakeDaemon
 from .daemons import JOBENGINE, ROOT, Daemon, free_port, until
-from .documents import at_port, blocks, shell
+from .documents import at_port, blocks, services_of_compose, shell
 from .shells import BIN
 from .walk import CALLS, COMMANDS, steps, walk_through_the_readme
 
@@ -148,17 +149,12 @@ def test_a_server_with_tls_is_used_as_the_page_on_security_says(tmp_path: Path) 
 
 
 def test_compose_starts_the_server_without_set_up_and_with_few_rights() -> None:
-    done = subprocess.run(
-        ["docker-compose", "config", "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    service = json.loads(done.stdout)["services"]["jobengine"]
+    service = services_of_compose()["jobengine"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert [(port["host_ip"], port["published"], port["target"]) for port in service["ports"]] == [
-        ("127.0.0.1", "6006", 6006)
-    ]
-    assert [volume["target"] for volume in service["volumes"]] == ["/jobengine"]
+    written = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["jobengine"]
+    assert (written["ports"], written["volumes"]) == (["127.0.0.1:6006:6006"], ["data:/jobengine"])
 
 
 def test_the_container_is_started_directly_as_a_user_without_rights() -> None:
