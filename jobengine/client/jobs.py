@@ -317,8 +317,8 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_filter(filters: JobFilter, *, every: bool) -> None:
-    """Check that either a filter or `every` job is meant; raises TypeError."""
-    if every == bool(filters):
+    """Check that either a filter or `every` job is meant, since None chooses nothing; raises TypeError."""
+    if every == any(value is not None for value in filters.values()):
         raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")
 
 

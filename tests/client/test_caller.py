@@ -166,7 +166,7 @@ def test_the_error_for_a_missing_key_names_the_clients_settings() -> None:
     [
         lambda queue: queue.claim(),
         lambda queue: queue.create(),
-        lambda queue: queue.retry(),
+        lambda queue: queue.retry(all=True),
         lambda queue: queue.delete_all(tag="x"),
         lambda queue: queue.cancel_all(all=True),
         lambda queue: queue.update("u", new_status="queued"),

@@ -76,6 +76,8 @@ def test_a_redrive_of_all_is_one_without_a_filter() -> None:
     assert body_of(pool.requests[3]) == body_of(pool.requests[1])
     with pytest.raises(TypeError, match="choose the jobs"):
         queue.redrive(all=True, tag="a")
+    with pytest.raises(TypeError, match="choose the jobs"):
+        queue.redrive(tag=None)  # type: ignore[arg-type]
 
 
 def test_a_redrive_needs_a_dead_letter_queue() -> None:
@@ -89,9 +91,34 @@ def test_a_retry_takes_a_pace_for_many_jobs_only() -> None:
     assert queue.retry(tag="a", per_second=5) == 7
     assert body_of(pool.requests[0]) == {
         "queue_name": "q",
-        "filter": {"state": "failed", "tag": "a"},
+        "filter": {"state": "failed", "cancelled": False, "tag": "a"},
         "new_status": "queued",
         "per_second": 5,
     }
     with pytest.raises(TypeError):
         queue.retry("uid", per_second=5)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"uid": None}, {"tag": None}, {"all": True, "tag": "a"}])
+def test_a_retry_of_many_needs_a_filter_or_all(wrong: dict[str, Any]) -> None:
+    queue, pool = _queue()
+    with pytest.raises(TypeError, match="choose the jobs: a filter such as state or tag, or all=True"):
+        queue.retry(**wrong)
+    assert not pool.requests
+
+
+@pytest.mark.parametrize(
+    ("chosen", "wanted"),
+    [
+        ({"all": True}, {"state": "failed", "cancelled": False}),
+        ({"state": "failed"}, {"state": "failed", "cancelled": False}),
+        ({"cancelled": True}, {"state": "failed", "cancelled": True}),
+        ({"tag": "a", "cancelled": None}, {"state": "failed", "tag": "a"}),
+    ],
+)
+def test_a_retry_leaves_cancelled_jobs_out_unless_its_filter_names_them(
+    chosen: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    queue, pool = _queue({"matched": 7})
+    assert queue.retry(**chosen) == 7
+    assert body_of(pool.requests[0]) == {"queue_name": "q", "filter": wanted, "new_status": "queued"}

@@ -163,7 +163,7 @@ USES: dict[str, Use] = {
     "Queue.graph": lambda e, _: e.queue("q").graph("u"),
     "Queue.jobs": lambda e, _: e.queue("q").jobs(),
     "Queue.update_all": lambda e, _: e.queue("q").update_all({"priority": 1}, all=True),
-    "Queue.retry": lambda e, _: e.queue("q").retry(),
+    "Queue.retry": lambda e, _: e.queue("q").retry(all=True),
     "Queue.retry one": lambda e, _: e.queue("q").retry("u"),
     "Queue.cancel_all": lambda e, _: e.queue("q").cancel_all(all=True),
     "Queue.delete_all": lambda e, _: e.queue("q").delete_all(all=True),

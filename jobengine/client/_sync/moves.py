@@ -21,25 +21,34 @@ class Moves(QueueCalls, ABC):
     @overload
     def retry(self, uid: str) -> Job: ...
     @overload
-    def retry(self, *, per_second: float | None = None, dry_run: bool = False, **filters: Unpack[JobFilter]) -> int: ...
+    def retry(
+        self,
+        *,
+        all: bool = False,  # the word of the API
+        per_second: float | None = None,
+        dry_run: bool = False,
+        **filters: Unpack[JobFilter],
+    ) -> int: ...
     def retry(
         self,
         uid: str | None = None,
         *,
+        all: bool = False,  # noqa: A002  # the word of the API
         per_second: float | None = None,
         dry_run: bool = False,
         **filters: Unpack[JobFilter],
     ) -> "Job | int":
         """
-        Queue a job again, with all its attempts, and return the job. Or queue all matching jobs, by default failed
-        ones, and return their number. `per_second`: about so many of them can be claimed per second. `dry_run`: only
-        count.
+        Queue a job again, with all its attempts, and return the job. Or queue matching jobs, by default failed ones, or
+        every failed job with `all`, and return their number; cancelled jobs only with `cancelled=True`. `per_second`:
+        about so many of them can be claimed per second. `dry_run`: only count.
         """
         if uid is not None:
-            if filters or dry_run or per_second is not None:
+            if all or filters or dry_run or per_second is not None:
                 raise TypeError("give either uid or filters; dry_run and per_second need filters")
             return self.update(uid, new_status="queued")
-        wanted: JobFilter = {"state": "failed", **filters}
+        check_filter(filters, every=all)
+        wanted: JobFilter = {"state": "failed", "cancelled": False, **filters}
         changes = {"new_status": "queued", **given(per_second=per_second)}
         return self._change_all(changes, wanted, dry_run=dry_run)
 
@@ -80,8 +89,8 @@ class Moves(QueueCalls, ABC):
 
         Without a filter, all are moved, with or without `all`. Raises ValueError if the queue has no dead-letter queue.
         """
-        if all:
-            check_filter(filters, every=True)
+        if all or filters:
+            check_filter(filters, every=all)
         stats = self._ask(calls.READ_STATS, query={"name": self.name})
         if stats.dead_letter is None:
             raise ValueError(f"the queue {self.name!r} has no dead-letter queue")
