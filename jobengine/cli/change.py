@@ -141,6 +141,13 @@ def cancel(**options: Any) -> None:
     act(session, selected, _CANCELLED, selected.queue.cancel, to_all, unfinished)
 
 
+#: Also true of jobs that are queued already.
+_FREED: Final = Words(
+    Sentence("would be queued without dependencies", "would be queued without dependencies"),
+    Sentence("is queued, and waits for no other job", "are queued, and wait for no other job"),
+)
+
+
 @command(
     "retry",
     "jobengine retry mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11\njobengine retry mail --state failed --tag news --yes\n"
@@ -154,7 +161,7 @@ def retry(**options: Any) -> None:
     """
     Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise.
 
-    --all leaves out the jobs that were cancelled; --cancelled queues these again. A job that depends on a failed one
+    Cancelled jobs are left out, unless chosen by uid or with --cancelled. A job that depends on a failed one
     waits until that one is retried; with --without-dependencies it does not wait.
     """
     session = current()
@@ -169,16 +176,16 @@ def retry(**options: Any) -> None:
             "--per-second is for jobs that match a filter, or --all; not for --without-dependencies."
         )
 
-    def all_of_them(*, all: bool = False, **wanted: Any) -> int:  # noqa: A002  # named as in the API; retry takes failed jobs without it
+    def all_of_them(**wanted: Any) -> int:
         """Queue all that match."""
-        if all:
-            wanted["cancelled"] = False
         if free:
-            return queue.update_all(changes, **{"state": "failed", **wanted})
+            wanted.pop("all", None)
+            return queue.update_all(changes, **{"state": "failed", "cancelled": False, **wanted})
         matched: int = queue.retry(**pace, **wanted)
         return matched
 
-    act(session, selected, Words.of("queued again"), lambda uid: queue.update(uid, **changes), all_of_them)
+    words = _FREED if free else Words.of("queued again")
+    act(session, selected, words, lambda uid: queue.update(uid, **changes), all_of_them)
 
 
 @command(

@@ -130,8 +130,13 @@ def test_dependencies_are_dropped_by_an_update_and_by_a_retry(shell: Shell) -> N
     assert shell.mail.asked == [
         ("update", UID, {"depends_on": []}),
         ("update", UID, queued),
-        ("update_all", queued, {"state": "failed", "batch": "b"}),
+        ("update_all", queued, {"state": "failed", "cancelled": False, "batch": "b"}),
     ]
+
+
+def test_a_retry_without_dependencies_does_not_claim_that_a_job_was_not_queued_before(shell: Shell) -> None:
+    done = shell("retry", "mail", UID, "--without-dependencies")
+    assert done.stderr == "1 job is queued, and waits for no other job.\n"
 
 
 def test_a_job_is_shown_with_its_batch_and_what_it_waits_for(shell: Shell) -> None:

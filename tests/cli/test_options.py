@@ -70,7 +70,11 @@ _CONFIGURED = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 
         ("delete mail --retrying --yes", ("delete_all", {"retrying": True})),
         ("delete mail --not-cancelled --state failed --yes", ("delete_all", {"cancelled": False, "state": "failed"})),
         (f"retry mail {_BY_OPTIONS} --yes", ("retry", _BY)),
-        ("retry mail --all --yes", ("retry", {"cancelled": False})),
+        ("retry mail --all --yes", ("retry", {"all": True})),
+        (
+            "retry mail --all --without-dependencies --yes",
+            ("update_all", {"new_status": "queued", "depends_on": []}, {"state": "failed", "cancelled": False}),
+        ),
         ("retry mail --cancelled --yes", ("retry", {"cancelled": True})),
         ("retry mail --tag x --yes", ("retry", {"tag": "x"})),
         (
