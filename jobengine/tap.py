@@ -222,14 +222,20 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
 
 
 def _check_place(settings: Settings) -> None:
-    """End the process here if DB_PATH is not a file, so that the error is not about a missing SECRET."""
+    """
+    End the process here if DB_PATH is not a file, so that the error is not about a missing SECRET; or if there is only
+    a key file, without a SECRET.
+    """
     path = settings.db_path
-    if settings.database_url is not None or not os.path.exists(path):
+    if settings.database_url is not None:
         return
-    if not os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isfile(path):
         end_early(BadSetting(f"DB_PATH {path!r} is not a file"))
     try:
-        check_beginning(path)
+        if os.path.exists(path):
+            check_beginning(path)
+        elif settings.secret is None and os.path.exists(path + ".key"):
+            SecretSource(settings)()
     except (StorageError, OSError) as error:
         end_early(error)
 
@@ -242,7 +248,5 @@ def _check_before_fork(settings: Settings) -> None:
             _postgres_engine(settings, settings.database_url, secret, None).open()
         elif os.path.exists(settings.db_path):
             check_secret(settings.db_path, secret())
-        elif settings.secret is None and os.path.exists(settings.db_path + ".key"):
-            secret()
     except (StorageError, OSError) as error:
         end_early(secret.explain(error))

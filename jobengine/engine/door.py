@@ -93,7 +93,7 @@ class Engine(Protocol):
 
     def open(self) -> None:
         """
-        Check whether the engine can be started, and lock storage that only one server may use; stores nothing.
+        Check whether the engine can be started, and lock stored data that only one server may use; stores nothing.
 
         Raises the errors of its storage, and OSError.
         """

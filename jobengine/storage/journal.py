@@ -122,6 +122,11 @@ class Journal:
         """Whether a copy is in progress."""
         return self._copy is not None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self._files.exists(self.path)
+
     def lock(self) -> bool:
         """Take the lock and return whether the file exists; raises Locked and OSError."""
         try:
@@ -129,7 +134,7 @@ class Journal:
         except BlockingIOError:
             raise Locked(f"{self.path}: another JobEngine is running on this database; stop it first") from None
         self._directory = self._files.open_directory(os.path.dirname(self.path))
-        return self._files.exists(self.path)
+        return self.exists
 
     def open(self, secret: bytes) -> None:
         """Open an existing file and check its header, without changing it; raises StorageError and OSError."""

@@ -174,9 +174,24 @@ def test_a_bad_setting_ends_the_start_with_1_and_one_line_before_a_file_is_made(
 def test_a_start_exits_with_1_if_the_system_refuses_a_setting(
     make_daemon: MakeDaemon, name: str, value: str, reason: str
 ) -> None:
-    daemon = make_daemon(settings={name: value})
+    daemon = make_daemon(settings={"DB_PATH": "data/db", name: value})
     assert daemon.run() == 1
     assert reason in _reason(daemon)
+    assert not (daemon.home / "data").exists()
+
+
+@EITHER_WAY
+def test_a_start_with_an_empty_key_file_exits_with_3_and_makes_no_file(
+    make_daemon: MakeDaemon, command: tuple[str, ...]
+) -> None:
+    daemon = make_daemon(settings={"DB_PATH": "data/db", "SECRET": ""}, command=command)
+    key = daemon.home / "data" / "db.key"
+    key.parent.mkdir(parents=True)
+    key.touch()
+    assert daemon.run() == 3
+    assert f"the key file {key} is empty" in _reason(daemon)
+    assert [*key.parent.iterdir()] == [key]
+    assert "starting on" not in daemon.log
 
 
 def test_ctrl_c_stops_the_server_in_an_orderly_way(make_daemon: MakeDaemon) -> None:

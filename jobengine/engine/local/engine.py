@@ -85,13 +85,20 @@ class LocalEngine:
     # Start and stop
 
     def open(self) -> None:
-        """Raises StorageError or OSError."""
+        """Raises StorageError or OSError. Makes nothing: `start` does, once the rest of the server could be started."""
+        if self.journal.exists and not self._open():
+            # It was removed just now.
+            self.journal.close(orderly=False)
+
+    def _open(self) -> bool:
+        """Lock the file, and open it if it exists; returns whether it does."""
         try:
-            if self.journal.lock():
+            if there := self.journal.lock():
                 self.journal.open(self.secret())
         except BaseException:
             self.journal.close(orderly=False)
             raise
+        return there
 
     def start(self) -> "Deferred[None]":
         """Raises StorageError or OSError. A new file is made at once."""
@@ -102,7 +109,7 @@ class LocalEngine:
         self._thread.start()
         self.reader.start()
         try:
-            if self.journal.opened:
+            if self.journal.opened or self._open():
                 await self._recover()
             else:
                 self.journal.make(self.secret())
