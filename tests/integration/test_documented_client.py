@@ -1,5 +1,6 @@
 """The Python on the page about the client, run as a reader would run it."""
 
+import codeop
 import re
 import socket
 import threading
@@ -160,6 +161,17 @@ def test_the_profile_of_the_page_can_be_read(tmp_path: Path) -> None:
     key = settings.key_for("mail")
     assert key is not None
     assert key.reveal() == KEY
+
+
+def test_every_example_can_be_pasted_into_a_session_of_python() -> None:
+    read = codeop.CommandCompiler()
+    for code in blocks(PAGE, "python"):
+        lines: list[str] = []
+        for line in [*code.splitlines(), ""]:
+            lines.append(line)
+            if read("\n".join(lines), symbol="single") is not None:
+                lines.clear()
+        assert lines == []
 
 
 def test_every_example_of_the_page_is_run() -> None:
