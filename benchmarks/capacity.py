@@ -1,15 +1,17 @@
 """
-How much memory and disk does a job take? Run from the root: `python -m benchmarks.capacity`.
+How much memory and disk does a job take, and how long does a start read it? Run from the root: `python -m
+benchmarks.capacity`.
 
-A daemon is given 200,000 jobs of each length, and restarted. Then the file is measured: no job was changed, so the file
-has no garbage.
+A daemon is given 200,000 jobs of each length, and restarted; then the jobs are completed, and it is restarted again.
 """
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import median
 
-from .calls import converse
+from .calls import Conversation, complete_many, converse, request, uids_in
+from .machine import used
 from .results import Results, Row, run_alone
 from .servers import JobEngine
 from .servers.jobengine import QUEUE, additions
@@ -17,29 +19,54 @@ from .servers.jobengine import QUEUE, additions
 JOBS = 200_000
 #: Bytes of a content, as JSON.
 LENGTHS = (100, 1024)
+#: What each kind of job is called in the table of all figures.
+QUEUED, COMPLETE = "a job", "a complete job"
 
 
 def measure(results: Results) -> None:
-    """Measure jobs of each length; adds a row for each length to `results`."""
+    """Measure queued and complete jobs of each length; adds a row for each to `results`."""
+    rows: dict[str, list[Row]] = {QUEUED: [], COMPLETE: []}
     for length in LENGTHS:
         with _server() as server:
-            bare, empty = server.memory, server.size
-            converse(server.port, [additions(QUEUE, JOBS, content=content(length))])
-            added = (server.memory - bare) / JOBS
-            server.again(signal.SIGTERM)
-            again = (server.memory - bare) / JOBS
-            disk = (server.size - empty) / JOBS
-        results.rows.append(
-            Row(
-                f"a job of {length} bytes",
-                f"{added:.0f} bytes of memory, {again:.0f} once read back; {disk:.0f} on disk",
-            )
-        )
+            bare = server.memory, server.metric("jobengine_live_bytes"), _start(server)
+            for kind, talk in (
+                (QUEUED, additions(QUEUE, JOBS, content=content(length))),
+                (COMPLETE, _completions()),
+            ):
+                converse(server.port, [talk])
+                rows[kind].append(Row(f"{kind} of {length} bytes", _figures(server, *bare)))
+    results.rows += rows[QUEUED] + rows[COMPLETE]
 
 
 def content(length: int) -> dict[str, str]:
     """A content of this many bytes of JSON."""
     return {"text": "x" * (length - len('{"text":""}'))}
+
+
+def _completions(size: int = 1_000) -> Conversation:
+    """Requests that claim and complete all jobs, as a worker with a name does."""
+    claim = request("POST", "/api/v1/job/next", {"queue_names": [QUEUE], "count": size, "worker": "host-4711"})
+    for _ in range(JOBS // size):
+        yield complete_many(QUEUE, uids_in((yield claim)))
+
+
+def _figures(server: JobEngine, memory: int, disk: float, start: float) -> str:
+    """What jobs take beyond the memory, the bytes on disk and the CPU seconds of a start without jobs."""
+    before = (server.memory - memory) / JOBS
+    start = (_start(server) - start) / JOBS * 1e6
+    again = (server.memory - memory) / JOBS
+    disk = (server.metric("jobengine_live_bytes") - disk) / JOBS
+    return f"{before:.0f} bytes of memory, {again:.0f} once read back; {disk:.0f} on disk; read in {start:.0f} µs"
+
+
+def _start(server: JobEngine) -> float:
+    """Restart the server three times; returns the median seconds of processor time until it is ready."""
+    return median(_one_start(server) for _ in range(3))
+
+
+def _one_start(server: JobEngine) -> float:
+    server.again(signal.SIGTERM)
+    return used(server.pid)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The tables in docs/sizing.md: measured rates, rounded down, and the memory and disk of jobs."""
+"""The tables in docs/sizing.md: measured rates, rounded down, and what queued and complete jobs take."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,11 +26,11 @@ _BARE: Final = 60e6
 def tables(measured: Mapping[str, str]) -> dict[str, str]:
     """The tables by the name in their markers, from JobEngine's measured figures; a row that is missing is left out."""
     rates = [(name, rounded_down(measured[what])) for name, what in RATES.items() if what in measured]
-    kept = f"memory of {KEPT:,} jobs, with the server"
-    sizes = [("content of a job", "memory", "memory after a restart", "on disk", kept), *_sizes(measured)]
+    columns = "content", "memory", "memory after a restart", "on disk", "a start reads a million in"
+    kept = f"memory of {KEPT:,}, with the server"
     return {
         "rates": _table([("how jobs are added and done", "measured"), *rates]),
-        "sizes": _table(sizes),
+        "sizes": _table([("", *columns, kept), *_sizes(measured)]),
     }
 
 
@@ -44,11 +44,12 @@ def rounded_down(rate: str) -> str:
 
 def _sizes(measured: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     for what, figure in measured.items():
-        found = re.fullmatch(r"a job of (\d+) bytes", what)
+        found = re.fullmatch(r"a (complete )?job of (\d+) bytes", what)
         if found:
-            memory, again, disk = map(int, re.findall(r"\d+", figure))
-            kept = round((KEPT * memory + _BARE) / 1e7) * 10
-            yield f"{int(found[1]):,} bytes", f"{memory:,} bytes", f"{again:,} bytes", f"{disk:,} bytes", f"{kept:,} MB"
+            memory, again, disk, start = map(int, re.findall(r"\d+", figure))
+            kept = round((KEPT * max(memory, again) + _BARE) / 1e7) * 10
+            sizes = [f"{number:,} bytes" for number in (int(found[2]), memory, again, disk)]
+            yield (found[1] or "queued").strip(), *sizes, f"{start} s", f"{kept:,} MB"
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -108,7 +108,8 @@ def test_sizes_have_a_row_for_each_measured_rate_and_length() -> None:
     measured = {figure.what: figure.ours for figure in best_figures.figures(best_figures.FIGURES.read_text())}
     made = sizes.tables(measured)
     assert [line.count("jobs/s") for line in made["rates"].splitlines()[2:]] == [1] * len(sizes.RATES)
-    assert re.findall(r"^\| ([\d,]+) bytes", made["sizes"], re.MULTILINE) == [f"{length:,}" for length in LENGTHS]
+    rows = re.findall(r"^\| (\w+) \| ([\d,]+) bytes", made["sizes"], re.MULTILINE)
+    assert rows == [(kind, f"{length:,}") for kind in ("queued", "complete") for length in LENGTHS]
 
 
 @pytest.mark.parametrize(
