@@ -48,12 +48,16 @@ class _WithCommand(Command):
     """A command that takes another command after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Remove the other command from the arguments."""
+        """Remove the other command from the arguments. Without `--`, an unknown option may be one of that command."""
         if "--" in args:
             place = args.index("--")
             ctx.meta[_COMMAND] = args[place + 1 :]
-            args = args[:place]
-        return super().parse_args(ctx, args)
+            return super().parse_args(ctx, args[:place])
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            advice = f"The command begins after --, as in {self.examples[0]}"
+            raise click.UsageError(f"{error.format_message()} {advice}", ctx) from None
 
 
 @click.command(

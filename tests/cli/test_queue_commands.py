@@ -117,6 +117,17 @@ def test_work_refuses_a_command_file_that_is_not_executable(
     assert "There is no command 'nosuch'." in shell("work", "mail", "--", "nosuch").stderr
 
 
+@pytest.mark.parametrize("line", [("mail", "sh", "-c", "x"), ("mail", "python3", "--verbose")])
+def test_work_says_where_the_command_begins_if_an_option_of_it_is_not_known(
+    shell: Shell, line: tuple[str, ...]
+) -> None:
+    done = shell("work", *line)
+    assert done.exit_code == 2
+    assert f"No such option '{line[2]}'" in done.stderr
+    assert "The command begins after --, as in jobengine work mail -- sh -c 'cat >> sent.jsonl'" in done.stderr
+    assert "begins after" not in shell("work", "mail", "--nosuch", "--", "cat").stderr
+
+
 def test_work_imports_its_module_with_the_settings_of_the_command_line(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
