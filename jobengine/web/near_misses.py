@@ -43,6 +43,7 @@ _METHODS: Final = {
     ("POST", "/api/v1/queue/key"): "To add a key, send PUT /api/v1/queue/key.",
 }
 _PREFIX: Final = "/api/v1"
+_PLURAL: Final = re.compile(r"/(job|queue)s/")
 #: The most characters of a path that are compared.
 _LONGEST: Final = 64
 
@@ -55,7 +56,8 @@ def near_path(path: str) -> str:
 def _intended_call(path: str) -> str:
     short, paths = path[:_LONGEST], sorted({known for _, known in Routes.calls})
     bare = "/" + short.strip("/").lower()
-    for known in (bare, _PREFIX + bare):
+    singular = _PLURAL.sub(r"/\1/", bare)
+    for known in (bare, _PREFIX + bare, singular, _PREFIX + singular):
         if known in paths:
             return f"Did you mean {known}?"
     for pattern, advice in _PATHS:

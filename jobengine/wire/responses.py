@@ -305,7 +305,7 @@ def _reason(explanation: Explanation, links: Sequence[Link]) -> str:
         expires = job.lease_expires
         until = "" if expires is None else f", until {time_text(expires // 1000)} at the latest if it is not updated"
         requested = " Its cancellation was requested; its worker learns of that from its next update."
-        return f"It is in progress, held{holder}{until}.{requested if is_cancelled(job) else ''}"
+        return f"It is in progress{holder and f', held{holder}'}{until}.{requested if is_cancelled(job) else ''}"
     if job.state is not State.QUEUED:
         state = f"It was cancelled{holder and f' while held{holder}'}" if job.cancelled else f"It is {job.state}"
         again = f"{_like(explanation)}{state}; set its state to queued to run it again."

@@ -119,7 +119,9 @@ def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker:
     end = int(server.clock.seconds()) + 30
     shown = explain(server, uid)
     assert (shown["state"], shown.get("worker"), shown["lease_expires"]) == ("inprogress", worker, end)
-    assert (time_text(end) in shown["reason"], "'w'" in shown["reason"]) == (True, worker is not None)
+    assert (time_text(end) in shown["reason"], ", held by 'w'," in shown["reason"]) == (True, worker is not None)
+    assert shown["reason"].startswith("It is in progress, ")
+    assert "held, until" not in shown["reason"]
     assert lease not in str(shown)
 
 

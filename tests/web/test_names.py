@@ -141,6 +141,8 @@ def test_bulk_adds_and_long_bodies_accept_either_name(start: Any) -> None:
         ("GET", "/api/v1/queues/mail/jobs", None, "GET /api/v1/jobs?queue_name=NAME"),
         ("GET", f"/api/v1/job/{UID}", None, "GET /api/v1/job?queue_name=NAME&uid=UID"),
         ("PUT", "/job", None, "Did you mean /api/v1/job?"),
+        ("POST", "/api/v1/jobs/next", {"queue_name": "q"}, "Did you mean /api/v1/job/next?"),
+        ("GET", "/queues/stats?name=q", None, "Did you mean /api/v1/queue/stats?"),
         ("PUT", "/api/v1/job/", None, "Did you mean /api/v1/job?"),
         ("GET", "/API/v1/jobs", None, "Did you mean /api/v1/jobs?"),
         ("GET", "/api/v1/event", None, "Did you mean /api/v1/events?"),
