@@ -153,6 +153,18 @@ def test_an_outcome_stays_unknown_if_the_server_recovers_after_a_lost_answer() -
         engine.queue("q").add({})
 
 
+_FULL = answer(503, {"detail": "the database can't grow: No space left on device"})
+
+
+def test_the_outcome_of_a_read_does_not_matter() -> None:
+    engine, _ = _engine(lambda request: _FULL, retry_for=1)
+    with pytest.raises(Unavailable, match=r"left on device$") as caught:
+        engine.readyz()
+    assert type(caught.value) is Unavailable
+    with pytest.raises(OutcomeUnknown, match=r"left on device\. An earlier attempt may have succeeded\.$"):
+        engine.queue("q").add({})
+
+
 def test_the_error_for_a_missing_key_names_the_clients_settings() -> None:
     with pytest.raises(BadInput) as missing:
         access_key([])

@@ -124,7 +124,8 @@ class AsyncCaller:
                     return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or may_have_succeeded(response.status, response.body)
                 trouble, again = failure(response), request.safe
-            await self._pause(patience, trouble, again=again, uncertain=uncertain)
+            # A read that has succeeded has changed nothing.
+            await self._pause(patience, trouble, again=again, uncertain=uncertain and request.method != "GET")
 
     async def answer(self, request: Request, connection: Any) -> Response:
         """
@@ -170,7 +171,7 @@ class AsyncCaller:
             await sleep(delay)
         elif uncertain and not isinstance(trouble, OutcomeUnknown):
             raise OutcomeUnknown(
-                f"{trouble.detail} An earlier attempt may have succeeded.",
+                f"{trouble.detail.removesuffix('.')}. An earlier attempt may have succeeded.",
                 status=trouble.status,
                 request_id=trouble.request_id,
                 retry_after=trouble.retry_after,

@@ -125,7 +125,8 @@ class Caller:
                     return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or may_have_succeeded(response.status, response.body)
                 trouble, again = failure(response), request.safe
-            self._pause(patience, trouble, again=again, uncertain=uncertain)
+                # A read that has succeeded has changed nothing.
+            self._pause(patience, trouble, again=again, uncertain=uncertain and request.method != "GET")
 
     def answer(self, request: Request, connection: Any) -> Response:
         """
@@ -171,7 +172,7 @@ class Caller:
             sleep(delay)
         elif uncertain and not isinstance(trouble, OutcomeUnknown):
             raise OutcomeUnknown(
-                f"{trouble.detail} An earlier attempt may have succeeded.",
+                f"{trouble.detail.removesuffix('.')}. An earlier attempt may have succeeded.",
                 status=trouble.status,
                 request_id=trouble.request_id,
                 retry_after=trouble.retry_after,
