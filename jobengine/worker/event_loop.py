@@ -73,7 +73,8 @@ class WorkerLoop:
         """Begin to stop; see Supervisor.stop."""
         if running := self._supervisor.stop(self._loop.time(), grace):
             jobs, them = ("1 job has", "it") if running == 1 else (f"{running} jobs have", "them")
-            _log.info("Stopping: %s %g seconds to end. A second signal releases %s at once.", jobs, grace, them)
+            seconds = "1 second" if grace == 1 else f"{grace:g} seconds"
+            _log.info("Stopping: %s %s to end. A second signal releases %s at once.", jobs, seconds, them)
         self._turn_soon()
 
     async def _prepare(self, prepare: Prepare) -> None:
