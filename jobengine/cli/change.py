@@ -8,7 +8,7 @@ import click
 from jobengine.client import Job, JobChanges
 
 from .command import command
-from .parameters import PER_SECOND, Content, Seconds, State, parse_json, read_text
+from .parameters import PER_SECOND, Content, Seconds, State, WholeNumber, parse_json, read_text
 from .selection import Selection, Sentence, Words, act, selection
 from .session import current
 from .suggestions import complete_groups
@@ -28,7 +28,7 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
     "jobengine update mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11 --new-status complete --result '{\"sent\": true}'",
 )
 @selection(all_conditions=False)
-@click.option("--priority", type=int, help="Higher goes first.")
+@click.option("--priority", type=WholeNumber(), help="Higher goes first.")
 @click.option("--delay", type=Seconds(), help="The jobs can't be claimed before this time has passed.")
 @click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
 @click.option(

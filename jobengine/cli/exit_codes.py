@@ -47,6 +47,7 @@ _AT_A_SHELL: Final = {
     "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
     "create it with PUT /api/v1/batch.": "create it with `jobengine batch create`.",
     "GET /api/v1/schedules lists its schedules.": "`jobengine schedule list` lists its schedules.",
+    "GET /api/v1/queue/key lists its keys.": "`jobengine key list` lists its keys.",
     "The argument url is ": "--url is ",
     "leave the URL out": "leave --url out",
 }

@@ -44,20 +44,23 @@ def history(queue_name: str, only: str | None) -> None:
     Show what has happened in a queue: in each minute of the last hour, and in each hour of the last week.
 
     At a terminal it is a line of bars for each figure, from the oldest to now, with the sum or, of times, the longest.
-    Elsewhere it is a line for each minute and hour: unit, start, and the figures in the order added, claimed, complete,
-    failed, attempts_failed, cancelled, and wait_p50, wait_p99, run_p50, run_p99 in seconds.
+    Elsewhere it is a line for each minute and hour since the queue was created: unit, start, and the figures in the
+    order added, claimed, complete, failed, attempts_failed, cancelled, and wait_p50, wait_p99, run_p50, run_p99 in
+    seconds.
     """
     session = current()
-    raw: Mapping[str, Any] = session.queue(queue_name).history().raw
+    queue = session.queue(queue_name)
+    raw: Mapping[str, Any] = queue.history().raw
     shown = [unit for unit in _UNITS if only in (None, unit.name)]
     if session.json:
         session.output.json({unit.name: raw[unit.name] for unit in shown})
-        return
-    for unit in shown:
-        if session.output.at_terminal:
+    elif session.output.at_terminal:
+        for unit in shown:
             session.output.rows([(unit.heading, ""), *_charts(raw[unit.name])])
-        else:
-            for line in _lines(unit, raw[unit.name], time.time()):
+    else:
+        created = queue.stats().raw.get("created", 0)
+        for unit in shown:
+            for line in _lines(unit, raw[unit.name], time.time(), created):
                 click.echo("\t".join(line))
 
 
@@ -86,12 +89,13 @@ def bars(numbers: Numbers, *, add: bool) -> str:
     return "".join(_BARS[int((len(_BARS) - 1) * one / most)] if one else " " for one in together)
 
 
-def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float) -> list[list[str]]:
-    """One line for each step, as a list of fields."""
+def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float, created: float) -> list[list[str]]:
+    """One line for each step since the queue was `created`, as a list of fields; at least the last step has one."""
     count = len(figures["added"])
     last = now // unit.seconds * unit.seconds
+    steps = max(1, int(last // unit.seconds - created // unit.seconds) + 1)
     lines = []
-    for step in range(count):
+    for step in range(max(0, count - steps), count):
         start = datetime.fromtimestamp(last - (count - 1 - step) * unit.seconds, UTC)
         values = [figures[name][step] if name in figures else None for name in (*_COUNTS, *_SPANS)]
         lines.append([unit.name.removesuffix("s"), moment(start), *map(_number, values)])

@@ -7,7 +7,7 @@ import click
 
 from jobengine.client import OnDependencyFailure
 
-from .parameters import Awaited, Content, Seconds, with_options
+from .parameters import Awaited, Content, Seconds, WholeNumber, with_options
 from .suggestions import complete_groups
 
 
@@ -32,7 +32,7 @@ _UNIQUE: Final = click.option(
 def job_options(function: Any) -> Any:
     """Add the options of a new job; `named_options` reads them."""
     options = (
-        click.option("--priority", type=int, help="Higher goes first; default 0."),
+        click.option("--priority", type=WholeNumber(), help="Higher goes first; default 0."),
         click.option(
             "--tag", multiple=True, metavar="TAG", help="A word by which to find and claim the job; may be repeated."
         ),

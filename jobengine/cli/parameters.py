@@ -17,6 +17,8 @@ from .suggestions import complete_batches, complete_groups, complete_queues, com
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: The first integer that does not fit into 64 bits.
+_BEYOND: Final = 1 << 63
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _ESCAPE: Final = "\\u"
 #: Removes a setting.
@@ -128,6 +130,17 @@ class Awaited(click.ParamType[str | tuple[str, str]]):
             return value  # type: ignore[no-any-return]  # converted already
         queue, _, uid = value.rpartition(":")
         return (queue, uid) if queue else uid
+
+
+class WholeNumber(click.types.IntParamType):
+    """An integer that the server accepts."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; of at most 64 bits."""
+        number: int = super().convert(value, param, ctx)
+        if not -_BEYOND <= number < _BEYOND:
+            self.fail(f"{value} is beyond 64 bits.", param, ctx)
+        return number
 
 
 class State(click.Choice[str]):

@@ -101,15 +101,17 @@ def explain(queue_name: str, uid: str) -> None:
     if session.json:
         session.output.record(explanation.raw)
         return
-    words = {"queue": queue_name, "group": explanation.group or "", "uid": uid}
+    words = {"queue": queue_name, "group": explanation.group or "", "uid": uid, "holder": _failed_holder(explanation)}
     quoted = {name: shlex.quote(word) for name, word in words.items()}
-    reason = _readable(explanation.reason).replace(_WAY_OUT, _WAY_OUT_AT_A_SHELL.format(**quoted))
+    reason = _readable(explanation.reason)
+    for for_http, at_a_shell in _AT_A_SHELL.items():
+        reason = reason.replace(for_http, at_a_shell.format(**quoted))
     session.output.record({**explanation.raw, "reason": reason})
     if advice := _ADVICE.get(_what_holds(explanation)):
         session.output.note(f"`jobengine {advice.format(**quoted)}` changes that.")
     elif explanation.held_by == _DEPENDENCIES:
         session.output.note(
-            f"`jobengine {_GRAPH.format(**quoted)}` shows what these jobs wait for, and what waits for it."
+            f"`jobengine {_GRAPH.format(**quoted)}` shows what this job waits for, directly and through others."
         )
 
 
@@ -122,25 +124,35 @@ _ADVICE: Final = {
     "queue_limit": "queue configure {queue} --limit N",
     "queue_rate": "queue configure {queue} --rate COUNT/TIME",
     "queue_hold": "queue release {queue}",
+    "failed_before": "retry {queue} {holder}",
 }
 #: The value of `held_by` for a job that depends on others, and the command that shows its dependencies.
 _DEPENDENCIES: Final = "dependencies"
 _GRAPH: Final = "graph {queue} {uid}"
 #: Advice for HTTP in a reason, and what replaces it.
-_WAY_OUT: Final = 'send new_status "queued" with {"depends_on": []}.'
-_WAY_OUT_AT_A_SHELL: Final = "use `jobengine retry {queue} {uid} --without-dependencies`."
+_AT_A_SHELL: Final = {
+    'send new_status "queued" with {"depends_on": []}.': "use `jobengine retry {queue} {uid} --without-dependencies`.",
+    "set its state to queued to run it again.": "`jobengine retry {queue} {uid}` runs it again.",
+}
 _OF_THE_QUEUE: Final = "The queue is held."
 #: A time of the server in a reason.
 _TIME: Final = re.compile(r"(?<=before |.until |....at |.since )\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def _what_holds(explanation: Explanation) -> str:
-    """The key of _ADVICE: `held_by`, with each kind of hold as a key of its own."""
+    """The key of _ADVICE: `held_by`, with each kind of hold, and a failed job in strict order, as a key of its own."""
+    if explanation.held_by == "order" and _failed_holder(explanation):
+        return "failed_before"
     if explanation.held_by != "hold":
         return explanation.held_by or ""
     if explanation.reason.startswith(_OF_THE_QUEUE):
         return "queue_hold"
     return "group_pause" if explanation.opens is None else "group_hold"
+
+
+def _failed_holder(explanation: Explanation) -> str:
+    """The uid of a failed job that holds the job back; empty if there is none."""
+    return next((holder.uid for holder in explanation.holders if holder.state == "failed"), "")
 
 
 def _readable(reason: str) -> str:

@@ -118,6 +118,13 @@ def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> No
     )
 
 
+def test_advice_for_http_becomes_advice_for_the_command_line(shell: Shell) -> None:
+    advised = KeyNotFound("The queue has no key with id 'k'; GET /api/v1/queue/key lists its keys.", status=404)
+    shell.mail.answers["stats"] = advised
+    said = "jobengine: The queue has no key with id 'k'; `jobengine key list` lists its keys.\n"
+    assert shell("queue", "stats", "mail").stderr == said
+
+
 _HOSTILE = "no \x1b]0;owned\x07\x9b2J\n\u202ejobengine: done"
 _ESCAPED = r"no \x1b]0;owned\x07\x9b2J\n\u202ejobengine: done"
 

@@ -199,7 +199,15 @@ def test_jobs_are_added_and_moved_to_a_group(shell: Shell) -> None:
     ]
 
 
-_HOLDERS = [{"uid": "h", "state": "inprogress", "worker": "w", "lease_expires": 1}]
+_HOLDER = {"uid": "h", "state": "inprogress", "worker": "w", "lease_expires": 1}
+_HOLDERS = [_HOLDER]
+
+
+def test_explain_of_a_finished_job_names_the_command_that_runs_it_again(shell: Shell) -> None:
+    reason = "It is failed; set its state to queued to run it again. Added by schedule 'nightly'."
+    shell.mail.answers["explain"] = Explanation({"uid": UID, "state": "failed", "reason": reason})
+    lines = dict(line.split("\t") for line in shell("explain", "mail", UID).stdout.splitlines())
+    assert lines["reason"] == f"It is failed; `jobengine retry mail {UID}` runs it again. Added by schedule 'nightly'."
 
 
 @pytest.mark.parametrize(
@@ -212,7 +220,8 @@ _HOLDERS = [{"uid": "h", "state": "inprogress", "worker": "w", "lease_expires": 
         ("hold", "The group 'a b' is held.", {"opens": 1}, "group release mail 'a b'"),
         ("hold", "The group 'a b' is paused.", {}, "group resume mail 'a b'"),
         ("hold", "The queue is held. The next can be claimed at 1.", {"opens": 1}, "queue release mail"),
-        ("order", "A job has failed.", {}, ""),
+        ("order", "1 job must be finished first.", {"holders": [{**_HOLDER, "state": "queued"}]}, ""),
+        ("order", "A job has failed.", {"holders": [{**_HOLDER, "state": "failed"}]}, "retry mail h"),
     ],
 )
 def test_explain_names_the_command_that_changes_what_holds_a_job(

@@ -9,7 +9,7 @@ import pytest
 from jobengine.cli import history
 from jobengine.cli.history import bars
 
-from .fakes import Shell
+from .fakes import Shell, stats_of
 
 _COUNTS = ("added", "claimed", "complete", "failed", "cancelled", "attempts_failed")
 
@@ -36,6 +36,17 @@ def test_history_prints_a_line_for_each_minute_and_hour_without_a_terminal(shell
     assert lines[0][:4] == ["minute", "2027-01-15T07:16:00Z", "0", "0"]
     assert lines[59] == ["minute", "2027-01-15T08:15:00Z", "59", "0", "0", "0", "0", "0", "", "", "12.003", ""]
     assert (lines[60][1], lines[-1][1]) == ("2027-01-08T09:00:00Z", "2027-01-15T08:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("created", "count"),
+    [(1800000915 - 2 * 3600, 60 + 3), (1800000915 - 120, 3 + 1), (1800000915, 1 + 1), (1800009999, 1 + 1)],
+    ids=["2 hours ago", "2 minutes ago", "now", "after this machine's clock"],
+)
+def test_history_has_no_line_for_the_time_before_the_queue(shell: Shell, created: int, count: int) -> None:
+    shell.mail.answers["history"] = _history()
+    shell.mail.answers["stats"] = stats_of(created=created)
+    assert len(shell("history", "mail").stdout.splitlines()) == count
 
 
 @pytest.mark.parametrize(("option", "unit", "count"), [("--minutes", "minutes", 60), ("--hours", "hours", 168)])

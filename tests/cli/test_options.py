@@ -125,6 +125,8 @@ def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: 
         ("add mail --many /no/such/file", ""),
         ("add mail {} --many x", ""),
         ("add mail {} --until started", "need --unique."),
+        ("add mail {} --priority 9223372036854775808", "'--priority': 9223372036854775808 is beyond 64 bits."),
+        (f"update mail {UID} --priority -9223372036854775809", "'--priority': -9223372036854775809 is beyond"),
         ("add mail {} --debounce 5s", "need --unique."),
         ("add mail {} --unique k --debounce-at-most 5s", "needs --debounce."),
         ("add mail {} --unique k --unique-key k", "Give one key: --unique and --unique-key are the same option."),
