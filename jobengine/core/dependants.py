@@ -25,7 +25,6 @@ from .dependencies import (
     waits_for,
 )
 from .facts import Fact, ItemSet, JobAdded, JobChanged
-from .fingerprints import fingerprint
 from .model import COMPLETE, FINISHED, Job, Standing, State
 from .tables import BatchChanged, DependencyEnded, NoLongerAwaited, Table, TableSet
 from .transitions import in_line
@@ -110,7 +109,7 @@ def with_ends(job: Job, ended: str, now: int, why: Callable[[], str]) -> Standin
         return Standing(state=State.QUEUED, updated=now, ended=kept, notes=notes)
     if fails:
         error = why()
-        notes = replace(standing.notes, error=error, fingerprint=fingerprint(error), retrying=False)
+        notes = replace(standing.notes, error=error, fingerprint=None, retrying=False)
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, ended=ended, notes=notes)
     if waits_for(ended):
         return replace(standing, ended=ended)

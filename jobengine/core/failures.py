@@ -1,7 +1,8 @@
 """
 The failures of a queue: its jobs that have failed, or are tried again after a failure, grouped by their fingerprints.
 
-A group is derived from its jobs alone. A job is in the group of its latest failure; once a client has queued it again,
+A group is derived from its jobs alone, and a fingerprint from the error, unless the worker sent one: so all that is
+stored is what workers sent. A job is in the group of its latest failure; once a client has queued it again,
 or it is complete or removed, it is in none.
 """
 
@@ -11,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from .fingerprints import error_line, fingerprint
-from .model import FAILED, MINUTE, Job, Notes
+from .model import COMPLETE, FAILED, MINUTE, Attempt, Job, Notes, Standing
 from .values import Value
 
 #: The most groups of a queue that are listed: those with the most jobs.
@@ -88,11 +89,20 @@ def failure_of(job: Job) -> tuple[str, int] | None:
     return (_shown(notes), _failed_at(job)) if notes.retrying and job.retrying else None
 
 
-def fingerprint_of(notes: Notes) -> str | None:
-    """The fingerprint of the latest error; records up to version 6 have none."""
-    if notes.fingerprint is None and notes.error is not None and not notes.cancelled:
-        return fingerprint(notes.error)
-    return notes.fingerprint
+def fingerprint_of(standing: Standing) -> str | None:
+    """The fingerprint of the latest failure or error; None if a job has none, or was cancelled, or is complete."""
+    notes, state = standing.notes, standing.state
+    if notes.fingerprint is not None or notes.cancelled or state is COMPLETE:
+        return notes.fingerprint
+    has_failed = notes.error is not None or state is FAILED or notes.retrying
+    return fingerprint(notes.error or "") if has_failed else None
+
+
+def fingerprint_of_attempt(attempt: Attempt) -> str | None:
+    """The fingerprint of an attempt that failed or timed out; None of others."""
+    if attempt.outcome not in _FAILURES:
+        return None
+    return attempt.fingerprint or fingerprint(attempt.error or "")
 
 
 def _shown(notes: Notes) -> str:

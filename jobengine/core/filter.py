@@ -94,10 +94,9 @@ def _has_names(job: Job, wanted: Filter) -> bool:
 
 def _has_error(job: Job, wanted: Filter) -> bool:
     """Whether the error of a job has the text and the fingerprint of a filter."""
-    notes = job.standing.notes
-    if wanted.fingerprint is not None and wanted.fingerprint != fingerprint_of(notes):
+    if wanted.fingerprint is not None and wanted.fingerprint != fingerprint_of(job.standing):
         return False
-    return wanted.error is None or wanted.error in (notes.error or "").casefold()
+    return wanted.error is None or wanted.error in (job.standing.notes.error or "").casefold()
 
 
 def _is_ago(then: int, seconds: int | None, now: int) -> bool:

@@ -195,7 +195,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     error: str | None = None
     #: The number of releases; 1 for any other outcome.
     times: int = 1
-    #: Of an attempt that failed or timed out: see jobengine.core.fingerprints.
+    #: The fingerprint that the worker sent with its error, if any; see jobengine.core.failures.
     fingerprint: str | None = None
 
 
@@ -216,7 +216,7 @@ class Notes(Value, frozen=True, kw_only=True):
     retrying: bool = False
     #: The job failed because it was cancelled.
     cancelled: bool = False
-    #: The fingerprint of the latest error; None if there was no failure, or if the job was cancelled.
+    #: The fingerprint that a worker sent with the latest error, if any; see jobengine.core.failures.
     fingerprint: str | None = None
     #: The job is finished, and another has its unique key now.
     key_passed_on: bool = False

@@ -22,7 +22,6 @@ from .dependencies import (
 )
 from .errors import ClaimRequired, GroupInUse, LeaseLost, LeaseRequired, NothingAwaited, NotInProgress
 from .facts import Fact, JobAdded, JobChanged
-from .fingerprints import fingerprint
 from .model import (
     COMPLETE,
     DAY,
@@ -338,10 +337,10 @@ def _with_notes(standing: Standing, changes: Changes) -> Standing:
 
 
 def _fingerprint(notes: Notes, changes: Changes) -> str | None:
-    """The fingerprint of the latest error after an update."""
+    """The fingerprint that the worker gave the latest error, after an update."""
     if changes.fingerprint is not None:
         return changes.fingerprint
-    return notes.fingerprint if changes.error is None else fingerprint(changes.error)
+    return notes.fingerprint if changes.error is None else None
 
 
 def _delayed(standing: Standing, changes: Changes) -> bool:
@@ -403,15 +402,15 @@ def _held(job: Job, changes: Changes, now: int) -> Standing:
 def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool) -> Standing:
     spec, standing = job.spec, job.standing
     if standing.state is not State.INPROGRESS:
-        notes = replace(standing.notes, retrying=False, fingerprint=_fingerprint_of_failure(standing.notes))
+        notes = replace(standing.notes, retrying=False) if standing.notes.retrying else standing.notes
         return replace(standing, state=State.FAILED, updated=now, ready_at=0, not_before=0, notes=notes)
     cancelled = standing.notes.cancel_requested
     retrying = retry and standing.attempts < spec.max_attempts and not cancelled
-    shown = fingerprint(_TIMED_OUT) if outcome == "timeout" else _fingerprint_of_failure(standing.notes)
+    own = standing.notes.fingerprint if outcome == "failed" else None
     notes = replace(
         standing.notes,
-        history=_remembered(standing, now, outcome, error, shown),
-        fingerprint=None if cancelled else shown,
+        history=_remembered(standing, now, outcome, error, own),
+        fingerprint=None if cancelled else own,
         error=error if error is not None else standing.notes.error,
         cancel_requested=False,
         retrying=retrying,
@@ -424,11 +423,6 @@ def _failed(job: Job, now: int, *, outcome: str, error: str | None, retry: bool)
     # A time-out ends the lease. A reported failure keeps it, so that the holder can repeat the report.
     lease = standing.lease if outcome == "failed" else None
     return replace(standing, state=State.FAILED, updated=now, lease=lease, shift=0, notes=notes)
-
-
-def _fingerprint_of_failure(notes: Notes) -> str | None:
-    """The fingerprint of a failure with these notes, also if no error was reported; None for a cancelled job."""
-    return None if notes.cancelled else notes.fingerprint or fingerprint(notes.error or "")
 
 
 def _cancelled(job: Job, now: int) -> Standing:

@@ -11,7 +11,7 @@ from msgspec.structs import asdict as asdict_of
 
 from ..core.claimers import Claimers, Origin, WaitingClaim
 from ..core.commands import Added, Claimed, Explanation
-from ..core.failures import Alike
+from ..core.failures import Alike, fingerprint_of
 from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.links import AwaitedResults, Link
@@ -241,7 +241,7 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
         "error": job.standing.notes.error,
         "cancelled": job.cancelled or None,
         "cancel_requested": is_cancelled(job) or None,
-        "fingerprint": job.standing.notes.fingerprint,
+        "fingerprint": fingerprint_of(job.standing),
         **_alike_value(explanation.alike),
         "group": job.spec.rare.own_group,
         "ahead_in_group": explanation.ahead_in_group,

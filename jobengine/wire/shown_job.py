@@ -16,7 +16,20 @@ from msgspec.structs import replace
 from ..core.commands import Added
 from ..core.dead_letters import DUE
 from ..core.dependencies import Dependencies, batch_in
-from ..core.model import FINISHED, INPROGRESS, NO_CONTEXT, NO_RARE, QUEUED, SECOND, Attempt, Job, Rare, Standing
+from ..core.failures import fingerprint_of, fingerprint_of_attempt
+from ..core.model import (
+    FINISHED,
+    INPROGRESS,
+    NO_CONTEXT,
+    NO_NOTES,
+    NO_RARE,
+    QUEUED,
+    SECOND,
+    Attempt,
+    Job,
+    Rare,
+    Standing,
+)
 from ..core.values import Value
 from .unique_keys import ShownDebounce, ShownUnique, shown_debounce, shown_unique
 
@@ -98,7 +111,13 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
         bool | None, From("notes.cancel_requested if standing.state is INPROGRESS else None")
     ] = None
     cancelled: Annotated[bool, From("notes.cancelled")] = False
-    fingerprint: Annotated[str | None, From("notes.fingerprint")] = None
+    fingerprint: Annotated[
+        str | None,
+        From(
+            "None if notes is NO_NOTES and (standing.state is QUEUED or standing.state is INPROGRESS)"
+            " else fingerprint_of(standing)"
+        ),
+    ] = None
     history: Annotated[tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")] = ()
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
@@ -135,7 +154,7 @@ def not_before_of(standing: Standing) -> int:
 def _attempt(attempt: Attempt) -> ShownAttempt:
     started, ended = attempt.started // 1000, attempt.ended // 1000
     outcome, worker, error = attempt.outcome, attempt.worker, attempt.error
-    return ShownAttempt(started, ended, outcome, worker, error, attempt.times, attempt.fingerprint)
+    return ShownAttempt(started, ended, outcome, worker, error, attempt.times, fingerprint_of_attempt(attempt))
 
 
 def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:
@@ -178,6 +197,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
         "debounce": shown_debounce,
         "moved_from": ShownMovedFrom,
         "DUE": DUE,
+        "NO_NOTES": NO_NOTES,
+        "fingerprint_of": fingerprint_of,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
         f"lambda spec, rare, standing, notes, expires, removed, lease, queue, home: ShownJob({given})", names

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobengine.core.commands import ReturnClaims
-from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import DAY, HISTORY_LENGTH, Attempt, Job, State
 from jobengine.core.transitions import retry_delay
 from tests.core.worlds import KEY, NOW, World, picture
@@ -55,7 +54,6 @@ def test_a_timed_out_attempt_is_retried_like_a_failed_one(world: World) -> None:
         ended=world.now,
         outcome="timeout",
         error="timed out",
-        fingerprint=fingerprint("timed out"),
     )
     assert job.standing.notes.history == (attempt,)
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobengine.core import commands
 from jobengine.core.commands import ListFailures
-from jobengine.core.failures import MOST_GROUPS, failure_of
+from jobengine.core.failures import MOST_GROUPS, failure_of, fingerprint_of, fingerprint_of_attempt
 from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import Attempt, Job, Notes, Rank, Standing, State
 from jobengine.core.places import Place
@@ -48,8 +49,19 @@ def test_a_completed_job_has_no_fingerprint_but_its_history_has(world: World) ->
     uid = world.add(max_attempts=2).spec.uid
     world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room")
     done = world.update(uid, State.COMPLETE, lease=world.hold().standing.lease)
-    assert done.standing.notes.fingerprint is None
-    assert [one.fingerprint for one in done.standing.notes.history] == [fingerprint("no room"), None]
+    assert fingerprint_of(done.standing) is None
+    assert [*map(fingerprint_of_attempt, done.standing.notes.history)] == [fingerprint("no room"), None]
+
+
+def test_a_fingerprint_is_stored_only_if_the_worker_sent_it(world: World) -> None:
+    ends: list[dict[str, Any]] = [{"error": "no room"}, {"error": "no room", "fingerprint": "own"}, {}]
+    failed = [
+        world.update(world.add().spec.uid, State.FAILED, lease=world.hold().standing.lease, **end) for end in ends
+    ]
+    assert [job.standing.notes.fingerprint for job in failed] == [None, "own", None]
+    shown = [fingerprint("no room"), "own", fingerprint("")]
+    assert [fingerprint_of(job.standing) for job in failed] == shown
+    assert [fingerprint_of_attempt(job.standing.notes.history[0]) for job in failed] == shown
 
 
 def test_a_failure_of_an_older_record_has_the_fingerprint_of_its_error() -> None:
