@@ -124,7 +124,6 @@ class AsyncCaller:
                     return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or may_have_succeeded(response.status, response.body)
                 trouble, again = failure(response), request.safe
-            # A read that has succeeded has changed nothing.
             await self._pause(patience, trouble, again=again, uncertain=uncertain and request.method != "GET")
 
     async def answer(self, request: Request, connection: Any) -> Response:

@@ -125,7 +125,6 @@ class Caller:
                     return advised(response, self.pool.address), uncertain
                 uncertain = uncertain or may_have_succeeded(response.status, response.body)
                 trouble, again = failure(response), request.safe
-                # A read that has succeeded has changed nothing.
             self._pause(patience, trouble, again=again, uncertain=uncertain and request.method != "GET")
 
     def answer(self, request: Request, connection: Any) -> Response:
