@@ -108,17 +108,17 @@ class Cluster:
     def start(self) -> None:
         every = {**SETTINGS, **self.settings}
         settings = [part for name, value in every.items() for part in ("-c", f"{name}={value}")]
-        command = self._command("postgres", "-D", str(self.path / "data"), "-k", str(self.path), *settings)
+        # Only PostgreSQL gets the environment: what setpriv makes with a preloaded library would belong to root.
+        environment = (f"{name}={value}" for name, value in self.environment.items())
+        program = str(_programs() / "postgres")
+        command = self.as_its_user(
+            "env", *environment, program, "-D", str(self.path / "data"), "-k", str(self.path), *settings
+        )
         until = time.monotonic() + 30
         while True:
             if self._server is None or self._server.poll() is not None:
                 # After a kill it does not start until all old processes are gone.
-                self._server = subprocess.Popen(
-                    command,
-                    env={**os.environ, **self.environment},
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
+                self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 psycopg.connect(self.url("postgres")).close()
             except psycopg.OperationalError:
