@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine_allows import Need, require
 from tests.schema import SCHEMA_PATH
+from tests.torture.trials import NotHere
 
 from .daemons import Daemon
 from .node import GENERATORS, TOOLS, run
+
+
+def _look_for_node_20() -> None:
+    version = run(["node", "--version"], GENERATORS).strip()
+    if int(version.removeprefix("v").partition(".")[0]) < 20:
+        raise NotHere(f"it has {version}")
+
+
+NODE_20 = Need("the generator hey-api, which needs Node 20", _look_for_node_20)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +34,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, live: Daemon) -> Path:
     """The directory of the TypeScript drivers, compiled by `tsc --strict` with the clients of both generators."""
+    require(NODE_20)
     place = tmp_path_factory.mktemp("typescript")
     for source in [*GENERATORS.glob("*.ts"), GENERATORS / "tsconfig.json", GENERATORS / "package.json"]:
         shutil.copy(source, place)
