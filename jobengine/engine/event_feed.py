@@ -31,17 +31,13 @@ class Events(Struct, frozen=True):
 
     #: The stream of these events.
     stream: "Stream"
-    #: The number of the first event; the others are consecutive.
+    #: The numbers of the first and the last event; the others are consecutive.
     first: int
+    last: int
     #: The job's uid, the state it was in, the state it is in, its group, and why it stays; see JobEvent.
     changes: list[tuple[str, State | None, State | None, str | None, str | None]]
     #: Milliseconds since the epoch.
     at: int
-
-    @property
-    def last(self) -> int:
-        """The number of the last event."""
-        return self.first + len(self.changes) - 1
 
     def batches(self, after: int = 0) -> Iterator[EventBatch]:
         """The events with a number above `after`, in batches."""
@@ -159,7 +155,7 @@ class Feed:
         stream = self._stream(queue)
         first = stream.made + 1
         stream.made += len(changes)
-        return Events(stream, first, changes, at)
+        return Events(stream, first, stream.made, changes, at)
 
     def publish(self, events: Events) -> None:
         """Publish events whose changes are on disk."""

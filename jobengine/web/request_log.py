@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from attrs import define, field
 from msgspec import Struct
@@ -73,7 +73,7 @@ class RequestLog:
 
     def logged(self, request: JobRequest, command: C) -> C:
         """Return the command, after adding its queue, its jobs and its caller to the log."""
-        any_command = cast("Any", command)
+        any_command: Any = command
         fields = _log_fields(any_command.__class__)
         request.notes = notes = self._caller(command)
         if fields.uid and _UID.fullmatch(any_command.uid):

@@ -205,9 +205,9 @@ class QueueTable(GroupQueries):
         return oldest
 
     def claim_order(self, tags: tuple[str, ...], now: int, count: int) -> Iterator[Job]:
-        jobs, wall = self.jobs, now + self._clock.ahead
-        if self.turns is not None:
-            return islice(self.turns.order(tags, self._is_over(wall)), min(count, self.turns.queue_room))
+        jobs, wall, turns = self.jobs, now + self._clock.ahead, self.flow.turns
+        if turns is not None:
+            return islice(turns.order(tags, self._is_over(wall)), min(count, turns.queue_room))
         ranks = self.names.ready_ranks(tags, jobs) if tags else self.ready
         claimable = (
             job for rank in ranks if not (until := (job := jobs[rank[2]]).spec.timeout_time) or until * SECOND > wall
@@ -461,7 +461,7 @@ class QueueTable(GroupQueries):
             elapsed = by_wall if elapsed is None else min(elapsed, by_wall)
         if self.batches.is_used and (batch := self.batches.deadlines.first()) is not None:
             elapsed = batch[0] if elapsed is None else min(elapsed, batch[0])
-        if self.turns is not None and (gate := self.turns.next_change) is not None:
+        if (turns := self.flow.turns) is not None and (gate := turns.next_change) is not None:
             elapsed = gate if elapsed is None else min(elapsed, gate)
         self.next_deadline = elapsed
 
