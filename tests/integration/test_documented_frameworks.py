@@ -22,18 +22,13 @@ from .documents import blocks
 PAGE = "docs/web-frameworks.md"
 KEY = "correct horse"
 ADDRESS = "ada@example.org"
-#: What a new Django project has in its settings and its URLs, as far as the page needs it.
+#: What a new Django project has in its settings, as far as the page needs it.
 SETTINGS = """
 SECRET_KEY = "for tests"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "urls"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db", "OPTIONS": {"timeout": 20}}}
-"""
-URLS = """
-from django.urls import path
-import views
-urlpatterns = [path("sign-up", views.sign_up), path("jobs/<uuid:uid>", views.show)]
 """
 #: A project that was started by django-admin has the same with its own name.
 MANAGE = "from django.core.management import execute_from_command_line as run; import sys; run(sys.argv)"
@@ -81,8 +76,8 @@ class Site:
 
 
 def _django(home: Path) -> None:
-    settings, jobs, views, worker = blocks(PAGE, "python", "## Django")
-    files = {"settings": SETTINGS + settings, "urls": URLS, "manage": MANAGE}
+    settings, jobs, views, urls, worker = blocks(PAGE, "python", "## Django")
+    files = {"settings": SETTINGS + settings, "urls": urls, "manage": MANAGE}
     for name, text in {**files, "jobs": jobs, "views": views, "worker": worker}.items():
         (home / f"{name}.py").write_text(text)
 
