@@ -52,7 +52,7 @@ def key_reason(job: Job, key_held_until: int | None) -> str:
     rule = job.spec.rare.unique
     if key_held_until is not None:
         until = time_text(-(-key_held_until // SECOND))
-        return f" It holds its unique key until {until}: no job with that key is added before."
+        return f" It holds its unique key until {until}: an add with that key before then adds no job."
     if rule is None or rule.debounce is None or not job.standing.ready_at:
         return ""
     latest = time_text(-(-job.spec.created // SECOND) + rule.debounce.at_most_seconds)
