@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,17 @@ from .daemons import JOBENGINE, ROOT, Daemon, free_port, until
 from .documents import at_port, blocks, services_of_compose, shell
 from .shells import BIN
 from .walk import CALLS, COMMANDS, steps, walk_through_the_readme
+
+#: Stands in for docker-compose and kubectl: runs what is for a container in the directory of its volume.
+CONTAINER = """#!/bin/sh
+case $1 in stop | start | set) exit ;; esac
+while [ "$1" != jobengine ] && [ "$1" != -- ]; do
+    [ "$1" != --entrypoint ] || program=$2
+    shift
+done
+shift
+cd "$VOLUME" && exec $program "$@"
+"""
 
 
 def test_no_command_of_a_page_has_a_comment_which_an_interactive_zsh_would_take_for_arguments() -> None:
@@ -133,6 +145,26 @@ def test_a_server_starts_answers_and_stops_as_the_page_on_running_says(make_daem
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)["status"], done.stderr) == ("ready", "")
     until("it has ended", lambda: not (daemon.home / "twistd.pid").exists())
+
+
+def test_a_backup_made_in_a_container_is_restored_as_the_page_on_running_says(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    volume = make_daemon(settings={"DB_PATH": "data/jobengine.jedb"}).start()
+    assert volume.stop() == 0
+    shutil.copy(volume.db_path, volume.home / "database.jedb")
+    for name in ("docker-compose", "kubectl"):
+        (tmp_path / name).write_text(CONTAINER)
+        (tmp_path / name).chmod(0o755)
+    code = "".join(blocks("docs/run.md", heading="## Back up and restore in containers"))
+    code = code.replace("/opt/jobengine/bin/jobengine", str(BIN / "jobengine"))
+    path = f"{tmp_path}:{volume.environment['PATH']}"
+    done = shell(code, tmp_path, {**volume.environment, "PATH": path, "VOLUME": str(volume.home)})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is whole and on disk") == 4
+    files = {str(path.relative_to(volume.home)) for path in volume.home.rglob("*.jedb*")}
+    assert {"database.jedb", "database.jedb.old", "data/jobengine.jedb", "data/restored.jedb"} <= files
+    assert "backup.jedb" not in files
 
 
 def test_a_server_with_tls_is_used_as_the_page_on_security_says(tmp_path: Path) -> None:
