@@ -211,12 +211,7 @@ def _failures(ask: Asker) -> list[FailureGroup]:
     return list(ask.ask(c.ListFailures, limit=100).failures)
 
 
-@pytest.mark.parametrize("knows_fingerprints", [False, True])
-def test_jobs_that_failed_in_version_10_are_grouped_after_the_step_to_version_11(
-    database: Database, monkeypatch: pytest.MonkeyPatch, *, knows_fingerprints: bool
-) -> None:
-    if not knows_fingerprints:
-        monkeypatch.setattr("jobengine.core.transitions.fingerprint", lambda _error: None)
+def test_jobs_that_failed_in_version_10_are_grouped_after_the_step_to_version_11(database: Database) -> None:
     database.clear()
     world = PostgresWorld(database.url)
     ask = Asker(world)
