@@ -64,6 +64,13 @@ def test_a_fingerprint_is_stored_only_if_the_worker_sent_it(world: World) -> Non
     assert [fingerprint_of_attempt(job.standing.notes.history[0]) for job in failed] == shown
 
 
+def test_a_queued_job_that_an_update_fails_without_an_error_is_counted(world: World) -> None:
+    table, uid = world.tables.queues["q"], world.add().spec.uid
+    assert table.count_failures(0).groups == 0
+    world.update(uid, State.FAILED)
+    assert table.count_failures(0).groups == 1
+
+
 def test_a_failure_of_an_older_record_has_the_fingerprint_of_its_error() -> None:
     notes = Notes(error="no room", history=(Attempt(worker=None, started=1, ended=2, outcome="failed"),))
     failed = Job(spec_of("1"), Standing(state=State.FAILED, updated=NOW, notes=notes))

@@ -340,7 +340,8 @@ class QueueTable(GroupQueries):
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
         # Only notes and worker can change the weight here. A mark depends on notes and state, a failure on all of it.
         notes = after.notes
-        if before.notes is not notes or notes is not NO_NOTES or before.worker != after.worker or was is _FAILED:
+        has_notes = before.notes is not notes or notes is not NO_NOTES
+        if has_notes or before.worker != after.worker or was is _FAILED or now is _FAILED:
             self._weigh_notes(old, new)
 
     def _weigh_notes(self, old: Job, new: Job) -> None:
