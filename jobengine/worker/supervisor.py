@@ -68,7 +68,7 @@ class Supervisor:
     the server may delay a claim. With `until_empty` the worker does not wait for jobs, and ends when no job is ready.
     """
 
-    #: The number of jobs that have ended, with any outcome.
+    #: The number of jobs that have ended, with any outcome; one that was released before it began does not count.
     ended = 0
     #: The error that ends the worker: the server has refused its key or queue at the start, or no claim has succeeded
     #: for `gives_up_after` seconds.
@@ -432,7 +432,7 @@ class Supervisor:
         if self._soon:
             for hold in holds:
                 self._soon.pop(hold, None)
-        self.ended += len(holds)
+        self.ended += sum(hold.changes is not _RELEASE for hold in holds)
         self._actions.append(Ended(holds, note))
 
     # Heartbeats and the end

@@ -122,6 +122,9 @@ def test_a_job_that_is_not_started_within_half_a_second_is_released() -> None:
     (report,) = bench.plan(Report)
     assert set(report.holds) == set(waiting)
     assert all(hold.changes == {"new_status": "queued"} for hold in waiting)
+    before = bench.supervisor.ended
+    bench.answer(report)
+    assert bench.supervisor.ended == before
 
 
 def test_a_stopping_worker_releases_jobs_not_started_at_once() -> None:
