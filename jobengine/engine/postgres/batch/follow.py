@@ -51,6 +51,7 @@ _SPREAD_ENDED: Final = named("spread_ended")
 _READ_PARENTS: Final = named("read_parents")
 _FIND_FOLLOWERS: Final = named("find_followers")
 _READ_QUEUES_BY_NUMBER: Final = named("read_queues_by_number")
+_LOCK_KEPT_JOBS: Final = named("lock_kept_jobs")
 _BEGIN_RETENTION: Final = named("begin_retention")
 _IS_RETENTION_TO_BEGIN: Final = named("is_retention_to_begin")
 
@@ -329,7 +330,8 @@ class FollowUps:
     def _begin_retention(self, one: _Stand, key: bytes, ended: int) -> None:
         """Set deadlines of finished jobs of a batch that has ended."""
         which: dict[str, int | bytes] = {"queue_id": one.queue_id or 0, "batch": key, "parent_queue": one.parent[0]}
-        begun = _BEGIN_RETENTION(**which, ended=ended, most=_RETENTIONS)
+        (locked,) = together(self.connection, _LOCK_KEPT_JOBS(**which, most=_RETENTIONS))
+        begun = _BEGIN_RETENTION(**which, uids=texts([uid for (uid,) in locked]), ended=ended)
         if together(self.connection, begun, _IS_RETENTION_TO_BEGIN(**which))[1]:
             self.left[one.parent] = None
 

@@ -238,28 +238,32 @@ FROM (SELECT :clock AS wall, ahead, undone FROM meta LIMIT 1) t
 LEFT JOIN queue q ON q.id = ANY((SELECT :queue_ids::bigint[])::bigint[])
     OR q.name_digest = ANY((SELECT :digests::bytea[])::bytea[]);
 
--- name: begin_retention
--- Sets the deadlines of finished jobs of a batch that has ended, but of none on which others depend; returns how many.
-WITH done AS (
-    UPDATE job j
-    SET due = greatest(j.updated, :ended) + j.kept, kept = NULL
-    FROM (
-        SELECT queue_id, uid
-        FROM job
-        WHERE queue_id = :queue_id AND batch = :batch AND kept IS NOT NULL AND (
-            awaited IS NULL OR 0 = (
-                SELECT count(*)
-                FROM dependency d
-                WHERE d.parent_queue = :parent_queue AND d.parent_key = job.uid AND d.keeps = 1
-            )
-        )
-        LIMIT :most
-        FOR UPDATE SKIP LOCKED
-    ) n
-    WHERE j.queue_id = n.queue_id AND j.uid = n.uid
-    RETURNING 1
+-- name: lock_kept_jobs
+-- Locks finished jobs of a batch that has ended, but none on which others depend.
+SELECT uid
+FROM job
+WHERE queue_id = :queue_id AND batch = :batch AND kept IS NOT NULL AND (
+    awaited IS NULL OR 0 = (
+        SELECT count(*)
+        FROM dependency d
+        WHERE d.parent_queue = :parent_queue AND d.parent_key = job.uid AND d.keeps = 1
+    )
 )
-SELECT count(*) FROM done;
+LIMIT :most
+FOR UPDATE SKIP LOCKED;
+
+-- name: begin_retention
+-- Sets the deadlines of locked jobs, but of none on which others depend. A job may have been added while these were
+-- being locked: only a statement that begins later sees on what it depends.
+UPDATE job
+SET due = greatest(updated, :ended) + kept, kept = NULL
+WHERE queue_id = :queue_id AND uid = ANY((SELECT :uids::text[])::text[]) AND kept IS NOT NULL AND (
+    awaited IS NULL OR 0 = (
+        SELECT count(*)
+        FROM dependency d
+        WHERE d.parent_queue = :parent_queue AND d.parent_key = job.uid AND d.keeps = 1
+    )
+);
 
 -- name: is_retention_to_begin
 -- Whether finished jobs of a batch are left without a deadline.

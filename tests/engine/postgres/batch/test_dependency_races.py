@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from attrs import evolve
 
 from jobengine.core import commands as c
 from jobengine.core.dependants import awaited_by
@@ -16,6 +17,7 @@ from jobengine.core.dependencies import Awaited, OnDependencyFailure, batch_key
 from jobengine.core.model import Defaults, Job, State
 from jobengine.engine.door import Busy
 from jobengine.engine.ids import new_uuid
+from jobengine.engine.postgres.batch import follow
 from jobengine.engine.postgres.batch.follow import taken
 from jobengine.engine.postgres.batch.session import Session
 from jobengine.engine.postgres.database.pipeline import Trips
@@ -247,6 +249,32 @@ def test_four_servers_that_change_a_graph_of_jobs_leave_nobody_waiting_for_what_
             assert uid == batch_key("b") or (mark != "-") == is_finished, (mark, state)
     # Deletions of jobs of a batch wait for its key, which a server may hold that waits for these jobs: tried again.
     assert sum(session.totals.redone for session in sessions) < 20
+
+
+def test_a_job_on_which_another_begins_to_depend_as_its_batch_ends_is_kept(
+    sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))
+    early, last = add(sessions[0], new(batch="b"), new(batch="b"))
+    answer(sessions[0], c.CloseBatch(**WHO, name="b"))
+    answer(sessions[0], ends(early))
+    # The database waits after it has taken its snapshot, and before it locks a job.
+    kept = "kept IS NOT NULL AND"
+    held = follow._LOCK_KEPT_JOBS.text.replace(kept, f"{kept} pg_advisory_xact_lock(7) IS NOT NULL AND")
+    monkeypatch.setattr(follow, "_LOCK_KEPT_JOBS", evolve(follow._LOCK_KEPT_JOBS, text=held))
+    with psycopg.connect(database.url, autocommit=True) as gate:
+        gate.execute("SELECT pg_advisory_lock(7)")
+
+        def depend() -> None:
+            until_waiting(gate, 1)
+            add(sessions[1], new(early))
+            gate.execute("SELECT pg_advisory_unlock(7)")
+
+        def end() -> None:
+            answer(sessions[0], ends(last))
+            settle(sessions[0], database)
+
+        at_once(depend, end)
 
 
 class Cut:
