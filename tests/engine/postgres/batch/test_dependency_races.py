@@ -277,6 +277,43 @@ def test_a_job_on_which_another_begins_to_depend_as_its_batch_ends_is_kept(
         at_once(depend, end)
 
 
+def test_a_job_whose_dependant_is_retried_while_its_retention_begins_is_kept(
+    sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (parent,) = add(sessions[0], new())
+    answer(sessions[0], ends(parent))
+    (child,) = add(sessions[0], new(parent))
+    answer(sessions[0], ends(child))
+    has_decided, goes_on = threading.Event(), threading.Event()
+    freed = follow.FollowUps._freed
+
+    def slowly_freed(follow_ups: follow.FollowUps, *stands: Any) -> Any:
+        has_decided.set()
+        goes_on.wait()
+        return freed(follow_ups, *stands)
+
+    def retry() -> None:
+        has_decided.wait()
+        monkeypatch.setattr(follow.FollowUps, "_freed", freed)
+        answer(sessions[1], ends(child, State.QUEUED))
+
+    def sweep_meanwhile() -> None:
+        try:
+            with psycopg.connect(database.url, autocommit=True) as gate:
+                # The retry waits to follow up its own rows, and another sweep takes them.
+                until_waiting(gate, 1)
+                other.start()
+                until_waiting(gate, 2)
+        finally:
+            goes_on.set()
+
+    other = threading.Thread(target=sessions[3].sweep)
+    monkeypatch.setattr(follow.FollowUps, "_freed", slowly_freed)
+    at_once(sessions[0].sweep, retry, sweep_meanwhile)
+    other.join()
+    settle(sessions[2], database)
+
+
 class Cut:
     """Cuts the connection of a session before one of its trips, as the end of the server would."""
 
