@@ -44,7 +44,8 @@ def add(queue: str, content: object = CONTENT, **more: object) -> bytes:
 def add_many(queue: str, number: int, content: object = CONTENT, **more: object) -> bytes:
     """A request that adds this many jobs."""
     jobs = b",".join([_compact({"content": content, **more})] * number)
-    return request("PUT", "/api/v1/jobs", b'{"queue_name":"%s","jobs":[%s]}' % (queue.encode(), jobs))
+    path = f"/api/v1/jobs?queueName={queue}"  # without the name, a body of over 1 MiB is refused
+    return request("PUT", path, b'{"queue_name":"%s","jobs":[%s]}' % (queue.encode(), jobs))
 
 
 def claim(queue: str) -> bytes:
