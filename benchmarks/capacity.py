@@ -44,7 +44,7 @@ def content(length: int) -> dict[str, str]:
 
 
 def _completions(size: int = 1_000) -> Conversation:
-    """Requests that claim and complete all jobs, as a worker with a name does."""
+    """Requests that claim and complete all jobs, as a worker that gives its name does."""
     claim = request("POST", "/api/v1/job/next", {"queue_names": [QUEUE], "count": size, "worker": "host-4711"})
     for _ in range(JOBS // size):
         yield complete_many(QUEUE, uids_in((yield claim)))

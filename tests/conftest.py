@@ -30,7 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=engines, default="file", help="what servers in memory keep their jobs in")
 
 
-# A process that is held up for a moment is no failure. Each run draws the same examples, or `new` ones.
+# No test fails because its process was held up for a moment. Random tests draw the same examples in each run; with
+# --hypothesis-profile=new they draw others.
 settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("new", settings.get_profile("same"), derandomize=False)
 

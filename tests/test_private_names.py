@@ -18,7 +18,7 @@ CHANNEL = {
     "_dataBuffer": "http/channel.py",
     # Answers in our own form where Twisted would send an empty 400.
     "_respondToBadRequestAndDisconnect": "http/channel.py",
-    # Dropped with the connection: it refers back to the channel, so that nothing would free both.
+    # Dropped with the connection: it refers to the channel, so that only the garbage collector could free both.
     "_transferDecoder": "http/channel.py",
 }
 #: Set on a request so that forms are not parsed, only to be refused.

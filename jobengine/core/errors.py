@@ -302,7 +302,7 @@ class BadSchedule(DomainError):
 
 
 class ScheduleConflict(DomainError):
-    """A change of a schedule contradicts the settings that it does not change; str() says what to send as well."""
+    """A change of a schedule contradicts settings that stay as they are; str() says what to send with it."""
 
 
 class NoTimes(DomainError):

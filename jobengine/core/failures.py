@@ -1,9 +1,9 @@
 """
 The failures of a queue: its jobs that have failed, or are tried again after a failure, grouped by their fingerprints.
 
-A group is derived from its jobs alone, and a fingerprint from the error, unless the worker sent one: so all that is
-stored is what workers sent. A job is in the group of its latest failure; once a client has queued it again,
-or it is complete or removed, it is in none.
+A fingerprint is stored only if a worker sent one: all others are made from the error when somebody asks. A failure
+without an error has the fingerprint of an empty text. A job is in the group of its latest failure; once a client has
+queued it again, or it is complete or removed, it is in none.
 """
 
 from collections.abc import Sequence
@@ -92,21 +92,22 @@ def failure_of(job: Job) -> tuple[str, int] | None:
 def fingerprint_of(standing: Standing) -> str | None:
     """The fingerprint of the latest failure or error; None if a job has none, or was cancelled, or is complete."""
     notes, state = standing.notes, standing.state
-    if notes.fingerprint is not None or notes.cancelled or state is COMPLETE:
+    if notes.cancelled or state is COMPLETE:
         return notes.fingerprint
     has_failed = notes.error is not None or state is FAILED or notes.retrying
-    return fingerprint(notes.error or "") if has_failed else None
+    return _shown(notes) if has_failed else notes.fingerprint
 
 
 def fingerprint_of_attempt(attempt: Attempt) -> str | None:
     """The fingerprint of an attempt that failed or timed out; None of others."""
     if attempt.outcome not in _FAILURES:
         return None
-    return attempt.fingerprint or fingerprint(attempt.error or "")
+    return _shown(attempt)
 
 
-def _shown(notes: Notes) -> str:
-    return notes.fingerprint or fingerprint(notes.error or "")
+def _shown(failure: Notes | Attempt) -> str:
+    """The fingerprint that the worker sent, or that of the error."""
+    return failure.fingerprint or fingerprint(failure.error or "")
 
 
 def _failed_at(job: Job) -> int:

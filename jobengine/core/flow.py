@@ -213,6 +213,6 @@ def gate_of(text: str | None) -> Gate:
     """
     A gate from the value of a named thing; raises ValidationError.
 
-    A claim of many jobs gives many groups equal gates: they share one object.
+    Cached, since a claim gives many groups equal gates.
     """
     return OPEN if text is None else _read_gate(text)

@@ -68,7 +68,7 @@ class GateChanges:
 
 @lru_cache(maxsize=128)
 def _after_claims(text: str | None, rate: Rate, now: int, number: int) -> str | None:
-    """A gate after claims, as the value of a named thing: many groups of a claim have equal gates."""
+    """The stored text of a gate after claims. Cached, since a claim gives many groups equal gates."""
     return item_text(gate_of(text).after_claims(rate, now, number))
 
 

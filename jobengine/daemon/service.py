@@ -270,7 +270,7 @@ def _allow_descriptors(number: int) -> None:
 def _spare_the_collector() -> None:
     """
     Exempt permanent objects from garbage collection, and collect less often. Reference counts free nearly all garbage;
-    an engine on a file exempts its newer jobs, see ShortCollections.
+    for the jobs that are added later, see ShortCollections.
     """
     gc.collect()
     gc.freeze()

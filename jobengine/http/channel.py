@@ -150,7 +150,7 @@ class LimitedChannel(HTTPChannel):
         self._set_timer()
         self.site.forget(self)
         super().connectionLost(reason)
-        self._transferDecoder = None  # It refers to this channel, which only the garbage collector could free then.
+        self._transferDecoder = None  # It refers to this channel: only the garbage collector could free both.
 
     def getPeer(self) -> IAddress:
         """The client's address, cached: each request uses it, and the transport makes an object for each call."""

@@ -77,7 +77,7 @@ def test_a_redrive_of_all_is_one_without_a_filter() -> None:
     with pytest.raises(TypeError, match="choose the jobs"):
         queue.redrive(all=True, tag="a")
     with pytest.raises(TypeError, match="choose the jobs"):
-        queue.redrive(tag=None)  # type: ignore[arg-type]
+        queue.redrive(tag=None)  # type: ignore[arg-type]  # a variable may be None by mistake
 
 
 def test_a_redrive_needs_a_dead_letter_queue() -> None:

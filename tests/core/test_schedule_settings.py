@@ -36,6 +36,6 @@ def test_replace_conflicts_with_the_unique_key_of_another_request(
 
 
 @pytest.mark.parametrize("paused", [None, True])
-def test_a_line_that_never_fires_is_refused(world: World, paused: bool | None) -> None:
+def test_a_cron_line_that_never_fires_is_refused(world: World, paused: bool | None) -> None:
     with pytest.raises(BadSchedule, match="never fires"):
         put(world, cron="0 0 */16 * MON#2", paused=paused)

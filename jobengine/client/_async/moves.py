@@ -23,7 +23,7 @@ class AsyncMoves(AsyncQueueCalls, ABC):
     async def retry(
         self,
         *,
-        all: bool = False,  # the word of the API
+        all: bool = False,
         per_second: float | None = None,
         dry_run: bool = False,
         **filters: Unpack[JobFilter],

@@ -24,7 +24,7 @@ class Moves(QueueCalls, ABC):
     def retry(
         self,
         *,
-        all: bool = False,  # the word of the API
+        all: bool = False,
         per_second: float | None = None,
         dry_run: bool = False,
         **filters: Unpack[JobFilter],

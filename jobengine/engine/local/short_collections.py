@@ -5,10 +5,11 @@ from typing import Final
 
 from attrs import define, field
 
-#: The changes between two collections of young objects; one takes less than a millisecond.
+#: After so many changes, garbage is collected among the new objects, which takes less than a millisecond.
 _YOUNG: Final = 1_000
-#: The changes after which what is left is permanent; a collection of all before that takes a few milliseconds.
-_PERMANENT: Final = 100_000
+#: After so many changes, the collector is told to leave alone all objects that exist by then. Until then a collection
+#: of all objects takes a few milliseconds.
+_LEFT_ALONE: Final = 100_000
 
 
 @define
@@ -18,13 +19,13 @@ class ShortCollections:
 
     Python begins a collection when there are many more new objects than freed ones. Where each change frees as many as
     it makes, it would wait until hundreds of thousands are young, and then hold up all requests for 0.1 s. A collection
-    of all looks at each entry of each index: 20 ms with 400,000 jobs. So jobs and indexes become permanent, as those
-    that are read at the start are. They are freed when nothing refers to them, like nearly everything in a server:
-    whatever is part of a circle is in use for no longer than a request.
+    of all objects looks at each entry of each index: 20 ms with 400,000 jobs. So the collector leaves older objects
+    alone, as it does those that were read at the start. They need no collector: nothing that lives longer than a
+    request refers to itself, directly or through others, so it is freed with the last reference to it.
     """
 
     _changes: int = field(default=0, init=False)
-    _since_permanent: int = field(default=0, init=False)
+    _not_left_alone: int = field(default=0, init=False)
 
     def changed(self, number: int) -> None:
         """Note that this number of facts was applied."""
@@ -34,8 +35,8 @@ class ShortCollections:
 
     def _collect(self) -> None:
         gc.collect(1)
-        self._since_permanent += self._changes
+        self._not_left_alone += self._changes
         self._changes = 0
-        if self._since_permanent >= _PERMANENT:
-            self._since_permanent = 0
+        if self._not_left_alone >= _LEFT_ALONE:
+            self._not_left_alone = 0
             gc.freeze()

@@ -1,4 +1,4 @@
-"""Runs of the garbage collector stay short, and nothing needs them: what it no longer looks at is freed too."""
+"""Runs of the garbage collector stay short, and what it no longer looks at is freed without it."""
 
 import gc
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ FLOW = {
 
 
 @pytest.mark.parametrize("flow", [{}, FLOW], ids=["without flow", "with flow"])
-def test_nothing_of_a_queue_and_its_jobs_is_left_to_the_collector(desk: Desk, flow: dict[str, Any]) -> None:
+def test_a_deleted_queue_leaves_no_garbage_for_the_collector(desk: Desk, flow: dict[str, Any]) -> None:
     asked = c.Filter(state=State.INPROGRESS)
     gc.collect()
     desk.told(desk.engine.ask(c.ChangeQueue(queue="q", access_key=KEY, **flow)))

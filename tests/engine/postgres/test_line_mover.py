@@ -64,7 +64,7 @@ def _killed_in_a_move(url: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return decide_in(self, *given)
 
-    MoveInLine.decide_in = decided  # type: ignore[assignment, method-assign]  # in this process alone
+    MoveInLine.decide_in = decided  # type: ignore[assignment, method-assign]  # this process ends soon
     Asker(world).reconfigure(seconds_per_priority=60)
     world.settle()
 

@@ -101,11 +101,6 @@ class _Stand:
         return self.is_finished and self.awaited is not None and self.kept is not None and not self.keeps
 
     @property
-    def is_put_off(self) -> bool:
-        """Whether the retention of a job is put off, also if somebody is about to begin it who saw no reason not to."""
-        return self.is_finished and self.awaited is not None and self.keeps
-
-    @property
     def is_to_mark(self) -> bool:
         """Whether the row of a job does not say yet that others depend on it, or that its retention is put off."""
         if self.place is None or is_set_apart(self.place):
@@ -150,7 +145,9 @@ class FollowUps:
         stands = self._read(parents)
         now = self._queues([one.queue_id for one in stands if one.queue_id is not None])
         found = self._find(stands, now)
-        ours = [one for one in stands if one.is_to_free or one.is_to_mark or one.is_put_off]
+        # A finished job is locked even if nothing seems to be left to do: another server may be about to begin its
+        # retention, because it has not seen yet that a job depends on it.
+        ours = [one for one in stands if one.is_to_mark or (one.is_finished and one.awaited is not None)]
         named_ = {*found, *((one.queue_id, one.parent[1]) for one in ours if one.queue_id is not None)}
         now = self._with_queues(now, {child[0] for child in named_})
         now = with_flows_locked(self.connection, self.rows, self.clock, now, [*now.known], FlowLock.SHARED)

@@ -253,16 +253,12 @@ LIMIT :most
 FOR UPDATE SKIP LOCKED;
 
 -- name: begin_retention
--- Sets the deadlines of locked jobs, but of none on which others depend. A job may have been added while these were
--- being locked: only a statement that begins later sees on what it depends.
-UPDATE job
-SET due = greatest(updated, :ended) + kept, kept = NULL
-WHERE queue_id = :queue_id AND uid = ANY((SELECT :uids::text[])::text[]) AND kept IS NOT NULL AND (
-    awaited IS NULL OR 0 = (
-        SELECT count(*)
-        FROM dependency d
-        WHERE d.parent_queue = :parent_queue AND d.parent_key = job.uid AND d.keeps = 1
-    )
+-- Sets the deadlines of finished jobs of a batch, which are locked. Another job may have begun to depend on one while
+-- they were being locked: this later statement sees that, and leaves it out.
+UPDATE job j
+SET due = greatest(j.updated, :ended) + j.kept, kept = NULL
+WHERE j.queue_id = :queue_id AND j.uid = ANY((SELECT :uids::text[])::text[]) AND 0 = (
+    SELECT count(*) FROM dependency d WHERE d.parent_queue = :parent_queue AND d.parent_key = j.uid AND d.keeps = 1
 );
 
 -- name: is_retention_to_begin

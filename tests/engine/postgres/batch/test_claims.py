@@ -104,7 +104,7 @@ def test_a_claim_locks_the_second_job_of_a_group_only_if_it_takes_it(
     assert unlocked == uids[2:]
 
 
-def test_a_job_that_others_locked_without_a_change_is_claimed_next(
+def test_a_job_that_was_locked_but_not_changed_is_claimed_next(
     servers: tuple[Server, Server], database: Database
 ) -> None:
     server, _ = servers
