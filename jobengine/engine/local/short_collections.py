@@ -7,8 +7,8 @@ from attrs import define, field
 
 #: After so many changes, garbage is collected among the new objects, which takes less than a millisecond.
 _YOUNG: Final = 1_000
-#: After so many changes, the collector is told to leave alone all objects that exist by then. Until then a collection
-#: of all objects takes a few milliseconds.
+#: After so many changes, the collector is told to leave alone all objects that exist by then. Until then a full
+#: collection takes a few milliseconds.
 _LEFT_ALONE: Final = 100_000
 
 
@@ -18,8 +18,8 @@ class ShortCollections:
     Keeps each run of Python's garbage collector short, however many jobs there are.
 
     Python begins a collection when there are many more new objects than freed ones. Where each change frees as many as
-    it makes, it would wait until hundreds of thousands are young, and then hold up all requests for 0.1 s. A collection
-    of all objects looks at each entry of each index: 20 ms with 400,000 jobs. So the collector leaves older objects
+    it makes, it would wait until hundreds of thousands are young, and then hold up all requests for 0.1 s. A full
+    collection looks at each entry of each index: 20 ms with 400,000 jobs. So the collector leaves older objects
     alone, as it does those that were read at the start. They need no collector: nothing that lives longer than a
     request refers to itself, directly or through others, so it is freed with the last reference to it.
     """

@@ -28,8 +28,8 @@ def _young() -> int:
     return len(gc.get_objects(generation=0)) + len(gc.get_objects(generation=1))
 
 
-def _all() -> int:
-    """The entries that a collection of all looks at."""
+def _looked_at() -> int:
+    """How many entries a full collection looks at."""
     return sum(len(one) for one in gc.get_objects() if isinstance(one, list | dict))
 
 
@@ -53,13 +53,13 @@ def test_changes_of_many_jobs_leave_few_young_objects(desk: Desk) -> None:
     assert _young() < 2_500
 
 
-def test_a_collection_of_all_looks_at_a_part_of_many_jobs(desk: Desk) -> None:
+def test_a_full_collection_looks_at_few_of_many_jobs(desk: Desk) -> None:
     _add(desk, 5_000)
-    before = _all()
+    before = _looked_at()
     assert before > 5_000
     for priority in range(1, 20):
         _change_all(desk, priority)
-    assert _all() < before
+    assert _looked_at() < before
 
 
 FLOW = {
