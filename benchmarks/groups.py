@@ -8,15 +8,14 @@ how long a change of the limits holds up others.
 
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
 from .calls import CONTENT, Conversation, claim_many, complete_many, converse, request, uids_in
 from .machine import Effort
-from .results import TIMES, Outcome, Results, Row, measured, run_alone, say
-from .servers import Failed, JobEngine, Run, Server
+from .results import TIMES, Outcome, Results, Row, run_alone, say
+from .servers import Failed, JobEngine, Run
 from .servers.jobengine import QUEUE, additions
 from .stalls import longest
 from .wrk import lives
@@ -40,28 +39,33 @@ _MEMORY, _RESTART, _SHARE, _STALL = 600, 1.3, 0.9, 20
 
 def measure(results: Results) -> None:
     """Add the rows of rates, and those of a long queue."""
-    _rates(results, "one by one", _singles, 0)
-    _rates(results, "bulk of 1,000", _bulk, 1)
+    _rates(results)
     _long_queue(results)
 
 
-def _rates(results: Results, how: str, work: Any, target: int) -> None:
-    names = [None, *_KINDS]
-    runs: dict[str | None, list[Run]] = {name: [] for name in names}
+def _rates(results: Results) -> None:
+    """Compare queues with groups with one without, one by one and many at a time."""
+    runs: dict[str | None, list[tuple[Run, Run]]] = {name: [] for name in (None, *_KINDS)}
     for _ in range(TIMES):
-        for name in names:
-            run = measured(JobEngine(), partial(work, settings=_KINDS[name][0] if name else None))
-            runs[name].append(run)
-            say(f"{name or 'no groups'}: {run.jobs:,.0f} jobs/s")
-    plain = Outcome("no groups", runs[None])
-    for name, (_, *targets) in _KINDS.items():
-        what = f"100,000 groups of 10, {name}, {how}"
-        results.compare(what, Outcome(name, runs[name]), plain, targets[target])
+        for name, those in runs.items():
+            those.append(_both(_KINDS[name][0] if name else None))
+            say(f"{name or 'no groups'}: {', '.join(f'{run.jobs:,.0f}' for run in those[-1])} jobs/s")
+    for at, how in enumerate(("one by one", "bulk of 1,000")):
+        ways = {name: Outcome(name or "no groups", [both[at] for both in those]) for name, those in runs.items()}
+        for name, (_, *targets) in _KINDS.items():
+            results.compare(f"100,000 groups of 10, {name}, {how}", ways[name], ways[None], targets[at])
 
 
-def _fill(server: Server, settings: Mapping[str, Any] | None, jobs: int = _JOBS) -> None:
+def _both(settings: Mapping[str, Any] | None) -> tuple[Run, Run]:
+    """Fill a server once, and work on it one by one, then many at a time."""
+    server = JobEngine()
+    with server.running():
+        _fill(server, settings)
+        return lives(server.port, _SECONDS, 0 if settings is None else _GROUPS), _bulk(server, settings)
+
+
+def _fill(server: JobEngine, settings: Mapping[str, Any] | None, jobs: int = _JOBS) -> None:
     """Set a queue up, and give it its jobs; None stands for a queue without groups."""
-    assert isinstance(server, JobEngine)
     if settings is None:
         converse(server.port, [additions(QUEUE, jobs // _CONNECTIONS, _SIZE) for _ in range(_CONNECTIONS)])
         return
@@ -91,13 +95,7 @@ def _sent(bodies: Sequence[bytes], jobs: int) -> Conversation:
         yield bodies[number % len(bodies)]
 
 
-def _singles(server: Server, settings: Mapping[str, Any] | None) -> Run:
-    _fill(server, settings)
-    return lives(server.port, _SECONDS, 0 if settings is None else _GROUPS)
-
-
-def _bulk(server: Server, settings: Mapping[str, Any] | None) -> Run:
-    _fill(server, settings)
+def _bulk(server: JobEngine, settings: Mapping[str, Any] | None) -> Run:
     done: list[int] = []
     deadline = perf_counter() + _SECONDS
     adding: list[bytes] = _bodies() if settings is not None else [next(additions(QUEUE, _SIZE, _SIZE))]
