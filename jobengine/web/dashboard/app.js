@@ -60,7 +60,8 @@ class App extends HTMLElement {
 
   #signOut() {
     session.signOut();
-    location.hash = '#/sign-in';
+    // Unlike a new hash, this makes no event, which would empty the form after the user began to type.
+    history.pushState(null, '', '#/sign-in');
     this.#go();
   }
 

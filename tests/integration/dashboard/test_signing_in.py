@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from jobengine.client import JobEngine, Queue
+from tests.integration.shells import ADMIN_KEY
 
 from .conftest import Arrive
 from .person import Person
@@ -66,6 +67,19 @@ def test_a_key_is_kept_in_one_tab_until_signing_out(person: Person, queue: Queue
     person.page.reload()
     person.sees("Sign in")
     assert person.page.context.cookies() == []
+
+
+_SIGN_OUT_AND_TYPE = """(key) => {
+    [...document.querySelectorAll('button')].find((each) => each.textContent === 'Sign out').click();
+    document.querySelector('[aria-labelledby=of-all] input').value = key;
+}"""
+
+
+def test_a_key_typed_immediately_after_signing_out_is_used(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name)
+    person.page.evaluate(_SIGN_OUT_AND_TYPE, ADMIN_KEY)
+    person.press("Sign in as admin")
+    person.sees("Queues")
 
 
 def test_the_sign_in_form_shows_an_error_about_key_or_name(person: Person, queue: Queue) -> None:
