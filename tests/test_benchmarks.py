@@ -67,7 +67,7 @@ def test_a_part_that_is_measured_again_replaces_its_figures_and_no_others(tmp_pa
     assert text == before.replace(changed.rstrip("\n"), "Latency\n\n| new |")
 
 
-def test_a_new_part_comes_in_the_order_of_the_parts(tmp_path: Path) -> None:
+def test_a_new_part_is_written_at_its_place_in_the_order_of_parts(tmp_path: Path) -> None:
     (page := tmp_path / "page.md").write_text("# All\n\n## Python client\n\nours\n\n## Dashboard\n\nlast\n")
     write("groups", "| new |\n", page)
     assert page.read_text() == ("# All\n\n## Python client\n\nours\n\n## Groups\n\n| new |\n\n## Dashboard\n\nlast\n")
@@ -92,13 +92,13 @@ def test_a_run_that_is_stopped_leaves_what_it_has_measured(tmp_path: Path, monke
     assert "old" not in page.read_text()
 
 
-def test_the_tables_of_the_page_are_those_of_all_figures(tmp_path: Path) -> None:
+def test_the_tables_of_the_page_match_the_recorded_figures(tmp_path: Path) -> None:
     (page := tmp_path / "page.md").write_text(best_figures.PERFORMANCE.read_text())
     best_figures.write_tables(best_figures.FIGURES.read_text(), page)
     assert page.read_text() == best_figures.PERFORMANCE.read_text()
 
 
-def test_the_sizes_on_their_page_are_those_of_all_figures(tmp_path: Path) -> None:
+def test_the_sizes_on_the_page_match_the_recorded_figures(tmp_path: Path) -> None:
     (page := tmp_path / "page.md").write_text(best_figures.SIZING.read_text())
     best_figures.write_sizes(best_figures.FIGURES.read_text(), page)
     assert page.read_text() == best_figures.SIZING.read_text()
@@ -120,7 +120,7 @@ def test_a_rate_is_rounded_down_to_two_digits(measured: str, shown: str) -> None
     assert sizes.rounded_down(measured) == shown
 
 
-def test_the_readme_has_four_figures_of_the_page_with_all() -> None:
+def test_the_readme_has_four_of_the_recorded_figures() -> None:
     readme, page = (ROOT / "README.md").read_text(), best_figures.FIGURES.read_text()
     made = best_figures.table(page)
     assert made in readme
@@ -249,14 +249,14 @@ def test_one_simulated_daemon_with_one_client_does_what_the_formula_says(size: i
         assert done.jobs == pytest.approx(formula(load, place), rel=off)
 
 
-def test_simulated_daemons_share_what_limits_them() -> None:
+def test_simulated_daemons_share_the_standby() -> None:
     one, many = (simulate(Load(daemons=n, clients=4, size=100), BIG, COSTS, seconds=0.5) for n in (1, 64))
     assert one.busy["daemons"] > one.busy["standby"]
     assert many.busy["standby"] == pytest.approx(1, abs=0.1)
     assert many.written == pytest.approx(1e9 / COSTS.replay, rel=0.1)
 
 
-def test_a_simulated_lock_goes_to_one_after_the_other() -> None:
+def test_a_simulated_lock_has_one_holder_at_a_time() -> None:
     clock, order = Clock(), list[tuple[str, float]]()
     lock = Lock(clock)
 
@@ -294,14 +294,14 @@ def test_simulated_lanes_overlap_claims_that_may_overlap() -> None:
     assert overlapping > 1.2 * in_turn
 
 
-def test_simulated_commits_do_not_wait_for_removals_to_come() -> None:
+def test_simulated_commits_do_not_wait_for_later_removals() -> None:
     load = Load(daemons=1, clients=1, size=1)
     slow = evolve(COSTS, removal=0, pg_removal=100_000, wal_removal=1)
     done, alone = (simulate(load, BIG, costs, seconds=1).jobs for costs in (slow, evolve(slow, wal_removal=0)))
     assert done == pytest.approx(alone, rel=0.02)
 
 
-def test_confirms_count_once_in_any_order() -> None:
+def test_publisher_confirms_in_any_order_are_counted_once() -> None:
     channel = Channel.__new__(Channel)
     channel._all_up_to, channel._beyond = 0, set()
     for tag, multiple in ((2, 0), (5, 0), (3, 1), (4, 0)):

@@ -33,7 +33,7 @@ def channel() -> HTTPChannel:
 
 
 @pytest.mark.parametrize("name", CHANNEL)
-def test_a_channel_has_the_private_name(channel: HTTPChannel, name: str) -> None:
+def test_a_channel_has_each_private_name_that_is_used(channel: HTTPChannel, name: str) -> None:
     assert hasattr(channel, name)
 
 
@@ -43,7 +43,7 @@ def test_the_buffers_have_their_known_types(channel: HTTPChannel) -> None:
 
 
 @pytest.mark.parametrize("name", REQUEST)
-def test_a_request_has_the_private_name(name: str) -> None:
+def test_a_request_has_each_private_name_that_is_used(name: str) -> None:
     # It is set in __init__ and read by requestReceived.
     assert name in http.Request.__init__.__code__.co_names or hasattr(http.Request, name)
 

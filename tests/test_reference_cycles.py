@@ -101,7 +101,7 @@ def _is_record(kind: Any) -> bool:
     return isinstance(kind, type) and not kind.__dictoffset__ and (issubclass(kind, Struct) or attrs.has(kind))
 
 
-def test_the_timetable_holds_nothing() -> None:
+def test_the_timetable_refers_to_no_other_object() -> None:
     assert not hasattr(TIMETABLE, "__dict__")
 
 

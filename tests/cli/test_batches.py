@@ -106,7 +106,7 @@ def test_changing_one_job_of_a_batch_needs_no_confirmation(shell: Shell, command
     assert "1 job was" in shell("batch", command, "mail", "b").stderr
 
 
-def test_a_batch_that_is_missing_has_an_exit_code_and_advice_of_the_command_line(shell: Shell) -> None:
+def test_a_missing_batch_exits_with_3_and_names_batch_create(shell: Shell) -> None:
     text = "The queue has no batch 'b'; create it with PUT /api/v1/batch."
     shell.mail.answers["progress batch"] = BatchNotFound(text, status=404)
     done = shell("batch", "show", "mail", "b")

@@ -67,7 +67,7 @@ def test_graph_prints_the_answer_as_json(shell: Shell) -> None:
     assert json.loads(shell("graph", "mail", UID, "--json").stdout) == json.loads(json.dumps(WHOLE.raw))
 
 
-def test_graph_names_that_nodes_are_left_out(shell: Shell) -> None:
+def test_graph_says_that_nodes_are_left_out(shell: Shell) -> None:
     shell.mail.answers["graph"] = _graph([], _job("A"), left_out=True)
     assert shell("graph", "mail", UID).stderr == "There are more than these 1.\n"
 

@@ -175,7 +175,7 @@ def test_group_show_prints_its_fields(shell: Shell) -> None:
     assert (lines["own.rate.count"], lines["own.rate.seconds"]) == ("10", "60")
 
 
-def test_a_group_that_is_missing_ends_the_command_with_3(shell: Shell) -> None:
+def test_a_missing_group_exits_with_3(shell: Shell) -> None:
     shell.mail.answers["group"] = shell.mail.answers["reset_group"] = GroupNotFound("no", status=404)
     assert shell("group", "show", "mail", "g").exit_code == shell("group", "reset", "mail", "g").exit_code == 3
 

@@ -132,7 +132,7 @@ def test_run_for_past_times_prints_them_and_counts_the_jobs(shell: Shell) -> Non
         assert shell("schedule", "run", "mail", "nightly", *wrong).exit_code == 2
 
 
-def test_a_schedule_that_is_missing_has_an_exit_code_and_advice_of_the_command_line(shell: Shell) -> None:
+def test_a_missing_schedule_exits_with_3_and_names_the_list_command(shell: Shell) -> None:
     text = "The queue has no schedule 'n'; GET /api/v1/schedules lists its schedules."
     shell.mail.answers["get schedule"] = ScheduleNotFound(text, status=404)
     done = shell("schedule", "show", "mail", "n")

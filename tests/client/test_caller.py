@@ -156,7 +156,7 @@ def test_an_outcome_stays_unknown_if_the_server_recovers_after_a_lost_answer() -
 _FULL = answer(503, {"detail": "the database can't grow: No space left on device"})
 
 
-def test_the_outcome_of_a_read_does_not_matter() -> None:
+def test_a_failed_read_is_unavailable_and_not_outcome_unknown() -> None:
     engine, _ = _engine(lambda request: _FULL, retry_for=1)
     with pytest.raises(Unavailable, match=r"left on device$") as caught:
         engine.readyz()

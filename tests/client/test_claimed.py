@@ -100,7 +100,7 @@ def test_an_interrupt_in_the_with_block_releases_the_job() -> None:
     assert _ends(server) == [{"new_status": "queued"}]
 
 
-def test_of_a_long_error_text_the_end_is_sent() -> None:
+def test_only_the_end_of_a_long_error_text_is_sent() -> None:
     server = Server()
     _claim(server)[0].fail("x" * 5000 + "the end")
     assert len(server.updates[0]["error"]) == 4096

@@ -250,7 +250,7 @@ def test_a_batch_is_changed_and_returned(method: str, change: dict[str, bool]) -
     assert body_of(pool.requests[0]) == {**_NAMED, **change}
 
 
-def test_calls_about_batches_are_repeated_but_for_a_retry() -> None:
+def test_calls_about_batches_except_a_retry_are_repeated() -> None:
     replies = [Broken("cut"), answer(201, _BATCH), Broken("cut"), answer(200, _BATCH), Broken("cut")]
     queue, pool = queue_with(replies, retry_for=60)
     queue.batch("import", then=NewJob({}, uid="t")).create()
@@ -290,7 +290,7 @@ def test_the_progress_of_a_batch_has_its_numbers() -> None:
         (409, "The batch 'import' has ended, and takes no more jobs; create another one.", Conflict),
     ],
 )
-def test_refusals_about_a_batch_have_their_errors(status: int, detail: str, error: type[Exception]) -> None:
+def test_each_refusal_about_a_batch_has_its_error_class(status: int, detail: str, error: type[Exception]) -> None:
     queue, _ = queue_with([answer(status, {"detail": detail})] * 3)
     for call in (
         lambda: queue.batch("import").progress(),
@@ -301,7 +301,7 @@ def test_refusals_about_a_batch_have_their_errors(status: int, detail: str, erro
             call()
 
 
-def test_when_the_job_at_the_end_runs_needs_that_job() -> None:
+def test_then_on_without_then_is_a_type_error() -> None:
     queue, _ = queue_with([])
     with pytest.raises(TypeError, match="then_on needs then"):
         queue.batch("import", then_on="finish")

@@ -133,7 +133,7 @@ def test_a_group_has_counts_times_and_its_own_settings() -> None:
 @pytest.mark.parametrize(
     ("detail", "error"), [("There is no group 'g'.", GroupNotFound), ("There is no queue 'q'.", QueueNotFound)]
 )
-def test_a_group_that_is_missing_is_told_from_a_queue_that_is_missing(detail: str, error: type[Exception]) -> None:
+def test_a_missing_group_is_distinguished_from_a_missing_queue(detail: str, error: type[Exception]) -> None:
     for use in (lambda queue: queue.group("g"), lambda queue: queue.reset_group("g")):
         queue, _ = queue_with([answer(404, {"detail": detail})])
         with pytest.raises(error):

@@ -68,7 +68,7 @@ def test_a_redrive_moves_the_queue_s_own_jobs_back() -> None:
     assert body_of(pool.requests[1]) == {"queue_name": "dead", "filter": wanted, "move_to": "q", "per_second": 50}
 
 
-def test_a_redrive_of_all_is_one_without_a_filter() -> None:
+def test_redrive_with_all_is_the_same_as_without_arguments() -> None:
     moved = {"matched": 1, "moved": 1}
     queue, pool = _queue(_SETUP, moved, _SETUP, moved)
     queue.redrive()

@@ -21,7 +21,7 @@ LISTS: list[tuple[str, str, dict[str, str], Callable[..., Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "key", "query", "call"), LISTS)
-def test_a_list_is_read_page_after_page_as_far_as_it_is_iterated(
+def test_a_page_is_requested_only_when_the_iteration_reaches_it(
     name: str, key: str, query: dict[str, str], call: Callable[..., Any]
 ) -> None:
     asked: list[dict[str, str]] = []

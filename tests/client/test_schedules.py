@@ -170,7 +170,7 @@ def test_a_deletion_names_the_schedule() -> None:
     ("detail", "error"),
     [("The queue has no schedule 'n'.", ScheduleNotFound), ("There is no queue 'q'.", QueueNotFound)],
 )
-def test_a_missing_schedule_is_told_from_a_missing_queue(detail: str, error: type[Exception]) -> None:
+def test_a_missing_schedule_is_distinguished_from_a_missing_queue(detail: str, error: type[Exception]) -> None:
     for method in ("get", "pause", "delete", "run"):
         queue, _ = queue_with([answer(404, {"detail": detail})])
         with pytest.raises(error):

@@ -58,7 +58,7 @@ def test_a_job_has_its_rule_and_its_delay() -> None:
     assert job.replaced
 
 
-def test_a_job_without_them_has_none_and_a_rule_has_defaults() -> None:
+def test_a_job_without_a_unique_key_has_no_rule_and_a_rule_has_defaults() -> None:
     job = Job(_JOB)
     assert (job.unique, job.debounce, job.replaced) == (None, None, False)
     plain = Unique({"key": "k"})

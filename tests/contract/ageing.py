@@ -54,7 +54,7 @@ class AgeingContract(Contract):
         assert [uid_of(ask.hold()) for _ in jobs] == uids(jobs)
 
     @pytest.mark.parametrize("tags", [(), ("t",)])
-    def test_a_bulk_claim_gets_the_same(self, world: World, ask: Asker, tags: tuple[str, ...]) -> None:
+    def test_a_bulk_claim_goes_by_age_and_priority(self, world: World, ask: Asker, tags: tuple[str, ...]) -> None:
         ask.reconfigure(seconds_per_priority=60)
         older = ask.add(tags=("t", "u"))
         newer = add_later(world, ask, 59, priority=1, tags=("t",))
@@ -62,7 +62,7 @@ class AgeingContract(Contract):
         assert uids(bulk(ask, tags=tags)) == uids([newer, older, newest])
 
     @pytest.mark.parametrize("limit", [1, 2, 5])
-    def test_a_list_is_in_that_order_page_by_page(self, world: World, ask: Asker, limit: int) -> None:
+    def test_a_list_goes_by_age_and_priority_page_by_page(self, world: World, ask: Asker, limit: int) -> None:
         ask.reconfigure(seconds_per_priority=60)
         jobs = mixed(world, ask)
         assert uids(ask.jobs(limit)) == uids(jobs)
@@ -76,7 +76,7 @@ class AgeingContract(Contract):
         added = [one.job for one in ask.ask(c.AddJobs, jobs=jobs, defaults=Defaults())]
         assert uids(ask.jobs()) == uids([added[2], first, added[1], added[3], added[0]])
 
-    def test_explain_counts_the_jobs_ahead_in_that_order(self, world: World, ask: Asker) -> None:
+    def test_explain_counts_the_jobs_ahead_by_age_and_priority(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         jobs = mixed(world, ask)
         assert [ask.ask(c.ExplainJob, uid=uid).ahead for uid in uids(jobs)] == [0, 1, 2, 3, 4]
@@ -97,7 +97,7 @@ class AgeingContract(Contract):
         urgent = ask.add(priority=1)
         assert uid_of(ask.hold()) == uid_of(urgent)
 
-    def test_groups_in_strict_order_go_by_it(self, world: World, ask: Asker) -> None:
+    def test_groups_in_strict_order_go_by_age_and_priority(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60, group_order=GroupOrder.STRICT)
         first = ask.add(group="a")
         world.advance(120)
@@ -105,7 +105,7 @@ class AgeingContract(Contract):
         other = ask.add(group="b", priority=1)
         assert uids(bulk(ask)) == uids([first, other])
 
-    def test_groups_by_arrival_go_by_it(self, world: World, ask: Asker) -> None:
+    def test_groups_by_arrival_go_by_age_and_priority(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         older = ask.add(group="a")
         newer = add_later(world, ask, 50, group="b", priority=1)
@@ -114,7 +114,7 @@ class AgeingContract(Contract):
         assert uids(bulk(ask)) == uids([ungrouped, newer, older, newest])
 
     @pytest.mark.parametrize("group_order", [None, GroupOrder.ARRIVAL])
-    def test_jobs_that_are_there_move_when_the_order_changes(
+    def test_existing_jobs_move_when_the_order_changes(
         self, world: World, ask: Asker, group_order: GroupOrder | None
     ) -> None:
         if group_order is not None:
@@ -132,7 +132,7 @@ class AgeingContract(Contract):
         assert uids(ask.jobs()) == by_priority
         assert uids(bulk(ask)) == by_priority
 
-    def test_more_jobs_than_a_slice_move(self, world: World, ask: Asker) -> None:
+    def test_existing_jobs_move_in_several_slices(self, world: World, ask: Asker) -> None:
         jobs = tuple(c.NewJob(content=b"{}", priority=number % 2) for number in range(450))
         ask.ask(c.AddJobs, jobs=jobs, defaults=Defaults())
         world.advance(120)
@@ -160,7 +160,7 @@ class AgeingContract(Contract):
         world.advance(61)
         assert uids(bulk(ask)) == uids([first, second])
 
-    def test_a_server_goes_on_with_the_move_of_one_that_died(self, world: World, ask: Asker) -> None:
+    def test_a_server_continues_the_move_of_a_server_that_died(self, world: World, ask: Asker) -> None:
         jobs = mixed(world, ask)
         ask.ask(UnnoticedChange, seconds_per_priority=60)
         assert all(job.spec.rare.line is None for job in ask.jobs())

@@ -79,7 +79,7 @@ class DeadLetterContract(Contract):
             assert ask.counts(OTHER) == {State.FAILED: 1}
             world.reopen()
 
-    def test_a_job_with_attempts_left_stays(self, ask: Asker) -> None:
+    def test_a_job_with_attempts_left_is_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         job = ask.add(max_attempts=2)
         ask.update(ask.hold(), State.FAILED)
@@ -95,7 +95,7 @@ class DeadLetterContract(Contract):
         assert ask.read(job, OTHER).standing.notes.error == "timed out"
         assert uids(ask, "q") == []
 
-    def test_a_cancelled_job_stays(self, ask: Asker) -> None:
+    def test_a_cancelled_job_is_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         job = ask.add()
         ask.update(job, cancel=True)
@@ -143,7 +143,7 @@ class DeadLetterContract(Contract):
         stays(ask, second, FULL)
         assert ask.ask(c.ExplainJob, uid=second.spec.uid).job.standing.notes.dead_letter == FULL
 
-    def test_an_event_says_that_a_job_stays(self, world: World, ask: Asker) -> None:
+    def test_an_event_says_why_a_failed_job_was_not_moved(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
         moved = fail(ask)
@@ -163,7 +163,7 @@ class DeadLetterContract(Contract):
         ]
         assert moved.spec.uid not in {one.uid for one in events}
 
-    def test_the_event_of_a_failure_says_that_a_job_of_a_batch_stays(self, world: World, ask: Asker) -> None:
+    def test_the_event_of_a_failure_says_that_a_job_of_a_batch_is_not_moved(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.SetBatch, name="b", then=None, defaults=Defaults())
         ask.add(batch="b")
@@ -173,7 +173,7 @@ class DeadLetterContract(Contract):
         (event,) = events_of(next_one.answer)
         assert (event.before, event.state, event.not_moved) == (State.INPROGRESS, State.FAILED, BATCH)
 
-    def test_two_jobs_of_one_request_do_not_share_the_last_place(self, ask: Asker) -> None:
+    def test_only_one_of_two_jobs_in_a_request_gets_the_last_free_place(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
         jobs = [ask.add() for _ in range(2)]
@@ -187,13 +187,13 @@ class DeadLetterContract(Contract):
         ask.ask(c.ChangeQueue, OTHER, draining=True)
         stays(ask, fail(ask), DRAINING)
 
-    def test_a_job_whose_uid_is_taken_stays(self, ask: Asker) -> None:
+    def test_a_job_whose_uid_is_taken_is_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.add(OTHER, uid=A)
         stays(ask, fail(ask, uid=A), UID_TAKEN)
         assert ask.ask(c.ReadJob, OTHER, uid=A).state is State.QUEUED
 
-    def test_a_job_on_which_others_depend_stays(self, world: World, ask: Asker) -> None:
+    def test_a_job_on_which_others_depend_is_not_moved(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.add(uid=A)
         ask.add(uid=B, depends_on=(("q", A),))
@@ -206,12 +206,14 @@ class DeadLetterContract(Contract):
         world.advance(3 * 24 * 60 * MINUTE)
         assert uids(ask, "q") == []
 
-    def test_a_job_of_a_batch_stays(self, ask: Asker) -> None:
+    def test_a_job_of_a_batch_is_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.SetBatch, name="b", then=None, defaults=Defaults())
         stays(ask, fail(ask, batch="b"), BATCH)
 
-    def test_without_the_dead_letter_queue_jobs_stay_and_its_loss_is_noted(self, world: World, ask: Asker) -> None:
+    def test_if_the_dead_letter_queue_is_deleted_jobs_stay_and_stats_show_the_loss(
+        self, world: World, ask: Asker
+    ) -> None:
         with_dead_letters(ask)
         ask.ask(c.DeleteQueue, OTHER)
         first, second = fail(ask), fail(ask)
@@ -235,12 +237,12 @@ class DeadLetterContract(Contract):
         assert uids(ask, OTHER) == []
         assert fail(ask).spec.uid in uids(ask, OTHER)
 
-    def test_switched_off_it_takes_no_jobs(self, ask: Asker) -> None:
+    def test_without_a_dead_letter_queue_failed_jobs_stay(self, ask: Asker) -> None:
         with_dead_letters(ask)
         assert ask.reconfigure(dead_letter=None).dead_letter is None
         stays(ask, fail(ask), "")
 
-    def test_jobs_that_failed_before_stay(self, ask: Asker) -> None:
+    def test_jobs_that_failed_before_the_setting_stay(self, ask: Asker) -> None:
         job = fail(ask)
         with_dead_letters(ask)
         ask.update(job, priority=3)
@@ -265,7 +267,7 @@ class DeadLetterContract(Contract):
         with pytest.raises(BadDeadLetter, match="circle"):
             ask.ask(c.ChangeQueue, OTHER, dead_letter=("q", None))
 
-    def test_a_later_change_of_other_settings_keeps_it(self, ask: Asker) -> None:
+    def test_changing_other_settings_keeps_the_dead_letter_queue(self, ask: Asker) -> None:
         with_dead_letters(ask, paused=True)
         queue = ask.reconfigure(paused=False)
         assert queue.dead_letter is not None
@@ -289,7 +291,7 @@ class MoveContract(Contract):
         ask.update(back, State.FAILED)
         assert ask.read(job, OTHER).spec.keep.failed_minutes == 7
 
-    def test_only_matching_jobs_move_in_their_order(self, ask: Asker) -> None:
+    def test_only_matching_jobs_move_and_keep_their_order(self, ask: Asker) -> None:
         ask.create(OTHER)
         for uid, tag in ((B, "x"), (A, "y"), (C, "x")):
             ask.add(OTHER, uid=uid, tags=(tag,))
@@ -326,7 +328,7 @@ class MoveContract(Contract):
         ask.reconfigure(max_jobs=2)
         assert move(ask) == c.Moved(matched=3, moved=2, left={FULL: 1})
 
-    def test_more_jobs_than_fit_into_a_step_move(self, ask: Asker) -> None:
+    def test_many_jobs_move_in_several_steps(self, ask: Asker) -> None:
         ask.create(OTHER)
         jobs = tuple(c.NewJob(content=b"{}") for _ in range(450))
         ask.ask(c.AddJobs, OTHER, jobs=jobs, defaults=Defaults(), many=True)
@@ -399,7 +401,7 @@ class MoveContract(Contract):
             with pytest.raises(AccessDenied):
                 move(ask, key=key)
 
-    def test_a_queue_must_exist_and_be_another_one(self, ask: Asker) -> None:
+    def test_the_target_of_a_move_must_exist_and_be_another_queue(self, ask: Asker) -> None:
         with pytest.raises(SameQueue):
             move(ask, "q", "q")
         with pytest.raises(QueueNotFound):

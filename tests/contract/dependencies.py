@@ -82,7 +82,7 @@ class DependencyContract(Contract):
         ask.ask(c.UpdateJob, "other", uid=A, changes=c.Changes(state=State.COMPLETE))
         assert read(ask, C).ready
 
-    def test_a_job_of_a_deleted_queue_has_failed(self, ask: Asker) -> None:
+    def test_a_dependency_in_a_deleted_queue_counts_as_failed(self, ask: Asker) -> None:
         ask.create("other")
         ask.add("other", uid=A)
         ask.add(uid=C, depends_on=(("other", A),))
@@ -112,7 +112,7 @@ class DependencyContract(Contract):
             assert job.spec.uid == uid
             ask.update(job, State.COMPLETE)
 
-    def test_a_deleted_job_and_a_job_that_timed_out_in_the_queue_have_failed(self, world: World, ask: Asker) -> None:
+    def test_deleted_and_timed_out_dependencies_count_as_failed(self, world: World, ask: Asker) -> None:
         ask.add(uid=A)
         waits_for(ask, A, uid=B)
         ask.delete(read(ask, A))
@@ -173,7 +173,7 @@ class DependencyContract(Contract):
         assert ask.ask(c.ReadStats).ready == 1_500
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_random_graphs_agree_with_a_plain_judge(self, world: World, seed: int) -> None:
+    def test_random_graphs_agree_with_a_simple_model(self, world: World, seed: int) -> None:
         ask = Asker(world)
 
         def carry_out(step: Any) -> Any:
@@ -231,7 +231,7 @@ class BatchContract(Contract):
         ask.update(job, State.COMPLETE)
         assert (ask.ask(c.ReadBatch, name="b").batch.failed, read(ask, D).ready) == (False, True)
 
-    def test_a_batch_whose_failed_job_is_gone_has_failed_still(self, world: World, ask: Asker) -> None:
+    def test_a_batch_whose_failed_job_was_removed_has_still_failed(self, world: World, ask: Asker) -> None:
         set_batch(ask)
         ask.add(uid=A, batch="b", keep_minutes=1)
         ask.ask(c.CloseBatch, name="b")
@@ -252,7 +252,7 @@ class BatchContract(Contract):
         world.advance(1)
         assert {job.spec.uid for job in ask.jobs()} == {D}
 
-    def test_a_batch_goes_a_day_after_its_end(self, world: World, ask: Asker) -> None:
+    def test_a_batch_is_removed_a_day_after_its_end(self, world: World, ask: Asker) -> None:
         set_batch(ask)
         ask.ask(c.CloseBatch, name="b")
         world.advance(24 * 60 * MINUTE + 1)
@@ -266,7 +266,7 @@ class BatchContract(Contract):
         page = ask.ask(c.ListBatches, limit=10)
         assert [(one.name, one.counts.total) for one in page.batches] == [("a", 0), ("b", 1)]
 
-    def test_a_removed_job_of_a_batch_has_failed(self, ask: Asker) -> None:
+    def test_a_removed_job_of_a_batch_counts_as_failed(self, ask: Asker) -> None:
         set_batch(ask)
         ask.delete(ask.add(uid=A, batch="b"))
         ask.ask(c.CloseBatch, name="b")

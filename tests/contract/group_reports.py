@@ -35,7 +35,7 @@ def letters(jobs: list[Job]) -> str:
 class ReportsContract(Contract):
     """Counts of groups, and explanations."""
 
-    def test_counts_add_up(self, world: World, ask: Asker) -> None:
+    def test_ready_held_and_delayed_jobs_add_up_to_the_queued_ones(self, world: World, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(in_progress=4), group_limits=TWO)
         add_all(ask, "aaaaabb..")
         ask.add(group="a", delay_seconds=60)
@@ -49,7 +49,7 @@ class ReportsContract(Contract):
             assert (state.queued, group.ready, group.held, state.delayed, state.in_progress) == (5, 1, 3, 1, 1)
             world.reopen()
 
-    def test_what_is_gated_or_paused_is_held(self, world: World, ask: Asker) -> None:
+    def test_jobs_behind_a_rate_or_a_pause_count_as_held(self, world: World, ask: Asker) -> None:
         ask.reconfigure(group_limits=Limits(rate=Rate(2, 60)))
         ask.ask(c.ChangeGroup, group="b", paused=True)
         add_all(ask, "aaabb.")
@@ -71,7 +71,7 @@ class ReportsContract(Contract):
         assert [(one.ready, one.held) for one in answers] == [(2, 1), (0, 3), (2, 1), (0, 3), (2, 1)]
         assert ask.ask(c.ResetGroup, group="a").ready == 3
 
-    def test_groups_are_listed_by_their_numbers(self, world: World, ask: Asker) -> None:
+    def test_groups_are_sorted_by_the_requested_count(self, world: World, ask: Asker) -> None:
         assert list(ask.ask(c.ListGroups, limit=9).groups) == []
         add_all(ask, "a")
         world.advance(1)
@@ -96,7 +96,7 @@ class ReportsContract(Contract):
         assert listed(GroupSort.IN_PROGRESS)[:2] == ["b", "a"]
         assert set(listed(GroupSort.OLDEST)[:2]) == {"b", "c"}
 
-    def test_a_group_is_gone_with_its_last_job_but_keeps_settings(self, ask: Asker) -> None:
+    def test_a_group_disappears_with_its_last_job_unless_it_has_settings(self, ask: Asker) -> None:
         add_all(ask, "a")
         ask.update(ask.hold(), State.COMPLETE)
         with pytest.raises(GroupNotFound):
@@ -143,7 +143,7 @@ class ReportsContract(Contract):
         assert all(wait.ahead is None for wait in waits.values() if wait.hold is not None)
 
     @pytest.mark.parametrize("order", GroupOrder)
-    def test_a_list_can_be_of_one_group(self, ask: Asker, order: GroupOrder) -> None:
+    def test_a_list_can_be_limited_to_one_group(self, ask: Asker, order: GroupOrder) -> None:
         ask.reconfigure(group_order=order)
         jobs = add_all(ask, "bab.aaabaa", max_attempts=2)
         for _ in range(2):

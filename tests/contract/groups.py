@@ -42,7 +42,7 @@ class LimitsContract(Contract):
         assert letters(bulk(ask)) == "aa.bb"
         assert bulk(ask) == []
 
-    def test_single_claims_get_the_same(self, ask: Asker) -> None:
+    def test_single_claims_exceed_neither_limit(self, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(in_progress=5), group_limits=TWO)
         add_all(ask, "aaaa.bbbb.c")
         assert letters([job for _ in range(9) if (job := ask.claim()) is not None]) == "aa.bb"
@@ -175,7 +175,7 @@ class OrderContract(Contract):
         add_all(ask, "aaaabb.c")
         assert letters(bulk(ask)) == "ab.cabaa"
 
-    def test_fair_single_claims_get_the_same(self, ask: Asker) -> None:
+    def test_fair_single_claims_take_from_the_group_with_the_fewest_jobs_in_progress(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.FAIR)
         add_all(ask, "aaaabb.c")
         assert letters([ask.hold() for _ in range(8)]) == "ab.cabaa"
@@ -196,7 +196,7 @@ class OrderContract(Contract):
             ask.update(order[-1], State.COMPLETE)
         assert letters(order) == "abcabc"
 
-    def test_a_queue_that_becomes_fair_is_fair_to_the_jobs_that_are_there(self, ask: Asker) -> None:
+    def test_fair_order_applies_to_jobs_added_before_the_setting(self, ask: Asker) -> None:
         add_all(ask, "aaabbc")
         ask.hold()
         ask.reconfigure(group_order=GroupOrder.FAIR)
@@ -285,7 +285,9 @@ class RatesContract(Contract):
         assert len(bulk(ask)) == 2
 
     @pytest.mark.parametrize("name", ["limits", "group_limits"])
-    def test_a_restart_neither_forgets_nor_doubles(self, world: World, ask: Asker, name: str) -> None:
+    def test_a_restart_neither_forgets_claims_of_a_rate_nor_counts_them_twice(
+        self, world: World, ask: Asker, name: str
+    ) -> None:
         ask.reconfigure(**{name: Limits(rate=Rate(3, 60))})
         add_all(ask, "aaaaaaaa")
         assert len(bulk(ask, 2)) == 2
@@ -335,7 +337,7 @@ class RatesContract(Contract):
         world.advance(0.001)
         assert len(given(waiting)) == 1
 
-    def test_a_release_with_a_hold_holds_the_claim_that_comes_with_it(self, ask: Asker) -> None:
+    def test_a_release_with_a_hold_applies_to_the_claim_in_the_same_request(self, ask: Asker) -> None:
         add_all(ask, "..")
         held = c.JobUpdate(uid=uid_of(ask.hold()), changes=c.Changes(state=State.QUEUED, hold_seconds=30))
         assert bulk(ask, updates=(c.QueueUpdate("q", held),)) == []

@@ -40,7 +40,7 @@ def _metas(jobs: list[Job]) -> list[str | None]:
 class ScheduleContract(Contract):
     """A queue adds jobs at its times."""
 
-    def test_each_time_adds_one_job(self, world: World, ask: Asker) -> None:
+    def test_each_time_of_a_schedule_adds_one_job(self, world: World, ask: Asker) -> None:
         put(ask, if_running=IfRunning.ADD)
         world.advance(EVERY - 1)
         assert ask.jobs() == []
@@ -73,7 +73,7 @@ class ScheduleContract(Contract):
         world.advance(EVERY)
         assert [(job.state, job.cancelled) for job in ask.jobs()] == [(State.FAILED, True), (State.QUEUED, False)]
 
-    def test_a_full_or_draining_queue_and_a_taken_key_are_skips(self, world: World, ask: Asker) -> None:
+    def test_a_full_or_draining_queue_and_a_taken_key_cause_a_skip(self, world: World, ask: Asker) -> None:
         put(ask, if_running=IfRunning.ADD, job=replace(JOB, unique_key="u"))
         put(ask, name="other", if_running=IfRunning.ADD)
         ask.reconfigure(max_jobs=2)
@@ -118,7 +118,7 @@ class ScheduleContract(Contract):
         metas = _metas(ask.jobs())
         assert len(set(metas)) == len(metas) == jobs
 
-    def test_failed_jobs_in_a_row_pause_it(self, world: World, ask: Asker) -> None:
+    def test_failed_jobs_in_a_row_pause_a_schedule(self, world: World, ask: Asker) -> None:
         put(ask, pause_after_failures=2)
         for _ in range(2):
             world.advance(EVERY)
@@ -129,7 +129,7 @@ class ScheduleContract(Contract):
         world.advance(EVERY)
         assert _outcomes(ask) == "++-+"
 
-    def test_it_runs_now_once(self, world: World, ask: Asker) -> None:
+    def test_running_a_schedule_now_adds_one_job(self, world: World, ask: Asker) -> None:
         put(ask)
         firing, _ = ask.ask(c.RunSchedule, name="s", edge=EDGE)
         assert [job.spec.uid for job in ask.jobs()] == [firing.uid]

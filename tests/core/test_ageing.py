@@ -138,7 +138,7 @@ def test_a_changed_order_is_one_fact_whatever_the_number_of_jobs() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 200])
 @pytest.mark.parametrize(("before", "after"), [(None, 60), (60, None), (60, 600), (600, 1)])
-def test_jobs_that_are_there_are_moved_to_their_new_places(before: int | None, after: int | None, limit: int) -> None:
+def test_existing_jobs_are_moved_to_their_new_places(before: int | None, after: int | None, limit: int) -> None:
     world = Aged(before)
     for number in range(12):
         world.add_later(7, priority=number % 5 - 2, delay_seconds=number % 3)
@@ -167,7 +167,7 @@ def test_a_second_move_changes_nothing() -> None:
     assert order != world.tables.queues["q"].queue.order
 
 
-def test_an_order_that_was_changed_again_is_not_settled() -> None:
+def test_settling_an_older_order_changes_nothing() -> None:
     world = Aged(None)
     world.set_up(seconds_per_priority=60)
     first = world.tables.queues["q"].queue.order
@@ -211,7 +211,7 @@ def test_a_job_that_waits_again_after_a_retry_gets_its_place() -> None:
     assert (healed.state, healed.spec.rare.line) == (State.QUEUED, NOW - 60_000)
 
 
-def test_strict_order_goes_by_the_line() -> None:
+def test_strict_order_follows_the_place_in_line() -> None:
     world = Aged(group_order=GroupOrder.STRICT)
     first = world.add(group="a")
     second, other = world.add_later(120, group="a", priority=1), world.add(group="b", priority=1)
@@ -236,7 +236,7 @@ def test_fair_order_and_ageing_exclude_each_other(settings: list[dict[str, Any]]
         world.set_up(**settings[-1])
 
 
-def test_fair_order_may_take_the_place_of_ageing_at_once() -> None:
+def test_one_change_may_replace_ageing_by_fair_order() -> None:
     world = Aged(60)
     world.set_up(seconds_per_priority=None, group_order=GroupOrder.FAIR)
     world.move()
@@ -264,7 +264,7 @@ def test_a_set_wall_clock_shows_the_place_with_the_creation_time() -> None:
     assert (seen.spec.created, seen.spec.rare.line) == (NOW + 5_000, NOW - 55_000)
 
 
-def test_a_job_that_has_its_place_is_not_made_again() -> None:
+def test_the_same_job_is_kept_if_its_place_is_right() -> None:
     world = Aged()
     spec = world.add().spec
     assert in_line(world.tables.queues["q"].queue, spec) is spec

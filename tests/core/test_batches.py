@@ -88,7 +88,7 @@ def test_an_empty_batch_ends_when_it_is_closed(world: World) -> None:
     assert then(world).ready
 
 
-def test_a_batch_that_exists_stays_as_it_is(world: World) -> None:
+def test_creating_a_batch_again_changes_nothing(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
     again = create(world, uid=D)
@@ -171,7 +171,7 @@ def test_a_batch_whose_failed_jobs_are_completed_has_not_failed(world: World, ho
 
 
 @pytest.mark.parametrize("how", ["expired", "deleted"])
-def test_a_batch_whose_failed_jobs_are_gone_has_failed_still(world: World, how: str) -> None:
+def test_a_batch_whose_failed_jobs_were_removed_has_still_failed(world: World, how: str) -> None:
     create(world)
     world.add(uid=A, batch="b", keep_minutes=1)
     close(world)
@@ -338,7 +338,7 @@ def test_batches_are_listed_by_name(world: World) -> None:
     assert ([one.name for one in rest.batches], rest.following) == (["c"], None)
 
 
-def test_a_queue_has_no_more_than_a_number_of_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_has_a_limited_number_of_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c.batches, "MOST_BATCHES", 2)
     for name in ("a", "b"):
         world.ask(c.SetBatch(**WHO, name=name, defaults=Defaults()))

@@ -60,7 +60,7 @@ def test_the_retention_of_a_job_is_the_original_one_after_each_move_back(world: 
         world.update(uid, State.FAILED)
 
 
-def test_a_job_that_holds_its_group_stays(world: World) -> None:
+def test_a_job_that_holds_its_group_is_not_moved(world: World) -> None:
     world.set_up(group_order=GroupOrder.STRICT, group_on_failure=OnFailure.HOLD)
     job = fail(world, group="g")
     assert job.standing.notes.dead_letter == HOLDS_GROUP
@@ -68,7 +68,7 @@ def test_a_job_that_holds_its_group_stays(world: World) -> None:
     assert world.read(job.spec.uid).state is State.FAILED
 
 
-def test_a_job_whose_uid_is_taken_stays(world: World) -> None:
+def test_a_job_whose_uid_is_taken_is_not_moved(world: World) -> None:
     there = world.add("dead", uid="00000000-0000-4000-8000-000000000007")
     job = fail(world, uid=there.spec.uid)
     world.expire()
@@ -87,7 +87,7 @@ def test_a_later_queue_of_the_same_name_gets_no_job(world: World) -> None:
     assert setting.missing
 
 
-def test_a_job_that_failed_because_of_another_stays(world: World) -> None:
+def test_a_job_that_failed_because_of_another_is_not_moved(world: World) -> None:
     first = world.add()
     second = world.add(depends_on=(("q", first.spec.uid),))
     world.hold()
@@ -133,7 +133,7 @@ def test_the_time_of_a_move_is_shown_by_the_present_wall_clock(world: World) -> 
     assert origin.at == NOW + MINUTE
 
 
-def test_a_complete_job_is_not_moved_to_be_done_again(world: World) -> None:
+def test_a_complete_job_is_not_moved(world: World) -> None:
     uid = fail(world).spec.uid
     world.expire()
     world.update(uid, State.COMPLETE, queue="dead")

@@ -149,7 +149,7 @@ def test_the_key_must_be_allowed_to_read_jobs_of_other_queues(world: World) -> N
     [(FAIL, State.FAILED), (RUN, State.QUEUED), (WAIT, State.QUEUED)],
     ids=[*OnDependencyFailure],
 )
-def test_a_failed_dependency_acts_by_on_dependency_failure(
+def test_on_dependency_failure_decides_what_a_failed_dependency_does(
     world: World, on_failure: OnDependencyFailure, after: State
 ) -> None:
     world.add(uid=A)
@@ -161,7 +161,9 @@ def test_a_failed_dependency_acts_by_on_dependency_failure(
 
 
 @pytest.mark.parametrize("on_failure", OnDependencyFailure)
-def test_a_job_that_depends_on_a_failed_one_acts_at_once(world: World, on_failure: OnDependencyFailure) -> None:
+def test_on_dependency_failure_applies_at_once_to_a_job_added_after_the_failure(
+    world: World, on_failure: OnDependencyFailure
+) -> None:
     world.add(uid=A)
     finish(world, A, State.FAILED)
     job = waits_for(world, A, on_failure=on_failure)
@@ -336,7 +338,7 @@ def test_a_retry_of_a_cancelled_job_sees_what_has_ended_meanwhile(world: World) 
     assert world.read(C).ready
 
 
-def test_a_delay_holds_once_the_dependencies_are_met(world: World) -> None:
+def test_a_delay_still_applies_once_the_dependencies_are_met(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, delay_seconds=60)
     finish(world, A)
@@ -369,7 +371,7 @@ def test_a_finished_job_is_kept_until_all_that_depend_on_it_are_finished(world: 
     assert [job.spec.uid for job in world.list()] == [C]
 
 
-def test_a_job_that_is_not_kept_goes_when_those_that_depend_on_it_are_finished(world: World) -> None:
+def test_a_job_that_is_not_kept_is_removed_when_its_dependants_are_finished(world: World) -> None:
     world.add(uid=A, keep_minutes=0)
     waits_for(world, A, uid=B)
     waits_for(world, A, uid=C)
@@ -422,7 +424,7 @@ def test_a_job_may_wait_for_children_again(world: World) -> None:
     assert world.hold().spec.uid == C
 
 
-def test_the_job_fails_with_its_children_unless_it_says_otherwise(world: World) -> None:
+def test_a_job_fails_with_its_children_unless_it_chose_otherwise(world: World) -> None:
     world.add(uid=C)
     wait_for(world, world.hold(), child(A))
     finish(world, A, State.FAILED)

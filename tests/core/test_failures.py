@@ -159,7 +159,7 @@ def test_only_the_largest_groups_are_listed_and_the_others_are_counted() -> None
     assert page.total == MOST_GROUPS + 3
 
 
-def test_changes_are_applied_if_there_are_many() -> None:
+def test_many_changes_of_the_index_are_applied() -> None:
     jobs = {str(number): _job(number, f"f{number % 7}", number) for number in range(251)}
     index, present = _index({}), dict[str, Job]()
     index.build_some()

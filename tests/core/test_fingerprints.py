@@ -36,7 +36,7 @@ smtplib.SMTPServerDisconnected: Connection unexpectedly closed"""
         (_PYTHON.format(folder="/srv/a", line=12), _PYTHON.format(folder="/home/ada", line=99)),
     ],
 )
-def test_errors_that_differ_in_what_varies_are_alike(one: str, other: str) -> None:
+def test_errors_that_differ_only_in_variable_parts_have_one_fingerprint(one: str, other: str) -> None:
     assert fingerprint(one) == fingerprint(other)
 
 
@@ -51,7 +51,7 @@ def test_errors_that_differ_in_what_varies_are_alike(one: str, other: str) -> No
         (_PYTHON.format(folder="", line=1), _PYTHON.format(folder="", line=1).replace("smtplib.SMTPServer", "Reply")),
     ],
 )
-def test_errors_of_different_kinds_are_told_apart(one: str, other: str) -> None:
+def test_errors_of_different_kinds_have_different_fingerprints(one: str, other: str) -> None:
     assert fingerprint(one) != fingerprint(other)
 
 
@@ -76,7 +76,7 @@ def test_errors_of_different_kinds_are_told_apart(one: str, other: str) -> None:
         ("x" * 2_000, "x" * LINE_LENGTH),
     ],
 )
-def test_the_line_that_names_an_error(error: str, line: str) -> None:
+def test_the_line_that_names_an_error_is_found(error: str, line: str) -> None:
     assert error_line(error) == line
 
 

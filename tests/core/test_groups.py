@@ -73,7 +73,7 @@ def test_explain_counts_the_jobs_that_come_first_within_a_limit() -> None:
     assert hold.reason == "The group 'a' has 0 of 1 jobs in progress, and 1 job comes first."
 
 
-def test_explain_tells_when_the_rate_of_a_group_lets_a_job_through() -> None:
+def test_explain_has_the_time_when_the_rate_of_a_group_allows_the_job() -> None:
     world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
     world.add(group="a")
     last = world.add(group="a")
@@ -178,7 +178,7 @@ def test_release_of_a_job_without_a_group_holds_the_queue() -> None:
     assert world.claim() is not None
 
 
-def test_claim_that_the_server_returns_is_given_back_to_the_rate() -> None:
+def test_a_claim_that_the_server_returns_does_not_count_towards_the_rate() -> None:
     world = Grouped(limits=Limits(rate=Rate(1, 60)), group_limits=Limits(rate=Rate(1, 60)))
     world.add(group="a")
     job = world.hold()
@@ -186,7 +186,7 @@ def test_claim_that_the_server_returns_is_given_back_to_the_rate() -> None:
     assert world.claim() is not None
 
 
-def test_release_by_the_worker_is_not_given_back_to_the_rate() -> None:
+def test_a_job_that_its_worker_releases_still_counts_towards_the_rate() -> None:
     world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
     world.add(group="a")
     world.release(world.hold())
@@ -204,7 +204,7 @@ def test_gate_without_effect_is_removed() -> None:
     assert table.item(GATE, "a") is None
 
 
-def test_group_of_a_job_in_progress_stays() -> None:
+def test_the_group_of_a_job_in_progress_can_not_be_changed() -> None:
     world = Grouped()
     job = world.add(group="a")
     world.update(job.spec.uid, group="b")
@@ -258,7 +258,7 @@ def test_repeated_failure_holds_its_group_once() -> None:
     assert world.claim() is not None
 
 
-def test_group_for_all_jobs_that_match_leaves_out_those_in_progress() -> None:
+def test_setting_the_group_of_all_matching_jobs_leaves_out_jobs_in_progress() -> None:
     world = World()
     world.create()
     running, waiting = world.add(), world.add()

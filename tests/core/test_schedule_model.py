@@ -259,7 +259,7 @@ def test_random_lives_of_a_schedule_agree_with_a_plain_model() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
-def test_a_year_in_a_pretended_clock_fires_each_time_of_debians_cron_once(zone: str) -> None:
+def test_a_simulated_year_fires_each_time_of_debians_cron_once(zone: str) -> None:
     lines = {"a": "0 * * * *", "b": "30 2 * * *", "c": "0,30 1-3 * * *", "d": "*/30 2 1-7 * 0", "e": "0 0 1,15 * 1"}
     first, last = year(2027)
     world = World()

@@ -156,7 +156,7 @@ def test_every_seconds_runs_on_a_grid_from_the_creation(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.INPROGRESS])
-def test_skip_adds_nothing_while_a_job_is_unfinished(world: World, state: State) -> None:
+def test_if_running_skip_adds_nothing_beside_an_unfinished_job(world: World, state: State) -> None:
     first, second, third = hours(world)[:3]
     put(world, job=replace(JOB, timeout_seconds=0))
     at(world, first)
@@ -183,7 +183,7 @@ def test_a_job_that_was_retried_by_hand_counts_as_unfinished(world: World) -> No
     assert outcomes(world)[-1] == (second + HOUR, f"The job {job.spec.uid} is not finished.")
 
 
-def test_add_adds_one_all_the_same(world: World) -> None:
+def test_if_running_add_adds_a_job_beside_an_unfinished_one(world: World) -> None:
     put(world, if_running=IfRunning.ADD)
     for hour in hours(world)[:3]:
         at(world, hour)
@@ -191,7 +191,7 @@ def test_add_adds_one_all_the_same(world: World) -> None:
     assert len(schedule(world).followed) == 3
 
 
-def test_replace_cancels_the_unfinished_ones_and_adds_one(world: World) -> None:
+def test_if_running_replace_cancels_unfinished_jobs_and_adds_one(world: World) -> None:
     first, second, third = hours(world)[:3]
     put(world, if_running=IfRunning.REPLACE, job=replace(JOB, timeout_seconds=0))
     at(world, first)
@@ -205,7 +205,7 @@ def test_replace_cancels_the_unfinished_ones_and_adds_one(world: World) -> None:
     assert len(jobs(world)) == 3
 
 
-def test_a_job_that_cannot_be_added_is_a_skip_with_its_reason_and_cancels_nothing(world: World) -> None:
+def test_a_time_whose_job_cannot_be_added_is_skipped_with_the_reason_and_cancels_nothing(world: World) -> None:
     first, second, third, fourth = hours(world)[:4]
     put(world, if_running=IfRunning.REPLACE)
     at(world, first)
@@ -225,7 +225,7 @@ def test_a_job_that_cannot_be_added_is_a_skip_with_its_reason_and_cancels_nothin
     assert (schedule(world).fired, schedule(world).skipped) == (2, 2)
 
 
-def test_a_taken_unique_key_is_a_skip(world: World) -> None:
+def test_a_time_whose_unique_key_is_taken_is_skipped(world: World) -> None:
     holder = world.add(unique_key="u")
     put(world, job=replace(JOB, unique_key="u"))
     at(world, hours(world)[0])
@@ -279,7 +279,7 @@ def test_a_time_that_is_fired_within_a_minute_was_not_missed(world: World, misse
     assert outcomes(world) == [(first, "+")]
 
 
-def test_all_fires_the_last_thousand_and_says_how_many_it_skipped(world: World) -> None:
+def test_missed_all_fires_the_last_thousand_times_and_counts_the_skipped_ones(world: World) -> None:
     put(world, every_seconds=60, missed=Missed.ALL, if_running=IfRunning.ADD)
     world.now += 1_500 * 60_000
     added = [fact for fact in world.expire() if isinstance(fact, JobAdded)]
@@ -401,7 +401,7 @@ def test_a_cancelled_job_is_no_failure(world: World) -> None:
     assert [text for _, text in outcomes(world)] == ["+", "+"]
 
 
-def test_running_it_now_adds_a_job_and_leaves_the_next_time(world: World) -> None:
+def test_running_a_schedule_now_adds_a_job_and_keeps_its_next_time(world: World) -> None:
     put(world)
     change(world, paused=True)
     firing, _ = world.ask(c.RunSchedule(**WHO, name="s", edge=EDGE))
@@ -451,7 +451,7 @@ def test_a_queue_has_a_limited_number_of_schedules(world: World) -> None:
     assert put(world, "one more").new
 
 
-def test_a_list_has_pages_by_name_with_the_states_of_jobs(world: World) -> None:
+def test_schedules_are_listed_by_name_in_pages_with_the_states_of_their_jobs(world: World) -> None:
     for name in "cab":
         put(world, name)
     at(world, hours(world)[0])
@@ -462,7 +462,7 @@ def test_a_list_has_pages_by_name_with_the_states_of_jobs(world: World) -> None:
     assert {state for one in first.schedules for state in one.states.values()} == {State.QUEUED}
 
 
-def test_an_unknown_zone_pauses_the_schedule_and_says_so(world: World) -> None:
+def test_an_unknown_zone_pauses_the_schedule_with_the_reason(world: World) -> None:
     put(world, timezone="Europe/Berlin")
     world.tables.queues["q"].set_item("schedule", "x", None)
     put(world, "other")

@@ -114,7 +114,7 @@ def test_deleting_a_finished_job_frees_its_key(world: World) -> None:
     assert outcome(world) == "new"
 
 
-def test_a_new_job_takes_the_key_from_finished_ones_for_good(world: World) -> None:
+def test_a_new_job_takes_the_key_from_finished_ones_permanently(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=90))
     world.update(first.spec.uid, State.COMPLETE)
     world.now += 90 * SECOND
@@ -285,7 +285,7 @@ def test_at_most_one_job_is_queued_beside_those_in_progress(world: World) -> Non
     assert outcome(world) == "kept"
 
 
-def test_an_add_that_keeps_returns_the_oldest_unfinished_holder(world: World) -> None:
+def test_an_add_with_if_queued_keep_returns_the_oldest_unfinished_holder(world: World) -> None:
     put(world, BESIDE)
     held = world.hold()
     put(world, BESIDE)
@@ -342,7 +342,7 @@ def test_a_job_of_the_same_request_is_found_by_its_uid_after_it_was_replaced(wor
     assert added[2].job == added[1].job == world.read(UID)
 
 
-def test_finished_jobs_lose_their_keys_once_in_one_request(world: World) -> None:
+def test_one_request_takes_the_key_of_a_finished_job_once(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=1))
     world.update(first.spec.uid, State.COMPLETE)
     world.now += SECOND
@@ -365,7 +365,7 @@ def test_the_rule_and_the_loss_of_a_key_survive_in_records(world: World) -> None
         assert decode(encode(fact)) == fact
 
 
-def test_a_batch_takes_no_notice_of_a_job_that_is_replaced_in_it(world: World) -> None:
+def test_replacing_a_job_does_not_change_its_batch(world: World) -> None:
     world.ask(SetBatch(queue="q", access_key=KEY, defaults=Defaults(), name="b"))
     first, _ = put(world, batch="b")
     replaced, _ = put(world, REPLACE, content=b'{"n":1}')

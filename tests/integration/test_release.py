@@ -69,7 +69,9 @@ def test_a_readme_that_the_index_can_not_show_is_refused(tmp_path: Path) -> None
         build(sources, into)
 
 
-def test_a_checkout_that_nobody_can_find_again_is_not_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_that_is_not_in_a_commit_or_lacks_its_news_is_not_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(release, "ROOT", tmp_path)
     monkeypatch.setattr(release, "run", lambda command: run(command, tmp_path))
     (tmp_path / "newsfragments").mkdir()

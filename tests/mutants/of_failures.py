@@ -14,7 +14,7 @@ OF_FAILURES: Final = (
         _INDEX,
         "            self._leaving.append(was)\n",
         "",
-        ("tests/core/test_failures.py::test_changes_are_applied_if_there_are_many",),
+        ("tests/core/test_failures.py::test_many_changes_of_the_index_are_applied",),
     ),
     Mutant(
         "failure-retried",
@@ -46,7 +46,7 @@ OF_FAILURES: Final = (
         _FINGERPRINTS,
         '    return _NUMBER.sub("", word.lower()).strip(_AROUND)\n',
         "    return word.lower().strip(_AROUND)\n",
-        ("tests/core/test_fingerprints.py::test_errors_that_differ_in_what_varies_are_alike",),
+        ("tests/core/test_fingerprints.py::test_errors_that_differ_only_in_variable_parts_have_one_fingerprint",),
     ),
     Mutant(
         "failure-digits",

@@ -49,7 +49,7 @@ OF_GROUPS: Final = (
         _TURNS,
         "self.turn = group.served = self.turn + 1",
         "self.turn += 1",
-        (f"{_FAIRNESS}test_a_quiet_group_starts_within_as_many_claims_as_there_are_groups_and_one",),
+        (f"{_FAIRNESS}test_a_group_with_a_first_job_waits_for_at_most_one_claim_per_group_plus_one",),
     ),
     Mutant(
         "clock-set-back",

@@ -56,7 +56,7 @@ OF_UNIQUE_KEYS: Final = (
         _TAKING,
         "                self._without_key.append(one)\n",
         "                pass\n",
-        (f"{_CORE}test_a_new_job_takes_the_key_from_finished_ones_for_good",),
+        (f"{_CORE}test_a_new_job_takes_the_key_from_finished_ones_permanently",),
     ),
     Mutant(
         "debounce-ends",

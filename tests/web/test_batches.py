@@ -199,7 +199,7 @@ def test_jobs_are_listed_changed_and_deleted_by_their_batch(server: MemoryServer
     assert [job["uid"] for job in page(server)["jobs"]] == [uids[1]]
 
 
-def test_each_role_has_its_part(server: MemoryServer) -> None:
+def test_each_role_may_make_only_its_calls_about_batches(server: MemoryServer) -> None:
     producer, worker, viewer = roles = ("producer", "worker", "viewer")
     for role in roles:
         add_key(server, role, role)

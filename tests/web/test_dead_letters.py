@@ -82,7 +82,7 @@ def test_a_moved_job_shows_where_it_came_from(server: MemoryServer) -> None:
     assert "moved_from" not in again.json
 
 
-def test_a_job_that_stays_shows_why(server: MemoryServer) -> None:
+def test_a_job_that_was_not_moved_shows_why(server: MemoryServer) -> None:
     _with_dead_letters(server)
     set_up(server, "dead", max_jobs=1)
     _fail(server)
@@ -126,7 +126,7 @@ def test_a_filter_selects_the_jobs_that_came_from_a_queue(server: MemoryServer) 
     assert len(server.call("GET", "/api/v1/jobs", query={"queueName": "dead"}).json["jobs"]) == 1
 
 
-def test_a_move_names_what_stays(server: MemoryServer) -> None:
+def test_a_move_counts_the_jobs_that_stay_by_reason(server: MemoryServer) -> None:
     make_queue(server, "dead")
     add(server)
     hold(server)

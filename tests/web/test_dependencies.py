@@ -180,7 +180,7 @@ def test_a_running_job_adds_jobs_and_waits_for_them(server: MemoryServer) -> Non
     assert (again["uid"], again["attempts"]) == (uid, 1)
 
 
-def test_what_becomes_of_a_job_whose_child_fails_may_be_sent(server: MemoryServer) -> None:
+def test_a_wait_may_choose_what_a_failed_child_does_to_its_parent(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     answer = _wait_for(server, hold(server), {"content": {}, "uid": A}, on_dependency_failure="run")
     assert answer.json["on_dependency_failure"] == "run"

@@ -49,7 +49,7 @@ def test_a_single_dependency_is_named_without_a_count(server: MemoryServer) -> N
     assert _reason(server, 3) == "It waits for J2 (waits for others)."
 
 
-def test_other_reasons_are_given_too(server: MemoryServer) -> None:
+def test_a_waiting_job_of_a_paused_queue_has_all_its_reasons(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1, not_before=1_900_000_000))
     set_up(server, paused=True)
     assert _reason(server, 2) == (
@@ -63,7 +63,7 @@ def test_a_delayed_job_of_a_paused_queue_has_both_reasons(server: MemoryServer) 
     assert _reason(server, 1) == "The queue is paused. It can't be claimed before 2030-03-17T17:46:40Z."
 
 
-def test_at_most_ten_are_named(server: MemoryServer) -> None:
+def test_an_explanation_names_at_most_ten_dependencies(server: MemoryServer) -> None:
     add_jobs(server, *map(job, range(1, 15)), job(15, *range(1, 15)))
     reason = _reason(server, 15)
     assert reason.startswith("It waits for 14 of 14 jobs: J1 (queued), ")
@@ -129,7 +129,7 @@ def test_cancelled_jobs_and_those_of_unread_queues_are_named_with_what_is_known(
     assert _reason(server, 3, key="viewer") == f"{first} (not finished), {named}."
 
 
-def test_jobs_that_do_not_wait_are_explained_as_before(server: MemoryServer) -> None:
+def test_jobs_that_do_not_wait_are_explained_without_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 1, on_dependency_failure=RUN))
     update(server, uid(1), "failed")
     assert _reason(server, 3) == "It can be claimed. It is the next."

@@ -199,14 +199,14 @@ def test_the_test_call_answers_503_until_calls_are_accepted(broken: Any) -> None
         assert (b"recovering, 43 %" in answer.body) is not started
 
 
-def test_metrics_lack_those_of_queues_while_the_database_is_unreachable(broken: Any) -> None:
+def test_queue_metrics_are_left_out_while_the_database_is_unreachable(broken: Any) -> None:
     answer = broken(_Away(Busy("the database can't be reached"))).call("GET", "/metrics", key=None)
     assert answer.status == 200
     assert b"jobengine_accepts_changes 0" in answer.body
     assert b"jobengine_jobs{" not in answer.body
 
 
-def test_metrics_wait_five_seconds_for_those_of_queues(broken: Any) -> None:
+def test_a_scrape_waits_five_seconds_for_queue_metrics(broken: Any) -> None:
     server = broken(_Silent())
     answers: list[Any] = []
     server.ask("GET", "/metrics", key=None).addBoth(answers.append)

@@ -101,5 +101,5 @@ def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -
     assert explained["fingerprint"] == fingerprint(REFUSED)
 
 
-def test_a_job_that_failed_alone_is_explained_as_before(server: MemoryServer) -> None:
+def test_a_job_that_failed_alone_is_explained_without_a_count(server: MemoryServer) -> None:
     assert explain(server, _fail(server)["uid"])["reason"] == "It is failed; set its state to queued to run it again."

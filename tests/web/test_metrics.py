@@ -186,7 +186,7 @@ def test_a_queue_in_which_everything_is_held_has_no_oldest_ready_job(server: Mem
     assert _samples(server)[_key("jobengine_oldest_ready_seconds", queue="q")] == 0
 
 
-def test_only_queues_with_groups_are_asked_for_them_and_a_hundred_of_each_are_shown(
+def test_a_hundred_groups_of_each_queue_are_shown_and_queues_without_groups_are_not_queried(
     start: Callable[..., MemoryServer],
 ) -> None:
     asked: list[Any] = []
@@ -200,7 +200,7 @@ def test_only_queues_with_groups_are_asked_for_them_and_a_hundred_of_each_are_sh
     assert [command.queue for command in asked if isinstance(command, ListGroups)] == ["q"]
 
 
-def test_many_queues_with_groups_share_ten_thousand(start: Callable[..., MemoryServer]) -> None:
+def test_at_most_ten_thousand_groups_of_all_queues_are_shown(start: Callable[..., MemoryServer]) -> None:
     asked: list[Any] = []
     server = start(door=lambda engine: Counting(engine, asked))
     for number in range(125):

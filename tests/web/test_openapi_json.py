@@ -49,7 +49,7 @@ def test_the_references_of_the_document_stay_within_it(server: MemoryServer) -> 
             node = node[step]
 
 
-def test_the_installed_package_has_it() -> None:
+def test_the_installed_package_has_openapi_json() -> None:
     installed = Path(sysconfig.get_path("purelib")) / "jobengine" / "web" / "openapi.json"
     assert json.loads(installed.read_text()) == schema(), "run `make venv/installed-test`"
 

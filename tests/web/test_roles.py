@@ -170,7 +170,7 @@ def _key_of(role: str) -> str:
     return "key" if role == "owner" else f"{role}-key"
 
 
-def test_every_route_is_in_the_table() -> None:
+def test_every_route_is_in_the_table_of_roles() -> None:
     routed = {
         (method, rule.rule)
         for rule in Api._app.url_map.iter_rules()
@@ -204,7 +204,9 @@ def test_each_role_may_make_its_calls_and_no_others(table: _Table, call: Call, r
         *[("revoked-viewer", 401), ("KEY", 401), (ADMIN, 401)],
     ],
 )
-def test_no_other_key_opens_anything(table: _Table, call: Call, key: str | None, status: int) -> None:
+def test_a_missing_wrong_or_revoked_key_is_refused_in_every_call(
+    table: _Table, call: Call, key: str | None, status: int
+) -> None:
     before = table.state()
     answer = table.ask(call, table.key_ids["worker"] if key == "KEY" else key)
     assert answer.status == status

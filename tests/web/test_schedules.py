@@ -63,7 +63,7 @@ def test_a_schedule_is_created_set_again_read_and_deleted(server: MemoryServer) 
     assert (_read(server).status, _read(server, "DELETE").status, _run(server).status) == (404, 404, 404)
 
 
-def test_a_time_adds_a_job_which_a_waiting_claim_gets(server: MemoryServer) -> None:
+def test_a_waiting_claim_gets_the_job_of_a_firing(server: MemoryServer) -> None:
     _put(server)
     server.clock.advance(0)
     got = server.begin("POST", "/api/v1/job/next", body={"queue_names": ["q"], "wait": 50})
@@ -94,7 +94,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
         assert ("schedule" in explained, "Added" in explained["reason"]) == (False, False)
 
 
-def test_odd_times_of_the_next_year_are_noted(server: MemoryServer) -> None:
+def test_the_answer_notes_times_of_the_next_year_that_clock_changes_affect(server: MemoryServer) -> None:
     noted = {
         ("30 2 * * *", "Europe/Berlin"): [
             "2027-03-28: 02:30 does not exist; it fires at 03:00",
@@ -136,7 +136,7 @@ def test_some_settings_are_changed_and_the_others_stay(server: MemoryServer) -> 
     assert _post(server, paused=False).json["next"][0] == "2027-01-15T09:01:00+01:00"
 
 
-def test_it_runs_now_and_for_past_times(server: MemoryServer) -> None:
+def test_a_schedule_runs_now_and_for_past_times(server: MemoryServer) -> None:
     _put(server, cron="0 * * * *", job={"content": {}}, if_running="add", timezone="Asia/Kolkata")
     ran = _run(server)
     assert (ran.status, ran.json["time"], ran.json["manual"]) == (201, "2027-01-15T13:30:00+05:30", True)
@@ -149,7 +149,9 @@ def test_it_runs_now_and_for_past_times(server: MemoryServer) -> None:
     assert len(dry.json["times"]) == dry.json["matched"] == dry.json["added"]
 
 
-def test_running_it_now_is_refused_while_a_job_is_unfinished_or_the_queue_takes_none(server: MemoryServer) -> None:
+def test_running_a_schedule_now_is_refused_while_a_job_is_unfinished_or_the_queue_takes_none(
+    server: MemoryServer,
+) -> None:
     _put(server)
     uid = _run(server).json["uid"]
     refused = _run(server)
@@ -253,7 +255,7 @@ def test_a_change_that_contradicts_what_is_stored_is_a_conflict(server: MemorySe
     assert _post(server, if_running="replace").status == 409
 
 
-def test_a_change_of_nothing_is_refused(server: MemoryServer) -> None:
+def test_a_change_without_any_setting_is_refused(server: MemoryServer) -> None:
     _put(server)
     assert _post(server).status == 400
 
@@ -266,7 +268,7 @@ def test_fields_of_a_queue_are_accepted_by_their_own_names_only(server: MemorySe
     assert "'name' in job" in server.call("PUT", "/api/v1/schedule", body=body).json["detail"]
 
 
-def test_failures_in_a_row_pause_it(server: MemoryServer) -> None:
+def test_failures_in_a_row_pause_a_schedule(server: MemoryServer) -> None:
     _put(server, every_seconds=60, job={"content": {}}, pause_after_failures=1)
     _wait_until(server, START + 60)
     change(server, claim(server).json["uid"], new_status="failed")

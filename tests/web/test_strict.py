@@ -101,12 +101,14 @@ def test_an_unknown_field_is_refused_and_named_wherever_it_is(
         ({"Priority": 1}, "'priority'"),
     ],
 )
-def test_the_nearest_field_is_named(server: MemoryServer, job: Any, named: str) -> None:
+def test_the_error_for_an_unknown_field_suggests_the_most_similar_one(
+    server: MemoryServer, job: Any, named: str
+) -> None:
     detail = _put(server, job).json["detail"]
     assert detail == f"There is no field {next(iter(job))!r} in job. Did you mean {named}?"
 
 
-def test_without_a_near_name_all_known_names_are_listed(server: MemoryServer) -> None:
+def test_without_a_similar_name_all_known_names_are_listed(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/queue", body={"name": "a", "access_key": "k", "xyz": 1})
     assert answer.json["detail"] == "There is no field 'xyz'. Known are access_key, name."
 
@@ -185,7 +187,9 @@ def test_a_parameter_comes_once_and_with_a_value_in_every_call(server: MemorySer
         ),
     ],
 )
-def test_the_nearest_parameter_is_named(server: MemoryServer, method: str, path: str, detail: str) -> None:
+def test_the_error_for_an_unknown_parameter_suggests_the_most_similar_one(
+    server: MemoryServer, method: str, path: str, detail: str
+) -> None:
     assert server.call(method, path).json["detail"] == detail
 
 
@@ -339,7 +343,7 @@ def test_calls_of_the_first_version_can_be_set_to_ignore_unknown_fields(
     assert lenient.call(*call, body=body, key=None, headers={}).status in (400, 409)
 
 
-def test_ignoring_unknown_fields_does_not_change_the_others(lenient: MemoryServer) -> None:
+def test_known_fields_are_read_exactly_while_unknown_ones_are_ignored(lenient: MemoryServer) -> None:
     content = '{ "n": 1.50, "unknown": "\\u00e9" ,"e":[ ]}'
     raw = '{"queue_name": "q", "x": 1, "job": {"y": 2, "content": ' + content + ', "priority": 7}}'
     answer = lenient.call("PUT", "/api/v1/job", raw=raw.encode())

@@ -124,7 +124,7 @@ _LONG = json.dumps(_jobs(1000)).encode()
     ],
     ids=lambda body: repr(body[:40] + b"..." + body[-20:]),
 )
-def test_a_long_body_that_is_not_right_is_refused_as_a_short_one_is(body: bytes) -> None:
+def test_a_malformed_long_body_is_refused_like_a_short_one(body: bytes) -> None:
     with pytest.raises(BadInput):
         _read("add_jobs", body)
 
@@ -157,7 +157,7 @@ def test_other_requests_are_handled_while_values_are_counted() -> None:
     assert len(pauses) >= 39
 
 
-def test_a_change_of_all_that_match_may_be_long() -> None:
+def test_a_change_of_all_matching_jobs_may_be_long() -> None:
     body = json.dumps({"queue_name": "q", "filter": {"tag": "t"}, "content": {"a": "x" * 500_000}}).encode()
     read = _read("update_jobs", body)
     assert isinstance(read, c.UpdateMatching)

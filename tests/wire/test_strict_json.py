@@ -190,7 +190,7 @@ def test_a_text_that_is_cut_off_is_not_reported_as_half_of_a_pair(text: bytes) -
         b"[" * 1_000_000,
     ],
 )
-def test_no_text_takes_many_times_its_length_to_check(text: bytes) -> None:
+def test_the_memory_for_a_check_is_in_proportion_to_the_text(text: bytes) -> None:
     tracemalloc.start()
     try:
         with suppress(NotStrict):

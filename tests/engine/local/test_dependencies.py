@@ -84,7 +84,7 @@ def test_others_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
     assert [*dict.fromkeys(seen)] == [1_000, 800, 600, 400, 200, 0]
 
 
-def test_a_complete_job_may_be_deleted_before_all_that_depends_on_it_knows(desk: Desk) -> None:
+def test_a_complete_job_may_be_deleted_before_its_dependants_are_updated(desk: Desk) -> None:
     desk.told(desk.engine.ask(fan_out(1_500)))
     deleted = [
         Pending(desk.engine.ask(complete())),

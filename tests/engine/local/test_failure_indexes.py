@@ -58,7 +58,7 @@ def test_neither_a_failure_nor_the_explanation_of_another_job_builds_the_index(d
 @pytest.mark.parametrize(
     ("reads", "more"), [(ListFailures, {"limit": 1}), (CountFailures, {}), (ExplainJob, {"uid": None})]
 )
-def test_it_is_dropped_five_minutes_after_the_last_read(desk: Desk, reads: Any, more: dict[str, Any]) -> None:
+def test_the_index_is_dropped_five_minutes_after_the_last_read(desk: Desk, reads: Any, more: dict[str, Any]) -> None:
     more = {name: value or next(iter(table_of(desk).jobs)) for name, value in more.items()}
     desk.told(desk.engine.ask(reads(queue="q", access_key=KEY, **more)))
     desk.clock.advance(NOT_YET)
@@ -70,7 +70,7 @@ def test_it_is_dropped_five_minutes_after_the_last_read(desk: Desk, reads: Any, 
     assert sum(group.count for group in desk.told(listing(desk)).failures) == JOBS
 
 
-def test_nothing_is_built_for_a_key_that_may_not_read(desk: Desk) -> None:
+def test_no_index_is_built_for_a_key_that_may_not_read(desk: Desk) -> None:
     asked = desk.ask(listing(desk, b"wrong"))
     desk.settle()
     assert asked.error is AccessDenied

@@ -88,7 +88,7 @@ def test_a_queue_of_the_same_name_can_be_created_while_the_old_one_is_freed(desk
     assert len(desk.jobs()) == 3
 
 
-def test_a_queue_whose_deletion_finds_no_room_keeps_all_jobs(desk: Desk) -> None:
+def test_a_queue_whose_deletion_the_full_disk_refuses_keeps_all_jobs(desk: Desk) -> None:
     desk.files.faults["write"] = [FULL] * 10
     asked = delete(desk)
     desk.settle()

@@ -68,7 +68,7 @@ def test_pages_of_many_groups_have_each_group_once(desk: Desk, sort: GroupSort) 
     assert sorted(names) == [f"g{number:05}" for number in range(GROUPS)]
 
 
-def test_a_group_that_goes_while_groups_are_listed_is_left_out(desk: Desk) -> None:
+def test_a_group_removed_while_groups_are_listed_is_left_out(desk: Desk) -> None:
     asked = desk.ask(listing(desk))
     assert not asked.answered
     desk.told(desk.engine.ask(c.DeleteMatching(queue="q", access_key=KEY, filter=c.Filter(group="g00003"))))
@@ -76,6 +76,6 @@ def test_a_group_that_goes_while_groups_are_listed_is_left_out(desk: Desk) -> No
     assert asked.answer.following == (2, "g00003")
 
 
-def test_nothing_is_looked_at_for_a_key_that_may_not_list_groups(desk: Desk) -> None:
+def test_no_group_is_read_for_a_key_that_may_not_list_groups(desk: Desk) -> None:
     with pytest.raises(AccessDenied):
         desk.told(listing(desk, key=b"wrong"))

@@ -56,7 +56,7 @@ def test_recovery_reads_a_thousand_records_at_a_time(desk: Desk) -> None:
     assert len(desk.jobs()) == JOBS
 
 
-def test_stopped_during_recovery_the_engine_changes_nothing(desk: Desk) -> None:
+def test_an_engine_stopped_during_recovery_changes_nothing(desk: Desk) -> None:
     before = desk.path.read_bytes()
     desk.files.calls.clear()
     started = desk.engine.start()

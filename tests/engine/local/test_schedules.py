@@ -133,7 +133,7 @@ def test_a_due_schedule_does_not_hold_up_a_request_until_all_have_fired(desk: De
     assert desk.engine.executor.tables.queues["q"].size() < 200
 
 
-def test_on_a_full_disk_no_schedule_fires_and_afterwards_it_is_late(desk: Desk) -> None:
+def test_on_a_full_disk_no_schedule_fires_and_missed_times_follow_later(desk: Desk) -> None:
     desk.told(desk.engine.ask(setting(if_running=IfRunning.ADD, missed=Missed.ALL)))
     without_room(desk)
     refused = desk.ask(desk.adding())

@@ -53,7 +53,7 @@ def test_changes_of_many_jobs_leave_few_young_objects(desk: Desk) -> None:
     assert _young() < 2_500
 
 
-def test_a_full_collection_looks_at_few_of_many_jobs(desk: Desk) -> None:
+def test_a_full_garbage_collection_visits_few_of_many_jobs(desk: Desk) -> None:
     _add(desk, 5_000)
     before = _looked_at()
     assert before > 5_000

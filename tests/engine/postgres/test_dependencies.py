@@ -100,7 +100,9 @@ def test_a_recount_corrects_dependencies_and_counts_of_batches(world: PostgresWo
     assert {job.spec.uid for job in ask.jobs(state=State.COMPLETE)} >= {A, B, C, D}
 
 
-def test_an_import_goes_on_where_the_export_was_made(world: PostgresWorld, ask: Asker, database: Database) -> None:
+def test_an_imported_database_continues_where_the_exported_one_stopped(
+    world: PostgresWorld, ask: Asker, database: Database
+) -> None:
     ask.add(uid=A, keep_minutes=1)
     ask.add(uid=B)
     waits_for(ask, A, B)
@@ -149,7 +151,7 @@ def test_a_job_that_others_await_is_followed_up_after_it_was_damaged_and_deleted
     assert wrong_links(world.url) == []
 
 
-def test_a_batch_that_has_jobs_goes_with_the_last_of_them(world: PostgresWorld, ask: Asker) -> None:
+def test_a_batch_with_jobs_is_removed_with_its_last_job(world: PostgresWorld, ask: Asker) -> None:
     set_batch(ask)
     ask.add(batch="b", keep_minutes=2 * 24 * 60)
     ask.ask(c.CloseBatch, name="b")
@@ -204,7 +206,9 @@ def test_a_claim_goes_on_without_a_job_if_the_database_is_lost_after_its_updates
     assert ask.hold().spec.uid == C
 
 
-def test_jobs_without_dependencies_send_no_statement_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_without_dependencies_cause_no_extra_statement(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database.clear()
     server = Server.on(database.url)
     server.ask(c.CreateQueue(**WHO))

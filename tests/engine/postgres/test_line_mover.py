@@ -73,7 +73,7 @@ def _moved(ask: Asker) -> int:
     return sum(job.spec.rare.line is not None for job in ask.jobs())
 
 
-def test_a_server_goes_on_with_the_move_of_a_killed_one(world: PostgresWorld) -> None:
+def test_a_server_continues_the_move_of_a_killed_server(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     jobs = (c.NewJob(content=b"{}"),) * _JOBS

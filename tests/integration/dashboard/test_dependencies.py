@@ -150,7 +150,7 @@ def test_a_job_that_failed_because_of_another_runs_once_its_dependencies_are_dro
 # Batches
 
 
-def test_the_tab_of_batches_comes_with_the_first_batch(person: Person, queue: Queue, client: Client) -> None:
+def test_the_tab_of_batches_appears_with_the_first_batch(person: Person, queue: Queue, client: Client) -> None:
     person.look_at(queue.name)
     tab = person.page.get_by_role("link", name="Batches", exact=True)
     expect(tab).to_be_hidden()

@@ -113,7 +113,7 @@ def test_two_servers_that_complete_the_two_parents_of_a_job_release_it_before_bo
     settle(sessions[3], database)
 
 
-def test_a_server_answers_once_another_one_has_followed_up_what_it_has_left(
+def test_a_server_answers_once_another_server_has_followed_up_the_ends_of_its_jobs(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = new()
@@ -231,7 +231,7 @@ class Client:
         return c.UpdateJobs(**WHO, updates=tuple(updates))
 
 
-def test_four_servers_that_change_a_graph_of_jobs_leave_nobody_waiting_for_what_has_ended(
+def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_one(
     sessions: list[Session], database: Database
 ) -> None:
     answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))

@@ -174,7 +174,9 @@ def reconfigure(pair: Pair, random: Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_commands_give_the_same_jobs_in_the_same_order(database: Database, tmp_path: Path, seed: int) -> None:
+def test_random_commands_give_the_same_jobs_in_the_same_order_on_both_engines(
+    database: Database, tmp_path: Path, seed: int
+) -> None:
     database.clear()
     random = Random(seed)
     with pair_on(database.url, tmp_path, is_fair=seed % 2 == 0) as pair:

@@ -17,7 +17,7 @@ def _advance(seconds: float, *askers: Asker) -> None:
         one.world.advance(seconds)
 
 
-def test_each_server_lists_and_counts_the_claims_that_wait_at_any(ask: Asker, other: Asker) -> None:
+def test_each_server_lists_and_counts_the_waiting_claims_of_all_servers(ask: Asker, other: Asker) -> None:
     ask.claiming(worker="a", origin=HERE)
     other.claiming(worker="b", origin=THERE)
     _advance(1, ask, other)

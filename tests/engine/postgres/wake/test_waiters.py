@@ -53,7 +53,7 @@ def test_waiters_at_a_paused_queue_do_not_claim_repeatedly(world: PostgresWorld,
     assert [one.answered for one in waiting] == [True, False, False, False, False]
 
 
-def test_at_a_queue_that_another_server_resumes_a_waiter_gets_the_job(
+def test_a_waiter_gets_the_job_of_a_queue_that_another_server_resumes(
     world: PostgresWorld, ask: Asker, other: Asker
 ) -> None:
     ask.reconfigure(paused=True)
