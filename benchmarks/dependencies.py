@@ -28,7 +28,7 @@ _STATS = request("GET", f"/api/v1/queue/stats?queueName={QUEUE}")
 
 
 def measure(results: Results) -> None:
-    """Add the rows of a chain, of a fan-out and of a batch, on a file; on PostgreSQL those of a chain and a batch."""
+    """Measure a chain, a fan-out and a batch on a file, and a chain and a batch on PostgreSQL."""
     _chain(results, JobEngine)
     _fan_out(results)
     _batch(results, JobEngine, _BATCH)

@@ -222,7 +222,7 @@ def _json(value: object) -> str:
 
 
 def values(_: str) -> str:
-    """All values that are not the body of just one call."""
+    """The section about all schemas, without those that are shown with the only call that uses them."""
     document = _document()
     schemas = document.whole["components"]["schemas"]
     names = sorted(name for name in schemas if name not in document.inline and not name.startswith(_IGNORED))

@@ -1,6 +1,7 @@
 """
-Lists as Python-Markdown reads them: what belongs to an item is indented by four spaces, and a blank line follows an
-item of several paragraphs. The pages follow CommonMark, where it is indented as far as the item's text.
+Converts lists for Python-Markdown, which wants each paragraph of an item indented by four spaces, and a blank line
+after an item of several paragraphs. The pages follow CommonMark, where a paragraph is indented as far as the text of
+its item.
 """
 
 import re

@@ -134,7 +134,7 @@ def door(bench: Bench) -> None:
 
 
 def upkeep(bench: Bench) -> None:
-    """Measure rows at rest, vacuum, sweeps and polls of idle daemons, and NOTIFY."""
+    """Measure vacuum, sweeps and polls of idle queues, claims while a snapshot is held, and NOTIFY."""
     _vacuum(bench)
     for queues in (1, 100, 1_000):
         while bench.one("SELECT count(*) FROM queue") < queues:

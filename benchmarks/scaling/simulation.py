@@ -229,7 +229,7 @@ class Lane:
         return Counter({queue: size * its for queue, its in _queues(batch, "claim").items()})
 
     def _remove(self, jobs: int) -> Process:
-        """Remove jobs: no client waits for it, but it uses all resources."""
+        """Remove jobs. No client waits for this, but it takes time of the daemon and the database, and writes WAL."""
         clock, costs, database = self.daemon.world.clock, self.daemon.world.costs, self.daemon.world.database
         yield self.daemon.core.done(clock.now, jobs * costs.removal)
         yield database.cores.done(clock.now, jobs * costs.pg_removal)

@@ -34,7 +34,7 @@ def list_groups(queue_name: str, sort: GroupSort, limit: int, every: bool) -> No
     List the groups of a queue that have jobs, settings of their own or a hold.
 
     First come those with the most queued jobs, the most in progress, or the oldest ready job. Limit, rate and weight
-    are the group's own; without one, the queue's holds for it.
+    are the group's own; without one, the queue's applies.
     """
     queue = current().queue(queue_name)
     none = f"No job of {queue_name!r} is in a group: `jobengine add --group` adds one."

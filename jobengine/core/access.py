@@ -45,9 +45,9 @@ def is_of_go_version(queue: Queue) -> bool:
 
 def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
     """
-    The queue with a digest of `access_key` itself, if that is the owner's key and only its SHA-512 was known.
+    The queue with the digest of its owner's key, at the first use of a key of which only the SHA-512 was known.
 
-    None if there is nothing to change.
+    None if there is nothing to change, also for another key.
     """
     if not is_of_go_version(queue):
         return None

@@ -101,7 +101,7 @@ class _QueueActivity:
         self._newest, self._waits, self._runs = Counter(), [], []
 
     def _tally(self, span: int, number: int) -> Tally:
-        """The tally to add to for a period; for one before the last period, that of the last."""
+        """The tally that counts a change of this period: the period's own or, if a later one has begun, the latest."""
         last = self.last[span]
         if last is None or last.number < number:
             text = self.find(span, number)

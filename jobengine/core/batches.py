@@ -2,8 +2,8 @@
 Batches: jobs of a queue that are awaited together.
 
 A batch is a named thing of its queue (see ItemSet); its jobs name it, and are counted by an index. It ends when it is
-closed and all its jobs are finished. Then the job that it was given as `then` is released, which depends on the batch
-as jobs depend on jobs, and the retention of its finished jobs begins.
+closed and all its jobs are finished. Then the job given as `then` is released, since it depends on the batch, and the
+retention of the batch's finished jobs begins.
 """
 
 from collections.abc import Mapping

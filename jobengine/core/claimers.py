@@ -32,7 +32,7 @@ class WaitingClaim(Value, frozen=True, kw_only=True):
 
 
 class Claimers(Value, frozen=True, kw_only=True):
-    """Who claims from a queue."""
+    """The claims that wait on a queue, and where its workers claim from."""
 
     #: The claims that wait, those that have waited longest first; at most some thousands.
     waiting: Sequence[WaitingClaim] = ()

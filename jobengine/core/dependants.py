@@ -75,7 +75,7 @@ def end_of(tables: TableSet, awaited: Awaited, uid: str) -> str:
 
 
 def end_of_job(job: Job | None) -> str:
-    """The same for a job."""
+    """How a job stands for one that depends on it: NOT_YET, MET or UNMET; a missing job has failed."""
     if job is None or job.standing.state is State.FAILED:
         return UNMET
     return MET if job.standing.state is COMPLETE else NOT_YET

@@ -42,7 +42,7 @@ class Dependencies(Value, frozen=True):
 
 
 def batch_key(name: str) -> str:
-    """How a batch is named among what is waited for; no uid has this form."""
+    """The key of a batch, where dependencies have the uid of a job; no uid has this form."""
     return _BATCH + name
 
 
@@ -52,7 +52,7 @@ def batch_in(key: str) -> str | None:
 
 
 def mark_after(mark: str, end: str, on_failure: OnDependencyFailure) -> str:
-    """The character of a dependency that was `mark`, given how the job that is waited for stands now: see `ends`."""
+    """The new character of a dependency that had the character `mark`; `end` is how the awaited job stands now."""
     if mark == MET or end != UNMET:
         return MET if mark == MET else end
     return WAITED_FOR if mark == WAITED_FOR or on_failure is OnDependencyFailure.WAIT else UNMET

@@ -46,7 +46,7 @@ def percentile(buckets: Mapping[int, int], share: int) -> int | None:
 
 
 def _within(bucket: int, share: float) -> int:
-    """A value within a bucket, by the share of its durations that are not longer."""
+    """The value within a bucket, in milliseconds, that this share of the bucket's durations does not exceed."""
     if bucket >= len(BOUNDS):
         return BOUNDS[-1]
     lower = BOUNDS[bucket - 1] if bucket else 0

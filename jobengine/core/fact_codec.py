@@ -341,7 +341,7 @@ def _read_rare(more: dict[str, Any]) -> Rare:
 
 
 def _awaited(pair: list[str]) -> Awaited:
-    """What is waited for; the names of queues are shared."""
+    """A dependency from a record; equal names of queues share one object."""
     return _shared(pair[0]), pair[1]
 
 

@@ -29,7 +29,7 @@ class QueueDeleted(Value, frozen=True):
 
 
 class JobAdded(Value, frozen=True):
-    """A whole job as it is now: a new one, or one whose fixed half a client changed."""
+    """A whole job as it is now: a new one, or one whose spec a client changed."""
 
     queue: str
     job: Job

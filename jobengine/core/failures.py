@@ -1,7 +1,7 @@
 """
 The failures of a queue: its jobs that have failed, or are tried again after a failure, grouped by their fingerprints.
 
-A fingerprint is stored only if a worker sent one: all others are made from the error when somebody asks. A failure
+A fingerprint is stored only if a worker sent one: all others are made from the error when they are read. A failure
 without an error has the fingerprint of an empty text. A job is in the group of its latest failure; once a client has
 queued it again, or it is complete or removed, it is in none.
 """

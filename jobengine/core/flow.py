@@ -124,7 +124,7 @@ NO_SETTINGS: Final = GroupSettings()
 
 
 class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What holds claims for a time: a hold that somebody asked for, and the claims that a rate remembers."""
+    """What prevents claims for a time: a hold that a client requested, and the claims that a rate has counted."""
 
     #: The elapsed time until which nothing is claimed.
     held: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
@@ -177,7 +177,7 @@ class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
         return Gate(held=self.held, marks=tuple(marks))
 
     def given_back(self, claimed: int) -> "Gate":
-        """The gate after a claim of that time was undone by the server."""
+        """The gate after the server has undone a claim made at `claimed`."""
         marks = [(first, last, n - (first <= claimed <= last)) for first, last, n in self.marks]
         return replace(self, marks=tuple(mark for mark in marks if mark[2]))
 
@@ -199,7 +199,7 @@ _read_gate: Final = Decoder(Gate).decode
 
 
 def item_text(thing: GroupSettings | Gate) -> str | None:
-    """The value of the named thing; None for one that says nothing, which is removed."""
+    """The value of the named thing; None if it has no effect and can be removed."""
     return None if thing in (NO_SETTINGS, OPEN) else _encode(thing).decode()
 
 

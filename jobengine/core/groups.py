@@ -108,7 +108,7 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
 
 
 def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
-    """How many jobs will be claimed before one that its group does not hold; at most that many, from _COUNTED on."""
+    """How many jobs are claimed before one that its group does not hold; an upper bound from _COUNTED on."""
     for number, other in enumerate(islice(table.turn_order(now), _COUNTED)):
         if other.spec.uid == job.spec.uid:
             return number
@@ -153,7 +153,7 @@ def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before:
 
 
 def _hold_by_queue(table: Table, now: int, before: int) -> Hold | None:
-    """What holds a job that comes after `before` others."""
+    """What keeps a job of this queue from being claimed, if `before` other jobs are claimed before it."""
     limits, gate = (table.queue.flow or NO_FLOW).limits, gate_of(table.item(GATE, OF_QUEUE))
     if gate.held > now:
         return Hold(by=HeldBy.HOLD, reason="The queue is held.", opens=gate.held)

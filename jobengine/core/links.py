@@ -64,7 +64,7 @@ class Link(Value, frozen=True, kw_only=True):
     without: LinkState = LinkState.UNKNOWN
 
     def marked(self, mark: str | None) -> "Link":
-        """The same, with the end that a job which waits for it knows: it counts if the key may not read more."""
+        """The link with the state that a waiting job knows of it, by `mark`; used if the key may not read more."""
         if mark is None or self.without is LinkState.REMOVED:
             return self
         return replace(self, without=STATE_OF_MARK[mark])
@@ -94,7 +94,7 @@ class AwaitedResults(Value, frozen=True):
 class Graph(Value, frozen=True, kw_only=True):
     """The jobs and batches around a job."""
 
-    #: The nearest first; the job itself is the first.
+    #: The job itself, then the others, nearest first.
     nodes: Sequence[Link]
     #: The indexes of two nodes: one that is waited for, and one that waits for it, or is the batch that it belongs to.
     edges: Sequence[tuple[int, int]]

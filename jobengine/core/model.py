@@ -92,7 +92,7 @@ NO_CONTEXT: Final = Context()
 
 
 class Rare(Value, frozen=True, kw_only=True):
-    """The parts of the fixed half that few jobs have: one field of Spec, so that they cost other jobs nothing."""
+    """The parts of a spec that few jobs have: one field of Spec, so that they cost other jobs nothing."""
 
     #: No second job with this key is added while this one holds it; see `unique`.
     unique_key: str | None = None
@@ -102,7 +102,7 @@ class Rare(Value, frozen=True, kw_only=True):
     author: str | None = None
     #: What the client attached to the job.
     context: Context = NO_CONTEXT
-    #: The group whose limits and order hold for the job.
+    #: The group whose limits and order apply to the job.
     group: str | None = None
     #: The batch that it belongs to.
     batch: str | None = None
@@ -145,7 +145,7 @@ def shared_rare(author: str | None = None, group: str | None = None, batch: str 
 
 
 class Spec(Value, frozen=True, kw_only=True):
-    """The fixed half of a job, as requested. Only a client changes it."""
+    """The fixed part of a job, as requested. Only a client changes it."""
 
     #: A UUID as text, unique within the queue.
     uid: str
@@ -230,7 +230,7 @@ NO_NOTES: Final = Notes()
 
 
 class Standing(Value, frozen=True, kw_only=True):
-    """The half of a job that changes: where the job is in its life, who holds it, and what was reported about it."""
+    """The changing part of a job: where the job is in its life, who holds it, and what was reported about it."""
 
     #: Where it is in its life.
     state: State
@@ -259,7 +259,7 @@ class Standing(Value, frozen=True, kw_only=True):
 
 
 class Job(Value, frozen=True):
-    """A job at one moment: its fixed half and its standing."""
+    """A job at one moment: its spec and its standing."""
 
     spec: Spec
     standing: Standing

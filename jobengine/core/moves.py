@@ -35,11 +35,11 @@ class Pace(Value, frozen=True, kw_only=True):
     done: int = 0
 
     def begun(self, wall: int) -> "Pace":
-        """The same, beginning at `wall` if it has not begun yet."""
+        """The pace, beginning at `wall` if it has not begun yet."""
         return self if self.start else replace(self, start=wall)
 
     def after(self, jobs: int) -> "Pace":
-        """The same for the jobs that follow these."""
+        """The pace for the jobs that follow this many."""
         return replace(self, done=self.done + jobs)
 
     @property

@@ -1,8 +1,8 @@
 """
-What a command needs of a queue's table, for an engine that loads parts of tables.
+The parts of a queue's table that a command uses, for an engine that loads only these.
 
-QueueCommand.needs derives it from the queue and the key's grant. A LoadedTable gives a rule these parts only: a rule
-that uses more raises NotLoaded instead of getting a wrong answer. Then correct the command's `needs`.
+QueueCommand.needs derives them from the queue and the key's grant. A LoadedTable has only these parts: a rule that uses
+more raises NotLoaded instead of getting a wrong answer. If that happens, correct the command's `needs`.
 """
 
 from typing import Final
@@ -69,7 +69,8 @@ class Needs(Value, frozen=True, kw_only=True):
     count_failures: bool = False
     #: For the jobs with these uids, the groups of failures in which they are.
     alike: bool = False
-    #: For the jobs with these uids, what may hold them: their group and the queue, gates, settings and holders.
+    #: For the jobs with these uids, all that can keep them from being claimed: their group, the queue, gates, settings
+    #: and holders.
     holds: bool = False
     #: Jobs that only the rule can name, by load_jobs: those of schedules.
     more_jobs: bool = False

@@ -124,7 +124,7 @@ class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
     uid: str | None = None
     #: Why no job was added.
     skipped: str | None = None
-    #: The number of times, at least MOST_MISSED if it is that; and the last of them.
+    #: The number of times, where MOST_MISSED stands for that many or more; and the last of them.
     times: int = 1
     until: int = 0
     #: Whether somebody requested it at this time.

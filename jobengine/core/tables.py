@@ -260,7 +260,7 @@ class RecentActivity(Protocol):
         """The counts since the engine was started; see QueueTotals."""
 
     def claimers(self, name: str) -> Claimers:
-        """Who claims from the queue now."""
+        """The claims that wait on the queue, and where its workers claim from."""
 
     def waiting(self, name: str) -> int:
         """How many claims wait for the queue's jobs at this server."""

@@ -50,7 +50,7 @@ _RELEASED: Final = "released"
 #: The largest random change of a delay before an attempt, in parts of 10,000.
 _JITTER: Final = 1_000
 _32_BITS: Final = 0xFFFFFFFF
-#: The changed fields of an update that leaves the fixed half unchanged.
+#: The changed fields of an update that leaves the spec unchanged.
 _UNCHANGED: Final = (None, None, None, None, None, False)
 
 
@@ -123,7 +123,7 @@ def update(
 
 
 def in_line(queue: Queue, spec: Spec) -> Spec:
-    """The fixed half of a job with its place by the queue's present order; the same object if it has that already."""
+    """The spec of a job with its place by the queue's present order; the same object if its place is right already."""
     line = line_of(queue.order, spec.priority, spec.created)
     return spec if line == spec.rare.line else replace(spec, rare=replace(spec.rare, line=line))
 
@@ -160,7 +160,7 @@ def waiting_for(
 
 def replaced(job: Job, spec: Spec, ready_at: int, not_before: int, now: int) -> Job:
     """
-    A queued job that starts over with another fixed half, as if it was added now; only its history stays.
+    A queued job that starts over with another spec, as if it was added now; only its history stays.
 
     It still waits for the jobs on which it depends.
     """

@@ -65,7 +65,7 @@ class Family:
         self._packed.append(("\n".join([*lines, ""])).encode())
 
     def text(self) -> bytes:
-        """The whole text."""
+        """All samples of this metric, encoded."""
         self.pack()
         return b"".join(self._packed)
 
@@ -272,7 +272,7 @@ class QueueMetrics:
             family.add(value, labels)
 
     def text(self) -> bytes:
-        """The whole text."""
+        """The body of the answer."""
         return b"".join([family.text() for family in self._families()])
 
     def _families(self) -> list[Family]:

@@ -331,7 +331,7 @@ class Adding:
         return Added(job, new=True)
 
     def _waiting(self, job: Job, request: NewJob) -> Job:
-        """The job as the jobs on which it depends stand now; raises UnknownDependency."""
+        """The new job, which waits, is ready or has failed as its dependencies say; raises UnknownDependency."""
         ends = "".join(
             mark_after(NOT_YET, self._end(*one), request.on_dependency_failure) for one in request.depends_on
         )
@@ -351,7 +351,7 @@ class Adding:
         return (self.table, self.grant) if queue == self.table.queue.name else self.elsewhere[queue]
 
     def _end(self, queue: str, uid: str) -> str:
-        """How a job stands for one that depends on it. A new one of this request is taken as unfinished."""
+        """The character of a dependency, see end_of; an awaited new job of this request counts as unfinished."""
         if batch_in(uid) is not None:
             return NOT_YET
         table, grant = self._table(queue)
@@ -373,7 +373,7 @@ class Adding:
 
     def _there(self, request: NewJob, uid: str | None, digest: str | None) -> Added | None:
         """
-        The existing job that answers this request, replaced if the request asks for that; or None.
+        The existing job that answers this request, replaced if the request says so; or None.
 
         Raises UidTaken or UniqueKeyTaken if a different job has its uid or key.
         """

@@ -31,7 +31,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
     is_batched: ClassVar[bool] = False
     #: Whether the command may run beside others about the same queue, in any order.
     overlaps: ClassVar[bool] = False
-    #: Whether the command removes jobs. What depends on a job that is complete has to know that before it is removed.
+    #: Whether the command removes jobs. The jobs that depend on a complete job are released before it is removed.
     removes: ClassVar[bool] = False
 
     @property

@@ -54,7 +54,7 @@ class ListFailures(QueueCommand[FailurePage], frozen=True, kw_only=True):
 
 
 class CountFailures(QueueCommand[FailureCounts], frozen=True, kw_only=True):
-    """Count the groups of failures, and the new ones; cheap enough to be asked often for all queues with failures."""
+    """Count the groups of failures, and the new ones; cheap enough to be sent often for all queues with failures."""
 
     roles = READERS
     reads = True

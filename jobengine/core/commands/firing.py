@@ -40,7 +40,7 @@ _encode: Final = Encoder().encode
 
 
 class Chosen(Value, frozen=True, kw_only=True):
-    """What is done about the times that have come."""
+    """What is done about the times of a schedule that have come: one is fired or none, others are skipped."""
 
     #: The time that is fired, or None.
     time: int | None
@@ -132,9 +132,9 @@ def _missed(first: int, number: int, until: int) -> Firing:
 
 def with_ends(schedule: Schedule, table: Table) -> Schedule:
     """
-    The schedule after a look at the jobs that were unfinished: those that have ended count as failed or not.
+    The schedule, with the outcome of each followed job that has ended meanwhile counted.
 
-    With `pause_after_failures` failed jobs are kept until after the next firing: one that is gone has not failed.
+    With `pause_after_failures` failed jobs are kept until after the next firing, so a removed job has not failed.
     """
     followed, failures = [], schedule.failures
     for uid in schedule.followed:

@@ -74,7 +74,7 @@ class ChangeGroup(_GroupCommand, frozen=True, kw_only=True):
 
 
 class ResetGroup(_GroupCommand, frozen=True, kw_only=True):
-    """Remove a group's own settings: the queue's hold for it again."""
+    """Remove a group's own settings, so that the queue's apply to it again."""
 
     roles = OWNERS
     reads = False

@@ -45,7 +45,7 @@ class KeyTaking:
         return job_to_keep([*self.of(key).values()], rule, self.now)
 
     def enter(self, key: str, job: Job, index: int) -> None:
-        """Let a new job take a key, given its index in the request, from a finished job that does not hold it."""
+        """Give a key to a new job, the one with this index in the request; finished former holders lose it."""
         holders = self.of(key)
         # Most keys are free.
         for one in [*holders.values()] if holders else ():
@@ -71,7 +71,7 @@ class KeyTaking:
 
 
 def spec_for(old: Spec, request: NewJob, rule: UniqueRule) -> Spec:
-    """The fixed half of a job that a request replaces; its uid, its place in line and its limits stay."""
+    """The new spec of a job that a request replaces; its uid, its place in line and its limits stay."""
     return replace(
         old,
         content=request.content,

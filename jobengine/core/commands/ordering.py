@@ -47,7 +47,7 @@ class MoveInLine(QueueCommand[MovedInLine], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[MovedInLine]:
-        """A job that has moved forwards is met again, and stays where it is then."""
+        """Move one slice of jobs; a job that comes again in a later slice, at its new place, stays there."""
         queue = table.queue
         if queue.order is None or not queue.order.changed:
             return NOTHING, MovedInLine(None, None)

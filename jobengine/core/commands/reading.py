@@ -47,7 +47,7 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
 
 
 class Links(Value, frozen=True):
-    """Jobs, and those that depend on each."""
+    """Jobs, and the jobs that depend on each of them."""
 
     #: The jobs that exist, in the order of the request.
     jobs: Sequence[Job]
@@ -152,7 +152,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     #: How many jobs will be claimed before it; None if it can't be claimed now. Beyond 1,000 jobs in a queue with flow
     #: it may be fewer.
     ahead: int | None
-    #: What holds it, of limits, rates and the order of groups.
+    #: The limit, rate, hold or order of groups that keeps it from being claimed, if it is ready.
     hold: Hold | None = None
     #: Of a job that has failed: how many failed like it, with itself, and since when; None for other jobs.
     alike: Alike | None = None

@@ -58,7 +58,7 @@ export function setGroup(queue, { group, own }, done) {
 /** Ask, then remove the group's own settings. */
 export function resetGroup(queue, { group, own }, done) {
   const removed = [own.paused && 'paused', ownText(own)].filter(Boolean).join(', ');
-  confirm(`Reset the group ${group}`, `Its own settings will be removed: ${removed}. The queue’s hold for it again.`, 'Reset', async () => {
+  confirm(`Reset the group ${group}`, `Its own settings will be removed: ${removed}. Those of the queue apply to it again.`, 'Reset', async () => {
     await api.resetGroup(queue, group);
     tell(`${group}: reset.`);
     done();

@@ -134,7 +134,7 @@ class FailureIndex:
             self.marks[mark] += by
 
     def update(self) -> None:
-        """Apply the pending changes; groups are sorted when somebody asks, or if many have changed."""
+        """Apply the pending changes; groups are sorted when they are read, or if many have changed."""
         if self._entering:
             self._count(self._entering, 1)
             self.entries.add_all(self._entering)

@@ -111,7 +111,7 @@ class Group:
     position: Key | None = None
     #: How many ready jobs and jobs in progress it has in Turns._sizes; None if its held jobs are counted apart.
     size: int | None = 0
-    #: How many of its jobs are held, if they are counted apart.
+    #: How many of its jobs are held, if they are counted apart from those of other groups: see Turns.
     held: int = 0
     #: Its rare fields; None if it has none.
     extras: GroupExtras | None = None

@@ -270,9 +270,9 @@ class QueueTable(GroupQueries):
 
     def sort_some(self, sort: Sort, most: int) -> bool:
         """
-        Add at most `most` jobs to the index of an order; returns whether it is complete.
+        Add at most `most` jobs to the index of a sort order; returns whether the index is complete.
 
-        From then on each change of a job updates the index too: drop an unused one.
+        From then on each change of a job updates this index too: remove an index that is no longer used.
         """
         index = self.sort_indexes.setdefault(sort.ascending, SortIndex(sort.ascending))
         if not index.is_whole:

@@ -280,7 +280,7 @@ class ClockReading:
 
 @frozen
 class Correction:
-    """A correction of a wrong `ahead`."""
+    """A server's correction of `ahead`; see ClockReading."""
 
     #: The milliseconds to add to `ahead`.
     by: int

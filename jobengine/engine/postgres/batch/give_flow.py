@@ -30,7 +30,7 @@ _BEGIN_UNGROUPED: Final = named("begin_ungrouped")
 
 
 def give_flow(connection: "Connection[Row]", rows: Rows, queue: Queue) -> None:
-    """Give a queue flow, unless it has it or is gone."""
+    """Give flow to a queue that has none; does nothing if the queue was deleted."""
     together(connection, Statement(BEGIN))
     found = _LOCK_QUEUE.execute(connection, digest=rows.name(queue.name)).fetchone()
     if found is None:

@@ -1,5 +1,5 @@
 """
-The groups of a queue with flow in a batch: those that its commands need are loaded when a rule asks for them.
+The groups of a queue with flow in a batch: those that its commands need are loaded when a rule reads them.
 
 The batch has locked the queue for itself, so what is loaded stays true. What its own commands have changed is kept
 here, on top of what the database has.

@@ -91,7 +91,7 @@ class LinkLoading:
 
     def load_batches(self, parts: Sequence[PlannedPart]) -> None:
         """
-        Load the batches to which loaded jobs belong, if a command may remove these jobs, or time may.
+        Load the batches of loaded jobs that a command may remove, or that may expire.
 
         Raises KeysWanted if others have locked the key of a batch: waiting for it now could be a deadlock.
         """
@@ -105,7 +105,7 @@ class LinkLoading:
         self._load(missing)
 
     def load_batches_of_due(self) -> None:
-        """The same for due jobs alone: the jobs of a batch whose key others have locked are left for later."""
+        """Load the batches of due jobs; those of a batch whose key others have locked are left for later."""
         missing = self._missing(self.by_id.values())
         if not missing:
             return

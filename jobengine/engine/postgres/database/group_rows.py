@@ -57,7 +57,7 @@ _NOTE_TURN: Final = named("note_turn")
 
 
 class FlowLock(IntEnum):
-    """How a transaction locks a queue with flow; a later one excludes more."""
+    """How a transaction locks a queue with flow; each kind of lock excludes more transactions than the one before."""
 
     #: For changes that are right whatever others change: jobs are added, ended or removed.
     SHARED = 0

@@ -11,7 +11,7 @@ SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigi
     unnest(:groups::bytea[]), unnest(:awaited::bigint[]), unnest(:batches::bytea[]), unnest(:kept::bigint[]);
 
 -- name: renew_linked_jobs
--- Writes such jobs, and those on which nobody depends any more, when their fixed half has changed.
+-- Writes such jobs, and those on which nobody depends any more, when their spec has changed.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL,

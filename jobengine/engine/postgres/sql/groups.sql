@@ -492,7 +492,7 @@ SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigi
     unnest(:groups::bytea[]);
 
 -- name: renew_jobs_of_groups
--- Writes jobs of a queue with flow whose fixed half has changed.
+-- Writes jobs of a queue with flow whose spec has changed.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL,

@@ -95,7 +95,7 @@ SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigi
     unnest(:inv_prios::bigint[]), unnest(:arrivals::bigint[]), unnest(:created::bigint[]), unnest(:sealed::bytea[]);
 
 -- name: renew_jobs
--- Writes jobs whose fixed half has changed: a client has edited them, or a new job has the uid of a removed one.
+-- Writes jobs whose spec has changed: a client has edited them, or a new job has the uid of a removed one.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL
