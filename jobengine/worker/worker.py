@@ -248,9 +248,7 @@ class Worker:
         finally:
             with self._lock:
                 self._running = None
-            if listens:
-                for number in _SIGNALS:
-                    loop.remove_signal_handler(number)
+        # The loop removes the signal handlers when it closes, so that a late second signal makes no traceback.
 
 
 def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -> None:

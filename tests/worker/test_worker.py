@@ -1,13 +1,16 @@
 """How a worker is set up."""
 
 import logging
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from jobengine.client import AsyncJobEngine
 from jobengine.worker import Worker
 from jobengine.worker.schedules import with_queues
 
@@ -116,9 +119,9 @@ def test_a_schedule_belongs_to_the_queue_of_its_function_in_any_order_of_decorat
     ]
 
 
-def test_a_worker_with_a_schedule_can_be_stopped_while_no_server_answers(caplog: pytest.LogCaptureFixture) -> None:
-    worker = Worker("q", url=_URL, access_key="k")
-    worker.schedule("n", cron="@daily")(worker.handler("q")(_handle))
+@contextmanager
+def _stopped_when_away(worker: Worker) -> Iterator[None]:
+    """Stop the worker when it logs that no server answers."""
 
     class Stop(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -128,7 +131,27 @@ def test_a_worker_with_a_schedule_can_be_stopped_while_no_server_answers(caplog:
     log, handler = logging.getLogger("jobengine.worker"), Stop()
     log.addHandler(handler)
     try:
-        assert worker.run_until_empty() == 0
+        yield
     finally:
         log.removeHandler(handler)
+
+
+def test_a_signal_during_the_end_of_a_worker_makes_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(AsyncJobEngine):
+        async def __aexit__(self, *_: object) -> None:
+            signal.raise_signal(signal.SIGINT)
+            await super().__aexit__(*_)
+
+    monkeypatch.setattr("jobengine.worker.worker.AsyncJobEngine", Interrupted)
+    worker = Worker("q", url=_URL, access_key="k")
+    worker.handler("q")(_handle)
+    with _stopped_when_away(worker):
+        worker.run()
+
+
+def test_a_worker_with_a_schedule_can_be_stopped_while_no_server_answers(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker("q", url=_URL, access_key="k")
+    worker.schedule("n", cron="@daily")(worker.handler("q")(_handle))
+    with _stopped_when_away(worker):
+        assert worker.run_until_empty() == 0
     assert [record.message for record in caplog.records if "keeps trying" in record.message]
