@@ -38,16 +38,15 @@ class Exit(IntEnum):
 
 #: Statuses that a proxy answers if it can't reach the server.
 _OF_A_PROXY = (502, 504)
-#: Replaces advice for HTTP in the server's texts by advice for the command line.
+#: Replaces the client's advice for Python by advice for the command line.
 _AT_A_SHELL: Final = {
-    "create it with PUT /api/v1/queue.": "make it with `jobengine queue create`.",
-    "send one that does in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
-    "send the queue's key in X-Access-Key.": "set JOBENGINE_ACCESS_KEY to the queue's key.",
-    "send the server's in X-Admin-Key.": "set JOBENGINE_ADMIN_KEY to the server's.",
-    "Send the server's admin key in X-Admin-Key.": "Set JOBENGINE_ADMIN_KEY to the server's admin key.",
-    "create it with PUT /api/v1/batch.": "create it with `jobengine batch create`.",
-    "GET /api/v1/schedules lists its schedules.": "`jobengine schedule list` lists its schedules.",
-    "GET /api/v1/queue/key lists its keys.": "`jobengine key list` lists its keys.",
+    "Queue.create()": "`jobengine queue create`",
+    "Batch.create()": "`jobengine batch create`",
+    "Queue.schedules.list()": "`jobengine schedule list`",
+    "Queue.keys.list()": "`jobengine key list`",
+    "access_key= or JOBENGINE_ACCESS_KEY to one that does.": "JOBENGINE_ACCESS_KEY to one that does, or use --profile.",
+    "access_key= or JOBENGINE_ACCESS_KEY": "JOBENGINE_ACCESS_KEY",
+    "admin_key= or JOBENGINE_ADMIN_KEY": "JOBENGINE_ADMIN_KEY",
     "The argument url is ": "--url is ",
     "leave the URL out": "leave --url out",
 }
@@ -69,7 +68,7 @@ class Failed(click.ClickException):
 
 
 def what_is_wrong(error: JobEngineError) -> str:
-    """The text of a client's error, on one line. Advice for HTTP is replaced by advice for the command line."""
+    """The text of a client's error, on one line. Advice for Python is replaced by advice for the command line."""
     detail = plain(error.detail)
     for text, shell_text in _AT_A_SHELL.items():
         detail = detail.replace(text, shell_text)

@@ -142,6 +142,17 @@ _NO_BATCH: Final = "The queue has no batch"
 #: The first words of a 400 for a missing access key; the rest names headers, which users of the client do not set.
 _NO_KEY: Final = "The header X-Access-Key is missing"
 _SET_KEY: Final = "There is no access key for this call: set access_key= or JOBENGINE_ACCESS_KEY."
+#: Replaces advice for HTTP in the server's texts by advice for users of the client.
+_IN_PYTHON: Final = {
+    "create it with PUT /api/v1/queue.": "create it with Queue.create().",
+    "create it with PUT /api/v1/batch.": "create it with Batch.create().",
+    "GET /api/v1/schedules lists its schedules.": "Queue.schedules.list() lists its schedules.",
+    "GET /api/v1/queue/key lists its keys.": "Queue.keys.list() lists its keys.",
+    "send one that does in X-Access-Key.": "set access_key= or JOBENGINE_ACCESS_KEY to one that does.",
+    "send the queue's key in X-Access-Key.": "set access_key= or JOBENGINE_ACCESS_KEY to the queue's key.",
+    "send the server's in X-Admin-Key.": "set admin_key= or JOBENGINE_ADMIN_KEY to the server's.",
+    "Send the server's admin key in X-Admin-Key.": "Set admin_key= or JOBENGINE_ADMIN_KEY to the server's admin key.",
+}
 #: The last words of a 429 after too many wrong keys; a 429 for a full queue has the same problem type.
 _KEY_REFUSED: Final = "a right key works at once."
 
@@ -182,4 +193,6 @@ def error_of(
 def _detail(status: int, problem: Mapping[str, Any]) -> str:
     """What is wrong, in the words of the answer or better ones."""
     detail = str(problem.get("detail") or problem.get("error") or f"The server answered with status {status}.")
+    for text, python_text in _IN_PYTHON.items():
+        detail = detail.replace(text, python_text)
     return _SET_KEY if detail.startswith(_NO_KEY) else detail

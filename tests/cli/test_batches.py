@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import BatchNotFound, Explanation
+from jobengine.client import Explanation
+from jobengine.client.errors import error_of
 
 from .fakes import UID, FakeEngine, Shell, batch_of, job_of, stats_of
 
@@ -108,7 +109,7 @@ def test_changing_one_job_of_a_batch_needs_no_confirmation(shell: Shell, command
 
 def test_a_missing_batch_exits_with_3_and_names_batch_create(shell: Shell) -> None:
     text = "The queue has no batch 'b'; create it with PUT /api/v1/batch."
-    shell.mail.answers["progress batch"] = BatchNotFound(text, status=404)
+    shell.mail.answers["progress batch"] = error_of(404, {"detail": text})
     done = shell("batch", "show", "mail", "b")
     assert (done.exit_code, "create it with `jobengine batch create`." in done.stderr) == (3, True)
 

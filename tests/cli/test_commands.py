@@ -31,6 +31,7 @@ from jobengine.client import (
     Unavailable,
     WorkerJobs,
 )
+from jobengine.client.errors import error_of
 from jobengine.client.http_codec import not_connected
 from tests.client.doubles import unconnected
 
@@ -119,10 +120,13 @@ def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> No
 
 
 def test_advice_for_http_becomes_advice_for_the_command_line(shell: Shell) -> None:
-    advised = KeyNotFound("The queue has no key with id 'k'; GET /api/v1/queue/key lists its keys.", status=404)
-    shell.mail.answers["stats"] = advised
-    said = "jobengine: The queue has no key with id 'k'; `jobengine key list` lists its keys.\n"
-    assert shell("queue", "stats", "mail").stderr == said
+    for problem, said in (
+        ("No key 'k'; GET /api/v1/queue/key lists its keys.", "No key 'k'; `jobengine key list` lists its keys."),
+        ("No; send one that does in X-Access-Key.", "No; set JOBENGINE_ACCESS_KEY to one that does, or use --profile."),
+        ("No; send the server's in X-Admin-Key.", "No; set JOBENGINE_ADMIN_KEY to the server's."),
+    ):
+        shell.mail.answers["stats"] = error_of(404, {"detail": problem})
+        assert shell("queue", "stats", "mail").stderr == f"jobengine: {said}\n"
 
 
 _HOSTILE = "no \x1b]0;owned\x07\x9b2J\n\u202ejobengine: done"

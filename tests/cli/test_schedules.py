@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobengine.client import ScheduleNotFound
+from jobengine.client.errors import error_of
 
 from .fakes import UID, Shell, schedule_of
 
@@ -134,6 +135,6 @@ def test_run_for_past_times_prints_them_and_counts_the_jobs(shell: Shell) -> Non
 
 def test_a_missing_schedule_exits_with_3_and_names_the_list_command(shell: Shell) -> None:
     text = "The queue has no schedule 'n'; GET /api/v1/schedules lists its schedules."
-    shell.mail.answers["get schedule"] = ScheduleNotFound(text, status=404)
+    shell.mail.answers["get schedule"] = error_of(404, {"detail": text}, special={404: ScheduleNotFound})
     done = shell("schedule", "show", "mail", "n")
     assert (done.exit_code, "`jobengine schedule list` lists its schedules" in done.stderr) == (3, True)

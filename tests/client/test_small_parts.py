@@ -28,6 +28,8 @@ from jobengine.client.http_codec import Response
 from jobengine.client.jobs import changes_json, changes_value, filter_query, filter_value, job_json
 from jobengine.client.leases import Beats
 from jobengine.client.retrying import Patience
+from jobengine.core import errors as core
+from jobengine.web.errors import AdminRequired
 
 # Back-off
 
@@ -273,6 +275,26 @@ def test_the_error_class_depends_on_the_call_and_the_text() -> None:
     assert type(error_of(409, {}, special={409: QueueExists})) is QueueExists
     assert (type(error_of(418, {})), "418" in str(error_of(418, {}))) == (JobEngineError, True)
     assert type(error_of(502, {})) is Unavailable
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (core.QueueNotFound("q"), "'q'; create it with Queue.create()."),
+        (core.BatchNotFound("b"), "'b'; create it with Batch.create()."),
+        (core.KeyNotFound("k"), "'k'; Queue.keys.list() lists its keys."),
+        (core.ScheduleNotFound("n"), "'n'; Queue.schedules.list() lists its schedules."),
+        (core.AccessDenied("q"), "'q'; set access_key= or JOBENGINE_ACCESS_KEY to one that does."),
+        (AdminRequired(), "Set admin_key= or JOBENGINE_ADMIN_KEY to the server's admin key."),
+        (
+            AdminRequired("The admin key is wrong; send the server's in X-Admin-Key."),
+            "wrong; set admin_key= or JOBENGINE_ADMIN_KEY to the server's.",
+        ),
+    ],
+    ids=str,
+)
+def test_advice_for_http_becomes_advice_for_python(error: Exception, advice: str) -> None:
+    assert str(error_of(404, {"detail": str(error)})).endswith(advice)
 
 
 def test_errors_can_be_pickled_and_raised_again() -> None:
