@@ -92,7 +92,7 @@ def authorise(queue: Queue, command: Keyed, now: int) -> Grant:
     if grant is None:
         raise AccessDenied(queue.name, command.named_in)
     if grant.role not in command.roles:
-        raise NotAllowed(grant.role)
+        raise NotAllowed(queue.name, grant.role)
     return grant
 
 

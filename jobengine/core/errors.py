@@ -26,9 +26,9 @@ class QueueExists(DomainError):
 class AccessDenied(DomainError):
     """The access key does not open the queue."""
 
-    def __init__(self, queue: str = "", named_in: str | None = None) -> None:
+    def __init__(self, queue: str, named_in: str | None = None) -> None:
         """`named_in` is the field of a request about another queue that names `queue`."""
-        text = "The access key does not open this queue; send one that does in X-Access-Key."
+        text = f"The access key does not open the queue {queue!r}; send one that does in X-Access-Key."
         if named_in is not None:
             text = f"The access key does not open the queue {queue!r} in {named_in}; send one that opens both queues."
         super().__init__(text)
@@ -37,8 +37,10 @@ class AccessDenied(DomainError):
 class NotAllowed(DomainError):
     """The access key opens the queue, but its role does not cover the command."""
 
-    def __init__(self, role: Role) -> None:
-        super().__init__(f"A key with the role {role} may not do this; ask the owner of the queue for another key.")
+    def __init__(self, queue: str, role: Role) -> None:
+        super().__init__(
+            f"A key with the role {role} may not do this in the queue {queue!r}; ask its owner for another key."
+        )
 
 
 class KeyNotFound(DomainError):

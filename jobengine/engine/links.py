@@ -56,7 +56,7 @@ async def read_graph(engine: Asks, start: c.ExplainJob, pause: Callable[[], Awai
     access: Access = {"access_key": start.access_key, "admin": start.admin}
     grant = await engine.ask(c.CheckKey(queue=start.queue, **access))
     if grant.role not in start.roles:
-        raise NotAllowed(grant.role)
+        raise NotAllowed(start.queue, grant.role)
     growing = _Growing()
     growing.take((start.queue, start.uid))
     while wanted := growing.next_round():

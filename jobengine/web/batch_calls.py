@@ -65,7 +65,7 @@ class BatchCalls(ScheduleCalls):
         """Raise NotAllowed before anything is changed: other keys may close a batch, but not change all its jobs."""
         grant = await self.engine.ask(c.CheckKey(queue=queue, **self.keys.access(request)))
         if grant.role is not Role.OWNER:
-            raise NotAllowed(grant.role)
+            raise NotAllowed(queue, grant.role)
 
     @_app.route("/api/v1/batches", "GET", "queueName limit cursor")
     async def list_batches(self, request: JobRequest) -> bytes:

@@ -143,7 +143,7 @@ def test_the_eleventh_failed_key_within_a_minute_is_429(server: MemoryServer) ->
         server.clock.advance(1)
     answer = _try(server)
     assert (answer.status, answer.headers["Retry-After"]) == (429, "51")
-    assert answer.json["detail"].startswith("The access key does not open this queue; ")
+    assert answer.json["detail"].startswith("The access key does not open the queue 'q'; ")
     assert answer.json["detail"].endswith(" refused for 51 seconds; a right key works at once.")
     server.clock.advance(50)
     assert [_try(server).status for _ in range(2)] == [401, 429]

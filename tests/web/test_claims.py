@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.doubles import MemoryServer
-from tests.web.asking import add, claim, hold, peek, read, take
+from tests.web.asking import add, add_key, claim, hold, make_queue, peek, read, take
 
 
 def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: MemoryServer) -> None:
@@ -31,6 +31,19 @@ def test_a_claim_without_a_count_gets_one_job_with_its_queue_and_lease(server: M
 def test_a_queue_named_twice_is_claimed_from_once(server: MemoryServer) -> None:
     add(server)
     assert len(take(server, "q", "q", count=5).json["jobs"]) == 1
+
+
+def test_the_error_of_a_claim_names_the_queue_that_refused_it(server: MemoryServer) -> None:
+    make_queue(server, "other")
+    add_key(server, "producer", "p", "other")
+    make_queue(server, "third", "another key")
+    for names, key, status, start in (
+        (("q", "none"), "key", 404, "There is no queue named 'none'; "),
+        (("q", "third"), "key", 401, "The access key does not open the queue 'third'; "),
+        (("other", "q"), "p", 403, "A key with the role producer may not do this in the queue 'other'; "),
+    ):
+        answer = take(server, *names, key=key)
+        assert (answer.status, answer.json["detail"].startswith(start)) == (status, True)
 
 
 def test_only_jobs_with_all_of_the_tags_are_claimed(server: MemoryServer) -> None:

@@ -106,8 +106,8 @@ _WORDS = {
     (404, "There is no queue named 'PUT /api my_queue'; create it with PUT /api/v1/queue."): (
         "There is no queue named 'PUT /api my_queue'."
     ),
-    (401, "The access key does not open this queue; send one that does in X-Access-Key."): (
-        "The access key does not open this queue."
+    (401, "The access key does not open the queue 'mail'; send one that does in X-Access-Key."): (
+        "The access key does not open the queue 'mail'."
     ),
     (401, "The admin key is wrong; send the server's in X-Admin-Key."): "The admin key is wrong.",
     (400, "job.max_attempts must be at least 1, not 0."): "“Attempts” must be at least 1, not 0.",
