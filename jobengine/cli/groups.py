@@ -66,7 +66,7 @@ def set_group(queue_name: str, group_name: str, weight: int | None, **limits: An
     """
     Give a group settings of its own; others stay unchanged.
 
-    With `none`, the queue's limit or rate for each group holds again; see also `jobengine group reset`.
+    With `none`, the queue's limit or rate for each group applies again; see also `jobengine group reset`.
     """
     session = current()
     changes = given_limits(limits)

@@ -80,7 +80,7 @@ class JobGraph(Answer):
     __slots__ = ()
     _shown = ("nodes", "edges")
 
-    #: At most 200, the nearest first; the job itself is the first.
+    #: At most 200: the job itself, then the others, nearest first.
     nodes = Field[tuple[LinkedJob, ...]]("nodes", linked_jobs, ())
     edges = Field[tuple[GraphEdge, ...]]("edges", _edges, ())
     #: Whether there are more than 200.

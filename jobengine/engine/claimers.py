@@ -82,7 +82,7 @@ class ClaimLog:
         return sum(1 for _ in self.line.claims(name))
 
     def claimers(self, name: str) -> Claimers:
-        """Who claims from a queue."""
+        """The claims that wait on a queue, and where its workers claim from."""
         found = sorted(self.line.claims(name), key=lambda one: (one.since, one.number))[:_LISTED]
         return Claimers(
             waiting=[shown for one in found if (shown := self.shown(one)) is not None],

@@ -18,7 +18,7 @@ from ..core.model import Queue, State
 from .door import Unavailable
 from .sweeps import Asks
 
-#: Seconds after which a move goes on that could not be carried out.
+#: Seconds until a failed move is retried.
 _PAUSE: Final = 1.0
 
 
@@ -27,7 +27,7 @@ class LineMover:
     """
     Moves jobs to the places that the present order of their queue gives them.
 
-    The queue itself says that jobs may have old places (Order.changed), so a move that a stop has interrupted goes on
+    The queue itself says that jobs may have old places (Order.changed), so a move that a stop has interrupted continues
     after the next start.
     """
 
@@ -37,7 +37,7 @@ class LineMover:
     _ready: Callable[[], Awaitable[object]] | None = None
     #: The queues whose jobs are being moved, each with whether its order was changed since that move began.
     _again: dict[str, bool] = field(factory=dict, init=False)
-    #: The pauses of moves that could not be carried out, by queue.
+    #: The pauses before failed moves are retried, by queue.
     _pauses: "dict[str, Deferred[None]]" = field(factory=dict, init=False)
     _stopped: bool = field(default=False, init=False)
     _log: Logger = field(factory=Logger, init=False)

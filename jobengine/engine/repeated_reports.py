@@ -18,7 +18,7 @@ A = TypeVar("A", bound=DomainError)
 
 
 async def repeated_report(engine: Asks, command: c.UpdateJob | c.WaitFor, error: JobNotFound) -> Job:
-    """The job which an update repeats that moved it; raises `error` if the update does not."""
+    """The moved job, if this update repeats the report that moved it; otherwise raises `error`."""
     if isinstance(command, c.UpdateJob):
         access = {"access_key": command.access_key, "admin": command.admin}
         update = c.JobUpdate(uid=command.uid, changes=command.changes, lease=command.lease)
@@ -42,7 +42,7 @@ async def with_repeated(
 
 
 async def _moved_by(engine: Asks, access: Mapping[str, Any], queue: str, update: c.JobUpdate) -> Job | None:
-    """The job which the holder of this lease has reported as failed, and which that has moved; or None."""
+    """The job that an earlier report with this update's lease has moved into a dead-letter queue; or None."""
     if update.lease is None or update.changes.state is not State.FAILED:
         return None
     with suppress(DomainError):

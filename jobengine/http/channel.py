@@ -274,7 +274,7 @@ class LimitedChannel(HTTPChannel):
         self._pause_or_resume()
 
     def resumeProducing(self) -> None:
-        """The client reads again."""
+        """The client reads again: continue with its requests."""
         self.paused = False
         super().resumeProducing()
         self._pause_or_resume()

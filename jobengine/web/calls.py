@@ -47,7 +47,7 @@ class Calls:
         self._request_log = RequestLog(self.engine, self.clock.seconds)
 
     async def _ask(self, request: JobRequest, command: c.Command[A]) -> A:
-        """Note a command for the log, and carry it out."""
+        """Record a command for the log, and carry it out."""
         self._request_log.logged(request, command)
         return await self.engine.ask(command)
 

@@ -18,7 +18,7 @@ from .unique_keys import with_rule
 
 
 class _ShownDependency(Struct, gc=False):
-    """What all dependencies of a claimed job have in an answer."""
+    """The one field that each dependency of a claimed job has in an answer."""
 
     state: str
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: The number of items that are encoded without a pause, in a few ms.
 _SLICE: Final = 1_000
-#: What stands before the names of jobs that hold another one, by their state.
+#: The words before the uids of jobs that hold another one, by their state.
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 #: The fewest jobs of a group of failures that has others than the job itself.
 _WITH_OTHERS: Final = 2

@@ -195,7 +195,7 @@ class AsyncQueue(AsyncMoves):
         """
         Give a group settings of its own, and return it; omitted ones stay unchanged.
 
-        `in_progress` and `rate`, such as (10, 60), replace the queue's for each group; with None, the queue's hold
+        `in_progress` and `rate`, such as (10, 60), replace the queue's for each group; with None, the queue's apply
         again. `weight` is the group's share in fair order. While a group is `paused`, and until `held_until`, none of
         its jobs can be claimed; `held_until=None` ends a hold.
         """
@@ -203,7 +203,7 @@ class AsyncQueue(AsyncMoves):
         return await self._ask(calls.CHANGE_GROUP, body=body)
 
     async def reset_group(self, name: str) -> None:
-        """Remove the group's own settings: the queue's hold again. Raises GroupNotFound."""
+        """Remove the group's own settings: the queue's apply again. Raises GroupNotFound."""
         await self._ask(calls.RESET_GROUP, query={"queueName": self.name, "group": name})
 
     # Batches

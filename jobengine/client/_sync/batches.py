@@ -39,8 +39,8 @@ class Batch:
     Jobs of a queue that are awaited together; `Queue.batch` makes this object, which sends nothing.
 
     A batch ends when it is closed and all its jobs are finished. As a context manager the batch is created at the
-    beginning of the block, and closed at its end. If the block raises, the batch stays open, so that what was added is
-    neither lost nor taken for all: add the rest and close it, or cancel it.
+    beginning of the block, and closed at its end. If the block raises, the batch stays open with the jobs that were
+    added, and does not end: add the rest and close it, or cancel it.
     """
 
     def __init__(

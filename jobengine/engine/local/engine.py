@@ -415,11 +415,11 @@ class LocalEngine:
             self._backups -= 1
 
     def _backup_reader(self) -> "Deferred[BackupReader]":
-        """A reader of the file as it is now. If the caller leaves before the reader is made, it is closed."""
+        """A reader of the file as it is now; the reader is closed if the caller leaves before it is made."""
         waiting: Deferred[BackupReader] = Deferred()
 
         def made(backup_reader: BackupReader) -> None:
-            """Pass it on, or close it."""
+            """Pass the reader on, or close it if the caller has left."""
             if waiting.called:
                 backup_reader.close()
             else:

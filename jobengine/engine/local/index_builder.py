@@ -19,7 +19,7 @@ _KEPT: Final = 300
 
 @define(eq=False)
 class IndexBuilder:
-    """The indexes that exist only while somebody reads them, of all queues."""
+    """The indexes of all queues that exist only while they are read."""
 
     clock: IReactorTime
     _gradual_free: GradualFree = field(init=False)

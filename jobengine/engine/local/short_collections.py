@@ -28,7 +28,7 @@ class ShortCollections:
     _not_left_alone: int = field(default=0, init=False)
 
     def changed(self, number: int) -> None:
-        """Note that this number of facts was applied."""
+        """Record that this number of facts was applied."""
         self._changes += number
         if self._changes >= _YOUNG:
             self._collect()

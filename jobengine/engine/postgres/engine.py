@@ -283,8 +283,8 @@ class PostgresEngine:
 
     def _lane_for(self, task: Task, beside: int = 0) -> Lane:
         """
-        The lane for a task: batched commands about a queue that may not overlap share a lane; long
-        commands have their own. `beside` is for another lane than that of the queue.
+        The lane for a task: batched commands about a queue that may not overlap share a lane; long commands
+        have their own. With `beside`, it is this many lanes after the queue's.
         """
         if not task.is_batched:
             return self._lanes[_LANES]

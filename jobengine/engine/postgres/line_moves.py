@@ -1,5 +1,5 @@
 """
-Lets one server move the jobs of a queue to their new places, and another go on if that server has ended.
+Lets one server move the jobs of a queue to their new places, and another continue if that server has ended.
 
 The column `moving` of a queue is the time, by the database's clock, until which a server moves its jobs. That server
 renews it; once it has passed, any server takes up the move.
@@ -26,7 +26,7 @@ from .database.pipeline import Row
 from .database.rows import Rows
 from .sql import named
 
-#: Seconds until the next look at the queues, and milliseconds for which a move belongs to a server without a renewal.
+#: Seconds between checks of all queues, and milliseconds for which a move belongs to a server without a renewal.
 _PAUSE: Final = 10.0
 _LEASE: Final = 30_000
 _TAKE_MOVES: Final = named("take_moves")
@@ -59,7 +59,7 @@ class LineMoves:
         self._mover.begin(queue)
 
     def look(self) -> None:
-        """Now and then, renew the moves of this server, and go on with those that other servers have left."""
+        """Renew the moves of this server, and take up moves that other servers have left; does this every _PAUSE."""
         if self.clock.seconds() >= self._due:
             self._due = self.clock.seconds() + _PAUSE
             self.lane.thread(lambda: self.lane.session.run(self._take)).addCallback(self._go_on).addErrback(
@@ -75,7 +75,7 @@ class LineMoves:
             await leaving.addErrback(self._failed)
 
     async def _claimed(self) -> None:
-        """Keep others from a move that has just begun, before waiting until it may begin."""
+        """Claim a move for this server, before waiting until it may begin."""
         self._go_on(await self.lane.thread(lambda: self.lane.session.run(self._take)))
         await self.ready()
 

@@ -59,7 +59,7 @@ class LinkCounting:
             self._links[number, job.spec.uid] = _digest(its)
 
     def wrong_counts(self, connection: "Connection[Row]", numbers: Sequence[int]) -> dict[tuple[int, bytes, int], int]:
-        """By how much the counts of batches must grow."""
+        """The corrections to add to the counts of batches."""
         for number, key, place, jobs in _LIST_DAMAGED_OF_BATCHES.execute(connection):
             if number in numbers and place in _PLACES:
                 self.counts[number, key, place] += jobs
@@ -83,8 +83,9 @@ def _digest(links: Mapping[Parent, Link]) -> _Digest:
 
 def correct_links(connection: "Connection[Row]", rows: Rows, queues: Mapping[int, Queue], wrong: list[Child]) -> None:
     """
-    Write the dependencies of these jobs anew, as the jobs are now, and leave all ends to be followed up: the servers do
-    that.
+    Write the rows of these jobs' dependencies as the jobs are now.
+
+    All ends are left to be followed up by the servers.
     """
     for start in range(0, len(wrong), _SLICE):
         with connection.transaction():

@@ -49,7 +49,7 @@ export function setGroup(queue, { group, own }, done) {
       tell(`${group}: saved.`);
       done();
     };
-    return form('Save', save, [h('p', { class: 'hint' }, 'Where a field is empty, the queue’s limit holds.'),
+    return form('Save', save, [h('p', { class: 'hint' }, 'Where a field is empty, the queue’s limit applies.'),
       h('div', { class: 'fields' }, limitFields('own', own), field('Weight', { name: 'weight', type: 'number', min: 1, step: 1, value: own.weight ?? 1 }, 'Its share in fair order.'))],
     { more: keep(close) });
   });

@@ -76,36 +76,36 @@ class BatchIndex:
         self.ended: Final[dict[str, None]] = {}
 
     def set_item(self, name: str, value: str | None) -> None:
-        """Note the new value of a batch."""
+        """Record the new value of a batch."""
         entry = self._entry(name)
         old, entry.batch = entry.batch, None if value is None else batch_of(value)
         if end_of_batch(old) != end_of_batch(entry.batch):
             self.ended[name] = None
 
     def enter(self, job: Job, place: Place, entering: Pending) -> None:
-        """Note a new job of a batch in this place."""
+        """Record a new job of a batch in this place."""
         self._entry(job.spec.rare.batch or "").numbers[place] += 1
         if place in FINISHED_PLACES:
             self._move_kept(job, entering)
 
     def leave(self, job: Job, leaving: Pending) -> None:
-        """Note that a job of a batch was removed."""
+        """Record that a job of a batch was removed."""
         self._entry(job.spec.rare.batch or "").numbers[place_of(job.standing)] -= 1
         self._move_kept(job, leaving)
 
     def move(self, name: str, before: Place, after: Place) -> None:
-        """Note that a job of a batch has another place."""
+        """Record that a job of a batch has another place."""
         numbers = self._entry(name).numbers
         numbers[before] -= 1
         numbers[after] += 1
 
     def move_kept(self, old: Job, new: Job, entering: Pending, leaving: Pending) -> None:
-        """Note the change of a job of a batch that was finished, or is."""
+        """Record the change of a job of a batch that was finished, or is."""
         self._move_kept(old, leaving)
         self._move_kept(new, entering)
 
     def set_kept(self, uid: str, job: Job | None, entering: Pending, leaving: Pending, *, keeps: bool) -> None:
-        """Note whether unfinished jobs depend on a job, which may be missing."""
+        """Record whether unfinished jobs depend on a job, which may be missing."""
         self.is_used = True
         if keeps:
             self._move_kept(job, leaving)

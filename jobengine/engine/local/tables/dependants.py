@@ -63,7 +63,7 @@ class Dependants:
         return awaited in self._changed_by or awaited in self._unfinished
 
     def change(self, queue: str, uid: str, old: Job | None, new: Job | None) -> None:
-        """Note the change of a job; call it after the job was changed in its table."""
+        """Record the change of a job; call it after the job was changed in its table."""
         its = (queue, uid)
         spec = None if new is None else new.spec
         if (spec is not None and spec.rare.dependencies is not None) or (
@@ -80,7 +80,7 @@ class Dependants:
             self._keep(queue, uid, False)
 
     def note_batches(self, queue: str, batches: BatchIndex) -> None:
-        """Note which batches have to end or to be resumed, and which have done so."""
+        """Record which batches have to end or to be resumed, and which have done so."""
         self._batches.update(((queue, name), None) for name in batches.to_change)
         for name in batches.ended:
             self._to_check.update(self._changed_by.get((queue, batch_key(name)), {}))
@@ -88,7 +88,7 @@ class Dependants:
         batches.ended.clear()
 
     def leave(self, queue: str, table: _Table) -> None:
-        """Note that a queue is gone with all its jobs."""
+        """Record that a queue is gone with all its jobs."""
         for uid in [*self._linked.get(queue, ())]:
             self._change_links((queue, uid), table.jobs[uid], None)
         if not self._changed_by:
@@ -97,7 +97,7 @@ class Dependants:
             self._to_check.update(self._changed_by.get((queue, key), {}))
 
     def enter(self, queue: str, table: _Table) -> None:
-        """Note that a queue is there again with its jobs."""
+        """Record that a queue is there again with its jobs."""
         if not self.is_used:
             return
         for uid, job in table.jobs.items():
@@ -135,7 +135,7 @@ class Dependants:
         return None if table is None else table.jobs.get(its[1])
 
     def _change_links(self, its: Awaited, old: Job | None, new: Job | None) -> None:
-        """Note what a job waits for, and what it keeps from being removed."""
+        """Record what a job waits for, and what it keeps from being removed."""
         self.is_used = True
         before, after = awaited_by(old), awaited_by(new)
         if before != after:
@@ -163,7 +163,7 @@ class Dependants:
                 self._changed_by.pop(awaited, None)
 
     def _count(self, before: Sequence[Awaited], after: Sequence[Awaited]) -> None:
-        """Count on what unfinished jobs depend."""
+        """Count, for each awaited job, the unfinished jobs that depend on it."""
         if before == after:
             return
         for awaited in after:

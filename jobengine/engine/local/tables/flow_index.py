@@ -87,11 +87,11 @@ class FlowIndex:
         self.indexes = tuple(turns for turns in (self.turns, coming) if turns is not None)
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
-        """Note the new value of a named thing."""
+        """Record the new value of a named thing."""
         for turns in self.indexes:
             turns.set_item(kind, name, value)
 
     def update(self) -> None:
-        """Bring the lists of groups up to date with the noted changes."""
+        """Bring the lists of groups up to date with the recorded changes."""
         for turns in self.indexes:
             turns.update()

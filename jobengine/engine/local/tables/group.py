@@ -80,7 +80,7 @@ class GroupExtras:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no field says anything."""
+        """Whether all fields have their defaults."""
         if self.has_limits:
             return False
         return not (self.changes or self.failed or self.by_tags or self.tag_positions)

@@ -1,4 +1,4 @@
-"""What a table of a queue tells of the queue's groups."""
+"""The queries of a queue's table about its groups."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -17,7 +17,7 @@ _HOLDERS: Final = 10
 
 
 class GroupQueries:
-    """The part of a QueueTable that answers questions about groups."""
+    """The part of a QueueTable with the queries about groups."""
 
     __slots__ = ()
 

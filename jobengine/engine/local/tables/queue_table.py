@@ -239,7 +239,7 @@ class QueueTable(GroupQueries):
         group: str | None = None,
         arrived_before: int | None = None,
     ) -> tuple[list[Job], Position | None]:
-        """A page of long jobs has fewer than `limit`: at most PAGE_BYTES, and one job."""
+        """A page may have fewer than `limit` jobs: it ends once their contents exceed PAGE_BYTES."""
         positions = self._ranks(after, state, group) if sort is None else self._positions(after, state, sort)
         if arrived_before is not None:
             positions = (one for one in positions if one[1] < arrived_before)

@@ -26,7 +26,7 @@ class ScheduleIndex:
         return ScheduleCounts(len(self._schedules), failing, None if first is None else first[0])
 
     def set_item(self, name: str, value: str | None) -> None:
-        """Note the new value of a schedule."""
+        """Record the new value of a schedule."""
         old = self._schedules.pop(name, None)
         if old is not None and old.next is not None:
             self._times.remove_all([(old.next, name)])

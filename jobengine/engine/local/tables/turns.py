@@ -271,17 +271,17 @@ class Turns:
         return bool(gathered)
 
     def enter(self, job: Job, place: Place) -> None:
-        """Note that a job is added; call `update` when all changes are noted."""
+        """Record that a job is added; call `update` when all changes are recorded."""
         if place not in _ENDED or self._failed_hold:
             self.move(job.spec, None, job, None, place)
 
     def leave(self, job: Job, place: Place) -> None:
-        """Note that a job is removed; call `update` when all changes are noted."""
+        """Record that a job is removed; call `update` when all changes are recorded."""
         if place not in _ENDED or self._failed_hold:
             self.move(job.spec, job, None, place, None)
 
     def move(self, spec: Spec, old: Job | None, new: Job | None, was: Place | None, now: Place | None) -> None:
-        """Note that a job goes from one place to another; None stands for outside the queue."""
+        """Record that a job goes from one place to another; None stands for outside the queue."""
         if self.covered is not None and self.covered < spec.rank:
             return
         name = spec.rare.group
@@ -312,7 +312,7 @@ class Turns:
     # Changes of settings
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
-        """Note the new value of a named thing."""
+        """Record the new value of a named thing."""
         if kind == GATE and name == OF_QUEUE:
             self.gate = gate_of(value)
             self._note_own_gate()
@@ -357,7 +357,7 @@ class Turns:
     # Indexes
 
     def update(self) -> None:
-        """Bring the lists of groups up to date with the noted changes."""
+        """Bring the lists of groups up to date with the recorded changes."""
         if not self._touched:
             return
         touched, self._touched = self._touched, {}
@@ -452,7 +452,7 @@ class Turns:
         return 1 if group.is_strict and room > 0 else room
 
     def _set_limits(self, name: str, extras: GroupExtras) -> None:
-        """Note what the limits and the gate of a group allow now, and when that changes next."""
+        """Record what the limits and the gate of a group allow now, and when that changes next."""
         limits = extras.settings.limits(self.flow)
         extras.left = extras.gate.left(limits.rate, self.now)
         extras.cap = UNLIMITED if limits.in_progress is None else limits.in_progress
@@ -471,7 +471,7 @@ class Turns:
         self._note_over(OF_QUEUE, self.gate, self.gate.next_change(self.flow.limits.rate, self.now))
 
     def _note_over(self, name: str, gate: Gate, changes: int | None) -> None:
-        """Note whether a gate, given when it changes next, has no more effect."""
+        """Record whether a gate has no more effect; `changes` is when it changes next, or None for never."""
         if changes is None and gate is not OPEN:
             self._over[name] = None
         elif self._over:
@@ -485,7 +485,7 @@ class _Moves:
         self.positions: dict[Tags | None, tuple[list[Key], list[Key]]] = {None: ([], [])}
 
     def note(self, tags: Tags | None, old: Key | None, new: Key | None) -> None:
-        """Note that a group moves in the list for these tags."""
+        """Record that a group moves in the list for these tags."""
         inserted, removed = self.positions.setdefault(tags, ([], []))
         if new is not None:
             inserted.append(new)

@@ -70,9 +70,9 @@ def wanted_there(
     now: Now, tables: Mapping[str, LoadedTable], targets: Mapping[str, LoadedTable]
 ) -> list[tuple[int, str]]:
     """
-    The jobs that may be in dead-letter queues already, given the loaded jobs that are to be moved there.
+    The loaded jobs that are to be moved, as keys in their dead-letter queues: jobs with these uids may be there.
 
-    Lets these move, once what that needs is loaded.
+    The jobs can move once these are loaded.
     """
     for name, one in now.known.items():
         if one.due and one.queue.dead_letter is not None:
@@ -83,7 +83,7 @@ def wanted_there(
 
 
 def _needs_of(tables: Mapping[str, LoadedTable], target: LoadedTable) -> Needs:
-    """What the moves into a queue need of it."""
+    """The parts of a queue's table that moves into the queue need."""
     uids = {uid for table in tables.values() if _leads_to(table, target) for uid in table.moves}
     return Needs(uids=frozenset(uids), size=target.queue.max_jobs > 0, adds=bool(uids))
 

@@ -126,7 +126,7 @@ class Batch:
     _items: list[Statement] = field(factory=list, init=False)
     #: The statements that write the groups of queues with flow.
     _of_groups: list[Statement] = field(factory=list, init=False)
-    #: By how much the jobs of all groups grow, by queue number and place in the tally.
+    #: The changes of the numbers of jobs in all groups together, by queue number and place in the tally.
     _grouped: Counter[tuple[int, int]] = field(factory=Counter, init=False)
     #: What is written of dependencies and batches; None if nothing is.
     links: BatchLinks | None = field(default=None, init=False)

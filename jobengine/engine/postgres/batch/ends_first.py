@@ -37,9 +37,10 @@ class EndsWanted(Exception):
 
 @define
 class EndsFirst:
-    """Finds what is to be followed up before a transaction removes it."""
+    """Finds ends that must be followed up before a transaction removes the ended jobs."""
 
-    #: The deleted queues that were looked at: others may go on ending their jobs, and would put it off again.
+    #: The deleted queues that were checked. They are checked only once: other servers that still end their jobs would
+    #: put off the deletion again and again.
     _queues: set[Parent] = field(factory=set, init=False)
 
     def check(self, connection: "Connection[Row]", changes: Sequence[Change], links: BatchLinks | None) -> None:

@@ -22,7 +22,7 @@ _LIST_GROUP_KEYS: Final = named("list_group_keys")
 
 
 class FlowWanted(Exception):
-    """A command gives a queue flow: it is carried out again once the queue has it, and all transactions know."""
+    """A command needs flow in a queue without: retry it once the queue has flow and all transactions know of that."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__(queue.name)

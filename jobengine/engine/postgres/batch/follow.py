@@ -258,7 +258,7 @@ class FollowUps:
         load_named(self.connection, self.rows, self.tables, jobs, locks=True)
 
     def _mark(self, stands: Sequence[_Stand]) -> None:
-        """Note in the rows of jobs that others depend on them."""
+        """Record in the rows of jobs that others depend on them."""
         found = dict[Child, int | None]()
         for one in stands:
             table = self._table(one)
@@ -362,7 +362,7 @@ class FollowUps:
         return found
 
     def _freed(self, stands: Sequence[_Stand]) -> dict[int, list[tuple[str, FollowUp]]]:
-        """The finished jobs on which no unfinished job depends any more, by the time since when none does."""
+        """The finished jobs on which no unfinished job depends any more, by the time at which the last one ended."""
         now = self.tables.now.elapsed
         since = {(queue, key): now if at is None else min(at, now) for _, queue, key, at in self.taken}
         found: dict[int, list[tuple[str, FollowUp]]] = {}
@@ -392,6 +392,6 @@ class FollowUps:
         return found
 
     def _is_damaged(self, awaited: Awaited) -> bool:
-        """Whether nobody knows how a job stands: those that depend on it wait until it is restored or deleted."""
+        """Whether a job's state is unknown; the jobs that depend on it wait until it is restored or deleted."""
         table = self.tables.queues.get(awaited[0])
         return table is not None and awaited[1] in table.damaged

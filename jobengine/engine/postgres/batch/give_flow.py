@@ -21,7 +21,7 @@ from ..database.rows import NO_CLAIM_START, Rows, moving_of
 from ..sql import named
 from .begin import BEGIN
 
-#: How long to wait for transactions that may not know of the flow, and how often to look, in seconds.
+#: Seconds to wait for transactions that may not know of the flow, and between two checks.
 _PATIENCE, _PAUSE = 5.0, 0.005
 _LOCK_QUEUE: Final = named("lock_queue")
 _RECONFIGURE_QUEUE: Final = named("reconfigure_queue")

@@ -105,7 +105,7 @@ class LoadedGroups:
     # Changes by the batch's commands
 
     def change(self, old: Job | None, new: Job | None) -> None:
-        """Note a change of a job that was applied."""
+        """Record a change of a job that was applied."""
         was, now = self.changes.change(old, new)
         if self.turn and was == READY and now == RUNNING and new is not None:
             self._note_turn(new.spec.rare.group)
@@ -128,7 +128,7 @@ class LoadedGroups:
             group.ready.add(job.spec.rank)
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
-        """Note the new value of a named thing."""
+        """Record the new value of a named thing."""
         self._items.add((kind, name))
         group = self.loaded.get(name) if name else None
         if group is not None and kind == GROUP:

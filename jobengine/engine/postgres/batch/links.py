@@ -112,7 +112,7 @@ class BatchLinks:
     _of_batches: dict[tuple[int, bytes], Parent] = field(factory=dict, init=False)
 
     def note(self, linked: Sequence[Change], changes: Sequence[Change]) -> None:
-        """Note the changes of linked jobs, among all."""
+        """Record the changes of linked jobs, among all."""
         changed = {(one.queue.id, one.uid) for one in changes}
         for one in linked:
             self._note_links(one, changed)
@@ -127,7 +127,7 @@ class BatchLinks:
                 self.lazy[self.rows.name(one.queue.queue.name), one.uid] = None
 
     def note_item(self, effect: ItemEffect) -> None:
-        """Note a change of a batch: it may have to end, or have done so."""
+        """Record a change of a batch: it may have to end, or have done so."""
         if effect.old is None or effect.new is None:
             return
         old, new = batch_of(effect.old), batch_of(effect.new)
@@ -174,7 +174,7 @@ class BatchLinks:
             self._note_old(child, awaited, link, now.get(awaited))
 
     def _note_old(self, child: Child, awaited: Awaited, was: Link, now: Link | None) -> None:
-        """Note how a dependency has changed that was there before."""
+        """Record the change of a dependency that the job had before the batch."""
         parent, keeps = parent_of(self.rows, awaited), 0 if now is None else now[1]
         if now is None:
             self._deleted.append((child, parent))
@@ -185,7 +185,7 @@ class BatchLinks:
             self.lazy[parent] = None
 
     def _note_awaited(self, awaited: Awaited, link: Link, changed: set[Child], *, is_new: bool) -> None:
-        """Note that a job depends on another now, or on a batch, which may have ended already."""
+        """Record that a job depends on another now, or on a batch, which may have ended already."""
         (name, uid), (mark, keeps) = awaited, link
         table = self.tables.get(name)
         parent = None if table is None or batch_in(uid) is not None else table.jobs.get(uid)

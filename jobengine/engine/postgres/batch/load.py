@@ -227,7 +227,7 @@ class _Loading:
                 table.unloaded -= len(table.jobs)
 
     def load_rest(self) -> None:
-        """Load what only loaded jobs tell: the batches that they belong to; and what firing schedules needs."""
+        """Load the rows that depend on loaded jobs: their batches, and the jobs that firing schedules needs."""
         parts = self._parts()
         self._links.prepare(parts)
         self._links.load_batches(parts)

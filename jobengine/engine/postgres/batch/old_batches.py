@@ -9,9 +9,9 @@ from ..database.connection import together
 from ..database.pipeline import Row
 from ..sql import named
 
-#: Batches that are looked at in one transaction.
+#: Batches that are examined in one transaction.
 _SLICE: Final = 100
-#: A batch that still has jobs is looked at again after this many milliseconds.
+#: A batch that still has jobs is examined again after this many milliseconds.
 _LATER: Final = 60_000
 _FIND_OLD_BATCHES: Final = named("find_old_batches")
 _MAKE_KEYS: Final = named("make_keys")

@@ -1,4 +1,4 @@
-"""Counts and places the groups of a queue with flow anew, from its jobs."""
+"""Corrects the counts and places of the groups of a queue with flow, from its jobs."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress

@@ -97,7 +97,7 @@ class LoadedTable:
     awaited: set[str] = field(factory=set)
     freed: set[str] = field(factory=set)
     found_due: set[str] = field(factory=set)
-    #: The uids of the jobs that may be moved into the dead-letter queue now: what that needs is loaded.
+    #: The uids of the jobs that may be moved into the dead-letter queue now, since the rows for the move are loaded.
     moves: frozenset[str] = frozenset()
     #: The names of the batches that were loaded because loaded jobs belong to them.
     batches: set[str] = field(factory=set)
@@ -310,7 +310,7 @@ class LoadedTable:
         return (self.jobs[rank[2]] for rank in ranks)
 
     def _is_kept(self, job: Job) -> bool:
-        """Whether the retention of a job is put off: then it is due only by its row. Or it is to be moved later."""
+        """Whether a job stays although its deadline has come: its retention is put off, or it is moved later."""
         if job.standing.notes.dead_letter == DUE and job.state in FINISHED:
             return job.spec.uid not in self.moves
         is_put_off = job.spec.rare.batch is not None or job.spec.uid in self.awaited

@@ -142,8 +142,8 @@ def _opened(rows: Rows, queue: Queue, kind: str, sealed: bytes) -> str | None:
 
 def counted_in(job: Job) -> int | None:
     """
-    As which of ready, delayed, in progress or failed (0 to 3) a job counts in its group; None if it does not. One that
-    waits for others counts as delayed.
+    The index of the count of a group that includes a job: 0 ready, 1 delayed, 2 in progress, 3 failed; None if none
+    does. A job that waits for others counts as delayed.
     """
     place = place_of(job.standing)
     return _COUNTED.get(place) if place is not _FAILED or not job.cancelled else None
@@ -171,7 +171,7 @@ NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 class GroupDelta:
     """What a transaction changes in a group."""
 
-    #: By how much the numbers of ready, delayed, running and failed jobs grow.
+    #: The changes of the counts of ready, delayed, running and failed jobs.
     counts: list[int] = field(factory=lambda: [0, 0, 0, 0])
     is_touched: bool = False
     #: Whether it got a job that was not counted there before: then the group may have no row.
@@ -194,7 +194,7 @@ class GroupDelta:
     lost_first: bool = False
 
     def leave(self, job: Job, was: int | None) -> None:
-        """Uncount a job that was counted in the number of this index, if there is one."""
+        """Take a job out of the count with the index `was`, if any; see counted_in."""
         self.is_touched = True
         if was is not None:
             self.counts[was] -= 1
@@ -203,7 +203,7 @@ class GroupDelta:
                 self.lost = True
 
     def enter(self, job: Job, counted: int | None) -> None:
-        """Count a job in the number of this index, if there is one."""
+        """Add a job to the count with the index `counted`, if any; see counted_in."""
         self.is_touched = True
         if counted is not None:
             self.counts[counted] += 1
@@ -259,7 +259,7 @@ class GroupChanges:
     settings: dict[str, GroupSettings] = field(factory=dict)
 
     def change(self, old: Job | None, new: Job | None) -> tuple[int | None, int | None]:
-        """Note a change of a job; returns as what it was counted, and is counted now."""
+        """Record a change of a job; returns its counted_in before and after."""
         was, now = None if old is None else counted_in(old), None if new is None else counted_in(new)
         if old is not None and new is not None and (old.spec is new.spec or _is_like(old, new)):
             if was != now:
@@ -278,14 +278,14 @@ class GroupChanges:
         return was, now
 
     def of(self, name: str | None) -> GroupDelta:
-        """What is changed in a group."""
+        """The changes of a group."""
         delta = self.deltas.get(name)
         if delta is None:
             delta = self.deltas[name] = GroupDelta()
         return delta
 
     def set_item(self, fact: ItemSet) -> None:
-        """Note the settings or the gate of a group."""
+        """Record the settings or the gate of a group."""
         if fact.kind in (GROUP, GATE) and fact.name:
             delta = self.of(fact.name)
             delta.is_touched = True
@@ -295,7 +295,7 @@ class GroupChanges:
                 delta.is_gated = True
 
     def grouped(self) -> dict[tuple[int, int], int]:
-        """By how much the jobs of all groups grow, by queue number and place in the tally."""
+        """The changes of the numbers of jobs in all groups together, by queue number and place in the tally."""
         counts = [delta.counts for name, delta in self.deltas.items() if name is not None and delta.is_touched]
         grown = [sum(column) for column in zip(*counts, strict=True)][:FAILED]
         return {(self.queue_id, GROUPED + place): by for place, by in enumerate(grown)}

@@ -25,7 +25,7 @@ class Openings:
             timer.reset(seconds)
 
     def stop(self) -> None:
-        """Let nobody claim any more."""
+        """Cancel all timers."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
