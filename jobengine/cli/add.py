@@ -22,7 +22,7 @@ from .parameters import QUEUE, Content, Moment, Seconds, with_options
 from .progress_bar import ProgressBar
 from .session import Session, current
 from .suggestions import complete_batches
-from .terminal_text import json_text
+from .terminal_text import counted, json_text
 from .unique_options import unique_options, with_rule
 
 #: Seconds for which a request with many jobs is retried: the server may be restarting.
@@ -216,7 +216,7 @@ def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> st
     how = "Run the same command again to add the rest."
     if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):
         how = f"If you correct the file, run it again with --import-name {jobs.name}, which adds no line twice."
-    return f"{added:,} of {jobs.jobs:,} jobs are in the queue. {how}"
+    return f"{added:,} of {counted(jobs.jobs, 'job')} are in the queue. {how}"
 
 
 def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, seconds: float) -> None:
@@ -225,6 +225,6 @@ def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, 
         return
     before = f"; {there:,} of them existed before" if there else ""
     rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""
-    session.output.note(
-        f"All {jobs.jobs:,} jobs of {path} are in the queue {queue.name!r}{before} ({seconds:.1f} s{rate})."
-    )
+    all_of, are = ("", "is") if jobs.jobs == 1 else ("All ", "are")
+    said = f"{all_of}{counted(jobs.jobs, 'job')} of {path} {are} in the queue {queue.name!r}{before}"
+    session.output.note(f"{said} ({seconds:.1f} s{rate}).")

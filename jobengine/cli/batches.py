@@ -13,6 +13,7 @@ from .job_options import dependency_options, job_options, named_options
 from .parameters import BATCH, QUEUE, Content, list_options
 from .prompts import confirm
 from .session import current
+from .terminal_text import counted
 
 #: Changes of this many jobs or more need a confirmation.
 _MANY: Final = 2
@@ -113,7 +114,7 @@ def cancel(queue_name: str, name: str, yes: bool) -> None:
     if not yes:
         found = batch.progress()
         unfinished = found.queued + found.inprogress
-        confirm(f"Cancel {unfinished:,} jobs of the batch {name!r}?", yes=unfinished < _MANY)
+        confirm(f"Cancel {counted(unfinished, 'job')} of the batch {name!r}?", yes=unfinished < _MANY)
     _report(queue_name, batch.cancel(), "cancelled")
 
 
@@ -126,7 +127,7 @@ def retry(queue_name: str, name: str, yes: bool) -> None:
     batch = current().queue(queue_name).batch(name)
     if not yes:
         failed = batch.progress().failed
-        confirm(f"Queue {failed:,} jobs of the batch {name!r} again?", yes=failed < _MANY)
+        confirm(f"Queue {counted(failed, 'job')} of the batch {name!r} again?", yes=failed < _MANY)
     _report(queue_name, batch.retry(), "queued again")
 
 
@@ -137,8 +138,8 @@ def _report(queue_name: str, found: BatchProgress, done: str = "") -> None:
         session.output.json(found.raw)
         return
     if done:
-        jobs = "1 job was" if found.matched == 1 else f"{found.matched:,} jobs were"
-        session.output.note(f"{jobs} {done}.")
+        were = "was" if found.matched == 1 else "were"
+        session.output.note(f"{counted(found.matched or 0, 'job')} {were} {done}.")
     session.output.note(f"The batch {found.name!r} of {queue_name!r} {batch_standing(found)}.")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from jobengine.client import AccessKey, BatchProgress, FailureGroup, Firing, Group, Job, JobEvent, QueueStats, Schedule
 
 from .error_lines import error_line
-from .terminal_text import duration, moment, plain
+from .terminal_text import counted, duration, moment, plain
 from .top_data import Holder
 from .troubles import lacks_workers
 
@@ -112,7 +112,8 @@ def batch_standing(batch: BatchProgress) -> str:
     if batch.open:
         return "is open: it takes jobs until it is closed"
     unfinished = batch.queued + batch.inprogress
-    return f"is closed, and ends once its {unfinished:,} unfinished jobs are finished"
+    are = "is" if unfinished == 1 else "are"
+    return f"is closed, and ends once its {counted(unfinished, 'unfinished job')} {are} finished"
 
 
 def _batch_word(batch: BatchProgress) -> str:
@@ -126,7 +127,7 @@ def _waits_for(job: Job) -> str:
     if not job.waiting:
         return ""
     number = len(job.depends_on)
-    return "a batch" if not number else "1 job" if number == 1 else f"{number} jobs"
+    return "a batch" if not number else counted(number, "job")
 
 
 def times_of(schedule: Schedule) -> str:

@@ -16,6 +16,7 @@ from .exit_codes import Exit, Failed, what_is_wrong
 from .parameters import read_text
 from .session import current
 from .suggestions import complete_queues
+from .terminal_text import counted
 
 #: Where a machine keeps the name of its time zone.
 _ZONE_FILE: Final = Path("/etc/timezone")
@@ -65,7 +66,7 @@ def import_crontab(path: str, queue_name: str, timezone: str | None, with_user: 
 
 def _done(changed: int, same: int, *, dry_run: bool) -> str:
     would = "would be" if dry_run else "was" if changed == 1 else "were"
-    text = f"{changed:,} schedule{'' if changed == 1 else 's'} {would} added or changed"
+    text = f"{counted(changed, 'schedule')} {would} added or changed"
     return f"{text}; {same:,} exist{'s' if same == 1 else ''} already." if same else f"{text}."
 
 

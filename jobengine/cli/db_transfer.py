@@ -14,6 +14,7 @@ from jobengine.tools.postgres_transfer import export_database, import_into_datab
 
 from .db_files import bar, file_command
 from .session import current
+from .terminal_text import counted
 
 #: The most damaged rows that a message lists.
 _NAMED: Final = 10
@@ -156,20 +157,22 @@ def recount() -> None:
         corrected = [
             {"queue": one.queue, "count": one.count, "was": one.was, "is": one.jobs} for one in done.corrections
         ]
-        counted = {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
+        totals = {"queues": done.queues, "jobs": done.jobs, "corrected": corrected, "damaged_queues": done.damaged}
         more = {"groups": done.groups, "dependencies": done.dependencies, "failures": done.failures}
-        session.output.json({**counted, **{name: number for name, number in more.items() if number}})
+        session.output.json({**totals, **{name: number for name, number in more.items() if number}})
         return
     for one in done.corrections:
         session.output.note(f"Queue {one.queue!r}: {one.count} was {one.was:,}, and is {one.jobs:,}.")
     if done.groups:
-        session.output.note(f"The counts of {done.groups:,} groups were wrong, and were corrected.")
+        session.output.note(f"The counts of {counted(done.groups, 'group')} were wrong, and were corrected.")
     if done.dependencies:
-        session.output.note(f"The dependencies of {done.dependencies:,} jobs were wrong, and were corrected.")
+        session.output.note(f"The dependencies of {counted(done.dependencies, 'job')} were wrong, and were corrected.")
     if done.failures:
-        session.output.note(f"The failures of {done.failures:,} jobs were grouped wrongly, and were corrected.")
+        session.output.note(
+            f"The failures of {counted(done.failures, 'job')} were grouped wrongly, and were corrected."
+        )
     for number in done.damaged:
         session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
-    session.output.note(
-        f"{done.jobs:,} jobs of {done.queues:,} queues were counted; corrected counts: {len(done.corrections):,}."
-    )
+    jobs, were = counted(done.jobs, "job"), "was" if done.jobs == 1 else "were"
+    corrections = f"corrected counts: {len(done.corrections):,}"
+    session.output.note(f"{jobs} of {counted(done.queues, 'queue')} {were} counted; {corrections}.")

@@ -12,6 +12,7 @@ from .prompts import confirm
 from .selection import chosen
 from .session import current
 from .suggestions import complete_queues
+from .terminal_text import counted
 
 #: The reasons why jobs are not moved, as ends of sentences.
 _REASONS: Final = {
@@ -59,12 +60,8 @@ def move(queue_name: str, to: str, every: bool, dry_run: bool, yes: bool, **opti
         return
     session.output.note(_sentence(moved, queue_name, to, "would be moved" if dry_run else "moved"))
     for reason, count in moved.not_moved.items():
-        session.output.note(f"{_jobs(count)} not moved: {_REASONS.get(reason, reason)}.")
+        session.output.note(f"{counted(count, 'job')} not moved: {_REASONS.get(reason, reason)}.")
 
 
 def _sentence(moved: Moved, queue: str, to: str, what: str) -> str:
-    return f"{_jobs(moved.moved)} of {queue!r} {what} to {to!r}."
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"
+    return f"{counted(moved.moved, 'job')} of {queue!r} {what} to {to!r}."

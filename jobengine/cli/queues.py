@@ -15,7 +15,7 @@ from .limits import changed_limits, limit_options
 from .parameters import QUEUE, Seconds, hold_end, hold_options
 from .prompts import KEY_FILE, confirm, key_from
 from .session import current
-from .terminal_text import moment
+from .terminal_text import counted, moment
 
 #: Fields that `queue show` leaves to `queue stats`.
 _NUMBERS = frozenset(
@@ -258,7 +258,7 @@ def delete(queue_name: str, yes: bool) -> None:
     session = current()
     queue = session.queue(queue_name)
     size = queue.stats().size
-    confirm(f"Delete the queue {queue_name!r} and its {size} jobs?", yes=yes or not size)
+    confirm(f"Delete the queue {queue_name!r} and its {counted(size, 'job')}?", yes=yes or not size)
     queue.remove()
     session.output.note(f"The queue {queue_name!r} was deleted.")
     if session.json:

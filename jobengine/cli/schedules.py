@@ -14,7 +14,7 @@ from .crontab_import import import_crontab
 from .job_options import job_options, named_options
 from .parameters import QUEUE, SCHEDULE, Content, Moment, Seconds, list_options
 from .session import current
-from .terminal_text import plain
+from .terminal_text import counted, plain
 
 #: The fields that `show` prints in lines of their own.
 _LISTS: Final = ("next", "notes", "firings")
@@ -182,7 +182,7 @@ def _backfill(queue: Queue, name: str, start: float | datetime, end: float | dat
         return
     for moment in found.times:
         click.echo(moment.isoformat())
-    jobs = f"{found.added:,} job{'' if found.added == 1 else 's'}"
+    jobs = counted(found.added, "job")
     done = "would be added" if dry_run else "was added" if found.added == 1 else "were added"
     left = f"; {found.matched - found.added:,} exist already" if found.matched > found.added else ""
     session.output.note(f"{jobs} {done}{left}.")

@@ -12,6 +12,7 @@ from .exit_codes import Exit, exit_of, what_is_wrong
 from .parameters import CONDITIONS, QUEUE, all_filters, filters, with_options
 from .prompts import confirm
 from .session import Session
+from .terminal_text import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +86,7 @@ class Sentence(NamedTuple):
 
     def of(self, count: int, where: str = "") -> str:
         """A sentence about this many jobs."""
-        return f"{_jobs(count)}{where} {self.one if count == 1 else self.several}."
+        return f"{counted(count, 'job')}{where} {self.one if count == 1 else self.several}."
 
 
 class Words(NamedTuple):
@@ -144,7 +145,7 @@ def _to_each(session: Session, selected: Selection, words: Words, do: ToOne) -> 
             if session.json:
                 session.output.json({"uid": uid} if job is None else job.raw)
     if not session.json:
-        for one, count in (counts or {words.after: 0}).items():
+        for one, count in counts.items():
             session.output.note(one.of(count))
     raise click.exceptions.Exit(code)
 
@@ -154,7 +155,3 @@ def _report_effect(session: Session, matched: int, sentence: Sentence) -> None:
         session.output.json({"matched": matched})
     else:
         session.output.note(sentence.of(matched))
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"

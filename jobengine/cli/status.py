@@ -11,7 +11,7 @@ from .command import command
 from .exit_codes import Exit, what_is_wrong
 from .session import Session, current
 from .suggestions import complete_queues
-from .terminal_text import plain
+from .terminal_text import counted, plain
 from .troubles import troubles
 
 #: Seconds for which a call is retried: almost 0, so that the status appears at once.
@@ -74,9 +74,11 @@ def _print(session: Session, server: dict[str, Any], queues: list[QueueStats] | 
         queued, running = (sum(getattr(queue.counts, state) for queue in queues) for state in ("queued", "inprogress"))
         bad = sum(bool(what) for _, what in found)
         waiting = sum(queue.waiting for queue in queues)
-        rows.append(("queues", f"{len(queues):,}, with {queued:,} jobs queued and {running:,} in progress"))
+        rows.append(("queues", f"{len(queues):,}, with {counted(queued, 'job')} queued and {running:,} in progress"))
         if waiting:
-            rows.append(("waiting", f"{waiting:,} of the queued jobs wait for other jobs"))
+            rows.append(
+                ("waiting", f"{waiting:,} of the queued jobs {'waits' if waiting == 1 else 'wait'} for other jobs")
+            )
         rows.append(("in trouble", f"{bad:,}" if bad else "none"))
     output.rows(rows + [(plain(name), "; ".join(what)) for name, what in found if what])
     if queues is None and server["status"] == "ready":

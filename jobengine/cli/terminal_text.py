@@ -1,4 +1,4 @@
-"""Texts for a terminal: server texts without control characters, and times."""
+"""Texts for a terminal: server texts without control characters, counts and times."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,11 @@ def json_text(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 job, or 3,000 jobs."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def moment(time: datetime | None) -> str:

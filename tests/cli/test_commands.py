@@ -420,6 +420,12 @@ def test_cancel_reports_its_effect_on_the_job(shell: Shell, job: Any, said: str)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"{said}\n")
 
 
+def test_cancelling_a_missing_job_reports_only_that_it_is_missing(shell: Shell) -> None:
+    shell.mail.answers["cancel"] = JobNotFound("no such job", status=404)
+    done = shell("cancel", "mail", UID)
+    assert (done.exit_code, done.stderr) == (3, f"jobengine: {UID}: no such job\n")
+
+
 def test_the_lease_of_a_job_comes_from_the_environment(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBENGINE_LEASE", "secret")
     shell("update", "mail", UID, "--new-status", "complete", "--result", "null")
