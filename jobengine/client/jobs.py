@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Protocol, TypedDict, Unpack
 
 from msgspec.json import encode as encode_fast
 
+from .did_you_mean import unknown
 from .encoding import encode_text, new_uid
 from .unique_keys import Debounce, DebounceOptions, Unique, UniqueOptions, debounce_value, unique_value
 
@@ -319,6 +320,7 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
 def check_filter(filters: JobFilter, *, every: bool) -> None:
     """Check that either a filter or `every` job is meant, since None chooses nothing; raises TypeError."""
     if every == any(value is not None for value in filters.values()):
+        filter_value(filters)  # an unknown condition is the likelier mistake
         raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")
 
 
@@ -357,19 +359,12 @@ def written(
 ) -> dict[str, Any]:
     """The values in their wire form; None is left out, except for `nullable` names. Raises TypeError."""
     if not given.keys() <= known:
-        raise TypeError(_unknown(next(iter(given.keys() - known)), known))
+        raise TypeError(unknown(next(iter(given.keys() - known)), known))
     return {
         name: write(value) if (write := encoders.get(name)) and value is not None else value
         for name, value in given.items()
         if value is not None or name in nullable
     }
-
-
-def _unknown(name: str, known: frozenset[str]) -> str:
-    from difflib import get_close_matches  # only needed after a mistake
-
-    near = get_close_matches(name, known, 1)
-    return f"{name!r} is not known" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def written_content(content: Any) -> Any:

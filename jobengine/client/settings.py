@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from .did_you_mean import unknown
 from .errors import BadSettings
 from .http_codec import Address
 from .secret import Secret, as_secret, secret
@@ -133,8 +134,8 @@ def _profile(name: str, path: Path | None) -> _Layer:
     if not isinstance(table, dict):
         there = ", ".join(sorted(name for name, table in profiles.items() if isinstance(table, dict))) or "none"
         raise BadSettings(f"{path} has no profile {name!r}; it has {there}.")
-    if unknown := sorted(table.keys() - _NAMES):
-        raise BadSettings(f"{path}: the profile {name!r} has an unknown setting, {unknown[0]!r}.")
+    if strange := sorted(table.keys() - _NAMES):
+        raise BadSettings(f"{path}, profile {name!r}: {unknown(strange[0], _NAMES)}")
     keys = table.get("keys", {})
     if not isinstance(keys, dict):
         raise BadSettings(f"{path}: keys of the profile {name!r} must be a table with a key for each queue.")

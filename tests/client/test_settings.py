@@ -130,7 +130,7 @@ def test_a_key_file_that_others_can_read_is_refused(path: Path) -> None:
     [
         ("[p\n", "not TOML"),
         ('url = "http://a"\n[other]\nurl = "http://a"', r"no profile 'p'; it has other\."),
-        ('[p]\nurls = "http://a"', "an unknown setting, 'urls'"),
+        ('[p]\nurls = "http://a"', "profile 'p': 'urls' is not known; did you mean 'url'?"),
         ("[p]\nurl = 1", "url must be text"),
         ('[p]\naccess_key = "a"\naccess_key_file = "b"', "not both"),
         ('[p]\naccess_key_file = "gone"', "gone, can't be read"),

@@ -25,7 +25,7 @@ from jobengine.client.errors import (
 )
 from jobengine.client.event_stream import EventParser
 from jobengine.client.http_codec import Response
-from jobengine.client.jobs import changes_json, changes_value, filter_query, filter_value, job_json
+from jobengine.client.jobs import changes_json, changes_value, check_filter, filter_query, filter_value, job_json
 from jobengine.client.leases import Beats
 from jobengine.client.retrying import Patience
 from jobengine.core import errors as core
@@ -257,6 +257,8 @@ def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
     assert filter_query({"retrying": True, "cancelled": False}) == {"retrying": "true", "cancelled": "false"}
     with pytest.raises(TypeError, match="did you mean 'state'"):
         filter_value({"stat": "failed"})
+    with pytest.raises(TypeError, match=r"'per_secnd' is not known; known are batch, .*, worker$"):
+        check_filter({"per_secnd": 5}, every=True)  # type: ignore[typeddict-unknown-key]
 
 
 def test_an_error_has_the_detail_status_and_request_id_of_the_answer() -> None:
