@@ -226,5 +226,5 @@ def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, 
     before = f"; {there:,} of them existed before" if there else ""
     rate = f", {jobs.jobs / seconds:,.0f} a second" if jobs.jobs else ""
     all_of, are = ("", "is") if jobs.jobs == 1 else ("All ", "are")
-    said = f"{all_of}{counted(jobs.jobs, 'job')} of {path} {are} in the queue {queue.name!r}{before}"
-    session.output.note(f"{said} ({seconds:.1f} s{rate}).")
+    done = f"{all_of}{counted(jobs.jobs, 'job')} of {path} {are} in the queue {queue.name!r}{before}"
+    session.output.note(f"{done} ({seconds:.1f} s{rate}).")
