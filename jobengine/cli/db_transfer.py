@@ -173,6 +173,5 @@ def recount() -> None:
         )
     for number in done.damaged:
         session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
-    jobs, were = counted(done.jobs, "job"), "was" if done.jobs == 1 else "were"
-    corrections = f"corrected counts: {len(done.corrections):,}"
-    session.output.note(f"{jobs} of {counted(done.queues, 'queue')} {were} counted; {corrections}.")
+    jobs = f"{counted(done.jobs, 'job')} of {counted(done.queues, 'queue')}"
+    session.output.note(f"Counted {jobs}; corrected counts: {len(done.corrections):,}.")
