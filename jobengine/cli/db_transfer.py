@@ -168,9 +168,7 @@ def recount() -> None:
     if done.dependencies:
         session.output.note(f"The dependencies of {counted(done.dependencies, 'job')} were wrong, and were corrected.")
     if done.failures:
-        session.output.note(
-            f"The failures of {counted(done.failures, 'job')} were grouped wrongly, and were corrected."
-        )
+        session.output.note(f"The failures of {counted(done.failures, 'job')} were grouped wrongly, and corrected.")
     for number in done.damaged:
         session.output.note(f"Queue number {number} is damaged: its counts were not changed.")
     jobs = f"{counted(done.jobs, 'job')} of {counted(done.queues, 'queue')}"

@@ -68,9 +68,7 @@ def test_damaged_rows_are_listed_restored_and_deleted_as_the_page_says(
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log
     variables = {"SECRET": SECRET, **urls}
-    assert _run(counting, daemon, **variables).stderr.endswith(
-        "Counted 2 jobs of 2 queues; corrected counts: 0.\n"
-    )
+    assert _run(counting, daemon, **variables).stderr.endswith("Counted 2 jobs of 2 queues; corrected counts: 0.\n")
     with psycopg.connect(database.url, autocommit=True) as control:
         control.execute("DELETE FROM jobengine.tally")
     corrected = json.loads(_run(f"{counting.strip()} --json", daemon, **variables).stdout)["corrected"]
