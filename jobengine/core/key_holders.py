@@ -39,7 +39,8 @@ def job_to_replace(holders: Sequence[Job], rule: UniqueRule) -> Job | None:
     """
     The queued job that an add with this rule replaces, or None.
 
-    Of two, which come from a retry, the newer: it runs after the older, and the latest content has to run last.
+    After a retry two queued jobs may hold the key. Then the newer is replaced, because it runs last, as the latest
+    content must.
     """
     if rule.if_queued is not IfQueued.REPLACE:
         return None
@@ -50,7 +51,7 @@ def job_to_keep(holders: Sequence[Job], rule: UniqueRule, now: int) -> Job | Non
     """
     The job that answers an add with this rule instead of a new one, or None.
 
-    Of two unfinished ones, which come from a retry, the older.
+    After a retry two unfinished jobs may hold the key. Then it is the older.
     """
     adds_beside = rule.if_running is IfInProgress.ADD
     held = (job for job in holders if holds(job, now) and not (adds_beside and job.state is INPROGRESS))

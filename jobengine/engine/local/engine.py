@@ -252,8 +252,8 @@ class LocalEngine:
 
     def _is_unprepared(self, command: c.QueueCommand[Any] | c.MoveJobs) -> bool:
         """
-        Index some failures of a queue if the command reads them, or some jobs by group if the command changes how;
-        returns whether there are more.
+        Index some failures of a queue if the command reads them, or some jobs by group if the command changes the order
+        of groups; returns whether there are more.
         """
         if isinstance(command, _READ_FAILURES):
             return self._are_failures_unread(command)

@@ -364,7 +364,7 @@ class Session:
         return load(connection, self.rows, now, planned, self._keys)
 
     def _begin(self, connection: "Connection[Row]", names: Sequence[str] | None, lock: FlowLock, **how: bool) -> Now:
-        """Begin a transaction. If jobs of these queues are due, expire them first; others' jobs are left to them."""
+        """Begin a transaction. Due jobs of these queues are expired first, except those that others have locked."""
         for _ in range(_SLICES):
             now = self._read_locked(connection, names, lock, **how)
             if not now.is_any_due:

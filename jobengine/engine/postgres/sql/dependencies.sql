@@ -42,8 +42,8 @@ FROM (
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: set_awaited
--- Notes that others depend on jobs that are locked: `kept` are the milliseconds to keep those that have finished and on
--- which unfinished ones depend.
+-- Records that others depend on locked jobs. `kept` are the milliseconds to keep the finished ones, if unfinished jobs
+-- depend on them.
 UPDATE job j
 SET awaited = 1, kept = coalesce(n.kept, j.kept), due = CASE WHEN n.kept IS NULL THEN j.due END
 FROM unnest(:queue_ids::bigint[], :uids::text[], :kept::bigint[]) AS n (queue_id, uid, kept)
@@ -296,7 +296,7 @@ WHERE t.queue_id = :queue_id AND t.batch = :key
     AND NOT EXISTS (SELECT FROM item i WHERE i.queue_id = t.queue_id AND i.key = t.batch);
 
 -- name: postpone_old_batch
--- Looks again later whether a batch that has ended still has jobs.
+-- Puts off the removal of a batch that has ended and still has jobs.
 UPDATE item SET over = :later WHERE queue_id = :queue_id AND key = :key AND over <= :elapsed;
 
 -- name: follow_up_all
@@ -310,7 +310,7 @@ SELECT DISTINCT q.name_digest, 'batch:' || encode(t.batch, 'hex')
 FROM batch_tally t JOIN queue q ON q.id = t.queue_id;
 
 -- name: mark_all_awaited
--- Notes that others depend on jobs that were imported, and puts off their retention.
+-- Records that others depend on jobs that were imported, and puts off their retention.
 UPDATE job j
 SET awaited = 1, kept = CASE WHEN j.place = ANY(ARRAY[3, 4]) THEN coalesce(j.kept, j.due - j.updated) END,
     due = CASE WHEN j.place = ANY(ARRAY[3, 4]) THEN NULL ELSE j.due END

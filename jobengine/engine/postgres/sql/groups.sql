@@ -171,7 +171,7 @@ WHERE g.sealed = '' AND g.key <> '';
 
 -- name: change_groups
 -- Adds to the counts of groups, and makes those that are missing: only those that get a job may be, and have a name.
--- This is no UPDATE, which would read all groups anew for each that another transaction has just changed.
+-- This is no UPDATE, which would read all groups again for each that another transaction has just changed.
 --
 -- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
 -- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. A group that was read, with

@@ -110,8 +110,8 @@ DELETE FROM queue WHERE id = :queue_id AND rev = :rev RETURNING id;
 INSERT INTO gone VALUES (:queue_id, :wall) RETURNING queue_id;
 
 -- name: count_queues
--- How many queues there are, if there may be `most` or more; or else a number of fewer than that. Queues are numbered
--- one after the other, so there are no more of them than numbers.
+-- The number of queues if that may be `most` or more, otherwise any number below `most`. Queues are numbered one after
+-- the other, so there are no more of them than numbers.
 SELECT CASE WHEN numbers < :most THEN numbers ELSE (SELECT count(*) FROM (SELECT FROM queue LIMIT :most) q) END
 FROM (
     SELECT coalesce(
@@ -176,7 +176,7 @@ ON CONFLICT (machine) DO UPDATE
 SET ahead = excluded.ahead, difference = excluded.difference, at = excluded.at, saved = excluded.saved;
 
 -- name: delete_old_clocks
--- Removes what machines have saved that are gone.
+-- Removes the saved clocks of machines that are gone.
 DELETE FROM clock WHERE saved < :clock - :age;
 
 -- name: correct_clock
