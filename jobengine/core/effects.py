@@ -26,8 +26,9 @@ class JobEffect(Value, frozen=True):
     def not_moved(self) -> str | None:
         """Why this failed job does not move to the dead-letter queue, if it was decided with this change."""
         reason = "" if self.new is None else self.new.standing.notes.dead_letter
-        old = "" if self.old is None else self.old.standing.notes.dead_letter
-        return None if reason in ("", DUE, old) else reason
+        if not reason or reason == DUE:
+            return None
+        return None if self.old is not None and self.old.standing.notes.dead_letter == reason else reason
 
     @property
     def job(self) -> Job:

@@ -47,9 +47,13 @@ def length_of_reported(standing: Standing) -> int:
     if notes.fingerprint:
         length += len(notes.fingerprint)
     for attempt in notes.history:
-        length += _ATTEMPT_BYTES + (_length_of_worker(attempt.worker) if attempt.worker else 0)
-        length += len(_line(attempt.error)) if attempt.error else 0
-        length += len(attempt.fingerprint) if attempt.fingerprint else 0
+        length += _ATTEMPT_BYTES
+        if attempt.worker:
+            length += _length_of_worker(attempt.worker)
+        if attempt.error:
+            length += len(_line(attempt.error))
+        if attempt.fingerprint:
+            length += len(attempt.fingerprint)
     return length
 
 

@@ -106,9 +106,7 @@ def update(
         return None, job
     if not by_owner:
         _check_lease(queue, job, changes, lease)
-    if job.standing.state is INPROGRESS:
-        _check_in_progress(job, changes)
-    spec, standing = _spec(queue, job.spec, changes), _with_notes(job.standing, changes)
+    spec, standing = _spec(queue, job, changes), _with_notes(job.standing, changes)
     if changes.without_dependencies:
         standing = replace(standing, ended="")
     # Most updates change neither, and then it is the same job.
@@ -230,6 +228,8 @@ def _repeats(job: Job, changes: Changes, lease: str) -> bool:
 
 
 def _check_in_progress(job: Job, changes: Changes) -> None:
+    if job.standing.state is not INPROGRESS:
+        return
     if changes.group is not None:
         raise GroupInUse(job.state, job.standing.worker)
     if changes.without_dependencies:
@@ -252,7 +252,8 @@ def _holds(standing: Standing, lease: str) -> bool:
     return standing.lease is not None and compare_digest(standing.lease.encode(), lease.encode())
 
 
-def _spec(queue: Queue, spec: Spec, changes: Changes) -> Spec:
+def _spec(queue: Queue, job: Job, changes: Changes) -> Spec:
+    spec = job.spec
     changed = (
         changes.priority,
         changes.content,
@@ -262,6 +263,7 @@ def _spec(queue: Queue, spec: Spec, changes: Changes) -> Spec:
         changes.without_dependencies,
     )
     if changed != _UNCHANGED:
+        _check_in_progress(job, changes)
         spec = _with_changes(spec, changed)
     if (queue.order is not None or spec.rare.line is not None) and changes.may_move:
         return in_line(queue, spec)

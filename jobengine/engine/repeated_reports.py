@@ -4,7 +4,7 @@ Repeated reports of failures: the answer to the first one was lost, and the job 
 Such a report gets the job as it is now, as it does for a job that is still in its queue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from hmac import compare_digest
 from typing import Any, TypeVar
@@ -29,10 +29,10 @@ async def repeated_report(engine: Asks, command: c.UpdateJob | c.WaitFor, error:
 
 
 async def with_repeated(
-    engine: Asks, access: Mapping[str, Any], updates: Sequence[tuple[str, c.JobUpdate]], outcomes: Sequence[Job | A]
+    engine: Asks, access: Mapping[str, Any], updates: Iterable[tuple[str, c.JobUpdate]], outcomes: Sequence[Job | A]
 ) -> Sequence[Job | A]:
     """The outcomes of updates, each given with its queue; those that repeat a report get the moved job."""
-    if not any(isinstance(one, JobNotFound) for one in outcomes):
+    if JobNotFound not in map(type, outcomes):
         return outcomes
     found = list(outcomes)
     for index, ((queue, update), outcome) in enumerate(zip(updates, outcomes, strict=True)):

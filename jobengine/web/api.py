@@ -377,7 +377,7 @@ class Api(BatchCalls):
             return request.reply(to_json(moved_value(moved)))
         changed = await self._ask(request, command)
         show = brief_result if is_minimal(request) else result_of
-        sent = [(command.queue, one) for one in command.updates]
+        sent = ((command.queue, one) for one in command.updates)
         updated = zip(command.updates, await with_repeated(self.engine, access, sent, changed), strict=True)
         results = [(command.queue, one.uid, outcome) for one, outcome in updated]
         return request.reply(await list_json("results", results, show, self.turns.next))

@@ -18,6 +18,8 @@ from ..core.dead_letters import DUE
 from ..core.dependencies import Dependencies, batch_in
 from ..core.failures import fingerprint_of, fingerprint_of_attempt
 from ..core.model import (
+    COMPLETE,
+    FAILED,
     FINISHED,
     INPROGRESS,
     NO_CONTEXT,
@@ -94,7 +96,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     last_updated: Annotated[int, From("standing.updated // 1000")]
     timeout_time: Annotated[int, From("spec.timeout_time")]
     content: Annotated[Raw, From("Raw(spec.content)")]
-    state: Annotated[str, From("standing.state")]
+    state: Annotated[str, From("state")]
     timeout_seconds: Annotated[int, From("spec.timeout_seconds if spec.timeout_seconds < LARGEST else LARGEST")]
     tags: Annotated[tuple[str, ...], From("spec.tags")] = ()
     max_attempts: Annotated[int, From("spec.max_attempts")] = 1
@@ -102,20 +104,18 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
     attempts: Annotated[int, From("standing.attempts")] = 0
     worker: Annotated[str | None, From("standing.worker")] = None
     lease_expires: Annotated[int | None, From(_seconds("expires"))] = None
-    started: Annotated[int, From("standing.claimed // 1000 if standing.state is INPROGRESS else 0")] = 0
+    started: Annotated[int, From("standing.claimed // 1000 if state is INPROGRESS else 0")] = 0
     not_before: Annotated[int, From("not_before(standing) if standing.ready_at or standing.not_before else 0")] = 0
     progress: Annotated[int | None, From("notes.progress")] = None
     result: Annotated[Raw | None, From("None if notes.result is None else Raw(notes.result)")] = None
     error: Annotated[str | None, From("notes.error")] = None
-    cancel_requested: Annotated[
-        bool | None, From("notes.cancel_requested if standing.state is INPROGRESS else None")
-    ] = None
+    cancel_requested: Annotated[bool | None, From("notes.cancel_requested if state is INPROGRESS else None")] = None
     cancelled: Annotated[bool, From("notes.cancelled")] = False
     fingerprint: Annotated[
         str | None,
         From(
-            "None if notes is NO_NOTES and (standing.state is QUEUED or standing.state is INPROGRESS)"
-            " else fingerprint_of(standing)"
+            "None if notes is NO_NOTES and state is not FAILED"
+            " else notes.fingerprint if state is COMPLETE else fingerprint_of(standing)"
         ),
     ] = None
     history: Annotated[tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")] = ()
@@ -139,7 +139,7 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
         From("None if rare.moved_from is None else moved_from(rare.moved_from.queue, rare.moved_from.at // 1000)"),
     ] = None
     not_moved: Annotated[str, From("'' if notes.dead_letter == DUE else notes.dead_letter")] = ""
-    waiting: Annotated[bool, From("standing.ended != '' and standing.state is QUEUED")] = False
+    waiting: Annotated[bool, From("standing.ended != '' and state is QUEUED")] = False
     unique: Annotated[ShownUnique | None, From("unique(rare)")] = None
     debounce: Annotated[ShownDebounce | None, From("debounce(rare)")] = None
     #: Only in the answer to an add; see added_value.
@@ -154,7 +154,8 @@ def not_before_of(standing: Standing) -> int:
 def _attempt(attempt: Attempt) -> ShownAttempt:
     started, ended = attempt.started // 1000, attempt.ended // 1000
     outcome, worker, error = attempt.outcome, attempt.worker, attempt.error
-    return ShownAttempt(started, ended, outcome, worker, error, attempt.times, fingerprint_of_attempt(attempt))
+    fingerprint = None if outcome == "complete" else fingerprint_of_attempt(attempt)
+    return ShownAttempt(started, ended, outcome, worker, error, attempt.times, fingerprint)
 
 
 def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:
@@ -188,6 +189,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
         "Raw": Raw,
         "INPROGRESS": INPROGRESS,
         "QUEUED": QUEUED,
+        "COMPLETE": COMPLETE,
+        "FAILED": FAILED,
         "LARGEST": _LARGEST,
         "TOO_LATE": (_LARGEST + 1) * SECOND,
         "history": _history,
@@ -201,7 +204,7 @@ def _maker(number: int) -> Callable[..., ShownJob]:
         "fingerprint_of": fingerprint_of,
     }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
-        f"lambda spec, rare, standing, notes, expires, removed, lease, queue, home: ShownJob({given})", names
+        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home: ShownJob({given})", names
     )
     return made
 
@@ -229,15 +232,15 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False)
     notes = standing.notes
     removed = job.deadline if state in FINISHED and notes.dead_letter != DUE else None
     token, name, rare = standing.lease if lease else None, queue if named else None, spec.rare
-    if notes.dead_letter or rare.moved_from is not None:
-        make, rare = _shown_with_all, _with_group(rare)
-    elif rare is NO_RARE:
+    if rare is NO_RARE and not notes.dead_letter:
         make = _shown
+    elif notes.dead_letter or rare.moved_from is not None:
+        make, rare = _shown_with_all, _with_group(rare)
     elif rare.unique_key is None and rare.context is NO_CONTEXT and rare.dependencies is None:
         make = _shown if rare.batch is None else _shown_with_batch
     else:
         make = _shown_with_all
-    return make(spec, rare, standing, notes, expires, removed, token, name, queue)
+    return make(spec, rare, standing, state, notes, expires, removed, token, name, queue)
 
 
 def _with_group(rare: Rare) -> Rare:
