@@ -54,6 +54,8 @@ _NUMBER: Final = re.compile(
 #: The main line of a Python exception group, which begins with a margin.
 _PYTHON_GROUP: Final = re.compile(r"^\s*\|\s?(\S.* \(\d+ sub-exceptions?\))", re.MULTILINE)
 _PYTHON_FRAME: Final = re.compile(r'^[ |+]*File "([^"\n]+)", line \d+(?:, in ([^\n]+))?', re.MULTILINE)
+#: A line that is not indented.
+_PYTHON_LINE: Final = re.compile(r"\n(?![ \t])([^\n]*\S[^\n]*)")
 _PYTHON_START: Final = "Traceback (most recent call last)"
 #: A frame of Node, Java or .NET, of which the first two lines are in the first two groups.
 _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
@@ -125,8 +127,11 @@ def _message(line: str) -> str:
     """The line that names an error, without its quoted texts, and without what else varies in it."""
     words, before = [], ""
     for word in line.split():
-        is_unit = not before and word.lower() in _UNITS
-        before = "" if is_unit else word.lower() if word.isalpha() else _kept(word, before)
+        if word.isalpha():
+            lower = word.lower()
+            before = "" if not before and lower in _UNITS else lower
+        else:
+            before = _kept(word, before)
         if before:
             words.append(before)
     return " ".join(words)
@@ -179,14 +184,28 @@ def _python(error: str) -> tuple[str, str] | None:
 
     None without a traceback.
     """
+    # Errors of one function with other words differ behind the last frame only.
+    end = error.find("\n", error.rfind('File "'))
+    if end >= 0 and (function := _function_of(error[:end])) is not None:
+        line, rest = _PYTHON_LINE.search(error, end), error[end:]
+        if line is not None and "sub-exception" not in rest and _PYTHON_START not in rest:
+            return line[1], function
     last = _frame_before(error, len(error))
     if last is None:
         return None
     if "sub-exception" in error and (group := _PYTHON_GROUP.search(error)) is not None:
         return group[1], ""
-    rest = error[last.end() :].split("\n")
-    line = next((line for line in rest[1:] if line[:1] not in " \t" and line.strip()), "")
-    return line or _last_line(rest), _last_own(error, last)
+    line = _PYTHON_LINE.search(error, last.end())
+    return line[1] if line is not None else _last_line(error[last.end() :].split("\n")), _last_own(error, last)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _function_of(frames: str) -> str | None:
+    """The function that failed by a traceback up to its last frame; None if its last line is no frame."""
+    last = _frame_before(frames, len(frames))
+    if last is None or "sub-exception" in frames or "\n" in frames[last.end() :]:
+        return None
+    return _last_own(frames, last)
 
 
 def _frame_before(error: str, end: int) -> "re.Match[str] | None":
@@ -208,21 +227,19 @@ def _last_own(error: str, last: "re.Match[str]") -> str:
     if last.start() < start:
         return ""
     own: re.Match[str] | None = last
-    while own is not None and own.start() >= start and _is_foreign(own[1]):
+    while own is not None and own.start() >= start:
+        file, function = own.groups()
+        name, is_foreign = _file(file)
+        if not is_foreign:
+            return f"{name}:{function}"
         own = _frame_before(error, own.start())
-    if own is None or own.start() < start:
-        own = last
-    return f"{_base(own[1])}:{own[2]}"
+    return f"{_file(last[1])[0]}:{last[2]}"
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _is_foreign(file: str) -> bool:
-    return _FOREIGN_FILE.search(file) is not None
-
-
-def _base(path: str) -> str:
-    """The last part of a path."""
-    return path.replace("\\", "/").rpartition("/")[2]
+def _file(path: str) -> tuple[str, bool]:
+    """The last part of a path, and whether the file is not the user's own."""
+    return path.replace("\\", "/").rpartition("/")[2], _FOREIGN_FILE.search(path) is not None
 
 
 def _at(error: str, frames: "list[re.Match[str]]") -> tuple[str, str]:

@@ -80,6 +80,20 @@ def test_the_line_that_names_an_error_is_found(error: str, line: str) -> None:
     assert error_line(error) == line
 
 
+_LINES = [
+    *['  File "/srv/app/mail.py", line 3, in send', '  File "/usr/lib/python3.11/smtplib.py", line 9, in deliver'],
+    *['  File "/srv/app/mail.py", line 3', '  File "/srv/app/mail.py"', "    deliver(message)", "", "\r"],
+    *["During handling of the above exception", "Traceback (most recent call last):", 'bad File "a.py", line 1, in b'],
+]
+
+
+@given(st.lists(st.sampled_from(_LINES), max_size=8))
+def test_remembered_frames_and_parsed_ones_give_the_same_fingerprint(lines: list[str]) -> None:
+    text = "\n".join(["Traceback (most recent call last):", *lines, "ValueError: no room"])
+    # With this line, which is no part of the error, the frames are parsed again.
+    assert fingerprint(text) == fingerprint(text + "\n  sub-exception")
+
+
 def test_the_innermost_function_of_the_users_own_code_counts() -> None:
     in_library = _PYTHON.replace("in deliver", "in send_all").format(folder="", line=1)
     assert fingerprint(in_library) == fingerprint(_PYTHON.format(folder="", line=1))
