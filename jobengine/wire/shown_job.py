@@ -174,6 +174,28 @@ def _depends_on(dependencies: Dependencies, home: str) -> tuple[str | ShownDepen
     )
 
 
+#: The names in the expressions of ShownJob.
+_NAMES: Final[dict[str, Any]] = {
+    "ShownJob": ShownJob,
+    "Raw": Raw,
+    "INPROGRESS": INPROGRESS,
+    "QUEUED": QUEUED,
+    "COMPLETE": COMPLETE,
+    "FAILED": FAILED,
+    "LARGEST": _LARGEST,
+    "TOO_LATE": (_LARGEST + 1) * SECOND,
+    "history": _history,
+    "depends_on": _depends_on,
+    "not_before": not_before_of,
+    "unique": shown_unique,
+    "debounce": shown_debounce,
+    "moved_from": ShownMovedFrom,
+    "DUE": DUE,
+    "NO_NOTES": NO_NOTES,
+    "fingerprint_of": fingerprint_of,
+}
+
+
 def _maker(number: int) -> Callable[..., ShownJob]:
     """
     Compile the function that makes a ShownJob from the expressions of its first `number` fields.
@@ -184,27 +206,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
     types = get_type_hints(ShownJob, include_extras=True)
     fields = ShownJob.__struct_fields__[:number]
     given = ", ".join(types[name].__metadata__[0].expression for name in fields)
-    names = {
-        "ShownJob": ShownJob,
-        "Raw": Raw,
-        "INPROGRESS": INPROGRESS,
-        "QUEUED": QUEUED,
-        "COMPLETE": COMPLETE,
-        "FAILED": FAILED,
-        "LARGEST": _LARGEST,
-        "TOO_LATE": (_LARGEST + 1) * SECOND,
-        "history": _history,
-        "depends_on": _depends_on,
-        "not_before": not_before_of,
-        "unique": shown_unique,
-        "debounce": shown_debounce,
-        "moved_from": ShownMovedFrom,
-        "DUE": DUE,
-        "NO_NOTES": NO_NOTES,
-        "fingerprint_of": fingerprint_of,
-    }
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
-        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home: ShownJob({given})", names
+        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home: ShownJob({given})", _NAMES
     )
     return made
 
