@@ -3,8 +3,8 @@ Cron lines and time zones, which `core` does not read itself.
 
 A cron line is read as Debian's cron reads it. On days on which clocks change: a time that does not exist is fired right
 after the change, and a time that comes twice is fired once, the first time; but a line whose minute or hour begins with
-* follows the clock. cronsim only finds the times that clocks would show, without a time zone: of its own it takes times
-of zones that change by half an hour for others.
+* follows the clock. cronsim only finds the times that clocks would show, without a time zone: with one, it returns
+wrong times in zones whose clocks change by half an hour.
 """
 
 from collections.abc import Iterator, Sequence

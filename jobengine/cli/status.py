@@ -27,7 +27,7 @@ def status(queue_names: tuple[str, ...]) -> None:
     Show whether the server is up and ready, its version, and the queues that have trouble.
 
     Trouble is: paused or held, jobs that wait without a worker, jobs that are retried after a failure, jobs that failed
-    in the last hour, and a full queue. Without QUEUE it looks at all queues, which needs the server's admin key, or a
+    in the last hour, and a full queue. Without QUEUE it covers all queues, which needs the server's admin key, or a
     profile with a key for each queue. The exit code is 0 if the server is ready, 1 if it is not, as while it recovers,
     and 5 if it does not answer.
     """

@@ -244,8 +244,8 @@ class Standing(Value, frozen=True, kw_only=True):
     lease: str | None = None
     #: The holder's name.
     worker: str | None = None
-    #: Milliseconds by which the lease ends later than `updated` plus the time-out; of a finished job that others waited
-    #: for, by which its retention begins later than `updated`.
+    #: Milliseconds: the lease ends at `updated` plus the time-out plus these. Of a finished job that others waited for:
+    #: its retention begins at `updated` plus these.
     shift: int = 0
     #: Queued, but not claimable before this elapsed time; 0 is at once.
     ready_at: int = 0

@@ -17,11 +17,11 @@ class ShortCollections:
     """
     Keeps each run of Python's garbage collector short, however many jobs there are.
 
-    Python begins a collection when there are many more new objects than freed ones. Where each change frees as many as
-    it makes, it would wait until hundreds of thousands are young, and then hold up all requests for 0.1 s. A full
-    collection looks at each entry of each index: 20 ms with 400,000 jobs. So the collector leaves older objects
-    alone, as it does those that were read at the start. They need no collector: nothing that lives longer than a
-    request refers to itself, directly or through others, so it is freed with the last reference to it.
+    Python begins a collection when there are many more new objects than freed ones. If each change frees as many
+    objects as it makes, a collection would begin only with hundreds of thousands of young objects, and then hold up all
+    requests for 0.1 s. A full collection visits each entry of each index: 20 ms with 400,000 jobs. So the collector
+    leaves older objects alone, as it does those that were read at the start. They need no collector: nothing that lives
+    longer than a request refers to itself, directly or through others, so it is freed with the last reference to it.
     """
 
     _changes: int = field(default=0, init=False)

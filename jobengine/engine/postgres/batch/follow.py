@@ -3,8 +3,8 @@ Follows up the ends of jobs and batches: jobs that depend on them are released o
 
 A transaction that ends an awaited job leaves a row in `ended`, see dependency_rows.py. A follow-up is a transaction of
 its own, which begins when the end is committed. It locks the jobs that depend on the ended ones, and only then reads
-how all others stand on which these depend: so of several ends at once the last one followed up sees them all. Its own
-changes may leave rows again, so a cascade goes level by level, and goes on after a crash.
+the state of everything that these jobs depend on: so if several jobs end at once, the last follow-up sees all the ends.
+Its own changes may leave rows again, so a cascade goes level by level, and continues after a crash.
 
 The server that has left the rows follows them up before it answers, if they are few; the sweepers do the rest.
 """

@@ -8,8 +8,8 @@ rules:
 - A transaction that ends, retries or removes a job whose column `awaited` is set leaves a row in `ended`; so does one
   that changes how a batch may stand. Another transaction follows it up, see follow.py: so no end is lost, and no
   transaction waits for the jobs that depend on its own.
-- `awaited` is set by those who add what depends on a job, while they have locked it. It is removed by a follow-up that
-  has locked the job, and finds nothing that depends on it.
+- A transaction that adds a dependency on a job locks the job and sets its `awaited`. A follow-up that has locked the
+  job, and finds nothing that depends on it, removes `awaited`.
 """
 
 from collections import Counter

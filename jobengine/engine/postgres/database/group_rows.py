@@ -1,14 +1,15 @@
 """
 The rows of the table `grp`: the groups of queues with flow, their counts and places in turn.
 
-Like the tally it is an index in the shape of a table: everything in it follows from the jobs and the named things, but
-how long ago a group was served. It has these rules:
+Like the tally it is an index in the shape of a table: everything in it follows from the jobs and the named things,
+except how long ago a group was served. It has these rules:
 
 - A transaction that works on a queue with flow first locks the queue, in one of three ways; see `FlowLock`.
 - Groups are changed after all jobs are locked, in the order of their keys. The counts in a row are right once its lock
   is taken, for all transactions that have changed it before.
-- The place in turn is that of the group's first ready job. Who takes ready jobs away without having loaded the group,
-  or after others have changed it, may leave a place that is too early; a claim then finds the right one.
+- The place in turn is that of the group's first ready job. A transaction that takes ready jobs away without having
+  loaded the group, or after others have changed it, may leave a place that is too early; a claim then finds the right
+  one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
