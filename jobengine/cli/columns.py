@@ -112,6 +112,8 @@ def batch_standing(batch: BatchProgress) -> str:
     if batch.open:
         return "is open: it takes jobs until it is closed"
     unfinished = batch.queued + batch.inprogress
+    if not unfinished:
+        return "is closed, and ends now: it has no unfinished job"
     are = "is" if unfinished == 1 else "are"
     return f"is closed, and ends once its {counted(unfinished, 'unfinished job')} {are} finished"
 

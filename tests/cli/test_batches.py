@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jobengine.cli.columns import batch_standing
 from jobengine.client import Explanation
 from jobengine.client.errors import error_of
 
@@ -71,6 +72,12 @@ def test_a_batch_is_described_by_what_it_waits_for_or_how_it_ended(
     shell.mail.answers["batches"] = [batch_of(**fields)]
     assert shell("batch", "close", "mail", "import-7").stderr == f"The batch 'import-7' of 'mail' {sentence}.\n"
     assert shell("batch", "list", "mail").stdout.split("\t")[:7] == ["import-7", word, "4", "2", "1", "1", "0"]
+
+
+def test_a_closed_batch_ends_after_its_last_unfinished_job_or_at_once() -> None:
+    last, none = batch_of(open=False, queued=0), batch_of(open=False, queued=0, inprogress=0)
+    assert batch_standing(last) == "is closed, and ends once its 1 unfinished job is finished"
+    assert batch_standing(none) == "is closed, and ends now: it has no unfinished job"
 
 
 def test_show_prints_the_fields_of_a_batch(shell: Shell) -> None:
