@@ -242,7 +242,7 @@ def test_the_measured_daemon_survives_a_restart_and_is_stopped_at_the_end() -> N
 
 @pytest.mark.parametrize("standby", [None, 5_000])
 @pytest.mark.parametrize("size", [1, 100])
-def test_one_simulated_daemon_with_one_client_does_what_the_formula_says(size: int, standby: float | None) -> None:
+def test_one_simulated_daemon_with_one_client_matches_the_formula(size: int, standby: float | None) -> None:
     load, place = Load(daemons=1, clients=1, size=size), evolve(BIG, standby=standby)
     for spread, off in ((0.0, 0.003), (0.5, 0.02)):
         done = simulate(load, place, evolve(COSTS, wal_removal=0), seconds=20, spread=spread)

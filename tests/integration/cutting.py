@@ -126,7 +126,7 @@ class UnixProxy(CuttingProxy):
     """
     The same for a server with a Unix socket.
 
-    It does not cut just after a whole answer: the client would notice it only at its next request, and connect anew
+    It does not cut just after a whole answer: the client would notice it only at its next request, and connect again
     while the next cut is prepared.
     """
 

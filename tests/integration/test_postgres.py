@@ -72,7 +72,7 @@ def test_a_start_without_tables_ends_with_4_and_migrate_creates_them(
         ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "the database can't be reached"),
     ],
 )
-def test_wrong_settings_end_the_start_with_a_reason(
+def test_wrong_settings_stop_the_start_and_the_reason_is_reported(
     make_server: Callable[..., Daemon], settings: dict[str, str], code: int, reason: str
 ) -> None:
     daemon = make_server(**settings)

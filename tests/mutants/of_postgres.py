@@ -125,7 +125,7 @@ OF_POSTGRES: Final = (
         _CLAIM_STARTS,
         "        if start is None or rank < start:\n",
         "        if False:\n",
-        (f"{_OF_CLAIM_STARTS}::test_a_job_of_higher_priority_that_another_server_adds_comes_first",),
+        (f"{_OF_CLAIM_STARTS}::test_a_job_of_higher_priority_that_another_server_adds_is_claimed_first",),
     ),
     Mutant(
         "claim-start-waits",

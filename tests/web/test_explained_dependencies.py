@@ -85,7 +85,7 @@ def test_a_batch_is_explained_by_its_counts(server: MemoryServer) -> None:
     )
 
 
-def test_a_batch_that_lost_a_job_is_explained_with_the_way_out(server: MemoryServer) -> None:
+def test_an_explanation_says_what_to_do_about_a_batch_that_lost_a_job(server: MemoryServer) -> None:
     set_batch(server, "b", then=job(9))
     add_jobs(server, job(1, batch="b"))
     _remove(server, 1)
@@ -109,7 +109,9 @@ def test_a_job_that_failed_because_of_others_is_explained_by_them(server: Memory
 
 
 @pytest.mark.parametrize("on_failure", [OnDependencyFailure.FAIL, WAIT])
-def test_for_a_removed_dependency_the_way_out_is_named(server: MemoryServer, on_failure: OnDependencyFailure) -> None:
+def test_an_explanation_says_what_to_do_about_a_removed_dependency(
+    server: MemoryServer, on_failure: OnDependencyFailure
+) -> None:
     add_jobs(server, job(1), job(2, 1, on_dependency_failure=on_failure))
     _remove(server, 1)
     reason = _reason(server, 2)
@@ -117,7 +119,7 @@ def test_for_a_removed_dependency_the_way_out_is_named(server: MemoryServer, on_
     assert reason.endswith('send new_status "queued" with {"depends_on": []}.')
 
 
-def test_cancelled_jobs_and_those_of_unread_queues_are_named_with_what_is_known(server: MemoryServer) -> None:
+def test_cancelled_jobs_and_jobs_of_unreadable_queues_are_named_with_their_known_state(server: MemoryServer) -> None:
     make_queue(server, "other")
     add_jobs(server, job(1), queue="other")
     add_jobs(server, job(2), job(3, ("other", uid(1)), 2, on_dependency_failure=WAIT))

@@ -126,7 +126,7 @@ def test_a_graph_crosses_queues_in_both_directions(server: MemoryServer) -> None
     assert _node(server, 1, 2, queue="other")["queue_name"] == "q"
 
 
-def test_jobs_of_a_queue_that_the_key_may_not_read_have_only_the_end_that_is_known(server: MemoryServer) -> None:
+def test_jobs_of_a_queue_that_the_key_may_not_read_show_only_whether_and_how_they_ended(server: MemoryServer) -> None:
     _two_queues(server)
     add_key(server, "viewer", "viewer")
     node = {"queue_name": "other", "uid": uid(1)}

@@ -222,7 +222,7 @@ class _Slow(Counting):
         return await super().ask(command)
 
 
-def test_a_scrape_leaves_groups_out_rather_than_coming_late(start: Callable[..., MemoryServer]) -> None:
+def test_a_scrape_leaves_groups_out_if_reading_them_takes_too_long(start: Callable[..., MemoryServer]) -> None:
     engines: list[_Slow] = []
 
     def slow(engine: Any) -> _Slow:

@@ -130,7 +130,7 @@ def test_each_shown_field_has_its_own_source() -> None:
 
 
 @pytest.mark.parametrize("group", [None, "g"])
-def test_a_job_of_a_batch_shows_it_and_no_other_rare_field(group: str | None) -> None:
+def test_a_job_of_a_batch_shows_its_batch_and_no_other_rare_field(group: str | None) -> None:
     plain, standing = spec_of(), Standing(state=State.QUEUED, updated=1_000)
     spec = msgspec.structs.replace(plain, rare=Rare(batch="import", group=group))
     before = json.loads(job_json(Job(plain, standing), "mail"))

@@ -160,7 +160,7 @@ def test_the_last_jobs_of_a_batch_that_finish_at_once_end_it_once(sessions: list
     assert [session.totals.redone for session in sessions] == [0] * 4
 
 
-def test_servers_that_add_to_a_batch_do_not_wait_for_each_other_but_its_end_does(
+def test_adds_to_a_batch_do_not_wait_for_each_other_but_its_end_waits_for_them(
     sessions: list[Session], database: Database
 ) -> None:
     answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))

@@ -77,7 +77,7 @@ class Log:
     limited: bool = False
 
     def begin(self, jobs: list[tuple[str, str | None]], *, limited: bool) -> None:
-        """Note claimed jobs; `limited` says that the limits were in force before the claim was sent."""
+        """Record claimed jobs; `limited` says that the limits were in force before the claim was sent."""
         with self.lock:
             self.claimed += len(jobs)
             self.running |= {uid: group for uid, group in jobs if uid not in self.removed}
@@ -242,7 +242,7 @@ def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
     waiting, one_waits, both_wait = set[int](), Event(), Event()
 
     def pause(_seconds: float) -> None:
-        """Note who waits for other transactions."""
+        """Record who waits for other transactions."""
         waiting.add(get_ident())
         (both_wait if len(waiting) == 2 else one_waits).set()
 

@@ -107,7 +107,7 @@ def test_claims_advance_the_claim_start_and_search_from_it(two: _Two) -> None:
     assert two.other.claim(count=20) == uids[4 * TIMES :]
 
 
-def test_a_job_of_higher_priority_that_another_server_adds_comes_first(two: _Two) -> None:
+def test_a_job_of_higher_priority_that_another_server_adds_is_claimed_first(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
     assert two.advance_claim_start() > NO_CLAIM_START
@@ -115,7 +115,7 @@ def test_a_job_of_higher_priority_that_another_server_adds_comes_first(two: _Two
     assert two.one.claim() == first
 
 
-def test_a_job_that_another_server_puts_back_comes_first(two: _Two) -> None:
+def test_a_job_that_another_server_queues_again_is_claimed_first(two: _Two) -> None:
     uids = two.one.add(3)
     two.one.claim(count=2)
     assert two.advance_claim_start() > NO_CLAIM_START
@@ -123,7 +123,7 @@ def test_a_job_that_another_server_puts_back_comes_first(two: _Two) -> None:
     assert two.one.claim(count=2) == [uids[0], uids[2]]
 
 
-def test_a_job_whose_priority_is_changed_comes_at_its_new_place(two: _Two) -> None:
+def test_a_job_whose_priority_is_changed_is_claimed_at_its_new_place(two: _Two) -> None:
     uids = two.one.add(3)
     two.one.claim()
     two.advance_claim_start()
@@ -131,7 +131,7 @@ def test_a_job_whose_priority_is_changed_comes_at_its_new_place(two: _Two) -> No
     assert two.one.claim(count=2) == [uids[2], uids[1]]
 
 
-def test_a_job_whose_delay_is_over_comes_at_its_place(two: _Two) -> None:
+def test_a_job_whose_delay_is_over_is_claimed_at_its_place(two: _Two) -> None:
     delayed = two.one.add(delay_seconds=60)
     uids = two.one.add(2)
     two.one.claim()
@@ -177,7 +177,7 @@ def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_wait
     assert two.other.claim() == first
 
 
-def test_a_job_that_is_being_added_before_the_proposal_that_is_raised_meanwhile_comes_first(two: _Two) -> None:
+def test_a_job_that_is_added_while_a_proposal_is_raised_beyond_it_is_claimed_first(two: _Two) -> None:
     """The transaction that adds the job knows of the proposal, so nobody waits for that transaction."""
     two.one.add(2)
     two.one.claim()
@@ -337,7 +337,7 @@ def test_a_sweep_that_can_not_advance_claim_starts_reports_what_has_expired(
     assert fails.called
 
 
-def test_a_tagged_job_that_another_server_puts_back_is_claimed_by_its_tag_and_seen_by_those_who_wait(two: _Two) -> None:
+def test_a_tagged_job_that_another_server_queues_again_is_claimed_by_its_tag_and_found_by_waiters(two: _Two) -> None:
     uids = two.one.add(2, tags=("t",))
     two.one.claim(count=2)
     assert two.advance_claim_start() > NO_CLAIM_START

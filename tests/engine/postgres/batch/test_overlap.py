@@ -188,7 +188,7 @@ def test_large_batches_take_turns_with_other_lanes_and_small_ones_run_at_once(
 
 
 def note(monkeypatch: pytest.MonkeyPatch, kind: type, method: str, seen: list[str], what: str) -> None:
-    """Note each call of a method."""
+    """Record each call of a method."""
     real = getattr(kind, method)
 
     def noted(*args: Any, **how: Any) -> Any:
