@@ -1,4 +1,4 @@
-"""Who claims from a queue: the claims that wait, and where workers run."""
+"""The claims that wait on a queue, and where its workers run."""
 
 from collections.abc import Mapping, Sequence
 

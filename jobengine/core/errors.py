@@ -204,7 +204,7 @@ class UnknownDependency(DomainError):
 
 
 class DependencyExists(DomainError):
-    """A new job depends on one of the same request, instead of which a stored job with its unique key was found."""
+    """A new job depends on one of the same request that is not added, since a stored job holds its unique key."""
 
     def __init__(self, uid: str, stored: str) -> None:
         super().__init__(

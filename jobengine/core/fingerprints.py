@@ -184,7 +184,7 @@ def _python(error: str) -> tuple[str, str] | None:
 
     None without a traceback.
     """
-    # Errors of one function with other words differ behind the last frame only.
+    # Errors of one function with different messages differ only after the last frame.
     end = error.find("\n", error.rfind('File "'))
     if end >= 0 and (function := _function_of(error[:end])) is not None:
         line, rest = _PYTHON_LINE.search(error, end), error[end:]

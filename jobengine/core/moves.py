@@ -39,7 +39,7 @@ class Pace(Value, frozen=True, kw_only=True):
         return self if self.start else replace(self, start=wall)
 
     def after(self, jobs: int) -> "Pace":
-        """The pace for the jobs that follow this many."""
+        """The pace for the jobs that come after the next `jobs`."""
         return replace(self, done=self.done + jobs)
 
     @property

@@ -1,5 +1,5 @@
 """
-Who claims from each queue: the claims that wait, when jobs were last claimed, and where workers run.
+The claims that wait on each queue, when jobs were last claimed, and where workers run.
 
 All of this is kept in memory; data that grows with names from clients is bounded.
 """

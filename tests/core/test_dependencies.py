@@ -218,7 +218,7 @@ def test_a_waiting_job_removed_by_its_time_out_counts_as_failure(world: World) -
     assert world.read(C).standing.notes.error == f"dependency {B} was removed"
 
 
-def test_a_deleted_queue_fails_those_who_wait_for_its_jobs(world: World) -> None:
+def test_a_deleted_queue_fails_the_jobs_that_wait_for_its_jobs(world: World) -> None:
     world.create("other")
     world.add(queue="other", uid=A)
     world.add(uid=C, depends_on=(("other", A),))

@@ -153,7 +153,7 @@ class BatchLinks:
             )
 
     def take_unfinished(self, answer: Iterable[Row]) -> None:
-        """Take the batches that seem to have unfinished jobs: these may wait."""
+        """Put off the follow-up of batches that seem to have unfinished jobs, given their rows."""
         unfinished = {(queue_id, key) for queue_id, key in answer} if self._of_batches else set()
         for place, parent in self._of_batches.items():
             (self.lazy if place in unfinished else self.eager)[parent] = None
