@@ -208,7 +208,6 @@ class Adding:
         if failed is None:
             failed = self.server_defaults.keep_failed_minutes
         self.keep = retention(defaults.keep_minutes, defaults.keep_minutes if failed is None else failed)
-        self.circles = Circles(self.table)
         # Shared by all jobs without a delay.
         self.queued = Standing(state=State.QUEUED, updated=self.now)
         self._rare_before = shared_rare(self.grant.key_id, None)
@@ -222,9 +221,16 @@ class Adding:
     _order: Order | None = field(init=False)
     #: The batches that were found to take jobs.
     _open_batches: set[str] = field(factory=set, init=False)
-    circles: Circles = field(init=False)
+    _circles: Circles | None = None
     #: Whether any of the jobs depends on a stored one that waits itself.
     follows_waiting: bool = False
+
+    @property
+    def circles(self) -> Circles:
+        """Finds circles; made at the first use, since most requests have no dependencies."""
+        if self._circles is None:
+            self._circles = Circles(self.table)
+        return self._circles
 
     def add_all(self, requests: Sequence[NewJob], *, many: bool) -> list[Added]:
         """

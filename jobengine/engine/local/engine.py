@@ -258,7 +258,7 @@ class LocalEngine:
         if isinstance(command, _READ_FAILURES):
             return self._are_failures_unread(command)
         table = self._tables.queues.get(command.to if isinstance(command, c.MoveJobs) else command.queue)
-        if table is None or table.size() <= _PREPARED_AT_ONCE:
+        if table is None or len(table.jobs) <= _PREPARED_AT_ONCE:
             return False
         flow = self._flow_after(command, table.queue)
         if (

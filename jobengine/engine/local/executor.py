@@ -327,9 +327,10 @@ class Executor:
         if not facts or self.committer.phase is _FAILED:
             return
         # The timer goes on with a cascade that has begun before.
-        has_begun = self.tables.dependants.pending
+        dependants = self.tables.dependants
+        has_begun = dependants.may_be_pending and dependants.pending
         self._submit(facts, now)
-        if not has_begun and self.tables.dependants.pending:
+        if dependants.may_be_pending and not has_begun and dependants.pending:
             self._follow_up(now, _CASCADE)
         self._set_timer()
 
@@ -465,7 +466,8 @@ class Executor:
 
     def _set_timer(self) -> None:
         deadline = self.tables.next_deadline if self.committer.trouble is None else self.tables.job_deadline
-        if self.tables.dependants.pending:
+        dependants = self.tables.dependants
+        if dependants.may_be_pending and dependants.pending:
             deadline = 0
         if deadline is not None and deadline < self._timer.due and self._expires:
             self._timer.no_later(deadline)

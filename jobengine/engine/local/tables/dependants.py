@@ -47,6 +47,8 @@ class Dependants:
         self._batches: Final[dict[Awaited, None]] = {}
         #: Whether any job depends on another, or has done so since the start.
         self.is_used = False
+        #: Whether there has been such a job, or a batch, since the start: otherwise nothing is pending.
+        self.may_be_pending = False
 
     @property
     def pending(self) -> bool:
@@ -81,6 +83,7 @@ class Dependants:
 
     def note_batches(self, queue: str, batches: BatchIndex) -> None:
         """Record which batches have to end or to be resumed, and which have done so."""
+        self.may_be_pending = True
         self._batches.update(((queue, name), None) for name in batches.to_change)
         for name in batches.ended:
             self._to_check.update(self._changed_by.get((queue, batch_key(name)), {}))
@@ -136,7 +139,7 @@ class Dependants:
 
     def _change_links(self, its: Awaited, old: Job | None, new: Job | None) -> None:
         """Record what a job waits for, and what it keeps from being removed."""
-        self.is_used = True
+        self.is_used = self.may_be_pending = True
         before, after = awaited_by(old), awaited_by(new)
         if before != after:
             self._unlink(its, before)
