@@ -50,6 +50,10 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+#: The committer has failed or closed, so the result of a write is ignored.
+_OVER: Final = (Phase.FAILED, Phase.CLOSED)
+
+
 class Writer(Protocol):
     """The methods of the journal that a committer uses; see jobengine.storage.journal.Journal."""
 
@@ -216,7 +220,7 @@ class Committer(Generic[M]):
         self.clock.callLater(0, self._write)
 
     def _write(self) -> None:
-        if self._over:
+        if self.phase in _OVER:
             return
         batch, self._pending = self._pending, _Batch()
         self._flying = batch
@@ -228,13 +232,8 @@ class Committer(Generic[M]):
         slice_ = () if self._next_slice is None else self._next_slice(batch.size)
         return self.run(lambda: self.writer.append(records, slice_, sync=sync))
 
-    @property
-    def _over(self) -> bool:
-        """Whether the committer has failed or closed, so that the result of a write is ignored."""
-        return self.phase in (Phase.FAILED, Phase.CLOSED)
-
     def _wrote(self, _: None) -> None:
-        if self._over:
+        if self.phase in _OVER:
             return
         batch, self._flying = self._flying, None
         assert batch is not None
@@ -260,7 +259,7 @@ class Committer(Generic[M]):
 
     def _write_failed(self, failure: Failure) -> None:
         error = failure.value
-        if not isinstance(error, NoRoom) or self._over:
+        if not isinstance(error, NoRoom) or self.phase in _OVER:
             self.give_up(failure)
             return
         batch, later = self._flying, self._pending
@@ -277,7 +276,7 @@ class Committer(Generic[M]):
         self._end_drains()
 
     def _retry(self) -> None:
-        if self._over:
+        if self.phase in _OVER:
             return
         batch = self._flying
         assert batch is not None
@@ -287,12 +286,12 @@ class Committer(Generic[M]):
 
     def _still_full(self, failure: Failure) -> None:
         failure.trap(NoRoom)
-        if self._over:
+        if self.phase in _OVER:
             return
         self._timer = self.clock.callLater(RETRY_SECONDS, self._retry)
 
     def _has_room(self, _: None) -> None:
-        if self._over:
+        if self.phase in _OVER:
             return
         batch = self._flying
         assert batch is not None
@@ -304,7 +303,7 @@ class Committer(Generic[M]):
 
     def give_up(self, failure: Failure) -> None:
         """Fail all waiters with an unknown outcome, and call the owner's hook, once."""
-        if self._over:
+        if self.phase in _OVER:
             return
         error = failure.value if isinstance(failure.value, StorageBroken) else StorageBroken(failure.getErrorMessage())
         self._log.failure("the database can no longer be written", failure)
@@ -322,5 +321,5 @@ class Committer(Generic[M]):
 
     def _sync(self) -> None:
         self._unsynced = False
-        if not self._over:
+        if self.phase not in _OVER:
             self.run(self.writer.sync).addErrback(self.give_up)
