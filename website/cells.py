@@ -15,5 +15,10 @@ def escaped(text: str) -> str:
 
 def _outside_code(text: str, characters: str) -> str:
     parts = text.split("`")
-    parts[::2] = [re.sub(characters, r"\\\g<0>", part) for part in parts[::2]]
+    parts[::2] = [re.sub(characters, _escape, part) for part in parts[::2]]
     return "`".join(parts)
+
+
+def _escape(character: re.Match[str]) -> str:
+    """A backslash before it; but Python-Markdown knows none before `<`."""
+    return "&lt;" if character[0] == "<" else f"\\{character[0]}"

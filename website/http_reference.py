@@ -22,6 +22,9 @@ _OVERVIEW: Final = "http-api.md"
 _COMMON: Final = 0.5
 #: How the names of values begin that may be sent and are ignored.
 _IGNORED: Final = "Ignored"
+#: A list of numbers in an example, and how many of them are shown.
+_NUMBERS: Final = re.compile(r"\[\s+((?:[\d.]+|null)(?:,\s+(?:[\d.]+|null))*)\s+\]")
+_SHOWN: Final = 8
 _METHODS: Final = ("get", "put", "post", "delete")
 
 
@@ -218,7 +221,13 @@ def _example(content: Schema, title: str) -> Iterator[str]:
 
 def _json(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else json.dumps(value, ensure_ascii=False, indent=2)
+    return text if len(text) <= 80 else _NUMBERS.sub(_on_one_line, json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    """A list of numbers, of which a history has hundreds: the first are enough."""
+    first = numbers[1].split()[: _SHOWN + 1]
+    return f"[{' '.join([*first[:_SHOWN], '…'] if len(first) > _SHOWN else first)}]"
 
 
 def values(_: str) -> str:

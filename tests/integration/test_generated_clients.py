@@ -1,5 +1,7 @@
 """Clients generated from the schema, each driving a job through its whole life, and a linter of OpenAPI."""
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ def _look_for_node_20() -> None:
         raise NotHere(f"it has {version}")
 
 
+_ROOT = Path(__file__).parents[2]
+_PAGE = _ROOT / "docs" / "generate-a-client.md"
 NODE_20 = Need("the generator hey-api, which needs Node 20", _look_for_node_20)
 
 
@@ -54,6 +58,15 @@ def test_redocly_finds_nothing_wrong_with_the_schema(node_modules: Path) -> None
     config = str(GENERATORS / "redocly.yaml")
     printed = run([str(TOOLS / "redocly"), "lint", "--config", config, str(SCHEMA_PATH)], GENERATORS)
     assert "Your API description is valid" in printed
+
+
+def test_the_documented_versions_are_those_of_the_tests() -> None:
+    tried = json.loads((GENERATORS / "package.json").read_text())["devDependencies"]
+    documented = re.findall(r" (@?[\w/-]+)@([\d.]+)", _PAGE.read_text())
+    assert len(documented) == 4
+    assert documented == [(package, tried[package]) for package, _ in documented]
+    [python] = re.findall(r'"(openapi-python-client.*?)"', (_ROOT / "setup.py").read_text())
+    assert f'pip install "{python}"' in _PAGE.read_text()
 
 
 @pytest.mark.parametrize("driver", ["openapi_fetch", "hey_api"])
