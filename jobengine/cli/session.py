@@ -68,9 +68,17 @@ class Session:
         text = what_is_wrong(error)
         if type(error) is not Unavailable or not error.detail.startswith("No answer from "):
             return text
+        return f"{text} Is the server running? {self._source_of_address()}"
+
+    def _source_of_address(self) -> str:
         profile = self.profile or os.environ.get("JOBENGINE_PROFILE")
-        source = "--url" if self.url else f"JOBENGINE_URL or the profile {profile!r}" if profile else "JOBENGINE_URL"
-        return f"{text} Is the server running? Its address comes from {source}."
+        if self.url:
+            return "Its address comes from --url."
+        if profile:
+            return f"Its address comes from JOBENGINE_URL or the profile {profile!r}."
+        if os.environ.get("JOBENGINE_URL"):
+            return "Its address comes from JOBENGINE_URL."
+        return "This is the default address; --url or JOBENGINE_URL names another."
 
     def close(self) -> None:
         """Close the connections."""

@@ -89,19 +89,21 @@ def test_a_command_that_can_not_go_on_ends_without_a_traceback_and_closes_its_co
 
 
 @pytest.mark.parametrize(
-    ("options", "source"),
+    ("options", "variable", "source"),
     [
-        ((), "JOBENGINE_URL"),
-        (("--url", "http://localhost:1"), "--url"),
-        (("--profile", "home"), "JOBENGINE_URL or the profile 'home'"),
+        ((), "", "This is the default address; --url or JOBENGINE_URL names another."),
+        ((), "http://localhost:1", "Its address comes from JOBENGINE_URL."),
+        (("--url", "http://localhost:1"), "", "Its address comes from --url."),
+        (("--profile", "home"), "", "Its address comes from JOBENGINE_URL or the profile 'home'."),
     ],
 )
 def test_the_error_for_an_unreachable_server_names_the_source_of_its_address(
-    shell: Shell, options: tuple[str, ...], source: str
+    shell: Shell, options: tuple[str, ...], variable: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("JOBENGINE_URL", variable)
     shell.mail.answers["stats"] = Unavailable("No answer from http://localhost:1: Connection refused.")
     done = shell("queue", "stats", "mail", *options)
-    assert done.stderr.endswith(f"refused. Is the server running? Its address comes from {source}.\n")
+    assert done.stderr.endswith(f"refused. Is the server running? {source}\n")
 
 
 class _Untrusted(OSError):
