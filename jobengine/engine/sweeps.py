@@ -31,9 +31,8 @@ async def update_matching(engine: Asks, clock: IReactorTime, command: c.UpdateMa
         return await sweep(engine, clock, command)
     # A key may be allowed to list jobs but not to change them: an update without uids checks that, even if none match.
     matched = await sweep(engine, clock, replace(command, uids=()))
-    uids = await _matching(engine, clock, command)
-    for start in range(0, len(uids), command.limit):
-        swept = await engine.ask(replace(command, uids=tuple(uids[start : start + command.limit])))
+    for uids in await _matching(engine, clock, command):
+        swept = await engine.ask(replace(command, uids=tuple(uids.split())))
         matched, command = matched + swept.matched, replace(command, pace=swept.pace)
         await deferLater(clock, 0)
     return matched
@@ -94,14 +93,21 @@ def _first_step(wanted: c.MoveMatching) -> c.MoveJobs:
 
 
 async def _matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching) -> list[str]:
-    """The uids of the jobs that match now."""
-    listing = _listing(command, command.limit)
-    uids: list[str] = []
+    """
+    The uids of the jobs that match now, in slices of `command.limit`, separated by spaces.
+
+    A slice is one string: of 1,000,000 strings, Python's garbage collector would look at each in one go.
+    """
+    listing, slices = _listing(command, command.limit), []
+    rest: list[str] = []
     while True:
         page = await engine.ask(listing)
-        uids += [job.spec.uid for job in page.jobs]
+        rest += [job.spec.uid for job in page.jobs]
+        if len(rest) >= command.limit or page.following is None:
+            slices.append(" ".join(rest[: command.limit]))
+            del rest[: command.limit]
         if page.following is None:
-            return uids
+            return [*filter(None, (*slices, " ".join(rest)))]
         listing = replace(listing, after=page.following)
         await deferLater(clock, 0)
 
