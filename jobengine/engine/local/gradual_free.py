@@ -1,7 +1,7 @@
 """Frees the memory of large unused objects, a small part in each turn of the reactor."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -65,7 +65,7 @@ def dismantle(table: QueueTable) -> Iterator[None]:
             indexes.pop()
         yield
     yield from table.failing.dismantle()
-    kinds: list[dict[Any, Any]] = [table.names.unique, table.named, table.jobs]
+    kinds: list[MutableMapping[Any, Any]] = [table.names.unique, table.named, table.jobs]
     for kept in kinds:
         while kept:
             for _ in range(min(_FREED_AT_ONCE, len(kept))):

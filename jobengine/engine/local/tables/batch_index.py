@@ -1,6 +1,6 @@
 """The batches of one queue, and the finished jobs whose retention begins later: with a batch, or with other jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import takewhile
 from typing import Final
@@ -146,7 +146,7 @@ class BatchIndex:
         entry = self.entries.get(name)
         return BatchCounts({}) if entry is None else entry.counts()
 
-    def due(self, now: int, jobs: dict[str, Job]) -> Iterator[Job | BatchOver]:
+    def due(self, now: int, jobs: Mapping[str, Job]) -> Iterator[Job | BatchOver]:
         """The jobs, and batches without jobs, that are due to be removed."""
         for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines):
             entry = self.entries[name]

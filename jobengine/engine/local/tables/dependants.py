@@ -1,6 +1,6 @@
 """Which jobs depend on which, over all queues, and what follows when one of them changes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ _EXAMINED: Final = 1_000
 class _Table(Protocol):
     """What the index uses of a queue's table."""
 
-    jobs: dict[str, Job]
+    jobs: MutableMapping[str, Job]
     batches: BatchIndex
 
 

@@ -1,7 +1,7 @@
 """The failures of one queue in memory, grouped by their fingerprints, and its jobs by mark."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import islice, takewhile
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from ....core.model import MINUTE, Job, Rank
 from ....core.places import Mark, Place, mark_of
 from ....core.stats import FailureCounts
 from .sorted_list import SortedList
+from .spread_dict import fitting
 
 #: How many changes are collected, and how many groups may have changed before they are sorted: each takes a few
 #: milliseconds if all jobs failed in different ways, and much less otherwise.
@@ -49,7 +50,7 @@ class FailureIndex:
     ones. Groups are not limited in number here, so that the index depends on the jobs alone.
     """
 
-    _jobs: Mapping[str, Job]
+    jobs: Mapping[str, Job]
     _places: Mapping[Place, SortedList[Rank]]
     #: All failures, by fingerprint and time.
     entries: SortedList[Entry] = field(factory=SortedList, init=False)
@@ -58,10 +59,10 @@ class FailureIndex:
     #: How many jobs have each mark; counted before the first read too.
     marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
     #: How many jobs each group has, and how many of them failed in each minute of elapsed time.
-    counts: dict[str, int] = field(factory=dict, init=False)
-    minutes: dict[tuple[str, int], int] = field(factory=dict, init=False)
+    counts: MutableMapping[str, int] = field(factory=dict, init=False)
+    minutes: MutableMapping[tuple[str, int], int] = field(factory=dict, init=False)
     #: The failure of each indexed job.
-    failures: dict[str, Entry] = field(factory=dict, init=False)
+    failures: MutableMapping[str, Entry] = field(factory=dict, init=False)
     #: Whether it is built, or is being built.
     is_used: bool = field(default=False, init=False)
     #: The places whose jobs are not all visited yet; of the last one, the jobs up to the rank `_visited` are.
@@ -96,7 +97,7 @@ class FailureIndex:
         ranks = islice(self._places[self._unvisited[-1]].behind(self._visited), _VISITED)
         while entered < _ENTERED and (rank := next(ranks, None)) is not None:
             self._visited = rank
-            entered += self._enter(rank[2], self._jobs[rank[2]])
+            entered += self._enter(rank[2], self.jobs[rank[2]])
         if rank is None and next(self._places[self._unvisited[-1]].behind(self._visited), None) is None:
             self._unvisited.pop()
             self._visited = None
@@ -105,7 +106,7 @@ class FailureIndex:
     def dismantle(self) -> Iterator[None]:
         """Empty an index that nobody reads; each step frees a slice of it. The next read builds it again."""
         unused: tuple[SortedList[Entry], SortedList[tuple[int, str]]] = self.entries, self.groups
-        kept: tuple[dict[Any, Any], ...] = self.failures, self.minutes, self.counts
+        kept: tuple[MutableMapping[Any, Any], ...] = self.failures, self.minutes, self.counts
         self.is_used, self._visited, self.entries, self.groups = False, None, SortedList(), SortedList()
         self.failures, self.minutes, self.counts, self._before = {}, {}, {}, {}
         for pending in (self._unvisited, self._entering, self._leaving):
@@ -143,6 +144,8 @@ class FailureIndex:
             self._count(self._leaving, -1)
             self.entries.remove_all(self._leaving)
             self._leaving.clear()
+        self.failures = fitting(self.failures)
+        self.counts, self.minutes = fitting(self.counts), fitting(self.minutes)
         if len(self._before) > _UNSORTED:
             self._sort()
 
@@ -209,11 +212,11 @@ class FailureIndex:
         return FoundGroup(
             alike=self._alike(name),
             minutes=[self.minutes.get((name, minute), 0) for minute in minutes_before(now)],
-            latest=[self._jobs[uid] for _, _, uid in latest],
+            latest=[self.jobs[uid] for _, _, uid in latest],
         )
 
 
-def _freed(lists: Iterable[SortedList[Any]], dicts: Iterable[dict[Any, Any]]) -> Iterator[None]:
+def _freed(lists: Iterable[SortedList[Any]], dicts: Iterable[MutableMapping[Any, Any]]) -> Iterator[None]:
     """Free the memory of unused lists and dictionaries, a slice at each step."""
     for one in lists:
         while one.drop_block():

@@ -22,7 +22,7 @@ class FlowIndex:
     """The groups of a queue with flow, as its jobs and named things say."""
 
     #: All jobs of the queue by uid, and its named things by kind and name.
-    _jobs: dict[str, Job]
+    _jobs: Mapping[str, Job]
     _named: Mapping[tuple[str, str], str]
     #: The ranks of the jobs at each place.
     _places: Mapping[Place, SortedList[Rank]]
@@ -85,6 +85,12 @@ class FlowIndex:
     def _keep(self, coming: Turns | None) -> None:
         self._coming = coming
         self.indexes = tuple(turns for turns in (self.turns, coming) if turns is not None)
+
+    def use(self, jobs: Mapping[str, Job]) -> None:
+        """Read the jobs from another mapping, which has the same."""
+        self._jobs = jobs
+        for turns in self.indexes:
+            turns.jobs = jobs
 
     def set_item(self, kind: str, name: str, value: str | None) -> None:
         """Record the new value of a named thing."""

@@ -1,7 +1,7 @@
 """The jobs of one group in memory."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final
 
 from attrs import define, field
@@ -131,7 +131,7 @@ class Group:
         """Whether nothing is left of it."""
         return not (self.ready or self.delayed or self.running or self.extras)
 
-    def available(self, jobs: dict[str, Job]) -> int:
+    def available(self, jobs: Mapping[str, Job]) -> int:
         """How many of its jobs could be claimed without limits, given all jobs of the queue."""
         return self.ready
 
@@ -249,7 +249,7 @@ class Group:
         """The ranks of its ready jobs with these tags."""
         return ((self.extras or NO_EXTRAS).by_tags or {})[tags]
 
-    def positions_by_tags(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
+    def positions_by_tags(self, first: Rank, jobs: Mapping[str, Job]) -> dict[Tags, Key]:
         """Its positions in the lists for tags while it is open and has this first job."""
         by_tags = (self.extras or NO_EXTRAS).by_tags or {}
         return {tags: self.key(next(iter(ranks)), 0, 0) for tags, ranks in by_tags.items()}
@@ -274,7 +274,7 @@ class StrictGroup(Group):
     __slots__ = ()
     is_strict = True
 
-    def available(self, jobs: dict[str, Job]) -> int:
+    def available(self, jobs: Mapping[str, Job]) -> int:
         first = self.first()
         return 1 if first is not None and jobs[first[2]].ready else 0
 
@@ -290,7 +290,7 @@ class StrictGroup(Group):
     def tagged(self, tags: Tags) -> Iterable[Rank]:
         return self.jobs
 
-    def positions_by_tags(self, first: Rank, jobs: dict[str, Job]) -> dict[Tags, Key]:
+    def positions_by_tags(self, first: Rank, jobs: Mapping[str, Job]) -> dict[Tags, Key]:
         tags = jobs[first[2]].spec.tags
         return {tags: self.key(first, 0, 0)} if tags else {}
 

@@ -1,6 +1,6 @@
 """The queries of a queue's table about its groups."""
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -21,7 +21,7 @@ class GroupQueries:
 
     __slots__ = ()
 
-    jobs: dict[str, Job]
+    jobs: MutableMapping[str, Job]
     places: dict[Place, SortedList[Rank]]
     flow: FlowIndex
 

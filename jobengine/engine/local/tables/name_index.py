@@ -1,6 +1,6 @@
 """The jobs of one queue by their tags and unique keys."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from heapq import merge
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ class NameIndex:
         #: only one of them.
         self.ready_by_tags: Final[dict[tuple[str, ...], SortedList[Rank]]] = {}
         #: The uids of the jobs that may hold a unique key, by key: one or two, unless finished jobs were queued again.
-        self.unique: Final[dict[str, dict[str, None]]] = {}
+        self.unique: MutableMapping[str, dict[str, None]] = {}
         #: Tags, and combinations of tags, that lost a ready job and may have none left.
         self.left_tags: Final[dict[str, None]] = {}
         self._left_combinations: Final[dict[tuple[str, ...], None]] = {}

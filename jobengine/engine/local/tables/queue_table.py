@@ -1,7 +1,7 @@
 """One queue and its jobs in memory, with indexes for look-ups in O(log n)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, Sequence
 from heapq import merge
 from itertools import chain, islice, takewhile
 from typing import Any, Final
@@ -30,6 +30,7 @@ from .name_index import NameIndex
 from .schedule_index import ScheduleIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
+from .spread_dict import fitting
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
 _RECORD_OVERHEAD: Final = 200
@@ -56,7 +57,7 @@ class QueueTable(GroupQueries):
     #: See FlowIndex.is_later.
     groups_later: bool = False
     #: Every job, by uid.
-    jobs: dict[str, Job] = field(factory=dict, init=False)
+    jobs: MutableMapping[str, Job] = field(factory=dict, init=False)
     #: The ranks of the jobs in each place, in execution order.
     places: dict[Place, SortedList[Rank]] = field(factory=lambda: {place: SortedList() for place in Place}, init=False)
     #: The ranks of the ready jobs.
@@ -452,6 +453,14 @@ class QueueTable(GroupQueries):
             self.find_deadline()
         if self.names.left_tags:
             self.names.forget_tags()
+        if (jobs := fitting(self.jobs)) is not self.jobs:
+            self._use(jobs)
+        self.names.unique = fitting(self.names.unique)
+
+    def _use(self, jobs: MutableMapping[str, Job]) -> None:
+        """Keep the jobs in another mapping, which has the same."""
+        self.jobs = self.failing.jobs = jobs
+        self.flow.use(jobs)
 
     def find_deadline(self) -> None:
         """Bring `next_deadline` up to date."""

@@ -1,7 +1,7 @@
 """The groups of a queue in memory: which may be claimed from now, in which order, and which are held."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from itertools import chain, takewhile
 from typing import Final
@@ -49,7 +49,7 @@ class Turns:
 
     flow: Flow
     #: All jobs of the queue, by uid.
-    _jobs: dict[str, Job]
+    jobs: Mapping[str, Job]
     groups: dict[str | None, Group] = field(factory=dict)
     #: The elapsed time up to which gates have been opened.
     now: int = 0
@@ -112,7 +112,7 @@ class Turns:
         kinds: list[Tags | None] = [None]
         if wanted:
             kinds = [kind for kind in self.open if kind is not None and wanted.issubset(kind)]
-        groups, jobs, room = self.groups, self._jobs, self._room
+        groups, jobs, room = self.groups, self.jobs, self._room
 
         def opened(key: Key, index: int) -> tuple[Group, int, Iterable[Rank]]:
             group, kind = groups[jobs[key[-1]].spec.rare.group], kinds[index]
@@ -142,7 +142,7 @@ class Turns:
         for _ in range(_OLDEST):
             if at is None:
                 break
-            oldest = min(oldest, self._jobs[at[-1]].spec.created)
+            oldest = min(oldest, self.jobs[at[-1]].spec.created)
             # In the other orders, the first group of a priority has its oldest job.
             at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)
         return None if oldest == _NEVER else oldest
@@ -172,7 +172,7 @@ class Turns:
         first = self._first_ready(group)
         return GroupState(
             queued=group.ready + group.delayed,
-            available=0 if group.is_strict and group.running else group.available(self._jobs),
+            available=0 if group.is_strict and group.running else group.available(self.jobs),
             delayed=group.delayed,
             in_progress=group.running,
             oldest_ready=None if first is None else first.spec.created,
@@ -182,9 +182,9 @@ class Turns:
     def _first_ready(self, group: Group) -> Job | None:
         first = group.first()
         # A list asks this of each group: mostly the first job is ready.
-        if first is None or (job := self._jobs[first[2]]).ready:
+        if first is None or (job := self.jobs[first[2]]).ready:
             return None if first is None else job
-        return next((job for rank in group.jobs if (job := self._jobs[rank[2]]).ready), None)
+        return next((job for rank in group.jobs if (job := self.jobs[rank[2]]).ready), None)
 
     def page(
         self, sort: GroupSort, after: tuple[int, str] | None, limit: int, found: Sequence[tuple[int, str]] | None
@@ -226,7 +226,7 @@ class Turns:
         """The ranks of a group's ready jobs after one, in order; all for None."""
         group = self.groups.get(name)
         ranks = () if group is None else group.behind(rank)
-        return (one for one in ranks if self._jobs[one[2]].ready)
+        return (one for one in ranks if self.jobs[one[2]].ready)
 
     def before(self, job: Job) -> int:
         """How many jobs of its group come before a job."""
@@ -236,7 +236,7 @@ class Turns:
         """At most 10 jobs that hold a group."""
         group = self.groups[name]
         uids = [*group.holders] if group.holders else [rank[2] for rank in group.jobs if group.is_strict]
-        return [self._jobs[uid] for uid in uids[:_HOLDERS]]
+        return [self.jobs[uid] for uid in uids[:_HOLDERS]]
 
     # Changes of jobs
 
@@ -336,7 +336,7 @@ class Turns:
             if group.name is not None and group.extras is not None:
                 self._set_limits(group.name, group.extras)
         for rank in in_progress:
-            self._touched[self._group(self._jobs[rank[2]].spec.rare.group)] = None
+            self._touched[self._group(self.jobs[rank[2]].spec.rare.group)] = None
         self.update()
 
     def advance(self, now: int) -> bool:
@@ -386,7 +386,7 @@ class Turns:
         extras = group.extras or NO_EXTRAS
         if extras.tag_positions or extras.by_tags or group.is_strict:
             old = extras.tag_positions or {}
-            new = {} if first is None else group.positions_by_tags(first, self._jobs)
+            new = {} if first is None else group.positions_by_tags(first, self.jobs)
             for tags in {*old, *new}:
                 if old.get(tags) != new.get(tags):
                     moves.note(tags, old.get(tags), new.get(tags))
@@ -411,7 +411,7 @@ class Turns:
         size: int | None = 0 if group.name is None else group.ready + group.running
         held = 0
         if group.extras is not None or group.is_strict or (size and group.running > self._most_running):
-            size, held = None, group.ready - (min(room, group.available(self._jobs)) if room > 0 else 0)
+            size, held = None, group.ready - (min(room, group.available(self.jobs)) if room > 0 else 0)
             self._special[group] = None
         else:
             self._special.pop(group, None)
@@ -444,7 +444,7 @@ class Turns:
     def _special_room(self, group: Group) -> int:
         """The room of a group with extras or in strict order."""
         extras = group.extras or NO_EXTRAS
-        if extras.failed or (group.is_strict and (group.running or not group.available(self._jobs))):
+        if extras.failed or (group.is_strict and (group.running or not group.available(self.jobs))):
             return 0
         cap = self._cap if extras.cap is None else extras.cap
         left = self._rate_cap if extras.left is None else extras.left

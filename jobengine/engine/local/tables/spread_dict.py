@@ -1,0 +1,72 @@
+"""A dictionary for many entries that grows in small steps."""
+
+from collections.abc import Iterator, MutableMapping
+from itertools import chain
+from typing import Any, Final, TypeVar, overload
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+#: The most entries that stay in one dict. It grows at 174,763 entries, in 7 milliseconds, and would next at 349,526.
+MOST_IN_ONE: Final = 300_000
+#: The number of small dicts, a power of two, and the bits of a hash that choose one.
+_PARTS: Final = 64
+_MASK: Final = _PARTS - 1
+
+
+class SpreadDict(MutableMapping[K, V]):
+    """
+    Keeps new and changed entries in 64 small dicts, chosen by the key's hash.
+
+    Python copies a dict as a whole when it grows, which takes 28 ms at 700,000 entries and twice that at 1,400,000. So
+    many entries are spread; few stay in one dict, whose accesses take 0.2 us less each. `fitting` chooses.
+    """
+
+    __slots__ = ("_first", "_parts")
+
+    def __init__(self, first: dict[K, V]) -> None:
+        #: The entries that were there before and have not changed since.
+        self._first = first
+        self._parts: tuple[dict[K, V], ...] = tuple({} for _ in range(_PARTS))
+
+    def __getitem__(self, key: K) -> V:
+        part = self._parts[hash(key) & _MASK]
+        return part[key] if key in part else self._first[key]
+
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V | T) -> V | T: ...
+    def get(self, key: K, default: Any = None) -> Any:
+        # The method of MutableMapping raises and catches an error for each missing key.
+        part = self._parts[hash(key) & _MASK]
+        return part[key] if key in part else self._first.get(key, default)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._first.pop(key, None)
+        self._parts[hash(key) & _MASK][key] = value
+
+    def __delitem__(self, key: K) -> None:
+        part = self._parts[hash(key) & _MASK]
+        del (part if key in part else self._first)[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return chain(self._first, *self._parts)
+
+    def __len__(self) -> int:
+        return len(self._first) + sum(map(len, self._parts))
+
+    def __bool__(self) -> bool:
+        return any(self._parts) or bool(self._first)
+
+    def popitem(self) -> tuple[K, V]:
+        """Remove any entry; a dict gives its last one in the least time."""
+        return next(filter(None, self._parts), self._first).popitem()
+
+
+def fitting(entries: MutableMapping[K, V]) -> MutableMapping[K, V]:
+    """The same entries, to be used instead: in a SpreadDict if they are many, in a dict once there are none."""
+    if type(entries) is dict:
+        return SpreadDict(entries) if len(entries) > MOST_IN_ONE else entries
+    return entries or {}

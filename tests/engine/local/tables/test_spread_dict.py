@@ -1,0 +1,71 @@
+"""A dictionary for many entries, compared with a plain one."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobengine.core import commands as c
+from jobengine.core.model import Defaults
+from jobengine.engine.local.tables import spread_dict
+from jobengine.engine.local.tables.spread_dict import SpreadDict, fitting
+from tests.core.worlds import KEY, World
+
+#: Changes: keys to set, or to delete.
+CHANGES = st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 200), max_size=20)), max_size=20)
+
+
+@pytest.fixture
+def few_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread_dict, "MOST_IN_ONE", 10)
+
+
+def sizes(entries: MutableMapping[Any, Any]) -> list[int]:
+    """The number of entries in each dict."""
+    return [len(entries._first), *map(len, entries._parts)] if isinstance(entries, SpreadDict) else [len(entries)]
+
+
+@pytest.mark.usefixtures("few_in_one")
+@given(CHANGES)
+@settings(deadline=None, max_examples=200)
+def test_a_spread_dict_has_the_entries_of_a_plain_dict(changes: list[tuple[bool, list[int]]]) -> None:
+    entries: MutableMapping[int, tuple[int, int]] = {}
+    plain: dict[int, tuple[int, int]] = {}
+    for number, (sets, keys) in enumerate(changes):
+        for key in keys:
+            if sets:
+                entries[key] = plain[key] = (number, key)
+            elif key in plain:
+                del entries[key], plain[key]
+        entries = fitting(entries)
+        assert entries == plain
+        assert (len(entries), bool(entries), sorted(entries)) == (len(plain), bool(plain), sorted(plain))
+        assert all(entries.get(key, "none") == plain.get(key, "none") for key in range(201))
+    while plain:
+        key, value = entries.popitem()
+        assert plain.pop(key) == value
+    with pytest.raises(KeyError):
+        del entries[0]
+    assert fitting(entries) == {}
+
+
+@pytest.mark.usefixtures("few_in_one")
+def test_one_dict_has_a_small_share_of_many_jobs() -> None:
+    world = World()
+    world.create()
+    add(world, range(10))
+    table = world.tables.queues["q"]
+    assert type(table.jobs) is dict, "few jobs stay in one dict"
+    for start in range(10, 2_000, 10):
+        add(world, range(start, start + 10))
+    for entries in (table.jobs, table.names.unique):
+        assert len(entries) == 2_000
+        assert max(sizes(entries)) < 100
+    assert table.failing.jobs is table.jobs
+
+
+def add(world: World, keys: range) -> None:
+    jobs = tuple(c.NewJob(content=b"{}", unique_key=str(key)) for key in keys)
+    world.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults()))
