@@ -34,8 +34,8 @@ _KEPT: Final = 4_096
 _LONG: Final = 2_048
 #: The most queues in a cache.
 MOST_QUEUES: Final = 20_000
-#: The most digests of groups in a cache.
-_GROUPS: Final = 10_000
+#: The most names of groups in a cache: with their digests and sealed names 64 MiB in all, about 480 bytes for a group.
+_GROUPS: Final = 1 << 17
 #: A position in execution order: the columns `inv_prio` and `arrival`.
 RowRank = tuple[int, int]
 #: The claim start before all jobs.
