@@ -39,7 +39,6 @@ from .begin import Now
 from .loaded_group import LoadedGroup, QueueTotals, totals_of
 from .ordered import Loading
 
-Tags = tuple[str, ...]
 #: How many jobs are loaded at a time: at least, and at most.
 LEAST, MOST = 2, 256
 #: A position after every job.
@@ -218,7 +217,7 @@ class LoadedGroups:
     def make(self, name: str, base: Sequence[int], served: int, rev: int, place: RowRank | None) -> LoadedGroup:
         """Keep a group without things of its own; see `take`."""
         delta = self.changes.of(name)
-        delta.rev, delta.place = rev, place
+        delta.read(rev, place)
         group = self.loaded[name] = LoadedGroup(
             name=name,
             order=self.flow.group_order,
@@ -229,6 +228,10 @@ class LoadedGroups:
             is_placed=place is not None,
         )
         return group
+
+    def take_without_items(self, name: str) -> None:
+        """Note that a group has no things of its own."""
+        self._items.update(((GROUP, name), (GATE, name)))
 
     def _take_items(self, group: LoadedGroup, row: GroupRow) -> None:
         settings, gate = (GROUP, row.name), (GATE, row.name)

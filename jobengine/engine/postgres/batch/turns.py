@@ -15,11 +15,12 @@ from ....core.model import Job, Rank
 from ....core.turn_order import InTurn, Key
 from ....storage.errors import Damaged
 from ..database.arrays import byteas
-from ..database.group_rows import READY, group_of, ungrouped_locked
+from ..database.group_rows import READY, group_of, second_of, ungrouped_locked
 from ..database.pipeline import Row, Statement
 from ..sql import named
 from .groups import LoadedGroups
 from .loaded_group import LoadedGroup
+from .one_of_each import one_of_each
 
 Tags = tuple[str, ...]
 #: Before all groups.
@@ -75,6 +76,9 @@ class Turns:
         if room <= 0:
             self._note_gate(gate_of(self.groups.item(GATE, OF_QUEUE)).next_change(self.groups.flow.limits.rate, now))
             return
+        if room == count and not tags and (jobs := self._one_of_each(count)) is not None:
+            yield from jobs
+            return
         given = 0
         for job in self.in_turn(tags, count):
             yield job
@@ -83,6 +87,10 @@ class Turns:
                 break
         if given < count:
             self._note_gates(now)
+
+    def _one_of_each(self, count: int) -> Sequence[Job] | None:
+        loaded = self._page if self.groups.locked else None
+        return None if loaded is None else one_of_each(self.groups, loaded.rows, count)
 
     def in_turn(self, tags: Tags, count: int) -> Iterable[Job]:
         """The jobs in that order, unless the queue's own limits prevent that; loaded for a claim of `count`."""
@@ -192,7 +200,7 @@ class Turns:
             self.passed_over = True
             group.delta.is_touched = group.delta.lost = self.groups.locked
         elif group is not None:
-            group.delta.second = None if row[17] is None else ((row[14], row[15]), row[16])
+            group.delta.second = second_of(row)
         return group
 
     def _kept(self, row: Row, name: str | None) -> LoadedGroup | None:

@@ -168,6 +168,11 @@ _NOWHERE: Final[_Place] = (None, None, None)
 NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
+def second_of(row: Row) -> tuple[RowRank, int] | None:
+    """The second ready job of a group, in a row of the statement groups_in_turn; see GroupDelta.second."""
+    return None if row[17] is None else ((row[14], row[15]), row[16])
+
+
 @define(eq=False)
 class GroupDelta:
     """What a transaction changes in a group."""
@@ -193,6 +198,10 @@ class GroupDelta:
     second: tuple[RowRank, int] | None = NOT_READ
     #: Whether just one job is not ready any more, and it was the first.
     lost_first: bool = False
+
+    def read(self, rev: int, place: RowRank | None, second: tuple[RowRank, int] | None = NOT_READ) -> None:
+        """Note what was read of the row and, perhaps, of the second ready job."""
+        self.rev, self.place, self.second = rev, place, second
 
     def leave(self, job: Job, was: int | None) -> None:
         """Take a job out of the count with the index `was`, if any; see counted_in."""

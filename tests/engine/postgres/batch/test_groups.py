@@ -1,8 +1,9 @@
 """Groups on PostgreSQL give the jobs that groups in memory give, whatever happened before."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +14,10 @@ from jobengine.core import commands as c
 from jobengine.core.errors import DomainError
 from jobengine.core.flow import GroupOrder, Limits, OnFailure, Rate
 from jobengine.core.model import Job, State
+from jobengine.engine.postgres.batch import turns
+from jobengine.engine.postgres.batch.groups import LoadedGroups
+from jobengine.engine.postgres.batch.one_of_each import one_of_each
+from jobengine.engine.postgres.database.pipeline import Row
 from tests.contract.asking import KEY, Asker
 from tests.contract.test_local import LocalWorld
 from tests.contract.world import World
@@ -21,7 +26,7 @@ from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
 
-GROUPS = ["a", "b", "c", None]
+GROUPS: list[str | None] = ["a", "b", "c", None]
 TAGS: list[tuple[str, ...]] = [(), (), ("x",), ("x", "y")]
 
 
@@ -30,6 +35,7 @@ class Pair:
 
     def __init__(self, *worlds: World, is_fair: bool) -> None:
         self.is_fair = is_fair
+        self.groups, self.tags = GROUPS, TAGS
         self.askers = [Asker(world) for world in worlds]
         self.added = 0
         #: The jobs in both, by their number.
@@ -114,7 +120,7 @@ def act(pair: Pair, random: Random) -> None:
     if what < 4:
         add(pair, random)
     elif what < 8:
-        pair.claim(random.choice([1, 1, 2, 9]), random.choice(TAGS), random.choice([None, number]))
+        pair.claim(random.choice([1, 1, 2, 9]), random.choice(pair.tags), random.choice([None, number]))
     elif what < 12 and number:
         change(pair, random, number)
     elif what == 12:
@@ -127,9 +133,9 @@ def act(pair: Pair, random: Random) -> None:
 
 def add(pair: Pair, random: Random) -> None:
     pair.add(
-        group=random.choice(GROUPS),
+        group=random.choice(pair.groups),
         priority=random.choice([0, 0, 1]),
-        tags=random.choice(TAGS),
+        tags=random.choice(pair.tags),
         delay_seconds=random.choice([0, 0, 0, 5]),
         max_attempts=2,
         timeout_seconds=20,
@@ -150,6 +156,10 @@ def change(pair: Pair, random: Random, number: int) -> None:
             pair.on_job(number, give_back)
         case _:
             pair.on_job(number, lambda ask, job: ask.update(job, state, **more))
+
+
+def end(ask: Asker, job: Job, state: State) -> None:
+    ask.update(job, state)
 
 
 def give_back(ask: Asker, job: Job) -> None:
@@ -184,3 +194,41 @@ def test_random_commands_give_the_same_jobs_in_the_same_order_on_both_engines(
             act(pair, random)
             pair.read()
             pair.check()
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_claims_from_many_groups_give_the_same_jobs(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    database.clear()
+    random, found = Random(seed), list[list[Job] | None]()
+
+    def noted(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[Job] | None:
+        found.append(one_of_each(groups, rows, count))
+        return found[-1]
+
+    monkeypatch.setattr(turns, "one_of_each", noted)
+    with pair_on(database.url, tmp_path, is_fair=seed % 2 == 0) as pair:
+        pair.groups, pair.tags = [*"abcdefgh"], [()]
+        pair.both(c.ChangeQueue, group_limits=Limits(in_progress=seed))
+        for _ in range(30):
+            add(pair, random)
+        for _ in range(30):
+            add(pair, random)
+            add(pair, random)
+            for number in pair.claim(random.choice([1, 2, 4]), ()):
+                pair.read()
+                ends = [State.COMPLETE, State.COMPLETE, State.QUEUED, State.INPROGRESS]
+                pair.on_job(number, partial(end, state=random.choice(ends)))
+        # Jobs without a group, and a group with settings.
+        pair.both(c.ChangeQueue, group_limits=Limits())
+        for _ in range(4):
+            pair.add(priority=2)
+            pair.claim(1, ())
+            pair.claim(1, ())
+        pair.both(c.ChangeGroup, group="a", paused=True)
+        pair.claim(2, ())
+        pair.check()
+    # Both ways were taken.
+    assert None in found
+    assert any(found)

@@ -1,0 +1,58 @@
+"""
+The most frequent claim of many jobs: it takes the first job of each of the next groups.
+
+A fast path: whether a claim takes just these jobs is seen from the rows of the groups. Then it needs neither a
+LoadedGroup for each nor the order of turns, which saves a quarter of the claim's time in Python. Otherwise turns.py
+decides.
+"""
+
+from collections.abc import Sequence
+
+from ....core.flow import GroupOrder
+from ....core.model import Job
+from ..database.group_rows import READY, second_of
+from ..database.pipeline import Row
+from .groups import LoadedGroups
+
+
+def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[Job] | None:
+    """
+    The jobs that a claim of `count` gets if they are the first jobs of all groups in `rows` but the last; None if they
+    may be others. `rows` are those of the statement groups_in_turn, for a batch that has not used any group yet.
+    """
+    if len(rows) != count + 1 or not _is_first(groups) or not are_alone(groups, rows):
+        return None
+    jobs = list[Job]()
+    for row in rows[:-1]:
+        job = groups.claimable(groups.keep(row))
+        name = None if job is None else job.spec.rare.group
+        if job is None or name is None or groups.rows.group(name) != row[0]:
+            return None
+        jobs.append(job)
+    for job, row in zip(jobs, rows[:-1], strict=True):
+        name = job.spec.rare.group or ""
+        groups.changes.of(name).read(row[7], (row[8], row[11]), second_of(row))
+        groups.take_without_items(name)
+    return jobs
+
+
+def _is_first(groups: LoadedGroups) -> bool:
+    """Whether nothing but these rows decides what is claimed."""
+    is_unused = not (groups.loaded or groups.named or groups.changes.deltas)
+    return is_unused and groups.flow.group_order is not GroupOrder.STRICT and not groups.totals().ungrouped[READY]
+
+
+def are_alone(groups: LoadedGroups, rows: Sequence[Row]) -> bool:
+    """
+    Whether each row is of another group, and each group has neither settings nor a gate, its first job where its place
+    is, and a second job, if any, that comes after the last row.
+    """
+    last, is_fair = rows[-1], groups.flow.group_order is GroupOrder.FAIR
+    after = (last[8], last[9] if is_fair else last[11])
+    return len({row[0] for row in rows}) == len(rows) and all(
+        row[12] is None
+        and row[13] is None
+        and (row[22], row[23]) == (row[8], row[11])
+        and (row[17] is None or (row[14], row[4] + 1 if is_fair else row[15]) >= after)
+        for row in rows
+    )
