@@ -20,7 +20,7 @@ from .daemon.hardening import forbid_dumps, wipe_variables
 from .daemon.listening import listener
 from .daemon.logs import observer
 from .daemon.secret_source import SecretSource
-from .daemon.service import Daemon, end_early
+from .daemon.service import Daemon, about_database, end_early
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
 from .daemon.systemd import Systemd
 from .engine.door import Engine
@@ -237,7 +237,7 @@ def _check_place(settings: Settings) -> None:
         elif settings.secret is None and os.path.exists(path + ".key"):
             SecretSource(settings)()
     except (StorageError, OSError) as error:
-        end_early(error)
+        end_early(about_database(error))
 
 
 def _check_before_fork(settings: Settings) -> None:

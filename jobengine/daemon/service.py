@@ -112,8 +112,11 @@ def _print_reason(error: Exception) -> None:
     (sys.__stderr__ or sys.stderr).write(f"jobengine: {error}\n")
 
 
-def _no_database(error: OSError) -> StorageError:
-    return StorageError(f"the database can't be opened or made; check DB_PATH: {error}")
+def about_database(error: Exception) -> Exception:
+    """An error of the system with the advice to check the database's place; other errors as they are."""
+    if not isinstance(error, OSError):
+        return error
+    return StorageError(f"the database can't be opened or made; check DB_PATH, and its owner: {error}")
 
 
 class Daemon(Service):
@@ -172,7 +175,7 @@ class Daemon(Service):
         try:
             self._engine.open()
         except OSError as error:
-            raise _no_database(error) from error
+            raise about_database(error) from error
         self._clock_watch = watch_clock(self._reactor, self._engine.wall_clock_was_set)
         try:
             self._listener.startService()
@@ -192,7 +195,7 @@ class Daemon(Service):
         try:
             await self._engine.start()
         except Exception as error:  # without an engine there is nothing to serve
-            reason = _no_database(error) if isinstance(error, OSError) else error
+            reason = about_database(error)
             if self.running:
                 self._end_with(reason)
             else:

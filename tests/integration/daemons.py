@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 JOBENGINE = (sys.executable, str(Path(sys.executable).with_name("jobengine")))
 SECRET = "the secret of the tests"
+#: The server's user: root without root's rights, since another user might have no access to the files.
+AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 #: Runs a program under strace, which needs no privilege so; attaching to a server takes CAP_SYS_PTRACE. With -D the
 #: process is the program, not strace.
 STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")

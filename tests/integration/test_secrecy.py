@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .daemons import ROOT, SECRET, Daemon, Forked, until
+from .daemons import AS_ITS_USER, ROOT, SECRET, Daemon, Forked, until
 
 ADMIN_KEY = "battery staple"
-#: The server's user: root without root's rights, since another user might have no access to the files.
-AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 COPYING = """
 import os, signal
 from pathlib import Path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import SECRET, Daemon
+from .daemons import AS_ITS_USER, SECRET, Daemon
 
 FOREGROUND = ("--nodaemon", "--pidfile=", "jobengine")
 AS_A_DAEMON = ("jobengine",)
@@ -108,6 +108,13 @@ def test_damage_in_the_middle_ends_the_start_with_4_and_leaves_the_file_unchange
     whole[-300] ^= 1
     stopped.db_path.write_bytes(whole)
     _refused(stopped)
+
+
+def test_a_database_without_rights_for_its_user_is_named_with_advice(stopped: Daemon) -> None:
+    stopped.db_path.chmod(0)
+    stopped.prefix = AS_ITS_USER
+    assert stopped.run() == 1
+    assert "check DB_PATH, and its owner: [Errno 13] Permission denied" in _reason(stopped)
 
 
 def _refused(daemon: Daemon) -> None:
