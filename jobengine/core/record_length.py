@@ -42,8 +42,11 @@ def length_of_reported(standing: Standing) -> int:
     notes = standing.notes
     if notes is NO_NOTES:
         return length
-    if notes.error or notes.result:
-        length += len(_line((notes.error, None if notes.result is None else notes.result.decode())))
+    error = notes.error
+    error_length = len(_line(error)) if error else 0
+    length += error_length
+    if notes.result:
+        length += len(_line(notes.result.decode()))
     if notes.fingerprint:
         length += len(notes.fingerprint)
     for attempt in notes.history:
@@ -51,7 +54,8 @@ def length_of_reported(standing: Standing) -> int:
         if attempt.worker:
             length += _length_of_worker(attempt.worker)
         if attempt.error:
-            length += len(_line(attempt.error))
+            # A job that has just failed has the text in two places.
+            length += error_length if attempt.error is error else len(_line(attempt.error))
         if attempt.fingerprint:
             length += len(attempt.fingerprint)
     return length
