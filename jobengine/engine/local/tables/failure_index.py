@@ -79,9 +79,9 @@ class FailureIndex:
 
         Not needed for a job that is neither failed nor tried again, before and after.
         """
-        if old is not None:
+        if old is not None and ((notes := old.standing.notes).retrying or notes.cancelled):
             self._count_mark(old, -1)
-        if new is not None:
+        if new is not None and ((notes := new.standing.notes).retrying or notes.cancelled):
             self._count_mark(new, 1)
         if self.is_used and (job := new or old) is not None:
             self._enter(job.spec.uid, new)
@@ -130,8 +130,8 @@ class FailureIndex:
         return True
 
     def _count_mark(self, job: Job, by: int) -> None:
-        notes = job.standing.notes
-        if (notes.retrying or notes.cancelled) and (mark := mark_of(job)) is not None:
+        mark = mark_of(job)
+        if mark is not None:
             self.marks[mark] += by
 
     def update(self) -> None:
