@@ -204,14 +204,16 @@ def test_rows_wait_while_the_server_is_away_or_takes_no_jobs(
         mail.undrain()
         until("the row is gone", lambda: _waiting(shop) == 0)
         mail.configure(max_jobs=1)
-        _put(shop, '{"number": 2}')
+        _put(shop, '{"number": 2}', '{"number": 3}')
         until("it waits for room", lambda: "no more than 1 jobs" in (tmp_path / "later").read_text())
         daemon.kill()
         daemon.start()
         mail.configure(max_jobs=2)
-        until("the row is gone", lambda: _waiting(shop) == 0)
+        until("one of them has found room", lambda: _waiting(shop) == 1)
+        mail.configure(max_jobs=3)
+        until("both rows are gone", lambda: _waiting(shop) == 0)
     assert shop.run("SELECT count(*) FROM outbox") == [(0,)]
-    assert _contents(mail) == [{"number": 1}, {"number": 2}]
+    assert _contents(mail) == [{"number": number} for number in (1, 2, 3)]
 
 
 def test_a_row_whose_job_was_added_before_a_crash_adds_no_second_job(
