@@ -28,7 +28,7 @@ def test_a_server_killed_five_times_under_load_loses_and_invents_no_change(tmp_p
     tally = Tally()
     Kills(kills=5, cargo=10, patience=0.5).run(25, tmp_path, tally)
     assert tally.kills == 5
-    assert tally.operations > 500, "that was no load"
+    assert tally.operations > 100, "that was no load"
 
 
 def test_sigterm_under_load_ends_the_server_with_0_within_5_seconds_and_loses_nothing(daemon: Daemon) -> None:
