@@ -1,5 +1,6 @@
 """Runs the server in this process, as `twistd --nodaemon jobengine` does. Loads Twisted."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -27,6 +28,10 @@ class _Options(twistd.ServerOptions):  # type: ignore[misc,name-defined]  # Twis
 
 def run_server(options: Sequence[str]) -> None:
     """Run the server in the foreground with options of `twistd jobengine`; never returns."""
+    try:
+        os.chdir(".")
+    except OSError as error:  # twistd would end without a reason
+        sys.exit(f"jobengine: the current directory can't be entered; start the server in another one: {error}")
     # twistd expects its own options before the name of the plugin.
     sys.argv = ["jobengine", "--nodaemon", "--pidfile=", _SERVER.tapname, *options]
     app.run(twistd.runApp, _Options)  # type: ignore[no-untyped-call]  # Twisted has no types here

@@ -3,12 +3,13 @@
 import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from .conftest import MakeDaemon
-from .daemons import AS_ITS_USER, SECRET, Daemon
+from .daemons import AS_ITS_USER, JOBENGINE, SECRET, Daemon
 
 FOREGROUND = ("--nodaemon", "--pidfile=", "jobengine")
 AS_A_DAEMON = ("jobengine",)
@@ -115,6 +116,20 @@ def test_a_database_without_rights_for_its_user_is_named_with_advice(stopped: Da
     stopped.prefix = AS_ITS_USER
     assert stopped.run() == 1
     assert "check DB_PATH, and its owner: [Errno 13] Permission denied" in _reason(stopped)
+
+
+def test_a_current_directory_that_can_not_be_entered_is_named_with_advice(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'chmod 0 . && exec "$@"', "sh", *AS_ITS_USER, *JOBENGINE, "serve", "--db-path", "/tmp/none/db"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    tmp_path.chmod(0o700)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the current directory can't be entered; start the server in another one: [Errno 13]" in done.stderr
 
 
 def _refused(daemon: Daemon) -> None:

@@ -371,7 +371,7 @@ class AsyncQueue(AsyncMoves):
 
         `tags`: only jobs with all of these tags. `with_results`: each job has `dependencies`, the jobs on which it
         depends with their results. If the answer is lost, the claim is not repeated: this raises
-        OutcomeUnknown, and the jobs are released when their leases expire.
+        OutcomeUnknown, and the jobs time out. Then those with attempts left are queued again, and the others fail.
         """
         return await self._engine.claim([self], count, wait=wait, tags=tags, worker=worker, with_results=with_results)
 

@@ -171,8 +171,8 @@ class JobEngine:
         Finish jobs and claim others in one request and one commit; does not wait for jobs.
 
         Returns the error, or None, for each job to finish, and the claimed jobs. If the answer is lost, the jobs are
-        finished again in a request of their own, which is safe, and none are claimed: jobs of a lost claim are released
-        when their leases expire.
+        finished again in a request of their own, which is safe, and none are claimed. The jobs of the lost claim time
+        out: those with attempts left are queued again, and the others fail.
         """
         for one in finished:
             self._heartbeats.remove(one.job)
@@ -256,7 +256,7 @@ class JobEngine:
         except NotJobEngine:
             return
         for job in jobs:
-            with suppress(JobEngineError):  # otherwise they are released when their leases expire
+            with suppress(JobEngineError):  # otherwise they time out when their leases expire
                 job.release()
 
                 # The server
