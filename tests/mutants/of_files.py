@@ -273,7 +273,7 @@ OF_FILES: Final = (
         "silence-after-failure",
         "that nothing is written once it is unknown what is on disk",
         _COMMITTER,
-        "        if self._over:\n            return\n        batch, self._pending",
+        "        if self.phase in _OVER:\n            return\n        batch, self._pending",
         "        batch, self._pending",
         ("tests/storage/test_committer.py::test_a_failure_before_a_write_prevents_the_write",),
     ),
