@@ -201,7 +201,7 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
     #: Start after this rank; None starts at the front.
     after: Rank | None = None
     #: Examine at most this many jobs, in one commit.
-    limit: int = 500
+    limit: int = 200
     #: Change nothing, only count.
     dry_run: bool = False
 

@@ -51,7 +51,7 @@ _EXPIRY_SLICE: Final = 200
 #: The most jobs of a cascade of dependencies that change in the commit which began it.
 _CASCADE: Final = 1_000
 #: The most jobs that move into dead-letter queues in the turn in which they fail.
-_MOVED: Final = 400
+_MOVED: Final = 200
 #: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002

@@ -238,12 +238,9 @@ class QueueTable(GroupQueries):
         state: State | None = None,
         sort: Sort | None = None,
         group: str | None = None,
-        arrived_before: int | None = None,
     ) -> tuple[list[Job], Position | None]:
         """A page may have fewer than `limit` jobs: it ends once their contents exceed PAGE_BYTES."""
         positions = self._ranks(after, state, group) if sort is None else self._positions(after, state, sort)
-        if arrived_before is not None:
-            positions = (one for one in positions if one[1] < arrived_before)
         jobs, size, last = [], 0, None
         for last in islice(positions, limit):
             jobs.append(self.jobs[last[2]])
@@ -453,14 +450,16 @@ class QueueTable(GroupQueries):
             self.find_deadline()
         if self.names.left_tags:
             self.names.forget_tags()
-        if (jobs := fitting(self.jobs)) is not self.jobs:
-            self._use(jobs)
-        self.names.unique = fitting(self.names.unique)
+        # While a file is read nobody waits, and one dict takes entries in less time.
+        if not self.flow.is_later:
+            self._spread()
 
-    def _use(self, jobs: MutableMapping[str, Job]) -> None:
-        """Keep the jobs in another mapping, which has the same."""
-        self.jobs = self.failing.jobs = jobs
-        self.flow.use(jobs)
+    def _spread(self) -> None:
+        """Keep many entries in small dicts; see spread_dict.py."""
+        if (jobs := fitting(self.jobs)) is not self.jobs:
+            self.jobs = self.failing.jobs = jobs
+            self.flow.use(jobs)
+        self.names.unique = fitting(self.names.unique)
 
     def find_deadline(self) -> None:
         """Bring `next_deadline` up to date."""

@@ -1,5 +1,7 @@
 """The whole state as facts, to be written to a fresh file."""
 
+import sys
+
 from ....core.facts import ClockSet, Fact, ItemSet, JobAdded, PeriodsCounted, QueueCreated
 from ....core.model import Rank
 from .queue_table import QueueTable
@@ -38,10 +40,13 @@ class Snapshot:
             items = self._some_items(table, most)
             if items:
                 return items
-            jobs, self._after = table.page(self._after, most, arrived_before=self._end)
+            page, self._after = table.page(self._after, most)
             if self._after is None:
                 self._table = None
-            if jobs:
+            elif self._after[1] >= self._end:
+                # The jobs behind it with its priority have arrived even later.
+                self._after = (self._after[0], sys.maxsize, "")
+            if jobs := [job for job in page if job.spec.rank[1] < self._end]:
                 return [JobAdded(table.queue.name, job) for job in jobs]
 
     def _next_table(self) -> QueueTable | None:

@@ -66,6 +66,20 @@ def test_one_dict_has_a_small_share_of_many_jobs() -> None:
     assert table.failing.jobs is table.jobs
 
 
+@pytest.mark.usefixtures("few_in_one")
+def test_jobs_are_spread_only_after_the_file_was_read() -> None:
+    world = World()
+    world.create()
+    table = world.tables.queues["q"]
+    table.flow.is_later = True
+    add(world, range(30))
+    assert type(table.jobs) is dict
+    assert [*world.tables.index_groups(100)] == []
+    add(world, range(30, 31))
+    add(world, range(31, 32))
+    assert sorted(sizes(table.jobs))[-2:] == [1, 31]
+
+
 def add(world: World, keys: range) -> None:
     jobs = tuple(c.NewJob(content=b"{}", unique_key=str(key)) for key in keys)
     world.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults()))

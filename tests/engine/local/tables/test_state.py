@@ -13,6 +13,7 @@ from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
 from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
 from jobengine.core.places import Place
+from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.snapshot import Snapshot
 from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.engine.local.tables.state import Tables
@@ -121,6 +122,25 @@ def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
             world.add(priority=slices % 3 - 1)
         assert slices < 20
     assert slices == 1 + 4
+
+
+def test_a_snapshot_skips_the_many_jobs_of_a_priority_that_came_after_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.create()
+    for priority in (1, 0):
+        world.add(priority=priority)
+    snapshot, pages, page = Snapshot(world.tables), list[Any](), QueueTable.page
+    assert snapshot.take(1)
+    for _ in range(50):
+        world.add(priority=1)
+    monkeypatch.setattr(QueueTable, "page", lambda *given: pages.append(given) or page(*given))
+    jobs = [fact for _ in range(2) for fact in snapshot.take(2) or ()]
+    assert [fact.job.spec.priority for fact in jobs if isinstance(fact, JobAdded)] == [1, 0]
+    assert snapshot.take(2) is None
+    assert len(pages) <= 3
+    assert len(world.tables.queues["q"].jobs) == 52
 
 
 def test_live_bytes_are_about_the_length_of_a_fresh_snapshot() -> None:
