@@ -3,7 +3,7 @@
 import sys
 
 from ....core.facts import ClockSet, Fact, ItemSet, JobAdded, PeriodsCounted, QueueCreated
-from ....core.model import Rank
+from ....core.model import Job, Rank
 from .queue_table import QueueTable
 from .state import Tables
 
@@ -40,14 +40,17 @@ class Snapshot:
             items = self._some_items(table, most)
             if items:
                 return items
-            page, self._after = table.page(self._after, most)
-            if self._after is None:
-                self._table = None
-            elif self._after[1] >= self._end:
-                # The jobs behind it with its priority have arrived even later.
-                self._after = (self._after[0], sys.maxsize, "")
-            if jobs := [job for job in page if job.spec.rank[1] < self._end]:
+            if jobs := self._some_jobs(table, most):
                 return [JobAdded(table.queue.name, job) for job in jobs]
+
+    def _some_jobs(self, table: QueueTable, most: int) -> list[Job]:
+        page, self._after = table.page(self._after, most)
+        if self._after is None:
+            self._table = None
+        elif self._after[1] >= self._end:
+            # The jobs behind it with its priority have arrived even later.
+            self._after = (self._after[0], sys.maxsize, "")
+        return [job for job in page if job.spec.rank[1] < self._end]
 
     def _next_table(self) -> QueueTable | None:
         tables = (self._tables.queues.get(name) for name in self._names)
