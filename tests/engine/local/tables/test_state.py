@@ -135,7 +135,12 @@ def test_a_snapshot_skips_the_many_jobs_of_a_priority_that_came_after_it_began(
     assert snapshot.take(1)
     for _ in range(50):
         world.add(priority=1)
-    monkeypatch.setattr(QueueTable, "page", lambda *given: pages.append(given) or page(*given))
+
+    def counted(*given: Any) -> Any:
+        pages.append(given)
+        return page(*given)
+
+    monkeypatch.setattr(QueueTable, "page", counted)
     jobs = [fact for _ in range(2) for fact in snapshot.take(2) or ()]
     assert [fact.job.spec.priority for fact in jobs if isinstance(fact, JobAdded)] == [1, 0]
     assert snapshot.take(2) is None
