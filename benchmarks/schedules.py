@@ -55,9 +55,10 @@ def _setting(queue: int) -> Conversation:
 
 def _one_round(port: int) -> tuple[float, float]:
     """The seconds from a full minute until all schedules have fired, and the milliseconds of the longest ping."""
-    connection, longest = Connection(port), 0.0
     minute = (time() // 60 + 1) * 60
     sleep(max(0, minute - time() - 0.5))
+    # Not before: the server closes a connection that sends nothing for a while.
+    connection, longest = Connection(port), 0.0
     before = _fired(connection)  # only now: those of the minute before may have been firing until then
     fired = None
     for ping in _pings():
