@@ -21,7 +21,8 @@ _GENERATORS: Final[Mapping[str, links.Generator]] = {
     "commands": command_reference.commands,
     "python": python_reference.names,
 }
-#: The script that search needs on pages that are opened as files; the theme would load it from another place.
+#: The script that search needs if pages are opened as files, and the copy of it in the site: the theme would load it
+#: from the internet.
 _WORKER: Final = ("https://unpkg.com/iframe-worker/shim", "assets/javascripts/iframe-worker.js")
 _GENERATED: Final = re.compile(r"^<!-- generated: ([a-z-]+) ?(.*) -->$", re.MULTILINE)
 

@@ -304,7 +304,7 @@ class BadSchedule(DomainError):
 
 
 class ScheduleConflict(DomainError):
-    """A change of a schedule contradicts settings that stay as they are; str() says what to send with it."""
+    """A change of a schedule contradicts settings that it leaves unchanged; str() says which to send as well."""
 
 
 class NoTimes(DomainError):

@@ -95,19 +95,19 @@ def fingerprint_of(standing: Standing) -> str | None:
     if notes.cancelled or state is COMPLETE:
         return notes.fingerprint
     has_failed = notes.error is not None or state is FAILED or notes.retrying
-    return notes.fingerprint or (fingerprint(notes.error or "") if has_failed else None)
+    return _shown(notes) if has_failed else notes.fingerprint
 
 
 def fingerprint_of_attempt(attempt: Attempt) -> str | None:
     """The fingerprint of an attempt that failed or timed out; None of others."""
     if attempt.outcome not in _FAILURES:
         return None
-    return attempt.fingerprint or fingerprint(attempt.error or "")
+    return _shown(attempt)
 
 
-def _shown(notes: Notes) -> str:
+def _shown(failure: Notes | Attempt) -> str:
     """The fingerprint that the worker sent, or that of the error."""
-    return notes.fingerprint or fingerprint(notes.error or "")
+    return failure.fingerprint or fingerprint(failure.error or "")
 
 
 def _failed_at(job: Job) -> int:

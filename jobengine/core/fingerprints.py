@@ -238,7 +238,7 @@ def _last_own(error: str, last: "re.Match[str]") -> str:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _file(path: str) -> tuple[str, bool]:
-    """The last part of a path, and whether the file is not the user's own."""
+    """The name of a file, and whether it belongs to a library rather than to the user's own code."""
     return path.replace("\\", "/").rpartition("/")[2], _FOREIGN_FILE.search(path) is not None
 
 

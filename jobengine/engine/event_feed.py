@@ -144,14 +144,11 @@ class Feed:
     def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
         """The events of changes in a queue, to be published later: see JobEvent. None if there are none."""
         changes = [
-            (effect.uid, before, state, job.spec.rare.group, effect.not_moved if state is FAILED else None)
+            (effect.uid, before, state, effect.job.spec.rare.group, effect.not_moved if state is FAILED else None)
             for effect in effects
-            if (job := effect.new or effect.old) is not None
-            and (
-                (before := None if effect.old is None else effect.old.standing.state)
-                is not (state := None if effect.new is None else effect.new.standing.state)
-                or (state is FAILED and effect.not_moved)
-            )
+            if (before := None if effect.old is None else effect.old.standing.state)
+            is not (state := None if effect.new is None else effect.new.standing.state)
+            or (state is FAILED and effect.not_moved)
         ]
         if not changes:
             return None

@@ -62,7 +62,7 @@ class AgeingContract(Contract):
         assert uids(bulk(ask, tags=tags)) == uids([newer, older, newest])
 
     @pytest.mark.parametrize("limit", [1, 2, 5])
-    def test_a_list_goes_by_age_and_priority_page_by_page(self, world: World, ask: Asker, limit: int) -> None:
+    def test_the_pages_of_a_list_are_in_order_of_age_and_priority(self, world: World, ask: Asker, limit: int) -> None:
         ask.reconfigure(seconds_per_priority=60)
         jobs = mixed(world, ask)
         assert uids(ask.jobs(limit)) == uids(jobs)

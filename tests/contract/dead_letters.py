@@ -187,7 +187,7 @@ class DeadLetterContract(Contract):
         ask.ask(c.ChangeQueue, OTHER, draining=True)
         stays(ask, fail(ask), DRAINING)
 
-    def test_a_job_whose_uid_is_taken_is_not_moved(self, ask: Asker) -> None:
+    def test_a_job_whose_uid_the_other_queue_has_already_is_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.add(OTHER, uid=A)
         stays(ask, fail(ask, uid=A), UID_TAKEN)
@@ -237,7 +237,7 @@ class DeadLetterContract(Contract):
         assert uids(ask, OTHER) == []
         assert fail(ask).spec.uid in uids(ask, OTHER)
 
-    def test_without_a_dead_letter_queue_failed_jobs_stay(self, ask: Asker) -> None:
+    def test_failed_jobs_of_a_queue_without_dead_letter_queue_are_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         assert ask.reconfigure(dead_letter=None).dead_letter is None
         stays(ask, fail(ask), "")

@@ -68,7 +68,7 @@ def test_a_job_that_holds_its_group_is_not_moved(world: World) -> None:
     assert world.read(job.spec.uid).state is State.FAILED
 
 
-def test_a_job_whose_uid_is_taken_is_not_moved(world: World) -> None:
+def test_a_job_whose_uid_the_other_queue_has_already_is_not_moved(world: World) -> None:
     there = world.add("dead", uid="00000000-0000-4000-8000-000000000007")
     job = fail(world, uid=there.spec.uid)
     world.expire()

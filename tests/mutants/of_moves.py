@@ -13,7 +13,7 @@ OF_MOVES: Final = (
         _MOVES,
         "        if job.spec.uid in arrived or target.job(job.spec.uid) is not None:\n",
         "        if job.spec.uid in arrived:\n",
-        ("tests/core/test_dead_letters.py::test_a_job_whose_uid_is_taken_is_not_moved",),
+        ("tests/core/test_dead_letters.py::test_a_job_whose_uid_the_other_queue_has_already_is_not_moved",),
     ),
     Mutant(
         "move-removes",

@@ -357,7 +357,7 @@ class Adding:
         return (self.table, self.grant) if queue == self.table.queue.name else self.elsewhere[queue]
 
     def _end(self, queue: str, uid: str) -> str:
-        """The character of a dependency, see end_of; an awaited new job of this request counts as unfinished."""
+        """How a dependency stands, as one of the characters of end_of; a new job of this request is unfinished."""
         if batch_in(uid) is not None:
             return NOT_YET
         table, grant = self._table(queue)

@@ -109,7 +109,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
         return Needs(uids=frozenset(one.uid for one in self.updates))
 
     def flow_after(self, queue: Queue) -> Flow | None:
-        return NO_FLOW if queue.flow is None and _are_of_groups(self.updates) else None
+        return NO_FLOW if queue.flow is None and any(one.changes.of_groups for one in self.updates) else None
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
@@ -133,15 +133,6 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
                     of_groups.append((job, item.changes))
             outcomes.append(updated)
         return (_with_groups(table, facts, of_groups, now) if of_groups else facts), outcomes
-
-
-def _are_of_groups(updates: Sequence[JobUpdate]) -> bool:
-    """Whether any update is about groups too; without a call for each."""
-    for update_ in updates:
-        changes = update_.changes
-        if changes.hold_seconds is not None or changes.group is not None:
-            return True
-    return False
 
 
 def _with_groups(

@@ -100,7 +100,7 @@ class BatchIndex:
         numbers[after] += 1
 
     def move_kept(self, old: Job, new: Job, entering: Pending, leaving: Pending) -> None:
-        """Record the change of a job of a batch that was finished, or is."""
+        """Record a change of a job in a batch if the job is finished before or after it."""
         self._move_kept(old, leaving)
         self._move_kept(new, entering)
 

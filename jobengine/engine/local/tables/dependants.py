@@ -91,7 +91,7 @@ class Dependants:
         batches.ended.clear()
 
     def leave(self, queue: str, table: _Table) -> None:
-        """Record that a queue is gone with all its jobs."""
+        """Record that a queue was deleted with all its jobs."""
         for uid in [*self._linked.get(queue, ())]:
             self._change_links((queue, uid), table.jobs[uid], None)
         if not self._changed_by:
@@ -100,7 +100,7 @@ class Dependants:
             self._to_check.update(self._changed_by.get((queue, key), {}))
 
     def enter(self, queue: str, table: _Table) -> None:
-        """Record that a queue is there again with its jobs."""
+        """Record that a deleted queue was restored with its jobs."""
         if not self.is_used:
             return
         for uid, job in table.jobs.items():

@@ -8,7 +8,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-#: The most entries that stay in one dict. It grows at 174,763 entries, in 7 milliseconds, and would next at 349,526.
+#: The most entries that stay in one dict. Python copies it at 174,763 entries, which takes 7 milliseconds, and
+#: would copy it again at 349,526.
 MOST_IN_ONE: Final = 300_000
 #: The number of small dicts, a power of two, and the bits of a hash that choose one.
 _PARTS: Final = 64

@@ -280,7 +280,7 @@ class ClockReading:
 
 @frozen
 class Correction:
-    """A server's correction of `ahead`; see ClockReading."""
+    """A change of ClockReading's `ahead`, by which a server corrects the clock of the database."""
 
     #: The milliseconds to add to `ahead`.
     by: int

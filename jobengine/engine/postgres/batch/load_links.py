@@ -105,7 +105,7 @@ class LinkLoading:
         self._load(missing)
 
     def load_batches_of_due(self) -> None:
-        """Load the batches of due jobs; those of a batch whose key others have locked are left for later."""
+        """Load the batches of due jobs; if another transaction has locked a batch, its jobs are left for later."""
         missing = self._missing(self.by_id.values())
         if not missing:
             return

@@ -40,7 +40,7 @@ def alone(*rows: Row, order: GroupOrder = GroupOrder.ARRIVAL) -> bool:
         (row(1, 9, first=None), False),
     ],
 )
-def test_the_first_jobs_are_all_that_is_claimed_if_second_ones_come_later(first: Row, is_alone: bool) -> None:
+def test_only_first_jobs_are_claimed_if_each_second_job_comes_after_the_last_group(first: Row, is_alone: bool) -> None:
     assert alone(first, row(3, 10)) is is_alone
 
 
