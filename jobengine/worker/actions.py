@@ -95,11 +95,15 @@ class Abort(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Report outcomes and, in the same request, claim up to `room` jobs of the same group."""
+    """
+    Report outcomes and, in the same request, claim up to `room` jobs of the same group. `endings` is the supervisor's
+    number of endings when it was sent.
+    """
 
     group: int
     holds: tuple[Hold, ...]
     room: int
+    endings: int = 0
 
 
 class Beat(NamedTuple):

@@ -53,6 +53,8 @@ class QueueGroup:
         self.expected = 0
         #: The most jobs that the claim in flight may return; 0 if no claim is in flight.
         self.asking = 0
+        #: The supervisor's number of endings when that claim was sent.
+        self.endings = 0
         #: Whether the claim in flight waits for jobs, and in the next line whether it was aborted.
         self.waiting = False
         self.aborting = False
@@ -88,9 +90,9 @@ class QueueGroup:
         self.not_before = now + self.pauses.next(now, error, self.done)
         return now - self.failing_since
 
-    def begin_claim(self, count: int, *, waiting: bool) -> None:
+    def begin_claim(self, count: int, endings: int, *, waiting: bool) -> None:
         """Record that a claim was sent."""
-        self.asking, self.waiting, self.aborting = count, waiting, False
+        self.asking, self.endings, self.waiting, self.aborting = count, endings, waiting, False
 
     @property
     def coming(self) -> int:

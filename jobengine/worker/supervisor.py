@@ -77,6 +77,8 @@ class Supervisor:
     _deadline: float | None = None
     _last_words = _LAST_WORDS
     _let_go = False
+    #: With `until_empty`: how many handlers and reports have ended jobs; each may have made other jobs ready.
+    _endings = 0
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class Supervisor:
         group = self._groups[number]
         requested, reserved = group.asking, not group.waiting
         group.asking, group.waiting = 0, False
-        self._given(now, group, jobs, requested, reserved=reserved)
+        self._given(now, group, jobs, requested, group.endings, reserved=reserved)
 
     def claim_failed(self, now: float, number: int, error: JobEngineError) -> None:
         """A claim was refused, or its answer was lost."""
@@ -149,9 +151,7 @@ class Supervisor:
         self._groups[hold.group].add(hold)
         if "hold_seconds" in changes:
             self._release_like(hold)
-        if self._until_empty:  # the handler may have added jobs
-            for group in self._groups:
-                group.empty = False
+        self._may_find_jobs()  # the handler may have added some
 
     def progressed(self, hold: Hold, percent: int) -> None:
         """A handler has reported its progress."""
@@ -167,11 +167,13 @@ class Supervisor:
         group.expected -= report.room
         self._leaving -= len(report.holds) if report.room else 0
         outcomes = list(zip(report.holds, errors, strict=True))
+        is_latest = report.endings == self._endings
         if accepted := [hold for hold, error in outcomes if error is None]:
             self._end(accepted)
+            self._may_find_jobs()  # others may have waited for these
         unsent = [error for hold, error in outcomes if error is not None and self._is_unsent(hold, error)]
         if jobs is not None and report.room:
-            self._given(now, group, jobs, report.room)
+            self._given(now, group, jobs, report.room, self._endings if is_latest else report.endings)
         if unsent:
             group.rest(now, unsent[0], self._random)
         else:
@@ -257,11 +259,26 @@ class Supervisor:
 
     # Claiming
 
+    def _may_find_jobs(self) -> None:
+        """With `until_empty`, claim from each group again before the worker ends."""
+        if self._until_empty:
+            self._endings += 1
+            for group in self._groups:
+                group.empty = False
+
     def _given(
-        self, now: float, group: QueueGroup, jobs: Sequence[Claimed], requested: int, *, reserved: bool = True
+        self,
+        now: float,
+        group: QueueGroup,
+        jobs: Sequence[Claimed],
+        requested: int,
+        endings: int,
+        *,
+        reserved: bool = True,
     ) -> None:
-        """A request for jobs was answered."""
-        group.known, group.empty, group.claimed_at = True, len(jobs) < requested, now
+        """A request for jobs was answered; it was sent, or has reported itself, after this number of endings."""
+        group.known, group.claimed_at = True, now
+        group.empty = len(jobs) < requested and endings == self._endings
         group.answered()
         for job in jobs:
             self._take(now, Hold(job, group.number), reserved=reserved)
@@ -349,7 +366,7 @@ class Supervisor:
                 self._begin_claim(group, max(room // len(self._groups), 1), self._wait)
 
     def _begin_claim(self, group: QueueGroup, count: int, wait: float) -> None:
-        group.begin_claim(count, waiting=wait > 0)
+        group.begin_claim(count, self._endings, waiting=wait > 0)
         self._actions.append(Claim(group.number, count, wait))
 
     def _abort(self, group: QueueGroup) -> None:
@@ -391,7 +408,7 @@ class Supervisor:
         if room:
             group.expected += room
             self._leaving += len(holds)
-        self._actions.append(Report(group.number, holds, room))
+        self._actions.append(Report(group.number, holds, room, self._endings))
 
     def _claims_with_report(self, now: float, group: QueueGroup) -> bool:
         """

@@ -114,3 +114,31 @@ def test_with_until_empty_a_worker_ends_only_if_a_claim_after_the_last_job_finds
     bench.answer(report, jobs=[])
     assert bench.over
     assert bench.supervisor.ended == 1
+
+
+def test_with_until_empty_a_worker_asks_again_if_a_claim_was_answered_before_the_last_report() -> None:
+    bench = Bench.of(2, groups=2, until_empty=True)
+    bench.plan()
+    bench.give(group=0)
+    (one,) = bench.give(FakeJob(), group=1)
+    report = bench.end(one)
+    assert report.room == 0
+    bench.give(group=0)
+    bench.give(group=1)
+    bench.answer(report)
+    assert not bench.over
+    bench.give(group=0)
+    bench.give(group=1)
+    assert bench.over
+
+
+def test_with_until_empty_a_worker_asks_again_if_a_claim_was_sent_before_the_last_report() -> None:
+    bench = Bench.of(2, groups=2, until_empty=True)
+    (one,) = bench.run()
+    report = bench.end(one)
+    bench.answer(report, jobs=[])
+    assert not bench.over
+    bench.give(group=1)
+    assert not bench.over
+    bench.give(group=1)
+    assert bench.over
