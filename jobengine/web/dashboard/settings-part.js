@@ -52,17 +52,22 @@ class SettingsPart extends HTMLElement {
         h('div', { class: 'fields' }, DEFAULTS.map(([name, label, min]) => field(label, { name, type: 'number', min, step: 1, value: given(name) }, name === 'timeout_seconds' ? '0 is never.' : null)))),
       deadLetterFields(stats), flowFields(stats),
     ];
+    let before = stats;
     const save = async (element) => {
       const given = values(element);
       const defaults = Object.fromEntries(DEFAULTS.map(([name]) => [name, given[name]]).filter(([, value]) => value !== undefined));
       await api.changeQueue(this.queue, {
-        max_jobs: given.max_jobs ?? 0, require_lease: given.require_lease, ...(Object.keys(defaults).length || stats.defaults ? { defaults } : {}), ...flowChanges(given, stats), ...deadLetterChanges(given, stats),
+        max_jobs: given.max_jobs ?? 0, require_lease: given.require_lease, ...(Object.keys(defaults).length || before.defaults ? { defaults } : {}), ...flowChanges(given, before), ...deadLetterChanges(given, before),
       });
       // Figures that the page asks for by itself may be older than the change.
       const fresh = await api.stats(this.queue);
       this.page.stats = fresh;
-      draft.forget();
-      section.replaceWith(this.#setUp(fresh));
+      before = fresh;
+      // What was typed meanwhile stays, for the next time.
+      if (JSON.stringify(values(element)) === JSON.stringify(given)) {
+        draft.forget();
+        section.replaceWith(this.#setUp(fresh));
+      }
       tell('Saved.');
       this.page.changed();
     };

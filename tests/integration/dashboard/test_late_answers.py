@@ -67,6 +67,21 @@ def test_the_settings_form_is_not_built_from_data_read_before_a_change(person: P
             expect(person.field("Job limit")).to_have_value("500")
 
 
+def test_what_is_typed_while_settings_are_being_saved_stays_and_can_be_saved_too(person: Person, queue: Queue) -> None:
+    person.look_at(queue.name, part="/settings")
+    person.field("Job limit").fill("500")
+    with Held(person.page, "queue", method="POST") as answer:
+        person.press("Save")
+        answer.wait()
+        person.field("Attempts").fill("3")
+        answer.let_go()
+    person.is_told("Saved.")
+    expect(person.field("Attempts")).to_have_value("3")
+    person.press("Save")
+    until("it is saved too", lambda: (queue.stats().raw["defaults"] or {}).get("max_attempts") == 3)
+    assert queue.stats().max_jobs == 500
+
+
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
 def test_pressing_a_page_button_twice_before_the_answer_turns_one_page(person: Person, queue: Queue, name: str) -> None:
     queue.add_many([{"number": number} for number in range(160)])
