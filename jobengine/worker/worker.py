@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 #: The longest wait of a claim, in seconds: proxies give up after 60.
-_WAIT: Final = 50.0
+_LONGEST_WAIT: Final = 50
 _log: Final = getLogger("jobengine.worker")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -58,7 +58,7 @@ class Worker:
         concurrency: int = 1,
         processes: bool = False,
         grace: float = 30,
-        wait: float = _WAIT,
+        wait: float = 50,
         tags: Sequence[str] = (),
         name: str | None = None,
         url: str | None = None,
@@ -252,9 +252,9 @@ class Worker:
 
 
 def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -> None:
-    if not queues or concurrency < 1 or not 0 < wait <= _WAIT or grace < 0:
+    if not queues or concurrency < 1 or not 0 < wait <= _LONGEST_WAIT or grace < 0:
         raise ValueError(
-            f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_WAIT:g} "
+            f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_LONGEST_WAIT} "
             "seconds, and a grace that is not negative."
         )
 

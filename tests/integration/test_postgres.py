@@ -69,7 +69,7 @@ def test_a_start_without_tables_ends_with_4_and_migrate_creates_them(
     [
         ({"SECRET": "another"}, 3, "the SECRET is not the one this database was made with. It came from SECRET"),
         ({"SECRET": ""}, 1, "SECRET must be set with DATABASE_URL"),
-        ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "the database can't be reached"),
+        ({"DATABASE_URL": "host=/nowhere password=hunter2"}, 1, "No such file or directory. Is the server running"),
     ],
 )
 def test_wrong_settings_stop_the_start_and_the_reason_is_reported(

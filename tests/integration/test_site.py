@@ -132,6 +132,10 @@ def _commands(group: Group, before: str) -> Iterator[str]:
             yield from _commands(command, f"{before}{name} ")
 
 
+def test_no_signature_in_the_reference_has_a_private_name(site: Path) -> None:
+    assert re.findall(r'class="n">(_[A-Za-z]\w*)<', (site / "python-client.html").read_text()) == []
+
+
 def test_the_reference_has_every_name_of_the_python_packages(site: Path) -> None:
     ids = _ids(site, "python-client.html")
     public = {f"{module.__name__}.{name}" for module in (client, worker, testing) for name in module.__all__}

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and statements that are sent together."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -90,12 +91,17 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
         # Raised without the driver's error, which quotes the string with its password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except (OperationalError, InterfaceError) as error:
-        raise StorageError(f"the database can't be reached; check DATABASE_URL: {error}") from None
+        raise StorageError(f"the database can't be reached; check DATABASE_URL: {_in_one_line(error)}") from None
     made.on_round_trip = round_trip
     # Behind a pooler, the connection may receive notifications meant for another one. Without a handler, the driver
     # would keep all of them.
     made.add_notify_handler(_pass_over)
     return made
+
+
+def _in_one_line(error: Exception) -> str:
+    """The driver's text. It may have several lines, of which those after a tab are hints."""
+    return " ".join(re.sub(r"\n\t(?=[A-Z])", ". ", str(error)).split())
 
 
 def _pass_over(_: Notify) -> None:
@@ -159,7 +165,7 @@ def start_failures() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
-            f"the connection to the database was lost during the start ({str(error).strip()}); nothing was changed. "
+            f"the connection to the database was lost during the start ({_in_one_line(error)}); nothing was changed. "
             "Check that the database runs and can be reached, and start again"
         ) from None
 
@@ -174,7 +180,7 @@ def storage_failures() -> Iterator[None]:
         raise StorageError("the database has no room left; nothing was changed. Free some, and try again") from None
     except (OperationalError, InterfaceError) as error:
         raise StorageError(
-            f"the connection to the database was lost ({str(error).strip()}). The command was carried out completely "
+            f"the connection to the database was lost ({_in_one_line(error)}). The command was carried out completely "
             "or not at all: run it again. If an import was complete, it now reports that the database has queues"
         ) from None
 
