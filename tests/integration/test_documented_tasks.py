@@ -144,7 +144,12 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert len(many["jobs"]) == 2
 
 
-def test_work_is_done_once_as_its_page_says(mail: Daemon) -> None:
+def test_work_is_done_once_as_its_page_says_also_when_repeated(mail: Daemon) -> None:
+    for _ in range(2):
+        _work_is_done_once(mail)
+
+
+def _work_is_done_once(mail: Daemon) -> None:
     page = "docs/once.md"
     setup = blocks(page)[0]
     for heading in ("## The same request twice", "## Not twice at the same time"):
@@ -221,7 +226,12 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert (after["defaults"]["max_attempts"], after["defaults"]["timeout_seconds"]) == (1, 600)
 
 
-def test_limits_work_as_their_page_says(daemon: Daemon) -> None:
+def test_limits_work_as_their_page_says_also_when_repeated(daemon: Daemon) -> None:
+    for _ in range(2):
+        _limits(daemon)
+
+
+def _limits(daemon: Daemon) -> None:
     page = "docs/limits.md"
     setup = blocks(page)[0]
     limited, *_, claimed, why, released, held, freed = _answers(
@@ -265,6 +275,9 @@ def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
     (past,) = _answers(daemon, setup, *blocks(page, heading="## Past times"))
     assert past["matched"] == past["added"] == len(past["times"]) <= 1
     _schedules_in_python_and_at_a_shell(daemon, page)
+    with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
+        # The page can be run again.
+        engine.queue("sales").create()
 
 
 def _schedules_in_python_and_at_a_shell(daemon: Daemon, page: str) -> None:
