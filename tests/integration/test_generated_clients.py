@@ -1,6 +1,7 @@
 """Clients generated from the schema, each driving a job through its whole life, and a linter of OpenAPI."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ from tests.schema import SCHEMA_PATH
 from tests.torture.trials import NotHere
 
 from .daemons import Daemon
+from .documents import blocks, shell
 from .node import GENERATORS, TOOLS, run
 
 
@@ -37,15 +39,16 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, live: Daemon) -> Path:
-    """The directory of the TypeScript drivers, compiled by `tsc --strict` with the clients of both generators."""
+    """The TypeScript drivers, compiled by `tsc --strict` with the clients that the commands of the page generate."""
     require(NODE_20)
     place = tmp_path_factory.mktemp("typescript")
     for source in [*GENERATORS.glob("*.ts"), GENERATORS / "tsconfig.json", GENERATORS / "package.json"]:
         shutil.copy(source, place)
     (place / "node_modules").symlink_to(node_modules)
-    run([str(TOOLS / "openapi-typescript"), str(SCHEMA_PATH), "--output", "api.d.ts"], place)
-    hey_api = ["--input", _url(live, "/openapi.json"), "--output", "hey-api", "--client", "@hey-api/client-fetch"]
-    run([str(TOOLS / "openapi-ts"), *hey_api, "--no-log-file"], place)
+    _, generate = blocks("docs/generate-a-client.md")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = shell(generate, place, {**os.environ, "PATH": path, "JOBENGINE_URL": _url(live)})
+    assert done.returncode == 0, done.stdout + done.stderr
     run([str(TOOLS / "tsc"), "--strict"], place)
     return place / "made"
 

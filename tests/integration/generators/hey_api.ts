@@ -1,8 +1,8 @@
 /** A job's whole life through the client that @hey-api/openapi-ts made of the schema. */
 
 import assert from "node:assert/strict";
-import { client } from "./hey-api/client.gen.js";
-import * as api from "./hey-api/index.js";
+import { client } from "./client/client.gen.js";
+import * as api from "./client/index.js";
 
 // The types are checked: wrong values are refused.
 // @ts-expect-error
