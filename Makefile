@@ -137,10 +137,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(BIN)/python $(SOURCES)
+	@echo "Installing JobEngine in $(VENV), with what it needs. This may take a minute, without further output"
 	$(PIP) .
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
+	@echo "Installing what tests and site need in $(VENV). This may take some minutes, without further output"
 	$(PIP) '.[test]'
 	touch $@
 
