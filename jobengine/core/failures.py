@@ -15,7 +15,7 @@ from .fingerprints import error_line, fingerprint
 from .model import COMPLETE, FAILED, MINUTE, Attempt, Job, Notes, Standing
 from .values import Value
 
-#: The most groups of a queue that are listed: those with the most jobs.
+#: The most groups of a queue that are listed: those with the most jobs. An engine may drop others.
 MOST_GROUPS: Final = 1_000
 #: How many uids are given of each group.
 UIDS: Final = 5
@@ -58,8 +58,8 @@ class FoundPage(Value, frozen=True, kw_only=True):
     groups: Sequence[FoundGroup] = ()
     #: The position of the last one, or None if no more follow.
     following: GroupPosition | None = None
-    #: How many groups the queue has.
-    total: int = 0
+    #: How many jobs are in no group that is listed, because the queue has more than MOST_GROUPS.
+    dropped: int = 0
 
 
 class FailureGroup(Value, frozen=True, kw_only=True):

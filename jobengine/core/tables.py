@@ -205,14 +205,15 @@ class Table(Protocol):
         At most `limit` groups of failures after a position, with the minutes up to `now`.
 
         The largest group comes first; the order of equally large groups is fixed, but not by name. Only the first
-        MOST_GROUPS groups are given.
+        MOST_GROUPS groups are given. If there are more, an engine may drop the smallest, and a group that was dropped
+        has only the jobs that failed since, until the engine counts all of them again.
         """
 
     def count_failures(self, since: int) -> FailureCounts:
         """How many groups of failures there are, and how many of them began after a time; at most MOST_GROUPS."""
 
     def alike(self, fingerprint: str) -> Alike:
-        """The jobs whose failures have this fingerprint."""
+        """The jobs whose failures have this fingerprint, as far as `failures` counts them in its group."""
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
         """The stored periods of the queue's history."""

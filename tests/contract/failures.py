@@ -6,7 +6,7 @@ from typing import Any
 from jobengine.core import commands as c
 from jobengine.core.failures import FailureGroup
 from jobengine.core.fingerprints import fingerprint
-from jobengine.core.model import Job, State
+from jobengine.core.model import Defaults, Job, State
 from jobengine.core.stats import FailureCounts
 from tests.contract.asking import Asker, Contract
 from tests.contract.world import World
@@ -28,6 +28,22 @@ def _fail(ask: Asker, error: str | None = REFUSED, *, max_attempts: int = 1, **c
     """A new job whose first attempt failed with this error."""
     ask.add(max_attempts=max_attempts)
     return ask.update(ask.hold(), State.FAILED, error=error, **changes)
+
+
+def _fail_all(ask: Asker, fingerprints: Sequence[str]) -> list[Job]:
+    """New jobs that failed with these fingerprints, one after the other."""
+    jobs = [c.NewJob(content=b"{}")] * len(fingerprints)
+    added = [one.job for one in ask.ask(c.AddJobs, jobs=tuple(jobs), defaults=Defaults())]
+    changes = [c.Changes(state=State.FAILED, fingerprint=name) for name in fingerprints]
+    updates = [c.JobUpdate(uid=job.spec.uid, changes=change) for job, change in zip(added, changes, strict=True)]
+    return [one for one in ask.ask(c.UpdateJobs, updates=tuple(updates)) if isinstance(one, Job)]
+
+
+def _alike(ask: Asker, job: Job) -> tuple[int, int | None]:
+    """How many jobs failed like a job, and since when."""
+    alike = ask.ask(c.ExplainJob, uid=job.spec.uid).alike
+    assert alike is not None
+    return alike.count, alike.first
 
 
 class FailuresContract(Contract):
@@ -123,6 +139,30 @@ class FailuresContract(Contract):
         found = [one.fingerprint for one in [*first.failures, *rest.failures]]
         assert sorted(found) == [f"kind-{number}" for number in range(5)]
         assert rest.following is None
+
+    def test_jobs_of_groups_that_are_not_listed_are_counted_explained_and_changed(
+        self, world: World, ask: Asker
+    ) -> None:
+        names = [f"kind-{number}" for number in range(1_600)]
+        jobs = _fail_all(ask, [*names, *names[::-1][:20], *["most"] * 3])
+        page = ask.ask(c.ListFailures, limit=100)
+        assert (page.failures[0].fingerprint, page.failures[0].count) == ("most", 3)
+        listed, after = sum(group.count for group in page.failures), page.following
+        while after is not None:
+            page = ask.ask(c.ListFailures, limit=100, after=after)
+            listed, after = listed + sum(group.count for group in page.failures), page.following
+        assert listed + page.dropped == len(jobs)
+        assert page.dropped == 601
+        twice = [jobs[1_580 + number] for number in range(20)]
+        assert {_alike(ask, job) for job in twice} == {(2, twice[0].updated)}
+        retry = c.UpdateMatching(
+            queue="q",
+            access_key=b"key",
+            filter=c.Filter(fingerprint="kind-1599"),
+            changes=c.Changes(state=State.QUEUED),
+        )
+        assert ask.get(world.engine.update_matching(retry)) == 2
+        assert ask.ask(c.CountFailures).groups == 1_000
 
     def test_an_explained_failure_says_how_many_are_alike(self, ask: Asker) -> None:
         first = _fail(ask)

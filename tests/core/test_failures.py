@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobengine.core import commands
 from jobengine.core.commands import ListFailures
-from jobengine.core.failures import MOST_GROUPS, failure_of, fingerprint_of, fingerprint_of_attempt
+from jobengine.core.failures import MOST_GROUPS, Alike, FoundPage, failure_of, fingerprint_of, fingerprint_of_attempt
 from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import Attempt, Job, Notes, Rank, Standing, State
 from jobengine.core.places import Place
@@ -106,11 +105,16 @@ def _replace(index: FailureIndex, jobs: dict[str, Job], uid: str, new: Job | Non
 
 
 def _drop(index: FailureIndex) -> None:
+    groups = list(index.groups.values())
     deque(index.dismantle(), maxlen=0)
-    assert (index.is_used, len(index.entries), index.counts, index.minutes, index.failures) == (False, 0, {}, {}, {})
+    assert (index.is_used, index.groups, sum(len(group.entries) for group in groups)) == (False, {}, 0)
 
 
-_BETWEEN = (lambda index: None, FailureIndex.update, FailureIndex.build_some, lambda index: index.count(0), _drop)
+def _entries(index: FailureIndex) -> dict[str, list[tuple[int, str]]]:
+    return {name: list(group.entries) for name, group in index.groups.items()}
+
+
+_BETWEEN = (lambda index: None, FailureIndex.build_some, lambda index: index.count(0), _drop)
 _CHANGES = st.tuples(
     st.integers(0, 5), st.sampled_from([None, *_FINGERPRINTS]), st.integers(0, 200_000), st.sampled_from(_BETWEEN)
 )
@@ -130,9 +134,7 @@ def test_the_index_equals_one_that_is_built_from_its_jobs(
             between(index)
         fresh = _index(jobs)
         assert index.count(0) == fresh.count(0)
-        assert list(index.entries) == list(fresh.entries)
-        assert list(index.groups) == list(fresh.groups)
-        assert (index.counts, index.minutes, index.failures) == (fresh.counts, fresh.minutes, fresh.failures)
+        assert _entries(index) == _entries(fresh)
         assert index.page(None, 10, 200_000) == fresh.page(None, 10, 200_000)
 
 
@@ -144,38 +146,112 @@ def test_jobs_that_are_tried_again_are_found_at_the_first_read(world: World) -> 
     assert world.tables.queues["q"].alike(fingerprint("no room")).count == 2
 
 
-def test_only_the_largest_groups_are_listed_and_the_others_are_counted() -> None:
+def _pages(index: FailureIndex) -> list[FoundPage]:
+    """All pages of the groups of failures."""
+    pages = [index.page(None, 300, 0)]
+    while (after := pages[-1].following) is not None:
+        pages.append(index.page(after, 300, 0))
+    return pages
+
+
+def test_only_the_largest_groups_are_listed_and_the_jobs_of_others_are_counted() -> None:
     jobs = {str(number): _job(number, f"f{number}", number) for number in range(MOST_GROUPS + 3)}
-    jobs["again"] = _job(-1, "f1002", 5)
-    index = _index({**jobs, "-1": jobs["again"]})
-    found, after = list[str](), None
-    while True:
-        page = index.page(after, 300, 0)
-        found += [group.latest[0].standing.notes.fingerprint or "" for group in page.groups]
-        after = page.following
-        if after is None:
-            break
+    jobs["-1"] = _job(-1, "f1002", 5)
+    pages = _pages(_index(jobs))
+    found = [group.latest[0].standing.notes.fingerprint for page in pages for group in page.groups]
     assert (len(found), len(set(found)), found[0]) == (MOST_GROUPS, MOST_GROUPS, "f1002")
-    assert page.total == MOST_GROUPS + 3
+    assert {page.dropped for page in pages} == {3}
 
 
 def test_many_changes_of_the_index_are_applied() -> None:
     jobs = {str(number): _job(number, f"f{number % 7}", number) for number in range(251)}
-    index, present = _index({}), dict[str, Job]()
+    present = dict[str, Job]()
+    index = _index(present)
     index.build_some()
     for uid, job in jobs.items():
         _replace(index, present, uid, job)
-    assert (len(index.entries), len(index.counts)) == (251, 7)
+    assert (len(index.groups), index.page(None, 10, 0).dropped) == (7, 0)
     for uid in jobs:
         _replace(index, present, uid, None)
-    assert (len(index.entries), index.minutes, index.count(0).groups) == (0, {}, 0)
+    assert index.groups == {}
 
 
-def test_a_list_says_how_many_groups_it_leaves_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (failure_index, commands.failures):
-        monkeypatch.setattr(module, "MOST_GROUPS", 2)
+@pytest.fixture
+def few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists 2 groups, and keeps 3."""
+    monkeypatch.setattr(failure_index, "MOST_GROUPS", 2)
+    monkeypatch.setattr(failure_index, "_MORE_GROUPS", 1)
+
+
+@pytest.mark.usefixtures("few_groups")
+def test_a_list_says_how_many_jobs_it_leaves_out(world: World) -> None:
     for name in _FINGERPRINTS:
         uid = world.add().spec.uid
         world.update(uid, State.FAILED, lease=world.hold().standing.lease, fingerprint=name)
     page = world.ask(ListFailures(queue="q", access_key=KEY, limit=10))
     assert (len(page.failures), page.following, page.dropped) == (2, None, 1)
+
+
+def _dropping(*names: str) -> tuple[FailureIndex, dict[str, Job]]:
+    """An index that is in use while jobs fail one after the other with these fingerprints."""
+    jobs = dict[str, Job]()
+    index = _index(jobs)
+    index.build_some()
+    for number, name in enumerate(names):
+        _replace(index, jobs, str(number), _job(number, name, number))
+    return index, jobs
+
+
+@pytest.mark.usefixtures("few_groups")
+@pytest.mark.parametrize(
+    ("failed", "kept"),
+    [("aabbcd", {"a": 2, "b": 2, "d": 1}), ("abcd", {"b": 1, "c": 1, "d": 1}), ("abca", {"a": 2, "b": 1, "c": 1})],
+)
+def test_the_smallest_groups_are_dropped_and_of_equal_ones_the_earliest(failed: str, kept: dict[str, int]) -> None:
+    index, _ = _dropping(*failed)
+    assert {name: len(entries) for name, entries in _entries(index).items()} == kept
+
+
+@pytest.mark.usefixtures("few_groups")
+def test_a_dropped_group_begins_again_and_leaving_jobs_are_not_subtracted_from_it() -> None:
+    index, jobs = _dropping(*"abbccda")
+    assert (index.alike("a").count, index.alike("a").first) == (1, 6)
+    assert not index.is_whole("a")
+    _replace(index, jobs, "0", None)
+    assert (index.alike("a").count, index.page(None, 10, 0).dropped) == (1, 2)
+    _replace(index, jobs, "6", None)
+    assert (index.alike("a"), index.page(None, 10, 0).dropped) == (Alike(), 1)
+
+
+@pytest.mark.usefixtures("few_groups")
+def test_groups_are_whole_again_once_no_job_of_a_dropped_one_is_left() -> None:
+    index, jobs = _dropping(*"abbccda")
+    for uid in ("0", "5"):
+        assert not index.is_whole("a")
+        _replace(index, jobs, uid, None)
+    assert index.is_whole("a")
+
+
+@pytest.mark.usefixtures("few_groups")
+def test_building_drops_groups_and_counts_all_jobs_of_those_that_it_kept() -> None:
+    jobs = {str(number): _job(number, name, number) for number, name in enumerate("abcdabcdab")}
+    index = _index(jobs)
+    page = index.page(None, 10, 0)
+    assert {(group.alike.count, group.alike.first) for group in page.groups} == {(3, 0), (3, 1)}
+    assert (page.dropped, index.is_whole("a"), index.is_whole("c")) == (4, True, False)
+
+
+@pytest.mark.usefixtures("few_groups")
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([None, *"abcdefg"]), st.integers(0, 200_000))))
+def test_an_index_that_drops_groups_counts_each_job_once_at_most(changes: list[tuple[int, str | None, int]]) -> None:
+    index, jobs = _dropping()
+    for uid, name, at in changes:
+        _replace(index, jobs, str(uid), None if name is None else _job(uid, name, at))
+        page = index.page(None, 10, 200_000)
+        assert len(index.groups) <= 3
+        assert sum(group.alike.count for group in page.groups) + page.dropped == len(jobs)
+    for name in "abcdefg":
+        every = {(at, uid) for uid, job in jobs.items() for its, at in [failure_of(job) or ("", 0)] if its == name}
+        kept, first = set(_entries(index).get(name, ())), min(every, default=(None, ""))[0]
+        assert kept == every if index.is_whole(name) else kept <= every
+        assert deque(index.count_alike(name), maxlen=1).pop() == Alike(len(every), first)

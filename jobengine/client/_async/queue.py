@@ -396,7 +396,8 @@ class AsyncQueue(AsyncMoves):
         The failures of the queue by fingerprint, the most frequent first, at most `limit`; read while you iterate.
 
         A group has the jobs that have failed without being cancelled, and those that are tried again after a failure.
-        Select them with `fingerprint`: `queue.retry(fingerprint=group.fingerprint)`. Only the 1,000 largest are listed.
+        Select them with `fingerprint`: `queue.retry(fingerprint=group.fingerprint)`. Of more than 1,000 groups
+        only the largest are listed, and a count may be too low.
         """
         async for group in self._pages(calls.LIST_FAILURES, {"queueName": self.name}, limit, _FAILURES):
             yield group

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..access import READERS
-from ..failures import MOST_GROUPS, NEW_FOR, FailureGroup, GroupPosition, group_of
+from ..failures import NEW_FOR, FailureGroup, GroupPosition, group_of
 from ..model import Grant, Queue
 from ..required_rows import FailuresOf, Needs
 from ..stats import FailureCounts
@@ -21,7 +21,7 @@ class FailurePage(Value, frozen=True, kw_only=True):
     failures: Sequence[FailureGroup] = ()
     #: The `after` of the next page; None after the last page.
     following: GroupPosition | None = None
-    #: How many groups of the queue are in no page, because it has too many: those with the fewest jobs.
+    #: How many jobs are in no group of any page, because the queue has too many groups.
     dropped: int = 0
 
     def at_wall_clock(self, ahead: int) -> "FailurePage":
@@ -49,7 +49,7 @@ class ListFailures(QueueCommand[FailurePage], frozen=True, kw_only=True):
         return NOTHING, FailurePage(
             failures=[group_of(one) for one in page.groups],
             following=page.following,
-            dropped=max(0, page.total - MOST_GROUPS),
+            dropped=page.dropped,
         )
 
 

@@ -175,6 +175,8 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
 
     #: The job's uid.
     uid: str
+    #: A fingerprint with the jobs that have failed with it, if an engine has counted them before.
+    alike: tuple[str, Alike] | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(uids=frozenset([self.uid]), alike=True, ahead=queue.flow is None, holds=queue.flow is not None)
@@ -193,6 +195,9 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
             ahead=ahead,
             hold=hold,
             ahead_in_group=in_group,
-            alike=None if failure is None else table.alike(failure[0]),
+            alike=None if failure is None else self._alike(table, failure[0]),
             key_held_until=held_until(job) if holds(job, now) else None,
         )
+
+    def _alike(self, table: Table, fingerprint: str) -> Alike:
+        return self.alike[1] if self.alike and self.alike[0] == fingerprint else table.alike(fingerprint)

@@ -3,7 +3,7 @@
 import * as api from './api.js';
 import { h, replace, setText } from './dom.js';
 import { NOTHING, drawGroups, merged } from './error-groups.js';
-import { number } from './format.js';
+import { jobs, number } from './format.js';
 import { empty, failure, loading } from './forms.js';
 import { Refresher } from './live.js';
 import { failedCount } from './trouble.js';
@@ -88,5 +88,5 @@ class ErrorsPart extends HTMLElement {
 }
 customElements.define('je-errors', ErrorsPart);
 
-/** How many groups the server leaves out. */
-export const leftOutText = (dropped) => `${number(dropped)} other ${dropped === 1 ? 'error is' : 'errors are'} left out: of each queue the 1,000 errors with the most jobs are shown.`;
+/** How many jobs are in groups that the server leaves out. */
+export const leftOutText = (dropped) => `${jobs(dropped)} with other errors ${dropped === 1 ? 'is' : 'are'} left out: of each queue the 1,000 errors with the most jobs are shown.`;

@@ -8,7 +8,9 @@ import pytest
 
 from jobengine.core.commands import Changes, CountFailures, ExplainJob, FailurePage, ListFailures, UpdateJob
 from jobengine.core.errors import AccessDenied
+from jobengine.core.failures import Alike
 from jobengine.core.model import State
+from jobengine.engine.local.tables import failure_index
 from jobengine.engine.local.tables.failure_index import FailureIndex
 from tests.engine.local.engines import KEY, Desk
 from tests.engine.local.test_sort_indexes import KEPT, NOT_YET, add, table_of
@@ -31,19 +33,24 @@ def index_of(desk: Desk) -> FailureIndex:
     return table_of(desk).failing
 
 
+def _indexed(index: FailureIndex) -> int:
+    """How many failures are in the index."""
+    return sum(len(group.entries) for group in index.groups.values())
+
+
 def listing(desk: Desk, key: bytes = KEY) -> Coroutine[Any, Any, FailurePage]:
     return desk.engine.ask(ListFailures(queue="q", access_key=key, limit=10))
 
 
 def test_other_requests_are_answered_while_the_index_is_built(desk: Desk) -> None:
     index = index_of(desk)
-    made = [len(index.failures)]
+    made = [_indexed(index)]
     asked = desk.ask(listing(desk))
     while not asked.answered:
-        made.append(len(index.failures))
+        made.append(_indexed(index))
         assert desk.ask(desk.peeking()).answered
         desk.one_turn()
-    made.append(len(index.failures))
+    made.append(_indexed(index))
     assert all(0 <= now - was <= SLICE for was, now in pairwise(made))
     assert sum(group.count for group in asked.answer.failures) == made[-1] == JOBS
     assert desk.ask(listing(desk)).answered
@@ -64,9 +71,9 @@ def test_the_index_is_dropped_five_minutes_after_the_last_read(desk: Desk, reads
     desk.clock.advance(NOT_YET)
     desk.told(desk.engine.ask(reads(queue="q", access_key=KEY, **more)))
     desk.clock.advance(NOT_YET)
-    assert len(index_of(desk).failures) == JOBS
+    assert _indexed(index_of(desk)) == JOBS
     desk.clock.advance(KEPT - NOT_YET)
-    assert (index_of(desk).is_used, len(index_of(desk).failures)) == (False, 0)
+    assert (index_of(desk).is_used, _indexed(index_of(desk))) == (False, 0)
     assert sum(group.count for group in desk.told(listing(desk)).failures) == JOBS
 
 
@@ -75,3 +82,19 @@ def test_no_index_is_built_for_a_key_that_may_not_read(desk: Desk) -> None:
     desk.settle()
     assert asked.error is AccessDenied
     assert not index_of(desk).is_used
+
+
+def test_jobs_that_failed_like_one_of_a_dropped_group_are_counted_in_slices(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MOST_GROUPS": 1, "_MORE_GROUPS": 0, "_ENTERED": 50}.items():
+        monkeypatch.setattr(failure_index, name, value)
+    job = next(job for job in table_of(desk).jobs.values() if (job.standing.notes.error or "").endswith("c"))
+    desk.told(listing(desk))
+    asked, turns = desk.ask(desk.engine.ask(ExplainJob(queue="q", access_key=KEY, uid=job.spec.uid))), 0
+    while not asked.answered:
+        assert desk.ask(desk.peeking()).answered
+        desk.one_turn()
+        turns += 1
+    assert asked.answer.alike == Alike(len(table_of(desk).jobs) // 3, job.updated)
+    assert turns >= JOBS // 50

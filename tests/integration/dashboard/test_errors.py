@@ -124,7 +124,7 @@ def test_more_errors_than_a_page_has_are_on_the_next_one_and_those_left_out_are_
     person.page.route(pattern, lambda route: route.fulfill(json={**route.fetch().json(), "dropped": 12}))
     person.look_at(queue.name, part="/errors")
     expect(person.page.get_by_text("Errors 1 to 50")).to_be_visible()
-    expect(person.page.get_by_text("12 other errors are left out")).to_be_visible()
+    expect(person.page.get_by_text("12 jobs with other errors are left out")).to_be_visible()
     person.press("Next page")
     expect(person.page.get_by_text("Errors 51 to 51")).to_be_visible()
     expect(person.page.locator("ol.errors > li")).to_have_count(1)

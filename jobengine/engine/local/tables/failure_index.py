@@ -1,9 +1,9 @@
 """The failures of one queue in memory, grouped by their fingerprints, and its jobs by mark."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from itertools import islice, takewhile
-from typing import Any, Final
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final
 
 from attrs import define, field
 
@@ -21,23 +21,59 @@ from ....core.model import MINUTE, Job, Rank
 from ....core.places import Mark, Place, mark_of
 from ....core.stats import FailureCounts
 from .sorted_list import SortedList
-from .spread_dict import fitting
 
-#: How many changes are collected, and how many groups may have changed before they are sorted: each takes a few
-#: milliseconds if all jobs failed in different ways, and much less otherwise.
-_PENDING: Final = 250
-_UNSORTED: Final = 250
+#: How many groups are kept beside those that are listed, so that the smallest are seldom looked for.
+_MORE_GROUPS: Final = 500
 #: How many jobs one step of building visits, and how many failures it enters: at most a few milliseconds.
 _VISITED: Final = 4_000
 _ENTERED: Final = 250
-#: Values that are freed in one step.
-_FREED_AT_ONCE: Final = 1_000
 #: The places of jobs that are tried again.
 _QUEUED: Final = (Place.READY, Place.DELAYED, Place.WAITING)
-#: A failure: its fingerprint, its time and its job's uid.
-Entry = tuple[str, int, str]
-#: With this character behind it, a fingerprint comes before all others that begin with it.
-_NEXT: Final = "\0"
+#: A failure: its time and its job's uid.
+Entry = tuple[int, str]
+
+
+@define(eq=False)
+class KeptGroup:
+    """The failures of one fingerprint."""
+
+    #: Whether it has all of them: not if it may have been dropped before.
+    is_whole: bool
+    entries: SortedList[Entry] = field(factory=SortedList, init=False)
+
+    @property
+    def alike(self) -> Alike:
+        first = self.entries.first()
+        return Alike() if first is None else Alike(len(self.entries), first[0])
+
+
+@define
+class FailureScan:
+    """Visits the failures of a queue in slices, while its jobs may change between two of them."""
+
+    _places: Mapping[Place, SortedList[Rank]]
+    #: The places whose jobs are not all visited yet; of the last one, the jobs up to the rank `_visited` are.
+    _unvisited: list[Place]
+    _visited: Rank | None = field(default=None, init=False)
+
+    def step(self, jobs: Mapping[str, Job]) -> list[tuple[str, Entry]]:
+        """Visit some jobs, and return their failures, each with its fingerprint."""
+        ranks, rank = self._places[self._unvisited[-1]], None
+        found = list[tuple[str, Entry]]()
+        some = islice(ranks.behind(self._visited), _VISITED)
+        while len(found) < _ENTERED and (rank := next(some, None)) is not None:
+            self._visited = rank
+            failure = failure_of(jobs[rank[2]])
+            if failure is not None:
+                found.append((failure[0], (failure[1], rank[2])))
+        if rank is None and next(ranks.behind(self._visited), None) is None:
+            self._unvisited.pop()
+            self._visited = None
+        return found
+
+    @property
+    def is_done(self) -> bool:
+        return not self._unvisited
 
 
 @define(eq=False)
@@ -45,33 +81,26 @@ class FailureIndex:
     """
     The failed jobs of a queue, and those that are tried again, by fingerprint and time.
 
-    Nothing is indexed before the first read: until then a failure costs nothing here. From then on changes are
-    collected, and applied together when somebody reads or if there are many: a run of them costs a small part of single
-    ones. Groups are not limited in number here, so that the index depends on the jobs alone.
+    Nothing is indexed before the first read: until then a failure costs nothing here. At most MOST_GROUPS +
+    _MORE_GROUPS groups are kept: one more, and the smallest are dropped until MOST_GROUPS are left; of equally large
+    groups, those that failed last stay. If a later failure has the fingerprint of a dropped group, its group begins
+    again without the jobs before. Building visits all jobs once more if it dropped groups, so that those it kept are
+    whole. A job that leaves may not be in its group, and one that is visited may be there already.
     """
 
     jobs: Mapping[str, Job]
     _places: Mapping[Place, SortedList[Rank]]
-    #: All failures, by fingerprint and time.
-    entries: SortedList[Entry] = field(factory=SortedList, init=False)
-    #: (-number of jobs, fingerprint) of each group.
-    groups: SortedList[tuple[int, str]] = field(factory=SortedList, init=False)
+    #: The groups by fingerprint; none is empty.
+    groups: dict[str, KeptGroup] = field(factory=dict, init=False)
     #: How many jobs have each mark; counted before the first read too.
     marks: dict[int, int] = field(factory=lambda: dict.fromkeys(Mark, 0), init=False)
-    #: How many jobs each group has, and how many of them failed in each minute of elapsed time.
-    counts: MutableMapping[str, int] = field(factory=dict, init=False)
-    minutes: MutableMapping[tuple[str, int], int] = field(factory=dict, init=False)
-    #: The failure of each indexed job.
-    failures: MutableMapping[str, Entry] = field(factory=dict, init=False)
     #: Whether it is built, or is being built.
     is_used: bool = field(default=False, init=False)
-    #: The places whose jobs are not all visited yet; of the last one, the jobs up to the rank `_visited` are.
-    _unvisited: list[Place] = field(factory=list, init=False)
-    _visited: Rank | None = field(default=None, init=False)
-    #: The pending changes, and the number of jobs before of each group that is not sorted yet.
-    _entering: list[Entry] = field(factory=list, init=False)
-    _leaving: list[Entry] = field(factory=list, init=False)
-    _before: dict[str, int] = field(factory=dict, init=False)
+    _building: FailureScan | None = field(default=None, init=False)
+    #: The groups whose jobs are visited once more.
+    _again: list[KeptGroup] | None = field(default=None, init=False)
+    #: Whether groups were dropped since the first read.
+    _has_dropped: bool = field(default=False, init=False)
 
     def change(self, old: Job | None, new: Job | None) -> None:
         """
@@ -84,146 +113,143 @@ class FailureIndex:
             self._count_mark(old, -1)
         if new is not None and ((notes := new.standing.notes).retrying or notes.cancelled):
             self._count_mark(new, 1)
-        if self.is_used and (job := new or old) is not None:
-            self._enter(job.spec.uid, new)
+        if not self.is_used:
+            return
+        was = None if old is None else failure_of(old)
+        now = None if new is None else failure_of(new)
+        if old is not None and was is not None and was != now:
+            self._leave(was[0], (was[1], old.spec.uid))
+        if new is not None and now is not None:
+            self._enter(now[0], (now[1], new.spec.uid))
 
     def build_some(self) -> bool:
         """Index some jobs; returns whether others are missing. Yield to the reactor between calls."""
         if not self.is_used:
-            self.is_used = True
-            self._unvisited = [*(_QUEUED if self.marks[Mark.RETRYING] else ()), Place.FAILED]
-        if not self._unvisited:
+            self.is_used, self._building = True, self._scan()
+        if self._building is None:
             return False
-        entered, rank = 0, None
-        ranks = islice(self._places[self._unvisited[-1]].behind(self._visited), _VISITED)
-        while entered < _ENTERED and (rank := next(ranks, None)) is not None:
-            self._visited = rank
-            entered += self._enter(rank[2], self.jobs[rank[2]])
-        if rank is None and next(self._places[self._unvisited[-1]].behind(self._visited), None) is None:
-            self._unvisited.pop()
-            self._visited = None
-        return bool(self._unvisited)
+        for name, entry in self._building.step(self.jobs):
+            if self._again is None or name in self.groups:
+                self._enter(name, entry)
+        if self._building.is_done:
+            self._building = self._next_scan()
+        return self._building is not None
+
+    def _next_scan(self) -> FailureScan | None:
+        if self._has_dropped and self._again is None:
+            self._again = list(self.groups.values())
+            return self._scan()
+        for group in self._again or ():
+            group.is_whole = True
+        self._again = None
+        return None
+
+    def _scan(self) -> FailureScan:
+        return FailureScan(self._places, [*(_QUEUED if self.marks[Mark.RETRYING] else ()), Place.FAILED])
 
     def dismantle(self) -> Iterator[None]:
         """Empty an index that nobody reads; each step frees a slice of it. The next read builds it again."""
-        unused: tuple[SortedList[Entry], SortedList[tuple[int, str]]] = self.entries, self.groups
-        kept: tuple[MutableMapping[Any, Any], ...] = self.failures, self.minutes, self.counts
-        self.is_used, self._visited, self.entries, self.groups = False, None, SortedList(), SortedList()
-        self.failures, self.minutes, self.counts, self._before = {}, {}, {}, {}
-        for pending in (self._unvisited, self._entering, self._leaving):
-            pending.clear()
-        return _freed(unused, kept)
-
-    def _enter(self, uid: str, job: Job | None) -> bool:
-        """Index the present failure of a job instead of its earlier one; returns whether anything has changed."""
-        was, failure = self.failures.get(uid), None if job is None else failure_of(job)
-        now = None if failure is None else (*failure, uid)
-        if was == now:
-            return False
-        if was is not None:
-            del self.failures[uid]
-            self._leaving.append(was)
-        if now is not None:
-            self.failures[uid] = now
-            self._entering.append(now)
-        if len(self._entering) > _PENDING or len(self._leaving) > _PENDING:
-            self.update()
-        return True
+        unused = list(self.groups.values())
+        self.groups, self.is_used, self._has_dropped = {}, False, False
+        self._building = self._again = None
+        return _freed(unused)
 
     def _count_mark(self, job: Job, by: int) -> None:
         mark = mark_of(job)
         if mark is not None:
             self.marks[mark] += by
 
-    def update(self) -> None:
-        """Apply the pending changes; groups are sorted when they are read, or if many have changed."""
-        if self._entering:
-            self._count(self._entering, 1)
-            self.entries.add_all(self._entering)
-            self._entering.clear()
-        if self._leaving:
-            self._count(self._leaving, -1)
-            self.entries.remove_all(self._leaving)
-            self._leaving.clear()
-        self.failures = fitting(self.failures)
-        self.counts, self.minutes = fitting(self.counts), fitting(self.minutes)
-        if len(self._before) > _UNSORTED:
-            self._sort()
+    def _enter(self, name: str, entry: Entry) -> None:
+        """Add a failure unless it is there."""
+        group = self.groups.get(name)
+        if group is None:
+            if len(self.groups) >= MOST_GROUPS + _MORE_GROUPS:
+                self._drop()
+            group = self.groups[name] = KeptGroup(not self._has_dropped)
+        if entry not in group.entries:
+            group.entries.add_all([entry])
 
-    def _count(self, run: list[Entry], by: int) -> None:
-        """Count the jobs of a run: those that enter come first, so that no number is ever below zero."""
-        for name, number in Counter([name for name, _, _ in run]).items():
-            count = self.counts.get(name, 0)
-            self._before.setdefault(name, count)
-            self.counts[name] = count + by * number
-        for minute, number in Counter([(name, at // MINUTE) for name, at, _ in run]).items():
-            in_minute = self.minutes.get(minute, 0) + by * number
-            if in_minute:
-                self.minutes[minute] = in_minute
-            else:
-                del self.minutes[minute]
+    def _leave(self, name: str, entry: Entry) -> None:
+        """Remove a failure if it is there."""
+        group = self.groups.get(name)
+        if group is None or entry not in group.entries:
+            return
+        group.entries.remove_all([entry])
+        if not group.entries:
+            del self.groups[name]
 
-    def _sort(self) -> None:
-        """Bring the order of the groups up to date."""
-        moved = [(was, self.counts[name], name) for name, was in self._before.items() if was != self.counts[name]]
-        self.groups.add_all([(-now, name) for _, now, name in moved if now])
-        self.groups.remove_all([(-was, name) for was, _, name in moved if was])
-        for name in self._before:
-            if not self.counts[name]:
-                del self.counts[name]
-        self._before.clear()
-
-    def alike(self, name: str) -> Alike:
-        """The jobs with this fingerprint."""
-        self._complete()
-        return self._alike(name)
+    def _drop(self) -> None:
+        """Drop the smallest groups, of equally large ones those that failed last at the earliest time."""
+        sizes = [(len(one.entries), next(one.entries.back_from(None)), name) for name, one in self.groups.items()]
+        for _, _, name in sorted(sizes)[: len(sizes) - MOST_GROUPS]:
+            del self.groups[name]
+        self._has_dropped = True
 
     def _complete(self) -> None:
-        """Bring the index up to date. An engine has called `build_some` before, so that little is left to do."""
+        """Finish building. An engine has called `build_some` before, so that nothing is left to do."""
         while self.build_some():
             pass
-        self.update()
 
-    def _alike(self, name: str) -> Alike:
-        first = next(self.entries.behind((name,)), None)  # type: ignore[arg-type]
-        return Alike() if first is None or first[0] != name else Alike(self.counts[name], first[1])
+    def _total(self) -> int:
+        """The number of failures in all groups, those that were dropped too."""
+        return len(self._places[Place.FAILED]) - self.marks[Mark.CANCELLED] + self.marks[Mark.RETRYING]
+
+    def is_whole(self, name: str) -> bool:
+        """Whether the group of a fingerprint has all its jobs. Call this once the index is built."""
+        group = self.groups.get(name)
+        if group is not None and group.is_whole:
+            return True
+        return self._total() == sum(len(one.entries) for one in self.groups.values())
+
+    def alike(self, name: str) -> Alike:
+        """The jobs with this fingerprint, as far as they are in its group."""
+        self._complete()
+        return Alike() if (group := self.groups.get(name)) is None else group.alike
+
+    def count_alike(self, name: str) -> Iterator[Alike]:
+        """Count the jobs with this fingerprint without the groups. Yield to the reactor between two steps."""
+        scan, found = self._scan(), Alike()
+        while not scan.is_done:
+            for its, (at, _) in scan.step(self.jobs):
+                if its == name:
+                    found = Alike(found.count + 1, at if found.first is None else min(at, found.first))
+            yield found
 
     def count(self, since: int) -> FailureCounts:
         """See Table.count_failures."""
         self._complete()
-        self._sort()
-        names = [name for _, name in islice(self.groups, MOST_GROUPS)]
-        return FailureCounts(len(names), sum((self._alike(name).first or 0) > since for name in names))
+        new = sum((group.alike.first or 0) > since for group in self.groups.values())
+        return FailureCounts(min(len(self.groups), MOST_GROUPS), min(new, MOST_GROUPS))
 
     def page(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
         """See Table.failures."""
-        self._complete()
-        self._sort()
-        start = None if after is None else (-after[0], after[1])
-        left = MOST_GROUPS if start is None else MOST_GROUPS - self.groups.before(start) - 1
-        positions = list(islice(self.groups.behind(start), max(0, min(limit + 1, left))))
-        more, positions = len(positions) > limit, positions[:limit]
-        groups = [self._group(name, now) for _, name in positions]
-        following = (-positions[-1][0], positions[-1][1]) if more else None
-        return FoundPage(groups=groups, following=following, total=len(self.groups))
+        listed = self._listed()
+        start = 0 if after is None else bisect_right(listed, (-after[0], after[1]))
+        positions = listed[start : start + limit]
+        has_more = start + limit < len(listed)
+        return FoundPage(
+            groups=[self._group(self.groups[name], now) for _, name in positions],
+            following=(-positions[-1][0], positions[-1][1]) if has_more else None,
+            dropped=self._total() + sum(less for less, _ in listed),
+        )
 
-    def _group(self, name: str, now: int) -> FoundGroup:
-        behind = self.entries.back_from((name + _NEXT, 0, ""))
-        latest = islice(takewhile(lambda entry: entry[0] == name, behind), UIDS)
+    def _listed(self) -> list[tuple[int, str]]:
+        """(-number of jobs, fingerprint) of the MOST_GROUPS largest groups, in order."""
+        self._complete()
+        return sorted((-len(group.entries), name) for name, group in self.groups.items())[:MOST_GROUPS]
+
+    def _group(self, group: KeptGroup, now: int) -> FoundGroup:
+        minutes = minutes_before(now)
+        edges = [(minute * MINUTE, "") for minute in (*minutes, minutes.stop)]
+        latest = islice(group.entries.back_from(None), UIDS)
         return FoundGroup(
-            alike=self._alike(name),
-            minutes=[self.minutes.get((name, minute), 0) for minute in minutes_before(now)],
-            latest=[self.jobs[uid] for _, _, uid in latest],
+            alike=group.alike, minutes=group.entries.counts(edges), latest=[self.jobs[uid] for _, uid in latest]
         )
 
 
-def _freed(lists: Iterable[SortedList[Any]], dicts: Iterable[MutableMapping[Any, Any]]) -> Iterator[None]:
-    """Free the memory of unused lists and dictionaries, a slice at each step."""
-    for one in lists:
-        while one.drop_block():
-            yield
-    for kept in dicts:
-        while kept:
-            for _ in range(min(_FREED_AT_ONCE, len(kept))):
-                kept.popitem()
-            yield
+def _freed(groups: list[KeptGroup]) -> Iterator[None]:
+    """Free the memory of unused groups, a slice at each step."""
+    while groups:
+        if not groups[-1].entries.drop_block():
+            groups.pop()
+        yield

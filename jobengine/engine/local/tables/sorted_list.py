@@ -1,8 +1,8 @@
 """A sorted list that inserts and removes values in runs."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, pairwise
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T", bound=Any)
@@ -68,6 +68,13 @@ class SortedList(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return chain.from_iterable(self._blocks)
 
+    def __contains__(self, value: T) -> bool:
+        at = bisect_left(self._lasts, value)
+        if at == len(self._blocks):
+            return False
+        block = self._blocks[at]
+        return bool(block[bisect_left(block, value)] == value)
+
     def first(self) -> T | None:
         """The first value, or None."""
         return self._blocks[0][0] if self._blocks else None
@@ -104,6 +111,18 @@ class SortedList(Generic[T]):
         at = bisect_left(self._lasts, value)
         inside = bisect_left(self._blocks[at], value) if at < len(self._blocks) else 0
         return sum(map(len, self._blocks[:at])) + inside
+
+    def counts(self, edges: Sequence[T]) -> list[int]:
+        """How many values there are from each edge up to before the next; the edges must be in order."""
+        before, passed, inside, at = list[int](), 0, 0, bisect_left(self._lasts, edges[0])
+        for edge in edges:
+            while at < len(self._blocks) and self._lasts[at] < edge:
+                passed, inside, at = passed + len(self._blocks[at]), 0, at + 1
+            # Most edges have no value between them and the one before.
+            if at < len(self._blocks) and self._blocks[at][inside] < edge:
+                inside = bisect_left(self._blocks[at], edge, inside + 1)
+            before.append(passed + inside)
+        return [end - start for start, end in pairwise(before)]
 
     def freeze(self) -> list[list[T]]:
         """The blocks as they are now; they stay unchanged until each call was ended by a call of `thaw`."""

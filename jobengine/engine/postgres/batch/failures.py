@@ -54,9 +54,9 @@ class FailureRows:
     #: For each key, the uids of the jobs that failed last, and the counts by minute.
     uids: Mapping[bytes, Sequence[str]]
     minutes: Mapping[bytes, Mapping[int, int]]
-    #: Whether more groups follow, and the number of all groups.
+    #: Whether more groups follow, and the number of jobs in groups that are not listed.
     more: bool
-    total: int
+    dropped: int
 
     @property
     def all_uids(self) -> Iterable[str]:
@@ -95,10 +95,10 @@ def found_page(rows: Rows, found: FailureRows, jobs: Mapping[str, Job], now: int
         if (latest := [jobs[uid] for uid in found.uids.get(key, ()) if _is_in(rows, jobs.get(uid), key)])
     ]
     if not groups or not found.more:
-        return FoundPage(groups=groups, total=found.total)
+        return FoundPage(groups=groups, dropped=found.dropped)
     failure = failure_of(groups[-1].latest[0])
     following = None if failure is None else (groups[-1].alike.count, failure[0])
-    return FoundPage(groups=groups, following=following, total=found.total)
+    return FoundPage(groups=groups, following=following, dropped=found.dropped)
 
 
 def _is_in(rows: Rows, job: Job | None, key: bytes) -> bool:

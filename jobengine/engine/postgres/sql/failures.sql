@@ -13,16 +13,17 @@ USING unnest(:queue_ids::bigint[], :uids::text[]) AS n (queue_id, uid)
 WHERE f.queue_id = n.queue_id AND f.uid = n.uid;
 
 -- name: list_failures
--- The groups after a position, the largest first, out of the `limited` largest; and the number of all groups.
-SELECT key, jobs, first, groups
-FROM (
-    SELECT key, count(*) AS jobs, min(at) AS first, count(*) OVER () AS groups
+-- The groups after a position, the largest first, out of the `limited` largest; and the number of jobs in others.
+WITH listed AS (
+    SELECT key, count(*) AS jobs, min(at) AS first, sum(count(*)) OVER () AS total
     FROM failure
     WHERE queue_id = :queue_id
     GROUP BY key
     ORDER BY jobs DESC, key
     LIMIT :limited
-) f
+)
+SELECT key, jobs, first, (total - (SELECT sum(jobs) FROM listed))::bigint
+FROM listed
 WHERE jobs < :jobs OR jobs = :jobs AND key > :key
 ORDER BY jobs DESC, key
 LIMIT :most;

@@ -1,6 +1,7 @@
 """A sorted list in blocks, compared with a list that is sorted after each change."""
 
 from bisect import bisect_left
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -39,6 +40,9 @@ def check(one: SortedList[int], model: list[int]) -> None:
         assert list(one.behind(value)) == [other for other in model if other > value]
         assert list(one.back_from(value)) == [other for other in reversed(model) if other < value]
         assert one.before(value) == bisect_left(model, value)
+        assert (value in one) == (value in model)
+    edges = [-1, 3, 10, 11, 11, 30, 31, 61]
+    assert one.counts(edges) == [sum(start <= value < end for value in model) for start, end in pairwise(edges)]
     assert all(one._blocks)
     assert [block[-1] for block in one._blocks] == one._lasts
     assert all(len(block) <= ordered._LONGEST for block in one._blocks)
