@@ -40,6 +40,8 @@ class IndexBuilder:
     def build_failures(self, table: QueueTable) -> bool:
         """Index some failures; returns whether others are missing. Yield to the reactor between calls."""
         self._keep(table, None)
+        if table.failing.has_unused:
+            self._gradual_free.add(table.failing.free_unused())
         return table.failing.build_some()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from jobengine.core.commands import Changes, CountFailures, ExplainJob, FailurePage, ListFailures, UpdateJob
 from jobengine.core.errors import AccessDenied
 from jobengine.core.failures import Alike
+from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import State
 from jobengine.engine.local.tables import failure_index
 from jobengine.engine.local.tables.failure_index import FailureIndex
@@ -98,3 +99,18 @@ def test_jobs_that_failed_like_one_of_a_dropped_group_are_counted_in_slices(
         turns += 1
     assert asked.answer.alike == Alike(len(table_of(desk).jobs) // 3, job.updated)
     assert turns >= JOBS // 50
+
+
+def test_large_dropped_groups_are_freed_after_the_next_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.told(listing(desk))
+    entries = [group.entries for group in index_of(desk).groups.values()]
+    for name, value in {"MOST_GROUPS": 1, "_MORE_GROUPS": 0}.items():
+        monkeypatch.setattr(failure_index, name, value)
+    job = desk.told(desk.adding())
+    changes = Changes(state=State.FAILED, error="another")
+    desk.told(desk.engine.ask(UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=changes)))
+    assert (len(index_of(desk).groups), fingerprint("another") in index_of(desk).groups) == (2, True)
+    assert sum(map(len, entries)) == JOBS
+    desk.told(listing(desk))
+    desk.settle()
+    assert sum(map(len, entries)) == _indexed(index_of(desk)) - 1

@@ -27,6 +27,8 @@ _MORE_GROUPS: Final = 500
 #: How many jobs one step of building visits, and how many failures it enters: at most a few milliseconds.
 _VISITED: Final = 4_000
 _ENTERED: Final = 250
+#: The failures of a dropped group that are freed at once; a larger one is freed in slices, at the next read.
+_FREED_AT_ONCE: Final = 20
 #: The places of jobs that are tried again.
 _QUEUED: Final = (Place.READY, Place.DELAYED, Place.WAITING)
 #: A failure: its time and its job's uid.
@@ -99,6 +101,8 @@ class FailureIndex:
     _building: FailureScan | None = field(default=None, init=False)
     #: The groups whose jobs are visited once more.
     _again: list[KeptGroup] | None = field(default=None, init=False)
+    #: Dropped groups whose memory is not freed yet.
+    _unused: list[KeptGroup] = field(factory=list, init=False)
     #: Whether groups were dropped since the first read.
     _has_dropped: bool = field(default=False, init=False)
 
@@ -149,9 +153,19 @@ class FailureIndex:
 
     def dismantle(self) -> Iterator[None]:
         """Empty an index that nobody reads; each step frees a slice of it. The next read builds it again."""
-        unused = list(self.groups.values())
+        self._unused += self.groups.values()
         self.groups, self.is_used, self._has_dropped = {}, False, False
         self._building = self._again = None
+        return self.free_unused()
+
+    @property
+    def has_unused(self) -> bool:
+        """Whether there are dropped groups to be freed."""
+        return bool(self._unused)
+
+    def free_unused(self) -> Iterator[None]:
+        """Free the memory of dropped groups, a slice at each step."""
+        unused, self._unused = self._unused, []
         return _freed(unused)
 
     def _count_mark(self, job: Job, by: int) -> None:
@@ -182,7 +196,9 @@ class FailureIndex:
         """Drop the smallest groups, of equally large ones those that failed last at the earliest time."""
         sizes = [(len(one.entries), next(one.entries.back_from(None)), name) for name, one in self.groups.items()]
         for _, _, name in sorted(sizes)[: len(sizes) - MOST_GROUPS]:
-            del self.groups[name]
+            dropped = self.groups.pop(name)
+            if len(dropped.entries) > _FREED_AT_ONCE:
+                self._unused.append(dropped)
         self._has_dropped = True
 
     def _complete(self) -> None:
