@@ -24,7 +24,7 @@ from ....core.model import Job, Queue
 from ....core.places import Place, place_of
 from ....storage.errors import Damaged
 from ..sql import named
-from .arrays import bigints, byteas
+from .arrays import Bigints, Byteas, bigints, byteas
 from .pipeline import Row, Statement
 from .rows import NO_CLAIM_START, RowRank, Rows, rank_of
 
@@ -49,6 +49,7 @@ _LOCK_FLOW: Final = named("lock_flow")
 _LOCK_UNGROUPED: Final = named("lock_ungrouped")
 _MAKE_GROUPS: Final = named("make_groups")
 _CHANGE_GROUPS: Final = named("change_groups")
+_UPDATE_GROUPS: Final = named("update_groups")
 _SET_UP_GROUPS: Final = named("set_up_groups")
 _PLACE_GROUPS: Final = named("place_groups")
 _DELETE_EMPTY_GROUPS: Final = named("delete_empty_groups")
@@ -365,30 +366,37 @@ class GroupChanges:
 
     def _changed(self, keys: Sequence[bytes], groups: Sequence[tuple[str, GroupDelta]]) -> Statement:
         deltas = [delta for _, delta in groups]
-        # Only groups that get jobs or things may be missing; the others need no name.
-        new = [name for name, delta in groups if delta.may_be_missing]
-        sealed = dict(zip(new, self._sealed(new), strict=True))
-        gates = {name: self.rows.item(GATE, name) for name, delta in groups if delta.is_gated}
-        counts = zip(*(delta.counts for delta in deltas), strict=True)
         # In strict order, whether a group has a place at all depends on all its jobs; see `placed`.
         anew = [delta.rev if delta.is_placed_anew else None for delta in deltas]
         places = [delta.place_written for delta in deltas]
         if self._strict:
             anew, places = [None] * len(deltas), [_NOWHERE] * len(deltas)
         inv_prios, arrivals, created = zip(*places, strict=True)
-        return _CHANGE_GROUPS(
-            queue_id=self.queue_id,
-            fair=int(self._flow.group_order is GroupOrder.FAIR),
-            keys=byteas(keys),
-            gates=byteas([gates.get(name) for name, _ in groups] if gates else [None] * len(groups)),
-            sealed=byteas([sealed.get(name) for name, _ in groups] if new else [None] * len(groups)),
+        counts = zip(*(delta.counts for delta in deltas), strict=True)
+        columns: dict[str, Bigints] = {
             **dict(zip(("ready", "delayed", "running", "failed"), map(bigints, counts), strict=True)),
-            served=bigints([delta.served or None for delta in deltas]),
-            revs=bigints(anew),
-            inv_prios=bigints(inv_prios),
-            arrivals=bigints(arrivals),
-            created=bigints(created),
-        )
+            "served": bigints([delta.served or None for delta in deltas]),
+            "revs": bigints(anew),
+            "inv_prios": bigints(inv_prios),
+            "arrivals": bigints(arrivals),
+            "created": bigints(created),
+        }
+        is_simple = all(map(_is_simple, deltas, places))
+        names = {} if is_simple else self._names(groups)
+        fair = int(self._flow.group_order is GroupOrder.FAIR)
+        write = _UPDATE_GROUPS if is_simple else _CHANGE_GROUPS
+        return write(queue_id=self.queue_id, fair=fair, keys=byteas(keys), **names, **columns)
+
+    def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Byteas]:
+        """The columns with the names of groups that may be missing, and the digests of gates."""
+        # Only groups that get jobs or things may be missing; the others need no name.
+        new = [name for name, delta in groups if delta.may_be_missing]
+        sealed = dict(zip(new, self._sealed(new), strict=True))
+        gates = {name: self.rows.item(GATE, name) for name, delta in groups if delta.is_gated}
+        return {
+            "gates": byteas([gates.get(name) for name, _ in groups] if gates else [None] * len(groups)),
+            "sealed": byteas([sealed.get(name) for name, _ in groups] if new else [None] * len(groups)),
+        }
 
     @property
     def _flow(self) -> Flow:
@@ -410,6 +418,16 @@ class GroupChanges:
                 weights=bigints([its.weight for _, its in settings]),
             )
         ]
+
+
+def _is_simple(delta: GroupDelta, place: _Place) -> bool:
+    """Whether the statement update_groups can write this change, with this `place_written`."""
+    return not (
+        delta.is_gated
+        or delta.may_be_missing
+        or sum(delta.counts[:FAILED]) > 0
+        or (place[0] is not None and place[2] is None)
+    )
 
 
 def placed(queue_id: int, keys: Sequence[bytes], flow: Flow) -> list[Statement]:

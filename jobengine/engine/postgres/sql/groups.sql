@@ -237,6 +237,36 @@ SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed, ru
         ELSE g.first_created
     END;
 
+-- name: update_groups
+-- The same for groups that exist, get no more unfinished jobs than they lose, and whose first ready job is known if they
+-- have lost any: this takes less time. `n.queue_id` keeps PostgreSQL from reading all groups of the queue to find these
+-- among the given ones; so they are locked in the order in which they are given, by their keys.
+UPDATE grp g
+SET ready = g.ready + n.ready, delayed = g.delayed + n.delayed, running = g.running + n.running,
+    failed = g.failed + n.failed, rev = g.rev + 1, served = coalesce(n.served, g.served),
+    load = CASE WHEN :fair::bigint = 1 THEN (g.running + n.running)::float8 / g.weight ELSE 0 END,
+    turn = CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, g.served) ELSE 0 END,
+    inv_prio = CASE
+        WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.inv_prio
+        ELSE g.inv_prio
+    END,
+    arrival = CASE
+        WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.arrival
+        ELSE g.arrival
+    END,
+    first_created = CASE
+        WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.created
+        ELSE g.first_created
+    END
+FROM (
+    SELECT :queue_id::bigint AS queue_id, unnest(:keys::bytea[]) AS key, unnest(:ready::bigint[]) AS ready,
+        unnest(:delayed::bigint[]) AS delayed, unnest(:running::bigint[]) AS running,
+        unnest(:failed::bigint[]) AS failed, unnest(:served::bigint[]) AS served, unnest(:revs::bigint[]) AS rev,
+        unnest(:inv_prios::bigint[]) AS inv_prio, unnest(:arrivals::bigint[]) AS arrival,
+        unnest(:created::bigint[]) AS created
+) n
+WHERE g.queue_id = n.queue_id AND g.key = n.key;
+
 -- name: set_up_groups
 -- Writes the settings of groups that are used in order.
 UPDATE grp g
