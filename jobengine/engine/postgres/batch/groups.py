@@ -70,7 +70,8 @@ class LoadedGroups:
     time: Callable[[], Now]
     loaded: dict[str | None, LoadedGroup] = field(factory=dict, init=False)
     changes: GroupChanges = field(init=False)
-    _items: set[tuple[str, str]] = field(factory=set, init=False)
+    #: The kinds and names of the things that were read or set, and the names of groups that have none.
+    _items: set[tuple[str, str] | str] = field(factory=set, init=False)
     _totals: QueueTotals | None = field(default=None, init=False)
     #: The rows of jobs that are locked, and read when they are needed.
     _sealed: dict[str, Row] = field(factory=dict, init=False)
@@ -141,7 +142,7 @@ class LoadedGroups:
         """The settings or the gate of a group, or the queue's gate; raises ItemDamaged."""
         key = (kind, name)
         group = self.loaded.get(name) if name else None
-        if key not in self._items and (group is None or group.damaged):
+        if self._items.isdisjoint((key, name)) and (group is None or group.damaged):
             self._items.add(key)
             answers = self.send(*items_named([(self.queue_id, self.rows.item(kind, name))]))
             for row in answers[0]:
@@ -229,9 +230,9 @@ class LoadedGroups:
         )
         return group
 
-    def take_without_items(self, name: str) -> None:
-        """Note that a group has no things of its own."""
-        self._items.update(((GROUP, name), (GATE, name)))
+    def take_without_items(self, names: Sequence[str]) -> None:
+        """Note that groups have no things of their own."""
+        self._items.update(names)
 
     def _take_items(self, group: LoadedGroup, row: GroupRow) -> None:
         settings, gate = (GROUP, row.name), (GATE, row.name)
@@ -342,8 +343,7 @@ class LoadedGroups:
 
     def take_totals(self, answer: Sequence[Row]) -> None:
         """Keep the numbers of the queue, and its gate."""
-        (row,) = answer
-        self._totals = totals_of(row)
+        self._totals = totals_of(*answer)
         if (GATE, OF_QUEUE) not in self._items:
             self._items.add((GATE, OF_QUEUE))
             if self._totals.gate is not None:

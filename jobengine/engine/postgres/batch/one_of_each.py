@@ -22,17 +22,17 @@ def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[J
     """
     if len(rows) != count + 1 or not _is_first(groups) or not are_alone(groups, rows):
         return None
-    jobs = list[Job]()
+    jobs, names = list[Job](), list[str]()
     for row in rows[:-1]:
         job = groups.claimable(groups.keep(row))
         name = None if job is None else job.spec.rare.group
         if job is None or name is None or groups.rows.group(name) != row[0]:
             return None
         jobs.append(job)
-    for job, row in zip(jobs, rows[:-1], strict=True):
-        name = job.spec.rare.group or ""
+        names.append(name)
+    for name, row in zip(names, rows[:-1], strict=True):
         groups.changes.of(name).read(row[7], (row[8], row[11]), second_of(row))
-        groups.take_without_items(name)
+    groups.take_without_items(names)
     return jobs
 
 

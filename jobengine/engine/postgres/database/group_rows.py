@@ -17,6 +17,8 @@ from enum import IntEnum
 from typing import Final
 
 from attrs import define, field
+from msgspec import Struct
+from msgspec import field as struct_field
 
 from ....core.facts import ItemSet
 from ....core.flow import GATE, GROUP, NO_FLOW, Flow, GroupOrder, GroupSettings, settings_of
@@ -52,7 +54,7 @@ _CHANGE_GROUPS: Final = named("change_groups")
 _UPDATE_GROUPS: Final = named("update_groups")
 _SET_UP_GROUPS: Final = named("set_up_groups")
 _PLACE_GROUPS: Final = named("place_groups")
-_DELETE_EMPTY_GROUPS: Final = named("delete_empty_groups")
+_DELETE_EMPTIED_GROUPS: Final = named("delete_emptied_groups")
 _RENEW_UNGROUPED: Final = named("renew_ungrouped")
 _SET_UNGROUPED_START_BACK: Final = named("set_ungrouped_start_back")
 _NOTE_TURN: Final = named("note_turn")
@@ -174,12 +176,11 @@ def second_of(row: Row) -> tuple[RowRank, int] | None:
     return None if row[17] is None else ((row[14], row[15]), row[16])
 
 
-@define(eq=False)
-class GroupDelta:
+class GroupDelta(Struct, eq=False, gc=False):
     """What a transaction changes in a group."""
 
     #: The changes of the counts of ready, delayed, running and failed jobs.
-    counts: list[int] = field(factory=lambda: [0, 0, 0, 0])
+    counts: list[int] = struct_field(default_factory=[0, 0, 0, 0].copy)
     is_touched: bool = False
     #: Whether it got a job that was not counted there before: then the group may have no row.
     is_entered: bool = False
@@ -345,8 +346,9 @@ class GroupChanges:
         else:
             misplaced = [key for key, (_, its) in groups.items() if its.lost and its.rev < 0]
             made += placed(self.queue_id, sorted(misplaced), self._flow)
-        shrunk = sorted(key for key, (_, its) in groups.items() if its.may_be_empty)
-        return made + ([_DELETE_EMPTY_GROUPS(queue_id=self.queue_id, keys=byteas(shrunk))] if shrunk else [])
+        if any(its.may_be_empty for _, its in groups.values()):
+            made.append(_DELETE_EMPTIED_GROUPS(queue_id=self.queue_id))
+        return made
 
     def _sealed(self, names: Sequence[str]) -> list[bytes]:
         return self.rows.sealed_names(self.queue, _NAME, names)

@@ -171,101 +171,112 @@ WHERE g.sealed = '' AND g.key <> '';
 
 -- name: change_groups
 -- Adds to the counts of groups, and makes those that are missing: only those that get a job may be, and have a name.
--- This is no UPDATE, which would read all groups again for each that another transaction has just changed.
 --
 -- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
 -- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. A group that was read, with
 -- `rev`, and has lost ready jobs gets them of the first one that is left, or NULL; if that job is not known, `created`
 -- is NULL, and it is the first from that rank on. If the group has changed since it was read, it keeps a place that is
--- not too late. `rev` and `served` pass through columns that only the row with the empty key uses.
-INSERT INTO grp AS g (
-    queue_id, key, gate, sealed, ready, delayed, running, failed, served, start_arrival, start_prio, inv_prio, arrival,
-    first_created, load, turn
+-- not too late. `rev` and `served` pass through columns that only the row with the empty key uses. The keys of groups
+-- that have no jobs any more are kept for delete_emptied_groups, in a setting of the transaction.
+WITH changed AS (
+    INSERT INTO grp AS g (
+        queue_id, key, gate, sealed, ready, delayed, running, failed, served, start_arrival, start_prio, inv_prio,
+        arrival, first_created, load, turn
+    )
+    SELECT :queue_id, n.key, coalesce(n.gate, ''), coalesce(n.sealed, ''), n.ready, n.delayed, n.running, n.failed,
+        l.turn, n.served, n.rev,
+        CASE WHEN n.created IS NULL THEN f.inv_prio ELSE n.inv_prio END,
+        CASE WHEN n.created IS NULL THEN f.arrival ELSE n.arrival END,
+        CASE WHEN n.created IS NULL THEN f.created ELSE n.created END,
+        CASE WHEN :fair::bigint = 1 THEN n.running ELSE 0 END,
+        CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, l.turn) ELSE 0 END
+    FROM (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key = ''), 0) AS turn) l,
+        unnest(
+            (SELECT :keys::bytea[]), :gates::bytea[], :sealed::bytea[], :ready::bigint[], :delayed::bigint[],
+            :running::bigint[], :failed::bigint[], :served::bigint[], :revs::bigint[], :inv_prios::bigint[],
+            :arrivals::bigint[], :created::bigint[]
+        ) AS n (key, gate, sealed, ready, delayed, running, failed, served, rev, inv_prio, arrival, created)
+    LEFT JOIN LATERAL (
+        SELECT j.inv_prio, j.arrival, j.created
+        FROM job j
+        WHERE n.created IS NULL AND n.inv_prio IS NOT NULL AND j.queue_id + 0 = :queue_id AND j.grp = n.key
+            AND j.place = 0 AND (j.inv_prio, j.arrival) >= (n.inv_prio, n.arrival)
+        ORDER BY j.inv_prio, j.arrival
+        LIMIT 1
+    ) f ON true
+    ORDER BY n.key
+    ON CONFLICT (queue_id, key) DO UPDATE
+    SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed,
+        running = g.running + excluded.running, failed = g.failed + excluded.failed, rev = g.rev + 1,
+        gate = CASE WHEN excluded.gate = '' THEN g.gate ELSE excluded.gate END,
+        load = CASE WHEN :fair::bigint = 1 THEN (g.running + excluded.running)::float8 / g.weight ELSE 0 END,
+        (served, turn) = (
+            SELECT o.served, CASE WHEN :fair::bigint = 1 THEN o.served ELSE 0 END
+            FROM (
+                SELECT CASE
+                    WHEN excluded.start_arrival IS NOT NULL THEN excluded.start_arrival
+                    WHEN g.ready + g.delayed + g.running = 0 AND (
+                        SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])
+                    ) = 0 THEN greatest(g.served, excluded.served)
+                    ELSE g.served
+                END AS served
+            ) o
+        ),
+        inv_prio = CASE
+            WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
+                OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.inv_prio
+            ELSE g.inv_prio
+        END,
+        arrival = CASE
+            WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
+                OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.arrival
+            ELSE g.arrival
+        END,
+        first_created = CASE
+            WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
+                OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.first_created
+            ELSE g.first_created
+        END
+    RETURNING g.key, g.ready + g.delayed + g.running + g.failed AS jobs
 )
-SELECT :queue_id, n.key, coalesce(n.gate, ''), coalesce(n.sealed, ''), n.ready, n.delayed, n.running, n.failed, l.turn,
-    n.served, n.rev,
-    CASE WHEN n.created IS NULL THEN f.inv_prio ELSE n.inv_prio END,
-    CASE WHEN n.created IS NULL THEN f.arrival ELSE n.arrival END,
-    CASE WHEN n.created IS NULL THEN f.created ELSE n.created END,
-    CASE WHEN :fair::bigint = 1 THEN n.running ELSE 0 END,
-    CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, l.turn) ELSE 0 END
-FROM (SELECT coalesce((SELECT turn FROM grp WHERE queue_id = :queue_id AND key = ''), 0) AS turn) l,
-    unnest(
-        (SELECT :keys::bytea[]), :gates::bytea[], :sealed::bytea[], :ready::bigint[], :delayed::bigint[],
-        :running::bigint[], :failed::bigint[], :served::bigint[], :revs::bigint[], :inv_prios::bigint[],
-        :arrivals::bigint[], :created::bigint[]
-    ) AS n (key, gate, sealed, ready, delayed, running, failed, served, rev, inv_prio, arrival, created)
-LEFT JOIN LATERAL (
-    SELECT j.inv_prio, j.arrival, j.created
-    FROM job j
-    WHERE n.created IS NULL AND n.inv_prio IS NOT NULL AND j.queue_id + 0 = :queue_id AND j.grp = n.key AND j.place = 0
-        AND (j.inv_prio, j.arrival) >= (n.inv_prio, n.arrival)
-    ORDER BY j.inv_prio, j.arrival
-    LIMIT 1
-) f ON true
-ORDER BY n.key
-ON CONFLICT (queue_id, key) DO UPDATE
-SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed, running = g.running + excluded.running,
-    failed = g.failed + excluded.failed, rev = g.rev + 1,
-    gate = CASE WHEN excluded.gate = '' THEN g.gate ELSE excluded.gate END,
-    load = CASE WHEN :fair::bigint = 1 THEN (g.running + excluded.running)::float8 / g.weight ELSE 0 END,
-    (served, turn) = (
-        SELECT o.served, CASE WHEN :fair::bigint = 1 THEN o.served ELSE 0 END
-        FROM (
-            SELECT CASE
-                WHEN excluded.start_arrival IS NOT NULL THEN excluded.start_arrival
-                WHEN g.ready + g.delayed + g.running = 0 AND (
-                    SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])
-                ) = 0 THEN greatest(g.served, excluded.served)
-                ELSE g.served
-            END AS served
-        ) o
-    ),
-    inv_prio = CASE
-        WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
-            OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.inv_prio
-        ELSE g.inv_prio
-    END,
-    arrival = CASE
-        WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
-            OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.arrival
-        ELSE g.arrival
-    END,
-    first_created = CASE
-        WHEN excluded.start_prio = g.rev OR g.inv_prio IS NULL
-            OR (excluded.inv_prio, excluded.arrival) < (g.inv_prio, g.arrival) THEN excluded.first_created
-        ELSE g.first_created
-    END;
+SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE jobs = 0), '{}')::text, true)
+FROM changed;
 
 -- name: update_groups
--- The same for groups that exist, get no more unfinished jobs than they lose, and whose first ready job is known if they
--- have lost any: this takes less time. `n.queue_id` keeps PostgreSQL from reading all groups of the queue to find these
--- among the given ones; so they are locked in the order in which they are given, by their keys.
-UPDATE grp g
-SET ready = g.ready + n.ready, delayed = g.delayed + n.delayed, running = g.running + n.running,
-    failed = g.failed + n.failed, rev = g.rev + 1, served = coalesce(n.served, g.served),
-    load = CASE WHEN :fair::bigint = 1 THEN (g.running + n.running)::float8 / g.weight ELSE 0 END,
-    turn = CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, g.served) ELSE 0 END,
-    inv_prio = CASE
-        WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.inv_prio
-        ELSE g.inv_prio
-    END,
-    arrival = CASE
-        WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.arrival
-        ELSE g.arrival
-    END,
-    first_created = CASE
-        WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.created
-        ELSE g.first_created
-    END
-FROM (
-    SELECT :queue_id::bigint AS queue_id, unnest(:keys::bytea[]) AS key, unnest(:ready::bigint[]) AS ready,
-        unnest(:delayed::bigint[]) AS delayed, unnest(:running::bigint[]) AS running,
-        unnest(:failed::bigint[]) AS failed, unnest(:served::bigint[]) AS served, unnest(:revs::bigint[]) AS rev,
-        unnest(:inv_prios::bigint[]) AS inv_prio, unnest(:arrivals::bigint[]) AS arrival,
-        unnest(:created::bigint[]) AS created
-) n
-WHERE g.queue_id = n.queue_id AND g.key = n.key;
+-- The same for groups that exist, lose as many unfinished jobs as they get or more, and whose first ready job is known
+-- if they have lost any: this takes less time. With `n.queue_id` PostgreSQL looks up each given group in turn, which is
+-- the order of locks; otherwise it might read all groups of the queue.
+WITH changed AS (
+    UPDATE grp g
+    SET ready = g.ready + n.ready, delayed = g.delayed + n.delayed, running = g.running + n.running,
+        failed = g.failed + n.failed, rev = g.rev + 1, served = coalesce(n.served, g.served),
+        load = CASE WHEN :fair::bigint = 1 THEN (g.running + n.running)::float8 / g.weight ELSE 0 END,
+        turn = CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, g.served) ELSE 0 END,
+        inv_prio = CASE
+            WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival)
+                THEN n.inv_prio
+            ELSE g.inv_prio
+        END,
+        arrival = CASE
+            WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.arrival
+            ELSE g.arrival
+        END,
+        first_created = CASE
+            WHEN n.rev = g.rev OR g.inv_prio IS NULL OR (n.inv_prio, n.arrival) < (g.inv_prio, g.arrival) THEN n.created
+            ELSE g.first_created
+        END
+    FROM (
+        SELECT :queue_id::bigint AS queue_id, unnest(:keys::bytea[]) AS key, unnest(:ready::bigint[]) AS ready,
+            unnest(:delayed::bigint[]) AS delayed, unnest(:running::bigint[]) AS running,
+            unnest(:failed::bigint[]) AS failed, unnest(:served::bigint[]) AS served, unnest(:revs::bigint[]) AS rev,
+            unnest(:inv_prios::bigint[]) AS inv_prio, unnest(:arrivals::bigint[]) AS arrival,
+            unnest(:created::bigint[]) AS created
+    ) n
+    WHERE g.queue_id = n.queue_id AND g.key = n.key
+    RETURNING g.key, g.ready + g.delayed + g.running + g.failed AS jobs
+)
+SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE jobs = 0), '{}')::text, true)
+FROM changed;
 
 -- name: set_up_groups
 -- Writes the settings of groups that are used in order.
@@ -312,6 +323,13 @@ WHERE g.queue_id = :queue_id AND g.key = n.key;
 -- Removes groups that have neither jobs nor settings nor a gate.
 DELETE FROM grp g
 WHERE g.queue_id = :queue_id AND g.key = ANY(:keys::bytea[]) AND g.key <> ''
+    AND g.ready = 0 AND g.delayed = 0 AND g.running = 0 AND g.failed = 0
+    AND (SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])) = 0;
+
+-- name: delete_emptied_groups
+-- The same for the groups that change_groups or update_groups has just left without jobs.
+DELETE FROM grp g
+WHERE g.queue_id = :queue_id AND g.key = ANY(current_setting('jobengine.emptied')::bytea[]) AND g.key <> ''
     AND g.ready = 0 AND g.delayed = 0 AND g.running = 0 AND g.failed = 0
     AND (SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])) = 0;
 

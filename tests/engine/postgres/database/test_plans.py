@@ -229,6 +229,19 @@ def test_a_page_of_a_group_reads_only_its_jobs(plans: _Plans, state: State | Non
     assert plans.most(c.ListJobs(queue="grouped", access_key=b"key", filter=wanted, limit=5, scan=5)) <= FEW
 
 
+def test_jobs_of_groups_are_claimed_and_completed_by_few_rows(plans: _Plans) -> None:
+    who = {**WHO, "queue": "grouped"}
+    for _ in range(8):
+        plans._plans.clear()
+        claims = c.Claims(queues=("grouped",), access_key=b"key", count=5)
+        (claimed,) = plans.session.carry_out([claims]).outcomes
+        uids = [one.job.spec.uid for one in claimed.get().jobs]
+        updates = tuple(c.JobUpdate(uid=uid, changes=c.Changes(state=State.COMPLETE)) for uid in uids)
+        plans.session.carry_out([c.UpdateJobs(**who, updates=updates)])
+        assert len(uids) == 5
+        assert plans._most() <= FEW
+
+
 def test_a_page_by_time_sorts_the_queue(plans: _Plans) -> None:
     """An index for it would cost each change of a job a write: see docs/postgresql-differences.md."""
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
