@@ -15,7 +15,14 @@ def names(module: str) -> str:
     """All exported names of a module. A class for asyncio is left out: it is like its twin."""
     public = import_module(module)
     shown = [name for name in public.__all__ if name.removeprefix("Async") not in {*public.__all__} - {name}]
-    return "".join(f"::: {module}.{name}\n\n" for name in sorted(shown, key=lambda name: _place(public, name)))
+    shown.sort(key=lambda name: _place(public, name))
+    return "".join(f"::: {module}.{name}\n{_options(getattr(public, name))}\n" for name in shown)
+
+
+def _options(thing: Any) -> str:
+    """What all errors have is shown only once, at their base class."""
+    is_error = isclass(thing) and issubclass(thing, JobEngineError) and thing is not JobEngineError
+    return "    options: {inherited_members: false, merge_init_into_class: false}\n" if is_error else ""
 
 
 def _place(public: Any, name: str) -> tuple[int, int, str]:
