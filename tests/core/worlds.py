@@ -282,13 +282,13 @@ def _groups(turns: Turns | None) -> object:
     groups = {
         name: (
             list(group.jobs),
-            (group.ready, group.delayed, group.running, group.size, group.held, set(group.holders or ())),
+            (group.ready, group.delayed, group.running, group.size, group.held, set(group.holder_uids)),
             _extras(group),
         )
         for name, group in turns.groups.items()
     }
     lists = {tags: Counter((key[-1], key[:2]) for key in keys) for tags, keys in turns.open.items() if not tags or keys}
-    return groups, lists, list(turns.gates), set(turns.gates_over()), turns.held(0), turns.running
+    return groups, lists, list(turns.gates), set(turns.gates_over()), turns.held(0)
 
 
 def _extras(group: Group) -> GroupExtras | None:

@@ -11,10 +11,10 @@ OF_GROUPS: Final = (
     Mutant(
         "group-limit",
         "that no group has more jobs in progress than its limit",
-        _TURNS,
-        "        room = self._cap - group.running\n",
-        "        room = self._cap + 1 - group.running\n",
-        ("tests/engine/local/tables/test_turns.py::test_groups_give_the_jobs_that_a_plain_model_gives",),
+        "jobengine/engine/local/tables/group.py",
+        "(self.running >= cap and",
+        "(self.running > cap and",
+        ("tests/engine/local/tables/test_one_of_each.py::test_it_gives_the_jobs_that_the_order_of_turns_gives",),
     ),
     Mutant(
         "rate-marks",

@@ -44,7 +44,7 @@ class FlowIndex:
                 pass
             self.turns = self._coming
         if self.turns is not None and flow is not None:
-            self.turns.limit(flow, self._places[Place.INPROGRESS])
+            self.turns.limit(flow)
         self._keep(None)
 
     def prepare(self, flow: Flow, most: int) -> bool:
@@ -76,7 +76,7 @@ class FlowIndex:
             yield
 
     def _begin(self, flow: Flow, covered: Rank | None) -> Turns:
-        coming = Turns(flow, self._jobs, covered=covered)
+        coming = Turns(flow, self._jobs, self._places[Place.INPROGRESS], covered=covered)
         for (kind, name), value in self._named.items():
             coming.set_item(kind, name, value)
         self._keep(coming)

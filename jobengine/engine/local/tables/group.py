@@ -105,8 +105,8 @@ class Group:
     ready: int = 0
     delayed: int = 0
     running: int = 0
-    #: The uids of its jobs in progress, if it is a group and has any, and of failed jobs that hold it.
-    holders: dict[str, None] | None = None
+    #: The uids of its jobs in progress, if it is a group and has any, and of failed jobs that hold it; one uid alone.
+    holders: dict[str, None] | str | None = None
     #: Its entry in the list of open groups.
     position: Key | None = None
     #: How many ready jobs and jobs in progress it has in Turns._sizes; None if its held jobs are counted apart.
@@ -119,6 +119,19 @@ class Group:
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
         """Its position if its next job has this rank; see OpenGroup."""
         return rank
+
+    def position_below(self, cap: int) -> Key | None:
+        """Its position without extras, if fewer of its jobs than `cap` are in progress; None if it is closed."""
+        jobs = self.jobs
+        if not jobs or (self.running >= cap and self.name is not None):
+            return None
+        return self.key(jobs[0] if isinstance(jobs, list) else next(iter(jobs)), 0, 0)
+
+    @property
+    def holder_uids(self) -> list[str]:
+        """The uids of the jobs that hold it."""
+        holders = self.holders
+        return [holders] if isinstance(holders, str) else list(holders or ())
 
     @property
     def own_extras(self) -> GroupExtras:
@@ -176,21 +189,23 @@ class Group:
             self.jobs.add_all(jobs)
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
-        """
-        Move a job to another place; None stands for one that the queue does not have.
-
-        Returns whether the group must be placed and counted again.
-        """
+        """Move a job to another place, or into or out of the queue; returns whether to place the group again."""
         if was is _READY:
             self.ready -= 1
             _remove(self.jobs, spec.rank)
-        elif was is not None:
-            self._count(spec.uid, was, -1)
+        elif was is _INPROGRESS:
+            self.running -= 1
+            self._change_holder(spec.uid, -1)
+        elif was is _DELAYED or was is _WAITING:
+            self.delayed -= 1
         is_first = False
         if now is _READY:
             is_first = self.add_ready(spec.rank)
-        elif now is not None:
-            self._count(spec.uid, now, 1)
+        elif now is _INPROGRESS:
+            self.running += 1
+            self._change_holder(spec.uid, 1)
+        elif now is _DELAYED or now is _WAITING:
+            self.delayed += 1
         if spec.tags and _READY in (was, now):
             self._move_tagged(spec, now is _READY)
             return True
@@ -204,28 +219,21 @@ class Group:
             or (self.is_fair and was is _INPROGRESS)
         )
 
-    def _count(self, uid: str, place: Place | None, by: int) -> None:
-        """Count a job of this place; `by` is 1 or -1."""
-        if place is _INPROGRESS:
-            self.running += by
-            if self.name is not None:
-                self._change_holder(uid, by)
-        elif place is _READY:
-            self.ready += by
-        elif place is _DELAYED or place is _WAITING:
-            self.delayed += by
-
     def hold(self, job: Job | None, by: int) -> None:
         """Count a failed job that holds the group until somebody retries or deletes it; `by` is 1 or -1."""
-        if job is None or job.standing.state is not _FAILED or job.standing.notes.cancelled:
+        if job is None or job.standing.state is not _FAILED or job.standing.notes.cancelled or self.name is None:
             return
         self.own_extras.failed += by
         self._change_holder(job.spec.uid, by)
 
     def _change_holder(self, uid: str, by: int) -> None:
         holders = self.holders
+        if self.name is None:
+            return
         if holders is None:
-            self.holders = {uid: None}
+            self.holders = uid
+        elif isinstance(holders, str):
+            self.holders = {holders: None, uid: None} if by > 0 else None
         elif by > 0:
             holders[uid] = None
         elif len(holders) > 1:
@@ -274,9 +282,23 @@ class StrictGroup(Group):
     __slots__ = ()
     is_strict = True
 
+    @property
+    def holder_uids(self) -> list[str]:
+        return super().holder_uids or [rank[2] for rank in self.jobs]
+
     def available(self, jobs: Mapping[str, Job]) -> int:
         first = self.first()
         return 1 if first is not None and jobs[first[2]].ready else 0
+
+    def _count(self, uid: str, place: Place | None, by: int) -> None:
+        """Count a job of this place; `by` is 1 or -1."""
+        if place is _INPROGRESS:
+            self.running += by
+            self._change_holder(uid, by)
+        elif place is _READY:
+            self.ready += by
+        elif place is _DELAYED or place is _WAITING:
+            self.delayed += by
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
         self._count(spec.uid, was, -1)

@@ -50,6 +50,8 @@ class Turns:
     flow: Flow
     #: All jobs of the queue, by uid.
     jobs: Mapping[str, Job]
+    #: The ranks of its jobs in progress.
+    in_progress: SortedList[Rank]
     groups: dict[str | None, Group] = field(factory=dict)
     #: The elapsed time up to which gates have been opened.
     now: int = 0
@@ -62,7 +64,6 @@ class Turns:
     _over: dict[str, None] = field(factory=dict)
     #: The queue's own gate, which has no group.
     gate: Gate = OPEN
-    running: int = 0
     #: How many groups have each size: their ready jobs and jobs in progress. Those beyond the limit are held.
     _sizes: dict[int, int] = field(factory=dict)
     #: The held jobs of groups that are counted apart: those with rare fields, in strict order, or over their limit.
@@ -129,7 +130,7 @@ class Turns:
         """How many jobs the queue's own limits allow to claim now."""
         limits = self.flow.limits
         room = self.gate.left(limits.rate, self.now)
-        return room if limits.in_progress is None else max(0, min(room, limits.in_progress - self.running))
+        return room if limits.in_progress is None else max(0, min(room, limits.in_progress - len(self.in_progress)))
 
     def oldest(self) -> int | None:
         """
@@ -234,9 +235,7 @@ class Turns:
 
     def holders(self, name: str) -> list[Job]:
         """At most 10 jobs that hold a group."""
-        group = self.groups[name]
-        uids = [*group.holders] if group.holders else [rank[2] for rank in group.jobs if group.is_strict]
-        return [self.jobs[uid] for uid in uids[:_HOLDERS]]
+        return [self.jobs[uid] for uid in self.groups[name].holder_uids[:_HOLDERS]]
 
     # Changes of jobs
 
@@ -286,14 +285,12 @@ class Turns:
             return
         name = spec.rare.group
         group = self.groups.get(name) or self._made(name)
-        holds = self._failed_hold and name is not None
-        if holds:
+        if self._failed_hold:
             group.hold(old, -1)
         if group.move(spec, was, now):
             self._touched[group] = None
-        if holds:
+        if self._failed_hold:
             group.hold(new, 1)
-        self.running += (now is _INPROGRESS) - (was is _INPROGRESS)
         if was is _READY and now is _INPROGRESS:
             # A claim makes its group the one served last, and leaves its size as it is.
             self.turn = group.served = self.turn + 1
@@ -326,8 +323,8 @@ class Turns:
                 extras.settings = settings_of(value)
             self._set_limits(name, extras)
 
-    def limit(self, flow: Flow, in_progress: Iterable[Rank]) -> None:
-        """Set new limits, given the ranks of all jobs in progress; the order of groups stays the same."""
+    def limit(self, flow: Flow) -> None:
+        """Set new limits; the order of groups stays the same."""
         self.flow = flow
         self._set_caps()
         self._note_own_gate()
@@ -335,7 +332,7 @@ class Turns:
             self._touched[group] = None
             if group.name is not None and group.extras is not None:
                 self._set_limits(group.name, group.extras)
-        for rank in in_progress:
+        for rank in self.in_progress:
             self._touched[self._group(self.jobs[rank[2]].spec.rare.group)] = None
         self.update()
 
@@ -361,12 +358,13 @@ class Turns:
         if not self._touched:
             return
         touched, self._touched = self._touched, {}
-        moves = _Moves()
+        moves, cap, most_running = _Moves(), self._cap, self._most_running
         inserted, removed = moves.positions[None]
         for group in touched:
-            room = self._room(group)
-            first = next(iter(group.jobs), None) if room > 0 else None
-            position = None if first is None else group.key(first, 0, 0)
+            if group.extras is None and group.size is not None and group.running <= most_running:
+                position = group.position_below(cap)
+            else:
+                position = self._update_special(group, moves)
             was = group.position
             if position is not was and position != was:
                 group.position = position
@@ -374,29 +372,31 @@ class Turns:
                     removed.append(was)
                 if position is not None:
                     inserted.append(position)
-            if group.extras is not None or group.size is None or group.running > self._most_running:
-                self._update_special(group, room, first, moves)
-            if first is None and group.is_gone:
+            if position is None and group.is_gone:
                 del self.groups[group.name]
                 self._special.pop(group, None)
         self._apply(moves)
 
-    def _update_special(self, group: Group, room: int, first: Rank | None, moves: "_Moves") -> None:
-        """Update tags and counts of a group that is counted apart; `first` is its first job if it is open."""
+    def _update_special(self, group: Group, moves: "_Moves") -> Key | None:
+        """Update tags and counts of a group that is counted apart; returns its position, or None if it is closed."""
+        room = self._room(group)
+        first = group.first() if room > 0 else None
         extras = group.extras or NO_EXTRAS
-        if extras.tag_positions or extras.by_tags or group.is_strict:
-            old = extras.tag_positions or {}
+        old = extras.tag_positions or {}
+        if old or extras.by_tags or group.is_strict:
             new = {} if first is None else group.positions_by_tags(first, self.jobs)
             for tags in {*old, *new}:
                 if old.get(tags) != new.get(tags):
                     moves.note(tags, old.get(tags), new.get(tags))
             if old or new:
                 group.own_extras.tag_positions = new
+        position = None if first is None else group.key(first, 0, 0)
         if group.extras is not None:
             group.extras.room = room
             if group.extras.is_empty:
                 group.extras = None
         self._count(group, room)
+        return position
 
     def _apply(self, moves: "_Moves") -> None:
         gate_moves, self._gate_moves = self._gate_moves, ([], [])
@@ -428,8 +428,9 @@ class Turns:
         if size:
             sizes[size] = sizes.get(size, 0) + 1
         if was:
-            sizes[was] -= 1
-            if not sizes[was]:
+            if left := sizes[was] - 1:
+                sizes[was] = left
+            else:
                 del sizes[was]
 
     def _room(self, group: Group) -> int:

@@ -212,7 +212,7 @@ class Run:
         del self.effects[-number:]
 
     def check(self) -> None:
-        """L4, L9: the index is that of the jobs alone, and the counts are the model's."""
+        """L4, L9: the index is that of the jobs alone, the counts are the model's, long claims begin as short ones."""
         self.world.expire()
         table, turns = self.table, self.table.turns
         assert turns is not None
@@ -220,6 +220,8 @@ class Run:
         counts, model = table.counts(), Model(self.world)
         assert counts.ready == model.ready()
         assert counts.ready + counts.held + counts.delayed == counts.states[State.QUEUED]
+        *first, _ = orders = [list(table.claim_order((), self.world.now, count)) for count in (1, 2, 3, 9)]
+        assert first == [orders[-1][:count] for count in (1, 2, 3)]
         for name, group in turns.groups.items():
             assert group.running == len(model.jobs(name, State.INPROGRESS))
 

@@ -1,0 +1,33 @@
+"""
+The most frequent claims in a queue with flow: of one job, or of the first jobs of as many groups.
+
+A fast path: whether a claim takes just these jobs is seen from the first positions of the open groups. Then it needs no
+order of turns, which saves two thirds of the time to find the jobs. Otherwise turns.py decides.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+
+from ....core.flow import GroupOrder
+from ....core.model import Job, Rank
+from .sorted_list import SortedList
+from .turns import Turns
+
+
+def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Callable[[Job], bool]) -> list[Job] | None:
+    """
+    The jobs that a claim of `count` without tags gets if they are the first jobs of as many groups; None if they may be
+    others. `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
+    """
+    keys = list(islice(turns.open[None], count))
+    if not keys or len(keys) < count:
+        return None
+    if turns.flow.group_order is GroupOrder.FAIR:
+        # A group's second job has a lower priority than its first, or the group has one more job in progress.
+        is_first = keys[0][:2] == keys[-1][:2]
+    else:
+        is_first = count == 1 or keys == list(islice(ready, count))
+    if not is_first:
+        return None
+    jobs = [turns.jobs[key[-1]] for key in keys]
+    return None if any(job.spec.timeout_time and is_due(job) for job in jobs) else jobs

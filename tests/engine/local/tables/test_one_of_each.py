@@ -1,0 +1,63 @@
+"""The fast path of claims in a queue with flow, against the order of turns."""
+
+from itertools import islice
+from random import Random
+
+import pytest
+
+from jobengine.core.commands import ChangeGroup
+from jobengine.core.flow import GroupOrder, Limits
+from jobengine.core.model import Job, State
+from jobengine.engine.local.tables.one_of_each import one_of_each
+from jobengine.engine.local.tables.queue_table import QueueTable
+from tests.core.worlds import KEY, World
+
+#: A time that comes after the test; jobs that are removed then count as due.
+LATE = 10_000_000_000
+
+
+def is_due(job: Job) -> bool:
+    return job.spec.timeout_time == LATE
+
+
+def check(table: QueueTable, count: int) -> bool:
+    """The fast path gives the jobs that the order of turns gives, or None; returns whether it gave any."""
+    assert table.turns is not None
+    found = one_of_each(table.turns, table.ready, count, is_due)
+    if found is not None:
+        assert found == list(islice(table.turns.order((), is_due), count))
+    return found is not None
+
+
+def random_world(random: Random, order: GroupOrder) -> World:
+    world = World()
+    world.create()
+    world.set_up(group_order=order, group_limits=Limits(in_progress=random.choice([None, 1, 2])))
+    world.add(group="a")
+    if random.random() < 0.5:
+        world.ask(ChangeGroup(queue="q", access_key=KEY, group="b", group_weight=2))
+    return world
+
+
+def change(world: World, random: Random) -> None:
+    running = [job for job in world.tables.queues["q"].jobs.values() if job.state is State.INPROGRESS]
+    if running and random.random() < 0.3:
+        world.update(random.choice(running).spec.uid, State.COMPLETE)
+    elif random.random() < 0.3:
+        world.claim(count=random.randint(1, 3))
+    else:
+        group, priority = random.choice([None, *"abcd"]), random.choice([0, 0, 0, 1])
+        world.add(group=group, priority=priority, timeout_time=random.choice([*[0] * 9, LATE]))
+
+
+@pytest.mark.parametrize("order", GroupOrder)
+def test_it_gives_the_jobs_that_the_order_of_turns_gives(order: GroupOrder) -> None:
+    given = {1: 0, 2: 0, 3: 0, 4: 0}
+    for seed in range(30):
+        random = Random(seed)
+        world = random_world(random, order)
+        for _ in range(40):
+            change(world, random)
+            for count in given:
+                given[count] += check(world.tables.queues["q"], count)
+    assert all(given.values())
