@@ -31,7 +31,7 @@ from .one_of_each import one_of_each
 from .schedule_index import ScheduleIndex
 from .sort_index import SortIndex
 from .sorted_list import SortedList
-from .spread_dict import fitting
+from .spread_dict import MOST_IN_ONE, fitting
 from .turns import Turns
 
 #: The bytes of a job's record beside its content and its queue's name; an estimate.
@@ -458,11 +458,11 @@ class QueueTable(GroupQueries):
         if self.names.left_tags:
             self.names.forget_tags()
         # While a file is read nobody waits, and one dict takes entries in less time.
-        if not self.flow.is_later:
+        if (type(self.jobs) is not dict or len(self.jobs) > MOST_IN_ONE) and not self.flow.is_later:
             self._spread()
 
     def _spread(self) -> None:
-        """Keep many entries in small dicts; see spread_dict.py."""
+        """Keep many entries in small dicts; see spread_dict.py. There are no more unique keys than jobs."""
         if (jobs := fitting(self.jobs)) is not self.jobs:
             self.jobs = self.failing.jobs = jobs
             self.flow.use(jobs)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jobengine.core import commands as c
 from jobengine.core.model import Defaults
-from jobengine.engine.local.tables import spread_dict
+from jobengine.engine.local.tables import queue_table, spread_dict
 from jobengine.engine.local.tables.spread_dict import SpreadDict, fitting
 from tests.core.worlds import KEY, World
 
@@ -19,7 +19,8 @@ CHANGES = st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 200), max_si
 
 @pytest.fixture
 def few_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spread_dict, "MOST_IN_ONE", 10)
+    for module in (spread_dict, queue_table):
+        monkeypatch.setattr(module, "MOST_IN_ONE", 10)
 
 
 def sizes(entries: MutableMapping[Any, Any]) -> list[int]:
