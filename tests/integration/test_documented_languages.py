@@ -116,6 +116,8 @@ def test_a_worker_of_the_docs_reports_outcomes_and_waits_for_a_server_restart(
     assert _finished(mail, sent).result == {"sent_to": "ada@example.org"}
     failed = _finished(mail, refused)
     assert (failed.state, failed.attempts, failed.error) == ("failed", 2, "no such address")
+    other_form = _finished(mail, mail.add({"to": 7}, max_attempts=1))
+    assert (other_form.state, other_form.error is None) == ("failed", False)
     server.kill()
     server.start()
     after = mail.add({"to": "bob@example.org"}, timeout_seconds=1, max_attempts=2)
