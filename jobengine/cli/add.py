@@ -82,8 +82,9 @@ def add(queue_name: str, content: Any, **options: Any) -> None:
     Add a job and print its uid. The content is a JSON object: CONTENT itself, - for standard input, or @FILE.
 
     With --many, each line of a file is the content of a job. After an interruption, run the same command again: it adds
-    the missing jobs, and none twice, as long as the queue keeps finished jobs. By default the import is named for
-    the file's bytes and the batch; to add the same file once more, give another name with --import-name.
+    the missing jobs, and none twice, as long as the queue keeps finished jobs; jobs that have moved to a dead-letter
+    queue are added again. By default the import is named for the file's bytes and the batch; to add the same file once
+    more, give another name with --import-name.
     """
     add_jobs(queue_name, content, options)
 

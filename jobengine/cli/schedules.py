@@ -162,7 +162,8 @@ def run(queue_name: str, name: str, start: Any, end: Any, dry_run: bool) -> None
     """
     Add the job of a schedule now, once, and print its uid; or the jobs of past times, and print these times.
 
-    This works while the schedule is paused. Of past times, at most 1,000, those whose jobs exist are left alone.
+    This works while the schedule is paused. Of past times, at most 1,000, those whose jobs exist in the queue are left
+    alone; jobs that have moved to a dead-letter queue are added again.
     """
     queue = current().queue(queue_name)
     if start is None:
