@@ -67,8 +67,9 @@ class TooManyKeys(DomainError):
 class JobNotFound(DomainError):
     """The queue holds no job with the uid."""
 
-    def __init__(self, uid: str) -> None:
-        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired.")
+    def __init__(self, uid: str, *, has_dead_letter: bool = False) -> None:
+        moved = ", or have failed and moved to the queue's dead-letter queue" if has_dead_letter else ""
+        super().__init__(f"The queue holds no job with uid {uid!r}; it may have been deleted or have expired{moved}.")
 
 
 class JobDamaged(DomainError):

@@ -282,7 +282,7 @@ def job_of(table: Table, uid: str) -> Job:
     """A job of a queue; raises JobNotFound."""
     job = table.job(uid)
     if job is None:
-        raise JobNotFound(uid)
+        raise JobNotFound(uid, has_dead_letter=table.queue.dead_letter is not None)
     return job
 
 

@@ -65,7 +65,7 @@ class DeadLetterContract(Contract):
         with_dead_letters(ask)
         job = fail(ask, priority=3, tags=("a",), keep_minutes=5)
         for _ in range(2):
-            with pytest.raises(JobNotFound):
+            with pytest.raises(JobNotFound, match="dead-letter queue"):
                 ask.read(job)
             dead = ask.read(job, OTHER)
             assert (dead.state, dead.spec.priority, dead.spec.tags) == (State.FAILED, 3, ("a",))

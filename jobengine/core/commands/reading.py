@@ -42,7 +42,7 @@ class ReadJob(QueueCommand[Job], frozen=True, kw_only=True):
         """Raises JobNotFound, also for a producer that did not add the job."""
         job = job_of(table, self.uid)
         if not may_read(job, grant):
-            raise JobNotFound(self.uid)
+            raise JobNotFound(self.uid, has_dead_letter=table.queue.dead_letter is not None)
         return NOTHING, job
 
 
