@@ -1,6 +1,8 @@
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from jobengine.client import JobEngine
 
 from .conftest import MakeDaemon
-from .daemons import DEADLINE, Client, Daemon
+from .daemons import DEADLINE, Client, Daemon, free_port
 from .documents import at_port, blocks, python, shell
 from .shells import Shell
 
@@ -107,9 +109,26 @@ def test_the_worker_in_python_empties_the_queue(mail: Daemon) -> None:
 def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> None:
     _add(mail, 1, timeout_seconds=4)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
-    slow = "    import time\n    time.sleep(5)\n    return {"
+    slow = "    time.sleep(5)\n    return {"
     python(code.replace("    return {", slow, 1), mail.port)
     assert _states(mail) == ["complete"]
+
+
+def test_the_worker_in_python_waits_for_a_server_that_is_away(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(settings={"API_PORT": str(free_port())}).start()
+    with daemon.client(key=KEY) as client:
+        client.make_queue("mail")
+    _add(daemon, 1)
+    port = daemon.port
+    daemon.stop()
+    (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
+    with ThreadPoolExecutor() as pool:
+        with socket.create_server(("127.0.0.1", port)) as closes_connections:
+            worker = pool.submit(python, code, port)
+            closes_connections.accept()[0].close()
+        daemon.start()
+        worker.result()
+    assert _states(daemon) == ["complete"]
 
 
 def test_the_worker_in_a_shell_ends_and_says_why_if_its_claim_is_refused(daemon: Daemon) -> None:
