@@ -14,10 +14,12 @@ from msgspec.structs import replace
 from . import dead_letters as why
 from .ageing import line_of
 from .dead_letters import DeadLetter, MovedFrom
-from .facts import Fact, JobAdded, JobChanged, JobRemoved, QueueChanged
+from .errors import ItemDamaged
+from .facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged
 from .gates import with_flow
 from .model import COMPLETE, INPROGRESS, SECOND, Job, Queue, Spec, Standing
 from .retention import Retention, retention
+from .schedules import SCHEDULE, Schedule, remembered, schedule_in, schedule_of, schedule_text
 from .tables import Table, TableSet
 from .transitions import queued_again
 from .values import Value
@@ -63,6 +65,8 @@ class Moves:
     _arrived: dict[str, set[str]] = field(factory=dict)
     #: The queues whose dead-letter queue was found missing.
     _lacking: set[str] = field(factory=set)
+    #: The schedules whose jobs were moved, by queue and name.
+    _schedules: dict[tuple[str, str], Schedule] = field(factory=dict)
 
     def dead_letter(self, name: str, job: Job) -> Sequence[Fact]:
         """The facts that move a failed job into the dead-letter queue, or the fact that it stays."""
@@ -78,7 +82,8 @@ class Moves:
         keep = retention(job.spec.keep.minutes, setting.keep_minutes)
         # The original retention, even if the job has failed in a dead-letter queue that has one itself.
         standing = replace(job.standing, notes=replace(job.standing.notes, dead_letter=""))
-        return self._moved(source.queue, job, target, keep, standing, _own_keep(job.spec).failed_minutes)
+        moved = self._moved(source.queue, job, target, keep, standing, _own_keep(job.spec).failed_minutes)
+        return [*moved, *self._known_to_schedule(source, job)]
 
     def prevents(self, source: Table, job: Job, target: Table) -> str:
         """Why a job can't be moved, from jobengine.core.dead_letters; empty if nothing prevents it."""
@@ -127,6 +132,25 @@ class Moves:
             return []
         self._lacking.add(queue.name)
         return [QueueChanged(evolve(queue, dead_letter=replace(setting, missing=True)))]
+
+    def _known_to_schedule(self, source: Table, job: Job) -> Sequence[Fact]:
+        """The fact that the schedule which added a job knows where it went, to count it as failed."""
+        name, uid = schedule_in(job.spec.rare.context.meta), job.spec.uid
+        schedule = None if name is None else self._schedule(source, name)
+        if name is None or schedule is None or uid not in remembered(schedule):
+            return ()
+        schedule = replace(schedule, moved=(*dict.fromkeys([*schedule.moved, uid]),))
+        self._schedules[source.queue.name, name] = schedule
+        return [ItemSet(source.queue.name, SCHEDULE, name, schedule_text(schedule))]
+
+    def _schedule(self, table: Table, name: str) -> Schedule | None:
+        if (known := self._schedules.get((table.queue.name, name))) is not None:
+            return known
+        try:
+            text = table.item(SCHEDULE, name)
+        except ItemDamaged:
+            return None
+        return None if text is None else schedule_of(text)
 
     def _moved(
         self,

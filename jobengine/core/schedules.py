@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from attrs import frozen
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
 
 from .model import DAY, SECOND, Defaults, Queue, State
@@ -150,6 +150,8 @@ class Schedule(Value, frozen=True, kw_only=True, omit_defaults=True):
     followed: tuple[str, ...] = ()
     #: How many of its finished jobs have failed in a row.
     failures: int = 0
+    #: The uids of its jobs that have failed and moved into the dead-letter queue, as far as it remembers them.
+    moved: tuple[str, ...] = ()
     #: The time up to which missed times were counted.
     counted: int = 0
     #: How many times were fired and skipped, in all.
@@ -176,9 +178,18 @@ class ScheduleCounts(Value, frozen=True):
     next: int | None = None
 
 
+class _Origin(Struct):
+    name: str
+
+
+class _Meta(Struct):
+    schedule: _Origin | None = None
+
+
 _encode: Final = Encoder().encode
 _read: Final = Decoder(Schedule).decode
 _read_totals: Final = Decoder(Totals).decode
+_read_meta: Final = Decoder(_Meta).decode
 _NO_TOTALS: Final = Totals()
 
 
@@ -202,6 +213,29 @@ def scheduled_uid(queue: Queue, name: str, time: int) -> str:
     text = f"{name}/{time // SECOND}"
     digest = blake2b(text.encode(), key=queue.salt.encode(), digest_size=16, person=b"je-schedule").digest()
     return str(UUID(bytes=digest, version=4))
+
+
+def meta_of(name: str, meta: str | None, time: str) -> str:
+    """The `meta` of a job that a schedule adds: its own, with the schedule's name and the time."""
+    schedule = _encode({"schedule": {"name": name, "time": time}}).decode()
+    rest = "" if meta is None else meta.strip()[1:].lstrip()
+    return schedule if rest in ("", "}") else f"{schedule[:-1]},{rest}"
+
+
+def schedule_in(meta: str | None) -> str | None:
+    """The name of the schedule in the `meta` of a job; any producer may have written it."""
+    if meta is None or '"schedule"' not in meta:
+        return None
+    try:
+        origin = _read_meta(meta).schedule
+    except DecodeError:
+        return None
+    return None if origin is None else origin.name
+
+
+def remembered(schedule: Schedule) -> list[str]:
+    """The uids of the jobs that a schedule remembers: those of its last firings, and those that it follows."""
+    return [*dict.fromkeys([*(one.uid for one in schedule.firings if one.uid), *schedule.followed])]
 
 
 def times_after(settings: Settings, created: int, after: int, calendar: Calendar) -> Iterator[int]:

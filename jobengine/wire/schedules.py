@@ -9,7 +9,6 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from ..core.commands import Backfilled
-from ..core.commands.firing import meta_of
 from ..core.model import SECOND, Job, State
 from ..core.schedules import (
     CONTENT_BYTES,
@@ -20,6 +19,7 @@ from ..core.schedules import (
     ScheduledJob,
     ScheduleReport,
     Settings,
+    meta_of,
     times_after,
 )
 from ..core.values import Value

@@ -10,6 +10,7 @@ from jobengine.core.errors import ScheduleRunning
 from jobengine.core.model import Job, State
 from jobengine.core.schedules import IfRunning, Missed, Schedule, ScheduledJob, ScheduleReport, Settings
 from tests.contract.asking import Asker, Contract
+from tests.contract.dead_letters import with_dead_letters
 from tests.contract.world import World
 from tests.core.worlds import EDGE
 
@@ -128,6 +129,17 @@ class ScheduleContract(Contract):
         ask.ask(c.ChangeSchedule, name="s", paused=False, edge=EDGE)
         world.advance(EVERY)
         assert _outcomes(ask) == "++-+"
+
+    def test_failed_jobs_in_the_dead_letter_queue_pause_a_schedule(self, world: World, ask: Asker) -> None:
+        with_dead_letters(ask)
+        put(ask, pause_after_failures=2)
+        for _ in range(2):
+            world.advance(EVERY)
+            ask.update(ask.hold(), State.FAILED)
+        report = ask.ask(c.ReadSchedule, name="s")
+        assert ([*report.states.values()], ask.jobs()) == ([State.FAILED] * 2, [])
+        world.advance(EVERY)
+        assert (read(ask).failing, _outcomes(ask)) == (True, "++-")
 
     def test_running_a_schedule_now_adds_one_job(self, world: World, ask: Asker) -> None:
         put(ask)

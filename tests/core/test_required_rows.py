@@ -137,8 +137,8 @@ def _table(whole: QueueTable, needs: n.Needs, ahead: int, now: int) -> LoadedTab
     table.batch_jobs |= {name: whole.batch_counts(name) for name in needs.counted_batches}
     table.numbers = {kind: whole.number_of(kind) for kind in needs.numbers}
     if needs.batches:
-        table.batches = {job.spec.rare.batch for job in jobs.values() if job.spec.rare.batch is not None}
-        table.named |= {key: value for key, value in whole.named.items() if key[0] == BATCH and key[1] in table.batches}
+        table.of_jobs = {(BATCH, name) for job in jobs.values() if (name := job.spec.rare.batch) is not None}
+        table.named |= {key: value for key, value in whole.named.items() if key in table.of_jobs}
     table.find_dependants = whole.dependants
     table.find_alike, table.count_failed = whole.alike, whole.count_failures
     table.find_failures = lambda when: whole.failures(FIRST_PAGE.after, FIRST_PAGE.limit, when)

@@ -14,7 +14,7 @@ from jobengine.core.errors import (
     TooManySchedules,
 )
 from jobengine.core.facts import ClockSet, ItemSet, JobAdded
-from jobengine.core.model import Defaults, Job, State
+from jobengine.core.model import Context, Defaults, Job, State
 from jobengine.core.schedules import (
     FIRINGS,
     MOST_MISSED,
@@ -391,6 +391,44 @@ def test_a_failed_job_is_kept_until_its_failure_is_counted(world: World) -> None
     assert '"s"' in str(kept.spec.rare.context.meta)
     at(world, schedule(world).next or 0)
     assert schedule(world).failing
+
+
+def test_failed_jobs_that_move_into_the_dead_letter_queue_pause_a_schedule_too(world: World) -> None:
+    world.create("dead")
+    world.set_up(dead_letter=("dead", 7))
+    put(world, pause_after_failures=2, if_running=IfRunning.ADD)
+    for _ in range(2):
+        at(world, hours(world)[0])
+    end(world, State.FAILED)
+    world.expire()
+    assert (jobs(world), len(world.list("dead"))) == ([], 2)
+    assert {*read(world).states.values()} == {State.FAILED}
+    due = hours(world)[0]
+    at(world, due)
+    assert outcomes(world)[-1] == (due, "Its last 2 jobs failed. It is paused.")
+
+
+def test_a_schedule_forgets_moved_jobs_with_their_firings(world: World) -> None:
+    world.create("dead")
+    world.set_up(dead_letter=("dead", 7))
+    put(world)
+    for _ in range(FIRINGS + 3):
+        at(world, hours(world)[0])
+        end(world, State.FAILED)
+        world.expire()
+    assert len(schedule(world).moved) == FIRINGS
+
+
+@pytest.mark.parametrize("meta", ['{"schedule":{"name":"s"}}', '{"schedule":{"name":"x"}}', '{"schedule":7}'])
+def test_a_schedule_ignores_a_moved_job_that_it_has_not_added(world: World, meta: str) -> None:
+    world.create("dead")
+    world.set_up(dead_letter=("dead", 7))
+    put(world)
+    job = world.add(context=Context(meta=meta))
+    world.hold()
+    world.update(job.spec.uid, State.FAILED)
+    world.expire()
+    assert ([one.spec.uid for one in world.list("dead")], schedule(world).moved) == ([job.spec.uid], ())
 
 
 def test_a_cancelled_job_is_no_failure(world: World) -> None:

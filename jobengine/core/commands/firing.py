@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec.json import Encoder
 from msgspec.structs import replace
 
 from ..errors import DomainError, NoTimes
@@ -22,8 +21,10 @@ from ..schedules import (
     Missed,
     Schedule,
     last_times,
+    meta_of,
     next_after,
     number_of_times,
+    remembered,
     schedule_of,
     schedule_text,
     scheduled_uid,
@@ -36,7 +37,6 @@ from .new_job import NewJob
 
 #: A schedule acts for the queue, whoever has made it.
 FOR_QUEUE: Final = Grant(Role.OWNER)
-_encode: Final = Encoder().encode
 
 
 class Chosen(Value, frozen=True, kw_only=True):
@@ -134,13 +134,16 @@ def with_ends(schedule: Schedule, table: Table) -> Schedule:
     """
     The schedule, with the outcome of each followed job that has ended meanwhile counted.
 
-    With `pause_after_failures` failed jobs are kept until after the next firing, so a removed job has not failed.
+    With `pause_after_failures` failed jobs are kept until after the next firing, or have moved into the dead-letter
+    queue; so any other job that is gone has not failed.
     """
     followed, failures = [], schedule.failures
     for uid in schedule.followed:
         job = table.job(uid)
         if job is not None and job.state in UNFINISHED:
             followed.append(uid)
+        elif job is None and uid in schedule.moved:
+            failures += 1
         elif job is None or job.state is State.COMPLETE:
             failures = 0
         elif not job.cancelled:
@@ -199,11 +202,6 @@ def needed_to_fire(table: Table, name: str) -> tuple[list[str], str | None]:
     return uids, schedule.settings.job.unique_key
 
 
-def remembered(schedule: Schedule) -> list[str]:
-    """The uids of the jobs that a schedule remembers: those of its last firings, and those that it follows."""
-    return [*dict.fromkeys([*(one.uid for one in schedule.firings if one.uid), *schedule.followed])]
-
-
 def unfinished(schedule: Schedule, table: Table) -> list[Job]:
     """The unfinished jobs of a schedule: those that it follows, and those of its last firings that were retried."""
     jobs = (table.job(uid) for uid in remembered(schedule))
@@ -234,21 +232,17 @@ def recorded(schedule: Schedule, firing: Firing) -> Schedule:
     followed = schedule.followed
     if firing.uid is not None:
         followed = (*followed, firing.uid)[-FOLLOWED:]
+    firings = (*schedule.firings, firing)[-FIRINGS:]
+    kept = {*followed, *(one.uid for one in firings)} if schedule.moved else ()
     return replace(
         schedule,
-        firings=(*schedule.firings, firing)[-FIRINGS:],
+        firings=firings,
         followed=followed,
+        moved=tuple(uid for uid in schedule.moved if uid in kept),
         done=schedule.done if firing.manual else max(schedule.done, firing.until or firing.time),
         fired=schedule.fired + (firing.uid is not None),
         skipped=schedule.skipped + (0 if firing.uid is not None else firing.times),
     )
-
-
-def meta_of(name: str, meta: str | None, time: str) -> str:
-    """The `meta` of a job that a schedule adds: its own, with the schedule's name and the time."""
-    schedule = _encode({"schedule": {"name": name, "time": time}}).decode()
-    rest = "" if meta is None else meta.strip()[1:].lstrip()
-    return schedule if rest in ("", "}") else f"{schedule[:-1]},{rest}"
 
 
 def _has_failed_too_often(schedule: Schedule) -> bool:

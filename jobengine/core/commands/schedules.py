@@ -12,7 +12,7 @@ from ..errors import BadSchedule, ScheduleConflict, ScheduleNotFound, ScheduleRu
 from ..facts import Fact, ItemSet
 from ..flow import NO_FLOW, Flow
 from ..gates import with_flow
-from ..model import Grant, Queue
+from ..model import Grant, Queue, State
 from ..required_rows import Needs
 from ..schedules import (
     MOST_MISSED,
@@ -27,6 +27,7 @@ from ..schedules import (
     ScheduleReport,
     Settings,
     next_after,
+    remembered,
     schedule_of,
     schedule_text,
     scheduled_uid,
@@ -36,7 +37,7 @@ from ..tables import NOTHING, Decision, NewId, RecentActivity, Table
 from ..values import Value
 from .adding import Adding
 from .command import A_co, QueueCommand
-from .firing import FOR_QUEUE, add_job, fired, new_job, recorded, remembered, unfinished, with_ends
+from .firing import FOR_QUEUE, add_job, fired, new_job, recorded, unfinished, with_ends
 
 __all__ = [
     "Backfill",
@@ -316,7 +317,8 @@ def report(table: Table, name: str, schedule: Schedule, wall: int) -> ScheduleRe
 
 
 def _report(table: Table, name: str, schedule: Schedule, wall: int) -> ScheduleReport:
-    states = {uid: job.state for uid in remembered(schedule) if (job := table.job(uid)) is not None}
+    states = dict.fromkeys(schedule.moved, State.FAILED)
+    states |= {uid: job.state for uid in remembered(schedule) if (job := table.job(uid)) is not None}
     return ScheduleReport(name=name, schedule=with_ends(schedule, table), wall=wall, states=states)
 
 

@@ -295,7 +295,7 @@ class FollowUps:
             for row in answer:
                 self._take_batch(self.tables.queues[batches[row[0], row[1]][0]], row)
         for name, table in self.tables.queues.items():
-            table.batches |= {batch for its, batch in batches.values() if its == name}
+            table.of_jobs |= {(BATCH, batch) for its, batch in batches.values() if its == name}
             table.needs = Needs(uids=frozenset(table.jobs) | {uid for its, uid in awaited if its == name})
 
     def _take_batch(self, table: LoadedTable, row: Row) -> str | None:
@@ -305,7 +305,7 @@ class FollowUps:
         except Damaged:
             return None
         table.named[BATCH, item.name] = item.value
-        table.batches.add(item.name)
+        table.of_jobs.add((BATCH, item.name))
         return item.name
 
     def _load_batches(self, stands: Sequence[_Stand]) -> None:

@@ -166,7 +166,7 @@ class _Loading:
         there = statements.jobs_named(wanted_there(now, self.tables.queues, targets), (), locks=True)
         self._send([*(self._arrival() if there else ()), *(Query(one, self._take_named) for one in there)])
         self.finish()
-        self._links.load_batches_of_due()
+        self._links.load_for_due()
 
     def load_named(self, jobs: Sequence[statements.Uid], *, locks: bool) -> None:
         """Load only these jobs, sorted."""

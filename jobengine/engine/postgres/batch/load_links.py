@@ -10,6 +10,8 @@ from psycopg import Connection
 
 from ....core.batches import BATCH
 from ....core.dependencies import Awaited
+from ....core.model import Job
+from ....core.schedules import SCHEDULE, schedule_in
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
@@ -18,6 +20,7 @@ from ..database.item_rows import Key, item_of, items_named
 from ..database.pipeline import Row, Statement
 from ..database.rows import Rows
 from ..sql import named
+from .dead_letters import is_to_move
 from .loaded import LoadedTables
 from .plan import PlannedPart
 from .tables import LoadedTable
@@ -97,33 +100,38 @@ class LinkLoading:
         """
         is_any_due = self.tables.now.is_any_due
         wanted = [self.tables.queues[part.command.queue] for part in parts if part.needs.batches]
-        missing = self._missing([*self.by_id.values()] if is_any_due else wanted)
+        missing = self._missing([*self.by_id.values()] if is_any_due else wanted, _batch_of)
         if not missing:
             return
         if self.tables.locked and len(self._locked(missing)) < len(missing):
             raise KeysWanted([*missing])
         self._load(missing)
 
-    def load_batches_of_due(self) -> None:
-        """Load the batches of due jobs; if another transaction has locked a batch, its jobs are left for later."""
-        missing = self._missing(self.by_id.values())
+    def load_for_due(self) -> None:
+        """
+        Load the batches of due jobs, and the schedules that have added those that move. If another transaction has
+        locked one, its jobs are left for later.
+        """
+        missing = self._missing(self.by_id.values(), _changed_with)
         if not missing:
             return
         locked = self._locked(missing)
-        for (queue_id, key), name in missing.items():
+        for (queue_id, key), thing in missing.items():
             table = self.by_id[queue_id]
             if (queue_id, key) not in locked:
-                for uid in [uid for uid, job in table.jobs.items() if job.spec.rare.batch == name]:
+                for uid in [uid for uid, job in table.jobs.items() if _changed_with(job) == thing]:
                     del table.jobs[uid]
-        self._load({key: name for key, name in missing.items() if key in locked})
+        self._load({key: thing for key, thing in missing.items() if key in locked})
 
-    def _missing(self, tables: Iterable[LoadedTable]) -> dict[Key, str]:
-        """The batches of loaded jobs that are not loaded, by key, in the order of locks."""
+    def _missing(
+        self, tables: Iterable[LoadedTable], find: Callable[[Job], tuple[str, str] | None]
+    ) -> dict[Key, tuple[str, str]]:
+        """The named things of loaded jobs that are not loaded, by key, in the order of locks."""
         found = {
-            (self.tables.now.known[table.queue.name].id, self.rows.item(BATCH, name)): name
+            (self.tables.now.known[table.queue.name].id, self.rows.item(*thing)): thing
             for table in tables
-            for name in {job.spec.rare.batch for job in table.jobs.values()}
-            if name is not None and name not in table.batches
+            for thing in {find(job) for job in table.jobs.values()}
+            if thing is not None and thing not in table.of_jobs
         }
         return dict(sorted(found.items()))
 
@@ -134,20 +142,20 @@ class LinkLoading:
         _, answer = together(self.connection, _MAKE_KEYS(**columns), _LOCK_FREE_KEYS(**columns))
         return {(queue_id, key) for queue_id, key in answer}
 
-    def _load(self, missing: Mapping[Key, str]) -> None:
-        for (queue_id, _), name in missing.items():
-            self.by_id[queue_id].batches.add(name)
+    def _load(self, missing: Mapping[Key, tuple[str, str]]) -> None:
+        for (queue_id, _), thing in missing.items():
+            self.by_id[queue_id].of_jobs.add(thing)
         for answer in together(self.connection, *items_named([*missing])) if missing else ():
             for row in answer:
-                self.take_batch(row, missing[row[0], row[1]])
+                self._take(row, missing[row[0], row[1]])
 
-    def take_batch(self, row: Row, name: str) -> None:
-        """Take the row of a batch, as the database has it."""
+    def _take(self, row: Row, thing: tuple[str, str]) -> None:
+        """Take the row of a named thing, as the database has it."""
         table = self.by_id[row[0]]
         try:
-            table.named.setdefault((BATCH, name), item_of(self.rows, table.queue, row).value)
+            table.named.setdefault(thing, item_of(self.rows, table.queue, row).value)
         except Damaged:
-            table.named[BATCH, name] = None
+            table.named[thing] = None
 
     def _take_counts(self, names: Mapping[bytes, str], answer: list[Row]) -> None:
         for queue_id, key, places in _by_batch(answer):
@@ -194,6 +202,17 @@ class LinkLoading:
 
     def _id(self, part: PlannedPart) -> int:
         return self.tables.now.known[part.command.queue].id
+
+
+def _batch_of(job: Job) -> tuple[str, str] | None:
+    name = job.spec.rare.batch
+    return None if name is None else (BATCH, name)
+
+
+def _changed_with(job: Job) -> tuple[str, str] | None:
+    """The named thing that may change if a due job is removed or moved."""
+    name = schedule_in(job.spec.rare.context.meta) if is_to_move(job) else None
+    return _batch_of(job) if name is None else (SCHEDULE, name)
 
 
 def may_be_there(uid: str) -> bool:

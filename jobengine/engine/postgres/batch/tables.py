@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 from msgspec.structs import replace
 
 from ....core import commands as c
-from ....core.batches import BATCH, BatchCounts
+from ....core.batches import BatchCounts
 from ....core.dead_letters import DUE
 from ....core.dependencies import Awaited
 from ....core.errors import ItemDamaged, JobDamaged
@@ -99,8 +99,8 @@ class LoadedTable:
     found_due: set[str] = field(factory=set)
     #: The uids of the jobs that may be moved into the dead-letter queue now, since the rows for the move are loaded.
     moves: frozenset[str] = frozenset()
-    #: The names of the batches that were loaded because loaded jobs belong to them.
-    batches: set[str] = field(factory=set)
+    #: The batches and schedules, by kind and name, that were loaded because loaded jobs belong to them.
+    of_jobs: set[tuple[str, str]] = field(factory=set)
     #: The jobs of batches by state, and the number of things by kind, as far as commands need them.
     batch_jobs: dict[str, BatchCounts] = field(factory=dict)
     numbers: dict[str, int] = field(factory=dict)
@@ -171,7 +171,7 @@ class LoadedTable:
         """Raises ItemDamaged."""
         if kind in (GROUP, GATE) and self.groups_loaded is not None:
             return self.groups_loaded.item(kind, name)
-        if (kind, name) not in self.needs.items and not (kind == BATCH and name in self.batches):
+        if (kind, name) not in self.needs.items and (kind, name) not in self.of_jobs:
             if kind in (GROUP, GATE):
                 # A queue without flow has none that is in use.
                 return None
