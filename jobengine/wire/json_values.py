@@ -1,13 +1,16 @@
-"""Checks values of bodies that are kept as JSON, and lists."""
+"""Checks values of bodies: JSON that is kept, times and lists."""
 
 from typing import Final
 
 from msgspec import Raw
 
 from .request_head import BadInput
+from .time_text import time_text
 
 #: The most bytes of `meta`.
 META_LENGTH: Final = 4096
+#: A Unix second of September 2001: a smaller number is no time but a span of time, sent by mistake.
+_FIRST_TIME: Final = 1_000_000_000
 
 
 def bounded(raw: Raw, place: str, most: int) -> bytes:
@@ -25,6 +28,16 @@ def json_object(raw: Raw, place: str, most: int) -> bytes:
         bounded(raw, place, most)
         raise BadInput(f"{place} must be a JSON object.")
     return text
+
+
+def unix_time(seconds: int, place: str) -> int:
+    """A time in Unix seconds; raises BadInput if it can only be a span of time."""
+    if seconds < _FIRST_TIME:
+        raise BadInput(
+            f"{place} is a time in Unix seconds, and {seconds} was at {time_text(seconds)}. Add the present time to a "
+            "span of time."
+        )
+    return seconds
 
 
 def unique(tags: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ..core.dependencies import Awaited, OnDependencyFailure
 from ..core.model import NO_CONTEXT, Context
 from . import bodies
 from .bodies import NOTHING
-from .json_values import META_LENGTH, json_object, unique
+from .json_values import META_LENGTH, json_object, unique, unix_time
 from .request_head import BadInput, one_of, trace_of
 from .unique_keys import with_rule
 
@@ -54,13 +54,13 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
         priority=sent.priority or 0,
         keep_minutes=sent.keep_minutes,
         timeout_seconds=sent.timeout_seconds if sent.timeout_minutes is None else _timeout(sent, sent.timeout_minutes),
-        timeout_time=sent.timeout_time or 0,
+        timeout_time=unix_time(sent.timeout_time, ".timeout_time") if sent.timeout_time else 0,
         tags=unique(sent.tags) if sent.tags else (),
         max_attempts=sent.max_attempts,
         retry_delay_seconds=sent.retry_delay_seconds,
         unique_key=sent.unique_key,
         delay_seconds=sent.delay_seconds or 0,
-        not_before=sent.not_before or 0,
+        not_before=unix_time(sent.not_before, ".not_before") if sent.not_before else 0,
         uid=sent.uid,
         context=NO_CONTEXT if sent.meta is NOTHING and sent.traceparent is None else _context(sent),
         group=sent.group,

@@ -20,7 +20,7 @@ from . import bodies
 from .batches import changed_batch, then_of
 from .bodies import MOST_JOBS, NOTHING
 from .decoding import decode
-from .json_values import bounded, json_object, unique
+from .json_values import bounded, json_object, unique, unix_time
 from .long_bodies import Bounds, Pause, checked, read_in_pieces
 from .moves import dead_letter_sent, move_of, pace_of
 from .new_jobs import new_job, new_jobs, on_failure_of
@@ -107,7 +107,7 @@ class Wire:
             if isinstance(sent.order, bodies.Order)
             else sent.order,
             dead_letter=dead_letter_sent(sent.dead_letter),
-            held_until=UNSET if sent.held_until is None else sent.held_until,
+            held_until=_held_until(sent.held_until),
             new_access_key=None if sent.new_access_key is None else _header_safe(sent.new_access_key),
             old_key_seconds=sent.old_key_seconds or 0,
         )
@@ -125,7 +125,7 @@ class Wire:
             rate=_rate(sent.rate) if isinstance(sent.rate, bodies.Rate) else sent.rate,
             group_weight=UNSET if sent.weight is None else sent.weight,
             paused=UNSET if sent.paused is None else sent.paused,
-            held_until=UNSET if sent.held_until is None else sent.held_until,
+            held_until=_held_until(sent.held_until),
         )
 
     def add_key(self, body: bytes, access: Access) -> c.AddKey:
@@ -341,6 +341,13 @@ def _rate(sent: bodies.Rate) -> Rate:
     return Rate(sent.count, sent.seconds)
 
 
+def _held_until(seconds: int | None) -> int | UnsetType:
+    """The end of a hold; 0 ends it now."""
+    if seconds is None:
+        return UNSET
+    return seconds and unix_time(seconds, "held_until")
+
+
 def _given(kind: type[E], value: str | None, name: str) -> E | UnsetType:
     """The member of an enumeration with this value, or UNSET for None; raises BadInput."""
     return UNSET if value is None else one_of(kind, value, name)
@@ -387,7 +394,7 @@ def _read_changes(sent: bodies.Changes, most: int) -> c.Changes:
         priority=sent.priority,
         content=None if sent.content is NOTHING else json_object(sent.content, "content", most),
         tags=None if sent.tags is None else unique(sent.tags),
-        timeout_time=sent.timeout_time,
+        timeout_time=sent.timeout_time and unix_time(sent.timeout_time, "timeout_time"),
         delay_seconds=sent.delay_seconds,
         group=sent.group,
         without_dependencies=sent.depends_on is not None,

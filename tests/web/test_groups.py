@@ -46,6 +46,7 @@ def test_limits_of_a_queue_are_answered_as_they_are_set_up(server: MemoryServer)
         {"group_on_failure": "stop"},
         *[{"target_wait_seconds": value} for value in each(0, -1, "1")],
         {"held_until": -1},
+        {"held_until": 600},
     ],
 )
 def test_bad_limit_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:

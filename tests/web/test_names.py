@@ -248,6 +248,9 @@ def test_the_error_for_a_body_other_than_an_object_is_in_plain_words(
     _check_words(answer)
 
 
+_NO_TIME = "is a time in Unix seconds, and 3600 was at 1970-01-01T01:00:00Z. Add the present time to a span of time."
+
+
 def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: MemoryServer) -> None:
     for job, detail in (
         ({"priority": "high"}, "job.priority must be a whole number, not a text."),
@@ -257,6 +260,8 @@ def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: Memory
             {"not_before": 1_796_123_445_000},
             "job.not_before must be at most 253402300799; send Unix seconds, not milliseconds.",
         ),
+        ({"timeout_time": 3_600}, f"job.timeout_time {_NO_TIME}"),
+        ({"not_before": 3_600}, f"job.not_before {_NO_TIME}"),
         ({"delay_seconds": 31_536_000_001}, "job.delay_seconds must be at most 31536000000."),
         ({"tags": "a"}, "job.tags must be a list, not a text."),
         ({"tags": ["a", 1]}, "job.tags[1] must be a text, not a whole number."),

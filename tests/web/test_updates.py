@@ -72,6 +72,7 @@ def test_a_worker_may_fail_a_job_without_further_attempts(server: MemoryServer) 
         *[{"tags": value} for value in each("t", [""], ["t"] * 21, [1])],
         {"delay_seconds": 31_536_000_001},
         *[{name: value} for name in ("timeout_time", "delay_seconds") for value in each(-1, "1", 1 << 63)],
+        {"timeout_time": 3_600},
         *[{name: value, "progress": 1} for name in ("retry", "cancel") for value in each(1, "true", [])],
     ],
 )
