@@ -29,7 +29,7 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
 )
 @selection(all_conditions=False)
 @click.option("--priority", type=WholeNumber(), help="Higher goes first.")
-@click.option("--delay", type=Seconds(), help="The jobs can't be claimed before this time has passed.")
+@click.option("--delay", type=Seconds("s"), help="The jobs can't be claimed before this time has passed.")
 @click.option("--new-tag", multiple=True, metavar="TAG", help="The new tags, which replace the old ones.")
 @click.option(
     "--group",

@@ -36,7 +36,7 @@ def job_options(function: Any) -> Any:
         click.option(
             "--tag", multiple=True, metavar="TAG", help="A word by which to find and claim the job; may be repeated."
         ),
-        click.option("--delay", type=Seconds(), help="The job can't be claimed before this time has passed."),
+        click.option("--delay", type=Seconds("s"), help="The job can't be claimed before this time has passed."),
         click.option("--meta", type=Content(), metavar="JSON", help="A JSON object for programs, given like CONTENT."),
         _UNIQUE,
         click.option(
@@ -47,12 +47,12 @@ def job_options(function: Any) -> Any:
         ),
         click.option("--max-attempts", type=click.IntRange(1), help="The most attempts."),
         click.option(
-            "--retry-delay", type=Seconds(), help="The time before the second attempt; doubled for each further one."
+            "--retry-delay", type=Seconds("s"), help="The time before the second attempt; doubled for each further one."
         ),
         click.option(
-            "--timeout", type=Seconds(), help="How long the job may be in progress without an update; 0 is for ever."
+            "--timeout", type=Seconds("s"), help="How long the job may be in progress without an update; 0 is for ever."
         ),
-        click.option("--keep", type=Seconds(), help="How long the finished job is kept."),
+        click.option("--keep", type=Seconds("m"), help="How long the finished job is kept."),
     )
     return with_options(function, options)
 

@@ -29,7 +29,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--target-wait",
-        type=OrNone(Seconds()),
+        type=OrNone(Seconds("s")),
         help="How long jobs should wait at most: `queue stats` then says how many workers are wanted.",
     ),
 )
@@ -38,7 +38,7 @@ _OPTIONS: Final = (
 #: The option about priority ageing.
 _AGEING: Final = click.option(
     "--seconds-per-priority",
-    type=OrNone(Seconds()),
+    type=OrNone(Seconds("s")),
     help="Let jobs age: how much waiting one step of priority is worth, so that none waits for ever.",
 )
 
@@ -51,7 +51,7 @@ _DEAD_LETTER: Final = (
         shell_complete=complete_queues,
         help="Where jobs move that fail with no attempts left: another queue with the same key.",
     ),
-    click.option("--dead-letter-keep", type=Seconds(), help="How long they are kept there; at first two weeks."),
+    click.option("--dead-letter-keep", type=Seconds("m"), help="How long they are kept there; at first two weeks."),
 )
 
 
@@ -91,7 +91,7 @@ def _changed_dead_letter(queue: Queue, name: str | None, keep: float | None) -> 
             raise click.UsageError("--dead-letter-keep needs --dead-letter: the queue has no dead-letter queue.")
         name = its.queue_name
     value: dict[str, Any] = {"queue_name": name}
-    return {"dead_letter": value if keep is None else {**value, "keep_minutes": int(-(-keep // 60))}}
+    return {"dead_letter": value if keep is None else {**value, "keep_minutes": int(keep // 60)}}
 
 
 def _merged(old: Limits | None, given: dict[str, Any]) -> dict[str, Any] | None:

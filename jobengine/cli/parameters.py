@@ -5,7 +5,8 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import isinf
+from fractions import Fraction
+from math import ceil, isinf
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -20,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: The first integer that does not fit into 64 bits.
 _BEYOND: Final = 1 << 63
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNIT_NAMES: Final = {"s": "seconds", "m": "minutes"}
 _ESCAPE: Final = "\\u"
 #: Removes a setting.
 _NONE: Final = "none"
@@ -47,6 +49,10 @@ class Seconds(click.ParamType[float]):
     #: The placeholder in the help.
     name = "time"
 
+    def __init__(self, unit: str = "") -> None:
+        """With `unit`, "s" or "m", a span must be a whole number of seconds or minutes, as the server keeps it."""
+        self._unit = unit
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The seconds."""
         if isinstance(value, int | float):
@@ -54,7 +60,11 @@ class Seconds(click.ParamType[float]):
         found = _SPAN.fullmatch(value)
         if found is None:
             self.fail(f"{value!r} is not a time span; write 90, 90s, 5m, 2h or 1d.", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        seconds = Fraction(found[1]) * _UNITS[found[2]]
+        if self._unit and seconds % _UNITS[self._unit]:
+            units, least = _UNIT_NAMES[self._unit], ceil(seconds / _UNITS[self._unit])
+            self.fail(f"{value!r} is not a whole number of {units}; write {least}{self._unit}.", param, ctx)
+        return float(seconds)
 
 
 class _Rate(click.ParamType[tuple[int, float]]):

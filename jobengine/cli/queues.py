@@ -117,17 +117,17 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     default=None,
     help="Whether only the holder of a job in progress may update it.",
 )
-@click.option("--keep", type=Seconds(), help="How long complete jobs are kept, by default.")
-@click.option("--keep-failed", type=Seconds(), help="How long failed jobs are kept, by default.")
+@click.option("--keep", type=Seconds("m"), help="How long complete jobs are kept, by default.")
+@click.option("--keep-failed", type=Seconds("m"), help="How long failed jobs are kept, by default.")
 @click.option(
     "--timeout",
-    type=Seconds(),
+    type=Seconds("s"),
     help="How long a job may be in progress without an update, by default; 0 is for ever.",
 )
 @click.option("--max-attempts", type=click.IntRange(1), help="The most attempts at a job, by default.")
 @click.option(
     "--retry-delay",
-    type=Seconds(),
+    type=Seconds("s"),
     help="The time before the second attempt, by default; doubled for each further one.",
 )
 @limit_options
@@ -135,7 +135,7 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     "--new-key", is_flag=True, help="Give the queue a new key, which is generated and printed, or read from --key-file."
 )
 @KEY_FILE
-@click.option("--old-key-for", type=Seconds(), help="How long the old key stays valid beside the new one.")
+@click.option("--old-key-for", type=Seconds("s"), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **options: Any) -> None:
     """
     Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate, --target-wait,
@@ -196,8 +196,8 @@ def _changes(queue: Queue, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(seconds: float | None, unit: int) -> int | None:
-    """Whole units, rounded up."""
-    return None if seconds is None else int(-(-seconds // unit))
+    """The number of these units, which the option's type has checked to be whole."""
+    return None if seconds is None else int(seconds // unit)
 
 
 @command("hold", "jobengine queue hold mail --for 10m\njobengine queue hold mail --until 2027-01-15T08:00Z")

@@ -35,7 +35,7 @@ def schedules() -> None:
 @SCHEDULE
 @click.argument("content", metavar="[CONTENT]", type=Content(), required=False)
 @click.option("--cron", metavar="LINE", help="Five fields, as in Debian's cron, or @hourly, @daily, @weekly, @monthly.")
-@click.option("--every", type=Seconds(), help="The time between two jobs, instead of --cron.")
+@click.option("--every", type=Seconds("s"), help="The time between two jobs, instead of --cron.")
 @click.option("--timezone", metavar="ZONE", help="The time zone, such as Europe/Berlin; default UTC.")
 @click.option(
     "--if-running",
@@ -47,7 +47,7 @@ def schedules() -> None:
     type=click.Choice(get_args(Missed)),
     help="Which times to make up for when the server was down; default once.",
 )
-@click.option("--missed-within", type=Seconds(), help="How old a missed time may be for `once`; default 1d.")
+@click.option("--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; default 1d.")
 @click.option("--pause-after-failures", type=click.IntRange(1), metavar="N", help="Pause it after N failures in a row.")
 @click.option("--paused/--not-paused", default=None, help="Pause or resume it; by default a pause stays.")
 @job_options

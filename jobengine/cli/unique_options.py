@@ -19,7 +19,7 @@ def unique_options(function: Any) -> Any:
             help="With --unique: how long the job holds the key; finished is the default.",
         ),
         click.option(
-            "--unique-for", type=Seconds(), help="With --unique: how long the finished job still holds the key."
+            "--unique-for", type=Seconds("s"), help="With --unique: how long the finished job still holds the key."
         ),
         click.option("--replace", is_flag=True, help="With --unique: replace what a queued job with the key does."),
         click.option(
@@ -29,13 +29,13 @@ def unique_options(function: Any) -> Any:
         ),
         click.option(
             "--debounce",
-            type=Seconds(),
+            type=Seconds("s"),
             help="With --unique: the time from the latest add with the key until the job can be claimed; each add "
             "replaces the queued job.",
         ),
         click.option(
             "--debounce-at-most",
-            type=Seconds(),
+            type=Seconds("s"),
             help="With --debounce: the time from the first add after which no other delays the job.",
         ),
     )

@@ -14,7 +14,7 @@ from .fakes import UID, Shell, stats_of
     [
         (["--dead-letter", "dead"], {"queue_name": "dead"}),
         (["--dead-letter", "dead", "--dead-letter-keep", "14d"], {"queue_name": "dead", "keep_minutes": 20160}),
-        (["--dead-letter", "dead", "--dead-letter-keep", "90"], {"queue_name": "dead", "keep_minutes": 2}),
+        (["--dead-letter", "dead", "--dead-letter-keep", "120"], {"queue_name": "dead", "keep_minutes": 2}),
         (["--dead-letter", "none"], None),
     ],
 )
