@@ -17,7 +17,7 @@ from . import __version__
 from .core.schedules import Edge
 from .daemon.announcement import Announcement
 from .daemon.hardening import forbid_dumps, wipe_variables
-from .daemon.listening import listener
+from .daemon.listening import listener, what_is_wrong
 from .daemon.logs import observer
 from .daemon.secret_source import SecretSource
 from .daemon.service import Daemon, about_database, end_early
@@ -217,7 +217,7 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
     try:
         service = listener(endpoint, site, reactor)
     except Exception as error:  # each kind of endpoint raises its own errors
-        end_early(BadSetting(f"LISTEN {endpoint!r} can't be used: {error}"))
+        end_early(BadSetting(f"LISTEN {endpoint!r} can't be used: {what_is_wrong(error)}"))
     return service
 
 

@@ -45,6 +45,14 @@ class _Place:
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def what_is_wrong(error: Exception) -> str:
+    """Why an endpoint can't be used, and how to write one; `error` is Twisted's, or Python's for a wrong argument."""
+    reason = "a part is missing or misspelled" if isinstance(error, TypeError) else str(error)
+    if not isinstance(error, TypeError | ValueError):
+        return reason
+    return f"{reason}; write such as tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"
+
+
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
     """
     The service that listens at `endpoint` with `factory`; str() of its own `endpoint` is the address. Raises Twisted's

@@ -9,7 +9,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
-from jobengine.daemon.listening import PortTaken, listener
+from jobengine.daemon.listening import PortTaken, listener, what_is_wrong
 
 
 class _Port:
@@ -63,3 +63,18 @@ def test_other_errors_are_reported_unchanged() -> None:
     with pytest.raises(CannotListenError) as raised:
         listener("tcp:80", Factory(), _Reactor(denied)).startService()
     assert raised.value is denied
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reason"),
+    [
+        ("tcp", "a part is missing or misspelled; write such as tcp:6006"),
+        ("tcp:6006:interfaces=127.0.0.1", "a part is missing or misspelled; write such as tcp:6006"),
+        ("nonsense:1", "Unknown endpoint type: 'nonsense'; write such as tcp:6006"),
+        ("ssl:0:privateKey=missing.pem", "[Errno 2] No such file or directory: "),
+    ],
+)
+def test_the_error_for_a_wrong_endpoint_shows_how_to_write_one(endpoint: str, reason: str) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # each kind of endpoint raises its own errors
+        listener(endpoint, Factory(), _Reactor())
+    assert what_is_wrong(raised.value).startswith(reason)

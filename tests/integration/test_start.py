@@ -157,7 +157,7 @@ def test_a_taken_port_ends_the_start_with_1_and_unlocks_the_database(make_daemon
     [
         ({"API_PORT": "http"}, (), "API_PORT must be a whole number"),
         ({"LISTEN": "nonsense:1"}, (), "LISTEN .* Unknown endpoint type"),
-        ({"LISTEN": "tcp"}, (), "LISTEN .*port"),
+        ({"LISTEN": "tcp"}, (), "LISTEN .*part is missing.*tcp:6006"),
         ({"LISTEN": "ssl:0:privateKey=missing.pem"}, (), "LISTEN .*missing.pem"),
         ({"SECRET": "", "SECRET_FILE": "missing"}, (), "SECRET_FILE .*No such file"),
         ({}, ("--api-port", "http"), "--api-port must be a whole number"),
