@@ -360,11 +360,15 @@ def written(
     """The values in their wire form; None is left out, except for `nullable` names. Raises TypeError."""
     if not given.keys() <= known:
         raise TypeError(unknown(next(iter(given.keys() - known)), known))
-    return {
-        name: write(value) if (write := encoders.get(name)) and value is not None else value
-        for name, value in given.items()
-        if value is not None or name in nullable
-    }
+    found = {}
+    for name, value in given.items():
+        if value is not None or name in nullable:
+            write = encoders.get(name)
+            try:
+                found[name] = value if write is None or value is None else write(value)
+            except TypeError as error:
+                raise error if name in str(error) else TypeError(f"{name}: {error}") from None
+    return found
 
 
 def written_content(content: Any) -> Any:

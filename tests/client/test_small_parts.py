@@ -232,7 +232,8 @@ def test_an_update_that_json_can_not_hold_is_refused_whichever_encoder_writes_it
     ("content", "options", "error", "says"),
     [
         ({}, {"max_attempt": 3}, TypeError, "did you mean 'max_attempts'"),
-        ({}, {"tags": "news"}, TypeError, "list of words"),
+        ({}, {"tags": "news"}, TypeError, "^tags must be a list of words"),
+        ({}, {"timeout_seconds": "30s"}, TypeError, "^timeout_seconds: must be real number, not str"),
         ([], {}, TypeError, "must be a dict .*, not list"),
         ("x", {}, TypeError, "must be a dict .*, not str"),
         ({"x": float("nan")}, {}, ValueError, "JSON"),
