@@ -49,6 +49,11 @@ _AT_A_SHELL: Final = {
     "admin_key= or JOBENGINE_ADMIN_KEY": "JOBENGINE_ADMIN_KEY",
     "The argument url is ": "--url is ",
     "leave the URL out": "leave --url out",
+    'either the group_order "fair" or an order with seconds_per_priority': (
+        "either --group-order fair or --seconds-per-priority"
+    ),
+    "and with seconds_per_priority hardly": "and with --seconds-per-priority hardly",
+    "Send null for order, or another group_order.": "Pass --seconds-per-priority none, or another --group-order.",
 }
 
 

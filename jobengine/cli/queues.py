@@ -153,6 +153,8 @@ def configure(queue_name: str, **options: Any) -> None:
         raise click.UsageError("Name a change, such as --max-jobs.")
     with _not_lost(queue_name, changes["new_access_key"] if made else None):
         setup = queue.configure(**changes)
+    if changes.get("group_on_failure") == "hold" and setup.group_order != "strict":
+        session.output.note("--group-on-failure hold has no effect until the queue has --group-order strict.")
     if "new_access_key" not in changes:
         session.output.record(setup.raw)
         return

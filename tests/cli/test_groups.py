@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobengine.client import Explanation, GroupNotFound, QueueSetup
+from jobengine.client import BadRequest, Explanation, GroupNotFound, QueueSetup
+from jobengine.core.errors import FairWithAgeing
 
 from .fakes import UID, FakeEngine, Shell, group_of, stats_of
 
@@ -39,6 +40,21 @@ def test_configure_sets_limits_and_the_order_of_groups(
 ) -> None:
     assert shell("queue", "configure", "mail", *options).exit_code == 0
     assert shell.mail.asked[-1] == ("configure", changes)
+
+
+@pytest.mark.parametrize("order", ["arrival", "strict"])
+def test_a_hold_after_failures_without_strict_order_gets_a_note(shell: Shell, order: str) -> None:
+    shell.mail.answers["configure"] = QueueSetup({"name": "mail", "group_order": order})
+    note = shell("queue", "configure", "mail", "--group-on-failure", "hold").stderr
+    assert ("has no effect until the queue has --group-order strict" in note) == (order != "strict")
+
+
+def test_the_error_for_fair_order_with_ageing_names_the_options(shell: Shell) -> None:
+    shell.mail.answers["configure"] = BadRequest(str(FairWithAgeing()), status=400)
+    error = shell("queue", "configure", "mail", "--group-order", "fair", "--seconds-per-priority", "1m").stderr
+    assert "either --group-order fair or --seconds-per-priority: groups" in error
+    assert "and with --seconds-per-priority hardly" in error
+    assert error.endswith("Pass --seconds-per-priority none, or another --group-order.\n")
 
 
 @pytest.mark.parametrize(

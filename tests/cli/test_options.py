@@ -123,6 +123,7 @@ def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: 
         ("cancel mail --tag x --all", ""),
         (f"update mail {UID}", ""),
         ("queue configure mail", ""),
+        ("move mail mail --all --yes", "TO must be another queue than QUEUE."),
         ("add mail --many /no/such/file", ""),
         ("add mail {} --many x", ""),
         ("add mail {} --until started", "need --unique."),
