@@ -26,8 +26,8 @@ from ....core.model import Job, Queue
 from ....core.places import Place, place_of
 from ....storage.errors import Damaged
 from ..sql import named
-from .arrays import Bigints, Byteas, bigints, byteas
-from .pipeline import Row, Statement
+from .arrays import bigints, byteas
+from .pipeline import Parameter, Row, Statement
 from .rows import NO_CLAIM_START, RowRank, Rows, rank_of
 
 #: The spaces of the advisory locks on queues with flow, and on their claims: above all numbers of queues.
@@ -52,6 +52,7 @@ _LOCK_UNGROUPED: Final = named("lock_ungrouped")
 _MAKE_GROUPS: Final = named("make_groups")
 _CHANGE_GROUPS: Final = named("change_groups")
 _UPDATE_GROUPS: Final = named("update_groups")
+_PLACE_MISPLACED_GROUPS: Final = named("place_misplaced_groups")
 _SET_UP_GROUPS: Final = named("set_up_groups")
 _PLACE_GROUPS: Final = named("place_groups")
 _DELETE_EMPTIED_GROUPS: Final = named("delete_emptied_groups")
@@ -103,7 +104,7 @@ class GroupRow:
     running: int
     failed: int
     served: int
-    #: How often the row was changed; -1 for a row that is not there.
+    #: How often its ready jobs or its place were changed; -1 for a row that is not there.
     rev: int
     #: The texts of its settings and of its gate.
     settings: str | None
@@ -340,7 +341,7 @@ class GroupChanges:
         if not groups:
             return []
         keys = sorted(groups)
-        made = [self._changed(keys, [groups[key] for key in keys]), *self._set_up()]
+        made = [*self._changed(keys, [groups[key] for key in keys]), *self._set_up()]
         if self._strict or self.settings:
             made += placed(self.queue_id, keys, self._flow)
         else:
@@ -366,7 +367,7 @@ class GroupChanges:
             sealed=byteas(self._sealed(names)),
         )
 
-    def _changed(self, keys: Sequence[bytes], groups: Sequence[tuple[str, GroupDelta]]) -> Statement:
+    def _changed(self, keys: Sequence[bytes], groups: Sequence[tuple[str, GroupDelta]]) -> list[Statement]:
         deltas = [delta for _, delta in groups]
         # In strict order, whether a group has a place at all depends on all its jobs; see `placed`.
         anew = [delta.rev if delta.is_placed_anew else None for delta in deltas]
@@ -375,7 +376,7 @@ class GroupChanges:
             anew, places = [None] * len(deltas), [_NOWHERE] * len(deltas)
         inv_prios, arrivals, created = zip(*places, strict=True)
         counts = zip(*(delta.counts for delta in deltas), strict=True)
-        columns: dict[str, Bigints] = {
+        columns: dict[str, Parameter] = {
             **dict(zip(("ready", "delayed", "running", "failed"), map(bigints, counts), strict=True)),
             "served": bigints([delta.served or None for delta in deltas]),
             "revs": bigints(anew),
@@ -383,13 +384,14 @@ class GroupChanges:
             "arrivals": bigints(arrivals),
             "created": bigints(created),
         }
-        is_simple = all(map(_is_simple, deltas, places))
-        names = {} if is_simple else self._names(groups)
-        fair = int(self._flow.group_order is GroupOrder.FAIR)
-        write = _UPDATE_GROUPS if is_simple else _CHANGE_GROUPS
-        return write(queue_id=self.queue_id, fair=fair, keys=byteas(keys), **names, **columns)
+        columns["fair"] = int(self._flow.group_order is GroupOrder.FAIR)
+        if not all(map(_is_simple, deltas, places)):
+            return [_CHANGE_GROUPS(queue_id=self.queue_id, keys=byteas(keys), **columns, **self._names(groups))]
+        made = [_UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas(keys), **columns)]
+        is_placed = anew.count(None) < len(anew)
+        return made + ([_PLACE_MISPLACED_GROUPS(queue_id=self.queue_id)] if is_placed else [])
 
-    def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Byteas]:
+    def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Parameter]:
         """The columns with the names of groups that may be missing, and the digests of gates."""
         # Only groups that get jobs or things may be missing; the others need no name.
         new = [name for name, delta in groups if delta.may_be_missing]

@@ -207,7 +207,8 @@ WITH changed AS (
     ORDER BY n.key
     ON CONFLICT (queue_id, key) DO UPDATE
     SET ready = g.ready + excluded.ready, delayed = g.delayed + excluded.delayed,
-        running = g.running + excluded.running, failed = g.failed + excluded.failed, rev = g.rev + 1,
+        running = g.running + excluded.running, failed = g.failed + excluded.failed,
+        rev = g.rev + (excluded.ready <> 0 OR excluded.inv_prio IS NOT NULL)::int,
         gate = CASE WHEN excluded.gate = '' THEN g.gate ELSE excluded.gate END,
         load = CASE WHEN :fair::bigint = 1 THEN (g.running + excluded.running)::float8 / g.weight ELSE 0 END,
         (served, turn) = (
@@ -245,11 +246,13 @@ FROM changed;
 -- name: update_groups
 -- The same for groups that exist, lose as many unfinished jobs as they get or more, and whose first ready job is known
 -- if they have lost any: this takes less time. With `n.queue_id` PostgreSQL looks up each given group in turn, which is
--- the order of locks; otherwise it might read all groups of the queue.
+-- the order of locks; otherwise it might read all groups of the queue. The keys of groups that others have changed
+-- since they were read are kept for place_misplaced_groups.
 WITH changed AS (
     UPDATE grp g
     SET ready = g.ready + n.ready, delayed = g.delayed + n.delayed, running = g.running + n.running,
-        failed = g.failed + n.failed, rev = g.rev + 1, served = coalesce(n.served, g.served),
+        failed = g.failed + n.failed, served = coalesce(n.served, g.served),
+        rev = g.rev + (n.ready <> 0 OR n.inv_prio IS NOT NULL)::int,
         load = CASE WHEN :fair::bigint = 1 THEN (g.running + n.running)::float8 / g.weight ELSE 0 END,
         turn = CASE WHEN :fair::bigint = 1 THEN coalesce(n.served, g.served) ELSE 0 END,
         inv_prio = CASE
@@ -273,10 +276,31 @@ WITH changed AS (
             unnest(:created::bigint[]) AS created
     ) n
     WHERE g.queue_id = n.queue_id AND g.key = n.key
-    RETURNING g.key, g.ready + g.delayed + g.running + g.failed AS jobs
+    RETURNING g.key, g.ready + g.delayed + g.running + g.failed AS jobs, g.rev <> n.rev + 1 AS is_misplaced
 )
-SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE jobs = 0), '{}')::text, true)
+SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE jobs = 0), '{}')::text, true),
+    set_config('jobengine.misplaced', coalesce(array_agg(key) FILTER (WHERE is_misplaced), '{}')::text, true)
 FROM changed;
+
+-- name: place_misplaced_groups
+-- Places the groups that update_groups has just changed, and others since they were read. They are locked, and this
+-- statement sees all that was committed before.
+UPDATE grp g
+SET inv_prio = n.inv_prio, arrival = n.arrival, first_created = n.created, rev = g.rev + 1
+FROM (
+    SELECT w.queue_id, w.key, f.inv_prio, f.arrival, f.created
+    FROM (
+        SELECT :queue_id::bigint AS queue_id, unnest(current_setting('jobengine.misplaced')::bytea[]) AS key OFFSET 0
+    ) w
+    LEFT JOIN LATERAL (
+        SELECT inv_prio, arrival, created
+        FROM job
+        WHERE queue_id + 0 = :queue_id AND grp = w.key AND place = 0
+        ORDER BY inv_prio, arrival
+        LIMIT 1
+    ) f ON true
+) n
+WHERE g.queue_id = n.queue_id AND g.key = n.key;
 
 -- name: set_up_groups
 -- Writes the settings of groups that are used in order.

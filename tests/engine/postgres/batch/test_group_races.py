@@ -14,6 +14,7 @@ from jobengine.core import commands as c
 from jobengine.core.flow import GroupOrder, Limits, Rate
 from jobengine.core.model import Defaults, State
 from jobengine.engine.door import Busy
+from jobengine.engine.postgres.batch.decide import Batch
 from jobengine.engine.postgres.batch.groups import LoadedGroups
 from jobengine.engine.postgres.batch.loaded_group import LoadedGroup
 from jobengine.engine.postgres.batch.session import Session
@@ -230,6 +231,34 @@ def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, orde
         assert connection.execute("SELECT uid FROM job WHERE place < 3").fetchall() == []
         assert connection.execute(_WRONG).fetchall() == []
         assert connection.execute(_MISCOUNTED).fetchall() == []
+
+
+@pytest.mark.parametrize("order", [GroupOrder.ARRIVAL, GroupOrder.FAIR])
+def test_jobs_added_beside_a_claim_leave_the_group_at_its_first_job(
+    database: Database, monkeypatch: pytest.MonkeyPatch, order: GroupOrder
+) -> None:
+    database.clear()
+    one, other = session_on(database.url), session_on(database.url)
+    one.carry_out([c.CreateQueue(**WHO)])
+    one.carry_out([c.ChangeQueue(**WHO, group_order=order)])
+    add = c.AddJobs(**WHO, jobs=tuple(c.NewJob(content=b"{}", group=name) for name in "abab"), defaults=Defaults())
+    one.carry_out([add])
+    decide, waiting = Batch.decide, [add]
+
+    def decide_late(batch: Batch) -> None:
+        """Let the other session add jobs while the claim, which has read its groups, is decided."""
+        if waiting:
+            other.carry_out([waiting.pop()])
+        decide(batch)
+
+    monkeypatch.setattr(Batch, "decide", decide_late)
+    (done,) = one.carry_out([c.Claims(queues=("q",), access_key=KEY, count=2)]).outcomes
+    assert len(done.get().jobs) == 2
+    assert not waiting
+    with connected(database.url) as connection:
+        assert connection.execute(_WRONG).fetchall() == []
+    for session in (one, other):
+        session.close()
 
 
 def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
