@@ -9,7 +9,7 @@ decides.
 from collections.abc import Sequence
 
 from ....core.flow import GroupOrder
-from ....core.model import Job
+from ....core.model import SECOND, Job
 from ..database.group_rows import READY, second_of
 from ..database.pipeline import Row
 from .groups import LoadedGroups
@@ -23,10 +23,19 @@ def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[J
     if len(rows) != count + 1 or not _is_first(groups) or not are_alone(groups, rows):
         return None
     jobs, names = list[Job](), list[str]()
+    wall, key_of = groups.wall, groups.rows.group
     for row in rows[:-1]:
-        job = groups.claimable(groups.keep(row))
-        name = None if job is None else job.spec.rare.group
-        if job is None or name is None or groups.rows.group(name) != row[0]:
+        job = groups.job(row)
+        spec = job.spec
+        name = spec.rare.group
+        is_over = 0 < spec.timeout_time * SECOND <= wall
+        if (
+            is_over
+            or not job.ready
+            or spec.rank[:2] != (row[22] + 1, row[23])
+            or name is None
+            or key_of(name) != row[0]
+        ):
             return None
         jobs.append(job)
         names.append(name)
