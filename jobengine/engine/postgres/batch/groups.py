@@ -441,8 +441,7 @@ class LoadedGroups:
 
     def jobs_of(self, statement: NamedStatement, **values: "int | bytes | list[int]") -> list[Job]:
         """The jobs that a statement finds, as they are in the batch, without locking them."""
-        answer = statement.execute(self.connection, queue_id=self.queue_id, **values).fetchall()
-        return [self.job(row) for row in answer]
+        return [self.job(row) for row in statement.execute(self.connection, queue_id=self.queue_id, **values)]
 
     def count(self, statement: NamedStatement, **values: "int | bytes | list[int]") -> int:
         """The number that a statement returns."""
@@ -451,13 +450,14 @@ class LoadedGroups:
 
     def _locked_ranks(self, statement: NamedStatement, **values: "int | bytes") -> list[Rank]:
         """The ranks of the jobs that a statement finds and locks."""
-        (answer,) = self.send(self.locking(statement(queue_id=self.queue_id, **values)))
+        made = statement(queue_id=self.queue_id, **values)
+        (answer,) = self.send(made if self.locked and statement is _READY_JOBS_WITHOUT_GROUP else self.locking(made))
         return [self.keep(row) for row in answer]
 
     def locking(self, made: Statement) -> Statement:
         """
-        The statement, without locks if the batch only reads. In strict order none that others have locked may be
-        skipped, so jobs are locked later, see `lock_strict`.
+        The statement, without locks if the batch only reads. In strict order no job of a group that others have locked
+        may be skipped, so these jobs are locked later, see `lock_strict`.
         """
         return made if self.locked and self.flow.group_order is not GroupOrder.STRICT else unlocked(made)
 

@@ -425,10 +425,14 @@ class GroupChanges:
 
 
 def _is_simple(delta: GroupDelta, place: _Place) -> bool:
-    """Whether the statement update_groups can write this change, with this `place_written`."""
+    """
+    Whether the statement update_groups can write this change, with this `place_written`. Without a change of its counts
+    a group may have been removed since it was read, and made again: then place_groups would lock it in another order.
+    """
     return not (
         delta.is_gated
-        or delta.may_be_missing
+        or delta.is_entered
+        or not any(delta.counts)
         or sum(delta.counts[:FAILED]) > 0
         or (place[0] is not None and place[2] is None)
     )

@@ -233,6 +233,28 @@ def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, orde
         assert connection.execute(_MISCOUNTED).fetchall() == []
 
 
+@pytest.mark.parametrize("order", [*GroupOrder])
+def test_a_claim_passes_over_a_locked_job_without_group(database: Database, order: GroupOrder) -> None:
+    database.clear()
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(**WHO)])
+    session.carry_out([c.ChangeQueue(**WHO, group_order=order)])
+    session.carry_out([c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())])
+    claimed: list[int] = []
+
+    def claim() -> None:
+        (done,) = session.carry_out([c.Claims(queues=("q",), access_key=KEY)]).outcomes
+        claimed.append(len(done.get().jobs))
+
+    thread = Thread(target=claim)
+    with connected(database.url) as other, other.transaction():
+        other.execute("SELECT FROM job FOR UPDATE")
+        thread.start()
+        thread.join(20)
+        assert claimed == [0], "the claim waits for the job"
+    session.close()
+
+
 @pytest.mark.parametrize("order", [GroupOrder.ARRIVAL, GroupOrder.FAIR])
 def test_jobs_added_beside_a_claim_leave_the_group_at_its_first_job(
     database: Database, monkeypatch: pytest.MonkeyPatch, order: GroupOrder
