@@ -224,7 +224,7 @@ class LocalEngine:
     async def _with_alike(self, table: QueueTable, command: c.ExplainJob) -> c.ExplainJob:
         """The command with the jobs that failed like its job, counted if the index may not have all of them."""
         job = table.job(command.uid)
-        failure = None if job is None else failure_of(job)
+        failure = None if job is None or job.retrying else failure_of(job)
         if failure is None or table.failing.is_whole(failure[0]):
             return command
         steps, found = table.failing.count_alike(failure[0]), Alike()
