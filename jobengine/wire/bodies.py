@@ -8,7 +8,6 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 from ..core.ageing import SecondsPerPriority
 from ..core.batches import NAME_LENGTH as BATCH_LENGTH
 from ..core.dependencies import MOST_DEPENDENCIES
-from ..core.fingerprints import FINGERPRINT
 from ..core.flow import GROUP_LENGTH, GroupName, Number, Weight, Window
 from ..core.schedules import NAME_LENGTH as SCHEDULE_LENGTH
 from ..core.unique_rule import Hold, Pause
@@ -251,7 +250,8 @@ class Changes(Fields, frozen=True, kw_only=True):
     progress: Annotated[int, Meta(ge=0, le=100)] | None = None
     result: Raw = NOTHING
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)] | None = None
-    fingerprint: Annotated[str, Meta(pattern=FINGERPRINT)] | None = None
+    #: See requests.own_fingerprint.
+    fingerprint: str | None = None
     priority: int | None = None
     content: Raw = NOTHING
     tags: Tags | None = None

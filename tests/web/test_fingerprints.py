@@ -82,6 +82,12 @@ def test_a_fingerprint_with_other_characters_is_refused(server: MemoryServer, ow
     assert (answer.status, "fingerprint" in answer.json["detail"]) == (400, True)
 
 
+def test_a_fingerprint_that_is_refused_among_many_updates_is_named(server: MemoryServer) -> None:
+    updates = [{"uid": add(server)["uid"], "new_status": "failed", "fingerprint": own} for own in ("a", "b c")]
+    answer = server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": updates})
+    assert (answer.status, "updates[1].fingerprint" in answer.json["detail"]) == (400, True)
+
+
 def test_a_filter_selects_the_jobs_of_a_fingerprint(server: MemoryServer) -> None:
     job, other = _fail(server), _fail(server, "KeyError: 'name'")
     query = {"queueName": "q", "fingerprint": fingerprint(REFUSED)}
