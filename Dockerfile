@@ -20,6 +20,7 @@ RUN python3 -m pip uninstall --yes --quiet --root-user-action=ignore pip \
     && install --directory --owner=10001 --group=10001 --mode=0700 /jobengine
 ENV DB_PATH=/jobengine/database.jedb \
     API_HOST=0.0.0.0 \
+    container=docker \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /jobengine

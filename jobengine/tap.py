@@ -15,7 +15,7 @@ from twisted.python.usage import UsageError
 
 from . import __version__
 from .core.schedules import Edge
-from .daemon.announcement import Announcement
+from .daemon.announcement import Announcement, is_short
 from .daemon.hardening import forbid_dumps, wipe_variables
 from .daemon.listening import listener, what_is_wrong
 from .daemon.logs import observer
@@ -142,7 +142,15 @@ def _construct(settings: Settings, reactor: Any, log_observer: Callable[[], ILog
 def _announcement(settings: Settings) -> Announcement:
     path = settings.db_path if settings.database_url is None else None
     is_new = path is not None and not os.path.exists(path)
-    return Announcement(db_path=path, is_new=is_new, dashboard=settings.dashboard, ignored=settings.ignored)
+    return Announcement(
+        db_path=path,
+        is_new=is_new,
+        dashboard=settings.dashboard,
+        ignored=settings.ignored,
+        has_admin_key=settings.admin_key is not None,
+        short_admin_key=is_short(settings.admin_key),
+        in_container=bool(os.environ.get("container")),  # noqa: SIM112  # container managers use this name
+    )
 
 
 def _engine(

@@ -1,6 +1,12 @@
 """The log lines at a server's start: database, address and dashboard."""
 
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from attrs import frozen
+
+#: An admin key with fewer characters gets a warning, as the command line warns of a queue's key.
+_SHORT = 16
 
 #: Addresses that mean every address of the machine, and their replacements for a browser on the machine.
 _EVERYWHERE = {"//0.0.0.0:": "//localhost:", "//[::]:": "//localhost:"}
@@ -18,6 +24,11 @@ class Announcement:
     dashboard: bool
     #: The settings that have no effect, because LISTEN is set.
     ignored: tuple[str, ...] = ()
+    #: Whether there is an admin key, and in the next line, whether it is short.
+    has_admin_key: bool = True
+    short_admin_key: bool = False
+    #: Whether the server is in a container: then the published ports decide who can reach it.
+    in_container: bool = False
 
     def ready(self, place: str) -> str:
         """The line for a server that is ready at `place`, an address such as http://127.0.0.1:6006."""
@@ -31,12 +42,33 @@ class Announcement:
             place = place.replace(everywhere, here)
         return f" and the dashboard {place}/"
 
-    def warnings(self) -> list[str]:
-        """Warnings about settings without effect, and about a new database, whose DB_PATH may be mistaken."""
+    def warnings(self, place: str) -> list[str]:
+        """
+        Warnings about settings without effect, about a missing or short admin key of a server at `place`, and about a
+        new database, whose DB_PATH may be mistaken.
+        """
         found = []
         if self.ignored:
             found.append(f"LISTEN is used; ignored: {', '.join(self.ignored)}")
+        if self.short_admin_key:
+            found.append(f"ADMIN_KEY, which opens every queue, has fewer than {_SHORT} characters and can be guessed")
+        if not self.has_admin_key and not self.in_container and _is_exposed(place):
+            found.append(f"ADMIN_KEY is not set, so everybody who can reach {place} can create queues")
         if self.is_new:
             new = f"the database {self.db_path} is new: this start created it; if it should have jobs, check DB_PATH"
             found.append(new)
         return found
+
+
+def is_short(admin_key: bytes | None) -> bool:
+    """Whether there is an admin key that can be guessed."""
+    return admin_key is not None and len(admin_key.decode(errors="replace")) < _SHORT
+
+
+def _is_exposed(place: str) -> bool:
+    """Whether the address of a server is one that other machines may reach."""
+    try:
+        host = urlsplit(place).hostname
+        return host is not None and not ip_address(host).is_loopback
+    except ValueError:
+        return False

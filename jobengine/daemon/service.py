@@ -209,7 +209,7 @@ class Daemon(Service):
                 self._log.info("{text}", text=self._announcement.ready(place))
             else:
                 self._log.info("JobEngine is not ready ({reason}) at {place}", reason=readiness.reason, place=place)
-            for warning in self._announcement.warnings():
+            for warning in self._announcement.warnings(place):
                 self._log.warn("{text}", text=warning)
 
     def _handle_signals(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobengine.daemon.announcement import Announcement
+from jobengine.daemon.announcement import Announcement, is_short
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,47 @@ def test_a_ready_server_names_its_address_database_and_dashboard(
 
 def test_only_a_new_database_causes_a_warning() -> None:
     new, old = (Announcement(db_path="/d/j.jedb", is_new=is_new, dashboard=True) for is_new in (True, False))
-    (warning,) = new.warnings()
+    (warning,) = new.warnings("http://127.0.0.1:6006")
     assert warning.startswith("the database /d/j.jedb is new")
-    assert old.warnings() == []
+    assert old.warnings("http://127.0.0.1:6006") == []
 
 
 def test_settings_without_effect_cause_a_warning() -> None:
     announcement = Announcement(db_path=None, is_new=False, dashboard=True, ignored=("API_HOST", "API_PORT"))
-    assert announcement.warnings() == ["LISTEN is used; ignored: API_HOST, API_PORT"]
+    assert announcement.warnings("http://127.0.0.1:6006") == ["LISTEN is used; ignored: API_HOST, API_PORT"]
+
+
+@pytest.mark.parametrize(
+    ("place", "has_key", "in_container", "warned"),
+    [
+        ("http://0.0.0.0:6006", False, False, True),
+        ("https://[::]:6443", False, False, True),
+        ("http://192.0.2.1:6006", False, False, True),
+        ("http://0.0.0.0:6006", True, False, False),
+        ("http://0.0.0.0:6006", False, True, False),
+        ("http://127.0.0.1:6006", False, False, False),
+        ("http://[::1]:6006", False, False, False),
+        ("unix:/run/jobs.sock", False, False, False),
+        ("an address that is not known yet", False, False, False),
+    ],
+)
+def test_a_server_without_an_admin_key_warns_if_others_can_reach_it(
+    place: str, has_key: bool, in_container: bool, warned: bool
+) -> None:
+    announcement = Announcement(
+        db_path=None, is_new=False, dashboard=True, has_admin_key=has_key, in_container=in_container
+    )
+    found = [f"ADMIN_KEY is not set, so everybody who can reach {place} can create queues"] if warned else []
+    assert announcement.warnings(place) == found
+
+
+def test_a_short_admin_key_causes_a_warning_without_the_key() -> None:
+    assert [is_short(key) for key in (None, b"canary", ("\u00e4" * 15).encode(), b"x" * 16)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    announcement = Announcement(db_path=None, is_new=False, dashboard=True, short_admin_key=is_short(b"canary"))
+    (warning,) = announcement.warnings("http://127.0.0.1:6006")
+    assert warning == "ADMIN_KEY, which opens every queue, has fewer than 16 characters and can be guessed"

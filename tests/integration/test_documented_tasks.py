@@ -319,8 +319,8 @@ def test_a_lost_key_is_replaced_as_the_page_says(make_daemon: MakeDaemon) -> Non
     create, restart, renew = blocks("docs/run-queues.md", heading="## A lost key")
     _at_a_shell(daemon, create)
     assert daemon.stop() == 0
-    assert restart == "ADMIN_KEY='the admin key' make run\n"
-    daemon.settings["ADMIN_KEY"] = "the admin key"
+    assert restart == "ADMIN_KEY='the key of the admin' make run\n"
+    daemon.settings["ADMIN_KEY"] = "the key of the admin"
     daemon.start()
     environment = {**Shell(daemon, daemon.home).environment, "JOBENGINE_ADMIN_KEY": ""}
     done = shell(f'{renew}\nprintf %s "$key"', daemon.home, environment)
