@@ -36,6 +36,7 @@ class Hold:
         "group",
         "interrupted",
         "progress",
+        "ran",
         "refused",
         "running",
         "start_by",
@@ -66,6 +67,8 @@ class Hold:
         #: Set by the pool: the RunningJob of the handler. In the next line, set by the loop: when the handler started.
         self.running: Any = None
         self.began = 0.0
+        #: The seconds that the handler ran; None before its end.
+        self.ran: float | None = None
 
 
 class Start(NamedTuple):

@@ -144,7 +144,9 @@ class WorkerLoop:
             self._pool.start(hold)
 
     def _ended(self, ends: Ends) -> None:
+        now = self._loop.time()
         for hold, outcome in ends:
+            hold.ran = now - hold.began
             if "error_type" in outcome:  # for the log only, not for the server
                 hold.error_type = outcome.pop("error_type")
             self._supervisor.finished(hold, outcome)
@@ -250,8 +252,8 @@ class WorkerLoop:
             # Python shows warnings even without a logging configuration.
             level = WARNING if action.note or _has_failed(hold) else INFO
             if level >= least:
-                seconds = now - hold.began if hold.began else 0.0
-                fields = end_fields(hold, action.note, seconds, time())
+                so_far = now - hold.began if hold.began else 0.0
+                fields = end_fields(hold, action.note, so_far if hold.ran is None else hold.ran, time())
                 _log.log(level, "%s", end_message(fields, action.note), extra=fields)
 
 

@@ -20,7 +20,7 @@ _OF_EVERY_RECORD: Final = frozenset(LogRecord("", 0, "", 0, "", (), None).__dict
 def end_fields(hold: Hold, note: str, seconds: float, now: float) -> dict[str, Any]:
     """
     The fields of the log line for a job that the worker no longer holds. `note` is the reason why the outcome was
-    discarded, or empty. `seconds` is the time until the server had the outcome; `now` is in Unix seconds.
+    discarded, or empty. `seconds` is how long the handler ran; `now` is in Unix seconds.
     """
     changes = hold.changes or {}
     outcome = "waiting" if "wait_for" in changes else _OUTCOMES[changes.get("new_status", "failed")]

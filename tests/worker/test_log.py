@@ -1,17 +1,19 @@
 """Lines of the worker's log: their fields, their text, and lines of JSON."""
 
+import asyncio
 import json
 import logging
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobengine.client import Job
 from jobengine.client.jobs import JobChanges
 from jobengine.worker import JsonFormatter
-from jobengine.worker.actions import Hold
+from jobengine.worker.actions import Ended, Hold
+from jobengine.worker.event_loop import WorkerLoop
 from jobengine.worker.log import end_fields, end_message
 from jobengine.worker.outcomes import Outcome
 
@@ -78,6 +80,29 @@ def test_the_log_fields_of_a_finished_job_have_its_outcome_and_retry_time(
 )
 def test_the_log_message_has_queue_uid_attempt_outcome_and_seconds(hold: Hold, note: str, text: str) -> None:
     assert end_message(end_fields(hold, note, 0.123, NOW), note) == text
+
+
+@pytest.mark.parametrize(("ended", "seconds"), [(True, 2.0), (False, 9.0)])
+def test_the_log_has_the_seconds_that_the_handler_ran_although_its_report_took_longer(
+    caplog: pytest.LogCaptureFixture, *, ended: bool, seconds: float
+) -> None:
+    """A handler that goes on when its job is released has run until then."""
+    caplog.set_level(logging.INFO, "jobengine.worker")
+    hold, now = _hold(FAILED), [100.0]
+
+    async def live() -> None:
+        supervisor: Any = SimpleNamespace(finished=lambda *_: None)
+        loop = WorkerLoop(cast("Any", None), [["mail"]], supervisor, name="w", tags=[])
+        loop._loop = cast("Any", SimpleNamespace(time=lambda: now[0], call_soon=lambda _: None))
+        hold.began = now[0]
+        now[0] += 2
+        if ended:
+            loop._ended([(hold, {"new_status": "complete"})])
+        now[0] += 7
+        loop._log_end(Ended([hold], ""))
+
+    asyncio.run(live())
+    assert [vars(record)["seconds"] for record in caplog.records] == [seconds]
 
 
 def _record(message: str, *arguments: Any, exc_info: Any = None, **fields: Any) -> logging.LogRecord:
