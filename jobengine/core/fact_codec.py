@@ -202,11 +202,19 @@ def _shared(value: T) -> T:
 
 @lru_cache(maxsize=4096)
 def _bare(
-    state: str, updated: int, attempts: int, claimed: int, keep: int, keep_failed: int, *times: int
-) -> tuple[Standing, Retention, tuple[int, ...]]:
+    state: str,
+    updated: int,
+    attempts: int,
+    claimed: int,
+    keep: int,
+    keep_failed: int,
+    timeout: int,
+    timeout_time: int,
+    created: int,
+) -> tuple[Standing, Retention, tuple[int, int, int]]:
     """A standing without notes, retention and times, interned together for all jobs that were added at once."""
     standing = Standing(state=_STATES[state], updated=updated, attempts=attempts, claimed=claimed)
-    return standing, retention(keep, keep_failed), times
+    return standing, retention(keep, keep_failed), (timeout, timeout_time, created)
 
 
 def _read_queue(written: list[Any]) -> Queue:
@@ -277,44 +285,68 @@ def _read_standing(written: list[Any]) -> Standing:
 
 def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
     queue, uid, priority, arrival, keep, keep_failed, timeout, timeout_time, created, more, *standing = written
-    state, updated, attempts, claimed, lease, worker, more_standing = standing
-    if lease is None and worker is None and not more_standing and (not more or _SHARED.issuperset(more)):
-        # Nearly all jobs are read by this branch: without **more it takes half the time.
-        bare, kept, (timeout, timeout_time, created) = _bare(
-            state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created
-        )
-        spec = Spec(
-            uid=uid,
-            priority=priority,
-            arrival=arrival,
-            keep=kept,
-            timeout_seconds=timeout,
-            timeout_time=timeout_time,
-            content=content,
-            created=created,
-            rare=shared_rare(more.get("author"), more.get("group"), more.get("batch")) if more else NO_RARE,
-        )
-        return JobAdded(queue, Job(spec, bare))
-    return _read_rare_job(written, content)
+    parts = read_parts(keep, keep_failed, timeout, timeout_time, created, *standing)
+    return JobAdded(queue, made_job(uid, priority, arrival, content, parts, read_extras(more)))
 
 
-def _read_rare_job(written: list[Any], content: bytes) -> JobAdded:
-    queue, uid, priority, arrival, keep, keep_failed, timeout, timeout_time, created, more, *standing = written
+#: What jobs that were added together have in common: standing, retention, time-out, timeout_time and creation time.
+Parts = tuple[Standing, Retention, int, int, int]
+#: Tags, attempts, the delay of the second one, and rare fields.
+Extras = tuple[tuple[str, ...], int, int, Rare]
+NO_EXTRAS: Final[Extras] = ((), 1, 0, NO_RARE)
+
+
+def made_job(uid: str, priority: int, arrival: int, content: bytes, parts: Parts, extras: Extras) -> Job:
+    """A job, given its fields."""
+    standing, keep, timeout, timeout_time, created = parts
+    tags, max_attempts, retry_delay, rare = extras
     spec = Spec(
         uid=uid,
         priority=priority,
         arrival=arrival,
-        keep=retention(keep, keep_failed),
-        timeout_seconds=_shared(timeout),
-        timeout_time=_shared(timeout_time),
+        keep=keep,
+        timeout_seconds=timeout,
+        timeout_time=timeout_time,
         content=content,
-        created=_shared(created),
-        tags=_shared(tuple(more.get("tags", ()))),
-        max_attempts=more.get("max_attempts", 1),
-        retry_delay_seconds=more.get("retry_delay_seconds", 0),
-        rare=_read_rare(more),
+        created=created,
+        tags=tags,
+        max_attempts=max_attempts,
+        retry_delay_seconds=retry_delay,
+        rare=rare,
     )
-    return JobAdded(queue, Job(spec, _read_standing(standing)))
+    return Job(spec, standing)
+
+
+def read_parts(
+    keep: int,
+    keep_failed: int,
+    timeout: int,
+    timeout_time: int,
+    created: int,
+    state: str,
+    updated: int,
+    attempts: int,
+    claimed: int,
+    lease: str | None,
+    worker: str | None,
+    more: dict[str, Any],
+) -> Parts:
+    """The parts of a job that have these fields in its record; see Parts. Changes `more`."""
+    bare, kept, times = _bare(state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created)
+    if lease is not None or worker is not None or more:
+        return (_read_standing([state, updated, attempts, claimed, lease, worker, more]), kept, *times)
+    # Nearly all standings are read by this branch.
+    return (bare, kept, *times)
+
+
+def read_extras(more: dict[str, Any]) -> Extras:
+    """The extras that are written as `more`; jobs with the same group, author and batch share them."""
+    if not more:
+        return NO_EXTRAS
+    if _SHARED.issuperset(more):
+        return (), 1, 0, shared_rare(more.get("author"), more.get("group"), more.get("batch"))
+    tags = _shared(tuple(more.get("tags", ())))
+    return tags, more.get("max_attempts", 1), more.get("retry_delay_seconds", 0), _read_rare(more)
 
 
 #: Jobs without other rare fields share an object; see shared_rare.
@@ -336,7 +368,7 @@ def _read_rare(more: dict[str, Any]) -> Rare:
         written["unique"] = convert(written["unique"], UniqueRule)
     if "moved_from" in written:
         written["moved_from"] = convert(written["moved_from"], MovedFrom)
-    # Most jobs with an author, a group or a batch have no other rare field.
+    # Such a job has tags, or more attempts.
     return shared_rare(**written) if _SHARED.issuperset(written) else Rare(**written)
 
 
@@ -404,12 +436,13 @@ class Head(Struct, array_like=True):
 
 
 _read_head: Final = Decoder(Head).decode
-_JOB_ADDED: Final = b'["job-added",'
+#: The start of each record of an added job.
+JOB_ADDED: Final = b'["job-added",'
 
 
 def is_job_added(record: bytes) -> bool:
     """Whether the record is a "job-added", which has the whole job."""
-    return record.startswith(_JOB_ADDED)
+    return record.startswith(JOB_ADDED)
 
 
 def head_of(record: bytes) -> Head:

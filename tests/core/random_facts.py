@@ -148,10 +148,11 @@ _BATCHES = st.builds(
     Batch, created=st.just(NOW), open=st.booleans(), ended=st.none() | _TIMES, failed=st.booleans()
 ).map(batch_text)
 
+added_jobs: st.SearchStrategy[JobAdded] = st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS))
 #: Any facts about a few queues and jobs, including ones that do not exist.
 facts: st.SearchStrategy[Fact] = st.one_of(
-    st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
-    st.builds(JobAdded, _NAMES, st.builds(Job, _SPECS, _STANDINGS)),
+    added_jobs,
+    added_jobs,
     st.builds(JobChanged, _NAMES, _UIDS, _STANDINGS),
     st.builds(JobRemoved, _NAMES, _UIDS),
     st.builds(QueueCreated, _QUEUES),

@@ -1,8 +1,12 @@
-"""Jobs that are read back from records take no more memory than jobs that were added."""
+"""Jobs that are read back from records take no more memory than jobs that were added, and no record is ignored."""
 
 from typing import Any
 
-from jobengine.core.fact_codec import decode, encode
+import pytest
+from msgspec import DecodeError
+
+from jobengine.core.added_jobs import facts_of
+from jobengine.core.fact_codec import UnknownRecord, decode, encode
 from jobengine.core.facts import JobAdded
 from jobengine.core.model import Job, Rare, Spec, Standing, State
 from jobengine.core.retention import retention
@@ -41,3 +45,14 @@ def test_decoded_jobs_share_equal_tags_workers_and_times() -> None:
     assert first.spec.created is second.spec.created
     assert first.standing.worker is second.standing.worker
     assert first.standing.claimed is second.standing.claimed
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"[", b"{"), (b"null", b"nul"), (b",7,", b",8,"), (b"{}]", b"{}")])
+def test_a_bad_record_of_a_job_is_refused_whether_read_alone_or_with_others(old: bytes, new: bytes) -> None:
+    good, bad = (
+        encode(JobAdded("q", read_back(number, Standing(state=State.QUEUED, updated=NOW)))) for number in (0, 1)
+    )
+    with pytest.raises((UnknownRecord, DecodeError)) as alone:
+        decode(bad.replace(old, new, 1))
+    with pytest.raises(type(alone.value)):
+        list(facts_of([good, bad.replace(old, new, 1)]))

@@ -1,12 +1,14 @@
 """Reads the file back at the start: applies its facts again, without rules or clock."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Final
 
 from twisted.logger import Logger
 
-from ...core.fact_codec import UnknownRecord, decode
-from ...core.facts import Fact
+from ...core.added_jobs import facts_of
+from ...core.effects import Effect
+from ...core.fact_codec import UnknownRecord
 from ...storage.errors import NewerFormat
 from ...storage.journal import Journal
 from .gradual_free import GradualFree
@@ -25,15 +27,12 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
 
     Raises StorageError or OSError.
     """
-    done, tables.groups_later = 0, True
-    for records in journal.recover(now):
-        for start in range(0, len(records), _AT_ONCE):
-            some = records[start : start + _AT_ONCE]
-            gradual_free.add_deleted(tables.apply(_facts(some, journal.path)), tables)
-            done += len(some)
-            if done >= _AT_ONCE:
-                yield
-                done = 0
+    tables.groups_later = True
+    records = chain.from_iterable(journal.recover(now))
+    # Many frames are short.
+    while some := list(islice(records, _AT_ONCE)):
+        gradual_free.add_deleted(_load(some, tables, journal.path), tables)
+        yield
     yield from tables.index_groups(_AT_ONCE)
     if journal.torn is not None:
         n, path = journal.torn.length, journal.torn.copy
@@ -42,8 +41,8 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
         _log.info("the database was not closed in good order: syncing the recovered data to disk")
 
 
-def _facts(records: Sequence[bytes], path: str) -> list[Fact]:
+def _load(records: Iterable[bytes], tables: Tables, path: str) -> list[Effect]:
     try:
-        return [decode(record) for record in records]
+        return tables.load(facts_of(records))
     except UnknownRecord as error:
         raise NewerFormat(f"{path}: {error} is not known to this JobEngine; use a newer one") from None

@@ -176,17 +176,18 @@ class Group:
         return next(iter(self.jobs)) is rank
 
     def add_all(self, ranks: list[Rank]) -> None:
-        """Add ready jobs without tags; not in strict order."""
+        """Add ready jobs without tags, not in strict order; sorts the list that is passed, and may keep it."""
         jobs = self.jobs
         self.ready += len(ranks)
+        ranks.sort()
         if isinstance(jobs, SortedList):
             jobs.add_all(ranks)
             return
-        jobs += ranks
-        jobs.sort()
-        if len(jobs) > _LONG:
-            self.jobs = SortedList[Rank]()
-            self.jobs.add_all(jobs)
+        self.jobs = ranks if not jobs else sorted(jobs + ranks)
+        if len(self.jobs) > _LONG:
+            jobs = SortedList[Rank]()
+            jobs.add_all(self.jobs)
+            self.jobs = jobs
 
     def move(self, spec: Spec, was: Place | None, now: Place | None) -> bool:
         """Move a job to another place, or into or out of the queue; returns whether to place the group again."""

@@ -389,6 +389,12 @@ class QueueTable(GroupQueries):
             self.failing.change(None, job)
         self.live_bytes += self.weight(job)
 
+    def enter_ready(self, ranks: list[Rank], length: int) -> None:
+        """Index ready jobs by rank alone, given the length of their contents and rare fields; see `filling`."""
+        self._entering[self.ready] += ranks
+        self.live_bytes += length + len(ranks) * (self.name_bytes + _RECORD_OVERHEAD)
+        self.next_arrival = max(self.next_arrival, max((rank[1] for rank in ranks), default=-1) + 1)
+
     def _take_out(self, job: Job) -> None:
         self._leave(place_of(job.standing), job)
         self._set_deadline(self.deadlines, job.spec.rank, self.batches.deadline_of(job), None)

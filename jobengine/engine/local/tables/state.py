@@ -10,6 +10,7 @@ from itertools import chain, takewhile
 from typing import Any, Final
 
 from ....core.access import is_of_go_version
+from ....core.added_jobs import JobsAdded
 from ....core.effects import ClockEffect, Effect, HistoryEffect, ItemEffect, JobEffect, QueueEffect
 from ....core.facts import (
     ClockSet,
@@ -28,6 +29,7 @@ from ....core.model import Job, Queue
 from ....core.schedules import SCHEDULE
 from ....core.tables import Due, FollowUp
 from .dependants import Dependants
+from .filling import fill
 from .queue_table import QueueTable, WallClock
 from .sorted_list import SortedList
 
@@ -87,6 +89,24 @@ class Tables:
             return [self._appliers[type(fact)](fact) for fact in facts]
         finally:
             self._update_indexes()
+
+    def load(self, facts: Iterable[Fact | JobsAdded]) -> list[Effect]:
+        """Apply facts that were read from a file, in order; returns the effects of those that are not JobsAdded."""
+        try:
+            return [effect for fact in facts if (effect := self._load(fact)) is not None]
+        finally:
+            self._update_indexes()
+
+    def _load(self, fact: Fact | JobsAdded) -> Effect | None:
+        if type(fact) is not JobsAdded:
+            effect: Effect = self._appliers[type(fact)](fact)
+            return effect
+        table = self.queues.get(fact.queue)
+        if table is not None:
+            self._outdated.setdefault(fact.queue, table.live_bytes)
+            for job in fill(table, fact.jobs, self.dependants):
+                self._replace_job(fact.queue, job.spec.uid, job)
+        return None
 
     def restore(self, effects: Sequence[Effect]) -> None:
         """Roll back the newest changes, given the effects that `apply` returned."""

@@ -78,7 +78,6 @@ class Turns:
     covered: Rank | None = None
     #: The ranks of collected ready jobs, by group; see `gather`.
     _gathered: defaultdict[str | None, list[Rank]] = field(factory=lambda: defaultdict(list), init=False)
-
     #: How many jobs of a group without settings and without a gate may be in progress, and be claimed by its rate.
     _cap: int = field(init=False)
     _rate_cap: int = field(init=False)
@@ -246,26 +245,33 @@ class Turns:
 
     def gather(self, jobs: Iterable[Job]) -> None:
         """Collect jobs by group; `place` them once all are collected."""
-        gathered, is_strict = self._gathered, self.flow.group_order is GroupOrder.STRICT
+        gathered, is_strict, ready = self._gathered, self.flow.group_order is GroupOrder.STRICT, None
         for job in jobs:
-            spec = job.spec
-            if is_strict or spec.tags or not job.ready:
-                self.enter(job, place_of(job.standing))
+            spec, standing = job.spec, job.standing
+            if standing is not ready and place_of(standing) is _READY:
+                ready = standing
+            if is_strict or spec.tags or standing is not ready:
+                self.enter(job, place_of(standing))
             else:
-                # This takes a tenth of what `enter` takes: nearly all jobs are read by this branch at a start.
-                gathered[spec.rare.group].append(spec.rank)
+                gathered[spec.rare.group].append(spec.rank)  # in a tenth of the time that `enter` takes
         self.update()
 
     def place(self, most: int) -> bool:
-        """Give at most this many groups their collected jobs and their places in turn; returns whether any is left."""
-        gathered = self._gathered
+        """Give at most this many groups their collected jobs and places in turn; returns whether any is left."""
+        gathered, opened, room = self._gathered, [], min(self._cap, self._rate_cap)
         for _ in range(min(most, len(gathered))):
             name, ranks = gathered.popitem()
-            group = self._group(name)
+            group = self.groups.get(name) or self._made(name)
             group.add_all(ranks)
-            self._touched[group] = None
             if group.size is not None and name is not None:
                 self._resize(group, group.ready + group.running)
+            if name is None or group.ready > len(ranks) or group.running or group.extras is not None:
+                self._touched[group] = None
+            elif room > 0:
+                # A new group: this takes a third of what `update` takes.
+                opened.append(group.key(ranks[0], 0, 0))
+                group.position = opened[-1]
+        self.open[None].add_all(opened)
         self.update()
         return bool(gathered)
 
@@ -298,7 +304,6 @@ class Turns:
             self._resize(group, group.ready + group.running)
 
     def _group(self, name: str | None) -> Group:
-        """The group of that name; it is made if it does not exist."""
         return self.groups.get(name) or self._made(name)
 
     def _made(self, name: str | None) -> Group:

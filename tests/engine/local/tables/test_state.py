@@ -4,21 +4,24 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from jobengine.core.added_jobs import facts_of
 from jobengine.core.effects import JobEffect
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import Fact, JobAdded, JobChanged, JobRemoved, QueueCreated
-from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, State
+from jobengine.core.model import HISTORY_LENGTH, Attempt, Job, Notes, Standing, State, shared_rare
 from jobengine.core.places import Place
 from jobengine.engine.local.tables.queue_table import QueueTable
 from jobengine.engine.local.tables.snapshot import Snapshot
 from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.engine.local.tables.state import Tables
-from tests.core.random_facts import any_facts, facts
+from tests.core.random_facts import added_jobs, any_facts, facts
 from tests.core.worlds import World, picture
+from tests.golden.facts import MAIL
 
 SOME = st.lists(facts, max_size=30)
 
@@ -62,6 +65,38 @@ def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[
         one_by_one.restore([effect])
     together.restore(effects)
     assert picture(together) == picture(one_by_one) == picture(tables_of(before))
+
+
+def ordinary(fact: JobAdded) -> JobAdded:
+    """The fact with a ready job that has a group at most."""
+    spec = fact.job.spec
+    spec = replace(spec, tags=(), timeout_time=0, rare=shared_rare(None, spec.rare.group))
+    return JobAdded(fact.queue, Job(spec, Standing(state=State.QUEUED, updated=fact.job.updated)))
+
+
+ORDINARY = added_jobs.map(ordinary)
+
+
+@given(SOME, st.lists(ORDINARY | added_jobs | ORDINARY | facts, min_size=5, max_size=40), st.booleans())
+@settings(deadline=None)
+def test_facts_read_back_together_have_the_same_effect_as_one_by_one(
+    before: list[Fact], more: list[Fact], later: bool
+) -> None:
+    before = [*(QueueCreated(evolve(MAIL, name=name, salt="s")) for name in ("a", "b")), *before]
+    together, one_by_one = Tables(), Tables()
+    together.groups_later = later
+    together.apply(before)
+    together.load(facts_of([encode(fact) for fact in more]))
+    for _ in together.index_groups(3):
+        pass
+    for fact in [*before, *more]:
+        one_by_one.apply([fact])
+    assert picture(together) == picture(one_by_one)
+    totals = [
+        [(table.live_bytes, table.next_arrival) for table in tables.queues.values()]
+        for tables in (together, one_by_one)
+    ]
+    assert totals[0] == totals[1]
 
 
 @given(SOME, facts)

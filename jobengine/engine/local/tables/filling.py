@@ -1,0 +1,40 @@
+"""Puts the jobs of a file into a queue, in a third of the time that `QueueTable.put` takes for each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ....core.model import NO_NOTES, NO_RARE, Job, Rank, Rare
+from ....core.places import Place, place_of
+from ....core.record_length import length_of_more
+from .dependants import Dependants
+from .queue_table import QueueTable
+
+_READY: Final = Place.READY
+
+
+def fill(table: QueueTable, jobs: Sequence[Job], dependants: Dependants) -> Iterator[Job]:
+    """
+    Put the new jobs that only the index of ready jobs has; yields each other job, to be put before the next step.
+
+    Call `update_indexes` next.
+    """
+    known, ranks, size, ready = table.jobs, list[Rank](), 0, None
+    has_others = bool(table.flow.indexes or table.sort_indexes)
+    for job in jobs:
+        spec, standing, rare = job.spec, job.standing, job.spec.rare
+        # Jobs that were added together share a standing.
+        if standing is not ready and place_of(standing) is _READY and standing.notes is NO_NOTES:
+            ready = standing
+        apart = has_others or dependants.is_used or spec.tags or spec.timeout_time or standing is not ready
+        apart = apart or (rare is not NO_RARE and _is_indexed(rare))
+        if apart or known.setdefault(spec.uid, job) is not job:
+            yield job
+            continue
+        ranks.append(spec.rank)
+        size += len(spec.content) if rare is NO_RARE else len(spec.content) + length_of_more(job)
+    table.enter_ready(ranks, size)
+
+
+def _is_indexed(rare: Rare) -> bool:
+    """Whether another index has a job with these rare fields."""
+    return rare.unique_key is not None or rare.batch is not None or rare.dependencies is not None
