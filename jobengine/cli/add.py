@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import click
 
-from jobengine.client import BadRequest, Conflict, Job, JobEngineError, Queue
+from jobengine.client import BadRequest, Conflict, Job, JobEngineError, OutcomeUnknown, Queue, Unavailable
+from jobengine.client.retrying import REPEATED
 
 from .command import command
 from .exit_codes import Exit, Failed, exit_of
@@ -29,6 +30,8 @@ from .unique_options import unique_options, with_rule
 _RETRY_FOR: Final = 60.0
 #: Seconds to wait for an outcome without --wait-at-most: ten years.
 _LONG: Final = 10.0 * 365 * 24 * 3600
+#: Seconds between two attempts while the server is away during the wait for an outcome.
+_PAUSE: Final = 1.0
 #: The status in an answer for a job that existed before.
 _THERE: Final = 200
 
@@ -113,7 +116,7 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
     """Wait for the job, and print its result or end with its error."""
     uid = options.pop("uid", None) or str(uuid4())
     try:
-        job: Job = queue.add_and_wait(content, timeout=_LONG if at_most is None else at_most, uid=uid, **options)
+        job = _waited(session, queue, content, _LONG if at_most is None else at_most, {**options, "uid": uid})
     except KeyboardInterrupt:
         raise Failed(_left(queue, uid, options), Exit.INTERRUPTED) from None
     if session.json:
@@ -124,8 +127,50 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
         raise Failed(_outcome(job), Exit.REFUSED)
 
 
+def _waited(session: Session, queue: Queue, content: Any, at_most: float, options: Any) -> Job:
+    """Add the job and wait for it, also for a server that is away meanwhile: the uid makes it safe to add it again."""
+    lost = _Lost(session, options)
+    session.engine._caller.tell = lost
+    deadline, left = time.monotonic() + at_most, at_most
+    while True:
+        try:
+            job: Job = queue.add_and_wait(content, timeout=left, **options)
+        except Unavailable as error:
+            lost(error)
+            left = deadline - time.monotonic() - _PAUSE
+            if not lost.sent:
+                raise
+            if left <= 0 or (error.status is not None and error.status not in REPEATED):
+                raise Failed(f"{session.what_is_wrong(error)} {lost.may_be_there}", exit_of(error)) from None
+            time.sleep(_PAUSE)
+        else:
+            return job
+
+
+class _Lost:
+    """Reports once that the server was lost after the job was sent; `sent` is whether that has happened."""
+
+    def __init__(self, session: Session, options: Mapping[str, Any]) -> None:
+        self._session = session
+        self.sent = False
+        #: A sentence about the job.
+        self.may_be_there = f"The job{'' if _has_key(options) else ' ' + options['uid']} may be in the queue."
+
+    def __call__(self, error: JobEngineError) -> None:
+        """Print the first error after which the job may be in the queue; ignore others."""
+        if isinstance(error, OutcomeUnknown) and not self.sent:
+            self.sent = True
+            what = self._session.what_is_wrong(error)
+            self._session.output.note(f"{what} {self.may_be_there} Waiting for the server.")
+
+
+def _has_key(options: Mapping[str, Any]) -> bool:
+    """Whether the awaited job may be an older one, with the same key and another uid."""
+    return "unique_key" in options or "unique" in options
+
+
 def _left(queue: Queue, uid: str, options: Any) -> str:
-    if "unique_key" in options or "unique" in options:  # it may be an older job with the same key
+    if _has_key(options):
         return "The job stays in the queue."
     return f"The job {uid} stays in the queue; `jobengine cancel {shlex.quote(queue.name)} {uid}` cancels it."
 
