@@ -163,7 +163,8 @@ def test_a_backup_made_in_a_container_is_restored_as_the_page_on_running_says(
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("is whole and on disk") == 4
     files = {str(path.relative_to(volume.home)) for path in volume.home.rglob("*.jedb*")}
-    assert {"database.jedb", "database.jedb.old", "data/jobengine.jedb", "data/restored.jedb"} <= files
+    assert {"database.jedb", "data/jobengine.jedb", "data/restored.jedb"} <= files
+    assert sum(name.startswith("database.jedb.old-") for name in files) == 1
     assert "backup.jedb" not in files
 
 
