@@ -2,19 +2,21 @@
 How much memory and disk does a job take, and how long does a start read it? Run from the root: `python -m
 benchmarks.capacity`.
 
-A daemon is given 200,000 jobs of each length, and restarted; then the jobs are completed, and it is restarted again.
+A daemon is given 200,000 jobs of each length, with uids that the client has chosen, and restarted; then the jobs are
+completed, and it is restarted again.
 """
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
+from uuid import uuid4
 
 from .calls import Conversation, complete_many, converse, request, uids_in
 from .machine import used
 from .results import Results, Row, run_alone
 from .servers import JobEngine
-from .servers.jobengine import QUEUE, additions
+from .servers.jobengine import QUEUE
 
 JOBS = 200_000
 #: Bytes of a content, as JSON.
@@ -30,7 +32,7 @@ def measure(results: Results) -> None:
         with _server() as server:
             bare = server.memory, server.metric("jobengine_live_bytes"), _start(server)
             for kind, talk in (
-                (QUEUED, additions(QUEUE, JOBS, content=content(length))),
+                (QUEUED, _additions(length)),
                 (COMPLETE, _completions()),
             ):
                 converse(server.port, [talk])
@@ -41,6 +43,13 @@ def measure(results: Results) -> None:
 def content(length: int) -> dict[str, str]:
     """A content of this many bytes of JSON."""
     return {"text": "x" * (length - len('{"text":""}'))}
+
+
+def _additions(length: int, size: int = 1_000) -> Conversation:
+    """Requests that add all jobs, each with a uid, as the Python client does."""
+    for _ in range(JOBS // size):
+        jobs = [{"uid": str(uuid4()), "content": content(length)} for _ in range(size)]
+        yield request("PUT", f"/api/v1/jobs?queueName={QUEUE}", {"queue_name": QUEUE, "jobs": jobs})
 
 
 def _completions(size: int = 1_000) -> Conversation:
