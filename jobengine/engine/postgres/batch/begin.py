@@ -9,6 +9,7 @@ from typing import Final, LiteralString
 
 from attrs import define, evolve, field, frozen
 from psycopg import Connection, DatabaseError
+from psycopg.errors import ReadOnlySqlTransaction
 
 from ....core.model import Job
 from ....storage.errors import Damaged
@@ -27,7 +28,7 @@ _READ_QUEUES: Final = named("read_queues")
 _READ_ALL_QUEUES: Final = named("read_all_queues")
 _READ_DUE_QUEUES: Final = named("read_due_queues")
 _LOCK_QUEUE_CREATION: Final = named("lock_queue_creation")
-_MISSING_TABLES: Final = named("missing_tables")
+_FIND_LACK: Final = named("find_lack")
 _FIND_ANY_ENDED: Final = named("find_any_ended")
 _READ_CLOCK: Final = named("read_clock")
 _SAVE_CLOCK: Final = named("save_clock")
@@ -41,6 +42,7 @@ _TABLES: Final = (
     "dependency",
     "ended",
     "event",
+    "failure",
     "gone",
     "grp",
     "item",
@@ -174,22 +176,32 @@ def queues_read(rows: Rows, clock: LiteralString, names: Sequence[str] | None) -
 
 def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString, first: Sequence[Statement]) -> Now:
     """Begin a transaction: execute `first`, and read the time, and the queues with due jobs."""
-    *_, missing, ended, found, schedules = together(
+    *_, lack, ended, found, schedules = together(
         connection,
         Statement(BEGIN),
         *first,
-        _MISSING_TABLES(names=texts(_TABLES)),
+        _FIND_LACK(names=texts(_TABLES)),
         _FIND_ANY_ENDED(),
         _READ_DUE_QUEUES.at(clock)(damaged=bigints(rows.damaged.numbers())),
         due_schedules(clock),
     )
-    if missing:
-        raise Lacking("tables are missing: " + ", ".join(name for (name,) in missing))
+    _check_lack(lack)
     now = now_of(rows, [row[:-1] for row in found])
     firings, next_firing = read_due_schedules(rows, schedules)
     soonest = [found[0][-1], None if next_firing is None else next_firing - now.ahead]
     first_due = min((one for one in soonest if one is not None), default=None)
     return evolve(now, soonest=first_due, firings=firings, has_ended=bool(ended))
+
+
+def _check_lack(found: Sequence[Row]) -> None:
+    """Raise Lacking or ReadOnlySqlTransaction if the statement find_lack has found anything."""
+    if any(name is None for name, _ in found):
+        raise ReadOnlySqlTransaction
+    missing, denied = ([name for name, is_missing in found if is_missing is kind] for kind in (True, False))
+    if missing:
+        raise Lacking(f"tables are missing: {', '.join(missing)}")
+    if denied:
+        raise Lacking(f"the role needs SELECT, INSERT, UPDATE and DELETE on: {', '.join(denied)}")
 
 
 def now_of(rows: Rows, found: Sequence[Row]) -> Now:

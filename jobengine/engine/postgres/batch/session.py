@@ -284,8 +284,11 @@ class Session:
             except DiskFull:
                 self._roll_back()
                 raise Full("The database has no room for the change; it was not made. Try again later.") from None
-            except (OperationalError, InterfaceError, ReadOnlySqlTransaction, InvalidSqlStatementName):
-                # ReadOnlySqlTransaction: this database host is now a standby, and another host the primary.
+            except ReadOnlySqlTransaction:
+                # The next connection may be to another host: this one may be a standby now.
+                reason, self.lacking = "The database is read-only now", "it is read-only"
+                self.close()
+            except (OperationalError, InterfaceError, InvalidSqlStatementName):
                 # InvalidSqlStatementName: after a conflict, the driver may call a statement that was not prepared.
                 reason = "The connection to the database was lost again and again"
                 self.close()

@@ -54,11 +54,21 @@ LIMIT 50;
 -- Until the commit nobody else makes a queue.
 SELECT 1 FROM meta FOR UPDATE;
 
--- name: missing_tables
--- Those of these tables and sequences that are not there.
-SELECT name
-FROM unnest(:names::text[]) AS name
-WHERE to_regclass('jobengine.' || name) IS NULL
+-- name: find_lack
+-- Those of these tables and sequences that are not there, and the tables that this role may not change; only `meta` is
+-- never changed. And whether the transaction may change nothing, which a row without a name says.
+SELECT n.name, c.oid IS NULL
+FROM unnest(:names::text[]) AS n (name)
+LEFT JOIN pg_class c ON c.oid = to_regclass('jobengine.' || n.name)
+WHERE c.oid IS NULL OR (
+    c.relkind = 'r' AND n.name <> 'meta' AND NOT (
+        has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+    )
+)
+UNION ALL
+SELECT NULL, false
+WHERE current_setting('transaction_read_only')::bool
 ORDER BY 1;
 
 -- name: insert_queue

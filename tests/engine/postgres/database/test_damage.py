@@ -1,7 +1,6 @@
 """Damaged rows: each affects only commands that need it, and can be deleted."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from jobengine.core import commands as c
 from jobengine.core.errors import ItemDamaged, JobDamaged, JobNotFound, QueueDamaged, QueueNotFound
 from jobengine.core.model import Defaults, Job, State
-from jobengine.engine.door import Busy
 from jobengine.engine.postgres.database.connection import connected
 from jobengine.engine.postgres.database.rows import Rows
 from jobengine.engine.postgres.database.schema import opened
@@ -429,46 +427,6 @@ def test_watchers_learn_that_damaged_events_are_missing(world: PostgresWorld, as
     assert [len(one.answer[0].events) for one in streams] == [1, 1]
     ask.add("other")
     assert len(of_other.answer[0].events) == 1
-
-
-# Tables
-
-
-@pytest.mark.parametrize(
-    "table", ["job", "queue", "tag", "tally", "lane_commit", "gone", "event", "unique_key", "item", "meta"]
-)
-def test_a_server_is_not_ready_while_a_table_is_missing(
-    world: PostgresWorld, ask: Asker, table: str, events: list[Any]
-) -> None:
-    world.control.execute(f"ALTER TABLE {table} RENAME TO away")
-    world.advance(1)
-    world.advance(1)
-    readiness = ask.get(world.engine.readiness())
-    assert (readiness.ready, table in readiness.reason) == (False, True)
-    assert world.figure("accepts_changes") == 0
-    with pytest.raises(Busy) if table not in ("gone", "event", "item") else nullcontext():
-        ask.add(tags=("t",), unique_key="k")
-    world.control.execute(f"ALTER TABLE away RENAME TO {table}")
-    world.advance(1)
-    assert ask.get(world.engine.readiness()).ready
-    ask.add(tags=("t",), unique_key="k")
-    told = [event["log_level"].name for event in events if "usable" in event.get("log_format", "")]
-    assert told == ["error", "info"]
-    assert [event for event in events if "log_failure" in event] == []
-
-
-def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: Asker) -> None:
-    world.control.execute("CREATE TABLE kept AS SELECT * FROM meta")
-    world.control.execute("DELETE FROM meta")
-    world.advance(1)
-    assert ask.get(world.engine.readiness()).reason == "the table meta is empty"
-    with pytest.raises(Busy, match="meta is empty"):
-        ask.add()
-    world.control.execute("INSERT INTO meta SELECT * FROM kept")
-    world.control.execute("DROP TABLE kept")
-    world.advance(1)
-    assert ask.get(world.engine.readiness()).ready
-    ask.add()
 
 
 def test_wrong_counts_cause_no_failure(world: PostgresWorld, ask: Asker) -> None:

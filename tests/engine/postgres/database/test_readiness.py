@@ -1,0 +1,86 @@
+"""A server is ready as long as it can use all tables."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from jobengine.engine.door import Busy
+from jobengine.engine.postgres.database.arrays import texts
+from jobengine.engine.postgres.database.connection import connected, together
+from jobengine.engine.postgres.sql import named
+from tests.contract.asking import Asker
+from tests.engine.postgres.world import PostgresWorld
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "table", ["job", "queue", "tag", "tally", "lane_commit", "gone", "event", "unique_key", "item", "meta"]
+)
+def test_a_server_is_not_ready_while_a_table_is_missing(
+    world: PostgresWorld, ask: Asker, table: str, events: list[Any]
+) -> None:
+    world.control.execute(f"ALTER TABLE {table} RENAME TO away")
+    world.advance(1)
+    world.advance(1)
+    readiness = ask.get(world.engine.readiness())
+    assert (readiness.ready, table in readiness.reason) == (False, True)
+    assert world.figure("accepts_changes") == 0
+    with pytest.raises(Busy) if table not in ("gone", "event", "item") else nullcontext():
+        ask.add(tags=("t",), unique_key="k")
+    world.control.execute(f"ALTER TABLE away RENAME TO {table}")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).ready
+    ask.add(tags=("t",), unique_key="k")
+    told = [event["log_level"].name for event in events if "usable" in event.get("log_format", "")]
+    assert told == ["error", "info"]
+    assert [event for event in events if "log_failure" in event] == []
+
+
+def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: Asker) -> None:
+    world.control.execute("CREATE TABLE kept AS SELECT * FROM meta")
+    world.control.execute("DELETE FROM meta")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).reason == "the table meta is empty"
+    with pytest.raises(Busy, match="meta is empty"):
+        ask.add()
+    world.control.execute("INSERT INTO meta SELECT * FROM kept")
+    world.control.execute("DROP TABLE kept")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).ready
+    ask.add()
+
+
+def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWorld, ask: Asker) -> None:
+    ((database,),) = world.control.execute("SELECT current_database()").fetchall()
+    for value in ("on", "off"):
+        world.control.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {value}')
+        world.control.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        )
+        world.advance(1)
+        readiness = ask.get(world.engine.readiness())
+        if value == "on":
+            assert (readiness.ready, readiness.reason) == (False, "it is read-only")
+            with pytest.raises(Busy, match="is read-only"):
+                ask.add()
+    assert readiness.ready
+    ask.add()
+
+
+def test_the_tables_that_a_role_may_not_change_are_found(world: PostgresWorld) -> None:
+    world.control.execute("CREATE ROLE few_rights")
+    try:
+        world.control.execute("GRANT USAGE ON SCHEMA jobengine TO few_rights")
+        world.control.execute("GRANT ALL ON ALL TABLES IN SCHEMA jobengine TO few_rights")
+        world.control.execute("REVOKE INSERT ON job FROM few_rights")
+        world.control.execute("REVOKE UPDATE ON tally FROM few_rights")
+        with connected(world.url, interval=False) as connection:
+            connection.execute("SET ROLE few_rights")
+            find = named("find_lack")(names=texts(["job", "meta", "tally", "item", "none"]))
+            assert together(connection, find) == [[("job", False), ("none", True), ("tally", False)]]
+    finally:
+        world.control.execute("DROP OWNED BY few_rights")
+        world.control.execute("DROP ROLE few_rights")
