@@ -79,7 +79,7 @@ class Output:
         head = list(islice(rest, 1))
         self.list(columns, chain(head, islice(rest, limit - 1)))
         if next(rest, None) is not None:
-            self.note(f"There are more than {limit}: use --limit or --all to see them.")
+            self.note(f"There are more than {limit}: a greater --limit or --all shows them.")
         elif not head and otherwise:
             self.note(otherwise)
 

@@ -232,6 +232,7 @@ def test_an_update_that_json_can_not_hold_is_refused_whichever_encoder_writes_it
     ("content", "options", "error", "says"),
     [
         ({}, {"max_attempt": 3}, TypeError, "did you mean 'max_attempts'"),
+        ({}, {"delay": 3}, TypeError, "did you mean 'delay_seconds'"),
         ({}, {"tags": "news"}, TypeError, "^tags must be a list of words"),
         ({}, {"timeout_seconds": "30s"}, TypeError, "^timeout_seconds: must be real number, not str"),
         ([], {}, TypeError, "must be a dict .*, not list"),
