@@ -6,13 +6,23 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
 from uuid import uuid4
 
 import click
 
-from jobengine.client import BadRequest, Conflict, Job, JobEngineError, OutcomeUnknown, Queue, Unavailable
+from jobengine.client import (
+    BadRequest,
+    Conflict,
+    Job,
+    JobEngineError,
+    JobNotFound,
+    OutcomeUnknown,
+    Queue,
+    Unavailable,
+)
 from jobengine.client.retrying import REPEATED
 
 from .command import command
@@ -128,13 +138,17 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
 
 
 def _waited(session: Session, queue: Queue, content: Any, at_most: float, options: Any) -> Job:
-    """Add the job and wait for it, also for a server that is away meanwhile: the uid makes it safe to add it again."""
-    lost = _Lost(session, options)
+    """Add the job and wait for it, also for a server that is away meanwhile. The job is not added again."""
+    lost, deadline = _Lost(session, options), time.monotonic() + at_most
     session.engine._caller.tell = lost
-    deadline, left = time.monotonic() + at_most, at_most
+    wait = partial(queue.add_and_wait, content, timeout=at_most, **options)
     while True:
         try:
-            job: Job = queue.add_and_wait(content, timeout=left, **options)
+            return wait()
+        except JobNotFound as error:
+            if not lost.sent:
+                raise
+            raise Failed(f"{error.detail} Or it was never added.", exit_of(error)) from None
         except Unavailable as error:
             lost(error)
             left = deadline - time.monotonic() - _PAUSE
@@ -143,8 +157,7 @@ def _waited(session: Session, queue: Queue, content: Any, at_most: float, option
             if left <= 0 or (error.status is not None and error.status not in REPEATED):
                 raise Failed(f"{session.what_is_wrong(error)} {lost.may_be_there}", exit_of(error)) from None
             time.sleep(_PAUSE)
-        else:
-            return job
+            wait = partial(queue.wait, options["uid"], timeout=left)
 
 
 class _Lost:

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -21,7 +20,6 @@ from jobengine.client import (
     Conflict,
     EventsLost,
     Forbidden,
-    Job,
     JobEngineError,
     JobEvent,
     JobNotFound,
@@ -225,77 +223,6 @@ def test_add_takes_its_content_from_anywhere_and_prints_the_uid(shell: Shell, tm
     done = shell("add", "mail", '{"a": 1}')
     assert [content for _, content, _ in shell.mail.asked] == [{"from": "input"}, {"from": "file"}, {"a": 1}]
     assert (done.stdout, done.stderr) == (f"{UID}\n", "")
-
-
-def test_wait_prints_the_result(shell: Shell) -> None:
-    done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"sent": True})
-    ((name, content, more),) = shell.mail.asked
-    assert (name, content, more) == ("add_and_wait", {}, {"timeout": 30.0, "uid": more["uid"]})
-
-
-def test_ctrl_c_during_add_wait_shows_how_to_cancel_the_job_that_stays(shell: Shell) -> None:
-    shell.mail.answers["add_and_wait"] = KeyboardInterrupt()
-    done = shell("add", "mail", "{}", "--wait")
-    ((_, _, more),) = shell.mail.asked
-    assert (done.exit_code, done.stdout) == (130, "")
-    assert f"`jobengine cancel mail {more['uid']}` cancels it." in done.stderr
-    done = shell("add", "mail", "{}", "--wait", "--unique-key", "k")
-    assert (done.exit_code, done.stderr) == (130, "jobengine: The job stays in the queue.\n")
-
-
-@pytest.fixture
-def wait_outcomes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> list[Job | JobEngineError]:
-    """What waits for jobs end with in turn, each after 5 seconds; the last one stays."""
-    now, outcomes = [0.0], list[Job | JobEngineError]()
-
-    def advance(seconds: float) -> None:
-        now[0] += seconds
-
-    def add_and_wait(content: Any, **options: Any) -> Job:
-        shell.mail.asked.append(("add_and_wait", options["uid"]))
-        advance(5)
-        outcome = outcomes.pop(0) if len(outcomes) > 1 else outcomes[0]
-        if isinstance(outcome, JobEngineError):
-            raise outcome
-        return outcome
-
-    monkeypatch.setattr("jobengine.cli.add.time", SimpleNamespace(monotonic=lambda: now[0], sleep=advance))
-    monkeypatch.setattr(shell.mail, "add_and_wait", add_and_wait)
-    return outcomes
-
-
-def test_add_wait_goes_on_when_the_server_was_away(shell: Shell, wait_outcomes: list[Job | JobEngineError]) -> None:
-    recovering = Unavailable("starting", status=503)
-    wait_outcomes += [OutcomeUnknown("Lost."), Unavailable("Away."), recovering, job_of(state="complete", result=7)]
-    done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s", "--uid", UID)
-    assert (done.exit_code, done.stdout) == (0, "7\n")
-    assert done.stderr == f"Lost. The job {UID} may be in the queue. Waiting for the server.\n"
-    assert shell.mail.asked == [("add_and_wait", UID)] * 4
-
-
-@pytest.mark.parametrize(
-    ("errors", "attempts", "code"),
-    [
-        ([OutcomeUnknown("Lost."), Unavailable("Away.")], 5, 5),
-        ([OutcomeUnknown("Lost."), Unavailable("The disk is full.", status=507)], 2, 1),
-    ],
-)
-def test_add_wait_names_the_uid_of_a_job_that_it_no_longer_waits_for(
-    shell: Shell, wait_outcomes: list[Job | JobEngineError], errors: list[JobEngineError], attempts: int, code: int
-) -> None:
-    wait_outcomes += errors
-    done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s")
-    assert (done.exit_code, len(shell.mail.asked)) == (code, attempts)
-    assert done.stderr.endswith(f"{errors[-1].detail} The job {shell.mail.asked[0][1]} may be in the queue.\n")
-
-
-def test_add_wait_does_not_wait_for_a_server_that_was_never_there(
-    shell: Shell, wait_outcomes: list[Job | JobEngineError]
-) -> None:
-    wait_outcomes.append(Unavailable("Away."))
-    done = shell("add", "mail", "{}", "--wait")
-    assert (done.exit_code, done.stderr, len(shell.mail.asked)) == (5, "jobengine: Away.\n", 1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from ..batches import BatchProgress, ThenOn
 from ..batching import AddLane, Item, UpdateLane, single_body
 from ..bulk_add import for_one_request
 from ..encoding import encode
-from ..errors import QueueExists
+from ..errors import OutcomeUnknown, QueueExists, Unavailable
 from ..failures import FailureGroup
 from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, merged_defaults, settings_value
 from ..history import QueueHistory
@@ -292,7 +292,11 @@ class AsyncQueue(AsyncMoves):
     async def add_and_wait(
         self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]
     ) -> Job:
-        """Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`."""
+        """
+        Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`.
+
+        Raises OutcomeUnknown if the job was added, or may have been, and the server does not answer any more.
+        """
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self._engine._now() + timeout
@@ -302,7 +306,12 @@ class AsyncQueue(AsyncMoves):
         response, _ = await self._caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)
         left = deadline - self._engine._now()
-        return job if job.finished or left <= 0 else await self.wait(job.uid, timeout=left)
+        if job.finished or left <= 0:
+            return job
+        try:
+            return await self.wait(job.uid, timeout=left)
+        except Unavailable as error:
+            raise OutcomeUnknown(error.detail, status=error.status, retry_after=error.retry_after) from error
 
     # One job
 

@@ -9,7 +9,7 @@ from ..batches import BatchProgress, ThenOn
 from ..batching import AddLane, Item, UpdateLane, single_body
 from ..bulk_add import for_one_request
 from ..encoding import encode
-from ..errors import QueueExists
+from ..errors import OutcomeUnknown, QueueExists, Unavailable
 from ..failures import FailureGroup
 from ..groups import Group, GroupOptions, GroupSort, QueueSettings, group_value, merged_defaults, settings_value
 from ..history import QueueHistory
@@ -289,7 +289,11 @@ class Queue(Moves):
         return add_in_chunks(self._caller, self.name, self._key, contents, options, brief=brief)
 
     def add_and_wait(self, content: Mapping[str, Any], *, timeout: float = 30, **options: Unpack[JobOptions]) -> Job:
-        """Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`."""
+        """
+        Add a job, and return the job when it is finished, or as it is after `timeout` seconds; check `finished`.
+
+        Raises OutcomeUnknown if the job was added, or may have been, and the server does not answer any more.
+        """
         body = single_body(encode(self.name), job_json(content, options))
         wait = int(min(timeout, LONGEST_WAIT))
         deadline = self._engine._now() + timeout
@@ -299,9 +303,14 @@ class Queue(Moves):
         response, _ = self._caller.exchange(request)
         job = calls.read_answer(calls.ADD_JOB, response)
         left = deadline - self._engine._now()
-        return job if job.finished or left <= 0 else self.wait(job.uid, timeout=left)
+        if job.finished or left <= 0:
+            return job
+        try:
+            return self.wait(job.uid, timeout=left)
+        except Unavailable as error:
+            raise OutcomeUnknown(error.detail, status=error.status, retry_after=error.retry_after) from error
 
-        # One job
+            # One job
 
     def get(self, uid: str) -> Job:
         """The job as it is now."""
