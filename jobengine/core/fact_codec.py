@@ -332,10 +332,11 @@ def read_parts(
     more: dict[str, Any],
 ) -> Parts:
     """The parts of a job that have these fields in its record; see Parts. Changes `more`."""
-    bare, kept, times = _bare(state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created)
     if lease is not None or worker is not None or more:
-        return (_read_standing([state, updated, attempts, claimed, lease, worker, more]), kept, *times)
+        standing = _read_standing([state, updated, attempts, claimed, lease, worker, more])
+        return standing, retention(keep, keep_failed), _shared(timeout), _shared(timeout_time), _shared(created)
     # Nearly all standings are read by this branch.
+    bare, kept, times = _bare(state, updated, attempts, claimed, keep, keep_failed, timeout, timeout_time, created)
     return (bare, kept, *times)
 
 
