@@ -19,7 +19,7 @@ from .facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged
 from .gates import with_flow
 from .model import COMPLETE, INPROGRESS, SECOND, Job, Queue, Spec, Standing
 from .retention import Retention, retention
-from .schedules import SCHEDULE, Schedule, remembered, schedule_in, schedule_of, schedule_text
+from .schedules import SCHEDULE, Schedule, remembered, schedule_of, schedule_text, scheduled_by
 from .tables import Table, TableSet
 from .transitions import queued_again
 from .values import Value
@@ -135,13 +135,13 @@ class Moves:
 
     def _known_to_schedule(self, source: Table, job: Job) -> Sequence[Fact]:
         """The fact that the schedule which added a job knows where it went, to count it as failed."""
-        name, uid = schedule_in(job.spec.rare.context.meta), job.spec.uid
-        schedule = None if name is None else self._schedule(source, name)
-        if name is None or schedule is None or uid not in remembered(schedule):
+        by, uid = scheduled_by(job.spec.rare.context.meta), job.spec.uid
+        schedule = None if by is None else self._schedule(source, by.name)
+        if by is None or schedule is None or uid not in remembered(schedule):
             return ()
         schedule = replace(schedule, moved=(*dict.fromkeys([*schedule.moved, uid]),))
-        self._schedules[source.queue.name, name] = schedule
-        return [ItemSet(source.queue.name, SCHEDULE, name, schedule_text(schedule))]
+        self._schedules[source.queue.name, by.name] = schedule
+        return [ItemSet(source.queue.name, SCHEDULE, by.name, schedule_text(schedule))]
 
     def _schedule(self, table: Table, name: str) -> Schedule | None:
         if (known := self._schedules.get((table.queue.name, name))) is not None:

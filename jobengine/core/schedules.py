@@ -178,12 +178,15 @@ class ScheduleCounts(Value, frozen=True):
     next: int | None = None
 
 
-class _Origin(Struct):
+class ScheduledBy(Value, frozen=True):
+    """The schedule that has added a job, and the time for which it did."""
+
     name: str
+    time: str
 
 
 class _Meta(Struct):
-    schedule: _Origin | None = None
+    schedule: ScheduledBy
 
 
 _encode: Final = Encoder().encode
@@ -222,15 +225,14 @@ def meta_of(name: str, meta: str | None, time: str) -> str:
     return schedule if rest in ("", "}") else f"{schedule[:-1]},{rest}"
 
 
-def schedule_in(meta: str | None) -> str | None:
-    """The name of the schedule in the `meta` of a job; any producer may have written it."""
+def scheduled_by(meta: str | None) -> ScheduledBy | None:
+    """What the `meta` of a job says about the schedule that has added it; any producer may have written that."""
     if meta is None or '"schedule"' not in meta:
         return None
     try:
-        origin = _read_meta(meta).schedule
+        return _read_meta(meta).schedule
     except DecodeError:
         return None
-    return None if origin is None else origin.name
 
 
 def remembered(schedule: Schedule) -> list[str]:

@@ -50,7 +50,7 @@ def what_is_wrong(error: Exception) -> str:
     reason = "a part is missing or misspelled" if isinstance(error, TypeError) else str(error)
     if not isinstance(error, TypeError | ValueError):
         return reason
-    return f"{reason}; write such as tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"
+    return f"{reason}; for example tcp:6006:interface=127.0.0.1 or ssl:6443:privateKey=key.pem:certKey=cert.pem"
 
 
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:

@@ -34,7 +34,7 @@ def unix_time(seconds: int, place: str) -> int:
     """A time in Unix seconds; raises BadInput if it can only be a span of time."""
     if seconds < _FIRST_TIME:
         raise BadInput(
-            f"{place} is a time in Unix seconds, and {seconds} was at {time_text(seconds)}. Add the present time to a "
+            f"{place} must be a time in Unix seconds; {seconds} is {time_text(seconds)}. Add the present time to a "
             "span of time."
         )
     return seconds

@@ -16,10 +16,10 @@ from ..core.groups import Hold
 from ..core.history import COUNTED, QueueHistory
 from ..core.links import AwaitedResults, Link
 from ..core.model import AccessKey, Defaults, EventBatch, Grant, Job, JobEvent, Queue, Spec, State
+from ..core.schedules import ScheduledBy, scheduled_by
 from ..core.stats import GroupReport, QueueStats, Times
 from .links import link_value, with_dependencies
 from .moves import dead_letter_value, moved_reason
-from .schedules import ScheduledBy, scheduled_by
 from .shown_job import is_cancelled, job_value, not_before_of, to_json
 from .time_text import time_text
 from .unique_keys import key_reason
@@ -225,7 +225,7 @@ def _periods(columns: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
 def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> bytes:
     """Why a job is not running, as a sentence and as fields. `links` are what it waits for: see core.links.held_by."""
     job = explanation.job
-    added = scheduled_by(job)
+    added = scheduled_by(job.spec.rare.context.meta)
     value: dict[str, Any] = {
         "uid": job.spec.uid,
         "state": job.state,

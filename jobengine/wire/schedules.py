@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-from msgspec import UNSET, MsgspecError, Raw, Struct, to_builtins
+from msgspec import UNSET, Raw, to_builtins
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from ..core.commands import Backfilled
-from ..core.model import SECOND, Job, State
+from ..core.model import SECOND, State
 from ..core.schedules import (
     CONTENT_BYTES,
     Firing,
@@ -22,7 +22,6 @@ from ..core.schedules import (
     meta_of,
     times_after,
 )
-from ..core.values import Value
 from ..timetable import TIMETABLE, cron_error, knows_zone, notes_on, time_of, zone_names
 from . import bodies
 from .did_you_mean import did_you_mean, quoted
@@ -34,31 +33,6 @@ _NEXT: Final = 5
 #: The length of a time with its offset.
 _LONGEST_TIME: Final = "9999-12-31T23:59:59+00:00:00"
 _read_object: Final = Decoder(dict[str, Raw]).decode
-
-
-class ScheduledBy(Value, frozen=True):
-    """The schedule that has added a job, and the time for which it did."""
-
-    name: str
-    time: str
-
-
-class _Meta(Struct, frozen=True):
-    schedule: ScheduledBy
-
-
-_read_meta: Final = Decoder(_Meta).decode
-
-
-def scheduled_by(job: Job) -> ScheduledBy | None:
-    """What the `meta` of a job says about the schedule that has added it."""
-    meta = job.spec.rare.context.meta
-    if meta is None:
-        return None
-    try:
-        return _read_meta(meta).schedule
-    except MsgspecError:
-        return None
 
 
 def settings_of(sent: bodies.SetSchedule) -> Settings:

@@ -276,7 +276,7 @@ class Supervisor:
         *,
         reserved: bool = True,
     ) -> None:
-        """A request for jobs was answered; it was sent, or has reported itself, after this number of endings."""
+        """A request for jobs was answered; the server knew of this number of endings by then."""
         group.known, group.claimed_at = True, now
         group.empty = len(jobs) < requested and endings == self._endings
         group.answered()

@@ -68,9 +68,9 @@ def test_other_errors_are_reported_unchanged() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "reason"),
     [
-        ("tcp", "a part is missing or misspelled; write such as tcp:6006"),
-        ("tcp:6006:interfaces=127.0.0.1", "a part is missing or misspelled; write such as tcp:6006"),
-        ("nonsense:1", "Unknown endpoint type: 'nonsense'; write such as tcp:6006"),
+        ("tcp", "a part is missing or misspelled; for example tcp:6006"),
+        ("tcp:6006:interfaces=127.0.0.1", "a part is missing or misspelled; for example tcp:6006"),
+        ("nonsense:1", "Unknown endpoint type: 'nonsense'; for example tcp:6006"),
         ("ssl:0:privateKey=missing.pem", "[Errno 2] No such file or directory: "),
     ],
 )

@@ -124,6 +124,7 @@ def test_the_worker_in_python_waits_for_a_server_that_is_away(make_daemon: MakeD
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
     with ThreadPoolExecutor() as pool:
         with socket.create_server(("127.0.0.1", port)) as closes_connections:
+            closes_connections.settimeout(DEADLINE)
             worker = pool.submit(python, code, port)
             closes_connections.accept()[0].close()
         daemon.start()

@@ -248,7 +248,7 @@ def test_the_error_for_a_body_other_than_an_object_is_in_plain_words(
     _check_words(answer)
 
 
-_NO_TIME = "is a time in Unix seconds, and 3600 was at 1970-01-01T01:00:00Z. Add the present time to a span of time."
+_NO_TIME = "must be a time in Unix seconds; 3600 is 1970-01-01T01:00:00Z. Add the present time to a span of time."
 
 
 def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: MemoryServer) -> None:

@@ -86,8 +86,8 @@ class FailureIndex:
     Nothing is indexed before the first read: until then a failure costs nothing here. At most MOST_GROUPS +
     _MORE_GROUPS groups are kept: one more, and the smallest are dropped until MOST_GROUPS are left; of equally large
     groups, those that failed last stay. If a later failure has the fingerprint of a dropped group, its group begins
-    again without the jobs before. Building visits all jobs once more if it dropped groups, so that those it kept are
-    whole. A job that leaves may not be in its group, and one that is visited may be there already.
+    again without the jobs before. If building dropped groups, it visits all jobs once more, to complete those that it
+    kept. So a job that leaves may be missing from its group, and a visited one may be there already.
     """
 
     jobs: Mapping[str, Job]

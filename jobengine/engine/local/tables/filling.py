@@ -14,7 +14,8 @@ _READY: Final = Place.READY
 
 def fill(table: QueueTable, jobs: Sequence[Job], dependants: Dependants) -> Iterator[Job]:
     """
-    Put the new jobs that only the index of ready jobs has; yields each other job, to be put before the next step.
+    Add the jobs that are new, ready and in no other index; yields each other job, which the caller must put before the
+    next step.
 
     Call `update_indexes` next.
     """

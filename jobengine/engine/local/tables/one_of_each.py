@@ -16,8 +16,8 @@ from .turns import Turns
 
 def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Callable[[Job], bool]) -> list[Job] | None:
     """
-    The jobs that a claim of `count` without tags gets if they are the first jobs of as many groups; None if they may be
-    others. `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
+    The jobs for a claim of `count` jobs without tags, if it takes one job from each of `count` groups; None if it may
+    take others. `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
     """
     keys = list(islice(turns.open[None], count))
     if not keys or len(keys) < count:

@@ -11,7 +11,7 @@ from psycopg import Connection
 from ....core.batches import BATCH
 from ....core.dependencies import Awaited
 from ....core.model import Job
-from ....core.schedules import SCHEDULE, schedule_in
+from ....core.schedules import SCHEDULE, scheduled_by
 from ....storage.errors import Damaged
 from ..database.arrays import bigints, byteas, texts
 from ..database.connection import together
@@ -211,8 +211,8 @@ def _batch_of(job: Job) -> tuple[str, str] | None:
 
 def _changed_with(job: Job) -> tuple[str, str] | None:
     """The named thing that may change if a due job is removed or moved."""
-    name = schedule_in(job.spec.rare.context.meta) if is_to_move(job) else None
-    return _batch_of(job) if name is None else (SCHEDULE, name)
+    by = scheduled_by(job.spec.rare.context.meta) if is_to_move(job) else None
+    return _batch_of(job) if by is None else (SCHEDULE, by.name)
 
 
 def may_be_there(uid: str) -> bool:

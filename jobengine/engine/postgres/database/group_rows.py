@@ -426,8 +426,9 @@ class GroupChanges:
 
 def _is_simple(delta: GroupDelta, place: _Place) -> bool:
     """
-    Whether the statement update_groups can write this change, with this `place_written`. Without a change of its counts
-    a group may have been removed since it was read, and made again: then place_groups would lock it in another order.
+    Whether the statement update_groups can write this change, with this `place_written`. Not without a change of
+    counts: the group may have been deleted and made again since it was read, and place_groups would then lock it out
+    of order.
     """
     return not (
         delta.is_gated

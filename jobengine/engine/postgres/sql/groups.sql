@@ -244,8 +244,8 @@ SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE job
 FROM changed;
 
 -- name: update_groups
--- The same for groups that exist, lose as many unfinished jobs as they get or more, and whose first ready job is known
--- if they have lost any: this takes less time. With `n.queue_id` PostgreSQL looks up each given group in turn, which is
+-- A faster statement for groups that exist, whose number of unfinished jobs does not grow, and whose first ready job is
+-- known if ready jobs have left. With `n.queue_id` PostgreSQL looks up each given group in turn, which is
 -- the order of locks; otherwise it might read all groups of the queue. The keys of groups that others have changed
 -- since they were read are kept for place_misplaced_groups.
 WITH changed AS (

@@ -55,15 +55,15 @@ LIMIT 50;
 SELECT 1 FROM meta FOR UPDATE;
 
 -- name: find_lack
--- Those of these tables and sequences that are not there, and the tables that this role may not change; only `meta` is
--- never changed. And whether the transaction may change nothing, which a row without a name says.
+-- The missing ones of these tables and sequences, and the tables that this role may not change. A row without a name:
+-- the transaction is read-only.
 SELECT n.name, c.oid IS NULL
 FROM unnest(:names::text[]) AS n (name)
 LEFT JOIN pg_class c ON c.oid = to_regclass('jobengine.' || n.name)
 WHERE c.oid IS NULL OR (
-    c.relkind = 'r' AND n.name <> 'meta' AND NOT (
-        has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+    c.relkind = 'r' AND NOT (
+        has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE')
+        AND (n.name = 'meta' OR (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'DELETE')))
     )
 )
 UNION ALL

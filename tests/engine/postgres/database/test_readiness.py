@@ -71,16 +71,17 @@ def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWo
 
 
 def test_the_tables_that_a_role_may_not_change_are_found(world: PostgresWorld) -> None:
-    world.control.execute("CREATE ROLE few_rights")
+    ((role,),) = world.control.execute("SELECT 'of ' || current_database()").fetchall()
+    world.control.execute(f'CREATE ROLE "{role}"')
     try:
-        world.control.execute("GRANT USAGE ON SCHEMA jobengine TO few_rights")
-        world.control.execute("GRANT ALL ON ALL TABLES IN SCHEMA jobengine TO few_rights")
-        world.control.execute("REVOKE INSERT ON job FROM few_rights")
-        world.control.execute("REVOKE UPDATE ON tally FROM few_rights")
+        world.control.execute(f'GRANT USAGE ON SCHEMA jobengine TO "{role}"')
+        world.control.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA jobengine TO "{role}"')
+        world.control.execute(f'REVOKE INSERT ON job FROM "{role}"')
+        world.control.execute(f'REVOKE UPDATE ON tally FROM "{role}"')
         with connected(world.url, interval=False) as connection:
-            connection.execute("SET ROLE few_rights")
+            connection.execute(f'SET ROLE "{role}"')
             find = named("find_lack")(names=texts(["job", "meta", "tally", "item", "none"]))
             assert together(connection, find) == [[("job", False), ("none", True), ("tally", False)]]
     finally:
-        world.control.execute("DROP OWNED BY few_rights")
-        world.control.execute("DROP ROLE few_rights")
+        world.control.execute(f'DROP OWNED BY "{role}"')
+        world.control.execute(f'DROP ROLE "{role}"')
