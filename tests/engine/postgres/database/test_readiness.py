@@ -52,21 +52,28 @@ def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: As
     ask.add()
 
 
-def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWorld, ask: Asker) -> None:
+def _set_read_only(world: PostgresWorld, value: str) -> None:
+    """Set it for the database, and end all sessions, which have the old value."""
     ((database,),) = world.control.execute("SELECT current_database()").fetchall()
-    for value in ("on", "off"):
-        world.control.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {value}')
-        world.control.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid()"
-        )
+    world.control.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {value}')
+    ended = world.control.execute(
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert all(has_ended for (has_ended,) in ended)
+
+
+def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWorld, ask: Asker) -> None:
+    try:
+        _set_read_only(world, "on")
         world.advance(1)
-        readiness = ask.get(world.engine.readiness())
-        if value == "on":
-            assert (readiness.ready, readiness.reason) == (False, "it is read-only")
-            with pytest.raises(Busy, match="is read-only"):
-                ask.add()
-    assert readiness.ready
+        assert ask.get(world.engine.readiness()).reason == "it is read-only"
+        with pytest.raises(Busy, match="is read-only"):
+            ask.add()
+    finally:
+        _set_read_only(world, "off")
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).ready
     ask.add()
 
 
