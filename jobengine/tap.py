@@ -149,7 +149,8 @@ def _announcement(settings: Settings) -> Announcement:
         ignored=settings.ignored,
         has_admin_key=settings.admin_key is not None,
         short_admin_key=is_short(settings.admin_key),
-        in_container=bool(os.environ.get("container")),  # noqa: SIM112  # container managers use this name
+        # Our image sets this variable, as Podman and systemd do for each container; its name is in lower case.
+        in_container=bool(os.environ.get("container")),  # noqa: SIM112
     )
 
 

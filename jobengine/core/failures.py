@@ -107,6 +107,7 @@ def fingerprint_of_attempt(attempt: Attempt) -> str | None:
 
 def _shown(failure: Notes | Attempt) -> str:
     """The fingerprint that the worker sent, or that of the error."""
+    # That of the error is not stored: it is the same each time, and for most failures nobody asks for it.
     return failure.fingerprint or fingerprint(failure.error or "")
 
 

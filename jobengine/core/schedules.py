@@ -179,7 +179,7 @@ class ScheduleCounts(Value, frozen=True):
 
 
 class ScheduledBy(Value, frozen=True):
-    """The schedule that has added a job, and the time for which it did."""
+    """The name of the schedule that added a job, and the time at which the schedule fired."""
 
     name: str
     time: str

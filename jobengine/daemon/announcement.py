@@ -24,8 +24,9 @@ class Announcement:
     dashboard: bool
     #: The settings that have no effect, because LISTEN is set.
     ignored: tuple[str, ...] = ()
-    #: Whether there is an admin key, and in the next line, whether it is short.
+    #: Whether there is an admin key.
     has_admin_key: bool = True
+    #: Whether the admin key is short.
     short_admin_key: bool = False
     #: Whether the server is in a container: then the published ports decide who can reach it.
     in_container: bool = False

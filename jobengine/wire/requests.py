@@ -387,12 +387,13 @@ def _changes(sent: bodies.Changes, most: int) -> c.Changes:
 @lru_cache(maxsize=512)
 def own_fingerprint(sent: str) -> str:
     """
-    The fingerprint that a worker sent, shared by all that are equal. Raises BadInput.
+    The fingerprint that a worker sent, as one object for all that are equal; raises BadInput.
 
-    Failures share few fingerprints; checked by a pattern in the body, each would cost 2 % of its update.
+    It is cached, since a queue has few different fingerprints: a pattern in the type of the body would check each of
+    them again, which takes 2 % of an update.
     """
     if not _FINGERPRINT.match(sent):
-        raise BadInput("fingerprint must consist of 1 to 64 letters, digits and the characters . _ : and -.")
+        raise BadInput("fingerprint must have 1 to 64 characters: letters, digits, dots, underscores, colons, hyphens.")
     return sent
 
 

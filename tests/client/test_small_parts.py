@@ -260,7 +260,7 @@ def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
     with pytest.raises(TypeError, match="did you mean 'state'"):
         filter_value({"stat": "failed"})
     with pytest.raises(TypeError, match=r"'per_secnd' is not known; known are batch, .*, worker$"):
-        check_filter({"per_secnd": 5}, every=True)  # type: ignore[typeddict-unknown-key]  # a typo
+        check_filter({"per_secnd": 5}, every=True)  # type: ignore[typeddict-unknown-key]  # the typo is meant
 
 
 def test_an_error_has_the_detail_status_and_request_id_of_the_answer() -> None:

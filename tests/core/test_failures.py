@@ -233,7 +233,7 @@ def test_groups_are_whole_again_once_no_job_of_a_dropped_one_is_left() -> None:
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_building_drops_groups_and_counts_all_jobs_of_those_that_it_kept() -> None:
+def test_groups_that_are_kept_while_others_are_dropped_have_all_their_jobs() -> None:
     jobs = {str(number): _job(number, name, number) for number, name in enumerate("abcdabcdab")}
     index = _index(jobs)
     page = index.page(None, 10, 0)

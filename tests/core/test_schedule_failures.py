@@ -1,4 +1,4 @@
-"""A schedule whose jobs fail one after another pauses itself."""
+"""Schedules that pause themselves because their jobs fail."""
 
 import pytest
 

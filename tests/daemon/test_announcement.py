@@ -49,7 +49,7 @@ def test_settings_without_effect_cause_a_warning() -> None:
         ("an address that is not known yet", False, False, False),
     ],
 )
-def test_a_server_without_an_admin_key_warns_if_others_can_reach_it(
+def test_a_server_without_an_admin_key_warns_if_other_machines_can_reach_it(
     place: str, has_key: bool, in_container: bool, warned: bool
 ) -> None:
     announcement = Announcement(

@@ -39,7 +39,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, live: Daemon) -> Path:
-    """The TypeScript drivers, compiled by `tsc --strict` with the clients that the commands of the page generate."""
+    """The TypeScript programs, compiled with the clients that the commands of the page generate."""
     require(NODE_20)
     place = tmp_path_factory.mktemp("typescript")
     for source in [*GENERATORS.glob("*.ts"), GENERATORS / "tsconfig.json", GENERATORS / "package.json"]:

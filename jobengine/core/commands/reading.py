@@ -175,7 +175,7 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
 
     #: The job's uid.
     uid: str
-    #: A fingerprint with the jobs that have failed with it, if an engine has counted them before.
+    #: The fingerprint of the job's failure, and how many jobs failed alike, if the engine has counted them already.
     alike: tuple[str, Alike] | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

@@ -218,7 +218,7 @@ class FailureIndex:
         return self._total() == sum(len(one.entries) for one in self.groups.values())
 
     def alike(self, name: str) -> Alike:
-        """The jobs with this fingerprint, as far as they are in its group."""
+        """How many jobs the group of this fingerprint has, and when the first of them failed."""
         self._complete()
         return Alike() if (group := self.groups.get(name)) is None else group.alike
 

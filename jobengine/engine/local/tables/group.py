@@ -129,7 +129,7 @@ class Group:
 
     @property
     def holder_uids(self) -> list[str]:
-        """The uids of the jobs that hold it."""
+        """The uids of the jobs in progress, and of failed jobs that hold the group."""
         holders = self.holders
         return [holders] if isinstance(holders, str) else list(holders or ())
 
@@ -286,6 +286,7 @@ class StrictGroup(Group):
 
     @property
     def holder_uids(self) -> list[str]:
+        """If there are none, those of its unfinished jobs, of which the first holds up the others."""
         return super().holder_uids or [rank[2] for rank in self.jobs]
 
     def available(self, jobs: Mapping[str, Job]) -> int:

@@ -218,7 +218,7 @@ class QueueTable(GroupQueries):
         return islice(claimable, count)
 
     def _in_turn(self, turns: Turns, tags: tuple[str, ...], is_due: Callable[[Job], bool], count: int) -> Iterator[Job]:
-        """The first jobs of a queue with flow in the order in which a claim with these tags gets them."""
+        """The first `count` jobs that a claim with these tags gets, in a queue with flow."""
         jobs = None if tags else one_of_each(turns, self.ready, count, is_due)
         return islice(turns.order(tags, is_due), count) if jobs is None else iter(jobs)
 
@@ -463,7 +463,7 @@ class QueueTable(GroupQueries):
             self.find_deadline()
         if self.names.left_tags:
             self.names.forget_tags()
-        # While a file is read nobody waits, and one dict takes entries in less time.
+        # Not while a file is read: a single dict is faster, and nobody waits while it grows.
         if (type(self.jobs) is not dict or len(self.jobs) > MOST_IN_ONE) and not self.flow.is_later:
             self._spread()
 

@@ -48,7 +48,7 @@ class Snapshot:
         if self._after is None:
             self._table = None
         elif self._after[1] >= self._end:
-            # The jobs behind it with its priority have arrived even later.
+            # All further jobs of this priority came after the snapshot began: go on with the next priority.
             self._after = (self._after[0], sys.maxsize, "")
         return [job for job in page if job.spec.rank[1] < self._end]
 

@@ -194,7 +194,7 @@ def begin_sweep(connection: "Connection[Row]", rows: Rows, clock: LiteralString,
 
 
 def _check_lack(found: Sequence[Row]) -> None:
-    """Raise Lacking or ReadOnlySqlTransaction if the statement find_lack has found anything."""
+    """Raise Lacking if tables or rights are missing, and ReadOnlySqlTransaction if nothing can be written."""
     if any(name is None for name, _ in found):
         raise ReadOnlySqlTransaction
     missing, denied = ([name for name, is_missing in found if is_missing is kind] for kind in (True, False))

@@ -54,8 +54,9 @@ class FailureRows:
     #: For each key, the uids of the jobs that failed last, and the counts by minute.
     uids: Mapping[bytes, Sequence[str]]
     minutes: Mapping[bytes, Mapping[int, int]]
-    #: Whether more groups follow, and the number of jobs in groups that are not listed.
+    #: Whether more groups follow.
     more: bool
+    #: The number of jobs in groups that are not listed.
     dropped: int
 
     @property

@@ -1,4 +1,4 @@
-"""The fast path of claims in a queue with flow, against the order of turns."""
+"""Claims that take one job of each group get the same jobs with and without the order of turns."""
 
 from itertools import islice
 from random import Random

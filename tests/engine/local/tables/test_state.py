@@ -79,7 +79,7 @@ ORDINARY = added_jobs.map(ordinary)
 
 @given(SOME, st.lists(ORDINARY | added_jobs | ORDINARY | facts, min_size=5, max_size=40), st.booleans())
 @settings(deadline=None)
-def test_facts_read_back_together_have_the_same_effect_as_one_by_one(
+def test_records_that_are_read_together_have_the_same_effect_as_single_ones(
     before: list[Fact], more: list[Fact], later: bool
 ) -> None:
     before = [*(QueueCreated(evolve(MAIL, name=name, salt="s")) for name in ("a", "b")), *before]
@@ -159,9 +159,7 @@ def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
     assert slices == 1 + 4
 
 
-def test_a_snapshot_skips_the_many_jobs_of_a_priority_that_came_after_it_began(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_snapshot_reads_no_pages_of_jobs_that_came_after_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.create()
     for priority in (1, 0):

@@ -229,7 +229,7 @@ def test_a_page_of_a_group_reads_only_its_jobs(plans: _Plans, state: State | Non
     assert plans.most(c.ListJobs(queue="grouped", access_key=b"key", filter=wanted, limit=5, scan=5)) <= FEW
 
 
-def test_jobs_of_groups_are_claimed_and_completed_by_few_rows(plans: _Plans) -> None:
+def test_claiming_and_completing_jobs_of_groups_reads_few_rows(plans: _Plans) -> None:
     who = {**WHO, "queue": "grouped"}
     for _ in range(8):
         plans._plans.clear()

@@ -53,7 +53,7 @@ def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: As
 
 
 def _set_read_only(world: PostgresWorld, value: str) -> None:
-    """Set it for the database, and end all sessions, which have the old value."""
+    """Set default_transaction_read_only to `value`, and end all other sessions: they would keep the old value."""
     ((database,),) = world.control.execute("SELECT current_database()").fetchall()
     world.control.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {value}')
     ended = world.control.execute(
@@ -77,7 +77,7 @@ def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWo
     ask.add()
 
 
-def test_the_tables_that_a_role_may_not_change_are_found(world: PostgresWorld) -> None:
+def test_missing_rights_to_tables_are_found(world: PostgresWorld) -> None:
     ((role,),) = world.control.execute("SELECT 'of ' || current_database()").fetchall()
     world.control.execute(f'CREATE ROLE "{role}"')
     try:
