@@ -219,9 +219,11 @@ class Explanation(Answer):
     #: The last error and, in the next line, its fingerprint.
     error = Field[str | None]("error")
     fingerprint = Field[str | None]("fingerprint")
-    #: Of a failed job: how many jobs failed with this fingerprint, with itself, and when the first of them did.
+    #: Of a failed job: how many jobs failed with this fingerprint, with itself, and when the first of them did; and
+    #: whether there may be more, and earlier ones, because the queue has more kinds of failures than are counted.
     failed_alike = Field[int | None]("failed_alike")
     failed_alike_since = Field[datetime | None]("failed_alike_since", as_time)
+    failed_alike_at_least = Field[bool]("failed_alike_at_least", default=False)
     #: The job's group.
     group = Field[str | None]("group")
     #: What holds a job that is ready by itself: group_limit, group_rate, queue_limit, queue_rate, hold or order. Or

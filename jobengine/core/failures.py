@@ -37,6 +37,8 @@ class Alike(Value, frozen=True):
     count: int = 0
     #: When the first of them failed; None without jobs.
     first: int | None = None
+    #: Whether there may be more, and earlier ones: an engine may drop groups.
+    at_least: bool = False
 
     def at_wall_clock(self, ahead: int) -> "Alike":
         return replace(self, first=None if self.first is None else self.first + ahead)

@@ -213,7 +213,7 @@ class Table(Protocol):
         """How many groups of failures there are, and how many of them began after a time; at most MOST_GROUPS."""
 
     def alike(self, fingerprint: str) -> Alike:
-        """How many jobs failed with this fingerprint, and since when, by the counts of `failures`."""
+        """How many jobs failed with this fingerprint, and since when; none if an engine has dropped the group."""
 
     def kept_periods(self) -> Iterable[KeptPeriod]:
         """The stored periods of the queue's history."""

@@ -33,6 +33,8 @@ _SLICE: Final = 1_000
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 #: The fewest jobs of a group of failures that has others than the job itself.
 _WITH_OTHERS: Final = 2
+#: What is said of a failed job whose kind was dropped.
+_NOT_COUNTED: Final = "How many failed like it is not known: the queue has more kinds of failures than are counted."
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000
 
@@ -256,7 +258,8 @@ def explanation_json(explanation: Explanation, links: Sequence[Link] = ()) -> by
 def _alike_value(alike: Alike | None) -> dict[str, int | None]:
     if alike is None or alike.first is None:
         return {}
-    return {"failed_alike": alike.count, "failed_alike_since": alike.first // 1000}
+    at_least = {"failed_alike_at_least": True} if alike.at_least else {}
+    return {"failed_alike": alike.count, "failed_alike_since": alike.first // 1000, **at_least}
 
 
 def _by_schedule(added: ScheduledBy | None) -> str:
@@ -341,11 +344,13 @@ def _ageing(spec: Spec, queue: Queue) -> str:
 def _like(explanation: Explanation) -> str:
     """How many other jobs failed as this one did, as a sentence; empty without others, or without an error."""
     alike = explanation.alike
-    has_error = explanation.job.standing.notes.error is not None
-    if alike is None or alike.first is None or alike.count < _WITH_OTHERS or not has_error:
+    if alike is None or alike.first is None or explanation.job.standing.notes.error is None:
         return ""
-    others = alike.count - 1
-    return f"It failed like {others} other{'' if others == 1 else 's'} since {time_text(alike.first // 1000)}. "
+    since = f"since {time_text(alike.first // 1000)}"
+    if alike.count < _WITH_OTHERS:
+        return f"{_NOT_COUNTED} " if alike.at_least else ""
+    others = f"{alike.count - 1} other{'' if alike.count == _WITH_OTHERS else 's'}"
+    return f"It failed like {f'at least {others} {since} or before' if alike.at_least else f'{others} {since}'}. "
 
 
 @lru_cache(maxsize=64)

@@ -155,7 +155,7 @@ class FailuresContract(Contract):
         assert page.dropped == 601
         twice = [jobs[1_580 + number] for number in range(20)]
         assert {_alike(ask, job) for job in twice} == {(2, twice[0].updated)}
-        # One engine has dropped the group of the first job.
+        # One engine has dropped the group of the first job, and knows of that job alone.
         assert _alike(ask, jobs[0]) == (1, jobs[0].updated)
         assert [job.spec.uid for job in ask.jobs(fingerprint="kind-0")] == [jobs[0].spec.uid]
         retry = c.UpdateMatching(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobengine.core.commands import ListFailures
+from jobengine.core.commands import ExplainJob, ListFailures
 from jobengine.core.failures import MOST_GROUPS, Alike, FoundPage, failure_of, fingerprint_of, fingerprint_of_attempt
 from jobengine.core.fingerprints import fingerprint
 from jobengine.core.model import Attempt, Job, Notes, Rank, Standing, State
@@ -192,6 +192,18 @@ def test_a_list_says_how_many_jobs_it_leaves_out(world: World) -> None:
     assert (len(page.failures), page.following, page.dropped) == (2, None, 1)
 
 
+@pytest.mark.usefixtures("few_groups")
+def test_a_failure_of_a_dropped_group_is_known_to_have_failed_itself(world: World) -> None:
+    failed = []
+    for name in "aabbcd":
+        uid = world.add().spec.uid
+        failed.append(world.update(uid, State.FAILED, lease=world.hold().standing.lease, fingerprint=name))
+        world.now += 1
+    alike = [world.ask(ExplainJob(queue="q", access_key=KEY, uid=job.spec.uid)).alike for job in failed]
+    pairs = [Alike(2, failed[place].updated) for place in (0, 0, 2, 2)]
+    assert alike == [*pairs, Alike(1, failed[4].updated, at_least=True), Alike(1, failed[5].updated)]
+
+
 def _dropping(*names: str) -> tuple[FailureIndex, dict[str, Job]]:
     """An index that is in use while jobs fail one after the other with these fingerprints."""
     jobs = dict[str, Job]()
@@ -215,8 +227,7 @@ def test_the_smallest_groups_are_dropped_and_of_equal_ones_the_earliest(failed: 
 @pytest.mark.usefixtures("few_groups")
 def test_a_dropped_group_begins_again_and_leaving_jobs_are_not_subtracted_from_it() -> None:
     index, jobs = _dropping(*"abbccda")
-    assert (index.alike("a").count, index.alike("a").first) == (1, 6)
-    assert not index.is_whole("a")
+    assert index.alike("a") == Alike(1, 6, at_least=True)
     _replace(index, jobs, "0", None)
     assert (index.alike("a").count, index.page(None, 10, 0).dropped) == (1, 2)
     _replace(index, jobs, "6", None)
@@ -227,9 +238,9 @@ def test_a_dropped_group_begins_again_and_leaving_jobs_are_not_subtracted_from_i
 def test_groups_are_whole_again_once_no_job_of_a_dropped_one_is_left() -> None:
     index, jobs = _dropping(*"abbccda")
     for uid in ("0", "5"):
-        assert not index.is_whole("a")
+        assert index.alike("a").at_least
         _replace(index, jobs, uid, None)
-    assert index.is_whole("a")
+    assert not index.alike("a").at_least
 
 
 @pytest.mark.usefixtures("few_groups")
@@ -238,7 +249,7 @@ def test_groups_that_are_kept_while_others_are_dropped_have_all_their_jobs() -> 
     index = _index(jobs)
     page = index.page(None, 10, 0)
     assert {(group.alike.count, group.alike.first) for group in page.groups} == {(3, 0), (3, 1)}
-    assert (page.dropped, index.is_whole("a"), index.is_whole("c")) == (4, True, False)
+    assert (page.dropped, index.alike("a"), index.alike("c")) == (4, Alike(3, 0), Alike())
 
 
 @pytest.mark.usefixtures("few_groups")
@@ -252,6 +263,5 @@ def test_an_index_that_drops_groups_counts_each_job_once_at_most(changes: list[t
         assert sum(group.alike.count for group in page.groups) + page.dropped == len(jobs)
     for name in "abcdefg":
         every = {(at, uid) for uid, job in jobs.items() for its, at in [failure_of(job) or ("", 0)] if its == name}
-        kept, first = set(_entries(index).get(name, ())), min(every, default=(None, ""))[0]
-        assert kept == every if index.is_whole(name) else kept <= every
-        assert deque(index.count_alike(name), maxlen=1).pop() == Alike(len(every), first)
+        kept, alike = set(_entries(index).get(name, ())), index.alike(name)
+        assert kept == every if alike.count and not alike.at_least else kept <= every

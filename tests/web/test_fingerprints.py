@@ -104,6 +104,7 @@ def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -
     since = first["last_updated"]
     assert explained["reason"].startswith(f"It failed like 1 other since {time_text(since)}. It is failed")
     assert (explained["failed_alike"], explained["failed_alike_since"]) == (2, since)
+    assert "failed_alike_at_least" not in explained
     assert explained["fingerprint"] == fingerprint(REFUSED)
 
 

@@ -175,8 +175,6 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
 
     #: The job's uid.
     uid: str
-    #: The fingerprint of the job's failure, and how many jobs failed alike, if the engine has counted them already.
-    alike: tuple[str, Alike] | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
         return Needs(uids=frozenset([self.uid]), alike=True, ahead=queue.flow is None, holds=queue.flow is not None)
@@ -195,9 +193,12 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
             ahead=ahead,
             hold=hold,
             ahead_in_group=in_group,
-            alike=None if failure is None else self._alike(table, failure[0]),
+            alike=None if failure is None else _alike(table, *failure),
             key_held_until=held_until(job) if holds(job, now) else None,
         )
 
-    def _alike(self, table: Table, fingerprint: str) -> Alike:
-        return self.alike[1] if self.alike and self.alike[0] == fingerprint else table.alike(fingerprint)
+
+def _alike(table: Table, fingerprint: str, failed_at: int) -> Alike:
+    """The jobs that failed with this fingerprint; if their group was dropped, only the job that failed at this time."""
+    alike = table.alike(fingerprint)
+    return alike if alike.count else Alike(1, failed_at, at_least=True)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from ...core import commands as c
 from ...core.errors import QueueNotFound
-from ...core.failures import Alike, failure_of
+from ...core.failures import failure_of
 from ...core.flow import Flow
 from ...core.model import EventBatch, Job, Queue, Rank
 from ...core.wall_time import shown
@@ -31,7 +31,6 @@ from .executor import Executor
 from .index_builder import IndexBuilder
 from .stats import figures_of
 from .tables.queue_scan import QueueScan
-from .tables.queue_table import QueueTable
 from .tables.state import Tables
 from .tables.turns import FOUND_AT_ONCE
 
@@ -200,8 +199,8 @@ class LocalEngine:
                 await deferLater(self._clock, 0)
             while isinstance(command, _MAY_PREPARE) and self._is_unprepared(command):
                 await deferLater(self._clock, 0)
-            if type(command) is c.ListGroups or type(command) is c.ExplainJob:
-                command = cast(c.Command[A], await self._counted(command))
+            if type(command) is c.ListGroups:
+                command = cast(c.Command[A], await self._with_groups(command))
             while self.executor.is_behind(command):
                 await deferLater(self._clock, 0)
             outcome = self.executor.execute(command)
@@ -211,31 +210,13 @@ class LocalEngine:
                     self._line_mover.begin(cast(Queue, answer))
                 return shown(answer, ahead) if ahead else answer
 
-    async def _counted(self, command: c.ListGroups | c.ExplainJob) -> c.Command[Any]:
-        """The command with what is counted for it in slices."""
+    async def _with_groups(self, command: c.ListGroups) -> c.ListGroups:
+        """The command with the groups that it lists, found in slices if there are many."""
         self.executor.check_started()
         table = self._tables.queues.get(command.queue)
-        if table is None or not self.executor.allows(command):
+        if table is None or table.turns is None or len(table.turns.groups) <= FOUND_AT_ONCE:
             return command
-        if type(command) is c.ListGroups:
-            return await self._with_groups(table, command)
-        return await self._with_alike(table, cast(c.ExplainJob, command))
-
-    async def _with_alike(self, table: QueueTable, command: c.ExplainJob) -> c.ExplainJob:
-        """The command with the jobs that failed like its job, counted if the index may not have all of them."""
-        job = table.job(command.uid)
-        failure = None if job is None or job.retrying else failure_of(job)
-        if failure is None or table.failing.is_whole(failure[0]):
-            return command
-        steps, found = table.failing.count_alike(failure[0]), Alike()
-        while (step := next(steps, None)) is not None:
-            found = step
-            await deferLater(self._clock, 0)
-        return replace(command, alike=(failure[0], found))
-
-    async def _with_groups(self, table: QueueTable, command: c.ListGroups) -> c.ListGroups:
-        """The command with the groups that it lists, found in slices if there are many."""
-        if table.turns is None or len(table.turns.groups) <= FOUND_AT_ONCE:
+        if not self.executor.allows(command):
             return command
         found: Sequence[tuple[int, str]] = ()
         steps = table.turns.find(command.sort, command.after, command.limit + 1)

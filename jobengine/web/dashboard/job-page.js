@@ -378,8 +378,10 @@ function readable(explanation, job, retries) {
 }
 
 /** How many other jobs failed in the same way, as a sentence after a space. */
-function alikeText({ failed_alike: count = 1, failed_alike_since: since }) {
-  return count > 1 ? ` It failed like ${number(count - 1)} ${count === 2 ? 'other' : 'others'} since ${exact(since)}.` : '';
+function alikeText({ failed_alike: count = 1, failed_alike_since: since, failed_alike_at_least: more }) {
+  if (count === 1) return more ? ' How many failed like it is not known: the queue has more kinds of failures than are counted.' : '';
+  const others = `${number(count - 1)} ${count === 2 ? 'other' : 'others'} since ${exact(since)}`;
+  return ` It failed like ${more ? `at least ${others} or before` : others}.`;
 }
 
 /** Why a job waits, or has failed because of others; the panel below lists them. */

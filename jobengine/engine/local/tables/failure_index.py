@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final
 
 from attrs import define, field
+from msgspec.structs import replace
 
 from ....core.failures import (
     MOST_GROUPS,
@@ -210,26 +211,15 @@ class FailureIndex:
         """The number of failures in all groups, those that were dropped too."""
         return len(self._places[Place.FAILED]) - self.marks[Mark.CANCELLED] + self.marks[Mark.RETRYING]
 
-    def is_whole(self, name: str) -> bool:
-        """Whether the group of a fingerprint has all its jobs. Call this once the index is built."""
-        group = self.groups.get(name)
-        if group is not None and group.is_whole:
-            return True
-        return self._total() == sum(len(one.entries) for one in self.groups.values())
-
     def alike(self, name: str) -> Alike:
         """How many jobs the group of this fingerprint has, and when the first of them failed."""
         self._complete()
-        return Alike() if (group := self.groups.get(name)) is None else group.alike
+        group = self.groups.get(name)
+        return Alike() if group is None else replace(group.alike, at_least=not self._is_whole(group))
 
-    def count_alike(self, name: str) -> Iterator[Alike]:
-        """Count the jobs with this fingerprint without the groups. Yield to the reactor between two steps."""
-        scan, found = self._scan(), Alike()
-        while not scan.is_done:
-            for its, (at, _) in scan.step(self.jobs):
-                if its == name:
-                    found = Alike(found.count + 1, at if found.first is None else min(at, found.first))
-            yield found
+    def _is_whole(self, group: KeptGroup) -> bool:
+        """Whether a group has all its jobs."""
+        return group.is_whole or self._total() == sum(len(one.entries) for one in self.groups.values())
 
     def count(self, since: int) -> FailureCounts:
         """See Table.count_failures."""
