@@ -83,7 +83,7 @@ class Moves:
         # The original retention, even if the job has failed in a dead-letter queue that has one itself.
         standing = replace(job.standing, notes=replace(job.standing.notes, dead_letter=""))
         moved = self._moved(source.queue, job, target, keep, standing, _own_keep(job.spec).failed_minutes)
-        return [*moved, *self._known_to_schedule(source, job)]
+        return [*moved, *self._known_to_schedule(source, job, failed=True)]
 
     def prevents(self, source: Table, job: Job, target: Table) -> str:
         """Why a job can't be moved, from jobengine.core.dead_letters; empty if nothing prevents it."""
@@ -105,7 +105,8 @@ class Moves:
             ready = target.wall(standing.ready_at) if standing.ready_at else 0
             standing = paced(standing, max(pace.at, ready, standing.not_before), target.wall(self.now))
         moved = self._moved(source.queue, job, target, _own_keep(job.spec), standing, None, with_group=True)
-        return [*with_flow(target), *moved] if _group_of(job) is not None else moved
+        flow = with_flow(target) if _group_of(job) is not None else ()
+        return [*flow, *moved, *self._known_to_schedule(target, job, failed=False)]
 
     def _prevents_dead_letter(self, source: Table, job: Job, target: Table | None, setting: DeadLetter) -> str:
         if target is None:
@@ -133,15 +134,16 @@ class Moves:
         self._lacking.add(queue.name)
         return [QueueChanged(evolve(queue, dead_letter=replace(setting, missing=True)))]
 
-    def _known_to_schedule(self, source: Table, job: Job) -> Sequence[Fact]:
-        """The fact that the schedule which added a job knows where it went, to count it as failed."""
+    def _known_to_schedule(self, table: Table, job: Job, *, failed: bool) -> Sequence[Fact]:
+        """The fact that a job has failed and left the queue of its schedule, or is back there: it is counted so."""
         by, uid = scheduled_by(job.spec.rare.context.meta), job.spec.uid
-        schedule = None if by is None else self._schedule(source, by.name)
-        if by is None or schedule is None or uid not in remembered(schedule):
+        schedule = None if by is None else self._schedule(table, by.name)
+        if by is None or schedule is None or uid not in remembered(schedule) or (uid in schedule.moved) is failed:
             return ()
-        schedule = replace(schedule, moved=(*dict.fromkeys([*schedule.moved, uid]),))
-        self._schedules[source.queue.name, by.name] = schedule
-        return [ItemSet(source.queue.name, SCHEDULE, by.name, schedule_text(schedule))]
+        moved = (*schedule.moved, uid) if failed else tuple(one for one in schedule.moved if one != uid)
+        schedule = replace(schedule, moved=moved)
+        self._schedules[table.queue.name, by.name] = schedule
+        return [ItemSet(table.queue.name, SCHEDULE, by.name, schedule_text(schedule))]
 
     def _schedule(self, table: Table, name: str) -> Schedule | None:
         if (known := self._schedules.get((table.queue.name, name))) is not None:

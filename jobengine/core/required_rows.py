@@ -74,6 +74,8 @@ class Needs(Value, frozen=True, kw_only=True):
     holds: bool = False
     #: Jobs that only the rule can name, by load_jobs: those of schedules.
     more_jobs: bool = False
+    #: The schedules that may have added jobs with these uids, which are in the queue of this name now.
+    schedules_of: str | None = None
     #: For the jobs with these uids, the batches that they belong to.
     batches: bool = False
     #: The number of jobs of batches: of those with these names, or of all.

@@ -9,8 +9,8 @@ from jobengine.core import commands as c
 from jobengine.core.errors import ScheduleRunning
 from jobengine.core.model import Job, State
 from jobengine.core.schedules import IfRunning, Missed, Schedule, ScheduledJob, ScheduleReport, Settings
-from tests.contract.asking import Asker, Contract
-from tests.contract.dead_letters import with_dead_letters
+from tests.contract.asking import KEY, Asker, Contract
+from tests.contract.dead_letters import OTHER, with_dead_letters
 from tests.contract.world import World
 from tests.core.worlds import EDGE
 
@@ -140,6 +140,25 @@ class ScheduleContract(Contract):
         assert ([*report.states.values()], ask.jobs()) == ([State.FAILED] * 2, [])
         world.advance(EVERY)
         assert (read(ask).failing, _outcomes(ask)) == (True, "++-")
+
+    def test_a_job_that_is_moved_back_and_completed_is_no_failure_of_its_schedule(
+        self, world: World, ask: Asker
+    ) -> None:
+        with_dead_letters(ask)
+        put(ask, pause_after_failures=1, job=replace(JOB, keep_minutes=0))
+        put(ask, name="other")
+        world.advance(EVERY)
+        for _ in range(2):
+            ask.update(ask.hold(), State.FAILED)
+        states = [ask.ask(c.ReadSchedule, name=name).states for name in ("s", "other")]
+        assert [[*one.values()] for one in states] == [[State.FAILED]] * 2
+        move = c.MoveJobs(queue=OTHER, to="q", access_key=KEY, filter=c.Filter(), uids=(*states[0], *states[1]))
+        assert ask.get(world.engine.ask(move)).moved.moved == 2
+        for _ in range(2):
+            ask.update(ask.hold(), State.COMPLETE)
+        world.advance(EVERY)
+        assert (read(ask).failing, _outcomes(ask)) == (False, "++")
+        assert [*ask.ask(c.ReadSchedule, name="s").states.values()] == [State.QUEUED]
 
     def test_running_a_schedule_now_adds_one_job(self, world: World, ask: Asker) -> None:
         put(ask)

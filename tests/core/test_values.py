@@ -77,7 +77,7 @@ SHOWN = """
     done failing failures fired firings followed manual number request_digest schedule states wall
     at_most_seconds debounce if_queued key key_held_until key_passed_on replaced unique
     adds alike at before dead_letter dropped fingerprint keep_failed left missing
-    move_to moved moved_from not_moved pace per_second start to
+    move_to moved moved_from not_moved pace per_second source start to
 """
 
 

@@ -151,10 +151,13 @@ class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
     uids: tuple[str, ...] = ()
     #: Whether it adds jobs.
     adds: bool = False
+    #: The queue from which it moves the jobs.
+    source: str | None = None
     named_in: str | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:
-        return Needs(uids=frozenset(self.uids), size=self.adds and queue.max_jobs > 0, adds=self.adds)
+        size = self.adds and queue.max_jobs > 0
+        return Needs(uids=frozenset(self.uids), size=size, adds=self.adds, schedules_of=self.source)
 
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity

@@ -86,7 +86,15 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
         key, admin = self.access_key, self.admin
         return (
             UseQueue(queue=self.queue, access_key=key, admin=admin, uids=self.uids),
-            UseQueue(queue=self.to, access_key=key, admin=admin, uids=self.uids, adds=True, named_in="move_to"),
+            UseQueue(
+                queue=self.to,
+                access_key=key,
+                admin=admin,
+                uids=self.uids,
+                adds=True,
+                source=self.queue,
+                named_in="move_to",
+            ),
         )
 
     @property

@@ -94,13 +94,15 @@ class LinkLoading:
 
     def load_batches(self, parts: Sequence[PlannedPart]) -> None:
         """
-        Load the batches of loaded jobs that a command may remove, or that may expire.
+        Load the batches of loaded jobs that a command may remove, or that may expire, and the schedules of jobs that
+        are moved.
 
-        Raises KeysWanted if others have locked the key of a batch: waiting for it now could be a deadlock.
+        Raises KeysWanted if others have locked one of their keys: waiting for it now could be a deadlock.
         """
         is_any_due = self.tables.now.is_any_due
         wanted = [self.tables.queues[part.command.queue] for part in parts if part.needs.batches]
-        missing = self._missing([*self.by_id.values()] if is_any_due else wanted, _batch_of)
+        found = self._missing([*self.by_id.values()] if is_any_due else wanted, _batch_of)
+        missing = dict(sorted({**found, **self._schedules(parts)}.items()))
         if not missing:
             return
         if self.tables.locked and len(self._locked(missing)) < len(missing):
@@ -134,6 +136,18 @@ class LinkLoading:
             if thing is not None and thing not in table.of_jobs
         }
         return dict(sorted(found.items()))
+
+    def _schedules(self, parts: Sequence[PlannedPart]) -> dict[Key, tuple[str, str]]:
+        """The schedules that are not loaded of a queue to which jobs are moved, by key."""
+        found = dict[Key, tuple[str, str]]()
+        for part in parts:
+            source = self.tables.queues.get(part.needs.schedules_of or "")
+            if source is not None:
+                jobs = source.jobs
+                things = {_schedule_of(jobs[uid]) for uid in part.needs.uids & jobs.keys()}
+                missing = things - {None} - self.tables.queues[part.command.queue].of_jobs
+                found |= {(self._id(part), self.rows.item(*thing)): thing for thing in missing if thing is not None}
+        return found
 
     def _locked(self, keys: Iterable[Key]) -> set[_Place]:
         """Lock keys, but none that others have locked; returns those that are locked."""
@@ -211,8 +225,13 @@ def _batch_of(job: Job) -> tuple[str, str] | None:
 
 def _changed_with(job: Job) -> tuple[str, str] | None:
     """The named thing that may change if a due job is removed or moved."""
-    by = scheduled_by(job.spec.rare.context.meta) if is_to_move(job) else None
-    return _batch_of(job) if by is None else (SCHEDULE, by.name)
+    schedule = _schedule_of(job) if is_to_move(job) else None
+    return _batch_of(job) if schedule is None else schedule
+
+
+def _schedule_of(job: Job) -> tuple[str, str] | None:
+    by = scheduled_by(job.spec.rare.context.meta)
+    return None if by is None else (SCHEDULE, by.name)
 
 
 def may_be_there(uid: str) -> bool:
