@@ -220,8 +220,9 @@ def filled(shell: Shell) -> Shell:
     with shell.daemon.client(key=KEY) as client:
         client.add({"to": "ada@example.org"}, "mail", uid=UID, tags=["news"], group="customer-7")
         client.add({"to": "bob@example.org"}, "mail", tags=["news"])
-    shell("schedule", "add", "mail", "nightly", "--cron", "0 3 * * *")
-    shell("batch", "create", "mail", "import-7")
+        nightly = {"queue_name": "mail", "name": "nightly", "cron": "0 3 * * *", "job": {"content": {}}}
+        assert client.call("PUT", "/api/v1/schedule", body=nightly).status == 201
+        assert client.call("PUT", "/api/v1/batch", body={"queue_name": "mail", "name": "import-7"}).status == 201
     return shell
 
 
