@@ -56,7 +56,13 @@ def errors(queue_name: str, limit: int, every: bool) -> None:
     """
     queue = current().queue(queue_name)
     none = f"No job of {queue_name!r} has failed or is to be tried again."
-    current().output.first(ERRORS, queue.failures, None if every else limit, none)
+    output = current().output
+    output.first(ERRORS, queue.failures, None if every else limit, none)
+    dropped = queue.dropped_failures()
+    if dropped and output.as_json:
+        output.json({"dropped": dropped})
+    elif dropped:
+        output.note(f"Jobs of kinds beyond the 1,000 most frequent, which are not listed: {dropped:,}.")
 
 
 @command("show", "jobengine show mail 0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11")

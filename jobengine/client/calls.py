@@ -183,12 +183,18 @@ def _later(make: Callable[[], Any]) -> s.Shape:
 
 
 _read_job: Final = _value(Job)
+_dropped_shape: Final = _later(lambda: s.Dropped)
 _matched_shape: Final = Decoder(dict[Literal["matched"], int]).decode
 _healthy: Final = Decoder(dict[Literal["status"], Literal["ok"]]).decode
 
 
 def _next(response: Response) -> Job | None:
     return _read_job(response) if response.status == HTTPStatus.OK else None
+
+
+def _dropped(response: Response) -> int:
+    dropped: int = json_of(response, _dropped_shape)["dropped"]
+    return dropped
 
 
 def _page(name: str, kind: type[A]) -> Callable[[Response], tuple[list[A], str | None]]:
@@ -285,8 +291,17 @@ RESET_GROUP: Final = _deletion("resetGroup", "/api/v1/group", ("Queue.reset_grou
 LIST_GROUPS: Final = Call(
     "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
 )
+#: Both calls of one operation, in the next lines.
 LIST_FAILURES: Final = Call(
-    "listFailures", "GET", "/api/v1/failures", ("Queue.failures",), _page("failures", FailureGroup), special=_QUEUE
+    "listFailures",
+    "GET",
+    "/api/v1/failures",
+    ("Queue.failures", "Queue.dropped_failures"),
+    _page("failures", FailureGroup),
+    special=_QUEUE,
+)
+COUNT_DROPPED: Final = Call(
+    "listFailures", "GET", "/api/v1/failures", LIST_FAILURES.served_by, _dropped, special=_QUEUE
 )
 SET_SCHEDULE: Final = Call(
     "setSchedule", "PUT", "/api/v1/schedule", ("Queue.schedule",), _value(Schedule), statuses=(200, 201), special=_QUEUE

@@ -113,6 +113,12 @@ def page_of(name: str, kind: Any) -> Any:
     return defstruct("_Page", [(name, list[kind]), ("next_cursor", str | None, None)])
 
 
+class Dropped(Struct, gc=False):
+    """The part of a list of failures that tells how many jobs are not in it."""
+
+    dropped: int
+
+
 class _Brief(Struct, gc=False):
     """The outcome of one job in a bulk add."""
 

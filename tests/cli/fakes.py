@@ -222,6 +222,9 @@ class FakeQueue:
     def failures(self, limit: int | None = None) -> Iterator[FailureGroup]:
         yield from self.answers.get("failures", ())[:limit]
 
+    def dropped_failures(self) -> int:
+        return int(self.answers.get("dropped_failures", 0))
+
     def batch(self, name: str, **more: Any) -> FakeBatch:
         if more.get("then") is not None:
             self._note("then", more["then"].content, more["then"].options, more["then_on"])

@@ -69,6 +69,13 @@ def test_errors_as_json_are_those_of_the_server(shell: Shell) -> None:
     assert json.loads(line) == shell.mail.answers["failures"][0].raw
 
 
+def test_errors_counts_the_jobs_that_are_not_listed_in_a_last_line(shell: Shell) -> None:
+    shell.mail.answers |= {"failures": _groups("a"), "dropped_failures": 1_200}
+    note = "Jobs of kinds beyond the 1,000 most frequent, which are not listed: 1,200.\n"
+    assert shell("errors", "mail").stderr == note
+    assert shell("errors", "mail", "--json").stdout.splitlines()[1:] == ['{"dropped":1200}']
+
+
 def test_errors_notes_that_there_are_none_or_more(shell: Shell) -> None:
     assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
     shell.mail.answers["failures"] = _groups("a", "b", "c")

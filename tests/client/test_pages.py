@@ -49,3 +49,14 @@ async def test_the_client_for_asyncio_iterates_lists_too(
 ) -> None:
     queue = async_queue_with(answer(200, {name: [{key: "a"}], "next_cursor": None}))
     assert [item.raw[key] async for item in call(queue)] == ["a"]
+
+
+def test_the_jobs_that_are_in_no_listed_group_of_failures_are_counted() -> None:
+    asked: list[object] = []
+
+    def reply(request: Request) -> Response:
+        asked.append(request.query)
+        return answer(200, {"failures": [], "next_cursor": None, "dropped": 7})
+
+    assert queue_with(reply)[0].dropped_failures() == 7
+    assert asked == [{"queueName": "q", "limit": "1"}]

@@ -128,6 +128,7 @@ USES: dict[str, Use] = {
     "Queue.move": lambda e, _: e.queue("q").move("other", state="failed"),
     "Queue.redrive": lambda e, _: e.queue("q").redrive(),
     "Queue.failures": lambda e, _: e.queue("q").failures(),
+    "Queue.dropped_failures": lambda e, _: e.queue("q").dropped_failures(),
     "Queue.groups": lambda e, _: e.queue("q").groups(),
     "Queue.group": lambda e, _: e.queue("q").group("g"),
     "Queue.set_group": lambda e, _: e.queue("q").set_group("g", weight=2),

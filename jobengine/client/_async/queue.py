@@ -406,10 +406,14 @@ class AsyncQueue(AsyncMoves):
 
         A group has the jobs that have failed without being cancelled, and those that are tried again after a failure.
         Select them with `fingerprint`: `queue.retry(fingerprint=group.fingerprint)`. Of more than 1,000 groups
-        only the largest are listed, and a count may be too low.
+        only the largest are listed, and a count may be too low; see dropped_failures.
         """
         async for group in self._pages(calls.LIST_FAILURES, {"queueName": self.name}, limit, _FAILURES):
             yield group
+
+    async def dropped_failures(self) -> int:
+        """How many jobs are in no group of `failures`, because the queue has more than 1,000."""
+        return await self._ask(calls.COUNT_DROPPED, query={"queueName": self.name, "limit": "1"})
 
     async def all_jobs(self) -> list[Job]:
         """All jobs in any state, from one answer."""
