@@ -34,7 +34,7 @@ def digest_of(access_key: bytes, salt: str) -> str:
 
 
 def digest_of_sha512(hexadecimal: str, salt: str) -> str:
-    """The stored digest of a key of which only the SHA-512 is known, as 128 hexadecimal characters in lower case."""
+    """The stored digest of a key of which only the SHA-512 is known: `hexadecimal`, 128 characters in lower case."""
     return _OF_SHA512 + digest_of(hexadecimal.encode(), salt)
 
 
@@ -45,9 +45,9 @@ def is_of_go_version(queue: Queue) -> bool:
 
 def with_own_digest(queue: Queue, access_key: bytes) -> Queue | None:
     """
-    The queue with the digest of its owner's key, at the first use of a key of which only the SHA-512 was known.
+    The queue with a digest of the owner's key, if only the SHA-512 of this key was known and `access_key` is the key.
 
-    None if there is nothing to change, also for another key.
+    None if nothing is to change.
     """
     if not is_of_go_version(queue):
         return None
@@ -79,7 +79,7 @@ class Keyed(Protocol):
 
     @property
     def named_in(self) -> str | None:
-        """The field that names the queue, in a request about another queue; None in one about this queue."""
+        """The field of the request that names the queue; None for the queue in the request's path."""
 
 
 def authorise(queue: Queue, command: Keyed, now: int) -> Grant:
@@ -112,7 +112,7 @@ def _grant(queue: Queue, access_key: bytes, now: int) -> Grant | None:
 
 
 def _is_of(kept: str, queue: Queue, access_key: bytes, digest: str) -> bool:
-    """Whether `kept` is the stored digest of this key, whose own digest is `digest`."""
+    """Whether `kept` is a stored digest of this key; `digest` is what `digest_of` returns for the key."""
     if kept.startswith(_OF_SHA512):
         digest = digest_of_sha512(sha512(access_key).hexdigest(), queue.salt)
     return compare_digest(digest, kept)

@@ -46,7 +46,7 @@ Unsaved = Sequence[Period]
 
 
 def nothing_kept(_name: str, _span: int, _number: int) -> str | None:
-    """The `find` of an engine that keeps periods elsewhere: it finds none."""
+    """The default for `Activity.find`, for an engine that saves periods elsewhere: always None."""
     return None
 
 
@@ -60,11 +60,11 @@ class _Open:
 
 @define
 class _QueueActivity:
-    #: Returns the stored text of a period, by span and number, or None: it may have begun before the server's start.
+    #: Returns the saved text of a period, by span and number, or None; it may have begun before the server's start.
     find: Callable[[int, int], str | None]
     #: The last period of each span.
     last: list[_Open | None] = field(factory=lambda: [None] * len(SPANS))
-    #: The periods that have changed since they were kept, by span and number.
+    #: The periods that have changed since they were saved, by span and number.
     unsaved: dict[tuple[int, int], Tally] = field(factory=dict)
     #: Counts since the start.
     totals: Counter[str] = field(factory=Counter)
@@ -101,7 +101,7 @@ class _QueueActivity:
         self._newest, self._waits, self._runs = Counter(), [], []
 
     def _tally(self, span: int, number: int) -> Tally:
-        """The tally that counts a change of this period: the period's own or, if a later one has begun, the latest."""
+        """The tally that counts a change in this period: its own or, if a later period has begun, the later one's."""
         last = self.last[span]
         if last is None or last.number < number:
             text = self.find(span, number)
@@ -164,7 +164,7 @@ class _QueueActivity:
         return None if state is QUEUED else state
 
     def _count_end(self, standing: Standing) -> None:
-        """Count an attempt that has just ended, other than by completion; `standing` is the job's afterwards."""
+        """Count an attempt that has just ended without completing the job; `standing` is how the job stands now."""
         notes = standing.notes
         if standing.state is INPROGRESS or not notes.history:
             return
@@ -200,7 +200,7 @@ class Activity:
         self._changed.add(name)
 
     def note_firings(self, effects: Iterable[Effect]) -> None:
-        """Count how many times of schedules were fired and skipped."""
+        """Count the times of schedules that were fired, and those that were skipped."""
         for effect in effects:
             if isinstance(effect, ItemEffect) and effect.kind == SCHEDULE and effect.new is not None:
                 old, new = schedule_totals(effect.old), schedule_totals(effect.new)
@@ -240,7 +240,7 @@ class Activity:
                 self._changed.add(name)
 
     def forget_delays(self, name: str, most: int) -> None:
-        """Forget when the delays of a queue's jobs ended, if it has more than `most` of these times."""
+        """Drop the times at which delays of a queue's jobs ended, if more than `most` are recorded."""
         times = self._queues[name].ready_since
         if len(times) > most:
             times.clear()

@@ -1,5 +1,5 @@
 """
-Priority ageing: an order of jobs in which one step of priority is worth some seconds of age, so that none starves.
+Priority ageing: an order of jobs in which one step of priority is worth some seconds of age, so that no job starves.
 
 A job's place in line is fixed when it is added: its creation time, earlier by that many seconds for each step of
 priority. When the setting changes, the unfinished jobs are moved to their new places in slices (commands.MoveInLine).
@@ -39,7 +39,7 @@ def line_of(order: Order | None, priority: int, created: int) -> int | None:
 
 
 def changed_order(order: Order | None, seconds: int | None, now: int) -> Order | None:
-    """The order once a step of priority is worth this many seconds; the same object if that is so already."""
+    """`order`, with a step of priority worth this many seconds; the same object if nothing changes."""
     if seconds == (None if order is None else order.seconds_per_priority):
         return order
     return Order(seconds_per_priority=seconds, changed=max(now, 1 if order is None else order.changed + 1))

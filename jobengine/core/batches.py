@@ -23,8 +23,9 @@ BATCH: Final = "batch"
 NAME_LENGTH: Final = 200
 #: The most batches of a queue.
 MOST_BATCHES: Final = 10_000
-#: A batch without jobs is removed this many milliseconds after its end: one that had none, and one whose jobs are gone.
+#: For how many milliseconds after its end a batch is kept that never had jobs.
 _EMPTY_KEPT: Final = DAY
+#: For how many milliseconds after its end a batch is kept at least, if it had jobs; it is kept while it has any.
 _KEPT: Final = 60 * MINUTE
 
 
@@ -34,11 +35,11 @@ class Batch(Value, frozen=True, kw_only=True, omit_defaults=True):
     created: Annotated[int, Meta(ge=0)]
     #: The uid of the job that is released at its end; None without one.
     then: str | None = None
-    #: Whether it takes jobs even when all that it has are finished.
+    #: Whether it takes new jobs even after all its jobs are finished.
     open: bool = True
     #: When it ended; None if it has not, or a job was retried since.
     ended: Annotated[int, Meta(ge=0)] | None = None
-    #: Whether one of its jobs had failed at that time, or was removed before it was complete.
+    #: Whether one of its jobs had failed when the batch ended, or was removed before it was complete.
     failed: bool = False
     #: How many jobs were removed before they were complete.
     lost: Annotated[int, Meta(ge=0)] = 0
@@ -67,7 +68,7 @@ _read: Final = Decoder(Batch).decode
 
 
 def batch_text(batch: Batch) -> str:
-    """The value of the named thing."""
+    """A batch as the value of its named thing."""
     return _encode(batch).decode()
 
 
@@ -77,14 +78,14 @@ def batch_of(text: str) -> Batch:
 
 
 def end_of_batch(batch: Batch | None) -> str:
-    """How a batch stands for a job that depends on it: the character of Standing.ended."""
+    """The character for this batch in the `Standing.ended` of a job that depends on it."""
     if batch is not None and batch.ended is None:
         return NOT_YET
     return MET if batch is not None and not batch.failed else UNMET
 
 
 def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
-    """The batch at `now` with these jobs: it may have ended, be resumed, or have failed no longer."""
+    """The batch at `now` if these are its jobs: it may end, go on after its end, or no longer count as failed."""
     if not _is_over(batch, counts):
         return batch if batch.ended is None else replace(batch, ended=None, failed=False)
     if batch.ended is None:
@@ -93,7 +94,7 @@ def batch_after(batch: Batch, counts: BatchCounts, now: int) -> Batch:
 
 
 def kept_after_end(batch: Batch) -> int:
-    """The milliseconds for which a batch is kept after its end, at least, once it has no jobs."""
+    """The least time, in milliseconds from its end, for which a batch is kept; it is kept longer while it has jobs."""
     return _KEPT if batch.jobs else _EMPTY_KEPT
 
 

@@ -32,13 +32,13 @@ class DeadLetter(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 class MovedFrom(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where a job was before its last move."""
 
-    #: The queue's name.
+    #: The name of the queue before the move.
     queue: str
     #: When it was moved.
     at: int
-    #: The minutes for which it is kept if it fails after its next move, if this move has changed them.
+    #: For how many minutes the job was kept after a failure before the move; None if the move did not change it.
     keep_failed: int | None = None
-    #: The job's group, if this queue has no groups.
+    #: The job's group before the move, if the queue to which it was moved has no groups.
     group: str | None = None
 
 

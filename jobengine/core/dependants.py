@@ -44,7 +44,7 @@ def follow_up(tables: TableSet, now: int, limit: int) -> list[Fact]:
 
 
 def awaited_by(job: Job | None) -> list[Awaited]:
-    """The dependencies whose ends still change a job: one that waits, or has failed because one of them failed."""
+    """The dependencies whose ends can still change a job that waits, or that failed because of one; else none."""
     if job is None or not job.standing.ended or not _heeds(job, job.spec.rare.dependencies):
         return []
     on = job.spec.rare.dependencies.on if job.spec.rare.dependencies is not None else ()
@@ -61,8 +61,9 @@ def _heeds(job: Job, dependencies: Dependencies | None) -> bool:
 
 def end_of(tables: TableSet, awaited: Awaited, uid: str) -> str:
     """
-    How a job or batch stands for the job `uid`, which depends on it: NOT_YET, MET or UNMET; one that is missing has
-    failed, and so has a batch that was replaced by another of the same name.
+    How a job or batch stands for the job `uid`, which depends on it: NOT_YET, MET or UNMET.
+
+    A missing job or batch counts as failed, and so does a batch that was replaced by another of the same name.
     """
     table, name = tables.queues.get(awaited[0]), batch_in(awaited[1])
     if table is None:

@@ -17,7 +17,7 @@ Awaited = tuple[str, str]
 #: The most dependencies of a job.
 MOST_DEPENDENCIES: Final = 100
 
-#: The characters of Standing.ended: not finished; complete; failed or removed; the same, and its retry is waited for.
+#: The characters of Standing.ended: unfinished; complete; failed or removed; failed or removed, with a retry awaited.
 NOT_YET, MET, UNMET, WAITED_FOR = "-", "c", "f", "w"
 
 _BATCH: Final = "batch:"
@@ -42,12 +42,12 @@ class Dependencies(Value, frozen=True):
 
 
 def batch_key(name: str) -> str:
-    """The key of a batch, where dependencies have the uid of a job; no uid has this form."""
+    """The key that stands for a batch in a dependency, instead of the uid of a job; no uid has this form."""
     return _BATCH + name
 
 
 def batch_in(key: str) -> str | None:
-    """The name of the batch, if a key is one of a batch."""
+    """The name of the batch that a key stands for; None if the key is the uid of a job."""
     return key.removeprefix(_BATCH) if key.startswith(_BATCH) else None
 
 
@@ -59,7 +59,7 @@ def mark_after(mark: str, end: str, on_failure: OnDependencyFailure) -> str:
 
 
 def waits_for(ended: str) -> bool:
-    """Whether any of these dependencies is waited for."""
+    """Whether a job with these characters still waits for any of its dependencies."""
     return NOT_YET in ended or WAITED_FOR in ended
 
 

@@ -24,7 +24,7 @@ class JobEffect(Value, frozen=True):
 
     @property
     def not_moved(self) -> str | None:
-        """Why this failed job does not move to the dead-letter queue, if it was decided with this change."""
+        """Why this failed job is not moved to the dead-letter queue, if this change decides that; else None."""
         reason = "" if self.new is None else self.new.standing.notes.dead_letter
         if not reason or reason == DUE:
             return None

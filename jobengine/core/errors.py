@@ -27,7 +27,7 @@ class AccessDenied(DomainError):
     """The access key does not open the queue."""
 
     def __init__(self, queue: str, named_in: str | None = None) -> None:
-        """`named_in` is the field of a request about another queue that names `queue`."""
+        """`named_in` is the field of the request that names `queue`; None for the queue in the request's path."""
         text = f"The access key does not open the queue {queue!r}; send one that does in X-Access-Key."
         if named_in is not None:
             text = f"The access key does not open the queue {queue!r} in {named_in}; send one that opens both queues."
@@ -224,14 +224,14 @@ class DependencyCircle(DomainError):
 
 
 class WouldWaitForItself(DomainError):
-    """A job that is to be awaited would wait for what awaits it."""
+    """A job would depend on a job that waits, directly or through others, for this job or its batch."""
 
     def __init__(self, uid: str, awaiting: str) -> None:
         super().__init__(f"It depends on {uid}, which waits for {awaiting}: neither could ever run.")
 
 
 class TooManyDependants(DomainError):
-    """So many jobs wait for a job that it is not checked whether they include another."""
+    """Too many jobs wait for a job or batch: they are not searched for a circle."""
 
     def __init__(self, most: int) -> None:
         super().__init__(
@@ -309,11 +309,11 @@ class ScheduleConflict(DomainError):
 
 
 class NoTimes(DomainError):
-    """The server does not know the cron line or the time zone of a schedule, so it has no times; str() says why."""
+    """A schedule has no times: the server can't read its cron line, or does not know its time zone; str() says why."""
 
 
 class ScheduleRunning(DomainError):
-    """A job of the schedule is not finished, and the schedule adds none meanwhile."""
+    """A job of the schedule is not finished, and the schedule adds no other meanwhile."""
 
     def __init__(self, uid: str) -> None:
         super().__init__(f"The job {uid} of this schedule is not finished. Wait until it is, or cancel it.")

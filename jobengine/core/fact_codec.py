@@ -291,13 +291,13 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
 
 #: What jobs that were added together have in common: standing, retention, time-out, timeout_time and creation time.
 Parts = tuple[Standing, Retention, int, int, int]
-#: Tags, attempts, the delay of the second one, and rare fields.
+#: A job's tags, most attempts, retry delay, and rare fields.
 Extras = tuple[tuple[str, ...], int, int, Rare]
 NO_EXTRAS: Final[Extras] = ((), 1, 0, NO_RARE)
 
 
 def made_job(uid: str, priority: int, arrival: int, content: bytes, parts: Parts, extras: Extras) -> Job:
-    """A job, given its fields."""
+    """A job with these fields."""
     standing, keep, timeout, timeout_time, created = parts
     tags, max_attempts, retry_delay, rare = extras
     spec = Spec(
@@ -350,7 +350,7 @@ def read_extras(more: dict[str, Any]) -> Extras:
     return tags, more.get("max_attempts", 1), more.get("retry_delay_seconds", 0), _read_rare(more)
 
 
-#: Jobs without other rare fields share an object; see shared_rare.
+#: Jobs that have no rare fields but these share an object; see shared_rare.
 _SHARED: Final = frozenset({"author", "group", "batch"})
 #: The fields of Rare, and their names in records.
 _WRITTEN: Final = {name: name for name in Rare.__struct_fields__} | {"request_digest": "fingerprint"}
@@ -369,7 +369,7 @@ def _read_rare(more: dict[str, Any]) -> Rare:
         written["unique"] = convert(written["unique"], UniqueRule)
     if "moved_from" in written:
         written["moved_from"] = convert(written["moved_from"], MovedFrom)
-    # Such a job has tags, or more attempts.
+    # A job with only shared rare fields comes here if it has tags or several attempts.
     return shared_rare(**written) if _SHARED.issuperset(written) else Rare(**written)
 
 

@@ -27,7 +27,7 @@ _VERSION: Final = 1
 
 
 class BadLine(ValueError):
-    """A line that no export has; str() says why."""
+    """A line that can't be in an export; str() says why."""
 
 
 class NewerLines(ValueError):
@@ -133,7 +133,7 @@ _READERS: Final[Mapping[str, Callable[[str], object]]] = {
     SCHEDULE: schedule_of,
     BATCH: batch_of,
 }
-#: The most characters of the names of all these.
+#: The most characters in the name of a thing of these kinds.
 _NAME_LENGTH: Final = 200
 
 

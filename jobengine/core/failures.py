@@ -58,7 +58,7 @@ class FoundPage(Value, frozen=True, kw_only=True):
     """Some groups of failures in their order."""
 
     groups: Sequence[FoundGroup] = ()
-    #: The position of the last one, or None if no more follow.
+    #: The position of the last group, or None if no more groups follow.
     following: GroupPosition | None = None
     #: How many jobs are in no group that is listed, because the queue has more than MOST_GROUPS.
     dropped: int = 0
@@ -83,7 +83,7 @@ class FailureGroup(Value, frozen=True, kw_only=True):
 
 
 def failure_of(job: Job) -> tuple[str, int] | None:
-    """The fingerprint of a job's failure and when it failed; None if it is in no group."""
+    """The fingerprint of a job's failure, and when the job failed; None if the job is in no group."""
     standing = job.standing
     notes = standing.notes
     if standing.state is FAILED:
@@ -101,20 +101,20 @@ def fingerprint_of(standing: Standing) -> str | None:
 
 
 def fingerprint_of_attempt(attempt: Attempt) -> str | None:
-    """The fingerprint of an attempt that failed or timed out; None of others."""
+    """The fingerprint of an attempt that failed or timed out; None for other attempts."""
     if attempt.outcome not in _FAILURES:
         return None
     return _shown(attempt)
 
 
 def _shown(failure: Notes | Attempt) -> str:
-    """The fingerprint that the worker sent, or that of the error."""
-    # That of the error is not stored: it is the same each time, and for most failures nobody asks for it.
+    """The fingerprint that the worker sent, or else the fingerprint of the error."""
+    # The error's fingerprint is not stored: it can be computed at any time, and few are ever read.
     return failure.fingerprint or fingerprint(failure.error or "")
 
 
 def _failed_at(job: Job) -> int:
-    """When the last attempt failed of a job that is tried again."""
+    """When the last failed attempt ended, of a job that is tried again."""
     history = job.standing.notes.history
     return next((one.ended for one in reversed(history) if one.outcome in _FAILURES), job.standing.updated)
 

@@ -25,11 +25,11 @@ class Filter(Value, frozen=True, kw_only=True):
     state: State | None = None
     #: With this tag; None is any.
     tag: str | None = None
-    #: In this group; None is any or none.
+    #: In this group; None is any group, or none.
     group: str | None = None
-    #: In this batch; None is any or none.
+    #: In this batch; None is any batch, or none.
     batch: str | None = None
-    #: With this text in the content, in any case; it must be casefolded (str.casefold). None is any.
+    #: With this text in the content, whose case is ignored; pass it casefolded (str.casefold). None is any.
     text: str | None = None
     #: Held, or last held, by a worker of this name; None is any.
     worker: str | None = None
@@ -37,15 +37,17 @@ class Filter(Value, frozen=True, kw_only=True):
     error: str | None = None
     #: With this fingerprint of the latest error; None is any.
     fingerprint: str | None = None
-    #: Moved from the queue of this name; None is any or none.
+    #: Moved from the queue of this name; None is any job, moved or not.
     moved_from: str | None = None
-    #: Added, or last changed, at least this many seconds ago; None is any time.
+    #: Added at least this many seconds ago; None is any time.
     older_than: int | None = None
+    #: Last changed at least this many seconds ago; None is any time.
     updated_before: int | None = None
-    #: Whether the job is queued again after a failed attempt; whether it failed because it was cancelled. None is both.
+    #: Only jobs that are (False: are not) queued again after a failed attempt; None is any.
     retrying: bool | None = None
+    #: Only jobs that failed (False: did not fail) because they were cancelled; None is any.
     cancelled: bool | None = None
-    #: Whether it is queued or in progress; False is any.
+    #: Only jobs that are queued or in progress; False is any.
     unfinished: bool = False
 
     @property

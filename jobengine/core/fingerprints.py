@@ -19,7 +19,7 @@ LINE_LENGTH: Final = 300
 _REMEMBERED: Final = 512
 _DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"0" * 9)
 
-#: Quoted texts; an apostrophe inside a word is none.
+#: Quoted texts; an apostrophe inside a word is no quote.
 _QUOTED: Final = re.compile(
     r"""(?<!\w)[bru]?'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`'\n]*['`](?!\w)|\u201c[^\u201d\n]*\u201d|\u2018[^\u2019\n]*\u2019"""
 )
@@ -34,7 +34,7 @@ _UNITS: Final = frozenset(
 #: Words before a number that tells what went wrong: such a number is kept.
 _BEFORE_KEPT: Final = frozenset({"errno", "status", "code", "http", "signal", "error", "sqlstate", "statuscode"})
 _LONG_CODE: Final = 6
-#: A path; "and/or" is none.
+#: A path; "and/or" is no path.
 _PATH: Final = re.compile(r"(?:[A-Za-z]:|~|\.{1,2})?[\\/].*|[^\\/]+(?:[\\/][^\\/]+){2,}[\\/]?")
 #: The name or the address of a host, perhaps with a port.
 _HOST: Final = re.compile(
@@ -57,7 +57,7 @@ _PYTHON_FRAME: Final = re.compile(r'^[ |+]*File "([^"\n]+)", line \d+(?:, in ([^
 #: A line that is not indented.
 _PYTHON_LINE: Final = re.compile(r"\n(?![ \t])([^\n]*\S[^\n]*)")
 _PYTHON_START: Final = "Traceback (most recent call last)"
-#: A frame of Node, Java or .NET, of which the first two lines are in the first two groups.
+#: A frame of Node, Java or .NET; the group is its function.
 _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
 #: What Java and Node write before an error that ends the program.
 _THREAD: Final = re.compile(r'^(?:Exception in thread "[^"\n]*"|Uncaught|Unhandled) ')
@@ -66,7 +66,7 @@ _CAUSE: Final = re.compile(r"^(?:Caused by:|\s*---> )\s*([^\n]+)", re.MULTILINE)
 #: A frame of Go: the function, and its file in the next line.
 _GO_FRAME: Final = re.compile(r"^([\w./*()-]+?)\([^\n]*\)\n\t([^\s:]+):\d+", re.MULTILINE)
 _GO_START: Final = re.compile(r"^goroutine \d+ \[", re.MULTILINE)
-#: The files of Python that are not the user's own, and such frames of the others.
+#: Python files that are not the user's own code and, below, such frames of other languages.
 _FOREIGN_FILE: Final = re.compile(
     r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:[0-9]{2})?[\\/]python\d|^<frozen |[\\/]Lib[\\/]"
 )
@@ -99,10 +99,10 @@ def fingerprint(error: str) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def _of_shape(shape: bytes) -> str | None:
     """
-    The fingerprint of all errors that equal `shape` once their digits are replaced by 0; None if they have several.
+    The fingerprint of all errors that equal `shape` once their digits are replaced by 0; None if it depends on digits.
 
-    All rules tell digits from other characters, but no digit from another. So errors differ by their digits only if
-    some are left.
+    The rules tell digits from other characters, but not one digit from another. So fingerprints depend on digits only
+    if some are left in what is compared.
     """
     message, function = _compared(shape.decode("utf-8", "surrogatepass"))
     return None if "0" in message or "0" in function else _digest(message, function)
@@ -139,7 +139,7 @@ def _message(line: str) -> str:
 
 @lru_cache(maxsize=4 * _REMEMBERED)
 def _kept(word: str, before: str) -> str:
-    """What is compared of a word with more than letters, given the word before it."""
+    """What is compared of a word that has not only letters; `before` is the word before it."""
     word = word.strip(_AROUND)
     name, sign, value = word.partition("=")
     if sign and value and "://" not in name:

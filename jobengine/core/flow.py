@@ -1,8 +1,8 @@
 """
 Limits, rates and the order of groups: how a queue restrains its claims.
 
-A job may belong to a group. The queue says what groups mean (`Flow`), and a group may have settings of its own. Both
-count only what the jobs themselves say, so no counter can leak; a rate alone has a memory, the marks of a `Gate`.
+A job may belong to a group. The queue says what groups mean (`Flow`), and a group may have settings of its own. What
+they limit is counted from the jobs, so no counter can leak; only a rate has a memory, the marks of a `Gate`.
 """
 
 from enum import StrEnum
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from .values import Value
 
 _SECOND: Final = 1_000
-#: A claim joins the newest mark while that is younger than this part of the window.
+#: A claim joins the newest mark if that mark is younger than the window divided by this number.
 _MARKS: Final = 16
 #: The kinds of named things (see ItemSet): a group's own settings, and a gate of a group or, without a name, of the
 #: queue.
@@ -65,9 +65,9 @@ class GroupOrder(StrEnum):
 
     #: The first job in execution order.
     ARRIVAL = "arrival"
-    #: Among jobs of equal priority, that of the group with the fewest jobs in progress for its weight.
+    #: Among jobs of equal priority, the job of the group with the fewest jobs in progress for its weight.
     FAIR = "fair"
-    #: The first in execution order too, but of each group only its first unfinished job.
+    #: As ARRIVAL, but only the first unfinished job of each group can be claimed.
     STRICT = "strict"
 
 
@@ -76,12 +76,12 @@ class OnFailure(StrEnum):
 
     #: The group's next job can be claimed.
     NEXT = "next"
-    #: None can be claimed until the failed job is retried or deleted.
+    #: No job of the group can be claimed until the failed one is retried or deleted.
     HOLD = "hold"
 
 
 class Flow(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a queue with limits or an order of groups has; other queues have none."""
+    """The limits of a queue and the order of its groups; most queues have none."""
 
     #: Limits of the queue as a whole.
     limits: Limits = NO_LIMITS
@@ -144,7 +144,7 @@ class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
         return max(0, left)
 
     def opens(self, rate: Rate | None) -> int:
-        """The elapsed time from which a claim is possible; one that is over if the gate is open."""
+        """The elapsed time from which a claim is possible; a past time if the gate is open."""
         opens = self.held
         if rate is not None:
             left = rate.count
@@ -155,7 +155,7 @@ class Gate(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
         return opens
 
     def next_change(self, rate: Rate | None, now: int) -> int | None:
-        """When after `now` more can be claimed next, because the hold ends or a claim leaves the window."""
+        """The next time after `now` when the hold ends or a claim leaves the window, so that more can be claimed."""
         change = self.held if self.held > now else None
         if rate is not None:
             window = rate.window
@@ -199,7 +199,7 @@ _read_gate: Final = Decoder(Gate).decode
 
 
 def item_text(thing: GroupSettings | Gate) -> str | None:
-    """The value of the named thing; None if it has no effect and can be removed."""
+    """Settings or a gate as the value of a named thing; None if they have no effect: then it can be removed."""
     return None if thing in (NO_SETTINGS, OPEN) else _encode(thing).decode()
 
 

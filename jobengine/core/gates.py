@@ -53,7 +53,7 @@ class GateChanges:
         self.hold(name, max(until, self.gate(name).held))
 
     def facts(self) -> list[Fact]:
-        """The facts of all changes. If there are any, a queue without flow gets it first: gates need it."""
+        """The facts of all changes. If there are any, a queue without flow gets flow first: gates need it."""
         name, item = self.table.queue.name, self.table.item
         found = [ItemSet(name, GATE, gate, text) for gate, text in self._changed.items() if text != item(GATE, gate)]
         return [*with_flow(self.table), *found] if found else []

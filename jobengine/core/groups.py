@@ -37,7 +37,7 @@ def report(
     settings: GroupSettings | None = None,
     gate: Gate | None = None,
 ) -> GroupReport:
-    """The report of a group in this state; `settings` and `gate` are those that a command gives it."""
+    """The report of a group in this state; a command that changes settings or gate passes the new ones."""
     settings = settings_of(table.item(GROUP, name)) if settings is None else settings
     gate = gate_of(table.item(GATE, name)) if gate is None else gate
     return GroupReport(
@@ -78,11 +78,11 @@ class Hold(Value, frozen=True, kw_only=True):
     """Why a ready job can't be claimed now."""
 
     by: HeldBy
-    #: A sentence about it, without times.
+    #: The reason as a sentence, without times.
     reason: str
     #: The elapsed time from which more can be claimed; None if that is not a matter of time.
     opens: int | None = None
-    #: Jobs that hold it: those in progress; in strict order the failed or earlier ones; at most 10.
+    #: At most 10 jobs that hold it: jobs in progress or, in strict order, failed or earlier jobs.
     holders: Sequence[Job] = ()
 
     def at_wall_clock(self, ahead: int) -> "Hold":
@@ -108,7 +108,7 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
 
 
 def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
-    """How many jobs are claimed before one that its group does not hold; an upper bound from _COUNTED on."""
+    """How many jobs are claimed before `job`, which its group does not hold; from _COUNTED on an upper bound."""
     for number, other in enumerate(islice(table.turn_order(now), _COUNTED)):
         if other.spec.uid == job.spec.uid:
             return number

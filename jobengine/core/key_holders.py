@@ -51,7 +51,7 @@ def job_to_keep(holders: Sequence[Job], rule: UniqueRule, now: int) -> Job | Non
     """
     The job that answers an add with this rule instead of a new one, or None.
 
-    After a retry two unfinished jobs may hold the key. Then it is the older.
+    After a retry two unfinished jobs may hold the key. Then the older job answers.
     """
     adds_beside = rule.if_running is IfInProgress.ADD
     held = (job for job in holders if holds(job, now) and not (adds_beside and job.state is INPROGRESS))

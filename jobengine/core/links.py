@@ -12,7 +12,7 @@ from .dependencies import MET, NOT_YET, UNMET, WAITED_FOR, Awaited, batch_in
 from .model import Job
 from .values import Value
 
-#: What a job depends on, with its character of Standing.ended, or None if that isn't kept up to date any more.
+#: A dependency, and its character in Standing.ended; None if the character isn't kept up to date any more.
 Marked = tuple[Awaited, str | None]
 
 #: The most bytes of results in the answer to a claim.
@@ -57,10 +57,10 @@ class Link(Value, frozen=True, kw_only=True):
     key: str
     #: The job; None if it was removed, or the key may not read it.
     job: Job | None = None
-    #: The batch and its jobs by state, in the same way.
+    #: The batch and its number of jobs by state; None like `job`.
     batch: Batch | None = None
     counts: BatchCounts | None = None
-    #: Its state, if it is not one that can be read.
+    #: The state, if neither the job nor the batch could be read.
     without: LinkState = LinkState.UNKNOWN
 
     def marked(self, mark: str | None) -> "Link":
@@ -87,7 +87,7 @@ class AwaitedResults(Value, frozen=True):
 
     #: The jobs with their results, but without their contents, and the batches.
     links: Sequence[Link]
-    #: The number of jobs whose results are missing: together they are too long, or they can't be read.
+    #: The number of jobs whose results are missing: all results together are too long, or these can't be read.
     left_out: int
 
 
@@ -96,13 +96,13 @@ class Graph(Value, frozen=True, kw_only=True):
 
     #: The job itself, then the others, nearest first.
     nodes: Sequence[Link]
-    #: The indexes of two nodes: one that is waited for, and one that waits for it, or is the batch that it belongs to.
+    #: Pairs of indexes: first the awaited node, then a node that waits for it, or the batch to which it belongs.
     edges: Sequence[tuple[int, int]]
     #: Whether there are nodes beyond MOST_NODES.
     left_out: bool
 
 
-#: The characters of what a job waits for, and of those because of which it has failed.
+#: The characters of dependencies for which a job waits, and of dependencies because of which it has failed.
 _HOLDS_WAITING: Final = frozenset({NOT_YET, WAITED_FOR})
 _HOLDS_FAILED: Final = frozenset({UNMET, WAITED_FOR})
 
@@ -112,12 +112,12 @@ def awaited_links(job: Job) -> Sequence[Marked]:
     dependencies, ended = job.spec.rare.dependencies, job.standing.ended
     if dependencies is None:
         return ()
-    # A job that was finished by hand while it waited keeps the characters of that time.
+    # A job that was finished by hand while it waited still has the characters from before.
     marks: Sequence[str | None] = ended if awaited_by(job) else [None] * len(dependencies.on)
     return list(zip(dependencies.on, marks, strict=True))
 
 
 def held_by(job: Job) -> Sequence[Marked]:
-    """What a job waits for, or because of what it has failed; nothing if dependencies have nothing to do with it."""
+    """The dependencies for which a job waits, or because of which it has failed."""
     held = _HOLDS_WAITING if job.waits else _HOLDS_FAILED
     return [(awaited, mark) for awaited, mark in awaited_links(job) if mark in held]

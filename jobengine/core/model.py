@@ -387,9 +387,9 @@ class Queue:
     old_key: OldKey | None = None
     #: Limits and the order of groups; None if the queue has neither, nor a group with settings or a hold of its own.
     flow: Flow | None = None
-    #: The longest that a job should wait, in seconds, for the count of workers wanted; None is no aim.
+    #: The longest that a job should wait, in seconds; `workers_wanted` is computed from it. None is no aim.
     target_wait_seconds: int | None = None
-    #: Priority ageing; None if jobs are claimed strictly by priority, and all have their places.
+    #: Priority ageing; None if jobs are claimed strictly by priority, and all have moved to their places.
     order: Order | None = None
     #: Where jobs are moved that have failed, or None.
     dead_letter: DeadLetter | None = None
@@ -412,7 +412,7 @@ class Grant:
 
 @frozen(kw_only=True)
 class JobEvent:
-    """One change of one job: of its state, or that it stays in its queue; see `not_moved`."""
+    """A change of a job's state, or the decision that a failed job stays in its queue (`not_moved`)."""
 
     #: Pass it to `watch` to resume after this event.
     id: str
@@ -426,7 +426,7 @@ class JobEvent:
     at: int
     #: The job's group, if it has one.
     group: str | None = None
-    #: Of a failed job that does not move to the dead-letter queue: why, from jobengine.core.dead_letters.
+    #: Why a failed job is not moved to the dead-letter queue, from jobengine.core.dead_letters; else None.
     not_moved: str | None = None
 
 

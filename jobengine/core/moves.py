@@ -31,7 +31,7 @@ class Pace(Value, frozen=True, kw_only=True):
     """How many jobs can be claimed per second after they were queued again together."""
 
     per_second: float
-    #: The wall clock at which the first can be claimed, in milliseconds; 0 is the time of the command.
+    #: The wall clock at which the first job can be claimed, in milliseconds; 0 is the time of the command.
     start: int = 0
     #: How many jobs came before.
     done: int = 0
@@ -57,7 +57,7 @@ def paced(standing: Standing, at: int, wall: int) -> Standing:
 
 @define
 class Moves:
-    """The moves of one decision; each counts those before it, which are not in the tables yet."""
+    """The moves of one decision; each takes account of the moves before it, which are not in the tables yet."""
 
     tables: TableSet
     now: int
@@ -101,7 +101,7 @@ class Moves:
         """The facts that move a job which nothing prevents; a failed one is queued with all its attempts."""
         standing = queued_again(job, self.now)
         if pace is not None:
-            # A queued job keeps a longer delay.
+            # A queued job keeps its own delay if that is longer.
             ready = target.wall(standing.ready_at) if standing.ready_at else 0
             standing = paced(standing, max(pace.at, ready, standing.not_before), target.wall(self.now))
         moved = self._moved(source.queue, job, target, _own_keep(job.spec), standing, None, with_group=True)

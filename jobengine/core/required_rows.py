@@ -78,7 +78,7 @@ class Needs(Value, frozen=True, kw_only=True):
     schedules_of: str | None = None
     #: For the jobs with these uids, the batches that they belong to.
     batches: bool = False
-    #: The number of jobs of batches: of those with these names, or of all.
+    #: The number of jobs of the batches with these names, or of all batches.
     counted_batches: frozenset[str] = frozenset()
     counts_batches: bool = False
     #: The kinds of which the number of named things is needed.
@@ -93,7 +93,7 @@ class Needs(Value, frozen=True, kw_only=True):
     size: bool = False
     #: The number of jobs of each kind, and when the oldest ready job was added.
     counts: bool = False
-    #: The stored periods of its history.
+    #: The stored periods of the queue's history.
     periods: bool = False
     #: For the jobs with these uids, the number of ready jobs before each.
     ahead: bool = False

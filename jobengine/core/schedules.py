@@ -1,5 +1,5 @@
 """
-Schedules: what a queue adds by itself at certain times, and what happened at these times.
+Schedules: the jobs that a queue adds by itself at certain times, and what happened at these times.
 
 A schedule is a named thing of its queue (see ItemSet). Its times are times of the wall clock, in milliseconds since the
 Unix epoch. Cron lines and time zones are read outside core, by a `Calendar`; facts hold its results, so that replaying
@@ -50,7 +50,7 @@ class Calendar(Protocol):
 
 @frozen
 class Edge:
-    """What firing needs from outside."""
+    """What firing a schedule needs from outside core."""
 
     #: The server's defaults, for a queue without its own.
     defaults: Defaults
@@ -124,10 +124,11 @@ class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
     uid: str | None = None
     #: Why no job was added.
     skipped: str | None = None
-    #: The number of times, where MOST_MISSED stands for that many or more; and the last of them.
+    #: The number of times; MOST_MISSED stands for itself or more.
     times: int = 1
+    #: The last of several times.
     until: int = 0
-    #: Whether somebody requested it at this time.
+    #: Whether a client requested this firing.
     manual: bool = False
 
 
@@ -197,7 +198,7 @@ _NO_TOTALS: Final = Totals()
 
 
 def schedule_text(schedule: Schedule) -> str:
-    """The value of the named thing."""
+    """A schedule as the value of its named thing."""
     return _encode(schedule).decode()
 
 
@@ -226,7 +227,7 @@ def meta_of(name: str, meta: str | None, time: str) -> str:
 
 
 def scheduled_by(meta: str | None) -> ScheduledBy | None:
-    """What the `meta` of a job says about the schedule that has added it; any producer may have written that."""
+    """The schedule that added a job, as the job's `meta` says; any producer may send such a `meta`."""
     if meta is None or '"schedule"' not in meta:
         return None
     try:
@@ -271,7 +272,7 @@ def last_times(schedule: Schedule, first: int, until: int, most: int, calendar: 
 
 
 def number_of_times(schedule: Schedule, first: int, last: int, calendar: Calendar) -> int:
-    """How many times there are from `first` to `last`; those of a cron line are counted up to MOST_MISSED."""
+    """The number of times from `first` to `last`; times of a cron line are counted only up to MOST_MISSED."""
     settings = schedule.settings
     if settings.every_seconds is not None:
         return (last - first) // (settings.every_seconds * SECOND) + 1
@@ -289,7 +290,7 @@ def _grid(created: int) -> int:
 
 
 class ScheduleReport(Value, frozen=True, kw_only=True):
-    """A schedule, with what an answer needs beside it."""
+    """A schedule, with what an answer shows beside it."""
 
     name: str
     schedule: Schedule
@@ -297,5 +298,5 @@ class ScheduleReport(Value, frozen=True, kw_only=True):
     wall: int
     #: Whether it was created by the request.
     new: bool = False
-    #: The states of the jobs of its firings that are kept, by uid.
+    #: The states of the jobs that its remembered firings added, by uid; without removed jobs.
     states: dict[str, State]

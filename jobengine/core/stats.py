@@ -42,7 +42,7 @@ class QueueCounts:
     held: int = 0
     #: Queued jobs that wait for others.
     waiting: int = 0
-    #: Queued jobs whose last attempt failed or timed out; they are ready or delayed as well.
+    #: Queued jobs whose last attempt failed or timed out; they also count as ready, delayed, held or waiting.
     retrying: int
     #: Failed jobs that were cancelled.
     cancelled: int
@@ -136,7 +136,7 @@ class QueueStats:
     workers_waiting: int = 0
     #: When the last claim came, with or without jobs; None if unknown.
     last_claim: int | None = None
-    #: How many workers with one job each would let no job wait longer than the queue's aim; None without an aim.
+    #: How many workers with one job each would let no job wait longer than `target_wait_seconds`; None without it.
     workers_wanted: int | None = None
     #: Until when the queue is held; None if it is not.
     held_until: int | None = None
@@ -174,7 +174,7 @@ class QueueTotals:
     workers_wanted: int | None = None
     #: Whether the queue has flow, and so may have groups.
     has_flow: bool = False
-    #: Whether it has a dead-letter queue, and whether that was found missing.
+    #: Whether it has a dead-letter queue, and whether this queue was found missing.
     has_dead_letters: bool = False
     lacks_dead_letters: bool = False
     #: Whether it has schedules, how many milliseconds the first one is late, and how many are paused by failures.

@@ -60,7 +60,7 @@ class NoLongerAwaited(Value, frozen=True):
 
 
 class BatchChanged(Value, frozen=True):
-    """A batch that has to end or to be resumed, as its jobs say."""
+    """A batch that has to end, or to go on after its end, because its jobs have changed."""
 
     name: str
 
@@ -172,7 +172,7 @@ class Table(Protocol):
         """The number of jobs in progress."""
 
     def group(self, name: str) -> GroupState:
-        """The jobs of a group; a group without jobs has none. Only for a queue with flow, as all about groups."""
+        """The number of a group's jobs. This and the other methods about groups are only for queues with flow."""
 
     def groups(
         self,
@@ -184,8 +184,8 @@ class Table(Protocol):
         """
         At most `limit` groups with their names, the largest number first, after a position in that order.
 
-        The second value is the position of the last, or None if no more follow. `found` are the positions of the
-        first groups, one more than `limit`, if they are known.
+        The second value is the position of the last group, or None if no more follow. `found` are the positions of
+        the first `limit` + 1 groups, if they are known.
         """
 
     def ahead_in_group(self, job: Job) -> int:

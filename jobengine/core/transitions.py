@@ -109,7 +109,7 @@ def update(
     spec, standing = _spec(queue, job, changes), _with_notes(job.standing, changes)
     if changes.without_dependencies:
         standing = replace(standing, ended="")
-    # Most updates change neither, and then it is the same job.
+    # Most updates change neither spec nor notes: then no new Job is made.
     with_notes = job if spec is job.spec and standing is job.standing else Job(spec, standing)
     updated = Job(spec, _moved(with_notes, changes, now, by_holder=lease is not None))
     if queue.dead_letter is not None and (changes.state is State.FAILED or job.standing.state is not State.FAILED):
@@ -148,7 +148,7 @@ def waiting_for(
     standing, old = _requeued(job, changes, now, by_holder=True), job.spec.rare.dependencies or Dependencies(())
     if standing.state is not State.QUEUED:
         return Job(job.spec, standing)
-    # The oldest of those that were met before are dropped if there would be too many.
+    # If there would be too many dependencies, the oldest, which are met, are dropped.
     on = (*old.on, *children)[-MOST_DEPENDENCIES:]
     dependencies = Dependencies(on, old.on_failure if on_failure is None else on_failure)
     spec = replace(job.spec, rare=replace(job.spec.rare, dependencies=dependencies))
@@ -286,7 +286,7 @@ def _with_changes(
 
 
 def _with_group(rare: Rare, group: str) -> Rare:
-    """The rare fields with another group, or none for ""; a job that is moved back keeps it too."""
+    """The rare fields with another group, or without one for ""; the job keeps it if it is moved back."""
     origin = rare.moved_from
     if origin is not None and origin.group is not None:
         rare = replace(rare, moved_from=replace(origin, group=None))
@@ -377,7 +377,7 @@ def _requeued(job: Job, changes: Changes, now: int, *, by_holder: bool) -> Stand
         attempts = standing.attempts - by_holder
     ended = _still_awaited(job) if standing.ended else ""
     if ended:
-        # It says which dependency had failed: that one is waited for again.
+        # The error says which dependency had failed, but the job waits for it again.
         notes = replace(notes, error=None, fingerprint=None)
     ready_at = _ready_at(changes, now)
     return Standing(state=State.QUEUED, updated=now, attempts=attempts, ready_at=ready_at, ended=ended, notes=notes)

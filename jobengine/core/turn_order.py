@@ -17,16 +17,16 @@ class OpenGroup(Protocol):
     """A group whose jobs may be claimed now."""
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        """The group's position if its next job has this rank, after a claim took `taken` jobs, the last at `turn`."""
+        """The group's position after a claim took `taken` of its jobs, the last at `turn`; `rank` is its next job's."""
 
 
 G = TypeVar("G", bound=OpenGroup)
 
 
-#: What a claim knows of a group: how many jobs may still be taken, how many were, and the turn of the last.
+#: What a claim knows of a group: how many jobs it may still take, how many it took, and the turn of the last one.
 _Met = list[int]
-#: A group's next job: its position, the list it is from, the group, what is known of it, the ranks of its further jobs,
-#: and its rank.
+#: A group's next job: the group's position, the index of the position's list, the group, what the claim knows of it,
+#: the ranks of its further jobs, and the next job's rank.
 _Entry = tuple[Key, int, G, _Met, Iterator[Rank], Rank]
 
 
@@ -35,11 +35,11 @@ class InTurn(Generic[G]):
     """
     Jobs in the order in which single claims would get them, each as if those before it were claimed.
 
-    A group's position only grows when a job is taken, so an outdated one is found when it comes first.
+    A group's position only grows when a job is taken, so an outdated position is found when it comes first.
     """
 
-    #: The sorted positions of open groups: one list for a claim without tags; for one with tags, a list for each
-    #: combination of tags that has them.
+    #: The sorted positions of open groups: one list for a claim without tags; for a claim with tags, a list for each
+    #: combination of tags that contains them.
     lists: Sequence[Iterable[Key]]
     #: The group at a position, how many of its jobs a claim may take, and their ranks, by the index of the list.
     opened: Callable[[Key, int], tuple[G, int, Iterable[Rank]]]

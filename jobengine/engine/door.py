@@ -51,7 +51,7 @@ class Readiness:
     reason: str
     #: "commit" or "interval", with the milliseconds if the server itself syncs: "interval (50 ms)"; see DURABILITY.
     durability: str
-    #: Whether commands are carried out, at least those that only read; false while the database is being read.
+    #: Whether commands are carried out, perhaps only commands that read; false while the database is being read.
     started: bool = True
 
 

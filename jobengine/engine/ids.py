@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 from typing import Final
 
-#: By random digit, the digit to write at the place of a UUID's variant, whose two upper bits are fixed.
+#: For each random digit, the digit of a UUID's variant that is made of it: its two upper bits are fixed.
 _VARIANTS: Final = {f"{digit:x}": "89ab"[digit & 3] for digit in range(16)}
 
 

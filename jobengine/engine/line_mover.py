@@ -35,7 +35,7 @@ class LineMover:
     _clock: IReactorTime
     #: Waits until the changes have ended that began before the present order was set.
     _ready: Callable[[], Awaitable[object]] | None = None
-    #: The queues whose jobs are being moved, each with whether its order was changed since that move began.
+    #: The queues whose jobs are being moved, and whether the order of each was changed since its move began.
     _again: dict[str, bool] = field(factory=dict, init=False)
     #: The pauses before failed moves are retried, by queue.
     _pauses: "dict[str, Deferred[None]]" = field(factory=dict, init=False)
@@ -74,7 +74,7 @@ class LineMover:
             del self._again[name]
 
     async def _has_moved(self, name: str) -> bool:
-        """Move all jobs once; returns whether they have the places of an order that is still the queue's."""
+        """Move all jobs once; returns whether the order by which they were moved is still the queue's."""
         try:
             if self._ready is not None:
                 await self._ready()
@@ -93,7 +93,7 @@ class LineMover:
             self._pauses.pop(name, None)
 
     async def _walk(self, name: str, state: State) -> Order | None:
-        """Move the jobs of a state; returns the order in which the first slice was moved."""
+        """Move the jobs of a state; returns the order by which the first slice was moved."""
         command, first = c.MoveInLine(queue=name, admin=True, state=state), None
         while not self._stopped:
             moved = await self._engine.ask(command)

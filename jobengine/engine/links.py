@@ -1,7 +1,7 @@
 """
 Reads what jobs depend on and what depends on them, over all queues that a key may read.
 
-Each round is one command for each queue, so that a graph takes as many rounds as its paths are long.
+A round is one command for each queue, so a graph takes as many rounds as its longest path has steps.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -47,7 +47,7 @@ async def read_links(engine: Asks, access: Access, wanted: Sequence[Marked]) -> 
 
 async def read_graph(engine: Asks, start: c.ExplainJob, pause: Callable[[], Awaitable[None]]) -> Graph:
     """
-    The graph of what a job waits for, and of what waits for it, the nearest first, over all queues.
+    The jobs and batches for which a job waits, and those that wait for it, as a graph over all queues, nearest first.
 
     `start` names the job; whoever may explain it may read its graph. `pause` is awaited between two commands.
 
@@ -157,7 +157,7 @@ class _Growing:
     left_out: bool = False
     _to_read: list[Awaited] = field(factory=list)
     _edges: dict[tuple[Awaited, Awaited], None] = field(factory=dict)
-    #: What the jobs that wait know about nodes that can't be read.
+    #: The characters of awaited nodes, from jobs that wait for them; used for nodes that can't be read.
     _known: dict[Awaited, str] = field(factory=dict)
 
     def next_round(self) -> list[Awaited]:
@@ -177,7 +177,7 @@ class _Growing:
         return True
 
     def enter(self, link: Link, dependants: Sequence[Awaited]) -> None:
-        """Enter a node that was read, and those next to it."""
+        """Enter a node that was read, and its neighbours."""
         its, job, batch = (link.queue, link.key), link.job, link.batch
         self.nodes[its] = _trimmed(link, with_result=False)
         for awaited, mark in awaited_links(job) if job is not None else ():

@@ -1,7 +1,7 @@
 """
 Repeated reports of failures: the answer to the first one was lost, and the job is in a dead-letter queue by now.
 
-Such a report gets the job as it is now, as it does for a job that is still in its queue.
+A repeated report is answered with the job as it is now, as it is while the job is still in its queue.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 from ..core import commands as c
 
 A = TypeVar("A")
-#: The most jobs that are moved in one commit. A step of 200 takes a few milliseconds, in which others wait.
+#: The most jobs that are moved in one commit. 200 take a few milliseconds, in which other requests wait.
 _MOVED: Final = 200
 
 
@@ -74,7 +74,7 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
 
 
 def _may_meet_twice(command: c.UpdateMatching) -> bool:
-    """Whether a changed job may have a new place and match again, in the one state in which a walk looks for jobs."""
+    """Whether a walk in execution order could meet a changed job again, at its new place."""
     changes, only = command.changes, command.filter.only_state
     return changes.priority is not None or (changes.may_move and only in (None, changes.state))
 
@@ -96,7 +96,7 @@ async def _matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching
     """
     The uids of the jobs that match now, in slices of `command.limit`, separated by spaces.
 
-    A slice is one string: of 1,000,000 strings, Python's garbage collector would look at each in one go.
+    A slice is one string: if there were 1,000,000, a run of Python's garbage collector would visit each of them.
     """
     listing, slices = _listing(command, command.limit), []
     rest: list[str] = []

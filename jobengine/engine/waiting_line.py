@@ -120,7 +120,7 @@ class Line:
         groups = []
         for name, jobs in ready.items():
             queue = self.queues.get(name, {})
-            # By tag, then by all their tags: each waiter once.
+            # A waiter is filed under only one of its tags, so no waiter comes twice.
             for under in {None, *(tag for tags in jobs.kinds for tag in tags)} & queue.keys():
                 groups += [group for tags, group in queue[under].items() if jobs.any_with(tags)]
         return _in_order(groups)
@@ -253,8 +253,8 @@ class Done(Struct, Generic[A_co], frozen=True):
     answer: A_co
     #: Whether the command changed anything.
     changed: bool
-    #: Whether a claim got no job because all ready jobs were locked. Only for claims without updates, so that they may
-    #: be repeated.
+    #: Whether a claim got no job because all ready jobs were locked. True only for claims without updates, which may be
+    #: repeated.
     passed_over: bool = False
 
     def get(self) -> A_co:

@@ -180,16 +180,16 @@ _NOWHERE: Final[Mapping[str, tuple[Table, Grant]]] = MappingProxyType({})
 
 @define
 class Adding:
-    """Jobs that are added together to a queue; each is checked against those before it as well."""
+    """Jobs that are added together to a queue; each is also checked against the jobs before it."""
 
     table: Table
     grant: Grant
     server_defaults: Defaults
     now: int
     new_id: NewId
-    #: The other queues that hold jobs on which these depend, and the key's grant there.
+    #: The other queues that have jobs on which the new jobs depend, and the key's grant for each.
     elsewhere: Mapping[str, tuple[Table, Grant]] = _NOWHERE
-    #: How an error calls the list of jobs.
+    #: The request's field with the list of jobs, for errors.
     place: str = "jobs"
     new: list[Job] = field(factory=list)
     #: The uids of the request, whose jobs may depend on each other in any order.
@@ -267,7 +267,7 @@ class Adding:
         return results
 
     def _check_found(self, one: tuple[NewJob, Added]) -> None:
-        """Check that a new job depends on no job of the request that was not added; raises DependencyExists."""
+        """Raise DependencyExists if a new job depends on a job of the request for which a stored one was found."""
         request, added = one
         for queue, uid in request.depends_on if added.new else ():
             if queue == self.table.queue.name and uid in self.found:
@@ -275,7 +275,7 @@ class Adding:
 
     def _check_followers(self, one: tuple[NewJob, Added]) -> None:
         """
-        Check that a new job with the uid of a removed one depends on none of those that wait for that uid still.
+        Check that a new job with the uid of a removed job does not depend on a job that still waits for this uid.
 
         Raises WouldWaitForItself or TooManyDependants.
         """
@@ -337,7 +337,7 @@ class Adding:
         return Added(job, new=True)
 
     def _waiting(self, job: Job, request: NewJob) -> Job:
-        """The new job, which waits, is ready or has failed as its dependencies say; raises UnknownDependency."""
+        """The new job with its dependencies judged: it waits, is ready or has failed; raises UnknownDependency."""
         ends = "".join(
             mark_after(NOT_YET, self._end(*one), request.on_dependency_failure) for one in request.depends_on
         )
@@ -346,7 +346,7 @@ class Adding:
         return Job(job.spec, with_ends(waiting, ends, self.now, lambda: f"dependency {failed} failed"))
 
     def _check_batch(self, batch: str, depends_on: Sequence[Awaited]) -> None:
-        """Raises BatchNotFound, BatchEnded, WouldWaitForItself or TooManyDependants."""
+        """Check the batch of a job; raises BatchNotFound, BatchEnded, WouldWaitForItself or TooManyDependants."""
         check_takes_jobs(self.table, batch)
         self._open_batches.add(batch)
         if depends_on:

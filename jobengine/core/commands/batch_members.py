@@ -11,7 +11,7 @@ from ..dependencies import Awaited, batch_key
 from ..errors import BatchEnded, BatchNotFound, TooManyDependants, WouldWaitForItself
 from ..tables import Table
 
-#: The most stored jobs that are looked through for a circle.
+#: The most stored jobs that are searched for a circle.
 _MOST: Final = 1_000
 
 
@@ -40,7 +40,7 @@ class Circles:
     table: Table
     #: The new jobs that depend on a job or batch: queue, uid (empty if it has none yet) and batch of each.
     _new: defaultdict[Awaited, list[tuple[str, str, str | None]]] = field(factory=lambda: defaultdict(list))
-    #: All that waits for a job or batch, directly or through others; computed at the first use.
+    #: The jobs and batches that wait for a job or batch, directly or through others; computed at the first use.
     _waiting: dict[Awaited, set[Awaited]] = field(factory=dict)
 
     def enter(self, uid: str | None, batch: str | None, depends_on: Iterable[Awaited]) -> None:

@@ -27,7 +27,7 @@ class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
     lease: str | None = None
     #: The jobs to wait for, at most MOST_DEPENDENCIES.
     jobs: tuple[NewJob, ...]
-    #: What becomes of the job if one of them fails; None leaves that as it is.
+    #: What becomes of the job if one of them fails; None keeps the job's present setting.
     on_dependency_failure: OnDependencyFailure | None = None
 
     @property
@@ -59,7 +59,7 @@ class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
         return [*adding.facts(), JobAdded(self.queue, waiting)], waiting
 
     def _check_circle(self, adding: Adding, job: Job, added: Sequence[Added]) -> None:
-        """Check that no child waits for the job, or for its batch. One that existed may be any job."""
+        """Check that no child waits for the job or its batch, itself (if it is a stored job) or by its dependencies."""
         awaited = [one for child in self.jobs for one in child.depends_on]
         awaited += [(self.queue, one.job.spec.uid) for one in added if not one.new]
         if not awaited:

@@ -155,7 +155,7 @@ class DecidePart(Protocol):
     """Decides a part of a command and applies its facts, so that the next part sees them; returns the answer."""
 
     def __call__(self, command: QueueCommand[A], /) -> A:
-        """Raises a DomainError."""
+        """Decide the part; raises a DomainError if it is refused."""
 
 
 def _nothing(_now: int) -> None:

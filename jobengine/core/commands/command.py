@@ -31,7 +31,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
     is_batched: ClassVar[bool] = False
     #: Whether the command may run beside others about the same queue, in any order.
     overlaps: ClassVar[bool] = False
-    #: Whether the command removes jobs. The jobs that depend on a complete job are released before it is removed.
+    #: Whether the command removes jobs; then jobs that depend on a complete job are released first.
     removes: ClassVar[bool] = False
 
     @property
@@ -51,7 +51,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def check(self, tables: TableSet, now: int) -> None:
         """
-        Check at `now` that the queue of each part exists, and that the key of this command is allowed to do the part.
+        Check at `now` that the queue of each part exists, and that the command's key permits the part.
 
         Raises QueueNotFound, AccessDenied or NotAllowed.
         """
@@ -62,7 +62,7 @@ class Command(Value, Generic[A_co], frozen=True, kw_only=True):
 
     def renew_key(self, tables: TableSet) -> Sequence[Fact]:
         """
-        The fact that replaces the digest of a queue from the Go version by one of the key itself, or no fact.
+        The fact that gives a queue from the Go version a digest of the key itself, or no fact if nothing is to change.
 
         Apply it before the command is decided. Leaving it out does no harm: the key still opens the queue.
         """
@@ -89,7 +89,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
     queue: str
     #: The access key as bytes; ignored if `admin`.
     access_key: bytes = b""
-    #: The caller has shown the server's admin key, which opens every queue.
+    #: Whether the caller has shown the server's admin key, which opens every queue.
     admin: bool = False
 
     @property
@@ -98,7 +98,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 
     @property
     def named_in(self) -> str | None:
-        """The field that names the queue, in a request about another queue; None in one about this queue."""
+        """The field of the request that names the queue; None for the queue in the request's path."""
         return None
 
     @property
@@ -142,14 +142,14 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
 
 
 class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
-    """The part of a command about another queue, of which the caller must be the owner too."""
+    """The part of a command that uses another queue; the caller must be the owner of this queue too."""
 
     roles = OWNERS
     reads = True
 
     #: The jobs that the command reads, moves or adds there.
     uids: tuple[str, ...] = ()
-    #: Whether it adds jobs.
+    #: Whether the command adds jobs there.
     adds: bool = False
     #: The queue from which it moves the jobs.
     source: str | None = None

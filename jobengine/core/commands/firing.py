@@ -1,4 +1,4 @@
-"""What a schedule does when one of its times has come: the rule, as facts."""
+"""The rule that fires schedules when their times have come."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -40,11 +40,11 @@ FOR_QUEUE: Final = Grant(Role.OWNER)
 
 
 class Chosen(Value, frozen=True, kw_only=True):
-    """What is done about the times of a schedule that have come: one is fired or none, others are skipped."""
+    """What is done about the times of a schedule that have come: at most one is fired, the others are skipped."""
 
     #: The time that is fired, or None.
     time: int | None
-    #: The missed times that are skipped: those before it or, without it, all.
+    #: The skipped times: those before `time`, or all if none is fired; None if none is skipped.
     skipped: Firing | None
     #: The next time, which may have come too; None if no time follows.
     next: int | None
@@ -81,7 +81,7 @@ def fired(table: Table, name: str, now: int, edge: Edge) -> list[Fact]:
 
 
 def _carried_out(table: Table, name: str, schedule: Schedule, chosen: Chosen, now: int, edge: Edge) -> list[Fact]:
-    """The facts of what was chosen, with the schedule moved on to its next time."""
+    """The facts that carry out `chosen` and give the schedule its next time."""
     if chosen.skipped is not None:
         schedule = recorded(schedule, chosen.skipped)
     schedule = replace(schedule, next=chosen.next, counted=chosen.counted)
@@ -98,7 +98,7 @@ def _carried_out(table: Table, name: str, schedule: Schedule, chosen: Chosen, no
 
 
 def choose(schedule: Schedule, first: int, wall: int, edge: Edge) -> Chosen:
-    """What is done at `wall` about the times from `first`, which has come; raises NoTimes."""
+    """Choose what is done at `wall` about the times that have come, of which `first` is the first; raises NoTimes."""
     settings, calendar = schedule.settings, edge.calendar
     following = next_after(settings, schedule.created, first, calendar)
     catches_up = settings.missed is Missed.ALL
@@ -175,7 +175,7 @@ def add_job(
     table: Table, name: str, schedule: Schedule, firing: Firing, now: int, edge: Edge
 ) -> tuple[Sequence[Fact], Job | None]:
     """
-    The facts that add the job of a firing and cancel those that it replaces, or the job that is there already.
+    The facts that add the job of a firing and cancel the jobs that it replaces; or the existing job that prevents it.
 
     Raises NoTimes, QueueDraining, QueueFull, UidTaken or UniqueKeyTaken.
     """

@@ -44,7 +44,7 @@ class ChangeGroup(_GroupCommand, frozen=True, kw_only=True):
     rate: Rate | UnsetType | None = UNSET
     group_weight: int | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
-    #: The Unix second until which the group is held; one that is over ends a hold.
+    #: The Unix second until which the group is held; a second in the past ends a hold.
     held_until: int | UnsetType = UNSET
 
     def flow_after(self, queue: Queue) -> Flow | None:
@@ -122,7 +122,7 @@ class ListGroups(QueueCommand[GroupPage], frozen=True, kw_only=True):
     after: tuple[int, str] | None = None
     #: At most this many groups.
     limit: int
-    #: The positions of the first groups, one more than `limit`, if an engine has found them before.
+    #: The positions of the first `limit` + 1 groups, if the engine has found them already.
     found: Sequence[tuple[int, str]] | None = None
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

@@ -23,7 +23,7 @@ class Moved(Value, frozen=True, kw_only=True):
     #: How many jobs matched, and how many of them were moved.
     matched: int = 0
     moved: int = 0
-    #: How many were not, by reason; see jobengine.core.dead_letters.
+    #: How many were not moved, by reason; see jobengine.core.dead_letters.
     left: Mapping[str, int] = {}
 
     def __add__(self, other: "Moved") -> "Moved":
@@ -47,7 +47,7 @@ class Step(Value, frozen=True, kw_only=True):
 class MoveMatching(Value, frozen=True, kw_only=True):
     """A request to move all jobs that match, in steps; an engine carries it out as MoveJobs."""
 
-    #: The queue that the jobs are in, and the one that they are moved to.
+    #: The queue of the jobs, and the queue to which they are moved.
     queue: str
     to: str
     access_key: bytes = b""
@@ -74,7 +74,7 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
     uids: tuple[str, ...]
     pace: Pace | None = None
     dry_run: bool = False
-    #: Only jobs that were last changed at this elapsed time or before: others may have been moved before, and be back.
+    #: Only jobs last changed at or before this elapsed time: one changed later may have been moved already, and back.
     before: int | None = None
 
     @property
@@ -102,7 +102,7 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
         return max(1, len(self.uids))
 
     def flow_after(self, source: Table, queue: Queue) -> Flow | None:
-        """The flow that the other queue would have after this command; None if it stays as it is."""
+        """The flow that the target `queue` would have after this command; None if its flow stays as it is."""
         if queue.flow is not None or self.dry_run:
             return None
         jobs = map(source.job, self.uids)

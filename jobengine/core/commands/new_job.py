@@ -78,7 +78,7 @@ def request_digest_of(request: NewJob) -> str:
         request.delay_seconds,
         request.not_before,
     )
-    # What older versions did not know is left out if it is not set, so that their digests stay valid.
+    # Fields that older versions did not have are left out if they are not set, so that old digests stay valid.
     newer: tuple[Any, ...] = () if request.context.meta is None else (request.context.meta,)
     if request.group is not None:
         newer = (*newer, {"group": request.group})

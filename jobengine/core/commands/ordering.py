@@ -1,4 +1,4 @@
-"""Moving the jobs of a queue to their new places once its order was changed."""
+"""Moving the jobs of a queue to their new places in line after a change of the queue's order."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ class MovedInLine(Value, frozen=True):
 
 
 class MoveInLine(QueueCommand[MovedInLine], frozen=True, kw_only=True):
-    """Move some jobs of a queue whose order was changed, those of one state in execution order."""
+    """Move some jobs to their new places in line: jobs of one state, in execution order."""
 
     roles = OWNERS
     reads = False

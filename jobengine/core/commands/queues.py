@@ -52,7 +52,7 @@ class CreateQueue(Command[None], frozen=True, kw_only=True):
     queue: str
     #: The access key as bytes.
     access_key: bytes = b""
-    #: The caller has shown the server's admin key.
+    #: Whether the caller has shown the server's admin key.
     admin: bool = False
     #: The most queues for callers without the admin key; None is no limit.
     max_queues: int | None = None
@@ -109,10 +109,10 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     target_wait_seconds: int | UnsetType | None = UNSET
     #: See Order; None is strictly by priority.
     seconds_per_priority: int | UnsetType | None = UNSET
-    #: The Unix second until which the queue is held; one that is over ends a hold.
+    #: The Unix second until which the queue is held; a second in the past ends a hold.
     held_until: int | UnsetType = UNSET
-    #: The name of the dead-letter queue and the minutes for which it keeps a job (None as before, or KEEP_MINUTES at
-    #: first); None switches it off, and UNSET leaves it as it is.
+    #: The name of the dead-letter queue and the minutes for which it keeps a job (None keeps the present number, first
+    #: KEEP_MINUTES); None switches dead letters off, and UNSET leaves the setting as it is.
     dead_letter: tuple[str, int | None] | UnsetType | None = UNSET
     #: A new owner's key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None
@@ -145,7 +145,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     def decide_in(
         self, table: Table, grant: Grant, now: int, new_id: NewId, activity: RecentActivity
     ) -> Decision[Queue]:
-        """Without a dead-letter queue, which only `decide` can name."""
+        """Like `decide`, for a change that names no dead-letter queue."""
         return self._decided(table, table.queue, now)
 
     def _decided(self, table: Table, dead_letters: Queue | None, now: int) -> Decision[Queue]:
@@ -177,7 +177,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
         return {"dead_letter": dead_letter_of(queue, target, self.dead_letter[1])}
 
     def _flow(self, queue: Queue, *, needed: bool) -> Flow | None:
-        """The queue's flow after the change; None as before if nothing needs it."""
+        """The queue's flow after the change; still None if nothing needs flow."""
         old = queue.flow or NO_FLOW
         sent = {name: value for name in Flow.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
         new = replace(old, **{name: NO_LIMITS if value is None else value for name, value in sent.items()})
@@ -188,7 +188,7 @@ def dead_letter_of(queue: Queue, target: Queue, keep_minutes: int | None) -> Dea
     """
     The setting that makes `target` the dead-letter queue of a queue.
 
-    Raises BadDeadLetter for the queue itself, and for one that has a dead-letter queue: so there is never a circle.
+    Raises BadDeadLetter if `target` is the queue itself or has a dead-letter queue: so there is never a circle.
     """
     if target.name == queue.name:
         raise BadDeadLetter("A queue can't be its own dead-letter queue; name another one.")
@@ -249,7 +249,7 @@ class RevokeKey(QueueCommand[None], frozen=True, kw_only=True):
 
 
 class ListKeys(QueueCommand[Sequence[AccessKey]], frozen=True, kw_only=True):
-    """The keys beside the owner's."""
+    """List the queue's keys, without the owner's."""
 
     roles = OWNERS
     reads = True
@@ -294,14 +294,14 @@ class Subscribe(QueueCommand[Queue], frozen=True, kw_only=True):
 
 
 def _check_order(queue: Queue) -> None:
-    """Raises FairWithAgeing."""
+    """Raise FairWithAgeing if the queue has both fair order and priority ageing."""
     ages = queue.order is not None and queue.order.seconds_per_priority is not None
     if ages and queue.flow is not None and queue.flow.group_order is GroupOrder.FAIR:
         raise FairWithAgeing
 
 
 def _new_owner_key(queue: Queue, access_key: bytes, old_until: int, now: int) -> dict[str, Any]:
-    """The changes for a new owner's key, with the present one valid until `old_until`."""
+    """The changed fields of a queue with a new owner's key; the present key stays valid until `old_until`."""
     digest = _new_digest(queue, access_key, [])
     if digest == queue.digest:
         return {}

@@ -51,8 +51,8 @@ class Links(Value, frozen=True):
 
     #: The jobs that exist, in the order of the request.
     jobs: Sequence[Job]
-    #: For each uid of the request the queue and uid of unfinished jobs that wait for it, and of those that have failed
-    #: because of it; not all if there are many.
+    #: For each uid of the request the queue and uid of unfinished jobs that wait for it, and of jobs that have failed
+    #: because of it; some are missing if there are many.
     dependants: Mapping[str, Sequence[Awaited]]
     #: The uids of jobs that exist, but which the key may not read.
     hidden: frozenset[str] = frozenset()
@@ -62,7 +62,7 @@ class Links(Value, frozen=True):
 
 
 class ReadLinks(QueueCommand[Links], frozen=True, kw_only=True):
-    """Read several jobs, or what depends on them; jobs that are gone, or that the key may not read, are left out."""
+    """Read jobs, or the jobs that depend on them; jobs that are gone, or that the key may not read, are left out."""
 
     roles = READERS | PRODUCERS | WORKERS
     reads = True
@@ -70,7 +70,7 @@ class ReadLinks(QueueCommand[Links], frozen=True, kw_only=True):
 
     #: The uids of the jobs; also keys of batches, for their dependants.
     uids: tuple[str, ...]
-    #: The most dependants of each; 0 reads none.
+    #: The most dependants to read of each job; 0 reads none.
     most: int = 0
     named_in: str | None = None
 
@@ -143,22 +143,22 @@ class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
 
 
 class Explanation(Value, frozen=True, kw_only=True):
-    """Why a job is not running: the job, its queue, and how many jobs come first."""
+    """Why a job is not running: the job, its queue, and how many jobs come before it."""
 
     #: The job.
     job: Job
     #: The job's queue, which may be paused.
     queue: Queue
-    #: How many jobs will be claimed before it; None if it can't be claimed now. Beyond 1,000 jobs in a queue with flow
-    #: it may be fewer.
+    #: How many jobs will be claimed before it; None if it can't be claimed now. In a queue with flow, a number above
+    #: 1,000 may be too high.
     ahead: int | None
     #: The limit, rate, hold or order of groups that keeps it from being claimed, if it is ready.
     hold: Hold | None = None
-    #: Of a job that has failed: how many failed like it, with itself, and since when; None for other jobs.
+    #: For a failed job: how many jobs failed alike, with this one, and since when; None for other jobs.
     alike: Alike | None = None
-    #: How many jobs of its group come before it; None if it has none, or is not ready.
+    #: How many jobs of its group come before it; None if it has no group or is not ready.
     ahead_in_group: int | None = None
-    #: Until when it holds its unique key although it is finished; None if it holds none.
+    #: Until when the job, although it is finished, holds its unique key; None if it holds none.
     key_held_until: int | None = None
 
     def at_wall_clock(self, ahead: int) -> "Explanation":

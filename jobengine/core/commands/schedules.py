@@ -73,7 +73,7 @@ class _ScheduleCommand(QueueCommand[A_co], frozen=True, kw_only=True, gc=True):
         return schedule_of(text)
 
     def stored(self, schedule: Schedule, old: Schedule | None = None) -> Sequence[Fact]:
-        """The fact that stores a schedule, unless it is as before."""
+        """The fact that stores a schedule, unless it equals `old`."""
         return NOTHING if schedule == old else [ItemSet(self.queue, SCHEDULE, self.name, schedule_text(schedule))]
 
 
@@ -84,7 +84,7 @@ class SetSchedule(_ScheduleCommand[ScheduleReport], frozen=True, kw_only=True, g
     reads = False
 
     settings: Settings
-    #: Whether it is paused; None leaves that as it is.
+    #: True pauses the schedule, False resumes it, None does neither.
     paused: bool | None = None
     #: Store nothing, and answer as if it were stored.
     dry_run: bool = False
@@ -114,7 +114,7 @@ class SetSchedule(_ScheduleCommand[ScheduleReport], frozen=True, kw_only=True, g
 
 
 class ChangeSchedule(_ScheduleCommand[ScheduleReport], frozen=True, kw_only=True, gc=True):
-    """Change some settings of a schedule; UNSET leaves one as it is."""
+    """Change some settings of a schedule; UNSET leaves a setting as it is."""
 
     roles = OWNERS
     reads = False
@@ -213,7 +213,7 @@ class ListSchedules(QueueCommand[SchedulePage], frozen=True, kw_only=True):
 
 
 class RunSchedule(_ScheduleCommand[tuple[Firing, str]], frozen=True, kw_only=True, gc=True):
-    """Add the schedule's job now, once, even if the schedule is paused; the answer has the time zone too."""
+    """Add the schedule's job now, even if the schedule is paused; the answer is the firing, and its time zone."""
 
     roles = OWNERS
     reads = False
@@ -268,12 +268,12 @@ class Backfilled(Value, frozen=True, kw_only=True):
 
 
 class Backfill(_ScheduleCommand[Backfilled], frozen=True, kw_only=True, gc=True):
-    """Add the jobs of past times; those that exist already are left alone."""
+    """Add the jobs of past times; jobs that exist already are left alone."""
 
     roles = OWNERS
     reads = False
 
-    #: The first and the last time.
+    #: The span of times, both ends included.
     first: int
     last: int
     dry_run: bool = False
@@ -325,7 +325,7 @@ def _report(table: Table, name: str, schedule: Schedule, wall: int) -> ScheduleR
 def _changed(
     old: Schedule, settings: Settings, paused: bool | None, wall: int, edge: Edge, *, keeps_next: bool
 ) -> Schedule:
-    """The schedule with other settings; its next time changes only if the times do, or it was paused."""
+    """The schedule with other settings; its next time changes only if its timing does, or it was paused."""
     is_paused = old.paused if paused is None else paused
     changes: dict[str, Any] = {"settings": settings, "paused": is_paused}
     has_new_times = not keeps_next or settings.timing != old.settings.timing
@@ -342,9 +342,9 @@ def _changed(
 
 def _check_replacing(settings: Settings, sent: Container[str]) -> None:
     """
-    Check that a schedule which replaces its unfinished job has one without a unique key.
+    Check that a schedule with if_running `replace` has a job without a unique key.
 
-    Raises BadSchedule if the sent settings contradict each other, or ScheduleConflict if one was stored before.
+    Raises BadSchedule if the sent settings contradict each other, or ScheduleConflict if one contradicts a stored one.
     """
     if settings.if_running is not IfRunning.REPLACE or settings.job.unique_key is None:
         return
@@ -366,5 +366,5 @@ def _flow_after(queue: Queue, job: ScheduledJob) -> Flow | None:
 
 
 def _flow(table: Table, job: ScheduledJob) -> Sequence[Fact]:
-    """The fact that gives the queue flow if the schedule's job has a group: no firing has to do it then."""
+    """The fact that gives the queue flow if the schedule's job has a group, so that no firing has to do it."""
     return with_flow(table) if job.group is not None else NOTHING

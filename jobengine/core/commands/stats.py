@@ -56,7 +56,7 @@ class ListQueues(AllQueues[Sequence[QueueStats]], frozen=True, kw_only=True):
 
 
 class CountQueues(AllQueues[Sequence[QueueTotals]], frozen=True, kw_only=True):
-    """Read the stats of a page of queues that are cheap to compute."""
+    """Read only the stats that are cheap to compute, of a page of queues."""
 
     def decide(
         self, tables: TableSet, now: int, new_id: NewId, activity: RecentActivity
@@ -99,7 +99,7 @@ def _oldest_ready(table: Table, counts: QueueCounts, now: int) -> int | None:
     """
     Milliseconds since the oldest ready job was added; None if no job can be claimed.
 
-    It is 0 if that is in the future, as after a wall clock that was set back between two runs.
+    It is 0 if the job seems to come from the future, because the wall clock was set back between two runs.
     """
     since = table.oldest_ready() if counts.ready else None
     return None if since is None else max(0, now - since)

@@ -42,7 +42,7 @@ __all__ = [
 
 
 class UpdateJob(QueueCommand[Job], frozen=True, kw_only=True):
-    """Change a job; an update of one in progress extends its lease."""
+    """Change a job; an update of a job in progress extends its lease."""
 
     roles = WORKERS
     reads = False
@@ -79,7 +79,7 @@ class JobUpdate(Value, frozen=True, kw_only=True):
     lease: str | None = None
 
 
-#: The errors that prevent one of several updates.
+#: The errors that prevent only one of several updates.
 _OF_ONE_UPDATE: Final = (
     *(JobNotFound, JobDamaged, LeaseLost, LeaseRequired),
     *(ClaimRequired, GroupInUse, NothingAwaited),
@@ -87,11 +87,7 @@ _OF_ONE_UPDATE: Final = (
 
 
 class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only=True):
-    """
-    Change jobs one by one; the answer has for each the changed job, or the error that prevented the change.
-
-    Such an error is one of _OF_ONE_UPDATE.
-    """
+    """Change jobs one by one; the answer has each changed job, or the error of _OF_ONE_UPDATE that prevented it."""
 
     roles = WORKERS
     reads = False
@@ -138,7 +134,7 @@ class UpdateJobs(QueueCommand[Sequence[Job | DomainError]], frozen=True, kw_only
 def _with_groups(
     table: Table, facts: Sequence[Fact], updates: Sequence[tuple[Job, Changes]], now: int
 ) -> Sequence[Fact]:
-    """The facts of updates that give jobs a group or hold one, after the fact that gives the queue flow."""
+    """The facts of updates that give jobs a group or hold a group, after the fact that gives the queue flow."""
     gates = GateChanges(table)
     for job, changes in updates:
         if changes.hold_seconds:
@@ -211,7 +207,7 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
 
 
 class UpdateMatching(_Sweep, frozen=True, kw_only=True):
-    """Change the jobs that match; a new group leaves out those in progress."""
+    """Change the jobs that match; a change of groups or dependencies leaves out jobs in progress."""
 
     #: What to change.
     changes: Changes
