@@ -147,7 +147,7 @@ class Table(Protocol):
         """
         When the oldest job that can be claimed was added; None if there is none.
 
-        In a queue with flow, unless the queue's own limits prevent all claims.
+        In a queue with flow, ignore the value while the queue's own limits prevent all claims.
         """
 
     def items(self, kind: str) -> Iterable[tuple[str, str]]:

@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 class DiskThread:
-    """A thread pool with one thread; call it to run a call there."""
+    """A thread pool with one thread; calling the pool runs a function on the thread."""
 
     def __init__(self, reactor: Any, name: str) -> None:
         """`name` is the name of the thread."""

@@ -44,7 +44,7 @@ class LocalActivity:
             self._timer = self._clock.callLater(_KEEP_AFTER, self._fire)
 
     def count_firings(self, effects: Sequence[Effect]) -> None:
-        """Count how many times of schedules were fired and skipped."""
+        """Count the times of schedules that were fired, and those that were skipped."""
         self._counts.note_firings(effects)
 
     def unsaved(self) -> list[Fact]:

@@ -85,9 +85,9 @@ class LocalEngine:
     # Start and stop
 
     def open(self) -> None:
-        """Raises StorageError or OSError. Makes nothing: `start` does, once the rest of the server could be started."""
+        """Raises StorageError or OSError. Makes no file: `start` does, once the rest of the server could be started."""
         if self.journal.exists and not self._open():
-            # It was removed just now.
+            # The file was removed just now.
             self.journal.close(orderly=False)
 
     def _open(self) -> bool:
@@ -239,7 +239,7 @@ class LocalEngine:
         return self._index_builder.build_slice(table, command.sort)
 
     def _are_failures_unread(self, command: c.ListFailures | c.CountFailures | c.ExplainJob) -> bool:
-        """Index some failures of a queue unless the command is about a job that has not failed."""
+        """Index some failures, unless the command is about a job that has not failed; returns whether any are left."""
         self.executor.check_started()
         table = self._tables.queues.get(command.queue)
         if table is None or not self.executor.allows(command):

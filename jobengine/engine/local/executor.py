@@ -198,8 +198,8 @@ class Executor:
 
     def is_behind(self, command: Command[A]) -> bool:
         """
-        Expire some of the jobs that are due in a command's queues, and before jobs are removed, go on with a cascade of
-        dependencies; returns whether there is more to do.
+        Expire some of the jobs that are due in a command's queues and, if the command removes jobs, go on with a
+        cascade of dependencies; returns whether there is more to do.
 
         Yield to the reactor between calls. Raises Starting.
         """
@@ -335,7 +335,7 @@ class Executor:
         self._set_timer()
 
     def _move(self, now: int) -> None:
-        """Move jobs that have just failed into dead-letter queues, at most _MOVED: the timer goes on with others."""
+        """Move at most _MOVED jobs that have just failed into dead-letter queues; the timer moves the others."""
         for _ in range(_MOVED // _EXPIRY_SLICE):
             deadline = self.tables.next_deadline
             if deadline is None or deadline > now or not (facts := expire(self.tables, now, _EXPIRY_SLICE)):
@@ -370,7 +370,7 @@ class Executor:
         return self._is_due(name) and self._expires
 
     def _has_cascade(self) -> bool:
-        """Go on with a cascade of dependencies; returns whether there is more to do. A full disk stops it."""
+        """Go on with a cascade of dependencies, unless the disk is full; returns whether there is more to do."""
         if not self.tables.dependants.pending or not self._expires or self.committer.trouble is not None:
             return False
         self._go_on(self._tick())
@@ -440,8 +440,8 @@ class Executor:
         """
         Fire due schedules one after the other, for some milliseconds; the timer goes on with the others at once.
 
-        Only the timer does this, so that no request waits for more than one turn. While changes are refused, none is
-        fired: a firing that is rolled back would be fired again.
+        Only the timer does this, so that no request waits for more than one turn. While changes are refused, no
+        schedule is fired: a firing that is rolled back would be fired again.
         """
         until = self.clock.seconds() + _FIRING_SECONDS
         for _ in range(_FIRING_SLICE):

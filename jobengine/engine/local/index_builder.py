@@ -1,4 +1,4 @@
-"""Builds the indexes of failures and for lists sorted by time when they are first read, and drops unused ones."""
+"""Builds the failure index and the indexes of time-sorted lists when a list first needs them, and drops unused ones."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ class IndexBuilder:
         return not table.sort_some(by, _SLICE)
 
     def build_failures(self, table: QueueTable) -> bool:
-        """Index some failures; returns whether others are missing. Yield to the reactor between calls."""
+        """Index some failures; returns whether any are left. Yield to the reactor between calls."""
         self._keep(table, None)
         if table.failing.has_unused:
             self._gradual_free.add(table.failing.free_unused())

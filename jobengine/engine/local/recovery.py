@@ -29,7 +29,7 @@ def read_back(journal: Journal, tables: Tables, gradual_free: GradualFree, now: 
     """
     tables.groups_later = True
     records = chain.from_iterable(journal.recover(now))
-    # Many frames are short.
+    # A step may read several frames, as many are short.
     while some := list(islice(records, _AT_ONCE)):
         gradual_free.add_deleted(_load(some, tables, journal.path), tables)
         yield

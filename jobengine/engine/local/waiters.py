@@ -25,7 +25,7 @@ class Take(Protocol):
     """A function that claims offered jobs, or peeks, for a waiter."""
 
     def __call__(self, command: Claims | Peek, now: int, offer: Offer | None, /) -> Done[ClaimResult]:
-        """Raises DomainError or Unavailable."""
+        """Claim or peek; raises DomainError or Unavailable."""
 
 
 @define
@@ -40,7 +40,7 @@ class Waiters:
     pending: bool = False
     #: The jobs that have become ready, by queue; only of queues with waiters.
     _ready: dict[str, ReadyJobs] = field(factory=dict)
-    #: Queues that were created, reconfigured or deleted, and whether a pause has ended by that.
+    #: Queues that were created, reconfigured or deleted, and whether this has ended a pause.
     _reconfigured: dict[str, bool] = field(factory=dict)
     #: Queues with flow in which something changed.
     _to_recheck: dict[str, None] = field(factory=dict)
@@ -79,9 +79,9 @@ class Waiters:
 
     def _claim_again(self, now: int) -> None:
         """
-        Claim for the waiters of queues with flow, first come first served, while these have jobs to give.
+        Claim for the waiters of queues with flow, first come first served, while the queues have jobs to give.
 
-        One change can make other jobs claimable than the changed one, so no jobs are offered: waiters claim for real.
+        A change can make other jobs claimable than the changed one. So no jobs are offered: the claims are repeated.
         """
         names, self._to_recheck = self._to_recheck, {}
         for waiter in self.line.of(names):
@@ -134,7 +134,7 @@ class Waiters:
         return offer
 
     def _give(self, waiter: Waiter, offer: Offer | None, now: int) -> None:
-        """Claim offered jobs for a waiter; without an offer, what its command gets."""
+        """Claim offered jobs for a waiter; without an offer, carry out its command."""
         try:
             done = self._take(waiter.command, now, offer)
         except DomainError as error:

@@ -28,7 +28,7 @@ class _Entry:
         self.batch: Batch | None = None
         #: The number of its jobs in each place: a list, as a dict with states as keys takes three times as long.
         self.numbers: Final = [0] * (max(Place) + 1)
-        #: (milliseconds to be kept, rank) of each finished job; they count from the end of the batch.
+        #: (milliseconds, rank) of each finished job, which is kept for that time after the end of the batch.
         self.kept: Final[SortedList[tuple[int, Rank]]] = SortedList()
         #: Its deadline as listed in BatchIndex.deadlines; None if it is not listed.
         self.deadline: int | None = None
@@ -49,7 +49,7 @@ class _Entry:
         return self.batch is not None and is_to_change(self.batch, self.counts())
 
     def next_deadline(self) -> int | None:
-        """When its first job is removed or, without jobs, the batch; None while it has not ended."""
+        """When its first job is removed or, without jobs, the batch itself; None while the batch has not ended."""
         if self.batch is None or self.batch.ended is None:
             return None
         first = self.kept.first()
@@ -128,7 +128,7 @@ class BatchIndex:
             pending[self._entry(job.spec.rare.batch or "").kept].append(_kept_entry(job))
 
     def update(self) -> bool:
-        """Bring deadlines up to date with the changes; returns whether there were any."""
+        """Bring deadlines up to date with the changes; returns whether there were changes."""
         if not self._changed:
             return False
         for name in self._changed:
@@ -180,7 +180,7 @@ def _is_over(since: int, kept: tuple[int, Rank]) -> bool:
 
 
 def _is_kept_by_batch(job: Job) -> bool:
-    """Whether the retention of a job begins with the end of its batch, and not when those that depend on it ended."""
+    """Whether a job's retention begins with the end of its batch, and not when the jobs that depend on it ended."""
     standing = job.standing
     is_finished = standing.state is COMPLETE or standing.state is _FAILED
     return is_finished and job.spec.rare.batch is not None and not standing.shift

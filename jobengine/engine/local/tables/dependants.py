@@ -37,7 +37,7 @@ class Dependants:
         self._changed_by: Final[dict[Awaited, dict[Awaited, None]]] = {}
         #: For each awaited job how many unfinished jobs depend on it.
         self._unfinished: Final[dict[Awaited, int]] = {}
-        #: The jobs one of whose dependencies has ended or was retried; perhaps nothing follows from that.
+        #: The jobs one of whose dependencies has ended or was retried; perhaps nothing follows from it.
         self._to_check: Final[dict[Awaited, None]] = {}
         #: The finished jobs on which no unfinished job depends any more, but whose retention has not begun.
         self._to_free: Final[dict[Awaited, None]] = {}
@@ -47,7 +47,7 @@ class Dependants:
         self._batches: Final[dict[Awaited, None]] = {}
         #: Whether any job depends on another, or has done so since the start.
         self.is_used = False
-        #: Whether there has been such a job, or a batch, since the start: otherwise nothing is pending.
+        #: Whether there has been a dependency or a batch since the start: otherwise nothing is pending.
         self.may_be_pending = False
 
     @property
@@ -56,12 +56,12 @@ class Dependants:
         return bool(self._to_check or self._to_free or self._batches)
 
     def of(self, awaited: Awaited, most: int) -> Sequence[tuple[str, str, str | None]]:
-        """See Table.dependants."""
+        """At most `most` jobs that wait for a job or batch; see Table.dependants."""
         found = islice(self._changed_by.get(awaited, ()), most)
         return [(queue, uid, self._queues[queue].jobs[uid].spec.rare.batch) for queue, uid in found]
 
     def awaits(self, awaited: Awaited) -> bool:
-        """See Table.is_awaited."""
+        """Whether jobs depend on a job; see Table.is_awaited."""
         return awaited in self._changed_by or awaited in self._unfinished
 
     def change(self, queue: str, uid: str, old: Job | None, new: Job | None) -> None:
@@ -77,7 +77,6 @@ class Dependants:
         if its in self._unfinished:
             self._keep(queue, uid, True)
         elif its in self._to_free:
-            # Its retention has begun with this change, or there is nothing to keep.
             del self._to_free[its]
             self._keep(queue, uid, False)
 
@@ -112,7 +111,7 @@ class Dependants:
             self._release((queue, uid))
 
     def follow_ups(self) -> Iterator[tuple[str, FollowUp]]:
-        """See TableSet."""
+        """What follows from ended dependencies; see TableSet.follow_ups."""
         for its in [*islice(self._batches, _EXAMINED)]:
             table = self._queues.get(its[0])
             if table is not None and table.batches.is_to_change(its[1]):

@@ -23,7 +23,7 @@ from ....core.places import Mark, Place, mark_of
 from ....core.stats import FailureCounts
 from .sorted_list import SortedList
 
-#: How many groups are kept beside those that are listed, so that the smallest are seldom looked for.
+#: How many groups are kept beside those that are listed, so that the smallest groups are seldom searched for.
 _MORE_GROUPS: Final = 500
 #: How many jobs one step of building visits, and how many failures it enters: at most a few milliseconds.
 _VISITED: Final = 4_000
@@ -40,7 +40,7 @@ Entry = tuple[int, str]
 class KeptGroup:
     """The failures of one fingerprint."""
 
-    #: Whether it has all of them: not if it may have been dropped before.
+    #: Whether it has all failures of its fingerprint: not if such a group may have been dropped before.
     is_whole: bool
     entries: SortedList[Entry] = field(factory=SortedList, init=False)
 
@@ -55,7 +55,7 @@ class FailureScan:
     """Visits the failures of a queue in slices, while its jobs may change between two of them."""
 
     _places: Mapping[Place, SortedList[Rank]]
-    #: The places whose jobs are not all visited yet; of the last one, the jobs up to the rank `_visited` are.
+    #: The places whose jobs are not all visited yet; in the last place, jobs up to the rank `_visited` are visited.
     _unvisited: list[Place]
     _visited: Rank | None = field(default=None, init=False)
 
@@ -84,11 +84,11 @@ class FailureIndex:
     """
     The failed jobs of a queue, and those that are tried again, by fingerprint and time.
 
-    Nothing is indexed before the first read: until then a failure costs nothing here. At most MOST_GROUPS +
-    _MORE_GROUPS groups are kept: one more, and the smallest are dropped until MOST_GROUPS are left; of equally large
-    groups, those that failed last stay. If a later failure has the fingerprint of a dropped group, its group begins
-    again without the jobs before. If building dropped groups, it visits all jobs once more, to complete those that it
-    kept. So a job that leaves may be missing from its group, and a visited one may be there already.
+    Nothing is indexed before the first read: until then a failure costs nothing here. If there would be more than
+    MOST_GROUPS + _MORE_GROUPS groups, the smallest are dropped until MOST_GROUPS are left; of equally large groups,
+    those with the latest failures stay. A later failure with the fingerprint of a dropped group begins a new group,
+    without the earlier jobs. If groups were dropped during building, all jobs are visited once more, to complete the
+    kept groups. So a job that leaves may be missing from its group, and a visited job may be there already.
     """
 
     jobs: Mapping[str, Job]
@@ -113,7 +113,7 @@ class FailureIndex:
 
         Not needed for a job that is neither failed nor tried again, before and after.
         """
-        # Asked here, without a call: most jobs that fail have no mark.
+        # Checked here, without a call: most jobs that fail have no mark.
         if old is not None and ((notes := old.standing.notes).retrying or notes.cancelled):
             self._count_mark(old, -1)
         if new is not None and ((notes := new.standing.notes).retrying or notes.cancelled):
@@ -194,7 +194,7 @@ class FailureIndex:
             del self.groups[name]
 
     def _drop(self) -> None:
-        """Drop the smallest groups, of equally large ones those that failed last at the earliest time."""
+        """Drop the smallest groups; of equally large groups, those whose last failure is the oldest."""
         sizes = [(len(one.entries), next(one.entries.back_from(None)), name) for name, one in self.groups.items()]
         for _, _, name in sorted(sizes)[: len(sizes) - MOST_GROUPS]:
             dropped = self.groups.pop(name)
@@ -222,13 +222,13 @@ class FailureIndex:
         return group.is_whole or self._total() == sum(len(one.entries) for one in self.groups.values())
 
     def count(self, since: int) -> FailureCounts:
-        """See Table.count_failures."""
+        """The number of groups, and of groups that began after a time; see Table.count_failures."""
         self._complete()
         new = sum((group.alike.first or 0) > since for group in self.groups.values())
         return FailureCounts(min(len(self.groups), MOST_GROUPS), min(new, MOST_GROUPS))
 
     def page(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
-        """See Table.failures."""
+        """A page of the groups; see Table.failures."""
         listed = self._listed()
         start = 0 if after is None else bisect_right(listed, (-after[0], after[1]))
         positions = listed[start : start + limit]

@@ -14,8 +14,8 @@ _READY: Final = Place.READY
 
 def fill(table: QueueTable, jobs: Sequence[Job], dependants: Dependants) -> Iterator[Job]:
     """
-    Add the jobs that are new, ready and in no other index; yields each other job, which the caller must put before the
-    next step.
+    Add jobs that are new, ready and in no other index; yields all other jobs, each of which the caller must put before
+    the next step.
 
     Call `update_indexes` next.
     """

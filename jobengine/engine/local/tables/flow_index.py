@@ -49,7 +49,7 @@ class FlowIndex:
 
     def prepare(self, flow: Flow, most: int) -> bool:
         """
-        Add at most `most` jobs to the index for a coming change to `flow`; returns whether it lacks any.
+        Add at most `most` jobs to the index for a coming change to `flow`; returns whether jobs are missing.
 
         Without this, the change indexes all jobs at once.
         """
@@ -87,7 +87,7 @@ class FlowIndex:
         self.indexes = tuple(turns for turns in (self.turns, coming) if turns is not None)
 
     def use(self, jobs: Mapping[str, Job]) -> None:
-        """Read the jobs from another mapping, which has the same."""
+        """Read the jobs from another mapping, which has the same jobs."""
         self._jobs = jobs
         for turns in self.indexes:
             turns.jobs = jobs

@@ -13,7 +13,7 @@ from ....core.turn_order import Key
 from .sorted_list import SortedList
 
 Tags = tuple[str, ...]
-#: Ranks in order: a list takes 200 bytes less than a SortedList, so that is used for long ones only.
+#: Ranks in order; a SortedList takes 200 bytes more than a list, so it is used only for many ranks.
 Ranks = list[Rank] | SortedList[Rank]
 #: The longest list of ranks.
 _LONG: Final = 1_000
@@ -66,7 +66,7 @@ class GroupExtras:
     #: How many of its jobs may be in progress, and how many may be claimed by its gate now; None: as the queue says.
     cap: int | None = None
     left: int | None = None
-    #: How many of its jobs could be claimed when it was last placed; since then it may have become more, but not less.
+    #: How many of its jobs could be claimed when it was last placed; since then the number may have grown, not shrunk.
     room: int = 0
     #: The ranks of ready jobs with tags, by all their tags, if there are any; not in strict order.
     by_tags: dict[Tags, Ranks] | None = None
@@ -100,18 +100,19 @@ class Group:
     name: str | None
     #: The number of the claim that served it last, or that came before its first job.
     served: int = 0
-    #: The ranks of its ready jobs; in strict order, of all unfinished jobs.
+    #: The ranks of its ready jobs; if the queue's group order is `strict`, of all its unfinished jobs.
     jobs: Ranks = field(factory=list)
     ready: int = 0
     delayed: int = 0
     running: int = 0
-    #: The uids of its jobs in progress, if it is a group and has any, and of failed jobs that hold it; one uid alone.
+    #: The uids of its jobs in progress, and of failed jobs that hold it: a str if there is only one, None if there is
+    #: none, and always None for the jobs without a group.
     holders: dict[str, None] | str | None = None
     #: Its entry in the list of open groups.
     position: Key | None = None
-    #: How many ready jobs and jobs in progress it has in Turns._sizes; None if its held jobs are counted apart.
+    #: Its ready jobs plus jobs in progress, as counted in Turns._sizes; None if its held jobs are in Turns._held.
     size: int | None = 0
-    #: How many of its jobs are held, if they are counted apart from those of other groups: see Turns.
+    #: How many of its jobs are held, if they are counted in Turns._held.
     held: int = 0
     #: Its rare fields; None if it has none.
     extras: GroupExtras | None = None
@@ -121,7 +122,7 @@ class Group:
         return rank
 
     def position_below(self, cap: int) -> Key | None:
-        """Its position without extras, if fewer of its jobs than `cap` are in progress; None if it is closed."""
+        """The position of a group without extras, if fewer than `cap` of its jobs are in progress; else None."""
         jobs = self.jobs
         if not jobs or (self.running >= cap and self.name is not None):
             return None
@@ -153,7 +154,7 @@ class Group:
         return next(iter(self.jobs), None)
 
     def behind(self, rank: Rank | None) -> Iterator[Rank]:
-        """The ranks of its jobs after one; all for None."""
+        """The ranks of its jobs after a rank, or of all its jobs."""
         ranks = self.jobs
         if isinstance(ranks, SortedList):
             return ranks.behind(rank)
@@ -260,7 +261,7 @@ class Group:
         return ((self.extras or NO_EXTRAS).by_tags or {})[tags]
 
     def positions_by_tags(self, first: Rank, jobs: Mapping[str, Job]) -> dict[Tags, Key]:
-        """Its positions in the lists for tags while it is open and has this first job."""
+        """Its positions in the lists for tags, if it is open and `first` is its first job."""
         by_tags = (self.extras or NO_EXTRAS).by_tags or {}
         return {tags: self.key(next(iter(ranks)), 0, 0) for tags, ranks in by_tags.items()}
 
@@ -286,7 +287,7 @@ class StrictGroup(Group):
 
     @property
     def holder_uids(self) -> list[str]:
-        """If there are none, those of its unfinished jobs, of which the first holds up the others."""
+        """As in Group; if there are none, the uids of its unfinished jobs, since the first holds up the others."""
         return super().holder_uids or [rank[2] for rank in self.jobs]
 
     def available(self, jobs: Mapping[str, Job]) -> int:
@@ -324,6 +325,6 @@ _KINDS: Final = {GroupOrder.ARRIVAL: Group, GroupOrder.FAIR: FairGroup, GroupOrd
 
 
 def made_group(name: str | None, order: GroupOrder, served: int) -> Group:
-    """A group without jobs; see `Group.served`. Jobs without a group are no group in strict order."""
+    """A new group; see `Group.served`. In strict order, jobs without a group do not wait for one another."""
     kind = Group if name is None and order is GroupOrder.STRICT else _KINDS[order]
     return kind(name, served, size=None if kind.is_strict else 0)

@@ -12,7 +12,7 @@ from .flow_index import FlowIndex
 from .sorted_list import SortedList
 from .turns import Turns
 
-#: The most jobs in progress that are shown as those which hold others.
+#: The most jobs in progress that are returned as holders.
 _HOLDERS: Final = 10
 
 

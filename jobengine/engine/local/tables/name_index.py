@@ -42,7 +42,7 @@ class NameIndex:
             self._enter_key(job)
 
     def leave(self, place: Place, job: Job, leaving: Pending) -> None:
-        """Take a job that was in this place out again."""
+        """Remove a job that was in this place."""
         spec = job.spec
         if spec.tags and place is _READY:
             for tag in spec.tags:

@@ -1,5 +1,5 @@
 """
-The most frequent claims in a queue with flow: of one job, or of the first jobs of as many groups.
+The most frequent claims in a queue with flow: of one job, or of one job from each of several groups.
 
 A fast path: whether a claim takes just these jobs is seen from the first positions of the open groups. Then it needs no
 order of turns, which saves two thirds of the time to find the jobs. Otherwise turns.py decides.
@@ -16,8 +16,8 @@ from .turns import Turns
 
 def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Callable[[Job], bool]) -> list[Job] | None:
     """
-    The jobs for a claim of `count` jobs without tags, if it takes one job from each of `count` groups; None if it may
-    take others. `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
+    The jobs for a claim of `count` jobs without tags, if it takes one job from each of `count` groups; else None.
+    `ready` has the ranks of all ready jobs; jobs that are due for removal are not claimed.
     """
     keys = list(islice(turns.open[None], count))
     if not keys or len(keys) < count:

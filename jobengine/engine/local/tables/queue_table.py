@@ -343,14 +343,14 @@ class QueueTable(GroupQueries):
             self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
-        # Only notes and worker can change the weight here. A mark depends on notes and state, a failure on all of it.
+        # Only notes and worker can change the weight here. A mark depends on notes and state, a failure on all of them.
         notes = after.notes
         has_notes = before.notes is not notes or notes is not NO_NOTES
         if has_notes or before.worker != after.worker or was is _FAILED or now is _FAILED:
             self._weigh_notes(old, new)
 
     def _weigh_notes(self, old: Job, new: Job) -> None:
-        """Count the mark and the failure of a job again, and its weight, whose notes or worker have changed."""
+        """Update mark, failure and weight of a job whose notes or worker have changed, or that failed before or now."""
         before, after = old.standing, new.standing
         # Most jobs that end are neither retried nor failed.
         if after.state is FAILED or before.state is FAILED or after.notes.retrying or before.notes.retrying:
@@ -488,7 +488,7 @@ class QueueTable(GroupQueries):
         self.next_deadline = elapsed
 
     def open_gates(self, now: int) -> bool:
-        """Let jobs be claimed whose gate has opened by `now`; returns whether any gate has changed."""
+        """Open the gates whose time has come by `now`; returns whether any gate has changed."""
         changed = self.turns is not None and self.turns.advance(now)
         if changed:
             self.find_deadline()

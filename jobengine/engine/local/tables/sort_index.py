@@ -1,4 +1,4 @@
-"""The index of one order by time."""
+"""An index of a queue's jobs, in one order by time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge

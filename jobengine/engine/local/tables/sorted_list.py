@@ -56,7 +56,7 @@ class SortedList(Generic[T]):
             done = self._take_out(run, done)
 
     def move(self, inserted: list[T], removed: list[T]) -> None:
-        """Insert values, then remove values: one may come and go in one batch."""
+        """Insert values, then remove values: a batch may insert and remove the same value."""
         if inserted:
             self.add_all(inserted)
         if removed:
@@ -113,12 +113,12 @@ class SortedList(Generic[T]):
         return sum(map(len, self._blocks[:at])) + inside
 
     def counts(self, edges: Sequence[T]) -> list[int]:
-        """How many values there are from each edge up to before the next; the edges must be in order."""
+        """The number of values from each edge to the next, without the next edge itself; the edges must be in order."""
         before, passed, inside, at = list[int](), 0, 0, bisect_left(self._lasts, edges[0])
         for edge in edges:
             while at < len(self._blocks) and self._lasts[at] < edge:
                 passed, inside, at = passed + len(self._blocks[at]), 0, at + 1
-            # Most edges have no value between them and the one before.
+            # Between most edges and the edge before there is no value.
             if at < len(self._blocks) and self._blocks[at][inside] < edge:
                 inside = bisect_left(self._blocks[at], edge, inside + 1)
             before.append(passed + inside)
@@ -145,7 +145,7 @@ class SortedList(Generic[T]):
         return True
 
     def _put_in(self, at: int, run: list[T], start: int) -> int:
-        """Insert the values from `run[start]` on that fit one gap of a block; returns the index after them."""
+        """Insert those next values of `run`, from index `start`, that belong into one gap of a block; see _append."""
         block = self._blocks[at] if self._seen is None else self._own(at)
         gap = bisect_right(block, run[start])
         end = bisect_left(run, block[gap], start + 1)
@@ -155,7 +155,7 @@ class SortedList(Generic[T]):
         return end
 
     def _append(self, run: list[T], start: int) -> int:
-        """Append the values from `run[start]` on, which come after all others; returns the index after them."""
+        """Append the values of `run` from index `start`, which come last; returns the index in `run` after them."""
         if not self._blocks:
             self._blocks.append([])
             self._lasts.append(run[-1])
@@ -167,7 +167,7 @@ class SortedList(Generic[T]):
         return len(run)
 
     def _take_out(self, run: list[T], start: int) -> int:
-        """Remove the values from `run[start]` on that are adjacent in one block; returns the index after them."""
+        """Remove those next values of `run`, from index `start`, that are adjacent in one block; see _append."""
         value = run[start]
         at = place = 0
         block = self._blocks[0]

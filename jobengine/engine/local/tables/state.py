@@ -91,7 +91,7 @@ class Tables:
             self._update_indexes()
 
     def load(self, facts: Iterable[Fact | JobsAdded]) -> list[Effect]:
-        """Apply facts that were read from a file, in order; returns the effects of those that are not JobsAdded."""
+        """Apply facts that were read from a file, in order; returns the effects of all but JobsAdded."""
         try:
             return [effect for fact in facts if (effect := self._load(fact)) is not None]
         finally:
@@ -147,7 +147,7 @@ class Tables:
         return None if table is None else table.history.get(span, number)
 
     def open_gates(self, now: int) -> list[str]:
-        """Let jobs be claimed whose gate has opened by `now`; returns the names of the queues concerned."""
+        """Open the gates whose time has come by `now`; returns the names of the queues in which a gate has changed."""
         due = [name for _, name in takewhile(lambda entry: entry[0] <= now, self.deadlines)]
         return [name for name in due if self._open_gates(name, now)]
 

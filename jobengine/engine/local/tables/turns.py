@@ -55,7 +55,7 @@ class Turns:
     groups: dict[str | None, Group] = field(factory=dict)
     #: The elapsed time up to which gates have been opened.
     now: int = 0
-    #: The positions of the groups that may be claimed from: of all, and of those with ready jobs of these tags.
+    #: The positions of open groups: for None, of all; for tags, of those with ready jobs that have these tags.
     open: dict[Tags | None, SortedList[Key]] = field(factory=lambda: {None: SortedList()})
     #: When the gate of a group changes next, and its name.
     gates: SortedList[tuple[int, str]] = field(factory=SortedList)
@@ -64,9 +64,9 @@ class Turns:
     _over: dict[str, None] = field(factory=dict)
     #: The queue's own gate, which has no group.
     gate: Gate = OPEN
-    #: How many groups have each size: their ready jobs and jobs in progress. Those beyond the limit are held.
+    #: The number of groups by size: ready jobs plus jobs in progress. The jobs beyond the limit are held.
     _sizes: dict[int, int] = field(factory=dict)
-    #: The held jobs of groups that are counted apart: those with rare fields, in strict order, or over their limit.
+    #: The number of held jobs in groups that are counted apart: with rare fields, in strict order, or over their limit.
     _held: int = 0
     #: The groups that are counted apart.
     _special: dict[Group, None] = field(factory=dict)
@@ -105,8 +105,8 @@ class Turns:
 
     def order(self, tags: Tags, is_due: Callable[[Job], bool]) -> Iterator[Job]:
         """
-        The jobs in the order in which claims get them, unless the queue's own limits prevent that; those that are due
-        for removal are left out.
+        The jobs in the order in which claims get them, as far as the queue's own limits allow it; jobs that are due for
+        removal are left out.
         """
         wanted = frozenset(tags)
         kinds: list[Tags | None] = [None]
@@ -135,7 +135,7 @@ class Turns:
         """
         When the oldest of the first jobs of open groups was added; None without any.
 
-        Compares those of _OLDEST groups: of the first group of each priority or, in fair order, of the first groups.
+        Compares the first jobs of _OLDEST groups: the first of each priority or, in fair order, the first of all.
         """
         firsts, oldest, is_fair = self.open[None], _NEVER, self.flow.group_order is GroupOrder.FAIR
         at = firsts.first()
@@ -181,7 +181,7 @@ class Turns:
 
     def _first_ready(self, group: Group) -> Job | None:
         first = group.first()
-        # A list asks this of each group: mostly the first job is ready.
+        # A list needs this of each group: mostly the first job is ready.
         if first is None or (job := self.jobs[first[2]]).ready:
             return None if first is None else job
         return next((job for rank in group.jobs if (job := self.jobs[rank[2]]).ready), None)
@@ -198,7 +198,7 @@ class Turns:
 
     def find(self, sort: GroupSort, after: tuple[int, str] | None, most: int) -> Iterator[list[tuple[int, str]]]:
         """
-        Find the positions of the first groups after one, looking at some groups in each step; the last list has them.
+        Find the positions of the first groups after `after`. Each step examines some groups; the last list is complete.
 
         The groups may change between the steps.
         """
@@ -223,7 +223,7 @@ class Turns:
         raise AssertionError(sort)
 
     def ready_behind(self, name: str, rank: Rank | None) -> Iterator[Rank]:
-        """The ranks of a group's ready jobs after one, in order; all for None."""
+        """The ranks of a group's ready jobs in order: after a rank, or all."""
         group = self.groups.get(name)
         ranks = () if group is None else group.behind(rank)
         return (one for one in ranks if self.jobs[one[2]].ready)
@@ -412,7 +412,7 @@ class Turns:
                 del self.open[tags]
 
     def _count(self, group: Group, room: int) -> None:
-        """Count the held jobs of a group: by its size or, if the queue's limits are not all that matters, apart."""
+        """Count the held jobs of a group: by its size or, if more than the queue's limits matters, in `_held`."""
         size: int | None = 0 if group.name is None else group.ready + group.running
         held = 0
         if group.extras is not None or group.is_strict or (size and group.running > self._most_running):
