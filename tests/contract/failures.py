@@ -166,6 +166,9 @@ class FailuresContract(Contract):
         )
         assert ask.get(world.engine.update_matching(retry)) == 2
         assert ask.ask(c.CountFailures).groups == 1_000
+        world.advance(15 * 60)
+        _fail_all(ask, [f"new-{number}" for number in range(10)])
+        assert ask.ask(c.CountFailures) == FailureCounts(groups=1_000, new=10)
 
     def test_an_explained_failure_says_how_many_are_alike(self, ask: Asker) -> None:
         first = _fail(ask)

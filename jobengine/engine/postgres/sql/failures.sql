@@ -49,7 +49,8 @@ GROUP BY 1, 2;
 SELECT count(*), min(at) FROM failure WHERE queue_id = :queue_id AND key = :key;
 
 -- name: count_failures
--- The number of groups, and of those that began after a time: two look-ups in the index for each, however large it is.
+-- The number of groups, and of those that began after a time, both at most `most`: two look-ups in the index for each
+-- group, however large it is. Of more groups, all failures are read to count those that are new.
 WITH RECURSIVE groups AS (
     (SELECT key, at, 1 AS number FROM failure WHERE queue_id = :queue_id ORDER BY key, at LIMIT 1)
     UNION ALL
@@ -58,9 +59,16 @@ WITH RECURSIVE groups AS (
         LATERAL (
             SELECT key, at FROM failure WHERE queue_id = :queue_id AND key > g.key ORDER BY key, at LIMIT 1
         ) n
-    WHERE g.number < :most
+    WHERE g.number <= :most
 )
-SELECT count(*), count(*) FILTER (WHERE at > :since) FROM groups;
+SELECT least(count(*), :most), CASE
+        WHEN count(*) <= :most THEN count(*) FILTER (WHERE at > :since)
+        ELSE (
+            SELECT count(*)
+            FROM (SELECT FROM failure WHERE queue_id = :queue_id GROUP BY key HAVING min(at) > :since LIMIT :most) n
+        )
+    END
+FROM groups;
 
 -- name: list_failure_rows
 -- All failures of these queues.
