@@ -66,8 +66,8 @@ class Options(_Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
-        Read and check the options; ends the process with one line if one is wrong: twistd would show its whole
-        usage.
+        Read and check the options. A wrong option ends the process with an error of one line; twistd would show its
+        whole usage.
         """
         try:
             _refuse_short_forms(sys.argv[1:] if options is None else options, self.longOpt)
@@ -91,8 +91,8 @@ class Options(_Options):
 
 def _refuse_short_forms(words: Sequence[str], names: Sequence[str]) -> None:
     """
-    Raise UsageError for a name that is not one of `names`, in the form of getopt, which also accepts the beginning of a
-    name: --admin-key would be --admin-key-file, and the key would be printed as the path of a missing file.
+    Raise UsageError for an option that is not in `names` (written as for getopt). getopt would accept the beginning of
+    a name: --admin-key would mean --admin-key-file, and the key would be printed as the path of a missing file.
     """
     has_value = {name.removesuffix("="): name.endswith("=") for name in names}
     rest = iter(words)
@@ -232,8 +232,8 @@ def _listener(endpoint: str, site: JobSite, reactor: Any) -> StreamServerEndpoin
 
 def _check_place(settings: Settings) -> None:
     """
-    End the process here if DB_PATH is not a file, so that the error is not about a missing SECRET; or if there is only
-    a key file, without a SECRET.
+    End the process if DB_PATH is not a file: later the error would be about a missing SECRET. Also end it if there is a
+    key file, but neither a database nor a SECRET.
     """
     path = settings.db_path
     if settings.database_url is not None:
@@ -250,7 +250,7 @@ def _check_place(settings: Settings) -> None:
 
 
 def _check_before_fork(settings: Settings) -> None:
-    """End the process here if the SECRET is wrong: after twistd has forked, its exit code can't show that."""
+    """End the process if the SECRET is wrong: once twistd has forked, its exit code can't show a wrong SECRET."""
     secret = SecretSource(settings)
     try:
         if settings.database_url is not None:

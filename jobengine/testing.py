@@ -63,7 +63,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The daemon, for the whole session; its queues are those of the tests."""
+    """The daemon, started once for the whole session."""
     home = tmp_path_factory.mktemp("jobengine")
     # Power cuts do not matter to tests, which are faster without syncs.
     settings = {"API_PORT": "0", "SECRET": "the secret of the tests", "ADMIN_KEY": _ADMIN_KEY, "DURABILITY": "interval"}
@@ -87,7 +87,7 @@ def jobengine_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 @pytest.fixture
 def jobengine_server(jobengine_daemon: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """
-    The daemon without queues; the test's queues are deleted after it.
+    The daemon, without queues when the test begins; the test's queues are deleted at its end.
 
     Clients and workers without arguments connect to it, through environment variables.
     """

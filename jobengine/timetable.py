@@ -37,7 +37,7 @@ _FIELDS: Final = {
     "month": "1 to 12, or JAN to DEC",
     "day-of-week": "0 to 7, or SUN to SAT",
 }
-#: The beginning of Unix time, in UTC, without a time zone as all moments here.
+#: The beginning of Unix time, in UTC; like all moments here, without a time zone.
 _EPOCH: Final = datetime(1970, 1, 1)
 _DAY: Final = timedelta(days=1)
 _NOTHING: Final = timedelta()
@@ -46,7 +46,7 @@ _AHEAD: Final = 366
 
 
 class _Timetable:
-    """See jobengine.core.schedules.Calendar."""
+    """The Calendar of jobengine.core.schedules for cron lines."""
 
     __slots__ = ()
 
@@ -54,7 +54,7 @@ class _Timetable:
         zone, line = _zone(timezone), NICKNAMES.get(cron, cron)
         try:
             shown = _shown_at(after, zone)
-            # In an hour that comes twice, times of the second pass follow that were shown before.
+            # If clocks are set back soon, they will show the times of that hour again: search from that much earlier.
             back = max(_NOTHING, _offset(shown.at, zone) - _offset(shown.at + _DAY, zone))
             matching = CronSim(line, shown.clock - back)
         except (CronSimError, OverflowError) as error:
@@ -71,7 +71,7 @@ TIMETABLE: Final[Calendar] = _Timetable()
 
 
 def _later(times: Iterator[int], after: int) -> Iterator[int]:
-    """The times after a time, each once."""
+    """The times later than `after`, each once."""
     try:
         for time in times:
             if time > after:
@@ -82,7 +82,7 @@ def _later(times: Iterator[int], after: int) -> Iterator[int]:
 
 
 def _moments(shown: Iterator[datetime], zone: tzinfo, *, follows_clock: bool) -> Iterator[int]:
-    """When clocks show these times, which are in order; see the module's docstring for those that are odd."""
+    """When clocks show the sorted times `shown`; the module's docstring says what is done with odd times."""
     again: list[int] = []
     for clock in shown:
         first, second = (clock.replace(tzinfo=zone, fold=fold).utcoffset() or _NOTHING for fold in (0, 1))
@@ -100,7 +100,7 @@ def _moments(shown: Iterator[datetime], zone: tzinfo, *, follows_clock: bool) ->
 
 
 def _jump_before(at: datetime, zone: tzinfo) -> int:
-    """When clocks went forward last before a time in UTC, at most a day ago."""
+    """When clocks went forward, in the day before `at` (in UTC)."""
     return _time(_first_with(_offset(at, zone), at - _DAY, zone), _NOTHING)
 
 
@@ -160,7 +160,7 @@ def zone_names() -> frozenset[str]:
 
 
 def cron_error(cron: str) -> str | None:
-    """What is wrong with a cron line, as the end of a sentence that begins with its name; None if nothing is."""
+    """What is wrong with a cron line, as a sentence that lacks its subject; None for a valid line."""
     line = NICKNAMES.get(cron, cron)
     if line.startswith("@"):
         return f"must be five fields or one of {', '.join(NICKNAMES)}, not {cron!r}"
@@ -189,7 +189,7 @@ def _is_valid(name: str, field: str) -> bool:
 
 
 def notes_on(cron: str, timezone: str, after: int) -> list[str]:
-    """A sentence about each time of a cron line in the next year that a change of clocks makes odd; raises NoTimes."""
+    """A sentence for each clock change of the next year that skips or repeats times of a cron line; raises NoTimes."""
     line, notes = NICKNAMES.get(cron, cron), []
     for change, before, since in _changes(timezone, _shown_at(after, UTC).at.date()):
         first, last = sorted([change + before, change + since])
@@ -201,7 +201,7 @@ def notes_on(cron: str, timezone: str, after: int) -> list[str]:
 
 
 def _local_times(line: str, first: datetime, end: datetime) -> list[datetime]:
-    """The times of a cron line from one local time until before another, whether clocks show them or not."""
+    """The times of a cron line from `first` until before `end`, also those that clocks skip."""
     return list(takewhile(lambda each: each < end, CronSim(line, first - timedelta(seconds=1))))
 
 
@@ -225,8 +225,8 @@ def _repeated(named: Sequence[datetime], _last: datetime, *, follows_clock: bool
 @lru_cache(maxsize=1_000)
 def _changes(timezone: str, day: date) -> Sequence[tuple[datetime, timedelta, timedelta]]:
     """
-    The changes of clocks in the year from a day on: each with the time in UTC, without a time zone, and the zone's
-    offsets before and since.
+    The changes of clocks in the year from `day` on. Each has its time (in UTC, without a time zone), and the zone's
+    offset before it and after it.
     """
     zone, found = _zone(timezone), []
     at = datetime.combine(day, datetime.min.time())
@@ -239,7 +239,7 @@ def _changes(timezone: str, day: date) -> Sequence[tuple[datetime, timedelta, ti
 
 
 def _first_with(offset: timedelta, at: datetime, zone: tzinfo) -> datetime:
-    """The first second of a day from `at` with this offset."""
+    """The first second with this offset, in the day that begins at `at`."""
     low, high = 0, 86_400
     while high - low > 1:
         middle = (low + high) // 2

@@ -55,8 +55,8 @@ def what_is_wrong(error: Exception) -> str:
 
 def listener(endpoint: str, factory: Any, reactor: Any) -> StreamServerEndpointService:
     """
-    The service that listens at `endpoint` with `factory`; str() of its own `endpoint` is the address. Raises Twisted's
-    errors for an invalid endpoint.
+    The service that listens at `endpoint` with `factory`; str() of the service's `endpoint` is the address. Raises
+    Twisted's errors for an invalid endpoint.
     """
     made: StreamServerEndpointService = service(endpoint, factory, reactor)
     made.endpoint = _Place(made.endpoint, "https" if endpoint.startswith("ssl:") else "http")

@@ -215,7 +215,7 @@ class Daemon(Service):
     def _handle_signals(self) -> None:
         """
         Stop cleanly at SIGTERM and SIGINT, with exit code 0; twistd's own handlers kill the process by the signal.
-        After a SIGINT before the reactor runs, the writer thread would keep the process alive.
+        Without this, a SIGINT before the reactor runs would leave the writer thread, which keeps the process alive.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             # A shell makes its background processes ignore SIGINT.

@@ -12,8 +12,8 @@ from ..http.limits import Limits
 from .secret_file import BadSecret, secret_from
 
 _INTERVAL_SECONDS: Final = 0.05
-#: The most connections that wait to be accepted. Clients beyond that number are delayed by a second or more; Twisted's
-#: default of 50 is low.
+#: The most connections that wait to be accepted. Further clients are delayed by a second or more; Twisted's default of
+#: 50 is low.
 _BACKLOG: Final = 1024
 #: The lowest status to log, by setting; no status has four digits.
 _LEAST_STATUS: Final = {"all": 0, "errors": 400, "none": 1000}
@@ -183,8 +183,8 @@ SETTINGS: Final = (
         "ALLOWED_HOSTS",
         "",
         _hosts,
-        "Without an admin key: the names, besides localhost and any without a dot, under which browsers may use the "
-        "server, separated by commas; * is any.",
+        "The host names under which browsers may use a server without an admin key, separated by commas; * is any. "
+        "localhost and names without a dot are always allowed.",
     ),
     Setting("dashboard", "DASHBOARD", "on", _choice("on", "off"), "Whether browsers get the dashboard at /."),
     Setting(
@@ -223,9 +223,9 @@ class Settings:
     defaults: Defaults
     #: Limits on clients.
     limits: Limits
-    #: See Cors.
+    #: The origins whose pages may use the API; see Cors.
     cors_origins: frozenset[bytes]
-    #: See Hosts.
+    #: The host names under which browsers are answered; see Hosts.
     allowed_hosts: frozenset[str]
     #: Whether browsers get a dashboard.
     dashboard: bool
@@ -311,7 +311,7 @@ def _endpoint(host: str, port: int) -> str:
 
 
 def _ignored(options: Mapping[str, str | None], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The options and variables of an address that are set."""
+    """The options and variables for host and port that are set."""
     names = {"api-host": "API_HOST", "api-port": "API_PORT"}
     found = [f"--{option}" for option in names if options.get(option) is not None]
     return (*found, *filter(environment.get, names.values()))

@@ -1,8 +1,8 @@
 """
 The access log: one line for each request.
 
-All lines of one reactor turn make one event of Twisted's log: an event for each would cost a tenth of a request's time
-in memory (benchmarks/lab-book.md).
+All lines of one reactor turn make one event of Twisted's log. An event for each line would add a tenth to the time of a
+request to a server in memory (benchmarks/lab-book.md).
 """
 
 import re

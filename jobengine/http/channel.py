@@ -106,7 +106,7 @@ class LimitedChannel(HTTPChannel):
     _timer: IDelayedCall | None = None
     _peer: IAddress | None = None
     _host: IAddress | None = None
-    #: The client's IP address for the log, once `getPeer` was called, as for every request.
+    #: The client's IP address for the log; set by `getPeer`, which every request calls.
     peer_host = "-"
     _head_bytes = 0
     _head_lines = 0
@@ -196,7 +196,7 @@ class LimitedChannel(HTTPChannel):
 
     def _take_whole(self, data: bytes) -> bool:
         """
-        Parse the data if they are exactly one plain request; returns whether they were. Call only where one may begin.
+        Parse the data if they are exactly one plain request; returns whether they are. Call it only between requests.
 
         A fast path, which takes a third less time: Twisted reads line by line and prepares itself for each request.
         Twisted sees the request only in `requests`.
@@ -345,8 +345,8 @@ class LimitedChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """
-        Read bytes of a body. After the end of the body, they belong to the next request: Twisted keeps them until the
-        current request is answered, and this counts them, so that reading stops after too many.
+        Read bytes of a body. Bytes after its end belong to the next request: Twisted keeps them until the current
+        request is answered. They are counted here, so that reading stops after too many.
         """
         if self._phase is _Phase.REFUSED:
             return

@@ -7,8 +7,9 @@ from attrs import frozen
 class Limits:
     """Limits on what a client may send."""
 
-    #: The most bytes of a body, and of a body with many jobs.
+    #: The most bytes of a body.
     body_bytes: int = 1 << 20
+    #: The most bytes of a body with many jobs.
     bulk_body_bytes: int = 16 << 20
     #: The most header lines of a request.
     headers: int = 64

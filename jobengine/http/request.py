@@ -63,7 +63,7 @@ class RequestSite(Protocol):
     channels: Collection[object]
 
     def begin(self, request: "JobRequest") -> bool:
-        """Start to answer a request on the fast path; returns False if the fast path does not serve such a request."""
+        """Start to answer a request on the fast path; returns False if the fast path can't."""
 
     def cut_off(self, request: "JobRequest") -> None:
         """Record a request whose connection was lost before the end of its answer."""
@@ -167,7 +167,7 @@ class JobRequest(Request):
         return b""
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Append a piece of the body, unless that makes it too long."""
+        """Append a piece of the body, unless the body would become too long."""
         assert self.content is not None
         size = self.content.tell() + len(data)
         if size > self.channel.body_limit:
@@ -313,7 +313,7 @@ class JobRequest(Request):
         return None if self.channel is None else self.channel.unsent()
 
     def abort(self) -> None:
-        """Break the connection: only that shows the client that the answer is missing or incomplete."""
+        """Break the connection: nothing else shows the client that the answer is missing or incomplete."""
         self.broken = True
         self.channel.abort()
 

@@ -21,7 +21,7 @@ class TooSlow(Exception):
 
 @implementer(IPushProducer)
 class _Flow:
-    """Whether the client reads; registered as a producer, whose methods Twisted calls."""
+    """Knows whether the client reads: a producer, whose methods Twisted calls."""
 
     def __init__(self) -> None:
         self._open: Deferred[None] | None = None

@@ -51,7 +51,7 @@ class Report:
 
 def check(path: str, secret: bytes, progress: Progress = no_progress, *, files: Files | None = None) -> Report:
     """
-    Read every frame and record of a database; a server may run on it.
+    Read every frame and record of a database; a server may use it meanwhile.
 
     Damage after the header is reported. Raises StorageError if the file can't be opened or is of a newer version, and
     OSError.

@@ -1,4 +1,4 @@
-"""Copies a database. A copy of the first frames, any number of them, is a consistent backup with the same key."""
+"""Copies a database. The first frames of a database, however many, are a consistent backup with the same key."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -95,9 +95,9 @@ def export(
     """
     Write the queues and jobs of a database, or one queue and its jobs, as of the start of the export.
 
-    A server may run on it. The database is read twice, so that contents need not be kept in memory: some 150 bytes for
-    each job are, and 8 for each "job-added" record. Raises NoSuchQueue, StorageError, TargetExists and OSError; then
-    there is no `target`.
+    A server may use the database. It is read twice, so that memory holds no contents: only some 150 bytes for each job,
+    and 8 for each "job-added" record. Raises NoSuchQueue, StorageError, TargetExists and OSError; then there is no
+    `target`.
     """
     files = files or Files()
     check_free(target, files)
@@ -119,14 +119,14 @@ def named(name: str, path: str, queues: Collection[str]) -> str:
     if name in queues:
         return name
     near = get_close_matches(name, queues, 3, 0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`jobengine db check --json` names those it has"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`jobengine db check --json` lists its queues"
     raise NoSuchQueue(f"{path}: there is no queue {name!r}; {hint}")
 
 
 def _added(source: Source, progress: Progress) -> Iterator[list[bytes]]:
     """
-    Yield the "job-added" records of each frame, in a second reading; raises Damaged if the file was cut off after the
-    first.
+    Read the file a second time, and yield the "job-added" records of each frame; raises Damaged if the file was cut off
+    after the first reading.
     """
     for frame in source.frames(lambda done, size: progress(size + done, 2 * size)):
         yield [record for record in frame.records if is_job_added(record)]

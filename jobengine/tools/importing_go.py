@@ -54,7 +54,7 @@ def import_go(
     kdf: Kdf | None = None,
 ) -> ImportedGo:
     """
-    Make a database, encrypted with `secret`, from one of the Go version, which is held in memory.
+    Make a database, encrypted with `secret`, from a database of the Go version. The latter is held in memory.
 
     The access keys stay valid (see jobengine.core.access). Raises WrongSecret, BadGoFile, BeyondLimits, TargetExists
     and OSError; then there is no `target`.
@@ -85,7 +85,7 @@ def _read(path: str, files: Files, secret: bytes) -> Sequence[GoQueue]:
 
 
 def _check(queues: Sequence[GoQueue]) -> None:
-    """Raise BeyondLimits if the API would refuse any queue name."""
+    """Raise BeyondLimits if the API would refuse the name of a queue."""
     wrong = [queue.name for queue in queues if not 0 < len(queue.name) <= _LONGEST_NAME]
     if wrong:
         shown = ", ".join(repr(name if len(name) <= 40 else name[:40] + "…") for name in wrong)

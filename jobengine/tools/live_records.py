@@ -67,7 +67,7 @@ class LiveRecords(Generic[J]):
         }
 
     def add(self, records: Iterable[bytes]) -> None:
-        """Read more records; raises NewerFormat for an unknown one, and OSError from the jobs."""
+        """Read more records; raises NewerFormat for an unknown record, and OSError from the store of jobs."""
         try:
             for record in records:
                 head = head_of(record)

@@ -14,7 +14,7 @@ from ..storage.recovery import Read, Recovery
 #: A callback for progress, called with the number of bytes done so far, and the total.
 Progress = Callable[[int, int], None]
 
-#: Bytes that are read at a time; progress is reported after each.
+#: Bytes that are read at a time; progress is reported after each block.
 _BLOCK: Final = 1 << 20
 
 

@@ -78,7 +78,7 @@ from .request_log import note_claimed, note_job
 from .router import Dispatcher, Others, no_others
 from .streams import queue_in_parts, send_events
 
-#: See core.model.QUEUED.
+#: Statuses as constants, for the hot paths: access through the class is slow.
 _OK: Final = HTTPStatus.OK
 _CREATED: Final = HTTPStatus.CREATED
 #: Jobs that a list reads from the engine at a time; they take about a millisecond to encode.
@@ -233,7 +233,7 @@ class Api(BatchCalls):
 
     @_app.route("/api/v1/job", "PUT", v1=True)
     async def add_job(self, request: JobRequest) -> bytes:
-        """Add a job to a queue, and wait until it is finished if the client prefers that."""
+        """Add a job to a queue; if the client prefers to wait, answer once the job is finished."""
         sent = request.sent
         key = idempotency_key(sent[b"idempotency-key"]) if b"idempotency-key" in sent else None
         trace = sent_trace(sent[b"traceparent"]) if b"traceparent" in sent else None
@@ -257,7 +257,7 @@ class Api(BatchCalls):
 
     @_app.route("/api/v1/job", "GET", "queueName jobUID wait", v1=True)
     async def read_job(self, request: JobRequest) -> bytes:
-        """Read a job; if the client waits, once it is finished."""
+        """Read a job; if the client waits, answer once the job is finished."""
         name, uid = one(request.args, "queueName"), one(request.args, "jobUID")
         wait, access = seconds(request.args, "wait"), self.keys.access(request)
         job = await self.engine.read_job(
@@ -362,7 +362,7 @@ class Api(BatchCalls):
 
     @_app.route("/api/v1/jobs", "POST", "queueName")
     async def update_jobs(self, request: JobRequest) -> bytes:
-        """Change jobs: one by one, or all that match."""
+        """Change jobs: one by one, or all that match a filter."""
         body, access = json_body(request), self.keys.access(request)
         most = await self.keys.most_values(request, access)
         command = await self.wire.update_jobs(body, access, self.turns.next, most)
@@ -384,7 +384,7 @@ class Api(BatchCalls):
 
     @_app.route("/api/v1/jobs", "DELETE", f"queueName {_FILTER} all dry_run")
     async def delete_jobs(self, request: JobRequest) -> bytes:
-        """Delete all jobs that match."""
+        """Delete all jobs that match a filter."""
         if request.body():
             raise BadInput("This call has no body: send filter, all and dry_run in the query.")
         name, dry_run, access = one(request.args, "queueName"), flag(request.args, "dry_run"), self.keys.access(request)

@@ -22,7 +22,7 @@ from .schedule_calls import ScheduleCalls
 #: Batches in a page of a list: the default, and the limit.
 _DEFAULT_LIMIT: Final = 100
 _MOST: Final = 1_000
-#: The same for groups of failures, each of which takes about 50 microseconds.
+#: The default and the limit for groups of failures, each of which takes about 50 microseconds.
 _FAILURES: Final = 20, 100
 
 
@@ -34,7 +34,7 @@ class BatchCalls(ScheduleCalls):
 
     @_app.route("/api/v1/batch", "PUT")
     async def set_batch(self, request: JobRequest) -> bytes:
-        """Create a batch; one that exists stays as it is."""
+        """Create a batch; an existing batch is not changed."""
         command = self.wire.set_batch(await self._body(request), self.keys.access(request))
         report = await self._ask(request, command)
         status = HTTPStatus.CREATED if report.new else HTTPStatus.OK
@@ -42,7 +42,7 @@ class BatchCalls(ScheduleCalls):
 
     @_app.route("/api/v1/batch", "GET", "queueName name")
     async def read_batch(self, request: JobRequest) -> bytes:
-        """Read a batch with its jobs in numbers."""
+        """Read a batch with the counts of its jobs."""
         queue, name = one(request.args, "queueName"), batch_of(request.args)
         report = await self._ask(request, c.ReadBatch(queue=queue, **self.keys.access(request), name=name))
         return request.reply(to_json(batch_value(queue, report)))
@@ -62,7 +62,7 @@ class BatchCalls(ScheduleCalls):
         return request.reply(to_json(batch_value(command.queue, report, matched)))
 
     async def _check_owner(self, queue: str, request: JobRequest) -> None:
-        """Raise NotAllowed before anything is changed: other keys may close a batch, but not change all its jobs."""
+        """Raise NotAllowed, before any change, if the key is not the owner's: others may only close a batch."""
         grant = await self.engine.ask(c.CheckKey(queue=queue, **self.keys.access(request)))
         if grant.role is not Role.OWNER:
             raise NotAllowed(queue, grant.role)

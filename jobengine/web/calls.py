@@ -33,7 +33,7 @@ class Calls:
     wire: Wire
     #: For waits, time-outs and pauses.
     clock: IReactorTime
-    #: See Keys.
+    #: The server's admin key, if it has one.
     admin_key: bytes | None = None
     #: Turns for long work, so that other requests run in between.
     turns: Turns = field(default=Factory(lambda self: Turns(self.clock), takes_self=True))

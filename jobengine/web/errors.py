@@ -23,7 +23,7 @@ class AdminRequired(Exception):
 
 
 class WrongBearer(Exception):
-    """The call also takes the admin key as a bearer, and another key was sent that way."""
+    """The request has a bearer key that is not the admin key, in a call that takes the admin key as a bearer."""
 
     def __init__(self) -> None:
         super().__init__("The key in the header Authorization is not the server's admin key.")

@@ -31,8 +31,9 @@ _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.
 _BUCKETS_MS: Final = tuple([bound * 1000 for bound in _BUCKETS])
 #: Seconds to wait for a page of queues: Prometheus gives up after 10, and connecting to a database may take as long.
 _PATIENCE: Final = 5
-#: The most groups of one queue, and about how many of all queues together.
+#: The most groups that are shown of one queue.
 _GROUPS: Final = 100
+#: About the most groups that are shown of all queues together.
 _ALL_GROUPS: Final = 10_000
 #: Prometheus's text format; see https://prometheus.io/docs/instrumenting/exposition_formats.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -240,7 +241,7 @@ class QueueMetrics:
             family.pack()
 
     def _add_of_few(self, one: QueueTotals, queue: str) -> None:
-        """Add what only queues with schedules, or with a dead-letter queue, have."""
+        """Add the metrics of queues with schedules, and of queues with a dead-letter queue."""
         if one.has_schedules:
             fired, skipped = (one.totals.get(f"schedule_{what}", 0) for what in ("fired", "skipped"))
             values = (fired, skipped, one.schedule_late / 1000, one.schedules_failing)
@@ -311,8 +312,8 @@ _QUEUE_BOUNDS: Final = (*(f"{bound / 1000:g}" for bound in EXPORTED), "+Inf")
 #: The metrics of schedules, which only queues with schedules have.
 _OF_SCHEDULES: Final = (
     ("jobengine_schedule_fired_total", "counter", "Times of schedules that added a job."),
-    ("jobengine_schedule_skipped_total", "counter", "Times of schedules that added none."),
-    ("jobengine_schedule_late_seconds", "gauge", "How late the first schedule is that should have fired; else 0."),
+    ("jobengine_schedule_skipped_total", "counter", "Times of schedules that added no job."),
+    ("jobengine_schedule_late_seconds", "gauge", "How late the most overdue schedule is; 0 if none is late."),
     ("jobengine_schedules_paused_by_failures", "gauge", "Schedules that are paused because their jobs failed."),
 )
 #: The metrics of dead-letter queues, which only queues with one have.
@@ -323,7 +324,7 @@ _OF_DEAD_LETTERS: Final = (
 #: The metrics of failures, which only queues with failed or retrying jobs have.
 _OF_FAILURES: Final = (
     ("jobengine_failure_groups", "gauge", "Fingerprints of the failed and retrying jobs; at most 1,000."),
-    ("jobengine_failure_groups_new", "gauge", "Those of them whose first job failed at most 15 minutes ago."),
+    ("jobengine_failure_groups_new", "gauge", "Fingerprints whose first job failed at most 15 minutes ago."),
 )
 _OF_FEW: Final = (_OF_SCHEDULES, _OF_DEAD_LETTERS, _OF_FAILURES)
 _TOTALS: Final = {
@@ -342,7 +343,8 @@ async def scrape(
     """
     All metrics, in Prometheus's format; `connections` is the number of open connections.
 
-    The metrics of queues are left out if they can't be read in time: the others then show the reason. Raises Starting.
+    The metrics of queues are left out if they can't be read in time; the engine's metrics show the reason. Raises
+    Starting.
     """
     try:
         queues = await _of_queues(engine, pause, clock)

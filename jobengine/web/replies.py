@@ -16,7 +16,7 @@ _JSON_ALONE: Final = [_JSON]
 
 
 def answer_page(request: JobRequest, name: str, items: list[Any], following: Any, **more: Any) -> bytes:
-    """A page of a list, with cursor and link (RFC 8288) to the next, which begins after `following` if that is set."""
+    """A page of a list. If `following` is set, the next page begins after it: a cursor and a link (RFC 8288) say so."""
     cursor = None if following is None else cursor_text(following)
     if cursor is not None:
         query = urlencode({**request.args, b"cursor": [cursor]}, doseq=True)

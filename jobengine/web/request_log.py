@@ -32,8 +32,9 @@ class _LogFields(Struct, frozen=True):
     uid: bool
     #: The command's field with many jobs, if it has one.
     many: str
-    #: Whether the command may wait, and whether it always does.
+    #: Whether the command may wait.
     wait: bool
+    #: Whether the command always waits.
     endless: bool
 
 
@@ -87,7 +88,7 @@ class RequestLog:
         return command
 
     def _caller(self, command: Any) -> dict[str, str | int]:
-        """The first queue of a command, and its key's role and id; a look-up adds those to the dict later."""
+        """A command's first queue, and its key's role and id; if these are not cached, a look-up adds them later."""
         queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
         if isinstance(command, c.CreateQueue):
             # The key of a new queue opens nothing yet.

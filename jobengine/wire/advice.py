@@ -24,7 +24,7 @@ FOR_SCHEDULE: Final[Mapping[str, str]] = {
 FOR_SCHEDULED_JOB: Final[Mapping[str, str]] = {
     "uid": "The uid of each job follows from the schedule and the time.",
     **dict.fromkeys(("depends_on", "batch"), "A job that a schedule adds depends on nothing, and is in no batch."),
-    **dict.fromkeys(("not_before", "timeout_time"), "A time would hold for the first job only; see delay_seconds."),
+    **dict.fromkeys(("not_before", "timeout_time"), "A fixed time fits only the first job; send delay_seconds."),
 }
 FOR_UPDATE: Final[Mapping[str, str]] = dict.fromkeys(("state", "status"), "Did you mean 'new_status'?")
 FOR_UPDATE_JOB: Final[Mapping[str, str]] = {

@@ -24,7 +24,7 @@ def then_of(sent: bodies.SetBatch, most: int) -> c.NewJob | None:
         raise BadInput(f"then_on must be one of {_SUCCESS}, {_FINISH}.")
     if sent.then is None:
         if sent.then_on is not None:
-            raise BadInput("then_on needs then: it says when that job runs.")
+            raise BadInput("then_on needs then: then_on says when the job in then runs.")
         return None
     try:
         then = new_job(sent.then, sent.queue_name, most)
@@ -33,14 +33,14 @@ def then_of(sent: bodies.SetBatch, most: int) -> c.NewJob | None:
     if then.batch == sent.name:
         raise BadInput("then.batch must be another batch: the job at the end would wait for itself.")
     if len(then.depends_on) == MOST_DEPENDENCIES:
-        raise BadInput(f"then.depends_on must have fewer than {MOST_DEPENDENCIES} items: the batch is one too.")
+        raise BadInput(f"then.depends_on must have fewer than {MOST_DEPENDENCIES} items: the batch counts as one.")
     return replace(then, on_dependency_failure=OnDependencyFailure.RUN) if sent.then_on == _FINISH else then
 
 
 def changed_batch(
     sent: bodies.ChangeBatch, access: Mapping[str, Any]
 ) -> tuple[c.CloseBatch | c.ReadBatch, c.UpdateMatching | None]:
-    """The command about the batch, and the one about its jobs that follows; raises BadInput."""
+    """The command for the batch, and the command for its jobs that follows, or None; raises BadInput."""
     if sent.open:
         raise BadInput("A batch can't be opened again: create another one.")
     if (sent.open is not None) + bool(sent.cancel) + bool(sent.retry) != 1:
@@ -54,7 +54,7 @@ def changed_batch(
 
 
 def batch_value(queue: str, report: c.BatchReport, matched: int | None = None) -> dict[str, Any]:
-    """A batch with its jobs in numbers; `matched` is the number of jobs that the request has changed."""
+    """A batch with the counts of its jobs; `matched` is the number of jobs that the request has changed."""
     batch, counts = report.batch, report.counts
     optional = {
         "lost": batch.lost or None,

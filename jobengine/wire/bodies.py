@@ -56,7 +56,7 @@ NOTHING: Final = Raw()
 class Fields(Value, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An object in a body; unknown fields are errors."""
 
-    #: See advice_of.
+    #: Advice for unknown and missing fields, by name.
     advice: ClassVar[Mapping[str, str]] = {}
 
 
@@ -78,7 +78,7 @@ class Defaults(Fields, frozen=True, kw_only=True):
 
 
 class Rate(Fields, frozen=True, kw_only=True):
-    """See jobengine.core.flow."""
+    """A rate limit: at most `count` jobs in `seconds`."""
 
     count: Number
     seconds: Window
@@ -237,7 +237,7 @@ class AddJobs(Fields, frozen=True, kw_only=True):
 
     queue_name: Text
     jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_JOBS)]
-    #: The batch of all jobs that name none.
+    #: The batch of the jobs that have no `batch` field.
     batch: BatchName | None = None
 
 
@@ -250,7 +250,7 @@ class Changes(Fields, frozen=True, kw_only=True):
     progress: Annotated[int, Meta(ge=0, le=100)] | None = None
     result: Raw = NOTHING
     error: Annotated[str, Meta(max_length=ERROR_LENGTH)] | None = None
-    #: See requests.own_fingerprint.
+    #: Checked by requests.own_fingerprint.
     fingerprint: str | None = None
     priority: int | None = None
     content: Raw = NOTHING
@@ -281,14 +281,14 @@ class UpdateJob(Update, frozen=True, kw_only=True):
 
 
 class ChangeJob(UpdateJob, frozen=True, kw_only=True):
-    """An update of one job, or jobs for which it waits."""
+    """An update of one job, or new jobs for which it waits."""
 
     wait_for: Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_DEPENDENCIES)] | None = None
     on_dependency_failure: Text | None = None
 
 
 class UpdateJobs(Changes, frozen=True, kw_only=True):
-    """Updates of several jobs, or changes of all that match a filter."""
+    """Updates of several jobs, or one change for all jobs that match a filter."""
 
     advice = FOR_UPDATE_JOBS
 
@@ -302,7 +302,7 @@ class UpdateJobs(Changes, frozen=True, kw_only=True):
 
 
 class Claim(Fields, frozen=True, kw_only=True):
-    """A claim, and updates before it."""
+    """A claim, and updates that are made before it."""
 
     queue_names: Annotated[list[Text], Meta(min_length=1, max_length=100)]
     count: Annotated[int, Meta(ge=1, le=MOST_CLAIMS)] | None = None
@@ -345,7 +345,7 @@ class ScheduledJob(Fields, frozen=True, kw_only=True):
 
 
 class _Schedule(Fields, frozen=True, kw_only=True):
-    """What a new schedule and a change of one have in common."""
+    """The fields that SetSchedule and ChangeSchedule share."""
 
     advice = FOR_SCHEDULE
 

@@ -27,19 +27,19 @@ def cursor_text(position: Any) -> str:
 
 
 def job_cursor(query: Query, sort: Sort | None) -> Position | None:
-    """The position in a list of jobs in the order `sort` that the parameter cursor encodes; raises BadInput."""
+    """The position that the parameter cursor encodes, in a list of jobs in the order `sort`; raises BadInput."""
     position: Position | None = _after(_position(query, _decode_jobs), sort)
     return position
 
 
 def group_cursor(query: Query, sort: GroupSort) -> tuple[int, str] | None:
-    """The position in a list of groups in the order `sort` that the parameter cursor encodes; raises BadInput."""
+    """The position that the parameter cursor encodes, in a list of groups in the order `sort`; raises BadInput."""
     position: tuple[int, str] | None = _after(_position(query, _groups.decode), sort)
     return position
 
 
 def failures_cursor(query: Query) -> GroupPosition | None:
-    """The position in a list of failures that the parameter cursor encodes; raises BadInput."""
+    """The position that the parameter cursor encodes, in a list of failures; raises BadInput."""
     return _position(query, _failures.decode)
 
 
@@ -65,7 +65,7 @@ def _decode_jobs(text: bytes) -> tuple[Any, ...]:
 
 
 def _after(found: tuple[Any, ...] | None, sort: Sort | GroupSort | None) -> Any:
-    """The position without the order of its list; raises BadInput if that is not `sort`."""
+    """The position without the order of its list; raises BadInput if the order is not `sort`."""
     if found is None:
         return None
     given, *position = found

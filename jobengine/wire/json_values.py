@@ -1,4 +1,4 @@
-"""Checks values of bodies: JSON that is kept, times and lists."""
+"""Checks values of bodies: JSON that is stored, times and lists."""
 
 from typing import Final
 
@@ -9,12 +9,12 @@ from .time_text import time_text
 
 #: The most bytes of `meta`.
 META_LENGTH: Final = 4096
-#: A Unix second of September 2001: a smaller number is no time but a span of time, sent by mistake.
+#: A Unix second of September 2001. A smaller number is taken for a span of time that was sent by mistake.
 _FIRST_TIME: Final = 1_000_000_000
 
 
 def bounded(raw: Raw, place: str, most: int) -> bytes:
-    """A JSON value as bytes; raises BadInput if it has more than `most`."""
+    """A JSON value as bytes; raises BadInput if there are more than `most`."""
     text = bytes(raw)
     if len(text) > most:
         raise BadInput(f"{place} is longer than {most} bytes.")
@@ -22,7 +22,7 @@ def bounded(raw: Raw, place: str, most: int) -> bytes:
 
 
 def json_object(raw: Raw, place: str, most: int) -> bytes:
-    """A JSON object as bytes; raises BadInput for another value, or if it has more than `most`."""
+    """A JSON object as bytes; raises BadInput for another value, or if there are more than `most` bytes."""
     text = bytes(raw)
     if not text.startswith(b"{") or len(text) > most:
         bounded(raw, place, most)
@@ -34,8 +34,8 @@ def unix_time(seconds: int, place: str) -> int:
     """A time in Unix seconds; raises BadInput if it can only be a span of time."""
     if seconds < _FIRST_TIME:
         raise BadInput(
-            f"{place} must be a time in Unix seconds; {seconds} is {time_text(seconds)}. Add the present time to a "
-            "span of time."
+            f"{place} must be a time in Unix seconds; {seconds} is {time_text(seconds)}. For a span of time, send the "
+            "present time plus it."
         )
     return seconds
 

@@ -105,7 +105,7 @@ async def read_in_pieces(read: Callable[[bytes], T], body: bytes, bounds: Bounds
     if listed is None:
         # The body is one change to many jobs, or invalid; `read` decides.
         if len(body) > 2 * bounds.content_bytes + _MOST_BESIDE:
-            raise BadInput("The body has no list of items, and is too long for anything else.")
+            raise BadInput("The body is too long for a request without a list of items.")
         return [read(body)]
     await pause()
     results = []
@@ -185,7 +185,7 @@ def _items_of(listed: bytes, bounds: Bounds) -> Sequence[bytes]:
 
 
 def _slices(items: Sequence[bytes], bounds: Bounds) -> list[tuple[int, int]]:
-    """Yield the first and last index of each piece; without items, one empty piece."""
+    """The index of each piece's first item, and of the item after its last; without items, one empty piece."""
     most, lengths = 2 * bounds.content_bytes + _MOST_BESIDE, list(map(len, items))
     if max(lengths, default=0) > most:
         index = next(index for index, length in enumerate(lengths) if length > most)

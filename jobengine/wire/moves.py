@@ -21,7 +21,7 @@ def pace_of(sent: bodies.UpdateJobs, changes: c.Changes) -> Pace | None:
     if sent.per_second is None:
         return None
     if sent.move_to is None and changes.state is not State.QUEUED:
-        raise BadInput("per_second comes with new_status queued, or with move_to.")
+        raise BadInput("per_second can be sent only with new_status queued, or with move_to.")
     if changes.delay_seconds is not None:
         raise BadInput("Send either per_second or delay_seconds.")
     return Pace(per_second=sent.per_second)
@@ -46,7 +46,7 @@ def move_of(
 
 
 def moved_value(moved: c.Moved) -> dict[str, Any]:
-    """What became of a move."""
+    """The result of a move."""
     value: dict[str, Any] = {"matched": moved.matched, "moved": moved.moved}
     return {**value, "not_moved": dict(moved.left)} if moved.left else value
 

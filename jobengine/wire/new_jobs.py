@@ -1,4 +1,4 @@
-"""Jobs to be added, as values of the core."""
+"""Converts jobs in bodies to the core's NewJob."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -18,7 +18,7 @@ from .unique_keys import with_rule
 
 
 class _ShownDependency(Struct, gc=False):
-    """The one field that each dependency of a claimed job has in an answer."""
+    """The field that every dependency of a claimed job has in an answer."""
 
     state: str
 
@@ -43,7 +43,7 @@ def new_jobs(
 
 def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None) -> NewJob:
     """
-    A job to be added to `queue`, with at most `most` bytes of content; `batch` is its batch if it names none.
+    A job to be added to `queue`, with at most `most` bytes of content; without a `batch` field it is in `batch`.
 
     Raises BadInput, with a text that continues the sentence after the job's place.
     """
@@ -87,7 +87,7 @@ def on_failure_of(value: str | None, place: str = "") -> OnDependencyFailure | N
 
 
 def _check_shown(sent: bodies.NewJob) -> None:
-    """Raise BadInput unless `dependencies` are those of an answer: they are ignored, and the job waits for none."""
+    """Raise BadInput unless `dependencies` was copied from an answer: then it is ignored."""
     try:
         _read_shown(sent.dependencies)
     except ValidationError:
@@ -115,7 +115,7 @@ def _context(sent: bodies.NewJob) -> Context:
 
 
 def _timeout(sent: bodies.NewJob, minutes: int) -> int:
-    """The time-out in seconds. A job from an answer has the time-out in minutes too, and must agree."""
+    """The time-out in seconds. A job copied from an answer has it in minutes too: both must agree."""
     seconds = sent.timeout_seconds
     if seconds is None:
         return minutes * 60

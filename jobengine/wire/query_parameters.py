@@ -31,7 +31,7 @@ class Call:
         return {other: name for other, name in found.items() if other not in self.parameters}
 
 
-#: The aliases of a query parameter, separated by spaces: the same field's names in bodies.
+#: The aliases of each query parameter, separated by spaces: the names of the same field in bodies.
 ALIASES: Final[Mapping[str, str]] = {
     "name": "queue_name queueName",
     "queueName": "queue_name name",

@@ -20,9 +20,9 @@ E = TypeVar("E", bound=StrEnum)
 #: A query string or a set of headers: the values of each name, as bytes.
 Query = Mapping[bytes, Sequence[bytes]]
 
-#: The longest wait that a client may request, and in the next line the longest that is granted, in seconds: proxies
-#: give up after 60.
+#: The longest wait that a client may request, in seconds.
 MAX_WAIT: Final = 60
+#: The longest wait that is granted, in seconds: proxies give up after 60.
 LONGEST_WAIT: Final = 55
 #: The longest time span in a filter, in seconds: 30 years.
 _LONGEST_SPAN: Final = 946_080_000
@@ -77,7 +77,7 @@ def access_key(values: Sequence[bytes], authorization: Sequence[bytes] = ()) -> 
 
 
 def bearer(values: Sequence[bytes]) -> bytes | None:
-    """The key in `Authorization: Bearer KEY`, or None without that header or for another scheme; raises BadInput."""
+    """The key in `Authorization: Bearer KEY`; None if the header is missing or has another scheme; raises BadInput."""
     if not values:
         return None
     scheme, _, key = once(values, "Authorization").partition(b" ")
@@ -277,10 +277,7 @@ def filter_of(query: Query) -> Filter:
 
 
 def some_or_all(wanted: Filter, *, every: bool) -> Filter:
-    """
-    The filter of a change to many jobs; raises BadInput unless the filter has a condition or `every` is set, but not
-    both.
-    """
+    """The filter of a change to many jobs; raises BadInput unless either it has a condition or `every` is set."""
     if every == (wanted != Filter()):
         raise BadInput(
             "Choose the jobs to change: send either a filter, such as state, tag or q, or all=true for every job of "

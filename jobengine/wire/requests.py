@@ -91,7 +91,7 @@ class Wire:
         """The body of POST /api/v1/queue."""
         sent, _ = self._decode(body, _change_queue)
         if sent.old_key_seconds is not None and sent.new_access_key is None:
-            raise BadInput("old_key_seconds needs new_access_key: it says how long the old key stays valid.")
+            raise BadInput("Send new_access_key with old_key_seconds, the time for which the old key stays valid.")
         return c.ChangeQueue(
             queue=sent.name,
             **access,
@@ -149,7 +149,7 @@ class Wire:
     def add_job(
         self, body: bytes, access: Access, idempotency_key: str | None = None, trace: str | None = None
     ) -> c.AddJobs:
-        """The body of PUT /api/v1/job. A job without a `traceparent` of its own gets `trace`, that of the request."""
+        """The body of PUT /api/v1/job. A job without a `traceparent` gets `trace`, the trace of the request."""
         sent, _ = self._decode(body, _add_job, v1=True)
         try:
             job = new_job(sent.job, sent.queue_name, self.max_job_bytes)
@@ -180,14 +180,14 @@ class Wire:
         if sent.wait_for is not None:
             return self._waiting(sent, sent.wait_for, access), False
         if sent.on_dependency_failure is not None:
-            raise BadInput("on_dependency_failure comes with wait_for, or with a new job.")
+            raise BadInput("on_dependency_failure can be sent only with wait_for, or with a new job.")
         changes = _changed_by_holder(sent, self.max_job_bytes)
         command = c.UpdateJob(queue=sent.queue_name, **access, uid=sent.uid, changes=changes, lease=sent.lease)
         return command, _V1_UPDATE.issuperset(fields)
 
     def _waiting(self, sent: bodies.ChangeJob, children: Sequence[bodies.NewJob], access: Access) -> c.WaitFor:
         if sent.hold_seconds is not None or _read_changes(sent, self.max_job_bytes) != c.Changes(state=State.QUEUED):
-            raise BadInput("wait_for comes with new_status queued, and without other changes.")
+            raise BadInput("wait_for can be sent only with new_status queued, and without other changes.")
         return c.WaitFor(
             queue=sent.queue_name,
             **access,
@@ -230,14 +230,14 @@ class Wire:
         if sent.filter is not None or sent.all:
             raise BadInput("Send either updates, one for each job, or a filter and changes for all matching jobs.")
         if sent.move_to is not None or sent.per_second is not None:
-            raise BadInput("move_to and per_second come with a filter, not with updates.")
+            raise BadInput("move_to and per_second can be sent only with a filter, not with updates.")
         if sent.dry_run or _read_changes(sent, self.max_job_bytes) != _NO_CHANGES:
             raise BadInput("updates can't be combined with changes or dry_run: put the changes into each update.")
         read = [_update(item, index, self.max_job_bytes) for index, item in enumerate(updates)]
         return c.UpdateJobs(queue=sent.queue_name, **access, updates=tuple(read))
 
     def claim(self, body: bytes, access: Access) -> tuple[c.Claims, bool]:
-        """The body of POST /api/v1/job/next, and whether the results of what the jobs have waited for are wanted."""
+        """The body of POST /api/v1/job/next, and whether it requests the results of the jobs' dependencies."""
         sent, _ = self._decode(body, _claim)
         claims = c.Claims(
             queues=tuple(dict.fromkeys(sent.queue_names)),
@@ -281,7 +281,7 @@ class Wire:
         )
 
     def run_schedule(self, body: bytes, access: Access) -> c.RunSchedule | c.Backfill:
-        """The body of POST /api/v1/schedule/run: to run it now, or a backfill."""
+        """The body of POST /api/v1/schedule/run: one run now, or a backfill."""
         sent, _ = self._decode(body, _run_schedule)
         of = {"queue": sent.queue_name, **access, "name": sent.name, "edge": self._edge}
         if sent.from_ is None and sent.until is None:
@@ -302,7 +302,7 @@ class Wire:
         return c.SetBatch(queue=sent.queue_name, **access, name=sent.name, then=then, defaults=defaults)
 
     def change_batch(self, body: bytes, access: Access) -> tuple[c.CloseBatch | c.ReadBatch, c.UpdateMatching | None]:
-        """The body of POST /api/v1/batch: what is done with the batch, and with its jobs."""
+        """The body of POST /api/v1/batch: the command for the batch, and the command for its jobs, or None."""
         sent, _ = self._decode(body, _change_batch)
         return changed_batch(sent, access)
 
@@ -364,12 +364,12 @@ def _update(sent: bodies.Update, index: int, most: int) -> c.JobUpdate:
 
 
 def _changed_by_holder(sent: bodies.Update, most: int) -> c.Changes:
-    """The changes of an update of one job, which may hold the job's group."""
+    """The changes in an update of one job; with `hold_seconds` they hold the job's group."""
     changes = _changes(sent, most)
     if sent.hold_seconds is None:
         return changes
     if changes.state not in _MAY_HOLD:
-        raise BadInput("hold_seconds comes with a release: send new_status queued, or failed, with it.")
+        raise BadInput("hold_seconds can be sent only with new_status queued or failed.")
     return replace(changes, hold_seconds=sent.hold_seconds)
 
 
@@ -387,10 +387,10 @@ def _changes(sent: bodies.Changes, most: int) -> c.Changes:
 @lru_cache(maxsize=512)
 def own_fingerprint(sent: str) -> str:
     """
-    The fingerprint that a worker sent, as one object for all that are equal; raises BadInput.
+    Check a fingerprint from a worker; equal fingerprints are returned as one object. Raises BadInput.
 
-    It is cached, since a queue has few different fingerprints: a pattern in the type of the body would check each of
-    them again, which takes 2 % of an update.
+    Cached, since a queue has few different fingerprints. A pattern in the type of the body would check the fingerprint
+    of each update, which takes 2 % of its time.
     """
     if not _FINGERPRINT.match(sent):
         raise BadInput("fingerprint must have 1 to 64 characters: letters, digits, dots, underscores, colons, hyphens.")

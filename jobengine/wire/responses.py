@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 #: The number of items that are encoded without a pause, in a few ms.
 _SLICE: Final = 1_000
-#: The words before the uids of jobs that hold another one, by their state.
+#: The words before the uids of the jobs that hold a job, by the holders' state.
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
-#: The fewest jobs of a group of failures that has others than the job itself.
+#: A group of failures with this many jobs has other jobs than the explained one.
 _WITH_OTHERS: Final = 2
 #: What is said of a failed job whose kind was dropped.
 _NOT_COUNTED: Final = "How many failed like it is not known: the queue has more kinds of failures than are counted."
@@ -63,7 +63,7 @@ def jobs_json(
 async def list_json(
     name: str, items: Sequence[T], value: Callable[[T], Any], pause: Callable[[], Awaitable[None]]
 ) -> bytes:
-    """An object with one list of that name, as JSON; calls `pause` between slices of it."""
+    """A JSON object whose only field is the list `name`; calls `pause` between slices of the list."""
     parts = []
     for start in range(0, len(items), _SLICE):
         if start:
@@ -80,8 +80,9 @@ class Holder:
     worker: str | None
     #: The number of jobs.
     jobs: int
-    #: When the worker claimed its oldest job and, in the next line, last updated any job, in milliseconds.
+    #: When the worker claimed its oldest job, in milliseconds.
     oldest_claimed: int
+    #: When it last updated any of its jobs, in milliseconds.
     last_updated: int
 
 
@@ -150,7 +151,7 @@ def queue_value(queue: Queue) -> dict[str, Any]:
 
 
 def _flow_value(queue: Queue) -> dict[str, Any]:
-    """Limits and orders: the order of groups for each queue with flow, the rest where it is not at its default."""
+    """Limits and orders. A queue with flow always shows its group order; the rest is left out at its default."""
     flow = {} if queue.flow is None else {"group_order": queue.flow.group_order.value, **to_builtins(queue.flow)}
     if queue.target_wait_seconds is not None:
         flow["target_wait_seconds"] = queue.target_wait_seconds
@@ -284,7 +285,7 @@ def _holder(job: Job) -> dict[str, Any]:
 
 
 def _second(milliseconds: int) -> int:
-    """The Unix second at which a time has come."""
+    """A time in Unix seconds, rounded up."""
     return -(-milliseconds // 1000)
 
 
@@ -342,7 +343,7 @@ def _ageing(spec: Spec, queue: Queue) -> str:
 
 
 def _like(explanation: Explanation) -> str:
-    """How many other jobs failed as this one did, as a sentence; empty without others, or without an error."""
+    """A sentence about the jobs that failed like this one; empty if there are none, or the job has no error."""
     alike = explanation.alike
     if alike is None or alike.first is None or explanation.job.standing.notes.error is None:
         return ""

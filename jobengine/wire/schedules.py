@@ -30,7 +30,7 @@ from .request_head import BadInput, one_of
 
 #: How many of its next times a schedule shows.
 _NEXT: Final = 5
-#: The length of a time with its offset.
+#: A time with its offset, in as many characters as possible.
 _LONGEST_TIME: Final = "9999-12-31T23:59:59+00:00:00"
 _read_object: Final = Decoder(dict[str, Raw]).decode
 
@@ -48,7 +48,7 @@ def changed_settings(sent: bodies.ChangeSchedule) -> dict[str, Any]:
     if sent.job is not None:
         changes["job"] = _job(sent.job, sent.name)
     if "cron" in changes or "every_seconds" in changes:
-        # One takes the place of the other.
+        # Each replaces the other.
         changes = {"cron": None, "every_seconds": None, **changes}
     return changes
 
@@ -62,7 +62,7 @@ def time_sent(value: int | str, place: str) -> int:
 
 
 def _timing(sent: bodies.SetSchedule | bodies.ChangeSchedule) -> dict[str, Any]:
-    """The times of a schedule, as far as they were sent."""
+    """The sent settings that decide when a schedule fires."""
     if sent.cron is not None and sent.every_seconds is not None:
         raise BadInput("cron and every_seconds can't be combined: send one of them.")
     found: dict[str, Any] = {}
@@ -84,7 +84,7 @@ def _timing(sent: bodies.SetSchedule | bodies.ChangeSchedule) -> dict[str, Any]:
 
 
 def _rules(sent: bodies.SetSchedule | bodies.ChangeSchedule) -> dict[str, Any]:
-    """What a schedule does in unusual cases, as far as it was sent."""
+    """The sent settings for unusual cases."""
     found: dict[str, Any] = {}
     if sent.if_running is not None:
         found["if_running"] = one_of(IfRunning, sent.if_running, "if_running")
@@ -120,9 +120,9 @@ def _job(sent: bodies.ScheduledJob, name: str) -> ScheduledJob:
 
 
 def schedule_value(queue: str, report: ScheduleReport, *, most: int = _NEXT) -> dict[str, Any]:
-    """A schedule with at most this many next times and, with more than one, the notes on odd times."""
+    """A schedule with at most `most` next times; notes on odd times only if `most` is above 1."""
     schedule, its = report.schedule, report.schedule.settings
-    # The zone may have been known to another server only, or to an older one.
+    # The schedule may have been made by a server that knew more zones.
     zone = its.timezone if knows_zone(its.timezone) else "UTC"
     optional: dict[str, Any] = {
         "pause_after_failures": its.pause_after_failures,

@@ -201,7 +201,7 @@ def _check_encoded(value: Any, text: bytes, outside: bytes, max_values: int) -> 
     if _BACKSLASH in text and rb"\u" in text:
         encoded = _outside_strings(encoded, max_values)
     else:
-        # Strings without such escapes have the same colons and the same n afterwards.
+        # Strings without such escapes keep their colons and their letters n.
         outside = text
     _compare(text, outside, encoded)
 

@@ -34,7 +34,7 @@ class ShownDebounce(Value, frozen=True):
 
 
 def shown_unique(rare: Rare) -> ShownUnique | None:
-    """The unique key of a job that has more than a key; None for others, which show the short form."""
+    """The unique key of a job, with its rule; None without a rule: the answer has the short form `unique_key` then."""
     rule = rare.unique
     if rule is None:
         return None
@@ -72,7 +72,7 @@ def with_rule(job: NewJob, sent: bodies.NewJob) -> NewJob:
         rule = _debounced(rule, sent, sent.debounce)
     if rule.if_queued is IfQueued.REPLACE and (job.depends_on or job.batch is not None):
         raise BadInput(
-            ": a job with depends_on or batch can't replace another, which keeps its own; leave out debounce and "
+            ": a job with depends_on or batch can't replace a queued job, which keeps its own; leave out debounce and "
             "if_queued replace."
         )
     return replace(job, unique_key=key, unique=None if rule == PLAIN_RULE else rule)
@@ -90,7 +90,7 @@ def _rule(sent: bodies.Unique) -> UniqueRule:
         ),
     )
     if rule.seconds and rule.until is Until.STARTED:
-        raise BadInput(".unique.seconds begin when the job is finished, and need until finished.")
+        raise BadInput(".unique.seconds begin when the job is finished: send unique.until finished too.")
     return rule
 
 

@@ -15,7 +15,7 @@ from .request_head import BadInput
 #: The type of a field that is accepted and ignored.
 Ignored = Annotated[Raw, Meta(description="ignored")]
 
-#: A queue has two names in bodies: each call documents one, and accepts the other too.
+#: The field for the queue has two names in bodies: each call documents one name, and accepts the other too.
 _OTHER: Final = {"name": "queue_name", "queue_name": "name"}
 #: The beginning of msgspec's error about an unknown field; the field's name and place follow.
 _UNKNOWN: Final = "Object contains unknown field `"
@@ -72,8 +72,8 @@ def known_only(body: bytes, kind: type[Struct]) -> bytes:
 
 def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = False) -> bytes:
     """
-    Rename each queue's field to the name in `kind`, at any depth. Raises BadInput for an object with both names of a
-    queue, unless unknown fields are ignored.
+    Rename each field for a queue to the field's name in `kind`, at any depth. Raises BadInput for an object with both
+    names, unless unknown fields are ignored.
     """
     if not body.startswith(b"{"):
         return body
@@ -102,12 +102,12 @@ def _queue_field(kind: type[Struct]) -> str | None:
 
 @cache
 def _names_queue(kind: type[Struct]) -> bool:
-    """Whether the struct, or one within it, has a field for a queue that may have its other name."""
+    """Whether the struct, or a struct within it, has a field for a queue that accepts both names."""
     return _queue_field(kind) is not None or any(_names_queue(within) for _, within in _structs_in(kind))
 
 
 def _structs_in(kind: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
-    """The fields of a struct whose type contains a struct, with that struct."""
+    """The fields that contain another struct, each with this struct."""
     for field in fields(kind):
         within = _struct_in(field.type)
         if within is not None:

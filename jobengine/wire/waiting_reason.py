@@ -9,9 +9,9 @@ from ..core.model import Job, State
 
 #: The most jobs and batches that a sentence names.
 _NAMED: Final = 10
-#: The most characters of an error in it.
+#: The most characters of an error in a sentence.
 _ERROR: Final = 200
-#: The states of jobs that the key may not read, and of those that were removed.
+#: The words for jobs that the key may not read, and for removed jobs.
 _UNREAD: Final = {
     LinkState.UNFINISHED: "not finished",
     LinkState.COMPLETE: "complete",
@@ -31,7 +31,7 @@ def waiting_reason(job: Job, queue: str, links: Sequence[Link]) -> str:
 
 
 def failed_reason(queue: str, links: Sequence[Link]) -> str:
-    """Why a job of a queue failed that depends on others; `links` are those that failed."""
+    """Why a job of `queue` failed because of other jobs; `links` are the others that failed."""
     why = f"It failed because of {_all_named(links, queue, waits=False)}."
     way_out = _way_out(links)
     if way_out:
@@ -41,7 +41,7 @@ def failed_reason(queue: str, links: Sequence[Link]) -> str:
 
 
 def _way_out(links: Sequence[Link]) -> str:
-    """What to do if a retry of the jobs is impossible, or an empty text."""
+    """What to do if the jobs can't be retried; empty if they can."""
     if any(link.state is LinkState.REMOVED or (link.batch is not None and link.batch.lost) for link in links):
         return (
             ' A removed job can\'t be retried: to run this one without its dependencies, send new_status "queued" '

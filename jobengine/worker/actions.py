@@ -99,8 +99,8 @@ class Abort(NamedTuple):
 
 class Report(NamedTuple):
     """
-    Report outcomes and, in the same request, claim up to `room` jobs of the same group. `endings` is the supervisor's
-    number of endings when it was sent.
+    Report outcomes and, in the same request, claim up to `room` jobs of the same group. `endings` is the value of
+    Supervisor._endings when the report was sent.
     """
 
     group: int

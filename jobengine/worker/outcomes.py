@@ -38,8 +38,8 @@ class Retry(Exception):
     Raise Retry in a handler to release the job: it can be claimed again after `delay` seconds, and the attempt does not
     count.
 
-    With `hold`, no job of its group can be claimed for that time or, if it has no group, no job of the queue: the
-    answer to a service that accepts no more calls for a while. A hold is at most a day.
+    During `hold`, at most a day, no job of its group can be claimed (of its queue, if it has no group). Use it if a
+    service accepts no more calls for a while.
     """
 
     def __init__(self, delay: float | timedelta = 0, *, hold: float | timedelta = 0) -> None:
@@ -59,8 +59,8 @@ def _seconds(span: float | timedelta, name: str) -> float:
 class Fail(Exception):
     """
     Raise Fail in a handler to fail the job without further attempts; the text becomes the job's error. With `retry`,
-    the job is retried if it has attempts left. Other exceptions act like `retry`, with the traceback as the job's
-    error. With `fingerprint`, the error is counted under this name, of 1 to 64 letters, digits and "._:-".
+    the job is retried if it has attempts left; so it is after other exceptions, with the traceback as the job's error.
+    With `fingerprint`, the error is counted under this name, of 1 to 64 letters, digits and "._:-".
     """
 
     def __init__(self, error: str = "", *, retry: bool = False, fingerprint: str | None = None) -> None:

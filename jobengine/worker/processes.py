@@ -168,8 +168,8 @@ def _live(life: Callable[[], object]) -> None:
 
 def _die_with_parent() -> None:
     """
-    Let the system kill this process when its parent dies. Only Linux can: elsewhere a child first
-    finishes its job.
+    Let the system kill this process when its parent dies. Only Linux can do this; elsewhere a child first finishes its
+    job.
     """
     if sys.platform == "linux":
         import ctypes

@@ -53,7 +53,7 @@ class QueueGroup:
         self.expected = 0
         #: The most jobs that the claim in flight may return; 0 if no claim is in flight.
         self.asking = 0
-        #: The supervisor's number of endings when that claim was sent.
+        #: The value of Supervisor._endings when the claim in flight was sent.
         self.endings = 0
         #: Whether the claim in flight waits for jobs, and in the next line whether it was aborted.
         self.waiting = False

@@ -45,18 +45,18 @@ class RunningJob(HeldJob):
         self, jobs: Iterable[Mapping[str, Any] | NewJob], *, on_dependency_failure: OnDependencyFailure | None = None
     ) -> WaitFor:
         """
-        Return the result of this in a handler to add jobs to its queue and wait for them, at most 100: once they are
-        complete, the handler is called again, as part of the same attempt.
+        Return the result of this call from a handler, to add at most 100 jobs to its queue and wait for them. Once they
+        are complete, the handler is called again, in the same attempt.
 
-        `on_dependency_failure`: what becomes of the job if one of them fails; by default it fails too, unless it was
-        added with another value. Raises TypeError.
+        `on_dependency_failure`: what becomes of the handler's job if one of them fails; by default the job keeps its
+        present setting, which is `fail` unless it was added with another. Raises TypeError.
         """
         return WaitFor(waiting_value(jobs, on_dependency_failure))
 
     def progress(self, percent: int) -> None:
         """
         Report the progress, from 0 to 100. Returns at once; the latest value is sent within half a second, if the
-        server answers. Raises Cancelled if the work is no longer needed, and ValueError for another value.
+        server answers. Raises Cancelled if the work is no longer needed, and ValueError for an invalid `percent`.
         """
         if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
             raise ValueError("progress must be a whole number from 0 to 100")

@@ -21,7 +21,7 @@ class PlannedSchedule(NamedTuple):
 
 
 def with_queues(planned: Sequence[PlannedSchedule], handlers: Mapping[str, Handler]) -> list[PlannedSchedule]:
-    """The schedules, each with its queue; raises ValueError if a queue is ambiguous, or has two of the same name."""
+    """The schedules, each with its queue; raises ValueError if the queue is ambiguous, or a name occurs twice in it."""
     found: dict[tuple[str, str], PlannedSchedule] = {}
     for one in planned:
         queue = one.queue or _queue_of(one, handlers)
@@ -48,7 +48,7 @@ async def set_schedules(
 ) -> None:
     """
     Set the schedules one after another, each retried for `retry_for` seconds while the server can't be reached; `tell`
-    is called with the error of each failed attempt. If one is not set, raises JobEngineError, which names the schedule.
+    is called with the error of each failed attempt. Raises JobEngineError, which names the schedule that was not set.
     """
     for one in planned:
         queue = engine.queue(one.queue or "", retry_for=retry_for)

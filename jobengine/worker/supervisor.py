@@ -36,7 +36,7 @@ _PROGRESS: Final = 0.5
 _TRUST: Final = 1.0
 #: With `until_empty`, a worker without jobs ends after this many seconds in which no claim succeeds.
 GIVES_UP: Final = 60.0
-#: Seconds for the last reports, after the grace has passed or a second signal.
+#: Seconds for the last reports after the grace has passed and, in the next line, after a second signal.
 _LAST_WORDS: Final = 5.0
 _LAST_WORD: Final = 1.0
 #: The most reports in flight for a group: the server handles one while another is written to disk.
@@ -54,7 +54,7 @@ _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
 #: The note in the log about a job whose lease has ended, so that another worker may have claimed it.
 _LOST: Final = "the lease was lost, so the outcome is discarded"
-#: Errors about the jobs that a handler adds to wait for: they were not added, and its own job is still held.
+#: Errors about the jobs that a handler wants to wait for: these were not added, and the handler's job is still held.
 _OF_CHILDREN: Final = (AccessDenied, BatchNotFound, Conflict, Forbidden, QueueNotFound)
 _CANCELLED: Final = failure("cancelled", retry=False)
 
@@ -68,7 +68,7 @@ class Supervisor:
     the server may delay a claim. With `until_empty` the worker does not wait for jobs, and ends when no job is ready.
     """
 
-    #: The number of jobs that have ended, with any outcome; one that was released before it began does not count.
+    #: The number of jobs that have ended, with any outcome; jobs that were released before their start do not count.
     ended = 0
     #: The error that ends the worker: the server has refused its key or queue at the start, or no claim has succeeded
     #: for `gives_up_after` seconds.
@@ -77,7 +77,7 @@ class Supervisor:
     _deadline: float | None = None
     _last_words = _LAST_WORDS
     _let_go = False
-    #: With `until_empty`: how many handlers and reports have ended jobs; each may have made other jobs ready.
+    #: With `until_empty`: the number of ended handlers and accepted reports; each may have made other jobs ready.
     _endings = 0
 
     def __init__(
@@ -180,7 +180,7 @@ class Supervisor:
             group.answered()
 
     def beaten(self, now: float, beat: Beat, errors: Sequence[JobEngineError | None]) -> None:
-        """Heartbeats were answered; the jobs have the answers already."""
+        """Heartbeats were answered; `claimed` of each job is updated already."""
         self._beating = False
         failed = [error for error in errors if error is not None and not isinstance(error, Conflict | JobNotFound)]
         if failed:
@@ -276,7 +276,7 @@ class Supervisor:
         *,
         reserved: bool = True,
     ) -> None:
-        """A request for jobs was answered; the server knew of this number of endings by then."""
+        """A request for jobs was answered; `endings` is the value of `_endings` when it was sent."""
         group.known, group.claimed_at = True, now
         group.empty = len(jobs) < requested and endings == self._endings
         group.answered()

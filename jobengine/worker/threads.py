@@ -75,7 +75,7 @@ class Threads(Generic[K]):
         self._announce()
 
     def _announce(self) -> None:
-        """Wake the loop because a call has ended, unless that was done already."""
+        """Wake the loop because a call has ended, unless it was woken already."""
         if not self._announced:
             self._announced = True
             with suppress(RuntimeError):  # the loop is closed, so nobody needs the results

@@ -137,7 +137,7 @@ class Worker:
         return decorate
 
     def before(self, hook: Callable[[RunningJob], Any]) -> Callable[[RunningJob], Any]:
-        """Decorate a function to call before each handler, where the handler runs."""
+        """Decorate a function to call before each handler, in the same thread, process or loop."""
         self._hooks.before.append(hook)
         return hook
 

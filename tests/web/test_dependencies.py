@@ -199,7 +199,7 @@ def test_a_wait_may_choose_what_a_failed_child_does_to_its_parent(server: Memory
         *[
             (
                 {"wait_for": [{"content": {}}], **more},
-                "wait_for comes with new_status queued, and without other changes.",
+                "wait_for can be sent only with new_status queued, and without other changes.",
             )
             for more in each(
                 {"new_status": "failed"}, {"new_status": None}, {"priority": 1}, {"hold_seconds": 1}, {"cancel": True}
@@ -207,7 +207,7 @@ def test_a_wait_may_choose_what_a_failed_child_does_to_its_parent(server: Memory
         ],
         (
             {"wait_for": None, "on_dependency_failure": "run"},
-            "on_dependency_failure comes with wait_for, or with a new job.",
+            "on_dependency_failure can be sent only with wait_for, or with a new job.",
         ),
         (
             {"wait_for": [{"content": {}}], "on_dependency_failure": "no"},

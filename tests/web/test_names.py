@@ -233,7 +233,7 @@ def test_the_error_for_a_wrong_type_has_the_path_of_the_field_in_plain_words(
             _check_words(answer)
             detail = answer.json["detail"]
             named = place.rpartition(".")[2] in detail
-            others = ("updates can't be combined", "Send either updates", "wait_for comes", "dead_letter.queue_name is")
+            others = ("updates can't be combined", "Send either updates", "wait_for can be", "dead_letter.queue_name")
             assert named or detail.startswith(others), (place, detail)
     assert refused > 10
 
@@ -248,7 +248,9 @@ def test_the_error_for_a_body_other_than_an_object_is_in_plain_words(
     _check_words(answer)
 
 
-_NO_TIME = "must be a time in Unix seconds; 3600 is 1970-01-01T01:00:00Z. Add the present time to a span of time."
+_NO_TIME = (
+    "must be a time in Unix seconds; 3600 is 1970-01-01T01:00:00Z. For a span of time, send the present time plus"
+)
 
 
 def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: MemoryServer) -> None:
