@@ -65,7 +65,7 @@ def many_options(function: Any) -> Any:
         click.option(
             "--import-name",
             metavar="NAME",
-            help="With --many: the name of this import; each line is added once under a name.",
+            help="With --many: the name of this import; under one name, each line is added only once.",
         ),
     )
     return with_options(function, options)
@@ -103,7 +103,7 @@ def add(queue_name: str, content: Any, **options: Any) -> None:
 
 
 def add_jobs(queue_name: str, content: Any, given: Mapping[str, Any]) -> None:
-    """Add a job, or those of a file, with the given options of `many_options` and `job_options`."""
+    """Add a job, or the jobs of a file; `given` are the options of `many_options` and `job_options`."""
     session = current()
     many, import_name, wait = given["many"], given["import_name"], given["wait"]
     if (content is None) == (many is None) or (many and wait) or (import_name and not many):
@@ -138,7 +138,7 @@ def _add_and_wait(session: Session, queue: Queue, content: Any, at_most: float |
 
 
 def _waited(session: Session, queue: Queue, content: Any, at_most: float, options: Any) -> Job:
-    """Add the job and wait for it, also for a server that is away meanwhile. The job is not added again."""
+    """Add the job once and wait for it, even if the server is away for a while."""
     lost, deadline = _Lost(session, options), time.monotonic() + at_most
     session.engine._caller.tell = lost
     wait = partial(queue.add_and_wait, content, timeout=at_most, **options)
@@ -211,7 +211,7 @@ def _add_many(session: Session, queue_name: str, path: str, name: str | None, op
 
 
 class _Once:
-    """Reports only once that the server does not answer, although the command may retry for a minute."""
+    """Reports, only once, that the server does not answer; the command may retry for a minute."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

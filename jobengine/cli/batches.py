@@ -38,7 +38,7 @@ def batches() -> None:
 @click.option(
     "--then-on",
     type=click.Choice(get_args(ThenOn)),
-    help="Run it if all jobs are complete, which is the default, or once all are finished.",
+    help="When that job runs: if all others are complete (default), or once they are finished.",
 )
 @job_options
 @dependency_options
@@ -46,8 +46,8 @@ def create(queue_name: str, name: str, *, then: Any, then_on: ThenOn | None, **o
     """
     Create a batch, and print the uid of the job that runs at its end, if there is one.
 
-    That job has the JSON object of --then as its content: itself, - for standard input, or @FILE; the other options are
-    about it. A batch that exists stays as it is, so the command may be repeated.
+    The content of that job is the JSON object of --then: itself, - for standard input, or @FILE; the other options are
+    about that job. An existing batch is not changed, so the command may be repeated.
     """
     session = current()
     given = named_options(options)
@@ -81,7 +81,7 @@ def add(queue_name: str, name: str, content: Any, **options: Any) -> None:
 @QUEUE
 @list_options("batches")
 def list_batches(queue_name: str, limit: int, every: bool) -> None:
-    """List the batches of a queue by name, with the numbers of their jobs."""
+    """List the batches of a queue by name, with the counts of their jobs."""
     queue = current().queue(queue_name)
     none = f"The queue {queue_name!r} has no batch: `jobengine batch create` creates one."
     current().output.first(BATCHES, queue.batches, None if every else limit, none)
@@ -123,7 +123,7 @@ def cancel(queue_name: str, name: str, yes: bool) -> None:
 @BATCH
 @click.option("--yes", is_flag=True, help="Queue several jobs again without a confirmation.")
 def retry(queue_name: str, name: str, yes: bool) -> None:
-    """Queue the failed jobs of a batch again, also after its end: it ends again once they are finished."""
+    """Queue the failed jobs of a batch again. If it has ended, it ends a second time once they are finished."""
     batch = current().queue(queue_name).batch(name)
     if not yes:
         failed = batch.progress().failed

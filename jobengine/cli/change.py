@@ -36,7 +36,7 @@ _NEW_STATUS: Final = " --state selects jobs by their state; --new-status sets it
     "new_group",
     metavar="GROUP",
     shell_complete=complete_groups,
-    help="The new group of queued or finished jobs; '' removes them from theirs.",
+    help="The new group of queued or finished jobs; '' is no group.",
 )
 @click.option("--without-dependencies", is_flag=True, help="The jobs wait for no other job any more.")
 @click.option("--content", type=Content(), metavar="JSON", help="New content: JSON, - for standard input, or @FILE.")
@@ -98,7 +98,7 @@ _WAS_CANCELLED: Final = Sentence("was cancelled", "were cancelled")
 
 
 def _cancelled(job: Job) -> Sentence:
-    """The effect of cancelling on a job."""
+    """What cancelling has done to a job."""
     if job.state == "inprogress":
         return Sentence("is running; its worker is asked to stop", "are running; their workers are asked to stop")
     if job.state == "complete":
@@ -159,10 +159,10 @@ _FREED: Final = Words(
 @PER_SECOND
 def retry(**options: Any) -> None:
     """
-    Queue jobs again: some by uid, or all that match; failed ones unless --state says otherwise.
+    Queue jobs again: some by uid, or all that match a filter (only failed ones, unless --state is given).
 
-    Cancelled jobs are left out, unless chosen by uid or with --cancelled. A job that depends on a failed one
-    waits until that one is retried; with --without-dependencies it does not wait.
+    Cancelled jobs are left out, unless chosen by uid or with --cancelled. A job that depends on a failed job waits
+    until the failed job is retried; with --without-dependencies it does not wait.
     """
     session = current()
     changes: JobChanges = {"new_status": "queued"}

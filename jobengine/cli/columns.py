@@ -58,7 +58,7 @@ class Column(NamedTuple, Generic[T]):
     #: The least width, and in the next line whether longer texts are cut to that width in a narrow terminal.
     least: int = 0
     cut: bool = False
-    #: The heading of the column after which this one is shown at a terminal; empty to keep the order of the list.
+    #: At a terminal, show the column after the column with this heading; empty to keep the order of the list.
     shown_after: str = ""
     #: Whether the column is widened before other columns that are cut.
     first_to_grow: bool = False
@@ -85,7 +85,7 @@ def _standing(queue: QueueStats) -> str:
 
 
 def _count(name: str) -> Callable[[QueueStats], str]:
-    """The text of a count that older servers lack."""
+    """The text of a count; empty if an older server does not send it."""
     return lambda queue: f"{queue.raw.get(name, '')}"
 
 

@@ -21,7 +21,7 @@ from ..worker import Fail
 
 #: The most bytes of standard output to keep: a result can't be longer.
 MOST_OUTPUT: Final = 1 << 20
-#: The server's limits on nesting and on values, less the levels and values of the update that contains the result.
+#: The server's limits on nesting and on values, minus what the update needs around the result.
 _DEPTH: Final = 32 - 3
 _VALUES: Final = MOST_VALUES - 100
 #: The most bytes of standard error to keep, from its end: an error can't be longer.
@@ -30,7 +30,7 @@ MOST_ERRORS: Final = 4096
 _GRACE: Final = 10.0
 #: Seconds for a killed process to disappear.
 _KILLED: Final = 5.0
-#: Seconds to read the outputs after the command's end, while other processes hold them open.
+#: Seconds to read the outputs after the command's end: other processes may hold them open.
 _LINGER: Final = 1.0
 #: Seconds between checks whether a process group has ended.
 _LOOK: Final = 0.05
@@ -54,8 +54,9 @@ class Ending(NamedTuple):
 
     #: The command's exit code, or minus the number of the signal that killed the command.
     code: int
-    #: The beginning of the command's standard output; below, whether there was more.
+    #: The beginning of the command's standard output.
     output: bytes = b""
+    #: Whether there was more output.
     cut: bool = False
     #: The end of the command's standard error.
     errors: bytes = b""
@@ -238,9 +239,9 @@ class _Pipe:
     """A pipe on which a command reports numbers."""
 
     def __init__(self, variable: str, numbers: "_Numbers") -> None:
-        #: The environment variable that names its file descriptor.
+        #: The environment variable that has the number of the pipe's file descriptor.
         self.variable = variable
-        #: Reads it.
+        #: Reads the pipe.
         self.numbers = numbers
         read_end, write_end = os.pipe()
         self.reader = os.fdopen(read_end, "rb", buffering=0)
@@ -352,7 +353,7 @@ def _reap(group: int) -> None:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Send a signal to a process group; returns whether it exists."""
+    """Send a signal to a process group; returns whether the group exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -361,10 +362,10 @@ def _signal(group: int, number: int) -> bool:
 
 
 class _Slot:
-    """The file descriptor of the progress pipe in a command: a one-digit number, if one is free."""
+    """The number of a pipe's file descriptor in a command: of one digit, if such a number is free."""
 
     def __init__(self) -> None:
-        #: The one-digit descriptor, which /dev/null occupies between two commands; None if none was free.
+        #: The number, which /dev/null occupies between two commands; None if none of one digit was free.
         self._number: int | None = os.open(os.devnull, os.O_WRONLY)
         if self._number > _LAST_SHORT_FD:
             os.close(self._number)
@@ -403,7 +404,7 @@ class _Beginning:
         self.cut = False
 
     def take(self, data: bytes) -> None:
-        """Keep the bytes that still fit."""
+        """Keep as many of the bytes as the limit allows."""
         room = MOST_OUTPUT - len(self.kept)
         self.kept += data[:room]
         self.cut = self.cut or len(data) > room
@@ -446,7 +447,6 @@ class _Numbers(asyncio.Protocol):
         self.data_received(b"\n")
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
         *words, rest = (self._rest + data).replace(b"\n", b" ").split(b" ")
         self._rest = rest[-_LONGEST_NUMBER:]
         for word in words:

@@ -16,7 +16,7 @@ _IGNORED: Final = {
     "SHELL": "the worker's command names the shell",
     "RANDOM_DELAY": "a schedule fires at its times",
 }
-#: The characters of a command that a schedule's name does not keep, and the most characters that it keeps.
+#: The characters of a command that a schedule's name leaves out and, in the next line, the most that it keeps.
 _OTHERS: Final = re.compile(r"[^A-Za-z0-9._]+")
 _LONGEST: Final = 40
 #: An unescaped percent sign; one with a backslash stands for itself.
@@ -48,7 +48,7 @@ class Crontab(NamedTuple):
 
 
 def read_crontab(lines: Iterable[str], *, with_user: bool = False) -> Crontab:
-    """Read the lines; with `with_user` each has a user before its command, as in /etc/crontab."""
+    """Read the lines; with `with_user`, each line has a user before the command, as in /etc/crontab."""
     table, variables, names = Crontab([], [], []), dict[str, str](), dict[str, int]()
     for number, text in enumerate(lines, 1):
         line = text.strip()

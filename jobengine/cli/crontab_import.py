@@ -43,8 +43,8 @@ def import_crontab(path: str, queue_name: str, timezone: str | None, with_user: 
     """
     Make a schedule of each line of a crontab: FILE, or - for standard input.
 
-    Each job has the line's command in its content; `jobengine work QUEUE -- sh -c` runs it. The name follows from the
-    command, so a second import changes nothing. If any line can't be taken, nothing is imported. Schedules that are not
+    Each job has the line's command in its content; `jobengine work QUEUE -- sh -c` runs it. The schedule's name is made
+    from the command, so a second import changes nothing. If any line can't be imported, none is. Schedules that are not
     in the file stay.
     """
     session = current()
@@ -79,7 +79,7 @@ def _read(path: str, *, with_user: bool) -> Crontab:
 
 
 def _checked(queue: Queue, path: str, table: Crontab, timezone: str | None) -> list[tuple[CronJob, Schedule]]:
-    """The schedules as the server would store them; raises Failed, which names each line that can't be taken."""
+    """The schedules as the server would store them; raises Failed, which names each line that can't be imported."""
     checked, errors = [], list(table.errors)
     for job in table.jobs:
         try:
@@ -100,7 +100,7 @@ def _set(queue: Queue, job: CronJob, timezone: str | None, *, dry_run: bool = Fa
 
 
 def _settings(schedule: Schedule) -> Any:
-    """What an import sets."""
+    """The settings that an import sets."""
     return schedule.cron, schedule.timezone, schedule.job
 
 

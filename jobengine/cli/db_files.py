@@ -75,7 +75,7 @@ def check(path: str) -> None:
     """
     Read a whole database, and report its contents and any damage.
 
-    The file is not changed, and a server may run on it. With --json, each queue is reported as well.
+    The file is not changed, and a server may use it meanwhile. With --json, each queue is reported as well.
     """
     with bar("checking") as progress:
         report = read_all(path, find_secret(path), progress)
@@ -119,7 +119,7 @@ def _check_report(path: str, report: Report) -> dict[str, Any]:
 @click.argument("target", metavar="COPY")
 def backup(path: str, target: str) -> None:
     """
-    Copy a database, even while a server runs on it.
+    Copy a database, even while a server uses it.
 
     Every frame is checked. The copy has the same SECRET as the database: keep the SECRET too, in another place.
     """
@@ -161,7 +161,7 @@ def repair(path: str, target: str) -> None:
     """
     Rescue the readable part of a damaged database into a new file.
 
-    That is every commit before the damage. The damaged file is not changed; the report says what is missing.
+    The new file has every commit before the damage. The damaged file is not changed; the report says what is missing.
     """
     with bar("reading") as progress:
         repaired = rescue(path, target, find_secret(path), progress)
@@ -206,7 +206,7 @@ def _repair_notes(path: str, repaired: Repaired) -> list[str]:
 @click.option("--new-secret-file", required=True, metavar="F", help="The file with the new SECRET.")
 def rekey(path: str, new_secret_file: str) -> None:
     """
-    Rewrite a database with another SECRET, while no server runs on it.
+    Rewrite a database with another SECRET, while no server uses it.
 
     It needs disk space for a second file. Older backups can still be opened only with the old SECRET.
     """

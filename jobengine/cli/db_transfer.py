@@ -30,8 +30,8 @@ def export(names: tuple[str, ...], queue: str | None) -> None:
     """
     Write all queues and jobs as lines of JSON, even while a server runs.
 
-    The new file is not encrypted: it has contents, leases and digests of the keys. Only its owner can read it; keep it
-    so. `jobengine db import` makes a database with the same contents from it.
+    The new file is not encrypted: it has contents, leases and digests of the keys. Let nobody but its owner read it.
+    `jobengine db import` makes a database with the same contents from it.
 
     Without FILE, the database is the PostgreSQL of DATABASE_URL or DATABASE_URL_FILE.
     """

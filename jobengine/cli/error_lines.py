@@ -1,5 +1,5 @@
 """
-The line that names an error.
+Finds the line of an error text that names the error.
 
 The rules are those of the dashboard: `errorLine` in web/dashboard/format.js.
 """

@@ -15,7 +15,7 @@ from .terminal_text import plain
 
 #: How a node is related to the given job: headings of the tree, and the first field of each line.
 _JOB, _BEFORE, _AFTER, _BESIDE = "job", "waits for", "needed by", "beside"
-#: The tree's lines before a parent's last node, and before its other nodes; each with the lines of the nodes below.
+#: The characters that draw a parent's last node, and its other nodes: before the node, and before all below it.
 _LAST, _OTHER = ("└─ ", "   "), ("├─ ", "│  ")
 #: The most characters of an error.
 _ERROR: Final = 60
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     relation: str
     #: The distance from the job.
     depth: int
-    #: The lines of the tree before the node.
+    #: The characters that draw the tree before the node.
     lines: str
     node: LinkedJob
     #: Whether the node and all below it are printed above.
@@ -45,8 +45,8 @@ def graph(queue_name: str, uid: str) -> None:
     """
     Show what a job waits for, directly and through others, and what waits for it.
 
-    At a terminal it is a tree. Elsewhere it is a line for each node of the tree, with tabs: relation, distance, queue,
-    uid or batch, state and details.
+    At a terminal it prints a tree. Elsewhere it prints a line for each node of the tree, with tabs: relation, distance,
+    queue, uid or batch, state and details.
     """
     session = current()
     found = session.queue(queue_name).graph(uid)
@@ -88,7 +88,7 @@ def _ways(found: JobGraph, *, back: bool) -> dict[int, list[int]]:
 def _below(
     found: JobGraph, relation: str, ways: dict[int, list[int]], index: int, depth: int, lines: str, printed: set[int]
 ) -> Iterator[Row]:
-    """The nodes next to a node, and recursively the nodes next to them; a node that occurs again is not followed."""
+    """The nodes below a node, each followed by the nodes below it; a node that occurs again has none below it."""
     ends = ways.get(index, [])
     for end in ends:
         mark, below = _LAST if end == ends[-1] else _OTHER

@@ -33,8 +33,8 @@ def list_groups(queue_name: str, sort: GroupSort, limit: int, every: bool) -> No
     """
     List the groups of a queue that have jobs, settings of their own or a hold.
 
-    First come those with the most queued jobs, the most in progress, or the oldest ready job. Limit, rate and weight
-    are the group's own; without one, the queue's applies.
+    First come the groups with the most queued jobs, the most jobs in progress, or the oldest ready job. The limit, rate
+    and weight are the group's own; an empty limit or rate means that the queue's applies.
     """
     queue = current().queue(queue_name)
     none = f"No job of {queue_name!r} is in a group: `jobengine add --group` adds one."
@@ -59,8 +59,10 @@ def show(queue_name: str, group_name: str) -> None:
 )
 @QUEUE
 @GROUP
-@click.option("--limit", type=LIMIT, metavar="N", help="The most jobs of it in progress, instead of the queue's.")
-@click.option("--rate", type=RATE, metavar="COUNT/TIME", help="The most claims in a time, instead of the queue's.")
+@click.option(
+    "--limit", type=LIMIT, metavar="N", help="The most jobs of the group in progress, instead of the queue's."
+)
+@click.option("--rate", type=RATE, metavar="COUNT/TIME", help="The most claims in TIME, instead of the queue's.")
 @click.option("--weight", type=click.IntRange(1), help="Its share in fair order; default 1.")
 def set_group(queue_name: str, group_name: str, weight: int | None, **limits: Any) -> None:
     """

@@ -43,8 +43,8 @@ def history(queue_name: str, only: str | None) -> None:
     """
     Show what has happened in a queue: in each minute of the last hour, and in each hour of the last week.
 
-    At a terminal it is a line of bars for each figure, from the oldest to now, with the sum or, of times, the longest.
-    Elsewhere it is a line for each minute and hour since the queue was created: unit, start, and the figures in the
+    At a terminal it prints a line of bars for each figure, oldest first, with the sum of counts or the longest time.
+    Elsewhere it prints a line for each minute and hour since the queue was created: unit, start, and the figures in the
     order added, claimed, complete, failed, attempts_failed, cancelled, and wait_p50, wait_p99, run_p50, run_p99 in
     seconds.
     """
@@ -90,7 +90,7 @@ def bars(numbers: Numbers, *, add: bool) -> str:
 
 
 def _lines(unit: _Unit, figures: Mapping[str, Numbers], now: float, created: float) -> list[list[str]]:
-    """One line for each step since the queue was `created`, as a list of fields; at least the last step has one."""
+    """A line for each step since the queue was `created`, but always for the last step; a line is a list of fields."""
     count = len(figures["added"])
     last = now // unit.seconds * unit.seconds
     steps = max(1, int(last // unit.seconds - created // unit.seconds) + 1)

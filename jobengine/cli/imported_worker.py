@@ -14,7 +14,7 @@ from jobengine.worker import Worker
 
 from .exit_codes import Exit, Failed
 
-#: Frames of a traceback whose file name contains any of these are not the user's code.
+#: The beginnings of file names in a traceback that are not the user's code.
 _OF_OTHERS: Final = ("<frozen ", f"{Path(jobengine.__file__).parent}{os.sep}")
 _OF_PYTHON: Final = f"{Path(os.__file__).parent}{os.sep}"
 #: User code may be installed in this folder, which is itself in Python's own folder.

@@ -43,7 +43,7 @@ def job_options(function: Any) -> Any:
             "--group",
             metavar="GROUP",
             shell_complete=complete_groups,
-            help="The group that the job belongs to; the limits and the order of the queue are about groups.",
+            help="The job's group; a queue may have limits and an order for groups.",
         ),
         click.option("--max-attempts", type=click.IntRange(1), help="The most attempts."),
         click.option(
@@ -69,15 +69,14 @@ def dependency_options(function: Any) -> Any:
         click.option(
             "--on-dependency-failure",
             type=click.Choice(get_args(OnDependencyFailure)),
-            help="If a job of --after fails: fail too, which is the default, run once all are finished, or wait for "
-            "its retry.",
+            help="If a job of --after fails: fail too (default), run once all are finished, or wait for its retry.",
         ),
     )
     return with_options(function, options)
 
 
 def named_options(options: Mapping[str, Any]) -> Any:
-    """The options that were given, by the client's names; a command may have only some of these options."""
+    """The options that were given, by the client's names; `options` may lack those that the command does not have."""
     keep = options["keep"]
     named = {
         "priority": options["priority"],

@@ -14,18 +14,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: Final = (
     click.option("--limit", type=LIMIT, metavar="N", help="The most jobs in progress."),
-    click.option("--rate", type=RATE, metavar="COUNT/TIME", help="The most claims in a time: 10/60, 100/s, 10/1m."),
+    click.option("--rate", type=RATE, metavar="COUNT/TIME", help="The most claims in TIME: 10/60, 100/s, 10/1m."),
     click.option("--group-limit", type=LIMIT, metavar="N", help="The most jobs of each group in progress."),
-    click.option("--group-rate", type=RATE, metavar="COUNT/TIME", help="The most claims of each group in a time."),
+    click.option("--group-rate", type=RATE, metavar="COUNT/TIME", help="The most claims of each group in TIME."),
     click.option(
         "--group-order",
         type=click.Choice(["arrival", "fair", "strict"]),
-        help="Which job is next: the first; of the group with the fewest in progress; or only the first of each group.",
+        help="Which job is next: the first; one of the group with the fewest in progress; or each group's first only.",
     ),
     click.option(
         "--group-on-failure",
         type=click.Choice(["next", "hold"]),
-        help="In strict order, after a failed job: the group's next one runs, or none until the failed one is retried.",
+        help="In strict order, after a failed job: the group's next job runs, or none until the failed job is retried.",
     ),
     click.option(
         "--target-wait",
@@ -39,7 +39,7 @@ _OPTIONS: Final = (
 _AGEING: Final = click.option(
     "--seconds-per-priority",
     type=OrNone(Seconds("s")),
-    help="Let jobs age: how much waiting one step of priority is worth, so that none waits for ever.",
+    help="Let jobs age, so that none waits for ever: the waiting time that counts as much as one step of priority.",
 )
 
 
@@ -49,9 +49,11 @@ _DEAD_LETTER: Final = (
         "--dead-letter",
         metavar="QUEUE",
         shell_complete=complete_queues,
-        help="Where jobs move that fail with no attempts left: another queue with the same key.",
+        help="The queue for jobs that fail with no attempts left: another queue with the same key.",
     ),
-    click.option("--dead-letter-keep", type=Seconds("m"), help="How long they are kept there; at first two weeks."),
+    click.option(
+        "--dead-letter-keep", type=Seconds("m"), help="How long the dead-letter queue keeps a job; at first two weeks."
+    ),
 )
 
 
@@ -61,7 +63,7 @@ def limit_options(function: F) -> F:
 
 
 def changed_limits(queue: Queue, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes of the queue for the given options; reads its limits first, if one of several may change."""
+    """The changes of the queue for the given options; reads the present limits first if some of them stay."""
     changes: dict[str, Any] = {}
     of_queue = given_limits(options)
     of_groups = given_limits({"limit": options["group_limit"], "rate": options["group_rate"]})

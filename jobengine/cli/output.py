@@ -70,7 +70,7 @@ class Output:
         """
         Print the first `limit` items, or all if it is None.
 
-        Then a note says if there are more, which one extra item reveals; `otherwise` is the note if there are none.
+        A note says if there are more items: one more than `limit` is read. `otherwise` is the note for an empty list.
         """
         if limit is None:
             self.list(columns, read())

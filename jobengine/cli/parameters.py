@@ -23,7 +23,7 @@ _BEYOND: Final = 1 << 63
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNIT_NAMES: Final = {"s": "seconds", "m": "minutes"}
 _ESCAPE: Final = "\\u"
-#: Removes a setting.
+#: The word that removes a setting.
 _NONE: Final = "none"
 _RATE: Final = re.compile(r"([1-9]\d*)/(?:(?=.)(\d*)([smhd]?))")
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
@@ -54,7 +54,6 @@ class Seconds(click.ParamType[float]):
         self._unit = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds."""
         if isinstance(value, int | float):
             return float(value)
         found = _SPAN.fullmatch(value)
@@ -68,29 +67,27 @@ class Seconds(click.ParamType[float]):
 
 
 class _Rate(click.ParamType[tuple[int, float]]):
-    """A number of claims in a time: 10/60, 100/s, 10/1m."""
+    """A number of claims in a span of time: 10/60, 100/s, 10/1m."""
 
     name = "rate"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, float]:
-        """The number, and the seconds."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # converted already
         found = _RATE.fullmatch(value)
         if found is None:
-            self.fail(f"{value!r} is not a rate; write 10/60, 100/s or 10/1m: claims in a time.", param, ctx)
+            self.fail(f"{value!r} is not a rate; write 10/60, 100/s or 10/1m: claims in a span of time.", param, ctx)
         return int(found[1]), int(found[2] or 1) * _UNITS[found[3]]
 
 
 class OrNone(click.ParamType[Any]):
-    """A value of another type, or the word `none`, which stays as it is: see `or_none`."""
+    """A value of another type, or the word `none`, which `or_none` turns into None."""
 
     def __init__(self, inner: click.ParamType[Any]) -> None:
         self.name = inner.name
         self._inner = inner
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value, or the word."""
         return value if value == _NONE else self._inner.convert(value, param, ctx)
 
 
@@ -99,13 +96,13 @@ def or_none(value: Any) -> Any:
     return None if value == _NONE else value
 
 
-#: Jobs in progress, and a rate; or `none`.
+#: A limit of jobs in progress and, in the next line, a rate; or `none`.
 LIMIT: Final = OrNone(click.IntRange(1))
 RATE: Final = OrNone(_Rate())
 
 
 def given_limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options --limit and --rate that were given, by the client's names; None removes a setting."""
+    """The given options among --limit and --rate, by the client's names; None removes a setting."""
     named = {"in_progress": options["limit"], "rate": options["rate"]}
     return {name: or_none(value) for name, value in named.items() if value is not None}
 
@@ -146,7 +143,6 @@ class WholeNumber(click.types.IntParamType):
     """An integer that the server accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number; of at most 64 bits."""
         number: int = super().convert(value, param, ctx)
         if not -_BEYOND <= number < _BEYOND:
             self.fail(f"{value} is beyond 64 bits.", param, ctx)
@@ -166,7 +162,6 @@ class Content(click.ParamType[Any]):
     name = "content"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The object."""
         if not isinstance(value, str):
             return value
         try:
@@ -304,7 +299,7 @@ CONDITIONS: Final = {
 
 
 def filters(function: F) -> F:
-    """Add the options that select jobs, except those that mean something else in the command `update`."""
+    """Add the options that select jobs, except options with another meaning in the command `update`."""
     return with_options(function, _FILTERS)
 
 

@@ -1,4 +1,4 @@
-"""Reads the key for a queue from a file or standard input, or makes one; and confirms changes that can't be undone."""
+"""Reads the key for a queue from a file or standard input, or makes a key; prompts for confirmations."""
 
 import secrets
 import sys

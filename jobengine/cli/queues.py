@@ -37,7 +37,7 @@ _NUMBERS = frozenset(
 #: Fields that queues without limits, holds and dependencies need not show.
 _SELDOM: Final = frozenset({"held", "waiting", "workers_wanted", "held_until"})
 
-#: The messages about a new key: for one printed on the next line, and for one in redirected standard output.
+#: The messages about a new key: if the next line shows it and, below, if standard output is redirected.
 _TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"
 _KEPT_BY_THE_SHELL: Final = "Its key went to standard output; it can't be shown again."
 
@@ -54,7 +54,7 @@ def create(queue_name: str, key_file: str | None) -> None:
     """
     Create a queue.
 
-    Prints its key, which is made here unless you give one. Keep it: it can't be shown again.
+    Prints the new key, unless you give one. Keep the key: it can't be shown again.
     """
     session = current()
     key, new = key_from(key_file)
@@ -141,7 +141,7 @@ def configure(queue_name: str, **options: Any) -> None:
     Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate, --target-wait,
     --seconds-per-priority or --dead-letter.
 
-    A limit is about jobs in progress, a rate about claims: never more than COUNT in any time of that length.
+    A limit is about jobs in progress, a rate about claims: never more than COUNT in any span of TIME.
     """
     session = current()
     queue = session.queue(queue_name)
@@ -198,7 +198,7 @@ def _changes(queue: Queue, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(seconds: float | None, unit: int) -> int | None:
-    """The number of these units, which the option's type has checked to be whole."""
+    """The number of units; it is whole, as the option's type has checked."""
     return None if seconds is None else int(seconds // unit)
 
 

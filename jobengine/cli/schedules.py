@@ -40,12 +40,12 @@ def schedules() -> None:
 @click.option(
     "--if-running",
     type=click.Choice(get_args(IfRunning)),
-    help="What to do while its last job is unfinished; default skip.",
+    help="What to do while the schedule's last job is unfinished; default skip.",
 )
 @click.option(
     "--missed",
     type=click.Choice(get_args(Missed)),
-    help="Which times to make up for when the server was down; default once.",
+    help="Which of the times missed while the server was down to make up for; default once.",
 )
 @click.option("--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; default 1d.")
 @click.option("--pause-after-failures", type=click.IntRange(1), metavar="N", help="Pause it after N failures in a row.")
@@ -54,10 +54,10 @@ def schedules() -> None:
 @click.option("--dry-run", is_flag=True, help="Add nothing; show the next times and the notes.")
 def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: Any) -> None:
     """
-    Add a schedule, or give one of this name other settings, and print its next times.
+    Add a schedule, or replace the settings of an existing one, and print its next times.
 
-    Its jobs have the JSON object CONTENT: itself, - for standard input, or @FILE; by default it is empty. A schedule
-    that exists keeps its history and, without --paused or --not-paused, its pause; all other settings are replaced.
+    Its jobs have the JSON object CONTENT: itself, - for standard input, or @FILE; by default it is empty. An existing
+    schedule keeps its history and, without --paused or --not-paused, its pause; all other settings are replaced.
     """
     session = current()
     if (options["cron"] is None) == (options["every"] is None):
@@ -83,7 +83,7 @@ def add(queue_name: str, name: str, content: Any, *, dry_run: bool, **options: A
 @QUEUE
 @list_options("schedules")
 def list_schedules(queue_name: str, limit: int, every: bool) -> None:
-    """List the schedules of a queue by name, each with its next time, and with its last one and what became of it."""
+    """List the schedules of a queue by name, each with its next time, its last time and the outcome of the last."""
     queue = current().queue(queue_name)
     none = f"The queue {queue_name!r} has no schedule: `jobengine schedule add` adds one."
     current().output.first(SCHEDULES, queue.schedules.list, None if every else limit, none)
@@ -93,7 +93,7 @@ def list_schedules(queue_name: str, limit: int, every: bool) -> None:
 @QUEUE
 @SCHEDULE
 def show(queue_name: str, name: str) -> None:
-    """Show a schedule: its settings, its next five times, what clock changes do to it, and its last 20 times."""
+    """Show a schedule: its settings, its next five times, times that clock changes move, and its last 20 times."""
     _print(current().queue(queue_name).schedules.get(name))
 
 
@@ -162,8 +162,8 @@ def run(queue_name: str, name: str, start: Any, end: Any, dry_run: bool) -> None
     """
     Add the job of a schedule now, once, and print its uid; or the jobs of past times, and print these times.
 
-    This works while the schedule is paused. Of past times, at most 1,000, those whose jobs exist in the queue are left
-    alone; jobs that have moved to a dead-letter queue are added again.
+    This works while the schedule is paused. Past times, at most 1,000, add no job that the queue already has; jobs that
+    have moved to a dead-letter queue are added again.
     """
     queue = current().queue(queue_name)
     if start is None:

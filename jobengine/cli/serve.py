@@ -17,7 +17,7 @@ from .command import command
 @click.pass_context
 def serve(context: click.Context, options: tuple[str, ...]) -> None:
     """
-    Run the server in the foreground. Its options are those of `twistd jobengine`.
+    Run the server in the foreground, with the options of `twistd jobengine`.
 
     It logs to the terminal, and stops at Ctrl-C or SIGTERM.
     """

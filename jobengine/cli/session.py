@@ -64,7 +64,7 @@ class Session:
         return queue
 
     def what_is_wrong(self, error: JobEngineError) -> str:
-        """The text of a client's error with advice for the command line, also if no server answered."""
+        """The text of a client's error, with advice for the command line; it says if no server answered."""
         text = what_is_wrong(error)
         if type(error) is not Unavailable or not error.detail.startswith("No answer from "):
             return text

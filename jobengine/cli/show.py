@@ -33,7 +33,7 @@ def jobs(queue_name: str, limit: int, every: bool, sort: JobOrder | None, **opti
     """
     List jobs, in execution order or by time.
 
-    Of an error it shows the line that names it; `jobengine show` has the whole text.
+    Of an error text it shows the line that names the error; `jobengine show` has the whole text.
     """
     queue = current().queue(queue_name)
     read = partial(queue.jobs, sort=sort, **chosen(options))
@@ -51,8 +51,8 @@ def errors(queue_name: str, limit: int, every: bool) -> None:
     Show what went wrong in a queue: its failed jobs, and those that will be retried after an error, by kind of error.
 
     Errors of one kind have the same fingerprint: they differ only in numbers, quoted texts, addresses, paths and uuids,
-    or the worker has chosen the fingerprint. The kind of most jobs comes first, shown as the line that names its newest
-    error. The option --fingerprint of other commands selects its jobs.
+    or the worker has chosen the fingerprint. The kind with the most jobs comes first; each kind is shown as the line
+    that names its newest error. The option --fingerprint of other commands selects the jobs of a kind.
     """
     queue = current().queue(queue_name)
     none = f"No job of {queue_name!r} has failed or is to be tried again."
@@ -121,7 +121,7 @@ def explain(queue_name: str, uid: str) -> None:
         )
 
 
-#: The command that ends or changes each cause of a hold; the keys are those of _what_holds.
+#: The command that ends or changes each cause of a hold, by the result of _what_holds.
 _ADVICE: Final = {
     "group_limit": "group set {queue} {group} --limit N",
     "group_rate": "group set {queue} {group} --rate COUNT/TIME",

@@ -28,17 +28,17 @@ def complete_queues(context: click.Context, parameter: click.Parameter, incomple
 
 
 def complete_groups(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The largest groups of the queue on the line, from a server that answers quickly."""
+    """The largest groups of the queue in the command line; none if the server does not answer quickly."""
     return _of_queue(context, incomplete, lambda queue: queue.groups(limit=_MOST))
 
 
 def complete_schedules(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The schedules of the queue on the line, from a server that answers quickly."""
+    """Schedules of the queue in the command line; none if the server does not answer quickly."""
     return _of_queue(context, incomplete, lambda queue: queue.schedules.list(limit=_MOST))
 
 
 def complete_batches(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The batches of the queue on the line, from a server that answers quickly."""
+    """Batches of the queue in the command line; none if the server does not answer quickly."""
     return _of_queue(context, incomplete, lambda queue: queue.batches(limit=_MOST))
 
 

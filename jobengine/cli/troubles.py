@@ -12,8 +12,8 @@ _PATIENCE: Final = 60
 
 def lacks_workers(queue: QueueStats) -> bool:
     """
-    Whether jobs that can be claimed have waited for a minute, and no worker holds a job of the queue or waits; false if
-    unknown.
+    Whether jobs that can be claimed have waited for a minute while no worker holds a job of the queue or waits for one;
+    false if unknown.
     """
     waited = queue.oldest_ready if queue.ready else None
     idle = queue.raw.get("workers_waiting") == 0 and not queue.counts.inprogress and not queue.paused

@@ -25,7 +25,7 @@ def unique_options(function: Any) -> Any:
         click.option(
             "--if-running",
             type=click.Choice(["keep", "add"]),
-            help="With --unique: if only a job in progress has the key, keep it alone (default), or add one.",
+            help="With --unique: if only a job in progress has the key, keep it (default) or add a second job.",
         ),
         click.option(
             "--debounce",
@@ -36,7 +36,7 @@ def unique_options(function: Any) -> Any:
         click.option(
             "--debounce-at-most",
             type=Seconds("s"),
-            help="With --debounce: the time from the first add after which no other delays the job.",
+            help="With --debounce: the time from the first add after which no further add delays the job.",
         ),
     )
     return with_options(function, options)

@@ -93,15 +93,15 @@ def work(
     Work on the jobs of queues until SIGTERM or Ctrl-C; a second signal ends it at once.
 
     Each job runs COMMAND, with the content on standard input. Exit code 0: the job is complete, and the output is its
-    result if it is JSON. 75: the job is released, and tried again after its delay. 65: the job has failed, without
-    further attempts. Any other: the attempt has failed, and the end of standard error says why. If COMMAND is `sh -c`
-    without a script, each job brings it: the text `command` of its content, with the text `input` on standard input.
+    result if it is JSON. 75: the job is released, and retried after its delay. 65: the job has failed, without further
+    attempts. Any other: the attempt has failed, and the end of standard error says why. If COMMAND is `sh -c` without a
+    script, the script is the text `command` in the job's content, with the text `input` on standard input.
 
     JOBENGINE_QUEUE, JOBENGINE_UID, JOBENGINE_ATTEMPT and JOBENGINE_PRIORITY are set. Write a number to the file
-    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress; and seconds to the one
-    of JOBENGINE_HOLD, as by `echo 30 >&$JOBENGINE_HOLD; exit 75`, to hold the job's group as well, or its queue if it
-    has no group: a service accepts no more calls for that time. If the job is cancelled or its lease is lost, the
-    command's process group gets SIGTERM, and SIGKILL after 10 seconds.
+    descriptor JOBENGINE_PROGRESS, as by `echo 50 >&$JOBENGINE_PROGRESS`, to report the progress. If a service accepts
+    no more calls for a while, write the seconds to JOBENGINE_HOLD, as by `echo 30 >&$JOBENGINE_HOLD; exit 75`, to hold
+    the job's group too, or its queue if it has no group. If the job is cancelled or its lease is lost, the command's
+    process group gets SIGTERM, and SIGKILL after 10 seconds.
     """
     argv: Sequence[str] = context.meta.get(_COMMAND, ())
     if bool(argv) == bool(app):
@@ -255,7 +255,7 @@ async def _run(runner: "CommandRunner", job: "RunningJob", given: str, *more: st
 
 
 def _log_note(runner: "CommandRunner", job: "RunningJob", note: str) -> None:
-    """Log a note on a job; a note that the output is text only for the first job."""
+    """Log a note on a job; the note that the output is text is logged only once."""
     from .command_runner import NO_JSON
 
     if note != NO_JSON:

@@ -1,5 +1,5 @@
 """
-The server's answers, as frozen values: how a field is read.
+Reads the server's answers as frozen values.
 
 An answer keeps the JSON object in `raw`; each access to a field decodes it from there. So unused fields cost nothing,
 and unknown fields of newer servers are kept. Seconds and minutes become timedelta, times become datetime in UTC.
@@ -47,7 +47,7 @@ class Answer:
     """An answer of the server; equal to any other with the same `raw`."""
 
     __slots__ = ("raw",)
-    #: The fields that repr shows. It is short and hides content, result and lease.
+    #: The fields that repr shows; repr is short, and hides content, result and lease.
     _shown: tuple[str, ...] = ()
     #: The JSON object.
     raw: Mapping[str, Any]

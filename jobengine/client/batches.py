@@ -12,16 +12,16 @@ ThenOn = Literal["success", "finish"]
 
 
 class BatchProgress(Answer):
-    """A batch, and its jobs in numbers."""
+    """A batch with the counts of its jobs."""
 
     __slots__ = ()
     _shown = ("name", "open", "total", "complete", "failed")
 
     queue_name = Field[str]("queue_name")
     name = Field[str]("name")
-    #: Whether it was not closed yet.
+    #: Whether the batch is not closed yet.
     open = Field[bool]("open", default=False)
-    #: All its jobs that exist; the next four are those in each state.
+    #: The number of its jobs that exist and, in the next four lines, of those in each state.
     total = Field[int]("total", default=0)
     queued = Field[int]("queued", default=0)
     inprogress = Field[int]("inprogress", default=0)
@@ -30,7 +30,7 @@ class BatchProgress(Answer):
     #: How many of its jobs were removed before they were complete.
     lost = Field[int]("lost", default=0)
     created = Field[datetime]("created", as_time)
-    #: The uid of the job that waits for its end.
+    #: The uid of the job that waits for the end of the batch.
     then = Field[str | None]("then")
     #: When it ended; None until it is closed and all its jobs are finished.
     ended = Field[datetime | None]("ended", as_time)

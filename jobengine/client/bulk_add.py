@@ -56,7 +56,7 @@ def read(call: calls.Call[Any], response: Response, count: int, added: int, *, b
     The `count` jobs of an answer to ADD_JOBS or ADD_JOB.
 
     Raises JobEngineError, with the bad job's index among all jobs; `added` is the number of jobs in earlier requests.
-    Whole jobs are decoded when they are first used; only splitting the answer takes a third of the time.
+    Whole jobs are decoded when they are first used: splitting the answer alone takes a third of the time.
     """
     try:
         calls.check_status(call, response)

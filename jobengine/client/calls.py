@@ -397,11 +397,11 @@ ADD_JOBS: Final = Call(
     special=_QUEUE,
 )
 LIST_JOBS: Final = Call("listJobs", "GET", "/api/v1/jobs", ("Queue.jobs",), _page("jobs", Job), special=_QUEUE)
-#: Safe to repeat if each of its updates is safe; a change of all matching jobs is not.
+#: A change of all matching jobs is not safe to repeat; a list of updates is, if each update is safe.
 MOVE_JOBS: Final = Call(
     "updateJobs", "POST", "/api/v1/jobs", ("Queue.move", "Queue.redrive"), _value(Moved), safe=False, special=_QUEUE
 )
-#: The same operation as MOVE_JOBS, with other answers; CALLS has this one.
+#: The same operation as MOVE_JOBS, with other answers; only this one is in CALLS.
 UPDATE_JOBS: Final = Call(
     "updateJobs",
     "POST",

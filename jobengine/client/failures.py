@@ -56,7 +56,7 @@ def exception_fingerprint(error: BaseException) -> str:
 
 
 def _module(frame: FrameType) -> str:
-    """The module of a frame; of the main program the name of its file, as it may be started in several ways."""
+    """The module of a frame; for the main program, which may be started in several ways, the name of its file."""
     name = str(frame.f_globals.get("__name__", "__main__"))
     return Path(frame.f_code.co_filename).stem if name in ("__main__", "__mp_main__") else name
 

@@ -41,7 +41,7 @@ class GroupSettings(Answer):
 
     #: The most jobs in progress; None is the queue's limit for groups.
     in_progress = Field[int | None]("in_progress")
-    #: None is the queue's rate for groups.
+    #: The group's rate; None is the queue's rate for groups.
     rate = Field[Rate | None]("rate", Rate)
     #: The group's share in fair order.
     weight = Field[int]("weight", default=1)
@@ -87,7 +87,7 @@ class HoldingJob(Answer):
 
 
 def holding_jobs(raw: list[Any]) -> tuple[HoldingJob, ...]:
-    """One for each object."""
+    """A HoldingJob for each JSON object."""
     return tuple([HoldingJob(one) for one in raw])
 
 
@@ -101,16 +101,16 @@ class Order(Answer):
     per_priority = Field[timedelta]("seconds_per_priority", as_span)
 
 
-#: A rate to set: the number of claims and seconds, or one that was read.
+#: A rate to set: the number of claims and the seconds, or a Rate from an answer.
 RateOption = tuple[int, Span] | Rate
 
 
 class LimitOptions(TypedDict, total=False):
-    """Limits to set; what is left out has no limit."""
+    """Limits to set; an omitted limit is removed."""
 
     #: The most jobs in progress.
     in_progress: int | None
-    #: The most claims in a time, as (count, seconds).
+    #: The most claims in a span of time, as (count, seconds).
     rate: RateOption | None
 
 
@@ -138,16 +138,16 @@ class QueueSettings(TypedDict, total=False):
     group_limits: LimitOptions | Limits | None
     #: Which job is claimed next: arrival, fair or strict.
     group_order: str | None
-    #: Whether a failed job holds its group in strict order: next, if not, or hold.
+    #: What a failed job does to its group in strict order: next (the next job can be claimed) or hold.
     group_on_failure: str | None
     #: How long jobs should wait at most, for `workers_wanted` of the stats; None removes it.
     target_wait_seconds: Span | None
     #: Priority ageing, such as {"seconds_per_priority": 60}; None removes it.
     order: OrderOptions | Order | None
-    #: Where jobs move that fail with no attempts left: the name of a queue, or {"queue_name": "mail-dead",
-    #: "keep_minutes": 20160}; None removes it.
+    #: The queue for jobs that fail with no attempts left: its name, or {"queue_name": "mail-dead",
+    #: "keep_minutes": 20160}; None removes the setting.
     dead_letter: str | DeadLetterOptions | DeadLetter | None
-    #: Until when no job can be claimed; None ends that.
+    #: Until when no job can be claimed; None ends the hold.
     held_until: Moment | None
     #: How long the owner's old key stays valid beside the new one.
     old_key_seconds: Span | None
@@ -158,13 +158,13 @@ class GroupOptions(TypedDict, total=False):
 
     #: The most jobs in progress; None is the queue's limit for groups.
     in_progress: int | None
-    #: The most claims in a time, as (count, seconds); None is the queue's rate for groups.
+    #: The most claims in a span of time, as (count, seconds); None is the queue's rate for groups.
     rate: RateOption | None
     #: The group's share in fair order.
     weight: int | None
     #: Whether none of its jobs can be claimed.
     paused: bool | None
-    #: Until when none of its jobs can be claimed; None ends that.
+    #: Until when none of its jobs can be claimed; None ends the hold.
     held_until: Moment | None
 
 
@@ -174,7 +174,7 @@ def settings_value(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged_defaults(present: Mapping[str, int] | None, changes: Mapping[str, int | None]) -> dict[str, int]:
-    """The present defaults of a queue, with these changes; the server has its own for those that are left out."""
+    """The present defaults of a queue, with these changes; for omitted ones the server has its own defaults."""
     merged = {**(present or {}), **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
@@ -185,7 +185,7 @@ def group_value(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_hold(value: dict[str, Any]) -> dict[str, Any]:
-    """The object, with 0 for a `held_until` of None: that time is over."""
+    """The object, with 0, a time in the past, for a `held_until` of None."""
     return {**value, "held_until": value["held_until"] or 0} if "held_until" in value else value
 
 

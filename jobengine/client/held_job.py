@@ -47,7 +47,7 @@ class HeldJob:
     @property
     def dependencies(self) -> tuple[AwaitedJob, ...]:
         """
-        The jobs that it has waited for, each with its state and result: those in `depends_on` and those of `wait_for`;
-        together at most 1 MiB of results. A client's claim has them `with_results`, and a worker's always.
+        The jobs that it has waited for (by `depends_on` or `wait_for`), each with its state and result; at most 1 MiB
+        of results together. A client gets them only if it claims `with_results`; a worker always gets them.
         """
         return self.job.dependencies

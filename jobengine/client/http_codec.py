@@ -47,7 +47,7 @@ def _what_is_wrong(error: Any) -> str:
     """What is wrong with a certificate, from an ssl.SSLCertVerificationError."""
     why = str(error.verify_message).rstrip(".")
     if error.verify_code in _UNKNOWN_ISSUER:
-        return f"its certificate is not trusted ({why}); set SSL_CERT_FILE to its file or that of its issuer"
+        return f"its certificate is not trusted ({why}); set SSL_CERT_FILE to its file or its issuer's"
     return f"its certificate is not valid ({why})"
 
 
@@ -261,7 +261,7 @@ class ResponseParser:
             self.reusable = False
 
     def end(self) -> None:
-        """Record that the server has closed the connection; raises Broken unless that ends the answer."""
+        """Record that the server has closed the connection; raises Broken if the answer is incomplete."""
         framed = "content-length" in self._headers or "transfer-encoding" in self._headers
         if self.head is None or framed:
             raise Broken("the connection was closed before the answer was complete")

@@ -35,7 +35,7 @@ class HasUid(Protocol):
         """The job's uid."""
 
 
-#: A job to wait for: the job or its uid or, if it is in another queue, the name of that queue and the job or its uid.
+#: A job to wait for, or its uid; if it is in another queue, a tuple of that queue's name and the job or its uid.
 Dependency = str | HasUid | tuple[str, "str | HasUid"]
 
 
@@ -46,9 +46,9 @@ class JobOptions(TypedDict, total=False):
     priority: int
     #: Minutes for which the finished job is kept.
     keep_minutes: Span
-    #: Minutes in progress without an update until the attempt has failed.
+    #: Minutes without an update after which an attempt in progress fails.
     timeout_minutes: Span
-    #: Seconds in progress without an update until the attempt has failed.
+    #: Seconds without an update after which an attempt in progress fails.
     timeout_seconds: Span
     #: When the job is deleted if it is still queued.
     timeout_time: Moment
@@ -70,16 +70,16 @@ class JobOptions(TypedDict, total=False):
     meta: Mapping[str, Any]
     #: The trace that the job belongs to (W3C Trace Context).
     traceparent: str
-    #: The group that it belongs to, which the queue's limits and order are about.
+    #: The job's group; a queue may have limits and an order for groups.
     group: str
     #: The jobs to wait for, at most 100: the job can be claimed once all of them are complete.
     depends_on: Sequence[Dependency]
-    #: If one of them fails or is removed: fail too (default), run once all are finished, or wait for its retry.
+    #: If one of these jobs fails or is removed: fail too (default), run once all are finished, or wait for its retry.
     on_dependency_failure: OnDependencyFailure
-    #: The batch that it belongs to.
+    #: The batch that the job belongs to.
     batch: str
-    #: A key that one job holds at a time, with more than `unique_key`, its short form: when it is free again, and
-    #: whether the add replaces a queued job.
+    #: Like `unique_key`, its short form, with rules: how long the job holds the key, and whether the add replaces a
+    #: queued job.
     unique: str | UniqueOptions | Unique
     #: Seconds from the latest add with the same unique key until the job can be claimed; each add replaces the job.
     debounce: Span | DebounceOptions | Debounce
@@ -98,8 +98,8 @@ class JobChanges(TypedDict, total=False):
     result: Any
     #: The error text.
     error: str
-    #: What the error is counted under, instead of a fingerprint that the server makes of its text: 1 to 64 letters,
-    #: digits and "._:-".
+    #: The name under which the error is counted, instead of a fingerprint of its text: 1 to 64 letters, digits and
+    #: "._:-".
     fingerprint: str
     priority: int
     content: Mapping[str, Any]
@@ -112,7 +112,7 @@ class JobChanges(TypedDict, total=False):
     #: With new_status queued or failed: seconds from now during which no job of its group can be claimed or, if it has
     #: no group, no job of the queue.
     hold_seconds: Span
-    #: Only an empty list: a job that is not in progress waits for nothing any more.
+    #: Only an empty list is allowed: it removes all dependencies of a job that is not in progress.
     depends_on: Sequence[Dependency]
     #: The lease of the claim.
     lease: str
@@ -131,7 +131,7 @@ class JobFilter(TypedDict, total=False):
     batch: str
     #: Has this text in its content.
     q: str
-    #: Is held by this worker, or was last.
+    #: Is held by this worker, or was last held by it.
     worker: str
     #: Has this text in its error.
     error: str
@@ -158,7 +158,7 @@ class NewJob:
         self.content = content
         self.options = options
         if "depends_on" in options:
-            # Now, so that jobs which are named have their uids before they are sent.
+            # Encode them now, so that the named jobs get their uids before they are sent.
             options["depends_on"] = dependencies(options["depends_on"])
 
     @property
@@ -298,7 +298,7 @@ def changes_json(uid: str, changes: Mapping[str, Any]) -> bytes:
 
 
 def claimed_json(queue: str, uid: str, changes: Mapping[str, Any]) -> bytes:
-    """Like `changes_json`, with the name of the job's queue: an update that goes with a claim."""
+    """Like `changes_json`, with the name of the job's queue: for an update that is sent with a claim."""
     if changes.keys() <= _ONLY_WORDS and None not in changes.values():
         return encode_fast({"queue_name": queue, "uid": uid, **changes})
     return encode_text({"queue_name": queue, **changes_value(uid, changes)}).encode()
@@ -318,7 +318,7 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_filter(filters: JobFilter, *, every: bool) -> None:
-    """Check that either a filter or `every` job is meant, since None chooses nothing; raises TypeError."""
+    """Raise TypeError unless either a filter or `every` is given; a condition of None is none."""
     if every == any(value is not None for value in filters.values()):
         filter_value(filters)  # an unknown condition is the likelier mistake
         raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")

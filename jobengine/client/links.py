@@ -6,7 +6,7 @@ from .answers import Answer, Field
 
 
 class LinkedJob(Answer):
-    """A job that others wait for, or that waits for others; or else a batch: then `uid` is None."""
+    """A job or batch that waits or is waited for; `uid` is None for a batch."""
 
     __slots__ = ()
     _shown = ("queue_name", "uid", "batch", "state")
@@ -14,7 +14,7 @@ class LinkedJob(Answer):
     queue_name = Field[str]("queue_name")
     #: The job's uid; None for a batch.
     uid = Field[str | None]("uid")
-    #: The name of the batch; of a job, that of the batch which it belongs to.
+    #: The name of the batch; for a job, the name of its batch.
     batch = Field[str | None]("batch")
     #: The job's state; or unfinished, complete or failed, for a batch and for a job that the key may not read; or
     #: removed; or unknown.
@@ -30,7 +30,7 @@ class LinkedJob(Answer):
     #: Whether the job failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)
     tags = Field[tuple[str, ...]]("tags", tuple, ())
-    #: Whether the batch takes jobs even when all that it has are finished.
+    #: Whether jobs can be added to the batch even when all its jobs are finished.
     open = Field[bool | None]("open")
     #: The number of the batch's jobs and, in the next lines, of those in each state.
     total = Field[int | None]("total")
@@ -41,7 +41,7 @@ class LinkedJob(Answer):
 
 
 class AwaitedJob(LinkedJob):
-    """A job that a claimed job has waited for, or else a batch."""
+    """A job or batch that a claimed job has waited for."""
 
     __slots__ = ()
 
@@ -50,12 +50,12 @@ class AwaitedJob(LinkedJob):
 
 
 def linked_jobs(raw: list[Any]) -> tuple[LinkedJob, ...]:
-    """One for each object."""
+    """A LinkedJob for each JSON object."""
     return tuple([LinkedJob(one) for one in raw])
 
 
 def awaited_jobs(raw: list[Any]) -> tuple[AwaitedJob, ...]:
-    """One for each object."""
+    """An AwaitedJob for each JSON object."""
     return tuple([AwaitedJob(one) for one in raw])
 
 

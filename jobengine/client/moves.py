@@ -15,9 +15,9 @@ class DeadLetter(Answer):
     _shown = ("queue_name", "missing")
 
     queue_name = Field[str]("queue_name")
-    #: For how long it keeps a job after its failure.
+    #: How long the dead-letter queue keeps a job after the job's failure.
     keep = Field[timedelta]("keep_minutes", as_minutes)
-    #: Whether a job could not move because the queue is gone: set it again.
+    #: Whether a job could not move because the dead-letter queue was deleted: then set it again.
     missing = Field[bool]("missing", default=False)
 
 
@@ -25,7 +25,7 @@ class DeadLetterOptions(TypedDict, total=False):
     """A dead-letter queue to set."""
 
     queue_name: str
-    #: Minutes for which it keeps a job after its failure.
+    #: Minutes for which the dead-letter queue keeps a job after the job's failure.
     keep_minutes: int
 
 
@@ -40,7 +40,7 @@ class MovedFrom(Answer):
 
 
 class Moved(Answer):
-    """What became of a move."""
+    """The result of a move."""
 
     __slots__ = ()
     _shown = ("matched", "moved", "not_moved")
@@ -48,12 +48,12 @@ class Moved(Answer):
     #: How many jobs matched and, in the next line, how many were moved.
     matched = Field[int]("matched", default=0)
     moved = Field[int]("moved", default=0)
-    #: How many were not, by reason, such as inprogress, uid_taken or full.
+    #: How many were not moved, by reason, such as inprogress, uid_taken or full.
     not_moved = Field[Mapping[str, int]]("not_moved", default=MappingProxyType({}))
 
 
 def dead_letter_value(given: Any) -> Mapping[str, Any]:
-    """A dead-letter queue in its wire form, from its name, a mapping, or one that was read."""
+    """A dead-letter queue in its wire form, from its name, a mapping, or a DeadLetter."""
     if isinstance(given, DeadLetter):
         return {"queue_name": given.queue_name, "keep_minutes": given.raw["keep_minutes"]}
     return {"queue_name": given} if isinstance(given, str) else dict(given)

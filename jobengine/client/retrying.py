@@ -6,7 +6,7 @@ from typing import Final
 
 #: Statuses after which a call that is safe to repeat is retried.
 REPEATED: Final = frozenset({408, 502, 503, 504})
-#: Statuses after which the call may have succeeded, unless a JobEngine that starts or recovers answered as below.
+#: Statuses after which the call may have succeeded, unless the answer is that of a JobEngine that starts or recovers.
 _UNCERTAIN: Final = frozenset({502, 503, 504})
 _STARTING: Final = re.compile(rb"The server is (?:starting|recovering)[^;]*; nothing was carried out")
 #: Seconds before the second attempt, doubled for each later attempt; in the next line, the most seconds.

@@ -78,7 +78,7 @@ class Schedule(Answer):
     created = Field[datetime]("created", as_time)
     #: The next times, in the schedule's time zone: at most five, one in a list, none while it is paused.
     next = Field[tuple[datetime, ...]]("next", as_text_times, ())
-    #: A sentence about each time of the coming year that a change of clocks makes odd; none in a list.
+    #: A sentence for each clock change of the next year that skips or repeats times; none in a list.
     notes = Field[tuple[str, ...]]("notes", tuple, ())
     #: The last firings, at most 20, oldest first.
     firings = Field[tuple[Firing, ...]]("firings", _firings, ())
@@ -92,7 +92,7 @@ class Backfill(Answer):
 
     #: The number of times.
     matched = Field[int]("matched")
-    #: The number of jobs that were added or, with `dry_run`, would be; those of the other times exist already.
+    #: The number of jobs that were added (with `dry_run`: would be added); the jobs of the other times exist already.
     added = Field[int]("added", default=0)
     #: The times, oldest first.
     times = Field[tuple[datetime, ...]]("times", as_text_times, ())
@@ -107,7 +107,7 @@ class ScheduleOptions(TypedDict, total=False):
     every_seconds: Span
     #: An IANA name such as Europe/Berlin; default UTC.
     timezone: str
-    #: While a job of it is unfinished: skip the time (default), add a job all the same, or replace that job.
+    #: While a job of the schedule is unfinished: skip the time (default), add a job all the same, or replace that job.
     if_running: IfRunning
     #: Times that were missed: fire the latest once (default), none or all of them.
     missed: Missed
@@ -115,7 +115,7 @@ class ScheduleOptions(TypedDict, total=False):
     missed_seconds: Span
     #: Pause it after so many failures in a row; None, the default, is never.
     pause_after_failures: int | None
-    #: Whether it is paused; if it is left out, a schedule that exists stays as it is.
+    #: Whether it is paused; by default a new schedule is not, and an existing one keeps its state.
     paused: bool
     priority: int
     keep_minutes: Span

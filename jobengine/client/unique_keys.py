@@ -1,4 +1,4 @@
-"""Unique keys with more than a key, and debounced jobs: the server's answers, and how they are sent."""
+"""Unique keys with rules, and debounced jobs: the server's answers, and how they are sent."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,9 +22,9 @@ class Unique(Answer):
     until = Field[str]("until", default="finished")
     #: How long the finished job still holds the key.
     held_for = Field[timedelta]("seconds", as_span, timedelta(0))
-    #: What its add did with a queued job that held the key: keep or replace.
+    #: What the add of this job did with a queued job that held the key: keep or replace.
     if_queued = Field[str]("if_queued", default="keep")
-    #: What its add did if only a job in progress held the key: keep that alone, or add one.
+    #: What the add of this job did if only a job in progress held the key: keep (add no job) or add.
     if_running = Field[str]("if_running", default="keep")
 
 
@@ -50,7 +50,7 @@ class UniqueOptions(TypedDict, total=False):
     seconds: float | timedelta
     #: If a queued job holds the key: keep it (default), or replace what it does.
     if_queued: Literal["keep", "replace"]
-    #: If only a job in progress holds the key: keep it alone (default), or add one.
+    #: If only a job in progress holds the key: keep (add no job; default), or add a job.
     if_running: Literal["keep", "add"]
 
 

@@ -143,13 +143,13 @@ class Job(Answer):
     batch = Field[str | None]("batch")
     #: What it has waited for, if it was claimed `with_results`.
     dependencies = Field[tuple[AwaitedJob, ...]]("dependencies", awaited_jobs, ())
-    #: The number of results that are missing there: together they are too long, or they can't be read.
+    #: The number of results that `dependencies` lacks: they are too long together, or can't be read.
     results_left_out = Field[int]("results_left_out", default=0)
-    #: Its unique key and how it holds that, unless it has only a key: see `unique_key`.
+    #: Its unique key with rules; None if it has none, or only a `unique_key`.
     unique = Field[Unique | None]("unique", Unique)
     #: How adds with the same unique key delay it.
     debounce = Field[Debounce | None]("debounce", Debounce)
-    #: Whether the add that returned it has replaced what it does.
+    #: In the answer to an add: whether the add has replaced the content of this job.
     replaced = Field[bool]("replaced", default=False)
 
     @property
@@ -159,7 +159,7 @@ class Job(Answer):
 
 
 class JobEvent(Answer):
-    """A change of a job's state; or that a failed job stays in its queue, see `not_moved`."""
+    """A change of a job's state, or a report that a failed job stays in its queue (see `not_moved`)."""
 
     __slots__ = ("id",)
     _shown = ("id", "uid", "before", "state")
@@ -180,7 +180,7 @@ class JobEvent(Answer):
     at = Field[datetime]("at", as_time)
     #: The job's group; None if it has none.
     group = Field[str | None]("group")
-    #: Of a failed job that does not move to the dead-letter queue: why; otherwise None.
+    #: Why a failed job does not move to the dead-letter queue; otherwise None.
     not_moved = Field[str | None]("not_moved")
 
     def __getstate__(self) -> Any:
@@ -213,16 +213,18 @@ class Explanation(Answer):
     worker = Field[str | None]("worker")
     #: When its lease expires without an update.
     lease_expires = Field[datetime | None]("lease_expires", as_moment)
-    #: Whether it failed because it was cancelled, and whether its cancellation was requested while it is in progress.
+    #: Whether it failed because it was cancelled.
     cancelled = Field[bool]("cancelled", default=False)
+    #: Whether it is in progress and its cancellation was requested.
     cancel_requested = Field[bool]("cancel_requested", default=False)
     #: The last error and, in the next line, its fingerprint.
     error = Field[str | None]("error")
     fingerprint = Field[str | None]("fingerprint")
-    #: Of a failed job: how many jobs failed with this fingerprint, with itself, and when the first of them did; and
-    #: whether there may be more, and earlier ones, because the queue has more kinds of failures than are counted.
+    #: Of a failed job: the number of failed jobs with this fingerprint, including itself.
     failed_alike = Field[int | None]("failed_alike")
+    #: When the first of these jobs failed.
     failed_alike_since = Field[datetime | None]("failed_alike_since", as_time)
+    #: Whether there may be more and earlier ones: the queue has more kinds of failures than are counted.
     failed_alike_at_least = Field[bool]("failed_alike_at_least", default=False)
     #: The job's group.
     group = Field[str | None]("group")
@@ -235,7 +237,7 @@ class Explanation(Answer):
     opens = Field[datetime | None]("opens", as_moment)
     #: The number of jobs of its group that will be claimed before this one.
     ahead_in_group = Field[int | None]("ahead_in_group")
-    #: The schedule that has added the job: its `name`, and the `time` for which it did.
+    #: The schedule that has added the job: its `name`, and the `time` for which the job was added.
     schedule = Field[dict[str, str] | None]("schedule")
     #: The jobs and batches that it waits for, or because of which it failed.
     dependencies = Field[tuple[LinkedJob, ...]]("dependencies", linked_jobs, ())
@@ -286,7 +288,7 @@ class QueueSetup(Answer):
     target_wait = Field[timedelta | None]("target_wait_seconds", as_span)
     #: Priority ageing; None if jobs are claimed strictly by priority.
     order = Field[Order | None]("order", Order)
-    #: Where jobs move that fail with no attempts left.
+    #: The dead-letter queue, for jobs that fail with no attempts left.
     dead_letter = Field[DeadLetter | None]("dead_letter", DeadLetter)
 
 
@@ -377,7 +379,7 @@ class QueueStats(QueueSetup):
     workers_waiting = Field[int]("workers_waiting", default=0)
     #: When a worker last sent a claim, with or without success; None if unknown.
     last_claim = Field[datetime | None]("last_claim", as_time)
-    #: How many jobs should be in progress at a time to keep to `target_wait`, within the limits; None without it.
+    #: How many jobs should be in progress at a time to keep to `target_wait`, within the limits; None if it is not set.
     workers_wanted = Field[int | None]("workers_wanted")
     #: Until when the whole queue is held.
     held_until = Field[datetime | None]("held_until", as_moment)
@@ -424,7 +426,7 @@ class Access(Answer):
     queue_name = Field[str | None]("queue_name")
     #: owner, producer, worker or viewer; admin for the admin key.
     role = Field[str]("role")
-    #: The id of a key with a role; None for the owner's and the admin's.
+    #: The id of a key with a role; None for the owner's key and the admin key.
     key_id = Field[str | None]("key_id")
 
 

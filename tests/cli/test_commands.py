@@ -117,7 +117,7 @@ def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> No
     assert (done.exit_code, done.stderr) == (
         5,
         "jobengine: No TLS connection to http://server.example:6006: its certificate is not trusted (self-signed "
-        "certificate); set SSL_CERT_FILE to its file or that of its issuer.\n",
+        "certificate); set SSL_CERT_FILE to its file or its issuer's.\n",
     )
 
 

@@ -17,7 +17,7 @@ from .transport import Pool, monotonic, sleep
 
 T = TypeVar("T")
 
-#: Statuses of a refused key; 429 comes after many wrong keys.
+#: Statuses of a refused key; 429 is sent after many wrong keys.
 _REFUSALS: Final = frozenset({401, 403, 429})
 
 

@@ -31,7 +31,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class AsyncHolder(Protocol):
-    """The methods of the job's queue that a claimed job uses."""
+    """The queue of a claimed job, as the job uses it."""
 
     name: str
     _updates: BatchSender
@@ -105,7 +105,7 @@ class AsyncClaimedJob(HeldJob):
         """
         Fail the attempt; the job is retried if it has attempts left, unless `retry` is false. Raises LeaseLost.
 
-        `fingerprint`: what the error is counted under, instead of a fingerprint of its text.
+        `fingerprint`: the name under which the error is counted, instead of a fingerprint of its text.
         """
         changes: JobChanges = {"new_status": "failed"}
         if error:
@@ -120,7 +120,7 @@ class AsyncClaimedJob(HeldJob):
         """
         Release the job: it can be claimed after `delay` seconds; the attempt does not count. Raises LeaseLost.
 
-        For `hold` seconds no job of its group can be claimed or, if it has no group, no job of the queue.
+        For `hold` seconds, no job of its group can be claimed (no job of the queue, if it has no group).
         """
         changes: JobChanges = {"new_status": "queued"}
         if delay:
@@ -136,11 +136,11 @@ class AsyncClaimedJob(HeldJob):
         on_dependency_failure: OnDependencyFailure | None = None,
     ) -> list[str]:
         """
-        Add jobs to the queue and let this job wait for them: it is queued, and its next claim is the same attempt.
+        Add jobs to the queue and let this job wait for them: it is queued, and its next claim continues this attempt.
         Returns the uids of the jobs.
 
-        `on_dependency_failure`: what becomes of this job if one of them fails; by default that stays as it is. If the
-        answer is lost, the call is not repeated: this raises OutcomeUnknown. Raises LeaseLost.
+        `on_dependency_failure`: what becomes of this job if one of them fails; by default the job keeps its present
+        setting. If the answer is lost, the call is not repeated: this raises OutcomeUnknown. Raises LeaseLost.
         """
         waiting = waiting_value(jobs, on_dependency_failure)
         self.queue._heartbeats.remove(self)
@@ -181,8 +181,8 @@ class AsyncClaimedJob(HeldJob):
         self, changes: JobChanges, result: Mapping[str, Any], request_id: str | None
     ) -> JobEngineError | None:
         """
-        Record the result of an update from `_json`, and return its error; `request_id` is that of the request. A
-        completed job is handled without an Item, which would take a tenth of a worker's time for short jobs.
+        Record the result of an update from `_json`, and return the error, if any; `request_id` identifies the request.
+        A success needs no Item, which would take a tenth of a worker's time for short jobs.
         """
         if result["status"] == 200:
             self._accepted(changes.get("new_status"), result.get("job") or result)

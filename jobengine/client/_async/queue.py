@@ -43,7 +43,7 @@ from .transport import Stream
 
 #: The longest wait of one request, in seconds: proxies give up after 60.
 LONGEST_WAIT = 50.0
-#: How many groups of failures one request asks for.
+#: The most groups of failures that one request reads.
 _FAILURES = 100
 
 
@@ -126,9 +126,9 @@ class AsyncQueue(AsyncMoves):
         self, *, new_access_key: str | Secret | None = None, **settings: Unpack[QueueSettings]
     ) -> QueueSetup:
         """
-        Change the settings of the queue; omitted ones stay unchanged, also those in `defaults`, which are read first.
+        Change the settings of the queue; omitted ones stay unchanged, also those that `defaults` omits.
 
-        `limits` are those of the whole queue, and `group_limits` those of each group, such as
+        `limits` are for the whole queue, and `group_limits` for each group, such as
         {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. Jobs that
         fail with no attempts left move into the queue `dead_letter`. None removes `limits`, `group_limits`,
         `target_wait_seconds`, `order` and `dead_letter`, and ends a hold with `held_until`.
@@ -195,7 +195,7 @@ class AsyncQueue(AsyncMoves):
         """
         Give a group settings of its own, and return it; omitted ones stay unchanged.
 
-        `in_progress` and `rate`, such as (10, 60), replace the queue's for each group; with None, the queue's apply
+        `in_progress` and `rate`, such as (10, 60), replace the queue's limits for groups; None makes the queue's apply
         again. `weight` is the group's share in fair order. While a group is `paused`, and until `held_until`, none of
         its jobs can be claimed; `held_until=None` ends a hold.
         """
@@ -212,7 +212,7 @@ class AsyncQueue(AsyncMoves):
         self, name: str, *, then: Mapping[str, Any] | NewJob | None = None, then_on: ThenOn | None = None
     ) -> AsyncBatch:
         """
-        The batch of this name; sends nothing. Use it as a context manager to create the batch, add jobs and close it.
+        The batch of this name; no request is sent. Use it as a context manager to create it, add jobs and close it.
 
         `then`: a job, or the content of one, that waits for the end of the batch. It runs if all jobs are complete or,
         with `then_on="finish"`, in any case.
@@ -233,8 +233,8 @@ class AsyncQueue(AsyncMoves):
         """
         Add a job at each time of `cron` in `timezone`, or every `every_seconds`; `schedules` has the other calls.
 
-        Safe to call at each start of a program: a schedule that exists gets these settings, and keeps its history and,
-        unless `paused` is given, its pause. `dry_run`: store nothing, and return its next times and notes.
+        Safe to call at each start of a program: an existing schedule gets these settings, and keeps its history and,
+        unless `paused` is given, its pause. `dry_run`: store nothing; the result has the next times and notes.
         """
         body = {"queue_name": self.name, "name": name, **schedule_value(content, options)}
         if dry_run:
@@ -243,7 +243,7 @@ class AsyncQueue(AsyncMoves):
 
     async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
         """
-        Add a job; when this returns, it is on disk.
+        Add a job; when this returns, the job is on disk.
 
         Concurrent adds share a request. Raises TypeError or ValueError for content that can't be JSON.
         """
@@ -259,9 +259,9 @@ class AsyncQueue(AsyncMoves):
         **options: Unpack[JobOptions],
     ) -> list[Job]:
         """
-        Add jobs from an iterable, which is read while earlier jobs are sent. `options` are for all jobs; a NewJob has
-        its own. `progress` is called with the number of jobs added so far. Each request has some hundred jobs, and adds
-        all or none of them. An error's `index` is that of the refused job; the jobs of earlier requests were added.
+        Add jobs from an iterable, which is read while earlier jobs are sent. `options` are for all jobs, but those of a
+        NewJob win. `progress` is called with the number of jobs added so far. Each request has some hundred jobs, and
+        adds all or none. An error's `index` is that of the refused job in `contents`; earlier requests stay effective.
         """
         jobs = []
         async for chunk in self.add_in_chunks(contents, **options):
@@ -272,10 +272,10 @@ class AsyncQueue(AsyncMoves):
 
     async def chain(self, *jobs: Mapping[str, Any] | NewJob, **options: Unpack[JobOptions]) -> list[Job]:
         """
-        Add jobs, each of which depends on the one before, all or none of them in one request; at most 500 jobs.
+        Add at most 500 jobs in one request, all or none; each job depends on the job before it.
 
-        `options` are for all jobs; a NewJob has its own. Raises ValueError if the jobs are too many or too long for a
-        request.
+        `options` are for all jobs, but those of a NewJob win. Raises ValueError if the jobs are too many or too long
+        for a request.
         """
         return await self.add_many(for_one_request(chained(jobs, options)))
 
@@ -285,7 +285,7 @@ class AsyncQueue(AsyncMoves):
         """
         Like add_many, for more jobs than fit in memory: yields the jobs of each request after they were added. With
         `brief`, which is faster, a job has only its uid, and in `raw` a `status`: 201 if the job is new, 200 if it
-        existed. The only job of a request has all fields.
+        existed. A job that is alone in its request has all fields.
         """
         return add_in_chunks(self._caller, self.name, self._key, contents, options, brief=brief)
 
@@ -378,8 +378,8 @@ class AsyncQueue(AsyncMoves):
         """
         Claim up to `count` jobs; returns none if none was ready within `wait` seconds.
 
-        `tags`: only jobs with all of these tags. `with_results`: each job has `dependencies`, the jobs on which it
-        depends with their results. If the answer is lost, the claim is not repeated: this raises
+        `tags`: only jobs with all of these tags. `with_results`: each job has `dependencies`: the jobs on which it
+        depends, with their results. If the answer is lost, the claim is not repeated: this raises
         OutcomeUnknown, and the jobs time out. Then those with attempts left are queued again, and the others fail.
         """
         return await self._engine.claim([self], count, wait=wait, tags=tags, worker=worker, with_results=with_results)

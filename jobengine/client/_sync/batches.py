@@ -36,7 +36,7 @@ class BatchQueue(Protocol):
 
 class Batch:
     """
-    Jobs of a queue that are awaited together; `Queue.batch` makes this object, which sends nothing.
+    Jobs of a queue that are awaited together; `Queue.batch` makes this object, without a request.
 
     A batch ends when it is closed and all its jobs are finished. As a context manager the batch is created at the
     beginning of the block, and closed at its end. If the block raises, the batch stays open with the jobs that were
@@ -50,14 +50,14 @@ class Batch:
         #: The batch's name, unique in its queue.
         self.name = name
         if then is None and then_on is not None:
-            raise TypeError("then_on needs then: it says when that job runs")
+            raise TypeError("then_on needs then: then_on says when the job in then runs")
         self._then = {} if then is None else then_value(then, then_on)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, queue={self.queue.name!r})"
 
     def create(self) -> BatchProgress:
-        """Create the batch, and add the job at its end; a batch that exists stays as it is."""
+        """Create the batch, and add the job at its end; an existing batch is not changed."""
         return self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
 
     def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
@@ -77,12 +77,12 @@ class Batch:
         return self.queue.add_many(contents, progress=progress, **options)
 
     def progress(self) -> BatchProgress:
-        """The batch as it is now: the numbers of its jobs, and in `done` the finished share."""
+        """The batch as it is now: its job counts, and in `done` the finished share of its jobs."""
         query = {"queueName": self.queue.name, "name": self.name}
         return self.queue._ask(calls.READ_BATCH, query=query)
 
     def close(self) -> BatchProgress:
-        """Close the batch: it ends once its jobs are finished; until then, they may still add jobs to it."""
+        """Close the batch: it ends once its jobs are finished; until then, these jobs may still add jobs to it."""
         return self._change(open=False)
 
     def cancel(self) -> BatchProgress:
@@ -90,12 +90,12 @@ class Batch:
         return self._change(cancel=True)
 
     def retry(self) -> BatchProgress:
-        """Queue its failed jobs again, also after the batch has ended: it ends again once they are finished."""
+        """Queue its failed jobs again. If the batch has ended, it ends a second time once they are finished."""
         return self._change(retry=True)
 
     def _change(self, **change: bool) -> BatchProgress:
         call = calls.CHANGE_BATCH
-        # A job that fails in between would get a second retry.
+        # A job that fails between two sends would get a second retry.
         safe = "retry" not in change
         return self.queue._ask(call, body={**self._named(), **change}, safe=safe)
 

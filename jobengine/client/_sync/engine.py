@@ -109,8 +109,8 @@ class JobEngine:
         retry_for: float | None = None,
     ) -> Queue:
         """
-        The queue of that name, with `access_key` if given; sends nothing. `timeout` and `retry_for` replace the
-        client's limits for calls of the returned object. Calls with the same limits share requests.
+        The queue of this name, opened with `access_key` if given; no request is sent. `timeout` and `retry_for` replace
+        the client's limits for calls of the returned object. Calls with the same limits share requests.
         """
         access_key = secret(access_key) or self._settings.key_for(name)
         place = name, access_key, timeout, retry_for
@@ -171,7 +171,7 @@ class JobEngine:
         Finish jobs and claim others in one request and one commit; does not wait for jobs.
 
         Returns the error, or None, for each job to finish, and the claimed jobs. If the answer is lost, the jobs are
-        finished again in a request of their own, which is safe, and none are claimed. The jobs of the lost claim time
+        finished again in a request of their own, which is safe, and no job is claimed. Jobs in the lost answer time
         out: those with attempts left are queued again, and the others fail.
         """
         for one in finished:
@@ -238,7 +238,7 @@ class JobEngine:
         return _claimed(by_name, answer, response), outcomes, response.request_id
 
     def _leaves_out(self, claim: Mapping[str, Any], answer: bytes) -> bool:
-        """Whether an older server has refused a claim for a field that it does not know: it is left out from now on."""
+        """Whether an older server has refused a claim for an unknown field; from now on the field is left out."""
         if "host" in claim and b"no field 'host'" in answer:
             self._origin = {}
         elif "with_results" in claim and b"no field 'with_results'" in answer:
@@ -309,7 +309,7 @@ def _results(answer: Mapping[str, Any], count: int, response: Response) -> list[
 
 
 def _given(**fields: Any) -> dict[str, Any]:
-    """The fields that are not at their defaults, all of which are false."""
+    """The fields that are not at their default, which is false or empty."""
     return {name: value for name, value in fields.items() if value}
 
 

@@ -39,9 +39,9 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> "Job | int":
         """
-        Queue a job again, with all its attempts, and return the job. Or queue matching jobs, by default failed ones, or
-        every failed job with `all`, and return their number; cancelled jobs only with `cancelled=True`. `per_second`:
-        about so many of them can be claimed per second. `dry_run`: only count.
+        Queue one job again, with all its attempts, and return it. Or queue all matching jobs (with `all`, every failed
+        job), and return their number; by default a filter matches only failed jobs that were not cancelled.
+        `per_second`: about so many of the jobs can be claimed per second. `dry_run`: only count.
         """
         if uid is not None:
             if all or filters or dry_run or per_second is not None:
@@ -69,10 +69,10 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> Moved:
         """
-        Move matching jobs, or every job with `all`, into the queue `to`, of which the key must be the owner's too.
+        Move matching jobs, or every job with `all`, into the queue `to`. The key must be the owner's in both queues.
 
         A job keeps its uid, content and history; a failed one is queued with all its attempts. Jobs that can't move
-        stay, see `not_moved`. `per_second`: about so many of them can be claimed per second. `dry_run`: only count.
+        stay, see `not_moved`. `per_second`: about so many of the jobs can be claimed per second. `dry_run`: only count.
         """
         return self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)
 
@@ -85,9 +85,9 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> Moved:
         """
-        Move the jobs of this queue that are in its dead-letter queue back, or those of them that match: see `move`.
+        Move jobs that came from this queue back from its dead-letter queue: all, or those that match; see `move`.
 
-        Without a filter, all are moved, with or without `all`. Raises ValueError if the queue has no dead-letter queue.
+        `all` may be left out. Raises ValueError if the queue has no dead-letter queue.
         """
         if all or filters:
             check_filter(filters, every=all)

@@ -12,7 +12,7 @@ from .transport import Stream
 A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 
-#: How many items of a list one request asks for.
+#: The most items of a list that one request reads.
 _PAGE = 500
 
 

@@ -56,15 +56,15 @@ class Schedules:
         """
         Add a job now, once, even if the schedule is paused.
 
-        Raises Conflict while a job of it is unfinished and `if_running` is skip. If the answer is lost, the run is not
-        repeated: this raises OutcomeUnknown.
+        Raises Conflict if `if_running` is skip and a job of the schedule is unfinished. If the answer is lost, the run
+        is not repeated: this raises OutcomeUnknown.
         """
         body = {"queue_name": self._queue.name, "name": name}
         return self._queue._ask(calls.RUN_SCHEDULE, body=body)
 
     def backfill(self, name: str, start: Moment, end: Moment, *, dry_run: bool = False) -> Backfill:
         """
-        Add the jobs of all times from `start` to `end`, both included, at most 1,000; those that exist are left alone.
+        Add the jobs of all times from `start` to `end`, both included, at most 1,000; existing jobs are not changed.
 
         `dry_run`: only return the times.
         """

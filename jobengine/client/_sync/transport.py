@@ -194,7 +194,7 @@ class _Connection:
         self.parser.reusable = False
 
     def receive(self) -> Response:
-        """The answer to the request that was sent; raises Broken."""
+        """The answer to the last request; raises Broken."""
         while not self.parser.complete:
             self._read()
         self._used_before = True
