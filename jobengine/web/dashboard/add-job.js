@@ -16,8 +16,8 @@ const NUMBERS = [
 const WHOLE = '0|[1-9]\\d{0,18}';
 
 /**
- * Ask for a job to add to `queue`. With `like`, the text of another job's JSON, the fields are as they were there, to the
- * letter. `done()` is called after it.
+ * Open a form for a job to add to `queue`. With `like`, the JSON text of another job, the form is filled with exactly its
+ * values. `done()` is called once the job is added.
  */
 export function openAddJob(queue, { like = null, done = () => {} } = {}) {
   const draft = new Draft(like === null ? `add.${queue}` : `repeat.${queue}.${members(like).get('uid')}`);

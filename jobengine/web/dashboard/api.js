@@ -9,7 +9,7 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(inWordsOf(status, problem.detail ?? `The server answered ${status}.`));
     this.status = status;
-    /** What the server said, which begins with the name of a field that is wrong. */
+    /** The server's own text, which begins with the name of the wrong field, if a field is wrong. */
     this.detail = problem.detail ?? '';
   }
 }
@@ -84,10 +84,10 @@ export const createQueue = (name, accessKey) => json('PUT', 'api/v1/queue', { bo
 export const changeQueue = (name, change) => json('POST', 'api/v1/queue', { body: { name, ...change }, key: keyOf(name) });
 export const deleteQueue = (name) => json('DELETE', 'api/v1/queue', { query: { name }, key: keyOf(name) });
 
-/** A page of failures by fingerprint, those of the most jobs first. */
+/** A page of failures by fingerprint, the failures of the most jobs first. */
 export const listFailures = (queue, { limit, cursor, signal }) => json('GET', 'api/v1/failures', { query: { queueName: queue, limit, cursor }, key: keyOf(queue), signal });
 
-/** A page of groups, those with the greatest number in the order of `sort` first. */
+/** A page of groups, the greatest by `sort` first. */
 export const listGroups = (queue, { sort, limit, cursor, signal }) => json('GET', 'api/v1/groups', {
   query: { queueName: queue, sort, limit, cursor }, key: keyOf(queue), signal,
 });
@@ -177,19 +177,19 @@ export const updateJobs = (queue, updates) => json('POST', 'api/v1/jobs', {
 
 const isEmpty = (filter) => Object.values(filter).every((value) => !value);
 
-/** Change all jobs that match, or with `dry` count them. */
+/** Change all jobs that match; with `dry`, only count them. */
 export const updateMatching = (queue, filter, change, dry) => json('POST', 'api/v1/jobs', {
   body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: asFilter(filter) }), ...change, dry_run: dry },
   key: keyOf(queue),
 });
 
-/** Move all jobs that match to another queue, at most `pace` a second to be claimed, or with `dry` count them. */
+/** Move all jobs that match to another queue, where `pace` of them a second can be claimed; with `dry`, only count them. */
 export const moveMatching = (queue, filter, to, pace, dry) => json('POST', 'api/v1/jobs', {
   body: { queue_name: queue, ...(isEmpty(filter) ? { all: true } : { filter: asFilter(filter) }), move_to: to, per_second: pace, dry_run: dry },
   key: keyOf(queue),
 });
 
-/** Remove all jobs that match, or with `dry` count them. */
+/** Remove all jobs that match; with `dry`, only count them. */
 export const deleteMatching = (queue, filter, dry) => json('DELETE', 'api/v1/jobs', {
   query: { queueName: queue, ...(isEmpty(filter) ? { all: true } : asFilter(filter)), dry_run: dry }, key: keyOf(queue),
 });
@@ -202,7 +202,7 @@ export const metrics = async (signal) => whole(await send('GET', 'metrics', { ke
 /** A copy of the database as a stream. */
 export const backup = (signal) => send('GET', 'api/v1/backup', { key: keyOf(), signal });
 
-/** The events of a queue as a stream, from the one after the id `after` on. */
+/** The events of a queue as a stream, beginning after the event with the id `after`. */
 export const events = (queue, after, signal) => send('GET', 'api/v1/events', {
   query: { queueName: queue }, key: keyOf(queue), headers: after ? { 'Last-Event-ID': after } : {}, signal,
 });

@@ -88,7 +88,7 @@ class BatchesPart extends HTMLElement {
     if (wanted === this.#wanted) this.#put(page);
   }
 
-  /** A page with the batch of that name, or with none. */
+  /** A page with the batch of that name, or an empty page. */
   async #one(signal) {
     try {
       return { batches: [await api.readBatch(this.queue, this.only, signal)], next_cursor: null };

@@ -5,7 +5,7 @@ import { brief, clock, duration, number } from './format.js';
 
 const SERIES = [['added', 'Added'], ['complete', 'Complete'], ['failed', 'Failed attempts']];
 const sum = (values) => values.reduce((all, each) => all + each, 0);
-/** The numbers of a series; those of failures are of attempts, whether their jobs are tried again or not. */
+/** The numbers of a series; failures are counted as attempts, whether the jobs are retried or not. */
 const of = (figures, name) => (name === 'failed' ? figures.attempts_failed ?? figures.failed : figures[name]);
 
 /** A chart in words, for screen readers. */
@@ -42,7 +42,7 @@ export function failuresByMinute() {
   return svg('svg', { class: 'spark', viewBox: '-1 -1 122 24', role: 'img', 'aria-label': 'No figures yet' }, svg('path', { class: 'base', d: 'M0,22.5H120' }), svg('path', { class: 'line bars' }));
 }
 
-/** Bring such a chart up to date; `minutes` are numbers, oldest first. */
+/** Bring the chart of an error up to date; `minutes` are numbers, oldest first. */
 export function setFailuresByMinute(element, minutes) {
   const [all, top] = [sum(minutes), Math.max(...minutes)];
   const words = all === 0 ? 'In the last hour none failed' : `In the last hour ${number(all)} failed, at most ${number(top)} in a minute`;
@@ -66,7 +66,7 @@ const LEFT = 50;
 const NAMES = { [MINUTE]: 'min', [HOUR]: 'h', [DAY]: 'd' };
 
 /**
- * A line or strokes for each of `lines`, by minute or by hour up to now. The pointer, or the arrow keys, read out one of them.
+ * A line or strokes for each of `lines`, by minute or by hour up to now. The pointer or the arrow keys show one minute or hour.
  * A subclass has `lines` with names and labels, `values`, `whole`, `text`, `describe`, `scale` and `path`.
  */
 class PeriodChart extends HTMLElement {

@@ -1,5 +1,5 @@
-// Whether the server answers. When it does not, one probe with back-off finds out when it does again, and all waiters are
-// woken then.
+// Whether the server answers. If it does not, probes are sent, less and less often, until it answers again; then all waiters
+// are woken.
 
 const LONGEST = 15;
 

@@ -22,7 +22,7 @@ export function deadLetterFields({ name, dead_letter: its }) {
       field('Keep jobs there, minutes', { name: 'dead_letter_minutes', type: 'number', min: 0, step: 1, value: its?.keep_minutes }, 'Empty at first: two weeks.')));
 }
 
-/** What the values of that form change in a queue's settings. A missing queue is set again. */
+/** What the values of the form change in a queue's settings. A missing queue is set again. */
 export function deadLetterChanges({ dead_letter: typed, dead_letter_minutes: minutes }, { dead_letter: its }) {
   const queue = typed.trim();
   if (queue === '') return its ? { dead_letter: null } : {};
@@ -30,11 +30,11 @@ export function deadLetterChanges({ dead_letter: typed, dead_letter_minutes: min
   return same ? {} : { dead_letter: { queue_name: queue, keep_minutes: minutes } };
 }
 
-/** The same for keys that may only read: pairs of a name and a text. */
+/** The setting for keys that may only read, as pairs of a name and a text. */
 export const deadLetterFacts = ({ dead_letter: its }) => (its
   ? [['Dead-letter queue', its.missing ? `${its.queue_name} (missing)` : its.queue_name], ['Keeps jobs there', duration(its.keep_minutes * 60)]] : []);
 
-/** The names of the queues from which the failed jobs of a queue came: that of the latest, and known ones whose dead letters it has. */
+/** The queues from which failed jobs came here: the origin of the latest job, and known queues with this dead-letter queue. */
 export async function originsOf({ name, counts, dead_letter: its }, signal) {
   if (counts.failed === 0) return [];
   const { jobs: [latest] } = await api.listJobs(name, { state: 'failed' }, { sort: '-updated', limit: 1, signal });

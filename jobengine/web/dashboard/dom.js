@@ -7,7 +7,7 @@ export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same for SVG. */
+/** Like `h`, for SVG. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -64,8 +64,8 @@ export function keyed(parent, items, key, make, update) {
 }
 
 /**
- * Remember, before a call, at which page the person is. The result says whether they are still there, and still have
- * `element`, if it is given: the form that they sent, which is gone if they closed its dialog.
+ * To be called before a request. The returned function says whether the person is still on the same page and, if `element`
+ * is given (the form that they sent), has not closed its dialog.
  */
 export function whereabouts(element = null) {
   const page = document.querySelector('main > *');

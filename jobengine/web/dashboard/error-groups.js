@@ -15,7 +15,7 @@ export const NOTHING = ['No job has failed', 'Jobs that failed, or are tried aga
 const sum = (values) => values.reduce((all, each) => all + each, 0);
 
 /**
- * Groups of several queues, given as `{queue, ...group}`, with those of one fingerprint as one; `places` are the groups of the
+ * Merge the groups of several queues, given as `{queue, ...group}`, by fingerprint. `places` has the groups of the single
  * queues, the largest first.
  */
 export function merged(groups) {
@@ -28,7 +28,7 @@ export function merged(groups) {
   return found.sort((one, other) => other.count - one.count || other.last - one.last);
 }
 
-/** Keep the order of the shown groups while the pointer or the focus is on their list; `keyOf(group)` is that of `keyed`. */
+/** Keep the order of the shown groups while the pointer or the focus is on their list; `keyOf(group)` is as in `keyed`. */
 export function keepOrder(list, groups, keyOf = ({ key }) => key) {
   if (!list.matches(':hover, :focus-within')) return;
   const order = new Map([...list.children].map((each, at) => [each.dataset.key, at]));

@@ -27,7 +27,7 @@ class ErrorView extends HTMLElement {
     setText(this.trace, this.fold.hidden ? '' : text);
   }
 
-  /** Show the line of an error. The whole text, that of the latest job with it, is read once the user opens the fold. */
+  /** Show the line of an error. Once the user opens the fold, the whole text of the latest job with this error is read. */
   showLine(line, queue, uid) {
     this.#build();
     Object.assign(this, { queue, uid });
@@ -60,7 +60,7 @@ customElements.define('je-error', ErrorView);
 /** An element that shows errors by `show(error)`. */
 export const errorView = () => document.createElement('je-error');
 
-/** The label of a fold; that of a Python traceback names its last frame. */
+/** The label of a fold; for a Python traceback it names the last frame. */
 function summary(text) {
   const frame = text.split('\n').map((line) => FRAME.exec(line)).findLast(Boolean);
   if (!frame) return 'Whole text';

@@ -41,7 +41,7 @@ class ErrorsPart extends HTMLElement {
     this.refresher.now();
   }
 
-  /** The counts of the queue; the groups have them together. */
+  /** Show the counts of the queue, which are the sums of the groups. */
   stats(stats) {
     const parts = [[failedCount(stats), 'failed'], [stats.retrying, 'retrying']].filter(([count]) => count > 0);
     setText(this.summary, parts.length ? `${parts.map(([count, word]) => `${number(count)} ${word}`).join(', ')}, grouped by error` : '');

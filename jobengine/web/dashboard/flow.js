@@ -44,7 +44,7 @@ export function flowFields(stats) {
         'How much waiting one step of priority is worth, so that none waits for ever. Empty: strictly by priority.')));
 }
 
-/** What the values of that form change in a queue's settings; raises Wrong. */
+/** What the values of the form change in a queue's settings; raises Wrong. */
 export function flowChanges(given, stats) {
   const wanted = {
     limits: limitsIn(given, 'queue'), group_limits: limitsIn(given, 'group'), group_order: given.group_order, group_on_failure: given.group_on_failure,
@@ -61,7 +61,7 @@ export function flowChanges(given, stats) {
 const same = (one, other) => JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
 const sorted = (value) => (value === null || typeof value !== 'object' ? value : Object.keys(value).sort().map((name) => [name, sorted(value[name])]));
 
-/** The same for keys that may only read: pairs of a name and a text. */
+/** The settings for keys that may only read, as pairs of a name and a text. */
 export function flowFacts(stats) {
   const label = (options, value) => options.find(([each]) => each === value)?.[1];
   return [['Limits', limitsText(stats.limits)], ['Limits of each group', limitsText(stats.group_limits)],

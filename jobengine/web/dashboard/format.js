@@ -57,7 +57,7 @@ export function errorLine(error) {
   return (found ?? '').trim();
 }
 
-/** The same for narrow places, cut to 300 characters. */
+/** Like errorLine, for narrow places: cut to 300 characters. */
 export const gist = (error) => errorLine(error).slice(0, 300);
 
 /** Bytes as 1.2 MiB. */
@@ -89,7 +89,7 @@ export function clock(seconds) {
 /** The Unix second of a time of the API, such as 2027-03-28T03:00:00+02:00. */
 export const secondOf = (text) => Date.parse(text) / 1000;
 
-/** The same time on the clocks of its time zone, as "Sun, 28 Mar, 03:00". */
+/** A time of the API as clocks in its time zone show it, as "Sun, 28 Mar, 03:00". */
 export function wallTime(text) {
   const format = text.slice(0, 4) !== String(new Date().getFullYear()) ? wallWithYear : text.slice(17, 19) === '00' ? wall : wallWithSecond;
   return format.format(new Date(`${text.slice(0, 19)}Z`));

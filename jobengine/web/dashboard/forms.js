@@ -51,7 +51,7 @@ export class Draft {
   }
 }
 
-/** Have the fields check their values, which were set and not typed. */
+/** Let the fields check values that were set, not typed. */
 function check(form) {
   for (const each of form.elements) each.dispatchEvent(new Event('check'));
 }
@@ -67,7 +67,7 @@ export function field(label, attributes = {}, hint = null) {
 /** A field for the speed at which jobs that are queued again can be claimed. */
 export const paceField = () => field('Jobs per second', { name: 'pace', type: 'number', min: 0.001, max: 1000000, step: 'any' }, 'Empty: all at once. With a number, the first can be claimed at once, and each later one a little later.');
 
-/** A warning that comes when a key that is typed into a field is short. The server takes it all the same. */
+/** A warning that is shown while the key in a field is short. The server accepts a short key. */
 export function keyWarning(element) {
   const warning = h('p', { class: 'warning', role: 'status' });
   const input = element.querySelector('input');
@@ -133,8 +133,8 @@ function inFormat(area) {
 }
 
 /**
- * A form that sends when it is submitted: `send(form)` is async and may raise. Its button rests meanwhile, and an error
- * stands above it, in words.
+ * A form that calls `send(form)`, which is async and may raise, when it is submitted. Meanwhile its button is disabled. An
+ * error is shown above the button.
  */
 export function form(button, send, fields, { danger = false, more = [] } = {}) {
   const error = h('p', { class: 'error', role: 'alert', hidden: true });

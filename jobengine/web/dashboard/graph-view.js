@@ -92,7 +92,7 @@ function layersOf({ nodes }, { before, after }) {
   return layer;
 }
 
-/** Nodes that nothing comes before stand next to those that wait for them. */
+/** Put the nodes that wait for nothing next to the nodes that wait for them. */
 function pulled(layer, { before, after }) {
   return layer.map((own, index) => (before[index].length || !after[index].length ? own : Math.min(...after[index].map((next) => layer[next])) - 1));
 }

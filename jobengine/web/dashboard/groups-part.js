@@ -35,7 +35,7 @@ class GroupsPart extends HTMLElement {
     this.#stop.abort();
   }
 
-  /** Show the groups in the order of the route's query, or the one that it names. */
+  /** Show the groups in the order of the route's query, or the group that the query names. */
   show({ queue, query }) {
     this.queue = queue;
     if (!this.body) this.#build();
@@ -146,7 +146,7 @@ class GroupsPart extends HTMLElement {
     if (wanted === this.#wanted) this.#put(page);
   }
 
-  /** A page with the group of that name, or with none. */
+  /** A page with the group of that name, or an empty page. */
   async #one(signal) {
     try {
       return { groups: [await api.readGroup(this.queue, this.#name, signal)], next_cursor: null };

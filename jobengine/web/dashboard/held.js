@@ -4,7 +4,7 @@ import { h, replace } from './dom.js';
 import { setTime, time } from './format.js';
 import { jobLink } from './links.js';
 
-/** The server's reason in two parts: its sentences, and the words before the list of holders that ends it. */
+/** The server's reason in two parts: its sentences, and the words before the list of holders at its end. */
 function parts({ reason, holders }) {
   const list = holders ? reason.indexOf(holders[0].uid) : -1;
   if (list < 0) return [reason, ''];

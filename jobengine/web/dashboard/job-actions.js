@@ -22,7 +22,7 @@ export const ACTIONS = {
   delete: { name: 'Delete', states: STATES, will: 'be deleted. This can’t be undone', done: 'deleted', danger: true },
 };
 
-/** The states of which the dashboard's own are parts. */
+/** The API's state that contains each of the dashboard's own states. */
 const WHOLES = { retrying: 'queued', cancelled: 'failed' };
 
 /** The states of the matching jobs to act on; undefined means any. */

@@ -88,7 +88,7 @@ class JobPage extends HTMLElement {
     this.#change({ new_status: 'queued' }, 'The job is queued again.');
   }
 
-  /** For the key `r`: retry a job that failed; returns whether it is one. A complete job is not repeated by a key. */
+  /** For the key `r`: retry the job if it has failed; returns whether it has. The key does not repeat a complete job. */
   retry() {
     if (this.job?.state !== 'failed' || !this.acts.retry || this.acts.retry.disabled || this.deeds.hidden) return false;
     this.#retry();
@@ -331,7 +331,7 @@ function attemptText({ attempts, max_attempts: most = 1 }) {
   return attempts ? `attempt ${number(attempts)} of ${number(Math.max(attempts, most))}` : '';
 }
 
-/** Labels with a time, or with `true` the time of a beginning; or a label with a duration in words. */
+/** Labels, each with a time, or with a start time and `true`, or with a duration in words. */
 function timesOf(job) {
   const last = job.history?.at(-1);
   if (job.state === 'inprogress') return job.started ? [['Started', job.started], ['Running for', job.started, true]] : [];
@@ -356,7 +356,7 @@ function factsOf(job, raw, reason) {
 /** What becomes of a job when one that it waits for fails. */
 const ON_FAILURE = { fail: 'it fails too', run: 'it runs all the same', wait: 'it waits for the retry' };
 
-/** The reason without the holders, the sentence on the last move, and that on the schedule; all are shown apart. */
+/** The reason without the holders and the sentences on the last move and on the schedule, which are shown apart. */
 function withoutOrigin(explanation, { moved_from: origin }) {
   const text = withoutHolders(explanation);
   const end = [explanation.schedule && ' Added by schedule ', origin && ' It came from the queue '].filter(Boolean).map((words) => text.lastIndexOf(words)).filter((at) => at >= 0);

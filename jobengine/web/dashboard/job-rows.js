@@ -9,7 +9,7 @@ const LONGEST_PREVIEW = 200;
 const MOST_MARKED = 10;
 const NAMES = { queued: 'Queued', waiting: 'Waiting', inprogress: 'In progress', complete: 'Complete', failed: 'Failed', cancelled: 'Cancelled' };
 
-/** The state of a job as the dashboard shows it: a cancelled job is none that failed, and one that waits for others is apart. */
+/** The state of a job as the dashboard shows it: cancelled and waiting jobs have states of their own. */
 export const shownState = (job) => (job.cancelled ? 'cancelled' : job.waiting ? 'waiting' : job.state);
 
 /** Show the state of a job as a word with its own sign, so that it does not depend on colour. */

@@ -30,7 +30,7 @@ class JobsPart extends HTMLElement {
   #waiting = null;
   #shown = false;
   #matching = false;
-  /** Events since the request that is under way, whose answer may be older. */
+  /** Events since the present request was sent: its answer may be older than they are. */
   #meanwhile = new Map();
 
   disconnectedCallback() {

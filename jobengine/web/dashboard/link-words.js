@@ -8,7 +8,7 @@ const WORDS = {
   unfinished: 'Not finished', removed: 'Removed', unknown: 'Unknown',
 };
 
-/** The state as the dashboard shows it: cancelled and waiting jobs are apart. */
+/** The state as the dashboard shows it: cancelled and waiting jobs have states of their own. */
 export const shownLink = ({ state, cancelled, waiting }) => (cancelled ? 'cancelled' : waiting ? 'waiting' : state);
 
 export const linkWord = (node) => WORDS[shownLink(node)];

@@ -74,7 +74,7 @@ class QueuePage extends HTMLElement {
     this.feed = new Feed(name, (changes) => this.#happened(changes), signal);
   }
 
-  /** Find out, now and then, what few queues have. */
+  /** Look now and then for what few queues have: batches, and failed jobs from other queues. */
   async #look(signal) {
     if (performance.now() < this.#nextLook) return;
     this.#nextLook = performance.now() + LOOK;
@@ -93,7 +93,7 @@ class QueuePage extends HTMLElement {
     replace(this.back, 'Failed jobs here came from', this.origins.map((name) => h('span', { class: 'line' }, h('a', { href: queueLink(name) }, name), manages && back(name))));
   }
 
-  /** The tab of batches comes with the first batch. */
+  /** Show the tab of batches once there is a batch. */
   async #lookForBatches(signal) {
     if (this.batched) return;
     const { batches } = await api.listBatches(this.name, { limit: 1, signal });
@@ -107,7 +107,7 @@ class QueuePage extends HTMLElement {
     const act = (what, then = done) => () => what(this.stats, then);
     if (session.may(this.name, 'add')) this.buttons.append(h('button', { type: 'button', class: 'primary', onclick: () => this.addJob() }, 'Add job'));
     if (!session.may(this.name, 'manage')) return;
-    // They act on the figures, which are not there yet.
+    // Disabled until the figures are read: the actions depend on them.
     this.pause = h('button', { type: 'button', disabled: true, onclick: act(pause) }, 'Pause');
     const more = menu('More', [
       ['Drain', act(drain), { 'data-act': 'drain' }],
@@ -226,7 +226,7 @@ class QueuePage extends HTMLElement {
     setTime(this.until, until);
   }
 
-  /** Only queues with limits or groups have the tab of groups, and those with batches theirs: the last, so that few move. */
+  /** Only queues with limits or groups have a tab of groups, only queues with batches one of batches: both are the last tabs. */
   #drawTabs() {
     const [batches, groups] = [...this.tabs.children].slice(-2);
     batches.hidden = !this.batched && batches.ariaCurrent === null;

@@ -79,7 +79,7 @@ class QueuesPage extends HTMLElement {
     return h('thead', {}, h('tr', {}, heads, h('th', { scope: 'col', class: 'c-actions' }, h('span', { class: 'unseen' }, 'Actions'))));
   }
 
-  /** Sort by a column, or turn its order round; it is kept in the address, and for the next visit. */
+  /** Sort by a column, or reverse its order. The order is kept in the address, and for the next visit. */
   #choose(key) {
     const turned = key !== USUAL && this.#sort.replace('-', '') === key;
     const first = key === 'name' || key === USUAL ? key : `-${key}`;

@@ -15,7 +15,7 @@ export const IF_RUNNING = [['skip', 'Skip this time'], ['add', 'Add a job all th
 export const MISSED = [['once', 'Fire the latest one'], ['none', 'Fire none of them'], ['all', 'Fire all of them, oldest first']];
 const WHOLE = '-?(0|[1-9]\\d{0,18})';
 
-/** Open a form for a schedule of `queue`: a new one, or with `like`, the text of its JSON, one that exists. `done()` follows. */
+/** Open a form for a new schedule of `queue` or, with `like`, for the existing one with this JSON text; then call `done()`. */
 export function openSchedule(queue, { like = null, done = () => {} } = {}) {
   const known = like === null ? null : JSON.parse(like);
   const job = like === null ? new Map() : members(members(like).get('job'));
@@ -39,7 +39,7 @@ export function openSchedule(queue, { like = null, done = () => {} } = {}) {
   }, { wide: true });
 }
 
-/** PUT would give a schedule that exists other settings. */
+/** Raise Wrong if a new schedule's name is taken: PUT would change the existing schedule. */
 async function mustBeNew(queue, name) {
   try {
     await api.readSchedule(queue, name);

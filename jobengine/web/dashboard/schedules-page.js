@@ -9,7 +9,7 @@ import { Refresher } from './live.js';
 import { allQueues, inTurns } from './queues.js';
 import { scheduleTable, troubleOf } from './schedule-rows.js';
 
-/** The schedules that are read of each queue, the queues, and the rows that are shown. */
+/** The most schedules that are read of a queue and, below, the most queues, and the most rows that are shown. */
 const MOST_OF_A_QUEUE = 200;
 const MOST_QUEUES = 200;
 const MOST_ROWS = 500;
