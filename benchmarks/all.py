@@ -1,9 +1,9 @@
 """
 Measures everything in benchmarks/figures.md. Run from the root: `python -m benchmarks.all`, or `make bench`.
 
-Each part replaces its rows in that page, and its charts in docs/, as soon as it has been measured: a run that is
-stopped leaves what it has. At the end the figures in docs/performance.md, docs/sizing.md and the README are renewed. A
-part that can't be measured has the reason instead.
+Each part replaces its rows in that page, and its charts in docs/, as soon as it has been measured, so a stopped run
+keeps the parts before. At the end the figures in docs/performance.md, docs/sizing.md and the README are renewed. If a
+part can't be measured, the page has the reason in place of its rows.
 """
 
 import re

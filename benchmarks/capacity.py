@@ -60,7 +60,7 @@ def _completions(size: int = 1_000) -> Conversation:
 
 
 def _figures(server: JobEngine, memory: int, disk: float, start: float) -> str:
-    """What jobs take beyond the memory, the bytes on disk and the CPU seconds of a start without jobs."""
+    """The memory, bytes on disk and CPU seconds of a start that jobs take, without those of a server without jobs."""
     before = (server.memory - memory) / JOBS
     start = (_start(server) - start) / JOBS * 1e6
     again = (server.memory - memory) / JOBS

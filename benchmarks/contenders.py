@@ -103,7 +103,7 @@ class Player:
             raise Failed(f"{' '.join(self.arguments[:2])} did not come to {word!r}: {line} {last_words(self.errors)}")
 
     def line(self, patience: float) -> str:
-        """The next line that it prints; empty, and the process is killed, if none comes within `patience` seconds."""
+        """The next line that it prints. If none comes within `patience` seconds, kills it and returns an empty text."""
         timer = Timer(patience, self._kill)
         timer.start()
         try:
@@ -118,7 +118,7 @@ class Player:
         pipe.flush()
 
     def used(self) -> float:
-        """The seconds of processor time that it has used. Call it before `stop`: a zombie still has them."""
+        """The seconds of processor time that it has used, also if it has ended. Call it before `stop`."""
         return used(self._process.pid)
 
     def stop(self) -> None:

@@ -30,7 +30,7 @@ _TIMES, _SECONDS = 5, 15
 _PAINT, _USABLE, _OTHERS = 300, 1_000, 50
 #: A screen shows 60 frames a second; one of them may be late.
 _FRAMES = 59
-#: The times between frames in milliseconds, from now on.
+#: Records the times between frames, in milliseconds, from now on.
 _WATCH_FRAMES = """() => {
     window.frames_took = [];
     let last = performance.now();
@@ -49,7 +49,7 @@ _FILTER = """(state) => new Promise((resolve) => {
         ? requestAnimationFrame(look) : resolve(performance.now() - began);
     setTimeout(look);
 })"""
-#: When the first row appeared, by the clock of the page's own navigation.
+#: Records when the first row appeared, by the clock of the page's own navigation.
 _WATCH_ROWS = """
     const look = () => document.querySelector('table.jobs tbody tr')
         ? (window.usable = performance.now()) : requestAnimationFrame(look);

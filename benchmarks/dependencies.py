@@ -4,7 +4,7 @@ What do dependencies and batches cost? Run from the root: `python -m benchmarks.
 One worker works off a chain of 10,000 jobs, completing a job and claiming the next one in one request, and as many jobs
 without dependencies in the same way. 100,000 jobs wait for one, and a client sends a ping every millisecond while they
 are released. Then 1,000,000 jobs are added to a batch and claimed and completed, 1,000 at a time, beside jobs without a
-batch. On PostgreSQL the chain, and a batch of 100,000.
+batch. On PostgreSQL, the chain and a batch of 100,000 jobs are measured.
 """
 
 import json
@@ -21,7 +21,7 @@ _CHAIN, _FAN_OUT, _BATCH = 10_000, 100_000, 1_000_000
 _SIZE, _CONNECTIONS = 1_000, 4
 #: The jobs of a batch on PostgreSQL, and the part of a batch that is claimed and completed: one in so many.
 _ON_POSTGRES, _ENDED = 100_000, 4
-#: Targets: shares of the jobs a second without, bytes a job, and milliseconds of the longest stall.
+#: Targets: the rates of a chain and of a batch, as shares of the rate without; bytes a job; milliseconds of a stall.
 _CHAINED, _BATCHED, _MEMORY, _STALL = 0.5, 0.9, 60, 20
 _PING = request("GET", "/test")
 _STATS = request("GET", f"/api/v1/queue/stats?queueName={QUEUE}")

@@ -2,9 +2,9 @@
 What does a failing job cost? Run from the root: `python -m benchmarks.failures`.
 
 1,000 jobs are added, claimed and ended in one request, again and again: completed, failed without an error, or failed
-with an error that came before, that has other numbers than those before, or other words. Each row compares the
-processor time of the server's reactor with that of completing. Then the failures are listed for the first time, which
-builds their index, while another client sends a cheap request, a ping, every millisecond.
+with an error: a known one, one that differs from earlier ones only in its numbers, or one with new words. Each row
+compares the processor time of the server's reactor with that of completing. Then the failures are listed for the first
+time, which builds their index, while another client sends a cheap request, a ping, every millisecond.
 """
 
 from statistics import median

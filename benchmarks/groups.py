@@ -33,18 +33,18 @@ _KINDS: Final[Mapping[str, tuple[Mapping[str, Any], float, float]]] = {
     "fair, limit 2": ({**_FAIR, **_LIMIT}, 0.8, 0.7),
     "rate": (_RATE, 0.7, 0.65),
 }
-#: Targets: bytes of memory a group, times of a restart, shares and milliseconds.
+#: Targets: bytes of memory a group; restart time and rate, divided by those without groups; milliseconds of a stall.
 _MEMORY, _RESTART, _SHARE, _STALL = 600, 1.3, 0.9, 20
 
 
 def measure(results: Results) -> None:
-    """Add the rows of rates, and those of a long queue."""
+    """Add the rows of rates, and the rows of a long queue."""
     _rates(results)
     _long_queue(results)
 
 
 def _rates(results: Results) -> None:
-    """Compare queues with groups with one without, one by one and many at a time."""
+    """Compare the rates of queues with and without groups, one by one and many at a time."""
     runs: dict[str | None, list[tuple[Run, Run]]] = {name: [] for name in (None, *_KINDS)}
     for _ in range(TIMES):
         for name, those in runs.items():
@@ -142,7 +142,7 @@ def _limit(most: int) -> bytes:
 
 
 def _held(results: Results) -> None:
-    """Compare a queue in which a paused group has 1,000,000 jobs with one in which it has none."""
+    """Compare the rate beside a paused group of 1,000,000 jobs with the rate beside a paused group without jobs."""
     empty, full = JobEngine(), JobEngine()
     held = request(
         "PUT",

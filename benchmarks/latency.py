@@ -125,7 +125,7 @@ class OpenLoop:
         return self.during(begin, end + _FREED)
 
     def during(self, begin: float, end: float) -> list[float]:
-        """The milliseconds of the requests that were due in this time, sorted."""
+        """The latencies, in milliseconds and sorted, of the requests that were due in this time."""
         return sorted(took * 1000 for due, took in zip(self.due, self.took, strict=True) if begin <= due <= end)
 
 
@@ -187,7 +187,7 @@ def _plain() -> list[float]:
 
 
 def _compacting() -> list[float]:
-    """The milliseconds of the requests that were due in a compaction."""
+    """Measure the latencies, in milliseconds, of requests that were due during a compaction."""
     server = JobEngine()
     with server.running():
         server.ask(make_queue("waste"))

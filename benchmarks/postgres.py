@@ -38,14 +38,14 @@ _PATIENCE = 1_800.0
 #: Targets: jobs a second in bulk; two and four servers compared with one; the last tenth of many jobs compared with the
 #: third.
 _BULK, _TWO, _FOUR, _LAST = 20_000, 1.2, 1, 0.9
-#: Groups, the jobs of each that stay in the queue, and the flows of the queue; the share of the jobs of a queue without
-#: groups that each must reach.
+#: The number of groups, the jobs of each that stay in the queue, and the target: a share of the rate without groups. In
+#: the next lines, the flows of the queue.
 _GROUPS, _EACH, _SHARE = 100_000, 10, 0.6
 _FLOWS: Final[Mapping[str, str]] = {
     "limit 2": '{"group_limits": {"in_progress": 2}}',
     "fair": '{"group_order": "fair"}',
 }
-#: A few groups that all clients use, the flow of their queue, and the share of one server's jobs that two must reach.
+#: A few groups that all clients use, the flow of their queue, and the target: two servers' share of one server's rate.
 _HOT, _HOT_FLOW, _HOT_SHARE = 10, '{"group_order": "fair", "group_limits": {"in_progress": 200}}', 1
 
 
@@ -182,7 +182,7 @@ def _several(results: Results, seconds: float, times: int) -> None:
 
 
 def _groups(results: Results, seconds: float, times: int, groups: int = _GROUPS) -> None:
-    """Compare many groups with none in bulk, and two servers with one that work on a few groups."""
+    """Compare many groups with none, in bulk; and on a few groups, two servers with one."""
     kept = groups * _EACH
     servers: list[Server] = [WithoutHttp(name="no groups", kept=kept)]
     servers += [WithoutHttp(name=name, groups=groups, flow=flow, kept=kept) for name, flow in _FLOWS.items()]

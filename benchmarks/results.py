@@ -1,4 +1,4 @@
-"""The results: rows of one table, each with its target and whether that was met."""
+"""The results: rows of one table, each with its target and whether the target was met."""
 
 import sys
 from collections.abc import Callable, Sequence

@@ -4,12 +4,12 @@ import re
 
 
 def cell(markdown: str) -> str:
-    """Markdown in one line, whose pipes do not end the cell: mkdocs wants them escaped outside code only."""
+    """Markdown on one line, with its pipes escaped so that they do not end the cell; mkdocs needs none in code."""
     return _outside_code(" ".join(str(markdown).split()), r"\|")
 
 
 def escaped(text: str) -> str:
-    """Plain text, in which only pieces of code between backquotes are Markdown."""
+    """Plain text as Markdown: all but the code between backquotes is escaped."""
     return _outside_code(text, r"[*_<>\[\]]")
 
 
@@ -20,5 +20,5 @@ def _outside_code(text: str, characters: str) -> str:
 
 
 def _escape(character: re.Match[str]) -> str:
-    """A backslash before it; but Python-Markdown knows none before `<`."""
+    """The character, escaped by a backslash; `<` in another way, as Python-Markdown knows no backslash before it."""
     return "&lt;" if character[0] == "<" else f"\\{character[0]}"

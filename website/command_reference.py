@@ -52,7 +52,7 @@ def _paragraph(text: str) -> str:
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    """The options that are its own: every command has the common ones."""
+    """The command's own options, without those that every command has."""
     common = {option.name for option in common_options()} | {"help"}
     records = [
         record

@@ -29,7 +29,7 @@ _GENERATED: Final = re.compile(r"^<!-- generated: ([a-z-]+) ?(.*) -->$", re.MULT
 
 #: Code that is never broken in a table.
 _SHORT: Final = re.compile(r"<code>([^<]{1,26})</code>")
-#: What only readers of the sources need.
+#: A part of a page that only readers of the sources need.
 _SOURCES_ONLY: Final = re.compile(r"^<!-- not on the site -->\n.*?^<!-- end -->\n", re.MULTILINE | re.DOTALL)
 
 
@@ -51,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Write what is generated, and make the links those of the site."""
+    """Insert the generated parts, and rewrite the links for the site."""
     kept = _SOURCES_ONLY.sub("", markdown)
     written = _GENERATED.sub(lambda found: _GENERATORS[found[1]](found[2]), kept)
     return links.rewritten(lists.rewritten(written), page.file.src_uri)

@@ -15,12 +15,12 @@ from .links import ROOT
 
 Schema = Mapping[str, Any]
 
-#: The page with the values that several calls use, and the one with what holds for all calls.
+#: The page with the values that several calls use and, in the next line, the page about all calls.
 _VALUES: Final = "http-values.md"
 _OVERVIEW: Final = "http-api.md"
 #: An answer that at least this share of the calls may give is described once.
 _COMMON: Final = 0.5
-#: How the names of values begin that may be sent and are ignored.
+#: The beginning of the names of values that are accepted and ignored.
 _IGNORED: Final = "Ignored"
 #: A list of numbers in an example, and how many of them are shown.
 _NUMBERS: Final = re.compile(r"\[\s+((?:[\d.]+|null)(?:,\s+(?:[\d.]+|null))*)\s+\]")
@@ -66,7 +66,7 @@ class _Document:
     inline: frozenset[str]
 
     def resolved(self, node: Schema) -> Schema:
-        """The node itself, or what its `$ref` names, with what stands beside the `$ref`."""
+        """The node itself or, if it has a `$ref`, the component named there, with the other fields of the node."""
         if "$ref" not in node:
             return node
         target: Any = self.whole
@@ -225,7 +225,7 @@ def _json(value: object) -> str:
 
 
 def _on_one_line(numbers: re.Match[str]) -> str:
-    """A list of numbers, of which a history has hundreds: the first are enough."""
+    """The first numbers of a list, on one line: a history has hundreds."""
     first = numbers[1].split()[: _SHOWN + 1]
     return f"[{' '.join([*first[:_SHOWN], '…'] if len(first) > _SHOWN else first)}]"
 
@@ -272,7 +272,7 @@ def _properties(schema: Schema) -> tuple[dict[str, Schema], set[str]]:
 
 
 def _about(field: Schema) -> str:
-    """What a table says of a field: its own description, or else that of a value without a page's section of fields."""
+    """The description of a field in a table: its own or, if it has none and its type has no fields, the type's."""
     text = cell(field.get("description", ""))
     if not text and not _properties(_document().resolved(field))[0]:
         text = cell(_document().resolved(field).get("description", ""))

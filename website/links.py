@@ -26,17 +26,17 @@ _LINK: Final = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
 
 def source_of(page: str) -> str:
-    """The path in the repository of a page of the site."""
+    """The path of a page's source in the repository; `page` is its name on the site."""
     return PAGES.get(page) or f"{DOCS}/{page}"
 
 
 def rewritten(markdown: str, page: str) -> str:
-    """The text of a page with its links as the site needs them; unknown ones stay, and mkdocs complains."""
+    """The text of a page with its links rewritten for the site; unknown links are kept, and mkdocs reports them."""
     return _LINK.sub(lambda found: f"{found[1]}{_on_site(found[2], page)}{found[3] or ''}{found[4]}", markdown)
 
 
 def files(markdown: str, page: str) -> Iterator[str]:
-    """The files of the repository that this page links to and that are no pages: paths from the root."""
+    """The files, except pages, of the repository that this page links to, as paths from the root."""
     for found in _LINK.finditer(markdown):
         target = _in_repository(found[2], page)
         if target is not None and _place(target).startswith(f"{FILES}/"):

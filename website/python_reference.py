@@ -7,7 +7,7 @@ from typing import Any, Final
 from jobengine.client import JobEngineError
 from jobengine.client.answers import Answer
 
-#: What a program begins with, and what it works with next.
+#: The names that come first, in the order in which a program uses them.
 _FIRST: Final = ("JobEngine", "Queue", "NewJob", "ClaimedJob", "Batch", "Schedules", "Keys", "Worker", "RunningJob")
 
 
@@ -20,13 +20,13 @@ def names(module: str) -> str:
 
 
 def _options(thing: Any) -> str:
-    """What all errors have is shown only once, at their base class."""
+    """The members that all errors share are shown only once, at their base class."""
     is_error = isclass(thing) and issubclass(thing, JobEngineError) and thing is not JobEngineError
     return "    options: {inherited_members: false, merge_init_into_class: false}\n" if is_error else ""
 
 
 def _place(public: Any, name: str) -> tuple[int, int, str]:
-    """Orders first what programs begin with, then answers, options and other names, and errors last."""
+    """A sort key: first the names in _FIRST, then answers, then options and other names, and errors last."""
     if name in _FIRST:
         return 0, _FIRST.index(name), name
     thing = getattr(public, name)

@@ -1,4 +1,4 @@
-"""procrastinate: `defer` from threads or `batch_defer`, and a worker in its event loop, which is its own way."""
+"""procrastinate: `defer` from threads or `batch_defer`, and a worker in an event loop, as the library wants it."""
 
 import asyncio
 from collections.abc import Callable, Iterator

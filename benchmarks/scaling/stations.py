@@ -89,7 +89,7 @@ class Lock:
         self._held = True
 
     def give_back(self) -> None:
-        """Let the next process have it."""
+        """Release the lock, so that the next process gets it."""
         if self._waiting:
             self.clock.wake(self._waiting.popleft())
         else:

@@ -181,7 +181,7 @@ def test_explain_names_the_commands_for_a_job_that_waits(shell: Shell) -> None:
 # Queues
 
 
-def test_waiting_jobs_are_counted_where_there_are_any() -> None:
+def test_the_count_of_waiting_jobs_is_shown_only_if_there_are_any() -> None:
     shell = Shell(FakeEngine(admin_key="admin"))
     shell.mail.answers["stats"] = stats_of(waiting=5)
     assert "waiting\t5\n" in shell("queue", "stats", "mail").stdout

@@ -82,7 +82,7 @@ def test_an_error_about_one_item_of_a_batch_omits_its_index() -> None:
     ],
     ids=["number", "bytes", "a longer item"],
 )
-def test_requests_keep_the_order_of_items_and_their_limits(items: list[Item], lengths: list[int]) -> None:
+def test_requests_keep_the_item_order_and_stay_within_their_limits(items: list[Item], lengths: list[int]) -> None:
     lane = _filled(items)
     taken = [lane.take() for _ in lengths]
     assert ([len(batch) for batch in taken], [*chain(*taken)]) == (lengths, items)

@@ -126,7 +126,7 @@ def test_power_cuts_on_an_image_lose_nothing_that_was_acknowledged() -> None:
     assert _went_well(ImageCuts(cuts=1, loader=False)).cuts == 1
 
 
-def test_the_image_power_cut_trial_detects_missing_syncs(tmp_path: Path) -> None:
+def test_the_power_cut_trial_on_a_disk_image_detects_missing_syncs(tmp_path: Path) -> None:
     require(DISK_IMAGE)
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "sitecustomize.py").write_text("import os; os.fdatasync = os.fsync = lambda _: None")

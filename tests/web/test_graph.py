@@ -145,7 +145,7 @@ def test_a_producer_of_another_queue_sees_only_its_own_jobs(server: MemoryServer
     assert _node(server, 2, 1, key="mixed") == {"queue_name": "other", "uid": uid(1), "state": "unknown"}
 
 
-def test_a_deleted_queue_leaves_removed_nodes(server: MemoryServer) -> None:
+def test_the_graph_shows_jobs_of_a_deleted_queue_as_removed(server: MemoryServer) -> None:
     _two_queues(server)
     assert server.call("DELETE", "/api/v1/queue", query={"name": "other"}).status == 204
     assert _node(server, 2, 1)["state"] == "removed"
