@@ -35,7 +35,7 @@ def unix_time(seconds: int, place: str) -> int:
     if seconds < _FIRST_TIME:
         raise BadInput(
             f"{place} must be a time in Unix seconds; {seconds} is {time_text(seconds)}. For a span of time, send the "
-            "present time plus it."
+            "present time plus the span."
         )
     return seconds
 

@@ -88,8 +88,8 @@ def test_a_job_from_an_answer_can_be_sent_back_to_add_it_again(server: MemorySer
         ({"unique_key": "k", "debounce": {"seconds": 5, "at_most_seconds": 4}}, "must be at least 5, its seconds."),
         ({"unique_key": "k", "debounce": {"seconds": 5}, "delay_seconds": 1}, "leave out delay_seconds."),
         ({"unique": {"key": "k", "if_queued": "keep"}, "debounce": {"seconds": 5}}, "leave out unique.if_queued keep."),
-        ({"unique": {"key": "k", "if_queued": "replace"}, "depends_on": [UID]}, "can't replace another"),
-        ({"unique_key": "k", "debounce": {"seconds": 5}, "batch": "b"}, "can't replace another"),
+        ({"unique": {"key": "k", "if_queued": "replace"}, "depends_on": [UID]}, "can't replace a queued job"),
+        ({"unique_key": "k", "debounce": {"seconds": 5}, "batch": "b"}, "can't replace a queued job"),
     ],
 )
 def test_a_contradiction_is_refused_and_named(server: MemoryServer, job: dict[str, Any], detail: str) -> None:
