@@ -248,7 +248,10 @@ def test_the_error_for_a_body_other_than_an_object_is_in_plain_words(
     _check_words(answer)
 
 
-_NO_TIME = "must be a time in Unix seconds; 3600 is 1970-01-01T01:00:00Z. For a span of time, send the present time plus the span."
+_NO_TIME = (
+    "must be a time in Unix seconds; 3600 is 1970-01-01T01:00:00Z. For a span of time, send the present time "
+    "plus the span."
+)
 
 
 def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: MemoryServer) -> None:
