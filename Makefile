@@ -45,7 +45,9 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' jobengine/__init__.
 .PHONY: image news release run programs test test-postgres quick quick-on-others lint docs audit check torture fuzz mutants pictures
 .PHONY: bench clean
 # Missing programs are installed first, before anything that takes time.
+ifndef TOGETHER
 .NOTPARALLEL:
+endif
 
 run: $(VENV)/installed
 	DB_PATH=$${DB_PATH:-data/jobengine.jedb} exec $(BIN)/jobengine serve
@@ -86,7 +88,10 @@ docs: $(VENV)/installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "The site begins at build/site/index.html"
 
-check: programs lint docs audit quick-on-others test
+# On other Pythons pip takes most of the time, in one process: linters and site have the other core.
+check: programs $(VENV)/installed-lint
+	@$(MAKE) --no-print-directory TOGETHER=1 --jobs=2 --output-sync quick-on-others lint docs audit
+	@$(MAKE) --no-print-directory test
 
 torture: $(VENV)/installed-test
 	TEST_DEADLINE=120 $(BIN)/python -m tests.torture --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
@@ -141,14 +146,16 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 	$(PIP) .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	@echo "Installing what tests and site need in $(VENV). This may take some minutes, without further output"
+# One call of pip installs what the targets above it do.
+$(VENV)/installed-test: $(BIN)/python $(SOURCES)
+	@echo "Installing JobEngine, and what tests and site need, in $(VENV). This may take some minutes, without further output"
 	$(PIP) '.[test]'
-	touch $@
+	touch $(VENV)/installed $@
 
-$(VENV)/installed-lint: $(VENV)/installed-test
+$(VENV)/installed-lint: $(BIN)/python $(SOURCES)
+	@echo "Installing JobEngine, and what tests, site and linters need, in $(VENV). This may take some minutes, without further output"
 	$(PIP) '.[test,lint]'
-	touch $@
+	touch $(VENV)/installed $(VENV)/installed-test $@
 
 $(VENV)/installed-fuzz: $(VENV)/installed-test
 	$(PIP) '.[test,fuzz]'
