@@ -109,9 +109,8 @@ def test_there_are_structs_without_gc() -> None:
     assert len(without_gc()) > 50
 
 
-@pytest.mark.parametrize("kind", without_gc(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_no_struct_without_gc_can_be_part_of_a_reference_cycle(kind: type[Struct]) -> None:
-    assert list(_risks_of_record(kind, ())) == []
+def test_no_struct_without_gc_can_be_part_of_a_reference_cycle() -> None:
+    assert [risk for kind in without_gc() for risk in _risks_of_record(kind, ())] == []
 
 
 class _Plain:

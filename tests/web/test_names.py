@@ -239,13 +239,13 @@ def test_the_error_for_a_wrong_type_has_the_path_of_the_field_in_plain_words(
 
 
 @pytest.mark.parametrize("call", BODIES, ids=" ".join)
-@pytest.mark.parametrize("raw", [b"[]", b"1", b"null", b'"x"', b"", b"{", b"[1", b"nul", b'{"a":}', b"{}{}", b"\xff"])
 def test_the_error_for_a_body_other_than_an_object_is_in_plain_words(
-    server: MemoryServer, call: tuple[str, str], raw: bytes
+    server: MemoryServer, call: tuple[str, str]
 ) -> None:
-    answer = server.call(*call, raw=raw)
-    assert answer.status == 400
-    _check_words(answer)
+    for raw in (b"[]", b"1", b"null", b'"x"', b"", b"{", b"[1", b"nul", b'{"a":}', b"{}{}", b"\xff"):
+        answer = server.call(*call, raw=raw)
+        assert (raw, answer.status) == (raw, 400)
+        _check_words(answer)
 
 
 _NO_TIME = (

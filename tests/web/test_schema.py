@@ -78,9 +78,9 @@ def _examples(node: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield from _examples(value, f"{where}/{index}")
 
 
-@pytest.mark.parametrize(("where", "fragment", "value"), [pytest.param(*e, id=e[0]) for e in _examples(schema())])
-def test_every_example_is_as_its_schema_says(where: str, fragment: Any, value: Any) -> None:
-    assert [error.message for error in validator(fragment, closed=True).iter_errors(value)] == []
+def test_every_example_is_as_its_schema_says() -> None:
+    for where, fragment, value in _examples(schema()):
+        assert [(where, error.message) for error in validator(fragment, closed=True).iter_errors(value)] == []
 
 
 def _content(node: Any) -> Iterator[Any]:

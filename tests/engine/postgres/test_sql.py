@@ -8,7 +8,7 @@ import pytest
 
 from jobengine.engine import postgres
 from jobengine.engine.postgres.database.connection import connected
-from jobengine.engine.postgres.sql import DATABASE_CLOCK, STATEMENTS, NamedStatement, named
+from jobengine.engine.postgres.sql import DATABASE_CLOCK, STATEMENTS, named
 from tests.postgres import Database
 
 FOLDER = Path(postgres.__file__).parent
@@ -17,15 +17,16 @@ CODE = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=lambda statement: statement.name)
-def test_each_statement_can_be_prepared_on_the_schema(database: Database, statement: NamedStatement) -> None:
-    timed = statement.at(DATABASE_CLOCK)
-    numbers = {f"%({name})s": f"${number}" for number, name in enumerate(timed.parameters, 1)}
-    text = re.sub(r"%\(\w+\)s", lambda its: numbers[its[0]], timed.text).replace("%%", "%")
+def test_each_statement_can_be_prepared_on_the_schema(database: Database) -> None:
     with connected(database.url) as connection:
-        connection.execute(f"PREPARE one AS {text}")
-        ((found,),) = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchall()
-    assert len(found) == len(timed.parameters)
+        for statement in STATEMENTS.values():
+            timed = statement.at(DATABASE_CLOCK)
+            numbers = {f"%({name})s": f"${number}" for number, name in enumerate(timed.parameters, 1)}
+            text = re.sub(r"%\(\w+\)s", lambda its, numbers=numbers: numbers[its[0]], timed.text).replace("%%", "%")
+            connection.execute(f"PREPARE {statement.name} AS {text}")
+            prepared = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = %s"
+            ((found,),) = connection.execute(prepared, [statement.name]).fetchall()
+            assert (statement.name, len(found)) == (statement.name, len(timed.parameters))
 
 
 def test_each_statement_is_used_by_one_name() -> None:
