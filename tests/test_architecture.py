@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
@@ -105,10 +106,15 @@ def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every name of a module that the file imports, wherever it stands in it; ours begin with `jobengine`."""
     package = ["jobengine", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -211,7 +217,7 @@ def test_files_are_short() -> None:
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{path}:{node.lineno} {node.name}", node
 
@@ -223,7 +229,7 @@ def test_functions_are_short() -> None:
 
 def test_every_public_function_of_a_module_has_a_docstring() -> None:
     """A method may do without one, where its class or protocol says what it is for."""
-    top = [(path, node) for path in MODULES for node in ast.parse(path.read_text()).body]
+    top = [(path, node) for path in MODULES for node in _tree(path).body]
     functions = [(path, node) for path, node in top if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [
         f"{path} {node.name}" for path, node in functions if node.name[0] != "_" and not ast.get_docstring(node)
