@@ -85,7 +85,8 @@ def test_every_call_with_a_body_is_tested_here() -> None:
 def test_an_unknown_field_is_refused_and_named_wherever_it_is(
     server: MemoryServer, call: tuple[str, str], body: Any, place: str
 ) -> None:
-    for value in (1, None, {}, ""):
+    values: tuple[Any, ...] = (1, None, {}, "")
+    for value in values:
         answer = server.call(*call, body=_with(body, place, {"colour": value}))
         assert (answer.status, "'colour'" in answer.json["detail"]) == (400, True), value
         assert place.removeprefix(".").partition("[")[0] in answer.json["detail"]
