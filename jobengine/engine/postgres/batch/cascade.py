@@ -20,12 +20,12 @@ from .plan import Task
 
 #: The most transactions that follow up ends before callers are answered, or in a sweep.
 _MOST: Final = 10
-#: Carries out a transaction that follows up these ends or, with None, what any server has left.
+#: Carries out a transaction that follows up these ends or, with None, ends that any server has left.
 FollowUp = Callable[["Connection[Row]", Sequence[Parent] | None], Result | None]
 
 
 def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent] | None) -> Result:
-    """The result of a batch with that of its follow-ups; what is left goes to the next sweep."""
+    """The result of a batch together with its follow-ups; ends that are still left go to the next sweep."""
     for _ in range(_MOST):
         try:
             more = run(partial(_call, follow_up, own))
@@ -43,7 +43,7 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
 
 
 def moved(run: Run, move: "Callable[[Connection[Row]], Result | None]", result: Result) -> Result:
-    """The result of a batch with the moves of failed jobs into dead-letter queues; what is left goes to a sweep."""
+    """The result of a batch with the moves of failed jobs into dead-letter queues; a sweep makes moves that are left."""
     try:
         while more := run(move):
             result = merged(result, more)
@@ -55,8 +55,8 @@ def moved(run: Run, move: "Callable[[Connection[Row]], Result | None]", result: 
 
 def followed_first(run: Run, follow_up: FollowUp, parents: Sequence[Parent]) -> list[Effect]:
     """
-    Follow up the ends of jobs that are about to be removed, however many depend on them; returns the effects. What
-    follows from these is followed up later, as usual.
+    Follow up the ends of jobs that are about to be removed, however many depend on them; returns the effects. Further
+    ends among these effects are followed up later, as usual.
     """
     effects, own = list[Effect](), parents
     while own and (result := run(partial(_call, follow_up, own))) is not None:

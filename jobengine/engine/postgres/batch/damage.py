@@ -58,7 +58,7 @@ def set_apart(
     connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob], slot: int
 ) -> list[tuple[str, str, str]]:
     """
-    Examine the jobs `found`, and those that follow claimed ones: set damaged jobs apart, and correct wrong deadlines.
+    Examine the jobs `found`, and jobs behind those that a claim found: set damaged jobs apart, correct wrong deadlines.
     Returns queue, uid and reason for each changed row.
     """
     queues = {one.queue_id: one.queue for one in found}
@@ -76,7 +76,7 @@ def set_apart(
 
 
 def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob]) -> Iterator[_Examined]:
-    """Lock and examine the jobs `found`, and those that follow claimed ones in their queues, in the order of locks."""
+    """Lock and examine the jobs `found`, and jobs behind those that a claim found, in the order of locks."""
     queues = {one.queue_id: one.queue for one in found}
     places = sorted((one.queue_id, one.uid) for one in found)
     followed = {one.queue_id: one.uid for one in found if one.found_by_claim}
@@ -97,7 +97,7 @@ def _examine(rows: Rows, queue: Queue, row: Row) -> _Examined:
     except Damaged as error:
         return _Examined(queue, queue_id, uid, place, is_due, None, str(error))
     deadlines = rows.deadlines(job)
-    # Others, or a batch, may put off the retention of a finished job.
+    # Other jobs, or a batch, may put off the retention of a finished job.
     is_put_off = is_linked and job.state in FINISHED
     differ = deadlines != (due, due_wall) and not is_put_off
     return _Examined(queue, queue_id, uid, place, is_due, job, deadlines=deadlines if differ else None)

@@ -2,7 +2,7 @@
 Moves failed jobs into dead-letter queues, on PostgreSQL.
 
 Such a job is due at once, see Job.deadline: so a transaction that expires due jobs moves it, under the locks of both
-queues. The server whose batch has let the job fail does that before it answers; the sweepers do the rest.
+queues. The server whose batch has let the job fail moves it before it answers; the sweepers move what is left.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,14 +43,14 @@ def locked_to_move(
     names: Sequence[str] | None,
     lock: FlowLock,
 ) -> Now:
-    """Lock queues as with_flows_locked does, after adding the dead-letter queues of those with due jobs."""
+    """Lock queues as with_flows_locked does, and also the dead-letter queues of queues with due jobs."""
     others = _dead_letters_of(now)
     if not others:
         return with_flows_locked(connection, rows, clock, now, names, lock)
     read = now_of(rows, together(connection, queues_read(rows, clock, sorted(others)))[0])
     now = evolve(now, known={**now.known, **read.known})
     now = with_flows_locked(connection, rows, clock, now, names and [*names, *others], lock)
-    # What is due in the added queues is left to others.
+    # Due jobs of the added queues are left to other transactions.
     return evolve(now, known={name: evolve(one, due=one.due and name not in others) for name, one in now.known.items()})
 
 
@@ -70,9 +70,9 @@ def wanted_there(
     now: Now, tables: Mapping[str, LoadedTable], targets: Mapping[str, LoadedTable]
 ) -> list[tuple[int, str]]:
     """
-    The loaded jobs that are to be moved, as keys in their dead-letter queues: jobs with these uids may be there.
+    The jobs to load before loaded jobs can move: jobs with the same uids in the dead-letter queues, if there are any.
 
-    The jobs can move once these are loaded.
+    Each is given by queue number and uid.
     """
     for name, one in now.known.items():
         if one.due and one.queue.dead_letter is not None:

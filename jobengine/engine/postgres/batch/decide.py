@@ -81,7 +81,7 @@ class Result:
     firings: Sequence[tuple[str, str]] = ()
     #: When more can be claimed from a queue with flow, because a gate changes, in elapsed milliseconds.
     opens: Mapping[str, int] = field(factory=dict)
-    #: What is to be followed up before the callers are answered and, in the next line, whether more was left for later.
+    #: The ends to follow up before the callers are answered and, in the next line, whether more were left for later.
     ended: Sequence[Parent] = ()
     has_left: bool = False
 
@@ -113,7 +113,7 @@ class Batch:
     knows_claim_starts: bool
     #: See check_flow.
     given_flow: Collection[str] = ()
-    #: The statements that remove what is followed up; see follow.py.
+    #: The statements that remove the rows of followed-up ends; see follow.py.
     followed_up: Sequence[Statement] = ()
     _outcomes: list[Outcome[Any]] = field(factory=list, init=False)
     _facts: list[Fact] = field(factory=list, init=False)
@@ -128,7 +128,7 @@ class Batch:
     _of_groups: list[Statement] = field(factory=list, init=False)
     #: The changes of the numbers of jobs in all groups together, by queue number and place in the tally.
     _grouped: Counter[tuple[int, int]] = field(factory=Counter, init=False)
-    #: What is written of dependencies and batches; None if nothing is.
+    #: The changes of dependencies and batches to write; None if there are none.
     links: BatchLinks | None = field(default=None, init=False)
     #: The changes of jobs, and the statements that lock rows of queues.
     _writing: Writing = field(init=False)
@@ -242,7 +242,7 @@ class Batch:
             effects = self.tables.apply(due)
             if self.tables.locked:
                 self._effects += effects
-                # The writing of jobs goes by their effects, that of named things and queues by facts.
+                # Jobs are written from effects, named things and queues from facts.
                 self._facts += [fact for fact in due if type(fact) in (ItemSet, QueueChanged)]
 
     def _is_too_early(self, task: Task) -> bool:
@@ -293,7 +293,7 @@ class Batch:
         return answer
 
     def _has_deleted_damaged(self, command: c.DeleteJob | c.DeleteQueue) -> bool:
-        """If the command deletes a damaged job or queue, delete it; returns whether that was so."""
+        """Delete the job or queue of a command if it is damaged; returns whether it is."""
         name = command.queue
         if isinstance(command, c.DeleteQueue):
             if name in self._now.known or not self._now.damaged_among([name], self.rows):
@@ -371,7 +371,7 @@ class Batch:
         return [statement for _, its in sorted(made.items(), key=_first) for statement in its]
 
     def _made_events(self) -> dict[int, list[Statement]]:
-        """The statements that store the events of watched queues, with the queue's number."""
+        """The statements that store the events of watched queues, by queue number."""
         made = {}
         watched = {name: known for name, known in self._now.known.items() if known.watched}
         effects = [one for one in self._jobs() if one.queue in watched] if watched else []

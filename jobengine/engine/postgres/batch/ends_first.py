@@ -1,8 +1,8 @@
 """
 The ends of jobs that are followed up before the jobs are removed.
 
-A follow-up takes a job that is gone as failed: nobody knows any more that it was complete. So a transaction that would
-remove a complete job, for which a row in `ended` is left, is rolled back; it is carried out again after the follow-up.
+A follow-up treats a missing job as failed, since nothing shows that it was complete. So a transaction that would remove
+a complete job, for which a row in `ended` is left, is rolled back; it is carried out again after the follow-up.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class EndsFirst:
     _queues: set[Parent] = field(factory=set, init=False)
 
     def check(self, connection: "Connection[Row]", changes: Sequence[Change], links: BatchLinks | None) -> None:
-        """Raises EndsWanted; the removed jobs are locked, so what is left for them was committed."""
+        """Raise EndsWanted if ends are left to follow up; removed jobs are locked, so their rows are all committed."""
         if links is None:
             return
         gone = {one for one in links.eager if not one[1]} - self._queues

@@ -1,4 +1,4 @@
-"""Writes and reads the failures of queues: the table `failure` has a row for each job that is in a group of them."""
+"""Writes and reads the failures of queues: the table `failure` has a row for each job in a group of failures."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

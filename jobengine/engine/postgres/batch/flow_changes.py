@@ -22,7 +22,7 @@ _LIST_GROUP_KEYS: Final = named("list_group_keys")
 
 
 class FlowWanted(Exception):
-    """A command needs flow in a queue without: retry it once the queue has flow and all transactions know of that."""
+    """A command needs flow in a queue without flow: retry it once the queue has flow, and all transactions know it."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__(queue.name)
@@ -32,7 +32,7 @@ class FlowWanted(Exception):
 def check_flow(table: LoadedTable, new: Queue, given: Collection[str]) -> None:
     """
     Raise FlowWanted for a change that gives a queue flow, or that limits its jobs in progress while transactions may be
-    under way that know nothing of its flow. `given` are the names of queues for which the batch has waited for these.
+    under way that know nothing of its flow. `given` are the names of queues for which the batch has waited long enough.
     """
     if table.queue.flow is None:
         raise FlowWanted(table.queue)

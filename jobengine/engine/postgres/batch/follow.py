@@ -58,8 +58,8 @@ _IS_RETENTION_TO_BEGIN: Final = named("is_retention_to_begin")
 
 def taken(connection: "Connection[Row]", first: Sequence[Statement], own: Sequence[Parent] | None) -> list[Row]:
     """
-    Begin a transaction, execute `first`, and take what is to be followed up: `own`, or with None some of what others
-    have not taken.
+    Begin a transaction, execute `first`, and take rows of ends to follow up: those of `own` or, with None, some that no
+    other transaction has taken.
     """
     if own is None:
         take = _TAKE_ENDED(most=_ROWS)
@@ -71,7 +71,7 @@ def taken(connection: "Connection[Row]", first: Sequence[Statement], own: Sequen
 
 @frozen
 class _Stand:
-    """How a job or batch stands on which others depend."""
+    """The state of a job or batch on which others depend."""
 
     parent: Parent
     #: The number of its queue; None if the queue is gone.
@@ -126,7 +126,7 @@ class FollowUps:
     clock: LiteralString
     #: The rows that were taken.
     taken: Sequence[Row]
-    #: What must be followed up again: it has more jobs than one transaction changes.
+    #: The jobs and batches to follow up again: more jobs depend on each than one transaction changes.
     left: dict[Parent, None] = field(factory=dict, init=False)
     #: The jobs and batches of queues that were deleted, for which rows were left.
     spread: list[Parent] = field(factory=list, init=False)
@@ -175,7 +175,7 @@ class FollowUps:
     # What is to be followed up
 
     def _spread(self) -> list[Parent]:
-        """The jobs and batches to follow up; deleted queues are replaced by rows for theirs."""
+        """The jobs and batches to follow up; rows of deleted queues are replaced by rows of their jobs and batches."""
         parents = dict.fromkeys((queue, key) for _, queue, key, _ in self.taken)
         gone = [queue for queue, key in parents if not key]
         if gone:
@@ -372,7 +372,7 @@ class FollowUps:
                 continue
             job = table.jobs.get(uid)
             if job is not None and job.state in FINISHED:
-                # A failed job that is retried may change others: then it stays awaited.
+                # It stays awaited as long as a retry may still change other jobs.
                 if not one.is_linked:
                     table.awaited.discard(uid)
                 table.freed.add(uid)

@@ -1,4 +1,4 @@
-"""What commands read of the groups of a queue: their states, lists of them, and what holds a job."""
+"""Reads the groups of a queue for commands: their states, pages of groups, and what holds a job."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ from ..sql import named
 from .groups import LoadedGroups
 from .loaded_group import LoadedGroup
 
-#: The most jobs that are shown as those which hold others.
+#: The most jobs that are returned as holders.
 _HOLDERS: Final = 10
 _UNFINISHED: Final = [int(place) for place in (Place.READY, Place.DELAYED, Place.WAITING, Place.INPROGRESS)]
 
@@ -52,7 +52,7 @@ def _first_created(groups: LoadedGroups, group: LoadedGroup) -> int | None:
 def page_of(
     groups: LoadedGroups, sort: GroupSort, after: tuple[int, str] | None, limit: int
 ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
-    """See Table.groups; groups with the same number are in the order of the digests of their names."""
+    """A page of groups; see Table.groups. Groups with the same number are in the order of their names' digests."""
     number, key = (-UNLIMITED, b"") if after is None else (-after[0], groups.rows.group(after[1]))
     answer = _PAGE_OF_GROUPS.execute(
         groups.connection,
@@ -78,7 +78,7 @@ def page_of(
 
 
 def ahead_in_group(groups: LoadedGroups, job: Job) -> int:
-    """See Table.ahead_in_group."""
+    """How many jobs of its group come before a job; see Table.ahead_in_group."""
     inv_prio, arrival = rank_of(job)
     places = _UNFINISHED if groups.flow.group_order is GroupOrder.STRICT else [int(Place.READY)]
     key = groups.rows.group(job.spec.rare.group or "")
@@ -86,7 +86,7 @@ def ahead_in_group(groups: LoadedGroups, job: Job) -> int:
 
 
 def holders_of(groups: LoadedGroups, name: str | None) -> list[Job]:
-    """See Table.holders_of_group."""
+    """The jobs that hold a group; see Table.holders_of_group."""
     if name is None:
         return groups.jobs_of(_FIRST_JOBS_IN_PROGRESS, most=_HOLDERS)
     key = groups.rows.group(name)
@@ -98,12 +98,12 @@ def holders_of(groups: LoadedGroups, name: str | None) -> list[Job]:
 
 
 def ahead_of(groups: LoadedGroups, rank: Rank) -> int:
-    """See Table.ahead."""
+    """How many ready jobs come before a rank."""
     return groups.count(_COUNT_JOBS_AHEAD, inv_prio=rank[0] - 1, arrival=rank[1])
 
 
 def claimable_of(groups: LoadedGroups) -> tuple[int, int | None]:
-    """How many jobs could be claimed now, and when the oldest of the first ones of all groups was added."""
+    """How many jobs could be claimed now, and when the oldest was added of the first jobs of all groups."""
     limits, strict = groups.flow.group_limits, groups.flow.group_order is GroupOrder.STRICT
     ((number, oldest),) = _COUNT_CLAIMABLE.execute(
         groups.connection,

@@ -1,8 +1,8 @@
 """
 The groups of a queue with flow in a batch: those that its commands need are loaded when a rule reads them.
 
-The batch has locked the queue for itself, so what is loaded stays true. What its own commands have changed is kept
-here, on top of what the database has.
+The batch has locked the queue for itself, so loaded rows stay true. Changes by its own commands are kept here, on top
+of the loaded rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,10 +70,10 @@ class LoadedGroups:
     time: Callable[[], Now]
     loaded: dict[str | None, LoadedGroup] = field(factory=dict, init=False)
     changes: GroupChanges = field(init=False)
-    #: The kinds and names of the things that were read or set, and the names of groups that have none.
+    #: Kind and name of each thing that was read or set, and the names of groups that have neither settings nor a gate.
     _items: set[tuple[str, str] | str] = field(factory=set, init=False)
     _totals: QueueTotals | None = field(default=None, init=False)
-    #: The rows of jobs that are locked, and read when they are needed.
+    #: The rows of locked jobs; each is decrypted when it is needed.
     _sealed: dict[str, Row] = field(factory=dict, init=False)
     #: By the uid of a ready job that is not locked: the key of its group.
     unlocked: dict[str, bytes] = field(factory=dict, init=False)
@@ -163,7 +163,7 @@ class LoadedGroups:
     # Groups
 
     def group(self, name: str) -> LoadedGroup:
-        """A group by its name; one without jobs if it is not there."""
+        """A group by its name; an empty group if the database has none."""
         if name not in self.loaded:
             self.load_named([name])
         return self.loaded[name]
@@ -207,7 +207,7 @@ class LoadedGroups:
         return self.loaded.get(row.name) or self.take(row)
 
     def take(self, row: GroupRow) -> LoadedGroup:
-        """Keep a group as the database has it; what the batch has changed comes on top."""
+        """Keep a group as the database has it; the batch's own changes come on top."""
         place = None if row.place is None else (row.place[0], row.place[3])
         group = self.make(row.name, [row.ready, row.delayed, row.running, row.failed], row.served, row.rev, place)
         group.damaged = row.damaged
@@ -216,7 +216,7 @@ class LoadedGroups:
         return group
 
     def make(self, name: str, base: Sequence[int], served: int, rev: int, place: RowRank | None) -> LoadedGroup:
-        """Keep a group without things of its own; see `take`."""
+        """Keep a group without settings and gate; see `take`."""
         delta = self.changes.of(name)
         delta.read(rev, place)
         group = self.loaded[name] = LoadedGroup(
@@ -231,7 +231,7 @@ class LoadedGroups:
         return group
 
     def take_without_items(self, names: Sequence[str]) -> None:
-        """Note that groups have no things of their own."""
+        """Record that groups have neither settings nor a gate."""
         self._items.update(names)
 
     def _take_items(self, group: LoadedGroup, row: GroupRow) -> None:
@@ -281,7 +281,7 @@ class LoadedGroups:
         return ranks, found[-1] if len(found) >= most else None
 
     def lock_strict(self, found: Sequence[tuple[LoadedGroup, Sequence[Rank]]]) -> None:
-        """Lock loaded jobs of groups in strict order, and note the groups of which others have locked any."""
+        """Lock loaded jobs of groups in strict order, and mark the groups of which others have locked a job."""
         if self.flow.group_order is not GroupOrder.STRICT or not self.locked:
             return
         groups = {rank[2]: group for group, ranks in found for rank in ranks if rank[2] not in self.jobs}
@@ -297,7 +297,7 @@ class LoadedGroups:
         return frozenset(uid for (uid,) in answer)
 
     def may_claim(self, rank: Rank) -> bool:
-        """Whether a job in the database may be claimable; one that is not read yet is ready there."""
+        """Whether a job in the database may be claimable; a job that is not read yet is ready there."""
         job = self.jobs.get(rank[2])
         return job is None or (job.ready and job.spec.rank == rank)
 
@@ -311,7 +311,7 @@ class LoadedGroups:
         return None if 0 < job.spec.timeout_time * SECOND <= self.wall else job
 
     def _read(self, rank: Rank) -> Job | None:
-        """The job with this rank; one that is not locked is locked first, unless others have locked it."""
+        """The job with this rank, locked first if it is not yet; None if others have locked it."""
         inv_prio, arrival, uid = rank
         key = self.unlocked.pop(uid, None)
         if key is not None:
@@ -331,18 +331,18 @@ class LoadedGroups:
     # Numbers
 
     def totals(self) -> QueueTotals:
-        """The numbers of the queue."""
+        """The queue's totals."""
         if self._totals is None:
             self.take_totals(*self.send(self.totals_read()))
         assert self._totals is not None
         return self._totals
 
     def totals_read(self) -> Statement:
-        """The statement that reads the numbers of the queue."""
+        """The statement that reads the queue's totals."""
         return _READ_FLOW(queue_id=self.queue_id, gate=self.rows.item(GATE, OF_QUEUE))
 
     def take_totals(self, answer: Sequence[Row]) -> None:
-        """Keep the numbers of the queue, and its gate."""
+        """Keep the queue's totals, and its gate."""
         self._totals = totals_of(*answer)
         if (GATE, OF_QUEUE) not in self._items:
             self._items.add((GATE, OF_QUEUE))

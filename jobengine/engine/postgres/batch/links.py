@@ -1,7 +1,7 @@
 """
-What a batch writes of dependencies and batches, after it was decided.
+The dependencies and batches of jobs that a transaction writes, once its commands are decided.
 
-A batch without jobs of this kind writes nothing of it, and finds that out by a look at each changed job.
+If no changed job has any, which one check of each changed job shows, nothing is written.
 """
 
 from collections import Counter
@@ -53,7 +53,7 @@ def links_of_batch(
     effects: Sequence[Effect],
     facts: Sequence[Fact],
 ) -> "BatchLinks | None":
-    """What a batch writes of dependencies and batches; None if it has nothing to do with them."""
+    """The changes of dependencies and batches to write; None if there are none."""
     linked = [one for one in changes if _is_linked(one)]
     its = [(known[name].id, table) for name, table in tables.items() if name in known]
     awaited = {(number, uid) for number, table in its for uid in table.awaited}
@@ -74,7 +74,7 @@ def links_of_batch(
 
 
 def _is_new(change: Change) -> bool:
-    """Whether a job was added, and not moved here: the jobs on which it depends were loaded."""
+    """Whether a job was added, and not moved here: then the jobs on which it depends are loaded."""
     return change.old is None and change.new is not None and change.new.spec.rare.moved_from is None
 
 
@@ -100,7 +100,7 @@ class BatchLinks:
     known: Mapping[str, Known]
     tables: Mapping[str, LoadedTable]
     linked: Linked
-    #: What must be followed up before the callers are answered and, in the next line, what may wait.
+    #: The ends to follow up before the callers are answered and, in the next line, the ends that may wait.
     eager: dict[Parent, None] = field(factory=dict, init=False)
     lazy: dict[Parent, None] = field(factory=dict, init=False)
     _written: dict[tuple[Child, Parent], Link] = field(factory=dict, init=False)
@@ -112,7 +112,7 @@ class BatchLinks:
     _of_batches: dict[tuple[int, bytes], Parent] = field(factory=dict, init=False)
 
     def note(self, linked: Sequence[Change], changes: Sequence[Change]) -> None:
-        """Record the changes of linked jobs, among all."""
+        """Record the changes of linked jobs; `changes` are those of all jobs."""
         changed = {(one.queue.id, one.uid) for one in changes}
         for one in linked:
             self._note_links(one, changed)
@@ -127,7 +127,7 @@ class BatchLinks:
                 self.lazy[self.rows.name(one.queue.queue.name), one.uid] = None
 
     def note_item(self, effect: ItemEffect) -> None:
-        """Record a change of a batch: it may have to end, or have done so."""
+        """Record a change of a batch of jobs: it may have ended, or have to end."""
         if effect.old is None or effect.new is None:
             return
         old, new = batch_of(effect.old), batch_of(effect.new)
@@ -135,7 +135,7 @@ class BatchLinks:
             self.eager[self.rows.name(effect.queue), batch_parent(self.rows.item(BATCH, effect.name))] = None
 
     def before_counts(self) -> list[Statement]:
-        """The statements after those that write jobs, and before those that count them."""
+        """The statements that write dependencies and the column `awaited`; execute them after the jobs are written."""
         return [*awaited_set(self._awaited), *links_deleted(self._deleted), *links_written(self._written)]
 
     def counts(self, slot: int) -> list[Statement]:
@@ -223,7 +223,7 @@ class BatchLinks:
 
 
 def new_links(rows: Rows, changes: Iterable[Change]) -> list[Statement]:
-    """The statements that write what imported jobs depend on, and count those of batches."""
+    """The statements that write the dependencies of imported jobs, and count the jobs of batches."""
     counts: BatchDeltas = Counter()
     written: dict[tuple[Child, Parent], Link] = {}
     for one in changes:

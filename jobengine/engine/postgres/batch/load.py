@@ -102,8 +102,8 @@ def load(
     keys: Collection[tuple[int, bytes]] = (),
 ) -> LoadedTables:
     """
-    Load the rows that commands need, and lock `keys` with those that they name. Raises Redo if a unique key was removed
-    meanwhile, and KeysWanted.
+    Load the rows that commands need, and lock named things: those that the commands name, and those with `keys`. Raises
+    Redo if a unique key was removed meanwhile, and KeysWanted.
     """
     tables = LoadedTables(now=now, planned=planned, locked=changes_jobs(one.task for one in planned))
     tables.find_groups(connection, rows)
@@ -429,7 +429,7 @@ class _Loading:
 
     def _figures(self, parts: Sequence[PlannedPart]) -> list[Query]:
         shown = self._shown(parts)
-        # Those of queues with flow are found by their groups.
+        # The oldest jobs of queues with flow are found by their groups.
         plain = {queue_id: table for queue_id, table in shown.items() if table.queue.flow is None}
         queries = [self._oldest(queue_id, table) for queue_id, table in plain.items()]
         if shown:

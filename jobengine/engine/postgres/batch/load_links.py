@@ -1,4 +1,4 @@
-"""Loads what a batch needs of dependencies and batches."""
+"""Loads the dependencies and batches of jobs that the commands of a transaction need."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -61,7 +61,7 @@ class LinkLoading:
     tables: LoadedTables
     #: The tables by the numbers of their queues.
     by_id: Mapping[int, LoadedTable]
-    #: The uids that commands name, by queue, if circles are looked for; and those of them for which jobs wait.
+    #: The uids in which circles are searched, by queue; and, in the next line, those of them for which jobs wait.
     _named: dict[str, set[str]] = field(factory=dict, init=False)
     _awaited: dict[str, set[str]] = field(factory=dict, init=False)
 
@@ -111,8 +111,8 @@ class LinkLoading:
 
     def load_for_due(self) -> None:
         """
-        Load the batches of due jobs, and the schedules that have added those that move. If another transaction has
-        locked one, its jobs are left for later.
+        Load the batches of due jobs, and the schedules of due jobs that move. If another transaction has locked a batch
+        or schedule, its jobs are left for later.
         """
         missing = self._missing(self.by_id.values(), _changed_with)
         if not missing:

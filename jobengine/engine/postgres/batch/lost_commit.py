@@ -1,4 +1,4 @@
-"""Finds out whether a commit was made whose connection was lost."""
+"""Finds out, after a connection was lost during a commit, whether the commit was made."""
 
 import time
 from collections.abc import Callable
@@ -16,8 +16,8 @@ _PAUSE: Final = 0.5
 
 def was_made(read: Callable[[], Row | None], close: Callable[[], None], batch: int) -> bool:
     """
-    Whether the commit of a batch was made, given a function that reads the number of the lane's last batch over a new
-    connection, and one that closes it. Raises OutcomeUnknown.
+    Whether the commit of a batch was made. `read` reads the number of the lane's last batch over a new connection, and
+    `close` closes that connection. Raises OutcomeUnknown.
     """
     for _ in range(_RETURNS):
         try:

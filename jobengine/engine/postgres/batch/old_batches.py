@@ -22,7 +22,7 @@ _POSTPONE_OLD_BATCH: Final = named("postpone_old_batch")
 
 
 def tidy_batches(connection: "Connection[Row]", elapsed: int) -> bool:
-    """Remove some; returns whether more may follow."""
+    """Remove some batches; returns whether more may follow."""
     with connection.transaction():
         found = _FIND_OLD_BATCHES.execute(connection, elapsed=elapsed, most=_SLICE).fetchall()
         if not found:

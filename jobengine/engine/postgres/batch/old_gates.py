@@ -32,7 +32,7 @@ class OldGates:
     _last: tuple[int, bytes] = field(default=_FRONT, init=False)
 
     def tidy(self, connection: "Connection[Row]", rows: Rows, elapsed: int) -> bool:
-        """Remove some; returns whether more may follow."""
+        """Remove some gates; returns whether more may follow."""
         queue_id, key = self._last
         found = _NEXT_ITEMS.execute(
             connection,
@@ -48,7 +48,7 @@ class OldGates:
 
 
 def _end(connection: "Connection[Row]", rows: Rows, number: int, keys: Sequence[bytes], elapsed: int) -> None:
-    """Remove those of these gates of a queue that are over."""
+    """Remove the gates with these keys that are over."""
     with connection.transaction():
         together(connection, *flow_locked([number], FlowLock.CLAIMS))
         for found in _READ_QUEUE_ROWS.execute(connection, queue_ids=[number]).fetchall():
@@ -76,7 +76,7 @@ def _over(
 
 
 def _read(connection: "Connection[Row]", rows: Rows, number: int, queue: Queue, keys: Sequence[bytes]) -> list[ItemSet]:
-    """The things with these keys; damaged ones are left out."""
+    """The named things with these keys, without damaged ones."""
     found = []
     for answer in together(connection, *items_named([(number, key) for key in keys])):
         for row in answer:

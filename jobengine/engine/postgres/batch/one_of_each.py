@@ -17,8 +17,8 @@ from .groups import LoadedGroups
 
 def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[Job] | None:
     """
-    The jobs that a claim of `count` gets if they are the first jobs of all groups in `rows` but the last; None if they
-    may be others. `rows` are those of the statement groups_in_turn, for a batch that has not used any group yet.
+    The first job of each group in `rows` except the last group, if a claim of `count` gets exactly these jobs; else
+    None. `rows` are those of the statement groups_in_turn, for a batch that has not used any group yet.
     """
     if len(rows) != count + 1 or not _is_first(groups) or not are_alone(groups, rows):
         return None

@@ -60,8 +60,8 @@ def due(queue_id: int, elapsed: int, wall: int, most: int) -> list[Statement]:
 
 def keys_locked(keys: Sequence[Key], *, shared: bool = False) -> list[Statement]:
     """
-    The statements that insert the missing rows of sorted unique keys, and lock all, `shared` with others who change
-    nothing that they stand for; the second returns a row for each key.
+    The statements that insert the missing rows of sorted unique keys, and lock all; with `shared`, other batches may
+    share the locks. The second statement returns a row for each key.
     """
     if not keys:
         return []

@@ -59,7 +59,7 @@ def _settings(connection: "Connection[Row]", rows: Rows, queue_id: int, queue: Q
 
 
 def _set_up(connection: "Connection[Row]", rows: Rows, queue_id: int, settings: Mapping[str, GroupSettings]) -> int:
-    """Correct what the groups' rows have of their settings; returns how many were wrong."""
+    """Correct the settings that the rows of groups repeat; returns how many were wrong."""
     named = sorted((rows.group(name), its.in_progress, its.weight) for name, its in settings.items())
     keys, most, weights = zip(*named, strict=True) if named else ((), (), ())
     corrected = _CORRECT_SETTINGS_OF_GROUPS.execute(
@@ -81,12 +81,12 @@ def _make_lost(connection: "Connection[Row]", rows: Rows, changes: GroupChanges,
 
 
 def regroup_all(connection: "Connection[Row]", rows: Rows, queues: Mapping[int, Queue], slot: int) -> None:
-    """Correct the groups of those of these queues that have flow; the transaction has locked them."""
+    """Correct the groups of all queues with flow among these; the transaction has locked them."""
     for queue_id, queue in sorted(queues.items()):
         if queue.flow is not None:
             regroup(connection, rows, queue_id, queue, slot)
 
 
 def flows_locked(queues: Mapping[int, Queue]) -> list[Statement]:
-    """The statement that locks those of these queues that have flow, by number."""
+    """The statement that locks all queues with flow among these, by number."""
     return flow_locked(queue_id for queue_id, queue in queues.items() if queue.flow is not None)

@@ -128,7 +128,7 @@ class Session:
     _keys: set[Key] = field(factory=set, init=False)
     #: The effects of jobs that expired before this batch's tasks.
     _expired: list[Effect] = field(factory=list, init=False)
-    #: What the transactions of this call have left to be followed up before the answer.
+    #: The ends that the transactions of this call have left, to be followed up before the answer.
     _ended: list[Parent] = field(factory=list, init=False)
     _ends_first: EndsFirst = field(factory=EndsFirst, init=False)
     _log: Logger = field(factory=Logger, init=False)
@@ -158,7 +158,7 @@ class Session:
         return moved(self.run, partial(self._move, names=names), result) if names else result
 
     def _move(self, connection: "Connection[Row]", names: Sequence[str]) -> Result | None:
-        """Expire what is due in these queues, in a transaction; None if nothing is."""
+        """Expire what is due in these queues, in a transaction; None if nothing is due."""
         now = self._read_locked(connection, names, FlowLock.SHARED, writes=True)
         if now.is_any_due:
             result = self._expire(connection, now)

@@ -88,25 +88,25 @@ class LoadedTable:
     #: The groups, in a queue with flow; None in other queues, and in tables of tests.
     groups_loaded: LoadedGroups | None = None
     turns: Turns | None = None
-    #: Loads jobs by uid, and those with unique keys, and locks these keys and jobs, for a rule that needs more jobs.
+    #: Loads and locks more jobs for a rule: jobs with these uids, and the holders of these unique keys.
     load_more: Callable[[Collection[str], Collection[str]], None] | None = None
-    #: The uids and unique keys that were loaded in this way.
+    #: The uids and unique keys that `load_more` has loaded.
     more_loaded: set[str] = field(factory=set)
-    #: The uids of loaded jobs on which others depend, of those on which nobody depends any more, and of those that were
-    #: found because they are due.
+    #: The uids of loaded jobs on which others depend and, in the next line, on which no job depends any more.
     awaited: set[str] = field(factory=set)
     freed: set[str] = field(factory=set)
+    #: The uids of jobs that were loaded because they are due.
     found_due: set[str] = field(factory=set)
     #: The uids of the jobs that may be moved into the dead-letter queue now, since the rows for the move are loaded.
     moves: frozenset[str] = frozenset()
     #: The batches and schedules, by kind and name, that were loaded because loaded jobs belong to them.
     of_jobs: set[tuple[str, str]] = field(factory=set)
-    #: The jobs of batches by state, and the number of things by kind, as far as commands need them.
+    #: The jobs of batches by state and, in the next line, the number of things by kind, if commands need them.
     batch_jobs: dict[str, BatchCounts] = field(factory=dict)
     numbers: dict[str, int] = field(factory=dict)
     #: Finds the jobs that wait for a job or batch; see Table.dependants.
     find_dependants: Callable[[Awaited, int], Sequence[tuple[str, str, str | None]]] | None = None
-    #: Give the page of failures that was loaded, and the jobs that failed like one; see Table.failures and Table.alike.
+    #: Return the loaded page of failures, the jobs that failed alike, and the number of groups; see Table.failures.
     find_failures: Callable[[int], FoundPage] | None = None
     find_alike: Callable[[str], Alike] | None = None
     count_failed: Callable[[int], FailureCounts] | None = None
@@ -173,7 +173,7 @@ class LoadedTable:
             return self.groups_loaded.item(kind, name)
         if (kind, name) not in self.needs.items and (kind, name) not in self.of_jobs:
             if kind in (GROUP, GATE):
-                # A queue without flow has none that is in use.
+                # Groups and gates have no effect in a queue without flow.
                 return None
             raise NotLoaded(f"the {kind} {name!r} of {self.queue.name!r}")
         if (kind, name) not in self.named:
@@ -248,7 +248,7 @@ class LoadedTable:
         return evolve(self.counted, ready=self.counted.ready - held, held=held)
 
     def oldest_ready(self) -> int | None:
-        """In a queue with flow, as `counts` has found it."""
+        """In a queue with flow, call `counts` first, which finds the value."""
         if not self.needs.counts:
             raise NotLoaded(f"the oldest job of {self.queue.name!r} that can be claimed")
         return self.oldest

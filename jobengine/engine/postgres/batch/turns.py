@@ -1,8 +1,8 @@
 """
-The order of turns: the jobs of a queue with flow as claims get them.
+The order of turns: the jobs of a queue with flow in the order in which claims get them.
 
-Groups are loaded in the order of the database, as far as a claim needs them. A group of which the batch has changed
-jobs is somewhere else by now, so it is taken from what is loaded.
+Groups are loaded in the order of the database, as far as a claim needs them. A group whose jobs the batch has changed
+may have another place by now, so all such groups are loaded first.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from .loaded_group import LoadedGroup
 from .one_of_each import one_of_each
 
 Tags = tuple[str, ...]
-#: Before all groups.
+#: A place before all groups.
 _FRONT: Final = (-(1 << 63), "-Infinity", -1, -1)
 
 _NEXT_TURN: Final = named("next_turn")
@@ -40,7 +40,7 @@ class Turns:
     groups: LoadedGroups
     #: When more can be claimed, because a gate changes.
     opens: int | None = field(default=None, init=False)
-    #: The place of the last loaded group, as the database and as keys have it; and whether all are loaded.
+    #: The place of the last loaded group as columns, as a key, and whether all groups are loaded.
     _last: tuple[int, str, int, int] = field(default=_FRONT, init=False)
     _frontier: Key | None = field(default=None, init=False)
     _is_whole: bool = field(default=False, init=False)
@@ -93,7 +93,7 @@ class Turns:
         return None if loaded is None else one_of_each(self.groups, loaded.rows, count)
 
     def in_turn(self, tags: Tags, count: int) -> Iterable[Job]:
-        """The jobs in that order, unless the queue's own limits prevent that; loaded for a claim of `count`."""
+        """The jobs as in `order`, but without regard to the queue's own limits; loaded for a claim of `count`."""
         if not self.groups.turn:
             self.groups.turn = self.groups.send(_NEXT_TURN())[0][0][0] if self.groups.locked else UNLIMITED
         self.groups.load_changed()
@@ -133,7 +133,7 @@ class Turns:
                 at = 0
 
     def _open(self, groups: Iterable[LoadedGroup], by_uid: dict[str, LoadedGroup]) -> Iterator[Key]:
-        """The positions of those of these groups that are open."""
+        """The positions of the open groups among these."""
         for group in groups:
             if group.number(READY) > 0 and self.groups.room(group) > 0:
                 first = next((rank for rank in group.ready if self.groups.claimable(rank) is not None), None)
@@ -193,7 +193,7 @@ class Turns:
         return [rank]
 
     def _placed(self, row: Row, ranks: Sequence[Rank]) -> LoadedGroup | None:
-        """A group that was not loaded before; None for another one, or if its name can't be read."""
+        """The group of a row; None if the group was loaded before, or its name can't be read."""
         group, place = self._kept(row, self._name_in(row, ranks)), (row[8], row[11])
         if group is not None and (not ranks or ranks[0][1] != place[1] or ranks[0][0] - 1 != place[0]):
             # Others have locked the first job, or have left a place that is too early.

@@ -76,12 +76,12 @@ class Change(Value, frozen=True):
     new: Job | None
 
 
-#: A statement, how its columns are packed, the changes, and what makes the columns of some of them.
+#: A statement, how its columns are packed, the changes, and the function that makes the columns of some changes.
 _Sort = tuple[NamedStatement, _Kinds, Sequence[Change], Callable[[Sequence[Change]], _Columns]]
 
 
 def _sorted_out(changes: Sequence[Change]) -> tuple[list[Change], list[Change], list[Change], list[Change]]:
-    """The removed jobs, those of which only the standing has changed, the others that were there, and the new ones."""
+    """The changes as removed jobs, jobs of which only the standing has changed, other changed jobs, and new jobs."""
     return (
         [one for one in changes if one.new is None],
         [one for one in changes if _keeps_spec(one)],
@@ -106,8 +106,8 @@ def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list
 
 def write_queues(connection: "Connection[Row]", rows: Rows, facts: Sequence[Fact], now: Now) -> None:
     """
-    Write the changes of queues; raises Redo if another connection has changed one meanwhile, or what is to become its
-    dead-letter queue.
+    Write the changes of queues; raises Redo if another connection has changed one meanwhile, or a queue that becomes
+    its dead-letter queue.
     """
     if not facts:
         return
@@ -120,7 +120,7 @@ def write_queues(connection: "Connection[Row]", rows: Rows, facts: Sequence[Fact
 
 
 def _with_new_dead_letters(facts: Iterable[Fact], known: Mapping[str, Known]) -> dict[int, int]:
-    """The numbers and revisions of queues that get another dead-letter queue, and of that one, by number."""
+    """The revisions, by queue number, of queues that get another dead-letter queue, and of these dead-letter queues."""
     found: dict[int, int] = {}
     for fact in facts:
         if isinstance(fact, QueueChanged) and (new := fact.queue.dead_letter) is not None:
@@ -148,14 +148,14 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
 
 @define
 class Linked:
-    """The jobs whose rows have more columns, by queue number and uid; those of batches have them too."""
+    """The jobs whose rows have values in the columns for dependencies, by queue number and uid."""
 
-    #: Those on which others depend, and those on which nobody depends any more.
+    #: Jobs on which others depend and, in the next line, jobs on which no job depends any more.
     awaited: set[tuple[int, str]] = field(factory=set)
     freed: set[tuple[int, str]] = field(factory=set)
 
     def has(self, change: Change) -> bool:
-        """Whether the row of a job has values in these columns, or had some."""
+        """Whether the row of a job has values in the columns for dependencies or batches, or had some."""
         return batch_of_job(change.new) is not None or self.awaits(change) or self.frees(change)
 
     def awaits(self, change: Change) -> bool:
@@ -173,7 +173,7 @@ class Writing:
 
     rows: Rows
     changes: Sequence[Change]
-    #: None if no row of these jobs has columns of dependencies and batches.
+    #: None if no row of these jobs has values in the columns for dependencies and batches.
     linked: Linked | None = None
     #: The deadlines of the written jobs, by elapsed time and by the wall clock, in milliseconds.
     _dues: list[int | None] = field(factory=list, init=False)
@@ -216,7 +216,7 @@ class Writing:
         ]
 
     def _sorts_of_groups(self, changes: Sequence[Change]) -> list[_Sort]:
-        """The same for queues with flow, where the row of a job has the key of its group."""
+        """As `_sorts`, for queues with flow, where the row of a job has the key of its group."""
         removed, moved, renewed, new = _sorted_out(changes)
         return [
             (_DELETE_JOBS, _UIDS, removed, _uids_of),
@@ -226,7 +226,7 @@ class Writing:
         ]
 
     def _sorts_of_links(self, changes: Sequence[Change]) -> list[_Sort]:
-        """The same for jobs of batches, and those on which others depend."""
+        """As `_sorts`, for jobs of batches, and jobs on which others depend."""
         if not changes:
             return []
         _, moved, renewed, new = _sorted_out(changes)
@@ -237,7 +237,7 @@ class Writing:
         ]
 
     def _with_links(self, changes: Sequence[Change], columns: _Columns) -> _Columns:
-        """The columns of these jobs, with those of dependencies and batches; kept jobs have no deadline."""
+        """The columns of these jobs, with the columns for dependencies and batches; kept jobs have no deadline."""
         assert self.linked is not None
         keys = [
             None if one.queue.queue.flow is None else key for one, key in zip(changes, self._keys(changes), strict=True)

@@ -5,9 +5,9 @@ The first and the last are indexes in the shape of tables: everything in them fo
 rules:
 
 - Only a transaction that has locked a job changes what the job depends on.
-- A transaction that ends, retries or removes a job whose column `awaited` is set leaves a row in `ended`; so does one
-  that changes how a batch may stand. Another transaction follows it up, see follow.py: so no end is lost, and no
-  transaction waits for the jobs that depend on its own.
+- A transaction that ends, retries or removes a job whose column `awaited` is set leaves a row in `ended`; so does a
+  transaction after which a batch may have to end or go on. Another transaction follows it up, see follow.py: so no end
+  is lost, and no transaction waits for the jobs that depend on its own.
 - A transaction that adds a dependency on a job locks the job and sets its `awaited`. A follow-up that has locked the
   job, and finds nothing that depends on it, removes `awaited`.
 """
@@ -53,7 +53,7 @@ _ADD_TO_BATCHES: Final = named("add_to_batches")
 
 
 def parent_of(rows: Rows, awaited: Awaited) -> Parent:
-    """How a job or batch is named in the tables: no name is readable there."""
+    """How a job or batch is named in the tables, where no name is readable."""
     queue, key = awaited
     batch = batch_in(key)
     return rows.name(queue), key if batch is None else batch_parent(rows.item(BATCH, batch))
@@ -65,7 +65,7 @@ def batch_parent(key: bytes) -> str:
 
 
 def batch_key_in(parent_key: str) -> bytes | None:
-    """The key of the batch in the table `item`, if a `parent_key` is one of a batch."""
+    """The key of a batch in the table `item`; None if `parent_key` stands for no batch."""
     return bytes.fromhex(parent_key.removeprefix(_BATCH)) if parent_key.startswith(_BATCH) else None
 
 
@@ -89,8 +89,8 @@ def links_of(job: Job | None) -> dict[Awaited, Link]:
 
 def kept_for(job: Job | None) -> int | None:
     """
-    The column `kept` of a job whose retention is put off: milliseconds; None if it has not finished, or is about to be
-    moved into a dead-letter queue, for which it is due.
+    The milliseconds in the column `kept` of a job whose retention is put off; None if the job has not finished, or is
+    about to be moved into a dead-letter queue.
     """
     if job is None or not is_finished(job) or job.standing.notes.dead_letter == DUE:
         return None
@@ -138,7 +138,7 @@ def links_deleted(gone: Iterable[tuple[Child, Parent]]) -> list[Statement]:
 
 
 def ended_left(parents: Iterable[Parent], at: int) -> list[Statement]:
-    """The statement that leaves jobs, batches and queues to be followed up, which have changed `at` this time."""
+    """The statement that records jobs, batches and queues that changed at the time `at`, to be followed up."""
     made = sorted(set(parents))
     if not made:
         return []
@@ -148,7 +148,7 @@ def ended_left(parents: Iterable[Parent], at: int) -> list[Statement]:
 
 def awaited_set(jobs: Mapping[Child, int | None]) -> list[Statement]:
     """
-    The statement that notes that others depend on jobs, which are locked; with the column `kept` of those whose
+    The statement that records that others depend on these locked jobs, and sets the column `kept` of jobs whose
     retention is put off.
     """
     if not jobs:

@@ -32,7 +32,7 @@ from .rows import NO_CLAIM_START, RowRank, Rows, rank_of
 
 #: The spaces of the advisory locks on queues with flow, and on their claims: above all numbers of queues.
 _SPACE, _CLAIMS_SPACE = 0x4A45 << 46, 0x4A46 << 46
-#: What to add to a place for the number by which the tally counts the jobs of all groups there.
+#: Plus the number of a place: the number by which the tally counts the jobs of all groups in this place.
 GROUPED: Final = 7
 #: The kind of record that holds the name of a group.
 _NAME: Final = "name"
@@ -66,7 +66,7 @@ class FlowLock(IntEnum):
 
     #: For changes that are right whatever others change: jobs are added, ended or removed.
     SHARED = 0
-    #: The same, but alone among those that claim or read gates: what limits allow stays true until the commit.
+    #: As SHARED, but only one transaction may claim or read gates: what limits allow stays true until the commit.
     CLAIMS = 1
     #: Nobody else works on the queue.
     ALONE = 2
@@ -74,9 +74,9 @@ class FlowLock(IntEnum):
 
 def flow_locked(queue_ids: Iterable[int], how: FlowLock = FlowLock.ALONE) -> list[Statement]:
     """
-    The statement that locks these queues with flow; none without queues.
+    The statement that locks these queues with flow; an empty list without queues.
 
-    It comes before the queues are read, and before any other lock but that of the lane: so there is no deadlock.
+    Send it before the queues are read, and before any other lock but the lane's: so there is no deadlock.
     """
     numbers, alone = list[int](), list[int]()
     for queue_id in sorted(queue_ids):
@@ -147,7 +147,7 @@ def _opened(rows: Rows, queue: Queue, kind: str, sealed: bytes) -> str | None:
 
 def counted_in(job: Job) -> int | None:
     """
-    The index of the count of a group that includes a job: 0 ready, 1 delayed, 2 in progress, 3 failed; None if none
+    The index of the count of a group that includes a job: 0 ready, 1 delayed, 2 in progress, 3 failed; None if no count
     does. A job that waits for others counts as delayed.
     """
     place = place_of(job.standing)
@@ -168,7 +168,7 @@ def _is_like(old: Job, new: Job) -> bool:
 #: A rank, and when a job there was created.
 _Place = tuple[int | None, int | None, int | None]
 _NOWHERE: Final[_Place] = (None, None, None)
-#: Stands for a job's rank and the time of its creation.
+#: Stands for a job's rank and creation time that were not read.
 NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
@@ -185,7 +185,7 @@ class GroupDelta(Struct, eq=False, gc=False):
     is_touched: bool = False
     #: Whether it got a job that was not counted there before: then the group may have no row.
     is_entered: bool = False
-    #: Whether its gate is set or removed: before the first, the row has no digest of a gate.
+    #: Whether its gate is set or removed: before the first gate, the row has no digest of a gate.
     is_gated: bool = False
     #: Whether any job that was ready is no longer ready, or somewhere else.
     lost: bool = False
@@ -203,7 +203,7 @@ class GroupDelta(Struct, eq=False, gc=False):
     lost_first: bool = False
 
     def read(self, rev: int, place: RowRank | None, second: tuple[RowRank, int] | None = NOT_READ) -> None:
-        """Note what was read of the row and, perhaps, of the second ready job."""
+        """Record what was read of the row and, perhaps, of the second ready job."""
         self.rev, self.place, self.second = rev, place, second
 
     def leave(self, job: Job, was: int | None) -> None:
@@ -225,14 +225,14 @@ class GroupDelta(Struct, eq=False, gc=False):
 
     @property
     def is_placed_anew(self) -> bool:
-        """Whether the group gets another place: the first ready job that is left."""
+        """Whether the group gets another place: that of the first ready job that is left."""
         return self.lost and self.rev >= 0
 
     @property
     def place_written(self) -> _Place:
         """
-        The rank of the first of the jobs that became ready, and when it was created. Of a group that is placed anew,
-        those of its first ready job; if that is not known, a rank before which none is ready, and None.
+        Rank and creation time of the first job that became ready. For a group that gets another place, of its first
+        ready job; if this job is not known, a rank before which no job is ready, and None.
         """
         if self.first is None and not self.lost:
             return _NOWHERE
@@ -250,7 +250,7 @@ class GroupDelta(Struct, eq=False, gc=False):
 
     @property
     def may_be_missing(self) -> bool:
-        """Whether the group may have no row: things of a group may come before its jobs."""
+        """Whether the group may have no row yet: settings or a gate may be set before a group has jobs."""
         return self.is_entered or (self.rev < 0 and not any(self.counts))
 
     @property
@@ -314,7 +314,7 @@ class GroupChanges:
         return {(self.queue_id, GROUPED + place): by for place, by in enumerate(grown)}
 
     def statements(self) -> list[Statement]:
-        """The statements, after those that write jobs and named things."""
+        """The statements; execute them after the statements that write jobs and named things."""
         touched = {name: delta for name, delta in self.deltas.items() if delta.is_touched}
         ungrouped = touched.pop(None, None)
         groups = {self.rows.group(name): (name, its) for name, its in touched.items() if name is not None}
