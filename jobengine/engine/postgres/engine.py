@@ -57,7 +57,7 @@ R = TypeVar("R")
 _LANES: Final = 4
 #: Commands whose answers show the claims of all servers.
 _OF_ALL_SERVERS: Final = (c.ListClaimers, c.ListQueues, c.ReadStats)
-#: Seconds until a sweep follows up what a batch has left.
+#: Seconds until a sweep follows up the ends that a batch has left.
 _LATER: Final = 0.1
 #: The most schedules that are fired in one transaction.
 _FIRED_TOGETHER: Final = 50
@@ -308,10 +308,7 @@ class PostgresEngine:
         return self._steady() + self._offset
 
     def _answered(self, result: Result) -> None:
-        """
-        Wake waiters and watchers, after the batch's callers were answered; one of these may be
-        among the waiters again.
-        """
+        """Wake waiters and watchers after the batch's callers were answered, who may be waiting again."""
         self._waiters.wake(result)
         for name, opens in result.opens.items():
             self._openings.no_later(name, (opens - result.now.elapsed) / 1000)

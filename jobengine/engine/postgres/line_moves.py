@@ -47,7 +47,7 @@ class LineMoves:
     #: Waits until the changes have ended that began before the present order was set.
     ready: Callable[[], Awaitable[object]]
     _mover: LineMover = field(init=False)
-    #: When to look again, by the monotonic clock.
+    #: When the next check is due, by the monotonic clock.
     _due: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
@@ -55,7 +55,7 @@ class LineMoves:
         self._mover = LineMover(self.engine, self.clock, self._claimed)
 
     def begin(self, queue: Queue) -> None:
-        """See LineMover."""
+        """Begin to move the jobs of a queue; see LineMover."""
         self._mover.begin(queue)
 
     def look(self) -> None:

@@ -28,7 +28,7 @@ _SCAN_QUEUE: Final = named("scan_queue")
 class QueueScan:
     """The uids of the jobs that a queue had at the beginning of the scan."""
 
-    #: The queue's number: a queue that is deleted and made again gets another one.
+    #: The queue's number: a queue that is deleted and created again gets another number.
     queue_id: int
     #: The uids of its jobs in execution order, in parts.
     parts: Sequence[Sequence[str]]

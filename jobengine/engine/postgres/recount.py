@@ -32,7 +32,7 @@ from .sql import named
 
 #: The slot of the tally for corrections. Servers use slots from 0 on, so only another recount can change the same rows.
 CORRECTIONS: Final = -1
-#: The most attempts at a recount: one fails if damaged rows are found or restored meanwhile.
+#: The most attempts at a recount: an attempt fails if damaged rows are found or restored meanwhile.
 _TRIES: Final = 5
 #: Progress is reported each time this many jobs are counted.
 _REPORTED: Final = 1_000
@@ -71,7 +71,7 @@ class Recount:
     queues: int
     jobs: int
     corrections: list[Correction]
-    #: How many groups of queues with limits had wrong counts and, in the next line, how many jobs wrong dependencies.
+    #: How many groups had wrong counts and, in the next line, how many jobs had wrong dependencies.
     groups: int = 0
     dependencies: int = 0
     #: For how many jobs the table `failure` was wrong.

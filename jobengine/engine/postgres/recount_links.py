@@ -36,7 +36,7 @@ _LIST_DAMAGED_OF_BATCHES: Final = named("list_damaged_of_batches")
 _DELETE_DEPENDENCIES_OF: Final = named("delete_dependencies_of")
 _FOLLOW_UP_ALL: Final = named("follow_up_all")
 _LOCK_JOBS: Final = named("lock_jobs")
-#: A number that stands for the dependencies of a job: whole ones of a million jobs would need too much memory.
+#: A number that stands for all dependencies of a job: the dependencies of a million jobs would need too much memory.
 _Digest = int
 
 
@@ -82,11 +82,7 @@ def _digest(links: Mapping[Parent, Link]) -> _Digest:
 
 
 def correct_links(connection: "Connection[Row]", rows: Rows, queues: Mapping[int, Queue], wrong: list[Child]) -> None:
-    """
-    Write the rows of these jobs' dependencies as the jobs are now.
-
-    All ends are left to be followed up by the servers.
-    """
+    """Write the dependencies of these jobs as the jobs are now; servers then follow up all ends again."""
     for start in range(0, len(wrong), _SLICE):
         with connection.transaction():
             _correct(connection, rows, queues, wrong[start : start + _SLICE])

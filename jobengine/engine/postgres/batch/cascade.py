@@ -43,7 +43,7 @@ def followed(run: Run, follow_up: FollowUp, result: Result, own: Sequence[Parent
 
 
 def moved(run: Run, move: "Callable[[Connection[Row]], Result | None]", result: Result) -> Result:
-    """The result of a batch with the moves of failed jobs into dead-letter queues; a sweep makes moves that are left."""
+    """The result of a batch with the moves of failed jobs into dead-letter queues; a sweep makes the rest."""
     try:
         while more := run(move):
             result = merged(result, more)

@@ -393,7 +393,7 @@ class GroupChanges:
 
     def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Parameter]:
         """The columns with the names of groups that may be missing, and the digests of gates."""
-        # Only groups that get jobs or things may be missing; the others need no name.
+        # Only groups that get jobs, settings or a gate may be missing; other groups need no name.
         new = [name for name, delta in groups if delta.may_be_missing]
         sealed = dict(zip(new, self._sealed(new), strict=True))
         gates = {name: self.rows.item(GATE, name) for name, delta in groups if delta.is_gated}

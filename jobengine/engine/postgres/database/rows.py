@@ -162,7 +162,7 @@ class Rows:
         return fact.standing
 
     def opened(self, sealed: bytes) -> Fact:
-        """The fact in a sealed record; raises Damaged, and NewerFormat for one of a newer version."""
+        """The fact in a sealed record; raises Damaged, and NewerFormat for a record of a newer version."""
         try:
             return decode(self.seal.open(sealed))
         except UnknownRecord as error:

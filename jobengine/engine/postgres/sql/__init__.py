@@ -31,7 +31,7 @@ _CLOCK: Final = "%(clock)s"
 
 @frozen(eq=False)
 class NamedStatement:
-    """A statement of these files."""
+    """A statement in a file of this folder."""
 
     name: str
     #: The SQL, with parameters in the driver's form.

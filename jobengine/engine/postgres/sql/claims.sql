@@ -1,9 +1,9 @@
 -- Claims: the first ready jobs of a queue, and the claim start, where they begin (see claim_start.py).
 --
 -- A claim loads as many jobs as it takes, and as many as other commands of the batch, whose jobs (`uids`) are locked
--- already, may take from it: each OFFSET 0 keeps PostgreSQL from reading all ready jobs to find these. Of long jobs it
--- loads only `bytes`. A job whose time has come is not ready any more, even if that is not written yet. A row of NULLs
--- means: jobs are ready, but others have locked them all.
+-- already, may take from it: each OFFSET 0 keeps PostgreSQL from reading all ready jobs to find these. If jobs are
+-- long, it loads only `bytes`. A job whose time has come is not ready any more, even if that is not written yet. A row
+-- of NULLs means: jobs are ready, but others have locked them all.
 
 -- name: claim
 -- Locks and loads the first ready jobs of a queue, but none that others have locked.
@@ -33,7 +33,7 @@ WHERE NOT EXISTS (SELECT FROM first) AND EXISTS (
 );
 
 -- name: claim_beside
--- The same beside commands of the batch that may take some of these jobs.
+-- As claim, for a batch with other commands that may take some of these jobs.
 WITH first AS MATERIALIZED (
     SELECT j.queue_id, j.uid, j.inv_prio, j.arrival, j.bytes, j.sealed, j.said
     FROM job j
@@ -181,8 +181,8 @@ WHERE id = :queue_id
 FOR UPDATE;
 
 -- name: observe_ready_jobs
--- The oldest transaction under way, this one, and the first ready job from the claim start on. It is sent after the
--- queue's row is locked, so its snapshot has all that was committed until then.
+-- The numbers of the oldest running transaction and of this one, and the first ready job from the claim start on. It is
+-- sent after the queue's row is locked, so its snapshot has all that was committed until then.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint, j.inv_prio, j.arrival
 FROM (SELECT) one
 LEFT JOIN LATERAL (
@@ -201,8 +201,8 @@ SET floor_prio = :inv_prio, floor_arrival = :arrival, proposed_prio = :proposed_
 WHERE id = :queue_id;
 
 -- name: transaction_number
--- The number of this transaction. It is read alone, in a new transaction: one that waits for the queue's row may have
--- got its number before the proposal.
+-- The number of this transaction. It is read alone, in a new transaction: a transaction that waits for the queue's row
+-- may have got its number before the proposal.
 SELECT pg_current_xact_id()::text::bigint;
 
 -- name: record_transaction_number

@@ -1,5 +1,5 @@
 -- Removes rows of deleted queues, unused unique keys, old events and old batches, some rows at a time.
--- Rows that are locked are left for later: a batch that began before the queue was deleted may wait for others of them.
+-- Rows that are locked are left for later: a batch that began before the queue was deleted may wait for other rows.
 
 -- name: lock_gone_queue
 -- A queue that was deleted and may still have rows.
@@ -13,28 +13,28 @@ WHERE (queue_id, uid) IN (
 );
 
 -- name: delete_gone_history
--- Removes some of its history.
+-- Removes some of a deleted queue's history.
 DELETE FROM history
 WHERE (queue_id, span, number, server) IN (
     SELECT queue_id, span, number, server FROM history WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_items
--- Removes some of its named things.
+-- Removes some of a deleted queue's named things.
 DELETE FROM item
 WHERE (queue_id, key) IN (
     SELECT queue_id, key FROM item WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_groups
--- Removes some of its groups.
+-- Removes some of a deleted queue's groups.
 DELETE FROM grp
 WHERE (queue_id, key) IN (
     SELECT queue_id, key FROM grp WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_tags
--- Removes some of its tags.
+-- Removes some of a deleted queue's tags.
 DELETE FROM tag
 WHERE (queue_id, tag, inv_prio, arrival, uid) IN (
     SELECT queue_id, tag, inv_prio, arrival, uid
@@ -45,35 +45,36 @@ WHERE (queue_id, tag, inv_prio, arrival, uid) IN (
 );
 
 -- name: delete_gone_failures
--- Removes some of its failures.
+-- Removes some of a deleted queue's failures.
 DELETE FROM failure
 WHERE (queue_id, uid) IN (
     SELECT queue_id, uid FROM failure WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_keys
--- Removes some of its unique keys.
+-- Removes some of a deleted queue's unique keys.
 DELETE FROM unique_key
 WHERE (queue_id, key) IN (
     SELECT queue_id, key FROM unique_key WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_events
--- Removes some of its events.
+-- Removes some of a deleted queue's events.
 DELETE FROM event
 WHERE (queue_id, last) IN (
     SELECT queue_id, last FROM event WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_counts
--- Removes some of its counts.
+-- Removes some of a deleted queue's counts.
 DELETE FROM tally
 WHERE (queue_id, slot, place) IN (
     SELECT queue_id, slot, place FROM tally WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_gone_dependencies
--- Removes some of what its jobs depend on, and leaves that to be followed up: its retention may begin.
+-- Removes some dependencies of a deleted queue's jobs, and leaves awaited jobs to be followed up: their retention may
+-- begin.
 WITH gone AS (
     DELETE FROM dependency
     WHERE (queue_id, uid, parent_queue, parent_key) IN (
@@ -88,14 +89,14 @@ WITH gone AS (
 INSERT INTO ended (parent_queue, parent_key) SELECT parent_queue, parent_key FROM gone;
 
 -- name: delete_gone_batches
--- Removes some of the counts of its batches.
+-- Removes some counts of a deleted queue's batches.
 DELETE FROM batch_tally
 WHERE (queue_id, batch, slot, place) IN (
     SELECT queue_id, batch, slot, place FROM batch_tally WHERE queue_id = :queue_id LIMIT :most FOR UPDATE SKIP LOCKED
 );
 
 -- name: forget_gone_queue
--- Removes the record of a deleted queue, but not while rows are left, which were locked.
+-- Removes the record of a deleted queue, unless rows are left that were locked.
 DELETE FROM gone g
 WHERE queue_id = :queue_id
     AND NOT EXISTS (SELECT FROM job WHERE queue_id = g.queue_id)
@@ -122,7 +123,7 @@ WHERE q.id = o.queue_id AND q.events_from < o.last;
 DELETE FROM event e USING queue q WHERE q.id = e.queue_id AND e.last <= q.events_from;
 
 -- name: delete_old_batches
--- Removes the numbers of batches of connections that are long gone.
+-- Removes the batch numbers of lanes that ended long ago.
 DELETE FROM lane_commit WHERE at < :before;
 
 -- name: find_key_slice_end
@@ -135,8 +136,8 @@ OFFSET :skipped
 LIMIT 1;
 
 -- name: delete_unused_keys
--- Removes the unused unique keys of a slice. A key that is about to be used is locked, and is left alone. One that is
--- used just after its removal is made again.
+-- Removes the unused unique keys of a slice. A key that is about to be used is locked, and is left alone. A key
+-- that is used just after its removal is inserted again.
 DELETE FROM unique_key
 WHERE (queue_id, key) IN (
     SELECT k.queue_id, k.key

@@ -10,7 +10,7 @@ ORDER BY j.queue_id, j.uid
 FOR UPDATE OF j;
 
 -- name: lock_followers
--- Locks and loads the jobs that follow one in a place: damaged rows are often neighbours.
+-- Locks and loads the jobs that follow a job in a place: damaged rows are often neighbours.
 SELECT j.queue_id, j.uid, j.sealed, j.said, j.place, j.due, j.due_wall,
     j.awaited IS NOT NULL OR j.batch IS NOT NULL
 FROM job j
@@ -30,7 +30,7 @@ FROM unnest(:queue_ids::bigint[], :uids::text[]) AS n (queue_id, uid)
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: correct_deadlines
--- Writes the deadlines that the records of jobs have.
+-- Writes deadlines as the records of jobs have them.
 UPDATE job j
 SET due = n.due, due_wall = n.due_wall
 FROM unnest(:queue_ids::bigint[], :uids::text[], :dues::bigint[], :due_walls::bigint[])

@@ -11,7 +11,7 @@ SELECT unnest(:queue_ids::bigint[]), unnest(:uids::text[]), unnest(:places::bigi
     unnest(:groups::bytea[]), unnest(:awaited::bigint[]), unnest(:batches::bytea[]), unnest(:kept::bigint[]);
 
 -- name: renew_linked_jobs
--- Writes such jobs, and those on which nobody depends any more, when their spec has changed.
+-- Writes jobs like these whose spec has changed; also jobs on which no job depends any more.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, inv_prio = n.inv_prio, arrival = n.arrival, created = n.created, sealed = n.sealed, said = NULL,
@@ -28,7 +28,7 @@ FROM (
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: move_linked_jobs
--- The same for jobs of which only the standing has changed.
+-- As renew_linked_jobs, for jobs of which only the standing has changed.
 UPDATE job j
 SET place = n.place, due = n.due, due_wall = n.due_wall, updated = n.updated, unique_key = n.unique_key,
     bytes = n.bytes, said = n.said, grp = n.grp, awaited = n.awaited, batch = n.batch, kept = n.kept
@@ -50,7 +50,7 @@ FROM unnest(:queue_ids::bigint[], :uids::text[], :kept::bigint[]) AS n (queue_id
 WHERE j.queue_id = n.queue_id AND j.uid = n.uid;
 
 -- name: write_dependencies
--- Writes what jobs depend on; the jobs are locked.
+-- Writes dependencies of locked jobs.
 INSERT INTO dependency (queue_id, uid, parent_queue, parent_key, mark, keeps)
 SELECT * FROM unnest(
     :queue_ids::bigint[], :uids::text[], :parent_queues::bytea[], :parent_keys::text[], :marks::text[],
@@ -59,14 +59,14 @@ SELECT * FROM unnest(
 ON CONFLICT (queue_id, uid, parent_queue, parent_key) DO UPDATE SET mark = excluded.mark, keeps = excluded.keeps;
 
 -- name: delete_dependencies
--- Removes what jobs no longer depend on; the jobs are locked.
+-- Removes dependencies that locked jobs no longer have.
 DELETE FROM dependency d
 USING unnest(:queue_ids::bigint[], :uids::text[], :parent_queues::bytea[], :parent_keys::text[])
     AS n (queue_id, uid, parent_queue, parent_key)
 WHERE d.queue_id = n.queue_id AND d.uid = n.uid AND d.parent_queue = n.parent_queue AND d.parent_key = n.parent_key;
 
 -- name: insert_ended
--- Leaves jobs, batches and queues to be followed up.
+-- Records jobs, batches and queues to be followed up.
 INSERT INTO ended (parent_queue, parent_key, at)
 SELECT parent_queue, parent_key, :at
 FROM unnest(:parent_queues::bytea[], :parent_keys::text[]) AS n (parent_queue, parent_key);
@@ -79,7 +79,7 @@ ORDER BY 1, 2, 3, 4
 ON CONFLICT (queue_id, batch, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs;
 
 -- name: unfinished_batches
--- Those of these batches that seem to have unfinished jobs. The last jobs of a batch may finish in two transactions at
+-- The batches among these that seem to have unfinished jobs. The last jobs of a batch may finish in two transactions at
 -- once, of which neither sees the other.
 SELECT w.queue_id, w.batch
 FROM unnest((SELECT :queue_ids::bigint[]), :batches::bytea[]) AS w (queue_id, batch), LATERAL (
@@ -104,7 +104,7 @@ WHERE queue_id = ANY(:queue_ids::bigint[])
 GROUP BY 1, 2, 3;
 
 -- name: count_items
--- How many things of kinds queues have.
+-- How many named things of these kinds queues have.
 SELECT w.queue_id, w.kind, (SELECT count(*) FROM item i WHERE i.queue_id = w.queue_id AND i.kind = w.kind)
 FROM unnest((SELECT :queue_ids::bigint[]), :kinds::bytea[]) AS w (queue_id, kind);
 
@@ -136,7 +136,7 @@ JOIN job j USING (queue_id, uid)
 JOIN queue q ON q.id = j.queue_id;
 
 -- name: awaited_among
--- Those of these jobs for which others wait, or because of which they have failed. See read_parents about the count.
+-- The jobs among these for which others wait, or because of which others have failed. See read_parents about the count.
 SELECT w.parent_key
 FROM unnest((SELECT :parent_keys::text[])) AS w (parent_key)
 WHERE 0 < (
@@ -154,11 +154,12 @@ WHERE 0 < (
 SELECT 1 FROM ended LIMIT 1;
 
 -- name: take_ended
--- Takes what is left to be followed up, but nothing that others have taken.
+-- Takes rows to be followed up, but none that others have taken.
 SELECT id, parent_queue, parent_key, at FROM ended ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED;
 
 -- name: take_own_ended
--- Takes what a transaction has just left to be followed up. If another one has taken it, this waits for its end.
+-- Takes rows that a transaction has just left to be followed up. If another transaction has taken one, this waits for
+-- its end.
 SELECT e.id, e.parent_queue, e.parent_key, e.at
 FROM (SELECT * FROM unnest((SELECT :parent_queues::bytea[]), :parent_keys::text[])) AS w (parent_queue, parent_key)
 JOIN ended e USING (parent_queue, parent_key)
@@ -166,13 +167,13 @@ ORDER BY e.id
 FOR UPDATE OF e;
 
 -- name: find_own_ended
--- Those of some jobs for which something is left to be followed up.
+-- The jobs among these for which a row is left to be followed up.
 SELECT DISTINCT e.parent_queue, e.parent_key
 FROM (SELECT * FROM unnest((SELECT :parent_queues::bytea[]), :parent_keys::text[])) AS w (parent_queue, parent_key)
 JOIN ended e USING (parent_queue, parent_key);
 
 -- name: find_ended_of_queues
--- Jobs and batches of queues for which something is left to be followed up.
+-- The jobs and batches of queues for which a row is left to be followed up.
 SELECT DISTINCT e.parent_queue, e.parent_key
 FROM unnest((SELECT :parent_queues::bytea[])) AS w (parent_queue)
 JOIN ended e USING (parent_queue)
@@ -180,11 +181,11 @@ WHERE e.parent_key <> ''
 LIMIT :most;
 
 -- name: delete_ended
--- Removes what was followed up.
+-- Removes rows that were followed up.
 DELETE FROM ended WHERE id = ANY(:ids::bigint[]);
 
 -- name: spread_ended
--- Replaces queues that were deleted by the jobs and batches there for which others wait.
+-- Replaces the rows of deleted queues by rows of their jobs and batches for which others wait.
 INSERT INTO ended (parent_queue, parent_key)
 SELECT DISTINCT d.parent_queue, d.parent_key
 FROM unnest((SELECT :parent_queues::bytea[])) AS w (parent_queue)
@@ -194,7 +195,7 @@ RETURNING parent_queue, parent_key;
 
 -- name: read_parents
 -- How ended jobs and batches stand: the number of their queue; the place, `awaited` and `kept` of a job; the record of
--- a batch; and whether unfinished jobs depend on them, or any jobs at all. For EXISTS PostgreSQL may read all rows.
+-- a batch; and whether unfinished jobs depend on them, or any jobs at all. With EXISTS PostgreSQL might read all rows.
 SELECT w.n, q.id, j.place, j.awaited, j.kept, i.sealed, 0 < (
         SELECT count(*)
         FROM (
@@ -231,7 +232,7 @@ LATERAL (
 LIMIT :most;
 
 -- name: read_queues_by_number
--- The time, and the queues with these numbers or names; goes on with a transaction. See read_queues.
+-- The time, and the queues with these numbers or names; continues a transaction. See read_queues.
 SELECT t.wall, t.ahead, t.undone, q.id, q.rev, q.watched_until > t.wall, q.name_digest, q.sealed,
     coalesce(q.proposed_prio, q.floor_prio), coalesce(q.proposed_arrival, q.floor_arrival), false
 FROM (SELECT :clock AS wall, ahead, undone FROM meta LIMIT 1) t
@@ -253,8 +254,8 @@ LIMIT :most
 FOR UPDATE SKIP LOCKED;
 
 -- name: begin_retention
--- Sets the deadlines of finished jobs of a batch, which are locked. Another job may have begun to depend on one while
--- they were being locked: this later statement sees that, and leaves it out.
+-- Sets the deadlines of finished jobs of a batch, which are locked. If a job has begun to depend on one of them
+-- meanwhile, this later statement sees that, and leaves the awaited job out.
 UPDATE job j
 SET due = greatest(j.updated, :ended) + j.kept, kept = NULL
 WHERE j.queue_id = :queue_id AND j.uid = ANY((SELECT :uids::text[])::text[]) AND 0 = (
@@ -300,7 +301,7 @@ WHERE t.queue_id = :queue_id AND t.batch = :key
 UPDATE item SET over = :later WHERE queue_id = :queue_id AND key = :key AND over <= :elapsed;
 
 -- name: follow_up_all
--- Leaves everything to be followed up that may have been missed: after an import, and after a recount.
+-- Records everything that may have been missed, to be followed up: after an import, and after a recount.
 INSERT INTO ended (parent_queue, parent_key)
 SELECT DISTINCT parent_queue, parent_key FROM dependency
 UNION
@@ -320,7 +321,7 @@ FROM (
 WHERE j.queue_id = n.id AND j.uid = n.parent_key;
 
 -- name: list_dependencies
--- What each job depends on.
+-- The dependencies of all jobs.
 SELECT queue_id, uid, parent_queue, parent_key, mark, keeps FROM dependency ORDER BY queue_id, uid;
 
 -- name: list_batch_counts
@@ -331,14 +332,14 @@ WHERE queue_id = ANY(:queue_ids::bigint[])
 GROUP BY 1, 2, 3;
 
 -- name: list_damaged_of_batches
--- The damaged jobs of batches, which are counted where they were; see rows.MARKS_RECOUNTED.
+-- The damaged jobs of batches, which still count in their old places; see rows.MARKS_RECOUNTED.
 SELECT queue_id, batch, CASE WHEN place <= -10 THEN -11 - place ELSE -1 - place END, count(*)
 FROM job
 WHERE place < 0 AND batch IS NOT NULL
 GROUP BY 1, 2, 3;
 
 -- name: delete_dependencies_of
--- Removes all that jobs depend on; the jobs are locked.
+-- Removes all dependencies of locked jobs.
 DELETE FROM dependency d
 USING unnest(:queue_ids::bigint[], :uids::text[]) AS n (queue_id, uid)
 WHERE d.queue_id = n.queue_id AND d.uid = n.uid;

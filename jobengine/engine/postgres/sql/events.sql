@@ -1,8 +1,8 @@
 -- Events for watchers, and what the poller reads for waiters.
 
 -- name: begin_watch
--- Has the events of a queue kept from now on. If it was not watched, there were changes without events: none before
--- this one is kept.
+-- Keeps the events of a queue from now on. If it was not watched, there were changes without events, so earlier events
+-- are not kept.
 UPDATE queue
 SET watched_until = now + :kept,
     events = events + CASE WHEN watched_until < now THEN 1 ELSE 0 END,
@@ -12,7 +12,7 @@ WHERE name_digest = :digest
 RETURNING id, events, events_from;
 
 -- name: extend_watches
--- Has the events of watched queues kept for longer.
+-- Keeps the events of watched queues for longer.
 UPDATE queue
 SET watched_until = now + :kept,
     events = events + CASE WHEN watched_until < now THEN 1 ELSE 0 END,
@@ -57,7 +57,7 @@ FROM queue q
 WHERE name_digest = ANY(:digests::bytea[]);
 
 -- name: poll_unfinished_jobs
--- Those of these jobs that are in these places: neither finished nor gone.
+-- The jobs among these that are in these places: neither finished nor gone.
 SELECT w.name_digest, w.uid
 FROM unnest(:digests::bytea[], :uids::text[]) AS w (name_digest, uid)
 JOIN queue q USING (name_digest)

@@ -13,7 +13,8 @@ USING unnest(:queue_ids::bigint[], :uids::text[]) AS n (queue_id, uid)
 WHERE f.queue_id = n.queue_id AND f.uid = n.uid;
 
 -- name: list_failures
--- The groups after a position, the largest first, out of the `limited` largest; and the number of jobs in others.
+-- The groups after a position, the largest first, out of the `limited` largest; and the number of jobs in the other
+-- groups.
 WITH listed AS (
     SELECT key, count(*) AS jobs, min(at) AS first, sum(count(*)) OVER () AS total
     FROM failure
@@ -50,7 +51,8 @@ SELECT count(*), min(at) FROM failure WHERE queue_id = :queue_id AND key = :key;
 
 -- name: count_failures
 -- The number of groups, and of those that began after a time, both at most `most`: two look-ups in the index for each
--- group, however large it is. Of more groups, all failures are read to count those that are new.
+-- group, however large it is. If there are more groups, all failures are read to count the
+-- new groups.
 WITH RECURSIVE groups AS (
     (SELECT key, at, 1 AS number FROM failure WHERE queue_id = :queue_id ORDER BY key, at LIMIT 1)
     UNION ALL

@@ -5,7 +5,7 @@
 -- not fit it. With `count(*)` instead of EXISTS the items of a group are found by their keys.
 
 -- name: lock_flow
--- Waits for locks on queues with flow: shared ones, or alone. The numbers are sorted, so there is no deadlock.
+-- Waits for locks on queues with flow, shared or exclusive. The numbers are sorted, so there is no deadlock.
 SELECT count(pg_advisory_xact_lock(number)) FILTER (WHERE alone = 1),
     count(pg_advisory_xact_lock_shared(number)) FILTER (WHERE alone = 0)
 FROM unnest((SELECT :numbers::bigint[]), :alone::bigint[]) AS n (number, alone);
@@ -21,8 +21,8 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid I
 SELECT FROM grp WHERE queue_id = :queue_id AND key = '' FOR UPDATE;
 
 -- name: read_flow
--- The jobs that are ready, delayed and in progress in a queue, and those of all its groups; the turn of the jobs
--- without a group, the start of those that are ready, and the queue's gate.
+-- The number of ready, delayed and running jobs of a queue, and of all its groups together; the turn of the jobs
+-- without a group, the start of the ready ones among them, and the queue's gate.
 SELECT t.*, coalesce(g.served, 0), g.start_prio, g.start_arrival, i.sealed
 FROM (
     SELECT coalesce(sum(jobs) FILTER (WHERE place = 0), 0)::bigint,
@@ -170,7 +170,7 @@ SET gate = excluded.gate, sealed = excluded.sealed
 WHERE g.sealed = '' AND g.key <> '';
 
 -- name: change_groups
--- Adds to the counts of groups, and makes those that are missing: only those that get a job may be, and have a name.
+-- Adds to the counts of groups, and inserts missing groups: only groups that get a job may be missing, and have a name.
 --
 -- `served` is the turn in which a group was served, or NULL. A group that gets its first job comes after those that
 -- were served. `inv_prio`, `arrival` and `created` are of the first job that became ready. A group that was read, with
@@ -283,8 +283,8 @@ SELECT set_config('jobengine.emptied', coalesce(array_agg(key) FILTER (WHERE job
 FROM changed;
 
 -- name: place_misplaced_groups
--- Places the groups that update_groups has just changed, and others since they were read. They are locked, and this
--- statement sees all that was committed before.
+-- Places the groups that update_groups has just changed, and that others have changed since they were read. They are
+-- locked, and this statement sees all that was committed before.
 UPDATE grp g
 SET inv_prio = n.inv_prio, arrival = n.arrival, first_created = n.created, rev = g.rev + 1
 FROM (
@@ -303,7 +303,7 @@ FROM (
 WHERE g.queue_id = n.queue_id AND g.key = n.key;
 
 -- name: set_up_groups
--- Writes the settings of groups that are used in order.
+-- Writes the settings by which groups are ordered.
 UPDATE grp g
 SET most = n.most, weight = n.weight
 FROM (
@@ -351,7 +351,7 @@ WHERE g.queue_id = :queue_id AND g.key = ANY(:keys::bytea[]) AND g.key <> ''
     AND (SELECT count(*) FROM item i WHERE i.queue_id = g.queue_id AND i.key = ANY(ARRAY[g.key, g.gate])) = 0;
 
 -- name: delete_emptied_groups
--- The same for the groups that change_groups or update_groups has just left without jobs.
+-- As delete_empty_groups, for the groups that change_groups or update_groups has just left without jobs.
 DELETE FROM grp g
 WHERE g.queue_id = :queue_id AND g.key = ANY(current_setting('jobengine.emptied')::bytea[]) AND g.key <> ''
     AND g.ready = 0 AND g.delayed = 0 AND g.running = 0 AND g.failed = 0
@@ -369,7 +369,7 @@ ON CONFLICT (queue_id, key) DO UPDATE SET start_prio = excluded.start_prio, star
 SELECT count(*) FROM grp WHERE queue_id = :queue_id AND key = '' AND start_prio IS NOT NULL;
 
 -- name: move_ungrouped_start
--- Moves the start of the ready jobs without a group forward, but not beyond one that others have locked.
+-- Moves the start of the ready jobs without a group forward, but not beyond a job that others have locked.
 UPDATE grp g
 SET (start_prio, start_arrival) = (
     SELECT coalesce(j.inv_prio, :inv_prio), coalesce(j.arrival, :arrival)
@@ -386,7 +386,7 @@ SET (start_prio, start_arrival) = (
 WHERE queue_id = :queue_id AND key = '' AND start_prio IS NOT NULL;
 
 -- name: set_ungrouped_start_back
--- Sets it back to a job that became ready before it.
+-- Sets the start of the ready jobs without a group back to a job that became ready before it.
 UPDATE grp
 SET start_prio = :inv_prio, start_arrival = :arrival
 WHERE queue_id = :queue_id AND key = '' AND (start_prio, start_arrival) > (:inv_prio, :arrival);
@@ -403,7 +403,7 @@ WHERE g.queue_id = :queue_id AND g.key = '' AND 0 >= (
 );
 
 -- name: note_turn
--- Writes the last turn, and that of the jobs without a group, unless it is 0.
+-- Writes the last turn, and the turn of the jobs without a group unless that is 0.
 UPDATE grp
 SET turn = :turn, served = CASE WHEN :served::bigint > 0 THEN :served ELSE served END
 WHERE queue_id = :queue_id AND key = '';
@@ -496,7 +496,7 @@ WHERE j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place >= 0
 ORDER BY j.grp;
 
 -- name: recount_groups
--- Counts the jobs of each group of a queue, and corrects wrong counts; returns how many groups had any.
+-- Counts the jobs of each group of a queue, and corrects wrong counts; returns how many groups had wrong ones.
 WITH counted AS (
     SELECT g.key, count(*) FILTER (WHERE j.place = 0) AS ready,
         count(*) FILTER (WHERE j.place = ANY(ARRAY[1, 12])) AS delayed,
@@ -516,8 +516,8 @@ WITH counted AS (
 SELECT count(*) FROM corrected;
 
 -- name: correct_settings_of_groups
--- Writes what groups use in order of their settings, where it is wrong; `keys` are those of all groups with settings.
--- Returns how many were wrong.
+-- Corrects the settings by which groups are ordered; `keys` are the keys of all groups with settings. Returns how many
+-- were wrong.
 WITH corrected AS (
     UPDATE grp g
     SET most = n.most, weight = n.weight
@@ -550,7 +550,7 @@ ORDER BY n.place
 ON CONFLICT (queue_id, slot, place) DO UPDATE SET jobs = t.jobs + excluded.jobs;
 
 -- name: forget_ungrouped_start
--- Lets the ready jobs without a group be found from the first of the queue on.
+-- Lets the ready jobs without a group be found from the queue's first job on.
 UPDATE grp SET start_prio = :inv_prio, start_arrival = :arrival
 WHERE queue_id = :queue_id AND key = '' AND start_prio IS NOT NULL;
 

@@ -10,7 +10,7 @@ LIMIT :most
 FOR UPDATE SKIP LOCKED;
 
 -- name: lock_jobs_due_by_wall_clock
--- The same by the wall clock.
+-- As lock_due_jobs, by the wall clock.
 SELECT queue_id, uid, sealed, said, place, awaited
 FROM job
 WHERE queue_id = :queue_id AND due_wall <= :wall
@@ -75,7 +75,7 @@ ORDER BY k.queue_id, k.key
 FOR UPDATE OF k;
 
 -- name: share_keys
--- The same for a batch that changes none of the things that these keys stand for: several may do so at a time.
+-- As lock_keys, for a batch that does not change what these keys stand for: several batches may share the locks.
 SELECT 1
 FROM unnest((SELECT :queue_ids::bigint[]), :keys::bytea[]) AS w (queue_id, key)
 JOIN unique_key k USING (queue_id, key)

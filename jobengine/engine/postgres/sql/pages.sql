@@ -15,7 +15,7 @@ ORDER BY inv_prio, arrival
 LIMIT :most;
 
 -- name: page_of_group
--- The same without unfinished jobs of other groups: the index of groups has no finished jobs.
+-- As page_by_rank, without unfinished jobs of other groups: the index of groups has no finished jobs.
 SELECT p.*
 FROM (
     SELECT g.*

@@ -51,7 +51,7 @@ ORDER BY q.soonest
 LIMIT 50;
 
 -- name: lock_queue_creation
--- Until the commit nobody else makes a queue.
+-- Prevents others from creating queues until the commit.
 SELECT 1 FROM meta FOR UPDATE;
 
 -- name: find_lack

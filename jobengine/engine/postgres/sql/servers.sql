@@ -38,7 +38,7 @@ ORDER BY 1, 2, 3
 ON CONFLICT (queue_id, span, number, server) DO UPDATE SET counted = excluded.counted;
 
 -- name: read_periods
--- The kept periods of queues, of spans up to one.
+-- The kept periods of queues, for all spans up to `span`.
 SELECT h.queue_id, h.server, h.span, h.number, h.counted
 FROM unnest((SELECT :queue_ids::bigint[])::bigint[]) q (id), LATERAL (
     SELECT * FROM history h WHERE h.queue_id = q.id AND h.span <= :span
@@ -64,7 +64,7 @@ WHERE (queue_id, span, number, server) IN (
 SELECT pg_notify('jobengine', payload) FROM unnest(:payloads::text[]) AS payload;
 
 -- name: read_settings
--- The settings of a connection, and the beginning of a statement that gives the role another one.
+-- The settings of a connection, and the beginning of a statement that gives the role another setting.
 SELECT format('ALTER ROLE %I IN DATABASE %I SET ', current_user, current_database()),
     current_setting('synchronous_commit'), current_setting(:mark, true),
     ARRAY(
@@ -93,7 +93,7 @@ SELECT to_regnamespace('jobengine') IS NULL, to_regclass('jobengine.meta') IS NO
 SELECT version, passes, kib, salt, sealed FROM meta;
 
 -- name: lock_meta
--- The same, once no migration is under way.
+-- As read_meta, once no migration is running.
 SELECT version, passes, kib, salt, sealed FROM meta FOR UPDATE;
 
 -- name: insert_meta

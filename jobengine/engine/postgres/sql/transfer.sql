@@ -23,11 +23,11 @@ SELECT queue_id, uid, sealed, said, place FROM job;
 SELECT queue_id, uid, sealed, said, place FROM job WHERE queue_id = :queue_id;
 
 -- name: lock_for_import
--- Until the commit nobody else makes a queue; also whether there are queues.
+-- Prevents others from creating queues until the commit, and reads whether there are queues.
 SELECT ahead, EXISTS (SELECT FROM queue) FROM meta FOR UPDATE OF meta;
 
 -- name: advance_arrivals
--- Jobs that are added from now on come after those that were imported.
+-- Lets jobs that are added from now on come after imported jobs.
 SELECT setval('batch', :batch)
 WHERE :batch >= (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM batch);
 

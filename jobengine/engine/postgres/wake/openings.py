@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 @define(kw_only=True, eq=False)
 class Openings:
-    """The timers, one for each queue."""
+    """Timers that let the waiters of a queue claim when its next gate changes; one for each queue."""
 
     clock: IReactorTime
     #: Lets the waiters of a queue claim.
