@@ -12,7 +12,7 @@ from jobengine.client import OutcomeUnknown, Queue, Secret
 from .columns import QUEUES
 from .command import Command, command, group
 from .limits import changed_limits, limit_options
-from .parameters import QUEUE, Seconds, hold_end, hold_options
+from .parameters import QUEUE, OrNone, Seconds, hold_end, hold_options
 from .prompts import KEY_FILE, confirm, key_from
 from .session import current
 from .terminal_text import counted, moment
@@ -111,7 +111,7 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     "jobengine queue configure mail --require-lease",
 )
 @QUEUE
-@click.option("--max-jobs", type=click.IntRange(0), help="The most jobs in the queue; 0 is no limit.")
+@click.option("--max-jobs", type=OrNone(click.IntRange(0)), help="The most jobs in the queue, in any state.")
 @click.option(
     "--require-lease/--no-require-lease",
     default=None,
@@ -138,8 +138,8 @@ def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
 @click.option("--old-key-for", type=Seconds("s"), help="How long the old key stays valid beside the new one.")
 def configure(queue_name: str, **options: Any) -> None:
     """
-    Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate, --target-wait,
-    --seconds-per-priority or --dead-letter.
+    Change the settings of a queue; others stay unchanged. The word `none` removes a limit, a rate, --max-jobs,
+    --target-wait, --seconds-per-priority or --dead-letter.
 
     A limit is about jobs in progress, a rate about claims: never more than COUNT in any span of TIME.
     """
@@ -189,7 +189,7 @@ def _changes(queue: Queue, options: dict[str, Any]) -> dict[str, Any]:
     }
     given = {name: value for name, value in defaults.items() if value is not None}
     changes = {
-        "max_jobs": options["max_jobs"],
+        "max_jobs": 0 if options["max_jobs"] == "none" else options["max_jobs"],
         "require_lease": options["require_lease"],
         "old_key_seconds": _whole(options["old_key_for"], 1),
         "defaults": given or None,

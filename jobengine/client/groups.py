@@ -128,7 +128,7 @@ class QueueSettings(TypedDict, total=False):
     draining: bool | None
     #: Whether each update of a job in progress must have the lease.
     require_lease: bool | None
-    #: The most jobs in the queue, in any state; 0 is no limit.
+    #: The most jobs in the queue, in any state; None or 0 is no limit.
     max_jobs: int | None
     #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs.
     #: Omitted ones stay unchanged; None stands for the server's default.
@@ -170,7 +170,7 @@ class GroupOptions(TypedDict, total=False):
 
 def settings_value(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a queue as a JSON object; raises TypeError."""
-    return _with_hold(written(settings, QueueSettings.__optional_keys__, _REMOVED, _WRITE))
+    return _with_zeros(written(settings, QueueSettings.__optional_keys__, _REMOVED, _WRITE))
 
 
 def merged_defaults(present: Mapping[str, int] | None, changes: Mapping[str, int | None]) -> dict[str, int]:
@@ -181,12 +181,12 @@ def merged_defaults(present: Mapping[str, int] | None, changes: Mapping[str, int
 
 def group_value(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a group as a JSON object; raises TypeError."""
-    return _with_hold(written(settings, GroupOptions.__optional_keys__, _REMOVED, _WRITE))
+    return _with_zeros(written(settings, GroupOptions.__optional_keys__, _REMOVED, _WRITE))
 
 
-def _with_hold(value: dict[str, Any]) -> dict[str, Any]:
-    """The object, with 0, a time in the past, for a `held_until` of None."""
-    return {**value, "held_until": value["held_until"] or 0} if "held_until" in value else value
+def _with_zeros(value: dict[str, Any]) -> dict[str, Any]:
+    """The object, with 0 for a `held_until` of None, a time in the past, and for a `max_jobs` of None."""
+    return {**value, **{name: value[name] or 0 for name in ("held_until", "max_jobs") if name in value}}
 
 
 def _limits_value(limits: Any) -> Mapping[str, Any]:
@@ -224,5 +224,15 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 #: Settings that None removes.
 _REMOVED: Final = frozenset(
-    {"limits", "group_limits", "target_wait_seconds", "order", "dead_letter", "held_until", "in_progress", "rate"}
+    {
+        "limits",
+        "group_limits",
+        "target_wait_seconds",
+        "order",
+        "dead_letter",
+        "held_until",
+        "max_jobs",
+        "in_progress",
+        "rate",
+    }
 )

@@ -113,7 +113,7 @@ class ChangeQueue(Fields, frozen=True, kw_only=True):
     paused: bool | None = None
     draining: bool | None = None
     require_lease: bool | None = None
-    max_jobs: Count | None = None
+    max_jobs: Count | UnsetType | None = UNSET
     defaults: Defaults | None = None
     limits: Limits | UnsetType | None = UNSET
     group_limits: Limits | UnsetType | None = UNSET

@@ -98,7 +98,7 @@ class Wire:
             paused=sent.paused,
             draining=sent.draining,
             require_lease=sent.require_lease,
-            max_jobs=sent.max_jobs,
+            max_jobs=None if sent.max_jobs is UNSET else sent.max_jobs or 0,
             defaults=None if sent.defaults is None else self._filled(sent.defaults),
             limits=_limits(sent.limits),
             group_limits=_limits(sent.group_limits),

@@ -102,6 +102,7 @@ _CONFIGURED = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 
         ("add mail {} --not-before 2027-01-15T09:00+01:00", ("add", {}, {"not_before": _AT_8})),
         ("add mail {} --not-before 2027-01-15T08:00:00Z", ("add", {}, {"not_before": _AT_8})),
         (f"add mail {{}} --uid {UID} --wait --wait-at-most 1s", ("add_and_wait", {}, {"timeout": 1.0, "uid": UID})),
+        ("queue configure mail --max-jobs none", ("configure", {"max_jobs": 0})),
         ("queue configure mail --max-jobs 9 --require-lease", ("configure", {"max_jobs": 9, "require_lease": True})),
         ("queue configure mail --keep 120s --timeout 1.5m --retry-delay 1h", ("configure", {"defaults": _CONFIGURED})),
         ("queue configure mail --timeout 4.35m", ("configure", {"defaults": {"timeout_seconds": 261}})),

@@ -56,6 +56,7 @@ _UNTIL = datetime(2027, 1, 15, 8, tzinfo=UTC)
         ({"order": {"seconds_per_priority": timedelta(minutes=1)}}, {"order": {"seconds_per_priority": 60}}),
         ({"order": None}, {"order": None}),
         ({"held_until": _UNTIL}, {"held_until": 1_800_000_000}),
+        ({"max_jobs": None}, {"max_jobs": 0}),
         ({"held_until": None}, {"held_until": 0}),
         ({"paused": True}, {"paused": True}),
     ],

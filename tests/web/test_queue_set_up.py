@@ -31,12 +31,13 @@ def test_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
         "defaults": DEFAULTS,
     }
     expected = {"name": "q", "created": created, **given}
-    nothing: dict[str, Any] = dict.fromkeys([*given, "new_access_key"])
+    nothing: dict[str, Any] = dict.fromkeys([*(given.keys() - {"max_jobs"}), "new_access_key"])
     assert set_up(server, **given).json == expected
     assert set_up(server, **nothing).json == expected
     server.restart()
     assert set_up(server).json == expected
     assert set_up(server, paused=False).json == {**expected, "paused": False}
+    assert set_up(server, max_jobs=None).json["max_jobs"] == 0
 
 
 @pytest.mark.parametrize(
