@@ -15,10 +15,11 @@ from twisted.python.usage import UsageError
 
 from . import __version__
 from .core.schedules import Edge
-from .daemon.announcement import Announcement, is_short
+from .daemon.announcement import Announcement
 from .daemon.hardening import forbid_dumps, wipe_variables
 from .daemon.listening import listener, what_is_wrong
 from .daemon.logs import observer
+from .daemon.secret_file import weakness
 from .daemon.secret_source import SecretSource
 from .daemon.service import Daemon, about_database, end_early
 from .daemon.settings import SETTINGS, BadSetting, Settings, read_settings
@@ -148,7 +149,8 @@ def _announcement(settings: Settings) -> Announcement:
         dashboard=settings.dashboard,
         ignored=settings.ignored,
         has_admin_key=settings.admin_key is not None,
-        short_admin_key=is_short(settings.admin_key),
+        weak_admin_key=weakness(settings.admin_key),
+        weak_secret=weakness(settings.secret),
         # Our image sets this variable, as Podman and systemd do for each container; its name is in lower case.
         in_container=bool(os.environ.get("container")),  # noqa: SIM112
     )

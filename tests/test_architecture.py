@@ -69,6 +69,7 @@ ALLOWED = {
     "worker": {"worker", "client"},
     "testing": {"client"},
     "cli": {"cli", "client", "worker", "tools"},
+    "cli.prompts": {"cli", "client", "daemon.secret_file"},
     "cli.command_runner": {"client.encoding", "wire.strict_json", "worker"},
     "tools": {"tools", "storage", "core", "engine.local.tables", "daemon.secret_file", "daemon.hardening"},
     "tools.postgres": {

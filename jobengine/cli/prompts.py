@@ -8,6 +8,7 @@ import click
 
 from jobengine.client import BadSettings, Secret
 from jobengine.client.settings import read_key_file
+from jobengine.daemon.secret_file import SHORT
 
 from .session import current
 
@@ -19,8 +20,6 @@ KEY_FILE = click.option(
 )
 #: The most bytes of a key; a longer key would not fit in a header.
 _LONGEST = 1 << 16
-#: A key with fewer characters gets a warning.
-_SHORT = 16
 
 
 def key_from(path: str | None) -> tuple[Secret, bool]:
@@ -28,10 +27,10 @@ def key_from(path: str | None) -> tuple[Secret, bool]:
     if path is None:
         return Secret(secrets.token_urlsafe(32)), True
     key = _from_standard_input() if path == "-" else read_key_file(Path(path))
-    if (length := len(key.reveal())) < _SHORT:
+    if (length := len(key.reveal())) < SHORT:
         characters = "1 character" if length == 1 else f"{length} characters"
         current().output.note(
-            f"Warning: the key has only {characters} and can be guessed; use {_SHORT} or more, or let this "
+            f"Warning: the key has only {characters} and can be guessed; use {SHORT} or more, or let this "
             "command make one."
         )
     return key, False

@@ -5,9 +5,6 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-#: An admin key with fewer characters gets a warning, as the command line warns of a queue's key.
-_SHORT = 16
-
 #: Addresses that mean every address of the machine, and their replacements for a browser on the machine.
 _EVERYWHERE = {"//0.0.0.0:": "//localhost:", "//[::]:": "//localhost:"}
 
@@ -26,8 +23,9 @@ class Announcement:
     ignored: tuple[str, ...] = ()
     #: Whether there is an admin key.
     has_admin_key: bool = True
-    #: Whether the admin key is short.
-    short_admin_key: bool = False
+    #: Why the admin key and the SECRET can be guessed; empty if they can't.
+    weak_admin_key: str = ""
+    weak_secret: str = ""
     #: Whether the server is in a container: then the published ports decide who can reach it.
     in_container: bool = False
 
@@ -45,25 +43,22 @@ class Announcement:
 
     def warnings(self, place: str) -> list[str]:
         """
-        Warnings about settings without effect, about a missing or short admin key of a server at `place`, and about a
-        new database, whose DB_PATH may be mistaken.
+        Warnings about settings without effect, about a missing or weak admin key of a server at `place`, about a weak
+        SECRET, and about a new database, whose DB_PATH may be mistaken.
         """
         found = []
         if self.ignored:
             found.append(f"LISTEN is used; ignored: {', '.join(self.ignored)}")
-        if self.short_admin_key:
-            found.append(f"ADMIN_KEY, which opens every queue, has fewer than {_SHORT} characters and can be guessed")
+        if self.weak_admin_key:
+            found.append(f"ADMIN_KEY, which opens every queue, {self.weak_admin_key} and can be guessed")
+        if self.weak_secret:
+            found.append(f"SECRET, which encrypts the database, {self.weak_secret} and can be guessed")
         if not self.has_admin_key and not self.in_container and _is_exposed(place):
             found.append(f"ADMIN_KEY is not set, so everybody who can reach {place} can create queues")
         if self.is_new:
             new = f"the database {self.db_path} is new: this start created it; if it should have jobs, check DB_PATH"
             found.append(new)
         return found
-
-
-def is_short(admin_key: bytes | None) -> bool:
-    """Whether there is an admin key that can be guessed."""
-    return admin_key is not None and len(admin_key.decode(errors="replace")) < _SHORT
 
 
 def _is_exposed(place: str) -> bool:

@@ -6,6 +6,8 @@ from typing import Final
 
 from ..storage.errors import WrongSecret
 
+#: A secret or a key with fewer characters gets a warning.
+SHORT: Final = 16
 #: The most bytes of a secret: a longer file is the wrong one, or an endless device.
 _MOST: Final = 64 << 10
 
@@ -35,6 +37,14 @@ def secret_from(variable: str, environment: Mapping[str, str], file: str | None 
     if secret is not None and _is_blank(secret):
         raise BadSecret(f"{variable} is only white space")
     return secret
+
+
+def weakness(secret: bytes | None) -> str:
+    """Why a secret can be guessed, as the verb of a sentence; empty if it can't, and without a secret."""
+    characters = "" if secret is None else secret.decode(errors="surrogateescape")
+    if characters and len(set(characters)) == 1:
+        return "is one character, again and again"
+    return f"has fewer than {SHORT} characters" if 0 < len(characters) < SHORT else ""
 
 
 def _read_named(variable: str, path: str) -> bytes:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jobengine.daemon.announcement import Announcement, is_short
+from jobengine.daemon.announcement import Announcement
+from jobengine.daemon.secret_file import weakness
 
 
 @pytest.mark.parametrize(
@@ -59,13 +60,16 @@ def test_a_server_without_an_admin_key_warns_if_other_machines_can_reach_it(
     assert announcement.warnings(place) == found
 
 
-def test_a_short_admin_key_causes_a_warning_without_the_key() -> None:
-    assert [is_short(key) for key in (None, b"canary", ("\u00e4" * 15).encode(), b"x" * 16)] == [
-        False,
-        True,
-        True,
-        False,
+def test_a_secret_that_is_short_or_one_character_is_weak() -> None:
+    secrets = (None, b"canary", ("\u00e4" * 7 + "o" * 8).encode(), b"x" * 40)
+    short, same = "has fewer than 16 characters", "is one character, again and again"
+    assert [*map(weakness, secrets)] == ["", short, short, same]
+    assert [*map(weakness, (b"fifteen and one.", bytes(range(240, 256))))] == ["", ""]
+
+
+def test_a_weak_admin_key_and_a_weak_secret_cause_warnings() -> None:
+    announcement = Announcement(db_path=None, is_new=False, dashboard=True, weak_admin_key="is X", weak_secret="has Y")
+    assert announcement.warnings("http://127.0.0.1:6006") == [
+        "ADMIN_KEY, which opens every queue, is X and can be guessed",
+        "SECRET, which encrypts the database, has Y and can be guessed",
     ]
-    announcement = Announcement(db_path=None, is_new=False, dashboard=True, short_admin_key=is_short(b"canary"))
-    (warning,) = announcement.warnings("http://127.0.0.1:6006")
-    assert warning == "ADMIN_KEY, which opens every queue, has fewer than 16 characters and can be guessed"
