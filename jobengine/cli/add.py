@@ -271,11 +271,12 @@ def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
 
 
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
-    """Advice on how to continue after an interruption."""
-    how = "Run the same command again to add the rest."
+    """Advice on how to continue after an interruption; without an error, or after most, more jobs may be there."""
+    there = f"{added:,} of {counted(jobs.jobs, 'job')} are in the queue."
+    named = f"with --import-name {jobs.name}, which adds no line twice."
     if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):
-        how = f"If you correct the file, run it again with --import-name {jobs.name}, which adds no line twice."
-    return f"{added:,} of {counted(jobs.jobs, 'job')} are in the queue. {how}"
+        return f"{there} If you correct the file, run it again {named}"
+    return f"At least {there} Run the same command again to add the rest; if you change the file first, {named}"
 
 
 def _done(session: Session, queue: Queue, path: str, jobs: JobFile, there: int, seconds: float) -> None:

@@ -128,7 +128,9 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
     assert some() < 30_000
     if number == signal.SIGINT:
         assert code == 130
-        assert "of 30,000 jobs are in the queue" in (shell.home / "errors").read_text()
+        said = (shell.home / "errors").read_text()
+        assert "of 30,000 jobs are in the queue" in said
+        assert "if you change the file first, with --import-name " in said
     shell("add", "mail", "--many", "jobs.jsonl")
     assert _numbers(shell) == numbers
     shell("add", "mail", "--many", "jobs.jsonl")

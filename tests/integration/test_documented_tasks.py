@@ -86,9 +86,11 @@ def _add(daemon: Daemon, count: int, **job: object) -> None:
 
 def test_the_worker_in_a_shell_empties_the_queue(mail: Daemon) -> None:
     _add(mail, 3)
+    with mail.client(key=KEY) as client:
+        client.add({"order": {"uid": "7", "lease": "8"}}, "mail")
     said = _run(mail, *blocks("docs/write-a-worker.md", heading="## In a shell"))
-    assert len([line for line in said if line.startswith("mail was sent for")]) == 3
-    assert _states(mail) == ["complete"] * 3
+    assert len([line for line in said if line.startswith("mail was sent for")]) == 4
+    assert _states(mail) == ["complete"] * 4
 
 
 def test_the_queue_of_the_pages_is_made_as_they_say(daemon: Daemon) -> None:
