@@ -26,7 +26,7 @@ def add_later(world: World, ask: Asker, seconds: float, **more: Any) -> Job:
 
 
 def mixed(world: World, ask: Asker) -> list[Job]:
-    """Jobs whose order by priority, by age, and by both at 60 seconds for each step, differ; in the latter order."""
+    """Jobs in their order by age and priority, at 60 seconds for each step; by age or priority alone it is another."""
     jobs = [add_later(world, ask, 40, priority=priority) for priority in (0, 2, -1, 1, 2)]
     return [jobs[at] for at in (1, 0, 4, 3, 2)]
 

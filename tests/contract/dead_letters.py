@@ -61,7 +61,7 @@ def move(ask: Asker, queue: str = OTHER, to: str = "q", key: bytes = KEY, **more
 class DeadLetterContract(Contract):
     """A job that fails with no attempts left moves into the dead-letter queue."""
 
-    def test_a_failed_job_moves_with_all_that_it_has(self, world: World, ask: Asker) -> None:
+    def test_a_failed_job_moves_with_its_fields_attempts_and_history(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
         job = fail(ask, priority=3, tags=("a",), keep_minutes=5)
         for _ in range(2):
@@ -109,7 +109,7 @@ class DeadLetterContract(Contract):
         world.advance(1)
         assert uids(ask, OTHER) == []
 
-    def test_many_jobs_of_one_request_move(self, ask: Asker) -> None:
+    def test_all_jobs_that_fail_in_one_request_are_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         jobs = [ask.add() for _ in range(5)]
         updates = tuple(c.JobUpdate(uid=job.spec.uid, changes=c.Changes(state=State.FAILED)) for job in jobs)
@@ -242,7 +242,7 @@ class DeadLetterContract(Contract):
         assert ask.reconfigure(dead_letter=None).dead_letter is None
         stays(ask, fail(ask), "")
 
-    def test_jobs_that_failed_before_the_setting_stay(self, ask: Asker) -> None:
+    def test_jobs_that_failed_before_the_setting_stay_in_their_queue(self, ask: Asker) -> None:
         job = fail(ask)
         with_dead_letters(ask)
         ask.update(job, priority=3)
@@ -321,7 +321,7 @@ class MoveContract(Contract):
         assert move(ask).left == {IN_PROGRESS: 1, UID_TAKEN: 1, WAITING: 1}
         assert len(uids(ask, OTHER)) == 3
 
-    def test_a_full_queue_takes_as_many_as_fit(self, ask: Asker) -> None:
+    def test_a_queue_with_a_job_limit_takes_as_many_moved_jobs_as_fit(self, ask: Asker) -> None:
         ask.create(OTHER)
         for _ in range(3):
             ask.add(OTHER)
@@ -407,7 +407,7 @@ class MoveContract(Contract):
         with pytest.raises(QueueNotFound):
             move(ask, "q", "none")
 
-    def test_a_job_keeps_its_group_in_a_queue_without_groups(self, ask: Asker) -> None:
+    def test_a_dead_letter_queue_without_groups_remembers_the_group_of_a_job(self, ask: Asker) -> None:
         with_dead_letters(ask)
         job = fail(ask, group="g")
         dead = ask.read(job, OTHER)
@@ -416,7 +416,7 @@ class MoveContract(Contract):
         assert ask.read(job).spec.rare.group == "g"
         assert ask.ask(c.ReadGroup, group="g").ready == 1
 
-    def test_a_group_comes_with_a_job_into_a_queue_without_groups(self, ask: Asker) -> None:
+    def test_a_queue_without_groups_gets_the_groups_of_moved_jobs(self, ask: Asker) -> None:
         ask.create(OTHER)
         ask.add(group="g")
         ask.add(group="h")

@@ -35,7 +35,9 @@ def wait_for(ask: Asker, job: Job, *children: c.NewJob) -> Job:
 class DependencyContract(Contract):
     """Jobs run once those that they depend on are complete."""
 
-    def test_a_waiting_job_is_claimed_right_after_the_last_one_is_complete(self, world: World, ask: Asker) -> None:
+    def test_a_waiting_job_is_claimed_right_after_its_last_dependency_is_complete(
+        self, world: World, ask: Asker
+    ) -> None:
         ask.add(uid=A)
         ask.add(uid=B)
         waits_for(ask, A, B, priority=9)

@@ -122,7 +122,7 @@ class ReportsContract(Contract):
             ages.append(ask.ask(c.ReadStats).oldest_ready)
         ask.update(claimed, State.COMPLETE)
         ages.append(ask.ask(c.ReadStats).oldest_ready)
-        # After the first job of `a` those of `c` and none: the second one of `a` and that of `b` are held. Two are all.
+        # The second job of `a` and the job of `b` are held. With two jobs in progress the queue's limit is reached.
         assert ages == [50_000, 20_000, None, 10_000]
 
     @pytest.mark.parametrize("order", GroupOrder)

@@ -310,7 +310,7 @@ class RatesContract(Contract):
         world.advance(0.001)
         assert len(given(waiting)) == 1
 
-    def test_a_wall_clock_that_is_set_has_no_influence(self, world: World, ask: Asker) -> None:
+    def test_setting_the_wall_clock_ends_no_window_of_a_rate(self, world: World, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(rate=Rate(1, 60)))
         add_all(ask, "aa")
         ask.hold()

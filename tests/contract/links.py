@@ -34,7 +34,7 @@ def shape(found: Graph) -> tuple[list[str], set[tuple[str, str]]]:
 
 
 class LinksContract(Contract):
-    """Links between jobs, over queues, and what a claim brings of them."""
+    """Links between jobs, over queues, and the results that come with a claim."""
 
     def test_jobs_are_read_with_those_that_wait_for_them(self, ask: Asker) -> None:
         first, other = ask.add(uid=A), ask.add(uid=B)

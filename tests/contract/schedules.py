@@ -88,7 +88,7 @@ class ScheduleContract(Contract):
         assert ["unique_key" in str(one.skipped) for one in read(ask).firings] == [True, True, True]
         assert len(ask.jobs()) == 2
 
-    def test_a_job_of_a_group_keeps_the_limits(self, world: World, ask: Asker) -> None:
+    def test_scheduled_jobs_of_a_group_respect_its_limits(self, world: World, ask: Asker) -> None:
         put(ask, if_running=IfRunning.ADD, job=replace(JOB, group="g"))
         ask.ask(c.ChangeGroup, group="g", in_progress=1)
         world.advance(EVERY)
@@ -98,7 +98,7 @@ class ScheduleContract(Contract):
         assert len(ask.jobs()) == 2
 
     @pytest.mark.parametrize(("missed", "fired", "skipped"), [("once", 1, 9), ("none", 0, 10), ("all", 10, 0)])
-    def test_a_restart_fires_missed_times_as_written(
+    def test_a_restart_fires_missed_times_as_the_setting_says(
         self, world: World, ask: Asker, missed: str, fired: int, skipped: int
     ) -> None:
         put(ask, missed=Missed(missed), if_running=IfRunning.ADD)

@@ -46,7 +46,7 @@ class JobsContract(Contract):
         assert all(map(isawaitable, asked))
         world.all_of(*asked)
 
-    def test_a_name_is_taken_with_any_key(self, world: World, ask: Asker) -> None:
+    def test_an_existing_queue_name_is_refused_with_any_key(self, world: World, ask: Asker) -> None:
         for key in (KEY, b"another"):
             with pytest.raises(QueueExists):
                 ask.create(key=key)

@@ -1,4 +1,4 @@
-"""The contract of engines about unique keys with more than a key."""
+"""The contract of engines about the rules of unique keys."""
 
 from typing import Any
 
@@ -146,7 +146,7 @@ class UniqueKeysContract(Contract):
         ]
         assert [job.spec.content for job in ask.jobs()] == [b'{"n":2}', b'{"n":3}']
 
-    def test_commands_at_once_replace_one_job(self, world: World, ask: Asker) -> None:
+    def test_concurrent_adds_replace_one_job(self, world: World, ask: Asker) -> None:
         requests = [adding({"unique": REPLACE, "content": b'{"n":%d}' % number}) for number in range(9)]
         added = [one for (one,) in world.all_of(*map(world.engine.ask, requests))]
         assert sorted((one.new, one.replaced) for one in added) == [(False, True)] * 8 + [(True, False)]

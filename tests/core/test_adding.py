@@ -209,7 +209,7 @@ def test_a_full_queue_refuses_new_jobs_but_recognises_repeated_ones(world: World
     assert world.add()
 
 
-def test_finished_jobs_count_until_they_are_removed(world: World) -> None:
+def test_finished_jobs_count_towards_max_jobs_until_they_are_removed(world: World) -> None:
     world.set_up(max_jobs=1)
     uid = world.add(keep_minutes=1).spec.uid
     world.update(uid, State.COMPLETE)

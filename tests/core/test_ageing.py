@@ -264,7 +264,7 @@ def test_a_set_wall_clock_shows_the_place_with_the_creation_time() -> None:
     assert (seen.spec.created, seen.spec.rare.line) == (NOW + 5_000, NOW - 55_000)
 
 
-def test_the_same_job_is_kept_if_its_place_is_right() -> None:
+def test_a_spec_with_the_right_place_is_not_copied() -> None:
     world = Aged()
     spec = world.add().spec
     assert in_line(world.tables.queues["q"].queue, spec) is spec

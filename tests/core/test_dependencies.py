@@ -226,7 +226,7 @@ def test_a_deleted_queue_fails_the_jobs_that_wait_for_its_jobs(world: World) -> 
     assert world.read(C).state is State.FAILED
 
 
-def test_a_deleted_queue_keeps_no_other_job(world: World) -> None:
+def test_jobs_of_a_deleted_queue_no_longer_keep_jobs_of_other_queues(world: World) -> None:
     world.create("other")
     world.add(uid=A)
     world.add(queue="other", uid=C, depends_on=(("q", A),))
@@ -287,7 +287,7 @@ def test_a_retried_job_waits_until_the_failed_one_is_retried(world: World) -> No
     assert world.read(C).waits
 
 
-def test_a_job_without_its_dependencies_runs_when_a_removed_one_can_not(world: World) -> None:
+def test_a_job_whose_dependency_was_removed_runs_once_its_dependencies_are_dropped(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A)
     world.delete(A)
@@ -320,7 +320,7 @@ def test_a_cancelled_waiting_job_waits_again_after_its_retry(world: World) -> No
     assert world.read(C).ready
 
 
-def test_a_cancelled_job_is_not_healed(world: World) -> None:
+def test_a_cancelled_job_stays_cancelled_when_its_dependency_is_retried(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A)
     world.update(C, cancel=True)
@@ -382,7 +382,7 @@ def test_a_job_that_is_not_kept_is_removed_when_its_dependants_are_finished(worl
     assert [job.spec.uid for job in world.list()] == [B]
 
 
-def test_a_failed_job_that_others_failed_with_is_kept_no_longer(world: World) -> None:
+def test_a_failed_job_is_not_kept_for_jobs_that_failed_because_of_it(world: World) -> None:
     world.add(uid=A, keep_minutes=5)
     waits_for(world, A, keep_minutes=100)
     finish(world, A, State.FAILED)

@@ -36,7 +36,7 @@ def test_an_update_of_an_error_gives_it_a_new_fingerprint(world: World) -> None:
     assert failure_of(changed) == (fingerprint("no route"), world.now)
 
 
-def test_a_second_failure_without_an_error_is_counted_as_the_first(world: World) -> None:
+def test_a_second_failure_without_an_error_keeps_the_fingerprint_of_the_first(world: World) -> None:
     uid = world.add(max_attempts=2).spec.uid
     first = world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room", fingerprint="own")
     second = world.update(uid, State.FAILED, lease=world.hold().standing.lease)
@@ -163,7 +163,7 @@ def test_only_the_largest_groups_are_listed_and_the_jobs_of_others_are_counted()
     assert {page.dropped for page in pages} == {3}
 
 
-def test_many_changes_of_the_index_are_applied() -> None:
+def test_the_index_follows_hundreds_of_added_and_removed_failures() -> None:
     jobs = {str(number): _job(number, f"f{number % 7}", number) for number in range(251)}
     present = dict[str, Job]()
     index = _index(present)
@@ -193,7 +193,7 @@ def test_a_list_says_how_many_jobs_it_leaves_out(world: World) -> None:
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_a_failure_of_a_dropped_group_is_known_to_have_failed_itself(world: World) -> None:
+def test_explain_counts_at_least_the_job_itself_in_a_dropped_group(world: World) -> None:
     failed = []
     for name in "aabbcd":
         uid = world.add().spec.uid
@@ -225,7 +225,7 @@ def test_the_smallest_groups_are_dropped_and_of_equal_ones_the_earliest(failed: 
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_a_dropped_group_begins_again_and_leaving_jobs_are_not_subtracted_from_it() -> None:
+def test_jobs_from_before_a_group_was_dropped_are_not_subtracted_from_the_new_group() -> None:
     index, jobs = _dropping(*"abbccda")
     assert index.alike("a") == Alike(1, 6, at_least=True)
     _replace(index, jobs, "0", None)
@@ -235,7 +235,7 @@ def test_a_dropped_group_begins_again_and_leaving_jobs_are_not_subtracted_from_i
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_groups_are_whole_again_once_no_job_of_a_dropped_one_is_left() -> None:
+def test_counts_are_exact_again_once_no_job_of_a_dropped_group_is_left() -> None:
     index, jobs = _dropping(*"abbccda")
     for uid in ("0", "5"):
         assert index.alike("a").at_least

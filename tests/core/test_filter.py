@@ -1,4 +1,4 @@
-"""The filter `q` searches decoded text, however the content was escaped; others select by batch and state."""
+"""The filter `q` searches decoded text, however the content was escaped; other filters select by batch and state."""
 
 import json
 from typing import Any

@@ -7,7 +7,7 @@ from tests.core.worlds import KEY, World
 
 
 @pytest.mark.parametrize("key", [KEY, b"another"])
-def test_a_name_is_taken_with_any_key(world: World, key: bytes) -> None:
+def test_an_existing_queue_name_is_refused_with_any_key(world: World, key: bytes) -> None:
     with pytest.raises(QueueExists):
         world.create(key=key)
 

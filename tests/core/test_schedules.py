@@ -254,7 +254,7 @@ def test_a_deleted_and_created_schedule_adds_no_second_job_for_a_time(world: Wor
         ({"missed": Missed.ALL, "if_running": IfRunning.ADD}, list(range(72)), []),
     ],
 )
-def test_after_three_days_missed_times_are_fired_as_written(
+def test_after_three_days_missed_times_are_fired_as_the_setting_says(
     world: World, settings: Any, fired: list[int], skipped: list[tuple[int, int]]
 ) -> None:
     first = hours(world)[0]
@@ -351,7 +351,7 @@ def test_a_paused_schedule_does_not_fire_and_does_not_catch_up(world: World) -> 
     assert schedule(world).skipped == 0
 
 
-def test_new_times_begin_after_the_last_one_that_was_handled(world: World) -> None:
+def test_new_times_begin_after_the_last_time_that_was_fired_or_skipped(world: World) -> None:
     put(world, every_seconds=60)
     at(world, NOW + 60_000)
     world.apply([ClockSet(-30_000)])

@@ -146,7 +146,7 @@ def test_a_job_that_has_lost_its_key_holds_it_again_once_it_is_retried(world: Wo
     assert put(world) == (world.read(first.spec.uid), "kept")
 
 
-def test_seconds_apply_even_to_adds_beside_jobs_in_progress(world: World) -> None:
+def test_a_finished_job_keeps_its_key_even_from_adds_beside_jobs_in_progress(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60, if_running=IfInProgress.ADD))
     world.update(first.spec.uid, State.COMPLETE)
     assert outcome(world, BESIDE) == "kept"

@@ -198,7 +198,7 @@ def picture(tables: Tables) -> dict[str, Any]:
 
 
 def check_schedules(table: QueueTable) -> None:
-    """The index of schedules is the one that the named things give."""
+    """Check that the index of schedules equals one that is made from the named things."""
     schedules = {name: schedule_of(text) for name, text in table.items(SCHEDULE)}
     times = sorted((one.next, name) for name, one in schedules.items() if one.next is not None)
     assert table.firings.first == (times[0] if times else None)
@@ -222,7 +222,7 @@ def _is_kept_by_batch(job: Job) -> bool:
 
 
 def check_batches(table: QueueTable) -> None:
-    """The index of batches is the one that jobs and named things give."""
+    """Check that the index of batches equals one that is made from jobs and named things."""
     of_jobs = (job.spec.rare.batch for job in table.jobs.values())
     names = {*(name for name, _ in table.items(BATCH)), *(name for name in of_jobs if name is not None)}
     assert table.batches.entries.keys() == names
@@ -243,7 +243,7 @@ def check_batches(table: QueueTable) -> None:
 
 
 def check_dependants(tables: Tables) -> None:
-    """The index of dependants is the one that the jobs give."""
+    """Check that the index of dependants equals one that is made from the jobs."""
     index = tables.dependants
     changed: defaultdict[Awaited, set[Awaited]] = defaultdict(set)
     unfinished = Counter[Awaited]()
@@ -262,7 +262,7 @@ def check_dependants(tables: Tables) -> None:
 
 
 def check_groups(table: QueueTable) -> None:
-    """The index of groups is the one that the jobs and settings give."""
+    """Check that the index of groups equals one that is made from the jobs and settings."""
     fresh = QueueTable(evolve(table.queue, flow=None), WallClock(), table._dependants)
     for job in table.jobs.values():
         fresh.put(job.spec.uid, job)

@@ -14,7 +14,7 @@ OF_FAILURES: Final = (
         _INDEX,
         "            self._leave(was[0], (was[1], old.spec.uid))\n",
         "            pass\n",
-        ("tests/core/test_failures.py::test_many_changes_of_the_index_are_applied",),
+        ("tests/core/test_failures.py::test_the_index_follows_hundreds_of_added_and_removed_failures",),
     ),
     Mutant(
         "failure-retried",
@@ -54,7 +54,9 @@ OF_FAILURES: Final = (
         _INDEX,
         "            group = self.groups[name] = KeptGroup(not self._has_dropped)\n",
         "            group = self.groups[name] = KeptGroup(True)\n",
-        ("tests/core/test_failures.py::test_a_dropped_group_begins_again_and_leaving_jobs_are_not_subtracted_from_it",),
+        (
+            "tests/core/test_failures.py::test_jobs_from_before_a_group_was_dropped_are_not_subtracted_from_the_new_group",
+        ),
     ),
     Mutant(
         "failure-numbers",

@@ -99,7 +99,7 @@ class Desk:
         self.start()
 
     def set_wall_clock(self, seconds: int, *, noticed: bool = True) -> None:
-        """Set the wall clock forward by this many seconds, or back; the engine is told."""
+        """Set the wall clock forward by this many seconds, or back; with `noticed` the engine is notified."""
         self.ahead += seconds
         if noticed:
             self.engine.wall_clock_was_set()

@@ -46,7 +46,7 @@ def all_of(desk: Desk, pieces: Any) -> bytes:
 
 
 def times_open(path: Path) -> int:
-    """How many descriptors of this process are of a file."""
+    """How many descriptors of this process have a file open."""
     return sum(one.exists() and one.samefile(path) for one in Path("/proc/self/fd").iterdir())
 
 
@@ -83,7 +83,7 @@ def test_a_backup_has_the_whole_write_in_flight_at_its_start(desk: Desk, tmp_pat
 
 
 def test_a_backup_abandoned_before_it_begins_leaves_no_file_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    # At once instead of in the background.
+    # Close discarded files at once instead of in the background.
     monkeypatch.setattr(FaultyFiles, "discard", lambda _, descriptor: os.close(descriptor))
     pieces, before = begun(desk), times_open(desk.path)
     asked = desk.ask(anext(pieces, b""))

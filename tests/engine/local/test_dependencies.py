@@ -95,7 +95,7 @@ def test_a_complete_job_may_be_deleted_before_its_dependants_are_updated(desk: D
     assert [job.ready for job in desk.jobs()] == [True] * 1_500
 
 
-def test_jobs_that_are_no_longer_awaited_may_go_with_their_queue(desk: Desk) -> None:
+def test_jobs_that_are_no_longer_awaited_may_be_deleted_with_their_queue(desk: Desk) -> None:
     desk.told(desk.engine.ask(c.CreateQueue(queue="x", access_key=KEY)))
     of_x: dict[str, Any] = {"queue": "x", "access_key": KEY}
     uids = [uid_of(at) for at in range(1_300)]

@@ -18,7 +18,7 @@ from tests.engine.local.engines import KEY, Desk
 from tests.engine.local.test_sort_indexes import KEPT, NOT_YET, add, table_of
 
 JOBS = 1_100
-#: The most failures that one turn of the reactor may put into the index, and free of it.
+#: The most failures that one turn of the reactor may add to the index, or free.
 SLICE = 250
 
 

@@ -121,7 +121,7 @@ def test_many_due_schedules_fire_in_turns_between_other_requests(desk: Desk) -> 
     assert len(desk.jobs()) == 1_000
 
 
-def test_a_due_schedule_does_not_hold_up_a_request_until_all_have_fired(desk: Desk) -> None:
+def test_a_request_is_answered_before_all_due_schedules_have_fired(desk: Desk) -> None:
     for number in range(200):
         Pending(desk.engine.ask(setting(f"s{number}")))
     desk.settle()

@@ -1,4 +1,4 @@
-"""Runs of the garbage collector stay short, and what it no longer looks at is freed without it."""
+"""Runs of the garbage collector stay short, and objects that it no longer visits are freed without it."""
 
 import gc
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def _young() -> int:
 
 
 def _looked_at() -> int:
-    """How many entries a full collection looks at."""
+    """How many entries a full collection visits."""
     return sum(len(one) for one in gc.get_objects() if isinstance(one, list | dict))
 
 

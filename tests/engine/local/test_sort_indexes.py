@@ -15,7 +15,7 @@ from jobengine.engine.local.tables.queue_table import QueueTable
 from tests.engine.local.engines import KEY, Desk
 
 JOBS = 5_500
-#: The most jobs that one turn of the reactor may put into an index, or free of it.
+#: The most jobs that one turn of the reactor may add to an index, or free.
 SLICE = 1_000
 #: Seconds for which an index is kept, and a shorter time.
 KEPT, NOT_YET = 300, 299

@@ -222,7 +222,7 @@ def test_jobs_without_dependencies_cause_no_extra_statement(
     server.session.close()
 
 
-def test_new_jobs_that_follow_a_waiting_one_are_checked_for_circles_by_one_query(
+def test_new_jobs_that_depend_on_a_waiting_job_are_checked_for_circles_by_one_query(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.clear()

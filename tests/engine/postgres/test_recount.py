@@ -165,7 +165,7 @@ def test_a_recount_corrects_which_jobs_failed_alike(world: PostgresWorld, ask: A
     assert _recount(world).failures == 0
 
 
-def test_a_job_that_changes_during_a_recount_is_in_the_group_that_it_has_then(
+def test_a_failed_job_that_is_queued_again_during_a_recount_is_in_no_group(
     world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask.add()

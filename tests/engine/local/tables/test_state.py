@@ -68,7 +68,7 @@ def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[
 
 
 def ordinary(fact: JobAdded) -> JobAdded:
-    """The fact with a ready job that has a group at most."""
+    """The fact with a ready job that has no rare field except perhaps a group."""
     spec = fact.job.spec
     spec = replace(spec, tags=(), timeout_time=0, rare=shared_rare(None, spec.rare.group))
     return JobAdded(fact.queue, Job(spec, Standing(state=State.QUEUED, updated=fact.job.updated)))
@@ -113,7 +113,7 @@ def test_a_record_decodes_to_its_fact(fact: Fact) -> None:
 
 
 def applied_as_made(tables: Tables, fact: Fact) -> bool:
-    """Apply a fact if rules could have made it; whether they could."""
+    """Apply a fact if rules could have made it; returns whether they could."""
     if isinstance(fact, JobAdded) and fact.queue not in tables.queues:
         return False
     if isinstance(fact, QueueCreated) and fact.queue.name in tables.queues:

@@ -135,7 +135,7 @@ class Run:
             self.world.add(group=group, priority=priority, tags=tags, delay_seconds=delay, max_attempts=2)
 
     def claim(self, count: int, tags: tuple[str, ...]) -> None:
-        """L2, L3, L6, F1, F4: a bulk gives what single claims would give, and those what the model gives."""
+        """L2, L3, L6, F1, F4: a bulk claim gives what single claims would give, and these give what the model gives."""
         self.world.expire()
         promised = [job.spec.uid for job in self.table.claim_order(tags, self.world.now, count)]
         for uid in promised:
@@ -212,7 +212,7 @@ class Run:
         del self.effects[-number:]
 
     def check(self) -> None:
-        """L4, L9: the index is that of the jobs alone, the counts are the model's, long claims begin as short ones."""
+        """L4, L9: the index follows from the jobs, the counts are the model's, a long claim begins like a short one."""
         self.world.expire()
         table, turns = self.table, self.table.turns
         assert turns is not None

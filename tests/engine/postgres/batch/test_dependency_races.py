@@ -183,7 +183,7 @@ def test_adds_to_a_batch_do_not_wait_for_each_other_but_its_end_waits_for_them(
 
 
 def marks(job: Job) -> dict[Awaited, str]:
-    """Those of its dependencies whose ends still change a job, each with its character."""
+    """The dependencies whose ends still change a job, each with its character."""
     dependencies = job.spec.rare.dependencies
     on = () if dependencies is None or not job.standing.ended else dependencies.on
     found = dict(zip(on, job.standing.ended, strict=True)) if on else {}
@@ -247,7 +247,7 @@ def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_on
             state = jobs[uid].state if uid in jobs else None
             is_finished = state not in (State.QUEUED, State.INPROGRESS)
             assert uid == batch_key("b") or (mark != "-") == is_finished, (mark, state)
-    # Deletions of jobs of a batch wait for its key, which a server may hold that waits for these jobs: tried again.
+    # A deletion of a batch's job waits for the batch's key; a server that holds the key may wait for the job: a retry.
     assert sum(session.totals.redone for session in sessions) < 20
 
 

@@ -46,7 +46,7 @@ _WRONG: Final[LiteralString] = """
     UNION ALL
     SELECT grp FROM job WHERE grp IS NOT NULL AND grp NOT IN (SELECT key FROM grp)
 """
-#: The places in which the tally counts other numbers of unfinished jobs, of all or of all groups, than there are.
+#: The places whose number of unfinished jobs in the tally is wrong, for the whole queue or for all its groups.
 _MISCOUNTED: Final[LiteralString] = """
     SELECT place
     FROM tally
@@ -65,7 +65,7 @@ class Log:
     of_queue: int
     of_group: int
     running: dict[str, str | None] = field(factory=dict)
-    #: Jobs that somebody has asked to delete: another client may hear of its claim after their end.
+    #: Jobs whose deletion was requested: a client that has claimed one may get its answer after the job's end.
     removed: set[str] = field(factory=set)
     most: Counter[str | None] = field(factory=Counter)
     claimed: int = 0
@@ -74,7 +74,7 @@ class Log:
     #: How many batches were carried out again, such as after a deadlock.
     redone: int = 0
     lock: Lock = field(factory=Lock)
-    #: Whether the limits were answered to be in force.
+    #: Whether the limits are in force for certain: the request that sets them was answered.
     limited: bool = False
 
     def begin(self, jobs: list[tuple[str, str | None]], *, limited: bool) -> None:
@@ -256,7 +256,7 @@ def test_a_claim_passes_over_a_locked_job_without_group(database: Database, orde
 
 
 @pytest.mark.parametrize("order", [GroupOrder.ARRIVAL, GroupOrder.FAIR])
-def test_jobs_added_beside_a_claim_leave_the_group_at_its_first_job(
+def test_jobs_added_during_a_claim_leave_the_group_at_the_place_of_its_first_job(
     database: Database, monkeypatch: pytest.MonkeyPatch, order: GroupOrder
 ) -> None:
     database.clear()

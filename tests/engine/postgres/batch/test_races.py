@@ -200,8 +200,8 @@ class _Two:
 
     def at_once(self, task: c.Command[Any], table: LiteralString = "tally", other: c.Command[Any] | None = None) -> Any:
         """
-        The outcomes of a task that both carry out at the same time, or the second one `other`; both wait to write to
-        `table`, or one does.
+        The outcomes of a task that both carry out at the same time; the second session carries out `other` if it is
+        given. Both wait to write to `table`, or one of them does.
         """
         outcomes: list[Any] = []
 

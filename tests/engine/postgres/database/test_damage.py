@@ -30,7 +30,7 @@ DAMAGE = {
     "of another place": "place = (place + 1) %% 5",
     "of no place": "place = 32767",
 }
-#: What may happen to the second record of a row: that of the job's changing half, which a claimed job has.
+#: What may happen to the second record of a row, of the job's standing; the row of a claimed job has one.
 CHANGED = {
     "altered": "said = set_byte(said, 50, get_byte(said, 50) # 1)",
     "missing": "said = NULL",

@@ -165,7 +165,7 @@ def test_a_job_is_found_by_its_uid_and_changed_there(plans: _Plans) -> None:
     assert plans.most(*tasks, update) <= FEW
 
 
-def test_a_job_is_released_by_few_rows(plans: _Plans) -> None:
+def test_releasing_a_waiting_job_reads_few_rows(plans: _Plans) -> None:
     who, most = {**WHO, "queue": "graph"}, 0
     for _ in range(8):
         plans.session.carry_out([c.AddJobs(**who, jobs=_pair(), defaults=Defaults())])
@@ -179,7 +179,7 @@ def test_a_job_is_released_by_few_rows(plans: _Plans) -> None:
     assert most <= FEW
 
 
-def test_a_batch_is_counted_and_read_by_few_rows(plans: _Plans) -> None:
+def test_counting_and_reading_a_batch_reads_few_rows(plans: _Plans) -> None:
     who: dict[str, Any] = {**WHO, "queue": "graph"}
     for _ in range(8):
         jobs = (c.NewJob(content=b"{}", batch="b", priority=9),)
@@ -192,11 +192,11 @@ def test_a_batch_is_counted_and_read_by_few_rows(plans: _Plans) -> None:
     assert plans.sweep() <= FEW
 
 
-def test_failures_are_listed_by_reading_each_once_and_few_jobs(plans: _Plans) -> None:
+def test_listing_failures_reads_each_failure_once_and_few_jobs(plans: _Plans) -> None:
     assert plans.most(c.ListFailures(queue="failing", access_key=b"key", limit=5)) <= JOBS
 
 
-def test_a_failure_is_entered_explained_and_removed_by_few_rows(plans: _Plans) -> None:
+def test_entering_explaining_and_removing_a_failure_reads_few_rows(plans: _Plans) -> None:
     who: dict[str, Any] = {**WHO, "queue": "failing"}
     (added,) = plans.session.carry_out(
         [c.AddJobs(**who, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())]
