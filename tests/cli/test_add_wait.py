@@ -63,7 +63,7 @@ def test_add_wait_goes_on_when_the_server_was_away(shell: Shell, wait_outcomes: 
     assert shell.mail.asked == [("add_and_wait", UID), *[("wait", UID)] * 3]
 
 
-def test_add_wait_does_not_add_a_job_again_that_is_gone_when_the_server_is_back(
+def test_add_wait_does_not_add_a_job_again_that_is_gone_after_an_outage(
     shell: Shell, wait_outcomes: list[Job | JobEngineError]
 ) -> None:
     wait_outcomes += [OutcomeUnknown("Lost."), JobNotFound("It is gone.")]

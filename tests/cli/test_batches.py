@@ -142,7 +142,7 @@ def test_dependencies_are_dropped_by_an_update_and_by_a_retry(shell: Shell) -> N
     ]
 
 
-def test_a_retry_without_dependencies_does_not_claim_that_a_job_was_not_queued_before(shell: Shell) -> None:
+def test_the_report_of_a_retry_without_dependencies_fits_queued_jobs_too(shell: Shell) -> None:
     done = shell("retry", "mail", UID, "--without-dependencies")
     assert done.stderr == "1 job is queued, and waits for no other job.\n"
 

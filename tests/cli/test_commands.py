@@ -343,7 +343,7 @@ def test_top_of_all_queues_needs_the_admin_key() -> None:
     ("name", "which"),
     [("retry", "All failed jobs"), ("cancel", "All jobs"), ("delete", "All jobs"), ("update", "All jobs")],
 )
-def test_the_help_explains_which_jobs_all_selects(shell: Shell, name: str, which: str) -> None:
+def test_the_help_says_which_jobs_the_option_all_selects(shell: Shell, name: str, which: str) -> None:
     assert re.search(rf"--all +{which} of the\s+queue", shell(name, "--help").stdout)
 
 

@@ -44,7 +44,7 @@ def test_each_line_becomes_a_schedule_with_its_zone_and_the_variables_before_it(
     ]
 
 
-def test_tz_names_the_zone_too_and_stays_in_the_environment() -> None:
+def test_the_variable_tz_sets_the_zone_and_is_exported_too() -> None:
     (job,) = _read("TZ='Asia/Kolkata'\n@hourly echo a").jobs
     assert (job.timezone, job.content) == ("Asia/Kolkata", {"command": "export TZ=Asia/Kolkata\necho a"})
 

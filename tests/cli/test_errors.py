@@ -76,7 +76,7 @@ def test_errors_counts_the_jobs_that_are_not_listed_in_a_last_line(shell: Shell)
     assert shell("errors", "mail", "--json").stdout.splitlines()[1:] == ['{"dropped":1200}']
 
 
-def test_errors_notes_that_there_are_none_or_more(shell: Shell) -> None:
+def test_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
     assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
     shell.mail.answers["failures"] = _groups("a", "b", "c")
     done = shell("errors", "mail", "--limit", "2")

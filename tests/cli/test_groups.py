@@ -196,7 +196,7 @@ def test_a_missing_group_exits_with_3(shell: Shell) -> None:
     assert shell("group", "show", "mail", "g").exit_code == shell("group", "reset", "mail", "g").exit_code == 3
 
 
-def test_group_reset_reports_it(shell: Shell) -> None:
+def test_group_reset_reports_the_reset(shell: Shell) -> None:
     assert shell("group", "reset", "mail", "g").stderr == "The group 'g' of 'mail' has the settings of the queue.\n"
     assert json.loads(shell("group", "reset", "mail", "g", "--json").stdout) == {"group": "g"}
 
@@ -264,7 +264,7 @@ def test_explain_shows_how_far_away_each_of_its_times_is(shell: Shell) -> None:
 # Queues
 
 
-def test_stats_show_held_jobs_where_there_are_any(shell: Shell) -> None:
+def test_stats_show_held_jobs_only_if_there_are_any(shell: Shell) -> None:
     plain = shell("queue", "stats", "mail").stdout
     shell.mail.answers["stats"] = stats_of(held=0, workers_wanted=None, held_until=None)
     assert shell("queue", "stats", "mail").stdout == plain

@@ -118,9 +118,7 @@ def test_work_refuses_a_command_file_that_is_not_executable(
 
 
 @pytest.mark.parametrize("line", [("mail", "sh", "-c", "x"), ("mail", "python3", "--verbose")])
-def test_work_says_where_the_command_begins_if_an_option_of_it_is_not_known(
-    shell: Shell, line: tuple[str, ...]
-) -> None:
+def test_work_says_where_the_command_begins_after_an_unknown_option(shell: Shell, line: tuple[str, ...]) -> None:
     done = shell("work", *line)
     assert done.exit_code == 2
     assert f"No such option '{line[2]}'" in done.stderr

@@ -66,7 +66,7 @@ def test_add_needs_either_a_cron_line_or_a_time_span(shell: Shell, options: tupl
     assert shell.engine.made == []
 
 
-def test_show_prints_settings_next_times_notes_and_what_became_of_the_last_times(shell: Shell) -> None:
+def test_show_prints_settings_next_times_notes_and_last_outcomes(shell: Shell) -> None:
     shell.mail.answers["get schedule"] = _NIGHTLY
     done = shell("schedule", "show", "mail", "nightly")
     rows = [line.split("\t") for line in done.stdout.splitlines()]

@@ -244,7 +244,7 @@ def test_a_batch_stays_open_if_its_block_raises() -> None:
 @pytest.mark.parametrize(
     ("method", "change"), [("close", {"open": False}), ("cancel", {"cancel": True}), ("retry", {"retry": True})]
 )
-def test_a_batch_is_changed_and_returned(method: str, change: dict[str, bool]) -> None:
+def test_a_batch_call_returns_the_changed_batch(method: str, change: dict[str, bool]) -> None:
     queue, pool = queue_with([answer(200, {**_BATCH, "matched": 3})])
     assert getattr(queue.batch("import"), method)().matched == 3
     assert body_of(pool.requests[0]) == {**_NAMED, **change}

@@ -156,7 +156,7 @@ def test_reset_group_names_the_group() -> None:
     "wrong",
     [{}, {"group": ""}, {"group": 5}, {"group": "g", "own": 5}, {"group": "g", "own": {"rate": {"count": "5"}}}],
 )
-def test_a_group_of_another_shape_did_not_come_from_a_jobengine(wrong: Any) -> None:
+def test_an_answer_with_a_malformed_group_is_not_from_a_jobengine(wrong: Any) -> None:
     queue, _ = queue_with([answer(200, wrong), answer(200, {"groups": [wrong], "next_cursor": None})])
     with pytest.raises(NotJobEngine):
         queue.group("g")
@@ -231,7 +231,7 @@ def test_an_explanation_says_what_holds_a_job() -> None:
     assert (free.held_by, free.holders, free.opens) == (None, (), None)
 
 
-def test_holders_of_another_shape_did_not_come_from_a_jobengine() -> None:
+def test_an_answer_with_malformed_holders_is_not_from_a_jobengine() -> None:
     queue, _ = queue_with([answer(200, {"uid": "u", "holders": [{"state": "inprogress"}]})])
     with pytest.raises(NotJobEngine):
         queue.explain("u")

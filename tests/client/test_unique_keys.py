@@ -48,7 +48,7 @@ def test_a_value_of_another_type_is_a_type_error(options: dict[str, Any]) -> Non
         JobEngine("http://server.example", access_key="k").queue("q").add({}, **options)
 
 
-def test_a_job_has_its_rule_and_its_delay() -> None:
+def test_a_job_shows_its_unique_key_rule_and_its_debounce() -> None:
     job = Job({**_JOB, "unique": _UNIQUE, "debounce": {"seconds": 5, "at_most_seconds": 60}, "replaced": True})
     assert job.unique is not None
     assert (job.unique.key, job.unique.until, job.unique.held_for) == ("k", "started", timedelta(seconds=90))

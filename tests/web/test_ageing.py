@@ -10,7 +10,7 @@ from tests.web.asking import add, each, explain, set_up, stats
 ORDER = {"seconds_per_priority": 60}
 
 
-def test_the_order_of_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
+def test_the_answer_shows_the_order_of_the_queue(server: MemoryServer) -> None:
     assert set_up(server, order=ORDER).json["order"] == ORDER
     server.restart()
     assert set_up(server).json["order"] == ORDER

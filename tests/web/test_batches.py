@@ -67,7 +67,7 @@ def test_a_closed_batch_ends_with_its_jobs_and_releases_the_job_at_its_end(serve
     assert hold(server)["uid"] == then
 
 
-def test_the_batch_of_a_request_applies_to_jobs_that_name_none(server: MemoryServer) -> None:
+def test_the_batch_of_a_request_applies_to_jobs_without_a_batch(server: MemoryServer) -> None:
     for name in ("import", "other"):
         _put(server, name)
     body = {"queue_name": "q", "batch": "import", "jobs": [{"content": {}}, {"content": {}, "batch": "other"}]}

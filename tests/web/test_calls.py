@@ -204,7 +204,7 @@ def _good_body(server: MemoryServer, method: str, path: str) -> tuple[Any, int]:
         "Application/JSON",
     ],
 )
-def test_json_may_come_with_a_charset(server: MemoryServer, method: str, path: str, kind: str) -> None:
+def test_json_with_a_charset_is_accepted(server: MemoryServer, method: str, path: str, kind: str) -> None:
     body, status = _good_body(server, method, path)
     assert server.call(method, path, body=body, headers={"Content-Type": kind}).status == status
 

@@ -139,7 +139,7 @@ def test_an_empty_list_lets_a_job_wait_for_nothing(server: MemoryServer, many: b
     assert [job["uid"] for job in take(server, count=2).json["jobs"]] == [A, uid]
 
 
-def test_other_dependencies_than_none_are_refused_in_an_update(server: MemoryServer) -> None:
+def test_an_update_with_dependencies_is_refused(server: MemoryServer) -> None:
     add(server, uid=A)
     answer = change(server, A, depends_on=[B])
     assert answer.status == 400

@@ -19,7 +19,7 @@ def _read(server: MemoryServer, method: str = "GET", **query: str) -> Answer:
     return server.call(method, "/api/v1/group", query={"queueName": "q", "group": "a", **query})
 
 
-def test_limits_of_a_queue_are_answered_as_they_are_set_up(server: MemoryServer) -> None:
+def test_the_answer_shows_the_limits_of_the_queue(server: MemoryServer) -> None:
     limits = {"in_progress": 50, "rate": {"count": 100, "seconds": 1}}
     flow: dict[str, Any] = {
         "limits": limits,
@@ -112,7 +112,7 @@ def test_groups_are_listed_page_by_page(server: MemoryServer) -> None:
     assert server.call("GET", "/api/v1/groups", query={"queueName": "q", "sort": "size"}).status == 400
 
 
-def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
+def test_explain_and_stats_show_what_is_held(server: MemoryServer) -> None:
     set_up(server, group_limits={"in_progress": 1}, target_wait_seconds=60)
     add(server, group="a")
     uid = add(server, group="a")["uid"]
@@ -130,7 +130,7 @@ def test_explain_and_stats_tell_what_is_held(server: MemoryServer) -> None:
     assert (found["ready"], found["held"], found["delayed"], found["workers_wanted"]) == (0, 1, 0, 1)
 
 
-def test_held_queue_says_until_when_and_can_be_freed(server: MemoryServer) -> None:
+def test_a_held_queue_shows_its_end_and_can_be_released(server: MemoryServer) -> None:
     add(server)
     held = hold(server)
     until = int(server.clock.seconds()) + 30

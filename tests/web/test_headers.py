@@ -23,7 +23,7 @@ def _get(server: MemoryServer, headers: Any, path: str = QUEUE) -> Answer:
 
 
 @pytest.mark.parametrize("value", ["Bearer key", "bearer key", "BEARER key", "Bearer  key"])
-def test_the_key_may_come_as_bearer(server: MemoryServer, value: str) -> None:
+def test_the_key_is_accepted_as_bearer(server: MemoryServer, value: str) -> None:
     assert _get(server, {"Authorization": value}).status == 200
     body = {"queue_name": "q", "job": {"content": {}}}
     assert server.call("PUT", "/api/v1/job", body=body, key=None, headers={"Authorization": value}).status == 201
@@ -46,11 +46,11 @@ def test_the_key_may_come_as_bearer(server: MemoryServer, value: str) -> None:
         ({"Authorization": "Basic a2V5OmtleQ==", "X-Access-Key": "key"}, 200),
     ],
 )
-def test_a_key_comes_once_in_one_header(server: MemoryServer, headers: Any, status: int) -> None:
+def test_a_key_is_accepted_only_once_and_in_one_header(server: MemoryServer, headers: Any, status: int) -> None:
     assert _get(server, headers).status == status
 
 
-def test_a_key_with_spaces_may_come_as_bearer(server: MemoryServer) -> None:
+def test_a_key_with_spaces_is_accepted_as_bearer(server: MemoryServer) -> None:
     make_queue(server, "w", key="two  words")
     assert _get(server, {"Authorization": "Bearer two  words"}, "/api/v1/queue?name=w").status == 200
     assert _get(server, {"Authorization": "Bearer two words"}, "/api/v1/queue?name=w").status == 401
@@ -175,7 +175,7 @@ def test_without_the_preference_the_answer_has_the_jobs(server: MemoryServer, pr
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal, wait=3", "wait=3,Return=minimal", 'return="minimal"'])
-def test_the_preference_may_come_with_others(server: MemoryServer, prefer: str) -> None:
+def test_the_preference_is_accepted_among_others(server: MemoryServer, prefer: str) -> None:
     assert _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}]).json["jobs"][0].keys() == {"uid", "status"}
 
 

@@ -38,14 +38,14 @@ def test_a_list_has_100_jobs_by_default_and_1000_at_most(server: MemoryServer) -
 
 
 @pytest.mark.parametrize("state", ["queued", "inprogress", "complete", "failed"])
-def test_a_list_may_be_of_one_state_in_any_case(server: MemoryServer, state: str) -> None:
+def test_a_list_can_be_filtered_by_state_in_any_case(server: MemoryServer, state: str) -> None:
     uids = {each: add(server)["uid"] for each in ("queued", "inprogress", "complete", "failed")}
     for each, uid in uids.items():
         update(server, uid, each)
     assert _uids(page(server, state=state.upper())) == [uids[state]]
 
 
-def test_a_list_may_be_of_one_worker(server: MemoryServer) -> None:
+def test_a_list_can_be_filtered_by_worker(server: MemoryServer) -> None:
     first, second, _ = [add(server)["uid"] for _ in range(3)]
     hold(server, worker="w")
     hold(server, worker="W")
@@ -55,7 +55,7 @@ def test_a_list_may_be_of_one_worker(server: MemoryServer) -> None:
     assert _uids(page(server, worker="w", state="complete")) == []
 
 
-def test_a_list_may_be_of_one_error(server: MemoryServer) -> None:
+def test_a_list_can_be_filtered_by_error(server: MemoryServer) -> None:
     first, second, _ = [add(server)["uid"] for _ in range(3)]
     change(server, first, new_status="failed", error="Connection refused by host")
     change(server, second, new_status="failed", error="no such address")
@@ -63,7 +63,7 @@ def test_a_list_may_be_of_one_error(server: MemoryServer) -> None:
     assert _uids(page(server, error="o")) == [first, second]
 
 
-def test_a_list_may_be_of_jobs_that_are_old_or_were_not_changed_for_long(server: MemoryServer) -> None:
+def test_a_list_can_be_filtered_by_age_and_last_change(server: MemoryServer) -> None:
     old = add(server)["uid"]
     server.clock.advance(10)
     young = add(server)["uid"]

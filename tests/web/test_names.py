@@ -73,7 +73,7 @@ def test_a_body_names_its_queue_by_either_field_but_not_both(server: MemoryServe
     assert server.call(*call, body=neither).json["detail"].startswith(f"{name} is missing.")
 
 
-def test_updates_that_go_with_a_claim_name_their_queue_either_way(server: MemoryServer) -> None:
+def test_updates_in_a_claim_may_name_their_queue_by_either_field(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     for name in ("name", "queue_name"):
         update = {name: "q", "uid": uid, "priority": 5}

@@ -19,7 +19,7 @@ DEFAULTS = {
 }
 
 
-def test_a_queue_is_answered_as_it_is_set_up(server: MemoryServer) -> None:
+def test_the_answer_shows_the_settings_of_the_queue(server: MemoryServer) -> None:
     created = int(server.clock.seconds())
     assert set_up(server).json == {"name": "q", "created": created, **PLAIN}
     server.clock.advance(5)

@@ -32,7 +32,7 @@ def _results(claimed: Any) -> list[Any]:
     return [one.get("result") for one in claimed["dependencies"]]
 
 
-def test_a_claimed_job_comes_with_the_results_of_what_it_depends_on(server: MemoryServer) -> None:
+def test_a_claimed_job_has_the_results_of_its_dependencies(server: MemoryServer) -> None:
     run_anyway = OnDependencyFailure.RUN
     add_jobs(server, job(1), job(2), job(3), job(4, 1, 2, 3, on_dependency_failure=run_anyway))
     _finish(server, 1, {"rows": 7})
@@ -100,7 +100,7 @@ def test_results_of_an_answer_have_a_mebibyte_at_most_together(server: MemorySer
     assert [one["state"] for one in first["dependencies"]] == ["complete"] * 4
 
 
-def test_the_job_at_the_end_of_a_batch_comes_with_the_batch(server: MemoryServer) -> None:
+def test_the_job_at_the_end_of_a_batch_gets_the_batch_as_a_dependency(server: MemoryServer) -> None:
     set_batch(server, "b", then=job(9))
     add_jobs(server, job(1, batch="b"), job(2, batch="b"))
     close_batch(server, "b")

@@ -148,7 +148,7 @@ def test_an_unknown_parameter_is_refused_and_named_in_every_call(server: MemoryS
                 assert "'colour'" in answer.json["detail"]
 
 
-def test_a_parameter_comes_once_and_with_a_value_in_every_call(server: MemoryServer) -> None:
+def test_a_parameter_must_occur_once_and_have_a_value_in_every_call(server: MemoryServer) -> None:
     for (method, path), call in CALLS.items():
         for name in sorted(call.parameters):
             text = name.decode()
@@ -370,7 +370,9 @@ def test_unknown_parameters_can_be_ignored(lenient: MemoryServer) -> None:
         ("PUT", "/api/v1/job", {"raw": b'{"queue_name": "q", "job": {"content": {}}, "x": 1, "x": 2}'}),
     ],
 )
-def test_other_requests_are_refused_as_before(lenient: MemoryServer, method: str, path: str, more: Any) -> None:
+def test_requests_with_other_mistakes_are_refused_even_if_unknown_fields_pass(
+    lenient: MemoryServer, method: str, path: str, more: Any
+) -> None:
     add(lenient)
     assert lenient.call(method, path, **more).status == 400
     assert listed(lenient)["size"] == 1

@@ -118,7 +118,7 @@ def test_any_text_is_checked_in_a_fixed_number_of_steps(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("number", [b"1234567890123456789", b"-9223372036854775808", b"9223372036854775807"])
-def test_many_long_integers_are_taken_to_the_last_within_64_bits(number: bytes) -> None:
+def test_many_long_integers_are_accepted_up_to_64_bits(number: bytes) -> None:
     text = b"[" + (number + b",") * 10_000 + b"%b]"
     assert check(text % b"0", 32)[-2] == int(number)
     for beyond in (b"9223372036854775808", b"-9223372036854775809", b"10000000000000000000", b"-18446744073709551616"):
@@ -202,7 +202,7 @@ def test_the_memory_for_a_check_is_in_proportion_to_the_text(text: bytes) -> Non
 
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=300)
-def test_bytes_of_any_kind_are_taken_as_json_reads_them_or_refused(data: bytes) -> None:
+def test_any_bytes_are_read_as_by_json_or_refused(data: bytes) -> None:
     _taken_or_refused(data)
 
 
@@ -213,7 +213,7 @@ _OTHERS = ["\\", "\\u", "d800", "dc00", "a", "\u00e9", "true", "null", '"a"', '"
 
 @given(st.lists(st.sampled_from(_BRACKETS + _NUMBERS + _OTHERS), max_size=12).map("".join))
 @settings(deadline=None, max_examples=500)
-def test_texts_that_are_nearly_json_are_taken_as_json_reads_them_or_refused(text: str) -> None:
+def test_texts_that_are_nearly_json_are_read_as_by_json_or_refused(text: str) -> None:
     _taken_or_refused(text.encode())
 
 

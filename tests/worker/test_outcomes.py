@@ -131,7 +131,7 @@ def test_error_type_is_the_class_name_of_the_exception(error: Exception, name: s
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_an_exception_outside_exception_fails_only_the_job(error: BaseException) -> None:
+def test_an_error_that_is_not_a_subclass_of_exception_fails_only_the_job(error: BaseException) -> None:
     assert _raise(error)["new_status"] == "failed"
 
 

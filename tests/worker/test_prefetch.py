@@ -53,7 +53,7 @@ def _at_200() -> Pace:
     return pace
 
 
-def test_the_number_of_jobs_claimed_ahead_is_that_expected_to_start_within_100_ms() -> None:
+def test_as_many_jobs_are_claimed_ahead_as_will_start_within_100_ms() -> None:
     assert _ended(_at_200(), 0, 60, busy=False) == 0
     pace = Pace()
     _ended(pace, 0, 0, busy=False)
