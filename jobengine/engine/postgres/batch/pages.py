@@ -7,7 +7,7 @@ from psycopg import Connection
 
 from ....core.flow import GROUP
 from ....core.model import Position, State
-from ....core.places import PLACES_OF, Place
+from ....core.places import PLACES_OF
 from ....core.required_rows import PageOf
 from ....core.sorting import Sort
 from ....core.tables import PAGE_BYTES
@@ -17,7 +17,6 @@ from ..sql import NamedStatement, named
 
 _PAGE_BY_RANK: Final = named("page_by_rank")
 _PAGE_OF_GROUP: Final = named("page_of_group")
-_FINISHED: Final = (Place.COMPLETE, Place.FAILED)
 _PAGES_BY_TIME: Final = {
     Sort.CREATED: named("page_by_created"),
     Sort.NEWEST_CREATED: named("page_by_newest_created"),
@@ -61,11 +60,10 @@ def find_page(
 
 def _places_of_group(key: bytes, state: State | None) -> dict[str, bytes | list[int]]:
     """The places of the jobs on a page of a group."""
-    finished = [int(place) for place in PLACES_OF[state] if place in _FINISHED]
     return {
         "key": key,
-        "unfinished": [int(place) for place in PLACES_OF[state] if place not in _FINISHED],
-        "finished": finished,
+        "queued": [int(place) for place in PLACES_OF[state] if place.state is State.QUEUED],
+        "others": [int(place) for place in PLACES_OF[state] if place.state is not State.QUEUED],
     }
 
 

@@ -164,6 +164,10 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         "at bigint NOT NULL, PRIMARY KEY (queue_id, uid)) "
         "WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
         "CREATE INDEX failure_order ON failure (queue_id, key, at, uid)",
+        # Without the jobs in progress: then a claim does not write to this index.
+        "DROP INDEX job_group",
+        "CREATE INDEX job_group ON job ((queue_id + 0), grp, place, inv_prio, arrival) "
+        "WHERE grp IS NOT NULL AND place <> 2",
     ),
 )
 #: The version of the schema that this JobEngine works with.

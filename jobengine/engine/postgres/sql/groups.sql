@@ -2,7 +2,8 @@
 -- the jobs without a group; the tally counts the jobs of all groups as places 7 to 9.
 --
 -- `queue_id + 0` is the first column of the index job_group: other indexes, which lead past the jobs of all groups, do
--- not fit it. With `count(*)` instead of EXISTS the items of a group are found by their keys.
+-- not fit it. It has no jobs in progress (2): these are found among those of the whole queue, by job_order.
+-- With `count(*)` instead of EXISTS the items of a group are found by their keys.
 
 -- name: lock_flow
 -- Waits for locks on queues with flow, shared or exclusive. The numbers are sorted, so there is no deadlock.
@@ -315,7 +316,9 @@ WHERE g.queue_id = :queue_id AND g.key = n.key;
 -- Places groups in the order of turns by their first ready job. In strict order a group has no place while one of its
 -- jobs is in progress, or an earlier one is delayed.
 UPDATE grp g
-SET inv_prio = n.inv_prio, arrival = n.arrival, first_created = n.created, rev = g.rev + 1,
+SET inv_prio = CASE WHEN :strict::bigint = 0 OR g.running = 0 THEN n.inv_prio END,
+    arrival = CASE WHEN :strict::bigint = 0 OR g.running = 0 THEN n.arrival END,
+    first_created = CASE WHEN :strict::bigint = 0 OR g.running = 0 THEN n.created END, rev = g.rev + 1,
     load = CASE WHEN :fair::bigint = 1 THEN g.running::float8 / g.weight ELSE 0 END,
     turn = CASE WHEN :fair::bigint = 1 THEN g.served ELSE 0 END
 FROM (
@@ -330,14 +333,11 @@ FROM (
             ORDER BY inv_prio, arrival
             LIMIT 1
         ) first
-        WHERE :strict::bigint = 0 OR NOT (
-            EXISTS (SELECT FROM job WHERE queue_id + 0 = :queue_id AND grp = w.key AND place = 2)
-            OR EXISTS (
-                SELECT
-                FROM job d
-                WHERE d.queue_id + 0 = :queue_id AND d.grp = w.key AND d.place = ANY(ARRAY[1, 12])
-                    AND (d.inv_prio, d.arrival) < (first.inv_prio, first.arrival)
-            )
+        WHERE :strict::bigint = 0 OR NOT EXISTS (
+            SELECT
+            FROM job d
+            WHERE d.queue_id + 0 = :queue_id AND d.grp = w.key AND d.place = ANY(ARRAY[1, 12])
+                AND (d.inv_prio, d.arrival) < (first.inv_prio, first.arrival)
         )
     ) f ON true
 ) n
@@ -466,16 +466,30 @@ ORDER BY -p.number, p.key;
 
 -- name: count_ahead_in_group
 -- How many jobs in these places come before a rank in a group.
-SELECT count(*)
-FROM job
-WHERE queue_id + 0 = :queue_id AND grp = :key AND place = ANY(:places::bigint[])
-    AND (inv_prio, arrival) < (:inv_prio, :arrival);
+SELECT (
+    SELECT count(*)
+    FROM job
+    WHERE queue_id + 0 = :queue_id AND grp = :key AND place <> 2 AND place = ANY(:places::bigint[])
+        AND (inv_prio, arrival) < (:inv_prio, :arrival)
+) + (
+    SELECT count(*)
+    FROM job
+    WHERE queue_id = :queue_id AND grp = :key AND place = 2 AND 2 = ANY(:places::bigint[])
+        AND (inv_prio, arrival) < (:inv_prio, :arrival)
+);
 
 -- name: first_jobs_of_group
 -- The first jobs of a group that are in these places.
 SELECT uid, sealed, said, place, inv_prio, arrival
-FROM job
-WHERE queue_id + 0 = :queue_id AND grp = :key AND place = ANY(:places::bigint[])
+FROM (
+    SELECT *
+    FROM job
+    WHERE queue_id + 0 = :queue_id AND grp = :key AND place <> 2 AND place = ANY(:places::bigint[])
+    UNION ALL
+    SELECT *
+    FROM job
+    WHERE queue_id = :queue_id AND grp = :key AND place = 2 AND 2 = ANY(:places::bigint[])
+) j
 ORDER BY inv_prio, arrival
 LIMIT :most;
 
@@ -490,9 +504,12 @@ LIMIT :most;
 -- name: jobs_of_lost_groups
 -- A job of each group that has no row.
 SELECT DISTINCT ON (j.grp) j.uid, j.sealed, j.said
-FROM job j
-WHERE j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place >= 0
-    AND NOT EXISTS (SELECT FROM grp g WHERE g.queue_id = j.queue_id AND g.key = j.grp AND g.sealed <> '')
+FROM (
+    SELECT * FROM job WHERE queue_id + 0 = :queue_id AND grp IS NOT NULL AND place >= 0 AND place <> 2
+    UNION ALL
+    SELECT * FROM job WHERE queue_id = :queue_id AND grp IS NOT NULL AND place = 2
+) j
+WHERE NOT EXISTS (SELECT FROM grp g WHERE g.queue_id = j.queue_id AND g.key = j.grp AND g.sealed <> '')
 ORDER BY j.grp;
 
 -- name: recount_groups
@@ -502,7 +519,11 @@ WITH counted AS (
         count(*) FILTER (WHERE j.place = ANY(ARRAY[1, 12])) AS delayed,
         count(*) FILTER (WHERE j.place = 2) AS running, count(*) FILTER (WHERE j.place = 4) AS failed
     FROM grp g
-    LEFT JOIN job j ON j.queue_id + 0 = g.queue_id AND j.grp = g.key AND j.place >= 0
+    LEFT JOIN (
+        SELECT grp, place FROM job WHERE queue_id + 0 = :queue_id AND grp IS NOT NULL AND place >= 0 AND place <> 2
+        UNION ALL
+        SELECT grp, place FROM job WHERE queue_id = :queue_id AND grp IS NOT NULL AND place = 2
+    ) j ON j.grp = g.key
     WHERE g.queue_id = :queue_id
     GROUP BY g.key
 ), corrected AS (
@@ -538,9 +559,13 @@ INSERT INTO tally AS t (queue_id, slot, place, jobs)
 SELECT :queue_id, :slot, n.place + 7, n.jobs - coalesce(h.jobs, 0)
 FROM (
     -- Jobs that wait for others (12) count as delayed.
-    SELECT p.place, count(j.uid) AS jobs
+    SELECT p.place, count(j.place) AS jobs
     FROM (VALUES (0, 0), (1, 1), (1, 12), (2, 2)) AS p (place, its)
-    LEFT JOIN job j ON j.queue_id + 0 = :queue_id AND j.grp IS NOT NULL AND j.place = p.its
+    LEFT JOIN (
+        SELECT place FROM job WHERE queue_id + 0 = :queue_id AND grp IS NOT NULL AND place >= 0 AND place <> 2
+        UNION ALL
+        SELECT place FROM job WHERE queue_id = :queue_id AND grp IS NOT NULL AND place = 2
+    ) j ON j.place = p.its
     GROUP BY p.place
 ) n
 LEFT JOIN (SELECT place, sum(jobs) AS jobs FROM tally WHERE queue_id = :queue_id GROUP BY place) h

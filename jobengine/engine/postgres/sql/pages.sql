@@ -15,14 +15,14 @@ ORDER BY inv_prio, arrival
 LIMIT :most;
 
 -- name: page_of_group
--- As page_by_rank, without unfinished jobs of other groups: the index of groups has no finished jobs.
+-- As page_by_rank, without queued jobs of other groups: the index of groups has no other jobs of these places.
 SELECT p.*
 FROM (
     SELECT g.*
-    FROM unnest(:unfinished::bigint[]) AS w (place), LATERAL (
+    FROM unnest(:queued::bigint[]) AS w (place), LATERAL (
         SELECT uid, bytes, inv_prio, arrival
         FROM job
-        WHERE queue_id + 0 = :queue_id AND grp = :key AND place = w.place
+        WHERE queue_id + 0 = :queue_id AND grp = :key AND place = w.place AND place <> 2
             AND (inv_prio, arrival) > (:inv_prio, :arrival)
             AND coalesce(due > :elapsed, true) AND coalesce(due_wall > :wall, true)
         ORDER BY inv_prio, arrival
@@ -30,7 +30,7 @@ FROM (
     ) g
     UNION ALL
     SELECT f.*
-    FROM unnest(:finished::bigint[]) AS w (place), LATERAL (
+    FROM unnest(:others::bigint[]) AS w (place), LATERAL (
         SELECT uid, bytes, inv_prio, arrival
         FROM job
         WHERE queue_id = :queue_id AND place = w.place AND (inv_prio, arrival) > (:inv_prio, :arrival)
