@@ -41,7 +41,7 @@ class Pace(Value, frozen=True, kw_only=True):
         return self if self.start else replace(self, start=wall)
 
     def after(self, jobs: int) -> "Pace":
-        """The pace for the jobs that come after the next `jobs`."""
+        """The pace after this many more jobs."""
         return replace(self, done=self.done + jobs)
 
     @property
@@ -135,7 +135,7 @@ class Moves:
         return [QueueChanged(evolve(queue, dead_letter=replace(setting, missing=True)))]
 
     def _known_to_schedule(self, table: Table, job: Job, *, failed: bool) -> Sequence[Fact]:
-        """The fact that a job has failed and left the queue of its schedule, or is back there: it is counted so."""
+        """The fact by which the schedule that added a job learns that the job failed and moved away, or came back."""
         by, uid = scheduled_by(job.spec.rare.context.meta), job.spec.uid
         schedule = None if by is None else self._schedule(table, by.name)
         if by is None or schedule is None or uid not in remembered(schedule) or (uid in schedule.moved) is failed:

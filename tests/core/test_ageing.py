@@ -258,7 +258,7 @@ def test_the_oldest_ready_job_is_found_behind_newer_ones() -> None:
     assert world.tables.queues["q"].oldest_ready() == NOW
 
 
-def test_a_set_wall_clock_shows_the_place_with_the_creation_time() -> None:
+def test_places_in_line_follow_the_wall_clock_like_creation_times() -> None:
     job = Aged().add(priority=1)
     seen = shown(job, 5_000)
     assert (seen.spec.created, seen.spec.rare.line) == (NOW + 5_000, NOW - 55_000)

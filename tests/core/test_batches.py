@@ -316,7 +316,7 @@ def test_a_batch_that_had_no_jobs_is_removed_a_day_after_its_end(world: World) -
         read(world, "empty")
 
 
-def test_a_new_batch_of_the_same_name_does_not_heal_the_job_of_the_old_one(world: World) -> None:
+def test_a_new_batch_of_the_same_name_does_not_release_the_job_of_the_old_batch(world: World) -> None:
     create(world, keep_minutes=10_000)
     world.add(uid=A, batch="b", keep_minutes=1)
     close(world)

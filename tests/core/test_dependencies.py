@@ -94,7 +94,7 @@ def test_an_unknown_job_is_refused_with_its_index(world: World) -> None:
     assert world.list() == []
 
 
-def test_a_circle_is_refused_and_shown(world: World) -> None:
+def test_a_circle_is_refused_with_its_uids(world: World) -> None:
     jobs = [
         c.NewJob(content=b"{}", uid=A, depends_on=(("q", C),)),
         c.NewJob(content=b"{}", uid=B, depends_on=(("q", A),)),

@@ -76,7 +76,7 @@ def test_a_failure_of_an_older_record_has_the_fingerprint_of_its_error() -> None
     assert failure_of(failed) == (fingerprint("no room"), NOW)
 
 
-def test_a_job_that_is_tried_again_failed_when_its_last_failed_attempt_ended() -> None:
+def test_the_failure_time_of_a_job_that_is_tried_again_is_the_end_of_its_failed_attempt() -> None:
     attempts = [
         Attempt(worker=None, started=1, ended=10, outcome="failed"),
         Attempt(worker=None, started=11, ended=20, outcome="timeout"),

@@ -54,7 +54,7 @@ def test_explain_counts_more_than_a_thousand_jobs_before_a_job_by_priority(order
 
 
 @pytest.mark.parametrize("order", GroupOrder)
-def test_a_page_of_a_group_leaves_out_ready_jobs_of_others(order: GroupOrder) -> None:
+def test_a_page_of_a_group_leaves_out_ready_jobs_of_other_groups(order: GroupOrder) -> None:
     world = Grouped(group_order=order)
     others = [world.add(group="b") for _ in range(10)]
     first, last, delayed = world.add(group="a"), world.add(group="a"), world.add(group="a", delay_seconds=9)

@@ -55,7 +55,7 @@ def test_a_job_without_dependencies_shows_none_of_the_fields(server: MemoryServe
     assert not {"depends_on", "on_dependency_failure", "batch", "waiting"} & job.keys()
 
 
-def test_a_circle_is_refused_and_shown(server: MemoryServer) -> None:
+def test_a_circle_is_refused_with_its_uids(server: MemoryServer) -> None:
     answer = _add_many(
         server, {"uid": A, "depends_on": [C]}, {"uid": B, "depends_on": [A]}, {"uid": C, "depends_on": [B]}
     )

@@ -267,7 +267,7 @@ class Adding:
         return results
 
     def _check_found(self, one: tuple[NewJob, Added]) -> None:
-        """Raise DependencyExists if a new job depends on a job of the request for which a stored one was found."""
+        """Raise DependencyExists if a new job depends on one of the request for which a stored job was found."""
         request, added = one
         for queue, uid in request.depends_on if added.new else ():
             if queue == self.table.queue.name and uid in self.found:

@@ -16,7 +16,7 @@ Pending = Mapping[SortedList[Any], list[Any]]
 
 
 class NameIndex:
-    """The ready jobs by tag, and those that may hold a unique key by that key."""
+    """The ready jobs by tag, and the jobs that may hold unique keys by key."""
 
     def __init__(self) -> None:
         #: The ranks of ready jobs by tag.

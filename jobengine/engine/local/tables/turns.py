@@ -33,7 +33,7 @@ _READY: Final = Place.READY
 _INPROGRESS: Final = Place.INPROGRESS
 #: The places of finished jobs.
 _ENDED: Final = frozenset(place for place in Place if place.state in FINISHED)
-#: The most holders of a group that are shown.
+#: The most jobs that are returned as holders of a group.
 _HOLDERS: Final = 10
 #: How many groups one step of a list reads; that takes a few milliseconds.
 FOUND_AT_ONCE: Final = 2_000

@@ -49,7 +49,7 @@ def failure_row(rows: Rows, job: Job | None) -> tuple[bytes, int] | None:
 class FailureRows:
     """The groups on a page, without their jobs."""
 
-    #: The key of each group, with its jobs in number and the time of the first failure.
+    #: The key of each group, with the number of its jobs and the time of the first failure.
     groups: Sequence[tuple[bytes, Alike]]
     #: For each key, the uids of the jobs that failed last, and the counts by minute.
     uids: Mapping[bytes, Sequence[str]]

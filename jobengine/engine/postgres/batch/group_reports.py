@@ -103,7 +103,7 @@ def ahead_of(groups: LoadedGroups, rank: Rank) -> int:
 
 
 def claimable_of(groups: LoadedGroups) -> tuple[int, int | None]:
-    """How many jobs could be claimed now, and when the oldest was added of the first jobs of all groups."""
+    """How many jobs could be claimed now, and when the oldest of all groups' first jobs was added."""
     limits, strict = groups.flow.group_limits, groups.flow.group_order is GroupOrder.STRICT
     ((number, oldest),) = _COUNT_CLAIMABLE.execute(
         groups.connection,

@@ -495,5 +495,5 @@ def _row_rank(rank: Rank | None) -> RowRank:
 
 
 def at_least(number: int) -> int:
-    """How many to load at a time, if this many will be needed."""
+    """How many jobs to load at a time, if this many are likely to be needed."""
     return max(LEAST, min(number, MOST))

@@ -123,7 +123,7 @@ class BatchLinks:
             if end_of_job(one.old) != end_of_job(one.new):
                 self.eager[self.rows.name(one.queue.queue.name), one.uid] = None
             elif one.new is not None and is_finished(one.new) and not self.linked.frees(one):
-                # Its retention is put off by this change: perhaps nobody waits for it.
+                # This change puts off the job's retention, but perhaps no job waits for it any more.
                 self.lazy[self.rows.name(one.queue.queue.name), one.uid] = None
 
     def note_item(self, effect: ItemEffect) -> None:

@@ -138,7 +138,7 @@ class LinkLoading:
         return dict(sorted(found.items()))
 
     def _schedules(self, parts: Sequence[PlannedPart]) -> dict[Key, tuple[str, str]]:
-        """The schedules that are not loaded of a queue to which jobs are moved, by key."""
+        """The schedules to load, by key, of a queue to which jobs are moved."""
         found = dict[Key, tuple[str, str]]()
         for part in parts:
             source = self.tables.queues.get(part.needs.schedules_of or "")

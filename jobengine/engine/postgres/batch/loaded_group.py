@@ -22,7 +22,7 @@ class LoadedGroup:
     order: GroupOrder
     #: The numbers of ready, delayed, running and failed jobs in the database.
     base: Sequence[int]
-    #: What the batch changes.
+    #: The batch's changes of the group.
     delta: GroupDelta
     served: int
     #: The ranks of its ready jobs.

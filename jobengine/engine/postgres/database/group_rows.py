@@ -426,9 +426,8 @@ class GroupChanges:
 
 def _is_simple(delta: GroupDelta, place: _Place) -> bool:
     """
-    Whether the statement update_groups can write this change, with this `place_written`. Not without a change of
-    counts: the group may have been deleted and made again since it was read, and place_groups would then lock it out
-    of order.
+    Whether the statement update_groups can write this change, with this `place_written`. It can't if no count changes:
+    the group may have been recreated since it was read, and place_groups would then lock it out of order.
     """
     return not (
         delta.is_gated
