@@ -1,7 +1,7 @@
 """The clock of a real PostgreSQL is set while servers run, stop and start: no lease, delay or retention moves."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -80,23 +80,28 @@ def _check_spans(client: Client, uids: dict[str, tuple[str, str]], now: float) -
         assert 0 < job["lease_expires"] - now <= 61
 
 
-@pytest.mark.parametrize("servers", [1, 3])
 def test_setting_the_database_clock_shifts_no_lease_delay_or_retention(
-    faked: _FakedCluster, make_daemon: MakeDaemon, servers: int
+    faked: _FakedCluster, make_daemon: MakeDaemon
 ) -> None:
-    database = Database.make(faked.cluster, f"servers_{servers}")
+    """The first step is made while no server runs, the others with three servers."""
+    database = Database.make(faked.cluster, "servers")
     database.clear(secret=SECRET)
-    made = [
-        make_daemon(f"server {at}", settings={"DATABASE_URL": database.url, "SECRET": SECRET.decode()}).start()
-        for at in range(servers)
-    ]
-    with made[0].client() as client:
+    settings = {"DATABASE_URL": database.url, "SECRET": SECRET.decode()}
+    servers = [make_daemon("server 0", settings=settings).start()]
+    with servers[0].client() as client:
         uids = _begin_spans(client)
     for index, step in enumerate(STEPS):
-        _restart(made[index % servers], faked, step, is_down=index % 2 == 0)
-        for one in (*made[index % servers :], *made):
-            with one.client() as client:
-                _check_spans(client, uids, faked.now())
+        _restart(servers[index % len(servers)], faked, step, is_down=index % 2 == 0)
+        if index == 0:
+            _check_spans_of(servers, uids, faked.now())
+            servers += [make_daemon(f"server {at}", settings=settings).start() for at in (1, 2)]
+        _check_spans_of([*servers[index % len(servers) :], *servers], uids, faked.now())
+
+
+def _check_spans_of(servers: Sequence[Daemon], uids: dict[str, tuple[str, str]], now: float) -> None:
+    for server in servers:
+        with server.client() as client:
+            _check_spans(client, uids, now)
 
 
 def _restart(daemon: Daemon, faked: _FakedCluster, step: int, *, is_down: bool) -> None:
