@@ -89,9 +89,9 @@ docs: $(VENV)/installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "The site begins at build/site/index.html"
 
-# On other Pythons pip takes most of the time, in one process: linters and site have the other core.
+# On other Pythons pip takes most of the time, in one process: linters have the other core. The tests build the site.
 check: programs $(VENV)/installed-lint
-	@$(MAKE) --no-print-directory TOGETHER=1 --jobs=2 --output-sync quick-on-others lint docs audit
+	@$(MAKE) --no-print-directory TOGETHER=1 --jobs=2 --output-sync quick-on-others lint audit
 	@$(MAKE) --no-print-directory test
 
 torture: $(VENV)/installed-test
