@@ -90,6 +90,8 @@ def test_a_user_without_rights_gets_the_name_of_the_missing_right(make_daemon: M
         assert (migrate.returncode, "permission denied for database closed" in migrate.stderr) == (1, True)
         with connected(url) as owner:
             schema.migrate(owner, SECRET.encode(), QUICK_KDF)
+        assert daemon.run() == 1
+        assert "permission denied for schema jobengine" in daemon.log + daemon.errors
         connection.execute("GRANT USAGE ON SCHEMA jobengine TO guest")
         assert daemon.run() == 1
         assert "permission denied for table meta" in daemon.log + daemon.errors

@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 
 from attrs import define, evolve, field, frozen
 from psycopg import Connection, DatabaseError
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import ReadOnlySqlTransaction, UndefinedTable
 
 from ....core.model import Job
 from ....storage.errors import Damaged
@@ -54,6 +54,8 @@ _TABLES: Final = (
     "tally",
     "unique_key",
 )
+#: PostgreSQL reports tables as missing to a role without USAGE, too.
+_RESTORE: Final = "restore what is missing from a dump, unless the role only lacks USAGE on the schema jobengine"
 
 
 class Lacking(Exception):
@@ -62,7 +64,10 @@ class Lacking(Exception):
 
 def lack_of(error: Lacking | DatabaseError) -> str:
     """Describe what is missing in the database."""
-    return str(error) if isinstance(error, Lacking) else str(error.diag.message_primary)
+    if isinstance(error, Lacking):
+        return str(error)
+    what = str(error.diag.message_primary)
+    return f"{what}; {_RESTORE}" if isinstance(error, UndefinedTable) else what
 
 
 @frozen
@@ -199,7 +204,7 @@ def _check_lack(found: Sequence[Row]) -> None:
         raise ReadOnlySqlTransaction
     missing, denied = ([name for name, is_missing in found if is_missing is kind] for kind in (True, False))
     if missing:
-        raise Lacking(f"tables are missing: {', '.join(missing)}")
+        raise Lacking(f"tables are missing: {', '.join(missing)}; {_RESTORE}")
     if denied:
         raise Lacking(f"the role needs SELECT, INSERT, UPDATE and DELETE on: {', '.join(denied)}")
 
@@ -219,7 +224,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
         its = Known(id=number, rev=rev, queue=queue, watched=watched, due=due, claim_start=(start[0], start[1]))
         known[queue.name] = its
     if not found:
-        raise Lacking("the table meta is empty")
+        raise Lacking("the table meta is empty; restore it from a dump")
     wall, ahead, undone = found[0][:3]
     return Now(wall - ahead, wall, known, undone, damaged=damaged)
 

@@ -286,7 +286,7 @@ class Session:
                 raise Full("The database has no room for the change; it was not made. Try again later.") from None
             except ReadOnlySqlTransaction:
                 # The next connection may be to another host: this one may be a standby now.
-                reason, self.lacking = "The database is read-only now", "it is read-only"
+                reason, self.lacking = "The database is read-only now", "the database is read-only"
                 self.close()
             except (OperationalError, InterfaceError, InvalidSqlStatementName):
                 # InvalidSqlStatementName: after a conflict, the driver may call a statement that was not prepared.

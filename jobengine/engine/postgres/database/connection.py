@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from psycopg import Connection, Cursor, InterfaceError, Notify, OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import DiskFull, InsufficientPrivilege
+from psycopg.errors import DiskFull, InsufficientPrivilege, ReadOnlySqlTransaction
 from psycopg.pq.abc import PGconn
 
 from ....storage.errors import StorageError
@@ -176,6 +176,11 @@ def storage_failures() -> Iterator[None]:
     try:
         with rights_failures():
             yield
+    except ReadOnlySqlTransaction:
+        raise StorageError(
+            "the database is read-only; nothing was changed. Use the primary: target_session_attrs=read-write in "
+            "DATABASE_URL finds it among several hosts"
+        ) from None
     except DiskFull:
         raise StorageError("the database has no room left; nothing was changed. Free some, and try again") from None
     except (OperationalError, InterfaceError) as error:

@@ -89,8 +89,8 @@ FROM (
 SELECT to_regnamespace('jobengine') IS NULL, to_regclass('jobengine.meta') IS NOT NULL;
 
 -- name: read_meta
--- The version of the schema, and its key.
-SELECT version, passes, kib, salt, sealed FROM meta;
+-- The version of the schema, and its key. With the schema's name, the error for a role without USAGE names that right.
+SELECT version, passes, kib, salt, sealed FROM jobengine.meta;
 
 -- name: lock_meta
 -- As read_meta, once no migration is running.

@@ -26,6 +26,7 @@ def test_a_server_is_not_ready_while_a_table_is_missing(
     world.advance(1)
     readiness = ask.get(world.engine.readiness())
     assert (readiness.ready, table in readiness.reason) == (False, True)
+    assert "restore what is missing from a dump" in readiness.reason
     assert world.figure("accepts_changes") == 0
     with pytest.raises(Busy) if table not in ("gone", "event", "item") else nullcontext():
         ask.add(tags=("t",), unique_key="k")
@@ -42,7 +43,7 @@ def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: As
     world.control.execute("CREATE TABLE kept AS SELECT * FROM meta")
     world.control.execute("DELETE FROM meta")
     world.advance(1)
-    assert ask.get(world.engine.readiness()).reason == "the table meta is empty"
+    assert ask.get(world.engine.readiness()).reason == "the table meta is empty; restore it from a dump"
     with pytest.raises(Busy, match="meta is empty"):
         ask.add()
     world.control.execute("INSERT INTO meta SELECT * FROM kept")
@@ -67,7 +68,7 @@ def test_a_server_is_not_ready_while_the_database_is_read_only(world: PostgresWo
     try:
         _set_read_only(world, "on")
         world.advance(1)
-        assert ask.get(world.engine.readiness()).reason == "it is read-only"
+        assert ask.get(world.engine.readiness()).reason == "the database is read-only"
         with pytest.raises(Busy, match="is read-only"):
             ask.add()
     finally:

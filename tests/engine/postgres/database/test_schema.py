@@ -1,5 +1,6 @@
 """A database of an older version is brought to the newest one."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
@@ -17,6 +18,8 @@ from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.database.rows import NO_CLAIM_START
 from jobengine.engine.postgres.sql import named
 from jobengine.engine.waiting_line import Refused
+from jobengine.storage.errors import StorageError
+from jobengine.tools.postgres import migrate, recount_database
 from tests.contract.asking import KEY, Asker
 from tests.contract.group_reports import bulk
 from tests.doubles import QUICK_KDF, SECRET
@@ -86,6 +89,16 @@ def test_jobs_that_retry_or_were_cancelled_do_not_count_twice_towards_the_size_o
             session.carry_out([c.UpdateJob(queue="q", access_key=KEY, uid=added.job.spec.uid, changes=change)])
     assert isinstance(session.carry_out([adding]).outcomes[0], Refused)
     session.close()
+
+
+@pytest.mark.parametrize("work", [migrate, recount_database])
+def test_a_read_only_database_is_reported_in_one_line(database: Database, work: Callable[..., object]) -> None:
+    session = session_on(database.url)
+    session.carry_out([c.CreateQueue(queue="read", access_key=KEY)])
+    session.close()
+    read_only = database.url + " options='-c default_transaction_read_only=on'"
+    with pytest.raises(StorageError, match="read-only; nothing was changed. Use the primary"):
+        work(environment={"DATABASE_URL": read_only, "SECRET": SECRET.decode()})
 
 
 #: Takes from a database what version 7 and later ones have added.
