@@ -212,7 +212,7 @@ def test_the_log_of_a_start_has_the_version_the_address_and_what_was_read_back(m
     (read_back,) = [line for line in lines if "database" in line]
     assert (read_back["database"], read_back["jobs"], read_back["queues"]) == (str(daemon.db_path), 1, 1)
     assert 0 < read_back["seconds"] < 20
-    assert "1 jobs in 1 queues" in read_back["message"]
+    assert "jobs: 1, queues: 1" in read_back["message"]
 
 
 def test_the_version_option_prints_the_versions_of_jobengine_and_twisted() -> None:

@@ -135,7 +135,7 @@ class LocalEngine:
         await self._thread(self.journal.confirm)
         queues = self._tables.queues
         self._log.info(
-            "{database} has {jobs} jobs in {queues} queues; it was read back in {seconds:.2f} s",
+            "{database} was read back in {seconds:.2f} s; jobs: {jobs}, queues: {queues}",
             database=self.journal.path,
             jobs=sum(table.size() for table in queues.values()),
             queues=len(queues),
