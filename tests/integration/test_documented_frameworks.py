@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -129,12 +130,14 @@ def test_a_request_is_answered_soon_though_the_server_is_away(
     with _site(framework, daemon, tmp_path) as site:
         daemon.kill()
         assert site("/sign-up", {"address": ADDRESS}) == (503, None)
+        assert site(f"/jobs/{uuid.uuid4()}") == (503, None)
 
 
 def test_a_user_is_stored_in_django_though_the_server_is_away(daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
     with _site("Django", daemon, tmp_path) as site:
         daemon.kill()
         assert site("/sign-up", {"address": ADDRESS})[0] == 202
+        assert site(f"/jobs/{uuid.uuid4()}") == (503, None)
     assert f"no letter is sent to {ADDRESS}" in (tmp_path / "log").read_text()
 
 
