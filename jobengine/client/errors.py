@@ -146,6 +146,7 @@ _SET_KEY: Final = "There is no access key for this call: set access_key= or JOBE
 _IN_PYTHON: Final = {
     "create it with PUT /api/v1/queue.": "create it with Queue.create().",
     "create it with PUT /api/v1/batch.": "create it with Batch.create().",
+    'name a job of another queue by {"queue_name": …, "uid": …}.': 'name a job of another queue by ("queue", uid).',
     "GET /api/v1/schedules lists its schedules.": "Queue.schedules.list() lists its schedules.",
     "GET /api/v1/queue/key lists its keys.": "Queue.keys.list() lists its keys.",
     "send one that does in X-Access-Key.": "set access_key= or JOBENGINE_ACCESS_KEY to one that does.",

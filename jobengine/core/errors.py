@@ -200,7 +200,7 @@ class UnknownDependency(DomainError):
     def __init__(self, queue: str, uid: str) -> None:
         super().__init__(
             f"depends_on names the job {uid}, which the queue {queue!r} does not hold, or which this key may not read. "
-            "Add it first, or in the same request."
+            'Add it first, or in the same request; name a job of another queue by {"queue_name": …, "uid": …}.'
         )
 
 

@@ -30,6 +30,8 @@ from .request_head import BadInput, one_of
 
 #: How many of its next times a schedule shows.
 _NEXT: Final = 5
+#: The most letters of an abbreviation that is taken for a time zone's name.
+_ABBREVIATION: Final = 4
 #: A time with its offset, in as many characters as possible.
 _LONGEST_TIME: Final = "9999-12-31T23:59:59+00:00:00"
 _read_object: Final = Decoder(dict[str, Raw]).decode
@@ -76,7 +78,9 @@ def _timing(sent: bodies.SetSchedule | bodies.ChangeSchedule) -> dict[str, Any]:
         found["every_seconds"] = sent.every_seconds
     if sent.timezone is not None:
         if not knows_zone(sent.timezone):
-            advice = did_you_mean(sent.timezone, zone_names())
+            # The nearest name to an abbreviation such as CEST is another time zone.
+            known = () if len(sent.timezone) <= _ABBREVIATION and sent.timezone.isupper() else zone_names()
+            advice = did_you_mean(sent.timezone, known)
             advice = advice if advice.startswith("Did") else "Send a name such as Europe/Berlin or UTC."
             raise BadInput(f"timezone {quoted(sent.timezone)} is not known. {advice}")
         found["timezone"] = sent.timezone

@@ -31,6 +31,9 @@ _NAMES: Final = {
 _GIVEN: Final = {**_NAMES, "bool": "a boolean"}
 #: Advice for a time that is too late.
 _LATE: Final = "; send Unix seconds, not milliseconds"
+#: Fields with a time, and advice for a value of another type.
+_TIMES: Final = frozenset(("not_before", "held_until"))
+_SECONDS: Final = "; send Unix seconds"
 _UNITS: Final = {"array": "items", "str": "characters"}
 
 
@@ -42,7 +45,8 @@ def type_error(error: msgspec.ValidationError, kind: type[Struct]) -> str:
     if missing is not None:
         advice = "" if place else advice_of(kind).get(missing[1], "")
         return f"{place}.{missing[1]} is missing. {advice}".strip(". ") + "."
-    return f"{place or 'The body'} {_rule(problem)}."
+    advice = _SECONDS if place.rpartition(".")[2] in _TIMES and _TYPE.fullmatch(problem) else ""
+    return f"{place or 'The body'} {_rule(problem)}{advice}."
 
 
 def _rule(problem: str) -> str:

@@ -263,6 +263,10 @@ def test_the_error_for_a_wrong_value_names_the_field_and_the_rule(server: Memory
             {"not_before": 1_796_123_445_000},
             "job.not_before must be at most 253402300799; send Unix seconds, not milliseconds.",
         ),
+        (
+            {"not_before": "2027-01-01T00:00:00Z"},
+            "job.not_before must be a whole number, not a text; send Unix seconds.",
+        ),
         ({"timeout_time": 3_600}, f"job.timeout_time {_NO_TIME}"),
         ({"not_before": 3_600}, f"job.not_before {_NO_TIME}"),
         ({"delay_seconds": 31_536_000_001}, "job.delay_seconds must be at most 31536000000."),

@@ -195,6 +195,7 @@ def test_a_list_continues_with_its_cursor(server: MemoryServer) -> None:
         ({"cron": None, "every_seconds": 0}, "every_seconds"),
         ({"cron": None, "every_seconds": 31_622_401}, "every_seconds"),
         ({"timezone": "Europe/Berlim"}, "Did you mean 'Europe/Berlin'?"),
+        ({"timezone": "CEST"}, "timezone 'CEST' is not known. Send a name such as Europe/Berlin"),
         ({"timezone": "../etc/passwd"}, "timezone"),
         ({"timezone": "/etc/localtime"}, "timezone"),
         ({"timezone": "Europe"}, "timezone"),
