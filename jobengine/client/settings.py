@@ -83,6 +83,13 @@ def load(
     )
 
 
+def check_numbers(**arguments: object) -> None:
+    """Raise TypeError for an argument that is not a number, with the argument's name."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+
+
 def profile_path() -> Path:
     """The file with the profiles, in the user's configuration directory."""
     from platformdirs import user_config_path  # only needed for a profile

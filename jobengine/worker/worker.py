@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 from ..client import AsyncJobEngine
 from ..client.schedules import ScheduleOptions, schedule_value
 from ..client.secret import Secret
-from ..client.settings import load
+from ..client.settings import check_numbers, load
 from .event_loop import WorkerLoop
 from .handler_pool import Handler, HandlerPool, Handlers
 from .outcomes import Hooks
@@ -252,6 +252,7 @@ class Worker:
 
 
 def _check(queues: Sequence[str], concurrency: int, grace: float, wait: float) -> None:
+    check_numbers(concurrency=concurrency, grace=grace, wait=wait)
     if not queues or concurrency < 1 or not 0 < wait <= _LONGEST_WAIT or grace < 0:
         raise ValueError(
             f"A worker needs a queue, a concurrency of at least 1, a wait of more than 0 and at most {_LONGEST_WAIT} "

@@ -37,6 +37,16 @@ def _shown(settings: Settings) -> tuple[Any, ...]:
     return (settings.address.url, *keys, {name: key.reveal() for name, key in settings.keys.items()})
 
 
+@pytest.mark.parametrize("name", ["timeout", "retry_for", "max_pending"])
+def test_a_limit_that_is_no_number_is_refused_by_its_name(name: str) -> None:
+    wrong: dict[str, Any] = {name: "5"}
+    with pytest.raises(TypeError, match=f"^{name} must be a number, not str$"):
+        JobEngine("http://e:2", **wrong)
+    if name != "max_pending":
+        with pytest.raises(TypeError, match=f"^{name} must be a number, not str$"):
+            JobEngine("http://e:2").queue("q", **wrong)
+
+
 def test_without_settings_the_client_uses_the_local_server_and_no_key() -> None:
     assert _shown(load(environment={})) == ("http://127.0.0.1:6006", None, None, {})
 

@@ -41,6 +41,13 @@ def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> 
         Worker(wrong.pop("queues", ["q"]), url=_URL, **wrong)
 
 
+@pytest.mark.parametrize("name", ["concurrency", "grace", "wait"])
+def test_a_number_of_another_type_is_refused_by_its_name(name: str) -> None:
+    wrong: dict[str, Any] = {name: "5"}
+    with pytest.raises(TypeError, match=f"^{name} must be a number, not str$"):
+        Worker("q", url=_URL, **wrong)
+
+
 @pytest.mark.parametrize(
     ("use", "error", "says"),
     [

@@ -10,7 +10,7 @@ from ..encoding import encode
 from ..errors import JobEngineError, NotJobEngine, OutcomeUnknown
 from ..fork_safety import forget_in_children
 from ..http_codec import Response
-from ..jobs import JobChanges
+from ..jobs import JobChanges, given
 from ..origin import origin
 from ..secret import Secret, as_secret, secret
 from ..values import Job, QueueStats, Readiness
@@ -64,6 +64,7 @@ class AsyncJobEngine:
         max_pending: int = 10_000,
         ssl_context: "SSLContext | None" = None,
     ) -> None:
+        settings.check_numbers(timeout=timeout, retry_for=retry_for, max_pending=max_pending)
         access_key, admin_key = secret(access_key), secret(admin_key)
         keys = {name: as_secret(key) for name, key in (keys or {}).items()}
         #: The fields of claims that describe this process.
@@ -115,7 +116,8 @@ class AsyncJobEngine:
         place = name, access_key, timeout, retry_for
         queue = self._queues.get(place)
         if queue is None:
-            limits = (timeout, retry_for) != (None, None)
+            limits = given(timeout=timeout, retry_for=retry_for)
+            settings.check_numbers(**limits)
             caller = self._caller.limited(timeout=timeout, retry_for=retry_for) if limits else None
             queue = self._queues.setdefault(place, AsyncQueue(self, name, access_key, caller))
         return queue
