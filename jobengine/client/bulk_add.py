@@ -1,5 +1,6 @@
 """Splits many new jobs into requests, and reads the answers."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -47,6 +48,8 @@ class _Added(Struct):
 
 _added: Final = Decoder(_Added).decode
 _job: Final = Decoder(shapes.of(Job)).decode
+#: The place of a job in a request, as error texts begin.
+_PLACE: Final = re.compile(r"^jobs\[[0-9]+\]")
 #: The usual beginning of a job's JSON, followed by the uid. JSON that begins otherwise is decoded to find the uid.
 _BEGINS: Final = b'{"uid":"'
 
@@ -92,6 +95,9 @@ def is_good(call: calls.Call[Any], response: Response) -> bool:
 
 
 def _placed(error: JobEngineError, added: int) -> JobEngineError:
+    """The error with the job's index among all jobs, also in its text."""
     if error.index is not None:
         error.index += added
+        error.detail = _PLACE.sub(f"jobs[{error.index}]", error.detail)
+        error.args = (error.detail,)
     return error

@@ -9,6 +9,8 @@ import pytest
 
 from jobengine.client import batching
 from jobengine.client.batching import MOST, MOST_BYTES, AddLane, Item, Lane, Returning, UpdateLane
+from jobengine.client.bulk_add import read
+from jobengine.client.calls import ADD_JOBS
 from jobengine.client.errors import (
     AccessDenied,
     BadRequest,
@@ -62,6 +64,13 @@ def test_one_job_is_sent_as_a_single_call_and_several_as_a_bulk_call() -> None:
     assert json.loads(lane.body([one])) == {"queue_name": 'a"b', "job": json.loads(one.data)}
     assert json.loads(lane.body([one, two])) == {"queue_name": 'a"b', "jobs": [json.loads(i.data) for i in (one, two)]}
     assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
+
+
+def test_an_error_about_one_of_many_jobs_has_its_index_among_all_jobs_in_its_text() -> None:
+    problem = {"detail": "jobs[200].priority must be a whole number, not a text.", "index": 200}
+    with pytest.raises(BadRequest, match=r"^jobs\[1200\]\.priority must") as raised:
+        read(ADD_JOBS, _answer(400, problem), 1_000, 1_000)
+    assert (raised.value.index, raised.value.detail) == (1_200, str(raised.value))
 
 
 def test_an_error_about_one_item_of_a_batch_omits_its_index() -> None:
