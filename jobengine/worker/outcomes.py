@@ -13,6 +13,10 @@ from ..client.jobs import ERROR_LENGTH, JobChanges, OnDependencyFailure
 from .running_job import Cancelled, RunningJob, WaitFor
 
 _log: Final = getLogger("jobengine.worker")
+_NOT_RETURNED: Final = (
+    "%s %s: the handler called job.wait_for, but did not return its result: the job waits for nothing, and the jobs in "
+    "the list are not added. Write: return job.wait_for(...)"
+)
 
 
 class Outcome(JobChanges, total=False):
@@ -100,6 +104,8 @@ class Attempt:
             _call(self._hooks.after, self._job, result)
         if changes is not None:
             return cast("Outcome", changes)
+        if self._job._has_made_wait:
+            _log.warning(_NOT_RETURNED, self._job.queue, self._job.uid)
         return _COMPLETE if result is None else {"new_status": "complete", "result": result}
 
     def failed(self, error: BaseException) -> Outcome:

@@ -28,7 +28,7 @@ class WaitFor:
 class RunningJob(HeldJob):
     """A job that a handler is working on."""
 
-    __slots__ = ("_say", "cancelled", "queue")
+    __slots__ = ("_has_made_wait", "_say", "cancelled", "queue")
 
     def __init__(self, queue: str, job: Job, say: Callable[[int], object]) -> None:
         #: The name of the job's queue.
@@ -36,6 +36,8 @@ class RunningJob(HeldJob):
         self.job = job
         #: Whether the work is no longer needed.
         self.cancelled = False
+        # Whether `wait_for` was called.
+        self._has_made_wait = False
         self._say = say
 
     def __repr__(self) -> str:
@@ -51,6 +53,7 @@ class RunningJob(HeldJob):
         `on_dependency_failure`: what becomes of the handler's job if one of them fails; by default the job keeps its
         present setting, which is `fail` unless it was added with another. Raises TypeError.
         """
+        self._has_made_wait = True
         return WaitFor(waiting_value(jobs, on_dependency_failure))
 
     def progress(self, percent: int) -> None:

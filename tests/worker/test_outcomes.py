@@ -41,6 +41,16 @@ def test_the_return_value_of_a_handler_is_the_result() -> None:
     assert _perform(lambda content, job: None) == {"new_status": "complete"}
 
 
+def test_a_wait_that_is_made_and_not_returned_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert _perform(lambda content, job: job.wait_for([{}]) and None) == {"new_status": "complete"}
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "q u: the handler called job.wait_for"
+    ]
+    caplog.clear()
+    assert "wait_for" in _perform(lambda content, job: job.wait_for([{}]))
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("result", [object(), float("nan"), "\ud800"])
 def test_a_result_that_json_can_not_represent_fails_its_job(result: object) -> None:
     assert _perform(lambda content, job: result)["new_status"] == "failed"
