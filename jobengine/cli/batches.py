@@ -57,6 +57,9 @@ def create(queue_name: str, name: str, *, then: Any, then_on: ThenOn | None, **o
     found = session.queue(queue_name).batch(name, then=job, then_on=then_on).create()
     if not session.json:
         session.output.note(f"The batch {name!r} of {queue_name!r} {batch_standing(found)}.")
+    if job is not None and found.then != job.uid:
+        its = "has no job at its end" if found.then is None else "keeps the job at its end that it was created with"
+        session.output.note(f"The batch existed before and {its}; the job of --then was not added.")
     if session.json or found.then is not None:
         session.output.value(found.then or "", **found.raw)
 

@@ -36,7 +36,8 @@ def test_jobs_are_added_to_a_batch_one_by_one_and_from_a_file(
     assert shell(*command).exit_code == 2
 
 
-def test_a_batch_is_created_with_the_job_that_runs_at_its_end(shell: Shell) -> None:
+def test_a_batch_is_created_with_the_job_that_runs_at_its_end(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobengine.client.jobs.new_uid", lambda: UID)
     shell.mail.answers["create batch"] = batch_of(then=UID)
     options = ("--then", '{"a": 1}', "--then-on", "finish", "--priority", "5", "--after", OTHER)
     done = shell("batch", "create", "mail", "import-7", *options)
@@ -44,9 +45,18 @@ def test_a_batch_is_created_with_the_job_that_runs_at_its_end(shell: Shell) -> N
         f"{UID}\n",
         "The batch 'import-7' of 'mail' is open: it takes jobs until it is closed.\n",
     )
-    then = ("then", {"a": 1}, {"priority": 5, "depends_on": [OTHER]}, "finish")
+    then = ("then", {"a": 1}, {"priority": 5, "depends_on": [OTHER], "uid": UID}, "finish")
     assert shell.mail.asked == [then, ("create batch", "import-7")]
     assert json.loads(shell("batch", "create", "mail", "import-7", "--json").stdout)["then"] == UID
+
+
+@pytest.mark.parametrize(("then", "what"), [(None, "has no job at its end"), (OTHER, "keeps the job at its end")])
+def test_creating_a_batch_that_exists_with_a_new_job_at_its_end_says_that_the_job_was_not_added(
+    shell: Shell, then: str | None, what: str
+) -> None:
+    shell.mail.answers["create batch"] = batch_of(then=then)
+    done = shell("batch", "create", "mail", "import-7", "--then", "{}")
+    assert (done.exit_code, what in done.stderr, "--then was not added" in done.stderr) == (0, True, True)
 
 
 def test_a_batch_without_a_job_at_its_end_prints_no_uid(shell: Shell) -> None:
