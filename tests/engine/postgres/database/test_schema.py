@@ -97,7 +97,7 @@ def test_a_read_only_database_is_reported_in_one_line(database: Database, work: 
     session.carry_out([c.CreateQueue(queue="read", access_key=KEY)])
     session.close()
     read_only = database.url + " options='-c default_transaction_read_only=on'"
-    with pytest.raises(StorageError, match="read-only; nothing was changed. Use the primary"):
+    with pytest.raises(StorageError, match=r"read-only; nothing was changed\. Use the primary"):
         work(environment={"DATABASE_URL": read_only, "SECRET": SECRET.decode()})
 
 
