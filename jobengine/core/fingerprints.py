@@ -201,7 +201,7 @@ def _python(error: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _function_of(frames: str) -> str | None:
-    """The function that failed by a traceback up to its last frame; None if its last line is no frame."""
+    """The function that failed, from a traceback up to its last frame; None if the text does not end with a frame."""
     last = _frame_before(frames, len(frames))
     if last is None or "sub-exception" in frames or "\n" in frames[last.end() :]:
         return None

@@ -33,7 +33,7 @@ _Entry = tuple[Key, int, G, _Met, Iterator[Rank], Rank]
 @define(eq=False, kw_only=True)
 class InTurn(Generic[G]):
     """
-    Jobs in the order in which single claims would get them, each as if those before it were claimed.
+    Jobs in the order in which single claims would get them, each as if the jobs before it were claimed already.
 
     A group's position only grows when a job is taken, so an outdated position is found when it comes first.
     """

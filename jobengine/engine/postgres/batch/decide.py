@@ -77,7 +77,7 @@ class Result:
     effects: Sequence[Effect]
     #: The earliest deadline of the changed jobs, in elapsed milliseconds; None if they have none.
     soonest: int | None
-    #: Queue and name of schedules whose time has come, only of a sweep.
+    #: Queue and name of schedules whose time has come; only after a sweep.
     firings: Sequence[tuple[str, str]] = ()
     #: When more can be claimed from a queue with flow, because a gate changes, in elapsed milliseconds.
     opens: Mapping[str, int] = field(factory=dict)

@@ -100,7 +100,7 @@ def kept_for(job: Job | None) -> int | None:
 
 
 def is_finished(job: Job) -> bool:
-    """Whether a job has finished: faster than a look into FINISHED, as each job of a batch needs it."""
+    """Whether a job has finished; faster than `state in FINISHED`, since this is called for each job of a batch."""
     state = job.standing.state
     return state is COMPLETE or state is _FAILED
 

@@ -91,7 +91,7 @@ def items_written(rows: Rows, facts: Sequence[ItemSet], queues: Mapping[str, tup
 
 
 def _over(fact: ItemSet) -> int | None:
-    """When a batch that has ended is removed if it has no jobs, in elapsed milliseconds; None for another batch."""
+    """When an ended batch without jobs is removed, in elapsed milliseconds; None for a batch that has not ended."""
     batch = None if fact.value is None else batch_of(fact.value)
     return None if batch is None or batch.ended is None else batch.ended + kept_after_end(batch)
 
