@@ -18,7 +18,7 @@ NO_ANSWER = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Could not conn
 
 
 def audit() -> tuple[str, int]:
-    """Run pip-audit; what to print, and the exit code."""
+    """Run pip-audit; returns what to print, and the exit code."""
     locks = [f"--requirement={lock}" for lock in LOCKS]
     options = ["--disable-pip", "--require-hashes", f"--timeout={ANSWER}", "--format=json", "--progress-spinner=off"]
     command = [sys.executable, "-m", "pip_audit", *locks, *options]
@@ -30,7 +30,7 @@ def audit() -> tuple[str, int]:
 
 
 def verdict(report: str, errors: str) -> tuple[str, int]:
-    """What pip-audit's report (JSON) and its stderr mean: what to print, and the exit code."""
+    """Judge pip-audit's report (JSON) and its stderr; returns what to print, and the exit code."""
     if not report:
         if any(sign in errors for sign in NO_ANSWER):
             return "not audited: the service can't be reached", 0

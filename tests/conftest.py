@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-# So that failed assertions in them show their values.
+# So that failed assertions in these modules show their values.
 pytest.register_assert_rewrite("tests.web.asking", "tests.http.connection", "tests.contract", "tests.pending")
 
 from jobengine.daemon.settings import SETTINGS  # noqa: E402  # as below
@@ -24,7 +24,7 @@ _OF_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add options of some tests: their own conftest is read too late for that."""
+    """Add options of some tests: their own conftest is read too late to add options."""
     parser.addoption("--pictures", metavar="DIRECTORY", help="keep pictures of every page of the dashboard there")
     engines = ["file", "postgres"]
     parser.addoption("--engine", choices=engines, default="file", help="what servers in memory keep their jobs in")
@@ -37,21 +37,21 @@ settings.register_profile("new", settings.get_profile("same"), derandomize=False
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out tests of what an engine on a file does in another way, and say in which."""
+    """Leave out tests of a behaviour that the engine on a file has in another way, with the reason."""
     marker = item.get_closest_marker("only_on_a_file")
     if marker is not None and item.config.getoption("--engine") != "file":
         pytest.skip(f"on PostgreSQL {marker.args[0]}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Remove settings of servers, clients and terminals from the environment, and reset signals: tests set them."""
+    """Remove settings of servers, clients and terminals from the environment, and reset SIGINT."""
     ours = {variable for setting in SETTINGS for variable in (setting.variable, setting.variable.removesuffix("_FILE"))}
     for name in [*os.environ]:
         if name in ours or name.startswith("JOBENGINE_") or name in _OF_TERMINALS:
             del os.environ[name]
     os.environ["TERM"] = "xterm"
     settings.load_profile(config.getoption("--hypothesis-profile", default=None) or "same")
-    # A shell makes its background processes ignore SIGINT, and programs that tests start and interrupt inherit that.
+    # A shell makes background processes ignore SIGINT, and so would the programs that tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -68,7 +68,7 @@ class _Keeper:
 
 @pytest.fixture(scope="session")
 def kind_of_engine(request: pytest.FixtureRequest) -> Iterator[Kind]:
-    """What servers in memory keep their jobs in."""
+    """The engine of servers in memory: on a file or on PostgreSQL."""
     if request.config.getoption("--engine") == "file":
         yield OnFile()
         return
@@ -79,7 +79,7 @@ def kind_of_engine(request: pytest.FixtureRequest) -> Iterator[Kind]:
 
 @pytest.fixture
 def start(kind_of_engine: Kind, tmp_path: Path) -> Iterator[Callable[..., MemoryServer]]:
-    """Starts a server with a queue `q` that `key` opens."""
+    """Starts a server with a queue `q` whose key is `key`."""
     started: list[MemoryServer] = []
 
     def start(**parts: Any) -> MemoryServer:

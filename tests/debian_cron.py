@@ -1,9 +1,9 @@
 """
-When Debian's cron fires a line in a time zone: an independent judge of schedules.
+Computes when Debian's cron fires a line in a time zone: an independent judge of schedules.
 
 It walks through all minutes, as Debian's cron does, and looks up what clocks show with `zoneinfo`. A line whose minute
-or hour begins with * fires whenever its fields match what clocks show. Any other line is tried for each minute of the
-calendar once: for minutes that clocks skip right after the jump, and not again for minutes that they repeat.
+or hour begins with * fires whenever its fields match what clocks show. Any other line is tried once for each minute of
+the calendar: minutes that clocks skip are tried right after the jump, minutes that clocks repeat only the first time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ def fired(line: str, zone: str, first: datetime, last: datetime) -> list[int]:
 
 
 def _by_calendar(clocks: Iterable[datetime]) -> Iterator[list[datetime]]:
-    """For each minute, the minutes of the calendar that are tried in it."""
+    """For each minute, the calendar minutes that cron tries then: one; several after a jump, none if repeated."""
     newest: datetime | None = None
     for shown in clocks:
         if newest is not None and shown <= newest:

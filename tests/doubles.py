@@ -83,7 +83,7 @@ class Stepped:
 
 
 class ByHand(Turns):
-    """Turns of which one comes at each `go`."""
+    """Reactor turns, one at each `go`."""
 
     waiting: "list[Deferred[None]]"
 
@@ -135,7 +135,7 @@ class NoActivity:
 
 
 class ToldClock(Clock):
-    """A clock that tells what time it is before anything happens at that time."""
+    """A clock that calls a function with the new time before anything happens at this time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class ToldClock(Clock):
         self.told: list[Callable[[float], None]] = []
 
     def advance(self, amount: float) -> None:
-        # A sum of floats may fall short of a whole millisecond, at which something is due.
+        # A sum of floats may be just below the whole millisecond at which something is due.
         self.rightNow = round(self.rightNow + amount, 4)
         if amount:
             for tell in self.told:
@@ -173,7 +173,7 @@ def make_engine(path: Path, clock: Clock, **more: Any) -> LocalEngine:
 
 
 def start(engine: Any, settle: Callable[[], None]) -> None:
-    """Start an engine; `settle` lets everything happen that needs no time. Raises the error of a failed start."""
+    """Start an engine; `settle` makes all calls that are due now. Raises the error of a failed start."""
     engine.open()
     results: list[Any] = []
     ensureDeferred(engine.start()).addBoth(results.append)
@@ -184,7 +184,7 @@ def start(engine: Any, settle: Callable[[], None]) -> None:
 
 
 class Wrapping:
-    """An engine that passes on all that a subclass does not replace."""
+    """An engine that passes on all calls that a subclass does not replace."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -241,7 +241,7 @@ class _WholeBody:
 
 
 class _Agent(RequestTraversalAgent):
-    """treq's agent in memory, talking to our own site in place of a plain one."""
+    """treq's agent in memory; requests go to our own site instead of a plain one."""
 
     def __init__(self, site: JobSite) -> None:
         super().__init__(site.resource)
@@ -271,7 +271,7 @@ class MemoryServer:
     turns: Callable[[Clock], Turns] = Turns
     #: Makes its engine; see make_engine.
     make: Callable[..., Any] = make_engine
-    #: Wraps the engine for the API, for example in one that fails.
+    #: Wraps the engine for the API, for example in an engine that fails.
     door: Callable[[Any], Any] = lambda engine: engine
     engine: Any = field(init=False)
     site: JobSite = field(init=False)

@@ -1,4 +1,4 @@
-"""Random graphs of jobs, and a plain judge of what each job may do; for every engine."""
+"""Makes random graphs of jobs on any engine, and judges by plain rules what each job may do."""
 
 from collections.abc import Generator, Iterable
 from random import Random
@@ -11,14 +11,14 @@ from jobengine.core.dependencies import Awaited, OnDependencyFailure, batch_in, 
 from jobengine.core.errors import DomainError
 from jobengine.core.model import UNFINISHED, Defaults, Job, State
 
-#: The queues of a life, and the key of each.
+#: The queues of a random life, and the key of each.
 QUEUES: Final = ("q", "r")
 KEY: Final = b"key"
 RUN, FAIL = OnDependencyFailure.RUN, OnDependencyFailure.FAIL
 #: The most jobs at a time.
 _MOST: Final = 14
 
-#: A command, seconds to let pass, or None for a restart; the answer to a command is its answer or its error.
+#: Carries out a command, lets seconds pass, or restarts (None); returns the answer or the error of a command.
 Step = Any
 Life = Generator[Step, Any, None]
 
@@ -31,10 +31,10 @@ def uid_of(number: int) -> str:
 class Judge:
     """What is known of each job from outside, without the rules of the engine."""
 
-    #: (job, what it depends on) where that was complete, or finished in any way, while the job was there.
+    #: Pairs (job, dependency) whose dependency was complete, or finished in any way, while the job existed.
     met: set[tuple[Awaited, Awaited]] = field(factory=set)
     over: set[tuple[Awaited, Awaited]] = field(factory=set)
-    #: Jobs that somebody retried, with the failed ones which they wait for since.
+    #: Jobs that somebody retried, each with the failed jobs for which it has waited since then.
     retried: set[tuple[Awaited, Awaited]] = field(factory=set)
     #: Jobs that somebody deleted, or that may have been removed by their time-out.
     deleted: set[Awaited] = field(factory=set)
@@ -42,7 +42,7 @@ class Judge:
     batches: dict[Awaited, c.BatchReport] = field(factory=dict)
 
     def look(self, jobs: dict[Awaited, Job], batches: dict[Awaited, c.BatchReport]) -> None:
-        """Judge all jobs and batches as they are now."""
+        """Judge the present state of all jobs and batches."""
         before, self.jobs, self.batches = self.jobs, jobs, batches
         for its, job in jobs.items():
             for awaited in depends_on(job):
@@ -101,7 +101,7 @@ class Judge:
             assert failed, f"{its} has failed because of a job that has not"
 
     def _holds(self, its: Awaited, awaited: Awaited, job: Job) -> bool:
-        """Whether a job has to wait for this one."""
+        """Whether a job has to wait for this dependency."""
         if (its, awaited) in self.met:
             return False
         state, on_failure = self.state(awaited), job.spec.rare.dependencies and job.spec.rare.dependencies.on_failure

@@ -14,7 +14,7 @@ from tests.postgres import PRETENDED, Cluster, Database, Pretended
 
 
 class Kind(Protocol):
-    """Makes servers on engines of a kind, and ends them."""
+    """Makes servers on one kind of engine, and ends them."""
 
     def make(self, path: Path, **parts: Any) -> MemoryServer: ...
 
@@ -28,7 +28,7 @@ class OnFile:
         return MemoryServer(path, **parts)
 
     def end(self, server: MemoryServer) -> None:
-        # End streams that are still open now, and not when the garbage collector finds them.
+        # End open streams now, and not when the garbage collector finds them.
         server.engine.release()
         server.pump()
         server.engine.journal.close(orderly=False)
@@ -36,7 +36,7 @@ class OnFile:
 
 @define
 class OnPostgres:
-    """Servers on PostgreSQL: each has a database, which goes by its clock."""
+    """Servers on PostgreSQL: each has a database, which uses the server's simulated clock."""
 
     cluster: Cluster
     #: The databases by name, and the time of each.
@@ -67,7 +67,7 @@ class OnPostgres:
 
 
 def _engine(url: str, *, clock: Clock, **parts: Any) -> PostgresEngine:
-    """An engine made from those parts of an engine on a file that both have."""
+    """An engine made from those parts of an engine on a file that PostgreSQL needs, too."""
     thread = parts.get("thread") or AtOnce()
     return PostgresEngine(
         url=url,
@@ -81,7 +81,7 @@ def _engine(url: str, *, clock: Clock, **parts: Any) -> PostgresEngine:
 
 
 def run_until(server: MemoryServer, done: Callable[[], bool]) -> None:
-    """Let happen what needs no time, until it is done; the threads of a server that are stepped are."""
+    """Make all due calls, and step the server's stepped threads, until `done` is true."""
     step = getattr(server.engine_parts.get("thread"), "step", None)
     for _ in range(100):
         server.pump()

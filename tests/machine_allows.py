@@ -1,5 +1,5 @@
 """
-What some tests need beyond what every machine allows. Each need is tried, once in a process, and never guessed.
+Tries whether this machine allows what some tests need, such as root rights: once in a process, never by a guess.
 
 A test that needs what the machine refuses is left out, and the run ends with a list of those tests and the reasons.
 With EVERYTHING=1, or under CI (CI=true), such a test fails instead; EVERYTHING=0 leaves tests out under CI too.
@@ -20,7 +20,7 @@ from attrs import frozen
 from tests.torture.disks import Image, mounted_image, small_disk
 from tests.torture.trials import NotHere
 
-#: Begins the reason of a test that was left out.
+#: How the reason of a test that was left out begins.
 _REFUSES: Final = "this machine refuses "
 _NO: Final = ("", "0", "false")
 
@@ -31,7 +31,7 @@ class Need:
 
     #: Completes "this machine refuses …"; names what would allow it.
     what: str
-    #: Does it once; raises OSError or NotHere if it is refused.
+    #: Tries the need once; raises OSError or NotHere if the machine refuses it.
     attempt: Callable[[], None]
 
 
@@ -70,7 +70,7 @@ def _refusal(need: Need) -> Exception | None:
     try:
         need.attempt()
     except (OSError, NotHere) as refusal:
-        # Without its traceback, which would keep frames alive.
+        # Drop the traceback, which would keep frames alive.
         return refusal.with_traceback(None)
     return None
 

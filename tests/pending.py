@@ -18,7 +18,7 @@ class Pending:
 
     @property
     def answered(self) -> bool:
-        """Whether it has its answer, or its error."""
+        """Whether the command has its answer, or its error."""
         return bool(self._results)
 
     @property
@@ -35,7 +35,7 @@ class Pending:
         return self._results[0].type if self._results and isinstance(self._results[0], Failure) else None
 
     def cancel(self) -> None:
-        """Leave without the answer."""
+        """Cancel the command, as a client that disconnects before the answer."""
         self.deferred.cancel()
         self._settle()
 

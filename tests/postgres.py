@@ -42,7 +42,7 @@ TABLES = (
     "batch_tally",
     "failure",
 )
-#: The SQL expression that reads the clock of Pretended.
+#: The SQL expression that reads the simulated clock of `Pretended`.
 PRETENDED: Final = "(SELECT at FROM pretended)"
 #: Settings of a small cluster, which syncs like any other.
 SETTINGS = {
@@ -74,9 +74,9 @@ class Cluster:
     """A running PostgreSQL; databases are made in it."""
 
     path: Path
-    #: Beside SETTINGS.
+    #: Settings in addition to SETTINGS.
     settings: Mapping[str, str] = field(factory=dict)
-    #: Environment variables beside those of the tests.
+    #: Environment variables in addition to the tests' own.
     environment: Mapping[str, str] = field(factory=dict)
     _server: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
@@ -108,7 +108,7 @@ class Cluster:
     def start(self) -> None:
         every = {**SETTINGS, **self.settings}
         settings = [part for name, value in every.items() for part in ("-c", f"{name}={value}")]
-        # Only PostgreSQL gets the environment: what setpriv makes with a preloaded library would belong to root.
+        # Only PostgreSQL gets the environment: files that setpriv makes with a preloaded library would belong to root.
         environment = (f"{name}={value}" for name, value in self.environment.items())
         program = str(_programs() / "postgres")
         command = self.as_its_user(
@@ -128,7 +128,7 @@ class Cluster:
                 return
 
     def make_standby(self, primary: "Cluster") -> None:
-        """A copy of a running cluster, which follows it."""
+        """A standby: a copy of this cluster that follows its changes."""
         self.path.chmod(0o755)
         self.own(self.path)
         source = primary.url("postgres")
@@ -214,7 +214,7 @@ def until_waiting(connection: "psycopg.Connection[Any]", count: int) -> None:
 def running(
     primary: Cluster | None = None, environment: Mapping[str, str] | None = None, /, **settings: str
 ) -> Iterator[Cluster]:
-    """A running cluster with these settings, which is removed at the end; with `primary`, a standby of it."""
+    """A running cluster with these settings, or a standby of `primary`; it is removed at the end."""
     path = Path(tempfile.mkdtemp(prefix="je-pg-"))
     made = Cluster(path, settings, environment or {})
     try:
@@ -233,7 +233,7 @@ def running(
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """One cluster for all tests of a process."""
-    # At a moment of its own choice it would hold a snapshot and bring new statistics.
+    # Autovacuum would hold a snapshot and renew statistics at unpredictable times.
     with running(autovacuum="off") as made:
         yield made
 

@@ -22,9 +22,9 @@ def adopt_orphans() -> None:
 
 
 def children() -> set[int]:
-    """The processes whose parent is this one, also those that have ended and were not waited for."""
+    """The child processes of this process, also those that have ended and were not waited for."""
     while True:
-        # The list is kept by thread. One that ends meanwhile gives its own to another, which may have been read before.
+        # Each thread has a list. A thread that ends passes its list to another, which may have been read already.
         with suppress(FileNotFoundError):
             lists = [(task / "children").read_text() for task in Path("/proc/self/task").iterdir()]
             return {int(pid) for pid in " ".join(lists).split()}
@@ -39,11 +39,11 @@ def is_alive(pid: int) -> bool:
 
 
 def end_children(spared: set[int]) -> None:
-    """Kill the children of this process, and theirs in turn; needs adopt_orphans."""
-    # The children of one that has ended are children of this process.
+    """Kill all descendants of this process; needs adopt_orphans."""
+    # The children of an ended child have become children of this process.
     while started := children() - spared:
         for pid in started:
-            # A Popen may have waited for it meanwhile, in a thread.
+            # A Popen in another thread may have waited for the child meanwhile.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with suppress(ChildProcessError):
@@ -52,7 +52,7 @@ def end_children(spared: set[int]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_outlives_the_tests() -> Iterator[None]:
-    """End processes that several tests share, and those of a failed fixture."""
+    """End processes that several tests share, and those that a failed fixture has started."""
     adopt_orphans()
     before = children()
     yield

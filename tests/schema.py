@@ -88,7 +88,7 @@ def _response(method: str, path: str, status: int) -> Mapping[str, Any] | None:
 def _other(response: dict[str, Any], its_status: int, status: int) -> Mapping[str, Any] | None:
     if status == its_status:
         return resolve(response)
-    # Answers that any request may get before its path is looked at are documented under /test.
+    # Answers that any request may get before its path is read are documented under /test.
     return _response("GET", "/test", status) if status >= 400 else None
 
 
@@ -121,7 +121,7 @@ def _check_content(
 
 
 def _check_value(where: str, fragment: Mapping[str, Any], value: Any) -> None:
-    # Clients see the schema as it is, and of the closed one less may fit.
+    # Clients use the schema as written; the closed copy may match fewer alternatives.
     found = [error for closed in (True, False) for error in validator(fragment, closed=closed).iter_errors(value)]
     errors = [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in found]
     assert not errors, f"{where}: {errors}"
@@ -132,7 +132,7 @@ def _no_constant(name: str) -> None:
 
 
 def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The target of a node that may be a reference."""
+    """The node, or its target if it is a reference."""
     while "$ref" in node:
         target: Any = schema()
         for step in node["$ref"].removeprefix("#/").split("/"):
@@ -143,13 +143,13 @@ def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @cache
 def _named(closed: bool) -> dict[str, Any]:
-    """The schemas that others refer to."""
+    """The named schemas, to which others refer."""
     named: dict[str, Any] = schema()["components"]["schemas"]
     return {name: _bounded(_close(node) if closed else node) for name, node in named.items()}
 
 
 def _bounded(node: Any) -> Any:
-    """A copy of a schema whose integers of 64 bits have bounds: to a validator their format says nothing."""
+    """A copy of a schema in which 64-bit integers have bounds: validators ignore their format."""
     if isinstance(node, Mapping):
         bounds = {"minimum": -(1 << 63), "maximum": (1 << 63) - 1} if node.get("format") == "int64" else {}
         return {**bounds, **{key: _bounded(value) for key, value in node.items()}}
@@ -167,7 +167,7 @@ def _close(node: Any) -> Any:
 
 
 def _in_one(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema that is all of several objects, as one object."""
+    """A schema `allOf` several objects, joined into one object."""
     parts = [_in_one(resolve(part)) for part in node.get("allOf", ())]
     if not parts:
         return node

@@ -89,7 +89,7 @@ ALLOWED = {
         *(f"engine.postgres.{module}" for module in ("transfer", "database.rows", "database.schema")),
     },
 }
-#: The packages of others that the pure room may import.
+#: Third-party packages that the pure room may import.
 PURE = sys.stdlib_module_names | {"attrs", "msgspec"}
 #: Modules of the standard library that would bring a clock, randomness, files or sockets into it.
 IMPURE = {"time", "datetime", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "threading", "asyncio"}
@@ -113,7 +113,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every name of a module that the file imports, wherever it stands in it; ours begin with `jobengine`."""
+    """Every module name that the file imports, at any place; our own begin with `jobengine`."""
     package = ["jobengine", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
@@ -125,7 +125,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def _imported(module: str, name: str) -> str:
-    """What `from module import name` imports: the module, or the one of that name in it, or a name that is pure."""
+    """What `from module import name` imports: the module, its submodule of this name, or a pure name."""
     below = f"{module}.{name}"
     file = ROOT / below.replace(".", "/")
     is_module = file.with_suffix(".py").exists() or (file / "__init__.py").exists()
@@ -139,12 +139,12 @@ def ours(path: Path) -> Iterator[str]:
 
 
 def allows(allowed: set[str], name: str) -> bool:
-    # The package itself holds the version, and everybody may say which one this is.
+    # The package itself holds the version, which every module may read.
     return not name or any(name == door or name.startswith(door + ".") for door in allowed)
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The modules of ours that the file imports, wherever: for type checking only, or late in a function."""
+    """Our own modules that the file imports, also for type checking only, or inside a function."""
     names = {name_of(module) for module in MODULES}
     found = {next(name for name in _and_above(full) if name in names) for full in ours(path)}
     return found - {name_of(path)}
@@ -229,7 +229,7 @@ def test_functions_are_short() -> None:
 
 
 def test_every_public_function_of_a_module_has_a_docstring() -> None:
-    """A method may do without one, where its class or protocol says what it is for."""
+    """A method needs no docstring if its class or protocol says what it is for."""
     top = [(path, node) for path in MODULES for node in _tree(path).body]
     functions = [(path, node) for path, node in top if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [

@@ -10,12 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FRAGMENTS = sorted(path for path in (ROOT / "newsfragments").iterdir() if path.name != ".gitkeep")
-#: The longest fragment, in words: news are read by users, who want to know what changes for them.
+#: The most words of a fragment: users read the news to learn what changes for them.
 LONGEST = 130
 
 
 def wrong(name: str, text: str) -> list[str]:
-    """What is wrong with a fragment, by its file's name and text."""
+    """What is wrong with a fragment's file name or text."""
     return [
         *([] if re.fullmatch(r"\+[a-z0-9-]+\.(feature|bugfix)\.md", name) else ["the name"]),
         *([] if text.strip() and text == text.strip() + "\n" else ["empty, or with blank lines around it"]),

@@ -13,15 +13,15 @@ SOURCE = Path(__file__).parents[1] / "jobengine"
 
 #: The private names, and our files that use each.
 CHANNEL = {
-    # Bytes behind the request under way: they are taken in the reactor's next turn.
+    # Bytes that came after the present request: they are parsed in the next reactor turn.
     "_buffer": "http/channel.py",
     "_dataBuffer": "http/channel.py",
     # Answers in our own form where Twisted would send an empty 400.
     "_respondToBadRequestAndDisconnect": "http/channel.py",
-    # Dropped with the connection: it refers to the channel, so that only the garbage collector could free both.
+    # Dropped at the connection's end: it refers to the channel, and only the garbage collector could free both.
     "_transferDecoder": "http/channel.py",
 }
-#: Set on a request so that forms are not parsed, only to be refused.
+#: Set on a request so that no form is parsed: forms are refused anyway.
 REQUEST = {"_parsePOSTFormSubmission": "http/request.py"}
 
 
@@ -49,7 +49,7 @@ def test_a_request_has_each_private_name_that_is_used(name: str) -> None:
 
 
 def _own(tree: ast.AST) -> set[str]:
-    """The private names that a file makes itself: methods, and what stands in its classes or is assigned."""
+    """The private names that a file defines itself: methods, class attributes and assigned names."""
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):

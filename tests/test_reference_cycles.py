@@ -27,7 +27,7 @@ for module in pkgutil.walk_packages(jobengine.__path__, "jobengine."):
 
 #: Values that hold no other values; the only calendar is the timetable, which has no attributes.
 _ATOMS = frozenset({bool, int, float, str, bytes, LiteralString, Raw, NoneType, UnsetType, Calendar})
-#: They hold what their parameters say, and nothing else.
+#: Types that hold only values of the types in their parameters.
 _CONTAINERS = frozenset({tuple, list, dict, set, frozenset, Sequence, Mapping, Union, UnionType})
 
 
@@ -47,7 +47,7 @@ def without_gc() -> list[type[Struct]]:
 
 
 def risks(kind: Any, path: Sequence[type] = ()) -> Iterator[str]:
-    """Where a field of this type leads to what may be part of a cycle: the names of the classes on the way."""
+    """The paths, as class names, from a field of this type to a type that may be part of a cycle."""
     parts = _parts(kind)
     if kind in path:
         yield f"{_way(path)} > itself"
@@ -97,7 +97,7 @@ def _is_atom(kind: Any) -> bool:
 
 
 def _is_record(kind: Any) -> bool:
-    """Whether it is a class of values that hold their declared fields and nothing else."""
+    """Whether the instances of this class hold only their declared fields."""
     return isinstance(kind, type) and not kind.__dictoffset__ and (issubclass(kind, Struct) or attrs.has(kind))
 
 

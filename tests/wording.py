@@ -1,5 +1,5 @@
 """
-`make lint`: checks the subjects of this branch's commits, and that words which tell nothing are in no identifier.
+`make lint`: checks the subjects of this branch's commits, and that no identifier has a word without meaning.
 
 A subject is `area: imperative`. Without git, or in a shallow clone, no commit is checked.
 """
@@ -16,7 +16,7 @@ AREAS = (*ROOMS, "worker", "cli", "docs", "tests", "benchmarks", "build")
 LONGEST = 72
 _AREA = f"(?:{'|'.join(AREAS)})"
 _SUBJECT = re.compile(rf"{_AREA}(?:, {_AREA})*: (\S+).*[^.]")
-#: Verbs that end like others in the past or in the third person.
+#: Imperatives that look like a past tense or a third person.
 _IMPERATIVES = {
     "address",
     "bring",
@@ -32,7 +32,7 @@ _IMPERATIVES = {
 }
 #: Homely verbs: they do not say whether something is requested, sent, recorded or polled.
 GONE = frozenset({"asked", "told", "said", "heard", "noted", "stirred", "looked"})
-#: Identifiers that may have such a word, and why.
+#: Identifiers that may have a homely verb, and why.
 ALLOWED: Mapping[str, str] = {}
 #: Where identifiers are checked.
 FOLDERS = ("jobengine", "benchmarks")
@@ -70,7 +70,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def gone_words(paths: Iterable[Path]) -> Iterator[str]:
-    """Each identifier with a word that is gone, once for each file, as `path:line: name`."""
+    """Each identifier with a homely verb, once for each file, as `path:line: name`."""
     for path in paths:
         seen: set[str] = set()
         with path.open("rb") as source:

@@ -185,7 +185,7 @@ class AccessContract(Contract):
         assert another.spec.uid != job.spec.uid
         assert len(ask.jobs()) == 2
 
-    # In numbers
+    # Stats
 
     def test_the_stats_of_a_queue_have_counts_ages_and_rates(self, world: World, ask: Asker) -> None:
         ask.create("empty")

@@ -16,7 +16,7 @@ from tests.contract.world import World
 
 
 class UnnoticedChange(c.ChangeQueue, frozen=True, kw_only=True):
-    """A change after which the server does nothing more."""
+    """A change of the order after which the server does not begin to move the jobs."""
 
 
 def add_later(world: World, ask: Asker, seconds: float, **more: Any) -> Job:
@@ -26,7 +26,7 @@ def add_later(world: World, ask: Asker, seconds: float, **more: Any) -> Job:
 
 
 def mixed(world: World, ask: Asker) -> list[Job]:
-    """Jobs in their order by age and priority, at 60 seconds for each step; by age or priority alone it is another."""
+    """Add jobs; returns them ordered at 60 seconds for each step of priority: neither by age nor by priority alone."""
     jobs = [add_later(world, ask, 40, priority=priority) for priority in (0, 2, -1, 1, 2)]
     return [jobs[at] for at in (1, 0, 4, 3, 2)]
 

@@ -1,4 +1,4 @@
-"""Failed jobs move into dead-letter queues, and back: on each engine as in core, also after a restart."""
+"""Failed jobs move into dead-letter queues and back, on each engine, also after a restart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -101,7 +101,7 @@ class DeadLetterContract(Contract):
         ask.update(job, cancel=True)
         stays(ask, job, "")
 
-    def test_the_dead_letter_queue_keeps_a_job_for_its_own_time(self, world: World, ask: Asker) -> None:
+    def test_a_moved_job_is_kept_for_the_time_of_the_dead_letter_queue(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask, keep_minutes=2)
         job = fail(ask, keep_minutes=1)
         world.advance(2 * MINUTE - 1)
@@ -224,7 +224,7 @@ class DeadLetterContract(Contract):
         assert setting is not None
         assert setting.missing
 
-    def test_a_later_queue_of_that_name_gets_no_jobs_until_it_is_set_again(self, ask: Asker) -> None:
+    def test_a_recreated_dead_letter_queue_gets_no_jobs_until_it_is_set_again(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.DeleteQueue, OTHER)
         ask.create(OTHER, b"stranger")
@@ -275,7 +275,7 @@ class DeadLetterContract(Contract):
 
 
 class MoveContract(Contract):
-    """Jobs move by filter, and are queued with all their attempts, at a pace."""
+    """Jobs that match a filter move and are queued with all their attempts, if requested at a pace."""
 
     def test_failed_jobs_move_back_with_their_retention_and_attempts(self, world: World, ask: Asker) -> None:
         with_dead_letters(ask)
@@ -335,7 +335,7 @@ class MoveContract(Contract):
         assert move(ask).moved == 450
         assert ask.counts("q") == {State.QUEUED: 450}
 
-    def test_at_a_pace_each_job_can_be_claimed_a_little_later(self, world: World, ask: Asker) -> None:
+    def test_jobs_moved_at_a_pace_can_be_claimed_one_after_the_other(self, world: World, ask: Asker) -> None:
         ask.create(OTHER)
         for _ in range(5):
             ask.add(OTHER)
@@ -381,7 +381,7 @@ class MoveContract(Contract):
         assert claimed.spec.uid == B
 
     @pytest.mark.parametrize("priority", [None, 3])
-    def test_a_retry_by_filter_takes_a_pace(self, world: World, ask: Asker, priority: int | None) -> None:
+    def test_jobs_can_be_retried_by_filter_at_a_pace(self, world: World, ask: Asker, priority: int | None) -> None:
         for _ in range(5):
             fail(ask)
         retry = c.UpdateMatching(
@@ -425,7 +425,7 @@ class MoveContract(Contract):
 
 
 def _ready_over_time(world: World, ask: Asker, jobs: int) -> Mapping[float, int]:
-    """How many jobs can be claimed after so many seconds, in steps of a quarter of a second."""
+    """How many of `jobs` jobs can first be claimed after how many seconds, in steps of a quarter of a second."""
     found = dict[float, int]()
     for step in range(20):
         while ask.claim() is not None:

@@ -1,4 +1,4 @@
-"""Jobs that wait for others, and batches: on each engine as in core, also after a restart and for waiting claims."""
+"""Jobs that wait for others, and batches, on each engine: also after a restart and for waiting claims."""
 
 from random import Random
 from typing import Any
@@ -57,7 +57,7 @@ class DependencyContract(Contract):
         (claimed,) = claiming.answer.jobs
         assert claimed.job.spec.uid == C
 
-    def test_a_claim_gets_what_its_own_updates_have_released(self, ask: Asker) -> None:
+    def test_a_claim_gets_jobs_that_its_own_updates_have_released(self, ask: Asker) -> None:
         ask.add(uid=A)
         waits_for(ask, A)
         job = ask.hold()
@@ -100,7 +100,7 @@ class DependencyContract(Contract):
             ask.add(depends_on=(("other", A),))
         assert ask.jobs() == []
 
-    def test_a_failure_fails_all_that_depend_on_it_and_a_retry_heals_them(self, world: World, ask: Asker) -> None:
+    def test_a_failed_job_fails_its_dependants_and_its_retry_heals_them(self, world: World, ask: Asker) -> None:
         ask.add(uid=A)
         for before, uid in ((A, B), (B, C), (C, D)):
             waits_for(ask, before, uid=uid)

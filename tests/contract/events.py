@@ -58,7 +58,7 @@ class EventsContract(Contract):
         assert seen.uid == job.spec.uid
         assert [one.uid for one in self._seen(ask, ask.watch(after=seen.id), 1)] == [missed.spec.uid]
 
-    def test_a_client_that_reconnects_too_late_gets_events_lost(self, ask: Asker) -> None:
+    def test_a_client_that_reconnects_too_late_learns_that_events_are_lost(self, ask: Asker) -> None:
         assert ask.get(anext(ask.watch(after="never-1"))) is None
 
     def test_a_watcher_gets_an_event_only_when_it_happens(self, world: World, ask: Asker) -> None:

@@ -40,14 +40,14 @@ def _fail_all(ask: Asker, fingerprints: Sequence[str]) -> list[Job]:
 
 
 def _alike(ask: Asker, job: Job) -> tuple[int, int | None]:
-    """How many jobs failed like a job, and since when."""
+    """How many jobs have failed like this job, and since when."""
     alike = ask.ask(c.ExplainJob, uid=job.spec.uid).alike
     assert alike is not None
     return alike.count, alike.first
 
 
 class FailuresContract(Contract):
-    """Groups of failures, and what puts a job in one."""
+    """Groups of failures, and what puts a job in a group."""
 
     def test_a_queue_without_failures_has_no_groups(self, ask: Asker) -> None:
         ask.add()
@@ -155,7 +155,7 @@ class FailuresContract(Contract):
         assert page.dropped == 601
         twice = [jobs[1_580 + number] for number in range(20)]
         assert {_alike(ask, job) for job in twice} == {(2, twice[0].updated)}
-        # One engine has dropped the group of the first job, and knows of that job alone.
+        # The engine in memory has dropped the first job's group, and counts only this job in it.
         assert _alike(ask, jobs[0]) == (1, jobs[0].updated)
         assert [job.spec.uid for job in ask.jobs(fingerprint="kind-0")] == [jobs[0].spec.uid]
         retry = c.UpdateMatching(

@@ -57,7 +57,7 @@ class ReportsContract(Contract):
         stats = ask.ask(c.ReadStats)
         assert (stats.ready, stats.held) == (2, 3)
 
-    def test_a_changed_group_is_answered_as_it_is_after_the_change(self, world: World, ask: Asker) -> None:
+    def test_a_change_of_a_group_returns_the_changed_group(self, world: World, ask: Asker) -> None:
         add_all(ask, "aaa")
         soon = world.now // 1000 + 60
         changes: list[dict[str, Any]] = [

@@ -116,7 +116,7 @@ class LimitsContract(Contract):
         ask.ask(c.ChangeGroup, group="a", in_progress=2)
         assert letters(bulk(ask)) == "a"
 
-    def test_a_group_with_a_new_limit_or_without_its_pause_serves_a_waiter(self, ask: Asker) -> None:
+    def test_a_waiter_is_served_when_its_group_is_resumed_or_gets_a_higher_limit(self, ask: Asker) -> None:
         ask.ask(c.ChangeGroup, group="a", paused=True)
         add_all(ask, "aaa")
         waiting = ask.claiming()
@@ -165,12 +165,12 @@ class LimitsContract(Contract):
 class OrderContract(Contract):
     """The order of groups."""
 
-    def test_arrival_is_execution_order(self, ask: Asker) -> None:
+    def test_arrival_order_is_the_execution_order(self, ask: Asker) -> None:
         add_all(ask, "aab.a")
         add_all(ask, "c", priority=1)
         assert letters(bulk(ask)) == "caab.a"
 
-    def test_fair_takes_from_the_group_with_the_fewest_jobs_in_progress(self, ask: Asker) -> None:
+    def test_a_fair_bulk_claim_takes_from_the_group_with_the_fewest_jobs_in_progress(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.FAIR)
         add_all(ask, "aaaabb.c")
         assert letters(bulk(ask)) == "ab.cabaa"
@@ -180,7 +180,7 @@ class OrderContract(Contract):
         add_all(ask, "aaaabb.c")
         assert letters([ask.hold() for _ in range(8)]) == "ab.cabaa"
 
-    def test_fair_goes_by_weight_and_below_priority(self, ask: Asker) -> None:
+    def test_fair_order_goes_by_priority_and_then_by_weight(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.FAIR)
         ask.ask(c.ChangeGroup, group="b", group_weight=3)
         add_all(ask, "aaabbbbb")
@@ -205,7 +205,7 @@ class OrderContract(Contract):
         add_all(ask, "aab")
         assert letters(bulk(ask)) == "aab"
 
-    def test_strict_gives_one_job_of_a_group_after_the_other(self, ask: Asker) -> None:
+    def test_strict_order_gives_one_job_of_a_group_after_the_other(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         jobs = add_all(ask, "aa.b.", max_attempts=2, retry_delay_seconds=30)
         assert letters(bulk(ask)) == "a.b."
@@ -216,7 +216,7 @@ class OrderContract(Contract):
         ask.update(jobs[0], State.FAILED)
         assert [uid_of(job) for job in bulk(ask)] == [uid_of(jobs[1])]
 
-    def test_strict_goes_on_in_the_request_that_ends_a_job(self, ask: Asker) -> None:
+    def test_in_strict_order_the_request_that_ends_a_job_may_claim_the_next(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         jobs = add_all(ask, "aaa", max_attempts=2, retry_delay_seconds=30)
         first = ask.hold()

@@ -28,15 +28,15 @@ async def _no_pause() -> None:
 
 
 def shape(found: Graph) -> tuple[list[str], set[tuple[str, str]]]:
-    """The keys of a graph's nodes, and its edges by them."""
+    """The keys of a graph's nodes, and its edges as pairs of keys."""
     keys = [node.key for node in found.nodes]
     return keys, {(keys[first], keys[second]) for first, second in found.edges}
 
 
 class LinksContract(Contract):
-    """Links between jobs, over queues, and the results that come with a claim."""
+    """Links between jobs, also of different queues, and the results that come with a claim."""
 
-    def test_jobs_are_read_with_those_that_wait_for_them(self, ask: Asker) -> None:
+    def test_jobs_are_read_with_the_jobs_that_wait_for_them(self, ask: Asker) -> None:
         first, other = ask.add(uid=A), ask.add(uid=B)
         waits_for(ask, A)
         waits_for(ask, A, uid=D)
@@ -51,7 +51,7 @@ class LinksContract(Contract):
         read = links(ask, batch_key("b"), most=5)
         assert (read.jobs, read.dependants) == ([], {batch_key("b"): [("q", D)]})
 
-    def test_a_job_that_failed_because_of_another_is_linked_to_it_and_a_complete_one_is_not(self, ask: Asker) -> None:
+    def test_a_complete_job_has_no_link_but_a_job_that_failed_because_of_another_has_one(self, ask: Asker) -> None:
         first, second = ask.add(uid=A), ask.add(uid=B)
         waits_for(ask, A, uid=C)
         waits_for(ask, B, uid=D)
@@ -68,7 +68,7 @@ class LinksContract(Contract):
         read = links(ask, A, B, C, key=b"producer")
         assert ([*read.jobs], {*read.hidden}) == ([own], {A})
 
-    def test_a_graph_has_all_that_is_linked_over_queues_and_batches(self, world: World, ask: Asker) -> None:
+    def test_a_graph_has_all_jobs_linked_through_queues_and_batches(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.add("other", uid=A)
         set_batch(ask)
@@ -82,7 +82,7 @@ class LinksContract(Contract):
         with pytest.raises(JobNotFound):
             graph(world, ask, C)
 
-    def test_a_graph_shows_what_is_gone_and_what_the_key_may_not_read(self, world: World, ask: Asker) -> None:
+    def test_a_graph_shows_removed_jobs_and_jobs_that_the_key_may_not_read(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.add("other", uid=A)
         gone = ask.add(uid=B)
@@ -92,7 +92,7 @@ class LinksContract(Contract):
         states = {node.key: node.state for node in graph(world, ask, C, key=b"viewer").nodes}
         assert states == {C: LinkState.FAILED, A: LinkState.UNFINISHED, B: LinkState.REMOVED}
 
-    def test_a_claim_is_followed_by_the_results_of_what_the_job_waited_for(self, world: World, ask: Asker) -> None:
+    def test_a_claimed_job_comes_with_the_results_of_its_dependencies(self, world: World, ask: Asker) -> None:
         ask.add_key(Role.WORKER, b"worker")
         ask.update(ask.add(uid=A), State.COMPLETE, result=b"[1]")
         waits_for(ask, A)

@@ -67,7 +67,7 @@ class ManyContract(Contract):
     # Attempts
 
     def test_a_failed_job_is_retried_after_its_delay_until_no_attempts_are_left(self, world: World, ask: Asker) -> None:
-        # For this uid the jitter of the delay is zero.
+        # The jitter of a delay depends on the uid; for this uid it is zero.
         ask.add(uid="00000000-0000-4000-8000-000000000179", max_attempts=2, retry_delay_seconds=10)
         job = ask.hold(worker="w")
         again = ask.update(job, State.FAILED, lease=job.standing.lease, error="first")

@@ -1,4 +1,4 @@
-"""Named things of queues, tested by two commands of this module."""
+"""Tests the named things of queues with two commands of this module."""
 
 from jobengine.core import commands as c
 from jobengine.core.access import OWNERS, READERS

@@ -1,4 +1,4 @@
-"""A command that no engine knows: a new command takes only a class in core."""
+"""Shows that a new command takes only a class in core: each engine carries out a command of this module."""
 
 from jobengine.core import commands as c
 from jobengine.core.access import READERS
@@ -12,7 +12,7 @@ from tests.contract.world import World
 
 
 class Two(Value, frozen=True):
-    """Two jobs, and their total size in bytes."""
+    """The answer of ReadTwo: two jobs, and their total size in bytes."""
 
     jobs: tuple[Job, Job]
     size: int
@@ -39,7 +39,7 @@ class ReadTwo(c.QueueCommand[Two], frozen=True, kw_only=True):
 
 
 class NewCommandContract(Contract):
-    """A command that the engine has never seen is carried out as those that it knows."""
+    """An engine carries out a command that it has never seen like the commands that it knows."""
 
     def test_an_engine_carries_out_a_command_that_it_does_not_know(self, world: World, ask: Asker) -> None:
         jobs = ask.add(content=b'{"a": 1}'), ask.add()

@@ -1,4 +1,4 @@
-"""Schedules: each time adds one job, also after a restart, with the clock set, and for waiting claims."""
+"""Schedules: each time adds one job, also after a restart, after the clock was set, and for waiting claims."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.contract.world import World
 from tests.core.worlds import EDGE
 
 JOB = ScheduledJob(content="{}")
-#: The seconds between two times.
+#: The seconds between two times of the schedule.
 EVERY = 100
 
 
@@ -30,7 +30,7 @@ def read(ask: Asker, queue: str = "q", name: str = "s") -> Schedule:
 
 
 def _outcomes(ask: Asker) -> str:
-    """A plus for each job that was added, a minus for each skip."""
+    """The firings as text: a plus for each job that was added, a minus for each skip."""
     return "".join("+" if one.uid else "-" for one in read(ask).firings)
 
 
@@ -109,7 +109,7 @@ class ScheduleContract(Contract):
     @pytest.mark.parametrize(
         ("step", "jobs"), [(-31_536_000, 3), (-EVERY * 3, 4), (-1, 6), (1, 7), (EVERY * 3, 8), (31_536_000, 8)]
     )
-    def test_a_clock_that_is_set_fires_no_time_twice(self, world: World, ask: Asker, step: int, jobs: int) -> None:
+    def test_setting_the_clock_fires_no_time_twice(self, world: World, ask: Asker, step: int, jobs: int) -> None:
         put(ask, if_running=IfRunning.ADD)
         for _ in range(3):
             world.advance(EVERY)

@@ -40,7 +40,7 @@ class JobsContract(Contract):
 
     # Queues, keys, and which error comes first
 
-    def test_every_verb_returns_an_awaitable(self, world: World, ask: Asker) -> None:
+    def test_every_method_returns_an_awaitable(self, world: World, ask: Asker) -> None:
         asked = [verb(command) for verb, command, _ in every_question(world.engine)]
         asked += [world.engine.readiness(), world.engine.figures(), world.engine.backup()]
         assert all(map(isawaitable, asked))

@@ -64,7 +64,7 @@ class LocalWorld(World):
 
 @pytest.mark.parametrize("sync_interval", [0, 0.05], ids=["commit", "interval"])
 class TestLocalEngine(EngineContract):
-    """LocalEngine, with a writer that takes a while."""
+    """LocalEngine, with a writer thread that does not finish at once."""
 
     @pytest.fixture
     def world(self, tmp_path: Path, sync_interval: float) -> Iterator[LocalWorld]:

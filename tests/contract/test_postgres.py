@@ -61,7 +61,7 @@ def test_a_deleted_queue_leaves_no_row(world: PostgresWorld) -> None:
     assert set(_rows(world).values()) == {0}
 
 
-def test_a_group_whose_rate_is_over_leaves_no_row(world: PostgresWorld) -> None:
+def test_a_group_whose_rate_window_has_passed_leaves_no_row(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     ask.reconfigure(limits=Limits(rate=Rate(9, 60)), group_limits=Limits(rate=Rate(1, 60)))
@@ -71,7 +71,7 @@ def test_a_group_whose_rate_is_over_leaves_no_row(world: PostgresWorld) -> None:
     ask.ask(ChangeGroup, group="d", in_progress=1)
     for _ in range(5):
         world.advance(10)
-    # The gates of three groups and of the queue, and the settings of one; the row for all groups is one more.
+    # Rows: the gates of three groups and of the queue, the settings of one group, and the row for all groups.
     assert {name: number for name, number in _rows(world).items() if name in ("item", "grp")} == {"item": 5, "grp": 5}
     for _ in range(3):
         world.advance(10)
@@ -274,7 +274,7 @@ def test_the_metrics_have_the_oldest_open_snapshot_and_the_round_trips(
     before = world.figure("round_trips")
     with psycopg.connect(database.url) as other:
         for is_open in (False, True, False):
-            # A transaction has a snapshot from its first statement on.
+            # A transaction holds a snapshot from its first statement on.
             other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             if is_open:
                 other.execute("SELECT 1 FROM pg_class LIMIT 1")

@@ -35,7 +35,7 @@ def put(ask: Asker, rule: UniqueRule | None = None, number: int = 0, **job: Any)
 class UniqueKeysContract(Contract):
     """Unique keys that replace jobs, are free early, or stay taken."""
 
-    def test_a_key_until_started_is_free_after_the_claim_and_taken_after_the_retry(
+    def test_a_key_held_until_started_is_free_after_the_claim_and_taken_after_the_retry(
         self, world: World, ask: Asker
     ) -> None:
         assert [put(ask, STARTED, max_attempts=2)[1] for _ in range(2)] == ["new", "kept"]
@@ -47,7 +47,7 @@ class UniqueKeysContract(Contract):
         ask.update(job, State.FAILED)
         assert put(ask, STARTED)[0].spec.uid == job.spec.uid
 
-    def test_a_key_with_seconds_is_taken_until_they_are_over(self, world: World, ask: Asker) -> None:
+    def test_a_key_with_seconds_is_taken_until_the_seconds_have_passed(self, world: World, ask: Asker) -> None:
         first, _ = put(ask, UniqueRule(seconds=90), keep_minutes=0)
         ask.update(ask.hold(), State.COMPLETE)
         world.advance(30)

@@ -15,7 +15,7 @@ class World(ABC):
     """A running engine, and the time and the storage around it."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        """The world has this clock, or one of its own."""
+        """Without a `clock` the world has its own."""
         self._clock = clock or new_clock()
         #: The seconds by which the wall clock was set forward.
         self._ahead = 0
@@ -43,7 +43,7 @@ class World(ABC):
 
     @abstractmethod
     def pass_stopped(self, seconds: float) -> None:
-        """Like `reopen`, with this time between."""
+        """Like `reopen`, but this time passes while the engine is stopped."""
 
     @property
     def now(self) -> int:

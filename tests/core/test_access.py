@@ -156,7 +156,7 @@ def test_a_new_owner_key_replaces_the_old_one(world: World) -> None:
 
 
 def of_go(world: World, key: bytes = KEY) -> Queue:
-    """Make the queue of a world as an import from the Go version leaves it."""
+    """Give a world's queue a key digest as imported from the Go version."""
     queue = world.tables.queues["q"].queue
     world.apply([QueueChanged(evolve(queue, digest=access.digest_of_sha512(sha512(key).hexdigest(), queue.salt)))])
     return world.tables.queues["q"].queue

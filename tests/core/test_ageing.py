@@ -1,4 +1,4 @@
-"""Priority ageing: the order of jobs, and what becomes of their places when the order changes."""
+"""Priority ageing: the order of jobs, and their new places when the order changes."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class Aged(World):
         return self.add(**more)
 
     def move(self, limit: int = 200) -> list[int]:
-        """Move all jobs to their places, and settle; returns how many jobs each slice has moved."""
+        """Move all jobs to their new places; returns how many jobs each slice has moved."""
         order, moved = self.tables.queues["q"].queue.order, []
         for state in c.MOVING_STATES:
             following = None
@@ -52,7 +52,7 @@ class Aged(World):
         return moved
 
     def line(self) -> list[str]:
-        """The uids of the ready jobs in the order in which claims get them."""
+        """The uids of the ready jobs in the order in which they are claimed."""
         table = self.tables.queues["q"]
         uids = [job.spec.uid for job in table.claim_order((), self.now, 1_000)]
         picture(self.tables)
@@ -90,7 +90,7 @@ def test_a_job_of_low_priority_is_claimed_within_its_time_though_urgent_ones_kee
     while low.spec.uid not in claimed:
         world.add_later(1, priority=3)
         claimed.append(world.hold().spec.uid)
-    # The jobs of the next 50 seconds come first, since they are five steps above it.
+    # Jobs added within 50 seconds after it come first, since they are five steps of priority above it.
     assert len(claimed) == 50
 
 

@@ -13,7 +13,7 @@ from tests.core.worlds import KEY, NOW, World, picture
 
 
 def fail(world: World, **more: Any) -> Job:
-    """The job after it was claimed and failed."""
+    """Claim the job and let it fail; returns it afterwards."""
     job = world.hold(worker="w")
     return world.update(job.spec.uid, State.FAILED, lease=job.standing.lease, **more)
 

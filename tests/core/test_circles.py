@@ -1,4 +1,4 @@
-"""Jobs that would wait for each other through stored ones, and jobs that were found instead of new ones."""
+"""Refuses circles of jobs that wait for each other through stored jobs, or through jobs found by uid or unique key."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which jobs a claim gets, and that a peek shows the next of them."""
+"""Which jobs a claim gets, and that a peek shows the same jobs."""
 
 import pytest
 

@@ -76,7 +76,7 @@ def test_a_job_whose_uid_the_other_queue_has_already_is_not_moved(world: World) 
     assert world.read(there.spec.uid, "dead") == there
 
 
-def test_a_later_queue_of_the_same_name_gets_no_job(world: World) -> None:
+def test_a_recreated_dead_letter_queue_gets_no_job(world: World) -> None:
     world.delete_queue("dead")
     world.create("dead", key=b"stranger")
     job = fail(world)

@@ -170,7 +170,7 @@ def test_on_dependency_failure_applies_at_once_to_a_job_added_after_the_failure(
     assert (job.state, job.ready) == (State.FAILED if on_failure is FAIL else State.QUEUED, on_failure is RUN)
 
 
-def test_jobs_added_with_a_failed_one_fail_with_it(world: World) -> None:
+def test_a_chain_added_behind_a_failed_job_fails_at_once(world: World) -> None:
     world.add(uid=A)
     finish(world, A, State.FAILED)
     jobs = [
@@ -200,7 +200,7 @@ def test_a_job_with_attempts_left_has_not_failed_yet(world: World) -> None:
     assert world.read(C).ready
 
 
-def test_cancelling_and_deleting_count_as_failure(world: World) -> None:
+def test_a_cancelled_or_deleted_dependency_counts_as_failed(world: World) -> None:
     for uid, child in ((A, B), (C, D)):
         world.add(uid=uid)
         waits_for(world, uid, uid=child)
@@ -329,7 +329,7 @@ def test_a_cancelled_job_stays_cancelled_when_its_dependency_is_retried(world: W
     assert world.read(C).cancelled
 
 
-def test_a_retry_of_a_cancelled_job_sees_what_has_ended_meanwhile(world: World) -> None:
+def test_a_retried_cancelled_job_counts_dependencies_that_ended_meanwhile(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A)
     world.update(C, cancel=True)
@@ -435,7 +435,7 @@ def test_a_job_fails_with_its_children_unless_it_chose_otherwise(world: World) -
     assert world.read(D).ready
 
 
-def test_only_the_holder_of_a_job_in_progress_may_wait(world: World) -> None:
+def test_only_its_holder_may_let_a_job_in_progress_wait(world: World) -> None:
     job = world.add(uid=C)
     with pytest.raises(NotInProgress):
         wait_for(world, job, child())

@@ -13,12 +13,12 @@ from jobengine.engine.local.tables.state import Tables
 from tests.core.worlds import World, picture
 from tests.graphs import Graphs, run
 
-#: Lives of random jobs, and the requests of each.
+#: How many random lives, and the requests of each.
 _LIVES, _STEPS = 60, 80
 
 
 def carry_out(world: World, step: Any) -> Any:
-    """Give a step of a life to a world."""
+    """Carry out a step of a life in a world."""
     if isinstance(step, c.Claims):
         return step.carry_out(world.tables, world.now, world.ask)
     if isinstance(step, int):

@@ -1,4 +1,4 @@
-"""Jobs that are read back from records take no more memory than jobs that were added, and no record is ignored."""
+"""Jobs decoded from records take no more memory than added jobs, and a bad record is refused."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobengine.core.fingerprints import _compared, _digest, fingerprint
 
 _CORPUS: Final = Path(__file__).parent / "failures"
-#: One group of this many was not looked at while the rules were written.
+#: One group out of this many was held out: nobody read it while the rules were written.
 _HELD_OUT: Final = 4
 #: The least share of pairs on which the fingerprints agree with the groups.
 _LEAST: Final = 0.95
@@ -40,7 +40,7 @@ def _groups_of(path: Path) -> list[_Group]:
 
 
 def _parts() -> list[list[_Group]]:
-    """The groups that were looked at, and those that were not."""
+    """The groups that the rules were written with, and the held-out groups."""
     groups = _groups()
     held_out = groups[_HELD_OUT - 1 :: _HELD_OUT]
     return [[one for one in groups if one not in held_out], held_out]
@@ -56,7 +56,7 @@ def test_the_corpus_has_fifty_groups_of_four_errors() -> None:
     ("groups", "least"), [*zip(_parts(), (0.94, 0.86), strict=True)], ids=["looked at", "held out"]
 )
 def test_errors_of_one_cause_have_one_fingerprint(groups: list[_Group], least: float) -> None:
-    """The fingerprints of errors that are held out may be split a little more often."""
+    """Held-out errors of one cause may have several fingerprints a little more often."""
     pairs = [(name, one, other) for name, errors in groups for one, other in combinations(errors, 2)]
     apart = [name for name, one, other in pairs if fingerprint(one) != fingerprint(other)]
     assert len(apart) <= (1 - least) * len(pairs), apart
@@ -82,8 +82,8 @@ def test_fingerprints_agree_with_the_groups_on_nearly_all_pairs(groups: list[_Gr
 
 
 @given(st.data())
-def test_an_error_has_the_same_fingerprint_whatever_was_seen_before(data: st.DataObject) -> None:
-    """Errors that differ only in their digits share one parse, unless digits are left; this must not show."""
+def test_a_fingerprint_does_not_depend_on_errors_parsed_before(data: st.DataObject) -> None:
+    """Errors that differ only in digits share one cached parse; the fingerprints must not show it."""
     error = data.draw(st.sampled_from([*_WITH_DIGITS, *(error for _, errors in _groups() for error in errors)]))
     digits = iter(data.draw(st.text("0123456789", min_size=100, max_size=100)))
     other = "".join(next(digits, "0") if one.isdecimal() else one for one in error)

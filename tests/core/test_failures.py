@@ -87,7 +87,7 @@ def test_the_failure_time_of_a_job_that_is_tried_again_is_the_end_of_its_failed_
 
 
 def _index(jobs: dict[str, Job]) -> FailureIndex:
-    """An index that nobody has read, of a queue with these failed jobs."""
+    """An index, not read yet, of a queue with these failed jobs."""
     places: dict[Place, SortedList[Rank]] = {place: SortedList() for place in Place}
     places[Place.FAILED].add_all([job.spec.rank for job in jobs.values()])
     return FailureIndex(jobs, places)

@@ -1,8 +1,8 @@
 """
-Fair order in claims, without a clock: shares of the jobs in progress, and how long a quiet group waits.
+Fair order in claims: each group's share of the jobs in progress, and how many claims a quiet group waits.
 
-A loud tenant has 10,000 jobs beside 20 quiet ones, which have a job now and then. At each step one job in
-progress ends, and the next is claimed.
+A loud tenant has 10,000 jobs; 20 quiet tenants have a job now and then. At each step one job in progress ends, and the
+next is claimed.
 """
 
 import random

@@ -88,13 +88,13 @@ _LINES = [
 
 
 @given(st.lists(st.sampled_from(_LINES), max_size=8))
-def test_remembered_frames_and_parsed_ones_give_the_same_fingerprint(lines: list[str]) -> None:
+def test_cached_frames_and_parsed_frames_give_the_same_fingerprint(lines: list[str]) -> None:
     text = "\n".join(["Traceback (most recent call last):", *lines, "ValueError: no room"])
     # With this line, which is no part of the error, the frames are parsed again.
     assert fingerprint(text) == fingerprint(text + "\n  sub-exception")
 
 
-def test_the_innermost_function_of_the_users_own_code_counts() -> None:
+def test_a_fingerprint_has_the_innermost_function_of_the_users_own_code() -> None:
     in_library = _PYTHON.replace("in deliver", "in send_all").format(folder="", line=1)
     assert fingerprint(in_library) == fingerprint(_PYTHON.format(folder="", line=1))
 

@@ -1,4 +1,4 @@
-"""Groups: why a job is held, what claims and holds leave behind, and settings of a group's own."""
+"""Groups: why a job is held, what remains after claims and holds, and a group's own settings."""
 
 from typing import Any
 

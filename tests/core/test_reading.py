@@ -203,7 +203,7 @@ def test_a_sweep_of_listed_jobs_skips_removed_jobs_and_those_that_do_not_match(w
     assert [job.spec.priority for job in world.list()] == [5, 5, 0]
 
 
-# Why
+# Jobs ahead, and lists of queues
 
 
 def test_the_number_of_jobs_ahead_counts_jobs_that_are_claimed_earlier(world: World) -> None:

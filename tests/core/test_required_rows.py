@@ -55,7 +55,7 @@ WHO: dict[str, Any] = {"queue": st.just("q"), "access_key": st.sampled_from([KEY
 SLICES: dict[str, Any] = {**WHO, "filter": FILTERS, "limit": st.integers(1, 4)}
 ONE: dict[str, Any] = {**WHO, "uid": st.sampled_from(UIDS)}
 
-#: The page of failures that is loaded; the same as in `every_command`.
+#: The page of failures that is loaded: the page that `every_command` requests.
 FIRST_PAGE = n.FailuresOf(None, 10)
 ADDS = st.builds(
     c.AddJobs,
@@ -108,7 +108,7 @@ def _named(whole: QueueTable, needs: n.Needs, now: int) -> list[Job]:
     found = [job for uid in needs.uids if (job := whole.job(uid)) is not None]
     found += [job for key in needs.unique_keys for job in whole.holders(key)]
     if needs.ready is not None:
-        # Load one job more than needed, to detect a rule that takes it.
+        # Load one job more than needed, to detect a rule that takes too many.
         found += whole.claim_order(needs.ready.tags, now, needs.ready.count + 1)
     return found
 

@@ -26,7 +26,7 @@ JOB = ScheduledJob(content="{}", keep_minutes=1_000_000, timeout_seconds=0)
 
 @define
 class Plan:
-    """A schedule in the plain model, with times in milliseconds. No two jobs have the same time, which is their key."""
+    """A schedule in the plain model. Times are in milliseconds; a job is identified by its time."""
 
     every: int
     rules: dict[str, Any]
@@ -63,7 +63,7 @@ class Plan:
                 self.try_to_fire(due[-1])
 
     def look(self) -> None:
-        """Count the ends of jobs that were unfinished before."""
+        """Count the jobs that have ended since the last call."""
         for time in list(self.followed):
             if self.jobs[time] not in ("queued", "inprogress"):
                 self.followed.remove(time)
@@ -125,7 +125,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     def learn(self, uid: str, meta: str) -> None:
         schedule = schedule_of(self.world.tables.queues["q"].named["schedule", "s"])
-        # Of an `all` that catches up, older entries may have left the history: the time is in the text.
+        # With `missed: all`, older entries may have left the history, so the text names the time.
         found = [str(one.time) for one in schedule.firings if one.uid == uid]
         self.uids[found[0] if found else meta] = uid
 
@@ -275,7 +275,7 @@ def test_a_simulated_year_fires_each_time_of_debians_cron_once(zone: str) -> Non
         facts = fire(world.tables, world.now, EDGE)
         world.apply(facts)
         (added,) = [fact for fact in facts if isinstance(fact, JobAdded)]
-        # Without the jobs, the year takes less memory and time.
+        # Delete the jobs: the year then takes less memory and time.
         world.apply([JobRemoved("q", added.job.spec.uid)])
         (name,) = [fact.name for fact in facts if isinstance(fact, ItemSet)]
         schedule: Schedule = schedule_of(world.tables.queues["q"].named["schedule", name])

@@ -140,7 +140,7 @@ def test_the_job_has_the_fields_of_the_schedule_and_defaults_for_others(world: W
     assert spec.rare.author is None
 
 
-def test_every_seconds_runs_on_a_grid_from_the_creation(world: World) -> None:
+def test_every_seconds_fires_at_multiples_counted_from_the_creation(world: World) -> None:
     world.now += 1_234
     created = put(world, every_seconds=300, if_running=IfRunning.ADD).schedule.created
     assert created == NOW + 1_234
@@ -272,7 +272,7 @@ def test_after_three_days_missed_times_are_fired_as_the_setting_says(
 
 
 @pytest.mark.parametrize("missed", Missed)
-def test_a_time_that_is_fired_within_a_minute_was_not_missed(world: World, missed: Missed) -> None:
+def test_a_time_fired_less_than_a_minute_late_is_not_missed(world: World, missed: Missed) -> None:
     first = hours(world)[0]
     put(world, missed=missed, missed_seconds=0)
     at(world, first + 60_000)
@@ -291,8 +291,8 @@ def test_missed_all_fires_the_last_thousand_times_and_counts_the_skipped_ones(wo
     assert len(its.followed) == 100
 
 
-def test_a_minutely_line_after_years_is_decided_quickly(world: World) -> None:
-    """Missed times are counted up to a thousand; the rest is not walked through."""
+def test_after_years_of_downtime_a_minutely_schedule_fires_quickly(world: World) -> None:
+    """Only a thousand missed times are counted; earlier ones are not visited."""
     put(world, cron="* * * * *")
     world.now += 3 * 365 * DAY
     (added, _) = world.expire()
@@ -302,7 +302,7 @@ def test_a_minutely_line_after_years_is_decided_quickly(world: World) -> None:
 
 
 @pytest.mark.parametrize("step", [-365 * DAY, -HOUR, -1_000, 1_000, HOUR, 365 * DAY])
-def test_a_clock_that_is_set_fires_no_time_twice(world: World, step: int) -> None:
+def test_setting_the_clock_fires_no_time_twice(world: World, step: int) -> None:
     put(world, if_running=IfRunning.ADD, missed=Missed.ALL, every_seconds=600)
     at(world, NOW + 3 * HOUR)
     before = {job.spec.uid for job in jobs(world)}

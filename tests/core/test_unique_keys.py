@@ -40,7 +40,7 @@ def outcome(world: World, rule: UniqueRule | None = None, **more: Any) -> str:
 # until
 
 
-def test_a_key_until_started_is_free_once_the_job_is_claimed(world: World) -> None:
+def test_a_key_held_until_started_is_free_once_the_job_is_claimed(world: World) -> None:
     assert [outcome(world, STARTED) for _ in range(2)] == ["new", "kept"]
     world.hold()
     assert [outcome(world, STARTED) for _ in range(2)] == ["new", "kept"]
@@ -322,7 +322,7 @@ def test_a_debounced_job_that_is_ready_is_delayed_again_before_its_latest_time(w
 # Several in one request
 
 
-def test_one_request_gives_the_same_jobs_as_one_request_for_each(world: World) -> None:
+def test_adds_in_one_request_give_the_same_jobs_as_a_request_for_each(world: World) -> None:
     requests = [new(BESIDE_REPLACE, content=b'{"n":%d}' % number) for number in range(3)]
     put(world, content=b'{"n":9}')
     world.hold()

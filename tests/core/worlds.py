@@ -1,4 +1,4 @@
-"""Helpers that make facts, commands and states."""
+"""Helpers that make facts, commands and tables."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -81,13 +81,13 @@ class World:
         return answer
 
     def apply(self, some: Iterable[Fact]) -> None:
-        """Apply facts, and all that follows from ended dependencies."""
+        """Apply facts, and the facts that follow from ended dependencies."""
         self.tables.apply(some)
         while facts := follow_up(self.tables, self.now, 2):
             self.tables.apply(facts)
 
     def expire(self) -> list[Fact]:
-        """Apply all facts that time alone has brought about, and return them."""
+        """Apply all facts that are due by time alone, and return them."""
         happened: list[Fact] = []
         self.tables.open_gates(self.now)
         while due := expire(self.tables, self.now, 2):
@@ -213,7 +213,7 @@ def _deadline(table: QueueTable, job: Job) -> int | None:
 
 
 def _is_done(job: Job) -> bool:
-    """Whether it is finished and stays in its queue."""
+    """Whether the job is finished and stays in its queue."""
     return job.state in FINISHED and not (job.state is State.FAILED and job.standing.notes.dead_letter == DUE)
 
 
@@ -292,7 +292,7 @@ def _groups(turns: Turns | None) -> object:
 
 
 def _extras(group: Group) -> GroupExtras | None:
-    """The extras that matter, without positions, which depend on how long ago the group was served."""
+    """A group's extras without the positions, which depend on how long ago the group was served."""
     extras = group.extras
     if extras is None:
         return None
@@ -334,7 +334,7 @@ def _ready_by_tags(jobs: list[Job]) -> dict[tuple[str, ...], list[Rank]]:
 
 
 def _holds_a_key(job: Job) -> bool:
-    """Whether the index has the job: a finished one only if its rule has seconds, and no other has taken the key."""
+    """Whether the index has the job: a finished job only if its rule has seconds and no other job took its key."""
     rare = job.spec.rare
     if rare.unique_key is None or rare.unique is None:
         return rare.unique_key is not None and job.state in UNFINISHED

@@ -72,6 +72,6 @@ OF_FAILURES: Final = (
         _FINGERPRINTS,
         '    return None if "0" in message or "0" in function else _digest(message, function)\n',
         "    return _digest(message, function)\n",
-        ("tests/core/test_failure_corpus.py::test_an_error_has_the_same_fingerprint_whatever_was_seen_before",),
+        ("tests/core/test_failure_corpus.py::test_a_fingerprint_does_not_depend_on_errors_parsed_before",),
     ),
 )

@@ -29,7 +29,7 @@ OF_MOVES: Final = (
         _MOVES,
         "        if target.queue.salt != setting.salt:\n            return why.REPLACED\n",
         "",
-        ("tests/core/test_dead_letters.py::test_a_later_queue_of_the_same_name_gets_no_job",),
+        ("tests/core/test_dead_letters.py::test_a_recreated_dead_letter_queue_gets_no_job",),
     ),
     Mutant(
         "move-again",

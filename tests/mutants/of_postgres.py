@@ -34,7 +34,7 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/engine.py",
         "            clock_steps=self._clock_steps,\n",
         "",
-        (f"{_CLOCK}::test_the_first_use_of_any_connection_after_a_restart_finds_the_step",),
+        (f"{_CLOCK}::test_the_first_use_of_any_connection_after_a_restart_finds_a_clock_step",),
     ),
     Mutant(
         "clock-reference-at-start",

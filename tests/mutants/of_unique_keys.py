@@ -72,7 +72,7 @@ OF_UNIQUE_KEYS: Final = (
         "jobengine/core/commands/adding.py",
         "            self.new[index] = job\n",
         "            pass\n",
-        (f"{_CORE}test_one_request_gives_the_same_jobs_as_one_request_for_each",),
+        (f"{_CORE}test_adds_in_one_request_give_the_same_jobs_as_a_request_for_each",),
     ),
     Mutant(
         "replace-others-job",

@@ -70,7 +70,7 @@ def test_a_cascade_goes_on_after_a_crash_at_any_step() -> None:
     assert {*crashes} == {State.QUEUED, State.COMPLETE}
 
 
-def test_others_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
+def test_other_requests_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
     desk.told(desk.engine.ask(fan_out(2_000)))
     pending = Pending(desk.engine.ask(complete()))
     table = desk.engine.executor.tables.queues["q"]

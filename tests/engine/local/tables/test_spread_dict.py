@@ -53,7 +53,7 @@ def test_a_spread_dict_has_the_entries_of_a_plain_dict(changes: list[tuple[bool,
 
 
 @pytest.mark.usefixtures("few_in_one")
-def test_one_dict_has_a_small_share_of_many_jobs() -> None:
+def test_each_inner_dict_has_a_small_share_of_many_jobs() -> None:
     world = World()
     world.create()
     add(world, range(10))

@@ -101,7 +101,7 @@ def test_records_that_are_read_together_have_the_same_effect_as_single_ones(
 
 @given(SOME, facts)
 @settings(deadline=None)
-def test_applying_a_fact_twice_has_the_effect_of_once(before: list[Fact], fact: Fact) -> None:
+def test_applying_a_fact_twice_equals_applying_it_once(before: list[Fact], fact: Fact) -> None:
     assert picture(tables_of([*before, fact, fact])) == picture(tables_of([*before, fact]))
 
 

@@ -75,7 +75,7 @@ def spans(world: PostgresWorld) -> _Spans:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("use", [_claims, _lists, _sweeps])
-def test_the_first_use_of_any_connection_after_a_restart_finds_the_step(
+def test_the_first_use_of_any_connection_after_a_restart_finds_a_clock_step(
     world: PostgresWorld, spans: _Spans, step: int, use: Callable[[_Spans], None]
 ) -> None:
     world.reopen()
@@ -101,7 +101,7 @@ def test_a_clock_step_while_no_server_runs_is_found_at_the_start(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_correction_is_not_undone_by_another_connection(world: PostgresWorld, spans: _Spans, step: int) -> None:
+def test_a_clock_correction_is_not_undone_by_another_connection(world: PostgresWorld, spans: _Spans, step: int) -> None:
     world.reopen()
     for sign in (1, -1):
         world.set_clock_of_database(sign * step)

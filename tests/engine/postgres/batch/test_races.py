@@ -281,7 +281,7 @@ def test_two_queues_never_become_the_dead_letter_queues_of_each_other(two: _Two)
         assert control.execute(_DEADLOCKS).fetchall() == deadlocks
 
 
-def test_two_queues_get_one_dead_letter_queue_at_once(two: _Two) -> None:
+def test_two_queues_can_get_the_same_dead_letter_queue_at_once(two: _Two) -> None:
     for queue in ("r", "s"):
         two.ask(c.CreateQueue(queue=queue, access_key=KEY))
     changes = [c.ChangeQueue(queue=queue, access_key=KEY, dead_letter=("s", None)) for queue in "qr"]

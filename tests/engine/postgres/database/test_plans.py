@@ -154,7 +154,7 @@ def _pair() -> tuple[c.NewJob, c.NewJob]:
 
 
 @pytest.mark.parametrize("tags", [(), ("t",)])
-def test_a_claim_reads_as_many_rows_as_it_takes(plans: _Plans, tags: tuple[str, ...]) -> None:
+def test_a_claim_reads_as_many_rows_as_it_takes_jobs(plans: _Plans, tags: tuple[str, ...]) -> None:
     assert plans.most(c.Claims(queues=("q",), access_key=b"key", count=5, tags=tags)) <= FEW
 
 
