@@ -33,6 +33,6 @@ def test_the_engine_agrees_with_the_plain_model_in_random_runs() -> None:
 
 
 def test_the_api_agrees_with_the_plain_model() -> None:
-    counted = live(HttpMachine, lives=50, steps=40)
+    counted = live(HttpMachine, lives=30, steps=40)
     usual = ("given at once", "held", "timeout", "tried again", "lease lost", "clock set", "buried", "moved")
     assert all(counted[what] for what in (*usual, "report repeated"))
