@@ -24,7 +24,7 @@ SOURCES := setup.py pyproject.toml api_schema.yml $(shell find jobengine twisted
 NOT_QUICK := --ignore=tests/integration --ignore=tests/machine -m 'not slow'
 # What they try depends on no version of Python, or is tried by the others as well.
 SAME_ON_ALL := $(addprefix --ignore=tests/,contract engine mutants torture web \
-	$(patsubst %,test_%.py,architecture audit benchmarks news reference_cycles wording))
+	$(patsubst %,test_%.py,architecture audit benchmarks machine_allows news reference_cycles wording))
 # They sync thousands of small files; in memory no disk holds them up. A container may have only 64 MiB there.
 IN_MEMORY := $(shell [ "$$(df -k --output=avail /dev/shm 2>&- | tail -n 1)" -ge 1000000 ] 2>&- && \
 	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
