@@ -69,9 +69,18 @@ def _stop(_number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + signal.SIGTERM)
 
 
-@file_command("check", "jobengine db check jobengine.jedb\njobengine db check backup.jedb --json")
+#: A hint for a file that does not end with a closing frame.
+_NO_END = "If this is a copy of a backup, its end is missing: copy it again, or use another backup."
+
+
+@file_command(
+    "check",
+    "jobengine db check jobengine.jedb\njobengine db check --backup tonight.jedb\n"
+    "jobengine db check tonight.jedb --json",
+)
 @FILE
-def check(path: str) -> None:
+@click.option("--backup", "is_backup", is_flag=True, help="Also fail if the end is missing: every backup has one.")
+def check(path: str, *, is_backup: bool) -> None:
     """
     Read a whole database, and report its contents and any damage.
 
@@ -84,17 +93,32 @@ def check(path: str) -> None:
     if session.json:
         shown["queues"] = [{"name": queue.name, "jobs": queue.jobs} for queue in report.queues]
     session.output.record(shown)
-    if report.unfinished:
-        session.output.note(
-            "An incomplete frame follows the last whole one: a server is writing it, or was killed while writing it. "
-            "This is not damage: no change in that frame was acknowledged."
-        )
     if report.damage is not None:
         raise Failed(
             f"{report.damage}. `jobengine db repair` writes everything before byte {report.good} to a new file. "
             "Use `jobengine db check` to see whether the last backup is whole.",
             DbExit.DAMAGED,
         )
+    if not report.closed:
+        _check_end(path, report, is_backup=is_backup)
+
+
+def _check_end(path: str, report: Report, *, is_backup: bool) -> None:
+    """Note what it means that a file does not end with a closing frame; for a backup, raise Failed."""
+    if is_backup:
+        raise Failed(
+            f"{path}: the end that every backup has is missing, and later jobs may be missing with it. Copy it again "
+            "from where it was made, or use another backup. A backup made by a JobEngine that wrote no such end is "
+            "refused too: check it without --backup, and compare the number of jobs and its length with the original.",
+            DbExit.DAMAGED,
+        )
+    if report.unfinished:
+        current().output.note(
+            "An incomplete frame follows the last whole one. In a database this is not damage: a server is writing the "
+            f"frame, or was killed while writing it, and no change in it was acknowledged. {_NO_END}"
+        )
+    else:
+        current().output.note(f"The file does not end with a close: a server is using it, or was killed. {_NO_END}")
 
 
 def _check_report(path: str, report: Report) -> dict[str, Any]:
@@ -107,7 +131,7 @@ def _check_report(path: str, report: Report) -> dict[str, Any]:
         "commits": report.commits,
         "queues": len(report.queues),
         "jobs": {"all": sum(report.states.values()), **report.states},
-        "closed_in_good_order": report.closed,
+        "ends_with_close": report.closed,
         "unfinished_bytes": report.unfinished,
         "whole": report.damage is None,
         "damage_at_byte": None if report.damage is None else report.good,
@@ -137,6 +161,8 @@ def restore(source: str, path: str) -> None:
         copied, queues = copying.restore(source, path, find_secret(source, path), progress)
     jobs = sum(sum(queue.jobs.values()) for queue in queues)
     _report_copy(path, copied, queues=len(queues), jobs=jobs)
+    if not copied.ended:
+        current().output.note(f"{source} does not end with a close. {_NO_END}")
 
 
 def _report_copy(target: str, copied: Copied, **counted: int) -> None:

@@ -13,19 +13,22 @@ _PIECE: Final = 256 << 10
 @frozen
 class BackupReader:
     """
-    The first whole frames of a file, from its header on: a consistent copy with the same key.
+    The first whole frames of a file, from its header on, and a closing frame: a consistent copy with the same key.
 
     The copy never changes. The file may lose its name, as in a compaction, but exists until `close`.
     """
 
     _files: Files
     _descriptor: int
-    #: The copy's length in bytes.
-    size: int
+    #: The length in bytes of the copied frames, and in the next field the closing frame behind them.
+    _copied: int
+    _end: bytes
 
     def read(self, position: int) -> bytes:
         """Some bytes from `position` on; empty at the end. Raises OSError."""
-        return self._files.read(self._descriptor, min(_PIECE, self.size - position), position)
+        if position < self._copied:
+            return self._files.read(self._descriptor, min(_PIECE, self._copied - position), position)
+        return self._end[position - self._copied :]
 
     def close(self) -> None:
         """Close the file; its space may be freed later."""

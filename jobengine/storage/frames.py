@@ -56,7 +56,7 @@ class Kind(IntEnum):
     SNAPSHOT_END = 2
     #: One commit.
     COMMIT = 3
-    #: The daemon closed the file in an orderly way; it has no records.
+    #: The daemon closed the file in an orderly way, or the file is a backup that ends here; it has no records.
     CLOSE = 4
 
 
@@ -127,6 +127,8 @@ class Chain:
     number: int = 0
     #: The authentication tag of the frame before; zeros for the first.
     tag: bytes = bytes(SecretBox.MACBYTES)
+    #: Whether the frame before is a closing frame.
+    closed: bool = False
 
     def seal(self, kind: Kind, records: Sequence[bytes], position: int) -> "tuple[bytes, Chain]":
         """
@@ -140,7 +142,11 @@ class Chain:
         if len(box) > MAX_BOX:
             raise ValueError("the records are too long for a frame")
         head = _HEAD.pack(MARKER, len(box), _checksum(len(box), position))
-        return head + box, self._followed_by(box)
+        return head + box, self._followed_by(box, kind)
+
+    def backup_end(self, position: int) -> bytes:
+        """The closing frame of a backup that ends at `position`; empty if its last frame is a closing frame already."""
+        return b"" if self.closed else self.seal(Kind.CLOSE, (), position)[0]
 
     def open(self, box: bytes) -> "tuple[Frame, Chain]":
         """
@@ -152,7 +158,8 @@ class Chain:
         if (file_id, number, tag) != (self.file_id, self.number, self.tag):
             raise BadFrame("it is a frame, but not the next one of this file")
         # Check the kind first: frames of a newer version may have other contents.
-        return Frame(kind=_kind(kind), body=body, ends=_ends(body)), self._followed_by(box)
+        known = _kind(kind)
+        return Frame(kind=known, body=body, ends=_ends(body)), self._followed_by(box, known)
 
     def is_frame(self, box: bytes) -> bool:
         """Whether a box is a frame encrypted with this file's key, anywhere in the chain."""
@@ -171,9 +178,9 @@ class Chain:
             raise BadFrame("its contents are cut short")
         return (*_PREFIX.unpack_from(clear), clear[_PREFIX.size :])
 
-    def _followed_by(self, box: bytes) -> "Chain":
+    def _followed_by(self, box: bytes, kind: Kind) -> "Chain":
         tag = box[SecretBox.NONCE_SIZE : SecretBox.NONCE_SIZE + SecretBox.MACBYTES]
-        return evolve(self, number=self.number + 1, tag=tag)
+        return evolve(self, number=self.number + 1, tag=tag, closed=kind is Kind.CLOSE)
 
 
 def new_file(lock: Lock) -> tuple[bytes, Chain]:

@@ -238,10 +238,11 @@ class Journal:
 
     def backup_reader(self) -> BackupReader:
         """
-        A reader of all frames that the file has now, for any thread; raises OSError. The reader opens the file again:
-        after a compaction replaces the file, Files.discard then does not truncate it.
+        A reader of all frames that the file has now, and of a closing frame, for any thread; raises OSError. The
+        reader opens the file again: after a compaction replaces the file, Files.discard then does not truncate it.
         """
-        return BackupReader(self._files, self._files.open(self.path), self._current.end)
+        end = self._current.end
+        return BackupReader(self._files, self._files.open(self.path), end, self._current.chain.backup_end(end))
 
     def start_copy(self) -> None:
         """Start a copy beside this file; from now on commits go to both. Raises OSError."""

@@ -38,8 +38,6 @@ class Recovery:
     #: The number of bytes known to be on disk: a snapshot is synced before its file is renamed, and a file is synced
     #: before a closing frame is written.
     sure: int = HEADER_SIZE
-    #: Whether the last frame read is a closing frame.
-    closed: bool = False
     #: Whether the snapshot at the beginning is complete.
     whole_snapshot: bool = False
     #: The bytes of the frame yielded last: its head and its box.
@@ -49,6 +47,11 @@ class Recovery:
     def torn(self) -> bool:
         """Whether an incomplete write follows the good frames; valid after the walk."""
         return self.end < self.size
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file ends with a closing frame; valid after the walk."""
+        return self.chain.closed and not self.torn
 
     def frames(self) -> Iterator[Frame]:
         """
@@ -65,12 +68,10 @@ class Recovery:
             if frame.kind in _VOUCHING:
                 self.sure = self.end
             self.end += length
-            self.closed = frame.kind is Kind.CLOSE
             self.whole_snapshot = self.whole_snapshot or frame.kind is Kind.SNAPSHOT_END
             yield frame
         if not self.whole_snapshot:
             raise Damaged("the file ends in the middle of its snapshot")
-        self.closed = self.closed and not self.torn
 
     def _next(self) -> tuple[Frame, int]:
         head = self.read(FRAME_HEAD, self.end)

@@ -28,7 +28,7 @@ class Report:
     queues: Sequence[QueueCount]
     #: The estimated number of obsolete bytes; a server rewrites the file when there are many.
     garbage: int
-    #: Whether a server has closed the file in an orderly way, and no server has opened it since.
+    #: Whether the file ends with a closing frame: it is a whole backup, or was closed and not written since.
     closed: bool
     #: The damage, which begins at byte `good`; None if there is none.
     damage: Damaged | Unclear | None

@@ -1,4 +1,7 @@
-"""Copies a database. The first frames of a database, however many, are a consistent backup with the same key."""
+"""
+Copies a database. The first frames of a database, however many, are a consistent backup with the same key. A closing
+frame ends each copy, so a copy that is cut off later is detected.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +23,8 @@ class Copied:
     size: int
     #: The length in bytes of an incomplete last frame, which is not copied.
     unfinished: int
+    #: Whether the copied file ends with a closing frame, as every backup does.
+    ended: bool
 
 
 def backup(
@@ -32,7 +37,7 @@ def backup(
     with _copying(path, target, secret, files) as (source, file):
         for _ in source.frames(progress):
             file.write(*source.walk.last)
-        return Copied(size=file.size, unfinished=source.unfinished)
+        return _ended(source, file)
 
 
 def restore(
@@ -47,7 +52,7 @@ def restore(
         for frame in source.frames(progress):
             live.add(frame.records)
             file.write(*source.walk.last)
-        return Copied(size=file.size, unfinished=source.unfinished), counts_in(live)
+        return _ended(source, file), counts_in(live)
 
 
 @contextmanager
@@ -58,3 +63,9 @@ def _copying(path: str, target: str, secret: bytes, files: Files | None) -> Iter
     with open_source(path, secret, files) as source, new_target(target, files) as file:
         file.write(source.header)
         yield source, file
+
+
+def _ended(source: Source, file: NewFile) -> Copied:
+    """Write the closing frame. It states that all bytes before it are on disk: the file gets its name after a sync."""
+    file.write(source.walk.chain.backup_end(file.size))
+    return Copied(size=file.size, unfinished=source.unfinished, ended=source.walk.closed)

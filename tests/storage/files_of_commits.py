@@ -59,6 +59,11 @@ def frame_starts(data: bytes) -> list[int]:
     return starts
 
 
+def without_end(backup: bytes) -> bytes:
+    """A backup without its last frame, the closing frame that every backup has."""
+    return backup[: frame_starts(backup)[-2]]
+
+
 def listing(folder: Path) -> list[str]:
     """The names of the files in a folder, without the lock file."""
     return sorted(name for name in os.listdir(folder) if not name.endswith(".lock"))

@@ -7,6 +7,8 @@ import pytest
 
 from jobengine.core.fact_codec import encode
 from jobengine.storage.errors import StorageError, WrongSecret
+from jobengine.storage.journal import Journal
+from jobengine.tools.checking import check
 from jobengine.tools.copying import backup, restore
 from jobengine.tools.exporting import export
 from jobengine.tools.importing import import_lines
@@ -14,7 +16,7 @@ from jobengine.tools.importing_go import import_go
 from jobengine.tools.repairing import repair
 from jobengine.tools.target import TargetExists
 from tests.doubles import QUICK_KDF, SECRET
-from tests.storage.files_of_commits import frame_starts
+from tests.storage.files_of_commits import frame_starts, recovered, without_end
 from tests.storage.simulated_files import SimulatedFiles
 
 from .databases import COPY, FACTS, GO, PATH, TEXT, job, made, records
@@ -24,6 +26,11 @@ from .go_files import GO_SECRET, go_file, go_job, go_queue
 @pytest.fixture
 def data() -> bytes:
     return made().now()[PATH]
+
+
+@pytest.fixture
+def unclosed() -> bytes:
+    return made(orderly=False).now()[PATH]
 
 
 @pytest.mark.parametrize("tool", [backup, restore, repair])
@@ -37,9 +44,47 @@ def test_an_incomplete_frame_is_not_copied_but_reported(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     files = SimulatedFiles(disk={PATH: data[: end - 5]})
     copied = backup(PATH, COPY, SECRET, files=files)
-    assert (copied.size, copied.unfinished) == (last, end - 5 - last)
-    assert files.now() == {PATH: data[: end - 5], COPY: data[:last]}
+    assert (copied.size, copied.unfinished) == (len(files.now()[COPY]), end - 5 - last)
+    assert files.now()[PATH] == data[: end - 5]
+    assert without_end(files.now()[COPY]) == data[:last]
     assert records(files, COPY) == [encode(fact) for fact in FACTS[:-1]]
+
+
+@pytest.mark.parametrize("tool", [backup, restore])
+def test_a_copy_of_an_unclosed_file_ends_with_a_close(tool: Callable[..., object]) -> None:
+    files = made(orderly=False)
+    tool(PATH, COPY, SECRET, files=files)
+    assert without_end(files.now()[COPY]) == files.now()[PATH]
+    assert check(COPY, SECRET, files=files).closed
+    journal, _ = recovered(Journal(COPY, files=files))
+    journal.append([encode(job(4))])
+    journal.close(orderly=False)
+    assert records(files, COPY) == [encode(fact) for fact in (*FACTS, job(4))], "a close is followed by commits"
+
+
+def test_a_backup_cut_off_anywhere_does_not_end_with_a_close(unclosed: bytes) -> None:
+    whole = _backup_of(unclosed)
+    starts = frame_starts(whole)
+    for length in (*starts[2:-1], *range(starts[-2] + 1, len(whole))):
+        files = SimulatedFiles(disk={PATH: whole[:length]})
+        report = check(PATH, SECRET, files=files)
+        assert (report.closed, report.damage) == (False, None)
+        copied, _ = restore(PATH, COPY, SECRET, files=files)
+        assert not copied.ended
+    assert check(PATH, SECRET, files=SimulatedFiles(disk={PATH: whole})).closed
+    copied, _ = restore(PATH, COPY, SECRET, files=SimulatedFiles(disk={PATH: whole}))
+    assert copied.ended
+
+
+def test_a_backup_of_a_backup_is_identical(unclosed: bytes) -> None:
+    whole = _backup_of(unclosed)
+    assert _backup_of(whole) == whole
+
+
+def _backup_of(data: bytes) -> bytes:
+    files = SimulatedFiles(disk={PATH: data})
+    backup(PATH, COPY, SECRET, files=files)
+    return files.now()[COPY]
 
 
 @pytest.mark.parametrize("tool", [backup, restore])
@@ -68,7 +113,7 @@ def source_at(path: str) -> SimulatedFiles:
     """A disk on which a tool finds its source."""
     if path == GO:
         return SimulatedFiles(disk={GO: go_file(go_queue("mail", b"key", [go_job(number) for number in range(30)]))})
-    files = made([*FACTS, job(4, content=b"{%s}" % (b" " * 3000))])
+    files = made([*FACTS, job(4, content=b"{%s}" % (b" " * 3000))], orderly=False)
     export(PATH, TEXT, SECRET, files=files)
     return SimulatedFiles(disk={path: files.now()[path]})
 

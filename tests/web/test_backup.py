@@ -8,6 +8,7 @@ import pytest
 from jobengine.engine.door import NotOffered
 from jobengine.tools.checking import check
 from tests.doubles import SECRET, Answer, MemoryServer, Wrapping
+from tests.storage.files_of_commits import without_end
 
 from .asking import ADMIN, add
 
@@ -24,11 +25,11 @@ def test_a_backup_has_every_acknowledged_change(guarded: MemoryServer, tmp_path:
         add(guarded, {"text": "x" * 200_000})
     answer = backup(guarded)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/octet-stream")
-    assert answer.body == guarded.path.read_bytes()
+    assert without_end(answer.body) == guarded.path.read_bytes()
     copy = tmp_path / "copy"
     copy.write_bytes(answer.body)
     report = check(str(copy), SECRET)
-    assert (report.damage, report.states["queued"]) == (None, 3)
+    assert (report.damage, report.closed, report.states["queued"]) == (None, True, 3)
 
 
 @ELSEWHERE

@@ -132,8 +132,8 @@ class JobEngine:
         Write a copy of the server's database to a new file (mode 0600), and return its length in bytes. The file gets
         its name once it is complete.
 
-        The copy is encrypted with the server's SECRET: `jobengine db check` reads it. Needs the admin key. Not retried.
-        Raises FileExistsError and OSError.
+        The copy is encrypted with the server's SECRET: `jobengine db check --backup` checks it. Needs the admin key.
+        Not retried. Raises FileExistsError and OSError.
         """
         return backup.save(self._caller, path)
 

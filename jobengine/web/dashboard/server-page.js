@@ -108,7 +108,7 @@ class BackupPanel {
       const answer = await api.backup(this.stopper.signal);
       const blob = await new Response(answer.body.pipeThrough(this.#counter())).blob();
       save(blob, `jobengine-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.jedb`);
-      setText(this.told, `${bytes(blob.size)} downloaded. Check it with jobengine db check.`);
+      setText(this.told, `${bytes(blob.size)} downloaded. Check it with jobengine db check --backup.`);
     } catch (error) {
       setText(this.told, this.stopper.signal.aborted ? 'Stopped; no file was saved.' : '');
       if (!this.stopper.signal.aborted) replace(this.trouble, failure(error));
