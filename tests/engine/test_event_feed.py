@@ -39,7 +39,7 @@ class Watching:
         while not self.over:
             if self.asked is None:
                 self.asked = Pending(self._next())
-            # The engine lets other requests run between events that come together.
+            # The engine lets other requests run between events of the same moment.
             self.desk.turn()
             if not self.asked.answered:
                 break
@@ -94,7 +94,7 @@ def test_an_event_in_flight_at_a_reconnect_is_sent_once(desk: Desk) -> None:
     seen = first.last()
     desk.ask(desk.adding())
     desk.turn()
-    # The watcher comes while the write is under way, and is answered when that is done.
+    # The watcher comes during the write, and is answered when the write is done.
     again = Watching(desk, seen)
     assert again.moves == [ADDED]
 
@@ -226,7 +226,7 @@ def test_a_watcher_that_left_gets_nothing_more() -> None:
 
 
 def test_all_watchers_get_the_same_batch_objects() -> None:
-    """So their encoded form, for example, can be made once."""
+    """For example, so that the batches need to be encoded only once."""
     feed = Feed(CountedIds())
     watchers = [feed.watch("q", None) for _ in range(3)]
     publish_together(feed, "q", 3 * _PIECE)

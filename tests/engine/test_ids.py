@@ -13,7 +13,7 @@ def test_a_new_id_is_a_random_uuid_in_its_usual_form() -> None:
 
 
 def random_bits(ids: set[int]) -> int:
-    """How many bits take both values in these ids."""
+    """The number of bits that are 0 in some of these ids and 1 in others."""
     ones, zeros = 0, 0
     for number in ids:
         ones |= number
@@ -24,7 +24,7 @@ def random_bits(ids: set[int]) -> int:
 def test_ids_are_unique_and_every_random_bit_takes_both_values() -> None:
     ids = {UUID(new_uuid()).int for _ in range(1000)}
     assert len(ids) == 1000
-    # Six bits say that it is a random UUID, and are always the same.
+    # Six bits, always the same, say that the id is a random UUID.
     assert random_bits(ids) == 122
 
 

@@ -1,4 +1,4 @@
-"""The line of waiters for jobs: who is offered which job, and what it costs the others."""
+"""The line of waiters: which waiter is offered which job, and how few other waiters are examined."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def set_up(desk: Desk, **more: Any) -> None:
     desk.told(desk.engine.ask(c.ChangeQueue(queue="q", access_key=KEY, **more)))
 
 
-# What it costs
+# How many waiters are examined
 
 
 def test_a_job_with_one_of_two_required_tags_causes_no_examination_of_waiters(desk: Desk) -> None:
@@ -87,7 +87,7 @@ def test_each_of_many_jobs_added_at_once_is_examined_a_few_times(desk: Desk) -> 
     assert jobs.looks < 10 * MANY
 
 
-# Who is offered what
+# Which waiter is offered a job
 
 
 def test_a_claim_of_several_jobs_gets_them_in_execution_order(desk: Desk) -> None:

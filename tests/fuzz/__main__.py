@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fuzz(name: str, seconds: float) -> bool:
-    """Fuzz a target; whether it never failed."""
+    """Fuzz a target; returns whether it never failed."""
     found = _FOLDER / name
     _fill(found, corpus.kept(name))
     sys.stdout.write(f"{name}, for {seconds:.0f} s\n")

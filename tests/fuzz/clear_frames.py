@@ -1,5 +1,5 @@
 """
-Frames with boxes that need no key, and a second, plain reader of them, written from docs/database-format.md.
+Frames whose boxes need no key, and a second, plain reader of frames, written from docs/database-format.md.
 
 With real boxes, a fuzzer would never make a valid authentication tag.
 """
@@ -49,7 +49,7 @@ def chain() -> Chain:
 
 
 def head(length: int, position: int) -> bytes:
-    """The head of a frame with a box of that length."""
+    """The head of a frame whose box has this length."""
     return struct.pack(">4sII", _MARKER, length, crc32(struct.pack(">IQ", length, position)))
 
 
@@ -59,7 +59,7 @@ class Found:
 
     #: The records of each good frame from the beginning on.
     frames: tuple[tuple[bytes, ...], ...]
-    #: How it ends: "whole", "torn", or the name of the error.
+    #: How the file ends: "whole", "torn", or the name of the error.
     verdict: str
     #: Where the good part ends.
     end: int
@@ -81,7 +81,7 @@ class ReferenceReader:
     _frames: list[tuple[bytes, ...]] = field(factory=list, init=False)
 
     def read(self) -> Found:
-        """What is in it."""
+        """Read the whole file."""
         try:
             while self._end < len(self.data) and self._take():
                 pass
@@ -92,7 +92,7 @@ class ReferenceReader:
         return Found(tuple(self._frames), verdict, self._end, closed)
 
     def _take(self) -> bool:
-        """Whether the next frame is good; then it is taken."""
+        """Take the next frame if it is good; returns whether it was."""
         length = self._length()
         if length is None or self._end + _HEAD + length > len(self.data):
             return False
@@ -142,7 +142,7 @@ class ReferenceReader:
 
 
 def _is_sealed(box: bytes) -> bool:
-    """Whether it is a frame with this file's key, at any place."""
+    """Whether the bytes are a frame with this file's key, whatever its place."""
     try:
         return len(ClearBox().decrypt(box)) >= _PREFIX.size
     except CryptoError:

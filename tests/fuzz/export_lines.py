@@ -1,4 +1,4 @@
-"""`jobengine db import`: any lines are refused, or make a database that opens and comes back from its own export."""
+"""`jobengine db import`: lines are refused, or make a database that opens and equals the import of its own export."""
 
 from jobengine.tools.exporting import export
 from jobengine.tools.importing import BadExport, Imported, import_lines

@@ -1,4 +1,4 @@
-"""Recovery of any file has the result of a plain reader, which follows docs/database-format.md."""
+"""For any file, recovery has the same result as a plain reader that follows docs/database-format.md."""
 
 import struct
 from typing import Final
@@ -49,7 +49,7 @@ class _File:
 
     content: bytearray = field(factory=lambda: bytearray(HEADER_SIZE))
     chain: Chain = field(factory=chain)
-    #: Where its frames begin and end.
+    #: The offsets at which frames begin and end.
     places: list[slice] = field(factory=list)
 
     def add(self, data: bytes) -> None:
@@ -105,7 +105,7 @@ def _again(made: _File, pieces: Pieces) -> None:
 
 
 def _left_out(made: _File, pieces: Pieces) -> None:
-    """Number the next frame as if there had been one more."""
+    """Number the next frame as if another frame came before it."""
     made.chain = evolve(made.chain, number=made.chain.number + 1)
 
 

@@ -1,4 +1,4 @@
-"""Any header is opened only if it is unchanged, and otherwise refused as by a plain reader."""
+"""A header is opened only if it is unchanged; otherwise it is refused with the same result as by a plain reader."""
 
 import struct
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _GOOD: Final = _CLEAR.pack(_MAGIC, 1, 0, b"i" * 16, 3, 65536, b"s" * 16)
 
 
 def header(data: bytes) -> None:
-    """Change a good header by the data, repair some of its checks, and read it with both readers."""
+    """Change a good header as the data say, repair some of its checks, and read it with both readers."""
     pieces = Pieces(data)
     mend = pieces.number()
     made = _changed(_sealed(_GOOD, mend), pieces)
@@ -41,7 +41,7 @@ def header(data: bytes) -> None:
 
 
 def _sealed(clear: bytes, mend: int) -> bytes:
-    """A header with a data key for this clear part, or for another one."""
+    """A header whose data key belongs to this clear part, or to another."""
     digest = blake2b(_GOOD if mend & 8 else clear, digest_size=32).digest()
     key = b"another key that opens nothing.." if mend & 16 else _KEY
     body = clear + bytes(SecretBox(key).encrypt(_DATA_KEY + digest, _NONCE))

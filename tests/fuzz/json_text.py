@@ -44,7 +44,7 @@ def _of_tokens(numbers: bytes) -> bytes:
 
 
 def _is_taken(text: bytes, max_depth: int, max_values: int) -> bool:
-    """Whether the plain reader accepts it."""
+    """Whether the plain reader accepts the text."""
     try:
         return _values(reference(text, max_depth)) <= max_values
     except NotStrict:
@@ -52,7 +52,7 @@ def _is_taken(text: bytes, max_depth: int, max_values: int) -> bool:
 
 
 def _values(value: Any) -> int:
-    """How many values it is; an empty array or object counts for two."""
+    """The number of values in a value; an empty array or object counts for two."""
     if isinstance(value, dict):
         value = [*value.values()]
     return 1 + max(1, sum(map(_values, value))) if isinstance(value, list) else 1

@@ -1,14 +1,14 @@
 """
 Fuzzes one target, from the inputs in one folder, with libFuzzer's options: python -m tests.fuzz.one TARGET FOLDER …
 
-It ends with 77 if the target raised; then libFuzzer has said what was found, and written it to a file.
+It ends with 77 if the target raised; libFuzzer has then printed the failure, and written its input to a file.
 """
 
 import sys
 
 import atheris
 
-# Branches of these are what the fuzzer looks for, so they are imported here first.
+# The fuzzer searches for new branches of these modules, so they are imported under instrumentation.
 with atheris.instrument_imports(
     include=["jobengine.storage", "jobengine.tools", "jobengine.wire", "jobengine.http", "twisted.web.http"]
 ):

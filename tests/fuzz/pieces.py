@@ -1,4 +1,4 @@
-"""Reads what a fuzzer gives as numbers and pieces; at the end it gives zeros and nothing."""
+"""Reads a fuzzer's bytes as numbers and pieces; after the end, numbers are 0 and pieces are empty."""
 
 from attrs import define
 
@@ -18,7 +18,7 @@ class Pieces:
         return int.from_bytes(self.piece(size), "big")
 
     def piece(self, length: int) -> bytes:
-        """The next bytes, as far as there are some."""
+        """The next bytes; fewer at the end."""
         self._at += length
         return self._data[self._at - length : self._at]
 

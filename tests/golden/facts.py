@@ -73,7 +73,7 @@ FULL_QUEUE = Queue(
     order=Order(seconds_per_priority=60, changed=CREATED + 6),
     dead_letter=DeadLetter(queue=OTHER.name, salt=OTHER.salt, keep_minutes=7, missing=True),
 )
-#: The same as versions 6, 5, 4, 3 and 2 knew it.
+#: The same queue with the fields of versions 6, 5, 4, 3 and 2.
 FULL_QUEUE_6 = evolve(
     FULL_QUEUE,
     order=None,
@@ -179,7 +179,7 @@ FULL_JOB = Job(
     FULL_STANDING,
 )
 
-#: The same as versions 6, 5, 4, 3 and 2 knew them.
+#: The same standing and job with the fields of versions 6, 5, 4, 3 and 2.
 FULL_STANDING_6 = replace(
     FULL_STANDING,
     notes=replace(
@@ -215,12 +215,12 @@ FULL_JOB_2 = Job(replace(FULL_JOB_3.spec, rare=replace(FULL_JOB_3.spec.rare, con
 
 
 def _depending(number: int, state: State, ended: str, on: str) -> Job:
-    """A job that depends on another, or on a batch."""
+    """A job that depends on another job, or on a batch."""
     depending = job(number, state, CREATED + 80, rare=Rare(dependencies=Dependencies((("mail", on),))))
     return Job(depending.spec, replace(depending.standing, attempts=0, ended=ended))
 
 
-#: By file: a record of each kind and version that is not written any more.
+#: By file name: a record of each kind in each version that is no longer written.
 OLDER: dict[str, Fact] = {
     "queue-created-1.record": QueueCreated(OTHER),
     "queue-created-2.record": QueueCreated(OTHER),
@@ -292,7 +292,7 @@ PERIODS = PeriodsCounted(
 #: A named thing of a queue.
 ITEM = ItemSet("mail", "group", "Grüße", '{"weight":3}')
 
-#: A group's own settings, its gate and the queue's, with all that they may have.
+#: A group's own settings, its gate and the queue's gate, with all their fields.
 FULL_SETTINGS = GroupSettings(in_progress=5, rate=Rate(7, 86_400), weight=3, paused=True)
 FULL_GATE = Gate(held=CREATED + 30_000, marks=((CREATED + 10, CREATED + 15, 2), (CREATED + 70, CREATED + 70, 1)))
 GROUPS: list[Fact] = [
@@ -301,7 +301,7 @@ GROUPS: list[Fact] = [
     ItemSet("mail", GATE, "", item_text(Gate(held=CREATED + 40_000))),
 ]
 
-#: A batch, with all that it may have.
+#: A batch with all its fields.
 FULL_BATCH = Batch(created=CREATED + 1, then=uid(11), open=False, ended=CREATED + 90, failed=True, lost=2, jobs=12)
 #: A batch with a job, and with the job at its end; and a job that failed because of another.
 BATCHES: list[Fact] = [
@@ -311,7 +311,7 @@ BATCHES: list[Fact] = [
     JobAdded("mail", _depending(12, State.FAILED, "f", uid(3))),
 ]
 
-#: By file: a record of each kind in the version that is written, with all that may be left out and with none of it.
+#: By file name: a record of each kind in the present version, with all optional fields and with none.
 RECORDS: dict[str, Fact] = {
     "clock-set-1.record": ClockSet(-3_600_000),
     "queue-created-7.record": QueueCreated(OTHER),
@@ -345,7 +345,7 @@ OLD_COMMITS: list[list[Fact]] = [
     [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
 ]
 
-#: The same of the second one, in which records are of version 2 where there is one.
+#: Snapshot and commits of the second golden database: records of version 2, or 1 where there is no other.
 SLICES_2: list[list[Fact]] = [
     [QueueCreated(MAIL)],
     [JobAdded("mail", job(1)), JobAdded("mail", job(2, State.COMPLETE, CREATED + 10, priority=5))],
@@ -358,7 +358,7 @@ COMMITS_2: list[list[Fact]] = [
     [JobChanged("mail", uid(3), standing(State.FAILED, CREATED + 30))],
 ]
 
-#: The same of the third one, in which the records of jobs and queues are of version 3.
+#: The same of the third database: jobs and queues in records of version 3.
 SLICES_3 = SLICES_2
 COMMITS_3: list[list[Fact]] = [
     COMMITS_2[0],
@@ -369,7 +369,7 @@ COMMITS_3: list[list[Fact]] = [
     COMMITS_2[4],
 ]
 
-#: The same of the fourth one, in which the records of queues are of version 4.
+#: The same of the fourth database: queues in records of version 4.
 SLICES_4 = SLICES_3
 COMMITS_4: list[list[Fact]] = [
     *COMMITS_3[:4],
@@ -377,7 +377,7 @@ COMMITS_4: list[list[Fact]] = [
     COMMITS_3[5],
 ]
 
-#: The same of the fifth one, in which the records of jobs are of version 4, and those of queues of version 5.
+#: The same of the fifth database: jobs in records of version 4, queues of version 5.
 SLICES = SLICES_4
 COMMITS_5: list[list[Fact]] = [
     COMMITS_4[0],
@@ -388,10 +388,10 @@ COMMITS_5: list[list[Fact]] = [
     [PERIODS],
 ]
 
-#: The same of the sixth one, which has a named thing as well.
+#: The same of the sixth database, which has a named thing as well.
 COMMITS_6: list[list[Fact]] = [*COMMITS_5, [ITEM]]
 
-#: The same of the seventh one, which has groups, in records of jobs of version 5 and of queues of version 6.
+#: The same of the seventh database: groups; jobs in records of version 5, queues of version 6.
 COMMITS_7: list[list[Fact]] = [
     COMMITS_5[0],
     [JobChanged("mail", uid(1), FULL_STANDING_5), JobAdded("mail", FULL_JOB_5)],
@@ -401,7 +401,7 @@ COMMITS_7: list[list[Fact]] = [
     GROUPS,
 ]
 
-#: The same of the eighth one, which has a batch and jobs that depend on others, in records of jobs of version 6.
+#: The same of the eighth database: a batch, and jobs that depend on others, in records of version 6.
 COMMITS_8: list[list[Fact]] = [
     COMMITS_7[0],
     [JobChanged("mail", uid(1), FULL_STANDING_6), JobAdded("mail", FULL_JOB_6)],
@@ -409,7 +409,7 @@ COMMITS_8: list[list[Fact]] = [
     BATCHES,
 ]
 
-#: The same of the ninth one, in which the records of jobs and queues are of version 7.
+#: The same of the ninth database: jobs and queues in records of version 7.
 COMMITS: list[list[Fact]] = [
     COMMITS_8[0],
     [JobChanged("mail", uid(1), FULL_STANDING), JobAdded("mail", FULL_JOB)],

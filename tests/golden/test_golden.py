@@ -1,4 +1,4 @@
-"""Every released version of the file and of each record can be read, and means what it meant."""
+"""Every released version of the file and of each record can be read, with the same meaning as then."""
 
 import shutil
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ DATABASES = {
     "format-1.0-batches.db": [*SLICES, *COMMITS_8],
     "format-1.0-records-7.db": [*SLICES, *COMMITS],
 }
-#: Their jobs in execution order: uid's last digit, priority, state, attempts, updated, timeout_time.
+#: The databases' jobs in execution order: last digit of the uid, priority, state, attempts, updated, timeout_time.
 EXPECTED = {
     "format-1.0.db": [
         (2, 5, State.COMPLETE, 1, 1_700_000_000_133, 0),
@@ -106,7 +106,7 @@ QUEUES = {
     "format-1.0-batches.db": FULL_QUEUE_6,
     "format-1.0-records-7.db": FULL_QUEUE,
 }
-#: Their named things.
+#: The databases' named things.
 NAMED = {
     "format-1.0-items.db": {(GROUP, "Grüße"): '{"weight":3}'},
     "format-1.0-groups.db": {
@@ -173,7 +173,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     assert {(job.spec.keep.minutes, job.spec.timeout_seconds, job.spec.created) for job in jobs} == {
         (60, 600, 1_700_000_000_123)
     }
-    # Before there was a setting for it, failed jobs were kept as long as complete ones: these still are.
+    # Queues from before keep_failed_minutes keep failed jobs as long as complete ones.
     kept_longer = {8} if QUEUES[name] in (FULL_QUEUE, FULL_QUEUE_6, FULL_QUEUE_5) else set()
     assert {int(job.spec.uid[-2:]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
@@ -217,7 +217,7 @@ def test_fields_left_out_of_a_record_are_read_as_their_defaults(written: type, r
     parts = (Spec, Rare) if read is Spec else (read,)
     defaults = {name: field.default for part in parts for name, field in _fields(part).items()}
     if read is Spec:
-        # The records keep an earlier name.
+        # In records the field still has an earlier name.
         defaults["fingerprint"] = defaults["request_digest"]
     left_out = {name: field.default for name, field in _fields(written).items()}
     # UNSET stands for fields that are encoded in another form.

@@ -134,7 +134,7 @@ def _outcome(job: dict[str, Any], status: int) -> str:
 class ApiDriver:
     """The calls that do not wait."""
 
-    #: Has `call(method, path, *, query, body, key, headers)`, whose answer has `status`, `body` and `json`.
+    #: Any object with `call(method, path, *, query, body, key, headers)`; answers have `status`, `body` and `json`.
     server: Any = field(init=False)
 
     # Asking
@@ -301,7 +301,7 @@ class ApiDriver:
         return many
 
     def coarse_time(self, ms: int) -> int:
-        """The second at which a time has come."""
+        """The first whole second that is not before a time."""
         return -(-ms // 1000)
 
     def coarse(self, job: dict[str, Any]) -> dict[str, Any]:

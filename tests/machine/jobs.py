@@ -18,7 +18,7 @@ class Rule:
     seconds: int = 0
     if_queued: str = "keep"
     if_running: str = "keep"
-    #: Seconds from the latest add, and at most from the first.
+    #: Debounce: the seconds from the latest add, and the most seconds from the first add.
     debounce: tuple[int, int] | None = None
 
 
@@ -64,7 +64,7 @@ class Job:
     created: int
     updated: int
     rule: Rule = Rule()
-    #: Whether another job has its unique key, after it was finished.
+    #: Whether another job took its unique key after it was finished.
     key_lost: bool = False
     #: The request that added the job; None if the job has neither a uid nor an Idempotency-Key of the client.
     asked: Asked | None = None
@@ -75,7 +75,7 @@ class Job:
     #: Whether the job was put in progress by a claim, so that its holder has a lease.
     leased: bool = False
     worker: str | None = None
-    #: When its lease began.
+    #: When its present lease began.
     held_from: int = 0
     #: When the job's delay ends and, in the next line, the wall clock time (`not_before`) for which it waits.
     ready_at: int = 0
@@ -109,7 +109,7 @@ class Job:
         return -self.priority if self.line is None else self.line, self.arrival
 
     def holds_key(self, now: int) -> bool:
-        """Whether no other job can be added with its unique key, unless that add says otherwise."""
+        """Whether an add with its unique key finds this job instead of adding another."""
         if self.state == "queued":
             return True
         if self.state == "inprogress":
@@ -246,7 +246,7 @@ class Lives:
         return (holders[0], "kept") if holders else (None, "")
 
     def take_key(self, jobs: list[Job], key: str) -> None:
-        """Take a unique key from the finished jobs that do not hold it any more."""
+        """Mark the finished jobs that no longer hold a unique key as having lost it."""
         for job in jobs:
             if job.unique_key == key and job.state in FINISHED and not job.holds_key(self.now):
                 job.key_lost = True

@@ -70,7 +70,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert [*map(without_fingerprints, got)] == [self.driver.coarse(one) for one in expected]
 
     def same_claims(self, expected: Any, got: Any) -> None:
-        """The claimed jobs must be the same. The engine chooses the leases, which must be new."""
+        """Check that the claimed jobs are the same. The engine chooses the leases, which must be new."""
         claimed = [(name, without_fingerprints(job)) for name, job, _ in got]
         assert claimed == [(name, self.driver.coarse(seen)) for name, _, seen in expected]
         for (_, job, _), (_, _, lease) in zip(expected, got, strict=True):
@@ -81,7 +81,7 @@ class EngineMachine(RuleBasedStateMachine):
                 job.lease = lease
 
     def waiters_agree(self) -> None:
-        """The same waiters must have got the same answers."""
+        """Check that the same waiters got the same answers."""
         for number, pending in list(self.pending.items()):
             assert pending.answered == (number in self.model.told), number
             if not pending.answered:
@@ -433,7 +433,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(name=q.NAMES, key=q.KEYS, which=q.FILTERS, changes=q.CHANGES, dry=st.booleans())
     def sweep(self, name: str, key: str, which: dict[str, Any], changes: dict[str, Any], dry: bool) -> None:
-        # A change of many holds nothing.
+        # A change by filter can't hold a group or queue.
         key, changes = self.key(name, key), {**self.changes(changes), "hold": None}
         expected, got = self.both(
             lambda: self.model.change_all(name, key, which, changes, dry),

@@ -12,7 +12,7 @@ from tests.machine.queues import DeadLetter, Queue, Refused
 
 @define(eq=False, kw_only=True)
 class MovingModel(Model):
-    """All that is modelled: queues, and moves of jobs between them."""
+    """The whole model: queues, and moves of jobs between them."""
 
     #: Whether a repeated report of a failure gets the job that the first one has moved.
     knows_repeated: bool
@@ -69,7 +69,7 @@ class MovingModel(Model):
     def update(
         self, name: str, key: str, uid: str | None, lease: str | None, changes: dict[str, Any]
     ) -> dict[str, Any]:
-        """The holder that repeats the report which has moved its job gets that job."""
+        """Update a job; a holder that repeats the failure report that moved its job gets the moved job."""
         try:
             return super().update(name, key, uid, lease, changes)
         except Refused as refused:

@@ -144,7 +144,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 #: Settings of limits and groups alone.
 FLOWS = st.fixed_dictionaries(_NOTHING, optional=_OF_GROUPS)
-#: A queue, and one that is to get its jobs.
+#: A queue, and the queue that is to get its jobs.
 MOVES = st.sampled_from([("a", "b"), ("b", "a")] * 6 + [("a", "none"), ("none", "a")])
 MINUTES = st.sampled_from([None, 0, 1, 60])
 PER_SECOND = st.sampled_from([None, None, 2.0, 0.02])

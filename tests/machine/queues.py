@@ -17,7 +17,7 @@ SETTINGS: Final = (
     *("paused", "draining", "require_lease", "max_jobs", "defaults"),
     *("limits", "group_limits", "group_order", "group_on_failure", "seconds_per_priority"),
 )
-#: The name under which a queue itself is held.
+#: The name that stands for the queue itself in holds.
 OF_QUEUE: Final = ""
 
 
@@ -45,7 +45,7 @@ class DeadLetter:
     name: str
     queue: "Queue"
     keep: int
-    #: Whether a job was to be moved there, and another queue had its name.
+    #: Whether a job was to be moved there when the queue was gone and another had its name.
     missing: bool = False
 
 
@@ -79,7 +79,7 @@ class Queue:
     #: Priority ageing.
     seconds_per_priority: int | None = None
     dead_letter: DeadLetter | None = None
-    #: Whether it ever had jobs with groups, or settings about them: else jobs that have failed come without theirs.
+    #: Whether it ever had jobs with groups, or settings about them: otherwise failed jobs arrive without their groups.
     knows_groups: bool = False
     own: dict[str, Own] = field(factory=dict)
     #: The elapsed time until which each held group is held.
@@ -174,7 +174,7 @@ class Queue:
         return "hold" if self.held.get(OF_QUEUE, 0) > now else "queue_limit"
 
     def serve(self, job: Job) -> None:
-        """Record that a ready job was put in progress."""
+        """Record that a group was served: a ready job of it was put in progress."""
         self.turn += 1
         self.served[job.group] = self.turn
 
@@ -231,7 +231,7 @@ class Queue:
         return {*with_jobs, *self.own, *self.held} - {OF_QUEUE}
 
     def meet(self) -> None:
-        """Number the new groups."""
+        """Record new groups as served by the latest claim."""
         for name in self.groups:
             self.served.setdefault(name, self.turn)
 

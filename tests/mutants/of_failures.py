@@ -1,4 +1,4 @@
-"""Safeties of failures that are grouped by fingerprint."""
+"""Safeties of grouping failures by fingerprint."""
 
 from typing import Final
 

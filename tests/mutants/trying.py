@@ -47,7 +47,7 @@ def copy_tree(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             copyfile(ROOT / name, target / name)
-    # Two mutants may have the same time and length: Python would use the cached byte code of the wrong one.
+    # Two mutants of a file may have equal times and lengths: Python would use the cached byte code of the other.
     compile_dir(target / "jobengine", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 

@@ -18,7 +18,7 @@ from .packages import ROOT, Refused, run
 
 
 def main() -> int:
-    """Build and try all; returns 1 if something must not be published, and says what."""
+    """Build and try all packages; returns 1 if something must not be published, and prints the reason."""
     parser = argparse.ArgumentParser(prog="python -m tests.release")
     parser.add_argument("--quick", action="store_true", help="packages alone, from the checkout as it is")
     parser.add_argument("--into", type=Path, default=ROOT / "dist", help="where wheel, sdist and checksums are put")
@@ -52,7 +52,7 @@ def _release(work: Path, into: Path, *, quick: bool) -> None:
 
 
 def _check_checkout() -> None:
-    """Refuse what can't be found again later: changes without a commit, and news that do not name the version."""
+    """Refuse a release that can't be reproduced: changes without a commit, or news that do not name the version."""
     if changed := run(["git", "status", "--porcelain"]):
         raise Refused(f"not in a commit:\n{changed}")
     newest = re.search("^## (.+)$", (ROOT / "NEWS.md").read_text(), re.MULTILINE)

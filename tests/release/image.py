@@ -14,7 +14,7 @@ from tests.integration.walk import walk_through_the_readme
 from .packages import ROOT, Refused, run
 
 TAG: Final = f"jobengine:{__version__}"
-#: The labels that an image must have, and what each must look like.
+#: The labels that an image must have, each with the pattern of its value.
 LABELS: Final = {
     "org.opencontainers.image.title": "JobEngine",
     "org.opencontainers.image.version": re.escape(__version__),
@@ -44,7 +44,7 @@ def build() -> str:
 
 @contextmanager
 def container() -> Iterator[int]:
-    """The port of a container with few rights, healthy; it must stop with 0."""
+    """The port of a healthy container with few rights, which must exit with 0 when it is stopped."""
     started = run(["docker", "run", "--detach", *_FEW_RIGHTS, "--publish=127.0.0.1::6006", TAG]).strip()
     try:
         until("the container is healthy", lambda: _state(started)["Health"]["Status"] == "healthy")

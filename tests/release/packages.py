@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-#: What is copied from the checkout, beside the files that a build or an editor left there.
+#: What is copied from the checkout, except files that a build or an editor left there.
 _FOLDERS: Final = ("jobengine", "twisted", "deploy")
 _LEFT: Final = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.pyc", "*.orig", "*~")
-#: The file that a build makes: the wheel has it, the sdist need not.
+#: The generated file: the wheel must have it, the sdist need not.
 _MADE: Final = "jobengine/web/openapi.json"
 #: Files beside the code that the sdist must have: with them the wheel can be built, installed and deployed.
 _SOURCES: Final = {
@@ -51,7 +51,7 @@ def run(command: Sequence[str | Path], folder: Path = ROOT, **environment: str) 
 
 
 def copied(into: Path) -> Path:
-    """A copy of the sources alone: what earlier builds left in the checkout would get into the packages."""
+    """A copy of only the sources: files that earlier builds left in the checkout would get into the packages."""
     for folder in _FOLDERS:
         shutil.copytree(ROOT / folder, into / folder, ignore=_LEFT)
     for file in (file for file in ROOT.iterdir() if file.is_file() and not file.name.startswith(".")):
@@ -61,7 +61,7 @@ def copied(into: Path) -> Path:
 
 
 def build(sources: Path, into: Path) -> tuple[Path, Path]:
-    """Build the sdist, and the wheel from what is in the sdist; returns wheel and sdist."""
+    """Build the sdist, and the wheel from the sdist's contents; returns wheel and sdist."""
     run([sys.executable, "-m", "build", "--no-isolation", "--outdir", into, sources], into, **_last_change())
     (wheel,), (sdist,) = into.glob("*.whl"), into.glob("*.tar.gz")
     run([sys.executable, "-m", "twine", "check", "--strict", wheel, sdist], into)
@@ -75,7 +75,7 @@ def code_of(sources: Path) -> set[str]:
 
 
 def wrong_contents(wheel: Iterable[str], sdist: Iterable[str], code: set[str]) -> list[str]:
-    """What is missing in the packages or must not be there; `code` is what both must have."""
+    """The files that are missing in the packages or must not be there; `code` are the files that both must have."""
     in_wheel = {name for name in wheel if ".dist-info/" not in name}
     in_sdist = {name.partition("/")[2] for name in sdist}
     return [
@@ -97,12 +97,12 @@ def check_contents(wheel: Path, sdist: Path, sources: Path) -> int:
 
 
 def _last_change() -> dict[str, str]:
-    """With the time of the last commit in all its files, the wheel is the same whenever it is built; {} if unknown."""
+    """The variable that gives all files the time of the last commit, so that each build is the same; {} if unknown."""
     with suppress(Refused, FileNotFoundError):
         return {"SOURCE_DATE_EPOCH": run(["git", "log", "-1", "--format=%ct"]).strip()}
     return {}
 
 
 def _foreign(name: str) -> bool:
-    """Whether a file belongs to nobody but the checkout: tests, environments, databases."""
+    """Whether a file belongs only to the checkout: tests, environments, databases."""
     return name.startswith(("tests/", "venv", "data/", "build/", "dist/")) or ".jedb" in name

@@ -64,7 +64,7 @@ class Run:
         files.moment = lambda: self.check(self)
 
     def open(self) -> set[int]:
-        """Open the database. The records found are now on disk for certain."""
+        """Open the database. The records that were found are certainly on disk afterwards."""
         self.journal, found = reopened(self.files)
         self.acknowledged = self.attempted = len(found)
         return found

@@ -1,4 +1,4 @@
-"""Group commit: which records go into one write, which write releases a waiter, and what a failed write leads to."""
+"""Group commit: which records go into one write, when waiters are released, and what follows a failed write."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

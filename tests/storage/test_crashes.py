@@ -45,7 +45,7 @@ def live(run: Run) -> None:
 
 
 def check_a_crash_in_recovery(run: Run) -> None:
-    """For some disks after a crash, check the disks after a second crash during recovery; ends the run."""
+    """Check disks after a second crash, during the recovery of some disks of the first; ends the run."""
     for disk in list(run.files.after_a_crash())[::3]:
         found = judge(run, disk)
         again = SimulatedFiles(disk)

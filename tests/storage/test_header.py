@@ -18,7 +18,7 @@ def header() -> bytes:
 
 
 def sealed_again(data: bytes) -> bytes:
-    """The header with a right checksum."""
+    """The header with its checksum corrected."""
     return data[:-4] + crc32(data[:-4]).to_bytes(4, "big")
 
 

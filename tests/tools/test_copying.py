@@ -110,7 +110,7 @@ EACH_TOOL = pytest.mark.parametrize(("source", "target", "tool"), TOOLS.values()
 
 
 def source_at(path: str) -> SimulatedFiles:
-    """A disk on which a tool finds its source."""
+    """A disk with the source file that a tool reads."""
     if path == GO:
         return SimulatedFiles(disk={GO: go_file(go_queue("mail", b"key", [go_job(number) for number in range(30)]))})
     files = made([*FACTS, job(4, content=b"{%s}" % (b" " * 3000))], orderly=False)

@@ -59,7 +59,7 @@ def test_an_export_imported_into_postgres_and_exported_again_has_the_same_lines(
     exported(files)
     _put(database, files)
     _take(database, files)
-    # Jobs are in another order, which has no meaning.
+    # The order of jobs differs, but has no meaning.
     assert sorted(_lines(files)) == sorted(files.now()[TEXT].splitlines())
     imported(files, AGAIN)
     assert whole_state(tables(files, COPY)) == whole_state(tables(files, PATH))

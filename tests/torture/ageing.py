@@ -1,4 +1,4 @@
-"""Jobs of a queue whose priority ageing is changed just before a kill: afterwards all are in the order of the rule."""
+"""Changes a queue's priority ageing just before a kill; afterwards all jobs must be in the new order."""
 
 import random
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from tests.integration.daemons import Reply, until
 from .crew import Caller, require
 
 QUEUE: Final = "aged"
-#: Jobs that are added at a time: they are moved to new places in several slices.
+#: Jobs that are added at a time: so many that they are moved to new places in several slices.
 ADDED: Final = 1_000
 #: The seconds that a step of priority may be worth; None is no ageing.
 SECONDS: Final = (None, 1, 2)
 
 
 def misplaced(jobs: Sequence[Any], seconds: int | None) -> list[str]:
-    """The uids of the jobs of a list that are behind one which they should precede; times are known to the second."""
+    """The uids of the jobs in a list that are behind a job that they should precede; times are known to the second."""
     wrong, last = [], -1 << 62
     before: dict[int, tuple[int, int]] = {}
     for job in jobs:
@@ -33,7 +33,7 @@ def misplaced(jobs: Sequence[Any], seconds: int | None) -> list[str]:
 
 @define
 class Line:
-    """The queue, with the setting that was answered last."""
+    """The queue, with the last acknowledged setting of its order."""
 
     chance: random.Random
     batches: int = 0

@@ -20,7 +20,7 @@ class Campaign(Protocol):
         """Start the servers and the workers."""
 
     def round(self) -> None:
-        """Give the workers jobs for a while, then kill something."""
+        """Give the workers jobs for a while, then kill a process."""
 
     def end(self) -> None:
         """Check the workers' records."""
@@ -29,7 +29,7 @@ class Campaign(Protocol):
         """Stop the workers; may be called twice."""
 
 
-#: Makes a campaign of these servers; the last argument kills something, and returns when all is ready again.
+#: Makes a campaign of these servers; the last argument kills a process, and returns when all servers are ready again.
 MakeCampaign = Callable[[Sequence[Daemon], random.Random, Tally, Callable[[], None]], Campaign]
 
 

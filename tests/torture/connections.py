@@ -1,4 +1,4 @@
-"""Connections that break at any byte while owners work: a request without an answer may or may not be carried out."""
+"""Connections break at any byte while owners work: a request without an answer may or may not be carried out."""
 
 import random
 import time

@@ -19,12 +19,12 @@ from tests.machine.api_driver import ApiDriver
 
 from .owner import WITH_GROUPS, Disagreement, Owner
 
-#: Answers of a server that is starting, and of one whose disk is full: the outcome is unknown.
+#: Statuses of a server that is starting or whose disk is full: the outcome is unknown.
 NO_ANSWER: Final = (503, 507)
 
 
 class _WholeHead(HTTPResponse):
-    """An answer whose head must be complete: http.client takes the end of the connection for the end of the head."""
+    """An answer whose head must be complete: http.client would take a cut connection for the end of the head."""
 
     def begin(self) -> None:
         super().begin()
@@ -33,7 +33,7 @@ class _WholeHead(HTTPResponse):
 
 
 class Caller(Client):
-    """A client that raises ConnectionError for an incomplete answer, or for one after which the outcome is unknown."""
+    """A client that raises ConnectionError for an incomplete answer, or an answer that leaves the outcome unknown."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -56,7 +56,7 @@ class _Server:
         if key not in ("key", None):
             more["headers"] = {**(more.get("headers") or {}), "X-Access-Key": key}
         if "jobs" in (more.get("body") or {}):
-            # The queue of a long body must be named in the query too.
+            # If the body is long, its queue must be named in the query, too.
             more["query"] = {"queueName": more["body"]["queue_name"]}
         return self.client.call(method, path, **more)
 
@@ -119,7 +119,7 @@ def judge_all(owners: Sequence[Owner], connect: Callable[[], Client], judge: Cal
 
 
 def end_work(workforce: Workforce, connect: Callable[[], Client]) -> None:
-    """Let the workers finish the jobs in the queue `work`, and compare these with the workers' records."""
+    """Let the workers finish the jobs in the queue `work`, and compare the jobs with the workers' records."""
     with connect() as client:
         jobs = all_finished(client, "work")
     workforce.end()
@@ -169,7 +169,7 @@ class Crew:
             raise self.wrong[0]
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait at most this many seconds, until each owner has lost an answer or was stopped."""
+        """Wait until each owner has lost an answer or was stopped, but at most this many seconds."""
         deadline = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
@@ -182,7 +182,7 @@ class Crew:
             time.sleep(0.005)
 
     def wait_for_one(self, seconds: float) -> None:
-        """Wait at most this many seconds, until one owner has lost an answer."""
+        """Wait until one owner has lost an answer, but at most this many seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and all(thread.is_alive() for thread in self._threads):
             time.sleep(0.005)
@@ -200,5 +200,5 @@ class Crew:
                 owner.api.server = server_over(client)
                 while not self.stop.is_set() and owner.step():
                     pass
-        except Exception as error:  # in a thread: the thread that waits for it raises the error again
+        except Exception as error:  # this runs in a thread: the thread that joins it raises the error again
             self.wrong.append(error)

@@ -1,4 +1,4 @@
-"""Clients in threads of their own on servers that are killed again and again: what all such campaigns share."""
+"""What campaigns share whose clients, each in its thread, use servers that are killed again and again."""
 
 import random
 import threading
@@ -41,7 +41,7 @@ class Worker:
                         self.work(client)
             except (OSError, HTTPException):
                 time.sleep(0.02)
-            except Exception as error:  # in a thread: the thread that waits for it raises the error again
+            except Exception as error:  # this runs in a thread: the thread that joins it raises the error again
                 self.wrong.append(error)
                 return
 
@@ -53,7 +53,7 @@ class Crowd:
     daemons: Sequence[Daemon]
     chance: random.Random
     tally: Tally
-    #: Kills something, and returns when all is ready again.
+    #: Kills a process, and returns when all servers are ready again.
     kill: Callable[[], None]
     stop: threading.Event = field(factory=threading.Event, init=False)
     _threads: list[threading.Thread] = field(factory=list, init=False)
@@ -77,7 +77,7 @@ class Crowd:
             thread.start()
 
     def kill_one(self) -> None:
-        """Kill something, once the logs of the servers have been checked; then check the workers."""
+        """Check the servers' logs, kill a process, and check the workers."""
         require(not any("Traceback" in daemon.log for daemon in self.daemons), "there is a traceback in a log")
         self.kill()
         self.tally.kills += 1

@@ -1,5 +1,5 @@
 """
-Workers that fail jobs, and clients that move them back, on servers that are killed again and again.
+Clients fail jobs and move them back, on servers that are killed again and again.
 
 Jobs move between a queue and its dead-letter queue all the time. At the end each job whose add was answered must be in
 exactly one of the two, and no failed job may be left behind. Before each kill the order of a third queue is changed.
@@ -98,7 +98,7 @@ class _Campaign(Crowd):
         self.call_until_answered("the order of jobs", self.line.judge)
 
     def _reorder(self) -> None:
-        """Begin to move the jobs of the queue with ageing, a part of them before the kill."""
+        """Change the order of the queue with ageing, so that a part of its jobs moves before the kill."""
         self.call_until_answered("new jobs", self.line.add)
         self.line.batches += 1
         self.line.seconds = self.chance.choice([one for one in SECONDS if one != self.line.seconds])
@@ -106,7 +106,7 @@ class _Campaign(Crowd):
         time.sleep(self.chance.choice([0, 0.01, 0.05]))
 
     def end(self) -> None:
-        """Stop the clients, and look for each job."""
+        """Stop the clients, and check that each job is in exactly one queue."""
         self.end_workers()
         until("no job is in progress or failed", self._is_quiet)
         self._judge()

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from .trials import NotHere
 
-#: The most seconds for which the kernel still writes to the disk after the last process has stopped writing.
+#: The most seconds for which the kernel writes to the disk after the last write of a process.
 PATIENCE: Final = 20.0
 #: In a container a file system in memory, usually of 64 MiB, that holds no files.
 DEVICES: Final = Path("/dev")
@@ -64,7 +64,7 @@ def shared_disk(disk: Path, size: int) -> Iterator[Path]:
     handle = os.open(disk, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        # A process that was killed may have left its own.
+        # A killed process may have left its ballast.
         _remove_all(disk)
         yield _with_ballast(disk, size)
     finally:
@@ -117,7 +117,7 @@ class Image:
         _run("mkfs.ext4", "-q", str(path))
 
     def copy(self, target: Path) -> None:
-        """Copy the disk as it is at one moment; tries again if something was written meanwhile."""
+        """Copy the disk's state of one moment; tries again if something was written meanwhile."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             before = self._writes()

@@ -17,7 +17,7 @@ from .trials import Tally
 
 #: Bytes.
 SIZE: Final = 12 << 20
-#: The most bytes that are left free, so that some changes still succeed.
+#: The most bytes of the disk that are left free, so that some changes still succeed.
 LEFT: Final = 50_000
 #: Seconds under load before the disk is full.
 LOADED: Final = (0.1, 0.6)
@@ -84,7 +84,7 @@ class FullDisks:
     """A trial: one daemon on a small disk that becomes full a number of times."""
 
     times: int = 8
-    #: How often, as a share, the daemon is killed on the full disk.
+    #: The share of rounds in which the daemon is killed on the full disk.
     kills: float = 0.5
     make_daemon: Callable[..., Daemon] = Daemon
     name: str = "full disk"

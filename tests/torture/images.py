@@ -1,5 +1,5 @@
 """
-Power cuts on a real file system: an image of ext4 is copied while a daemon uses it, and another starts on the copy.
+Power cuts on a real file system: an image of ext4 is copied while a daemon uses it; another daemon starts on the copy.
 
 A signal pauses the daemon while the image is copied. The image has the bytes that the kernel has sent to the disk, but
 not those in its cache, so the copy is a disk as a power cut could leave it.

@@ -1,5 +1,5 @@
 """
-A daemon that is repeatedly killed under mixed load, often during a compaction, and the checks after each kill.
+Kills a daemon repeatedly under mixed load, often during a compaction, and checks its contents after each kill.
 
 Two kinds of clients use it at the same time. Each owner has its own queue, and knows every field of every job in it.
 Workers hold jobs of one queue by short leases, and some of them die.
@@ -24,7 +24,7 @@ from .trials import Tally
 WORK: Final = 30
 #: Seconds under load before a kill that does not wait for a compaction.
 LOADED: Final = (0.3, 2.0)
-#: Seconds in which a request of a worker is surely answered.
+#: Seconds within which a worker's request is certainly answered.
 _ANSWERED: Final = 2.0
 #: Seconds from the beginning of a compaction to the kill.
 INTO: Final = (0.0, 0.15)

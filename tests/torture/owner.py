@@ -49,7 +49,7 @@ class Step:
     name: str
     tell: Callable[[Model], Any]
     ask: Callable[[ApiDriver], Any]
-    #: It deletes all jobs, in slices: a crash may come between two of them.
+    #: The request deletes all jobs in slices: a crash may come between two slices.
     in_slices: bool = False
 
 
@@ -68,7 +68,7 @@ def _outcome(act: Callable[[], Any]) -> Any:
 
 @define
 class Owner:
-    """See the module; `weights` has how often to take each step, by the name of its method."""
+    """See the module; `weights` has how often each step is taken, by the name of its method."""
 
     name: str
     api: ApiDriver
@@ -153,7 +153,7 @@ class Owner:
             yield model
 
     def known(self, model: Model | None = None) -> Any:
-        """The queue as a model has it; None if it is not there."""
+        """The queue in a model; None if it does not exist."""
         model = model or self.model
         queue = model.queues.get(self.name)
         if queue is None:
@@ -162,7 +162,7 @@ class Owner:
         return without_times([queue.settings, jobs, queue.reports(model.now)])
 
     def found(self) -> Any:
-        """The queue as the server holds it; None if it is not there."""
+        """The queue on the server; None if it does not exist."""
         query = {"name": self.name}
         try:
             stats = self.api.ask("GET", "/api/v1/queue/stats", query=query, key="key")
@@ -186,7 +186,7 @@ class Owner:
         pick = self.random.choice
         unique_key = pick([None, None, "k", "l", "m"])
         rule = Rule() if unique_key is None else pick(RULES)
-        # Of jobs that may be replaced, the content says which add was the last.
+        # The content of a job that may be replaced tells which add was the last.
         number = b'{"n":%d}' % self.random.getrandbits(48)
         return Asked(
             content=number if unique_key else pick([b"{}", b'{"text": "GR\\u00dc\\u00dfE"}', number]),
@@ -244,7 +244,7 @@ class Owner:
             del model.queues[self.name]
 
         def ask(api: ApiDriver) -> None:
-            # Where the server has an admin key, the queue's own is not enough.
+            # On a server with an admin key, the queue's own key is not enough.
             api.ask("DELETE", "/api/v1/queue", query={"name": self.name}, key="key", headers=ADMIN)
 
         return Step("delete the queue", tell, ask)
@@ -379,7 +379,7 @@ class Owner:
         )
 
     def _load(self) -> Step:
-        """Add long jobs, which make the file long, or delete them if they are there."""
+        """Add long jobs, which make the file long, or delete them if they exist."""
         if self._queue.jobs:
             return evolve(self._delete_these(EVERYTHING), in_slices=True)
         asked = [

@@ -12,7 +12,7 @@ from tests.storage.simulated_files import SimulatedFiles
 
 from .trials import Tally
 
-#: The number of states to check, of the hundreds that a power cut may leave after one step.
+#: How many states to check after one step, out of hundreds that a power cut may leave.
 LOOKED_AT: Final = 3
 #: The share of steps after which the process ends, half of them by a power cut.
 ENDS: Final = 0.02
@@ -71,7 +71,7 @@ class _Life:
         self.run.commit(self._slice(), records=records, padding=padding)
 
     def _slice(self) -> list[int]:
-        """Some of the records that are not copied yet."""
+        """Some of the records that the compaction has not copied yet."""
         if not self._left:
             return []
         size = self.chance.randrange(len(self._left) + 1)

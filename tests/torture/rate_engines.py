@@ -36,7 +36,7 @@ class Engines(Protocol):
         """Start a command, and run everything that is due now."""
 
     def leave(self, question: Any) -> None:
-        """Start a command, and leave before its answer."""
+        """Start a command, and cancel it before its answer."""
 
     def advance(self, ms: int) -> None:
         """Let time go by."""
@@ -57,7 +57,7 @@ MakeEngines = Callable[[Path], Engines]
 
 @define
 class OnFile:
-    """An engine on a file. While it is down, the wall clock is only set back: see the module `rates`."""
+    """An engine on a file. While the engine is down, the wall clock is only set back: see the module `rates`."""
 
     folder: Path
     chance: random.Random
@@ -105,8 +105,8 @@ class OnPostgres:
     Two engines on one PostgreSQL, whose clock is set by steps of more than 2 seconds: engines take shorter steps for
     elapsed time.
 
-    The other engine notices a step while one is down. Both run for more than a minute before the first step: until then
-    an engine trusts another one about the clock.
+    While one engine is down, the other notices a step. Both run for more than a minute before the first step: until
+    then an engine trusts another one about the clock.
     """
 
     url: str
@@ -139,7 +139,7 @@ class OnPostgres:
         # Random steps, so that two steps seldom cancel out: an engine that missed both could not notice that.
         step = self.chance.choice([-1, 1]) * self.chance.randrange(3, 4_000)
         for world in self.worlds:
-            # Each writes the same time.
+            # Each engine writes the same time.
             world.set_clock_of_database(step)
         first.begin(first.engine.ask(c.ListQueues(limit=1)))
 

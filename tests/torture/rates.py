@@ -26,7 +26,7 @@ KEY: Final = b"key"
 GROUPS: Final = ("a", "b", "c")
 #: The least number of ready jobs in each group.
 READY: Final = 10
-#: A claim may be late by the rate's window, divided by this.
+#: A claim may be late by at most the rate's window divided by this.
 LATE: Final = 16
 
 
@@ -39,7 +39,7 @@ def too_many(times: list[int], rate: Rate) -> list[tuple[int, int]]:
 
 def too_late(asked: list[int], times: list[int], rate: Rate) -> list[tuple[int, int]]:
     """
-    The earliest possible and the real time of claims that came too late.
+    The earliest possible time and the real time of each claim that came too late.
 
     Each claim was requested at its time in `asked`, and only the rate delayed it.
     """
@@ -58,7 +58,7 @@ class Life:
     limits: Limits
     #: The rates of the groups; None is the key of the rate for all other groups.
     rates: dict[str | None, Rate]
-    #: When each claim that was not returned was made, and its group: milliseconds of the monotonic clock.
+    #: Time, in milliseconds of the monotonic clock, and group of each claim that was not returned.
     claims: list[tuple[int, str]] = field(factory=list)
     counted: Counter[str] = field(factory=Counter)
     _ready: Counter[str] = field(factory=Counter)
@@ -86,7 +86,7 @@ class Life:
         return self.engines.begin(self.engines.engine().ask(command)).answer
 
     def fill(self) -> None:
-        """Add jobs, so that each group has some."""
+        """Add jobs, so that each group has ready jobs."""
         for group in GROUPS:
             if self._ready[group] < READY:
                 jobs = (c.NewJob(content=b"{}", group=group, keep_minutes=0, max_attempts=3),) * READY
@@ -116,7 +116,7 @@ class Life:
             self._end(job)
 
     def _end(self, job: Job) -> None:
-        """Finish a job, or release it: then its next claim counts as well."""
+        """Finish a job, or release it; after a release its next claim counts as well."""
         state, retry = self.chance.choice([(State.COMPLETE, True), (State.QUEUED, True), (State.FAILED, False)])
         changes = c.Changes(state=state, retry=retry)
         update = c.UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, lease=job.standing.lease, changes=changes)
@@ -124,7 +124,7 @@ class Life:
         self._ready[job.spec.rare.group or ""] += state is State.QUEUED
 
     def leave(self) -> None:
-        """Leave before a claim is answered: the server returns it, and it does not count."""
+        """Disconnect before a claim is answered: the server returns its jobs, and the claim does not count."""
         self.fill()
         claims = c.Claims(queues=("q",), access_key=KEY, count=2)
         self.engines.leave(self.engines.engine().claim(claims))

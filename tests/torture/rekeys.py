@@ -1,7 +1,7 @@
 """
 Re-keys of a database between a kill and the next start.
 
-After a re-key the new SECRET opens the database; after one that was killed, either the old or the new SECRET does. The
+After a re-key the new SECRET opens the database; after a killed re-key either the old or the new SECRET does. The
 owners find all jobs unchanged.
 """
 

@@ -27,11 +27,11 @@ GROUPS: Final = (None, *(f"customer {number}" for number in range(15)))
 #: A group with a limit of its own.
 SPECIAL: Final = "customer 0"
 OF_SPECIAL: Final = 3
-#: The limits at the beginning, and those to which they are changed.
+#: The limits at the beginning, and the values to which they are changed.
 OF_ALL: Final = 20
 OF_EACH: Final = 2
 CHANGED: Final = {"limits": (5, 10, 20, 30), "group_limits": (1, 2, 2, 3)}
-#: Seconds of a lease, and those by which the clocks of a client and of the server may differ.
+#: Seconds of a lease, and the most seconds by which the clocks of a client and the server may differ.
 LEASE: Final = 2
 ROUNDING: Final = 0.005
 #: Jobs that are added at a time.
@@ -75,7 +75,7 @@ def exceeded(holds: Iterable[Hold], limit: Limit) -> list[tuple[float, int, int]
     """
     The times at which more jobs were in progress than the limit allowed, with both numbers.
 
-    The last of them was claimed after its request was sent, and the limit held then.
+    The last of these jobs was claimed while the limit certainly held.
     """
     wrong, running = [], list[Hold]()
     for hold in sorted(holds, key=lambda one: one.began):
@@ -110,7 +110,7 @@ class _Worker(Worker):
         self.holds += held
         for job, hold in zip(jobs, held, strict=True):
             if self.chance.random() < 0.1:
-                # It dies with this job: the lease runs out.
+                # The worker dies while it holds this job: the lease runs out.
                 continue
             time.sleep(self.chance.choice([0, 0.01, 0.05]))
             self._beat(client, job, hold)
@@ -137,7 +137,7 @@ class _Worker(Worker):
             reply = client.change(job["uid"], QUEUE, lease=job["lease"], **changes)
             require(reply.status in (200, 404, 409), f"{changes} was answered with {reply}")
         else:
-            # A deletion needs no lease: it may end another client's hold.
+            # A deletion needs no lease, so it may end another client's hold.
             self.deletions.setdefault(job["uid"], time.monotonic())
             require(client.delete(job["uid"], QUEUE).status in (200, 204, 404), "a deletion was refused")
 

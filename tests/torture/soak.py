@@ -32,7 +32,7 @@ from tests.postgres import Database, running
 
 from .crew import Caller, require
 
-#: Connections that add, and as many that claim and finish.
+#: The number of connections that add jobs; as many others claim and finish jobs.
 CONNECTIONS: Final = 8
 #: Seconds of a lease. If the answer to a claim is lost, another worker gets the job after this time.
 LEASE: Final = 5
@@ -62,7 +62,7 @@ class Soak:
     """The load on daemons, and a record of what they acknowledged."""
 
     daemons: Sequence[Daemon]
-    #: Jobs a second; 0 for as many as are answered.
+    #: Jobs to add in a second; 0 for as many as the servers answer.
     rate: float
     stop: threading.Event = field(factory=threading.Event)
     #: Seconds from when each job was due to its answer, by uid.

@@ -24,7 +24,7 @@ def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @define
 class Fake:
-    """Fails for one seed."""
+    """A trial that fails for one seed."""
 
     name: str
     bad_seed: int | None = None

@@ -1,5 +1,5 @@
 """
-Two servers on one PostgreSQL complete the two jobs on which a third depends, at the same moment, again and again.
+Again and again, two servers on one PostgreSQL complete at the same moment the two jobs on which a third depends.
 
 Each time the third job must be released, whichever server commits first, and the database must see no deadlock.
 """

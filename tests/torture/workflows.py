@@ -1,8 +1,8 @@
 """
-Workers of jobs that depend on each other, on servers that are killed again and again.
+Workers run jobs that depend on each other, on servers that are killed again and again.
 
-Each worker records when it claimed and when it completed a job. No job may be claimed before all that it depends on
-were completed. At the end all failed jobs are retried: then every job runs to its end, and none waits.
+Each worker records when it claimed and when it completed a job. No job may be claimed before all its dependencies were
+completed. At the end all failed jobs are retried: then every job runs to its end, and none waits.
 """
 
 import threading
@@ -60,7 +60,7 @@ class _Worker(Worker):
     """A worker in a thread of its own."""
 
     log: Log
-    #: How jobs end; at the end of the trial all are completed.
+    #: The outcomes to choose from for a job; at the end of the trial all jobs are completed.
     only_completes: threading.Event
 
     def work(self, client: Caller) -> None:
@@ -115,7 +115,7 @@ class _Campaign(Crowd):
         return {**job, "depends_on": on} if on else job
 
     def _add_diamond(self) -> None:
-        """Four jobs in a diamond, and one of another queue behind it."""
+        """Four jobs in a diamond, and a job of another queue that depends on its last job."""
         first = self._job()
         left, right = self._job(first["uid"]), self._job(first["uid"])
         last = self._job(left["uid"], right["uid"])

@@ -1,4 +1,4 @@
-"""What an explanation says of jobs that failed alike."""
+"""The sentence of an explanation about jobs with the same failure."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A long body is read in pieces: the result is that of the whole, and others are let in between."""
+"""A long body is read in pieces, between other requests; the result is the same as if it were read at once."""
 
 import json
 from typing import Any
@@ -44,7 +44,7 @@ def test_many_jobs_in_a_long_body_have_the_same_outcome_as_in_small_ones() -> No
     assert [json.loads(job.content) for job in read.jobs] == [job["content"] for job in jobs]
     assert [job.priority for job in read.jobs] == [job["priority"] for job in jobs]
     assert (read.queue, read.access_key, read.many) == ("q", b"key", True)
-    # About 700 KiB, of which 64 are read at a time.
+    # The body has about 700 KiB; 64 KiB are read at a time.
     assert len(pauses) >= 11
 
 
@@ -153,7 +153,7 @@ def test_a_body_whose_key_was_checked_may_have_a_million_values() -> None:
 def test_other_requests_are_handled_while_values_are_counted() -> None:
     pauses: list[None] = []
     _read("add_jobs", _body("jobs", [{"content": {"a": "x" * 1_000_000}} for _ in range(8)]), pauses)
-    # 32 quarters of a mebibyte are counted, and 8 jobs read.
+    # 32 pieces of a quarter MiB are counted, and 8 jobs read.
     assert len(pauses) >= 39
 
 

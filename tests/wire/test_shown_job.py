@@ -21,7 +21,7 @@ from tests.core.worlds import spec_of
 from tests.golden.facts import FULL_JOB
 from tests.schema import resolve
 
-#: The field that is sent but not shown as such: it is shown as `not_before`.
+#: The field that is sent but not shown under its own name: it is shown as `not_before`.
 _SENT_ALONE: Final = {"delay_seconds"}
 #: What a claim adds to a job, from other jobs.
 _OF_CLAIMS: Final = {"dependencies", "results_left_out"}
@@ -88,7 +88,7 @@ _DEPENDENCIES: Final = Dependencies(
     ),
     OnDependencyFailure.WAIT,
 )
-#: The fields that only a queued job shows, or a finished one.
+#: The fields that only a queued job shows, and those that only a finished job shows.
 _SHOWN_AT_FIRST: Final = {"waiting": True}
 #: A job shows either `unique` or its short form; the answer to an add shows `replaced`.
 _SHOWN_BY_OTHERS: Final = {"unique_key", "replaced"}
@@ -174,7 +174,7 @@ def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> N
 def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:
     spec = {*Spec.__struct_fields__, *Rare.__struct_fields__}
     kept = spec & set(NewJob.__struct_fields__)
-    # `keep` is made of keep_minutes, or of the defaults; `dependencies` of depends_on.
+    # `keep` comes from keep_minutes or the defaults, `dependencies` from depends_on.
     decided = {"arrival", "created", "request_digest", "author", "rank", "rare", "keep", "dependencies"}
     assert spec - kept == decided | {"line", "moved_from"}
 
@@ -190,7 +190,7 @@ def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_
 def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:
     parts = (Spec, Rare) if kind is Spec else (kind,)
     optional = {field.name for part in parts for field in fields(part) if not field.required}
-    # In records a request's digest has the name that it was first given.
+    # In records a request's digest still has its first name.
     written_names = {"fingerprint" if name == "request_digest" else name for name in optional - elsewhere}
     assert written_names == set(written.__struct_fields__)
 

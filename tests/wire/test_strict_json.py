@@ -81,7 +81,7 @@ def test_depth_counts_open_brackets_and_not_closed_ones() -> None:
         check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10 + [b"[" * 32 + b"]" * 32]) + b"]", 32)
 
 
-#: A mebibyte each of texts that are slow for some reader.
+#: Texts of a mebibyte, each slow for a naive reader.
 _WORST = [
     b'"' + b'\\"' * 500_000 + b"[" * 40,
     b"[" * 40 + b'"' + b"\\" * 1_000_001,
@@ -104,7 +104,7 @@ _WORST = [
 @pytest.mark.parametrize("text", _WORST, ids=range(len(_WORST)))
 def test_any_text_is_checked_in_a_fixed_number_of_steps(text: bytes) -> None:
     steps: list[str] = []
-    # The garbage collector's callbacks would be counted too.
+    # Without the garbage collector, whose callbacks would be counted too.
     gc.disable()
     sys.setprofile(lambda _frame, event, _what: steps.append(event))
     try:
@@ -113,7 +113,7 @@ def test_any_text_is_checked_in_a_fixed_number_of_steps(text: bytes) -> None:
     finally:
         sys.setprofile(None)
         gc.enable()
-    # Each is one pass over the text at C speed; more than these would be steps of Python for parts of it.
+    # Each call is one pass over the text at C speed; more calls would mean Python steps for parts of the text.
     assert len(steps) < 400
 
 
@@ -219,7 +219,7 @@ def test_texts_that_are_nearly_json_are_read_as_by_json_or_refused(text: str) ->
 
 _SPACE = st.sampled_from(["", "", " ", "\n\t"])
 _SCALARS = st.sampled_from(["1", "-0", "1.5e3", "1e999", "9" * 18, "9" * 19, "0." + "1" * 30, "true", "null", "NaN"])
-#: Texts of strings, with what could be taken for structure, and the same key written in two ways.
+#: Texts of strings that look like structure, and of one key written in two ways.
 _STRINGS = st.sampled_from(
     ['"a"', '"\\u0061"', '":"', '"\\":"', '"\\\\"', '"[{"', '"\u00e9"', '"\\ud83d\\ude00"', '"\\ud83d"']
 )
@@ -249,7 +249,7 @@ def test_texts_are_accepted_and_refused_as_by_a_plain_reader(text: str, max_dept
 
 
 def _taken_or_refused(data: bytes) -> None:
-    """A plain reader accepts the same texts; and the decoder after the check raises nothing unexpected."""
+    """Check that a plain reader accepts the same texts, and that the decoder then raises nothing unexpected."""
     assert _outcome(check, data, 32) == _outcome(reference, data, 32)
     wire = Wire()
     with suppress(BadInput):

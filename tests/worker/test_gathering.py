@@ -1,4 +1,4 @@
-"""Outcomes that are gathered into few reports while many jobs wait to be started, and those that are not."""
+"""Outcomes are gathered into few reports while many jobs wait to be started, and otherwise reported at once."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ RELEASED: JobChanges = {"new_status": "queued"}
 
 
 def busy(**of: Any) -> tuple[Bench, list[Hold]]:
-    """A worker that runs 10 jobs, and these; 165 wait to be started."""
+    """A worker that runs 10 jobs, and these jobs; 165 others wait to be started."""
     bench, running, waiting = at_pace(10, **of)
     assert len(waiting) == 165
     return bench, running

@@ -83,10 +83,10 @@ def test_the_log_message_has_queue_uid_attempt_outcome_and_seconds(hold: Hold, n
 
 
 @pytest.mark.parametrize(("ended", "seconds"), [(True, 2.0), (False, 9.0)])
-def test_the_log_has_the_seconds_that_the_handler_ran_although_its_report_took_longer(
+def test_the_log_has_the_running_time_of_the_handler_without_that_of_the_report(
     caplog: pytest.LogCaptureFixture, *, ended: bool, seconds: float
 ) -> None:
-    """A handler that goes on when its job is released has run until then."""
+    """The running time of a handler that goes on after its job was released ends at the release."""
     caplog.set_level(logging.INFO, "jobengine.worker")
     hold, now = _hold(FAILED), [100.0]
 

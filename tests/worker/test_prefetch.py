@@ -20,9 +20,8 @@ def started(actions: list[Action]) -> list[Hold]:
 
 def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Hold]]:
     """
-    A worker whose jobs end at once, when it has just been given all the jobs that it asked for.
-
-    Returns it, the running jobs, and the jobs claimed ahead.
+    A worker whose jobs end at once, just after it got all requested jobs. Returns it, the running jobs, and the jobs
+    claimed ahead.
     """
     bench = Bench.of(concurrency)
     running = bench.run(concurrency, **of)
@@ -38,7 +37,7 @@ def at_pace(concurrency: int = 2, **of: Any) -> tuple[Bench, list[Hold], list[Ho
 
 
 def _ended(pace: Pace, jobs: int, now: float, *, busy: bool = True) -> int:
-    """How many jobs are claimed ahead after this many have ended."""
+    """The number of jobs claimed ahead after this many jobs have ended."""
     for _ in range(jobs):
         pace.count()
     pace.measure(now, busy=busy)
@@ -46,7 +45,7 @@ def _ended(pace: Pace, jobs: int, now: float, *, busy: bool = True) -> int:
 
 
 def _at_200() -> Pace:
-    """The pace at the time 0.1, since when 200 jobs have ended."""
+    """The pace at the time 0.1, when 200 jobs have ended since the start."""
     pace = Pace()
     assert _ended(pace, 0, 0, busy=False) == 0
     assert 180 < _ended(pace, 200, 0.1) <= 200
@@ -57,8 +56,8 @@ def test_as_many_jobs_are_claimed_ahead_as_will_start_within_100_ms() -> None:
     assert _ended(_at_200(), 0, 60, busy=False) == 0
     pace = Pace()
     _ended(pace, 0, 0, busy=False)
-    assert _ended(pace, 50, 0.0009) == 0  # too soon to say
-    assert _ended(pace, 50_000, 0.1) == 2_000  # the most
+    assert _ended(pace, 50, 0.0009) == 0  # too early to know the pace
+    assert _ended(pace, 50_000, 0.1) == 2_000  # the most jobs
 
 
 def test_a_few_fast_jobs_do_not_make_the_worker_claim_many_ahead() -> None:

@@ -13,7 +13,7 @@ from jobengine.worker.supervisor import Supervisor
 from .fakes import DONE, FakeJob
 
 CONCURRENCY = 4
-#: More than a worker may hold at the pace of these jobs.
+#: More jobs than a worker may claim ahead at the pace of these jobs.
 AHEAD = 100
 ERRORS = (Unavailable("Away."), OutcomeUnknown("Lost."), LeaseLost("Late."), BadRequest("Bad."))
 
@@ -25,9 +25,9 @@ class World:
         self.random = random.Random(seed)
         self.supervisor = Supervisor(groups, CONCURRENCY, wait=50, random=self.random.random)
         self.now = 0.0
-        #: The most seconds that pass at a time when nothing else happens.
+        #: The most seconds that pass between two events.
         self.pause = pause
-        #: Where jobs end fast, errors are rare, because no job ends for a while after one.
+        #: Where jobs end fast, errors are rare: after an error no job ends for a while.
         self.trouble = 0.6 if pause == 1 else 0.02
         self.ahead = 0
         self.requests: list[Any] = []

@@ -1,4 +1,4 @@
-"""How a worker ends: told to stop, told twice, or when the queues are empty."""
+"""How a worker ends: after one or two requests to stop, or when the queues are empty."""
 
 from typing import Any
 

@@ -117,7 +117,7 @@ def test_leases_are_extended_at_a_third_of_the_timeout_in_one_request() -> None:
     (beat,) = bench.plan(Beat)
     assert set(beat.holds) == set(holds)
     bench.now += 20
-    assert bench.plan(Beat) == []  # while one is under way
+    assert bench.plan(Beat) == []  # while a claim is under way
     bench.supervisor.beaten(bench.now, beat, [None, None])
     assert len(bench.plan(Beat)) == 1
 

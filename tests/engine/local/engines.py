@@ -110,7 +110,7 @@ class Desk:
         return int(self.clock.seconds()) + self.ahead
 
     def kill(self) -> None:
-        """End as by kill -9: calls that the thread was given are not made."""
+        """End as by kill -9: the thread's pending calls are dropped."""
         self.engine.journal.close(orderly=False)
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
@@ -134,7 +134,7 @@ class Desk:
         return added.job
 
     def figure(self, name: str, **labels: str) -> float:
-        """One of the engine's own figures."""
+        """The value of one of the engine's own metrics."""
         (value,) = (one.value for one in self.told(self.engine.figures()) if (one.name, one.labels) == (name, labels))
         number: float = value
         return number

@@ -15,7 +15,7 @@ from tests.engine.local.engines import Desk
 from tests.storage.files_of_commits import without_end
 from tests.storage.simulated_files import FaultyFiles
 
-#: Bytes of a content that takes several pieces.
+#: The length of a content so long that its backup takes several pieces.
 LONG = b'{"text":"%s"}' % (b"x" * 700_000)
 
 
@@ -47,7 +47,7 @@ def all_of(desk: Desk, pieces: Any) -> bytes:
 
 
 def times_open(path: Path) -> int:
-    """How many descriptors of this process have a file open."""
+    """How many file descriptors of this process refer to a file."""
     return sum(one.exists() and one.samefile(path) for one in Path("/proc/self/fd").iterdir())
 
 

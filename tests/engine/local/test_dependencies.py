@@ -42,7 +42,7 @@ class _Life:
         return pending.answer
 
     def waiting(self) -> int:
-        """How many jobs wait."""
+        """The number of waiting jobs."""
         number: int = self.ask(c.ReadStats(**WHO)).waiting
         return number
 
@@ -80,7 +80,7 @@ def test_other_requests_are_served_while_a_large_cascade_goes_on(desk: Desk) -> 
         seen.append(table.counts().waiting)
     desk.settle()
     assert pending.answered
-    # The first thousand in the commit that began it, then 200 in each turn.
+    # The first commit releases a thousand jobs, then each turn 200.
     assert [*dict.fromkeys(seen)] == [1_000, 800, 600, 400, 200, 0]
 
 

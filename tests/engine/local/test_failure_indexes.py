@@ -1,4 +1,4 @@
-"""The index of failures is built when they are first read, in slices, and dropped when nobody reads them."""
+"""The failure index is built in slices when failures are first read, and dropped when nobody reads them."""
 
 from collections.abc import Coroutine
 from itertools import pairwise
@@ -108,7 +108,7 @@ def test_large_dropped_groups_are_freed_after_the_next_read(desk: Desk, monkeypa
     job = desk.told(desk.adding())
     changes = Changes(state=State.FAILED, error="another")
     desk.told(desk.engine.ask(UpdateJob(queue="q", access_key=KEY, uid=job.spec.uid, changes=changes)))
-    # All groups but the one to be listed are dropped, and then the new failure begins a group.
+    # All groups are dropped except the group to be listed; then the new failure begins a group.
     assert len(index_of(desk).groups) == 2
     assert fingerprint("another") in index_of(desk).groups
     assert sum(map(len, entries)) == JOBS

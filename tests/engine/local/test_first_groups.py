@@ -1,4 +1,4 @@
-"""The first group of a long queue: its jobs are indexed by group a slice in each turn of the reactor."""
+"""When a long queue gets its first group, its jobs are indexed by group, one slice in each reactor turn."""
 
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
@@ -22,7 +22,7 @@ def _add(desk: Desk, number: int = 1, queue: str = "q", **job: Any) -> _Coming:
 
 
 def _held(job: Job) -> c.JobUpdate:
-    """An update that returns a claimed job, and lets all jobs of the queue wait."""
+    """An update that releases a claimed job, with a hold of the whole queue."""
     changes = c.Changes(state=State.QUEUED, hold_seconds=60)
     return c.JobUpdate(uid=job.spec.uid, lease=job.standing.lease, changes=changes)
 

@@ -46,7 +46,7 @@ def left(table: QueueTable) -> list[int]:
 
 
 class _Unread(dict[str, Job]):
-    """Jobs that nobody may walk through."""
+    """Jobs that raise an error if they are iterated."""
 
     def __iter__(self) -> NoReturn:
         raise AssertionError("the jobs were walked through")

@@ -62,7 +62,7 @@ def test_thousands_of_jobs_that_come_due_at_once_delay_only_their_own_queue(tmp_
     jobs = (c.NewJob(content=b"{}", delay_seconds=10),) * 2_000
     Pending(engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
     clock.advance(0)
-    # The time has come, but the reactor has not come to its timers.
+    # The jobs are due, but the reactor has not run its timers yet.
     clock.rightNow += 10
     answered: list[str] = []
     busy = Pending(engine.ask(c.ReadStats(queue="q", access_key=KEY)))

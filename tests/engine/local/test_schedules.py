@@ -49,7 +49,7 @@ class _Life:
 
 
 def _found(disk: Any, seconds: float) -> tuple[set[str], Schedule]:
-    """The jobs that a crash left, after the engine has caught up, and the schedule; each time has one job."""
+    """The jobs and the schedule after a crash, once the engine has caught up; checks that each time has one job."""
     clock = Clock()
     clock.rightNow = seconds
     life = _Life(SimulatedFiles(disk), clock)

@@ -1,4 +1,4 @@
-"""Runs of the garbage collector stay short, and objects that it no longer visits are freed without it."""
+"""Runs of the garbage collector stay short: it skips most objects, and these are freed without it."""
 
 import gc
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Indexes for lists by time are built when they are first used, in slices, and dropped when they are unused."""
+"""Indexes for lists by time are built in slices at first use, and dropped when they are unused."""
 
 from collections.abc import Coroutine
 from itertools import pairwise

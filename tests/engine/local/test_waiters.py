@@ -87,7 +87,7 @@ class _Later(Clock):
 
 
 def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(desk: Desk) -> None:
-    """If it were read again, a job that is ready a millisecond later would come before the one that was added."""
+    """If the clock were read again, a job that is ready a millisecond later would be claimed before the added job."""
     waiting = claiming(desk, "q")
     add(desk, delay_seconds=5, priority=1)
     times = iter([4.999, 4.999, 5])

@@ -1,4 +1,4 @@
-"""Compares what the database has of dependencies and batches with what follows from its jobs."""
+"""Compares the rows about dependencies and batches with what follows from the jobs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jobengine.engine.postgres.recount_links import LinkCounting
 from jobengine.engine.postgres.sql import named
 from tests.doubles import SECRET
 
-#: Jobs on which others depend, but whose rows do not say so; and finished ones that may be removed too early, or never.
+#: Jobs on which others depend, but whose rows lack it; and finished jobs that would be removed too early, or never.
 _WRONG = """
 WITH p AS (
     SELECT j.uid, j.place, j.awaited, j.batch, j.kept, j.due, count(d.uid) AS links,
@@ -28,7 +28,7 @@ WHERE (links > 0 AND awaited IS NULL)
 
 
 def wrong_links(url: str) -> list[Any]:
-    """What is wrong, while nothing is left to be followed up."""
+    """The rows that are wrong; every end of a job must have been followed up before."""
     with connected(url) as connection:
         return _wrong(connection)
 

@@ -1,4 +1,4 @@
-"""A server on PostgreSQL that is one session, and what it sends to the database."""
+"""A server on PostgreSQL with only one session, and the statements that it sends."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,7 +20,7 @@ WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 
 @define
 class Server:
-    """A session that calls `meanwhile` once, when it has loaded what it needs to add or claim a job."""
+    """A session that calls `meanwhile` once, after it has loaded the rows to add or claim a job."""
 
     session: Session = field(init=False)
     meanwhile: Callable[[], object] = int
@@ -38,7 +38,7 @@ class Server:
         return new_uuid()
 
     def ask(self, *tasks: Task) -> list[Any]:
-        """The answers to tasks, which are one batch."""
+        """Carry out tasks as one batch; returns their answers."""
         return [outcome.get() for outcome in self.session.carry_out(tasks).outcomes]
 
     def add(self, number: int = 1, **asked: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Dependencies and batches on PostgreSQL: what the database has of them always follows from its jobs."""
+"""Dependencies and batches on PostgreSQL: the rows about them always agree with the jobs."""
 
 from random import Random
 from typing import Any

@@ -20,7 +20,7 @@ def test_the_counts_of_all_servers_are_added_up(ask: Asker, other: Asker) -> Non
     ask.add()
     other.add()
     other.add()
-    # Each server has its own counts at once.
+    # A server shows its own counts at once, those of others later.
     assert (_added(ask), _added(other)) == ([1, 1, 1], [2, 2, 2])
     for one in (ask, other):
         one.world.advance(6)

@@ -1,4 +1,4 @@
-"""A change of a queue's order beside transactions that do not know of it, and beside other servers."""
+"""A change of a queue's order during transactions that began before it, and with other servers."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_a_job_added_beside_a_change_of_the_order_gets_its_place_too(
             until_waiting(watching, 1)
 
         def go_on(_seconds: float = 0) -> None:
-            """Let the job be committed, once somebody waits for that."""
+            """Let the job be committed, once another connection waits for it."""
             other.execute("COMMIT")
             thread.join()
 

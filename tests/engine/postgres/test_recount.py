@@ -23,7 +23,7 @@ _DAMAGE = "UPDATE job SET sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1
 
 
 def _recount(world: PostgresWorld, meanwhile: "list[Job] | None" = None, ask: Asker | None = None) -> Recount:
-    """Recount; other servers delete the jobs `meanwhile`, once the snapshot is open."""
+    """Recount; when its snapshot is open, other servers delete the jobs `meanwhile`."""
 
     class Meanwhile(Rows):
         def queue(self, *row: Any, **more: Any) -> Any:
@@ -83,7 +83,7 @@ def test_a_recount_leaves_out_damaged_jobs_that_were_deleted(world: PostgresWorl
     _damage(world, *jobs)
     for job in jobs:
         ask.delete(job)
-    # What a damaged job counted as is in its records.
+    # How a damaged job was counted can be read only from its records.
     assert _counts(ask) == (1, 1)
     assert _recount(world).corrections == [Correction("q", "retrying", 1, 0), Correction("q", "cancelled", 1, 0)]
     assert _counts(ask) == (0, 0)

@@ -1,4 +1,4 @@
-"""Groups that are counted again, imported, and in a database from before there were any."""
+"""Groups: recounted, imported, and in a database of a version without groups."""
 
 from collections.abc import Callable
 from typing import Any, Final

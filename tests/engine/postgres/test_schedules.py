@@ -52,7 +52,7 @@ def test_servers_that_fire_at_once_fire_each_time_once(
     world: PostgresWorld, ask: Asker, database: Database, servers: int
 ) -> None:
     put(ask)
-    # No sweep of the world's own engine: only the clock of the database moves.
+    # Move only the clock of the database, so that the world's own engine makes no sweep.
     world.set_clock_of_database(EVERY * 200)
     sessions = [session_on(database.url, clock=PRETENDED) for _ in range(servers)]
     counts = [0] * servers

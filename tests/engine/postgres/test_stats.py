@@ -62,5 +62,5 @@ def test_ends_of_delays_are_kept_for_a_limited_number_of_jobs(
     claimed = replace(ready, state=State.INPROGRESS, claimed=15)
     effect = JobEffect("q", "0", Job(delayed.spec, ready), Job(delayed.spec, claimed))
     _count(activity, "q", 1, effect, elapsed=15)
-    # It was added at 0, and could be claimed from 10 on.
+    # The job was added at 0, and could be claimed from 10 on.
     assert activity.recent("q", 15, ()).wait.p50 == waited

@@ -1,4 +1,4 @@
-"""Sweeps: what they read and do, and when they are made."""
+"""Sweeps: what they read and do, and when they start."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -84,11 +84,11 @@ def test_a_sweep_reads_only_queues_in_which_jobs_are_due_in_as_many_round_trips_
         before = session.totals.round_trips
         result = session.sweep()
         found.append((sorted(read), len(result.effects), result.soonest, session.totals.round_trips - before))
-    # A sweep with nothing due is: begin and read, roll back. Else it also loads, notes its batch, and commits.
+    # Trips of a sweep with nothing due: begin and read; roll back. Otherwise: also load, record the batch, commit.
     assert found == [([], 0, 1000, 2), (["q0"], 1, 2000, 4), (["q1", "q2", "q3"], 3, 5000, 4)]
 
 
-# When
+# When sweeps start
 
 
 @define
@@ -152,7 +152,7 @@ def test_sweeps_follow_without_a_pause_while_many_jobs_are_due(sweeps: _Sweeps) 
     assert sweeps.within_a_second() > 80
 
 
-# What else a sweep does
+# Other tasks of a sweep
 
 
 def test_expired_jobs_are_announced_even_if_cleanup_fails(

@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 def session_on(url: str, **parts: Any) -> Session:
-    """A session on a database, with a seal of its own."""
+    """A session on a database, with its own encryption."""
     with connected(url) as connection:
         seal = opened(connection, SECRET)
     return Session(
@@ -37,7 +37,7 @@ def session_on(url: str, **parts: Any) -> Session:
 
 
 class Held(AtOnce):
-    """A thread that keeps the results of its calls while `holds` is true."""
+    """A thread that holds back the results of its calls while `holds` is true."""
 
     def __init__(self) -> None:
         self.holds = False
@@ -58,12 +58,12 @@ class Held(AtOnce):
 
 
 class PostgresWorld(World):
-    """A PostgresEngine whose database has a clock of its own."""
+    """A PostgresEngine whose database has a simulated clock."""
 
     def __init__(self, url: str, *, through: str | None = None, clock: Clock | None = None, **parts: Any) -> None:
         """
-        The engine reaches the database `through` another URL, if one is given, and has these `parts`. Several may share
-        a clock.
+        The engine reaches the database `through` another URL, if one is given, and has these `parts`. Several worlds
+        may share a clock.
         """
         super().__init__(clock)
         self._url = through or url
@@ -98,15 +98,15 @@ class PostgresWorld(World):
         return self._url
 
     def figure(self, name: str) -> float:
-        """One of the engine's figures."""
+        """The value of one of the engine's metrics."""
         asked = self.begin(self.engine.figures())
         (value,) = [one.value for one in asked.answer if one.name == name]
-        # /metrics shows it as it is.
+        # This is the value that /metrics shows.
         assert not isinstance(value, bool)
         return value
 
     def figure_of(self, name: str, **labels: str) -> float:
-        """The engine's figure of this name that has these labels."""
+        """The value of the engine's metric with this name and these labels."""
         asked = self.begin(self.engine.figures())
         (value,) = [one.value for one in asked.answer if (one.name, one.labels) == (name, labels)]
         return float(value)

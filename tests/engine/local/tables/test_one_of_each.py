@@ -21,7 +21,7 @@ def is_due(job: Job) -> bool:
 
 
 def check(table: QueueTable, count: int) -> bool:
-    """The fast path gives the jobs that the order of turns gives, or None; returns whether it gave any."""
+    """Check that the fast path gives the same jobs as the order of turns, or None; returns whether it gave jobs."""
     assert table.turns is not None
     found = one_of_each(table.turns, table.ready, count, is_due)
     if found is not None:

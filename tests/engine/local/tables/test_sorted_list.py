@@ -30,7 +30,7 @@ def ordered_of(values: list[int]) -> SortedList[int]:
 
 
 def check(one: SortedList[int], model: list[int]) -> None:
-    """Check everything that it returns, and that its blocks are valid."""
+    """Check all results of the list, and that its blocks are valid."""
     assert list(one) == model
     assert len(one) == len(model)
     assert one.first() == (model[0] if model else None)
@@ -130,7 +130,7 @@ class Compared(int):
 
 
 def test_adjacent_values_are_inserted_and_removed_with_few_comparisons() -> None:
-    """One or two comparisons for each value: the run is sorted, and checked for being adjacent."""
+    """One or two comparisons for each value: to sort the run, and to check that it fits one gap."""
     one = SortedList[Compared]()
     Compared.times = 0
     for start in (*range(0, 100_000, 2_000), *range(1_000, 100_000, 2_000)):

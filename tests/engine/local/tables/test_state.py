@@ -113,7 +113,7 @@ def test_a_record_decodes_to_its_fact(fact: Fact) -> None:
 
 
 def applied_as_made(tables: Tables, fact: Fact) -> bool:
-    """Apply a fact if rules could have made it; returns whether they could."""
+    """Apply a fact that rules could have made; returns False if they could not."""
     if isinstance(fact, JobAdded) and fact.queue not in tables.queues:
         return False
     if isinstance(fact, QueueCreated) and fact.queue.name in tables.queues:

@@ -1,4 +1,4 @@
-"""The index of groups against a plain model that looks at all jobs, over random changes."""
+"""Compares the index of groups with a plain model that searches all jobs, over random changes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ class Model:
         return max(0, min(room, gate.left(limits.rate, self.world.now)))
 
     def room(self, name: str | None) -> int:
-        """How many jobs of a group may be claimed, if they were ready."""
+        """How many jobs of a group its limits allow to claim, if they are ready."""
         if name is None:
             return UNLIMITED
         own, gate = settings_of(self.table.item(GROUP, name)), gate_of(self.table.item(GATE, name))
@@ -182,7 +182,7 @@ class Run:
         self.decide(c.ChangeQueue(queue="q", access_key=KEY, group_order=order, group_on_failure=on_failure))
 
     def prepare(self, order: GroupOrder, on_failure: OnFailure, most: int) -> None:
-        """Index some jobs for a change of the order that may come."""
+        """Index some jobs for the next order, as a slice of a change does."""
         flow = Flow(group_order=order, group_on_failure=on_failure)
         if self.table.turns is not None and not self.table.turns.has_shape(flow):
             self.table.flow.prepare(flow, most)
@@ -229,7 +229,7 @@ class Run:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_groups_give_the_jobs_that_a_plain_model_gives(data: st.DataObject) -> None:
-    """In half of the runs the settings stay as they are, so that what a claim leaves behind matters for longer."""
+    """In half of the runs the settings stay, so that the effects of claims last longer."""
     order, on_failure = data.draw(st.sampled_from(GroupOrder)), data.draw(st.sampled_from(OnFailure))
     run = Run(data.draw(st.just(Limits()) | _limits), data.draw(st.just(Limits()) | _limits), order)
     run.order(order, on_failure)

@@ -82,7 +82,7 @@ def test_no_claim_start_or_proposal_is_advanced_past_a_ready_job(
     claimed: RowRank,
 ) -> None:
     before = ClaimStart(at, None if proposed is None else max(at, proposed), 1, known_from)
-    # An observation searches for ready jobs only from the claim start on.
+    # The search for the first ready job begins at the claim start.
     seen = Observation(oldest, 10, None if first is None else max(at, first))
     after = advanced(before, seen, claimed)
     assert after.at >= before.at

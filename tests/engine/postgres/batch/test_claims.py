@@ -62,7 +62,7 @@ def test_a_claim_in_the_same_batch_as_many_updates_reads_the_queue_once(
     servers: tuple[Server, Server], database: Database
 ) -> None:
     server, _ = servers
-    # PostgreSQL has no statistics of these jobs yet, and may choose another index than with them.
+    # PostgreSQL has no statistics of these jobs yet, so it may choose another index.
     for _ in range(8):
         server.add(500)
     held = server.claim(count=100)
@@ -82,7 +82,7 @@ def _rows_read(server: Server, database: Database) -> int:
 
 
 def _in_groups(server: Server, names: str) -> list[str]:
-    """The uids of new jobs, one in each of these groups, of which two jobs may be in progress."""
+    """Add a job to each of these groups, limited to two jobs in progress each; returns the uids."""
     server.ask(c.ChangeQueue(**WHO, group_limits=Limits(in_progress=2)))
     return [server.add(group=name)[0] for name in names]
 

@@ -66,7 +66,7 @@ class _Server:
         return ClockReading(world.elapsed, world.ahead, world.undone, before, self.steps.machine.now())
 
     def look(self) -> int:
-        """Read the clock, as a transaction does when it begins, and return elapsed time as the transaction takes it."""
+        """Read the clock as a transaction does when it begins; returns the transaction's elapsed time."""
         while not self.stands:
             reading = self._read()
             correction = self.steps.check(reading)

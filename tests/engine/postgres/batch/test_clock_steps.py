@@ -21,7 +21,7 @@ QUEUES = [f"q{number}" for number in range(6)]
 
 @define
 class _Spans:
-    """Queues with a job that is claimed, one that is finished and one that is delayed, each for SPAN from now on."""
+    """Queues with a claimed, a finished and a delayed job each; lease, retention and delay end SPAN after now."""
 
     world: PostgresWorld
     ask: Asker = field(init=False)
@@ -40,12 +40,12 @@ class _Spans:
             self.ask.ask(c.UpdateJob, name, uid=job.spec.uid, changes=c.Changes(state=State.COMPLETE))
 
     def are_as_they_were(self) -> bool:
-        """Whether nothing has expired."""
+        """Whether no lease, delay or retention has ended."""
         wanted = {State.INPROGRESS: 1, State.COMPLETE: 1, State.QUEUED: 1}
         return all(self.ask.claim(name) is None and self.ask.counts(name) == wanted for name in QUEUES)
 
     def are_over(self) -> bool:
-        """Whether all have expired."""
+        """Whether all leases, delays and retentions have ended."""
         wanted = {State.FAILED: 1, State.QUEUED: 1}
         return all(self.ask.counts(name) == wanted and self.ask.claim(name) is not None for name in QUEUES)
 

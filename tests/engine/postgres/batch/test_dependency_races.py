@@ -1,4 +1,4 @@
-"""Several servers end jobs on which the same jobs depend: each is released once, none is lost, and nobody deadlocks."""
+"""Several servers end jobs on which the same jobs depend: each of these is released once, without deadlocks."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ def read(session: Session, uid: str) -> Job:
 
 
 def settle(session: Session, database: Database) -> None:
-    """Follow up all that is left."""
+    """Follow up all ends of jobs that are left."""
     for _ in range(1_000):
         result = session.sweep()
         if not (result.now.has_ended or result.has_left):
@@ -105,7 +105,7 @@ def test_two_servers_that_complete_the_two_parents_of_a_job_release_it_before_bo
         at_once(
             partial(answer, sessions[0], ends(str(first.uid))),
             partial(answer, sessions[1], ends(str(second.uid))),
-            # It may take what the others have left; they wait for it.
+            # One server may take over what others have left; they wait for it.
             sessions[3].sweep,
         )
         assert read(sessions[2], child).ready
@@ -183,7 +183,7 @@ def test_adds_to_a_batch_do_not_wait_for_each_other_but_its_end_waits_for_them(
 
 
 def marks(job: Job) -> dict[Awaited, str]:
-    """The dependencies whose ends still change a job, each with its character."""
+    """The dependencies whose end was not followed up yet, each with the character for how it ended."""
     dependencies = job.spec.rare.dependencies
     on = () if dependencies is None or not job.standing.ended else dependencies.on
     found = dict(zip(on, job.standing.ended, strict=True)) if on else {}
@@ -247,7 +247,7 @@ def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_on
             state = jobs[uid].state if uid in jobs else None
             is_finished = state not in (State.QUEUED, State.INPROGRESS)
             assert uid == batch_key("b") or (mark != "-") == is_finished, (mark, state)
-    # A deletion of a batch's job waits for the batch's key; a server that holds the key may wait for the job: a retry.
+    # A deletion of a batch's job waits for the key of the batch, whose holder may wait for the job: it is retried.
     assert sum(session.totals.redone for session in sessions) < 20
 
 
@@ -356,7 +356,7 @@ def test_a_cascade_goes_on_after_its_server_was_cut_off_at_any_step(
 
 
 def fan_out(session: Session, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
-    """A job and several that depend on it, of which a follow-up releases few, and a cascade some."""
+    """A job and several dependants: a follow-up releases a few of them, and a cascade the next ones."""
     monkeypatch.setattr("jobengine.engine.postgres.batch.follow._JOBS", 30)
     monkeypatch.setattr("jobengine.engine.postgres.batch.cascade._MOST", 2)
     parent = new()

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 KEY = b"key"
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 GROUPS = ["a", "b", "c", None]
-#: The groups whose row says something else than their jobs, and those that would never be claimed.
+#: The groups whose row disagrees with their jobs, and the groups whose jobs would never be claimed.
 _WRONG: Final[LiteralString] = """
     SELECT g.key FROM grp g WHERE g.key <> '' AND (
         (g.ready, g.delayed, g.running, g.failed) <> (
@@ -60,12 +60,12 @@ _MISCOUNTED: Final[LiteralString] = """
 
 @define
 class Log:
-    """What the clients know to be in progress: from the answer to a claim to the request that ends it."""
+    """The jobs that clients know to be in progress: from a claim's answer to the request that ends the job."""
 
     of_queue: int
     of_group: int
     running: dict[str, str | None] = field(factory=dict)
-    #: Jobs whose deletion was requested: a client that has claimed one may get its answer after the job's end.
+    #: Jobs whose deletion was requested: the answer to a claim of such a job may come after the job's end.
     removed: set[str] = field(factory=set)
     most: Counter[str | None] = field(factory=Counter)
     claimed: int = 0
@@ -74,7 +74,7 @@ class Log:
     #: How many batches were carried out again, such as after a deadlock.
     redone: int = 0
     lock: Lock = field(factory=Lock)
-    #: Whether the limits are in force for certain: the request that sets them was answered.
+    #: Whether the limits are certainly in force, because the request that sets them was answered.
     limited: bool = False
 
     def begin(self, jobs: list[tuple[str, str | None]], *, limited: bool) -> None:
@@ -140,7 +140,7 @@ class Client:
         return tasks
 
     def _without_claims(self) -> list[c.Command[Any]]:
-        """Commands that others may carry out at the same time: they end jobs, and change or remove ready ones."""
+        """Random commands, without claims, that end jobs, and change or remove ready jobs."""
         ends = tuple(self._update() for _ in range(min(len(self.held), self.random.randrange(4))))
         tasks: list[c.Command[Any]] = [c.UpdateJobs(**WHO, updates=ends)] if ends else []
         if len(self.added) > 3 and not self.random.randrange(3):
@@ -225,7 +225,7 @@ def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, orde
     assert not log.wrong
     assert not log.redone
     assert log.claimed > 60
-    # Which group gets there is up to the machine; that none does would mean that claims get less than they may.
+    # Which group reaches its limit is chance; if none did, claims would get fewer jobs than they may.
     assert max(log.most.values()) == (1 if order is GroupOrder.STRICT else 2)
     with connected(database.url) as connection:
         assert connection.execute("SELECT uid FROM job WHERE place < 3").fetchall() == []
@@ -293,7 +293,7 @@ def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
     waiting, one_waits, both_wait = set[int](), Event(), Event()
 
     def pause(_seconds: float) -> None:
-        """Record who waits for other transactions."""
+        """Record which connections wait for other transactions."""
         waiting.add(get_ident())
         (both_wait if len(waiting) == 2 else one_waits).set()
 
@@ -305,7 +305,7 @@ def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
     threads = [Thread(target=one.carry_out, args=[[task]]) for one, task in zip(sessions, tasks, strict=True)]
     with connected(database.url) as other:
         with other.transaction():
-            # The claim has its job, and can't count it.
+            # The claim has chosen its job, but waits to count it in the group's row.
             other.execute("LOCK TABLE tally IN SHARE MODE")
             threads[0].start()
             with connected(database.url) as watching:

@@ -1,4 +1,4 @@
-"""Groups on PostgreSQL give the jobs that groups in memory give, whatever happened before."""
+"""Claims from groups on PostgreSQL get the same jobs as in memory, after any commands."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Pair:
         self.groups, self.tags = GROUPS, TAGS
         self.askers = [Asker(world) for world in worlds]
         self.added = 0
-        #: The jobs in both, by their number.
+        #: The jobs in both queues, by their number.
         self.jobs: list[dict[int, Job]] = [{} for _ in worlds]
         for ask in self.askers:
             ask.create()
@@ -66,7 +66,7 @@ class Pair:
         assert there[0] == there[1]
 
     def claim(self, count: int, tags: tuple[str, ...], done: int | None = None) -> list[int]:
-        """Claim from both, and complete a job in the same request; returns the numbers of the jobs."""
+        """Claim from both queues, completing a job in the same request; returns the numbers of the claimed jobs."""
         found = []
         for ask, jobs in zip(self.askers, self.jobs, strict=True):
             updates: tuple[c.QueueUpdate, ...] = ()
@@ -94,7 +94,7 @@ class Pair:
                 assert first.state == second.state
                 assert first.held_until == second.held_until
             elif not gone:
-                # A gate that is over may be removed later.
+                # A gate whose time has passed may be removed later.
                 there = second if isinstance(first, type) else first
                 assert (there.state.queued, there.state.in_progress) == (0, 0)
 
@@ -114,7 +114,7 @@ def pair_on(url: str, path: Path, *, is_fair: bool) -> Iterator[Pair]:
 
 
 def act(pair: Pair, random: Random) -> None:
-    """Do something in both."""
+    """Make one random change in both queues."""
     what = random.randrange(14)
     number = random.choice([*pair.jobs[0], 0]) if pair.jobs[0] else 0
     if what < 4:
@@ -175,7 +175,7 @@ def reconfigure(pair: Pair, random: Random) -> None:
             pair.both(c.ChangeQueue, group_limits=random.choice(limits))
         case 2:
             if not pair.is_fair:
-                # In memory, groups would forget how long ago they were served.
+                # A restart in memory would forget how long ago groups were served.
                 order, on_failure = random.choice([GroupOrder.ARRIVAL, GroupOrder.STRICT]), random.choice([*OnFailure])
                 pair.both(c.ChangeQueue, group_order=order, group_on_failure=on_failure)
         case 3:
@@ -229,6 +229,6 @@ def test_claims_from_many_groups_give_the_same_jobs(
         pair.both(c.ChangeGroup, group="a", paused=True)
         pair.claim(2, ())
         pair.check()
-    # Both ways were taken.
+    # Both code paths were used.
     assert None in found
     assert any(found)

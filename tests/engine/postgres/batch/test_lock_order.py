@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 WHO: dict[str, Any] = {"queue": "q", "access_key": KEY}
 FIRST, LAST = (f"00000000-0000-4000-8000-{at:012}" for at in range(2))
-#: Holds up batches that have locked all jobs and are about to commit: they count their changes there.
+#: A lock on this table stops batches just before their commit: they count their changes there last.
 _TALLY: Final[LiteralString] = "LOCK TABLE tally IN EXCLUSIVE MODE"
 _KEYS: Final[LiteralString] = "SELECT 1 FROM unique_key FOR UPDATE"
 
@@ -47,7 +47,7 @@ class _Two:
         return Watches().add(self.one.run(lambda its: begin_watch(its, rows, DATABASE_CLOCK, queue, None)))
 
     def redone(self, locks: Sequence[LiteralString], tasks: Sequence[Task], others: Sequence[Task]) -> int:
-        """How many batches are redone if the second comes while the first waits for these locks."""
+        """How many batches are redone if the second begins while the first waits for these locks."""
         with connected(self.database.url) as holder:
             holder.execute("BEGIN")
             for lock in locks:
@@ -63,7 +63,7 @@ class _Two:
 
 
 def _started(work: Callable[[], object], holder: "Connection[Row]", waiting: int) -> Thread:
-    """A thread that does `work`, when so many connections wait."""
+    """Start a thread that does `work`; returns when so many connections wait for locks."""
     thread = Thread(target=work)
     thread.start()
     until_waiting(holder, waiting)
@@ -109,7 +109,7 @@ def test_a_poll_for_events_locks_queues_in_order(two: _Two) -> None:
     two.ask(c.CreateQueue(queue="r", access_key=KEY))
     watches = [(two.watch(queue), 0) for queue in ("q", "r")]
     with connected(two.database.url) as holder:
-        # A read of the whole table finds the first one last.
+        # The order of the rows: a read of the whole table finds the first queue last.
         holder.execute("UPDATE queue SET rev = rev WHERE id = (SELECT min(id) FROM queue)")
         holder.execute("BEGIN")
         holder.execute("SELECT 1 FROM queue ORDER BY id LIMIT 1 FOR UPDATE")

@@ -79,8 +79,7 @@ def two(database: Database) -> Iterator[_Two]:
     database.clear()
     time = Pretended(database.url)
     time.tell(1_000)
-    # The machine's clock stands still like the database's: if the clocks differed more and more, that would count as a
-    # clock step.
+    # Stop the machine's clock, too, like the database's: a growing difference would count as a clock step.
     parts: dict[str, Any] = {"clock": PRETENDED, "steady": lambda: 0.0}
     servers = Server.on(database.url, **parts), Server.on(database.url, **parts)
     servers[0].ask(c.CreateQueue(**WHO))
@@ -102,7 +101,7 @@ def test_claims_advance_the_claim_start_and_search_from_it(two: _Two) -> None:
             "SELECT count(*) FROM jobengine.job j, jobengine.queue q "
             "WHERE (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)"
         ).fetchone()
-    # The claim start is the proposal that was made after the first claim.
+    # The claim start is the place that was proposed after the first claim.
     assert before == (4,)
     assert two.other.claim(count=20) == uids[4 * TIMES :]
 
@@ -199,7 +198,7 @@ def test_a_job_whose_delay_ends_while_the_claim_start_is_advanced_is_claimed(
     expire = Session._expire
 
     def slowly(session: Session, *args: Any) -> Any:
-        """Advance the claim starts after the queues were read and before jobs become ready."""
+        """Advance the claim starts after a sweep has read the queues and before jobs become ready."""
         two.advance_claim_start(2 * TIMES)
         return expire(session, *args)
 
@@ -224,7 +223,7 @@ def test_a_claim_start_is_not_advanced_while_a_transaction_sets_its_proposal_bac
 
 @define
 class _Raiser:
-    """A server that advances claim starts, and can be held up before it commits."""
+    """A server that advances claim starts, and that a test can stop before its commit."""
 
     url: str
     connection: "psycopg.Connection[Row]" = field(init=False)

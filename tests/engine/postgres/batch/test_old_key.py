@@ -1,4 +1,4 @@
-"""Access keys of a queue that are replaced: an old key until it expires, and the digest of the Go version."""
+"""Replaced access keys: an old key opens the queue until it expires; a digest of the Go version until its first use."""
 
 from hashlib import sha512
 
@@ -32,7 +32,7 @@ def test_an_old_key_opens_a_cached_queue_until_it_expires(world: PostgresWorld) 
 
 
 def _have_the_key_of_go(world: PostgresWorld) -> None:
-    """Give the queue the digest that it has after an import from the Go version."""
+    """Give the queue a digest as an import from the Go version makes it."""
     rows = Rows(opened(world.control, SECRET))
     ((number, rev, digest, sealed),) = world.control.execute(
         "SELECT id, rev, name_digest, sealed FROM queue"

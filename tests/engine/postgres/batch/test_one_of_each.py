@@ -1,4 +1,4 @@
-"""When a claim takes the first job of each group; that it then takes the right ones is tested in test_groups.py."""
+"""When a claim takes the first job of each group; test_groups.py tests that these are the right jobs."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +35,7 @@ def alone(*rows: Row, order: GroupOrder = GroupOrder.ARRIVAL) -> bool:
         (row(1, 9, settings=b"paused"), False),
         (row(1, 9, gate=b"held"), False),
         (row(1, 9, key=bytes([3])), False),
-        # Others have locked the first job, or all.
+        # Other transactions have locked the first job, or all jobs.
         (row(1, 9, first=9), False),
         (row(1, 9, first=None), False),
     ],

@@ -23,7 +23,7 @@ COMPLETE = c.Changes(state=State.COMPLETE)
 
 
 class OverlappingWorld(PostgresWorld):
-    """A server whose lanes keep their results until they are let go."""
+    """A server whose lanes hold back their results until the test releases them."""
 
     def __init__(self, url: str, **parts: Any) -> None:
         self.lanes: list[Held] = []
@@ -151,7 +151,7 @@ def test_a_claim_that_finds_all_ready_jobs_locked_is_repeated_once(world: Overla
 
 @define
 class NotedTurn(AbstractContextManager[None]):
-    """A turn that is always free."""
+    """A lane's turn that is always free, and records its uses."""
 
     seen: list[str]
 

@@ -40,7 +40,7 @@ _RULES: Final = [
     UniqueRule(until=Until.STARTED, if_queued=IfQueued.REPLACE),
     UniqueRule(seconds=1, if_running=IfInProgress.ADD),
 ]
-#: How many ready jobs are before the claim start, where claims would miss them; and whether there is a claim start.
+#: The number of ready jobs before the claim start, which claims would miss; and whether there is a claim start.
 _BEFORE_CLAIM_START: Final[LiteralString] = (
     "SELECT count(*) FILTER (WHERE j.place = 0 AND (j.inv_prio, j.arrival) < (q.floor_prio, q.floor_arrival)), "
     f"bool_and(q.floor_prio > {NO_CLAIM_START[0]}) FROM queue q JOIN job j ON j.queue_id = q.id"
@@ -117,7 +117,7 @@ class _Client:
 
 
 def _advance_claim_starts(url: str, over: Event) -> None:
-    """Propose the rank of any job as the claim start, or advance it, again and again."""
+    """Again and again, propose the rank of any job as claim start, or advance the claim start."""
     with connected(url) as connection:
         while not over.wait(0.001):
             some = connection.execute(
@@ -128,7 +128,7 @@ def _advance_claim_starts(url: str, over: Event) -> None:
 
 
 def _recount(url: str, over: Event, corrections: list[Correction]) -> None:
-    """Recount again and again, for the last time when all is over; collect the corrections."""
+    """Recount again and again, a last time after the end of all clients; collect the corrections."""
     with connected(url) as connection:
         rows = Rows(opened(connection, SECRET))
         while True:
@@ -188,7 +188,7 @@ def _ready(session: Session) -> list[Any]:
 
 @define
 class _Two:
-    """Two sessions that are held up before their commits, until both have decided or wait for the other."""
+    """Two sessions that stop before their commits until each has decided, or waits for the other session."""
 
     database: Database
     sessions: list[Session]
@@ -212,7 +212,7 @@ class _Two:
         threads = [Thread(target=carry_out, args=args) for args in tasks]
         with connected(self.database.url) as holder:
             holder.execute("BEGIN")
-            # Each batch that adds or changes jobs counts them in the tally, as the last thing before its commit.
+            # Each batch that adds or changes jobs counts them in the tally just before its commit.
             holder.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
             for thread in threads:
                 thread.start()

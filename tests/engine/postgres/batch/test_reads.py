@@ -24,7 +24,7 @@ def session(session: Session) -> Session:
 
 
 def _written(database: Database) -> list[Any]:
-    """What a transaction that writes leaves behind: the rows of lanes, with the transactions that wrote them."""
+    """The rows of lanes with the transactions that wrote them: each transaction that writes changes one."""
     with connected(database.url) as connection:
         return connection.execute("SELECT id, batch, xmin::text FROM lane_commit ORDER BY id").fetchall()
 

@@ -32,7 +32,7 @@ def loaded(*tables: LoadedTable, ahead: int = 0) -> LoadedTables:
 
 
 def whole(tables: Tables) -> LoadedTables:
-    """All the jobs of these tables in loaded ones."""
+    """The contents of these tables as loaded tables."""
     queues = tables.queues.values()
     made = (LoadedTable(table.queue, tables.ahead, dict(table.jobs), table.next_arrival) for table in queues)
     return loaded(*made, ahead=tables.ahead)
@@ -74,10 +74,10 @@ def awaited_in(tables: Tables) -> set[str]:
 
 
 def answers(table: LoadedTable | QueueTable, awaited: set[str]) -> list[Any]:
-    """What rules may read from a table, except figures."""
+    """All that rules may read from a table, except counts."""
 
     def is_kept(job: Job) -> bool:
-        """Whether only the database knows when a finished job is due: see test_dependencies.py."""
+        """Whether a finished job is kept, so that only the database knows when it is due: see test_dependencies.py."""
         is_put_off = job.spec.rare.batch is not None or job.spec.uid in awaited
         return job.state in FINISHED and (is_put_off or job.standing.notes.dead_letter == DUE)
 

@@ -47,7 +47,7 @@ class _Adder:
 
 @define
 class _Claimer:
-    """Claims and completes jobs until all is over and nothing is left."""
+    """Claims and completes jobs until all adders have finished and no job is left."""
 
     session: Session
     over: Event

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL breaks before, in or after a commit: a change is made once, or its outcome unknown."""
+"""The connection to PostgreSQL breaks before, in or after a commit: a change is made once, or reported as unknown."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 #: Bytes from one cut to the next; the answer to a COMMIT is short.
 STEP = {"request": 197, "answer": 23}
-#: Bytes from one cut to the next during the start: fewer than in a message.
+#: Bytes from one cut to the next during the start: less than the length of a message.
 START_STEP = 13
 
 
@@ -77,7 +77,7 @@ def test_an_add_whose_connection_is_cut_at_any_byte_is_made_once(
         cuts += 1
     assert len(ask.jobs()) == cuts + 2
     assert cuts > 3
-    # A commit whose answer is lost was made; one whose request is cut was not, and is redone.
+    # If its answer is lost, the commit was made; if its request was cut, it was not, and the batch is redone.
     assert (_redone(world) > before) == is_redone
 
 
@@ -141,7 +141,7 @@ def test_a_start_whose_connection_is_cut_at_any_byte_fails_with_a_message(
             told.add(str(error).partition(";")[0].partition(",")[0].partition(" (")[0])
             assert proxy.has_cut()
         else:
-            # The last message only ends the connection: without it the start has succeeded.
+            # The last message only ends the connection: the start succeeds without it.
             if not proxy.has_cut():
                 break
     assert cuts > 20
@@ -153,7 +153,7 @@ def test_an_add_cut_by_a_database_outage_has_an_unknown_outcome_and_the_next_swe
     world: PostgresWorld, ask: Asker, proxy: UnixProxy, direction: str, is_made: bool
 ) -> None:
     length, jobs = _length(ask, proxy, direction), len(ask.jobs())
-    # The COMMIT is in the last bytes of a request; all of its answer may be lost but the last byte.
+    # Cut within the COMMIT, which ends a request, or anywhere in its answer except the last byte.
     proxy.cut(direction, length - 1 if is_made else length - 100)
     proxy.refuses = True
     with pytest.raises(OutcomeUnknown):

@@ -19,7 +19,7 @@ from tests.engine.postgres.world import PostgresWorld
 
 pytestmark = pytest.mark.slow
 
-#: What may happen to a row of a job, as an assignment in SQL. The row `other` is another job of the same queue.
+#: Kinds of damage to a job's row, as an SQL assignment. The row `other` is another job of the same queue.
 DAMAGE = {
     "altered": "sealed = set_byte(sealed, 50, get_byte(sealed, 50) # 1)",
     "cut": "sealed = substr(sealed, 1, 60)",
@@ -30,7 +30,7 @@ DAMAGE = {
     "of another place": "place = (place + 1) %% 5",
     "of no place": "place = 32767",
 }
-#: What may happen to the second record of a row, of the job's standing; the row of a claimed job has one.
+#: Kinds of damage to the second record of a row, which has the job's standing; the row of a claimed job has it.
 CHANGED = {
     "altered": "said = set_byte(said, 50, get_byte(said, 50) # 1)",
     "missing": "said = NULL",
@@ -40,7 +40,7 @@ CHANGED = {
 
 
 def damage(world: PostgresWorld, job: Job, how: str = DAMAGE["altered"], other: Job | None = None) -> None:
-    """Damage the row of a job; the server does not know its records any more."""
+    """Damage the row of a job, and make the server forget its cached records."""
     values = {"uid": job.spec.uid, "other": (other or job).spec.uid}
     world.control.execute(f"UPDATE job SET {how} WHERE uid = %(uid)s", values)
     world.reopen()
@@ -374,7 +374,7 @@ def test_a_queue_whose_row_is_restored_is_used_again(world: PostgresWorld, ask: 
 def test_a_job_row_without_its_second_record_is_damaged_and_not_claimed(world: PostgresWorld, ask: Asker) -> None:
     job = ask.add()
     ask.update(ask.hold(), State.COMPLETE)
-    # By its first record alone, the job would be ready, and would be run a second time.
+    # With its first record alone the job would be ready, and would run a second time.
     damage(world, job, CHANGED["missing"])
     assert ask.jobs() == []
     world.advance(11)

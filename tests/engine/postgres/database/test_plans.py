@@ -22,7 +22,7 @@ from tests.postgres import Database
 pytestmark = pytest.mark.slow
 
 WHO: dict[str, Any] = {"queue": "q", "access_key": b"key"}
-#: Jobs in the queue, and the most rows that a step of a plan may handle for a few of them.
+#: The jobs in the queue, and the most rows that a plan step may handle to find a few jobs.
 JOBS, FEW = 1_000, 40
 #: Makes PostgreSQL send the plan of each statement that it has carried out.
 _TOLD = {
@@ -52,7 +52,7 @@ class _Plans:
 
     def most(self, *tasks: c.Command[Any]) -> int:
         """The most rows that a step of any of the plans has handled."""
-        # A statement is planned for all parameters at its sixth time, and may have another plan from then on.
+        # From its sixth execution on, a statement may have another plan, for all parameters.
         for _ in range(8):
             self._plans.clear()
             for outcome in self.session.carry_out(tasks).outcomes:
@@ -277,7 +277,7 @@ def test_creating_a_queue_reads_few_rows_however_many_queues_there_are(plans: _P
 
 @pytest.fixture(scope="module")
 def later(database: Database) -> Iterator[Session]:
-    """A session on a database in which each job of a long queue is due later, some by each clock."""
+    """A session on a long queue in which no job is due yet: half by elapsed time, half by the wall clock."""
     database.clear()
     session = session_on(database.url)
     session.carry_out([c.CreateQueue(**WHO)])
@@ -298,7 +298,7 @@ def test_jobs_that_are_due_later_are_not_read_when_a_batch_begins(
     values = {} if names is None else {"digests": [later.rows.name(name) for name in names]}
 
     def explain(connection: Any) -> Any:
-        """The plan, and the rows of the statement itself."""
+        """Execute the statement; returns its plan and its rows."""
         with connection.transaction(force_rollback=True):
             if settings == "default":
                 for name in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):

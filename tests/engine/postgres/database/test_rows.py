@@ -1,4 +1,4 @@
-"""The cache of jobs that a server has written: it saves decrypting a row, but only the very row that was written."""
+"""The cache of jobs that a server has written: it is used only if the row still has exactly the written records."""
 
 import pytest
 from msgspec.structs import replace

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def make_old(database: Database, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the tables again as an older version had them."""
+    """Recreate the tables as an older version had them."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA jobengine CASCADE")
     with monkeypatch.context() as patched, connected(database.url) as connection:
@@ -101,7 +101,7 @@ def test_a_read_only_database_is_reported_in_one_line(database: Database, work: 
         work(environment={"DATABASE_URL": read_only, "SECRET": SECRET.decode()})
 
 
-#: Takes from a database what version 7 and later ones have added.
+#: Removes from a database what versions from 7 on have added.
 _WITHOUT_GROUPS: Final = (
     "ALTER TABLE lane_commit RENAME TO last_batch",
     "ALTER TABLE queue DROP COLUMN moving",
@@ -130,7 +130,7 @@ def _columns(database: Database) -> list[Any]:
 
 
 def _as_version_6(database: Database) -> None:
-    """Give a database in which no job has a group the tables of version 6."""
+    """Reduce the tables to those of version 6; no job may have a group."""
     with connected(database.url) as connection, connection.transaction():
         for statement in (*_WITHOUT_GROUPS, "UPDATE meta SET version = 6"):
             connection.execute(statement)
@@ -211,7 +211,7 @@ def test_servers_of_version_10_make_no_changes_after_the_step_to_version_11(
         assert connection.execute("SELECT id, batch, at FROM lane_commit").fetchall() == [(1, 2, 3)]
 
 
-#: Takes from a database what version 11 has added.
+#: Removes from a database what version 11 has added.
 _WITHOUT_FAILURES: Final = (
     "DROP TABLE failure",
     "ALTER TABLE queue DROP COLUMN moving",

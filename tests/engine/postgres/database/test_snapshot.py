@@ -1,4 +1,4 @@
-"""A snapshot that is held open for long: what claims then cost, in pages, and that they get cheap again."""
+"""The cost of claims, in pages, while a snapshot is held open for long, and afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +19,18 @@ from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
 
-#: Jobs that go through at a time, and how often.
+#: Jobs that are added and completed in one round, and the number of rounds.
 JOBS, TIMES = 100, 10
 
 
 @define
 class _Claims:
-    """The last statement that claimed jobs."""
+    """Counts the pages of the last statement that claimed jobs."""
 
     _sent: list[Statement]
 
     def pages(self, url: str) -> int:
-        """Pages that it visits now."""
+        """The pages that the statement visits if it is repeated now."""
         last = [one for one in self._sent if one.text.startswith("WITH") and "SKIP LOCKED" in one.text][-1]
         with connected(url) as connection, connection.transaction(force_rollback=True):
             ((((told,),),),) = together(
@@ -55,7 +55,7 @@ def world(database: Database, claims: _Claims) -> Iterator[PostgresWorld]:
 
 @pytest.fixture
 def ask(world: PostgresWorld, database: Database) -> Asker:
-    """Asks about a queue through which some jobs went before the table was vacuumed."""
+    """Gives commands about a queue in which some jobs were completed before the table was vacuumed."""
     ask = Asker(world)
     ask.create()
     _go_through(world, ask)
@@ -95,8 +95,8 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
     _vacuum(database)
     after = claims.pages(database.url)
     assert after <= before + 5, during
-    # There was no claim start. Each job that went through meanwhile has left a part of a page to be walked past: a
-    # sixth to a third, by how rows of this length lie in pages.
+    # Without a claim start, claims read past the old rows of completed jobs: a sixth to a third of a page for each,
+    # depending on how rows of this length fill pages.
     assert during[-1] < before + JOBS * TIMES / 3
 
 
@@ -113,7 +113,7 @@ def test_with_an_advanced_claim_start_claims_pass_no_old_rows_while_a_snapshot_i
 
 
 def _advance_claim_start(database: Database) -> None:
-    """Propose the place of the last job that went through, and advance the claim start to it."""
+    """Propose the place of the last completed job, and advance the claim start to it."""
     with connected(database.url) as connection:
         ((queue_id, last),) = connection.execute("SELECT queue_id, max(arrival) FROM job GROUP BY 1").fetchall()
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Clients that wait, claim or watch at one server: what they cost the database, and what they must not miss."""
+"""Clients that wait, claim or watch at one server: their cost for the database, and that they miss nothing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ LongJobs = Callable[[int], list[Job]]
 
 @pytest.fixture
 def long_jobs(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> LongJobs:
-    """Adds jobs, only two of which are loaded at a time: as many as fit, and the one that does not."""
+    """Adds jobs so long that only two are loaded at a time: one that fits, and one beyond the limit."""
     monkeypatch.setattr(statements, "CLAIMED_BYTES", 20)
     return lambda number: [ask.add(content=b'{"long":"job"}') for _ in range(number)]
 
@@ -79,7 +79,7 @@ def test_a_watcher_whose_server_was_cut_off_learns_that_events_may_be_missing(
     event = world.begin(anext(stream))
     ask.add()
     last = event.answer[0].events[-1].id
-    # Meanwhile the queue counts as not watched any more.
+    # By then the queue no longer counts as watched.
     world.control.execute("UPDATE queue SET watched_until = 0")
     other.add()
     told, end = world.begin(anext(stream)), "the end"

@@ -35,7 +35,7 @@ class Sockets:
         self.readers.remove(reader)
 
     def wait(self) -> None:
-        """Wait until a socket has data, and have the data read."""
+        """Wait until a socket has data, then let its reader read the data."""
         readable, _, _ = select.select(self.readers, [], [], 10)
         assert readable, "nothing comes"
         for reader in readable:
@@ -69,7 +69,7 @@ class HearingWorld(PostgresWorld):
         self.advance(0.05)
 
     def hear_until(self, other: "HearingWorld", done: Callable[[], bool]) -> None:
-        """Receive notifications of another server until `done`, within less time than until the next poll."""
+        """Receive notifications of another server until `done`, for less time than a poll would take."""
         for _ in range(19):
             if done():
                 return
@@ -141,7 +141,7 @@ def test_without_notifications_a_server_polls_every_two_seconds(
     here, _ = worlds
     silent = PostgresWorld(database.url)
     claim = here.ask.claiming()
-    # The first poll comes early: jobs may have been locked at the time of the claim.
+    # The first poll comes early, since jobs may have been locked during the claim.
     here.advance(0.25)
     Asker(silent).add()
     here.advance(1.999)
@@ -206,7 +206,7 @@ def test_a_notification_names_no_queue_and_a_malformed_one_is_skipped(
     assert len(payloads[-1].split()) == 2
 
 
-# What is sent
+# The notifications that are sent
 
 
 def test_the_first_news_are_sent_at_once_and_later_ones_at_most_twenty_times_a_second() -> None:
