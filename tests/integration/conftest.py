@@ -40,13 +40,13 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
 
 @pytest.fixture
 def daemon(make_daemon: MakeDaemon) -> Daemon:
-    """A daemon that was started."""
+    """A started daemon."""
     return make_daemon().start()
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Db:
-    """A database with three jobs, which no server uses, and `jobengine db` beside it."""
+    """Runs `jobengine db` beside a database with three jobs, which no server uses."""
     return make_db(tmp_path / "files")
 
 
@@ -124,7 +124,7 @@ def queue(engine: JobEngine) -> Queue:
 
 @pytest.fixture
 def secure(make_daemon: MakeDaemon, certificate: Path) -> Daemon:
-    """A daemon that listens as the README has it."""
+    """A daemon that listens with TLS as the README says."""
     listen = f"ssl:0:interface=127.0.0.1:privateKey={certificate}/key.pem:certKey={certificate}/cert.pem"
     daemon = make_daemon(settings={"LISTEN": listen})
     daemon.launch()
@@ -133,13 +133,13 @@ def secure(make_daemon: MakeDaemon, certificate: Path) -> Daemon:
 
 @pytest.fixture
 def context(certificate: Path) -> ssl.SSLContext:
-    """What clients of that daemon trust."""
+    """The TLS context of clients that trust the daemon `secure`."""
     return ssl.create_default_context(cafile=certificate / "cert.pem")
 
 
 @pytest.fixture
 def mail(daemon: Daemon) -> Iterator[Queue]:
-    """The queue of the pages, with their key."""
+    """A client of the queue that the pages of docs use, with their key."""
     with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
         queue = engine.queue("mail")
         queue.create()

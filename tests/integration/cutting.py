@@ -9,13 +9,13 @@ from typing import Self
 
 class CuttingProxy:
     """
-    Passes bytes on to a server. `cut` makes it break one connection after a number of bytes.
+    Forwards bytes to a server; `cut` makes it break one connection after a number of bytes.
 
     Bytes after the cut are not passed on: the server gets an incomplete request, or the client an incomplete answer.
     """
 
     def __init__(self, port: int) -> None:
-        #: Where the server is; it may be another one later.
+        #: The server's address, which may change later.
         self.server_port = port
         #: Whether new connections are closed at once.
         self.refuses = False
@@ -43,7 +43,7 @@ class CuttingProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self, direction: str, after: int) -> None:
-        """Cut after this many more bytes in the direction, "request" or "answer"."""
+        """Cut after this many more bytes in the direction "request" or "answer"."""
         with self._lock:
             self._left[direction] = after
 
@@ -63,7 +63,7 @@ class CuttingProxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def passed(self, direction: str, before: int) -> int:
-        """The bytes passed since `cut` was called with `before`; cancels that cut."""
+        """The bytes passed since `cut` was called with `before`; cancels this cut."""
         with self._lock:
             left, self._left[direction] = self._left[direction], None
             return before - (left or 0)

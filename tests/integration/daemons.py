@@ -26,8 +26,8 @@ JOBENGINE = (sys.executable, str(Path(sys.executable).with_name("jobengine")))
 SECRET = "the secret of the tests"
 #: The server's user: root without root's rights, since another user might have no access to the files.
 AS_ITS_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-#: Runs a program under strace, which needs no privilege so; attaching to a server takes CAP_SYS_PTRACE. With -D the
-#: process is the program, not strace.
+#: Runs a program under strace, which needs no privilege; attaching to a running server takes CAP_SYS_PTRACE. With -D
+#: the process is the program, not strace.
 STRACE = ("strace", "-D", "-f", "-qq", "-o", "/dev/null")
 #: Options of strace that keep a server from protecting its memory: otherwise strace sees no texts, such as paths.
 READABLE = ("-e", "trace=prctl", "-e", "inject=prctl:retval=0")
@@ -38,7 +38,7 @@ _LONG = 200_000
 
 
 def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> Any:
-    """Poll until `happened` returns a true value, and return that."""
+    """Poll until `happened` returns a true value; returns this value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         result = happened()
@@ -49,7 +49,7 @@ def until(what: str, happened: Callable[[], Any], seconds: float = DEADLINE) -> 
 
 
 def free_port() -> int:
-    """A port without a listener, below those that the system gives to others: it stays free during a restart."""
+    """A port without a listener, below the system's ephemeral ports, so that it stays free during a restart."""
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as tried, suppress(OSError):
@@ -70,9 +70,8 @@ class Reply:
 
 class Client:
     """
-    One connection that is kept open. Checks the answers against the schema.
-
-    Of long answers only the first of each kind is checked in a run: they only repeat it, and cost seconds.
+    One connection that is kept open. Checks answers against the schema. Of long answers only the first of each kind is
+    checked in a run: checking others would cost seconds.
     """
 
     _long: ClassVar[set[tuple[str, str, int]]] = set()
@@ -193,9 +192,9 @@ class Daemon:
     settings: dict[str, str] = field(factory=dict)
     #: Options of `twistd jobengine`.
     options: Sequence[str] = ()
-    #: A command that runs it, such as strace.
+    #: A command that runs the daemon, such as strace.
     prefix: Sequence[str] = ()
-    #: What is run with the command.
+    #: The program that runs the daemon.
     program: Sequence[str] = TWISTD
     #: The arguments of the program.
     command: Sequence[str] = ("--nodaemon", "--pidfile=", "jobengine")
@@ -327,7 +326,7 @@ class Forked(Daemon):
     def launch(self) -> None:
         self.command = ("jobengine",)
         super().launch()
-        # The parent ends when the child has started, and with 0 if it could.
+        # The parent exits when the child has started, with 0 if the start succeeded.
         assert self.wait() == 0, self.errors
 
     def stop(self, seconds: float = DEADLINE) -> int:

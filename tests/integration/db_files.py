@@ -46,7 +46,7 @@ class Db:
         )
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run it, check the exit code, and that it prints no secret and no traceback; returns its output."""
+        """Run the command, and check its exit code and that it prints no secret or traceback; returns its output."""
         done = self.run(*arguments, **environment)
         assert done.returncode == code, (arguments, done)
         assert SECRET not in done.stdout + done.stderr
@@ -83,7 +83,7 @@ def jobs(path: Path, secret: str = SECRET) -> int:
 
 @contextmanager
 def busy(daemon: Daemon) -> Iterator[list[str]]:
-    """Add jobs that stay, while long ones come and go; yields the uids acknowledged so far."""
+    """Add short jobs that stay, and long jobs that are removed again; yields the uids acknowledged so far."""
     kept: list[str] = []
     done = threading.Event()
 
@@ -117,5 +117,5 @@ CALLS = ("pwrite64", "fdatasync", "fsync", "/^link", "/^unlink", "/^rename")
 
 
 def at(call: str, fault: str) -> list[str]:
-    """The strace command to put before a command, so that this call of it fails."""
+    """The strace command to put before a command, so that the given system call fails."""
     return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]

@@ -44,7 +44,7 @@ def services_of_compose(*options: str, folder: Path = ROOT, **environment: str) 
 
 
 def at_port(code: str, port: int) -> str:
-    """The code, for a server that listens at another port than the usual one."""
+    """The code, changed for a server that listens at this port."""
     return _PLACE.sub(rf"\1:{port}", code)
 
 
@@ -64,7 +64,7 @@ def shell(
 
 
 def python(code: str, port: int, seconds: float = 60, *, ends_with: int = 0) -> "subprocess.CompletedProcess[str]":
-    """Run code in Python, for a server at this port; it must end with this code."""
+    """Run code in Python, for a server at this port; it must exit with `ends_with`."""
     command, environment = [sys.executable, "-c", code], {**os.environ, "JOBENGINE_URL": f"http://localhost:{port}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == ends_with, done.stderr

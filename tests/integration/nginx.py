@@ -13,7 +13,7 @@ from .documents import at_port, blocks
 
 #: The least configuration: where it listens, and the server behind it.
 AS_IT_COMES = "server { listen 127.0.0.1:443; location / { proxy_pass http://127.0.0.1:6006; } }"
-#: The places of nginx's files, so that a test leaves none behind; nothing here changes how it handles requests.
+#: The paths of nginx's files, so that a test leaves none behind; they do not change how nginx handles requests.
 _FRAME = """
 daemon off;
 master_process off;

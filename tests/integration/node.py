@@ -31,7 +31,7 @@ def install() -> Path:
 
 
 def run(command: Sequence[str], place: Path) -> str:
-    """The output of a command; fails with that output if the command fails."""
+    """Run a command; returns its output, which is also the message if the command fails."""
     done = subprocess.run(
         command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment()
     )

@@ -1,4 +1,4 @@
-"""Long polls over plain sockets, which can end in every way that a connection can; and system calls of a process."""
+"""Long polls over plain sockets, which can end in every way a connection can, and the system calls of a process."""
 
 import json
 import re
@@ -92,7 +92,7 @@ class Polls:
         with self.daemon.client(sampled=True) as client:
             for poll in begun:
                 poll.begin(**more)
-                # Once this is answered, everything sent before has reached the daemon.
+                # The answer shows that everything sent before has reached the daemon.
                 assert client.call("GET", "/test").status == 200
         return begun
 
@@ -120,7 +120,7 @@ class Traced:
         return (*STRACE, "-ttt", "-o", str(self.path))
 
     def calls(self, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
-        """The calls of all threads in this many seconds, without those in which they were waiting already."""
+        """The calls that threads begin within this many seconds."""
         # First let the daemon finish the work of the last request.
         time.sleep(0.3)
         began = time.time()

@@ -1,4 +1,4 @@
-"""Whatever a client sends: a documented answer or the end of the connection, never a 5xx, in bounded memory."""
+"""Whatever a client sends, it gets a documented answer or the connection's end, never a 5xx, in bounded memory."""
 
 import os
 import random
@@ -145,7 +145,7 @@ def test_garbage_is_never_answered_with_a_5xx_nor_logged_as_an_error(daemon: Dae
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
             answer = _answer(connection)
-            # Requests that were not refused at once were cut short by the end of the connection.
+            # Requests that were not refused at once ended with the connection.
             assert answer == b"" or answer[9:10] in b"124", (garbage, answer)
     assert "Traceback" not in daemon.log
     assert "incident" not in daemon.log

@@ -188,7 +188,7 @@ def _examples() -> list[str]:
     return list(within(app))
 
 
-#: Commands that run until they are stopped: what they print before that, and their exit code.
+#: Commands that run until they are stopped: their output until then, and their exit code.
 ENDLESS = {
     "jobengine events mail --json": ("", 130),
     "jobengine work mail -- sh -c 'cat >> sent.jsonl'": ("", 130),
@@ -196,7 +196,7 @@ ENDLESS = {
 }
 
 
-#: They need PostgreSQL: tests/integration/test_postgres.py and test_postgres_damage.py run them.
+#: Commands that need PostgreSQL: tests/integration/test_postgres.py and test_postgres_damage.py run them.
 ON_POSTGRES = ("jobengine db migrate", "jobengine db recount")
 
 

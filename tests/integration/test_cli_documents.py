@@ -28,7 +28,7 @@ def test_every_command_of_the_page_is_run_in_order(make_daemon: MakeDaemon) -> N
     assert "2 jobs were queued again." in done.stderr
     assert "attempt 1" in done.stderr
     assert "was deleted" in done.stderr
-    # So the commands can be run again.
+    # This allows a second run of the commands.
     left = {file.name for file in (daemon.home / "data").iterdir()}
     assert left == {"jobengine.jedb", "jobengine.jedb.key", "jobengine.jedb.lock"}
 

@@ -145,7 +145,7 @@ def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
 def test_the_error_for_a_failing_worker_import_is_one_line_with_the_frames_of_that_module(shell: Shell) -> None:
     (shell.home / "broken.py").write_text("def begin():\n    import no_such_module\nbegin()\n")
     printed = shell("work", "--app", "broken:worker", code=2).stderr
-    # From Python 3.13 on some lines of code have marks below them.
+    # From Python 3.13 on, tracebacks mark parts of some code lines on the next line.
     lines = [line for line in printed.splitlines(keepends=True) if line.strip(" ~^\n")]
     assert "".join(lines) == (
         "jobengine: --app broken:worker can't be imported: ModuleNotFoundError: No module named 'no_such_module'\n"

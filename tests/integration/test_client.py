@@ -84,7 +84,7 @@ print(json.dumps(codes))
 
 
 def test_a_forked_child_opens_its_own_connections(engine: JobEngine, url: str) -> None:
-    # From 3.12 on Python warns of a fork while threads run, which is what this does.
+    # From 3.12 on Python warns of a fork while threads run, as happens here.
     quiet = ("-W", "ignore::DeprecationWarning")
     done = subprocess.run(
         [sys.executable, *quiet, "-c", _FORK, url], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT

@@ -1,4 +1,5 @@
-"""docs/postgresql.md and docs/operate-postgresql.md: their commands work, and what they say of the database is true."""
+"""docs/postgresql.md and docs/operate-postgresql.md: their commands work, and their statements about the database are
+true."""
 
 import os
 import re
@@ -189,7 +190,7 @@ def test_the_driver_skips_a_host_that_is_absent(cluster: Cluster) -> None:
 
 @contextmanager
 def _pgbouncer(cluster: Cluster, home: Path, *settings: str) -> Iterator[str]:
-    """Starts it in front of the cluster; gives its address without the database."""
+    """Runs pgbouncer in front of the cluster; yields its address without the database."""
     home = cluster.path / home.name
     home.mkdir(mode=0o755)
     (home / "users").write_text('"jobengine" ""\n')
@@ -217,14 +218,14 @@ def _pgbouncer(cluster: Cluster, home: Path, *settings: str) -> Iterator[str]:
 
 
 def _tracks_statements() -> bool:
-    """Whether this pgbouncer tracks prepared statements unless that is turned off, as those from 1.21 on do."""
+    """Whether this pgbouncer tracks prepared statements by default, as from version 1.21 on."""
     printed = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
     first, second = re.findall(r"\d+", printed)[:2]
     return (int(first), int(second)) >= (1, 21)
 
 
 def _listens(path: Path) -> bool:
-    """Whether a Unix socket takes connections; its file is there a moment before."""
+    """Whether a Unix socket takes connections, which it does a moment after its file exists."""
     with socket.socket(socket.AF_UNIX) as tried:
         return tried.connect_ex(str(path)) == 0
 

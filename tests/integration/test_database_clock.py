@@ -17,9 +17,9 @@ from .daemons import Client, Daemon
 
 #: Seconds of each step of the clock.
 STEPS: Final = [3_600, -3_600, 10, -10]
-#: Some of these are on each connection of a server.
+#: Queues: so many that each connection of a server serves some of them.
 QUEUES: Final = [f"q{number}" for number in range(6)]
-#: Only the wall clock, as it is in the file at the moment.
+#: Settings of libfaketime: fake only the wall clock, and read it from the file at each call.
 _FAKED: Final = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DISABLE_SHM": "1"}
 
 

@@ -161,7 +161,7 @@ def test_db_commands_read_the_secret_from_a_file_or_from_the_key_file(db: Db) ->
     (db.home / "jobengine.jedb.key").write_text(SECRET + "\n")
     db("check", "jobengine.jedb", SECRET="")
     db("backup", "jobengine.jedb", "copy", SECRET="")
-    # A copy elsewhere is opened with the key file of the place that it is to have.
+    # A copy elsewhere is opened with the key file of its future place.
     os.rename(db.path, db.home / "lost")
     db("restore", "copy", "jobengine.jedb", SECRET="")
     db("check", "copy", SECRET="", code=3)
@@ -192,7 +192,7 @@ def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: D
                 acknowledged = len(kept)
                 db("check", "jobengine.jedb")
                 db("backup", "jobengine.jedb", f"backup {number}")
-                # There may be one long job more, and one job whose answer is under way.
+                # The database may have one more long job, and one job whose answer is under way.
                 assert acknowledged <= jobs(db.home / f"backup {number}") <= len(kept) + 2
         assert len(client.jobs()) == len(kept)
 

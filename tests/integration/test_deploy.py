@@ -19,7 +19,7 @@ from .documents import services_of_compose
 from .nginx import nginx
 
 DEPLOY = ROOT / "deploy"
-#: Variables of containers that hold no secret, or none by default.
+#: Variables of containers that hold no secret, or no secret by default.
 OPEN = ("ADMIN_KEY", "ALLOWED_HOSTS", "DB_PATH")
 #: The settings that are files.
 FILES = ("SECRET_FILE", "ADMIN_KEY_FILE", "DATABASE_URL_FILE")

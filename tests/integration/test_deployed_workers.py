@@ -28,7 +28,7 @@ from .shells import BIN
 PAGE = "docs/deploy-workers.md"
 UNIT = ROOT / "deploy" / "mailer@.service"
 KEY = "correct horse"
-#: systemd, as far as the page needs it: each instance is a process with its pid in a file.
+#: A double of systemd for the page: each instance is a process with its pid in a file.
 SYSTEMCTL = """\
 #!/bin/bash
 stop() {
@@ -46,7 +46,7 @@ case $1 in
     restart) stop "$2"; start "$2" ;;
 esac
 """
-#: kubectl, which keeps the files of a Secret.
+#: A double of kubectl, which keeps the files of a Secret.
 KUBECTL = """\
 #!/bin/bash
 [ "$1" = apply ] || for option in "${@:5}"; do cp "${option#--from-file=}" "$HOST/secret/"; done
@@ -105,7 +105,7 @@ def test_a_worker_that_is_killed_leaves_its_job_until_its_time_out(daemon: Daemo
 
 @define
 class Host:
-    """A directory in the place of a host's root, with doubles of the programs that would change the host."""
+    """A directory that serves as a host's root, with doubles of the programs that would change the host."""
 
     root: Path
     daemon: Daemon

@@ -15,7 +15,7 @@ from .documents import blocks, python
 
 PAGE = "docs/client.md"
 KEY = "correct horse"
-#: For the examples that use the client of the first one.
+#: Code to put before the examples that use the client of the first example.
 _BEFORE = f"""
 from jobengine.client import JobEngine
 mail = JobEngine(access_key={KEY!r}).queue("client-mail")

@@ -7,7 +7,7 @@ from jobengine.daemon.settings import SETTINGS
 from .daemons import ROOT
 
 TEXT = (ROOT / "docs" / "compare.md").read_text()
-#: Systems that the page must have a section on.
+#: Systems that must have a section on the page.
 SYSTEMS = ("Celery", "RQ", "Sidekiq", "River", "Temporal", "SQS", "RabbitMQ", "pg-boss", "BullMQ", "beanstalkd")
 
 

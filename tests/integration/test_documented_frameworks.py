@@ -23,7 +23,7 @@ from .documents import blocks
 PAGE = "docs/web-frameworks.md"
 KEY = "correct horse"
 ADDRESS = "ada@example.org"
-#: What a new Django project has in its settings, as far as the page needs it.
+#: The settings of a new Django project that the page needs.
 SETTINGS = """
 SECRET_KEY = "for tests"
 ALLOWED_HOSTS = ["*"]
@@ -31,7 +31,7 @@ ROOT_URLCONF = "urls"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db", "OPTIONS": {"timeout": 20}}}
 """
-#: A project that was started by django-admin has the same with its own name.
+#: A project made by django-admin has the same, with its own name.
 MANAGE = "from django.core.management import execute_from_command_line as run; import sys; run(sys.argv)"
 
 
@@ -42,7 +42,7 @@ def _environment(daemon: Daemon) -> dict[str, str]:
 
 @contextmanager
 def _started(daemon: Daemon, home: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A program of the page's directory, which is killed at the end."""
+    """Runs a program of the page's directory, which is killed at the end."""
     with open(home / "log", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=home, env=_environment(daemon), stdout=log, stderr=log
@@ -61,7 +61,7 @@ class Site:
         self._base = f"http://127.0.0.1:{port}"
 
     def __call__(self, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-        """The status of an answer, and its JSON if it has some."""
+        """Make a request; returns the status of the answer, and its JSON if it has any."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"})
         try:
@@ -119,7 +119,7 @@ def test_a_request_adds_a_job_and_another_shows_it(framework: str, daemon: Daemo
         (job,) = mail.jobs()
         assert (job.content, job.unique_key) == ({"to": ADDRESS}, ADDRESS)
         assert site(f"/jobs/{job.uid}") == (200, {"state": "queued", "result": None})
-        if framework != "Django":  # where the second user of the same name is refused
+        if framework != "Django":  # here the second user of the same name is refused
             assert site("/sign-up", {"address": ADDRESS}) == (202, {"uid": job.uid})
 
 

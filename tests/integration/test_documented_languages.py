@@ -1,4 +1,4 @@
-"""The workers in a shell, in Node and in Go on the page about workers, run as a reader would run them."""
+"""The page's workers in a shell, in Node and in Go, run as a reader would run them."""
 
 import os
 import re
@@ -30,7 +30,7 @@ class Language:
     heading: str
     language: str
     file: str
-    #: The last line of the work, and its replacement, which takes 5 seconds for long@x.
+    #: The last line of the handler, and its replacement, which takes 5 seconds for long@x.
     work: tuple[str, str]
     start: Sequence[str]
     build: Sequence[str] = ()
@@ -79,7 +79,7 @@ def example(request: pytest.FixtureRequest) -> Language:
 
 @pytest.fixture
 def start(example: Language, server: Daemon, tmp_path: Path) -> Start:
-    """Starts the long worker of a section, with work that takes longer than a second for long@x."""
+    """Starts the long worker of a section, with a handler that takes longer than a second for long@x."""
     _, code = blocks(PAGE, example.language, example.heading)
     assert code.count(example.work[0]) == 1
     return _built(example, code.replace(*example.work), server, tmp_path)
@@ -95,7 +95,7 @@ def start_short(example: Language, server: Daemon, tmp_path: Path) -> Start:
 def _built(example: Language, code: str, server: Daemon, home: Path) -> Start:
     (home / example.file).write_text(at_port(code, server.port))
     if example.build:
-        # The first time on a machine it compiles the standard library.
+        # The first time on a machine Go compiles the standard library.
         subprocess.run(example.build, cwd=home, env={**os.environ, "GO111MODULE": "off"}, check=True, timeout=300)
     return lambda: subprocess.Popen(example.start, cwd=home)
 
@@ -177,14 +177,14 @@ def test_the_shell_worker_reports_outcomes_as_the_page_says(server: Daemon, mail
 
 
 def _lose_a_request(port: int, text: bytes) -> None:
-    """Close each connection to this port without an answer when it has sent a request, until one has sent the text."""
+    """Close each connection to this port without an answer once it has sent a request, until a request has the text."""
     sent: dict[socket.socket, bytes] = {}
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
         until_then = monotonic() + 3 * DEADLINE
         while not any(text in its for its in sent.values()):
             assert monotonic() < until_then, "the job was complete before the server was killed"
-            # One of these connections may be the worker's claim of its next job.
+            # Such a connection may be the worker's claim of its next job.
             ready, _, _ = select([listener, *sent], [], [], DEADLINE)
             assert ready, f"sent: {[*sent.values()]}"
             for one in ready:

@@ -34,12 +34,12 @@ BAD = ('{"n": 1267650600228229401496703205376}', "[1]", "[" * 1500 + "]" * 1500)
 class Shop(Protocol):
     """The database of a program with an outbox."""
 
-    #: The section of the page.
+    #: The page's section about this database.
     heading: ClassVar[str]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which the page's programs find it."""
+        """The variables by which the page's programs find the database."""
         ...
 
     def run(self, statement: str, *values: Any) -> list[Any]:
@@ -47,7 +47,7 @@ class Shop(Protocol):
         ...
 
     def run_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement with each of these values, and commit once."""
+        """Run a statement with each of these values, and commit once at the end."""
         ...
 
 
@@ -98,7 +98,7 @@ class OnSqlite:
 
 @pytest.fixture(params=["postgres", "sqlite"])
 def shop(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Shop:
-    """A database with the tables of the page, loaded as it says."""
+    """A database with the tables of the page, loaded as the page says."""
     made: OnPostgres | OnSqlite = OnSqlite(tmp_path)
     if request.param == "postgres":
         name = f"shop_{uuid.uuid4().hex}"
@@ -113,7 +113,7 @@ def shop(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Sh
 
 @pytest.fixture
 def daemon(make_daemon: MakeDaemon) -> Daemon:
-    """A daemon with a port that it has again after a restart."""
+    """A daemon that keeps its port at a restart."""
     return make_daemon(settings={"API_PORT": str(free_port())}).start()
 
 

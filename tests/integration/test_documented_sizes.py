@@ -59,7 +59,7 @@ def test_a_worker_has_few_connections_whatever_its_concurrency(daemon: Daemon) -
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        # On a busy machine some leases of a second are over before their jobs have begun.
+        # On a busy machine some leases of a second end before their jobs have begun.
         assert worker.run_until_empty()
     finally:
         done.set()

@@ -42,7 +42,7 @@ def _answers(daemon: Daemon, *code: str) -> list[Any]:
 
 def _json(text: str) -> list[Any]:
     decoder, answers = json.JSONDecoder(), []
-    # A stream of events begins with a colon, and is the last that a page shows.
+    # A stream of events begins with a colon, and is the last output on a page.
     while text and not text.startswith(":"):
         answer, end = decoder.raw_decode(text)
         answers.append(answer)
@@ -51,7 +51,7 @@ def _json(text: str) -> list[Any]:
 
 
 def _at_a_shell(daemon: Daemon, *code: str) -> str:
-    """Run code that uses the command `jobengine` too; returns its output."""
+    """Run code that also uses the command `jobengine`; returns its output."""
     done = shell(at_port("\n".join(code), daemon.port), daemon.home, Shell(daemon, daemon.home).environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -298,7 +298,7 @@ def test_schedules_work_as_their_page_says(daemon: Daemon) -> None:
     assert past["matched"] == past["added"] == len(past["times"]) <= 1
     _schedules_in_python_and_at_a_shell(daemon, page)
     with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
-        # The page can be run again.
+        # The page can be run a second time.
         engine.queue("sales").create()
 
 

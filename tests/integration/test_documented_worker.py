@@ -95,7 +95,7 @@ def test_a_documented_test_with_the_fixture_passes_and_the_next_test_has_no_queu
     (code,) = blocks(PAGE, "python", "### Test it")
     again = code.replace("test_mail_is_sent", "test_mail_is_sent_again").partition("\n\n\n")[2]
     (tmp_path / "test_mail.py").write_text(f"{code}\n\n{again}")
-    # An open connection would be an error where warnings are errors.
+    # With warnings as errors, a connection that is left open would be an error.
     strict = ["-W", "error", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *strict, "--basetemp", tmp_path / "base", tmp_path],

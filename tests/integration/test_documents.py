@@ -23,7 +23,7 @@ from .documents import at_port, blocks, services_of_compose, shell
 from .shells import BIN
 from .walk import CALLS, COMMANDS, steps, walk_through_the_readme
 
-#: Stands in for docker-compose and kubectl: runs what is for a container in the directory of its volume.
+#: Stands in for docker-compose and kubectl: runs a container's command in the directory of its volume.
 CONTAINER = """#!/bin/sh
 case $1 in stop | start | set) exit ;; esac
 while [ "$1" != jobengine ] && [ "$1" != -- ]; do
@@ -223,6 +223,6 @@ def test_the_lock_file_pins_all_that_is_needed_with_hashes() -> None:
 
 
 def _dockerfile() -> dict[str, str]:
-    """The last of each instruction, with its lines joined."""
+    """The last occurrence of each instruction, with its lines joined."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
     return dict(re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE))

@@ -1,5 +1,5 @@
 """
-Everything together: a file of jobs, workers in a shell and in Python, most of which are killed or stopped at work.
+Everything together: a file of jobs, and workers in a shell and in Python; most are killed or stopped at work.
 
 JOBENGINE_TEST_JOBS is how many jobs there are, 10,000 if it is not set.
 """
@@ -27,7 +27,7 @@ from .shells import ADMIN_KEY, KEY, Shell
 JOBS = int(os.environ.get("JOBENGINE_TEST_JOBS", "10000"))
 #: Seconds without an update after which a job is given to another worker.
 TIMEOUT = 5
-#: bash has the time of day as a variable, so that reading it starts no process.
+#: Takes the time from a variable of bash, which starts no process.
 IN_SHELL = """
 note() { echo "$1 $JOBENGINE_UID $JOBENGINE_ATTEMPT ${EPOCHREALTIME/./} $PPID" >> journal; }
 note begun
@@ -69,7 +69,7 @@ class Run:
     attempt: int
     worker: int
     began: int
-    #: None if the worker was killed before.
+    #: None if the worker was killed before the end.
     ended: int | None
 
 
@@ -193,7 +193,7 @@ def _judge(jobs: Mapping[str, client.Job], runs: Sequence[Run], killed: int) -> 
 
     cut = [run for run in runs if run.ended is None]
     assert {run.worker for run in cut} == {killed}
-    # There are also time-outs of claims whose answer was lost with the server.
+    # Jobs of claims whose answer was lost with the server time out, too.
     outcomes = Counter(attempt.outcome for job in jobs.values() for attempt in job.history)
     assert outcomes["complete"] == JOBS
     assert outcomes["timeout"] >= len(cut)

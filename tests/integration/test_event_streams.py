@@ -16,7 +16,7 @@ _HEAD: Final = "GET /api/v1/events?queueName=q HTTP/1.1\r\nHost: x\r\nX-Access-K
 
 @define
 class Reader:
-    """Counts the events of a stream until it is left."""
+    """Counts the events of a stream until the block ends."""
 
     response: HTTPResponse
     seen: int = 0
@@ -79,7 +79,7 @@ def test_a_client_that_does_not_read_events_is_dropped_and_memory_stays_flat(dae
         # The first rounds fill the buffer of past events.
         assert used[-1] - used[3] < 15 << 20
     for sleeper in sleepers:
-        # The events under way still arrive, then the end, although most have not arrived.
+        # Events under way still arrive, then the stream ends, although most events are missing.
         assert sleeper.read().count(b"event: job") < 16 * 5_000 / 2
         sleeper.close()
     assert "Traceback" not in daemon.log

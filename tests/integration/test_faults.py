@@ -12,13 +12,13 @@ from jobengine.tools.exporting import export
 
 from .daemons import SECRET, STRACE, Client, Daemon, until
 
-#: The calls of a start that has a torn tail to copy and to cut off.
+#: The system calls of a start that copies a torn tail and cuts it off.
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate")
 
 
 def _faults(call: str, fault: str) -> list[str]:
-    # Without --seccomp-bpf, with which some faults are not injected.
-    # The system call of a rename differs between processors.
+    # Without --seccomp-bpf, since with it some faults are not injected. The system call of a rename differs between
+    # processors.
     calls = "/^rename" if call == "rename" else call
     return ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
 
@@ -41,14 +41,14 @@ def calls_of_a_start(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 
 def _restart(daemon: Daemon, counted: Counter[str], call: str, fault: str, nth: int) -> None:
-    """Restart the daemon under strace, which makes the nth of these calls after the start fail."""
+    """Restart the daemon under strace, which makes the nth such call after the start fail."""
     assert daemon.stop() == 0
     daemon.prefix = (*STRACE, *_faults(call, f"{fault}:when={counted[call] + nth}"))
     daemon.start()
 
 
 def _add_until_it_ends(client: Client, most: int = 100, content: object = None) -> list[str]:
-    """The jobs that were acknowledged before the daemon ended, or refused one."""
+    """Add jobs until the daemon ends or refuses a job; returns the acknowledged jobs."""
     uids = []
     try:
         for _ in range(most):

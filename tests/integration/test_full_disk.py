@@ -9,12 +9,12 @@ import pytest
 from .conftest import MakeDaemon
 from .daemons import Client, Daemon, until
 
-#: So large that a few fill the disk.
+#: A content so long that a few jobs fill the disk.
 CONTENT = {"text": "x" * 50_000}
 
 
 def _fill(client: Client) -> list[str]:
-    """Add jobs until there is no room; those that were acknowledged."""
+    """Add jobs until there is no room; returns the acknowledged jobs."""
     uids: list[str] = []
     for _ in range(1000):
         reply = client.add(CONTENT)
@@ -27,7 +27,7 @@ def _fill(client: Client) -> list[str]:
 
 
 def _changes(client: Client, uid: str) -> list[int]:
-    """The status for each kind of change."""
+    """Try each kind of change; returns the status of each."""
     return [
         client.add().status,
         client.claim().status,
@@ -52,7 +52,7 @@ def _is_full_but_readable(client: Client, uids: list[str]) -> None:
 
 
 def _works_again(daemon: Daemon, client: Client, uids: list[str]) -> dict[str, Any]:
-    """Wait until changes are accepted, and make some; returns the jobs."""
+    """Wait until changes are accepted, and make a few; returns the jobs."""
     until("it goes on by itself", lambda: client.ready().status == 200)
     assert client.metric("jobengine_accepts_changes") == 1
     assert client.claim().json["uid"] == uids[0]

@@ -1,4 +1,4 @@
-"""get-from-debian.sh where programs are missing, with a PATH that has only doubles."""
+"""get-from-debian.sh on hosts without some programs: its PATH has only doubles."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def get(tmp_path: Path) -> Get:
             program = tmp_path / name.replace("_", "-")
             program.write_text(f"#!/bin/sh\n{code}\n")
             program.chmod(0o755)
-        # The script adds the directories of administrators to the PATH: apt-get and id are not among them.
+        # The script adds /usr/sbin and /sbin to the PATH, which have neither apt-get nor id.
         return subprocess.run(
             ["/bin/sh", ROOT / "get-from-debian.sh", *arguments],
             cwd=tmp_path,
@@ -44,7 +44,7 @@ def get(tmp_path: Path) -> Get:
 
 
 def _error_line(done: "subprocess.CompletedProcess[str]") -> str:
-    """The one line that it printed when it failed."""
+    """The single line that the script printed when it failed."""
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     return line

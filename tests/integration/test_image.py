@@ -1,4 +1,4 @@
-"""`make image` builds on one digest of the base image, and says which."""
+"""`make image` builds on a fixed digest of the base image, and prints the digest."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Everything about queues and jobs survives kill -9 exactly: leases, attempts, pauses, keys and all else."""
+"""Queues and jobs survive kill -9 unchanged: leases, attempts, pauses, keys and everything else."""
 
 import time
 from typing import Any
@@ -64,7 +64,7 @@ def test_jobs_in_every_state_survive_unchanged(daemon: Daemon, deaths: int) -> N
         assert heartbeat.json["cancel_requested"] is True
         finished = client.change(working.uid, lease=working.lease, new_status="complete")
         assert (finished.json["progress"], finished.json["result"]) == (40, {"half": 1})
-        # Its answer may have been lost with the server: repeating it changes nothing.
+        # The answer may have been lost with the server: repeating the request changes nothing.
         assert client.change(done.uid, lease=done.lease, new_status="complete").status == 200
         lost = client.change(tried.uid, lease=tried.lease, new_status="complete")
         assert (lost.status, lost.json["state"], lost.json["worker"]) == (409, "inprogress", "w2")
@@ -87,7 +87,7 @@ def _groups(client: Client) -> list[Any]:
 
 
 def _held_by(client: Client) -> dict[str, str]:
-    """What holds the queued jobs of each group."""
+    """The reasons that hold the queued jobs of each group."""
     queued = {uid: job for uid, job in client.jobs().items() if job["state"] == "queued"}
     queries = {uid: {"queueName": "q", "jobUID": uid} for uid in queued}
     answers = {uid: client.call("GET", "/api/v1/job/explain", query=query).json for uid, query in queries.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from .daemons import DEADLINE, ROOT, TWISTD, until
 
-#: Bash code that ends at once, and leaves this many processes behind, or more for a moment.
+#: Bash code that ends at once, and leaves this many processes behind (for a moment more).
 LEAVING = {
     "a daemon that forks": (f"API_PORT=0 SECRET=s {' '.join(TWISTD)} jobengine", 1),
     "a loop of a shell, in a session of its own": ("setsid bash -c 'while :; do sleep 1000; done' &", 2),
@@ -53,7 +53,7 @@ def running() -> set[int]:
         try:
             state, parent = place.read_text().rpartition(") ")[2].split()[:2]
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
         if state != "Z":
             parents[int(place.parent.name)] = int(parent)
     found = {os.getpid()}

@@ -1,4 +1,5 @@
-"""Long queues and large requests: streamed in bounded memory, between other requests; one commit each."""
+"""Long queues and large requests: a queue is streamed in bounded memory, between other requests; a request is one
+commit."""
 
 import json
 import threading
@@ -64,7 +65,7 @@ class Download:
 
 
 def _work(client: Client, n: int) -> tuple[float, float]:
-    """Add a job, claim it, and complete it; returns when that began and ended."""
+    """Add a job, claim it, and complete it; returns the times of begin and end."""
     began = monotonic()
     client.add({"n": n})
     job = client.claim().json

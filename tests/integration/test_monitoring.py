@@ -86,7 +86,7 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
         prometheus = Prometheus(tmp_path, daemon.port)
         process = prometheus.start()
         until("it scrapes", lambda: prometheus.result("jobengine_waiting_request_seconds_count"))
-        # Counters that grow meanwhile have a rate.
+        # Only counters that grow between two scrapes have a rate.
         client.add()
         client.take(wait=1)
         _fail(client, "letters")

@@ -19,7 +19,7 @@ def _queue(daemon: Daemon) -> client.Queue:
 
 
 def _times(schedule: client.Schedule) -> list[datetime]:
-    """Each time of its history, whether it was fired or skipped."""
+    """All times in the schedule's history, fired or skipped."""
     second = timedelta(seconds=1)
     return [firing.time + second * number for firing in schedule.firings for number in range(firing.times)]
 

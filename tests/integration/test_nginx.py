@@ -16,7 +16,7 @@ from .daemons import Client, Daemon, Reply, free_port, until
 from .nginx import AS_IT_COMES, as_documented, nginx
 from .polls import Traced
 
-#: More than nginx passes on with its default settings.
+#: A body longer than nginx accepts by default.
 CONTENT = {"text": "x" * (500 << 10)}
 LARGE = {"queue_name": "q", "jobs": [{"content": CONTENT}] * 3}
 

@@ -65,7 +65,7 @@ class Host:
         path.chmod(0o755)
 
     def _here(self, code: str) -> str:
-        """The code, with its absolute paths moved below this root."""
+        """The code, with its absolute paths changed to paths below this root."""
         code = re.sub(r"(?<![\w$}])/(etc|opt|var)/", rf"{self.root}/\1/", code)
         return at_port(code, self.port).replace("-C / ", f"-C {self.root} ")
 

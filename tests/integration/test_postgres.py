@@ -26,7 +26,7 @@ from tests.torture.disks import small_disk
 from .conftest import MakeDaemon
 from .daemons import READABLE, SECRET, STRACE, Client, Daemon, Reply, until
 
-#: The errors of a client whose server or connection is gone.
+#: The errors that a client raises if its server or connection is gone.
 LOST = (OSError, HTTPException)
 
 
@@ -114,7 +114,7 @@ class _ClientRecord:
 
     attempted: set[str] = field(factory=set)
     added: set[str] = field(factory=set)
-    #: How often each lease was given out for a job: at most once each.
+    #: How often claims returned each job with each lease: at most once.
     leases: Counter[tuple[str, str]] = field(factory=Counter)
     done: set[str] = field(factory=set)
     stop: Event = field(factory=Event)
@@ -203,7 +203,7 @@ def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_k
         cluster.stop(signal.SIGQUIT)
         with one.client() as client:
             until("it says that it is not ready", lambda: client.ready().status == 503)
-            # Without the metrics of queues, which it can't read.
+            # The server can't read the metrics of queues, so they are missing.
             assert client.metric("jobengine_accepts_changes") == 0
         cluster.start()
         until("both are ready", lambda: one.is_ready() and other.is_ready())
@@ -219,7 +219,7 @@ def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_k
 def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(
     make_daemon: MakeDaemon, book: _ClientRecord
 ) -> None:
-    # Without the standby's answer nothing is committed; the servers know both, and use the one that takes changes.
+    # Commits wait for the standby's answer; the servers know both hosts, and use the host that accepts changes.
     with running(synchronous_commit="remote_apply") as primary:
         database = Database.make(primary, "followed")
         database.clear(secret=SECRET.encode())
@@ -289,7 +289,7 @@ def test_a_full_database_answers_changes_with_507_until_it_has_space(
     filler = place / "filler"
     filler.write_bytes(bytes(4 << 20))
     daemon = make_daemon(settings={"DATABASE_URL": database.url}).start()
-    # It can't be compressed.
+    # Random bytes, which can't be compressed.
     content = {"text": os.urandom(30_000).hex()}
     with daemon.client() as client:
         client.make_queue()

@@ -50,7 +50,7 @@ def test_a_recovering_server_is_alive_reports_progress_and_refuses_other_calls(k
     shares = []
     with killed.client() as client:
         get = partial(client.call, "GET")
-        # One request a round: with more, there would be too few rounds to see progress.
+        # Only one request in each round: with more there would be too few rounds to see progress.
         calls: Iterator[Callable[[], Reply]] = cycle(
             (client.claim, client.list, partial(get, "/metrics"), partial(get, "/test"))
         )

@@ -16,7 +16,7 @@ from .daemons import ROOT
 
 CODE = {"jobengine/__init__.py", "jobengine/web/dashboard/index.html"}
 MADE = "jobengine/web/openapi.json"
-#: What the sdist needs beside the code.
+#: The files that the sdist needs beside the code.
 BESIDE = ("README.md", "NEWS.md", "LICENSE", "api_schema.yml", "requirements.lock", "requirements-postgres.lock")
 DEPLOYED = ("deploy/jobengine.service", "deploy/kubernetes.yaml")
 WHEEL = [*CODE, MADE, "jobengine-1.0.0.dist-info/METADATA"]

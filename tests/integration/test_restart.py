@@ -62,7 +62,7 @@ def test_a_connected_client_does_not_keep_the_server_from_ending(daemon: Daemon,
         if sent.endswith(b"\r\n\r\n"):
             assert connection.recv(8).startswith(b"HTTP/1.1")
         else:
-            with daemon.client() as client:  # once this is answered, everything sent before has reached the daemon
+            with daemon.client() as client:  # the answer shows that everything sent before has reached the daemon
                 assert client.call("GET", "/test").status == 200
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.log

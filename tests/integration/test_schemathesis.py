@@ -27,19 +27,19 @@ from .daemons import Client, Daemon
 KEY: Final = "key"
 ADMIN_KEY: Final = "admin key"
 SCHEMA: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
-#: Without requests at the limits of the schema: they are made where the queue exists.
+#: Without requests at the schema's limits: tests with an existing queue make these.
 AT_RANDOM: Final = schemathesis.openapi.from_path(SCHEMA_PATH)
 AT_RANDOM.config.phases.update(phases=["examples", "fuzzing"])
 #: Calls that need the admin key.
 ADMIN_CALLS: Final = ["createQueue", "deleteQueue", "listQueues", "metrics"]
-#: Cursors of the form that the server gives, of a list of jobs, of one of groups and of those by name.
+#: Cursors as the server makes them: of a list of jobs, of a list of groups, and of lists sorted by name.
 CURSOR: Final = "WzAsMSwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwIl0"
 GROUP_CURSOR: Final = "WyJxdWV1ZWQiLDEsImciXQ"
 NAME_CURSOR: Final = "WyJzIl0"
 FAILURES_CURSOR: Final = "WzMsIjlmM2M2MWQyMGI3ZTRhNTgiXQ"
 #: The most bytes of a body, unless the query names its queue.
 LONG: Final = 1 << 20
-#: The fields of an update: those of an update of all that match, without the fields that select jobs.
+#: The fields of an update: the fields of an update by filter, without those that select jobs.
 CHANGES: Final = frozenset(schema()["components"]["schemas"]["UpdateMatchingJobs"]["properties"]) - {
     "queue_name",
     "filter",
@@ -117,7 +117,7 @@ def _cursor(case: Any) -> str:
 
 
 def _contradicts_its_key(job: Mapping[str, Any], batch: object) -> bool:
-    """Whether a job to add has fields about its unique key that can't be sent together, given the batch of all jobs."""
+    """Whether a new job has fields about its unique key that exclude each other, or the batch of all jobs."""
     unique, debounce, key = job.get("unique"), job.get("debounce"), job.get("unique_key")
     rule = unique if isinstance(unique, dict) else {}
     is_replacing = debounce is not None or rule.get("if_queued") == "replace"
@@ -138,7 +138,7 @@ def _is_no_such_delay(job: Mapping[str, Any], rule: Mapping[str, Any], debounce:
 
 
 def _is_no_such_batch(case: Any) -> bool:
-    """Whether the request has fields of a batch that can't be sent together."""
+    """Whether the request has fields of a batch that exclude each other."""
     if not isinstance(case.body, dict):
         return False
     then = case.body.get("then")
@@ -151,7 +151,7 @@ def _is_no_such_batch(case: Any) -> bool:
 
 
 def _has_such_times(case: Any) -> bool:
-    """Whether the request has times of a schedule: whether they can be read is only in the schema's descriptions."""
+    """Whether the request has times of a schedule, whose form is only in the schema's descriptions."""
     if not isinstance(case.body, dict):
         return False
     if _name(case) in ("setSchedule", "changeSchedule"):
@@ -167,13 +167,13 @@ def _replaces_by_key(case: Any) -> bool:
 
 
 def _traces(parts: list[Any]) -> list[str]:
-    """The traces in headers and jobs that are text, as the schema demands."""
+    """The traces in headers and jobs that are texts, as the schema requires."""
     traces = [part.get("traceparent") for part in parts if isinstance(part, Mapping)]
     return [trace for trace in traces if isinstance(trace, str)]
 
 
 def _is_trace(trace: str) -> bool:
-    """Whether the trace has the right form and no part of only zeros; Schemathesis counts any header as valid."""
+    """Whether the trace has the right form and no all-zero part; to Schemathesis any header is valid."""
     found = re.fullmatch("00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", trace)
     return found is not None and all(part.strip("0") for part in found.groups())
 
@@ -263,7 +263,7 @@ def _call_and_validate(case: Any, live: Daemon) -> None:
         # The body is refused for its length before the server reads it, whatever else is wrong.
         excluded += [positive_data_acceptance, negative_data_rejection]
     if _name(case) == "updateJob" and response.status_code == 200 and not response.content:
-        # The schema documents that, under a name that Schemathesis does not know: x-body-may-be-missing.
+        # The schema documents a missing body by x-body-may-be-missing, which Schemathesis does not know.
         excluded += [content_type_conformance, response_schema_conformance]
     case.validate_response(response, excluded_checks=excluded)
 
@@ -322,9 +322,9 @@ IN_A_QUEUE: Final = _names(
 
 def _try(name: str, run: Callable[[Any], None], whole: schemathesis.BaseSchema = SCHEMA) -> None:
     """
-    Run something for each request that Schemathesis makes for an operation.
+    Call a function for each request that Schemathesis makes for an operation.
 
-    They are made only here: for all operations it takes seconds, in each process that collects the tests.
+    Requests are made only here: made at collection they would cost seconds in each test process.
     """
 
     @bounded

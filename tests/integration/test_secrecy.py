@@ -1,4 +1,4 @@
-"""Secrets in the memory of the server stay there."""
+"""Secrets in the server's memory can't be read by other processes or in core dumps."""
 
 import os
 import re
@@ -26,7 +26,7 @@ signal.signal(signal.SIGUSR1, copy)
 
 @pytest.fixture(params=[Daemon, Forked], ids=["in the foreground", "forked"])
 def secretive(request: pytest.FixtureRequest, tmp_path: Path) -> Daemon:
-    """A daemon of its own user, on a system that would write core dumps. SIGUSR1 has it copy its environment."""
+    """A daemon with its own user, on a system that would write core dumps. SIGUSR1 has it copy its environment."""
     kind: type[Daemon] = request.param
     # Without CAP_SYS_PTRACE only the process itself can read it.
     (tmp_path / "sitecustomize.py").write_text(COPYING)

@@ -1,4 +1,4 @@
-"""The documentation as a site: everything is on it, as the pages say, and it needs nothing from elsewhere."""
+"""The documentation as a site: it has everything that the pages have, and loads nothing from other sites."""
 
 import os
 import re
@@ -27,9 +27,9 @@ from .dashboard.browsers import chromium
 PAGES = {page.stem: page for page in sorted((ROOT / "docs").glob("*.md"))} | {
     page.removesuffix(".md"): ROOT / source for page, source in links.PAGES.items()
 }
-#: What both renderings of a page must have equally often.
+#: Elements of which both renderings of a page must have the same number.
 COUNTED = ("h2", "h3", "li", "pre", "table", "tr")
-#: Pages of which only the site has all.
+#: Pages that only the site has completely.
 GENERATED = "<!-- generated: "
 
 

@@ -42,7 +42,7 @@ def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon)
         client.make_queue()
         client.add_many([{"content": {"text": "x" * 10_000, "n": n}} for n in range(1_000)])
     slow = socket.socket()
-    # It reads the answer in more than a hundred pieces.
+    # The slow client reads the answer in more than a hundred pieces.
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 << 10)
     slow.settimeout(30)
     slow.connect(("127.0.0.1", daemon.port))
@@ -64,7 +64,7 @@ def test_a_long_answer_comes_whole_to_a_client_that_reads_slowly(daemon: Daemon)
 
 def _connect(daemon: Daemon, context: ssl.SSLContext) -> ssl.SSLSocket:
     plain = socket.create_connection(("127.0.0.1", daemon.port), DEADLINE)
-    # Without a close_notify the end is an error.
+    # Without a close_notify the connection's end would be an error.
     return context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
 
 

@@ -90,7 +90,7 @@ class Emptied(Daemon):
 
 
 def _delete_the_queues(client: Client) -> None:
-    """Those of all owners: one of them may just be deleting its own."""
+    """Delete the queues of all owners, one of which may have just deleted its own."""
     for number in (1, 2, 3):
         client.call("DELETE", "/api/v1/queue", query={"name": f"owner {number}"})
 
@@ -113,7 +113,7 @@ def _back_up_nothing(daemon: Daemon, copy: Path, *, over_http: bool) -> None:
 
 
 class Meddling(CuttingProxy):
-    """Deletes the queues when it breaks the connections."""
+    """A proxy that deletes the queues when it breaks the connections."""
 
     def break_all(self) -> None:
         super().break_all()

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: each symptom is made, and its commands show what the page says."""
+"""docs/troubleshooting.md: each symptom is caused, and its commands show what the page says."""
 
 import os
 import re
@@ -79,7 +79,7 @@ def _nothing(shell: Shell) -> str:
     return ""
 
 
-#: By section: makes the symptom, and returns the uid of the job in question.
+#: By section: causes the symptom, and returns the uid of the job in question.
 SYMPTOMS: dict[str, Callable[[Shell], str]] = {
     "Nothing is done, and the queue grows": _queued,
     "One job is not claimed": _paused,
@@ -92,7 +92,7 @@ SYMPTOMS: dict[str, Callable[[Shell], str]] = {
     "The server needs much memory": _complete,
     "A schedule adds no job": _skipped,
 }
-#: Sections whose symptom is another server, or none; each has a test of its own.
+#: Sections with a test of their own: their symptom needs another server, or no server.
 OTHERS = (
     "A key is refused",
     "There is no answer",
@@ -220,7 +220,7 @@ def test_a_server_that_is_away_is_named(shell: Shell) -> None:
 
 
 class _Other(BaseHTTPRequestHandler):
-    """Another program, or a proxy whose server is away."""
+    """Another HTTP server: some program, or a proxy whose server is down."""
 
     status = 404
 
@@ -228,7 +228,7 @@ class _Other(BaseHTTPRequestHandler):
         self.send_error(self.status)
 
     def log_message(self, *_: object) -> None:
-        """Without a log."""
+        """Log nothing."""
 
 
 def test_another_program_in_the_place_of_the_server_is_recognised(

@@ -37,8 +37,7 @@ def test_a_database_of_an_earlier_version_is_served_whole_and_accepts_changes(
     shutil.copy(released, daemon.db_path)
     before = _check(daemon)["jobs"]
     with daemon.start().client(admin_key=ADMIN_KEY) as client:
-        # Finished jobs are past their retention by now, unless others waited for them, and jobs in progress past their
-        # time-out.
+        # By now finished jobs are past their retention, unless others wait for them; jobs in progress have timed out.
         jobs = client.jobs("mail")
         failed = [job for job in jobs.values() if job["state"] == "failed"]
         assert [job["error"] for job in failed if "error" in job] == ["timed out"] * before["inprogress"]

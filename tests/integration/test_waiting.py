@@ -1,4 +1,4 @@
-"""Many waiters for jobs: they cost nothing, are served in order, and get no job after they have disconnected."""
+"""Many waiters for jobs: they cause no work, are served in order, and get no job after they have disconnected."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order
             assert _given([waiting[n]]) == [n]
         _add(client, range(20, MANY - 5))
         assert _given(waiting[20:-5]) == list(range(20, MANY - 5))
-        # The others still wait, and are served before later ones.
+        # The other waiters still wait, and are served before later waiters.
         polls.begin(waiting[:5])
         _add(client, range(MANY - 5, MANY + 5))
         assert _given(waiting[-5:] + waiting[:5]) == list(range(MANY - 5, MANY + 5))

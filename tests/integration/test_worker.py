@@ -45,7 +45,7 @@ class Program:
         return [(int(n), int(pid)) for n, pid in re.findall(rf"^{what} (\d+) (\d+)$", text, re.MULTILINE)]
 
     def stop(self) -> float:
-        """Send SIGTERM; returns the seconds until it has ended, which must be with success."""
+        """Send SIGTERM; returns the seconds until the worker has exited, which must be with 0."""
         began = time.monotonic()
         self.process.terminate()
         assert self.process.wait(DEADLINE) == 0, self.errors.read_text()
@@ -81,7 +81,7 @@ def daemon(make_daemon: MakeDaemon) -> Daemon:
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether a process did nothing for a moment."""
+    """Whether a process uses no processor time for a moment."""
     before = _switches(pid)
     time.sleep(0.3)
     return _switches(pid) == before
@@ -241,7 +241,7 @@ def test_an_idle_worker_wakes_up_only_for_its_claims(
 ) -> None:
     calls = tmp_path / "calls"
     seconds = 1.0
-    job = queue.add({"n": 1})  # so that its thread is there
+    job = queue.add({"n": 1})  # so that the handler's thread has started
     worker = program(["strace", "-f", "-o", str(calls)], wait=seconds)
     until("it has worked", lambda: worker.lines("ended"))
     # Its log line comes after the answer to its report.

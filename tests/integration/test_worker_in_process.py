@@ -30,7 +30,7 @@ def test_run_until_empty_also_works_on_jobs_added_meanwhile(jobengine_server: Se
         return int(content["n"]) * 2
 
     queue.add_many([{"n": n} for n in range(20)])
-    assert _work("q", double, concurrency=4) >= 21  # more if one was released and claimed again
+    assert _work("q", double, concurrency=4) >= 21  # more if a job was released and claimed again
     assert sorted(job.result for job in queue.jobs(state="complete")) == sorted([*range(0, 40, 2), 100])
 
 
@@ -92,14 +92,14 @@ def test_a_worker_is_stopped_from_another_thread_and_can_run_again(jobengine_ser
         worker.stop()
         thread.join(20)
         assert not thread.is_alive()
-    worker.stop()  # nothing runs, and nothing happens
+    worker.stop()  # no job runs, and nothing happens
 
 
 def test_a_worker_with_a_wrong_key_or_queue_does_not_announce_a_retry(
     jobengine_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobengine_server.queue("q")
-    # The admin key would open what the wrong key does not.
+    # The admin key would open the queue that the wrong key does not open.
     monkeypatch.delenv("JOBENGINE_ADMIN_KEY")
     with pytest.raises(AccessDenied) as refused:
         _work("q", lambda content, job: None, access_key="wrong")

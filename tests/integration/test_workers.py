@@ -8,7 +8,7 @@ from .conftest import MakeDaemon
 from .daemons import Daemon
 from .workers import Hold, Kind, Worker, Workforce, add_jobs, all_finished, held_twice, judge
 
-#: Seconds during which jobs are added; then come the last time-outs and retries.
+#: Seconds during which jobs are added; the last time-outs and retries come afterwards.
 SECONDS: Final = float(os.environ.get("WORKERS_SECONDS", "8"))
 #: Jobs that are added each second.
 JOBS: Final = 60
@@ -50,7 +50,7 @@ def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_
 
 
 def _check_coverage(workers: list[Worker], jobs: dict[str, Any]) -> None:
-    """Check that every kind of event that can happen to a job did happen."""
+    """Check that every kind of event of a job has occurred."""
     outcomes = [attempt["outcome"] for job in jobs.values() for attempt in job["history"]]
     assert min(outcomes.count(kind) for kind in ("complete", "failed", "timeout")) > SECONDS
     assert {job["state"] for job in jobs.values()} == {"complete", "failed"}

@@ -1,4 +1,4 @@
-"""The walk through the README: every command of it, in its order, with the programs that a reader has installed."""
+"""The walk through the README: all its commands in order, with the programs that a reader has installed."""
 
 import json
 import os

@@ -22,7 +22,7 @@ worker = Worker(["q"], access_key="key", **options)
 
 
 def note(what: str, job: RunningJob) -> None:
-    # One write for each line: several programs write there.
+    # One write for each line, since several programs write to the file.
     with open(journal, "ab", buffering=0) as lines:
         lines.write(f"{what} {job.content['n']} {os.getpid()}\n".encode())
 

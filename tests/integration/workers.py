@@ -28,11 +28,11 @@ ROUNDING: Final = 0.005
 
 
 class Kind(Enum):
-    #: Sends heartbeats while it works, and finishes in time.
+    #: A kind of worker that sends heartbeats while it works, and finishes in time.
     GOOD = "good"
-    #: Works without heartbeats for longer than its lease, and tries to finish then.
+    #: A kind that works without heartbeats for longer than its lease, and then tries to finish.
     SLOW = "slow"
-    #: Dies at every other job, and another worker replaces it.
+    #: A kind that dies at every other job; another worker replaces it.
     MORTAL = "mortal"
 
 
@@ -45,7 +45,7 @@ class Hold:
     number: int
     lease: str = field(repr=False)
     timeout: float
-    #: When its claim was answered, which is after it was made.
+    #: When the answer to its claim arrived; the server made the claim earlier.
     began: float
     #: When the last request was sent whose answer confirmed the lease; the server carried it out later.
     renewed: float

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, and a watch for things that must never happen in it."""
+"""Debian's Chromium, driven by Playwright, and a watch for errors that must never happen in it."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-#: How the browser's own log of an answer with 400 or more, or of no answer, begins.
+#: How the browser's own log line begins for an answer of 400 or more, or for no answer.
 _NO_ANSWER: Final = "Failed to load resource: "
 
 

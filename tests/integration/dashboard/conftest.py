@@ -55,7 +55,7 @@ def queue(engine: JobEngine) -> Queue:
 
 @pytest.fixture
 def arrive(browser: Browser, url: str) -> Iterator[Arrive]:
-    """Makes a Person whose browser has seen nothing yet; nothing may go wrong in it."""
+    """Makes a Person with a fresh browser, in which no error may occur."""
     people: list[Person] = []
 
     def arrive(url: str = url, **how: Any) -> Person:

@@ -1,4 +1,4 @@
-"""Dead-letter queues over HTTP, for the pages that show them."""
+"""Sets up dead-letter queues over HTTP, for tests of the pages that show them."""
 
 from tests.integration.daemons import Client
 

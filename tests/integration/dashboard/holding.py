@@ -1,4 +1,4 @@
-"""Answers that come late: they are made at once, and held back until a test lets them go."""
+"""Answers that come late: the server makes them at once, but they are held back until a test releases them."""
 
 from types import TracebackType
 from typing import Self
@@ -8,15 +8,16 @@ from playwright.sync_api import APIResponse, Page, Route
 
 from tests.integration.daemons import until
 
-#: Ends after the tasks of all answers that have come. No frame is waited for: a busy machine may draw none for seconds.
+#: Resolves after the tasks of all answers that have arrived. No frame is waited for: a busy machine may draw none for
+#: seconds.
 _SETTLED = "() => new Promise((done) => setTimeout(() => setTimeout(done)))"
 
 
 @define(slots=False)  # Playwright sets attributes on the methods that it calls
 class Held:
     """
-    Holds back the answers to calls of a path of the API, from `with` on; at most `most` of them. Those that are held at
-    its end get none.
+    Holds back the answers to calls of an API path, during `with`; at most `most` of them. Calls that are still held at
+    its end get no answer.
     """
 
     page: Page
@@ -37,12 +38,14 @@ class Held:
         until(f"{self.path} is called", lambda: self.page.evaluate("true") and len(self._answers) >= count)
 
     def let_go(self) -> None:
-        """Let the page have what is held now, and wait until it has taken that in."""
+        """Let the page have the held answers, and wait until it has processed them."""
         answers = self._answers[:]
         self._answers.clear()
         for route, answer in answers:
             route.fulfill(response=answer)
-            if (response := route.request.response()) is not None:  # there is none if the page gave it up meanwhile
+            if (
+                response := route.request.response()
+            ) is not None:  # there is no answer if the page has aborted the call
                 response.finished()
         self.page.evaluate(_SETTLED)
 

@@ -20,7 +20,7 @@ class Person:
     # The page as a whole
 
     def open(self, route: str = "") -> None:
-        """Open the dashboard, at a place in it such as queue/mail."""
+        """Open the dashboard at a route such as queue/mail."""
         self.page.goto(f"{self.url}/#/{route}" if route else f"{self.url}/")
 
     def sign_in(self, queue: str, key: str = "key") -> None:
@@ -52,14 +52,14 @@ class Person:
         self.sees("Queues")
 
     def sees(self, heading: str) -> None:
-        """Wait for the page with this heading."""
+        """Wait until the page with this heading is shown."""
         expect(self.page.get_by_role("heading", level=1, name=heading, exact=True)).to_be_visible()
 
     def is_told(self, text: "str | re.Pattern[str]") -> None:
         """Wait for a note with this text."""
         expect(self.page.locator(".notes")).to_contain_text(text)
 
-    # Things on it
+    # Controls on the page
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)

@@ -1,4 +1,4 @@
-"""Jobs that wait for others, and batches, over HTTP, for the pages that show them."""
+"""Adds jobs that wait for others, and batches, over HTTP, for tests of the pages that show them."""
 
 from typing import Any
 

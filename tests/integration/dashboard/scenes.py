@@ -41,7 +41,7 @@ def _wait(person: Person, text: str) -> None:
     expect(person.page.get_by_text(text).first).to_be_visible()
 
 
-#: Pages that need no step but to go there as the admin: the route, and a text on the page.
+#: Pages that an admin reaches by their route alone: the route, and a text on the page.
 _AT: Final = {
     "queue-empty": ("queue/empty", "There is no job here"),
     "queue-nothing-matches": ("queue/mail?q=nobody", "No job matches"),
@@ -65,7 +65,7 @@ _AT: Final = {
     "dead-letters": ("queue/mail-dead/errors", "Failed jobs here came from"),
     "server": ("server", "Sync time"),
 }
-#: The same where calls get no answer or an error: their paths, and what is done with them.
+#: Pages of which some calls get no answer or an error: the calls' paths, their handler, the route and a text.
 _ANSWERED: Final = {
     "queues-loading": (["**/api/v1/queues"], _never, "queues", "Loading"),
     "queues-error": (["**/api/v1/queues"], _broken, "queues", "The disk is full"),
@@ -211,7 +211,7 @@ def queue_retry_all(person: Person, _shop: Shop) -> None:
 
 
 def _busy_failures(route: Route) -> None:
-    """Failures as the server groups them, as if they had come and gone for an hour."""
+    """Groups of failures as the server lists them, with changing numbers over an hour."""
     page = route.fetch().json()
     for at, group in enumerate(page["failures"]):
         minutes = [0] * 60
@@ -344,7 +344,7 @@ def job_missing(person: Person, _shop: Shop) -> None:
     expect(person.page.get_by_role("alert")).to_be_visible()
 
 
-# The server, and what may stand anywhere
+# The server, and what may be on any page
 
 
 @_scene

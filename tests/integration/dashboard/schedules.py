@@ -1,4 +1,4 @@
-"""Schedules over HTTP, for the pages that show them."""
+"""Sets schedules over HTTP, for tests of the pages that show them."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ def put_schedule(client: Client, queue: str, name: str, **settings: Any) -> Any:
 
 
 def read_schedule(client: Client, queue: str, name: str) -> Any:
-    """The schedule, or the problem if there is none."""
+    """The schedule, or the problem in the answer if it does not exist."""
     return client.call("GET", "/api/v1/schedule", query={"queueName": queue, "name": name}).json
 
 
 def run_schedule(client: Client, queue: str, name: str, state: str = "queued") -> str:
-    """Add its job now, bring the job to a state, and return its uid."""
+    """Run a schedule now and bring its job to a state; returns the job's uid."""
     uid: str = client.call("POST", "/api/v1/schedule/run", body={"queue_name": queue, "name": name}).json["uid"]
     if state == "queued":
         return uid

@@ -55,7 +55,7 @@ class Shop:
 
 @contextmanager
 def open_shop(home: Path) -> Iterator[Shop]:
-    """A shop in a directory; it is gone at the end."""
+    """A shop with its files in a directory; its daemon is stopped at the end."""
     daemon = Daemon(home, settings={"ADMIN_KEY": ADMIN_KEY}).start()
     url = f"http://127.0.0.1:{daemon.port}"
     with JobEngine(url, access_key="key", admin_key=ADMIN_KEY, timeout=60) as engine:
@@ -84,7 +84,7 @@ def _fill(engine: JobEngine, url: str) -> Shop:
 
 
 def _fill_dead_letters(engine: JobEngine, client: Client) -> str:
-    """A queue whose failed jobs move, one whose dead-letter queue is gone; returns a job that was moved."""
+    """Make a queue with a dead-letter queue, and a queue whose dead-letter queue is gone; returns a moved job."""
     letters, dead, lost = (engine.queue(name) for name in ("letters", "mail-dead", "gone"))
     for one in (letters, dead, lost):
         one.create()
@@ -113,7 +113,7 @@ def _pictures() -> list[Any]:
 
 
 def _fill_deliveries(deliveries: Queue) -> str:
-    """Groups in every state; returns a job that a limit holds."""
+    """Make groups in every state; returns a job that a limit holds."""
     deliveries.configure(
         limits={"in_progress": 50},
         group_limits={"in_progress": 2, "rate": (30, 60)},
@@ -168,7 +168,7 @@ def _letter(number: int) -> dict[str, Any]:
 
 
 def busy_history() -> dict[str, dict[str, list[Any]]]:
-    """A history with days and nights, a trouble in one night, and hours without jobs."""
+    """A history with busy days, quiet nights, one night of failures, and hours without jobs."""
     return {"minutes": _periods(60, 60), "hours": _periods(168, 24)}
 
 

@@ -198,7 +198,7 @@ def test_a_job_is_cancelled_and_retried_on_its_page(person: Person, queue: Queue
     person.press("Retry")
     person.is_told("The job is queued again.")
     assert queue.get(uid).state == "queued"
-    person.page.mouse.move(0, 0)  # buttons do not change while the pointer is at one
+    person.page.mouse.move(0, 0)  # buttons do not change while the pointer is at a button
     queue.claim(worker="ann")
     expect(person.button("Release")).to_be_visible()
     person.press("Cancel")
@@ -255,5 +255,5 @@ def test_a_producer_or_worker_key_opens_the_page_of_a_queue(person: Person, queu
         return
     person.field("Job").fill(uid)
     person.press("Show job")
-    # It reads only jobs that it added.
+    # A producer reads only jobs that it added.
     expect(person.page.get_by_role("main").get_by_role("alert")).to_be_visible()

@@ -17,7 +17,7 @@ LOST = "The server can’t be reached."  # noqa: RUF001  # as it is on the page
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon that a test may kill; it comes back at the same port."""
+    """A daemon that a test may kill and restart at the same port."""
     daemon = Daemon(tmp_path / "mortal", settings={"API_PORT": str(free_port())}).start()
     yield daemon
     daemon.kill()
@@ -88,7 +88,7 @@ def test_the_dashboard_reconnects_by_a_button_if_the_server_was_down_at_sign_in(
     expect(person.page.get_by_role("alert")).to_contain_text("The server")
     expect(person.page.get_by_text(LOST)).to_be_visible()
     mortal.start()
-    # The page may have connected by itself just now: then there is no button to press.
+    # The page may have reconnected by itself just now: then there is no button.
     person.page.evaluate("[...document.querySelectorAll('.banner:not([hidden]) button')].forEach(each => each.click())")
     expect(person.page.get_by_text(LOST)).to_be_hidden()
     person.press("Sign in")

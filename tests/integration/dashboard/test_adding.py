@@ -80,7 +80,7 @@ def test_the_whole_form_fits_on_a_phone(arrive: Arrive, queue: Queue) -> None:
 def test_the_shell_commands_on_the_page_of_an_empty_queue_add_a_job(
     person: Person, engine: JobEngine, queue: Queue, name: str
 ) -> None:
-    """They are run as they stand on the page of a queue whose name is not one word of a shell."""
+    """They are run as copied from the page of a queue whose name needs quotes in a shell."""
     quoted = engine.queue(f'{queue.name}\'s "first"')
     quoted.create()
     person.look_at(quoted.name)

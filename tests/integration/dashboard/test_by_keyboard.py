@@ -135,7 +135,7 @@ def test_the_tab_key_reaches_every_control_and_the_focus_is_visible(person: Pers
     )
     count = usable.count()
     seen = set()
-    # Once past the last one the browser itself has the focus, and then the first one.
+    # After the last control the browser itself has the focus, and then the first control.
     for _ in range(count + 3):
         person.page.keyboard.press("Tab")
         at, marked = person.page.evaluate(

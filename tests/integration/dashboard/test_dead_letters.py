@@ -1,4 +1,4 @@
-"""Dead-letter queues: their settings, a warning where one is missing, and moving jobs back."""
+"""Dead-letter queues: their settings, a warning if a dead-letter queue is missing, and moving jobs back."""
 
 import re
 

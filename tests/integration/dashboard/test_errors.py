@@ -12,7 +12,7 @@ from tests.integration.shells import ADMIN_KEY
 from .conftest import Arrive
 from .person import Person
 
-#: Longer than what any page shows of an error at once.
+#: An error longer than the part that pages show at first.
 _TRACE = "Traceback (most recent call last):\n" + "".join(
     f'  File "/srv/app/mailer.py", line {line}, in send_{line}\n    server.sendmail(sender, [recipient], text)\n'
     for line in range(30)

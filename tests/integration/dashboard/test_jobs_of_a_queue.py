@@ -1,4 +1,4 @@
-"""The jobs of a queue: filter, order, pages, what happens meanwhile, and acting on many."""
+"""The jobs of a queue: filter, order, pages, live changes, and actions on many jobs."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -118,7 +118,7 @@ def test_next_and_previous_page_show_the_adjacent_jobs(owner: Person, queue: Que
 
 
 def test_the_next_page_of_jobs_reuses_the_table_rows(owner: Person, queue: Queue) -> None:
-    """New rows for each update cost frames while 1,000 jobs a second went through."""
+    """With new rows for each update the page stuttered at 1,000 jobs a second."""
     queue.add_many([{"number": number} for number in range(60)])
     owner.open(f"queue/{queue.name}?sort=created")
     expect(owner.jobs().first).to_contain_text("number: 0")
@@ -246,7 +246,7 @@ def test_the_workers_page_shows_workers_that_wait_for_jobs(owner: Person, queue:
 
 
 def _figures(person: Person, **others: Any) -> None:
-    """Have the page of a queue get other figures than the server's."""
+    """Let the page of a queue get these stats instead of the server's."""
 
     def answer(route: Route) -> None:
         stats = route.fetch().json()
@@ -260,7 +260,7 @@ def test_jobs_without_a_worker_get_a_red_note(owner: Person, queue: Queue) -> No
     note = owner.page.get_by_text("ready, no worker")
     owner.open(f"queue/{queue.name}")
     expect(owner.page.get_by_role("link", name="Queued 3")).to_be_visible()
-    expect(note).to_have_count(0)  # they have only just come
+    expect(note).to_have_count(0)  # the jobs have only just appeared
     _figures(owner, oldest_ready_seconds=900, ready=292)
     owner.page.reload()
     expect(note).to_have_text("292 ready, no worker for 13 min")

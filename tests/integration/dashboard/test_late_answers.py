@@ -15,7 +15,7 @@ from .person import Person
 
 
 def test_no_action_on_a_queue_is_possible_before_its_stats_are_loaded(person: Person, queue: Queue) -> None:
-    """A click at a button that does nothing yet would be lost without a word."""
+    """Otherwise a click at a button that does nothing yet would be lost silently."""
     pause, more = person.button("Pause"), person.button("More actions")
     with Held(person.page, "queue/stats") as figures:
         person.look_at(queue.name)
@@ -30,7 +30,7 @@ def test_no_action_on_a_queue_is_possible_before_its_stats_are_loaded(person: Pe
 
 @contextmanager
 def _settings_read_before(person: Person, queue: Queue) -> Iterator[Held]:
-    """Change the most jobs from 0 to 500, and hold back the figures that the page has asked for before."""
+    """Change `max_jobs` from 0 to 500, while the stats that the page has requested before are held back."""
     person.look_at(queue.name, part="/settings")
     most = person.field("Job limit")
     expect(most).to_have_value("0")
@@ -44,8 +44,8 @@ def _settings_read_before(person: Person, queue: Queue) -> Iterator[Held]:
 
 
 def test_settings_read_before_a_change_do_not_reappear_after_it(person: Person, queue: Queue) -> None:
-    """The next change would write them."""
-    # The page asks again once it has the older answer.
+    """Otherwise the next change would send the outdated settings."""
+    # The page requests the stats again once it has the older answer.
     asked = "**/api/v1/queue/stats*"
     with _settings_read_before(person, queue) as older, person.page.expect_request(asked):
         older.let_go()
@@ -111,7 +111,7 @@ def test_an_older_list_of_keys_does_not_replace_a_newer_one(person: Person, queu
 
 
 def _leave(person: Person, route: str) -> None:
-    """Close the dialog, if there is one, and go elsewhere."""
+    """Close the dialog, if there is one, and go to another page."""
     person.page.keyboard.press("Escape")
     person.open(route)
 

@@ -11,7 +11,7 @@ from .person import Person
 from .pipelines import put_batch
 from .schedules import put_schedule
 
-#: Each would set `broken`, or ask for an image, if it were read as HTML, as an address or as a script.
+#: Texts that would set `broken` or load an image if they were read as HTML, as an address or as a script.
 EVIL = (
     "<script>broken=1</script>",
     "<img src=x onerror=broken=1>",
@@ -38,7 +38,7 @@ def _evil_queue(engine: JobEngine) -> Queue:
 
 
 def _is_whole(person: Person) -> None:
-    """Check that none of it became markup."""
+    """Check that no text became markup."""
     assert person.page.evaluate("typeof broken") == "undefined"
     assert person.page.evaluate("({}).broken") is None
     foreign = "main img, iframe, main script, body script, dialog script, svg[onload], [onerror], [href^=javascript]"

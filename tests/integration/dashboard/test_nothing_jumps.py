@@ -14,7 +14,7 @@ from .conftest import Arrive
 from .person import Person
 from .schedules import put_schedule
 
-#: Makes the browser record each element that another one has pushed to a new place (a layout shift).
+#: Makes the browser record each element that was pushed to a new place by another element (a layout shift).
 _NOTE_JUMPS = """
     window.jumps = [];
     const note = (entries) => entries.forEach(({ sources }) =>
@@ -23,7 +23,7 @@ _NOTE_JUMPS = """
     jumpsSeen.observe({ type: 'layout-shift', buffered: true });
     window.takeJumps = () => { note(jumpsSeen.takeRecords()); return jumps.splice(0); };
 """
-#: Gives what was noted up to the frame after the next.
+#: Returns the elements recorded until the frame after the next.
 _JUMPS = """() => new Promise((resolve) =>
     requestAnimationFrame(() => requestAnimationFrame(() => resolve(takeJumps()))))"""
 WIDE, PHONE = (1280, 900), (360, 900)
@@ -128,7 +128,7 @@ def test_a_button_under_the_pointer_is_not_replaced_by_another(arrive: Arrive, q
 def test_the_first_row_is_near_the_top_of_the_page(
     arrive: Arrive, queue: Queue, live: Daemon, size: tuple[int, int], most: int, part: str
 ) -> None:
-    """Counts and charts take one line; they took half of a screen, and all of a phone's."""
+    """Counts and charts must take only one line, not half of a screen, or all of a phone's."""
     failed, _ = (job.uid for job in queue.add_many([{}] * 2, group="ada"))
     queue.update(failed, new_status="failed", error="no route")
     queue.claim(worker="ann")

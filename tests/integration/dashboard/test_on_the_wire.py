@@ -11,11 +11,11 @@ from tests.integration.daemons import Daemon, until
 
 from .person import Person
 
-#: Bytes of all files of the dashboard as they are sent.
+#: The most bytes of all files of the dashboard, as they are sent.
 MOST_BYTES = 150_000
-#: Requests until the page of a queue is complete: files and calls of the API together.
+#: The most requests until the page of a queue is complete: files and API calls together.
 MOST_REQUESTS = 65
-#: Bytes of JSON that a page of 50 small jobs takes, and elements in the document with it.
+#: The most bytes of JSON for a page of 50 small jobs, and the most elements in its document.
 MOST_JSON, MOST_ELEMENTS = 20_000, 1_500
 #: Records the calls of the API.
 _NOTE_CALLS = """

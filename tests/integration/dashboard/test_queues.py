@@ -127,7 +127,7 @@ def test_a_queue_that_is_paused_or_drained_is_marked_until_it_is_resumed(admin: 
 
 
 def test_the_last_row_can_be_scrolled_clear_of_the_notes(admin: Person, queue: Queue) -> None:
-    """Otherwise a note about the last action would cover it."""
+    """Otherwise a note about the last action would cover the row."""
     admin.page.set_viewport_size({"width": 1280, "height": 230})
     admin.choose(f"Actions for {queue.name}", "Pause")
     admin.is_told("paused")
@@ -156,7 +156,7 @@ def test_a_queue_is_purged_only_after_its_name_was_typed(admin: Person, queue: Q
 
 
 def test_a_queue_is_deleted_only_after_its_name_was_typed(person: Person, queue: Queue) -> None:
-    """On a server with an admin key, that key is needed; with the queue's key alone the dialog says so."""
+    """On a server with an admin key the admin key is needed; with the queue's key alone the dialog says so."""
     person.look_at(queue.name)
     person.choose("More actions", "Delete queue")
     dialog = person.dialog("Delete the queue")
@@ -203,7 +203,7 @@ def test_keys_with_a_role_are_added_and_revoked(person: Person, url: str, queue:
     key = dialog.get_by_label("Key", exact=True).input_value()
     dialog.get_by_role("button", name="Add", exact=True).click()
     expect(person.row("Keys with a role", "viewer")).to_be_visible()
-    # Without the admin key, which opens the queue as well.
+    # Without the admin key, which would open the queue as well.
     with JobEngine(url, access_key=key, timeout=20) as viewer:
         viewed = viewer.queue(queue.name)
         assert viewed.access().role == "viewer"

@@ -11,7 +11,7 @@ from tests.integration.daemons import until
 
 from .person import Person
 
-#: Makes a Refresher whose reads take the given milliseconds each, and are noted with the time of their start.
+#: Makes a Refresher whose reads take the given milliseconds, and records the time of each read's start.
 _READ = """async (lengths) => {
     const { Refresher } = await import(new URL('live.js', document.querySelector('script[src$="app.js"]').src));
     window.begun = [];
@@ -47,7 +47,7 @@ def test_a_slow_answer_does_not_stop_the_refreshes_of_a_page(later: Person) -> N
 
 
 def test_polling_occupies_a_slow_server_at_most_a_sixth_of_the_time(later: Person) -> None:
-    """The shorter of the last two reads counts."""
+    """The pause depends on the shorter of the last two reads."""
     assert _starts(later, [10_000, 6_000, 6_000, 6_000]) == [0, 11_000, 47_000, 83_000]
 
 
@@ -69,7 +69,7 @@ def _pass(person: Person, milliseconds: int) -> bool:
 
 
 def _calls(person: Person) -> list[str]:
-    """What is sent within ten minutes from now, in which the person looks at the page again now and then."""
+    """The calls sent within the next ten minutes, in which the person returns to the page now and then."""
     before = len(person.watch.requests)
     for _ in range(10):
         _pass(person, 60_000)
@@ -79,7 +79,7 @@ def _calls(person: Person) -> list[str]:
 
 
 def test_a_page_stops_sending_a_refused_key_until_the_next_sign_in(person: Person, queue: Queue) -> None:
-    """The server throttles addresses that send many."""
+    """The server throttles addresses that send many wrong keys."""
     person.page.clock.install()
     person.look_at(queue.name)
     expect(person.page.get_by_text("There is no job here")).to_be_visible()

@@ -77,6 +77,6 @@ def _found(person: Person, axe: str) -> list[Any]:
 
 
 def _too_wide(person: Person) -> int:
-    """By how many pixels the page is wider than the window."""
+    """The number of pixels by which the page is wider than the window."""
     width: int = person.page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return max(0, width)

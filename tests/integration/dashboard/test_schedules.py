@@ -1,4 +1,4 @@
-"""The schedules of a queue and of all queues: the tables, the page of one, its actions, and the form."""
+"""The schedules of a queue and of all queues: the tables, the page and actions of a schedule, and the form."""
 
 import re
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _act(person: Person, name: str, action: str) -> None:
 
 
 def _answer(person: Person, path: str, **change: Any) -> None:
-    """Change the first schedule of each answer to a list."""
+    """Change the first schedule in each answer that lists schedules."""
 
     def changed(route: Route) -> None:
         page = route.fetch().json()

@@ -101,7 +101,7 @@ _IN_WORDS = """async (errors) => {
     const { inWordsOf } = await import(new URL('words.js', document.querySelector('script[src$="app.js"]').src));
     return errors.map(([status, detail]) => inWordsOf(status, detail));
 }"""
-#: Errors of the server, with their statuses, and what the dashboard makes of them.
+#: Statuses and errors of the server, and the texts that the dashboard shows for them.
 _WORDS = {
     (404, "There is no queue named 'PUT /api my_queue'; create it with PUT /api/v1/queue."): (
         "There is no queue named 'PUT /api my_queue'."

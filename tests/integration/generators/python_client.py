@@ -64,7 +64,7 @@ def content(**fields: Any) -> Any:
 
 
 def live(url: str, queue: str) -> None:
-    """Make a queue, take a job through all that can be done with it, and remove the queue."""
+    """Make a queue, make every call about a job, and remove the queue."""
     client = AuthenticatedClient(url, "key", prefix="", auth_header_name="X-Access-Key")
     made = create_queue.sync_detailed(client=client, body=NewQueue(name=queue, access_key="key"))
     assert made.status_code is HTTPStatus.CREATED
