@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 
 from .fact_codec import JOB_ADDED, NO_EXTRAS, decode, made_job, read_extras, read_parts
 from .facts import Fact
-from .model import Job
+from .model import Job, of_group
 from .values import Value
 
 
@@ -88,5 +88,7 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any]]:
             last = None if more else fields
             parts = read_parts(*fields)
         if written != last_written:
-            last_written, extras = written, read_extras(written)
+            last_written = written
+            rare = of_group(written.get("group")) if len(written) == 1 else None
+            extras = read_extras(written) if rare is None else ((), 1, 0, rare)
         yield queue, made_job(uid, priority, arrival, content, parts, extras)

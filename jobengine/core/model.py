@@ -128,6 +128,8 @@ NO_RARE: Final = Rare()
 #: Rare fields by group, or by author, group and batch. It is emptied when it is full.
 _shared_rare: Final[dict[object, Rare]] = {}
 _MOST_SHARED: Final = 131_072
+#: The shared rare fields of jobs that have this group and no other rare field, or None if there are none yet.
+of_group: Final = _shared_rare.get
 
 
 def shared_rare(author: str | None = None, group: str | None = None, batch: str | None = None) -> Rare:

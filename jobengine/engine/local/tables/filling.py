@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ....core.model import NO_NOTES, NO_RARE, Job, Rank, Rare
+from ....core.model import NO_NOTES, NO_RARE, Job, Rank, of_group
 from ....core.places import Place, place_of
 from ....core.record_length import length_of_more
 from .dependants import Dependants
@@ -26,16 +26,19 @@ def fill(table: QueueTable, jobs: Sequence[Job], dependants: Dependants) -> Iter
         # Jobs that were added together share a standing.
         if standing is not ready and place_of(standing) is _READY and standing.notes is NO_NOTES:
             ready = standing
+        group = rare.group
+        more = 0 if rare is NO_RARE else len(group) if group and rare is of_group(group) else _more(job)
         apart = has_others or dependants.is_used or spec.tags or spec.timeout_time or standing is not ready
-        apart = apart or (rare is not NO_RARE and _is_indexed(rare))
-        if apart or known.setdefault(spec.uid, job) is not job:
+        if apart or more is None or known.setdefault(spec.uid, job) is not job:
             yield job
             continue
         ranks.append(spec.rank)
-        size += len(spec.content) if rare is NO_RARE else len(spec.content) + length_of_more(job)
+        size += len(spec.content) + more
     table.enter_ready(ranks, size)
 
 
-def _is_indexed(rare: Rare) -> bool:
-    """Whether another index has a job with these rare fields."""
-    return rare.unique_key is not None or rare.batch is not None or rare.dependencies is not None
+def _more(job: Job) -> int | None:
+    """The length of the rare fields of a job; None if another index has it."""
+    rare = job.spec.rare
+    is_indexed = rare.unique_key is not None or rare.batch is not None or rare.dependencies is not None
+    return None if is_indexed else length_of_more(job)
