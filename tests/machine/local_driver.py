@@ -134,7 +134,9 @@ def group_of(report: GroupReport) -> dict[str, Any]:
 def served_in(engine: LocalEngine, name: str) -> tuple[int, dict[str | None, int]]:
     """The number of the last claim, and for each group the number of the last claim that served it."""
     turns = engine.executor.tables.queues[name].turns
-    return (0, {}) if turns is None else (turns.turn, {one: group.served for one, group in turns.groups.items()})
+    # Only groups in fair order know it.
+    groups = {} if turns is None else {one: getattr(group, "served", 0) for one, group in turns.groups.items()}
+    return 0 if turns is None else turns.turn, groups
 
 
 def filter_of(which: dict[str, Any]) -> c.Filter:

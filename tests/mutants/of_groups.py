@@ -49,8 +49,8 @@ OF_GROUPS: Final = (
         "fair-turns",
         "that a group waits its turn after it was served",
         _TURNS,
-        "self.turn = group.served = self.turn + 1",
-        "self.turn += 1",
+        "group.served = self.turn",
+        "pass",
         (f"{_FAIRNESS}test_a_group_with_a_first_job_waits_for_at_most_one_claim_per_group_plus_one",),
     ),
     Mutant(

@@ -4,7 +4,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final
 
-from attrs import define, field
+from attrs import define
+from msgspec import Struct, field
 
 from ....core.flow import NO_SETTINGS, OPEN, Gate, GroupOrder, GroupSettings
 from ....core.model import Job, Rank, Spec, State
@@ -89,19 +90,20 @@ class GroupExtras:
 NO_EXTRAS: Final = GroupExtras()
 
 
-@define(eq=False, weakref_slot=False)
-class Group:
-    """The unfinished jobs of a group, or of all jobs without a group, and what holds them."""
+class Group(Struct, eq=False, gc=False):
+    """
+    The unfinished jobs of a group, or of all jobs without a group, and what holds them.
+
+    The garbage collector skips groups, which saves memory and time: so no field may lead back to its group.
+    """
 
     is_fair: ClassVar[bool] = False
     is_strict: ClassVar[bool] = False
 
     #: None for the jobs without a group.
     name: str | None
-    #: The number of the claim that served it last, or that came before its first job.
-    served: int = 0
     #: The ranks of its ready jobs; if the queue's group order is `strict`, of all its unfinished jobs.
-    jobs: Ranks = field(factory=list)
+    jobs: Ranks = field(default_factory=list)
     ready: int = 0
     delayed: int = 0
     running: int = 0
@@ -269,8 +271,9 @@ class Group:
 class FairGroup(Group):
     """A group in fair order."""
 
-    __slots__ = ()
     is_fair = True
+    #: The number of the claim that served it last, or that came before its first job.
+    served: int = 0
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
         load: float = self.running + taken
@@ -282,7 +285,6 @@ class FairGroup(Group):
 class StrictGroup(Group):
     """A group in strict order: only its first unfinished job may be claimed."""
 
-    __slots__ = ()
     is_strict = True
 
     @property
@@ -321,10 +323,8 @@ class StrictGroup(Group):
         return {tags: self.key(first, 0, 0)} if tags else {}
 
 
-_KINDS: Final = {GroupOrder.ARRIVAL: Group, GroupOrder.FAIR: FairGroup, GroupOrder.STRICT: StrictGroup}
-
-
 def made_group(name: str | None, order: GroupOrder, served: int) -> Group:
-    """A new group; see `Group.served`. In strict order, jobs without a group do not wait for one another."""
-    kind = Group if name is None and order is GroupOrder.STRICT else _KINDS[order]
-    return kind(name, served, size=None if kind.is_strict else 0)
+    """A new group; see `FairGroup.served`. In strict order, jobs without a group do not wait for one another."""
+    if order is GroupOrder.FAIR:
+        return FairGroup(name, served=served)
+    return StrictGroup(name, size=None) if order is GroupOrder.STRICT and name is not None else Group(name)

@@ -26,7 +26,7 @@ from ....core.places import Place, place_of
 from ....core.sorting import GroupSort
 from ....core.stats import GroupState
 from ....core.turn_order import InTurn, Key
-from .group import NO_EXTRAS, Group, GroupExtras, Tags, made_group
+from .group import NO_EXTRAS, FairGroup, Group, GroupExtras, Tags, made_group
 from .sorted_list import SortedList
 
 _READY: Final = Place.READY
@@ -160,8 +160,7 @@ class Turns:
             return self.now
         first = self.gates.first()
         own = self.gate.next_change(self.flow.limits.rate, self.now)
-        times = [time for time in (None if first is None else first[0], own) if time is not None]
-        return min(times, default=None)
+        return min((time for time in (first and first[0], own) if time is not None), default=None)
 
     def gates_over(self) -> Iterable[str]:
         """The names of gates without any more effect: a group's name, or OF_QUEUE."""
@@ -299,7 +298,9 @@ class Turns:
             group.hold(new, 1)
         if was is _READY and now is _INPROGRESS:
             # A claim makes its group the one served last, and leaves its size as it is.
-            self.turn = group.served = self.turn + 1
+            self.turn += 1
+            if isinstance(group, FairGroup):
+                group.served = self.turn
         elif group.size is not None and name is not None:
             self._resize(group, group.ready + group.running)
 
@@ -461,9 +462,8 @@ class Turns:
         """Record what the limits and the gate of a group allow now, and when that changes next."""
         limits = extras.settings.limits(self.flow)
         extras.left = extras.gate.left(limits.rate, self.now)
-        extras.cap = UNLIMITED if limits.in_progress is None else limits.in_progress
-        if extras.settings.paused:
-            extras.cap = 0
+        cap = UNLIMITED if limits.in_progress is None else limits.in_progress
+        extras.cap = 0 if extras.settings.paused else cap
         changes = extras.gate.next_change(limits.rate, self.now)
         if changes != extras.changes:
             if changes is not None:

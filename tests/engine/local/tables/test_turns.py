@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jobengine.core import commands as c
 from jobengine.core.flow import GATE, GROUP, UNLIMITED, Flow, GroupOrder, Limits, OnFailure, Rate, gate_of, settings_of
 from jobengine.core.model import Job, State
+from jobengine.engine.local.tables.group import FairGroup
 from jobengine.engine.local.tables.queue_table import QueueTable
 from tests.core.worlds import KEY, World, check_groups
 
@@ -87,8 +88,9 @@ class Model:
         own = settings_of(None if name is None else self.table.item(GROUP, name))
         load = len(self.jobs(name, State.INPROGRESS)) / own.weight
         assert self.table.turns is not None
-        served = self.table.turns.groups[name].served
-        return (-job.spec.priority, load, served, job.spec.arrival)
+        group = self.table.turns.groups[name]
+        assert isinstance(group, FairGroup)
+        return (-job.spec.priority, load, group.served, job.spec.arrival)
 
     def next(self, tags: Sequence[str]) -> Job | None:
         """The job that a claim of one gets."""
