@@ -192,6 +192,7 @@ class Daemon(Service):
         Start the engine, which recovers the stored jobs while the port is already open; end the process if recovery
         fails.
         """
+        _spare_the_collector()
         try:
             await self._engine.start()
         except Exception as error:  # without an engine there is nothing to serve
@@ -272,8 +273,8 @@ def _allow_descriptors(number: int) -> None:
 
 def _spare_the_collector() -> None:
     """
-    Exempt permanent objects from garbage collection, and collect less often. Reference counts free nearly all garbage;
-    for the jobs that are added later, see ShortCollections.
+    Exempt permanent objects from garbage collection, and collect less often: before the jobs are read, and for them.
+    Reference counts free nearly all garbage; for the jobs that are added later, see ShortCollections.
     """
     gc.collect()
     gc.freeze()
