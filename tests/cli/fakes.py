@@ -1,4 +1,4 @@
-"""A client without a server, and commands that are run with it."""
+"""A fake client without a server, and functions that run commands with it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
@@ -62,7 +62,7 @@ def stats_of(name: str = "mail", **more: Any) -> QueueStats:
     return QueueStats({**raw, "wait_seconds": {"p50": None}, "run_seconds": {"p50": None}, **more})
 
 
-#: The methods of a queue that take options, which their record ends with.
+#: The methods of a queue whose record ends with their options.
 _WITH_OPTIONS = {
     "create",
     "add",
@@ -77,7 +77,7 @@ _WITH_OPTIONS = {
     "schedule",
     "backfill",
 }
-#: What methods answer; the others answer with nothing.
+#: The results of methods; all other methods return None.
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "add": lambda name, content, uid=UID, **more: job_of(uid),
     "add_and_wait": lambda name, content, **more: job_of(state="complete", result={"sent": True}),

@@ -31,7 +31,7 @@ def test_ctrl_c_during_add_wait_shows_how_to_cancel_the_job_that_stays(shell: Sh
 
 @pytest.fixture
 def wait_outcomes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> list[Job | JobEngineError]:
-    """What waits for jobs end with in turn, each after 5 seconds; the last one stays."""
+    """The outcomes of successive waits for jobs, each after 5 seconds; the last outcome repeats."""
     now, outcomes = [0.0], list[Job | JobEngineError]()
 
     def advance(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Batches, jobs that wait for others, and how both are shown."""
+"""The commands for batches and for jobs that wait for others, and how both are shown."""
 
 import json
 from pathlib import Path

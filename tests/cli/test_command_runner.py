@@ -150,7 +150,7 @@ async def _cancelled(command: Sequence[str], grace: float, ready: Path, *, twice
 
 
 def _ready(home: Path) -> str:
-    """Says in a shell which process it has started."""
+    """Shell code that prints the id of the process that it has started."""
     return f"echo $! > {home}/pid; mv {home}/pid {home}/ready"
 
 
@@ -201,7 +201,7 @@ def test_a_missing_command_is_an_error_and_leaks_nothing() -> None:
     for _ in range(5):
         with pytest.raises(FileNotFoundError):
             asyncio.run(runner.run(b"", ENVIRONMENT, lambda _: None))
-    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the runner's own
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the runner's own descriptors
 
 
 def test_many_runs_leave_no_process_no_descriptor_and_no_memory() -> None:

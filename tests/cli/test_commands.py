@@ -364,7 +364,7 @@ _CHANGES = {"priority": 9, "new_status": "queued"}
     [
         ("delete mail --all --yes", 0, "7 jobs were deleted.\n", [("delete_all", {"all": True})]),
         (
-            "retry mail --tag x",  # there is only one
+            "retry mail --tag x",  # there is only one queue
             0,
             "1 job was queued again.\n",
             [("retry", {"dry_run": True, **_NEWS}), ("retry", _NEWS)],

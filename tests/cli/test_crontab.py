@@ -1,4 +1,4 @@
-"""What is read from a crontab, and what its import does."""
+"""Reading a crontab, and importing its lines as schedules."""
 
 import json
 from pathlib import Path

@@ -16,7 +16,7 @@ _TRACE = "Traceback (most recent call last):\n" + "".join(
 )
 _REFUSED = "ConnectionRefusedError: [Errno 111] Connection refused"
 _DURING = "During handling of the above exception, another exception occurred:"
-#: Errors, and the line that names each; those of the dashboard's test.
+#: Errors, and the line that names each; the same as in the dashboard's test.
 _ERRORS = {
     "no route to host": "no route to host",
     "\n\n  first\nsecond": "first",

@@ -1,4 +1,4 @@
-"""A pool without connections, for the parts of the client above it, and tests that are coroutines."""
+"""A fake connection pool for tests of the client's upper parts, and a way to write tests as coroutines."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from jobengine.client._sync.transport import Pool
 from jobengine.client.http_codec import Address, Request, Response
 
 Reply = Response | Exception
-#: The answer to each request, by a function or in their order.
+#: The answers to requests: a function, or a list in their order.
 Replies = Callable[[Request], Reply] | list[Any]
 _Arguments = ParamSpec("_Arguments")
 
@@ -20,7 +20,7 @@ PATIENCE = 20
 
 
 def in_loop(test: Callable[_Arguments, Coroutine[Any, Any, None]]) -> Callable[_Arguments, None]:
-    """The coroutine as a test, with a loop of its own."""
+    """Make a coroutine function a test that runs in an event loop of its own."""
 
     @wraps(test)
     def run(*arguments: _Arguments.args, **more: _Arguments.kwargs) -> None:

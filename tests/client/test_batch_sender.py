@@ -76,7 +76,7 @@ def _until_waiting(lane: Lane, count: int) -> None:
 
 
 def _behind_a_request(server: Held, lane: Lane, *items: Item) -> Threads:
-    """Threads of which one sends a request, while each of the others waits with one of these items."""
+    """Threads: one sends a request, each of the others waits with one of these items."""
     threads = Threads(sync_sender.BatchSender(lane, server.send))
     threads.submit(Item(b"first"))
     assert server.next() == [b"first"]
@@ -126,7 +126,7 @@ def test_jobs_added_by_threads_during_a_request_share_the_next_request(lane: Add
 
 
 def test_threads_in_a_loop_share_every_request(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_SHARE", 1e9)  # nobody is left behind because the machine is slow
+    monkeypatch.setattr(batching, "_SHARE", 1e9)  # no caller is left out because the machine is slow
     server = Held()
     sender = sync_sender.BatchSender(lane, server.send)
 

@@ -1,4 +1,4 @@
-"""How lanes gather items, and the outcome of each item: pure, with answers made by hand."""
+"""How lanes gather items, and the outcome of each item; without a server, with answers made by hand."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Retries of the client for threads, and the errors at their end; without sockets or real time."""
+"""Retries of the client for threads, and the error after the last retry; without sockets or real time."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Defaults of a queue: the clients keep those that a call does not name, although the server replaces all."""
+"""Defaults of a queue: clients keep the defaults that a call does not name, although the server replaces all."""
 
 from typing import Any
 

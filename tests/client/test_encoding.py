@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobengine.client import encoding
 from jobengine.client.encoding import encode_text, new_uid
 
-#: What users write who know no better encoder.
+#: The encoder that most users would write.
 _USUAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _KEYS = st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False, allow_infinity=False))
 _VALUES = st.recursive(
@@ -51,7 +51,7 @@ def test_a_value_is_encoded_in_the_same_way_without_the_c_encoder(monkeypatch: p
 
 
 def test_this_python_has_the_c_encoder_of_json() -> None:
-    """It has no documentation. If this fails, the client is slower, and the fast way can go."""
+    """The encoder is undocumented. If this test fails, the client is slower, and its fast path can be removed."""
     assert encoding.encode_text.__name__ == "encode_text"
 
 
@@ -59,7 +59,7 @@ def test_a_new_uid_is_a_random_uuid() -> None:
     uids = {UUID(uid) for uid in (new_uid() for _ in range(1000))}
     assert len(uids) == 1000
     assert {(uid.version, uid.variant) for uid in uids} == {(4, RFC_4122)}
-    # Each of the other bits is set in some and not in others.
+    # Each of the other bits is set in some uids and not in others.
     in_all, in_any = (1 << 128) - 1, 0
     for uid in uids:
         in_all, in_any = in_all & uid.int, in_any | uid.int

@@ -9,7 +9,7 @@ from jobengine.client.http_codec import Request, Response
 
 from .doubles import answer, async_queue_with, in_loop, queue_with
 
-#: Each list: its field in an answer, the field that identifies an item, the query, and the call.
+#: For each list: its field in an answer, the field that identifies an item, the query, and the call.
 LISTS: list[tuple[str, str, dict[str, str], Callable[..., Any]]] = [
     ("groups", "group", {"sort": "queued"}, lambda queue, **limit: queue.groups(**limit)),
     ("groups", "group", {"sort": "oldest"}, lambda queue, **limit: queue.groups(sort="oldest", **limit)),

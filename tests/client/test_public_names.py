@@ -15,14 +15,14 @@ _DOCS = Path(__file__).parents[2] / "docs"
 
 
 def _listed(page: str) -> dict[str, set[str]]:
-    """The table of a page: a class in each row, and its names."""
+    """The names of each class, from a page's table with a class in each row."""
     _, section = re.split(r"^##+ All names$", (_DOCS / page).read_text(), flags=re.MULTILINE)
     rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", section.split("\n#")[0], re.MULTILINE)
     return {name: set(re.findall(r"`([^`]+)`", names)) for name, names in rows}
 
 
 def _foreign(kind: type) -> set[str]:
-    """What a class has from Python's library."""
+    """The attributes that a class inherits from Python's library."""
     return {name for base in kind.__mro__ if not base.__module__.startswith("jobengine") for name in dir(base)}
 
 
@@ -33,7 +33,7 @@ def _shown(thing: Any) -> set[str]:
 
 
 def _objects() -> Iterator[Any]:
-    """One of each class that sets attributes when an object is made."""
+    """An object of each class whose objects have attributes that the class lacks."""
     job = client.Job({"uid": "u", "lease": "l"})
     for engine in (client.JobEngine, client.AsyncJobEngine):
         made = engine("http://server.example", access_key="k")

@@ -20,7 +20,7 @@ def _properties(name: str) -> dict[str, Any]:
 
 
 def _fields(part: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an object, wherever they are described."""
+    """The fields of an object, also those in its parts."""
     if "$ref" in part:
         return _fields(schema()["components"]["schemas"][part["$ref"].rsplit("/", 1)[1]])
     fields = dict(part.get("properties", {}))
@@ -30,7 +30,7 @@ def _fields(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(kind: type) -> set[str]:
-    """The fields of the JSON that a class reads."""
+    """The JSON fields that a class reads."""
     return {field.wire for base in kind.__mro__ for field in vars(base).values() if isinstance(field, Field)}
 
 

@@ -1,4 +1,4 @@
-"""Answers of another program, or of a proxy: every method of the client says so, and none takes one for a success."""
+"""Answers of another program or a proxy: every method of the client raises an error that says so."""
 
 import asyncio
 import http.server as http_server
@@ -60,7 +60,7 @@ STRANGERS: dict[str, tuple[int, str, bytes]] = {
     "an error that is an array": (400, "application/json", b"[1]"),
 }
 
-#: For both clients; the others are tried with the one for threads.
+#: Answers for both clients; all others are tried only with the client for threads.
 _FOR_BOTH = [STRANGERS[name] for name in ("an empty object", "a page", "deep JSON", "a page as an error")]
 
 
@@ -236,7 +236,7 @@ def _in_a_loop(use: Use, stranger: Stranger, path: Path) -> None:
 def test_no_method_accepts_an_answer_of_another_program(stranger: Stranger, tmp_path: Path, name: str) -> None:
     for what, stranger.answer in STRANGERS.items():
         if what == _OTHER_QUEUE and name in ("Queue.all_jobs", "Queue.jobs"):
-            continue  # this could be their answer
+            continue  # this could be a JobEngine's answer
         try:
             _check(USES[name], stranger, tmp_path)
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""Connections, to a small local server that does what the test tells it."""
+"""The client's connections to a small local server, which does what the test sets."""
 
 import asyncio
 import inspect
@@ -228,7 +228,7 @@ def test_an_interrupted_claim_releases_the_jobs_in_an_answer_already_on_its_way(
 
 _BUSY = _reply(503, {"detail": "busy"})
 _MANY_ADDED = _reply(201, {"jobs": [{"uid": "u"}] * MOST})
-#: As many jobs as make two requests.
+#: So many jobs that they need two requests.
 _TWO_REQUESTS: list[dict[str, Any]] = [{}] * (MOST + 1)
 
 
@@ -276,7 +276,7 @@ def test_a_thread_that_holds_the_pool_lock_can_drop_a_connection(server: Server)
     next(chunks)
 
     def collect() -> None:
-        """As the garbage collector does with a generator that was given up."""
+        """Close a generator as the garbage collector does when nobody uses it any more."""
         with pool._lock:
             chunks.close()
 

@@ -1,4 +1,4 @@
-"""The client for threads is the one for asyncio, without what is asynchronous in it."""
+"""The client for threads is the client for asyncio without its asynchronous syntax."""
 
 import pytest
 

@@ -14,7 +14,7 @@ import tokenize
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[2] / "jobengine" / "client"
-#: The modules that are made; the others of the package are written by hand.
+#: The generated modules; all others of the package are written by hand.
 MODULES = (
     "backup",
     "batches",
@@ -40,7 +40,7 @@ _RENAMED = {
 
 
 def made(source: str, name: str) -> str:
-    """The module for threads; it is not formatted yet."""
+    """The source of the module for threads, not formatted yet."""
     tokens = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME and token.string in ("async", "await"):
@@ -68,7 +68,7 @@ def meaning(source: str) -> str:
 
 
 def main() -> None:
-    """Write them, laid out by ruff."""
+    """Write the generated modules, formatted by ruff."""
     paths = []
     for name in MODULES:
         paths.append(CLIENT / "_sync" / f"{name}.py")

@@ -61,7 +61,7 @@ def test_the_callback_runs_each_time_the_clock_is_set(
 def test_the_callback_runs_at_each_wake_up_of_the_timer(
     reactor: _Reactor, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A machine may refuse to set its clock. So this timer expires: that wakes the watch just like a cancelled timer.
+    # The machine may refuse to set its clock, so let the timer expire: that wakes the watch like a clock step.
     with monkeypatch.context() as patch:
         patch.setattr(clock_watch, "_FAR", 1)
         watch = watch_clock(reactor, lambda: calls.append("set"))

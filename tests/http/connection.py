@@ -38,7 +38,7 @@ def request(method: str, target: str, *headers: str, body: bytes = b"", version:
 
 
 def parse(data: bytes) -> list[RawAnswer]:
-    """The answers in what a server sent; raises AssertionError if there is anything else."""
+    """The answers in the bytes of a server; raises AssertionError for any other bytes."""
     answers = []
     while data:
         head, found, data = data.partition(b"\r\n\r\n")
@@ -108,7 +108,7 @@ class Connection:
 
     @property
     def sent(self) -> bytes:
-        """All that came from the server."""
+        """All bytes that came from the server."""
         return self.transport.value()
 
     @property

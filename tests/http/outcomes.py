@@ -41,7 +41,7 @@ class Kept(Resource):
 
 
 def outcome(*pieces: bytes) -> Any:
-    """The requests that a connection accepts when these pieces follow a first request, and how it ends."""
+    """The requests that a connection accepts when these pieces follow a first request, and how the connection ends."""
     kept = Kept()
     reactor: Any = MemoryReactorClock()
     site = JobSite(kept, LIMITS, lambda *_: None, reactor)

@@ -1,4 +1,4 @@
-"""Whether a browser lets a page of another origin use the API."""
+"""The headers by which browsers allow or deny a page of another origin the API."""
 
 from collections.abc import Callable
 

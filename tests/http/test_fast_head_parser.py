@@ -15,7 +15,7 @@ from tests.http.outcomes import FIRST, LIMITS, Kept, outcome
 
 
 def test_bytes_after_a_request_with_connection_close_are_ignored() -> None:
-    """As over TLS, where a closing connection still delivers bytes that the client has sent."""
+    """Over TLS a closing connection still delivers bytes that the client has sent."""
     kept = Kept()
     site = JobSite(kept, LIMITS, lambda *_: None, MemoryReactorClock())
     channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))

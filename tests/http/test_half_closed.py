@@ -1,4 +1,4 @@
-"""A client that has closed its sending side gets its answers, but a long poll of it counts as disconnected."""
+"""A client that has closed its sending side gets its answers, but its long poll counts as disconnected."""
 
 import gc
 import weakref
@@ -90,7 +90,7 @@ def test_a_half_closed_connection_is_no_longer_read(start: Callable[..., MemoryS
     server = start(engine_parts={"thread": stepped})
     connection = Connection(server).send(PUT + PUT)
     _close(connection)
-    connection.transport.producerState = "ended"  # a value that reading on would replace
+    connection.transport.producerState = "ended"  # a value that is replaced if the server reads on
     _step(server, stepped)
     assert len(connection.answers) == 1
     connection.channel.resumeProducing()
@@ -112,7 +112,7 @@ def test_a_lost_connection_is_freed_without_the_garbage_collector(server: Memory
         connection = Connection(server).send(sent)
         channel = weakref.ref(connection.channel)
         connection.go()
-        # Unlike a real one, this transport keeps what it served.
+        # Unlike a real transport, this one keeps references to its connection.
         connection.transport.__dict__.clear()
         connection.channel = None
         assert channel() is None

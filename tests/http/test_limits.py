@@ -1,4 +1,4 @@
-"""The limits, each applied while the bytes arrive."""
+"""The limits of requests, each applied while the bytes arrive."""
 
 import tempfile
 from collections.abc import Callable

@@ -163,6 +163,6 @@ def test_each_turn_reads_a_part_of_only_one_of_many_long_bodies(start: Any, size
         before = [*turns.waiting]
         turns.go()
         server.pump()
-        # The request that was read in this turn is now the last in the queue, or complete.
+        # The request read in this turn is now the last in the queue, or complete.
         assert turns.waiting[:4] == before[1:5]
     assert [answer.status for connection in connections for answer in connection.answers] == [201] * 5

@@ -176,7 +176,7 @@ def test_a_client_that_reads_nothing_for_thirty_seconds_is_cut_off(server: Memor
     unsent.bytes = known
     server.pump()
     assert connection.wait(29).open
-    # The bytes that the client has not read are checked every 30 seconds; the first check has none to compare with.
+    # The unread bytes are checked every 30 seconds; the first check has no earlier number to compare.
     for _ in range(2):
         connection.wait(31)
         server.pump()
@@ -199,7 +199,7 @@ class _OverUnixSocket:
         server.pump()
 
     def write(self) -> None:
-        """Let the server write as long as it has something and there is room."""
+        """Let the server write as long as it has data and the socket has room."""
         while self._transport in self._reactor.getWriters() and select([], [self._transport], [], 0)[1]:
             self._transport.doWrite()
             self._server.pump()
@@ -222,7 +222,7 @@ class _OverUnixSocket:
 
 @pytest.fixture
 def over_unix_socket(server: MemoryServer) -> Iterator[_OverUnixSocket]:
-    """A client of a list of 2 MB that has read nothing yet."""
+    """A client that has requested a list of 2 MB and has read nothing yet."""
     jobs = [{"content": {"text": "x" * 1000}}] * 1600
     assert server.call("PUT", "/api/v1/jobs?queueName=q", body={"queue_name": "q", "jobs": jobs}).status == 201
     connection = _OverUnixSocket(server)

@@ -1,4 +1,4 @@
-"""docs/postgresql.md and docs/operate-postgresql.md: their commands work, and their statements about the database are
+"""docs/postgresql.md and docs/operate-postgresql.md: their commands work, and what they say about the database is
 true."""
 
 import os

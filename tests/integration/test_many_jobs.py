@@ -1,5 +1,4 @@
-"""Long queues and large requests: a queue is streamed in bounded memory, between other requests; a request is one
-commit."""
+"""Long queues are streamed in bounded memory, between other requests; a large request is one commit."""
 
 import json
 import threading

@@ -16,12 +16,12 @@ V1_FIELDS = frozenset(
 
 
 def v1(job: Any) -> Any:
-    """A job as a client of the first version sees it."""
+    """A job as clients of the first API version see it."""
     return {name: value for name, value in job.items() if name in V1_FIELDS}
 
 
 def add(server: MemoryServer, content: Any = None, **job: Any) -> Any:
-    """A job as it was added."""
+    """Add a job; returns the answer's job."""
     answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": content or {}, **job}})
     assert answer.status == 201, answer
     return answer.json
@@ -71,7 +71,7 @@ def each(*values: Any) -> tuple[Any, ...]:
 
 
 def put(server: MemoryServer, *, key: str = "key", headers: Any = None, **job: Any) -> Answer:
-    """Add a job, with any answer."""
+    """Add a job; returns the answer, which may be a refusal."""
     body = {"queue_name": "q", "job": {"content": {}, **job}}
     return server.call("PUT", "/api/v1/job", body=body, key=key, headers=headers)
 
@@ -86,7 +86,7 @@ def take(server: MemoryServer, *names: str, key: str = "key", **more: Any) -> An
 
 
 def hold(server: MemoryServer, **more: Any) -> Any:
-    """The one job that was claimed."""
+    """Claim a job, which must be ready; returns it."""
     (job,) = take(server, **more).json["jobs"]
     return job
 
@@ -102,7 +102,7 @@ def metrics(server: MemoryServer) -> str:
 
 
 def waiters(server: MemoryServer, on: str) -> int:
-    """How many wait for jobs, for ends or for events."""
+    """The number of clients that wait for jobs, for ends of jobs or for events."""
     (found,) = re.findall(rf'^jobengine_waiters{{on="{on}"}} (\d+)', metrics(server), re.MULTILINE)
     return int(found)
 
@@ -116,7 +116,7 @@ def set_up(server: MemoryServer, name: str = "q", key: str = "key", **more: Any)
 
 
 def page(server: MemoryServer, **query: Any) -> Any:
-    """Some jobs of the queue."""
+    """A page of the queue's jobs."""
     answer = server.call("GET", "/api/v1/jobs", query={"queueName": "q", **query})
     assert answer.status == 200, answer
     return answer.json

@@ -36,7 +36,7 @@ def close_batch(server: MemoryServer, name: str) -> Any:
 
 
 def run(server: MemoryServer, command: c.Command[Any]) -> Any:
-    """The answer of a server's engine to a command."""
+    """Give a server's engine a command; returns the answer."""
     answers: list[Any] = []
     ensureDeferred(server.engine.ask(command)).addBoth(answers.append)
     server.pump()

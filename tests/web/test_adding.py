@@ -1,4 +1,4 @@
-"""Adding a job: for later, once, or only while there is none with its unique key."""
+"""Adding a job: for later, only once, or only while no other job has its unique key."""
 
 import json
 from typing import Any

@@ -57,7 +57,7 @@ def test_a_wrong_admin_key_and_a_missing_one_are_distinguished(guarded: MemorySe
 
 
 def _detail(server: MemoryServer, headers: dict[str, Any]) -> str:
-    """What is said of a list of all queues."""
+    """The detail of the problem in the answer to a list of all queues."""
     answer = server.call("GET", "/api/v1/queues", headers=headers)
     assert _asks_for_admin(answer)
     return str(answer.json["detail"])

@@ -1,4 +1,4 @@
-"""Priority ageing over HTTP: the setting, lists, and what explain says."""
+"""Priority ageing over HTTP: the setting, lists, and the answer of explain."""
 
 from typing import Any
 

@@ -46,7 +46,7 @@ def test_without_an_admin_key_of_the_server_the_call_is_always_refused(start: Ca
 
 
 class _Elsewhere(Wrapping):
-    """An engine without a file that could be copied."""
+    """An engine without a file, so that it offers no backup."""
 
     async def backup(self) -> None:
         raise NotOffered("The jobs are elsewhere; back them up there.")

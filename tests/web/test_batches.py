@@ -1,4 +1,4 @@
-"""Batches over HTTP: their forms, bad input, and what their readers see."""
+"""Batches over HTTP: their JSON, bad input, and what keys with fewer rights see."""
 
 from typing import Any
 from uuid import UUID

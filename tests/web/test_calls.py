@@ -1,4 +1,4 @@
-"""Every call of the first version of the API: status, fields, and which check comes first."""
+"""Every call of the first API version: status, fields, and the order of its checks."""
 
 from collections.abc import Callable
 from typing import Any

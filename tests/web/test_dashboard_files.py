@@ -37,7 +37,7 @@ def _get(server: MemoryServer, path: str, *headers: str, method: str = "GET") ->
 
 
 def _place(server: MemoryServer) -> str:
-    """The path of the files, from the page."""
+    """The path of the dashboard's files, as the page has it."""
     (place,) = set(re.findall(r'"(dashboard/[0-9a-f]{16}/)a', _get(server, "/", HTML).body.decode()))
     return f"/{place}"
 

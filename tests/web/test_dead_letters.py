@@ -18,7 +18,7 @@ def _with_dead_letters(server: MemoryServer, **more: Any) -> Answer:
 
 
 def _fail(server: MemoryServer, **job: Any) -> str:
-    """The uid of a job that has failed."""
+    """Add a job and let it fail; returns its uid."""
     add(server, **job)
     held = hold(server)
     body = {"queue_name": "q", "uid": held["uid"], "lease": held["lease"], "new_status": "failed", "error": "e"}

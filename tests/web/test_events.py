@@ -115,7 +115,7 @@ def test_a_silent_stream_sends_comments(server: MemoryServer) -> None:
 
 
 def _timers(server: MemoryServer) -> int:
-    """How many there are, but for the one that lets events go that nobody watches any more."""
+    """The number of timers, without the timer that drops events that nobody watches any more."""
     return len([call for call in server.clock.getDelayedCalls() if call.getTime() - server.clock.seconds() < 500])
 
 

@@ -1,4 +1,4 @@
-"""`explain` names what a job waits for, or because of what it failed."""
+"""`explain` names the jobs and batches for which a job waits, or because of which it failed."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ CANARY = "canary-9f27"
 
 
 class _Refusing:
-    """An engine that answers every verb with an error."""
+    """An engine that answers every command with an error."""
 
     def __init__(self, error: Exception, readiness: Readiness | None = None) -> None:
         self._error = error
@@ -50,7 +50,7 @@ class _Silent(_Refusing):
 
 
 class _Away(_Refusing):
-    """An engine that can't reach its database, and knows it."""
+    """An engine that can't reach its database, and reports this at once."""
 
     async def figures(self) -> list[Figure]:
         return [Figure(name="accepts_changes", help="", kind=FigureKind.GAUGE, value=0)]
@@ -58,7 +58,7 @@ class _Away(_Refusing):
 
 @frozen
 class _Opened:
-    """Replaces the engine once the queue was made."""
+    """Replaces the engine once its queue exists."""
 
     engine: Any
     others: list[Any]
@@ -102,7 +102,7 @@ def test_an_unavailable_engine_reports_the_reason_and_when_to_retry(
 
 @pytest.mark.parametrize("error", [Starting("recovering, 43 %"), Busy("too much waits"), ZeroDivisionError()])
 def test_the_unverified_name_of_a_queue_is_not_logged(broken: Any, events: list[LogEvent], error: Exception) -> None:
-    # The key stands in the wrong place.
+    # The key is in the wrong place.
     broken(_Refusing(error)).call("GET", "/api/v1/queue/stats", query={"name": CANARY})
     line = _last_line(events)
     assert line.path == "/api/v1/queue/stats"
@@ -152,7 +152,7 @@ def test_an_error_in_the_middle_of_a_list_breaks_the_connection(
 
 
 class _Breaking:
-    """An engine that gives two parts of a queue and then fails."""
+    """An engine that sends two parts of a queue and then fails."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

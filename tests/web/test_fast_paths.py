@@ -1,4 +1,4 @@
-"""Requests to fixed paths bypass Klein, and plain answers bypass Twisted's headers: the answers must be the same."""
+"""Requests to fixed paths bypass Klein, plain answers bypass Twisted's headers: the answers must not differ."""
 
 from collections.abc import Callable
 from typing import Any

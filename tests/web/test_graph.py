@@ -1,4 +1,4 @@
-"""The graph of a job over HTTP: what it waits for, and what waits for it."""
+"""The graph of a job over HTTP: its dependencies and its dependants."""
 
 from typing import Any
 

@@ -33,7 +33,7 @@ def test_a_history_has_counts_and_times_in_seconds(server: MemoryServer) -> None
 def test_an_idle_server_sets_no_timers(server: MemoryServer) -> None:
     add(server)
     server.pump()
-    # One timer, which keeps what was counted; it is not set again.
+    # Only one timer exists: it stores the counts, and is not set again.
     (keeping,) = server.clock.getDelayedCalls()
     server.clock.advance(keeping.getTime() - server.clock.seconds())
     server.pump()

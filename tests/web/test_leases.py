@@ -1,4 +1,4 @@
-"""Leases: who sees them, what they allow, and what happens after one was lost."""
+"""Leases: who sees them, what they allow, and what happens after a lease was lost."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from tests.web.asking import add, change, hold, listed, page, put, read, take
 
 
 def _lost(answer: Answer) -> tuple[Any, ...]:
-    """The members of a 409 about the holder of the job."""
+    """The members about the job's holder in the problem of a 409."""
     assert answer.status == 409
     return answer.json["state"], answer.json["worker"]
 

@@ -1,4 +1,4 @@
-"""A name that a body or a query uses is accepted in the other too, and a near miss is answered with the right call."""
+"""Names of a body are accepted in a query and vice versa; a misspelt call is answered with the right one."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ VALUES = {"queue": "q", "jobUID": UID, "keyID": UID, "markQueued": "false", "wit
 
 
 def _query(call: tuple[str, str]) -> dict[str, str]:
-    """A query of the call, with the names that its handler reads."""
+    """A valid query of the call, with the names that its handler reads."""
     names = [name.decode() for name in CALLS[call].parameters]
     return {name: VALUES.get(name, "q") for name in names if name in ("name", "queueName") or name in VALUES}
 
@@ -66,7 +66,7 @@ def test_a_body_names_its_queue_by_either_field_but_not_both(server: MemoryServe
     both = server.call(*call, body={**body, other: "q"})
     assert (both.status, both.json["detail"]) == (400, "name and queue_name mean the same; send one of them.")
     renamed = {other if known == name else known: value for known, value in body.items()}
-    # First under the other name: a queue can be created once.
+    # The other name comes first, since a queue can be created only once.
     answer = server.call(*call, body=renamed)
     assert answer.status in (200, 201, 404), answer
     neither = {known: value for known, value in body.items() if known != name}
@@ -169,7 +169,7 @@ def _structs(kind: Any) -> Iterator[type[Struct]]:
         yield from _structs(part)
 
 
-#: The required fields of objects that no body of BODIES has.
+#: The required fields of objects that are in no body of BODIES.
 _LEAST: dict[type[Struct], Any] = {
     bodies.NewJob: {"content": {}},
     bodies.Dependency: {"queue_name": "q", "uid": UID},

@@ -60,7 +60,7 @@ def _example(holder: Any) -> Any:
 
 
 class _Noted(dict[bytes, list[bytes]]):
-    """A query, or headers, that records what was read of it."""
+    """A query, or headers, that records which names were read."""
 
     def __init__(self, read: set[str]) -> None:
         super().__init__()

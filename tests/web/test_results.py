@@ -1,4 +1,4 @@
-"""Claims that bring the results of what the jobs have waited for."""
+"""Claims that bring the results of the jobs' dependencies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from tests.http.connection import Connection, request
 from tests.web.asking import add_key, change, make_queue, read, take, update
 from tests.web.linking import add_jobs, close_batch, job, run, set_batch, uid
 
-#: A result of a little less than half of what an answer may have.
+#: A result a little shorter than half of the most bytes of results in an answer.
 HALF = "x" * 500_000
 
 
@@ -126,7 +126,7 @@ def test_results_of_removed_jobs_and_of_queues_that_the_key_does_not_open_are_le
 
 
 class _Refusing(Wrapping):
-    """An engine that reads nothing: it is busy."""
+    """An engine that refuses reads because it is busy."""
 
     async def ask(self, command: Any) -> Any:
         if isinstance(command, c.ReadLinks):
@@ -144,7 +144,7 @@ def test_a_job_is_claimed_even_if_the_results_can_not_be_read(start: Callable[..
 
 
 class _Slow(_Refusing):
-    """An engine that takes for ever to read."""
+    """An engine whose reads never end."""
 
     async def ask(self, command: Any) -> Any:
         return await (Deferred() if isinstance(command, c.ReadLinks) else self._engine.ask(command))

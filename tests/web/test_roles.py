@@ -22,12 +22,12 @@ class Call:
 
     method: str
     path: str
-    #: The roles that may make it; None if it needs no key of a queue.
+    #: The roles that may make the call; None if it needs no key of a queue.
     allowed: set[str] | None
     status: int
     query: dict[str, str] | None = None
     body: Any = None
-    #: The status without any key, if it needs no key of a queue; the admin gets `status`.
+    #: The status without any key, if the call needs no key of a queue; the admin gets `status`.
     open_status: int | None = None
 
 
@@ -147,7 +147,7 @@ class _Table:
         return filled.get(value, value) if isinstance(value, str) else value
 
     def state(self) -> Any:
-        """All that a call could have changed."""
+        """All state that a call could have changed."""
         keys = self.server.call("GET", "/api/v1/queue/key", query={"name": "q"}).json
         groups = self.server.call("GET", "/api/v1/groups", query={"queueName": "q"}).json
         return listed(self.server), keys, groups, self.server.call("POST", "/api/v1/queue", body={"name": "q"}).json
@@ -184,7 +184,7 @@ FORBIDDEN: Final = [(role, call) for call in KEYED for role in ROLES if role not
 
 @pytest.mark.parametrize(("role", "call"), ALLOWED, ids=[f"{role} {call.method} {call.path}" for role, call in ALLOWED])
 def test_each_role_may_make_its_calls(start: Callable[..., MemoryServer], call: Call, role: str) -> None:
-    """An admin key takes nothing from the keys of queues; the other tests use an owner's without one."""
+    """A server's admin key takes no rights from the keys of queues; the other tests use an owner's key without it."""
     table = _Table(start(admin_key=ADMIN.encode() if role == "owner" else None))
     assert table.ask(call, _key_of(role)).status == call.status
 
@@ -193,7 +193,7 @@ def test_no_role_may_make_other_calls(table: _Table) -> None:
     before = table.state()
     for role, call in FORBIDDEN:
         answer = table.ask(call, _key_of(role))
-        # A producer may read jobs, but this one is the owner's.
+        # A producer may read its own jobs, but this job is the owner's.
         reads_anothers = role == "producer" and (call.method, call.path) == ("GET", "/api/v1/job")
         assert (answer.status, role, call) == (404 if reads_anothers else 403, role, call)
         assert b"canary" not in answer.body

@@ -14,7 +14,7 @@ _LATER = ("fires", "fails", "fires with a Deferred", "is cancelled")
 
 
 class _Later:
-    """A coroutine in which each step awaits a Deferred, and what it heard."""
+    """A coroutine in which each step awaits a Deferred, and the results that it got."""
 
     def __init__(self, steps: list[str]) -> None:
         self.steps = steps

@@ -262,7 +262,7 @@ def test_a_change_without_any_setting_is_refused(server: MemoryServer) -> None:
 
 
 def test_fields_of_a_queue_are_accepted_by_their_own_names_only(server: MemoryServer) -> None:
-    """Elsewhere `name` and `queue_name` mean the same; here each has a meaning."""
+    """In other calls `name` and `queue_name` mean the same; here they differ."""
     _put(server)
     assert server.call("GET", "/api/v1/schedule", query={"queue_name": "q", "name": "nightly"}).status == 200
     body = {"queue_name": "q", "name": "nightly", **NIGHTLY, "job": {"content": {}, "name": "x"}}

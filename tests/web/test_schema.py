@@ -158,7 +158,7 @@ def test_the_checker_refuses_text_that_is_not_json() -> None:
 
 
 class _Ill(Resource):
-    """Gives answers that are not documented."""
+    """A server whose answers are not documented."""
 
     def render_GET(self, request: Any) -> bytes:
         request.setHeader(b"Content-Type", b"application/json")

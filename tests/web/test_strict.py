@@ -17,7 +17,7 @@ from tests.web.asking import add, each, hold, listed, put, read, update, v1
 
 CALLS = Routes.calls
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
-#: A valid body of each call with a body, as far as it is checked before the queue is.
+#: For each call with a body, a body that passes all checks before that of the queue.
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/queue"): {"name": "new", "access_key": "k"},
     ("POST", "/api/v1/queue"): {"name": "q", "defaults": {"max_attempts": 2}},
@@ -288,7 +288,7 @@ def test_the_schema_has_all_fields_of_all_forms_of_a_bulk_change() -> None:
     assert [one["additionalProperties"] for one in either] == [False, False, False]
 
 
-# What was read may be sent
+# Objects may be sent as they were read
 
 
 def test_a_job_as_read_may_be_added_unchanged(server: MemoryServer) -> None:
@@ -311,7 +311,7 @@ def test_ignored_fields_of_a_job_may_have_any_value(server: MemoryServer) -> Non
 
 
 def _asked_for() -> set[str]:
-    """The fields of a job to be added that are not ignored."""
+    """The fields of a new job that are not ignored."""
     return {field.name for field in fields(bodies.NewJob) if field.type != Ignored}
 
 

@@ -1,4 +1,4 @@
-"""Unique keys with more than a key: `unique` and `debounce` of a job."""
+"""Unique keys with rules: `unique` and `debounce` of a job."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The workers that hold jobs of a queue, and the claims that wait for some."""
+"""The workers that hold jobs of a queue, and the claims that wait for its jobs."""
 
 from typing import Any
 

@@ -8,8 +8,7 @@ from playwright.sync_api import APIResponse, Page, Route
 
 from tests.integration.daemons import until
 
-#: Resolves after the tasks of all answers that have arrived. No frame is waited for: a busy machine may draw none for
-#: seconds.
+#: Resolves after the tasks of all arrived answers. No frame is waited for: a busy machine may draw none for seconds.
 _SETTLED = "() => new Promise((done) => setTimeout(() => setTimeout(done)))"
 
 
@@ -43,9 +42,7 @@ class Held:
         self._answers.clear()
         for route, answer in answers:
             route.fulfill(response=answer)
-            if (
-                response := route.request.response()
-            ) is not None:  # there is no answer if the page has aborted the call
+            if (response := route.request.response()) is not None:  # None if the page has aborted the call
                 response.finished()
         self.page.evaluate(_SETTLED)
 
