@@ -54,7 +54,9 @@ def wait_outcomes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> list[Job | J
     return outcomes
 
 
-def test_add_wait_goes_on_when_the_server_was_away(shell: Shell, wait_outcomes: list[Job | JobEngineError]) -> None:
+def test_add_wait_continues_after_an_outage_of_the_server(
+    shell: Shell, wait_outcomes: list[Job | JobEngineError]
+) -> None:
     recovering = Unavailable("starting", status=503)
     wait_outcomes += [OutcomeUnknown("Lost."), Unavailable("Away."), recovering, job_of(state="complete", result=7)]
     done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s", "--uid", UID)
@@ -63,7 +65,7 @@ def test_add_wait_goes_on_when_the_server_was_away(shell: Shell, wait_outcomes: 
     assert shell.mail.asked == [("add_and_wait", UID), *[("wait", UID)] * 3]
 
 
-def test_add_wait_does_not_add_a_job_again_that_is_gone_after_an_outage(
+def test_add_wait_does_not_add_a_removed_job_again_after_an_outage(
     shell: Shell, wait_outcomes: list[Job | JobEngineError]
 ) -> None:
     wait_outcomes += [OutcomeUnknown("Lost."), JobNotFound("It is gone.")]

@@ -49,7 +49,7 @@ def test_the_variable_tz_sets_the_zone_and_is_exported_too() -> None:
     assert (job.timezone, job.content) == ("Asia/Kolkata", {"command": "export TZ=Asia/Kolkata\necho a"})
 
 
-def test_a_name_follows_from_the_command_alone() -> None:
+def test_the_name_of_a_schedule_depends_only_on_its_command() -> None:
     first, same, other, again = _read("@daily /bin/a b\n0 4 * * * /bin/a  c\n@daily /bin/a b c\n@hourly /bin/a b").jobs
     assert first.name.startswith("bin-a-b-")
     assert len({first.name, same.name, other.name}) == 3

@@ -63,7 +63,7 @@ def test_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
     assert third.endswith("\tkind-2\tno error was given")
 
 
-def test_errors_as_json_are_those_of_the_server(shell: Shell) -> None:
+def test_errors_as_json_are_the_answer_of_the_server(shell: Shell) -> None:
     shell.mail.answers["failures"] = _groups(_REFUSED)
     (line,) = shell("errors", "mail", "--json").stdout.splitlines()
     assert json.loads(line) == shell.mail.answers["failures"][0].raw

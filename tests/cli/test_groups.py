@@ -73,7 +73,7 @@ def test_configure_leaves_the_other_limit_as_it_is(shell: Shell, options: tuple[
 
 
 @pytest.mark.parametrize("rate", ["10", "10/", "/60", "0/60", "-1/60", "10/60x", "ten/60", "10/1.5"])
-def test_a_rate_of_another_form_is_wrong_usage(shell: Shell, rate: str) -> None:
+def test_a_malformed_rate_is_wrong_usage(shell: Shell, rate: str) -> None:
     done = shell("queue", "configure", "mail", "--rate", rate)
     assert done.exit_code == 2
     assert "is not a rate; write 10/60, 100/s or 10/1m" in done.stderr

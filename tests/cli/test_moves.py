@@ -61,14 +61,14 @@ def test_move_takes_a_filter_or_all(shell: Shell, options: list[str]) -> None:
     assert shell("move", "mail", "other", *options).exit_code == 2
 
 
-def test_retry_takes_a_pace_for_jobs_that_match(shell: Shell) -> None:
+def test_retry_with_a_filter_takes_a_pace(shell: Shell) -> None:
     assert shell("retry", "mail", "--tag", "a", "--per-second", "50", "--yes").exit_code == 0
     assert shell.mail.asked == [("retry", {"per_second": 50.0, "tag": "a"})]
     for wrong in ([UID], ["--all", "--without-dependencies"]):
         assert shell("retry", "mail", *wrong, "--per-second", "50", "--yes").exit_code == 2
 
 
-def test_a_missing_dead_letter_queue_is_a_trouble() -> None:
+def test_a_missing_dead_letter_queue_counts_as_trouble() -> None:
     its = {"queue_name": "dead", "keep_minutes": 5, "missing": True}
     assert "its dead-letter queue dead is missing" in troubles(stats_of(dead_letter=its))
     assert troubles(stats_of(dead_letter={**its, "missing": False})) == troubles(stats_of())

@@ -97,7 +97,7 @@ def test_a_wrong_dependency_is_a_type_error(wrong: Any, says: str) -> None:
     assert pool.requests == []
 
 
-def test_a_new_job_gets_a_uid_when_another_names_it() -> None:
+def test_a_new_job_gets_a_uid_when_another_job_depends_on_it() -> None:
     queue, pool = queue_with(_added)
     first, second = NewJob({"n": 1}), NewJob({"n": 2})
     third = NewJob({"n": 3}, depends_on=[first, second])
@@ -106,7 +106,7 @@ def test_a_new_job_gets_a_uid_when_another_names_it() -> None:
     assert sent[3]["depends_on"] == [sent[1]["uid"], sent[2]["uid"]] == [first.uid, second.uid]
 
 
-def test_the_same_new_job_can_be_added_many_times_if_none_names_it() -> None:
+def test_a_new_job_without_dependants_can_be_added_many_times() -> None:
     queue, pool = queue_with(_added)
     queue.add_many([NewJob({})] * 3)
     assert len({job["uid"] for job in _sent(pool)}) == 3

@@ -92,7 +92,7 @@ def test_the_order_of_a_queue_can_be_read_and_set_again() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"rate": 10}, {"rate": (1, 2, 3)}, {"rate": (1, "m")}, {"in_proges": 5}])
-def test_a_limit_of_another_form_is_a_type_error(limits: Any) -> None:
+def test_a_malformed_limit_is_a_type_error(limits: Any) -> None:
     queue, pool = queue_with([])
     with pytest.raises(TypeError, match=r"\(10, 60\)|did you mean 'in_progress'"):
         queue.configure(limits=limits)

@@ -34,7 +34,7 @@ def test_a_dead_letter_queue_is_set_by_name_mapping_or_value(given: Any, sent: A
     assert (its.queue_name, its.keep, its.missing) == ("dead", timedelta(hours=1), True)
 
 
-def test_a_job_says_where_it_came_from_and_why_it_stayed() -> None:
+def test_a_job_shows_its_former_queue_or_why_it_was_not_moved() -> None:
     job = Job({"moved_from": {"queue_name": "mail", "at": 1_800_000_000}})
     assert job.moved_from is not None
     assert (job.moved_from.queue_name, job.moved_from.at) == ("mail", datetime(2027, 1, 15, 8, tzinfo=UTC))
@@ -86,7 +86,7 @@ def test_a_redrive_needs_a_dead_letter_queue() -> None:
         queue.redrive()
 
 
-def test_a_retry_takes_a_pace_for_many_jobs_only() -> None:
+def test_only_a_retry_of_many_jobs_takes_a_pace() -> None:
     queue, pool = _queue({"matched": 7})
     assert queue.retry(tag="a", per_second=5) == 7
     assert body_of(pool.requests[0]) == {

@@ -73,7 +73,7 @@ def _is_error(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in client.__all__ if name.startswith("Async")])
-def test_a_class_for_asyncio_has_the_names_of_the_one_for_threads(name: str) -> None:
+def test_a_class_for_asyncio_has_the_names_of_the_class_for_threads(name: str) -> None:
     public = _public(client)
     assert public[name] == public[name.removeprefix("Async")]
 

@@ -38,7 +38,7 @@ def _shown(settings: Settings) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", ["timeout", "retry_for", "max_pending"])
-def test_a_limit_that_is_no_number_is_refused_by_its_name(name: str) -> None:
+def test_a_limit_that_is_no_number_is_refused_with_its_name(name: str) -> None:
     wrong: dict[str, Any] = {name: "5"}
     with pytest.raises(TypeError, match=f"^{name} must be a number, not str$"):
         JobEngine("http://e:2", **wrong)

@@ -148,7 +148,7 @@ def test_times_beyond_the_range_of_datetime_break_nothing() -> None:
     assert (job.timeout_time, job.keep, job.timeout) == (None, timedelta.max, None)
 
 
-def test_an_answer_can_not_be_changed_and_is_equal_to_another_like_it() -> None:
+def test_answers_are_immutable_and_compared_by_value() -> None:
     job = Job(_RAW)
     for name in ("priority", "raw", "other"):
         with pytest.raises(AttributeError):

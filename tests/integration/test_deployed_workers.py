@@ -182,7 +182,7 @@ def test_systemd_finds_no_mistake_in_the_unit_of_the_workers(tmp_path: Path) -> 
     ],
     ids=["systemd", "kubernetes", "docker"],
 )
-def test_whatever_stops_a_worker_waits_longer_than_its_grace(text: str, pattern: str) -> None:
+def test_each_file_lets_a_stopping_worker_run_longer_than_its_grace(text: str, pattern: str) -> None:
     (grace,) = re.findall(r"grace=(\d+)\)", _program())
     (stop,) = re.findall(pattern, text, re.MULTILINE)
     assert int(stop) > int(grace)

@@ -204,7 +204,7 @@ def test_jobs_are_refused_with_the_messages_of_the_table(shell: Shell) -> None:
     assert [answer for answer in answers if not any(answer.startswith(message) for message in messages)] == []
 
 
-def test_a_wrong_key_and_one_with_a_role_get_the_messages_of_the_page(shell: Shell) -> None:
+def test_a_wrong_key_and_a_key_with_a_role_get_the_messages_of_the_page(shell: Shell) -> None:
     environment = {**shell.environment, "JOBENGINE_ACCESS_KEY": "wrong", "JOBENGINE_ADMIN_KEY": ""}
     _outcome("A key is refused", shell.home, environment, shell.daemon.port)
     key = shell("key", "add", "mail", "--role", "viewer").stdout.strip()
@@ -214,7 +214,7 @@ def test_a_wrong_key_and_one_with_a_role_get_the_messages_of_the_page(shell: She
     assert "`may not do this`" in TEXT
 
 
-def test_a_server_that_is_away_is_named(shell: Shell) -> None:
+def test_an_unreachable_server_is_named(shell: Shell) -> None:
     environment = {**shell.environment, "JOBENGINE_URL": f"http://127.0.0.1:{free_port()}"}
     _outcome("There is no answer", shell.home, environment, shell.daemon.port)
 

@@ -113,7 +113,7 @@ def _put_traced(server: MemoryServer, *headers: tuple[str, str], **job: Any) -> 
     return server.call("PUT", "/api/v1/job", body=body, headers=dict(headers))
 
 
-def test_a_job_without_a_trace_gets_that_of_its_request(server: MemoryServer) -> None:
+def test_a_job_without_a_trace_gets_the_trace_of_its_request(server: MemoryServer) -> None:
     assert _put_traced(server, ("traceparent", TRACE)).json["traceparent"] == TRACE
     assert _put_traced(server, ("traceparent", TRACE), traceparent=OTHER_TRACE).json["traceparent"] == OTHER_TRACE
 
@@ -125,7 +125,7 @@ def test_a_bad_trace_in_the_header_is_refused(server: MemoryServer, trace: str) 
     assert listed(server)["size"] == 0
 
 
-def test_the_same_request_with_another_trace_is_the_same_job_and_with_other_meta_is_not(server: MemoryServer) -> None:
+def test_a_repeated_add_may_have_another_trace_but_no_other_meta(server: MemoryServer) -> None:
     first = add(server, uid=UID, meta={"a": 1}, traceparent=TRACE)
     again = put(server, uid=UID, meta={"a": 1}, traceparent=OTHER_TRACE)
     assert (again.status, again.json) == (200, first)

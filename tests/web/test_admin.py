@@ -63,7 +63,7 @@ def _detail(server: MemoryServer, headers: dict[str, Any]) -> str:
     return str(answer.json["detail"])
 
 
-def test_the_list_of_queues_has_their_numbers_by_name(guarded: MemoryServer) -> None:
+def test_the_list_of_queues_is_sorted_by_name_and_has_their_stats(guarded: MemoryServer) -> None:
     for name in ("z", "a"):
         _create(guarded, name, ADMIN)
     add(guarded)

@@ -93,7 +93,7 @@ def test_a_call_adds_or_updates_at_most_10000_jobs(server: MemoryServer) -> None
     assert {(result["status"], result["job"]["progress"]) for result in changed.json["results"]} == {(200, 1)}
 
 
-def test_a_body_of_many_jobs_may_be_longer(start: Any) -> None:
+def test_the_body_of_a_bulk_add_may_be_longer(start: Any) -> None:
     server = start(limits=Limits(body_bytes=1000, bulk_body_bytes=3000))
     job = {"content": {"x": "y" * 1500}}
     for query, path, body, status in (
@@ -109,7 +109,7 @@ def test_a_body_of_many_jobs_may_be_longer(start: Any) -> None:
         assert answer.status == status
 
 
-def test_a_job_of_many_may_be_no_longer_than_a_single_job(server: MemoryServer) -> None:
+def test_a_job_in_a_bulk_add_may_be_no_longer_than_a_single_job(server: MemoryServer) -> None:
     body = {"queue_name": "q", "jobs": [{"content": {"text": "x" * (1 << 20)}}]}
     answer = server.call("PUT", "/api/v1/jobs", query={"queueName": "q"}, body=body)
     assert (answer.status, "jobs[0].content" in answer.json["detail"]) == (400, True)

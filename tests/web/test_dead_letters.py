@@ -134,7 +134,7 @@ def test_a_move_counts_the_jobs_that_stay_by_reason(server: MemoryServer) -> Non
     assert answer.json == {"matched": 1, "moved": 0, "not_moved": {"inprogress": 1}}
 
 
-def test_a_retry_and_a_move_take_a_pace(server: MemoryServer) -> None:
+def test_jobs_are_retried_and_moved_at_a_pace(server: MemoryServer) -> None:
     _with_dead_letters(server)
     for _ in range(3):
         _fail(server)

@@ -107,7 +107,7 @@ def test_bad_dependency_is_refused(server: MemoryServer, fields: dict[str, Any],
     assert page(server)["jobs"] == []
 
 
-def test_a_bad_dependency_of_many_is_named_with_its_job(server: MemoryServer) -> None:
+def test_a_bad_dependency_in_a_bulk_add_is_named_with_its_job(server: MemoryServer) -> None:
     answer = _add_many(server, {}, {"depends_on": [A, A]})
     assert (answer.status, answer.json["detail"]) == (
         400,

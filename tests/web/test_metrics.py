@@ -356,10 +356,10 @@ def test_the_error_for_a_wrong_bearer_names_both_headers_and_is_counted(guarded:
     assert _with(guarded, {"Authorization": "Bearer admin"}).status == 200
 
 
-def test_only_metrics_take_the_admin_key_as_bearer(guarded: MemoryServer) -> None:
+def test_only_the_metrics_call_takes_the_admin_key_as_bearer(guarded: MemoryServer) -> None:
     for path in ("/api/v1/queues", "/api/v1/backup", "/api/v1/queue?name=q"):
         assert _with(guarded, {"Authorization": "Bearer admin"}, path).status == 401
 
 
-def test_without_an_admin_key_metrics_take_any_header(server: MemoryServer) -> None:
+def test_without_an_admin_key_the_metrics_call_takes_any_header(server: MemoryServer) -> None:
     assert _with(server, {"Authorization": "Bearer"}).status == 200

@@ -67,7 +67,7 @@ def test_a_claim_of_one_job_in_a_query_brings_results_too(server: MemoryServer) 
     assert _results(claimed) == [5]
 
 
-def test_a_claim_with_updates_brings_results_of_what_it_has_just_completed(server: MemoryServer) -> None:
+def test_a_claim_with_updates_brings_results_of_jobs_that_it_completes(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1))
     done = {"queue_name": "q", "uid": uid(1), "new_status": "complete", "result": 5}
     assert _results(_claimed(server, updates=[done])) == [5]
