@@ -156,8 +156,10 @@ def test_a_backup_made_in_a_container_is_restored_as_the_page_on_running_says(
     for name in ("docker-compose", "kubectl"):
         (tmp_path / name).write_text(CONTAINER)
         (tmp_path / name).chmod(0o755)
-    code = "".join(blocks("docs/run.md", heading="## Back up and restore in containers"))
-    code = code.replace("/opt/jobengine/bin/jobengine", str(BIN / "jobengine"))
+    section = blocks("docs/run.md", heading="## Back up and restore in containers")
+    code, restore = (
+        one.replace("/opt/jobengine/bin/jobengine", str(BIN / "jobengine")) for one in ("".join(section), section[1])
+    )
     path = f"{tmp_path}:{volume.environment['PATH']}"
     done = shell(code, tmp_path, {**volume.environment, "PATH": path, "VOLUME": str(volume.home)})
     assert done.returncode == 0, done.stderr
@@ -166,6 +168,10 @@ def test_a_backup_made_in_a_container_is_restored_as_the_page_on_running_says(
     assert {"database.jedb", "data/jobengine.jedb", "data/restored.jedb"} <= files
     assert sum(name.startswith("database.jedb.old-") for name in files) == 1
     assert "backup.jedb" not in files
+    before = (volume.home / "database.jedb").read_bytes()
+    os.truncate(tmp_path / "backup.jedb", (tmp_path / "backup.jedb").stat().st_size - 1)
+    cut = shell(restore, tmp_path, {**volume.environment, "PATH": path, "VOLUME": str(volume.home)})
+    assert (cut.returncode, (volume.home / "database.jedb").read_bytes()) == (4, before), cut.stderr
 
 
 def test_a_server_with_tls_is_used_as_the_page_on_security_says(tmp_path: Path) -> None:

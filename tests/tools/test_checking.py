@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from jobengine.core.fact_codec import encode
 from jobengine.core.model import State
 from jobengine.storage.errors import Damaged, NewerFormat, NotADatabase, Unclear, WrongSecret
 from jobengine.storage.journal import Journal
@@ -12,7 +13,7 @@ from tests.doubles import QUICK_KDF, SECRET
 from tests.storage.files_of_commits import frame_starts, recovered
 from tests.storage.simulated_files import SimulatedFiles
 
-from .databases import FACTS, PATH, made
+from .databases import FACTS, PATH, job, made
 
 
 def checked(data: bytes) -> Report:
@@ -43,6 +44,15 @@ def test_a_partial_last_frame_is_not_damage(data: bytes) -> None:
         assert (report.good, report.unfinished, report.damage) == (last, length - last, None)
         assert not report.closed
         assert sum(report.states.values()) == 2
+
+
+def test_a_close_before_an_incomplete_frame_is_not_the_end_of_the_file() -> None:
+    files = made()
+    journal, _ = recovered(Journal(PATH, files=files))
+    journal.append([encode(job(4))])
+    journal.close(orderly=False)
+    report = checked(files.now()[PATH][:-5])
+    assert (report.closed, report.damage, sum(report.states.values())) == (False, None, 3)
 
 
 def test_damage_begins_at_the_first_frame_that_is_not_good(data: bytes) -> None:
