@@ -43,7 +43,7 @@ def test_every_fragment_is_a_short_paragraph_for_users() -> None:
         ("+news.bugfix.md", "word " * LONGEST + "too many.\n"),
     ],
 )
-def test_a_fragment_of_another_form_is_found(name: str, text: str) -> None:
+def test_a_malformed_fragment_is_found(name: str, text: str) -> None:
     assert wrong("+news.feature.md", "A good sentence.\n") == []
     assert wrong(name, text)
 

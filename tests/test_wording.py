@@ -35,7 +35,7 @@ def test_a_subject_with_an_area_and_an_imperative_is_fine(subject: str) -> None:
         ("web: checking the origin", "'checking' is not an imperative"),
     ],
 )
-def test_another_subject_is_refused(subject: str, problem: str) -> None:
+def test_any_other_subject_is_refused(subject: str, problem: str) -> None:
     assert (subject_problem(subject) or "").startswith(problem)
 
 
@@ -57,7 +57,7 @@ def test_the_commits_of_a_branch_are_those_missing_from_main(tmp_path: Path) -> 
     assert branch_subjects(tmp_path) == ["docs: show it", "web: add a call"]
 
 
-def test_without_a_repository_or_all_of_its_commits_none_is_checked(tmp_path: Path) -> None:
+def test_without_a_repository_or_in_a_shallow_clone_no_commit_is_checked(tmp_path: Path) -> None:
     assert branch_subjects(tmp_path) == []
     whole, shallow = tmp_path / "whole", tmp_path / "shallow"
     whole.mkdir()

@@ -70,7 +70,7 @@ def test_queues_with_their_own_keys_are_worked_on_together(jobengine_server: Ser
             assert {job.result for job in queue.jobs()} == {queue.name}
 
 
-def test_a_result_that_the_server_refuses_fails_its_job_and_no_other(jobengine_server: Server) -> None:
+def test_a_result_that_the_server_refuses_fails_only_its_job(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     queue.add_many([{"n": n} for n in range(8)], max_attempts=3)
     assert _work("q", lambda content, job: 2**70 if content["n"] == 5 else content["n"], concurrency=4) >= 8
@@ -156,7 +156,7 @@ def test_a_job_waits_for_jobs_that_its_handler_adds_and_gets_their_results(
     assert (job.state, job.result, job.attempts, len(job.depends_on)) == ("complete", [4, 9], 1, 2)
 
 
-def test_a_job_whose_children_are_refused_fails_and_no_other(jobengine_server: Server) -> None:
+def test_a_refusal_of_children_fails_only_their_parent(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
 
     def handler(content: Any, job: RunningJob) -> Any:

@@ -28,7 +28,7 @@ def test_killed_servers_neither_lose_nor_double_a_job_that_moves(trial: Trial, t
         (10, [(0, 0, 5), (0, 2, 5)], ["2"]),
     ],
 )
-def test_the_trial_detects_a_job_behind_one_that_it_should_precede(
+def test_the_trial_detects_jobs_in_wrong_order(
     seconds: int | None, places: list[tuple[int, int, int]], wrong: list[str]
 ) -> None:
     jobs = [

@@ -136,7 +136,7 @@ def test_more_than_ten_thousand_items_are_refused_before_they_are_decoded() -> N
     assert len(pauses) < 5
 
 
-def test_one_item_may_be_no_longer_than_a_job() -> None:
+def test_an_item_of_a_long_body_may_be_no_longer_than_a_single_job() -> None:
     with pytest.raises(BadInput, match=r"Item 1 of the list is longer"):
         _read("add_jobs", _body("jobs", [{"content": {}}, {"content": {"a": "x" * (3 << 20)}}]))
 

@@ -154,7 +154,7 @@ def test_meta_is_shown_byte_for_byte(text: str) -> None:
     assert b'"meta":' + text.encode() in job_json(job, "mail")
 
 
-def test_each_field_that_is_shown_is_taken_or_ignored_in_a_job_to_be_added() -> None:
+def test_each_shown_field_is_accepted_or_ignored_in_a_new_job() -> None:
     assert set(bodies.NewJob.__struct_fields__) == set(ShownJob.__struct_fields__) | _SENT_ALONE | _OF_CLAIMS
 
 
@@ -165,7 +165,7 @@ def test_the_schema_has_each_field_that_is_shown() -> None:
     assert set(_schema("Job")["required"]) == {field.name for field in fields(ShownJob) if field.required}
 
 
-def test_the_schema_has_each_field_that_is_taken_and_each_that_is_ignored() -> None:
+def test_the_schema_has_each_accepted_and_each_ignored_field() -> None:
     taken = {field.name: field.type != Ignored for field in fields(bodies.NewJob)}
     ignored = [{"$ref": f"#/components/schemas/{name}"} for name in ("Ignored", "IgnoredDependencies")]
     assert {name: part not in ignored for name, part in _properties("NewJob").items()} == taken

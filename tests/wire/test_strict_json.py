@@ -322,7 +322,7 @@ def test_no_body_makes_the_server_fail(server: MemoryServer, body: bytes, call: 
     assert answer.status == 400
 
 
-def test_depth_holds_for_the_whole_body_and_can_be_set(start: Callable[..., MemoryServer]) -> None:
+def test_the_depth_limit_applies_to_the_whole_body_and_can_be_set(start: Callable[..., MemoryServer]) -> None:
     for limit in (8, 32):
         server = start(limits=Limits(json_depth=limit))
         # The body and the job are two levels of their own.

@@ -42,7 +42,7 @@ def test_a_worker_with_impossible_settings_is_refused(wrong: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("name", ["concurrency", "grace", "wait"])
-def test_a_number_of_another_type_is_refused_by_its_name(name: str) -> None:
+def test_a_setting_of_another_type_is_refused_with_its_name(name: str) -> None:
     wrong: dict[str, Any] = {name: "5"}
     with pytest.raises(TypeError, match=f"^{name} must be a number, not str$"):
         Worker("q", url=_URL, **wrong)
