@@ -131,7 +131,8 @@ def _contradicts_its_key(job: Mapping[str, Any], batch: object) -> bool:
 
 def _is_no_such_delay(job: Mapping[str, Any], rule: Mapping[str, Any], debounce: Any) -> bool:
     if isinstance(debounce, dict):
-        is_short = debounce.get("at_most_seconds", 1 << 62) < debounce.get("seconds", 0)
+        longest, seconds = debounce.get("at_most_seconds", 1 << 62), debounce.get("seconds", 0)
+        is_short = isinstance(longest, int) and isinstance(seconds, int) and longest < seconds
         if is_short or job.get("delay_seconds") or rule.get("if_queued") == "keep":
             return True
     return rule.get("until") == "started" and bool(rule.get("seconds"))
