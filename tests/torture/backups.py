@@ -62,7 +62,7 @@ class _Campaign:
 
     def _judge(self, copy: Path, begins: Sequence[int]) -> None:
         restored = copy.with_suffix(".restored")
-        db_tool.do("check", str(copy), secret=SECRET)
+        db_tool.do("check", "--backup", str(copy), secret=SECRET)
         db_tool.do("restore", str(copy), str(restored), secret=SECRET)
         judge_copy(
             self.owners, begins, Daemon(copy.with_suffix(".home"), {**self.daemon.settings, "DB_PATH": str(restored)})
