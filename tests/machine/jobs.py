@@ -114,7 +114,8 @@ class Job:
             return True
         if self.state == "inprogress":
             return self.rule.until == "finished"
-        return not self.key_lost and now < self.updated + self.rule.seconds * 1000
+        # Without these seconds it is free at once, also if the clock was set back since.
+        return self.rule.seconds > 0 and not self.key_lost and now < self.updated + self.rule.seconds * 1000
 
     @property
     def is_ready(self) -> bool:
