@@ -44,11 +44,11 @@ class GateChanges:
                 self._changed[name] = item_text(self.gate(name).given_back(job.standing.claimed))
 
     def hold(self, name: str, until: int) -> None:
-        """Hold a group, or the queue by OF_QUEUE, until an elapsed time; 0 ends a hold."""
+        """Hold a group, or the queue by OF_QUEUE, until `until`, in elapsed time; 0 ends a hold."""
         self._changed[name] = item_text(replace(self.gate(name), held=until))
 
     def hold_longer(self, job: Job, until: int) -> None:
-        """Hold the group of a job, or the queue for a job without a group, at least until an elapsed time."""
+        """Hold a job's group, or the queue if it has none, at least until `until`, in elapsed time."""
         name = job.spec.rare.group or OF_QUEUE
         self.hold(name, max(until, self.gate(name).held))
 

@@ -73,7 +73,7 @@ def with_rule(job: NewJob, sent: bodies.NewJob) -> NewJob:
     if rule.if_queued is IfQueued.REPLACE and (job.depends_on or job.batch is not None):
         raise BadInput(
             ": a job with depends_on or batch can't replace a queued job, which keeps its own; leave out debounce and "
-            "if_queued replace."
+            'if_queued "replace".'
         )
     return replace(job, unique_key=key, unique=None if rule == PLAIN_RULE else rule)
 
@@ -96,7 +96,7 @@ def _rule(sent: bodies.Unique) -> UniqueRule:
 
 def _debounced(rule: UniqueRule, sent: bodies.NewJob, debounce: bodies.Debounce) -> UniqueRule:
     if sent.unique is not None and sent.unique.if_queued == IfQueued.KEEP:
-        raise BadInput(".debounce replaces the queued job at each add; leave out unique.if_queued keep.")
+        raise BadInput('.debounce replaces the queued job at each add, so unique.if_queued must not be "keep".')
     if sent.delay_seconds:
         raise BadInput(".debounce delays the job; leave out delay_seconds.")
     most = debounce.seconds * _TIMES if debounce.at_most_seconds is None else debounce.at_most_seconds

@@ -23,7 +23,7 @@ __all__ = ["BatchPage", "BatchReport", "CloseBatch", "ListBatches", "ReadBatch",
 
 
 class BatchReport(Value, frozen=True, kw_only=True):
-    """A batch and its jobs, for its reader."""
+    """A batch with its job counts, as commands return it."""
 
     name: str
     batch: Batch

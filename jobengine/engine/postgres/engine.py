@@ -283,8 +283,8 @@ class PostgresEngine:
 
     def _lane_for(self, task: Task, beside: int = 0) -> Lane:
         """
-        The lane for a task: batched commands about a queue that may not overlap share a lane; long commands
-        have their own. With `beside`, it is this many lanes after the queue's.
+        The lane for a task: tasks on the same queue get the same lane, or the one `beside` places after it; long
+        commands have a lane of their own.
         """
         if not task.is_batched:
             return self._lanes[_LANES]

@@ -73,7 +73,7 @@ class QueueTable(GroupQueries):
     wall_deadlines: SortedList[tuple[int, Rank]] = field(factory=SortedList, init=False)
     #: The earliest deadline, as elapsed time even if it is a wall-clock deadline; None if there is none.
     next_deadline: int | None = field(default=None, init=False)
-    #: The indexes for lists by time that are in use (see sort_some), by their ascending order.
+    #: The indexes in use for lists by time (see sort_some), keyed by `Sort.ascending`: both directions share one.
     sort_indexes: dict[Sort, SortIndex] = field(factory=dict, init=False)
     #: Pending changes of the indexes: values to insert, and values to remove. Insertions come first, since a job may
     #: enter a place and leave it in one batch.

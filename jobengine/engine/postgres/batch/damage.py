@@ -58,7 +58,7 @@ def set_apart(
     connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob], slot: int
 ) -> list[tuple[str, str, str]]:
     """
-    Examine the jobs `found`, and jobs behind those that a claim found: set damaged jobs apart, correct wrong deadlines.
+    Examine the jobs `found`, and jobs after them (see _examined): set damaged jobs apart, correct wrong deadlines.
     Returns queue, uid and reason for each changed row.
     """
     queues = {one.queue_id: one.queue for one in found}
@@ -76,7 +76,7 @@ def set_apart(
 
 
 def _examined(connection: "Connection[Row]", rows: Rows, found: Sequence[SuspectJob]) -> Iterator[_Examined]:
-    """Lock and examine the jobs `found`, and jobs behind those that a claim found, in the order of locks."""
+    """Lock and examine the jobs `found`, in lock order, and ready jobs that come after a job that a claim found."""
     queues = {one.queue_id: one.queue for one in found}
     places = sorted((one.queue_id, one.uid) for one in found)
     followed = {one.queue_id: one.uid for one in found if one.found_by_claim}

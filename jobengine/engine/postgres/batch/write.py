@@ -106,8 +106,8 @@ def changes_of(effects: Iterable[JobEffect], known: Mapping[str, Known]) -> list
 
 def write_queues(connection: "Connection[Row]", rows: Rows, facts: Sequence[Fact], now: Now) -> None:
     """
-    Write the changes of queues; raises Redo if another connection has changed one meanwhile, or a queue that becomes
-    its dead-letter queue.
+    Write changed queues; raises Redo if another connection has meanwhile changed one of them, or its new dead-letter
+    queue.
     """
     if not facts:
         return
