@@ -186,17 +186,17 @@ def test_no_module_imports_tap() -> None:
     assert _importers(PACKAGE, {"tap"}) == []
 
 
-def test_core_is_pure() -> None:
+def test_core_imports_only_pure_modules() -> None:
     for path in sorted((PACKAGE / "core").rglob("*.py")):
         others = {room_of(name) for name in imports(path) if name not in PURE_NAMES} - {"jobengine"}
         assert (path, others - PURE, others & IMPURE) == (path, set(), set())
 
 
-def test_web_knows_nothing_of_storage() -> None:
+def test_web_imports_nothing_of_storage() -> None:
     assert _importers(PACKAGE / "web", {"storage", "engine.local", "engine.postgres"}) == []
 
 
-def test_the_package_itself_holds_its_version_and_nothing_else() -> None:
+def test_the_package_module_holds_only_its_version() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     assert [type(node) for node in tree.body] == [ast.Expr, ast.Assign]
     assert jobengine.__version__ == version("jobengine")

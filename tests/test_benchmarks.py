@@ -56,7 +56,7 @@ def test_the_commands_on_the_pages_exist(page: str) -> None:
         assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target
 
 
-def test_a_part_that_is_measured_again_replaces_its_figures_and_no_others(tmp_path: Path) -> None:
+def test_measuring_a_part_again_replaces_only_the_figures_of_that_part(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(before := best_figures.FIGURES.read_text())
     for figures in ("| old |\n", "| new |\n"):
@@ -73,7 +73,7 @@ def test_a_new_part_is_written_at_its_place_in_the_order_of_parts(tmp_path: Path
     assert page.read_text() == ("# All\n\n## Python client\n\nours\n\n## Groups\n\n| new |\n\n## Dashboard\n\nlast\n")
 
 
-def test_a_run_that_is_stopped_leaves_what_it_has_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_keeps_the_figures_measured_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (page := tmp_path / "page.md").write_text("# All\n\n## Latency\n\nold\n")
     renewed: list[str] = []
 
@@ -142,7 +142,7 @@ def test_a_figure_of_the_readme_has_its_contenders_with_the_fastest_first(tmp_pa
     assert "old" not in readme.read_text()
 
 
-def test_a_server_that_is_missing_or_does_not_start_has_its_reason_and_the_others_go_on() -> None:
+def test_a_server_that_does_not_start_has_its_reason_and_the_other_servers_continue() -> None:
     servers = (Double(), Double(installed=False), Double(starts=False))
     good, missing, broken = rounds([(server, lambda server: server.singles(1)) for server in servers])
     assert [run.jobs for run in good.runs] == [100.0] * results.TIMES
@@ -284,11 +284,11 @@ def test_simulated_batches_about_a_limited_or_watched_queue_wait_for_each_other(
 
 
 @pytest.mark.parametrize(("size", "in_turn"), [(1, True), (99, True), (100, False), (1_000, False)])
-def test_simulated_claims_use_the_lanes_that_claims_use(size: int, in_turn: bool) -> None:
+def test_simulated_claims_use_the_lanes_of_real_claims(size: int, in_turn: bool) -> None:
     assert Load(daemons=1, clients=1, size=size).claims_in_turn is in_turn
 
 
-def test_simulated_lanes_overlap_claims_that_may_overlap() -> None:
+def test_simulated_lanes_overlap_claims_of_100_jobs() -> None:
     load, far = Load(daemons=1, clients=4, size=99), evolve(BIG, standby=20_000)
     in_turn, overlapping = (simulate(evolve(load, size=size), far, COSTS, seconds=1).jobs / size for size in (99, 100))
     assert overlapping > 1.2 * in_turn

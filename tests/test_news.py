@@ -48,7 +48,7 @@ def test_a_malformed_fragment_is_found(name: str, text: str) -> None:
     assert wrong(name, text)
 
 
-def test_news_puts_the_fragments_under_the_version_and_keeps_what_is_there(tmp_path: Path) -> None:
+def test_news_puts_the_fragments_under_the_version_and_keeps_existing_text(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     fragments = tmp_path / "newsfragments"
     fragments.mkdir()

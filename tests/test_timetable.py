@@ -19,7 +19,7 @@ LINES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
-def test_every_time_of_a_year_is_that_of_debians_cron(zone: str) -> None:
+def test_every_time_of_a_year_matches_debians_cron(zone: str) -> None:
     first, last = year(2027)
     for line in LINES:
         times = TIMETABLE.following(line, zone, int(first.timestamp()) * 1000 - 1)
@@ -29,7 +29,7 @@ def test_every_time_of_a_year_is_that_of_debians_cron(zone: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
-def test_the_next_time_is_the_same_from_wherever_the_search_begins(zone: str) -> None:
+def test_the_next_time_does_not_depend_on_the_start_of_the_search(zone: str) -> None:
     """Also from within an hour that comes twice, and right before and after a jump."""
     first, last = year(2027)
     for line in LINES:
@@ -41,7 +41,7 @@ def test_the_next_time_is_the_same_from_wherever_the_search_begins(zone: str) ->
                     assert next(TIMETABLE.following(line, zone, begin)) == time, (line, begin)
 
 
-def test_notes_name_the_times_that_differ_from_those_of_a_year_without_changes() -> None:
+def test_notes_name_the_times_that_clock_changes_affect() -> None:
     start = 1_767_225_600_000
     assert notes_on("30 2 * * *", "Europe/Berlin", start) == [
         "2026-03-29: 02:30 does not exist; it fires at 03:00",
@@ -63,7 +63,7 @@ def test_a_line_that_debians_cron_or_cronsim_takes_is_accepted(line: str) -> Non
     assert next(TIMETABLE.following(line, "UTC", 0)) > 0
 
 
-def test_times_end_with_the_calendar_and_not_with_an_error() -> None:
+def test_times_of_a_line_end_with_the_year_9999() -> None:
     latest = 253_402_300_799_000
     for zone in ("UTC", "Europe/Berlin", "America/New_York"):
         assert 1 <= len(list(TIMETABLE.following("0 0 * * *", zone, latest - 3 * 86_400_000))) <= 3
@@ -87,5 +87,5 @@ def test_every_zone_is_known_without_files_of_the_system() -> None:
         ("x", None),
     ],
 )
-def test_a_time_needs_an_offset(text: str, time: int | None) -> None:
+def test_a_time_in_text_needs_an_offset_from_utc(text: str, time: int | None) -> None:
     assert time_of(text) == time

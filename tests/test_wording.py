@@ -17,7 +17,7 @@ from tests.wording import ALLOWED, branch_subjects, gone_words, subject_problem
         "docs: x" + "y" * 64,
     ],
 )
-def test_a_subject_with_an_area_and_an_imperative_is_fine(subject: str) -> None:
+def test_a_subject_with_an_area_and_an_imperative_is_accepted(subject: str) -> None:
     assert subject_problem(subject) is None
 
 
@@ -35,7 +35,7 @@ def test_a_subject_with_an_area_and_an_imperative_is_fine(subject: str) -> None:
         ("web: checking the origin", "'checking' is not an imperative"),
     ],
 )
-def test_any_other_subject_is_refused(subject: str, problem: str) -> None:
+def test_a_subject_without_an_area_or_an_imperative_is_refused(subject: str, problem: str) -> None:
     assert (subject_problem(subject) or "").startswith(problem)
 
 

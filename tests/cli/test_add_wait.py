@@ -90,7 +90,7 @@ def test_add_wait_names_the_uid_of_a_job_that_it_no_longer_waits_for(
     assert done.stderr.endswith(f"{errors[-1].detail} The job {shell.mail.asked[0][1]} may be in the queue.\n")
 
 
-def test_add_wait_does_not_wait_for_a_server_that_was_never_there(
+def test_add_wait_fails_at_once_if_the_server_was_never_reached(
     shell: Shell, wait_outcomes: list[Job | JobEngineError]
 ) -> None:
     wait_outcomes.append(Unavailable("Away."))

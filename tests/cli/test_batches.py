@@ -51,7 +51,7 @@ def test_a_batch_is_created_with_the_job_that_runs_at_its_end(shell: Shell, monk
 
 
 @pytest.mark.parametrize(("then", "what"), [(None, "has no job at its end"), (OTHER, "keeps the job at its end")])
-def test_creating_a_batch_that_exists_with_a_new_job_at_its_end_says_that_the_job_was_not_added(
+def test_creating_an_existing_batch_with_a_new_end_job_reports_that_the_job_was_not_added(
     shell: Shell, then: str | None, what: str
 ) -> None:
     shell.mail.answers["create batch"] = batch_of(then=then)
@@ -75,7 +75,7 @@ def test_a_batch_without_a_job_at_its_end_prints_no_uid(shell: Shell) -> None:
         ({"open": False, "ended": 1800000000, "succeeded": False}, "failed", "has ended: jobs of it failed"),
     ],
 )
-def test_a_batch_is_described_by_what_it_waits_for_or_how_it_ended(
+def test_a_batch_is_described_by_its_unfinished_jobs_or_its_outcome(
     shell: Shell, fields: dict[str, Any], word: str, sentence: str
 ) -> None:
     shell.mail.answers["close batch"] = batch_of(**fields)
@@ -96,7 +96,7 @@ def test_show_prints_the_fields_of_a_batch(shell: Shell) -> None:
     assert json.loads(shell("batch", "show", "mail", "b", "--json").stdout) == batch_of("b").raw
 
 
-def test_list_says_that_there_are_more_batches_or_none(shell: Shell) -> None:
+def test_batch_list_reports_omitted_batches_and_an_empty_list(shell: Shell) -> None:
     assert "`jobengine batch create` creates one" in shell("batch", "list", "mail").stderr
     shell.mail.answers["batches"] = [batch_of(f"b{number}") for number in range(60)]
     assert "more than 50" in shell("batch", "list", "mail").stderr
@@ -152,19 +152,19 @@ def test_dependencies_are_dropped_by_an_update_and_by_a_retry(shell: Shell) -> N
     ]
 
 
-def test_the_report_of_a_retry_without_dependencies_fits_queued_jobs_too(shell: Shell) -> None:
+def test_a_retry_without_dependencies_reports_that_the_job_is_queued_and_waits_for_no_job(shell: Shell) -> None:
     done = shell("retry", "mail", UID, "--without-dependencies")
     assert done.stderr == "1 job is queued, and waits for no other job.\n"
 
 
-def test_a_job_is_shown_with_its_batch_and_what_it_waits_for(shell: Shell) -> None:
+def test_a_job_is_shown_with_its_batch_and_its_dependencies(shell: Shell) -> None:
     depends_on = [UID, {"queue_name": "other", "uid": OTHER}]
     shell.mail.answers["get"] = job_of(depends_on=depends_on, waiting=True, batch="b")
     lines = dict(line.split("\t") for line in shell("show", "mail", UID).stdout.splitlines())
     assert (lines["depends_on"], lines["waiting"], lines["batch"]) == (f"{UID}, other:{OTHER}", "true", "b")
 
 
-def test_a_list_of_jobs_shows_their_batches_and_how_many_jobs_each_waits_for(shell: Shell) -> None:
+def test_a_list_of_jobs_shows_the_batch_and_the_number_of_dependencies_of_each_job(shell: Shell) -> None:
     shell.mail.found = [
         job_of(batch="b"),
         job_of(depends_on=[UID], waiting=True),

@@ -193,7 +193,7 @@ def _commands(group: click.Command = app, name: str = "") -> Iterator[tuple[str,
 
 
 @pytest.mark.parametrize(("name", "command"), list(_commands()))
-def test_the_help_of_each_command_ends_with_examples_of_it(shell: Shell, name: str, command: Command) -> None:
+def test_the_help_of_each_command_ends_with_examples(shell: Shell, name: str, command: Command) -> None:
     if name != "serve":  # its help is followed by that of twistd
         done = shell(*name.split(), "--help")
         assert done.exit_code == 0
@@ -216,7 +216,7 @@ def test_no_option_has_a_key_as_its_value() -> None:
             assert not said & {"--key", "--access-key", "--admin-key", "--lease", "--secret"}, name
 
 
-def test_add_takes_its_content_from_anywhere_and_prints_the_uid(shell: Shell, tmp_path: Path) -> None:
+def test_add_takes_its_content_from_any_source_and_prints_the_uid(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text('{"from": "file"}')
     shell("add", "mail", "-", sent='{"from": "input"}')
     shell("add", "mail", f"@{tmp_path}/job.json")

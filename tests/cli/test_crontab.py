@@ -94,7 +94,7 @@ def _sets(shell: Shell) -> list[tuple[Any, ...]]:
     return [asked for asked in shell.mail.asked if asked[0] == "schedule"]
 
 
-def test_an_import_checks_all_lines_before_it_sets_any(shell: Shell, crontab: Path) -> None:
+def test_an_import_checks_all_lines_before_it_sets_a_schedule(shell: Shell, crontab: Path) -> None:
     done = shell("schedule", "import", str(crontab), "--queue", "mail", "--timezone", "Asia/Kolkata")
     assert done.exit_code == 0, done.stderr
     sets = _sets(shell)

@@ -103,7 +103,7 @@ def test_a_graph_of_a_long_chain_is_printed_whole(shell: Shell) -> None:
     assert len(shell("graph", "mail", UID).stdout.splitlines()) == 200
 
 
-def test_text_of_others_can_not_control_the_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_in_a_graph_can_not_control_the_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.mail.answers["graph"] = _graph([], _job("A", "failed", error="\x1b[2J"))
     for at_terminal in (True, False):
         monkeypatch.setattr(Output, "at_terminal", at_terminal)

@@ -66,7 +66,7 @@ def test_the_error_for_fair_order_with_ageing_names_the_options(shell: Shell) ->
         (("--rate", "none", "--limit", "none"), None),
     ],
 )
-def test_configure_leaves_the_other_limit_as_it_is(shell: Shell, options: tuple[str, ...], limits: Any) -> None:
+def test_configure_of_one_limit_keeps_the_other_limit(shell: Shell, options: tuple[str, ...], limits: Any) -> None:
     shell.mail.answers["stats"] = stats_of(limits=_LIMITS, group_limits={"in_progress": 2})
     shell("queue", "configure", "mail", *options)
     assert shell.mail.asked == [("stats",), ("configure", {"limits": limits})]
@@ -156,7 +156,7 @@ def test_group_commands_report_whether_jobs_can_be_claimed(
     assert shell.mail.asked == [("set_group", "g", changes)] * 2
 
 
-def test_a_group_that_is_held_and_paused_is_reported_as_both(shell: Shell) -> None:
+def test_a_held_and_paused_group_is_reported_as_held_and_paused(shell: Shell) -> None:
     shell.mail.answers["set_group"] = group_of("g", own={"paused": True}, held_until=1800000000)
     said = shell("group", "hold", "mail", "g", "--for", "1m").stderr
     assert said.endswith(": no job can be claimed while it is paused and until 2027-01-15T08:00:00Z.\n")
@@ -175,7 +175,7 @@ def test_group_list_prints_a_line_for_each_group(shell: Shell) -> None:
     assert shell.mail.asked == [("groups", {"sort": "oldest", "limit": 51})]
 
 
-def test_group_list_says_that_there_are_more_groups_or_none(shell: Shell) -> None:
+def test_group_list_reports_omitted_groups_and_an_empty_list(shell: Shell) -> None:
     assert "`jobengine add --group` adds one" in shell("group", "list", "mail").stderr
     shell.mail.answers["groups"] = [group_of(f"g{number}") for number in range(60)]
     few, every = shell("group", "list", "mail", "--limit", "3", "--json"), shell("group", "list", "mail", "--all")
@@ -252,7 +252,7 @@ def test_explain_names_the_command_that_changes_what_holds_a_job(
     assert lines.get("holders.1.lease_expires") == ("1970-01-01T00:00:01Z" if "holders" in more else None)
 
 
-def test_explain_shows_how_far_away_each_of_its_times_is(shell: Shell) -> None:
+def test_explain_of_a_held_job_shows_how_far_away_each_time_is(shell: Shell) -> None:
     first, second = "1970-01-01T00:00:07Z", "1970-01-01T00:00:08Z"
     reason = f"In progress: a at worker w until {first}, b until {second}. The next can be claimed at {second}."
     shell.mail.answers["explain"] = Explanation({"uid": UID, "state": "queued", "reason": reason})

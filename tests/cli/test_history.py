@@ -43,7 +43,7 @@ def test_history_prints_a_line_for_each_minute_and_hour_without_a_terminal(shell
     [(1800000915 - 2 * 3600, 60 + 3), (1800000915 - 120, 3 + 1), (1800000915, 1 + 1), (1800009999, 1 + 1)],
     ids=["2 hours ago", "2 minutes ago", "now", "after this machine's clock"],
 )
-def test_history_has_no_line_for_the_time_before_the_queue(shell: Shell, created: int, count: int) -> None:
+def test_history_has_no_line_for_the_time_before_the_queue_was_made(shell: Shell, created: int, count: int) -> None:
     shell.mail.answers["history"] = _history()
     shell.mail.answers["stats"] = stats_of(created=created)
     assert len(shell("history", "mail").stdout.splitlines()) == count

@@ -48,7 +48,7 @@ def test_correcting_a_line_or_the_line_ends_in_an_import_keeps_the_uids_of_the_o
         (b'{}\n{"a": \n{}\n', r"^line 2: It is not JSON: Expecting value, at column 7\.$"),
     ],
 )
-def test_the_error_for_an_invalid_line_has_its_number_and_no_other(text: bytes, says: str) -> None:
+def test_the_error_for_an_invalid_line_has_only_the_number_of_that_line(text: bytes, says: str) -> None:
     with pytest.raises(BadLine, match=says):
         JobFile.read(io.BytesIO(text), None)
 

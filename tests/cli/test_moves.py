@@ -32,7 +32,7 @@ def test_the_retention_of_a_dead_letter_queue_can_be_changed_alone(shell: Shell)
     assert (done.exit_code, "needs --dead-letter" in done.stderr) == (2, True)
 
 
-def test_move_counts_confirms_moves_and_says_what_stays(shell: Shell) -> None:
+def test_move_reports_the_moved_jobs_and_the_jobs_that_stay(shell: Shell) -> None:
     done = shell("move", "mail", "other", "--state", "failed", "--per-second", "0.5", "--yes")
     assert done.exit_code == 0
     assert shell.mail.asked == [

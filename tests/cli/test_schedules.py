@@ -100,7 +100,7 @@ def test_list_shows_the_next_and_the_last_time_of_each_schedule(shell: Shell) ->
     assert "`jobengine schedule add` adds one" in shell("schedule", "list", "mail").stderr
 
 
-def test_pause_resume_and_delete_say_what_they_did(shell: Shell) -> None:
+def test_pause_resume_and_delete_report_their_effect(shell: Shell) -> None:
     said = [shell("schedule", name, "mail", "nightly").stderr for name in ("pause", "resume", "delete")]
     assert said == [
         "The schedule 'nightly' of 'mail' is paused.\n",
@@ -119,7 +119,7 @@ def test_run_prints_the_uid_of_the_job(shell: Shell) -> None:
     assert shell.mail.asked == [("run", "nightly")] * 2
 
 
-def test_run_for_past_times_prints_them_and_counts_the_jobs(shell: Shell) -> None:
+def test_run_for_past_times_prints_the_times_and_counts_the_jobs(shell: Shell) -> None:
     arguments = ("schedule", "run", "mail", "nightly", "--from", "1800000000")
     done = shell(*arguments, "--until", "1800003600", "--dry-run")
     assert done.stdout == "2027-01-15T03:00:00+01:00\n"

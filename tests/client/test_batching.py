@@ -66,14 +66,14 @@ def test_one_job_is_sent_as_a_single_call_and_several_as_a_bulk_call() -> None:
     assert [lane.call(batch).path for batch in ([one], [one, two])] == ["/api/v1/job", "/api/v1/jobs"]
 
 
-def test_an_error_about_one_of_many_jobs_has_its_index_among_all_jobs_in_its_text() -> None:
+def test_the_error_about_one_of_many_jobs_names_the_index_of_the_job_among_all_jobs() -> None:
     problem = {"detail": "jobs[200].priority must be a whole number, not a text.", "index": 200}
     with pytest.raises(BadRequest, match=r"^jobs\[1200\]\.priority must") as raised:
         read(ADD_JOBS, _answer(400, problem), 1_000, 1_000)
     assert (raised.value.index, raised.value.detail) == (1_200, str(raised.value))
 
 
-def test_an_error_about_one_item_of_a_batch_omits_its_index() -> None:
+def test_an_error_about_one_item_of_a_batch_omits_the_index_of_the_item() -> None:
     items = _items(3)
     lane = _filled(items)
     problem = {"detail": "jobs[1].content is longer than 1048576 bytes.", "index": 1}
@@ -259,7 +259,7 @@ def test_a_request_does_not_wait_for_a_lone_caller_to_return() -> None:
     assert returning.patience(0, 4) == 0
 
 
-def test_repeated_items_and_all_but_the_last_item_of_a_call_do_not_count_as_callers() -> None:
+def test_only_the_last_item_of_a_call_counts_as_a_caller_and_a_repeated_item_never_does() -> None:
     returning = Returning()
     one, inside, again = _calls(3)
     inside.closes = again.settled = False

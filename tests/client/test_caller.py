@@ -137,7 +137,7 @@ def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer() ->
 _RECOVERING = answer(503, {"detail": "The server is recovering, 82 %; nothing was carried out. Try again."})
 
 
-def test_a_call_that_only_a_recovering_server_answered_did_not_succeed() -> None:
+def test_a_call_answered_only_by_a_recovering_server_is_unavailable() -> None:
     engine, pool = _engine(lambda request: _RECOVERING, retry_for=1)
     for call in (lambda: engine.queue("q").add({}), lambda: engine.queue("q").configure(new_access_key="new")):
         with pytest.raises(Unavailable, match=r"82 %; nothing was carried out\. Try again\.$") as caught:
@@ -203,7 +203,7 @@ def test_a_claim_that_could_not_connect_is_sent_again() -> None:
     "call",
     [lambda q: q.delete("u"), lambda q: q.remove_job("u"), lambda q: q.remove(), lambda q: q.keys.revoke("k")],
 )
-def test_a_404_to_a_repeated_deletion_means_that_it_succeeded_before(call: Any) -> None:
+def test_a_404_to_a_repeated_deletion_counts_as_success(call: Any) -> None:
     gone = answer(404, {"detail": "gone"})
     call(_engine([Broken("cut"), gone])[0].queue("q"))
     with pytest.raises(JobEngineError):

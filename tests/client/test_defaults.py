@@ -11,7 +11,7 @@ from .doubles import DefaultsServer, in_loop, unconnected
 _ATTEMPTS = {"max_attempts": 3, "retry_delay_seconds": 5}
 
 
-def test_two_changes_of_defaults_are_both_kept() -> None:
+def test_a_change_of_defaults_keeps_the_defaults_of_an_earlier_change() -> None:
     server = DefaultsServer()
     engine, pool = unconnected(server, access_key="k")
     mail = engine.queue("mail")
@@ -21,7 +21,7 @@ def test_two_changes_of_defaults_are_both_kept() -> None:
     assert [request.method for request in pool.requests] == ["GET", "POST"] * 2
 
 
-def test_none_stands_for_the_servers_default() -> None:
+def test_a_default_set_to_none_is_the_default_of_the_server() -> None:
     server = DefaultsServer()
     engine, _ = unconnected(server, access_key="k")
     engine.queue("mail").configure(defaults=_ATTEMPTS)
@@ -38,7 +38,7 @@ def test_a_change_without_defaults_is_one_request() -> None:
 
 
 @in_loop
-async def test_the_client_for_asyncio_keeps_both_changes_of_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_asyncio_client_keeps_the_defaults_of_an_earlier_change(monkeypatch: pytest.MonkeyPatch) -> None:
     server = DefaultsServer()
 
     async def exchange(request: Any) -> Any:

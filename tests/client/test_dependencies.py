@@ -135,7 +135,7 @@ def test_a_chain_that_does_not_fit_in_a_request_is_refused() -> None:
     assert len(pool.requests) == 1
 
 
-def test_a_job_has_its_dependencies_and_its_batch() -> None:
+def test_a_job_shows_its_dependencies_and_its_batch() -> None:
     raw = {"uid": "u", "depends_on": ["a", {"queue_name": "other", "uid": "b"}], "on_dependency_failure": "wait"}
     queue, _ = queue_with([answer(200, {**raw, "waiting": True, "batch": "import"}), answer(200, {"uid": "u"})])
     job, bare = queue.get("u"), queue.get("u")
@@ -220,7 +220,7 @@ def _batches(request: Request) -> Response:
     return answer(200, _BATCH) if request.path == "/api/v1/batch" else _added(request)
 
 
-def test_a_batch_is_created_filled_and_closed_by_its_block() -> None:
+def test_a_batch_is_created_filled_and_closed_by_its_with_block() -> None:
     queue, pool = queue_with(_batches)
     with queue.batch("import", then={"publish": 1}, then_on="finish") as batch:
         batch.add({"n": 1}, priority=2)
@@ -234,7 +234,7 @@ def test_a_batch_is_created_filled_and_closed_by_its_block() -> None:
     assert "'import'" in repr(batch)
 
 
-def test_a_batch_stays_open_if_its_block_raises() -> None:
+def test_a_batch_stays_open_if_its_with_block_raises() -> None:
     queue, pool = queue_with(_batches)
     with pytest.raises(LookupError), queue.batch("import"):
         raise LookupError
@@ -308,7 +308,7 @@ def test_then_on_without_then_is_a_type_error() -> None:
 
 
 @in_loop
-async def test_the_client_for_asyncio_has_batches_too() -> None:
+async def test_the_asyncio_client_has_batches_too() -> None:
     queue = AsyncJobEngine("http://server.example", access_key="k").queue("q")
     made: list[str] = []
 

@@ -35,12 +35,12 @@ def test_the_type_and_the_function_make_the_fingerprint() -> None:
     assert _raised(send) == "ConnectionError:tests.client.test_exception_fingerprint.send"
 
 
-def test_code_of_the_standard_library_is_not_the_programs_own() -> None:
+def test_a_fingerprint_skips_functions_of_the_standard_library() -> None:
     assert _raised(parse) == "JSONDecodeError:tests.client.test_exception_fingerprint.parse"
 
 
 @pytest.mark.parametrize("function", [grüße, lambda: int("a" * 100), lambda: send()])
-def test_every_fingerprint_is_one_that_the_server_takes(function: Callable[[], Any]) -> None:
+def test_the_server_accepts_every_fingerprint(function: Callable[[], Any]) -> None:
     assert re.search(FINGERPRINT, _raised(function))
 
 

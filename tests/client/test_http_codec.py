@@ -31,7 +31,7 @@ def test_the_headers_of_an_answer_are_read() -> None:
     assert (response.status, response.request_id, response.retry_after) == (201, "r-1", 7.0)
 
 
-def test_answers_on_one_connection_follow_each_other_and_interim_ones_are_skipped() -> None:
+def test_answers_on_one_connection_are_read_in_order_and_interim_answers_are_skipped() -> None:
     parser = ResponseParser()
     for answer in (_ANSWER, _CHUNKED, _ANSWER):
         parser.expect()
@@ -136,7 +136,7 @@ def test_a_url_has_scheme_host_port_and_path(url: str, host: str, port: int) -> 
         "http://é",
     ],
 )
-def test_a_url_that_can_not_be_used_is_refused_and_no_password_is_shown(url: str) -> None:
+def test_an_unusable_url_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(BadSettings) as caught:
         Address(url)
     assert "hunter2" not in repr(caught.value)

@@ -14,7 +14,7 @@ def _loaded(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_the_client_loads_nothing_of_the_server_and_little_else() -> None:
+def test_the_client_imports_no_module_of_the_server_and_few_others() -> None:
     bare, loaded = _loaded(""), _loaded("import jobengine.client")
     tops = {name.partition(".")[0] for name in loaded}
     assert not tops & _SERVER

@@ -61,7 +61,7 @@ def test_a_move_sends_filter_pace_and_target() -> None:
     }
 
 
-def test_a_redrive_moves_the_queue_s_own_jobs_back() -> None:
+def test_a_redrive_moves_only_jobs_of_its_queue_back() -> None:
     queue, pool = _queue(_SETUP, {"matched": 1, "moved": 1})
     assert queue.redrive(error="timed out", per_second=50).moved == 1
     wanted = {"state": "failed", "moved_from": "q", "error": "timed out"}
@@ -100,7 +100,7 @@ def test_only_a_retry_of_many_jobs_takes_a_pace() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{}, {"uid": None}, {"tag": None}, {"all": True, "tag": "a"}])
-def test_a_retry_of_many_needs_a_filter_or_all(wrong: dict[str, Any]) -> None:
+def test_a_retry_of_many_jobs_needs_either_a_filter_or_all(wrong: dict[str, Any]) -> None:
     queue, pool = _queue()
     with pytest.raises(TypeError, match="choose the jobs: a filter such as state or tag, or all=True"):
         queue.retry(**wrong)

@@ -44,14 +44,14 @@ def test_a_page_is_requested_only_when_the_iteration_reaches_it(
 
 @pytest.mark.parametrize(("name", "key", "query", "call"), LISTS)
 @in_loop
-async def test_the_client_for_asyncio_iterates_lists_too(
+async def test_the_asyncio_client_iterates_lists_too(
     name: str, key: str, query: object, call: Callable[..., Any]
 ) -> None:
     queue = async_queue_with(answer(200, {name: [{key: "a"}], "next_cursor": None}))
     assert [item.raw[key] async for item in call(queue)] == ["a"]
 
 
-def test_the_jobs_that_are_in_no_listed_group_of_failures_are_counted() -> None:
+def test_jobs_outside_the_listed_groups_of_failures_are_counted() -> None:
     asked: list[object] = []
 
     def reply(request: Request) -> Response:

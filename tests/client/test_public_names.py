@@ -79,7 +79,7 @@ def test_a_class_for_asyncio_has_the_names_of_the_class_for_threads(name: str) -
 
 
 @pytest.mark.parametrize("name", [name for name in client.__all__ if _is_error(name)])
-def test_all_errors_have_the_same_names(name: str) -> None:
+def test_all_errors_show_the_same_attributes(name: str) -> None:
     kind = getattr(client, name)
     assert _shown(kind("It failed.")) == _shown(client.JobEngineError("It failed."))
 

@@ -69,7 +69,7 @@ _MINUTE = timedelta(minutes=1)
         ),
     ],
 )
-def test_schedule_sends_its_settings_apart_from_those_of_the_job(given: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_schedule_sends_options_of_the_job_within_job(given: dict[str, Any], sent: dict[str, Any]) -> None:
     queue, pool = queue_with([answer(201, _SCHEDULE)])
     queue.schedule("nightly", **given)
     (request,) = pool.requests
@@ -92,7 +92,7 @@ def test_a_wrong_option_is_a_type_error(given: dict[str, Any], named: str) -> No
     assert pool.requests == []
 
 
-def test_a_schedule_that_is_set_again_is_sent_again_if_the_answer_is_lost() -> None:
+def test_setting_a_schedule_is_repeated_if_the_answer_is_lost() -> None:
     queue, pool = queue_with([Broken("cut"), answer(200, _SCHEDULE)], retry_for=60)
     assert queue.schedule("nightly", {}, cron="@daily") == Schedule(_SCHEDULE)
     assert len(pool.requests) == 2

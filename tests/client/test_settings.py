@@ -59,7 +59,7 @@ def test_settings_come_from_the_environment_or_a_profile(path: Path) -> None:
     assert _shown(load(environment={"JOBENGINE_PROFILE": "work"}, path=path)) == expected
 
 
-def test_settings_precedence_is_arguments_then_named_profile_then_environment_then_its_profile(path: Path) -> None:
+def test_arguments_precede_a_named_profile_then_the_environment_then_the_profile_it_names(path: Path) -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "default"}
     assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", None)
     work = ("https://work.example", "of the profile")
@@ -102,7 +102,7 @@ def test_keys_of_a_profile_without_a_url_are_for_the_server_on_this_machine(path
     assert _shown(load(profile="p", environment={}, path=path))[:2] == ("http://127.0.0.1:6006", "k")
 
 
-def test_a_queue_uses_its_own_key_or_else_the_default_one(path: Path) -> None:
+def test_a_queue_uses_its_own_key_or_else_the_default_key(path: Path) -> None:
     settings = load(profile="work", environment={}, path=path)
     keys = [settings.key_for(queue) for queue in ("mail", "other")]
     assert [key and key.reveal() for key in keys] == ["of mail", "of the profile"]

@@ -143,7 +143,7 @@ def test_numbers_on_the_wire_become_times_and_durations() -> None:
     assert job.raw["from_a_newer_server"] == [1]
 
 
-def test_times_beyond_the_range_of_datetime_break_nothing() -> None:
+def test_a_time_beyond_the_range_of_datetime_is_none_or_the_longest_timedelta() -> None:
     job = Job({**_RAW, "timeout_time": (1 << 63) - 1, "keep_minutes": (1 << 63) - 1, "timeout_seconds": 0})
     assert (job.timeout_time, job.keep, job.timeout) == (None, timedelta.max, None)
 
@@ -170,7 +170,7 @@ def test_an_added_job_is_decoded_once_at_the_first_access(monkeypatch: pytest.Mo
     assert second == Job({"uid": "v"}) == pickle.loads(pickle.dumps(second))
 
 
-def test_a_job_not_yet_decoded_has_the_attributes_of_a_decoded_one() -> None:
+def test_a_job_has_the_same_attributes_before_and_after_decoding() -> None:
     (job,) = read(ADD_JOBS, Response(201, {}, b'{"jobs":[{"uid":"u"}]}'), 1, 0)
     with pytest.raises(AttributeError, match="'Job' object has no attribute 'prioritty'"):
         job.prioritty  # type: ignore[attr-defined]  # noqa: B018
@@ -217,7 +217,7 @@ def test_timedelta_and_datetime_options_are_sent_as_numbers() -> None:
     "changes",
     [{"new_status": "complete", "lease": "läse"}, {"new_status": "failed"}, {"result": None}, {"lease": None}, {}],
 )
-def test_an_update_is_the_same_json_whichever_encoder_writes_it(changes: Any) -> None:
+def test_both_encoders_write_the_same_json_for_an_update(changes: Any) -> None:
     assert json.loads(changes_json("u", changes)) == {
         "uid": "u",
         **{k: v for k, v in changes.items() if k != "lease" or v},
@@ -225,7 +225,7 @@ def test_an_update_is_the_same_json_whichever_encoder_writes_it(changes: Any) ->
 
 
 @pytest.mark.parametrize("changes", [{"result": float("nan")}, {"progress": float("nan")}, {"lease": "\ud800"}])
-def test_an_update_that_json_can_not_hold_is_refused_whichever_encoder_writes_it(changes: Any) -> None:
+def test_both_encoders_refuse_an_update_that_json_can_not_represent(changes: Any) -> None:
     with pytest.raises(ValueError, match=r"JSON|surrogates"):
         changes_json("u", {"new_status": "complete", **changes})
 

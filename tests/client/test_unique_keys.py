@@ -33,7 +33,7 @@ _UNIQUE = {"key": "k", "until": "started", "seconds": 90, "if_queued": "replace"
         ),
     ],
 )
-def test_options_are_sent_in_seconds(options: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_options_of_a_unique_key_are_sent_in_seconds(options: dict[str, Any], sent: dict[str, Any]) -> None:
     engine, pool = unconnected([answer(201, _JOB), answer(201, {"jobs": [_JOB, _JOB]})], access_key="k", retry_for=0)
     engine.queue("q").add({}, **options)
     engine.queue("q").add_many([NewJob({}, **options), NewJob({})])

@@ -39,7 +39,7 @@ def test_without_waiters_there_is_no_timer() -> None:
     assert clock.calls == []
 
 
-def test_a_cancelled_waiter_gets_no_turn_and_delays_no_others() -> None:
+def test_a_cancelled_waiter_gets_no_turn_and_delays_no_other_waiter() -> None:
     clock, gone = _Stepping(), list[str]()
     turns = Turns(clock)
     waiting: list[Deferred[None]] = [turns.next() for _ in range(4)]
@@ -54,7 +54,7 @@ def test_a_cancelled_waiter_gets_no_turn_and_delays_no_others() -> None:
     assert (gone, clock.calls) == (["c"], [])
 
 
-def test_an_error_in_the_turn_of_one_waiter_does_not_delay_others() -> None:
+def test_an_error_in_the_turn_of_one_waiter_does_not_delay_other_waiters() -> None:
     clock, gone, failed = _Stepping(), list[str](), list[object]()
     turns = Turns(clock)
     turns.next().addCallback(lambda _: 1 / 0).addErrback(failed.append)

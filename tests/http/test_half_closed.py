@@ -32,7 +32,7 @@ def _step(server: MemoryServer, stepped: Stepped) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_every_request_is_answered_and_then_the_connection_is_closed(
+def test_every_request_of_a_half_closed_client_is_answered_before_the_close(
     start: Callable[..., MemoryServer], stepped: Stepped, count: int
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -51,7 +51,7 @@ def test_an_incomplete_request_of_a_half_closed_client_is_closed_at_once(server:
     assert len(connection.answers) == 1
 
 
-def test_an_incomplete_request_after_complete_ones_is_dropped(
+def test_an_incomplete_request_after_complete_requests_is_dropped(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})

@@ -85,12 +85,12 @@ def test_a_refused_browser_changes_nothing(server: MemoryServer) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "", "::1", "a b", "\xe9", "..", "a" * 300, "[::1", "x:99999", "a/b?c#d"]
 )
-def test_other_clients_may_name_any_host(server: MemoryServer, host: str) -> None:
+def test_clients_other_than_browsers_may_name_any_host(server: MemoryServer, host: str) -> None:
     assert _ask(server, f"Host: {host}").status == 200
 
 
 @pytest.mark.parametrize("host", ["jobs.example.org", "JOBS.example.ORG:8443", "jobs.example.org.", "evil.example."])
-def test_a_browser_is_answered_under_the_names_that_are_set(start: Any, host: str) -> None:
+def test_a_browser_is_answered_under_the_configured_names(start: Any, host: str) -> None:
     server = start(allowed_hosts=frozenset({"jobs.example.org", "evil.example"}))
     assert _ask(server, f"Host: {host}", PAGE).status == 200
     assert _ask(server, f"Host: not.{host}", PAGE).status == 403
@@ -132,7 +132,7 @@ def test_a_host_name_with_a_dot_is_allowed_only_by_the_setting(garbage: bytes) -
 )
 @pytest.mark.parametrize("target", ["/test", "http://jobengine.test/test"])
 @pytest.mark.parametrize("in_pieces", [False, True])
-def test_a_request_has_exactly_one_host_or_none_in_http_1_0(
+def test_a_request_has_exactly_one_host_header_or_no_host_header_in_http_1_0(
     server: MemoryServer, headers: list[str], version: str, status: int, target: str, in_pieces: bool
 ) -> None:
     connection = Connection(server)

@@ -59,7 +59,7 @@ def test_idle_connections_share_one_timer_which_ends_with_the_last_one() -> None
     assert ended == [("c", 120)]
 
 
-def test_a_connection_is_not_idle_during_a_request_or_after_it_was_lost(server: MemoryServer) -> None:
+def test_a_connection_with_an_open_request_or_a_lost_connection_is_not_idle(server: MemoryServer) -> None:
     idle: Any = server.site.idle
     for channel in list(server.site.channels):
         channel.loseConnection()

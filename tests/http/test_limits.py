@@ -201,7 +201,7 @@ def test_the_ten_seconds_for_headers_restart_with_each_request(server: MemorySer
     assert [answer.status for answer in connection.answers] == [200, 408]
 
 
-def test_the_ten_seconds_of_a_pipelined_request_start_when_it_begins(server: MemoryServer) -> None:
+def test_the_ten_seconds_of_a_pipelined_request_start_at_its_first_byte(server: MemoryServer) -> None:
     connection = Connection(server).send(b"GET /te").wait(8).send(b"st HTTP/1.1\r\nHost: x\r\n\r\nGET /te")
     assert [answer.status for answer in connection.wait(9.9).answers] == [200]
     assert [answer.status for answer in connection.wait(0.2).answers] == [200, 408]

@@ -6,7 +6,7 @@ from jobengine.http.request import JobRequest
 
 
 @given(st.lists(st.sampled_from(["a", "b", "=", "&", ";", "%41", "%3d", "%26", "+", "%", "é"])).map("".join))
-def test_a_query_string_is_parsed_as_twisted_parses_it(text: str) -> None:
+def test_a_query_string_is_parsed_like_in_twisted(text: str) -> None:
     query = text.encode()
     request = JobRequest.__new__(JobRequest)
     request.foresee(b"/path?" + query, {})

@@ -47,7 +47,7 @@ def test_pipelined_requests_sent_in_pieces_are_answered_in_order(
     assert connection.open
 
 
-def test_an_incomplete_request_behind_a_whole_one_is_refused_after_its_own_ten_seconds(
+def test_an_incomplete_pipelined_request_is_refused_after_ten_seconds_of_its_own(
     connection: Connection, stepped: Stepped
 ) -> None:
     connection.send(b"GET /te").wait(100)

@@ -139,7 +139,7 @@ def test_an_interrupted_add_of_a_file_is_resumed_and_adds_no_job_twice(shell: Sh
     assert len(_numbers(shell)) == 60_000
 
 
-def test_serve_refuses_what_twistd_refuses_and_shows_its_help(shell: Shell) -> None:
+def test_serve_refuses_wrong_options_in_one_line_and_shows_its_help(shell: Shell) -> None:
     why = "jobengine: --api-port must be a whole number from 0 to 65535, not 'x'\n"
     assert shell("serve", "--api-port", "x", code=1).stderr == why
     said = shell("serve", "--help").stdout

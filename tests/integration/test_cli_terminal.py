@@ -95,7 +95,7 @@ def test_top_continues_when_the_server_does_not_answer(terminal: Terminal) -> No
     assert "No queue has been read yet." in terminal.wait_for("No answer from http://127.0.0.1:9")
 
 
-def test_lists_are_tables_with_colours_unless_these_are_turned_off(shell: Shell, terminal: Terminal) -> None:
+def test_lists_are_tables_with_colours_unless_colours_are_turned_off(shell: Shell, terminal: Terminal) -> None:
     (uid,) = shell.add([{"to": "ada@example.org"}])
     shell("cancel", "mail", uid)
     terminal.type("clear; jobengine jobs mail")

@@ -95,7 +95,7 @@ def test_a_forked_child_opens_its_own_connections(engine: JobEngine, url: str) -
         assert [job.content["number"] for job in jobs if job.content["who"] == who] == list(range(20))
 
 
-def test_a_block_whose_job_another_worker_now_holds_raises_lease_lost(queue: Queue) -> None:
+def test_a_with_block_raises_lease_lost_if_another_worker_holds_the_job(queue: Queue) -> None:
     uid = queue.add({}, timeout_seconds=1).uid
     with queue.claim()[0] as job:
         queue.update(uid, new_status="queued")

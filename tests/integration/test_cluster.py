@@ -119,7 +119,7 @@ def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path
     assert {one.stat().st_mode & 0o777 for one in (tmp_path / "secrets").iterdir()} == {0o644}
 
 
-def test_a_dump_is_made_and_restored_as_the_page_says_and_the_secret_opens_it(
+def test_a_dump_is_made_restored_and_opened_by_its_secret_as_the_page_says(
     cluster: Cluster, database: Database, tmp_path: Path
 ) -> None:
     database.clear()

@@ -142,7 +142,7 @@ def test_the_compose_cluster_file_starts_two_servers_with_few_rights_after_the_m
     assert (read.database_url is not None, read.secret is not None) == (True, True)
 
 
-def test_the_user_of_the_image_may_enter_the_directory_that_its_servers_on_postgresql_start_in() -> None:
+def test_the_user_of_the_image_may_enter_the_start_directory_of_servers_on_postgresql() -> None:
     (user,) = re.findall("^USER (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     (home,) = re.findall("^WORKDIR (/jobengine)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     uid, gid = user.split(":")

@@ -113,7 +113,9 @@ def _site(framework: str, daemon: Daemon, home: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("framework", ["FastAPI", "Flask", "Django"])
-def test_a_request_adds_a_job_and_another_shows_it(framework: str, daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
+def test_a_job_added_by_one_request_is_shown_by_another(
+    framework: str, daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
     with _site(framework, daemon, tmp_path) as site:
         assert site("/sign-up", {"address": ADDRESS})[0] == 202
         (job,) = mail.jobs()

@@ -161,7 +161,7 @@ def _contents(mail: Queue) -> list[Any]:
     return [job.content for job in mail.jobs()]
 
 
-def test_an_order_becomes_one_job_and_a_rolled_back_order_none(
+def test_an_order_becomes_one_job_and_a_rolled_back_order_becomes_no_job(
     shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     program, _ = _programs(shop)
@@ -178,7 +178,7 @@ def test_an_order_becomes_one_job_and_a_rolled_back_order_none(
     assert (_waiting(shop), _contents(mail)) == (0, [ADA])
 
 
-def test_refused_rows_do_not_stop_the_relay_and_say_why(
+def test_refused_rows_show_the_reason_and_do_not_stop_the_relay(
     shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     taken = mail.add({"number": -1}).uid
@@ -243,7 +243,7 @@ def test_the_relay_ends_if_its_key_is_wrong(shop: Shop, daemon: Daemon, mail: Qu
     assert "AccessDenied" in done.stderr
 
 
-def test_python_loads_the_tables_of_sqlite_too(tmp_path: Path) -> None:
+def test_the_command_of_the_page_loads_the_tables_of_sqlite(tmp_path: Path) -> None:
     (tables,), (_, load) = blocks(PAGE, "sql", OnSqlite.heading), blocks(PAGE, "sh", OnSqlite.heading)
     (tmp_path / "outbox.sql").write_text(tables)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -253,7 +253,7 @@ def test_python_loads_the_tables_of_sqlite_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("heading", [OnPostgres.heading, OnSqlite.heading])
-def test_a_relay_is_as_long_as_the_readme_says(heading: str) -> None:
+def test_a_relay_has_as_many_lines_as_the_readme_says(heading: str) -> None:
     (lines,) = re.findall(r"an outbox\]\(docs/outbox\.md\) is some (\d+) lines", (ROOT / "README.md").read_text())
     _, relay = blocks(PAGE, "python", heading)
     assert len([line for line in relay.splitlines() if line]) == pytest.approx(int(lines), rel=0.1)

@@ -166,7 +166,7 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert len(many["jobs"]) == 2
 
 
-def test_work_is_done_once_as_its_page_says_also_when_repeated(mail: Daemon) -> None:
+def test_the_page_on_doing_work_once_also_works_when_repeated(mail: Daemon) -> None:
     for _ in range(2):
         _work_is_done_once(mail)
 
@@ -248,7 +248,7 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert (after["defaults"]["max_attempts"], after["defaults"]["timeout_seconds"]) == (1, 600)
 
 
-def test_limits_work_as_their_page_says_also_when_repeated(daemon: Daemon) -> None:
+def test_the_page_on_limits_also_works_when_repeated(daemon: Daemon) -> None:
     for _ in range(2):
         _limits(daemon)
 

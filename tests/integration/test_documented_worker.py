@@ -50,7 +50,7 @@ def test_a_worker_works_until_sigterm_as_the_first_example_says(
     assert f"mail {job.uid}, attempt 1: complete" in log
 
 
-def test_jobs_end_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_handlers_end_jobs_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     sent, failed, later = (
         mail.add({"to": to}, max_attempts=2) for to in ("a@example.org", "nobody", "a@busy.example.org")
     )

@@ -35,7 +35,7 @@ cd "$VOLUME" && exec $program "$@"
 """
 
 
-def test_no_command_of_a_page_has_a_comment_which_an_interactive_zsh_would_take_for_arguments() -> None:
+def test_no_command_of_a_page_has_a_comment_that_zsh_would_pass_as_arguments() -> None:
     pages = ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
     commands = [
         line for page in pages if "```sh" in (ROOT / page).read_text() for line in "".join(blocks(page)).split("\n")
@@ -52,7 +52,7 @@ def test_no_two_pages_use_the_same_uid() -> None:
     assert sorted(used) == sorted(set(used))
 
 
-def test_the_readme_is_short_and_says_first_what_it_is_and_is_not_for() -> None:
+def test_the_readme_is_short_and_starts_with_what_jobengine_is_for() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 150
     first = "\n".join(lines[:10])
@@ -63,7 +63,7 @@ def test_every_step_of_the_readme_does_what_it_says(daemon: Daemon, tmp_path: Pa
     assert walk_through_the_readme(daemon.port, BIN, tmp_path) == 7
 
 
-def test_clients_of_version_1_go_on_as_the_page_on_them_says(daemon: Daemon, tmp_path: Path) -> None:
+def test_clients_of_version_1_keep_working_as_their_page_says(daemon: Daemon, tmp_path: Path) -> None:
     queue, _, _ = blocks("README.md", heading=CALLS)[0].partition("curl -sS -w '\\n' -X PUT $api/job")
     (code,) = blocks("docs/come-from-go.md", heading="## What its clients may go on doing")
     _, answers = steps([queue, code], daemon.port, BIN, tmp_path)

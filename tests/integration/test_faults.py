@@ -151,7 +151,7 @@ def test_a_server_killed_in_a_compaction_keeps_acknowledged_changes(
     assert len(found) <= len(kept) + 1
 
 
-def test_a_cascade_goes_on_after_the_server_is_killed_in_the_middle(daemon: Daemon) -> None:
+def test_a_cascade_of_released_jobs_continues_after_the_server_is_killed(daemon: Daemon) -> None:
     first, number = f"00000000-0000-4000-8000-{0:012}", 10_000
     with daemon.client() as client:
         client.make_queue()

@@ -48,7 +48,7 @@ def test_no_image_is_built_if_a_base_image_has_no_digest(home: Path) -> None:
     assert not (home / "built").exists()
 
 
-def test_where_no_registry_can_be_reached_the_image_is_built_on_the_base_that_docker_has(home: Path) -> None:
+def test_without_a_registry_the_image_is_built_on_the_base_image_that_docker_has(home: Path) -> None:
     assert make_image(home, NO_REGISTRY="1", LOCAL_BASE="1", DOCKER_OPTIONS="--network host") == 0
     given = (home / "built").read_text().splitlines()
     assert [one for one in given if one.startswith("--build-context")] == []

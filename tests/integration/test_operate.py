@@ -181,7 +181,7 @@ def test_logrotate_rotates_the_log_file_that_the_page_configures() -> None:
     assert f"$(cat {pid})" in rotation
 
 
-def test_the_page_names_each_of_its_sections() -> None:
+def test_the_contents_of_the_page_list_all_its_sections() -> None:
     text = (ROOT / PAGE).read_text()
     listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.MULTILINE)
     assert [name for name, _ in listed] == re.findall(r"^## (.+)$", text, re.MULTILINE)

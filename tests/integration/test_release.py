@@ -33,7 +33,7 @@ def test_a_quick_release_builds_packages_with_which_the_readme_works(tmp_path: P
     assert lines == [f"{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}  {name}" for name in names]
 
 
-def test_whole_packages_are_accepted() -> None:
+def test_complete_packages_are_accepted() -> None:
     assert wrong_contents(WHEEL, SDIST, CODE) == []
 
 
@@ -69,7 +69,7 @@ def test_a_readme_that_the_index_can_not_show_is_refused(tmp_path: Path) -> None
         build(sources, into)
 
 
-def test_a_checkout_that_is_not_in_a_commit_or_lacks_its_news_is_not_released(
+def test_a_release_with_uncommitted_files_or_without_its_news_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(release, "ROOT", tmp_path)

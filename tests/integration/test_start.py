@@ -52,7 +52,7 @@ def test_a_wrong_secret_ends_the_start_with_3_and_changes_no_byte(stopped: Daemo
 
 
 @EITHER_WAY
-def test_a_start_without_the_key_file_of_its_database_exits_with_3_and_makes_none(
+def test_a_start_without_the_key_file_of_its_database_exits_with_3_and_makes_no_key_file(
     make_daemon: MakeDaemon, command: tuple[str, ...]
 ) -> None:
     daemon = make_daemon(settings={"SECRET": ""}).start()
@@ -68,7 +68,7 @@ def test_a_start_without_the_key_file_of_its_database_exits_with_3_and_makes_non
     daemon.start()
 
 
-def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_goes_on(
+def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_daemon_continues(
     daemon: Daemon, make_daemon: MakeDaemon
 ) -> None:
     with daemon.client() as client:

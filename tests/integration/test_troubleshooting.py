@@ -256,13 +256,13 @@ def _serving(daemon: Daemon, secret: str) -> dict[str, str]:
     return {**daemon.environment, "PATH": path, "SECRET": secret, "API_PORT": str(free_port())}
 
 
-def test_a_server_with_a_wrong_secret_does_not_start_and_says_so(make_daemon: MakeDaemon) -> None:
+def test_a_server_with_a_wrong_secret_does_not_start_and_logs_the_reason(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/jobengine.jedb"}).start()
     assert daemon.stop() == 0
     _outcome("The server does not start", daemon.home, _serving(daemon, "another"), 6006)
 
 
-def test_a_server_that_begins_with_a_new_database_says_so(make_daemon: MakeDaemon) -> None:
+def test_a_start_with_a_new_database_is_logged(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     assert daemon.stop() == 0
     (command,) = blocks(PAGE, "sh", "## After a restart, all jobs are gone")

@@ -41,7 +41,7 @@ def test_a_forked_daemon_uses_a_relative_path_and_is_stopped_by_its_pid_file(for
     assert "not closed in good order" not in forked.log
 
 
-def test_with_rundir_a_relative_path_starts_at_the_directory_of_the_start(forked: Forked, tmp_path: Path) -> None:
+def test_with_rundir_a_relative_path_is_resolved_in_the_directory_of_the_start(forked: Forked, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
     forked.home.mkdir()
@@ -98,7 +98,7 @@ def test_help_names_every_setting(make_daemon: MakeDaemon) -> None:
     assert "SECRET_FILE" in daemon.log
 
 
-def test_a_start_without_a_secret_creates_a_key_file_with_a_warning_and_finds_it_again(make_daemon: MakeDaemon) -> None:
+def test_a_start_without_a_secret_warns_and_creates_a_key_file_for_later_starts(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"SECRET": ""}).start()
     key = Path(f"{daemon.db_path}.key")
     assert _mode(key) == 0o600
@@ -138,7 +138,7 @@ def test_the_server_makes_files_and_directories_readable_only_by_their_owner(mak
     assert _mode(daemon.db_path) == 0o600
 
 
-def test_a_forked_daemon_writes_its_log_of_json_where_it_would_write_text(forked: Forked) -> None:
+def test_a_forked_daemon_writes_its_json_log_to_the_path_of_the_text_log(forked: Forked) -> None:
     forked.settings["LOG_FORMAT"] = "json"
     forked.start()
     with forked.client() as client:

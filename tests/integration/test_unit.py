@@ -61,11 +61,11 @@ def test_systemd_finds_no_mistake_in_the_drop_in_for_postgresql(tmp_path: Path) 
     assert given["DB_PATH"] == ""
 
 
-def test_systemd_counts_its_exposure_below_2() -> None:
+def test_systemd_rates_the_exposure_of_the_unit_below_2() -> None:
     _analyze("security", "--offline=true", "--threshold=20", UNIT)
 
 
-def test_the_server_starts_as_the_unit_says_and_makes_only_system_calls_that_it_allows(
+def test_the_server_starts_as_the_unit_says_and_makes_only_allowed_system_calls(
     make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text(SECRET + "\n")

@@ -46,7 +46,7 @@ def _held(daemon: Daemon) -> list[int]:
         return sorted(job["content"]["n"] for job in client.jobs().values() if job["state"] == "inprogress")
 
 
-def test_1000_waiters_cost_nothing_while_nothing_happens_and_are_served_in_order(polls: Polls, traced: Traced) -> None:
+def test_1000_idle_waiting_claims_cost_nothing_and_are_served_in_order(polls: Polls, traced: Traced) -> None:
     waiting = polls.add(MANY)
     with polls.daemon.client(sampled=True) as client:
         client.add(delay_seconds=3600)

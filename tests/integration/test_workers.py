@@ -23,7 +23,7 @@ def _add_for(daemon: Daemon, seconds: float) -> None:
             time.sleep(max(0.0, min(STEP, end - time.monotonic())))
 
 
-def test_50_workers_hold_no_job_twice_at_once_though_some_die_some_are_late_and_the_server_is_killed(
+def test_no_two_of_50_workers_hold_a_job_at_once_despite_kills_and_delays(
     make_daemon: MakeDaemon,
 ) -> None:
     daemon = make_daemon().start()

@@ -21,7 +21,7 @@ def test_the_access_call_returns_the_role_and_id_of_a_key(server: MemoryServer, 
     assert _access(server, key="its key").json == {"queue_name": "q", "role": role, "key_id": added["id"]}
 
 
-def test_the_access_call_returns_no_id_for_an_owner_key_sent_as_bearer_or_not(server: MemoryServer) -> None:
+def test_the_access_call_returns_no_id_for_an_owner_key_in_either_header(server: MemoryServer) -> None:
     owner = {"queue_name": "q", "role": "owner", "key_id": None}
     assert _access(server).json == owner
     assert _access(server, key=None, Authorization="Bearer key").json == owner

@@ -20,7 +20,7 @@ def _asks_for_admin(answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("headers", WRONG)
-def test_creating_and_deleting_queues_needs_the_admin_key_if_there_is_one(
+def test_creating_and_deleting_queues_needs_the_admin_key_if_the_server_has_one(
     guarded: MemoryServer, headers: dict[str, Any]
 ) -> None:
     assert _asks_for_admin(_create(guarded, "new", headers))
@@ -44,12 +44,12 @@ def test_a_server_without_an_admin_key_ignores_the_admin_header(server: MemorySe
     assert _asks_for_admin(server.call("GET", "/api/v1/queues", headers=ADMIN))
 
 
-def test_without_an_admin_key_calls_that_need_one_are_refused(server: MemoryServer) -> None:
+def test_a_server_without_an_admin_key_refuses_the_calls_of_the_admin(server: MemoryServer) -> None:
     assert "This server has no admin key, which this call needs; start it with ADMIN_KEY." in _detail(server, {})
     assert "This server has no admin key" in _detail(server, {"X-Admin-Key": "any"})
 
 
-def test_a_wrong_admin_key_and_a_missing_one_are_distinguished(guarded: MemoryServer) -> None:
+def test_a_wrong_admin_key_is_distinguished_from_a_missing_admin_key(guarded: MemoryServer) -> None:
     assert _detail(guarded, {}) == "Send the server's admin key in X-Admin-Key."
     assert _detail(guarded, {"X-Admin-Key": "wrong"}).startswith("The admin key is wrong; ")
     read = guarded.call("GET", "/api/v1/queue", query={"name": "q"}, headers={"X-Admin-Key": "wrong"})
@@ -72,7 +72,7 @@ def test_the_list_of_queues_is_sorted_by_name_and_has_their_stats(guarded: Memor
     assert shown[1] == guarded.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
 
 
-def test_the_admin_needs_no_queue_key_and_a_wrong_one_is_ignored(guarded: MemoryServer) -> None:
+def test_the_admin_needs_no_queue_key_and_a_wrong_queue_key_is_ignored(guarded: MemoryServer) -> None:
     uid = add(guarded)["uid"]
     query = {"queueName": "q", "jobUID": uid}
     for key in (None, "wrong"):

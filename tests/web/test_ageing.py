@@ -40,7 +40,7 @@ def test_fair_order_and_ageing_exclude_each_other(server: MemoryServer) -> None:
     assert set_up(server, group_order="fair", order=None).status == 200
 
 
-def test_a_list_goes_on_at_its_cursor(server: MemoryServer) -> None:
+def test_a_list_in_ageing_order_continues_at_its_cursor(server: MemoryServer) -> None:
     set_up(server, order=ORDER)
     uids = [add(server, priority=priority)["uid"] for priority in (-(1 << 40), 0, 1 << 40)]
     found: list[str] = []
@@ -62,7 +62,7 @@ def test_a_list_goes_on_at_its_cursor(server: MemoryServer) -> None:
         (-1, " Its priority of -1 puts it behind jobs of priority 0 that were added up to 60 seconds later."),
     ],
 )
-def test_explain_says_what_a_priority_is_worth(server: MemoryServer, priority: int, meaning: str) -> None:
+def test_explain_shows_how_many_seconds_a_priority_is_worth(server: MemoryServer, priority: int, meaning: str) -> None:
     set_up(server, order=ORDER)
     uid = add(server, priority=priority)["uid"]
     assert explain(server, uid)["reason"] == f"It can be claimed. It is the next.{meaning}"

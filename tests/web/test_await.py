@@ -29,7 +29,7 @@ def test_a_waiting_read_is_answered_when_its_job_finishes(server: MemoryServer) 
     assert [(answer.status, answer.json) for answer in answers] == [(200, read(server, uid).json)]
 
 
-def test_a_key_that_may_not_read_a_job_does_not_wait_for_it(server: MemoryServer) -> None:
+def test_a_waiting_read_is_refused_at_once_for_a_wrong_key_or_a_missing_job(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert [answer.status for answer in _await(server, uid, key="wrong")] == [401]
     assert [answer.status for answer in _await(server, "none")] == [404]
@@ -98,7 +98,7 @@ def test_the_explanation_of_a_ready_job_has_the_number_of_jobs_ahead(server: Mem
     assert explain(server, uids[2])["ahead"] == 2
 
 
-def test_a_job_in_a_paused_queue_is_explained_by_the_pause_and_its_place(server: MemoryServer) -> None:
+def test_a_job_in_a_paused_queue_is_explained_by_the_pause_and_its_place_in_line(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     set_up(server, paused=True)
     shown = explain(server, uid)

@@ -33,13 +33,13 @@ def test_a_backup_has_every_acknowledged_change(guarded: MemoryServer, tmp_path:
 
 
 @ELSEWHERE
-def test_head_requests_for_backups_leave_none_running(guarded: MemoryServer) -> None:
+def test_head_requests_for_backups_leave_no_backup_running(guarded: MemoryServer) -> None:
     for _ in range(10):
         assert backup(guarded, "HEAD").status == 200
     assert backup(guarded).status == 200
 
 
-def test_without_an_admin_key_of_the_server_the_call_is_always_refused(start: Callable[..., MemoryServer]) -> None:
+def test_a_server_without_an_admin_key_refuses_every_backup(start: Callable[..., MemoryServer]) -> None:
     server = start()
     for key, headers in ((None, None), ("key", None), (None, ADMIN)):
         assert server.call("GET", "/api/v1/backup", key=key, headers=headers).status == 401
@@ -52,6 +52,6 @@ class _Elsewhere(Wrapping):
         raise NotOffered("The jobs are elsewhere; back them up there.")
 
 
-def test_an_engine_without_backups_refuses_them(start: Callable[..., MemoryServer]) -> None:
+def test_an_engine_without_backups_refuses_the_backup_call(start: Callable[..., MemoryServer]) -> None:
     answer = backup(start(admin_key=b"admin", door=_Elsewhere))
     assert (answer.status, answer.json["detail"]) == (501, "The jobs are elsewhere; back them up there.")

@@ -115,7 +115,7 @@ def test_the_job_at_the_end_fails_if_a_job_has_failed_or_was_removed(server: Mem
     assert read(server, then).json["error"] == "jobs of the batch import failed"
 
 
-def test_the_job_at_the_end_may_depend_on_others_too(server: MemoryServer) -> None:
+def test_the_job_at_the_end_may_also_depend_on_other_jobs(server: MemoryServer) -> None:
     add(server, uid=A)
     then = _put(server, then={"content": {}, "uid": B, "depends_on": [A], "on_dependency_failure": "wait"}).json["then"]
     assert then == B

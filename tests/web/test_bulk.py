@@ -58,7 +58,7 @@ def test_jobs_are_added_in_the_order_in_which_they_were_sent_and_in_one_commit(s
         ("no job", "jobs[2]"),
     ],
 )
-def test_a_malformed_job_is_400_that_names_it_and_none_is_added(server: MemoryServer, bad: Any, named: str) -> None:
+def test_a_malformed_job_is_named_by_the_400_and_no_job_is_added(server: MemoryServer, bad: Any, named: str) -> None:
     answer = _add_many(server, {}, {}, bad, {})
     assert (answer.status, named in answer.json["detail"], answer.json["index"]) == (400, True, 2)
     assert listed(server)["size"] == 0
@@ -93,7 +93,7 @@ def test_a_call_adds_or_updates_at_most_10000_jobs(server: MemoryServer) -> None
     assert {(result["status"], result["job"]["progress"]) for result in changed.json["results"]} == {(200, 1)}
 
 
-def test_the_body_of_a_bulk_add_may_be_longer(start: Any) -> None:
+def test_a_bulk_add_that_names_its_queue_in_the_query_may_have_a_longer_body(start: Any) -> None:
     server = start(limits=Limits(body_bytes=1000, bulk_body_bytes=3000))
     job = {"content": {"x": "y" * 1500}}
     for query, path, body, status in (
@@ -109,7 +109,7 @@ def test_the_body_of_a_bulk_add_may_be_longer(start: Any) -> None:
         assert answer.status == status
 
 
-def test_a_job_in_a_bulk_add_may_be_no_longer_than_a_single_job(server: MemoryServer) -> None:
+def test_a_job_in_a_bulk_add_has_the_size_limit_of_a_single_job(server: MemoryServer) -> None:
     body = {"queue_name": "q", "jobs": [{"content": {"text": "x" * (1 << 20)}}]}
     answer = server.call("PUT", "/api/v1/jobs", query={"queueName": "q"}, body=body)
     assert (answer.status, "jobs[0].content" in answer.json["detail"]) == (400, True)
@@ -145,7 +145,7 @@ def test_each_update_has_its_own_result(server: MemoryServer) -> None:
 
 
 @pytest.mark.only_on_a_file("there are batches, and reads are in them")
-def test_updates_are_made_in_their_order_and_in_one_commit(server: MemoryServer) -> None:
+def test_updates_are_applied_in_the_order_sent_and_in_one_commit(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     before = server.engine.executor.totals["commits"]
     answer = _update_many(server, {"uid": uid, "new_status": "inprogress"}, {"uid": uid, "new_status": "failed"})
@@ -156,7 +156,7 @@ def test_updates_are_made_in_their_order_and_in_one_commit(server: MemoryServer)
 @pytest.mark.parametrize(
     "bad", [{}, {"uid": ""}, {"uid": UID}, {"uid": UID, "new_status": "done"}, {"uid": UID, "progress": 101}, 1]
 )
-def test_a_malformed_update_is_400_that_names_it_and_none_is_made(server: MemoryServer, bad: Any) -> None:
+def test_a_malformed_update_is_named_by_the_400_and_no_update_is_applied(server: MemoryServer, bad: Any) -> None:
     added = add(server)
     answer = _update_many(server, {"uid": added["uid"], "progress": 1}, bad)
     assert (answer.status, "updates[1]" in answer.json["detail"], answer.json["index"]) == (400, True, 1)

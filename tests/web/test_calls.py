@@ -114,7 +114,7 @@ def test_mark_queued_refuses_any_value_but_true_and_false(server: MemoryServer, 
     assert claim(server).status == 200
 
 
-def test_head_never_claims(server: MemoryServer) -> None:
+def test_a_head_request_never_claims(server: MemoryServer) -> None:
     add(server)
     answer = server.call("HEAD", "/api/v1/job/next", query={"queueName": "q", "markQueued": "true"})
     assert (answer.status, answer.body) == (200, b"")
@@ -172,7 +172,7 @@ def test_a_missing_or_repeated_parameter_is_400_before_the_key_is_checked(
 
 
 @keyed
-def test_every_field_must_be_there_as_text_before_anything_is_looked_up(
+def test_a_field_that_is_missing_or_not_text_is_400_before_the_key_is_checked(
     server: MemoryServer, method: str, path: str, query: Any, body: Any
 ) -> None:
     for name in body or {}:
@@ -217,7 +217,7 @@ def test_json_with_a_charset_is_accepted(server: MemoryServer, method: str, path
         *["multipart/form-data", "multipart/form-data; boundary=x", "json", ";", ""],
     ],
 )
-def test_any_other_content_type_is_refused(server: MemoryServer, method: str, path: str, kind: str) -> None:
+def test_a_content_type_other_than_json_is_refused(server: MemoryServer, method: str, path: str, kind: str) -> None:
     body, _ = _good_body(server, method, path)
     answer = server.call(method, path, body=body, headers={"Content-Type": kind})
     assert (answer.status, "Content-Type" in answer.json["detail"]) == (400, True)
@@ -225,7 +225,7 @@ def test_any_other_content_type_is_refused(server: MemoryServer, method: str, pa
 
 @pytest.mark.parametrize(("path", "allowed"), METHODS.items())
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
-def test_a_method_that_a_path_does_not_take_is_405_with_those_it_takes(
+def test_a_method_that_a_path_does_not_take_is_405_with_the_methods_of_the_path(
     server: MemoryServer, method: str, path: str, allowed: str
 ) -> None:
     if method not in allowed.split(", "):
@@ -262,7 +262,7 @@ def test_every_error_is_a_problem_with_its_detail_in_two_fields(server: MemorySe
 
 
 @pytest.mark.parametrize("method", ["get", "head", "delete", "Delete", "put", "post"])
-def test_methods_are_case_sensitive_and_do_nothing_in_another_case(server: MemoryServer, method: str) -> None:
+def test_a_method_in_another_case_is_405_and_does_nothing(server: MemoryServer, method: str) -> None:
     uid = add(server)["uid"]
     for target in (f"/api/v1/job?queueName=q&jobUID={uid}", "/api/v1/job/next?queueName=q&markQueued=true"):
         (answer,) = Connection(server).send(request(method, target, "X-Access-Key: key")).answers

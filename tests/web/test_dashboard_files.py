@@ -125,7 +125,7 @@ def test_head_has_the_headers_of_get_and_other_methods_are_refused(browsed: Memo
             assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_each_file_forbids_the_browser_what_it_does_not_need(browsed: MemoryServer) -> None:
+def test_the_headers_of_each_file_forbid_unneeded_browser_features(browsed: MemoryServer) -> None:
     place = _place(browsed)
     for path in ("/", *(place + name for name in CONTENTS if name != "index.html")):
         headers = _get(browsed, path, HTML).headers

@@ -102,7 +102,7 @@ def test_a_lost_dead_letter_queue_is_in_the_stats(server: MemoryServer) -> None:
     assert "there is no queue 'dead'" in explain(server, uid)["reason"]
 
 
-def test_matching_jobs_move_back(server: MemoryServer) -> None:
+def test_a_move_with_a_filter_moves_matching_jobs_back(server: MemoryServer) -> None:
     _with_dead_letters(server)
     uids = [_fail(server, tags=[tag]) for tag in ("a", "b", "a")]
     count = _change(server, filter={"tag": "a"}, move_to="q", dry_run=True)
@@ -166,7 +166,7 @@ def test_a_malformed_move_is_refused(server: MemoryServer, body: Any) -> None:
     assert _change(server, **body).status == 400
 
 
-def test_a_move_needs_both_queues_and_the_owner_of_both(server: MemoryServer) -> None:
+def test_a_move_needs_both_queues_and_the_owner_of_both_queues(server: MemoryServer) -> None:
     make_queue(server, "dead", key="another")
     assert _change(server, "q", all=True, move_to="none").status == 404
     assert _change(server, "q", all=True, move_to="dead").status == 401
@@ -208,7 +208,7 @@ def _outcome(answer: Answer) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("form", ["one", "many", "claim"])
-def test_the_holder_repeats_the_report_that_has_moved_its_job(server: MemoryServer, form: str) -> None:
+def test_the_holder_may_repeat_the_failure_report_that_moved_its_job(server: MemoryServer, form: str) -> None:
     _with_dead_letters(server)
     add(server)
     held = hold(server)
@@ -223,7 +223,7 @@ def test_the_holder_repeats_the_report_that_has_moved_its_job(server: MemoryServ
         assert _outcome(_report(server, form, {**update, **wrong}))[0] == 404
 
 
-def test_a_job_of_another_queue_is_not_shown_to_a_repeated_report(server: MemoryServer) -> None:
+def test_a_moved_job_is_not_shown_to_a_report_that_is_repeated_in_another_queue(server: MemoryServer) -> None:
     _with_dead_letters(server)
     make_queue(server, "other")
     set_up(server, "other", dead_letter={"queue_name": "dead"})

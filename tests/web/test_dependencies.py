@@ -50,7 +50,7 @@ def test_a_dependency_by_the_name_of_its_own_queue_is_shown_by_its_uid(server: M
     assert (job["depends_on"], "on_dependency_failure" in job) == ([A], False)
 
 
-def test_a_job_without_dependencies_shows_none_of_the_fields(server: MemoryServer) -> None:
+def test_a_job_without_dependencies_shows_no_fields_of_dependencies(server: MemoryServer) -> None:
     job = add(server, depends_on=[], on_dependency_failure="wait")
     assert not {"depends_on", "on_dependency_failure", "batch", "waiting"} & job.keys()
 
@@ -73,7 +73,7 @@ def test_an_unknown_dependency_is_a_conflict_that_names_the_job(server: MemorySe
     assert page(server)["jobs"] == []
 
 
-def test_the_key_must_open_the_other_queue(server: MemoryServer) -> None:
+def test_a_dependency_on_another_queue_needs_a_key_for_both_queues(server: MemoryServer) -> None:
     make_queue(server, "other", "another")
     refused = put(server, depends_on=[{"queue_name": "other", "uid": A}])
     detail = "The access key does not open the queue 'other' in depends_on; send one that opens both queues."
@@ -115,7 +115,7 @@ def test_a_bad_dependency_in_a_bulk_add_is_named_with_its_job(server: MemoryServ
     )
 
 
-def test_repeated_request_gets_the_job_as_it_is(server: MemoryServer) -> None:
+def test_a_repeated_add_with_dependencies_gets_the_first_job(server: MemoryServer) -> None:
     add(server, uid=A)
     job = add(server, uid=B, depends_on=[A])
     again = put(server, uid=B, depends_on=[A])
@@ -127,7 +127,7 @@ def test_repeated_request_gets_the_job_as_it_is(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_an_empty_list_lets_a_job_wait_for_nothing(server: MemoryServer, many: bool) -> None:
+def test_an_update_with_an_empty_list_drops_the_dependencies(server: MemoryServer, many: bool) -> None:
     add(server, uid=A)
     uid = add(server, depends_on=[A])["uid"]
     if many:

@@ -65,7 +65,7 @@ def _change_all(server: MemoryServer, status: str) -> None:
     assert server.call("POST", "/api/v1/jobs", body=body).json == {"matched": 2000}
 
 
-def test_a_reader_that_is_too_slow_is_dropped_and_others_are_not(server: MemoryServer) -> None:
+def test_a_slow_reader_is_dropped_and_other_readers_stay(server: MemoryServer) -> None:
     slow, quick = Watcher(server), Watcher(server)
     slow.connection.channel.pauseProducing()
     _add_2000(server)
@@ -79,7 +79,7 @@ def test_a_reader_that_is_too_slow_is_dropped_and_others_are_not(server: MemoryS
     assert (slow.ended, len(slow.events) < 14_000) == (True, True)
 
 
-def test_a_watcher_that_is_briefly_behind_survives_a_request_that_changes_many_jobs(
+def test_a_watcher_that_is_briefly_behind_survives_a_change_of_many_jobs(
     server: MemoryServer,
 ) -> None:
     watcher = Watcher(server)

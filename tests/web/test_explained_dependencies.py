@@ -25,7 +25,7 @@ def _remove(server: MemoryServer, number: int) -> None:
     run(server, c.DeleteJob(queue="q", access_key=b"key", uid=uid(number)))
 
 
-def test_a_waiting_job_is_explained_by_what_it_waits_for(server: MemoryServer) -> None:
+def test_a_waiting_job_is_explained_by_its_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1, priority=1), job(2), job(3), job(4), job(5, 1, 2, 3, 4, on_dependency_failure=WAIT))
     held = hold(server, worker="w1")
     change(server, uid(1), lease=held["lease"], new_status="inprogress", progress=40)
@@ -93,7 +93,7 @@ def test_an_explanation_says_what_to_do_about_a_batch_that_lost_a_job(server: Me
     assert _reason(server, 9).startswith("It failed because of the batch b (no jobs, 1 removed).")
 
 
-def test_a_job_that_failed_because_of_others_is_explained_by_them(server: MemoryServer) -> None:
+def test_a_job_failed_by_a_dependency_is_explained_by_the_dependency(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2), job(3, 1, 2), job(4, 3))
     change(server, uid(1), new_status="failed", error="no route to host")
     assert _reason(server, 3) == (

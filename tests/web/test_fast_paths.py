@@ -49,7 +49,7 @@ def _comparable(answer: RawAnswer, *its_own: str) -> tuple[int, dict[str, str], 
     return answer.status, headers, answer.body
 
 
-def test_every_call_is_answered_as_klein_and_twisted_answer_it(start: Callable[..., MemoryServer]) -> None:
+def test_fast_paths_answer_every_call_like_klein_and_twisted(start: Callable[..., MemoryServer]) -> None:
     quick, plain = start(), start()
     site: Any = plain.site
     site.begin = lambda _request: False

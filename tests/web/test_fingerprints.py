@@ -24,7 +24,7 @@ def _fail(server: MemoryServer, error: str | None = REFUSED, **changes: Any) -> 
     return change(server, job["uid"], new_status="failed", lease=job["lease"], **sent, **changes).json
 
 
-def test_a_failed_job_shows_its_fingerprint_and_that_of_each_failed_attempt(server: MemoryServer) -> None:
+def test_a_failed_job_and_each_failed_attempt_show_their_fingerprints(server: MemoryServer) -> None:
     job = _fail(server)
     assert job["fingerprint"] == fingerprint(REFUSED)
     assert job["history"][0]["fingerprint"] == fingerprint(REFUSED)
@@ -48,7 +48,7 @@ def test_failures_are_listed_by_fingerprint_with_the_largest_group_first(server:
     assert (answer["next_cursor"], answer["dropped"]) == (None, 0)
 
 
-def test_a_page_links_to_the_next(server: MemoryServer) -> None:
+def test_a_page_of_error_groups_links_to_the_next_page(server: MemoryServer) -> None:
     for number in range(3):
         _fail(server, fingerprint=f"kind-{number}")
     page = _failures(server, limit=2)
@@ -82,7 +82,7 @@ def test_a_fingerprint_with_other_characters_is_refused(server: MemoryServer, ow
     assert (answer.status, "fingerprint" in answer.json["detail"]) == (400, True)
 
 
-def test_a_fingerprint_that_is_refused_among_many_updates_is_named(server: MemoryServer) -> None:
+def test_a_refused_fingerprint_among_many_updates_is_named(server: MemoryServer) -> None:
     updates = [{"uid": add(server)["uid"], "new_status": "failed", "fingerprint": own} for own in ("a", "b c")]
     answer = server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": updates})
     assert (answer.status, "updates[1].fingerprint" in answer.json["detail"]) == (400, True)

@@ -30,7 +30,7 @@ def test_a_worker_finishes_a_job_and_gets_the_next_in_one_commit(server: MemoryS
 
 
 @pytest.mark.parametrize("updates", [None, []])
-def test_without_updates_a_claim_works_as_before(server: MemoryServer, updates: Any) -> None:
+def test_a_claim_without_updates_waits_for_a_job_as_usual(server: MemoryServer, updates: Any) -> None:
     answers = waiting(server, updates=updates)
     assert answers == []
     add(server)
@@ -70,7 +70,7 @@ def test_results_of_updates_in_a_claim_may_be_minimal(server: MemoryServer) -> N
         1,
     ],
 )
-def test_a_malformed_update_is_named_and_nothing_is_done(server: MemoryServer, bad: Any) -> None:
+def test_a_malformed_update_in_a_claim_is_named_and_nothing_is_done(server: MemoryServer, bad: Any) -> None:
     add(server)
     add(server)
     before = take(server).json["jobs"][0]
@@ -80,7 +80,7 @@ def test_a_malformed_update_is_named_and_nothing_is_done(server: MemoryServer, b
     assert listed(server) == state
 
 
-def test_there_are_at_most_1000_updates(server: MemoryServer) -> None:
+def test_a_claim_has_at_most_1000_updates(server: MemoryServer) -> None:
     update = {"queue_name": "q", "uid": UID, "progress": 1}
     assert take(server, updates=[update] * 1001).status == 400
     assert len(take(server, updates=[update] * 1000).json["results"]) == 1000

@@ -35,7 +35,7 @@ def test_a_job_without_dependencies_is_alone_in_its_graph(server: MemoryServer) 
     assert _graph(server, 1).json == {"nodes": [node], "edges": [], "left_out": False}
 
 
-def test_a_graph_has_what_a_job_waits_for_and_what_waits_for_it_nearest_first(server: MemoryServer) -> None:
+def test_a_graph_lists_dependencies_and_dependents_of_a_job_nearest_first(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 2), job(4, 3), job(5, 1), job(9))
     assert _nodes(server, 3) == uids([3, 2, 4, 1, 5])
     edges = {(1, 2), (2, 3), (3, 4), (1, 5)}
@@ -63,7 +63,7 @@ def test_a_node_shows_state_progress_worker_tags_and_a_short_error(server: Memor
     assert (_node(server, 2, 2)["state"], "waiting" in _node(server, 2, 2)) == ("failed", False)
 
 
-def test_a_job_that_failed_because_of_another_stays_in_its_graph_and_a_complete_one_leaves_it(
+def test_a_failed_dependent_stays_in_the_graph_and_a_complete_dependent_leaves(
     server: MemoryServer,
 ) -> None:
     add_jobs(server, job(1), job(2, 1), job(3), job(4, 3))
@@ -97,7 +97,7 @@ def test_a_batch_is_one_node_between_its_jobs_and_the_job_at_its_end(server: Mem
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_graph_has_at_most_200_nodes_and_shows_that_there_are_more(server: MemoryServer, number: int) -> None:
+def test_a_graph_has_at_most_200_nodes_and_shows_that_nodes_are_left_out(server: MemoryServer, number: int) -> None:
     add_jobs(server, job(1), *[job(2 + index, 1) for index in range(300)])
     graph = _graph(server, number).json
     assert (len(graph["nodes"]), graph["left_out"]) == (200, True)
@@ -126,7 +126,7 @@ def test_a_graph_crosses_queues_in_both_directions(server: MemoryServer) -> None
     assert _node(server, 1, 2, queue="other")["queue_name"] == "q"
 
 
-def test_jobs_of_a_queue_that_the_key_may_not_read_show_only_whether_and_how_they_ended(server: MemoryServer) -> None:
+def test_jobs_of_an_unreadable_queue_show_only_whether_and_how_they_ended(server: MemoryServer) -> None:
     _two_queues(server)
     add_key(server, "viewer", "viewer")
     node = {"queue_name": "other", "uid": uid(1)}
@@ -151,7 +151,7 @@ def test_the_graph_shows_jobs_of_a_deleted_queue_as_removed(server: MemoryServer
     assert _node(server, 2, 1)["state"] == "removed"
 
 
-def test_a_graph_is_for_readers_of_an_existing_job(server: MemoryServer) -> None:
+def test_a_graph_needs_a_reading_key_and_an_existing_job(server: MemoryServer) -> None:
     add_jobs(server, job(1))
     for role, status in (("viewer", 200), ("worker", 403), ("producer", 403)):
         add_key(server, role, role)

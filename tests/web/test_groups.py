@@ -79,7 +79,7 @@ def test_bad_group_of_a_job_is_refused(server: MemoryServer) -> None:
         assert change(server, uid, **changes).status == 400
 
 
-def test_settings_of_a_group_are_answered_and_reset(server: MemoryServer) -> None:
+def test_settings_of_a_group_are_returned_and_reset(server: MemoryServer) -> None:
     own = {"in_progress": 5, "rate": {"count": 1, "seconds": 60}, "weight": 3, "paused": True}
     assert _group(server, **own).json == {**GROUP, "held_until": None, "own": own}
     assert _group(server, rate=None, paused=False).json["own"] == {"in_progress": 5, "weight": 3}
@@ -112,7 +112,7 @@ def test_groups_are_listed_page_by_page(server: MemoryServer) -> None:
     assert server.call("GET", "/api/v1/groups", query={"queueName": "q", "sort": "size"}).status == 400
 
 
-def test_explain_and_stats_show_what_is_held(server: MemoryServer) -> None:
+def test_explain_and_stats_show_held_jobs(server: MemoryServer) -> None:
     set_up(server, group_limits={"in_progress": 1}, target_wait_seconds=60)
     add(server, group="a")
     uid = add(server, group="a")["uid"]
@@ -130,7 +130,7 @@ def test_explain_and_stats_show_what_is_held(server: MemoryServer) -> None:
     assert (found["ready"], found["held"], found["delayed"], found["workers_wanted"]) == (0, 1, 0, 1)
 
 
-def test_a_held_queue_shows_its_end_and_can_be_released(server: MemoryServer) -> None:
+def test_a_held_queue_shows_the_end_of_its_hold_and_can_be_released(server: MemoryServer) -> None:
     add(server)
     held = hold(server)
     until = int(server.clock.seconds()) + 30

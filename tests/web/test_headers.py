@@ -79,7 +79,7 @@ def test_a_header_that_comes_twice_is_refused_and_named(start: Any, name: str) -
     assert (answer.status, answer.json["detail"]) == (400, f"The header {name} occurs more than once.")
 
 
-def test_the_last_seen_event_id_is_sent_once(server: MemoryServer) -> None:
+def test_a_repeated_last_event_id_header_is_refused(server: MemoryServer) -> None:
     answer = server.call("GET", "/api/v1/events?queueName=q", headers={"Last-Event-ID": ["1", "1"]})
     assert answer.status == 400
 
@@ -111,7 +111,7 @@ def test_a_plain_request_id_is_kept(server: MemoryServer, sent: str, path: str) 
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "a\u00e9", "x" * 65, "a;b", 'a"', ["a", "a"], "a\tb"])
-def test_any_other_request_id_is_ignored(server: MemoryServer, sent: Any) -> None:
+def test_a_malformed_request_id_is_ignored(server: MemoryServer, sent: Any) -> None:
     given = server.call("GET", "/test", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
     assert given not in (sent, "a")
 
@@ -168,14 +168,14 @@ def test_a_short_answer_reports_a_cancellation(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("prefer", ["", "return=representation", "wait=1", "return=minimum", "x=minimal"])
-def test_without_the_preference_the_answer_has_the_jobs(server: MemoryServer, prefer: str) -> None:
+def test_without_return_minimal_the_answer_has_the_jobs(server: MemoryServer, prefer: str) -> None:
     answer = _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}])
     assert "Preference-Applied" not in answer.headers
     assert answer.json["jobs"] == listed(server)["jobs"]
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal, wait=3", "wait=3,Return=minimal", 'return="minimal"'])
-def test_the_preference_is_accepted_among_others(server: MemoryServer, prefer: str) -> None:
+def test_return_minimal_is_accepted_among_other_preferences(server: MemoryServer, prefer: str) -> None:
     assert _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}]).json["jobs"][0].keys() == {"uid", "status"}
 
 

@@ -147,7 +147,7 @@ def _group(seen: dict[tuple[str, frozenset[tuple[str, str]]], float], group: str
     return {state: seen[_key("jobengine_group_jobs", queue="q", group=group, state=state)] for state in states}
 
 
-def test_metrics_count_held_jobs_and_those_of_groups(server: MemoryServer) -> None:
+def test_metrics_count_held_jobs_and_the_jobs_of_groups(server: MemoryServer) -> None:
     make_queue(server, "plain")
     server.call("POST", "/api/v1/queue", body={"name": "q", "group_limits": {"in_progress": 1}})
     for _ in range(3):
@@ -163,7 +163,7 @@ def test_metrics_count_held_jobs_and_those_of_groups(server: MemoryServer) -> No
     assert seen[_key("jobengine_oldest_ready_seconds", queue="q")] == 0
 
 
-def test_metrics_count_the_kinds_of_failures_and_the_new_ones(server: MemoryServer) -> None:
+def test_metrics_count_failure_groups_and_new_failure_groups(server: MemoryServer) -> None:
     make_queue(server, "plain")
     for kind in ("a", "b", "b"):
         change(server, add(server)["uid"], new_status="failed", error=kind)
@@ -177,7 +177,7 @@ def test_metrics_count_the_kinds_of_failures_and_the_new_ones(server: MemoryServ
     assert [seen[_key(name, queue="q")] for name in names] == [3, 1]
 
 
-def test_a_queue_in_which_everything_is_held_has_no_oldest_ready_job(server: MemoryServer) -> None:
+def test_a_queue_whose_jobs_are_all_held_has_no_oldest_ready_job(server: MemoryServer) -> None:
     for _ in range(2):
         add(server, group="a")
     server.clock.advance(5)

@@ -79,7 +79,7 @@ class _Noted(dict[bytes, list[bytes]]):
 @pytest.mark.parametrize(
     ("method", "path", "operation"), [pytest.param(*each, id=each[2]["operationId"]) for each in operations()]
 )
-def test_a_call_reads_just_the_parameters_that_are_documented(
+def test_a_call_reads_exactly_its_documented_parameters(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch, method: str, path: str, operation: Any
 ) -> None:
     make_queue(server, "mail")

@@ -59,7 +59,7 @@ def test_a_bad_field_is_refused_before_anything_is_looked_up(server: MemoryServe
     assert set_up(server).json == {"name": "q", "created": int(server.clock.seconds()), **PLAIN}
 
 
-def test_unset_defaults_of_a_queue_are_those_of_the_server(start: Callable[..., MemoryServer]) -> None:
+def test_a_queue_without_defaults_uses_the_defaults_of_the_server(start: Callable[..., MemoryServer]) -> None:
     server = start(defaults=Defaults(keep_minutes=77))
     assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
         "keep_minutes": 77,
@@ -109,7 +109,7 @@ def test_callers_without_the_admin_key_make_a_limited_number_of_queues(start: Ca
     assert server.call("PUT", "/api/v1/queue", body={"name": "b", "access_key": "k"}, key=None).status == 201
 
 
-def test_the_admin_makes_as_many_queues_as_are_needed(start: Callable[..., MemoryServer]) -> None:
+def test_the_admin_makes_queues_without_a_limit(start: Callable[..., MemoryServer]) -> None:
     server = start(wire_parts={"max_queues": 1}, admin_key=b"admin")
     body, headers = {"name": "a", "access_key": "k"}, {"X-Admin-Key": "admin"}
     assert server.call("PUT", "/api/v1/queue", body=body, key=None, headers=headers).status == 201

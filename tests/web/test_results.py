@@ -47,7 +47,7 @@ def test_a_claimed_job_has_the_results_of_its_dependencies(server: MemoryServer)
     assert "results_left_out" not in claimed
 
 
-def test_results_come_only_on_request_and_only_to_jobs_that_depend_on_others(server: MemoryServer) -> None:
+def test_results_are_given_only_on_request_and_only_to_jobs_with_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 1, priority=-1), job(4, priority=-2))
     _finish(server, 1)
     (plain,) = take(server).json["jobs"]
@@ -56,7 +56,7 @@ def test_results_come_only_on_request_and_only_to_jobs_that_depend_on_others(ser
     assert [("dependencies" in one) for one in others] == [True, False]
 
 
-def test_a_claim_of_one_job_in_a_query_brings_results_too(server: MemoryServer) -> None:
+def test_a_claim_by_get_returns_results_too(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1))
     _finish(server, 1, 5)
     query = {"queueName": "q", "withResults": "true"}
@@ -67,7 +67,7 @@ def test_a_claim_of_one_job_in_a_query_brings_results_too(server: MemoryServer) 
     assert _results(claimed) == [5]
 
 
-def test_a_claim_with_updates_brings_results_of_jobs_that_it_completes(server: MemoryServer) -> None:
+def test_a_claim_returns_results_of_jobs_completed_by_its_updates(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1))
     done = {"queue_name": "q", "uid": uid(1), "new_status": "complete", "result": 5}
     assert _results(_claimed(server, updates=[done])) == [5]
@@ -89,7 +89,7 @@ def test_a_job_that_is_tried_again_gets_the_results_again(server: MemoryServer) 
     assert _results(_claimed(server)) == [5]
 
 
-def test_results_of_an_answer_have_a_mebibyte_at_most_together(server: MemoryServer) -> None:
+def test_the_results_in_an_answer_have_at_most_1_mib_together(server: MemoryServer) -> None:
     add_jobs(server, *map(job, range(1, 5)), job(5, 1, 2, 3, 4), job(6, 1, 4, priority=-1))
     for number in range(1, 4):
         _finish(server, number, HALF)
@@ -113,7 +113,7 @@ def test_the_job_at_the_end_of_a_batch_gets_the_batch_as_a_dependency(server: Me
     assert "results_left_out" not in claimed
 
 
-def test_results_of_removed_jobs_and_of_queues_that_the_key_does_not_open_are_left_out(server: MemoryServer) -> None:
+def test_results_of_removed_jobs_and_of_unreadable_queues_are_left_out(server: MemoryServer) -> None:
     make_queue(server, "other")
     add_jobs(server, job(1), queue="other")
     add_jobs(server, job(2), job(3, 2, ("other", uid(1)), on_dependency_failure=OnDependencyFailure.RUN))
@@ -165,7 +165,7 @@ def test_a_claim_is_undone_if_the_client_disconnects_while_results_are_read(
 
 
 @pytest.mark.parametrize(("jobs", "commands"), [([job(1)], 0), ([job(1), job(2, 1)], 1)])
-def test_jobs_without_dependencies_cost_no_command(
+def test_jobs_without_dependencies_need_no_command_for_results(
     start: Callable[..., MemoryServer], jobs: list[c.NewJob], commands: int
 ) -> None:
     asked: list[Any] = []

@@ -189,7 +189,7 @@ def test_each_role_may_make_its_calls(start: Callable[..., MemoryServer], call: 
     assert table.ask(call, _key_of(role)).status == call.status
 
 
-def test_no_role_may_make_other_calls(table: _Table) -> None:
+def test_each_role_is_refused_all_other_calls(table: _Table) -> None:
     before = table.state()
     for role, call in FORBIDDEN:
         answer = table.ask(call, _key_of(role))

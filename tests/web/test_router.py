@@ -67,7 +67,7 @@ def test_running_drives_a_coroutine_like_a_deferred(steps: list[str]) -> None:
     assert len([one for one in heard if one != "outside"]) == len(steps)
 
 
-def test_running_has_ended_once_its_coroutine_returned() -> None:
+def test_running_is_ended_when_its_coroutine_returns() -> None:
     waits, ends = _Later(["fires", "fails"]), _Later(["fired", "failed"])
     running = Running(waits.work())
     for step in waits.steps:

@@ -94,7 +94,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
         assert ("schedule" in explained, "Added" in explained["reason"]) == (False, False)
 
 
-def test_the_answer_notes_times_of_the_next_year_that_clock_changes_affect(server: MemoryServer) -> None:
+def test_the_answer_notes_clock_changes_that_affect_times_of_the_next_year(server: MemoryServer) -> None:
     noted = {
         ("30 2 * * *", "Europe/Berlin"): [
             "2027-03-28: 02:30 does not exist; it fires at 03:00",
@@ -115,7 +115,7 @@ def test_the_answer_notes_times_of_the_next_year_that_clock_changes_affect(serve
     assert "notes" not in _list(server).json["schedules"][0]
 
 
-def test_a_dry_run_shows_a_schedule_and_stores_none(server: MemoryServer) -> None:
+def test_a_dry_run_shows_a_schedule_and_stores_nothing(server: MemoryServer) -> None:
     shown = _put(server, **NIGHTLY, dry_run=True)
     assert (shown.status, len(shown.json["next"])) == (200, 5)
     assert _list(server).json == {"schedules": [], "next_cursor": None}
@@ -149,7 +149,7 @@ def test_a_schedule_runs_now_and_for_past_times(server: MemoryServer) -> None:
     assert len(dry.json["times"]) == dry.json["matched"] == dry.json["added"]
 
 
-def test_running_a_schedule_now_is_refused_while_a_job_is_unfinished_or_the_queue_takes_none(
+def test_running_a_schedule_is_refused_while_its_job_is_unfinished_or_its_queue_takes_no_jobs(
     server: MemoryServer,
 ) -> None:
     _put(server)
@@ -163,7 +163,7 @@ def test_running_a_schedule_now_is_refused_while_a_job_is_unfinished_or_the_queu
     assert _run(server).status == 409
 
 
-def test_a_list_continues_with_its_cursor(server: MemoryServer) -> None:
+def test_a_list_of_schedules_continues_at_its_cursor(server: MemoryServer) -> None:
     for name in ("c", "a", "b"):
         _put(server, name, **NIGHTLY)
     first = _list(server, limit="2")
@@ -246,7 +246,7 @@ def test_a_bad_span_is_refused(server: MemoryServer, fields: dict[str, Any]) -> 
     assert _run(server, **fields).status == 400
 
 
-def test_a_change_that_contradicts_what_is_stored_is_a_conflict(server: MemoryServer) -> None:
+def test_a_change_that_contradicts_the_stored_schedule_is_a_conflict(server: MemoryServer) -> None:
     _put(server, **NIGHTLY, if_running="replace")
     keyed = {"content": {}, "unique_key": "u"}
     refused = _post(server, job=keyed)

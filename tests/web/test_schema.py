@@ -39,7 +39,7 @@ def test_the_schema_is_valid_openapi() -> None:
     assert schema()["openapi"].startswith("3.1")
 
 
-def test_the_schema_documents_just_the_routes_there_are() -> None:
+def test_the_schema_documents_exactly_the_existing_routes() -> None:
     routed = {
         (method, rule.rule)
         for rule in Api._app.url_map.iter_rules()
@@ -78,7 +78,7 @@ def _examples(node: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield from _examples(value, f"{where}/{index}")
 
 
-def test_every_example_is_as_its_schema_says() -> None:
+def test_every_example_matches_its_schema() -> None:
     for where, fragment, value in _examples(schema()):
         assert [(where, error.message) for error in validator(fragment, closed=True).iter_errors(value)] == []
 

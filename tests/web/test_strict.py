@@ -82,7 +82,7 @@ def test_every_call_with_a_body_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize(("call", "body", "place"), OBJECTS, ids=[f"{c[0]} {c[1]} {p}" for c, _, p in OBJECTS])
-def test_an_unknown_field_is_refused_and_named_wherever_it_is(
+def test_an_unknown_field_at_any_depth_is_refused_and_named(
     server: MemoryServer, call: tuple[str, str], body: Any, place: str
 ) -> None:
     values: tuple[Any, ...] = (1, None, {}, "")
@@ -122,7 +122,7 @@ def test_a_long_name_is_shortened_in_the_error(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["a`", "a\n", "a` - at `$.x", "`", "日本", "", "a'b\"c\\"])
-def test_an_unknown_field_may_have_any_name(server: MemoryServer, name: str) -> None:
+def test_an_unknown_field_with_an_unusual_name_is_refused(server: MemoryServer, name: str) -> None:
     assert _put(server, {name: 1}).status == 400
 
 
@@ -203,7 +203,7 @@ def test_the_table_of_parameters_matches_the_schema() -> None:
     assert {call: known.parameters for call, known in CALLS.items()} == documented
 
 
-def test_the_other_names_of_parameters_are_those_in_the_schema() -> None:
+def test_parameter_aliases_match_the_schema() -> None:
     for method, path, operation in operations():
         aliases = CALLS[method, path].aliases
         for parameter in map(resolve, operation.get("parameters", ())):
@@ -244,7 +244,7 @@ COMPONENTS: dict[str, type[Struct]] = {
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_the_schema_names_all_fields_of_a_body_and_no_others(name: str) -> None:
+def test_the_schema_names_exactly_the_fields_of_a_body(name: str) -> None:
     component = schema()["components"]["schemas"][name]
     assert set(component["properties"]) == {field.name for field in fields(COMPONENTS[name])}
     assert component["additionalProperties"] is False
@@ -270,7 +270,7 @@ def _documented(part: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_each_field_of_a_body_has_the_bounds_that_the_schema_has(name: str) -> None:
+def test_each_field_of_a_body_has_the_bounds_in_the_schema(name: str) -> None:
     properties = schema()["components"]["schemas"][name]["properties"]
     documented = {field: found for field, part in properties.items() if "enum" not in (found := _documented(part))}
     kind = inspect.type_info(COMPONENTS[name])
@@ -291,7 +291,7 @@ def test_the_schema_has_all_fields_of_all_forms_of_a_bulk_change() -> None:
 # Objects may be sent as they were read
 
 
-def test_a_job_as_read_may_be_added_unchanged(server: MemoryServer) -> None:
+def test_a_job_from_an_answer_may_be_added_unchanged(server: MemoryServer) -> None:
     uid = add(server, {"a": 1}, tags=["t"], max_attempts=3, timeout_seconds=61)["uid"]
     held = hold(server, worker="w")
     update(server, uid, "failed")
@@ -341,7 +341,7 @@ def test_calls_of_the_first_version_can_be_set_to_ignore_unknown_fields(
     assert lenient.call(*call, body=body, key=None, headers={}).status in (400, 409)
 
 
-def test_known_fields_are_read_exactly_while_unknown_ones_are_ignored(lenient: MemoryServer) -> None:
+def test_known_fields_are_read_exactly_while_unknown_fields_are_ignored(lenient: MemoryServer) -> None:
     content = '{ "n": 1.50, "unknown": "\\u00e9" ,"e":[ ]}'
     raw = '{"queue_name": "q", "x": 1, "job": {"y": 2, "content": ' + content + ', "priority": 7}}'
     answer = lenient.call("PUT", "/api/v1/job", raw=raw.encode())
@@ -370,7 +370,7 @@ def test_unknown_parameters_can_be_ignored(lenient: MemoryServer) -> None:
         ("PUT", "/api/v1/job", {"raw": b'{"queue_name": "q", "job": {"content": {}}, "x": 1, "x": 2}'}),
     ],
 )
-def test_requests_with_other_mistakes_are_refused_even_if_unknown_fields_pass(
+def test_requests_with_other_mistakes_are_refused_even_if_unknown_fields_are_ignored(
     lenient: MemoryServer, method: str, path: str, more: Any
 ) -> None:
     add(lenient)

@@ -22,7 +22,7 @@ def test_a_rule_is_shown_without_its_defaults(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("rule", [{}, {"until": "finished", "seconds": 0, "if_queued": "keep", "if_running": "keep"}])
-def test_a_rule_without_anything_but_a_key_is_the_short_form(server: MemoryServer, rule: dict[str, Any]) -> None:
+def test_a_rule_with_only_a_key_equals_the_short_form(server: MemoryServer, rule: dict[str, Any]) -> None:
     job = add(server, unique={"key": "k", **rule})
     assert (job["unique_key"], "unique" in job) == ("k", False)
 
@@ -53,7 +53,7 @@ def test_a_bulk_add_says_which_jobs_it_has_replaced(server: MemoryServer) -> Non
     assert sorted(job["content"]["n"] for job in listed(server)["jobs"]) == [1, 2]
 
 
-def test_a_wait_for_a_replaced_job_tells_that_it_was_replaced(server: MemoryServer) -> None:
+def test_an_add_that_waits_returns_the_outcome_and_whether_it_replaced_a_job(server: MemoryServer) -> None:
     add(server, unique_key="k")
     body = {"queue_name": "q", "job": {"content": {}, "unique": {"key": "k", "if_queued": "replace"}}}
     answers: list[Answer] = []
@@ -92,7 +92,7 @@ def test_a_job_from_an_answer_can_be_sent_back_to_add_it_again(server: MemorySer
         ({"unique_key": "k", "debounce": {"seconds": 5}, "batch": "b"}, "can't replace a queued job"),
     ],
 )
-def test_a_contradiction_is_refused_and_named(server: MemoryServer, job: dict[str, Any], detail: str) -> None:
+def test_contradicting_options_are_refused_and_named(server: MemoryServer, job: dict[str, Any], detail: str) -> None:
     answer = put(server, **job)
     assert answer.status == 400
     assert detail in answer.json["detail"]
@@ -107,7 +107,7 @@ def test_a_malformed_rule_is_refused(server: MemoryServer, unique: Any) -> None:
     assert put(server, unique=unique).status == 400
 
 
-def test_a_batch_of_a_request_can_not_have_jobs_that_replace_others(server: MemoryServer) -> None:
+def test_a_job_that_replaces_another_job_is_refused_in_a_bulk_add_with_a_batch(server: MemoryServer) -> None:
     server.call("PUT", "/api/v1/batch", body={"queue_name": "q", "name": "b"})
     job = {"content": {}, "unique": {"key": "k", "if_queued": "replace"}}
     answer = server.call("PUT", "/api/v1/jobs", body={"queue_name": "q", "batch": "b", "jobs": [job]})
@@ -117,7 +117,7 @@ def test_a_batch_of_a_request_can_not_have_jobs_that_replace_others(server: Memo
 # Explained
 
 
-def test_a_finished_job_that_holds_its_key_is_explained_until_its_time_is_over(server: MemoryServer) -> None:
+def test_explain_shows_until_when_a_finished_job_holds_its_unique_key(server: MemoryServer) -> None:
     uid = add(server, unique={"key": "k", "seconds": 60})["uid"]
     update(server, uid, "complete")
     until = int(server.clock.seconds()) + 60

@@ -18,7 +18,7 @@ from tests.web.asking import add, change, each, hold, read, update
         *[("timeout_time", 4_000_000_000), ("timeout_time", 0)],
     ],
 )
-def test_a_field_is_changed_and_nothing_else(server: MemoryServer, name: str, value: Any) -> None:
+def test_an_update_of_one_field_changes_no_other_field(server: MemoryServer, name: str, value: Any) -> None:
     added = add(server, content={"old": 1}, tags=["old"], priority=1)
     server.clock.advance(3)
     answer = change(server, added["uid"], **{name: value})
@@ -30,7 +30,7 @@ def test_a_field_is_changed_and_nothing_else(server: MemoryServer, name: str, va
     assert read(server, added["uid"]).json == expected
 
 
-def test_a_result_is_given_back_byte_for_byte(server: MemoryServer) -> None:
+def test_a_result_is_returned_byte_for_byte(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     raw = b'{"queue_name":"q","uid":"%s","result": {"b" : 1.0, "a":[ ]} }' % uid.encode()
     answer = server.call("POST", "/api/v1/job", raw=raw)
@@ -38,7 +38,7 @@ def test_a_result_is_given_back_byte_for_byte(server: MemoryServer) -> None:
     assert b'"result":{"b" : 1.0, "a":[ ]}' in read(server, uid).body
 
 
-def test_a_v1_update_is_answered_without_a_body_and_any_other_with_the_job(server: MemoryServer) -> None:
+def test_a_v1_update_is_answered_without_a_body_and_other_updates_with_the_job(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert update(server, uid, "inprogress").body == b""
     assert change(server, uid, new_status="inprogress", retry=True).json["uid"] == uid
@@ -76,7 +76,7 @@ def test_a_worker_may_fail_a_job_without_further_attempts(server: MemoryServer) 
         *[{name: value, "progress": 1} for name in ("retry", "cancel") for value in each(1, "true", [])],
     ],
 )
-def test_an_update_with_nothing_or_a_bad_field_is_refused_and_changes_nothing(
+def test_an_update_without_fields_or_with_a_bad_field_is_refused_and_changes_nothing(
     server: MemoryServer, changes: Any
 ) -> None:
     added = add(server)
@@ -84,7 +84,7 @@ def test_an_update_with_nothing_or_a_bad_field_is_refused_and_changes_nothing(
     assert read(server, added["uid"]).json == added
 
 
-def test_null_changes_nothing(server: MemoryServer) -> None:
+def test_null_fields_of_an_update_change_nothing(server: MemoryServer) -> None:
     added = add(server, priority=3, tags=["t"])
     names = ["new_status", "retry", "cancel", "error", "priority", "tags", "timeout_time", "delay_seconds", "lease"]
     assert change(server, added["uid"], **dict.fromkeys(names), progress=7).json == {**added, "progress": 7}

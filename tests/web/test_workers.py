@@ -67,7 +67,7 @@ def test_workers_counts_more_jobs_than_one_page(server: MemoryServer) -> None:
     assert [(one["worker"], one["jobs"]) for one in _workers(server)["workers"]] == [("w", 1_200)]
 
 
-def test_the_thousand_workers_with_the_most_jobs_are_listed_and_all_are_counted(server: MemoryServer) -> None:
+def test_the_thousand_workers_with_the_most_jobs_are_listed_and_all_workers_are_counted(server: MemoryServer) -> None:
     for _ in range(2):
         body = {"queue_name": "q", "jobs": [{"content": {}}] * 501}
         assert server.call("PUT", "/api/v1/jobs", body=body).status == 201

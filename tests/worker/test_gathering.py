@@ -44,7 +44,7 @@ def test_gathered_outcomes_are_reported_at_once_when_few_jobs_wait() -> None:
     assert [len(report.holds) for report in end(*busy(), 151)] == [59, 59, 33]
 
 
-def test_the_first_outcome_waits_20_ms_for_others() -> None:
+def test_the_first_outcome_waits_20_ms_for_other_outcomes() -> None:
     bench, running = busy()
     assert end(bench, running) == []
     assert bench.next_in() == pytest.approx(0.02)

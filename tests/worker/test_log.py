@@ -83,7 +83,7 @@ def test_the_log_message_has_queue_uid_attempt_outcome_and_seconds(hold: Hold, n
 
 
 @pytest.mark.parametrize(("ended", "seconds"), [(True, 2.0), (False, 9.0)])
-def test_the_log_has_the_running_time_of_the_handler_without_that_of_the_report(
+def test_the_running_time_in_the_log_excludes_the_time_of_the_report(
     caplog: pytest.LogCaptureFixture, *, ended: bool, seconds: float
 ) -> None:
     """The running time of a handler that goes on after its job was released ends at the release."""

@@ -126,7 +126,7 @@ def test_a_job_that_is_not_started_within_half_a_second_is_released() -> None:
     assert bench.supervisor.ended == before
 
 
-def test_a_stopping_worker_releases_jobs_not_started_at_once() -> None:
+def test_a_stopping_worker_releases_unstarted_jobs_at_once() -> None:
     bench, running, waiting = at_pace(1)
     bench.supervisor.stop(bench.now, 30)
     (report,) = bench.plan(Report)

@@ -39,7 +39,7 @@ def test_a_stopping_worker_releases_jobs_that_arrive_without_starting_them() -> 
     assert bench.over
 
 
-def test_a_stopping_worker_gives_running_jobs_the_grace_period_and_claims_no_others() -> None:
+def test_a_stopping_worker_gives_running_jobs_the_grace_period_and_claims_no_other_jobs() -> None:
     bench, one = stopping_with_a_job()
     bench.now += 29
     assert interrupted(bench.plan()) == []
@@ -104,7 +104,7 @@ def test_with_until_empty_a_worker_does_not_wait_for_jobs() -> None:
     assert (bench.plan(), bench.over) == ([], True)
 
 
-def test_with_until_empty_a_worker_ends_only_if_a_claim_after_the_last_job_finds_none() -> None:
+def test_with_until_empty_a_worker_ends_only_if_a_claim_after_the_last_job_finds_no_job() -> None:
     bench = Bench.of(2, until_empty=True)
     (one,) = bench.run()
     assert not bench.over

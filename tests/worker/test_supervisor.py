@@ -48,13 +48,13 @@ def test_a_job_beyond_the_concurrency_is_released_and_not_started() -> None:
     assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
 
 
-def test_finished_jobs_are_reported_in_one_request_that_claims_as_many_new_ones() -> None:
+def test_finished_jobs_are_reported_in_one_request_that_claims_as_many_new_jobs() -> None:
     bench = Bench.of(3)
     one, two, _ = bench.run(3)
     assert bench.end(one, two) == Report(0, (one, two), 2)
 
 
-def test_at_most_two_reports_are_in_flight_and_jobs_that_finish_then_share_the_next() -> None:
+def test_at_most_two_reports_are_in_flight_and_jobs_finished_meanwhile_share_the_next_report() -> None:
     bench = Bench.of(4)
     one, two, three, four = bench.run(4)
     first = bench.end(one)
@@ -281,7 +281,7 @@ def _fails_for(bench: Bench, seconds: float, group: int = 0) -> None:
 
 
 @pytest.mark.parametrize("until_empty", [False, True])
-def test_only_a_worker_that_ends_when_no_job_is_ready_gives_up_after_a_minute(until_empty: bool) -> None:
+def test_only_a_worker_with_until_empty_gives_up_after_a_minute_without_the_server(until_empty: bool) -> None:
     bench = Bench.of(1, until_empty=until_empty)
     bench.plan()
     _fails_for(bench, 50)
@@ -290,7 +290,7 @@ def test_only_a_worker_that_ends_when_no_job_is_ready_gives_up_after_a_minute(un
     assert bench.supervisor.fatal is (AWAY if until_empty else None)
 
 
-def test_a_worker_does_not_give_up_while_it_holds_a_job_nor_within_a_minute_of_an_answer() -> None:
+def test_a_worker_gives_up_only_without_held_jobs_and_a_minute_after_the_last_answer() -> None:
     bench = Bench.of(2, groups=2, until_empty=True)
     bench.plan()
     _fails_for(bench, 50)

@@ -107,7 +107,7 @@ def test_the_page_of_a_failed_job_counts_jobs_that_failed_alike_and_links_them(p
     expect(person.jobs()).to_have_count(3)
 
 
-def test_the_page_of_a_job_says_where_it_was_moved_from_and_why_it_was_not(
+def test_the_page_of_a_job_shows_its_former_queue_or_why_the_job_was_not_moved(
     person: Person, engine: JobEngine, queue: Queue, live: Daemon
 ) -> None:
     dead = engine.queue(f"{queue.name} dead")

@@ -54,7 +54,7 @@ def test_a_lost_connection_is_shown_until_the_server_answers_and_typed_text_stay
     expect(person.page.get_by_text("cleo")).to_be_visible()
 
 
-def test_adding_a_job_again_after_a_lost_answer_adds_it_once(person: Person, queue: Queue) -> None:
+def test_adding_a_job_again_after_a_lost_answer_makes_one_job(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     lost: list[int] = []
 

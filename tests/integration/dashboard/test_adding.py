@@ -67,7 +67,7 @@ def test_the_add_form_says_that_a_job_holds_its_key(person: Person, queue: Queue
     assert [job.uid for job in queue.jobs()] == [uid]
 
 
-def test_the_whole_form_fits_on_a_phone(arrive: Arrive, queue: Queue) -> None:
+def test_the_whole_add_form_fits_on_a_phone(arrive: Arrive, queue: Queue) -> None:
     person = arrive(viewport={"width": 360, "height": 900})
     person.look_at(queue.name)
     person.press("Add job")

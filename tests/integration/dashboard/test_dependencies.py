@@ -35,9 +35,7 @@ def _boxes(person: Person) -> Locator:
     return person.page.get_by_role("group", name="Graph of dependencies").get_by_role("link")
 
 
-def test_the_page_of_a_job_lists_what_it_waits_for_and_what_waits_for_it(
-    person: Person, queue: Queue, client: Client
-) -> None:
+def test_the_page_of_a_job_lists_its_dependencies_and_dependents(person: Person, queue: Queue, client: Client) -> None:
     put_batch(client, queue.name, "nightly")
     add(client, queue.name, 1, priority=9)
     add(client, queue.name, 2)
@@ -91,7 +89,7 @@ def test_the_graph_leads_to_each_job_by_keyboard_from_left_to_right(
     person.sees("Job 00000004")
 
 
-def test_a_job_without_dependencies_has_no_panel_for_them(person: Person, queue: Queue, client: Client) -> None:
+def test_a_job_without_dependencies_has_no_panel_of_dependencies(person: Person, queue: Queue, client: Client) -> None:
     add(client, queue.name, 1)
     with person.page.expect_response("**/job/graph*"):
         _look(person, queue, 1)
@@ -205,7 +203,7 @@ def test_a_batch_is_closed_retried_and_cancelled(person: Person, queue: Queue, c
     assert read_batch(client, queue.name, "nightly")["failed"] == 3
 
 
-def test_fifty_batches_are_a_page_and_one_is_found_by_its_address(person: Person, queue: Queue, client: Client) -> None:
+def test_a_page_has_fifty_batches_and_an_address_opens_one_batch(person: Person, queue: Queue, client: Client) -> None:
     for number in range(51):
         put_batch(client, queue.name, f"batch {number:02}")
     change_batch(client, queue.name, "batch 07", open=False)

@@ -23,7 +23,7 @@ def _act(person: Person, group: str, action: str) -> None:
     person.row("Groups", group).get_by_role("button", name=action, exact=True).click()
 
 
-def test_only_a_queue_with_groups_has_a_tab_for_them(person: Person, queue: Queue) -> None:
+def test_only_a_queue_with_groups_has_a_tab_for_groups(person: Person, queue: Queue) -> None:
     queue.add({})
     person.look_at(queue.name)
     expect(person.page.get_by_role("link", name=re.compile("^Queued 1"))).to_be_visible()
@@ -34,7 +34,7 @@ def test_only_a_queue_with_groups_has_a_tab_for_them(person: Person, queue: Queu
     expect(_names(person)).to_have_text(["ada"])
 
 
-def test_the_table_shows_what_runs_waits_and_is_held_in_each_group(person: Person, queue: Queue) -> None:
+def test_the_table_shows_running_waiting_and_held_jobs_of_each_group(person: Person, queue: Queue) -> None:
     queue.configure(group_limits={"in_progress": 2})
     queue.add_many([{}] * 5, group="ada")
     queue.add({}, group="bob")
@@ -75,7 +75,7 @@ def test_the_order_and_the_name_of_a_group_are_in_the_address(person: Person, qu
     assert person.page.url.endswith("/groups?sort=in_progress&group=nobody")
 
 
-def test_an_order_that_is_chosen_while_groups_are_read_stays(person: Person, queue: Queue) -> None:
+def test_an_order_chosen_during_a_refresh_of_groups_is_kept(person: Person, queue: Queue) -> None:
     queue.add({}, group="ada")
     queue.claim()
     queue.add_many([{}] * 2, group="bob")
@@ -89,7 +89,7 @@ def test_an_order_that_is_chosen_while_groups_are_read_stays(person: Person, que
     expect(_names(person)).to_have_text(["ada", "bob"])
 
 
-def test_fifty_groups_are_a_page_and_the_keys_turn_it(person: Person, queue: Queue) -> None:
+def test_a_page_has_fifty_groups_and_keys_turn_the_page(person: Person, queue: Queue) -> None:
     for number in range(50):
         queue.add_many([{}] * 2, group=f"group {number:02}")
     queue.add({}, group="last")

@@ -290,9 +290,7 @@ def test_retrying_jobs_appear_in_counts_list_and_errors(owner: Person, queue: Qu
     expect(owner.row("Queues", queue.name).get_by_role("cell").nth(2)).to_have_text("1")
 
 
-def test_cancelled_jobs_are_counted_apart_from_failed_jobs_and_not_retried_with_them(
-    owner: Person, queue: Queue
-) -> None:
+def test_cancelled_jobs_are_counted_separately_and_not_retried_with_failed_jobs(owner: Person, queue: Queue) -> None:
     (failed,) = _fail(queue, "no route")
     cancelled = queue.cancel(queue.add({}).uid).uid
     owner.open(f"queue/{queue.name}")

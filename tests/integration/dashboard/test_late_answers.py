@@ -67,7 +67,7 @@ def test_the_settings_form_is_not_built_from_data_read_before_a_change(person: P
             expect(person.field("Job limit")).to_have_value("500")
 
 
-def test_what_is_typed_while_settings_are_being_saved_stays_and_can_be_saved_too(person: Person, queue: Queue) -> None:
+def test_text_typed_while_settings_are_being_saved_stays_and_can_be_saved(person: Person, queue: Queue) -> None:
     person.look_at(queue.name, part="/settings")
     person.field("Job limit").fill("500")
     with Held(person.page, "queue", method="POST") as answer:

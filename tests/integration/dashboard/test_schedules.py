@@ -107,7 +107,7 @@ def test_a_schedule_that_is_late_or_paused_by_failures_has_a_mark(person: Person
     expect(head.get_by_text("Late")).to_have_attribute("title", re.compile("1 Jan"))
 
 
-def test_fifty_schedules_are_a_page(person: Person, queue: Queue, client: Client) -> None:
+def test_a_page_has_fifty_schedules(person: Person, queue: Queue, client: Client) -> None:
     for number in range(51):
         put_schedule(client, queue.name, f"schedule {number:02}")
     person.look_at(queue.name, part="/schedules")
@@ -165,7 +165,7 @@ def test_the_form_names_a_wrong_time_zone_and_takes_an_interval(person: Person, 
     assert "cron" not in read_schedule(client, queue.name, "daily")
 
 
-def test_a_name_that_is_taken_is_refused(person: Person, queue: Queue, client: Client) -> None:
+def test_a_taken_name_of_a_schedule_is_refused(person: Person, queue: Queue, client: Client) -> None:
     put_schedule(client, queue.name, "nightly")
     person.look_at(queue.name, part="/schedules")
     person.press("Add schedule")
@@ -176,7 +176,7 @@ def test_a_name_that_is_taken_is_refused(person: Person, queue: Queue, client: C
     assert read_schedule(client, queue.name, "nightly")["job"] == NIGHTLY["job"]
 
 
-def test_a_change_keeps_what_the_form_does_not_show(person: Person, queue: Queue, client: Client) -> None:
+def test_a_change_of_a_schedule_keeps_settings_outside_the_form(person: Person, queue: Queue, client: Client) -> None:
     job = {"content": {"exact": 12345678901234567}, "priority": 7, "tags": ["red"], "max_attempts": 4}
     put_schedule(client, queue.name, "nightly", cron="0 3 * * *", job=job, missed="all", paused=True)
     person.look_at(queue.name, part="/schedules?schedule=nightly")
@@ -192,7 +192,7 @@ def test_a_change_keeps_what_the_form_does_not_show(person: Person, queue: Queue
     assert changed["job"] == job
 
 
-def test_the_page_of_a_schedule_shows_it_and_is_left_when_it_is_deleted(
+def test_the_page_of_a_schedule_shows_its_times_and_is_left_at_its_deletion(
     person: Person, queue: Queue, client: Client
 ) -> None:
     put_schedule(client, queue.name, "nightly", cron="30 2 * * *", timezone="Europe/Berlin", job={"content": {"a": 1}})
@@ -225,7 +225,7 @@ def test_a_viewer_sees_schedules_and_no_actions(person: Person, queue: Queue, cl
         expect(person.button(name)).to_have_count(0)
 
 
-def test_the_schedules_of_all_queues_are_on_one_page_those_in_trouble_first(
+def test_one_page_lists_the_schedules_of_all_queues_with_trouble_first(
     person: Person, engine: JobEngine, queue: Queue, client: Client
 ) -> None:
     other = engine.queue(f"{queue.name} too")

@@ -21,7 +21,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("role", SHOWN)
-def test_the_page_shows_only_what_the_key_may_do(person: Person, queue: Queue, role: str) -> None:
+def test_the_page_shows_only_actions_that_the_key_allows(person: Person, queue: Queue, role: str) -> None:
     key = "key" if role == "owner" else f"{role}'s"
     if role != "owner":
         queue.keys.add(role, key)
