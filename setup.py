@@ -92,7 +92,7 @@ setup(
             "playwright>=1.50,<2",
             POSTGRES,
             "pycryptodome>=3.20,<5",
-            "pytest>=8",
+            "pytest>=8.4",
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.6",
             "schemathesis>=4,<5",

@@ -20,15 +20,16 @@ from msgspec import Raw, Struct, UnsetType
 import jobengine
 from jobengine.core.model import Job
 from jobengine.core.schedules import Calendar
+from jobengine.engine.local.tables.sorted_list import SortedList
 from jobengine.timetable import TIMETABLE
 
 for module in pkgutil.walk_packages(jobengine.__path__, "jobengine."):
     import_module(module.name)
 
 #: Values that hold no other values; the only calendar is the timetable, which has no attributes.
-_ATOMS = frozenset({bool, int, float, str, bytes, LiteralString, Raw, NoneType, UnsetType, Calendar})
+_ATOMS = frozenset({bool, int, float, str, bytes, LiteralString, Raw, None, NoneType, UnsetType, Calendar})
 #: Types that hold only values of the types in their parameters.
-_CONTAINERS = frozenset({tuple, list, dict, set, frozenset, Sequence, Mapping, Union, UnionType})
+_CONTAINERS = frozenset({tuple, list, dict, set, frozenset, Sequence, Mapping, Union, UnionType, SortedList})
 
 
 def _below(kind: Any) -> Iterator[Any]:

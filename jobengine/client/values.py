@@ -149,7 +149,7 @@ class Job(Answer):
     unique = Field[Unique | None]("unique", Unique)
     #: How adds with the same unique key delay it.
     debounce = Field[Debounce | None]("debounce", Debounce)
-    #: In the answer to an add: whether the add has replaced the content of this job.
+    #: In the answer to an add: whether the add has replaced what this job does.
     replaced = Field[bool]("replaced", default=False)
 
     @property

@@ -79,7 +79,7 @@ class Keyed(Protocol):
 
     @property
     def named_in(self) -> str | None:
-        """The field of the request that names the queue; None for the queue in the request's path."""
+        """The field of the request that names the queue; None for the request's own queue."""
 
 
 def authorise(queue: Queue, command: Keyed, now: int) -> Grant:

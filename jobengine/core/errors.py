@@ -27,7 +27,7 @@ class AccessDenied(DomainError):
     """The access key does not open the queue."""
 
     def __init__(self, queue: str, named_in: str | None = None) -> None:
-        """`named_in` is the field of the request that names `queue`; None for the queue in the request's path."""
+        """`named_in` is the field of the request that names `queue`; None for the request's own queue."""
         text = f"The access key does not open the queue {queue!r}; send one that does in X-Access-Key."
         if named_in is not None:
             text = f"The access key does not open the queue {queue!r} in {named_in}; send one that opens both queues."

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush, merge
 from itertools import repeat
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
 from .model import Job, Rank
 
 #: A position in the order of groups: smaller goes first. The last element is the uid of the group's first job.
-Key = tuple[Any, ...]
+Key = tuple[int | float | str, ...]
 
 
 class OpenGroup(Protocol):

@@ -42,9 +42,9 @@ def secret_from(variable: str, environment: Mapping[str, str], file: str | None 
 def weakness(secret: bytes | None) -> str:
     """Why a secret can be guessed, as the verb of a sentence; empty if it can't, and without a secret."""
     characters = "" if secret is None else secret.decode(errors="surrogateescape")
-    if characters and len(set(characters)) == 1:
-        return "is one character, again and again"
-    return f"has fewer than {SHORT} characters" if 0 < len(characters) < SHORT else ""
+    if 0 < len(characters) < SHORT:
+        return f"has fewer than {SHORT} characters"
+    return "is one character, again and again" if len(set(characters)) == 1 else ""
 
 
 def _read_named(variable: str, path: str) -> bytes:

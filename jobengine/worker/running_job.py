@@ -53,8 +53,9 @@ class RunningJob(HeldJob):
         `on_dependency_failure`: what becomes of the handler's job if one of them fails; by default the job keeps its
         present setting, which is `fail` unless it was added with another. Raises TypeError.
         """
+        made = WaitFor(waiting_value(jobs, on_dependency_failure))
         self._has_made_wait = True
-        return WaitFor(waiting_value(jobs, on_dependency_failure))
+        return made
 
     def progress(self, percent: int) -> None:
         """

@@ -231,7 +231,7 @@ def test_jobs_from_before_a_group_was_dropped_are_not_subtracted_from_the_new_gr
     _replace(index, jobs, "0", None)
     assert (index.alike("a").count, index.page(None, 10, 0).dropped) == (1, 2)
     _replace(index, jobs, "6", None)
-    assert (index.alike("a"), index.page(None, 10, 0).dropped) == (Alike(), 1)
+    assert (index.alike("a"), index.page(None, 10, 0).dropped) == (Alike(at_least=True), 1)
 
 
 @pytest.mark.usefixtures("few_groups")
@@ -249,7 +249,7 @@ def test_groups_that_are_kept_while_others_are_dropped_have_all_their_jobs() -> 
     index = _index(jobs)
     page = index.page(None, 10, 0)
     assert {(group.alike.count, group.alike.first) for group in page.groups} == {(3, 0), (3, 1)}
-    assert (page.dropped, index.alike("a"), index.alike("c")) == (4, Alike(3, 0), Alike())
+    assert (page.dropped, index.alike("a"), index.alike("c")) == (4, Alike(3, 0), Alike(at_least=True))
 
 
 @pytest.mark.usefixtures("few_groups")

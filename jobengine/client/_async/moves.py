@@ -38,8 +38,8 @@ class AsyncMoves(AsyncQueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> "Job | int":
         """
-        Queue one job again, with all its attempts, and return it. Or queue all matching jobs (with `all`, every failed
-        job), and return their number; by default a filter matches only failed jobs that were not cancelled.
+        Queue one job again, with all its attempts, and return it. Or queue all failed jobs that match (with `all`,
+        every failed job), and return their number; cancelled ones only with `cancelled=True`.
         `per_second`: about so many of the jobs can be claimed per second. `dry_run`: only count.
         """
         if uid is not None:

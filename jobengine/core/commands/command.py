@@ -98,7 +98,7 @@ class QueueCommand(Command[A_co], frozen=True, kw_only=True):
 
     @property
     def named_in(self) -> str | None:
-        """The field of the request that names the queue; None for the queue in the request's path."""
+        """The field of the request that names the queue; None for the request's own queue."""
         return None
 
     @property

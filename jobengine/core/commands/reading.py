@@ -201,4 +201,4 @@ class ExplainJob(QueueCommand[Explanation], frozen=True, kw_only=True):
 def _alike(table: Table, fingerprint: str, failed_at: int) -> Alike:
     """The jobs that failed with this fingerprint; if their group was dropped, only the job that failed at this time."""
     alike = table.alike(fingerprint)
-    return alike if alike.count else Alike(1, failed_at, at_least=True)
+    return alike if alike.count else Alike(1, failed_at, at_least=alike.at_least)

@@ -215,7 +215,7 @@ class FailureIndex:
         """How many jobs the group of this fingerprint has, and when the first of them failed."""
         self._complete()
         group = self.groups.get(name)
-        return Alike() if group is None else replace(group.alike, at_least=not self._is_whole(group))
+        return Alike(at_least=True) if group is None else replace(group.alike, at_least=not self._is_whole(group))
 
     def _is_whole(self, group: KeptGroup) -> bool:
         """Whether a group has all its jobs."""

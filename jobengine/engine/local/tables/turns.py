@@ -105,7 +105,7 @@ class Turns:
 
     def order(self, tags: Tags, is_due: Callable[[Job], bool]) -> Iterator[Job]:
         """
-        The jobs in the order in which claims get them, as far as the queue's own limits allow it; jobs that are due for
+        The jobs in the order in which claims get them, without regard to the queue's own limits; jobs that are due for
         removal are left out.
         """
         wanted = frozenset(tags)
@@ -115,7 +115,7 @@ class Turns:
         groups, jobs, room = self.groups, self.jobs, self._room
 
         def opened(key: Key, index: int) -> tuple[Group, int, Iterable[Rank]]:
-            group, kind = groups[jobs[key[-1]].spec.rare.group], kinds[index]
+            group, kind = groups[jobs[key[-1]].spec.rare.group], kinds[index]  # type: ignore[index]  # the last is a uid
             return group, room(group), group.jobs if kind is None else group.tagged(kind)
 
         def job_of(rank: Rank) -> Job | None:
@@ -142,9 +142,9 @@ class Turns:
         for _ in range(_OLDEST):
             if at is None:
                 break
-            oldest = min(oldest, self.jobs[at[-1]].spec.created)
+            oldest = min(oldest, self.jobs[at[-1]].spec.created)  # type: ignore[index]  # as above
             # In the other orders, the first group of a priority has its oldest job.
-            at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)
+            at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)  # type: ignore[operator]  # a rank
         return None if oldest == _NEVER else oldest
 
     def held(self, ready: int) -> int:
