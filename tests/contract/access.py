@@ -177,7 +177,7 @@ class AccessContract(Contract):
         with pytest.raises(e.UidTaken):
             ask.add(**once, priority=1)
 
-    def test_an_unfinished_job_is_the_only_one_with_its_unique_key(self, ask: Asker) -> None:
+    def test_an_unfinished_job_is_the_only_job_with_its_unique_key(self, ask: Asker) -> None:
         job = ask.add(unique_key="u")
         assert ask.add(unique_key="u") == job
         ask.update(job, State.COMPLETE)

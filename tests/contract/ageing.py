@@ -68,7 +68,7 @@ class AgeingContract(Contract):
         assert uids(ask.jobs(limit)) == uids(jobs)
         assert uids(ask.jobs(limit, state=State.QUEUED)) == uids(jobs)
 
-    def test_jobs_added_in_bulk_have_places_of_their_own(self, world: World, ask: Asker) -> None:
+    def test_jobs_added_in_bulk_have_separate_places_in_line(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         first = ask.add()
         world.advance(90)
@@ -81,13 +81,13 @@ class AgeingContract(Contract):
         jobs = mixed(world, ask)
         assert [ask.ask(c.ExplainJob, uid=uid).ahead for uid in uids(jobs)] == [0, 1, 2, 3, 4]
 
-    def test_a_new_priority_moves_a_job_to_its_place(self, world: World, ask: Asker) -> None:
+    def test_a_new_priority_moves_a_job_to_its_new_place_in_line(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         jobs = mixed(world, ask)
         ask.update(jobs[-1], priority=9)
         assert uids(ask.jobs(2)) == uids([jobs[-1], *jobs[:-1]])
 
-    def test_a_job_with_an_earlier_place_is_claimed_after_many_others(self, world: World, ask: Asker) -> None:
+    def test_an_urgent_job_after_many_jobs_is_claimed_by_its_place_in_line(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         for _ in range(3):
             add_later(world, ask, 1)
@@ -153,7 +153,7 @@ class AgeingContract(Contract):
         assert ask.update(running, State.QUEUED, running.standing.lease).standing.attempts == 0
         assert uids(bulk(ask)) == uids([running, later, other])
 
-    def test_a_job_whose_lease_was_returned_keeps_its_place(self, world: World, ask: Asker) -> None:
+    def test_a_job_whose_lease_was_returned_keeps_its_place_in_line(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         first, second = ask.add(timeout_seconds=60, max_attempts=2), ask.add()
         ask.hold()

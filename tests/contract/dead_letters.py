@@ -173,7 +173,7 @@ class DeadLetterContract(Contract):
         (event,) = events_of(next_one.answer)
         assert (event.before, event.state, event.not_moved) == (State.INPROGRESS, State.FAILED, BATCH)
 
-    def test_only_one_of_two_jobs_in_a_request_gets_the_last_free_place(self, ask: Asker) -> None:
+    def test_only_one_of_two_failed_jobs_gets_the_last_room_in_the_dead_letter_queue(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
         jobs = [ask.add() for _ in range(2)]
@@ -187,7 +187,7 @@ class DeadLetterContract(Contract):
         ask.ask(c.ChangeQueue, OTHER, draining=True)
         stays(ask, fail(ask), DRAINING)
 
-    def test_a_job_whose_uid_the_other_queue_has_already_is_not_moved(self, ask: Asker) -> None:
+    def test_a_job_whose_uid_exists_in_the_other_queue_is_not_moved(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.add(OTHER, uid=A)
         stays(ask, fail(ask, uid=A), UID_TAKEN)
@@ -251,7 +251,7 @@ class DeadLetterContract(Contract):
     # Setting it
 
     @pytest.mark.parametrize("key", [b"stranger", KEY])
-    def test_the_key_must_open_both_queues(self, ask: Asker, key: bytes) -> None:
+    def test_the_key_must_open_the_queue_and_the_dead_letter_queue(self, ask: Asker, key: bytes) -> None:
         ask.create(OTHER, b"stranger")
         with pytest.raises(AccessDenied):
             ask.ask(c.ChangeQueue, key=key, dead_letter=(OTHER, None))
@@ -260,7 +260,7 @@ class DeadLetterContract(Contract):
         with pytest.raises(QueueNotFound, match="'none'"):
             ask.reconfigure(dead_letter=("none", None))
 
-    def test_a_queue_is_not_its_own_dead_letter_queue_nor_part_of_a_circle(self, ask: Asker) -> None:
+    def test_a_queue_can_not_be_its_own_dead_letter_queue_or_part_of_a_circle(self, ask: Asker) -> None:
         with_dead_letters(ask)
         with pytest.raises(BadDeadLetter):
             ask.reconfigure(dead_letter=("q", None))
@@ -305,7 +305,7 @@ class MoveContract(Contract):
         move(ask)
         assert claiming.answer.jobs[0].job.spec.uid == job.spec.uid
 
-    def test_a_dry_run_only_counts(self, ask: Asker) -> None:
+    def test_a_dry_run_of_a_move_only_counts(self, ask: Asker) -> None:
         ask.create(OTHER)
         ask.add(OTHER)
         assert move(ask, dry_run=True) == c.Moved(matched=1, moved=1)

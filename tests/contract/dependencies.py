@@ -163,7 +163,7 @@ class DependencyContract(Contract):
         ask.update(ask.hold(), State.COMPLETE)
         assert ask.hold().spec.uid == C
 
-    def test_a_cascade_over_many_jobs_comes_to_its_end(self, ask: Asker) -> None:
+    def test_a_cascade_over_many_jobs_ends(self, ask: Asker) -> None:
         ask.add(uid=A)
         many = tuple(c.NewJob(content=b"{}", depends_on=(("q", A),)) for _ in range(1_500))
         ask.ask(c.AddJobs, jobs=many, defaults=Defaults(), many=True)

@@ -69,7 +69,7 @@ class FailuresContract(Contract):
         assert len(group.uids) == 5
         assert (other.count, other.error, len(other.uids)) == (1, MISSING, 1)
 
-    def test_a_job_that_is_tried_again_is_in_the_group_of_its_latest_failure(self, ask: Asker) -> None:
+    def test_a_retried_job_is_in_the_group_of_its_latest_failure(self, ask: Asker) -> None:
         job = _fail(ask, max_attempts=3)
         assert job.state is State.QUEUED
         assert _counted(ask) == {fingerprint(REFUSED): 1}
@@ -116,7 +116,7 @@ class FailuresContract(Contract):
         assert _counted(ask) == {fingerprint(MISSING): 1}
         assert ask.read(other).state is State.FAILED
 
-    def test_pages_give_each_group_once_and_the_largest_first(self, ask: Asker) -> None:
+    def test_pages_list_each_group_once_and_the_largest_group_first(self, ask: Asker) -> None:
         names = {f"kind-{number}": number for number in range(1, 6)}
         for name, count in names.items():
             for _ in range(count):
@@ -131,7 +131,7 @@ class FailuresContract(Contract):
         assert found == sorted(names.items(), key=lambda one: -one[1])
         assert page.dropped == 0
 
-    def test_groups_of_equal_size_are_given_once_each(self, ask: Asker) -> None:
+    def test_groups_of_equal_size_are_listed_once_each(self, ask: Asker) -> None:
         for number in range(5):
             _fail(ask, fingerprint=f"kind-{number}")
         first = ask.ask(c.ListFailures, limit=3)
@@ -170,7 +170,7 @@ class FailuresContract(Contract):
         _fail_all(ask, [f"new-{number}" for number in range(10)])
         assert ask.ask(c.CountFailures) == FailureCounts(groups=1_000, new=10)
 
-    def test_an_explained_failure_says_how_many_are_alike(self, ask: Asker) -> None:
+    def test_explain_of_a_failed_job_counts_the_failures_of_its_group(self, ask: Asker) -> None:
         first = _fail(ask)
         job = _fail(ask)
         alike = ask.ask(c.ExplainJob, uid=job.spec.uid).alike
@@ -195,7 +195,7 @@ class FailuresContract(Contract):
         world.reopen()
         assert ask.ask(c.ListFailures, limit=10) == before
 
-    def test_times_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
+    def test_failure_times_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
         job = _fail(ask)
         world.set_wall_clock(3_600)
         (group,) = _groups(ask)

@@ -35,7 +35,7 @@ def letters(jobs: list[Job]) -> str:
 class ReportsContract(Contract):
     """Counts of groups, and explanations."""
 
-    def test_ready_held_and_delayed_jobs_add_up_to_the_queued_ones(self, world: World, ask: Asker) -> None:
+    def test_ready_held_and_delayed_jobs_add_up_to_the_queued_jobs(self, world: World, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(in_progress=4), group_limits=TWO)
         add_all(ask, "aaaaabb..")
         ask.add(group="a", delay_seconds=60)
@@ -109,7 +109,7 @@ class ReportsContract(Contract):
             ask.ask(c.ReadGroup, group="a")
 
     @pytest.mark.parametrize("order", GroupOrder)
-    def test_the_oldest_ready_job_is_one_that_can_be_claimed(self, world: World, ask: Asker, order: GroupOrder) -> None:
+    def test_the_oldest_ready_job_can_be_claimed(self, world: World, ask: Asker, order: GroupOrder) -> None:
         ask.reconfigure(limits=TWO, group_limits=ONE, group_order=order)
         ask.ask(c.ChangeGroup, group="b", paused=True)
         ask.ask(c.ChangeGroup, group="c", group_weight=2)

@@ -36,13 +36,13 @@ def groups_of(jobs: list[Job]) -> list[str | None]:
 class LimitsContract(Contract):
     """Limits of jobs in progress."""
 
-    def test_a_bulk_claim_exceeds_neither_limit(self, ask: Asker) -> None:
+    def test_a_bulk_claim_exceeds_neither_the_group_limit_nor_the_queue_limit(self, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(in_progress=5), group_limits=TWO)
         add_all(ask, "aaaa.bbbb.c")
         assert letters(bulk(ask)) == "aa.bb"
         assert bulk(ask) == []
 
-    def test_single_claims_exceed_neither_limit(self, ask: Asker) -> None:
+    def test_single_claims_exceed_neither_the_group_limit_nor_the_queue_limit(self, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(in_progress=5), group_limits=TWO)
         add_all(ask, "aaaa.bbbb.c")
         assert letters([job for _ in range(9) if (job := ask.claim()) is not None]) == "aa.bb"
@@ -95,7 +95,7 @@ class LimitsContract(Contract):
         ask.reconfigure(**{name: limits})
         assert len(given(waiting)) == 1
 
-    def test_a_lowered_limit_stops_new_claims_and_cancels_nothing(self, ask: Asker) -> None:
+    def test_a_lowered_limit_stops_new_claims_and_cancels_no_job(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=Limits(in_progress=3))
         add_all(ask, "aaaa")
         jobs = bulk(ask)
@@ -144,7 +144,7 @@ class LimitsContract(Contract):
         ask.update(jobs[0], State.COMPLETE)
         assert [uid_of(job) for job in bulk(ask)] == [uid_of(jobs[2])]
 
-    def test_a_job_that_changes_its_group_counts_in_the_new_one(self, ask: Asker) -> None:
+    def test_a_job_that_changes_its_group_counts_in_the_new_group(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=ONE)
         _, second, third = add_all(ask, "aa.")
         assert letters(bulk(ask)) == "a."
@@ -187,7 +187,7 @@ class OrderContract(Contract):
         add_all(ask, "aa", priority=1)
         assert letters(bulk(ask)) == "aa" + "bbbbbaaa"
 
-    def test_among_equals_the_group_that_was_served_longest_ago_is_next(self, ask: Asker) -> None:
+    def test_of_equally_loaded_groups_the_group_served_longest_ago_is_next(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.FAIR)
         add_all(ask, "aaabbbccc")
         order = []
@@ -247,14 +247,14 @@ class OrderContract(Contract):
         assert bulk(ask, tags=("y",)) == []
         assert len(bulk(ask, tags=("x",))) == 1
 
-    def test_a_delayed_job_of_a_strict_group_may_move_behind_a_ready_one(self, ask: Asker) -> None:
+    def test_a_delayed_job_of_a_strict_group_may_move_behind_a_ready_job(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         delayed, ready = ask.add(group="a", priority=1, delay_seconds=60), ask.add(group="a")
         assert ask.claim() is None
         ask.update(delayed, priority=-1)
         assert uid_of(ask.hold()) == uid_of(ready)
 
-    def test_a_delayed_job_of_a_strict_group_may_move_before_a_ready_one(self, ask: Asker) -> None:
+    def test_a_delayed_job_of_a_strict_group_may_move_before_a_ready_job(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         ask.add(group="a")
         ask.update(ask.add(group="a", delay_seconds=60), priority=1)
@@ -273,7 +273,7 @@ class RatesContract(Contract):
         world.advance(0.001)
         assert letters(bulk(ask)) == "aabb."
 
-    def test_a_rate_counts_every_attempt_and_forgets_what_the_server_returns(self, world: World, ask: Asker) -> None:
+    def test_a_rate_counts_every_attempt_except_claims_that_the_server_returns(self, world: World, ask: Asker) -> None:
         ask.reconfigure(group_limits=Limits(rate=Rate(2, 60)))
         add_all(ask, "aa")
         first = ask.hold()
@@ -299,7 +299,7 @@ class RatesContract(Contract):
         assert len(bulk(ask)) == 3
 
     @pytest.mark.parametrize("name", ["limits", "group_limits"])
-    def test_a_waiter_is_served_when_the_window_has_passed(self, world: World, ask: Asker, name: str) -> None:
+    def test_a_waiter_is_served_when_the_rate_window_has_passed(self, world: World, ask: Asker, name: str) -> None:
         ask.reconfigure(**{name: Limits(rate=Rate(1, 7))})
         add_all(ask, "aa")
         ask.hold()

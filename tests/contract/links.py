@@ -51,7 +51,7 @@ class LinksContract(Contract):
         read = links(ask, batch_key("b"), most=5)
         assert (read.jobs, read.dependants) == ([], {batch_key("b"): [("q", D)]})
 
-    def test_a_complete_job_has_no_link_but_a_job_that_failed_because_of_another_has_one(self, ask: Asker) -> None:
+    def test_a_complete_job_has_no_link_but_a_job_failed_by_a_dependency_has_a_link(self, ask: Asker) -> None:
         first, second = ask.add(uid=A), ask.add(uid=B)
         waits_for(ask, A, uid=C)
         waits_for(ask, B, uid=D)
@@ -61,7 +61,7 @@ class LinksContract(Contract):
         read = links(ask, A, B, most=5).dependants
         assert (list(read[A]), list(read[B])) == ([("q", C)], [])
 
-    def test_a_producer_learns_that_jobs_of_others_exist_and_reads_its_own(self, ask: Asker) -> None:
+    def test_a_producer_sees_links_to_jobs_of_others_but_reads_only_its_own_jobs(self, ask: Asker) -> None:
         ask.add_key(Role.PRODUCER, b"producer")
         ask.add(uid=A)
         own = ask.add(uid=B, key=b"producer")

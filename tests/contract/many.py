@@ -95,7 +95,7 @@ class ManyContract(Contract):
         cancelled = ask.update(second, cancel=True)
         assert (cancelled.state, cancelled.standing.notes.error) == (State.FAILED, "cancelled")
 
-    def test_undoing_a_claim_restores_its_job_but_not_a_job_that_another_has_claimed_since(self, ask: Asker) -> None:
+    def test_undoing_a_claim_restores_its_job_unless_another_worker_has_claimed_the_job_since(self, ask: Asker) -> None:
         job = ask.add()
         lease = ask.hold().standing.lease
         ask.ask(c.ReturnClaims, claims=((job.spec.uid, "another"), ("none", "x")))

@@ -141,7 +141,7 @@ class ScheduleContract(Contract):
         world.advance(EVERY)
         assert (read(ask).failing, _outcomes(ask)) == (True, "++-")
 
-    def test_a_job_that_is_moved_back_and_completed_is_no_failure_of_its_schedule(
+    def test_a_job_that_is_moved_back_and_completed_does_not_count_as_a_failed_firing(
         self, world: World, ask: Asker
     ) -> None:
         with_dead_letters(ask)

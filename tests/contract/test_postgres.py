@@ -225,9 +225,7 @@ def test_after_a_lost_connection_the_command_is_carried_out_exactly_once(world: 
         assert len(ask.jobs()) == count
 
 
-def test_a_server_leaves_a_host_that_became_a_standby_and_connects_to_the_primary(
-    world: PostgresWorld,
-) -> None:
+def test_a_server_leaves_a_host_that_became_a_standby_and_connects_to_the_primary(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     change = "ALTER DATABASE {} {} default_transaction_read_only"

@@ -123,14 +123,14 @@ class UniqueKeysContract(Contract):
             world.advance(3)
         assert waiting.answer.jobs[0].job.spec.content == b'{"n":3}'
 
-    def test_at_most_one_job_is_queued_beside_those_in_progress(self, ask: Asker) -> None:
+    def test_at_most_one_job_is_queued_beside_jobs_in_progress(self, ask: Asker) -> None:
         for number in range(3):
             assert [put(ask, BESIDE, number)[1] for _ in range(2)] == ["new", "replaced"]
             ask.hold()
         assert put(ask)[1] == "kept"
         assert ask.counts() == {State.INPROGRESS: 3}
 
-    def test_a_bulk_add_replaces_stored_jobs_and_its_own_or_nothing(self, world: World, ask: Asker) -> None:
+    def test_a_bulk_add_replaces_stored_jobs_and_its_own_jobs_or_no_job(self, world: World, ask: Asker) -> None:
         first, _ = put(ask, REPLACE, 1)
         its = [{"unique": REPLACE, "content": b'{"n":%d}' % n, "unique_key": key} for n, key in ((2, "k"), (3, "o"))]
         bad = {"uid": first.spec.uid, "unique_key": None}
@@ -154,7 +154,7 @@ class UniqueKeysContract(Contract):
         assert job in [one.job for one in added]
 
     @pytest.mark.parametrize("end", [State.COMPLETE, State.FAILED])
-    def test_a_replaced_job_of_a_batch_still_counts_in_it(self, ask: Asker, end: State) -> None:
+    def test_a_replaced_job_of_a_batch_still_counts_in_the_batch(self, ask: Asker, end: State) -> None:
         ask.ask(c.SetBatch, name="b", defaults=Defaults(), then=c.NewJob(content=b'{"then":1}'))
         first, _ = put(ask, REPLACE, 1, batch="b")
         replaced, how = put(ask, REPLACE, 2)
@@ -164,7 +164,7 @@ class UniqueKeysContract(Contract):
         ask.update(first, end)
         assert ask.ask(c.ReadBatch, name="b").counts.states[end] == 1
 
-    def test_a_replaced_job_still_waits_for_others(self, ask: Asker) -> None:
+    def test_a_replaced_job_still_waits_for_its_dependencies(self, ask: Asker) -> None:
         awaited = ask.add()
         put(ask, depends_on=(("q", awaited.spec.uid),))
         replaced, how = put(ask, REPLACE, 2)

@@ -75,9 +75,7 @@ def test_a_command_without_a_key_of_the_queue_is_refused(world: World, key: byte
             world.ask(command)
 
 
-def test_every_key_of_a_queue_is_compared_even_after_one_has_matched(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_key_of_a_queue_is_compared_even_after_a_match(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     add_key(world, Role.WORKER, b"first")
     add_key(world, Role.VIEWER, b"second")
     queue = world.tables.queues["q"].queue

@@ -180,7 +180,7 @@ def test_a_producer_can_not_read_jobs_of_another_producer(world: World) -> None:
 # All or none
 
 
-def test_a_bulk_add_adds_all_jobs_in_order_or_names_the_first_bad_one_and_adds_none(world: World) -> None:
+def test_a_bulk_add_adds_all_jobs_in_order_or_names_the_first_bad_job_and_adds_no_job(world: World) -> None:
     world.add(uid=UID)
     before = picture(world.tables)
     with pytest.raises(BadItem, match=r"jobs\[2\].*None of the jobs") as caught:
@@ -194,7 +194,7 @@ def test_a_bulk_add_adds_all_jobs_in_order_or_names_the_first_bad_one_and_adds_n
 # Limits
 
 
-def test_a_full_queue_refuses_new_jobs_but_recognises_repeated_ones(world: World) -> None:
+def test_a_full_queue_refuses_new_jobs_but_recognises_repeated_adds(world: World) -> None:
     world.set_up(max_jobs=2)
     world.add_all(new(uid=UID), new(unique_key="k"))
     with pytest.raises(QueueFull, match="2"):

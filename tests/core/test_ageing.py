@@ -84,7 +84,7 @@ def test_the_line_is_sorted_by_creation_and_priority(jobs: list[tuple[int, int]]
     assert world.line() == uids(*added)
 
 
-def test_a_job_of_low_priority_is_claimed_within_its_time_though_urgent_ones_keep_coming() -> None:
+def test_a_job_of_low_priority_is_claimed_in_time_though_urgent_jobs_keep_coming() -> None:
     world = Aged(10)
     low, claimed = world.add(priority=-2), []
     while low.spec.uid not in claimed:
@@ -95,14 +95,14 @@ def test_a_job_of_low_priority_is_claimed_within_its_time_though_urgent_ones_kee
 
 
 @pytest.mark.parametrize("priority", [(1 << 63) - 1, -(1 << 63)])
-def test_any_priority_has_a_place_that_fits_64_bits(priority: int) -> None:
+def test_the_place_in_line_fits_64_bits_at_any_priority(priority: int) -> None:
     world = Aged(31_536_000)
     job, other = world.add(priority=priority), world.add()
     assert -(1 << 62) <= (job.spec.rare.line or 0) <= 1 << 62
     assert world.line() == (uids(job, other) if priority > 0 else uids(other, job))
 
 
-def test_a_new_priority_moves_a_job_as_if_it_had_been_added_with_it() -> None:
+def test_a_changed_priority_gives_the_same_place_in_line_as_an_initial_priority() -> None:
     world = Aged()
     first, second = world.add(), world.add_later(30)
     world.update(second.spec.uid, priority=1)
@@ -110,7 +110,7 @@ def test_a_new_priority_moves_a_job_as_if_it_had_been_added_with_it() -> None:
     assert world.line() == uids(second, first)
 
 
-def test_a_replaced_job_has_the_place_of_its_new_priority() -> None:
+def test_a_replaced_job_has_the_place_in_line_of_its_new_priority() -> None:
     world = Aged()
     rule = UniqueRule(if_queued=IfQueued.REPLACE)
     world.add(unique_key="u", unique=rule)
@@ -120,7 +120,7 @@ def test_a_replaced_job_has_the_place_of_its_new_priority() -> None:
     assert world.line() == uids(other, again)
 
 
-def test_a_retried_job_keeps_its_place() -> None:
+def test_a_retried_job_keeps_its_place_in_line() -> None:
     world = Aged()
     first, second = world.add(max_attempts=2), world.add_later(1)
     world.update(world.hold().spec.uid, State.FAILED)
@@ -138,7 +138,7 @@ def test_a_changed_order_is_one_fact_whatever_the_number_of_jobs() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 200])
 @pytest.mark.parametrize(("before", "after"), [(None, 60), (60, None), (60, 600), (600, 1)])
-def test_existing_jobs_are_moved_to_their_new_places(before: int | None, after: int | None, limit: int) -> None:
+def test_existing_jobs_are_moved_to_their_new_places_in_line(before: int | None, after: int | None, limit: int) -> None:
     world = Aged(before)
     for number in range(12):
         world.add_later(7, priority=number % 5 - 2, delay_seconds=number % 3)
@@ -186,7 +186,7 @@ def test_the_same_setting_again_changes_nothing() -> None:
     assert changed_order(None, None, NOW) is None
 
 
-def test_a_finished_job_gets_its_place_when_it_is_queued_again() -> None:
+def test_a_finished_job_gets_its_place_in_line_when_it_is_queued_again() -> None:
     world = Aged(None)
     job = world.add(priority=1)
     world.update(world.hold().spec.uid, State.COMPLETE)
@@ -199,7 +199,7 @@ def test_a_finished_job_gets_its_place_when_it_is_queued_again() -> None:
     assert world.line() == uids(job, later)
 
 
-def test_a_job_that_waits_again_after_a_retry_gets_its_place() -> None:
+def test_a_job_that_waits_again_after_a_retry_gets_its_place_in_line() -> None:
     world = Aged(None)
     parent = world.add()
     child = world.add(priority=1, depends_on=(("q", parent.spec.uid),))
@@ -264,7 +264,7 @@ def test_places_in_line_follow_the_wall_clock_like_creation_times() -> None:
     assert (seen.spec.created, seen.spec.rare.line) == (NOW + 5_000, NOW - 55_000)
 
 
-def test_a_spec_with_the_right_place_is_not_copied() -> None:
+def test_a_spec_with_the_right_place_in_line_is_not_copied() -> None:
     world = Aged()
     spec = world.add().spec
     assert in_line(world.tables.queues["q"].queue, spec) is spec

@@ -34,7 +34,7 @@ def test_by_default_a_failure_is_final(world: World) -> None:
     assert {job.state for job in world.list()} == {State.FAILED}
 
 
-def test_a_job_fails_after_max_attempts_attempts(world: World) -> None:
+def test_a_job_fails_after_as_many_attempts_as_max_attempts(world: World) -> None:
     world.add(max_attempts=3)
     assert [fail(world).state for _ in range(3)] == [State.QUEUED, State.QUEUED, State.FAILED]
     (job,) = world.list()
@@ -183,9 +183,7 @@ def test_consecutive_releases_are_one_history_entry_from_first_start_to_last_end
 
 
 @pytest.mark.parametrize(("has_lease", "attempts"), [(True, 0), (False, 1)])
-def test_a_release_does_not_count_the_attempt_only_if_it_has_the_lease(
-    world: World, has_lease: bool, attempts: int
-) -> None:
+def test_only_a_release_with_the_lease_gives_the_attempt_back(world: World, has_lease: bool, attempts: int) -> None:
     uid = world.add(max_attempts=2).spec.uid
     lease = world.hold().standing.lease
     assert world.update(uid, State.QUEUED, lease=lease if has_lease else None).standing.attempts == attempts
@@ -264,7 +262,7 @@ def test_every_transition_sets_the_right_number_of_attempts(world: World, source
     assert picture(world.tables)
 
 
-def test_an_update_of_other_fields_is_stored_and_changes_no_deadline(world: World) -> None:
+def test_an_update_without_a_state_is_stored_and_changes_no_deadline(world: World) -> None:
     uid = world.add().spec.uid
     held = world.hold()
     world.now += 10

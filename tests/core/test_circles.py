@@ -10,7 +10,7 @@ from tests.core.test_dependencies import FAIL, WAIT, A, B, C, D, child, wait_for
 from tests.core.worlds import KEY, World
 
 
-def test_a_job_that_was_not_added_because_of_its_unique_key_can_not_be_awaited(world: World) -> None:
+def test_waiting_for_a_new_job_whose_unique_key_is_taken_is_refused(world: World) -> None:
     stored = world.add(unique_key="key").spec.uid
     jobs = [
         c.NewJob(content=b"{}", uid=B, depends_on=(("q", A),)),
@@ -21,7 +21,7 @@ def test_a_job_that_was_not_added_because_of_its_unique_key_can_not_be_awaited(w
 
 
 @pytest.mark.parametrize("on_failure", [FAIL, WAIT])
-def test_a_removed_job_can_not_come_back_to_wait_for_one_that_waits_for_it(
+def test_adding_a_removed_job_again_with_a_circular_dependency_is_refused(
     world: World, on_failure: OnDependencyFailure
 ) -> None:
     world.add(uid=A)

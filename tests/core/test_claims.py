@@ -84,7 +84,7 @@ def test_a_claim_without_updates_serves_no_waiters_before_it(engine: Engine) -> 
     ("queues", "error"), [(("q", "none"), QueueNotFound), (("q", "foreign"), AccessDenied), (("q", "seen"), NotAllowed)]
 )
 @pytest.mark.parametrize("updates", [False, True])
-def test_a_claim_request_changes_nothing_if_the_key_may_not_do_all_of_it(
+def test_a_claim_request_changes_nothing_if_the_key_may_not_do_every_part(
     engine: Engine, queues: tuple[str, ...], error: type[Exception], *, updates: bool
 ) -> None:
     world = engine.world

@@ -49,7 +49,7 @@ def test_a_failed_job_is_due_at_once_and_moves_with_the_next_expiry(world: World
     assert (moved.standing.notes.dead_letter, moved.deadline) == ("", NOW + 7 * MINUTE)
 
 
-def test_the_retention_of_a_job_is_the_original_one_after_each_move_back(world: World) -> None:
+def test_a_job_has_its_original_retention_after_each_move_back(world: World) -> None:
     uid = fail(world, keep_minutes=3).spec.uid
     for _ in range(2):
         world.expire()
@@ -68,7 +68,7 @@ def test_a_job_that_holds_its_group_is_not_moved(world: World) -> None:
     assert world.read(job.spec.uid).state is State.FAILED
 
 
-def test_a_job_whose_uid_the_other_queue_has_already_is_not_moved(world: World) -> None:
+def test_a_job_whose_uid_exists_in_the_other_queue_is_not_moved(world: World) -> None:
     there = world.add("dead", uid="00000000-0000-4000-8000-000000000007")
     job = fail(world, uid=there.spec.uid)
     world.expire()
@@ -87,7 +87,7 @@ def test_a_recreated_dead_letter_queue_gets_no_job(world: World) -> None:
     assert setting.missing
 
 
-def test_a_job_that_failed_because_of_another_is_not_moved(world: World) -> None:
+def test_a_job_failed_by_a_dependency_is_not_moved(world: World) -> None:
     first = world.add()
     second = world.add(depends_on=(("q", first.spec.uid),))
     world.hold()
@@ -96,7 +96,7 @@ def test_a_job_that_failed_because_of_another_is_not_moved(world: World) -> None
     assert where(world) == {"q": [first.spec.uid, second.spec.uid], "dead": []}
 
 
-def test_a_job_that_came_back_during_a_move_is_left_there(world: World) -> None:
+def test_a_job_that_returns_during_a_move_is_not_moved_again(world: World) -> None:
     uid = fail(world).spec.uid
     world.expire()
     step = move(world, [])
@@ -116,7 +116,7 @@ def test_a_job_that_was_changed_before_the_clock_was_set_back_is_moved(world: Wo
     assert move(world, [uid], before=step.since).moved.moved == 1
 
 
-def test_a_moved_job_that_leaves_its_group_does_not_get_it_back(world: World) -> None:
+def test_a_moved_job_that_left_its_group_has_no_group_after_the_move_back(world: World) -> None:
     uid = fail(world, group="g").spec.uid
     world.expire()
     assert world.read(uid, "dead").spec.rare.own_group == "g"
@@ -140,7 +140,7 @@ def test_a_complete_job_is_not_moved(world: World) -> None:
     assert move(world, [uid]).moved.left == {COMPLETE: 1}
 
 
-def test_a_pace_goes_on_over_several_steps(world: World) -> None:
+def test_a_paced_move_keeps_its_pace_over_several_steps(world: World) -> None:
     uids = [fail(world).spec.uid for _ in range(4)]
     world.expire()
     step = move(world, uids[:2], pace=Pace(per_second=4))
@@ -186,7 +186,7 @@ class _Life:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_each_job_is_in_exactly_one_queue(world: World, seed: int) -> None:
+def test_after_random_moves_each_job_is_in_exactly_one_queue(world: World, seed: int) -> None:
     life = _Life(world, Random(seed))
     for _ in range(150):
         life.step()

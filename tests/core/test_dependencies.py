@@ -41,7 +41,7 @@ def finish(world: World, uid: str, state: State = State.COMPLETE, queue: str = "
     return world.update(uid, state, queue=queue, **more)
 
 
-def test_a_job_runs_once_all_that_it_depends_on_are_complete(world: World) -> None:
+def test_a_job_runs_once_all_its_dependencies_are_complete(world: World) -> None:
     world.add(uid=A)
     world.add(uid=B)
     job = waits_for(world, A, B)
@@ -59,7 +59,7 @@ def test_a_waiting_job_is_not_claimed(world: World) -> None:
     assert world.claim() is None
 
 
-def test_a_job_that_depends_on_complete_ones_is_ready_at_once(world: World) -> None:
+def test_a_job_whose_dependencies_are_complete_is_ready_at_once(world: World) -> None:
     finish(world, world.add(uid=A).spec.uid)
     assert waits_for(world, A).ready
 
@@ -181,7 +181,7 @@ def test_a_chain_added_behind_a_failed_job_fails_at_once(world: World) -> None:
     assert [world.read(uid).state for uid in (B, C)] == [State.FAILED, State.FAILED]
 
 
-def test_a_job_that_fails_because_of_another_fails_its_own_dependants(world: World) -> None:
+def test_a_job_failed_by_a_dependency_fails_its_own_dependants(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, uid=B)
     waits_for(world, B, uid=C)
@@ -210,7 +210,7 @@ def test_a_cancelled_or_deleted_dependency_counts_as_failed(world: World) -> Non
     assert world.read(D).standing.notes.error == f"dependency {C} was removed"
 
 
-def test_a_waiting_job_removed_by_its_time_out_counts_as_failure(world: World) -> None:
+def test_a_waiting_job_that_times_out_counts_as_a_failed_dependency(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, uid=B, timeout_time=world.now // 1000 + 60)
     waits_for(world, B, uid=C)
@@ -236,7 +236,7 @@ def test_jobs_of_a_deleted_queue_no_longer_keep_jobs_of_other_queues(world: Worl
     assert world.list() == []
 
 
-def test_a_retry_heals_the_jobs_that_failed_because_of_it(world: World) -> None:
+def test_retrying_a_failed_job_heals_its_failed_dependants(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, uid=B)
     waits_for(world, B, uid=C)
@@ -249,7 +249,7 @@ def test_a_retry_heals_the_jobs_that_failed_because_of_it(world: World) -> None:
         finish(world, uid)
 
 
-def test_a_job_that_waits_for_a_failed_one_goes_on_with_its_retry(world: World) -> None:
+def test_a_job_that_waits_for_a_failed_dependency_runs_after_its_retry(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, on_failure=WAIT)
     finish(world, A, State.FAILED)
@@ -267,7 +267,7 @@ def test_completing_a_failed_job_by_hand_meets_the_dependency(world: World) -> N
 
 
 @pytest.mark.parametrize("order", [(A, C), (C, A)], ids=["first the failed one", "first the one that depends on it"])
-def test_retrying_all_failed_jobs_runs_none_before_its_dependencies(world: World, order: tuple[str, str]) -> None:
+def test_retrying_all_failed_jobs_runs_no_job_before_its_dependencies(world: World, order: tuple[str, str]) -> None:
     world.add(uid=A)
     waits_for(world, A)
     finish(world, A, State.FAILED)
@@ -279,7 +279,7 @@ def test_retrying_all_failed_jobs_runs_none_before_its_dependencies(world: World
     assert world.read(C).ready
 
 
-def test_a_retried_job_waits_until_the_failed_one_is_retried(world: World) -> None:
+def test_a_retried_job_waits_until_its_failed_dependency_is_retried(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A)
     finish(world, A, State.FAILED)
@@ -287,7 +287,7 @@ def test_a_retried_job_waits_until_the_failed_one_is_retried(world: World) -> No
     assert world.read(C).waits
 
 
-def test_a_job_whose_dependency_was_removed_runs_once_its_dependencies_are_dropped(world: World) -> None:
+def test_dropping_the_dependencies_releases_a_job_whose_dependency_was_removed(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A)
     world.delete(A)
@@ -358,7 +358,7 @@ def test_a_met_dependency_stays_met_when_the_job_is_queued_again(world: World) -
     assert world.read(C).ready
 
 
-def test_a_finished_job_is_kept_until_all_that_depend_on_it_are_finished(world: World) -> None:
+def test_a_finished_job_is_kept_until_its_dependants_are_finished(world: World) -> None:
     world.add(uid=A, keep_minutes=5)
     waits_for(world, A, keep_minutes=100)
     finish(world, A)
@@ -382,7 +382,7 @@ def test_a_job_that_is_not_kept_is_removed_when_its_dependants_are_finished(worl
     assert [job.spec.uid for job in world.list()] == [B]
 
 
-def test_a_failed_job_is_not_kept_for_jobs_that_failed_because_of_it(world: World) -> None:
+def test_a_failed_job_is_not_kept_for_its_failed_dependants(world: World) -> None:
     world.add(uid=A, keep_minutes=5)
     waits_for(world, A, keep_minutes=100)
     finish(world, A, State.FAILED)
@@ -424,7 +424,7 @@ def test_a_job_may_wait_for_children_again(world: World) -> None:
     assert world.hold().spec.uid == C
 
 
-def test_a_job_fails_with_its_children_unless_it_chose_otherwise(world: World) -> None:
+def test_a_job_fails_with_its_children_unless_on_dependency_failure_is_run(world: World) -> None:
     world.add(uid=C)
     wait_for(world, world.hold(), child(A))
     finish(world, A, State.FAILED)
@@ -435,7 +435,7 @@ def test_a_job_fails_with_its_children_unless_it_chose_otherwise(world: World) -
     assert world.read(D).ready
 
 
-def test_only_its_holder_may_let_a_job_in_progress_wait(world: World) -> None:
+def test_only_the_holder_of_a_job_in_progress_may_make_the_job_wait(world: World) -> None:
     job = world.add(uid=C)
     with pytest.raises(NotInProgress):
         wait_for(world, job, child())

@@ -44,7 +44,7 @@ def test_every_golden_queue_job_and_item_survives_export_and_import(fact: object
             assert read_back(queue_line(fact.queue)) == encode(fact)
 
 
-def test_a_record_of_an_older_version_is_exported_and_imported_in_the_newest() -> None:
+def test_a_record_of_an_older_version_is_exported_and_imported_in_the_newest_version() -> None:
     old = b'["job-added",1,"mail","u",0,1,60,10,0,5,"failed",6]\n{}'
     line = json.loads(job_line(old))
     assert (line["timeout_seconds"], line["attempts"], line["state"]) == (600, 1, "failed")

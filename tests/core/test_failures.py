@@ -63,7 +63,7 @@ def test_a_fingerprint_is_stored_only_if_the_worker_sent_it(world: World) -> Non
     assert [fingerprint_of_attempt(job.standing.notes.history[0]) for job in failed] == shown
 
 
-def test_a_queued_job_that_an_update_fails_without_an_error_is_counted(world: World) -> None:
+def test_a_queued_job_failed_by_an_update_without_an_error_is_counted(world: World) -> None:
     table, uid = world.tables.queues["q"], world.add().spec.uid
     assert table.count_failures(0).groups == 0
     world.update(uid, State.FAILED)
@@ -76,7 +76,7 @@ def test_a_failure_of_an_older_record_has_the_fingerprint_of_its_error() -> None
     assert failure_of(failed) == (fingerprint("no room"), NOW)
 
 
-def test_the_failure_time_of_a_job_that_is_tried_again_is_the_end_of_its_failed_attempt() -> None:
+def test_the_failure_time_of_a_retried_job_is_the_end_of_its_failed_attempt() -> None:
     attempts = [
         Attempt(worker=None, started=1, ended=10, outcome="failed"),
         Attempt(worker=None, started=11, ended=20, outcome="timeout"),
@@ -121,7 +121,7 @@ _CHANGES = st.tuples(
 
 
 @given(st.sampled_from([(1, 1), (4_000, 250)]), st.lists(_CHANGES))
-def test_the_index_equals_one_that_is_built_from_its_jobs(
+def test_the_failure_index_equals_an_index_rebuilt_from_its_jobs(
     slices: tuple[int, int], changes: list[tuple[int, str | None, int, Callable[[FailureIndex], object]]]
 ) -> None:
     jobs: dict[str, Job] = {}
@@ -138,7 +138,7 @@ def test_the_index_equals_one_that_is_built_from_its_jobs(
         assert index.page(None, 10, 200_000) == fresh.page(None, 10, 200_000)
 
 
-def test_jobs_that_are_tried_again_are_found_at_the_first_read(world: World) -> None:
+def test_retried_jobs_are_found_at_the_first_read_of_failures(world: World) -> None:
     for delay in (0, 60):
         uid = world.add(max_attempts=2, retry_delay_seconds=delay).spec.uid
         world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room")
@@ -154,7 +154,7 @@ def _pages(index: FailureIndex) -> list[FoundPage]:
     return pages
 
 
-def test_only_the_largest_groups_are_listed_and_the_jobs_of_others_are_counted() -> None:
+def test_only_the_largest_groups_are_listed_and_jobs_of_other_groups_are_counted() -> None:
     jobs = {str(number): _job(number, f"f{number}", number) for number in range(MOST_GROUPS + 3)}
     jobs["-1"] = _job(-1, "f1002", 5)
     pages = _pages(_index(jobs))
@@ -219,7 +219,7 @@ def _dropping(*names: str) -> tuple[FailureIndex, dict[str, Job]]:
     ("failed", "kept"),
     [("aabbcd", {"a": 2, "b": 2, "d": 1}), ("abcd", {"b": 1, "c": 1, "d": 1}), ("abca", {"a": 2, "b": 1, "c": 1})],
 )
-def test_the_smallest_groups_are_dropped_and_of_equal_ones_the_earliest(failed: str, kept: dict[str, int]) -> None:
+def test_the_smallest_groups_are_dropped_and_of_equal_groups_the_earliest(failed: str, kept: dict[str, int]) -> None:
     index, _ = _dropping(*failed)
     assert {name: len(entries) for name, entries in _entries(index).items()} == kept
 
@@ -244,7 +244,7 @@ def test_counts_are_exact_again_once_no_job_of_a_dropped_group_is_left() -> None
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_groups_that_are_kept_while_others_are_dropped_have_all_their_jobs() -> None:
+def test_kept_groups_have_all_their_jobs_after_other_groups_are_dropped() -> None:
     jobs = {str(number): _job(number, name, number) for number, name in enumerate("abcdabcdab")}
     index = _index(jobs)
     page = index.page(None, 10, 0)
@@ -254,7 +254,7 @@ def test_groups_that_are_kept_while_others_are_dropped_have_all_their_jobs() -> 
 
 @pytest.mark.usefixtures("few_groups")
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([None, *"abcdefg"]), st.integers(0, 200_000))))
-def test_an_index_that_drops_groups_counts_each_job_once_at_most(changes: list[tuple[int, str | None, int]]) -> None:
+def test_an_index_that_drops_groups_counts_each_job_at_most_once(changes: list[tuple[int, str | None, int]]) -> None:
     index, jobs = _dropping()
     for uid, name, at in changes:
         _replace(index, jobs, str(uid), None if name is None else _job(uid, name, at))

@@ -108,7 +108,7 @@ def test_weights_of_three_to_one_give_shares_of_three_to_one() -> None:
     assert total["heavy"] / total["light"] == pytest.approx(3, abs=0.3)
 
 
-def test_a_loud_tenant_gets_the_slots_that_nobody_else_wants() -> None:
+def test_a_busy_tenant_gets_the_slots_that_no_other_tenant_uses() -> None:
     tenants = Tenants(20)
     tenants.add_jobs("loud", JOBS)
     tenants.add_jobs("quiet", 1)
@@ -116,7 +116,7 @@ def test_a_loud_tenant_gets_the_slots_that_nobody_else_wants() -> None:
     assert tenants.shares == {"loud": 19, "quiet": 1}
 
 
-def test_a_bulk_claim_is_fair_within_itself() -> None:
+def test_a_bulk_claim_divides_its_jobs_fairly_among_groups() -> None:
     tenants = Tenants(100)
     for name in ["loud", *QUIET]:
         tenants.add_jobs(name, 1_000 if name == "loud" else 2)

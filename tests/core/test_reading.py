@@ -193,7 +193,7 @@ def test_a_sweep_by_the_owner_needs_no_lease(world: World) -> None:
     assert world.read(uid).ready
 
 
-def test_a_sweep_of_listed_jobs_skips_removed_jobs_and_those_that_do_not_match(world: World) -> None:
+def test_a_sweep_of_listed_jobs_skips_removed_jobs_and_jobs_that_do_not_match(world: World) -> None:
     uids = tuple(world.add(tags=("t",)).spec.uid for _ in range(4))
     world.delete(uids[1])
     world.update(uids[2], tags=())

@@ -82,7 +82,7 @@ def test_a_schedule_ignores_a_moved_job_that_it_has_not_added(world: World, meta
     assert ([one.spec.uid for one in world.list("dead")], schedule(world).moved) == ([job.spec.uid], ())
 
 
-def test_a_cancelled_job_is_no_failure(world: World) -> None:
+def test_a_cancelled_job_does_not_count_as_a_failure(world: World) -> None:
     put(world, pause_after_failures=1)
     at(world, hours(world)[0])
     world.update(jobs(world)[0].spec.uid, cancel=True)

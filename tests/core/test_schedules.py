@@ -92,7 +92,7 @@ def end(world: World, state: State = State.COMPLETE) -> None:
             world.update(job.spec.uid, state=state, retry=False)
 
 
-def test_a_time_adds_the_job_and_moves_the_schedule_on_in_one_decision(world: World) -> None:
+def test_a_firing_adds_the_job_and_sets_the_next_time_in_one_decision(world: World) -> None:
     first, second = hours(world)[:2]
     assert put(world).schedule.next == first
     world.now = first - 1
@@ -108,7 +108,7 @@ def test_a_time_adds_the_job_and_moves_the_schedule_on_in_one_decision(world: Wo
     picture(world.tables)
 
 
-def test_the_job_says_which_schedule_added_it_and_for_what_time(world: World) -> None:
+def test_a_scheduled_job_names_its_schedule_and_the_scheduled_time(world: World) -> None:
     put(world, name='the "nightly"', cron="0 0 * * *", timezone="Europe/Berlin", job=replace(JOB, meta='{ "of": 7 }'))
     put(world, name="b", cron="0 0 * * *", job=replace(JOB, meta="{ }"))
     at(world, MIDNIGHT)
@@ -119,7 +119,7 @@ def test_the_job_says_which_schedule_added_it_and_for_what_time(world: World) ->
     ]
 
 
-def test_the_job_has_the_fields_of_the_schedule_and_defaults_for_others(world: World) -> None:
+def test_a_scheduled_job_has_the_fields_of_its_schedule_and_otherwise_defaults(world: World) -> None:
     job = ScheduledJob(
         content="{}",
         priority=7,
@@ -183,7 +183,7 @@ def test_a_job_that_was_retried_by_hand_counts_as_unfinished(world: World) -> No
     assert outcomes(world)[-1] == (second + HOUR, f"The job {job.spec.uid} is not finished.")
 
 
-def test_if_running_add_adds_a_job_beside_an_unfinished_one(world: World) -> None:
+def test_if_running_add_adds_a_job_beside_an_unfinished_job(world: World) -> None:
     put(world, if_running=IfRunning.ADD)
     for hour in hours(world)[:3]:
         at(world, hour)
@@ -191,7 +191,7 @@ def test_if_running_add_adds_a_job_beside_an_unfinished_one(world: World) -> Non
     assert len(schedule(world).followed) == 3
 
 
-def test_if_running_replace_cancels_unfinished_jobs_and_adds_one(world: World) -> None:
+def test_if_running_replace_cancels_unfinished_jobs_and_adds_a_job(world: World) -> None:
     first, second, third = hours(world)[:3]
     put(world, if_running=IfRunning.REPLACE, job=replace(JOB, timeout_seconds=0))
     at(world, first)
@@ -232,7 +232,7 @@ def test_a_time_whose_unique_key_is_taken_is_skipped(world: World) -> None:
     assert [text for _, text in outcomes(world)] == [f"The job {holder.spec.uid} has the same unique_key."]
 
 
-def test_a_deleted_and_created_schedule_adds_no_second_job_for_a_time(world: World) -> None:
+def test_a_recreated_schedule_adds_no_second_job_for_a_time(world: World) -> None:
     first = hours(world)[0]
     put(world, if_running=IfRunning.ADD)
     at(world, first)
@@ -335,7 +335,7 @@ def test_setting_a_schedule_again_keeps_its_history_its_next_time_and_its_pause(
     assert not put(world, every_seconds=3_600, paused=False).schedule.paused
 
 
-def test_a_dry_run_answers_but_stores_nothing(world: World) -> None:
+def test_a_dry_run_answers_but_stores_no_schedule(world: World) -> None:
     command = c.SetSchedule(**WHO, name="s", settings=Settings(cron="0 * * * *", job=JOB), dry_run=True, edge=EDGE)
     assert world.ask(command).schedule.next == hours(world)[0]
     with pytest.raises(ScheduleNotFound, match="'s'"):

@@ -59,9 +59,7 @@ def walked(table: QueueTable, sort: Sort, state: State | None, limit: int) -> li
 @pytest.mark.slow
 @given(STEPS)
 @settings(deadline=None)
-def test_a_half_built_index_stays_correct_while_jobs_change(
-    steps: list[tuple[list[Fact], Sort, int]],
-) -> None:
+def test_a_half_built_index_stays_correct_while_jobs_change(steps: list[tuple[list[Fact], Sort, int]]) -> None:
     tables = Tables()
     for some, sort, most in steps:
         tables.apply(some)

@@ -46,7 +46,7 @@ def test_a_key_held_until_started_is_free_once_the_job_is_claimed(world: World) 
     assert [outcome(world, STARTED) for _ in range(2)] == ["new", "kept"]
 
 
-def test_the_rule_of_the_holder_decides_how_long_it_holds_the_key(world: World) -> None:
+def test_the_rule_of_the_holder_decides_how_long_the_key_is_held(world: World) -> None:
     put(world, STARTED)
     world.hold()
     assert outcome(world) == "new"
@@ -114,7 +114,7 @@ def test_deleting_a_finished_job_frees_its_key(world: World) -> None:
     assert outcome(world) == "new"
 
 
-def test_a_new_job_takes_the_key_from_finished_ones_permanently(world: World) -> None:
+def test_a_new_job_takes_the_key_from_finished_jobs_permanently(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=90))
     world.update(first.spec.uid, State.COMPLETE)
     world.now += 90 * SECOND
@@ -135,7 +135,7 @@ def test_completing_a_cancelled_job_does_not_give_back_a_key_that_was_taken_over
     assert outcome(world) == "new"
 
 
-def test_a_job_that_has_lost_its_key_holds_it_again_once_it_is_retried(world: World) -> None:
+def test_a_retried_job_holds_its_lost_key_again(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=90))
     world.update(first.spec.uid, State.COMPLETE)
     world.now += 90 * SECOND
@@ -146,7 +146,7 @@ def test_a_job_that_has_lost_its_key_holds_it_again_once_it_is_retried(world: Wo
     assert put(world) == (world.read(first.spec.uid), "kept")
 
 
-def test_a_finished_job_keeps_its_key_even_from_adds_beside_jobs_in_progress(world: World) -> None:
+def test_a_finished_job_holds_its_key_even_against_adds_with_if_running_add(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60, if_running=IfInProgress.ADD))
     world.update(first.spec.uid, State.COMPLETE)
     assert outcome(world, BESIDE) == "kept"
@@ -157,7 +157,7 @@ def test_a_finished_job_keeps_its_key_even_from_adds_beside_jobs_in_progress(wor
 # if_queued
 
 
-def test_replacing_changes_what_the_job_does_and_when_but_neither_its_uid_nor_its_place(world: World) -> None:
+def test_replacing_a_job_changes_its_content_and_settings_but_not_its_uid_and_arrival(world: World) -> None:
     first, _ = put(
         world,
         content=b'{"n":1}',
@@ -194,7 +194,7 @@ def test_replacing_changes_what_the_job_does_and_when_but_neither_its_uid_nor_it
     assert len(world.list()) == 1
 
 
-def test_in_a_queue_that_ages_jobs_a_replaced_one_keeps_its_age_with_its_new_priority(world: World) -> None:
+def test_with_priority_ageing_a_replaced_job_keeps_its_age_with_its_new_priority(world: World) -> None:
     world.set_up(seconds_per_priority=60)
     first, _ = put(world, priority=5)
     world.now += 30 * SECOND
@@ -241,7 +241,7 @@ def test_a_replaced_job_still_waits_for_the_jobs_on_which_it_depends(world: Worl
     assert world.hold().spec.content == b'{"n":1}'
 
 
-def test_a_request_that_is_repeated_with_its_uid_replaces_nothing(world: World) -> None:
+def test_a_repeated_request_with_the_same_uid_replaces_no_job(world: World) -> None:
     put(world, REPLACE, uid=UID)
     replaced, how = put(world, REPLACE, content=b'{"n":1}')
     assert (replaced.spec.uid, how) == (UID, "replaced")
@@ -255,7 +255,7 @@ def test_a_job_can_be_replaced_in_a_queue_that_takes_no_more_jobs(world: World, 
     assert outcome(world, REPLACE) == "replaced"
 
 
-def test_a_producer_can_not_replace_the_job_of_another_key_but_can_add_beside_it(world: World) -> None:
+def test_a_producer_can_add_a_job_beside_the_job_of_another_key_but_not_replace_that_job(world: World) -> None:
     world.ask(AddKey(queue="q", access_key=KEY, role=Role.PRODUCER, new_access_key=b"p"))
     put(world)
     before = picture(world.tables)
@@ -267,7 +267,7 @@ def test_a_producer_can_not_replace_the_job_of_another_key_but_can_add_beside_it
     assert world.add_all(new(BESIDE_REPLACE), access_key=b"p")[0].replaced
 
 
-def test_the_last_job_of_a_batch_replaces_no_other(world: World) -> None:
+def test_the_last_job_of_a_batch_replaces_no_other_job(world: World) -> None:
     first, _ = put(world)
     with pytest.raises(ThenExists):
         world.ask(SetBatch(queue="q", access_key=KEY, defaults=Defaults(), name="b", then=new(REPLACE)))
@@ -277,7 +277,7 @@ def test_the_last_job_of_a_batch_replaces_no_other(world: World) -> None:
 # if_running
 
 
-def test_at_most_one_job_is_queued_beside_those_in_progress(world: World) -> None:
+def test_at_most_one_job_is_queued_beside_jobs_in_progress(world: World) -> None:
     assert outcome(world, BESIDE) == "new"
     for _ in range(3):
         world.hold()
@@ -322,7 +322,7 @@ def test_a_debounced_job_that_is_ready_is_delayed_again_before_its_latest_time(w
 # Several in one request
 
 
-def test_adds_in_one_request_give_the_same_jobs_as_a_request_for_each(world: World) -> None:
+def test_adds_in_one_request_give_the_same_jobs_as_separate_requests(world: World) -> None:
     requests = [new(BESIDE_REPLACE, content=b'{"n":%d}' % number) for number in range(3)]
     put(world, content=b'{"n":9}')
     world.hold()
@@ -336,7 +336,7 @@ def test_adds_in_one_request_give_the_same_jobs_as_a_request_for_each(world: Wor
     assert picture(world.tables)
 
 
-def test_a_job_of_the_same_request_is_found_by_its_uid_after_it_was_replaced(world: World) -> None:
+def test_a_job_replaced_within_its_request_is_still_found_by_its_uid(world: World) -> None:
     added = world.add_all(new(REPLACE, uid=UID), new(REPLACE, content=b'{"n":1}'), new(REPLACE, uid=UID))
     assert [(one.new, one.replaced) for one in added] == [(True, False), (False, True), (False, False)]
     assert added[2].job == added[1].job == world.read(UID)

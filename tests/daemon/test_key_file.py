@@ -72,7 +72,7 @@ def _left_by_a_crash(*, syncs: bool = True, directory_syncs: bool = True) -> tup
     return during, {disk.get("/none/db.key") for disk in files.after_a_crash()}
 
 
-def test_a_power_cut_leaves_no_key_file_or_a_whole_one_and_keeps_one_in_use() -> None:
+def test_a_power_cut_leaves_no_partial_key_file_and_keeps_a_key_file_in_use() -> None:
     during, after = _left_by_a_crash()
     assert during == after
     (content,) = after

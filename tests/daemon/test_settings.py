@@ -161,7 +161,7 @@ def test_a_secret_file_that_is_blank_or_too_long_is_refused(
 
 
 @pytest.mark.parametrize("variable", ["SECRET", "ADMIN_KEY"])
-def test_a_secret_of_white_space_is_refused_and_an_unset_one_is_none(variable: str) -> None:
+def test_a_secret_of_white_space_is_refused_and_an_unset_secret_is_none(variable: str) -> None:
     with pytest.raises(BadSetting, match=f"{variable} is only white space"):
         read(**{variable: " \n"})
     settings = read(**{variable: ""})

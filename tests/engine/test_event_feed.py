@@ -217,7 +217,7 @@ def test_a_watcher_that_does_not_read_is_dropped_and_keeps_no_events() -> None:
     assert Pending(slow.next()).answer is None
 
 
-def test_a_watcher_that_left_gets_nothing_more() -> None:
+def test_a_watcher_that_left_gets_no_more_events() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     feed.leave(watcher)
@@ -235,7 +235,7 @@ def test_all_watchers_get_the_same_batch_objects() -> None:
     assert all(other[0] is first[0] for other in others)
 
 
-def test_a_watcher_gets_events_in_batches_of_limited_size_and_small_ones_joined() -> None:
+def test_a_watcher_gets_small_batches_of_events_joined_up_to_a_limit() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     publish(feed, "q", _PIECE + 1)

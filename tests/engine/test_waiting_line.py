@@ -107,7 +107,7 @@ def test_a_ready_job_whose_tags_change_goes_to_a_waiter_for_the_new_tags(desk: D
 # Peeks that wait
 
 
-def test_a_peek_that_came_after_a_claim_is_not_shown_the_job_that_the_claim_takes(desk: Desk) -> None:
+def test_a_peek_after_a_claim_is_not_shown_the_job_that_the_claim_takes(desk: Desk) -> None:
     claimer, peeker = claiming(desk), peeking(desk)
     add(desk)
     assert claimer.answered
@@ -164,9 +164,7 @@ def test_a_job_that_an_update_makes_ready_can_be_claimed_in_the_same_request(des
     assert given(claim) == [uid]
 
 
-def test_a_client_that_leaves_after_finish_and_claim_has_finished_the_old_job_and_released_the_new_one(
-    desk: Desk,
-) -> None:
+def test_a_client_that_leaves_after_finish_and_claim_has_finished_one_job_and_released_the_next(desk: Desk) -> None:
     first, second = add(desk), add(desk)
     job = held(desk)
     command = c.Claims(queues=("q",), access_key=KEY, updates=(finish(desk, first, job.standing.lease),))

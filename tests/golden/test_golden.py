@@ -138,7 +138,7 @@ def database(tmp_path: Path) -> Path:
 
 
 @each_database
-def test_a_golden_database_holds_exactly_these_facts(name: str, tmp_path: Path) -> None:
+def test_a_golden_database_holds_exactly_the_listed_facts(name: str, tmp_path: Path) -> None:
     journal, commits = opened(copied(name, tmp_path))
     assert journal.clean
     assert [[decode(record) for record in commit] for commit in commits] == DATABASES[name]
@@ -146,7 +146,7 @@ def test_a_golden_database_holds_exactly_these_facts(name: str, tmp_path: Path) 
 
 
 @each_database
-def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path) -> None:
+def test_a_golden_database_reads_to_exactly_the_listed_state(name: str, tmp_path: Path) -> None:
     journal, commits = opened(copied(name, tmp_path))
     journal.close(orderly=False)
     tables = Tables()
@@ -178,7 +178,7 @@ def test_a_golden_database_reads_to_exactly_this_state(name: str, tmp_path: Path
     assert {int(job.spec.uid[-2:]) for job in jobs if job.spec.keep.failed_minutes != 60} == kept_longer
 
 
-def test_the_first_golden_database_is_served_as_it_always_was(database: Path) -> None:
+def test_the_first_golden_database_is_served_unchanged(database: Path) -> None:
     clock = new_clock()
     clock.rightNow = 1_700_000_001.0
     engine = make_engine(database, clock)

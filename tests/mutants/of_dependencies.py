@@ -7,7 +7,7 @@ from .mutant import Mutant
 _RULES: Final = "jobengine/core/dependants.py"
 _INDEX: Final = "jobengine/engine/local/tables/dependants.py"
 _JUDGE: Final = (
-    "tests/core/test_dependency_model.py::test_jobs_run_once_their_dependencies_are_met_and_none_waits_without_reason"
+    "tests/core/test_dependency_model.py::test_jobs_run_once_their_dependencies_are_met_and_no_job_waits_without_reason"
 )
 
 OF_DEPENDENCIES: Final = (
@@ -25,7 +25,7 @@ OF_DEPENDENCIES: Final = (
         _RULES,
         "    return is_failed and dependencies.on_failure is OnDependencyFailure.FAIL\n",
         "    return False\n",
-        ("tests/core/test_dependencies.py::test_a_retry_heals_the_jobs_that_failed_because_of_it",),
+        ("tests/core/test_dependencies.py::test_retrying_a_failed_job_heals_its_failed_dependants",),
     ),
     Mutant(
         "dependency-looked-up",
@@ -41,7 +41,7 @@ OF_DEPENDENCIES: Final = (
         "jobengine/engine/local/tables/batch_index.py",
         "(spec.uid in self.needed or (spec.rare.batch is not None and not standing.shift))",
         "spec.rare.batch is not None and not standing.shift",
-        ("tests/core/test_dependencies.py::test_a_finished_job_is_kept_until_all_that_depend_on_it_are_finished",),
+        ("tests/core/test_dependencies.py::test_a_finished_job_is_kept_until_its_dependants_are_finished",),
     ),
     Mutant(
         "dependency-retried",
@@ -49,7 +49,7 @@ OF_DEPENDENCIES: Final = (
         "jobengine/core/transitions.py",
         "        ended = ended.replace(UNMET, WAITED_FOR)\n",
         '        ended = ""\n',
-        ("tests/core/test_dependencies.py::test_retrying_all_failed_jobs_runs_none_before_its_dependencies",),
+        ("tests/core/test_dependencies.py::test_retrying_all_failed_jobs_runs_no_job_before_its_dependencies",),
     ),
     Mutant(
         "batch-lost",

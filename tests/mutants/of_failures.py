@@ -22,7 +22,7 @@ OF_FAILURES: Final = (
         _INDEX,
         "        return FailureScan(self._places, [*(_QUEUED if self.marks[Mark.RETRYING] else ()), Place.FAILED])\n",
         "        return FailureScan(self._places, [Place.FAILED])\n",
-        ("tests/core/test_failures.py::test_jobs_that_are_tried_again_are_found_at_the_first_read",),
+        ("tests/core/test_failures.py::test_retried_jobs_are_found_at_the_first_read_of_failures",),
     ),
     Mutant(
         "failure-latest",
@@ -46,7 +46,7 @@ OF_FAILURES: Final = (
         _INDEX,
         "                self._drop()\n",
         "                pass\n",
-        ("tests/core/test_failures.py::test_the_smallest_groups_are_dropped_and_of_equal_ones_the_earliest",),
+        ("tests/core/test_failures.py::test_the_smallest_groups_are_dropped_and_of_equal_groups_the_earliest",),
     ),
     Mutant(
         "failure-dropped-alike",

@@ -13,7 +13,7 @@ _TARGET: Final = "jobengine/tools/target.py"
 _KEY_FILE: Final = "jobengine/daemon/key_file.py"
 
 _EVERY_CRASH: Final = (
-    "tests/storage/test_crashes.py::test_every_crash_leaves_what_was_acknowledged_and_only_what_was_attempted",
+    "tests/storage/test_crashes.py::test_every_crash_keeps_all_acknowledged_changes_and_only_attempted_changes",
 )
 _CORPUS: Final = ("tests/fuzz/test_corpus.py::test_every_saved_fuzz_input_passes",)
 
@@ -315,7 +315,7 @@ OF_FILES: Final = (
         _KEY_FILE,
         "        files.sync(descriptor)\n",
         "        pass\n",
-        ("tests/daemon/test_key_file.py::test_a_power_cut_leaves_no_key_file_or_a_whole_one_and_keeps_one_in_use",),
+        ("tests/daemon/test_key_file.py::test_a_power_cut_leaves_no_partial_key_file_and_keeps_a_key_file_in_use",),
     ),
     Mutant(
         "key-file-link",

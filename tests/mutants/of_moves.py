@@ -13,7 +13,7 @@ OF_MOVES: Final = (
         _MOVES,
         "        if job.spec.uid in arrived or target.job(job.spec.uid) is not None:\n",
         "        if job.spec.uid in arrived:\n",
-        ("tests/core/test_dead_letters.py::test_a_job_whose_uid_the_other_queue_has_already_is_not_moved",),
+        ("tests/core/test_dead_letters.py::test_a_job_whose_uid_exists_in_the_other_queue_is_not_moved",),
     ),
     Mutant(
         "move-removes",
@@ -21,7 +21,7 @@ OF_MOVES: Final = (
         _MOVES,
         "        return [JobRemoved(source.name, spec.uid), JobAdded(name, Job(moved, standing))]\n",
         "        return [JobAdded(name, Job(moved, standing))]\n",
-        ("tests/core/test_dead_letters.py::test_whatever_happens_each_job_is_in_exactly_one_queue",),
+        ("tests/core/test_dead_letters.py::test_after_random_moves_each_job_is_in_exactly_one_queue",),
     ),
     Mutant(
         "move-stranger",
@@ -37,7 +37,7 @@ OF_MOVES: Final = (
         "jobengine/core/commands/moves.py",
         "        return [job for job in jobs if not self.before < job.updated <= now]\n",
         "        return jobs\n",
-        ("tests/core/test_dead_letters.py::test_a_job_that_came_back_during_a_move_is_left_there",),
+        ("tests/core/test_dead_letters.py::test_a_job_that_returns_during_a_move_is_not_moved_again",),
     ),
     Mutant(
         "move-other-lease",

@@ -66,7 +66,7 @@ OF_POSTGRES: Final = (
         _STATEMENTS,
         "(_LOCK_JOBS if locks else _READ_JOBS)",
         "_READ_JOBS",
-        (f"{_RACES}::test_of_two_concurrent_deletions_of_a_job_one_gets_not_found",),
+        (f"{_RACES}::test_the_later_of_two_concurrent_deletions_of_a_job_gets_not_found",),
     ),
     Mutant(
         "redo-conflict",
@@ -133,7 +133,7 @@ OF_POSTGRES: Final = (
         _CLAIM_STARTS,
         "    if seen.oldest < start.known_from:\n",
         "    if False:\n",
-        (f"{_OF_CLAIM_STARTS}::test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed",),
+        (f"{_OF_CLAIM_STARTS}::test_a_job_added_while_the_claim_start_is_advanced_is_claimed",),
     ),
     Mutant(
         "damaged-count",

@@ -22,7 +22,7 @@ OF_REQUESTS: Final = (
         "                pass\n",
         (
             "tests/engine/local/test_waiters.py::"
-            "test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next",
+            "test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next_waiter",
         ),
     ),
     Mutant(
@@ -49,7 +49,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/commands/claims.py",
         "        if self.updates or len(self.queues) > 1:\n            self.check(tables, now)\n",
         "",
-        ("tests/core/test_claims.py::test_a_claim_request_changes_nothing_if_the_key_may_not_do_all_of_it",),
+        ("tests/core/test_claims.py::test_a_claim_request_changes_nothing_if_the_key_may_not_do_every_part",),
     ),
     Mutant(
         "lost-lease",
@@ -81,7 +81,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "        if compare_digest(digest, key.digest):\n",
         "        if digest == key.digest:\n",
-        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_even_after_one_has_matched",),
+        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_even_after_a_match",),
     ),
     Mutant(
         "no-short-cut",
@@ -89,7 +89,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "            found = Grant(key.role, key.id)\n",
         "            return Grant(key.role, key.id)\n",
-        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_even_after_one_has_matched",),
+        ("tests/core/test_access.py::test_every_key_of_a_queue_is_compared_even_after_a_match",),
     ),
     Mutant(
         "salted-digest",
@@ -129,7 +129,7 @@ OF_REQUESTS: Final = (
         _STRICT_JSON,
         "    if brackets > max_depth and _is_deeper(outside, max_depth):\n",
         "    if max_depth < 0:\n",
-        ("tests/wire/test_strict_json.py::test_depth_counts_open_brackets_and_not_closed_ones",),
+        ("tests/wire/test_strict_json.py::test_depth_counts_only_brackets_that_are_still_open",),
     ),
     Mutant(
         "json-infinity",

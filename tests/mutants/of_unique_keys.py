@@ -56,7 +56,7 @@ OF_UNIQUE_KEYS: Final = (
         _TAKING,
         "                self._without_key.append(one)\n",
         "                pass\n",
-        (f"{_CORE}test_a_new_job_takes_the_key_from_finished_ones_permanently",),
+        (f"{_CORE}test_a_new_job_takes_the_key_from_finished_jobs_permanently",),
     ),
     Mutant(
         "debounce-ends",
@@ -72,7 +72,7 @@ OF_UNIQUE_KEYS: Final = (
         "jobengine/core/commands/adding.py",
         "            self.new[index] = job\n",
         "            pass\n",
-        (f"{_CORE}test_adds_in_one_request_give_the_same_jobs_as_a_request_for_each",),
+        (f"{_CORE}test_adds_in_one_request_give_the_same_jobs_as_separate_requests",),
     ),
     Mutant(
         "replace-others-job",
@@ -80,7 +80,7 @@ OF_UNIQUE_KEYS: Final = (
         "jobengine/core/commands/adding.py",
         "        if not may_read(there, self.grant):\n            raise UniqueKeyTaken\n",
         "        if replaces is None and not may_read(there, self.grant):\n            raise UniqueKeyTaken\n",
-        (f"{_CORE}test_a_producer_can_not_replace_the_job_of_another_key_but_can_add_beside_it",),
+        (f"{_CORE}test_a_producer_can_add_a_job_beside_the_job_of_another_key_but_not_replace_that_job",),
     ),
     Mutant(
         "key-locked-for-replacing",

@@ -34,7 +34,7 @@ def all_of(reader: BackupReader) -> bytes:
     return whole
 
 
-def test_a_backup_is_the_frames_and_a_close_and_the_file_goes_on(journal: Journal, path: Path) -> None:
+def test_a_backup_is_the_frames_and_a_closing_frame_and_the_file_stays_in_use(journal: Journal, path: Path) -> None:
     before, reader = path.read_bytes(), journal.backup_reader()
     journal.append([b"later"])
     copy = path.with_name("copy")

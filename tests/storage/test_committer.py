@@ -347,7 +347,7 @@ def test_submissions_are_refused_while_the_backlog_is_full() -> None:
     assert bench.writer.frames == [[b"a"], [b"b" * 11]]
 
 
-def test_each_write_carries_a_compaction_slice_and_poke_starts_the_next_at_once() -> None:
+def test_each_write_carries_a_compaction_slice_and_poke_starts_the_next_write_at_once() -> None:
     bench = Bench()
     slices = [[b"s1"], [b"s2"], [b"s3"]]
     bench.committer.carry(lambda _: slices.pop(0) if slices else [])

@@ -63,7 +63,7 @@ def violation(**without: bool) -> str:
     return ""
 
 
-def test_every_crash_leaves_what_was_acknowledged_and_only_what_was_attempted() -> None:
+def test_every_crash_keeps_all_acknowledged_changes_and_only_attempted_changes() -> None:
     run = Run(SimulatedFiles(), check_every_crash)
     live(run)
     assert run.acknowledged == run.attempted == 8

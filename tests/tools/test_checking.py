@@ -55,7 +55,7 @@ def test_a_close_before_an_incomplete_frame_is_not_the_end_of_the_file() -> None
     assert (report.closed, report.damage, sum(report.states.values())) == (False, None, 3)
 
 
-def test_damage_begins_at_the_first_frame_that_is_not_good(data: bytes) -> None:
+def test_damage_begins_at_the_first_bad_frame(data: bytes) -> None:
     starts = frame_starts(data)
     for begin, end in pairwise(starts[2:]):
         report = checked(data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:])

@@ -109,7 +109,7 @@ def test_jobs_added_after_an_import_come_after_the_imported_jobs(database: Datab
     assert batch << 20 > late.arrival
 
 
-def test_one_queue_is_exported_alone_and_an_unknown_one_is_refused(database: Database) -> None:
+def test_a_single_queue_is_exported_and_an_unknown_queue_is_refused(database: Database) -> None:
     database.clear()
     files = made([*FACTS, QueueCreated(evolve(MAIL, name="other", salt="t"))])
     exported(files)

@@ -52,7 +52,7 @@ def refusal(lines: bytes) -> str:
 
 @settings(max_examples=50)
 @given(st.lists(facts, max_size=60))
-def test_an_import_of_an_export_is_equal_and_so_is_its_export(made_up: list[Fact]) -> None:
+def test_an_imported_database_equals_the_exported_database_and_gives_the_same_export(made_up: list[Fact]) -> None:
     files = made(made_up)
     written = exported(files)
     read = imported(files)
@@ -66,7 +66,7 @@ def test_an_import_of_an_export_is_equal_and_so_is_its_export(made_up: list[Fact
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_a_database_of_every_released_version_passes_the_same_steps(path: Path) -> None:
+def test_a_database_of_every_released_version_is_exported_and_imported_unchanged(path: Path) -> None:
     files = SimulatedFiles(disk={PATH: path.read_bytes()})
     exported(files)
     imported(files)

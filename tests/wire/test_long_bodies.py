@@ -38,7 +38,7 @@ def _jobs(count: int, size: int = 100) -> list[Any]:
     return [{"content": {"n": n, "text": 'a "\\' + "x" * size}, "priority": n % 7} for n in range(count)]
 
 
-def test_many_jobs_in_a_long_body_have_the_same_outcome_as_in_small_ones() -> None:
+def test_many_jobs_in_a_long_body_have_the_same_outcome_as_in_short_bodies() -> None:
     jobs, pauses = _jobs(5_000), list[None]()
     read = _read("add_jobs", _body("jobs", jobs), pauses)
     assert [json.loads(job.content) for job in read.jobs] == [job["content"] for job in jobs]
@@ -48,13 +48,13 @@ def test_many_jobs_in_a_long_body_have_the_same_outcome_as_in_small_ones() -> No
     assert len(pauses) >= 11
 
 
-def test_many_updates_in_a_long_body_have_the_same_outcome_as_in_small_ones() -> None:
+def test_many_updates_in_a_long_body_have_the_same_outcome_as_in_short_bodies() -> None:
     updates = [{"uid": f"{n}", "new_status": "complete", "result": [n]} for n in range(5_000)]
     read = _read("update_jobs", _body("updates", updates))
     assert [(one.uid, one.changes.result) for one in read.updates] == [(f"{n}", b"[%d]" % n) for n in range(5_000)]
 
 
-def test_a_short_body_is_read_at_once_and_one_of_more_than_8_kib_in_a_turn_of_its_own() -> None:
+def test_a_short_body_is_read_at_once_and_a_body_of_more_than_8_kib_in_its_own_turn() -> None:
     for jobs, expected in ((50, 0), (100, 1)):
         pauses: list[None] = []
         _read("add_jobs", _body("jobs", _jobs(jobs)), pauses)

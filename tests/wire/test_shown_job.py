@@ -171,7 +171,7 @@ def test_the_schema_has_each_accepted_and_each_ignored_field() -> None:
     assert {name: part not in ignored for name, part in _properties("NewJob").items()} == taken
 
 
-def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_default() -> None:
+def test_each_field_shared_by_new_jobs_and_jobs_comes_from_the_request_or_a_default() -> None:
     spec = {*Spec.__struct_fields__, *Rare.__struct_fields__}
     kept = spec & set(NewJob.__struct_fields__)
     # `keep` comes from keep_minutes or the defaults, `dependencies` from depends_on.
@@ -187,7 +187,7 @@ def test_each_field_of_a_new_job_that_a_job_has_too_comes_from_the_request_or_a_
         (Notes, record_fields.NotesExtras, set()),
     ],
 )
-def test_a_record_has_each_field_that_most_jobs_do_not_have(kind: Any, written: Any, elsewhere: set[str]) -> None:
+def test_a_record_has_each_optional_field(kind: Any, written: Any, elsewhere: set[str]) -> None:
     parts = (Spec, Rare) if kind is Spec else (kind,)
     optional = {field.name for part in parts for field in fields(part) if not field.required}
     # In records a request's digest still has its first name.

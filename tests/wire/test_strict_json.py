@@ -75,7 +75,7 @@ def test_malformed_json_is_refused(text: bytes) -> None:
         check(text, 32)
 
 
-def test_depth_counts_open_brackets_and_not_closed_ones() -> None:
+def test_depth_counts_only_brackets_that_are_still_open() -> None:
     check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10) + b"]", 32)
     with pytest.raises(NotStrict, match="deeper than 32"):
         check(b"[" + b",".join([b"[" * 30 + b"]" * 30] * 10 + [b"[" * 32 + b"]" * 32]) + b"]", 32)
@@ -151,7 +151,7 @@ def test_values_are_counted_before_they_are_decoded() -> None:
 
 @pytest.mark.parametrize("pad", range(4))
 @pytest.mark.parametrize("unit", [b'"\\\\",', b'"\\",,,\\"",', b'{"a":[]},', b'"[,[,",', b'"' + b"x" * 300_000 + b'",'])
-def test_counting_in_slices_gives_the_same_result_for_any_slices(unit: bytes, pad: int) -> None:
+def test_counting_in_slices_gives_the_same_result_for_any_slice_length(unit: bytes, pad: int) -> None:
     units = 700_000 // len(unit)
     text = b"[" + b" " * pad + unit * units + b"0]"
     values = units * (3 if b"{" in unit else 1) + 2
@@ -175,7 +175,7 @@ def test_half_of_a_surrogate_pair_is_named(half: str) -> None:
 
 
 @pytest.mark.parametrize("text", [b'{"a":"\\\\ud800"', b'{"a":"\\ud83d\\ude00', b'["ud800"'])
-def test_a_text_that_is_cut_off_is_not_reported_as_half_of_a_pair(text: bytes) -> None:
+def test_a_truncated_text_is_not_reported_as_half_of_a_surrogate_pair(text: bytes) -> None:
     with pytest.raises(NotStrict, match="ends too early"):
         check(text, 32)
 

@@ -59,7 +59,7 @@ def jobs_in(data: bytes, tmp_path: Path) -> int:
     return sum(report.states.values())
 
 
-def test_a_backup_is_the_file_and_a_close(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_is_the_file_and_a_closing_frame(desk: Desk, tmp_path: Path) -> None:
     desk.told(desk.adding(content=LONG))
     whole = all_of(desk, begun(desk))
     assert without_end(whole) == desk.path.read_bytes()
@@ -118,7 +118,7 @@ def test_a_backup_reads_no_piece_before_it_is_requested(desk: Desk) -> None:
     assert not desk.thread.waiting
 
 
-def test_at_most_four_backups_run_and_an_abandoned_one_makes_room(desk: Desk) -> None:
+def test_at_most_four_backups_run_and_an_abandoned_backup_makes_room(desk: Desk) -> None:
     several = [begun(desk) for _ in range(4)]
     for pieces in several:
         assert piece(desk, pieces)

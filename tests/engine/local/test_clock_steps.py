@@ -89,7 +89,7 @@ def test_a_clock_step_survives_compaction(desk: Desk) -> None:
     assert picture(desk) == before
 
 
-def test_a_clock_that_was_set_back_while_nothing_ran_makes_no_lease_longer(desk: Desk) -> None:
+def test_a_clock_that_was_set_back_while_no_server_ran_makes_no_lease_longer(desk: Desk) -> None:
     _hold(desk, timeout_seconds=100)
     desk.clock.advance(40)
     desk.stop()

@@ -97,7 +97,7 @@ def test_small_commits_carry_small_slices(desk: Desk) -> None:
     assert desk.path.with_name("db.new").stat().st_size - before < 20 * 330
 
 
-def test_a_copy_is_synced_in_steps_and_not_all_at_its_end(tmp_path: Path) -> None:
+def test_a_compaction_copy_is_synced_in_steps(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     for _ in range(8):
         desk.told(desk.adding(content=b'{"x": "%s"}' % (b"x" * _COPY_STEP)))

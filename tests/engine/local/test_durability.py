@@ -161,7 +161,7 @@ def test_on_a_full_disk_jobs_still_expire(desk: Desk) -> None:
     assert [job.state for job in before] == [State.FAILED]
 
 
-def test_on_a_full_disk_a_kill_loses_only_what_was_refused(desk: Desk) -> None:
+def test_on_a_full_disk_a_kill_loses_only_refused_changes(desk: Desk) -> None:
     acknowledged = [desk.told(desk.adding()) for _ in range(3)]
     without_room(desk)
     assert_full(desk, desk.ask(desk.adding()))
@@ -280,7 +280,7 @@ def test_compaction_ends_by_itself_without_any_request(tmp_path: Path) -> None:
     assert not desk.path.with_name("db.new").exists()
 
 
-def test_compaction_proceeds_between_commits_and_loses_none(tmp_path: Path) -> None:
+def test_compaction_proceeds_between_commits_and_loses_no_commit(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     jobs = garbage(desk)
     desk.ask(desk.adding())

@@ -44,7 +44,7 @@ def listing(desk: Desk, key: bytes = KEY) -> Coroutine[Any, Any, FailurePage]:
     return desk.engine.ask(ListFailures(queue="q", access_key=key, limit=10))
 
 
-def test_other_requests_are_answered_while_the_index_is_built(desk: Desk) -> None:
+def test_other_requests_are_answered_while_the_failure_index_is_built(desk: Desk) -> None:
     index = index_of(desk)
     made = [_indexed(index)]
     asked = desk.ask(listing(desk))
@@ -58,7 +58,7 @@ def test_other_requests_are_answered_while_the_index_is_built(desk: Desk) -> Non
     assert desk.ask(listing(desk)).answered
 
 
-def test_neither_a_failure_nor_the_explanation_of_another_job_builds_the_index(desk: Desk) -> None:
+def test_neither_a_failure_nor_the_explanation_of_another_job_builds_the_failure_index(desk: Desk) -> None:
     queued = desk.told(desk.adding())
     desk.told(desk.engine.ask(ExplainJob(queue="q", access_key=KEY, uid=queued.spec.uid)))
     assert not index_of(desk).is_used
@@ -67,7 +67,7 @@ def test_neither_a_failure_nor_the_explanation_of_another_job_builds_the_index(d
 @pytest.mark.parametrize(
     ("reads", "more"), [(ListFailures, {"limit": 1}), (CountFailures, {}), (ExplainJob, {"uid": None})]
 )
-def test_the_index_is_dropped_five_minutes_after_the_last_read(desk: Desk, reads: Any, more: dict[str, Any]) -> None:
+def test_the_failure_index_is_dropped_five_minutes_after_a_read(desk: Desk, reads: Any, more: dict[str, Any]) -> None:
     more = {name: value or next(iter(table_of(desk).jobs)) for name, value in more.items()}
     desk.told(desk.engine.ask(reads(queue="q", access_key=KEY, **more)))
     desk.clock.advance(NOT_YET)

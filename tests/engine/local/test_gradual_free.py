@@ -76,7 +76,7 @@ def test_a_long_queue_is_freed_some_thousands_at_a_time(desk: Desk) -> None:
     assert turns > JOBS / SLICE
 
 
-def test_a_queue_of_the_same_name_can_be_created_while_the_old_one_is_freed(desk: Desk) -> None:
+def test_a_queue_of_the_same_name_can_be_created_while_the_old_queue_is_freed(desk: Desk) -> None:
     table, _ = table_of(desk), delete(desk)
     desk.one_turn()
     desk.thread.step()

@@ -41,7 +41,7 @@ def test_a_job_that_ends_while_other_changes_are_written_wakes_its_waiter(desk: 
     assert waiting.answer.state is State.COMPLETE
 
 
-def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_next(desk: Desk) -> None:
+def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_next_waiter(desk: Desk) -> None:
     desk.ask(desk.adding("other"))
     desk.turn()
     gone = claiming(desk)

@@ -85,7 +85,7 @@ def test_a_crash_at_any_step_of_a_firing_leaves_both_the_job_and_the_next_time_o
     assert len(_found(files.now(), clock.seconds())[0]) == 4
 
 
-def test_an_idle_server_with_many_schedules_wakes_only_for_the_next_one(desk: Desk) -> None:
+def test_an_idle_server_with_many_schedules_wakes_only_for_the_next_firing(desk: Desk) -> None:
     for number in range(1_000):
         Pending(desk.engine.ask(setting(f"s{number}", every_seconds=86_400 + number)))
     desk.settle()

@@ -60,7 +60,7 @@ def test_other_requests_are_answered_while_a_sort_index_is_built(desk: Desk) -> 
     assert asked.answer.jobs[0] == first
 
 
-def test_changes_while_an_index_is_made_are_in_the_index(desk: Desk) -> None:
+def test_changes_while_a_sort_index_is_built_are_in_the_index(desk: Desk) -> None:
     asked = desk.ask(listing(desk, Sort.NEWEST_UPDATED))
     desk.one_turn()
     assert not asked.answered
@@ -72,7 +72,7 @@ def test_changes_while_an_index_is_made_are_in_the_index(desk: Desk) -> None:
     assert [job.spec.uid for job in asked.answer.jobs[:2]] == [uids[-1], uids[0]]
 
 
-def test_one_index_serves_both_directions(desk: Desk) -> None:
+def test_one_sort_index_serves_both_directions(desk: Desk) -> None:
     for sort in Sort:
         desk.told(listing(desk, sort))
     assert table_of(desk).sort_indexes.keys() == {Sort.CREATED, Sort.UPDATED}
@@ -95,7 +95,7 @@ def test_a_list_with_a_wrong_key_builds_no_sort_index(desk: Desk) -> None:
     assert not table_of(desk).sort_indexes
 
 
-def test_an_index_is_dropped_in_slices_when_it_was_unused_for_a_while(desk: Desk) -> None:
+def test_a_sort_index_unused_for_a_while_is_dropped_in_slices(desk: Desk) -> None:
     desk.told(listing(desk))
     table, index = table_of(desk), table_of(desk).sort_indexes[Sort.CREATED]
     desk.clock.advance(NOT_YET)

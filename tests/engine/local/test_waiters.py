@@ -57,7 +57,7 @@ def test_the_first_waiter_is_served_first_when_several_queues_get_jobs_at_once(d
     assert given(second) == [other]
 
 
-def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next(desk: Desk) -> None:
+def test_a_job_for_a_waiter_that_leaves_before_the_answer_is_released_to_the_next_waiter(desk: Desk) -> None:
     first, second = claiming(desk, "q"), claiming(desk, "q")
     adding = desk.ask(desk.adding())
     desk.turn()
@@ -114,7 +114,7 @@ def test_a_waiter_for_the_end_of_a_job_is_woken_once_it_is_on_disk(desk: Desk) -
     assert waiting.answer.state is State.COMPLETE
 
 
-def test_a_waiter_sees_the_end_of_a_job_that_is_not_kept_and_a_restart_does_not_restore_it(desk: Desk) -> None:
+def test_a_waiter_sees_the_end_of_an_unkept_job_and_a_restart_does_not_restore_the_job(desk: Desk) -> None:
     uid = add(desk, keep_minutes=0)
     waiting = reading(desk, uid)
     command = c.UpdateJob(

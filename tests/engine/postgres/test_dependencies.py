@@ -60,7 +60,7 @@ def test_after_each_step_of_a_random_graph_the_database_agrees_with_its_jobs(wor
     assert wrong_links(world.url) == []
 
 
-def test_deleted_queues_leave_nothing_of_dependencies_and_batches(world: PostgresWorld) -> None:
+def test_deleted_queues_leave_no_dependencies_and_batches_behind(world: PostgresWorld) -> None:
     run(Graphs(Random(7)).life(40), lambda step: carried_out(world, step))
     ask = Asker(world)
     for queue in QUEUES:
@@ -100,7 +100,7 @@ def test_a_recount_corrects_dependencies_and_counts_of_batches(world: PostgresWo
     assert {job.spec.uid for job in ask.jobs(state=State.COMPLETE)} >= {A, B, C, D}
 
 
-def test_an_imported_database_continues_where_the_exported_one_stopped(
+def test_an_imported_database_continues_where_the_exported_database_stopped(
     world: PostgresWorld, ask: Asker, database: Database
 ) -> None:
     ask.add(uid=A, keep_minutes=1)
@@ -136,7 +136,7 @@ def exported(world: PostgresWorld) -> list[Any]:
         return [ClockSet(found.ahead), *map(QueueCreated, found.queues), *found.items(), *found.jobs()]
 
 
-def test_a_job_that_others_await_is_followed_up_after_it_was_damaged_and_deleted(
+def test_dependants_are_updated_after_their_dependency_was_damaged_and_deleted(
     world: PostgresWorld, ask: Asker
 ) -> None:
     ask.add(uid=A)

@@ -130,7 +130,7 @@ def test_a_recount_compares_rows_and_counts_of_the_same_moment(
     assert _recount(world) == Recount(queues=1, jobs=3, corrections=[], damaged=[])
 
 
-def test_a_damaged_job_that_is_deleted_during_a_recount_makes_it_start_again(world: PostgresWorld, ask: Asker) -> None:
+def test_deleting_a_damaged_job_during_a_recount_restarts_the_recount(world: PostgresWorld, ask: Asker) -> None:
     retrying, _ = _marked(ask)
     _damage(world, retrying)
     with pytest.raises(Exception, match=retrying.spec.uid):
@@ -150,7 +150,7 @@ def test_corrections_of_a_queue_that_is_deleted_meanwhile_are_removed(world: Pos
     assert world.control.execute(number).fetchall() == []
 
 
-def test_a_recount_corrects_which_jobs_failed_alike(world: PostgresWorld, ask: Asker) -> None:
+def test_a_recount_corrects_the_groups_of_failures(world: PostgresWorld, ask: Asker) -> None:
     for error in ("refused", "refused", "lost"):
         ask.add()
         failed = ask.update(ask.hold(), State.FAILED, error=error)

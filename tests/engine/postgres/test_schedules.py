@@ -48,7 +48,7 @@ def check(ask: Asker, number: int) -> None:
 
 
 @pytest.mark.parametrize("servers", [2, 4])
-def test_servers_that_fire_at_once_fire_each_time_once(
+def test_servers_that_fire_at_once_fire_each_scheduled_time_once(
     world: PostgresWorld, ask: Asker, database: Database, servers: int
 ) -> None:
     put(ask)
@@ -74,7 +74,7 @@ def test_servers_that_fire_at_once_fire_each_time_once(
     check(ask, 200)
 
 
-def test_sweepers_of_two_servers_fire_each_time_once(database: Database) -> None:
+def test_sweepers_of_two_servers_fire_each_scheduled_time_once(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here = Asker(first)
@@ -130,7 +130,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, world: PostgresWorld) -> Iterator[_Cut]
     monkeypatch.undo()
 
 
-def test_a_connection_that_is_lost_at_any_step_of_a_firing_neither_loses_nor_repeats_it(
+def test_a_connection_lost_at_any_step_neither_loses_nor_repeats_a_firing(
     world: PostgresWorld, ask: Asker, database: Database, cut: _Cut
 ) -> None:
     put(ask)

@@ -33,9 +33,7 @@ def _job(**asked: Any) -> Job:
     return world.add(**asked)
 
 
-def test_a_queue_that_was_made_again_through_another_server_has_no_counts_of_the_old_one(
-    activity: ServerActivity,
-) -> None:
+def test_a_queue_recreated_through_another_server_has_no_counts_of_the_deleted_queue(activity: ServerActivity) -> None:
     for number in (1, 1, 2):
         _count(activity, "q", number)
     assert activity.since_start("q")["added"] == 1

@@ -65,7 +65,7 @@ def session(database: Database, time: _Time) -> Iterator[Session]:
     session.close()
 
 
-def test_a_sweep_reads_only_queues_in_which_jobs_are_due_in_as_many_round_trips_as_for_one(
+def test_a_sweep_reads_only_queues_with_due_jobs_in_as_many_round_trips_as_for_one_queue(
     session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []

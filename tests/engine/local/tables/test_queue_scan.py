@@ -57,7 +57,7 @@ def test_a_scan_shows_jobs_that_exist_throughout_once_even_if_jobs_change(world:
     assert shown == [job.spec.uid for job in jobs]
 
 
-def test_a_scan_shows_the_present_job_and_leaves_out_removed_ones(world: World) -> None:
+def test_a_scan_shows_the_present_job_and_leaves_out_removed_jobs(world: World) -> None:
     scan = scan_of(world)
     first, second, *_, last = world.list()
     edit(world, last, priority=99, tags=("moved",))

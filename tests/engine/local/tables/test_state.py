@@ -79,7 +79,7 @@ ORDINARY = added_jobs.map(ordinary)
 
 @given(SOME, st.lists(ORDINARY | added_jobs | ORDINARY | facts, min_size=5, max_size=40), st.booleans())
 @settings(deadline=None)
-def test_records_that_are_read_together_have_the_same_effect_as_single_ones(
+def test_records_that_are_read_together_have_the_same_effect_as_single_records(
     before: list[Fact], more: list[Fact], later: bool
 ) -> None:
     before = [*(QueueCreated(evolve(MAIL, name=name, salt="s")) for name in ("a", "b")), *before]

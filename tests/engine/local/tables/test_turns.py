@@ -230,7 +230,7 @@ class Run:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_groups_give_the_jobs_that_a_plain_model_gives(data: st.DataObject) -> None:
+def test_groups_give_the_same_jobs_as_a_plain_model(data: st.DataObject) -> None:
     """In half of the runs the settings stay, so that the effects of claims last longer."""
     order, on_failure = data.draw(st.sampled_from(GroupOrder)), data.draw(st.sampled_from(OnFailure))
     run = Run(data.draw(st.just(Limits()) | _limits), data.draw(st.just(Limits()) | _limits), order)

@@ -44,7 +44,7 @@ def test_a_claim_gets_the_jobs_that_earlier_commands_left(servers: tuple[Server,
     assert server.claim(c.DeleteJob(**WHO, uid=uids[0]), _ends(uids[1:2]), count=2) == uids[2:]
 
 
-def test_jobs_that_many_commands_of_a_batch_add_are_claimed_and_listed_in_the_order_of_the_commands(
+def test_jobs_added_by_many_commands_of_a_batch_are_claimed_and_listed_in_command_order(
     servers: tuple[Server, Server],
 ) -> None:
     server, _ = servers
@@ -87,7 +87,7 @@ def _in_groups(server: Server, names: str) -> list[str]:
     return [server.add(group=name)[0] for name in names]
 
 
-def test_a_claim_locks_the_second_job_of_a_group_only_if_it_takes_it(
+def test_a_claim_locks_the_second_job_of_a_group_only_to_take_the_job(
     servers: tuple[Server, Server], database: Database
 ) -> None:
     server, _ = servers

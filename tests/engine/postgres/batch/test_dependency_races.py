@@ -96,7 +96,7 @@ def settle(session: Session, database: Database) -> None:
     assert wrong_links(database.url) == []
 
 
-def test_two_servers_that_complete_the_two_parents_of_a_job_release_it_before_both_have_answered(
+def test_two_servers_that_complete_the_parents_of_a_job_release_it_before_the_last_answer(
     sessions: list[Session], database: Database
 ) -> None:
     for _ in range(100):
@@ -113,7 +113,7 @@ def test_two_servers_that_complete_the_two_parents_of_a_job_release_it_before_bo
     settle(sessions[3], database)
 
 
-def test_a_server_answers_once_another_server_has_followed_up_the_ends_of_its_jobs(
+def test_a_server_answers_once_another_server_has_updated_the_dependants_of_its_jobs(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = new()
@@ -147,7 +147,7 @@ def test_a_server_answers_once_another_server_has_followed_up_the_ends_of_its_jo
     sweeper.join()
 
 
-def test_the_last_jobs_of_a_batch_that_finish_at_once_end_it_once(sessions: list[Session], database: Database) -> None:
+def test_last_jobs_that_finish_at_once_end_their_batch_once(sessions: list[Session], database: Database) -> None:
     for number in range(30):
         name = f"b{number}"
         then = new()
@@ -160,7 +160,7 @@ def test_the_last_jobs_of_a_batch_that_finish_at_once_end_it_once(sessions: list
     assert [session.totals.redone for session in sessions] == [0] * 4
 
 
-def test_adds_to_a_batch_do_not_wait_for_each_other_but_its_end_waits_for_them(
+def test_adds_to_a_batch_do_not_wait_for_each_other_but_the_batch_end_waits_for_all_adds(
     sessions: list[Session], database: Database
 ) -> None:
     answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))
@@ -251,7 +251,7 @@ def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_on
     assert sum(session.totals.redone for session in sessions) < 20
 
 
-def test_a_job_on_which_another_begins_to_depend_as_its_batch_ends_is_kept(
+def test_a_job_that_gets_a_dependant_as_its_batch_ends_is_kept(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))
@@ -365,7 +365,7 @@ def fan_out(session: Session, monkeypatch: pytest.MonkeyPatch) -> tuple[str, lis
 
 
 @pytest.mark.parametrize("removes", ["one", "matching", "queue", "same batch"])
-def test_a_complete_job_that_is_deleted_at_once_releases_all_that_depend_on_it(
+def test_a_complete_job_that_is_deleted_at_once_releases_its_dependants(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch, removes: str
 ) -> None:
     answer(sessions[0], c.CreateQueue(queue="other", access_key=KEY))

@@ -219,7 +219,7 @@ def drain(session: Session, held: list[str]) -> None:
 
 
 @pytest.mark.parametrize("order", [*GroupOrder])
-def test_no_limit_is_exceeded_and_no_job_is_left_behind(database: Database, order: GroupOrder) -> None:
+def test_concurrent_claims_exceed_no_limit_and_leave_no_job_behind(database: Database, order: GroupOrder) -> None:
     log = race(database, order, seed=1)
     assert not log.failed
     assert not log.wrong
@@ -322,7 +322,7 @@ def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
         one.close()
 
 
-def test_a_rate_is_never_exceeded(database: Database) -> None:
+def test_concurrent_claims_never_exceed_a_rate(database: Database) -> None:
     database.clear()
     session = session_on(database.url)
     session.carry_out([c.CreateQueue(**WHO)])

@@ -57,7 +57,7 @@ class _World:
         return answers
 
 
-def test_the_tasks_that_a_batch_leaves_over_are_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
+def test_tasks_left_over_by_a_batch_are_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
     world = _World()
     world.told = [lambda: 1 // 0]
     answers = world.ask("1", "2", "3")

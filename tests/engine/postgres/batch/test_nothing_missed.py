@@ -122,7 +122,7 @@ def test_a_job_that_another_server_queues_again_is_claimed_first(two: _Two) -> N
     assert two.one.claim(count=2) == [uids[0], uids[2]]
 
 
-def test_a_job_whose_priority_is_changed_is_claimed_at_its_new_place(two: _Two) -> None:
+def test_a_job_whose_priority_is_changed_is_claimed_at_its_new_rank(two: _Two) -> None:
     uids = two.one.add(3)
     two.one.claim()
     two.advance_claim_start()
@@ -130,7 +130,7 @@ def test_a_job_whose_priority_is_changed_is_claimed_at_its_new_place(two: _Two) 
     assert two.one.claim(count=2) == [uids[2], uids[1]]
 
 
-def test_a_job_whose_delay_is_over_is_claimed_at_its_place(two: _Two) -> None:
+def test_a_job_whose_delay_is_over_is_claimed_at_its_rank(two: _Two) -> None:
     delayed = two.one.add(delay_seconds=60)
     uids = two.one.add(2)
     two.one.claim()
@@ -141,7 +141,7 @@ def test_a_job_whose_delay_is_over_is_claimed_at_its_place(two: _Two) -> None:
 
 
 @pytest.mark.parametrize("times", range(TIMES + 1))
-def test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed(two: _Two, times: int) -> None:
+def test_a_job_added_while_the_claim_start_is_advanced_is_claimed(two: _Two, times: int) -> None:
     """The job's arrival number is lower than those of jobs that others add and claim meanwhile."""
     two.one.add(2)
     two.one.claim()
@@ -159,7 +159,7 @@ def test_a_job_that_is_being_added_while_the_claim_start_is_advanced_is_claimed(
     assert two.other.claim(count=9) == [*added, others[1]]
 
 
-def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_waited_for(two: _Two) -> None:
+def test_advancing_waits_for_transactions_begun_just_before_the_proposal(two: _Two) -> None:
     """The transaction's number is higher than that of the transaction that made the proposal."""
     two.one.add(2)
     with connected(two.url) as proposing, connected(two.url) as control:
@@ -176,7 +176,7 @@ def test_a_transaction_that_began_just_before_the_proposal_was_committed_is_wait
     assert two.other.claim() == first
 
 
-def test_a_job_that_is_added_while_a_proposal_is_raised_beyond_it_is_claimed_first(two: _Two) -> None:
+def test_a_job_added_while_the_proposed_claim_start_passes_it_is_claimed_first(two: _Two) -> None:
     """The transaction that adds the job knows of the proposal, so nobody waits for that transaction."""
     two.one.add(2)
     two.one.claim()
@@ -304,7 +304,7 @@ def test_a_transaction_number_from_before_the_proposals_commit_is_not_recorded(
     assert two.other.claim() == first
 
 
-def test_jobs_of_several_priorities_that_are_added_at_once_set_the_claim_start_back_to_the_first(two: _Two) -> None:
+def test_adding_jobs_of_several_priorities_sets_the_claim_start_back_to_the_first_job(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
     assert two.advance_claim_start() > NO_CLAIM_START
@@ -353,7 +353,7 @@ def _is_ready(two: _Two) -> bool:
         return poll(connection, two.one.session.rows, ["q"], []).ready == {"q"}
 
 
-def test_a_batch_takes_its_number_before_it_reads_the_queue(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_is_numbered_before_its_batch_reads_the_queue(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
     two.one.add(2)
     two.one.claim()
     assert two.advance_claim_start() > NO_CLAIM_START

@@ -42,9 +42,7 @@ def _have_the_key_of_go(world: PostgresWorld) -> None:
     world.control.execute("UPDATE queue SET rev = rev + 1, sealed = %s", [rows.sealed_queue(queue)])
 
 
-def test_a_change_or_deletion_of_the_queue_may_be_the_first_use_of_a_key_of_the_go_version(
-    world: PostgresWorld,
-) -> None:
+def test_the_first_use_of_a_go_version_key_may_change_or_delete_the_queue(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     _have_the_key_of_go(world)

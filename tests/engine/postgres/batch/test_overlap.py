@@ -63,7 +63,7 @@ def world(database: Database) -> Iterator[OverlappingWorld]:
     world.close()
 
 
-def test_an_add_is_executed_while_an_earlier_one_is_in_flight(world: OverlappingWorld) -> None:
+def test_an_add_is_executed_while_an_earlier_add_is_in_flight(world: OverlappingWorld) -> None:
     world.hold()
     first = world.adding()
     (lane,) = world.under_way
@@ -85,7 +85,7 @@ def test_commands_submitted_in_one_reactor_turn_form_one_batch(world: Overlappin
     assert len(world.under_way) == 1
 
 
-def test_a_job_is_completed_while_another_is_claimed_but_small_claims_wait_for_claims(world: OverlappingWorld) -> None:
+def test_a_job_is_completed_during_a_claim_but_small_claims_wait_for_each_other(world: OverlappingWorld) -> None:
     for _ in range(3):
         world.ask.add()
     job = world.ask.hold()
@@ -102,7 +102,7 @@ def test_a_job_is_completed_while_another_is_claimed_but_small_claims_wait_for_c
 
 
 @pytest.mark.parametrize(("jobs", "under_way"), [(99, 1), (100, 2)])
-def test_a_large_claim_does_not_wait_for_another(world: OverlappingWorld, jobs: int, under_way: int) -> None:
+def test_two_large_claims_do_not_wait_for_each_other(world: OverlappingWorld, jobs: int, under_way: int) -> None:
     many = tuple(c.NewJob(content=b"{}") for _ in range(2 * jobs))
     world.ask.ask(c.AddJobs, jobs=many, defaults=Defaults())
     world.hold()
@@ -170,7 +170,7 @@ class NotedTurn(AbstractContextManager[None]):
         (501, ["trip", "turn begins", "made", "made", "made", "turn ends", "trip"]),
     ],
 )
-def test_large_batches_take_turns_with_other_lanes_and_small_ones_run_at_once(
+def test_large_batches_take_turns_with_other_lanes_and_small_batches_run_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, jobs: int, steps: list[str]
 ) -> None:
     database.clear()

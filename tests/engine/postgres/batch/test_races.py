@@ -252,12 +252,12 @@ def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
     assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
 
 
-def test_of_two_concurrent_creations_of_a_named_item_one_sees_the_other(two: _Two) -> None:
+def test_the_later_of_two_concurrent_creations_of_a_named_item_sees_the_earlier(two: _Two) -> None:
     outcomes = two.at_once(SetItem(**WHO, name="a", value="1", once=True), "item")
     assert {outcome.get() for outcome in outcomes} == {None, "1"}
 
 
-def test_of_two_concurrent_deletions_of_a_job_one_gets_not_found(two: _Two) -> None:
+def test_the_later_of_two_concurrent_deletions_of_a_job_gets_not_found(two: _Two) -> None:
     (added,) = two.ask(_new())
     outcomes = two.at_once(c.DeleteJob(**WHO, uid=added.job.spec.uid))
     assert sorted(isinstance(outcome, Done) for outcome in outcomes) == [False, True]

@@ -29,7 +29,7 @@ def _written(database: Database) -> list[Any]:
         return connection.execute("SELECT id, batch, xmin::text FROM lane_commit ORDER BY id").fetchall()
 
 
-def test_a_new_command_that_reads_waits_for_no_lock_and_writes_nothing(session: Session, database: Database) -> None:
+def test_a_new_reading_command_waits_for_no_lock_and_writes_nothing(session: Session, database: Database) -> None:
     added = c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}"),), defaults=Defaults())
     ((one,),) = [outcome.get() for outcome in session.carry_out([added]).outcomes]
     session.carry_out([SetItem(**WHO, name="a", value="1")])

@@ -252,7 +252,7 @@ def test_only_commands_that_name_a_damaged_queue_fail(world: PostgresWorld, ask:
             ask.ask(kind, damaged)
 
 
-def test_a_claim_from_several_queues_passes_over_a_damaged_one(world: PostgresWorld, ask: Asker, damaged: str) -> None:
+def test_a_claim_from_several_queues_skips_a_damaged_queue(world: PostgresWorld, ask: Asker, damaged: str) -> None:
     job = ask.add()
     claims = c.Claims(queues=(damaged, "q"), access_key=b"key")
     assert [one.job.spec for one in ask.get(world.engine.claim(claims)).jobs] == [job.spec]

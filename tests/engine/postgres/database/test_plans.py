@@ -158,7 +158,7 @@ def test_a_claim_reads_as_many_rows_as_it_takes_jobs(plans: _Plans, tags: tuple[
     assert plans.most(c.Claims(queues=("q",), access_key=b"key", count=5, tags=tags)) <= FEW
 
 
-def test_a_job_is_found_by_its_uid_and_changed_there(plans: _Plans) -> None:
+def test_reading_and_changing_jobs_by_uid_reads_few_rows(plans: _Plans) -> None:
     tasks = [c.ReadJob(**WHO, uid=uid) for uid in plans.uids[:9]]
     changes = c.Changes(progress=1)
     update = c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in plans.uids[:9]))

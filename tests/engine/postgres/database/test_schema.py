@@ -65,7 +65,7 @@ def test_migrating_version_1_adds_claim_starts_and_makes_changes_by_old_servers_
     assert len(claimed.get().jobs) == 1
 
 
-def test_a_database_of_version_3_keeps_its_counts_and_has_none_of_retrying_or_cancelled_jobs(
+def test_a_database_of_version_3_keeps_its_counts_without_retrying_or_cancelled_jobs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_old(database, 3, monkeypatch)

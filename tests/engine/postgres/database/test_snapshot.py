@@ -100,7 +100,7 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
     assert during[-1] < before + JOBS * TIMES / 3
 
 
-def test_with_an_advanced_claim_start_claims_pass_no_old_rows_while_a_snapshot_is_held_open(
+def test_after_an_advance_of_the_claim_start_claims_pass_no_old_rows_despite_a_snapshot(
     world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
     before = claims.pages(database.url)

@@ -99,7 +99,7 @@ def test_a_waiting_peek_at_a_paused_queue_sees_a_job_added_at_another_server(
     assert waiting.answer.spec == added.spec
 
 
-def test_a_claim_in_a_batch_gets_loaded_jobs_before_a_less_urgent_new_one(
+def test_a_claim_in_a_batch_gets_loaded_jobs_before_a_less_urgent_new_job(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     jobs = long_jobs(5)
