@@ -163,7 +163,7 @@ def test_the_check_of_the_rooms_finds_imports() -> None:
     assert "klein" in {room_of(name) for name in imports(PACKAGE / "web" / "api.py")}
 
 
-def test_a_room_imports_only_what_its_door_allows() -> None:
+def test_a_room_imports_only_what_the_table_of_rooms_allows() -> None:
     for path in MODULES:
         module = name_of(path)
         if module not in ("", "tap"):

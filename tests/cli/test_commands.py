@@ -316,7 +316,7 @@ def test_events_continues_after_outages_of_the_server(shell: Shell, monkeypatch:
 
 
 @pytest.mark.parametrize(("error", "after", "code"), [(_AWAY, (), 5), (EventsLost("lost"), ("--after", "e"), 1)])
-def test_events_ends_if_it_can_not_start(
+def test_events_ends_if_its_first_request_fails(
     shell: Shell, error: JobEngineError, after: tuple[str, ...], code: int
 ) -> None:
     shell.mail.answers["events" if after else "stats"] = error

@@ -109,7 +109,7 @@ def test_an_import_checks_all_lines_before_it_sets_a_schedule(shell: Shell, cron
     assert "MAILTO is ignored" in done.stderr
 
 
-def test_a_second_import_sets_only_what_has_changed(shell: Shell, crontab: Path) -> None:
+def test_a_second_import_sets_only_changed_schedules(shell: Shell, crontab: Path) -> None:
     arguments = ("schedule", "import", str(crontab), "--queue", "mail", "--timezone", "UTC")
     shell(*arguments)
     shell.mail.answers["schedules"] = [

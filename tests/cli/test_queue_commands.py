@@ -51,7 +51,7 @@ def test_configure_prints_a_new_key(shell: Shell) -> None:
     assert asked == {"new_access_key": Secret(done.stdout.strip()), "old_key_seconds": 3600}
 
 
-def test_configure_keeps_the_defaults_that_it_does_not_name() -> None:
+def test_configure_keeps_defaults_that_are_not_among_its_options() -> None:
     server = DefaultsServer()
     engine, _ = unconnected(server, access_key="k")
     for line in ("--max-attempts 3 --retry-delay 5s", "--keep-failed 7d", "--max-jobs 9"):

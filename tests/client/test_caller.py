@@ -86,7 +86,7 @@ _LOST: list[Reply] = [
 
 
 @pytest.mark.parametrize("trouble", _LOST, ids=str)
-def test_an_add_is_sent_again_with_the_same_uid(clock: Clock, trouble: Reply) -> None:
+def test_a_repeated_add_has_the_same_uid(clock: Clock, trouble: Reply) -> None:
     engine, pool = _engine([trouble, answer(201, JOB)])
     assert engine.queue("q").add({"a": 1}).uid == "u"
     first, second = pool.requests

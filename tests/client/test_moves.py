@@ -116,7 +116,7 @@ def test_a_retry_of_many_jobs_needs_either_a_filter_or_all(wrong: dict[str, Any]
         ({"tag": "a", "cancelled": None}, {"state": "failed", "tag": "a"}),
     ],
 )
-def test_a_retry_leaves_cancelled_jobs_out_unless_its_filter_names_them(
+def test_a_retry_excludes_cancelled_jobs_unless_its_filter_selects_cancelled_jobs(
     chosen: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     queue, pool = _queue({"matched": 7})

@@ -200,7 +200,7 @@ def _sent(**options: Any) -> Any:
     return json.loads(job_json({"a": 1}, options))
 
 
-def test_a_new_job_has_the_given_uid_or_a_unique_one() -> None:
+def test_a_new_job_has_the_given_uid_or_a_new_unique_uid() -> None:
     assert _sent(uid="mine")["uid"] == "mine"
     assert len({_sent()["uid"] for _ in range(100)}) == 100
 

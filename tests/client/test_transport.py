@@ -166,7 +166,7 @@ async def test_a_connection_that_the_server_has_closed_is_replaced_silently(serv
 
 @BOTH
 @in_loop
-async def test_a_server_without_tls_is_distinguished_from_an_unreachable_one(without_tls: str, kind: Any) -> None:
+async def test_a_server_without_tls_is_distinguished_from_an_unreachable_server(without_tls: str, kind: Any) -> None:
     engine = kind(without_tls, access_key="k", retry_for=0)
     with pytest.raises(Unavailable, match="does not speak TLS; try http:// instead of https://\\."):
         await _done(engine.queue("q").stats())

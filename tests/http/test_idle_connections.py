@@ -42,7 +42,7 @@ def test_a_request_restarts_the_idle_time() -> None:
     assert ended[1:] == [("a", 110)]
 
 
-def test_idle_connections_share_one_timer_which_ends_with_the_last_one() -> None:
+def test_idle_connections_share_one_timer_which_ends_with_the_last_connection() -> None:
     clock = Clock()
     idle, ended = _idle(clock)
     idle.discard("a")

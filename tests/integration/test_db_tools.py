@@ -65,7 +65,7 @@ def test_check_of_a_backup_refuses_a_copy_without_its_end(db: Db) -> None:
         assert json.loads(db("check", "--json", "copy").stdout)["ends_with_close"] is False
 
 
-def test_restore_of_a_copy_without_its_end_restores_the_rest_and_notes_it(db: Db) -> None:
+def test_restore_of_a_copy_without_its_end_restores_the_rest_with_a_note(db: Db) -> None:
     db("backup", "jobengine.jedb", "copy")
     assert "its end is missing" not in db("restore", "copy", "whole").stderr
     os.truncate(db.home / "copy", frame_starts((db.home / "copy").read_bytes())[4])

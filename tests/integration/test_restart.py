@@ -68,7 +68,7 @@ def test_a_connected_client_does_not_keep_the_server_from_ending(daemon: Daemon,
     assert "Traceback" not in daemon.log
 
 
-def test_a_client_that_does_not_read_or_a_second_sigterm_does_not_prevent_an_orderly_stop(daemon: Daemon) -> None:
+def test_the_stop_is_orderly_despite_a_client_that_reads_nothing_or_a_second_sigterm(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         for _ in range(20):

@@ -139,7 +139,7 @@ def test_the_full_disk_trial_detects_a_lost_database() -> None:
     _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner ")
 
 
-def test_each_request_through_cut_connections_takes_full_effect_or_none() -> None:
+def test_each_request_through_cut_connections_is_applied_fully_or_not_at_all() -> None:
     assert _went_well(Connections(cuts=4)).cuts == 4
 
 

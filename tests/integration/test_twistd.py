@@ -191,7 +191,7 @@ def test_the_log_has_the_requests_selected_by_the_setting(
     assert [line["status"] for line in lines if line.get("path") in ("/test", "/none")] == logged
 
 
-def test_the_log_of_a_start_has_the_version_the_address_and_what_was_read_back(make_daemon: MakeDaemon) -> None:
+def test_the_log_of_a_start_has_the_version_the_address_and_the_recovered_jobs(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"LOG_FORMAT": "json"}).start()
     new = f"the database {daemon.db_path} is new"
     with daemon.client() as client:

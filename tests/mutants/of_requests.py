@@ -275,7 +275,7 @@ OF_REQUESTS: Final = (
         "jobengine/client/jobs.py",
         '    return encode_text({"uid": new_uid(), **options',
         "    return encode_text({**options",
-        ("tests/client/test_small_parts.py::test_a_new_job_has_the_given_uid_or_a_unique_one",),
+        ("tests/client/test_small_parts.py::test_a_new_job_has_the_given_uid_or_a_new_unique_uid",),
     ),
     Mutant(
         "client-secret-in-repr",

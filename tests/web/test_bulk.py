@@ -191,7 +191,7 @@ def test_a_malformed_update_is_named_by_the_400_and_no_update_is_applied(server:
         {"all": "true", "new_status": "queued"},
     ],
 )
-def test_a_bulk_change_needs_updates_or_a_filter_and_not_both(server: MemoryServer, body: Any) -> None:
+def test_a_bulk_change_needs_either_updates_or_a_filter(server: MemoryServer, body: Any) -> None:
     added = add(server)
     assert server.call("POST", "/api/v1/jobs", body={"queue_name": "q", **body}).status == 400
     assert listed(server)["jobs"] == [added]

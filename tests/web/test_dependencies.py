@@ -21,7 +21,7 @@ def _add_many(server: MemoryServer, *jobs: dict[str, Any], **more: Any) -> Answe
     return server.call("PUT", "/api/v1/jobs", body=body)
 
 
-def test_a_job_waits_for_the_jobs_that_it_names(server: MemoryServer) -> None:
+def test_a_job_waits_for_its_dependencies(server: MemoryServer) -> None:
     make_queue(server, "other")
     body = {"queue_name": "other", "job": {"content": {}, "uid": B}}
     assert server.call("PUT", "/api/v1/job", body=body).status == 201

@@ -23,7 +23,7 @@ def test_an_event_has_an_id_a_kind_and_its_time(server: MemoryServer) -> None:
     assert watcher.changes == [(uid, None, "queued"), (uid, "queued", "failed")]
 
 
-def test_an_event_has_the_group_of_a_job_that_has_one(server: MemoryServer) -> None:
+def test_an_event_about_a_job_in_a_group_has_the_group(server: MemoryServer) -> None:
     watcher = Watcher(server)
     add(server, group="customer-7")
     add(server)

@@ -117,7 +117,7 @@ def test_a_link_leads_to_the_next_page_with_the_same_query(server: MemoryServer)
 
 
 @pytest.mark.parametrize("cursor", ["&cursor=", ";cursor=", "&%63ursor="])
-def test_a_link_replaces_the_cursor_however_it_was_written(server: MemoryServer, cursor: str) -> None:
+def test_a_link_replaces_the_cursor_in_any_notation(server: MemoryServer, cursor: str) -> None:
     uids = [add(server)["uid"] for _ in range(3)]
     following = page(server, limit=1)["next_cursor"]
     answer = server.call("GET", f"/api/v1/jobs?limit=1;queueName=q{cursor}{following}")

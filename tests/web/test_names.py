@@ -60,7 +60,7 @@ NAMED = [call for call, body in BODIES.items() if len({"name", "queue_name"} & b
 
 
 @pytest.mark.parametrize("call", NAMED, ids=" ".join)
-def test_a_body_names_its_queue_by_either_field_but_not_both(server: MemoryServer, call: tuple[str, str]) -> None:
+def test_a_body_names_its_queue_in_exactly_one_of_two_fields(server: MemoryServer, call: tuple[str, str]) -> None:
     body = BODIES[call]
     name, other = ("name", "queue_name") if "name" in body else ("queue_name", "name")
     both = server.call(*call, body={**body, other: "q"})

@@ -27,7 +27,7 @@ def test_a_rule_with_only_a_key_equals_the_short_form(server: MemoryServer, rule
     assert (job["unique_key"], "unique" in job) == ("k", False)
 
 
-def test_an_add_that_replaces_a_job_answers_200_with_the_job_as_it_is_now(server: MemoryServer) -> None:
+def test_an_add_that_replaces_a_job_answers_200_with_the_new_state_of_the_job(server: MemoryServer) -> None:
     first = add(server, {"n": 1}, unique_key="k", priority=3)
     answer = put(server, content={"n": 2}, unique={"key": "k", "if_queued": "replace"}, tags=["t"])
     assert answer.status == 200
@@ -43,7 +43,7 @@ def test_an_add_that_replaces_a_job_answers_200_with_the_job_as_it_is_now(server
     assert "replaced" not in put(server, unique_key="k").json
 
 
-def test_a_bulk_add_says_which_jobs_it_has_replaced(server: MemoryServer) -> None:
+def test_a_bulk_add_names_the_replaced_jobs(server: MemoryServer) -> None:
     jobs = [{"content": {"n": n}, "unique": {"key": key, "if_queued": "replace"}} for n, key in enumerate("aba")]
     body = {"queue_name": "q", "jobs": jobs}
     answer = server.call("PUT", "/api/v1/jobs", body=body)

@@ -55,7 +55,7 @@ def test_the_first_outcome_waits_20_ms_for_other_outcomes() -> None:
     assert len(report.holds) == 2
 
 
-def test_a_released_job_is_reported_at_once_as_another_worker_may_claim_it() -> None:
+def test_a_release_is_reported_at_once_because_another_worker_may_claim_the_job() -> None:
     assert len(end(*busy(), changes=RELEASED)) == 1
 
 

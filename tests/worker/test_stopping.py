@@ -28,7 +28,7 @@ def test_an_idle_worker_that_is_stopped_aborts_its_claim_and_ends() -> None:
     assert (bench.plan(), bench.over) == ([], True)
 
 
-def test_a_stopping_worker_releases_jobs_that_arrive_without_starting_them() -> None:
+def test_a_stopping_worker_releases_jobs_that_arrive_and_does_not_start_a_job() -> None:
     bench = Bench.of(2)
     bench.plan()
     bench.supervisor.stop(bench.now, 30)

@@ -27,7 +27,7 @@ def _look_at(person: Person, queue: Queue, uid: str) -> None:
     person.sees(f"Job {uid[:8]}")
 
 
-def test_the_page_of_a_job_folds_json_and_copies_it_and_the_link_exactly(arrive: Arrive, queue: Queue) -> None:
+def test_the_page_of_a_job_folds_json_and_copies_the_json_and_the_link_exactly(arrive: Arrive, queue: Queue) -> None:
     person = arrive(permissions=["clipboard-read", "clipboard-write"])
     content = {"to": ["alice", "bob"], "exact": 1234567890123456789, "deep": {"er": {"est": {"still": 1}}}}
     uid = queue.add(content, meta={"from": "shop"}).uid

@@ -98,7 +98,7 @@ def test_pressing_a_page_button_twice_before_the_answer_turns_one_page(person: P
     expect(person.jobs().first).to_contain_text("number: 100" if name == "Next page" else "number: 0")
 
 
-def test_an_older_list_of_keys_does_not_replace_a_newer_one(person: Person, queue: Queue) -> None:
+def test_an_older_list_of_keys_does_not_replace_a_newer_list(person: Person, queue: Queue) -> None:
     with Held(person.page, "queue/key", most=1) as older:
         person.look_at(queue.name, part="/settings")
         older.wait()
