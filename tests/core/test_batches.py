@@ -95,7 +95,7 @@ def test_creating_a_batch_again_changes_nothing(world: World) -> None:
     assert (again.new, again.batch.then, again.counts.total) == (False, THEN, 1)
 
 
-def test_a_batch_needs_no_job_at_its_end(world: World) -> None:
+def test_a_batch_may_have_no_job_at_its_end(world: World) -> None:
     world.ask(c.SetBatch(**WHO, name="b", defaults=Defaults()))
     world.add(uid=A, batch="b")
     close(world)

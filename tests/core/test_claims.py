@@ -75,7 +75,7 @@ def test_a_request_makes_its_updates_then_serves_waiters_and_then_claims(engine:
     assert uids(result) == [("q", ready)]
 
 
-def test_a_claim_without_updates_serves_no_waiters_before_it(engine: Engine) -> None:
+def test_a_claim_without_updates_does_not_serve_waiters_first(engine: Engine) -> None:
     assert engine.carry_out(claims("q", "other")).jobs == []
     assert [type(part) for part in engine.parts] == [Claim, Claim]
 

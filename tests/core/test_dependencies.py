@@ -226,7 +226,7 @@ def test_a_deleted_queue_fails_the_jobs_that_wait_for_its_jobs(world: World) -> 
     assert world.read(C).state is State.FAILED
 
 
-def test_jobs_of_a_deleted_queue_no_longer_keep_jobs_of_other_queues(world: World) -> None:
+def test_dependencies_of_jobs_in_a_deleted_queue_are_not_kept_any_longer(world: World) -> None:
     world.create("other")
     world.add(uid=A)
     world.add(queue="other", uid=C, depends_on=(("q", A),))

@@ -205,7 +205,7 @@ def test_if_running_replace_cancels_unfinished_jobs_and_adds_a_job(world: World)
     assert len(jobs(world)) == 3
 
 
-def test_a_time_whose_job_cannot_be_added_is_skipped_with_the_reason_and_cancels_nothing(world: World) -> None:
+def test_a_firing_whose_job_cannot_be_added_is_skipped_and_cancels_no_job(world: World) -> None:
     first, second, third, fourth = hours(world)[:4]
     put(world, if_running=IfRunning.REPLACE)
     at(world, first)
@@ -225,7 +225,7 @@ def test_a_time_whose_job_cannot_be_added_is_skipped_with_the_reason_and_cancels
     assert (schedule(world).fired, schedule(world).skipped) == (2, 2)
 
 
-def test_a_time_whose_unique_key_is_taken_is_skipped(world: World) -> None:
+def test_a_firing_whose_unique_key_is_taken_is_skipped(world: World) -> None:
     holder = world.add(unique_key="u")
     put(world, job=replace(JOB, unique_key="u"))
     at(world, hours(world)[0])

@@ -49,7 +49,7 @@ OF_GROUPS: Final = (
         _TURNS,
         "group.served = self.turn",
         "pass",
-        (f"{_FAIRNESS}test_a_group_with_a_first_job_waits_for_at_most_one_claim_per_group_plus_one",),
+        (f"{_FAIRNESS}test_a_group_without_jobs_in_progress_waits_for_at_most_one_claim_per_group_plus_one",),
     ),
     Mutant(
         "clock-set-back",

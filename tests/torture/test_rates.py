@@ -25,7 +25,7 @@ def test_no_window_has_too_many_claims_and_no_claim_is_late(trial: Rates, restar
     assert min(tally.kills, tally.clock_steps) > restarts
 
 
-def test_the_check_of_rates_covers_windows_that_begin_at_any_time() -> None:
+def test_the_rates_check_covers_windows_that_begin_at_any_time() -> None:
     assert too_many([0, 999, 1_000, 1_999], Rate(2, 1)) == []
     assert too_many([0, 500, 999, 1_500], Rate(2, 1)) == [(0, 999), (500, 1_500)][:1]
 

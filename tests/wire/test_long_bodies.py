@@ -157,7 +157,7 @@ def test_other_requests_are_handled_while_values_are_counted() -> None:
     assert len(pauses) >= 39
 
 
-def test_a_change_of_all_matching_jobs_may_be_long() -> None:
+def test_a_request_that_changes_all_matching_jobs_may_have_a_long_body() -> None:
     body = json.dumps({"queue_name": "q", "filter": {"tag": "t"}, "content": {"a": "x" * 500_000}}).encode()
     read = _read("update_jobs", body)
     assert isinstance(read, c.UpdateMatching)

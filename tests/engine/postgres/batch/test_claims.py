@@ -117,7 +117,7 @@ def test_a_job_that_was_locked_but_not_changed_is_claimed_next(
     assert server.claim(count=2) == [uids[2], uids[4]]
 
 
-def test_both_jobs_of_a_group_are_claimed_if_the_groups_before_the_second_are_full(
+def test_two_jobs_of_a_group_are_claimed_if_the_groups_between_them_are_full(
     servers: tuple[Server, Server],
 ) -> None:
     server, _ = servers
