@@ -55,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _dumps_stay_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool in this process forbids core dumps for good; later tests start servers that are to forbid them."""
+    monkeypatch.setattr("jobengine.tools.database_secret.forbid_dumps", lambda: None)
+
+
 @implementer(ILogObserver)
 class _Keeper:
     """Keeps the events of the log."""

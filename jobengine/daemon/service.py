@@ -198,6 +198,7 @@ class Daemon(Service):
         except Exception as error:  # without an engine there is nothing to serve
             reason = about_database(error)
             if self.running:
+                self._log.critical("{error}", error=reason)
                 self._end_with(reason)
             else:
                 self._start_error = reason

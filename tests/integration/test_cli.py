@@ -11,6 +11,7 @@ import pytest
 
 from jobengine.cli.app import app
 from jobengine.cli.command import Command
+from jobengine.tools.copying import backup
 from jobengine.tools.exporting import export
 from tests.storage.files_of_commits import write
 from tests.tools.go_files import GO_SECRET, go_file
@@ -236,6 +237,8 @@ def _prepared(shell: Shell, example: str) -> str:
     if "key revoke" in example:
         made = json.loads(shell("key", "add", "mail", "--role", "viewer", "--json").stdout)
         example = example.replace(example.split(" ")[-1], made["id"])
+    if "check" in example and "tonight" in example:
+        backup(str(shell.home / "jobengine.jedb"), str(shell.home / "tonight.jedb"), b"s")
     if "serve" in example:
         example = example.replace("6006", str(free_port()))
     return example
