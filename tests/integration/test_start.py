@@ -109,8 +109,20 @@ def test_damage_in_the_middle_ends_the_start_with_4_and_leaves_the_file_unchange
     whole[-300] ^= 1
     stopped.db_path.write_bytes(whole)
     _refused(stopped)
-    # It is found once the server listens, so after a fork, which leaves nothing but the log.
-    assert "Nothing was changed" in stopped.log
+
+
+def test_damage_that_is_found_while_the_server_listens_is_logged(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.make_queue()
+        assert client.add_many([{"content": {}}] * 2_000).status == 201
+        client.add()
+    assert daemon.stop() == 0
+    whole = bytearray(daemon.db_path.read_bytes())
+    whole[-300] ^= 1
+    daemon.db_path.write_bytes(whole)
+    _refused(daemon)
+    # After a fork nobody reads standard error.
+    assert "Nothing was changed" in daemon.log
 
 
 def test_a_database_without_rights_for_its_user_is_named_with_advice(stopped: Daemon) -> None:
