@@ -331,7 +331,7 @@ def read_parts(
     worker: str | None,
     more: dict[str, Any],
 ) -> Parts:
-    """The parts of a job that have these fields in its record; see Parts. Changes `more`."""
+    """The parts of a job with these fields in its record. Takes the notes out of `more`."""
     if lease is not None or worker is not None or more:
         standing = _read_standing([state, updated, attempts, claimed, lease, worker, more])
         return standing, retention(keep, keep_failed), _shared(timeout), _shared(timeout_time), _shared(created)
@@ -427,7 +427,7 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[list[Any], bytes], Fact]]] = {
 
 
 class Head(Struct, array_like=True):
-    """The first fields of a record, the same in every version: queue and uid of a job, name of a queue."""
+    """The first fields of a record, the same in every version; the last one has a meaning only for jobs."""
 
     kind: str
     version: int

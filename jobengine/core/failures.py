@@ -37,7 +37,7 @@ class Alike(Value, frozen=True):
     count: int = 0
     #: When the first of them failed; None without jobs.
     first: int | None = None
-    #: Whether there may be more such jobs, and earlier ones: the engine has dropped their group.
+    #: Whether `count` may be too low and `first` too late, because the engine has dropped this fingerprint before.
     at_least: bool = False
 
     def at_wall_clock(self, ahead: int) -> "Alike":

@@ -1,8 +1,9 @@
 """
 Limits, rates and the order of groups: how a queue restrains its claims.
 
-A job may belong to a group. The queue says what groups mean (`Flow`), and a group may have settings of its own. What
-they limit is counted from the jobs, so no counter can leak; only a rate has a memory, the marks of a `Gate`.
+A job may belong to a group. The queue says what groups mean (`Flow`), and a group may have settings of its own. Jobs
+in progress are counted from the jobs themselves, so no slot can be lost. Only past claims, for a rate, are stored: as
+the marks of a `Gate`.
 """
 
 from enum import StrEnum

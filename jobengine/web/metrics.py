@@ -371,7 +371,7 @@ async def _of_queues(engine: Engine, pause: Callable[[], Awaitable[None]], clock
             queues.add_groups(name, (await _answer(engine, longest, clock)).groups)
         await pause()
     for name in takewhile(lambda _: clock.seconds() < until, with_failures):
-        # After a start with very many failures, the first count of them takes longer than the patience.
+        # After the start of a server, the first count of very many failures may take longer than _PATIENCE.
         with suppress(QueueNotFound, defer.TimeoutError):
             queues.add_failures(name, await _answer(engine, c.CountFailures(queue=name, admin=True), clock))
         await pause()

@@ -70,8 +70,6 @@ def _after(found: tuple[Any, ...] | None, sort: Sort | GroupSort | None) -> Any:
         return None
     given, *position = found
     if given is not sort:
-        was = "without sort" if given is None else f"with sort={given}"
-        raise BadInput(
-            f"The cursor is from a list {was}: send the same sort as for that list, or start again without a cursor."
-        )
+        was = "without sort: leave sort out" if given is None else f"with sort={given}: send that sort"
+        raise BadInput(f"The cursor is from a list {was}, or start again without a cursor.")
     return tuple(position)

@@ -161,7 +161,7 @@ class Supervisor:
     def reported(
         self, now: float, report: Report, errors: Sequence[JobEngineError | None], jobs: Sequence[Claimed] | None
     ) -> None:
-        """A report was answered; `jobs` is None if it claimed nothing."""
+        """A report has ended; `jobs` is None if no claim came with it, and empty if the claim got no job."""
         group = self._groups[report.group]
         group.reports -= 1
         group.expected -= report.room

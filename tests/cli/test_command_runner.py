@@ -277,7 +277,7 @@ def test_the_exit_of_a_command_decides_the_outcome_of_its_job(ending: Ending, wa
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_output_that_the_server_refuses_as_json_is_no_result_and_a_note_has_the_reason(output: bytes, why: str) -> None:
+def test_output_that_the_server_would_refuse_is_not_kept_and_a_note_says_why(output: bytes, why: str) -> None:
     said = verdict(Ending(0, output))
     assert (said.kind, said.result) == ("complete", None)
     assert why in said.note

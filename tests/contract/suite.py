@@ -60,7 +60,7 @@ class JobsContract(Contract):
                 ask.get(verb(command))
 
     @pytest.mark.parametrize("key", [b"wrong", b"", b"ke", b"keyy", b"\xff\xfe"])
-    def test_every_method_checks_the_key_second_and_changes_nothing_with_a_wrong_key(
+    def test_every_method_checks_the_key_after_the_queue_and_changes_nothing_with_a_wrong_key(
         self, world: World, ask: Asker, key: bytes
     ) -> None:
         job = ask.add()

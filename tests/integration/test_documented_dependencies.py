@@ -59,7 +59,7 @@ def test_dependencies_and_batches_work_over_http_as_the_page_says(daemon: Daemon
     assert listed["batches"] == [read]
 
 
-def test_an_article_waits_for_its_approval_at_a_shell_as_the_page_says(daemon: Daemon) -> None:
+def test_the_shell_example_of_an_article_and_its_approval_works(daemon: Daemon) -> None:
     with JobEngine(f"http://127.0.0.1:{daemon.port}", access_key=KEY) as engine:
         for name in ("approvals", "articles"):
             engine.queue(name).create()

@@ -46,7 +46,7 @@ def test_a_partial_last_frame_is_not_damage(data: bytes) -> None:
         assert sum(report.states.values()) == 2
 
 
-def test_a_close_before_an_incomplete_frame_is_not_the_end_of_the_file() -> None:
+def test_a_file_with_an_incomplete_frame_after_a_close_is_not_closed() -> None:
     files = made()
     journal, _ = recovered(Journal(PATH, files=files))
     journal.append([encode(job(4))])

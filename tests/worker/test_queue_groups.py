@@ -32,7 +32,7 @@ def test_a_waiting_claim_is_aborted_when_the_worker_is_at_its_concurrency() -> N
     assert bench.end(one).room == 1
 
 
-def test_a_job_beyond_the_concurrency_from_a_second_group_is_released() -> None:
+def test_a_job_that_another_queue_group_claims_beyond_the_concurrency_is_released() -> None:
     bench = _waiting(1)
     bench.give(FakeJob())
     assert bench.give(FakeJob(), group=1) == []

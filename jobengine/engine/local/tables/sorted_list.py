@@ -145,7 +145,7 @@ class SortedList(Generic[T]):
         return True
 
     def _put_in(self, at: int, run: list[T], start: int) -> int:
-        """Insert those next values of `run`, from index `start`, that belong into one gap of a block; see _append."""
+        """Insert `run[start]` and the values after it that belong into the same gap; returns the index after them."""
         block = self._blocks[at] if self._seen is None else self._own(at)
         gap = bisect_right(block, run[start])
         end = bisect_left(run, block[gap], start + 1)

@@ -78,7 +78,7 @@ class Turns:
     covered: Rank | None = None
     #: The ranks of collected ready jobs, by group; see `gather`.
     _gathered: defaultdict[str | None, list[Rank]] = field(factory=lambda: defaultdict(list), init=False)
-    #: How many jobs of a group without settings and without a gate may be in progress, and be claimed by its rate.
+    #: For a group without settings and gate: the most jobs in progress and, in the next line, the most by its rate.
     _cap: int = field(init=False)
     _rate_cap: int = field(init=False)
     #: The most jobs in progress of a group that is counted by its size.

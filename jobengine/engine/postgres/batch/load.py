@@ -169,7 +169,7 @@ class _Loading:
         self._links.load_for_due()
 
     def load_named(self, jobs: Sequence[statements.Uid], *, locks: bool) -> None:
-        """Load only these jobs, sorted."""
+        """Load these jobs and no others."""
         jobs = [one for one in jobs if may_be_there(one[1])]
         self._send([Query(one, self._take_named) for one in statements.jobs_named(jobs, (), locks=locks)])
         self.finish()

@@ -40,7 +40,7 @@ def alone(*rows: Row, order: GroupOrder = GroupOrder.ARRIVAL) -> bool:
         (row(1, 9, first=None), False),
     ],
 )
-def test_only_first_jobs_are_claimed_if_each_second_job_comes_after_the_last_group(first: Row, is_alone: bool) -> None:
+def test_one_job_of_each_group_is_claimed_if_all_second_jobs_come_last(first: Row, is_alone: bool) -> None:
     assert alone(first, row(3, 10)) is is_alone
 
 
