@@ -268,7 +268,11 @@ PER_SECOND: Final = click.option(
 _FILTERS: Final = (
     click.option("--state", type=State(), help="Jobs in this state."),
     click.option("--tag", metavar="TAG", help="Jobs with this tag."),
-    click.option("--search", metavar="TEXT", help="Jobs with this text in their content."),
+    click.option(
+        "--search",
+        metavar="TEXT",
+        help="Jobs with this text in their content, which the command line sends without blanks.",
+    ),
     click.option("--batch", metavar="NAME", shell_complete=complete_batches, help="Jobs of this batch."),
     click.option("--fingerprint", metavar="FINGERPRINT", help="Jobs with this kind of error; see `jobengine errors`."),
     click.option("--retrying", is_flag=True, default=None, help="Queued jobs whose last attempt failed or timed out."),

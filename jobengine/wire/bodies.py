@@ -114,7 +114,7 @@ class ChangeQueue(Fields, frozen=True, kw_only=True):
     draining: bool | None = None
     require_lease: bool | None = None
     max_jobs: Count | UnsetType | None = UNSET
-    defaults: Defaults | None = None
+    defaults: Defaults | UnsetType | None = UNSET
     limits: Limits | UnsetType | None = UNSET
     group_limits: Limits | UnsetType | None = UNSET
     group_order: Text | None = None

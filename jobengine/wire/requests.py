@@ -99,7 +99,7 @@ class Wire:
             draining=sent.draining,
             require_lease=sent.require_lease,
             max_jobs=None if sent.max_jobs is UNSET else sent.max_jobs or 0,
-            defaults=None if sent.defaults is None else self._filled(sent.defaults),
+            defaults=UNSET if sent.defaults is UNSET else self._filled(sent.defaults),
             limits=_limits(sent.limits),
             group_limits=_limits(sent.group_limits),
             group_order=_given(GroupOrder, sent.group_order, "group_order"),
@@ -313,10 +313,10 @@ class Wire:
     def _bounds(self, most_values: int) -> Bounds:
         return Bounds(items=MOST_JOBS, values=most_values, content_bytes=self.max_job_bytes)
 
-    def _filled(self, sent: bodies.Defaults) -> Defaults:
-        """A queue's defaults; values that were not sent come from the server's defaults."""
-        given = {name: value for name, value in asdict(sent).items() if value is not None}
-        return evolve(self.defaults, **given)
+    def _filled(self, sent: bodies.Defaults | None) -> Defaults | None:
+        """A queue's defaults; values that were not sent are the server's present ones. None if nothing was sent."""
+        given = {} if sent is None else {name: value for name, value in asdict(sent).items() if value is not None}
+        return evolve(self.defaults, **given) if given else None
 
     def _adding(self, queue: str, access: Access, jobs: tuple[c.NewJob, ...], *, many: bool) -> c.AddJobs:
         return c.AddJobs(

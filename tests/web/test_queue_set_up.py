@@ -31,13 +31,19 @@ def test_the_answer_shows_the_settings_of_the_queue(server: MemoryServer) -> Non
         "defaults": DEFAULTS,
     }
     expected = {"name": "q", "created": created, **given}
-    nothing: dict[str, Any] = dict.fromkeys([*(given.keys() - {"max_jobs"}), "new_access_key"])
+    nothing: dict[str, Any] = dict.fromkeys([*(given.keys() - {"max_jobs", "defaults"}), "new_access_key"])
     assert set_up(server, **given).json == expected
     assert set_up(server, **nothing).json == expected
     server.restart()
     assert set_up(server).json == expected
     assert set_up(server, paused=False).json == {**expected, "paused": False}
     assert set_up(server, max_jobs=None).json["max_jobs"] == 0
+
+
+@pytest.mark.parametrize("nothing", [None, {}, {"keep_minutes": None}])
+def test_a_queue_without_defaults_of_its_own_follows_the_server_again(server: MemoryServer, nothing: Any) -> None:
+    assert set_up(server, defaults={"keep_minutes": 7}).json["defaults"]["keep_minutes"] == 7
+    assert set_up(server, defaults=nothing).json["defaults"] is None
 
 
 @pytest.mark.parametrize(

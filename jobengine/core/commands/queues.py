@@ -99,7 +99,8 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     draining: bool | None = None
     require_lease: bool | None = None
     max_jobs: int | None = None
-    defaults: Defaults | None = None
+    #: See Queue; UNSET leaves them as they are.
+    defaults: Defaults | UnsetType | None = UNSET
     #: See Flow; UNSET leaves a part unchanged, and None removes limits.
     limits: Limits | UnsetType | None = UNSET
     group_limits: Limits | UnsetType | None = UNSET
@@ -149,8 +150,10 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
         return self._decided(table, table.queue, now)
 
     def _decided(self, table: Table, dead_letters: Queue | None, now: int) -> Decision[Queue]:
-        names = ("paused", "draining", "require_lease", "max_jobs", "defaults")
+        names = ("paused", "draining", "require_lease", "max_jobs")
         changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.defaults is not UNSET:
+            changes["defaults"] = self.defaults
         if self.new_access_key is not None:
             changes |= _new_owner_key(table.queue, self.new_access_key, now + self.old_key_seconds * SECOND, now)
         if self.target_wait_seconds is not UNSET:
