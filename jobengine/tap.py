@@ -151,8 +151,8 @@ def _announcement(settings: Settings) -> Announcement:
         has_admin_key=settings.admin_key is not None,
         weak_admin_key=weakness(settings.admin_key),
         weak_secret=weakness(settings.secret),
-        # Our image sets this variable, as Podman and systemd do for each container; its name is in lower case.
-        in_container=bool(os.environ.get("container")),  # noqa: SIM112
+        # Our image sets this variable, as Podman and systemd do for each container.
+        in_container=bool(os.environ.get("container")),  # noqa: SIM112  # they write it in lower case
     )
 
 

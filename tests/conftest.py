@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _dumps_stay_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool in this process forbids core dumps for good; later tests start servers that are to forbid them."""
+    """Keep tools that a test calls from forbidding core dumps of this process, which later tests could not undo."""
     monkeypatch.setattr("jobengine.tools.database_secret.forbid_dumps", lambda: None)
 
 

@@ -11,7 +11,7 @@ from jobengine.core.dependencies import Awaited, OnDependencyFailure, batch_in, 
 from jobengine.core.errors import DomainError
 from jobengine.core.model import UNFINISHED, Defaults, Job, State
 
-#: The queues of a random life, and the key of each.
+#: The queues of the random tests and, in the next line, the access key of both.
 QUEUES: Final = ("q", "r")
 KEY: Final = b"key"
 RUN, FAIL = OnDependencyFailure.RUN, OnDependencyFailure.FAIL

@@ -48,7 +48,7 @@ class _Added(Struct):
 
 _added: Final = Decoder(_Added).decode
 _job: Final = Decoder(shapes.of(Job)).decode
-#: The place of a job in a request, as error texts begin.
+#: How an error text about one job of a request begins.
 _PLACE: Final = re.compile(r"^jobs\[[0-9]+\]")
 #: The usual beginning of a job's JSON, followed by the uid. JSON that begins otherwise is decoded to find the uid.
 _BEGINS: Final = b'{"uid":"'

@@ -131,7 +131,7 @@ class QueueSettings(TypedDict, total=False):
     #: The most jobs in the queue, in any state; None or 0 is no limit.
     max_jobs: int | None
     #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs.
-    #: Omitted ones stay unchanged; None stands for the server's default.
+    #: Omitted ones stay unchanged; None stands for the server's default, and instead of all: follow the server again.
     defaults: Mapping[str, int | None] | None
     #: The limits of the whole queue and, below, of each of its groups: {"in_progress": 5, "rate": (10, 60)}, or None.
     limits: LimitOptions | Limits | None
@@ -225,6 +225,7 @@ _WRITE: Final[Mapping[str, Callable[[Any], Any]]] = {
 #: Settings that None removes.
 _REMOVED: Final = frozenset(
     {
+        "defaults",
         "limits",
         "group_limits",
         "target_wait_seconds",

@@ -102,7 +102,7 @@ class Graph(Value, frozen=True, kw_only=True):
     left_out: bool
 
 
-#: The characters of dependencies for which a job waits, and of dependencies because of which it has failed.
+#: The marks of dependencies for which a job waits and, in the next line, of dependencies because of which it failed.
 _HOLDS_WAITING: Final = frozenset({NOT_YET, WAITED_FOR})
 _HOLDS_FAILED: Final = frozenset({UNMET, WAITED_FOR})
 

@@ -10,7 +10,7 @@ from attrs import define, field
 from .model import Job, Rank
 
 #: A position in the order of groups: smaller goes first. The last element is the uid of the group's first job.
-Key = tuple[int | float | str, ...]
+Key = Rank | tuple[int, float, int, int, str]
 
 
 class OpenGroup(Protocol):

@@ -20,7 +20,7 @@ from ..core.model import FAILED, EventBatch, JobEvent, State
 _KEPT: Final = 10_000
 #: The event number in an id has fewer digits than this.
 _DIGITS: Final = 19
-#: A watcher with more waiting events than this is dropped when more come. One request may add as many at once.
+#: If more events than this wait for a watcher, the next ones end its stream. One request may add so many at once.
 _BACKLOG: Final = 10_000
 #: The most events in a batch, which all watchers share, in encoded form as well.
 _PIECE: Final = 500

@@ -60,8 +60,10 @@ class DefaultsServer:
     def __call__(self, request: Request) -> Response:
         """Read the defaults or, with a body, replace them."""
         if request.body is not None:
-            sent = json.loads(request.body).get("defaults")
-            self.defaults = self.defaults if sent is None else {"max_attempts": 1, "retry_delay_seconds": 0, **sent}
+            sent = json.loads(request.body)
+            if "defaults" in sent:
+                its = sent["defaults"]
+                self.defaults = {"max_attempts": 1, "retry_delay_seconds": 0, **its} if its else None
         return answer(200, {"name": "mail", "defaults": self.defaults})
 
 

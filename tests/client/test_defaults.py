@@ -1,5 +1,6 @@
 """Defaults of a queue: clients keep the defaults that a call does not name, although the server replaces all."""
 
+import json
 from typing import Any
 
 import pytest
@@ -29,12 +30,16 @@ def test_a_default_set_to_none_is_the_default_of_the_server() -> None:
     assert server.defaults == {**_ATTEMPTS, "max_attempts": 1}
 
 
-def test_a_change_without_defaults_is_one_request() -> None:
+def test_defaults_of_none_remove_all_defaults_in_one_request() -> None:
     server = DefaultsServer()
     engine, pool = unconnected(server, access_key="k")
-    engine.queue("mail").configure(max_jobs=5, defaults=None)
-    assert len(pool.requests) == 1
-    assert server.defaults is None
+    engine.queue("mail").configure(defaults=_ATTEMPTS)
+    pool.requests.clear()
+    engine.queue("mail").configure(max_jobs=5)
+    assert "defaults" not in json.loads(pool.requests[0].body or b"")
+    engine.queue("mail").configure(defaults=None)
+    assert json.loads(pool.requests[1].body or b"")["defaults"] is None
+    assert len(pool.requests) == 2
 
 
 @in_loop

@@ -205,7 +205,9 @@ class OrderContract(Contract):
         add_all(ask, "aab")
         assert letters(bulk(ask)) == "aab"
 
-    def test_strict_order_gives_one_job_of_a_group_after_the_other(self, ask: Asker) -> None:
+    def test_in_strict_order_the_next_job_of_a_group_is_claimed_only_after_the_end_of_the_last(
+        self, ask: Asker
+    ) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         jobs = add_all(ask, "aa.b.", max_attempts=2, retry_delay_seconds=30)
         assert letters(bulk(ask)) == "a.b."

@@ -292,7 +292,7 @@ def test_missed_all_fires_the_last_thousand_times_and_counts_the_skipped_ones(wo
 
 
 def test_after_years_of_downtime_a_minutely_schedule_fires_quickly(world: World) -> None:
-    """Only a thousand missed times are counted; earlier ones are not visited."""
+    """It counts the latest thousand missed times, and does not compute earlier ones."""
     put(world, cron="* * * * *")
     world.now += 3 * 365 * DAY
     (added, _) = world.expire()

@@ -130,12 +130,12 @@ class AsyncQueue(AsyncMoves):
 
         `limits` are for the whole queue, and `group_limits` for each group, such as
         {"in_progress": 5, "rate": (10, 60)}. `order`, such as {"seconds_per_priority": 60}, lets jobs age. Jobs that
-        fail with no attempts left move into the queue `dead_letter`. None removes `limits`, `group_limits`,
+        fail with no attempts left move into the queue `dead_letter`. None removes `defaults`, `limits`, `group_limits`,
         `target_wait_seconds`, `order` and `dead_letter`, and ends a hold with `held_until`.
         """
         new_access_key = secret(new_access_key)
         body = {"name": self.name, **settings_value(settings), **given(new_access_key=new_access_key)}
-        if "defaults" in body:  # the server replaces all of them
+        if body.get("defaults") is not None:  # the server replaces all of them
             body["defaults"] = merged_defaults((await self.stats()).raw.get("defaults"), body["defaults"])
         # A change of the key is not safe to repeat: the old key may be invalid by then.
         setup: QueueSetup = await self._ask(calls.CHANGE_QUEUE, body=body, safe=new_access_key is None)

@@ -142,7 +142,7 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
 
 
 class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
-    """The part of a command that uses another queue; the caller must be the owner of this queue too."""
+    """The part of a command that uses a second queue; only its owner may use it so."""
 
     roles = OWNERS
     reads = True

@@ -113,7 +113,7 @@ class FailureIndex:
 
         Not needed for a job that is neither failed nor tried again, before and after.
         """
-        # Checked here, without a call: most jobs that fail have no mark.
+        # Most jobs that fail have no mark, so a call for each would be a waste.
         if old is not None and ((notes := old.standing.notes).retrying or notes.cancelled):
             self._count_mark(old, -1)
         if new is not None and ((notes := new.standing.notes).retrying or notes.cancelled):

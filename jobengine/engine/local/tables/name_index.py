@@ -16,7 +16,7 @@ Pending = Mapping[SortedList[Any], list[Any]]
 
 
 class NameIndex:
-    """The ready jobs by tag, and the jobs that may hold unique keys by key."""
+    """Indexes of one queue: its ready jobs by tag, and by unique key the jobs that may hold the key."""
 
     def __init__(self) -> None:
         #: The ranks of ready jobs by tag.

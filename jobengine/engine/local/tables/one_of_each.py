@@ -29,5 +29,5 @@ def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Calla
         is_first = count == 1 or keys == list(islice(ready, count))
     if not is_first:
         return None
-    jobs = [turns.jobs[key[-1]] for key in keys]  # type: ignore[index]  # the last is a uid
+    jobs = [turns.jobs[key[-1]] for key in keys]
     return None if any(job.spec.timeout_time and is_due(job) for job in jobs) else jobs

@@ -463,7 +463,7 @@ class QueueTable(GroupQueries):
             self.find_deadline()
         if self.names.left_tags:
             self.names.forget_tags()
-        # Not while a file is read: a single dict is faster, and nobody waits while it grows.
+        # While a file is read, a single dict is faster, and no request waits for its growth.
         if (type(self.jobs) is not dict or len(self.jobs) > MOST_IN_ONE) and not self.flow.is_later:
             self._spread()
 

@@ -115,7 +115,7 @@ class Turns:
         groups, jobs, room = self.groups, self.jobs, self._room
 
         def opened(key: Key, index: int) -> tuple[Group, int, Iterable[Rank]]:
-            group, kind = groups[jobs[key[-1]].spec.rare.group], kinds[index]  # type: ignore[index]  # the last is a uid
+            group, kind = groups[jobs[key[-1]].spec.rare.group], kinds[index]
             return group, room(group), group.jobs if kind is None else group.tagged(kind)
 
         def job_of(rank: Rank) -> Job | None:
@@ -142,9 +142,9 @@ class Turns:
         for _ in range(_OLDEST):
             if at is None:
                 break
-            oldest = min(oldest, self.jobs[at[-1]].spec.created)  # type: ignore[index]  # as above
+            oldest = min(oldest, self.jobs[at[-1]].spec.created)
             # In the other orders, the first group of a priority has its oldest job.
-            at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)  # type: ignore[operator]  # a rank
+            at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)
         return None if oldest == _NEVER else oldest
 
     def held(self, ready: int) -> int:

@@ -40,7 +40,7 @@ class LoadedGroup:
         return self.base[which] + self.delta.counts[which]
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        """The group's position; see OpenGroup."""
+        """The group's position in the order of groups; the parameters are those of OpenGroup.key."""
         if self.order is not GroupOrder.FAIR:
             return rank
         load = (self.number(RUNNING) + taken) / self.settings.weight

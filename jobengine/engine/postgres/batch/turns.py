@@ -107,7 +107,7 @@ class Turns:
             positions = self._positions(by_uid, count)
 
         def opened(key: Key, _index: int) -> tuple[LoadedGroup, int, Iterable[Rank]]:
-            group = by_uid[key[-1]]  # type: ignore[index]  # the last is a uid
+            group = by_uid[key[-1]]
             return group, self.groups.room(group), tagged[group] if tags else group.ready
 
         return InTurn(lists=[positions], opened=opened, job_of=self.groups.claimable, turn=self.groups.turn)

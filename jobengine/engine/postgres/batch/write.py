@@ -81,7 +81,7 @@ _Sort = tuple[NamedStatement, _Kinds, Sequence[Change], Callable[[Sequence[Chang
 
 
 def _sorted_out(changes: Sequence[Change]) -> tuple[list[Change], list[Change], list[Change], list[Change]]:
-    """The changes as removed jobs, jobs of which only the standing has changed, other changed jobs, and new jobs."""
+    """Lists of changes: removed jobs, jobs of which only the standing has changed, other changed jobs, new jobs."""
     return (
         [one for one in changes if one.new is None],
         [one for one in changes if _keeps_spec(one)],
@@ -237,7 +237,7 @@ class Writing:
         ]
 
     def _with_links(self, changes: Sequence[Change], columns: _Columns) -> _Columns:
-        """The columns of these jobs, with the columns for dependencies and batches; kept jobs have no deadline."""
+        """Add the columns for dependencies and batches. A job that is awaited or of a batch gets no deadline."""
         assert self.linked is not None
         keys = [
             None if one.queue.queue.flow is None else key for one, key in zip(changes, self._keys(changes), strict=True)

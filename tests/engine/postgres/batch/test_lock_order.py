@@ -47,7 +47,7 @@ class _Two:
         return Watches().add(self.one.run(lambda its: begin_watch(its, rows, DATABASE_CLOCK, queue, None)))
 
     def redone(self, locks: Sequence[LiteralString], tasks: Sequence[Task], others: Sequence[Task]) -> int:
-        """How many batches are redone if the second begins while the first waits for these locks."""
+        """Carry out `tasks` and, while they wait for these locks, `others`; returns how many batches were redone."""
         with connected(self.database.url) as holder:
             holder.execute("BEGIN")
             for lock in locks:

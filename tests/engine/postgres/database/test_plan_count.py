@@ -14,7 +14,7 @@ from tests.postgres import Database
 
 from .test_cache import WHO, go_through
 
-#: The statements that PostgreSQL still plans at each execution: usual are five times, and at times a few more.
+#: The statements that PostgreSQL goes on to plan at each execution; the first five times it plans every statement.
 _MADE_AGAIN: Final = (
     "SELECT left(statement, 50), custom_plans, generic_plans FROM pg_prepared_statements "
     "WHERE custom_plans > generic_plans + 5"
