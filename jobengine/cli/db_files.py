@@ -11,7 +11,7 @@ from jobengine.tools import copying
 from jobengine.tools.checking import Report
 from jobengine.tools.checking import check as read_all
 from jobengine.tools.copying import Copied
-from jobengine.tools.database_secret import find_secret, is_in_key_file, read_new_secret
+from jobengine.tools.database_secret import find_secret, is_in_key_file, read_new_secret, warning_about
 from jobengine.tools.exit_codes import DbExit, db_exit_of
 from jobengine.tools.rekeying import rekey as rewrite
 from jobengine.tools.repairing import Repaired
@@ -30,8 +30,9 @@ FILE = click.argument("path", metavar="FILE")
 class FileCommand(Command):
     """A command for database files, which has its own exit codes."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:
+    def __init__(self, *args: Any, if_damaged: str, **more: Any) -> None:
         super().__init__(*args, common=False, **more)
+        self._if_damaged = if_damaged
         self.params.append(json_option())
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -43,12 +44,16 @@ class FileCommand(Command):
             ending = db_exit_of(error)
             if ending is None:
                 raise
-            raise Failed(_text(error), ending) from None
+            advice = self._if_damaged if ending is DbExit.DAMAGED else ""
+            raise Failed(_text(error) + advice, ending) from None
 
 
-def file_command(name: str, examples: str) -> Callable[[Callable[..., Any]], FileCommand]:
-    """A decorator that makes a function a command for database files; its docstring is the help."""
-    return click.command(name, cls=FileCommand, examples=examples)
+def file_command(name: str, examples: str, if_damaged: str = "") -> Callable[[Callable[..., Any]], FileCommand]:
+    """
+    A decorator that makes a function a command for database files; its docstring is the help. The error for a damaged
+    file ends with `if_damaged`.
+    """
+    return click.command(name, cls=FileCommand, examples=examples, if_damaged=if_damaged)
 
 
 @contextmanager
@@ -152,7 +157,11 @@ def backup(path: str, target: str) -> None:
     _report_copy(target, copied)
 
 
-@file_command("restore", "jobengine db restore backup.jedb restored.jedb")
+@file_command(
+    "restore",
+    "jobengine db restore backup.jedb restored.jedb",
+    ". Nothing was restored. Use another copy; if there is none, `jobengine db repair` rescues what can be read.",
+)
 @click.argument("source", metavar="COPY")
 @click.argument("path", metavar="FILE")
 def restore(source: str, path: str) -> None:
@@ -250,3 +259,5 @@ def rekey(path: str, new_secret_file: str) -> None:
         )
     else:
         session.output.note("Set SECRET, or SECRET_FILE, to the new SECRET before you start the server.")
+    if warning := warning_about(new_secret):
+        session.output.note(warning)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ..daemon.hardening import forbid_dumps
-from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from
+from ..daemon.secret_file import BadSecret, BlankSecret, read_key_file, read_secret_file, secret_from, weakness
 from ..storage.errors import WrongSecret
 from ..storage.journal import check_beginning
 
@@ -96,6 +96,12 @@ def read_new_secret(path: str) -> bytes:
         raise BadSecret(f"{path} {error}") from None
     except (OSError, ValueError) as error:
         raise BadSecret(f"{path} can't be read: {error}") from None
+
+
+def warning_about(new_secret: bytes) -> str:
+    """A warning if a new secret can be guessed, otherwise empty."""
+    why = weakness(new_secret)
+    return f"The new SECRET {why} and can be guessed." if why else ""
 
 
 def _set_secret(environment: Mapping[str, str]) -> bytes | None:

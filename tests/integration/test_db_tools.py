@@ -144,6 +144,20 @@ def test_each_failing_command_ends_with_its_exit_code_and_makes_no_file(db: Db, 
     assert not (db.home / "target").exists()
 
 
+def test_the_error_of_restoring_a_damaged_copy_says_what_to_do(db: Db) -> None:
+    (db.home / "copy").write_bytes(damaged(db.path.read_bytes()))
+    error = db("restore", "copy", "target", code=4).stderr
+    assert "Use another copy; if there is none, `jobengine db repair` rescues" in error
+
+
+def test_rekey_notes_that_a_new_secret_can_be_guessed(db: Db) -> None:
+    (db.home / "new").write_text("hunter2")
+    assert (
+        "has fewer than 16 characters and can be guessed"
+        in db("rekey", "jobengine.jedb", "--new-secret-file", "new").stderr
+    )
+
+
 def test_rekey_of_a_database_in_use_ends_with_5_and_changes_nothing(db: Db) -> None:
     journal = Journal(str(db.path), kdf=QUICK_KDF)
     journal.lock()
