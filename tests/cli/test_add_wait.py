@@ -19,7 +19,7 @@ def test_wait_prints_the_result(shell: Shell) -> None:
     assert (name, content, more) == ("add_and_wait", {}, {"timeout": 30.0, "uid": more["uid"]})
 
 
-def test_ctrl_c_during_add_wait_shows_how_to_cancel_the_job_that_stays(shell: Shell) -> None:
+def test_ctrl_c_during_add_wait_shows_how_to_cancel_the_added_job(shell: Shell) -> None:
     shell.mail.answers["add_and_wait"] = KeyboardInterrupt()
     done = shell("add", "mail", "{}", "--wait")
     ((_, _, more),) = shell.mail.asked
@@ -81,7 +81,7 @@ def test_add_wait_does_not_add_a_removed_job_again_after_an_outage(
         ([OutcomeUnknown("Lost."), Unavailable("The disk is full.", status=507)], 2, 1),
     ],
 )
-def test_add_wait_names_the_uid_of_a_job_that_it_no_longer_waits_for(
+def test_an_add_wait_that_gives_up_prints_the_uid_of_the_job(
     shell: Shell, wait_outcomes: list[Job | JobEngineError], errors: list[JobEngineError], attempts: int, code: int
 ) -> None:
     wait_outcomes += errors

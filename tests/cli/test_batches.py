@@ -15,7 +15,7 @@ from .fakes import UID, FakeEngine, Shell, batch_of, job_of, stats_of
 OTHER = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a12"
 
 
-def test_a_new_job_waits_for_jobs_of_its_queue_and_of_others(shell: Shell) -> None:
+def test_add_accepts_dependencies_in_the_same_queue_and_in_other_queues(shell: Shell) -> None:
     shell("add", "mail", "{}", "--after", UID, "--after", f"a:b:{OTHER}", "--on-dependency-failure", "run")
     expected = {"depends_on": [UID, ("a:b", OTHER)], "on_dependency_failure": "run"}
     assert shell.mail.asked == [("add", {}, expected)]
@@ -75,7 +75,7 @@ def test_a_batch_without_a_job_at_its_end_prints_no_uid(shell: Shell) -> None:
         ({"open": False, "ended": 1800000000, "succeeded": False}, "failed", "has ended: jobs of it failed"),
     ],
 )
-def test_a_batch_is_described_by_its_unfinished_jobs_or_its_outcome(
+def test_the_description_of_a_batch_has_its_unfinished_jobs_or_its_outcome(
     shell: Shell, fields: dict[str, Any], word: str, sentence: str
 ) -> None:
     shell.mail.answers["close batch"] = batch_of(**fields)
@@ -191,7 +191,7 @@ def test_explain_names_the_commands_for_a_job_that_waits(shell: Shell) -> None:
 # Queues
 
 
-def test_the_count_of_waiting_jobs_is_shown_only_if_there_are_any() -> None:
+def test_a_queue_without_waiting_jobs_is_shown_without_their_count() -> None:
     shell = Shell(FakeEngine(admin_key="admin"))
     shell.mail.answers["stats"] = stats_of(waiting=5)
     assert "waiting\t5\n" in shell("queue", "stats", "mail").stdout

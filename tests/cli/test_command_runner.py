@@ -71,7 +71,7 @@ def test_standard_error_is_kept_without_a_warning_if_it_can_not_be_shown(caplog:
     assert caplog.messages == []
 
 
-def test_numbers_that_a_shell_writes_to_the_descriptors_are_reported() -> None:
+def test_progress_and_hold_numbers_written_by_a_shell_script_are_reported() -> None:
     # In a process of its own, in which few file descriptors are in use.
     code = (
         "import asyncio; from jobengine.cli.command_runner import CommandRunner; "
@@ -84,7 +84,7 @@ def test_numbers_that_a_shell_writes_to_the_descriptors_are_reported() -> None:
     assert done.stdout.splitlines() == ["10", "33", "b'' 5"]
 
 
-def test_progress_is_reported_even_if_the_command_ends_before_it_is_read() -> None:
+def test_progress_is_reported_even_if_the_command_ends_before_the_runner_reads() -> None:
     class Late(CommandRunner):
         async def _attend(self, run: Any, *more: Any) -> None:
             await run.ended.wait()
@@ -108,7 +108,7 @@ def test_progress_is_reported_even_if_the_command_ends_before_it_is_read() -> No
         ("true", 0),
     ],
 )
-def test_the_last_number_that_a_command_writes_to_the_hold_descriptor_is_its_hold(writes: str, hold: int) -> None:
+def test_the_last_number_written_to_the_hold_descriptor_is_the_hold(writes: str, hold: int) -> None:
     said: list[int] = []
     ending = _sh(f"{writes} > /dev/fd/$JOBENGINE_HOLD; echo 10 > /dev/fd/$JOBENGINE_PROGRESS; exit 75", said=said)
     assert verdict(ending) == Verdict("release", hold=hold)
@@ -121,7 +121,7 @@ def test_a_hold_without_exit_code_75_is_ignored_with_a_note(code: int) -> None:
     assert (found.hold, found.note) == (0, "its hold was ignored, since it did not end with exit code 75")
 
 
-def test_progress_is_reported_even_if_no_one_digit_file_descriptor_is_free() -> None:
+def test_progress_is_reported_even_if_file_descriptors_below_10_are_all_taken() -> None:
     taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
     said: list[int] = []
     _sh("echo 50 > /dev/fd/$JOBENGINE_PROGRESS", said=said)
@@ -189,13 +189,13 @@ def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period_or_at_a
     assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
-def test_a_child_that_survives_a_command_ended_by_sigterm_is_killed(tmp_path: Path) -> None:
+def test_a_child_process_that_survives_the_sigterm_of_its_command_is_killed(tmp_path: Path) -> None:
     script = f"(trap '' TERM; sleep 60; sleep 60) & {_ready(tmp_path)}; wait"
     asyncio.run(_cancelled(["sh", "-c", script], 0.3, tmp_path / "ready"))
     assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
-def test_a_missing_command_is_an_error_and_leaks_nothing() -> None:
+def test_a_missing_command_is_an_error_and_leaves_no_file_descriptor_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
     runner = CommandRunner(["/no/such/command"])
     for _ in range(5):
@@ -224,7 +224,7 @@ async def _many_runs() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 4096  # KiB
 
 
-def test_the_environment_has_the_job_and_no_key() -> None:
+def test_the_environment_of_a_command_describes_the_job_and_has_no_key() -> None:
     base = {
         "PATH": "/bin",
         "JOBENGINE_URL": "http://127.0.0.1:1",
@@ -308,7 +308,7 @@ def test_the_server_accepts_every_output_that_is_kept_as_result(output: bytes) -
     assert len(read.updates) == 1
 
 
-def test_output_that_was_cut_is_not_a_result_and_the_note_has_the_reason() -> None:
+def test_cut_output_is_not_kept_as_result_and_a_note_says_why() -> None:
     said = verdict(Ending(0, json.dumps("x" * 100).encode(), cut=True))
     assert (said.kind, said.result) == ("complete", None)
     assert "longer" in said.note

@@ -80,7 +80,7 @@ def test_errors_go_to_standard_error_and_set_the_exit_code(shell: Shell, error: 
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_a_command_that_can_not_go_on_ends_without_a_traceback_and_closes_its_connections(
+def test_an_error_ends_a_command_without_a_traceback_and_closes_its_connections(
     shell: Shell, error: BaseException, code: int, output: str
 ) -> None:
     shell.mail.answers["stats"] = error
@@ -121,7 +121,7 @@ def test_the_error_for_an_untrusted_certificate_names_ssl_cert_file_only() -> No
     )
 
 
-def test_advice_for_http_becomes_advice_for_the_command_line(shell: Shell) -> None:
+def test_advice_about_http_in_an_error_becomes_advice_about_commands_and_settings(shell: Shell) -> None:
     for problem, said in (
         ("No key 'k'; GET /api/v1/queue/key lists its keys.", "No key 'k'; `jobengine key list` lists its keys."),
         ("No; send one that does in X-Access-Key.", "No; set JOBENGINE_ACCESS_KEY to one that does, or use --profile."),
@@ -209,7 +209,7 @@ def test_the_list_of_commands_describes_each_in_a_complete_sentence(shell: Shell
     assert [line for line in commands if not line.endswith(".") or line.endswith("..")] == []
 
 
-def test_no_option_has_a_key_as_its_value() -> None:
+def test_no_option_takes_a_key_as_its_value() -> None:
     for name, command in _commands():
         for parameter in command.params:
             said = {*parameter.opts, *parameter.secondary_opts}
@@ -232,14 +232,14 @@ def test_add_takes_its_content_from_any_source_and_prints_the_uid(shell: Shell, 
         (job_of(state="inprogress"), "still inprogress"),
     ],
 )
-def test_add_wait_ends_with_1_if_the_job_fails_or_does_not_finish(shell: Shell, job: Any, said: str) -> None:
+def test_add_wait_exits_with_1_if_the_job_fails_or_does_not_finish(shell: Shell, job: Any, said: str) -> None:
     shell.mail.answers["add_and_wait"] = job
     done = shell("add", "mail", "{}", "--wait")
     assert (done.exit_code, done.stdout) == (1, "")
     assert said in done.stderr
 
 
-def test_jobs_prints_lines_with_tabs_without_a_terminal(shell: Shell) -> None:
+def test_jobs_prints_tab_separated_lines_without_a_terminal(shell: Shell) -> None:
     shell.mail.found = [job_of(tags=["a", "b"], worker="w\x1b[31m\n1")]
     done = shell("jobs", "mail", "--state", "queued", "--tag", "a", "--search", "ada")
     assert (
@@ -249,7 +249,7 @@ def test_jobs_prints_lines_with_tabs_without_a_terminal(shell: Shell) -> None:
     assert shell.mail.asked == [("jobs", 51, {"sort": None, "state": "queued", "tag": "a", "q": "ada"})]
 
 
-def test_a_note_says_that_there_are_more_jobs(shell: Shell) -> None:
+def test_a_list_cut_by_limit_gets_a_note_that_there_are_more_jobs(shell: Shell) -> None:
     shell.mail.found = [job_of()] * 60
     few, every = shell("jobs", "mail", "--json", "--limit", "3"), shell("jobs", "mail", "--all")
     assert [json.loads(line)["uid"] for line in few.stdout.splitlines()] == [UID] * 3
@@ -268,7 +268,7 @@ def test_a_job_is_shown_field_by_field(shell: Shell) -> None:
     assert json.loads(shell("show", "mail", UID, "--json").stdout)["history"] == [attempt]
 
 
-def test_next_ends_with_3_if_no_job_is_ready(shell: Shell) -> None:
+def test_next_exits_with_3_if_no_job_is_ready(shell: Shell) -> None:
     assert shell("next", "mail").exit_code == 0
     shell.mail.answers["peek"] = None
     done = shell("next", "mail")
@@ -411,7 +411,7 @@ def test_cancelling_a_missing_job_reports_only_that_it_is_missing(shell: Shell) 
     assert (done.exit_code, done.stderr) == (3, f"jobengine: {UID}: no such job\n")
 
 
-def test_the_lease_of_a_job_comes_from_the_environment(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_update_takes_the_lease_from_the_environment(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBENGINE_LEASE", "secret")
     shell("update", "mail", UID, "--new-status", "complete", "--result", "null")
     assert shell.mail.asked == [("update", UID, {"new_status": "complete", "result": None, "lease": "secret"})]

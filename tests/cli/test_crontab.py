@@ -76,7 +76,7 @@ def test_a_crontab_of_the_system_has_a_user_in_each_line() -> None:
         ("0 3 * * * %text", "it has no command before the percent sign"),
     ],
 )
-def test_a_line_that_can_not_be_read_is_named(line: str, why: str) -> None:
+def test_the_error_for_an_invalid_line_has_its_number_and_the_reason(line: str, why: str) -> None:
     assert _read(f"# a\n{line}\n@daily echo").errors == [f"line 2: {why}"]
 
 
@@ -145,7 +145,7 @@ def test_a_dry_run_sets_nothing_and_prints_the_schedules(shell: Shell, crontab: 
     assert done.stderr.endswith("3 schedules would be added or changed.\n")
 
 
-def test_the_zone_of_the_machine_is_the_default_and_is_named(
+def test_the_zone_of_the_machine_is_the_default_and_is_printed(
     shell: Shell, crontab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", ":America/New_York")
@@ -161,7 +161,7 @@ def test_the_user_of_a_system_crontab_becomes_a_tag(shell: Shell) -> None:
     assert _sets(shell)[-1][2] == {"command": "run"}
 
 
-def test_a_line_without_a_user_or_a_command_is_named_if_a_user_is_expected() -> None:
+def test_a_system_crontab_line_without_a_user_or_a_command_is_an_error() -> None:
     assert _read("@daily root\n0 3 * * * root", with_user=True).errors == [
         "line 1: it needs a name such as @daily, a user and a command",
         "line 2: it needs five fields, a user and a command",

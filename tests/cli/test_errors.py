@@ -63,13 +63,13 @@ def test_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
     assert third.endswith("\tkind-2\tno error was given")
 
 
-def test_errors_as_json_are_the_answer_of_the_server(shell: Shell) -> None:
+def test_errors_with_json_prints_the_answer_of_the_server_unchanged(shell: Shell) -> None:
     shell.mail.answers["failures"] = _groups(_REFUSED)
     (line,) = shell("errors", "mail", "--json").stdout.splitlines()
     assert json.loads(line) == shell.mail.answers["failures"][0].raw
 
 
-def test_errors_counts_the_jobs_that_are_not_listed_in_a_last_line(shell: Shell) -> None:
+def test_errors_ends_with_the_count_of_jobs_that_are_not_listed(shell: Shell) -> None:
     shell.mail.answers |= {"failures": _groups("a"), "dropped_failures": 1_200}
     note = "Jobs of kinds beyond the 1,000 most frequent, which are not listed: 1,200.\n"
     assert shell("errors", "mail").stderr == note
@@ -85,12 +85,14 @@ def test_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
     assert len(shell("errors", "mail", "--all").stdout.splitlines()) == 3
 
 
-def test_a_fingerprint_selects_the_jobs_of_a_command(shell: Shell) -> None:
+def test_the_option_fingerprint_selects_the_jobs_that_a_command_changes(shell: Shell) -> None:
     shell("retry", "mail", "--fingerprint", "kind-0", "--yes")
     assert shell.mail.asked == [("retry", {"fingerprint": "kind-0"})]
 
 
-def test_explain_shows_since_when_jobs_failed_alike(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_shows_how_long_ago_the_first_job_failed_with_the_same_error(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raw = {"uid": UID, "state": "failed", "reason": "It failed like 2 others since 2020-01-15T08:00:00Z. It is failed."}
     monkeypatch.setitem(fakes._ANSWERS, "explain", lambda *_: Explanation(raw))
     assert re.search(

@@ -43,7 +43,7 @@ def test_configure_sets_limits_and_the_order_of_groups(
 
 
 @pytest.mark.parametrize("order", ["arrival", "strict"])
-def test_a_hold_after_failures_without_strict_order_gets_a_note(shell: Shell, order: str) -> None:
+def test_setting_hold_on_failure_without_strict_order_prints_a_note(shell: Shell, order: str) -> None:
     shell.mail.answers["configure"] = QueueSetup({"name": "mail", "group_order": order})
     note = shell("queue", "configure", "mail", "--group-on-failure", "hold").stderr
     assert ("has no effect until the queue has --group-order strict" in note) == (order != "strict")
@@ -95,7 +95,7 @@ def test_the_configured_limits_are_printed_field_by_field(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("kind", [("queue", "hold", "mail"), ("group", "hold", "mail", "g")])
-def test_hold_takes_either_a_time_span_or_an_end(shell: Shell, kind: tuple[str, ...]) -> None:
+def test_hold_takes_either_a_time_span_or_an_end_time(shell: Shell, kind: tuple[str, ...]) -> None:
     before = time.time()
     assert shell(*kind, "--for", "10m").exit_code == 0
     assert shell(*kind, "--until", "1800000000").exit_code == 0
@@ -240,7 +240,7 @@ def test_explain_of_a_finished_job_names_the_command_that_runs_it_again(shell: S
         ("order", "A job has failed.", {"holders": [{**_HOLDER, "state": "failed"}]}, "retry mail h"),
     ],
 )
-def test_explain_names_the_command_that_changes_the_limit_or_hold_of_a_job(
+def test_explain_of_a_held_job_names_the_command_that_changes_the_limit_or_hold(
     shell: Shell, held_by: str, reason: str, more: dict[str, Any], advice: str
 ) -> None:
     raw = {"uid": UID, "state": "queued", "reason": reason, "held_by": held_by, "group": "a b", **more}

@@ -88,7 +88,7 @@ _LONELY = stats_of(ready=292, oldest_ready_seconds=780.0, workers_waiting=0, cou
     ("columns", "queue", "seen"),
     [(TOP, _LONELY, "\x1b[31mno worker"), (QUEUES, stats_of(paused=True), "\x1b[33mpaused")],
 )
-def test_trouble_and_states_have_a_colour(columns: Any, queue: QueueStats, seen: str) -> None:
+def test_problems_and_states_are_shown_in_colours(columns: Any, queue: QueueStats, seen: str) -> None:
     assert seen in _drawn(table_of(columns, [queue], 80), 80, "standard")
 
 

@@ -25,7 +25,7 @@ def _uids(data: bytes, name: str | None = None, batch: str | None = None) -> lis
     return uids
 
 
-def test_the_uids_of_a_file_are_stable_and_differ_by_line_file_import_and_batch() -> None:
+def test_the_uid_of_a_line_is_always_the_same_for_one_file_import_name_and_batch() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3
@@ -135,7 +135,9 @@ def test_an_error_unrelated_to_the_file_does_not_advise_correcting_the_file(
     assert "correct the file" not in shell("add", "mail", "--many", _file(tmp_path)).stderr
 
 
-def test_the_error_for_a_refused_line_has_its_number_and_the_name_to_resume_with(shell: Shell, tmp_path: Path) -> None:
+def test_the_error_for_a_refused_line_has_its_number_and_the_import_name_for_a_resume(
+    shell: Shell, tmp_path: Path
+) -> None:
     shell.mail.answers["add_in_chunks"] = BadRequest("too long", status=400, index=1)
     path = _file(tmp_path, b"\n" + LINES)
     done = shell("add", "mail", "--many", path)

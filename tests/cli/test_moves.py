@@ -57,18 +57,18 @@ def test_a_dry_run_of_a_move_only_counts(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--all", "--state", "failed"]])
-def test_move_takes_a_filter_or_all(shell: Shell, options: list[str]) -> None:
+def test_move_needs_either_a_filter_or_the_option_all(shell: Shell, options: list[str]) -> None:
     assert shell("move", "mail", "other", *options).exit_code == 2
 
 
-def test_retry_with_a_filter_takes_a_pace(shell: Shell) -> None:
+def test_only_a_retry_with_a_filter_accepts_a_pace(shell: Shell) -> None:
     assert shell("retry", "mail", "--tag", "a", "--per-second", "50", "--yes").exit_code == 0
     assert shell.mail.asked == [("retry", {"per_second": 50.0, "tag": "a"})]
     for wrong in ([UID], ["--all", "--without-dependencies"]):
         assert shell("retry", "mail", *wrong, "--per-second", "50", "--yes").exit_code == 2
 
 
-def test_a_missing_dead_letter_queue_counts_as_trouble() -> None:
+def test_a_missing_dead_letter_queue_is_shown_as_a_problem_of_its_queue() -> None:
     its = {"queue_name": "dead", "keep_minutes": 5, "missing": True}
     assert "its dead-letter queue dead is missing" in troubles(stats_of(dead_letter=its))
     assert troubles(stats_of(dead_letter={**its, "missing": False})) == troubles(stats_of())

@@ -109,7 +109,7 @@ _CONFIGURED = {"keep_minutes": 2, "timeout_seconds": 90, "retry_delay_seconds": 
         ("queue configure mail --keep-failed 7d", ("configure", {"defaults": {"keep_failed_minutes": 10080}})),
     ],
 )
-def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: tuple[Any, ...]) -> None:
+def test_options_are_passed_to_the_client_as_arguments(shell: Shell, line: str, asked: tuple[Any, ...]) -> None:
     done = shell(*shlex.split(line))
     assert (done.exit_code, shell.mail.asked) == (0, [asked]), done.stderr
 
@@ -153,7 +153,7 @@ def test_options_become_the_arguments_of_a_call(shell: Shell, line: str, asked: 
     ],
     ids=lambda value: value[:80],
 )
-def test_wrong_usage_ends_with_2_and_calls_nothing(shell: Shell, line: str, says: str) -> None:
+def test_wrong_usage_exits_with_2_and_sends_no_request(shell: Shell, line: str, says: str) -> None:
     done = shell(*shlex.split(line), sent="{}")
     assert (done.exit_code, [queue.asked for queue in shell.engine.made if queue.asked]) == (2, [])
     assert says in done.stderr

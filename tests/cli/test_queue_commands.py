@@ -118,7 +118,9 @@ def test_work_refuses_a_command_file_that_is_not_executable(
 
 
 @pytest.mark.parametrize("line", [("mail", "sh", "-c", "x"), ("mail", "python3", "--verbose")])
-def test_work_says_where_the_command_begins_after_an_unknown_option(shell: Shell, line: tuple[str, ...]) -> None:
+def test_the_error_of_work_for_an_unknown_option_says_that_a_command_begins_after_dashes(
+    shell: Shell, line: tuple[str, ...]
+) -> None:
     done = shell("work", *line)
     assert done.exit_code == 2
     assert f"No such option '{line[2]}'" in done.stderr
@@ -126,7 +128,7 @@ def test_work_says_where_the_command_begins_after_an_unknown_option(shell: Shell
     assert "begins after" not in shell("work", "mail", "--nosuch", "--", "cat").stderr
 
 
-def test_work_imports_its_module_with_the_settings_of_the_command_line(
+def test_work_imports_the_worker_module_with_its_options_as_environment(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -125,7 +125,7 @@ def test_jobs_added_by_threads_during_a_request_share_the_next_request(lane: Add
     assert server.batches.empty()
 
 
-def test_threads_in_a_loop_share_every_request(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_call_in_a_loop_share_every_request(lane: AddLane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_SHARE", 1e9)  # no caller is left out because the machine is slow
     server = Held()
     sender = sync_sender.BatchSender(lane, server.send)
@@ -160,7 +160,7 @@ def test_an_interrupted_thread_does_not_stop_the_calls_of_other_threads(lane: Ad
     assert [type(error) for error in threads.interrupted] == [KeyboardInterrupt]
 
 
-def test_an_interrupted_leader_makes_the_outcome_of_unsafe_calls_unknown(lane: AddLane) -> None:
+def test_if_the_sending_thread_is_interrupted_unsafe_calls_of_others_have_an_unknown_outcome(lane: AddLane) -> None:
     server = Held()
     leader, other = (Item(name, safe=False) for name in (b"leader", b"other"))
     threads = _with_an_interrupted_leader(server, lane, leader, other)
@@ -171,7 +171,7 @@ def test_an_interrupted_leader_makes_the_outcome_of_unsafe_calls_unknown(lane: A
     assert len(lane) == 0
 
 
-def test_safe_calls_resent_after_an_interrupted_leader_are_marked_as_repeated(lane: AddLane) -> None:
+def test_if_the_sending_thread_is_interrupted_safe_calls_of_others_are_sent_again_as_repeated(lane: AddLane) -> None:
     server = Held()
     leader, other = Item(b"leader"), Item(b"other")
     threads = _with_an_interrupted_leader(server, lane, leader, other)
@@ -192,7 +192,7 @@ def test_each_caller_in_a_request_gets_the_error_of_an_unreachable_server(lane: 
     assert items[0].error is not items[1].error
 
 
-def test_a_thread_waits_while_the_lane_is_full() -> None:
+def test_a_thread_waits_while_too_many_calls_are_waiting() -> None:
     lane, server = AddLane("q", 2), Held()
     threads, late = _behind_a_request(server, lane, Item(b"a"), Item(b"b")), Item(b"late")
     threads.submit(late)
@@ -296,7 +296,7 @@ async def test_a_cancelled_task_does_not_affect_other_tasks_in_the_same_request(
 
 
 @in_loop
-async def test_tasks_wait_in_order_while_the_lane_is_full() -> None:
+async def test_tasks_wait_in_order_while_too_many_calls_are_waiting() -> None:
     server = AsyncHeld()
     lane = AddLane("q", 2)
     sender = async_sender.BatchSender(lane, server.send)
@@ -311,7 +311,7 @@ async def test_tasks_wait_in_order_while_the_lane_is_full() -> None:
     assert [data for batch in server.batches for data in batch] == [b"%d" % n for n in range(9) if n != 4]
 
 
-def test_a_client_can_be_used_in_one_loop_after_another() -> None:
+def test_a_client_can_be_used_in_several_event_loops_one_after_the_other() -> None:
     server = AsyncHeld()
     server.open.set()
     sender = async_sender.BatchSender(AddLane("q", 10), server.send)

@@ -103,7 +103,7 @@ def test_updates_that_must_not_be_repeated_are_sent_in_separate_requests_in_orde
     assert [lane.take() for _ in range(3)] == [[safe], [unsafe], [after]]
 
 
-def test_a_lane_is_full_at_its_item_limit_or_its_byte_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_calls_are_limited_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = _filled(_items(3), most=3)
     assert lane.full()
     lane.take()
@@ -201,7 +201,7 @@ def test_each_update_of_a_batch_succeeds_or_fails_by_itself() -> None:
     assert items[2].result() == {"uid": "c", "status": 200}
 
 
-def test_a_conflict_is_a_lost_lease_only_if_a_lease_was_sent() -> None:
+def test_a_409_raises_lease_lost_only_if_a_lease_was_sent() -> None:
     assert isinstance(_updated(409, repeated=False, asked="complete").error, LeaseLost)
     assert type(_updated(409, repeated=False, asked="complete", lease=False).error).__name__ == "Conflict"
 
@@ -226,7 +226,7 @@ def test_a_repeated_finish_succeeds_if_the_first_answer_was_lost_and_the_lease_i
     assert _updated(status, repeated=True, asked=asked, lease=False).error is not None
 
 
-def test_a_lost_answer_fails_only_items_without_an_outcome() -> None:
+def test_a_lost_answer_fails_only_items_that_have_no_result_yet() -> None:
     done, lost = _items(2)
     done.done({"uid": "a"})
     AddLane("q", 9).lost([done, lost], OutcomeUnknown("lost"))
@@ -243,7 +243,7 @@ def _calls(count: int) -> list[Item]:
     return items
 
 
-def test_a_request_waits_for_returning_callers_at_most_a_quarter_of_the_round_trip() -> None:
+def test_a_request_waits_for_calls_of_recent_callers_at_most_a_quarter_of_a_round_trip() -> None:
     returning = Returning()
     returning.released(_calls(5), 2, began=10, now=14)
     assert returning.patience(3, 14) == 1
@@ -252,14 +252,14 @@ def test_a_request_waits_for_returning_callers_at_most_a_quarter_of_the_round_tr
     assert returning.patience(7, 14) == 0
 
 
-def test_a_request_does_not_wait_for_a_lone_caller_to_return() -> None:
+def test_a_request_does_not_wait_for_another_call_of_a_single_caller() -> None:
     returning = Returning()
     assert returning.patience(1, 0) == 0
     returning.released(_calls(1), 0, began=0, now=4)
     assert returning.patience(0, 4) == 0
 
 
-def test_only_the_last_item_of_a_call_counts_as_a_caller_and_a_repeated_item_never_does() -> None:
+def test_a_call_with_several_items_counts_as_one_caller_and_repeated_items_do_not_count() -> None:
     returning = Returning()
     one, inside, again = _calls(3)
     inside.closes = again.settled = False
@@ -280,14 +280,14 @@ def _patience(returning: Returning, waiting: int) -> float:
     [((1, 1, 1, 5, 5, 5, 5), [4, 2, 1, 0.5, 1, 2, 4]), ((1,) * 7, [4, 2, 1, 0.5, 0.25, 0.125, 4])],
     ids=["they return", "they stay away six times"],
 )
-def test_the_wait_for_callers_halves_each_time_they_stay_away_and_doubles_when_they_return(
+def test_the_wait_for_recent_callers_halves_if_no_call_comes_and_doubles_if_all_callers_call(
     waiting: tuple[int, ...], waits: list[float]
 ) -> None:
     returning = Returning()
     assert [_patience(returning, one) for one in waiting] == waits
 
 
-def test_a_full_request_waits_for_no_more_callers() -> None:
+def test_a_full_request_is_sent_without_a_wait_for_recent_callers() -> None:
     returning = Returning()
     returning.released(_calls(MOST), 7, began=0, now=4)
     assert returning.are_there(MOST)

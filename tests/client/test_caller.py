@@ -123,7 +123,7 @@ def test_a_server_that_was_never_reached_is_unavailable_and_the_error_has_its_ad
     assert caught.value.status is None
 
 
-def test_an_outcome_stays_unknown_if_the_server_is_gone_after_a_lost_answer() -> None:
+def test_an_outcome_is_unknown_if_an_answer_was_lost_and_the_server_is_then_unreachable() -> None:
     replies: list[Reply] = [Broken("cut")]
 
     def reply(request: Request) -> Reply:
@@ -146,7 +146,7 @@ def test_a_call_answered_only_by_a_recovering_server_is_unavailable() -> None:
     assert len(pool.requests) > 2
 
 
-def test_an_outcome_stays_unknown_if_the_server_recovers_after_a_lost_answer() -> None:
+def test_an_outcome_is_unknown_if_an_answer_was_lost_and_the_server_then_only_recovers() -> None:
     replies: list[Reply] = [Broken("cut")]
     engine, _ = _engine(lambda request: replies.pop() if replies else _RECOVERING, retry_for=1)
     with pytest.raises(OutcomeUnknown, match="An earlier attempt may have succeeded"):
@@ -156,7 +156,7 @@ def test_an_outcome_stays_unknown_if_the_server_recovers_after_a_lost_answer() -
 _FULL = answer(503, {"detail": "the database can't grow: No space left on device"})
 
 
-def test_a_failed_read_is_unavailable_and_not_outcome_unknown() -> None:
+def test_a_read_without_an_answer_raises_unavailable_and_not_outcome_unknown() -> None:
     engine, _ = _engine(lambda request: _FULL, retry_for=1)
     with pytest.raises(Unavailable, match=r"left on device$") as caught:
         engine.readyz()
@@ -212,7 +212,7 @@ def test_a_404_to_a_repeated_deletion_counts_as_success(call: Any) -> None:
         call(_engine([Broken("cut"), Response(404, {}, b"<html>")])[0].queue("q"))
 
 
-def test_an_existing_queue_is_no_error_with_exist_ok() -> None:
+def test_creating_an_existing_queue_with_exist_ok_raises_no_error() -> None:
     engine, _ = _engine([Broken("cut"), answer(409, {"detail": "taken"}), answer(409, {"detail": "taken"})])
     engine.queue("q").create(exist_ok=True)
     with pytest.raises(QueueExists):
@@ -230,14 +230,14 @@ def test_an_existing_queue_is_no_error_with_exist_ok() -> None:
         (Response(404, {}, b"<html>"), NotJobEngine),
     ],
 )
-def test_a_refused_item_is_not_sent_again(reply: Reply, kind: type[Exception]) -> None:
+def test_a_refused_job_is_not_sent_again(reply: Reply, kind: type[Exception]) -> None:
     engine, pool = _engine([reply])
     with pytest.raises(kind):
         engine.queue("q").add({})
     assert len(pool.requests) == 1
 
 
-def test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables() -> None:
+def test_neither_a_repr_nor_a_traceback_with_local_variables_shows_a_key() -> None:
     engine, _ = _engine(lambda request: Broken("cut"), admin_key="the key of the admin", retry_for=0)
     queue = engine.queue("other", access_key="another key")
     shown = [repr(one) for one in (engine, queue, engine._settings, engine._caller, queue._key)]
@@ -292,7 +292,7 @@ def test_finish_and_claim_uses_separate_calls_with_an_old_server() -> None:
     assert pool.requests[-1].path == "/api/v1/jobs"
 
 
-def test_a_claim_sends_its_origin() -> None:
+def test_a_claim_sends_its_host_and_process() -> None:
     engine, pool = _engine(lambda _request: answer(204, None))
     engine.claim(["q"])
     said = json.loads(pool.requests[-1].body or b"")

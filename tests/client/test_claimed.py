@@ -107,7 +107,7 @@ def test_only_the_end_of_a_long_error_text_is_sent() -> None:
     assert server.updates[0]["error"].endswith("the end")
 
 
-def test_a_lost_lease_raises_and_no_later_call_is_sent() -> None:
+def test_after_a_lost_lease_each_call_raises_lease_lost_without_a_request() -> None:
     server = Server(409)
     with _claim(server)[0] as job:
         with pytest.raises(LeaseLost):

@@ -22,7 +22,7 @@ def test_a_change_of_defaults_keeps_the_defaults_of_an_earlier_change() -> None:
     assert [request.method for request in pool.requests] == ["GET", "POST"] * 2
 
 
-def test_a_default_set_to_none_is_the_default_of_the_server() -> None:
+def test_a_default_set_to_none_follows_the_default_of_the_server() -> None:
     server = DefaultsServer()
     engine, _ = unconnected(server, access_key="k")
     engine.queue("mail").configure(defaults=_ATTEMPTS)

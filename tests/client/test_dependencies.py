@@ -112,7 +112,7 @@ def test_a_new_job_without_dependants_can_be_added_many_times() -> None:
     assert len({job["uid"] for job in _sent(pool)}) == 3
 
 
-def test_each_job_of_a_chain_depends_on_the_one_before() -> None:
+def test_each_job_of_a_chain_depends_on_the_job_before() -> None:
     queue, pool = queue_with(_added)
     last = NewJob({"n": 3}, depends_on=["x"], priority=5)
     jobs = queue.chain({"n": 1}, {"n": 2}, last, priority=1, depends_on=["w"])
@@ -125,7 +125,7 @@ def test_each_job_of_a_chain_depends_on_the_one_before() -> None:
     assert queue.chain() == []
 
 
-def test_a_chain_that_does_not_fit_in_a_request_is_refused() -> None:
+def test_a_chain_too_long_for_one_request_is_refused() -> None:
     queue, pool = queue_with(_added)
     assert len(queue.chain(*[{}] * 500)) == 500
     too_much: list[list[dict[str, Any]]] = [[{}] * 501, [{"a": "x" * 500_000}] * 2]
@@ -161,7 +161,7 @@ def test_jobs_are_filtered_by_their_batch() -> None:
 # Children of a claimed job
 
 
-def test_a_claimed_job_waits_for_jobs_that_it_adds() -> None:
+def test_wait_for_adds_jobs_and_makes_the_claimed_job_wait_for_these_jobs() -> None:
     queue, pool = queue_with([answer(200, {"uid": "u", "state": "queued"})])
     child = NewJob({"n": 2}, priority=1)
     with _claimed(queue) as job:
@@ -197,7 +197,9 @@ def test_a_claimed_job_waits_for_jobs_that_it_adds() -> None:
         (Broken("cut"), OutcomeUnknown, False),
     ],
 )
-def test_a_refused_or_lost_wait_is_not_repeated(reply: Any, error: type[Exception], lost: bool) -> None:
+def test_a_wait_for_call_is_not_repeated_after_a_refusal_or_a_lost_answer(
+    reply: Any, error: type[Exception], lost: bool
+) -> None:
     queue, pool = queue_with([reply], retry_for=60)
     job = _claimed(queue)
     with pytest.raises(error):
@@ -206,7 +208,7 @@ def test_a_refused_or_lost_wait_is_not_repeated(reply: Any, error: type[Exceptio
 
 
 @pytest.mark.parametrize("wrong", [{}, NewJob({}), [5], [{"depends_on": 5}, 5]])
-def test_children_that_are_no_jobs_are_a_type_error(wrong: Any) -> None:
+def test_wait_for_with_anything_but_jobs_is_a_type_error(wrong: Any) -> None:
     queue, pool = queue_with([])
     with pytest.raises(TypeError):
         _claimed(queue).wait_for(wrong)
@@ -250,7 +252,7 @@ def test_a_batch_call_returns_the_changed_batch(method: str, change: dict[str, b
     assert body_of(pool.requests[0]) == {**_NAMED, **change}
 
 
-def test_calls_about_batches_except_a_retry_are_repeated() -> None:
+def test_batch_calls_are_repeated_after_a_lost_answer_except_retry() -> None:
     replies = [Broken("cut"), answer(201, _BATCH), Broken("cut"), answer(200, _BATCH), Broken("cut")]
     queue, pool = queue_with(replies, retry_for=60)
     queue.batch("import", then=NewJob({}, uid="t")).create()
@@ -261,7 +263,7 @@ def test_calls_about_batches_except_a_retry_are_repeated() -> None:
     assert len(pool.requests) == 5
 
 
-def test_the_progress_of_a_batch_has_its_numbers() -> None:
+def test_the_progress_of_a_batch_has_job_counts_times_and_outcome() -> None:
     ended = {**_BATCH, "ended": 1_800_000_600, "succeeded": False}
     queue, pool = queue_with([answer(200, _BATCH), answer(200, ended), answer(200, {"name": "n"})])
     batch = queue.batch("import")
@@ -290,7 +292,9 @@ def test_the_progress_of_a_batch_has_its_numbers() -> None:
         (409, "The batch 'import' has ended, and takes no more jobs; create another one.", Conflict),
     ],
 )
-def test_each_refusal_about_a_batch_has_its_error_class(status: int, detail: str, error: type[Exception]) -> None:
+def test_each_refusal_of_a_batch_call_raises_a_separate_error_class(
+    status: int, detail: str, error: type[Exception]
+) -> None:
     queue, _ = queue_with([answer(status, {"detail": detail})] * 3)
     for call in (
         lambda: queue.batch("import").progress(),
@@ -301,7 +305,7 @@ def test_each_refusal_about_a_batch_has_its_error_class(status: int, detail: str
             call()
 
 
-def test_then_on_without_then_is_a_type_error() -> None:
+def test_the_argument_then_on_without_then_is_a_type_error() -> None:
     queue, _ = queue_with([])
     with pytest.raises(TypeError, match="then_on needs then"):
         queue.batch("import", then_on="finish")

@@ -36,7 +36,7 @@ def _circle() -> Any:
 @pytest.mark.parametrize(
     "value", [float("nan"), [float("-inf")], b"", {1, 2}, {"a": object()}, {(): 1}, _circle(), OrderedDict(a=iter(()))]
 )
-def test_values_outside_json_are_refused_with_the_same_error(value: Any) -> None:
+def test_the_fast_encoder_refuses_values_outside_json_with_the_error_of_json_dumps(value: Any) -> None:
     def said(encode: Callable[[Any], str]) -> str:
         with pytest.raises((TypeError, ValueError)) as refused:
             encode(value)
@@ -45,12 +45,12 @@ def test_values_outside_json_are_refused_with_the_same_error(value: Any) -> None
     assert said(encode_text) == said(_USUAL)
 
 
-def test_a_value_is_encoded_in_the_same_way_without_the_c_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_encoded_in_the_same_way_without_the_c_encoder_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json.encoder, "c_make_encoder", None)
     assert encoding._kept()({"a": [1.5, None, "ä"]}) == '{"a":[1.5,null,"ä"]}'
 
 
-def test_this_python_has_the_c_encoder_of_json() -> None:
+def test_the_c_encoder_of_json_is_present_in_the_tested_python() -> None:
     """The encoder is undocumented. If this test fails, the client is slower, and its fast path can be removed."""
     assert encoding.encode_text.__name__ == "encode_text"
 

@@ -31,7 +31,7 @@ def grüße() -> None:
     raise LookupError
 
 
-def test_the_type_and_the_function_make_the_fingerprint() -> None:
+def test_a_fingerprint_consists_of_the_exception_type_and_the_raising_function() -> None:
     assert _raised(send) == "ConnectionError:tests.client.test_exception_fingerprint.send"
 
 

@@ -61,7 +61,7 @@ _UNTIL = datetime(2027, 1, 15, 8, tzinfo=UTC)
         ({"paused": True}, {"paused": True}),
     ],
 )
-def test_configure_sends_only_what_was_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_configure_sends_only_the_given_settings(given: dict[str, Any], sent: dict[str, Any]) -> None:
     queue, pool = queue_with([answer(200, {"name": "q"})])
     queue.configure(**given)
     assert body_of(pool.requests[0]) == {"name": "q", **sent}
@@ -112,7 +112,7 @@ def test_a_malformed_limit_is_a_type_error(limits: Any) -> None:
         ({"held_until": None}, {"held_until": 0}),
     ],
 )
-def test_set_group_sends_only_what_was_given(given: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_set_group_sends_only_the_given_settings(given: dict[str, Any], sent: dict[str, Any]) -> None:
     queue, pool = queue_with([answer(200, _GROUP)])
     queue.set_group("customer-7", **given)
     (request,) = pool.requests
@@ -167,7 +167,7 @@ def test_an_answer_with_a_malformed_group_is_not_from_a_jobengine(wrong: Any) ->
 # Jobs
 
 
-def test_a_job_is_added_to_a_group_alone_and_among_many() -> None:
+def test_single_and_bulk_adds_send_the_group_of_each_job() -> None:
     def reply(request: Request) -> Response:
         jobs = body_of(request).get("jobs")
         return answer(201, {"jobs": jobs} if jobs else body_of(request)["job"])

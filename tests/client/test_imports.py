@@ -26,7 +26,7 @@ def test_the_client_imports_no_module_of_the_server_and_few_others() -> None:
     assert len(loaded - bare - ours) < 120
 
 
-def test_asyncio_is_loaded_when_it_is_used() -> None:
+def test_asyncio_is_imported_only_when_a_program_uses_the_asyncio_client() -> None:
     assert "asyncio" in _loaded("from jobengine.client import AsyncJobEngine")
 
 

@@ -61,7 +61,7 @@ def test_a_move_sends_filter_pace_and_target() -> None:
     }
 
 
-def test_a_redrive_moves_only_jobs_of_its_queue_back() -> None:
+def test_a_redrive_moves_only_jobs_back_that_came_from_its_queue() -> None:
     queue, pool = _queue(_SETUP, {"matched": 1, "moved": 1})
     assert queue.redrive(error="timed out", per_second=50).moved == 1
     wanted = {"state": "failed", "moved_from": "q", "error": "timed out"}
@@ -86,7 +86,7 @@ def test_a_redrive_needs_a_dead_letter_queue() -> None:
         queue.redrive()
 
 
-def test_only_a_retry_of_many_jobs_takes_a_pace() -> None:
+def test_only_a_retry_of_many_jobs_accepts_a_pace() -> None:
     queue, pool = _queue({"matched": 7})
     assert queue.retry(tag="a", per_second=5) == 7
     assert body_of(pool.requests[0]) == {

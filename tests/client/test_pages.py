@@ -51,7 +51,7 @@ async def test_the_asyncio_client_iterates_lists_too(
     assert [item.raw[key] async for item in call(queue)] == ["a"]
 
 
-def test_jobs_outside_the_listed_groups_of_failures_are_counted() -> None:
+def test_failures_counts_the_jobs_of_groups_that_are_not_listed() -> None:
     asked: list[object] = []
 
     def reply(request: Request) -> Response:

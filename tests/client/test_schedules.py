@@ -69,7 +69,7 @@ _MINUTE = timedelta(minutes=1)
         ),
     ],
 )
-def test_schedule_sends_options_of_the_job_within_job(given: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_schedule_sends_the_options_of_its_jobs_in_the_field_job(given: dict[str, Any], sent: dict[str, Any]) -> None:
     queue, pool = queue_with([answer(201, _SCHEDULE)])
     queue.schedule("nightly", **given)
     (request,) = pool.requests

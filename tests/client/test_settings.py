@@ -59,7 +59,7 @@ def test_settings_come_from_the_environment_or_a_profile(path: Path) -> None:
     assert _shown(load(environment={"JOBENGINE_PROFILE": "work"}, path=path)) == expected
 
 
-def test_arguments_precede_a_named_profile_then_the_environment_then_the_profile_it_names(path: Path) -> None:
+def test_settings_come_from_arguments_or_else_a_chosen_profile_or_else_the_environment(path: Path) -> None:
     environment = {"JOBENGINE_URL": "http://e:2", "JOBENGINE_ACCESS_KEY": "a", "JOBENGINE_PROFILE": "default"}
     assert _shown(load(environment=environment, path=path))[:3] == ("http://e:2", "a", None)
     work = ("https://work.example", "of the profile")

@@ -60,7 +60,7 @@ def test_the_first_retry_delay_respects_retry_after_and_the_retry_time(
     assert Patience(retry_for, lambda: 0).delay(0, retry_after=retry_after) == pytest.approx(delay)
 
 
-def test_each_holder_is_due_at_its_own_interval_until_it_is_removed() -> None:
+def test_a_heartbeat_of_each_holder_is_due_at_its_own_interval_until_removal() -> None:
     beats: Beats[str] = Beats()
     beats.add("slow", 0, 10)
     beats.add("fast", 0, 3)
@@ -72,7 +72,7 @@ def test_each_holder_is_due_at_its_own_interval_until_it_is_removed() -> None:
     assert (beats.next_at(), len(beats), beats.due(99)) == (None, 0, [])
 
 
-def test_a_holder_removed_and_added_again_has_one_heartbeat() -> None:
+def test_a_holder_removed_and_added_again_sends_no_extra_heartbeats() -> None:
     beats: Beats[str] = Beats()
     for now in range(5):
         beats.add("a", now, 10)
@@ -180,7 +180,7 @@ def test_a_job_has_the_same_attributes_before_and_after_decoding() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"jobs":'])
-def test_an_answer_to_many_jobs_that_is_not_json_is_an_error(body: bytes) -> None:
+def test_a_bulk_answer_that_is_not_json_is_an_error(body: bytes) -> None:
     with pytest.raises(NotJobEngine, match="did not come from a JobEngine"):
         read(ADD_JOBS, Response(201, {}, body), 1, 0)
 
@@ -190,7 +190,7 @@ def test_the_repr_of_an_answer_is_short_and_has_no_lease_and_no_content() -> Non
     assert "ada" not in repr(NewJob({"to": "ada@example.org"}, priority=1))
 
 
-def test_nested_stats_are_converted() -> None:
+def test_stats_within_stats_are_converted_to_python_values() -> None:
     stats = QueueStats({"counts": {"queued": 3}, "wait_seconds": {"p50": 0.5, "p90": None}, "oldest_ready_seconds": 2})
     assert (stats.counts.queued, stats.wait.p50, stats.wait.p90) == (3, timedelta(seconds=0.5), None)
     assert stats.oldest_ready == timedelta(seconds=2)
@@ -255,7 +255,7 @@ def test_a_result_of_none_is_sent_and_other_none_fields_are_omitted() -> None:
     assert changes_value("u", {"result": None, "error": None}) == {"uid": "u", "result": None}
 
 
-def test_a_filter_is_written_for_a_body_and_for_a_query() -> None:
+def test_a_filter_is_encoded_for_a_body_or_for_a_query_string() -> None:
     assert filter_value({"tag": "a", "older_than": timedelta(minutes=1)}) == {"tag": "a", "older_than": 60}
     assert filter_query({"older_than": 60}) == {"older_than": "60"}
     assert filter_query({"retrying": True, "cancelled": False}) == {"retrying": "true", "cancelled": "false"}
@@ -272,7 +272,7 @@ def test_an_error_has_the_detail_status_and_request_id_of_the_answer() -> None:
     assert (error.retry_after, error.index) == (5, 3)
 
 
-def test_the_error_class_depends_on_the_call_and_the_text() -> None:
+def test_the_error_class_depends_on_the_call_and_the_text_of_the_answer() -> None:
     gone = {"detail": "There is no queue named 'q'; create it with PUT /api/v1/queue."}
     assert type(error_of(404, gone)) is QueueNotFound
     assert type(error_of(404, {"detail": "The queue holds no job"})) is JobNotFound
@@ -300,7 +300,7 @@ def test_the_error_class_depends_on_the_call_and_the_text() -> None:
     ],
     ids=str,
 )
-def test_advice_for_http_becomes_advice_for_python(error: Exception, advice: str) -> None:
+def test_advice_about_http_in_an_error_becomes_advice_about_the_python_client(error: Exception, advice: str) -> None:
     assert str(error_of(404, {"detail": str(error)})).endswith(advice)
 
 

@@ -26,7 +26,7 @@ def test_a_difference_between_the_two_clients_is_detected() -> None:
     )
 
 
-def test_both_packages_have_the_same_modules() -> None:
+def test_the_sync_and_async_packages_have_the_same_modules() -> None:
     sync, asynchronous = ({path.name for path in (CLIENT / part).glob("*.py")} for part in ("_sync", "_async"))
     assert sync == asynchronous
     assert {f"{name}.py" for name in MODULES} < sync

@@ -64,7 +64,9 @@ class AccessContract(Contract):
                 assert not isinstance(result, e.NotAllowed | e.AccessDenied)
 
     @pytest.mark.parametrize(("queue", "key"), [("none", KEY), ("q", b"wrong"), ("q", b"viewer")])
-    def test_refused_commands_leave_nothing_in_memory(self, world: World, ask: Asker, queue: str, key: bytes) -> None:
+    def test_refused_commands_leave_no_objects_in_memory(
+        self, world: World, ask: Asker, queue: str, key: bytes
+    ) -> None:
         ask.add_key(Role.VIEWER, b"viewer")
         claims = c.Claims(queues=(queue,), access_key=key)
 
@@ -76,7 +78,7 @@ class AccessContract(Contract):
 
         assert _objects_left_by(refuse, times=8) < REFUSED
 
-    def test_refused_updates_of_a_claim_leave_nothing_in_memory(self, world: World, ask: Asker) -> None:
+    def test_refused_updates_with_a_claim_leave_no_objects_in_memory(self, world: World, ask: Asker) -> None:
         update = c.QueueUpdate("q", c.JobUpdate(uid=ANY_UID, changes=c.Changes(state=State.COMPLETE)))
         claims = c.Claims(queues=("q",), access_key=KEY, updates=(update,))
 
@@ -104,7 +106,7 @@ class AccessContract(Contract):
         with pytest.raises(e.KeyNotFound):
             ask.ask(c.RevokeKey, key_id=first)
 
-    def test_a_key_that_opens_the_queue_already_is_refused(self, ask: Asker) -> None:
+    def test_adding_a_key_that_already_opens_the_queue_is_refused(self, ask: Asker) -> None:
         for key in (KEY, b"w"):
             if key != KEY:
                 ask.add_key(Role.WORKER, key)
@@ -166,7 +168,7 @@ class AccessContract(Contract):
     # Once
 
     @pytest.mark.parametrize("once", [{"uid": "00000000-0000-4000-8000-000000000001"}, {"idempotency_key": "once"}])
-    def test_adding_the_same_job_again_returns_it_and_a_different_job_is_refused(
+    def test_adding_a_stored_job_again_returns_the_job_but_a_different_job_is_refused(
         self, world: World, ask: Asker, once: dict[str, Any]
     ) -> None:
         job = ask.add(**once)
@@ -201,7 +203,9 @@ class AccessContract(Contract):
         assert stats.wait.p50 == 3_000
         assert [one.queue.name for one in ask.get(world.engine.ask(c.ListQueues()))] == ["empty", "q"]
 
-    def test_figures_have_unique_names_and_descriptions(self, world: World, ask: Asker) -> None:
+    def test_metrics_have_unique_names_and_descriptions_that_end_with_a_full_stop(
+        self, world: World, ask: Asker
+    ) -> None:
         figures = ask.get(world.engine.figures())
         names = [(one.name, *chain.from_iterable(sorted(one.labels.items()))) for one in figures]
         assert len(set(names)) == len(names)

@@ -48,13 +48,15 @@ def uids(jobs: list[Job]) -> list[str]:
 class AgeingContract(Contract):
     """A queue in which a step of priority is worth some seconds of age."""
 
-    def test_single_claims_go_by_age_and_priority(self, world: World, ask: Asker) -> None:
+    def test_single_claims_take_jobs_in_order_of_age_and_priority(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         jobs = mixed(world, ask)
         assert [uid_of(ask.hold()) for _ in jobs] == uids(jobs)
 
     @pytest.mark.parametrize("tags", [(), ("t",)])
-    def test_a_bulk_claim_goes_by_age_and_priority(self, world: World, ask: Asker, tags: tuple[str, ...]) -> None:
+    def test_a_bulk_claim_takes_jobs_in_order_of_age_and_priority(
+        self, world: World, ask: Asker, tags: tuple[str, ...]
+    ) -> None:
         ask.reconfigure(seconds_per_priority=60)
         older = ask.add(tags=("t", "u"))
         newer = add_later(world, ask, 59, priority=1, tags=("t",))
@@ -87,7 +89,9 @@ class AgeingContract(Contract):
         ask.update(jobs[-1], priority=9)
         assert uids(ask.jobs(2)) == uids([jobs[-1], *jobs[:-1]])
 
-    def test_an_urgent_job_after_many_jobs_is_claimed_by_its_place_in_line(self, world: World, ask: Asker) -> None:
+    def test_an_urgent_job_added_after_many_jobs_is_claimed_at_its_place_in_line(
+        self, world: World, ask: Asker
+    ) -> None:
         ask.reconfigure(seconds_per_priority=60)
         for _ in range(3):
             add_later(world, ask, 1)
@@ -97,7 +101,7 @@ class AgeingContract(Contract):
         urgent = ask.add(priority=1)
         assert uid_of(ask.hold()) == uid_of(urgent)
 
-    def test_groups_in_strict_order_go_by_age_and_priority(self, world: World, ask: Asker) -> None:
+    def test_in_strict_group_order_jobs_are_claimed_by_age_and_priority(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60, group_order=GroupOrder.STRICT)
         first = ask.add(group="a")
         world.advance(120)
@@ -105,7 +109,7 @@ class AgeingContract(Contract):
         other = ask.add(group="b", priority=1)
         assert uids(bulk(ask)) == uids([first, other])
 
-    def test_groups_by_arrival_go_by_age_and_priority(self, world: World, ask: Asker) -> None:
+    def test_with_group_order_arrival_jobs_are_claimed_by_age_and_priority(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         older = ask.add(group="a")
         newer = add_later(world, ask, 50, group="b", priority=1)
@@ -114,7 +118,7 @@ class AgeingContract(Contract):
         assert uids(bulk(ask)) == uids([ungrouped, newer, older, newest])
 
     @pytest.mark.parametrize("group_order", [None, GroupOrder.ARRIVAL])
-    def test_existing_jobs_move_when_the_order_changes(
+    def test_a_changed_order_gives_existing_jobs_new_places_in_line(
         self, world: World, ask: Asker, group_order: GroupOrder | None
     ) -> None:
         if group_order is not None:
@@ -132,7 +136,7 @@ class AgeingContract(Contract):
         assert uids(ask.jobs()) == by_priority
         assert uids(bulk(ask)) == by_priority
 
-    def test_existing_jobs_move_in_several_slices(self, world: World, ask: Asker) -> None:
+    def test_many_existing_jobs_get_their_new_places_in_line_in_slices(self, world: World, ask: Asker) -> None:
         jobs = tuple(c.NewJob(content=b"{}", priority=number % 2) for number in range(450))
         ask.ask(c.AddJobs, jobs=jobs, defaults=Defaults())
         world.advance(120)
@@ -142,7 +146,7 @@ class AgeingContract(Contract):
         assert all(job.spec.rare.line is not None for job in ask.jobs())
         assert uids(ask.jobs())[-1] == uid_of(late)
 
-    def test_jobs_in_progress_move_too(self, world: World, ask: Asker) -> None:
+    def test_jobs_in_progress_also_get_new_places_in_line(self, world: World, ask: Asker) -> None:
         ask.add(priority=1)
         running = ask.hold()
         world.advance(300)
@@ -153,14 +157,16 @@ class AgeingContract(Contract):
         assert ask.update(running, State.QUEUED, running.standing.lease).standing.attempts == 0
         assert uids(bulk(ask)) == uids([running, later, other])
 
-    def test_a_job_whose_lease_was_returned_keeps_its_place_in_line(self, world: World, ask: Asker) -> None:
+    def test_a_job_whose_lease_expired_keeps_its_place_in_line(self, world: World, ask: Asker) -> None:
         ask.reconfigure(seconds_per_priority=60)
         first, second = ask.add(timeout_seconds=60, max_attempts=2), ask.add()
         ask.hold()
         world.advance(61)
         assert uids(bulk(ask)) == uids([first, second])
 
-    def test_a_server_continues_the_move_of_a_server_that_died(self, world: World, ask: Asker) -> None:
+    def test_a_server_continues_the_new_order_that_a_killed_server_had_begun_to_apply(
+        self, world: World, ask: Asker
+    ) -> None:
         jobs = mixed(world, ask)
         ask.ask(UnnoticedChange, seconds_per_priority=60)
         assert all(job.spec.rare.line is None for job in ask.jobs())

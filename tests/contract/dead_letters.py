@@ -126,7 +126,7 @@ class DeadLetterContract(Contract):
         assert ask.get(ask.world.engine.update_matching(failing)) == 3
         assert uids(ask, OTHER) == [job.spec.uid for job in jobs]
 
-    def test_a_waiting_reader_gets_the_failed_job(self, ask: Asker) -> None:
+    def test_a_client_that_waits_for_a_job_gets_the_failed_job_although_the_job_moves(self, ask: Asker) -> None:
         with_dead_letters(ask)
         job = ask.add()
         reading = ask.awaiting(job)
@@ -135,7 +135,7 @@ class DeadLetterContract(Contract):
 
     # Jobs that stay
 
-    def test_a_full_dead_letter_queue_takes_no_more_jobs(self, ask: Asker) -> None:
+    def test_a_failed_job_stays_in_its_queue_if_the_dead_letter_queue_is_full(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.ChangeQueue, OTHER, max_jobs=1)
         first, second = fail(ask), fail(ask)
@@ -182,7 +182,7 @@ class DeadLetterContract(Contract):
         assert uids(ask, OTHER) == [jobs[0].spec.uid]
         stays(ask, jobs[1], FULL)
 
-    def test_a_draining_dead_letter_queue_takes_no_jobs(self, ask: Asker) -> None:
+    def test_a_failed_job_stays_in_its_queue_if_the_dead_letter_queue_is_draining(self, ask: Asker) -> None:
         with_dead_letters(ask)
         ask.ask(c.ChangeQueue, OTHER, draining=True)
         stays(ask, fail(ask), DRAINING)
@@ -251,12 +251,12 @@ class DeadLetterContract(Contract):
     # Setting it
 
     @pytest.mark.parametrize("key", [b"stranger", KEY])
-    def test_the_key_must_open_the_queue_and_the_dead_letter_queue(self, ask: Asker, key: bytes) -> None:
+    def test_setting_a_dead_letter_queue_needs_a_key_that_opens_both_queues(self, ask: Asker, key: bytes) -> None:
         ask.create(OTHER, b"stranger")
         with pytest.raises(AccessDenied):
             ask.ask(c.ChangeQueue, key=key, dead_letter=(OTHER, None))
 
-    def test_an_unknown_queue_is_not_found(self, ask: Asker) -> None:
+    def test_setting_an_unknown_dead_letter_queue_is_refused(self, ask: Asker) -> None:
         with pytest.raises(QueueNotFound, match="'none'"):
             ask.reconfigure(dead_letter=("none", None))
 
@@ -291,7 +291,7 @@ class MoveContract(Contract):
         ask.update(back, State.FAILED)
         assert ask.read(job, OTHER).spec.keep.failed_minutes == 7
 
-    def test_only_matching_jobs_move_and_keep_their_order(self, ask: Asker) -> None:
+    def test_a_move_with_a_filter_moves_only_matching_jobs_and_keeps_their_order(self, ask: Asker) -> None:
         ask.create(OTHER)
         for uid, tag in ((B, "x"), (A, "y"), (C, "x")):
             ask.add(OTHER, uid=uid, tags=(tag,))
@@ -395,7 +395,7 @@ class MoveContract(Contract):
         assert ask.get(world.engine.update_matching(retry)) == 5
         assert _ready_over_time(world, ask, 5) == {0: 1, 0.5: 1, 1: 1, 1.5: 1, 2: 1}
 
-    def test_a_move_needs_a_key_of_both_queues(self, ask: Asker) -> None:
+    def test_a_move_needs_a_key_that_opens_both_queues(self, ask: Asker) -> None:
         ask.create(OTHER, b"stranger")
         for key in (KEY, b"stranger"):
             with pytest.raises(AccessDenied):

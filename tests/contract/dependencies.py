@@ -66,7 +66,7 @@ class DependencyContract(Contract):
         (claimed,) = ask.get(ask.world.engine.claim(claims)).jobs
         assert claimed.job.spec.uid == C
 
-    def test_waiting_jobs_are_counted(self, ask: Asker) -> None:
+    def test_stats_count_the_jobs_that_wait_for_dependencies(self, ask: Asker) -> None:
         ask.add(uid=A)
         waits_for(ask, A)
         stats = ask.ask(c.ReadStats)
@@ -75,7 +75,7 @@ class DependencyContract(Contract):
         stats = ask.ask(c.ReadStats)
         assert (stats.ready, stats.waiting) == (1, 0)
 
-    def test_jobs_of_other_queues_are_awaited(self, world: World, ask: Asker) -> None:
+    def test_a_job_may_wait_for_a_job_of_another_queue(self, world: World, ask: Asker) -> None:
         ask.create("other")
         ask.add("other", uid=A)
         ask.add(uid=C, depends_on=(("other", A),))
@@ -91,7 +91,7 @@ class DependencyContract(Contract):
         ask.ask(c.DeleteQueue, "other")
         assert read(ask, C).state is State.FAILED
 
-    def test_an_unknown_job_and_a_key_of_another_queue_are_refused(self, ask: Asker) -> None:
+    def test_a_dependency_must_exist_and_the_key_must_open_its_queue(self, ask: Asker) -> None:
         ask.create("other", key=b"its own")
         ask.add("other", b"its own", uid=A)
         with pytest.raises(UnknownDependency):
@@ -100,7 +100,9 @@ class DependencyContract(Contract):
             ask.add(depends_on=(("other", A),))
         assert ask.jobs() == []
 
-    def test_a_failed_job_fails_its_dependants_and_its_retry_heals_them(self, world: World, ask: Asker) -> None:
+    def test_a_failed_job_fails_its_dependants_and_its_retry_makes_them_wait_again(
+        self, world: World, ask: Asker
+    ) -> None:
         ask.add(uid=A)
         for before, uid in ((A, B), (B, C), (C, D)):
             waits_for(ask, before, uid=uid)
@@ -155,7 +157,7 @@ class DependencyContract(Contract):
         with pytest.raises((WouldWaitForItself, BadItem)):
             wait_for(ask, job, c.NewJob(content=b"{}", depends_on=(("q", B),)))
 
-    def test_a_released_job_has_its_place_in_its_group(self, ask: Asker) -> None:
+    def test_a_job_released_by_its_dependencies_is_claimed_in_its_group(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=Limits(in_progress=1))
         ask.add(uid=A, group="g")
         waits_for(ask, A, group="g")
@@ -163,7 +165,7 @@ class DependencyContract(Contract):
         ask.update(ask.hold(), State.COMPLETE)
         assert ask.hold().spec.uid == C
 
-    def test_a_cascade_over_many_jobs_ends(self, ask: Asker) -> None:
+    def test_all_of_many_dependants_of_a_job_are_released(self, ask: Asker) -> None:
         ask.add(uid=A)
         many = tuple(c.NewJob(content=b"{}", depends_on=(("q", A),)) for _ in range(1_500))
         ask.ask(c.AddJobs, jobs=many, defaults=Defaults(), many=True)
@@ -191,7 +193,7 @@ class DependencyContract(Contract):
 class BatchContract(Contract):
     """A batch releases its job once it is closed and all its jobs are finished."""
 
-    def test_a_batch_releases_its_job_once(self, world: World, ask: Asker) -> None:
+    def test_the_end_of_a_batch_releases_the_job_at_its_end_exactly_once(self, world: World, ask: Asker) -> None:
         assert set_batch(ask).new
         assert not set_batch(ask).new
         for uid in (A, B):

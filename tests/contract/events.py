@@ -61,7 +61,7 @@ class EventsContract(Contract):
     def test_a_client_that_reconnects_too_late_learns_that_events_are_lost(self, ask: Asker) -> None:
         assert ask.get(anext(ask.watch(after="never-1"))) is None
 
-    def test_a_watcher_gets_an_event_only_when_it_happens(self, world: World, ask: Asker) -> None:
+    def test_a_watcher_gets_the_event_of_a_timeout_exactly_at_the_timeout(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=5)
         held = ask.hold()
         stream = ask.watch()
@@ -73,7 +73,9 @@ class EventsContract(Contract):
         assert (event.uid, event.state) == (held.spec.uid, State.FAILED)
 
     @pytest.mark.parametrize("end", ["queue", "key", "engine"])
-    def test_a_stream_ends_with_its_queue_its_key_and_its_engine(self, world: World, ask: Asker, end: str) -> None:
+    def test_a_stream_ends_if_its_queue_is_deleted_its_key_revoked_or_the_server_stops(
+        self, world: World, ask: Asker, end: str
+    ) -> None:
         key_id = ask.add_key(Role.VIEWER, b"v")
         next_one = world.begin(anext(ask.watch(key=b"v")))
         if end == "queue":

@@ -49,13 +49,15 @@ def _alike(ask: Asker, job: Job) -> tuple[int, int | None]:
 class FailuresContract(Contract):
     """Groups of failures, and what puts a job in a group."""
 
-    def test_a_queue_without_failures_has_no_groups(self, ask: Asker) -> None:
+    def test_a_queue_without_failures_lists_no_failure_groups(self, ask: Asker) -> None:
         ask.add()
         ask.update(ask.hold(), State.COMPLETE)
         page = ask.ask(c.ListFailures, limit=1)
         assert (list(page.failures), page.following, page.dropped) == ([], None, 0)
 
-    def test_a_group_has_its_number_times_minutes_and_latest_jobs(self, world: World, ask: Asker) -> None:
+    def test_a_failure_group_has_a_count_in_total_and_per_minute_times_and_latest_jobs(
+        self, world: World, ask: Asker
+    ) -> None:
         world.advance(60 - world.now / 1000 % 60)
         first = _fail(ask)
         world.advance(60)
@@ -80,7 +82,7 @@ class FailuresContract(Contract):
         ask.update(ask.hold(), State.COMPLETE)
         assert _counted(ask) == {}
 
-    def test_retried_cancelled_and_deleted_jobs_are_in_no_group(self, ask: Asker) -> None:
+    def test_retried_cancelled_and_deleted_jobs_are_in_no_failure_group(self, ask: Asker) -> None:
         retried, cancelled, deleted = _fail(ask), ask.add(), _fail(ask)
         ask.update(retried, State.QUEUED)
         ask.update(cancelled, cancel=True)
@@ -101,12 +103,12 @@ class FailuresContract(Contract):
         read = ask.read(job).standing.notes
         assert read.fingerprint == read.history[-1].fingerprint == "SmtpError:mail.send"
 
-    def test_a_failure_without_an_error_is_counted_too(self, ask: Asker) -> None:
+    def test_a_failure_without_an_error_text_is_counted_too(self, ask: Asker) -> None:
         _fail(ask, None)
         (group,) = _groups(ask)
         assert (group.count, group.error) == (1, None)
 
-    def test_a_filter_by_fingerprint_finds_the_jobs_of_a_group(self, world: World, ask: Asker) -> None:
+    def test_a_filter_by_fingerprint_finds_the_jobs_of_a_failure_group(self, world: World, ask: Asker) -> None:
         job, other = _fail(ask), _fail(ask, MISSING)
         wanted = c.Filter(fingerprint=fingerprint(REFUSED))
         assert [one.spec.uid for one in ask.jobs(fingerprint=fingerprint(REFUSED))] == [job.spec.uid]
@@ -116,7 +118,7 @@ class FailuresContract(Contract):
         assert _counted(ask) == {fingerprint(MISSING): 1}
         assert ask.read(other).state is State.FAILED
 
-    def test_pages_list_each_group_once_and_the_largest_group_first(self, ask: Asker) -> None:
+    def test_pages_list_each_failure_group_once_and_the_largest_first(self, ask: Asker) -> None:
         names = {f"kind-{number}": number for number in range(1, 6)}
         for name, count in names.items():
             for _ in range(count):
@@ -131,7 +133,7 @@ class FailuresContract(Contract):
         assert found == sorted(names.items(), key=lambda one: -one[1])
         assert page.dropped == 0
 
-    def test_groups_of_equal_size_are_listed_once_each(self, ask: Asker) -> None:
+    def test_failure_groups_of_equal_size_are_each_listed_once(self, ask: Asker) -> None:
         for number in range(5):
             _fail(ask, fingerprint=f"kind-{number}")
         first = ask.ask(c.ListFailures, limit=3)
@@ -140,7 +142,7 @@ class FailuresContract(Contract):
         assert sorted(found) == [f"kind-{number}" for number in range(5)]
         assert rest.following is None
 
-    def test_jobs_of_groups_that_are_not_listed_are_counted_explained_and_changed(
+    def test_jobs_of_unlisted_failure_groups_are_still_counted_explained_and_changed(
         self, world: World, ask: Asker
     ) -> None:
         names = [f"kind-{number}" for number in range(1_600)]
@@ -170,7 +172,7 @@ class FailuresContract(Contract):
         _fail_all(ask, [f"new-{number}" for number in range(10)])
         assert ask.ask(c.CountFailures) == FailureCounts(groups=1_000, new=10)
 
-    def test_explain_of_a_failed_job_counts_the_failures_of_its_group(self, ask: Asker) -> None:
+    def test_explain_of_a_failed_job_counts_the_jobs_in_its_failure_group(self, ask: Asker) -> None:
         first = _fail(ask)
         job = _fail(ask)
         alike = ask.ask(c.ExplainJob, uid=job.spec.uid).alike
@@ -178,7 +180,7 @@ class FailuresContract(Contract):
         assert (alike.count, alike.first) == (2, first.updated)
         assert ask.ask(c.ExplainJob, uid=ask.add().spec.uid).alike is None
 
-    def test_groups_are_counted_and_are_new_for_15_minutes(self, world: World, ask: Asker) -> None:
+    def test_failure_groups_are_counted_and_count_as_new_for_15_minutes(self, world: World, ask: Asker) -> None:
         _fail(ask)
         world.advance(15 * 60)
         _fail(ask)
@@ -187,7 +189,7 @@ class FailuresContract(Contract):
         world.advance(15 * 60)
         assert ask.ask(c.CountFailures) == FailureCounts(groups=2, new=0)
 
-    def test_groups_are_the_same_after_a_restart(self, world: World, ask: Asker) -> None:
+    def test_failure_groups_are_the_same_after_a_restart(self, world: World, ask: Asker) -> None:
         for error in (REFUSED, REFUSED, MISSING):
             _fail(ask, error, max_attempts=2)
         _fail(ask, REFUSED)

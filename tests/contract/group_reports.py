@@ -57,7 +57,7 @@ class ReportsContract(Contract):
         stats = ask.ask(c.ReadStats)
         assert (stats.ready, stats.held) == (2, 3)
 
-    def test_a_change_of_a_group_returns_the_changed_group(self, world: World, ask: Asker) -> None:
+    def test_changing_a_group_returns_its_new_counts_of_ready_and_held_jobs(self, world: World, ask: Asker) -> None:
         add_all(ask, "aaa")
         soon = world.now // 1000 + 60
         changes: list[dict[str, Any]] = [
@@ -96,7 +96,7 @@ class ReportsContract(Contract):
         assert listed(GroupSort.IN_PROGRESS)[:2] == ["b", "a"]
         assert set(listed(GroupSort.OLDEST)[:2]) == {"b", "c"}
 
-    def test_a_group_disappears_with_its_last_job_unless_it_has_settings(self, ask: Asker) -> None:
+    def test_a_group_without_settings_disappears_with_its_last_job(self, ask: Asker) -> None:
         add_all(ask, "a")
         ask.update(ask.hold(), State.COMPLETE)
         with pytest.raises(GroupNotFound):
@@ -109,7 +109,9 @@ class ReportsContract(Contract):
             ask.ask(c.ReadGroup, group="a")
 
     @pytest.mark.parametrize("order", GroupOrder)
-    def test_the_oldest_ready_job_can_be_claimed(self, world: World, ask: Asker, order: GroupOrder) -> None:
+    def test_stats_give_the_age_of_the_oldest_job_that_can_be_claimed(
+        self, world: World, ask: Asker, order: GroupOrder
+    ) -> None:
         ask.reconfigure(limits=TWO, group_limits=ONE, group_order=order)
         ask.ask(c.ChangeGroup, group="b", paused=True)
         ask.ask(c.ChangeGroup, group="c", group_weight=2)
@@ -127,7 +129,7 @@ class ReportsContract(Contract):
 
     @pytest.mark.parametrize("order", GroupOrder)
     @pytest.mark.parametrize("limits", [Limits(in_progress=5), Limits(rate=Rate(5, 60))], ids=["limit", "rate"])
-    def test_each_job_that_no_claim_gets_is_held_for_a_reason(
+    def test_explain_gives_a_reason_for_each_job_that_no_claim_can_take(
         self, world: World, ask: Asker, limits: Limits, order: GroupOrder
     ) -> None:
         ask.reconfigure(limits=limits, group_limits=Limits(in_progress=2, rate=Rate(3, 60)), group_order=order)
@@ -170,7 +172,7 @@ class ReportsContract(Contract):
         assert sorted(uid for uids in states for uid in uids) == sorted(whole)
         assert ask.ask(c.DeleteMatching, filter=c.Filter(group="a", state=State.QUEUED), limit=9).matched == 3
 
-    def test_a_full_group_is_explained_with_its_holders(self, ask: Asker) -> None:
+    def test_explain_names_a_full_group_and_the_jobs_that_fill_it(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=ONE)
         first, second, third = add_all(ask, "aaa")
         ask.hold()
@@ -180,7 +182,7 @@ class ReportsContract(Contract):
         assert [uid_of(job) for job in explained.hold.holders] == [uid_of(first)]
         assert ask.ask(c.ExplainJob, uid=uid_of(second)).hold is not None
 
-    def test_a_full_queue_is_explained(self, ask: Asker) -> None:
+    def test_explain_names_a_full_queue(self, ask: Asker) -> None:
         ask.reconfigure(limits=ONE)
         add_all(ask, "..")
         held = ask.hold()
@@ -189,7 +191,9 @@ class ReportsContract(Contract):
         assert (hold.by, [uid_of(job) for job in hold.holders]) == (HeldBy.QUEUE_LIMIT, [uid_of(held)])
 
     @pytest.mark.parametrize("name", ["limits", "group_limits"])
-    def test_a_rate_is_explained_with_its_time(self, world: World, ask: Asker, name: str) -> None:
+    def test_explain_names_an_exhausted_rate_and_the_time_of_the_next_claim(
+        self, world: World, ask: Asker, name: str
+    ) -> None:
         ask.reconfigure(**{name: Limits(rate=Rate(1, 60))})
         _, second = add_all(ask, "aa")
         ask.hold()
@@ -198,7 +202,7 @@ class ReportsContract(Contract):
         by = HeldBy.QUEUE_RATE if name == "limits" else HeldBy.GROUP_RATE
         assert (hold.by, hold.opens) == (by, world.now + 60_000)
 
-    def test_a_hold_a_pause_and_strict_order_are_explained(self, world: World, ask: Asker) -> None:
+    def test_explain_names_a_hold_a_pause_or_strict_order(self, world: World, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         _, second, third, fourth = add_all(ask, "aabc")
         ask.ask(c.ChangeGroup, group="b", held_until=world.now // 1000 + 60)

@@ -127,7 +127,7 @@ class LimitsContract(Contract):
         ask.ask(c.ChangeGroup, group="a", in_progress=2)
         assert len(given(waiting)) == 1
 
-    def test_limits_hold_after_a_restart(self, world: World, ask: Asker) -> None:
+    def test_limits_still_apply_after_a_restart(self, world: World, ask: Asker) -> None:
         ask.reconfigure(limits=Limits(in_progress=3), group_limits=TWO)
         add_all(ask, "aaabb.")
         assert letters(bulk(ask)) == "aab"
@@ -136,7 +136,7 @@ class LimitsContract(Contract):
         ask.update(ask.jobs(state=State.INPROGRESS)[0], State.COMPLETE)
         assert letters(bulk(ask)) == "a"
 
-    def test_a_queue_gets_limits_while_jobs_are_ready_and_in_progress(self, ask: Asker) -> None:
+    def test_a_new_limit_counts_the_jobs_already_in_progress(self, ask: Asker) -> None:
         jobs = [ask.add() for _ in range(5)]
         ask.claim()
         ask.reconfigure(limits=TWO)
@@ -154,7 +154,7 @@ class LimitsContract(Contract):
         ask.update(third, group="a")
         assert bulk(ask) == []
 
-    def test_claims_with_tags_see_the_first_jobs_with_these_tags_of_each_group(self, ask: Asker) -> None:
+    def test_a_claim_with_tags_takes_the_first_jobs_of_each_group_that_have_the_tags(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=TWO)
         add_all(ask, "aa")
         add_all(ask, "aaab.", tags=("x", "y"))
@@ -165,7 +165,7 @@ class LimitsContract(Contract):
 class OrderContract(Contract):
     """The order of groups."""
 
-    def test_arrival_order_is_the_execution_order(self, ask: Asker) -> None:
+    def test_group_order_arrival_claims_jobs_in_execution_order(self, ask: Asker) -> None:
         add_all(ask, "aab.a")
         add_all(ask, "c", priority=1)
         assert letters(bulk(ask)) == "caab.a"
@@ -180,7 +180,7 @@ class OrderContract(Contract):
         add_all(ask, "aaaabb.c")
         assert letters([ask.hold() for _ in range(8)]) == "ab.cabaa"
 
-    def test_fair_order_goes_by_priority_and_then_by_weight(self, ask: Asker) -> None:
+    def test_fair_order_takes_jobs_by_priority_and_then_by_weight_of_their_groups(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.FAIR)
         ask.ask(c.ChangeGroup, group="b", group_weight=3)
         add_all(ask, "aaabbbbb")
@@ -205,7 +205,7 @@ class OrderContract(Contract):
         add_all(ask, "aab")
         assert letters(bulk(ask)) == "aab"
 
-    def test_in_strict_order_the_next_job_of_a_group_is_claimed_only_after_the_end_of_the_last(
+    def test_in_strict_order_a_job_is_claimed_only_after_the_end_of_the_previous_job_of_its_group(
         self, ask: Asker
     ) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
@@ -249,14 +249,14 @@ class OrderContract(Contract):
         assert bulk(ask, tags=("y",)) == []
         assert len(bulk(ask, tags=("x",))) == 1
 
-    def test_a_delayed_job_of_a_strict_group_may_move_behind_a_ready_job(self, ask: Asker) -> None:
+    def test_in_strict_order_a_delayed_job_given_a_lower_priority_no_longer_holds_its_group(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         delayed, ready = ask.add(group="a", priority=1, delay_seconds=60), ask.add(group="a")
         assert ask.claim() is None
         ask.update(delayed, priority=-1)
         assert uid_of(ask.hold()) == uid_of(ready)
 
-    def test_a_delayed_job_of_a_strict_group_may_move_before_a_ready_job(self, ask: Asker) -> None:
+    def test_in_strict_order_a_delayed_job_given_a_higher_priority_holds_its_group(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         ask.add(group="a")
         ask.update(ask.add(group="a", delay_seconds=60), priority=1)
@@ -287,7 +287,7 @@ class RatesContract(Contract):
         assert len(bulk(ask)) == 2
 
     @pytest.mark.parametrize("name", ["limits", "group_limits"])
-    def test_a_restart_neither_forgets_claims_of_a_rate_nor_counts_them_twice(
+    def test_claims_counted_by_a_rate_are_neither_lost_nor_doubled_by_a_restart(
         self, world: World, ask: Asker, name: str
     ) -> None:
         ask.reconfigure(**{name: Limits(rate=Rate(3, 60))})
@@ -319,7 +319,7 @@ class RatesContract(Contract):
         world.set_wall_clock(3600)
         assert bulk(ask) == []
 
-    def test_a_removed_rate_lets_jobs_be_claimed_at_once(self, ask: Asker) -> None:
+    def test_removing_a_rate_lets_held_jobs_be_claimed_at_once(self, ask: Asker) -> None:
         ask.reconfigure(group_limits=Limits(rate=Rate(1, 60)))
         add_all(ask, "aaa")
         ask.hold()
@@ -344,7 +344,7 @@ class RatesContract(Contract):
         held = c.JobUpdate(uid=uid_of(ask.hold()), changes=c.Changes(state=State.QUEUED, hold_seconds=30))
         assert bulk(ask, updates=(c.QueueUpdate("q", held),)) == []
 
-    def test_a_hold_may_be_ended(self, world: World, ask: Asker) -> None:
+    def test_a_hold_may_be_ended_before_its_time(self, world: World, ask: Asker) -> None:
         ask.ask(c.ChangeGroup, group="a", held_until=world.now // 1000 + 100)
         ask.reconfigure(held_until=world.now // 1000 + 200)
         add_all(ask, "aab")

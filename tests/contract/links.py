@@ -51,7 +51,9 @@ class LinksContract(Contract):
         read = links(ask, batch_key("b"), most=5)
         assert (read.jobs, read.dependants) == ([], {batch_key("b"): [("q", D)]})
 
-    def test_a_complete_job_has_no_link_but_a_job_failed_by_a_dependency_has_a_link(self, ask: Asker) -> None:
+    def test_a_failed_dependency_stays_linked_to_its_dependant_but_a_complete_dependency_does_not(
+        self, ask: Asker
+    ) -> None:
         first, second = ask.add(uid=A), ask.add(uid=B)
         waits_for(ask, A, uid=C)
         waits_for(ask, B, uid=D)

@@ -74,7 +74,9 @@ class ScheduleContract(Contract):
         world.advance(EVERY)
         assert [(job.state, job.cancelled) for job in ask.jobs()] == [(State.FAILED, True), (State.QUEUED, False)]
 
-    def test_a_full_or_draining_queue_and_a_taken_key_cause_a_skip(self, world: World, ask: Asker) -> None:
+    def test_a_firing_is_skipped_if_its_queue_is_full_or_draining_or_its_unique_key_taken(
+        self, world: World, ask: Asker
+    ) -> None:
         put(ask, if_running=IfRunning.ADD, job=replace(JOB, unique_key="u"))
         put(ask, name="other", if_running=IfRunning.ADD)
         ask.reconfigure(max_jobs=2)
@@ -187,7 +189,7 @@ class ScheduleContract(Contract):
         rest = ask.ask(c.ListSchedules, limit=9, after=page.following)
         assert ([one.name for one in rest.schedules], rest.following) == (["b"], None)
 
-    def test_a_deleted_schedule_fires_no_more(self, world: World, ask: Asker) -> None:
+    def test_a_deleted_schedule_does_not_fire_again(self, world: World, ask: Asker) -> None:
         put(ask)
         ask.ask(c.DeleteSchedule, name="s")
         world.advance(EVERY)

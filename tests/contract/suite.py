@@ -40,7 +40,7 @@ class JobsContract(Contract):
 
     # Queues, keys, and which error comes first
 
-    def test_every_method_returns_an_awaitable(self, world: World, ask: Asker) -> None:
+    def test_every_engine_method_returns_an_awaitable(self, world: World, ask: Asker) -> None:
         asked = [verb(command) for verb, command, _ in every_question(world.engine)]
         asked += [world.engine.readiness(), world.engine.figures(), world.engine.backup()]
         assert all(map(isawaitable, asked))
@@ -54,13 +54,15 @@ class JobsContract(Contract):
             ask.get(world.engine.peek(c.Peek(queue="q", access_key=b"another")))
 
     @pytest.mark.parametrize("key", [KEY, b"wrong"])
-    def test_every_method_checks_the_queue_first(self, world: World, ask: Asker, key: bytes) -> None:
+    def test_every_engine_method_checks_the_queue_before_the_key_and_the_job(
+        self, world: World, ask: Asker, key: bytes
+    ) -> None:
         for verb, command, _ in every_question(world.engine, "none", key):
             with pytest.raises(QueueNotFound):
                 ask.get(verb(command))
 
     @pytest.mark.parametrize("key", [b"wrong", b"", b"ke", b"keyy", b"\xff\xfe"])
-    def test_every_method_checks_the_key_after_the_queue_and_changes_nothing_with_a_wrong_key(
+    def test_with_a_wrong_key_every_engine_method_is_refused_and_changes_nothing(
         self, world: World, ask: Asker, key: bytes
     ) -> None:
         job = ask.add()
@@ -69,7 +71,9 @@ class JobsContract(Contract):
                 ask.get(verb(command))
         assert ask.jobs() == [job]
 
-    def test_every_method_on_a_job_checks_the_job_last(self, world: World, ask: Asker) -> None:
+    def test_every_engine_method_on_a_job_checks_the_job_after_the_queue_and_the_key(
+        self, world: World, ask: Asker
+    ) -> None:
         for verb, command, of_a_job in every_question(world.engine):
             if of_a_job:
                 with pytest.raises(JobNotFound):
@@ -85,7 +89,7 @@ class JobsContract(Contract):
         with pytest.raises(JobNotFound):
             ask.read(job)
 
-    def test_queues_do_not_see_each_others_jobs(self, ask: Asker) -> None:
+    def test_a_job_can_not_be_claimed_or_read_through_another_queue(self, ask: Asker) -> None:
         ask.create("other")
         job = ask.add()
         assert ask.claim("other") is None
@@ -200,7 +204,7 @@ class JobsContract(Contract):
 
     # Time
 
-    def test_a_job_without_an_update_fails_on_time(self, world: World, ask: Asker) -> None:
+    def test_a_job_in_progress_without_updates_fails_exactly_at_its_timeout(self, world: World, ask: Asker) -> None:
         job = ask.add(timeout_seconds=2 * MINUTE)
         ask.claim()
         world.advance(2 * MINUTE - 1)
@@ -213,7 +217,9 @@ class JobsContract(Contract):
 
     @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
     @pytest.mark.parametrize("minutes", [0, 3])
-    def test_a_finished_job_is_removed_on_time(self, world: World, ask: Asker, state: State, minutes: int) -> None:
+    def test_a_finished_job_is_removed_exactly_at_the_end_of_its_retention(
+        self, world: World, ask: Asker, state: State, minutes: int
+    ) -> None:
         job = ask.add(keep_minutes=minutes)
         assert ask.update(job, state).state is state
         if minutes:

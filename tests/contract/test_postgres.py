@@ -249,13 +249,13 @@ def test_a_silent_host_is_given_up_after_the_default_or_the_urls_time_out(
     assert (given["keepalives_idle"], given["tcp_user_timeout"], idle) == (seconds, "25000", "1min")
 
 
-def test_options_in_the_url_are_kept_beside_those_of_jobengine(database: Database) -> None:
+def test_options_in_the_url_are_kept_together_with_the_options_of_jobengine(database: Database) -> None:
     with connected(database.url + " options='-c statement_timeout=12s'") as connection:
         shown = [connection.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "search_path")]
     assert shown == [("12s",), ("jobengine",)]
 
 
-def test_reading_a_queue_limits_each_part_to_the_bytes_of_a_page(
+def test_each_part_of_a_streamed_queue_has_at_most_the_bytes_of_a_page(
     world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = Asker(world)

@@ -113,7 +113,7 @@ class UniqueKeysContract(Contract):
         (claimed,) = waiting.answer.jobs
         assert (claimed.job.spec.uid, claimed.job.spec.content) == (job.spec.uid, b'{"n":2}')
 
-    def test_a_debounced_job_goes_to_a_waiter_once_no_add_has_come_for_its_seconds(
+    def test_a_debounced_job_goes_to_a_waiter_when_its_delay_passes_without_another_add(
         self, world: World, ask: Asker
     ) -> None:
         rule = UniqueRule(if_queued=IfQueued.REPLACE, debounce=Debounce(5, 12))
@@ -130,7 +130,9 @@ class UniqueKeysContract(Contract):
         assert put(ask)[1] == "kept"
         assert ask.counts() == {State.INPROGRESS: 3}
 
-    def test_a_bulk_add_replaces_stored_jobs_and_its_own_jobs_or_no_job(self, world: World, ask: Asker) -> None:
+    def test_a_bulk_add_replaces_stored_jobs_and_earlier_jobs_of_the_request_and_a_refused_one_none(
+        self, world: World, ask: Asker
+    ) -> None:
         first, _ = put(ask, REPLACE, 1)
         its = [{"unique": REPLACE, "content": b'{"n":%d}' % n, "unique_key": key} for n, key in ((2, "k"), (3, "o"))]
         bad = {"uid": first.spec.uid, "unique_key": None}

@@ -125,7 +125,7 @@ class WaitingContract(Contract):
             assert waiting.answer
         assert ask.read(job, "other") == job
 
-    def test_releasing_an_engine_answers_all_present_and_later_waiters(self, world: World, ask: Asker) -> None:
+    def test_a_stopping_engine_answers_all_present_and_later_waiters_at_once(self, world: World, ask: Asker) -> None:
         job = ask.add(delay_seconds=60)
         waiting = [ask.claiming(), ask.peeking(), ask.awaiting(job)]
         world.engine.release()
@@ -216,7 +216,7 @@ class WaitingContract(Contract):
         assert not behind.answered
         behind.cancel()
 
-    def test_a_peek_waits_no_longer_than_requested(self, world: World, ask: Asker) -> None:
+    def test_a_peek_waits_exactly_as_long_as_requested(self, world: World, ask: Asker) -> None:
         waiting = ask.peeking(wait=2)
         world.advance(1.999)
         assert not waiting.answered

@@ -64,7 +64,7 @@ def uids(*jobs: Job) -> list[str]:
 
 
 @pytest.mark.parametrize(("later", "older_first"), [(299.999, False), (300, True), (300.001, True)])
-def test_a_step_of_priority_is_worth_the_set_time_of_age(later: float, *, older_first: bool) -> None:
+def test_one_step_of_priority_equals_the_configured_seconds_of_age(later: float, *, older_first: bool) -> None:
     world = Aged()
     older, newer = world.add(), world.add_later(later, priority=5)
     assert world.line() == (uids(older, newer) if older_first else uids(newer, older))
@@ -77,7 +77,9 @@ def test_jobs_of_one_priority_are_claimed_by_arrival() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(-9, 9)), max_size=30), st.integers(1, 100))
-def test_the_line_is_sorted_by_creation_and_priority(jobs: list[tuple[int, int]], seconds: int) -> None:
+def test_jobs_are_claimed_by_creation_time_minus_seconds_for_priority(
+    jobs: list[tuple[int, int]], seconds: int
+) -> None:
     world = Aged(seconds)
     added = [world.add_later(later, priority=priority) for later, priority in jobs]
     added.sort(key=lambda job: (job.spec.created - job.spec.priority * seconds * 1000, job.spec.arrival))
@@ -127,7 +129,7 @@ def test_a_retried_job_keeps_its_place_in_line() -> None:
     assert world.line() == uids(first, second)
 
 
-def test_a_changed_order_is_one_fact_whatever_the_number_of_jobs() -> None:
+def test_changing_the_order_makes_one_fact_whatever_the_number_of_jobs() -> None:
     world = Aged(None)
     world.add_all(*[c.NewJob(content=b"{}")] * 500)
     command = c.ChangeQueue(queue="q", access_key=KEY, seconds_per_priority=60)
@@ -154,7 +156,7 @@ def test_existing_jobs_are_moved_to_their_new_places_in_line(before: int | None,
     assert world.tables.queues["q"].queue.order == (None if after is None else Order(seconds_per_priority=after))
 
 
-def test_a_second_move_changes_nothing() -> None:
+def test_jobs_already_at_their_new_places_in_line_are_not_changed_again() -> None:
     world = Aged(None)
     for priority in range(5):
         world.add(priority=priority)
@@ -167,7 +169,7 @@ def test_a_second_move_changes_nothing() -> None:
     assert order != world.tables.queues["q"].queue.order
 
 
-def test_settling_an_older_order_changes_nothing() -> None:
+def test_an_order_that_was_replaced_can_no_longer_be_marked_as_settled() -> None:
     world = Aged(None)
     world.set_up(seconds_per_priority=60)
     first = world.tables.queues["q"].queue.order
@@ -180,7 +182,7 @@ def test_settling_an_older_order_changes_nothing() -> None:
     assert world.tables.queues["q"].queue.order == Order(seconds_per_priority=60)
 
 
-def test_the_same_setting_again_changes_nothing() -> None:
+def test_setting_the_same_ageing_again_changes_nothing() -> None:
     order = Order(seconds_per_priority=60)
     assert changed_order(order, 60, NOW) is order
     assert changed_order(None, None, NOW) is None
@@ -199,7 +201,7 @@ def test_a_finished_job_gets_its_place_in_line_when_it_is_queued_again() -> None
     assert world.line() == uids(job, later)
 
 
-def test_a_job_that_waits_again_after_a_retry_gets_its_place_in_line() -> None:
+def test_a_retried_job_that_waits_for_a_dependency_gets_its_place_in_line() -> None:
     world = Aged(None)
     parent = world.add()
     child = world.add(priority=1, depends_on=(("q", parent.spec.uid),))
@@ -251,7 +253,7 @@ def test_explain_counts_the_jobs_before_a_job_in_line() -> None:
     assert world.ask(c.ExplainJob(queue="q", access_key=KEY, uid=job.spec.uid)).ahead == 1
 
 
-def test_the_oldest_ready_job_is_found_behind_newer_ones() -> None:
+def test_the_oldest_ready_job_is_found_behind_newer_jobs() -> None:
     world = Aged()
     world.add()
     world.add_later(10, priority=1)

@@ -34,7 +34,7 @@ def test_by_default_a_failure_is_final(world: World) -> None:
     assert {job.state for job in world.list()} == {State.FAILED}
 
 
-def test_a_job_fails_after_as_many_attempts_as_max_attempts(world: World) -> None:
+def test_a_job_fails_with_the_last_attempt_that_max_attempts_allows(world: World) -> None:
     world.add(max_attempts=3)
     assert [fail(world).state for _ in range(3)] == [State.QUEUED, State.QUEUED, State.FAILED]
     (job,) = world.list()
@@ -157,7 +157,7 @@ def test_a_complete_job_shows_no_error_of_earlier_attempts(world: World) -> None
     assert world.update(uid, State.COMPLETE).standing.notes.error is None
 
 
-def test_consecutive_releases_are_one_history_entry_from_first_start_to_last_end(world: World) -> None:
+def test_consecutive_releases_become_one_history_entry_with_the_first_start_and_the_last_end(world: World) -> None:
     uid = world.add(max_attempts=3).spec.uid
     fail(world, error="e")
     started = world.now
@@ -203,7 +203,7 @@ def test_a_job_is_retrying_while_it_is_queued_again_after_a_failed_attempt(world
 
 
 @pytest.mark.parametrize("failed", [True, False])
-def test_a_release_does_not_change_retrying(world: World, failed: bool) -> None:
+def test_a_release_leaves_the_mark_retrying_as_it_was(world: World, failed: bool) -> None:
     uid = world.add(max_attempts=3).spec.uid
     if failed:
         fail(world)
@@ -228,7 +228,7 @@ def test_a_finished_job_that_is_queued_again_has_no_attempts_and_is_not_retrying
 
 @pytest.mark.parametrize("target", [State.QUEUED, State.INPROGRESS])
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
-def test_a_finished_job_that_starts_over_has_no_old_result(world: World, state: State, target: State) -> None:
+def test_a_finished_job_that_is_queued_again_loses_its_old_result(world: World, state: State, target: State) -> None:
     uid = world.add().spec.uid
     world.hold()
     world.update(uid, State.COMPLETE, result=b"[1]", progress=100, error="slow")

@@ -65,7 +65,7 @@ def test_a_closed_batch_ends_with_its_last_job(world: World) -> None:
     assert (then(world).ready, read(world).batch.ended) == (True, world.now)
 
 
-def test_each_job_of_a_request_has_its_own_batch_and_group(world: World) -> None:
+def test_jobs_of_one_request_may_have_different_batches_and_groups(world: World) -> None:
     create(world)
     create(world, "c", uid=D)
     links = [(None, None), ("b", None), ("b", None), ("b", "g"), (None, "g"), ("c", "g"), ("c", None), (None, None)]
@@ -144,7 +144,7 @@ def test_the_job_at_the_end_may_run_although_a_job_of_the_batch_failed(world: Wo
     assert then(world).ready
 
 
-def test_a_retry_resumes_the_batch_and_heals_the_job_at_the_end(world: World) -> None:
+def test_a_retry_resumes_the_batch_and_the_failed_job_at_the_end_waits_again(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
     close(world)
@@ -193,7 +193,7 @@ def test_the_job_at_the_end_does_not_run_again_when_the_batch_ends_again(world: 
     assert then(world).state is State.COMPLETE
 
 
-def test_jobs_of_a_closed_batch_may_add_to_it(world: World) -> None:
+def test_a_running_job_of_a_closed_batch_may_add_jobs_to_the_batch(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
     close(world)
@@ -224,7 +224,7 @@ def test_a_job_of_a_batch_must_not_wait_for_the_end_of_the_batch(world: World) -
             world.add(batch="b", depends_on=(("q", uid),))
 
 
-def test_a_job_of_a_batch_must_not_wait_for_its_end_through_a_job_of_the_same_request(world: World) -> None:
+def test_a_job_of_a_batch_must_not_wait_for_the_batch_end_through_another_job_of_the_request(world: World) -> None:
     create(world)
     before = c.NewJob(content=b"{}", uid=A, batch="b", depends_on=(("q", B),))
     after = c.NewJob(content=b"{}", uid=B, depends_on=(("q", THEN),))
@@ -233,7 +233,7 @@ def test_a_job_of_a_batch_must_not_wait_for_its_end_through_a_job_of_the_same_re
             world.add_all(*jobs)
 
 
-def test_two_jobs_of_a_request_must_not_wait_for_the_batches_of_each_other(world: World) -> None:
+def test_jobs_of_two_batches_must_not_each_wait_for_the_end_of_the_other_batch(world: World) -> None:
     create(world)
     create(world, "outer", uid=D)
     jobs = (
@@ -270,7 +270,7 @@ def test_finished_jobs_are_kept_until_the_batch_has_ended(world: World) -> None:
     assert {job.spec.uid for job in world.list()} == {THEN}
 
 
-def test_jobs_of_a_resumed_batch_are_kept_longer(world: World) -> None:
+def test_finished_jobs_of_a_batch_resumed_by_a_retry_are_kept_until_its_new_end(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b", keep_minutes=5)
     world.add(uid=B, batch="b", keep_minutes=60)
@@ -367,7 +367,7 @@ def test_jobs_deleted_together_count_as_failed(world: World) -> None:
     assert then(world).state is State.FAILED
 
 
-def test_a_failed_job_removed_after_the_end_counts_once_the_batch_is_resumed(world: World) -> None:
+def test_a_failed_job_removed_after_the_batch_end_counts_as_failed_once_the_batch_is_resumed(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b", keep_minutes=1)
     world.add(uid=B, batch="b")
@@ -392,7 +392,7 @@ def test_a_deleted_complete_job_does_not_count_as_failed(world: World) -> None:
     assert then(world).ready
 
 
-def test_the_stored_form_is_as_documented() -> None:
+def test_a_batch_is_stored_as_documented() -> None:
     batch = batches.Batch(created=1, then="u", open=False, ended=2, failed=True, lost=3, jobs=4)
     text = '{"created":1,"then":"u","open":false,"ended":2,"failed":true,"lost":3,"jobs":4}'
     assert batches.batch_text(batch) == text

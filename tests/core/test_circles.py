@@ -10,7 +10,7 @@ from tests.core.test_dependencies import FAIL, WAIT, A, B, C, D, child, wait_for
 from tests.core.worlds import KEY, World
 
 
-def test_waiting_for_a_new_job_whose_unique_key_is_taken_is_refused(world: World) -> None:
+def test_a_dependency_on_a_new_job_whose_unique_key_is_taken_is_refused(world: World) -> None:
     stored = world.add(unique_key="key").spec.uid
     jobs = [
         c.NewJob(content=b"{}", uid=B, depends_on=(("q", A),)),

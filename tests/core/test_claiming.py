@@ -24,7 +24,7 @@ def test_two_claims_never_get_the_same_job(world: World) -> None:
     assert len(claimed) == len(set(claimed)) == 50
 
 
-def test_a_requeued_job_keeps_its_place(world: World) -> None:
+def test_a_claimed_job_that_is_queued_again_is_claimed_before_later_jobs(world: World) -> None:
     first, second = world.add(), world.add()
     claimed = world.hold()
     assert (claimed.spec, claimed.state, claimed.updated) == (first.spec, State.INPROGRESS, NOW)

@@ -40,7 +40,7 @@ def where(world: World) -> dict[str, list[str]]:
     return {name: [job.spec.uid for job in world.list(name)] for name in QUEUES}
 
 
-def test_a_failed_job_is_due_at_once_and_moves_with_the_next_expiry(world: World) -> None:
+def test_a_failed_job_is_moved_by_the_next_sweep(world: World) -> None:
     job = fail(world)
     assert (job.standing.notes.dead_letter, job.deadline) == (DUE, NOW)
     world.expire()
@@ -96,7 +96,7 @@ def test_a_job_failed_by_a_dependency_is_not_moved(world: World) -> None:
     assert where(world) == {"q": [first.spec.uid, second.spec.uid], "dead": []}
 
 
-def test_a_job_that_returns_during_a_move_is_not_moved_again(world: World) -> None:
+def test_a_moved_job_that_fails_again_during_the_move_is_not_moved_a_second_time(world: World) -> None:
     uid = fail(world).spec.uid
     world.expire()
     step = move(world, [])
@@ -140,7 +140,7 @@ def test_a_complete_job_is_not_moved(world: World) -> None:
     assert move(world, [uid]).moved.left == {COMPLETE: 1}
 
 
-def test_a_paced_move_keeps_its_pace_over_several_steps(world: World) -> None:
+def test_a_move_in_several_steps_keeps_its_pace(world: World) -> None:
     uids = [fail(world).spec.uid for _ in range(4)]
     world.expire()
     step = move(world, uids[:2], pace=Pace(per_second=4))

@@ -86,7 +86,7 @@ def test_a_repeated_request_changes_nothing(world: World) -> None:
     assert picture(world.tables) == before
 
 
-def test_an_unknown_job_is_refused_with_its_index(world: World) -> None:
+def test_the_error_for_an_unknown_dependency_has_the_index_of_the_job(world: World) -> None:
     job = c.NewJob(content=b"{}", depends_on=(("q", A),))
     with pytest.raises(BadItem, match=A) as refused:
         world.add_all(c.NewJob(content=b"{}"), job)
@@ -94,7 +94,7 @@ def test_an_unknown_job_is_refused_with_its_index(world: World) -> None:
     assert world.list() == []
 
 
-def test_a_circle_is_refused_with_its_uids(world: World) -> None:
+def test_the_error_for_circular_dependencies_has_the_uids_of_the_circle(world: World) -> None:
     jobs = [
         c.NewJob(content=b"{}", uid=A, depends_on=(("q", C),)),
         c.NewJob(content=b"{}", uid=B, depends_on=(("q", A),)),
@@ -106,7 +106,7 @@ def test_a_circle_is_refused_with_its_uids(world: World) -> None:
         waits_for(world, A, uid=A)
 
 
-def test_a_circle_is_found_in_a_long_chain() -> None:
+def test_a_circular_dependency_is_found_in_a_long_chain() -> None:
     chain = {str(at): [str(at - 1)] for at in range(1, 20_000)}
     assert circle_in({**chain, "0": ["x"]}) is None
     found = circle_in({**chain, "0": ["19999"]})
@@ -123,7 +123,7 @@ def test_a_job_may_depend_on_jobs_of_other_queues(world: World) -> None:
     assert world.read(C).ready
 
 
-def test_the_key_must_be_allowed_to_read_jobs_of_other_queues(world: World) -> None:
+def test_a_dependency_on_another_queue_needs_a_key_that_may_read_the_job(world: World) -> None:
     world.create("other")
     world.add(queue="other", uid=A)
     for role, error in ((Role.PRODUCER, UnknownDependency), (Role.VIEWER, None), (Role.WORKER, None)):
@@ -226,7 +226,7 @@ def test_a_deleted_queue_fails_the_jobs_that_wait_for_its_jobs(world: World) -> 
     assert world.read(C).state is State.FAILED
 
 
-def test_dependencies_of_jobs_in_a_deleted_queue_are_not_kept_any_longer(world: World) -> None:
+def test_a_finished_job_is_removed_on_time_if_its_dependants_were_deleted_with_their_queue(world: World) -> None:
     world.create("other")
     world.add(uid=A)
     world.add(queue="other", uid=C, depends_on=(("q", A),))
@@ -236,7 +236,7 @@ def test_dependencies_of_jobs_in_a_deleted_queue_are_not_kept_any_longer(world: 
     assert world.list() == []
 
 
-def test_retrying_a_failed_job_heals_its_failed_dependants(world: World) -> None:
+def test_retrying_a_failed_job_makes_its_failed_dependants_wait_again(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, uid=B)
     waits_for(world, B, uid=C)
@@ -295,7 +295,7 @@ def test_dropping_the_dependencies_releases_a_job_whose_dependency_was_removed(w
     assert world.update(C, without_dependencies=True).ready
 
 
-def test_a_job_in_progress_keeps_its_dependencies(world: World) -> None:
+def test_the_dependencies_of_a_job_in_progress_can_not_be_dropped(world: World) -> None:
     finish(world, world.add(uid=A).spec.uid)
     waits_for(world, A)
     world.hold()
@@ -329,7 +329,7 @@ def test_a_cancelled_job_stays_cancelled_when_its_dependency_is_retried(world: W
     assert world.read(C).cancelled
 
 
-def test_a_retried_cancelled_job_counts_dependencies_that_ended_meanwhile(world: World) -> None:
+def test_a_cancelled_job_is_ready_after_its_retry_if_its_dependency_has_completed_meanwhile(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A)
     world.update(C, cancel=True)
@@ -371,7 +371,7 @@ def test_a_finished_job_is_kept_until_its_dependants_are_finished(world: World) 
     assert [job.spec.uid for job in world.list()] == [C]
 
 
-def test_a_job_that_is_not_kept_is_removed_when_its_dependants_are_finished(world: World) -> None:
+def test_a_job_with_no_retention_is_removed_when_its_dependants_are_finished(world: World) -> None:
     world.add(uid=A, keep_minutes=0)
     waits_for(world, A, uid=B)
     waits_for(world, A, uid=C)
@@ -414,7 +414,7 @@ def test_a_running_job_adds_children_and_waits_for_them(world: World) -> None:
     assert world.read(C).state is State.FAILED
 
 
-def test_a_job_may_wait_for_children_again(world: World) -> None:
+def test_a_job_may_wait_for_children_several_times(world: World) -> None:
     world.add(uid=C)
     wait_for(world, world.hold(), child(A))
     finish(world, A)
@@ -448,7 +448,7 @@ def test_only_the_holder_of_a_job_in_progress_may_make_the_job_wait(world: World
     assert len(world.list()) == 1
 
 
-def test_a_job_to_be_cancelled_fails_instead_of_waiting(world: World) -> None:
+def test_a_job_with_a_cancel_request_fails_instead_of_waiting_for_children(world: World) -> None:
     world.add(uid=C)
     job = world.hold()
     world.update(C, cancel=True)
@@ -469,7 +469,7 @@ def test_a_child_that_waits_for_its_parent_is_refused(world: World) -> None:
     assert world.read(C).state is State.INPROGRESS
 
 
-def test_the_oldest_met_dependencies_are_forgotten_when_there_are_too_many(world: World) -> None:
+def test_a_job_with_too_many_dependencies_forgets_the_oldest_met_dependencies(world: World) -> None:
     world.add(uid=C)
     wait_for(world, world.hold(), child(A))
     finish(world, A)
@@ -482,7 +482,7 @@ def test_the_oldest_met_dependencies_are_forgotten_when_there_are_too_many(world
     assert world.read(C).ready
 
 
-def test_links_are_read_with_the_jobs_that_depend_on_them(world: World) -> None:
+def test_read_links_returns_each_job_with_the_jobs_that_depend_on_it(world: World) -> None:
     world.add(uid=A)
     waits_for(world, A, uid=B)
     waits_for(world, A, uid=C)

@@ -88,7 +88,7 @@ def test_zero_means_no_timeout(world: World) -> None:
     assert not world.tables.deadlines
 
 
-def test_setting_the_clock_back_expires_no_job(world: World) -> None:
+def test_setting_the_wall_clock_back_expires_no_job(world: World) -> None:
     uid = world.add().spec.uid
     world.claim()
     world.now -= 60 * MINUTE
@@ -97,7 +97,7 @@ def test_setting_the_clock_back_expires_no_job(world: World) -> None:
     assert picture(world.tables)
 
 
-def test_one_slice_of_expiring_jobs_spans_all_queues(world: World) -> None:
+def test_a_slice_of_a_sweep_expires_jobs_of_all_queues(world: World) -> None:
     world.create("other")
     for queue in ("q", "other"):
         for _ in range(5):

@@ -49,7 +49,7 @@ def test_decoded_jobs_share_equal_tags_workers_and_times() -> None:
     assert first.standing.claimed is second.standing.claimed
 
 
-def test_jobs_read_together_avoid_the_slower_decoding_of_single_records(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adjacent_job_records_are_decoded_without_the_slower_single_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     added = [JobAdded("q", read_back(number, Standing(state=State.QUEUED, updated=NOW))) for number in range(2)]
     monkeypatch.setattr("jobengine.core.added_jobs.decode", None)
     assert list(facts_of(map(encode, added))) == [JobsAdded("q", [one.job for one in added])]

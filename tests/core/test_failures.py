@@ -36,7 +36,7 @@ def test_an_update_of_an_error_gives_it_a_new_fingerprint(world: World) -> None:
     assert failure_of(changed) == (fingerprint("no route"), world.now)
 
 
-def test_a_second_failure_without_an_error_keeps_the_fingerprint_of_the_first(world: World) -> None:
+def test_a_failure_without_an_error_keeps_the_fingerprint_of_the_previous_failure(world: World) -> None:
     uid = world.add(max_attempts=2).spec.uid
     first = world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room", fingerprint="own")
     second = world.update(uid, State.FAILED, lease=world.hold().standing.lease)
@@ -138,7 +138,7 @@ def test_the_failure_index_equals_an_index_rebuilt_from_its_jobs(
         assert index.page(None, 10, 200_000) == fresh.page(None, 10, 200_000)
 
 
-def test_retried_jobs_are_found_at_the_first_read_of_failures(world: World) -> None:
+def test_jobs_that_wait_for_a_retry_are_found_when_failures_are_first_read(world: World) -> None:
     for delay in (0, 60):
         uid = world.add(max_attempts=2, retry_delay_seconds=delay).spec.uid
         world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room")
@@ -163,7 +163,7 @@ def test_only_the_largest_groups_are_listed_and_jobs_of_other_groups_are_counted
     assert {page.dropped for page in pages} == {3}
 
 
-def test_the_index_follows_hundreds_of_added_and_removed_failures() -> None:
+def test_the_failure_index_counts_hundreds_of_added_and_removed_failures() -> None:
     jobs = {str(number): _job(number, f"f{number % 7}", number) for number in range(251)}
     present = dict[str, Job]()
     index = _index(present)
@@ -184,7 +184,7 @@ def few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_a_list_says_how_many_jobs_it_leaves_out(world: World) -> None:
+def test_a_list_of_failures_counts_the_jobs_of_groups_left_out(world: World) -> None:
     for name in _FINGERPRINTS:
         uid = world.add().spec.uid
         world.update(uid, State.FAILED, lease=world.hold().standing.lease, fingerprint=name)
@@ -219,13 +219,15 @@ def _dropping(*names: str) -> tuple[FailureIndex, dict[str, Job]]:
     ("failed", "kept"),
     [("aabbcd", {"a": 2, "b": 2, "d": 1}), ("abcd", {"b": 1, "c": 1, "d": 1}), ("abca", {"a": 2, "b": 1, "c": 1})],
 )
-def test_the_smallest_groups_are_dropped_and_of_equal_groups_the_earliest(failed: str, kept: dict[str, int]) -> None:
+def test_the_smallest_failure_groups_are_dropped_and_among_equal_ones_the_earliest(
+    failed: str, kept: dict[str, int]
+) -> None:
     index, _ = _dropping(*failed)
     assert {name: len(entries) for name, entries in _entries(index).items()} == kept
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_jobs_from_before_a_group_was_dropped_are_not_subtracted_from_the_new_group() -> None:
+def test_removing_a_job_older_than_the_drop_of_its_failure_group_does_not_lower_the_new_count() -> None:
     index, jobs = _dropping(*"abbccda")
     assert index.alike("a") == Alike(1, 6, at_least=True)
     _replace(index, jobs, "0", None)
@@ -244,7 +246,7 @@ def test_counts_are_exact_again_once_no_job_of_a_dropped_group_is_left() -> None
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_kept_groups_have_all_their_jobs_after_other_groups_are_dropped() -> None:
+def test_dropping_failure_groups_leaves_the_counts_of_the_kept_groups_complete() -> None:
     jobs = {str(number): _job(number, name, number) for number, name in enumerate("abcdabcdab")}
     index = _index(jobs)
     page = index.page(None, 10, 0)

@@ -43,7 +43,7 @@ def test_explain_names_the_limit_of_a_group_and_its_holders() -> None:
 
 
 @pytest.mark.parametrize(("order", "most"), [(GroupOrder.ARRIVAL, 1_100), (GroupOrder.FAIR, 1_101)])
-def test_explain_counts_more_than_a_thousand_jobs_before_a_job_by_priority(order: GroupOrder, most: int) -> None:
+def test_beyond_a_thousand_jobs_explain_counts_the_jobs_ahead_by_priority_only(order: GroupOrder, most: int) -> None:
     world = Grouped(group_order=order)
     jobs = [c.NewJob(content=b"{}", group=f"g{number}") for number in range(1_102)]
     uids = [added.job.spec.uid for added in world.add_all(*jobs)]
@@ -65,7 +65,7 @@ def test_a_page_of_a_group_leaves_out_ready_jobs_of_other_groups(order: GroupOrd
     assert table.page(None, 9, State.COMPLETE, group="a") == ([], None)
 
 
-def test_explain_counts_the_jobs_that_come_first_within_a_limit() -> None:
+def test_explain_of_a_job_behind_a_limit_counts_the_ready_jobs_that_come_first() -> None:
     world = Grouped(group_limits=Limits(in_progress=1))
     world.add(group="a")
     hold = world.hold_of(world.add(group="a"))
@@ -73,7 +73,7 @@ def test_explain_counts_the_jobs_that_come_first_within_a_limit() -> None:
     assert hold.reason == "The group 'a' has 0 of 1 jobs in progress, and 1 job comes first."
 
 
-def test_explain_has_the_time_when_the_rate_of_a_group_allows_the_job() -> None:
+def test_explain_has_the_time_when_the_group_rate_next_allows_a_claim() -> None:
     world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
     world.add(group="a")
     last = world.add(group="a")
@@ -193,7 +193,7 @@ def test_a_job_that_its_worker_releases_still_counts_towards_the_rate() -> None:
     assert world.claim() is None
 
 
-def test_gate_without_effect_is_removed() -> None:
+def test_a_gate_is_removed_when_its_rate_window_has_passed() -> None:
     world = Grouped(group_limits=Limits(rate=Rate(1, 60)))
     world.add(group="a")
     world.hold()
@@ -213,7 +213,7 @@ def test_the_group_of_a_job_in_progress_can_not_be_changed() -> None:
         world.update(job.spec.uid, group="c")
 
 
-def test_settings_of_a_group_are_merged_and_reset() -> None:
+def test_changed_settings_of_a_group_are_merged_and_a_reset_removes_all() -> None:
     world = Grouped(group_limits=Limits(in_progress=1))
     world.change_group(in_progress=3, group_weight=2)
     changed = world.change_group(paused=True)
@@ -238,7 +238,7 @@ def test_groups_are_listed_by_size_page_by_page() -> None:
     assert names == ["b", "c", "d", "a"]
 
 
-def test_queue_without_groups_keeps_no_flow() -> None:
+def test_a_queue_without_limits_and_groups_stores_no_flow() -> None:
     world = World()
     world.create()
     world.add()
@@ -247,7 +247,7 @@ def test_queue_without_groups_keeps_no_flow() -> None:
     assert world.tables.queues["q"].turns is None
 
 
-def test_repeated_failure_holds_its_group_once() -> None:
+def test_repeating_a_failure_report_does_not_extend_the_hold_of_the_group() -> None:
     world = Grouped()
     world.add(group="a")
     world.add(group="a")

@@ -68,7 +68,7 @@ def test_repeating_a_failure_after_the_job_was_retried_is_a_lost_lease(world: Wo
         world.update(uid, State.FAILED, lease=lease)
 
 
-def test_updates_without_a_lease_follow_the_rules_of_the_first_api_version(world: World) -> None:
+def test_updates_without_a_lease_follow_the_rules_of_api_version_1(world: World) -> None:
     uid = world.add().spec.uid
     world.hold()
     assert world.update(uid, State.COMPLETE).state is State.COMPLETE
@@ -116,7 +116,7 @@ def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:
         assert world.update(uid, lease=lease, **changes).lease_expires == world.now + 10_000
 
 
-def test_the_table_knows_the_latest_update_of_jobs_in_progress(world: World) -> None:
+def test_the_latest_change_of_any_job_in_progress_is_known(world: World) -> None:
     world.add()
     assert latest_change(world.tables) == 0
     world.now += 7

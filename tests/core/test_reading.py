@@ -105,7 +105,7 @@ def test_a_filter_combines_state_tag_and_text(world: World) -> None:
     assert found(world, tag="none") == found(world, text="u00dc") == []
 
 
-def test_the_filter_queued_lists_ready_and_delayed_jobs_in_one_order(world: World) -> None:
+def test_the_filter_queued_lists_ready_and_delayed_jobs_in_execution_order(world: World) -> None:
     uids = [world.add(delay_seconds=n % 2 * 60, priority=n % 3).spec.uid for n in range(9)]
     listed = found(world, state=State.QUEUED)
     assert set(listed) == set(uids)
@@ -155,7 +155,7 @@ def test_a_sweep_changes_all_matching_jobs_in_slices(world: World) -> None:
     assert found(world, state=State.FAILED) == found(world, tag="t")
 
 
-def test_a_sweep_that_changes_the_state_of_its_filter_changes_each_job_once(world: World) -> None:
+def test_changing_all_queued_jobs_to_complete_in_slices_changes_each_job_once(world: World) -> None:
     for _ in range(7):
         world.add()
     command = UpdateMatching(
@@ -206,7 +206,7 @@ def test_a_sweep_of_listed_jobs_skips_removed_jobs_and_jobs_that_do_not_match(wo
 # Jobs ahead, and lists of queues
 
 
-def test_the_number_of_jobs_ahead_counts_jobs_that_are_claimed_earlier(world: World) -> None:
+def test_explain_counts_as_ahead_the_jobs_that_are_claimed_earlier(world: World) -> None:
     jobs = [world.add(priority=priority) for priority in (0, 2, 1, 2)]
     later = world.add(delay_seconds=5)
     assert [explained(world, job).ahead for job in jobs] == [3, 0, 2, 1]

@@ -286,7 +286,7 @@ NEEDS = n.Needs(
         lambda table, job: table.alike("a"),
     ],
 )
-def test_a_command_cannot_read_values_that_only_another_command_of_the_batch_needs(
+def test_a_command_can_not_read_rows_loaded_only_for_another_command_of_the_batch(
     world: World, read: Callable[[Any, Job], Any]
 ) -> None:
     job = world.add(unique_key="u", uid=UIDS[0])
@@ -299,7 +299,7 @@ def test_a_command_cannot_read_values_that_only_another_command_of_the_batch_nee
         read(table, job)
 
 
-def test_a_rule_that_takes_more_ready_jobs_than_it_needs_is_detected(world: World) -> None:
+def test_a_command_that_reads_more_ready_jobs_than_it_declares_is_detected(world: World) -> None:
     for _ in range(3):
         world.add()
     table = load(world.tables, c.Peek(queue="q", access_key=KEY), world.now).queues["q"]

@@ -59,7 +59,7 @@ def test_failed_jobs_that_move_into_the_dead_letter_queue_pause_a_schedule_too(w
     assert outcomes(world)[-1] == (due, "Its last 2 jobs failed. It is paused.")
 
 
-def test_a_schedule_forgets_moved_jobs_with_their_firings(world: World) -> None:
+def test_a_schedule_remembers_only_the_moved_jobs_of_its_last_firings(world: World) -> None:
     world.create("dead")
     world.set_up(dead_letter=("dead", 7))
     put(world)

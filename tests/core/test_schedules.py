@@ -232,7 +232,7 @@ def test_a_firing_whose_unique_key_is_taken_is_skipped(world: World) -> None:
     assert [text for _, text in outcomes(world)] == [f"The job {holder.spec.uid} has the same unique_key."]
 
 
-def test_a_recreated_schedule_adds_no_second_job_for_a_time(world: World) -> None:
+def test_deleting_and_recreating_a_schedule_does_not_add_a_second_job_for_the_same_time(world: World) -> None:
     first = hours(world)[0]
     put(world, if_running=IfRunning.ADD)
     at(world, first)
@@ -279,7 +279,7 @@ def test_a_time_fired_less_than_a_minute_late_is_not_missed(world: World, missed
     assert outcomes(world) == [(first, "+")]
 
 
-def test_missed_all_fires_the_last_thousand_times_and_counts_the_skipped_ones(world: World) -> None:
+def test_missed_all_fires_the_last_thousand_times_and_counts_the_skipped_times(world: World) -> None:
     put(world, every_seconds=60, missed=Missed.ALL, if_running=IfRunning.ADD)
     world.now += 1_500 * 60_000
     added = [fact for fact in world.expire() if isinstance(fact, JobAdded)]
@@ -351,7 +351,7 @@ def test_a_paused_schedule_does_not_fire_and_does_not_catch_up(world: World) -> 
     assert schedule(world).skipped == 0
 
 
-def test_new_times_begin_after_the_last_time_that_was_fired_or_skipped(world: World) -> None:
+def test_a_changed_schedule_next_fires_after_the_last_time_already_fired_or_skipped(world: World) -> None:
     put(world, every_seconds=60)
     at(world, NOW + 60_000)
     world.apply([ClockSet(-30_000)])
@@ -438,7 +438,7 @@ def test_an_unknown_zone_pauses_the_schedule_with_the_reason(world: World) -> No
     assert len(jobs(world)) == 1
 
 
-def test_a_deleted_queue_takes_its_schedules_with_it(world: World) -> None:
+def test_deleting_a_queue_deletes_its_schedules(world: World) -> None:
     put(world)
     world.delete_queue()
     world.now += DAY

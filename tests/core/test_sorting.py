@@ -94,7 +94,7 @@ def test_rolled_back_changes_are_removed_from_the_indexes(
 
 @given(st.lists(facts, max_size=40), SORTS, st.none() | st.sampled_from(State), st.integers(1, 4), st.booleans())
 @settings(deadline=None)
-def test_pages_have_the_sorted_jobs_with_and_without_an_index(
+def test_pages_of_a_sorted_list_are_the_same_with_and_without_an_index(
     some: list[Fact], sort: Sort, state: State | None, limit: int, indexed: bool
 ) -> None:
     tables = Tables()
@@ -166,7 +166,7 @@ def test_a_list_by_last_update_misses_no_job_and_repeats_changed_jobs(crowd: Wor
     assert len(set(seen)) < len(seen), "what is edited goes to the end"
 
 
-def test_a_list_with_the_last_updated_first_has_no_job_twice(crowd: World) -> None:
+def test_a_list_with_the_latest_update_first_repeats_no_job(crowd: World) -> None:
     seen = read(crowd, Sort.NEWEST_UPDATED, edits(crowd))
     assert len(set(seen)) == len(seen)
     times = [crowd.read(uid).updated for uid in read(crowd, Sort.NEWEST_UPDATED)]

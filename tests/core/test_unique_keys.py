@@ -61,14 +61,14 @@ def test_a_job_that_is_queued_again_holds_its_key_again(world: World) -> None:
     assert put(world, STARTED) == (world.read(first.spec.uid), "kept")
 
 
-def test_a_claim_that_is_returned_holds_its_key_again(world: World) -> None:
+def test_a_job_whose_claim_is_returned_holds_its_unique_key_again(world: World) -> None:
     first, _ = put(world, STARTED)
     held = world.hold()
     world.ask(ReturnClaims(queue="q", access_key=KEY, claims=((held.spec.uid, held.standing.lease or ""),)))
     assert put(world, STARTED)[0].spec.uid == first.spec.uid
 
 
-def test_of_two_queued_holders_an_add_keeps_the_older_and_replaces_the_newer(world: World) -> None:
+def test_with_two_queued_holders_keep_returns_the_older_and_replace_changes_the_newer(world: World) -> None:
     first, _ = put(world, STARTED, max_attempts=2)
     world.hold()
     second, how = put(world, STARTED)
@@ -83,7 +83,7 @@ def test_of_two_queued_holders_an_add_keeps_the_older_and_replaces_the_newer(wor
 
 
 @pytest.mark.parametrize("end", [State.COMPLETE, State.FAILED])
-def test_a_key_with_seconds_stays_taken_after_the_job_is_finished(world: World, end: State) -> None:
+def test_a_unique_key_with_seconds_stays_taken_after_its_job_is_finished(world: World, end: State) -> None:
     first, _ = put(world, UniqueRule(seconds=90))
     world.hold()
     world.update(first.spec.uid, end)
@@ -94,14 +94,14 @@ def test_a_key_with_seconds_stays_taken_after_the_job_is_finished(world: World, 
 
 
 @pytest.mark.parametrize("minutes", [None, 0, 1, 1_000])
-def test_a_finished_job_is_kept_while_it_holds_its_key(world: World, minutes: int | None) -> None:
+def test_a_finished_job_is_kept_while_the_job_holds_its_unique_key(world: World, minutes: int | None) -> None:
     job, _ = put(world, UniqueRule(seconds=90), keep_minutes=minutes)
     assert (job.spec.keep.minutes, job.spec.keep.failed_minutes) == {
         None: (60, 4_320), 0: (2, 2), 1: (2, 2), 1_000: (1_000, 1_000)
     }[minutes]  # fmt: skip
 
 
-def test_a_replaced_job_is_kept_as_long_as_the_new_rule_needs(world: World) -> None:
+def test_a_replaced_job_gets_the_retention_that_the_new_rule_needs(world: World) -> None:
     put(world, keep_minutes=0)
     job, _ = put(world, UniqueRule(seconds=90, if_queued=IfQueued.REPLACE), keep_minutes=1_000)
     assert (job.spec.keep.minutes, job.spec.keep.failed_minutes) == (2, 2)
@@ -125,7 +125,7 @@ def test_a_new_job_takes_the_key_from_finished_jobs_permanently(world: World) ->
     assert [job.spec.uid for job in world.tables.queues["q"].holders("k")] == [second.spec.uid]
 
 
-def test_completing_a_cancelled_job_does_not_give_back_a_key_that_was_taken_over(world: World) -> None:
+def test_completing_a_cancelled_job_does_not_return_a_unique_key_taken_by_a_newer_job(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60))
     world.update(first.spec.uid, cancel=True)
     world.now += 60 * SECOND
@@ -146,7 +146,7 @@ def test_a_retried_job_holds_its_lost_key_again(world: World) -> None:
     assert put(world) == (world.read(first.spec.uid), "kept")
 
 
-def test_a_finished_job_holds_its_key_even_against_adds_with_if_running_add(world: World) -> None:
+def test_a_finished_job_holds_its_unique_key_even_if_an_add_has_if_running_add(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60, if_running=IfInProgress.ADD))
     world.update(first.spec.uid, State.COMPLETE)
     assert outcome(world, BESIDE) == "kept"
@@ -203,7 +203,7 @@ def test_with_priority_ageing_a_replaced_job_keeps_its_age_with_its_new_priority
     assert [world.hold().spec.uid for _ in range(3)] == [more.spec.uid, first.spec.uid, less.spec.uid]
 
 
-def test_a_plain_key_never_replaces_a_job(world: World) -> None:
+def test_a_unique_key_without_a_rule_never_replaces_a_job(world: World) -> None:
     first, _ = put(world, REPLACE)
     assert put(world, content=b'{"n":1}') == (first, "kept")
 
@@ -249,13 +249,13 @@ def test_a_repeated_request_with_the_same_uid_replaces_no_job(world: World) -> N
 
 
 @pytest.mark.parametrize("set_up", [{"draining": True}, {"max_jobs": 1}])
-def test_a_job_can_be_replaced_in_a_queue_that_takes_no_more_jobs(world: World, set_up: dict[str, Any]) -> None:
+def test_a_job_can_be_replaced_in_a_full_or_draining_queue(world: World, set_up: dict[str, Any]) -> None:
     put(world)
     world.set_up(**set_up)
     assert outcome(world, REPLACE) == "replaced"
 
 
-def test_a_producer_can_add_a_job_beside_the_job_of_another_key_but_not_replace_that_job(world: World) -> None:
+def test_a_producer_may_add_beside_a_job_of_another_producer_but_may_not_replace_the_job(world: World) -> None:
     world.ask(AddKey(queue="q", access_key=KEY, role=Role.PRODUCER, new_access_key=b"p"))
     put(world)
     before = picture(world.tables)
@@ -342,7 +342,7 @@ def test_a_job_replaced_within_its_request_is_still_found_by_its_uid(world: Worl
     assert added[2].job == added[1].job == world.read(UID)
 
 
-def test_one_request_takes_the_key_of_a_finished_job_once(world: World) -> None:
+def test_of_several_jobs_in_a_request_only_one_takes_the_unique_key_of_a_finished_job(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=1))
     world.update(first.spec.uid, State.COMPLETE)
     world.now += SECOND
@@ -354,7 +354,7 @@ def test_one_request_takes_the_key_of_a_finished_job_once(world: World) -> None:
 # Storage
 
 
-def test_the_rule_and_the_loss_of_a_key_survive_in_records(world: World) -> None:
+def test_the_rule_and_the_loss_of_a_unique_key_survive_encoding_and_decoding(world: World) -> None:
     rule = UniqueRule(seconds=90, if_queued=IfQueued.REPLACE, debounce=Debounce(1, 2))
     job, _ = put(world, rule)
     world.update(job.spec.uid, State.COMPLETE)

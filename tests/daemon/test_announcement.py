@@ -24,7 +24,7 @@ def test_a_ready_server_names_its_address_database_and_dashboard(
     assert announcement.ready(place) == f"JobEngine is ready at {place}, with {end}"
 
 
-def test_only_a_new_database_causes_a_warning() -> None:
+def test_a_new_database_causes_a_warning_and_an_existing_database_does_not() -> None:
     new, old = (Announcement(db_path="/d/j.jedb", is_new=is_new, dashboard=True) for is_new in (True, False))
     (warning,) = new.warnings("http://127.0.0.1:6006")
     assert warning.startswith("the database /d/j.jedb is new")

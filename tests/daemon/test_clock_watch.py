@@ -58,7 +58,7 @@ def test_the_callback_runs_each_time_the_clock_is_set(
         assert calls == ["set"] * times
 
 
-def test_the_callback_runs_at_each_wake_up_of_the_timer(
+def test_the_callback_runs_each_time_the_timer_expires(
     reactor: _Reactor, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The machine may refuse to set its clock, so let the timer expire: that wakes the watch like a clock step.

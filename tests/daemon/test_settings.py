@@ -41,13 +41,13 @@ def test_without_settings_the_documented_defaults_apply(tmp_path: Path, monkeypa
     assert settings.log_format == "text"
 
 
-def test_the_limits_of_the_documentation_are_the_defaults() -> None:
+def test_the_default_limits_are_the_documented_limits() -> None:
     limits = Limits()
     assert (limits.body_bytes, limits.headers, limits.header_bytes) == (1 << 20, 64, 8 << 10)
     assert (limits.header_seconds, limits.body_seconds, limits.connections, limits.json_depth) == (10, 30, 1000, 32)
 
 
-def test_every_setting_is_known_by_an_option_and_a_variable_of_the_same_name() -> None:
+def test_every_setting_has_an_option_and_an_environment_variable_of_the_same_name() -> None:
     for setting in SETTINGS:
         assert setting.variable == setting.option.upper().replace("-", "_")
         assert setting.help.endswith(".")
@@ -87,7 +87,7 @@ def test_unknown_fields_can_be_allowed_for_old_clients() -> None:
         read(UNKNOWN_FIELDS="ignore")
 
 
-def test_each_limit_and_default_has_a_setting() -> None:
+def test_each_limit_and_job_default_can_be_changed_by_a_setting() -> None:
     names = ["BODY_BYTES", "HEADERS", "HEADER_BYTES", "CONNECTIONS", "JSON_DEPTH", "BACKLOG_BYTES"]
     most = {f"MAX_{name}": str(300 + number) for number, name in enumerate(names)}
     seconds = {"HEADER_SECONDS": "4.5", "BODY_SECONDS": "5", "IDLE_SECONDS": "6"}
@@ -210,7 +210,7 @@ def test_allowed_hosts_have_no_port_and_ignore_case() -> None:
 @pytest.mark.parametrize(
     "value", ["https://a.example", "a.example:80", "*.example.org", ".example.org", "a b", "a.example/", "é.example"]
 )
-def test_an_allowed_host_that_no_browser_sends_is_refused(value: str) -> None:
+def test_a_setting_with_a_host_that_no_browser_could_send_is_refused(value: str) -> None:
     with pytest.raises(
         BadSetting, match=r"ALLOWED_HOSTS must be host names such as jobs\.example\.org, without a port"
     ):

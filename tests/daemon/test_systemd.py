@@ -39,7 +39,9 @@ def _all(received: socket.socket) -> list[str]:
             return messages
 
 
-def test_each_second_systemd_gets_the_reason_for_not_being_ready_and_a_longer_timeout(received: socket.socket) -> None:
+def test_while_the_server_is_not_ready_systemd_gets_the_reason_and_more_time_each_second(
+    received: socket.socket,
+) -> None:
     server, clock = _Server(), Clock()
     systemd = Systemd(received.getsockname(), server.readiness, clock)
     systemd.begin()
@@ -88,7 +90,7 @@ def test_without_a_socket_nothing_is_sent_to_systemd() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_if_systemd_can_not_be_notified_the_log_says_so_and_the_server_continues(
+def test_a_failed_notification_of_systemd_is_logged_and_the_server_continues(
     tmp_path: Path, events: list[LogEvent]
 ) -> None:
     Systemd(str(tmp_path / "none"), _Server().readiness, Clock()).end()

@@ -25,7 +25,7 @@ OF_DEPENDENCIES: Final = (
         _RULES,
         "    return is_failed and dependencies.on_failure is OnDependencyFailure.FAIL\n",
         "    return False\n",
-        ("tests/core/test_dependencies.py::test_retrying_a_failed_job_heals_its_failed_dependants",),
+        ("tests/core/test_dependencies.py::test_retrying_a_failed_job_makes_its_failed_dependants_wait_again",),
     ),
     Mutant(
         "dependency-looked-up",

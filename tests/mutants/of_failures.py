@@ -14,7 +14,7 @@ OF_FAILURES: Final = (
         _INDEX,
         "            self._leave(was[0], (was[1], old.spec.uid))\n",
         "            pass\n",
-        ("tests/core/test_failures.py::test_the_index_follows_hundreds_of_added_and_removed_failures",),
+        ("tests/core/test_failures.py::test_the_failure_index_counts_hundreds_of_added_and_removed_failures",),
     ),
     Mutant(
         "failure-retried",
@@ -22,7 +22,7 @@ OF_FAILURES: Final = (
         _INDEX,
         "        return FailureScan(self._places, [*(_QUEUED if self.marks[Mark.RETRYING] else ()), Place.FAILED])\n",
         "        return FailureScan(self._places, [Place.FAILED])\n",
-        ("tests/core/test_failures.py::test_retried_jobs_are_found_at_the_first_read_of_failures",),
+        ("tests/core/test_failures.py::test_jobs_that_wait_for_a_retry_are_found_when_failures_are_first_read",),
     ),
     Mutant(
         "failure-latest",
@@ -38,7 +38,7 @@ OF_FAILURES: Final = (
         "jobengine/core/commands/failures.py",
         "            dropped=page.dropped,\n",
         "            dropped=0,\n",
-        ("tests/core/test_failures.py::test_a_list_says_how_many_jobs_it_leaves_out",),
+        ("tests/core/test_failures.py::test_a_list_of_failures_counts_the_jobs_of_groups_left_out",),
     ),
     Mutant(
         "failure-bound",
@@ -46,7 +46,9 @@ OF_FAILURES: Final = (
         _INDEX,
         "                self._drop()\n",
         "                pass\n",
-        ("tests/core/test_failures.py::test_the_smallest_groups_are_dropped_and_of_equal_groups_the_earliest",),
+        (
+            "tests/core/test_failures.py::test_the_smallest_failure_groups_are_dropped_and_among_equal_ones_the_earliest",
+        ),
     ),
     Mutant(
         "failure-dropped-alike",
@@ -55,7 +57,7 @@ OF_FAILURES: Final = (
         "            group = self.groups[name] = KeptGroup(not self._has_dropped)\n",
         "            group = self.groups[name] = KeptGroup(True)\n",
         (
-            "tests/core/test_failures.py::test_jobs_from_before_a_group_was_dropped_are_not_subtracted_from_the_new_group",
+            "tests/core/test_failures.py::test_removing_a_job_older_than_the_drop_of_its_failure_group_does_not_lower_the_new_count",
         ),
     ),
     Mutant(

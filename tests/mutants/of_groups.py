@@ -14,7 +14,9 @@ OF_GROUPS: Final = (
         "jobengine/engine/local/tables/group.py",
         "(self.running >= cap and",
         "(self.running > cap and",
-        ("tests/engine/local/tables/test_one_of_each.py::test_one_of_each_gives_the_same_jobs_as_the_order_of_turns",),
+        (
+            "tests/engine/local/tables/test_one_of_each.py::test_the_shortcut_for_one_job_of_each_group_gives_the_same_jobs_as_turns",
+        ),
     ),
     Mutant(
         "rate-marks",
@@ -32,7 +34,7 @@ OF_GROUPS: Final = (
         "is_new = False and",
         (
             "tests/engine/postgres/batch/test_group_races.py::"
-            "test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way",
+            "test_the_first_limit_of_a_queue_counts_claims_that_were_under_way_when_it_was_set",
         ),
     ),
     Mutant(
@@ -41,7 +43,9 @@ OF_GROUPS: Final = (
         "jobengine/engine/line_mover.py",
         "            if self._ready is not None:\n",
         "            if False:\n",
-        ("tests/engine/postgres/test_line_mover.py::test_a_job_added_beside_a_change_of_the_order_gets_its_place_too",),
+        (
+            "tests/engine/postgres/test_line_mover.py::test_a_job_added_during_a_change_of_the_order_also_gets_its_new_place_in_line",
+        ),
     ),
     Mutant(
         "fair-turns",
@@ -58,7 +62,7 @@ OF_GROUPS: Final = (
         "gate.marks[-1][1] for gate in gates if gate.marks",
         "0 for gate in gates if gate.marks",
         (
-            "tests/engine/local/test_clock_steps.py::test_a_clock_that_is_set_back_during_a_stop_closes_no_gate_for_longer",
+            "tests/engine/local/test_clock_steps.py::test_setting_the_clock_back_while_no_server_runs_extends_no_rate_window",
         ),
     ),
 )

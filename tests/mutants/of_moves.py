@@ -37,7 +37,9 @@ OF_MOVES: Final = (
         "jobengine/core/commands/moves.py",
         "        return [job for job in jobs if not self.before < job.updated <= now]\n",
         "        return jobs\n",
-        ("tests/core/test_dead_letters.py::test_a_job_that_returns_during_a_move_is_not_moved_again",),
+        (
+            "tests/core/test_dead_letters.py::test_a_moved_job_that_fails_again_during_the_move_is_not_moved_a_second_time",
+        ),
     ),
     Mutant(
         "move-other-lease",

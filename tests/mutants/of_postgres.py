@@ -50,7 +50,9 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/batch/begin.py",
         "        if reading.undone != reference.undone:\n            return True\n",
         "",
-        ("tests/engine/postgres/batch/test_clock.py::test_a_suspended_machine_shifts_times_only_briefly",),
+        (
+            "tests/engine/postgres/batch/test_clock.py::test_a_clock_reading_of_a_suspended_machine_is_corrected_within_two_seconds",
+        ),
     ),
     Mutant(
         "unique-key-lock",
@@ -82,7 +84,7 @@ OF_POSTGRES: Final = (
         _SESSION,
         "            if not batch.changes or not self._was_made():\n",
         "            if True:\n",
-        (f"{_CUTS}::test_an_add_whose_connection_is_cut_at_any_byte_is_made_once",),
+        (f"{_CUTS}::test_an_add_whose_database_connection_is_cut_at_any_byte_adds_one_job",),
     ),
     Mutant(
         "lane-waited-for",
@@ -91,7 +93,7 @@ OF_POSTGRES: Final = (
         "INSERT INTO lane_commit VALUES (:lane, 0, :clock) "
         "ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING batch;",
         "SELECT batch FROM lane_commit WHERE id = :lane;",
-        (f"{_CUTS}::test_a_batch_is_not_redone_while_the_server_may_still_commit_it",),
+        (f"{_CUTS}::test_a_batch_is_not_repeated_while_the_database_may_still_commit_the_first_attempt",),
     ),
     Mutant(
         "queues-confirmed",
@@ -149,7 +151,7 @@ OF_POSTGRES: Final = (
         _ROWS,
         "if true != place:",
         "if False:",
-        (f"{_OF_DAMAGE}::test_claims_skip_a_finished_job_whose_row_says_ready",),
+        (f"{_OF_DAMAGE}::test_claims_skip_a_finished_job_whose_row_is_altered_to_ready",),
     ),
     Mutant(
         "damaged-queue",
@@ -173,7 +175,7 @@ OF_POSTGRES: Final = (
         _RECHECK,
         "mark_of(job) if set_apart <= MARKS_RECOUNTED else None",
         "None",
-        (f"{_OF_RECOUNT}::test_restored_jobs_count_as_before_whether_recounted_meanwhile_or_not",),
+        (f"{_OF_RECOUNT}::test_restored_jobs_are_counted_as_before_even_after_recounts_without_them",),
     ),
     Mutant(
         "recount-of-one-moment",
@@ -181,6 +183,6 @@ OF_POSTGRES: Final = (
         "jobengine/engine/postgres/recount.py",
         '    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",\n',
         "",
-        (f"{_OF_RECOUNT}::test_a_recount_compares_rows_and_counts_of_the_same_moment",),
+        (f"{_OF_RECOUNT}::test_deleting_a_job_during_a_recount_causes_no_wrong_correction",),
     ),
 )

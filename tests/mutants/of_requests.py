@@ -41,7 +41,7 @@ OF_REQUESTS: Final = (
         "jobengine/engine/local/clock.py",
         "        return int(self.clock.seconds() * 1000) + self._origin\n",
         "        return self.wall()\n",
-        ("tests/engine/local/test_clock_steps.py::test_a_time_span_runs_by_elapsed_time_however_the_clock_is_set",),
+        ("tests/engine/local/test_clock_steps.py::test_setting_the_clock_neither_shortens_nor_extends_a_time_span",),
     ),
     Mutant(
         "all-or-nothing-claim",
@@ -283,7 +283,7 @@ OF_REQUESTS: Final = (
         "jobengine/client/secret.py",
         "        return \"Secret('…')\"\n",
         '        return f"Secret({self._text!r})"\n',
-        ("tests/client/test_caller.py::test_no_key_is_in_a_repr_or_in_a_traceback_with_all_its_variables",),
+        ("tests/client/test_caller.py::test_neither_a_repr_nor_a_traceback_with_local_variables_shows_a_key",),
     ),
     Mutant(
         "profile-elsewhere",

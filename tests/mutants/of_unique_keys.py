@@ -24,7 +24,7 @@ OF_UNIQUE_KEYS: Final = (
         _HOLDERS,
         "        return until is not None and until > now\n",
         "        return False\n",
-        (f"{_CORE}test_a_key_with_seconds_stays_taken_after_the_job_is_finished",),
+        (f"{_CORE}test_a_unique_key_with_seconds_stays_taken_after_its_job_is_finished",),
     ),
     Mutant(
         "kept-with-key",
@@ -32,7 +32,7 @@ OF_UNIQUE_KEYS: Final = (
         "jobengine/core/retention.py",
         "    minutes = -(-seconds // 60)\n",
         "    minutes = seconds // 60\n",
-        (f"{_CORE}test_a_finished_job_is_kept_while_it_holds_its_key",),
+        (f"{_CORE}test_a_finished_job_is_kept_while_the_job_holds_its_unique_key",),
     ),
     Mutant(
         "never-replaced-in-progress",
@@ -48,7 +48,7 @@ OF_UNIQUE_KEYS: Final = (
         _HOLDERS,
         "    return max((job for job in holders if",
         "    return min((job for job in holders if",
-        (f"{_CORE}test_of_two_queued_holders_an_add_keeps_the_older_and_replaces_the_newer",),
+        (f"{_CORE}test_with_two_queued_holders_keep_returns_the_older_and_replace_changes_the_newer",),
     ),
     Mutant(
         "key-lost-once",
@@ -80,7 +80,7 @@ OF_UNIQUE_KEYS: Final = (
         "jobengine/core/commands/adding.py",
         "        if not may_read(there, self.grant):\n            raise UniqueKeyTaken\n",
         "        if replaces is None and not may_read(there, self.grant):\n            raise UniqueKeyTaken\n",
-        (f"{_CORE}test_a_producer_can_add_a_job_beside_the_job_of_another_key_but_not_replace_that_job",),
+        (f"{_CORE}test_a_producer_may_add_beside_a_job_of_another_producer_but_may_not_replace_the_job",),
     ),
     Mutant(
         "key-locked-for-replacing",

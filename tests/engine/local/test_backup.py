@@ -66,7 +66,7 @@ def test_a_backup_is_the_file_and_a_closing_frame(desk: Desk, tmp_path: Path) ->
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_a_backup_does_not_have_commits_made_during_it(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_does_not_have_commits_made_after_its_start(desk: Desk, tmp_path: Path) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     before, first = desk.path.read_bytes(), piece(desk, pieces)
@@ -76,14 +76,16 @@ def test_a_backup_does_not_have_commits_made_during_it(desk: Desk, tmp_path: Pat
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_a_backup_has_the_whole_write_in_flight_at_its_start(desk: Desk, tmp_path: Path) -> None:
+def test_a_backup_has_a_commit_that_was_being_written_at_its_start(desk: Desk, tmp_path: Path) -> None:
     adding = desk.ask(desk.adding())
     desk.turn()
     assert not adding.answered
     assert jobs_in(all_of(desk, begun(desk)), tmp_path) == 1
 
 
-def test_a_backup_abandoned_before_it_begins_leaves_no_file_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_abandoned_before_its_first_piece_leaves_no_file_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Close discarded files at once instead of in the background.
     monkeypatch.setattr(FaultyFiles, "discard", lambda _, descriptor: os.close(descriptor))
     pieces, before = begun(desk), times_open(desk.path)
@@ -110,7 +112,7 @@ def test_a_backup_continues_with_the_old_file_after_a_compaction(desk: Desk, tmp
     assert jobs_in(whole, tmp_path) == 1
 
 
-def test_a_backup_reads_no_piece_before_it_is_requested(desk: Desk) -> None:
+def test_a_backup_reads_a_piece_of_the_file_only_on_request(desk: Desk) -> None:
     desk.told(desk.adding(content=LONG))
     pieces = begun(desk)
     piece(desk, pieces)

@@ -50,7 +50,7 @@ def shown(desk: Desk) -> Job:
 
 @pytest.mark.parametrize("span", SPANS)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_time_span_runs_by_elapsed_time_however_the_clock_is_set(desk: Desk, span: str, step: int) -> None:
+def test_setting_the_clock_neither_shortens_nor_extends_a_time_span(desk: Desk, span: str, step: int) -> None:
     SPANS[span](desk)
     before = picture(desk)
     desk.clock.advance(40)
@@ -89,7 +89,7 @@ def test_a_clock_step_survives_compaction(desk: Desk) -> None:
     assert picture(desk) == before
 
 
-def test_a_clock_that_was_set_back_while_no_server_ran_makes_no_lease_longer(desk: Desk) -> None:
+def test_setting_the_clock_back_while_no_server_runs_extends_no_lease(desk: Desk) -> None:
     _hold(desk, timeout_seconds=100)
     desk.clock.advance(40)
     desk.stop()
@@ -100,7 +100,7 @@ def test_a_clock_that_was_set_back_while_no_server_ran_makes_no_lease_longer(des
     assert shown(desk).state is State.FAILED
 
 
-def test_an_unnoticed_clock_step_is_recorded_at_the_stop(desk: Desk) -> None:
+def test_a_clock_step_that_was_not_noticed_is_recorded_when_the_server_stops(desk: Desk) -> None:
     _hold(desk, timeout_seconds=100)
     desk.set_wall_clock(HOUR, noticed=False)
     desk.restart()
@@ -150,7 +150,7 @@ def test_a_clock_step_is_one_record_however_many_jobs_there_are(desk: Desk) -> N
     assert desk.engine.journal.size - size < 300
 
 
-def test_a_clock_that_is_set_back_during_a_stop_closes_no_gate_for_longer(desk: Desk) -> None:
+def test_setting_the_clock_back_while_no_server_runs_extends_no_rate_window(desk: Desk) -> None:
     desk.told(desk.engine.ask(ChangeQueue(queue="q", access_key=KEY, limits=Limits(rate=Rate(1, 60)))))
     _fail(desk)
     _add(desk)

@@ -28,7 +28,7 @@ def writes(desk: Desk) -> int:
     return desk.files.calls.count("write")
 
 
-def test_compaction_pauses_between_slices_written_without_a_commit(desk: Desk) -> None:
+def test_without_commits_a_compaction_pauses_between_its_slices(desk: Desk) -> None:
     begin(desk)
     desk.settle()
     before = writes(desk)
@@ -46,7 +46,7 @@ def test_a_commit_does_not_wait_for_the_pause_of_a_compaction(desk: Desk) -> Non
     assert asked.answered
 
 
-def test_a_compaction_without_commits_ends(desk: Desk) -> None:
+def test_a_compaction_ends_even_if_nothing_is_committed(desk: Desk) -> None:
     begin(desk)
     steps = 0
     while desk.engine.journal.compacting:
@@ -57,7 +57,7 @@ def test_a_compaction_without_commits_ends(desk: Desk) -> None:
     assert desk.figure("compactions", outcome="done") == 1
 
 
-def test_the_time_and_duration_of_the_last_compaction_are_measured(desk: Desk) -> None:
+def test_metrics_have_the_time_and_duration_of_the_last_compaction(desk: Desk) -> None:
     assert desk.figure("last_compaction_timestamp_seconds") == 0
     begin(desk)
     begun = desk.clock.seconds()
@@ -90,7 +90,7 @@ def test_with_constant_commits_a_compaction_lets_the_file_grow_by_half_of_its_li
     assert desk.path.stat().st_size < desk.figure("live_bytes") * 3 / 2 + SLACK
 
 
-def test_small_commits_carry_small_slices(desk: Desk) -> None:
+def test_a_small_commit_is_written_with_a_small_compaction_slice(desk: Desk) -> None:
     begin(desk)
     before = desk.path.with_name("db.new").stat().st_size
     desk.told(desk.adding())

@@ -47,7 +47,7 @@ class _Life:
         return number
 
 
-def test_a_cascade_goes_on_after_a_crash_at_any_step() -> None:
+def test_the_release_of_many_dependants_continues_after_a_crash_at_any_step() -> None:
     files = SimulatedFiles()
     life = _Life(files)
     life.ask(c.CreateQueue(**WHO))
@@ -70,7 +70,7 @@ def test_a_cascade_goes_on_after_a_crash_at_any_step() -> None:
     assert {*crashes} == {State.QUEUED, State.COMPLETE}
 
 
-def test_other_requests_are_served_while_a_large_cascade_goes_on(desk: Desk) -> None:
+def test_other_requests_are_served_while_a_thousand_dependants_are_released(desk: Desk) -> None:
     desk.told(desk.engine.ask(fan_out(2_000)))
     pending = Pending(desk.engine.ask(complete()))
     table = desk.engine.executor.tables.queues["q"]
@@ -95,7 +95,7 @@ def test_a_complete_job_may_be_deleted_before_its_dependants_are_updated(desk: D
     assert [job.ready for job in desk.jobs()] == [True] * 1_500
 
 
-def test_jobs_that_are_no_longer_awaited_may_be_deleted_with_their_queue(desk: Desk) -> None:
+def test_a_queue_of_finished_dependencies_can_be_deleted_after_the_queue_of_the_dependants(desk: Desk) -> None:
     desk.told(desk.engine.ask(c.CreateQueue(queue="x", access_key=KEY)))
     of_x: dict[str, Any] = {"queue": "x", "access_key": KEY}
     uids = [uid_of(at) for at in range(1_300)]
@@ -112,7 +112,7 @@ def test_jobs_that_are_no_longer_awaited_may_be_deleted_with_their_queue(desk: D
     assert not desk.engine.executor.tables.dependants.pending
 
 
-def test_a_cascade_of_failures_follows_a_chain(desk: Desk) -> None:
+def test_a_failure_fails_all_jobs_of_a_chain(desk: Desk) -> None:
     chain = [c.NewJob(content=b"{}", uid=FIRST)]
     chain += [c.NewJob(content=b"{}", uid=uid_of(at), depends_on=(("q", uid_of(at - 1)),)) for at in range(1, 50)]
     desk.told(desk.engine.ask(c.AddJobs(**WHO, jobs=tuple(chain), defaults=Defaults(), many=True)))

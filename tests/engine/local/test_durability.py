@@ -161,7 +161,7 @@ def test_on_a_full_disk_jobs_still_expire(desk: Desk) -> None:
     assert [job.state for job in before] == [State.FAILED]
 
 
-def test_on_a_full_disk_a_kill_loses_only_refused_changes(desk: Desk) -> None:
+def test_a_kill_on_a_full_disk_loses_no_acknowledged_change(desk: Desk) -> None:
     acknowledged = [desk.told(desk.adding()) for _ in range(3)]
     without_room(desk)
     assert_full(desk, desk.ask(desk.adding()))
@@ -171,7 +171,7 @@ def test_on_a_full_disk_a_kill_loses_only_refused_changes(desk: Desk) -> None:
     assert desk.jobs() == acknowledged
 
 
-def test_a_restart_restores_the_state_after_alternating_full_and_free_disk(desk: Desk) -> None:
+def test_a_restart_restores_the_state_after_a_disk_that_was_full_several_times(desk: Desk) -> None:
     for turn in range(40):
         desk.files.faults["write"] = [FULL] if turn % 3 == 1 else []
         asked = [desk.ask(desk.adding(priority=turn % 4)), desk.ask(desk.claiming()), desk.ask(desk.claiming())]
@@ -339,7 +339,7 @@ def test_a_failed_compaction_is_abandoned_and_retried(tmp_path: Path, method: st
     assert desk.jobs() == before
 
 
-def test_a_compaction_with_an_unsynced_rename_ends_the_process_and_makes_outcomes_unknown(tmp_path: Path) -> None:
+def test_an_error_of_the_sync_after_a_compaction_ends_the_process_with_unknown_outcomes(tmp_path: Path) -> None:
     desk = compacting_desk(tmp_path)
     garbage(desk)
     acknowledged = desk.jobs()

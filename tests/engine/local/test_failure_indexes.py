@@ -58,7 +58,7 @@ def test_other_requests_are_answered_while_the_failure_index_is_built(desk: Desk
     assert desk.ask(listing(desk)).answered
 
 
-def test_neither_a_failure_nor_the_explanation_of_another_job_builds_the_failure_index(desk: Desk) -> None:
+def test_failing_jobs_or_explaining_a_queued_job_builds_no_failure_index(desk: Desk) -> None:
     queued = desk.told(desk.adding())
     desk.told(desk.engine.ask(ExplainJob(queue="q", access_key=KEY, uid=queued.spec.uid)))
     assert not index_of(desk).is_used
@@ -79,14 +79,14 @@ def test_the_failure_index_is_dropped_five_minutes_after_a_read(desk: Desk, read
     assert sum(group.count for group in desk.told(listing(desk)).failures) == JOBS
 
 
-def test_no_index_is_built_for_a_key_that_may_not_read(desk: Desk) -> None:
+def test_no_failure_index_is_built_for_a_key_that_may_not_list_failures(desk: Desk) -> None:
     asked = desk.ask(listing(desk, b"wrong"))
     desk.settle()
     assert asked.error is AccessDenied
     assert not index_of(desk).is_used
 
 
-def test_an_explained_failure_of_a_dropped_group_visits_no_other_jobs(
+def test_explaining_a_job_of_a_dropped_failure_group_visits_no_other_jobs(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"MOST_GROUPS": 1, "_MORE_GROUPS": 0}.items():
@@ -100,7 +100,9 @@ def test_an_explained_failure_of_a_dropped_group_visits_no_other_jobs(
     assert (explanation.alike, visits.call_count) == (Alike(1, job.updated, at_least=True), 0)
 
 
-def test_large_dropped_groups_are_freed_after_the_next_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_dropped_failure_groups_are_freed_when_failures_are_next_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.told(listing(desk))
     entries = [group.entries for group in index_of(desk).groups.values()]
     for name, value in {"MOST_GROUPS": 1, "_MORE_GROUPS": 0}.items():

@@ -52,7 +52,7 @@ def _claim(desk: Desk, job: Job) -> _Coming:
 
 
 @pytest.mark.parametrize("begin", [_add_one, _move, _update, _updates, _update_matching, _claim])
-def test_jobs_are_indexed_by_group_a_slice_in_each_turn(
+def test_a_new_group_index_is_filled_with_one_slice_of_jobs_in_each_reactor_turn(
     desk: Desk, begin: Callable[[Desk, Job], _Coming], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     indexed = [0]

@@ -52,7 +52,7 @@ class _Unread(dict[str, Job]):
         raise AssertionError("the jobs were walked through")
 
 
-def test_a_queue_whose_jobs_nobody_awaits_is_deleted_without_a_walk_through_them(desk: Desk) -> None:
+def test_deleting_a_queue_without_dependants_visits_none_of_its_jobs(desk: Desk) -> None:
     table = table_of(desk)
     table.jobs = _Unread(table.jobs)
     asked = delete(desk)
@@ -60,7 +60,7 @@ def test_a_queue_whose_jobs_nobody_awaits_is_deleted_without_a_walk_through_them
     assert asked.answer is None
 
 
-def test_a_long_queue_is_freed_some_thousands_at_a_time(desk: Desk) -> None:
+def test_the_memory_of_a_deleted_long_queue_is_freed_in_steps_of_some_thousand_jobs(desk: Desk) -> None:
     table, asked = table_of(desk), delete(desk)
     desk.one_turn()
     desk.thread.step()

@@ -22,7 +22,7 @@ def claiming(desk: Desk, wait: float = 30) -> Pending:
     return desk.ask(desk.engine.claim(c.Claims(queues=("q",), access_key=KEY, wait=wait)))
 
 
-def test_a_claim_gets_a_job_added_while_it_waits_for_the_commit_of_other_changes(desk: Desk) -> None:
+def test_a_claim_gets_a_job_added_while_the_claim_waits_for_a_commit_of_other_changes(desk: Desk) -> None:
     desk.ask(desk.adding("other"))
     desk.turn()
     claim = claiming(desk)
@@ -31,7 +31,7 @@ def test_a_claim_gets_a_job_added_while_it_waits_for_the_commit_of_other_changes
     assert [one.job.state for one in claim.answer.jobs] == [State.INPROGRESS]
 
 
-def test_a_job_that_ends_while_other_changes_are_written_wakes_its_waiter(desk: Desk) -> None:
+def test_a_waiter_for_a_job_is_woken_if_the_job_ends_during_a_write_of_other_changes(desk: Desk) -> None:
     uid = desk.told(desk.adding("q")).spec.uid
     desk.ask(desk.adding("other"))
     desk.turn()

@@ -60,7 +60,7 @@ def _found(disk: Any, seconds: float) -> tuple[set[str], Schedule]:
     return {job.spec.uid for job in jobs}, schedule
 
 
-def test_a_crash_at_any_step_of_a_firing_leaves_both_the_job_and_the_next_time_or_neither() -> None:
+def test_after_a_crash_in_a_firing_either_both_job_and_next_time_are_stored_or_neither() -> None:
     """The server then catches up, so that each time has exactly one job."""
     files, clock = SimulatedFiles(), new_clock()
     life = _Life(files, clock)

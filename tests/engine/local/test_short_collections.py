@@ -46,7 +46,7 @@ def _add(desk: Desk, number: int) -> None:
         desk.told(desk.engine.ask(c.AddJobs(queue="q", access_key=KEY, jobs=jobs, defaults=Defaults())))
 
 
-def test_changes_of_many_jobs_leave_few_young_objects(desk: Desk) -> None:
+def test_changes_of_many_jobs_leave_few_objects_for_the_garbage_collector(desk: Desk) -> None:
     _add(desk, 5_000)
     gc.collect()
     _change_all(desk, 1)

@@ -112,7 +112,7 @@ def test_a_sort_index_unused_for_a_while_is_dropped_in_slices(desk: Desk) -> Non
     assert len(desk.told(listing(desk)).jobs) == 10, "it is made again"
 
 
-def test_a_queue_that_is_deleted_while_its_index_is_made_is_not_found(desk: Desk) -> None:
+def test_a_list_is_refused_if_its_queue_is_deleted_while_the_sort_index_is_built(desk: Desk) -> None:
     asked = desk.ask(listing(desk))
     desk.one_turn()
     table = table_of(desk)

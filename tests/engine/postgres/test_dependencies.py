@@ -60,7 +60,7 @@ def test_after_each_step_of_a_random_graph_the_database_agrees_with_its_jobs(wor
     assert wrong_links(world.url) == []
 
 
-def test_deleted_queues_leave_no_dependencies_and_batches_behind(world: PostgresWorld) -> None:
+def test_deleting_queues_deletes_the_rows_of_their_dependencies_and_batches(world: PostgresWorld) -> None:
     run(Graphs(Random(7)).life(40), lambda step: carried_out(world, step))
     ask = Asker(world)
     for queue in QUEUES:
@@ -151,7 +151,7 @@ def test_dependants_are_updated_after_their_dependency_was_damaged_and_deleted(
     assert wrong_links(world.url) == []
 
 
-def test_a_batch_with_jobs_is_removed_with_its_last_job(world: PostgresWorld, ask: Asker) -> None:
+def test_an_ended_batch_is_removed_when_its_last_job_is_removed(world: PostgresWorld, ask: Asker) -> None:
     set_batch(ask)
     ask.add(batch="b", keep_minutes=2 * 24 * 60)
     ask.ask(c.CloseBatch, name="b")
@@ -183,7 +183,7 @@ def test_a_released_job_wakes_a_claim_that_waits_at_another_server(database: Dat
     second.close()
 
 
-def test_a_claim_goes_on_without_a_job_if_the_database_is_lost_after_its_updates(
+def test_if_the_database_is_lost_after_the_updates_of_a_claim_the_claim_returns_no_job(
     world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask.add(uid=A)

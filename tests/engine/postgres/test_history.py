@@ -59,7 +59,7 @@ def test_outdated_rows_are_removed(world: PostgresWorld, ask: Asker) -> None:
     assert world.control.execute(spans).fetchall() == []
 
 
-def test_rows_of_a_queue_that_was_deleted_meanwhile_are_not_written(
+def test_no_history_is_written_for_a_queue_that_another_server_has_deleted(
     world: PostgresWorld, ask: Asker, other: Asker
 ) -> None:
     ask.add()

@@ -23,7 +23,7 @@ from tests.postgres import PRETENDED, Database, until_waiting
 _JOBS = 450
 
 
-def test_a_job_added_beside_a_change_of_the_order_gets_its_place_too(
+def test_a_job_added_during_a_change_of_the_order_also_gets_its_new_place_in_line(
     world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = Asker(world)
@@ -73,7 +73,7 @@ def _moved(ask: Asker) -> int:
     return sum(job.spec.rare.line is not None for job in ask.jobs())
 
 
-def test_a_server_continues_the_move_of_a_killed_server(world: PostgresWorld) -> None:
+def test_a_server_gives_the_remaining_jobs_new_places_after_another_server_was_killed(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     jobs = (c.NewJob(content=b"{}"),) * _JOBS
@@ -92,7 +92,7 @@ def test_a_server_continues_the_move_of_a_killed_server(world: PostgresWorld) ->
     assert ask.ask(c.Subscribe).order == Order(seconds_per_priority=60)
 
 
-def test_servers_leave_alone_a_move_that_another_server_renews(
+def test_only_one_server_at_a_time_gives_jobs_their_new_places_in_line(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.clear()

@@ -78,7 +78,7 @@ def test_a_recount_restores_lost_counts(world: PostgresWorld, ask: Asker) -> Non
     assert _recount(world).corrections == []
 
 
-def test_a_recount_leaves_out_damaged_jobs_that_were_deleted(world: PostgresWorld, ask: Asker) -> None:
+def test_a_recount_removes_deleted_damaged_jobs_from_the_counts(world: PostgresWorld, ask: Asker) -> None:
     jobs = _marked(ask)
     _damage(world, *jobs)
     for job in jobs:
@@ -90,7 +90,7 @@ def test_a_recount_leaves_out_damaged_jobs_that_were_deleted(world: PostgresWorl
 
 
 @pytest.mark.parametrize("recounts", [0, 1, 2])
-def test_restored_jobs_count_as_before_whether_recounted_meanwhile_or_not(
+def test_restored_jobs_are_counted_as_before_even_after_recounts_without_them(
     world: PostgresWorld, ask: Asker, recounts: int
 ) -> None:
     jobs = _marked(ask)
@@ -116,7 +116,7 @@ def test_changes_during_a_recount_are_counted(world: PostgresWorld, ask: Asker) 
     assert _recount(world).corrections == []
 
 
-def test_a_recount_compares_rows_and_counts_of_the_same_moment(
+def test_deleting_a_job_during_a_recount_causes_no_wrong_correction(
     world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [ask.add() for _ in range(3)]
@@ -139,7 +139,7 @@ def test_deleting_a_damaged_job_during_a_recount_restarts_the_recount(world: Pos
     assert _counts(ask) == (0, 1)
 
 
-def test_corrections_of_a_queue_that_is_deleted_meanwhile_are_removed(world: PostgresWorld, ask: Asker) -> None:
+def test_count_corrections_of_a_deleted_queue_are_removed(world: PostgresWorld, ask: Asker) -> None:
     _marked(ask)
     world.control.execute("DELETE FROM tally")
     _recount(world)
@@ -150,7 +150,7 @@ def test_corrections_of_a_queue_that_is_deleted_meanwhile_are_removed(world: Pos
     assert world.control.execute(number).fetchall() == []
 
 
-def test_a_recount_corrects_the_groups_of_failures(world: PostgresWorld, ask: Asker) -> None:
+def test_a_recount_corrects_failure_groups(world: PostgresWorld, ask: Asker) -> None:
     for error in ("refused", "refused", "lost"):
         ask.add()
         failed = ask.update(ask.hold(), State.FAILED, error=error)
@@ -165,7 +165,7 @@ def test_a_recount_corrects_the_groups_of_failures(world: PostgresWorld, ask: As
     assert _recount(world).failures == 0
 
 
-def test_a_failed_job_that_is_queued_again_during_a_recount_is_in_no_group(
+def test_a_failed_job_that_is_queued_again_during_a_recount_is_in_no_failure_group(
     world: PostgresWorld, ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask.add()

@@ -45,7 +45,7 @@ def on_connection(url: str, act: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_recount_corrects_groups(world: PostgresWorld, what: str) -> None:
+def test_a_recount_corrects_the_stored_counts_and_turns_of_groups(world: PostgresWorld, what: str) -> None:
     ask = Asker(world)
     ask.create()
     ask.reconfigure(limits=Limits(in_progress=50), group_limits=Limits(in_progress=2))
@@ -63,7 +63,7 @@ def test_a_recount_corrects_groups(world: PostgresWorld, what: str) -> None:
     assert on_connection(world.url, count_again).groups == 0
 
 
-def test_a_recount_says_how_many_groups_were_wrong_and_removes_those_without_jobs(world: PostgresWorld) -> None:
+def test_a_recount_reports_the_number_of_wrong_groups_and_removes_groups_without_jobs(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     ask.ask(c.ChangeGroup, group="c", group_weight=2)

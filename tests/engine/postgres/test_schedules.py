@@ -48,7 +48,7 @@ def check(ask: Asker, number: int) -> None:
 
 
 @pytest.mark.parametrize("servers", [2, 4])
-def test_servers_that_fire_at_once_fire_each_scheduled_time_once(
+def test_concurrent_sessions_fire_each_scheduled_time_once(
     world: PostgresWorld, ask: Asker, database: Database, servers: int
 ) -> None:
     put(ask)
@@ -74,7 +74,7 @@ def test_servers_that_fire_at_once_fire_each_scheduled_time_once(
     check(ask, 200)
 
 
-def test_sweepers_of_two_servers_fire_each_scheduled_time_once(database: Database) -> None:
+def test_two_servers_together_fire_each_scheduled_time_once(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here = Asker(first)

@@ -30,7 +30,7 @@ def test_each_statement_can_be_prepared_on_the_schema(database: Database) -> Non
             assert (statement.name, len(found)) == (statement.name, len(timed.parameters))
 
 
-def test_each_statement_is_used_by_one_name() -> None:
+def test_each_statement_is_used_in_the_code() -> None:
     used = set(re.findall(r'named\("(\w+)"\)', CODE)) | {name for name in STATEMENTS if name.startswith("delete_gone_")}
     assert used == set(STATEMENTS)
 
@@ -56,7 +56,7 @@ def test_an_unknown_statement_or_parameter_name_is_an_error() -> None:
         named("lock_jobs")(queue_ids=[1])
 
 
-def test_the_clock_is_inserted_into_a_statement_before_it_is_sent() -> None:
+def test_the_sql_of_the_clock_is_inserted_into_statements_that_need_the_time() -> None:
     timed = named("record_batch").at("now()")
     assert timed.parameters == ["lane", "batch"]
     assert "now()" in timed.text

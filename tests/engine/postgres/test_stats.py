@@ -49,7 +49,7 @@ def test_counts_are_kept_for_a_limited_number_of_queues(
 
 
 @pytest.mark.parametrize(("others", "waited"), [(1, 5), (2, 15)])
-def test_ends_of_delays_are_kept_for_a_limited_number_of_jobs(
+def test_the_ends_of_delays_are_remembered_for_a_limited_number_of_jobs(
     activity: ServerActivity, monkeypatch: pytest.MonkeyPatch, others: int, waited: int
 ) -> None:
     monkeypatch.setattr(recent, "_DELAYS", 2)

@@ -65,7 +65,7 @@ def session(database: Database, time: _Time) -> Iterator[Session]:
     session.close()
 
 
-def test_a_sweep_reads_only_queues_with_due_jobs_in_as_many_round_trips_as_for_one_queue(
+def test_a_sweep_reads_only_queues_with_due_jobs_and_all_of_them_in_the_same_round_trips(
     session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
@@ -139,7 +139,7 @@ def test_sweeps_of_constantly_due_jobs_occupy_a_tenth_of_the_time(
     assert sweeps.within_a_second() in (9, 10, 11)
 
 
-def test_the_pause_after_a_long_sweep_is_one_second(sweeps: _Sweeps) -> None:
+def test_the_pause_after_a_long_sweep_is_at_most_one_second(sweeps: _Sweeps) -> None:
     sweeps.seconds, sweeps.soonest = 0.5, 1
     sweeps.clock.pump([0.01] * 1000)
     began = sweeps.began[-3:]
@@ -155,7 +155,7 @@ def test_sweeps_follow_without_a_pause_while_many_jobs_are_due(sweeps: _Sweeps) 
 # Other tasks of a sweep
 
 
-def test_expired_jobs_are_announced_even_if_cleanup_fails(
+def test_a_sweep_reports_expired_jobs_even_if_the_cleanup_of_rows_fails(
     session: Session, time: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_self: Tidying, _connection: object, elapsed: int, wall: int) -> bool:

@@ -44,7 +44,7 @@ def test_a_scan_shows_every_job_in_execution_order(world: World) -> None:
     assert read_rest(scan_of(world)) == [job.spec.uid for job in world.list()]
 
 
-def test_a_scan_shows_jobs_that_exist_throughout_once_even_if_jobs_change(world: World) -> None:
+def test_a_scan_shows_each_job_exactly_once_even_if_jobs_are_changed_and_added(world: World) -> None:
     random = Random(7)
     jobs = world.list()
     scan, shown = scan_of(world), []
@@ -57,7 +57,7 @@ def test_a_scan_shows_jobs_that_exist_throughout_once_even_if_jobs_change(world:
     assert shown == [job.spec.uid for job in jobs]
 
 
-def test_a_scan_shows_the_present_job_and_leaves_out_removed_jobs(world: World) -> None:
+def test_a_scan_shows_jobs_as_they_are_when_read_and_leaves_out_removed_jobs(world: World) -> None:
     scan = scan_of(world)
     first, second, *_, last = world.list()
     edit(world, last, priority=99, tags=("moved",))
@@ -78,7 +78,7 @@ def test_a_scan_omits_a_job_that_was_removed_and_added_again(world: World) -> No
     assert uid not in read_rest(scan)
 
 
-def test_a_closed_scan_causes_no_copies_of_blocks(world: World) -> None:
+def test_changes_copy_index_blocks_only_while_a_scan_is_open(world: World) -> None:
     index = world.tables.queues["q"].ready
     scan, other = scan_of(world), scan_of(world)
     before = list(map(id, index._blocks))

@@ -53,7 +53,7 @@ def test_a_spread_dict_has_the_entries_of_a_plain_dict(changes: list[tuple[bool,
 
 
 @pytest.mark.usefixtures("few_in_one")
-def test_each_inner_dict_has_a_small_share_of_many_jobs() -> None:
+def test_many_jobs_are_spread_over_inner_dicts_of_less_than_100_entries() -> None:
     world = World()
     world.create()
     add(world, range(10))
@@ -68,7 +68,7 @@ def test_each_inner_dict_has_a_small_share_of_many_jobs() -> None:
 
 
 @pytest.mark.usefixtures("few_in_one")
-def test_jobs_are_spread_only_after_the_file_was_read() -> None:
+def test_a_dict_of_jobs_is_spread_only_after_the_file_was_read() -> None:
     world = World()
     world.create()
     table = world.tables.queues["q"]

@@ -53,7 +53,9 @@ def test_changes_that_were_rolled_back_can_be_applied_again(before: list[Fact], 
 
 @given(SOME, SOME)
 @settings(deadline=None)
-def test_facts_applied_together_have_the_same_effect_as_one_by_one(before: list[Fact], more: list[Fact]) -> None:
+def test_facts_applied_together_have_the_same_effect_as_facts_applied_one_by_one(
+    before: list[Fact], more: list[Fact]
+) -> None:
     together, one_by_one = tables_of(before), tables_of(before)
     effects = together.apply(more)
     singly = [effect for fact in more for effect in one_by_one.apply([fact])]
@@ -101,7 +103,7 @@ def test_records_that_are_read_together_have_the_same_effect_as_single_records(
 
 @given(SOME, facts)
 @settings(deadline=None)
-def test_applying_a_fact_twice_equals_applying_it_once(before: list[Fact], fact: Fact) -> None:
+def test_applying_a_fact_twice_has_the_same_effect_as_once(before: list[Fact], fact: Fact) -> None:
     assert picture(tables_of([*before, fact, fact])) == picture(tables_of([*before, fact]))
 
 
@@ -159,7 +161,7 @@ def test_a_snapshot_ends_under_a_steady_stream_of_jobs() -> None:
     assert slices == 1 + 4
 
 
-def test_a_snapshot_reads_no_pages_of_jobs_that_came_after_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_reads_no_pages_of_jobs_added_after_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.create()
     for priority in (1, 0):
@@ -181,7 +183,7 @@ def test_a_snapshot_reads_no_pages_of_jobs_that_came_after_it_began(monkeypatch:
     assert len(world.tables.queues["q"].jobs) == 52
 
 
-def test_live_bytes_are_about_the_length_of_a_fresh_snapshot() -> None:
+def test_the_counted_live_bytes_are_about_the_length_of_a_new_snapshot() -> None:
     world = World()
     world.create("q")
     empty = world.tables.live_bytes
@@ -207,7 +209,7 @@ ENDED = Attempt(worker="列" * 20, started=1_700_000_000_000, ended=1_700_000_00
     ],
     ids=["one attempt", "many attempts", "errors", "a result"],
 )
-def test_live_bytes_are_about_the_length_of_records_with_errors_results_and_history(notes: Notes) -> None:
+def test_the_counted_live_bytes_include_errors_results_and_history_of_jobs(notes: Notes) -> None:
     world = World()
     world.create("q")
     job = world.add()
@@ -283,7 +285,7 @@ def test_facts_about_missing_jobs_and_queues_are_ignored() -> None:
     assert picture(world.tables) == before
 
 
-def test_a_bad_fact_leaves_the_tables_consistent_with_the_facts_before_it() -> None:
+def test_a_fact_that_can_not_be_applied_leaves_the_effects_of_earlier_facts_complete() -> None:
     world = World()
     world.create()
     world.add()

@@ -230,7 +230,7 @@ class Run:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_groups_give_the_same_jobs_as_a_plain_model(data: st.DataObject) -> None:
+def test_claims_from_groups_get_the_same_jobs_as_in_a_plain_model(data: st.DataObject) -> None:
     """In half of the runs the settings stay, so that the effects of claims last longer."""
     order, on_failure = data.draw(st.sampled_from(GroupOrder)), data.draw(st.sampled_from(OnFailure))
     run = Run(data.draw(st.just(Limits()) | _limits), data.draw(st.just(Limits()) | _limits), order)
@@ -250,7 +250,7 @@ def test_a_job_whose_failure_is_rolled_back_holds_its_group_again() -> None:
     run.check()
 
 
-def test_an_index_built_in_slices_gives_a_group_the_place_of_its_most_urgent_job() -> None:
+def test_a_group_index_built_in_slices_orders_groups_by_their_most_urgent_job() -> None:
     run = Run(Limits(), Limits(), GroupOrder.ARRIVAL)
     run.add([("a", 2, (), 0), ("b", 3, (), 0), ("a", -1, (), 0)])
     before = [job.spec.uid for job in run.table.claim_order((), run.world.now, 6)]

@@ -63,7 +63,7 @@ LOW, MIDDLE, HIGH = (-1, 10), (-1, 20), (-1, 30)
         ),
     ],
 )
-def test_advanced_returns_the_next_claim_start_and_proposal(
+def test_a_claim_start_is_advanced_to_its_proposal_and_a_new_proposal_is_made(
     before: ClaimStart, seen: Observation, after: ClaimStart
 ) -> None:
     assert advanced(before, seen, HIGH) == after

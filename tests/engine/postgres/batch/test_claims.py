@@ -29,7 +29,7 @@ def _ends(uids: list[str]) -> c.UpdateJobs:
     return c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids))
 
 
-def test_a_claim_in_the_same_batch_as_updates_locks_only_the_jobs_it_takes(servers: tuple[Server, Server]) -> None:
+def test_a_claim_in_the_same_batch_as_updates_locks_only_the_claimed_jobs(servers: tuple[Server, Server]) -> None:
     server, other = servers
     uids = server.add(6)
     held = server.claim(count=3)
@@ -38,7 +38,9 @@ def test_a_claim_in_the_same_batch_as_updates_locks_only_the_jobs_it_takes(serve
     assert server.claim(_ends(held), count=1) + others == uids[3:]
 
 
-def test_a_claim_gets_the_jobs_that_earlier_commands_left(servers: tuple[Server, Server]) -> None:
+def test_a_claim_gets_jobs_that_earlier_commands_of_the_batch_neither_deleted_nor_ended(
+    servers: tuple[Server, Server],
+) -> None:
     server, _ = servers
     uids = server.add(4)
     assert server.claim(c.DeleteJob(**WHO, uid=uids[0]), _ends(uids[1:2]), count=2) == uids[2:]
@@ -117,7 +119,7 @@ def test_a_job_that_was_locked_but_not_changed_is_claimed_next(
     assert server.claim(count=2) == [uids[2], uids[4]]
 
 
-def test_two_jobs_of_a_group_are_claimed_if_the_groups_between_them_are_full(
+def test_two_jobs_of_a_group_are_claimed_if_the_groups_between_the_jobs_are_paused(
     servers: tuple[Server, Server],
 ) -> None:
     server, _ = servers

@@ -149,7 +149,7 @@ def test_a_server_on_another_machine_that_starts_after_a_step_accepts_the_correc
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_suspended_machine_shifts_times_only_briefly(world: _World, first: int) -> None:
+def test_a_clock_reading_of_a_suspended_machine_is_corrected_within_two_seconds(world: _World, first: int) -> None:
     made = [world.server("a"), world.server("b")]
     world.wait(2 * MINUTE)
     made[first].stand_still(HOUR)
@@ -162,7 +162,7 @@ def test_a_suspended_machine_shifts_times_only_briefly(world: _World, first: int
     assert all(is_right(one.look(), world) for one in made)
 
 
-def test_a_machine_that_had_stopped_saves_a_correct_reference(world: _World) -> None:
+def test_a_server_restarted_after_its_machine_was_suspended_saves_a_correct_clock_reference(world: _World) -> None:
     made = [world.server("a"), world.server("b")]
     world.wait(2 * MINUTE)
     made[0].stand_still(HOUR)
@@ -183,7 +183,7 @@ def test_two_servers_that_find_a_clock_step_at_once_correct_it_once(world: _Worl
     assert is_right(server.look(), world)
 
 
-def test_a_clock_reading_from_before_a_correction_is_repeated(world: _World) -> None:
+def test_a_clock_reading_made_before_another_correction_is_repeated(world: _World) -> None:
     server = world.server()
     world.wait(2 * MINUTE)
     world.set += HOUR
@@ -223,7 +223,7 @@ def test_a_slow_clock_reading_is_not_used_as_a_reference(world: _World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_time_is_corrected_soon_after_steps_suspensions_starts_and_readings(seed: int) -> None:
+def test_the_time_is_corrected_within_seconds_after_random_clock_steps_suspensions_and_starts(seed: int) -> None:
     chance, world = random.Random(seed), _World()
     happens: list[Callable[[], object]] = [
         lambda: setattr(world, "set", world.set + chance.choice(STEPS)),

@@ -96,7 +96,7 @@ def settle(session: Session, database: Database) -> None:
     assert wrong_links(database.url) == []
 
 
-def test_two_servers_that_complete_the_parents_of_a_job_release_it_before_the_last_answer(
+def test_a_job_whose_two_parents_complete_at_two_servers_is_ready_before_the_last_answer(
     sessions: list[Session], database: Database
 ) -> None:
     for _ in range(100):
@@ -113,7 +113,7 @@ def test_two_servers_that_complete_the_parents_of_a_job_release_it_before_the_la
     settle(sessions[3], database)
 
 
-def test_a_server_answers_once_another_server_has_updated_the_dependants_of_its_jobs(
+def test_a_server_answers_only_after_another_server_has_updated_the_dependants_for_it(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = new()
@@ -147,7 +147,9 @@ def test_a_server_answers_once_another_server_has_updated_the_dependants_of_its_
     sweeper.join()
 
 
-def test_last_jobs_that_finish_at_once_end_their_batch_once(sessions: list[Session], database: Database) -> None:
+def test_a_batch_ends_once_if_its_last_jobs_finish_at_the_same_time(
+    sessions: list[Session], database: Database
+) -> None:
     for number in range(30):
         name = f"b{number}"
         then = new()
@@ -251,7 +253,7 @@ def test_four_servers_that_change_a_graph_leave_no_job_waiting_for_a_finished_on
     assert sum(session.totals.redone for session in sessions) < 20
 
 
-def test_a_job_that_gets_a_dependant_as_its_batch_ends_is_kept(
+def test_a_job_that_gets_a_dependant_at_the_end_of_its_batch_is_kept_for_the_dependant(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(sessions[0], c.SetBatch(**WHO, name="b", then=new(), defaults=Defaults()))
@@ -277,7 +279,7 @@ def test_a_job_that_gets_a_dependant_as_its_batch_ends_is_kept(
         at_once(depend, end)
 
 
-def test_a_job_whose_dependant_is_retried_while_its_retention_begins_is_kept(
+def test_a_job_is_kept_if_its_dependant_is_retried_as_the_retention_of_the_job_begins(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (parent,) = add(sessions[0], new())
@@ -330,7 +332,7 @@ class Cut:
         monkeypatch.setattr(Trips, "make", cut)
 
 
-def test_a_cascade_goes_on_after_its_server_was_cut_off_at_any_step(
+def test_dependants_are_updated_even_if_the_server_loses_the_database_at_any_step(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = 0

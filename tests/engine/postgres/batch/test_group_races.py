@@ -234,7 +234,7 @@ def test_concurrent_claims_exceed_no_limit_and_leave_no_job_behind(database: Dat
 
 
 @pytest.mark.parametrize("order", [*GroupOrder])
-def test_a_claim_passes_over_a_locked_job_without_group(database: Database, order: GroupOrder) -> None:
+def test_a_claim_skips_a_locked_job_that_has_no_group(database: Database, order: GroupOrder) -> None:
     database.clear()
     session = session_on(database.url)
     session.carry_out([c.CreateQueue(**WHO)])
@@ -256,7 +256,7 @@ def test_a_claim_passes_over_a_locked_job_without_group(database: Database, orde
 
 
 @pytest.mark.parametrize("order", [GroupOrder.ARRIVAL, GroupOrder.FAIR])
-def test_jobs_added_during_a_claim_leave_the_group_at_the_place_of_its_first_job(
+def test_adding_jobs_during_a_claim_does_not_move_a_group_from_the_place_of_its_first_job(
     database: Database, monkeypatch: pytest.MonkeyPatch, order: GroupOrder
 ) -> None:
     database.clear()
@@ -283,7 +283,7 @@ def test_jobs_added_during_a_claim_leave_the_group_at_the_place_of_its_first_job
         session.close()
 
 
-def test_a_limit_set_while_a_queue_gets_flow_counts_claims_under_way(
+def test_the_first_limit_of_a_queue_counts_claims_that_were_under_way_when_it_was_set(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.clear()
@@ -348,7 +348,7 @@ def test_concurrent_claims_never_exceed_a_rate(database: Database) -> None:
     assert Counter(given) == {"a": 7, "b": 7}
 
 
-def test_a_batch_leaves_no_group_to_the_garbage_collector(database: Database) -> None:
+def test_after_a_batch_no_group_is_left_for_the_garbage_collector(database: Database) -> None:
     database.clear()
     session = session_on(database.url)
     session.carry_out([c.CreateQueue(**WHO)])

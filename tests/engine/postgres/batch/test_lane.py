@@ -57,7 +57,7 @@ class _World:
         return answers
 
 
-def test_tasks_left_over_by_a_batch_are_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
+def test_tasks_that_did_not_fit_in_a_batch_are_executed_even_if_waking_waiters_fails(events: list[Any]) -> None:
     world = _World()
     world.told = [lambda: 1 // 0]
     answers = world.ask("1", "2", "3")
@@ -67,7 +67,7 @@ def test_tasks_left_over_by_a_batch_are_executed_even_if_waking_waiters_fails(ev
     assert failure.check(ZeroDivisionError)
 
 
-def test_a_cancelled_task_that_a_batch_left_over_is_not_executed() -> None:
+def test_a_task_that_did_not_fit_in_a_batch_and_is_cancelled_is_not_executed() -> None:
     world = _World()
     left: list[Any] = []
     world.told = [lambda: left[0].cancel()]

@@ -90,7 +90,7 @@ def _updates(*uids: str) -> c.UpdateJobs:
     return c.UpdateJobs(**WHO, updates=tuple(c.JobUpdate(uid=uid, changes=changes) for uid in uids))
 
 
-def test_in_a_watched_queue_with_a_limit_an_update_and_an_add_do_not_deadlock(two: _Two) -> None:
+def test_an_update_and_an_add_in_a_watched_queue_with_a_limit_do_not_deadlock(two: _Two) -> None:
     two.ask(c.ChangeQueue(**WHO, max_jobs=100))
     two.watch("q")
     assert two.redone([_TALLY], [_updates(LAST)], [_new(), _updates(LAST)]) == 0
@@ -105,7 +105,7 @@ def test_an_add_that_replaces_a_job_that_others_update_does_not_deadlock(two: _T
     assert two.redone([_TALLY, _KEYS], [_updates(LAST), replacing], [_updates(FIRST, LAST)]) == 0
 
 
-def test_a_poll_for_events_locks_queues_in_order(two: _Two) -> None:
+def test_a_poll_for_events_does_not_deadlock_with_locks_on_several_queues(two: _Two) -> None:
     two.ask(c.CreateQueue(queue="r", access_key=KEY))
     watches = [(two.watch(queue), 0) for queue in ("q", "r")]
     with connected(two.database.url) as holder:

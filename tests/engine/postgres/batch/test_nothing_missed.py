@@ -89,7 +89,7 @@ def two(database: Database) -> Iterator[_Two]:
     time.connection.close()
 
 
-def test_claims_advance_the_claim_start_and_search_from_it(two: _Two) -> None:
+def test_the_claim_start_advances_after_claims_and_no_job_is_missed(two: _Two) -> None:
     session = two.one.session
     session.claim_starts = ClaimStarts(worth=1, pause=0)
     uids = two.one.add(20)
@@ -159,7 +159,7 @@ def test_a_job_added_while_the_claim_start_is_advanced_is_claimed(two: _Two, tim
     assert two.other.claim(count=9) == [*added, others[1]]
 
 
-def test_advancing_waits_for_transactions_begun_just_before_the_proposal(two: _Two) -> None:
+def test_a_claim_start_is_not_advanced_before_transactions_older_than_its_proposal_have_ended(two: _Two) -> None:
     """The transaction's number is higher than that of the transaction that made the proposal."""
     two.one.add(2)
     with connected(two.url) as proposing, connected(two.url) as control:
@@ -207,7 +207,7 @@ def test_a_job_whose_delay_ends_while_the_claim_start_is_advanced_is_claimed(
     assert two.one.claim(count=9) == [*delayed, *uids[1:]]
 
 
-def test_a_claim_start_is_not_advanced_while_a_transaction_sets_its_proposal_back(two: _Two) -> None:
+def test_a_claim_start_is_not_advanced_while_a_transaction_lowers_its_proposal(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
     two.advance_claim_start(1)
@@ -249,7 +249,7 @@ class _Raiser:
         self.connection.close()
 
 
-def test_a_claim_start_advanced_just_after_its_proposal_was_set_back_stays_there(
+def test_an_advance_of_the_claim_start_that_waited_for_a_lowered_proposal_uses_the_new_proposal(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim_start, "_BEGUN", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -266,7 +266,7 @@ def test_a_claim_start_advanced_just_after_its_proposal_was_set_back_stays_there
     assert two.advance_claim_start(0) == (~1, change.new.spec.arrival if change.new else None)
 
 
-def test_a_transaction_number_is_recorded_only_for_the_claim_start_that_was_proposed(two: _Two) -> None:
+def test_a_transaction_number_is_recorded_only_if_the_proposal_has_not_changed(two: _Two) -> None:
     two.one.add(2)
     with connected(two.url) as connection:
         proposed = _step(connection, _queue_id(connection), NO_CLAIM_START)
@@ -278,7 +278,7 @@ def test_a_transaction_number_is_recorded_only_for_the_claim_start_that_was_prop
         assert known_from > proposed_by
 
 
-def test_a_transaction_number_from_before_the_proposals_commit_is_not_recorded(
+def test_a_transaction_number_given_before_the_commit_of_the_proposal_is_not_recorded(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL gives a transaction its number while it still waits for the row's lock."""
@@ -304,7 +304,7 @@ def test_a_transaction_number_from_before_the_proposals_commit_is_not_recorded(
     assert two.other.claim() == first
 
 
-def test_adding_jobs_of_several_priorities_sets_the_claim_start_back_to_the_first_job(two: _Two) -> None:
+def test_adding_jobs_of_several_priorities_lowers_the_claim_start_to_the_first_job(two: _Two) -> None:
     two.one.add(2)
     two.one.claim()
     assert two.advance_claim_start() > NO_CLAIM_START
@@ -320,7 +320,7 @@ def test_the_claim_start_of_a_deleted_queue_is_not_touched(two: _Two) -> None:
         advance_claim_start(connection, queue_id, NO_CLAIM_START)
 
 
-def test_a_sweep_that_can_not_advance_claim_starts_reports_what_has_expired(
+def test_a_sweep_that_can_not_advance_claim_starts_still_reports_expired_jobs(
     two: _Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two.one.session.claim_starts = two.other.session.claim_starts = ClaimStarts(worth=1, pause=0)
@@ -336,7 +336,7 @@ def test_a_sweep_that_can_not_advance_claim_starts_reports_what_has_expired(
     assert fails.called
 
 
-def test_a_tagged_job_that_another_server_queues_again_is_claimed_by_its_tag_and_found_by_waiters(two: _Two) -> None:
+def test_a_tagged_job_queued_again_by_another_server_is_claimed_by_its_tag(two: _Two) -> None:
     uids = two.one.add(2, tags=("t",))
     two.one.claim(count=2)
     assert two.advance_claim_start() > NO_CLAIM_START
@@ -353,7 +353,9 @@ def _is_ready(two: _Two) -> bool:
         return poll(connection, two.one.session.rows, ["q"], []).ready == {"q"}
 
 
-def test_a_transaction_is_numbered_before_its_batch_reads_the_queue(two: _Two, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_gets_its_transaction_number_before_it_reads_the_queue(
+    two: _Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two.one.add(2)
     two.one.claim()
     assert two.advance_claim_start() > NO_CLAIM_START

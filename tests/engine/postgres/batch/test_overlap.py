@@ -122,7 +122,7 @@ def test_adds_with_a_unique_key_wait_for_each_other(world: OverlappingWorld) -> 
     assert adding[0].answer[0].job.spec.uid == adding[1].answer[0].job.spec.uid
 
 
-def test_a_job_that_is_added_while_an_empty_claim_is_under_way_is_not_missed(world: OverlappingWorld) -> None:
+def test_a_waiting_claim_gets_a_job_added_while_its_first_search_is_under_way(world: OverlappingWorld) -> None:
     world.hold()
     claim = world.ask.claiming()
     (lane,) = world.under_way

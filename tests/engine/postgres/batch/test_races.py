@@ -252,7 +252,7 @@ def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
     assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
 
 
-def test_the_later_of_two_concurrent_creations_of_a_named_item_sees_the_earlier(two: _Two) -> None:
+def test_of_two_concurrent_creations_of_a_named_item_the_second_returns_the_first_value(two: _Two) -> None:
     outcomes = two.at_once(SetItem(**WHO, name="a", value="1", once=True), "item")
     assert {outcome.get() for outcome in outcomes} == {None, "1"}
 
@@ -291,7 +291,7 @@ def test_two_queues_can_get_the_same_dead_letter_queue_at_once(two: _Two) -> Non
     assert [session.totals.redone for session in two.sessions] == redone
 
 
-def test_a_batch_with_five_conflicts_is_refused_and_changes_nothing(two: _Two) -> None:
+def test_a_batch_that_conflicts_five_times_is_refused_and_changes_nothing(two: _Two) -> None:
     tries: list[object] = []
 
     def conflict(connection: object) -> None:

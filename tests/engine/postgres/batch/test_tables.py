@@ -121,7 +121,7 @@ def test_ready_jobs_are_in_order_after_they_were_claimed_released_edited_and_add
     assert uids(table) == ["4", "3"]
 
 
-def test_creating_and_deleting_a_queue_have_the_same_effects_as_on_large_tables() -> None:
+def test_creating_and_deleting_a_queue_in_a_loaded_table_has_the_usual_effects() -> None:
     few = loaded()
     (made,) = few.apply([QueueCreated(QUEUES[0])])
     table = few.queues["a"]

@@ -64,7 +64,7 @@ def _is_ready(world: PostgresWorld) -> bool:
 
 
 @pytest.mark.parametrize(("direction", "is_redone"), [("request", True), ("answer", False)])
-def test_an_add_whose_connection_is_cut_at_any_byte_is_made_once(
+def test_an_add_whose_database_connection_is_cut_at_any_byte_adds_one_job(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy, direction: str, is_redone: bool
 ) -> None:
     ask.add()
@@ -94,7 +94,7 @@ def test_a_claim_cut_at_any_point_claims_one_job(ask: Asker, proxy: UnixProxy, d
     assert len(claimed) > 3
 
 
-def test_a_queue_is_made_and_changed_once_though_the_answer_is_lost(ask: Asker, proxy: UnixProxy) -> None:
+def test_creating_a_queue_succeeds_if_the_database_answer_is_cut_at_any_byte(ask: Asker, proxy: UnixProxy) -> None:
     for number in range(1, 40):
         proxy.cut("answer", number * 49)
         ask.create(f"queue {number}")
@@ -103,7 +103,7 @@ def test_a_queue_is_made_and_changed_once_though_the_answer_is_lost(ask: Asker, 
     assert number > 3
 
 
-def test_a_batch_is_not_redone_while_the_server_may_still_commit_it(
+def test_a_batch_is_not_repeated_while_the_database_may_still_commit_the_first_attempt(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy
 ) -> None:
     ask.add()
@@ -179,7 +179,7 @@ def _length(ask: Asker, proxy: UnixProxy, direction: str) -> int:
     return proxy.passed(direction, 1 << 30)
 
 
-def test_an_add_that_loses_its_connection_to_a_read_only_database_is_unknown_and_not_repeated(
+def test_an_add_cut_off_from_a_database_turned_read_only_is_not_repeated_and_outcome_unknown(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy
 ) -> None:
     length, jobs = _length(ask, proxy, "answer"), len(ask.jobs())

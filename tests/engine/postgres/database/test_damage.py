@@ -61,7 +61,7 @@ def test_claims_skip_a_damaged_job_at_the_head(world: PostgresWorld, ask: Asker,
         assert ask.counts() == {State.INPROGRESS: 2}
 
 
-def test_claims_skip_a_finished_job_whose_row_says_ready(world: PostgresWorld, ask: Asker) -> None:
+def test_claims_skip_a_finished_job_whose_row_is_altered_to_ready(world: PostgresWorld, ask: Asker) -> None:
     first, second = ask.add(), ask.add()
     ask.update(ask.hold(), State.COMPLETE)
     damage(world, first, "place = 0")
@@ -291,7 +291,7 @@ def test_a_sweep_leaves_out_damaged_queues(world: PostgresWorld, ask: Asker) -> 
 # Named things
 
 
-def test_a_damaged_item_fails_only_commands_that_need_it(world: PostgresWorld, ask: Asker) -> None:
+def test_a_damaged_named_item_fails_only_commands_that_read_the_item(world: PostgresWorld, ask: Asker) -> None:
     for name in "ab":
         ask.ask(SetItem, name=name, value="1")
     world.control.execute(
@@ -326,7 +326,7 @@ def test_an_export_passes_over_damaged_rows(world: PostgresWorld, ask: Asker) ->
 # Restored rows
 
 
-def test_a_job_whose_row_is_restored_returns_to_its_state(world: PostgresWorld, ask: Asker) -> None:
+def test_a_job_whose_damaged_row_is_restored_has_its_former_state(world: PostgresWorld, ask: Asker) -> None:
     first, second = ask.add(tags=("t",), unique_key="k", timeout_seconds=10), ask.add()
     held = ask.hold()
     ((sealed, said),) = world.control.execute(
@@ -345,7 +345,9 @@ def test_a_job_whose_row_is_restored_returns_to_its_state(world: PostgresWorld, 
     assert ask.hold().spec == second.spec
 
 
-def test_a_ready_job_whose_row_is_restored_is_claimed_in_its_order(world: PostgresWorld, ask: Asker) -> None:
+def test_a_ready_job_whose_damaged_row_is_restored_is_claimed_in_execution_order(
+    world: PostgresWorld, ask: Asker
+) -> None:
     first, second = ask.add(tags=("t",), unique_key="k"), ask.add(tags=("t",))
     ((sealed,),) = world.control.execute("SELECT sealed FROM job WHERE uid = %s", [first.spec.uid]).fetchall()
     damage(world, first)
@@ -358,7 +360,7 @@ def test_a_ready_job_whose_row_is_restored_is_claimed_in_its_order(world: Postgr
     assert [ask.hold(tags=("t",)).spec, ask.hold(tags=("t",)).spec] == [first.spec, second.spec]
 
 
-def test_a_queue_whose_row_is_restored_is_used_again(world: PostgresWorld, ask: Asker) -> None:
+def test_a_queue_whose_damaged_row_is_restored_works_again(world: PostgresWorld, ask: Asker) -> None:
     job = ask.add(delay_seconds=5)
     ((sealed,),) = world.control.execute("SELECT sealed FROM queue").fetchall()
     world.control.execute(f"UPDATE queue SET {DAMAGE['altered']}")
@@ -407,7 +409,9 @@ EVENT_DAMAGE = {
 
 
 @pytest.mark.parametrize("how", EVENT_DAMAGE.values(), ids=list(EVENT_DAMAGE))
-def test_watchers_learn_that_damaged_events_are_missing(world: PostgresWorld, ask: Asker, how: str) -> None:
+def test_watchers_of_a_queue_with_damaged_events_are_told_that_events_are_missing(
+    world: PostgresWorld, ask: Asker, how: str
+) -> None:
     ask.create("other")
     other = ask.get(world.engine.watch(c.Subscribe(queue="other", access_key=b"key")))
     stream = ask.watch()
@@ -429,7 +433,7 @@ def test_watchers_learn_that_damaged_events_are_missing(world: PostgresWorld, as
     assert len(of_other.answer[0].events) == 1
 
 
-def test_wrong_counts_cause_no_failure(world: PostgresWorld, ask: Asker) -> None:
+def test_commands_still_work_if_the_stored_counts_are_wrong(world: PostgresWorld, ask: Asker) -> None:
     ask.add()
     world.control.execute("UPDATE tally SET place = 77")
     world.control.execute("INSERT INTO tally SELECT queue_id, slot, 0, -5 FROM tally")

@@ -83,12 +83,12 @@ def test_a_statement_is_prepared_once_for_each_combination_of_types(connection: 
     assert prepared == 2
 
 
-def test_long_parameters_and_long_answers_do_not_wait_for_each_other(trips: Trips) -> None:
+def test_long_parameters_and_long_answers_do_not_block_each_other(trips: Trips) -> None:
     answers = trips.make([Statement("SELECT %s", [LONG])] * 5)
     assert answers == [[(LONG,)]] * 5
 
 
-def test_a_large_statement_is_carried_out_while_the_next_is_made(database: Database, trips: Trips) -> None:
+def test_a_large_statement_is_executed_before_the_next_statement_is_built(database: Database, trips: Trips) -> None:
     def made() -> Iterator[Statement]:
         yield Statement("BEGIN")
         yield Statement("SELECT length(%s), pg_advisory_xact_lock(1)", [bytes(100_000)])

@@ -22,7 +22,7 @@ _MADE_AGAIN: Final = (
 
 
 @pytest.mark.slow
-def test_plans_are_made_for_the_first_batches_only(database: Database) -> None:
+def test_only_the_first_batches_cause_query_plans_to_be_made(database: Database) -> None:
     session = session_on(database.url)
     session.carry_out([c.CreateQueue(**WHO)])
     for count in (1, 1, 1000, *[1] * 8):

@@ -242,7 +242,7 @@ def test_claiming_and_completing_jobs_of_groups_reads_few_rows(plans: _Plans) ->
         assert plans._most() <= FEW
 
 
-def test_a_page_by_time_sorts_the_queue(plans: _Plans) -> None:
+def test_a_page_in_order_of_time_reads_the_whole_queue(plans: _Plans) -> None:
     """An index for it would cost each change of a job a write: see docs/postgresql-differences.md."""
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
 

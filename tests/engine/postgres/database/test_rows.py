@@ -33,7 +33,7 @@ def its_rows() -> Rows:
     return Rows(Seal(KEY))
 
 
-def test_the_cache_returns_the_job_for_the_records_it_wrote(its_rows: Rows) -> None:
+def test_for_records_that_a_server_wrote_its_cache_returns_the_job_without_decoding(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     assert its_rows.job(queue(), UID, sealed, None) is new
@@ -42,7 +42,7 @@ def test_the_cache_returns_the_job_for_the_records_it_wrote(its_rows: Rows) -> N
     assert its_rows.job(queue(), UID, sealed, said) is its
 
 
-def test_records_written_elsewhere_replace_a_cached_job(its_rows: Rows) -> None:
+def test_records_written_by_another_server_replace_a_cached_job(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     elsewhere = Rows(Seal(KEY))
@@ -52,7 +52,7 @@ def test_records_written_elsewhere_replace_a_cached_job(its_rows: Rows) -> None:
     assert its_rows.job(queue(), UID, edited, None).spec.content == b"[1]"
 
 
-def test_the_standing_of_an_edited_job_is_not_combined_with_its_old_record(its_rows: Rows) -> None:
+def test_a_standing_without_the_edited_record_of_its_job_is_not_cached_with_the_old_record(its_rows: Rows) -> None:
     new = job()
     (sealed,) = its_rows.sealed_jobs([(queue(), new)])
     (said,) = its_rows.sealed_standings([(queue(), claimed(job(content=b"[1]")))])

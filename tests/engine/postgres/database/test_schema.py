@@ -136,11 +136,13 @@ def _as_version_6(database: Database) -> None:
             connection.execute(statement)
 
 
-def test_events_of_version_6_have_no_group() -> None:
+def test_events_stored_by_version_6_have_no_group() -> None:
     assert read_events(b'[["u",null,"queued"]]') == [EventRecord("u", None, State.QUEUED)]
 
 
-def test_jobs_of_version_6_go_on_beside_jobs_with_groups(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_stored_by_version_6_are_claimed_together_with_jobs_in_groups(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_old(database, 6, monkeypatch)
     version_6 = _columns(database)
     make_old(database, schema.VERSION, monkeypatch)

@@ -82,7 +82,7 @@ def _go_through(world: PostgresWorld, ask: Asker) -> None:
     ask.ask(c.UpdateJobs, updates=updates)
 
 
-def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
+def test_claims_visit_as_few_pages_as_before_once_a_long_open_snapshot_has_ended(
     world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
     before = claims.pages(database.url)
@@ -100,7 +100,7 @@ def test_after_a_snapshot_was_held_open_claims_visit_as_few_pages_as_before(
     assert during[-1] < before + JOBS * TIMES / 3
 
 
-def test_after_an_advance_of_the_claim_start_claims_pass_no_old_rows_despite_a_snapshot(
+def test_despite_an_open_snapshot_claims_visit_few_pages_if_the_claim_start_advances(
     world: PostgresWorld, ask: Asker, database: Database, claims: _Claims
 ) -> None:
     before = claims.pages(database.url)

@@ -31,7 +31,7 @@ def _batches(world: PostgresWorld) -> int:
     return int(batches)
 
 
-def test_waiters_are_served_in_one_batch(world: PostgresWorld, ask: Asker) -> None:
+def test_all_waiters_are_served_in_one_batch(world: PostgresWorld, ask: Asker) -> None:
     waiting = [ask.claiming() for _ in range(20)]
     before = _batches(world)
     ask.ask(c.AddJobs, jobs=(c.NewJob(content=b"{}"),) * 20, defaults=Defaults())
@@ -65,14 +65,14 @@ def test_a_waiter_gets_the_job_of_a_queue_that_another_server_resumes(
     assert waiting.answered
 
 
-def test_each_claim_in_a_batch_gets_one_long_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
+def test_each_of_several_claims_in_a_batch_gets_another_long_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
     long_jobs(7)
     claims = c.Claims(queues=("q",), access_key=KEY)
     answers = world.all_of(*(world.engine.claim(claims) for _ in range(8)))
     assert [len(one.jobs) for one in answers] == [1] * 7 + [0]
 
 
-def test_a_watcher_whose_server_was_cut_off_learns_that_events_may_be_missing(
+def test_a_watcher_is_told_of_possibly_missing_events_if_its_server_was_cut_off(
     world: PostgresWorld, ask: Asker, other: Asker
 ) -> None:
     stream = ask.watch()
@@ -99,7 +99,7 @@ def test_a_waiting_peek_at_a_paused_queue_sees_a_job_added_at_another_server(
     assert waiting.answer.spec == added.spec
 
 
-def test_a_claim_in_a_batch_gets_loaded_jobs_before_a_less_urgent_new_job(
+def test_a_claim_gets_a_loaded_job_before_a_less_urgent_job_added_in_the_same_batch(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     jobs = long_jobs(5)
@@ -109,14 +109,14 @@ def test_a_claim_in_a_batch_gets_loaded_jobs_before_a_less_urgent_new_job(
     assert [one.jobs[0].job.spec.uid for one in (*first, last)] == [one.spec.uid for one in jobs[:3]]
 
 
-def test_a_peek_after_claims_of_long_jobs_sees_the_first_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
+def test_a_peek_after_claims_of_long_jobs_shows_the_first_job_left(world: PostgresWorld, long_jobs: LongJobs) -> None:
     jobs = long_jobs(3)
     claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(2)]
     *_, seen = world.all_of(*claims, world.engine.peek(c.Peek(queue="q", access_key=KEY)))
     assert seen.spec == jobs[2].spec
 
 
-def test_claims_with_other_tags_get_jobs_even_if_long_jobs_of_one_tag_remain(
+def test_a_claim_without_tags_gets_a_long_job_after_claims_with_unknown_tags(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     long_jobs(3)
@@ -128,7 +128,7 @@ def test_claims_with_other_tags_get_jobs_even_if_long_jobs_of_one_tag_remain(
     assert _batches(world) - before == 1
 
 
-def test_a_claim_gets_a_job_even_if_its_batch_finishes_all_loaded_long_jobs(
+def test_a_claim_gets_a_job_even_if_updates_of_its_batch_finish_all_loaded_long_jobs(
     world: PostgresWorld, long_jobs: LongJobs
 ) -> None:
     jobs = long_jobs(4)

@@ -151,7 +151,7 @@ def test_without_notifications_a_server_polls_every_two_seconds(
     silent.close()
 
 
-def test_a_server_that_does_not_receive_its_own_notification_polls_every_quarter_second(
+def test_a_server_that_misses_its_own_test_notification_polls_every_quarter_second(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -167,7 +167,7 @@ def test_a_server_that_does_not_receive_its_own_notification_polls_every_quarter
     assert claim.answered
 
 
-def test_a_lost_listener_connection_is_replaced_and_trusted_again_after_its_echo(
+def test_a_replaced_listener_connection_is_trusted_after_it_receives_a_test_notification(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -189,7 +189,7 @@ def test_a_lost_listener_connection_is_replaced_and_trusted_again_after_its_echo
     assert _given(claim) == [job.spec.uid]
 
 
-def test_a_notification_names_no_queue_and_a_malformed_one_is_skipped(
+def test_notifications_contain_no_queue_name_and_malformed_notifications_are_skipped(
     worlds: tuple[HearingWorld, HearingWorld],
 ) -> None:
     here, there = worlds
@@ -209,7 +209,7 @@ def test_a_notification_names_no_queue_and_a_malformed_one_is_skipped(
 # The notifications that are sent
 
 
-def test_the_first_news_are_sent_at_once_and_later_ones_at_most_twenty_times_a_second() -> None:
+def test_the_first_notification_is_sent_at_once_and_later_ones_in_at_most_20_sends_a_second() -> None:
     clock, sent = Clock(), list[list[str]]()
 
     def send(payloads: list[str]) -> "Deferred[None]":
@@ -232,7 +232,7 @@ def test_the_first_news_are_sent_at_once_and_later_ones_at_most_twenty_times_a_s
     assert all(len(part) < 8000 for payloads in sent for part in payloads)
 
 
-def test_many_notifications_are_sent_in_parts_and_later_ones_in_the_next_send() -> None:
+def test_many_notifications_are_sent_in_parts_and_a_failed_send_does_not_stop_later_sends() -> None:
     clock, sent = Clock(), list[tuple[list[str], Deferred[None]]]()
 
     def send(payloads: list[str]) -> "Deferred[None]":
@@ -255,7 +255,7 @@ def test_many_notifications_are_sent_in_parts_and_later_ones_in_the_next_send() 
     assert sender.sent == 1
 
 
-def test_a_stopped_sender_sends_nothing_after_the_send_in_flight() -> None:
+def test_a_stopped_sender_sends_no_waiting_notifications() -> None:
     clock, done = Clock(), Deferred[None]()
     sender = NewsSender(clock=clock, digest=str.encode, send=lambda _payloads: done)
     sender.add({(READY, "first")})
@@ -266,6 +266,6 @@ def test_a_stopped_sender_sends_nothing_after_the_send_in_flight() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_a_job_that_expired_before_its_queue_was_deleted_makes_news_but_no_events() -> None:
+def test_the_expiry_of_a_job_of_a_deleted_queue_is_notified_but_is_no_event() -> None:
     removed = [JobEffect("gone", "uid", None, None)]
     assert news_of(Result(now=Now(0, 0, {}), outcomes=(), effects=removed, soonest=None)) == {(ENDED, "gone")}
