@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from twisted.internet.testing import StringTransport
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.protocols.basic import LineReceiver
 from twisted.web import http
 from twisted.web.http import HTTPChannel
@@ -23,6 +24,8 @@ CHANNEL = {
 }
 #: Set on a request so that no form is parsed: forms are refused anyway.
 REQUEST = {"_parsePOSTFormSubmission": "http/request.py"}
+#: The bytes that wait in a transport.
+TRANSPORT = {"_tempDataLen": "http/direct_write.py"}
 
 
 @pytest.fixture
@@ -48,6 +51,11 @@ def test_a_request_has_each_private_name_that_is_used(name: str) -> None:
     assert name in http.Request.__init__.__code__.co_names or hasattr(http.Request, name)
 
 
+@pytest.mark.parametrize("name", TRANSPORT)
+def test_a_transport_has_each_private_name_that_is_used(name: str) -> None:
+    assert hasattr(FileDescriptor(MemoryReactor()), name)
+
+
 def _own(tree: ast.AST) -> set[str]:
     """The private names that a file defines itself: methods, class attributes and assigned names."""
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -66,7 +74,8 @@ def _is_stored(node: ast.Attribute) -> bool:
 
 
 @pytest.mark.parametrize(
-    "path", ["http/channel.py", "http/request.py", "http/site.py", "http/stream.py", "web/router.py"]
+    "path",
+    [f"http/{name}.py" for name in ("channel", "direct_write", "request", "site", "stream")] + ["web/router.py"],
 )
 def test_no_other_private_name_of_twisted_is_used(path: str) -> None:
     tree = ast.parse((SOURCE / path).read_text())
@@ -75,7 +84,7 @@ def test_no_other_private_name_of_twisted_is_used(path: str) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
     }
-    listed = {name for name, where in {**CHANNEL, **REQUEST}.items() if where == path}
+    listed = {name for name, where in {**CHANNEL, **REQUEST, **TRANSPORT}.items() if where == path}
     assert used - (_own(tree) - listed) == listed
 
 

@@ -21,6 +21,7 @@ from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
 from .access_log import host_of
+from .direct_write import writer
 from .early_errors import NO_REQUEST, first_byte_problem, raw_response
 from .fair_turns import Turns
 from .fast_head_parser import Head, origin_form, plain_head
@@ -141,6 +142,7 @@ class LimitedChannel(HTTPChannel):
         self.totalHeadersSize = self.limits.header_bytes * 2
         self.site.channels.add(self)
         self._kept = []
+        self.write = writer(self.transport)  # type: ignore[method-assign]  # saves a call for each answer
         self._enter(_Phase.HEAD)
         self._set_timer()
 
@@ -458,13 +460,9 @@ class LimitedChannel(HTTPChannel):
         self._timer = self.callLater(_LINGER, transport.abortConnection)
 
     def _refuse_head(self) -> None:
-        limits = self.limits
-        self.refuse(
-            Problem(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"There are more than {limits.headers} headers, or more than {limits.header_bytes} bytes of them.",
-            )
-        )
+        limits, status = self.limits, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        detail = f"There are more than {limits.headers} headers, or more than {limits.header_bytes} bytes of them."
+        self.refuse(Problem(status, detail))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """
