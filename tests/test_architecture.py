@@ -202,7 +202,7 @@ def test_the_package_module_holds_only_its_version() -> None:
     assert jobengine.__version__ == version("jobengine")
 
 
-def test_the_plugin_is_only_a_service_maker() -> None:
+def test_the_twistd_plugin_defines_only_a_service_maker() -> None:
     folder = ROOT / "twisted" / "plugins"
     assert not (folder / "__init__.py").exists()
     assert not (ROOT / "twisted" / "__init__.py").exists()
@@ -210,7 +210,7 @@ def test_the_plugin_is_only_a_service_maker() -> None:
     assert len(plugin.read_text().splitlines()) < 10
 
 
-def test_files_are_short() -> None:
+def test_each_file_has_less_than_500_lines() -> None:
     files = [*MODULES, *(ROOT / "tests").rglob("*.py")]
     long = {str(path): lines for path in files if (lines := len(path.read_text().splitlines())) >= 500}
     assert not long
@@ -223,7 +223,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
                 yield f"{path}:{node.lineno} {node.name}", node
 
 
-def test_functions_are_short() -> None:
+def test_each_function_has_at_most_31_lines() -> None:
     lengths = {name: (node.end_lineno or 0) - node.lineno + 1 for name, node in functions()}
     assert {name: lines for name, lines in lengths.items() if lines > 31} == {}
 

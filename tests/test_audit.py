@@ -25,11 +25,11 @@ def test_a_report_fails_if_and_only_if_it_names_a_vulnerability(packages: list[o
     assert (said in message, exit_code) == (True, code)
 
 
-def test_without_the_service_the_audit_reports_that_nothing_was_audited() -> None:
+def test_an_audit_that_can_not_reach_the_vulnerability_service_reports_that_nothing_was_audited() -> None:
     errors = "requests.exceptions.ConnectionError: Max retries exceeded"
     assert verdict("", errors) == ("not audited: the service can't be reached", 0)
 
 
-def test_a_lock_file_that_can_not_be_read_fails() -> None:
+def test_an_audit_of_an_unreadable_lock_file_fails() -> None:
     message, code = verdict("", "ERROR:pip_audit._cli:requirement foo does not contain a hash")
     assert ("does not contain a hash" in message, code) == (True, 1)

@@ -49,7 +49,7 @@ class Double(Server):
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/performance.md", "benchmarks/lab-book.md"])
-def test_the_commands_on_the_pages_exist(page: str) -> None:
+def test_the_benchmark_commands_on_the_pages_exist(page: str) -> None:
     for module in re.findall(r"python -m (benchmarks\.\w+)", (ROOT / page).read_text()):
         assert find_spec(module) is not None, module
     for target in re.findall(r"\bmake (\w+)$", (ROOT / page).read_text(), re.MULTILINE):
@@ -159,7 +159,7 @@ def test_the_row_of_a_contender_without_a_client_names_the_package() -> None:
     assert Double(library="attrs").missing() == ""
 
 
-def test_the_count_reports_the_warm_up_and_the_last_job() -> None:
+def test_a_job_count_reports_the_end_of_the_warm_up_and_the_last_job() -> None:
     said: list[str] = []
     count = Count(warm=2, jobs=3, say=said.append)
     assert [count() for _ in range(2)] == [False, False]
@@ -170,7 +170,7 @@ def test_the_count_reports_the_warm_up_and_the_last_job() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("threads", "bulk"), [(8, 1), (1, 40)])
-def test_jobs_go_from_one_process_to_another_and_all_are_complete(threads: int, bulk: int) -> None:
+def test_jobs_that_one_process_adds_are_completed_by_another_process(threads: int, bulk: int) -> None:
     server = JobEngine()
     with server.running():
         assert Way("jobengine", 80, threads, bulk).measured(server).jobs > 0
@@ -188,7 +188,7 @@ def test_a_benchmark_process_that_fails_is_named_with_its_last_output(tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_worker_without_jobs_has_one_poll_that_waits() -> None:
+def test_an_idle_worker_sends_one_long_poll_and_no_other_request() -> None:
     assert idle_requests(1) == 0
 
 
@@ -242,7 +242,7 @@ def test_the_measured_daemon_survives_a_restart_and_is_stopped_at_the_end() -> N
 
 @pytest.mark.parametrize("standby", [None, 5_000])
 @pytest.mark.parametrize("size", [1, 100])
-def test_one_simulated_daemon_with_one_client_matches_the_formula(size: int, standby: float | None) -> None:
+def test_the_simulation_of_one_daemon_with_one_client_matches_the_formula(size: int, standby: float | None) -> None:
     load, place = Load(daemons=1, clients=1, size=size), evolve(BIG, standby=standby)
     for spread, off in ((0.0, 0.003), (0.5, 0.02)):
         done = simulate(load, place, evolve(COSTS, wal_removal=0), seconds=20, spread=spread)
@@ -274,7 +274,7 @@ def test_a_simulated_lock_has_one_holder_at_a_time() -> None:
     assert order == [("a", 10), ("b", 20), ("c", 30)]
 
 
-def test_simulated_batches_about_a_limited_or_watched_queue_wait_for_each_other() -> None:
+def test_simulated_batches_of_a_queue_with_a_limit_or_a_watcher_wait_for_each_other() -> None:
     load = Load(daemons=8, clients=4, size=100)
     free, limited, watched = (
         simulate(one, BIG, COSTS, seconds=1).jobs
@@ -284,11 +284,11 @@ def test_simulated_batches_about_a_limited_or_watched_queue_wait_for_each_other(
 
 
 @pytest.mark.parametrize(("size", "in_turn"), [(1, True), (99, True), (100, False), (1_000, False)])
-def test_simulated_claims_use_the_lanes_of_real_claims(size: int, in_turn: bool) -> None:
+def test_simulated_claims_run_in_turn_or_overlap_like_real_claims(size: int, in_turn: bool) -> None:
     assert Load(daemons=1, clients=1, size=size).claims_in_turn is in_turn
 
 
-def test_simulated_lanes_overlap_claims_of_100_jobs() -> None:
+def test_simulated_claims_of_100_jobs_overlap_and_claims_of_99_do_not() -> None:
     load, far = Load(daemons=1, clients=4, size=99), evolve(BIG, standby=20_000)
     in_turn, overlapping = (simulate(evolve(load, size=size), far, COSTS, seconds=1).jobs / size for size in (99, 100))
     assert overlapping > 1.2 * in_turn
@@ -301,7 +301,7 @@ def test_simulated_commits_do_not_wait_for_later_removals() -> None:
     assert done == pytest.approx(alone, rel=0.02)
 
 
-def test_publisher_confirms_in_any_order_are_counted_once() -> None:
+def test_rabbitmq_confirms_in_any_order_are_each_counted_once() -> None:
     channel = Channel.__new__(Channel)
     channel._all_up_to, channel._beyond = 0, set()
     for tag, multiple in ((2, 0), (5, 0), (3, 1), (4, 0)):

@@ -79,7 +79,9 @@ def test_tests_that_the_machine_forbids_are_skipped_and_listed_with_the_reason(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"EVERYTHING": "1"}, {"CI": "true"}], ids=str)
-def test_a_forbidden_test_fails_where_all_tests_must_run(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_test_that_the_machine_forbids_fails_where_all_tests_must_run(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
     done = _run(tmp_path, **environment)
     assert done.returncode == 1
     assert len(re.findall(rf"^E +Failed: {re.escape(REASON)}!?$", done.stdout, re.MULTILINE)) == 2
@@ -87,7 +89,7 @@ def test_a_forbidden_test_fails_where_all_tests_must_run(tmp_path: Path, environ
     assert "left out" not in done.stdout
 
 
-def test_a_requirement_is_tried_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requirement_of_several_tests_is_tried_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("EVERYTHING", raising=False)
     tried = []
@@ -114,7 +116,9 @@ def _pretend_disk(monkeypatch: pytest.MonkeyPatch, disk: Path, size: int, free: 
     monkeypatch.setattr(os, "statvfs", lambda _: figures)
 
 
-def test_a_ballast_file_leaves_the_wanted_room_and_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_fills_the_disk_leaves_the_wanted_space_and_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "je-disk-of-a-killed-process").mkdir()
     (tmp_path / "another").mkdir()
     _pretend_disk(monkeypatch, tmp_path, size=3 << 20, free=(3 << 20) - 8192)

@@ -36,17 +36,17 @@ def channel() -> HTTPChannel:
 
 
 @pytest.mark.parametrize("name", CHANNEL)
-def test_a_channel_has_each_private_name_that_is_used(channel: HTTPChannel, name: str) -> None:
+def test_twisteds_http_channel_has_each_private_name_that_the_server_uses(channel: HTTPChannel, name: str) -> None:
     assert hasattr(channel, name)
 
 
-def test_the_buffers_have_their_known_types(channel: HTTPChannel) -> None:
+def test_the_buffers_of_twisteds_http_channel_have_the_expected_types(channel: HTTPChannel) -> None:
     assert (channel._dataBuffer, channel._buffer) == ([], b"")
     assert issubclass(HTTPChannel, LineReceiver)
 
 
 @pytest.mark.parametrize("name", REQUEST)
-def test_a_request_has_each_private_name_that_is_used(name: str) -> None:
+def test_twisteds_request_has_each_private_name_that_the_server_uses(name: str) -> None:
     # It is set in __init__ and read by requestReceived.
     assert name in http.Request.__init__.__code__.co_names or hasattr(http.Request, name)
 
@@ -77,7 +77,7 @@ def _is_stored(node: ast.Attribute) -> bool:
     "path",
     [f"http/{name}.py" for name in ("channel", "direct_write", "request", "site", "stream")] + ["web/router.py"],
 )
-def test_no_other_private_name_of_twisted_is_used(path: str) -> None:
+def test_the_server_uses_no_other_private_name_of_twisted(path: str) -> None:
     tree = ast.parse((SOURCE / path).read_text())
     used = {
         node.attr

@@ -106,7 +106,7 @@ def test_the_timetable_refers_to_no_other_object() -> None:
     assert not hasattr(TIMETABLE, "__dict__")
 
 
-def test_there_are_structs_without_gc() -> None:
+def test_the_check_finds_the_structs_without_gc() -> None:
     assert len(without_gc()) > 50
 
 

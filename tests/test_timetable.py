@@ -58,7 +58,7 @@ def test_notes_name_the_times_that_clock_changes_affect() -> None:
 
 
 @pytest.mark.parametrize("line", [*NICKNAMES, "0 0 * * SUN", "0 0 1 JAN *", "0 0 L * *", "0 0 * * MON#2"])
-def test_a_line_that_debians_cron_or_cronsim_takes_is_accepted(line: str) -> None:
+def test_a_cron_line_that_debians_cron_or_cronsim_accepts_is_accepted(line: str) -> None:
     assert cron_error(line) is None
     assert next(TIMETABLE.following(line, "UTC", 0)) > 0
 
@@ -71,7 +71,7 @@ def test_times_of_a_line_end_with_the_year_9999() -> None:
         next(TIMETABLE.following("0 0 * * *", "UTC", latest * 100))
 
 
-def test_every_zone_is_known_without_files_of_the_system() -> None:
+def test_every_time_zone_is_known_without_the_time_zone_files_of_the_system() -> None:
     assert all(map(knows_zone, available_timezones()))
     assert not any(map(knows_zone, ["", ".", "..", "../UTC", "/usr/share/zoneinfo/UTC", "utc\x00", "Mars", "Europe"]))
 
@@ -87,5 +87,5 @@ def test_every_zone_is_known_without_files_of_the_system() -> None:
         ("x", None),
     ],
 )
-def test_a_time_in_text_needs_an_offset_from_utc(text: str, time: int | None) -> None:
+def test_a_time_written_as_text_needs_an_offset_from_utc(text: str, time: int | None) -> None:
     assert time_of(text) == time

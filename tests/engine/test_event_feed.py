@@ -76,7 +76,7 @@ def test_an_event_is_sent_only_once_it_is_on_disk(desk: Desk) -> None:
     assert watching.moves == [ADDED]
 
 
-def test_changes_refused_by_a_full_disk_are_published_once_they_are_written(desk: Desk) -> None:
+def test_changes_refused_by_a_full_disk_become_events_when_they_are_written(desk: Desk) -> None:
     watching = Watching(desk)
     desk.files.faults["write"] = [FULL] * 1000
     desk.ask(desk.adding())
@@ -88,7 +88,7 @@ def test_changes_refused_by_a_full_disk_are_published_once_they_are_written(desk
     assert watching.moves == [ADDED]
 
 
-def test_an_event_in_flight_at_a_reconnect_is_sent_once(desk: Desk) -> None:
+def test_an_event_being_written_at_a_reconnect_is_sent_once(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())
     seen = first.last()
@@ -113,7 +113,7 @@ def test_an_event_id_of_another_queue_is_unknown(desk: Desk) -> None:
     assert Watching(desk, other.last()).moves == [None]
 
 
-def test_a_future_event_number_is_unknown(desk: Desk) -> None:
+def test_an_event_number_that_was_not_given_yet_is_unknown(desk: Desk) -> None:
     first = Watching(desk)
     desk.told(desk.adding())
     stream, _, number = first.last().rpartition("-")
@@ -165,7 +165,7 @@ def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() ->
     assert len(feed._kept) == _KEPT
 
 
-def test_the_oldest_events_of_a_large_request_are_dropped_before_its_newest() -> None:
+def test_of_the_events_of_a_large_request_the_oldest_are_dropped_first() -> None:
     feed = Feed(CountedIds())
     events = publish_together(feed, "q", 1_000)
     publish_together(feed, "other", _KEPT - 400)
@@ -217,7 +217,7 @@ def test_a_watcher_that_does_not_read_is_dropped_and_keeps_no_events() -> None:
     assert Pending(slow.next()).answer is None
 
 
-def test_a_watcher_that_left_gets_no_more_events() -> None:
+def test_a_watcher_that_has_disconnected_gets_no_more_events() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     feed.leave(watcher)
@@ -225,7 +225,7 @@ def test_a_watcher_that_left_gets_no_more_events() -> None:
     assert len(watcher._waiting) == 0
 
 
-def test_all_watchers_get_the_same_batch_objects() -> None:
+def test_all_watchers_share_the_objects_of_a_batch_of_events() -> None:
     """For example, so that the batches need to be encoded only once."""
     feed = Feed(CountedIds())
     watchers = [feed.watch("q", None) for _ in range(3)]
@@ -235,7 +235,7 @@ def test_all_watchers_get_the_same_batch_objects() -> None:
     assert all(other[0] is first[0] for other in others)
 
 
-def test_a_watcher_gets_small_batches_of_events_joined_up_to_a_limit() -> None:
+def test_a_watcher_gets_many_small_batches_of_events_joined_into_larger_ones() -> None:
     feed = Feed(CountedIds())
     watcher = feed.watch("q", None)
     publish(feed, "q", _PIECE + 1)

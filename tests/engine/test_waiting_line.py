@@ -54,7 +54,7 @@ def set_up(desk: Desk, **more: Any) -> None:
 # How many waiters are examined
 
 
-def test_a_job_with_one_of_two_required_tags_causes_no_examination_of_waiters(desk: Desk) -> None:
+def test_a_job_with_only_one_of_the_tags_of_all_waiters_is_examined_a_few_times(desk: Desk) -> None:
     add_many(desk, *[("gpu",), ("eu",)] * MANY)
     waiting = [claiming(desk, "gpu", "eu") for _ in range(WAITERS)]
     jobs = counted(desk)
@@ -79,7 +79,7 @@ def test_reconfiguring_or_resuming_a_queue_does_not_examine_every_waiter(desk: D
     assert jobs.looks < WAITERS
 
 
-def test_each_of_many_jobs_added_at_once_is_examined_a_few_times(desk: Desk) -> None:
+def test_many_jobs_added_in_one_request_are_each_examined_a_few_times(desk: Desk) -> None:
     waiting = [claiming(desk) for _ in range(WAITERS)]
     jobs = counted(desk)
     uids = add_many(desk, *[(f"customer-{number}",) for number in range(MANY)])
@@ -107,7 +107,7 @@ def test_a_ready_job_whose_tags_change_goes_to_a_waiter_for_the_new_tags(desk: D
 # Peeks that wait
 
 
-def test_a_peek_after_a_claim_is_not_shown_the_job_that_the_claim_takes(desk: Desk) -> None:
+def test_a_peek_that_waits_behind_a_claim_does_not_show_the_job_that_the_claim_gets(desk: Desk) -> None:
     claimer, peeker = claiming(desk), peeking(desk)
     add(desk)
     assert claimer.answered

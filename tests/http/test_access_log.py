@@ -241,7 +241,7 @@ def test_every_event_and_every_request_is_one_line_of_json(server: MemoryServer,
     assert (first["level"], first["logger"]) == ("info", "jobengine.web")
 
 
-def test_a_failure_logged_as_json_has_its_traceback(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
+def test_an_error_logged_as_json_has_a_traceback(start: Callable[..., MemoryServer], events: list[LogEvent]) -> None:
     server = start(door=_Failing)
     server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {}}})
     (incident,) = [event for event in events if "log_failure" in event]
@@ -251,7 +251,7 @@ def test_a_failure_logged_as_json_has_its_traceback(start: Callable[..., MemoryS
     assert line["id"] in line["message"]
 
 
-def test_an_event_with_unusual_values_is_logged_as_one_line_of_json() -> None:
+def test_a_log_event_with_unusual_values_becomes_one_line_of_json() -> None:
     event: LogEvent = {
         "log_time": 1_800_000_000.5,
         "log_level": LogLevel.warn,
@@ -344,7 +344,7 @@ def test_a_json_log_line_has_the_time_the_message_and_every_note() -> None:
 
 
 @pytest.mark.parametrize(("least", "logged"), [(0, [200, 399, 400, 503]), (400, [400, 503]), (1000, [])])
-def test_requests_with_a_status_below_the_configured_one_are_not_logged(
+def test_requests_with_a_status_below_the_configured_status_are_not_logged(
     events: list[LogEvent], least: int, logged: list[int]
 ) -> None:
     clock = Clock()
@@ -397,7 +397,7 @@ def test_each_request_is_a_separate_syslog_record(events: list[LogEvent], monkey
     ]
 
 
-def test_an_observer_that_does_not_know_request_events_gets_their_lines_as_text(events: list[LogEvent]) -> None:
+def test_a_log_observer_of_another_program_gets_request_lines_as_text(events: list[LogEvent]) -> None:
     clock = Clock()
     _recorder(clock, 2)
     clock.advance(0)

@@ -29,7 +29,9 @@ def _state(connection: Connection) -> str:
     return str(transport.producerState)
 
 
-def test_reading_resumes_when_the_client_reads_its_answers(connection: Connection, stepped: Stepped) -> None:
+def test_the_server_reads_requests_again_when_the_client_reads_its_answers(
+    connection: Connection, stepped: Stepped
+) -> None:
     connection.channel.pauseProducing()
     assert _state(connection) == "paused"
     stepped.step()
@@ -41,7 +43,7 @@ def test_reading_resumes_when_the_client_reads_its_answers(connection: Connectio
     assert [answer.status for answer in connection.send(TEST).answers] == [200, 201, 200]
 
 
-def test_no_further_request_is_started_for_a_client_that_does_not_read_its_answers(
+def test_no_further_request_is_started_for_a_client_that_reads_no_answers(
     connection: Connection, stepped: Stepped
 ) -> None:
     connection.send(PUT + PUT[:-3]).channel.pauseProducing()
@@ -63,7 +65,7 @@ def test_no_further_request_is_started_for_a_client_that_does_not_read_its_answe
     assert [answer.status for answer in connection.answers] == [200, 201, 201, 201, 200]
 
 
-def test_reading_stays_paused_for_excess_bytes_while_the_client_reads_the_answer(
+def test_after_too_many_pipelined_bytes_the_server_reads_no_more_although_the_client_reads(
     connection: Connection, stepped: Stepped
 ) -> None:
     for _ in range(3):

@@ -30,7 +30,7 @@ def test_turns_are_given_in_order_of_arrival() -> None:
         assert "".join(gone) == expected
 
 
-def test_without_waiters_there_is_no_timer() -> None:
+def test_turns_without_waiters_set_no_timer() -> None:
     clock = _Stepping()
     turns = Turns(clock)
     assert clock.calls == []

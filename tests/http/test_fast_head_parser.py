@@ -119,7 +119,7 @@ def changed(draw: Any) -> bytes:
 @example(b"PUT / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\n12345")
 @settings(deadline=None, max_examples=500)
 @given(st.one_of(plain(), odd(), changed(), st.lists(plain(), min_size=2, max_size=3).map(b"".join)))
-def test_a_request_sent_in_one_piece_has_the_same_outcome_as_byte_by_byte(data: bytes) -> None:
+def test_a_request_sent_in_one_piece_has_the_same_outcome_as_sent_byte_by_byte(data: bytes) -> None:
     whole = outcome(data)
     assert whole == outcome(data[:1], data[1:])
     # Which bytes are discarded after a refusal depends on when they arrive.

@@ -51,7 +51,7 @@ def test_an_incomplete_request_of_a_half_closed_client_is_closed_at_once(server:
     assert len(connection.answers) == 1
 
 
-def test_an_incomplete_request_after_complete_requests_is_dropped(
+def test_half_closing_within_a_second_request_answers_the_first_and_drops_the_second(
     start: Callable[..., MemoryServer], stepped: Stepped
 ) -> None:
     server = start(engine_parts={"thread": stepped})
@@ -76,7 +76,7 @@ def test_an_incomplete_request_after_complete_requests_is_dropped(
     ],
     ids=["get", "post", "events"],
 )
-def test_a_long_poll_that_half_closes_counts_as_disconnected_and_gets_no_job(server: MemoryServer, sent: bytes) -> None:
+def test_a_client_that_half_closes_during_a_long_poll_counts_as_disconnected(server: MemoryServer, sent: bytes) -> None:
     connection = Connection(server).send(sent)
     assert connection.open
     _close(connection)
@@ -97,7 +97,7 @@ def test_a_half_closed_connection_is_no_longer_read(start: Callable[..., MemoryS
     assert connection.open
 
 
-def test_the_connection_of_a_refused_client_is_closed_when_the_client_closes_its_side(server: MemoryServer) -> None:
+def test_the_connection_of_a_refused_client_is_closed_when_the_client_half_closes(server: MemoryServer) -> None:
     connection = Connection(server).send(b"nonsense\r\n")
     assert connection.open
     assert not _close(connection).open

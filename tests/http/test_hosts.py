@@ -85,7 +85,7 @@ def test_a_refused_browser_changes_nothing(server: MemoryServer) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "", "::1", "a b", "\xe9", "..", "a" * 300, "[::1", "x:99999", "a/b?c#d"]
 )
-def test_clients_other_than_browsers_may_name_any_host(server: MemoryServer, host: str) -> None:
+def test_requests_that_are_not_from_a_browser_may_have_any_host_header(server: MemoryServer, host: str) -> None:
     assert _ask(server, f"Host: {host}").status == 200
 
 
@@ -96,12 +96,12 @@ def test_a_browser_is_answered_under_the_configured_names(start: Any, host: str)
     assert _ask(server, f"Host: not.{host}", PAGE).status == 403
 
 
-def test_a_star_allows_any_host_name(start: Any) -> None:
+def test_the_setting_star_allows_any_host_name(start: Any) -> None:
     server = start(allowed_hosts=frozenset({"*"}))
     assert _ask(server, "Host: evil.example", PAGE).status == 200
 
 
-def test_a_refusal_of_the_host_is_readable_by_pages_of_a_configured_origin(start: Any) -> None:
+def test_pages_of_a_configured_cors_origin_can_read_the_refusal_of_a_host(start: Any) -> None:
     server = start(cors_origins=frozenset({b"https://board.example"}))
     answer = _ask(server, "Host: jobs.example.org", "Origin: https://board.example")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (403, "https://board.example")

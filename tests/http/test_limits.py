@@ -91,7 +91,7 @@ def test_a_refused_client_has_two_seconds_to_read_the_answer(server: MemoryServe
     assert not server.site.channels
 
 
-def test_at_most_64_mib_are_read_from_a_refused_client(server: MemoryServer) -> None:
+def test_at_most_64_mib_of_a_refused_body_are_read(server: MemoryServer) -> None:
     connection = Connection(server).send(request("GET", "/test", "Content-Length: 1048577"))
     piece = b"x" * (1 << 20)
     for _ in range(64):
@@ -336,7 +336,9 @@ def test_a_connection_beyond_the_limit_gets_an_error_and_is_closed(start: Callab
     assert Connection(server).send(request("GET", "/test")).answers[0].status == 200
 
 
-def test_a_refused_connection_is_not_counted_when_it_is_closed(start: Callable[..., MemoryServer]) -> None:
+def test_closed_connections_of_refused_clients_do_not_count_towards_the_limit(
+    start: Callable[..., MemoryServer],
+) -> None:
     server = start(limits=Limits(connections=1))
     _close_all(server)
     for _ in range(3):

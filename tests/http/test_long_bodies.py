@@ -99,7 +99,7 @@ def test_a_long_body_completed_during_its_key_check_gets_one_answer(
     assert [answer.status for answer in connection.answers] == [404]
 
 
-def test_refused_keys_of_long_bodies_count_towards_the_throttle(server: MemoryServer) -> None:
+def test_wrong_keys_sent_with_long_bodies_count_towards_the_throttle(server: MemoryServer) -> None:
     statuses = [_refused(Connection(server).send(_head("?queueName=q", "wrong")))[0] for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
 

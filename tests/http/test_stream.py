@@ -105,7 +105,7 @@ def test_a_list_is_written_no_faster_than_the_client_reads(server: MemoryServer)
     assert _end(connection)["size"] == 2600
 
 
-def test_a_list_is_valid_even_if_its_remaining_jobs_were_deleted(server: MemoryServer) -> None:
+def test_a_streamed_list_stays_valid_json_if_the_jobs_not_yet_sent_are_deleted(server: MemoryServer) -> None:
     uids = _fill(server, 1600)
     connection = _begin(server)
     server.pump()
@@ -129,7 +129,7 @@ def test_deleting_a_queue_while_it_is_listed_breaks_the_connection(
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["behind with reading", "reading"])
-def test_a_client_that_disconnects_during_a_list_leaves_no_timer_and_no_reader(
+def test_a_client_that_disconnects_during_a_list_leaves_no_timer_and_no_open_scan(
     server: MemoryServer, events: list[LogEvent], waits: bool
 ) -> None:
     _fill(server, 1600)
@@ -247,7 +247,7 @@ def test_a_client_that_reads_nothing_from_a_unix_socket_is_cut_off(over_unix_soc
     assert not over_unix_socket.wait(30)
 
 
-def test_an_idle_connection_is_kept_while_the_client_reads_the_last_answer(
+def test_a_connection_without_requests_stays_open_while_the_client_reads_the_last_answer(
     server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = Connection(server).send(request("GET", "/test"))

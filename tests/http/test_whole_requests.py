@@ -47,7 +47,7 @@ def test_pipelined_requests_sent_in_pieces_are_answered_in_order(
     assert connection.open
 
 
-def test_an_incomplete_pipelined_request_is_refused_after_ten_seconds_of_its_own(
+def test_an_incomplete_pipelined_request_is_refused_ten_seconds_after_its_first_byte(
     connection: Connection, stepped: Stepped
 ) -> None:
     connection.send(b"GET /te").wait(100)
@@ -56,7 +56,7 @@ def test_an_incomplete_pipelined_request_is_refused_after_ten_seconds_of_its_own
     assert [answer.status for answer in connection.wait(2).answers] == [200, 201, 408]
 
 
-def test_reading_pauses_after_16_kib_of_pipelined_requests_until_the_answer(
+def test_after_16_kib_of_pipelined_requests_reading_pauses_until_the_next_answer(
     connection: Connection, stepped: Stepped
 ) -> None:
     transport: Any = connection.transport

@@ -153,7 +153,9 @@ def test_garbage_is_never_answered_with_a_5xx_nor_logged_as_an_error(daemon: Dae
         assert client.call("GET", "/test").status == 200
 
 
-def test_no_file_has_a_key_or_content_in_plain_text(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+def test_no_file_that_the_server_opens_has_a_key_or_content_in_plain_text(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
     canary, key = "canary-in-the-content", "canary-of-a-key"
     temporary = tmp_path / "temporary"
     temporary.mkdir()

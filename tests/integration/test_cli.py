@@ -53,7 +53,7 @@ def test_the_exit_code_and_the_advice_depend_on_the_error(
     assert said in shell(*line.split(), code=code, environment=environment).stderr
 
 
-def test_the_error_for_a_refused_key_has_advice_even_when_throttled(shell: Shell) -> None:
+def test_the_error_for_a_refused_key_has_advice_even_if_the_address_is_throttled(shell: Shell) -> None:
     with shell.daemon.client(key="wrong", sampled=True) as client:
         while client.list("mail").status != 429:
             pass

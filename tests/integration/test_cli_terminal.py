@@ -55,7 +55,7 @@ def terminal(shell: Shell) -> Iterator[Terminal]:
     terminal.close()
 
 
-def test_a_new_key_is_printed_below_its_message(shell: Shell, terminal: Terminal) -> None:
+def test_a_new_key_is_printed_on_a_line_of_its_own_below_the_message(shell: Shell, terminal: Terminal) -> None:
     terminal.type("jobengine queue create parcels")
     terminal.wait_for(r"This is its key, .* or a profile:\n\S{43}$")
     shell("queue", "delete", "parcels", "--yes", environment={"JOBENGINE_ACCESS_KEY": ""})

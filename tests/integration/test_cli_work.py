@@ -129,7 +129,7 @@ def test_user_signals_are_passed_to_the_command(shell: Shell) -> None:
     assert stop(worker, signal.SIGTERM) == 0
 
 
-def test_a_worker_in_python_is_run_by_its_name(shell: Shell) -> None:
+def test_work_with_app_runs_the_worker_of_a_python_module(shell: Shell) -> None:
     (shell.home / "tasks.py").write_text(
         "from jobengine.worker import Worker\nworker = Worker('mail')\n"
         "@worker.handler('mail')\ndef double(content, job):\n    return content['n'] * 2\n"
@@ -173,7 +173,7 @@ def test_the_log_of_work_can_be_lines_of_json(shell: Shell) -> None:
     assert (end["seconds"] > 0, end["retry_at"] > end["time"]) == (True, True)
 
 
-def test_output_that_is_not_json_is_logged_once(shell: Shell) -> None:
+def test_a_note_that_the_output_of_a_command_is_not_json_is_logged_only_once(shell: Shell) -> None:
     shell.add([{}, {}])
     done = shell("work", "mail", "--until-empty", "--", "echo", "hello")
     assert done.stderr.count("its output was not kept as the result: it is not JSON. This is logged only once.") == 1

@@ -119,7 +119,7 @@ def test_the_secrets_for_docker_compose_are_made_as_the_page_says(tmp_path: Path
     assert {one.stat().st_mode & 0o777 for one in (tmp_path / "secrets").iterdir()} == {0o644}
 
 
-def test_a_dump_is_made_restored_and_opened_by_its_secret_as_the_page_says(
+def test_a_database_dump_is_made_restored_and_opened_as_the_page_says(
     cluster: Cluster, database: Database, tmp_path: Path
 ) -> None:
     database.clear()
@@ -182,7 +182,7 @@ def _shown(connection: "psycopg.Connection[Any]", setting: str) -> str:
     return str(value)
 
 
-def test_the_driver_skips_a_host_that_is_absent(cluster: Cluster) -> None:
+def test_a_connection_skips_a_host_of_the_url_that_does_not_answer(cluster: Cluster) -> None:
     url = cluster.url("postgres").replace("host=", "host=/nowhere,").replace("port=", "port=5432,")
     with connected(f"{url} target_session_attrs=read-write") as connection:
         assert connection.info.host == str(cluster.path)
@@ -237,7 +237,7 @@ TRANSACTION = ("pool_mode = transaction", "default_pool_size = 1")
 @pytest.mark.parametrize(
     "settings", [("pool_mode = session",), TRANSACTION, (*TRANSACTION, "ignore_startup_parameters = options")]
 )
-def test_a_server_works_through_pgbouncer_once_the_role_has_the_settings(
+def test_a_server_works_through_pgbouncer_if_the_database_role_has_the_documented_settings(
     cluster: Cluster, database: Database, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
     database.clear()

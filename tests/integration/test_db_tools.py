@@ -54,7 +54,7 @@ def test_check_does_not_report_an_unfinished_last_frame_as_damage(db: Db) -> Non
     assert "If this is a copy of a backup, its end is missing" in done.stderr
 
 
-def test_check_of_a_backup_refuses_a_copy_without_its_end(db: Db) -> None:
+def test_check_with_backup_refuses_a_copy_whose_end_is_missing(db: Db) -> None:
     db("backup", "jobengine.jedb", "copy")
     assert db("check", "--backup", "copy").stderr == ""
     whole = (db.home / "copy").read_bytes()
@@ -65,7 +65,7 @@ def test_check_of_a_backup_refuses_a_copy_without_its_end(db: Db) -> None:
         assert json.loads(db("check", "--json", "copy").stdout)["ends_with_close"] is False
 
 
-def test_restore_of_a_copy_without_its_end_restores_the_rest_with_a_note(db: Db) -> None:
+def test_restoring_a_copy_whose_end_is_missing_restores_the_rest_and_prints_a_note(db: Db) -> None:
     db("backup", "jobengine.jedb", "copy")
     assert "its end is missing" not in db("restore", "copy", "whole").stderr
     os.truncate(db.home / "copy", frame_starts((db.home / "copy").read_bytes())[4])
@@ -98,7 +98,7 @@ def test_restore_of_a_copy_without_its_end_restores_the_rest_with_a_note(db: Db)
         ["import-go", "jobengine.jedb", "target", "--go-secret-file", "missing"],
     ],
 )
-def test_wrong_usage_of_a_db_command_ends_with_2_and_changes_nothing(db: Db, arguments: list[str]) -> None:
+def test_wrong_usage_of_a_db_command_exits_with_2_and_changes_nothing(db: Db, arguments: list[str]) -> None:
     (db.home / "empty").touch()
     before = db.files()
     db(*arguments, code=2)
@@ -106,7 +106,7 @@ def test_wrong_usage_of_a_db_command_ends_with_2_and_changes_nothing(db: Db, arg
 
 
 @pytest.mark.parametrize("command", ["backup", "restore", "repair", "export", "import"])
-def test_a_db_command_ends_with_1_and_keeps_an_existing_target(db: Db, command: str) -> None:
+def test_a_db_command_whose_target_exists_exits_with_1_and_does_not_change_the_target(db: Db, command: str) -> None:
     (db.home / "there").write_text("dear to somebody")
     (db.home / "link").symlink_to("nowhere")
     db("export", "jobengine.jedb", "all.jsonl")
@@ -158,7 +158,7 @@ def test_rekey_notes_that_a_new_secret_can_be_guessed(db: Db) -> None:
     )
 
 
-def test_rekey_of_a_database_in_use_ends_with_5_and_changes_nothing(db: Db) -> None:
+def test_rekey_of_a_database_in_use_exits_with_5_and_changes_nothing(db: Db) -> None:
     journal = Journal(str(db.path), kdf=QUICK_KDF)
     journal.lock()
     try:
@@ -181,7 +181,7 @@ def test_db_commands_read_the_secret_from_a_file_or_from_the_key_file(db: Db) ->
     db("check", "copy", SECRET="", code=3)
 
 
-def test_check_ends_with_2_for_two_secrets_or_a_blank_secret(db: Db) -> None:
+def test_check_exits_with_2_for_two_secrets_or_a_blank_secret(db: Db) -> None:
     (db.home / "secret").write_text(SECRET + "\n")
     assert "keep only one" in db("check", "jobengine.jedb", SECRET_FILE="secret", code=2).stderr
     db("check", "jobengine.jedb", SECRET="", SECRET_FILE="missing", code=2)
@@ -308,7 +308,7 @@ def test_a_failed_file_call_leaves_no_target_and_names_the_reason(db: Db, call: 
 
 
 @pytest.mark.parametrize("command", ["backup", "restore", "repair", "rekey"])
-def test_a_db_command_on_a_full_disk_ends_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
+def test_a_db_command_on_a_full_disk_exits_with_1_and_leaves_no_file(db: Db, small_disk: Path, command: str) -> None:
     db.path.unlink()
     make_large(db.path)
     on_disk = small_disk / "jobengine.jedb"

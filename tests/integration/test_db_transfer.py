@@ -22,7 +22,7 @@ def text(db: Db) -> Path:
     return db.home / "all.jsonl"
 
 
-def test_a_server_runs_on_an_export_imported_under_another_secret(make_daemon: MakeDaemon, daemon: Daemon) -> None:
+def test_a_server_runs_on_a_database_imported_with_another_secret(make_daemon: MakeDaemon, daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         uids = [client.add({"number": number}).json["uid"] for number in range(5)]

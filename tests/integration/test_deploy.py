@@ -75,7 +75,7 @@ def test_every_field_of_the_kubernetes_files_is_valid(name: str, kinds: list[str
 @pytest.mark.parametrize(
     ("name", "kind"), [("kubernetes.yaml", "StatefulSet"), ("kubernetes-cluster.yaml", "Deployment")]
 )
-def test_the_kubernetes_files_run_this_version_and_admit_only_their_namespace(name: str, kind: str) -> None:
+def test_the_kubernetes_files_run_this_version_and_allow_access_only_from_their_namespace(name: str, kind: str) -> None:
     found = _resources(name)
     pod = found[kind]["spec"]["template"]
     containers = pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
@@ -159,7 +159,7 @@ def test_no_secret_of_the_cluster_is_in_the_environment_of_a_container() -> None
             assert name == "jobengine" or variable in OPEN or "/" in value or value == "jobengine"
 
 
-def test_the_proxy_uses_both_servers_and_the_remaining_one_after_a_failure(
+def test_nginx_uses_both_servers_and_after_a_failure_only_the_remaining_server(
     make_daemon: MakeDaemon, database: Database, tmp_path: Path
 ) -> None:
     database.clear(secret=SECRET.encode())

@@ -79,7 +79,7 @@ def _start(home: Path, place: Mapping[str, str]) -> "subprocess.Popen[str]":
         )
 
 
-def test_workers_are_replaced_one_by_one_and_no_attempt_is_lost(daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
+def test_replacing_workers_one_by_one_costs_no_job_an_attempt(daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
     mail.add_many([{"to": "ada@example.org", "seconds": 0.05} for _ in range(600)])
     with _workers(daemon, tmp_path) as workers:
         for index in range(2):
@@ -96,7 +96,9 @@ def test_workers_are_replaced_one_by_one_and_no_attempt_is_lost(daemon: Daemon, 
     assert {attempt.outcome for job in jobs for attempt in job.history} <= {"complete", "released"}
 
 
-def test_a_worker_that_is_killed_leaves_its_job_until_its_time_out(daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
+def test_the_job_of_a_killed_worker_stays_in_progress_until_its_timeout(
+    daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
     job = mail.add({"to": "ada@example.org", "seconds": 60}, timeout_seconds=600)
     with _workers(daemon, tmp_path):
         until("it works", lambda: mail.get(job.uid).state == "inprogress")
@@ -182,7 +184,7 @@ def test_systemd_finds_no_mistake_in_the_unit_of_the_workers(tmp_path: Path) -> 
     ],
     ids=["systemd", "kubernetes", "docker"],
 )
-def test_each_file_lets_a_stopping_worker_run_longer_than_its_grace(text: str, pattern: str) -> None:
+def test_each_deployment_file_lets_a_stopping_worker_run_longer_than_its_grace_period(text: str, pattern: str) -> None:
     (grace,) = re.findall(r"grace=(\d+)\)", _program())
     (stop,) = re.findall(pattern, text, re.MULTILINE)
     assert int(stop) > int(grace)
@@ -238,7 +240,7 @@ def test_the_manifests_scale_the_workers_by_the_capacity_of_a_pod() -> None:
     assert selector.items() <= pod["metadata"]["labels"].items()
 
 
-def test_keda_reads_the_number_of_workers_with_the_secret_of_the_page(host: Host, mail: Queue) -> None:
+def test_keda_reads_the_wanted_number_of_workers_with_the_secret_that_the_page_creates(host: Host, mail: Queue) -> None:
     (code,) = blocks(PAGE, "sh", "## Kubernetes")
     host.run(code)
     secret = {path.name: path.read_text() for path in (host.root / "secret").iterdir()}

@@ -16,7 +16,7 @@ def _sections() -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def test_each_compared_system_has_a_section_with_its_source_and_advice_on_the_choice() -> None:
+def test_each_compared_system_has_a_section_with_sources_and_advice_when_to_choose_it() -> None:
     sections = _sections()
     first = next(iter(sections))
     assert first == "When not to take JobEngine"

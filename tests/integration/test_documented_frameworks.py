@@ -113,7 +113,7 @@ def _site(framework: str, daemon: Daemon, home: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("framework", ["FastAPI", "Flask", "Django"])
-def test_a_job_added_by_one_request_is_shown_by_another(
+def test_a_job_added_by_a_web_request_is_shown_by_a_later_web_request(
     framework: str, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     with _site(framework, daemon, tmp_path) as site:
@@ -126,7 +126,7 @@ def test_a_job_added_by_one_request_is_shown_by_another(
 
 
 @pytest.mark.parametrize("framework", ["FastAPI", "Flask"])
-def test_a_request_is_answered_soon_though_the_server_is_away(
+def test_a_web_request_is_answered_soon_although_the_job_server_is_unreachable(
     framework: str, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     with _site(framework, daemon, tmp_path) as site:
@@ -135,7 +135,9 @@ def test_a_request_is_answered_soon_though_the_server_is_away(
         assert site(f"/jobs/{uuid.uuid4()}") == (503, None)
 
 
-def test_a_user_is_stored_in_django_though_the_server_is_away(daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
+def test_django_stores_a_user_although_the_job_server_is_unreachable(
+    daemon: Daemon, mail: Queue, tmp_path: Path
+) -> None:
     with _site("Django", daemon, tmp_path) as site:
         daemon.kill()
         assert site("/sign-up", {"address": ADDRESS})[0] == 202
@@ -143,9 +145,7 @@ def test_a_user_is_stored_in_django_though_the_server_is_away(daemon: Daemon, ma
     assert f"no letter is sent to {ADDRESS}" in (tmp_path / "log").read_text()
 
 
-def test_no_job_is_added_in_django_if_the_transaction_is_rolled_back(
-    daemon: Daemon, mail: Queue, tmp_path: Path
-) -> None:
+def test_django_adds_no_job_if_its_transaction_is_rolled_back(daemon: Daemon, mail: Queue, tmp_path: Path) -> None:
     with _site("Django", daemon, tmp_path) as site:
         assert site("/sign-up", {"address": ADDRESS})[0] == 202
         assert site("/sign-up", {"address": ADDRESS})[0] == 500

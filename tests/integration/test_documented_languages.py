@@ -145,7 +145,7 @@ def test_a_worker_of_the_docs_extends_the_lease_of_a_job_that_outlasts_its_timeo
     assert (done.state, done.attempts) == ("complete", 1)
 
 
-def test_a_worker_of_the_docs_that_lost_a_job_continues_with_the_next(start: Start, mail: client.Queue) -> None:
+def test_a_worker_of_the_docs_continues_with_the_next_job_after_a_lost_lease(start: Start, mail: client.Queue) -> None:
     start()
     job = mail.add({"to": "long@x"}, timeout_seconds=1)
     until("it has begun", lambda: mail.get(job.uid).state == "inprogress")

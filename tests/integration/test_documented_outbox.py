@@ -161,7 +161,7 @@ def _contents(mail: Queue) -> list[Any]:
     return [job.content for job in mail.jobs()]
 
 
-def test_an_order_becomes_one_job_and_a_rolled_back_order_becomes_no_job(
+def test_a_committed_order_becomes_one_job_and_a_rolled_back_order_no_job(
     shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     program, _ = _programs(shop)
@@ -194,7 +194,7 @@ def test_refused_rows_show_the_reason_and_do_not_stop_the_relay(
     assert [job.uid for job in mail.jobs()] == [taken, *good]
 
 
-def test_rows_wait_while_the_server_is_away_or_takes_no_jobs(
+def test_rows_stay_in_the_outbox_while_the_server_is_unreachable_or_refuses_jobs(
     shop: Shop, daemon: Daemon, mail: Queue, tmp_path: Path
 ) -> None:
     mail.drain()

@@ -93,7 +93,7 @@ def test_the_worker_in_a_shell_empties_the_queue(mail: Daemon) -> None:
     assert _states(mail) == ["complete"] * 4
 
 
-def test_the_queue_of_the_pages_is_made_as_they_say(daemon: Daemon) -> None:
+def test_the_command_on_the_page_creates_the_queue_of_the_examples(daemon: Daemon) -> None:
     _run(daemon, blocks("docs/write-a-worker.md")[0])
     with daemon.client(key=KEY) as client:
         assert client.jobs("mail") == {}
@@ -108,7 +108,7 @@ def test_the_worker_in_python_empties_the_queue(mail: Daemon) -> None:
     assert sorted(job["result"]["sent_to"] for job in jobs) == ["0@example.org", "1@example.org", "2@example.org"]
 
 
-def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> None:
+def test_the_worker_in_python_keeps_its_lease_of_a_long_job_by_heartbeats(mail: Daemon) -> None:
     _add(mail, 1, timeout_seconds=4)
     (code,) = blocks("docs/write-a-worker.md", "python", "## In Python")
     slow = "    time.sleep(5)\n    return {"
@@ -116,7 +116,7 @@ def test_the_worker_in_python_keeps_a_long_job_by_heartbeats(mail: Daemon) -> No
     assert _states(mail) == ["complete"]
 
 
-def test_the_worker_in_python_waits_for_a_server_that_is_away(make_daemon: MakeDaemon) -> None:
+def test_the_worker_in_python_waits_until_an_unreachable_server_is_back(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(settings={"API_PORT": str(free_port())}).start()
     with daemon.client(key=KEY) as client:
         client.make_queue("mail")
@@ -166,7 +166,7 @@ def test_jobs_are_added_as_the_page_on_adding_says(mail: Daemon) -> None:
     assert len(many["jobs"]) == 2
 
 
-def test_the_page_on_doing_work_once_also_works_when_repeated(mail: Daemon) -> None:
+def test_the_commands_on_doing_work_once_also_work_a_second_time(mail: Daemon) -> None:
     for _ in range(2):
         _work_is_done_once(mail)
 
@@ -247,7 +247,7 @@ def test_a_queue_is_run_as_the_page_on_running_queues_says(mail: Daemon) -> None
     assert after == resumed
 
 
-def test_the_page_on_limits_also_works_when_repeated(daemon: Daemon) -> None:
+def test_the_commands_on_limits_also_work_a_second_time(daemon: Daemon) -> None:
     for _ in range(2):
         _limits(daemon)
 

@@ -75,7 +75,7 @@ def test_a_job_waits_for_others_as_the_page_says(daemon: Daemon, mail: client.Qu
     assert (mail.get(job.uid).result, mail.get(job.uid).attempts) == (18, 1)
 
 
-def test_coroutines_work_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_handlers_that_are_coroutines_run_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     mail.add_many([{"to": f"{number}@example.org"} for number in range(50)])
     _run(daemon, "### Threads, asyncio or processes")
     assert mail.stats().counts.complete == 50

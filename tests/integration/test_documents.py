@@ -59,7 +59,7 @@ def test_the_readme_is_short_and_starts_with_what_jobengine_is_for() -> None:
     assert [word for word in ("**For**", "**Instead of**", "**Not**", "power cut") if word not in first] == []
 
 
-def test_every_step_of_the_readme_does_what_it_says(daemon: Daemon, tmp_path: Path) -> None:
+def test_every_command_of_the_readme_has_the_described_effect(daemon: Daemon, tmp_path: Path) -> None:
     assert walk_through_the_readme(daemon.port, BIN, tmp_path) == 7
 
 
@@ -72,7 +72,7 @@ def test_clients_of_version_1_keep_working_as_their_page_says(daemon: Daemon, tm
         assert [job["state"] for job in client.jobs("letters").values()] == ["complete"]
 
 
-def test_the_queue_of_the_readme_has_the_key_that_the_pages_use(daemon: Daemon, tmp_path: Path) -> None:
+def test_the_readme_creates_its_queue_with_the_key_that_other_pages_use(daemon: Daemon, tmp_path: Path) -> None:
     call = blocks("docs/run-queues.md")[0]
     code = [blocks("README.md", heading=COMMANDS)[0], f'{call}call "$api/queue?name=mail"']
     _, answer = steps(code, daemon.port, BIN, tmp_path)
@@ -187,7 +187,7 @@ def test_a_server_with_tls_is_used_as_the_page_on_security_says(tmp_path: Path) 
     assert worked == "{'to': 'ada@example.org'} complete"
 
 
-def test_compose_starts_the_server_without_set_up_and_with_few_rights() -> None:
+def test_compose_starts_the_server_with_few_rights_and_without_any_preparation() -> None:
     service = services_of_compose()["jobengine"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]

@@ -72,7 +72,7 @@ def _found(daemon: Daemon) -> list[str]:
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("nth", [1, 5])
-def test_a_server_whose_sync_fails_acknowledges_nothing_more_and_ends_with_6(
+def test_a_server_whose_sync_fails_acknowledges_no_further_change_and_exits_with_6(
     daemon: Daemon, calls_of_a_start: Counter[str], error: str, nth: int
 ) -> None:
     with daemon.client() as client:
@@ -151,7 +151,7 @@ def test_a_server_killed_in_a_compaction_keeps_acknowledged_changes(
     assert len(found) <= len(kept) + 1
 
 
-def test_a_cascade_of_released_jobs_continues_after_the_server_is_killed(daemon: Daemon) -> None:
+def test_the_release_of_dependants_continues_after_the_server_is_killed(daemon: Daemon) -> None:
     first, number = f"00000000-0000-4000-8000-{0:012}", 10_000
     with daemon.client() as client:
         client.make_queue()

@@ -68,7 +68,7 @@ def on_small_disk(make_daemon: MakeDaemon, small_disk: Path) -> Daemon:
     return make_daemon(settings={"DB_PATH": str(small_disk / "db")}).start()
 
 
-def test_a_server_on_a_full_disk_refuses_changes_answers_reads_and_recovers_with_space(
+def test_a_server_on_a_full_disk_refuses_only_changes_until_space_is_freed(
     on_small_disk: Daemon, small_disk: Path
 ) -> None:
     with on_small_disk.client() as client:
@@ -101,7 +101,7 @@ def test_a_server_that_ended_on_a_full_disk_keeps_acknowledged_changes(
     assert len(jobs) <= len(uids) + 1, "the one that was refused may be there, but no more"
 
 
-def test_a_server_killed_on_a_full_disk_starts_answers_reads_and_recovers_with_space(
+def test_a_server_killed_on_a_full_disk_starts_and_refuses_only_changes_until_space_is_freed(
     on_small_disk: Daemon, small_disk: Path
 ) -> None:
     with on_small_disk.client() as client:

@@ -50,13 +50,13 @@ def _error_line(done: "subprocess.CompletedProcess[str]") -> str:
     return line
 
 
-def test_with_all_programs_present_nothing_is_installed(get: Get, tmp_path: Path) -> None:
+def test_the_script_installs_nothing_if_all_programs_are_present(get: Get, tmp_path: Path) -> None:
     done = get("python3", "list", no_such_program="", none_at_all="", apt_get="touch asked")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "asked").exists()
 
 
-def test_root_gets_the_packages_of_missing_programs_installed(get: Get, tmp_path: Path) -> None:
+def test_run_by_root_the_script_installs_the_packages_of_missing_programs(get: Get, tmp_path: Path) -> None:
     done = get("python3", "list", apt_get='echo "$@" >> asked', id="echo 0")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{MISSING} Installing from Debian: some-package other-package\n"
@@ -66,7 +66,7 @@ def test_root_gets_the_packages_of_missing_programs_installed(get: Get, tmp_path
     ]
 
 
-def test_a_user_without_root_gets_the_command_in_one_line(get: Get, tmp_path: Path) -> None:
+def test_run_by_another_user_the_script_prints_the_install_command_in_one_line(get: Get, tmp_path: Path) -> None:
     said = _error_line(get("python3", "list", apt_get="touch asked", id="echo 1000"))
     command = "apt-get install --no-install-recommends some-package other-package"
     assert said == f"{MISSING} As root: {command}"
@@ -101,7 +101,7 @@ def test_a_debian_python_without_venv_gets_the_venv_package_of_its_version(get: 
     assert (tmp_path / "asked").read_text().endswith(" python3.13-venv\n")
 
 
-def test_root_gets_a_python_that_is_missing_from_debian(get: Get, tmp_path: Path) -> None:
+def test_run_by_root_the_script_installs_a_python_version_that_debian_does_not_have(get: Get, tmp_path: Path) -> None:
     def get_without_python(user: str) -> "subprocess.CompletedProcess[str]":
         return get("python3", python3=None, apt_get='echo "$@" >> asked', id=f"echo {user}")
 

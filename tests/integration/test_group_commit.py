@@ -25,7 +25,7 @@ def _burst(daemon: Daemon, requests: int) -> list[bytes]:
     return answers
 
 
-def test_200_puts_at_once_make_far_fewer_than_200_syncs(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+def test_200_concurrent_adds_cause_less_than_50_syncs(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     daemon = make_daemon(prefix=(*STRACE, "-o", str(trace), "-e", "trace=fdatasync")).start()
     with daemon.client() as client:

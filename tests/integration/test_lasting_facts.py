@@ -41,7 +41,7 @@ def _everything(client: Client) -> Any:
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-def test_jobs_in_every_state_survive_kills_unchanged(daemon: Daemon, deaths: int) -> None:
+def test_jobs_in_every_state_are_unchanged_after_the_server_was_killed(daemon: Daemon, deaths: int) -> None:
     with daemon.client() as client:
         client.make_queue()
         tried = _held(client, max_attempts=3, timeout_seconds=60)
@@ -94,7 +94,7 @@ def _held_by(client: Client) -> dict[str, str]:
     return {job["group"]: answers[uid]["held_by"] for uid, job in queued.items()}
 
 
-def test_limits_rates_and_holds_survive_kills_unchanged(daemon: Daemon) -> None:
+def test_limits_rates_and_holds_are_unchanged_after_the_server_was_killed(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         client.set_up(group_limits={"in_progress": 2, "rate": {"count": 3, "seconds": 3_600}})

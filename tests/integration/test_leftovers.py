@@ -63,7 +63,7 @@ def running() -> set[int]:
 
 
 @pytest.mark.parametrize("module", [IN_EACH_TEST, IN_THE_SET_UP_OF_SEVERAL], ids=["test", "set-up"])
-def test_processes_of_a_failed_test_are_ended(module: str, tmp_path: Path) -> None:
+def test_processes_that_a_failed_test_started_are_ended(module: str, tmp_path: Path) -> None:
     (tmp_path / "test_failing.py").write_text(module)
     before = running()
     done = subprocess.run(

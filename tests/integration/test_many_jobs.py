@@ -89,7 +89,7 @@ def test_a_queue_of_100_000_jobs_is_streamed_in_little_memory_while_others_are_s
     assert [job["content"]["n"] for job in whole["jobs"]] == list(range(JOBS))
 
 
-def test_a_client_that_does_not_read_a_long_queue_costs_little_memory(long_queue: Daemon) -> None:
+def test_a_client_that_requests_a_long_list_and_reads_nothing_costs_little_memory(long_queue: Daemon) -> None:
     before = long_queue.memory("VmRSS")
     connections = [HTTPConnection("127.0.0.1", long_queue.port) for _ in range(10)]
     for connection in connections:

@@ -25,7 +25,7 @@ def _times(schedule: client.Schedule) -> list[datetime]:
 
 
 @pytest.mark.parametrize(("source", "target"), [("file", "file"), ("file", "database"), ("database", "file")])
-def test_a_moved_schedule_fires_or_skips_each_time_exactly_once(
+def test_a_schedule_moved_to_another_database_fires_or_skips_each_time_exactly_once(
     make_daemon: MakeDaemon, database: Database, source: str, target: str
 ) -> None:
     database.clear(secret=SECRET.encode())

@@ -24,7 +24,7 @@ def test_a_server_logs_an_unclean_end_after_kill_9_but_not_after_sigterm(daemon:
     assert UNCLEAN not in daemon.start().log
 
 
-def test_a_server_killed_five_times_under_load_loses_and_invents_no_change(tmp_path: Path) -> None:
+def test_five_kills_of_a_server_under_load_lose_no_change_and_add_no_change(tmp_path: Path) -> None:
     tally = Tally()
     Kills(kills=5, cargo=10, patience=0.5).run(25, tmp_path, tally)
     assert tally.kills == 5
@@ -56,7 +56,7 @@ def test_sigterm_under_load_ends_the_server_with_0_within_5_seconds_and_loses_no
         pytest.param(b"\x00\r\n\r\n", id="garbage, and was refused"),
     ],
 )
-def test_a_connected_client_does_not_keep_the_server_from_ending(daemon: Daemon, sent: bytes) -> None:
+def test_a_server_stops_although_a_client_is_still_connected(daemon: Daemon, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
         connection.sendall(sent)
         if sent.endswith(b"\r\n\r\n"):
@@ -68,7 +68,7 @@ def test_a_connected_client_does_not_keep_the_server_from_ending(daemon: Daemon,
     assert "Traceback" not in daemon.log
 
 
-def test_the_stop_is_orderly_despite_a_client_that_reads_nothing_or_a_second_sigterm(daemon: Daemon) -> None:
+def test_a_client_that_reads_nothing_and_a_second_sigterm_do_not_prevent_an_orderly_stop(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.make_queue()
         for _ in range(20):

@@ -78,7 +78,7 @@ def test_a_page_has_the_same_lists_tables_and_code_on_the_site_as_in_the_reposit
     assert _tags((site / f"{name}.html").read_text()) == _tags(f"<article>{source}</article>")
 
 
-def test_no_page_is_wider_than_its_window_or_loads_anything_from_elsewhere(site: Path, browser: Browser) -> None:
+def test_no_page_is_wider_than_its_window_or_loads_files_from_another_site(site: Path, browser: Browser) -> None:
     page = browser.new_page()
     elsewhere, wide = list[str](), list[str]()
     page.on("request", lambda request: elsewhere.append(request.url) if request.url[:5] != "file:" else None)

@@ -92,7 +92,7 @@ _KEYED = b"X-Access-Key: wrong\r\nContent-Type: application/json\r\n"
     ],
     ids=[200, 400, 431, 413, 404],
 )
-def test_an_answer_that_closes_the_connection_closes_it_cleanly(
+def test_the_server_closes_a_tls_connection_cleanly_after_an_answer_with_connection_close(
     secure: Daemon, context: ssl.SSLContext, sent: bytes, status: int
 ) -> None:
     for _ in range(3):
@@ -101,7 +101,9 @@ def test_an_answer_that_closes_the_connection_closes_it_cleanly(
     assert "Traceback" not in secure.log
 
 
-def test_a_client_that_never_closes_is_cut_after_two_seconds(secure: Daemon, context: ssl.SSLContext) -> None:
+def test_a_tls_connection_that_the_client_never_closes_is_cut_after_two_seconds(
+    secure: Daemon, context: ssl.SSLContext
+) -> None:
     with _connect(secure, context) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")

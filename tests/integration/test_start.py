@@ -34,7 +34,9 @@ def _reason(daemon: Daemon) -> str:
 
 
 @EITHER_WAY
-def test_a_wrong_secret_ends_the_start_with_3_and_changes_no_byte(stopped: Daemon, command: tuple[str, ...]) -> None:
+def test_a_start_with_a_wrong_secret_exits_with_3_and_does_not_change_the_file(
+    stopped: Daemon, command: tuple[str, ...]
+) -> None:
     before = stopped.db_path.read_bytes()
     files = sorted(stopped.home.iterdir())
     stopped.settings["SECRET"] = SECRET[:-1]
@@ -68,7 +70,7 @@ def test_a_start_without_the_key_file_of_its_database_exits_with_3_and_makes_no_
     daemon.start()
 
 
-def test_a_second_daemon_on_a_database_ends_with_5_and_the_first_daemon_continues(
+def test_a_second_daemon_on_a_database_exits_with_5_and_the_first_daemon_continues(
     daemon: Daemon, make_daemon: MakeDaemon
 ) -> None:
     with daemon.client() as client:
@@ -104,7 +106,7 @@ def test_a_file_that_is_not_a_database_is_reported_with_and_without_a_secret(
     assert [path.name for path in daemon.db_path.parent.iterdir() if path.suffix in (".key", ".lock")] == []
 
 
-def test_damage_in_the_middle_ends_the_start_with_4_and_leaves_the_file_unchanged(stopped: Daemon) -> None:
+def test_damage_in_the_middle_of_the_file_ends_the_start_with_4_and_changes_nothing(stopped: Daemon) -> None:
     whole = bytearray(stopped.db_path.read_bytes())
     whole[-300] ^= 1
     stopped.db_path.write_bytes(whole)
@@ -186,7 +188,7 @@ def test_a_taken_port_ends_the_start_with_1_and_unlocks_the_database(make_daemon
         ({}, ("serve",), "'serve' is not an option; --help lists the options"),
     ],
 )
-def test_a_bad_setting_ends_the_start_with_1_and_one_line_before_a_file_is_made(
+def test_a_start_with_a_bad_setting_exits_with_1_and_one_line_and_makes_no_file(
     make_daemon: MakeDaemon, settings: dict[str, str], options: tuple[str, ...], reason: str
 ) -> None:
     daemon = make_daemon(settings={"DB_PATH": "data/db", **settings}, options=options)

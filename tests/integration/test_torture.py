@@ -139,11 +139,11 @@ def test_the_full_disk_trial_detects_a_lost_database() -> None:
     _is_seen(FullDisks(times=1, kills=1, make_daemon=Emptied), "queue 'owner ")
 
 
-def test_each_request_through_cut_connections_is_applied_fully_or_not_at_all() -> None:
+def test_each_request_over_a_connection_cut_at_random_is_applied_fully_or_not_at_all() -> None:
     assert _went_well(Connections(cuts=4)).cuts == 4
 
 
-def test_an_answer_cut_in_its_head_counts_as_no_answer(daemon: Daemon) -> None:
+def test_an_answer_cut_within_its_headers_counts_as_no_answer(daemon: Daemon) -> None:
     with CuttingProxy(daemon.port) as proxy, Caller(proxy.port) as client:
         for after in count(1, 5):
             proxy.cut("answer", after)
@@ -157,7 +157,7 @@ def test_an_answer_cut_in_its_head_counts_as_no_answer(daemon: Daemon) -> None:
         assert after > 200, "the head was not passed"
 
 
-def test_the_cut_connections_trial_detects_a_change_that_no_owner_made() -> None:
+def test_the_cut_connections_trial_detects_a_change_that_no_client_requested() -> None:
     _is_seen(Connections(cuts=2, make_proxy=Meddling), "queue 'owner ")
 
 

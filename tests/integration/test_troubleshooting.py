@@ -128,7 +128,7 @@ def _anchor(section: str) -> str:
 
 
 @pytest.mark.parametrize("section", SYMPTOMS, ids=_anchor)
-def test_a_symptom_is_shown_and_mended_as_the_page_says(section: str, shell: Shell) -> None:
+def test_each_symptom_appears_and_its_remedy_works_as_the_page_says(section: str, shell: Shell) -> None:
     uid = SYMPTOMS[section](shell)
     admin = {"ADMIN": shell.environment["JOBENGINE_ADMIN_KEY"]}
     environment = {**shell.environment, **admin, "uid": uid}
@@ -171,7 +171,7 @@ def _curl_as_admin(home: Path) -> Path:
         ("It can be claimed.", {"tags": ["gpu"]}),
     ],
 )
-def test_a_job_has_each_reason_of_the_table(reason: str, job: dict[str, Any], shell: Shell) -> None:
+def test_explain_gives_each_reason_of_the_table(reason: str, job: dict[str, Any], shell: Shell) -> None:
     assert f"| `{reason}" in TEXT
     shell("queue", "configure", "mail", "--group-limit", "1")
     shell.add([ADA], uid="0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11", group="customer-7")
@@ -214,7 +214,7 @@ def test_a_wrong_key_and_a_key_with_a_role_get_the_messages_of_the_page(shell: S
     assert "`may not do this`" in TEXT
 
 
-def test_an_unreachable_server_is_named(shell: Shell) -> None:
+def test_the_error_for_an_unreachable_server_is_as_the_page_says(shell: Shell) -> None:
     environment = {**shell.environment, "JOBENGINE_URL": f"http://127.0.0.1:{free_port()}"}
     _outcome("There is no answer", shell.home, environment, shell.daemon.port)
 
@@ -231,7 +231,7 @@ class _Other(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def test_another_program_in_the_place_of_the_server_is_recognised(
+def test_the_error_for_another_program_at_the_servers_address_is_as_the_page_says(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = ThreadingHTTPServer(("127.0.0.1", 0), _Other)
@@ -262,7 +262,7 @@ def test_a_server_with_a_wrong_secret_does_not_start_and_logs_the_reason(make_da
     _outcome("The server does not start", daemon.home, _serving(daemon, "another"), 6006)
 
 
-def test_a_start_with_a_new_database_is_logged(make_daemon: MakeDaemon) -> None:
+def test_a_start_that_creates_a_new_database_is_logged_as_the_page_says(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     assert daemon.stop() == 0
     (command,) = blocks(PAGE, "sh", "## After a restart, all jobs are gone")
@@ -283,7 +283,7 @@ def test_a_start_with_a_new_database_is_logged(make_daemon: MakeDaemon) -> None:
             process.wait()
 
 
-def test_a_full_disk_is_named_by_readyz(make_daemon: MakeDaemon, small_disk: Path) -> None:
+def test_readyz_reports_a_full_disk(make_daemon: MakeDaemon, small_disk: Path) -> None:
     daemon = make_daemon(settings={"DB_PATH": str(small_disk / "jobengine.jedb")}).start()
     with daemon.client() as client:
         client.make_queue()

@@ -41,7 +41,7 @@ def test_a_forked_daemon_uses_a_relative_path_and_is_stopped_by_its_pid_file(for
     assert "not closed in good order" not in forked.log
 
 
-def test_with_rundir_a_relative_path_is_resolved_in_the_directory_of_the_start(forked: Forked, tmp_path: Path) -> None:
+def test_a_relative_path_is_resolved_in_the_start_directory_despite_rundir(forked: Forked, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
     forked.home.mkdir()
@@ -119,7 +119,7 @@ def test_a_start_without_a_secret_warns_and_creates_a_key_file_for_later_starts(
 
 
 @pytest.mark.parametrize(("settings", "durability"), [({}, "commit"), ({"DURABILITY": "interval"}, "interval (50 ms)")])
-def test_readyz_shows_the_durability_and_the_log_says_what_can_be_lost(
+def test_readyz_shows_the_durability_and_the_log_says_which_changes_a_power_cut_may_lose(
     make_daemon: MakeDaemon, settings: dict[str, str], durability: str
 ) -> None:
     daemon = make_daemon(settings=settings).start()
@@ -165,7 +165,7 @@ def test_sigusr1_makes_a_forked_daemon_start_a_new_log_file(forked: Forked, log_
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_log_stays_within_the_size_of_its_files(forked: Forked, log_format: str) -> None:
+def test_the_log_uses_at_most_the_configured_number_and_size_of_files(forked: Forked, log_format: str) -> None:
     forked.settings |= {"LOG_FORMAT": log_format, "LOG_FILE_BYTES": "5000", "LOG_FILES": "2"}
     forked.start()
     with forked.client(sampled=True) as client:

@@ -29,7 +29,7 @@ def _check(daemon: Daemon) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=[path.name for path in RELEASED])
-def test_a_database_of_an_earlier_version_is_served_whole_and_accepts_changes(
+def test_a_database_of_an_earlier_version_is_served_completely_and_accepts_changes(
     make_daemon: MakeDaemon, released: Path
 ) -> None:
     daemon = make_daemon(settings={"SECRET": SECRET.decode(), "ADMIN_KEY": ADMIN_KEY})

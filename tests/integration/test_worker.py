@@ -105,7 +105,7 @@ def _finished(queue: client.Queue, uid: str, seconds: float = DEADLINE) -> clien
     return job
 
 
-def test_a_killed_and_restarted_server_causes_no_wrong_result_and_no_job_done_twice(
+def test_killing_and_restarting_the_server_causes_no_wrong_result_and_no_repeated_job(
     daemon: Daemon, queue: client.Queue, program: Start
 ) -> None:
     # A job whose lease ends while the server is down is rightly started again; a busy machine took 12 s for a start.
@@ -171,7 +171,7 @@ def test_a_job_still_running_after_the_grace_is_released_without_using_an_attemp
     assert worker.lines("ended") == []
 
 
-def test_a_second_signal_ends_a_worker_at_once_and_releases_its_job(queue: client.Queue, program: Start) -> None:
+def test_a_second_signal_stops_a_worker_at_once_and_its_job_is_released(queue: client.Queue, program: Start) -> None:
     job = queue.add({"n": 1, "seconds": 60})
     worker = program()
     _await_begun(worker)
@@ -236,7 +236,7 @@ def test_no_process_is_left_when_a_worker_with_processes_is_killed(queue: client
     until("they are gone", lambda: not any(is_alive(pid) for pid in pids))
 
 
-def test_an_idle_worker_wakes_up_only_for_its_claims(
+def test_an_idle_worker_is_woken_only_by_the_answers_to_its_claims(
     daemon: Daemon, queue: client.Queue, program: Start, tmp_path: Path
 ) -> None:
     calls = tmp_path / "calls"

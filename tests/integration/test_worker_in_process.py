@@ -21,7 +21,7 @@ def _work(queues: Any, handler: Callable[[Any, RunningJob], Any], **options: Any
     return worker.run_until_empty()
 
 
-def test_run_until_empty_also_works_on_jobs_added_meanwhile(jobengine_server: Server) -> None:
+def test_run_until_empty_also_runs_jobs_added_by_its_handlers(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
 
     def double(content: Any, job: RunningJob) -> int:
@@ -58,7 +58,7 @@ def _requests(server: Server) -> dict[str, float]:
     return counted
 
 
-def test_queues_with_their_own_keys_are_worked_on_together(jobengine_server: Server) -> None:
+def test_a_worker_takes_jobs_of_several_queues_with_a_separate_key_for_each(jobengine_server: Server) -> None:
     with jobengine_server.engine() as engine:
         queues = [engine.queue(name, access_key=f"key of {name}") for name in ("p", "q")]
         for queue in queues:
@@ -95,7 +95,7 @@ def test_a_worker_is_stopped_from_another_thread_and_can_run_again(jobengine_ser
     worker.stop()  # no job runs, and nothing happens
 
 
-def test_a_worker_with_a_wrong_key_or_queue_does_not_announce_a_retry(
+def test_a_worker_with_a_wrong_key_or_queue_ends_without_a_log_line_about_a_retry(
     jobengine_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobengine_server.queue("q")
@@ -156,7 +156,7 @@ def test_a_job_waits_for_jobs_that_its_handler_adds_and_gets_their_results(
     assert (job.state, job.result, job.attempts, len(job.depends_on)) == ("complete", [4, 9], 1, 2)
 
 
-def test_a_refusal_of_children_fails_only_their_parent(jobengine_server: Server) -> None:
+def test_if_the_server_refuses_the_children_of_a_job_only_their_parent_fails(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
 
     def handler(content: Any, job: RunningJob) -> Any:
@@ -169,7 +169,7 @@ def test_a_refusal_of_children_fails_only_their_parent(jobengine_server: Server)
     assert queue.stats().counts.complete == 2
 
 
-def test_a_batch_a_chain_and_a_diamond_are_worked_off_in_order(jobengine_server: Server) -> None:
+def test_jobs_of_a_batch_a_chain_and_a_diamond_run_in_the_order_of_their_dependencies(jobengine_server: Server) -> None:
     queue, done = jobengine_server.queue("q"), list[str]()
 
     def handler(content: Any, job: RunningJob) -> str:

@@ -62,7 +62,7 @@ def _hold(number: int, began: float, renewed: float, finished: float | None = No
     return Hold("w", "u", number, "lease", 1.0, began, renewed, began, finished)
 
 
-def test_held_twice_detects_two_holders_of_a_job() -> None:
+def test_the_check_of_workers_detects_a_job_held_by_two_workers_at_once() -> None:
     over, early, late = _hold(1, 0.1, 0.0), _hold(2, 0.9, 0.8), _hold(2, 1.1, 1.0)
     assert held_twice([early, over]) == [(over, early)]
     assert not held_twice([late, over])
@@ -70,7 +70,7 @@ def test_held_twice_detects_two_holders_of_a_job() -> None:
     assert not held_twice([_hold(1, 0.1, 0.0, finished=0.5), early])
 
 
-def test_judge_accepts_either_outcome_of_a_finish_without_an_answer() -> None:
+def test_the_check_of_workers_accepts_either_outcome_of_an_unanswered_finish() -> None:
     hold = _hold(1, 0.1, 0.0)
     hold.unanswered = (0.5, "failed")
     job = {"state": "failed", "attempts": 1, "history": [{"worker": "w", "outcome": "failed"}]}

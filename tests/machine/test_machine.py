@@ -27,12 +27,12 @@ ENOUGH = {
 }
 
 
-def test_the_engine_agrees_with_the_plain_model_in_random_runs() -> None:
+def test_in_random_runs_the_engine_behaves_like_the_plain_model() -> None:
     counted = live(LocalMachine, lives=180, steps=50)
     assert {what: counted[what] for what, least in ENOUGH.items() if counted[what] < least} == {}
 
 
-def test_the_api_agrees_with_the_plain_model() -> None:
+def test_in_random_runs_the_http_api_behaves_like_the_plain_model() -> None:
     counted = live(HttpMachine, lives=30, steps=40)
     usual = ("given at once", "held", "timeout", "tried again", "lease lost", "clock set", "buried", "moved")
     assert all(counted[what] for what in (*usual, "report repeated"))

@@ -40,7 +40,7 @@ OF_FILES: Final = (
         _FILES,
         "        while rest:\n",
         "        if rest:\n",
-        ("tests/storage/test_files.py::test_a_short_write_is_continued_until_all_is_written",),
+        ("tests/storage/test_files.py::test_a_write_that_writes_only_a_part_is_continued_until_all_is_written",),
     ),
     Mutant(
         "lock",
@@ -96,7 +96,7 @@ OF_FILES: Final = (
         _JOURNAL,
         "self._files.write(main.descriptor, self._files.read(main.descriptor, length, position), position)\n",
         "pass\n",
-        ("tests/storage/test_crashes.py::test_data_confirmed_after_a_kill_survives_a_power_cut",),
+        ("tests/storage/test_crashes.py::test_data_synced_again_at_the_start_after_a_kill_survives_a_power_cut",),
     ),
     Mutant(
         "closing-sync",
@@ -291,7 +291,9 @@ OF_FILES: Final = (
         _TARGET,
         "            file.sync()\n            _name(",
         "            file._flush()\n            _name(",
-        ("tests/tools/test_copying.py::test_every_crash_leaves_the_source_as_it_was_and_the_copy_whole_or_absent",),
+        (
+            "tests/tools/test_copying.py::test_a_crash_during_a_copy_leaves_the_source_unchanged_and_the_copy_complete_or_absent",
+        ),
     ),
     Mutant(
         "target-directory-sync",
@@ -299,7 +301,9 @@ OF_FILES: Final = (
         _TARGET,
         "        files.sync_directory(directory)\n",
         "        pass\n",
-        ("tests/tools/test_copying.py::test_every_crash_leaves_the_source_as_it_was_and_the_copy_whole_or_absent",),
+        (
+            "tests/tools/test_copying.py::test_a_crash_during_a_copy_leaves_the_source_unchanged_and_the_copy_complete_or_absent",
+        ),
     ),
     Mutant(
         "rekey-lock",

@@ -47,6 +47,6 @@ OF_MOVES: Final = (
         "jobengine/engine/repeated_reports.py",
         '            if is_its and compare_digest((lease or "").encode(), update.lease.encode()):\n',
         "            if is_its:\n",
-        ("tests/web/test_dead_letters.py::test_the_holder_may_repeat_the_failure_report_that_moved_its_job",),
+        ("tests/web/test_dead_letters.py::test_a_worker_may_repeat_the_failure_report_that_moved_its_job",),
     ),
 )

@@ -235,7 +235,7 @@ OF_REQUESTS: Final = (
         "jobengine/web/throttle.py",
         "        if len(times) == _FAILURES and now - times[0] < _SECONDS:\n",
         "        if now < times[0] if times else False:\n",
-        ("tests/web/test_headers.py::test_wrong_bearers_are_counted_as_failed_keys",),
+        ("tests/web/test_headers.py::test_wrong_bearer_tokens_count_as_wrong_keys",),
     ),
     Mutant(
         "secret-setting-in-repr",

@@ -34,7 +34,9 @@ def all_of(reader: BackupReader) -> bytes:
     return whole
 
 
-def test_a_backup_is_the_frames_and_a_closing_frame_and_the_file_stays_in_use(journal: Journal, path: Path) -> None:
+def test_a_backup_has_the_frames_at_its_start_and_a_closing_frame_while_writing_continues(
+    journal: Journal, path: Path
+) -> None:
     before, reader = path.read_bytes(), journal.backup_reader()
     journal.append([b"later"])
     copy = path.with_name("copy")
@@ -49,7 +51,7 @@ def test_a_backup_is_the_frames_and_a_closing_frame_and_the_file_stays_in_use(jo
     assert read(path) == [(LONG,), (b"later",)]
 
 
-def test_a_backup_of_a_file_that_ends_with_a_close_gets_no_second_close(journal: Journal, path: Path) -> None:
+def test_a_backup_of_a_file_with_a_closing_frame_gets_no_second_closing_frame(journal: Journal, path: Path) -> None:
     journal.close(orderly=True)
     before = path.read_bytes()
     journal, _ = opened(path)
@@ -59,13 +61,13 @@ def test_a_backup_of_a_file_that_ends_with_a_close_gets_no_second_close(journal:
     journal.close(orderly=False)
 
 
-def test_a_backup_of_a_compacted_file_ends_with_a_close(journal: Journal, path: Path) -> None:
+def test_a_backup_of_a_compacted_file_ends_with_a_closing_frame(journal: Journal, path: Path) -> None:
     journal.start_copy()
     assert journal.finish_copy()
     assert without_end(all_of(journal.backup_reader())) == path.read_bytes()
 
 
-def test_a_file_that_lost_bytes_gives_a_backup_without_an_end(journal: Journal, path: Path) -> None:
+def test_a_backup_of_a_file_truncated_meanwhile_has_no_closing_frame(journal: Journal, path: Path) -> None:
     reader = journal.backup_reader()
     left = path.stat().st_size - 10
     with path.open("r+b") as file:

@@ -190,7 +190,7 @@ def test_every_waiter_has_its_own_deferred_and_cancelling_one_affects_no_other()
     assert bench.writer.frames == [[b"a"]]
 
 
-def test_the_owner_gets_the_number_and_bytes_of_written_records() -> None:
+def test_the_engine_is_told_the_number_and_bytes_of_written_records() -> None:
     bench = Bench()
     bench.submit("a", "bcd")
     bench.turn()
@@ -198,7 +198,7 @@ def test_the_owner_gets_the_number_and_bytes_of_written_records() -> None:
     assert bench.told == [("written", (2, 4, ["a", "bcd"]))]
 
 
-def test_on_a_full_disk_waiters_fail_and_the_owner_gets_the_unwritten_changes_back() -> None:
+def test_on_a_full_disk_waiters_fail_and_the_engine_gets_the_unwritten_changes_back() -> None:
     bench = Bench()
     bench.submit("a")
     first = bench.wait()
@@ -265,7 +265,7 @@ def full_bench() -> Bench:
     return bench
 
 
-def test_a_failure_reaches_every_waiter_and_is_reported_once() -> None:
+def test_a_failed_write_fails_every_waiter_and_is_reported_once() -> None:
     bench = Bench()
     bench.submit("a")
     flying = bench.wait()
@@ -376,7 +376,7 @@ def test_drain_fires_after_the_last_commit() -> None:
     assert bench.writer.frames == [[b"a"], [b"b"]]
 
 
-def test_a_drain_does_not_wait_for_an_owner_that_keeps_writing() -> None:
+def test_draining_ends_although_each_write_starts_another_compaction_slice() -> None:
     bench = Bench()
     bench.after_write = lambda: bench.committer.poke()
     bench.submit("a")
@@ -388,7 +388,7 @@ def test_a_drain_does_not_wait_for_an_owner_that_keeps_writing() -> None:
 
 
 @pytest.mark.parametrize("error", [NO_ROOM, BROKEN])
-def test_a_drain_does_not_wait_for_a_disk_that_is_full_or_broken(error: StorageError) -> None:
+def test_draining_ends_although_the_disk_is_full_or_broken(error: StorageError) -> None:
     bench = Bench()
     bench.submit("a")
     drained = bench.committer.drain()

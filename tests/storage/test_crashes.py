@@ -101,7 +101,7 @@ def nothing(_: Journal) -> None:
 
 
 @pytest.mark.parametrize("failed_sync", [False, True], ids=["killed", "sync failed"])
-def test_data_confirmed_after_a_kill_survives_a_power_cut(failed_sync: bool) -> None:
+def test_data_synced_again_at_the_start_after_a_kill_survives_a_power_cut(failed_sync: bool) -> None:
     assert not loss_after_a_kill(confirm, failed_sync=failed_sync)
 
 

@@ -35,7 +35,7 @@ def test_begin_sync_leaves_the_written_bytes_unchanged(files: Files, tmp_path: P
     files.begin_sync(file, 0, 4)
 
 
-def test_a_short_write_is_continued_until_all_is_written(
+def test_a_write_that_writes_only_a_part_is_continued_until_all_is_written(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pwrite = os.pwrite

@@ -138,7 +138,7 @@ def test_a_frame_of_an_unknown_kind_is_refused_as_a_newer_format() -> None:
         chain.open(data[12:])
 
 
-def test_a_frame_opens_only_at_its_own_place_in_the_chain() -> None:
+def test_a_frame_can_be_decrypted_only_at_its_own_place_in_the_file() -> None:
     _, chain = new_file(Lock.derive(SECRET, QUICK_KDF))
     first, after_first = chain.seal(Kind.COMMIT, [b"a", b""], 160)
     second, _ = after_first.seal(Kind.COMMIT, [b"b"], 160 + len(first))

@@ -37,7 +37,7 @@ def test_check_reports_an_undamaged_file_and_does_not_change_it() -> None:
     assert files.now() == before
 
 
-def test_a_partial_last_frame_is_not_damage(data: bytes) -> None:
+def test_a_partial_last_frame_is_not_reported_as_damage(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     for length in range(last + 1, end):
         report = checked(data[:length])
@@ -46,7 +46,7 @@ def test_a_partial_last_frame_is_not_damage(data: bytes) -> None:
         assert sum(report.states.values()) == 2
 
 
-def test_a_file_with_an_incomplete_frame_after_a_close_is_not_closed() -> None:
+def test_a_file_with_an_incomplete_frame_after_its_closing_frame_counts_as_not_closed() -> None:
     files = made()
     journal, _ = recovered(Journal(PATH, files=files))
     journal.append([encode(job(4))])
@@ -98,7 +98,7 @@ class _Rewritten(SimulatedFiles):
         return super().read(descriptor, length, position)
 
 
-def test_a_frame_that_is_rewritten_while_it_is_read_is_not_damage(data: bytes) -> None:
+def test_a_frame_that_is_rewritten_during_a_check_is_not_reported_as_damage(data: bytes) -> None:
     last, end = frame_starts(data)[-3:-1]
     half = (end + last) // 2
     # A server on a full disk has written only a part of the frame, and will write the frame again.

@@ -51,7 +51,7 @@ def test_an_incomplete_frame_is_not_copied_but_reported(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("tool", [backup, restore])
-def test_a_copy_of_an_unclosed_file_ends_with_a_close(tool: Callable[..., object]) -> None:
+def test_a_copy_of_an_unclosed_file_ends_with_a_closing_frame(tool: Callable[..., object]) -> None:
     files = made(orderly=False)
     tool(PATH, COPY, SECRET, files=files)
     assert without_end(files.now()[COPY]) == files.now()[PATH]
@@ -62,7 +62,7 @@ def test_a_copy_of_an_unclosed_file_ends_with_a_close(tool: Callable[..., object
     assert records(files, COPY) == [encode(fact) for fact in (*FACTS, job(4))], "a close is followed by commits"
 
 
-def test_a_backup_cut_off_anywhere_does_not_end_with_a_close(unclosed: bytes) -> None:
+def test_a_backup_cut_off_at_any_byte_does_not_count_as_closed(unclosed: bytes) -> None:
     whole = _backup_of(unclosed)
     starts = frame_starts(whole)
     for length in (*starts[2:-1], *range(starts[-2] + 1, len(whole))):
@@ -155,7 +155,7 @@ def test_a_wrong_secret_makes_no_file() -> None:
 
 
 @EACH_TOOL
-def test_every_crash_leaves_the_source_as_it_was_and_the_copy_whole_or_absent(
+def test_a_crash_during_a_copy_leaves_the_source_unchanged_and_the_copy_complete_or_absent(
     source: str, target: str, tool: Callable[[SimulatedFiles], object]
 ) -> None:
     files = source_at(source)
@@ -199,7 +199,7 @@ def test_a_repair_has_every_commit_before_the_damage_and_reports_what_is_missing
         assert not repaired.in_snapshot
 
 
-def test_a_repair_of_a_file_with_an_unclear_end_has_everything_before_that_end(data: bytes) -> None:
+def test_a_repair_of_a_file_with_unknown_bytes_at_its_end_has_everything_before_these_bytes(data: bytes) -> None:
     files = SimulatedFiles(disk={PATH: data + b"noise" * 100})
     repaired = repair(PATH, COPY, SECRET, files=files)
     assert records(files, COPY) == [encode(fact) for fact in FACTS]

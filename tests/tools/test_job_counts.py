@@ -52,7 +52,7 @@ def test_only_the_last_change_of_a_job_counts_towards_the_live_bytes() -> None:
     assert live_bytes(live) == before
 
 
-def test_a_table_of_jobs_agrees_with_a_dict_while_jobs_come_and_go() -> None:
+def test_the_compact_table_of_jobs_behaves_like_a_dict() -> None:
     random, table = Random(1), JobCounts()
     expected: dict[str, tuple[int, int]] = {}
     for _ in range(30_000):
@@ -73,7 +73,7 @@ def test_a_table_of_jobs_agrees_with_a_dict_while_jobs_come_and_go() -> None:
     assert table.total == sum(length for _, length in expected.values())
 
 
-def test_a_job_takes_less_than_50_bytes_with_any_contents() -> None:
+def test_a_job_takes_less_than_50_bytes_of_memory_whatever_its_contents() -> None:
     live = _live()
     live.add([encode(FACTS[0])])
     for number in range(10_000):

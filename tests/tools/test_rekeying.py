@@ -35,7 +35,7 @@ def test_a_rekeyed_file_has_all_records_and_opens_only_with_the_new_secret() -> 
     assert records(files, PATH, NEW) == RECORDS
 
 
-def test_every_crash_leaves_the_old_file_or_the_new_file() -> None:
+def test_a_crash_during_rekey_leaves_either_the_old_file_or_the_new_file() -> None:
     files = made()
     opened_with = set()
     seen: set[bytes] = set()

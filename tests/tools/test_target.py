@@ -24,7 +24,7 @@ class RecordedCalls(Files):
         self.calls.append(("sync", 0, 0))
 
 
-def test_a_new_file_starts_writing_to_disk_every_8_mib_and_syncs_every_64_mib() -> None:
+def test_a_new_file_is_flushed_in_the_background_every_8_mib_and_synced_every_64_mib() -> None:
     files = RecordedCalls()
     file = NewFile(files, descriptor=7)
     for _ in range(76):

@@ -90,7 +90,7 @@ MIXED: list[Fact] = [
 ]
 
 
-def test_an_export_leaves_out_removed_jobs_and_outdated_changes() -> None:
+def test_an_export_has_only_present_jobs_each_in_its_present_state() -> None:
     begin, mail, other, one, two, of_other, end = map(json.loads, text(*MIXED).splitlines())
     assert (begin["kind"], begin["version"], begin["ahead"]) == ("jobengine-export", 1, 5)
     assert (mail["name"], mail["set_up"], other["name"]) == ("mail", {"paused": True}, "other")
@@ -221,7 +221,7 @@ def test_windows_line_ends_or_a_missing_last_line_end_do_not_change_an_import() 
         assert whole_state(tables(files, COPY)) == expected
 
 
-def test_a_line_longer_than_a_block_is_read_whole() -> None:
+def test_an_export_line_longer_than_a_read_block_is_imported_completely() -> None:
     files = made([*FACTS, job(4, content=b'{"text":"%s"}' % (b"x" * (5 << 20)))])
     exported(files)
     imported(files)

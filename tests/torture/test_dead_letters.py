@@ -11,7 +11,7 @@ from .trials import Tally, Trial
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", [dead_letters(kills=2), postgres_dead_letters(kills=2)], ids=lambda trial: trial.name)
-def test_killed_servers_neither_lose_nor_double_a_moving_job(trial: Trial, tmp_path: Path) -> None:
+def test_killing_servers_neither_loses_nor_doubles_a_job_that_moves(trial: Trial, tmp_path: Path) -> None:
     tally = Tally()
     trial.run(1, tmp_path, tally)
     assert tally.kills == 2

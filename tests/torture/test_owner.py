@@ -53,9 +53,7 @@ def _first_job(server: MemoryServer) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", [WEIGHTS, WITH_GROUPS], ids=["plain", "groups"])
-def test_the_model_agrees_with_a_correct_server_in_every_kind_of_step(
-    server: MemoryServer, weights: dict[str, int]
-) -> None:
+def test_a_correct_server_passes_every_kind_of_step_of_the_model(server: MemoryServer, weights: dict[str, int]) -> None:
     owner = _at_work(server, 400, weights=weights)
     assert owner.answered.keys() == {*weights, "create"}
 
@@ -94,7 +92,7 @@ class Dying:
         raise HTTPException
 
 
-def test_the_model_accepts_a_crash_between_slices_of_a_deletion(server: MemoryServer) -> None:
+def test_after_a_crash_the_model_accepts_a_partial_deletion_of_a_queue_in_slices(server: MemoryServer) -> None:
     owner = _at_work(server, 20)
     before = len(owner.model.queues["its own"].jobs)
     owner.api.server = Dying(server)
@@ -104,7 +102,7 @@ def test_the_model_accepts_a_crash_between_slices_of_a_deletion(server: MemorySe
     assert len(owner.model.queues["its own"].jobs) == before - 2 > 0
 
 
-def test_the_model_refuses_a_partial_deletion_that_is_not_sliced(server: MemoryServer) -> None:
+def test_after_a_crash_the_model_refuses_a_partial_deletion_by_filter(server: MemoryServer) -> None:
     owner = _at_work(server, 20)
     owner.api.server = Dying(server)
     owner.weights = {"sweep_delete": 1}

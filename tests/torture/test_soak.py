@@ -13,7 +13,7 @@ from .soak import Soak, judge, run
 
 
 @pytest.mark.slow
-def test_a_soak_of_servers_killed_in_turn_loses_nothing() -> None:
+def test_a_soak_test_of_servers_killed_in_turn_loses_no_change() -> None:
     out = io.StringIO()
     run(seconds=6, every=1.5, rate=40, out=out)
     *_, last = out.getvalue().splitlines()
@@ -30,7 +30,7 @@ def soak_of_two_jobs() -> Soak:
     return soak
 
 
-def test_the_soak_accepts_unacknowledged_changes() -> None:
+def test_the_soak_test_accepts_changes_that_were_not_acknowledged() -> None:
     verdict = judge(soak_of_two_jobs(), {"a": "complete", "b": "queued", "c": "queued"})
     assert verdict == "3 jobs are there, 2 were acknowledged, 0 claims"
 
@@ -39,12 +39,12 @@ def test_the_soak_accepts_unacknowledged_changes() -> None:
     ("kept", "why"),
     [({"a": "complete"}, "lost"), ({"a": "inprogress", "b": "complete"}, "reported complete")],
 )
-def test_the_soak_detects_missing_and_undone_changes(kept: dict[str, str], why: str) -> None:
+def test_the_soak_test_detects_missing_and_undone_changes(kept: dict[str, str], why: str) -> None:
     with pytest.raises(Disagreement, match=why):
         judge(soak_of_two_jobs(), kept)
 
 
-def test_the_soak_detects_a_job_with_two_holders() -> None:
+def test_the_soak_test_detects_a_job_held_by_two_workers() -> None:
     soak = soak_of_two_jobs()
     soak.holds = [
         Hold(worker, "a", number, "", 5, began, began, began)
@@ -54,7 +54,7 @@ def test_the_soak_detects_a_job_with_two_holders() -> None:
         judge(soak, {"a": "complete", "b": "queued"})
 
 
-def test_the_soak_detects_a_wrong_answer() -> None:
+def test_the_soak_test_detects_a_wrong_answer() -> None:
     soak = soak_of_two_jobs()
     soak.wrong = [Reply(500, {}, b"")]
     with pytest.raises(Disagreement, match="wrong answers"):

@@ -38,7 +38,7 @@ class Fake:
             raise ValueError("it is not as it should be")
 
 
-def test_each_round_uses_the_next_seed_and_zero_seconds_run_each_trial_once(tmp_path: Path) -> None:
+def test_each_round_of_trials_uses_the_next_seed_and_zero_seconds_give_one_round(tmp_path: Path) -> None:
     one, other, out = Fake("one"), Fake("other"), io.StringIO()
     tallies = run([one, other], seconds=0, seed=5, out=out)
     assert (one.seeds, other.seeds) == ([5], [6])
@@ -82,7 +82,7 @@ class Counted(LocalMachine):
     counted: ClassVar[Counter[str]] = Counter()
 
 
-def test_the_trial_of_lives_counts_the_steps_of_each_seed() -> None:
+def test_the_lives_trial_prints_the_number_of_steps_of_each_seed() -> None:
     first, second = Tally(), Tally()
     Lives("lives", Counted, lives=3, steps=10).run(1, Path(), first)
     before = Counted.counted.copy()

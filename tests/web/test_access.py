@@ -28,7 +28,9 @@ def test_the_access_call_returns_no_id_for_an_owner_key_in_either_header(server:
 
 
 @pytest.mark.parametrize("queue", ["q", None])
-def test_the_admin_sees_the_role_admin_with_a_queue_and_without(guarded: MemoryServer, queue: str | None) -> None:
+def test_the_access_call_returns_the_role_admin_for_the_admin_key_with_or_without_a_queue(
+    guarded: MemoryServer, queue: str | None
+) -> None:
     answer = _access(guarded, queue, None, **ADMIN)
     assert (answer.status, answer.json) == (200, {"queue_name": queue, "role": "admin", "key_id": None})
 

@@ -113,19 +113,19 @@ def _put_traced(server: MemoryServer, *headers: tuple[str, str], **job: Any) -> 
     return server.call("PUT", "/api/v1/job", body=body, headers=dict(headers))
 
 
-def test_a_job_without_a_trace_gets_the_trace_of_its_request(server: MemoryServer) -> None:
+def test_a_job_without_traceparent_gets_the_traceparent_header_of_its_request(server: MemoryServer) -> None:
     assert _put_traced(server, ("traceparent", TRACE)).json["traceparent"] == TRACE
     assert _put_traced(server, ("traceparent", TRACE), traceparent=OTHER_TRACE).json["traceparent"] == OTHER_TRACE
 
 
 @pytest.mark.parametrize("trace", [trace for trace in _BAD_TRACES if trace.strip() != TRACE])
-def test_a_bad_trace_in_the_header_is_refused(server: MemoryServer, trace: str) -> None:
+def test_a_malformed_traceparent_header_is_refused(server: MemoryServer, trace: str) -> None:
     answer = _put_traced(server, ("traceparent", trace))
     assert (answer.status, "traceparent" in answer.json["detail"]) == (400, True)
     assert listed(server)["size"] == 0
 
 
-def test_a_repeated_add_may_have_another_trace_but_no_other_meta(server: MemoryServer) -> None:
+def test_a_repeated_add_with_another_trace_is_accepted_but_with_other_meta_refused(server: MemoryServer) -> None:
     first = add(server, uid=UID, meta={"a": 1}, traceparent=TRACE)
     again = put(server, uid=UID, meta={"a": 1}, traceparent=OTHER_TRACE)
     assert (again.status, again.json) == (200, first)
@@ -159,5 +159,5 @@ def test_a_bad_idempotency_key_is_refused(server: MemoryServer, keys: list[str])
     assert listed(server)["size"] == 0
 
 
-def test_a_uid_and_an_idempotency_key_together_are_refused(server: MemoryServer) -> None:
+def test_a_job_with_both_a_uid_and_an_idempotency_key_is_refused(server: MemoryServer) -> None:
     assert put(server, uid=UID, headers={"Idempotency-Key": "k"}).status == 400

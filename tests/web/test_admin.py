@@ -30,7 +30,7 @@ def test_creating_and_deleting_queues_needs_the_admin_key_if_the_server_has_one(
     assert guarded.call("GET", "/api/v1/queue", query={"name": "new"}).status == 404
 
 
-def test_a_malformed_request_is_400_before_the_admin_key_is_checked(guarded: MemoryServer) -> None:
+def test_a_malformed_request_gets_400_whatever_the_admin_key(guarded: MemoryServer) -> None:
     for headers in WRONG:
         assert guarded.call("PUT", "/api/v1/queue", body={"name": ""}, key=None, headers=headers).status == 400
         assert guarded.call("DELETE", "/api/v1/queue", key=None, headers=headers).status == 400
@@ -44,7 +44,7 @@ def test_a_server_without_an_admin_key_ignores_the_admin_header(server: MemorySe
     assert _asks_for_admin(server.call("GET", "/api/v1/queues", headers=ADMIN))
 
 
-def test_a_server_without_an_admin_key_refuses_the_calls_of_the_admin(server: MemoryServer) -> None:
+def test_a_server_without_an_admin_key_refuses_admin_calls(server: MemoryServer) -> None:
     assert "This server has no admin key, which this call needs; start it with ADMIN_KEY." in _detail(server, {})
     assert "This server has no admin key" in _detail(server, {"X-Admin-Key": "any"})
 
@@ -72,7 +72,7 @@ def test_the_list_of_queues_is_sorted_by_name_and_has_their_stats(guarded: Memor
     assert shown[1] == guarded.call("GET", "/api/v1/queue/stats", query={"name": "q"}).json
 
 
-def test_the_admin_needs_no_queue_key_and_a_wrong_queue_key_is_ignored(guarded: MemoryServer) -> None:
+def test_with_the_admin_key_a_queue_key_is_not_needed_and_a_wrong_queue_key_ignored(guarded: MemoryServer) -> None:
     uid = add(guarded)["uid"]
     query = {"queueName": "q", "jobUID": uid}
     for key in (None, "wrong"):
@@ -137,7 +137,7 @@ def _try(server: MemoryServer, key: str = "wrong", path: str = "/api/v1/queue?na
     return server.call("GET", path, key=key)
 
 
-def test_the_eleventh_failed_key_within_a_minute_is_429(server: MemoryServer) -> None:
+def test_the_eleventh_wrong_key_within_a_minute_gets_429(server: MemoryServer) -> None:
     for _ in range(10):
         assert _try(server).status == 401
         server.clock.advance(1)
@@ -156,7 +156,7 @@ def test_a_right_key_is_never_throttled(server: MemoryServer) -> None:
     assert _try(server).status == 429
 
 
-def test_only_failed_keys_count_towards_the_throttle(server: MemoryServer) -> None:
+def test_only_wrong_keys_count_towards_the_throttle(server: MemoryServer) -> None:
     for _ in range(20):
         assert _try(server, path="/api/v1/queue?name=none").status == 404
         assert _try(server, path="/api/v1/queue").status == 400
@@ -179,7 +179,7 @@ def test_a_missing_admin_key_does_not_count_towards_the_throttle(guarded: Memory
     assert guarded.call("GET", "/metrics", headers={"X-Admin-Key": "guess"}).status == 401
 
 
-def test_another_address_is_not_throttled(server: MemoryServer) -> None:
+def test_wrong_keys_from_one_address_do_not_throttle_another_address(server: MemoryServer) -> None:
     for _ in range(11):
         _try(server)
     elsewhere = Connection(server)

@@ -10,7 +10,7 @@ from tests.web.asking import add, each, explain, set_up, stats
 ORDER = {"seconds_per_priority": 60}
 
 
-def test_the_answer_shows_the_order_of_the_queue(server: MemoryServer) -> None:
+def test_the_settings_and_stats_of_a_queue_show_its_priority_ageing(server: MemoryServer) -> None:
     assert set_up(server, order=ORDER).json["order"] == ORDER
     server.restart()
     assert set_up(server).json["order"] == ORDER
@@ -25,7 +25,7 @@ def test_the_answer_shows_the_order_of_the_queue(server: MemoryServer) -> None:
         *({"seconds_per_priority": value} for value in each(0, -1, 31_536_001, "60", 1.5, True)),
     ),
 )
-def test_bad_order_is_refused(server: MemoryServer, order: Any) -> None:
+def test_a_malformed_order_is_refused(server: MemoryServer, order: Any) -> None:
     before = set_up(server, order=ORDER).json
     refused = set_up(server, order=order)
     assert refused.status == 400
@@ -40,7 +40,7 @@ def test_fair_order_and_ageing_exclude_each_other(server: MemoryServer) -> None:
     assert set_up(server, group_order="fair", order=None).status == 200
 
 
-def test_a_list_in_ageing_order_continues_at_its_cursor(server: MemoryServer) -> None:
+def test_the_cursor_of_a_list_works_in_a_queue_with_priority_ageing(server: MemoryServer) -> None:
     set_up(server, order=ORDER)
     uids = [add(server, priority=priority)["uid"] for priority in (-(1 << 40), 0, 1 << 40)]
     found: list[str] = []
@@ -62,7 +62,9 @@ def test_a_list_in_ageing_order_continues_at_its_cursor(server: MemoryServer) ->
         (-1, " Its priority of -1 puts it behind jobs of priority 0 that were added up to 60 seconds later."),
     ],
 )
-def test_explain_shows_how_many_seconds_a_priority_is_worth(server: MemoryServer, priority: int, meaning: str) -> None:
+def test_explain_shows_how_many_seconds_of_age_the_priority_of_a_job_equals(
+    server: MemoryServer, priority: int, meaning: str
+) -> None:
     set_up(server, order=ORDER)
     uid = add(server, priority=priority)["uid"]
     assert explain(server, uid)["reason"] == f"It can be claimed. It is the next.{meaning}"

@@ -35,7 +35,7 @@ def test_a_waiting_read_is_refused_at_once_for_a_wrong_key_or_a_missing_job(serv
     assert [answer.status for answer in _await(server, "none")] == [404]
 
 
-def test_a_client_that_disconnects_leaves_no_waiter(server: MemoryServer) -> None:
+def test_a_client_that_disconnects_while_it_waits_for_a_job_leaves_no_waiter(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     asked = request("GET", f"/api/v1/job?queueName=q&jobUID={uid}&wait=30", "X-Access-Key: key")
     Connection(server).send(asked).go()
@@ -60,7 +60,7 @@ def test_a_job_is_added_and_its_outcome_returned_in_one_call(server: MemoryServe
 
 
 @pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=x", "wait=-1", "wait=0", "await=5", "respond-async"])
-def test_an_invalid_preference_is_ignored(server: MemoryServer, prefer: str) -> None:
+def test_an_invalid_prefer_header_is_ignored(server: MemoryServer, prefer: str) -> None:
     assert [answer.status for answer in _add_and_await(server, prefer)] == [201]
 
 
@@ -98,14 +98,14 @@ def test_the_explanation_of_a_ready_job_has_the_number_of_jobs_ahead(server: Mem
     assert explain(server, uids[2])["ahead"] == 2
 
 
-def test_a_job_in_a_paused_queue_is_explained_by_the_pause_and_its_place_in_line(server: MemoryServer) -> None:
+def test_explain_of_a_job_in_a_paused_queue_has_the_pause_and_the_number_of_jobs_ahead(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     set_up(server, paused=True)
     shown = explain(server, uid)
     assert (shown["paused"], shown["ahead"], shown["reason"]) == (True, 0, "The queue is paused. It is the next.")
 
 
-def test_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServer) -> None:
+def test_explain_of_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServer) -> None:
     uid = add(server, delay_seconds=60)["uid"]
     due = int(server.clock.seconds()) + 60
     shown = explain(server, uid)
@@ -113,7 +113,9 @@ def test_a_delayed_job_shows_the_end_of_its_delay(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("worker", ["w", None])
-def test_a_held_job_shows_its_holder_and_lease_end(server: MemoryServer, worker: str | None) -> None:
+def test_explain_of_a_job_in_progress_shows_the_worker_and_the_lease_end(
+    server: MemoryServer, worker: str | None
+) -> None:
     uid = add(server, timeout_seconds=30)["uid"]
     lease = hold(server, worker=worker)["lease"]
     end = int(server.clock.seconds()) + 30

@@ -33,7 +33,7 @@ def test_a_backup_has_every_acknowledged_change(guarded: MemoryServer, tmp_path:
 
 
 @ELSEWHERE
-def test_head_requests_for_backups_leave_no_backup_running(guarded: MemoryServer) -> None:
+def test_head_requests_for_a_backup_do_not_use_up_the_limit_of_concurrent_backups(guarded: MemoryServer) -> None:
     for _ in range(10):
         assert backup(guarded, "HEAD").status == 200
     assert backup(guarded).status == 200
@@ -52,6 +52,6 @@ class _Elsewhere(Wrapping):
         raise NotOffered("The jobs are elsewhere; back them up there.")
 
 
-def test_an_engine_without_backups_refuses_the_backup_call(start: Callable[..., MemoryServer]) -> None:
+def test_the_backup_call_is_refused_if_the_engine_offers_no_backups(start: Callable[..., MemoryServer]) -> None:
     answer = backup(start(admin_key=b"admin", door=_Elsewhere))
     assert (answer.status, answer.json["detail"]) == (501, "The jobs are elsewhere; back them up there.")

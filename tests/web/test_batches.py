@@ -67,7 +67,7 @@ def test_a_closed_batch_ends_with_its_jobs_and_releases_the_job_at_its_end(serve
     assert hold(server)["uid"] == then
 
 
-def test_the_batch_of_a_request_applies_to_jobs_without_a_batch(server: MemoryServer) -> None:
+def test_the_batch_of_a_bulk_add_applies_to_jobs_that_name_no_batch(server: MemoryServer) -> None:
     for name in ("import", "other"):
         _put(server, name)
     body = {"queue_name": "q", "batch": "import", "jobs": [{"content": {}}, {"content": {}, "batch": "other"}]}
@@ -105,7 +105,7 @@ def test_a_batch_is_cancelled_and_retried(server: MemoryServer) -> None:
     assert "matched" not in _read(server).json
 
 
-def test_the_job_at_the_end_fails_if_a_job_has_failed_or_was_removed(server: MemoryServer) -> None:
+def test_the_job_at_the_batch_end_fails_if_a_job_of_the_batch_failed_or_was_removed(server: MemoryServer) -> None:
     then = _put(server, then={"content": {}}).json["then"]
     uid = add(server, batch="import")["uid"]
     _post(server, open=False)
@@ -115,7 +115,7 @@ def test_the_job_at_the_end_fails_if_a_job_has_failed_or_was_removed(server: Mem
     assert read(server, then).json["error"] == "jobs of the batch import failed"
 
 
-def test_the_job_at_the_end_may_also_depend_on_other_jobs(server: MemoryServer) -> None:
+def test_the_job_at_the_batch_end_may_also_depend_on_other_jobs(server: MemoryServer) -> None:
     add(server, uid=A)
     then = _put(server, then={"content": {}, "uid": B, "depends_on": [A], "on_dependency_failure": "wait"}).json["then"]
     assert then == B
@@ -137,13 +137,13 @@ def test_the_job_at_the_end_may_also_depend_on_other_jobs(server: MemoryServer) 
         ({"content": {}}, "belong in then"),
     ],
 )
-def test_bad_batch_is_refused(server: MemoryServer, fields: dict[str, Any], detail: str) -> None:
+def test_a_malformed_batch_is_refused(server: MemoryServer, fields: dict[str, Any], detail: str) -> None:
     answer = _put(server, **fields)
     assert (answer.status, detail in answer.json["detail"]) == (400, True)
     assert _list(server).json["batches"] == []
 
 
-def test_a_job_at_the_end_that_can_not_be_added_is_a_conflict(server: MemoryServer) -> None:
+def test_a_batch_whose_end_job_can_not_be_added_is_not_created(server: MemoryServer) -> None:
     assert _put(server, then={"content": {}, "depends_on": [A]}).status == 409
     assert _put(server, then={"content": {}, "batch": "none"}).status == 404
     assert _read(server).status == 404
@@ -161,7 +161,7 @@ def test_a_job_at_the_end_that_can_not_be_added_is_a_conflict(server: MemoryServ
         {"closed": True},
     ],
 )
-def test_bad_change_of_a_batch_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
+def test_a_malformed_change_of_a_batch_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
     _put(server)
     assert _post(server, **fields).status == 400
     assert _read(server).json == EMPTY

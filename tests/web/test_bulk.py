@@ -109,7 +109,7 @@ def test_a_bulk_add_that_names_its_queue_in_the_query_may_have_a_longer_body(sta
         assert answer.status == status
 
 
-def test_a_job_in_a_bulk_add_has_the_size_limit_of_a_single_job(server: MemoryServer) -> None:
+def test_a_job_in_a_bulk_add_may_be_no_larger_than_in_a_single_add(server: MemoryServer) -> None:
     body = {"queue_name": "q", "jobs": [{"content": {"text": "x" * (1 << 20)}}]}
     answer = server.call("PUT", "/api/v1/jobs", query={"queueName": "q"}, body=body)
     assert (answer.status, "jobs[0].content" in answer.json["detail"]) == (400, True)
@@ -215,7 +215,7 @@ def _some_jobs(server: MemoryServer) -> list[str]:
         ({"state": "complete"}, []),
     ],
 )
-def test_a_filter_changes_and_removes_the_jobs_that_it_lists(
+def test_a_bulk_change_or_deletion_with_a_filter_affects_exactly_the_listed_jobs(
     server: MemoryServer, wanted: Any, matched: list[int]
 ) -> None:
     uids = _some_jobs(server)

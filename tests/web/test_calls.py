@@ -72,7 +72,7 @@ def test_a_queue_may_have_any_name_and_a_key_that_a_header_carries(server: Memor
     assert (shown.status, shown.json) == (200, {"name": name, "jobs": [], "size": 0})
 
 
-def test_a_job_that_is_added_is_answered_with_its_defaults(server: MemoryServer) -> None:
+def test_the_answer_to_an_add_has_the_job_with_all_defaults(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": {"content": {"a": 1}}})
     now = int(server.clock.seconds())
     uid = answer.json.pop("uid") if answer.status == 201 else ""
@@ -140,7 +140,9 @@ def test_new_status_is_accepted_in_any_case(server: MemoryServer, state: str, sp
         ("noreturn=representation", False),
     ],
 )
-def test_a_v1_update_is_answered_with_the_job_if_preferred(server: MemoryServer, prefer: str, is_shown: bool) -> None:
+def test_a_v1_update_returns_the_job_if_the_prefer_header_requests_a_representation(
+    server: MemoryServer, prefer: str, is_shown: bool
+) -> None:
     uid = add(server)["uid"]
     body = {"queue_name": "q", "uid": uid, "new_status": "complete"}
     answer = server.call("POST", "/api/v1/job", body=body, headers={"Prefer": prefer})
@@ -151,7 +153,7 @@ def test_a_v1_update_is_answered_with_the_job_if_preferred(server: MemoryServer,
 
 @keyed
 @pytest.mark.parametrize("sent", [[], [""], ["key", "key"], ["key", "wrong"], ["", "key"]])
-def test_a_missing_or_repeated_key_is_400_even_for_a_missing_queue(
+def test_a_request_with_no_key_or_two_keys_gets_400_even_if_the_queue_is_missing(
     server: MemoryServer, method: str, path: str, query: Any, body: Any, sent: list[str]
 ) -> None:
     headers = {"X-Access-Key": sent} if sent else {}
@@ -161,7 +163,7 @@ def test_a_missing_or_repeated_key_is_400_even_for_a_missing_queue(
 
 
 @keyed
-def test_a_missing_or_repeated_parameter_is_400_before_the_key_is_checked(
+def test_a_missing_or_repeated_parameter_gets_400_whatever_the_key(
     server: MemoryServer, method: str, path: str, query: Any, body: Any
 ) -> None:
     for key in ("key", "wrong"):
@@ -172,7 +174,7 @@ def test_a_missing_or_repeated_parameter_is_400_before_the_key_is_checked(
 
 
 @keyed
-def test_a_field_that_is_missing_or_not_text_is_400_before_the_key_is_checked(
+def test_a_field_that_is_missing_or_not_text_gets_400_whatever_the_key(
     server: MemoryServer, method: str, path: str, query: Any, body: Any
 ) -> None:
     for name in body or {}:
@@ -225,7 +227,7 @@ def test_a_content_type_other_than_json_is_refused(server: MemoryServer, method:
 
 @pytest.mark.parametrize(("path", "allowed"), METHODS.items())
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
-def test_a_method_that_a_path_does_not_take_is_405_with_the_methods_of_the_path(
+def test_a_method_that_a_path_does_not_support_gets_405_with_the_supported_methods(
     server: MemoryServer, method: str, path: str, allowed: str
 ) -> None:
     if method not in allowed.split(", "):
@@ -238,11 +240,11 @@ def test_a_method_that_a_path_does_not_take_is_405_with_the_methods_of_the_path(
     ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/jobs/", "/api/v1/queue/", "/API/v1/queue", "/test/x", "/api/v2/job"],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH"])
-def test_an_unknown_path_is_404_for_every_method(server: MemoryServer, method: str, path: str) -> None:
+def test_an_unknown_path_gets_404_with_every_method(server: MemoryServer, method: str, path: str) -> None:
     assert server.call(method, path).status == 404
 
 
-def test_every_error_is_a_problem_with_its_detail_in_two_fields(server: MemoryServer) -> None:
+def test_every_error_is_a_problem_document_with_the_same_text_in_detail_and_error(server: MemoryServer) -> None:
     answers = [
         server.call("GET", "/none"),
         server.call("PATCH", "/test"),
@@ -262,7 +264,7 @@ def test_every_error_is_a_problem_with_its_detail_in_two_fields(server: MemorySe
 
 
 @pytest.mark.parametrize("method", ["get", "head", "delete", "Delete", "put", "post"])
-def test_a_method_in_another_case_is_405_and_does_nothing(server: MemoryServer, method: str) -> None:
+def test_a_method_in_lower_or_mixed_case_gets_405_and_does_nothing(server: MemoryServer, method: str) -> None:
     uid = add(server)["uid"]
     for target in (f"/api/v1/job?queueName=q&jobUID={uid}", "/api/v1/job/next?queueName=q&markQueued=true"):
         (answer,) = Connection(server).send(request(method, target, "X-Access-Key: key")).answers
@@ -273,7 +275,7 @@ def test_a_method_in_another_case_is_405_and_does_nothing(server: MemoryServer, 
 
 
 @pytest.mark.parametrize("prefix", ["http://x", "http://x:6006", "HTTPS://[::1]:6006", "http://user@x"])
-def test_a_target_in_absolute_form_works_like_one_in_origin_form(server: MemoryServer, prefix: str) -> None:
+def test_a_request_target_with_scheme_and_host_works_like_a_path(server: MemoryServer, prefix: str) -> None:
     uid = add(server)["uid"]
     target = f"{prefix}/api/v1/job?queueName=q&jobUID={uid}"
     (answer,) = Connection(server).send(request("GET", target, "X-Access-Key: key")).answers

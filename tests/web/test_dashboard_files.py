@@ -42,7 +42,7 @@ def _place(server: MemoryServer) -> str:
     return f"/{place}"
 
 
-def test_the_page_names_the_other_files_by_digest(browsed: MemoryServer) -> None:
+def test_the_page_refers_to_the_other_files_by_their_digest(browsed: MemoryServer) -> None:
     answer = _get(browsed, "/", HTML)
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.body.count(_place(browsed)[1:].encode()) == 2
@@ -51,7 +51,9 @@ def test_the_page_names_the_other_files_by_digest(browsed: MemoryServer) -> None
         assert (file.status, file.headers["content-type"], file.body) == (200, kind, CONTENTS[name])
 
 
-def test_a_program_gets_404_at_the_path_of_the_dashboard(start: Callable[..., MemoryServer]) -> None:
+def test_a_client_that_accepts_no_html_gets_404_at_the_path_of_the_dashboard(
+    start: Callable[..., MemoryServer],
+) -> None:
     browsed, plain = start(others=DashboardFiles(CONTENTS).answers), start()
     for accept in ("Accept: */*", "Accept: application/json", "X-Without: any"):
         for method in ("GET", "POST"):
@@ -138,7 +140,7 @@ def test_the_headers_of_each_file_forbid_unneeded_browser_features(browsed: Memo
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_with_configured_origins_the_page_varies_by_origin(
+def test_with_configured_cors_origins_the_page_has_the_header_vary_origin(
     start: Callable[..., MemoryServer],
 ) -> None:
     parts: dict[str, Any] = {"cors_origins": frozenset([b"https://example.org"])}

@@ -60,7 +60,7 @@ def test_a_malformed_dead_letter_queue_is_refused(server: MemoryServer, value: A
     assert "dead_letter" not in set_up(server).json
 
 
-def test_a_circle_is_400_an_unknown_queue_404_and_a_wrong_key_401(server: MemoryServer) -> None:
+def test_setting_a_circular_an_unknown_or_a_closed_dead_letter_queue_gets_400_404_or_401(server: MemoryServer) -> None:
     _with_dead_letters(server)
     make_queue(server, "closed", key="another")
     circle = set_up(server, "dead", dead_letter={"queue_name": "q"})
@@ -70,7 +70,7 @@ def test_a_circle_is_400_an_unknown_queue_404_and_a_wrong_key_401(server: Memory
     assert (closed.status, "'closed' in dead_letter" in closed.json["detail"]) == (401, True)
 
 
-def test_a_moved_job_shows_where_it_came_from(server: MemoryServer) -> None:
+def test_a_moved_job_shows_its_former_queue(server: MemoryServer) -> None:
     _with_dead_letters(server)
     uid = _fail(server)
     job = _read(server, uid, "dead")
@@ -82,7 +82,7 @@ def test_a_moved_job_shows_where_it_came_from(server: MemoryServer) -> None:
     assert "moved_from" not in again.json
 
 
-def test_a_job_that_was_not_moved_shows_why(server: MemoryServer) -> None:
+def test_a_failed_job_that_was_not_moved_shows_the_reason(server: MemoryServer) -> None:
     _with_dead_letters(server)
     set_up(server, "dead", max_jobs=1)
     _fail(server)
@@ -94,7 +94,7 @@ def test_a_job_that_was_not_moved_shows_why(server: MemoryServer) -> None:
     assert "not moved into the dead-letter queue: the queue 'dead' is full." in explain(server, uid)["reason"]
 
 
-def test_a_lost_dead_letter_queue_is_in_the_stats(server: MemoryServer) -> None:
+def test_stats_show_that_the_dead_letter_queue_was_deleted(server: MemoryServer) -> None:
     _with_dead_letters(server)
     server.call("DELETE", "/api/v1/queue", query={"name": "dead"})
     uid = _fail(server)
@@ -166,7 +166,7 @@ def test_a_malformed_move_is_refused(server: MemoryServer, body: Any) -> None:
     assert _change(server, **body).status == 400
 
 
-def test_a_move_needs_both_queues_and_the_owner_of_both_queues(server: MemoryServer) -> None:
+def test_a_move_needs_two_existing_queues_and_a_key_that_owns_both(server: MemoryServer) -> None:
     make_queue(server, "dead", key="another")
     assert _change(server, "q", all=True, move_to="none").status == 404
     assert _change(server, "q", all=True, move_to="dead").status == 401
@@ -174,7 +174,7 @@ def test_a_move_needs_both_queues_and_the_owner_of_both_queues(server: MemorySer
     assert _change(server, "q", key="worker", all=True, move_to="dead").status == 403
 
 
-def test_moves_and_a_lost_dead_letter_queue_are_in_the_metrics(server: MemoryServer) -> None:
+def test_metrics_count_moves_and_show_a_missing_dead_letter_queue(server: MemoryServer) -> None:
     assert "jobengine_dead_letter_missing{" not in metrics(server)
     _with_dead_letters(server)
     _fail(server)
@@ -208,7 +208,7 @@ def _outcome(answer: Answer) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("form", ["one", "many", "claim"])
-def test_the_holder_may_repeat_the_failure_report_that_moved_its_job(server: MemoryServer, form: str) -> None:
+def test_a_worker_may_repeat_the_failure_report_that_moved_its_job(server: MemoryServer, form: str) -> None:
     _with_dead_letters(server)
     add(server)
     held = hold(server)
@@ -223,7 +223,7 @@ def test_the_holder_may_repeat_the_failure_report_that_moved_its_job(server: Mem
         assert _outcome(_report(server, form, {**update, **wrong}))[0] == 404
 
 
-def test_a_moved_job_is_not_shown_to_a_report_that_is_repeated_in_another_queue(server: MemoryServer) -> None:
+def test_a_failure_report_repeated_in_an_unrelated_queue_does_not_find_the_moved_job(server: MemoryServer) -> None:
     _with_dead_letters(server)
     make_queue(server, "other")
     set_up(server, "other", dead_letter={"queue_name": "dead"})

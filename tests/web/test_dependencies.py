@@ -44,7 +44,7 @@ def test_a_job_waits_for_its_dependencies(server: MemoryServer) -> None:
     assert (claimed["uid"], claimed["depends_on"], "waiting" in claimed) == (job["uid"], on, False)
 
 
-def test_a_dependency_by_the_name_of_its_own_queue_is_shown_by_its_uid(server: MemoryServer) -> None:
+def test_a_dependency_sent_with_the_name_of_the_same_queue_is_shown_as_a_plain_uid(server: MemoryServer) -> None:
     add(server, uid=A)
     job = add(server, depends_on=[{"queue_name": "q", "uid": A}])
     assert (job["depends_on"], "on_dependency_failure" in job) == ([A], False)
@@ -55,7 +55,7 @@ def test_a_job_without_dependencies_shows_no_fields_of_dependencies(server: Memo
     assert not {"depends_on", "on_dependency_failure", "batch", "waiting"} & job.keys()
 
 
-def test_a_circle_is_refused_with_its_uids(server: MemoryServer) -> None:
+def test_the_error_for_circular_dependencies_has_the_uids_of_the_circle(server: MemoryServer) -> None:
     answer = _add_many(
         server, {"uid": A, "depends_on": [C]}, {"uid": B, "depends_on": [A]}, {"uid": C, "depends_on": [B]}
     )
@@ -101,7 +101,7 @@ def test_a_dependency_on_another_queue_needs_a_key_for_both_queues(server: Memor
         ({"batch": "b" * 201}, "job.batch must have at most 200 characters."),
     ],
 )
-def test_bad_dependency_is_refused(server: MemoryServer, fields: dict[str, Any], detail: str) -> None:
+def test_a_malformed_dependency_is_refused(server: MemoryServer, fields: dict[str, Any], detail: str) -> None:
     answer = put(server, **fields)
     assert (answer.status, answer.json["detail"]) == (400, detail)
     assert page(server)["jobs"] == []
@@ -180,7 +180,7 @@ def test_a_running_job_adds_jobs_and_waits_for_them(server: MemoryServer) -> Non
     assert (again["uid"], again["attempts"]) == (uid, 1)
 
 
-def test_a_wait_may_choose_what_a_failed_child_does_to_its_parent(server: MemoryServer) -> None:
+def test_on_dependency_failure_of_a_wait_for_children_decides_what_a_failed_child_does(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     answer = _wait_for(server, hold(server), {"content": {}, "uid": A}, on_dependency_failure="run")
     assert answer.json["on_dependency_failure"] == "run"
@@ -215,7 +215,7 @@ def test_a_wait_may_choose_what_a_failed_child_does_to_its_parent(server: Memory
         ),
     ],
 )
-def test_bad_children_are_refused(server: MemoryServer, changes: dict[str, Any], detail: str) -> None:
+def test_malformed_children_are_refused(server: MemoryServer, changes: dict[str, Any], detail: str) -> None:
     add(server)
     job = hold(server)
     answer = change(server, job["uid"], **{"lease": job["lease"], "new_status": "queued", **changes})
@@ -237,7 +237,7 @@ def test_children_that_can_not_be_awaited_are_a_conflict(server: MemoryServer) -
     assert "Only a job in progress" in queued.json["detail"]
 
 
-def test_wait_for_is_not_offered_in_lists_of_updates(server: MemoryServer) -> None:
+def test_wait_for_is_refused_in_a_list_of_updates(server: MemoryServer) -> None:
     one = {"uid": A, "new_status": "queued", "wait_for": [{"content": {}}]}
     for path, body in each(
         ("/api/v1/jobs", {"queue_name": "q", "updates": [one]}),

@@ -79,7 +79,7 @@ def test_a_slow_reader_is_dropped_and_other_readers_stay(server: MemoryServer) -
     assert (slow.ended, len(slow.events) < 14_000) == (True, True)
 
 
-def test_a_watcher_that_is_briefly_behind_survives_a_change_of_many_jobs(
+def test_a_watcher_that_pauses_briefly_gets_all_events_of_a_change_of_many_jobs(
     server: MemoryServer,
 ) -> None:
     watcher = Watcher(server)
@@ -93,7 +93,7 @@ def test_a_watcher_that_is_briefly_behind_survives_a_change_of_many_jobs(
     assert not watcher.ended
 
 
-def test_a_client_that_reads_nothing_is_cut_off_without_an_incident(
+def test_a_client_that_reads_no_events_is_cut_off_and_no_error_is_logged(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
     watcher = Watcher(server)
@@ -106,7 +106,7 @@ def test_a_client_that_reads_nothing_is_cut_off_without_an_incident(
     assert [event for event in events if "log_failure" in event] == []
 
 
-def test_a_silent_stream_sends_comments(server: MemoryServer) -> None:
+def test_a_stream_without_events_sends_comments_to_keep_the_connection_open(server: MemoryServer) -> None:
     watcher = Watcher(server)
     for _ in range(3):
         server.clock.advance(20)
@@ -147,7 +147,7 @@ def test_a_revoked_key_receives_no_further_events(server: MemoryServer) -> None:
     assert (watcher.ended, owner.ended, len(owner.events)) == (True, True, 2)
 
 
-def test_head_does_not_wait_for_events(server: MemoryServer) -> None:
+def test_a_head_request_for_events_is_answered_at_once(server: MemoryServer) -> None:
     answer = server.call("HEAD", "/api/v1/events", query={"queueName": "q"})
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
     assert waiters(server, "events") == 0

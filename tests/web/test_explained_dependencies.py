@@ -25,7 +25,7 @@ def _remove(server: MemoryServer, number: int) -> None:
     run(server, c.DeleteJob(queue="q", access_key=b"key", uid=uid(number)))
 
 
-def test_a_waiting_job_is_explained_by_its_dependencies(server: MemoryServer) -> None:
+def test_explain_of_a_waiting_job_names_its_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1, priority=1), job(2), job(3), job(4), job(5, 1, 2, 3, 4, on_dependency_failure=WAIT))
     held = hold(server, worker="w1")
     change(server, uid(1), lease=held["lease"], new_status="inprogress", progress=40)
@@ -43,13 +43,13 @@ def test_a_waiting_job_is_explained_by_its_dependencies(server: MemoryServer) ->
     assert explained["dependencies"][0]["progress"] == 40
 
 
-def test_a_single_dependency_is_named_without_a_count(server: MemoryServer) -> None:
+def test_explain_names_a_single_dependency_without_a_count(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 2))
     assert _reason(server, 2) == "It waits for J1 (queued)."
     assert _reason(server, 3) == "It waits for J2 (waits for others)."
 
 
-def test_a_waiting_job_of_a_paused_queue_has_all_its_reasons(server: MemoryServer) -> None:
+def test_explain_gives_all_three_reasons_of_a_waiting_delayed_job_in_a_paused_queue(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1, not_before=1_900_000_000))
     set_up(server, paused=True)
     assert _reason(server, 2) == (
@@ -57,7 +57,7 @@ def test_a_waiting_job_of_a_paused_queue_has_all_its_reasons(server: MemoryServe
     )
 
 
-def test_a_delayed_job_of_a_paused_queue_has_both_reasons(server: MemoryServer) -> None:
+def test_explain_gives_both_reasons_of_a_delayed_job_in_a_paused_queue(server: MemoryServer) -> None:
     add_jobs(server, job(1, not_before=1_900_000_000))
     set_up(server, paused=True)
     assert _reason(server, 1) == "The queue is paused. It can't be claimed before 2030-03-17T17:46:40Z."
@@ -71,7 +71,7 @@ def test_an_explanation_names_at_most_ten_dependencies(server: MemoryServer) -> 
     assert len(explain(server, uid(15))["dependencies"]) == 14
 
 
-def test_a_batch_is_explained_by_its_counts(server: MemoryServer) -> None:
+def test_explain_of_a_job_at_the_batch_end_shows_the_counts_of_the_batch(server: MemoryServer) -> None:
     set_batch(server, "b", then=job(9, on_dependency_failure=WAIT))
     add_jobs(server, *[job(number, batch="b") for number in range(1, 6)])
     update(server, uid(1), "complete")
@@ -93,7 +93,7 @@ def test_an_explanation_says_what_to_do_about_a_batch_that_lost_a_job(server: Me
     assert _reason(server, 9).startswith("It failed because of the batch b (no jobs, 1 removed).")
 
 
-def test_a_job_failed_by_a_dependency_is_explained_by_the_dependency(server: MemoryServer) -> None:
+def test_explain_of_a_job_failed_by_a_dependency_names_the_dependency(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2), job(3, 1, 2), job(4, 3))
     change(server, uid(1), new_status="failed", error="no route to host")
     assert _reason(server, 3) == (
@@ -119,7 +119,9 @@ def test_an_explanation_says_what_to_do_about_a_removed_dependency(
     assert reason.endswith('send new_status "queued" with {"depends_on": []}.')
 
 
-def test_cancelled_jobs_and_jobs_of_unreadable_queues_are_named_with_their_known_state(server: MemoryServer) -> None:
+def test_explain_shows_of_a_dependency_in_an_unreadable_queue_only_that_it_is_not_finished(
+    server: MemoryServer,
+) -> None:
     make_queue(server, "other")
     add_jobs(server, job(1), queue="other")
     add_jobs(server, job(2), job(3, ("other", uid(1)), 2, on_dependency_failure=WAIT))
@@ -131,7 +133,7 @@ def test_cancelled_jobs_and_jobs_of_unreadable_queues_are_named_with_their_known
     assert _reason(server, 3, key="viewer") == f"{first} (not finished), {named}."
 
 
-def test_jobs_that_do_not_wait_are_explained_without_dependencies(server: MemoryServer) -> None:
+def test_explain_of_a_job_that_does_not_wait_names_no_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 1, on_dependency_failure=RUN))
     update(server, uid(1), "failed")
     assert _reason(server, 3) == "It can be claimed. It is the next."

@@ -90,7 +90,7 @@ def broken(start: Callable[..., MemoryServer]) -> Callable[[Any], MemoryServer]:
     ],
 )
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
-def test_an_unavailable_engine_reports_the_reason_and_when_to_retry(
+def test_an_error_of_the_engine_is_answered_with_the_reason_and_retry_after(
     broken: Any, error: Exception, status: int, retry_after: str, method: str, path: str, query: Any, body: Any
 ) -> None:
     if status == 507 and method == "GET" and not path.endswith("next"):
@@ -101,7 +101,9 @@ def test_an_unavailable_engine_reports_the_reason_and_when_to_retry(
 
 
 @pytest.mark.parametrize("error", [Starting("recovering, 43 %"), Busy("too much waits"), ZeroDivisionError()])
-def test_the_unverified_name_of_a_queue_is_not_logged(broken: Any, events: list[LogEvent], error: Exception) -> None:
+def test_a_queue_name_sent_without_a_verified_key_is_not_logged(
+    broken: Any, events: list[LogEvent], error: Exception
+) -> None:
     # The key is in the wrong place.
     broken(_Refusing(error)).call("GET", "/api/v1/queue/stats", query={"name": CANARY})
     line = _last_line(events)
@@ -109,7 +111,9 @@ def test_the_unverified_name_of_a_queue_is_not_logged(broken: Any, events: list[
     assert CANARY not in str(line)
 
 
-def test_the_unverified_queue_name_of_a_client_that_leaves_is_not_logged(broken: Any, events: list[LogEvent]) -> None:
+def test_a_queue_name_is_not_logged_if_the_client_leaves_before_its_key_is_verified(
+    broken: Any, events: list[LogEvent]
+) -> None:
     server = broken(_Silent())
     Connection(server).send(request("GET", f"/api/v1/queue/stats?name={CANARY}", "X-Access-Key: key")).go()
     line = _last_line(events)
@@ -173,12 +177,12 @@ def test_a_live_server_is_ready(server: MemoryServer) -> None:
 
 
 @pytest.mark.only_on_a_file("the database has the interval")
-def test_readyz_shows_durability_by_interval(start: Callable[..., MemoryServer]) -> None:
+def test_readyz_shows_the_durability_interval_of_a_file(start: Callable[..., MemoryServer]) -> None:
     answer = start(engine_parts={"sync_interval": 0.05}).call("GET", "/readyz")
     assert answer.json["durability"] == "interval (50 ms)"
 
 
-def test_readyz_shows_durability_by_the_interval_of_a_database(broken: Any) -> None:
+def test_readyz_shows_the_durability_interval_of_a_postgresql_database(broken: Any) -> None:
     readiness = Readiness(ready=True, reason="", durability="interval")
     assert broken(_Refusing(Full("x"), readiness)).call("GET", "/readyz").json["durability"] == "interval"
 
@@ -206,7 +210,7 @@ def test_queue_metrics_are_left_out_while_the_database_is_unreachable(broken: An
     assert b"jobengine_jobs{" not in answer.body
 
 
-def test_a_scrape_waits_five_seconds_for_queue_metrics(broken: Any) -> None:
+def test_the_metrics_call_waits_at_most_five_seconds_for_queue_metrics(broken: Any) -> None:
     server = broken(_Silent())
     answers: list[Any] = []
     server.ask("GET", "/metrics", key=None).addBoth(answers.append)

@@ -49,7 +49,7 @@ def _comparable(answer: RawAnswer, *its_own: str) -> tuple[int, dict[str, str], 
     return answer.status, headers, answer.body
 
 
-def test_fast_paths_answer_every_call_like_klein_and_twisted(start: Callable[..., MemoryServer]) -> None:
+def test_every_call_has_the_same_answer_with_and_without_the_fast_paths(start: Callable[..., MemoryServer]) -> None:
     quick, plain = start(), start()
     site: Any = plain.site
     site.begin = lambda _request: False

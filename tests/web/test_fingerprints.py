@@ -24,7 +24,7 @@ def _fail(server: MemoryServer, error: str | None = REFUSED, **changes: Any) -> 
     return change(server, job["uid"], new_status="failed", lease=job["lease"], **sent, **changes).json
 
 
-def test_a_failed_job_and_each_failed_attempt_show_their_fingerprints(server: MemoryServer) -> None:
+def test_a_failed_job_and_each_of_its_failed_attempts_show_a_fingerprint(server: MemoryServer) -> None:
     job = _fail(server)
     assert job["fingerprint"] == fingerprint(REFUSED)
     assert job["history"][0]["fingerprint"] == fingerprint(REFUSED)
@@ -48,7 +48,7 @@ def test_failures_are_listed_by_fingerprint_with_the_largest_group_first(server:
     assert (answer["next_cursor"], answer["dropped"]) == (None, 0)
 
 
-def test_a_page_of_error_groups_links_to_the_next_page(server: MemoryServer) -> None:
+def test_a_page_of_failure_groups_links_to_the_next_page(server: MemoryServer) -> None:
     for number in range(3):
         _fail(server, fingerprint=f"kind-{number}")
     page = _failures(server, limit=2)
@@ -59,13 +59,13 @@ def test_a_page_of_error_groups_links_to_the_next_page(server: MemoryServer) -> 
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WyJhIiwxXQ"])
-def test_a_cursor_of_another_list_is_refused(server: MemoryServer, cursor: str) -> None:
+def test_a_list_of_failures_refuses_the_cursor_of_another_list(server: MemoryServer, cursor: str) -> None:
     answer = _failures(server, cursor=cursor)
     assert (answer.status, "cursor" in answer.json["detail"]) == (400, True)
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "x"])
-def test_a_limit_out_of_bounds_is_refused(server: MemoryServer, limit: str) -> None:
+def test_a_list_of_failures_refuses_a_limit_out_of_bounds(server: MemoryServer, limit: str) -> None:
     assert _failures(server, limit=limit).status == 400
 
 
@@ -98,7 +98,7 @@ def test_a_filter_selects_the_jobs_of_a_fingerprint(server: MemoryServer) -> Non
     assert [read(server, one["uid"]).json["state"] for one in (job, other)] == ["queued", "failed"]
 
 
-def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -> None:
+def test_explain_of_a_failed_job_counts_jobs_that_failed_with_the_same_fingerprint(server: MemoryServer) -> None:
     first, second = _fail(server), _fail(server)
     explained = explain(server, second["uid"])
     since = first["last_updated"]
@@ -108,5 +108,5 @@ def test_an_explained_failure_says_how_many_failed_alike(server: MemoryServer) -
     assert explained["fingerprint"] == fingerprint(REFUSED)
 
 
-def test_a_job_that_failed_alone_is_explained_without_a_count(server: MemoryServer) -> None:
+def test_explain_of_the_only_job_with_its_fingerprint_gives_no_count(server: MemoryServer) -> None:
     assert explain(server, _fail(server)["uid"])["reason"] == "It is failed; set its state to queued to run it again."

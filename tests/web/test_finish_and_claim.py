@@ -15,7 +15,7 @@ def _done(job: Any, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.only_on_a_file("there are batches, and reads are in them")
-def test_a_worker_finishes_a_job_and_gets_the_next_in_one_commit(server: MemoryServer) -> None:
+def test_finishing_a_job_and_claiming_the_next_job_in_one_request_is_one_commit(server: MemoryServer) -> None:
     first, second = add(server)["uid"], add(server)["uid"]
     job = hold(server, worker="w")
     commits = server.engine.executor.totals["commits"]
@@ -48,7 +48,7 @@ def test_failed_updates_in_a_claim_do_not_prevent_the_claim(server: MemoryServer
     assert [job["state"] for job in listed(server)["jobs"]] == ["inprogress", "complete", "inprogress"]
 
 
-def test_results_of_updates_in_a_claim_may_be_minimal(server: MemoryServer) -> None:
+def test_updates_in_a_claim_may_be_answered_with_minimal_results(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     add(server, {"needed": 1})
     body = {"queue_names": ["q"], "updates": [_done(hold(server))]}
@@ -70,7 +70,9 @@ def test_results_of_updates_in_a_claim_may_be_minimal(server: MemoryServer) -> N
         1,
     ],
 )
-def test_a_malformed_update_in_a_claim_is_named_and_nothing_is_done(server: MemoryServer, bad: Any) -> None:
+def test_a_claim_with_a_malformed_update_is_refused_and_the_error_names_the_update(
+    server: MemoryServer, bad: Any
+) -> None:
     add(server)
     add(server)
     before = take(server).json["jobs"][0]

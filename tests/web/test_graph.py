@@ -45,7 +45,7 @@ def test_a_graph_lists_dependencies_and_dependents_of_a_job_nearest_first(server
         assert graph["nodes"][0]["uid"] == uid(number)
 
 
-def test_two_paths_to_a_job_make_one_node_and_each_edge_once(server: MemoryServer) -> None:
+def test_a_job_on_two_paths_is_one_node_and_each_edge_is_listed_once(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 1), job(4, 2, 3))
     graph = _graph(server, 4).json
     assert len(graph["nodes"]) == len(graph["edges"]) == 4
@@ -63,7 +63,7 @@ def test_a_node_shows_state_progress_worker_tags_and_a_short_error(server: Memor
     assert (_node(server, 2, 2)["state"], "waiting" in _node(server, 2, 2)) == ("failed", False)
 
 
-def test_a_failed_dependent_stays_in_the_graph_and_a_complete_dependent_leaves(
+def test_the_graph_of_a_finished_job_still_shows_failed_but_not_complete_dependents(
     server: MemoryServer,
 ) -> None:
     add_jobs(server, job(1), job(2, 1), job(3), job(4, 3))
@@ -104,7 +104,7 @@ def test_a_graph_has_at_most_200_nodes_and_shows_that_nodes_are_left_out(server:
     assert len(graph["edges"]) == 199
 
 
-def test_a_chain_of_just_200_jobs_is_whole(server: MemoryServer) -> None:
+def test_a_graph_of_200_jobs_leaves_out_no_node(server: MemoryServer) -> None:
     add_jobs(server, job(1), *[job(1 + index, index) for index in range(1, 200)])
     graph = _graph(server, 100).json
     assert (len(graph["nodes"]), len(graph["edges"]), graph["left_out"]) == (200, 199, False)
@@ -126,7 +126,7 @@ def test_a_graph_crosses_queues_in_both_directions(server: MemoryServer) -> None
     assert _node(server, 1, 2, queue="other")["queue_name"] == "q"
 
 
-def test_jobs_of_an_unreadable_queue_show_only_whether_and_how_they_ended(server: MemoryServer) -> None:
+def test_a_graph_shows_of_a_job_in_an_unreadable_queue_only_unfinished_or_its_final_state(server: MemoryServer) -> None:
     _two_queues(server)
     add_key(server, "viewer", "viewer")
     node = {"queue_name": "other", "uid": uid(1)}
@@ -136,7 +136,7 @@ def test_jobs_of_an_unreadable_queue_show_only_whether_and_how_they_ended(server
     assert _node(server, 2, 1, key="viewer") == {**node, "state": "failed"}
 
 
-def test_a_producer_of_another_queue_sees_only_its_own_jobs(server: MemoryServer) -> None:
+def test_a_graph_hides_jobs_of_a_queue_where_the_key_is_only_a_producer(server: MemoryServer) -> None:
     _two_queues(server, priority=1)
     for name, role in (("q", "viewer"), ("other", "producer")):
         add_key(server, role, "mixed", queue=name)
@@ -151,7 +151,7 @@ def test_the_graph_shows_jobs_of_a_deleted_queue_as_removed(server: MemoryServer
     assert _node(server, 2, 1)["state"] == "removed"
 
 
-def test_a_graph_needs_a_reading_key_and_an_existing_job(server: MemoryServer) -> None:
+def test_a_graph_needs_a_key_that_may_read_jobs_and_an_existing_job(server: MemoryServer) -> None:
     add_jobs(server, job(1))
     for role, status in (("viewer", 200), ("worker", 403), ("producer", 403)):
         add_key(server, role, role)

@@ -19,7 +19,7 @@ def _read(server: MemoryServer, method: str = "GET", **query: str) -> Answer:
     return server.call(method, "/api/v1/group", query={"queueName": "q", "group": "a", **query})
 
 
-def test_the_answer_shows_the_limits_of_the_queue(server: MemoryServer) -> None:
+def test_the_settings_of_a_queue_show_its_limits(server: MemoryServer) -> None:
     limits = {"in_progress": 50, "rate": {"count": 100, "seconds": 1}}
     flow: dict[str, Any] = {
         "limits": limits,
@@ -49,7 +49,7 @@ def test_the_answer_shows_the_limits_of_the_queue(server: MemoryServer) -> None:
         {"held_until": 600},
     ],
 )
-def test_bad_limit_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
+def test_a_malformed_limit_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
     before = set_up(server).json
     assert set_up(server, **fields).status == 400
     assert set_up(server).json == before
@@ -66,12 +66,12 @@ def test_bad_limit_is_refused(server: MemoryServer, fields: dict[str, Any]) -> N
         {"limit": 2},
     ],
 )
-def test_bad_setting_of_a_group_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
+def test_a_malformed_setting_of_a_group_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
     assert _group(server, **fields).status == 400
     assert _read(server).status == 404
 
 
-def test_bad_group_of_a_job_is_refused(server: MemoryServer) -> None:
+def test_a_job_with_a_malformed_group_is_refused(server: MemoryServer) -> None:
     for group in each("", "g" * 201, 1, []):
         assert put(server, group=group).status == 400
     uid = add(server, group="a")["uid"]

@@ -23,7 +23,7 @@ def _get(server: MemoryServer, headers: Any, path: str = QUEUE) -> Answer:
 
 
 @pytest.mark.parametrize("value", ["Bearer key", "bearer key", "BEARER key", "Bearer  key"])
-def test_the_key_is_accepted_as_bearer(server: MemoryServer, value: str) -> None:
+def test_the_access_key_is_accepted_as_bearer_token(server: MemoryServer, value: str) -> None:
     assert _get(server, {"Authorization": value}).status == 200
     body = {"queue_name": "q", "job": {"content": {}}}
     assert server.call("PUT", "/api/v1/job", body=body, key=None, headers={"Authorization": value}).status == 201
@@ -50,7 +50,7 @@ def test_a_key_is_accepted_only_once_and_in_one_header(server: MemoryServer, hea
     assert _get(server, headers).status == status
 
 
-def test_a_key_with_spaces_is_accepted_as_bearer(server: MemoryServer) -> None:
+def test_a_key_with_spaces_is_accepted_as_bearer_token(server: MemoryServer) -> None:
     make_queue(server, "w", key="two  words")
     assert _get(server, {"Authorization": "Bearer two  words"}, "/api/v1/queue?name=w").status == 200
     assert _get(server, {"Authorization": "Bearer two words"}, "/api/v1/queue?name=w").status == 401
@@ -61,7 +61,7 @@ def test_the_error_for_a_wrong_key_names_both_schemes(server: MemoryServer) -> N
     assert answer.headers["WWW-Authenticate"] == 'X-Access-Key realm="queue", Bearer realm="queue"'
 
 
-def test_wrong_bearers_are_counted_as_failed_keys(server: MemoryServer) -> None:
+def test_wrong_bearer_tokens_count_as_wrong_keys(server: MemoryServer) -> None:
     statuses = [_get(server, {"Authorization": "Bearer wrong"}).status for _ in range(11)]
     assert statuses == [401] * 10 + [429]
 
@@ -88,7 +88,9 @@ def test_a_repeated_last_event_id_header_is_refused(server: MemoryServer) -> Non
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "identity, gzip", "x", ["identity", "gzip"]])
-def test_a_compressed_body_is_415_with_what_to_do(server: MemoryServer, encoding: Any) -> None:
+def test_a_compressed_body_gets_415_with_the_advice_to_send_it_uncompressed(
+    server: MemoryServer, encoding: Any
+) -> None:
     body = gzip.compress(json.dumps({"queue_name": "q", "job": {"content": {}}}).encode())
     answer = server.call("PUT", "/api/v1/job", raw=body, headers={"Content-Encoding": encoding})
     assert (answer.status, "without Content-Encoding" in answer.json["detail"]) == (415, True)
@@ -106,7 +108,7 @@ def test_a_body_with_content_encoding_identity_is_accepted(server: MemoryServer,
 
 @pytest.mark.parametrize("sent", ["a", "A-1_b.c", "x" * 64, "5f0c2a1b-42"])
 @pytest.mark.parametrize("path", ["/test", QUEUE, "/none", "/api/v1/queue?name=none"])
-def test_a_plain_request_id_is_kept(server: MemoryServer, sent: str, path: str) -> None:
+def test_a_well_formed_request_id_is_returned_unchanged(server: MemoryServer, sent: str, path: str) -> None:
     assert server.call("GET", path, headers={"X-Request-Id": sent}).headers["X-Request-Id"] == sent
 
 
@@ -117,7 +119,9 @@ def test_a_malformed_request_id_is_ignored(server: MemoryServer, sent: Any) -> N
 
 
 @pytest.mark.parametrize("connection", ["Connection: keep-alive", "Connection: close", "Cookie: a=b"])
-def test_a_request_id_is_kept_by_the_fast_and_the_slow_head_parser(server: MemoryServer, connection: str) -> None:
+def test_a_request_id_is_returned_by_both_the_fast_and_the_slow_head_parser(
+    server: MemoryServer, connection: str
+) -> None:
     asked = request("GET", "/test", "X-Request-Id: mine", connection)
     assert b"X-Request-Id: mine\r\n" in Connection(server).send(asked).sent
 
@@ -130,7 +134,7 @@ def _bulk(server: MemoryServer, headers: Any, **body: Any) -> Answer:
     return server.call(method, "/api/v1/jobs", body={"queue_name": "q", **body}, headers=headers)
 
 
-def test_jobs_are_added_with_a_short_answer(server: MemoryServer) -> None:
+def test_an_add_with_return_minimal_gets_a_short_answer(server: MemoryServer) -> None:
     jobs = [{"content": {}, "uid": UID}, {"content": {}, "unique_key": "k"}, {"content": {}, "unique_key": "k"}]
     for statuses in ([201, 201, 200], [200, 200, 200]):
         answer = _bulk(server, MINIMAL, jobs=jobs)
@@ -140,7 +144,7 @@ def test_jobs_are_added_with_a_short_answer(server: MemoryServer) -> None:
         assert [job["uid"] for job in answer.json["jobs"]] == [UID, *[listed(server)["jobs"][1]["uid"]] * 2]
 
 
-def test_jobs_are_changed_with_a_short_answer(server: MemoryServer) -> None:
+def test_an_update_with_return_minimal_gets_a_short_answer(server: MemoryServer) -> None:
     first = add(server)["uid"]
     held, again = hold(server, worker="w"), add(server)["uid"]
     updates = [
@@ -157,7 +161,7 @@ def test_jobs_are_changed_with_a_short_answer(server: MemoryServer) -> None:
     assert read(server, first).json["result"] == [1]
 
 
-def test_a_short_answer_reports_a_cancellation(server: MemoryServer) -> None:
+def test_the_short_answer_to_an_update_shows_a_cancel_request(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     lease = hold(server)["lease"]
     update = {"uid": uid, "lease": lease, "new_status": "inprogress"}
@@ -168,7 +172,7 @@ def test_a_short_answer_reports_a_cancellation(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("prefer", ["", "return=representation", "wait=1", "return=minimum", "x=minimal"])
-def test_without_return_minimal_the_answer_has_the_jobs(server: MemoryServer, prefer: str) -> None:
+def test_a_bulk_add_without_return_minimal_returns_the_jobs(server: MemoryServer, prefer: str) -> None:
     answer = _bulk(server, {"Prefer": prefer}, jobs=[{"content": {}}])
     assert "Preference-Applied" not in answer.headers
     assert answer.json["jobs"] == listed(server)["jobs"]

@@ -30,7 +30,7 @@ def test_a_history_has_counts_and_times_in_seconds(server: MemoryServer) -> None
 
 
 @pytest.mark.only_on_a_file("a server sweeps each second")
-def test_an_idle_server_sets_no_timers(server: MemoryServer) -> None:
+def test_the_history_of_an_idle_server_sets_no_timers(server: MemoryServer) -> None:
     add(server)
     server.pump()
     # Only one timer exists: it stores the counts, and is not set again.

@@ -51,7 +51,7 @@ def commits(path: Path) -> list[tuple[bytes, ...]]:
         return [frame.records for frame in source.frames()]
 
 
-def test_the_first_use_of_a_key_of_go_is_recorded_once_and_opens_the_queue_after_a_restart(
+def test_the_first_use_of_a_go_version_key_stores_a_new_digest_once_and_permanently(
     server: MemoryServer, path: Path
 ) -> None:
     assert digest(server).startswith("sha512:")
@@ -68,7 +68,7 @@ def test_the_first_use_of_a_key_of_go_is_recorded_once_and_opens_the_queue_after
     assert digest(server) == fact.queue.digest
 
 
-def test_a_claim_an_update_and_an_add_work_with_a_key_that_was_not_used_before(path: Path) -> None:
+def test_the_first_use_of_a_go_version_key_may_be_a_claim_an_update_or_an_add(path: Path) -> None:
     uid = go_job(1)["uid"]
     calls = [
         ("POST", "/api/v1/job/next", {"queue_names": ["q"]}),
@@ -85,7 +85,7 @@ def test_a_claim_an_update_and_an_add_work_with_a_key_that_was_not_used_before(p
         server.stop()
 
 
-def test_a_key_of_go_opens_its_queue_on_a_full_disk_and_is_recorded_later(path: Path) -> None:
+def test_a_go_version_key_works_on_a_full_disk_and_its_new_digest_is_stored_later(path: Path) -> None:
     files = FaultyFiles(faults={})
     server = serve(path, files=files)
     files.faults["write"] = [FULL] * 3

@@ -17,7 +17,7 @@ def _lost(answer: Answer) -> tuple[Any, ...]:
     return answer.json["state"], answer.json["worker"]
 
 
-def test_a_lease_is_shown_to_its_claimer_and_nowhere_else(server: MemoryServer, events: list[LogEvent]) -> None:
+def test_a_lease_is_shown_only_in_the_answer_to_its_claim(server: MemoryServer, events: list[LogEvent]) -> None:
     stream = Connection(server).send(request("GET", "/api/v1/events?queueName=q", "X-Access-Key: key"))
     uid = add(server, max_attempts=3, unique_key="k")["uid"]
     lease = hold(server, worker="w")["lease"]

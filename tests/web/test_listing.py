@@ -86,7 +86,9 @@ def test_a_list_can_be_filtered_by_age_and_last_change(server: MemoryServer) -> 
     ],
     ids=str,
 )
-def test_each_filter_changes_and_removes_the_jobs_that_it_lists(server: MemoryServer, wanted: Any) -> None:
+def test_each_filter_selects_the_same_jobs_for_a_list_a_change_and_a_deletion(
+    server: MemoryServer, wanted: Any
+) -> None:
     uid = add(server, group="g")["uid"]
     hold(server, worker="w")
     change(server, uid, new_status="failed", error="refused")
@@ -102,7 +104,7 @@ def test_each_filter_changes_and_removes_the_jobs_that_it_lists(server: MemorySe
     assert [job["uid"] for job in listed(server)["jobs"]] == [other]
 
 
-def test_a_link_leads_to_the_next_page_with_the_same_query(server: MemoryServer) -> None:
+def test_the_link_header_leads_to_the_next_page_with_the_same_query(server: MemoryServer) -> None:
     uids = [add(server, {"a": "x & \u00fc"}, tags=["t"])["uid"] for _ in range(5)]
     target = "/api/v1/jobs?queueName=q&limit=2&tag=t&q=x%20%26%20%C3%BC"
     found = []
@@ -117,7 +119,9 @@ def test_a_link_leads_to_the_next_page_with_the_same_query(server: MemoryServer)
 
 
 @pytest.mark.parametrize("cursor", ["&cursor=", ";cursor=", "&%63ursor="])
-def test_a_link_replaces_the_cursor_in_any_notation(server: MemoryServer, cursor: str) -> None:
+def test_the_link_header_replaces_the_cursor_however_the_query_spells_the_parameter(
+    server: MemoryServer, cursor: str
+) -> None:
     uids = [add(server)["uid"] for _ in range(3)]
     following = page(server, limit=1)["next_cursor"]
     answer = server.call("GET", f"/api/v1/jobs?limit=1;queueName=q{cursor}{following}")
@@ -129,7 +133,7 @@ def test_a_link_replaces_the_cursor_in_any_notation(server: MemoryServer, cursor
     ("sort", "order"),
     [("created", (0, 1, 2)), ("-created", (2, 1, 0)), ("updated", (1, 2, 0)), ("-updated", (0, 2, 1))],
 )
-def test_a_list_may_be_sorted_by_time_and_its_links_keep_the_order(
+def test_a_list_may_be_sorted_by_time_and_its_next_pages_have_the_same_sort(
     server: MemoryServer, sort: str, order: tuple[int, ...]
 ) -> None:
     uids = []
@@ -145,7 +149,7 @@ def test_a_list_may_be_sorted_by_time_and_its_links_keep_the_order(
     assert _uids(answer.json) + _uids(server.call("GET", target).json) == expected
 
 
-def test_a_cursor_is_valid_only_for_its_own_order(server: MemoryServer) -> None:
+def test_a_cursor_is_valid_only_for_a_list_with_the_same_sort(server: MemoryServer) -> None:
     add(server)
     add(server)
     orders: list[dict[str, str]] = [{}, *({"sort": sort} for sort in ("created", "-created", "updated", "-updated"))]
@@ -157,7 +161,7 @@ def test_a_cursor_is_valid_only_for_its_own_order(server: MemoryServer) -> None:
             assert answer.status == 200 or "The cursor is from a list with" in answer.json["detail"]
 
 
-def test_an_unknown_order_is_refused_with_the_known_ones(server: MemoryServer) -> None:
+def test_the_error_for_an_unknown_sort_lists_the_known_sorts(server: MemoryServer) -> None:
     answer = _get(server, "queueName=q&sort=priority")
     assert answer.status == 400
     assert "created, updated, -created, -updated" in answer.json["detail"]
@@ -182,6 +186,6 @@ def test_an_unknown_order_is_refused_with_the_known_ones(server: MemoryServer) -
         "queueName=q&q=a&q=b",
     ],
 )
-def test_a_bad_parameter_is_refused_before_anything_is_looked_up(server: MemoryServer, query: str) -> None:
+def test_a_malformed_parameter_gets_400_whatever_the_key(server: MemoryServer, query: str) -> None:
     for key in ("key", "wrong"):
         assert _get(server, query, key=key).status == 400

@@ -42,7 +42,9 @@ def _listed(heading: str) -> dict[str, str]:
     return {name: kind for names, kind in rows for name in re.findall(r"`(jobengine_\w+)", names)}
 
 
-def test_the_page_lists_exactly_the_metrics_of_the_engine(server: MemoryServer, request: pytest.FixtureRequest) -> None:
+def test_the_page_on_metrics_lists_exactly_the_existing_metrics(
+    server: MemoryServer, request: pytest.FixtureRequest
+) -> None:
     add(server)
     text = metrics(server)
     own = "Of a server on PostgreSQL" if request.config.getoption("--engine") == "postgres" else "Of a server on a file"
@@ -87,7 +89,7 @@ def test_metrics_have_the_version_and_the_resources_of_the_process(server: Memor
         assert seen[_key(f"process_{name}")] > 0
 
 
-def test_metrics_say_how_many_connections_are_open(server: MemoryServer) -> None:
+def test_metrics_have_the_number_of_open_connections(server: MemoryServer) -> None:
     before = _samples(server)[_key("jobengine_connections")]
     connections = [Connection(server) for _ in range(3)]
     assert _samples(server)[_key("jobengine_connections")] == before + 3
@@ -177,7 +179,7 @@ def test_metrics_count_failure_groups_and_new_failure_groups(server: MemoryServe
     assert [seen[_key(name, queue="q")] for name in names] == [3, 1]
 
 
-def test_a_queue_whose_jobs_are_all_held_has_no_oldest_ready_job(server: MemoryServer) -> None:
+def test_the_age_of_the_oldest_ready_job_is_0_if_all_jobs_of_the_queue_are_held(server: MemoryServer) -> None:
     for _ in range(2):
         add(server, group="a")
     server.clock.advance(5)
@@ -222,7 +224,7 @@ class _Slow(Counting):
         return await super().ask(command)
 
 
-def test_a_scrape_leaves_groups_out_if_reading_them_takes_too_long(start: Callable[..., MemoryServer]) -> None:
+def test_metrics_omit_groups_if_reading_the_groups_takes_too_long(start: Callable[..., MemoryServer]) -> None:
     engines: list[_Slow] = []
 
     def slow(engine: Any) -> _Slow:
@@ -240,7 +242,7 @@ def test_a_scrape_leaves_groups_out_if_reading_them_takes_too_long(start: Callab
     assert _key("jobengine_jobs_held", queue="c") in seen
 
 
-def test_workers_wanted_are_a_metric_of_queues_with_a_target(server: MemoryServer) -> None:
+def test_only_queues_with_a_target_have_a_metric_of_the_wanted_number_of_workers(server: MemoryServer) -> None:
     make_queue(server, "plain")
     server.call("POST", "/api/v1/queue", body={"name": "q", "target_wait_seconds": 10})
     for _ in range(5):
@@ -253,7 +255,7 @@ def test_workers_wanted_are_a_metric_of_queues_with_a_target(server: MemoryServe
     assert _key("jobengine_workers_wanted", queue="plain") not in seen
 
 
-def test_waiting_requests_are_counted_separately(server: MemoryServer) -> None:
+def test_metrics_count_each_kind_of_waiting_request_separately(server: MemoryServer) -> None:
     answers = waiting(server)
     uid = add(server)["uid"]
     assert answers[0].status == 200
@@ -276,7 +278,7 @@ def test_waiting_requests_are_counted_separately(server: MemoryServer) -> None:
         deferred.addErrback(lambda _: None)
 
 
-def test_the_samples_of_a_metric_are_adjacent_under_one_head(server: MemoryServer) -> None:
+def test_the_samples_of_a_metric_are_adjacent_below_one_type_line(server: MemoryServer) -> None:
     for name in ("a", "b"):
         make_queue(server, name)
     lines = server.call("GET", "/metrics").body.decode().splitlines()
@@ -300,7 +302,7 @@ def test_many_queues_are_read_a_page_at_a_time(start: Callable[..., MemoryServer
     assert {command.limit for command in pages} == {CountQueues().limit}
 
 
-def test_text_of_a_client_does_not_become_a_label(server: MemoryServer) -> None:
+def test_text_in_requests_does_not_become_a_metric_label(server: MemoryServer) -> None:
     _samples(server)
     counts = []
     for number in range(50):
@@ -342,24 +344,24 @@ def _with(server: MemoryServer, headers: dict[str, Any], path: str = "/metrics")
         ({"Authorization": "Basic admin"}, 401),
     ],
 )
-def test_prometheus_may_send_the_admin_key_as_bearer(
+def test_the_metrics_call_accepts_the_admin_key_as_bearer_token(
     guarded: MemoryServer, headers: dict[str, Any], status: int
 ) -> None:
     answer = _with(guarded, headers)
     assert (answer.status, b"jobengine_" in answer.body) == (status, status == 200)
 
 
-def test_the_error_for_a_wrong_bearer_names_both_headers_and_is_counted(guarded: MemoryServer) -> None:
+def test_a_wrong_bearer_token_for_metrics_is_refused_and_counts_towards_the_throttle(guarded: MemoryServer) -> None:
     answers = [_with(guarded, {"Authorization": "Bearer wrong"}) for _ in range(11)]
     assert answers[0].headers["WWW-Authenticate"] == 'X-Admin-Key realm="server", Bearer realm="server"'
     assert [answer.status for answer in answers] == [401] * 10 + [429]
     assert _with(guarded, {"Authorization": "Bearer admin"}).status == 200
 
 
-def test_only_the_metrics_call_takes_the_admin_key_as_bearer(guarded: MemoryServer) -> None:
+def test_only_the_metrics_call_accepts_the_admin_key_as_bearer_token(guarded: MemoryServer) -> None:
     for path in ("/api/v1/queues", "/api/v1/backup", "/api/v1/queue?name=q"):
         assert _with(guarded, {"Authorization": "Bearer admin"}, path).status == 401
 
 
-def test_without_an_admin_key_the_metrics_call_takes_any_header(server: MemoryServer) -> None:
+def test_the_metrics_call_of_a_server_without_an_admin_key_ignores_bearer_tokens(server: MemoryServer) -> None:
     assert _with(server, {"Authorization": "Bearer"}).status == 200

@@ -31,7 +31,7 @@ ALIASED = [(call, other.decode(), name.decode()) for call in CALLS for other, na
 
 
 @pytest.mark.parametrize(("call", "other", "name"), ALIASED, ids=[f"{c[0]} {c[1]} {o}" for c, o, _ in ALIASED])
-def test_a_query_parameter_has_the_same_effect_under_its_other_name(
+def test_a_query_parameter_has_the_same_effect_under_its_alias(
     server: MemoryServer, call: tuple[str, str], other: str, name: str
 ) -> None:
     method, path = call
@@ -60,7 +60,9 @@ NAMED = [call for call, body in BODIES.items() if len({"name", "queue_name"} & b
 
 
 @pytest.mark.parametrize("call", NAMED, ids=" ".join)
-def test_a_body_names_its_queue_in_exactly_one_of_two_fields(server: MemoryServer, call: tuple[str, str]) -> None:
+def test_a_body_with_neither_or_both_of_name_and_queue_name_is_refused(
+    server: MemoryServer, call: tuple[str, str]
+) -> None:
     body = BODIES[call]
     name, other = ("name", "queue_name") if "name" in body else ("queue_name", "name")
     both = server.call(*call, body={**body, other: "q"})
@@ -73,7 +75,7 @@ def test_a_body_names_its_queue_in_exactly_one_of_two_fields(server: MemoryServe
     assert server.call(*call, body=neither).json["detail"].startswith(f"{name} is missing.")
 
 
-def test_updates_in_a_claim_may_name_their_queue_by_either_field(server: MemoryServer) -> None:
+def test_updates_in_a_claim_may_name_the_queue_as_name_or_queue_name(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     for name in ("name", "queue_name"):
         update = {name: "q", "uid": uid, "priority": 5}
@@ -83,13 +85,13 @@ def test_updates_in_a_claim_may_name_their_queue_by_either_field(server: MemoryS
     assert server.call("POST", "/api/v1/job/next", body={"queue_names": ["q"], "updates": [both]}).status == 400
 
 
-def test_a_v1_update_is_recognized_by_either_name_of_the_queue_field(server: MemoryServer) -> None:
+def test_a_v1_update_may_name_the_queue_as_name_or_queue_name(server: MemoryServer) -> None:
     for name in ("name", "queue_name"):
         body = {name: "q", "uid": add(server)["uid"], "new_status": "complete"}
         assert server.call("POST", "/api/v1/job", body=body).body == b""
 
 
-def test_an_old_client_may_send_both_names_if_unknown_fields_are_ignored(start: Any) -> None:
+def test_a_body_may_have_both_name_and_queue_name_if_unknown_fields_are_ignored(start: Any) -> None:
     server = start(wire_parts={"pass_unknown": True})
     body = {"queue_name": "q", "name": "x", "colour": 1, "job": {"content": {}, "name": "x"}}
     assert server.call("PUT", "/api/v1/job", body=body).status == 201
@@ -98,7 +100,7 @@ def test_an_old_client_may_send_both_names_if_unknown_fields_are_ignored(start: 
     assert server.call("GET", "/api/v1/job/next?queueName=q&name=x&colour=1").status == 200
 
 
-def test_bulk_adds_and_long_bodies_accept_either_name(start: Any) -> None:
+def test_bulk_adds_and_long_bodies_may_name_the_queue_as_name_or_queue_name(start: Any) -> None:
     server = start()
     jobs = [{"content": {"text": "x" * 1_000}} for _ in range(300)]
     assert server.call("PUT", "/api/v1/jobs", body={"name": "q", "jobs": jobs}).status == 201
@@ -151,7 +153,7 @@ def test_bulk_adds_and_long_bodies_accept_either_name(start: Any) -> None:
         ("GET", "/" + "x" * 5_000, None, "GET /openapi.json lists the calls."),
     ],
 )
-def test_a_wrong_path_is_answered_with_the_intended_call(
+def test_the_error_for_a_wrong_path_suggests_the_intended_call(
     server: MemoryServer, method: str, path: str, body: Any, advice: str
 ) -> None:
     answer = server.call(method, path, body=body)

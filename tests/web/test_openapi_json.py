@@ -38,7 +38,7 @@ def test_openapi_json_equals_api_schema_yml_and_needs_no_key(server: MemoryServe
     assert answer.json == schema(), "openapi.json is not of this api_schema.yml; run `make venv/installed-test`"
 
 
-def test_the_references_of_the_document_stay_within_it(server: MemoryServer) -> None:
+def test_the_references_in_openapi_json_lead_to_parts_of_the_same_document(server: MemoryServer) -> None:
     document = server.call("GET", "/openapi.json").json
     references = set(_references(document))
     assert len(references) > 50

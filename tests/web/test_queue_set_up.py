@@ -19,7 +19,7 @@ DEFAULTS = {
 }
 
 
-def test_the_answer_shows_the_settings_of_the_queue(server: MemoryServer) -> None:
+def test_a_change_of_a_queue_returns_all_its_settings(server: MemoryServer) -> None:
     created = int(server.clock.seconds())
     assert set_up(server).json == {"name": "q", "created": created, **PLAIN}
     server.clock.advance(5)
@@ -41,7 +41,9 @@ def test_the_answer_shows_the_settings_of_the_queue(server: MemoryServer) -> Non
 
 
 @pytest.mark.parametrize("nothing", [None, {}, {"keep_minutes": None}])
-def test_a_queue_without_defaults_of_its_own_follows_the_server_again(server: MemoryServer, nothing: Any) -> None:
+def test_removing_the_defaults_of_a_queue_restores_the_defaults_of_the_server(
+    server: MemoryServer, nothing: Any
+) -> None:
     assert set_up(server, defaults={"keep_minutes": 7}).json["defaults"]["keep_minutes"] == 7
     assert set_up(server, defaults=nothing).json["defaults"] is None
 
@@ -59,13 +61,13 @@ def test_a_queue_without_defaults_of_its_own_follows_the_server_again(server: Me
         *[{"new_access_key": value} for value in each("", " k", "k\n", "k" * 1025, 1)],
     ],
 )
-def test_a_bad_field_is_refused_before_anything_is_looked_up(server: MemoryServer, fields: Any) -> None:
+def test_a_malformed_field_gets_400_whatever_the_key(server: MemoryServer, fields: Any) -> None:
     for key in ("key", "wrong"):
         assert server.call("POST", "/api/v1/queue", body={"name": "q", **fields}, key=key).status == 400
     assert set_up(server).json == {"name": "q", "created": int(server.clock.seconds()), **PLAIN}
 
 
-def test_a_queue_without_defaults_uses_the_defaults_of_the_server(start: Callable[..., MemoryServer]) -> None:
+def test_defaults_that_a_queue_does_not_set_come_from_the_server(start: Callable[..., MemoryServer]) -> None:
     server = start(defaults=Defaults(keep_minutes=77))
     assert set_up(server, defaults={"max_attempts": 2}).json["defaults"] == {
         "keep_minutes": 77,
@@ -80,7 +82,7 @@ def _status(server: MemoryServer, key: str) -> int:
     return server.call("GET", "/api/v1/queue", query={"name": "q"}, key=key).status
 
 
-def test_the_old_key_of_the_owner_may_stay_valid_for_a_while(server: MemoryServer) -> None:
+def test_old_key_seconds_keeps_the_replaced_owner_key_valid_for_that_time(server: MemoryServer) -> None:
     answer = set_up(server, new_access_key="new \u00fc", old_key_seconds=60)
     assert (answer.status, "new" in answer.body.decode()) == (200, False)
     server.clock.advance(59)
@@ -103,7 +105,7 @@ def test_old_key_seconds_needs_a_new_key(server: MemoryServer, fields: Any) -> N
     assert _status(server, "key") == 200
 
 
-def test_callers_without_the_admin_key_make_a_limited_number_of_queues(start: Callable[..., MemoryServer]) -> None:
+def test_the_number_of_queues_is_limited_for_callers_without_the_admin_key(start: Callable[..., MemoryServer]) -> None:
     server = start(wire_parts={"max_queues": 2})
     statuses = []
     for name in ("a", "a", "b"):
@@ -115,13 +117,13 @@ def test_callers_without_the_admin_key_make_a_limited_number_of_queues(start: Ca
     assert server.call("PUT", "/api/v1/queue", body={"name": "b", "access_key": "k"}, key=None).status == 201
 
 
-def test_the_admin_makes_queues_without_a_limit(start: Callable[..., MemoryServer]) -> None:
+def test_the_admin_may_create_any_number_of_queues(start: Callable[..., MemoryServer]) -> None:
     server = start(wire_parts={"max_queues": 1}, admin_key=b"admin")
     body, headers = {"name": "a", "access_key": "k"}, {"X-Admin-Key": "admin"}
     assert server.call("PUT", "/api/v1/queue", body=body, key=None, headers=headers).status == 201
 
 
-def test_v1_shows_no_settings_of_a_queue(server: MemoryServer) -> None:
+def test_a_v1_list_of_jobs_shows_no_settings_of_the_queue(server: MemoryServer) -> None:
     set_up(server, paused=True)
     assert listed(server) == {"name": "q", "jobs": [], "size": 0}
 

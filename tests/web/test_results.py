@@ -47,7 +47,7 @@ def test_a_claimed_job_has_the_results_of_its_dependencies(server: MemoryServer)
     assert "results_left_out" not in claimed
 
 
-def test_results_are_given_only_on_request_and_only_to_jobs_with_dependencies(server: MemoryServer) -> None:
+def test_a_claim_returns_results_only_on_request_and_only_for_jobs_with_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1), job(3, 1, priority=-1), job(4, priority=-2))
     _finish(server, 1)
     (plain,) = take(server).json["jobs"]
@@ -56,7 +56,7 @@ def test_results_are_given_only_on_request_and_only_to_jobs_with_dependencies(se
     assert [("dependencies" in one) for one in others] == [True, False]
 
 
-def test_a_claim_by_get_returns_results_too(server: MemoryServer) -> None:
+def test_a_claim_by_get_also_returns_the_results_of_dependencies(server: MemoryServer) -> None:
     add_jobs(server, job(1), job(2, 1))
     _finish(server, 1, 5)
     query = {"queueName": "q", "withResults": "true"}
@@ -81,7 +81,7 @@ def test_a_claimed_job_with_results_can_be_added_again_unchanged(server: MemoryS
     assert (again.status, again.json["state"]) == (201, "queued")
 
 
-def test_a_job_that_is_tried_again_gets_the_results_again(server: MemoryServer) -> None:
+def test_a_retried_job_gets_the_results_of_its_dependencies_again(server: MemoryServer) -> None:
     add_jobs(server, job(1, keep_minutes=0), job(2, 1, max_attempts=2))
     _finish(server, 1, 5)
     lease = _claimed(server)["lease"]
@@ -100,7 +100,7 @@ def test_the_results_in_an_answer_have_at_most_1_mib_together(server: MemoryServ
     assert [one["state"] for one in first["dependencies"]] == ["complete"] * 4
 
 
-def test_the_job_at_the_end_of_a_batch_gets_the_batch_as_a_dependency(server: MemoryServer) -> None:
+def test_a_claim_of_the_job_at_the_batch_end_returns_the_outcome_of_the_batch(server: MemoryServer) -> None:
     set_batch(server, "b", then=job(9))
     add_jobs(server, job(1, batch="b"), job(2, batch="b"))
     close_batch(server, "b")

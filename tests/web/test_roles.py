@@ -217,7 +217,7 @@ def test_a_missing_wrong_or_revoked_key_is_refused_in_every_call(table: _Table, 
     assert table.state() == before
 
 
-def test_a_role_in_one_queue_gives_no_rights_in_another(table: _Table) -> None:
+def test_a_key_with_a_role_in_one_queue_does_not_open_another_queue(table: _Table) -> None:
     for call in KEYED:
         statuses = {table.ask(call, _key_of(role), q="other").status for role in ROLES}
         assert (statuses, call) == ({401}, call)
@@ -230,7 +230,7 @@ def test_a_missing_queue_is_404_for_every_key(table: _Table) -> None:
         assert ({table.ask(call, key, q="none").status for key in keys}, call) == ({404}, call)
 
 
-def test_the_role_of_a_key_is_checked_before_the_job_exists(table: _Table) -> None:
+def test_a_call_that_the_role_does_not_allow_has_the_same_answer_for_a_missing_job(table: _Table) -> None:
     """A call that the role does not allow reveals nothing about which jobs exist."""
     for role, call in FORBIDDEN:
         if "UID" in str(call):
@@ -243,7 +243,7 @@ def test_the_admin_may_make_every_call(guarded: _Table, call: Call) -> None:
     assert guarded.ask(call, None, {"X-Admin-Key": ADMIN}).status == call.status
 
 
-def test_a_wrong_admin_key_opens_nothing(guarded: _Table) -> None:
+def test_a_wrong_admin_key_is_refused_by_every_call(guarded: _Table) -> None:
     for call in KEYED:
         for key in (None, "key"):
             answer = guarded.ask(call, key, {"X-Admin-Key": "wrong"})
@@ -252,7 +252,7 @@ def test_a_wrong_admin_key_opens_nothing(guarded: _Table) -> None:
         guarded.server.clock.advance(61)
 
 
-def test_each_call_needs_a_queue_key_or_is_public_or_for_the_admin(guarded: _Table) -> None:
+def test_calls_without_a_queue_key_are_public_or_need_the_admin_key(guarded: _Table) -> None:
     for call in UNKEYED:
         for key in (None, "key", ADMIN):
             assert (guarded.ask(call, key).status, call) == (call.open_status, call)

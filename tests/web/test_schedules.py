@@ -43,7 +43,7 @@ def _wait_until(server: MemoryServer, second: float) -> None:
     server.pump()
 
 
-def test_a_schedule_is_created_set_again_read_and_deleted(server: MemoryServer) -> None:
+def test_a_schedule_is_created_replaced_read_and_deleted(server: MemoryServer) -> None:
     created = _put(server)
     assert created.status == 201
     assert created.json == {
@@ -94,7 +94,7 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
         assert ("schedule" in explained, "Added" in explained["reason"]) == (False, False)
 
 
-def test_the_answer_notes_clock_changes_that_affect_times_of_the_next_year(server: MemoryServer) -> None:
+def test_a_schedule_notes_which_times_of_the_next_year_a_clock_change_affects(server: MemoryServer) -> None:
     noted = {
         ("30 2 * * *", "Europe/Berlin"): [
             "2027-03-28: 02:30 does not exist; it fires at 03:00",
@@ -218,7 +218,9 @@ def test_a_list_of_schedules_continues_at_its_cursor(server: MemoryServer) -> No
         ({"name": "x" * 201}, "name must have at most 200 characters"),
     ],
 )
-def test_bad_input_is_refused_and_named(server: MemoryServer, fields: dict[str, Any], named: str) -> None:
+def test_a_malformed_schedule_is_refused_and_the_error_names_the_field(
+    server: MemoryServer, fields: dict[str, Any], named: str
+) -> None:
     refused = _put(server, **{**NIGHTLY, "name": "nightly", **fields})
     assert (refused.status, named in refused.json["detail"]) == (400, True), refused.json
     assert _list(server).json["schedules"] == []
@@ -241,7 +243,7 @@ def test_bad_input_is_refused_and_named(server: MemoryServer, fields: dict[str, 
         {"from": [], "until": START},
     )[1:],
 )
-def test_a_bad_span_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
+def test_a_backfill_with_a_malformed_time_span_is_refused(server: MemoryServer, fields: dict[str, Any]) -> None:
     _put(server)
     assert _run(server, **fields).status == 400
 
@@ -261,7 +263,7 @@ def test_a_change_without_any_setting_is_refused(server: MemoryServer) -> None:
     assert _post(server).status == 400
 
 
-def test_fields_of_a_queue_are_accepted_by_their_own_names_only(server: MemoryServer) -> None:
+def test_in_schedule_calls_name_and_queue_name_mean_different_things(server: MemoryServer) -> None:
     """In other calls `name` and `queue_name` mean the same; here they differ."""
     _put(server)
     assert server.call("GET", "/api/v1/schedule", query={"queue_name": "q", "name": "nightly"}).status == 200
@@ -269,7 +271,7 @@ def test_fields_of_a_queue_are_accepted_by_their_own_names_only(server: MemorySe
     assert "'name' in job" in server.call("PUT", "/api/v1/schedule", body=body).json["detail"]
 
 
-def test_failures_in_a_row_pause_a_schedule(server: MemoryServer) -> None:
+def test_consecutive_failures_pause_a_schedule(server: MemoryServer) -> None:
     _put(server, every_seconds=60, job={"content": {}}, pause_after_failures=1)
     _wait_until(server, START + 60)
     change(server, claim(server).json["uid"], new_status="failed")
@@ -295,7 +297,7 @@ def test_missed_times_are_shown_as_one_entry(start: Callable[..., MemoryServer])
     assert (fired["time"], fired["state"]) == ("2027-01-18T08:00:00+00:00", "queued")
 
 
-def test_metrics_count_firings_and_name_late_and_failing_schedules(server: MemoryServer) -> None:
+def test_metrics_count_firings_and_skips_and_show_late_and_failing_schedules(server: MemoryServer) -> None:
     _put(server, every_seconds=60, job={"content": {}}, pause_after_failures=1)
     for minute in (1, 2):
         _wait_until(server, START + 60 * minute)

@@ -59,7 +59,7 @@ def test_the_schema_documents_exactly_the_existing_routes() -> None:
         pytest.param("a: &b 1\nc: *b", id="an alias"),
     ],
 )
-def test_the_reader_refuses_yaml_that_other_readers_can_not_read(text: str) -> None:
+def test_the_schema_reader_refuses_yaml_that_other_readers_can_not_read(text: str) -> None:
     with pytest.raises(YAMLError):
         read_yaml(text)
 
@@ -99,7 +99,7 @@ def test_every_body_and_parameter_has_an_example() -> None:
     assert all(parameter.get("examples") for parameter in document["components"]["parameters"].values())
 
 
-def test_the_checker_accepts_right_answers() -> None:
+def test_the_answer_checker_accepts_answers_that_match_the_schema() -> None:
     check_answer("GET", "/api/v1/job?queueName=q", 200, _HEADERS, json.dumps(_JOB).encode())
     check_answer("HEAD", "/api/v1/job", 200, _HEADERS, b"")
     check_answer("DELETE", "/api/v1/job", 204, _HEADERS, b"")
@@ -145,12 +145,14 @@ def _problem() -> dict[str, str]:
         pytest.param("PATCH", "/api/v1/job", 404, _HEADERS | _problem(), _PROBLEM, id="404 for a method"),
     ],
 )
-def test_the_checker_refuses_wrong_answers(method: str, path: str, status: int, headers: Any, body: Any) -> None:
+def test_the_answer_checker_refuses_answers_that_contradict_the_schema(
+    method: str, path: str, status: int, headers: Any, body: Any
+) -> None:
     with pytest.raises(AssertionError):
         check_answer(method, path, status, headers, json.dumps(body).encode())
 
 
-def test_the_checker_refuses_text_that_is_not_json() -> None:
+def test_the_answer_checker_refuses_text_that_is_not_json() -> None:
     with pytest.raises(AssertionError):
         check_answer("GET", "/healthz", 200, _HEADERS, b'{"status": NaN}')
     with pytest.raises(ValueError, match="Expecting"):
@@ -165,7 +167,7 @@ class _Ill(Resource):
         return b'{"status": "ill"}'
 
 
-def test_a_server_in_memory_checks_its_answers(tmp_path: Path) -> None:
+def test_the_in_memory_server_of_the_tests_checks_its_answers_against_the_schema(tmp_path: Path) -> None:
     server = MemoryServer(tmp_path / "db")
     root = Resource()
     root.putChild(b"healthz", _Ill())

@@ -110,12 +110,12 @@ def test_the_error_for_an_unknown_field_suggests_the_most_similar_one(
     assert detail == f"There is no field {next(iter(job))!r} in job. Did you mean {named}?"
 
 
-def test_without_a_similar_name_all_known_names_are_listed(server: MemoryServer) -> None:
+def test_the_error_for_an_unknown_field_without_a_similar_name_lists_all_known_names(server: MemoryServer) -> None:
     answer = server.call("PUT", "/api/v1/queue", body={"name": "a", "access_key": "k", "xyz": 1})
     assert answer.json["detail"] == "There is no field 'xyz'. Known are access_key, name."
 
 
-def test_a_long_name_is_shortened_in_the_error(server: MemoryServer) -> None:
+def test_the_error_for_an_unknown_field_shortens_a_long_name(server: MemoryServer) -> None:
     for answer in (_put(server, {"x" * 100_000: 1}), server.call("GET", "/test?" + "x" * 7_000 + "=1")):
         assert answer.status == 400
         assert len(answer.json["detail"]) < 500
@@ -370,7 +370,7 @@ def test_unknown_parameters_can_be_ignored(lenient: MemoryServer) -> None:
         ("PUT", "/api/v1/job", {"raw": b'{"queue_name": "q", "job": {"content": {}}, "x": 1, "x": 2}'}),
     ],
 )
-def test_requests_with_other_mistakes_are_refused_even_if_unknown_fields_are_ignored(
+def test_requests_with_malformed_values_are_refused_even_if_unknown_fields_are_ignored(
     lenient: MemoryServer, method: str, path: str, more: Any
 ) -> None:
     add(lenient)

@@ -12,7 +12,7 @@ from tests.web.asking import add, claim, each, explain, listed, put, read, updat
 UID = "0b8c9e1c-4c1e-4a35-9d5c-5a6f0f0f8a11"
 
 
-def test_a_rule_is_shown_without_its_defaults(server: MemoryServer) -> None:
+def test_a_unique_key_rule_is_shown_without_default_values(server: MemoryServer) -> None:
     unique = {"key": "k", "seconds": 60, "if_queued": "replace", "if_running": "add"}
     job = add(server, unique=unique, debounce={"seconds": 5})
     assert (job["unique"], job["debounce"]) == (unique, {"seconds": 5, "at_most_seconds": 50})
@@ -22,7 +22,7 @@ def test_a_rule_is_shown_without_its_defaults(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("rule", [{}, {"until": "finished", "seconds": 0, "if_queued": "keep", "if_running": "keep"}])
-def test_a_rule_with_only_a_key_equals_the_short_form(server: MemoryServer, rule: dict[str, Any]) -> None:
+def test_a_unique_key_rule_with_only_a_key_equals_the_short_form(server: MemoryServer, rule: dict[str, Any]) -> None:
     job = add(server, unique={"key": "k", **rule})
     assert (job["unique_key"], "unique" in job) == ("k", False)
 
@@ -92,7 +92,9 @@ def test_a_job_from_an_answer_can_be_sent_back_to_add_it_again(server: MemorySer
         ({"unique_key": "k", "debounce": {"seconds": 5}, "batch": "b"}, "can't replace a queued job"),
     ],
 )
-def test_contradicting_options_are_refused_and_named(server: MemoryServer, job: dict[str, Any], detail: str) -> None:
+def test_the_error_for_contradicting_unique_key_options_names_the_options(
+    server: MemoryServer, job: dict[str, Any], detail: str
+) -> None:
     answer = put(server, **job)
     assert answer.status == 400
     assert detail in answer.json["detail"]
@@ -103,7 +105,7 @@ def test_contradicting_options_are_refused_and_named(server: MemoryServer, job: 
 
 
 @pytest.mark.parametrize("unique", each("k", 1, [], {"key": ""}, {"key": "k" * 257}, {"key": "k", "seconds": -1}))
-def test_a_malformed_rule_is_refused(server: MemoryServer, unique: Any) -> None:
+def test_a_malformed_unique_key_rule_is_refused(server: MemoryServer, unique: Any) -> None:
     assert put(server, unique=unique).status == 400
 
 

@@ -59,7 +59,7 @@ def test_a_job_set_to_inprogress_counts_as_claimed_at_that_time(server: MemorySe
     assert holder["oldest_claimed"] == read(server, uid).json["last_updated"]
 
 
-def test_workers_counts_more_jobs_than_one_page(server: MemoryServer) -> None:
+def test_workers_counts_all_jobs_of_a_worker_with_more_than_one_page(server: MemoryServer) -> None:
     for _ in range(2):
         body = {"queue_name": "q", "jobs": [{"content": {}}] * 600}
         assert server.call("PUT", "/api/v1/jobs", body=body).status == 201

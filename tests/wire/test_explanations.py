@@ -24,7 +24,7 @@ FAILED = Job(spec_of("1"), Standing(state=State.FAILED, updated=5_000, notes=Not
         (Alike(1, 5_000), "It is failed"),
     ],
 )
-def test_explain_of_a_failed_job_counts_the_jobs_with_the_same_failure(alike: Alike, reason: str) -> None:
+def test_explain_of_a_failed_job_counts_the_jobs_with_the_same_fingerprint(alike: Alike, reason: str) -> None:
     explained = json.loads(explanation_json(Explanation(job=FAILED, queue=MAIL, ahead=None, alike=alike)))
     assert explained["reason"].startswith(reason)
     assert (explained["failed_alike"], explained["failed_alike_since"]) == (alike.count, 5)

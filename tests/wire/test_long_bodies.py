@@ -54,7 +54,7 @@ def test_many_updates_in_a_long_body_have_the_same_outcome_as_in_short_bodies() 
     assert [(one.uid, one.changes.result) for one in read.updates] == [(f"{n}", b"[%d]" % n) for n in range(5_000)]
 
 
-def test_a_short_body_is_read_at_once_and_a_body_of_more_than_8_kib_in_its_own_turn() -> None:
+def test_a_body_up_to_8_kib_is_read_at_once_and_a_longer_body_in_a_later_reactor_turn() -> None:
     for jobs, expected in ((50, 0), (100, 1)):
         pauses: list[None] = []
         _read("add_jobs", _body("jobs", _jobs(jobs)), pauses)
@@ -63,7 +63,7 @@ def test_a_short_body_is_read_at_once_and_a_body_of_more_than_8_kib_in_its_own_t
 
 @pytest.mark.parametrize("spaced", [False, True])
 @pytest.mark.parametrize("first", [False, True])
-def test_the_list_in_a_body_is_found_at_any_place(spaced: bool, first: bool) -> None:
+def test_the_list_of_a_long_body_is_found_wherever_it_stands_among_the_fields(spaced: bool, first: bool) -> None:
     body = _body("jobs", _jobs(1000))
     if first:
         body = b'{"jobs":%b, "queue_name": "q"}' % body[body.index(b"[") : -1]
@@ -141,7 +141,7 @@ def test_an_item_of_a_long_body_may_be_no_longer_than_a_single_job() -> None:
         _read("add_jobs", _body("jobs", [{"content": {}}, {"content": {"a": "x" * (3 << 20)}}]))
 
 
-def test_a_body_whose_key_was_checked_may_have_a_million_values() -> None:
+def test_after_a_key_check_a_body_may_have_a_million_values() -> None:
     body = _body("jobs", [{"content": {"a": [0] * 500}} for _ in range(400)])
     with pytest.raises(BadInput, match="more than 100000 values; up to 1000000 are accepted if"):
         _read("add_jobs", body)
@@ -150,7 +150,7 @@ def test_a_body_whose_key_was_checked_may_have_a_million_values() -> None:
         _read("add_jobs", _body("jobs", [0] * 1_000_001), most_values=MOST_BULK_VALUES)
 
 
-def test_other_requests_are_handled_while_values_are_counted() -> None:
+def test_other_requests_are_handled_while_the_values_of_a_long_body_are_counted() -> None:
     pauses: list[None] = []
     _read("add_jobs", _body("jobs", [{"content": {"a": "x" * 1_000_000}} for _ in range(8)]), pauses)
     # 32 pieces of a quarter MiB are counted, and 8 jobs read.
@@ -186,7 +186,7 @@ def test_other_requests_are_handled_between_the_steps_of_checking_a_long_body() 
         assert len(pauses) == expected
 
 
-def test_a_long_body_is_refused_by_its_steps_as_by_the_whole_check() -> None:
+def test_a_malformed_long_body_that_is_checked_in_steps_is_refused() -> None:
     body = json.dumps({"queue_name": "q", "job": {"content": {"a": "x" * 100_000}}}).encode()
     for bad in (
         body[:-1],

@@ -118,7 +118,7 @@ def _in(state: State) -> Job:
     return Job(job.spec, msgspec.structs.replace(job.standing, state=state))
 
 
-def test_each_shown_field_has_its_own_source() -> None:
+def test_each_field_of_a_job_is_shown_with_the_value_from_its_source() -> None:
     assert {*_SHOWN, *_SHOWN_AT_FIRST, *_SHOWN_AT_THE_END, *_SHOWN_BY_OTHERS} == set(ShownJob.__struct_fields__)
     assert json.loads(to_json(job_value(_full_job(), "mail", lease=True, named=True))) == _SHOWN
     failed = json.loads(to_json(job_value(_in(State.FAILED), "mail", lease=True, named=True)))
@@ -158,20 +158,20 @@ def test_each_shown_field_is_accepted_or_ignored_in_a_new_job() -> None:
     assert set(bodies.NewJob.__struct_fields__) == set(ShownJob.__struct_fields__) | _SENT_ALONE | _OF_CLAIMS
 
 
-def test_the_schema_has_each_field_that_is_shown() -> None:
+def test_the_schema_has_each_field_of_a_shown_job() -> None:
     properties = _properties("Job")
     assert set(properties) | {"lease", "queue_name"} == set(ShownJob.__struct_fields__)
     assert set(_properties("ClaimedJob")) - _OF_CLAIMS == set(ShownJob.__struct_fields__)
     assert set(_schema("Job")["required"]) == {field.name for field in fields(ShownJob) if field.required}
 
 
-def test_the_schema_has_each_accepted_and_each_ignored_field() -> None:
+def test_the_schema_has_each_accepted_and_each_ignored_field_of_a_new_job() -> None:
     taken = {field.name: field.type != Ignored for field in fields(bodies.NewJob)}
     ignored = [{"$ref": f"#/components/schemas/{name}"} for name in ("Ignored", "IgnoredDependencies")]
     assert {name: part not in ignored for name, part in _properties("NewJob").items()} == taken
 
 
-def test_each_field_shared_by_new_jobs_and_jobs_comes_from_the_request_or_a_default() -> None:
+def test_each_field_of_a_stored_job_is_a_field_of_new_jobs_or_set_by_the_server() -> None:
     spec = {*Spec.__struct_fields__, *Rare.__struct_fields__}
     kept = spec & set(NewJob.__struct_fields__)
     # `keep` comes from keep_minutes or the defaults, `dependencies` from depends_on.
@@ -187,7 +187,7 @@ def test_each_field_shared_by_new_jobs_and_jobs_comes_from_the_request_or_a_defa
         (Notes, record_fields.NotesExtras, set()),
     ],
 )
-def test_a_record_has_each_optional_field(kind: Any, written: Any, elsewhere: set[str]) -> None:
+def test_a_stored_record_has_each_optional_field(kind: Any, written: Any, elsewhere: set[str]) -> None:
     parts = (Spec, Rare) if kind is Spec else (kind,)
     optional = {field.name for part in parts for field in fields(part) if not field.required}
     # In records a request's digest still has its first name.

@@ -126,14 +126,14 @@ def test_many_long_integers_are_accepted_up_to_64_bits(number: bytes) -> None:
             check(text % beyond, 32)
 
 
-def test_long_integers_are_checked_a_quarter_of_a_mebibyte_at_a_time() -> None:
+def test_a_long_text_of_integers_is_checked_in_slices_of_a_quarter_of_a_mebibyte() -> None:
     long, short = (b"[" + number * ((1 << 20) // len(number)) + b"0]" for number in (b"-1234567890123456789,", b"  0,"))
     steps = [sum(1 for _ in check_steps(text, 32, 1 << 20)) for text in (long, short)]
     assert steps[0] - steps[1] == 4
 
 
 @pytest.mark.parametrize("before", range(21))
-def test_an_integer_beyond_64_bits_is_found_wherever_a_slice_is_cut(before: int) -> None:
+def test_an_integer_beyond_64_bits_is_found_even_if_a_slice_ends_within_the_integer(before: int) -> None:
     at = (1 << 18) - before
     start = (b"[" + b"1234567890123456789," * 10).ljust(at)
     with pytest.raises(NotStrict, match="64 bits"):
@@ -202,7 +202,7 @@ def test_the_memory_for_a_check_is_in_proportion_to_the_text(text: bytes) -> Non
 
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=300)
-def test_any_bytes_are_read_as_by_json_or_refused(data: bytes) -> None:
+def test_any_bytes_are_refused_or_read_with_the_same_result_as_by_pythons_json(data: bytes) -> None:
     _taken_or_refused(data)
 
 
@@ -213,7 +213,7 @@ _OTHERS = ["\\", "\\u", "d800", "dc00", "a", "\u00e9", "true", "null", '"a"', '"
 
 @given(st.lists(st.sampled_from(_BRACKETS + _NUMBERS + _OTHERS), max_size=12).map("".join))
 @settings(deadline=None, max_examples=500)
-def test_texts_that_are_nearly_json_are_read_as_by_json_or_refused(text: str) -> None:
+def test_nearly_valid_json_is_refused_or_read_with_the_same_result_as_by_pythons_json(text: str) -> None:
     _taken_or_refused(text.encode())
 
 
@@ -244,7 +244,7 @@ def _outcome(read: Callable[[bytes, int], Any], text: bytes, max_depth: int) -> 
 @pytest.mark.slow
 @given(st.recursive(_SCALARS | _STRINGS, _containers, max_leaves=20), st.integers(1, 5))
 @settings(deadline=None, max_examples=1000)
-def test_texts_are_accepted_and_refused_as_by_a_plain_reader(text: str, max_depth: int) -> None:
+def test_texts_are_accepted_or_refused_as_by_a_simple_reference_reader(text: str, max_depth: int) -> None:
     assert _outcome(check, text.encode(), max_depth) == _outcome(reference, text.encode(), max_depth)
 
 
@@ -316,13 +316,15 @@ def test_any_object_comes_back_byte_for_byte(
 
 @given(st.binary(max_size=300), st.sampled_from([("PUT", "queue"), ("PUT", "job"), ("POST", "job")]))
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_body_makes_the_server_fail(server: MemoryServer, body: bytes, call: tuple[str, str]) -> None:
+def test_random_bytes_as_a_body_get_400_and_cause_no_internal_error(
+    server: MemoryServer, body: bytes, call: tuple[str, str]
+) -> None:
     method, name = call
     answer = server.call(method, f"/api/v1/{name}", raw=body, headers={"Content-Type": "application/json"})
     assert answer.status == 400
 
 
-def test_the_depth_limit_applies_to_the_whole_body_and_can_be_set(start: Callable[..., MemoryServer]) -> None:
+def test_the_configured_depth_limit_applies_to_the_whole_body(start: Callable[..., MemoryServer]) -> None:
     for limit in (8, 32):
         server = start(limits=Limits(json_depth=limit))
         # The body and the job are two levels of their own.

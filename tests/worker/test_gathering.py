@@ -40,7 +40,7 @@ def test_with_many_waiting_jobs_outcomes_are_gathered_until_a_third_of_the_held_
     assert (len(report.holds), len(running)) == (59, 10)
 
 
-def test_gathered_outcomes_are_reported_at_once_when_few_jobs_wait() -> None:
+def test_gathered_outcomes_are_reported_at_once_when_few_held_jobs_are_left() -> None:
     assert [len(report.holds) for report in end(*busy(), 151)] == [59, 59, 33]
 
 

@@ -41,7 +41,7 @@ def test_the_return_value_of_a_handler_is_the_result() -> None:
     assert _perform(lambda content, job: None) == {"new_status": "complete"}
 
 
-def test_a_wait_that_a_handler_makes_but_does_not_return_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wait_for_that_a_handler_calls_but_does_not_return_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert _perform(lambda content, job: job.wait_for([{}]) and None) == {"new_status": "complete"}
     assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
         "q u: the handler called job.wait_for"
@@ -145,7 +145,7 @@ def test_an_error_that_is_not_a_subclass_of_exception_fails_only_the_job(error: 
     assert _raise(error)["new_status"] == "failed"
 
 
-def test_progress_of_a_cancelled_job_raises_cancelled_past_except_exception() -> None:
+def test_progress_of_a_cancelled_job_raises_cancelled_which_except_exception_does_not_catch() -> None:
     def handler(content: Any, job: RunningJob) -> str:
         try:
             job.progress(10)

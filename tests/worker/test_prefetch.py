@@ -52,7 +52,7 @@ def _at_200() -> Pace:
     return pace
 
 
-def test_as_many_jobs_are_claimed_ahead_as_will_start_within_100_ms() -> None:
+def test_a_worker_claims_ahead_as_many_jobs_as_start_within_100_ms() -> None:
     assert _ended(_at_200(), 0, 60, busy=False) == 0
     pace = Pace()
     _ended(pace, 0, 0, busy=False)
@@ -60,7 +60,7 @@ def test_as_many_jobs_are_claimed_ahead_as_will_start_within_100_ms() -> None:
     assert _ended(pace, 50_000, 0.1) == 2_000  # the most jobs
 
 
-def test_a_few_fast_jobs_do_not_make_the_worker_claim_many_ahead() -> None:
+def test_after_only_a_few_fast_jobs_a_worker_does_not_claim_many_jobs_ahead() -> None:
     pace = Pace()
     _ended(pace, 0, 0, busy=False)
     assert 0 < _ended(pace, 2, 0.001) < 20
@@ -72,7 +72,7 @@ def test_a_burst_of_finished_jobs_or_a_pause_hardly_changes_the_number_claimed_a
     assert 200 < _ended(pace, 0, 0.14) < 320
 
 
-def test_the_time_in_which_no_handler_runs_does_not_lower_the_number_claimed_ahead() -> None:
+def test_time_without_a_running_handler_does_not_lower_the_number_claimed_ahead() -> None:
     assert 160 < _ended(_at_200(), 0, 0.15, busy=False) <= 200
     assert _ended(_at_200(), 0, 0.15) < 100
 

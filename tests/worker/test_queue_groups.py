@@ -5,7 +5,7 @@ from jobengine.worker.actions import Abort, Claim, Report, Start
 from .fakes import Bench, FakeJob
 
 
-def test_a_worker_claims_from_each_queue_group_once_before_it_waits_on_all() -> None:
+def test_a_worker_claims_from_each_queue_group_once_before_waiting_on_all_groups() -> None:
     bench = Bench.of(4, groups=2)
     assert bench.plan() == [Claim(0, 4, 0)]
     bench.give()
@@ -40,7 +40,7 @@ def test_a_job_that_another_queue_group_claims_beyond_the_concurrency_is_release
     assert (report.group, [hold.changes for hold in report.holds]) == (1, [{"new_status": "queued"}])
 
 
-def test_a_busy_queue_group_delays_another_group_by_at_most_a_second() -> None:
+def test_jobs_of_a_busy_queue_group_delay_other_queue_groups_by_at_most_a_second() -> None:
     bench = _waiting(1)
     (one,) = bench.give(FakeJob())
     bench.supervisor.aborted(bench.now, 1)

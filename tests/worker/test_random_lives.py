@@ -123,7 +123,7 @@ def _kind(request: Any) -> tuple[type, int]:
 @pytest.mark.parametrize("pause", [1, 0.001])
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("seed", range(15))
-def test_random_runs_start_and_finish_each_job_once_and_stay_within_the_concurrency(
+def test_in_random_runs_a_worker_starts_each_job_once_and_stays_within_its_concurrency(
     seed: int, groups: int, pause: float
 ) -> None:
     world = World(seed, groups, pause)

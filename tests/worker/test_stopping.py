@@ -116,7 +116,7 @@ def test_with_until_empty_a_worker_ends_only_if_a_claim_after_the_last_job_finds
     assert bench.supervisor.ended == 1
 
 
-def test_with_until_empty_a_worker_claims_again_if_a_claim_was_answered_before_the_last_report() -> None:
+def test_with_until_empty_a_worker_claims_from_every_queue_group_again_after_the_last_report() -> None:
     bench = Bench.of(2, groups=2, until_empty=True)
     bench.plan()
     bench.give(group=0)

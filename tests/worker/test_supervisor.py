@@ -54,7 +54,7 @@ def test_finished_jobs_are_reported_in_one_request_that_claims_as_many_new_jobs(
     assert bench.end(one, two) == Report(0, (one, two), 2)
 
 
-def test_at_most_two_reports_are_in_flight_and_jobs_finished_meanwhile_share_the_next_report() -> None:
+def test_while_two_reports_are_in_flight_outcomes_are_gathered_for_the_next_report() -> None:
     bench = Bench.of(4)
     one, two, three, four = bench.run(4)
     first = bench.end(one)
@@ -66,7 +66,7 @@ def test_at_most_two_reports_are_in_flight_and_jobs_finished_meanwhile_share_the
     assert report == Report(0, (three, four), 3)
 
 
-def test_a_third_report_may_be_in_flight_if_it_has_many_outcomes() -> None:
+def test_a_third_report_may_be_in_flight_if_there_are_many_outcomes() -> None:
     bench = Bench.of(70)
     running = bench.run(70)
     bench.end(running[0]), bench.end(running[1])
@@ -96,13 +96,13 @@ def test_a_worker_starts_a_waiting_claim_only_when_no_report_is_in_flight() -> N
     assert bench.answer(second, jobs=[])[-1] == Claim(0, 2, 50)
 
 
-def test_a_job_that_ends_during_a_waiting_claim_is_reported_alone() -> None:
+def test_a_job_that_ends_during_a_waiting_claim_is_reported_without_a_further_claim() -> None:
     bench = Bench.of(3)
     (one,) = bench.run(1)
     assert bench.end(one) == Report(0, (one,), 0)
 
 
-def test_a_report_that_claims_no_jobs_is_followed_by_a_waiting_claim() -> None:
+def test_a_waiting_claim_follows_a_report_that_was_answered_without_jobs() -> None:
     bench, one = with_a_job()
     assert bench.answer(bench.end(one), jobs=[])[-1] == Claim(0, 1, 50)
 
@@ -227,7 +227,7 @@ def test_a_result_whose_lease_or_queue_is_gone_is_discarded_with_a_note(error: J
     assert ended(bench.answer(bench.end(one), error)) == [(one, True)]
 
 
-def test_a_refused_result_fails_its_job_permanently_and_a_second_refusal_discards_the_job() -> None:
+def test_if_the_server_refuses_a_result_the_worker_fails_the_job_with_the_reason() -> None:
     bench, one = with_a_job()
     (report,) = bench.answer(bench.end(one), BadRequest("Too long."))
     assert isinstance(report, Report)
@@ -281,7 +281,7 @@ def _fails_for(bench: Bench, seconds: float, group: int = 0) -> None:
 
 
 @pytest.mark.parametrize("until_empty", [False, True])
-def test_only_a_worker_with_until_empty_gives_up_after_a_minute_without_the_server(until_empty: bool) -> None:
+def test_only_a_worker_with_until_empty_ends_if_the_server_is_unreachable_for_a_minute(until_empty: bool) -> None:
     bench = Bench.of(1, until_empty=until_empty)
     bench.plan()
     _fails_for(bench, 50)

@@ -26,7 +26,7 @@ async def _calls(number: int) -> tuple[list[Any], int]:
     return ended, len({name for _, name in ended})
 
 
-def test_all_calls_run_concurrently_in_threads_and_each_is_reported_once() -> None:
+def test_handler_calls_run_concurrently_in_threads_and_each_result_is_reported_once() -> None:
     ended, threads = asyncio.run(_calls(5))
     assert sorted(key for key, _ in ended) == [0, 1, 2, 3, 4]
     assert threads == 5

@@ -59,7 +59,7 @@ def test_a_setting_of_another_type_is_refused_with_its_name(name: str) -> None:
         (lambda worker: worker.schedule("n", crom="@daily"), TypeError, "did you mean 'cron'"),
     ],
 )
-def test_the_error_for_a_wrong_use_of_a_worker_says_what_is_wrong(
+def test_a_wrong_use_of_a_worker_raises_an_error_that_says_what_is_wrong(
     use: Callable[[Worker], object], error: type[Exception], says: str
 ) -> None:
     worker = Worker(["p", "q"], url=_URL)
@@ -97,7 +97,9 @@ def test_no_output_of_a_worker_has_a_key() -> None:
         ([{}, {"queue": "p", "function": max}], "The queue 'p' has the schedule 'n' twice"),
     ],
 )
-def test_a_schedule_whose_queue_is_uncertain_stops_the_start(planned: list[dict[str, Any]], says: str) -> None:
+def test_a_worker_does_not_start_if_the_queue_of_a_schedule_is_not_clear(
+    planned: list[dict[str, Any]], says: str
+) -> None:
     worker = Worker(["p", "q", "r"], url=_URL)
     worker.handler("p")(_handle)
     worker.handler("q", "r")(max)

@@ -27,7 +27,9 @@ def _look_at(person: Person, queue: Queue, uid: str) -> None:
     person.sees(f"Job {uid[:8]}")
 
 
-def test_the_page_of_a_job_folds_json_and_copies_the_json_and_the_link_exactly(arrive: Arrive, queue: Queue) -> None:
+def test_the_page_of_a_job_folds_json_and_copies_json_or_link_to_the_clipboard_unchanged(
+    arrive: Arrive, queue: Queue
+) -> None:
     person = arrive(permissions=["clipboard-read", "clipboard-write"])
     content = {"to": ["alice", "bob"], "exact": 1234567890123456789, "deep": {"er": {"est": {"still": 1}}}}
     uid = queue.add(content, meta={"from": "shop"}).uid
@@ -93,7 +95,9 @@ def test_the_page_of_a_job_shows_why_the_job_does_not_run(person: Person, queue:
     expect(person.page.get_by_text("no route to host").first).to_be_visible()
 
 
-def test_the_page_of_a_failed_job_counts_jobs_that_failed_alike_and_links_them(person: Person, queue: Queue) -> None:
+def test_the_page_of_a_failed_job_counts_and_links_jobs_that_failed_with_the_same_error(
+    person: Person, queue: Queue
+) -> None:
     for number in range(3):
         uid = queue.add({}).uid
         queue.update(uid, new_status="failed", error=f"no route to host 192.0.2.{number}")
@@ -167,7 +171,7 @@ def test_the_page_of_a_job_shows_attempt_progress_and_retry_time_as_text(person:
         ("America/New_York", "Sat, 28 Feb 2026, 18:30:00 GMT-5 (23:30:00 UTC)"),
     ],
 )
-def test_hovering_over_a_time_shows_it_exactly_and_in_utc(arrive: Arrive, zone: str, shown: str) -> None:
+def test_hovering_over_a_time_shows_the_exact_time_and_utc(arrive: Arrive, zone: str, shown: str) -> None:
     person = arrive(timezone_id=zone)
     person.open()
     person.sees("Sign in")
@@ -245,7 +249,7 @@ def test_the_error_for_a_missing_job_is_shown_on_the_page_of_the_job(person: Per
 
 
 @pytest.mark.parametrize("role", ["producer", "worker"])
-def test_a_producer_or_worker_key_opens_the_page_of_a_queue(person: Person, queue: Queue, role: str) -> None:
+def test_the_page_of_a_queue_works_with_a_producer_or_worker_key(person: Person, queue: Queue, role: str) -> None:
     key = f"{role}'s"
     queue.keys.add(role, key)
     uid = queue.add({"first": 1}).uid

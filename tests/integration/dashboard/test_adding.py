@@ -29,7 +29,7 @@ def test_a_job_is_added_by_the_form(person: Person, queue: Queue) -> None:
     assert (job.priority, job.tags, job.content) == (5, ("red", "large"), {"to": "alice", "exact": 12345678901234567})
 
 
-def test_the_add_form_offers_what_a_unique_key_means_and_debounce(person: Person, queue: Queue) -> None:
+def test_the_add_form_has_the_options_of_a_unique_key_and_debounce(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
 
     def add(**texts: str) -> None:
@@ -55,7 +55,7 @@ def test_the_add_form_offers_what_a_unique_key_means_and_debounce(person: Person
     assert job.content == {"page": 2}
 
 
-def test_the_add_form_says_that_a_job_holds_its_key(person: Person, queue: Queue) -> None:
+def test_the_add_form_says_that_another_job_holds_the_unique_key(person: Person, queue: Queue) -> None:
     uid = queue.add({}, unique_key="report").uid
     person.look_at(queue.name)
     person.press("Add job")
@@ -67,7 +67,7 @@ def test_the_add_form_says_that_a_job_holds_its_key(person: Person, queue: Queue
     assert [job.uid for job in queue.jobs()] == [uid]
 
 
-def test_the_whole_add_form_fits_on_a_phone(arrive: Arrive, queue: Queue) -> None:
+def test_all_of_the_add_form_can_be_reached_on_a_phone(arrive: Arrive, queue: Queue) -> None:
     person = arrive(viewport={"width": 360, "height": 900})
     person.look_at(queue.name)
     person.press("Add job")
@@ -77,7 +77,7 @@ def test_the_whole_add_form_fits_on_a_phone(arrive: Arrive, queue: Queue) -> Non
 
 
 @pytest.mark.parametrize("name", ["Command line", "curl"])
-def test_the_shell_commands_on_the_page_of_an_empty_queue_add_a_job(
+def test_the_shell_commands_that_an_empty_queue_page_shows_add_a_job(
     person: Person, engine: JobEngine, queue: Queue, name: str
 ) -> None:
     """They are run as copied from the page of a queue whose name needs quotes in a shell."""
@@ -91,7 +91,7 @@ def test_the_shell_commands_on_the_page_of_an_empty_queue_add_a_job(
     assert [job.content for job in quoted.jobs()] == [{"to": "ada@example.org"}]
 
 
-def test_json_is_checked_while_it_is_typed(person: Person, queue: Queue) -> None:
+def test_the_add_form_checks_json_while_the_user_types(person: Person, queue: Queue) -> None:
     person.look_at(queue.name)
     person.press("Add job")
     dialog = person.dialog("Add job")

@@ -99,7 +99,7 @@ def test_a_job_without_dependencies_has_no_panel_of_dependencies(person: Person,
     expect(_list(person, "Needed by")).to_have_text(["Waiting 00000002 "])
 
 
-def test_a_large_graph_is_drawn_up_to_200_boxes(person: Person, queue: Queue, client: Client) -> None:
+def test_a_graph_shows_at_most_200_boxes(person: Person, queue: Queue, client: Client) -> None:
     add(client, queue.name, 1)
     for first in range(2, 232, 23):
         jobs = [{"uid": uid(first + at), "content": {}, "depends_on": [uid(1)]} for at in range(23)]
@@ -126,7 +126,7 @@ def test_jobs_of_a_queue_without_a_key_are_shown_without_details(
     expect(_list(person, "Waits for")).to_have_text([f"Not finished 00000001 in {other.name} "])
 
 
-def test_a_job_that_failed_because_of_another_runs_once_its_dependencies_are_dropped(
+def test_a_job_failed_by_a_dependency_runs_after_the_dashboard_drops_its_dependencies(
     person: Person, queue: Queue, client: Client
 ) -> None:
     add(client, queue.name, 1)
@@ -203,7 +203,9 @@ def test_a_batch_is_closed_retried_and_cancelled(person: Person, queue: Queue, c
     assert read_batch(client, queue.name, "nightly")["failed"] == 3
 
 
-def test_a_page_has_fifty_batches_and_an_address_opens_one_batch(person: Person, queue: Queue, client: Client) -> None:
+def test_a_page_lists_fifty_batches_and_the_address_of_a_batch_opens_its_page(
+    person: Person, queue: Queue, client: Client
+) -> None:
     for number in range(51):
         put_batch(client, queue.name, f"batch {number:02}")
     change_batch(client, queue.name, "batch 07", open=False)

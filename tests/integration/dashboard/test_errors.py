@@ -115,7 +115,9 @@ def test_an_error_group_moves_to_another_queue_after_a_dry_run(person: Person, e
     expect(dialog).to_be_hidden()
 
 
-def test_further_errors_are_on_the_next_page_and_errors_left_out_are_counted(person: Person, queue: Queue) -> None:
+def test_more_error_groups_are_on_the_next_page_and_jobs_of_unlisted_groups_are_counted(
+    person: Person, queue: Queue
+) -> None:
     for one, other in list(product("abcdefgh", repeat=2))[:51]:
         queue.update(queue.add({}).uid, new_status="failed", error=f"no route to {one}{other}x")
     pattern = "**/api/v1/failures*"

@@ -54,7 +54,7 @@ def test_the_table_shows_running_waiting_and_held_jobs_of_each_group(person: Per
     expect(person.row("Groups", "ada").get_by_role("cell").first).to_have_text("1 of 2")
 
 
-def test_the_order_and_the_name_of_a_group_are_in_the_address(person: Person, queue: Queue) -> None:
+def test_the_address_has_the_sort_order_of_groups_and_the_searched_name(person: Person, queue: Queue) -> None:
     queue.add({}, group="ada")
     queue.add_many([{}] * 3, group="bob")
     queue.add_many([{}] * 2, group="cleo")
@@ -75,7 +75,7 @@ def test_the_order_and_the_name_of_a_group_are_in_the_address(person: Person, qu
     assert person.page.url.endswith("/groups?sort=in_progress&group=nobody")
 
 
-def test_an_order_chosen_during_a_refresh_of_groups_is_kept(person: Person, queue: Queue) -> None:
+def test_a_sort_order_chosen_during_a_refresh_of_groups_stays_chosen(person: Person, queue: Queue) -> None:
     queue.add({}, group="ada")
     queue.claim()
     queue.add_many([{}] * 2, group="bob")
@@ -89,7 +89,7 @@ def test_an_order_chosen_during_a_refresh_of_groups_is_kept(person: Person, queu
     expect(_names(person)).to_have_text(["ada", "bob"])
 
 
-def test_a_page_has_fifty_groups_and_keys_turn_the_page(person: Person, queue: Queue) -> None:
+def test_a_page_lists_fifty_groups_and_keyboard_keys_turn_the_page(person: Person, queue: Queue) -> None:
     for number in range(50):
         queue.add_many([{}] * 2, group=f"group {number:02}")
     queue.add({}, group="last")

@@ -43,7 +43,9 @@ def _settings_read_before(person: Person, queue: Queue) -> Iterator[Held]:
         yield older
 
 
-def test_settings_read_before_a_change_do_not_reappear_after_it(person: Person, queue: Queue) -> None:
+def test_an_answer_with_settings_from_before_a_change_does_not_replace_the_changed_settings(
+    person: Person, queue: Queue
+) -> None:
     """Otherwise the next change would send the outdated settings."""
     # The page requests the stats again once it has the older answer.
     asked = "**/api/v1/queue/stats*"
@@ -56,7 +58,9 @@ def test_settings_read_before_a_change_do_not_reappear_after_it(person: Person, 
     assert queue.stats().max_jobs == 500
 
 
-def test_the_settings_form_is_not_built_from_data_read_before_a_change(person: Person, queue: Queue) -> None:
+def test_a_settings_form_opened_after_a_change_never_shows_settings_from_before_the_change(
+    person: Person, queue: Queue
+) -> None:
     with _settings_read_before(person, queue) as older:
         person.page.get_by_role("link", name="Jobs", exact=True).click()
         expect(person.jobs()).to_have_count(1)
@@ -98,7 +102,7 @@ def test_pressing_a_page_button_twice_before_the_answer_turns_one_page(person: P
     expect(person.jobs().first).to_contain_text("number: 100" if name == "Next page" else "number: 0")
 
 
-def test_an_older_list_of_keys_does_not_replace_a_newer_list(person: Person, queue: Queue) -> None:
+def test_a_late_list_of_keys_does_not_replace_a_newer_list(person: Person, queue: Queue) -> None:
     with Held(person.page, "queue/key", most=1) as older:
         person.look_at(queue.name, part="/settings")
         older.wait()
@@ -123,7 +127,9 @@ def _admin_at(person: Person, route: str) -> None:
 
 
 @pytest.mark.parametrize("admin", [False, True])
-def test_a_sign_in_answered_after_leaving_its_form_is_ignored(person: Person, queue: Queue, admin: bool) -> None:
+def test_a_sign_in_that_is_answered_after_the_user_left_the_form_is_ignored(
+    person: Person, queue: Queue, admin: bool
+) -> None:
     person.open()
     with Held(person.page, "access") as access:
         if admin:
@@ -139,7 +145,9 @@ def test_a_sign_in_answered_after_leaving_its_form_is_ignored(person: Person, qu
     expect(person.field("Queue")).to_have_value("another")
 
 
-def test_a_queue_created_after_leaving_the_page_is_reported_but_not_opened(person: Person, queue: Queue) -> None:
+def test_if_the_user_leaves_before_a_queue_is_created_the_queue_is_reported_but_not_opened(
+    person: Person, queue: Queue
+) -> None:
     _admin_at(person, "queues")
     person.press("Create queue")
     dialog = person.dialog("Create queue")
@@ -154,7 +162,9 @@ def test_a_queue_created_after_leaving_the_page_is_reported_but_not_opened(perso
     assert person.page.url.endswith("#/server")
 
 
-def test_a_deletion_answered_after_leaving_the_page_does_not_change_the_page(person: Person, queue: Queue) -> None:
+def test_a_deletion_that_is_answered_after_the_user_left_the_page_does_not_change_the_page(
+    person: Person, queue: Queue
+) -> None:
     uid = queue.add({}).uid
     _admin_at(person, f"queue/{queue.name}/job/{uid}")
     person.choose("More actions", "Delete")
@@ -180,7 +190,7 @@ def test_a_deletion_answered_after_leaving_the_page_does_not_change_the_page(per
     assert person.page.url.endswith("#/server")
 
 
-def test_a_count_answered_after_closing_or_leaving_opens_no_dialog(person: Person, queue: Queue) -> None:
+def test_a_count_that_arrives_after_the_user_cancelled_or_left_opens_no_dialog(person: Person, queue: Queue) -> None:
     queue.update(queue.add({}).uid, new_status="failed", error="no route")
     dialogs = person.page.get_by_role("dialog")
     person.look_at(queue.name, part="/errors")

@@ -126,7 +126,7 @@ def test_a_queue_that_is_paused_or_drained_is_marked_until_it_is_resumed(admin: 
     assert not queue.stats().paused
 
 
-def test_the_last_row_can_be_scrolled_above_the_notes(admin: Person, queue: Queue) -> None:
+def test_the_last_row_can_be_scrolled_above_the_notifications(admin: Person, queue: Queue) -> None:
     """Otherwise a note about the last action would cover the row."""
     admin.page.set_viewport_size({"width": 1280, "height": 230})
     admin.choose(f"Actions for {queue.name}", "Pause")
@@ -214,7 +214,7 @@ def test_keys_with_a_role_are_added_and_revoked(person: Person, url: str, queue:
             viewed.access()
 
 
-def test_the_owners_key_is_changed_and_the_tab_uses_the_new_key(
+def test_after_a_change_of_the_owner_key_the_tab_uses_the_new_key(
     person: Person, engine: JobEngine, queue: Queue
 ) -> None:
     person.look_at(queue.name)

@@ -42,11 +42,11 @@ def _starts(person: Person, lengths: list[int]) -> Any:
     return person.page.evaluate(f"begun.slice(0, {len(lengths)})")
 
 
-def test_a_slow_answer_does_not_stop_the_refreshes_of_a_page(later: Person) -> None:
+def test_a_page_continues_to_refresh_after_a_slow_answer(later: Person) -> None:
     assert _starts(later, [100, 10_000, 100]) == [0, 1_100, 12_100]
 
 
-def test_polling_occupies_a_slow_server_at_most_a_sixth_of_the_time(later: Person) -> None:
+def test_polling_takes_at_most_a_sixth_of_the_time_of_a_slow_server(later: Person) -> None:
     """The pause depends on the shorter of the last two reads."""
     assert _starts(later, [10_000, 6_000, 6_000, 6_000]) == [0, 11_000, 47_000, 83_000]
 

@@ -192,7 +192,7 @@ def test_a_change_of_a_schedule_keeps_settings_outside_the_form(person: Person, 
     assert changed["job"] == job
 
 
-def test_the_page_of_a_schedule_shows_its_times_and_is_left_at_its_deletion(
+def test_the_page_of_a_schedule_shows_its_times_and_deleting_leads_back_to_the_list(
     person: Person, queue: Queue, client: Client
 ) -> None:
     put_schedule(client, queue.name, "nightly", cron="30 2 * * *", timezone="Europe/Berlin", job={"content": {"a": 1}})
@@ -225,7 +225,7 @@ def test_a_viewer_sees_schedules_and_no_actions(person: Person, queue: Queue, cl
         expect(person.button(name)).to_have_count(0)
 
 
-def test_one_page_lists_the_schedules_of_all_queues_with_trouble_first(
+def test_one_page_lists_the_schedules_of_all_queues_with_late_and_paused_ones_first(
     person: Person, engine: JobEngine, queue: Queue, client: Client
 ) -> None:
     other = engine.queue(f"{queue.name} too")

@@ -21,7 +21,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("role", SHOWN)
-def test_the_page_shows_only_actions_that_the_key_allows(person: Person, queue: Queue, role: str) -> None:
+def test_a_queue_page_shows_only_actions_that_the_key_allows(person: Person, queue: Queue, role: str) -> None:
     key = "key" if role == "owner" else f"{role}'s"
     if role != "owner":
         queue.keys.add(role, key)
@@ -54,7 +54,7 @@ def test_a_tab_can_be_signed_in_to_several_queues(person: Person, engine: JobEng
         expect(person.button("Add job")).to_be_visible()
 
 
-def test_a_key_is_kept_in_one_tab_until_signing_out(person: Person, queue: Queue) -> None:
+def test_a_key_is_kept_only_in_its_tab_and_only_until_the_user_signs_out(person: Person, queue: Queue) -> None:
     person.list_queues(queue.name)
     person.page.reload()
     expect(person.row("Queues", queue.name)).to_be_visible()
@@ -82,7 +82,7 @@ def test_a_key_typed_immediately_after_signing_out_is_used(person: Person, queue
     person.sees("Queues")
 
 
-def test_the_sign_in_form_shows_an_error_about_key_or_name(person: Person, queue: Queue) -> None:
+def test_the_sign_in_form_shows_errors_about_a_wrong_key_or_queue_name(person: Person, queue: Queue) -> None:
     person.open()
     for name, key, told in (
         (queue.name, "wrong", "access key"),
