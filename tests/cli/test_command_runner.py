@@ -179,7 +179,7 @@ def test_cancellation_while_a_command_starts_ends_the_process() -> None:
 
 
 @pytest.mark.parametrize(("grace", "twice"), [(0.3, False), (60, True)])
-def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period_or_at_a_second_cancellation(
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period_or_a_second_cancellation(
     tmp_path: Path, grace: float, twice: bool
 ) -> None:
     stubborn = f"trap '' TERM; sleep 60 & {_ready(tmp_path)}; wait; wait"

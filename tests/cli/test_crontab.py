@@ -29,7 +29,7 @@ def _read(text: str, **more: Any) -> Any:
     return read_crontab(text.split("\n"), **more)
 
 
-def test_each_line_becomes_a_schedule_with_its_zone_and_the_variables_before_it() -> None:
+def test_each_line_becomes_a_schedule_with_the_zone_and_variables_of_earlier_lines() -> None:
     table = _read(_CRONTAB)
     path = "export PATH=/usr/bin:/bin\n"
     assert [(job.line, job.cron, job.timezone, job.content) for job in table.jobs] == [

@@ -129,7 +129,9 @@ def test_release_ends_a_hold(shell: Shell, kind: tuple[str, ...]) -> None:
         (("--rate", "none"), {"rate": None}),
     ],
 )
-def test_group_set_sends_only_what_was_given(shell: Shell, options: tuple[str, ...], changes: dict[str, Any]) -> None:
+def test_group_set_sends_only_the_given_settings(
+    shell: Shell, options: tuple[str, ...], changes: dict[str, Any]
+) -> None:
     assert shell("group", "set", "mail", "g", *options).exit_code == 0
     assert shell.mail.asked == [("set_group", "g", changes)]
 
@@ -252,7 +254,7 @@ def test_explain_of_a_held_job_names_the_command_that_changes_the_limit_or_hold(
     assert lines.get("holders.1.lease_expires") == ("1970-01-01T00:00:01Z" if "holders" in more else None)
 
 
-def test_explain_of_a_held_job_shows_how_far_away_each_time_is(shell: Shell) -> None:
+def test_explain_of_a_held_job_shows_the_time_left_until_each_time(shell: Shell) -> None:
     first, second = "1970-01-01T00:00:07Z", "1970-01-01T00:00:08Z"
     reason = f"In progress: a at worker w until {first}, b until {second}. The next can be claimed at {second}."
     shell.mail.answers["explain"] = Explanation({"uid": UID, "state": "queued", "reason": reason})
@@ -264,7 +266,7 @@ def test_explain_of_a_held_job_shows_how_far_away_each_time_is(shell: Shell) -> 
 # Queues
 
 
-def test_stats_show_held_jobs_only_if_there_are_any(shell: Shell) -> None:
+def test_stats_show_the_count_of_held_jobs_only_if_jobs_are_held(shell: Shell) -> None:
     plain = shell("queue", "stats", "mail").stdout
     shell.mail.answers["stats"] = stats_of(held=0, workers_wanted=None, held_until=None)
     assert shell("queue", "stats", "mail").stdout == plain

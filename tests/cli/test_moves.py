@@ -23,7 +23,7 @@ def test_configure_sets_and_removes_the_dead_letter_queue(shell: Shell, options:
     assert shell.mail.asked[-1] == ("configure", {"dead_letter": value})
 
 
-def test_the_retention_of_a_dead_letter_queue_can_be_changed_alone(shell: Shell) -> None:
+def test_the_retention_in_a_dead_letter_queue_can_be_changed_without_naming_the_queue(shell: Shell) -> None:
     shell.mail.answers["stats"] = stats_of(dead_letter={"queue_name": "dead", "keep_minutes": 5})
     assert shell("queue", "configure", "mail", "--dead-letter-keep", "1h").exit_code == 0
     assert shell.mail.asked[-1] == ("configure", {"dead_letter": {"queue_name": "dead", "keep_minutes": 60}})

@@ -203,7 +203,7 @@ def test_jobs_shows_a_failed_job_with_the_line_that_names_its_error(shell: Shell
         ("a\nb at 7", r"a\\nb at 7"),
     ],
 )
-def test_explain_shows_how_far_away_times_are(shell: Shell, sent: str, shown: str) -> None:
+def test_explain_shows_the_time_left_until_each_time(shell: Shell, sent: str, shown: str) -> None:
     raw = {"uid": UID, "state": "queued", "reason": sent}
     shell.mail.answers["explain"] = Explanation(raw)
     lines = dict(line.split("\t") for line in shell("explain", "mail", UID).stdout.splitlines())

@@ -183,7 +183,7 @@ def _completed(engine: FakeEngine, args: list[str], incomplete: str = "") -> lis
 @pytest.mark.parametrize(
     "args", [["jobs"], ["queue", "pause"], ["update"], ["top", "news"], ["work"], ["--profile", "p", "errors"]]
 )
-def test_completion_of_queue_names_reads_them_from_the_server(args: list[str]) -> None:
+def test_queue_names_are_completed_with_names_from_the_server(args: list[str]) -> None:
     assert _completed(FakeEngine(admin_key="admin"), args, "ma") == ["mail"]
 
 
@@ -191,7 +191,7 @@ def test_completion_of_queue_names_reads_them_from_the_server(args: list[str]) -
     "args",
     [["group", "show", "mail"], ["group", "set", "mail"], ["add", "mail", "--group"], ["update", "mail", "--group"]],
 )
-def test_completion_of_group_names_reads_the_largest_ones_from_the_server(args: list[str]) -> None:
+def test_group_names_are_completed_with_the_largest_groups_of_the_server(args: list[str]) -> None:
     engine = FakeEngine()
     engine.queue("mail").answers["groups"] = [group_of("customer-8"), group_of("customer-7"), group_of("other")]
     assert _completed(engine, args, "cust") == ["customer-7", "customer-8"]
@@ -201,7 +201,7 @@ def test_completion_of_group_names_reads_the_largest_ones_from_the_server(args: 
 
 
 @pytest.mark.parametrize("args", [["batch", "show"], ["batch", "close"], ["add", "--batch"], ["jobs", "--batch"]])
-def test_completion_of_batch_names_reads_them_from_the_server(args: list[str]) -> None:
+def test_batch_names_are_completed_with_names_from_the_server(args: list[str]) -> None:
     engine = FakeEngine()
     engine.queue("mail").answers["batches"] = [batch_of("import-8"), batch_of("import-7"), batch_of("export")]
     line = [args[0], "mail", args[1]] if args[1].startswith("-") else [*args, "mail"]
@@ -210,7 +210,7 @@ def test_completion_of_batch_names_reads_them_from_the_server(args: list[str]) -
 
 
 @pytest.mark.parametrize("command", ["show", "pause", "run", "delete", "add"])
-def test_completion_of_schedule_names_reads_them_from_the_server(command: str) -> None:
+def test_schedule_names_are_completed_with_names_from_the_server(command: str) -> None:
     engine = FakeEngine()
     engine.queue("mail").answers["schedules"] = [schedule_of("nightly"), schedule_of("night"), schedule_of("weekly")]
     assert _completed(engine, ["schedule", command, "mail"], "ni") == ["night", "nightly"]
@@ -218,7 +218,7 @@ def test_completion_of_schedule_names_reads_them_from_the_server(command: str) -
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Forbidden("no", status=403)])
-def test_completion_of_queue_names_is_empty_if_the_server_refuses_or_is_unreachable(
+def test_no_queue_names_are_completed_if_the_server_refuses_or_is_unreachable(
     error: JobEngineError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: FakeEngine) -> Any:
@@ -229,7 +229,9 @@ def test_completion_of_queue_names_is_empty_if_the_server_refuses_or_is_unreacha
     assert _completed(FakeEngine(), ["jobs"]) == []
 
 
-def test_completion_of_profiles_reads_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_names_are_completed_with_names_from_the_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert _completed(FakeEngine(), ["--profile"]) == []
     (tmp_path / "jobengine").mkdir()

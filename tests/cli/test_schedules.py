@@ -51,7 +51,9 @@ _NIGHTLY = schedule_of(
         ),
     ],
 )
-def test_add_sends_only_what_was_given(shell: Shell, options: tuple[str, ...], settings: dict[str, Any]) -> None:
+def test_schedule_add_sends_only_the_given_settings(
+    shell: Shell, options: tuple[str, ...], settings: dict[str, Any]
+) -> None:
     assert shell("schedule", "add", "mail", "nightly", '{"a": 1}', *options).exit_code == 0
     assert shell("schedule", "add", "mail", "nightly", *options, "--dry-run").exit_code == 0
     assert shell.mail.asked == [
@@ -61,7 +63,7 @@ def test_add_sends_only_what_was_given(shell: Shell, options: tuple[str, ...], s
 
 
 @pytest.mark.parametrize("options", [(), ("--cron", "@daily", "--every", "5m"), ("--cron", "@daily", "[]")])
-def test_add_needs_either_a_cron_line_or_a_time_span(shell: Shell, options: tuple[str, ...]) -> None:
+def test_schedule_add_needs_either_a_cron_line_or_a_time_span(shell: Shell, options: tuple[str, ...]) -> None:
     assert shell("schedule", "add", "mail", "nightly", *options).exit_code == 2
     assert shell.engine.made == []
 

@@ -117,7 +117,7 @@ def test_a_schedule_has_its_settings_times_and_firings() -> None:
     assert (bare.every, bare.next, bare.firings, bare.failures) == (_MINUTE, (), (), 0)
 
 
-def test_a_change_sends_only_what_was_given() -> None:
+def test_a_change_of_a_schedule_sends_only_the_given_settings() -> None:
     queue, pool = queue_with(lambda request: answer(200, _SCHEDULE))
     queue.schedules.change("nightly", cron="@weekly", pause_after_failures=None)
     queue.schedules.change("nightly", {"b": 2}, priority=1)

@@ -155,7 +155,7 @@ class AccessContract(Contract):
         job = ask.add(max_attempts=2)
         assert (job.spec.keep.minutes, job.spec.max_attempts) == (7, 2)
 
-    def test_a_queue_that_requires_the_lease_refuses_updates_without_it(self, ask: Asker) -> None:
+    def test_a_queue_that_requires_leases_refuses_updates_without_a_lease(self, ask: Asker) -> None:
         ask.reconfigure(require_lease=True)
         ask.add()
         job = ask.hold()

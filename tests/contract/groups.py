@@ -47,7 +47,7 @@ class LimitsContract(Contract):
         add_all(ask, "aaaa.bbbb.c")
         assert letters([job for _ in range(9) if (job := ask.claim()) is not None]) == "aa.bb"
 
-    def test_claims_at_once_never_exceed_a_limit(self, world: World, ask: Asker) -> None:
+    def test_concurrent_claims_never_exceed_a_limit(self, world: World, ask: Asker) -> None:
         ask.reconfigure(group_limits=TWO)
         add_all(ask, "aaaabbbb")
         claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(9)]

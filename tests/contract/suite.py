@@ -144,7 +144,7 @@ class JobsContract(Contract):
         assert (claimed.state, claimed.updated, claimed.spec) == (State.INPROGRESS, world.now, job.spec)
         assert ask.peek() is None
 
-    def test_claims_at_once_never_get_the_same_job(self, world: World, ask: Asker) -> None:
+    def test_concurrent_claims_never_get_the_same_job(self, world: World, ask: Asker) -> None:
         added = {ask.add().spec.uid for _ in range(20)}
         claims = [world.engine.claim(c.Claims(queues=("q",), access_key=KEY)) for _ in range(30)]
         claimed = [one.job.spec.uid for given in world.all_of(*claims) for one in given.jobs]
@@ -280,7 +280,9 @@ class JobsContract(Contract):
         assert ask.jobs() == [*old[:2], new]
         assert new.spec.uid not in {job.spec.uid for job in old}
 
-    def test_jobs_whose_time_passed_during_a_restart_are_expired_after_it(self, world: World, ask: Asker) -> None:
+    def test_jobs_whose_deadline_passed_while_no_server_ran_expire_at_the_next_start(
+        self, world: World, ask: Asker
+    ) -> None:
         job = ask.add(timeout_seconds=MINUTE)
         ask.claim()
         world.advance(MINUTE)

@@ -93,5 +93,5 @@ def test_an_engine_that_forgets_claims_fails_the_contract(tmp_path: Path) -> Non
     asker = Asker(world)
     asker.create()
     with pytest.raises(AssertionError):
-        EngineContract().test_claims_at_once_never_get_the_same_job(world, asker)
+        EngineContract().test_concurrent_claims_never_get_the_same_job(world, asker)
     world.stop()

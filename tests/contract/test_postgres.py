@@ -188,7 +188,7 @@ def test_no_client_data_is_in_the_tables_in_plain_text(world: PostgresWorld) -> 
             assert all("secret" not in value for value in row if isinstance(value, str))
 
 
-def test_each_of_two_servers_sees_the_others_changes(database: Database) -> None:
+def test_each_of_two_servers_serves_the_changes_made_at_the_other_server(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here, there = Asker(first), Asker(second)

@@ -115,7 +115,9 @@ class WaitingContract(Contract):
         with pytest.raises(e.AccessDenied):
             assert old.answer
 
-    def test_a_waiter_for_two_queues_gets_no_job_if_its_key_opens_only_one(self, world: World, ask: Asker) -> None:
+    def test_a_waiter_for_two_queues_gets_no_job_if_its_key_opens_only_one_queue(
+        self, world: World, ask: Asker
+    ) -> None:
         ask.create("other")
         ask.reconfigure(new_access_key=b"new", old_key_seconds=10)
         waiting = ask.claiming("other", "q")

@@ -143,7 +143,7 @@ def test_a_queue_has_a_limited_number_of_keys(world: World) -> None:
         add_key(world, Role.WORKER, b"one more")
 
 
-def test_a_new_owner_key_replaces_the_old_one(world: World) -> None:
+def test_a_new_owner_key_replaces_the_old_owner_key(world: World) -> None:
     add_key(world, Role.WORKER, b"w")
     world.add()
     world.set_up(new_access_key=b"fresh")
@@ -160,7 +160,7 @@ def of_go(world: World, key: bytes = KEY) -> Queue:
     return world.tables.queues["q"].queue
 
 
-def test_the_first_use_of_a_go_version_key_replaces_its_digest_by_a_salted_one(world: World) -> None:
+def test_the_first_use_of_a_go_version_key_replaces_its_digest_by_a_salted_digest(world: World) -> None:
     own = world.tables.queues["q"].queue
     for command in every_command():
         taken_over = of_go(world)

@@ -56,7 +56,7 @@ def test_adjacent_job_records_are_decoded_without_the_slower_single_decoder(monk
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"[", b"{"), (b"null", b"nul"), (b",7,", b",8,"), (b"{}]", b"{}")])
-def test_a_bad_record_of_a_job_is_refused_whether_read_alone_or_with_others(old: bytes, new: bytes) -> None:
+def test_a_malformed_job_record_is_refused_whether_decoded_alone_or_with_other_records(old: bytes, new: bytes) -> None:
     good, bad = (
         encode(JobAdded("q", read_back(number, Standing(state=State.QUEUED, updated=NOW)))) for number in (0, 1)
     )

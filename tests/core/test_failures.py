@@ -219,7 +219,7 @@ def _dropping(*names: str) -> tuple[FailureIndex, dict[str, Job]]:
     ("failed", "kept"),
     [("aabbcd", {"a": 2, "b": 2, "d": 1}), ("abcd", {"b": 1, "c": 1, "d": 1}), ("abca", {"a": 2, "b": 1, "c": 1})],
 )
-def test_the_smallest_failure_groups_are_dropped_and_among_equal_ones_the_earliest(
+def test_the_smallest_failure_groups_are_dropped_and_of_equally_small_groups_the_earliest(
     failed: str, kept: dict[str, int]
 ) -> None:
     index, _ = _dropping(*failed)

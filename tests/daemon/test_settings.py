@@ -119,7 +119,7 @@ INVALID = {
 @pytest.mark.parametrize(
     ("variable", "value"), [(variable, value) for variable, values in INVALID.items() for value in values]
 )
-def test_an_invalid_value_is_named_with_the_allowed_values(variable: str, value: str) -> None:
+def test_the_error_for_an_invalid_value_of_a_setting_names_the_allowed_values(variable: str, value: str) -> None:
     with pytest.raises(BadSetting) as caught:
         read(**{variable: value})
     assert str(caught.value).startswith(f"{variable} must be ")

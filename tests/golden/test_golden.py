@@ -213,7 +213,7 @@ def test_there_is_a_golden_record_of_every_version_that_can_be_read() -> None:
         (record_fields.NotesExtras, Notes),
     ],
 )
-def test_fields_left_out_of_a_record_are_read_as_their_defaults(written: type, read: type) -> None:
+def test_fields_missing_in_a_record_have_their_default_values(written: type, read: type) -> None:
     parts = (Spec, Rare) if read is Spec else (read,)
     defaults = {name: field.default for part in parts for name, field in _fields(part).items()}
     if read is Spec:
@@ -299,7 +299,7 @@ def test_a_record_of_an_unknown_kind_or_version_is_refused(record: bytes) -> Non
         decode(record)
 
 
-def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_database_with_a_record_of_a_newer_version_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "db"
     journal, _ = opened(path)
     journal.append([encode(RECORDS["queue-created-7.record"]), b'["job-added",8,"mail",{}]'])
@@ -310,7 +310,7 @@ def test_a_database_with_a_record_of_a_newer_version_is_refused_and_left_alone(t
     assert path.read_bytes() == before
 
 
-def test_a_database_of_a_newer_major_version_is_refused_and_left_alone(database: Path) -> None:
+def test_a_database_of_a_newer_major_version_is_refused_and_not_changed(database: Path) -> None:
     data = database.read_bytes()
     newer = data[:8] + bytes([0, 2]) + data[10:]
     database.write_bytes(newer)

@@ -66,7 +66,7 @@ def test_bytes_without_room_in_the_socket_follow_in_order(pair: _Pair) -> None:
     assert received + pair.read() == b"".join(sent)
 
 
-def test_bytes_wait_behind_those_in_the_transport(pair: _Pair) -> None:
+def test_bytes_are_sent_after_the_bytes_already_waiting_in_the_transport(pair: _Pair) -> None:
     pair.transport.write(b"first ")
     writer(pair.transport)(b"second")
     assert pair.read() == b""
@@ -74,7 +74,7 @@ def test_bytes_wait_behind_those_in_the_transport(pair: _Pair) -> None:
     assert pair.read() == b"first second"
 
 
-def test_a_lost_connection_is_left_to_the_transport(pair: _Pair) -> None:
+def test_the_transport_handles_a_connection_found_lost_at_a_direct_write(pair: _Pair) -> None:
     pair.client.close()
     writer(pair.transport)(b"answer")
     assert pair.is_writing

@@ -82,7 +82,7 @@ def documented(make_daemon: MakeDaemon, certificate: Path, tmp_path: Path) -> It
         connection.close()
 
 
-def test_nginx_as_documented_reuses_its_connections(documented: Documented) -> None:
+def test_nginx_as_documented_reuses_its_connections_to_the_server(documented: Documented) -> None:
     requests = 30
 
     def work() -> None:

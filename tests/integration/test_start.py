@@ -127,14 +127,14 @@ def test_damage_that_is_found_while_the_server_listens_is_logged(daemon: Daemon)
     assert "Nothing was changed" in daemon.log
 
 
-def test_a_database_without_rights_for_its_user_is_named_with_advice(stopped: Daemon) -> None:
+def test_the_error_for_a_database_file_without_permissions_gives_advice(stopped: Daemon) -> None:
     stopped.db_path.chmod(0)
     stopped.prefix = AS_ITS_USER
     assert stopped.run() == 1
     assert "check DB_PATH, and its owner: [Errno 13] Permission denied" in _reason(stopped)
 
 
-def test_a_current_directory_that_can_not_be_entered_is_named_with_advice(tmp_path: Path) -> None:
+def test_the_error_for_a_current_directory_without_permissions_gives_advice(tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", 'chmod 0 . && exec "$@"', "sh", *AS_ITS_USER, *JOBENGINE, "serve", "--db-path", "/tmp/none/db"],
         cwd=tmp_path,

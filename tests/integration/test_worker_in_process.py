@@ -205,7 +205,7 @@ def test_a_worker_sets_its_schedules_before_it_works_and_a_second_start_keeps_th
     assert nightly.job == {"content": {"a": 1}, "priority": 5}
 
 
-def test_a_refused_schedule_stops_the_start_before_any_claim_and_is_named(jobengine_server: Server) -> None:
+def test_a_worker_whose_schedule_is_refused_names_the_schedule_and_does_not_start(jobengine_server: Server) -> None:
     queue = jobengine_server.queue("q")
     queue.add({})
     before = _requests(jobengine_server)

@@ -23,7 +23,7 @@ def _add_for(daemon: Daemon, seconds: float) -> None:
             time.sleep(max(0.0, min(STEP, end - time.monotonic())))
 
 
-def test_no_two_of_50_workers_hold_a_job_at_once_despite_kills_and_delays(
+def test_of_50_workers_with_kills_and_delays_no_two_hold_a_job_at_the_same_time(
     make_daemon: MakeDaemon,
 ) -> None:
     daemon = make_daemon().start()
@@ -62,7 +62,7 @@ def _hold(number: int, began: float, renewed: float, finished: float | None = No
     return Hold("w", "u", number, "lease", 1.0, began, renewed, began, finished)
 
 
-def test_the_check_of_workers_detects_a_job_held_by_two_workers_at_once() -> None:
+def test_the_check_of_workers_detects_a_job_held_by_two_workers_at_the_same_time() -> None:
     over, early, late = _hold(1, 0.1, 0.0), _hold(2, 0.9, 0.8), _hold(2, 1.1, 1.0)
     assert held_twice([early, over]) == [(over, early)]
     assert not held_twice([late, over])

@@ -47,7 +47,7 @@ OF_FAILURES: Final = (
         "                self._drop()\n",
         "                pass\n",
         (
-            "tests/core/test_failures.py::test_the_smallest_failure_groups_are_dropped_and_among_equal_ones_the_earliest",
+            "tests/core/test_failures.py::test_the_smallest_failure_groups_are_dropped_and_of_equally_small_groups_the_earliest",
         ),
     ),
     Mutant(

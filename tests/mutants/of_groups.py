@@ -34,7 +34,7 @@ OF_GROUPS: Final = (
         "is_new = False and",
         (
             "tests/engine/postgres/batch/test_group_races.py::"
-            "test_the_first_limit_of_a_queue_counts_claims_that_were_under_way_when_it_was_set",
+            "test_the_first_limit_of_a_queue_counts_claims_that_were_under_way_at_the_change",
         ),
     ),
     Mutant(

@@ -60,7 +60,7 @@ OF_POSTGRES: Final = (
         f"{_SQL}/jobs.sql",
         "\nFOR UPDATE OF k;",
         ";",
-        (f"{_RACES}::test_two_adds_at_once_with_one_unique_key_add_one_job",),
+        (f"{_RACES}::test_two_concurrent_adds_with_the_same_unique_key_add_one_job",),
     ),
     Mutant(
         "job-lock",
@@ -76,7 +76,7 @@ OF_POSTGRES: Final = (
         _SESSION,
         "except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):\n                reason",
         "except (Redo, SerializationFailure, DeadlockDetected):\n                reason",
-        (f"{_RACES}::test_two_adds_at_once_with_one_uid_add_one_job",),
+        (f"{_RACES}::test_two_concurrent_adds_with_the_same_uid_add_one_job",),
     ),
     Mutant(
         "lane-asked",
@@ -111,7 +111,7 @@ OF_POSTGRES: Final = (
         _LOADING,
         "if _has_old_keys(now):",
         "if False:",
-        ("tests/engine/postgres/batch/test_old_key.py::test_an_old_key_opens_a_cached_queue_until_it_expires",),
+        ("tests/engine/postgres/batch/test_old_key.py::test_an_old_key_opens_a_cached_queue_until_the_key_expires",),
     ),
     Mutant(
         "sealed-for-uid",

@@ -241,7 +241,7 @@ def test_a_batch_refused_by_a_full_disk_is_retried_until_it_is_written() -> None
     assert not bench.clock.getDelayedCalls()
 
 
-def test_changes_made_on_a_full_disk_are_written_after_earlier_ones() -> None:
+def test_changes_made_on_a_full_disk_are_written_after_earlier_changes() -> None:
     bench = full_bench()
     bench.committer.submit([b"x"], "x")
     bench.clock.advance(RETRY_SECONDS)

@@ -75,7 +75,7 @@ def test_a_wrong_secret_is_refused(data: bytes) -> None:
         check(PATH, b"another", files=SimulatedFiles(disk={PATH: data}))
 
 
-def test_a_record_of_a_newer_version_is_refused_and_named() -> None:
+def test_check_refuses_a_record_of_an_unknown_kind_and_names_the_kind() -> None:
     files = SimulatedFiles()
     journal, _ = recovered(Journal(PATH, files=files, kdf=QUICK_KDF))
     journal.append([b'["job-teleported",1,"mail"]'])

@@ -207,7 +207,7 @@ def test_a_repair_of_a_file_with_unknown_bytes_at_its_end_has_everything_before_
     assert "no crash explains" in str(repaired.damage)
 
 
-def test_a_repair_of_a_damaged_snapshot_keeps_its_undamaged_part_and_reports_it(data: bytes) -> None:
+def test_a_repair_of_a_damaged_snapshot_keeps_the_undamaged_part_and_reports_the_damage(data: bytes) -> None:
     end = frame_starts(data)[1]
     damaged = data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]
     files = SimulatedFiles(disk={PATH: damaged})

@@ -108,7 +108,7 @@ def test_an_export_of_one_queue_has_its_jobs_and_the_clock_only() -> None:
     assert whole_state(tables(files, COPY)) == (ahead, queues[1:])
 
 
-def test_commits_made_during_an_export_are_not_in_it() -> None:
+def test_an_export_does_not_have_commits_made_after_its_start() -> None:
     data = made().now()[PATH]
     earlier = frame_starts(data)[-3]
     files = SimulatedFiles(disk={PATH: data[:earlier]})
@@ -153,7 +153,7 @@ def test_a_damaged_or_unknown_database_is_not_exported() -> None:
     assert files.now() == before
 
 
-def test_a_database_that_is_cut_off_while_it_is_read_is_not_exported() -> None:
+def test_a_database_that_is_truncated_during_an_export_is_not_exported() -> None:
     content = b'{"text":"%b"}' % bytes(1 << 20).replace(b"\0", b"a")
     files = made([*FACTS, job(4, content=content), job(5, content=content)])
 

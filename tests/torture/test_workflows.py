@@ -19,7 +19,7 @@ def test_no_job_waits_forever_or_is_claimed_too_early_despite_server_kills(trial
 
 
 @pytest.mark.slow
-def test_a_job_is_released_when_two_servers_end_its_dependencies_at_once(tmp_path: Path) -> None:
+def test_a_job_is_released_when_two_servers_end_its_dependencies_at_the_same_time(tmp_path: Path) -> None:
     tally = Tally()
     TwoParents(pairs=200).run(1, tmp_path, tally)
     assert tally.operations == 400

@@ -107,7 +107,7 @@ def test_a_malformed_dependency_is_refused(server: MemoryServer, fields: dict[st
     assert page(server)["jobs"] == []
 
 
-def test_a_bad_dependency_in_a_bulk_add_is_named_with_its_job(server: MemoryServer) -> None:
+def test_the_error_for_a_malformed_dependency_in_a_bulk_add_names_the_job(server: MemoryServer) -> None:
     answer = _add_many(server, {}, {"depends_on": [A, A]})
     assert (answer.status, answer.json["detail"]) == (
         400,

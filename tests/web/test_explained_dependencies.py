@@ -119,7 +119,7 @@ def test_an_explanation_says_what_to_do_about_a_removed_dependency(
     assert reason.endswith('send new_status "queued" with {"depends_on": []}.')
 
 
-def test_explain_shows_of_a_dependency_in_an_unreadable_queue_only_that_it_is_not_finished(
+def test_explain_hides_the_state_of_an_unfinished_dependency_in_an_unreadable_queue(
     server: MemoryServer,
 ) -> None:
     make_queue(server, "other")

@@ -82,7 +82,7 @@ def test_a_fingerprint_with_other_characters_is_refused(server: MemoryServer, ow
     assert (answer.status, "fingerprint" in answer.json["detail"]) == (400, True)
 
 
-def test_a_refused_fingerprint_among_many_updates_is_named(server: MemoryServer) -> None:
+def test_the_error_for_a_malformed_fingerprint_names_the_update(server: MemoryServer) -> None:
     updates = [{"uid": add(server)["uid"], "new_status": "failed", "fingerprint": own} for own in ("a", "b c")]
     answer = server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": updates})
     assert (answer.status, "updates[1].fingerprint" in answer.json["detail"]) == (400, True)

@@ -126,7 +126,7 @@ def test_a_graph_crosses_queues_in_both_directions(server: MemoryServer) -> None
     assert _node(server, 1, 2, queue="other")["queue_name"] == "q"
 
 
-def test_a_graph_shows_of_a_job_in_an_unreadable_queue_only_unfinished_or_its_final_state(server: MemoryServer) -> None:
+def test_a_graph_hides_the_state_of_unfinished_jobs_in_an_unreadable_queue(server: MemoryServer) -> None:
     _two_queues(server)
     add_key(server, "viewer", "viewer")
     node = {"queue_name": "other", "uid": uid(1)}

@@ -70,7 +70,7 @@ def test_wrong_bearer_tokens_count_as_wrong_keys(server: MemoryServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["X-Access-Key", "X-Admin-Key", "Authorization", "Idempotency-Key", "Content-Type"])
-def test_a_header_that_comes_twice_is_refused_and_named(start: Any, name: str) -> None:
+def test_the_error_for_a_repeated_header_names_the_header(start: Any, name: str) -> None:
     server = start(admin_key=b"admin")
     value = {"Content-Type": "application/json", "X-Admin-Key": "admin", "Authorization": "Bearer key"}.get(name, "key")
     body = {"queue_name": "q", "job": {"content": {}}}

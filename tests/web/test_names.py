@@ -49,7 +49,7 @@ def test_a_query_parameter_has_the_same_effect_under_its_alias(
     assert one.body == b"" or one.status < 400 or f"{name} is missing" not in one.json["detail"]
 
 
-def test_the_error_for_a_missing_value_names_the_alias_too(server: MemoryServer) -> None:
+def test_a_parameter_without_a_value_or_repeated_gets_400_under_its_alias_too(server: MemoryServer) -> None:
     for query in ("queue_name=", "queue_name", "queue_name=q&queue_name=q"):
         answer = server.call("GET", f"/api/v1/job/next?{query}")
         assert answer.status == 400

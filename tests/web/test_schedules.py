@@ -121,7 +121,7 @@ def test_a_dry_run_shows_a_schedule_and_stores_nothing(server: MemoryServer) -> 
     assert _list(server).json == {"schedules": [], "next_cursor": None}
 
 
-def test_some_settings_are_changed_and_the_others_stay(server: MemoryServer) -> None:
+def test_a_change_of_some_settings_leaves_the_other_settings_of_a_schedule(server: MemoryServer) -> None:
     _put(server)
     changed = _post(server, cron="0  4 * *  1-5", if_running="add", pause_after_failures=3).json
     assert (changed["cron"], changed["timezone"], changed["next"][0]) == (

@@ -82,7 +82,7 @@ def test_every_call_with_a_body_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize(("call", "body", "place"), OBJECTS, ids=[f"{c[0]} {c[1]} {p}" for c, _, p in OBJECTS])
-def test_an_unknown_field_at_any_depth_is_refused_and_named(
+def test_the_error_for_an_unknown_field_at_any_depth_names_the_field(
     server: MemoryServer, call: tuple[str, str], body: Any, place: str
 ) -> None:
     values: tuple[Any, ...] = (1, None, {}, "")
@@ -127,7 +127,7 @@ def test_an_unknown_field_with_an_unusual_name_is_refused(server: MemoryServer, 
 
 
 @pytest.mark.parametrize("call", BODIES, ids=" ".join)
-def test_a_field_that_comes_twice_is_refused_and_named(server: MemoryServer, call: tuple[str, str]) -> None:
+def test_the_error_for_a_repeated_field_names_the_field(server: MemoryServer, call: tuple[str, str]) -> None:
     first = next(iter(BODIES[call]))
     raw = b'{"%b": "q", "%b": "q"}' % (first.encode(), first.encode())
     answer = server.call(*call, raw=raw)
@@ -138,7 +138,7 @@ def test_a_field_that_comes_twice_is_refused_and_named(server: MemoryServer, cal
 
 
 @pytest.mark.parametrize("key", ["key", "wrong"])
-def test_an_unknown_parameter_is_refused_and_named_in_every_call(server: MemoryServer, key: str) -> None:
+def test_the_error_of_every_call_for_an_unknown_parameter_names_the_parameter(server: MemoryServer, key: str) -> None:
     queries = ("colour=1", "colour=", "colour", "%63olour=1", "x=1;colour=1", "colour=1&colour=2")
     for (method, path), query in product(CALLS, queries):
         for sent in {method, "HEAD"} if method == "GET" else {method}:

@@ -161,7 +161,7 @@ def test_counting_in_slices_gives_the_same_result_for_any_slice_length(unit: byt
         list(count_values(text, values - 1))
 
 
-def test_a_key_that_comes_twice_is_named() -> None:
+def test_the_error_for_a_repeated_key_names_the_key() -> None:
     with pytest.raises(NotStrict, match="the key 'b' occurs twice"):
         check(b'{"a":[{"b":1,"c":{"b":2},"\\u0062":3}]}', 32)
 
@@ -169,7 +169,7 @@ def test_a_key_that_comes_twice_is_named() -> None:
 @pytest.mark.parametrize(
     "half", [r"\ud800", r"x\uDBFFy", r"\udc00", r"\ud800\ud800", r"\udc00\ud800", r"\ud83d\ude00\ud83d"]
 )
-def test_half_of_a_surrogate_pair_is_named(half: str) -> None:
+def test_the_error_for_half_of_a_surrogate_pair_says_so(half: str) -> None:
     with pytest.raises(NotStrict, match="half of a surrogate pair"):
         check(b'{"a":"%b"}' % half.encode(), 32)
 

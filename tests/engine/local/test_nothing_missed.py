@@ -53,7 +53,7 @@ def test_a_waiter_that_leaves_while_its_job_is_written_leaves_the_job_to_the_nex
     assert [one.job.standing.attempts for one in next_one.answer.jobs] == [1]
 
 
-def test_thousands_of_jobs_that_come_due_at_once_delay_only_their_own_queue(tmp_path: Path) -> None:
+def test_thousands_of_jobs_due_at_the_same_time_delay_only_their_own_queue(tmp_path: Path) -> None:
     clock = new_clock()
     engine = make_engine(tmp_path / "db", clock, thread=AtOnce())
     start(engine, lambda: clock.advance(0))

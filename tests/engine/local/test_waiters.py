@@ -48,7 +48,7 @@ def given(asked: Pending) -> list[str]:
 # Claims
 
 
-def test_the_first_waiter_is_served_first_when_several_queues_get_jobs_at_once(desk: Desk) -> None:
+def test_the_first_waiter_is_served_first_if_one_commit_adds_jobs_to_several_queues(desk: Desk) -> None:
     first, second = claiming(desk, "q"), claiming(desk, "other", "q", count=2)
     uid, other = add(desk, delay_seconds=5), add(desk, "other", delay_seconds=5)
     desk.clock.advance(5)
@@ -103,7 +103,7 @@ def test_the_clock_is_read_once_for_a_command_and_the_waiters_that_it_serves(des
 # Ends of jobs
 
 
-def test_a_waiter_for_the_end_of_a_job_is_woken_once_it_is_on_disk(desk: Desk) -> None:
+def test_a_waiter_for_the_end_of_a_job_is_woken_when_the_end_is_on_disk(desk: Desk) -> None:
     uid = add(desk)
     waiting = reading(desk, uid)
     update = desk.ask(desk.updating(uid, State.COMPLETE))

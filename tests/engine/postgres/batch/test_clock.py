@@ -128,7 +128,7 @@ def test_each_of_several_clock_steps_is_corrected(world: _World, step: int) -> N
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_clock_step_is_corrected_by_a_server_that_starts_after_it(world: _World, step: int) -> None:
+def test_a_clock_step_is_corrected_by_a_server_that_starts_after_the_step(world: _World, step: int) -> None:
     world.server("a").look()
     world.servers.clear()
     world.set += step
@@ -172,7 +172,7 @@ def test_a_server_restarted_after_its_machine_was_suspended_saves_a_correct_cloc
     assert world.undone == 1
 
 
-def test_two_servers_that_find_a_clock_step_at_once_correct_it_once(world: _World) -> None:
+def test_a_clock_step_found_by_two_servers_at_the_same_time_is_corrected_once(world: _World) -> None:
     server = world.server()
     world.set += HOUR
     looks = [server._read(), server._read()]

@@ -113,7 +113,7 @@ def test_a_job_whose_two_parents_complete_at_two_servers_is_ready_before_the_las
     settle(sessions[3], database)
 
 
-def test_a_server_answers_only_after_another_server_has_updated_the_dependants_for_it(
+def test_a_server_waits_with_its_answer_while_another_server_updates_the_dependants(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = new()

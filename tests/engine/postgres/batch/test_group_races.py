@@ -283,7 +283,7 @@ def test_adding_jobs_during_a_claim_does_not_move_a_group_from_the_place_of_its_
         session.close()
 
 
-def test_the_first_limit_of_a_queue_counts_claims_that_were_under_way_when_it_was_set(
+def test_the_first_limit_of_a_queue_counts_claims_that_were_under_way_at_the_change(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.clear()

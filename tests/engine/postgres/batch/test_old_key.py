@@ -17,7 +17,7 @@ from tests.engine.postgres.world import PostgresWorld
 pytestmark = pytest.mark.slow
 
 
-def test_an_old_key_opens_a_cached_queue_until_it_expires(world: PostgresWorld) -> None:
+def test_an_old_key_opens_a_cached_queue_until_the_key_expires(world: PostgresWorld) -> None:
     ask = Asker(world)
     ask.create()
     ask.reconfigure(new_access_key=b"new", old_key_seconds=60)

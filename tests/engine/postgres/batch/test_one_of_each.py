@@ -40,14 +40,14 @@ def alone(*rows: Row, order: GroupOrder = GroupOrder.ARRIVAL) -> bool:
         (row(1, 9, first=None), False),
     ],
 )
-def test_the_first_jobs_of_all_groups_are_claimed_at_once_only_if_they_precede_all_second_jobs(
+def test_the_first_jobs_of_all_groups_are_claimed_together_only_if_all_second_jobs_come_later(
     first: Row, is_alone: bool
 ) -> None:
     assert alone(first, row(3, 10)) is is_alone
 
 
 @pytest.mark.parametrize(("running", "is_alone"), [(0, False), (1, True), (2, True)])
-def test_in_fair_order_loads_decide_whether_the_first_jobs_of_all_groups_are_claimed_at_once(
+def test_in_fair_order_loads_decide_whether_the_first_jobs_of_all_groups_are_claimed_together(
     running: int, is_alone: bool
 ) -> None:
     rows = row(1, 2, running=running, load=float(running)), row(3, 10, running=2, load=2.0)

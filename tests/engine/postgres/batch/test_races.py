@@ -237,7 +237,7 @@ def _new(**job: Any) -> c.AddJobs:
     return c.AddJobs(**WHO, jobs=(c.NewJob(content=b"{}", **job),), defaults=Defaults())
 
 
-def test_two_adds_at_once_with_one_unique_key_add_one_job(two: _Two) -> None:
+def test_two_concurrent_adds_with_the_same_unique_key_add_one_job(two: _Two) -> None:
     (added,) = two.ask(_new(unique_key="k"))
     done = c.Changes(state=State.COMPLETE)
     two.ask(c.UpdateJob(**WHO, uid=added.job.spec.uid, changes=done))
@@ -247,7 +247,7 @@ def test_two_adds_at_once_with_one_unique_key_add_one_job(two: _Two) -> None:
     assert {one.new, other.new} == {True, False}
 
 
-def test_two_adds_at_once_with_one_uid_add_one_job(two: _Two) -> None:
+def test_two_concurrent_adds_with_the_same_uid_add_one_job(two: _Two) -> None:
     outcomes = two.at_once(_new(uid=UIDS[0]))
     assert sorted(outcome.get()[0].new for outcome in outcomes) == [False, True]
 
@@ -281,7 +281,7 @@ def test_two_queues_never_become_the_dead_letter_queues_of_each_other(two: _Two)
         assert control.execute(_DEADLOCKS).fetchall() == deadlocks
 
 
-def test_two_queues_can_get_the_same_dead_letter_queue_at_once(two: _Two) -> None:
+def test_two_queues_can_concurrently_get_the_same_dead_letter_queue(two: _Two) -> None:
     for queue in ("r", "s"):
         two.ask(c.CreateQueue(queue=queue, access_key=KEY))
     changes = [c.ChangeQueue(queue=queue, access_key=KEY, dead_letter=("s", None)) for queue in "qr"]

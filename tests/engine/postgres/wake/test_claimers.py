@@ -40,7 +40,7 @@ def test_a_claim_that_keeps_waiting_stays_listed_at_other_servers(ask: Asker, ot
     assert other.ask(c.ListClaimers).waiting == []
 
 
-def test_claims_of_a_server_that_stops_writing_them_are_forgotten(ask: Asker, other: Asker) -> None:
+def test_waiting_claims_of_a_server_that_no_longer_renews_its_row_are_forgotten(ask: Asker, other: Asker) -> None:
     ask.claiming(worker="a", wait=50)
     _advance(1, ask, other)
     assert other.ask(c.ReadStats).workers_waiting == 1
