@@ -1,5 +1,5 @@
 """
-How much memory and disk does a job take, and how long does a start read it? Run from the root: `python -m
+How much memory and disk does a job take, and how much does it lengthen a start? Run from the root: `python -m
 benchmarks.capacity`.
 
 A daemon is given 200,000 jobs of each length, with uids that the client has chosen, and restarted; then the jobs are
@@ -60,7 +60,7 @@ def _completions(size: int = 1_000) -> Conversation:
 
 
 def _figures(server: JobEngine, memory: int, disk: float, start: float) -> str:
-    """The memory, bytes on disk and CPU seconds of a start that jobs take, without those of a server without jobs."""
+    """The memory, disk space and processor time of a start that jobs add to those of a server without jobs."""
     before = (server.memory - memory) / JOBS
     start = (_start(server) - start) / JOBS * 1e6
     again = (server.memory - memory) / JOBS

@@ -95,7 +95,7 @@ class Results:
         )
 
     def bound(self, what: str, values: Sequence[float], unit: str, target: float, *, least: bool = False) -> None:
-        """Add a row whose median must be at most the target; with `least`, at least."""
+        """Add a row whose median must be at most the target or, with `least`, at least the target."""
         value, digits = median(values), _digits(target)
         self.rows.append(
             Row(

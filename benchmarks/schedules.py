@@ -26,7 +26,7 @@ _PINGS = 20
 
 
 def measure(results: Results) -> None:
-    """Add the rows of firing, of others meanwhile, and of an idle server."""
+    """Add rows for the firing, for other requests during it, and for an idle server."""
     server = JobEngine()
     with server.running():
         for number in range(_QUEUES):

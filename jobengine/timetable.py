@@ -206,7 +206,7 @@ def _local_times(line: str, first: datetime, end: datetime) -> list[datetime]:
 
 
 def _missing(named: Sequence[datetime], last: datetime, *, follows_clock: bool) -> str:
-    """About local times that do not exist, because clocks go forward to `last`."""
+    """A sentence about local times that do not exist, because clocks go forward to `last`."""
     what = "it is skipped" if follows_clock else f"it fires at {last:%H:%M}"
     if len(named) == 1:
         return f"{named[0]:%H:%M} does not exist; {what}"
@@ -215,7 +215,7 @@ def _missing(named: Sequence[datetime], last: datetime, *, follows_clock: bool) 
 
 
 def _repeated(named: Sequence[datetime], _last: datetime, *, follows_clock: bool) -> str:
-    """About local times that come twice, because clocks go back."""
+    """A sentence about local times that come twice, because clocks go back."""
     what = "both times" if follows_clock else "the first time only"
     if len(named) == 1:
         return f"{named[0]:%H:%M} comes twice; it fires {what}"

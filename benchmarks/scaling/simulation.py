@@ -140,7 +140,7 @@ class Daemon:
         return self.reads_until
 
     def ask(self, client: "Client") -> None:
-        """Carry out the client's request in a batch, and wake it."""
+        """Carry out the client's request in a batch, then wake the client."""
         own = self.lanes[client.queue % _LANES]
         is_bound = client.kind == "claim" and self.world.load.claims_in_turn
         client.lane = own if is_bound else None
@@ -298,7 +298,7 @@ class World:
 
     @property
     def request(self) -> float:
-        """The work of a request on the daemon's core, without its batch; with the client's, if it has the same core."""
+        """The work of a request on the daemon's core, without its batch; with the client's work if both share it."""
         costs, size = self.costs, self.load.size
         client = costs.client + costs.client_job * size if self.place.daemon_cores else 0
         return costs.request + costs.request_job * size + client

@@ -271,7 +271,7 @@ def _place(error: JobEngineError, added: int, numbers: list[int]) -> str:
 
 
 def _again(added: int, jobs: JobFile, error: JobEngineError | None = None) -> str:
-    """Advice on how to continue after an interruption; without an error, or after most, more jobs may be there."""
+    """Advice on how to continue after an interruption. After most errors, more than `added` jobs may be there."""
     there = f"{added:,} of {counted(jobs.jobs, 'job')} are in the queue."
     named = f"with --import-name {jobs.name}, which adds no line twice."
     if isinstance(error, BadRequest) or (isinstance(error, Conflict) and error.index is not None):

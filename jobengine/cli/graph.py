@@ -77,7 +77,7 @@ def rows_of(found: JobGraph) -> Iterator[Row]:
 
 
 def _ways(found: JobGraph, *, back: bool) -> dict[int, list[int]]:
-    """For each node, by index, the nodes that it waits for with `back`; otherwise the nodes that wait for it."""
+    """For each node, by index, the nodes that wait for it; with `back`, the nodes that it waits for."""
     ways: dict[int, list[int]] = {}
     for edge in found.edges:
         start, end = (edge.after, edge.before) if back else (edge.before, edge.after)

@@ -146,7 +146,7 @@ _TIME: Final = re.compile(r"(?<=before |.until |....at |.since )\d{4}-\d\d-\d\dT
 
 
 def _what_holds(explanation: Explanation) -> str:
-    """The key of _ADVICE: `held_by`, with each kind of hold, and a failed job in strict order, as a key of its own."""
+    """The key of _ADVICE: `held_by`, but each kind of hold, and a failed job in strict order, has its own key."""
     if explanation.held_by == "order" and _failed_holder(explanation):
         return "failed_before"
     if explanation.held_by != "hold":

@@ -174,7 +174,7 @@ def settings_value(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged_defaults(present: Mapping[str, int] | None, changes: Mapping[str, int | None]) -> dict[str, int]:
-    """The present defaults of a queue, with these changes; for omitted ones the server has its own defaults."""
+    """The present defaults of a queue, with these changes; None removes a default, so that the server's applies."""
     merged = {**(present or {}), **changes}
     return {name: value for name, value in merged.items() if value is not None}
 

@@ -318,7 +318,7 @@ def changes_of_all(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_filter(filters: JobFilter, *, every: bool) -> None:
-    """Raise TypeError unless either a filter or `every` is given; a condition of None is none."""
+    """Raise TypeError unless either a filter or `every` is given; conditions that are None do not count."""
     if every == any(value is not None for value in filters.values()):
         filter_value(filters)  # an unknown condition is the likelier mistake
         raise TypeError("choose the jobs: a filter such as state or tag, or all=True for every job")

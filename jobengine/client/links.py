@@ -60,7 +60,7 @@ def awaited_jobs(raw: list[Any]) -> tuple[AwaitedJob, ...]:
 
 
 class GraphEdge(Answer):
-    """An edge of a graph: `before` is waited for by `after`, or is a job of the batch `after`."""
+    """An edge of a graph: `after` waits for `before`, or is the batch that the job `before` belongs to."""
 
     __slots__ = ()
     _shown = ("before", "after")

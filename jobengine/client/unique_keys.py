@@ -71,7 +71,7 @@ def unique_value(value: Any) -> Any:
 
 
 def debounce_value(value: Any) -> Any:
-    """A delay of a debounced job, or the object with it, in its wire form; raises TypeError."""
+    """The debounce of a job in its wire form, from a number of seconds or an object; raises TypeError."""
     if isinstance(value, int | float | timedelta):
         return {"seconds": _seconds(value)}
     return _in_seconds(value, "debounce must be a number of seconds, or an object with them")

@@ -101,7 +101,7 @@ class _QueueActivity:
         self._newest, self._waits, self._runs = Counter(), [], []
 
     def _tally(self, span: int, number: int) -> Tally:
-        """The tally that counts a change in this period: its own or, if a later period has begun, the later one's."""
+        """The tally that counts a change in this period; if a later period has begun, the later period's tally."""
         last = self.last[span]
         if last is None or last.number < number:
             text = self.find(span, number)

@@ -44,7 +44,7 @@ def follow_up(tables: TableSet, now: int, limit: int) -> list[Fact]:
 
 
 def awaited_by(job: Job | None) -> list[Awaited]:
-    """The dependencies whose ends can still change a job that waits, or that failed because of one; else none."""
+    """The dependencies whose ends can still change the job; none unless it waits, or failed because of one."""
     if job is None or not job.standing.ended or not _heeds(job, job.spec.rare.dependencies):
         return []
     on = job.spec.rare.dependencies.on if job.spec.rare.dependencies is not None else ()
@@ -152,7 +152,7 @@ def _dependency_has_ended(tables: TableSet, name: str, thing: DependencyEnded, n
 
 
 def _is_no_longer_awaited(tables: TableSet, name: str, thing: NoLongerAwaited, now: int) -> Sequence[Fact]:
-    """The retention of a finished job begins when the last unfinished job that depends on it has ended."""
+    """The fact that begins the retention of a finished job: the last unfinished job that depends on it has ended."""
     job = tables.queues[name].job(thing.uid)
     assert job is not None
     assert job.standing.state in FINISHED

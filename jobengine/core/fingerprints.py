@@ -139,7 +139,7 @@ def _message(line: str) -> str:
 
 @lru_cache(maxsize=4 * _REMEMBERED)
 def _kept(word: str, before: str) -> str:
-    """What is compared of a word that has not only letters; `before` is the word before it."""
+    """The part of a word that is compared, if the word has not only letters; `before` is the word before it."""
     word = word.strip(_AROUND)
     name, sign, value = word.partition("=")
     if sign and value and "://" not in name:
@@ -273,7 +273,7 @@ def _go(error: str, start: "re.Match[str]") -> tuple[str, str]:
 
 
 def _named(text: str) -> str:
-    """The line of a text that names an error: the first with a word such as "failed", or the first."""
+    """The line of a text that names an error: the first with a word such as "failed", or else the first line."""
     lines = [line for line in text.split("\n") if line.strip()]
     return next((line for line in lines if _NAMES_ERROR.search(line)), lines[0] if lines else "")
 

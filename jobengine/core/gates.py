@@ -38,7 +38,7 @@ class GateChanges:
                 self._changed[name] = _after_claims(self._text(name), rate, now, number)
 
     def give_back(self, job: Job) -> None:
-        """Let the rates forget the claim of a job that the server returns."""
+        """Subtract the claim of a job from the rates: the server has undone the claim."""
         if self.table.queue.flow is not None:
             for name in {job.spec.rare.group or OF_QUEUE, OF_QUEUE}:
                 self._changed[name] = item_text(self.gate(name).given_back(job.standing.claimed))

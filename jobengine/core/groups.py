@@ -108,7 +108,7 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
 
 
 def _ahead_in_turn(table: Table, job: Job, now: int) -> int:
-    """How many jobs are claimed before `job`, which its group does not hold; from _COUNTED on an upper bound."""
+    """How many jobs are claimed before `job`, given that its group does not hold it; above _COUNTED an upper bound."""
     for number, other in enumerate(islice(table.turn_order(now), _COUNTED)):
         if other.spec.uid == job.spec.uid:
             return number

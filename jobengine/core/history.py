@@ -168,7 +168,7 @@ def totals_of(tallies: Mapping[tuple[int, int], Tally], span: int, now: int) -> 
 
 def merged(kept: Iterable[KeptPeriod], own: int, live: Mapping[tuple[int, int], Tally]) -> dict[tuple[int, int], Tally]:
     """
-    The counts of all servers, by span and number; for the server `own` the newer ones in `live`.
+    The counts of all servers, by span and number. For the server `own`, counts in `live` replace stored ones.
 
     A period that can't be read is skipped: it is of a newer version, or damaged.
     """

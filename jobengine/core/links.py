@@ -64,7 +64,7 @@ class Link(Value, frozen=True, kw_only=True):
     without: LinkState = LinkState.UNKNOWN
 
     def marked(self, mark: str | None) -> "Link":
-        """The link with the state that a waiting job knows of it, by `mark`; used if the key may not read more."""
+        """The link with the state that `mark`, from the job that waits, says; for a key that may not read more."""
         if mark is None or self.without is LinkState.REMOVED:
             return self
         return replace(self, without=STATE_OF_MARK[mark])

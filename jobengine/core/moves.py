@@ -135,7 +135,7 @@ class Moves:
         return [QueueChanged(evolve(queue, dead_letter=replace(setting, missing=True)))]
 
     def _known_to_schedule(self, table: Table, job: Job, *, failed: bool) -> Sequence[Fact]:
-        """The fact by which the schedule that added a job learns that the job failed and moved away, or came back."""
+        """The fact that records, in the schedule that added a job, that the failed job has moved away or come back."""
         by, uid = scheduled_by(job.spec.rare.context.meta), job.spec.uid
         schedule = None if by is None else self._schedule(table, by.name)
         if by is None or schedule is None or uid not in remembered(schedule) or (uid in schedule.moved) is failed:

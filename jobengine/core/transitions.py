@@ -90,7 +90,7 @@ class Changes(Value, frozen=True, kw_only=True):
 
     @property
     def may_move(self) -> bool:
-        """Whether a job gets its place by the present order of its queue: a new priority, or it may be queued again."""
+        """Whether the job needs a place in line by the queue's present order: for a new priority, or to be queued."""
         return self.priority is not None or self.state not in (None, COMPLETE)
 
 
@@ -392,7 +392,7 @@ def _still_awaited(job: Job) -> str:
 
 
 def _held(job: Job, changes: Changes, now: int) -> Standing:
-    """The standing in progress: a heartbeat extends the lease, and an update without a claim begins a time-out."""
+    """The standing of a job that an update keeps in progress, or puts there without a claim; its time-out restarts."""
     standing = job.standing
     if standing.state is State.INPROGRESS:
         return replace(standing, updated=now, shift=0)

@@ -40,7 +40,7 @@ def secret_from(variable: str, environment: Mapping[str, str], file: str | None 
 
 
 def weakness(secret: bytes | None) -> str:
-    """Why a secret can be guessed, as the verb of a sentence; empty if it can't, and without a secret."""
+    """Why a secret can be guessed, as the verb of a sentence; empty for a strong secret and for None."""
     characters = "" if secret is None else secret.decode(errors="surrogateescape")
     if 0 < len(characters) < SHORT:
         return f"has fewer than {SHORT} characters"

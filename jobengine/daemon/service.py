@@ -274,8 +274,9 @@ def _allow_descriptors(number: int) -> None:
 
 def _spare_the_collector() -> None:
     """
-    Exempt permanent objects from garbage collection, and collect less often: before the jobs are read, and for them.
-    Reference counts free nearly all garbage; for the jobs that are added later, see ShortCollections.
+    Exempt all present objects from garbage collection, and collect less often, before the stored jobs are read.
+
+    Reference counts free nearly all garbage; for jobs that are added later, see ShortCollections.
     """
     gc.collect()
     gc.freeze()

@@ -267,7 +267,7 @@ class Adding:
         return results
 
     def _check_found(self, one: tuple[NewJob, Added]) -> None:
-        """Raise DependencyExists if a new job depends on one of the request for which a stored job was found."""
+        """Raise DependencyExists if a new job depends on a job of the request in whose place a stored job was found."""
         request, added = one
         for queue, uid in request.depends_on if added.new else ():
             if queue == self.table.queue.name and uid in self.found:
@@ -292,7 +292,7 @@ class Adding:
         return [*before, *facts] if before else facts
 
     def facts_before(self) -> Sequence[Fact]:
-        """The facts beside those of the new jobs: the queue has groups from now on, or stored jobs change."""
+        """The facts to apply before those of the new jobs: they give the queue flow, or change stored jobs."""
         if self._keys is None:
             return with_flow(self.table) if self.has_groups else NOTHING
         return [*(with_flow(self.table) if self.has_groups else NOTHING), *self._keys.facts()]

@@ -142,7 +142,7 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
 
 
 class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
-    """The part of a command that uses a second queue; only its owner may use it so."""
+    """The part of a command that uses a second queue; the key must be that queue's owner."""
 
     roles = OWNERS
     reads = True

@@ -56,7 +56,7 @@ def fire(tables: TableSet, now: int, edge: Edge) -> list[Fact]:
     """
     The facts of one due schedule: the one whose time came first. No facts if none is due at `now`.
 
-    Apply them and call this again until it returns none. The facts of a firing belong into one commit.
+    Apply them and call this again until it returns none. The facts of a firing belong in one commit.
     """
     for queue, name in tables.due_schedules(now):
         return fired(tables.queues[queue], name, now, edge)
@@ -132,10 +132,10 @@ def _missed(first: int, number: int, until: int) -> Firing:
 
 def with_ends(schedule: Schedule, table: Table) -> Schedule:
     """
-    The schedule, with the outcome of each followed job that has ended meanwhile counted.
+    The schedule after counting the outcomes of its followed jobs that have ended.
 
-    With `pause_after_failures` failed jobs are kept until after the next firing, or have moved into the dead-letter
-    queue; so any other job that is gone has not failed.
+    With `pause_after_failures` a failed job is kept until after the next firing, or moved into the dead-letter queue.
+    So a followed job that is in neither queue has not failed.
     """
     followed, failures = [], schedule.failures
     for uid in schedule.followed:

@@ -156,7 +156,7 @@ class ReadDeadLetter(QueueCommand[str | None], frozen=True, kw_only=True):
 
 
 def _flow_first(facts: list[Fact]) -> Sequence[Fact]:
-    """The fact that gives a queue flow comes first, and once."""
+    """Reorder facts: the one that gives a queue flow comes first, and only once."""
     of_queue = [fact for fact in facts if isinstance(fact, QueueChanged)]
     if not of_queue:
         return facts

@@ -59,7 +59,7 @@ class _Entry:
 
 
 class BatchIndex:
-    """The batches of one queue, as its jobs and named things say."""
+    """The batches of one queue, derived from its jobs and named things."""
 
     def __init__(self) -> None:
         #: Whether the queue has, or has had, a batch or a job whose retention is put off.

@@ -19,7 +19,7 @@ _START: Final[Rank] = (-(1 << 64), 0, "")
 
 @define(eq=False)
 class FlowIndex:
-    """The groups of a queue with flow, as its jobs and named things say."""
+    """The groups of a queue with flow, derived from its jobs and named things."""
 
     #: All jobs of the queue by uid, and its named things by kind and name.
     _jobs: Mapping[str, Job]

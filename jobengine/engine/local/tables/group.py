@@ -148,7 +148,7 @@ class Group(Struct, eq=False, gc=False):
         return not (self.ready or self.delayed or self.running or self.extras)
 
     def available(self, jobs: Mapping[str, Job]) -> int:
-        """How many of its jobs could be claimed without limits, given all jobs of the queue."""
+        """How many of its jobs could be claimed without limits; `jobs` are all jobs of the queue."""
         return self.ready
 
     def first(self) -> Rank | None:

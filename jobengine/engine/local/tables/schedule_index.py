@@ -7,7 +7,7 @@ from .sorted_list import SortedList
 
 
 class ScheduleIndex:
-    """The schedules of one queue by their next times, as its named things say."""
+    """The schedules of one queue by their next times, derived from its named things."""
 
     def __init__(self) -> None:
         self._schedules: Final[dict[str, Totals]] = {}

@@ -125,7 +125,7 @@ class SortedList(Generic[T]):
         return [end - start for start, end in pairwise(before)]
 
     def freeze(self) -> list[list[T]]:
-        """The blocks as they are now; they stay unchanged until each call was ended by a call of `thaw`."""
+        """The blocks as they are now; they stay unchanged until `thaw` was called as often as this."""
         self._frozen += 1
         self._seen = {*(self._seen or ()), *map(id, self._blocks)}
         return self._blocks.copy()
@@ -167,7 +167,7 @@ class SortedList(Generic[T]):
         return len(run)
 
     def _take_out(self, run: list[T], start: int) -> int:
-        """Remove those next values of `run`, from index `start`, that are adjacent in one block; see _append."""
+        """Remove `run[start]` and the values after it that are adjacent in its block; returns the index after them."""
         value = run[start]
         at = place = 0
         block = self._blocks[0]
@@ -209,9 +209,9 @@ class SortedList(Generic[T]):
 
 def _alike(block: list[T], place: int, run: list[T], start: int) -> int:
     """
-    How many values of `block` from `place` on equal those of `run` from `start` on: more than half of the exact count.
+    How many values of `block` from `place` on equal those of `run` from `start` on, or a smaller number.
 
-    The first two must be equal.
+    The result is more than half of the exact number. The first two values must be equal.
     """
     most = min(len(block) - place, len(run) - start)
     length = 1

@@ -413,7 +413,7 @@ class Turns:
                 del self.open[tags]
 
     def _count(self, group: Group, room: int) -> None:
-        """Count the held jobs of a group: by its size or, if more than the queue's limits matters, in `_held`."""
+        """Count the held jobs of a group: by its size if only limits of the queue can hold them, else in `_held`."""
         size: int | None = 0 if group.name is None else group.ready + group.running
         held = 0
         if group.extras is not None or group.is_strict or (size and group.running > self._most_running):

@@ -297,7 +297,7 @@ class LoadedGroups:
         return frozenset(uid for (uid,) in answer)
 
     def may_claim(self, rank: Rank) -> bool:
-        """Whether a job that the database has as ready may still be claimable; a job that is not loaded is."""
+        """Whether a job that the database has as ready may still be claimable; true for a job that is not loaded."""
         job = self.jobs.get(rank[2])
         return job is None or (job.ready and job.spec.rank == rank)
 

@@ -53,8 +53,9 @@ def _is_first(groups: LoadedGroups) -> bool:
 
 def are_alone(groups: LoadedGroups, rows: Sequence[Row]) -> bool:
     """
-    Whether each row is of another group, and each group has neither settings nor a gate, its first job where its place
-    is, and a second job, if any, that comes after the last row.
+    Whether all rows are of different groups without settings and gates, each placed by its present first job.
+
+    A group's second job, if there is one, must come after the last row.
     """
     last, is_fair = rows[-1], groups.flow.group_order is GroupOrder.FAIR
     after = (last[8], last[9] if is_fair else last[11])

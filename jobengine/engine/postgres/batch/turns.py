@@ -251,7 +251,7 @@ class Turns:
         return {group: its for group, its in found.items() if self._may_take(group, its[0])}
 
     def _may_take(self, group: LoadedGroup, first: Rank) -> bool:
-        """Whether a claim may begin with this job of a group; in strict order only with the first job of all."""
+        """Whether a claim may take this job of a group first; in strict order only the first ready job may be taken."""
         if self.groups.room(group) <= 0:
             return False
         return group.order is not GroupOrder.STRICT or group.name is None or next(iter(group.ready), None) == first

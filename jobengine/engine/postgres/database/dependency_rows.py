@@ -53,7 +53,7 @@ _ADD_TO_BATCHES: Final = named("add_to_batches")
 
 
 def parent_of(rows: Rows, awaited: Awaited) -> Parent:
-    """How a job or batch is named in the tables, where no name is readable."""
+    """The columns that stand for a job or batch in these tables, without readable names."""
     queue, key = awaited
     batch = batch_in(key)
     return rows.name(queue), key if batch is None else batch_parent(rows.item(BATCH, batch))

@@ -225,14 +225,14 @@ class GroupDelta(Struct, eq=False, gc=False):
 
     @property
     def is_placed_anew(self) -> bool:
-        """Whether the group gets another place: that of the first ready job that is left."""
+        """Whether the group gets another place: that of its first remaining ready job."""
         return self.lost and self.rev >= 0
 
     @property
     def place_written(self) -> _Place:
         """
-        Rank and creation time of the first job that became ready. For a group that gets another place, of its first
-        ready job; if this job is not known, a rank before which no job is ready, and None.
+        The rank and creation time of the first job that became ready; for a group that gets another place, those of
+        its first ready job. If that job is not known: a rank before which no job is ready, and None.
         """
         if self.first is None and not self.lost:
             return _NOWHERE
