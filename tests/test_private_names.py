@@ -52,7 +52,7 @@ def test_twisteds_request_has_each_private_name_that_the_server_uses(name: str) 
 
 
 @pytest.mark.parametrize("name", TRANSPORT)
-def test_a_transport_has_each_private_name_that_is_used(name: str) -> None:
+def test_twisteds_transport_has_each_private_name_that_the_server_uses(name: str) -> None:
     assert hasattr(FileDescriptor(MemoryReactor()), name)
 
 

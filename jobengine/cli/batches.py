@@ -52,7 +52,7 @@ def create(queue_name: str, name: str, *, then: Any, then_on: ThenOn | None, **o
     session = current()
     given = named_options(options)
     if then is None and (then_on or given):
-        raise click.UsageError("Give the job that runs at the end with --then; the other options are about it.")
+        raise click.UsageError("Give the job that runs at the end with --then; the other options are about that job.")
     job = None if then is None else NewJob(then, **given)
     found = session.queue(queue_name).batch(name, then=job, then_on=then_on).create()
     if not session.json:

@@ -23,9 +23,9 @@ BATCH: Final = "batch"
 NAME_LENGTH: Final = 200
 #: The most batches of a queue.
 MOST_BATCHES: Final = 10_000
-#: For how many milliseconds after its end a batch is kept that never had jobs.
+#: How long a batch that never had jobs is kept after its end, in milliseconds.
 _EMPTY_KEPT: Final = DAY
-#: For how many milliseconds after its end a batch is kept at least, if it had jobs; it is kept while it has any.
+#: How long a batch that had jobs is kept after its end at least, in milliseconds; longer while it has any.
 _KEPT: Final = 60 * MINUTE
 
 

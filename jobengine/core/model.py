@@ -210,17 +210,17 @@ class Notes(Value, frozen=True, kw_only=True):
     result: bytes | None = None
     #: The latest error, or None.
     error: str | None = None
-    #: Cancellation was requested; the worker learns it from its next update.
+    #: Whether cancellation was requested; the worker learns of it from its next update.
     cancel_requested: bool = False
     #: The last attempts that have ended, oldest first; at most HISTORY_LENGTH.
     history: tuple[Attempt, ...] = ()
-    #: The last attempt that was not released failed or timed out, and the job is tried again.
+    #: Whether the last attempt, releases aside, failed or timed out, and the job is tried again.
     retrying: bool = False
-    #: The job failed because it was cancelled.
+    #: Whether the job failed because it was cancelled.
     cancelled: bool = False
     #: The fingerprint that a worker sent with the latest error, if any; see jobengine.core.failures.
     fingerprint: str | None = None
-    #: The job is finished, and another has its unique key now.
+    #: Whether the job is finished, and another job has its unique key now.
     key_passed_on: bool = False
     #: Of a failed job in a queue with a dead-letter queue: DUE while it is to be moved there, afterwards why it stays;
     #: see jobengine.core.dead_letters. Empty for all other jobs.

@@ -30,7 +30,7 @@ CONTENT_BYTES: Final = 64 << 10
 MOST_SCHEDULES: Final = 1_000
 #: How many firings a schedule remembers.
 FIRINGS: Final = 20
-#: The most unfinished jobs that a schedule follows: more than one only if it adds jobs while others are unfinished.
+#: The most unfinished jobs that a schedule follows; with if_running `add` there may be several.
 FOLLOWED: Final = 100
 #: The most missed times that are counted one by one, and that `all` fires.
 MOST_MISSED: Final = 1_000

@@ -57,7 +57,7 @@ def test_history_can_be_limited_to_minutes_or_hours(shell: Shell, option: str, u
     assert list(json.loads(shell("history", "mail", "--json").stdout)) == ["minutes", "hours"]
 
 
-def test_the_height_of_a_bar_is_proportional_to_its_number() -> None:
+def test_the_height_of_a_bar_is_proportional_to_the_number_it_shows() -> None:
     assert bars([0, 1, 4, 8, None], add=True) == " ▁▄█ "
     assert bars([0] * 60, add=True) == " " * 60
     many: list[float | None] = [0] * 162 + [1, 2, 3, 6, 0, None]

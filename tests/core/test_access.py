@@ -51,7 +51,7 @@ def with_key(key: bytes) -> list[c.QueueCommand[object]]:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_each_role_may_give_only_its_documented_commands(world: World, role: Role) -> None:
+def test_each_role_may_send_only_its_documented_commands(world: World, role: Role) -> None:
     key = KEY if role is Role.OWNER else b"another"
     if role is not Role.OWNER:
         add_key(world, role, key)
@@ -94,7 +94,7 @@ def test_every_key_of_a_queue_is_compared_even_after_a_match(world: World, monke
         assert compared == [(digest, kept) for kept in (*(key.digest for key in queue.keys), queue.digest)]
 
 
-def test_the_admin_key_may_give_every_command(world: World) -> None:
+def test_the_admin_key_may_send_every_command(world: World) -> None:
     for command in every_command():
         admin = replace(command, access_key=b"wrong", admin=True)
         assert authorise(world.tables.queues["q"].queue, admin, 0).role is Role.OWNER, command

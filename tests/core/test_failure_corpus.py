@@ -55,7 +55,7 @@ def test_the_corpus_has_fifty_groups_of_four_errors() -> None:
 @pytest.mark.parametrize(
     ("groups", "least"), [*zip(_parts(), (0.94, 0.86), strict=True)], ids=["looked at", "held out"]
 )
-def test_errors_of_one_cause_have_one_fingerprint(groups: list[_Group], least: float) -> None:
+def test_errors_of_the_same_cause_have_the_same_fingerprint(groups: list[_Group], least: float) -> None:
     """Held-out errors of one cause may have several fingerprints a little more often."""
     pairs = [(name, one, other) for name, errors in groups for one, other in combinations(errors, 2)]
     apart = [name for name, one, other in pairs if fingerprint(one) != fingerprint(other)]
@@ -63,7 +63,7 @@ def test_errors_of_one_cause_have_one_fingerprint(groups: list[_Group], least: f
 
 
 @pytest.mark.parametrize("groups", _parts(), ids=["looked at", "held out"])
-def test_errors_of_two_causes_have_two_fingerprints(groups: list[_Group]) -> None:
+def test_errors_of_different_causes_have_different_fingerprints(groups: list[_Group]) -> None:
     pairs = list(combinations(groups, 2))
     merged = [
         (name, other)
@@ -74,7 +74,7 @@ def test_errors_of_two_causes_have_two_fingerprints(groups: list[_Group]) -> Non
 
 
 @pytest.mark.parametrize("groups", _parts(), ids=["looked at", "held out"])
-def test_fingerprints_agree_with_the_groups_on_nearly_all_pairs(groups: list[_Group]) -> None:
+def test_nearly_all_pairs_of_errors_are_grouped_by_fingerprint_as_in_the_corpus(groups: list[_Group]) -> None:
     errors = [(name, error) for name, errors in groups for error in errors]
     pairs = list(combinations(errors, 2))
     right = sum((one[0] == other[0]) is (fingerprint(one[1]) == fingerprint(other[1])) for one, other in pairs)

@@ -36,7 +36,7 @@ smtplib.SMTPServerDisconnected: Connection unexpectedly closed"""
         (_PYTHON.format(folder="/srv/a", line=12), _PYTHON.format(folder="/home/ada", line=99)),
     ],
 )
-def test_errors_that_differ_only_in_variable_parts_have_one_fingerprint(one: str, other: str) -> None:
+def test_errors_that_differ_only_in_variable_parts_have_the_same_fingerprint(one: str, other: str) -> None:
     assert fingerprint(one) == fingerprint(other)
 
 

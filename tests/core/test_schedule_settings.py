@@ -11,7 +11,7 @@ from tests.core.test_schedules import JOB, change, put, read
 from tests.core.worlds import World
 
 
-def test_replace_is_refused_for_a_job_with_a_unique_key(world: World) -> None:
+def test_if_running_replace_is_refused_for_a_job_with_a_unique_key(world: World) -> None:
     with pytest.raises(BadSchedule, match="unique_key"):
         put(world, if_running=IfRunning.REPLACE, job=replace(JOB, unique_key="u"))
 
@@ -23,7 +23,7 @@ def test_replace_is_refused_for_a_job_with_a_unique_key(world: World) -> None:
         ({"job": replace(JOB, unique_key="u")}, {"if_running": IfRunning.REPLACE}, "Send a job without unique_key"),
     ],
 )
-def test_replace_and_a_unique_key_conflict_even_if_either_was_stored_before(
+def test_if_running_replace_conflicts_with_a_unique_key_even_if_either_was_stored_before(
     world: World, stored: dict[str, Any], sent: dict[str, Any], advice: str
 ) -> None:
     before = put(world, **stored)

@@ -68,7 +68,7 @@ def test_a_job_whose_claim_is_returned_holds_its_unique_key_again(world: World) 
     assert put(world, STARTED)[0].spec.uid == first.spec.uid
 
 
-def test_with_two_queued_holders_keep_returns_the_older_and_replace_changes_the_newer(world: World) -> None:
+def test_with_two_queued_holders_if_queued_keep_returns_the_older_and_replace_the_newer(world: World) -> None:
     first, _ = put(world, STARTED, max_attempts=2)
     world.hold()
     second, how = put(world, STARTED)

@@ -55,7 +55,7 @@ def test_bytes_arrive_without_a_turn_of_the_reactor(pair: _Pair) -> None:
     assert not pair.is_writing
 
 
-def test_bytes_without_room_in_the_socket_follow_in_order(pair: _Pair) -> None:
+def test_bytes_for_which_the_socket_has_no_room_are_sent_later_in_order(pair: _Pair) -> None:
     write, sent = writer(pair.transport), [b"%d" % number * 200_000 for number in range(5)]
     for piece in sent:
         write(piece)

@@ -31,7 +31,7 @@ def _ask(server: MemoryServer, *headers: str, path: str = "/healthz", method: st
         *["JobEngine:6006", "job_engine-1:6006"],
     ],
 )
-def test_a_browser_is_answered_under_an_address_or_a_local_name(server: MemoryServer, host: str) -> None:
+def test_a_browser_that_uses_an_ip_address_or_a_local_name_is_answered(server: MemoryServer, host: str) -> None:
     assert _ask(server, f"Host: {host}", PAGE).status == 200
     assert _ask(server, f"Host: {host}", "Sec-Fetch-Site: same-origin").status == 200
 
@@ -47,7 +47,9 @@ def test_a_browser_is_answered_under_an_address_or_a_local_name(server: MemorySe
         *["", "\xe9", "jobs\xe9", "%6cocalhost"],
     ],
 )
-def test_a_browser_under_an_unknown_name_is_refused_with_the_setting_to_change(server: MemoryServer, host: str) -> None:
+def test_a_browser_that_uses_an_unknown_host_name_is_refused_and_told_the_setting(
+    server: MemoryServer, host: str
+) -> None:
     for header in (PAGE, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: none", "Origin: null"):
         answer = _ask(server, f"Host: {host}", header)
         assert (answer.status, answer.headers["content-type"]) == (403, "application/problem+json")
@@ -63,13 +65,13 @@ def test_a_refused_host_is_shown_shortened_and_escaped(server: MemoryServer) -> 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/queues", "/metrics", "/test", "/nowhere", "/openapi.json"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-def test_every_path_and_method_is_refused_to_a_browser_under_an_unknown_name(
+def test_every_path_and_method_is_refused_to_a_browser_that_uses_an_unknown_host_name(
     server: MemoryServer, path: str, method: str
 ) -> None:
     assert _ask(server, "Host: evil.example", PAGE, path=path, method=method).status == 403
 
 
-def test_the_dashboard_is_refused_to_a_browser_under_an_unknown_name(start: Any) -> None:
+def test_the_dashboard_is_refused_to_a_browser_that_uses_an_unknown_host_name(start: Any) -> None:
     server = start(others=read_dashboard().answers)
     assert _ask(server, "Host: localhost", "Sec-Fetch-Site: none", "Accept: text/html", path="/").status == 200
     assert _ask(server, "Host: evil.example", "Sec-Fetch-Site: none", "Accept: text/html", path="/").status == 403
@@ -90,7 +92,7 @@ def test_requests_that_are_not_from_a_browser_may_have_any_host_header(server: M
 
 
 @pytest.mark.parametrize("host", ["jobs.example.org", "JOBS.example.ORG:8443", "jobs.example.org.", "evil.example."])
-def test_a_browser_is_answered_under_the_configured_names(start: Any, host: str) -> None:
+def test_a_browser_that_uses_a_configured_host_name_is_answered(start: Any, host: str) -> None:
     server = start(allowed_hosts=frozenset({"jobs.example.org", "evil.example"}))
     assert _ask(server, f"Host: {host}", PAGE).status == 200
     assert _ask(server, f"Host: not.{host}", PAGE).status == 403
@@ -107,7 +109,7 @@ def test_pages_of_a_configured_cors_origin_can_read_the_refusal_of_a_host(start:
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (403, "https://board.example")
 
 
-def test_a_browser_by_http_1_0_without_a_host_is_refused(server: MemoryServer) -> None:
+def test_a_browser_that_sends_http_1_0_without_a_host_header_is_refused(server: MemoryServer) -> None:
     (answer,) = Connection(server).send(f"GET /test HTTP/1.0\r\n{PAGE}\r\n\r\n".encode()).answers
     assert answer.status == 403
 

@@ -38,7 +38,7 @@ def test_a_body_with_a_content_length_over_the_limit_is_refused_unread(server: M
     assert b"100 Continue" not in connection.sent
 
 
-def test_a_content_length_of_too_many_digits_is_400(server: MemoryServer) -> None:
+def test_a_content_length_of_too_many_digits_gets_400(server: MemoryServer) -> None:
     connection = Connection(server).send(request("PUT", "/api/v1/job", f"Content-Length: {'9' * 5000}"))
     assert connection.refusal("PUT", "/api/v1/job").status == 400
 
@@ -229,7 +229,7 @@ def test_an_empty_line_before_a_request_changes_nothing(server: MemoryServer) ->
     assert Connection(server).send(b"\r\n" + head).sent == b""
 
 
-def test_a_second_empty_line_before_a_request_is_400(server: MemoryServer) -> None:
+def test_a_second_empty_line_before_a_request_gets_400(server: MemoryServer) -> None:
     assert Connection(server).send(b"\r\n\r\n").refusal().status == 400
 
 
@@ -272,7 +272,7 @@ def test_an_invalid_request_gets_a_400_problem_and_its_connection_is_closed(serv
 
 
 @pytest.mark.parametrize("path", [b"/%ff", b"/test%c3", b"/\xff", b"/api/v1/queue/%ed%a0%80"])
-def test_a_path_that_is_not_utf_8_is_400(server: MemoryServer, path: bytes) -> None:
+def test_a_path_that_is_not_utf_8_gets_400(server: MemoryServer, path: bytes) -> None:
     connection = Connection(server).send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
     assert [answer.status for answer in connection.answers] == [400]
     assert connection.answers[0].headers["content-type"] == "application/problem+json"

@@ -74,7 +74,7 @@ def test_a_long_body_with_the_right_key_is_accepted(server: MemoryServer) -> Non
     assert answer.status == 201
 
 
-def test_a_body_with_another_queue_than_the_query_is_400(server: MemoryServer) -> None:
+def test_a_body_that_names_another_queue_than_the_query_gets_400(server: MemoryServer) -> None:
     put = {"name": "other", "access_key": "key"}
     assert server.call("PUT", "/api/v1/queue", body=put, key=None).status == 201
     for name, status in (("q", 201), ("other", 400)):

@@ -197,7 +197,7 @@ def test_rekey_says_what_to_do_with_the_key_file(db: Db) -> None:
     db("check", "jobengine.jedb", SECRET="")
 
 
-def test_check_and_backup_are_right_while_a_server_writes_and_compacts(daemon: Daemon) -> None:
+def test_check_and_backup_give_correct_results_while_a_server_writes_and_compacts(daemon: Daemon) -> None:
     db = Db(daemon.home, {})
     with daemon.client() as client:
         client.make_queue()
@@ -237,7 +237,7 @@ def test_other_requests_are_answered_while_a_client_reads_a_backup_slowly(filled
     assert jobs(copy) == 22
 
 
-def test_the_client_keeps_a_backup_in_a_new_file(filled: Daemon, tmp_path: Path) -> None:
+def test_the_client_saves_a_backup_to_a_new_file(filled: Daemon, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{filled.port}"
 
     async def by_asyncio(path: Path) -> int:
@@ -298,7 +298,9 @@ def test_backup_and_rekey_leave_no_files_when_ended_by_sigterm(db: Db, command: 
 
 
 @pytest.mark.parametrize(("call", "error"), [("fdatasync", "EIO"), ("pwrite64", "EIO"), ("/^link", "EPERM")])
-def test_a_failed_file_call_leaves_no_target_and_names_the_reason(db: Db, call: str, error: str) -> None:
+def test_after_a_failed_system_call_a_db_command_leaves_no_target_and_prints_the_reason(
+    db: Db, call: str, error: str
+) -> None:
     before = db.files()
     done = db.run("backup", "jobengine.jedb", "target", prefix=at(call, f"error={error}"))
     assert done.returncode == 1

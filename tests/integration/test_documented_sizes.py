@@ -26,7 +26,7 @@ def test_the_disk_is_measured_as_the_page_says(daemon: Daemon) -> None:
     assert re.fullmatch(r"a sync takes [\d.]+ ms, the slowest [\d.]+ ms\n", python(code, daemon.port).stdout)
 
 
-def test_a_server_shows_its_size_and_the_workers_it_wants_as_the_page_says(shell: Shell) -> None:
+def test_a_server_shows_its_size_and_the_wanted_number_of_workers_as_the_page_says(shell: Shell) -> None:
     size, workers = (at_port(code, shell.daemon.port) for code in blocks(PAGE))
     shell.add([{"to": "ada@example.org"}])
     environment = {**shell.environment, "ADMIN": shell.environment["JOBENGINE_ADMIN_KEY"]}

@@ -47,7 +47,7 @@ def _migrate(daemon: Daemon, **settings: str) -> "subprocess.CompletedProcess[st
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
-def test_a_start_without_tables_ends_with_4_and_migrate_creates_them(
+def test_a_start_without_tables_exits_with_4_and_migrate_creates_the_tables(
     make_daemon: MakeDaemon,
     cluster: Cluster,
 ) -> None:
@@ -81,7 +81,9 @@ def test_wrong_settings_stop_the_start_and_the_reason_is_reported(
     assert "hunter2" not in daemon.log + daemon.errors
 
 
-def test_a_user_without_rights_gets_the_name_of_the_missing_right(make_daemon: MakeDaemon, cluster: Cluster) -> None:
+def test_the_error_for_a_database_user_without_rights_names_the_missing_right(
+    make_daemon: MakeDaemon, cluster: Cluster
+) -> None:
     url = cluster.make_database("closed")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE ROLE guest LOGIN")
@@ -97,7 +99,7 @@ def test_a_user_without_rights_gets_the_name_of_the_missing_right(make_daemon: M
         assert "permission denied for table meta" in daemon.log + daemon.errors
 
 
-def test_migrate_refuses_a_mistyped_address_with_2_and_does_not_print_it(make_daemon: MakeDaemon) -> None:
+def test_migrate_with_a_mistyped_address_exits_with_2_and_does_not_print_the_address(make_daemon: MakeDaemon) -> None:
     migrate = _migrate(make_daemon(settings={"DATABASE_URL": "postgresq://me:hunter2@db/jobs"}))
     assert (migrate.returncode, "DATABASE_URL must be like postgresql://" in migrate.stderr) == (2, True)
     assert "hunter2" not in migrate.stderr

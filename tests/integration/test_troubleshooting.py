@@ -291,5 +291,5 @@ def test_readyz_reports_a_full_disk(make_daemon: MakeDaemon, small_disk: Path) -
     _outcome("The server answers 503 or 507", daemon.home, daemon.environment, daemon.port)
 
 
-def test_a_browser_under_an_unknown_name_is_refused(daemon: Daemon) -> None:
+def test_a_browser_that_uses_an_unknown_host_name_is_refused_as_the_page_says(daemon: Daemon) -> None:
     _outcome("The browser shows 403", daemon.home, daemon.environment, daemon.port)

@@ -78,7 +78,7 @@ def test_the_tac_file_takes_its_settings_from_the_environment(make_daemon: MakeD
         ("LISTEN", "nonsense:1", "can't be used"),
     ],
 )
-def test_a_bad_setting_ends_a_start_by_the_tac_file_with_1_and_one_line(
+def test_a_start_by_the_tac_file_with_a_bad_setting_exits_with_1_and_one_line(
     make_daemon: MakeDaemon, name: str, value: str, reason: str
 ) -> None:
     command = ("--nodaemon", "--pidfile=", "-y", str(ROOT / "jobengine.tac"))

@@ -66,7 +66,7 @@ OF_FAILURES: Final = (
         _FINGERPRINTS,
         '    return _NUMBER.sub("", word.lower()).strip(_AROUND)\n',
         "    return word.lower().strip(_AROUND)\n",
-        ("tests/core/test_fingerprints.py::test_errors_that_differ_only_in_variable_parts_have_one_fingerprint",),
+        ("tests/core/test_fingerprints.py::test_errors_that_differ_only_in_variable_parts_have_the_same_fingerprint",),
     ),
     Mutant(
         "failure-digits",

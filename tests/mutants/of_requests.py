@@ -105,7 +105,7 @@ OF_REQUESTS: Final = (
         _ACCESS,
         "    if grant.role not in command.roles:\n",
         "    if grant.role not in Role:\n",
-        ("tests/core/test_access.py::test_each_role_may_give_only_its_documented_commands",),
+        ("tests/core/test_access.py::test_each_role_may_send_only_its_documented_commands",),
     ),
     Mutant(
         "same-request",
@@ -219,7 +219,7 @@ OF_REQUESTS: Final = (
         "jobengine/http/hosts.py",
         "        return None if self._is_known(host) else _refusal(host)\n",
         "        return None\n",
-        ("tests/http/test_hosts.py::test_a_browser_under_an_unknown_name_is_refused_with_the_setting_to_change",),
+        ("tests/http/test_hosts.py::test_a_browser_that_uses_an_unknown_host_name_is_refused_and_told_the_setting",),
     ),
     Mutant(
         "one-host",

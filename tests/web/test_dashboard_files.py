@@ -71,7 +71,7 @@ def test_a_client_that_accepts_no_html_gets_404_at_the_path_of_the_dashboard(
         *["PLACEa.js/", "PLACE/a.js", "PLACEa.js%00", "/index.html"],
     ],
 )
-def test_other_paths_of_the_dashboard_are_404(browsed: MemoryServer, path: str) -> None:
+def test_other_paths_of_the_dashboard_get_404(browsed: MemoryServer, path: str) -> None:
     answer = _get(browsed, path.replace("PLACE", _place(browsed)), HTML)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
 

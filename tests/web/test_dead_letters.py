@@ -60,7 +60,7 @@ def test_a_malformed_dead_letter_queue_is_refused(server: MemoryServer, value: A
     assert "dead_letter" not in set_up(server).json
 
 
-def test_setting_a_circular_an_unknown_or_a_closed_dead_letter_queue_gets_400_404_or_401(server: MemoryServer) -> None:
+def test_a_circular_dead_letter_queue_gets_400_an_unknown_one_404_and_a_wrong_key_401(server: MemoryServer) -> None:
     _with_dead_letters(server)
     make_queue(server, "closed", key="another")
     circle = set_up(server, "dead", dead_letter={"queue_name": "q"})

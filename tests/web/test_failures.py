@@ -127,7 +127,7 @@ def _last_line(events: list[LogEvent]) -> Line:
 
 
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
-def test_an_unforeseen_error_is_500_with_an_incident_that_is_in_the_log(
+def test_an_unforeseen_error_gets_500_with_an_incident_id_that_is_in_the_log(
     broken: Any, events: list[LogEvent], method: str, path: str, query: Any, body: Any
 ) -> None:
     answer = broken(_Refusing(ZeroDivisionError(CANARY))).call(method, path, query=query, body=body)

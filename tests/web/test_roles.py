@@ -224,7 +224,7 @@ def test_a_key_with_a_role_in_one_queue_does_not_open_another_queue(table: _Tabl
         table.server.clock.advance(61)
 
 
-def test_a_missing_queue_is_404_for_every_key(table: _Table) -> None:
+def test_a_missing_queue_gets_404_with_every_key(table: _Table) -> None:
     keys = [*map(_key_of, ROLES), "wrong", "revoked-worker"]
     for call in KEYED:
         assert ({table.ask(call, key, q="none").status for key in keys}, call) == ({404}, call)

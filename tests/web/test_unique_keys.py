@@ -132,7 +132,7 @@ def test_explain_shows_until_when_a_finished_job_holds_its_unique_key(server: Me
     assert "unique key" not in explained["reason"]
 
 
-def test_a_debounced_job_is_explained_with_the_latest_time_of_its_delay(server: MemoryServer) -> None:
+def test_explain_of_a_debounced_job_shows_the_latest_end_of_its_delay(server: MemoryServer) -> None:
     now = int(server.clock.seconds())
     uid = add(server, unique_key="k", debounce={"seconds": 5, "at_most_seconds": 8})["uid"]
     assert explain(server, uid)["reason"] == (

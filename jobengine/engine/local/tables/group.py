@@ -64,7 +64,7 @@ class GroupExtras:
     changes: int | None = None
     #: How many failed jobs hold it; see OnFailure.
     failed: int = 0
-    #: How many of its jobs may be in progress, and how many may be claimed by its gate now; None: as the queue says.
+    #: How many of its jobs may be in progress, and how many its gate allows to claim now; None: as the queue allows.
     cap: int | None = None
     left: int | None = None
     #: How many of its jobs could be claimed when it was last placed; since then the number may have grown, not shrunk.

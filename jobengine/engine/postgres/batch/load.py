@@ -329,7 +329,7 @@ class _Loading:
         for its, tags in sorted(kinds):
             turns = self._by_id[its].turns
             if turns is not None:
-                # The other claims from a queue with flow go on where the first ends.
+                # In a queue with flow, each further claim continues where the claim before it ended.
                 found += [Query(*one) for one in turns.queries(tags, most[its])] if turns.begins else []
                 continue
             claiming = Claiming(queue_id=its, tags=self.rows.tags(tags), most=most[its], uids=named[its], wall=wall)

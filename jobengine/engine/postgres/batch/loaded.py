@@ -140,7 +140,7 @@ class LoadedTables:
                 return effect
             case QueueDeleted(name):
                 return QueueEffect(name, self.queues.pop(name))
-        raise TypeError(f"no change of a loaded table: {fact!r}")
+        raise TypeError(f"a fact that can not be applied to loaded tables: {fact!r}")
 
 
 def _queue_of(table: LoadedTable) -> Queue:

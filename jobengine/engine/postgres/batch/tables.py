@@ -260,7 +260,7 @@ class LoadedTable:
 
     def count_failures(self, since: int) -> FailureCounts:
         if self.count_failed is None or not self.needs.count_failures:
-            raise NotLoaded(f"the number of kinds of failures of {self.queue.name!r}")
+            raise NotLoaded(f"the number of failure groups of {self.queue.name!r}")
         return self.count_failed(since)
 
     def alike(self, fingerprint: str) -> Alike:

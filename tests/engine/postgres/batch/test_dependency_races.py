@@ -367,7 +367,7 @@ def fan_out(session: Session, monkeypatch: pytest.MonkeyPatch) -> tuple[str, lis
 
 
 @pytest.mark.parametrize("removes", ["one", "matching", "queue", "same batch"])
-def test_a_complete_job_that_is_deleted_at_once_releases_its_dependants(
+def test_a_job_deleted_immediately_after_its_completion_releases_its_dependants(
     sessions: list[Session], database: Database, monkeypatch: pytest.MonkeyPatch, removes: str
 ) -> None:
     answer(sessions[0], c.CreateQueue(queue="other", access_key=KEY))

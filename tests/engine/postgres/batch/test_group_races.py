@@ -219,7 +219,7 @@ def drain(session: Session, held: list[str]) -> None:
 
 
 @pytest.mark.parametrize("order", [*GroupOrder])
-def test_concurrent_claims_exceed_no_limit_and_leave_no_job_behind(database: Database, order: GroupOrder) -> None:
+def test_concurrent_claims_exceed_no_limit_and_miss_no_job(database: Database, order: GroupOrder) -> None:
     log = race(database, order, seed=1)
     assert not log.failed
     assert not log.wrong

@@ -170,7 +170,7 @@ class NotedTurn(AbstractContextManager[None]):
         (501, ["trip", "turn begins", "made", "made", "made", "turn ends", "trip"]),
     ],
 )
-def test_large_batches_take_turns_with_other_lanes_and_small_batches_run_at_once(
+def test_large_batches_take_turns_with_other_lanes_and_small_batches_do_not_wait(
     database: Database, monkeypatch: pytest.MonkeyPatch, jobs: int, steps: list[str]
 ) -> None:
     database.clear()
