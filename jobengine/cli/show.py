@@ -139,6 +139,7 @@ _GRAPH: Final = "graph {queue} {uid}"
 _AT_A_SHELL: Final = {
     'send new_status "queued" with {"depends_on": []}.': "use `jobengine retry {queue} {uid} --without-dependencies`.",
     "set its state to queued to run it again.": "`jobengine retry {queue} {uid}` runs it again.",
+    "move it back with move_to.": "move it back with `jobengine move`.",
 }
 _OF_THE_QUEUE: Final = "The queue is held."
 #: A time of the server in a reason.

@@ -79,6 +79,9 @@ def moved_reason(explanation: Explanation) -> str:
         text += f" It was not moved into the dead-letter queue: {SENTENCES[why].format(queue=name)}."
     elif why == DUE:
         text += " It is about to be moved into the dead-letter queue."
-    return (
-        text if origin is None else f"{text} It came from the queue {origin.queue!r} at {time_text(origin.at // 1000)}."
-    )
+    if origin is None:
+        return text
+    # A dead-letter queue can't have one itself: with one, the job came back from there.
+    may_return = job.state is State.FAILED and setting is None
+    advice = "; to run it there, move it back with move_to" if may_return else ""
+    return f"{text} It came from the queue {origin.queue!r} at {time_text(origin.at // 1000)}{advice}."

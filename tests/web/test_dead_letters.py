@@ -76,10 +76,24 @@ def test_a_moved_job_shows_its_former_queue(server: MemoryServer) -> None:
     job = _read(server, uid, "dead")
     assert (job["state"], job["error"]) == ("failed", "e")
     assert job["moved_from"] == {"queue_name": "q", "at": START}
-    assert f"It came from the queue 'q' at {time_text(START)}." in explain(server, uid, "dead")["reason"]
+    came = f"It came from the queue 'q' at {time_text(START)}"
+    assert explain(server, uid, "dead")["reason"].endswith(f"{came}; to run it there, move it back with move_to.")
     again = server.call("PUT", "/api/v1/job", body={"queue_name": "q", "job": job})
     assert again.status == 201
     assert "moved_from" not in again.json
+
+
+def test_explain_does_not_advise_to_move_a_job_into_the_dead_letter_queue(server: MemoryServer) -> None:
+    _with_dead_letters(server)
+    uid = _fail(server)
+    _change(server, all=True, move_to="q")
+    set_up(server, "dead", draining=True)
+    held = hold(server)
+    body = {"queue_name": "q", "uid": uid, "lease": held["lease"], "new_status": "failed"}
+    assert server.call("POST", "/api/v1/job", body=body).status == 200
+    reason = explain(server, uid)["reason"]
+    assert "It came from the queue 'dead'" in reason
+    assert "move it back" not in reason
 
 
 def test_a_failed_job_that_was_not_moved_shows_the_reason(server: MemoryServer) -> None:

@@ -85,7 +85,8 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> Moved:
         """
-        Move jobs that came from this queue back from its dead-letter queue: all, or those that match; see `move`.
+        Move jobs that came from this queue back from its dead-letter queue: all that are failed there, or those of them
+        that match; see `move`.
 
         `all` may be left out. Raises ValueError if the queue has no dead-letter queue.
         """

@@ -6,7 +6,7 @@ import { failuresByMinute, setFailuresByMinute } from './chart.js';
 import { jobs, setTime, time } from './format.js';
 import { ACTIONS, actOnMatching } from './job-actions.js';
 import { jobLink, queueLink } from './links.js';
-import { openMove } from './move-jobs.js';
+import { moveBack, openMove, stayText } from './move-jobs.js';
 import { session } from './session.js';
 
 export const NO_ERROR = 'no error was given';
@@ -56,10 +56,13 @@ function makeItem(changed) {
   item.links = h('span', { class: 'line' });
   item.name = h('span', { class: 'muted code', title: 'The fingerprint of the error' });
   const queues = () => item.group.places.map(({ queue }) => queue).filter((queue) => session.may(queue, 'manage'));
-  const act = (action) => () => actOnMatching(queues(), action, { state: 'failed', fingerprint: item.group.fingerprint }, changed);
-  const move = () => openMove(queues()[0], { state: 'failed', fingerprint: item.group.fingerprint }, changed, { to: item.to });
+  const alike = (more) => ({ state: 'failed', fingerprint: item.group.fingerprint, ...more });
+  const act = (action) => () => actOnMatching(queues(), action, alike(), changed);
+  const retry = () => actOnMatching(queues(), ACTIONS.retry, alike(), changed, item.to && stayText(item.to));
+  const back = () => moveBack(queues()[0], item.to, changed, alike());
+  const move = () => openMove(queues()[0], alike(), changed, { to: item.to });
   item.more = menu('More', [['Move to another queue', move, { 'data-act': 'move' }], ['Delete', act(ACTIONS.delete), { class: 'danger' }]], { 'aria-label': 'More for this error' });
-  item.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: act(ACTIONS.retry) }, 'Retry'), item.more);
+  item.buttons = h('span', { class: 'buttons' }, h('button', { type: 'button', onclick: back, 'data-act': 'back' }, 'Move back'), h('button', { type: 'button', onclick: retry }, 'Retry'), item.more);
   item.append(item.error, h('div', { class: 'line' }, item.count, item.chart, h('span', { class: 'muted' }, 'first ', item.first), h('span', { class: 'muted' }, 'last ', item.last),
     item.links, item.example, item.name, h('span', { class: 'gap' }), item.buttons));
   item.manages = () => queues().length;
@@ -83,4 +86,5 @@ function update(item, group, named) {
   item.buttons.hidden = item.manages() === 0;
   // Jobs are moved from one queue at a time.
   item.more.querySelector('[data-act=move]').hidden = item.manages() !== 1;
+  item.buttons.querySelector('[data-act=back]').hidden = item.manages() !== 1 || !item.to;
 }

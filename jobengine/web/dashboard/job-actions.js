@@ -43,8 +43,8 @@ export function actOnSome(queue, action, chosen, done) {
   ask(action, { count: meant.length, note, run: (change) => act(queue, action, meant, change), done });
 }
 
-/** Ask, with the server's count, then act on all jobs of a queue, or of several, that match. */
-export function actOnMatching(queues, action, filter, done) {
+/** Ask, with the server's count and a `warning`, then act on all jobs of a queue, or of several, that match. */
+export function actOnMatching(queues, action, filter, done, warning = '') {
   const filters = statesOf(action, filter).map((state) => ({ ...filter, state }));
   const places = [queues].flat().flatMap((queue) => filters.map((one) => [queue, one]));
   const run = (change) => each(places, ([queue, one]) => matching(queue, action, one, change, false));
@@ -56,7 +56,7 @@ export function actOnMatching(queues, action, filter, done) {
         const { made } = await count();
         if (!box.open) return;
         box.close();
-        ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}.`, run, done, paced: action.paced });
+        ask(action, { count: made, note: `These are all jobs ${filterInWords(filters)}. ${warning}`, run, done, paced: action.paced });
       } catch (error) {
         replace(place, failure(error), h('div', { class: 'buttons' }, keep(close, 'Close')));
       }

@@ -15,6 +15,7 @@ import { batchLink, isBatch } from './link-words.js';
 import './links-panel.js';
 import { jobLink, queueLink, whole } from './links.js';
 import { Feed, Refresher } from './live.js';
+import { moveBack } from './move-jobs.js';
 import { scheduleLink } from './schedule-rows.js';
 import { session } from './session.js';
 import { uniqueFacts } from './unique-key.js';
@@ -244,7 +245,7 @@ class JobPage extends HTMLElement {
     setText(this.why, reason ? readable(reason, job, Boolean(this.acts.retry)) : '');
     drawHolders(this.holders, this.queue, reason);
     this.#drawSchedule(reason?.schedule);
-    this.#drawOrigin(job.moved_from);
+    this.#drawOrigin(job, belongsElsewhere(reason));
     this.errorPanel.hidden = job.error === undefined || job.cancelled === true;
     this.errorPanel.classList.toggle('failed', job.state === 'failed');
     setText(this.errorPanel.querySelector('h2'), job.state === 'failed' ? 'Error' : 'Last error');
@@ -276,13 +277,14 @@ class JobPage extends HTMLElement {
       setTime(time(null, { tabindex: 0, class: 'muted' }), secondOf(schedule.time))));
   }
 
-  /** From which queue the job was moved here. */
-  #drawOrigin(origin) {
-    const said = JSON.stringify(origin ?? null);
+  /** From which queue the job was moved here; if it `returns`, with a button that moves it and those like it back. */
+  #drawOrigin({ moved_from: origin, fingerprint }, returns) {
+    const said = JSON.stringify([origin, returns]);
     if (this.originSaid === said) return;
     this.originSaid = said;
     this.origin.hidden = !origin;
-    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at)));
+    const back = h('button', { type: 'button', onclick: () => moveBack(this.queue, origin.queue_name, () => this.changed(), { fingerprint }) }, 'Move jobs like it back');
+    if (origin) replace(this.origin, h('span', {}, 'Moved here from the queue ', h('a', { href: queueLink(origin.queue_name) }, `‘${origin.queue_name}’`), ' ', setTime(time(null, { tabindex: 0 }), origin.at), returns && session.may(this.queue, 'manage') && back));
   }
 
   /** When the job was started and how long it has run, or when it is due. */
@@ -356,6 +358,9 @@ function factsOf(job, raw, reason) {
 /** What becomes of a job when one that it waits for fails. */
 const ON_FAILURE = { fail: 'it fails too', run: 'it runs all the same', wait: 'it waits for the retry' };
 
+/** Whether the server advises to move a failed job back to the queue that it came from. */
+const belongsElsewhere = (explanation) => Boolean(explanation?.reason.includes('move it back'));
+
 /** The reason without the holders and the sentences on the last move and on the schedule, which are shown apart. */
 function withoutOrigin(explanation, { moved_from: origin }) {
   const text = withoutHolders(explanation);
@@ -373,7 +378,7 @@ function readable(explanation, job, retries) {
   const text = withoutOrigin(explanation, job).replaceAll(UTC_TIME, (time) => exact(secondOf(time)));
   if (!FINISHED.includes(state)) return text;
   const [, rest = ''] = text.split(' to run it again.');
-  const retry = retries ? ' Retry starts it again with all its attempts.' : '';
+  const retry = retries ? ` Retry starts it again${belongsElsewhere(explanation) ? ', in this queue,' : ''} with all its attempts.` : '';
   return `${job.cancelled ? 'Cancelled' : state === 'failed' ? 'Failed, no attempts left' : 'Complete'}.${alikeText(explanation)}${retry}${rest}`;
 }
 

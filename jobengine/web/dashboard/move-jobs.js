@@ -44,6 +44,14 @@ export function openMove(queue, filter, done, { to = '', heading = 'Move to anot
   });
 }
 
+/** Ask, then move the failed jobs of `queue` that match, and came from the queue `origin`, back there. */
+export const moveBack = (queue, origin, done, filter = {}) => openMove(queue, { state: 'failed', ...filter, moved_from: origin }, done, {
+  to: origin, heading: 'Move failed jobs back', note: `These are the failed jobs ${filter.fingerprint ? 'with this kind of error ' : ''}that came from “${origin}”.`,
+});
+
+/** What a retry means for jobs that came from another queue, as a sentence. */
+export const stayText = (origin) => `They stay in this queue, even if their workers are only in “${origin}”: Move back takes them there.`;
+
 /** Offer the names of the known queues, other than `queue`, in a list of suggestions. */
 export async function offerQueues(list, queue) {
   try {

@@ -5,7 +5,6 @@ import { h, tell, whereabouts } from './dom.js';
 import { waitText } from './flow.js';
 import { exact, number, jobs } from './format.js';
 import { confirm } from './forms.js';
-import { openMove } from './move-jobs.js';
 import { session } from './session.js';
 
 /** Reconfigure a queue and report the result or the error; then call `done()`. */
@@ -58,11 +57,6 @@ export const badges = (queue) => [
   queue.held_until && h('span', { class: 'badge warn', title: `No job can be claimed until ${exact(queue.held_until)}.` }, 'Held'),
   queue.draining && h('span', { class: 'badge warn', title: 'No job can be added.' }, 'Draining'),
 ].filter(Boolean);
-
-/** Ask, then move failed jobs back to the queue from which they came. */
-export const moveBack = (queue, origin, done) => openMove(queue.name, { state: 'failed', moved_from: origin }, done, {
-  to: origin, heading: 'Move failed jobs back', note: `These are the failed jobs that came from “${origin}”.`,
-});
 
 /** End the hold of a queue. */
 export const release = (queue, done) => change(queue.name, { held_until: 0 }, 'the hold has ended.', done);

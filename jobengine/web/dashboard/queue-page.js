@@ -11,7 +11,8 @@ import { failure } from './forms.js';
 import { queueLink } from './links.js';
 import { Feed, Refresher } from './live.js';
 import { COUNTS, cancelledText, count, countOf, ratesText, setOldest } from './overview-part.js';
-import { badges, drain, moveBack, pause, purge, release, remove } from './queue-actions.js';
+import { moveBack } from './move-jobs.js';
+import { badges, drain, pause, purge, release, remove } from './queue-actions.js';
 import { session } from './session.js';
 import { workerNote } from './trouble.js';
 import './batches-part.js';
@@ -89,8 +90,10 @@ class QueuePage extends HTMLElement {
     this.back.dataset.said = said;
     this.back.hidden = this.origins.length === 0;
     const manages = session.may(this.name, 'manage');
-    const back = (name) => h('button', { type: 'button', 'aria-label': this.origins.length > 1 ? `Move back to ${name}` : null, onclick: () => moveBack(this.stats, name, () => this.changed()) }, 'Move back');
+    const back = (name) => h('button', { type: 'button', 'aria-label': this.origins.length > 1 ? `Move back to ${name}` : null, onclick: () => moveBack(this.stats.name, name, () => this.changed()) }, 'Move back');
     replace(this.back, 'Failed jobs here came from', this.origins.map((name) => h('span', { class: 'line' }, h('a', { href: queueLink(name) }, name), manages && back(name))));
+    // Errors have buttons to move their jobs back.
+    if (this.lower?.localName === 'je-errors') this.lower.changed();
   }
 
   /** Show the tab of batches once there is a batch. */

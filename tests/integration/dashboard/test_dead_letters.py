@@ -109,6 +109,36 @@ def test_failed_jobs_are_moved_back_from_a_dead_letter_queue_at_a_pace(
     assert sum(job.not_before is not None for job in queue.jobs()) == 2
 
 
+def test_the_page_of_a_dead_letter_and_the_list_of_errors_offer_to_move_jobs_back(
+    person: Person, engine: JobEngine, live: Daemon, queue: Queue
+) -> None:
+    dead = _dead(engine, queue)
+    with live.client() as client:
+        set_dead_letter(client, queue.name, dead.name)
+    uids = [queue.add({}).uid for _ in range(2)]
+    for uid, error in zip(uids, ("no route", "no space"), strict=True):
+        queue.update(uid, new_status="failed", error=error)
+    until("the failed jobs were moved", lambda: dead.stats().size == 2)
+    person.open()
+    person.sign_in_as_admin(ADMIN_KEY)
+    person.sees("Queues")
+    person.open(f"queue/{dead.name}/job/{uids[0]}")
+    expect(person.page.get_by_text("Retry starts it again, in this queue, with all its attempts.")).to_be_visible()
+    person.press("Move jobs like it back")
+    person.dialog("Move failed jobs back").get_by_role("button", name="Move", exact=True).click()
+    until("the job is back", lambda: [job.uid for job in queue.jobs()] == uids[:1])
+    person.page.keyboard.press("Escape")
+    person.open(f"queue/{dead.name}/errors")
+    shown = person.page.get_by_role("listitem").filter(has_text="no space")
+    shown.get_by_role("button", name="Retry").click()
+    dialog = person.dialog("Retry: 1 job")
+    expect(dialog).to_contain_text(f"They stay in this queue, even if their workers are only in “{queue.name}”")
+    dialog.get_by_role("button", name="Keep as it is").click()
+    shown.get_by_role("button", name="Move back").click()
+    person.dialog("Move failed jobs back").get_by_role("button", name="Move", exact=True).click()
+    until("both jobs are back", lambda: {job.uid for job in queue.jobs()} == set(uids))
+
+
 def test_all_jobs_that_match_a_filter_are_moved_from_the_list(person: Person, engine: JobEngine, queue: Queue) -> None:
     other = _dead(engine, queue)
     queue.add_many([{}] * 3, tags=["slow"])
