@@ -31,6 +31,7 @@ from .executor import Executor
 from .index_builder import IndexBuilder
 from .stats import figures_of
 from .tables.queue_scan import QueueScan
+from .tables.queue_table import QueueTable
 from .tables.state import Tables
 from .tables.turns import FOUND_AT_ONCE
 
@@ -39,10 +40,6 @@ A = TypeVar("A")
 _MOST_SCANS: Final = 32
 #: The most backups at a time.
 _MOST_BACKUPS: Final = 4
-#: Commands that may have to wait until an index is built.
-_MAY_PREPARE: Final = (c.QueueCommand, c.MoveJobs)
-#: Commands that read the index of failures.
-_READ_FAILURES: Final = (c.ListFailures, c.CountFailures, c.ExplainJob)
 #: Jobs that are indexed by group at a time: one or two milliseconds.
 _PREPARED_AT_ONCE: Final = 500
 
@@ -194,10 +191,9 @@ class LocalEngine:
     # Commands without waiting
 
     async def ask(self, command: c.Command[A]) -> A:
+        is_unprepared = _PREPARING.get(type(command), LocalEngine._is_unprepared)
         while True:
-            while type(command) is c.ListJobs and self._is_unsorted(command):
-                await deferLater(self._clock, 0)
-            while isinstance(command, _MAY_PREPARE) and self._is_unprepared(command):
+            while is_unprepared(self, command):
                 await deferLater(self._clock, 0)
             if type(command) is c.ListGroups:
                 command = cast(c.Command[A], await self._with_groups(command))
@@ -250,31 +246,31 @@ class LocalEngine:
                 return False
         return self._index_builder.build_failures(table)
 
-    def _is_unprepared(self, command: c.QueueCommand[Any] | c.MoveJobs) -> bool:
+    def _is_unprepared(self, command: c.Command[Any]) -> bool:
         """
-        Index some failures of a queue if the command reads them, or some jobs by group if the command changes the order
-        of groups; returns whether there are more.
+        Index some jobs by group if the command changes the order of groups of its queue; returns whether there are
+        more.
         """
-        if isinstance(command, _READ_FAILURES):
-            return self._are_failures_unread(command)
-        table = self._tables.queues.get(command.to if isinstance(command, c.MoveJobs) else command.queue)
-        if table is None or len(table.jobs) <= _PREPARED_AT_ONCE:
+        if not isinstance(command, c.QueueCommand):
             return False
-        flow = self._flow_after(command, table.queue)
-        if (
-            flow is None
-            or (table.turns is not None and table.turns.has_shape(flow))
-            or not self.executor.allows(command)
-        ):
+        table = self._tables.queues.get(command.queue)
+        if table is None or (flow := command.flow_after(table.queue)) is None:
+            return False
+        return self._are_groups_unread(table, flow, command)
+
+    def _is_target_unprepared(self, command: c.MoveJobs) -> bool:
+        """Like `_is_unprepared`, for the queue to which jobs are moved."""
+        source, table = (self._tables.queues.get(name) for name in (command.queue, command.to))
+        if source is None or table is None or (flow := command.flow_after(source, table.queue)) is None:
+            return False
+        return self._are_groups_unread(table, flow, command)
+
+    def _are_groups_unread(self, table: QueueTable, flow: Flow, command: c.Command[Any]) -> bool:
+        """Index some jobs by group for the flow that the queue will have; returns whether there are more."""
+        is_known = table.turns is not None and table.turns.has_shape(flow)
+        if len(table.jobs) <= _PREPARED_AT_ONCE or is_known or not self.executor.allows(command):
             return False
         return table.flow.prepare(flow, _PREPARED_AT_ONCE)
-
-    def _flow_after(self, command: c.QueueCommand[Any] | c.MoveJobs, queue: Queue) -> Flow | None:
-        """The flow that a queue would have after a command; None if it stays as it is."""
-        if not isinstance(command, c.MoveJobs):
-            return command.flow_after(queue)
-        source = self._tables.queues.get(command.queue)
-        return None if source is None else command.flow_after(source, queue)
 
     # Commands that may wait
 
@@ -435,3 +431,12 @@ class LocalEngine:
 
 def _is_empty(outcome: Outcome[c.ClaimResult]) -> bool:
     return isinstance(outcome, Done) and not outcome.answer.jobs
+
+
+#: By type of command, what builds a slice of the index that the command needs, and returns whether more is missing;
+#: LocalEngine._is_unprepared for all other types.
+_PREPARING: Final[dict[type, Callable[[LocalEngine, Any], bool]]] = {
+    c.ListJobs: LocalEngine._is_unsorted,
+    c.MoveJobs: LocalEngine._is_target_unprepared,
+    **dict.fromkeys((c.ListFailures, c.CountFailures, c.ExplainJob), LocalEngine._are_failures_unread),
+}
