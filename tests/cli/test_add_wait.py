@@ -12,7 +12,7 @@ from jobengine.client import Job, JobEngineError, JobNotFound, OutcomeUnknown, U
 from .fakes import UID, Shell, job_of
 
 
-def test_wait_prints_the_result(shell: Shell) -> None:
+def test_add_wait_prints_the_result(shell: Shell) -> None:
     done = shell("add", "mail", "{}", "--wait", "--wait-at-most", "30s")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"sent": True})
     ((name, content, more),) = shell.mail.asked

@@ -90,7 +90,7 @@ def test_graph_is_a_tree_at_a_terminal(shell: Shell, monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_states_have_colours() -> None:
+def test_graph_shows_states_in_colours() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, color_system="standard", highlight=False)
     console.print(line_of([("└─ ", "dim"), ("A", ""), ("  failed", "red")]))

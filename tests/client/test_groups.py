@@ -141,7 +141,7 @@ def test_a_missing_group_is_distinguished_from_a_missing_queue(detail: str, erro
             use(queue)
 
 
-def test_reset_group_names_the_group() -> None:
+def test_reset_group_sends_the_name_of_the_group() -> None:
     queue, pool = queue_with([Response(204, {}, b"")])
     queue.reset_group("g")
     (request,) = pool.requests

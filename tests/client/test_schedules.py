@@ -155,7 +155,7 @@ def test_a_backfill_sends_whole_seconds_inside_its_span_and_may_be_repeated() ->
     assert body_of(pool.requests[2]) == {**span, "from": 1_799_999_941, "dry_run": True}
 
 
-def test_a_deletion_names_the_schedule() -> None:
+def test_a_deletion_sends_the_name_of_the_schedule() -> None:
     queue, pool = queue_with([Response(204, {}, b"")])
     queue.schedules.delete("nightly")
     (request,) = pool.requests

@@ -38,7 +38,7 @@ def _shown(settings: Settings) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", ["timeout", "retry_for", "max_pending"])
-def test_a_limit_that_is_no_number_is_refused_with_its_name(name: str) -> None:
+def test_the_error_for_a_limit_that_is_not_a_number_names_the_limit(name: str) -> None:
     wrong: dict[str, Any] = {name: "5"}
     with pytest.raises(TypeError, match=f"^{name} must be a number, not str$"):
         JobEngine("http://e:2", **wrong)
@@ -149,7 +149,7 @@ def test_a_key_file_that_others_can_read_is_refused(path: Path) -> None:
         ('[p]\naccess_key = " a"', "spaces at its beginning"),
     ],
 )
-def test_an_unusable_profile_is_refused_with_the_reason(path: Path, text: str, says: str) -> None:
+def test_the_error_for_an_unusable_profile_has_the_reason(path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(BadSettings, match=says):
         load(profile="p", environment={}, path=path)

@@ -317,7 +317,7 @@ async def test_a_cancelled_claim_closes_its_connection(server: Server) -> None:
 
 
 @in_loop
-async def test_in_a_loop_at_most_100_connections_are_made(server: Server) -> None:
+async def test_one_event_loop_makes_at_most_100_connections(server: Server) -> None:
     async with AsyncJobEngine(server.url, access_key="k") as engine:
         for _ in range(300):
             server.replies.put(_EMPTY)

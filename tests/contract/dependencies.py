@@ -177,7 +177,7 @@ class DependencyContract(Contract):
         assert ask.ask(c.ReadStats).ready == 1_500
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_random_graphs_agree_with_a_simple_model(self, world: World, seed: int) -> None:
+    def test_random_dependency_graphs_behave_as_in_a_simple_model(self, world: World, seed: int) -> None:
         ask = Asker(world)
 
         def carry_out(step: Any) -> Any:

@@ -197,7 +197,7 @@ class FailuresContract(Contract):
         world.reopen()
         assert ask.ask(c.ListFailures, limit=10) == before
 
-    def test_failure_times_follow_the_wall_clock(self, world: World, ask: Asker) -> None:
+    def test_failure_times_are_shown_by_the_present_wall_clock(self, world: World, ask: Asker) -> None:
         job = _fail(ask)
         world.set_wall_clock(3_600)
         (group,) = _groups(ask)

@@ -23,7 +23,9 @@ class ManyContract(Contract):
     """Bulk changes, attempts, cancelling, and the wall clock."""
 
     @pytest.mark.parametrize("dry_run", [True, False])
-    def test_all_matching_jobs_are_changed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
+    def test_all_matching_jobs_are_changed_or_with_a_dry_run_only_counted(
+        self, world: World, ask: Asker, dry_run: bool
+    ) -> None:
         jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
         command = matching(c.UpdateMatching, dry_run, changes=c.Changes(state=State.FAILED))
         assert ask.get(world.engine.update_matching(command)) == 5
@@ -38,7 +40,9 @@ class ManyContract(Contract):
         assert [job.spec.priority for job in ask.jobs()] == [3] * 7
 
     @pytest.mark.parametrize("dry_run", [True, False])
-    def test_all_matching_jobs_are_removed_or_only_counted(self, world: World, ask: Asker, dry_run: bool) -> None:
+    def test_all_matching_jobs_are_removed_or_with_a_dry_run_only_counted(
+        self, world: World, ask: Asker, dry_run: bool
+    ) -> None:
         jobs = [ask.add(tags=("a",) if at % 2 else ("b",)) for at in range(10)]
         assert ask.get(world.engine.delete_matching(matching(c.DeleteMatching, dry_run))) == 5
         assert ask.jobs() == (jobs if dry_run else jobs[::2])
@@ -80,7 +84,7 @@ class ManyContract(Contract):
         first, *_ = ask.read(job).standing.notes.history
         assert (first.outcome, first.error) == ("failed", "first")
 
-    def test_an_expired_lease_is_invalid(self, world: World, ask: Asker) -> None:
+    def test_an_update_with_an_expired_lease_is_refused(self, world: World, ask: Asker) -> None:
         ask.add(timeout_seconds=5, max_attempts=2)
         job = ask.hold()
         world.advance(5)

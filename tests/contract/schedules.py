@@ -52,7 +52,7 @@ class ScheduleContract(Contract):
         assert len(set(_metas(ask.jobs()))) == 3
         assert read(ask).fired == 3
 
-    def test_a_waiting_claim_gets_the_job(self, world: World, ask: Asker) -> None:
+    def test_a_waiting_claim_gets_the_job_of_a_firing(self, world: World, ask: Asker) -> None:
         put(ask)
         world.advance(EVERY - 10)
         waiting = ask.claiming()

@@ -88,7 +88,7 @@ class _ForgetfulWorld(LocalWorld):
         return _Forgetful(super().engine)
 
 
-def test_an_engine_that_forgets_claims_fails_the_contract(tmp_path: Path) -> None:
+def test_an_engine_that_forgets_claims_fails_the_contract_tests(tmp_path: Path) -> None:
     world = _ForgetfulWorld(tmp_path / "db")
     asker = Asker(world)
     asker.create()

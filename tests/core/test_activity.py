@@ -86,7 +86,7 @@ def counted(world: World) -> Counted:
     return Counted(world)
 
 
-def test_each_failed_attempt_counts_and_the_job_counts_once_after_its_last_attempt(counted: Counted) -> None:
+def test_each_failed_attempt_is_counted_and_the_failed_job_once_after_its_last_attempt(counted: Counted) -> None:
     counted.add(max_attempts=2)
     counted.update(counted.claim(), state=State.FAILED)
     assert counted.counts() == {"added": 1, "claimed": 1, "attempts_failed": 1}

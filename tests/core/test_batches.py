@@ -74,7 +74,7 @@ def test_jobs_of_one_request_may_have_different_batches_and_groups(world: World)
     assert [(one.job.spec.rare.batch, one.job.spec.rare.group) for one in added] == links
 
 
-def test_an_unknown_batch_after_a_known_one_is_refused_with_its_index(world: World) -> None:
+def test_the_error_for_an_unknown_batch_has_the_index_of_the_job(world: World) -> None:
     create(world)
     jobs = tuple(c.NewJob(content=b"{}", batch=batch) for batch in ("b", "b", "other"))
     with pytest.raises(BadItem) as caught:

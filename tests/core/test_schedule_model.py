@@ -251,7 +251,7 @@ def _entry(firing: Any) -> tuple[str, int, int]:
 
 
 @pytest.mark.slow
-def test_random_lives_of_a_schedule_agree_with_a_plain_model() -> None:
+def test_a_schedule_under_random_changes_behaves_as_in_a_plain_model() -> None:
     run_state_machine_as_test(
         ScheduleMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
     )

@@ -58,7 +58,7 @@ def test_the_error_for_a_port_in_use_says_how_to_choose_another() -> None:
         listener("tcp:6006", Factory(), _Reactor(taken)).startService()
 
 
-def test_other_errors_are_reported_unchanged() -> None:
+def test_other_errors_of_listening_are_reported_unchanged() -> None:
     denied = CannotListenError("127.0.0.1", 80, OSError(errno.EACCES, os.strerror(errno.EACCES)))
     with pytest.raises(CannotListenError) as raised:
         listener("tcp:80", Factory(), _Reactor(denied)).startService()

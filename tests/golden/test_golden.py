@@ -251,7 +251,7 @@ def _fields(kind: type) -> Mapping[str, Any]:
     ],
     ids=lambda kind: kind.__name__,
 )
-def test_the_full_records_leave_no_field_at_its_default(kind: type) -> None:
+def test_in_the_full_golden_records_no_field_has_its_default(kind: type) -> None:
     parts = {
         Spec: FULL_JOB.spec,
         Rare: FULL_JOB.spec.rare,

@@ -94,7 +94,7 @@ def test_bytes_are_never_written_past_tls(pair: _Pair) -> None:
     assert pair.is_writing
 
 
-def test_other_transports_write_themselves() -> None:
+def test_bytes_for_a_transport_that_is_no_socket_are_written_by_the_transport() -> None:
     transport = StringTransport()
     writer(transport)(b"answer")
     assert transport.value() == b"answer"

@@ -227,7 +227,7 @@ OF_FILES: Final = (
         _RECOVERY,
         "        if any(self.good_boxes()):\n",
         "        if self.size < 0:\n",
-        ("tests/storage/test_damage.py::test_a_sector_of_zeros_in_an_earlier_frame_is_damage",),
+        ("tests/storage/test_damage.py::test_a_sector_of_zeros_in_an_earlier_frame_is_treated_as_damage",),
     ),
     Mutant(
         "whole-snapshot",
@@ -251,7 +251,7 @@ OF_FILES: Final = (
         _RECOVERY,
         "(self._cut_short() or self._unwritten_sector())",
         "self._cut_short()",
-        ("tests/storage/test_damage.py::test_zeros_after_the_last_frame_are_a_torn_write",),
+        ("tests/storage/test_damage.py::test_zeros_after_the_last_frame_are_treated_as_a_torn_write",),
     ),
     Mutant(
         "read-barrier",

@@ -158,7 +158,7 @@ def test_an_older_frame_after_newer_frames_of_the_same_file_is_refused(path: Pat
 
 
 @pytest.mark.parametrize("length", [1, 3, 11, 12, 100, 512, 5000])
-def test_zeros_after_the_last_frame_are_a_torn_write(path: Path, whole: bytes, length: int) -> None:
+def test_zeros_after_the_last_frame_are_treated_as_a_torn_write(path: Path, whole: bytes, length: int) -> None:
     assert outcome(path, whole + bytes(length)) == COMMITS
 
 
@@ -168,14 +168,14 @@ def test_any_other_bytes_after_the_last_frame_are_refused(path: Path, whole: byt
     assert refusal(path, whole + fill[:length]) is Unclear
 
 
-def test_a_sector_of_zeros_in_the_last_frame_is_a_torn_write(path: Path) -> None:
+def test_a_sector_of_zeros_in_the_last_frame_is_treated_as_a_torn_write(path: Path) -> None:
     data = write(path, [*COMMITS, (b"." * 2000,)])
     start = frame_starts(data)[-2]
     sector = (start // 512 + 2) * 512
     assert outcome(path, data[:sector] + bytes(512) + data[sector + 512 :]) == COMMITS
 
 
-def test_a_sector_of_zeros_in_an_earlier_frame_is_damage(path: Path) -> None:
+def test_a_sector_of_zeros_in_an_earlier_frame_is_treated_as_damage(path: Path) -> None:
     data = write(path, [(b"." * 2000,), *COMMITS])
     sector = (frame_starts(data)[1] // 512 + 2) * 512
     assert refusal(path, data[:sector] + bytes(512) + data[sector + 512 :]) is Damaged

@@ -135,7 +135,7 @@ def test_a_decrypted_text_of_another_format_counts_as_damaged(text: bytes) -> No
         ({"state": "asleep"}, "'asleep' is not a valid State"),
     ],
 )
-def test_absurd_values_are_refused_with_their_queue_and_job(changes: dict[str, Any], reason: str) -> None:
+def test_the_error_for_an_absurd_value_names_the_queue_and_the_job(changes: dict[str, Any], reason: str) -> None:
     said = refused(go_file(go_queue("mail", b"key", [go_job(1, **changes)])), BadGoFile)
     assert said.startswith(f"{GO}: queue 'mail'")
     assert reason in said

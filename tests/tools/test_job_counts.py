@@ -22,7 +22,7 @@ def _live() -> LiveRecords[JobCounts]:
 
 
 @given(st.lists(facts, max_size=60))
-def test_any_records_give_the_tools_the_same_queues_and_jobs_as_the_server(made_up: list[Fact]) -> None:
+def test_from_any_records_the_tools_read_the_same_queues_and_jobs_as_the_server(made_up: list[Fact]) -> None:
     tables, live = Tables(), _live()
     tables.apply(made_up)
     live.add([encode(fact) for fact in made_up])

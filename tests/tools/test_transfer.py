@@ -208,7 +208,9 @@ def test_an_export_cut_short_at_any_byte_is_refused() -> None:
         (lambda lines: [*lines[:3], b"", *lines[3:]], "line 4: "),
     ],
 )
-def test_inconsistent_lines_are_refused_by_number(change: Callable[[list[bytes]], list[bytes]], reason: str) -> None:
+def test_the_error_for_inconsistent_lines_has_the_line_number(
+    change: Callable[[list[bytes]], list[bytes]], reason: str
+) -> None:
     lines = change(text().splitlines())
     assert re.search(f"^{TEXT}: .*{reason}", refusal(b"".join(line + b"\n" for line in lines)))
 

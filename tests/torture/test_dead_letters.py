@@ -28,7 +28,7 @@ def test_killing_servers_neither_loses_nor_doubles_a_job_that_moves(trial: Trial
         (10, [(0, 0, 5), (0, 2, 5)], ["2"]),
     ],
 )
-def test_the_trial_detects_jobs_in_wrong_order(
+def test_the_dead_letters_trial_detects_jobs_in_the_wrong_order(
     seconds: int | None, places: list[tuple[int, int, int]], wrong: list[str]
 ) -> None:
     jobs = [

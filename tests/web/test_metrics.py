@@ -290,7 +290,7 @@ def test_the_samples_of_a_metric_are_adjacent_below_one_type_line(server: Memory
     assert len(list(groupby(of_queues))) == len(set(of_queues))
 
 
-def test_many_queues_are_read_a_page_at_a_time(start: Callable[..., MemoryServer]) -> None:
+def test_metrics_read_many_queues_page_by_page(start: Callable[..., MemoryServer]) -> None:
     asked: list[Any] = []
     server = start(door=lambda engine: Counting(engine, asked))
     for number in range(2 * CountQueues().limit):

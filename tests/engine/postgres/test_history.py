@@ -29,14 +29,14 @@ def test_the_counts_of_all_servers_are_added_up(ask: Asker, other: Asker) -> Non
     assert [one.last_hour["added"] for one in listed] == [3]
 
 
-def test_a_damaged_row_is_skipped(world: PostgresWorld, ask: Asker, other: Asker) -> None:
+def test_the_history_skips_a_damaged_row(world: PostgresWorld, ask: Asker, other: Asker) -> None:
     ask.add()
     world.advance(6)
     world.control.execute("UPDATE history SET counted = 'no tally'")
     assert _added(other) == [0, 0, 0]
 
 
-def test_nothing_is_written_while_nothing_changes(world: PostgresWorld, ask: Asker) -> None:
+def test_no_history_is_written_while_no_count_changes(world: PostgresWorld, ask: Asker) -> None:
     ask.add()
     world.advance(6)
     world.control.execute("DELETE FROM history")
@@ -46,7 +46,7 @@ def test_nothing_is_written_while_nothing_changes(world: PostgresWorld, ask: Ask
     assert world.control.execute("SELECT 1 FROM history").fetchall() == []
 
 
-def test_outdated_rows_are_removed(world: PostgresWorld, ask: Asker) -> None:
+def test_outdated_history_rows_are_removed(world: PostgresWorld, ask: Asker) -> None:
     ask.add(keep_minutes=1 << 30)
     world.advance(6)
     spans = "SELECT span FROM history ORDER BY span"

@@ -34,7 +34,9 @@ def test_only_a_queue_with_groups_has_a_tab_for_groups(person: Person, queue: Qu
     expect(_names(person)).to_have_text(["ada"])
 
 
-def test_the_table_shows_running_waiting_and_held_jobs_of_each_group(person: Person, queue: Queue) -> None:
+def test_the_table_of_groups_shows_the_running_waiting_and_held_jobs_of_each_group(
+    person: Person, queue: Queue
+) -> None:
     queue.configure(group_limits={"in_progress": 2})
     queue.add_many([{}] * 5, group="ada")
     queue.add({}, group="bob")

@@ -48,7 +48,7 @@ def _answer(person: Person, path: str, **change: Any) -> None:
     person.page.route(path, changed)
 
 
-def test_the_table_shows_times_and_outcomes(person: Person, queue: Queue, client: Client) -> None:
+def test_the_table_of_schedules_shows_times_and_outcomes(person: Person, queue: Queue, client: Client) -> None:
     put_schedule(client, queue.name, "nightly")
     for state in ("complete", "failed", "queued"):
         uid = run_schedule(client, queue.name, "nightly", state)
@@ -66,7 +66,7 @@ def test_the_table_shows_times_and_outcomes(person: Person, queue: Queue, client
     expect(cells.nth(2)).to_contain_text("Complete")
 
 
-def test_a_skipped_time_has_its_reason(person: Person, queue: Queue, client: Client) -> None:
+def test_a_skipped_time_is_shown_with_the_reason(person: Person, queue: Queue, client: Client) -> None:
     put_schedule(client, queue.name, "heartbeat", every_seconds=1, job={"content": {}})
     until("a time is skipped", lambda: len(read_schedule(client, queue.name, "heartbeat")["firings"]) > 1)
     person.look_at(queue.name, part="/schedules")
@@ -107,7 +107,7 @@ def test_a_schedule_that_is_late_or_paused_by_failures_has_a_mark(person: Person
     expect(head.get_by_text("Late")).to_have_attribute("title", re.compile("1 Jan"))
 
 
-def test_a_page_has_fifty_schedules(person: Person, queue: Queue, client: Client) -> None:
+def test_a_page_lists_fifty_schedules(person: Person, queue: Queue, client: Client) -> None:
     for number in range(51):
         put_schedule(client, queue.name, f"schedule {number:02}")
     person.look_at(queue.name, part="/schedules")
@@ -119,7 +119,9 @@ def test_a_page_has_fifty_schedules(person: Person, queue: Queue, client: Client
     expect(_names(person).last).to_have_text("schedule 49")
 
 
-def test_the_form_shows_the_next_times_and_adds_a_schedule(person: Person, queue: Queue, client: Client) -> None:
+def test_the_schedule_form_shows_the_next_times_and_adds_a_schedule(
+    person: Person, queue: Queue, client: Client
+) -> None:
     person.look_at(queue.name, part="/schedules")
     person.press("Add schedule")
     dialog = person.dialog("Add schedule")
@@ -148,7 +150,9 @@ def test_the_form_shows_the_next_times_and_adds_a_schedule(person: Person, queue
     assert added["job"]["content"] == {"exact": 12345678901234567}
 
 
-def test_the_form_names_a_wrong_time_zone_and_takes_an_interval(person: Person, queue: Queue, client: Client) -> None:
+def test_the_schedule_form_reports_a_wrong_time_zone_and_accepts_an_interval(
+    person: Person, queue: Queue, client: Client
+) -> None:
     person.look_at(queue.name, part="/schedules")
     person.press("Add schedule")
     dialog = person.dialog("Add schedule")

@@ -203,7 +203,7 @@ def test_a_clock_reference_is_not_used_after_the_correction_was_changed_by_hand(
     assert server.steps.check(server._read()) is None
 
 
-def test_clock_drift_is_not_a_step(world: _World) -> None:
+def test_clock_drift_is_not_taken_for_a_clock_step(world: _World) -> None:
     server = world.server("a")
     server.look()
     world.servers.clear()

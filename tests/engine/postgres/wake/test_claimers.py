@@ -58,7 +58,9 @@ def test_stats_have_the_time_of_the_last_claim_at_another_server(
     assert other.ask(c.ReadStats).last_claim == claimed
 
 
-def test_a_damaged_row_of_a_server_is_skipped(world: PostgresWorld, ask: Asker, other: Asker) -> None:
+def test_a_list_of_waiting_claims_skips_the_damaged_row_of_a_server(
+    world: PostgresWorld, ask: Asker, other: Asker
+) -> None:
     ask.claiming(worker="a")
     _advance(1, ask, other)
     world.control.execute("UPDATE claimers SET sealed = 'x'")
