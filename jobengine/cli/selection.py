@@ -64,7 +64,9 @@ class Selection(NamedTuple):
         """
         wanted = chosen(options)
         uids, every = options.pop("uids"), options.pop("every")
-        if sum(map(bool, (uids, wanted, every))) != 1:
+        if sum(map(bool, (uids, wanted, every))) > 1:
+            raise click.UsageError(f"Choose the jobs in one way only: by uid, by filters, or with --all.{advice}")
+        if not (uids or wanted or every):
             raise click.UsageError(f"Choose the jobs: by uid, by a filter such as --state, or with --all.{advice}")
         queue = session.queue(options.pop("queue_name"))
         return cls(queue, uids, wanted, every, options.pop("dry_run"), options.pop("yes"))
