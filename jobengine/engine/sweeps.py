@@ -65,6 +65,9 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
         page = await engine.ask(listing)
         uids = tuple(job.spec.uid for job in page.jobs)
         if uids:
+            # The list may have waited for a commit. Move after that commit's turn has prepared the next write: the
+            # moves' own write, with a part of a compaction, is then for the next turn.
+            await deferLater(clock, 0)
             step = await engine.ask(replace(_first_step(wanted), uids=uids, pace=step.pace, before=step.since))
             total += step.moved
         if page.following is None:
