@@ -86,7 +86,7 @@ def longest(port: int, sent: bytes, connections: int = 1) -> float:
 
 
 def _send(port: int, sent: bytes, connections: int) -> None:
-    """Send the request, and read until the last answer has come or the connection is closed."""
+    """Send the request, and read until the last answer has come, however late, or the connection is closed."""
     if not sent:
         sleep(1)
         return
@@ -99,6 +99,7 @@ def _send(port: int, sent: bytes, connections: int) -> None:
     for connection in opened:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))
             while connection.recv(MIB):
                 pass
 
