@@ -71,6 +71,8 @@ class ItemEffect(Value, frozen=True):
     new: str | None
 
 
+#: The types of the effects of nearly all commits.
+OF_JOBS: Final = frozenset({JobEffect})
 Effect = ClockEffect | HistoryEffect | ItemEffect | JobEffect | QueueEffect
 
 

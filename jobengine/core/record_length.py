@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.json import Encoder
 
-from .model import NO_CONTEXT, NO_NOTES, Job, Standing
+from .model import NO_CONTEXT, NO_NOTES, NO_RARE, Job, Standing
 
 _line: Final = Encoder().encode
 
@@ -21,6 +21,8 @@ def length_of_more(job: Job) -> int:
     """
     spec, length = job.spec, length_of_reported(job.standing)
     rare = spec.rare
+    if rare is NO_RARE and not spec.tags:
+        return length
     if spec.tags or rare.unique_key:
         length += len(_line((spec.tags, rare.unique_key)))
     if rare.unique is not None:

@@ -20,7 +20,6 @@ from ..core.failures import fingerprint_of, fingerprint_of_attempt
 from ..core.model import (
     COMPLETE,
     FAILED,
-    FINISHED,
     INPROGRESS,
     NO_CONTEXT,
     NO_NOTES,
@@ -231,11 +230,13 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False)
     name, and `lease` the lease.
     """
     spec, standing = job.spec, job.standing
-    state = standing.state
-    expires = job.lease_expires if state is INPROGRESS else None
-    notes = standing.notes
-    removed = job.deadline if state in FINISHED and notes.dead_letter != DUE else None
-    token, name, rare = standing.lease if lease else None, queue if named else None, spec.rare
+    state, notes, rare = standing.state, standing.notes, spec.rare
+    expires = removed = None
+    if state is INPROGRESS:
+        expires = job.lease_expires
+    elif state is not QUEUED and notes.dead_letter != DUE:
+        removed = job.deadline
+    token, name = standing.lease if lease else None, queue if named else None
     if rare is NO_RARE and not notes.dead_letter:
         make = _shown
     elif notes.dead_letter or rare.moved_from is not None:

@@ -8,7 +8,7 @@ without a lock. When a change is applied, one call serves the waiters.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import define, field
 from msgspec import Struct
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from ...core.commands import Claimed, ClaimResult, Claims, Command, Peek, QueueCommand, ReturnClaims
 from ...core.commands.firing import fire
 from ...core.dependants import follow_up
-from ...core.effects import Effect, JobEffect, QueueEffect, by_queue
+from ...core.effects import OF_JOBS, Effect, JobEffect, QueueEffect, by_queue
 from ...core.errors import DomainError, QueueNotFound
 from ...core.expiring import expire
 from ...core.fact_codec import encode
@@ -354,9 +354,10 @@ class Executor:
         records = list(map(encode, facts))
         effects = self.tables.apply(facts)
         self.waiters.record(effects)
-        jobs = [effect for effect in effects if type(effect) is JobEffect]
-        of_queues = len(jobs) < len(effects)
+        jobs: Sequence[Any] = effects
+        of_queues = not OF_JOBS.issuperset(map(type, effects))
         if of_queues:
+            jobs = [effect for effect in effects if type(effect) is JobEffect]
             self._forget_queues(effects)
             self._activity.count_firings(effects)
         self.committer.submit(records, _Change(facts, effects, self._events(jobs, now), of_queues))
