@@ -7,6 +7,7 @@ have no influence, nor has the directory in which it is installed.
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -18,6 +19,17 @@ LINE_LENGTH: Final = 300
 #: How many different texts of errors are remembered with their fingerprints.
 _REMEMBERED: Final = 512
 _DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"0" * 9)
+#: The most characters of a short error, whose digits are replaced faster than it is parsed.
+_SHORT: Final = 400
+#: A copy of it is made faster than a new one.
+_NEW_DIGEST: Final = blake2b(digest_size=8)
+#: How an error is read: a function that finds the line that names the error in a text, this text, and the function that
+#: failed, which is empty if it is not known.
+_Parsed = tuple[Callable[[str], str], str, str]
+#: Fingerprints of errors by their shapes: a short text, or the parsed error, with all digits replaced by 0. Only those
+#: that do not depend on digits: the rules tell digits from other characters, but not one digit from another, so a
+#: fingerprint depends on digits only if some are left in what is compared.
+_OF_SHAPES: Final[dict[_Parsed | bytes, str]] = {}
 
 #: Quoted texts; an apostrophe inside a word is no quote.
 _QUOTED: Final = re.compile(
@@ -50,12 +62,12 @@ _NUMBER: Final = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9]x[0-9a-f]+|(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{7,}(?![a-z])"
     r"|[0-9][0-9.,:]*(?:(?:[mun\u00b5]?s|min|h|[kmgt]i?b|%)(?![a-z]))?"
 )
+#: Each match of _NUMBER has one of these.
+_DIGIT_OR_HYPHEN: Final = re.compile("[0-9-]")
 
 #: The main line of a Python exception group, which begins with a margin.
 _PYTHON_GROUP: Final = re.compile(r"^\s*\|\s?(\S.* \(\d+ sub-exceptions?\))", re.MULTILINE)
 _PYTHON_FRAME: Final = re.compile(r'^[ |+]*File "([^"\n]+)", line \d+(?:, in ([^\n]+))?', re.MULTILINE)
-#: A line that is not indented.
-_PYTHON_LINE: Final = re.compile(r"\n(?![ \t])([^\n]*\S[^\n]*)")
 _PYTHON_START: Final = "Traceback (most recent call last)"
 #: A frame of Node, Java or .NET; the group is its function.
 _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\])?[^\n]*", re.MULTILINE)
@@ -76,64 +88,99 @@ _FOREIGN_FRAME: Final = re.compile(
     r"|at (?:System|Microsoft)\.|at (?:async )?(?:Promise|process|Array|Object|Module|Function)\."
 )
 _FOREIGN_GO: Final = re.compile(r"^(?:panic|runtime[./])|[\\/]go[\\/](?:src|pkg/mod)[\\/]|[\\/]vendor[\\/]")
-#: A line of some output that names an error.
-_NAMES_ERROR: Final = re.compile(
-    r"\b(?:[a-z]*error|[a-z]*exception|fatal|failed|failure|cannot|can't|denied|not found|no such|refused|panic"
-    r"|panicked|invalid|timed? ?out|killed|unable|abort(?:ed|ing)?)\b",
-    re.IGNORECASE,
+#: Words in a line of some output that name an error.
+_ERROR_WORDS: Final = (
+    r"\b(?:[a-z]*(?:error|exception)|fatal|failed|failure|cannot|can't|denied|not found|no such|refused|panic"
+    r"|panicked|invalid|timed? ?out|killed|unable|abort(?:ed|ing)?)\b"
+)
+_NAMES_ERROR: Final = re.compile(_ERROR_WORDS, re.IGNORECASE)
+_NAMES_ERROR_IN_LOWER_CASE: Final = re.compile(_ERROR_WORDS)
+#: All _ERROR_WORDS have one of these.
+_PARTS: Final = (
+    *("error", "exception", "fatal", "fail", "cannot", "can't", "denied", "not found", "no such", "refused", "panic"),
+    *("invalid", "time", "killed", "unable", "abort"),
 )
 
 
 def error_line(error: str) -> str:
     """The line that names an error, at most LINE_LENGTH characters; empty without an error."""
-    return _parsed(error)[0]
+    find_line, text, _ = _parsed(error)
+    return _trimmed(find_line(text))
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def fingerprint(error: str) -> str:
     """The fingerprint of an error, by its text: 16 hexadecimal digits."""
-    shape = error.encode("utf-8", "surrogatepass").translate(_DIGITS_AS_0)
-    return _of_shape(shape) or _digest(*_compared(error))
+    # The frames of a long error seldom differ in digits: only the text behind or before them is searched for digits.
+    is_short = len(error) <= _SHORT and error.isascii()
+    parsed = None if is_short else _parsed(error)
+    shape = error.encode().translate(_DIGITS_AS_0) if parsed is None else _with_zeros(parsed)
+    found = _OF_SHAPES.get(shape)
+    if found is None:
+        find_line, text, function = parsed or _parsed(error)
+        found, has_digits = _of_line(_without_quotes(_trimmed(find_line(text))), function)
+        if not has_digits:
+            if len(_OF_SHAPES) >= _REMEMBERED:
+                _OF_SHAPES.clear()
+            _OF_SHAPES[shape] = found
+    return found
+
+
+def _with_zeros(parsed: _Parsed) -> _Parsed:
+    """A parsed error, with all digits of its text replaced by 0."""
+    find_line, text, function = parsed
+    for digit in "123456789":
+        text = text.replace(digit, "0")
+    return find_line, text, function
+
+
+def _trimmed(line: str) -> str:
+    """The line that names an error, without what surrounds the error, at most LINE_LENGTH characters."""
+    line = line.strip()
+    if line and line[0] in "EU" and line.startswith(_THREADS):
+        line = _THREAD.sub("", line, count=1)
+    return line if len(line) <= LINE_LENGTH else line[:LINE_LENGTH]
+
+
+def _without_quotes(line: str) -> str:
+    """A line with a space for each quoted text."""
+    if "'" in line or '"' in line or "`" in line or not line.isascii():
+        quote = _QUOTE.search(line)
+        if quote is not None:
+            # A prefix of the quote and the character before that count too.
+            start = max(0, quote.start() - 2)
+            return line[:start] + _QUOTED.sub(" ", line[start:])
+    return line
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _of_shape(shape: bytes) -> str | None:
+def _of_line(line: str, function: str) -> tuple[str, bool]:
     """
-    The fingerprint of all errors that equal `shape` once their digits are replaced by 0; None if it depends on digits.
-
-    The rules tell digits from other characters, but not one digit from another. So fingerprints depend on digits only
-    if some are left in what is compared.
+    The fingerprint of errors by their line, without its quoted texts, and their function, and whether it depends on
+    digits.
     """
-    message, function = _compared(shape.decode("utf-8", "surrogatepass"))
-    return None if "0" in message or "0" in function else _digest(message, function)
+    compared = f"{_message(line)}\n{function}".encode("utf-8", "replace")
+    state = _NEW_DIGEST.copy()
+    state.update(compared)
+    return state.hexdigest(), len(compared.translate(None, b"0123456789")) < len(compared)
 
 
-def _compared(error: str) -> tuple[str, str]:
-    """What is compared of errors: the line that names the error, without what varies in it, and the function."""
-    line, function = _parsed(error)
-    if (quote := _QUOTE.search(line)) is not None:
-        # A prefix of the quote and the character before that count too.
-        start = max(0, quote.start() - 2)
-        line = line[:start] + _QUOTED.sub(" ", line[start:])
-    return _message(line), function
-
-
-def _digest(message: str, function: str) -> str:
-    return blake2b(f"{message}\n{function}".encode("utf-8", "replace"), digest_size=8).hexdigest()
-
-
-@lru_cache(maxsize=_REMEMBERED)
 def _message(line: str) -> str:
     """The line that names an error, without its quoted texts, and without what else varies in it."""
-    words, before = [], ""
-    for word in line.split():
-        if word.isalpha():
-            lower = word.lower()
-            before = "" if not before and lower in _UNITS else lower
+    words, before, dropped = list[str](), "", 0
+    for word in line.lower().split():
+        if not word.isalpha():
+            word = word.strip(_AROUND)
+            if not word.isalpha():
+                # Whether a word is a place depends on its capitals.
+                word = _number(word, before) if word.isdecimal() else _kept(line.split()[len(words) + dropped], before)
+        elif not before and word in _UNITS:
+            word = ""
+        if word:
+            words.append(word)
         else:
-            before = _kept(word, before)
-        if before:
-            words.append(before)
+            dropped += 1
+        before = word
     return " ".join(words)
 
 
@@ -141,69 +188,95 @@ def _message(line: str) -> str:
 def _kept(word: str, before: str) -> str:
     """The part of a word that is compared, if the word has not only letters; `before` is the word before it."""
     word = word.strip(_AROUND)
-    name, sign, value = word.partition("=")
-    if sign and value and "://" not in name:
-        return f"{_kept(name, '')}={_kept(value, name.lower().strip(_AROUND))}"
+    if "=" in word:
+        name, _, value = word.partition("=")
+        if value and "://" not in name:
+            return f"{_kept(name, '')}={_kept(value, name.lower().strip(_AROUND))}"
     if word.isdecimal():
-        return word if before in _BEFORE_KEPT and len(word) < _LONG_CODE else ""
+        return _number(word, before)
     if not word.strip(_NUMERIC) or _is_place(word):
         return ""
-    return _NUMBER.sub("", word.lower()).strip(_AROUND)
+    lower = word.lower()
+    return _NUMBER.sub("", lower).strip(_AROUND) if _DIGIT_OR_HYPHEN.search(lower) else lower
+
+
+def _number(word: str, before: str) -> str:
+    """The number if it is compared, or an empty text; `before` is the word before it."""
+    return word if before in _BEFORE_KEPT and len(word) < _LONG_CODE else ""
 
 
 def _is_place(word: str) -> bool:
     """Whether a word is an address or a path. A word with capitals and dots is the name of a class."""
-    if _FILE_END.search(word) or "://" in word or "@" in word[1:]:
+    if "://" in word or "@" in word[1:] or ("." in word and _FILE_END.search(word)):
         return True
     if "/" in word or "\\" in word:
         return _PATH.fullmatch(word) is not None
     return ("." in word or ":" in word) and _HOST.fullmatch(word) is not None
 
 
-def _parsed(error: str) -> tuple[str, str]:
-    """The line that names an error, and the function that failed; the function is empty if it is not known."""
+def _parsed(error: str) -> _Parsed:
+    """See _Parsed."""
     if "\n" not in error:
-        line, frame = error, ""
-    elif 'File "' in error and (found := _python(error)) is not None:
-        line, frame = found
-    elif "\n\t" in error and (start := _GO_START.search(error)):
-        line, frame = _go(error, start)
-    elif "at " in error and (frames := list(_AT_FRAME.finditer(error))):
-        line, frame = _at(error, frames)
-    else:
-        line, frame = _named(error), ""
-    line = line.strip()
-    if line.startswith(_THREADS):
-        line = _THREAD.sub("", line, count=1)
-    return line[:LINE_LENGTH], frame
+        return str, error, ""
+    if (found := _python(error)) is not None:
+        return found
+    if "goroutine " in error and "\n\t" in error and (start := _GO_START.search(error)):
+        return _go(error, start)
+    if "at " in error and (first := _AT_FRAME.search(error)):
+        return _at(error, first)
+    return _named, error, ""
 
 
-def _python(error: str) -> tuple[str, str] | None:
+def _python(error: str) -> _Parsed | None:
     """
     The exception that a Python traceback ends with: of several, the last; of a group, the group itself.
 
     None without a traceback.
     """
     # Errors of one function with different messages differ only after the last frame.
-    end = error.find("\n", error.rfind('File "'))
-    if end >= 0 and (function := _function_of(error[:end])) is not None:
-        line, rest = _PYTHON_LINE.search(error, end), error[end:]
-        if line is not None and "sub-exception" not in rest and _PYTHON_START not in rest:
-            return line[1], function
+    _, found, tail = error.rpartition('\n  File "')
+    if found and 'File "' not in tail and "sub-exception" not in error and _PYTHON_START not in tail:
+        frame, _, rest = tail.partition("\n")
+        function = _own_function(frame) or _function_of(error[: len(error) - len(tail) + len(frame)])
+        if function is not None:
+            return _unindented_line, rest, function
+    elif not found and 'File "' not in error:
+        return None
     last = _frame_before(error, len(error))
     if last is None:
         return None
     if "sub-exception" in error and (group := _PYTHON_GROUP.search(error)) is not None:
-        return group[1], ""
-    line = _PYTHON_LINE.search(error, last.end())
-    return line[1] if line is not None else _last_line(error[last.end() :].split("\n")), _last_own(error, last)
+        return str, group[1], ""
+    line, _, rest = error[last.end() :].partition("\n")
+    function = _last_own(error, last)
+    return (_unindented_line, rest, function) if rest.strip() else (str, line, function)
+
+
+def _unindented_line(text: str) -> str:
+    """The first line with text and without indentation; without one, the last line with text."""
+    rest = text
+    while rest:
+        line, _, rest = rest.partition("\n")
+        if line and line[0] not in " \t" and not line.isspace():
+            return line
+    return _last_line(text.split("\n"))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _own_function(frame: str) -> str | None:
+    """The function of a frame behind `File "`; None if this is not the user's own code, or no whole frame."""
+    found = _PYTHON_FRAME.fullmatch(f'File "{frame}')
+    if found is None:
+        return None
+    name, is_foreign = _file(found[1])
+    return None if is_foreign else f"{name}:{found[2]}"
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _function_of(frames: str) -> str | None:
     """The function that failed, from a traceback up to its last frame; None if the text does not end with a frame."""
     last = _frame_before(frames, len(frames))
-    if last is None or "sub-exception" in frames or "\n" in frames[last.end() :]:
+    if last is None or last.end() < len(frames):
         return None
     return _last_own(frames, last)
 
@@ -242,20 +315,32 @@ def _file(path: str) -> tuple[str, bool]:
     return path.replace("\\", "/").rpartition("/")[2], _FOREIGN_FILE.search(path) is not None
 
 
-def _at(error: str, frames: "list[re.Match[str]]") -> tuple[str, str]:
+def _at(error: str, first: "re.Match[str]") -> _Parsed:
     """The error above the frames of Node, Java or .NET; of several causes, the first in time."""
-    causes = list(_CAUSE.finditer(error))
-    if causes:
-        line, start = causes[-1][1], causes[-1].end()
-        frames = [one for one in frames if one.start() >= start] or frames
-    else:
-        line = _last_named(error[: frames[0].start()])
-    own = next((one for one in frames if not _FOREIGN_FRAME.search(one[0])), frames[0])
-    return line, own[1]
+    causes = list(_CAUSE.finditer(error)) if "Caused by:" in error or "---> " in error else []
+    if not causes:
+        return _last_named, error[: first.start()], _own_of_frames(error[first.start() :]) or ""
+    cause = causes[-1]
+    function = _own_of_frames(error[cause.end() + 1 :]) or _own_of_frames(error[first.start() :])
+    return str, cause[1], function or ""
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _own_of_frames(text: str) -> str | None:
+    """The function of the first frame of the user's own code, or else of the first frame; None without frames."""
+    first = None
+    for frame in _AT_FRAME.finditer(text):
+        if not _FOREIGN_FRAME.search(frame[0]):
+            return frame[1]
+        first = first or frame[1]
+    return first
 
 
 def _last_named(head: str) -> str:
     """The line that names the error above the first frame: Node shows lines of the program first."""
+    head = head.strip("\n")
+    if "\n" not in head:
+        return head
     lines = [line for line in head.split("\n") if line.strip()]
     if len(lines) < 2:
         return lines[0] if lines else ""
@@ -263,19 +348,34 @@ def _last_named(head: str) -> str:
     return lines[after + 1] if after + 1 < len(lines) else lines[0]
 
 
-def _go(error: str, start: "re.Match[str]") -> tuple[str, str]:
+def _go(error: str, start: "re.Match[str]") -> _Parsed:
     """The panic of a Go program, and the innermost function of its first goroutine that is the user's own."""
     end = error.find("\n\n", start.end())
-    frames = [(one[1], one[2]) for one in _GO_FRAME.finditer(error, start.end(), len(error) if end < 0 else end)]
-    own = (name for name, file in frames if not _FOREIGN_GO.search(name) and not _FOREIGN_GO.search(file))
-    name = next(own, frames[0][0] if frames else "")
-    return _named(error[: start.start()]), name.rpartition("/")[2]
+    name = ""
+    for frame in _GO_FRAME.finditer(error, start.end(), len(error) if end < 0 else end):
+        is_own = not _FOREIGN_GO.search(frame[1]) and not _FOREIGN_GO.search(frame[2])
+        if is_own or not name:
+            name = frame[1]
+        if is_own:
+            break
+    return _named, error[: start.start()], name.rpartition("/")[2]
 
 
 def _named(text: str) -> str:
     """The line of a text that names an error: the first with a word such as "failed", or else the first line."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    return next((line for line in lines if _NAMES_ERROR.search(line)), lines[0] if lines else "")
+    text = text.strip()
+    if not text.isascii():
+        return next(filter(_NAMES_ERROR.search, text.split("\n")), text.partition("\n")[0])
+    # Few lines have such a word, and to find its parts in the whole text is faster than to match each line.
+    lower, end = text.lower(), 0
+    parts = [part for part in _PARTS if part in lower]
+    while found := [at for part in parts if (at := lower.find(part, end)) >= 0]:
+        start = lower.rfind("\n", 0, min(found)) + 1
+        line = lower[start:].partition("\n")[0]
+        end = start + len(line)
+        if _NAMES_ERROR_IN_LOWER_CASE.search(line):
+            return text[start:end]
+    return text.partition("\n")[0]
 
 
 def _last_line(lines: list[str]) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from jobengine.core.fingerprints import FINGERPRINT, LINE_LENGTH, error_line, fingerprint
 
+_PYTHON_START = "Traceback (most recent call last):"
 _PYTHON = """Traceback (most recent call last):
   File "{folder}/app/mail.py", line {line}, in send
     connection.deliver(message)
@@ -73,6 +74,9 @@ def test_errors_of_different_kinds_have_different_fingerprints(one: str, other: 
         ),
         ("panic: no room\n\ngoroutine 1 [running]:\nmain.send(...)\n\t/app/mail.go:7 +0x1d", "panic: no room"),
         ("reading a.csv\nwriting b.csv\ncp: cannot create regular file\nbye", "cp: cannot create regular file"),
+        ("début\nIt FAILED\nbye", "It FAILED"),
+        (f'{_PYTHON_START}\n  File "mail.py", line 3(7)\nNoRoom: 7', "NoRoom: 7"),
+        (f'{_PYTHON_START}\n  File "mail.py", line 3, in send\n    deliver()', "deliver()"),
         ("x" * 2_000, "x" * LINE_LENGTH),
     ],
 )
@@ -92,6 +96,13 @@ def test_cached_frames_and_parsed_frames_give_the_same_fingerprint(lines: list[s
     text = "\n".join(["Traceback (most recent call last):", *lines, "ValueError: no room"])
     # With this line, which is no part of the error, the frames are parsed again.
     assert fingerprint(text) == fingerprint(text + "\n  sub-exception")
+
+
+def test_long_and_short_tracebacks_of_one_function_have_one_fingerprint() -> None:
+    short = _PYTHON.format(folder="/srv", line=1)
+    long = short.replace(f"{_PYTHON_START}\n", f'{_PYTHON_START}\n  File "/srv/app/run.py", line 1, in run\n' * 20)
+    assert fingerprint(long.replace("closed", "closed 7")) == fingerprint(long.replace("closed", "closed 8"))
+    assert fingerprint(long) == fingerprint(short)
 
 
 def test_a_fingerprint_has_the_innermost_function_of_the_users_own_code() -> None:
