@@ -53,9 +53,12 @@ class Keys:
         return self._is_right(sent)
 
     def check_admin(self, request: JobRequest) -> None:
-        """Raise AdminRequired if the server has an admin key and the request does not."""
-        if self.admin_key is not None and not self.is_admin(request):
+        """Raise AdminRequired if the server has an admin key and the request does not; log a right key's role."""
+        if self.admin_key is None:
+            return
+        if not self.is_admin(request):
             raise self._refusal(request)
+        request.notes["role"] = "admin"
 
     def check_is_admin(self, request: JobRequest) -> None:
         """Raise AdminRequired unless the server has an admin key and the request has it."""
@@ -65,7 +68,8 @@ class Keys:
 
     def check_scraper(self, request: JobRequest) -> None:
         """
-        Raise AdminRequired or WrongBearer if the server has an admin key and the request does not have it.
+        Raise AdminRequired or WrongBearer if the server has an admin key and the request does not have it; log a right
+        key's role.
 
         `Authorization: Bearer` is accepted too: before 2.55, Prometheus sends no other header. Raises BadInput for
         several keys.
@@ -77,6 +81,8 @@ class Keys:
             raise BadInput("Send the admin key in X-Admin-Key or as Authorization: Bearer, not in both.")
         elif not self._is_right(sent):
             raise WrongBearer
+        else:
+            request.notes["role"] = "admin"
 
     async def check_named(self, request: JobRequest, access: Access) -> bool:
         """

@@ -90,11 +90,11 @@ class RequestLog:
     def _caller(self, command: Any) -> dict[str, str | int]:
         """A command's first queue, and its key's role and id; if these are not cached, a look-up adds them later."""
         queue = command.queues[0] if isinstance(command, c.Claims) else command.queue
+        if command.admin:
+            return {"queue": queue, "role": "admin"}
         if isinstance(command, c.CreateQueue):
             # The key of a new queue opens nothing yet.
             return {"queue": queue}
-        if command.admin:
-            return {"queue": queue, "role": "admin"}
         place = queue, hash(command.access_key)
         found = self._known.get(place)
         if found is not None and found[0] >= self._now():

@@ -80,6 +80,26 @@ def test_a_log_line_has_the_queue_the_job_and_the_id_of_the_key(
     ]
 
 
+def test_the_role_admin_is_logged_for_calls_that_only_the_admin_key_opens(
+    start: Callable[..., MemoryServer], events: list[LogEvent]
+) -> None:
+    server = start(admin_key=ADMIN.encode())
+    calls: list[dict[str, Any]] = [
+        {"method": "PUT", "path": "/api/v1/queue", "body": {"name": "new", "access_key": KEY}},
+        *[
+            {"method": "GET", "path": path}
+            for path in ("/api/v1/queues", "/api/v1/access", "/metrics", "/api/v1/backup")
+        ],
+    ]
+    before = len(_lines(events))
+    for key in (ADMIN, WRONG):
+        for call in calls:
+            server.call(**call, key=None, headers={"X-Admin-Key": key})
+        server.call("GET", "/metrics", key=None, headers={"Authorization": f"Bearer {key}"})
+    role = {"role": "admin"}
+    assert [line.notes for line in _lines(events)[before:]] == [{"queue": "new", **role}, *[role] * 5, *[{}] * 6]
+
+
 def test_the_trace_of_a_job_is_logged_when_it_is_added_and_when_it_is_claimed(
     server: MemoryServer, events: list[LogEvent]
 ) -> None:
