@@ -214,6 +214,8 @@ def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_k
         _progress(book)
         _judge(book, workers, other)
         assert (one.stop(), other.stop()) == (0, 0)
+        assert "the database can't be reached: " in one.log
+        assert "the database is reached again" in one.log
         # The driver's own log lines would only repeat the errors.
         assert "psycopg" not in one.log + other.log
 

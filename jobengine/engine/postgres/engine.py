@@ -33,6 +33,7 @@ from .batch.give_flow import wait_for_others
 from .batch.lane import Lane, Shared
 from .batch.plan import Task, overlaps
 from .batch.session import Session
+from .batch.session_connection import Reach
 from .claimers import SharedClaims
 from .database.connection import connected, start_failures
 from .database.pipeline import Row
@@ -92,6 +93,7 @@ class PostgresEngine:
     _turn: Lock = field(factory=Lock, init=False)
     _claim_starts: ClaimStarts = field(factory=ClaimStarts, init=False)
     _clock_steps: ClockSteps = field(init=False)
+    _reach: Reach = field(factory=Reach, init=False)
     _lanes: list[Lane] = field(factory=list, init=False)
     _shared: Shared = field(factory=Shared, init=False)
     _waiters: Waiters = field(init=False)
@@ -188,6 +190,7 @@ class PostgresEngine:
             turn=self._turn,
             claim_starts=self._claim_starts,
             clock_steps=self._clock_steps,
+            reach=self._reach,
         )
         return Lane(
             session=session,
@@ -257,7 +260,8 @@ class PostgresEngine:
         # The state of the sweeper's session: it uses the database each second, even when a proxy sends no requests
         # because this server is not ready.
         session = self._side.session
-        return "the database can't be reached" if session.trouble else session.lacking
+        trouble = session.connection.trouble
+        return f"{trouble}; the server's log says why" if trouble else session.lacking
 
     # Commands without waiting
 
@@ -353,10 +357,17 @@ class PostgresEngine:
         self._applied(result)
         self._answered(result)
         self._line_moves.look()
+        self._reconnect()
         if result.firings and not self._fires:
             self._fires = True
             Deferred.fromCoroutine(self._fire(result.firings)).addErrback(self._firing_failed)
         return result
+
+    def _reconnect(self) -> None:
+        """Let lanes that could not connect try again, even without tasks: the log tells when all are connected."""
+        for lane in self._lanes:
+            if lane.session.connection.trouble:
+                lane.thread(lane.session.connection.reconnect)
 
     async def _fire(self, firings: Sequence[tuple[str, str]]) -> None:
         """Fire schedules, at most _FIRED_TOGETHER in a transaction, then start another sweep."""

@@ -48,7 +48,7 @@ class HistoryKeeper:
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if not self.lane.session.trouble:
+        if not self.lane.session.connection.trouble:
             await self._write()
 
     def _begin(self) -> None:

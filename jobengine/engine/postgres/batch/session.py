@@ -26,9 +26,8 @@ from twisted.logger import Logger
 from ....core import commands as c
 from ....core.effects import Effect
 from ....core.tables import NewId, RecentActivity
-from ....storage.errors import StorageError
 from ...door import Busy, Full, Unavailable
-from ..database.connection import connected, sent_as_made, together
+from ..database.connection import sent_as_made, together
 from ..database.dependency_rows import Parent
 from ..database.group_rows import FlowLock
 from ..database.item_rows import Key
@@ -62,6 +61,7 @@ from .load_links import KeysWanted
 from .loaded import LoadedTables
 from .lost_commit import was_made
 from .plan import SMALL, Task, changes_jobs, flow_lock_of, names_of, plan
+from .session_connection import Reach, SessionConnection
 from .totals import Totals
 
 R = TypeVar("R")
@@ -101,16 +101,16 @@ class Session:
     turn: AbstractContextManager[object] = field(factory=Lock)
     #: Decides when claim starts are advanced, for all sessions of a server.
     claim_starts: ClaimStarts = field(factory=ClaimStarts)
+    #: Logs for all sessions of a server.
+    reach: Reach = field(factory=Reach)
     #: The server's clock reference, for all its sessions.
     clock_steps: ClockSteps = field()
     totals: Totals = field(factory=Totals, init=False)
-    #: The reason why the last attempt to connect failed; empty if it succeeded.
-    trouble: str = field(default="", init=False)
+    connection: SessionConnection = field(init=False)
     #: The missing tables, columns or permissions, as found by the last sweep or a later task; empty if nothing is
     #: missing.
     lacking: str = field(default="", init=False)
     _logged_lack: str = field(default="", init=False)
-    _connection: "Connection[Row] | None" = field(default=None, init=False)
     _lane: int = field(factory=lambda: randbelow(1 << 62), init=False)
     _slot: int = field(factory=lambda: randbelow(_SLOTS), init=False)
     _batch: int = field(default=0, init=False)
@@ -136,6 +136,12 @@ class Session:
     @clock_steps.default
     def _make_clock_steps(self) -> ClockSteps:
         return ClockSteps(Machine(self._milliseconds))
+
+    @connection.default
+    def _make_connection(self) -> SessionConnection:
+        return SessionConnection(
+            url=self.url, interval=self.interval, totals=self.totals, reach=self.reach, steady=self.steady
+        )
 
     @_housekeeping.default
     def _make_housekeeping(self) -> Housekeeping:
@@ -269,20 +275,20 @@ class Session:
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
-                return work(self._connected())
+                return work(self.connection.get())
             except (Redo, SerializationFailure, DeadlockDetected, UniqueViolation):
                 reason = "Other servers changed the same jobs at the same time"
-                self._roll_back()
+                self.connection.roll_back()
                 self.totals.redone += 1
             except (Lacking, UndefinedTable, UndefinedColumn, InsufficientPrivilege) as error:
-                self._roll_back()
+                self.connection.roll_back()
                 self.lacking = lack_of(error)
                 raise Busy(
                     f"The database is not usable now: {self.lacking}; nothing was carried out. Try again once it is "
                     "repaired."
                 ) from None
             except DiskFull:
-                self._roll_back()
+                self.connection.roll_back()
                 raise Full("The database has no room for the change; it was not made. Try again later.") from None
             except ReadOnlySqlTransaction:
                 # The next connection may be to another host: this one may be a standby now.
@@ -293,42 +299,20 @@ class Session:
                 reason = "The connection to the database was lost again and again"
                 self.close()
             except BaseException:
-                self._roll_back()
+                self.connection.roll_back()
                 raise
         raise Busy(f"{reason}; nothing was carried out. Try again.")
 
-    # The connection
-
-    def _connected(self) -> "Connection[Row]":
-        if self._connection is None:
-            try:
-                self._connection = connected(self.url, interval=self.interval, round_trip=self.totals.count_round_trip)
-            except StorageError as error:
-                self.trouble = str(error)
-                raise Busy("The database can't be reached now; nothing was carried out. Try again.") from None
-            self.trouble = ""
-            self.totals.connected += 1
-        return self._connection
-
-    def _roll_back(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.execute("ROLLBACK")
-            except (OperationalError, InterfaceError):
-                self.close()
-
     def close(self) -> None:
         """Close the connection; the next task makes a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.connection.close()
 
     def _was_made(self) -> bool:
         """Whether the last commit was made before its connection was lost; raises OutcomeUnknown."""
         return was_made(self._read_batch, self.close, self._batch)
 
     def _read_batch(self) -> Row | None:
-        return _READ_BATCH.at(self.clock).execute(self._connected(), lane=self._lane).fetchone()
+        return _READ_BATCH.at(self.clock).execute(self.connection.get(), lane=self._lane).fetchone()
 
     # Transactions
 

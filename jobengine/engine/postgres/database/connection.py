@@ -44,11 +44,29 @@ _PATIENCE: Final = {
 }
 #: A mark that is set together with these settings: if a connection lacks it, a pooler did not pass the settings on.
 _MARK: Final = "jobengine.direct"
+_TOO_MANY: Final = re.compile("too many (clients|connections)|connection slots|more connections allowed")
+_NO_LOGIN: Final = re.compile(
+    r"authentication failed|no password supplied|pg_hba\.conf|permitted to log in|role .* does not exist|no such user"
+)
+#: The kinds of the texts of PostgreSQL and pgbouncer. Others, and those in other languages, have no kind of their own.
+_KINDS: Final = (
+    (_TOO_MANY, "the database has too many connections"),
+    (_NO_LOGIN, "the database refuses the login"),
+)
 _READ_SETTINGS: Final = named("read_settings")
 
 
 class BadUrl(StorageError):
     """DATABASE_URL is not a connection string."""
+
+
+class NotConnected(StorageError):
+    """No connection could be made. `kind` is for everybody; `why`, the driver's text in one line, only for the log."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database can't be reached; check DATABASE_URL: {why}")
+        self.kind = next((kind for words, kind in _KINDS if words.search(why)), "the database can't be reached")
+        self.why = why
 
 
 class _Counted(Connection[Row]):
@@ -76,8 +94,8 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
     A new connection; `round_trip` is called for each later round trip.
 
     With `interval` True, commits do not wait for the disk. With False, commits wait, and a database that ignores this
-    is refused. With None, the database's setting decides. Raises BadUrl, and StorageError if the database can't be
-    reached or lacks the settings. The error's text has host and port, but never the password.
+    is refused. With None, the database's setting decides. Raises BadUrl, NotConnected, and StorageError if it lacks
+    the settings. The error's text has host and port, but never the password.
     """
     settings = {**_SETTINGS, **({"synchronous_commit": "off"} if interval else {})}
     options = " ".join(f"-c {name}={value}" for name, value in {**settings, **_WISHES, _MARK: "on"}.items())
@@ -91,7 +109,7 @@ def connected(url: str, *, interval: bool | None = None, round_trip: Callable[[]
         # Raised without the driver's error, which quotes the string with its password.
         raise BadUrl("DATABASE_URL must be like postgresql://jobengine@db.example.org/jobengine") from None
     except (OperationalError, InterfaceError) as error:
-        raise StorageError(f"the database can't be reached; check DATABASE_URL: {_in_one_line(error)}") from None
+        raise NotConnected(_in_one_line(error)) from None
     made.on_round_trip = round_trip
     # Behind a pooler, the connection may receive notifications meant for another one. Without a handler, the driver
     # would keep all of them.
