@@ -93,7 +93,7 @@ def list_schedules(queue_name: str, limit: int, every: bool) -> None:
 @QUEUE
 @SCHEDULE
 def show(queue_name: str, name: str) -> None:
-    """Show a schedule: its settings, its next five times, times that clock changes move, and its last 20 times."""
+    """Show a schedule: its settings, its next five times, the effect of clock changes, and its last 20 times."""
     _print(current().queue(queue_name).schedules.get(name))
 
 

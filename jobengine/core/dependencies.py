@@ -59,7 +59,7 @@ def mark_after(mark: str, end: str, on_failure: OnDependencyFailure) -> str:
 
 
 def waits_for(ended: str) -> bool:
-    """Whether a job with these characters still waits for any of its dependencies."""
+    """Whether a job whose `Standing.ended` is this text still waits for any of its dependencies."""
     return NOT_YET in ended or WAITED_FOR in ended
 
 

@@ -182,7 +182,7 @@ class Table(Protocol):
         found: Sequence[tuple[int, str]] | None = None,
     ) -> tuple[list[tuple[str, GroupState]], tuple[int, str] | None]:
         """
-        At most `limit` groups with their names, the largest number first, after a position in that order.
+        At most `limit` groups with their names, after the position `after` in the order `sort`, the largest first.
 
         The second value is the position of the last group, or None if no more follow. `found` are the positions of
         the first `limit` + 1 groups, if they are known.

@@ -198,7 +198,7 @@ def to_dead_letters(queue: Queue, job: Job) -> Standing:
 
 
 def queued_again(job: Job, now: int) -> Standing:
-    """The standing of a job that is not in progress, queued for another queue: a finished one has all its attempts."""
+    """The standing of a moved job that was not in progress: a finished job is queued again with new attempts."""
     if job.standing.state not in FINISHED:
         return job.standing
     return _requeued(job, Changes(state=State.QUEUED), now, by_holder=False)

@@ -58,7 +58,7 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
 
     Jobs that come into the first queue meanwhile, perhaps because they have failed again, are left there.
     """
-    # Without uids the first step checks the keys, and reads the time.
+    # The first step has no uids: it moves nothing, but checks the keys and reads the time.
     step = await engine.ask(_first_step(wanted))
     total, listing = step.moved, _listing(wanted, _MOVED)
     while True:

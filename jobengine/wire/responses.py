@@ -31,7 +31,7 @@ T = TypeVar("T")
 _SLICE: Final = 1_000
 #: The words before the uids of the jobs that hold a job, by the holders' state.
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
-#: A group of failures with this many jobs has other jobs than the explained one.
+#: From this number of jobs on, a group of failures has jobs besides the one that is explained.
 _WITH_OTHERS: Final = 2
 #: What is said of a failed job whose kind was dropped.
 _NOT_COUNTED: Final = "How many failed like it is not known: the queue has more kinds of failures than are counted."

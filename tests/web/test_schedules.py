@@ -94,7 +94,9 @@ def test_explain_names_the_schedule_and_the_time(server: MemoryServer) -> None:
         assert ("schedule" in explained, "Added" in explained["reason"]) == (False, False)
 
 
-def test_a_schedule_notes_which_times_of_the_next_year_a_clock_change_affects(server: MemoryServer) -> None:
+def test_the_notes_of_a_schedule_say_which_times_a_clock_change_of_the_next_year_affects(
+    server: MemoryServer,
+) -> None:
     noted = {
         ("30 2 * * *", "Europe/Berlin"): [
             "2027-03-28: 02:30 does not exist; it fires at 03:00",

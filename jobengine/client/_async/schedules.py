@@ -22,7 +22,11 @@ class AsyncSchedules:
         return await self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
 
     async def list(self, *, limit: int | None = None) -> Stream[Schedule]:
-        """The schedules by name, at most `limit`, read page by page. Each has only one next time, and no notes."""
+        """
+        The schedules by name, at most `limit`, read page by page.
+
+        Unlike the schedule of `get`, each has only its next time, and no notes.
+        """
         pages = self._queue._pages(calls.LIST_SCHEDULES, {"queueName": self._queue.name}, limit)
         async for schedule in pages:
             yield schedule

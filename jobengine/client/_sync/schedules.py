@@ -23,7 +23,11 @@ class Schedules:
         return self._queue._ask(calls.READ_SCHEDULE, query=self._named(name))
 
     def list(self, *, limit: int | None = None) -> Stream[Schedule]:
-        """The schedules by name, at most `limit`, read page by page. Each has only one next time, and no notes."""
+        """
+        The schedules by name, at most `limit`, read page by page.
+
+        Unlike the schedule of `get`, each has only its next time, and no notes.
+        """
         pages = self._queue._pages(calls.LIST_SCHEDULES, {"queueName": self._queue.name}, limit)
         for schedule in pages:
             yield schedule

@@ -142,7 +142,7 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
 
 
 class UseQueue(QueueCommand[None], frozen=True, kw_only=True):
-    """The part of a command that uses a second queue; the key must be that queue's owner."""
+    """What a command does in a second queue; its key must be an owner key of that queue too."""
 
     roles = OWNERS
     reads = True

@@ -265,4 +265,4 @@ def _stored(table: Table, name: str, schedule: Schedule) -> Fact:
 
 
 def _no_id() -> str:
-    raise AssertionError("the uid of a schedule's job is derived")
+    raise AssertionError("a schedule's job needs no new uid: its uid follows from the schedule and the time")

@@ -115,7 +115,7 @@ class ChangeQueue(QueueCommand[Queue], frozen=True, kw_only=True):
     #: The name of the dead-letter queue and the minutes for which it keeps a job (None keeps the present number, first
     #: KEEP_MINUTES); None switches dead letters off, and UNSET leaves the setting as it is.
     dead_letter: tuple[str, int | None] | UnsetType | None = UNSET
-    #: A new owner's key; the present one stays valid for `old_key_seconds`, older ones do not.
+    #: A new owner key; the present one stays valid for `old_key_seconds`, older ones do not.
     new_access_key: bytes | None = None
     old_key_seconds: int = 0
 

@@ -96,7 +96,7 @@ _DELAYS: Final = 10_000
 class ServerActivity:
     """Counts the changes of batches. Rules read the counts on other threads; see RecentActivity."""
 
-    #: The claims; None for a session without an engine.
+    #: The recent claims of all servers; None for a session without an engine.
     shared: SharedClaims | None = None
     #: This server's number in the table `history`.
     server: int = field(factory=lambda: randbits(62), init=False)

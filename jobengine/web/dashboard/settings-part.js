@@ -159,7 +159,7 @@ function keyField(label) {
 /** The settings, for keys that may only read. */
 function shown(stats) {
   const { defaults } = stats;
-  const facts = [['Job limit', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Requires the lease', stats.require_lease ? 'yes' : 'no'],
+  const facts = [['Job limit', stats.max_jobs === 0 ? 'any number' : number(stats.max_jobs)], ['Updates require the lease', stats.require_lease ? 'yes' : 'no'],
     ...(defaults ? [['Keeps complete jobs', duration(defaults.keep_minutes * 60)], ['Keeps failed jobs', duration(defaults.keep_failed_minutes * 60)], ['Time-out', defaults.timeout_seconds ? duration(defaults.timeout_seconds) : 'never'],
       ['Attempts', number(defaults.max_attempts)], ['Retry delay', duration(defaults.retry_delay_seconds)]] : [['Defaults', 'the server’s']]), ...deadLetterFacts(stats), ...flowFacts(stats)];
   return h('section', { class: 'panel', 'aria-labelledby': 'set-up' }, h('h2', { id: 'set-up' }, 'Defaults and limits'),

@@ -2,7 +2,7 @@
 
 /** Labels of the fields of the API, as they stand on the forms. */
 const LABELS = {
-  max_jobs: 'Job limit', require_lease: 'Require the lease', keep_minutes: 'Keep finished jobs', keep_failed_minutes: 'Keep failed jobs',
+  max_jobs: 'Job limit', require_lease: 'Require the lease', keep_minutes: 'Keep complete jobs', keep_failed_minutes: 'Keep failed jobs',
   timeout_seconds: 'Time-out', max_attempts: 'Attempts', retry_delay_seconds: 'Retry delay', delay_seconds: 'Delay', unique_key: 'Unique key',
   access_key: 'Key', new_access_key: 'New key', old_key_seconds: 'Seconds for which the old key stays valid', queue_name: 'Queue',
   limits: 'Limits', group_limits: 'Limits of each group', in_progress: 'Jobs in progress', rate: 'Claims', count: 'Claims', seconds: 'Within seconds', weight: 'Weight',

@@ -272,7 +272,7 @@ class FairGroup(Group):
     """A group in fair order."""
 
     is_fair = True
-    #: The number of the claim that served it last, or that came before its first job.
+    #: The number of the claim that served it last; before that, of the latest claim when its first job arrived.
     served: int = 0
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:

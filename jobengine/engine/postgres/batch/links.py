@@ -74,7 +74,7 @@ def links_of_batch(
 
 
 def _is_new(change: Change) -> bool:
-    """Whether a job was added, and not moved here: then the jobs on which it depends are loaded."""
+    """Whether a job was added, not moved here. The jobs on which an added job depends have been loaded already."""
     return change.old is None and change.new is not None and change.new.spec.rare.moved_from is None
 
 

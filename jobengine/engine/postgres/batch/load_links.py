@@ -61,8 +61,9 @@ class LinkLoading:
     tables: LoadedTables
     #: The tables by the numbers of their queues.
     by_id: Mapping[int, LoadedTable]
-    #: The uids in which circles are searched, by queue; and, in the next line, those of them for which jobs wait.
+    #: The uids of the jobs that are searched for circles, by queue.
     _named: dict[str, set[str]] = field(factory=dict, init=False)
+    #: Those of these uids for which other jobs wait, by queue.
     _awaited: dict[str, set[str]] = field(factory=dict, init=False)
 
     def prepare(self, parts: Iterable[PlannedPart]) -> None:

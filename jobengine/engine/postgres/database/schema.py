@@ -125,8 +125,8 @@ _STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
     ),
     (
         # See dependency_rows.py. `awaited` of a job: 1 if others depend on it. `batch`: the digest of its batch, which
-        # is the key of the batch in `item`. `kept`: of a finished job, the milliseconds to keep it once its retention
-        # begins, which others or its batch put off; until then `due` is NULL.
+        # is the key of the batch in `item`. `kept`: for how many milliseconds to keep a finished job whose retention
+        # has not begun, because other jobs wait for it or its batch is unfinished; meanwhile `due` is NULL.
         "ALTER TABLE job ADD COLUMN awaited smallint, ADD COLUMN batch bytea, ADD COLUMN kept bigint",
         "CREATE INDEX job_kept ON job (queue_id, batch) WHERE kept IS NOT NULL AND batch IS NOT NULL",
         # One row for each job or batch on which an unfinished job depends, or for which a failed one waits.
