@@ -29,7 +29,7 @@ from .idle_connections import IdleConnections
 from .limits import Limits
 from .problem import Problem
 from .request import JobRequest, by_name
-from .unsent_bytes import Unsent, is_all_sent, send_now, unsent
+from .unsent_bytes import Unsent, is_all_sent, unsent
 
 _log: Final = Logger(namespace="jobengine.web")
 
@@ -371,8 +371,7 @@ class LimitedChannel(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
-        """An answer was written: send it, and wait for the next request, or close if the server is stopping."""
-        send_now(self.transport)
+        """An answer was sent: wait for the next request, or close if the server is stopping."""
         self.site.idle.add(self)
         self._phase = _IDLE
         if self.site.draining:
@@ -466,7 +465,10 @@ class LimitedChannel(HTTPChannel):
         self.refuse(Problem(status, detail))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        """Answer with a problem; if Twisted renames this private method, it sends an empty 400 again."""
+        """
+        Answer with a problem; Twisted would send an empty 400, and does so if it ever renames this
+        private method.
+        """
         self.refuse(NO_REQUEST)
 
     def _body_limit_of(self, uri: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The bytes of an answer that are still on their way: how many the client has not read, and how to send them now."""
+"""How many bytes of an answer the client has not read yet, according to the operating system."""
 
 import struct
 from fcntl import ioctl
@@ -6,7 +6,6 @@ from termios import TIOCOUTQ
 from typing import Any
 
 from twisted.internet.interfaces import ISSLTransport
-from twisted.internet.tcp import Connection
 
 #: The bytes that the system holds for the other side of a connection, and the bytes still in this process. For TCP the
 #: system counts unacknowledged bytes; for a Unix socket the memory of unread data, which shrinks in steps of up to 36
@@ -28,16 +27,3 @@ def is_all_sent(transport: Any) -> bool:
     """Whether the other side has read everything; also True if that is unknown."""
     left = unsent(transport)
     return left is None or not any(left)
-
-
-def send_now(transport: Any) -> None:
-    """
-    Pass written bytes to the operating system now, except over TLS.
-
-    Twisted does so in the reactor's next turn, after its timed calls, which may work for milliseconds. It still does so
-    with the rest if the system does not take all bytes, and finds any error then.
-    """
-    if not isinstance(transport, Connection) or transport.producerPaused or transport.disconnecting:
-        return
-    if transport.connected:
-        transport.doWrite()
