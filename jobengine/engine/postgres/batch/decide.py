@@ -357,8 +357,8 @@ class Batch:
         if not self.tables.locked or all(one.queue.flow is None for one in known.values()):
             return
         items = [fact for fact in self._facts if type(fact) is ItemSet]
-        for groups, after in group_changes(items, known, tables):
-            self._of_groups += [*groups.statements(), *after]
+        for groups, statements in group_changes(items, known, tables):
+            self._of_groups += statements
             self._grouped.update(groups.grouped())
         for name, flow in reordered(self._effects, tables).items():
             self._of_groups += all_placed(tables[name], known[name].id, flow)

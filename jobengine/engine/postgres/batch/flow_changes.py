@@ -7,6 +7,7 @@ from ....core.effects import Effect, QueueEffect
 from ....core.facts import ItemSet
 from ....core.flow import NO_FLOW, Flow
 from ....core.model import NO_RARE, Queue
+from ..database.connection import begin_not_next
 from ..database.group_rows import GroupChanges, placed
 from ..database.pipeline import Statement
 from ..database.rows import Known
@@ -53,7 +54,7 @@ def check_groups(changes: Iterable[Change]) -> None:
 def group_changes(
     items: Sequence[ItemSet], known: Mapping[str, Known], tables: Mapping[str, LoadedTable]
 ) -> list[tuple[GroupChanges, list[Statement]]]:
-    """The group changes of a batch, by queue in the order of locks, each with the statements that follow it."""
+    """The group changes of a batch, by queue in the order of locks, each with its statements."""
     made = []
     for name in sorted(known, key=lambda name: known[name].id):
         groups = tables[name].groups_loaded if name in tables else None
@@ -63,7 +64,18 @@ def group_changes(
             for fact in items:
                 if fact.queue == name:
                     its.set_item(fact)
-            made.append((its, _start_moved(groups)))
+            made.append((its, [*_without_begun(groups, its.statements()), *_start_moved(groups)]))
+    return made
+
+
+def _without_begun(groups: LoadedGroups, made: list[Statement]) -> list[Statement]:
+    """Leave out the statement that was sent by begin_claim; raises Redo if the batch needs another one."""
+    begun = groups.changes.begun
+    if begun is not None:
+        if begun not in made:
+            begin_not_next(groups.connection)
+            raise Redo
+        made.remove(begun)
     return made
 
 

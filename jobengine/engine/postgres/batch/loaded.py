@@ -6,6 +6,7 @@ from functools import partial
 from attrs import define, field
 from psycopg import Connection
 
+from ....core import commands as c
 from ....core.effects import Effect, ItemEffect, JobEffect, QueueEffect
 from ....core.facts import Fact, ItemSet, JobAdded, JobChanged, JobRemoved, QueueChanged, QueueCreated, QueueDeleted
 from ....core.model import Job, Queue
@@ -54,7 +55,11 @@ class LoadedTables:
                     locked=self.locked,
                     time=lambda: self.now,
                 )
-                table.turns = Turns(table.groups_loaded)
+                table.turns = Turns(table.groups_loaded, self._is_lone_claim())
+
+    def _is_lone_claim(self) -> bool:
+        tasks = [one.task for one in self.planned]
+        return len(tasks) == 1 and isinstance(tasks[0], c.Claims) and not tasks[0].updates and len(tasks[0].parts) == 1
 
     def forget_groups(self) -> None:
         """Forget the groups after a batch: with all that they refer to, they would be left to the garbage collector."""

@@ -7,21 +7,30 @@ decides.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from ....core.flow import GroupOrder
 from ....core.model import SECOND, Job
+from ..database.connection import begun
 from ..database.group_rows import READY, second_of
 from ..database.pipeline import Row
 from .groups import LoadedGroups
 
+#: The fewest jobs, and the most bytes of them, of a claim whose groups are changed before it is decided.
+_LEAST: Final = 100
+_MOST_BYTES: Final = 8 << 20
 
-def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[Job] | None:
+
+def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int, *, begins: bool) -> list[Job] | None:
     """
     The first job of each group in `rows` except the last group, if a claim of `count` gets exactly these jobs; else
-    None. `rows` are those of the statement groups_in_turn, for a batch that has not used any group yet.
+    None. `rows` are those of the statement groups_in_turn, for a batch that has not used any group yet. With `begins`,
+    the groups may be changed before the claim is decided, see begin_claim.
     """
     if len(rows) != count + 1 or not _is_first(groups) or not are_alone(groups, rows):
         return None
+    if begins:
+        begin_claim(groups, rows[:-1])
     jobs, names = list[Job](), list[str]()
     wall, key_of = groups.wall, groups.rows.group
     for row in rows[:-1]:
@@ -43,6 +52,19 @@ def one_of_each(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[J
         groups.changes.of(name).read(row[7], (row[8], row[11]), second_of(row))
     groups.take_without_items(names)
     return jobs
+
+
+def begin_claim(groups: LoadedGroups, rows: Sequence[Row]) -> None:
+    """
+    Let the database change the groups of a large claim while their jobs are decrypted and the claim is decided. If that
+    comes to other changes of groups, the batch is carried out again; see flow_changes.py.
+    """
+    flow = groups.flow
+    is_likely = flow.limits.rate is None and flow.group_limits.rate is None
+    if is_likely and len(rows) >= _LEAST and sum(len(row[19]) for row in rows) <= _MOST_BYTES:
+        statement = groups.changes.first_claimed(rows, groups.turn)
+        if begun(groups.connection, statement):
+            groups.changes.begun = statement
 
 
 def _is_first(groups: LoadedGroups) -> bool:

@@ -38,6 +38,8 @@ class Turns:
     """Gives claims the jobs of a queue with flow."""
 
     groups: LoadedGroups
+    #: Whether the batch consists of just one claim, in one queue.
+    is_lone: bool = False
     #: When more can be claimed, because a gate changes.
     opens: int | None = field(default=None, init=False)
     #: The place of the last loaded group as columns, as a key, and whether all groups are loaded.
@@ -90,7 +92,7 @@ class Turns:
 
     def _one_of_each(self, count: int) -> Sequence[Job] | None:
         loaded = self._page if self.groups.locked else None
-        return None if loaded is None else one_of_each(self.groups, loaded.rows, count)
+        return None if loaded is None else one_of_each(self.groups, loaded.rows, count, begins=self.is_lone)
 
     def in_turn(self, tags: Tags, count: int) -> Iterable[Job]:
         """The jobs as in `order`, but without regard to the queue's own limits; loaded for a claim of `count`."""

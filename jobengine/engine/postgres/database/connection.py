@@ -74,13 +74,16 @@ class _Counted(Connection[Row]):
 
     on_round_trip: Callable[[], None]
     trips: Trips
+    #: See `begun`.
+    begins: bool
 
     def __init__(self, pgconn: PGconn, *how: Any) -> None:
         super().__init__(pgconn, *how)
-        self.trips = Trips(self)
+        self.trips, self.begins = Trips(self), True
         self.on_round_trip = nothing
 
     def execute(self, query: Any, params: Any = None, **how: Any) -> "Cursor[Row]":
+        self.trips.settle()
         self.on_round_trip()
         return super().execute(query, params, **how)
 
@@ -222,6 +225,24 @@ def sent_as_made(
     """
     assert isinstance(connection, _Counted)
     return connection.together(statements, sent)
+
+
+def begun(connection: "Connection[Row]", statement: Statement) -> bool:
+    """
+    Send a statement before the next round trip, so that the database executes it meanwhile; see Trips.begin. Returns
+    False if it was not sent: the first time after `begin_not_next`.
+    """
+    assert isinstance(connection, _Counted)
+    begins, connection.begins = connection.begins, True
+    if begins:
+        connection.trips.begin(statement)
+    return begins
+
+
+def begin_not_next(connection: "Connection[Row]") -> None:
+    """Let the next call of `begun` send nothing: what was sent last was not wanted."""
+    assert isinstance(connection, _Counted)
+    connection.begins = False
 
 
 def copied_jobs(connection: "Connection[Row]", jobs: NamedStatement, **values: int) -> Iterator[Row]:

@@ -172,6 +172,10 @@ _NOWHERE: Final[_Place] = (None, None, None)
 NOT_READ: Final[tuple[RowRank, int]] = (NO_CLAIM_START, 0)
 
 
+#: The changes of the counts of a group of which one job is claimed.
+_CLAIMED: Final = (-1, 0, 1, 0)
+
+
 def second_of(row: Row) -> tuple[RowRank, int] | None:
     """The second ready job of a group, in a row of the statement groups_in_turn; see GroupDelta.second."""
     return None if row[17] is None else ((row[14], row[15]), row[16])
@@ -270,6 +274,8 @@ class GroupChanges:
     #: The changed groups; None is for the jobs without a group.
     deltas: dict[str | None, GroupDelta] = field(factory=dict)
     settings: dict[str, GroupSettings] = field(factory=dict)
+    #: The statement that was sent before the batch was decided; see begin_claim.
+    begun: Statement | None = None
 
     def change(self, old: Job | None, new: Job | None) -> tuple[int | None, int | None]:
         """Record a change of a job; returns its counted_in before and after."""
@@ -374,22 +380,47 @@ class GroupChanges:
         places = [delta.place_written for delta in deltas]
         if self._strict:
             anew, places = [None] * len(deltas), [_NOWHERE] * len(deltas)
-        inv_prios, arrivals, created = zip(*places, strict=True)
-        counts = zip(*(delta.counts for delta in deltas), strict=True)
-        columns: dict[str, Parameter] = {
-            **dict(zip(("ready", "delayed", "running", "failed"), map(bigints, counts), strict=True)),
-            "served": bigints([delta.served or None for delta in deltas]),
-            "revs": bigints(anew),
-            "inv_prios": bigints(inv_prios),
-            "arrivals": bigints(arrivals),
-            "created": bigints(created),
-        }
-        columns["fair"] = int(self._flow.group_order is GroupOrder.FAIR)
+        served = [delta.served or None for delta in deltas]
+        columns = self._columns([delta.counts for delta in deltas], served, anew, places)
         if not all(map(_is_simple, deltas, places)):
             return [_CHANGE_GROUPS(queue_id=self.queue_id, keys=byteas(keys), **columns, **self._names(groups))]
         made = [_UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas(keys), **columns)]
         is_placed = anew.count(None) < len(anew)
         return made + ([_PLACE_MISPLACED_GROUPS(queue_id=self.queue_id)] if is_placed else [])
+
+    def _columns(
+        self,
+        counts: Iterable[Sequence[int]],
+        served: Sequence[int | None],
+        revs: Sequence[int | None],
+        places: Iterable[_Place],
+    ) -> dict[str, Parameter]:
+        inv_prios, arrivals, created = zip(*places, strict=True)
+        ready, delayed, running, failed = map(bigints, zip(*counts, strict=True))
+        return {
+            "ready": ready,
+            "delayed": delayed,
+            "running": running,
+            "failed": failed,
+            "served": bigints(served),
+            "revs": bigints(revs),
+            "inv_prios": bigints(inv_prios),
+            "arrivals": bigints(arrivals),
+            "created": bigints(created),
+            "fair": int(self._flow.group_order is GroupOrder.FAIR),
+        }
+
+    def first_claimed(self, rows: Sequence[Row], turn: int) -> Statement:
+        """
+        The statement for a claim of the first job of each group, in this order, from rows of the statement
+        groups_in_turn; `turn` is the turn before the first one.
+        """
+        ordered = sorted(enumerate(rows, turn + 1), key=lambda one: one[1][0])
+        found = [row for _, row in ordered]
+        places: list[_Place] = [(row[14], row[15], row[16]) if row[17] is not None else _NOWHERE for row in found]
+        revs = [row[7] for row in found]
+        columns = self._columns([_CLAIMED] * len(rows), [served for served, _ in ordered], revs, places)
+        return _UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas([row[0] for row in found]), **columns)
 
     def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Parameter]:
         """The columns with the names of groups that may be missing, and the digests of gates."""

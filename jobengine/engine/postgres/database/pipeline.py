@@ -83,6 +83,10 @@ class Trips:
     prepares: bool = field(default=True, init=False)
     #: The names of the prepared statements.
     _names: dict[_Form, bytes] = field(factory=dict, init=False)
+    #: The number of results of a statement that was sent before its round trip, see `begin`; empty if there is none.
+    _begun: list[int] = field(factory=list, init=False)
+    #: The prepared statements whose results are not read yet.
+    _new: dict[_Form, bytes] = field(factory=dict, init=False)
     _numbers: Iterator[int] = field(factory=count, init=False)
     _transformer: abc.Transformer = field(init=False)
 
@@ -96,11 +100,11 @@ class Trips:
         statement that fails. `sent` is called after the last is sent. If a statement can't be built, the connection is
         closed.
         """
-        new: dict[_Form, bytes] = {}
         pgconn = self._connection.pgconn
         pgconn.enter_pipeline_mode()
+        (begun, self._begun), (new, self._new) = (self._begun, []), (self._new, {})
         try:
-            counts = self._send_all(statements, new)
+            counts = begun + self._send_all(statements, new)
             pgconn.pipeline_sync()
             sent()
             results = self._connection.wait(_results(pgconn))
@@ -116,7 +120,21 @@ class Trips:
             if result.status == ExecStatus.COMMAND_OK
         }
         _check(results)
-        return [self._rows(results[end - 1]) for end in ends]
+        return [self._rows(results[end - 1]) for end in ends[len(begun) :]]
+
+    def begin(self, statement: Statement) -> None:
+        """
+        Send a statement without rows, which the database executes while the caller works. The next round trip waits for
+        it, and raises its error.
+        """
+        self._connection.pgconn.enter_pipeline_mode()
+        self._begun += self._send_all([statement], self._new)
+        self._connection.pgconn.flush()
+
+    def settle(self) -> None:
+        """Wait for a statement that was sent by `begin`, if any; raises its error."""
+        if self._begun:
+            self.make(())
 
     def _send_all(self, statements: Iterable[Statement], new: dict[_Form, bytes]) -> list[int]:
         """Send statements; returns the number of results of each. If sending fails, the connection is closed."""

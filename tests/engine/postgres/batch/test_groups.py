@@ -14,9 +14,8 @@ from jobengine.core import commands as c
 from jobengine.core.errors import DomainError
 from jobengine.core.flow import GroupOrder, Limits, OnFailure, Rate
 from jobengine.core.model import Job, State
-from jobengine.engine.postgres.batch import turns
+from jobengine.engine.postgres.batch import flow_changes, one_of_each, turns
 from jobengine.engine.postgres.batch.groups import LoadedGroups
-from jobengine.engine.postgres.batch.one_of_each import one_of_each
 from jobengine.engine.postgres.database.pipeline import Row
 from tests.contract.asking import KEY, Asker
 from tests.contract.test_local import LocalWorld
@@ -202,9 +201,14 @@ def test_claims_from_many_groups_give_the_same_jobs(
 ) -> None:
     database.clear()
     random, found = Random(seed), list[list[Job] | None]()
+    unwanted = list[Any]()
+    monkeypatch.setattr(flow_changes, "begin_not_next", unwanted.append)
 
-    def noted(groups: LoadedGroups, rows: Sequence[Row], count: int) -> list[Job] | None:
-        found.append(one_of_each(groups, rows, count))
+    # Otherwise only the groups of large claims are changed before the claim is decided.
+    monkeypatch.setattr(one_of_each, "_LEAST", 1)
+
+    def noted(groups: LoadedGroups, rows: Sequence[Row], count: int, *, begins: bool) -> list[Job] | None:
+        found.append(one_of_each.one_of_each(groups, rows, count, begins=begins))
         return found[-1]
 
     monkeypatch.setattr(turns, "one_of_each", noted)
@@ -229,6 +233,29 @@ def test_claims_from_many_groups_give_the_same_jobs(
         pair.both(c.ChangeGroup, group="a", paused=True)
         pair.claim(2, ())
         pair.check()
-    # Both code paths were used.
+    # Both code paths were used, and no change of groups was begun in vain.
     assert None in found
     assert any(found)
+    assert unwanted == []
+
+
+def test_a_claim_that_began_with_a_wrong_change_of_groups_is_carried_out_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.clear()
+    begin, begun = one_of_each.begin_claim, list[int]()
+
+    def wrong(groups: LoadedGroups, rows: Sequence[Row]) -> None:
+        begin(groups, rows[1:])
+        begun.append(groups.changes.begun is not None)
+
+    monkeypatch.setattr(one_of_each, "_LEAST", 1)
+    monkeypatch.setattr(one_of_each, "begin_claim", wrong)
+    with pair_on(database.url, tmp_path, is_fair=False) as pair:
+        pair.both(c.ChangeQueue, group_limits=Limits(in_progress=1))
+        for group in "abcdabcd":
+            pair.add(group=group)
+        assert len(pair.claim(3, ())) == 3
+        assert begun == [True, False]
+        pair.read()
+        pair.check()
