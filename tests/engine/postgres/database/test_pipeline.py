@@ -101,6 +101,26 @@ def test_a_large_statement_is_executed_before_the_next_statement_is_built(databa
     assert seen == ["sent"]
 
 
+def test_a_statement_can_be_carried_out_before_its_round_trip(database: Database, trips: Trips) -> None:
+    with psycopg.connect(database.url, autocommit=True) as other:
+        for _ in range(2):
+            trips.begin(Statement("SELECT pg_advisory_lock(7)"))
+            until("the lock is taken", lambda: bool(other.execute(_LOCKED).fetchall()))
+            (rows,) = trips.make([Statement("SELECT pg_advisory_unlock(7)")])
+            assert rows == [(True,)]
+
+
+def test_the_next_round_trip_raises_the_error_of_a_statement_sent_before_it(
+    connection: "psycopg.Connection[Row]", trips: Trips
+) -> None:
+    for settle in (trips.settle, lambda: trips.make([Statement("SELECT 1")])):
+        trips.begin(Statement("SELECT 1 / %s", [0]))
+        with pytest.raises(DivisionByZero):
+            settle()
+        assert connection.pgconn.pipeline_status == PipelineStatus.OFF
+    assert trips.make([Statement("SELECT 2")]) == [[(2,)]]
+
+
 def test_an_exception_while_building_statements_commits_nothing(database: Database, trips: Trips) -> None:
     def made() -> Iterator[Statement]:
         yield Statement("BEGIN")
