@@ -54,7 +54,8 @@ LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate;
 -- name: groups_in_turn
 -- The next groups that may have room, in their order. The first ready jobs of each are locked: as many as a claim of
 -- `jobs` needs if it takes equally many of each group, or one, if the next one comes after all these groups. The second
--- ready job is read from the index without a lock.
+-- ready job is read from the index without a lock. NULL as the key of an item saves the search: if the queue has no items,
+-- or the group never had a gate.
 WITH next AS MATERIALIZED (
     SELECT *
     FROM grp g
@@ -74,8 +75,10 @@ SELECT g.key, g.sealed, g.ready, g.delayed, g.running, g.failed, g.served, g.rev
     j.inv_prio, j.arrival
 FROM next g
 CROSS JOIN last l
-LEFT JOIN item i ON i.queue_id = g.queue_id AND i.key = g.key
-LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate
+LEFT JOIN item i ON i.queue_id = g.queue_id AND i.key = CASE
+    WHEN (SELECT count(*) FROM (SELECT FROM item WHERE queue_id = :queue_id LIMIT 1) one) > 0 THEN g.key
+END
+LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = nullif(g.gate, '')
 LEFT JOIN LATERAL (
     SELECT uid, inv_prio, arrival, created
     FROM job
