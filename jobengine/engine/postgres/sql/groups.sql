@@ -54,8 +54,8 @@ LEFT JOIN item t ON t.queue_id = g.queue_id AND t.key = g.gate;
 -- name: groups_in_turn
 -- The next groups that may have room, in their order. The first ready jobs of each are locked: as many as a claim of
 -- `jobs` needs if it takes equally many of each group, or one, if the next one comes after all these groups. The second
--- ready job is read from the index without a lock. NULL as the key of an item saves the search: if the queue has no items,
--- or the group never had a gate.
+-- ready job is read from the index without a lock. NULL as the key of an item saves a search: if the queue has none, or
+-- the group never had a gate.
 WITH next AS MATERIALIZED (
     SELECT *
     FROM grp g
