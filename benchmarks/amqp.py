@@ -44,8 +44,9 @@ class Channel:
     gets: int = 0
     #: How many messages were delivered.
     delivered: int = 0
-    #: All messages up to this number are confirmed and, in the next line, the numbers of the other confirmed ones.
+    #: All messages up to this number are confirmed.
     _all_up_to: int = 0
+    #: The numbers of the other confirmed messages.
     _beyond: set[int] = field(factory=set)
     _socket: socket.socket = field(init=False)
     _received: bytearray = field(factory=bytearray)

@@ -30,11 +30,11 @@ CHOSEN: Final[Rows] = {
     "Adding over HTTP, 1,000 jobs in a request": "bulk of 1,000, adding alone",
     "Claiming one by one from 1,000,000 queued jobs": "1,000,000 queued jobs, claim",
 }
-#: Names of contenders that say too little without the page that explains them.
+#: Names for contenders whose own names are clear only beside the page that explains them.
 _NAMES: Final = {"pika on a quorum queue": "RabbitMQ through pika"}
-#: Tables that show only the fastest contenders: how many of them.
+#: How many contenders a table shows, if it shows only the fastest.
 _MOST: Final = {"bulk": 2}
-#: The rows of each table in docs/performance.md. One that was not measured is left out.
+#: The rows of each table in docs/performance.md. A row that was not measured is left out.
 TABLES: Final[Mapping[str, Rows]] = {
     "libraries": {
         "at full speed": "one process adds, one works off: many in a call or 32 threads",

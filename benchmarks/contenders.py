@@ -28,7 +28,7 @@ from .servers.server import last_words
 
 #: Jobs in a call of libraries that can add many at a time.
 _BULK = 500
-#: The threads of the adding process, and as many of the working process: by default, and in runs with many threads.
+#: The threads of the adding process and of the working process: by default, and in runs with many threads.
 _SOME, _MANY = 8, 32
 #: Seconds to wait for the next line of a process; see play.py.
 _PATIENCE = 120.0

@@ -19,9 +19,9 @@ from .servers.jobengine import QUEUE
 
 _CHAIN, _FAN_OUT, _BATCH = 10_000, 100_000, 1_000_000
 _SIZE, _CONNECTIONS = 1_000, 4
-#: The jobs of a batch on PostgreSQL, and the part of a batch that is claimed and completed: one in so many.
+#: The jobs of a batch on PostgreSQL; one of _ENDED jobs of a batch is claimed and completed.
 _ON_POSTGRES, _ENDED = 100_000, 4
-#: Targets: the rates of a chain and of a batch, as shares of the rate without; bytes a job; milliseconds of a stall.
+#: Targets: the rates of a chain and of a batch, as shares of the plain rate; bytes a job; milliseconds of a stall.
 _CHAINED, _BATCHED, _MEMORY, _STALL = 0.5, 0.9, 60, 20
 _PING = request("GET", "/test")
 _STATS = request("GET", f"/api/v1/queue/stats?queueName={QUEUE}")

@@ -45,8 +45,9 @@ class Work(Struct):
     """What the clients of one process have done."""
 
     jobs: int
-    #: The seconds that the work took and, in the next line, the processor time of this process.
+    #: The seconds that the work took.
     seconds: float
+    #: The processor time of this process.
     used: float
     #: Jobs a second in each tenth of the requested jobs.
     rates: list[float]

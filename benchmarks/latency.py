@@ -29,8 +29,8 @@ _FREED = 0.6
 #: Seconds of the first requests, which are not counted, since caches are cold.
 _WARM_UP = 1.0
 _LIVE = 100_000
-#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. It
-#: consists of jobs of this length, this many in a request.
+#: Garbage is made until the file is `_CLOSE` bytes short of a compaction; the measured requests do the rest. The
+#: garbage is jobs of `_WASTE` bytes, `_AT_ONCE` in a request.
 _WASTE, _AT_ONCE, _CLOSE = 100_000, 20, 1 << 18
 #: Seconds between two checks whether a compaction is running.
 _LOOK = 0.005

@@ -36,11 +36,11 @@ _CLIENTS, _BULK_CLIENTS = 32, 4
 #: The most seconds that a process may take for its work.
 _PATIENCE = 1_800.0
 #: Targets: jobs a second in bulk; two and four servers compared with one; the last tenth of many jobs compared with the
-#: third.
+#: third tenth.
 _BULK, _TWO, _FOUR, _LAST = 20_000, 1.2, 1, 0.9
-#: The number of groups, the jobs of each that stay in the queue, and the target: a share of the rate without groups. In
-#: the next lines, the flows of the queue.
+#: The number of groups, the jobs of each that stay in the queue, and the target: a share of the rate without groups.
 _GROUPS, _EACH, _SHARE = 100_000, 10, 0.6
+#: The flows of queues with these groups, as JSON.
 _FLOWS: Final[Mapping[str, str]] = {
     "limit 2": '{"group_limits": {"in_progress": 2}}',
     "fair": '{"group_order": "fair"}',

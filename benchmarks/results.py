@@ -64,9 +64,9 @@ class Results:
     versions: list[str] = field(factory=list)
     #: Requests a second by length of the queue: (jobs, adding, claiming).
     rates: list[tuple[int, float, float]] = field(factory=list)
-    #: For each request, the seconds from the beginning of a compaction to its due time, and its milliseconds; below,
-    #: the seconds of the compaction.
+    #: For each request, the seconds from the beginning of a compaction to the request's due time, and its milliseconds.
     compaction: list[tuple[float, float]] = field(factory=list)
+    #: The seconds that the compaction took.
     compaction_seconds: float = 0
 
     def compare(

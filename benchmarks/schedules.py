@@ -14,7 +14,7 @@ from .results import Results, run_alone, say
 from .servers import Failed, JobEngine
 
 _QUEUES, _SCHEDULES, _ROUNDS = 10, 1_000, 3
-#: Targets: seconds until all have fired, and the most milliseconds that others wait meanwhile.
+#: Targets: seconds until all schedules have fired, and the most milliseconds that other requests wait meanwhile.
 _FIRED, _STALL = 1, 20
 #: Seconds without requests, and the target of the milliseconds of processor time that the server uses in each.
 _IDLE, _IDLE_MS = 10, 2
@@ -57,9 +57,9 @@ def _one_round(port: int) -> tuple[float, float]:
     """The seconds from a full minute until all schedules have fired, and the milliseconds of the longest ping."""
     minute = (time() // 60 + 1) * 60
     sleep(max(0, minute - time() - 0.5))
-    # Not before: the server closes a connection that sends nothing for a while.
+    # Connect only now: the server closes a connection that sends nothing for a while.
     connection, longest = Connection(port), 0.0
-    before = _fired(connection)  # only now: those of the minute before may have been firing until then
+    before = _fired(connection)  # only now: schedules of the minute before may have fired until now
     fired = None
     for ping in _pings():
         began = perf_counter()

@@ -32,7 +32,7 @@ from .simulation import Costs
 _SIZES: Final = (1, 32, 100, 1_000)
 _ROUNDS: Final = 5
 _UPDATES: Final = "SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables WHERE relname = 'job'"
-#: The time in two hours, in SQL: then the retention of all complete jobs is over.
+#: The time two hours from now, in SQL: then the retention of all complete jobs is over.
 _LATER = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint + 7200000"
 _FIRST: Final = (
     "SELECT uid FROM job WHERE queue_id = %s AND place = 0 ORDER BY inv_prio, arrival LIMIT 100 FOR UPDATE SKIP LOCKED"

@@ -22,9 +22,9 @@ from .stations import Clock, Disk, Lock, Process, Station
 LIFE: Final = ("add", "claim", "complete")
 #: The round trips of a batch: one reads time, queues and jobs, one writes and commits.
 TRIPS: Final = 2
-#: The most jobs in a batch and, in the next line, the number of lanes (connections) of a daemon; see
-#: jobengine.engine.postgres.batch.lane and .engine.
+#: The most jobs in a batch; see jobengine.engine.postgres.batch.lane.
 _MOST: Final = 1_000
+#: The number of lanes (connections) of a daemon; see jobengine.engine.postgres.engine.
 _LANES: Final = 4
 
 
@@ -160,8 +160,9 @@ class Lane:
 
     daemon: Daemon
     _process: Process = field(init=False)
-    #: Whether a batch will begin soon and, in the next line, whether a batch is running.
+    #: Whether a batch will begin soon.
     _begins: bool = False
+    #: Whether a batch is running.
     _runs: bool = False
 
     def __attrs_post_init__(self) -> None:
@@ -248,8 +249,9 @@ class Client:
 
     daemon: Daemon
     queue: int
-    #: The client's next request and, in the next line, the lane for that request; None if any lane may take it.
+    #: The client's next request.
     kind: str = field(default="", init=False)
+    #: The lane for that request; None if any lane may take it.
     lane: Lane | None = field(default=None, init=False)
     process: Process = field(init=False)
 

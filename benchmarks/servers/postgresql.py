@@ -30,7 +30,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX queued ON jobs (priority DESC, id) WHERE state = 'queued';
 """
-#: Each statement is a transaction, as each request of the others is.
+#: Each statement is a transaction, as each request to the other servers is.
 _LIFE = """
 INSERT INTO jobs (content) VALUES ('CONTENT');
 UPDATE jobs SET state = 'inprogress', updated = now() WHERE id = (
@@ -47,7 +47,7 @@ WITH claimed AS (
 ) SELECT array_agg(id) AS ids, sum(length(content::text)) AS bytes FROM claimed \\gset
 UPDATE jobs SET state = 'complete', updated = now() WHERE id = ANY(:ids::bigint[]);
 """
-#: A claim beside others may find no job, because all that it sees are locked. Some spare jobs prevent that.
+#: Claims that run at the same time may find only locked jobs; some spare jobs prevent that.
 _RESERVE = "INSERT INTO jobs (content) SELECT '{}' FROM generate_series(1, 4000);"
 _MESSAGES = """
 CREATE TABLE q_bench (

@@ -15,7 +15,7 @@ from .prompts import confirm
 from .session import current
 from .terminal_text import counted
 
-#: Changes of this many jobs or more need a confirmation.
+#: From this number of jobs on, a change needs a confirmation.
 _MANY: Final = 2
 
 

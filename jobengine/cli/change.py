@@ -141,7 +141,7 @@ def cancel(**options: Any) -> None:
     act(session, selected, _CANCELLED, selected.queue.cancel, to_all, unfinished)
 
 
-#: Also true of jobs that are queued already.
+#: These words are also true of jobs that are queued already.
 _FREED: Final = Words(
     Sentence("would be queued without dependencies", "would be queued without dependencies"),
     Sentence("is queued, and waits for no other job", "are queued, and wait for no other job"),

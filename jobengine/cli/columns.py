@@ -55,8 +55,9 @@ class Column(NamedTuple, Generic[T]):
     #: The text for an item.
     of: Callable[[T], str]
     number: bool = False
-    #: The least width, and in the next line whether longer texts are cut to that width in a narrow terminal.
+    #: The least width.
     least: int = 0
+    #: Whether longer texts are cut to the least width in a narrow terminal.
     cut: bool = False
     #: At a terminal, show the column after the column with this heading; empty to keep the order of the list.
     shown_after: str = ""

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-#: The fields of a time, and a variable: NAME=value, each with optional quotes.
+#: The number of fields of a time.
 _FIELDS: Final = 5
+#: A variable: NAME=value, each with optional quotes.
 _VARIABLE: Final = re.compile(r"""(["']?)(\w+)\1\s*=\s*(.*)""")
 #: Variables that have no meaning for a schedule, and why.
 _IGNORED: Final = {
@@ -16,8 +17,9 @@ _IGNORED: Final = {
     "SHELL": "the worker's command names the shell",
     "RANDOM_DELAY": "a schedule fires at its times",
 }
-#: The characters of a command that a schedule's name leaves out and, in the next line, the most that it keeps.
+#: The characters of a command that a schedule's name leaves out.
 _OTHERS: Final = re.compile(r"[^A-Za-z0-9._]+")
+#: The most characters of a command in a schedule's name.
 _LONGEST: Final = 40
 #: An unescaped percent sign; one with a backslash stands for itself.
 _PERCENT: Final = re.compile(r"(?<!\\)%")

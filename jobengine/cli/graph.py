@@ -13,10 +13,12 @@ from .parameters import QUEUE, UID
 from .session import current
 from .terminal_text import plain
 
-#: How a node is related to the given job: headings of the tree, and the first field of each line.
+#: How a node is related to the given job; shown as headings of the tree, and as the first field of each line.
 _JOB, _BEFORE, _AFTER, _BESIDE = "job", "waits for", "needed by", "beside"
-#: The characters that draw a parent's last node, and its other nodes: before the node, and before all below it.
-_LAST, _OTHER = ("└─ ", "   "), ("├─ ", "│  ")
+#: What is drawn before a parent's last node, and before all nodes below that one.
+_LAST = "└─ ", "   "
+#: What is drawn before a parent's other nodes, and before all nodes below those.
+_OTHER = "├─ ", "│  "
 #: The most characters of an error.
 _ERROR: Final = 60
 
@@ -30,7 +32,7 @@ class Row(NamedTuple):
     #: The characters that draw the tree before the node.
     lines: str
     node: LinkedJob
-    #: Whether the node and all below it are printed above.
+    #: Whether the node was printed further up, with all nodes below it.
     again: bool = False
 
 

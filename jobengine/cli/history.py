@@ -14,8 +14,9 @@ from .terminal_text import duration, moment
 
 Numbers = Sequence[float | None]
 
-#: The names of counts, and in the next line of times in seconds, in display order.
+#: The names of counts, in display order.
 _COUNTS: Final = ("added", "claimed", "complete", "failed", "attempts_failed", "cancelled")
+#: The names of times in seconds, in display order.
 _SPANS: Final = ("wait_p50", "wait_p99", "run_p50", "run_p99")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 #: The widest chart, in characters.
@@ -25,8 +26,9 @@ _WIDTH: Final = 60
 class _Unit(NamedTuple):
     """A part of a history: the minutes or the hours."""
 
-    #: The name in the answer, and in the next line the heading at a terminal.
+    #: The name in the answer.
     name: str
+    #: The heading at a terminal.
     heading: str
     #: The length of a step in seconds.
     seconds: int

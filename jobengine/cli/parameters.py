@@ -96,8 +96,9 @@ def or_none(value: Any) -> Any:
     return None if value == _NONE else value
 
 
-#: A limit of jobs in progress and, in the next line, a rate; or `none`.
+#: A limit of jobs in progress, or `none`.
 LIMIT: Final = OrNone(click.IntRange(1))
+#: A rate, or `none`.
 RATE: Final = OrNone(_Rate())
 
 

@@ -37,8 +37,9 @@ _NUMBERS = frozenset(
 #: Fields that queues without limits, holds and dependencies need not show.
 _SELDOM: Final = frozenset({"held", "waiting", "workers_wanted", "held_until"})
 
-#: The message about a new key that the terminal shows in the next line; below, if standard output is redirected.
+#: The message before a new key at a terminal.
 _TO_KEEP: Final = "This is its key, which can't be shown again; put it in JOBENGINE_ACCESS_KEY or a profile:"
+#: The message about a new key if standard output is redirected.
 _KEPT_BY_THE_SHELL: Final = "Its key went to standard output; it can't be shown again."
 
 

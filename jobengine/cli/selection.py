@@ -72,7 +72,7 @@ class Selection(NamedTuple):
         return cls(queue, uids, wanted, every, options.pop("dry_run"), options.pop("yes"))
 
 
-#: Changes of this many jobs or more need a confirmation.
+#: From this number of jobs on, a change needs a confirmation.
 _MANY: Final = 2
 #: Changes all matching jobs; has the parameters of Queue.cancel_all.
 ToAll = Callable[..., int]
@@ -94,8 +94,9 @@ class Sentence(NamedTuple):
 class Words(NamedTuple):
     """The words with which a command describes its effect."""
 
-    #: The effect on the matching jobs, before the change and, in the next line, after it.
+    #: What will happen to the matching jobs: shown before the change.
     before: Sentence
+    #: What has happened to them: shown after the change.
     after: Sentence
     #: Finds the effect on one job in the server's answer; None if the effect is the same for all jobs.
     outcome: Callable[[Job], Sentence] | None = None

@@ -42,8 +42,9 @@ class Snapshot(NamedTuple):
     """The queues and workers at one time."""
 
     queues: Sequence[QueueStats]
-    #: Workers that hold jobs, and in the next line claims that wait for jobs.
+    #: Workers that hold jobs.
     workers: Sequence[Holder]
+    #: Claims that wait for jobs.
     waiting: Sequence[Holder] = ()
 
 

@@ -21,8 +21,9 @@ class BatchProgress(Answer):
     name = Field[str]("name")
     #: Whether the batch is not closed yet.
     open = Field[bool]("open", default=False)
-    #: The number of its jobs that exist and, in the next four lines, of those in each state.
+    #: The number of its jobs that exist.
     total = Field[int]("total", default=0)
+    #: The number of its jobs in this state, as for the other three states.
     queued = Field[int]("queued", default=0)
     inprogress = Field[int]("inprogress", default=0)
     complete = Field[int]("complete", default=0)

@@ -24,9 +24,9 @@ MOST: Final = 500
 MOST_BYTES: Final = 900_000
 #: The most bytes of waiting items.
 _WAITING_BYTES: Final = 64 << 20
-#: The longest time that a request waits for returning callers, as a share of the last round trip; in the next line, the
-#: shortest.
+#: The longest time that a request waits for returning callers, as a share of the last round trip.
 _SHARE: Final = 0.25
+#: The shortest such time.
 _LEAST_SHARE: Final = 0.004
 #: The beginning of an error text that names one item of a request, such as `jobs[3]: `.
 _PLACE: Final = re.compile(r"^(?:jobs|updates)\[\d+\](?:\.|: )")
@@ -59,8 +59,9 @@ class Item:
         self.safe = safe
         #: Whether the caller needs no answer beyond success.
         self.brief = brief
-        #: Whether the update has a lease, and in the next line the status that the update sets.
+        #: Whether the update has a lease.
         self.lease = lease
+        #: The status that the update sets.
         self.status = status
         #: Whether the item was sent before, with an unknown outcome.
         self.repeated = False

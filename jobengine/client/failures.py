@@ -33,8 +33,9 @@ class FailureGroup(Answer):
     error = Field[str | None]("error")
     #: How many jobs have failed, or are tried again after a failure.
     count = Field[int]("count", default=0)
-    #: When the first and, in the next line, the last of them failed.
+    #: When the first of them failed.
     first = Field[datetime]("first", as_time)
+    #: When the last of them failed.
     last = Field[datetime]("last", as_time)
     #: The uids of those that failed last, the latest first; at most 5.
     uids = Field[tuple[str, ...]]("uids", tuple, ())

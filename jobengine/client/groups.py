@@ -130,11 +130,12 @@ class QueueSettings(TypedDict, total=False):
     require_lease: bool | None
     #: The most jobs in the queue, in any state; None or 0 is no limit.
     max_jobs: int | None
-    #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs.
-    #: Omitted ones stay unchanged; None stands for the server's default, and instead of all: follow the server again.
+    #: keep_minutes, keep_failed_minutes, timeout_seconds, max_attempts and retry_delay_seconds of new jobs. Omitted
+    #: ones stay unchanged; None as a value is the server's default, and None for `defaults` removes them all.
     defaults: Mapping[str, int | None] | None
-    #: The limits of the whole queue and, below, of each of its groups: {"in_progress": 5, "rate": (10, 60)}, or None.
+    #: The limits of the whole queue, such as {"in_progress": 5, "rate": (10, 60)}, or None.
     limits: LimitOptions | Limits | None
+    #: The limits of each group, in the same form.
     group_limits: LimitOptions | Limits | None
     #: Which job is claimed next: arrival, fair or strict.
     group_order: str | None

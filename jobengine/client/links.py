@@ -16,8 +16,8 @@ class LinkedJob(Answer):
     uid = Field[str | None]("uid")
     #: The name of the batch; for a job, the name of its batch.
     batch = Field[str | None]("batch")
-    #: The job's state; or unfinished, complete or failed, for a batch and for a job that the key may not read; or
-    #: removed; or unknown.
+    #: The job's state; for a batch, or a job that the key may not read, unfinished, complete or failed. Or else removed
+    #: or unknown.
     state = Field[str]("state")
     #: Whether the job waits for others.
     waiting = Field[bool]("waiting", default=False)
@@ -32,8 +32,9 @@ class LinkedJob(Answer):
     tags = Field[tuple[str, ...]]("tags", tuple, ())
     #: Whether jobs can be added to the batch even when all its jobs are finished.
     open = Field[bool | None]("open")
-    #: The number of the batch's jobs and, in the next lines, of those in each state.
+    #: The number of the batch's jobs.
     total = Field[int | None]("total")
+    #: The number of the batch's jobs in this state, as for the other three states.
     queued = Field[int | None]("queued")
     inprogress = Field[int | None]("inprogress")
     complete = Field[int | None]("complete")
@@ -45,7 +46,7 @@ class AwaitedJob(LinkedJob):
 
     __slots__ = ()
 
-    #: The job's result; None if it has none, or if it was left out.
+    #: The job's result; None if it has none, or if its result was left out.
     result = Field[Any]("result")
 
 

@@ -45,8 +45,9 @@ class Moved(Answer):
     __slots__ = ()
     _shown = ("matched", "moved", "not_moved")
 
-    #: How many jobs matched and, in the next line, how many were moved.
+    #: How many jobs matched.
     matched = Field[int]("matched", default=0)
+    #: How many of them were moved.
     moved = Field[int]("moved", default=0)
     #: How many were not moved, by reason, such as inprogress, uid_taken or full.
     not_moved = Field[Mapping[str, int]]("not_moved", default=MappingProxyType({}))

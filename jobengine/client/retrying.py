@@ -9,8 +9,9 @@ REPEATED: Final = frozenset({408, 502, 503, 504})
 #: Statuses after which the call may have succeeded, unless the answer is that of a JobEngine that starts or recovers.
 _UNCERTAIN: Final = frozenset({502, 503, 504})
 _STARTING: Final = re.compile(rb"The server is (?:starting|recovering)[^;]*; nothing was carried out")
-#: Seconds before the second attempt, doubled for each later attempt; in the next line, the most seconds.
+#: Seconds before the second attempt, doubled for each later attempt.
 _FIRST: Final = 0.1
+#: The most seconds before an attempt.
 _LONGEST: Final = 5.0
 
 

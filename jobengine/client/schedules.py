@@ -37,7 +37,7 @@ class Firing(Answer):
     state = Field[str | None]("state")
     #: Why no job was added.
     skipped = Field[str | None]("skipped")
-    #: The number of times that were skipped together; 1,000 may be more.
+    #: How many times of the schedule were skipped together; 1,000 may stand for more.
     times = Field[int]("times", default=1)
     #: The last of several times that were skipped together.
     until = Field[datetime | None]("until", as_text_time)
@@ -68,7 +68,7 @@ class Schedule(Answer):
     missed = Field[str]("missed", default="once")
     #: The age after which a missed time is too old for `missed="once"`.
     missed_within = Field[timedelta]("missed_seconds", as_span)
-    #: It pauses itself after so many failures in a row; None is never.
+    #: After how many failures in a row the schedule pauses itself; None is never.
     pause_after_failures = Field[int | None]("pause_after_failures")
     paused = Field[bool]("paused", default=False)
     #: The number of failures in a row.
@@ -90,7 +90,7 @@ class Backfill(Answer):
     __slots__ = ()
     _shown = ("matched", "added")
 
-    #: The number of times.
+    #: How many times the schedule has in the span.
     matched = Field[int]("matched")
     #: The number of jobs that were added (with `dry_run`: would be added); the jobs of the other times exist already.
     added = Field[int]("added", default=0)
@@ -113,7 +113,7 @@ class ScheduleOptions(TypedDict, total=False):
     missed: Missed
     #: The age after which a missed time is too old for `missed="once"`; default one day.
     missed_seconds: Span
-    #: Pause it after so many failures in a row; None, the default, is never.
+    #: After how many failures in a row the schedule pauses itself; None, the default, is never.
     pause_after_failures: int | None
     #: Whether it is paused; by default a new schedule is not, and an existing one keeps its state.
     paused: bool

@@ -23,8 +23,9 @@ _Uid = Annotated[str, Meta(min_length=1)]
 _Moment = Annotated[float, Meta(ge=-62_135_596_800, lt=253_402_300_800)]
 #: A time in ISO 8601 with an offset.
 _Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d(:\d\d)?)$")]
-#: The fields that are required in each class that has them: texts and, in the next line, other values.
+#: The required fields with texts, in each class that has them.
 _REQUIRED: Final = frozenset({"uid", "name", "role", "status", "id", "group"})
+#: The required fields with other values, in each class that has them.
 _REQUIRED_VALUES: Final = frozenset({"hours", "matched", "nodes", "time"})
 
 
@@ -35,7 +36,7 @@ class _Awaited(Struct, gc=False):
     uid: _Uid
 
 
-#: The types in JSON of fields that have other types as values, by their readers.
+#: The JSON types of fields whose values have other types in Python, by the function that reads the field.
 _READ: Final[Mapping[Any, Any]] = {
     as_text_time: _Time,
     as_text_times: list[_Time],

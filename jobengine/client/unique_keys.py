@@ -36,7 +36,7 @@ class Debounce(Answer):
 
     #: From the latest add until the job can be claimed.
     delay = Field[timedelta]("seconds", as_span)
-    #: From the first add until no other add delays the job.
+    #: From the first add, the time after which no further add delays the job.
     at_most = Field[timedelta]("at_most_seconds", as_span)
 
 
@@ -59,7 +59,7 @@ class DebounceOptions(TypedDict, total=False):
 
     #: Seconds from the latest add until the job can be claimed.
     seconds: Required[float | timedelta]
-    #: Seconds from the first add until no other add delays the job; by default ten times `seconds`.
+    #: Seconds from the first add after which no further add delays the job; by default ten times `seconds`.
     at_most_seconds: float | timedelta
 
 

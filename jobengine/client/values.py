@@ -112,8 +112,9 @@ class Job(Answer):
     progress = Field[int | None]("progress")
     #: The result; any JSON.
     result = Field[Any]("result")
-    #: The last error and, in the next line, its fingerprint: equal for errors of the same kind.
+    #: The last error.
     error = Field[str | None]("error")
+    #: The last error's fingerprint: equal for errors of the same kind.
     fingerprint = Field[str | None]("fingerprint")
     #: Whether the job's worker should stop.
     cancel_requested = Field[bool]("cancel_requested", default=False)
@@ -217,14 +218,15 @@ class Explanation(Answer):
     cancelled = Field[bool]("cancelled", default=False)
     #: Whether it is in progress and its cancellation was requested.
     cancel_requested = Field[bool]("cancel_requested", default=False)
-    #: The last error and, in the next line, its fingerprint.
+    #: The last error.
     error = Field[str | None]("error")
+    #: The last error's fingerprint.
     fingerprint = Field[str | None]("fingerprint")
     #: Of a failed job: the number of failed jobs with this fingerprint, including itself.
     failed_alike = Field[int | None]("failed_alike")
     #: When the first of these jobs failed.
     failed_alike_since = Field[datetime | None]("failed_alike_since", as_time)
-    #: Whether there may be more and earlier ones: the queue has more kinds of failures than are counted.
+    #: Whether there may be more such jobs, and earlier ones: the queue has more kinds of failures than are counted.
     failed_alike_at_least = Field[bool]("failed_alike_at_least", default=False)
     #: The job's group.
     group = Field[str | None]("group")
@@ -277,8 +279,9 @@ class QueueSetup(Answer):
     max_jobs = Field[int]("max_jobs", default=0)
     #: None if the server's defaults apply.
     defaults = Field[QueueDefaults | None]("defaults", QueueDefaults)
-    #: The limits of the queue as a whole and, in the next line, of each group.
+    #: The limits of the queue as a whole.
     limits = Field[Limits | None]("limits", Limits)
+    #: The limits of each group.
     group_limits = Field[Limits | None]("group_limits", Limits)
     #: Which job is claimed next: arrival, fair or strict.
     group_order = Field[str]("group_order", default="arrival")

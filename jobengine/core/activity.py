@@ -60,7 +60,7 @@ class _Open:
 
 @define
 class _QueueActivity:
-    #: Returns the saved text of a period, by span and number, or None; it may have begun before the server's start.
+    #: Returns the saved text of a period, given span and number, or None. The period may have begun before the start.
     find: Callable[[int, int], str | None]
     #: The last period of each span.
     last: list[_Open | None] = field(factory=lambda: [None] * len(SPANS))

@@ -25,7 +25,7 @@ NAME_LENGTH: Final = 200
 MOST_BATCHES: Final = 10_000
 #: How long a batch that never had jobs is kept after its end, in milliseconds.
 _EMPTY_KEPT: Final = DAY
-#: How long a batch that had jobs is kept after its end at least, in milliseconds; longer while it has any.
+#: The least milliseconds for which a batch that had jobs is kept after its end; it is kept longer while it has jobs.
 _KEPT: Final = 60 * MINUTE
 
 

@@ -44,7 +44,7 @@ class MovedFrom(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 #: Notes.dead_letter of a job that is about to be moved.
 DUE: Final = "due"
-#: Notes.dead_letter of a job that stays: why.
+#: Notes.dead_letter of a job that is not moved: the reason.
 FULL: Final = "full"
 DRAINING: Final = "draining"
 UID_TAKEN: Final = "uid_taken"

@@ -50,7 +50,7 @@ class QueueEffect(Value, frozen=True, gc=True):
 class ClockEffect(Value, frozen=True):
     """The effect of the fact that the wall clock was set."""
 
-    #: How far the wall clock was ahead of elapsed time before, in milliseconds.
+    #: By how many milliseconds the wall clock was ahead of elapsed time before the change.
     old: int
 
 

@@ -64,8 +64,9 @@ _read_line: Final = Decoder(list[Any]).decode
 
 # Writing: always the newest version of a kind
 
-#: The newest version of the records of queues, and of those of jobs.
+#: The newest version of the records of queues.
 _QUEUE: Final = 7
+#: The newest version of the records of jobs.
 _JOB: Final = 7
 #: The kinds whose newest version is not 1.
 _NEWEST: Final = {"queue-created": _QUEUE, "queue-changed": _QUEUE, "job-added": _JOB, "job-changed": _JOB}

@@ -33,7 +33,7 @@ class Filter(Value, frozen=True, kw_only=True):
     text: str | None = None
     #: Held, or last held, by a worker of this name; None is any.
     worker: str | None = None
-    #: With this text in the error, casefolded as well; None is any.
+    #: With this text in the error, whose case is ignored too; pass it casefolded. None is any.
     error: str | None = None
     #: With this fingerprint of the latest error; None is any.
     fingerprint: str | None = None
@@ -43,9 +43,9 @@ class Filter(Value, frozen=True, kw_only=True):
     older_than: int | None = None
     #: Last changed at least this many seconds ago; None is any time.
     updated_before: int | None = None
-    #: Only jobs that are (False: are not) queued again after a failed attempt; None is any.
+    #: True: only jobs that are queued again after a failed attempt; False: only other jobs; None is any.
     retrying: bool | None = None
-    #: Only jobs that failed (False: did not fail) because they were cancelled; None is any.
+    #: True: only jobs that failed because they were cancelled; False: only other jobs; None is any.
     cancelled: bool | None = None
     #: Only jobs that are queued or in progress; False is any.
     unfinished: bool = False
@@ -115,7 +115,7 @@ def _text(content: bytes) -> str:
 def _unescaped(text: str) -> str:
     """JSON text with its escapes decoded."""
     # Only methods at C speed: contents may be long, and a list looks through many. After the first step every backslash
-    # begins an escape, and those of four digits are written as in Python.
+    # begins an escape, and escapes of four digits are written as in Python.
     text = text.replace("\\\\", "\\u005c")
     for escape, stands_for in _ESCAPED:
         text = text.replace(escape, stands_for)

@@ -75,13 +75,14 @@ _AT_FRAME: Final = re.compile(r"^\s+at (?:async |new )?([^\s(]+)(?: \[as [^\]]*\
 _THREAD: Final = re.compile(r'^(?:Exception in thread "[^"\n]*"|Uncaught|Unhandled) ')
 _THREADS: Final = ("Exception in thread", "Uncaught", "Unhandled")
 _CAUSE: Final = re.compile(r"^(?:Caused by:|\s*---> )\s*([^\n]+)", re.MULTILINE)
-#: A frame of Go: the function, and its file in the next line.
+#: A frame of Go: the function, then its file in a second line.
 _GO_FRAME: Final = re.compile(r"^([\w./*()-]+?)\([^\n]*\)\n\t([^\s:]+):\d+", re.MULTILINE)
 _GO_START: Final = re.compile(r"^goroutine \d+ \[", re.MULTILINE)
-#: Python files that are not the user's own code and, below, such frames of other languages.
+#: Python files that are not the user's own code.
 _FOREIGN_FILE: Final = re.compile(
     r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib(?:[0-9]{2})?[\\/]python\d|^<frozen |[\\/]Lib[\\/]"
 )
+#: Frames of Node, Java and .NET that are not the user's own code.
 _FOREIGN_FRAME: Final = re.compile(
     r"node_modules|\(node:|\(internal/|at node:|at internal/|<anonymous>\)?$"
     r"|at (?:java|javax|jdk|sun|com\.sun|org\.springframework|org\.apache|org\.hibernate|kotlin|scala)\."

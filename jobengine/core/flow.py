@@ -19,9 +19,9 @@ from .values import Value
 _SECOND: Final = 1_000
 #: A claim joins the newest mark if that mark is younger than the window divided by this number.
 _MARKS: Final = 16
-#: The kinds of named things (see ItemSet): a group's own settings, and a gate of a group or, without a name, of the
-#: queue.
+#: The kind of named thing (see ItemSet) for a group's own settings.
 GROUP: Final = "group"
+#: The kind of named thing for a gate: of the group with its name, or of the queue if its name is OF_QUEUE.
 GATE: Final = "gate"
 #: The name of the queue's own gate.
 OF_QUEUE: Final = ""

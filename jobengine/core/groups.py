@@ -59,7 +59,7 @@ def _room(flow: Flow, state: GroupState, settings: GroupSettings, gate: Gate, no
     return min(room, gate.left(limits.rate, now))
 
 
-#: Jobs before a job are counted one by one up to this number.
+#: Up to this number, the jobs before a job are counted one by one.
 _COUNTED: Final = 1_000
 
 
@@ -80,7 +80,7 @@ class Hold(Value, frozen=True, kw_only=True):
     by: HeldBy
     #: The reason as a sentence, without times.
     reason: str
-    #: The elapsed time from which more can be claimed; None if that is not a matter of time.
+    #: The elapsed time from which more jobs can be claimed; None if it depends on more than time.
     opens: int | None = None
     #: At most 10 jobs that hold it: jobs in progress or, in strict order, failed or earlier jobs.
     holders: Sequence[Job] = ()
@@ -146,7 +146,7 @@ def _hold_by_order(table: Table, job: Job, name: str, state: GroupState, before:
         failed = [one for one in table.holders_of_group(name) if one.state is State.FAILED]
         return Hold(by=HeldBy.ORDER, reason=reason, holders=failed)
     holders = [one for one in table.holders_of_group(name) if one.spec.uid != job.spec.uid]
-    # Without a job in progress these are the first unfinished ones, in order: those before `job` come first.
+    # Without a job in progress, `holders` are the group's first unfinished jobs, in order.
     holders = holders[: max(before, state.in_progress)]
     reason = f"{_jobs(max(before, state.in_progress))} of the group {name!r} must be finished first."
     return Hold(by=HeldBy.ORDER, reason=reason, holders=holders)

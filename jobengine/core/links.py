@@ -96,14 +96,15 @@ class Graph(Value, frozen=True, kw_only=True):
 
     #: The job itself, then the others, nearest first.
     nodes: Sequence[Link]
-    #: Pairs of indexes: first the awaited node, then a node that waits for it, or the batch to which it belongs.
+    #: Pairs of indexes: an awaited node and a node that waits for it, or a job and its batch.
     edges: Sequence[tuple[int, int]]
-    #: Whether there are nodes beyond MOST_NODES.
+    #: Whether there are more nodes than MOST_NODES.
     left_out: bool
 
 
-#: The marks of dependencies for which a job waits and, in the next line, of dependencies because of which it failed.
+#: The marks of dependencies for which a job waits.
 _HOLDS_WAITING: Final = frozenset({NOT_YET, WAITED_FOR})
+#: The marks of dependencies because of which a job has failed.
 _HOLDS_FAILED: Final = frozenset({UNMET, WAITED_FOR})
 
 

@@ -253,8 +253,8 @@ class Standing(Value, frozen=True, kw_only=True):
     ready_at: int = 0
     #: Queued, but not claimable before this time of the wall clock, in milliseconds since the Unix epoch; 0 is at once.
     not_before: int = 0
-    #: While it waits for others, and if it has failed because of one: a character for each; see core.dependencies.
-    #: Empty once nothing is waited for.
+    #: One character for each dependency (see core.dependencies), while the job waits for any, or if it has failed
+    #: because of one; otherwise empty.
     ended: str = ""
     #: What workers and clients have reported.
     notes: Notes = NO_NOTES

@@ -33,7 +33,7 @@ class Pace(Value, frozen=True, kw_only=True):
     per_second: float
     #: The wall clock at which the first job can be claimed, in milliseconds; 0 is the time of the command.
     start: int = 0
-    #: How many jobs came before.
+    #: How many jobs were paced before.
     done: int = 0
 
     def begun(self, wall: int) -> "Pace":
@@ -73,15 +73,15 @@ class Moves:
         source = self.tables.queues[name]
         setting = source.queue.dead_letter
         if setting is None:
-            # It was switched off meanwhile.
+            # The setting was removed meanwhile.
             return [_staying(name, job, "")]
         target = self.tables.queues.get(setting.queue)
         reason = self._prevents_dead_letter(source, job, target, setting)
         if reason or target is None:
             return [*self._marked_missing(source.queue, setting, reason), _staying(name, job, reason)]
         keep = retention(job.spec.keep.minutes, setting.keep_minutes)
-        # The original retention, even if the job has failed in a dead-letter queue that has one itself.
         standing = replace(job.standing, notes=replace(job.standing.notes, dead_letter=""))
+        # _own_keep: the original retention, even if the job comes from a dead-letter queue.
         moved = self._moved(source.queue, job, target, keep, standing, _own_keep(job.spec).failed_minutes)
         return [*moved, *self._known_to_schedule(source, job, failed=True)]
 

@@ -124,9 +124,9 @@ class Firing(Value, frozen=True, kw_only=True, omit_defaults=True):
     uid: str | None = None
     #: Why no job was added.
     skipped: str | None = None
-    #: The number of times; MOST_MISSED stands for itself or more.
+    #: How many times of the schedule these are; MOST_MISSED stands for that number or more.
     times: int = 1
-    #: The last of several times.
+    #: The last of several times that were skipped together.
     until: int = 0
     #: Whether a client requested this firing.
     manual: bool = False
@@ -155,8 +155,9 @@ class Schedule(Value, frozen=True, kw_only=True, omit_defaults=True):
     moved: tuple[str, ...] = ()
     #: The time up to which missed times were counted.
     counted: int = 0
-    #: How many times were fired and skipped, in all.
+    #: How many of its times were fired, in all.
     fired: int = 0
+    #: How many of its times were skipped, in all.
     skipped: int = 0
 
 
@@ -172,8 +173,9 @@ class Totals(Struct, frozen=True):
 class ScheduleCounts(Value, frozen=True):
     """Counts of a queue's schedules."""
 
-    #: All of them, and those that are paused because their jobs failed.
+    #: The number of schedules.
     number: int = 0
+    #: How many schedules are paused because their jobs failed.
     failing: int = 0
     #: The earliest next time, or None.
     next: int | None = None

@@ -51,8 +51,8 @@ class QueueCounts:
 class GroupState(Value, frozen=True, kw_only=True):
     """The jobs of a group."""
 
-    #: Queued jobs, how many of them could be claimed now without limits, rates and holds, and how many are delayed.
     queued: int = 0
+    #: How many queued jobs could be claimed now if there were no limits, rates and holds.
     available: int = 0
     delayed: int = 0
     in_progress: int = 0

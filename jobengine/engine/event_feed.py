@@ -20,7 +20,7 @@ from ..core.model import FAILED, EventBatch, JobEvent, State
 _KEPT: Final = 10_000
 #: The event number in an id has fewer digits than this.
 _DIGITS: Final = 19
-#: If more events than this wait for a watcher, the next ones end its stream. One request may add so many at once.
+#: If more events than this wait for a watcher, the next event ends its stream. One request may add that many events.
 _BACKLOG: Final = 10_000
 #: The most events in a batch, which all watchers share, in encoded form as well.
 _PIECE: Final = 500
@@ -34,7 +34,7 @@ class Events(Struct, frozen=True):
     #: The numbers of the first and the last event; the others are consecutive.
     first: int
     last: int
-    #: The job's uid, the state it was in, the state it is in, its group, and why it stays; see JobEvent.
+    #: Of each changed job: uid, old state, new state, group, and why it is not moved; see JobEvent.
     changes: list[tuple[str, State | None, State | None, str | None, str | None]]
     #: Milliseconds since the epoch.
     at: int

@@ -33,7 +33,7 @@ class LineMover:
 
     _engine: Asks
     _clock: IReactorTime
-    #: Waits until the changes have ended that began before the present order was set.
+    #: Waits for the end of all changes that began before the present order was set.
     _ready: Callable[[], Awaitable[object]] | None = None
     #: The queues whose jobs are being moved, and whether the order of each was changed since its move began.
     _again: dict[str, bool] = field(factory=dict, init=False)

@@ -20,8 +20,9 @@ class BackupReader:
 
     _files: Files
     _descriptor: int
-    #: The length in bytes of the copied frames, and in the next field the closing frame behind them.
+    #: The length in bytes of the copied frames.
     _copied: int
+    #: The closing frame behind the copied frames.
     _end: bytes
 
     def read(self, position: int) -> bytes:

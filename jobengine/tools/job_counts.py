@@ -42,7 +42,7 @@ class JobCounts:
     """
 
     def __init__(self) -> None:
-        #: The two lengths, summed over all jobs.
+        #: The sum of both lengths over all jobs.
         self.total = 0
         self._counts = [0] * (_STATE + 1)
         #: The number of used slots.

@@ -22,12 +22,13 @@ class Repaired:
     size: int
     #: The queues and jobs in it.
     queues: Sequence[QueueCount]
-    #: The bytes at the beginning of the old file that were rescued; `left` counts the others.
+    #: How many bytes at the beginning of the old file were rescued.
     taken: int
+    #: How many bytes of the old file were not rescued.
     left: int
-    #: The number of good frames after the damage, and in the next field their bytes. They can't be used: the changes
-    #: before them are missing.
+    #: The number of good frames after the damage. They can't be used: the changes before them are missing.
     frames_left: int
+    #: The bytes of these frames.
     frame_bytes_left: int
     #: Whether the damage is in the snapshot; then even jobs that were added long ago may be missing.
     in_snapshot: bool

@@ -30,8 +30,9 @@ class Source:
     """
 
     path: str
-    #: The first 160 bytes of the file, and in the next field the version of its format, such as "1.0".
+    #: The first 160 bytes of the file.
     header: bytes
+    #: The version of the file's format, such as "1.0".
     version: str
     _descriptor: int
     _files: Files

@@ -35,9 +35,9 @@ class NewFile:
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
     _waiting: int = field(default=0, init=False)
-    #: The offset up to which writing to disk has started, and in the next field the offset up to which bytes are
-    #: synced.
+    #: The offset up to which writing to disk has started.
     _begun: int = field(default=0, init=False)
+    #: The offset up to which bytes are synced.
     _synced: int = field(default=0, init=False)
 
     def write(self, *parts: bytes) -> None:

@@ -103,7 +103,7 @@ class Keys:
         try:
             use_main_names(Routes.calls["PUT", "/api/v1/jobs"], request.args)
             await self.check_named(request, self.access(request))
-        except Exception as error:  # one without a problem to answer is raised again
+        except Exception as error:  # an error without a problem to answer is raised again
             if (problem := self.problem(request, error)) is None:
                 raise
             return problem

@@ -81,7 +81,7 @@ def moved_reason(explanation: Explanation) -> str:
         text += " It is about to be moved into the dead-letter queue."
     if origin is None:
         return text
-    # A dead-letter queue can't have one itself: with one, the job came back from there.
+    # In a queue with a dead-letter queue, the failed job has come back from there: don't advise to move it back.
     may_return = job.state is State.FAILED and setting is None
     advice = "; to run it there, move it back with move_to" if may_return else ""
     return f"{text} It came from the queue {origin.queue!r} at {time_text(origin.at // 1000)}{advice}."

@@ -66,7 +66,7 @@ def new_job(sent: bodies.NewJob, queue: str, most: int, batch: str | None = None
         group=sent.group,
         batch=sent.batch or batch,
     )
-    # Nearly all jobs have none of the rest. The call above has 15 keywords: with more it is slow on CPython 3.11.
+    # Nearly all jobs lack the fields below. The call above has 15 keywords: with more it is slow on CPython 3.11.
     if sent.depends_on is not None or sent.on_dependency_failure is not None:
         job = _linked(job, sent, queue)
     return job if sent.unique is None and sent.debounce is None else with_rule(job, sent)

@@ -50,7 +50,7 @@ def changed_settings(sent: bodies.ChangeSchedule) -> dict[str, Any]:
     if sent.job is not None:
         changes["job"] = _job(sent.job, sent.name)
     if "cron" in changes or "every_seconds" in changes:
-        # Each replaces the other.
+        # `cron` and `every_seconds` replace each other.
         changes = {"cron": None, "every_seconds": None, **changes}
     return changes
 

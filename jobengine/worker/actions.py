@@ -64,8 +64,9 @@ class Hold:
         self.uncertain = False
         #: While the job is in the backlog: the latest time to start it.
         self.start_by = 0.0
-        #: Set by the pool: the RunningJob of the handler. In the next line, set by the loop: when the handler started.
+        #: The RunningJob of the handler; set by the pool.
         self.running: Any = None
+        #: When the handler started; set by the loop.
         self.began = 0.0
         #: The seconds that the handler ran; None before its end.
         self.ran: float | None = None

@@ -29,8 +29,9 @@ class Pace:
     def __init__(self) -> None:
         self._now = float("-inf")
         self._ended = 0
-        #: The number of recently ended jobs, and in the next line the seconds that they took.
+        #: The number of recently ended jobs.
         self._jobs = 0.0
+        #: The seconds that these jobs took.
         self._seconds = 0.0
 
     @property

@@ -45,21 +45,25 @@ class QueueGroup:
         self.number = number
         #: Jobs with unreported outcomes.
         self.done: list[Hold] = []
-        #: The latest time to report the gathered outcomes, and in the next line whether any must be reported at once.
+        #: The latest time to report the gathered outcomes.
         self.gathers_until: float | None = None
+        #: Whether any outcome must be reported at once.
         self.is_urgent = False
-        #: The number of reports in flight, and in the next line the most jobs that they may return.
+        #: The number of reports in flight.
         self.reports = 0
+        #: The most jobs that the reports in flight may return.
         self.expected = 0
         #: The most jobs that the claim in flight may return; 0 if no claim is in flight.
         self.asking = 0
         #: The value of Supervisor._endings when the claim in flight was sent.
         self.endings = 0
-        #: Whether the claim in flight waits for jobs, and in the next line whether it was aborted.
+        #: Whether the claim in flight waits for jobs.
         self.waiting = False
+        #: Whether the claim in flight was aborted.
         self.aborting = False
-        #: Whether the last claim got fewer jobs than requested, and in the next line when that claim was answered.
+        #: Whether the last claim got fewer jobs than requested.
         self.empty = False
+        #: When the last claim was answered.
         self.claimed_at = float("-inf")
         #: Whether the server has ever answered a claim for this group.
         self.known = False

@@ -36,25 +36,27 @@ _PROGRESS: Final = 0.5
 _TRUST: Final = 1.0
 #: With `until_empty`, a worker without jobs ends after this many seconds in which no claim succeeds.
 GIVES_UP: Final = 60.0
-#: Seconds for the last reports after the grace has passed and, in the next line, after a second signal.
+#: Seconds for the last reports after the grace has passed.
 _LAST_WORDS: Final = 5.0
+#: Seconds for the last reports after a second signal.
 _LAST_WORD: Final = 1.0
 #: The most reports in flight for a group: the server handles one while another is written to disk.
 _REPORTS: Final = 2
 #: Outcomes are gathered into larger reports while more than this many jobs wait for a handler. For 40,000 empty jobs,
 #: gathering reduced 1,250 reports to 90.
 _MANY: Final = 32
-#: A second report may be in flight only if it has more outcomes than this: a small one would cost more than it saves.
-#: With empty jobs, the second report kept the server busy for 85 % of the time instead of 82.
+#: A second report is sent while one is in flight only if it has more outcomes than this: a small one would cost more
+#: than it saves. With empty jobs, second reports kept the server busy for 85 % of the time instead of 82.
 _LARGE: Final = 32
-#: Outcomes are gathered until they are this share of the held jobs: the others keep the worker busy until more jobs are
-#: claimed. In the next line, the most seconds for gathering.
+#: Outcomes are gathered until this share of the held jobs has ended: the rest keeps the worker busy until more jobs are
+#: claimed.
 _SHARE: Final = 1 / 3
+#: The most seconds for gathering outcomes.
 _GATHER: Final = 0.02
 _RELEASE: Final[JobChanges] = {"new_status": "queued"}
 #: The note in the log about a job whose lease has ended, so that another worker may have claimed it.
 _LOST: Final = "the lease was lost, so the outcome is discarded"
-#: Errors about the jobs that a handler wants to wait for: these were not added, and the handler's job is still held.
+#: Errors about jobs that a handler wants to add and wait for: none was added, and the handler's job is still held.
 _OF_CHILDREN: Final = (AccessDenied, BatchNotFound, Conflict, Forbidden, QueueNotFound)
 _CANCELLED: Final = failure("cancelled", retry=False)
 
@@ -77,7 +79,7 @@ class Supervisor:
     _deadline: float | None = None
     _last_words = _LAST_WORDS
     _let_go = False
-    #: With `until_empty`: the number of ended handlers and accepted reports; each may have made other jobs ready.
+    #: With `until_empty`: the number of ended handlers and of accepted reports, each of which may have made jobs ready.
     _endings = 0
 
     def __init__(
@@ -102,8 +104,8 @@ class Supervisor:
         self._was_running = False
         self._pace = Pace()
         self._backlog = Backlog()
-        #: The number of jobs in reports in flight that also claim new jobs. They do not count as held, to make room for
-        #: new jobs.
+        #: The number of jobs whose outcomes are in flight in reports that also claim. These jobs do not count as held,
+        #: to make room for new ones.
         self._leaving = 0
         self._beats: Beats[Hold] = Beats()
         self._beating = False

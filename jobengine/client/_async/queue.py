@@ -89,8 +89,9 @@ class AsyncQueue(AsyncMoves):
         """Start without waiting calls."""
         #: The heartbeats that extend leases.
         self._heartbeats = self._engine._heartbeats
-        #: Sends the jobs to add in bulk and, in the next line, the updates.
+        #: Sends the jobs to add in bulk.
         self._adds = BatchSender(AddLane(self.name, self._engine._max_pending), self._send)
+        #: Sends updates in bulk.
         self._updates = BatchSender(UpdateLane(self.name, self._engine._max_pending), self._send)
 
     def __repr__(self) -> str:

@@ -138,7 +138,7 @@ class AddingCommand(QueueCommand[A_co], frozen=True, kw_only=True):
 
     def decide_with(self, adding: "Adding") -> Decision[A_co]:
         """The command's rule."""
-        # As above.
+        # A Struct can't be an abstract class.
         raise NotImplementedError
 
 
@@ -219,10 +219,10 @@ class Adding:
     #: The rare fields of the last job that had only author, group and batch; most jobs of a request share them.
     _rare_before: Rare = field(init=False)
     _order: Order | None = field(init=False)
-    #: The batches that were found to take jobs.
+    #: The batches that are known to be open for jobs.
     _open_batches: set[str] = field(factory=set, init=False)
     _circles: Circles | None = None
-    #: Whether any of the jobs depends on a stored one that waits itself.
+    #: Whether any new job depends on a stored job that waits itself.
     follows_waiting: bool = False
 
     @property
@@ -374,7 +374,7 @@ class Adding:
         uid = request.uid
         if uid is None and request.idempotency_key is not None:
             uid = derived_uid(self.table.queue, request.idempotency_key, self.grant.key_id)
-        # Without a uid of its own, a job can't be requested again: nothing is to be compared.
+        # A request without a uid is never the repetition of another one, so it needs no digest to compare.
         return uid, None if uid is None else request_digest_of(request)
 
     def _there(self, request: NewJob, uid: str | None, digest: str | None) -> Added | None:

@@ -21,7 +21,7 @@ class FailurePage(Value, frozen=True, kw_only=True):
     failures: Sequence[FailureGroup] = ()
     #: The `after` of the next page; None after the last page.
     following: GroupPosition | None = None
-    #: How many jobs are in no group of any page, because the queue has too many groups.
+    #: How many jobs are in groups that no page lists, because the queue has too many groups.
     dropped: int = 0
 
     def at_wall_clock(self, ahead: int) -> "FailurePage":

@@ -46,7 +46,7 @@ class Chosen(Value, frozen=True, kw_only=True):
     time: int | None
     #: The skipped times: those before `time`, or all if none is fired; None if none is skipped.
     skipped: Firing | None
-    #: The next time, which may have come too; None if no time follows.
+    #: The next time, which may have come already; None if no time follows.
     next: int | None
     #: See Schedule.
     counted: int

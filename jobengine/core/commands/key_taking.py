@@ -25,7 +25,7 @@ class KeyTaking:
     _holders: dict[str, dict[str, Job]] = field(factory=dict)
     #: The indexes of the jobs that the request has added, by uid.
     _new: dict[str, int] = field(factory=dict)
-    #: The stored jobs that were replaced, by uid, and the finished ones that have lost their keys.
+    #: The stored jobs that the request has replaced, and the finished jobs that have lost their keys to it, by uid.
     _replaced: dict[str, Job] = field(factory=dict)
     _without_key: list[Job] = field(factory=list)
 

@@ -74,7 +74,7 @@ class MoveJobs(Command[Step], frozen=True, kw_only=True):
     uids: tuple[str, ...]
     pace: Pace | None = None
     dry_run: bool = False
-    #: Only jobs last changed at or before this elapsed time: one changed later may have been moved already, and back.
+    #: Only jobs last changed at or before this elapsed time: a job changed later may have been moved, and moved back.
     before: int | None = None
 
     @property

@@ -51,8 +51,8 @@ class Links(Value, frozen=True):
 
     #: The jobs that exist, in the order of the request.
     jobs: Sequence[Job]
-    #: For each uid of the request the queue and uid of unfinished jobs that wait for it, and of jobs that have failed
-    #: because of it; some are missing if there are many.
+    #: The dependants of each uid of the request, as queue and uid: unfinished jobs that wait for it, and jobs that have
+    #: failed because of it. Some are missing if there are many.
     dependants: Mapping[str, Sequence[Awaited]]
     #: The uids of jobs that exist, but which the key may not read.
     hidden: frozenset[str] = frozenset()
@@ -154,7 +154,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     ahead: int | None
     #: The limit, rate, hold or order of groups that keeps it from being claimed, if it is ready.
     hold: Hold | None = None
-    #: For a failed job: how many jobs failed alike, with this one, and since when; None for other jobs.
+    #: For a failed job: how many jobs failed like it, itself included, and since when; None for other jobs.
     alike: Alike | None = None
     #: How many jobs of its group come before it; None if it has no group or is not ready.
     ahead_in_group: int | None = None

@@ -433,8 +433,8 @@ def _is_empty(outcome: Outcome[c.ClaimResult]) -> bool:
     return isinstance(outcome, Done) and not outcome.answer.jobs
 
 
-#: By type of command, what builds a slice of the index that the command needs, and returns whether more is missing;
-#: LocalEngine._is_unprepared for all other types.
+#: For types of commands that need an index: the function that builds a slice of the index, and returns whether more is
+#: missing. All other types have LocalEngine._is_unprepared.
 _PREPARING: Final[dict[type, Callable[[LocalEngine, Any], bool]]] = {
     c.ListJobs: LocalEngine._is_unsorted,
     c.MoveJobs: LocalEngine._is_target_unprepared,

@@ -48,11 +48,11 @@ from .waiters import Offer, Waiters
 
 #: The most jobs that expire in one commit.
 _EXPIRY_SLICE: Final = 200
-#: The most jobs of a cascade of dependencies that change in the commit which began it.
+#: The most jobs that a cascade of dependencies changes in the commit that began it.
 _CASCADE: Final = 1_000
 #: The most jobs that move into dead-letter queues in the turn in which they fail.
 _MOVED: Final = 200
-#: The most schedules that are fired in one turn, and the seconds after which the next ones wait for another turn.
+#: The most schedules that are fired in one turn, and the seconds after which a turn fires no more schedules.
 _FIRING_SLICE: Final = 50
 _FIRING_SECONDS: Final = 0.002
 #: Milliseconds by which the wall clock may drift before it counts as set.
@@ -247,7 +247,7 @@ class Executor:
             return done.answer
 
         if offer is None:
-            # Waiters get the jobs that the updates made ready, since they came before this claim.
+            # Jobs that the updates made ready go to waiters, since these came before this claim.
             result = command.carry_out(self.tables, now, decide, self.waiters.serve)
         else:
             result = command.carry_out_offer(self.tables, now, decide, offer)
@@ -326,7 +326,7 @@ class Executor:
         """Apply facts, with what follows from them, and submit them for writing."""
         if not facts or self.committer.phase is _FAILED:
             return
-        # The timer goes on with a cascade that has begun before.
+        # The timer continues a cascade that began earlier.
         dependants = self.tables.dependants
         has_begun = dependants.may_be_pending and dependants.pending
         self._submit(facts, now)
@@ -420,7 +420,7 @@ class Executor:
         deadline = self.tables.next_deadline
         if deadline is not None and deadline <= now:
             self._expire(now)
-        # Waiters get the jobs whose delay has ended, since they came before this caller.
+        # Jobs whose delay has ended go to waiters, since these came before this caller.
         if self.waiters.pending:
             self.waiters.serve(now)
         return now

@@ -5,9 +5,9 @@ from typing import Final
 
 from attrs import define, field
 
-#: After so many changes, garbage is collected among the new objects, which takes less than a millisecond.
+#: After this number of changes, garbage is collected among the new objects, which takes less than a millisecond.
 _YOUNG: Final = 1_000
-#: After so many changes, the collector is told to leave alone all objects that exist by then. Until then a full
+#: After this number of changes, all present objects are exempted from collections. With fewer changes a full
 #: collection takes a few milliseconds.
 _LEFT_ALONE: Final = 100_000
 

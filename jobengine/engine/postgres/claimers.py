@@ -48,8 +48,9 @@ _READ_CLAIMERS: Final = named("read_claimers")
 class _ServerClaims(Struct):
     """The claims of one server."""
 
-    #: The waiting claims, at most _MOST and, in the next line, the number of waiting claims for each queue.
+    #: The waiting claims, at most _MOST.
     waiting: list[WaitingClaim] = []
+    #: How many claims wait for each queue.
     counts: dict[str, int] = {}
     #: By queue, the elapsed time of its last claim, if that is not too long ago; see _VALID.
     last: dict[str, int] = {}

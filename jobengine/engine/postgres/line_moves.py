@@ -26,8 +26,9 @@ from .database.pipeline import Row
 from .database.rows import Rows
 from .sql import named
 
-#: Seconds between checks of all queues, and milliseconds for which a move belongs to a server without a renewal.
+#: Seconds between checks of all queues.
 _PAUSE: Final = 10.0
+#: Milliseconds for which a move belongs to a server that does not renew it.
 _LEASE: Final = 30_000
 _TAKE_MOVES: Final = named("take_moves")
 _LEAVE_MOVES: Final = named("leave_moves")
@@ -44,7 +45,7 @@ class LineMoves:
     rows: Rows
     #: The SQL expression that reads the time.
     time: LiteralString
-    #: Waits until the changes have ended that began before the present order was set.
+    #: Waits for the end of all changes that began before the present order was set.
     ready: Callable[[], Awaitable[object]]
     _mover: LineMover = field(init=False)
     #: When the next check is due, by the monotonic clock.

@@ -59,8 +59,9 @@ class Correction:
     queue: str
     #: The name of the count: a place in lower case, retrying, or cancelled.
     count: str
-    #: The wrong count and, in the next line, the number of jobs that were found.
+    #: The wrong count.
     was: int
+    #: The number of jobs that were found.
     jobs: int
 
 
@@ -71,8 +72,9 @@ class Recount:
     queues: int
     jobs: int
     corrections: list[Correction]
-    #: How many groups had wrong counts and, in the next line, how many jobs had wrong dependencies.
+    #: How many groups had wrong counts.
     groups: int = 0
+    #: How many jobs had wrong dependencies.
     dependencies: int = 0
     #: For how many jobs the table `failure` was wrong.
     failures: int = 0

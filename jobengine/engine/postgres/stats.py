@@ -87,7 +87,7 @@ def _summary(name: str, sentence: str, value: float, count: int) -> Figure:
     return Figure(name=name, help=sentence, kind=FigureKind.SUMMARY, value=value, count=count)
 
 
-#: The most remembered ends of delays, for each queue. Without a limit they would pile up when other servers claim or
+#: The most ends of delays to remember for each queue. Without a limit they would pile up when other servers claim or
 #: remove the jobs.
 _DELAYS: Final = 10_000
 

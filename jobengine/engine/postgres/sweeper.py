@@ -21,8 +21,8 @@ from .batch.decide import Result
 
 #: The most seconds between two sweeps: this server does not know the deadlines that other servers have set.
 _PAUSE: Final = 1.0
-#: The sweeper rests after a sweep, this many times as long as the sweep took, at most _PAUSE. It does not rest after a
-#: sweep that expired _MANY jobs or more.
+#: After a sweep, the sweeper rests for _REST times the sweep's duration, but at most for _PAUSE. It does not rest after
+#: a sweep that expired _MANY jobs or more.
 _REST: Final = 9
 _MANY: Final = 50
 
@@ -38,8 +38,9 @@ class Sweeper:
     _running: bool = field(default=False, init=False)
     #: The nearest deadline reported since the last sweep began, in seconds of the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
-    #: When the last sweep began and, in the next line, when the rest ends, by the same clock.
+    #: When the last sweep began, by the same clock.
     _began: float = field(default=0, init=False)
+    #: When the sweeper's rest ends, by the same clock.
     _rests_until: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 

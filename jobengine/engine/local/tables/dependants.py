@@ -33,11 +33,11 @@ class Dependants:
         self._queues: Final = queues
         #: Puts off the retention of a job, given by queue and uid, or lets it begin.
         self._keep: Final = keep
-        #: For each awaited job or batch the jobs which its end changes.
+        #: The jobs that the end of each awaited job or batch changes.
         self._changed_by: Final[dict[Awaited, dict[Awaited, None]]] = {}
-        #: For each awaited job how many unfinished jobs depend on it.
+        #: How many unfinished jobs depend on each awaited job.
         self._unfinished: Final[dict[Awaited, int]] = {}
-        #: The jobs one of whose dependencies has ended or was retried; perhaps nothing follows from it.
+        #: The jobs to check because a dependency has ended or was retried; perhaps none of them changes.
         self._to_check: Final[dict[Awaited, None]] = {}
         #: The finished jobs on which no unfinished job depends any more, but whose retention has not begun.
         self._to_free: Final[dict[Awaited, None]] = {}
@@ -122,7 +122,7 @@ class Dependants:
             if self._job(its) is not None:
                 yield its[0], NoLongerAwaited(its[1])
             else:
-                # It is gone with its queue.
+                # The job is gone with its queue.
                 del self._to_free[its]
         for its in [*islice(self._to_check, _EXAMINED)]:
             job = self._job(its)

@@ -60,18 +60,19 @@ class GroupExtras:
 
     settings: GroupSettings = NO_SETTINGS
     gate: Gate = OPEN
-    #: Its entry in the list of gates.
+    #: The group's entry in the list of gates.
     changes: int | None = None
     #: How many failed jobs hold it; see OnFailure.
     failed: int = 0
-    #: How many of its jobs may be in progress, and how many its gate allows to claim now; None: as the queue allows.
+    #: How many of its jobs may be in progress; None: as many as the queue allows.
     cap: int | None = None
+    #: How many of its jobs its gate allows to claim now; None: as many as the queue allows.
     left: int | None = None
     #: How many of its jobs could be claimed when it was last placed; since then the number may have grown, not shrunk.
     room: int = 0
-    #: The ranks of ready jobs with tags, by all their tags, if there are any; not in strict order.
+    #: The ranks of ready jobs with tags, by the combination of their tags; None if there are none, or in strict order.
     by_tags: dict[Tags, Ranks] | None = None
-    #: Its entries in the lists of open groups for tags.
+    #: The group's entries in the lists of open groups for tags.
     tag_positions: dict[Tags, Key] | None = None
 
     @property
@@ -214,7 +215,7 @@ class Group(Struct, eq=False, gc=False):
         if spec.tags and _READY in (was, now):
             self._move_tagged(spec, now is _READY)
             return True
-        # Other changes give the group no other position, and no other number of held jobs.
+        # All changes but these leave the group's position and its number of held jobs as they are.
         return (
             is_first
             or was is _READY

@@ -23,7 +23,8 @@ def one_of_each(turns: Turns, ready: SortedList[Rank], count: int, is_due: Calla
     if not keys or len(keys) < count:
         return None
     if turns.flow.group_order is GroupOrder.FAIR:
-        # A group's second job has a lower priority than its first, or the group has one more job in progress.
+        # After its first job, a group comes later in order: its second job has a lower priority, or is preceded by one
+        # more job in progress.
         is_first = keys[0][:2] == keys[-1][:2]
     else:
         is_first = count == 1 or keys == list(islice(ready, count))

@@ -54,7 +54,7 @@ class QueueTable(GroupQueries):
 
     queue: Queue
     _clock: WallClock
-    #: Which jobs of all queues depend on which.
+    #: The dependencies between the jobs of all queues.
     _dependants: Dependants
     #: See FlowIndex.is_later.
     groups_later: bool = False

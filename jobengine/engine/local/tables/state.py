@@ -43,7 +43,7 @@ class Tables:
     def __init__(self) -> None:
         self.queues: dict[str, QueueTable] = {}
         self._clock = WallClock()
-        #: Which jobs depend on which.
+        #: The dependencies between jobs.
         self.dependants = Dependants(self, self.queues, self._keep)
         #: How far the wall clock is ahead of elapsed time, in milliseconds.
         self.ahead = 0

@@ -78,7 +78,7 @@ class Turns:
     covered: Rank | None = None
     #: The ranks of collected ready jobs, by group; see `gather`.
     _gathered: defaultdict[str | None, list[Rank]] = field(factory=lambda: defaultdict(list), init=False)
-    #: For a group without settings and gate: the most jobs in progress and, in the next line, the most by its rate.
+    #: For a group without settings and gate: the most jobs in progress, and the most claims by the groups' rate.
     _cap: int = field(init=False)
     _rate_cap: int = field(init=False)
     #: The most jobs in progress of a group that is counted by its size.
@@ -143,7 +143,7 @@ class Turns:
             if at is None:
                 break
             oldest = min(oldest, self.jobs[at[-1]].spec.created)
-            # In the other orders, the first group of a priority has its oldest job.
+            # In arrival and strict order, the first group of a priority has the oldest job of that priority.
             at = next(firsts.behind(at if is_fair else (at[0] + 1, -1, "")), None)
         return None if oldest == _NEVER else oldest
 
@@ -180,7 +180,7 @@ class Turns:
 
     def _first_ready(self, group: Group) -> Job | None:
         first = group.first()
-        # A list needs this of each group: mostly the first job is ready.
+        # A list of groups calls this for each of them: usually the first job is ready.
         if first is None or (job := self.jobs[first[2]]).ready:
             return None if first is None else job
         return next((job for rank in group.jobs if (job := self.jobs[rank[2]]).ready), None)

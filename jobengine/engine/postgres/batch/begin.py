@@ -234,7 +234,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
 _STEP: Final = 2_000
 
 
-#: The two clocks may also drift apart by one in this many milliseconds, because NTP slows clocks or speeds them up.
+#: The two clocks may also drift apart by 1 millisecond in _DRIFT, because NTP slows clocks or speeds them up.
 _DRIFT: Final = 2_000
 
 
@@ -286,9 +286,9 @@ class ClockReading:
 
     #: Elapsed time, in milliseconds.
     elapsed: int
-    #: The milliseconds by which the database's clock is ahead of elapsed time and, in the next line, how many
-    #: corrections of `ahead` were undone.
+    #: The milliseconds by which the database's clock is ahead of elapsed time.
     ahead: int
+    #: How many corrections of `ahead` were undone.
     undone: int
     #: The machine's clock before and after the reading.
     before: int

@@ -58,8 +58,9 @@ class ClaimStart:
 class Observation:
     """The values that a transaction reads before it advances a claim start."""
 
-    #: The number of the oldest running transaction and, in the next line, of the reading transaction.
+    #: The number of the oldest running transaction.
     oldest: int
+    #: The number of the transaction that read this.
     number: int
     #: The first ready job from the claim start on.
     first: RowRank | None

@@ -81,8 +81,9 @@ class Result:
     firings: Sequence[tuple[str, str]] = ()
     #: When more can be claimed from a queue with flow, because a gate changes, in elapsed milliseconds.
     opens: Mapping[str, int] = field(factory=dict)
-    #: The ends to follow up before the callers are answered and, in the next line, whether more were left for later.
+    #: The ends to follow up before the callers are answered.
     ended: Sequence[Parent] = ()
+    #: Whether more ends were left for later.
     has_left: bool = False
 
 

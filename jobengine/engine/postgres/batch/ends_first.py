@@ -21,7 +21,7 @@ from ..sql import named
 from .links import BatchLinks
 from .write import Change
 
-#: The most jobs of a deleted queue that are followed up first, at a time.
+#: The most jobs of a deleted queue whose ends are followed up at a time, before the deletion.
 _MOST: Final = 1_000
 _FIND_OWN_ENDED: Final = named("find_own_ended")
 _FIND_ENDED_OF_QUEUES: Final = named("find_ended_of_queues")
@@ -39,8 +39,8 @@ class EndsWanted(Exception):
 class EndsFirst:
     """Finds ends that must be followed up before a transaction removes the ended jobs."""
 
-    #: The deleted queues that were checked. They are checked only once: other servers that still end their jobs would
-    #: put off the deletion again and again.
+    #: The deleted queues that were checked. They are checked only once: other servers that still finish jobs there
+    #: would put off the deletion again and again.
     _queues: set[Parent] = field(factory=set, init=False)
 
     def check(self, connection: "Connection[Row]", changes: Sequence[Change], links: BatchLinks | None) -> None:

@@ -30,7 +30,7 @@ _LATEST_FAILURES: Final = named("latest_failures")
 _COUNT_FAILURES_BY_MINUTE: Final = named("count_failures_by_minute")
 _COUNT_FAILURES: Final = named("count_failures")
 _COUNT_ALIKE: Final = named("count_alike")
-#: More than the number of any group.
+#: More jobs than any group has.
 _MOST: Final = (1 << 63) - 1
 
 

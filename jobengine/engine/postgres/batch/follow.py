@@ -74,16 +74,17 @@ class _Stand:
     """The state of a job or batch on which others depend."""
 
     parent: Parent
-    #: The number of its queue; None if the queue is gone.
+    #: The number of the job's or batch's queue; None if the queue is gone.
     queue_id: int | None
-    #: The columns of a job, None if it is gone; `place` is below 0 if it is damaged.
+    #: Three columns of a job; None if the job is gone, or for a batch. `place` is below 0 if the job is damaged.
     place: int | None
     awaited: int | None
     kept: int | None
-    #: The record of a batch.
+    #: The record of a batch; None for a job.
     sealed: bytes | None
-    #: Whether unfinished jobs depend on it, and whether any jobs do.
+    #: Whether unfinished jobs depend on the job or batch.
     keeps: bool
+    #: Whether any jobs depend on the job or batch.
     is_linked: bool
 
     @property
@@ -133,8 +134,9 @@ class FollowUps:
     tables: LoadedTables = field(init=False)
     #: The batches that may have to end or to be resumed: queue number and key, with the name.
     _batches: dict[Key, str] = field(factory=dict, init=False)
-    #: The jobs that the ends may change and, in the next line, all that are locked.
+    #: The jobs that the ends may change.
     _children: list[Child] = field(factory=list, init=False)
+    #: All locked jobs.
     _locked: set[Child] = field(factory=set, init=False)
     #: The queues and their tables, by number.
     _by_id: dict[int, tuple[Known, LoadedTable]] = field(factory=dict, init=False)
@@ -372,7 +374,7 @@ class FollowUps:
                 continue
             job = table.jobs.get(uid)
             if job is not None and job.state in FINISHED:
-                # It stays awaited as long as a retry may still change other jobs.
+                # The job stays awaited as long as its retry may still change other jobs.
                 if not one.is_linked:
                     table.awaited.discard(uid)
                 table.freed.add(uid)

@@ -61,7 +61,7 @@ class LoadedGroups:
     queue_id: int
     #: The queue as it is now.
     queue: Callable[[], Queue]
-    #: The loaded jobs by uid, and named things by kind and name, of the LoadedTable.
+    #: LoadedTable.jobs and LoadedTable.named: the loaded jobs and named things.
     jobs: dict[str, Job]
     named: dict[tuple[str, str], str | None]
     #: Whether the batch has locked the queue: then the loaded jobs are locked too.
@@ -70,14 +70,14 @@ class LoadedGroups:
     time: Callable[[], Now]
     loaded: dict[str | None, LoadedGroup] = field(factory=dict, init=False)
     changes: GroupChanges = field(init=False)
-    #: Kind and name of each thing that was read or set, and the names of groups that have neither settings nor a gate.
+    #: Kind and name of each named thing that was read or set, and the names of groups with neither settings nor a gate.
     _items: set[tuple[str, str] | str] = field(factory=set, init=False)
     _totals: QueueTotals | None = field(default=None, init=False)
     #: The rows of locked jobs; each is decrypted when it is needed.
     _sealed: dict[str, Row] = field(factory=dict, init=False)
-    #: By the uid of a ready job that is not locked: the key of its group.
+    #: The keys of the groups of ready jobs that are not locked, by the job's uid.
     unlocked: dict[str, bytes] = field(factory=dict, init=False)
-    #: The uids of jobs by group that were loaded by other commands, or changed; None until a claim needs them.
+    #: The uids, by group, of jobs that were changed, or loaded for other commands; None until a claim needs them.
     _members: dict[str | None, set[str]] | None = field(default=None, init=False)
     #: The number of the last turn; 0 until a claim needs it.
     turn: int = field(default=0, init=False)
@@ -269,7 +269,7 @@ class LoadedGroups:
         if last is not None or start is None:
             inv_prio, arrival = _row_rank(last)
         else:
-            # The start itself may be ready.
+            # The job at the start may be ready itself.
             inv_prio, arrival = start[0], start[1] - 1
         most = at_least(4 * len(self.ungrouped().ready.values))
         found = self._locked_ranks(_READY_JOBS_WITHOUT_GROUP, inv_prio=inv_prio, arrival=arrival, most=most)

@@ -91,8 +91,9 @@ class Lane:
     #: Whether a task must wait for the next batch, because waiters in line want the same jobs.
     waits_behind: Callable[[Task], bool]
     _backlog: _Backlog = field(factory=_Backlog, init=False)
-    #: Whether a batch begins at the end of this reactor turn and, in the next line, whether a batch is running.
+    #: Whether a batch begins at the end of this reactor turn.
     _begins: bool = field(default=False, init=False)
+    #: Whether a batch is running.
     _runs: bool = field(default=False, init=False)
     #: The tasks that the last batch did not carry out.
     _rest: list[_Queued] = field(factory=list, init=False)

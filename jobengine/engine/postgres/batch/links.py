@@ -100,8 +100,9 @@ class BatchLinks:
     known: Mapping[str, Known]
     tables: Mapping[str, LoadedTable]
     linked: Linked
-    #: The ends to follow up before the callers are answered and, in the next line, the ends that may wait.
+    #: The ends to follow up before the callers are answered.
     eager: dict[Parent, None] = field(factory=dict, init=False)
+    #: The ends whose following up may wait.
     lazy: dict[Parent, None] = field(factory=dict, init=False)
     _written: dict[tuple[Child, Parent], Link] = field(factory=dict, init=False)
     _deleted: list[tuple[Child, Parent]] = field(factory=list, init=False)

@@ -33,8 +33,9 @@ class LoadedTables:
     #: The number of queues in the database (see queries.queues_counted); None if no command needs it.
     number_of_queues: int | None = field(default=None, init=False)
     #: Only in a follow-up (see follow.py): the jobs and batches to change, with their queue's name, by the elapsed time
-    #: at which they change. The next line has the time of those that are being decided.
+    #: at which they change.
     followed: Mapping[int, Sequence[tuple[str, FollowUp]]] = field(factory=dict)
+    #: The elapsed time of the changes that are being decided.
     followed_at: int = 0
 
     def __attrs_post_init__(self) -> None:

@@ -9,7 +9,7 @@ from psycopg import DatabaseError, InterfaceError, OperationalError
 from ...door import OutcomeUnknown, Unavailable
 from ..database.pipeline import Row
 
-#: The most attempts to find out, and seconds between.
+#: The most attempts to find out whether a commit was made, and the seconds between two of them.
 _RETURNS: Final = 10
 _PAUSE: Final = 0.5
 

@@ -13,8 +13,8 @@ V = TypeVar("V", bound=Any)
 class Loading(Generic[V]):
     """Values in order: those of the database that are loaded so far, and others that are added."""
 
-    #: Loads the next values of the database, given `of` and the last loaded value, or None. Returns the values to add,
-    #: and the last value that was read, or None at the end.
+    #: Loads the next values of the database, given `of` and the last loaded value (None at first). Returns the values
+    #: to add, and the last value that was read (None at the end).
     load: Callable[[str | None, V | None], tuple[Sequence[V], V | None]]
     of: str | None = None
     values: list[V] = field(factory=list)

@@ -61,13 +61,15 @@ class LoadedTable:
     #: The loaded jobs by uid.
     jobs: dict[str, Job] = field(factory=dict)
     next_arrival: int = 0
-    #: The needs of the current command and, in the next line, that command; see `restrict_to`.
+    #: The needs of the current command; see `restrict_to`.
     needs: Needs = NOTHING_MORE
+    #: The current command.
     command: c.QueueCommand[object] | None = None
     #: The number of the queue's jobs that were not loaded; None if no command needs the queue's size.
     unloaded: int | None = None
-    #: The queue's counts and, in the next line, when its oldest ready job was added; None if no command needs them.
+    #: The queue's counts; None if no command needs them.
     counted: QueueCounts | None = None
+    #: When the queue's oldest ready job was added; None like `counted`.
     oldest: int | None = None
     #: The number of ready jobs before a rank.
     places: dict[Rank, int] = field(factory=dict)
@@ -92,8 +94,9 @@ class LoadedTable:
     load_more: Callable[[Collection[str], Collection[str]], None] | None = None
     #: The uids and unique keys that `load_more` has loaded.
     more_loaded: set[str] = field(factory=set)
-    #: The uids of loaded jobs on which others depend and, in the next line, on which no job depends any more.
+    #: The uids of loaded jobs on which others depend.
     awaited: set[str] = field(factory=set)
+    #: The uids of loaded jobs on which no job depends any more.
     freed: set[str] = field(factory=set)
     #: The uids of jobs that were loaded because they are due.
     found_due: set[str] = field(factory=set)
@@ -101,8 +104,9 @@ class LoadedTable:
     moves: frozenset[str] = frozenset()
     #: The batches and schedules, by kind and name, that were loaded because loaded jobs belong to them.
     of_jobs: set[tuple[str, str]] = field(factory=set)
-    #: The jobs of batches by state and, in the next line, the number of things by kind, if commands need them.
+    #: The number of each batch's jobs by state, if commands need it.
     batch_jobs: dict[str, BatchCounts] = field(factory=dict)
+    #: The number of named things of each kind, if commands need it.
     numbers: dict[str, int] = field(factory=dict)
     #: Finds the jobs that wait for a job or batch; see Table.dependants.
     find_dependants: Callable[[Awaited, int], Sequence[tuple[str, str, str | None]]] | None = None

@@ -46,7 +46,7 @@ class Turns:
     _last: tuple[int, str, int, int] = field(default=_FRONT, init=False)
     _frontier: Key | None = field(default=None, init=False)
     _is_whole: bool = field(default=False, init=False)
-    #: Whether nothing was loaded for a claim.
+    #: Whether nothing was loaded for a claim yet.
     begins: bool = field(default=True, init=False)
     #: The first groups, if they are loaded with the batch.
     _page: "_Page | None" = field(default=None, init=False)

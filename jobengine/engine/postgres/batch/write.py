@@ -150,8 +150,9 @@ def _of_queue(rows: Rows, fact: Fact, now: Now) -> list[Statement]:
 class Linked:
     """The jobs whose rows have values in the columns for dependencies, by queue number and uid."""
 
-    #: Jobs on which others depend and, in the next line, jobs on which no job depends any more.
+    #: Jobs on which others depend.
     awaited: set[tuple[int, str]] = field(factory=set)
+    #: Jobs on which no job depends any more.
     freed: set[tuple[int, str]] = field(factory=set)
 
     def has(self, change: Change) -> bool:

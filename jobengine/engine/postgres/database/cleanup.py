@@ -15,8 +15,9 @@ _SLICE: Final = 1_000
 _MANY: Final = 100
 #: Milliseconds after a queue's deletion, after which no running transaction can still have read the queue.
 _UNSEEN: Final = 60_000
-#: Milliseconds for which events are kept and, in the next line, for which the last batch number of a lane is kept.
+#: Milliseconds for which events are kept.
 _EVENTS: Final = 600_000
+#: Milliseconds for which the last batch number of a lane is kept.
 _LANES: Final = 86_400_000
 
 #: The statements that remove some rows of a deleted queue from a table.

@@ -27,7 +27,7 @@ from .arrays import bigints, byteas, texts
 from .pipeline import Statement
 from .rows import Rows
 
-#: The digest of a queue's name, with the uid of a job there; or a batch, or an empty text for the whole queue.
+#: The digest of a queue's name, with the uid of a job there, or a batch, or an empty text for the whole queue.
 Parent = tuple[bytes, str]
 #: A job that depends on others: the number of its queue, and its uid.
 Child = tuple[int, str]

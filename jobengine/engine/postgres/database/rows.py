@@ -28,9 +28,9 @@ V = TypeVar("V")
 #: A recount adds this to the negative `place` of a damaged row: the row no longer counts as retrying or cancelled.
 #: Before a recount it still counts, since its records can't be read.
 MARKS_RECOUNTED: Final = -10
-#: The most jobs in each half of the cache and, in the next line, the most record bytes of a cached job: 16 MiB in all,
-#: and as much again for the job values.
+#: The most jobs in each half of the cache.
 _KEPT: Final = 4_096
+#: The most record bytes of a cached job: 16 MiB in all, and as much again for the job values.
 _LONG: Final = 2_048
 #: The most queues in a cache.
 MOST_QUEUES: Final = 20_000

@@ -43,8 +43,9 @@ class WatchStart:
 
     #: The queue's name.
     queue: str
-    #: The queue's number and, in the next line, the number of the last event before the watch.
+    #: The queue's number.
     queue_id: int
+    #: The number of the last event before the watch.
     number: int
     #: Whether some of the requested events are no longer kept.
     gone: bool
@@ -54,8 +55,9 @@ class WatchStart:
 class Watch:
     """A client of this server that watches a queue."""
 
-    #: The queue's name and, in the next line, its number.
+    #: The queue's name.
     queue: str
+    #: The queue's number.
     queue_id: int
     #: The number of the last event that was delivered to the watcher.
     number: int

@@ -15,9 +15,9 @@ from ..database.pipeline import Row
 from .event_log import ReadEvents, Watches, read_watched
 from .waiters import PollResult, Waiters, poll
 
-#: Seconds to the first poll for a waiter: its claim may have skipped jobs that another connection had locked, and
-#: nothing notifies if that connection does not claim them. Also the seconds between polls while no notifications are
-#: received.
+#: Seconds to the first poll for a waiter: its claim may have skipped jobs that another connection had locked, and no
+#: notification follows if that connection does not claim them. Also the seconds between polls while no notifications
+#: are received.
 _PAUSE: Final = 0.25
 #: Seconds between polls while notifications are received.
 _RECEIVING: Final = 2.0
@@ -39,8 +39,9 @@ class Poller:
     _time: LiteralString = field(default="", init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _under_way: bool = field(default=False, init=False)
-    #: When the next poll is due and, in the next line, when the last one began, by the monotonic clock.
+    #: When the next poll is due, by the monotonic clock.
     _wanted: float | None = field(default=None, init=False)
+    #: When the last poll began, by the monotonic clock.
     _began: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
 

@@ -77,8 +77,9 @@ def poll(
 class _QueueChange:
     """The changes in a queue since its waiters were last served."""
 
-    #: The number of jobs that have become ready and, in the next line, their combinations of tags.
+    #: The number of jobs that have become ready.
     jobs: int = 0
+    #: The combinations of tags of these jobs.
     kinds: set[tuple[str, ...]] = field(factory=set)
     #: Whether the change concerns all waiters, as a reconfiguration does.
     concerns_all: bool = False
@@ -217,7 +218,7 @@ class Waiters:
             served = [self._served(*one) for one in zip(waiters, self.submit_first(_tasks(waiters)), strict=True)]
             claimed = sum(await gatherResults(served))
             jobs -= claimed
-            # If nobody got a job, another server has claimed them. Then serve the remaining waiters in full batches.
+            # If no waiter got a job, another server has claimed them. Then serve the other waiters in full batches.
             most = jobs if claimed else _SERVED
 
     def _served(self, waiter: Waiter, claimed: "Deferred[Outcome[Any]]") -> "Deferred[int]":
