@@ -22,7 +22,7 @@ _LISTS: Final = ("next", "notes", "firings")
 
 @group("schedule")
 def schedules() -> None:
-    """Add jobs at the times of a cron line, or every so often."""
+    """Add jobs at the times of a cron line, or at a fixed interval."""
 
 
 @command(

@@ -102,7 +102,7 @@ class OverviewPart extends HTMLElement {
     this.wantedLine.hidden = target === undefined;
     if (target === undefined) return;
     setText(this.wanted, number(wanted));
-    this.wantedLine.title = `With so many, no job waits longer than ${number(target)} s`;
+    this.wantedLine.title = `With this number of workers, no job waits longer than ${number(target)} s`;
   }
 }
 customElements.define('je-overview', OverviewPart);
