@@ -26,7 +26,7 @@ _LIMIT: Final[Mapping[str, Any]] = {"group_limits": {"in_progress": 2}}
 _FAIR: Final[Mapping[str, Any]] = {"group_order": "fair"}
 #: The rate leaves room for every job: what is measured is its bookkeeping.
 _RATE: Final[Mapping[str, Any]] = {"group_limits": {"rate": {"count": 100, "seconds": 60}}}
-#: By kind of queue: its settings, and the least share of a plain queue's rate, one by one and many at a time.
+#: The settings of each kind of queue, and the least share of a plain queue's rate, one by one and many at a time.
 _KINDS: Final[Mapping[str, tuple[Mapping[str, Any], float, float]]] = {
     "limit 2": (_LIMIT, 0.85, 0.75),
     "fair": (_FAIR, 0.8, 0.75),

@@ -44,7 +44,7 @@ class Bench:
     seconds: float
     #: Whether each worker completes its jobs itself.
     each: bool
-    #: By job number: when its add was sent, and the seconds until a worker had it.
+    #: When the add of each job was sent, and the seconds until a worker had the job, by job number.
     sent: list[float] = field(factory=list)
     took: list[float] = field(factory=list)
     _workers: set[Connection] = field(factory=set)

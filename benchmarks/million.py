@@ -32,7 +32,7 @@ _READY, _MEMORY_AGAIN = 5, 550
 _MANY = 5 * JOBS
 #: Seconds drawn before and after a compaction.
 _AROUND = 1.0
-#: The file may have twice its live data and this many bytes.
+#: The bytes that the file may have beyond twice its live data.
 _SLACK = 64 << 20
 
 _Rates = tuple[float, float]

@@ -6,7 +6,7 @@ from jobengine.client import QueueStats
 
 from .terminal_text import duration, moment
 
-#: A lack of workers is reported only if a job has waited this many seconds: a worker may be restarting.
+#: The seconds that a job must have waited before a lack of workers is reported: a worker may be restarting.
 _PATIENCE: Final = 60
 
 

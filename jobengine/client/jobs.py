@@ -74,7 +74,7 @@ class JobOptions(TypedDict, total=False):
     group: str
     #: The jobs to wait for, at most 100: the job can be claimed once all of them are complete.
     depends_on: Sequence[Dependency]
-    #: If one of these jobs fails or is removed: fail too (default), run once all are finished, or wait for its retry.
+    #: What the job does if one of these fails or is removed: fail too (default), run once all are finished, or wait.
     on_dependency_failure: OnDependencyFailure
     #: The batch that the job belongs to.
     batch: str
@@ -90,7 +90,7 @@ class JobChanges(TypedDict, total=False):
 
     #: queued, inprogress, complete or failed.
     new_status: str
-    #: With new_status "failed": whether the job may be retried; default true.
+    #: Whether the job may be retried, with new_status "failed"; default true.
     retry: bool
     #: The progress in per cent.
     progress: int
@@ -109,8 +109,8 @@ class JobChanges(TypedDict, total=False):
     delay_seconds: Span
     #: The new group of a job that is not in progress; an empty text removes it from its group.
     group: str
-    #: With new_status queued or failed: seconds from now during which no job of its group can be claimed or, if it has
-    #: no group, no job of the queue.
+    #: Seconds from now during which no job of its group can be claimed or, if it has no group, no job of the queue;
+    #: with new_status queued or failed.
     hold_seconds: Span
     #: Only an empty list is allowed: it removes all dependencies of a job that is not in progress.
     depends_on: Sequence[Dependency]
@@ -143,9 +143,9 @@ class JobFilter(TypedDict, total=False):
     older_than: Span
     #: Was last updated at least this many seconds ago.
     updated_before: Span
-    #: Is queued again after an attempt that failed or timed out; False selects the others.
+    #: Is queued again after an attempt that failed or timed out; False selects all other jobs.
     retrying: bool
-    #: Failed because it was cancelled; False selects the others.
+    #: Failed because it was cancelled; False selects all other jobs.
     cancelled: bool
 
 

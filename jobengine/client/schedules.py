@@ -107,7 +107,7 @@ class ScheduleOptions(TypedDict, total=False):
     every_seconds: Span
     #: An IANA name such as Europe/Berlin; default UTC.
     timezone: str
-    #: While a job of the schedule is unfinished: skip the time (default), add a job all the same, or replace that job.
+    #: What to do while a job of the schedule is unfinished: skip the time (default), add a job, or replace that job.
     if_running: IfRunning
     #: Times that were missed: fire the latest once (default), none or all of them.
     missed: Missed

@@ -48,9 +48,9 @@ class UniqueOptions(TypedDict, total=False):
     until: Until
     #: For how many seconds the finished job still holds the key.
     seconds: float | timedelta
-    #: If a queued job holds the key: keep it (default), or replace what it does.
+    #: What to do if a queued job holds the key: keep that job (default), or replace what it does.
     if_queued: Literal["keep", "replace"]
-    #: If only a job in progress holds the key: keep (add no job; default), or add a job.
+    #: What to do if only a job in progress holds the key: keep (add no job; default), or add a job.
     if_running: Literal["keep", "add"]
 
 

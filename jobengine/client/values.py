@@ -222,7 +222,7 @@ class Explanation(Answer):
     error = Field[str | None]("error")
     #: The last error's fingerprint.
     fingerprint = Field[str | None]("fingerprint")
-    #: Of a failed job: the number of failed jobs with this fingerprint, including itself.
+    #: The number of failed jobs with this fingerprint, including this one; None if the job has not failed.
     failed_alike = Field[int | None]("failed_alike")
     #: When the first of these jobs failed.
     failed_alike_since = Field[datetime | None]("failed_alike_since", as_time)

@@ -222,8 +222,8 @@ class Notes(Value, frozen=True, kw_only=True):
     fingerprint: str | None = None
     #: Whether the job is finished, and another job has its unique key now.
     key_passed_on: bool = False
-    #: Of a failed job in a queue with a dead-letter queue: DUE while it is to be moved there, afterwards why it stays;
-    #: see jobengine.core.dead_letters. Empty for all other jobs.
+    #: Whether a failed job is to be moved to the dead-letter queue (DUE), or why it stays; empty for all other jobs.
+    #: See jobengine.core.dead_letters.
     dead_letter: str = ""
 
 

@@ -8,7 +8,7 @@ from threading import Thread
 from time import sleep
 from typing import Final
 
-#: A discarded file is truncated by this many bytes at a time, with this many seconds between.
+#: The bytes by which a discarded file is truncated at a time, and the seconds between two truncations.
 _FREED_AT_ONCE: Final = 8 << 20
 _PAUSE: Final = 0.01
 

@@ -69,7 +69,7 @@ class RequestLog:
     _engine: Engine
     #: The monotonic clock, in seconds.
     _now: Callable[[], float]
-    #: By queue and hash of the key: when the entry expires, and what to log. The keys themselves are not kept.
+    #: When each entry expires, and what to log, by queue and hash of the key. The keys themselves are not kept.
     _known: "OrderedDict[tuple[str, int], tuple[float, dict[str, str | int]]]" = field(factory=OrderedDict)
 
     def logged(self, request: JobRequest, command: C) -> C:

@@ -62,7 +62,7 @@ class Hold:
         self.refused = False
         #: Whether the answer to a report was lost.
         self.uncertain = False
-        #: While the job is in the backlog: the latest time to start it.
+        #: The latest time to start the job, while it is in the backlog.
         self.start_by = 0.0
         #: The RunningJob of the handler; set by the pool.
         self.running: Any = None

@@ -6,7 +6,7 @@ from typing import Final
 
 from .actions import Hold
 
-#: As many jobs are claimed ahead as will be started within this many seconds.
+#: The seconds of work for which jobs are claimed ahead.
 _AHEAD: Final = 0.1
 #: The most jobs to claim ahead, enough for 20,000 jobs per second: more than a worker in Python can run.
 _MOST: Final = 2_000

@@ -32,7 +32,7 @@ from .queue_groups import MAX_ITEMS, REFUSALS, Pauses, QueueGroup
 
 #: Seconds between two requests that send progress.
 _PROGRESS: Final = 0.5
-#: While a worker is busy with jobs of other groups, it does not claim from an empty group for this many seconds.
+#: The seconds for which a worker does not claim from an empty group while it is busy with jobs of other groups.
 _TRUST: Final = 1.0
 #: With `until_empty`, a worker without jobs ends after this many seconds in which no claim succeeds.
 GIVES_UP: Final = 60.0
@@ -75,11 +75,11 @@ class Supervisor:
     #: The error that ends the worker: the server has refused its key or queue at the start, or no claim has succeeded
     #: for `gives_up_after` seconds.
     fatal: JobEngineError | None = None
-    #: While the worker is stopping: the time at which running jobs are released.
+    #: The time at which running jobs are released, while the worker is stopping.
     _deadline: float | None = None
     _last_words = _LAST_WORDS
     _let_go = False
-    #: With `until_empty`: the number of ended handlers and of accepted reports, each of which may have made jobs ready.
+    #: The number of ended handlers and of accepted reports, each of which may have made jobs ready; for `until_empty`.
     _endings = 0
 
     def __init__(

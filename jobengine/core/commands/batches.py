@@ -134,7 +134,7 @@ class ListBatches(QueueCommand[BatchPage], frozen=True, kw_only=True):
 
     #: Start after this name; None starts at the first.
     after: str | None = None
-    #: At most this many.
+    #: The most batches of the page.
     limit: int
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

@@ -137,7 +137,7 @@ class AllQueues(Command[A_co], frozen=True, kw_only=True):
 
     #: Start after this name; None starts at the first.
     after: str | None = None
-    #: At most this many; a page of 100 takes a few milliseconds.
+    #: The most items of the page; 100 take a few milliseconds.
     limit: int = 100
 
 

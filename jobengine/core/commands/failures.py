@@ -36,7 +36,7 @@ class ListFailures(QueueCommand[FailurePage], frozen=True, kw_only=True):
 
     #: Start after this position; None starts at the front.
     after: GroupPosition | None = None
-    #: At most this many groups.
+    #: The most groups of the page.
     limit: int
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

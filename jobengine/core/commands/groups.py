@@ -120,7 +120,7 @@ class ListGroups(QueueCommand[GroupPage], frozen=True, kw_only=True):
     sort: GroupSort = GroupSort.QUEUED
     #: Start after this position in that order; None starts at the front.
     after: tuple[int, str] | None = None
-    #: At most this many groups.
+    #: The most groups of the page.
     limit: int
     #: The positions of the first `limit` + 1 groups, if the engine has found them already.
     found: Sequence[tuple[int, str]] | None = None

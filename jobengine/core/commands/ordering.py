@@ -38,7 +38,7 @@ class MoveInLine(QueueCommand[MovedInLine], frozen=True, kw_only=True):
     state: State
     #: Start after this rank; None starts at the front.
     after: Rank | None = None
-    #: Examine at most this many jobs, in one commit.
+    #: The most jobs to examine, in one commit.
     limit: int = 200
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

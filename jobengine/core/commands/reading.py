@@ -119,9 +119,9 @@ class ListJobs(QueueCommand[Page], frozen=True, kw_only=True):
     sort: Sort | None = None
     #: Start after this position in that order; None starts at the front.
     after: Position | None = None
-    #: At most this many jobs.
+    #: The most jobs of the page.
     limit: int
-    #: Examine at most this many jobs, matching or not.
+    #: The most jobs to examine, matching or not.
     scan: int = 500
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

@@ -194,7 +194,7 @@ class ListSchedules(QueueCommand[SchedulePage], frozen=True, kw_only=True):
 
     #: Start after this name; None starts at the first.
     after: str | None = None
-    #: At most this many.
+    #: The most schedules of the page.
     limit: int
 
     def needs(self, queue: Queue, grant: Grant) -> Needs:

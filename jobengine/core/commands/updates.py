@@ -187,7 +187,7 @@ class _Sweep(QueueCommand[Swept], frozen=True, kw_only=True):
     filter: Filter
     #: Start after this rank; None starts at the front.
     after: Rank | None = None
-    #: Examine at most this many jobs, in one commit.
+    #: The most jobs to examine, in one commit.
     limit: int = 200
     #: Change nothing, only count.
     dry_run: bool = False

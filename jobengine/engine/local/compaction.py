@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 #: Facts in a slice that is written alone: it delays requests by a fifth of a millisecond.
 _SLICE: Final = 100
-#: A slice that goes with a commit has this many times the commit's bytes. So during a compaction the file grows by no
+#: A slice that goes with a commit has _SHARE times the commit's bytes. So during a compaction the file grows by no
 #: more than half of its live bytes, and ends below twice its live bytes.
 _SHARE: Final = 2
 #: Facts that are encoded at a time for a slice that goes with a commit.

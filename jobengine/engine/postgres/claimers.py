@@ -78,7 +78,7 @@ class SharedClaims:
     _others: Sequence[_ServerClaims] = field(default=(), init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
-    #: When the others' rows were read, by the monotonic clock.
+    #: When the rows of other servers were read, by the monotonic clock.
     _read_at: float | None = field(default=None, init=False)
     _log: Logger = field(factory=Logger, init=False)
 

@@ -74,7 +74,7 @@ class Turns:
     _touched: dict[Group, None] = field(factory=dict)
     #: The number of the last claim.
     turn: int = 0
-    #: While the index is being made: the rank up to which it has the jobs.
+    #: The rank up to which the index has the jobs, while it is being made.
     covered: Rank | None = None
     #: The ranks of collected ready jobs, by group; see `gather`.
     _gathered: defaultdict[str | None, list[Rank]] = field(factory=lambda: defaultdict(list), init=False)

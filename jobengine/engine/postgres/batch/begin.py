@@ -229,7 +229,7 @@ def now_of(rows: Rows, found: Sequence[Row]) -> Now:
     return Now(wall - ahead, wall, known, undone, damaged=damaged)
 
 
-#: The database's clock and the machine's may drift apart by this many milliseconds between two readings. After a larger
+#: The milliseconds by which the database's clock and the machine's may drift apart between two readings. After a larger
 #: jump, the database's clock counts as set.
 _STEP: Final = 2_000
 
@@ -242,8 +242,8 @@ _DRIFT: Final = 2_000
 _LONG: Final = 1_000
 
 
-#: For this many milliseconds after its start, a server without a saved reference accepts all corrections by other
-#: servers: the clock may have been set before its start.
+#: The milliseconds after its start in which a server without a saved reference accepts all corrections by other
+#: servers: the clock may have been set before that start.
 _TRUSTS: Final = 60_000
 
 

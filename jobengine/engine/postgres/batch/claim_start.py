@@ -178,7 +178,7 @@ class ClaimStarts:
     worth: int = 2_000
     #: The least milliseconds between two rounds of advancing claim starts.
     pause: int = 1_000
-    #: By queue: the number of jobs claimed since the claim start was advanced, and the rank of the last such job.
+    #: The number of jobs claimed in each queue since its claim start was advanced, and the rank of the last such job.
     _claimed: dict[int, tuple[int, RowRank]] = field(factory=dict, init=False)
     #: When to advance claim starts next, by the monotonic clock in milliseconds.
     _next: int = field(default=0, init=False)

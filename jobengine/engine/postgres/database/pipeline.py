@@ -35,7 +35,7 @@ def _as_it_is(packed: Array) -> bytes:
     return packed
 
 
-#: By the Python type of a parameter: its type in pg_type, and the function that packs its value.
+#: The type in pg_type of each Python type of a parameter, and the function that packs its value.
 _KINDS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
     int: (20, struct.Struct(">q").pack),
     str: (25, str.encode),
