@@ -16,7 +16,7 @@ from .stalls import longest
 
 _DEAD = "dead"
 _JOBS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 100_000
-#: The most milliseconds by which a step may delay others.
+#: The most milliseconds by which a step may delay other requests.
 _TARGET = 20
 _CALLS = {
     "failing, with a move each": {"queue_name": QUEUE, "all": True, "new_status": "failed"},

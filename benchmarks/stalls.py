@@ -38,7 +38,7 @@ class Call:
     sent: Callable[[], bytes]
     #: The longest allowed delay of other requests, in milliseconds.
     target: float = _ANY
-    #: The number of connections that send it at the same time.
+    #: The number of connections that send these bytes at the same time.
     connections: int = 1
     #: Called before each sending.
     before: Callable[[], None] = lambda: None

@@ -126,7 +126,7 @@ class Daemon:
 
     world: "World"
     core: Station
-    #: When it will have read all requests that have arrived.
+    #: When the daemon will have read all requests that have arrived.
     reads_until: float = 0
     waiting: "list[Client]" = field(factory=list)
     lanes: "list[Lane]" = field(init=False)

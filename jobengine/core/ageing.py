@@ -23,7 +23,7 @@ SecondsPerPriority = Annotated[int, Meta(ge=1, le=_YEAR)]
 class Order(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The order of a queue's jobs; a queue whose jobs are claimed strictly by priority has none."""
 
-    #: How many seconds of age a step of priority is worth; None if the queue went back to strict order by priority.
+    #: How many seconds of age a step of priority is worth; None if ageing was removed, and jobs are still being moved.
     seconds_per_priority: SecondsPerPriority | None = None
     #: When the order was changed last, in elapsed milliseconds, while jobs may still have their old places; 0 once all
     #: have moved.

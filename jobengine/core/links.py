@@ -36,7 +36,7 @@ class LinkState(StrEnum):
     UNFINISHED = "unfinished"
     #: It does not exist any more.
     REMOVED = "removed"
-    #: The key may not read it, and no job that it may read waits for it.
+    #: The key may not read the job or batch, and no job that the key may read waits for it.
     UNKNOWN = "unknown"
 
 

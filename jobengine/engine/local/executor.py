@@ -87,7 +87,7 @@ class Executor:
     now: Callable[[], int]
     #: See NewId.
     new_id: NewId
-    #: What firing schedules needs.
+    #: What is needed to fire schedules: the server's defaults and its calendar.
     edge: Edge = Edge(Defaults(), TIMETABLE)
     #: Called once when storage has failed permanently; the process should end.
     on_failure: Callable[[StorageError], None]

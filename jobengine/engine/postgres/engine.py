@@ -78,7 +78,7 @@ class PostgresEngine:
     clock: IReactorTime
     #: See NewId.
     new_id: NewId
-    #: What firing schedules needs.
+    #: What is needed to fire schedules: the server's defaults and its calendar.
     edge: Edge = Edge(Defaults(), TIMETABLE)
     #: Whether commits do not wait for the disk.
     interval: bool = False
