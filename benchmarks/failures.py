@@ -2,9 +2,10 @@
 What does a failing job cost? Run from the root: `python -m benchmarks.failures`.
 
 1,000 jobs are added, claimed and ended in one request, again and again: completed, failed without an error, or failed
-with an error: a known one, one that differs from earlier ones only in its numbers, or one with new words. Each row
-compares the processor time of the server's reactor with that of completing. Then the failures are listed for the first
-time, which builds their index, while another client sends a cheap request, a ping, every millisecond.
+with an error: a known one, one that differs from earlier ones only in its numbers, one with new words, or a log of 30
+lines with new words. Each row compares the processor time of the server's reactor with that of completing. Then the
+failures are listed for the first time, which builds their index, while another client sends a cheap request, a ping,
+every millisecond.
 """
 
 from statistics import median
@@ -27,7 +28,13 @@ _ERROR = (
 )
 #: The kinds of failures, each with its target: its processor time divided by that of completing a job. An error is more
 #: to send and to store.
-_KINDS = {"without an error": 1.2, "with a known error": 1.8, "with new numbers": 1.8, "with new words": 2.5}
+_KINDS = {
+    "without an error": 1.2,
+    "with a known error": 1.8,
+    "with new numbers": 1.8,
+    "with new words": 2.5,
+    "with a log of 30 new lines": 5,
+}
 
 
 def measure(results: Results) -> None:
@@ -66,10 +73,12 @@ def _end(kind: str, number: int) -> dict[str, Any]:
     """The fields of an update that ends a job."""
     if kind == "complete":
         return {"new_status": "complete"}
+    word = "".join("abcdefghij"[int(digit)] for digit in str(number))
     error = {
         "with a known error": _ERROR.format(1, "route"),
         "with new numbers": _ERROR.format(number, "route"),
-        "with new words": _ERROR.format(number, "".join("abcdefghij"[int(digit)] for digit in str(number))),
+        "with new words": _ERROR.format(number, word),
+        "with a log of 30 new lines": f"copying {word} to the store\n" * 30 + "cp: no room",
     }
     return {"new_status": "failed", **({"error": error[kind]} if kind in error else {})}
 
