@@ -5,16 +5,16 @@ Most jobs were added together with others, so nearly all their fields are those 
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final, Literal
 
 from msgspec import MsgspecError
 from msgspec.json import Decoder
 
-from .fact_codec import JOB_ADDED, NO_EXTRAS, decode, made_job, read_extras, read_parts
+from .fact_codec import JOB_ADDED, NO_EXTRAS, Extras, decode, made_job, read_extras, read_parts
 from .facts import Fact
-from .model import Job, of_group
+from .model import NO_NOTES, Job, Rank, Standing, of_group
+from .places import Place, place_of
+from .record_length import length_of_extras
 from .values import Value
 
 
@@ -22,7 +22,14 @@ class JobsAdded(Value, frozen=True):
     """Jobs of one queue that were read together: the same as a JobAdded for each of them."""
 
     queue: str
-    jobs: list[Job]
+    #: By uid.
+    jobs: dict[str, Job]
+    #: The uids of those that need more indexes than one of ready jobs: they are not ready, or something was reported
+    #: about them, or they have tags, a timeout_time, a unique key, a batch or dependencies.
+    others: list[str]
+    #: The ranks of the rest, and the bytes of their contents and rare fields.
+    ranks: list[Rank]
+    length: int
 
 
 #: The fields of a record from version 4 on; see fact_codec.
@@ -48,6 +55,9 @@ _Fields = tuple[
     dict[str, Any],
 ]
 _read_fields: Final = Decoder(_Fields).decode
+#: Extras, and their length in a record or None if they need further indexes.
+_Found = tuple[Extras, int | None]
+_NO_EXTRAS: Final[_Found] = (NO_EXTRAS, 0)
 
 
 def facts_of(records: Iterable[bytes]) -> Iterator[Fact | JobsAdded]:
@@ -56,21 +66,33 @@ def facts_of(records: Iterable[bytes]) -> Iterator[Fact | JobsAdded]:
 
     Raises UnknownRecord for a kind or version that is not known here.
     """
-    for queue, some in groupby(_read(records), itemgetter(0)):
-        if queue is None:
-            yield from (fact for _, fact in some)
+    last, jobs, others, ranks, total = None, dict[str, Job](), list[str](), list[Rank](), 0
+    for queue, job, length in _read(records):
+        if queue != last or queue is None or jobs.setdefault(job.spec.uid, job) is not job:
+            if last is not None:
+                yield JobsAdded(last, jobs, others, ranks, total)
+            last, jobs, others, ranks, total = queue, {}, [], [], 0
+            if queue is None:
+                yield job
+                continue
+            jobs[job.spec.uid] = job
+        if length is None:
+            others.append(job.spec.uid)
         else:
-            yield JobsAdded(queue, [job for _, job in some])
+            # While the job is in the processor's cache: another pass over all jobs takes more time.
+            ranks.append(job.spec.rank)
+            total += length
+    if last is not None:
+        yield JobsAdded(last, jobs, others, ranks, total)
 
 
-def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any]]:
-    """The queue and the job of each record of an added job; None and the fact of each other record."""
+def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | None]]:
+    """The queue and the job of each added job, and its length or None for `JobsAdded.others`; None and other facts."""
     last: Any = None
-    last_written: Any = None
-    extras = NO_EXTRAS
+    read_extras_of = _ExtrasReader().read
     for record in records:
         if not record.startswith(JOB_ADDED):
-            yield None, decode(record)
+            yield None, decode(record), None
             continue
         line, _, content = record.partition(b"\n")
         try:
@@ -80,15 +102,39 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any]]:
             # fmt: on
         except MsgspecError:
             # A record of an old or unknown version, or a damaged one.
-            yield None, decode(record)
+            yield None, decode(record), None
             continue
         fields = (keep, failed, timeout, until, created, state, updated, attempts, claimed, lease, worker, more)
         if fields != last:
             # read_parts empties `more`, so it can't be compared with the next one.
             last = None if more else fields
             parts = read_parts(*fields)
-        if written != last_written:
-            last_written = written
-            rare = of_group(written.get("group")) if len(written) == 1 else None
-            extras = read_extras(written) if rare is None else ((), 1, 0, rare)
-        yield queue, made_job(uid, priority, arrival, content, parts, extras)
+            is_ready = not until and _is_ready(parts[0])
+        if len(written) == 1 and (rare := of_group(written.get("group"))) is not None:
+            found: _Found = ((), 1, 0, rare), len(written["group"])
+        else:
+            found = read_extras_of(written) if written else _NO_EXTRAS
+        extras, length = found
+        job = made_job(uid, priority, arrival, content, parts, extras)
+        yield queue, job, None if length is None or not is_ready else len(content) + length
+
+
+def _is_ready(standing: Standing) -> bool:
+    """Whether a job with this standing is ready, and nothing was reported about it."""
+    return place_of(standing) is Place.READY and standing.notes is NO_NOTES and standing.worker is None
+
+
+class _ExtrasReader:
+    """Reads the extras of jobs; equal ones in a row are read once."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, Any] = {}
+        self._found = _NO_EXTRAS
+
+    def read(self, written: dict[str, Any]) -> _Found:
+        if written != self._written:
+            self._written, extras = written, read_extras(written)
+            tags, _, _, rare = extras
+            is_indexed = tags or rare.unique_key is not None or rare.batch is not None or rare.dependencies is not None
+            self._found = (extras, None if is_indexed else length_of_extras(tags, rare))
+        return self._found

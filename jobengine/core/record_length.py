@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.json import Encoder
 
-from .model import NO_CONTEXT, NO_NOTES, NO_RARE, Job, Standing
+from .model import NO_CONTEXT, NO_NOTES, NO_RARE, Job, Rare, Standing
 
 _line: Final = Encoder().encode
 
@@ -20,11 +20,14 @@ def length_of_more(job: Job) -> int:
     The length depends on these fields alone, so it stays the same when others change.
     """
     spec, length = job.spec, length_of_reported(job.standing)
-    rare = spec.rare
-    if rare is NO_RARE and not spec.tags:
+    if spec.rare is NO_RARE and not spec.tags:
         return length
-    if spec.tags or rare.unique_key:
-        length += len(_line((spec.tags, rare.unique_key)))
+    return length + length_of_extras(spec.tags, spec.rare)
+
+
+def length_of_extras(tags: tuple[str, ...], rare: Rare) -> int:
+    """The part of tags and rare fields in `length_of_more`."""
+    length = len(_line((tags, rare.unique_key))) if tags or rare.unique_key else 0
     if rare.unique is not None:
         length += len(_line(rare.unique))
     if rare.group:

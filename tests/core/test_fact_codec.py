@@ -52,7 +52,10 @@ def test_decoded_jobs_share_equal_tags_workers_and_times() -> None:
 def test_adjacent_job_records_are_decoded_without_the_slower_single_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     added = [JobAdded("q", read_back(number, Standing(state=State.QUEUED, updated=NOW))) for number in range(2)]
     monkeypatch.setattr("jobengine.core.added_jobs.decode", None)
-    assert list(facts_of(map(encode, added))) == [JobsAdded("q", [one.job for one in added])]
+    jobs = {one.job.spec.uid: one.job for one in added}
+    length = sum(len(job.spec.content) for job in jobs.values())
+    together = JobsAdded("q", jobs, [], [job.spec.rank for job in jobs.values()], length)
+    assert list(facts_of(map(encode, added))) == [together]
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"[", b"{"), (b"null", b"nul"), (b",7,", b",8,"), (b"{}]", b"{}")])

@@ -104,7 +104,7 @@ class Tables:
         table = self.queues.get(fact.queue)
         if table is not None:
             self._outdated.setdefault(fact.queue, table.live_bytes)
-            for job in fill(table, fact.jobs, self.dependants):
+            for job in fill(table, fact, self.dependants):
                 self._replace_job(fact.queue, job.spec.uid, job)
         return None
 
