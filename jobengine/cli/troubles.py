@@ -28,7 +28,7 @@ def troubles(queue: QueueStats) -> list[str]:
     elif queue.held_until is not None:
         found.append(f"held until {moment(queue.held_until)}")
     elif lacks_workers(queue):
-        found.append(f"{queue.ready:,} ready for {duration(queue.oldest_ready)}, no worker")
+        found.append(f"{queue.ready:,} ready, the oldest added {duration(queue.oldest_ready)} ago, no worker")
     if queue.dead_letter is not None and queue.dead_letter.missing:
         found.append(f"its dead-letter queue {queue.dead_letter.queue_name} is missing")
     if retrying := queue.raw.get("retrying"):

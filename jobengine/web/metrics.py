@@ -202,7 +202,7 @@ class QueueMetrics:
             "jobengine_workers_wanted", "gauge", "Workers that would let no job wait longer than the queue's target."
         )
         self._oldest = Family(
-            "jobengine_oldest_ready_seconds", "gauge", "Age of the oldest job that can be claimed; 0 if there is none."
+            "jobengine_oldest_ready_seconds", "gauge", "Seconds since the oldest claimable job was added; or else 0."
         )
         self._waiting = Family(
             "jobengine_workers_waiting", "gauge", "Claims that wait for jobs at this server, by queue."

@@ -31,7 +31,7 @@ _FINE: dict[str, Any] = {
     ("fields", "expected"),
     [
         ({}, []),
-        ({"workers_waiting": 0}, ["2 ready for 13m, no worker"]),
+        ({"workers_waiting": 0}, ["2 ready, the oldest added 13m ago, no worker"]),
         ({"workers_waiting": 0, "oldest_ready_seconds": 59.0}, []),
         ({"workers_waiting": 0, "counts": {"queued": 2, "inprogress": 1}}, []),
         ({"workers_waiting": None}, []),  # an older server

@@ -126,6 +126,7 @@ def test_every_command_of_the_page_is_run_in_order(host: Host, tmp_path: Path) -
     host.run(*_section("Upgrade"))
     assert host.jobs() == jobs
     assert "whole\ttrue" in host.run(*_section("Back up"))
+    assert host.run("sleep 1; deploy/backup 2>&1") == ""
     host.add()
     assert 'jobengine_jobs{queue="mail",state="queued"} 1' in _restored(host)
     assert host.jobs() == jobs

@@ -223,7 +223,7 @@ class GroupsPart extends HTMLElement {
     setText(row.figures.held, number(held));
     row.figures.held.classList.toggle('waits', held > 0);
     setText(row.figures.oldest, duration(oldest === null ? null : Math.floor(oldest)));
-    set(row.figures.oldest, 'title', oldest === null ? null : `Waiting since ${since(oldest)}`);
+    set(row.figures.oldest, 'title', oldest === null ? null : `Added ${since(oldest)}`);
     setTime(row.until, group.held_until);
     set(row.until, 'tabindex', group.held_until === null ? null : 0);
     setText(row.figures.own, ownText(own) || '–');

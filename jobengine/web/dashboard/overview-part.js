@@ -127,10 +127,10 @@ export function count(queue, key, label, kind) {
   return { element, more, show };
 }
 
-/** Show for how long the oldest ready job has waited, with the time on hover. */
+/** Show how long ago the oldest ready job was added, with the time on hover. */
 export function setOldest(element, seconds) {
   setText(element, seconds === null ? 'none' : duration(Math.floor(seconds)));
-  element.title = seconds === null ? '' : `Ready since ${since(seconds)}`;
+  element.title = seconds === null ? '' : `Added ${since(seconds)}`;
 }
 
 /** "12 added, 10 complete, 1 failed attempt" */

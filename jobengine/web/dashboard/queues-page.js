@@ -207,7 +207,7 @@ class QueuesPage extends HTMLElement {
     }
     set(row.figures.failed, 'title', cancelledText(queue) || null);
     setText(row.figures.oldest, duration(queue.oldest_ready_seconds === null ? null : Math.floor(queue.oldest_ready_seconds)));
-    set(row.figures.oldest, 'title', queue.oldest_ready_seconds === null ? null : `Ready since ${since(queue.oldest_ready_seconds)}`);
+    set(row.figures.oldest, 'title', queue.oldest_ready_seconds === null ? null : `Added ${since(queue.oldest_ready_seconds)}`);
     setText(row.rate, `${brief(queue.last_minute.added)} in, ${brief(queue.last_minute.complete)} done/min`);
     setSparkline(row.spark, queue.minutes);
     if (counts.inprogress === 0) row.holding = 0;

@@ -46,7 +46,7 @@ def test_the_table_of_groups_shows_the_running_waiting_and_held_jobs_of_each_gro
     cells = person.row("Groups", "ada").get_by_role("cell")
     for at, text in enumerate(["2 of 2", "3", "0", "3"]):
         expect(cells.nth(at)).to_have_text(text)
-    expect(cells.nth(4)).to_have_attribute("title", re.compile(r"^Waiting since .* UTC"))
+    expect(cells.nth(4)).to_have_attribute("title", re.compile(r"^Added .* UTC"))
     expect(cells.nth(5)).to_have_text("–")  # noqa: RUF001  # as it is on the page
     cells = person.row("Groups", "bob").get_by_role("cell")
     expect(cells.first).to_have_text("0 of 7")

@@ -31,7 +31,7 @@ def test_the_table_of_queues_has_counts_age_rates_and_workers(person: Person, qu
     for at, text in enumerate(["1 attempt failed", "1", "0", "5 1 delayed", "2", "0"]):
         expect(cells.nth(at)).to_have_text(text)
     expect(cells.nth(6)).to_contain_text("s")
-    expect(cells.nth(6)).to_have_attribute("title", re.compile(r"^Ready since .* UTC"))
+    expect(cells.nth(6)).to_have_attribute("title", re.compile(r"^Added .* UTC"))
     expect(cells.nth(7)).to_have_text("2")
     expect(cells.nth(8)).to_contain_text("8 in, 0 done/min")
     expect(cells.nth(8).locator("svg")).to_be_visible()
