@@ -202,7 +202,7 @@ class QueueMetrics:
             "jobengine_workers_wanted", "gauge", "Workers that would let no job wait longer than the queue's target."
         )
         self._oldest = Family(
-            "jobengine_oldest_ready_seconds", "gauge", "Seconds since the oldest claimable job was added; or else 0."
+            "jobengine_oldest_ready_seconds", "gauge", "Seconds since the oldest claimable job was added; 0 if none."
         )
         self._waiting = Family(
             "jobengine_workers_waiting", "gauge", "Claims that wait for jobs at this server, by queue."
