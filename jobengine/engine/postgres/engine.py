@@ -260,8 +260,9 @@ class PostgresEngine:
         # The state of the sweeper's session: it uses the database each second, even when a proxy sends no requests
         # because this server is not ready.
         session = self._side.session
-        trouble = session.connection.trouble
-        return f"{trouble}; the server's log says why" if trouble else session.lacking
+        if trouble := session.connection.trouble:
+            return f"{trouble}; the server's log says why"
+        return "the database does not answer" if self._sweeper.lacks_answer else session.lacking
 
     # Commands without waiting
 

@@ -25,6 +25,8 @@ _PAUSE: Final = 1.0
 #: a sweep that expired _MANY jobs or more.
 _REST: Final = 9
 _MANY: Final = 50
+#: Seconds after which the database of a running sweep counts as not answering.
+_PATIENCE: Final = 15
 
 
 @define(kw_only=True, eq=False)
@@ -43,6 +45,12 @@ class Sweeper:
     #: When the sweeper's rest ends, by the same clock.
     _rests_until: float = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
+
+    @property
+    def lacks_answer(self) -> bool:
+        """Whether the running sweep has waited long for the database, as for one whose host is frozen."""
+        is_running = self._timer is not None and not self._timer.active()
+        return is_running and self.clock.seconds() - self._began > _PATIENCE
 
     def start(self) -> None:
         """Sweep now, and again when jobs are due, until `stop`."""

@@ -10,7 +10,8 @@ from jobengine.engine.postgres.database.arrays import texts
 from jobengine.engine.postgres.database.connection import connected, together
 from jobengine.engine.postgres.sql import named
 from tests.contract.asking import Asker
-from tests.engine.postgres.world import PostgresWorld
+from tests.engine.postgres.world import Held, PostgresWorld
+from tests.postgres import Database
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +38,22 @@ def test_a_server_is_not_ready_while_a_table_is_missing(
     told = [event["log_level"].name for event in events if "usable" in event.get("log_format", "")]
     assert told == ["error", "info"]
     assert [event for event in events if "log_failure" in event] == []
+
+
+def test_a_server_is_not_ready_while_the_database_does_not_answer(database: Database) -> None:
+    lane = Held()
+    world = PostgresWorld(database.url, thread=lambda _name: lane)
+    ask = Asker(world)
+    lane.holds = True
+    world.advance(1)
+    world.advance(15)
+    assert ask.get(world.engine.readiness()).ready
+    world.advance(1)
+    assert ask.get(world.engine.readiness()).reason == "the database does not answer"
+    assert world.figure("accepts_changes") == 0
+    lane.let_go()
+    assert ask.get(world.engine.readiness()).ready
+    world.close()
 
 
 def test_a_server_is_not_ready_while_meta_is_empty(world: PostgresWorld, ask: Asker) -> None:
