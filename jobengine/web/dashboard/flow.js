@@ -21,7 +21,7 @@ export const ownText = (own) => [limitsText(own), own.weight && `weight ${number
 export function limitFields(kind, limits, of = '', hint = null) {
   const whole = (name, label, value, more) => field(label, { name: `${kind}_${name}`, type: 'number', min: 1, step: 1, value }, more);
   return [whole('most', `Jobs in progress${of}`, limits?.in_progress, hint), whole('count', `Claims${of}`, limits?.rate?.count),
-    whole('seconds', `Within seconds${of}`, limits?.rate?.seconds)];
+    whole('seconds', `In how many seconds${of}`, limits?.rate?.seconds)];
 }
 
 /** The limits in the values of a form; null for each that is not set. Raises Wrong. */
