@@ -105,7 +105,7 @@ class UniqueKeysContract(Contract):
         world.reopen()
         assert ask.read(job) == job
 
-    def test_a_job_that_becomes_ready_by_its_replacement_goes_to_a_waiter(self, world: World, ask: Asker) -> None:
+    def test_a_delayed_job_that_an_add_replaces_without_delay_goes_to_a_waiter(self, world: World, ask: Asker) -> None:
         job, _ = put(ask, REPLACE, 1, delay_seconds=60)
         waiting = ask.claiming()
         assert not waiting.answered

@@ -125,7 +125,7 @@ def test_a_new_job_takes_the_key_from_finished_jobs_permanently(world: World) ->
     assert [job.spec.uid for job in world.tables.queues["q"].holders("k")] == [second.spec.uid]
 
 
-def test_completing_a_cancelled_job_does_not_return_a_unique_key_taken_by_a_newer_job(world: World) -> None:
+def test_completing_a_cancelled_job_does_not_give_it_back_a_unique_key_that_a_newer_job_took(world: World) -> None:
     first, _ = put(world, UniqueRule(seconds=60))
     world.update(first.spec.uid, cancel=True)
     world.now += 60 * SECOND

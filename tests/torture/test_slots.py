@@ -32,7 +32,7 @@ def test_the_slots_trial_detects_one_held_job_too_many() -> None:
     assert exceeded([hold(0, 3), hold(1, 2), hold(2, 4)], Limit([(1, 0, 0)])) == [(1, 2, 1), (2, 2, 1)]
 
 
-def test_the_slots_trial_applies_a_lowered_limit_to_claims_sent_after_its_answer() -> None:
+def test_the_slots_trial_applies_a_lowered_limit_to_claims_sent_after_the_change_was_answered() -> None:
     lowered = Limit([(2, 0, 0), (1, 10, 11)])
     assert exceeded([hold(0, 30), hold(12, 30, sent=10.5)], lowered) == []
     assert exceeded([hold(0, 30), hold(12, 30, sent=11.5)], lowered) == [(12, 2, 1)]

@@ -263,7 +263,7 @@ def test_a_job_that_waits_for_others_or_has_lost_its_lease_is_no_longer_held(
     assert ended(bench.answer(bench.end(one, changes=WAITING), error)) == [(one, has_note)]
 
 
-def test_a_wait_repeated_after_a_lost_answer_succeeds_if_the_lease_is_gone() -> None:
+def test_a_repeated_report_that_a_job_waits_for_others_counts_as_done_if_the_lease_is_gone() -> None:
     bench, one = with_a_job()
     bench.answer(bench.end(one, changes=WAITING), OutcomeUnknown("The answer was lost."))
     bench.now += 60

@@ -58,7 +58,9 @@ def test_an_opened_trace_stays_open_while_its_group_grows(person: Person, queue:
     expect(person.page.get_by_text("Traceback (most recent call last)")).to_be_visible()
 
 
-def test_an_error_group_shows_its_count_last_hour_and_first_and_last_time(person: Person, queue: Queue) -> None:
+def test_an_error_group_shows_its_number_of_jobs_its_first_and_last_time_and_a_chart_of_the_last_hour(
+    person: Person, queue: Queue
+) -> None:
     for number in range(3):
         _fail(queue, f"no route to host 192.0.2.{number}")
     _fail(queue, "401 Unauthorized")

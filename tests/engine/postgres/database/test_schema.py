@@ -48,7 +48,7 @@ def old(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
     return database.url
 
 
-def test_migrating_version_1_adds_claim_starts_and_makes_changes_by_old_servers_fail(old: str) -> None:
+def test_migrating_version_1_adds_claim_starts_and_old_servers_can_no_longer_change_anything(old: str) -> None:
     with connected(old) as connection:
         assert schema.migrate(connection, SECRET, QUICK_KDF) == 1
         assert schema.migrate(connection, SECRET, QUICK_KDF) == schema.VERSION
