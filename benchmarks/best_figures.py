@@ -100,7 +100,7 @@ class Figure:
 
 
 def figures(page: str) -> Iterator[Figure]:
-    """The rows of all tables on a page that begin with the measurement, our figure and a contender's."""
+    """The first cells of each row of the tables on a page: the measurement, our figure and a contender's."""
     for line in page.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if line.startswith("| ") and len(cells) > 3:
