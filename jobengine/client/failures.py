@@ -37,7 +37,7 @@ class FailureGroup(Answer):
     first = Field[datetime]("first", as_time)
     #: When the last of them failed.
     last = Field[datetime]("last", as_time)
-    #: The uids of those that failed last, the latest first; at most 5.
+    #: The uids of the jobs that failed last, the latest first; at most 5.
     uids = Field[tuple[str, ...]]("uids", tuple, ())
     #: How many failed in each of the last 60 minutes, oldest first; the last minute is not over.
     minutes = Field[tuple[int, ...]]("minutes", tuple, ())

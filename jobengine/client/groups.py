@@ -63,7 +63,8 @@ class Group(Answer):
     #: Queued jobs that a limit, a rate, a hold or the order holds.
     held = Field[int]("held", default=0)
     in_progress = Field[int]("in_progress", default=0)
-    #: How long the oldest job that is ready by itself has waited; None if there is none.
+    #: The age of the group's first job that is neither delayed nor waiting for others, even if it is held; None if
+    #: there is none.
     oldest_ready = Field[timedelta | None]("oldest_ready_seconds", as_span)
     #: Until when the group is held.
     held_until = Field[datetime | None]("held_until", as_moment)

@@ -230,7 +230,7 @@ class Explanation(Answer):
     failed_alike_at_least = Field[bool]("failed_alike_at_least", default=False)
     #: The job's group.
     group = Field[str | None]("group")
-    #: What holds a job that is ready by itself: group_limit, group_rate, queue_limit, queue_rate, hold or order. Or
+    #: What holds a queued job that is not delayed: group_limit, group_rate, queue_limit, queue_rate, hold or order. Or
     #: dependencies: it waits for others, or failed because of others.
     held_by = Field[str | None]("held_by")
     #: The jobs that must end first, at most 10.

@@ -24,7 +24,7 @@ class JobsAdded(Value, frozen=True):
     queue: str
     #: By uid.
     jobs: dict[str, Job]
-    #: The uids of those that need more indexes than one of ready jobs: they are not ready, or something was reported
+    #: The uids of the jobs that need more indexes than one of ready jobs: they are not ready, or something was reported
     #: about them, or they have tags, a timeout_time, a unique key, a batch or dependencies.
     others: list[str]
     #: The ranks of the rest, and the bytes of their contents and rare fields.

@@ -187,7 +187,7 @@ def _message(line: str) -> str:
 
 @lru_cache(maxsize=4 * _REMEMBERED)
 def _kept(word: str, before: str) -> str:
-    """The part of a word that is compared, if the word has not only letters; `before` is the word before it."""
+    """The part that is compared of a word with digits or signs; `before` is the word before it."""
     word = word.strip(_AROUND)
     if "=" in word:
         name, _, value = word.partition("=")

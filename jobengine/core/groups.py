@@ -51,7 +51,7 @@ def report(
 
 
 def _room(flow: Flow, state: GroupState, settings: GroupSettings, gate: Gate, now: int) -> int:
-    """How many jobs of a group may be claimed now, if there are as many."""
+    """The most jobs of a group that may be claimed now, however many it has."""
     if settings.paused or state.failed:
         return 0
     limits = settings.limits(flow)
@@ -93,7 +93,7 @@ def wait_of(table: Table, job: Job, now: int) -> tuple[int | None, Hold | None]:
     """
     What a job waits for: how many others will be claimed before it, or what holds it.
 
-    Both are None for a job that is not ready by itself.
+    Both are None for a job that is not queued, is delayed or waits for other jobs.
     """
     if not job.ready:
         return None, None

@@ -39,8 +39,8 @@ def job_to_replace(holders: Sequence[Job], rule: UniqueRule) -> Job | None:
     """
     The queued job that an add with this rule replaces, or None.
 
-    After a retry two queued jobs may hold the key. Then the newer is replaced, because it runs last, as the latest
-    content must.
+    After a retry two queued jobs may hold the key. Then the newer is replaced: it runs last, and the latest content
+    must run last.
     """
     if rule.if_queued is not IfQueued.REPLACE:
         return None

@@ -153,7 +153,7 @@ class Spec(Value, frozen=True, kw_only=True):
     uid: str
     #: Jobs with a higher priority are claimed first.
     priority: int
-    #: The job's place among those of equal priority; grows with every job added to the queue.
+    #: The job's place among jobs of equal priority; grows with every job added to the queue.
     arrival: int
     #: How long the finished job is kept. One value for two times: CPython 3.11 is slow at calls with over 15 keywords.
     keep: Retention

@@ -65,7 +65,7 @@ def counts_of(jobs: Mapping[Any, int], held: int = 0) -> QueueCounts:
     """
     The counts of a queue, from the number of jobs by place and mark; a missing number is 0.
 
-    `held` of the jobs that are ready by themselves can't be claimed, because limits or the order of groups hold them.
+    `held` of the jobs in the place READY can't be claimed, because limits or the order of groups hold them.
     """
     return QueueCounts(
         states={state: sum(jobs.get(place, 0) for place in PLACES_OF[state]) for state in State},

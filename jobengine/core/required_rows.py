@@ -91,7 +91,7 @@ class Needs(Value, frozen=True, kw_only=True):
     count_schedules: bool = False
     #: The number of jobs.
     size: bool = False
-    #: The number of jobs of each kind, and when the oldest ready job was added.
+    #: The number of jobs in each place, and when the oldest ready job was added.
     counts: bool = False
     #: The stored periods of the queue's history.
     periods: bool = False

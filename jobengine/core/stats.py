@@ -31,7 +31,7 @@ class Spread:
 
 @frozen(kw_only=True)
 class QueueCounts:
-    """The number of a queue's jobs of each kind."""
+    """The number of a queue's jobs by state, and of its queued and failed jobs in more detail."""
 
     #: Jobs by state.
     states: dict[State, int]

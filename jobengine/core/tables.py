@@ -193,9 +193,8 @@ class Table(Protocol):
 
     def holders_of_group(self, name: str | None) -> list[Job]:
         """
-        At most 10 jobs that hold a group: those in progress, and failed ones that hold it.
-
-        In strict order without such jobs, the first unfinished ones.
+        At most 10 jobs because of which others of the group can't be claimed: those in progress, and failed ones if a
+        failure holds the group. If there are none and the order is strict, the first unfinished ones.
 
         For None, jobs in progress of the whole queue.
         """

@@ -15,7 +15,7 @@ from .waiting_line import Line, Waiter
 
 #: The most queues for which the time of the last claim is kept.
 _QUEUES: Final = 100_000
-#: The most workers of a queue whose origin is kept: those that claimed last.
+#: The most workers of a queue for which the origin is kept: the workers that claimed last.
 _WORKERS: Final = 1_000
 #: The most claims without a job that are remembered.
 _REMEMBERED: Final = 10_000

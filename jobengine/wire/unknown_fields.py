@@ -32,7 +32,7 @@ class UnknownField(NamedTuple):
 
     #: The error text.
     text: str
-    #: Whether the field may be the queue's other name.
+    #: Whether the field is `name` or `queue_name`: most requests accept either for the queue's name.
     names_queue: bool
 
 

@@ -60,7 +60,7 @@ class MoveInLine(QueueCommand[MovedInLine], frozen=True, kw_only=True):
 
 
 class SettleOrder(QueueCommand[bool], frozen=True, kw_only=True):
-    """Record that all jobs have their places by an order; answers False if the order was changed meanwhile."""
+    """Record that all jobs have the places that `order` gives them; answers False if the queue's order has changed."""
 
     roles = OWNERS
     reads = False

@@ -203,12 +203,12 @@ class FailureIndex:
         self._has_dropped = True
 
     def _complete(self) -> None:
-        """Finish building. An engine has called `build_some` before, so that nothing is left to do."""
+        """Build what is left: nothing in an engine, which calls `build_some` until all is built before it reads."""
         while self.build_some():
             pass
 
     def _total(self) -> int:
-        """The number of failures in all groups, those that were dropped too."""
+        """The number of failures in all groups, also in those that were dropped."""
         return len(self._places[Place.FAILED]) - self.marks[Mark.CANCELLED] + self.marks[Mark.RETRYING]
 
     def alike(self, name: str) -> Alike:

@@ -201,7 +201,7 @@ class Tables:
         name = fact.queue.name
         old = self.queues.get(name)
         if old is not None and old.queue.salt == fact.queue.salt:
-            # Replaces the same queue, which a slice of a snapshot may repeat.
+            # A snapshot may repeat the fact of a queue; the queue then keeps its jobs.
             return self._queue_changed(QueueChanged(fact.queue))
         return QueueEffect(name, self._replace_queue(name, self._new_table(fact.queue)))
 

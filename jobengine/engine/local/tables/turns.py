@@ -81,7 +81,7 @@ class Turns:
     #: For a group without settings and gate: the most jobs in progress, and the most claims by the groups' rate.
     _cap: int = field(init=False)
     _rate_cap: int = field(init=False)
-    #: The most jobs in progress of a group that is counted by its size.
+    #: A group with more jobs in progress is not counted by its size; see _count.
     _most_running: int = field(init=False)
     #: Whether a failed job holds its group.
     _failed_hold: bool = field(init=False)
@@ -232,7 +232,7 @@ class Turns:
         return self.groups[job.spec.rare.group].before(job.spec.rank)
 
     def holders(self, name: str) -> list[Job]:
-        """At most 10 jobs that hold a group."""
+        """At most 10 jobs that hold a group; see Table.holders_of_group."""
         return [self.jobs[uid] for uid in self.groups[name].holder_uids[:_HOLDERS]]
 
     # Changes of jobs

@@ -68,7 +68,7 @@ class FailureRows:
 def find_failures(
     connection: "Connection[Row]", rows: Rows, queue_id: int, page: FailuresOf, elapsed: int
 ) -> FailureRows:
-    """Find the groups on a page, with the minutes up to the time `elapsed`."""
+    """Find the groups of failures on a page, with how many failed in each minute of the hour up to `elapsed`."""
     jobs, key = (_MOST, b"") if page.after is None else (page.after[0], rows.fingerprint(page.after[1]))
     found = _LIST_FAILURES.execute(
         connection, queue_id=queue_id, limited=MOST_GROUPS, jobs=jobs, key=key, most=page.limit + 1

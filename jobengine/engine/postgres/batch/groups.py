@@ -290,7 +290,7 @@ class LoadedGroups:
             group.is_locked |= uid not in sound
 
     def lock_ready(self, uids: Sequence[str]) -> frozenset[str]:
-        """Lock jobs, but none that others have locked; returns those that are still ready."""
+        """Lock the jobs that no other transaction has locked; returns those of them that are still ready."""
         if not uids:
             return frozenset()
         (answer,) = self.send(_LOCK_READY_JOBS(queue_id=self.queue_id, uids=texts(sorted(uids))))
@@ -302,7 +302,7 @@ class LoadedGroups:
         return job is None or (job.ready and job.spec.rank == rank)
 
     def claimable(self, rank: Rank) -> Job | None:
-        """The job with this rank, if it can be claimed by itself."""
+        """The job with this rank, if it is ready and its time-out has not passed."""
         job = self.jobs.get(rank[2])
         if job is None:
             job = self._read(rank)
@@ -321,7 +321,7 @@ class LoadedGroups:
         return None if row is None else self.job(row)
 
     def members(self) -> Mapping[str | None, set[str]]:
-        """The uids of jobs by group that other commands have loaded, or that were changed."""
+        """By group, the uids of the jobs that other commands have loaded or changed."""
         if self._members is None:
             self._members = {}
             for uid, job in self.jobs.items():

@@ -43,7 +43,7 @@ class Housekeeping:
     _recheck: Recheck = field(factory=Recheck, init=False)
 
     def tidy(self, run: Run, at: Now, slot: int, clock: LiteralString, steps: ClockSteps) -> None:
-        """Clean up if it is due; `slot` is one of the table `tally`."""
+        """Clean up if it is due; `slot` is the slot of the table `tally` to which changes of counts are added."""
         now = self.steady()
         if now < self._tidy_at:
             return

@@ -151,7 +151,7 @@ class LinkLoading:
         return found
 
     def _locked(self, keys: Iterable[Key]) -> set[_Place]:
-        """Lock keys, but none that others have locked; returns those that are locked."""
+        """Lock the keys that no other transaction has locked; returns these."""
         ids, digests = zip(*keys, strict=True)
         columns = {"queue_ids": bigints(ids), "keys": byteas(digests)}
         _, answer = together(self.connection, _MAKE_KEYS(**columns), _LOCK_FREE_KEYS(**columns))

@@ -70,7 +70,7 @@ def _set_up(connection: "Connection[Row]", rows: Rows, queue_id: int, settings: 
 
 
 def _make_lost(connection: "Connection[Row]", rows: Rows, changes: GroupChanges, settings: Iterable[str]) -> None:
-    """Make the missing rows of groups that have jobs or settings, and that of the jobs without a group."""
+    """Make the missing rows of groups that have jobs or settings, and the row of the jobs without a group."""
     found = _JOBS_OF_LOST_GROUPS.execute(connection, queue_id=changes.queue_id).fetchall()
     names = [*settings]
     for uid, sealed, standing in found:

@@ -273,7 +273,7 @@ class Turns:
 
 @define
 class _Page:
-    """The rows of the next groups in turn: as many groups as `most`, unless there are no more."""
+    """The rows of the next groups in turn: `most` groups, or all if there are fewer."""
 
     most: int
     rows: Sequence[Row]

@@ -235,7 +235,7 @@ class GroupDelta(Struct, eq=False, gc=False):
     @property
     def place_written(self) -> _Place:
         """
-        The rank and creation time of the first job that became ready; for a group that gets another place, those of
+        The rank and creation time of the first job that became ready; for a group that gets another place, of
         its first ready job. If that job is not known: a rank before which no job is ready, and None.
         """
         if self.first is None and not self.lost:
@@ -423,8 +423,8 @@ class GroupChanges:
         return _UPDATE_GROUPS(queue_id=self.queue_id, keys=byteas([row[0] for row in found]), **columns)
 
     def _names(self, groups: Sequence[tuple[str, GroupDelta]]) -> dict[str, Parameter]:
-        """The columns with the names of groups that may be missing, and the digests of gates."""
-        # Only groups that get jobs, settings or a gate may be missing; other groups need no name.
+        """The columns with the names of groups that may have no row yet, and the digests of gates."""
+        # A name is written only with a new row. Only a group that gets jobs, settings or a gate may have no row yet.
         new = [name for name, delta in groups if delta.may_be_missing]
         sealed = dict(zip(new, self._sealed(new), strict=True))
         gates = {name: self.rows.item(GATE, name) for name, delta in groups if delta.is_gated}
