@@ -20,7 +20,7 @@ class ShortCollections:
     Python begins a collection when there are many more new objects than freed ones. If each change frees as many
     objects as it makes, a collection would begin only with hundreds of thousands of young objects, and then hold up all
     requests for 0.1 s. A full collection visits each entry of each index: 20 ms with 400,000 jobs. So the collector
-    leaves alone the objects that are older or were read at the start. They need no collector: nothing that lives
+    leaves older objects alone, also those that were read at the start. They need no collector: nothing that lives
     longer than a request refers to itself, directly or through others, so it is freed with the last reference to it.
     """
 

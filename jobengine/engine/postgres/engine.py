@@ -313,7 +313,7 @@ class PostgresEngine:
         return self._steady() + self._offset
 
     def _answered(self, result: Result) -> None:
-        """Wake waiters and watchers, after the batch's callers were answered: they may wait again already."""
+        """Wake waiters and watchers, after the batch's callers were answered: a caller may wait again already."""
         self._waiters.wake(result)
         for name, opens in result.opens.items():
             self._openings.no_later(name, (opens - result.now.elapsed) / 1000)

@@ -36,8 +36,8 @@ class QueueScan:
 
 def scan_queue(connection: "Connection[Row]", rows: Rows, command: ListJobs) -> QueueScan:
     """
-    Find the jobs that a queue has now. A part has the number of jobs that is the command's limit, or fewer if they
-    are long. Raises QueueNotFound.
+    Find the jobs that a queue has now. The command's limit is the most jobs of a part; a part of long jobs has
+    fewer. Raises QueueNotFound.
     """
     found = _SCAN_QUEUE.execute(connection, digest=rows.name(command.queue)).fetchall()
     if not found:

@@ -8,8 +8,8 @@ start is right in any snapshot, and one statement reads it and the jobs that fol
 A claim start is advanced in three steps, each in a transaction of its own:
 
 1. A new claim start is proposed. Transactions that know of the proposal, and make a job ready before it, set it back.
-2. Then a new transaction records its own number. All transactions with a higher number know of the proposal: if it
-   writes, a transaction gets its number before it reads the queue, or sets claim start and proposal back without
+2. Then a new transaction records its own number. All transactions with a higher number know of the proposal: a
+   transaction that writes gets its number before it reads the queue, or sets claim start and proposal back without
    reading (`set_back`).
 3. Once all transactions with lower numbers have ended, the proposal becomes the claim start; or the first ready job
    does, if that job comes before the proposal.

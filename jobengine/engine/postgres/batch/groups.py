@@ -302,7 +302,7 @@ class LoadedGroups:
         return job is None or (job.ready and job.spec.rank == rank)
 
     def claimable(self, rank: Rank) -> Job | None:
-        """The job with this rank, if it is ready and its time-out has not passed."""
+        """The job with this rank, if it is ready and its timeout_time has not passed."""
         job = self.jobs.get(rank[2])
         if job is None:
             job = self._read(rank)

@@ -317,7 +317,7 @@ class _Loading:
         return [Query(*one) for one in zip(statements.keys_locked(keys, shared=shared), (_ignore, check), strict=False)]
 
     def _claims(self, parts: Sequence[PlannedPart], uids: Sequence[tuple[int, str]]) -> list[Query]:
-        """The queries for the first jobs, for each queue and tags, and as many jobs as all its claims may take."""
+        """The queries for the first jobs: for each queue and tags, up to the number that all its claims may take."""
         most = Counter[int]()
         kinds: set[tuple[int, tuple[str, ...]]] = set()
         for part in parts:
