@@ -168,6 +168,8 @@ class QueueTotals:
     workers_waiting: int = 0
     #: Whether claiming jobs is refused.
     paused: bool = False
+    #: The most jobs that the queue may hold; 0 is no limit.
+    max_jobs: int = 0
     #: See QueueCounts, and QueueStats.
     held: int = 0
     waiting: int = 0

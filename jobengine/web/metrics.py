@@ -216,7 +216,7 @@ class QueueMetrics:
         )
         self._wait = Family("jobengine_job_wait_seconds", "histogram", "Time from ready to claimed, by queue.")
         self._run = Family("jobengine_job_run_seconds", "histogram", "Time from claimed to the end of the attempt.")
-        self._schedules, self._dead_letters, self._failures = ([Family(*each) for each in some] for some in _OF_FEW)
+        self._limits, self._schedules, self._dead_letters, self._failures = map(_made, _OF_FEW)
 
     def add(self, queues: Iterable[QueueTotals]) -> None:
         """Add some queues; takes a microsecond or two a line."""
@@ -241,7 +241,9 @@ class QueueMetrics:
             family.pack()
 
     def _add_of_few(self, one: QueueTotals, queue: str) -> None:
-        """Add the metrics of queues with schedules, and of queues with a dead-letter queue."""
+        """Add the metrics of queues with a limit, with schedules, or with a dead-letter queue."""
+        if one.max_jobs:
+            self._limits[0].add(one.max_jobs, queue)
         if one.has_schedules:
             fired, skipped = (one.totals.get(f"schedule_{what}", 0) for what in ("fired", "skipped"))
             values = (fired, skipped, one.schedule_late / 1000, one.schedules_failing)
@@ -288,12 +290,17 @@ class QueueMetrics:
             self._waiting,
             self._wanted,
             self._paused,
+            *self._limits,
             *self._totals.values(),
             *self._schedules,
             *self._dead_letters,
             self._wait,
             self._run,
         ]
+
+
+def _made(families: Iterable[tuple[str, str, str]]) -> list[Family]:
+    return [Family(*family) for family in families]
 
 
 def _add_spread(family: Family, times: Spread, queue: str) -> None:
@@ -309,6 +316,8 @@ def _add_spread(family: Family, times: Spread, queue: str) -> None:
 
 #: The bounds of the histograms of queues, as text.
 _QUEUE_BOUNDS: Final = (*(f"{bound / 1000:g}" for bound in EXPORTED), "+Inf")
+#: The metric of a limit, which only queues with one have.
+_OF_LIMITS: Final = (("jobengine_queue_max_jobs", "gauge", "The most jobs that the queue may hold, in any state."),)
 #: The metrics of schedules, which only queues with schedules have.
 _OF_SCHEDULES: Final = (
     ("jobengine_schedule_fired_total", "counter", "Times of schedules that added a job."),
@@ -326,7 +335,7 @@ _OF_FAILURES: Final = (
     ("jobengine_failure_groups", "gauge", "Fingerprints of the failed and retrying jobs; at most 1,000."),
     ("jobengine_failure_groups_new", "gauge", "Fingerprints whose first job failed at most 15 minutes ago."),
 )
-_OF_FEW: Final = (_OF_SCHEDULES, _OF_DEAD_LETTERS, _OF_FAILURES)
+_OF_FEW: Final = (_OF_LIMITS, _OF_SCHEDULES, _OF_DEAD_LETTERS, _OF_FAILURES)
 _TOTALS: Final = {
     "added": "Jobs that were added.",
     "claimed": "Claims of jobs; a job that is retried is claimed again.",

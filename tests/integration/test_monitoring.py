@@ -74,7 +74,7 @@ def prometheus(make_daemon: MakeDaemon, tmp_path: Path) -> Iterator[Prometheus]:
     daemon = make_daemon("watched", settings={"ADMIN_KEY": ADMIN_KEY}).start()
     with daemon.client(admin_key=ADMIN_KEY) as client:
         client.make_queue()
-        client.call("POST", "/api/v1/queue", body={"name": "q", "target_wait_seconds": 60})
+        client.call("POST", "/api/v1/queue", body={"name": "q", "target_wait_seconds": 60, "max_jobs": 100})
         for state in ("complete", "failed"):
             client.add()
             client.update(client.claim().json["uid"], state)

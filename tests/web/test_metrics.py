@@ -255,6 +255,13 @@ def test_only_queues_with_a_target_have_a_metric_of_the_wanted_number_of_workers
     assert _key("jobengine_workers_wanted", queue="plain") not in seen
 
 
+def test_only_queues_with_max_jobs_have_a_metric_of_it(server: MemoryServer) -> None:
+    make_queue(server, "plain")
+    server.call("POST", "/api/v1/queue", body={"name": "q", "max_jobs": 7})
+    limits = {labels: value for (name, labels), value in _samples(server).items() if name == "jobengine_queue_max_jobs"}
+    assert limits == {_key("", queue="q")[1]: 7}
+
+
 def test_metrics_count_each_kind_of_waiting_request_separately(server: MemoryServer) -> None:
     answers = waiting(server)
     uid = add(server)["uid"]

@@ -78,6 +78,7 @@ def _totals(table: Table, now: int, activity: RecentActivity) -> QueueTotals:
         run=run,
         workers_waiting=activity.waiting(table.queue.name),
         paused=table.queue.paused,
+        max_jobs=table.queue.max_jobs,
         held=counts.held,
         waiting=counts.waiting,
         workers_wanted=_workers_wanted(table, counts, activity),
