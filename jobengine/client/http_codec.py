@@ -21,6 +21,8 @@ _LONG_BODY: Final = 1 << 20
 _LONGEST: Final = 1 << 30
 #: OpenSSL's codes for a certificate whose issuer is not known, such as 18 for a self-signed one.
 _UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
+#: The first bytes of the answer to plain HTTP of a server that speaks TLS.
+_TLS_ALERT: Final = b"\x15\x03"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -59,6 +61,13 @@ class Broken(Exception):
         #: Whether a reused connection broke before the answer's first byte: the server may have closed the idle
         #: connection.
         self.stale = stale
+
+
+def closed_without_answer(address: "Address", *, used_before: bool) -> Broken:
+    """The Broken for a connection that the server has closed before the first byte of an answer."""
+    # Some servers that speak TLS close a connection silently if its first bytes are plain HTTP.
+    hint = "" if used_before or address.tls else "; if it is a port for TLS, use https:// instead of http://"
+    return Broken(f"the connection was closed without an answer{hint}", stale=used_before)
 
 
 class TooLong(Broken):
@@ -254,7 +263,9 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            raise Broken(f"the answer is not HTTP ({error})") from None
+            is_tls = data.startswith(_TLS_ALERT)
+            seen = "it speaks TLS; use https:// instead of http://" if is_tls else f"the answer is not HTTP ({error})"
+            raise Broken(seen) from None
         if self._size > _LONGEST and not self.streamed:
             raise TooLong(f"it is longer than {_LONGEST} bytes")
         if self._surplus:

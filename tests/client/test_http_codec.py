@@ -72,6 +72,11 @@ def test_an_answer_that_is_not_http_breaks_the_connection() -> None:
         ResponseParser().feed(b"SSH-2.0-OpenSSH\r\n")
 
 
+def test_an_answer_in_tls_is_named_with_advice() -> None:
+    with pytest.raises(Broken, match=r"^it speaks TLS; use https:// instead of http://$"):
+        ResponseParser().feed(b"\x15\x03\x01\x00\x02\x02\x46")
+
+
 def test_the_body_of_an_endless_answer_is_returned_in_parts() -> None:
     parser = ResponseParser()
     parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n")

@@ -175,6 +175,16 @@ async def test_a_server_without_tls_is_distinguished_from_an_unreachable_server(
 
 @BOTH
 @in_loop
+async def test_a_new_connection_that_is_closed_without_an_answer_hints_at_tls(server: Server, kind: Any) -> None:
+    server.replies.put(None)
+    engine = kind(server.url, access_key="k", retry_for=0)
+    with pytest.raises(OutcomeUnknown, match=r"without an answer; if it is a port for TLS, use https:"):
+        await _done(engine.test())
+    await _close(engine)
+
+
+@BOTH
+@in_loop
 async def test_a_call_closes_its_connection_if_no_answer_comes_before_the_timeout(server: Server, kind: Any) -> None:
     engine = kind(server.url, access_key="k", timeout=0.5, retry_for=0)
     with pytest.raises(OutcomeUnknown, match="in time"):

@@ -6,7 +6,16 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, not_connected
+from ..http_codec import (
+    Address,
+    Broken,
+    NotConnected,
+    Request,
+    Response,
+    ResponseParser,
+    closed_without_answer,
+    not_connected,
+)
 
 #: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
@@ -256,7 +265,7 @@ class _Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """End the answer, or fail if it is incomplete."""
         if not self.parser.begun:
-            self._fail(Broken("the connection was closed without an answer", stale=self._used_before))
+            self._fail(closed_without_answer(self._address, used_before=self._used_before))
             return
         try:
             if not self.parser.complete:

@@ -7,7 +7,16 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from ..http_codec import Address, Broken, NotConnected, Request, Response, ResponseParser, not_connected
+from ..http_codec import (
+    Address,
+    Broken,
+    NotConnected,
+    Request,
+    Response,
+    ResponseParser,
+    closed_without_answer,
+    not_connected,
+)
 
 #: Seconds after which an idle connection is no longer used; the server closes it after 60.
 _IDLE: Final = 30.0
@@ -217,7 +226,7 @@ class _Connection:
         if data:
             self.parser.feed(data)
         elif not self.parser.begun:
-            raise Broken("the connection was closed without an answer", stale=self._used_before)
+            raise closed_without_answer(self._address, used_before=self._used_before)
         else:
             self.parser.end()
 
