@@ -66,7 +66,7 @@ class SettingsPart extends HTMLElement {
       // What was typed meanwhile stays, for the next time.
       if (JSON.stringify(values(element)) === JSON.stringify(given)) {
         draft.forget();
-        section.replaceWith(this.#setUp(fresh));
+        exchange(section, this.#setUp(fresh));
       }
       tell('Saved.');
       this.page.changed();
@@ -149,6 +149,16 @@ class SettingsPart extends HTMLElement {
   }
 }
 customElements.define('je-settings', SettingsPart);
+
+/** Show `next` in the place of a section with a form. The focus stays, and the text of its field is selected. */
+function exchange(section, next) {
+  const { activeElement: focused } = document;
+  const which = !section.contains(focused) ? null : focused.name ? `[name="${focused.name}"]` : '[type=submit]';
+  section.replaceWith(next);
+  const same = which && next.querySelector(which);
+  same?.focus({ preventScroll: true });
+  same?.select?.();
+}
 
 function keyField(label) {
   const element = field(label, { name: 'key', required: true, maxlength: 1024, value: newKey(), class: 'code' }, 'It can’t be shown again: copy it before you go on.');

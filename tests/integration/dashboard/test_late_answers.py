@@ -86,6 +86,22 @@ def test_text_typed_while_settings_are_being_saved_stays_and_can_be_saved(person
     assert queue.stats().max_jobs == 500
 
 
+def test_a_person_who_goes_to_the_next_field_while_settings_are_being_saved_can_type_on(
+    person: Person, queue: Queue
+) -> None:
+    """The form is built anew when the answer comes, so the field with the focus is another one then."""
+    person.look_at(queue.name, part="/settings")
+    person.field("Job limit").fill("500")
+    with Held(person.page, "queue", method="POST") as answer:
+        person.press("Save")
+        answer.wait()
+        person.field("Attempts").focus()
+        answer.let_go()
+    person.is_told("Saved.")
+    person.page.keyboard.type("3")
+    expect(person.field("Attempts")).to_have_value("3")
+
+
 @pytest.mark.parametrize("name", ["Next page", "Previous page"])
 def test_pressing_a_page_button_twice_before_the_answer_turns_one_page(person: Person, queue: Queue, name: str) -> None:
     queue.add_many([{"number": number} for number in range(160)])
