@@ -67,7 +67,7 @@ from ..wire.responses import (
     stats_value,
     workers_value,
 )
-from ..wire.shown_job import added_value, job_json, job_value, to_json
+from ..wire.shown_job import added_value, job_json, job_value, to_json, updated_value
 from .batch_calls import BatchCalls
 from .errors import brief_result, result_of
 from .metrics import CONTENT_TYPE, scrape
@@ -275,7 +275,7 @@ class Api(BatchCalls):
             job = await self._ask(request, command)
         except JobNotFound as error:
             job = await repeated_report(self.engine, command, error)
-        return request.reply(b"" if is_empty else job_json(job, command.queue))
+        return request.reply(b"" if is_empty else to_json(updated_value(job, command.queue)))
 
     @_app.route("/api/v1/job", "DELETE", "queueName jobUID", v1=True)
     async def delete_job(self, request: JobRequest) -> bytes:

@@ -11,7 +11,7 @@ from ..core.model import Job
 from ..engine.door import Busy, Full, NotOffered, OutcomeUnknown, Starting
 from ..http.problem import Problem
 from ..wire.request_head import BadInput, UnsupportedEncoding
-from ..wire.shown_job import is_cancelled, job_value
+from ..wire.shown_job import is_cancelled, updated_value
 from .near_misses import near_method, near_path
 
 
@@ -122,7 +122,7 @@ def result_of(result: tuple[str, str, Job | e.DomainError]) -> dict[str, Any]:
     """The result of one update of many, given the queue and the uid that were sent."""
     queue, uid, outcome = result
     if isinstance(outcome, Job):
-        return {"uid": uid, "status": 200, "job": job_value(outcome, queue)}
+        return {"uid": uid, "status": 200, "job": updated_value(outcome, queue)}
     status = _STATUS[type(outcome)]
     return {"uid": uid, "status": status.value, "error": str(outcome), **_more(outcome)}
 

@@ -114,10 +114,10 @@ class ShownJob(Value, frozen=True, omit_defaults=True):
         str | None,
         From(
             "None if notes is NO_NOTES and state is not FAILED"
-            " else notes.fingerprint if state is COMPLETE else fingerprint_of(standing)"
+            " else notes.fingerprint if updated or state is COMPLETE else fingerprint_of(standing)"
         ),
     ] = None
-    history: Annotated[tuple[ShownAttempt, ...], From("history(notes.history) if notes.history else ()")] = ()
+    history: Annotated[tuple[ShownAttempt, ...], From("history(notes.history, updated) if notes.history else ()")] = ()
     removed_at: Annotated[int | None, From(_seconds("removed"))] = None
     lease: Annotated[str | None, From("lease")] = None
     queue_name: Annotated[str | None, From("queue")] = None
@@ -151,17 +151,17 @@ def not_before_of(standing: Standing) -> int:
     return min(-(-max(standing.ready_at, standing.not_before) // 1000), _LARGEST)
 
 
-def _attempt(attempt: Attempt) -> ShownAttempt:
+def _attempt(attempt: Attempt, updated: bool) -> ShownAttempt:
     started, ended = attempt.started // 1000, attempt.ended // 1000
     outcome, worker, error = attempt.outcome, attempt.worker, attempt.error
-    fingerprint = None if outcome == "complete" else fingerprint_of_attempt(attempt)
+    fingerprint = attempt.fingerprint if updated or outcome == "complete" else fingerprint_of_attempt(attempt)
     return ShownAttempt(started, ended, outcome, worker, error, attempt.times, fingerprint)
 
 
-def _history(attempts: Sequence[Attempt]) -> tuple[ShownAttempt, ...]:
+def _history(attempts: Sequence[Attempt], updated: bool) -> tuple[ShownAttempt, ...]:
     if len(attempts) == 1:
-        return (_attempt(attempts[0]),)
-    return tuple([_attempt(one) for one in attempts])
+        return (_attempt(attempts[0], updated),)
+    return tuple([_attempt(one, updated) for one in attempts])
 
 
 def _depends_on(dependencies: Dependencies, home: str) -> tuple[str | ShownDependency, ...]:
@@ -207,7 +207,8 @@ def _maker(number: int) -> Callable[..., ShownJob]:
     fields = ShownJob.__struct_fields__[:number]
     given = ", ".join(types[name].__metadata__[0].expression for name in fields)
     made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
-        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home: ShownJob({given})", _NAMES
+        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home, updated: ShownJob({given})",
+        _NAMES,
     )
     return made
 
@@ -224,10 +225,18 @@ def added_value(added: Added, queue: str) -> Any:
     return replace(job_value(added.job, queue), replaced=True)
 
 
-def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False) -> Any:
+def updated_value(job: Job, queue: str) -> Any:
+    """
+    A job of `queue` for the answer to its update, as a value for to_json. It has only the fingerprints that workers
+    sent: making one takes longer than the update, and who reports a failure knows its error.
+    """
+    return job_value(job, queue, updated=True)
+
+
+def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False, updated: bool = False) -> Any:
     """
     A job of `queue` for an answer, as a value for to_json; the content keeps its exact bytes. `named` adds the queue's
-    name, and `lease` the lease.
+    name, `lease` the lease, and `updated` leaves out fingerprints that no worker sent.
     """
     spec, standing = job.spec, job.standing
     state, notes, rare = standing.state, standing.notes, spec.rare
@@ -245,7 +254,7 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False)
         make = _shown if rare.batch is None else _shown_with_batch
     else:
         make = _shown_with_all
-    return make(spec, rare, standing, state, notes, expires, removed, token, name, queue)
+    return make(spec, rare, standing, state, notes, expires, removed, token, name, queue, updated)
 
 
 def _with_group(rare: Rare) -> Rare:

@@ -129,7 +129,7 @@ def test_each_update_has_its_own_result(server: MemoryServer) -> None:
         {"uid": plain, "new_status": "complete", "result": 1},
         {"uid": lost, "lease": old, "new_status": "complete"},
         {"uid": "no uid", "new_status": "complete"},
-        {"uid": held, "lease": leases[held], "new_status": "failed", "error": "e"},
+        {"uid": held, "lease": leases[held], "new_status": "failed", "error": "e", "fingerprint": "e"},
     )
     assert answer.status == 200
     results = answer.json["results"]

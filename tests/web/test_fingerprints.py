@@ -24,10 +24,23 @@ def _fail(server: MemoryServer, error: str | None = REFUSED, **changes: Any) -> 
     return change(server, job["uid"], new_status="failed", lease=job["lease"], **sent, **changes).json
 
 
+def _fingerprints(job: Any) -> list[str | None]:
+    """The fingerprints of a job and of its attempts."""
+    return [one.get("fingerprint") for one in (job, *job["history"])]
+
+
 def test_a_failed_job_and_each_of_its_failed_attempts_show_a_fingerprint(server: MemoryServer) -> None:
-    job = _fail(server)
-    assert job["fingerprint"] == fingerprint(REFUSED)
-    assert job["history"][0]["fingerprint"] == fingerprint(REFUSED)
+    job = read(server, _fail(server)["uid"]).json
+    assert _fingerprints(job) == [fingerprint(REFUSED)] * 2
+
+
+def test_the_answer_to_a_report_has_only_a_fingerprint_that_the_worker_sent(server: MemoryServer) -> None:
+    assert _fingerprints(_fail(server)) == [None, None]
+    assert _fingerprints(_fail(server, fingerprint="smtp:refused")) == ["smtp:refused"] * 2
+    add(server)
+    reports = [{"uid": hold(server)["uid"], "new_status": "failed", "error": REFUSED}]
+    answer = server.call("POST", "/api/v1/jobs", body={"queue_name": "q", "updates": reports}).json
+    assert _fingerprints(answer["results"][0]["job"]) == [None, None]
 
 
 def test_failures_are_listed_by_fingerprint_with_the_largest_group_first(server: MemoryServer) -> None:
