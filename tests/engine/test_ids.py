@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from uuid import RFC_4122, UUID
 
 import pytest
@@ -26,6 +28,12 @@ def test_ids_are_unique_and_every_random_bit_takes_both_values() -> None:
     assert len(ids) == 1000
     # Six bits, always the same, say that the id is a random UUID.
     assert random_bits(ids) == 122
+
+
+def test_a_forked_process_makes_other_ids() -> None:
+    script = "import os; from jobengine.engine.ids import new_uuid; new_uuid(); os.fork(); print(new_uuid())"
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60).stdout.split()
+    assert len(made) == len(set(made)) == 2
 
 
 def test_an_ordered_id_begins_with_the_time_and_the_rest_is_random(monkeypatch: pytest.MonkeyPatch) -> None:
