@@ -31,8 +31,10 @@ def test_ids_are_unique_and_every_random_bit_takes_both_values() -> None:
 
 
 def test_a_forked_process_makes_other_ids() -> None:
-    script = "import os; from jobengine.engine.ids import new_uuid; new_uuid(); os.fork(); print(new_uuid())"
-    made = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60).stdout.split()
+    script = (
+        "import os; from jobengine.engine.ids import new_uuid; new_uuid(); os.fork() and os.wait(); print(new_uuid())"
+    )
+    made = subprocess.check_output([sys.executable, "-c", script], timeout=60).split()
     assert len(made) == len(set(made)) == 2
 
 
