@@ -5,13 +5,13 @@ The class ShownJob is the table of a job's fields. Each line has a field's name,
 it is at its default, it is left out. A test compares the table with requests, records and api_schema.yml.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 from attrs import frozen
-from msgspec import Raw
-from msgspec.structs import replace
+from msgspec import Raw, defstruct
+from msgspec.structs import fields, replace
 
 from ..core.commands import Added
 from ..core.dead_letters import DUE
@@ -30,6 +30,7 @@ from ..core.model import (
     Job,
     Rare,
     Standing,
+    State,
 )
 from ..core.values import Value
 from .unique_keys import ShownDebounce, ShownUnique, shown_debounce, shown_unique
@@ -176,7 +177,6 @@ def _depends_on(dependencies: Dependencies, home: str) -> tuple[str | ShownDepen
 
 #: The names in the expressions of ShownJob.
 _NAMES: Final[dict[str, Any]] = {
-    "ShownJob": ShownJob,
     "Raw": Raw,
     "INPROGRESS": INPROGRESS,
     "QUEUED": QUEUED,
@@ -196,26 +196,42 @@ _NAMES: Final[dict[str, Any]] = {
 }
 
 
-def _maker(number: int) -> Callable[..., ShownJob]:
+def _maker(left_out: Set[str] = frozenset()) -> Callable[..., Any]:
     """
-    Compile the function that makes a ShownJob from the expressions of its first `number` fields.
+    Compile the function that makes a value like ShownJob, without fields that are at their defaults.
 
     The function passes the values by position, which takes 0.2 us (0.45 for more than 30 values) instead of 0.9 by
-    name. Since it is generated, the order is always right.
+    name. Since it is generated, the order is always right. Each field that is left out saves 0.02 us.
     """
     types = get_type_hints(ShownJob, include_extras=True)
-    fields = ShownJob.__struct_fields__[:number]
-    given = ", ".join(types[name].__metadata__[0].expression for name in fields)
-    made: Callable[..., ShownJob] = eval(  # noqa: S307  # its text comes from this file only
-        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home, updated: ShownJob({given})",
-        _NAMES,
+    kept = [one for one in fields(ShownJob) if one.name not in left_out]
+    given = ", ".join(types[one.name].__metadata__[0].expression for one in kept)
+    shape = [(one.name, one.type) if one.required else (one.name, one.type, one.default) for one in kept]
+    named = {**_NAMES, "Shown": defstruct("ShownJob", shape, bases=(Value,), frozen=True, omit_defaults=True)}
+    made: Callable[..., Any] = eval(  # noqa: S307  # its text comes from this file only
+        f"lambda spec, rare, standing, state, notes, expires, removed, lease, queue, home, updated: Shown({given})",
+        named,
     )
     return made
 
 
-_shown: Final = _maker(ShownJob.__struct_fields__.index("group") + 1)
-_shown_with_batch: Final = _maker(ShownJob.__struct_fields__.index("batch") + 1)
-_shown_with_all: Final = _maker(len(ShownJob.__struct_fields__))
+_ORDER: Final = ShownJob.__struct_fields__
+_OF_RARE: Final = frozenset(_ORDER[_ORDER.index("group") :])
+#: The fields of a job in progress alone.
+_WHILE_HELD: Final = frozenset({"lease_expires", "started", "cancel_requested"})
+#: The fields that an unfinished job without notes lacks.
+_AFTER_REPORTS: Final = frozenset({"progress", "result", "error", "cancelled", "fingerprint", "history", "removed_at"})
+#: For jobs without rare fields, by state.
+_shown: Final = {state: _maker(_OF_RARE if state is INPROGRESS else _OF_RARE | _WHILE_HELD) for state in State}
+#: For those of them that have no notes either.
+_shown_without_notes: Final = {
+    **_shown,
+    QUEUED: _maker(_OF_RARE | _WHILE_HELD | _AFTER_REPORTS),
+    INPROGRESS: _maker(_OF_RARE | _AFTER_REPORTS),
+}
+_shown_with_group: Final = _maker(_OF_RARE - {"group"})
+_shown_with_batch: Final = _maker(_OF_RARE - {"group", "batch"})
+_shown_with_all: Final = _maker()
 
 
 def added_value(added: Added, queue: str) -> Any:
@@ -247,11 +263,11 @@ def job_value(job: Job, queue: str, *, lease: bool = False, named: bool = False,
         removed = job.deadline
     token, name = standing.lease if lease else None, queue if named else None
     if rare is NO_RARE and not notes.dead_letter:
-        make = _shown
+        make = (_shown_without_notes if notes is NO_NOTES else _shown)[state]
     elif notes.dead_letter or rare.moved_from is not None:
         make, rare = _shown_with_all, _with_group(rare)
     elif rare.unique_key is None and rare.context is NO_CONTEXT and rare.dependencies is None:
-        make = _shown if rare.batch is None else _shown_with_batch
+        make = _shown_with_group if rare.batch is None else _shown_with_batch
     else:
         make = _shown_with_all
     return make(spec, rare, standing, state, notes, expires, removed, token, name, queue, updated)

@@ -12,7 +12,7 @@ from jobengine.core.commands import NewJob
 from jobengine.core.dependencies import Dependencies, OnDependencyFailure, batch_key
 from jobengine.core.fact_codec import decode, encode
 from jobengine.core.facts import JobAdded
-from jobengine.core.model import Context, Job, Notes, Rare, Spec, Standing, State
+from jobengine.core.model import NO_NOTES, Context, Job, Notes, Rare, Spec, Standing, State
 from jobengine.core.retention import retention
 from jobengine.wire import bodies
 from jobengine.wire.shown_job import ShownJob, job_json, job_value, to_json
@@ -127,6 +127,17 @@ def test_each_field_of_a_job_is_shown_with_the_value_from_its_source() -> None:
     queued = json.loads(to_json(job_value(_in(State.QUEUED), "mail", lease=True, named=True)))
     first = {**_SHOWN, **_SHOWN_AT_FIRST, "state": "queued"}
     assert queued == {name: value for name, value in first.items() if name not in _WHILE_HELD}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("notes", [NO_NOTES, msgspec.structs.replace(FULL_JOB.standing.notes, dead_letter="")])
+def test_a_rare_field_adds_only_itself_to_a_shown_job(state: State, notes: Notes) -> None:
+    standing = msgspec.structs.replace(_full_job().standing, state=state, notes=notes, ended="")
+    plain, rare = spec_of(), msgspec.structs.replace(spec_of(), rare=Rare(context=Context(meta="{}")))
+    before, shown = (
+        json.loads(to_json(job_value(Job(spec, standing), "mail", lease=True, named=True))) for spec in (plain, rare)
+    )
+    assert shown == {**before, "meta": {}}
 
 
 @pytest.mark.parametrize("group", [None, "g"])
