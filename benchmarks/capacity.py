@@ -52,10 +52,10 @@ def _additions(length: int, size: int = 1_000) -> Conversation:
         yield request("PUT", f"/api/v1/jobs?queueName={QUEUE}", {"queue_name": QUEUE, "jobs": jobs})
 
 
-def _completions(size: int = 1_000) -> Conversation:
+def _completions() -> Conversation:
     """Requests that claim and complete all jobs, as a worker that gives its name does."""
-    claim = request("POST", "/api/v1/job/next", {"queue_names": [QUEUE], "count": size, "worker": "host-4711"})
-    for _ in range(JOBS // size):
+    claim = request("POST", "/api/v1/job/next", {"queue_names": [QUEUE], "count": 1_000, "worker": "host-4711"})
+    for _ in range(JOBS // 1_000):
         yield complete_many(QUEUE, uids_in((yield claim)))
 
 

@@ -212,11 +212,6 @@ class Activity:
     def _new(self, name: str) -> _QueueActivity:
         return _QueueActivity(lambda span, number: self.find(name, span, number))
 
-    @property
-    def is_unsaved(self) -> bool:
-        """Whether any period is unsaved."""
-        return bool(self._changed)
-
     def take_unsaved(self) -> dict[str, Unsaved]:
         """The periods that have changed since the last call, by queue; each replaces its saved version."""
         taken: dict[str, Unsaved] = {}

@@ -9,14 +9,14 @@ from ..storage.errors import WrongSecret
 from ..storage.journal import check_beginning
 
 
-def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) -> bytes:
+def find_secret(*databases: str) -> bytes:
     """
     The SECRET from SECRET or SECRET_FILE, or from the key file of the first of `databases` that has one.
 
     Also forbids core dumps of this process. Raises BadSecret, WrongSecret if there is no SECRET, NotADatabase if the
     first of `databases` is another kind of file, and OSError.
     """
-    secret = _find(databases, environment)
+    secret = _find(databases)
     if secret is None:
         check_beginning(databases[0])
         raise _missing(
@@ -25,20 +25,20 @@ def find_secret(*databases: str, environment: Mapping[str, str] = os.environ) ->
     return secret
 
 
-def find_new_secret(database: str, environment: Mapping[str, str] = os.environ) -> bytes:
+def find_new_secret(database: str) -> bytes:
     """
     The SECRET for a new database, from the same sources as `find_secret`. Raises BadSecret, WrongSecret if there is no
     SECRET, and OSError.
     """
-    secret = _find([database], environment)
+    secret = _find([database])
     if secret is None:
         raise _missing([database], f"set the SECRET that {database} is to have")
     return secret
 
 
-def _find(databases: Sequence[str], environment: Mapping[str, str]) -> bytes | None:
+def _find(databases: Sequence[str]) -> bytes | None:
     forbid_dumps()
-    secret = _set_secret(environment)
+    secret = secret_from("SECRET", os.environ)
     if secret is not None:
         return secret
     key_file = next(filter(os.path.lexists, _key_files(databases)), None)
@@ -53,20 +53,20 @@ def _key_files(databases: Sequence[str]) -> list[str]:
     return [path + ".key" for path in databases]
 
 
-def find_set_secret(environment: Mapping[str, str] = os.environ) -> bytes:
+def find_set_secret(environment: Mapping[str, str]) -> bytes:
     """
     The SECRET from SECRET or SECRET_FILE, for a database that has no key file.
 
     Also forbids core dumps of this process. Raises BadSecret.
     """
     forbid_dumps()
-    secret = _set_secret(environment)
+    secret = secret_from("SECRET", environment)
     if secret is None:
         raise BadSecret("set SECRET or SECRET_FILE: a database in PostgreSQL has no key file beside it")
     return secret
 
 
-def find_go_secret(database: str, file: str | None, environment: Mapping[str, str] = os.environ) -> bytes:
+def find_go_secret(database: str, file: str | None) -> bytes:
     """
     The SECRET of the Go version, from a file named by an option or from GO_SECRET.
 
@@ -74,7 +74,7 @@ def find_go_secret(database: str, file: str | None, environment: Mapping[str, st
     """
     if file is not None:
         return read_new_secret(file)
-    secret = secret_from("GO_SECRET", environment)
+    secret = secret_from("GO_SECRET", os.environ)
     if secret is None:
         raise WrongSecret(
             f"the SECRET of the Go version is missing; set GO_SECRET to the one that {database} was written with, or "
@@ -83,9 +83,9 @@ def find_go_secret(database: str, file: str | None, environment: Mapping[str, st
     return secret
 
 
-def is_in_key_file(environment: Mapping[str, str] = os.environ) -> bool:
+def is_in_key_file() -> bool:
     """Whether the SECRET comes from a key file, not from the environment; raises BadSecret."""
-    return _set_secret(environment) is None
+    return secret_from("SECRET", os.environ) is None
 
 
 def read_new_secret(path: str) -> bytes:
@@ -102,7 +102,3 @@ def warning_about(new_secret: bytes) -> str:
     """A warning if a new secret can be guessed, otherwise empty."""
     why = weakness(new_secret)
     return f"The new SECRET {why} and can be guessed." if why else ""
-
-
-def _set_secret(environment: Mapping[str, str]) -> bytes | None:
-    return secret_from("SECRET", environment)

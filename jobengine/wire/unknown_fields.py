@@ -70,7 +70,7 @@ def known_only(body: bytes, kind: type[Struct]) -> bytes:
     return _write(kept)
 
 
-def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool = False) -> bytes:
+def with_main_names(body: bytes, kind: type[Struct], *, pass_unknown: bool) -> bytes:
     """
     Rename each field for a queue to the field's name in `kind`, at any depth. Raises BadInput for an object with both
     names, unless unknown fields are ignored.

@@ -29,9 +29,9 @@ A, B, C = (uid_of(at) for at in range(1, 4))
 OTHER = "dead"
 
 
-def with_dead_letters(ask: Asker, keep_minutes: int | None = 7, key: bytes = KEY, **more: Any) -> None:
+def with_dead_letters(ask: Asker, keep_minutes: int | None = 7, **more: Any) -> None:
     """Make the queue `dead` the dead-letter queue of `q`."""
-    ask.create(OTHER, key)
+    ask.create(OTHER)
     ask.reconfigure(dead_letter=(OTHER, keep_minutes), **more)
 
 

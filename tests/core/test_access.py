@@ -153,10 +153,10 @@ def test_a_new_owner_key_replaces_the_old_owner_key(world: World) -> None:
     assert world.ask(c.Claim(queue="q", access_key=b"w"))
 
 
-def of_go(world: World, key: bytes = KEY) -> Queue:
+def of_go(world: World) -> Queue:
     """Give a world's queue a key digest as imported from the Go version."""
     queue = world.tables.queues["q"].queue
-    world.apply([QueueChanged(evolve(queue, digest=access.digest_of_sha512(sha512(key).hexdigest(), queue.salt)))])
+    world.apply([QueueChanged(evolve(queue, digest=access.digest_of_sha512(sha512(KEY).hexdigest(), queue.salt)))])
     return world.tables.queues["q"].queue
 
 

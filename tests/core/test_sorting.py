@@ -33,8 +33,8 @@ def sort_some(tables: Tables, sort: Sort, most: int) -> None:
             table.sort_some(sort, most)
 
 
-def make_whole(table: QueueTable, sort: Sort, slice_size: int = 7) -> None:
-    while not table.sort_some(sort, slice_size):
+def make_whole(table: QueueTable, sort: Sort) -> None:
+    while not table.sort_some(sort, 7):
         pass
 
 

@@ -174,13 +174,13 @@ def _exported(database: Database, folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def soaking(folder: Path, rate: float, daemons: int = 2) -> Iterator[tuple[Soak, Database]]:
+def soaking(folder: Path, rate: float) -> Iterator[tuple[Soak, Database]]:
     """Daemons under load on a database of their own; everything is removed at the end."""
     with running(log_min_messages="panic") as cluster:
         database = Database.make(cluster, "soaked")
         database.clear(secret=SECRET.encode())
         settings = {"DATABASE_URL": database.url, "LOG_REQUESTS": "errors"}
-        soak = Soak([Daemon(folder / f"home {at}", settings) for at in range(daemons)], rate)
+        soak = Soak([Daemon(folder / f"home {at}", settings) for at in range(2)], rate)
         try:
             for daemon in soak.daemons:
                 daemon.start()

@@ -7,7 +7,6 @@ completed. At the end all failed jobs are retried: then every job runs to its en
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
@@ -16,7 +15,7 @@ from uuid import UUID
 
 from attrs import define, field
 
-from tests.integration.daemons import Daemon, until
+from tests.integration.daemons import until
 
 from .campaigns import OnFile, OnPostgres
 from .crew import Caller, require
@@ -173,9 +172,9 @@ class _Campaign(Crowd):
             return [f"{len(left)} of {len(jobs)}", *texts]
 
 
-def workflows(kills: int = 6, make_daemon: Callable[..., Daemon] = Daemon) -> OnFile:
+def workflows(kills: int = 6) -> OnFile:
     """The trial on a file."""
-    return OnFile("dependencies", _Campaign, kills, make_daemon)
+    return OnFile("dependencies", _Campaign, kills)
 
 
 def postgres_workflows(kills: int = 6) -> OnPostgres:

@@ -31,8 +31,8 @@ def set_batch(server: MemoryServer, name: str, then: c.NewJob | None = None) -> 
     return run(server, c.SetBatch(queue="q", access_key=b"key", name=name, then=then, defaults=Defaults()))
 
 
-def close_batch(server: MemoryServer, name: str) -> Any:
-    return run(server, c.CloseBatch(queue="q", access_key=b"key", name=name))
+def close_batch(server: MemoryServer) -> Any:
+    return run(server, c.CloseBatch(queue="q", access_key=b"key", name="b"))
 
 
 def run(server: MemoryServer, command: c.Command[Any]) -> Any:

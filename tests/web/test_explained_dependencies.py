@@ -76,7 +76,7 @@ def test_explain_of_a_job_at_the_batch_end_shows_the_counts_of_the_batch(server:
     add_jobs(server, *[job(number, batch="b") for number in range(1, 6)])
     update(server, uid(1), "complete")
     assert _reason(server, 9) == "It waits for the batch b (4 of 5 jobs unfinished, still open)."
-    close_batch(server, "b")
+    close_batch(server)
     assert _reason(server, 9) == "It waits for the batch b (4 of 5 jobs unfinished)."
     for number in range(2, 6):
         update(server, uid(number), "failed")
@@ -89,7 +89,7 @@ def test_an_explanation_says_what_to_do_about_a_batch_that_lost_a_job(server: Me
     set_batch(server, "b", then=job(9))
     add_jobs(server, job(1, batch="b"))
     _remove(server, 1)
-    close_batch(server, "b")
+    close_batch(server)
     assert _reason(server, 9).startswith("It failed because of the batch b (no jobs, 1 removed).")
 
 

@@ -90,7 +90,7 @@ def test_a_batch_is_one_node_between_its_jobs_and_the_job_at_its_end(server: Mem
     assert _edges(_graph(server, 9).json) == {("b", uid(9))}
     for number in range(1, 8):
         update(server, uid(number), "complete")
-    close_batch(server, "b")
+    close_batch(server)
     (node,) = [node for node in _graph(server, 9).json["nodes"] if "uid" not in node]
     assert (node["state"], node["open"], node["complete"]) == ("complete", False, 6)
     assert _edges(_graph(server, 2).json) == {(uid(1), uid(2)), (uid(2), "b"), ("b", uid(9))}

@@ -103,7 +103,7 @@ def test_the_results_in_an_answer_have_at_most_1_mib_together(server: MemoryServ
 def test_a_claim_of_the_job_at_the_batch_end_returns_the_outcome_of_the_batch(server: MemoryServer) -> None:
     set_batch(server, "b", then=job(9))
     add_jobs(server, job(1, batch="b"), job(2, batch="b"))
-    close_batch(server, "b")
+    close_batch(server)
     add_key(server, "worker", "worker")
     for number in (1, 2):
         _finish(server, number)

@@ -52,7 +52,7 @@ def begin_and_load(
     guess: dict[str, Known],
     tasks: Sequence[Task],
     first: Sequence[Statement],
-    keys: Collection[tuple[int, bytes]] = (),
+    keys: Collection[tuple[int, bytes]],
 ) -> tuple[Now, LoadedTables | None]:
     """
     Begin a transaction and load what the tasks need, in one round trip; only for tasks that may share a batch. `guess`
