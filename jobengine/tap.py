@@ -185,7 +185,7 @@ def _postgres_engine(settings: Settings, url: str, secret: Callable[[], bytes], 
     return PostgresEngine(
         url=url,
         secret=secret,
-        thread=lambda name: DiskThread(reactor, name),
+        thread=lambda name: DiskThread(reactor, name, daemon=True),
         clock=reactor,
         new_id=ordered_uuid,
         edge=Edge(settings.defaults, TIMETABLE),

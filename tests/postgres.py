@@ -149,6 +149,21 @@ class Cluster:
             self._server.wait(30)
             self._server = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside, its processes neither run nor end, as on a frozen host."""
+        assert self._server is not None
+        pid = self._server.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        processes = [pid, *map(int, children)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def _command(self, program: str, *arguments: str) -> list[str]:
         """A command line for a program; PostgreSQL refuses to be run by root."""
         return self.as_its_user(str(_programs() / program), *arguments)

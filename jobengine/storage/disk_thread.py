@@ -1,6 +1,8 @@
 """A thread for the disk: runs blocking calls in order."""
 
 from collections.abc import Callable
+from functools import partial
+from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -13,10 +15,12 @@ R = TypeVar("R")
 class DiskThread:
     """A thread pool with one thread; calling the pool runs a function on the thread."""
 
-    def __init__(self, reactor: Any, name: str) -> None:
-        """`name` is the name of the thread."""
+    def __init__(self, reactor: Any, name: str, *, daemon: bool = False) -> None:
+        """`name` is the name of the thread. With `daemon`, the process may end during a call."""
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name=name)
+        if daemon:
+            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
 
     def start(self) -> None:
         """

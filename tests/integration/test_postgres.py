@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -218,6 +218,23 @@ def test_servers_continue_with_all_acknowledged_changes_after_the_database_was_k
         assert "the database is reached again" in one.log
         # The driver's own log lines would only repeat the errors.
         assert "psycopg" not in one.log + other.log
+
+
+def test_a_server_whose_database_is_frozen_ends_before_systemd_kills_it(
+    make_server: Callable[..., Daemon], cluster: Cluster
+) -> None:
+    daemon = make_server().start()
+    with daemon.client() as client:
+        client.make_queue()
+        client.claim()  # it makes the connection that the next claim uses
+        claim = HTTPConnection("127.0.0.1", daemon.port)
+        with cluster.frozen():
+            claim.request("GET", "/api/v1/job/next?queueName=q", headers={"X-Access-Key": "key"})
+            assert client.call("GET", "/test").status == 200
+            assert daemon.stop(15) == 0
+        with pytest.raises(LOST):
+            claim.getresponse()
+    assert "the database does not answer: the server ends without closing its connections" in daemon.log
 
 
 def test_a_failover_to_the_standby_loses_nothing_and_no_job_is_held_twice(

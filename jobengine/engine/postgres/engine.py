@@ -35,6 +35,7 @@ from .batch.plan import Task, overlaps
 from .batch.session import Session
 from .batch.session_connection import Reach
 from .claimers import SharedClaims
+from .closing import end_threads
 from .database.connection import connected, start_failures
 from .database.pipeline import Row
 from .database.rows import Rows, has_flow
@@ -232,11 +233,13 @@ class PostgresEngine:
         if self._started:
             self._notifications.stop()
             self._claims.stop()
-            await self._line_moves.stop()
-            await self._history.stop()
-            await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
-            for lane in self._lanes:
-                lane.thread.stop()
+            threads = [*(lane.thread for lane in self._lanes), *self._notifications.threads]
+            await end_threads(threads, self._close(), self.clock)
+
+    async def _close(self) -> None:
+        await self._line_moves.stop()
+        await self._history.stop()
+        await gatherResults([lane.thread(lane.session.close) for lane in self._lanes])
 
     async def readiness(self) -> Readiness:
         reason = self._reason() if self._started else "starting"

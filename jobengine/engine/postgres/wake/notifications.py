@@ -65,7 +65,11 @@ class Notifications:
         self.sender.stop()
         if self.listener is not None:
             self.listener.stop()
-            self.listener.thread.stop()
+
+    @property
+    def threads(self) -> list[Thread]:
+        """The listener's thread, if there is one; the caller ends it after `stop`."""
+        return [] if self.listener is None else [self.listener.thread]
 
     def announce(self, result: Result) -> None:
         """Notify other servers of a batch's changes."""
