@@ -242,7 +242,7 @@ class OrderContract(Contract):
         ask.delete(jobs[0])
         assert given(waiting) == [uid_of(jobs[1])]
 
-    def test_a_strict_group_whose_first_job_needs_other_tags_waits(self, ask: Asker) -> None:
+    def test_a_claim_gets_no_job_of_a_strict_group_whose_first_job_has_other_tags(self, ask: Asker) -> None:
         ask.reconfigure(group_order=GroupOrder.STRICT)
         ask.add(group="a", tags=("x",))
         ask.add(group="a", tags=("y",))

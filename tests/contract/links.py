@@ -46,7 +46,7 @@ class LinksContract(Contract):
         assert len(links(ask, A, most=1).dependants[A]) == 1
         assert not links(ask, A).dependants
 
-    def test_jobs_that_wait_for_a_batch_are_read_by_its_key(self, ask: Asker) -> None:
+    def test_jobs_that_wait_for_a_batch_are_read_by_the_key_of_the_batch(self, ask: Asker) -> None:
         set_batch(ask)
         read = links(ask, batch_key("b"), most=5)
         assert (read.jobs, read.dependants) == ([], {batch_key("b"): [("q", D)]})

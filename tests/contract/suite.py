@@ -229,7 +229,7 @@ class JobsContract(Contract):
         with pytest.raises(JobNotFound):
             ask.read(job)
 
-    def test_a_queued_job_is_removed_at_its_timeout_time_on_every_engine(self, world: World, ask: Asker) -> None:
+    def test_a_queued_job_is_removed_exactly_when_its_timeout_time_has_come(self, world: World, ask: Asker) -> None:
         job = ask.add(timeout_time=world.now // 1000 + 60)
         world.advance(59.999)
         assert ask.peek() == job

@@ -116,7 +116,7 @@ def test_a_locked_row_of_a_deleted_queue_is_removed_after_it_is_unlocked(
     assert set(_rows(world).values()) == {0}
 
 
-def test_another_server_reads_the_same_job_as_the_server_that_cached_it(database: Database) -> None:
+def test_a_cached_job_equals_the_job_that_another_server_reads(database: Database) -> None:
     database.clear()
     first, second = PostgresWorld(database.url), PostgresWorld(database.url)
     here, there = Asker(first), Asker(second)
@@ -240,7 +240,7 @@ def test_a_server_leaves_a_host_that_became_a_standby_and_connects_to_the_primar
 
 
 @pytest.mark.parametrize(("more", "seconds"), [("", "10"), (" keepalives_idle=99", "99")])
-def test_a_silent_host_is_given_up_after_the_default_or_the_urls_time_out(
+def test_a_silent_host_is_given_up_after_the_time_out_in_the_url_or_else_the_default(
     database: Database, more: str, seconds: str
 ) -> None:
     with connected(database.url + more) as connection:
@@ -255,7 +255,7 @@ def test_options_in_the_url_are_kept_together_with_the_options_of_jobengine(data
     assert shown == [("12s",), ("jobengine",)]
 
 
-def test_each_part_of_a_streamed_queue_has_at_most_the_bytes_of_a_page(
+def test_each_part_of_a_streamed_queue_is_no_longer_than_the_byte_limit_of_a_page(
     world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = Asker(world)

@@ -67,7 +67,7 @@ class UniqueKeysContract(Contract):
         world.set_wall_clock(3_600)
         assert put(ask)[1] == "kept"
 
-    def test_a_key_that_was_free_several_times_has_one_holder(self, world: World, ask: Asker) -> None:
+    def test_a_key_taken_again_several_times_passes_from_each_job_to_the_next(self, world: World, ask: Asker) -> None:
         uids = set()
         for _ in range(5):
             job, how = put(ask, UniqueRule(seconds=1))
@@ -79,7 +79,7 @@ class UniqueKeysContract(Contract):
         assert (len(uids), len(lost)) == (5, 4)
 
     @pytest.mark.parametrize("with_groups", [False, True])
-    def test_a_replaced_job_is_claimed_by_its_new_tags_priority_and_content(
+    def test_a_job_whose_content_is_replaced_is_claimed_by_its_new_tags_and_priority(
         self, ask: Asker, with_groups: bool
     ) -> None:
         more: dict[str, Any] = {}
@@ -99,7 +99,7 @@ class UniqueKeysContract(Contract):
         assert ask.hold().spec.uid == other.spec.uid
         assert put(ask, STARTED, 3, **more)[1] == ("new" if with_groups else "kept")
 
-    def test_a_replaced_job_survives_a_restart(self, world: World, ask: Asker) -> None:
+    def test_a_job_whose_content_was_replaced_survives_a_restart(self, world: World, ask: Asker) -> None:
         put(ask, REPLACE, 1, delay_seconds=60)
         job, _ = put(ask, UniqueRule(seconds=5, if_queued=IfQueued.REPLACE, debounce=Debounce(2, 3)), 2)
         world.reopen()
@@ -130,7 +130,7 @@ class UniqueKeysContract(Contract):
         assert put(ask)[1] == "kept"
         assert ask.counts() == {State.INPROGRESS: 3}
 
-    def test_a_bulk_add_replaces_stored_jobs_and_earlier_jobs_of_the_request_and_a_refused_one_none(
+    def test_a_bulk_add_replaces_stored_jobs_and_its_own_earlier_jobs_or_if_refused_no_job(
         self, world: World, ask: Asker
     ) -> None:
         first, _ = put(ask, REPLACE, 1)
@@ -148,7 +148,9 @@ class UniqueKeysContract(Contract):
         ]
         assert [job.spec.content for job in ask.jobs()] == [b'{"n":2}', b'{"n":3}']
 
-    def test_concurrent_adds_replace_one_job(self, world: World, ask: Asker) -> None:
+    def test_of_concurrent_adds_with_a_key_the_first_adds_a_job_and_the_others_replace_it(
+        self, world: World, ask: Asker
+    ) -> None:
         requests = [adding({"unique": REPLACE, "content": b'{"n":%d}' % number}) for number in range(9)]
         added = [one for (one,) in world.all_of(*map(world.engine.ask, requests))]
         assert sorted((one.new, one.replaced) for one in added) == [(False, True)] * 8 + [(True, False)]
@@ -156,7 +158,7 @@ class UniqueKeysContract(Contract):
         assert job in [one.job for one in added]
 
     @pytest.mark.parametrize("end", [State.COMPLETE, State.FAILED])
-    def test_a_replaced_job_of_a_batch_still_counts_in_the_batch(self, ask: Asker, end: State) -> None:
+    def test_a_job_of_a_batch_whose_content_is_replaced_still_counts_in_the_batch(self, ask: Asker, end: State) -> None:
         ask.ask(c.SetBatch, name="b", defaults=Defaults(), then=c.NewJob(content=b'{"then":1}'))
         first, _ = put(ask, REPLACE, 1, batch="b")
         replaced, how = put(ask, REPLACE, 2)
@@ -166,7 +168,7 @@ class UniqueKeysContract(Contract):
         ask.update(first, end)
         assert ask.ask(c.ReadBatch, name="b").counts.states[end] == 1
 
-    def test_a_replaced_job_still_waits_for_its_dependencies(self, ask: Asker) -> None:
+    def test_a_job_whose_content_is_replaced_still_waits_for_its_dependencies(self, ask: Asker) -> None:
         awaited = ask.add()
         put(ask, depends_on=(("q", awaited.spec.uid),))
         replaced, how = put(ask, REPLACE, 2)

@@ -18,7 +18,7 @@ def _add(activity: Activity, world: World, steady: int) -> None:
     activity.note("q", [JobEffect("q", job.spec.uid, None, job)], steady, steady)
 
 
-def test_a_change_counts_for_its_minute_and_for_the_next_sixty_seconds(world: World) -> None:
+def test_a_change_counts_in_its_clock_minute_and_for_sixty_seconds_in_the_last_minute(world: World) -> None:
     activity = Activity()
     _add(activity, world, 59_999)
     assert activity.recent("q", 60_000).minutes["added"][-2:] == [1, 0]
@@ -27,7 +27,7 @@ def test_a_change_counts_for_its_minute_and_for_the_next_sixty_seconds(world: Wo
     assert activity.recent("q", 119_000).last_hour["added"] == 1
 
 
-def test_reading_counts_does_not_change_them(world: World) -> None:
+def test_the_counts_of_a_queue_do_not_change_when_they_are_read(world: World) -> None:
     activity, read_often = Activity(), Activity()
     for steady in (0, 1, 998, 999, 1_000, 59_000, 60_000):
         for one in (activity, read_often):
@@ -86,7 +86,7 @@ def counted(world: World) -> Counted:
     return Counted(world)
 
 
-def test_each_failed_attempt_is_counted_and_the_failed_job_once_after_its_last_attempt(counted: Counted) -> None:
+def test_each_failed_attempt_is_counted_but_a_failed_job_only_after_its_last_attempt(counted: Counted) -> None:
     counted.add(max_attempts=2)
     counted.update(counted.claim(), state=State.FAILED)
     assert counted.counts() == {"added": 1, "claimed": 1, "attempts_failed": 1}

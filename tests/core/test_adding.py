@@ -242,7 +242,9 @@ def test_a_draining_queue_refuses_new_jobs_but_allows_claims(world: World) -> No
         ({"delay_seconds": 1, "not_before": NOW // 1000 + 3}, 3_000),
     ],
 )
-def test_a_job_waits_for_the_later_of_delay_and_not_before(world: World, more: dict[str, int], wait: int) -> None:
+def test_a_job_is_ready_at_the_later_of_its_delay_end_and_its_not_before_time(
+    world: World, more: dict[str, int], wait: int
+) -> None:
     (added,) = world.add_all(new(**more))
     assert added.job.ready is not bool(wait)
     world.now += max(0, wait - 1)

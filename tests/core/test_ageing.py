@@ -112,7 +112,7 @@ def test_a_changed_priority_gives_the_same_place_in_line_as_an_initial_priority(
     assert world.line() == uids(second, first)
 
 
-def test_a_replaced_job_has_the_place_in_line_of_its_new_priority() -> None:
+def test_a_job_whose_content_is_replaced_gets_the_place_in_line_of_its_new_priority() -> None:
     world = Aged()
     rule = UniqueRule(if_queued=IfQueued.REPLACE)
     world.add(unique_key="u", unique=rule)
@@ -169,7 +169,7 @@ def test_jobs_already_at_their_new_places_in_line_are_not_changed_again() -> Non
     assert order != world.tables.queues["q"].queue.order
 
 
-def test_an_order_that_was_replaced_can_no_longer_be_marked_as_settled() -> None:
+def test_an_order_that_has_been_replaced_by_a_newer_order_can_not_be_marked_as_settled() -> None:
     world = Aged(None)
     world.set_up(seconds_per_priority=60)
     first = world.tables.queues["q"].queue.order

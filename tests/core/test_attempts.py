@@ -203,7 +203,7 @@ def test_a_job_is_retrying_while_it_is_queued_again_after_a_failed_attempt(world
 
 
 @pytest.mark.parametrize("failed", [True, False])
-def test_a_release_leaves_the_mark_retrying_as_it_was(world: World, failed: bool) -> None:
+def test_a_release_does_not_change_whether_a_job_counts_as_retrying(world: World, failed: bool) -> None:
     uid = world.add(max_attempts=3).spec.uid
     if failed:
         fail(world)

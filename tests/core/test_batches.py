@@ -44,7 +44,7 @@ def then(world: World) -> Job:
     return world.read(THEN)
 
 
-def test_the_job_at_the_end_runs_once_the_batch_is_closed_and_finished(world: World) -> None:
+def test_the_job_at_the_batch_end_is_ready_when_the_batch_is_closed_and_finished(world: World) -> None:
     report = create(world)
     assert (report.new, report.batch.then, then(world).waits) == (True, THEN, True)
     for uid in (A, B):
@@ -121,7 +121,7 @@ def test_jobs_are_counted_by_state(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled", "deleted", "timed out"])
-def test_the_job_at_the_end_fails_with_a_job_of_the_batch(world: World, how: str) -> None:
+def test_the_job_at_the_batch_end_fails_if_any_job_of_the_batch_failed(world: World, how: str) -> None:
     create(world)
     world.add(uid=A, batch="b", timeout_time=world.now // 1000 + 60)
     close(world)
@@ -136,7 +136,7 @@ def test_the_job_at_the_end_fails_with_a_job_of_the_batch(world: World, how: str
     assert then(world).standing.notes.error == "jobs of the batch b failed"
 
 
-def test_the_job_at_the_end_may_run_although_a_job_of_the_batch_failed(world: World) -> None:
+def test_the_job_at_the_batch_end_may_run_although_a_job_of_the_batch_failed(world: World) -> None:
     create(world, on_dependency_failure=OnDependencyFailure.RUN)
     world.add(uid=A, batch="b")
     close(world)
@@ -144,7 +144,7 @@ def test_the_job_at_the_end_may_run_although_a_job_of_the_batch_failed(world: Wo
     assert then(world).ready
 
 
-def test_a_retry_resumes_the_batch_and_the_failed_job_at_the_end_waits_again(world: World) -> None:
+def test_a_retry_resumes_the_batch_and_the_failed_job_at_the_batch_end_waits_again(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b")
     close(world)
@@ -270,7 +270,7 @@ def test_finished_jobs_are_kept_until_the_batch_has_ended(world: World) -> None:
     assert {job.spec.uid for job in world.list()} == {THEN}
 
 
-def test_finished_jobs_of_a_batch_resumed_by_a_retry_are_kept_until_its_new_end(world: World) -> None:
+def test_finished_jobs_of_a_batch_resumed_by_a_retry_are_kept_until_the_batch_ends_again(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b", keep_minutes=5)
     world.add(uid=B, batch="b", keep_minutes=60)
@@ -316,7 +316,7 @@ def test_a_batch_that_had_no_jobs_is_removed_a_day_after_its_end(world: World) -
         read(world, "empty")
 
 
-def test_a_new_batch_of_the_same_name_does_not_release_the_job_of_the_old_batch(world: World) -> None:
+def test_recreating_a_batch_does_not_release_the_job_at_the_end_of_the_old_batch(world: World) -> None:
     create(world, keep_minutes=10_000)
     world.add(uid=A, batch="b", keep_minutes=1)
     close(world)
@@ -367,7 +367,7 @@ def test_jobs_deleted_together_count_as_failed(world: World) -> None:
     assert then(world).state is State.FAILED
 
 
-def test_a_failed_job_removed_after_the_batch_end_counts_as_failed_once_the_batch_is_resumed(world: World) -> None:
+def test_a_failed_job_removed_after_the_batch_end_counts_as_failed_when_the_batch_ends_again(world: World) -> None:
     create(world)
     world.add(uid=A, batch="b", keep_minutes=1)
     world.add(uid=B, batch="b")

@@ -84,7 +84,7 @@ def test_a_claim_without_updates_does_not_serve_waiters_first(engine: Engine) ->
     ("queues", "error"), [(("q", "none"), QueueNotFound), (("q", "foreign"), AccessDenied), (("q", "seen"), NotAllowed)]
 )
 @pytest.mark.parametrize("updates", [False, True])
-def test_a_claim_request_changes_nothing_if_the_key_may_not_do_every_part(
+def test_a_claim_request_changes_nothing_if_the_key_does_not_allow_all_its_parts(
     engine: Engine, queues: tuple[str, ...], error: type[Exception], *, updates: bool
 ) -> None:
     world = engine.world

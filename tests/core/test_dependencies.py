@@ -41,7 +41,7 @@ def finish(world: World, uid: str, state: State = State.COMPLETE, queue: str = "
     return world.update(uid, state, queue=queue, **more)
 
 
-def test_a_job_runs_once_all_its_dependencies_are_complete(world: World) -> None:
+def test_a_job_is_ready_when_all_its_dependencies_are_complete(world: World) -> None:
     world.add(uid=A)
     world.add(uid=B)
     job = waits_for(world, A, B)
@@ -149,7 +149,7 @@ def test_a_dependency_on_another_queue_needs_a_key_that_may_read_the_job(world: 
     [(FAIL, State.FAILED), (RUN, State.QUEUED), (WAIT, State.QUEUED)],
     ids=[*OnDependencyFailure],
 )
-def test_on_dependency_failure_decides_what_a_failed_dependency_does(
+def test_on_dependency_failure_decides_what_happens_to_a_job_whose_dependency_failed(
     world: World, on_failure: OnDependencyFailure, after: State
 ) -> None:
     world.add(uid=A)
@@ -424,7 +424,7 @@ def test_a_job_may_wait_for_children_several_times(world: World) -> None:
     assert world.hold().spec.uid == C
 
 
-def test_a_job_fails_with_its_children_unless_on_dependency_failure_is_run(world: World) -> None:
+def test_a_job_with_a_failed_child_fails_unless_on_dependency_failure_is_run(world: World) -> None:
     world.add(uid=C)
     wait_for(world, world.hold(), child(A))
     finish(world, A, State.FAILED)

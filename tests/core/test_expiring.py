@@ -41,7 +41,7 @@ def test_a_finished_job_is_removed_at_the_exact_time(world: World, state: State)
         world.read(uid)
 
 
-def test_a_queued_job_is_removed_at_its_timeout_time(world: World) -> None:
+def test_a_queued_job_is_removed_when_its_timeout_time_has_come(world: World) -> None:
     uid = world.add(timeout_time=NOW // 1000 + 5).spec.uid
     world.now += 4_999
     assert world.read(uid).state is State.QUEUED
@@ -51,7 +51,7 @@ def test_a_queued_job_is_removed_at_its_timeout_time(world: World) -> None:
         world.read(uid)
 
 
-def test_the_timeout_time_applies_only_to_queued_jobs(world: World) -> None:
+def test_a_job_in_progress_ignores_timeout_time_until_it_is_queued_again(world: World) -> None:
     uid = world.add(timeout_time=NOW // 1000 + 5, timeout_seconds=0).spec.uid
     world.claim()
     world.now += 10_000

@@ -27,7 +27,7 @@ def _job(uid: int, name: str, at: int) -> Job:
     return Job(spec_of(str(uid)), Standing(state=State.FAILED, updated=at, notes=notes))
 
 
-def test_an_update_of_an_error_gives_it_a_new_fingerprint(world: World) -> None:
+def test_a_job_whose_error_is_updated_gets_the_fingerprint_of_the_new_error(world: World) -> None:
     uid = world.add().spec.uid
     job = world.hold()
     failed = world.update(uid, State.FAILED, lease=job.standing.lease, error="no room")
@@ -44,7 +44,7 @@ def test_a_failure_without_an_error_keeps_the_fingerprint_of_the_previous_failur
     assert [one.fingerprint for one in second.standing.notes.history] == ["own", "own"]
 
 
-def test_a_completed_job_has_no_fingerprint_but_its_history_has(world: World) -> None:
+def test_a_completed_job_has_no_fingerprint_but_its_failed_attempts_have_one(world: World) -> None:
     uid = world.add(max_attempts=2).spec.uid
     world.update(uid, State.FAILED, lease=world.hold().standing.lease, error="no room")
     done = world.update(uid, State.COMPLETE, lease=world.hold().standing.lease)
@@ -227,7 +227,7 @@ def test_the_smallest_failure_groups_are_dropped_and_of_equally_small_groups_the
 
 
 @pytest.mark.usefixtures("few_groups")
-def test_removing_a_job_older_than_the_drop_of_its_failure_group_does_not_lower_the_new_count() -> None:
+def test_removing_a_job_from_before_the_drop_of_its_group_leaves_the_count_since_the_drop() -> None:
     index, jobs = _dropping(*"abbccda")
     assert index.alike("a") == Alike(1, 6, at_least=True)
     _replace(index, jobs, "0", None)

@@ -54,7 +54,7 @@ class Tenants(World):
 
 
 @pytest.mark.parametrize("slots", [1, 8, 40])
-def test_a_group_without_jobs_in_progress_waits_for_at_most_one_claim_per_group_plus_one(slots: int) -> None:
+def test_an_idle_group_waits_for_at_most_one_claim_more_than_there_are_groups(slots: int) -> None:
     tenants = Tenants(slots)
     tenants.add_jobs("loud", JOBS)
     tenants.fill()

@@ -238,7 +238,7 @@ def test_groups_are_listed_by_size_page_by_page() -> None:
     assert names == ["b", "c", "d", "a"]
 
 
-def test_a_queue_without_limits_and_groups_stores_no_flow() -> None:
+def test_a_queue_that_uses_no_limits_and_no_groups_stores_nothing_for_them() -> None:
     world = World()
     world.create()
     world.add()

@@ -116,7 +116,7 @@ def test_any_update_by_a_holder_extends_its_lease(world: World) -> None:
         assert world.update(uid, lease=lease, **changes).lease_expires == world.now + 10_000
 
 
-def test_the_latest_change_of_any_job_in_progress_is_known(world: World) -> None:
+def test_latest_change_returns_when_a_job_in_progress_last_changed(world: World) -> None:
     world.add()
     assert latest_change(world.tables) == 0
     world.now += 7

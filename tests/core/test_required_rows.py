@@ -207,7 +207,7 @@ def after(commands: list[Any]) -> World:
     st.none() | COMMANDS,
     st.sampled_from([None, 3, 100]),
 )
-def test_a_command_has_the_same_outcome_on_a_loaded_table_as_on_the_whole_table(
+def test_a_command_has_the_same_outcome_on_loaded_rows_as_on_the_whole_table(
     adds: list[Any], others: list[Any], command: Any, max_jobs: int | None
 ) -> None:
     """If `command` is None, the first command is repeated, as by a client whose answer was lost."""

@@ -140,7 +140,7 @@ def test_a_scheduled_job_has_the_fields_of_its_schedule_and_otherwise_defaults(w
     assert spec.rare.author is None
 
 
-def test_every_seconds_fires_at_multiples_counted_from_the_creation(world: World) -> None:
+def test_a_schedule_with_every_seconds_fires_at_multiples_of_its_interval_since_its_creation(world: World) -> None:
     world.now += 1_234
     created = put(world, every_seconds=300, if_running=IfRunning.ADD).schedule.created
     assert created == NOW + 1_234
@@ -254,7 +254,7 @@ def test_deleting_and_recreating_a_schedule_does_not_add_a_second_job_for_the_sa
         ({"missed": Missed.ALL, "if_running": IfRunning.ADD}, list(range(72)), []),
     ],
 )
-def test_after_three_days_missed_times_are_fired_as_the_setting_says(
+def test_after_three_days_without_a_server_missed_times_are_fired_as_configured(
     world: World, settings: Any, fired: list[int], skipped: list[tuple[int, int]]
 ) -> None:
     first = hours(world)[0]

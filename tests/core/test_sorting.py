@@ -94,7 +94,7 @@ def test_rolled_back_changes_are_removed_from_the_indexes(
 
 @given(st.lists(facts, max_size=40), SORTS, st.none() | st.sampled_from(State), st.integers(1, 4), st.booleans())
 @settings(deadline=None)
-def test_pages_of_a_sorted_list_are_the_same_with_and_without_an_index(
+def test_a_sorted_list_has_the_same_pages_with_and_without_an_index(
     some: list[Fact], sort: Sort, state: State | None, limit: int, indexed: bool
 ) -> None:
     tables = Tables()
@@ -166,7 +166,7 @@ def test_a_list_by_last_update_misses_no_job_and_repeats_changed_jobs(crowd: Wor
     assert len(set(seen)) < len(seen), "what is edited goes to the end"
 
 
-def test_a_list_with_the_latest_update_first_repeats_no_job(crowd: World) -> None:
+def test_a_list_of_jobs_with_the_latest_updated_first_has_no_job_twice(crowd: World) -> None:
     seen = read(crowd, Sort.NEWEST_UPDATED, edits(crowd))
     assert len(set(seen)) == len(seen)
     times = [crowd.read(uid).updated for uid in read(crowd, Sort.NEWEST_UPDATED)]
@@ -192,7 +192,7 @@ def indexes(table: QueueTable) -> list[SortedList[Any]]:
     return [one for one in held if isinstance(one, SortedList)]
 
 
-def test_indexes_are_freed_with_their_table(crowd: World) -> None:
+def test_freeing_a_table_also_frees_its_indexes(crowd: World) -> None:
     crowd.add(tags=("big", "red"))
     table = crowd.tables.queues["q"]
     freed = indexes(table)

@@ -68,7 +68,7 @@ def test_a_job_whose_claim_is_returned_holds_its_unique_key_again(world: World) 
     assert put(world, STARTED)[0].spec.uid == first.spec.uid
 
 
-def test_with_two_queued_holders_if_queued_keep_returns_the_older_and_replace_the_newer(world: World) -> None:
+def test_with_two_queued_holders_if_queued_keep_returns_the_older_and_if_queued_replace_the_newer(world: World) -> None:
     first, _ = put(world, STARTED, max_attempts=2)
     world.hold()
     second, how = put(world, STARTED)
@@ -101,7 +101,7 @@ def test_a_finished_job_is_kept_while_the_job_holds_its_unique_key(world: World,
     }[minutes]  # fmt: skip
 
 
-def test_a_replaced_job_gets_the_retention_that_the_new_rule_needs(world: World) -> None:
+def test_a_job_whose_content_is_replaced_gets_the_retention_that_the_new_rule_needs(world: World) -> None:
     put(world, keep_minutes=0)
     job, _ = put(world, UniqueRule(seconds=90, if_queued=IfQueued.REPLACE), keep_minutes=1_000)
     assert (job.spec.keep.minutes, job.spec.keep.failed_minutes) == (2, 2)
@@ -194,7 +194,7 @@ def test_replacing_a_job_changes_its_content_and_settings_but_not_its_uid_and_ar
     assert len(world.list()) == 1
 
 
-def test_with_priority_ageing_a_replaced_job_keeps_its_age_with_its_new_priority(world: World) -> None:
+def test_with_priority_ageing_a_job_keeps_its_age_when_an_add_replaces_its_priority(world: World) -> None:
     world.set_up(seconds_per_priority=60)
     first, _ = put(world, priority=5)
     world.now += 30 * SECOND
@@ -213,7 +213,7 @@ def test_replacing_without_a_delay_makes_a_delayed_job_ready(world: World) -> No
     assert put(world, REPLACE)[0].ready
 
 
-def test_a_replaced_job_starts_over_and_keeps_only_its_history(world: World) -> None:
+def test_a_job_whose_content_is_replaced_starts_over_and_keeps_only_its_history(world: World) -> None:
     first, _ = put(world, REPLACE, max_attempts=3, retry_delay_seconds=50)
     world.hold()
     world.update(first.spec.uid, State.FAILED, error="no", progress=5, result=b"1")
@@ -232,7 +232,7 @@ def test_a_job_in_progress_is_never_replaced(world: World) -> None:
     assert world.read(held.spec.uid) == held
 
 
-def test_a_replaced_job_still_waits_for_the_jobs_on_which_it_depends(world: World) -> None:
+def test_a_job_whose_content_is_replaced_still_waits_for_the_jobs_on_which_it_depends(world: World) -> None:
     awaited = world.add(uid=UID).spec.uid
     put(world, depends_on=(("q", awaited),))
     replaced, how = put(world, REPLACE, content=b'{"n":1}')
@@ -336,7 +336,7 @@ def test_adds_in_one_request_give_the_same_jobs_as_separate_requests(world: Worl
     assert picture(world.tables)
 
 
-def test_a_job_replaced_within_its_request_is_still_found_by_its_uid(world: World) -> None:
+def test_a_job_replaced_by_the_request_that_added_it_is_still_found_by_its_uid(world: World) -> None:
     added = world.add_all(new(REPLACE, uid=UID), new(REPLACE, content=b'{"n":1}'), new(REPLACE, uid=UID))
     assert [(one.new, one.replaced) for one in added] == [(True, False), (False, True), (False, False)]
     assert added[2].job == added[1].job == world.read(UID)
@@ -354,7 +354,7 @@ def test_of_several_jobs_in_a_request_only_one_takes_the_unique_key_of_a_finishe
 # Storage
 
 
-def test_the_rule_and_the_loss_of_a_unique_key_survive_encoding_and_decoding(world: World) -> None:
+def test_the_rule_of_a_unique_key_and_the_loss_of_the_key_survive_encoding(world: World) -> None:
     rule = UniqueRule(seconds=90, if_queued=IfQueued.REPLACE, debounce=Debounce(1, 2))
     job, _ = put(world, rule)
     world.update(job.spec.uid, State.COMPLETE)

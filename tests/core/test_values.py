@@ -89,7 +89,7 @@ def kinds(kind: type[Value] = Value) -> Iterator[type[Value]]:
             yield from kinds(below)
 
 
-def test_every_field_is_listed_as_shown_or_hidden() -> None:
+def test_every_field_of_a_value_is_listed_as_shown_or_hidden_in_its_repr() -> None:
     names = {name for kind in kinds() for name in kind.__struct_fields__}
     assert names == {*SHOWN.split(), *_HIDDEN}
 

@@ -153,7 +153,7 @@ def number_of(event: JobEvent) -> int:
     return int(event.id.rpartition("-")[2])
 
 
-def test_the_newest_events_are_kept_over_all_queues_and_older_ones_are_gone() -> None:
+def test_a_limited_number_of_the_newest_events_of_all_queues_is_kept() -> None:
     feed = Feed(CountedIds())
     first, *_ = publish(feed, "q", 3)
     publish(feed, "other", _KEPT - 3)

@@ -57,7 +57,7 @@ OF_DEPENDENCIES: Final = (
         "jobengine/core/batches.py",
         "    return batch.lost > 0 or counts",
         "    return counts",
-        ("tests/core/test_batches.py::test_the_job_at_the_end_fails_with_a_job_of_the_batch",),
+        ("tests/core/test_batches.py::test_the_job_at_the_batch_end_fails_if_any_job_of_the_batch_failed",),
     ),
     Mutant(
         "batch-open",
@@ -65,6 +65,6 @@ OF_DEPENDENCIES: Final = (
         "jobengine/core/batches.py",
         "    return not batch.open and not counts.unfinished\n",
         "    return not counts.unfinished\n",
-        ("tests/core/test_batches.py::test_the_job_at_the_end_runs_once_the_batch_is_closed_and_finished",),
+        ("tests/core/test_batches.py::test_the_job_at_the_batch_end_is_ready_when_the_batch_is_closed_and_finished",),
     ),
 )

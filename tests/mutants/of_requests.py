@@ -49,7 +49,7 @@ OF_REQUESTS: Final = (
         "jobengine/core/commands/claims.py",
         "        if self.updates or len(self.queues) > 1:\n            self.check(tables, now)\n",
         "",
-        ("tests/core/test_claims.py::test_a_claim_request_changes_nothing_if_the_key_may_not_do_every_part",),
+        ("tests/core/test_claims.py::test_a_claim_request_changes_nothing_if_the_key_does_not_allow_all_its_parts",),
     ),
     Mutant(
         "lost-lease",

@@ -121,7 +121,7 @@ def test_not_before_follows_the_clock_without_any_request(desk: Desk, step: int)
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_a_time_out_of_a_queued_job_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
+def test_the_timeout_time_of_a_queued_job_follows_the_clock_without_any_request(desk: Desk, step: int) -> None:
     _add(desk, timeout_time=desk.wall_seconds() + 2 * HOUR)
     desk.set_wall_clock(step)
     desk.clock.advance(2 * HOUR - step - 1)

@@ -51,7 +51,7 @@ def change(world: World, random: Random) -> None:
 
 
 @pytest.mark.parametrize("order", GroupOrder)
-def test_the_shortcut_for_one_job_of_each_group_gives_the_same_jobs_as_turns(order: GroupOrder) -> None:
+def test_claims_with_and_without_the_shortcut_for_one_job_of_each_group_get_the_same_jobs(order: GroupOrder) -> None:
     given = {1: 0, 2: 0, 3: 0, 4: 0}
     for seed in range(30):
         random = Random(seed)

@@ -52,7 +52,9 @@ def check(one: SortedList[int], model: list[int]) -> None:
 @pytest.mark.usefixtures("short_blocks")
 @given(RUNS)
 @settings(deadline=None, max_examples=300)
-def test_random_runs_of_changes_give_the_values_of_a_plain_sorted_list(runs: list[tuple[bool, list[int]]]) -> None:
+def test_inserting_and_removing_random_runs_of_values_has_the_same_result_as_in_a_plain_list(
+    runs: list[tuple[bool, list[int]]],
+) -> None:
     one: SortedList[int] = SortedList()
     model: list[int] = []
     frozen = []
@@ -74,7 +76,7 @@ def test_random_runs_of_changes_give_the_values_of_a_plain_sorted_list(runs: lis
             frozen.pop(0)
 
 
-def test_random_changes_give_the_values_of_a_long_plain_sorted_list() -> None:
+def test_random_changes_of_a_long_sorted_list_have_the_same_result_as_in_a_plain_list() -> None:
     random = Random(4)
     one: SortedList[int] = SortedList()
     model: list[int] = []

@@ -89,7 +89,7 @@ def _in_groups(server: Server, names: str) -> list[str]:
     return [server.add(group=name)[0] for name in names]
 
 
-def test_a_claim_locks_the_second_job_of_a_group_only_to_take_the_job(
+def test_a_claim_locks_the_second_job_of_a_group_only_if_it_takes_that_job(
     servers: tuple[Server, Server], database: Database
 ) -> None:
     server, _ = servers
@@ -119,7 +119,7 @@ def test_a_job_that_was_locked_but_not_changed_is_claimed_next(
     assert server.claim(count=2) == [uids[2], uids[4]]
 
 
-def test_two_jobs_of_a_group_are_claimed_if_the_groups_between_the_jobs_are_paused(
+def test_two_jobs_of_a_group_are_claimed_if_the_jobs_between_them_are_in_paused_groups(
     servers: tuple[Server, Server],
 ) -> None:
     server, _ = servers

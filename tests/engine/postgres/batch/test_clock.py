@@ -128,7 +128,9 @@ def test_each_of_several_clock_steps_is_corrected(world: _World, step: int) -> N
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_clock_step_is_corrected_by_a_server_that_starts_after_the_step(world: _World, step: int) -> None:
+def test_a_clock_step_made_while_no_server_runs_is_corrected_by_a_server_started_later(
+    world: _World, step: int
+) -> None:
     world.server("a").look()
     world.servers.clear()
     world.set += step
@@ -137,7 +139,9 @@ def test_a_clock_step_is_corrected_by_a_server_that_starts_after_the_step(world:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_server_on_another_machine_that_starts_after_a_step_accepts_the_correction(world: _World, step: int) -> None:
+def test_a_server_started_after_a_clock_step_accepts_the_correction_by_a_server_on_another_machine(
+    world: _World, step: int
+) -> None:
     old = world.server("a")
     world.set += step
     new = world.server("b")

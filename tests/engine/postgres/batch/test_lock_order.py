@@ -96,11 +96,11 @@ def test_an_update_and_an_add_in_a_watched_queue_with_a_limit_do_not_deadlock(tw
     assert two.redone([_TALLY], [_updates(LAST)], [_new(), _updates(LAST)]) == 0
 
 
-def test_an_add_with_the_unique_key_of_a_job_that_others_update_does_not_deadlock(two: _Two) -> None:
+def test_an_add_with_the_unique_key_of_a_job_that_another_session_updates_does_not_deadlock(two: _Two) -> None:
     assert two.redone([_TALLY, _KEYS], [_updates(LAST), _new(unique_key="k")], [_updates(FIRST, LAST)]) == 0
 
 
-def test_an_add_that_replaces_a_job_that_others_update_does_not_deadlock(two: _Two) -> None:
+def test_an_add_that_replaces_a_job_that_another_session_updates_does_not_deadlock(two: _Two) -> None:
     replacing = _new(unique_key="k", unique=UniqueRule(if_queued=IfQueued.REPLACE))
     assert two.redone([_TALLY, _KEYS], [_updates(LAST), replacing], [_updates(FIRST, LAST)]) == 0
 

@@ -179,7 +179,7 @@ def _length(ask: Asker, proxy: UnixProxy, direction: str) -> int:
     return proxy.passed(direction, 1 << 30)
 
 
-def test_an_add_cut_off_from_a_database_turned_read_only_is_not_repeated_and_outcome_unknown(
+def test_an_add_cut_off_from_a_database_turned_read_only_has_an_unknown_outcome_and_is_not_repeated(
     world: PostgresWorld, ask: Asker, proxy: UnixProxy
 ) -> None:
     length, jobs = _length(ask, proxy, "answer"), len(ask.jobs())

@@ -433,7 +433,7 @@ def test_watchers_of_a_queue_with_damaged_events_are_told_that_events_are_missin
     assert len(of_other.answer[0].events) == 1
 
 
-def test_commands_still_work_if_the_stored_counts_are_wrong(world: PostgresWorld, ask: Asker) -> None:
+def test_commands_work_although_the_stored_counts_are_wrong(world: PostgresWorld, ask: Asker) -> None:
     ask.add()
     world.control.execute("UPDATE tally SET place = 77")
     world.control.execute("INSERT INTO tally SELECT queue_id, slot, 0, -5 FROM tally")

@@ -154,7 +154,7 @@ def _pair() -> tuple[c.NewJob, c.NewJob]:
 
 
 @pytest.mark.parametrize("tags", [(), ("t",)])
-def test_a_claim_reads_as_many_rows_as_it_takes_jobs(plans: _Plans, tags: tuple[str, ...]) -> None:
+def test_a_claim_of_five_jobs_reads_few_rows(plans: _Plans, tags: tuple[str, ...]) -> None:
     assert plans.most(c.Claims(queues=("q",), access_key=b"key", count=5, tags=tags)) <= FEW
 
 
@@ -242,7 +242,7 @@ def test_claiming_and_completing_jobs_of_groups_reads_few_rows(plans: _Plans) ->
         assert plans._most() <= FEW
 
 
-def test_a_page_in_order_of_time_reads_the_whole_queue(plans: _Plans) -> None:
+def test_a_page_of_a_list_sorted_by_time_reads_the_whole_queue(plans: _Plans) -> None:
     """An index for it would cost each change of a job a write: see docs/postgresql-differences.md."""
     assert plans.most(c.ListJobs(**WHO, filter=c.Filter(), limit=5, scan=5, sort=Sort.CREATED)) >= JOBS
 

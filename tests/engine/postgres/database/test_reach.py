@@ -51,7 +51,7 @@ def _end_connections(world: PostgresWorld) -> None:
     assert all(has_ended for (has_ended,) in found)
 
 
-def test_a_refused_password_is_logged_once_with_the_reason_and_so_is_the_return(
+def test_a_refused_password_is_logged_once_with_its_reason_and_the_recovery_is_logged_too(
     world: PostgresWorld, ask: Asker, events: list[Any]
 ) -> None:
     world.control.execute(f"ALTER ROLE {ROLE} PASSWORD 'another'")
@@ -92,7 +92,7 @@ def test_too_few_connections_for_lists_are_logged_once_although_the_server_is_re
     assert len(ask.jobs()) == 3
 
 
-def test_another_reason_is_logged_too_and_the_return_only_when_every_session_is_connected(events: list[Any]) -> None:
+def test_each_new_reason_is_logged_but_the_recovery_only_when_all_sessions_are_connected(events: list[Any]) -> None:
     reach, one, other = Reach(), object(), object()
     reach.succeeded(one)
     for session, kind in (

@@ -65,7 +65,7 @@ def test_a_waiter_gets_the_job_of_a_queue_that_another_server_resumes(
     assert waiting.answered
 
 
-def test_each_of_several_claims_in_a_batch_gets_another_long_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
+def test_each_of_several_claims_in_a_batch_gets_a_different_long_job(world: PostgresWorld, long_jobs: LongJobs) -> None:
     long_jobs(7)
     claims = c.Claims(queues=("q",), access_key=KEY)
     answers = world.all_of(*(world.engine.claim(claims) for _ in range(8)))
