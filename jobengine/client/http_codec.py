@@ -4,6 +4,7 @@ HTTP/1.1 as pure state: encodes requests and parses responses. The sockets are i
 httptools does the parsing; it is llhttp, the parser of Node.
 """
 
+import os
 from collections.abc import Callable
 from copy import copy
 from typing import Any, Final
@@ -49,7 +50,11 @@ def _what_is_wrong(error: Any) -> str:
     """What is wrong with a certificate, from an ssl.SSLCertVerificationError."""
     why = str(error.verify_message).rstrip(".")
     if error.verify_code in _UNKNOWN_ISSUER:
-        return f"its certificate is not trusted ({why}); set SSL_CERT_FILE to its file or its issuer's"
+        advice = "set SSL_CERT_FILE to its file or its issuer's"
+        named = os.environ.get("SSL_CERT_FILE")
+        if named and not os.access(named, os.R_OK):  # OpenSSL ignores the setting then
+            advice = f"SSL_CERT_FILE names {named}, which can't be read: {advice}"
+        return f"its certificate is not trusted ({why}); {advice}"
     return f"its certificate is not valid ({why})"
 
 

@@ -244,3 +244,6 @@ def test_the_certificate_in_ssl_cert_file_is_trusted(
         engine.queue("q").create()
     with pytest.raises(Unavailable, match=r"certificate is not valid \(IP address mismatch"):
         JobEngine(f"https://127.0.0.1:{secure.port}", access_key="key", retry_for=0).queue("q").stats()
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such.pem")
+    with pytest.raises(Unavailable, match=r"SSL_CERT_FILE names /no/such\.pem, which can't be read: set SSL_"):
+        JobEngine(f"https://localhost:{secure.port}", access_key="key", retry_for=0).queue("q").stats()
