@@ -1,9 +1,10 @@
 """`jobengine db check`, `backup`, `restore`, `repair` and `rekey`, and the base of all commands for databases."""
 
+import errno
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -65,8 +66,13 @@ def bar(what: str, *, in_bytes: bool = True) -> Iterator[Progress]:
 
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror}{_MAKE_ROOM if error.errno in _FULL else ''}"
     return str(error)
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_MAKE_ROOM: Final = "; free some space, or write to another disk"
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:

@@ -31,6 +31,8 @@ class NewFile:
 
     _files: Files
     _descriptor: int
+    #: The name that the file will get.
+    _path: str
     #: The file's length in bytes.
     size: int = field(default=0, init=False)
     _parts: list[bytes] = field(factory=list, init=False)
@@ -63,13 +65,24 @@ class NewFile:
     def sync(self) -> None:
         """Write everything to the disk; raises OSError."""
         self._flush()
-        self._files.sync(self._descriptor)
+        with self._named():
+            self._files.sync(self._descriptor)
         self._begun = self._synced = self.size
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []
-        self._files.write(self._descriptor, b"".join(parts), self.size - self._waiting)
+        with self._named():
+            self._files.write(self._descriptor, b"".join(parts), self.size - self._waiting)
         self._waiting = 0
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Around a call of the system: an OSError names the file."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._path
+            raise
 
 
 @define
@@ -127,7 +140,7 @@ def new_target(path: str, files: Files | None = None, *, replaces: bool = False)
         try:
             if replaces:
                 files.keep_owner(descriptor, path)
-            file = NewFile(files, descriptor)
+            file = NewFile(files, descriptor, path)
             yield file
             file.sync()
             _name(files, temporary, path, replaces=replaces)
@@ -146,7 +159,7 @@ def unnamed_file(path: str, files: Files) -> Iterator[NewFile]:
     descriptor = files.create(temporary)
     try:
         files.remove(temporary)
-        yield NewFile(files, descriptor)
+        yield NewFile(files, descriptor, path)
     finally:
         files.close(descriptor)
 

@@ -304,7 +304,7 @@ def test_after_a_failed_system_call_a_db_command_leaves_no_target_and_prints_the
     before = db.files()
     done = db.run("backup", "jobengine.jedb", "target", prefix=at(call, f"error={error}"))
     assert done.returncode == 1
-    assert done.stderr.startswith("jobengine: ")
+    assert done.stderr.startswith("jobengine: " if "link" in call else f"jobengine: {db.path.with_name('target')}: ")
     assert ("Input/output error" if error == "EIO" else "Operation not permitted") in done.stderr
     assert db.files() == before
 
@@ -321,7 +321,8 @@ def test_a_db_command_on_a_full_disk_exits_with_1_and_leaves_no_file(db: Db, sma
     else:
         (small_disk / "filler").write_bytes(bytes(1 << 20))
         done = db(command, "jobengine.jedb", str(on_disk), code=1)
-    assert "No space left on device" in done.stderr
+    advice = "No space left on device; free some space, or write to another disk"
+    assert done.stderr == f"jobengine: {on_disk}: {advice}\n"
     expected = ["jobengine.jedb"] if command == "rekey" else ["filler"]
     assert listing(small_disk) == expected
     if command == "rekey":

@@ -26,7 +26,7 @@ class RecordedCalls(Files):
 
 def test_a_new_file_is_flushed_in_the_background_every_8_mib_and_synced_every_64_mib() -> None:
     files = RecordedCalls()
-    file = NewFile(files, descriptor=7)
+    file = NewFile(files, descriptor=7, path="copy")
     for _ in range(76):
         file.write(bytes(MIB))
     asked = [call for call in files.calls if call[0] != "write"]
