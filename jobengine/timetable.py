@@ -54,7 +54,7 @@ class _Timetable:
         zone, line = _zone(timezone), NICKNAMES.get(cron, cron)
         try:
             shown = _shown_at(after, zone)
-            # If clocks are set back soon, they will show the times of that hour again: search from that much earlier.
+            # If clocks go back within a day, some times come again: start the search earlier by the same amount.
             back = max(_NOTHING, _offset(shown.at, zone) - _offset(shown.at + _DAY, zone))
             matching = CronSim(line, shown.clock - back)
         except (CronSimError, OverflowError) as error:
@@ -120,7 +120,7 @@ class _Shown(NamedTuple):
 
 
 def _shown_at(time: int, zone: tzinfo) -> _Shown:
-    """Raises OverflowError for a time that no calendar has."""
+    """The moment of a time, with what clocks in the zone show; raises OverflowError for a time beyond all calendars."""
     at = _EPOCH + timedelta(milliseconds=time)
     return _Shown(at, at + _offset(at, zone))
 
@@ -189,7 +189,7 @@ def _is_valid(name: str, field: str) -> bool:
 
 
 def notes_on(cron: str, timezone: str, after: int) -> list[str]:
-    """A sentence for each clock change of the next year that skips or repeats times of a cron line; raises NoTimes."""
+    """A sentence for each clock change in the year from `after` that skips or repeats cron times; raises NoTimes."""
     line, notes = NICKNAMES.get(cron, cron), []
     for change, before, since in _changes(timezone, _shown_at(after, UTC).at.date()):
         first, last = sorted([change + before, change + since])

@@ -16,7 +16,7 @@ from attrs import evolve
 from .errors import AccessDenied, NotAllowed
 from .model import Grant, Queue, Role
 
-#: The owner's role alone; every set of roles has it.
+#: Only the owner's role, which is in all sets of roles below too.
 OWNERS: Final = frozenset({Role.OWNER})
 READERS: Final = frozenset({Role.OWNER, Role.VIEWER})
 WORKERS: Final = frozenset({Role.OWNER, Role.WORKER})

@@ -24,10 +24,10 @@ class JobsAdded(Value, frozen=True):
     queue: str
     #: By uid.
     jobs: dict[str, Job]
-    #: The uids of the jobs that need more indexes than one of ready jobs: they are not ready, or something was reported
+    #: The uids of the jobs that need an index besides that of ready jobs: they are not ready, or something was reported
     #: about them, or they have tags, a timeout_time, a unique key, a batch or dependencies.
     others: list[str]
-    #: The ranks of the rest, and the bytes of their contents and rare fields.
+    #: The ranks of the jobs that are not in `others`, and the bytes of these jobs' contents and rare fields.
     ranks: list[Rank]
     length: int
 
@@ -55,7 +55,7 @@ _Fields = tuple[
     dict[str, Any],
 ]
 _read_fields: Final = Decoder(_Fields).decode
-#: Extras, and their length in a record or None if they need further indexes.
+#: Extras, and their length in a record; the length is None if the job belongs in `JobsAdded.others`.
 _Found = tuple[Extras, int | None]
 _NO_EXTRAS: Final[_Found] = (NO_EXTRAS, 0)
 
@@ -87,7 +87,7 @@ def facts_of(records: Iterable[bytes]) -> Iterator[Fact | JobsAdded]:
 
 
 def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | None]]:
-    """The queue and the job of each added job, and its length or None for `JobsAdded.others`; None and other facts."""
+    """Yield (queue, job, length), with length None for `JobsAdded.others`; or (None, fact, None) for any other fact."""
     last: Any = None
     read_extras_of = _ExtrasReader().read
     for record in records:
@@ -106,7 +106,7 @@ def _read(records: Iterable[bytes]) -> Iterator[tuple[str | None, Any, int | Non
             continue
         fields = (keep, failed, timeout, until, created, state, updated, attempts, claimed, lease, worker, more)
         if fields != last:
-            # read_parts empties `more`, so it can't be compared with the next one.
+            # read_parts empties `more`, so the next record's fields can't be compared with these.
             last = None if more else fields
             parts = read_parts(*fields)
             is_ready = not until and _is_ready(parts[0])

@@ -34,8 +34,7 @@ class WaitingClaim(Value, frozen=True, kw_only=True):
 class Claimers(Value, frozen=True, kw_only=True):
     """The claims that wait on a queue, and where its workers claim from."""
 
-    #: The claims that wait, those that have waited longest first; at most some thousands.
+    #: The waiting claims, longest wait first; at most some thousands.
     waiting: Sequence[WaitingClaim] = ()
-    #: Where the last claim of each worker came from, by worker name; only workers that reported it, and only recent
-    #: ones.
+    #: Where the last claim of each recent worker came from, by worker name; only of workers that reported it.
     origins: Mapping[str, Origin] = {}

@@ -64,7 +64,7 @@ def _job_is_due(tables: TableSet, name: str, job: Job, moment: _Moment) -> Seque
     if standing.state is State.FAILED and standing.notes.dead_letter == DUE:
         return moment.moves.dead_letter(name, job)
     if standing.shift and _is_unended(tables.queues[name], spec.rare.batch):
-        # It was kept for others. Now its retention begins with the end of its batch.
+        # The job was kept for its dependants. Its batch has not ended: the end of the batch will begin its retention.
         return (JobChanged(name, spec.uid, replace(standing, shift=0)),)
     return (JobRemoved(name, spec.uid),)
 

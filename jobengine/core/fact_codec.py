@@ -292,7 +292,7 @@ def _read_job_added(written: list[Any], content: bytes) -> JobAdded:
 
 #: What jobs that were added together have in common: standing, retention, time-out, timeout_time and creation time.
 Parts = tuple[Standing, Retention, int, int, int]
-#: A job's tags, most attempts, retry delay, and rare fields.
+#: A job's tags, max_attempts, retry_delay_seconds, and rare fields.
 Extras = tuple[tuple[str, ...], int, int, Rare]
 NO_EXTRAS: Final[Extras] = ((), 1, 0, NO_RARE)
 
@@ -351,7 +351,7 @@ def read_extras(more: dict[str, Any]) -> Extras:
     return tags, more.get("max_attempts", 1), more.get("retry_delay_seconds", 0), _read_rare(more)
 
 
-#: Jobs that have no rare fields but these share an object; see shared_rare.
+#: Rare fields that jobs share: jobs with no other rare field share one Rare; see shared_rare.
 _SHARED: Final = frozenset({"author", "group", "batch"})
 #: The fields of Rare, and their names in records.
 _WRITTEN: Final = {name: name for name in Rare.__struct_fields__} | {"request_digest": "fingerprint"}
@@ -380,7 +380,7 @@ def _awaited(pair: list[str]) -> Awaited:
 
 
 def _read_job_added_2(written: list[Any], content: bytes) -> JobAdded:
-    """Versions 2 and 3 kept a failed job as long as a complete one."""
+    """Read a record of version 2 or 3, in which a failed job is kept as long as a complete one."""
     return _read_job_added([*written[:5], written[4], *written[5:]], content)
 
 
@@ -391,7 +391,7 @@ def _read_job_added_1(written: list[Any], content: bytes) -> JobAdded:
 
 
 def _standing_1(state: str, updated: int) -> list[Any]:
-    """Version 1 did not count attempts: a job that is not queued has had one."""
+    """A standing from version 1, which did not count attempts: a job that is not queued has had one attempt."""
     return [state, updated, 0 if state == State.QUEUED else 1, 0, None, None, {}]
 
 

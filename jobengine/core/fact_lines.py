@@ -35,7 +35,7 @@ class NewerLines(ValueError):
 
 
 class _Line(Struct, forbid_unknown_fields=True, tag_field="kind", gc=False):
-    """A line; its kind is the first member. Without gc, as there may be millions and none is part of a cycle."""
+    """A line; its kind is the first member. Without gc: there may be millions of lines, none in a reference cycle."""
 
 
 class BeginLine(_Line, tag="jobengine-export"):

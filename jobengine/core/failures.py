@@ -3,7 +3,7 @@ The failures of a queue: its jobs that have failed, or are tried again after a f
 
 A fingerprint is stored only if a worker sent one: all others are made from the error when they are read. A failure
 without an error has the fingerprint of an empty text. A job is in the group of its latest failure; once a client has
-queued it again, or it is complete or removed, it is in none.
+queued it again, or it is complete or removed, it is in no group.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ GroupPosition = tuple[int, str]
 class Alike(Value, frozen=True):
     """Jobs of one queue whose latest failures have the same fingerprint."""
 
-    #: How many jobs they are.
+    #: The number of these jobs.
     count: int = 0
     #: When the first of them failed; None without jobs.
     first: int | None = None
@@ -114,13 +114,13 @@ def _shown(failure: Notes | Attempt) -> str:
 
 
 def _failed_at(job: Job) -> int:
-    """When the last failed attempt ended, of a job that is tried again."""
+    """The end of the last failed attempt of a job that is tried again."""
     history = job.standing.notes.history
     return next((one.ended for one in reversed(history) if one.outcome in _FAILURES), job.standing.updated)
 
 
 def group_of(found: FoundGroup) -> FailureGroup:
-    """A group with its names, from what a table has found."""
+    """The group that a table has found, with its fingerprint, its error and its times, as readers see it."""
     latest = found.latest[0]
     name, last = failure_of(latest) or (_shown(latest.standing.notes), latest.standing.updated)
     return FailureGroup(

@@ -21,10 +21,10 @@ _REMEMBERED: Final = 512
 _DIGITS_AS_0: Final = bytes.maketrans(b"123456789", b"0" * 9)
 #: The most characters of a short error, whose digits are replaced faster than it is parsed.
 _SHORT: Final = 400
-#: A copy of it is made faster than a new one.
+#: An empty hash: to copy it is faster than to make a new one.
 _NEW_DIGEST: Final = blake2b(digest_size=8)
-#: How an error is read: a function that finds the line that names the error in a text, this text, and the function that
-#: failed, which is empty if it is not known.
+#: How an error is read: a callable that finds the line that names the error in a text, this text, and the name of the
+#: function that failed (empty if it is not known).
 _Parsed = tuple[Callable[[str], str], str, str]
 #: Fingerprints of errors by their shapes: a short text, or the parsed error, with all digits replaced by 0. Only those
 #: that do not depend on digits: the rules tell digits from other characters, but not one digit from another, so a
@@ -157,8 +157,8 @@ def _without_quotes(line: str) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def _of_line(line: str, function: str) -> tuple[str, bool]:
     """
-    The fingerprint of errors by their line, without its quoted texts, and their function, and whether it depends on
-    digits.
+    The fingerprint of errors with this line (without quoted texts) and this function, and whether the fingerprint
+    depends on digits.
     """
     compared = f"{_message(line)}\n{function}".encode("utf-8", "replace")
     state = _NEW_DIGEST.copy()
@@ -173,7 +173,7 @@ def _message(line: str) -> str:
         if not word.isalpha():
             word = word.strip(_AROUND)
             if not word.isalpha():
-                # Whether a word is a place depends on its capitals.
+                # `_kept` needs the word with its capitals: they tell the name of a class from an address.
                 word = _number(word, before) if word.isdecimal() else _kept(line.split()[len(words) + dropped], before)
         elif not before and word in _UNITS:
             word = ""
@@ -187,7 +187,7 @@ def _message(line: str) -> str:
 
 @lru_cache(maxsize=4 * _REMEMBERED)
 def _kept(word: str, before: str) -> str:
-    """The part that is compared of a word with digits or signs; `before` is the word before it."""
+    """The compared part of a word that has digits or signs, maybe empty; `before` is the word before it."""
     word = word.strip(_AROUND)
     if "=" in word:
         name, _, value = word.partition("=")
@@ -293,7 +293,7 @@ def _frame_before(error: str, end: int) -> "re.Match[str] | None":
 
 def _last_own(error: str, last: "re.Match[str]") -> str:
     """
-    The file and function of the innermost frame of the user's own code; of all code if none is.
+    The file and function of the innermost frame of the user's own code; of `last` if no frame is the user's own.
 
     `last` is the innermost frame; only frames of the last traceback count.
     """

@@ -25,7 +25,7 @@ GROUP: Final = "group"
 GATE: Final = "gate"
 #: The name of the queue's own gate.
 OF_QUEUE: Final = ""
-#: More than any queue holds.
+#: More jobs than any queue holds.
 UNLIMITED: Final = 1 << 62
 #: The most characters of a group's name.
 GROUP_LENGTH: Final = 200

@@ -57,26 +57,26 @@ class Link(Value, frozen=True, kw_only=True):
     key: str
     #: The job; None if it was removed, or the key may not read it.
     job: Job | None = None
-    #: The batch and its number of jobs by state; None like `job`.
+    #: The batch and its number of jobs by state; None if the batch was removed, or the key may not read it.
     batch: Batch | None = None
     counts: BatchCounts | None = None
     #: The state, if neither the job nor the batch could be read.
     without: LinkState = LinkState.UNKNOWN
 
     def marked(self, mark: str | None) -> "Link":
-        """The link with the state that `mark`, from the job that waits, says; for a key that may not read more."""
+        """The link with the state that `mark` stands for, if the key may not read more; `mark` is the waiting job's."""
         if mark is None or self.without is LinkState.REMOVED:
             return self
         return replace(self, without=STATE_OF_MARK[mark])
 
     @property
     def batch_name(self) -> str | None:
-        """The name of the batch, if it is one."""
+        """The name of the batch; None for a job."""
         return batch_in(self.key)
 
     @property
     def state(self) -> LinkState:
-        """Its state as far as it is known."""
+        """The state of the job or batch, as far as it is known."""
         if self.job is not None:
             return LinkState(self.job.state)
         return self.without if self.batch is None else STATE_OF_MARK[end_of_batch(self.batch)]
@@ -87,7 +87,7 @@ class AwaitedResults(Value, frozen=True):
 
     #: The jobs with their results, but without their contents, and the batches.
     links: Sequence[Link]
-    #: The number of jobs whose results are missing: all results together are too long, or these can't be read.
+    #: The number of jobs whose results are missing: all results together are too long, or the job can't be read.
     left_out: int
 
 
@@ -109,7 +109,7 @@ _HOLDS_FAILED: Final = frozenset({UNMET, WAITED_FOR})
 
 
 def awaited_links(job: Job) -> Sequence[Marked]:
-    """What a job depends on."""
+    """The dependencies of a job, each with its mark."""
     dependencies, ended = job.spec.rare.dependencies, job.standing.ended
     if dependencies is None:
         return ()

@@ -189,7 +189,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     worker: str | None
     #: When it was claimed; of several releases, the time of the first claim.
     started: int
-    #: When it ended; of several releases, when last.
+    #: When it ended; of several releases, the time of the last one.
     ended: int
     #: "complete", "failed", "timeout" or "released".
     outcome: str
@@ -393,7 +393,7 @@ class Queue:
     target_wait_seconds: int | None = None
     #: Priority ageing; None if jobs are claimed strictly by priority, and all have moved to their places.
     order: Order | None = None
-    #: Where jobs are moved that have failed, or None.
+    #: The queue to which failed jobs are moved, or None.
     dead_letter: DeadLetter | None = None
 
 

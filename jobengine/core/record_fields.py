@@ -58,7 +58,7 @@ class SpecExtras(Extras):
     context: Context = NO_CONTEXT
     group: GroupName | None = None
     batch: Annotated[str, Meta(min_length=1, max_length=BATCH_LENGTH)] | None = None
-    #: What happens if a dependency fails, and queue and key of each.
+    #: What happens if a dependency fails; then, for each dependency, its queue and its uid or batch key.
     dependencies: tuple[OnDependencyFailure, tuple[tuple[Name, Name], ...]] | None = None
     unique: UniqueRule | None = None
     line: Line | None = None

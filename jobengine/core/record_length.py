@@ -17,7 +17,7 @@ def length_of_more(job: Job) -> int:
     """
     The bytes that tags, unique key, context, worker and notes add to a job's record.
 
-    The length depends on these fields alone, so it stays the same when others change.
+    The length depends on these fields alone, so it stays the same when other fields change.
     """
     spec, length = job.spec, length_of_reported(job.standing)
     if spec.rare is NO_RARE and not spec.tags:
@@ -26,7 +26,7 @@ def length_of_more(job: Job) -> int:
 
 
 def length_of_extras(tags: tuple[str, ...], rare: Rare) -> int:
-    """The part of tags and rare fields in `length_of_more`."""
+    """How many of the bytes in `length_of_more` are for tags and rare fields."""
     length = len(_line((tags, rare.unique_key))) if tags or rare.unique_key else 0
     if rare.unique is not None:
         length += len(_line(rare.unique))
@@ -42,7 +42,7 @@ def length_of_extras(tags: tuple[str, ...], rare: Rare) -> int:
 
 
 def length_of_reported(standing: Standing) -> int:
-    """The part of worker and notes in `length_of_more`. Attempts are estimated, as each end of a job adds one."""
+    """How many of the bytes in `length_of_more` are for worker and notes; past attempts are partly estimated."""
     length = _length_of_worker(standing.worker) if standing.worker else 0
     notes = standing.notes
     if notes is NO_NOTES:

@@ -60,7 +60,7 @@ class Needs(Value, frozen=True, kw_only=True):
     kinds: frozenset[str] = frozenset()
     ready: ReadyOf | None = None
     page: PageOf | None = None
-    #: A group by its name, with its gate and settings; or a page of groups with theirs.
+    #: The name of a group, or a page of groups; each group is loaded with its gate and settings.
     group: str | None = None
     groups: GroupsOf | None = None
     #: A page of the groups of failures.

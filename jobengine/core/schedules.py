@@ -3,7 +3,7 @@ Schedules: the jobs that a queue adds by itself at certain times, and what happe
 
 A schedule is a named thing of its queue (see ItemSet). Its times are times of the wall clock, in milliseconds since the
 Unix epoch. Cron lines and time zones are read outside core, by a `Calendar`; facts hold its results, so that replaying
-them needs none.
+facts needs no calendar.
 """
 
 from collections.abc import Iterator
@@ -60,11 +60,11 @@ class Edge:
 class IfRunning(StrEnum):
     """What a firing does if a job of its schedule is not finished; the values are those of the API."""
 
-    #: Add none.
+    #: The firing adds no job.
     SKIP = "skip"
-    #: Add one all the same.
+    #: It adds a job all the same.
     ADD = "add"
-    #: Cancel the unfinished ones, and add one.
+    #: It cancels the unfinished jobs, and adds a job.
     REPLACE = "replace"
 
 

@@ -189,7 +189,7 @@ class Table(Protocol):
         """
 
     def ahead_in_group(self, job: Job) -> int:
-        """How many ready jobs of its group come before a ready job; in strict order, how many unfinished ones."""
+        """How many ready jobs of the same group come before a ready job; in strict order, how many unfinished jobs."""
 
     def holders_of_group(self, name: str | None) -> list[Job]:
         """
@@ -201,7 +201,7 @@ class Table(Protocol):
 
     def failures(self, after: GroupPosition | None, limit: int, now: int) -> FoundPage:
         """
-        At most `limit` groups of failures after a position, with the minutes up to `now`.
+        At most `limit` groups of failures after a position, each with its failures by minute up to `now`.
 
         The largest group comes first; the order of equally large groups is fixed, but not by name. Only the first
         MOST_GROUPS groups are given. If there are more, an engine may drop the smallest, and a group that was dropped
@@ -285,5 +285,5 @@ def job_of(table: Table, uid: str) -> Job:
     return job
 
 
-#: A page of jobs ends when their contents exceed this in total.
+#: A page of jobs ends when their contents exceed this many bytes in total.
 PAGE_BYTES: Final = 1 << 20

@@ -17,7 +17,7 @@ class OpenGroup(Protocol):
     """A group whose jobs may be claimed now."""
 
     def key(self, rank: Rank, taken: int, turn: int) -> Key:
-        """The position after a claim took `taken` of its jobs, the last at `turn`; `rank` is its next job's rank."""
+        """The group's position after a claim took `taken` jobs, the last at `turn`; `rank` is that of its next job."""
 
 
 G = TypeVar("G", bound=OpenGroup)

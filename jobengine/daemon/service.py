@@ -113,7 +113,7 @@ def _print_reason(error: Exception) -> None:
 
 
 def about_database(error: Exception) -> Exception:
-    """An error of the system with the advice to check the database's place; other errors as they are."""
+    """A StorageError with advice for an OSError of the database; any other error is returned unchanged."""
     if not isinstance(error, OSError):
         return error
     return StorageError(f"the database can't be opened or made; check DB_PATH, and its owner: {error}")

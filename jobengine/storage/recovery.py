@@ -114,7 +114,7 @@ class Recovery:
         return length if self.chain.is_frame(self.read(length, position + FRAME_HEAD)) else 0
 
     def _last_frame_end(self) -> int:
-        """Where the frame that begins here would end, or the end of the file if its head is damaged."""
+        """Where the frame that begins here would end; if the frame's head is damaged, the end of the file."""
         try:
             return self.end + FRAME_HEAD + box_length(self.read(FRAME_HEAD, self.end), self.end)
         except BadFrame:

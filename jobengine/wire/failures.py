@@ -6,7 +6,7 @@ from ..core.failures import FailureGroup
 
 
 def failure_value(group: FailureGroup) -> dict[str, Any]:
-    """A group of failures."""
+    """A group of failures, as the API shows it."""
     return {
         "fingerprint": group.fingerprint,
         "error": group.error,

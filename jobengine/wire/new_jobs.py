@@ -87,7 +87,7 @@ def on_failure_of(value: str | None, place: str = "") -> OnDependencyFailure | N
 
 
 def _check_shown(sent: bodies.NewJob) -> None:
-    """Raise BadInput unless `dependencies` was copied from an answer: then it is ignored."""
+    """Raise BadInput unless `dependencies` was copied from an answer; a copied one is ignored."""
     try:
         _read_shown(sent.dependencies)
     except ValidationError:

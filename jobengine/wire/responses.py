@@ -33,7 +33,7 @@ _SLICE: Final = 1_000
 _HOLDERS: Final = {State.INPROGRESS: "In progress", State.FAILED: "Failed"}
 #: From this number of jobs on, a group of failures has jobs besides the one that is explained.
 _WITH_OTHERS: Final = 2
-#: What is said of a failed job whose kind was dropped.
+#: The sentence for a failed job whose group of failures was dropped.
 _NOT_COUNTED: Final = "How many failed like it is not known: the queue has more kinds of failures than are counted."
 #: The most workers in one answer.
 _MOST_WORKERS: Final = 1_000

@@ -221,9 +221,9 @@ _OF_RARE: Final = frozenset(_ORDER[_ORDER.index("group") :])
 _WHILE_HELD: Final = frozenset({"lease_expires", "started", "cancel_requested"})
 #: The fields that an unfinished job without notes lacks.
 _AFTER_REPORTS: Final = frozenset({"progress", "result", "error", "cancelled", "fingerprint", "history", "removed_at"})
-#: For jobs without rare fields, by state.
+#: The function that shows a job without rare fields, by state.
 _shown: Final = {state: _maker(_OF_RARE if state is INPROGRESS else _OF_RARE | _WHILE_HELD) for state in State}
-#: For those of them that have no notes either.
+#: The function that shows a job without rare fields and without notes, by state.
 _shown_without_notes: Final = {
     **_shown,
     QUEUED: _maker(_OF_RARE | _WHILE_HELD | _AFTER_REPORTS),
@@ -244,7 +244,7 @@ def added_value(added: Added, queue: str) -> Any:
 def updated_value(job: Job, queue: str) -> Any:
     """
     A job of `queue` for the answer to its update, as a value for to_json. It has only the fingerprints that workers
-    sent: making one takes longer than the update, and who reports a failure knows its error.
+    sent: making a fingerprint takes longer than the update, and whoever reports a failure knows its error.
     """
     return job_value(job, queue, updated=True)
 

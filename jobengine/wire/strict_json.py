@@ -203,7 +203,7 @@ def _check_encoded(value: Any, text: bytes, outside: bytes, max_values: int) -> 
     if _BACKSLASH in text and rb"\u" in text:
         encoded = _outside_strings(encoded, max_values)
     else:
-        # Strings without such escapes keep their colons and their letters n.
+        # Without such escapes, encoding changes no colon and no letter n in strings: count them in the whole text.
         outside = text
     _compare(text, outside, encoded)
 

@@ -197,7 +197,7 @@ class Adding:
     #: The uids of stored jobs that were found by their unique keys, by the uid in the request.
     found: Mapping[str | None, str] = MappingProxyType({})
     _by_uid: dict[str, Job] = field(factory=dict)
-    #: The holders of unique keys; None until a job has one.
+    #: The holders of unique keys; None until a new job has a unique key.
     _keys: KeyTaking | None = None
     #: Whether any of the jobs has a group.
     has_groups: bool = False
@@ -286,7 +286,7 @@ class Adding:
             self.circles.check(request.depends_on, its, f"the job {its[1]}")
 
     def facts(self) -> list[Fact]:
-        """The facts that add the new jobs, and replace others."""
+        """The facts that add the new jobs, and replace or change stored ones."""
         facts: list[Fact] = [JobAdded(self.table.queue.name, job) for job in self.new]
         before = self.facts_before()
         return [*before, *facts] if before else facts
@@ -370,7 +370,7 @@ class Adding:
         return end_of_job(job)
 
     def _identity(self, request: NewJob) -> tuple[str | None, str | None]:
-        """The uid and digest of a job that its client can request again; (None, None) for others."""
+        """The uid and digest of a job that its client can request again; (None, None) for other jobs."""
         uid = request.uid
         if uid is None and request.idempotency_key is not None:
             uid = derived_uid(self.table.queue, request.idempotency_key, self.grant.key_id)

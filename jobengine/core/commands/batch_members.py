@@ -44,7 +44,7 @@ class Circles:
     _waiting: dict[Awaited, set[Awaited]] = field(factory=dict)
 
     def enter(self, uid: str | None, batch: str | None, depends_on: Iterable[Awaited]) -> None:
-        """Enter a new job; enter all before the first check."""
+        """Enter a new job; enter all new jobs before the first `check`."""
         for awaited in depends_on:
             self._new[awaited].append((self.table.queue.name, uid or "", batch))
 

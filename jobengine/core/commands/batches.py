@@ -38,7 +38,7 @@ class BatchReport(Value, frozen=True, kw_only=True):
 
 
 class SetBatch(AddingCommand[BatchReport], frozen=True, kw_only=True):
-    """Create a batch with the job that is released at its end; one that exists stays as it is."""
+    """Create a batch with the job that is released at its end; an existing batch stays as it is."""
 
     roles = PRODUCERS
     is_batched = True

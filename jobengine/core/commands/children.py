@@ -59,7 +59,7 @@ class WaitFor(AddingCommand[Job], frozen=True, kw_only=True):
         return [*adding.facts(), JobAdded(self.queue, waiting)], waiting
 
     def _check_circle(self, adding: Adding, job: Job, added: Sequence[Added]) -> None:
-        """Check that no child waits for the job or its batch, itself (if it is a stored job) or by its dependencies."""
+        """Check that no dependency of a child, and no child that was stored before, waits for the job or its batch."""
         awaited = [one for child in self.jobs for one in child.depends_on]
         awaited += [(self.queue, one.job.spec.uid) for one in added if not one.new]
         if not awaited:

@@ -203,7 +203,7 @@ class Claims(Command[ClaimResult], frozen=True, kw_only=True):
         The command's rule: update, then claim from one queue after the other until there are `count` jobs.
 
         The key is checked for all parts before the first is decided. Then each of `parts` is decided once, in order;
-        each claim takes at most the rest of `count`.
+        each claim takes at most as many jobs as are still missing to `count`.
         """
         results: list[Job | DomainError] = []
         if self.updates or len(self.queues) > 1:

@@ -56,7 +56,7 @@ class KeyTaking:
         self._new[job.spec.uid] = index
 
     def replace(self, key: str, job: Job) -> int | None:
-        """Replace a holder of a key. Returns its index if the request itself has added it."""
+        """Replace a holder of a key; returns the holder's index if this request has added the holder, else None."""
         self.of(key)[job.spec.uid] = job
         index = self._new.get(job.spec.uid)
         if index is None:

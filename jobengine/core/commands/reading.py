@@ -68,7 +68,7 @@ class ReadLinks(QueueCommand[Links], frozen=True, kw_only=True):
     reads = True
     is_batched = True
 
-    #: The uids of the jobs; also keys of batches, for their dependants.
+    #: The uids of the jobs; also keys of batches, to read the jobs that wait for these.
     uids: tuple[str, ...]
     #: The most dependants to read of each job; 0 reads none.
     most: int = 0
