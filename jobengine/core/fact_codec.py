@@ -6,7 +6,7 @@ Each kind has its own version, and every released version keeps its reader here.
 end, which has only those that differ from their defaults.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -100,7 +100,8 @@ def _defaults(defaults: Defaults) -> dict[str, int]:
 
 
 def _notes(notes: Notes) -> NotesExtras | UnsetType:
-    if notes == NO_NOTES:
+    # Most notes have a history, so they need not be compared.
+    if not notes.history and notes == NO_NOTES:
         return UNSET
     # As tuples, which are encoded as AttemptFields are and take less time to make.
     history: Any = [(a.worker, a.started, a.ended, a.outcome, a.error, a.times, a.fingerprint) for a in notes.history]
@@ -182,6 +183,11 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
 def encode(fact: Fact) -> bytes:
     """The record of a fact, in the newest version of its kind."""
     return _ENCODERS[type(fact)](fact)
+
+
+def encode_all(facts: Iterable[Fact]) -> list[bytes]:
+    """The records of facts; faster than `encode` for each."""
+    return [_ENCODERS[type(fact)](fact) for fact in facts]
 
 
 # Reading: every version

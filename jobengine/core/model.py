@@ -314,18 +314,7 @@ class Job(Value, frozen=True):
     @property
     def deadline(self) -> int | None:
         """The elapsed time at which this job changes by itself, or None."""
-        standing = self.standing
-        if standing.state is QUEUED:
-            return standing.ready_at or None
-        if standing.state is INPROGRESS:
-            seconds = self.spec.timeout_seconds
-            return standing.updated + seconds * SECOND + standing.shift if seconds else None
-        keep = self.spec.keep
-        if standing.state is COMPLETE:
-            return standing.updated + standing.shift + keep.minutes * MINUTE
-        if standing.notes.dead_letter == DUE:
-            return standing.updated
-        return standing.updated + standing.shift + keep.failed_minutes * MINUTE
+        return deadline_of(self.spec, self.standing)
 
     @property
     def wall_deadline(self) -> int | None:
@@ -335,6 +324,21 @@ class Job(Value, frozen=True):
             return None
         gone, ready = self.spec.timeout_time * SECOND, standing.not_before
         return min(gone, ready) if gone and ready else gone or ready or None
+
+
+def deadline_of(spec: Spec, standing: Standing) -> int | None:
+    """Job.deadline; a call of a function takes half the time of a property."""
+    state = standing.state
+    if state is QUEUED:
+        return standing.ready_at or None
+    if state is INPROGRESS:
+        seconds = spec.timeout_seconds
+        return standing.updated + seconds * SECOND + standing.shift if seconds else None
+    if state is COMPLETE:
+        return standing.updated + standing.shift + spec.keep.minutes * MINUTE
+    if standing.notes.dead_letter == DUE:
+        return standing.updated
+    return standing.updated + standing.shift + spec.keep.failed_minutes * MINUTE
 
 
 @frozen(kw_only=True)

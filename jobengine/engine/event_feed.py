@@ -143,13 +143,16 @@ class Feed:
 
     def events(self, queue: str, effects: Sequence[JobEffect], at: int) -> Events | None:
         """The events of changes in a queue, to be published later: see JobEvent. None if there are none."""
-        changes = [
-            (effect.uid, before, state, effect.job.spec.rare.group, effect.not_moved if state is FAILED else None)
-            for effect in effects
-            if (before := None if effect.old is None else effect.old.standing.state)
-            is not (state := None if effect.new is None else effect.new.standing.state)
-            or (state is FAILED and effect.not_moved)
-        ]
+        changes = []
+        for effect in effects:
+            old, new = effect.old, effect.new
+            before = None if old is None else old.standing.state
+            state = None if new is None else new.standing.state
+            if before is not state or (state is FAILED and effect.not_moved):
+                job = new or old
+                assert job is not None
+                not_moved = effect.not_moved if state is FAILED else None
+                changes.append((effect.uid, before, state, job.spec.rare.group, not_moved))
         if not changes:
             return None
         stream = self._stream(queue)

@@ -91,20 +91,21 @@ class Claim(QueueCommand[Sequence[Job]], frozen=True, kw_only=True):
         claimed: list[Job] = []
         size = 0
         for job in self._wanted(table, now):
-            size += job.size
+            spec, before = job.spec, job.standing
+            size += len(spec.content) + len(before.notes.result or b"")
             if claimed and size > _CLAIMED_BYTES:
                 break
             standing = Standing(
                 state=INPROGRESS,
                 updated=now,
-                attempts=job.standing.attempts + 1,
+                attempts=before.attempts + 1,
                 claimed=now,
                 lease=new_id(),
                 worker=self.worker,
-                notes=job.standing.notes,
+                notes=before.notes,
             )
-            facts.append(JobChanged(self.queue, job.spec.uid, standing))
-            claimed.append(Job(job.spec, standing))
+            facts.append(JobChanged(self.queue, spec.uid, standing))
+            claimed.append(Job(spec, standing))
         if claimed and table.queue.flow is not None:
             gates = GateChanges(table)
             gates.claim(claimed, now)

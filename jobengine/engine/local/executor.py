@@ -21,7 +21,7 @@ from ...core.dependants import follow_up
 from ...core.effects import OF_JOBS, Effect, JobEffect, QueueEffect, by_queue
 from ...core.errors import DomainError, QueueNotFound
 from ...core.expiring import expire
-from ...core.fact_codec import encode
+from ...core.fact_codec import encode_all
 from ...core.facts import ClockSet, Fact
 from ...core.model import Defaults
 from ...core.schedules import Edge
@@ -351,7 +351,7 @@ class Executor:
     def _submit(self, facts: Sequence[Fact], now: int) -> None:
         """Apply facts and submit them for writing."""
         # Encode first: an error must come before anything is changed.
-        records = list(map(encode, facts))
+        records = encode_all(facts)
         effects = self.tables.apply(facts)
         self.waiters.record(effects)
         jobs: Sequence[Any] = effects
@@ -396,7 +396,7 @@ class Executor:
     def _keep_counts(self) -> None:
         """Save the activity counts with the next commit. A killed process loses the counts since the last save."""
         if self.committer.trouble is None and (facts := self._activity.unsaved()):
-            records, effects = list(map(encode, facts)), self.tables.apply(facts)
+            records, effects = encode_all(facts), self.tables.apply(facts)
             self.committer.submit(records, _Change(facts, effects, [], of_queues=False))
 
     def _forget_queues(self, effects: Sequence[Effect]) -> None:

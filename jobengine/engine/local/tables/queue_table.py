@@ -14,7 +14,7 @@ from ....core.fact_codec import encode
 from ....core.facts import QueueCreated, QueueDeleted
 from ....core.failures import Alike, FoundPage, GroupPosition
 from ....core.history import KeptPeriod, KeptPeriods, Period
-from ....core.model import FAILED, NO_NOTES, SECOND, Job, Position, Queue, Rank, State
+from ....core.model import FAILED, NO_NOTES, SECOND, Job, Position, Queue, Rank, State, deadline_of
 from ....core.places import PLACES_OF, Place, counts_of, place_of
 from ....core.record_length import length_of_more, length_of_reported
 from ....core.schedules import SCHEDULE, ScheduleCounts
@@ -327,35 +327,32 @@ class QueueTable(GroupQueries):
         """Replace `old` by `new`, which has the same spec. Call `update_indexes` next."""
         spec, before, after = new.spec, old.standing, new.standing
         self.jobs[spec.uid] = new
-        if self.sort_indexes:
-            self._sort(old, new)
         was, now = place_of(before), place_of(after)
         if was is not now:
             for turns in self.flow.indexes:
                 turns.move(spec, old, new, was, now)
             self._leaving[self.places[was]].append(spec.rank)
             self._entering[self.places[now]].append(spec.rank)
-        if spec.tags or spec.rare.unique_key is not None:
-            self.names.move(was, old, now, new, self._entering, self._leaving)
+        if spec.tags or spec.rare.unique_key is not None or self.sort_indexes:
+            self._move_listed(old, new, was, now)
         if self.batches.is_used:
             self._move_kept(old, new, was, now)
         else:
-            self._set_deadline(self.deadlines, spec.rank, old.deadline, new.deadline)
+            self._set_deadline(self.deadlines, spec.rank, deadline_of(spec, before), deadline_of(spec, after))
         if spec.timeout_time or before.not_before or after.not_before:
             self._set_deadline(self.wall_deadlines, spec.rank, old.wall_deadline, new.wall_deadline)
-        # Only notes and worker can change the weight here. A mark depends on notes and state, a failure on all of them.
-        notes = after.notes
-        has_notes = before.notes is not notes or notes is not NO_NOTES
-        if has_notes or before.worker != after.worker or was is _FAILED or now is _FAILED:
-            self._weigh_notes(old, new)
-
-    def _weigh_notes(self, old: Job, new: Job) -> None:
-        """Update mark, failure and weight of a job whose notes or worker have changed, or that failed before or now."""
-        before, after = old.standing, new.standing
         # Most jobs that end are neither retried nor failed.
-        if after.state is FAILED or before.state is FAILED or after.notes.retrying or before.notes.retrying:
+        if was is _FAILED or now is _FAILED or after.notes.retrying or before.notes.retrying:
             self.failing.change(old, new)
-        self.live_bytes += length_of_reported(new.standing) - length_of_reported(old.standing)
+        # Only notes and worker can change the weight here.
+        if before.notes is not after.notes or before.worker is not after.worker:
+            self.live_bytes += length_of_reported(after) - length_of_reported(before)
+
+    def _move_listed(self, old: Job, new: Job, before: Place, after: Place) -> None:
+        """Update the indexes for lists by time, and those by tag and unique key, which few jobs are in."""
+        self._sort(old, new)
+        if new.spec.tags or new.spec.rare.unique_key is not None:
+            self.names.move(before, old, after, new, self._entering, self._leaving)
 
     def _move_kept(self, old: Job, new: Job, before: Place, after: Place) -> None:
         """Move the deadline of a job, given its places, in a queue where retentions may be put off."""
@@ -378,7 +375,7 @@ class QueueTable(GroupQueries):
         if spec.rare.batch is not None:
             self.batches.enter(job, place, self._entering)
         is_kept = self.batches.is_used and place in FINISHED_PLACES
-        deadline = self.batches.deadline_of(job) if is_kept else job.deadline
+        deadline = self.batches.deadline_of(job) if is_kept else deadline_of(job.spec, job.standing)
         if deadline is not None:
             self._set_deadline(self.deadlines, spec.rank, None, deadline)
         if spec.timeout_time or job.standing.not_before:

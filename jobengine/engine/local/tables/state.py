@@ -86,7 +86,8 @@ class Tables:
         removed before its slice of the snapshot was taken (docs/database-format.md).
         """
         try:
-            return [self._appliers[type(fact)](fact) for fact in facts]
+            appliers = self._appliers
+            return [appliers[type(fact)](fact) for fact in facts]
         finally:
             self._update_indexes()
 
@@ -222,16 +223,18 @@ class Tables:
         return self._replace_job(fact.queue, fact.job.spec.uid, fact.job)
 
     def _job_changed(self, fact: JobChanged) -> Effect:
-        table = self.queues.get(fact.queue)
-        old = None if table is None else table.jobs.get(fact.uid)
+        name, uid = fact.queue, fact.uid
+        table = self.queues.get(name)
+        old = None if table is None else table.jobs.get(uid)
         if table is None or old is None:
-            return JobEffect(fact.queue, fact.uid, None, None)
-        self._outdated.setdefault(fact.queue, table.live_bytes)
+            return JobEffect(name, uid, None, None)
+        if name not in self._outdated:
+            self._outdated[name] = table.live_bytes
         new = Job(old.spec, fact.standing)
         table.change(old, new)
-        if old.spec.rare.dependencies is not None or self.dependants.is_used:
-            self.dependants.change(fact.queue, fact.uid, old, new)
-        return JobEffect(fact.queue, fact.uid, old, new)
+        if self.dependants.is_used or old.spec.rare.dependencies is not None:
+            self.dependants.change(name, uid, old, new)
+        return JobEffect(name, uid, old, new)
 
     def _job_removed(self, fact: JobRemoved) -> Effect:
         return self._replace_job(fact.queue, fact.uid, None)
@@ -295,7 +298,8 @@ class Tables:
         table = self.queues.get(name)
         if table is None:
             return JobEffect(name, uid, None, None)
-        self._outdated.setdefault(name, table.live_bytes)
+        if name not in self._outdated:
+            self._outdated[name] = table.live_bytes
         old = table.put(uid, new)
         if self.dependants.is_used or (new is not None and new.spec.rare.dependencies is not None):
             self.dependants.change(name, uid, old, new)
