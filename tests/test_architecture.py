@@ -182,7 +182,7 @@ def _importers(folder: Path, forbidden: set[str]) -> list[str]:
     return [name_of(path) for path in paths if any(name and allows(forbidden, name) for name in ours(path))]
 
 
-def test_no_module_imports_tap() -> None:
+def test_no_module_imports_the_module_tap() -> None:
     assert _importers(PACKAGE, {"tap"}) == []
 
 

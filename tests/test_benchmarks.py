@@ -130,7 +130,7 @@ def test_the_readme_has_four_of_the_recorded_figures() -> None:
     assert int(rate.replace(",", "")) == pytest.approx(int(measured.replace(",", "")), rel=0.1)
 
 
-def test_a_figure_of_the_readme_has_its_contenders_with_the_fastest_first(tmp_path: Path) -> None:
+def test_a_figure_of_the_readme_names_its_contenders_with_the_fastest_first(tmp_path: Path) -> None:
     (readme := tmp_path / "README.md").write_text("before\n<!-- best figures: written by make bench -->\nold\n")
     row = "| {} | 9 jobs/s | {} | 1.00 | ≥ 1 | yes | |\n"
     others = ("slow one: 1 jobs/s", "fast, one: 1,200 jobs/s (client at 99% of its core)", "missing: not installed", "")
@@ -142,7 +142,7 @@ def test_a_figure_of_the_readme_has_its_contenders_with_the_fastest_first(tmp_pa
     assert "old" not in readme.read_text()
 
 
-def test_a_server_that_does_not_start_has_its_reason_and_the_other_servers_continue() -> None:
+def test_the_reason_why_a_server_does_not_start_is_recorded_and_the_other_servers_continue() -> None:
     servers = (Double(), Double(installed=False), Double(starts=False))
     good, missing, broken = rounds([(server, lambda server: server.singles(1)) for server in servers])
     assert [run.jobs for run in good.runs] == [100.0] * results.TIMES

@@ -55,7 +55,7 @@ def _groups(*errors: str | None) -> list[FailureGroup]:
     ]
 
 
-def test_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
+def test_the_command_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
     shell.mail.answers["failures"] = _groups(_REFUSED, "x\x1b[2J", None)
     first, second, third = shell("errors", "mail").stdout.splitlines()
     assert first == f"9\t2027-01-15T08:00:00Z\t2027-01-15T08:01:40Z\tkind-0\t{_REFUSED}"
@@ -63,20 +63,20 @@ def test_errors_prints_a_line_for_each_kind_of_error(shell: Shell) -> None:
     assert third.endswith("\tkind-2\tno error was given")
 
 
-def test_errors_with_json_prints_the_answer_of_the_server_unchanged(shell: Shell) -> None:
+def test_the_command_errors_with_json_prints_the_answer_of_the_server_unchanged(shell: Shell) -> None:
     shell.mail.answers["failures"] = _groups(_REFUSED)
     (line,) = shell("errors", "mail", "--json").stdout.splitlines()
     assert json.loads(line) == shell.mail.answers["failures"][0].raw
 
 
-def test_errors_ends_with_the_count_of_jobs_that_are_not_listed(shell: Shell) -> None:
+def test_the_command_errors_ends_with_the_count_of_jobs_that_are_not_listed(shell: Shell) -> None:
     shell.mail.answers |= {"failures": _groups("a"), "dropped_failures": 1_200}
     note = "Jobs of kinds beyond the 1,000 most frequent, which are not listed: 1,200.\n"
     assert shell("errors", "mail").stderr == note
     assert shell("errors", "mail", "--json").stdout.splitlines()[1:] == ['{"dropped":1200}']
 
 
-def test_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
+def test_the_command_errors_reports_an_empty_or_cut_list(shell: Shell) -> None:
     assert shell("errors", "mail").stderr == "No job of 'mail' has failed or is to be tried again.\n"
     shell.mail.answers["failures"] = _groups("a", "b", "c")
     done = shell("errors", "mail", "--limit", "2")

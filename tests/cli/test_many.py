@@ -25,7 +25,7 @@ def _uids(data: bytes, name: str | None = None, batch: str | None = None) -> lis
     return uids
 
 
-def test_the_uid_of_a_line_is_always_the_same_for_one_file_import_name_and_batch() -> None:
+def test_the_uid_of_a_line_depends_only_on_the_file_the_import_name_and_the_batch() -> None:
     uids = _uids(LINES)
     assert uids == _uids(LINES)
     assert len(set(uids)) == 3

@@ -35,7 +35,7 @@ def test_create_takes_a_key_from_a_file_or_standard_input_and_does_not_print_it(
     assert "mine" not in by_file.output + by_input.output
 
 
-def test_create_refuses_a_key_file_that_others_may_read(shell: Shell, tmp_path: Path) -> None:
+def test_create_refuses_a_key_file_that_other_users_may_read(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("mine\n")
     path.chmod(0o644)

@@ -160,7 +160,9 @@ def test_an_interrupted_thread_does_not_stop_the_calls_of_other_threads(lane: Ad
     assert [type(error) for error in threads.interrupted] == [KeyboardInterrupt]
 
 
-def test_if_the_sending_thread_is_interrupted_unsafe_calls_of_others_have_an_unknown_outcome(lane: AddLane) -> None:
+def test_if_the_sending_thread_is_interrupted_unsafe_calls_of_other_threads_have_an_unknown_outcome(
+    lane: AddLane,
+) -> None:
     server = Held()
     leader, other = (Item(name, safe=False) for name in (b"leader", b"other"))
     threads = _with_an_interrupted_leader(server, lane, leader, other)
@@ -171,7 +173,7 @@ def test_if_the_sending_thread_is_interrupted_unsafe_calls_of_others_have_an_unk
     assert len(lane) == 0
 
 
-def test_if_the_sending_thread_is_interrupted_safe_calls_of_others_are_sent_again_as_repeated(lane: AddLane) -> None:
+def test_if_the_sending_thread_is_interrupted_safe_calls_of_other_threads_are_sent_again(lane: AddLane) -> None:
     server = Held()
     leader, other = Item(b"leader"), Item(b"other")
     threads = _with_an_interrupted_leader(server, lane, leader, other)

@@ -137,7 +137,7 @@ def test_an_outcome_is_unknown_if_an_answer_was_lost_and_the_server_is_then_unre
 _RECOVERING = answer(503, {"detail": "The server is recovering, 82 %; nothing was carried out. Try again."})
 
 
-def test_a_call_answered_only_by_a_recovering_server_is_unavailable() -> None:
+def test_a_call_that_reaches_only_a_recovering_server_raises_unavailable() -> None:
     engine, pool = _engine(lambda request: _RECOVERING, retry_for=1)
     for call in (lambda: engine.queue("q").add({}), lambda: engine.queue("q").configure(new_access_key="new")):
         with pytest.raises(Unavailable, match=r"82 %; nothing was carried out\. Try again\.$") as caught:
@@ -146,7 +146,7 @@ def test_a_call_answered_only_by_a_recovering_server_is_unavailable() -> None:
     assert len(pool.requests) > 2
 
 
-def test_an_outcome_is_unknown_if_an_answer_was_lost_and_the_server_then_only_recovers() -> None:
+def test_an_outcome_is_unknown_if_an_answer_was_lost_and_the_server_is_recovering_afterwards() -> None:
     replies: list[Reply] = [Broken("cut")]
     engine, _ = _engine(lambda request: replies.pop() if replies else _RECOVERING, retry_for=1)
     with pytest.raises(OutcomeUnknown, match="An earlier attempt may have succeeded"):

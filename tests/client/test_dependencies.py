@@ -197,7 +197,7 @@ def test_wait_for_adds_jobs_and_makes_the_claimed_job_wait_for_these_jobs() -> N
         (Broken("cut"), OutcomeUnknown, False),
     ],
 )
-def test_a_wait_for_call_is_not_repeated_after_a_refusal_or_a_lost_answer(
+def test_a_call_of_wait_for_is_not_repeated_after_a_refusal_or_a_lost_answer(
     reply: Any, error: type[Exception], lost: bool
 ) -> None:
     queue, pool = queue_with([reply], retry_for=60)

@@ -52,7 +52,7 @@ def test_a_call_refused_for_the_access_key_is_repeated_with_the_admin_key(status
 
 
 @pytest.mark.parametrize("keys", [{"access_key": "k"}, {"admin_key": "a"}])
-def test_a_refused_call_is_not_repeated_with_only_one_key(keys: dict[str, str]) -> None:
+def test_a_client_with_only_one_key_does_not_repeat_a_refused_call(keys: dict[str, str]) -> None:
     for status, error in ((401, AccessDenied), (403, Forbidden)):
         engine, pool = unconnected([answer(status, _WRONG)], **keys)
         with pytest.raises(error):

@@ -61,7 +61,7 @@ def test_a_move_sends_filter_pace_and_target() -> None:
     }
 
 
-def test_a_redrive_moves_only_jobs_back_that_came_from_its_queue() -> None:
+def test_a_redrive_of_a_queue_moves_back_only_jobs_that_came_from_this_queue() -> None:
     queue, pool = _queue(_SETUP, {"matched": 1, "moved": 1})
     assert queue.redrive(error="timed out", per_second=50).moved == 1
     wanted = {"state": "failed", "moved_from": "q", "error": "timed out"}

@@ -110,7 +110,7 @@ def test_a_queue_uses_its_own_key_or_else_the_default_key(path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
 @pytest.mark.parametrize("text", [_PROFILES, 'access_key = "in no profile"\n[default]\n'])
-def test_a_settings_file_with_keys_is_refused_if_others_can_read_it(path: Path, text: str, mode: int) -> None:
+def test_a_settings_file_with_keys_is_refused_if_other_users_can_read_it(path: Path, text: str, mode: int) -> None:
     path.write_text(text)
     path.chmod(mode)
     with pytest.raises(BadSettings, match=r"^Other users may read .*chmod 600"):
@@ -119,7 +119,7 @@ def test_a_settings_file_with_keys_is_refused_if_others_can_read_it(path: Path, 
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
 
 
-def test_a_settings_file_that_others_can_write_is_refused_even_without_keys(path: Path) -> None:
+def test_a_settings_file_that_other_users_can_write_is_refused_even_without_keys(path: Path) -> None:
     path.write_text('[default]\nurl = "http://one:1"\n')
     for mode in (0o620, 0o602, 0o664):
         path.chmod(mode)
@@ -129,7 +129,7 @@ def test_a_settings_file_that_others_can_write_is_refused_even_without_keys(path
     assert _shown(load(profile="default", environment={}, path=path))[0] == "http://one:1"
 
 
-def test_a_key_file_that_others_can_read_is_refused(path: Path) -> None:
+def test_a_key_file_that_other_users_can_read_is_refused(path: Path) -> None:
     (path.parent / "admin.key").chmod(0o644)
     with pytest.raises(BadSettings, match=r"admin\.key.*chmod 600"):
         load(profile="work", environment={}, path=path)

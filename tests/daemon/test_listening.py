@@ -52,7 +52,7 @@ def test_the_address_is_announced_as_clients_write_it(endpoint: str, announced: 
     assert _announced(endpoint) == announced
 
 
-def test_the_error_for_a_port_in_use_says_how_to_choose_another() -> None:
+def test_the_error_for_a_port_in_use_says_how_to_choose_another_port() -> None:
     taken = CannotListenError("127.0.0.1", 6006, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
     with pytest.raises(PortTaken, match=r"127\.0\.0\.1:6006.* Choose another port with --api-port or API_PORT"):
         listener("tcp:6006", Factory(), _Reactor(taken)).startService()

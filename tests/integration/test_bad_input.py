@@ -87,7 +87,7 @@ def test_a_body_of_10_gib_is_refused_with_413_while_it_arrives_and_memory_stays_
     assert daemon.memory("VmHWM") - before < GROWTH
 
 
-def test_with_1100_connections_1000_are_served_and_the_others_get_503(make_daemon: MakeDaemon) -> None:
+def test_of_1100_connections_1000_are_served_and_the_other_100_get_503(make_daemon: MakeDaemon) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     # The daemon starts with the usual limit of a shell.

@@ -65,7 +65,7 @@ def test_check_with_backup_refuses_a_copy_whose_end_is_missing(db: Db) -> None:
         assert json.loads(db("check", "--json", "copy").stdout)["ends_with_close"] is False
 
 
-def test_restoring_a_copy_whose_end_is_missing_restores_the_rest_and_prints_a_note(db: Db) -> None:
+def test_restoring_a_copy_whose_end_is_missing_restores_what_the_copy_has_and_prints_a_note(db: Db) -> None:
     db("backup", "jobengine.jedb", "copy")
     assert "its end is missing" not in db("restore", "copy", "whole").stderr
     os.truncate(db.home / "copy", frame_starts((db.home / "copy").read_bytes())[4])

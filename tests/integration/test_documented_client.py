@@ -69,7 +69,7 @@ def test_jobs_are_worked_on_as_the_page_says(daemon: Daemon) -> None:
     assert {mail.get(uid).worker for uid in uids} == {"mailer-1"}
 
 
-def test_jobs_wait_for_others_as_the_page_says(daemon: Daemon) -> None:
+def test_jobs_wait_for_other_jobs_as_the_page_says(daemon: Daemon) -> None:
     mail = _mail(daemon)
     said = _run(daemon, _section("## Let jobs wait for others")).splitlines()
     assert said[0] == "0% of 1000, 0 failed"

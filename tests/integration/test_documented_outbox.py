@@ -253,7 +253,7 @@ def test_the_command_of_the_page_loads_the_tables_of_sqlite(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("heading", [OnPostgres.heading, OnSqlite.heading])
-def test_a_relay_has_as_many_lines_as_the_readme_says(heading: str) -> None:
+def test_the_readme_states_about_how_many_lines_a_relay_has(heading: str) -> None:
     (lines,) = re.findall(r"an outbox\]\(docs/outbox\.md\) is some (\d+) lines", (ROOT / "README.md").read_text())
     _, relay = blocks(PAGE, "python", heading)
     assert len([line for line in relay.splitlines() if line]) == pytest.approx(int(lines), rel=0.1)

@@ -16,7 +16,7 @@ PAGE = "docs/sizing.md"
 KEY = "correct horse"
 
 
-def test_the_page_has_the_default_of_the_connection_limit() -> None:
+def test_the_page_states_the_default_of_the_connection_limit() -> None:
     (most,) = (setting.default for setting in SETTINGS if setting.variable == "MAX_CONNECTIONS")
     assert f"{int(str(most)):,} connections" in (ROOT / PAGE).read_text()
 

@@ -69,7 +69,7 @@ def test_a_schedule_is_set_as_the_page_says(daemon: Daemon, mail: client.Queue) 
     assert [schedule.cron for schedule in mail.schedules.list()] == ["0 3 * * *"]
 
 
-def test_a_job_waits_for_others_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
+def test_a_job_waits_for_other_jobs_as_the_page_says(daemon: Daemon, mail: client.Queue) -> None:
     job = mail.add({"words": ["to", "whom", "it", "may", "concern"]})
     _run(daemon, "### Wait for other jobs")
     assert (mail.get(job.uid).result, mail.get(job.uid).attempts) == (18, 1)

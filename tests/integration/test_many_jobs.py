@@ -73,7 +73,9 @@ def _work(client: Client, n: int) -> tuple[float, float]:
     return began, monotonic()
 
 
-def test_a_queue_of_100_000_jobs_is_streamed_in_little_memory_while_others_are_served(long_queue: Daemon) -> None:
+def test_a_queue_of_100_000_jobs_is_streamed_in_little_memory_while_other_requests_are_served(
+    long_queue: Daemon,
+) -> None:
     Path(f"/proc/{long_queue.pid}/clear_refs").write_text("5")
     before = long_queue.memory("VmRSS")
     worked: list[tuple[float, float]] = []

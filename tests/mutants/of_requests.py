@@ -299,7 +299,9 @@ OF_REQUESTS: Final = (
         "jobengine/client/settings.py",
         "    _refuse_if_others_write(path, status)\n",
         "",
-        ("tests/client/test_settings.py::test_a_settings_file_that_others_can_write_is_refused_even_without_keys",),
+        (
+            "tests/client/test_settings.py::test_a_settings_file_that_other_users_can_write_is_refused_even_without_keys",
+        ),
     ),
     Mutant(
         "terminal-escapes",

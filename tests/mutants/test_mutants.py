@@ -16,7 +16,7 @@ def _functions_of(file: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
-def test_the_replaced_text_of_each_mutant_and_the_tests_that_detect_it_exist() -> None:
+def test_the_text_that_each_mutant_replaces_and_the_tests_that_detect_the_mutant_exist() -> None:
     for mutant in MUTANTS:
         text = mutated(mutant)
         if mutant.file.endswith(".py"):

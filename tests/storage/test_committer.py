@@ -176,7 +176,7 @@ def test_reads_do_not_wait_for_a_write_of_only_a_compaction_slice() -> None:
     assert bench.committer.durable() is None
 
 
-def test_every_waiter_has_its_own_deferred_and_cancelling_one_affects_no_other() -> None:
+def test_cancelling_the_deferred_of_a_waiter_affects_no_other_waiter() -> None:
     bench = Bench()
     bench.submit("a")
     waiters = [bench.wait() for _ in range(3)]

@@ -140,7 +140,7 @@ def test_new_status_is_accepted_in_any_case(server: MemoryServer, state: str, sp
         ("noreturn=representation", False),
     ],
 )
-def test_a_v1_update_returns_the_job_if_the_prefer_header_requests_a_representation(
+def test_an_update_with_only_version_1_fields_returns_the_job_if_the_prefer_header_requests_it(
     server: MemoryServer, prefer: str, is_shown: bool
 ) -> None:
     uid = add(server)["uid"]

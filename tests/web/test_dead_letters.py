@@ -83,7 +83,7 @@ def test_a_moved_job_shows_its_former_queue(server: MemoryServer) -> None:
     assert "moved_from" not in again.json
 
 
-def test_explain_does_not_advise_to_move_a_job_into_the_dead_letter_queue(server: MemoryServer) -> None:
+def test_explain_does_not_advise_to_move_a_job_back_into_the_dead_letter_queue(server: MemoryServer) -> None:
     _with_dead_letters(server)
     uid = _fail(server)
     _change(server, all=True, move_to="q")

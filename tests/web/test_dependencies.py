@@ -180,7 +180,9 @@ def test_a_running_job_adds_jobs_and_waits_for_them(server: MemoryServer) -> Non
     assert (again["uid"], again["attempts"]) == (uid, 1)
 
 
-def test_on_dependency_failure_of_a_wait_for_children_decides_what_a_failed_child_does(server: MemoryServer) -> None:
+def test_on_dependency_failure_of_wait_for_decides_what_happens_to_a_job_whose_child_failed(
+    server: MemoryServer,
+) -> None:
     uid = add(server)["uid"]
     answer = _wait_for(server, hold(server), {"content": {}, "uid": A}, on_dependency_failure="run")
     assert answer.json["on_dependency_failure"] == "run"

@@ -90,7 +90,7 @@ def broken(start: Callable[..., MemoryServer]) -> Callable[[Any], MemoryServer]:
     ],
 )
 @pytest.mark.parametrize(("method", "path", "query", "body"), KEYED)
-def test_an_error_of_the_engine_is_answered_with_the_reason_and_retry_after(
+def test_an_error_of_the_engine_is_answered_with_its_reason_and_a_retry_after_header(
     broken: Any, error: Exception, status: int, retry_after: str, method: str, path: str, query: Any, body: Any
 ) -> None:
     if status == 507 and method == "GET" and not path.endswith("next"):

@@ -128,7 +128,7 @@ def test_metrics_count_failed_attempts_and_cancelled_jobs(server: MemoryServer) 
     assert seen[_key("jobengine_jobs_cancelled_total", queue="q")] == 1
 
 
-def test_metrics_have_histograms_of_wait_and_run_times_of_used_queues(server: MemoryServer) -> None:
+def test_metrics_have_histograms_of_wait_and_run_times_for_queues_that_were_used(server: MemoryServer) -> None:
     make_queue(server, "unused")
     add(server)
     server.clock.advance(0.07)
@@ -188,7 +188,7 @@ def test_the_age_of_the_oldest_ready_job_is_0_if_all_jobs_of_the_queue_are_held(
     assert _samples(server)[_key("jobengine_oldest_ready_seconds", queue="q")] == 0
 
 
-def test_a_hundred_groups_of_each_queue_are_shown_and_queues_without_groups_are_not_queried(
+def test_metrics_show_at_most_a_hundred_groups_of_each_queue_and_query_no_queue_without_groups(
     start: Callable[..., MemoryServer],
 ) -> None:
     asked: list[Any] = []
@@ -202,7 +202,7 @@ def test_a_hundred_groups_of_each_queue_are_shown_and_queues_without_groups_are_
     assert [command.queue for command in asked if isinstance(command, ListGroups)] == ["q"]
 
 
-def test_at_most_ten_thousand_groups_of_all_queues_are_shown(start: Callable[..., MemoryServer]) -> None:
+def test_metrics_show_at_most_ten_thousand_groups_of_all_queues_together(start: Callable[..., MemoryServer]) -> None:
     asked: list[Any] = []
     server = start(door=lambda engine: Counting(engine, asked))
     for number in range(125):
@@ -255,7 +255,7 @@ def test_only_queues_with_a_target_have_a_metric_of_the_wanted_number_of_workers
     assert _key("jobengine_workers_wanted", queue="plain") not in seen
 
 
-def test_only_queues_with_max_jobs_have_a_metric_of_it(server: MemoryServer) -> None:
+def test_only_queues_with_max_jobs_have_a_metric_of_this_limit(server: MemoryServer) -> None:
     make_queue(server, "plain")
     server.call("POST", "/api/v1/queue", body={"name": "q", "max_jobs": 7})
     limits = {labels: value for (name, labels), value in _samples(server).items() if name == "jobengine_queue_max_jobs"}
@@ -327,7 +327,7 @@ def test_text_in_requests_does_not_become_a_metric_label(server: MemoryServer) -
     assert "MADEUP" not in str(seen)
 
 
-def test_a_queue_of_any_name_can_be_a_label(server: MemoryServer) -> None:
+def test_a_queue_of_any_name_can_be_a_metric_label(server: MemoryServer) -> None:
     name = 'a "b" \\ \n c=d,{e}'
     server.call("PUT", "/api/v1/queue", body={"name": name, "access_key": "k"}, key=None)
     assert _samples(server)[_key("jobengine_jobs", queue=name, state="queued")] == 0

@@ -85,7 +85,7 @@ def test_updates_in_a_claim_may_name_the_queue_as_name_or_queue_name(server: Mem
     assert server.call("POST", "/api/v1/job/next", body={"queue_names": ["q"], "updates": [both]}).status == 400
 
 
-def test_a_v1_update_may_name_the_queue_as_name_or_queue_name(server: MemoryServer) -> None:
+def test_an_update_with_only_version_1_fields_may_name_the_queue_as_name_or_queue_name(server: MemoryServer) -> None:
     for name in ("name", "queue_name"):
         body = {name: "q", "uid": add(server)["uid"], "new_status": "complete"}
         assert server.call("POST", "/api/v1/job", body=body).body == b""

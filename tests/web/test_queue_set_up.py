@@ -123,7 +123,7 @@ def test_the_admin_may_create_any_number_of_queues(start: Callable[..., MemorySe
     assert server.call("PUT", "/api/v1/queue", body=body, key=None, headers=headers).status == 201
 
 
-def test_a_v1_list_of_jobs_shows_no_settings_of_the_queue(server: MemoryServer) -> None:
+def test_a_list_of_jobs_shows_no_settings_of_the_queue(server: MemoryServer) -> None:
     set_up(server, paused=True)
     assert listed(server) == {"name": "q", "jobs": [], "size": 0}
 

@@ -37,7 +37,7 @@ def test_a_result_is_returned_byte_for_byte(server: MemoryServer) -> None:
     assert b'"result":{"b" : 1.0, "a":[ ]}' in read(server, uid).body
 
 
-def test_a_v1_update_is_answered_without_a_body_and_other_updates_with_the_job(server: MemoryServer) -> None:
+def test_an_update_returns_the_job_only_if_it_has_a_field_newer_than_api_version_1(server: MemoryServer) -> None:
     uid = add(server)["uid"]
     assert update(server, uid, "inprogress").body == b""
     assert change(server, uid, new_status="inprogress", retry=True).json["uid"] == uid

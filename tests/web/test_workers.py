@@ -21,7 +21,7 @@ def _take(server: MemoryServer, worker: str, count: int) -> None:
     assert len(server.call("POST", "/api/v1/job/next", body=body).json["jobs"]) == count
 
 
-def test_workers_lists_jobs_oldest_claim_and_last_update_of_each_worker(server: MemoryServer) -> None:
+def test_the_workers_call_shows_job_count_oldest_claim_and_last_update_of_each_worker(server: MemoryServer) -> None:
     for _ in range(5):
         add(server)
     began = int(server.clock.seconds())
@@ -41,7 +41,7 @@ def test_workers_lists_jobs_oldest_claim_and_last_update_of_each_worker(server: 
     }
 
 
-def test_workers_counts_only_jobs_in_progress_in_the_queue(server: MemoryServer) -> None:
+def test_the_workers_call_counts_only_jobs_in_progress_in_the_queue(server: MemoryServer) -> None:
     make_queue(server, "other")
     for _ in range(3):
         add(server)
@@ -59,7 +59,7 @@ def test_a_job_set_to_inprogress_counts_as_claimed_at_that_time(server: MemorySe
     assert holder["oldest_claimed"] == read(server, uid).json["last_updated"]
 
 
-def test_workers_counts_all_jobs_of_a_worker_with_more_than_one_page(server: MemoryServer) -> None:
+def test_the_workers_call_counts_all_jobs_of_a_worker_with_more_jobs_than_a_page(server: MemoryServer) -> None:
     for _ in range(2):
         body = {"queue_name": "q", "jobs": [{"content": {}}] * 600}
         assert server.call("PUT", "/api/v1/jobs", body=body).status == 201

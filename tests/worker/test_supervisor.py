@@ -48,7 +48,7 @@ def test_a_job_beyond_the_concurrency_is_released_and_not_started() -> None:
     assert [hold.changes for hold in report.holds] == [{"new_status": "queued"}]
 
 
-def test_finished_jobs_are_reported_in_one_request_that_claims_as_many_new_jobs() -> None:
+def test_finished_jobs_are_reported_in_one_request_that_claims_the_same_number_of_new_jobs() -> None:
     bench = Bench.of(3)
     one, two, _ = bench.run(3)
     assert bench.end(one, two) == Report(0, (one, two), 2)
@@ -256,14 +256,14 @@ def test_a_job_whose_children_the_server_refuses_fails(kind: type[JobEngineError
 
 
 @pytest.mark.parametrize(("error", "has_note"), [(LeaseLost("Held by another."), True), (None, False)])
-def test_a_job_that_waits_for_others_or_has_lost_its_lease_is_no_longer_held(
+def test_a_job_that_waits_for_children_or_has_lost_its_lease_is_no_longer_held(
     error: JobEngineError | None, has_note: bool
 ) -> None:
     bench, one = with_a_job()
     assert ended(bench.answer(bench.end(one, changes=WAITING), error)) == [(one, has_note)]
 
 
-def test_a_repeated_report_that_a_job_waits_for_others_counts_as_done_if_the_lease_is_gone() -> None:
+def test_a_repeated_report_of_a_wait_for_children_counts_as_done_if_the_lease_is_gone() -> None:
     bench, one = with_a_job()
     bench.answer(bench.end(one, changes=WAITING), OutcomeUnknown("The answer was lost."))
     bench.now += 60
