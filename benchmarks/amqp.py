@@ -46,7 +46,7 @@ class Channel:
     delivered: int = 0
     #: All messages up to this number are confirmed.
     _all_up_to: int = 0
-    #: The numbers of the other confirmed messages.
+    #: The numbers of confirmed messages beyond `_all_up_to`.
     _beyond: set[int] = field(factory=set)
     _socket: socket.socket = field(init=False)
     _received: bytearray = field(factory=bytearray)

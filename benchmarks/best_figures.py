@@ -109,8 +109,8 @@ def figures(page: str) -> Iterator[Figure]:
 
 def table(page: str, rows: Rows = CHOSEN, most: int | None = None) -> str:
     """
-    A table of chosen rows with at most so many contenders each, from the page with all figures; raises KeyError for a
-    row that was not measured.
+    A table of chosen rows from the page with all figures, with at most `most` contenders in each row; raises KeyError
+    for a row that was not measured.
     """
     found = _by_name(page)
     cells = [(name, f"**{found[what][0].ours}**", _others(found[what], most)) for name, what in rows.items()]

@@ -60,7 +60,7 @@ def _completions() -> Conversation:
 
 
 def _figures(server: JobEngine, memory: int, disk: float, start: float) -> str:
-    """The memory, disk space and processor time of a start that jobs add to those of a server without jobs."""
+    """What each job adds to the memory and the disk space of a server, and to the processor time of its start."""
     before = (server.memory - memory) / JOBS
     start = (_start(server) - start) / JOBS * 1e6
     again = (server.memory - memory) / JOBS

@@ -1,5 +1,5 @@
 """
-How many jobs a second go from one process to another, by each Python library for queues of jobs?
+With each Python library for job queues, how many jobs a second go from one process to another?
 
 Run from the root: `python -m benchmarks.contenders`. One process adds jobs that do nothing, and another does them at
 the same time. The time runs from adding the first job to finishing the last one. A job is on disk before the call that

@@ -1,7 +1,7 @@
 """
 What do dependencies and batches cost? Run from the root: `python -m benchmarks.dependencies`.
 
-One worker works off a chain of 10,000 jobs, completing a job and claiming the next one in one request, and as many jobs
+One worker works off a chain of 10,000 jobs, completing a job and claiming the next one in one request, then 10,000 jobs
 without dependencies in the same way. 100,000 jobs wait for one, and a client sends a ping every millisecond while they
 are released. Then 1,000,000 jobs are added to a batch and claimed and completed, 1,000 at a time, beside jobs without a
 batch. On PostgreSQL, the chain and a batch of 100,000 jobs are measured.
@@ -19,7 +19,7 @@ from .servers.jobengine import QUEUE
 
 _CHAIN, _FAN_OUT, _BATCH = 10_000, 100_000, 1_000_000
 _SIZE, _CONNECTIONS = 1_000, 4
-#: The jobs of a batch on PostgreSQL; one of _ENDED jobs of a batch is claimed and completed.
+#: The jobs of a batch on PostgreSQL. Of every _ENDED jobs of a batch, one is claimed and completed.
 _ON_POSTGRES, _ENDED = 100_000, 4
 #: Targets: the rates of a chain and of a batch, as shares of the plain rate; bytes a job; milliseconds of a stall.
 _CHAINED, _BATCHED, _MEMORY, _STALL = 0.5, 0.9, 60, 20

@@ -3,9 +3,9 @@ A process that works on PostgreSQL as a server does, without HTTP: `python -m be
 JOBS GROUPS KEPT FLOW`.
 
 CLIENTS in the process add, claim and complete jobs in the queue "bench" through the engine, SIZE at a time; KEPT more
-jobs are in the queue all the time. With GROUPS, the jobs are of so many groups, and the queue has the flow FLOW, as
-JSON; 0 is for none. It prints "warm" when the first jobs are complete, waits for a line, and works for SECONDS or until
-JOBS are done; 0 is no limit. Then it prints a Work as JSON.
+jobs are in the queue all the time. With GROUPS, the jobs are spread over that many groups, and the queue has the flow
+FLOW, as JSON; 0 is for none. It prints "warm" when the first jobs are complete, waits for a line, and works for SECONDS
+or until JOBS are done; 0 is no limit. Then it prints a Work as JSON.
 """
 
 import gc

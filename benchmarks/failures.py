@@ -26,8 +26,8 @@ _ERROR = (
     '  File "/srv/app/mail.py", line 12, in send\n    raise ValueError("no {1} to host {0}")\n'
     "ValueError: no {1} to host {0}"
 )
-#: The kinds of failures, each with its target: its processor time divided by that of completing a job. An error is more
-#: to send and to store.
+#: The kinds of failures, each with its target: its processor time divided by that of completing a job. With an error
+#: there is more to send and to store.
 _KINDS = {
     "without an error": 1.2,
     "with a known error": 1.8,

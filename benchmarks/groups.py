@@ -1,9 +1,9 @@
 """
 What do groups cost? Run from the root: `python -m benchmarks.groups`.
 
-A queue is given 100,000 groups of 10 jobs, and a queue without flow as many jobs without a group. Then jobs are added,
+A queue gets 100,000 groups of 10 jobs, and a queue without flow 1,000,000 jobs without a group. Then jobs are added,
 claimed and completed one by one, and 1,000 at a time. One part measures memory, restart, a long queue of held jobs, and
-how long a change of the limits holds up others.
+how long a change of the limits delays other requests.
 """
 
 import signal

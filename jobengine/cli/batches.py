@@ -135,7 +135,7 @@ def retry(queue_name: str, name: str, yes: bool) -> None:
 
 
 def _report(queue_name: str, found: BatchProgress, done: str = "") -> None:
-    """Report how the batch stands, and how many of its jobs were changed; `done` says how."""
+    """Report how the batch stands and how many of its jobs were changed; `done` is a participle, as in "cancelled"."""
     session = current()
     if session.json:
         session.output.json(found.raw)

@@ -365,7 +365,7 @@ class _Slot:
     """The number of a pipe's file descriptor in a command: of one digit, if such a number is free."""
 
     def __init__(self) -> None:
-        #: The number, which /dev/null occupies between two commands; None if none of one digit was free.
+        #: The number, which /dev/null occupies between two commands; None if no number of one digit was free.
         self._number: int | None = os.open(os.devnull, os.O_WRONLY)
         if self._number > _LAST_SHORT_FD:
             os.close(self._number)

@@ -115,7 +115,7 @@ def check(path: str, *, is_backup: bool) -> None:
 
 
 def _check_end(path: str, report: Report, *, is_backup: bool) -> None:
-    """Note what it means that a file does not end with a closing frame; for a backup, raise Failed."""
+    """Explain to the user why a file has no closing frame at its end; for a backup, raise Failed."""
     if is_backup:
         raise Failed(
             f"{path}: the end that every backup has is missing, and later jobs may be missing with it. Copy it again "

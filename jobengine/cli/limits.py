@@ -20,7 +20,7 @@ _OPTIONS: Final = (
     click.option(
         "--group-order",
         type=click.Choice(["arrival", "fair", "strict"]),
-        help="Which job is next: the first; one of the group with the fewest in progress; or each group's first only.",
+        help="The next job: the first; one of the group with the fewest in progress; or of each group only its first.",
     ),
     click.option(
         "--group-on-failure",

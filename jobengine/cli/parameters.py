@@ -264,7 +264,7 @@ PER_SECOND: Final = click.option(
     "--per-second",
     type=click.FloatRange(0.001, 1_000_000),
     metavar="N",
-    help="About so many of the jobs can be claimed per second; without it, all at once.",
+    help="About this many of the jobs become ready per second; without it, all at once.",
 )
 _FILTERS: Final = (
     click.option("--state", type=State(), help="Jobs in this state."),

@@ -45,7 +45,7 @@ def schedules() -> None:
 @click.option(
     "--missed",
     type=click.Choice(get_args(Missed)),
-    help="Which of the times missed while the server was down to make up for; default once.",
+    help="After the server was down: which missed times it makes up for; default once.",
 )
 @click.option("--missed-within", type=Seconds("s"), help="How old a missed time may be for `once`; default 1d.")
 @click.option("--pause-after-failures", type=click.IntRange(1), metavar="N", help="Pause it after N failures in a row.")
@@ -111,7 +111,7 @@ def _print(schedule: Schedule) -> None:
 
 
 def _line(firing: Firing) -> str:
-    """A time, or several that were skipped together, and what became of it."""
+    """A time, or several times that were skipped together, and the outcome."""
     until = f" to {firing.until.isoformat()} ({firing.times} times)" if firing.until else ""
     manual = ", by hand" if firing.manual else ""
     return f"{firing.time.isoformat()}{until}{manual}: {outcome_of(firing)}{f' {firing.uid}' if firing.uid else ''}"

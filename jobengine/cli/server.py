@@ -17,7 +17,7 @@ _SERVER: Final = ServiceMaker(  # type: ignore[no-untyped-call]  # Twisted has n
 class _Options(twistd.ServerOptions):  # type: ignore[misc,name-defined]  # Twisted has no types here
     """
     twistd's options, with the server as their only plugin. twistd would search all installed plugins, and write a list
-    of them beside Twisted, which the server's user may not.
+    of them beside Twisted, where the server's user may not write.
     """
 
     @property

@@ -31,7 +31,7 @@ def top(queue_names: tuple[str, ...], interval: float, sort: str, once: bool) ->
     """
     Show the length of queues, how fast jobs come and go, how long they wait, and the workers.
 
-    Keys: q quits, s changes the order to the next of those of --sort, the space bar refreshes.
+    Keys: q quits, s switches to the next order of --sort, the space bar refreshes.
 
     Without QUEUE it shows all queues: this needs the server's admin key, or a profile with a key for each queue.
     """

@@ -23,7 +23,7 @@ class BatchProgress(Answer):
     open = Field[bool]("open", default=False)
     #: The number of its jobs that exist.
     total = Field[int]("total", default=0)
-    #: The number of its jobs in this state, as for the other three states.
+    #: The number of its queued jobs; the next three fields are for the other states.
     queued = Field[int]("queued", default=0)
     inprogress = Field[int]("inprogress", default=0)
     complete = Field[int]("complete", default=0)
@@ -49,7 +49,10 @@ class BatchProgress(Answer):
 
 
 def then_value(then: Mapping[str, Any] | NewJob, then_on: ThenOn | None) -> dict[str, Any]:
-    """The fields about the job at the end of a batch. It gets a uid, so that the request is safe to repeat."""
+    """
+    The fields of a request about the job that waits for the end of a batch. The job gets a uid, so that the request is
+    safe to repeat.
+    """
     job = then if isinstance(then, NewJob) else NewJob(then)
     options = written_options({**job.options, "uid": job.uid})
     value: dict[str, Any] = {"then": {**options, "content": written_content(job.content)}}

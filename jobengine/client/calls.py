@@ -291,7 +291,7 @@ RESET_GROUP: Final = _deletion("resetGroup", "/api/v1/group", ("Queue.reset_grou
 LIST_GROUPS: Final = Call(
     "listGroups", "GET", "/api/v1/groups", ("Queue.groups",), _page("groups", Group), special=_QUEUE
 )
-#: COUNT_DROPPED is the same operation.
+#: COUNT_DROPPED calls the same operation.
 LIST_FAILURES: Final = Call(
     "listFailures",
     "GET",
@@ -321,7 +321,7 @@ DELETE_SCHEDULE: Final = _deletion("deleteSchedule", "/api/v1/schedule", ("Sched
 LIST_SCHEDULES: Final = Call(
     "listSchedules", "GET", "/api/v1/schedules", ("Schedules.list",), _page("schedules", Schedule), special=_QUEUE
 )
-#: BACKFILL_SCHEDULE is the same operation. A run adds another job when it is repeated, a backfill does not.
+#: BACKFILL_SCHEDULE calls the same operation. A run adds another job when it is repeated, a backfill does not.
 RUN_SCHEDULE: Final = Call(
     "runSchedule",
     "POST",

@@ -68,7 +68,7 @@ class Group(Answer):
     oldest_ready = Field[timedelta | None]("oldest_ready_seconds", as_span)
     #: Until when the group is held.
     held_until = Field[datetime | None]("held_until", as_moment)
-    #: Settings of its own.
+    #: The group's own settings.
     own = Field[GroupSettings]("own", GroupSettings)
 
 
@@ -187,7 +187,7 @@ def group_value(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_zeros(value: dict[str, Any]) -> dict[str, Any]:
-    """The object, with 0 for a `held_until` of None, a time in the past, and for a `max_jobs` of None."""
+    """The object with 0 in place of None for `max_jobs`, and for `held_until`, where 0 is a time in the past."""
     return {**value, **{name: value[name] or 0 for name in ("held_until", "max_jobs") if name in value}}
 
 

@@ -78,8 +78,8 @@ class JobOptions(TypedDict, total=False):
     on_dependency_failure: OnDependencyFailure
     #: The batch that the job belongs to.
     batch: str
-    #: Like `unique_key`, its short form, with rules: how long the job holds the key, and whether the add replaces a
-    #: queued job.
+    #: A unique key with rules: how long the job holds the key, and whether the add replaces a queued job.
+    #: `unique_key` is the short form.
     unique: str | UniqueOptions | Unique
     #: Seconds from the latest add with the same unique key until the job can be claimed; each add replaces the job.
     debounce: Span | DebounceOptions | Debounce

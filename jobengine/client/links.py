@@ -16,8 +16,8 @@ class LinkedJob(Answer):
     uid = Field[str | None]("uid")
     #: The name of the batch; for a job, the name of its batch.
     batch = Field[str | None]("batch")
-    #: The job's state; for a batch, or a job that the key may not read, unfinished, complete or failed. Or else removed
-    #: or unknown.
+    #: A job's own state. For a batch, and for a job that the key may not read: unfinished, complete or failed; or
+    #: unknown, if no job that the key may read waits for it. What does not exist any more is removed.
     state = Field[str]("state")
     #: Whether the job waits for others.
     waiting = Field[bool]("waiting", default=False)
@@ -34,7 +34,7 @@ class LinkedJob(Answer):
     open = Field[bool | None]("open")
     #: The number of the batch's jobs.
     total = Field[int | None]("total")
-    #: The number of the batch's jobs in this state, as for the other three states.
+    #: The number of the batch's queued jobs; the next three fields are for the other states.
     queued = Field[int | None]("queued")
     inprogress = Field[int | None]("inprogress")
     complete = Field[int | None]("complete")
@@ -84,5 +84,5 @@ class JobGraph(Answer):
     #: At most 200: the job itself, then the others, nearest first.
     nodes = Field[tuple[LinkedJob, ...]]("nodes", linked_jobs, ())
     edges = Field[tuple[GraphEdge, ...]]("edges", _edges, ())
-    #: Whether there are more than 200.
+    #: Whether there are more than these 200.
     left_out = Field[bool]("left_out", default=False)

@@ -76,9 +76,11 @@ class Schedule(Answer):
     #: Whether it has paused itself after failures.
     paused_by_failures = Field[bool]("paused_by_failures", default=False)
     created = Field[datetime]("created", as_time)
-    #: The next times, in the schedule's time zone: at most five, one in a list, none while it is paused.
+    #: The next times, in the schedule's time zone: at most five, only one in a schedule from `list`, none
+    #: while it is paused.
     next = Field[tuple[datetime, ...]]("next", as_text_times, ())
-    #: A sentence for each clock change of the next year that skips or repeats times; none in a list.
+    #: A sentence for each clock change in the year from today that skips or repeats times; always empty if the schedule
+    #: comes from `list`.
     notes = Field[tuple[str, ...]]("notes", tuple, ())
     #: The last firings, at most 20, oldest first.
     firings = Field[tuple[Firing, ...]]("firings", _firings, ())

@@ -36,12 +36,12 @@ class Debounce(Answer):
 
     #: From the latest add until the job can be claimed.
     delay = Field[timedelta]("seconds", as_span)
-    #: From the first add, the time after which no further add delays the job.
+    #: The time from the first add after which further adds no longer delay the job.
     at_most = Field[timedelta]("at_most_seconds", as_span)
 
 
 class UniqueOptions(TypedDict, total=False):
-    """A unique key to set, and what it means."""
+    """A unique key to set, with its rules."""
 
     key: Required[str]
     #: How long the job holds the key: until it is finished (default), or until it is claimed.
@@ -59,7 +59,7 @@ class DebounceOptions(TypedDict, total=False):
 
     #: Seconds from the latest add until the job can be claimed.
     seconds: Required[float | timedelta]
-    #: Seconds from the first add after which no further add delays the job; by default ten times `seconds`.
+    #: Seconds from the first add after which further adds no longer delay the job; by default ten times `seconds`.
     at_most_seconds: float | timedelta
 
 

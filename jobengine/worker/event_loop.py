@@ -200,7 +200,7 @@ class WorkerLoop:
     async def _finish_all(
         self, finished: Sequence[AsyncFinished], action: Report
     ) -> tuple[Sequence[JobEngineError | None], Sequence[Any] | None]:
-        """Report outcomes; each job with wait_for has a request of its own, since a list of updates can't have it."""
+        """Report outcomes. An outcome with `wait_for` is sent alone, since a list of updates can't contain it."""
         waiting = [one for one in finished if "wait_for" in one.changes]
         if not waiting:
             return await self._finish(finished, action)

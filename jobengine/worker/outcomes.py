@@ -63,7 +63,7 @@ def _seconds(span: float | timedelta, name: str) -> float:
 class Fail(Exception):
     """
     Raise Fail in a handler to fail the job without further attempts; the text becomes the job's error. With `retry`,
-    the job is retried if it has attempts left. Any other exception does the same, with the traceback as the error.
+    the job is retried if it has attempts left. Any other exception counts as a Fail with `retry` and the traceback.
     With `fingerprint`, the error is counted under this name, of 1 to 64 letters, digits and "._:-".
     """
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class AsyncBatchQueue(Protocol):
-    """The queue, as its batches use it."""
+    """What a batch uses of its queue."""
 
     name: str
 
@@ -56,7 +56,7 @@ class AsyncBatch:
         return f"{type(self).__name__}({self.name!r}, queue={self.queue.name!r})"
 
     async def create(self) -> BatchProgress:
-        """Create the batch, and add the job at its end; an existing batch is not changed."""
+        """Create the batch, and add the job that waits for its end; an existing batch is not changed."""
         return await self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
 
     async def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
@@ -89,7 +89,7 @@ class AsyncBatch:
         return await self._change(cancel=True)
 
     async def retry(self) -> BatchProgress:
-        """Queue its failed jobs again. If the batch has ended, it ends a second time once they are finished."""
+        """Queue the batch's failed jobs again. If the batch has ended, it ends a second time once they are finished."""
         return await self._change(retry=True)
 
     async def _change(self, **change: bool) -> BatchProgress:

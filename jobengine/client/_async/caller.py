@@ -29,7 +29,7 @@ class AsyncCaller:
         self.admin_key = admin_key
         self.timeout = timeout
         self.retry_for = retry_for
-        #: Called with the error of an attempt before the next attempt.
+        #: Called before each retry, with the error of the attempt that failed.
         self.tell: Callable[[JobEngineError], object] | None = None
 
     def request(

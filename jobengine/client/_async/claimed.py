@@ -31,7 +31,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class AsyncHolder(Protocol):
-    """The queue of a claimed job, as the job uses it."""
+    """What a claimed job uses of its queue."""
 
     name: str
     _updates: BatchSender

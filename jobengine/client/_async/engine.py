@@ -147,7 +147,8 @@ class AsyncJobEngine:
         with_results: bool = False,
     ) -> list[AsyncClaimedJob]:
         """
-        Claim up to `count` jobs of several queues, in the order of the queues; see AsyncQueue.claim.
+        Claim up to `count` jobs of several queues: from the first queue as long as it gives jobs, then from the next.
+        See AsyncQueue.claim.
 
         The key of the first queue must open all of them.
         """

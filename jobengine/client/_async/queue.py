@@ -86,7 +86,7 @@ class AsyncQueue(AsyncMoves):
         self._begin()
 
     def _begin(self) -> None:
-        """Start without waiting calls."""
+        """Make the lanes for calls in bulk, in which no call waits yet."""
         #: The heartbeats that extend leases.
         self._heartbeats = self._engine._heartbeats
         #: Sends the jobs to add in bulk.
@@ -216,7 +216,7 @@ class AsyncQueue(AsyncMoves):
         The batch of this name; no request is sent. Use it as a context manager to create it, add jobs and close it.
 
         `then`: a job, or the content of one, that waits for the end of the batch. It runs if all jobs are complete or,
-        with `then_on="finish"`, in any case.
+        with `then_on="finish"`, however they finished.
         """
         return AsyncBatch(self, name, then, then_on)
 

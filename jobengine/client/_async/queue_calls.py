@@ -16,7 +16,7 @@ _PAGE = 500
 
 
 class AsyncQueueCalls:
-    """A queue's name and key, and how all its parts make their calls."""
+    """Makes the calls about one queue, with its key. The queue and its parts, such as its schedules, use it."""
 
     def __init__(self, name: str, key: Secret | None, caller: AsyncCaller) -> None:
         #: The queue's name.

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class BatchQueue(Protocol):
-    """The queue, as its batches use it."""
+    """What a batch uses of its queue."""
 
     name: str
 
@@ -57,7 +57,7 @@ class Batch:
         return f"{type(self).__name__}({self.name!r}, queue={self.queue.name!r})"
 
     def create(self) -> BatchProgress:
-        """Create the batch, and add the job at its end; an existing batch is not changed."""
+        """Create the batch, and add the job that waits for its end; an existing batch is not changed."""
         return self.queue._ask(calls.SET_BATCH, body={**self._named(), **self._then})
 
     def add(self, content: Mapping[str, Any], **options: Unpack[JobOptions]) -> Job:
@@ -90,7 +90,7 @@ class Batch:
         return self._change(cancel=True)
 
     def retry(self) -> BatchProgress:
-        """Queue its failed jobs again. If the batch has ended, it ends a second time once they are finished."""
+        """Queue the batch's failed jobs again. If the batch has ended, it ends a second time once they are finished."""
         return self._change(retry=True)
 
     def _change(self, **change: bool) -> BatchProgress:

@@ -32,7 +32,7 @@ _ENDS = frozenset({"complete", "failed", "queued"})
 
 
 class Holder(Protocol):
-    """The queue of a claimed job, as the job uses it."""
+    """What a claimed job uses of its queue."""
 
     name: str
     _updates: BatchSender

@@ -148,7 +148,8 @@ class JobEngine:
         with_results: bool = False,
     ) -> list[ClaimedJob]:
         """
-        Claim up to `count` jobs of several queues, in the order of the queues; see Queue.claim.
+        Claim up to `count` jobs of several queues: from the first queue as long as it gives jobs, then from the next.
+        See Queue.claim.
 
         The key of the first queue must open all of them.
         """

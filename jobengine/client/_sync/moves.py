@@ -41,7 +41,7 @@ class Moves(QueueCalls, ABC):
         """
         Queue one job again, with all its attempts, and return it. Or queue all failed jobs that match (with `all`,
         every failed job), and return their number; cancelled ones only with `cancelled=True`.
-        `per_second`: about so many of the jobs can be claimed per second. `dry_run`: only count.
+        `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
         """
         if uid is not None:
             if all or filters or dry_run or per_second is not None:
@@ -72,7 +72,7 @@ class Moves(QueueCalls, ABC):
         Move matching jobs, or every job with `all`, into the queue `to`. The key must be the owner's in both queues.
 
         A job keeps its uid, content and history; a failed one is queued with all its attempts. Jobs that can't move
-        stay, see `not_moved`. `per_second`: about so many of the jobs can be claimed per second. `dry_run`: only count.
+        stay, see `not_moved`. `per_second`: at about this pace the jobs become ready. `dry_run`: only count.
         """
         return self._move(self.name, to, filters, every=all, per_second=per_second, dry_run=dry_run)
 
@@ -85,10 +85,10 @@ class Moves(QueueCalls, ABC):
         **filters: Unpack[JobFilter],
     ) -> Moved:
         """
-        Move jobs that came from this queue back from its dead-letter queue: all that are failed there, or those of them
-        that match; see `move`.
+        Move failed jobs that came from this queue back from its dead-letter queue; see `move`.
 
-        `all` may be left out. Raises ValueError if the queue has no dead-letter queue.
+        Without a filter all of them are moved, with or without `all`. Raises ValueError if the queue has no dead-letter
+        queue.
         """
         if all or filters:
             check_filter(filters, every=all)

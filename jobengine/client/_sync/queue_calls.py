@@ -17,7 +17,7 @@ _PAGE = 500
 
 
 class QueueCalls:
-    """A queue's name and key, and how all its parts make their calls."""
+    """Makes the calls about one queue, with its key. The queue and its parts, such as its schedules, use it."""
 
     def __init__(self, name: str, key: Secret | None, caller: Caller) -> None:
         #: The queue's name.

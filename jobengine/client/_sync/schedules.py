@@ -26,7 +26,7 @@ class Schedules:
         """
         The schedules by name, at most `limit`, read page by page.
 
-        Unlike the schedule of `get`, each has only its next time, and no notes.
+        Each has only its next time, and no notes; a schedule from `get` has the next five times and the notes.
         """
         pages = self._queue._pages(calls.LIST_SCHEDULES, {"queueName": self._queue.name}, limit)
         for schedule in pages:
