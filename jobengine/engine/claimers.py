@@ -59,7 +59,7 @@ class ClaimLog:
         """
         Since when the worker of this claim waits, in elapsed milliseconds.
 
-        That is `now`, or the beginning of its last claims if they got no job and came shortly before.
+        If its last claims, each shortly before the next, got no job: when the first of them began; otherwise `now`.
         """
         since, until = self._empty.pop(_identity(claims), (now, now))
         return since if now - until <= _GAP else now

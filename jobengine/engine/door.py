@@ -47,7 +47,7 @@ class Readiness:
 
     #: Whether the engine accepts changes.
     ready: bool
-    #: Why the engine accepts none, or an empty string.
+    #: Why the engine accepts no changes, or an empty string.
     reason: str
     #: "commit" or "interval", with the milliseconds if the server itself syncs: "interval (50 ms)"; see DURABILITY.
     durability: str

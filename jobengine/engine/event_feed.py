@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from ..core.effects import JobEffect
 from ..core.model import FAILED, EventBatch, JobEvent, State
 
-#: The most events kept for watchers that reconnect; in memory all events of a request are freed together.
+#: The most events kept for watchers that reconnect; dropped events are freed with the last event of their request.
 _KEPT: Final = 10_000
 #: The event number in an id has fewer digits than this.
 _DIGITS: Final = 19
@@ -67,7 +67,7 @@ class Stream:
     watchers: "set[Watcher]" = field(factory=set)
 
     def number_in(self, event_id: str) -> int | None:
-        """The number in an event's id, or None if the event after it was dropped or never existed."""
+        """The number in an event's id; None if the id is not of this stream, or the event after it was dropped."""
         stream, _, number = event_id.rpartition("-")
         if stream != self.id or not (number.isascii() and number.isdigit() and len(number) < _DIGITS):
             return None
@@ -79,7 +79,7 @@ class Watcher:
     """A watcher of a queue; `next` gives the events since the last call."""
 
     stream: Stream
-    #: Whether some of the events that it requested are no longer kept.
+    #: Whether some of the events that the watcher requested are no longer kept.
     gone: bool
     _waiting: deque[EventBatch] = field(factory=deque)
     #: The number of waiting events.

@@ -39,7 +39,7 @@ async def read_links(engine: Asks, access: Access, wanted: Sequence[Marked]) -> 
     """
     Jobs and batches in the order of `wanted`.
 
-    What the key may not read, and what was removed, has only a state. Raises the kinds of Unavailable.
+    A job or batch that the key may not read, or that was removed, has only a state. Raises the kinds of Unavailable.
     """
     found = await _read(engine, access, [awaited for awaited, _ in wanted], 0)
     return [link.marked(mark) for (link, _), (_, mark) in zip(found, wanted, strict=True)]
@@ -110,7 +110,7 @@ class _Results:
     _used: int = 0
 
     def enter(self, found: Sequence[_Found]) -> None:
-        """Keep the results, if they fit, and not the contents."""
+        """Keep these jobs without their contents, and their results as far as these fit."""
         for link, _ in found:
             size = _result_size(link)
             fits = self._kept + size <= MOST_RESULT_BYTES
@@ -152,7 +152,7 @@ def _trimmed(link: Link, *, with_result: bool) -> Link:
 class _Growing:
     """A graph of which some nodes are not read yet."""
 
-    #: What was read; a node that is still to be read has only its name. The nearest comes first.
+    #: The nodes, the nearest first. A node that is not read yet has only its name.
     nodes: dict[Awaited, Link] = field(factory=dict)
     left_out: bool = False
     _to_read: list[Awaited] = field(factory=list)

@@ -1,7 +1,7 @@
 """
 Repeated reports of failures: the answer to the first one was lost, and the job is in a dead-letter queue by now.
 
-A repeated report is answered with the job as it is now, as it is while the job is still in its queue.
+Such a report is answered with the moved job as it is now, like a repeated report about a job that was not moved.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ async def repeated_report(engine: Asks, command: c.UpdateJob | c.WaitFor, error:
 async def with_repeated(
     engine: Asks, access: Mapping[str, Any], updates: Iterable[tuple[str, c.JobUpdate]], outcomes: Sequence[Job | A]
 ) -> Sequence[Job | A]:
-    """The outcomes of updates, each given with its queue; those that repeat a report get the moved job."""
+    """The outcomes; for an update that repeats a report, the moved job. `updates` are given with their queues."""
     if JobNotFound not in map(type, outcomes):
         return outcomes
     found = list(outcomes)

@@ -56,7 +56,7 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
     """
     Move all matching jobs into another queue, _MOVED at a time in execution order; returns what became of them.
 
-    Jobs that come into the first queue meanwhile, perhaps because they have failed again, are left there.
+    Jobs that enter the source queue meanwhile, perhaps because they have failed again, stay there.
     """
     # The first step has no uids: it moves nothing, but checks the keys and reads the time.
     step = await engine.ask(_first_step(wanted))
@@ -65,8 +65,8 @@ async def move_matching(engine: Asks, clock: IReactorTime, wanted: c.MoveMatchin
         page = await engine.ask(listing)
         uids = tuple(job.spec.uid for job in page.jobs)
         if uids:
-            # The list may have waited for a commit. Move after that commit's turn has prepared the next write: the
-            # moves' own write, with a part of a compaction, is then for the next turn.
+            # If the list has waited for a commit, this turn of the reactor also prepares the next write. So move in
+            # the next turn: the write of the moves, with a part of a compaction, is then prepared separately.
             await deferLater(clock, 0)
             step = await engine.ask(replace(_first_step(wanted), uids=uids, pace=step.pace, before=step.since))
             total += step.moved
@@ -99,7 +99,7 @@ async def _matching(engine: Asks, clock: IReactorTime, command: c.UpdateMatching
     """
     The uids of the jobs that match now, in slices of `command.limit`, separated by spaces.
 
-    A slice is one string: if there were 1,000,000, a run of Python's garbage collector would visit each of them.
+    A slice is one string, because a run of Python's garbage collector would visit each of 1,000,000 uids.
     """
     listing, slices = _listing(command, command.limit), []
     rest: list[str] = []

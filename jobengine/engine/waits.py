@@ -40,7 +40,7 @@ class Waits:
         return self.clock.seconds() + seconds
 
     def may_wait(self, until: float) -> bool:
-        """Whether a request may wait until this time of the monotonic clock: not after that time or a release."""
+        """Whether a request may wait: this time of the monotonic clock has not come, and `release` was not called."""
         return not self.released and self.clock.seconds() < until
 
     def in_time(self, waiting: "Deferred[T]", until: float, otherwise: T) -> "Deferred[T]":

@@ -147,7 +147,7 @@ class Compaction:
         self._end(done=done)
 
     def _failed(self, failure: Failure) -> None:
-        """A copy that can't be started does no harm; any other error goes to the committer."""
+        """Give up this compaction after an OSError; any other error goes to the committer."""
         failure.trap(OSError)
         self._end(done=False)
 

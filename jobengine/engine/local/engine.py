@@ -82,7 +82,7 @@ class LocalEngine:
     # Start and stop
 
     def open(self) -> None:
-        """Raises StorageError or OSError. Makes no file: `start` does, once the rest of the server could be started."""
+        """Raises StorageError or OSError. Makes no file: `start` does, once the rest of the server has started."""
         if self.journal.exists and not self._open():
             # The file was removed just now.
             self.journal.close(orderly=False)
@@ -235,7 +235,7 @@ class LocalEngine:
         return self._index_builder.build_slice(table, command.sort)
 
     def _are_failures_unread(self, command: c.ListFailures | c.CountFailures | c.ExplainJob) -> bool:
-        """Index some failures, unless the command is about a job that has not failed; returns whether any are left."""
+        """Index some failures, unless the command is about a job that has not failed; returns whether more follow."""
         self.executor.check_started()
         table = self._tables.queues.get(command.queue)
         if table is None or not self.executor.allows(command):
@@ -248,8 +248,8 @@ class LocalEngine:
 
     def _is_unprepared(self, command: c.Command[Any]) -> bool:
         """
-        Index some jobs by group if the command changes the order of groups of its queue; returns whether there are
-        more.
+        Index some jobs by group if the command changes the order of groups of its queue; returns whether jobs are
+        still missing from the index.
         """
         if not isinstance(command, c.QueueCommand):
             return False
@@ -266,7 +266,7 @@ class LocalEngine:
         return self._are_groups_unread(table, flow, command)
 
     def _are_groups_unread(self, table: QueueTable, flow: Flow, command: c.Command[Any]) -> bool:
-        """Index some jobs by group for the flow that the queue will have; returns whether there are more."""
+        """Index some jobs by group for the flow that the queue will have; returns whether jobs are still missing."""
         is_known = table.turns is not None and table.turns.has_shape(flow)
         if len(table.jobs) <= _PREPARED_AT_ONCE or is_known or not self.executor.allows(command):
             return False

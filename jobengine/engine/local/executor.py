@@ -427,11 +427,11 @@ class Executor:
 
     @property
     def _expires(self) -> bool:
-        """Whether jobs that are due are expired."""
+        """Whether due jobs may be expired now: the engine is running, and storage has not failed permanently."""
         return self._running and self.committer.phase is not _FAILED
 
     def _expire(self, now: int) -> None:
-        """Apply at most _EXPIRY_SLICE due changes; the timer fires again at once for the others."""
+        """Apply at most _EXPIRY_SLICE due changes; if more are due, the timer fires again at once."""
         for name in self.tables.open_gates(now):
             self.waiters.recheck(name)
         if self.committer.phase is not _FAILED:
@@ -439,9 +439,9 @@ class Executor:
 
     def _fire(self, now: int) -> None:
         """
-        Fire due schedules one after the other, for some milliseconds; the timer goes on with the others at once.
+        Fire due schedules one after the other, for some milliseconds; if more are due, the timer fires again at once.
 
-        Only the timer does this, so that no request waits for more than one turn. While changes are refused, no
+        Only the timer fires schedules, so that no request waits for more than one turn. While changes are refused, no
         schedule is fired: a firing that is rolled back would be fired again.
         """
         until = self.clock.seconds() + _FIRING_SECONDS

@@ -38,7 +38,7 @@ class IndexBuilder:
         return not table.sort_some(by, _SLICE)
 
     def build_failures(self, table: QueueTable) -> bool:
-        """Index some failures; returns whether any are left. Yield to the reactor between calls."""
+        """Index some failures; returns whether the index still lacks jobs. Yield to the reactor between calls."""
         self._keep(table, None)
         if table.failing.has_unused:
             self._gradual_free.add(table.failing.free_unused())

@@ -25,7 +25,7 @@ class Dependants:
     """
     The jobs that wait for others, and those that have failed because of others.
 
-    It is derived from the jobs alone: after any facts, roll-back and replay it is the same.
+    It is derived from the present jobs alone, whatever facts, roll-backs and replays have led to them.
     """
 
     def __init__(self, tables: TableSet, queues: Mapping[str, _Table], keep: Callable[[str, str, bool], None]) -> None:
@@ -146,7 +146,7 @@ class Dependants:
                 self._changed_by.setdefault(awaited, {})[its] = None
         self._to_check.pop(its, None)
         if after:
-            # What it waits for may have ended already.
+            # The awaited jobs and batches may have ended already.
             self._to_check[its] = None
         keeps = _kept_by(new)
         self._count(_kept_by(old), keeps)

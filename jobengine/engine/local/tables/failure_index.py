@@ -128,7 +128,7 @@ class FailureIndex:
             self._enter(now[0], (now[1], new.spec.uid))
 
     def build_some(self) -> bool:
-        """Index some jobs; returns whether others are missing. Yield to the reactor between calls."""
+        """Index some jobs; returns whether the index still lacks jobs. Yield to the reactor between calls."""
         if not self.is_used:
             self.is_used, self._building = True, self._scan()
         if self._building is None:
@@ -203,7 +203,7 @@ class FailureIndex:
         self._has_dropped = True
 
     def _complete(self) -> None:
-        """Build what is left: nothing in an engine, which calls `build_some` until all is built before it reads."""
+        """Build the rest of the index. An engine has built all of it before it reads, with calls of `build_some`."""
         while self.build_some():
             pass
 

@@ -94,11 +94,11 @@ class QueueTable(GroupQueries):
     history: KeptPeriods = field(factory=KeptPeriods, init=False)
     #: The groups, in a queue with flow.
     flow: FlowIndex = field(init=False)
-    #: Its schedules by their next time.
+    #: The schedules by their next time.
     firings: ScheduleIndex = field(factory=ScheduleIndex, init=False)
-    #: Its failures by fingerprint, once they were read, and the number of its jobs with each mark.
+    #: The failures by fingerprint, from their first read on, and the number of jobs with each mark.
     failing: FailureIndex = field(init=False)
-    #: Its batches.
+    #: The batches.
     batches: BatchIndex = field(factory=BatchIndex, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -286,7 +286,10 @@ class QueueTable(GroupQueries):
         return index.is_whole
 
     def due(self, now: int) -> Iterator[Due]:
-        """The jobs whose deadline has come, by deadline, and gates that are over; not valid after a change."""
+        """
+        The jobs whose deadline has come, by deadline, and the gates that are over. Any change makes the iterator
+        invalid.
+        """
         wall = self.wall(now)
         elapsed = takewhile(lambda entry: entry[0] <= now, self.deadlines)
         by_wall = takewhile(lambda entry: entry[0] <= wall, self.wall_deadlines)
@@ -355,7 +358,7 @@ class QueueTable(GroupQueries):
             self.names.move(before, old, after, new, self._entering, self._leaving)
 
     def _move_kept(self, old: Job, new: Job, before: Place, after: Place) -> None:
-        """Move the deadline of a job, given its places, in a queue where retentions may be put off."""
+        """Move the deadline of a job, given its old and new place, in a queue where retentions may be put off."""
         batches, spec = self.batches, new.spec
         was, now = old.deadline, new.deadline
         if before in FINISHED_PLACES or after in FINISHED_PLACES:

@@ -36,7 +36,7 @@ class SortedList(Generic[T]):
         """Insert values in any order; sorts the list that is passed."""
         run.sort()
         self._length += len(run)
-        # Most values come after all others.
+        # Most runs come after all values of the list.
         is_last = run and (not self._lasts or not run[0] < self._lasts[-1])
         done = self._append(run, 0) if is_last else 0
         while done < len(run):
@@ -47,7 +47,7 @@ class SortedList(Generic[T]):
         """
         Remove values; sorts the list that is passed.
 
-        Raises LookupError if one is missing, maybe after removing others.
+        Raises LookupError if a value is missing, maybe after removing other values.
         """
         run.sort()
         self._length -= len(run)
@@ -80,7 +80,11 @@ class SortedList(Generic[T]):
         return self._blocks[0][0] if self._blocks else None
 
     def behind(self, value: T | None) -> Iterator[T]:
-        """The values after `value`, which need not be in the list; all values for None. Not valid after a change."""
+        """
+        The values after `value`, which need not be in the list; all values for None.
+
+        Any change of the list makes the iterator invalid.
+        """
         if value is None:
             return iter(self)
         at = bisect_right(self._lasts, value)
@@ -209,9 +213,9 @@ class SortedList(Generic[T]):
 
 def _alike(block: list[T], place: int, run: list[T], start: int) -> int:
     """
-    How many values of `block` from `place` on equal those of `run` from `start` on, or a smaller number.
+    At least how many values of `block` from `place` on equal those of `run` from `start` on.
 
-    The result is more than half of the exact number. The first two values must be equal.
+    The result may be too low, but is more than half of the exact number. The first two values must be equal.
     """
     most = min(len(block) - place, len(run) - start)
     length = 1

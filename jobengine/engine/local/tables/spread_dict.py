@@ -27,7 +27,7 @@ class SpreadDict(MutableMapping[K, V]):
     __slots__ = ("_first", "_parts")
 
     def __init__(self, first: dict[K, V]) -> None:
-        #: The entries that were there before and have not changed since.
+        #: The entries of the given dict that have not changed since.
         self._first = first
         self._parts: tuple[dict[K, V], ...] = tuple({} for _ in range(_PARTS))
 
@@ -62,12 +62,16 @@ class SpreadDict(MutableMapping[K, V]):
         return any(self._parts) or bool(self._first)
 
     def popitem(self) -> tuple[K, V]:
-        """Remove any entry; a dict gives its last one in the least time."""
+        """Remove and return any entry: the last one of a dict, which takes the least time."""
         return next(filter(None, self._parts), self._first).popitem()
 
 
 def fitting(entries: MutableMapping[K, V]) -> MutableMapping[K, V]:
-    """The same entries, to be used instead: in a SpreadDict if they are many, in a dict once there are none."""
+    """
+    The mapping in which to keep these entries from now on.
+
+    A dict with more than MOST_IN_ONE entries becomes a SpreadDict, and an empty SpreadDict becomes a dict.
+    """
     if type(entries) is dict:
         return SpreadDict(entries) if len(entries) > MOST_IN_ONE else entries
     return entries or {}
